@@ -1,0 +1,19 @@
+"""What auth says."""
+
+from datetime import timedelta
+from typing import ClassVar, Literal
+
+from shared.contracts.envelope import Event
+
+
+class UserRegistered(Event):
+    topic: ClassVar[str] = "user.registered"
+    source: ClassVar[str] = "auth"
+    on_poison: ClassVar[Literal["halt", "skip"]] = "halt"
+    retention: ClassVar[timedelta] = timedelta(days=7)
+    compacted: ClassVar[bool] = True
+
+    email: str
+    timezone: str
+    language: str
+    is_active: bool

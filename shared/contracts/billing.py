@@ -1,0 +1,51 @@
+"""What billing says."""
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.contracts.envelope import Event
+from shared.contracts.types import Instant
+
+PlanName = Literal["FREE", "PREMIUM", "PRO"]
+SubscriptionStatus = Literal["ACTIVE", "TRIAL", "PAST_DUE", "CANCELLED", "EXPIRED"]
+
+
+class Limits(BaseModel):
+    """None means unlimited."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_trades_per_month: int | None
+    max_active_strategies: int | None
+    max_symbols: int | None
+    daily_api_requests: int | None
+    max_backtests_per_day: int | None
+
+
+class Features(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    advanced_ai: bool
+    api_access: bool
+    backtesting: bool
+    telegram_alerts: bool
+    priority_support: bool
+
+
+class SubscriptionChanged(Event):
+    """Carries the whole entitlement; a reader applies it only if `subscription_version` is higher."""
+
+    topic: ClassVar[str] = "subscription.changed"
+    source: ClassVar[str] = "billing"
+    on_poison: ClassVar[Literal["halt", "skip"]] = "halt"
+
+    subscription_version: int = Field(ge=1)
+    plan: PlanName
+    status: SubscriptionStatus
+    limits: Limits
+    features: Features
+    period_start: Instant
+    period_end: Instant | None
+    previous_plan: PlanName | None
+    reason: str

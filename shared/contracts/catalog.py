@@ -1,0 +1,23 @@
+"""Every event there is: topics, partitions and retention are derived from here and from nowhere else."""
+
+from shared.contracts.auth import UserRegistered
+from shared.contracts.billing import SubscriptionChanged
+from shared.contracts.envelope import Message
+from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
+from shared.contracts.notifications import AlertTriggered
+from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed, TradeOpened
+
+EVENTS: tuple[type[Message], ...] = (
+    UserRegistered,
+    SubscriptionChanged,
+    SessionStarted,
+    SessionStopped,
+    TradeOpened,
+    TradeClosed,
+    AlertTriggered,
+    MarketInterest,
+    CandleOpened,
+    CandleClosed,
+)
+
+BY_TOPIC: dict[str, type[Message]] = {event.topic: event for event in EVENTS}

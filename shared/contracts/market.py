@@ -1,0 +1,74 @@
+"""What the feed says of the market, and what the others ask it to watch."""
+
+from datetime import timedelta
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.contracts.envelope import Event, MarketEvent, market_id
+from shared.contracts.types import Amount, Instant, to_ms
+
+
+class _Candle(MarketEvent):
+    source: ClassVar[str] = "trading"
+    kind: ClassVar[str]
+
+    venue: str
+    symbol: str
+    interval: str
+    generation: int = Field(ge=1)
+    open_time: Instant
+    previous_open_time: Instant | None  # None: the series' first bar
+    open: Amount
+    venue_time: Instant  # the exchange's clock when the feed saw it
+
+    @property
+    def series(self) -> str:
+        return f"{self.venue}:{self.symbol}:{self.interval}:{self.generation}"
+
+    def key(self) -> str:
+        return f"{self.venue}:{self.symbol}"
+
+    def event_id(self) -> UUID:
+        return market_id(
+            self.venue, self.symbol, self.interval, self.generation, to_ms(self.open_time), self.kind
+        )
+
+
+class CandleOpened(_Candle):
+    """The bar's first trade is seen."""
+
+    topic: ClassVar[str] = "candle.opened"
+    kind: ClassVar[str] = "opened"
+
+
+class CandleClosed(_Candle):
+    """The exchange has confirmed the bar; it never changes again."""
+
+    topic: ClassVar[str] = "candle.closed"
+    kind: ClassVar[str] = "closed"
+
+    high: Amount
+    low: Amount
+    close: Amount
+    volume: Amount
+
+
+class MarketInterest(Event):
+    """Whether `wished_by` wants this series, the latest `interest_version` counts. Concerns no user: user_id is 0."""
+
+    topic: ClassVar[str] = "market.interest"
+    source: ClassVar[str] = "trading"
+    compacted: ClassVar[bool] = True
+    partitions: ClassVar[int] = 1
+    retention: ClassVar[timedelta] = timedelta(days=7)
+
+    wished_by: Literal["trading", "analytics", "notifications"]
+    symbol: str
+    interval: str
+    wanted: bool
+    interest_version: int = Field(ge=1)
+
+    def key(self) -> str:
+        return f"{self.wished_by}:{self.symbol}:{self.interval}"

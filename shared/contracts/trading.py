@@ -1,0 +1,87 @@
+"""What trading says of sessions and trades."""
+
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from shared.contracts.envelope import Event
+from shared.contracts.types import Amount, Instant
+
+Mode = Literal["PAPER", "LIVE"]
+Side = Literal["LONG", "SHORT"]
+
+
+class SessionStarted(Event):
+    topic: ClassVar[str] = "session.started"
+    source: ClassVar[str] = "trading"
+    on_poison: ClassVar[Literal["halt", "skip"]] = "halt"
+
+    session_id: UUID
+    symbol: str
+    interval: str
+    mode: Mode
+    initial_balance: Amount
+    strategy_id: UUID
+    strategy_name: str
+    strategy_hash: str
+    started_at: Instant  # exchange time
+
+
+class SessionStopped(Event):
+    topic: ClassVar[str] = "session.stopped"
+    source: ClassVar[str] = "trading"
+    on_poison: ClassVar[Literal["halt", "skip"]] = "halt"
+
+    session_id: UUID
+    symbol: str
+    mode: Mode
+    initial_balance: Amount
+    final_balance: Amount
+    total_pnl: Amount
+    total_trades: int
+    reason: str
+    stopped_at: Instant  # exchange time
+
+
+class TradeOpened(Event):
+    topic: ClassVar[str] = "trade.opened"
+    source: ClassVar[str] = "trading"
+    on_poison: ClassVar[Literal["halt", "skip"]] = "halt"
+
+    trade_id: UUID
+    session_id: UUID
+    symbol: str
+    side: Side
+    entry_time: Instant
+    entry_price: Amount
+    quantity: Amount
+    strategy_id: UUID
+    strategy_hash: str
+    is_paper_trade: bool
+    late: bool = False
+
+
+class TradeClosed(Event):
+    """A whole round trip. `pnl` is net of `fee`, the fees of all its fills."""
+
+    topic: ClassVar[str] = "trade.closed"
+    source: ClassVar[str] = "trading"
+    on_poison: ClassVar[Literal["halt", "skip"]] = "halt"
+
+    trade_id: UUID
+    session_id: UUID
+    symbol: str
+    side: Side
+    entry_time: Instant
+    exit_time: Instant
+    entry_price: Amount
+    exit_price: Amount
+    quantity: Amount
+    pnl: Amount
+    pnl_percentage: Amount
+    fee: Amount
+    reason: str
+    strategy_id: UUID
+    strategy_name: str
+    strategy_hash: str
+    is_paper_trade: bool
+    late: bool = False

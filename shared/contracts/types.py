@@ -1,0 +1,104 @@
+"""Money, time and identity as they stand on the wire."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
+import uuid_utils
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+AMOUNT_PATTERN = r"^-?\d{1,20}(\.\d{1,18})?$"
+INSTANT_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# ASCII only: `\d` would also take the digits of other scripts.
+_AMOUNT = re.compile(AMOUNT_PATTERN, re.ASCII)
+_INSTANT = re.compile(INSTANT_PATTERN, re.ASCII)
+
+
+def decimal_text(value: Decimal) -> str:
+    """Plain notation without trailing zeros: `1.50` → `1.5`, `1E+2` → `100`, `-0` → `0`."""
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _to_decimal(value: object) -> Decimal:
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ValueError("must be a finite decimal")
+        value = format(value, "f")
+    if not isinstance(value, str) or not _AMOUNT.fullmatch(value):
+        raise ValueError("must be a decimal string of at most 20 digits before the point and 18 after it")
+    return Decimal(value)
+
+
+def _to_instant(value: object) -> datetime:
+    if isinstance(value, str):
+        if not _INSTANT.fullmatch(value):
+            raise ValueError("must be a time with its offset, such as 2026-01-31T09:30:00.123Z")
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError("is not a time that exists") from error
+    if not isinstance(value, datetime):
+        raise ValueError("must be a time as a string")  # noqa: TRY004 - pydantic reports ValueError
+    if value.tzinfo is None:
+        raise ValueError("must carry an offset from UTC")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is out of range") from error
+
+
+def instant_text(value: datetime) -> str:
+    """`2026-01-31T09:30:00.123Z`; microseconds stand only where there are any."""
+    spec = "microseconds" if value.microsecond % 1000 else "milliseconds"
+    return value.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
+
+
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(_to_decimal),
+    PlainSerializer(decimal_text, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": AMOUNT_PATTERN, "examples": ["104.25"]}),
+]
+"""Money, price or quantity: a Decimal here, a plain decimal string in JSON. Never a number in JSON."""
+
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_to_instant),
+    PlainSerializer(instant_text, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T09:30:00.123Z"]}),
+]
+"""A moment: an aware UTC datetime here, RFC 3339 in JSON."""
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970, exact."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """The moment, exact; `datetime.fromtimestamp` would go through a float."""
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def new_id() -> UUID:
+    """A UUIDv7: rises with time, so that indexes stay warm."""
+    return UUID(int=uuid_utils.uuid7().int)
+
+
+class BodyModel(BaseModel):
+    """What a client sends: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ViewModel(BaseModel):
+    """What a service answers."""
+
+    model_config = ConfigDict(frozen=True)
