@@ -56,7 +56,7 @@ class CandleClosed(_Candle):
 
 
 class MarketInterest(Event):
-    """Whether `wished_by` wants this series, the latest `interest_version` counts. Concerns no user: user_id is 0."""
+    """Whether `wished_by` wants this series; the highest `interest_version` counts. `user_id` is 0: nobody."""
 
     topic: ClassVar[str] = "market.interest"
     source: ClassVar[str] = "trading"

@@ -45,7 +45,7 @@ def _to_instant(value: object) -> datetime:
         except ValueError as error:
             raise ValueError("is not a time that exists") from error
     if not isinstance(value, datetime):
-        raise ValueError("must be a time as a string")  # noqa: TRY004 - pydantic reports ValueError
+        raise ValueError("must be a time as a string")
     if value.tzinfo is None:
         raise ValueError("must carry an offset from UTC")
     try:
