@@ -1,0 +1,1 @@
+"""What the services stand on: HTTP, Postgres, Kafka, outbox, inbox, tokens, settings, telemetry."""

@@ -1,0 +1,274 @@
+"""HTTP in: parse and validate, call the handler, render; every error is problem+json."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hmac import compare_digest
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel, ValidationError
+
+from shared.chassis import telemetry
+from shared.chassis.auth import Authenticator, Principal
+from shared.chassis.clock import utc_now
+from shared.chassis.errors import (
+    InvalidBody,
+    InvalidInput,
+    MethodNotAllowed,
+    NotFound,
+    ProblemError,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+)
+from shared.chassis.json_body import parse_body
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
+from shared.contracts.types import new_id
+
+B = TypeVar("B", bound=BaseModel)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with another status or headers than the endpoint's own."""
+
+    body: BaseModel | None = None
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def created(view: BaseModel, location: str) -> Reply:
+    """201 with the thing itself and where it is."""
+    return Reply(view, 201, {"Location": location})
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, validated."""
+
+    request: web.Request
+    now: datetime
+    caller: Principal | None = None
+    body_model: BaseModel | None = None
+    query_model: BaseModel | None = None
+
+    @property
+    def principal(self) -> Principal:
+        if self.caller is None:
+            raise Unauthorized
+        return self.caller
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        return self.request.match_info
+
+    def uuid(self, name: str = "id") -> UUID:
+        """An id in the path; one that is no UUID names nothing. Raises NotFound."""
+        text = self.request.match_info[name]
+        try:
+            if len(text) != 36:
+                raise ValueError("not the canonical form")
+            return UUID(text)
+        except ValueError as error:
+            raise NotFound from error
+
+    def body(self, model: type[B]) -> B:
+        """The body, as the model that the endpoint names."""
+        assert isinstance(self.body_model, model), "the endpoint names another model"
+        return self.body_model
+
+    def query(self, model: type[B]) -> B:
+        """The query string, as the model that the endpoint names."""
+        assert isinstance(self.query_model, model), "the endpoint names another model"
+        return self.query_model
+
+
+EndpointHandler = Callable[[Call], Awaitable[Reply | BaseModel | None]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One operation: what it takes, what it answers, who may call it. OpenAPI is generated from these."""
+
+    method: str
+    path: str
+    handler: EndpointHandler
+    summary: str
+    response: type[BaseModel] | None = None
+    status: int = 200
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    public: bool = False
+    internal: bool = False
+    errors: tuple[type[ProblemError], ...] = ()
+
+
+def make_app(
+    endpoints: Sequence[Endpoint],
+    authenticator: Authenticator | None,
+    *,
+    body_limit_bytes: int,
+    service_token: str,
+) -> web.Application:
+    """An aiohttp application of these endpoints."""
+    app = web.Application(client_max_size=body_limit_bytes, middlewares=[_answer_problems])
+    for endpoint in endpoints:
+        app.router.add_route(
+            endpoint.method, endpoint.path, _aiohttp_handler(endpoint, authenticator, service_token)
+        )
+    return app
+
+
+def _aiohttp_handler(
+    endpoint: Endpoint, authenticator: Authenticator | None, service_token: str
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = None
+        if endpoint.internal:
+            _check_service_token(request, service_token)
+        elif not endpoint.public:
+            assert authenticator is not None, "an endpoint for users needs an authenticator"
+            caller = await authenticator.principal(request.headers.get("Authorization"))
+        query = _parse_query(endpoint.query, request) if endpoint.query else None
+        body = await _parse_body(endpoint.body, request) if endpoint.body else None
+        answer = await endpoint.handler(Call(request, utc_now(), caller, body, query))
+        return _render(endpoint, answer)
+
+    return handle
+
+
+def _check_service_token(request: web.Request, service_token: str) -> None:
+    offered = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if not service_token or not compare_digest(offered.encode(), service_token.encode()):
+        raise Unauthorized
+
+
+def _render(endpoint: Endpoint, answer: Reply | BaseModel | None) -> web.Response:
+    reply = answer if isinstance(answer, Reply) else Reply(answer)
+    status = reply.status or endpoint.status
+    if reply.body is None:
+        return web.Response(
+            status=204 if reply.status is None and status == 200 else status, headers=reply.headers
+        )
+    return web.Response(
+        text=reply.body.model_dump_json(by_alias=True),
+        status=status,
+        headers=reply.headers,
+        content_type="application/json",
+    )
+
+
+async def _parse_body(model: type[BaseModel], request: web.Request) -> BaseModel:
+    try:
+        raw = await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise TooLarge from error
+    if not raw:
+        raise InvalidBody("a JSON body is needed")
+    return _validate(model, parse_body(raw))
+
+
+def _parse_query(model: type[BaseModel], request: web.Request) -> BaseModel:
+    values: dict[str, object] = {}
+    for name in request.query:
+        given = request.query.getall(name)
+        if len(given) > 1:
+            raise InvalidInput(errors=[{"path": f"$.{name}", "reason": "stands more than once"}])
+        if "\x00" in given[0]:
+            raise InvalidInput(errors=[{"path": f"$.{name}", "reason": "must not contain NUL"}])
+        values[name] = given[0]
+    return _validate(model, values)
+
+
+def _validate(model: type[BaseModel], values: object) -> BaseModel:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInput(errors=_faults(error)) from error
+
+
+def _faults(error: ValidationError) -> list[dict[str, str]]:
+    return [
+        {
+            "path": "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in fault["loc"]),
+            "reason": fault["msg"].removeprefix("Value error, "),
+        }
+        for fault in error.errors(include_url=False, include_input=False)[:50]
+    ]
+
+
+@web.middleware
+async def _answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    started = time.monotonic()
+    telemetry.request_id.set(str(new_id()))
+    telemetry.traceparent.set(telemetry.new_traceparent(request.headers.get("traceparent")))
+    try:
+        response = await _handle(request, handler)
+    finally:
+        seconds = time.monotonic() - started
+    route = _route_of(request)
+    telemetry.HTTP_REQUESTS.labels(request.method, route, response.status).inc()
+    telemetry.HTTP_SECONDS.labels(request.method, route).observe(seconds)
+    response.headers["X-Request-Id"] = telemetry.request_id.get()
+    response.headers["Cache-Control"] = response.headers.get("Cache-Control", "no-store")
+    log.info("request", method=request.method, route=route, status=response.status, seconds=round(seconds, 4))
+    return response
+
+
+async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ProblemError as error:
+        return problem_response(error)
+    except web.HTTPException as error:
+        return problem_response(_problem_of(error))
+    except INFRASTRUCTURE_FAULTS as error:
+        log.warning("unavailable", error=repr(error))
+        return problem_response(Unavailable(retry_after_s=1))
+    except Exception:  # noqa: BLE001 - the edge: nobody is told more than that it is our fault
+        log.exception("request_failed", method=request.method, route=_route_of(request))
+        return problem_response(ProblemError())
+
+
+def _problem_of(error: web.HTTPException) -> ProblemError:
+    match error.status:
+        case 404:
+            return NotFound()
+        case 405:
+            return MethodNotAllowed()
+        case 413:
+            return TooLarge()
+        case _ if error.status < 500:
+            return InvalidBody(error.reason)
+        case _:
+            return ProblemError()
+
+
+def problem_response(error: ProblemError) -> web.Response:
+    """RFC 9457. `retry_after_s` among the extras becomes the Retry-After header as well."""
+    body = {
+        "type": f"/problems/{error.type}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "request_id": telemetry.request_id.get(),
+        **error.extra,
+    }
+    response = web.json_response(body, status=error.status, content_type="application/problem+json")
+    if (seconds := error.extra.get("retry_after_s")) is not None:
+        response.headers["Retry-After"] = str(seconds)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _route_of(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"

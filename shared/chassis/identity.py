@@ -1,0 +1,61 @@
+"""From the id the world sees to the id inside."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Protocol
+from uuid import UUID
+
+from shared.chassis.errors import AccountNotReady
+from shared.chassis.postgres import Connection, Database
+
+NEW_USER_WAIT_S = 5.0
+CACHE_LIMIT = 100_000
+
+
+class OfUser(Protocol):
+    @property
+    def user_id(self) -> int: ...
+    @property
+    def public_id(self) -> UUID: ...
+
+
+async def claim_users(connection: Connection, users: Iterable[OfUser]) -> None:
+    """Note whose public ids these are; the connection must have the tenants set."""
+    pairs = {(user.public_id, user.user_id) for user in users}
+    await connection.fetch(
+        "SELECT locate_user(p, u) FROM unnest($1::uuid[], $2::bigint[]) AS t(p, u)",
+        [public_id for public_id, _ in pairs],
+        [user_id for _, user_id in pairs],
+    )
+
+
+class UserDirectory:
+    """Looks users up; waits a little for one so new that the event about him is still on its way."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[UUID, int] = {}
+
+    async def user_id(self, public_id: UUID) -> int:
+        """The tenant's id. Raises AccountNotReady (503)."""
+        if (known := self._known.get(public_id)) is not None:
+            return known
+        found = await self._wait_for(public_id)
+        if len(self._known) >= CACHE_LIMIT:
+            self._known.clear()
+        self._known[public_id] = found
+        return found
+
+    async def _wait_for(self, public_id: UUID) -> int:
+        pause_s = 0.02
+        waited_s = 0.0
+        while True:
+            async with self._database.untenanted() as connection:
+                found: int | None = await connection.fetchval("SELECT locate_user($1)", public_id)
+            if found is not None:
+                return found
+            if waited_s >= NEW_USER_WAIT_S:
+                raise AccountNotReady(retry_after_s=1)
+            await asyncio.sleep(pause_s)
+            waited_s += pause_s
+            pause_s = min(pause_s * 2, 0.2)

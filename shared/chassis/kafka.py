@@ -1,0 +1,229 @@
+"""What a service hears: batches through the inbox, one transaction each, offsets committed afterwards."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Generic, TypeVar
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from shared.chassis import inbox, telemetry
+from shared.chassis.decoding import Received, decode_record
+from shared.chassis.errors import NewerVersionError
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
+from shared.contracts.envelope import Event, MarketEvent, Message
+
+E = TypeVar("E", bound=Event)
+M = TypeVar("M", bound=MarketEvent)
+
+MAX_RECORDS = 1_000
+FETCH_WAIT_MS = 200
+RETRY_FIRST_S = 0.2
+RETRY_LONGEST_S = 5.0
+COMMIT_FAULTS = (CommitFailedError, IllegalStateError, KafkaError)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Subscription(Generic[E]):
+    """`handle` gets events new to the inbox, in order per key, in one transaction that sees their tenants."""
+
+    event: type[E]
+    handle: Callable[[Connection, Sequence[E]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class MarketSubscription(Generic[M]):
+    """`handle` opens its own transactions, may see an event again, and is idempotent by the bar's key."""
+
+    event: type[M]
+    handle: Callable[[Sequence[M]], Awaitable[None]]
+
+
+class Consumer:
+    """A member of one consumer group over several topics."""
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        bootstrap: str,
+        topic_prefix: str,
+        work: "Mapping[str, Callable[[list[Received]], Awaitable[None]]]",
+    ) -> None:
+        self._group = group
+        self._bootstrap = bootstrap
+        self._prefix = topic_prefix
+        self._work = work
+        self._retry_s: dict[TopicPartition, float] = {}
+        self.ready = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until told to stop, whatever happens to the broker and the database."""
+        while not stop.is_set():
+            consumer = AIOKafkaConsumer(
+                *(self._prefix + topic for topic in self._work),
+                bootstrap_servers=self._bootstrap,
+                group_id=self._prefix + self._group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=FETCH_WAIT_MS,
+                session_timeout_ms=10_000,
+                heartbeat_interval_ms=1_000,
+                max_poll_interval_ms=300_000,
+            )
+            try:
+                async with asyncio.timeout(15):
+                    await consumer.start()
+                self.ready = True
+                await self._consume(consumer, stop)
+            except (KafkaError, TimeoutError, OSError) as error:
+                log.warning("consumer_restarts", group=self._group, error=repr(error))
+                await asyncio.sleep(RETRY_FIRST_S)
+            finally:
+                self.ready = False
+                await _stop(consumer)
+
+    async def _consume(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            batches = await consumer.getmany(timeout_ms=FETCH_WAIT_MS, max_records=MAX_RECORDS)
+            for partition, records in batches.items():
+                await self._work_batch(consumer, partition, records)
+
+    async def _work_batch(
+        self, consumer: AIOKafkaConsumer, partition: TopicPartition, records: list[ConsumerRecord]
+    ) -> None:
+        topic = partition.topic.removeprefix(self._prefix)
+        try:
+            await self._work[topic]([decode_record(topic, record) for record in records])
+        except NewerVersionError as error:
+            log.error("newer_version", topic=topic, partition=partition.partition, error=str(error))
+            await self._step_back(consumer, partition, records[0].offset)
+            return
+        except (*INFRASTRUCTURE_FAULTS, KafkaError) as error:
+            log.warning("consumer_retries", topic=topic, error=repr(error))
+            await self._step_back(consumer, partition, records[0].offset)
+            return
+        self._retry_s.pop(partition, None)
+        try:
+            await consumer.commit({partition: records[-1].offset + 1})
+        except COMMIT_FAULTS as error:
+            # The group has moved on without us; whoever has the partition now finds the effects in the inbox.
+            log.info("commit_refused", topic=topic, error=repr(error))
+
+    async def _step_back(self, consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
+        """Take the batch again after a pause; nothing of it was committed."""
+        pause_s = self._retry_s.get(partition, RETRY_FIRST_S)
+        self._retry_s[partition] = min(pause_s * 2, RETRY_LONGEST_S)
+        await asyncio.sleep(pause_s)
+        try:
+            consumer.seek(partition, offset)
+        except IllegalStateError:
+            log.info("partition_gone", topic=partition.topic, partition=partition.partition)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    try:
+        async with asyncio.timeout(5):
+            await consumer.stop()
+    except (KafkaError, TimeoutError, OSError) as error:
+        log.warning("consumer_stop", error=repr(error))
+
+
+def event_worker(
+    database: Database, service: str, subscription: Subscription[E]
+) -> Callable[[list[Received]], Awaitable[None]]:
+    """Batches of one topic, through the inbox, to the handler; what fails alone is parked with its key."""
+    policy = inbox.Inbox(database, service, subscription.event, subscription.handle)
+    return policy.work
+
+
+def market_worker(subscription: MarketSubscription[M]) -> Callable[[list[Received]], Awaitable[None]]:
+    """Batches of one market topic to the handler, series by series; no inbox."""
+
+    async def work(received: list[Received]) -> None:
+        events: list[M] = []
+        for item in received:
+            if isinstance(item.event, subscription.event):
+                events.append(item.event)
+            else:
+                log.error("market_event_unreadable", topic=item.topic, reason=item.fault)
+                telemetry.EVENTS_PARKED.labels(item.topic).inc()
+        for _, of_key in groupby(events, key=lambda event: event.key()):
+            await subscription.handle(list(of_key))
+        telemetry.EVENTS_CONSUMED.labels(subscription.event.topic).inc(len(events))
+
+    return work
+
+
+class PartitionReader:
+    """Reads every partition of some topics without a group, from their end or their beginning."""
+
+    def __init__(
+        self, bootstrap: str, topic_prefix: str, events: Sequence[type[Message]], *, from_end: bool
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._prefix = topic_prefix
+        self._topics = [event.topic for event in events]
+        self._from_end = from_end
+        self._consumer: AIOKafkaConsumer | None = None
+        self._ends: dict[TopicPartition, int] = {}
+
+    async def start(self) -> None:
+        """Fix where to read from: whatever is said from now on will be read. Raises KafkaError."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+        )
+        self._consumer = consumer
+        await consumer.start()
+        partitions = [
+            TopicPartition(self._prefix + topic, partition)
+            for topic in self._topics
+            for partition in sorted(await self._partitions_of(consumer, self._prefix + topic))
+        ]
+        consumer.assign(partitions)
+        self._ends = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            if self._from_end:
+                consumer.seek(partition, self._ends[partition])
+            else:
+                await consumer.seek_to_beginning(partition)
+
+    async def _partitions_of(self, consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+        for _ in range(50):
+            await consumer.topics()  # asks the broker
+            if found := consumer.partitions_for_topic(topic):
+                return set(found)
+            await asyncio.sleep(0.1)
+        raise KafkaError(f"topic {topic} does not exist")
+
+    async def read(self, timeout_ms: int = FETCH_WAIT_MS) -> list[Received]:
+        """What has come, in order per partition; empty after the time-out. Raises KafkaError."""
+        assert self._consumer is not None, "start() first"
+        batches = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=MAX_RECORDS)
+        return [
+            decode_record(partition.topic.removeprefix(self._prefix), record)
+            for partition, records in batches.items()
+            for record in records
+        ]
+
+    async def caught_up(self) -> bool:
+        """Whether everything that was there at the start has been read."""
+        assert self._consumer is not None, "start() first"
+        for partition, end in self._ends.items():
+            if await self._consumer.position(partition) < end:
+                return False
+        return True
+
+    async def stop(self) -> None:
+        if self._consumer is not None:
+            await _stop(self._consumer)
+            self._consumer = None

@@ -1,0 +1,35 @@
+"""CloudEvents 1.0 in binary mode: the attributes as Kafka headers."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from shared.chassis import telemetry
+from shared.contracts.envelope import Message
+from shared.contracts.types import instant_text
+
+Headers = dict[str, str]
+
+
+def headers_of(event: Message, event_id: str, source: str, moment: datetime) -> Headers:
+    """`ce_time` is when it was said, in wall time."""
+    return {
+        "ce_specversion": "1.0",
+        "ce_id": event_id,
+        "ce_source": source,
+        "ce_type": event.topic,
+        "ce_time": instant_text(moment),
+        "ce_dataschema": f"tradefleet:{event.topic}:{event.version}",
+        "content-type": "application/json",
+        "traceparent": telemetry.traceparent.get() or telemetry.new_traceparent(),
+    }
+
+
+def to_wire(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
+    return [(name, value.encode()) for name, value in headers.items()]
+
+
+def from_wire(headers: object) -> Headers:
+    """Headers as text; what is not text is replaced, so that a hostile header cannot stop a reader."""
+    if not isinstance(headers, list | tuple):
+        return {}
+    return {str(name): (value or b"").decode("utf-8", "replace") for name, value in headers}

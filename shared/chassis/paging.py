@@ -1,0 +1,52 @@
+"""Lists: {items, next_cursor}. A cursor is opaque to clients and stable under inserts."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from pydantic import Field
+
+from shared.chassis.errors import InvalidInput
+from shared.contracts.types import BodyModel, ViewModel
+
+T = TypeVar("T")
+
+
+class Page(ViewModel, Generic[T]):
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class PageQuery(BodyModel):
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=500)
+
+
+def encode_cursor(*position: str | int) -> str:
+    """The position after which the next page begins."""
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str | None, *kinds: type) -> tuple[str | int, ...] | None:
+    """The position, or None for the first page. Raises InvalidInput for a cursor that is not one of ours."""
+    if cursor is None:
+        return None
+    try:
+        position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(position, list) or [type(part) for part in position] != list(kinds):
+            raise ValueError("another list's cursor")
+        if any(isinstance(part, int) and abs(part) >= 2**63 for part in position):
+            raise ValueError("out of range")
+        if any(isinstance(part, str) and "\x00" in part for part in position):
+            raise ValueError("not text")
+    except (ValueError, binascii.Error, RecursionError) as error:
+        raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
+    return tuple(position)
+
+
+def page_of(rows: list[T], limit: int, cursor_of: Callable[[T], str]) -> Page[T]:
+    """A page from limit + 1 rows: the row too many says that there is a next page."""
+    items = rows[:limit]
+    return Page[T](items=items, next_cursor=cursor_of(items[-1]) if len(rows) > limit else None)

@@ -1,0 +1,171 @@
+"""The database as a service may reach it: every transaction says for whom it is, in the same round trip."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from pydantic import SecretStr
+
+from shared.chassis.settings import ServiceSettings
+
+Connection: TypeAlias = PoolConnectionProxy
+Pool: TypeAlias = asyncpg.Pool
+
+CONNECT_TIMEOUT_S = 5
+ACQUIRE_TIMEOUT_S = 10
+COMMAND_TIMEOUT_S = 35  # the roles' statement_timeout is 30 s: the server gives up first
+
+# What a connection says when the server was restarted under it (asyncpg >= 0.32 for the last one).
+LOST_CONNECTION = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.exceptions.InternalClientError,
+    OSError,
+)
+# Faults of the infrastructure: the same work may succeed later.
+INFRASTRUCTURE_FAULTS = (
+    *LOST_CONNECTION,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    TimeoutError,
+)
+
+
+class Database:
+    """Three pools, one per role of the service; `tenant()` is what handlers use."""
+
+    def __init__(self, app: Pool, worker: Pool, queue: Pool) -> None:
+        self._app = app
+        self._worker = worker
+        self._queue = queue
+
+    @classmethod
+    async def connect(cls, settings: ServiceSettings) -> "Database":
+        """Open the pools lazily: a service starts while the database is still away."""
+        app, worker, queue = await asyncio.gather(
+            _open_pool(settings.postgres_app_dsn, settings.postgres_app_connections, settings.service),
+            _open_pool(settings.postgres_worker_dsn, settings.postgres_worker_connections, settings.service),
+            _open_pool(settings.postgres_queue_dsn, settings.postgres_queue_connections, settings.service),
+        )
+        return cls(app, worker, queue)
+
+    async def close(self) -> None:
+        """Close, waiting a little for what is in flight."""
+        for pool in (self._app, self._worker, self._queue):
+            try:
+                await asyncio.wait_for(pool.close(), timeout=3)
+            except TimeoutError:
+                pool.terminate()
+
+    @asynccontextmanager
+    async def tenant(self, user_id: int) -> AsyncIterator[Connection]:
+        """A transaction that sees one tenant's rows."""
+        async with _transaction(self._app, _begin_for(user_id)) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def tenants(self, user_ids: Collection[int]) -> AsyncIterator[Connection]:
+        """A consumer's transaction, which sees the rows of the tenants whose events are in its batch."""
+        async with _transaction(self._worker, _begin_for_batch(user_ids)) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def queue(self) -> AsyncIterator[Connection]:
+        """A transaction over the queues of all tenants (outbox, parked, leases) and nothing else."""
+        async with _transaction(self._queue, "BEGIN") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def untenanted(self) -> AsyncIterator[Connection]:
+        """A transaction that sees no tenant's rows: locators, plans, candles."""
+        async with _transaction(self._app, "BEGIN") as connection:
+            yield connection
+
+    async def ping(self) -> None:
+        """Raise if the database does not answer within two seconds."""
+        async with asyncio.timeout(2):
+            async with self._app.acquire() as connection:
+                await connection.execute("SELECT 1")
+
+
+def _begin_for(user_id: int) -> str:
+    if type(user_id) is not int:
+        raise TypeError(f"a tenant is an int, not {type(user_id).__name__}")
+    return f"BEGIN; SET LOCAL app.user_id = '{user_id}'"
+
+
+def _begin_for_batch(user_ids: Collection[int]) -> str:
+    if any(type(user_id) is not int for user_id in user_ids):
+        raise TypeError("tenants are ints")
+    listed = ",".join(str(user_id) for user_id in sorted(set(user_ids)))
+    return f"BEGIN; SET LOCAL app.user_ids = '{listed}'"
+
+
+@asynccontextmanager
+async def _transaction(pool: Pool, begin: str) -> AsyncIterator[Connection]:
+    connection = await _begin(pool, begin)
+    try:
+        try:
+            yield connection
+        except BaseException:
+            await _roll_back(connection)
+            raise
+        await connection.execute("COMMIT")
+    finally:
+        await asyncio.shield(pool.release(connection))
+
+
+async def _begin(pool: Pool, begin: str) -> Connection:
+    """Begin on a living connection; one that died with the server is replaced, as nothing was done yet."""
+    for attempt in range(3):
+        connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        try:
+            await connection.execute(begin)
+        except BaseException as error:
+            connection.terminate()
+            await asyncio.shield(pool.release(connection))
+            if attempt == 2 or not isinstance(error, LOST_CONNECTION):
+                raise
+        else:
+            return connection
+    raise AssertionError("unreachable")
+
+
+async def _roll_back(connection: Connection) -> None:
+    """Leave nothing behind for the next borrower; a connection that cannot is not given back alive."""
+    try:
+        async with asyncio.timeout(2):
+            await connection.execute("ROLLBACK")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncio.CancelledError):
+        connection.terminate()
+
+
+async def _open_pool(dsn: SecretStr, connections: int, service: str) -> Pool:
+    return await asyncpg.create_pool(
+        dsn.get_secret_value(),
+        min_size=0,
+        max_size=connections,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=COMMAND_TIMEOUT_S,
+        max_inactive_connection_lifetime=300,
+        init=_prepare,
+        server_settings={"application_name": f"tradefleet-{service}"},
+    )
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb", encoder=_encode_json, decoder=json.loads, schema="pg_catalog", format="text"
+    )
+
+
+_encode_json: Callable[[object], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode

@@ -1,0 +1,35 @@
+"""What every service reads from its environment."""
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Upper case names, no prefix: `HTTP_PORT=8081`. A service adds its own fields beside these."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    service: str
+    environment: str = "development"
+    log_level: str = "INFO"
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 0  # 0: a free one
+    internal_http_port: int | None = None  # the listener for other services, where a service has one
+    body_limit_bytes: int = 1_048_576
+
+    postgres_app_dsn: SecretStr
+    postgres_worker_dsn: SecretStr
+    postgres_queue_dsn: SecretStr
+    postgres_app_connections: int = 6
+    postgres_worker_connections: int = 3
+    postgres_queue_connections: int = 3
+
+    kafka_bootstrap: str
+    kafka_topic_prefix: str = ""
+
+    jwks_url: str = ""
+    token_issuer: str = "tradefleet"
+    token_audience: str = "tradefleet-api"
+    service_token: SecretStr = SecretStr("")
+    trading_internal_url: str = ""
