@@ -1,10 +1,10 @@
 """The shape every event has, and what its topic promises."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 MARKET_NAMESPACE = UUID("5b0b9a34-8c1d-5a0e-9f43-6b0f6d1f7c55")
 
@@ -35,6 +35,16 @@ class Event(Message):
     public_id: UUID
     aggregate: str
     aggregate_seq: int = Field(ge=1)
+    _said_at: datetime | None = PrivateAttr(default=None)
+
+    @property
+    def said_at(self) -> datetime | None:
+        """Wall time at which the publisher wrote it (`ce_time`); None unless it was read from a topic."""
+        return self._said_at
+
+    def note_said_at(self, moment: datetime) -> None:
+        """For whoever reads it from a topic: the time stands in the headers, not in the data."""
+        self._said_at = moment
 
     def key(self) -> str:
         return str(self.user_id)
