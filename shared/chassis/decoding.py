@@ -2,18 +2,21 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from aiokafka import ConsumerRecord
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from shared.chassis.errors import NewerVersionError, PoisonError
 from shared.chassis.kafka_headers import Headers, from_wire
 from shared.contracts.catalog import BY_TOPIC
 from shared.contracts.envelope import Event, Message
+from shared.contracts.types import Instant
 
 NOBODY = 0
 LARGEST_USER_ID = 2**63 - 1
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,18 @@ def decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:
         raise PoisonError(f"{where}: {first['msg']}") from error
     if event.key() != key:
         raise PoisonError("the key does not belong to what the body says")
-    if isinstance(event, Event) and headers.get("ce_id") is None:
-        raise PoisonError("ce_id is missing")
+    if isinstance(event, Event):
+        if headers.get("ce_id") is None:
+            raise PoisonError("ce_id is missing")
+        event.note_said_at(_said_at(headers))
     return event
+
+
+def _said_at(headers: Headers) -> datetime:
+    try:
+        return _INSTANT.validate_python(headers.get("ce_time", ""))
+    except ValidationError as error:
+        raise PoisonError("ce_time is missing or no time") from error
 
 
 def _event_id(headers: Headers) -> UUID:

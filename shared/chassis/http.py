@@ -171,7 +171,9 @@ async def _parse_body(model: type[BaseModel], request: web.Request) -> BaseModel
     except web.HTTPRequestEntityTooLarge as error:
         raise TooLarge from error
     if not raw:
-        raise InvalidBody("a JSON body is needed")
+        if any(field.is_required() for field in model.model_fields.values()):
+            raise InvalidBody("a JSON body is needed")
+        return model()  # all of it is optional, so the body is too
     return _validate(model, parse_body(raw))
 
 
@@ -232,7 +234,7 @@ async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
     except INFRASTRUCTURE_FAULTS as error:
         log.warning("unavailable", error=repr(error))
         return problem_response(Unavailable(retry_after_s=1))
-    except Exception:  # noqa: BLE001 - the edge: nobody is told more than that it is our fault
+    except Exception:
         log.exception("request_failed", method=request.method, route=_route_of(request))
         return problem_response(ProblemError())
 
