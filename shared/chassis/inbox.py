@@ -40,6 +40,7 @@ class Inbox(Generic[E]):
         self._consumer = consumer
         self._event = event
         self._handle = handle
+        self.topic = event.topic
 
     async def work(self, received: list[Received]) -> None:
         """All in one transaction; where one of them fails, each in its own, and the failing one is parked.
@@ -60,7 +61,7 @@ class Inbox(Generic[E]):
             await self._work_together([one])
         except (*INFRASTRUCTURE_FAULTS, KafkaError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever one event does, the others go on
+        except Exception as error:
             log.exception("event_parked", topic=one.topic, event_id=str(one.event_id))
             async with self._database.tenants([one.user_id, NOBODY]) as connection:
                 await insert_parked(connection, [parked_row(self._consumer, one, f"{error!r:.500}")])

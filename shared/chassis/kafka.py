@@ -10,10 +10,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from shared.chassis import inbox, telemetry
+from shared.chassis import telemetry
 from shared.chassis.decoding import Received, decode_record
 from shared.chassis.errors import NewerVersionError
-from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection
 from shared.contracts.envelope import Event, MarketEvent, Message
 
 E = TypeVar("E", bound=Event)
@@ -53,7 +53,7 @@ class Consumer:
         group: str,
         bootstrap: str,
         topic_prefix: str,
-        work: "Mapping[str, Callable[[list[Received]], Awaitable[None]]]",
+        work: Mapping[str, Callable[[list[Received]], Awaitable[None]]],
     ) -> None:
         self._group = group
         self._bootstrap = bootstrap
@@ -132,14 +132,6 @@ async def _stop(consumer: AIOKafkaConsumer) -> None:
             await consumer.stop()
     except (KafkaError, TimeoutError, OSError) as error:
         log.warning("consumer_stop", error=repr(error))
-
-
-def event_worker(
-    database: Database, service: str, subscription: Subscription[E]
-) -> Callable[[list[Received]], Awaitable[None]]:
-    """Batches of one topic, through the inbox, to the handler; what fails alone is parked with its key."""
-    policy = inbox.Inbox(database, service, subscription.event, subscription.handle)
-    return policy.work
 
 
 def market_worker(subscription: MarketSubscription[M]) -> Callable[[list[Received]], Awaitable[None]]:

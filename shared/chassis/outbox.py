@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from shared.chassis import telemetry
 from shared.chassis.clock import utc_now
 from shared.chassis.kafka_headers import Headers, headers_of
+from shared.chassis.pausing import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
 from shared.chassis.producer import Outgoing, Producer
 from shared.contracts.envelope import Event, Message
@@ -101,7 +102,7 @@ class Relay:
         while not stop.is_set():
             sent = await self._pass_safely()
             if not sent:
-                await _pause(stop, IDLE_S)
+                await pause(stop, IDLE_S)
         await self._pass_safely()
 
     async def _pass_safely(self) -> int:
@@ -183,11 +184,3 @@ async def _mark_dead(connection: Connection, keys: Sequence[tuple[int, int]], re
             [row_id for _, row_id in keys],
             reason,
         )
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

@@ -1,0 +1,135 @@
+"""OpenAPI 3.1, generated from the models that validate."""
+
+import re
+from collections.abc import Sequence
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import models_json_schema
+
+from shared.chassis.errors import InvalidBody, InvalidInput, NotFound, ProblemError, Unauthorized
+from shared.chassis.http import Endpoint
+
+REF = "#/components/schemas/{model}"
+Json = dict[str, object]
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+
+
+def describe(title: str, endpoints: Sequence[Endpoint], description: str = "") -> Json:
+    """The OpenAPI document of these endpoints; internal ones are left out."""
+    shown = [endpoint for endpoint in endpoints if not endpoint.internal]
+    schemas, components = _schemas(shown)
+    paths: dict[str, Json] = {}
+    for endpoint in shown:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": "1", "description": description},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"access_token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[tuple[type[BaseModel], str], Json], Json]:
+    wanted: list[tuple[type[BaseModel], str]] = [(Problem, "serialization")]
+    for endpoint in endpoints:
+        if endpoint.body:
+            wanted.append((endpoint.body, "validation"))
+        if endpoint.response:
+            wanted.append((endpoint.response, "serialization"))
+    schemas, definitions = models_json_schema(
+        list(dict.fromkeys(wanted)),  # type: ignore[arg-type]  # pairs of model and Literal mode
+        ref_template=REF,
+    )
+    return dict(schemas), definitions.get("$defs", {})  # type: ignore[arg-type]  # the same pairs
+
+
+def _operation(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json]) -> Json:
+    operation: Json = {
+        "operationId": operation_id(endpoint),
+        "summary": endpoint.summary,
+        "tags": [endpoint.path.split("/")[2] if endpoint.path.startswith("/v1/") else "platform"],
+        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
+        "responses": _responses(endpoint, schemas),
+        "security": [] if endpoint.public else [{"access_token": []}],
+    }
+    if endpoint.body:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schemas[(endpoint.body, "validation")]}},
+        }
+    return operation
+
+
+def operation_id(endpoint: Endpoint) -> str:
+    """The handler's name, which is a verb and a noun."""
+    return getattr(endpoint.handler, "__name__", "") or re.sub(r"\W+", "_", endpoint.path).strip("_")
+
+
+def _path_parameters(endpoint: Endpoint) -> list[Json]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        for name in re.findall(r"{(\w+)}", endpoint.path)
+    ]
+
+
+def _query_parameters(endpoint: Endpoint) -> list[Json]:
+    if endpoint.query is None:
+        return []
+    schema = TypeAdapter(endpoint.query).json_schema(ref_template=REF)
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": _inline(part, schema)}
+        for name, part in schema.get("properties", {}).items()
+    ]
+
+
+def _inline(part: Json, schema: Json) -> Json:
+    reference = part.get("$ref")
+    definitions = schema.get("$defs")
+    if isinstance(reference, str) and isinstance(definitions, dict):
+        found = definitions[reference.rpartition("/")[2]]
+        return found if isinstance(found, dict) else part
+    return part
+
+
+def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json]) -> Json:
+    success: Json = {"description": "Done"}
+    if endpoint.response:
+        success["content"] = {"application/json": {"schema": schemas[(endpoint.response, "serialization")]}}
+    status = endpoint.status if endpoint.response or endpoint.status != 200 else 204
+    problems: dict[int, list[str]] = {}
+    for error in _errors_of(endpoint):
+        problems.setdefault(error.status, []).append(error.title)
+    content = {"application/problem+json": {"schema": schemas[(Problem, "serialization")]}}
+    return {
+        str(status): success,
+        **{
+            str(code): {"description": "; ".join(dict.fromkeys(titles)), "content": content}
+            for code, titles in sorted(problems.items())
+        },
+    }
+
+
+def _errors_of(endpoint: Endpoint) -> list[type[ProblemError]]:
+    implied: list[type[ProblemError]] = [*endpoint.errors]
+    if not endpoint.public:
+        implied.append(Unauthorized)
+    if endpoint.body:
+        implied += [InvalidBody, InvalidInput]
+    if endpoint.query:
+        implied.append(InvalidInput)
+    if "{" in endpoint.path:
+        implied.append(NotFound)
+    return implied

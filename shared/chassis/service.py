@@ -1,0 +1,236 @@
+"""Starts a service, supervises its parts, and drains it within ten seconds of SIGTERM."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+from aiohttp import web
+from pydantic import ValidationError
+
+from shared.chassis import openapi
+from shared.chassis.auth import Authenticator, TokenVerifier
+from shared.chassis.errors import ProblemError
+from shared.chassis.health import Check, add_health_routes
+from shared.chassis.http import make_app
+from shared.chassis.identity import UserDirectory
+from shared.chassis.inbox import Inbox
+from shared.chassis.kafka import Consumer, market_worker
+from shared.chassis.outbox import Relay
+from shared.chassis.pausing import pause
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.chassis.producer import Producer
+from shared.chassis.service_types import Context, Job, Service
+from shared.chassis.settings import ServiceSettings
+from shared.chassis.telemetry import configure_logging
+
+DRAIN_S = 8.0
+RESTART_FIRST_S = 0.2
+RESTART_LONGEST_S = 5.0
+RETRY_PARKED_EVERY_S = 1.0
+ROLES = ("http", "consumers", "relay", "jobs", "worker", "feed")
+
+Build = Callable[[Context], Service]
+
+log = structlog.get_logger()
+
+
+def run(build: Build, settings_type: type[ServiceSettings]) -> None:
+    """A service's `__main__`: settings from the environment, roles from `--only`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument(
+        "--only", default="", help=f"comma-separated, of {','.join(ROLES)}; default: all but feed"
+    )
+    names = [name for name in parser.parse_args().only.split(",") if name]
+    if unknown := [name for name in names if name not in ROLES]:
+        parser.error(f"--only: {unknown[0]} is not one of {', '.join(ROLES)}")
+    try:
+        settings = settings_type()
+    except ValidationError as error:
+        for fault in error.errors(include_input=False, include_url=False):
+            print(f"{str(fault['loc'][0]).upper()}: {fault['msg']}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
+    configure_logging(settings.service, settings.log_level)
+    roles = frozenset(names) or frozenset(ROLES) - {"feed"}
+    asyncio.run(_serve(build, settings, roles))
+
+
+async def _serve(build: Build, settings: ServiceSettings, roles: frozenset[str]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with RunningService(build, settings, roles, stop) as running:
+        await stop.wait()
+    if running.failed:
+        raise SystemExit(1)
+
+
+class RunningService:
+    """A service in this process: `async with RunningService(...) as running: running.url`."""
+
+    def __init__(
+        self,
+        build: Build,
+        settings: ServiceSettings,
+        roles: Iterable[str] = frozenset(ROLES) - {"feed"},
+        stop: asyncio.Event | None = None,
+    ) -> None:
+        self._build = build
+        self._settings = settings
+        self._roles = frozenset(roles)
+        self._stop = stop or asyncio.Event()
+        self.failed = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runners: list[web.AppRunner] = []
+        self.url = ""
+        self.internal_url = ""
+
+    async def __aenter__(self) -> "RunningService":
+        settings = self._settings
+        self.database = await Database.connect(settings)
+        self.producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix, settings.service)
+        self.service = self._build(Context(self.database, self.producer, settings))
+        consumers = self._consumers()
+        for job in self._jobs(consumers):
+            task = asyncio.create_task(self._supervise(job), name=job.name)
+            task.add_done_callback(self._on_job_end)
+            self._tasks.append(task)
+        await self._listen([_consumers_check(consumers)] if consumers else [])
+        log.info("started", url=self.url, roles=sorted(self._roles))
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        self._stop.set()
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+        if self._tasks:
+            _done, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
+            for task in late:
+                log.warning("cancelled", task=task.get_name())
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for on_close in self.service.on_close:
+            await on_close()
+        await self.producer.stop()
+        await self.database.close()
+        log.info("stopped")
+
+    def _consumers(self) -> list[Consumer]:
+        if "consumers" not in self._roles:
+            return []
+        settings, service = self._settings, self.service
+        consumers = []
+        self._inboxes = [
+            Inbox(self.database, service.name, subscription.event, subscription.handle)
+            for subscription in service.subscriptions
+        ]
+        if service.subscriptions:
+            consumers.append(
+                Consumer(
+                    group=service.name,
+                    bootstrap=settings.kafka_bootstrap,
+                    topic_prefix=settings.kafka_topic_prefix,
+                    work={inbox.topic: inbox.work for inbox in self._inboxes},
+                )
+            )
+        if service.market_subscriptions:
+            consumers.append(
+                Consumer(
+                    group=f"{service.name}-market",
+                    bootstrap=settings.kafka_bootstrap,
+                    topic_prefix=settings.kafka_topic_prefix,
+                    work={
+                        subscription.event.topic: market_worker(subscription)
+                        for subscription in service.market_subscriptions
+                    },
+                )
+            )
+        return consumers
+
+    def _jobs(self, consumers: list[Consumer]) -> list[Job]:
+        jobs = [job for job in self.service.jobs if job.role in self._roles]
+        jobs += [Job(f"consumer-{number}", consumer.run) for number, consumer in enumerate(consumers)]
+        if consumers and self._inboxes:
+            jobs.append(Job("retry-parked", self._retry_parked))
+        if "relay" in self._roles and self.service.relay:
+            jobs.append(Job("relay", Relay(self.database, self.producer).run))
+        return jobs
+
+    async def _retry_parked(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            for inbox in self._inboxes:
+                await inbox.retry_parked()
+            await pause(stop, RETRY_PARKED_EVERY_S)
+
+    async def _supervise(self, job: Job) -> None:
+        """Faults of the infrastructure are waited out; any other fault ends the process, loudly."""
+        wait_s = RESTART_FIRST_S
+        while not self._stop.is_set():
+            try:
+                await job.run(self._stop)
+                return
+            except (*INFRASTRUCTURE_FAULTS, ProblemError) as error:
+                log.warning("job_restarts", job=job.name, error=repr(error))
+            await pause(self._stop, wait_s)
+            wait_s = min(wait_s * 2, RESTART_LONGEST_S)
+
+    def _on_job_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("job_failed", job=task.get_name(), exc_info=error)
+            self.failed = True
+            self._stop.set()
+
+    async def _listen(self, checks: list[Check]) -> None:
+        settings, service = self._settings, self.service
+        outside = [endpoint for endpoint in service.endpoints if not endpoint.internal]
+        inside = [endpoint for endpoint in service.endpoints if endpoint.internal]
+        authenticator = service.authenticator or Authenticator(
+            TokenVerifier(settings), UserDirectory(self.database)
+        )
+        app = make_app(
+            outside if "http" in self._roles else [],
+            authenticator,
+            body_limit_bytes=settings.body_limit_bytes,
+            service_token="",
+        )
+        document = openapi.describe(service.name, outside)
+        app.router.add_get("/openapi.json", _static_json(document))
+        add_health_routes(app, self.database, [self._jobs_check, *checks])
+        self.url = await self._bind(app, settings.http_port)
+        if inside and "http" in self._roles:
+            internal = make_app(
+                inside,
+                None,
+                body_limit_bytes=settings.body_limit_bytes,
+                service_token=settings.service_token.get_secret_value(),
+            )
+            self.internal_url = await self._bind(internal, settings.internal_http_port or 0)
+
+    async def _jobs_check(self) -> str:
+        ended = [task.get_name() for task in self._tasks if task.done()]
+        return f"ended: {', '.join(ended)}" if ended else ""
+
+    async def _bind(self, app: web.Application, port: int) -> str:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
+        self._runners.append(runner)
+        await runner.setup()
+        site = web.TCPSite(runner, self._settings.http_host, port)
+        await site.start()
+        host, bound = runner.addresses[0][:2]
+        return f"http://{host}:{bound}"
+
+
+def _static_json(document: dict[str, object]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(document)
+
+    return answer
+
+
+def _consumers_check(consumers: list[Consumer]) -> Check:
+    async def check() -> str:
+        return "" if all(consumer.ready for consumer in consumers) else "the broker does not answer"
+
+    return check

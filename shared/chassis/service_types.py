@@ -1,0 +1,45 @@
+"""What a service is made of."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.chassis.auth import Authenticator
+from shared.chassis.http import Endpoint
+from shared.chassis.kafka import MarketSubscription, Subscription
+from shared.chassis.postgres import Database
+from shared.chassis.producer import Producer
+from shared.chassis.settings import ServiceSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something that runs beside the requests until told to stop. `role` is what `--only` calls it."""
+
+    name: str
+    run: Callable[[asyncio.Event], Awaitable[None]]
+    role: str = "jobs"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the chassis hands to a service when it is put together."""
+
+    database: Database
+    producer: Producer
+    settings: ServiceSettings
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the service hands back."""
+
+    name: str
+    endpoints: Sequence[Endpoint] = ()
+    subscriptions: Sequence[Subscription[Any]] = ()  # Any: each of its own event type
+    market_subscriptions: Sequence[MarketSubscription[Any]] = ()  # Any: each of its own event type
+    jobs: Sequence[Job] = ()
+    relay: bool = True
+    authenticator: Authenticator | None = None  # auth checks tokens by its own means
+    on_close: Sequence[Callable[[], Awaitable[None]]] = field(default_factory=tuple)
