@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -44,9 +45,10 @@ class Claims:
 class TokenVerifier:
     """Checks access tokens against auth's published keys; remembers a verified one until it expires."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, keys: Mapping[str, PyJWK] | None = None) -> None:
+        """`keys` by their ids are known beforehand: auth's own."""
         self._settings = settings
-        self._keys: dict[str, PyJWK] = {}
+        self._keys: dict[str, PyJWK] = dict(keys or {})
         self._fetched_at = 0.0
         self._fetching = asyncio.Lock()
         self._verified: dict[str, Claims] = {}
@@ -106,6 +108,8 @@ class TokenVerifier:
 
     async def _fetch(self) -> None:
         """Keep the last keys if auth does not answer."""
+        if not self._settings.jwks_url:
+            return
         try:
             timeout = aiohttp.ClientTimeout(total=3)
             async with aiohttp.ClientSession(timeout=timeout) as session:
