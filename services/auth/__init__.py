@@ -1,0 +1,1 @@
+"""Who you are: accounts, log-ins and access tokens."""

@@ -1,0 +1,34 @@
+"""The wiring of auth."""
+
+from services.auth.consumers import SUBSCRIPTIONS
+from services.auth.operations.log_ins import Desk
+from services.auth.operations.passwords import Passwords
+from services.auth.operations.tokens import AccessTokens
+from services.auth.routes import Routes
+from services.auth.settings import AuthSettings
+from shared.chassis.auth import Authenticator, TokenVerifier
+from shared.chassis.identity import UserDirectory
+from shared.chassis.service_types import Context, Service
+
+
+def build(context: Context) -> Service:
+    settings = context.settings
+    assert isinstance(settings, AuthSettings)
+    passwords = Passwords(waiting=settings.auth_waiting_passwords)
+    tokens = AccessTokens(
+        settings.auth_signing_key_file,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        ttl_s=settings.auth_access_token_s,
+    )
+    desk = Desk(context.database, passwords, tokens, settings.refresh_token_ttl, settings.longest_session)
+    authenticator = Authenticator(
+        TokenVerifier(settings, tokens.verification_keys()), UserDirectory(context.database)
+    )
+    return Service(
+        name=settings.service,
+        endpoints=Routes(desk, authenticator, settings.auth_trusted_proxies).endpoints(),
+        subscriptions=SUBSCRIPTIONS,
+        authenticator=authenticator,
+        on_close=[passwords.close],
+    )

@@ -1,0 +1,1 @@
+"""What auth does, one function and one transaction each."""

@@ -1,0 +1,29 @@
+"""What billing says of subscriptions, shown on the account."""
+
+from collections.abc import Sequence
+
+from services.auth import queries
+from services.auth.queries import Entitlement
+from shared.chassis.postgres import Connection
+from shared.contracts.billing import SubscriptionChanged
+
+
+async def project_subscriptions(connection: Connection, events: Sequence[SubscriptionChanged]) -> None:
+    """The newest version of each user is kept."""
+    newest: dict[int, SubscriptionChanged] = {}
+    for event in sorted(events, key=lambda event: event.subscription_version):
+        newest[event.user_id] = event
+    await queries.update_subscriptions(
+        connection,
+        [
+            Entitlement(
+                user_id=event.user_id,
+                version=event.subscription_version,
+                plan=event.plan,
+                period_start=event.period_start,
+                period_end=event.period_end,
+                trial_end=event.period_end if event.status == "TRIAL" else None,
+            )
+            for event in newest.values()
+        ],
+    )

@@ -1,0 +1,82 @@
+"""A new pair of tokens for a refresh token, each of which is good once."""
+
+from datetime import datetime
+
+import structlog
+
+from services.auth import queries
+from services.auth.domain import Family, Verdict, judge_refresh, session_expiry
+from services.auth.errors import BadRefreshToken
+from services.auth.operations.log_ins import Desk
+from services.auth.operations.tokens import IssuedTokens, new_secret, secret_sha256
+from shared.chassis.postgres import Connection
+
+log = structlog.get_logger()
+
+
+async def refresh(desk: Desk, refresh_token: str, now: datetime) -> IssuedTokens:
+    """Raises BadRefreshToken; the log-in has ended then, if the token had been used before."""
+    token_sha256 = secret_sha256(refresh_token)
+    async with desk.database.untenanted() as connection:
+        user_id = await queries.locate_refresh_token(connection, token_sha256)
+    if user_id is None:
+        raise BadRefreshToken
+    async with desk.database.tenant(user_id) as connection:
+        # Raised outside, so that the end of a family is committed.
+        tokens = await _exchange(desk, connection, user_id, token_sha256, now)
+    if tokens is None:
+        raise BadRefreshToken
+    return tokens
+
+
+async def _exchange(
+    desk: Desk, connection: Connection, user_id: int, token_sha256: bytes, now: datetime
+) -> IssuedTokens | None:
+    given = await queries.find_refresh_token(connection, user_id, token_sha256)
+    if given is None:
+        return None
+    family = await queries.lock_family(connection, user_id, given.session_id)
+    if family is None:
+        return None
+    match judge_refresh(family, token_sha256, given.generation, now):
+        case Verdict.ROTATE:
+            return await _rotate(desk, connection, user_id, family, family.generation + 1, token_sha256, now)
+        case Verdict.RETRY:
+            return await _rotate(desk, connection, user_id, family, family.generation, token_sha256, now)
+        case Verdict.REUSE:
+            log.warning("refresh_token_reused", session_id=str(family.session_id))
+            await queries.update_session_ended(connection, user_id, family.session_id, "TOKEN_REUSED", now)
+            return None
+        case Verdict.REFUSE:
+            return None
+
+
+async def _rotate(
+    desk: Desk,
+    connection: Connection,
+    user_id: int,
+    family: Family,
+    generation: int,
+    token_sha256: bytes,
+    now: datetime,
+) -> IssuedTokens:
+    token_id, refresh_token = new_secret(), new_secret()
+    refresh_sha256 = secret_sha256(refresh_token)
+    await queries.update_rotated(
+        connection,
+        user_id,
+        family,
+        generation,
+        token_sha256,
+        secret_sha256(token_id),
+        refresh_sha256,
+        now,
+        session_expiry(family.created_at, now, desk.refresh_ttl, desk.longest_session),
+    )
+    await queries.insert_refresh_token(
+        connection, user_id, refresh_sha256, family.session_id, generation, now
+    )
+    await queries.locate_refresh_token(connection, refresh_sha256, claim=user_id)
+    await queries.delete_old_refresh_tokens(connection, user_id, family.session_id, now - desk.refresh_ttl)
+    access_token = desk.tokens.sign(family.public_id, family.session_id, token_id, now)
+    return IssuedTokens(access_token, refresh_token, desk.tokens.ttl_s)

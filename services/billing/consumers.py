@@ -1,0 +1,22 @@
+"""What billing hears."""
+
+from collections.abc import Sequence
+
+from services.billing.operations import begin_subscription, book_usage
+from shared.chassis.clock import utc_now
+from shared.chassis.kafka import Subscription
+from shared.chassis.postgres import Connection
+from shared.contracts.auth import UserRegistered
+from shared.contracts.trading import TradeClosed
+
+
+async def on_user_registered(connection: Connection, events: Sequence[UserRegistered]) -> None:
+    for event in events:
+        await begin_subscription(connection, event, utc_now())
+
+
+async def on_trade_closed(connection: Connection, events: Sequence[TradeClosed]) -> None:
+    await book_usage(connection, events, utc_now())
+
+
+SUBSCRIPTIONS = (Subscription(UserRegistered, on_user_registered), Subscription(TradeClosed, on_trade_closed))

@@ -1,0 +1,154 @@
+"""What billing does, one function and one transaction each."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from services.billing import queries
+from services.billing.domain import (
+    Change,
+    Period,
+    Plan,
+    Subscriber,
+    Subscription,
+    first_change,
+    first_period,
+    is_due,
+    month_containing,
+    status_when_left,
+)
+from services.billing.queries import UsedTrade
+from shared.chassis.identity import claim_users
+from shared.chassis.outbox import emit
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.auth import UserRegistered
+from shared.contracts.billing import PlanName, SubscriptionChanged
+from shared.contracts.trading import TradeClosed
+
+DUE_AT_ONCE = 100
+
+
+def email_sha256(email: str) -> bytes:
+    """What an address is found by: upper and lower case are the same person."""
+    return hashlib.sha256(email.strip().lower().encode()).digest()
+
+
+async def begin_subscription(connection: Connection, event: UserRegistered, now: datetime) -> None:
+    """The trial, or FREE for a person who has had one; nothing for a user who is known already."""
+    await claim_users(connection, [event])
+    owner = await queries.locate_email(connection, email_sha256(event.email), claim=event.user_id)
+    await queries.insert_subscriber(connection, event.user_id, event.public_id)
+    subscriber = await queries.lock_subscriber(connection, event.user_id)
+    if subscriber is None or subscriber.version > 0:
+        return
+    await _begin(connection, subscriber, None, first_change(owner == event.user_id), now)
+
+
+async def change_plan(connection: Connection, user_id: int, change: Change, now: datetime) -> bool:
+    """The one way a plan changes: trial, its end, a grant. False if the user is on it already or not known."""
+    subscriber = await queries.lock_subscriber(connection, user_id)
+    if subscriber is None:
+        return False
+    live = await queries.find_live_subscription(connection, user_id)
+    if live is not None and (live.plan, live.status) == (change.plan, change.status):
+        return False
+    if live is not None:
+        await queries.update_ended(connection, live, status_when_left(live, now), now)
+    await _begin(connection, subscriber, live and live.plan, change, now)
+    return True
+
+
+async def _begin(
+    connection: Connection, subscriber: Subscriber, previous: PlanName | None, change: Change, now: datetime
+) -> None:
+    plan = await queries.get_plan(connection, change.plan)
+    period = first_period(change.status, now)
+    begun = await queries.insert_subscription(connection, subscriber.user_id, plan, change, period)
+    await _announce(connection, subscriber, begun, plan, previous, change.reason)
+
+
+async def _announce(
+    connection: Connection,
+    subscriber: Subscriber,
+    subscription: Subscription,
+    plan: Plan,
+    previous: PlanName | None,
+    reason: str,
+) -> None:
+    """Say the whole entitlement under the next version, and note when to look at it again."""
+    version = subscriber.version + 1
+    trial_started_at = subscriber.trial_started_at
+    if subscription.status == "TRIAL":
+        trial_started_at = subscription.start_date
+    await queries.update_subscriber(connection, subscriber.user_id, version, trial_started_at)
+    await queries.insert_deadline(connection, subscriber.user_id, subscription.period.end)
+    await emit(
+        connection,
+        SubscriptionChanged(
+            user_id=subscriber.user_id,
+            public_id=subscriber.public_id,
+            aggregate="subscription",
+            aggregate_seq=version,
+            subscription_version=version,
+            plan=plan.name,
+            status=subscription.status,
+            limits=plan.limits,
+            features=plan.features,
+            period_start=subscription.period.start,
+            period_end=subscription.period.end,
+            previous_plan=previous,
+            reason=reason,
+        ),
+    )
+
+
+async def work_deadlines(database: Database, now: datetime) -> int:
+    """End the trials that are over and begin the months that have come; the number of subscriptions changed."""
+    async with database.queue() as connection:
+        due = await queries.list_due(connection, now, DUE_AT_ONCE)
+    changed = 0
+    for user_id in due:
+        async with database.tenant(user_id) as connection:
+            changed += await _work_deadline(connection, user_id, now)
+    return changed
+
+
+async def _work_deadline(connection: Connection, user_id: int, now: datetime) -> bool:
+    subscriber = await queries.lock_subscriber(connection, user_id)
+    live = await queries.find_live_subscription(connection, user_id)
+    if subscriber is None or live is None or not is_due(live, now):
+        return False  # another process was here between the list and the lock
+    if live.status == "TRIAL":
+        return await change_plan(connection, user_id, Change("FREE", "ACTIVE", "trial_ended"), now)
+    await _renew_period(connection, subscriber, live, month_containing(live.start_date, now))
+    return True
+
+
+async def _renew_period(
+    connection: Connection, subscriber: Subscriber, live: Subscription, period: Period
+) -> None:
+    plan = await queries.get_plan(connection, live.plan)
+    await queries.update_period(connection, live, period)
+    renewed = replace(live, period=period)
+    await _announce(connection, subscriber, renewed, plan, live.plan, "period_renewed")
+
+
+async def book_usage(connection: Connection, events: Sequence[TradeClosed], now: datetime) -> None:
+    """Each trade once, in the period in which it was said to be closed."""
+    users = sorted({event.user_id for event in events})
+    await queries.lock_subscribers(connection, users)
+    await queries.insert_usage(
+        connection,
+        [
+            UsedTrade(
+                user_id=event.user_id,
+                trade_id=event.trade_id,
+                session_id=event.session_id,
+                mode="PAPER" if event.is_paper_trade else "LIVE",
+                occurred_at=event.said_at or now,
+            )
+            for event in events
+        ],
+    )
+    await queries.update_period_trades(connection, users)

@@ -1,0 +1,9 @@
+"""The environment of billing."""
+
+from typing import Literal
+
+from shared.chassis.settings import ServiceSettings
+
+
+class BillingSettings(ServiceSettings):
+    service: Literal["billing"] = "billing"
