@@ -10,6 +10,7 @@ from typing import TextIO
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
+from structlog.tracebacks import ExceptionDictTransformer
 
 traceparent: ContextVar[str] = ContextVar("traceparent", default="")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -57,7 +58,7 @@ def configure_logging(service: str, level: str = "INFO", stream: TextIO = sys.st
             _add_context,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             _redact,
             structlog.processors.JSONRenderer(default=str),
         ],

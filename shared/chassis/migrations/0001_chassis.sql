@@ -11,7 +11,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     service text := current_schema();
     one_tenant text := '(SELECT nullif(current_setting(''app.user_id'', true), '''')::bigint)';
-    many_tenants text := '(SELECT string_to_array(nullif(current_setting(''app.user_ids'', true), ''''), '','')::bigint[])';
+    many_tenants text := '(SELECT string_to_array(nullif(current_setting(''app.user_ids'', true), ''''), '','')::bigint[])::bigint[]';
 BEGIN
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', tenant_table);
