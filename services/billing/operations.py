@@ -46,7 +46,7 @@ async def begin_subscription(connection: Connection, event: UserRegistered, now:
 
 
 async def change_plan(connection: Connection, user_id: int, change: Change, now: datetime) -> bool:
-    """The one way a plan changes: trial, its end, a grant. False if the user is on it already or not known."""
+    """The one way a plan changes: trial's end, grant. False if the user is on it already or not known."""
     subscriber = await queries.lock_subscriber(connection, user_id)
     if subscriber is None:
         return False
@@ -55,7 +55,7 @@ async def change_plan(connection: Connection, user_id: int, change: Change, now:
         return False
     if live is not None:
         await queries.update_ended(connection, live, status_when_left(live, now), now)
-    await _begin(connection, subscriber, live and live.plan, change, now)
+    await _begin(connection, subscriber, None if live is None else live.plan, change, now)
     return True
 
 
@@ -88,7 +88,7 @@ async def _announce(
         SubscriptionChanged(
             user_id=subscriber.user_id,
             public_id=subscriber.public_id,
-            aggregate="subscription",
+            aggregate=f"subscription:{subscriber.public_id}",
             aggregate_seq=version,
             subscription_version=version,
             plan=plan.name,
@@ -104,7 +104,7 @@ async def _announce(
 
 
 async def work_deadlines(database: Database, now: datetime) -> int:
-    """End the trials that are over and begin the months that have come; the number of subscriptions changed."""
+    """End the trials that are over, begin the months that have come; how many subscriptions changed."""
     async with database.queue() as connection:
         due = await queries.list_due(connection, now, DUE_AT_ONCE)
     changed = 0

@@ -167,7 +167,7 @@ def _meters(limits: Limits, usage: Usage, period: Period) -> list[MeterView]:
             usage.live_trades,
             limits.max_trades_per_month,
             period,
-            "Entries of live sessions are refused when this limit is reached; open positions are always managed.",
+            "Live sessions make no more entries when it is reached; open positions are always managed.",
         ),
         _counted_here(
             "paper_trades",

@@ -56,10 +56,11 @@ async def register(desk: Desk, user: NewUser, client: Client, now: datetime) -> 
 
 
 def _registered(user_id: int, user: NewUser) -> UserRegistered:
+    public_id = new_id()
     return UserRegistered(
         user_id=user_id,
-        public_id=new_id(),
-        aggregate="user",
+        public_id=public_id,
+        aggregate=f"user:{public_id}",
         aggregate_seq=1,
         email=user.email,
         timezone=user.timezone,
