@@ -1,0 +1,79 @@
+"""The rules of plans, periods and usage."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.billing.domain import (
+    Change,
+    Period,
+    Subscription,
+    first_change,
+    first_period,
+    is_due,
+    month_containing,
+    remaining,
+    status_when_left,
+)
+from shared.contracts.billing import SubscriptionStatus
+from shared.contracts.types import new_id
+
+NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))
+
+
+def _subscription(status: SubscriptionStatus) -> Subscription:
+    period = first_period(status, NOW)
+    return Subscription(
+        1, new_id(), "PREMIUM", status, NOW, period.end if status == "TRIAL" else None, period
+    )
+
+
+@pytest.mark.parametrize(
+    ("now", "start", "end"),
+    [
+        ("2026-01-31T09:30", "2026-01-31", "2026-02-28"),
+        ("2026-02-28T09:29", "2026-01-31", "2026-02-28"),
+        ("2026-02-28T09:30", "2026-02-28", "2026-03-31"),
+        ("2027-01-31T09:29", "2026-12-31", "2027-01-31"),
+    ],
+)
+def test_a_month_from_the_31st_ends_with_shorter_months(now: str, start: str, end: str) -> None:
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    period = month_containing(NOW, moment)
+    assert (period.start.date().isoformat(), period.end.date().isoformat()) == (start, end)
+
+
+@given(MOMENTS, MOMENTS)
+def test_a_moment_is_in_its_month_and_months_join(anchor: datetime, now: datetime) -> None:
+    period = month_containing(anchor, now)
+    assert now < anchor or period.start <= now < period.end
+    assert month_containing(anchor, period.end).start == period.end
+
+
+def test_a_trial_is_one_period_of_fourteen_days() -> None:
+    assert first_period("TRIAL", NOW) == Period(NOW, NOW + timedelta(days=14))
+
+
+def test_a_trial_is_given_once_per_person() -> None:
+    assert first_change(is_new_person=True) == Change("PREMIUM", "TRIAL", "trial_started")
+    assert first_change(is_new_person=False).plan == "FREE"
+
+
+def test_a_trial_expires_at_its_end_and_is_cancelled_before() -> None:
+    trial = _subscription("TRIAL")
+    assert status_when_left(trial, trial.period.end) == "EXPIRED"
+    assert status_when_left(trial, trial.period.end - timedelta(seconds=1)) == "CANCELLED"
+    assert status_when_left(_subscription("ACTIVE"), NOW + timedelta(days=99)) == "CANCELLED"
+
+
+def test_a_period_is_over_at_its_end() -> None:
+    active = _subscription("ACTIVE")
+    assert is_due(active, active.period.end)
+    assert not is_due(active, active.period.end - timedelta(microseconds=1))
+
+
+def test_what_remains_is_never_below_nothing() -> None:
+    assert (remaining(10, 3), remaining(10, 12), remaining(None, 12)) == (7, 0, None)
