@@ -1,0 +1,41 @@
+"""Auth over HTTP, and its operations with a clock in hand."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from services.auth.app import build
+from services.auth.operations.log_ins import Desk
+from services.auth.operations.passwords import Passwords
+from services.auth.operations.tokens import AccessTokens
+from services.auth.settings import AuthSettings
+from shared.chassis.postgres import Database
+from shared.chassis.service import RunningService
+from tests.integration.accounts import Client, auth_settings, client_of
+
+
+@pytest.fixture
+def settings(service_env: Callable[[str], dict[str, str]], tmp_path: Path) -> AuthSettings:
+    return auth_settings(service_env("auth"), tmp_path)
+
+
+@pytest.fixture
+async def auth(settings: AuthSettings) -> AsyncIterator[Client]:
+    async with RunningService(build, settings, roles={"http"}) as running, client_of(running.url) as client:
+        yield client
+
+
+@pytest.fixture
+async def database(settings: AuthSettings) -> AsyncIterator[Database]:
+    opened = await Database.connect(settings)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def desk(settings: AuthSettings, database: Database) -> AsyncIterator[Desk]:
+    passwords = Passwords(waiting=8)
+    tokens = AccessTokens(settings.auth_signing_key_file, issuer="us", audience="api", ttl_s=600)
+    yield Desk(database, passwords, tokens, settings.refresh_token_ttl, settings.longest_session)
+    await passwords.close()

@@ -1,0 +1,203 @@
+"""Registering, logging in, logging out, and who am I."""
+
+import asyncio
+from uuid import UUID
+
+import asyncpg
+import jwt
+import pytest
+
+from services.auth import queries
+from services.auth.operations.entitlements import project_subscriptions
+from shared.chassis.postgres import Database
+from shared.contracts.billing import Features, Limits, SubscriptionChanged
+from shared.contracts.types import from_ms, new_id
+from tests.integration.accounts import PASSWORD, Client
+
+
+async def test_a_new_user_gets_himself_and_tokens(auth: Client) -> None:
+    answer = await auth.register("ann@example.org", timezone="Europe/Rome", language="it", first_name="Ann")
+    assert (answer.status, answer.headers["Location"]) == (201, "/v1/me")
+    assert {"access_token", "refresh_token", "token_type", "expires_in"} < set(answer.body)
+    me = await auth.call("GET", "/v1/me", token=answer.text("access_token"))
+    assert me.body == answer.body["user"]
+    assert (me.body["email"], me.body["timezone"], me.body["language"]) == (
+        "ann@example.org",
+        "Europe/Rome",
+        "it",
+    )
+
+
+async def test_the_token_carries_the_public_id_and_not_the_number(auth: Client) -> None:
+    answer = await auth.register("ann@example.org")
+    claims = jwt.decode(answer.text("access_token"), options={"verify_signature": False})
+    assert UUID(claims["sub"]).version == 7
+    assert not any(isinstance(value, int) for name, value in claims.items() if name not in ("iat", "exp"))
+
+
+async def test_an_email_has_one_account_without_regard_to_case(auth: Client) -> None:
+    both = await asyncio.gather(auth.register("Ann@Example.org"), auth.register("ann@example.ORG"))
+    assert sorted(answer.status for answer in both) == [201, 409]
+    assert (await auth.log_in("ANN@EXAMPLE.ORG")).status == 200
+
+
+async def test_registering_says_so_once_and_a_refused_one_says_nothing(
+    auth: Client, database: Database
+) -> None:
+    await auth.register("ann@example.org")
+    await auth.register("ann@example.org")
+    async with database.queue() as connection:
+        rows = await connection.fetch("SELECT topic, key, payload FROM outbox")
+    assert [row["topic"] for row in rows] == ["user.registered"]
+    assert b'"email":"ann@example.org"' in rows[0]["payload"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("email", "nobody"),
+        ("password", "short"),
+        ("timezone", "Mars/Base"),
+        ("language", "de"),
+        ("first_name", "a\u0007b"),
+        ("role", "admin"),
+    ],
+)
+async def test_what_cannot_be_kept_is_refused_by_name(auth: Client, field: str, value: str) -> None:
+    body: dict[str, object] = {"email": "ann@example.org", "password": PASSWORD, field: value}
+    answer = await auth.call("POST", "/v1/auth/register", body)
+    assert answer.status == 422
+    assert f"$.{field}" in str(answer.body["errors"])
+    assert PASSWORD not in str(answer.body)
+
+
+async def test_a_wrong_password_and_an_unknown_email_look_the_same(auth: Client) -> None:
+    await auth.register("ann@example.org")
+    wrong = await auth.log_in("ann@example.org", "wrong horse")
+    unknown = await auth.log_in("nobody@example.org", "wrong horse")
+    assert wrong.status == unknown.status == 401
+    assert {**wrong.body, "request_id": ""} == {**unknown.body, "request_id": ""}
+
+
+async def test_a_log_in_is_counted(auth: Client) -> None:
+    await auth.register("ann@example.org")
+    token = (await auth.log_in("ann@example.org")).text("access_token")
+    assert (await auth.call("GET", "/v1/me", token=token)).body["login_count"] == 2
+
+
+async def test_a_disabled_account_does_not_log_in(auth: Client, database: Database) -> None:
+    token = (await auth.register("ann@example.org")).text("access_token")
+    async with database.tenant(1) as connection:
+        await connection.execute("UPDATE users SET is_active = false")
+    assert (await auth.log_in("ann@example.org")).status == 403
+    assert (await auth.call("GET", "/v1/me", token=token)).status == 401
+
+
+@pytest.mark.parametrize("by", ["refresh token", "access token"])
+async def test_logging_out_ends_the_log_in(auth: Client, by: str) -> None:
+    tokens = await auth.register("ann@example.org")
+    access, again = tokens.text("access_token"), tokens.text("refresh_token")
+    if by == "refresh token":
+        out = await auth.call("POST", "/v1/auth/logout", {"refresh_token": again})
+    else:
+        out = await auth.call("POST", "/v1/auth/logout", token=access)
+    assert out.status == 204
+    assert (await auth.refresh(again)).status == 401
+    assert (await auth.call("GET", "/v1/me", token=access)).status == 401
+
+
+async def test_a_user_sees_his_log_ins_and_ends_one(auth: Client) -> None:
+    first = await auth.register("ann@example.org")
+    second = (await auth.log_in("ann@example.org")).text("access_token")
+    listed = (await auth.call("GET", "/v1/me/sessions", token=second)).body["items"]
+    assert isinstance(listed, list)
+    assert [session["current"] for session in listed] == [True, False]
+    path = f"/v1/me/sessions/{listed[1]['session_id']}"
+    assert (await auth.call("DELETE", path, token=second)).status == 204
+    assert (await auth.call("DELETE", path, token=second)).status == 404
+    assert (await auth.refresh(first.text("refresh_token"))).status == 401
+
+
+async def test_anothers_log_in_cannot_be_ended(auth: Client) -> None:
+    ann, bob = await auth.register("ann@example.org"), await auth.register("bob@example.org")
+    listed = (await auth.call("GET", "/v1/me/sessions", token=bob.text("access_token"))).body["items"]
+    assert isinstance(listed, list)
+    path = f"/v1/me/sessions/{listed[0]['session_id']}"
+    assert (await auth.call("DELETE", path, token=ann.text("access_token"))).status == 404
+    assert (await auth.refresh(bob.text("refresh_token"))).status == 200
+
+
+async def test_the_keys_are_published_and_check_a_token(auth: Client) -> None:
+    token = (await auth.register("ann@example.org")).text("access_token")
+    keys = (await auth.call("GET", "/.well-known/jwks.json")).body["keys"]
+    assert isinstance(keys, list)
+    key = jwt.PyJWK(keys[0])
+    assert jwt.decode(token, key, algorithms=["EdDSA"], audience="tradefleet-api", issuer="tradefleet")
+
+
+@pytest.mark.parametrize("forged", ["", "x.y.z", "eyJhbGciOiJub25lIn0.e30."])
+async def test_a_forged_token_is_nobody(auth: Client, forged: str) -> None:
+    assert (await auth.call("GET", "/v1/me", token=forged)).status == 401
+
+
+def _changed(public_id: UUID, version: int, plan: str) -> SubscriptionChanged:
+    limits = dict.fromkeys(Limits.model_fields)
+    features = dict.fromkeys(Features.model_fields, False)
+    return SubscriptionChanged.model_validate(
+        {"user_id": 1, "public_id": public_id, "aggregate": "s", "aggregate_seq": version}
+        | {"subscription_version": version, "plan": plan, "status": "TRIAL", "limits": limits}
+        | {"features": features, "period_start": from_ms(0), "period_end": from_ms(1000)}
+        | {"previous_plan": None, "reason": "test"}
+    )
+
+
+async def test_an_older_subscription_never_replaces_a_newer_one(auth: Client, database: Database) -> None:
+    token = (await auth.register("ann@example.org")).text("access_token")
+    for version, plan in ((2, "PRO"), (1, "PREMIUM")):
+        async with database.tenants([1]) as connection:
+            await project_subscriptions(connection, [_changed(new_id(), version, plan)])
+    me = (await auth.call("GET", "/v1/me", token=token)).body
+    assert (me["subscription_tier"], me["trial_end_date"]) == ("PRO", "1970-01-01T00:00:01.000Z")
+
+
+async def test_the_app_role_sees_no_other_tenant_whatever_it_asks(auth: Client, database: Database) -> None:
+    await auth.register("ann@example.org")
+    await auth.register("bob@example.org")
+    async with database.tenant(2) as connection:
+        for table in ("users", "user_sessions", "refresh_tokens"):
+            assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE user_id = 1") == 0
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 1
+        assert await connection.execute("UPDATE users SET email = 'x@y.z' WHERE user_id = 1") == "UPDATE 0"
+    async with database.untenanted() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM users") == 0
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "SELECT * FROM email_locator",
+        "SELECT * FROM refresh_token_locator",
+        "TRUNCATE users",
+        "DELETE FROM users",
+        "SET ROLE auth_worker",
+        "SELECT locate_email('\\x00', 1)",
+        "SELECT locate_refresh_token('\\x00', 1)",
+        "INSERT INTO refresh_tokens SELECT 1, '\\x00', gen_random_uuid(), 0, now()",
+    ],
+)
+async def test_the_app_role_may_not(auth: Client, database: Database, attempt: str) -> None:
+    await auth.register("ann@example.org")
+    await auth.register("bob@example.org")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with database.tenant(2) as connection:
+            await connection.execute(attempt)
+
+
+async def test_a_log_in_cannot_hang_on_anothers_user(auth: Client, database: Database) -> None:
+    await auth.register("ann@example.org")
+    await auth.register("bob@example.org")
+    async with database.tenant(1) as connection:
+        anns: UUID = await connection.fetchval("SELECT session_id FROM user_sessions")
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        async with database.tenant(2) as connection:
+            await queries.insert_refresh_token(connection, 2, b"x" * 32, anns, 0, from_ms(0))
