@@ -1,0 +1,65 @@
+"""A bar, an instrument's steps, and the terms on which a strategy trades."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+Side = Literal["LONG", "SHORT"]
+DAY_MS = 86_400_000
+INTERVAL_MS = {
+    "1": 60_000,
+    "3": 180_000,
+    "5": 300_000,
+    "15": 900_000,
+    "30": 1_800_000,
+    "60": 3_600_000,
+    "120": 7_200_000,
+    "240": 14_400_000,
+    "360": 21_600_000,
+    "720": 43_200_000,
+    "D": DAY_MS,
+}
+"""Bybit's kline codes and their lengths."""
+
+
+class Bar(NamedTuple):
+    """One candle; decimals as the venue wrote them."""
+
+    open_time_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """What the venue rounds to and the least it takes."""
+
+    tick_size: Decimal = Decimal("0.01")
+    qty_step: Decimal = Decimal("0.001")
+    min_order_qty: Decimal = Decimal("0.001")
+    min_notional: Decimal = Decimal("5")
+
+    def __post_init__(self) -> None:
+        if not (self.tick_size > 0 and self.qty_step > 0):
+            raise ValueError("tick_size and qty_step must be above 0")
+        if not (self.min_order_qty >= 0 and self.min_notional >= 0):
+            raise ValueError("min_order_qty and min_notional must be at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Fee on every fill's notional, slippage as a fraction, and the balance to begin with."""
+
+    instrument: Instrument = Instrument()
+    fee: Decimal = Decimal("0.00055")
+    slippage: Decimal = Decimal("0")
+    initial_balance: Decimal = Decimal("10000")
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.fee < 1 and 0 <= self.slippage < 1):
+            raise ValueError("fee and slippage must be at least 0 and below 1")
+        if not self.initial_balance > 0:
+            raise ValueError("initial_balance must be above 0")

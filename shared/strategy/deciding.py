@@ -1,0 +1,128 @@
+"""Decisions at a close: which side to enter, with how much, and the evidence that is kept of it."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+
+from shared.strategy.bars import Bar, Side, Terms
+from shared.strategy.conditions import TRUE, evaluate, truths
+from shared.strategy.decimals import exact
+from shared.strategy.document import Strategy
+from shared.strategy.outcome import Decision, EntryGuard, EntryProposal, Position, Reason
+from shared.strategy.series import Series
+from shared.strategy.sizing import Distances, distances_at, quantity, share_of
+from shared.strategy.state import PendingEntry
+
+
+def side_to_enter(strategy: Strategy, series: Series, index: int) -> Side | None:
+    """The side whose entry condition is true while the other's is not."""
+    wanted: Side | None = None
+    for side, condition in strategy.entry.items():
+        if truths(condition, series)[index] == TRUE:
+            if wanted is not None:
+                return None
+            wanted = side
+    return wanted
+
+
+def exit_signalled(strategy: Strategy, side: Side, series: Series, index: int) -> bool:
+    condition = strategy.exit.get(side)
+    return condition is not None and truths(condition, series)[index] == TRUE
+
+
+def exit_decision(
+    strategy: Strategy, series: Series, index: int, position: Position, reason: Reason
+) -> Decision:
+    return Decision(
+        time_ms=series.bar(index).open_time_ms,
+        kind="exit",
+        side=position.side,
+        reason=reason,
+        qty=position.left,
+        outcome="pending",
+        values=_values(strategy, series, index),
+        checks=_truths(strategy, series, index),
+    )
+
+
+def entry_decision(
+    strategy: Strategy,
+    terms: Terms,
+    equity: Decimal,
+    series: Series,
+    index: int,
+    side: Side,
+    guard: EntryGuard | None,
+) -> tuple[Decision, PendingEntry | None]:
+    """Sizes the entry: the order for the next open, or why there is none."""
+    bar = series.bar(index)
+    checks = _truths(strategy, series, index)
+    decision = Decision(
+        time_ms=bar.open_time_ms,
+        kind="entry",
+        side=side,
+        reason="entry",
+        qty=None,
+        outcome="pending",
+        values=_values(strategy, series, index),
+        checks=checks,
+    )
+    distances = distances_at(strategy.risk, series, index)
+    qty = None
+    if distances is not None:
+        qty = quantity(strategy.risk, terms, equity, bar.close, distances.stop)
+    checks["distance"] = qty is not None
+    if distances is None or qty is None:
+        return replace(decision, outcome="refused", refusal="no_distance"), None
+    decision = replace(decision, qty=qty)
+    checks["size"] = _large_enough(qty, bar, terms)
+    if not checks["size"]:
+        return replace(decision, outcome="too_small"), None
+    if guard is not None:
+        refusal = guard(_proposal(strategy, side, qty, bar, distances))
+        checks["guard"] = refusal is None
+        if refusal is not None:
+            return replace(decision, outcome="refused", refusal=refusal), None
+    return decision, PendingEntry(side, qty, distances.stop, distances.targets)
+
+
+def _large_enough(qty: Decimal, bar: Bar, terms: Terms) -> bool:
+    instrument = terms.instrument
+    with exact():
+        return qty > 0 and qty >= instrument.min_order_qty and qty * bar.close >= instrument.min_notional
+
+
+def _proposal(strategy: Strategy, side: Side, qty: Decimal, bar: Bar, distances: Distances) -> EntryProposal:
+    stop = strategy.risk.stop_loss
+    stop_pct = None
+    if stop is not None:
+        stop_pct = stop.value if distances.stop is None else share_of(bar.close, distances.stop)
+    targets = tuple(
+        level.distance.value
+        if level.distance.column is None
+        else share_of(bar.close, distances.targets[position])
+        for position, level in enumerate(strategy.risk.take_profits or ())
+    )
+    with exact():
+        notional = qty * bar.close
+    return EntryProposal(side, qty, bar.close, notional, stop_pct, targets)
+
+
+def _values(strategy: Strategy, series: Series, index: int) -> dict[str, float | None]:
+    """The close and every output of the declared indicators at the bar; None where undefined."""
+    values: dict[str, float | None] = {"close": series.column("close")[index].item()}
+    for name, spec in strategy.indicators.items():
+        for output, column in series.values(spec).items():
+            value = column[index].item()
+            key = name if spec.outputs == ("value",) else f"{name}.{output}"
+            values[key] = value if np.isfinite(value) else None
+    return values
+
+
+def _truths(strategy: Strategy, series: Series, index: int) -> dict[str, bool | None]:
+    checks: dict[str, bool | None] = {}
+    for kind, conditions in (("entry", strategy.entry), ("exit", strategy.exit)):
+        for side, condition in conditions.items():
+            checks[f"{kind}.{side.lower()}"] = evaluate(condition, series, index)
+    return checks

@@ -1,0 +1,261 @@
+"""One strategy executed bar after bar: the same steps in a backtest, on paper and for the exchange."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from shared.strategy.bars import DAY_MS, Bar, Terms
+from shared.strategy.deciding import entry_decision, exit_decision, exit_signalled, side_to_enter
+from shared.strategy.decimals import exact, round_to_tick
+from shared.strategy.document import Strategy
+from shared.strategy.outcome import (
+    NOTHING,
+    Decision,
+    EntryGuard,
+    Fill,
+    Outcome,
+    Position,
+    Reason,
+    Trade,
+)
+from shared.strategy.position import (
+    booked,
+    close_part,
+    open_position,
+    reaches,
+    slipped,
+    standing_stop,
+    take_in,
+)
+from shared.strategy.series import Series
+from shared.strategy.sizing import Distances
+from shared.strategy.state import Day, State, restored, written
+
+
+@dataclass(slots=True)
+class _Step:
+    """What the running step has brought about so far."""
+
+    fills: list[Fill] = field(default_factory=list)
+    trades: list[Trade] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    opened: Position | None = None
+    level_spent: bool = False
+    dropped: bool = False
+
+    def outcome(self) -> Outcome:
+        if not (self.fills or self.decisions or self.level_spent or self.dropped):
+            return NOTHING
+        return Outcome(
+            tuple(self.fills),
+            self.opened,
+            tuple(self.trades),
+            tuple(self.decisions),
+            self.level_spent,
+            self.dropped,
+        )
+
+
+class Execution:
+    """The state of one strategy on one series; steps go forward only."""
+
+    def __init__(self, strategy: Strategy, terms: Terms, first_bar_ms: int | None = None) -> None:
+        self.strategy = strategy
+        self.terms = terms
+        self.first_bar_ms = first_bar_ms
+        self._risk = strategy.risk
+        self._tick = terms.instrument.tick_size
+        self._specs = tuple(strategy.indicators.values())
+        self._first_decision: int | None = None
+        self._state = State(equity=terms.initial_balance)
+
+    @classmethod
+    def restore(
+        cls, strategy: Strategy, terms: Terms, first_bar_ms: int | None, snapshot: Mapping[str, object]
+    ) -> "Execution":
+        """The execution as `snapshot()` left it; ValueError where that was of another strategy or version."""
+        execution = cls(strategy, terms, first_bar_ms)
+        execution._state = restored(snapshot, strategy.content_hash)
+        return execution
+
+    def snapshot(self) -> dict[str, object]:
+        """JSON-able, decimals as strings, versioned."""
+        return written(self._state, self.strategy.content_hash)
+
+    @property
+    def equity(self) -> Decimal:
+        """Initial balance + Σ pnl of the finished trades."""
+        return self._state.equity
+
+    @property
+    def position(self) -> Position | None:
+        """What is open; for reading only."""
+        return self._state.position
+
+    @property
+    def pending(self) -> bool:
+        """Whether an order waits for the next open."""
+        return self._state.pending_exit is not None or self._state.pending_entry is not None
+
+    def on_open(self, time_ms: int, open_price: Decimal) -> Outcome:
+        """Step 1: what was decided at the last close fills. Done already for this bar, it does nothing."""
+        state = self._state
+        if state.opened_ms is not None and time_ms <= state.opened_ms:
+            if time_ms == state.opened_ms and time_ms != state.closed_ms:
+                return NOTHING
+            raise ValueError(f"bar {time_ms} was stepped through already")
+        step = _Step()
+        self._open(step, time_ms, open_price)
+        return step.outcome()
+
+    def on_close(self, series: Series, t: int | None = None, guard: EntryGuard | None = None) -> Outcome:
+        """Steps 2 and 3 for bar t, the series' last by default; step 1 before them if it was not done."""
+        index = len(series) - 1 if t is None else t
+        bar = series.bar(index)
+        time_ms = bar.open_time_ms
+        state = self._state
+        if state.closed_ms is not None and time_ms <= state.closed_ms:
+            raise ValueError(f"bar {time_ms} was stepped through already")
+        step = _Step()
+        if state.opened_ms != time_ms:
+            self._open(step, time_ms, bar.open)
+        state.closed_ms = time_ms
+        if state.position is not None:
+            self._within_bar(step, state.position, bar)
+        if state.position is not None:
+            take_in(state.position, bar, self._risk, self._tick)
+        if self._may_decide(series, index, time_ms):
+            self._decide(step, series, index, bar, guard)
+        if state.cooldown > 0:
+            state.cooldown -= 1
+        return step.outcome()
+
+    def stop(self, time_ms: int, price: Decimal, reason: Reason) -> Outcome:
+        """Drops what is pending and closes what is open at this price, without slippage."""
+        state = self._state
+        step = _Step(dropped=self.pending)
+        state.pending_entry = state.pending_exit = None
+        if state.position is not None:
+            self._close(step, state.position, state.position.left, time_ms, self._to_tick(price), reason)
+        return step.outcome()
+
+    # Step 1: at the open.
+
+    def _open(self, step: _Step, time_ms: int, open_price: Decimal) -> None:
+        state, terms = self._state, self.terms
+        state.opened_ms = time_ms
+        if time_ms // DAY_MS != state.day.number:
+            state.day = Day(time_ms // DAY_MS, state.equity)
+        position, reason, entry = state.position, state.pending_exit, state.pending_entry
+        state.pending_exit = state.pending_entry = None
+        if reason is not None and position is not None:
+            price = slipped(open_price, position.side == "SHORT", terms)
+            self._close(step, position, position.left, time_ms, price, reason)
+        if entry is None:
+            return
+        if state.equity <= 0:
+            step.dropped = True
+            return
+        price = slipped(open_price, entry.side == "LONG", terms)
+        distances = Distances(entry.stop_distance, entry.target_distances)
+        position = open_position(entry.side, time_ms, price, entry.qty, distances, self._risk, terms)
+        step.fills.append(Fill(time_ms, "open", entry.side, entry.qty, price, position.fees, "entry"))
+        state.position, step.opened = position, replace(position)
+
+    # Step 2: stops and targets.
+
+    def _within_bar(self, step: _Step, position: Position, bar: Bar) -> None:
+        position.bars += 1
+        long = position.side == "LONG"
+        adverse, favourable = (bar.low, bar.high) if long else (bar.high, bar.low)
+        standing = standing_stop(position)
+        if standing is not None and reaches(not long, bar.open, standing[0]):
+            price = slipped(bar.open, not long, self.terms)
+            self._close(step, position, position.left, bar.open_time_ms, price, standing[1])
+            return
+        self._take_profits(step, position, bar, bar.open, at_open=True)
+        if self._state.position is None:
+            return
+        if standing is not None and reaches(not long, adverse, standing[0]):
+            price = slipped(standing[0], not long, self.terms)
+            self._close(step, position, position.left, bar.open_time_ms, price, standing[1])
+            return
+        self._take_profits(step, position, bar, favourable, at_open=False)
+
+    def _take_profits(
+        self, step: _Step, position: Position, bar: Bar, reached: Decimal, at_open: bool
+    ) -> None:
+        while position.left > 0 and position.spent < len(position.targets):
+            target = position.targets[position.spent]
+            if target.price is None or not reaches(position.side == "LONG", reached, target.price):
+                return
+            position.spent += 1
+            step.level_spent = True
+            part = position.left if target.takes_rest else target.qty
+            if part > 0 and part >= self.terms.instrument.min_order_qty:
+                price = self._to_tick(reached) if at_open else target.price
+                self._close(step, position, part, bar.open_time_ms, price, "take_profit")
+
+    # Step 3: at the close.
+
+    def _may_decide(self, series: Series, index: int, time_ms: int) -> bool:
+        """Whether the bar is at or after the first decision bar."""
+        if self.first_bar_ms is not None and time_ms < self.first_bar_ms:
+            return False
+        if self._first_decision is None:
+            self._first_decision = series.first_defined(self._specs)
+        return self._first_decision is not None and index >= self._first_decision
+
+    def _decide(self, step: _Step, series: Series, index: int, bar: Bar, guard: EntryGuard | None) -> None:
+        state, strategy = self._state, self.strategy
+        leaving = state.position
+        if leaving is not None:
+            reason = self._reason_to_leave(leaving, series, index, bar)
+            if reason is None:
+                return
+            state.pending_exit = reason
+            step.decisions.append(exit_decision(strategy, series, index, leaving, reason))
+            if strategy.side != "BOTH" or self._risk.cooldown_bars > 0:
+                return
+        if state.cooldown > 0 or state.day.stopped or state.equity <= 0:
+            return
+        side = side_to_enter(strategy, series, index)
+        if side is None or (leaving is not None and side == leaving.side):
+            return
+        decision, state.pending_entry = entry_decision(
+            strategy, self.terms, state.equity, series, index, side, guard
+        )
+        step.decisions.append(decision)
+
+    def _reason_to_leave(self, position: Position, series: Series, index: int, bar: Bar) -> Reason | None:
+        if position.trail is not None and reaches(position.side == "SHORT", bar.close, position.trail):
+            return "trailing_stop"
+        if exit_signalled(self.strategy, position.side, series, index):
+            return "signal"
+        if self._risk.max_bars is not None and position.bars >= self._risk.max_bars:
+            return "time"
+        return None
+
+    # Closing.
+
+    def _close(
+        self, step: _Step, position: Position, qty: Decimal, time_ms: int, price: Decimal, reason: Reason
+    ) -> None:
+        step.fills.append(close_part(position, time_ms, price, qty, reason, self.terms))
+        if position.left > 0:
+            return
+        trade = booked(position, time_ms, reason, self.strategy.content_hash)
+        step.trades.append(trade)
+        state = self._state
+        state.position = None
+        state.cooldown = self._risk.cooldown_bars
+        with exact():
+            state.equity += trade.pnl
+            state.day.pnl += trade.pnl
+            limit = self._risk.max_daily_loss_percentage
+            if limit is not None and state.day.pnl <= -state.day.equity * limit.scaleb(-2):
+                state.day.stopped = True
+
+    def _to_tick(self, price: Decimal) -> Decimal:
+        with exact():
+            return round_to_tick(price, self._tick)

@@ -1,0 +1,161 @@
+"""What is wrong with a document, and the reader that collects every fault with its JSON path."""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+MAX_FAULTS = 100
+_DECIMAL = re.compile(r"-?\d{1,20}(\.\d{1,18})?", re.ASCII)
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+_WHOLE_DIGITS = 20
+_DECIMAL_PLACES = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong, at its JSON path (`$.strategy_config.side`)."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class StrategyError(ValueError):
+    """The document is refused; `faults` says why, in the document's order."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("; ".join(map(str, faults)))
+        self.faults = faults
+
+
+def child(path: str, key: object) -> str:
+    """The path of a member; keys that are not plain names are quoted in ASCII."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    text = str(key)
+    if _PLAIN_KEY.fullmatch(text):
+        return f"{path}.{text}"
+    return f"{path}[{json.dumps(text[:64])}]"
+
+
+def is_decimal_text(text: str) -> bool:
+    return _DECIMAL.fullmatch(text) is not None
+
+
+def shown(text: str) -> str:
+    """A value as an error message may carry it: one line, ASCII, short."""
+    return json.dumps(text if len(text) <= 64 else text[:61] + "...")
+
+
+class Reader:
+    """Turns raw JSON into typed values. A fault is recorded and a placeholder returned; `check` raises."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+
+    def fault(self, path: str, reason: str) -> None:
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(Fault(path, reason))
+
+    def check(self) -> None:
+        if self.faults:
+            raise StrategyError(*self.faults)
+
+    def members(
+        self, raw: object, path: str, required: Collection[str], optional: Collection[str] = ()
+    ) -> dict[str, object]:
+        """The members that are given: optional ones that are null are left out."""
+        if not isinstance(raw, Mapping):
+            self.fault(path, "must be an object")
+            return {}
+        for key in raw:
+            if key not in required and key not in optional:
+                self.fault(child(path, key), "is not a known key")
+            if len(self.faults) >= MAX_FAULTS:
+                break
+        for key in required:
+            if key not in raw:
+                self.fault(child(path, key), "is required")
+            elif raw[key] is None:
+                self.fault(child(path, key), "is required and may not be null")
+        wanted = [*required, *optional]
+        return {key: raw[key] for key in wanted if key in raw and raw[key] is not None}
+
+    def text(self, raw: object, path: str) -> str:
+        if not isinstance(raw, str):
+            self.fault(path, "must be a string")
+            return ""
+        if "\0" in raw or any("\ud800" <= character <= "\udfff" for character in raw):
+            self.fault(path, "must be text without NUL characters and lone surrogates")
+        return raw
+
+    def choice(self, raw: object, path: str, options: Collection[str]) -> str:
+        if not isinstance(raw, str) or raw not in options:
+            self.fault(path, f"must be one of {' '.join(options)}")
+            return next(iter(options))
+        return raw
+
+    def integer(self, raw: object, path: str, low: int, high: int) -> int:
+        if isinstance(raw, bool) or not isinstance(raw, int):
+            self.fault(path, "must be a JSON integer")
+        elif not low <= raw <= high:
+            self.fault(path, f"must be from {low} to {high}")
+        else:
+            return raw
+        return high
+
+    def decimal(self, raw: object, path: str) -> Decimal | None:
+        """A decimal of at most 20 digits before the point and 18 after it, else None and a fault."""
+        value = _decimal(raw)
+        if value is None:
+            self.fault(path, "must be a finite decimal of at most 20 digits before the point and 18 after it")
+        return value
+
+    def amount(
+        self,
+        raw: object,
+        path: str,
+        high: int | None = None,
+        low: int = 0,
+        above: bool = True,
+        below: bool = False,
+    ) -> Decimal:
+        """A decimal above `low` (`above=False`: or equal to it), up to `high` (`below=True`: below it)."""
+        value = self.decimal(raw, path)
+        if value is None:
+            return Decimal(1)
+        too_low = value <= low if above else value < low
+        too_high = high is not None and (value >= high if below else value > high)
+        if too_low or too_high:
+            wanted = f"above {low}" if above else f"at least {low}"
+            if high is not None:
+                wanted += f" and {'below' if below else 'at most'} {high}"
+            self.fault(path, f"must be {wanted}")
+            return Decimal(1)
+        return value
+
+
+def _decimal(raw: object) -> Decimal | None:
+    if isinstance(raw, bool):
+        return None
+    if isinstance(raw, str):
+        return _unsigned_zero(Decimal(raw)) if is_decimal_text(raw) else None
+    if isinstance(raw, int):
+        return Decimal(raw) if abs(raw) < 10**_WHOLE_DIGITS else None
+    if isinstance(raw, float):
+        raw = Decimal(repr(raw))
+    if not isinstance(raw, Decimal) or not raw.is_finite():
+        return None
+    exponent = raw.as_tuple().exponent
+    assert isinstance(exponent, int)
+    if -exponent > _DECIMAL_PLACES or (raw and raw.adjusted() >= _WHOLE_DIGITS):
+        return None
+    return _unsigned_zero(raw)
+
+
+def _unsigned_zero(value: Decimal) -> Decimal:
+    return value if value else Decimal(0)

@@ -1,0 +1,175 @@
+"""The indicators: their parameters, their outputs and their values, which are TA-Lib's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import talib
+from talib import MA_Type
+
+from shared.contracts.types import decimal_text
+from shared.strategy.faults import Reader, child
+
+Values = npt.NDArray[np.float64]
+CANDLE_FIELDS = ("open", "high", "low", "close", "volume")
+MAX_PERIOD = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a type of indicator takes and gives. The source is None where it reads the whole candle."""
+
+    integers: tuple[str, ...]
+    source: str | None = None
+    outputs: tuple[str, ...] = ("value",)
+
+
+_ONE_SERIES = ("SMA", "EMA", "WMA", "DEMA", "TEMA", "RSI", "ROC", "MOM", "STDDEV")
+_CANDLES = ("ATR", "ADX", "CCI", "MFI", "CANDLES_ABOVE_EMA", "DISTANCE_FROM_EMA")
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {name: Kind(("period",), "close") for name in _ONE_SERIES}
+    | {name: Kind(("period",)) for name in _CANDLES}
+    | {
+        "MACD": Kind(("fast", "slow", "signal"), "close", ("macd", "signal", "hist")),
+        "BBANDS": Kind(("period",), "close", ("upper", "middle", "lower")),
+        "STOCH": Kind(("fastk", "slowk", "slowd"), None, ("k", "d")),
+        "OBV": Kind(()),
+        "HIGHEST": Kind(("period",), "high"),
+        "LOWEST": Kind(("period",), "low"),
+    }
+)
+_LEAST = {"signal": 1, "fastk": 1, "slowk": 1, "slowd": 1}
+_DEFAULT_DEVIATIONS = Decimal(2)
+
+
+@dataclass(frozen=True, slots=True)
+class IndicatorSpec:
+    """A type with its parameters: `IndicatorSpec("RSI", period=14)`; those it does not take stay unset."""
+
+    type: str
+    period: int = 0
+    source: str | None = None
+    fast: int = 0
+    slow: int = 0
+    signal: int = 0
+    fastk: int = 0
+    slowk: int = 0
+    slowd: int = 0
+    deviations: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        if self.source is None:
+            object.__setattr__(self, "source", KINDS[self.type].source)
+        if self.type == "BBANDS" and self.deviations is None:
+            object.__setattr__(self, "deviations", _DEFAULT_DEVIATIONS)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """`("value",)` for one series; the names behind the dot for several."""
+        return KINDS[self.type].outputs
+
+    @property
+    def longest_period(self) -> int:
+        """How many bars its slowest part spans."""
+        if self.type == "MACD":
+            return self.slow + self.signal
+        return max(self.period, self.fastk + self.slowk + self.slowd, 1)
+
+    def canonical(self) -> dict[str, object]:
+        document: dict[str, object] = {"type": self.type}
+        for name in KINDS[self.type].integers:
+            document[name] = getattr(self, name)
+        if self.source is not None:
+            document["source"] = self.source
+        if self.deviations is not None:
+            document["deviations"] = decimal_text(self.deviations)
+        return document
+
+
+def parse_indicator(reader: Reader, raw: object, path: str) -> IndicatorSpec:
+    """Reads one declared indicator; faults go to the reader."""
+    name = raw.get("type") if isinstance(raw, Mapping) else None
+    if not isinstance(name, str) or name not in KINDS:
+        if isinstance(raw, Mapping):
+            reader.fault(child(path, "type"), f"must be one of {' '.join(sorted(KINDS))}")
+        else:
+            reader.fault(path, "must be an object")
+        return IndicatorSpec("OBV")
+    kind = KINDS[name]
+    optional = [] if kind.source is None else ["source"]
+    if name == "BBANDS":
+        optional.append("deviations")
+    members = reader.members(raw, path, ["type", *kind.integers], optional)
+    integers = {
+        key: reader.integer(members[key], child(path, key), _LEAST.get(key, 2), MAX_PERIOD)
+        for key in kind.integers
+        if key in members
+    }
+    if name == "MACD" and {"fast", "slow"} <= integers.keys() and integers["fast"] >= integers["slow"]:
+        reader.fault(child(path, "fast"), "must be below slow")
+    source = kind.source
+    if "source" in members:
+        source = reader.choice(members["source"], child(path, "source"), CANDLE_FIELDS)
+    deviations = None
+    if "deviations" in members:
+        deviations = reader.amount(members["deviations"], child(path, "deviations"), high=10)
+    return IndicatorSpec(name, source=source, deviations=deviations, **integers)
+
+
+def compute(spec: IndicatorSpec, candles: Mapping[str, Values]) -> dict[str, Values]:
+    """Each output over the whole series, NaN where it is not defined."""
+    with np.errstate(all="ignore"):
+        results = _compute(spec, candles)
+    return dict(zip(spec.outputs, results, strict=True))
+
+
+def _compute(spec: IndicatorSpec, candles: Mapping[str, Values]) -> tuple[Values, ...]:
+    if spec.source is not None:
+        return _of_one_series(spec, candles[spec.source])
+    high, low, close, volume = (candles[name] for name in ("high", "low", "close", "volume"))
+    match spec.type:
+        case "ATR":
+            return (talib.ATR(high, low, close, spec.period),)
+        case "ADX":
+            return (talib.ADX(high, low, close, spec.period),)
+        case "CCI":
+            return (talib.CCI(high, low, close, spec.period),)
+        case "MFI":
+            return (talib.MFI(high, low, close, volume, spec.period),)
+        case "OBV":
+            return (talib.OBV(close, volume),)
+        case "CANDLES_ABOVE_EMA":
+            return (_candles_above(close, talib.EMA(close, spec.period)),)
+        case "DISTANCE_FROM_EMA":
+            average = talib.EMA(close, spec.period)
+            return ((close - average) / average * 100.0,)
+        case "STOCH":
+            k, d = talib.STOCH(high, low, close, spec.fastk, spec.slowk, MA_Type.SMA, spec.slowd, MA_Type.SMA)
+            return (k, d)
+    raise AssertionError(f"no such indicator: {spec.type}")
+
+
+def _of_one_series(spec: IndicatorSpec, source: Values) -> tuple[Values, ...]:
+    if spec.type == "MACD":
+        macd, signal, hist = talib.MACD(source, spec.fast, spec.slow, spec.signal)
+        return (macd, signal, hist)
+    if spec.type == "BBANDS":
+        assert spec.deviations is not None
+        width = float(spec.deviations)
+        upper, middle, lower = talib.BBANDS(source, spec.period, width, width, MA_Type.SMA)
+        return (upper, middle, lower)
+    function = {"HIGHEST": "MAX", "LOWEST": "MIN"}.get(spec.type, spec.type)
+    result: Values = getattr(talib, function)(source, spec.period)
+    return (result,)
+
+
+def _candles_above(close: Values, average: Values) -> Values:
+    above = close > average
+    index = np.arange(len(close))
+    last_not_above = np.maximum.accumulate(np.where(above, -1, index)) if len(close) else index
+    counted = (index - last_not_above).astype(np.float64)
+    counted[np.isnan(average)] = np.nan
+    return counted

@@ -1,0 +1,148 @@
+"""What a step of the execution brings about: fills, trades, decisions, and what may refuse an entry."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+from shared.strategy.bars import Side
+
+Action = Literal["open", "close"]
+Reason = Literal[
+    "entry",
+    "signal",
+    "time",
+    "stop_loss",
+    "trailing_stop",
+    "take_profit",
+    "end_of_data",
+    "manual",
+    "kill_switch",
+    "liquidation",
+    "adl",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One fill; `time_ms` is its bar's open time, `side` the position's, `fee` exact."""
+
+    time_ms: int
+    action: Action
+    side: Side
+    qty: Decimal
+    price: Decimal
+    fee: Decimal
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One round trip. Gross and fees are exact; pnl, percentage and exit price have 8 places, half-even."""
+
+    side: Side
+    entry_time: int
+    exit_time: int
+    entry_price: Decimal
+    exit_price: Decimal
+    qty: Decimal
+    gross: Decimal
+    fees: Decimal
+    pnl: Decimal
+    pnl_percentage: Decimal
+    reason: Reason
+    strategy_hash: str
+    bars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A level as it stands for a position: the price (None: it does not exist) and its part."""
+
+    price: Decimal | None
+    qty: Decimal
+    takes_rest: bool
+
+
+@dataclass(slots=True)
+class Position:
+    """What is open; only the execution changes it.
+
+    `stop` is the stop loss, `trail` the trailing stop for the next bar, `spent` the number of levels gone,
+    `closed_notional` the sum of price times quantity of the closes so far.
+    """
+
+    side: Side
+    entry_time: int
+    entry_price: Decimal
+    qty: Decimal
+    left: Decimal
+    gross: Decimal
+    fees: Decimal
+    closed_notional: Decimal
+    stop: Decimal | None
+    trail: Decimal | None
+    extreme: Decimal
+    targets: tuple[Target, ...]
+    spent: int
+    bars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided at a close and why: the indicators' values and the outcome of each check.
+
+    Outcomes: `pending` (an order for the next open), `refused` (`refusal` says by what: the guard's code, or
+    `no_distance` where a stop or target distance is undefined or not above 0), `too_small`.
+    """
+
+    time_ms: int
+    kind: Literal["entry", "exit"]
+    side: Side
+    reason: Reason
+    qty: Decimal | None
+    outcome: Literal["pending", "refused", "too_small"]
+    refusal: str | None = None
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    checks: Mapping[str, bool | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryProposal:
+    """An entry about to be ordered, at `close[t]`. Distances are percentages of that price; None: no stop."""
+
+    side: Side
+    qty: Decimal
+    price: Decimal
+    notional: Decimal
+    stop_distance_pct: Decimal | None
+    take_profit_pcts: tuple[Decimal, ...]
+
+
+EntryGuard = Callable[[EntryProposal], str | None]
+"""Returns the code of what forbids the entry, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one step brought about. A step that does not decide moved the cursor only and may be forgotten."""
+
+    fills: tuple[Fill, ...] = ()
+    opened: Position | None = None
+    trades: tuple[Trade, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    level_spent: bool = False
+    dropped: bool = False
+    """A pending order was dropped."""
+
+    @property
+    def decision(self) -> Decision | None:
+        """The last one: on a reversal the entry, which follows the exit."""
+        return self.decisions[-1] if self.decisions else None
+
+    @property
+    def decides(self) -> bool:
+        return bool(self.fills or self.decisions or self.level_spent or self.dropped)
+
+
+NOTHING = Outcome()

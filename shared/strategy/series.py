@@ -1,0 +1,105 @@
+"""A series of bars from its anchor, with every indicator and condition computed once for all who ask."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from shared.strategy.bars import Bar
+from shared.strategy.indicators import CANDLE_FIELDS, IndicatorSpec, Values, compute
+
+_CACHED_INDICATORS = 1024
+_CACHED_TRUTHS = 4096
+_FIRST_CAPACITY = 1024
+
+
+class Series:
+    """Bars of strictly rising times. Index 0 is the anchor; values never change once their bar is there."""
+
+    def __init__(self, bars: Iterable[Bar] = ()) -> None:
+        self._bars: list[Bar] = []
+        self._buffers = {name: np.empty(_FIRST_CAPACITY) for name in CANDLE_FIELDS}
+        self._columns: dict[str, Values] = {}
+        self._indicators: OrderedDict[IndicatorSpec, tuple[int, dict[str, Values]]] = OrderedDict()
+        self._truths: OrderedDict[str, bytearray] = OrderedDict()
+        self._first_defined: dict[IndicatorSpec, int] = {}
+        self.extend(bars)
+
+    def __len__(self) -> int:
+        return len(self._bars)
+
+    def bar(self, index: int) -> Bar:
+        return self._bars[index]
+
+    @property
+    def bars(self) -> Sequence[Bar]:
+        return self._bars
+
+    def append(self, bar: Bar) -> None:
+        self.extend((bar,))
+
+    def extend(self, bars: Iterable[Bar]) -> None:
+        added = list(bars)
+        previous = self._bars[-1].open_time_ms if self._bars else None
+        for bar in added:
+            if previous is not None and bar.open_time_ms <= previous:
+                raise ValueError(f"bar {bar.open_time_ms} does not come after {previous}")
+            previous = bar.open_time_ms
+        start, end = len(self._bars), len(self._bars) + len(added)
+        self._reserve(end)
+        for name, buffer in self._buffers.items():
+            position = Bar._fields.index(name)
+            buffer[start:end] = [float(bar[position]) for bar in added]
+        self._bars.extend(added)
+        self._columns = {name: buffer[:end] for name, buffer in self._buffers.items()}
+
+    def column(self, name: str) -> Values:
+        """One of open, high, low, close, volume as float64."""
+        return self._columns[name]
+
+    def values(self, spec: IndicatorSpec) -> dict[str, Values]:
+        """Each output of the indicator (`value` where it is one series), as long as the series."""
+        known = self._indicators.get(spec)
+        if known is not None and known[0] == len(self):
+            return known[1]
+        outputs = compute(spec, self._columns)
+        self._indicators[spec] = (len(self), outputs)
+        self._indicators.move_to_end(spec)
+        if len(self._indicators) > _CACHED_INDICATORS:
+            self._indicators.popitem(last=False)
+        return outputs
+
+    def first_defined(self, specs: Iterable[IndicatorSpec]) -> int | None:
+        """The first bar at which all of these are defined in all outputs; None if it has not come."""
+        first = 0
+        for spec in specs:
+            known = self._first_defined.get(spec)
+            if known is None:
+                defined = ~np.isnan(np.stack(list(self.values(spec).values()))).any(axis=0)
+                if not defined.any():
+                    return None
+                known = self._first_defined[spec] = int(defined.argmax())
+            first = max(first, known)
+        return first if first < len(self) else None
+
+    def truths(self, key: str, evaluate: Callable[[int, int], bytes]) -> bytearray:
+        """A condition's truth per bar, extended by `evaluate(start, stop)` where the series has grown."""
+        known = self._truths.get(key)
+        if known is None:
+            known = self._truths[key] = bytearray()
+            if len(self._truths) > _CACHED_TRUTHS:
+                self._truths.popitem(last=False)
+        if len(known) < len(self._bars):
+            known += evaluate(len(known), len(self._bars))
+            self._truths.move_to_end(key)
+        return known
+
+    def _reserve(self, length: int) -> None:
+        capacity = len(self._buffers["close"])
+        if length <= capacity:
+            return
+        capacity = max(2 * capacity, length)
+        for name, buffer in self._buffers.items():
+            grown = np.empty(capacity)
+            grown[: len(self._bars)] = buffer[: len(self._bars)]
+            self._buffers[name] = grown
