@@ -1,0 +1,80 @@
+"""What was used is counted from a ledger in which each trade stands once."""
+
+import asyncio
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from services.billing import queries
+from services.billing.domain import TRIAL, Change, Period, Usage
+from services.billing.operations import book_usage, change_plan
+from shared.chassis.postgres import Database
+from shared.contracts.trading import TradeClosed
+from shared.contracts.types import new_id
+from tests.integration.billing.conftest import NOW, begin, closed
+
+
+async def _book(database: Database, *events: TradeClosed) -> None:
+    async with database.tenants({event.user_id for event in events}) as connection:
+        await book_usage(connection, events, NOW)
+
+
+async def _shown(database: Database, user_id: int) -> int:
+    async with database.tenant(user_id) as connection:
+        shown: int = await connection.fetchval(
+            "SELECT current_period_trades FROM user_subscriptions WHERE status IN ('ACTIVE', 'TRIAL')"
+        )
+    return shown
+
+
+async def test_paper_and_live_are_counted_apart(database: Database) -> None:
+    await begin(database, 1)
+    await _book(database, closed(1, NOW), closed(1, NOW, paper=False), closed(1, NOW))
+    async with database.tenant(1) as connection:
+        usage = await queries.count_usage(connection, 1, Period(NOW, NOW + TRIAL))
+    assert usage == Usage(paper_trades=2, live_trades=1)
+    assert await _shown(database, 1) == usage.trades == 3
+
+
+async def test_a_trade_said_often_counts_once(database: Database) -> None:
+    await begin(database, 1)
+    trade = new_id()
+    again = [closed(1, NOW, trade) for _ in range(50)]
+    await _book(database, *again)
+    await asyncio.gather(*(_book(database, event) for event in again[:10]))
+    assert await _shown(database, 1) == 1
+
+
+async def test_a_trade_counts_in_the_period_in_which_it_was_said(database: Database) -> None:
+    await begin(database, 1)
+    at_the_end = NOW + TRIAL
+    await _book(database, closed(1, NOW - timedelta(microseconds=1)), closed(1, NOW), closed(1, at_the_end))
+    assert await _shown(database, 1) == 1
+
+
+async def test_a_trade_may_come_before_the_user_is_known(database: Database) -> None:
+    await _book(database, closed(1, NOW + timedelta(seconds=1)))
+    await begin(database, 1)
+    assert await _shown(database, 1) == 1
+
+
+async def test_bookings_racing_a_change_of_plan_are_all_counted(database: Database) -> None:
+    await begin(database, 1)
+    soon = NOW + timedelta(seconds=1)
+
+    async def grant() -> None:
+        async with database.tenant(1) as connection:
+            await change_plan(connection, 1, Change("PRO", "ACTIVE", "granted"), NOW)
+
+    await asyncio.gather(grant(), *(_book(database, closed(1, soon)) for _ in range(20)))
+    assert await _shown(database, 1) == 20
+
+
+async def test_a_batch_reaches_only_the_tenants_it_is_for(database: Database) -> None:
+    await begin(database, 1)
+    await begin(database, 2)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with database.tenants([2]) as connection:
+            await book_usage(connection, [closed(1, NOW)], NOW)
+    assert await _shown(database, 1) == 0
