@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
 from services.billing import queries
 from services.billing.domain import (
@@ -57,6 +58,29 @@ async def change_plan(connection: Connection, user_id: int, change: Change, now:
         await queries.update_ended(connection, live, status_when_left(live, now), now)
     await _begin(connection, subscriber, None if live is None else live.plan, change, now)
     return True
+
+
+@dataclass(frozen=True)
+class Granted:
+    """Whether it changed anything, and what holds now."""
+
+    public_id: UUID
+    plan: PlanName
+    version: int
+    changed: bool
+
+
+async def grant_plan(database: Database, email: str, plan: PlanName, now: datetime) -> Granted | None:
+    """An operator's word: this person is on this plan from now on. None for an e-mail nobody here has."""
+    async with database.untenanted() as connection:
+        user_id = await queries.locate_email(connection, email_sha256(email))
+    if user_id is None:
+        return None
+    async with database.tenant(user_id) as connection:
+        changed = await change_plan(connection, user_id, Change(plan, "ACTIVE", "granted"), now)
+        subscriber = await queries.lock_subscriber(connection, user_id)
+    assert subscriber is not None, "claimed together with the e-mail"
+    return Granted(subscriber.public_id, plan, subscriber.version, changed)
 
 
 async def _begin(
