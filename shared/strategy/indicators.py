@@ -8,7 +8,6 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 import talib
-from talib import MA_Type
 
 from shared.contracts.types import decimal_text
 from shared.strategy.faults import Reader, child
@@ -147,7 +146,7 @@ def _compute(spec: IndicatorSpec, candles: Mapping[str, Values]) -> tuple[Values
             average = talib.EMA(close, spec.period)
             return ((close - average) / average * 100.0,)
         case "STOCH":
-            k, d = talib.STOCH(high, low, close, spec.fastk, spec.slowk, MA_Type.SMA, spec.slowd, MA_Type.SMA)
+            k, d = talib.STOCH(high, low, close, spec.fastk, spec.slowk, slowd_period=spec.slowd)
             return (k, d)
     raise AssertionError(f"no such indicator: {spec.type}")
 
@@ -159,7 +158,7 @@ def _of_one_series(spec: IndicatorSpec, source: Values) -> tuple[Values, ...]:
     if spec.type == "BBANDS":
         assert spec.deviations is not None
         width = float(spec.deviations)
-        upper, middle, lower = talib.BBANDS(source, spec.period, width, width, MA_Type.SMA)
+        upper, middle, lower = talib.BBANDS(source, spec.period, width, width)
         return (upper, middle, lower)
     function = {"HIGHEST": "MAX", "LOWEST": "MIN"}.get(spec.type, spec.type)
     result: Values = getattr(talib, function)(source, spec.period)

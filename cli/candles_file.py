@@ -1,0 +1,145 @@
+"""Candle files: CSV, gzipped or not, read strictly. A fault is refused with its line; the header is 1."""
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from cli.options import LAST_MS, quoted
+from shared.strategy.bars import Bar
+
+COLUMNS = Bar._fields
+_GZIP_MAGIC = b"\x1f\x8b"
+_TIME = re.compile(r"\d{1,15}", re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
+
+
+class CandlesError(ValueError):
+    """The file cannot be used; the message names it and the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Bars that are not there: how many, after which bar's open time, before which."""
+
+    after_ms: int
+    before_ms: int
+    missing: int
+
+
+def read_candles(path: Path, interval_ms: int | None = None) -> list[Bar]:
+    """All bars of the file; with an interval, the smallest step between two of them must be that."""
+    bars: list[Bar] = []
+    lines: list[int] = []
+    line = 1
+    try:
+        with path.open("rb") as file:
+            for line, bar in _rows(_text(file, path)):
+                bars.append(bar)
+                lines.append(line)
+    except _Refused as refused:
+        raise CandlesError(f"{path}: line {refused.line}: {refused.reason}") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise CandlesError(f"{path}: line {line}: broken gzip after this line ({error})") from None
+    except UnicodeDecodeError:
+        raise CandlesError(f"{path}: line {line}: not UTF-8 text after this line") from None
+    except OSError as error:
+        raise CandlesError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if not bars:
+        raise CandlesError(f"{path}: line 1: no candles follow the header")
+    if interval_ms is not None:
+        _check_steps(path, bars, lines, interval_ms)
+    return bars
+
+
+def find_gaps(bars: Sequence[Bar], interval_ms: int) -> list[Gap]:
+    """Where the next bar opens later than one interval after its predecessor."""
+    times = [bar.open_time_ms for bar in bars]
+    return [
+        Gap(earlier, later, max(1, (later - earlier) // interval_ms - 1))
+        for earlier, later in pairwise(times)
+        if later - earlier > interval_ms
+    ]
+
+
+class _Refused(Exception):
+    def __init__(self, line: int, reason: str) -> None:
+        self.line, self.reason = line, reason
+
+
+def _text(file: BinaryIO, path: Path) -> Iterable[str]:
+    zipped = file.read(2) == _GZIP_MAGIC or path.suffix == ".gz"
+    file.seek(0)
+    source = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file
+    return io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
+
+
+def _rows(text: Iterable[str]) -> Iterator[tuple[int, Bar]]:
+    reader = csv.reader(text, strict=True)
+    try:
+        header = next(reader, None)
+        if header is None:
+            raise _Refused(1, "the file is empty")
+        positions = _positions(header)
+        previous: int | None = None
+        for row in reader:
+            line = reader.line_num
+            if len(row) != len(header):
+                raise _Refused(line, f"has {len(row)} columns, the header has {len(header)}")
+            bar = _bar(line, [row[position] for position in positions])
+            if previous is not None and bar.open_time_ms == previous:
+                raise _Refused(line, f"open_time_ms {previous} is there twice")
+            if previous is not None and bar.open_time_ms < previous:
+                raise _Refused(line, f"open_time_ms {bar.open_time_ms} does not come after {previous}")
+            previous = bar.open_time_ms
+            yield line, bar
+    except csv.Error as error:
+        raise _Refused(max(1, reader.line_num), f"is not CSV: {error}") from None
+
+
+def _positions(header: Sequence[str]) -> list[int]:
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise _Refused(1, f"the header has no column {', '.join(missing)}")
+    repeated = [name for name in COLUMNS if header.count(name) > 1]
+    if repeated:
+        raise _Refused(1, f"the header has the column {repeated[0]} twice")
+    return [header.index(name) for name in COLUMNS]
+
+
+def _bar(line: int, cells: Sequence[str]) -> Bar:
+    if not _TIME.fullmatch(cells[0]) or int(cells[0]) > LAST_MS:
+        raise _Refused(line, f"open_time_ms {quoted(cells[0])} is not a time in milliseconds")
+    for name, cell in zip(COLUMNS[1:], cells[1:], strict=True):
+        if not _NUMBER.fullmatch(cell):
+            raise _Refused(line, f"{name} {quoted(cell)} is not a number")
+    bar = Bar(int(cells[0]), *map(Decimal, cells[1:]))
+    _, opened, high, low, close, volume = bar
+    if min(opened, high, low, close) <= 0:
+        raise _Refused(line, "a price is not above 0")
+    if volume < 0:
+        raise _Refused(line, f"volume {volume} is negative")
+    if high < max(opened, low, close):
+        raise _Refused(line, f"high {high} is below open, low or close")
+    if low > min(opened, close):
+        raise _Refused(line, f"low {low} is above open or close")
+    return bar
+
+
+def _check_steps(path: Path, bars: Sequence[Bar], lines: Sequence[int], interval_ms: int) -> None:
+    steps = [later.open_time_ms - earlier.open_time_ms for earlier, later in pairwise(bars)]
+    if not steps or min(steps) == interval_ms:
+        return
+    smallest = min(steps)
+    line = lines[steps.index(smallest) + 1]
+    raise CandlesError(
+        f"{path}: line {line}: the smallest step between bars is {smallest} ms, "
+        f"the strategy's interval is {interval_ms} ms"
+    )
