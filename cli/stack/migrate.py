@@ -1,0 +1,90 @@
+"""Brings a database to the schema of today: roles, then each service's migrations by dbmate."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+
+from cli.failure import BadInput
+from cli.stack.tools import tool
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ("auth", "billing", "trading", "analytics", "notifications")
+ROLES = ("app", "worker", "queue")
+OWNER = "tradefleet_owner"
+ROLES_SQL = ROOT / "deploy" / "postgres" / "roles.sql"
+
+
+@dataclass(frozen=True)
+class DatabaseAccess:
+    """Where a database is, and the passwords of its roles."""
+
+    host: str
+    port: int
+    name: str
+    passwords: Mapping[str, str]
+
+    def dsn(self, role: str) -> str:
+        return f"postgresql://{role}:{quote(self.passwords[role])}@{self.host}:{self.port}/{self.name}"
+
+    @property
+    def owner_dsn(self) -> str:
+        return self.dsn(OWNER)
+
+
+def all_roles() -> list[str]:
+    """The owner and three login roles per service."""
+    return [OWNER, *(f"{service}_{role}" for service in SERVICES for role in ROLES)]
+
+
+def new_passwords() -> dict[str, str]:
+    """One secret per role."""
+    return {role: secrets.token_urlsafe(24) for role in all_roles()}
+
+
+async def create_database(superuser_dsn: str, access: DatabaseAccess) -> None:
+    """The database, its roles and its schemas, without tables; may be repeated."""
+    connection = await asyncpg.connect(superuser_dsn)
+    try:
+        if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", OWNER):
+            # BYPASSRLS: a migration that moves rows must see them; the owner serves no request.
+            await connection.execute(f"CREATE ROLE {OWNER} LOGIN NOSUPERUSER BYPASSRLS CREATEDB")
+        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", access.name):
+            await connection.execute(f'CREATE DATABASE "{access.name}" OWNER {OWNER}')
+    finally:
+        await connection.close()
+    inside = await asyncpg.connect(superuser_dsn, database=access.name)
+    try:
+        await inside.execute(ROLES_SQL.read_text())
+        for role in all_roles():
+            quoted = await inside.fetchval("SELECT quote_literal($1::text)", access.passwords[role])
+            await inside.execute(f"ALTER ROLE {role} PASSWORD {quoted}")
+    finally:
+        await inside.close()
+
+
+async def migrate(access: DatabaseAccess, services: Sequence[str] = SERVICES) -> None:
+    """Apply what is missing, as the owner. Raises BadInput with dbmate's own words."""
+    for service in services:
+        folders = [ROOT / "shared" / "chassis" / "migrations", ROOT / "services" / service / "migrations"]
+        url = (
+            access.owner_dsn.replace("postgresql://", "postgres://")
+            + f"?sslmode=disable&search_path={service}"
+        )
+        process = await asyncio.create_subprocess_exec(
+            str(tool("dbmate")),
+            *(part for folder in folders for part in ("--migrations-dir", str(folder))),
+            "--no-dump-schema",
+            "--wait",
+            "up",
+            env={"DATABASE_URL": url, "PATH": ""},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise BadInput(f"migrations of {service} failed: {output.decode().strip().splitlines()[-1]}")

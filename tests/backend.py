@@ -1,0 +1,171 @@
+"""The real Postgres and Kafka that tests run against: given ones, containers, or our own for the run."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import asyncpg
+from filelock import FileLock
+
+from cli.stack.kafka import KafkaServer
+from cli.stack.postgres import PostgresServer, as_user
+from cli.stack.users import own, server_user
+
+RUN_FOLDER = "TRADEFLEET_TEST_RUN"
+_STARTED: list[subprocess.Popen[bytes]] = []  # kept, so that none is reported as forgotten
+READY_TIMEOUT_S = 60
+PASSWORD = "devpassword"
+
+
+@dataclass
+class Servers:
+    """A superuser's DSN, a bootstrap address, and the processes that are ours to end."""
+
+    postgres_dsn: str
+    kafka_bootstrap: str
+    pids: list[int] = field(default_factory=list)
+    containers: list[str] = field(default_factory=list)
+
+
+def begin_run() -> Path:
+    """A folder that all test processes of this run share."""
+    folder = Path(tempfile.mkdtemp(prefix="tradefleet-tests-"))
+    folder.chmod(0o755)
+    os.environ[RUN_FOLDER] = str(folder)
+    return folder
+
+
+def servers_of_run() -> Servers:
+    """The run's servers, started by whoever asks first."""
+    folder = Path(os.environ[RUN_FOLDER])
+    with FileLock(folder / "servers.lock", timeout=300):
+        noted = folder / "servers.json"
+        if noted.exists():
+            return Servers(**json.loads(noted.read_text()))
+        servers = _start(folder)
+        noted.write_text(json.dumps(asdict(servers)))
+        return servers
+
+
+def end_run(folder: Path) -> None:
+    """Stop what this run started and remove its folder."""
+    noted = folder / "servers.json"
+    if noted.exists():
+        servers = Servers(**json.loads(noted.read_text()))
+        for pid in servers.pids:
+            _end(pid)
+        for container in servers.containers:
+            subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(folder: Path) -> Servers:
+    if os.environ.get("TEST_BACKEND") == "containers":
+        return _containers()
+    servers = Servers(os.environ.get("TEST_POSTGRES_DSN", ""), os.environ.get("TEST_KAFKA_BOOTSTRAP", ""))
+    if not servers.postgres_dsn:
+        _start_postgres(folder, servers)
+    if not servers.kafka_bootstrap:
+        _start_kafka(folder, servers)
+    return servers
+
+
+def _containers() -> Servers:
+    """By testcontainers; the containers end with the run, not with the process that started them."""
+    from testcontainers.community.kafka import KafkaContainer
+    from testcontainers.community.postgres import PostgresContainer
+
+    os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
+    postgres = PostgresContainer("postgres:18", password=PASSWORD, driver=None)
+    postgres.with_command("-c max_connections=300")
+    postgres.start()
+    kafka = KafkaContainer().with_kraft()
+    kafka.start()
+    ids = [str(container.get_wrapped_container().id) for container in (postgres, kafka)]
+    return Servers(postgres.get_connection_url(), kafka.get_bootstrap_server(), containers=ids)
+
+
+def _start_postgres(folder: Path, servers: Servers) -> None:
+    data = folder / "postgres"
+    data.mkdir(mode=0o700)
+    own(data, server_user())
+    server = PostgresServer(data, _free_port(), PASSWORD, max_connections=300)
+    server.prepare()
+    unsafe_but_fast = ["-c", "fsync=off", "-c", "full_page_writes=off"]
+    with (folder / "postgres.log").open("w") as log:
+        process = subprocess.Popen(
+            [*server.command(), *unsafe_but_fast],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            **as_user(server_user()),
+        )
+    _STARTED.append(process)
+    servers.pids.append(process.pid)
+    servers.postgres_dsn = server.dsn()
+    _wait_until(lambda: _accepts(server.port), folder / "postgres.log")
+
+
+def _start_kafka(folder: Path, servers: Servers) -> None:
+    server = KafkaServer(folder / "kafka", _free_port(), _free_port())
+    server.prepare()
+    with (folder / "kafka.log").open("w") as log:
+        process = subprocess.Popen(server.command(), stdout=log, stderr=log, start_new_session=True)
+    _STARTED.append(process)
+    servers.pids.append(process.pid)
+    servers.kafka_bootstrap = server.bootstrap
+    _wait_until(lambda: _accepts(server.port), folder / "kafka.log")
+
+
+def _wait_until(holds: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not holds():
+        assert time.monotonic() < deadline, f"a server did not start: {log.read_text()[-2000:]}"
+        time.sleep(0.05)
+
+
+def _accepts(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _end(pid: int) -> None:
+    for number, patience_s in ((signal.SIGINT, 5.0), (signal.SIGKILL, 1.0)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.05)
+
+
+async def admin_execute(dsn: str, *statements: str) -> None:
+    """Statements that stand outside a transaction, as the superuser."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()

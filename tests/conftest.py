@@ -1,0 +1,170 @@
+"""Fixtures for every test: real servers once a run, a database and topics of its own for each test that asks."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from cli.stack.migrate import ROOT, SERVICES, DatabaseAccess, all_roles, create_database, migrate
+from cli.stack.topics import create_topics, topics_of
+from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_run, end_run, servers_of_run
+
+SHARED = ROOT.parent / "shared"
+TEST_PARTITIONS = 2
+
+ServiceEnv = Callable[[str], dict[str, str]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The controller of a run owns its folder; workers of xdist inherit it."""
+    for name in [name for name in os.environ if name.startswith(("POSTGRES_", "KAFKA_", "TRADEFLEET_HOME"))]:
+        if name not in ("KAFKA_HOME", "KAFKA_BOOTSTRAP"):
+            del os.environ[name]
+    if not hasattr(config, "workerinput"):
+        config.stash[_FOLDER] = begin_run()
+
+
+_FOLDER = pytest.StashKey[Path]()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (folder := config.stash.get(_FOLDER, None)) is not None:
+        end_run(folder)
+        os.environ.pop(RUN_FOLDER, None)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Servers:
+    return servers_of_run()
+
+
+@pytest.fixture(scope="session")
+def postgres(servers: Servers) -> str:
+    """A superuser's DSN."""
+    return servers.postgres_dsn
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(servers: Servers) -> str:
+    return servers.kafka_bootstrap
+
+
+@pytest.fixture(scope="session")
+def template(postgres: str) -> DatabaseAccess:
+    """A migrated database to copy, named after what the migrations say; made once per server."""
+    access = _access(postgres, f"template_{_migrations_digest()}")
+    asyncio.run(_make_template(postgres, access))
+    return access
+
+
+async def _make_template(postgres: str, access: DatabaseAccess) -> None:
+    connection = await asyncpg.connect(postgres)
+    try:
+        await connection.execute("SELECT pg_advisory_lock(4711)")
+        done = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", access.name)
+        if done:
+            return
+        building = DatabaseAccess(access.host, access.port, f"{access.name}_new", access.passwords)
+        await connection.execute(f"DROP DATABASE IF EXISTS {building.name} WITH (FORCE)")
+        await create_database(postgres, building)
+        await migrate(building)
+        await connection.execute(f"ALTER DATABASE {building.name} RENAME TO {access.name}")
+    finally:
+        await connection.close()
+
+
+def _migrations_digest() -> str:
+    digest = hashlib.sha256()
+    folders = [
+        ROOT / "shared/chassis/migrations",
+        *(ROOT / f"services/{name}/migrations" for name in SERVICES),
+    ]
+    for file in [
+        ROOT / "deploy/postgres/roles.sql",
+        *(f for folder in folders for f in sorted(folder.glob("*.sql"))),
+    ]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _access(dsn: str, name: str) -> DatabaseAccess:
+    parts = urlsplit(dsn)
+    return DatabaseAccess(
+        parts.hostname or "127.0.0.1", parts.port or 5432, name, dict.fromkeys(all_roles(), PASSWORD)
+    )
+
+
+@pytest.fixture
+def database_access(postgres: str, template: DatabaseAccess) -> Iterator[DatabaseAccess]:
+    """A database of this test's own, migrated, dropped afterwards."""
+    access = _access(postgres, f"test_{uuid4().hex[:12]}")
+    asyncio.run(_copy_template(postgres, template.name, access.name))
+    yield access
+    asyncio.run(admin_execute(postgres, f"DROP DATABASE {access.name} WITH (FORCE)"))
+
+
+async def _copy_template(postgres: str, template: str, name: str) -> None:
+    connection = await asyncpg.connect(postgres)
+    try:
+        # Two copies at once of one template refuse each other.
+        await connection.execute("SELECT pg_advisory_lock(4712)")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER tradefleet_owner")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def topic_prefix(kafka_bootstrap: str) -> Iterator[str]:
+    """Topics of this test's own."""
+    prefix = f"t{uuid4().hex[:10]}."
+    topics = topics_of(prefix=prefix, most_partitions=TEST_PARTITIONS)
+    asyncio.run(create_topics(kafka_bootstrap, topics))
+    yield prefix
+    asyncio.run(_delete_topics(kafka_bootstrap, [topic.name for topic in topics]))
+
+
+async def _delete_topics(bootstrap: str, names: list[str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics(names)
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+def service_env(database_access: DatabaseAccess, kafka_bootstrap: str, topic_prefix: str) -> ServiceEnv:
+    """The environment of a service on this test's database and topics; several services share them."""
+
+    def environment(service: str) -> dict[str, str]:
+        dsns = {
+            f"POSTGRES_{role.upper()}_DSN": database_access.dsn(f"{service}_{role}")
+            for role in ("app", "worker", "queue")
+        }
+        return {
+            **dsns,
+            "KAFKA_BOOTSTRAP": kafka_bootstrap,
+            "KAFKA_TOPIC_PREFIX": topic_prefix,
+            "SERVICE_TOKEN": "a-token-between-services",
+        }
+
+    return environment
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """Cases and candles beside the checkout; tests that need them are not collected without it."""
+    return SHARED
+
+
+def pytest_report_header() -> str:
+    if SHARED.exists():
+        return f"cases beside the checkout: {SHARED}"
+    return f"NO CASES BESIDE THE CHECKOUT: {SHARED} is absent, tests that need it are not collected"
