@@ -255,18 +255,15 @@ async def delete_forgotten_sessions(connection: Connection, user_id: int, before
     )
 
 
+LIST_SESSIONS = """
+    SELECT session_id, host(ip_address), user_agent, created_at, coalesce(rotated_at, created_at), expires_at
+    FROM user_sessions WHERE user_id = $1 AND is_active AND expires_at > $2
+    ORDER BY created_at DESC LIMIT $3
+"""
+
+
 async def list_sessions(connection: Connection, user_id: int, now: datetime, limit: int) -> list[Session]:
-    rows = await connection.fetch(
-        """
-        SELECT session_id, host(ip_address), user_agent, created_at, coalesce(rotated_at, created_at),
-               expires_at
-        FROM user_sessions WHERE user_id = $1 AND is_active AND expires_at > $2
-        ORDER BY created_at DESC LIMIT $3
-        """,
-        user_id,
-        now,
-        limit,
-    )
+    rows = await connection.fetch(LIST_SESSIONS, user_id, now, limit)
     return [Session(*row) for row in rows]
 
 

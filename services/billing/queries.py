@@ -242,15 +242,13 @@ async def update_period_trades(connection: Connection, user_ids: Sequence[int]) 
     )
 
 
+COUNT_USAGE = """
+    SELECT count(*) FILTER (WHERE mode = 'PAPER') AS paper, count(*) FILTER (WHERE mode = 'LIVE') AS live
+    FROM usage_ledger WHERE user_id = $1 AND occurred_at >= $2 AND occurred_at < $3
+"""
+
+
 async def count_usage(connection: Connection, user_id: int, period: Period) -> Usage:
-    row = await connection.fetchrow(
-        """
-        SELECT count(*) FILTER (WHERE mode = 'PAPER') AS paper, count(*) FILTER (WHERE mode = 'LIVE') AS live
-        FROM usage_ledger WHERE user_id = $1 AND occurred_at >= $2 AND occurred_at < $3
-        """,
-        user_id,
-        period.start,
-        period.end,
-    )
+    row = await connection.fetchrow(COUNT_USAGE, user_id, period.start, period.end)
     assert row is not None
     return Usage(paper_trades=row["paper"], live_trades=row["live"])

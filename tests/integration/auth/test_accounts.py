@@ -201,3 +201,17 @@ async def test_a_log_in_cannot_hang_on_anothers_user(auth: Client, database: Dat
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         async with database.tenant(2) as connection:
             await queries.insert_refresh_token(connection, 2, b"x" * 32, anns, 0, from_ms(0))
+
+
+async def test_log_ins_are_found_by_their_user(auth: Client, database: Database) -> None:
+    await auth.register("ann@example.org")
+    async with database.tenant(1) as connection:
+        await connection.execute(
+            """
+            INSERT INTO user_sessions (user_id, session_id, session_token, refresh_token, expires_at)
+            SELECT 1, gen_random_uuid(), sha256(n::text::bytea), sha256(n::text::bytea), now()
+            FROM generate_series(1, 5000) n
+            """
+        )
+        plan = await connection.fetch("EXPLAIN " + queries.LIST_SESSIONS, 1, from_ms(0), 100)
+    assert "user_sessions_of_user" in str(plan)

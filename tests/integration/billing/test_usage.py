@@ -78,3 +78,17 @@ async def test_a_batch_reaches_only_the_tenants_it_is_for(database: Database) ->
         async with database.tenants([2]) as connection:
             await book_usage(connection, [closed(1, NOW)], NOW)
     assert await _shown(database, 1) == 0
+
+
+async def test_usage_is_counted_from_an_index_alone(database: Database) -> None:
+    async with database.tenants([1]) as connection:
+        await connection.execute(
+            """
+            INSERT INTO usage_ledger
+            SELECT 1, gen_random_uuid(), gen_random_uuid(), 'PAPER', now() - make_interval(hours => n)
+            FROM generate_series(1, 20000) n
+            """
+        )
+    async with database.tenant(1) as connection:
+        plan = await connection.fetch("EXPLAIN " + queries.COUNT_USAGE, 1, NOW, NOW + timedelta(days=1))
+    assert "usage_ledger_by_time" in str(plan)

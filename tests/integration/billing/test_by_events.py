@@ -1,0 +1,113 @@
+"""Registered at auth, on trial at billing, shown at auth again: over real Kafka."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cli.failure import BadInput
+from cli.plans import grant
+from services.auth.app import build as build_auth
+from services.billing.app import build as build_billing
+from shared.chassis.outbox import emit
+from shared.chassis.producer import Outgoing
+from shared.chassis.service import RunningService
+from shared.contracts.types import new_id
+from tests.integration.accounts import (
+    Answer,
+    Client,
+    auth_settings,
+    billing_settings,
+    client_of,
+    eventually,
+)
+from tests.integration.billing.conftest import NOW, closed
+
+
+@dataclass(frozen=True)
+class Platform:
+    auth: Client
+    billing: Client
+    billing_dsn: str
+    at_billing: RunningService
+
+
+@pytest.fixture
+async def platform(service_env: Callable[[str], dict[str, str]], tmp_path: Path) -> AsyncIterator[Platform]:
+    async with RunningService(build_auth, auth_settings(service_env("auth"), tmp_path)) as auth:
+        settings = billing_settings(service_env("billing"), f"{auth.url}/.well-known/jwks.json")
+        async with RunningService(build_billing, settings) as billing:
+            async with client_of(auth.url) as at_auth, client_of(billing.url) as at_billing:
+                yield Platform(at_auth, at_billing, settings.postgres_app_dsn.get_secret_value(), billing)
+
+
+async def _tier(platform: Platform, token: str, wanted: str) -> Answer:
+    return await eventually(
+        lambda: platform.auth.call("GET", "/v1/me", token=token),
+        lambda answer: answer.body["subscription_tier"] == wanted,
+    )
+
+
+async def test_registering_leads_to_a_trial_that_auth_shows(platform: Platform) -> None:
+    token = (await platform.auth.register("ann@example.org")).text("access_token")
+    own = (await platform.billing.call("GET", "/v1/subscription", token=token)).body
+    assert (own["plan"], own["status"]) == ("PREMIUM", "TRIAL")
+    me = (await _tier(platform, token, "PREMIUM")).body
+    assert me["trial_end_date"] == own["trial_end_date"] is not None
+
+
+async def test_a_grant_waits_for_a_new_user_and_reaches_auth(platform: Platform) -> None:
+    token = (await platform.auth.register("Ann@example.org")).text("access_token")
+    granted = await grant(platform.billing_dsn, "ann@EXAMPLE.org", "PRO")
+    assert (granted.plan, granted.changed) == ("PRO", True)
+    assert (await platform.billing.call("GET", "/v1/subscription", token=token)).body["plan"] == "PRO"
+    await _tier(platform, token, "PRO")
+    assert not (await grant(platform.billing_dsn, "ann@example.org", "PRO")).changed
+
+
+async def test_a_grant_for_nobody_is_refused_in_one_line(platform: Platform) -> None:
+    with pytest.raises(BadInput, match=r"^nobody is registered as nobody@example\.org$"):
+        await grant(platform.billing_dsn, "nobody@example.org", "PRO", wait_s=0.2)
+
+
+async def test_usage_counts_a_trade_once_however_often_it_is_said(platform: Platform) -> None:
+    token = (await platform.auth.register("ann@example.org")).text("access_token")
+    assert (await platform.billing.call("GET", "/v1/usage", token=token)).body["current_period_trades"] == 0
+    trade = closed(1, NOW, new_id())
+    async with platform.at_billing.database.tenant(1) as connection:
+        await emit(connection, trade, trade, closed(1, NOW), closed(1, NOW, paper=False))
+    usage = await eventually(
+        lambda: platform.billing.call("GET", "/v1/usage", token=token),
+        lambda answer: answer.body["current_period_trades"] == 3,
+    )
+    assert (usage.body["paper_trades"], usage.body["live_trades"]) == (2, 1)
+    meters = usage.body["meters"]
+    assert isinstance(meters, list)
+    live = next(meter for meter in meters if meter["meter"] == "live_trades")
+    assert (live["used"], live["limit"], live["remaining"]) == (1, 1000, 999)
+
+
+async def test_a_trade_forged_for_another_tenant_has_no_effect(platform: Platform) -> None:
+    ann = (await platform.auth.register("ann@example.org")).text("access_token")
+    await platform.billing.call("GET", "/v1/usage", token=ann)
+    forged = closed(1, NOW)
+    headers = {"ce_id": str(new_id()), "ce_time": "2026-01-31T09:30:00Z", "ce_dataschema": "x:1"}
+    body = forged.model_dump_json().encode()
+    await platform.at_billing.producer.send([Outgoing(forged.topic, "2", headers, body)])
+
+    async def parked() -> int:
+        async with platform.at_billing.database.queue() as connection:
+            count: int = await connection.fetchval("SELECT count(*) FROM parked")
+        return count
+
+    await eventually(parked, lambda count: count == 1)
+    assert (await platform.billing.call("GET", "/v1/usage", token=ann)).body["current_period_trades"] == 0
+
+
+async def test_the_plans_are_shown_to_everybody_and_the_rest_to_nobody(platform: Platform) -> None:
+    plans = (await platform.billing.call("GET", "/v1/plans")).body["items"]
+    assert isinstance(plans, list)
+    assert [plan["name"] for plan in plans] == ["FREE", "PREMIUM", "PRO"]
+    for path in ("/v1/usage", "/v1/subscription"):
+        assert (await platform.billing.call("GET", path)).status == 401
