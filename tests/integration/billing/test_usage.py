@@ -12,6 +12,7 @@ from services.billing.operations import book_usage, change_plan
 from shared.chassis.postgres import Database
 from shared.contracts.trading import TradeClosed
 from shared.contracts.types import new_id
+from tests.integration.accounts import eventually
 from tests.integration.billing.conftest import NOW, begin, closed
 
 
@@ -59,16 +60,25 @@ async def test_a_trade_may_come_before_the_user_is_known(database: Database) -> 
     assert await _shown(database, 1) == 1
 
 
-async def test_bookings_racing_a_change_of_plan_are_all_counted(database: Database) -> None:
+async def test_a_booking_waits_for_a_change_of_plan_and_counts_in_the_new_one(database: Database) -> None:
     await begin(database, 1)
-    soon = NOW + timedelta(seconds=1)
 
-    async def grant() -> None:
-        async with database.tenant(1) as connection:
-            await change_plan(connection, 1, Change("PRO", "ACTIVE", "granted"), NOW)
+    async def waiting() -> int:
+        async with database.untenanted() as connection:
+            count: int = await connection.fetchval(
+                """
+                SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+                WHERE datname = current_database() AND locktype = 'tuple'
+                """
+            )
+        return count
 
-    await asyncio.gather(grant(), *(_book(database, closed(1, soon)) for _ in range(20)))
-    assert await _shown(database, 1) == 20
+    async with database.tenant(1) as connection:
+        await change_plan(connection, 1, Change("PRO", "ACTIVE", "granted"), NOW)
+        booking = asyncio.create_task(_book(database, closed(1, NOW + timedelta(seconds=1))))
+        await eventually(waiting, lambda count: count == 1)
+    await booking
+    assert await _shown(database, 1) == 1
 
 
 async def test_a_batch_reaches_only_the_tenants_it_is_for(database: Database) -> None:
