@@ -134,9 +134,7 @@ def _cached() -> list[Path]:
 
 
 def _cache_folder() -> Path:
-    base = os.environ.get("TRADEFLEET_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    )
+    base = os.environ.get("TRADEFLEET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(base) / "tradefleet" / "kafka"
 
 
@@ -144,9 +142,7 @@ def _fetched() -> list[Path]:
     """By jgo, in a process of its own that is ended when nothing comes any more. Raises BadInput."""
     folder = _cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    fetch = (
-        "import jgo, pathlib, sys; jgo.build(sys.argv[1], update=True, cache_dir=pathlib.Path(sys.argv[2]))"
-    )
+    fetch = "import jgo, pathlib, sys; jgo.build(sys.argv[1], update=True, cache_dir=pathlib.Path(sys.argv[2]))"
     with subprocess.Popen(
         [sys.executable, "-c", fetch, ENDPOINT, str(folder)],
         stdout=subprocess.DEVNULL,
@@ -166,9 +162,7 @@ def _watch(process: "subprocess.Popen[bytes]", folders: Sequence[Path]) -> None:
     deadline = time.monotonic() + FETCH_TIMEOUT_S
     size, last_change = -1, time.monotonic()
     while process.poll() is None and time.monotonic() < deadline:
-        now_size = sum(
-            path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()
-        )
+        now_size = sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
         if now_size != size:
             size, last_change = now_size, time.monotonic()
         if time.monotonic() - last_change > NETWORK_TIMEOUT_S:

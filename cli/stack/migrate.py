@@ -71,10 +71,7 @@ async def migrate(access: DatabaseAccess, services: Sequence[str] = SERVICES) ->
     """Apply what is missing, as the owner. Raises BadInput with dbmate's own words."""
     for service in services:
         folders = [ROOT / "shared" / "chassis" / "migrations", ROOT / "services" / service / "migrations"]
-        url = (
-            access.owner_dsn.replace("postgresql://", "postgres://")
-            + f"?sslmode=disable&search_path={service}"
-        )
+        url = access.owner_dsn.replace("postgresql://", "postgres://") + f"?sslmode=disable&search_path={service}"
         process = await asyncio.create_subprocess_exec(
             str(tool("dbmate")),
             *(part for folder in folders for part in ("--migrations-dir", str(folder))),

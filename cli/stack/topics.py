@@ -18,9 +18,7 @@ def topics_of(
     """Each event's topic, and for its dead letters another."""
     topics = []
     for event in events:
-        configuration = (
-            {"cleanup.policy": "compact"} if event.compacted else {"retention.ms": _ms(event.retention)}
-        )
+        configuration = {"cleanup.policy": "compact"} if event.compacted else {"retention.ms": _ms(event.retention)}
         partitions = min(event.partitions, most_partitions)
         topics.append(NewTopic(prefix + event.topic, partitions, 1, topic_configs=configuration))
         dead = {"retention.ms": _ms(DEAD_LETTER_RETENTION)}

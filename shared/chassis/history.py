@@ -51,9 +51,7 @@ class CandleHistory:
                     return candles
                 end = page.items[0][0] - 1
 
-    async def _page(
-        self, session: aiohttp.ClientSession, symbol: str, interval: str, to_ms: int
-    ) -> _HistoryPage:
+    async def _page(self, session: aiohttp.ClientSession, symbol: str, interval: str, to_ms: int) -> _HistoryPage:
         query = {"symbol": symbol, "interval": interval, "to_ms": str(to_ms), "limit": str(PAGE)}
         headers = {"Authorization": f"Bearer {self._token}"}
         try:

@@ -154,9 +154,7 @@ def _render(endpoint: Endpoint, answer: Reply | BaseModel | None) -> web.Respons
     reply = answer if isinstance(answer, Reply) else Reply(answer)
     status = reply.status or endpoint.status
     if reply.body is None:
-        return web.Response(
-            status=204 if reply.status is None and status == 200 else status, headers=reply.headers
-        )
+        return web.Response(status=204 if reply.status is None and status == 200 else status, headers=reply.headers)
     return web.Response(
         text=reply.body.model_dump_json(by_alias=True),
         status=status,

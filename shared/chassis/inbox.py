@@ -217,9 +217,7 @@ class Inbox(Generic[E]):
                     "UPDATE parked SET halted = true WHERE user_id = $1 AND id = $2", user_id, parked_id
                 )
             else:
-                await connection.execute(
-                    "DELETE FROM parked WHERE user_id = $1 AND id = $2", user_id, parked_id
-                )
+                await connection.execute("DELETE FROM parked WHERE user_id = $1 AND id = $2", user_id, parked_id)
 
 
 def _split_at_poison(

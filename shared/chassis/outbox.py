@@ -33,9 +33,7 @@ async def emit(connection: Connection, *events: Event, source: str | None = None
     await insert_outgoing(
         connection,
         [
-            OutboxRow(
-                event.user_id, event.topic, event.key(), *serialise(event, source or event.source, moment)
-            )
+            OutboxRow(event.user_id, event.topic, event.key(), *serialise(event, source or event.source, moment))
             for event in events
         ],
     )

@@ -37,9 +37,7 @@ class Producer:
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
 
-    async def send(
-        self, messages: Sequence[Outgoing], refusals: tuple[type[Exception], ...] = ()
-    ) -> list[int]:
+    async def send(self, messages: Sequence[Outgoing], refusals: tuple[type[Exception], ...] = ()) -> list[int]:
         """Send in order and wait until all are acknowledged; the indexes of those refused for good.
 
         Raises KafkaError when the broker does not answer in time; what was sent is then unknown.

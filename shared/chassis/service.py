@@ -40,9 +40,7 @@ log = structlog.get_logger()
 def run(build: Build, settings_type: type[ServiceSettings]) -> None:
     """A service's `__main__`: settings from the environment, roles from `--only`."""
     parser = argparse.ArgumentParser()
-    parser.add_argument(
-        "--only", default="", help=f"comma-separated, of {','.join(ROLES)}; default: all but feed"
-    )
+    parser.add_argument("--only", default="", help=f"comma-separated, of {','.join(ROLES)}; default: all but feed")
     names = [name for name in parser.parse_args().only.split(",") if name]
     if unknown := [name for name in names if name not in ROLES]:
         parser.error(f"--only: {unknown[0]} is not one of {', '.join(ROLES)}")

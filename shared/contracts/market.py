@@ -31,9 +31,7 @@ class _Candle(MarketEvent):
         return f"{self.venue}:{self.symbol}"
 
     def event_id(self) -> UUID:
-        return market_id(
-            self.venue, self.symbol, self.interval, self.generation, to_ms(self.open_time), self.kind
-        )
+        return market_id(self.venue, self.symbol, self.interval, self.generation, to_ms(self.open_time), self.kind)
 
 
 class CandleOpened(_Candle):

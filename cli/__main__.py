@@ -1,0 +1,69 @@
+"""`tradefleet`: one command for those who run the platform and those who try it.
+
+Exit codes: 0 done, 1 a check failed, 2 bad input or a missing part, 130 Ctrl-C.
+"""
+
+import sys
+from importlib import import_module
+
+import click
+
+from cli.options import BadOption
+
+# Where each command is; imported only when it is called, as some bring much with them.
+COMMANDS = {
+    "backtest": ("cli.backtest", "backtest", "Run a strategy over a file of candles."),
+    "demo": ("cli.demo.command", "demo", "Watch several tenants trade on paper, and check what came of it."),
+    "doctor": ("cli.doctor", "doctor", "Say what is missing on this machine and how to get it."),
+    "down": ("cli.stack.commands", "down", "Stop what `up --detach` started."),
+    "openapi": ("cli.openapi", "openapi", "Write the OpenAPI file of the whole platform."),
+    "plans": ("cli.plans", "plans", "People's plans."),
+    "status": ("cli.stack.commands", "status", "What runs where, and whether it is healthy."),
+    "up": ("cli.stack.commands", "up", "Start the whole platform on this machine."),
+}
+
+
+class Commands(click.Group):
+    """Loads a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in sorted(COMMANDS.items())])
+
+
+@click.group(cls=Commands)
+@click.version_option(package_name="tradefleet")
+def tradefleet() -> None:
+    """An open, multi-tenant platform for trading bots on Bybit."""
+
+
+def main() -> None:
+    """Run the command that was asked for; failures are one line and an exit code."""
+    try:
+        tradefleet.main(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.UsageError as error:
+        failure = BadOption(f"{error.format_message()} (see `tradefleet --help`)")
+        failure.show()
+        sys.exit(2)
+    except click.ClickException as failure:
+        failure.show()
+        sys.exit(failure.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The demo as a client: everything it asks of the platform goes through the gateway, as anybody's would."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from cli.failure import CheckFailed
+
+TIMEOUT_S = 30
+
+
+@dataclass
+class Answer:
+    status: int
+    body: Any  # Any: whatever JSON the platform answers
+
+    def problem(self) -> str:
+        """The reason in a problem's words."""
+        return str(self.body.get("detail", self.body)) if isinstance(self.body, dict) else str(self.body)
+
+
+@dataclass
+class Client:
+    """One tenant's way in; `token` is set by logging in."""
+
+    http: aiohttp.ClientSession
+    gateway: str
+    token: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    async def call(self, method: str, path: str, body: object = None, **query: str) -> Answer:
+        """The answer, whatever its status."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        async with self.http.request(
+            method, self.gateway + path, json=body, params=query, headers=headers
+        ) as answer:
+            text = await answer.read()
+            kind = answer.headers.get("Content-Type", "")
+            return Answer(answer.status, await answer.json(content_type=None) if text and "json" in kind else None)
+
+    async def must(self, method: str, path: str, body: object = None, **query: str) -> Any:
+        """The body of a 2xx answer. Raises CheckFailed with the platform's own words otherwise."""
+        answer = await self.call(method, path, body, **query)
+        if not 200 <= answer.status < 300:
+            raise CheckFailed(f"{method} {path} answered {answer.status}: {answer.problem()}")
+        return answer.body
+
+    async def every(self, path: str, **query: str) -> AsyncIterator[Any]:
+        """All items of a list, page after page."""
+        cursor: str | None = None
+        while True:
+            page = await self.must("GET", path, limit="200", **query, **({"cursor": cursor} if cursor else {}))
+            for item in page["items"]:
+                yield item
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+
+
+@asynccontextmanager
+async def open_http() -> AsyncIterator[aiohttp.ClientSession]:
+    """One connection pool for all tenants of the demo."""
+    connector = aiohttp.TCPConnector(limit=16)
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
+        yield http

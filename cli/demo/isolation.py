@@ -1,0 +1,122 @@
+"""One tenant reaches for everything of another: every operation of every OpenAPI file, every id there is."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from cli.demo.api import Answer, Client
+
+NOBODYS_ID = "01900000-0000-7000-8000-000000000000"
+IDS_PER_OPERATION = 12
+METHODS = ("get", "post", "put", "patch", "delete")
+UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+# Not the tenant's own things: what everybody may see.
+PUBLIC = ("/v1/plans", "/v1/candles")
+
+
+@dataclass
+class IsolationReport:
+    tried: int = 0
+    operations: int = 0
+    breaches: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Operation:
+    method: str
+    path: str
+    parameters: tuple[str, ...]
+    query: tuple[str, ...]
+    has_body: bool
+
+
+async def try_everything(openapi: Iterable[Any], owner: Client, intruder: Client) -> IsolationReport:
+    """The intruder gets nothing of the owner's: each answer equals the one for what does not exist."""
+    operations = [operation for document in openapi for operation in _operations(document)]
+    readable = [operation for operation in operations if operation.method == "get" and not operation.parameters]
+    owned = sorted({found async for found in _ids_shown_to(owner, readable)})
+    known_to_intruder = {found async for found in _ids_shown_to(intruder, readable)}
+    secrets = [found for found in owned if found not in known_to_intruder]
+    report = IsolationReport(operations=len(operations))
+    before = await _everything_of(owner, readable)
+    for operation in operations:
+        await _try(operation, secrets, intruder, report)
+    if await _everything_of(owner, readable) != before:
+        report.breaches.append("what the owner has was changed")
+    return report
+
+
+def _operations(document: Any) -> Iterable[Operation]:
+    for path, methods in document["paths"].items():
+        if path.startswith(PUBLIC):
+            continue
+        for method in METHODS:
+            if method in methods and methods[method].get("security"):
+                described = methods[method]
+                yield Operation(
+                    method,
+                    path,
+                    tuple(re.findall(r"{(\w+)}", path)),
+                    tuple(p["name"] for p in described.get("parameters", []) if p["in"] == "query"),
+                    "requestBody" in described,
+                )
+
+
+async def _ids_shown_to(client: Client, readable: Iterable[Operation]) -> AsyncIterator[str]:
+    for operation in readable:
+        answer = await client.call("GET", operation.path)
+        if answer.status == 200:
+            for found in UUID_TEXT.findall(json.dumps(answer.body)):
+                yield str(UUID(found))
+
+
+async def _everything_of(client: Client, readable: Iterable[Operation]) -> dict[str, object]:
+    return {operation.path: (await client.call("GET", operation.path)).body for operation in readable}
+
+
+async def _try(operation: Operation, owned: list[str], intruder: Client, report: IsolationReport) -> None:
+    if operation.parameters:
+        nothing = await _call(operation, NOBODYS_ID, intruder)
+        for one in _spread(owned):
+            report.tried += 1
+            answer = await _call(operation, one, intruder)
+            if not 400 <= answer.status < 500 or _bare(answer, one) != _bare(nothing, NOBODYS_ID):
+                report.breaches.append(f"{operation.method} {operation.path} with {one}: {answer.status}")
+    elif operation.method == "get":
+        queries = [
+            {},
+            *({name: one} for name in operation.query if name.endswith("_id") for one in _spread(owned)),
+        ]
+        for query in queries:
+            report.tried += 1
+            answer = await intruder.call("GET", operation.path, **query)
+            shown = json.dumps(answer.body)
+            asked_for = set(query.values())
+            if leaked := [one for one in owned if one in shown and one not in asked_for]:
+                report.breaches.append(f"GET {operation.path} shows {leaked[0]}")
+            if query and answer.status == 200 and isinstance(answer.body, dict) and answer.body.get("items"):
+                report.breaches.append(f"GET {operation.path} lists things of {query}")
+
+
+async def _call(operation: Operation, one: str, intruder: Client) -> Answer:
+    path = operation.path
+    for name in operation.parameters:
+        path = path.replace("{" + name + "}", one)
+    return await intruder.call(operation.method.upper(), path, {} if operation.has_body else None)
+
+
+def _spread(owned: list[str]) -> list[str]:
+    """A spread over all of them where there are very many."""
+    return owned[:: max(1, len(owned) // IDS_PER_OPERATION)]
+
+
+def _bare(answer: Answer, one: str) -> tuple[int, str]:
+    body = (
+        {k: v for k, v in answer.body.items() if k != "request_id"}
+        if isinstance(answer.body, dict)
+        else answer.body
+    )
+    return answer.status, json.dumps(body, sort_keys=True).replace(one, "{id}")

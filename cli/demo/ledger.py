@@ -1,0 +1,112 @@
+"""What Kafka holds, read from the first message to the last: what was said, how often, and when."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from shared.chassis.decoding import decode_record
+from shared.contracts.catalog import EVENTS
+from shared.contracts.envelope import MarketEvent
+from shared.contracts.market import CandleClosed, CandleOpened
+from shared.contracts.types import to_ms
+
+SETTLE_TIMEOUT_S = 60
+
+
+@dataclass
+class TopicLedger:
+    """Distinct event ids by topic; when each bar was first announced; what lies in the dead letters."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    first_said: dict[tuple[str, str, int], datetime] = field(default_factory=dict)
+    dead_letters: int = 0
+
+
+async def read_topics(bootstrap: str) -> TopicLedger:
+    """Everything on every topic of the catalogue and its dead letters."""
+    ledger = TopicLedger()
+    ids: dict[str, set[str]] = {event.topic: set() for event in EVENTS}
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        await consumer.topics()
+        topics = [*ids, *(f"{topic}.dlq" for topic in ids)]
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in consumer.partitions_for_topic(topic) or ()
+        ]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        left = {partition for partition in partitions if ends[partition] > 0}
+        while left:
+            for partition, records in (await consumer.getmany(timeout_ms=500, max_records=5_000)).items():
+                for record in records:
+                    _note(ledger, ids, partition.topic, record)
+            left = {partition for partition in left if await consumer.position(partition) < ends[partition]}
+    finally:
+        await consumer.stop()
+    ledger.counts = {topic: len(found) for topic, found in ids.items()}
+    return ledger
+
+
+def _note(ledger: TopicLedger, ids: dict[str, set[str]], topic: str, record: object) -> None:
+    if topic.endswith(".dlq"):
+        ledger.dead_letters += 1
+        return
+    received = decode_record(topic, record)
+    ids[topic].add(str(received.event_id))
+    event = received.event
+    if isinstance(event, CandleOpened | CandleClosed):
+        said = datetime.fromisoformat(received.headers["ce_time"])
+        bar = (event.symbol, event.interval, to_ms(event.open_time))
+        ledger.first_said[bar] = min(said, ledger.first_said.get(bar, said))
+
+
+async def wait_until_consumed(bootstrap: str, timeout_s: float = SETTLE_TIMEOUT_S) -> Counter[str]:
+    """Wait until every consumer group has committed everything; what is still waiting by group otherwise."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        async with asyncio.timeout(timeout_s):
+            while lag := await consumer_lag(admin, bootstrap):
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        return lag
+    finally:
+        await admin.close()
+    return Counter()
+
+
+async def consumer_lag(admin: AIOKafkaAdminClient, bootstrap: str) -> Counter[str]:
+    """Messages not yet committed, by group."""
+    lag: Counter[str] = Counter()
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        await consumer.topics()
+        for group, *_ in await admin.list_consumer_groups():
+            committed = await admin.list_consumer_group_offsets(group)
+            partitions = [
+                TopicPartition(topic, number)
+                for topic in {partition.topic for partition in committed}
+                for number in consumer.partitions_for_topic(topic) or ()
+            ]
+            ends = await consumer.end_offsets(partitions)
+            behind = sum(
+                max(0, ends[partition] - max(0, committed[partition].offset if partition in committed else 0))
+                for partition in partitions
+            )
+            if behind:
+                lag[group] = behind
+    finally:
+        await consumer.stop()
+    return lag
+
+
+MARKET_TOPICS = frozenset(event.topic for event in EVENTS if issubclass(event, MarketEvent))

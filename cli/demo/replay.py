@@ -1,0 +1,132 @@
+"""Plays the candles: one step at a time, the next when every session stands at the last; kills two processes."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from cli.failure import CheckFailed
+from cli.stack.stack import Stack
+from shared.contracts.types import from_ms
+
+STALL_TIMEOUT_S = 90  # beyond restart of a killed process (2 s) and expiry of its leases (10 s)
+SUBSCRIBE_TIMEOUT_S = 60
+POLL_S = 0.004
+KILL_TRADING_AT = 0.4
+KILL_FEED_AT = 0.7
+
+WAITING = """
+    SELECT count(*) FROM trading.user_trading_sessions
+    WHERE status <> 'STOPPED' AND symbol = $1 AND (last_bar IS NULL OR last_bar < $2)
+"""
+
+
+@dataclass
+class Progress:
+    """How far the replay is; read by the live table."""
+
+    steps_done: int = 0
+    steps_total: int = 0
+    clock: datetime | None = None
+    behind: int = 0
+    note: str = ""
+    kills: list[str] = field(default_factory=list)
+
+
+class Replay:
+    """Drives the sandbox's control API and watches the sessions' cursors."""
+
+    def __init__(self, stack: Stack, http: aiohttp.ClientSession, sandbox: str, owner: asyncpg.Connection) -> None:
+        self._stack = stack
+        self._http = http
+        self._control = sandbox + "/control"
+        self._owner = owner
+        self.progress = Progress()
+
+    async def run(self, symbols: list[str], interval: str, bar_ms: int | None, on_step: Callable[[], None]) -> None:
+        """Play all bars. Raises CheckFailed when the sessions stop following."""
+        await self._wait_for_subscriptions({f"kline.{interval}.{symbol}" for symbol in symbols})
+        if bar_ms is None:
+            await self._step_through(on_step)
+        else:
+            await self._watch_paced(on_step)
+
+    async def _step_through(self, on_step: Callable[[], None]) -> None:
+        state = await self._state()
+        total = self.progress.steps_total = int(state["steps_total"])
+        kills = {int(total * KILL_TRADING_AT): "trading", int(total * KILL_FEED_AT): "feed"}
+        for step in range(total):
+            state = await self._post("step", {"count": 1})
+            if (name := kills.get(step)) is not None:
+                await self._kill(name)
+            self._note(state)
+            await self._wait_for_sessions(state)
+            on_step()
+
+    async def _watch_paced(self, on_step: Callable[[], None]) -> None:
+        state = await self._state()
+        total = self.progress.steps_total = int(state["steps_total"])
+        kills = {int(total * KILL_TRADING_AT): "trading", int(total * KILL_FEED_AT): "feed"}
+        await self._post("start", {})
+        while not state["done"]:
+            state = await self._state()
+            for at in [at for at in kills if at <= state["steps_done"]]:
+                await self._kill(kills.pop(at))
+            self._note(state)
+            self.progress.behind = await self._behind(state)
+            on_step()
+            await asyncio.sleep(0.05)
+        await self._wait_for_sessions(state)
+
+    async def _kill(self, name: str) -> None:
+        await self._stack.kill(name, signal.SIGKILL)
+        self.progress.kills.append(name)
+        self.progress.note = f"{name} killed at step {self.progress.steps_done}"
+
+    def _note(self, state: Mapping[str, Any]) -> None:
+        self.progress.steps_done = int(state["steps_done"])
+        self.progress.clock = from_ms(int(state["clock_ms"]))
+
+    async def _wait_for_sessions(self, state: Mapping[str, Any]) -> None:
+        """Until every session has stepped through the last bar that the market closed."""
+        try:
+            async with asyncio.timeout(STALL_TIMEOUT_S):
+                while behind := await self._behind(state):
+                    self.progress.behind = behind
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise CheckFailed(
+                f"{behind} sessions stand still before bar {self.progress.clock}, see the logs in {self._stack.home}"
+            ) from None
+        self.progress.behind = 0
+
+    async def _behind(self, state: Mapping[str, Any]) -> int:
+        behind = 0
+        for symbol, at in state["symbols"].items():
+            if at["last_closed_ms"] is not None:
+                behind += await self._owner.fetchval(WAITING, symbol, from_ms(int(at["last_closed_ms"])))
+        return behind
+
+    async def _wait_for_subscriptions(self, topics: set[str]) -> None:
+        missing = topics
+        try:
+            async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
+                while missing := topics - set((await self._state())["subscriptions"]):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise CheckFailed(f"the feed has not subscribed to {', '.join(sorted(missing))}") from None
+
+    async def _state(self) -> Mapping[str, Any]:
+        async with self._http.get(self._control + "/state") as answer:
+            state: Mapping[str, Any] = await answer.json()
+            return state
+
+    async def _post(self, what: str, body: object) -> Mapping[str, Any]:
+        async with self._http.post(f"{self._control}/{what}", json=body) as answer:
+            state: Mapping[str, Any] = await answer.json()
+            return state

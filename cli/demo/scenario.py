@@ -1,0 +1,162 @@
+"""Who takes part in the demo and what they do before the first bar."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cli.demo.api import Client
+
+PREMIUM_STRATEGIES = 5
+PREMIUM_SYMBOLS = 10
+
+
+@dataclass
+class Session:
+    session_id: str
+    symbol: str
+    strategy: str
+    document: Mapping[str, Any]
+
+
+@dataclass
+class Tenant:
+    email: str
+    plan: str
+    client: Client
+    canary: str
+    sessions: list[Session] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What each tenant sets up; `busy` adds alerts, a watchlist and a configuration to the sessions."""
+
+    documents: Sequence[Mapping[str, Any]]
+    symbols: Sequence[str]
+    interval: str
+    initial_balance: str
+    last_prices: Mapping[str, str]
+    busy: bool
+
+    def plan_needed(self) -> str:
+        """PREMIUM where it suffices."""
+        small = len(self.documents) <= PREMIUM_STRATEGIES and len(self.symbols) <= PREMIUM_SYMBOLS
+        return "PREMIUM" if small else "PRO"
+
+
+async def register(client: Client, name: str) -> Tenant:
+    """A new account, as a visitor would make one; it starts on the PREMIUM trial."""
+    email = f"{name}-{secrets.token_hex(4)}@example.org"
+    body = await client.must(
+        "POST",
+        "/v1/auth/register",
+        {"email": email, "password": secrets.token_urlsafe(18), "timezone": "Europe/Rome", "language": "en"},
+    )
+    tokens = body.get("tokens", body)
+    return Tenant(
+        email,
+        "PREMIUM",
+        Client(client.http, client.gateway, tokens["access_token"]),
+        f"canary{secrets.token_hex(6)}",
+    )
+
+
+async def set_up(tenant: Tenant, plot: Plot) -> None:
+    """Strategies, and where the plot is busy a configuration, alerts and a watchlist; then the sessions."""
+    client = tenant.client
+    configuration = None
+    if plot.busy:
+        configuration = await client.must("POST", "/v1/bot-configurations", _configuration(tenant))
+        for alert in _alerts(tenant, plot):
+            await client.must("POST", "/v1/alerts", alert)
+        for symbol in plot.symbols:
+            await client.must(
+                "POST", "/v1/watchlist", {"symbol": symbol, "interval": plot.interval, "ema_period": 20}
+            )
+    for document in plot.documents:
+        strategy = await client.must("POST", "/v1/strategies", document)
+        for symbol in plot.symbols:
+            request = {
+                "strategy_id": strategy["strategy_id"],
+                "symbol": symbol,
+                "mode": "PAPER",
+                "initial_balance": plot.initial_balance,
+            }
+            if configuration:
+                request["bot_configuration_id"] = configuration["bot_configuration_id"]
+            session = await client.must("POST", "/v1/sessions", request)
+            tenant.sessions.append(Session(session["session_id"], symbol, str(document["strategy_name"]), document))
+
+
+def _configuration(tenant: Tenant) -> dict[str, object]:
+    return {
+        "config_name": f"limits {tenant.canary}",
+        "config_data": {},
+        "max_position_size": "1000000",
+        "is_default": True,
+    }
+
+
+def _alerts(tenant: Tenant, plot: Plot) -> list[dict[str, object]]:
+    """One of each type; the price alert stands close to the first price, so that it fires."""
+    symbol = plot.symbols[0]
+    series = {"symbol": symbol, "interval": plot.interval}
+    return [
+        {
+            **series,
+            "alert_name": f"price {tenant.canary}",
+            "alert_type": "PRICE",
+            "condition_data": {"op": "crosses_above", "value": plot.last_prices[symbol]},
+        },
+        {
+            **series,
+            "alert_name": "ema cross",
+            "alert_type": "EMA_CROSS",
+            "condition_data": {"fast": 9, "slow": 21, "direction": "above"},
+        },
+        {
+            **series,
+            "alert_name": "volume",
+            "alert_type": "VOLUME",
+            "condition_data": {"period": 20, "multiple": "3"},
+        },
+        {
+            **series,
+            "alert_name": "oversold",
+            "alert_type": "CUSTOM",
+            "condition_data": {
+                "indicators": {"rsi": {"type": "RSI", "period": 14}},
+                "condition": {"left": "rsi", "op": "<", "right": 30},
+            },
+        },
+    ]
+
+
+async def try_what_free_may_not(tenant: Tenant, plot: Plot) -> list[str]:
+    """The FREE tenant asks for what its plan does not have; the reasons it is given."""
+    client = tenant.client
+    refused = []
+    alert = {**_alerts(tenant, plot)[0], "notify_telegram": True}
+    answer = await client.call("POST", "/v1/alerts", alert)
+    if answer.status == 403:
+        refused.append(f"a Telegram alert: {answer.problem()}")
+    if plot.busy:
+        refused += await _try_second_symbol(tenant, plot)
+    return refused
+
+
+async def _try_second_symbol(tenant: Tenant, plot: Plot) -> list[str]:
+    client = tenant.client
+    document = plot.documents[0]
+    strategy = await client.must("POST", "/v1/strategies", document)
+    request = {
+        "strategy_id": strategy["strategy_id"],
+        "mode": "PAPER",
+        "initial_balance": plot.initial_balance,
+    }
+    first = await client.must("POST", "/v1/sessions", {**request, "symbol": plot.symbols[0]})
+    tenant.sessions.append(Session(first["session_id"], plot.symbols[0], str(document["strategy_name"]), document))
+    answer = await client.call("POST", "/v1/sessions", {**request, "symbol": plot.symbols[1]})
+    return [f"a second symbol: {answer.problem()}"] if answer.status == 403 else []

@@ -1,0 +1,163 @@
+"""`tradefleet up`, `status`, `down`."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from cli.demo.synthetic import write_candles
+from cli.failure import BadInput, CheckFailed
+from cli.options import OneLineCommand
+from cli.stack.health import answers
+from cli.stack.home import DEFAULT_HOME, State, end_processes, read_state, running
+from cli.stack.stack import Stack, StackOptions
+
+DETACH_TIMEOUT_S = 120
+DOWN_TIMEOUT_S = 40
+PACE_MS = 1_000
+
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_HOME,
+    show_default=True,
+    help="The stack's folder.",
+)
+
+
+@click.command(cls=OneLineCommand)
+@home_option
+@click.option("--detach", is_flag=True, help="Return when everything is ready; `tradefleet down` stops it.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The gateway's.")
+@click.option("--bar-ms", type=click.IntRange(10), default=PACE_MS, show_default=True, help="Pace of the market.")
+def up(home: Path, detach: bool, port: int, bar_ms: int) -> None:
+    """Start the whole platform on this machine, with a made-up market."""
+    if detach:
+        _detach(home, port, bar_ms)
+    else:
+        asyncio.run(_run_until_interrupted(home, port, bar_ms))
+        raise SystemExit(130)
+
+
+async def _run_until_interrupted(home: Path, port: int, bar_ms: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    started = time.monotonic()
+
+    def interrupt() -> None:
+        if not stop.is_set():
+            stop.set()
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, interrupt)
+    folder = home / "market"
+    folder.mkdir(parents=True, exist_ok=True)
+    candles = write_candles(folder, bars=20_000)
+    sandbox = ["--bar-ms", str(bar_ms), *(f"--candles={symbol}={file}" for symbol, file in candles.items())]
+    try:
+        options = StackOptions(sandbox=sandbox, gateway_port=port)
+        async with Stack(home, options, lambda what: click.echo(f"  {what}")) as stack:
+            click.echo(f"ready in {time.monotonic() - started:.0f} s")
+            state = read_state(stack.home)
+            assert state is not None, "the stack notes its state"
+            show_addresses(state)
+            click.echo("Ctrl-C stops everything")
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        click.echo("stopped", err=True)
+
+
+def _detach(home: Path, port: int, bar_ms: int) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    if (state := read_state(home)) and running(state.supervisor):
+        raise BadInput(f"a stack runs in {home} already; see `tradefleet status`")
+    log = home / "up.log"
+    with log.open("w") as output:
+        arguments = ["--home", str(home), "--port", str(port), "--bar-ms", str(bar_ms)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli", "up", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + DETACH_TIMEOUT_S
+    while "Ctrl-C stops everything" not in log.read_text():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.terminate()
+            raise BadInput(f"the stack did not start: {(log.read_text().splitlines() or ['no word'])[-1]}")
+        time.sleep(0.1)
+    process.returncode = 0  # it lives on by itself
+    found = read_state(home)
+    assert found is not None, "the stack notes its state"
+    show_addresses(found)
+
+
+@click.command(cls=OneLineCommand)
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(home: Path, as_json: bool) -> None:
+    """What runs where, and whether it is healthy."""
+    state = read_state(home)
+    if state is None or running(state.supervisor) is None:
+        raise CheckFailed(f"no stack runs in {home}")
+    processes = asyncio.run(_processes(state))
+    if as_json:
+        shown = {"gateway": state.gateway, "services": state.services, "postgres": state.postgres}
+        click.echo(json.dumps({**shown, "kafka": state.kafka, "processes": processes}))
+        return
+    show_addresses(state)
+    table = Table("process", "pid", "health")
+    for process in processes:
+        table.add_row(str(process["name"]), str(process["pid"]), "healthy" if process["healthy"] else "unhealthy")
+    Console().print(table)
+
+
+async def _processes(state: State) -> list[dict[str, object]]:
+    health = await asyncio.gather(*(answers(state.health[note.name]) for note in state.processes))
+    return [
+        {"name": note.name, "pid": note.pid, "healthy": healthy and running(note) is not None}
+        for note, healthy in zip(state.processes, health, strict=True)
+    ]
+
+
+@click.command(cls=OneLineCommand)
+@home_option
+def down(home: Path) -> None:
+    """Stop the stack that runs in this folder."""
+    state = read_state(home)
+    supervisor = running(state.supervisor) if state else None
+    if state is None:
+        click.echo(f"no stack runs in {home}")
+        return
+    if supervisor is not None:
+        supervisor.terminate()
+        _, alive = psutil.wait_procs([supervisor], timeout=DOWN_TIMEOUT_S)
+        end_processes(alive)
+    end_processes([process for note in state.processes if (process := running(note))])
+    click.echo("stopped")
+
+
+def show_addresses(state: State) -> None:
+    """A table of what listens where."""
+    table = Table("what", "where")
+    table.add_row("gateway", state.gateway)
+    for service, url in state.services.items():
+        table.add_row(service, url)
+    table.add_row("postgres", state.postgres.rpartition("@")[2])
+    table.add_row("kafka", state.kafka)
+    table.add_row("sandbox of the exchange", state.sandbox)
+    Console().print(table)

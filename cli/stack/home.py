@@ -1,0 +1,161 @@
+"""A stack's folder: its secrets, its logs, and the note of what runs."""
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from filelock import FileLock, Timeout
+
+from cli.failure import BadInput
+from cli.stack.migrate import new_passwords
+
+DEFAULT_HOME = Path(".tradefleet") / "up"
+END_TIMEOUT_S = 5.0
+
+
+@dataclass
+class Secrets:
+    """Made once per home, readable by its owner only."""
+
+    superuser: str
+    roles: dict[str, str]
+    service_token: str
+
+
+@dataclass
+class ProcessNote:
+    name: str
+    pid: int
+    started: float  # with the pid it names one process for ever
+
+
+@dataclass
+class State:
+    """What `tradefleet status` tells, and what the next start cleans up."""
+
+    supervisor: ProcessNote
+    gateway: str = ""
+    services: dict[str, str] = field(default_factory=dict)
+    postgres: str = ""
+    billing: str = ""
+    kafka: str = ""
+    sandbox: str = ""
+    health: dict[str, str] = field(default_factory=dict)
+    processes: list[ProcessNote] = field(default_factory=list)
+
+
+class Home:
+    """`with Home(path):` holds it, so that no second stack starts in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.logs = self.path / "logs"
+        self._lock = FileLock(self.path / "lock")
+
+    def __enter__(self) -> "Home":
+        self.logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise BadInput(f"a stack runs in {self.path} already; see `tradefleet status`") from None
+        self._clean_up()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._state_file.unlink(missing_ok=True)
+        self._lock.release()
+
+    @property
+    def _state_file(self) -> Path:
+        return self.path / "state.json"
+
+    @property
+    def signing_key(self) -> Path:
+        """Auth's private key; made when it is not there."""
+        file = self.path / "signing-key.pem"
+        if not file.exists():
+            key = Ed25519PrivateKey.generate()
+            _write_private(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return file
+
+    def secrets(self) -> Secrets:
+        file = self.path / "secrets.json"
+        if not file.exists():
+            made = Secrets(secrets.token_urlsafe(24), new_passwords(), secrets.token_urlsafe(32))
+            _write_private(file, json.dumps(asdict(made)).encode())
+        return Secrets(**json.loads(file.read_text()))
+
+    def write_state(self, state: State) -> None:
+        _write_private(self._state_file, json.dumps(asdict(state), indent=1).encode())
+
+    def _clean_up(self) -> None:
+        """End what a killed stack left behind, and nothing else: a pid alone might be somebody else's by now."""
+        state = read_state(self.path)
+        if state is not None:
+            end_processes([process for note in state.processes if (process := running(note))])
+
+
+def read_state(home: Path) -> State | None:
+    """What was noted last in this home; None where nothing is."""
+    try:
+        raw = json.loads((home / "state.json").read_text())
+        raw["supervisor"] = ProcessNote(**raw["supervisor"])
+        raw["processes"] = [ProcessNote(**note) for note in raw["processes"]]
+        return State(**raw)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def running(note: ProcessNote) -> psutil.Process | None:
+    """The very process that was noted, if it still runs."""
+    try:
+        process = psutil.Process(note.pid)
+        same = abs(process.create_time() - note.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if same else None
+
+
+def note_of(name: str, pid: int) -> ProcessNote:
+    return ProcessNote(name, pid, psutil.Process(pid).create_time())
+
+
+def end_processes(processes: list[psutil.Process]) -> None:
+    """SIGTERM, and SIGKILL for what does not go; children too."""
+    family = {child for process in processes for child in [process, *_children(process)]}
+    for process in family:
+        _signal(process, kill=False)
+    _, alive = psutil.wait_procs(family, timeout=END_TIMEOUT_S)
+    for process in alive:
+        _signal(process, kill=True)
+    psutil.wait_procs(alive, timeout=END_TIMEOUT_S)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _signal(process: psutil.Process, *, kill: bool) -> None:
+    try:
+        if kill:
+            process.kill()
+        else:
+            process.terminate()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _write_private(file: Path, content: bytes) -> None:
+    """Whole or not at all, and for the owner's eyes."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.touch(mode=0o600)
+    partial.write_bytes(content)
+    partial.replace(file)
