@@ -87,12 +87,7 @@ def parse_strategy(raw: object) -> Strategy:
     description = None
     if "strategy_description" in given:
         description = reader.text(given["strategy_description"], "$.strategy_description")
-    config = reader.members(
-        given.get("strategy_config", {}), "$.strategy_config", ["interval", "side", "indicators"]
-    )
-    interval = reader.choice(config.get("interval", "1"), "$.strategy_config.interval", tuple(INTERVAL_MS))
-    side = reader.choice(config.get("side", "LONG"), "$.strategy_config.side", SIDES)
-    indicators = _indicators(reader, config.get("indicators", {}), "$.strategy_config.indicators")
+    interval, side, indicators = _config(reader, given.get("strategy_config"), "$.strategy_config")
     conditions = ConditionReader(reader, indicators)
     entry = _conditions(reader, conditions, side, given.get("entry_conditions"), "$.entry_conditions")
     exits = _conditions(reader, conditions, side, given.get("exit_conditions"), "$.exit_conditions")
@@ -186,6 +181,15 @@ def _refused(raw: object, repeated: Mapping[int, str]) -> Iterator[Fault]:
             waiting.extend((child(path, key), each) for key, each in reversed(value.items()))
         elif isinstance(value, list):
             waiting.extend((child(path, index), value[index]) for index in range(len(value) - 1, -1, -1))
+
+
+def _config(reader: Reader, raw: object, path: str) -> tuple[str, str, dict[str, IndicatorSpec]]:
+    config = {} if raw is None else reader.members(raw, path, ["interval", "side", "indicators"])
+    return (
+        reader.choice(config.get("interval", "1"), child(path, "interval"), tuple(INTERVAL_MS)),
+        reader.choice(config.get("side", "LONG"), child(path, "side"), SIDES),
+        _indicators(reader, config.get("indicators", {}), child(path, "indicators")),
+    )
 
 
 def _indicators(reader: Reader, raw: object, path: str) -> dict[str, IndicatorSpec]:

@@ -1,0 +1,83 @@
+"""Small scenes for the strategy tests: bars drawn by hand, documents with one thing changed."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from shared.contracts.types import decimal_text
+from shared.strategy.backtest import Report, run_backtest
+from shared.strategy.bars import Bar, Instrument, Terms
+from shared.strategy.document import Strategy, parse_strategy
+
+HOUR = 3_600_000
+START = 1_700_006_400_000  # 2023-11-15T00:00:00Z
+ALWAYS = {"left": "close", "op": ">", "right": 0}
+NEVER = {"left": "close", "op": "<", "right": 0}
+ONE_COIN = {"position_size": {"type": "fixed_base", "value": "1"}}
+
+
+def terms(
+    fee: Decimal = Decimal(0),
+    slippage: Decimal = Decimal(0),
+    initial_balance: Decimal = Decimal(100_000),
+    **instrument: Decimal,
+) -> Terms:
+    """Without a fee and a least notional, so that hand-made prices stay round."""
+    return Terms(Instrument(**{"min_notional": Decimal(0), **instrument}), fee, slippage, initial_balance)
+
+
+FREE = terms()
+
+
+def bars(*rows: str, start: int = START, step: int = HOUR) -> list[Bar]:
+    """Rows `open high low close`, or one price for all four; volume 1."""
+    result = []
+    for index, row in enumerate(rows):
+        prices = row.split()
+        prices = prices * 4 if len(prices) == 1 else prices
+        result.append(Bar(start + index * step, *map(Decimal, prices), Decimal(1)))
+    return result
+
+
+def document(
+    entry: object = ALWAYS,
+    leave: object = None,
+    side: str = "LONG",
+    indicators: Mapping[str, object] | None = None,
+    **risk: object,
+) -> dict[str, object]:
+    """A document on the hour that buys one coin whenever it may."""
+    return {
+        "strategy_name": "scene",
+        "strategy_config": {"interval": "60", "side": side, "indicators": dict(indicators or {})},
+        "entry_conditions": entry,
+        "exit_conditions": leave,
+        "risk_management": {**ONE_COIN, **risk},
+    }
+
+
+def strategy(
+    entry: object = ALWAYS,
+    leave: object = None,
+    side: str = "LONG",
+    indicators: Mapping[str, object] | None = None,
+    **risk: object,
+) -> Strategy:
+    return parse_strategy(document(entry, leave, side, indicators, **risk))
+
+
+def at_close(*prices: str) -> dict[str, object]:
+    """True at bars that close at one of these prices."""
+    return {"any": [{"left": "close", "op": "==", "right": price} for price in prices]}
+
+
+def run(plan: Strategy, rows: Sequence[Bar], on: Terms = FREE, first_bar_ms: int | None = None) -> Report:
+    return run_backtest(plan, rows, on, first_bar_ms)
+
+
+def told(report: Report) -> list[str]:
+    """Fills as `bar action price qty reason`, bars counted from 0."""
+    return [
+        f"{(fill.time_ms - START) // HOUR} {fill.action} {decimal_text(fill.price)} {decimal_text(fill.qty)} "
+        f"{fill.reason}"
+        for fill in report.fills
+    ]
