@@ -44,9 +44,7 @@ def test_the_content_hash_is_that_of_the_contract() -> None:
 
 def test_name_description_defaults_and_spelling_do_not_change_the_hash() -> None:
     text = json.dumps(EMA_CROSS).replace('"2"', "2.0").replace("EMA 12/26", "none").replace('"100"', "1e2")
-    text = text.replace(
-        '"take_profits"', '"max_bars": null, "leverage": 1.00, "cooldown_bars": 0, "take_profits"'
-    )
+    text = text.replace('"take_profits"', '"max_bars": null, "leverage": 1.00, "cooldown_bars": 0, "take_profits"')
     assert parse_strategy(parse_json(text)).content_hash == EMA_CROSS_HASH
 
 

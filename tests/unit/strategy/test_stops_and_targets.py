@@ -68,9 +68,7 @@ def test_a_shorts_targets_lie_below_and_do_not_exist_at_zero() -> None:
 
 
 def test_a_longs_stop_below_zero_does_not_exist() -> None:
-    plan = strategy(
-        at_close("1"), indicators=ATR, stop_loss={"type": "atr", "value": 5, "indicator": "range"}
-    )
+    plan = strategy(at_close("1"), indicators=ATR, stop_loss={"type": "atr", "value": 5, "indicator": "range"})
     report = run(plan, bars(*QUIET_RANGE, "2 2 0.01 2", "2"))
     assert told(report)[-1].endswith("end_of_data")
 
@@ -131,9 +129,7 @@ def test_the_tighter_of_stop_loss_and_trailing_stop_counts() -> None:
 
 
 def test_where_they_are_equal_it_is_the_stop_loss() -> None:
-    fills = long_fills(
-        "100 100 90 95", stop_loss=TEN_PERCENT, trailing_stop={"type": "percent", "value": "10"}
-    )
+    fills = long_fills("100 100 90 95", stop_loss=TEN_PERCENT, trailing_stop={"type": "percent", "value": "10"})
     assert fills == ["1 close 90 1 stop_loss"]
 
 

@@ -1,0 +1,150 @@
+"""All bars at once, and bar after bar with restarts at any point, give the same fills and the same state."""
+
+import json
+from decimal import Decimal
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.strategy.backtest import run_backtest
+from shared.strategy.bars import Bar, Instrument, Terms
+from shared.strategy.document import Strategy, parse_strategy
+from shared.strategy.execution import Execution
+from shared.strategy.outcome import Fill, Trade
+from shared.strategy.series import Series
+from tests.unit.strategy.scenes import HOUR, START, document
+
+INDICATORS = {
+    "fast": {"type": "EMA", "period": 2},
+    "slow": {"type": "SMA", "period": 5},
+    "range": {"type": "ATR", "period": 3},
+    "bands": {"type": "BBANDS", "period": 4, "deviations": "0.5"},
+}
+OPERANDS = ["close", "fast", "slow", "bands.upper", "bands.lower", {"ref": "high", "shift": 1, "mul": "0.99"}]
+OPERATORS = [">", ">=", "<", "<=", "crosses_above", "crosses_below"]
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> dict[str, object]:
+    comparison = {
+        "left": draw(st.sampled_from(OPERANDS)),
+        "op": draw(st.sampled_from(OPERATORS)),
+        "right": draw(st.sampled_from(OPERANDS)),
+        "for_bars": draw(st.integers(1, 2)),
+    }
+    return {"not": comparison} if draw(st.booleans()) else comparison
+
+
+@st.composite
+def percents(draw: st.DrawFn, low: int, high: int) -> str:
+    return str(Decimal(draw(st.integers(low, high))) / 10)
+
+
+@st.composite
+def distances(draw: st.DrawFn) -> dict[str, object]:
+    if draw(st.booleans()):
+        return {"type": "percent", "value": draw(percents(5, 60))}
+    return {"type": "atr", "value": draw(percents(5, 30)), "indicator": "range"}
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Strategy:
+    side = draw(st.sampled_from(["LONG", "SHORT", "BOTH", "BOTH"]))
+    entry, leave = (
+        {"long": draw(conditions()), "short": draw(conditions())} if side == "BOTH" else draw(conditions())
+        for _ in range(2)
+    )
+    target = draw(distances())
+    second = {**target, "value": str(Decimal(str(target["value"])) * 2)}
+    risk: dict[str, object] = {
+        "position_size": draw(
+            st.sampled_from(
+                [
+                    {"type": "percent_of_equity", "value": 50},
+                    {"type": "fixed_quote", "value": 700},
+                    {"type": "risk_percent", "value": 2},
+                ]
+            )
+        ),
+        "leverage": draw(st.integers(1, 5)),
+        "stop_loss": draw(distances()),
+        "take_profits": draw(
+            st.sampled_from([None, [{**target, "close_percent": 30}, {**second, "close_percent": 70}]])
+        ),
+        "trailing_stop": draw(
+            st.sampled_from([None, {"type": "percent", "value": "2", "activation": draw(percents(0, 30))}])
+        ),
+        "max_bars": draw(st.sampled_from([None, 1, 4])),
+        "cooldown_bars": draw(st.sampled_from([0, 0, 2])),
+        "max_daily_loss_percentage": draw(st.sampled_from([None, "1"])),
+    }
+    return parse_strategy(document(entry, leave, side, INDICATORS, **risk))
+
+
+def walk(seed: int, count: int) -> list[Bar]:
+    """Jumpy bars with gaps in time and in price."""
+    rng = np.random.default_rng(seed)
+    price, time_ms, rows = 1000, START, []
+    for _ in range(count):
+        opened = max(50, price + int(rng.normal(0, 8)))
+        price = max(50, opened + int(rng.normal(0, 25)))
+        high = max(opened, price) + int(abs(rng.normal(0, 15)))
+        low = max(1, min(opened, price) - int(abs(rng.normal(0, 15))))
+        rows.append(Bar(time_ms, *(Decimal(each) / 10 for each in (opened, high, low, price)), Decimal(1)))
+        time_ms += HOUR * int(rng.choice([1, 1, 1, 1, 1, 3]))
+    return rows
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    plan=plans(),
+    seed=st.integers(0, 10**6),
+    slippage=st.sampled_from(["0", "0.002"]),
+    first=st.sampled_from([None, START + 20 * HOUR]),
+    restarts=st.sets(st.integers(0, 79), max_size=12),
+)
+def test_batch_equals_steps_with_restarts(
+    plan: Strategy, seed: int, slippage: str, first: int | None, restarts: set[int]
+) -> None:
+    rows = walk(seed, 80)
+    terms = Terms(Instrument(tick_size=Decimal("0.05")), Decimal("0.00055"), Decimal(slippage))
+    report = run_backtest(plan, rows, terms, first)
+    series, execution = Series(), Execution(plan, terms, first)
+    fills: list[Fill] = []
+    trades: list[Trade] = []
+    kept, kept_at = json.dumps(execution.snapshot()), -1  # as of the last step that decided something
+    for index, bar in enumerate(rows):
+        if index in restarts:
+            again = Execution.restore(plan, terms, first, json.loads(kept))
+            for missed in range(kept_at + 1, index):
+                assert not again.on_open(series.bar(missed).open_time_ms, series.bar(missed).open).decides
+                assert not again.on_close(series, missed).decides
+            assert again.snapshot() == execution.snapshot()
+            execution = again
+        outcomes = []
+        if seed % 2 or index % 3:  # a bar that was never announced is opened by its close
+            outcomes.append(execution.on_open(bar.open_time_ms, bar.open))
+            if index in restarts:
+                execution = Execution.restore(plan, terms, first, json.loads(json.dumps(execution.snapshot())))
+        series.append(bar)
+        outcomes.append(execution.on_close(series))
+        for outcome in outcomes:
+            fills += outcome.fills
+            trades += outcome.trades
+        if any(outcome.decides for outcome in outcomes):
+            kept, kept_at = json.dumps(execution.snapshot()), index
+    last = execution.stop(rows[-1].open_time_ms, rows[-1].close, "end_of_data")
+    assert tuple(fills) + last.fills == report.fills
+    assert tuple(trades) + last.trades == report.trades
+    assert execution.equity == report.final_equity
+
+
+def test_the_state_of_another_strategy_is_refused() -> None:
+    snapshot = Execution(parse_strategy(document()), Terms()).snapshot()
+    for change in ({"strategy": "0"}, {"version": 2}):
+        try:
+            Execution.restore(parse_strategy(document()), Terms(), None, {**snapshot, **change})
+        except ValueError:
+            continue
+        raise AssertionError(f"{change} was accepted")

@@ -1,0 +1,58 @@
+from dataclasses import asdict
+from decimal import Decimal
+
+import pytest
+
+from shared.strategy.metrics import measure
+from shared.strategy.series import Series
+from tests.unit.strategy.scenes import ALWAYS, at_close, bars, run, strategy, terms
+
+DAY = 24
+
+
+def test_without_trades_what_divides_by_them_is_undefined() -> None:
+    metrics = asdict(measure(Series(), (), Decimal(100), None))
+    assert {name for name, value in metrics.items() if value is not None} == {
+        "total_return_pct",
+        "max_drawdown_pct",
+        "fees",
+    }
+
+
+def test_metrics_of_two_trades_on_three_days() -> None:
+    """+10 on the first day, -5 on the second, nothing on the third."""
+    plan = strategy(at_close("100", "101"), at_close("110", "96"))
+    prices = ["100"] * 2 + ["110"] * 22 + ["101"] * 2 + ["96"] * 22 + ["90"]
+    metrics = run(plan, bars(*prices), terms(initial_balance=Decimal(1000))).metrics
+    assert metrics.total_return_pct == pytest.approx(0.5)
+    assert metrics.buy_and_hold_pct == pytest.approx(-10)
+    assert metrics.max_drawdown_pct == pytest.approx(5 / 1010 * 100, abs=1e-6)
+    assert metrics.win_rate_pct == 50
+    assert metrics.profit_factor == 2
+    assert metrics.expectancy == 2.5
+    assert metrics.avg_bars == 2
+    assert metrics.exposure_pct == pytest.approx(4 / 49 * 100, abs=1e-6)
+    assert metrics.fees == 0
+    returns = [0.01, -5 / 1010, 0.0]
+    mean = sum(returns) / 3
+    sample = (sum((each - mean) ** 2 for each in returns) / 2) ** 0.5
+    downside = ((5 / 1010) ** 2 / 3) ** 0.5
+    assert metrics.sharpe == pytest.approx(mean / sample * 365**0.5, abs=1e-6)
+    assert metrics.sortino == pytest.approx(mean / downside * 365**0.5, abs=1e-6)
+    yearly = (1.005 ** (365 / 3) - 1) * 100
+    assert metrics.calmar == pytest.approx(yearly / (5 / 1010 * 100), abs=1e-5)
+
+
+def test_a_bar_in_which_a_stop_ends_the_trade_counts_as_one_in_position() -> None:
+    plan = strategy(ALWAYS, stop_loss={"type": "percent", "value": 10}, cooldown_bars=9)
+    report = run(plan, bars("100", "100", "100 100 80 85", "85"))
+    assert report.trades[0].bars == 2
+    assert report.metrics.exposure_pct == 50
+
+
+def test_once_equity_is_gone_ratios_of_it_are_undefined() -> None:
+    plan = strategy(at_close("100"), at_close("40"), leverage=100)
+    rows = bars(*["100"] * 2, *["40"] * (2 * DAY))
+    metrics = run(plan, rows, terms(initial_balance=Decimal(10))).metrics
+    assert metrics.total_return_pct == -600
+    assert (metrics.sharpe, metrics.calmar) == (None, None)
