@@ -2,10 +2,9 @@
 
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, FilePath
 
 from shared.chassis.settings import ServiceSettings
 
@@ -13,7 +12,7 @@ from shared.chassis.settings import ServiceSettings
 class AuthSettings(ServiceSettings):
     service: Literal["auth"] = "auth"
 
-    auth_signing_key_file: Path  # Ed25519, PEM, private
+    auth_signing_key_file: FilePath  # Ed25519, PEM, private
     auth_access_token_s: int = Field(default=600, ge=10, le=600)
     auth_refresh_token_days: int = Field(default=30, ge=1, le=90)
     auth_longest_session_days: int = Field(default=90, ge=1, le=365)
