@@ -34,7 +34,8 @@ def bars(*rows: str, start: int = START, step: int = HOUR) -> list[Bar]:
     for index, row in enumerate(rows):
         prices = row.split()
         prices = prices * 4 if len(prices) == 1 else prices
-        result.append(Bar(start + index * step, *map(Decimal, prices), Decimal(1)))
+        opened, high, low, close = map(Decimal, prices)
+        result.append(Bar(start + index * step, opened, high, low, close, Decimal(1)))
     return result
 
 
@@ -43,7 +44,7 @@ def document(
     leave: object = None,
     side: str = "LONG",
     indicators: Mapping[str, object] | None = None,
-    **risk: object,
+    risk: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """A document on the hour that buys one coin whenever it may."""
     return {
@@ -51,7 +52,7 @@ def document(
         "strategy_config": {"interval": "60", "side": side, "indicators": dict(indicators or {})},
         "entry_conditions": entry,
         "exit_conditions": leave,
-        "risk_management": {**ONE_COIN, **risk},
+        "risk_management": {**ONE_COIN, **(risk or {})},
     }
 
 
@@ -60,9 +61,9 @@ def strategy(
     leave: object = None,
     side: str = "LONG",
     indicators: Mapping[str, object] | None = None,
-    **risk: object,
+    risk: Mapping[str, object] | None = None,
 ) -> Strategy:
-    return parse_strategy(document(entry, leave, side, indicators, **risk))
+    return parse_strategy(document(entry, leave, side, indicators, risk))
 
 
 def at_close(*prices: str) -> dict[str, object]:

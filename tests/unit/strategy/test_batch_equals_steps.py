@@ -79,7 +79,7 @@ def plans(draw: st.DrawFn) -> Strategy:
         "cooldown_bars": draw(st.sampled_from([0, 0, 2])),
         "max_daily_loss_percentage": draw(st.sampled_from([None, "1"])),
     }
-    return parse_strategy(document(entry, leave, side, INDICATORS, **risk))
+    return parse_strategy(document(entry, leave, side, INDICATORS, risk=risk))
 
 
 def walk(seed: int, count: int) -> list[Bar]:
@@ -91,7 +91,8 @@ def walk(seed: int, count: int) -> list[Bar]:
         price = max(50, opened + int(rng.normal(0, 25)))
         high = max(opened, price) + int(abs(rng.normal(0, 15)))
         low = max(1, min(opened, price) - int(abs(rng.normal(0, 15))))
-        rows.append(Bar(time_ms, *(Decimal(each) / 10 for each in (opened, high, low, price)), Decimal(1)))
+        prices = [Decimal(each) / 10 for each in (opened, high, low, price)]
+        rows.append(Bar._make([time_ms, *prices, Decimal(1)]))
         time_ms += HOUR * int(rng.choice([1, 1, 1, 1, 1, 3]))
     return rows
 

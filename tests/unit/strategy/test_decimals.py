@@ -51,7 +51,7 @@ def test_fees_and_pnl_are_exact_with_the_longest_numbers() -> None:
     fee = Decimal("0.123456789012345678")
     rows = bars("1.000000000000000001", "12345678901234567890.123456789012345678", "99999999999999999999")
     on = Terms(fee=fee, initial_balance=Decimal("99999999999999999999.999999999999999999"))
-    report = run(strategy(position_size={"type": "fixed_base", "value": "7.123"}), rows, on)
+    report = run(strategy(risk={"position_size": {"type": "fixed_base", "value": "7.123"}}), rows, on)
     trade, fills = report.trades[0], report.fills
     assert fills[0].price == Decimal("12345678901234567890.12")
     fees = sum(Fraction(fill.price) * Fraction(fill.qty) * Fraction(fee) for fill in fills)

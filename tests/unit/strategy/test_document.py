@@ -215,7 +215,7 @@ def test_a_fault_in_a_condition_is_named_by_its_path(condition: object, fault: s
     ],
 )
 def test_a_fault_in_the_risk_is_named_by_its_path(risk: dict[str, object], fault: str) -> None:
-    raw = document(indicators={"e": {"type": "EMA", "period": 2}}, **risk)
+    raw = document(indicators={"e": {"type": "EMA", "period": 2}}, risk=risk)
     assert any(fault in each for each in faults(raw))
 
 

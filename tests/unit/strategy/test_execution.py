@@ -46,20 +46,19 @@ def test_an_open_position_is_closed_at_the_last_close_without_slippage_and_a_pen
 
 
 def test_the_time_exit_counts_the_entry_bars_close_as_the_first() -> None:
-    report = run(strategy(ON_ONE, max_bars=2), bars("1", "5", "6", "7", "8"))
+    report = run(strategy(ON_ONE, risk={"max_bars": 2}), bars("1", "5", "6", "7", "8"))
     assert told(report) == ["1 open 5 1 entry", "3 close 7 1 time"]
     assert report.trades[0].bars == 2
 
 
 def test_a_signal_comes_before_the_time_exit_and_the_trailing_stop_before_both() -> None:
     rows = bars("1", "100", "100 100 99.5 99.5", "99")
-    both = strategy(ON_ONE, at_close("99.5"), max_bars=2)
+    both = strategy(ON_ONE, at_close("99.5"), risk={"max_bars": 2})
     assert told(run(both, rows))[-1].endswith("signal")
     trailing = strategy(
         ON_ONE,
         at_close("120"),
-        max_bars=1,
-        trailing_stop={"type": "percent", "value": "50", "activation": 100},
+        risk={"max_bars": 1, "trailing_stop": {"type": "percent", "value": "50", "activation": 100}},
     )
     report = run(trailing, bars("1", "100 240 100 120", "130"))
     assert told(report)[-1] == "2 close 130 1 trailing_stop"
@@ -83,7 +82,7 @@ def test_a_reversal_needs_the_other_sides_entry_alone() -> None:
 
 
 def test_with_a_cooldown_there_is_no_reversing() -> None:
-    plan = strategy(BOTH_WAYS, {"long": ON_TWO}, side="BOTH", cooldown_bars=1)
+    plan = strategy(BOTH_WAYS, {"long": ON_TWO}, side="BOTH", risk={"cooldown_bars": 1})
     assert len(told(run(plan, bars("1", "3 3 2 2", "4", "4")))) == 2
 
 
@@ -92,7 +91,7 @@ def test_no_entry_where_both_sides_want_one() -> None:
 
 
 def test_after_a_trade_the_cooldown_begins_with_the_close_of_the_bar_it_ended_in() -> None:
-    plan = strategy(ALWAYS, at_close("2"), cooldown_bars=2)
+    plan = strategy(ALWAYS, at_close("2"), risk={"cooldown_bars": 2})
     report = run(plan, bars("1", "2", "3", "4", "5", "6"))  # in at 1, out at 2: closes 2 and 3 pass
     assert [line.split()[0:2] for line in told(report)] == [
         ["1", "open"],
@@ -104,7 +103,7 @@ def test_after_a_trade_the_cooldown_begins_with_the_close_of_the_bar_it_ended_in
 
 def test_a_stop_inside_a_bar_begins_the_cooldown_at_its_close() -> None:
     stop = {"type": "percent", "value": "10"}
-    plan = strategy(ALWAYS, cooldown_bars=1, stop_loss=stop)
+    plan = strategy(ALWAYS, risk={"cooldown_bars": 1, "stop_loss": stop})
     report = run(plan, bars("100", "100 100 80 100", "100", "100", "100"))
     assert told(report)[:3] == [
         "1 open 100 1 entry",
@@ -130,7 +129,7 @@ class TestDailyLoss:
     TERMS = terms(initial_balance=Decimal(100))
 
     def test_the_days_remaining_closes_decide_no_entry(self) -> None:
-        plan = strategy(ALWAYS, at_close("99"), max_daily_loss_percentage="1", leverage=2)
+        plan = strategy(ALWAYS, at_close("99"), risk={"max_daily_loss_percentage": "1", "leverage": 2})
         rows = bars("100", "100 100 99 99", *["99"] * 23, "100", "100")
         report = run(plan, rows, self.TERMS)
         assert told(report)[:3] == [
@@ -140,7 +139,7 @@ class TestDailyLoss:
         ]
 
     def test_a_loss_below_the_limit_forbids_nothing(self) -> None:
-        plan = strategy(ALWAYS, at_close("99.5"), max_daily_loss_percentage="1", leverage=2)
+        plan = strategy(ALWAYS, at_close("99.5"), risk={"max_daily_loss_percentage": "1", "leverage": 2})
         report = run(plan, bars("100", "100 100 99 99.5", "99.5", "99"), self.TERMS)
         assert told(report)[2] == "3 open 99 1 entry"
 
@@ -149,9 +148,11 @@ class TestDailyLoss:
             {"long": at_close("100"), "short": at_close("99")},
             {"long": at_close("99")},
             side="BOTH",
-            leverage=2,
-            max_daily_loss_percentage="1",
-            take_profits=[{"type": "percent", "value": 5, "close_percent": 100}],
+            risk={
+                "leverage": 2,
+                "max_daily_loss_percentage": "1",
+                "take_profits": [{"type": "percent", "value": 5, "close_percent": 100}],
+            },
         )
         rows = bars("100", "100 100 99 99", "99 99 90 100", "100", "100")
         assert [line.split()[4] for line in told(run(plan, rows, self.TERMS))] == [
@@ -189,12 +190,12 @@ class TestDailyLoss:
 )
 def test_the_size_is_fixed_at_the_close_and_floored(risk: dict[str, object], qty: str) -> None:
     rows = bars(*["100 102 98 100"] * 4)
-    report = run(strategy(ALWAYS, indicators={"range": {"type": "ATR", "period": 2}}, **risk), rows)
+    report = run(strategy(ALWAYS, indicators={"range": {"type": "ATR", "period": 2}}, risk=risk), rows)
     assert report.fills[0].qty == Decimal(qty)
 
 
 def test_the_reserve_of_the_largest_size_pays_for_the_fees() -> None:
-    plan = strategy(ALWAYS, position_size={"type": "percent_of_equity", "value": 100}, leverage=10)
+    plan = strategy(ALWAYS, risk={"position_size": {"type": "percent_of_equity", "value": 100}, "leverage": 10})
     report = run(plan, bars("100", "100"), terms(fee=Decimal("0.001"), initial_balance=Decimal(10_000)))
     assert report.fills[0].qty == Decimal("970.873")  # 10000 × 10 ÷ (100 × (1 + 0.01 + 2 × 0.001 × 10))
 
@@ -203,17 +204,17 @@ def test_the_reserve_of_the_largest_size_pays_for_the_fees() -> None:
     ("size", "price"), [("0.0009", "100000"), ("0.01", "499")], ids=["min_order_qty", "min_notional"]
 )
 def test_an_entry_that_is_too_small_is_none(size: str, price: str) -> None:
-    plan = strategy(ALWAYS, position_size={"type": "fixed_base", "value": size})
+    plan = strategy(ALWAYS, risk={"position_size": {"type": "fixed_base", "value": size}})
     on = terms(min_notional=Decimal(5))
     assert told(run(plan, bars(price, price, price), on)) == []
 
 
 def test_an_undefined_or_zero_distance_is_no_entry() -> None:
     stop = {"type": "atr", "value": 1, "indicator": "range"}
-    plan = strategy(ALWAYS, indicators={"range": {"type": "ATR", "period": 2}}, stop_loss=stop)
+    plan = strategy(ALWAYS, indicators={"range": {"type": "ATR", "period": 2}}, risk={"stop_loss": stop})
     assert told(run(plan, bars(*["100"] * 5))) == []
     target = [{"type": "atr", "value": 1, "indicator": "range", "close_percent": 50}]
-    plan = strategy(ALWAYS, indicators={"range": {"type": "ATR", "period": 2}}, take_profits=target)
+    plan = strategy(ALWAYS, indicators={"range": {"type": "ATR", "period": 2}}, risk={"take_profits": target})
     assert told(run(plan, bars(*["100"] * 5))) == []
 
 
@@ -222,7 +223,7 @@ def test_a_pending_entry_is_dropped_where_the_reversed_trade_leaves_no_equity() 
         {"long": at_close("100"), "short": at_close("99")},
         {"long": at_close("99")},
         side="BOTH",
-        leverage=100,
+        risk={"leverage": 100},
     )
     on = terms(initial_balance=Decimal(10))
     report = run(plan, bars("100", "100 100 99 99", "50", "100", "100"), on)
@@ -240,15 +241,18 @@ def test_a_guard_refuses_an_entry_and_the_decision_says_so() -> None:
     plan = strategy(
         ALWAYS,
         indicators={"range": {"type": "ATR", "period": 2}},
-        stop_loss={"type": "atr", "value": 2, "indicator": "range"},
-        take_profits=[{"type": "percent", "value": 3, "close_percent": 100}],
+        risk={
+            "stop_loss": {"type": "atr", "value": 2, "indicator": "range"},
+            "take_profits": [{"type": "percent", "value": 3, "close_percent": 100}],
+        },
     )
     series, execution = Series(bars(*["100 102 98 100"] * 3)), Execution(plan, FREE)
     outcomes = [execution.on_close(series, index, guard) for index in range(3)]
     assert outcomes[2].decides
     decision = outcomes[2].decision
     assert decision is not None
-    assert (decision.outcome, decision.refusal, decision.qty) == ("refused", "paused", 1)
+    assert (decision.outcome, decision.refusal) == ("refused", "paused")
+    assert decision.qty == 1
     assert decision.values == {"close": 100.0, "range": 4.0}
     assert decision.checks == {"entry.long": True, "distance": True, "size": True, "guard": False}
     assert seen == [EntryProposal("LONG", Decimal(1), Decimal(100), Decimal(100), Decimal(8), (Decimal(3),))]

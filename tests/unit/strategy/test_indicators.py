@@ -11,15 +11,15 @@ from shared.strategy.indicators import KINDS, IndicatorSpec
 from shared.strategy.series import Series
 from tests.unit.strategy.scenes import HOUR, bars
 
-PARAMETERS: dict[str, dict[str, int]] = {
-    "MACD": {"fast": 3, "slow": 6, "signal": 2},
-    "STOCH": {"fastk": 5, "slowk": 3, "slowd": 2},
-    "OBV": {},
+SPECS = {
+    "MACD": IndicatorSpec("MACD", fast=3, slow=6, signal=2),
+    "STOCH": IndicatorSpec("STOCH", fastk=5, slowk=3, slowd=2),
+    "OBV": IndicatorSpec("OBV"),
 }
 
 
 def spec_of(kind: str) -> IndicatorSpec:
-    return IndicatorSpec(kind, **PARAMETERS.get(kind, {"period": 5}))
+    return SPECS.get(kind) or IndicatorSpec(kind, period=5)
 
 
 def jumpy(count: int, seed: int) -> list[Bar]:
@@ -30,7 +30,7 @@ def jumpy(count: int, seed: int) -> list[Bar]:
         if rng.random() < 0.5:
             opened, close = close, opened
         prices = [Decimal(each) / 4 for each in (opened, high, low, close)]
-        rows.append(Bar(index * HOUR, *prices, Decimal(int(rng.integers(0, 9)))))
+        rows.append(Bar._make([index * HOUR, *prices, Decimal(int(rng.integers(0, 9)))]))
     return rows
 
 

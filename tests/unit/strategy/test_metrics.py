@@ -44,14 +44,14 @@ def test_metrics_of_two_trades_on_three_days() -> None:
 
 
 def test_a_bar_in_which_a_stop_ends_the_trade_counts_as_one_in_position() -> None:
-    plan = strategy(ALWAYS, stop_loss={"type": "percent", "value": 10}, cooldown_bars=9)
+    plan = strategy(ALWAYS, risk={"stop_loss": {"type": "percent", "value": 10}, "cooldown_bars": 9})
     report = run(plan, bars("100", "100", "100 100 80 85", "85"))
     assert report.trades[0].bars == 2
     assert report.metrics.exposure_pct == 50
 
 
 def test_once_equity_is_gone_ratios_of_it_are_undefined() -> None:
-    plan = strategy(at_close("100"), at_close("40"), leverage=100)
+    plan = strategy(at_close("100"), at_close("40"), risk={"leverage": 100})
     rows = bars(*["100"] * 2, *["40"] * (2 * DAY))
     metrics = run(plan, rows, terms(initial_balance=Decimal(10))).metrics
     assert metrics.total_return_pct == -600
