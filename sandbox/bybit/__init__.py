@@ -1,0 +1,1 @@
+"""Bybit's public V5 market data, replayed from candle files."""

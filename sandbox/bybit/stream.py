@@ -1,0 +1,118 @@
+"""`/v5/public/linear`: the public WebSocket."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+from aiohttp import WSMsgType, web
+
+from sandbox.bybit.messages import Json, ack, kline_push, new_connection_id, ticker_push
+from sandbox.bybit.replay import INTERVAL_MS, Market, Push
+
+# pybit registers a subscription after it has sent it; an answer that is faster kills its socket.
+ACK_DELAY_S = 0.025
+LONGEST_MESSAGE = 21_000
+
+
+class Stream:
+    """Subscribers, and what is pushed to them."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._subscribed: dict[web.WebSocketResponse, set[str]] = {}
+        self._sequence = 0
+
+    def topics(self) -> list[str]:
+        """What anybody is subscribed to."""
+        return sorted({topic for topics in self._subscribed.values() for topic in topics})
+
+    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(autoping=True, max_msg_size=LONGEST_MESSAGE * 2)
+        await socket.prepare(request)
+        connection = new_connection_id()
+        self._subscribed[socket] = set()
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    await self._answer(socket, connection, str(message.data))
+        finally:
+            del self._subscribed[socket]
+        return socket
+
+    async def close(self) -> None:
+        """Drop everybody."""
+        for socket in list(self._subscribed):
+            await socket.close()
+
+    async def push(self, pushes: Sequence[Push]) -> None:
+        """Send what happened to whom it concerns, in order."""
+        now_ms = self._market.clock_ms
+        for push in pushes:
+            topic = f"kline.{push.interval}.{push.symbol}"
+            await self._send(topic, kline_push(push, INTERVAL_MS[push.interval], now_ms))
+        for symbol in dict.fromkeys(push.symbol for push in pushes):
+            self._sequence += 1
+            series = self._market.series[symbol]
+            await self._send(f"tickers.{symbol}", ticker_push(series, now_ms, self._sequence))
+
+    async def _send(self, topic: str, message: Json) -> None:
+        receivers = [socket for socket, topics in self._subscribed.items() if topic in topics]
+        text = json.dumps(message) if receivers else ""
+        for socket in receivers:
+            try:
+                await socket.send_str(text)
+            except ConnectionError:
+                continue
+
+    async def _answer(self, socket: web.WebSocketResponse, connection: str, text: str) -> None:
+        try:
+            request = json.loads(text)
+            operation, request_id = str(request["op"]), str(request.get("req_id", ""))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            await socket.send_json(ack("", "", connection, ok=False, message="Params Error"))
+            return
+        if operation == "ping":
+            await socket.send_json(ack("ping", request_id, connection, message="pong"))
+        elif operation in ("subscribe", "unsubscribe"):
+            await self._subscribe(socket, connection, operation, request_id, request.get("args"))
+        else:
+            await socket.send_json(ack(operation, request_id, connection, ok=False, message="Invalid op"))
+
+    async def _subscribe(
+        self, socket: web.WebSocketResponse, connection: str, operation: str, request_id: str, topics: object
+    ) -> None:
+        await asyncio.sleep(ACK_DELAY_S)
+        fault = self._fault_of(topics)
+        if fault:
+            await socket.send_json(ack(operation, request_id, connection, ok=False, message=fault))
+            return
+        assert isinstance(topics, list), "checked above"
+        if operation == "subscribe":
+            self._subscribed[socket].update(topics)
+        else:
+            self._subscribed[socket].difference_update(topics)
+        await socket.send_json(ack(operation, request_id, connection))
+        if operation == "subscribe":
+            await self._send_tickers(socket, topics)
+
+    async def _send_tickers(self, socket: web.WebSocketResponse, topics: Sequence[str]) -> None:
+        """A snapshot comes with the subscription."""
+        for topic in topics:
+            if topic.startswith("tickers."):
+                self._sequence += 1
+                series = self._market.series[topic.removeprefix("tickers.")]
+                await socket.send_json(ticker_push(series, self._market.clock_ms, self._sequence))
+
+    def _fault_of(self, topics: object) -> str:
+        if not isinstance(topics, list) or not topics or not all(isinstance(topic, str) for topic in topics):
+            return "Params Error"
+        if sum(map(len, topics)) > LONGEST_MESSAGE:
+            return "args size too large"
+        for topic in topics:
+            name, *rest = topic.split(".")
+            known = (name == "kline" and len(rest) == 2 and rest[0] in (*INTERVAL_MS, "W", "M")) or (
+                name == "tickers" and len(rest) == 1
+            )
+            if not known or rest[-1] not in self._market.series:
+                return f"error:handler not found,topic:{topic}"
+        return ""
