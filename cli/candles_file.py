@@ -6,6 +6,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -40,8 +41,8 @@ def read_candles(path: Path, interval_ms: int | None = None) -> list[Bar]:
     lines: list[int] = []
     line = 1
     try:
-        with path.open("rb") as file:
-            for line, bar in _rows(_text(file, path)):
+        with _text(path) as text:
+            for line, bar in _rows(text):
                 bars.append(bar)
                 lines.append(line)
     except _Refused as refused:
@@ -74,11 +75,13 @@ class _Refused(Exception):
         self.line, self.reason = line, reason
 
 
-def _text(file: BinaryIO, path: Path) -> Iterable[str]:
-    zipped = file.read(2) == _GZIP_MAGIC or path.suffix == ".gz"
-    file.seek(0)
-    source = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file
-    return io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
+@contextmanager
+def _text(path: Path) -> Iterator[Iterable[str]]:
+    with path.open("rb") as file:
+        zipped = file.peek(2)[:2] == _GZIP_MAGIC or path.suffix == ".gz"
+        source = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file
+        with io.TextIOWrapper(source, encoding="utf-8-sig", newline="") as text:
+            yield text
 
 
 def _rows(text: Iterable[str]) -> Iterator[tuple[int, Bar]]:
