@@ -153,6 +153,8 @@ class ConditionReader:
             return Column(raw, raw)
         name, dot, output = raw.partition(".")
         spec = self._indicators.get(name)
+        if name in self._reader.doubtful:
+            return None
         if spec is None:
             self._reader.fault(path, f"{shown(raw)} is not defined")
             return None

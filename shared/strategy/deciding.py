@@ -31,9 +31,7 @@ def exit_signalled(strategy: Strategy, side: Side, series: Series, index: int) -
     return condition is not None and truths(condition, series)[index] == TRUE
 
 
-def exit_decision(
-    strategy: Strategy, series: Series, index: int, position: Position, reason: Reason
-) -> Decision:
+def exit_decision(strategy: Strategy, series: Series, index: int, position: Position, reason: Reason) -> Decision:
     return Decision(
         time_ms=series.bar(index).open_time_ms,
         kind="exit",
@@ -99,9 +97,7 @@ def _proposal(strategy: Strategy, side: Side, qty: Decimal, bar: Bar, distances:
     if stop is not None:
         stop_pct = stop.value if distances.stop is None else share_of(bar.close, distances.stop)
     targets = tuple(
-        level.distance.value
-        if level.distance.column is None
-        else share_of(bar.close, distances.targets[position])
+        level.distance.value if level.distance.column is None else share_of(bar.close, distances.targets[position])
         for position, level in enumerate(strategy.risk.take_profits or ())
     )
     with exact():

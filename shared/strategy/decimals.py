@@ -18,9 +18,7 @@ from decimal import (
 
 # 20 digits before a point and 18 after it, products of a few of those, and float64 values down to 5E-324.
 _DIGITS = 1500
-_EXACT = Context(
-    prec=_DIGITS, rounding=ROUND_DOWN, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow]
-)
+_EXACT = Context(prec=_DIGITS, rounding=ROUND_DOWN, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 HUNDRED = Decimal(100)
 ONE = Decimal(1)
 ZERO = Decimal(0)

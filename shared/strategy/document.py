@@ -108,9 +108,7 @@ def parse_strategy(raw: object) -> Strategy:
         }
     )
     content_hash = hashlib.sha256(canonical.encode()).hexdigest()
-    return Strategy(
-        name, description, interval, side, indicators, entry, exits, risk, canonical, content_hash
-    )
+    return Strategy(name, description, interval, side, indicators, entry, exits, risk, canonical, content_hash)
 
 
 def parse_alert(raw: object) -> AlertCondition:
@@ -198,6 +196,7 @@ def _indicators(reader: Reader, raw: object, path: str) -> dict[str, IndicatorSp
         return {}
     if len(raw) > MAX_INDICATORS:
         reader.fault(path, f"has more than {MAX_INDICATORS} indicators")
+        reader.doubtful.update(raw)
         return {}
     indicators = {}
     for name, each in raw.items():
@@ -207,7 +206,10 @@ def _indicators(reader: Reader, raw: object, path: str) -> dict[str, IndicatorSp
         elif name in CANDLE_FIELDS:
             reader.fault(here, "is a name of the candle's own")
         else:
+            before = len(reader.faults)
             indicators[name] = parse_indicator(reader, each, here)
+            if len(reader.faults) > before:
+                reader.doubtful.add(name)
     return indicators
 
 

@@ -182,9 +182,7 @@ class Execution:
             return
         self._take_profits(step, position, bar, favourable, at_open=False)
 
-    def _take_profits(
-        self, step: _Step, position: Position, bar: Bar, reached: Decimal, at_open: bool
-    ) -> None:
+    def _take_profits(self, step: _Step, position: Position, bar: Bar, reached: Decimal, at_open: bool) -> None:
         while position.left > 0 and position.spent < len(position.targets):
             target = position.targets[position.spent]
             if target.price is None or not reaches(position.side == "LONG", reached, target.price):

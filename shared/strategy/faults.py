@@ -56,6 +56,8 @@ class Reader:
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
+        self.doubtful: set[str] = set()
+        """Names declared with a fault: what uses them is not a fault of its own."""
 
     def fault(self, path: str, reason: str) -> None:
         if len(self.faults) < MAX_FAULTS:

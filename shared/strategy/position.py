@@ -143,9 +143,7 @@ def _targets(
     for index, level in enumerate(risk.take_profits or ()):
         listed += level.close_percent
         distance = (
-            _percent(entry, level.distance.value)
-            if level.distance.column is None
-            else distances.targets[index]
+            _percent(entry, level.distance.value) if level.distance.column is None else distances.targets[index]
         )
         price = entry + distance if side == "LONG" else entry - distance
         part = floor_to_step(_percent(qty, level.close_percent), terms.instrument.qty_step)

@@ -78,9 +78,7 @@ def restored(snapshot: Mapping[str, object], strategy_hash: str) -> State:
         opened_ms=read.optional_integer("opened_ms"),
         closed_ms=read.optional_integer("closed_ms"),
         cooldown=read.integer("cooldown"),
-        day=Day(
-            day.optional_integer("number"), day.decimal("equity"), day.decimal("pnl"), day.flag("stopped")
-        ),
+        day=Day(day.optional_integer("number"), day.decimal("equity"), day.decimal("pnl"), day.flag("stopped")),
         pending_exit=read.optional_reason("pending_exit"),
         pending_entry=None if entry is None else _pending_entry(entry),
         position=None if position is None else _position(position),
@@ -111,8 +109,7 @@ def _position(read: "_Members") -> Position:
         trail=read.optional_decimal("trail"),
         extreme=read.decimal("extreme"),
         targets=tuple(
-            Target(each.optional_decimal("price"), each.decimal("qty"), each.flag("takes_rest"))
-            for each in targets
+            Target(each.optional_decimal("price"), each.decimal("qty"), each.flag("takes_rest")) for each in targets
         ),
         spent=read.integer("spent"),
         bars=read.integer("bars"),

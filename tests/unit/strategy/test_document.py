@@ -269,6 +269,12 @@ def test_a_deep_value_under_an_unknown_key_is_not_descended_into() -> None:
     assert "$.entry_conditions.x: is not a known key" in faults(document({"x": deep}))
 
 
+def test_a_faulty_indicator_is_one_fault_however_often_it_is_used() -> None:
+    indicators = {"m": {"type": "MACD", "fast": 9, "slow": 3, "signal": 1}, "v": {"type": "VWAP"}}
+    used = {"all": [{"left": "m.macd", "op": ">", "right": "v"}, {"left": "v", "op": ">", "right": 1}]}
+    assert len(faults(document(used, indicators=indicators))) == 2
+
+
 def test_faults_are_collected_together() -> None:
     assert len(faults({})) == 4
 
