@@ -25,9 +25,7 @@ _GAPS_SHOWN = 10
 @click.option("--fee", default="0.00055", show_default=True, help="On the notional of every fill.")
 @click.option("--slippage", default="0", show_default=True, help="As a fraction, against us.")
 @click.option("--balance", default="10000", show_default=True, help="The initial balance.")
-@click.option(
-    "--trade-from", metavar="TIME", help="ISO or ms: decide from the first bar that opens then or later."
-)
+@click.option("--trade-from", metavar="TIME", help="ISO or ms: decide from the first bar that opens then or later.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the summary.")
 def backtest(
     candles: str,
@@ -124,7 +122,7 @@ def _trade(trade: Trade) -> dict[str, object]:
 def summary(report: Report, strategy: Strategy, terms: Terms, bars: list[Bar], gaps: list[Gap]) -> str:
     """The report for a reader."""
     metrics = report.metrics
-    first = "never: too few bars"
+    first = "never on these candles"
     if report.first_decision is not None:
         first = _time(bars[report.first_decision].open_time_ms)
     rows = [
@@ -162,8 +160,7 @@ def _gaps(gaps: list[Gap]) -> str:
         return "none"
     lines = [f"{len(gaps)}, {sum(gap.missing for gap in gaps)} bars missing"]
     lines += [
-        f"{gap.missing} after {_time(gap.after_ms)}, before {_time(gap.before_ms)}"
-        for gap in gaps[:_GAPS_SHOWN]
+        f"{gap.missing} after {_time(gap.after_ms)}, before {_time(gap.before_ms)}" for gap in gaps[:_GAPS_SHOWN]
     ]
     if len(gaps) > _GAPS_SHOWN:
         lines.append(f"and {len(gaps) - _GAPS_SHOWN} more (--json lists all)")
@@ -175,7 +172,10 @@ def _percent(fraction: Decimal) -> str:
 
 
 def _shown(value: float | None, unit: str = "") -> str:
-    return "undefined" if value is None else f"{value:,.2f}{unit}"
+    if value is None:
+        return "undefined"
+    number = f"{value:,.2f}" if value == 0 or abs(value) >= 1 else f"{value:.4g}"
+    return f"{number}{unit}"
 
 
 def _time(milliseconds: int) -> str:
