@@ -1,0 +1,1 @@
+"""Reads the exchange's public stream and says `candle.opened` and `candle.closed`, each bar once, in order."""

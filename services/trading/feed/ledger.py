@@ -1,0 +1,154 @@
+"""All SQL of the feed. It works as trading_worker with no tenant set: it sees nobody's rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from services.trading.bybit_api import VENUE, Contract, Kline
+from shared.chassis.postgres import Connection
+
+LEASE = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class StoredSeries:
+    series_id: int
+    symbol: str
+    interval: str
+    generation: int
+    anchor: datetime | None
+
+
+@dataclass(frozen=True)
+class StoredCandle:
+    """A confirmed bar, and the one before it."""
+
+    kline: Kline
+    previous_open_time: datetime | None
+
+
+async def take_lease(connection: Connection, holder: str) -> bool:
+    """Whether this feed leads for the next seconds."""
+    row = await connection.fetchval(
+        """
+        INSERT INTO feed_lease (holder, expires_at) VALUES ($1, now() + $2)
+        ON CONFLICT (only_row) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
+        WHERE feed_lease.holder = excluded.holder OR feed_lease.expires_at < now()
+        RETURNING holder
+        """,
+        holder,
+        LEASE,
+    )
+    return row is not None
+
+
+async def release_lease(connection: Connection, holder: str) -> None:
+    await connection.execute("UPDATE feed_lease SET expires_at = now() WHERE holder = $1", holder)
+
+
+async def upsert_instrument(connection: Connection, symbol: str, contract: Contract) -> None:
+    await connection.execute(
+        """
+        INSERT INTO instruments (venue, symbol, tick_size, qty_step, min_order_qty, min_notional)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (venue, symbol) DO UPDATE SET tick_size = $3, qty_step = $4, min_order_qty = $5,
+               min_notional = $6, updated_at = now()
+        """,
+        VENUE,
+        symbol,
+        contract.tick_size,
+        contract.qty_step,
+        contract.min_order_qty,
+        contract.min_notional,
+    )
+
+
+async def get_or_create_series(connection: Connection, symbol: str, interval: str) -> StoredSeries:
+    """The newest generation of the series; the first one if there is none."""
+    await connection.execute(
+        "INSERT INTO series (venue, symbol, interval) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        VENUE,
+        symbol,
+        interval,
+    )
+    row = await connection.fetchrow(
+        """
+        SELECT series_id, symbol, interval, generation, anchor FROM series
+        WHERE venue = $1 AND symbol = $2 AND interval = $3 ORDER BY generation DESC LIMIT 1
+        """,
+        VENUE,
+        symbol,
+        interval,
+    )
+    assert row is not None, "inserted above"
+    return StoredSeries(**row)
+
+
+async def find_last_candle(connection: Connection, series_id: int) -> Kline | None:
+    row = await connection.fetchrow(
+        """
+        SELECT open_time, open, high, low, close, volume FROM candles
+        WHERE series_id = $1 ORDER BY open_time DESC LIMIT 1
+        """,
+        series_id,
+    )
+    return Kline(**row) if row else None
+
+
+async def insert_candles(
+    connection: Connection, series_id: int, candles: Sequence[StoredCandle], origin: str
+) -> None:
+    """A bar that is there stays as it is: a confirmed bar never changes."""
+    await connection.execute(
+        """
+        INSERT INTO candles (series_id, open_time, previous_open_time, open, high, low, close, volume, origin)
+        SELECT $1, t, p, o, h, l, c, v, $9 FROM unnest($2::timestamptz[], $3::timestamptz[], $4::numeric[],
+               $5::numeric[], $6::numeric[], $7::numeric[], $8::numeric[]) AS bar (t, p, o, h, l, c, v)
+        ON CONFLICT DO NOTHING
+        """,
+        series_id,
+        [candle.kline.open_time for candle in candles],
+        [candle.previous_open_time for candle in candles],
+        *_columns(candles),
+        origin,
+    )
+    await connection.execute(
+        "UPDATE series SET anchor = $2 WHERE series_id = $1 AND anchor IS NULL",
+        series_id,
+        candles[0].kline.open_time,
+    )
+
+
+def _columns(candles: Sequence[StoredCandle]) -> list[list[Decimal]]:
+    names = ("open", "high", "low", "close", "volume")
+    return [[getattr(candle.kline, name) for candle in candles] for name in names]
+
+
+async def mark_announced(connection: Connection, series_id: int, open_times: Sequence[datetime]) -> None:
+    await connection.execute(
+        """
+        UPDATE candles SET announced_at = now()
+        WHERE series_id = $1 AND open_time = ANY ($2::timestamptz[]) AND announced_at IS NULL
+        """,
+        series_id,
+        open_times,
+    )
+
+
+async def list_unannounced(connection: Connection, series_id: int) -> list[StoredCandle]:
+    """Bars that were stored and perhaps never said: the feed died in between."""
+    rows = await connection.fetch(
+        """
+        SELECT open_time, open, high, low, close, volume, previous_open_time FROM candles
+        WHERE series_id = $1 AND announced_at IS NULL AND origin = 'STREAM' ORDER BY open_time
+        """,
+        series_id,
+    )
+    return [
+        StoredCandle(
+            Kline(row["open_time"], row["open"], row["high"], row["low"], row["close"], row["volume"]),
+            row["previous_open_time"],
+        )
+        for row in rows
+    ]
