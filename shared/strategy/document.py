@@ -17,6 +17,7 @@ from shared.strategy.nodes import Condition
 from shared.strategy.risk import Risk, parse_risk
 
 __all__ = [
+    "INTERVAL_MS",
     "AlertCondition",
     "Fault",
     "Strategy",
