@@ -152,3 +152,13 @@ async def list_unannounced(connection: Connection, series_id: int) -> list[Store
         )
         for row in rows
     ]
+
+
+async def mark_opened(connection: Connection, series_id: int, kline: Kline) -> None:
+    """The bar that is open now: what is stopped before it ends closes at its open."""
+    await connection.execute(
+        "UPDATE series SET opened_time = $2, opened_price = $3 WHERE series_id = $1",
+        series_id,
+        kline.open_time,
+        kline.open,
+    )

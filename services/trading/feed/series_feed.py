@@ -196,7 +196,10 @@ class SeriesFeed:
                 await ledger.mark_announced(connection, self._series.series_id, open_times)
 
     async def _open(self, kline: Kline, venue_time: datetime) -> None:
+        assert self._series is not None, "prepared"
         previous = self._last.open_time if self._last else None
+        async with self._database.tenants(()) as connection:
+            await ledger.mark_opened(connection, self._series.series_id, kline)
         await self._producer.publish([self._opened_event(kline, previous, venue_time)])
         self._opened = kline.open_time
 

@@ -1,0 +1,47 @@
+"""The wiring of trading."""
+
+from services.trading.bybit_api import MarketApi
+from services.trading.consumers import SUBSCRIPTIONS
+from services.trading.feed.feed import feed_job
+from services.trading.operations.sessions import PaperTerms
+from services.trading.routes.candles import candle_endpoints
+from services.trading.routes.configurations import configuration_endpoints
+from services.trading.routes.sessions import SessionRoutes
+from services.trading.routes.strategies import strategy_endpoints
+from services.trading.routes.trades import TradeRoutes
+from services.trading.settings import TradingSettings
+from services.trading.venue_clock import VenueClock
+from services.trading.worker.worker import Worker
+from shared.chassis.interest import publish_interests
+from shared.chassis.service_types import Context, Job, Service
+
+
+def build(context: Context) -> Service:
+    settings = context.settings
+    assert isinstance(settings, TradingSettings), "trading has settings of its own"
+    database = context.database
+    api = MarketApi(settings.bybit_rest_url)
+    clock = VenueClock(api)
+    paper = PaperTerms(settings.paper_fee, settings.paper_slippage)
+
+    async def close() -> None:
+        api.close()
+
+    return Service(
+        name="trading",
+        endpoints=[
+            *strategy_endpoints(database),
+            *configuration_endpoints(database),
+            *SessionRoutes(database, clock, paper).endpoints(),
+            *TradeRoutes(database).endpoints(),
+            *candle_endpoints(database),
+        ],
+        subscriptions=SUBSCRIPTIONS,
+        jobs=[
+            publish_interests(database, "trading"),
+            Job("worker", Worker(database, settings, clock).run, role="worker"),
+            Job("venue-clock", clock.run, role="worker"),
+            feed_job(context, settings),
+        ],
+        on_close=[close],
+    )

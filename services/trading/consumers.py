@@ -1,0 +1,20 @@
+"""What trading hears: plans that change."""
+
+from collections.abc import Sequence
+
+from services.trading.operations.sessions import hold_to_plan
+from services.trading.queries.entitlements import upsert_entitlements
+from shared.chassis.identity import claim_users
+from shared.chassis.kafka import Subscription
+from shared.chassis.postgres import Connection
+from shared.contracts.billing import SubscriptionChanged
+
+
+async def on_subscription_changed(connection: Connection, events: Sequence[SubscriptionChanged]) -> None:
+    """Whoever is located here has a plan: the locator is claimed with it."""
+    for user_id in await upsert_entitlements(connection, events):
+        await hold_to_plan(connection, user_id)
+    await claim_users(connection, events)
+
+
+SUBSCRIPTIONS = (Subscription(SubscriptionChanged, on_subscription_changed),)

@@ -1,0 +1,140 @@
+"""Rules of trading; pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from shared.strategy.bars import INTERVAL_MS
+from shared.strategy.outcome import EntryGuard, EntryProposal
+
+SessionStatus = Literal["ACTIVE", "PAUSED", "STOPPED"]
+Entries = Literal["ALLOWED", "PAUSED", "PLAN_LIMIT"]
+StopReason = Literal["manual", "end_of_data"]
+LONGEST_DEADLINE = timedelta(seconds=20)
+
+
+@dataclass(frozen=True)
+class PlanLimits:
+    """None: unlimited."""
+
+    plan: str
+    version: int
+    max_active_strategies: int | None
+    max_symbols: int | None
+
+
+@dataclass(frozen=True)
+class RunningSession:
+    session_id: UUID
+    strategy_id: UUID
+    symbol: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit that would be exceeded."""
+
+    name: Literal["max_active_strategies", "max_symbols"]
+    limit: int
+    used: int
+
+
+def exceeded_limit(limits: PlanLimits, running: Sequence[RunningSession], wanted: RunningSession) -> Limit | None:
+    """The first limit of the plan that one more session would exceed."""
+    strategies = {session.strategy_id for session in running}
+    symbols = {session.symbol for session in running}
+    checks: tuple[tuple[Literal["max_active_strategies", "max_symbols"], int | None, int, bool], ...] = (
+        (
+            "max_active_strategies",
+            limits.max_active_strategies,
+            len(strategies),
+            wanted.strategy_id in strategies,
+        ),
+        ("max_symbols", limits.max_symbols, len(symbols), wanted.symbol in symbols),
+    )
+    for name, limit, used, counted in checks:
+        if limit is not None and not counted and used >= limit:
+            return Limit(name, limit, used)
+    return None
+
+
+def sessions_within(limits: PlanLimits, running: Iterable[RunningSession]) -> set[UUID]:
+    """Of these sessions, oldest first, those that may keep entering: the ones started first stay within."""
+    kept: list[RunningSession] = []
+    for session in running:
+        if exceeded_limit(limits, kept, session) is None:
+            kept.append(session)
+    return {session.session_id for session in kept}
+
+
+@dataclass(frozen=True)
+class ConfigurationLimits:
+    """What an entry may not exceed, whatever the strategy says; percentages of the entry price."""
+
+    max_position_size: Decimal | None = None
+    stop_loss_percentage: Decimal | None = None
+    take_profit_percentage: Decimal | None = None
+    min_stop_distance_percentage: Decimal | None = None
+
+    def refusal(self, entry: EntryProposal) -> str | None:
+        """The code of what forbids this entry."""
+        if self.max_position_size is not None and entry.notional > self.max_position_size:
+            return "max_position_size"
+        stop = entry.stop_distance_pct
+        if self.stop_loss_percentage is not None and (stop is None or stop > self.stop_loss_percentage):
+            return "stop_loss_percentage"
+        least = self.min_stop_distance_percentage
+        if least is not None and stop is not None and stop < least:
+            return "min_stop_distance_percentage"
+        farthest = self.take_profit_percentage
+        if farthest is not None and any(pct > farthest for pct in entry.take_profit_pcts):
+            return "take_profit_percentage"
+        return None
+
+
+REFUSALS: dict[Entries, str] = {"PAUSED": "paused", "PLAN_LIMIT": "plan_limit"}
+
+
+def entry_guard(entries: Entries, limits: ConfigurationLimits) -> EntryGuard:
+    """What the execution asks before it orders an entry."""
+    refused = REFUSALS.get(entries)
+    return lambda proposal: refused or limits.refusal(proposal)
+
+
+def entry_deadline(interval: str) -> timedelta:
+    """How long after its bar's close a step is on time."""
+    return min(timedelta(milliseconds=INTERVAL_MS[interval] // 10), LONGEST_DEADLINE)
+
+
+def is_late(venue_now: datetime, due: datetime, interval: str) -> bool:
+    """Whether a step that was due then is taken late, by the exchange's clock."""
+    return venue_now > due + entry_deadline(interval)
+
+
+@dataclass(frozen=True)
+class SessionTotals:
+    """A session's running sums, moved by each closed trade."""
+
+    total_trades: int
+    winning_trades: int
+    losing_trades: int
+    total_pnl: Decimal
+    highest_equity: Decimal
+    max_drawdown: Decimal  # percent, from the highest equity so far
+
+    def with_trade(self, pnl: Decimal, initial_balance: Decimal) -> "SessionTotals":
+        total = self.total_pnl + pnl
+        equity = initial_balance + total
+        highest = max(self.highest_equity, equity)
+        drawdown = ((highest - equity) / highest * 100).quantize(Decimal("0.00000001"))
+        return SessionTotals(
+            self.total_trades + 1,
+            self.winning_trades + (pnl > 0),
+            self.losing_trades + (pnl < 0),
+            total,
+            highest,
+            max(self.max_drawdown, drawdown),
+        )

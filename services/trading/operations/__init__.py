@@ -1,0 +1,1 @@
+"""One function per thing trading does, one transaction each."""

@@ -1,0 +1,1 @@
+"""All SQL of trading, one typed function per statement."""

@@ -1,0 +1,111 @@
+"""Candles, series and instruments: the market's rows, which are nobody's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import asyncpg
+
+from shared.chassis.postgres import Connection
+from shared.contracts.types import to_ms
+from shared.strategy.bars import Bar, Instrument
+
+
+@dataclass(frozen=True)
+class SeriesRow:
+    series_id: int
+    generation: int
+    anchor: datetime | None
+    opened_time: datetime | None
+    opened_price: Decimal | None
+
+
+async def get_series(
+    connection: Connection, venue: str, symbol: str, interval: str, generation: int | None = None
+) -> SeriesRow | None:
+    """This generation, or the newest one."""
+    row = await connection.fetchrow(
+        """
+        SELECT series_id, generation, anchor, opened_time, opened_price FROM series
+        WHERE venue = $1 AND symbol = $2 AND interval = $3 AND ($4::integer IS NULL OR generation = $4)
+        ORDER BY generation DESC LIMIT 1
+        """,
+        venue,
+        symbol,
+        interval,
+        generation,
+    )
+    return SeriesRow(**row) if row else None
+
+
+async def get_instrument(connection: Connection, venue: str, symbol: str) -> Instrument | None:
+    row = await connection.fetchrow(
+        """
+        SELECT tick_size, qty_step, min_order_qty, min_notional FROM instruments
+        WHERE venue = $1 AND symbol = $2
+        """,
+        venue,
+        symbol,
+    )
+    return Instrument(**row) if row else None
+
+
+async def list_bars(connection: Connection, series_id: int, after: datetime | None = None) -> list[Bar]:
+    """All confirmed bars of the series, or those after a time, ascending."""
+    rows = await connection.fetch(
+        """
+        SELECT open_time, open, high, low, close, volume FROM candles
+        WHERE series_id = $1 AND ($2::timestamptz IS NULL OR open_time > $2) ORDER BY open_time
+        """,
+        series_id,
+        after,
+    )
+    return [_bar(row) for row in rows]
+
+
+async def list_bars_until(connection: Connection, series_id: int, until: datetime, limit: int) -> list[Bar]:
+    """The last bars up to and with a time, ascending."""
+    rows: Sequence[asyncpg.Record] = await connection.fetch(
+        """
+        SELECT open_time, open, high, low, close, volume FROM candles
+        WHERE series_id = $1 AND open_time <= $2 ORDER BY open_time DESC LIMIT $3
+        """,
+        series_id,
+        until,
+        limit,
+    )
+    return [_bar(row) for row in reversed(rows)]
+
+
+async def list_bars_between(
+    connection: Connection, series_id: int, first: datetime | None, last: datetime | None, limit: int
+) -> list[Bar]:
+    rows = await connection.fetch(
+        """
+        SELECT open_time, open, high, low, close, volume FROM candles
+        WHERE series_id = $1 AND ($2::timestamptz IS NULL OR open_time >= $2)
+              AND ($3::timestamptz IS NULL OR open_time <= $3)
+        ORDER BY open_time LIMIT $4
+        """,
+        series_id,
+        first,
+        last,
+        limit,
+    )
+    return [_bar(row) for row in rows]
+
+
+async def get_bar(connection: Connection, series_id: int, open_time: datetime) -> Bar | None:
+    row = await connection.fetchrow(
+        """
+        SELECT open_time, open, high, low, close, volume FROM candles WHERE series_id = $1 AND open_time = $2
+        """,
+        series_id,
+        open_time,
+    )
+    return _bar(row) if row else None
+
+
+def _bar(row: asyncpg.Record) -> Bar:
+    return Bar(to_ms(row["open_time"]), row["open"], row["high"], row["low"], row["close"], row["volume"])

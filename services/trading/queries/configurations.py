@@ -1,0 +1,143 @@
+"""Bot configurations: the limits a session may not exceed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from shared.chassis.postgres import Connection
+
+
+@dataclass(frozen=True)
+class ConfigurationRow:
+    bot_configuration_id: UUID
+    config_name: str
+    config_data: Mapping[str, object]
+    is_active: bool
+    is_default: bool
+    strategy_type: str | None
+    risk_level: str | None
+    max_position_size: Decimal | None
+    stop_loss_percentage: Decimal | None
+    take_profit_percentage: Decimal | None
+    times_used: int
+    last_used: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+COLUMNS = """
+    bot_configuration_id, config_name, config_data, is_active, is_default, strategy_type, risk_level,
+    max_position_size, stop_loss_percentage, take_profit_percentage, times_used, last_used, created_at, updated_at
+"""
+# What a client may write, in this order.
+WRITABLE = (
+    "config_name",
+    "config_data",
+    "is_active",
+    "is_default",
+    "strategy_type",
+    "risk_level",
+    "max_position_size",
+    "stop_loss_percentage",
+    "take_profit_percentage",
+)
+
+
+async def insert_configuration(
+    connection: Connection, user_id: int, configuration_id: UUID, values: Mapping[str, object]
+) -> ConfigurationRow:
+    row = await connection.fetchrow(
+        f"""
+        INSERT INTO user_bot_configurations (user_id, bot_configuration_id, {", ".join(WRITABLE)})
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING {COLUMNS}
+        """,
+        user_id,
+        configuration_id,
+        *(values[name] for name in WRITABLE),
+    )
+    return ConfigurationRow(**row)
+
+
+async def update_configuration(
+    connection: Connection, user_id: int, configuration_id: UUID, values: Mapping[str, object]
+) -> ConfigurationRow | None:
+    row = await connection.fetchrow(
+        f"""
+        UPDATE user_bot_configurations SET ({", ".join(WRITABLE)}) = ($3, $4, $5, $6, $7, $8, $9, $10, $11)
+        WHERE user_id = $1 AND bot_configuration_id = $2 RETURNING {COLUMNS}
+        """,
+        user_id,
+        configuration_id,
+        *(values[name] for name in WRITABLE),
+    )
+    return ConfigurationRow(**row) if row else None
+
+
+async def clear_default(connection: Connection, user_id: int, besides: UUID) -> None:
+    await connection.execute(
+        """
+        UPDATE user_bot_configurations SET is_default = false
+        WHERE user_id = $1 AND is_default AND bot_configuration_id <> $2
+        """,
+        user_id,
+        besides,
+    )
+
+
+async def get_configuration(
+    connection: Connection, user_id: int, configuration_id: UUID
+) -> ConfigurationRow | None:
+    row = await connection.fetchrow(
+        f"SELECT {COLUMNS} FROM user_bot_configurations WHERE user_id = $1 AND bot_configuration_id = $2",
+        user_id,
+        configuration_id,
+    )
+    return ConfigurationRow(**row) if row else None
+
+
+async def get_default_configuration(connection: Connection, user_id: int) -> ConfigurationRow | None:
+    row = await connection.fetchrow(
+        f"SELECT {COLUMNS} FROM user_bot_configurations WHERE user_id = $1 AND is_default AND is_active", user_id
+    )
+    return ConfigurationRow(**row) if row else None
+
+
+async def list_configurations(
+    connection: Connection, user_id: int, after: UUID | None, limit: int
+) -> list[ConfigurationRow]:
+    rows = await connection.fetch(
+        f"""
+        SELECT {COLUMNS} FROM user_bot_configurations
+        WHERE user_id = $1 AND ($2::uuid IS NULL OR bot_configuration_id > $2)
+        ORDER BY bot_configuration_id LIMIT $3
+        """,
+        user_id,
+        after,
+        limit,
+    )
+    return [ConfigurationRow(**row) for row in rows]
+
+
+async def delete_configuration(connection: Connection, user_id: int, configuration_id: UUID) -> bool:
+    """Sessions that used it go on without."""
+    done = await connection.fetchval(
+        """
+        DELETE FROM user_bot_configurations WHERE user_id = $1 AND bot_configuration_id = $2 RETURNING true
+        """,
+        user_id,
+        configuration_id,
+    )
+    return bool(done)
+
+
+async def count_use(connection: Connection, user_id: int, configuration_id: UUID) -> None:
+    await connection.execute(
+        """
+        UPDATE user_bot_configurations SET times_used = times_used + 1, last_used = now()
+        WHERE user_id = $1 AND bot_configuration_id = $2
+        """,
+        user_id,
+        configuration_id,
+    )

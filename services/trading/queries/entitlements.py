@@ -1,0 +1,47 @@
+"""What a tenant's plan allows, as billing last said."""
+
+from collections.abc import Sequence
+
+from services.trading.domain import PlanLimits
+from shared.chassis.postgres import Connection
+from shared.contracts.billing import SubscriptionChanged
+
+
+async def upsert_entitlements(connection: Connection, events: Sequence[SubscriptionChanged]) -> list[int]:
+    """Apply the latest of each tenant, if it is newer than what is known; whose changed."""
+    latest = {event.user_id: event for event in sorted(events, key=lambda event: event.subscription_version)}
+    rows = await connection.fetch(
+        """
+        INSERT INTO entitlements (user_id, public_id, subscription_version, plan, status,
+                                  max_trades_per_month, max_active_strategies, max_symbols)
+        SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[],
+                             $6::integer[], $7::integer[], $8::integer[])
+        ON CONFLICT (user_id) DO UPDATE SET
+            subscription_version = excluded.subscription_version, plan = excluded.plan, status = excluded.status,
+            max_trades_per_month = excluded.max_trades_per_month,
+            max_active_strategies = excluded.max_active_strategies, max_symbols = excluded.max_symbols
+        WHERE entitlements.subscription_version < excluded.subscription_version
+        RETURNING user_id
+        """,
+        [event.user_id for event in latest.values()],
+        [event.public_id for event in latest.values()],
+        [event.subscription_version for event in latest.values()],
+        [event.plan for event in latest.values()],
+        [event.status for event in latest.values()],
+        [event.limits.max_trades_per_month for event in latest.values()],
+        [event.limits.max_active_strategies for event in latest.values()],
+        [event.limits.max_symbols for event in latest.values()],
+    )
+    return [row["user_id"] for row in rows]
+
+
+async def get_plan_limits(connection: Connection, user_id: int, *, lock: bool = False) -> PlanLimits | None:
+    """With `lock`, starts of sessions of one tenant happen one after the other."""
+    row = await connection.fetchrow(
+        f"""
+        SELECT plan, subscription_version AS version, max_active_strategies, max_symbols
+        FROM entitlements WHERE user_id = $1 {"FOR UPDATE" if lock else ""}
+        """,
+        user_id,
+    )
+    return PlanLimits(**row) if row else None

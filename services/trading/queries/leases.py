@@ -1,0 +1,84 @@
+"""Claims and renewals, across tenants: as trading_queue, on session_leases and workers only."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from services.trading.queries.sessions import LEASE, Lease
+from shared.chassis.postgres import Connection
+
+
+async def heartbeat(connection: Connection, worker: str) -> int:
+    """Say that this worker lives; how many do."""
+    await connection.execute("DELETE FROM workers WHERE expires_at < now() - interval '1 minute'")
+    await connection.execute(
+        """
+        INSERT INTO workers (worker, expires_at) VALUES ($1, now() + $2)
+        ON CONFLICT (worker) DO UPDATE SET expires_at = excluded.expires_at
+        """,
+        worker,
+        LEASE,
+    )
+    alive: int = await connection.fetchval("SELECT count(*) FROM workers WHERE expires_at > now()")
+    return alive
+
+
+async def count_leases(connection: Connection) -> int:
+    total: int = await connection.fetchval("SELECT count(*) FROM session_leases")
+    return total
+
+
+async def claim(connection: Connection, worker: str, most: int) -> list[Lease]:
+    """Free or expired ones, up to so many; each claim raises the epoch."""
+    rows = await connection.fetch(
+        """
+        UPDATE session_leases AS l SET worker = $1, epoch = l.epoch + 1, expires_at = now() + $2
+        FROM (
+            SELECT user_id, session_id FROM session_leases
+            WHERE worker IS NULL OR expires_at < now() ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED
+        ) AS free
+        WHERE l.user_id = free.user_id AND l.session_id = free.session_id
+        RETURNING l.user_id, l.session_id, l.epoch, l.entries
+        """,
+        worker,
+        LEASE,
+        most,
+    )
+    return [Lease(**row) for row in rows]
+
+
+async def renew(connection: Connection, worker: str) -> list[Lease]:
+    """All of this worker's that have not expired, in one statement; what is not among them is lost."""
+    rows = await connection.fetch(
+        """
+        UPDATE session_leases SET expires_at = now() + $2 WHERE worker = $1 AND expires_at > now()
+        RETURNING user_id, session_id, epoch, entries
+        """,
+        worker,
+        LEASE,
+    )
+    return [Lease(**row) for row in rows]
+
+
+async def list_held(connection: Connection, worker: str) -> list[Lease]:
+    """As they are now, entries included."""
+    rows = await connection.fetch(
+        "SELECT user_id, session_id, epoch, entries FROM session_leases WHERE worker = $1 AND expires_at > now()",
+        worker,
+    )
+    return [Lease(**row) for row in rows]
+
+
+async def release(connection: Connection, worker: str, session_ids: Sequence[UUID] | None = None) -> None:
+    """Let go of these, or of all."""
+    await connection.execute(
+        """
+        UPDATE session_leases SET worker = NULL, expires_at = NULL
+        WHERE worker = $1 AND ($2::uuid[] IS NULL OR session_id = ANY ($2))
+        """,
+        worker,
+        session_ids,
+    )
+
+
+async def forget_worker(connection: Connection, worker: str) -> None:
+    await connection.execute("DELETE FROM workers WHERE worker = $1", worker)

@@ -1,0 +1,256 @@
+"""Sessions and their leases."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from services.trading.domain import Entries, RunningSession, SessionStatus, SessionTotals
+from shared.chassis.postgres import Connection
+
+LEASE = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A session as its owner and its worker need it."""
+
+    user_id: int
+    session_id: UUID
+    public_id: UUID
+    strategy_id: UUID
+    strategy_version: int
+    strategy_hash: str
+    bot_configuration_id: UUID | None
+    venue: str
+    symbol: str
+    interval: str
+    generation: int | None
+    strategy_config: Mapping[str, object]
+    is_paper_trading: bool
+    status: SessionStatus
+    stop_reason: str | None
+    start_time: datetime
+    end_time: datetime | None
+    initial_balance: Decimal
+    final_balance: Decimal | None
+    fee_rate: Decimal
+    slippage: Decimal
+    tick_size: Decimal | None
+    qty_step: Decimal | None
+    min_order_qty: Decimal | None
+    min_notional: Decimal | None
+    total_trades: int
+    winning_trades: int
+    losing_trades: int
+    total_pnl: Decimal
+    highest_equity: Decimal
+    max_drawdown: Decimal
+    first_bar: datetime | None
+    last_bar: datetime | None
+    snapshot: Mapping[str, object] | None
+    fill_count: int
+    event_seq: int
+    created_at: datetime
+
+    @property
+    def totals(self) -> SessionTotals:
+        return SessionTotals(
+            self.total_trades,
+            self.winning_trades,
+            self.losing_trades,
+            self.total_pnl,
+            self.highest_equity,
+            self.max_drawdown,
+        )
+
+
+COLUMNS = ", ".join(field.name for field in fields(SessionRow))
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker's right to step a session; every write carries the epoch."""
+
+    user_id: int
+    session_id: UUID
+    epoch: int
+    entries: Entries
+
+
+async def insert_session(connection: Connection, values: Mapping[str, object]) -> None:
+    names = ", ".join(values)
+    places = ", ".join(f"${number}" for number in range(1, len(values) + 1))
+    await connection.execute(f"INSERT INTO user_trading_sessions ({names}) VALUES ({places})", *values.values())
+
+
+async def insert_lease(connection: Connection, user_id: int, session_id: UUID) -> None:
+    await connection.execute(
+        "INSERT INTO session_leases (user_id, session_id) VALUES ($1, $2)", user_id, session_id
+    )
+
+
+async def insert_interest(
+    connection: Connection, user_id: int, session_id: UUID, symbol: str, interval: str
+) -> None:
+    await connection.execute(
+        "INSERT INTO market_interests (user_id, object_id, symbol, interval) VALUES ($1, $2, $3, $4)",
+        user_id,
+        session_id,
+        symbol,
+        interval,
+    )
+
+
+async def delete_interest(connection: Connection, user_id: int, session_id: UUID) -> None:
+    await connection.execute(
+        "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", user_id, session_id
+    )
+
+
+async def get_session(
+    connection: Connection, user_id: int, session_id: UUID, *, lock: bool = False
+) -> SessionRow | None:
+    row = await connection.fetchrow(
+        f"""
+        SELECT {COLUMNS} FROM user_trading_sessions WHERE user_id = $1 AND session_id = $2
+        {"FOR UPDATE" if lock else ""}
+        """,
+        user_id,
+        session_id,
+    )
+    return SessionRow(**row) if row else None
+
+
+async def list_sessions(
+    connection: Connection,
+    user_id: int,
+    status: str | None,
+    symbol: str | None,
+    after: UUID | None,
+    limit: int,
+) -> list[SessionRow]:
+    rows = await connection.fetch(
+        f"""
+        SELECT {COLUMNS} FROM user_trading_sessions
+        WHERE user_id = $1 AND ($2::text IS NULL OR status = $2) AND ($3::text IS NULL OR symbol = $3)
+              AND ($4::uuid IS NULL OR session_id > $4)
+        ORDER BY session_id LIMIT $5
+        """,
+        user_id,
+        status,
+        symbol,
+        after,
+        limit,
+    )
+    return [SessionRow(**row) for row in rows]
+
+
+async def list_running(connection: Connection, user_id: int) -> list[RunningSession]:
+    """Oldest first."""
+    rows = await connection.fetch(
+        """
+        SELECT session_id, strategy_id, symbol FROM user_trading_sessions
+        WHERE user_id = $1 AND status <> 'STOPPED' ORDER BY created_at, session_id
+        """,
+        user_id,
+    )
+    return [RunningSession(**row) for row in rows]
+
+
+async def set_status(connection: Connection, user_id: int, session_id: UUID, status: SessionStatus) -> None:
+    await connection.execute(
+        "UPDATE user_trading_sessions SET status = $3 WHERE user_id = $1 AND session_id = $2",
+        user_id,
+        session_id,
+        status,
+    )
+
+
+async def set_entries(connection: Connection, user_id: int, session_ids: Sequence[UUID], entries: Entries) -> None:
+    """What the worker is to allow; it looks at each renewal and is held to it at each commit."""
+    await connection.execute(
+        "UPDATE session_leases SET entries = $3 WHERE user_id = $1 AND session_id = ANY ($2::uuid[])",
+        user_id,
+        session_ids,
+        entries,
+    )
+
+
+async def get_entries(connection: Connection, user_id: int) -> dict[UUID, Entries]:
+    rows = await connection.fetch(
+        "SELECT session_id, entries FROM session_leases WHERE user_id = $1 FOR UPDATE", user_id
+    )
+    return {row["session_id"]: row["entries"] for row in rows}
+
+
+async def insert_restriction(
+    connection: Connection,
+    user_id: int,
+    session_id: UUID,
+    kind: str,
+    reason: str | None,
+    after_bar: datetime | None,
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO session_restrictions (user_id, session_id, restriction_number, kind, reason, after_bar)
+        SELECT $1, $2, coalesce(max(restriction_number), 0) + 1, $3, $4, $5
+        FROM session_restrictions WHERE user_id = $1 AND session_id = $2
+        """,
+        user_id,
+        session_id,
+        kind,
+        reason,
+        after_bar,
+    )
+
+
+async def delete_lease(connection: Connection, user_id: int, session_id: UUID) -> None:
+    """Whoever holds it finds that out at the next write, which touches no row."""
+    await connection.execute(
+        "DELETE FROM session_leases WHERE user_id = $1 AND session_id = $2", user_id, session_id
+    )
+
+
+async def end_session(
+    connection: Connection,
+    user_id: int,
+    session_id: UUID,
+    *,
+    reason: str,
+    end_time: datetime,
+    final_balance: Decimal,
+) -> None:
+    await connection.execute(
+        """
+        UPDATE user_trading_sessions SET status = 'STOPPED', stop_reason = $3, end_time = $4, final_balance = $5,
+               ended_at = now() WHERE user_id = $1 AND session_id = $2
+        """,
+        user_id,
+        session_id,
+        reason,
+        end_time,
+        final_balance,
+    )
+
+
+async def set_instrument(
+    connection: Connection, lease: Lease, generation: int, values: Mapping[str, Decimal]
+) -> None:
+    """Recorded once, when the session is first prepared; what it trades by does not change under it."""
+    await connection.execute(
+        """
+        UPDATE user_trading_sessions SET generation = $3, tick_size = $4, qty_step = $5, min_order_qty = $6,
+               min_notional = $7
+        WHERE user_id = $1 AND session_id = $2 AND tick_size IS NULL
+        """,
+        lease.user_id,
+        lease.session_id,
+        generation,
+        values["tick_size"],
+        values["qty_step"],
+        values["min_order_qty"],
+        values["min_notional"],
+    )

@@ -1,0 +1,419 @@
+"""Fills, trades and decisions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from services.trading.domain import SessionTotals
+from services.trading.queries.sessions import Lease
+from shared.chassis.postgres import Connection
+from shared.contracts.types import from_ms, to_ms
+from shared.strategy.outcome import Decision, Fill, Trade
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a session stands after its row was moved."""
+
+    fill_count: int
+    event_seq: int
+
+
+@dataclass(frozen=True)
+class TradeRow:
+    trade_id: UUID
+    session_id: UUID
+    strategy_id: UUID
+    strategy_hash: str
+    symbol: str
+    side: str
+    status: str
+    entry_time: datetime
+    exit_time: datetime | None
+    entry_price: Decimal
+    exit_price: Decimal | None
+    quantity: Decimal
+    gross_pnl: Decimal | None
+    pnl: Decimal | None
+    fee: Decimal
+    pnl_percentage: Decimal | None
+    strategy_signal: str | None
+    is_paper_trade: bool
+    late: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class FillRow:
+    fill_number: int
+    trade_id: UUID
+    decision_id: UUID | None
+    time: datetime
+    action: str
+    side: str
+    qty: Decimal
+    price: Decimal
+    fee: Decimal
+    reason: str
+    late: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class DecisionRow:
+    decision_id: UUID
+    session_id: UUID
+    time: datetime
+    kind: str
+    side: str
+    reason: str
+    qty: Decimal | None
+    outcome: str
+    refusal: str | None
+    values: Mapping[str, float | None]
+    checks: Mapping[str, bool | None]
+    strategy_hash: str
+    created_at: datetime
+
+
+TRADE_COLUMNS = ", ".join(TradeRow.__dataclass_fields__)
+FILL_COLUMNS = ", ".join(FillRow.__dataclass_fields__)
+DECISION_COLUMNS = ", ".join(DecisionRow.__dataclass_fields__)
+
+
+async def move_session(
+    connection: Connection,
+    lease: Lease,
+    *,
+    expected_bar: datetime | None,
+    last_bar: datetime | None,
+    snapshot: Mapping[str, object],
+    totals: SessionTotals,
+    fills: int,
+    events: int,
+) -> Cursor | None:
+    """Move the session forward under its lease; None when the lease, the cursor or what is allowed has changed."""
+    row = await connection.fetchrow(
+        """
+        WITH lease AS (
+            SELECT user_id, session_id FROM session_leases
+            WHERE user_id = $1 AND session_id = $2 AND epoch = $3 AND entries = $4 FOR SHARE
+        )
+        UPDATE user_trading_sessions AS s SET
+            first_bar = coalesce(s.first_bar, $6), last_bar = $6, snapshot = $7,
+            total_trades = $8, winning_trades = $9, losing_trades = $10,
+            total_pnl = $11, highest_equity = $12, max_drawdown = $13,
+            fill_count = s.fill_count + $14, event_seq = s.event_seq + $15
+        FROM lease
+        WHERE s.user_id = lease.user_id AND s.session_id = lease.session_id
+              AND s.last_bar IS NOT DISTINCT FROM $5 AND s.status <> 'STOPPED'
+        RETURNING s.fill_count, s.event_seq
+        """,
+        lease.user_id,
+        lease.session_id,
+        lease.epoch,
+        lease.entries,
+        expected_bar,
+        last_bar,
+        snapshot,
+        totals.total_trades,
+        totals.winning_trades,
+        totals.losing_trades,
+        totals.total_pnl,
+        totals.highest_equity,
+        totals.max_drawdown,
+        fills,
+        events,
+    )
+    return Cursor(**row) if row else None
+
+
+async def close_books(
+    connection: Connection, user_id: int, session_id: UUID, totals: SessionTotals, fills: int, events: int
+) -> Cursor:
+    """What a stop changes in the session's sums; its row is locked by the caller."""
+    row = await connection.fetchrow(
+        """
+        UPDATE user_trading_sessions AS s SET
+            total_trades = $3, winning_trades = $4, losing_trades = $5, total_pnl = $6, highest_equity = $7,
+            max_drawdown = $8, fill_count = s.fill_count + $9, event_seq = s.event_seq + $10
+        WHERE s.user_id = $1 AND s.session_id = $2 RETURNING s.fill_count, s.event_seq
+        """,
+        user_id,
+        session_id,
+        totals.total_trades,
+        totals.winning_trades,
+        totals.losing_trades,
+        totals.total_pnl,
+        totals.highest_equity,
+        totals.max_drawdown,
+        fills,
+        events,
+    )
+    return Cursor(**row)
+
+
+async def move_cursors(
+    connection: Connection, leases: Sequence[Lease], expected: Sequence[datetime | None], last_bar: datetime
+) -> set[UUID]:
+    """Sessions that decided nothing, all at once; those that were moved."""
+    rows = await connection.fetch(
+        """
+        UPDATE user_trading_sessions AS s SET first_bar = coalesce(s.first_bar, $5), last_bar = $5
+        FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::timestamptz[])
+                 AS step (user_id, session_id, epoch, expected)
+             JOIN session_leases AS l USING (user_id, session_id, epoch)
+        WHERE s.user_id = step.user_id AND s.session_id = step.session_id
+              AND s.last_bar IS NOT DISTINCT FROM step.expected AND s.status <> 'STOPPED'
+        RETURNING s.session_id
+        """,
+        [lease.user_id for lease in leases],
+        [lease.session_id for lease in leases],
+        [lease.epoch for lease in leases],
+        expected,
+        last_bar,
+    )
+    return {row["session_id"] for row in rows}
+
+
+async def insert_decision(
+    connection: Connection,
+    user_id: int,
+    session_id: UUID,
+    decision_id: UUID,
+    decision: Decision,
+    strategy_hash: str,
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO decisions (user_id, decision_id, session_id, time, kind, side, reason, qty, outcome, refusal,
+                               values, checks, strategy_hash)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+        """,
+        user_id,
+        decision_id,
+        session_id,
+        from_ms(decision.time_ms),
+        decision.kind,
+        decision.side,
+        decision.reason,
+        decision.qty,
+        decision.outcome,
+        decision.refusal,
+        dict(decision.values),
+        dict(decision.checks),
+        strategy_hash,
+    )
+
+
+async def insert_fill(
+    connection: Connection,
+    user_id: int,
+    session_id: UUID,
+    number: int,
+    trade_id: UUID,
+    fill: Fill,
+    *,
+    late: bool,
+) -> None:
+    """It leads back to the decision that ordered it: an open to its entry's, a close to the side's latest."""
+    await connection.execute(
+        """
+        INSERT INTO fills (user_id, session_id, fill_number, trade_id, time, action, side, qty, price, fee, reason,
+                           late, decision_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, (
+            SELECT decision_id FROM decisions
+            WHERE user_id = $1 AND session_id = $2 AND side = $7 AND outcome = 'pending' AND time <= $5
+                  AND ($6 = 'close' OR kind = 'entry')
+            ORDER BY time DESC LIMIT 1))
+        """,
+        user_id,
+        session_id,
+        number,
+        trade_id,
+        from_ms(fill.time_ms),
+        fill.action,
+        fill.side,
+        fill.qty,
+        fill.price,
+        fill.fee,
+        fill.reason,
+        late,
+    )
+
+
+async def insert_open_trade(
+    connection: Connection,
+    user_id: int,
+    session_id: UUID,
+    trade_id: UUID,
+    fill: Fill,
+    *,
+    strategy_id: UUID,
+    strategy_hash: str,
+    symbol: str,
+    is_paper: bool,
+    late: bool,
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO user_trades (user_id, trade_id, session_id, strategy_id, strategy_hash, symbol, side, status,
+                                 entry_time, entry_price, quantity, fee, is_paper_trade, late)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 'OPEN', $8, $9, $10, $11, $12, $13)
+        """,
+        user_id,
+        trade_id,
+        session_id,
+        strategy_id,
+        strategy_hash,
+        symbol,
+        fill.side,
+        from_ms(fill.time_ms),
+        fill.price,
+        fill.qty,
+        fill.fee,
+        is_paper,
+        late,
+    )
+
+
+async def close_trade(connection: Connection, user_id: int, trade_id: UUID, trade: Trade, *, late: bool) -> None:
+    await connection.execute(
+        """
+        UPDATE user_trades SET status = 'CLOSED', exit_time = $3, exit_price = $4, gross_pnl = $5, pnl = $6,
+               fee = $7, pnl_percentage = $8, strategy_signal = $9, late = late OR $10
+        WHERE user_id = $1 AND trade_id = $2 AND status = 'OPEN'
+        """,
+        user_id,
+        trade_id,
+        from_ms(trade.exit_time),
+        trade.exit_price,
+        trade.gross,
+        trade.pnl,
+        trade.fees,
+        trade.pnl_percentage,
+        trade.reason,
+        late,
+    )
+
+
+async def get_open_trade(connection: Connection, user_id: int, session_id: UUID) -> UUID | None:
+    found: UUID | None = await connection.fetchval(
+        "SELECT trade_id FROM user_trades WHERE user_id = $1 AND session_id = $2 AND status = 'OPEN'",
+        user_id,
+        session_id,
+    )
+    return found
+
+
+async def list_trades(
+    connection: Connection,
+    user_id: int,
+    *,
+    session_id: UUID | None,
+    symbol: str | None,
+    status: str | None,
+    first: datetime | None,
+    last: datetime | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[TradeRow]:
+    """In the order of their entries."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {TRADE_COLUMNS} FROM user_trades
+        WHERE user_id = $1 AND ($2::uuid IS NULL OR session_id = $2) AND ($3::text IS NULL OR symbol = $3)
+              AND ($4::text IS NULL OR status = $4) AND ($5::timestamptz IS NULL OR entry_time >= $5)
+              AND ($6::timestamptz IS NULL OR entry_time <= $6)
+              AND ($7::timestamptz IS NULL OR (entry_time, trade_id) > ($7, $8))
+        ORDER BY entry_time, trade_id LIMIT $9
+        """,
+        user_id,
+        session_id,
+        symbol,
+        status,
+        first,
+        last,
+        *(after or (None, None)),
+        limit,
+    )
+    return [TradeRow(**row) for row in rows]
+
+
+async def get_trade(connection: Connection, user_id: int, trade_id: UUID) -> TradeRow | None:
+    row = await connection.fetchrow(
+        f"SELECT {TRADE_COLUMNS} FROM user_trades WHERE user_id = $1 AND trade_id = $2", user_id, trade_id
+    )
+    return TradeRow(**row) if row else None
+
+
+async def list_fills(
+    connection: Connection, user_id: int, session_id: UUID, after: int, limit: int
+) -> list[FillRow]:
+    rows = await connection.fetch(
+        f"""
+        SELECT {FILL_COLUMNS} FROM fills WHERE user_id = $1 AND session_id = $2 AND fill_number > $3
+        ORDER BY fill_number LIMIT $4
+        """,
+        user_id,
+        session_id,
+        after,
+        limit,
+    )
+    return [FillRow(**row) for row in rows]
+
+
+async def list_fills_of(
+    connection: Connection, user_id: int, session_ids: Sequence[UUID]
+) -> dict[UUID, list[Fill]]:
+    """All fills of these sessions, in their order, as the fingerprint needs them."""
+    found: dict[UUID, list[Fill]] = {session_id: [] for session_id in session_ids}
+    rows = await connection.fetch(
+        """
+        SELECT session_id, time, action, side, qty, price, fee, reason FROM fills
+        WHERE user_id = $1 AND session_id = ANY ($2::uuid[]) ORDER BY session_id, fill_number
+        """,
+        user_id,
+        session_ids,
+    )
+    for row in rows:
+        found[row["session_id"]].append(
+            Fill(
+                to_ms(row["time"]),
+                row["action"],
+                row["side"],
+                row["qty"],
+                row["price"],
+                row["fee"],
+                row["reason"],
+            )
+        )
+    return found
+
+
+async def list_decisions(
+    connection: Connection, user_id: int, session_id: UUID, after: UUID | None, limit: int
+) -> list[DecisionRow]:
+    rows = await connection.fetch(
+        f"""
+        SELECT {DECISION_COLUMNS} FROM decisions
+        WHERE user_id = $1 AND session_id = $2 AND ($3::uuid IS NULL OR decision_id > $3)
+        ORDER BY decision_id LIMIT $4
+        """,
+        user_id,
+        session_id,
+        after,
+        limit,
+    )
+    return [DecisionRow(**row) for row in rows]
+
+
+async def get_decision(connection: Connection, user_id: int, decision_id: UUID) -> DecisionRow | None:
+    row = await connection.fetchrow(
+        f"SELECT {DECISION_COLUMNS} FROM decisions WHERE user_id = $1 AND decision_id = $2",
+        user_id,
+        decision_id,
+    )
+    return DecisionRow(**row) if row else None

@@ -1,0 +1,1 @@
+"""HTTP in: parse → operation or query → render."""

@@ -1,0 +1,101 @@
+"""Candles: for everybody with a token, and for the services that need history."""
+
+from pydantic import Field
+
+from services.trading.bybit_api import VENUE
+from services.trading.queries import candles
+from services.trading.routes.fields import Interval, Symbol
+from shared.chassis.http import Call, Endpoint
+from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.postgres import Database
+from shared.contracts.types import Amount, BodyModel, Instant, ViewModel, from_ms, to_ms
+from shared.strategy.bars import Bar
+
+
+class CandleView(ViewModel):
+    open_time: Instant
+    open: Amount
+    high: Amount
+    low: Amount
+    close: Amount
+    volume: Amount
+
+
+class CandlesQuery(PageQuery):
+    symbol: Symbol
+    interval: Interval
+    from_: Instant | None = Field(default=None, alias="from")
+    to: Instant | None = None
+
+
+class HistoryQuery(BodyModel):
+    symbol: Symbol
+    interval: Interval
+    to_ms: int = Field(ge=0, le=2**53)
+    limit: int = Field(default=1_000, ge=1, le=5_000)
+
+
+class HistoryView(ViewModel):
+    """Rows are open time in ms, open, high, low, close, volume; ascending."""
+
+    items: list[tuple[int, Amount, Amount, Amount, Amount, Amount]]
+    anchor_ms: int | None
+
+
+def candle_endpoints(database: Database) -> list[Endpoint]:
+    async def list_candles(call: Call) -> Page[CandleView]:
+        query = call.query(CandlesQuery)
+        position = decode_cursor(query.cursor, int)
+        after = from_ms(int(position[0])) if position else None
+        async with database.tenant(call.principal.user_id) as connection:
+            series = await candles.get_series(connection, VENUE, query.symbol, query.interval)
+            if series is None:
+                return Page(items=[])
+            first = max((moment for moment in (query.from_, after) if moment is not None), default=None)
+            bars = await candles.list_bars_between(connection, series.series_id, first, query.to, query.limit + 1)
+        return page_of(
+            [_view(bar) for bar in bars],
+            query.limit,
+            lambda last: encode_cursor(to_ms(last.open_time) + 1),
+        )
+
+    async def list_history(call: Call) -> HistoryView:
+        query = call.query(HistoryQuery)
+        async with database.untenanted() as connection:
+            series = await candles.get_series(connection, VENUE, query.symbol, query.interval)
+            if series is None:
+                return HistoryView(items=[], anchor_ms=None)
+            bars = await candles.list_bars_until(connection, series.series_id, from_ms(query.to_ms), query.limit)
+        anchor = to_ms(series.anchor) if series.anchor else None
+        return HistoryView(items=[tuple(bar) for bar in bars], anchor_ms=anchor)
+
+    return [
+        Endpoint(
+            "GET",
+            "/v1/candles",
+            list_candles,
+            "Confirmed candles of a series that somebody trades or watches",
+            response=Page[CandleView],
+            query=CandlesQuery,
+        ),
+        Endpoint(
+            "GET",
+            "/internal/v1/candles",
+            list_history,
+            "The last candles up to a time, for other services",
+            response=HistoryView,
+            query=HistoryQuery,
+            internal=True,
+        ),
+    ]
+
+
+def _view(bar: Bar) -> CandleView:
+    return CandleView(
+        open_time=from_ms(bar.open_time_ms),
+        open=bar.open,
+        high=bar.high,
+        low=bar.low,
+        close=bar.close,
+        volume=bar.volume,
+    )

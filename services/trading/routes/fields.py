@@ -1,0 +1,29 @@
+"""Fields that several requests have."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from shared.contracts.types import Amount
+from shared.strategy.bars import INTERVAL_MS
+
+Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,30}$"), Field(examples=["BTCUSDT"])]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
+
+
+def _known(interval: str) -> str:
+    if interval not in INTERVAL_MS:
+        raise ValueError(f"must be one of {' '.join(INTERVAL_MS)}")
+    return interval
+
+
+Interval = Annotated[str, AfterValidator(_known), Field(examples=["15"])]
+
+
+def _above_zero(amount: Amount) -> Amount:
+    if amount <= 0:
+        raise ValueError("must be above 0")
+    return amount
+
+
+Positive = Annotated[Amount, AfterValidator(_above_zero)]

@@ -1,0 +1,297 @@
+"""`/v1/sessions`: start, pause, resume, stop; what each filled and decided."""
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from services.trading.bybit_api import VenueUnavailable
+from services.trading.errors import LiveTradingOff, PlanLimitReached, SessionEnded
+from services.trading.operations.sessions import (
+    PaperTerms,
+    StartRequest,
+    pause_session,
+    resume_session,
+    start_session,
+    stop_session,
+)
+from services.trading.queries import entitlements, sessions, trades
+from services.trading.queries.sessions import SessionRow
+from services.trading.routes.fields import Positive, Symbol
+from services.trading.routes.naming import decode_uuid_cursor
+from services.trading.routes.views import DecisionView, FillView, decision_view, fill_view
+from services.trading.venue_clock import VenueClock
+from shared.chassis.errors import AccountNotReady, NotFound, Unavailable
+from shared.chassis.http import Call, Endpoint, Reply, created
+from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.types import Amount, BodyModel, Instant, ViewModel
+from shared.strategy.fingerprint import fingerprint
+from shared.strategy.outcome import Fill
+
+
+class StartBody(BodyModel):
+    strategy_id: UUID
+    version: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    bot_configuration_id: UUID | None = None
+    symbol: Symbol
+    mode: Literal["PAPER", "LIVE"]
+    initial_balance: Positive
+
+
+class StopBody(BodyModel):
+    """`end_of_data`: the series has ended, the position is closed at its last close."""
+
+    reason: Literal["manual", "end_of_data"] = "manual"
+
+
+class SessionsQuery(PageQuery):
+    status: Literal["ACTIVE", "PAUSED", "STOPPED"] | None = None
+    symbol: Symbol | None = None
+
+
+class SessionView(ViewModel):
+    session_id: UUID
+    strategy_id: UUID
+    strategy_version: int
+    strategy_hash: str
+    bot_configuration_id: UUID | None
+    symbol: str
+    interval: str
+    mode: Literal["PAPER", "LIVE"]
+    status: Literal["ACTIVE", "PAUSED", "STOPPED"]
+    stop_reason: str | None
+    initial_balance: Amount
+    final_balance: Amount | None
+    equity: Amount
+    total_pnl: Amount
+    total_trades: int
+    winning_trades: int
+    losing_trades: int
+    max_drawdown: Amount
+    fills: int
+    fingerprint: str
+    first_bar: Instant | None
+    last_bar: Instant | None
+    start_time: Instant
+    end_time: Instant | None
+    created_at: Instant
+
+
+class LimitsView(ViewModel):
+    plan: str
+    version: int
+    max_active_strategies: int | None
+    max_symbols: int | None
+    active_strategies: int
+    active_symbols: int
+
+
+class SessionRoutes:
+    def __init__(self, database: Database, clock: VenueClock, paper: PaperTerms) -> None:
+        self._database = database
+        self._clock = clock
+        self._paper = paper
+
+    async def start_session(self, call: Call) -> Reply:
+        body = call.body(StartBody)
+        request = StartRequest(
+            body.strategy_id,
+            body.version,
+            body.bot_configuration_id,
+            body.symbol,
+            body.mode,
+            body.initial_balance,
+        )
+        now = await self._venue_now()
+        row = await start_session(self._database, call.principal, request, self._paper, now)
+        return created(_view(row, []), f"/v1/sessions/{row.session_id}")
+
+    async def _venue_now(self) -> Instant:
+        try:
+            return await self._clock.now()
+        except VenueUnavailable as error:
+            raise Unavailable("the exchange's clock cannot be read at the moment", retry_after_s=2) from error
+
+    async def list_sessions(self, call: Call) -> Page[SessionView]:
+        query, user_id = call.query(SessionsQuery), call.principal.user_id
+        after = decode_uuid_cursor(query.cursor)
+        async with self._database.tenant(user_id) as connection:
+            rows = await sessions.list_sessions(
+                connection, user_id, query.status, query.symbol, after, query.limit + 1
+            )
+            views = await _views(connection, user_id, rows)
+        return page_of(views, query.limit, lambda last: encode_cursor(str(last.session_id)))
+
+    async def get_session(self, call: Call) -> SessionView:
+        user_id = call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
+            row = await sessions.get_session(connection, user_id, call.uuid())
+            if row is None:
+                raise NotFound
+            return (await _views(connection, user_id, [row]))[0]
+
+    async def get_session_limits(self, call: Call) -> LimitsView:
+        user_id = call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
+            limits = await entitlements.get_plan_limits(connection, user_id)
+            running = await sessions.list_running(connection, user_id)
+        if limits is None:
+            raise AccountNotReady(retry_after_s=1)
+        return LimitsView(
+            plan=limits.plan,
+            version=limits.version,
+            max_active_strategies=limits.max_active_strategies,
+            max_symbols=limits.max_symbols,
+            active_strategies=len({session.strategy_id for session in running}),
+            active_symbols=len({session.symbol for session in running}),
+        )
+
+    async def pause_session(self, call: Call) -> SessionView:
+        return await self._shown(await pause_session(self._database, call.principal.user_id, call.uuid()))
+
+    async def resume_session(self, call: Call) -> SessionView:
+        return await self._shown(await resume_session(self._database, call.principal.user_id, call.uuid()))
+
+    async def stop_session(self, call: Call) -> SessionView:
+        """Stopping needs no exchange: without its clock the last time it was seen at stands."""
+        try:
+            now = await self._clock.now()
+        except VenueUnavailable:
+            now = max(self._clock.latest, call.now)
+        reason = call.body(StopBody).reason
+        user_id, session_id = call.principal.user_id, call.uuid()
+        return await self._shown(await stop_session(self._database, user_id, session_id, reason, now))
+
+    async def _shown(self, row: SessionRow) -> SessionView:
+        async with self._database.tenant(row.user_id) as connection:
+            return (await _views(connection, row.user_id, [row]))[0]
+
+    async def list_fills(self, call: Call) -> Page[FillView]:
+        query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
+        position = decode_cursor(query.cursor, int)
+        async with self._database.tenant(user_id) as connection:
+            if await sessions.get_session(connection, user_id, session_id) is None:
+                raise NotFound
+            after = int(position[0]) if position else 0
+            rows = await trades.list_fills(connection, user_id, session_id, after, query.limit + 1)
+        return page_of([fill_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.fill_number))
+
+    async def list_decisions(self, call: Call) -> Page[DecisionView]:
+        query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
+        after = decode_uuid_cursor(query.cursor)
+        async with self._database.tenant(user_id) as connection:
+            if await sessions.get_session(connection, user_id, session_id) is None:
+                raise NotFound
+            rows = await trades.list_decisions(connection, user_id, session_id, after, query.limit + 1)
+        return page_of(
+            [decision_view(row) for row in rows],
+            query.limit,
+            lambda last: encode_cursor(str(last.decision_id)),
+        )
+
+    def endpoints(self) -> list[Endpoint]:
+        every, one, view = "/v1/sessions", "/v1/sessions/{id}", SessionView
+        return [
+            Endpoint(
+                "POST",
+                every,
+                self.start_session,
+                "Start a session; it decides from the first bar that opens after now",
+                response=view,
+                status=201,
+                body=StartBody,
+                errors=(PlanLimitReached, LiveTradingOff, Unavailable),
+            ),
+            Endpoint(
+                "GET",
+                every,
+                self.list_sessions,
+                "Your sessions",
+                response=Page[SessionView],
+                query=SessionsQuery,
+            ),
+            Endpoint(
+                "GET",
+                every + "/limits",
+                self.get_session_limits,
+                "What your plan allows, and how much of it is in use",
+                response=LimitsView,
+            ),
+            Endpoint("GET", one, self.get_session, "A session", response=view),
+            Endpoint(
+                "POST",
+                one + "/pause",
+                self.pause_session,
+                "No more entries; exits, stops and targets go on",
+                response=view,
+                errors=(SessionEnded,),
+            ),
+            Endpoint(
+                "POST",
+                one + "/resume",
+                self.resume_session,
+                "Entries again",
+                response=view,
+                errors=(SessionEnded,),
+            ),
+            Endpoint(
+                "POST",
+                one + "/stop",
+                self.stop_session,
+                "Drop a pending entry and close at the last price seen",
+                response=view,
+                body=StopBody,
+            ),
+            Endpoint(
+                "GET",
+                one + "/fills",
+                self.list_fills,
+                "Its fills, in the order they happened",
+                response=Page[FillView],
+                query=PageQuery,
+            ),
+            Endpoint(
+                "GET",
+                one + "/decisions",
+                self.list_decisions,
+                "What it decided, and why",
+                response=Page[DecisionView],
+                query=PageQuery,
+            ),
+        ]
+
+
+async def _views(connection: Connection, user_id: int, rows: list[SessionRow]) -> list[SessionView]:
+    filled = await trades.list_fills_of(connection, user_id, [row.session_id for row in rows])
+    return [_view(row, filled[row.session_id]) for row in rows]
+
+
+def _view(row: SessionRow, fills: list[Fill]) -> SessionView:
+    return SessionView(
+        session_id=row.session_id,
+        strategy_id=row.strategy_id,
+        strategy_version=row.strategy_version,
+        strategy_hash=row.strategy_hash,
+        bot_configuration_id=row.bot_configuration_id,
+        symbol=row.symbol,
+        interval=row.interval,
+        mode="PAPER" if row.is_paper_trading else "LIVE",
+        status=row.status,
+        stop_reason=row.stop_reason,
+        initial_balance=row.initial_balance,
+        final_balance=row.final_balance,
+        equity=row.initial_balance + row.total_pnl,
+        total_pnl=row.total_pnl,
+        total_trades=row.total_trades,
+        winning_trades=row.winning_trades,
+        losing_trades=row.losing_trades,
+        max_drawdown=row.max_drawdown,
+        fills=row.fill_count,
+        fingerprint=fingerprint(fills),
+        first_bar=row.first_bar,
+        last_bar=row.last_bar,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        created_at=row.created_at,
+    )

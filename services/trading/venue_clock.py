@@ -1,0 +1,43 @@
+"""The exchange's clock, as far as it is known: asked every second, and read off what the stream says."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import structlog
+
+from services.trading.bybit_api import MarketApi, VenueUnavailable
+from shared.chassis.pausing import pause
+
+ASK_EVERY_S = 1.0
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+log = structlog.get_logger()
+
+
+class VenueClock:
+    """Never ahead of the exchange, at most about a second behind it."""
+
+    def __init__(self, api: MarketApi) -> None:
+        self._api = api
+        self._latest = BEGINNING
+
+    @property
+    def latest(self) -> datetime:
+        """The latest time the exchange was seen at; for what only matters by the second."""
+        return self._latest
+
+    def see(self, moment: datetime) -> None:
+        self._latest = max(self._latest, moment)
+
+    async def now(self) -> datetime:
+        """Asked this moment. Raises VenueUnavailable."""
+        self.see(await self._api.server_time())
+        return self._latest
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self.now()
+            except VenueUnavailable as error:
+                log.warning("venue_clock", error=repr(error))
+            await pause(stop, ASK_EVERY_S)

@@ -1,0 +1,1 @@
+"""Steps sessions through the bars of their series; spread over workers by leases in Postgres."""

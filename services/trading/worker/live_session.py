@@ -1,0 +1,150 @@
+"""One session in a worker's hands: its execution, its lease, and where it stands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+import structlog
+
+from services.trading.domain import ConfigurationLimits, SessionTotals, entry_guard
+from services.trading.operations.book import Step, write_step
+from services.trading.operations.terms import limits_of, strategy_of, terms_of
+from services.trading.queries import candles, configurations, sessions, trades
+from services.trading.queries.sessions import Lease, SessionRow
+from shared.chassis.postgres import Database
+from shared.contracts.types import from_ms, to_ms
+from shared.strategy.bars import Bar
+from shared.strategy.document import Strategy
+from shared.strategy.execution import Execution
+from shared.strategy.outcome import Outcome
+from shared.strategy.series import Series
+
+log = structlog.get_logger()
+
+Taken = Literal["quiet", "written", "lost"]
+
+
+@dataclass
+class LiveSession:
+    """`last_bar` is the cursor as committed; the execution may be a quiet step ahead until the batch is written."""
+
+    row: SessionRow
+    lease: Lease
+    strategy: Strategy
+    execution: Execution
+    limits: ConfigurationLimits
+    open_trade: UUID | None
+    totals: SessionTotals
+    last_bar: datetime | None
+    first_bar_ms: int
+
+    @property
+    def cursor_ms(self) -> int:
+        return to_ms(self.last_bar) if self.last_bar else -1
+
+    async def on_open(self, database: Database, time_ms: int, price: Decimal, *, late: bool) -> Taken:
+        """Step 1, when something waits for it; else the close will do it."""
+        if not self.execution.pending or time_ms <= self.cursor_ms or time_ms < self.first_bar_ms:
+            return "quiet"
+        outcome = self.execution.on_open(time_ms, price)
+        if not outcome.decides:
+            return "quiet"
+        return await self._write(database, outcome, self.last_bar, late=late)
+
+    async def on_close(self, database: Database, series: Series, index: int, *, late: bool) -> Taken:
+        """Steps 2 and 3 of a bar; a quiet one is written with all the other quiet ones."""
+        bar = series.bar(index)
+        if bar.open_time_ms <= self.cursor_ms:
+            return "quiet"
+        guard = entry_guard(self.lease.entries, self.limits)
+        outcome = self.execution.on_close(series, index, guard)
+        if not outcome.decides:
+            return "quiet"
+        return await self._write(database, outcome, from_ms(bar.open_time_ms), late=late)
+
+    async def _write(self, database: Database, outcome: Outcome, last_bar: datetime | None, *, late: bool) -> Taken:
+        step = Step(
+            self.lease,
+            self.row,
+            self.strategy.name,
+            outcome,
+            self.open_trade,
+            self.totals,
+            expected_bar=self.last_bar,
+            last_bar=last_bar,
+            snapshot=self.execution.snapshot(),
+            late=late,
+        )
+        written = await write_step(database, step)
+        if written is None:
+            return "lost"
+        self.open_trade, self.totals = written.open_trade, written.totals
+        self.last_bar = last_bar
+        return "written"
+
+    def replay(self, series: Series) -> None:
+        """Bring a restored execution to the cursor: the bars since its snapshot decided nothing then."""
+        done_ms = self.execution_closed_ms()
+        guard = entry_guard("ALLOWED", ConfigurationLimits())
+        for index, bar in enumerate(series.bars):
+            if done_ms < bar.open_time_ms <= self.cursor_ms and bar.open_time_ms >= self.first_bar_ms:
+                outcome = self.execution.on_close(series, index, guard)
+                if outcome.decides:
+                    log.error("replay_differs", session_id=str(self.row.session_id), bar=bar.open_time_ms)
+                    raise ReplayDiffers(f"session {self.row.session_id} at {bar.open_time_ms}")
+
+    def execution_closed_ms(self) -> int:
+        closed = self.execution.snapshot()["closed_ms"]
+        return closed if isinstance(closed, int) else -1
+
+    def bars_ahead(self, bars: Sequence[Bar]) -> list[int]:
+        """Indexes of the bars that this session has still to step through."""
+        return [
+            index
+            for index, bar in enumerate(bars)
+            if bar.open_time_ms > self.cursor_ms and bar.open_time_ms >= self.first_bar_ms
+        ]
+
+
+class ReplayDiffers(Exception):
+    """Stepping again did not give what was stored: a fault of ours, the session must not go on."""
+
+
+async def load_session(database: Database, lease: Lease) -> LiveSession | None:
+    """The session under this lease; None while its instrument is not known, or when it is gone."""
+    async with database.tenant(lease.user_id) as connection:
+        row = await sessions.get_session(connection, lease.user_id, lease.session_id)
+        if row is None or row.status == "STOPPED":
+            return None
+        if row.tick_size is None:
+            series = await candles.get_series(connection, row.venue, row.symbol, row.interval)
+            instrument = await candles.get_instrument(connection, row.venue, row.symbol)
+            if series is None or instrument is None:
+                return None
+            values = {
+                "tick_size": instrument.tick_size,
+                "qty_step": instrument.qty_step,
+                "min_order_qty": instrument.min_order_qty,
+                "min_notional": instrument.min_notional,
+            }
+            await sessions.set_instrument(connection, lease, series.generation, values)
+            row = await sessions.get_session(connection, lease.user_id, lease.session_id)
+            assert row is not None, "it was there a moment ago"
+        configuration = None
+        if row.bot_configuration_id is not None:
+            configuration = await configurations.get_configuration(
+                connection, row.user_id, row.bot_configuration_id
+            )
+        open_trade = await trades.get_open_trade(connection, row.user_id, row.session_id)
+    strategy = strategy_of(row.strategy_config)
+    terms, first_bar_ms = terms_of(row), to_ms(row.start_time) + 1
+    execution = (
+        Execution.restore(strategy, terms, first_bar_ms, row.snapshot)
+        if row.snapshot is not None
+        else Execution(strategy, terms, first_bar_ms)
+    )
+    limits = limits_of(configuration)
+    return LiveSession(row, lease, strategy, execution, limits, open_trade, row.totals, row.last_bar, first_bar_ms)

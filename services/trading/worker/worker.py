@@ -1,0 +1,185 @@
+"""The worker: claims sessions, keeps their leases, reads all candles, and steps what it holds."""
+
+import asyncio
+from uuid import UUID, uuid4
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from services.trading.bybit_api import VENUE
+from services.trading.queries import candles, leases
+from services.trading.queries.sessions import Lease
+from services.trading.venue_clock import VenueClock
+from services.trading.worker.live_series import LiveSeries
+from services.trading.worker.live_session import LiveSession, ReplayDiffers, load_session
+from shared.chassis.kafka import PartitionReader
+from shared.chassis.pausing import pause
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.chassis.settings import ServiceSettings
+from shared.contracts.market import CandleClosed, CandleOpened
+
+RENEW_EVERY_S = 3.0
+CLAIM_EVERY_S = 0.2
+READ_WAIT_MS = 20
+CLAIM_AT_ONCE = 500
+
+log = structlog.get_logger()
+
+SeriesKey = tuple[str, str, int]
+
+
+class Worker:
+    """Everything it knows can be lost: the leases, cursors and snapshots in the database are the truth."""
+
+    def __init__(self, database: Database, settings: ServiceSettings, clock: VenueClock) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._name = str(uuid4())
+        self._forget()
+
+    def _forget(self) -> None:
+        self._held: dict[UUID, Lease] = {}
+        self._series: dict[SeriesKey, LiveSeries] = {}
+        self._waiting: set[UUID] = set()  # held, and not yet followed: the series is not there, or it was dropped
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until told to stop; then the leases are let go at once. After a fault everything is taken up anew."""
+        while not stop.is_set():
+            self._name = str(uuid4())
+            self._forget()
+            reader = PartitionReader(
+                self._settings.kafka_bootstrap,
+                self._settings.kafka_topic_prefix,
+                [CandleOpened, CandleClosed],
+                from_end=True,
+            )
+            try:
+                await reader.start()
+                await self._work(reader, stop)
+            except (*INFRASTRUCTURE_FAULTS, KafkaError) as error:
+                log.warning("worker_begins_anew", worker=self._name, error=repr(error))
+                await pause(stop, 0.5)
+            finally:
+                await reader.stop()
+                await self._release()
+
+    async def _work(self, reader: PartitionReader, stop: asyncio.Event) -> None:
+        over = asyncio.Event()
+        claiming = asyncio.create_task(self._keep_leases(over))
+        try:
+            last_claim = 0.0
+            loop = asyncio.get_running_loop()
+            while not stop.is_set():
+                if claiming.done():
+                    claiming.result()
+                if loop.time() - last_claim > CLAIM_EVERY_S:
+                    await self._claim_and_join()
+                    last_claim = loop.time()
+                for received in await reader.read(READ_WAIT_MS):
+                    if isinstance(received.event, CandleOpened | CandleClosed):
+                        await self._step(received.event)
+        finally:
+            over.set()
+            claiming.cancel()
+            await asyncio.gather(claiming, return_exceptions=True)
+
+    async def _step(self, event: CandleOpened | CandleClosed) -> None:
+        self._clock.see(event.venue_time)
+        series = self._series.get((event.symbol, event.interval, event.generation))
+        if series is None:
+            return
+        if isinstance(event, CandleOpened):
+            await series.on_opened(event)
+        else:
+            await series.on_closed(event)
+        self._waiting |= series.lost
+        series.lost.clear()
+
+    async def _keep_leases(self, over: asyncio.Event) -> None:
+        """Renew all in one statement, whatever the steps are at."""
+        while not over.is_set():
+            async with self._database.queue() as connection:
+                await leases.heartbeat(connection, self._name)
+                await leases.renew(connection, self._name)
+            await pause(over, RENEW_EVERY_S)
+
+    async def _claim_and_join(self) -> None:
+        async with self._database.queue() as connection:
+            alive = await leases.heartbeat(connection, self._name)
+            share = -(-await leases.count_leases(connection) // alive)
+            if len(self._held) < share:
+                await leases.claim(connection, self._name, min(share - len(self._held), CLAIM_AT_ONCE))
+            held = {lease.session_id: lease for lease in await leases.list_held(connection, self._name)}
+        surplus = sorted(held)[share:]
+        if surplus:
+            async with self._database.queue() as connection:
+                await leases.release(connection, self._name, surplus)
+        self._take_over({key: lease for key, lease in held.items() if key not in surplus})
+        for session_id in sorted(self._waiting):
+            await self._join(self._held[session_id])
+
+    def _take_over(self, held: dict[UUID, Lease]) -> None:
+        """Drop what is held no more, and let sessions see what they are allowed now."""
+        following = {
+            session_id: session
+            for series in self._series.values()
+            for session_id, session in series.sessions.items()
+        }
+        for session_id, session in following.items():
+            lease = held.get(session_id)
+            if lease is None or lease.epoch != session.lease.epoch:
+                self._stop_following(session_id)
+            else:
+                session.lease = lease
+        self._waiting = {
+            session_id
+            for session_id in held
+            if session_id not in following or held[session_id].epoch != following[session_id].lease.epoch
+        }
+        self._held = held
+
+    def _stop_following(self, session_id: UUID) -> None:
+        for series in self._series.values():
+            series.sessions.pop(session_id, None)
+
+    async def _join(self, lease: Lease) -> None:
+        session = await load_session(self._database, lease)
+        if session is None:
+            return
+        series = await self._series_of(session)
+        if series is None:
+            return
+        try:
+            await series.join(session)
+        except ReplayDiffers:
+            self._waiting.discard(lease.session_id)
+            return
+        self._waiting.discard(lease.session_id)
+        self._waiting |= series.lost
+        series.lost.clear()
+
+    async def _series_of(self, session: LiveSession) -> LiveSeries | None:
+        """In memory already, or from its first bar on out of the database."""
+        row = session.row
+        assert row.generation is not None, "prepared with its instrument"
+        key = (row.symbol, row.interval, row.generation)
+        if key in self._series:
+            return self._series[key]
+        async with self._database.untenanted() as connection:
+            stored = await candles.get_series(connection, VENUE, *key)
+        if stored is None:
+            return None
+        series = LiveSeries(stored.series_id, *key, self._database, self._clock)
+        await series.heal()
+        self._series[key] = series
+        return series
+
+    async def _release(self) -> None:
+        """So that another worker need not wait for the leases to expire."""
+        try:
+            async with self._database.queue() as connection:
+                await leases.release(connection, self._name)
+                await leases.forget_worker(connection, self._name)
+        except INFRASTRUCTURE_FAULTS as error:
+            log.warning("leases_expire", worker=self._name, error=repr(error))
