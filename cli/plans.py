@@ -29,9 +29,7 @@ def plans() -> None:
 @click.option("--email", required=True, help="Whose plan.")
 @click.option("--plan", required=True, type=click.Choice(["FREE", "PREMIUM", "PRO"]))
 @click.option("--home", type=click.Path(path_type=Path), default=None, help="The stack's folder.")
-@click.option(
-    "--wait", "wait_s", default=NEW_USER_WAIT_S, help="Seconds to wait for a person just registered."
-)
+@click.option("--wait", "wait_s", default=NEW_USER_WAIT_S, help="Seconds to wait for a person just registered.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def grant_command(email: str, plan: PlanName, home: Path | None, wait_s: float, as_json: bool) -> None:
     """Put a person on a plan, from now on and without a charge."""

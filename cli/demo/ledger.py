@@ -5,10 +5,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from shared.chassis.decoding import decode_record
+from shared.chassis.kafka import partitions_of
 from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import MarketEvent
 from shared.contracts.market import CandleClosed, CandleOpened
@@ -33,13 +34,8 @@ async def read_topics(bootstrap: str) -> TopicLedger:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False)
     await consumer.start()
     try:
-        await consumer.topics()
         topics = [*ids, *(f"{topic}.dlq" for topic in ids)]
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in consumer.partitions_for_topic(topic) or ()
-        ]
+        partitions = await partitions_of(bootstrap, topics)
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
@@ -89,14 +85,10 @@ async def consumer_lag(admin: AIOKafkaAdminClient, bootstrap: str) -> Counter[st
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False)
     await consumer.start()
     try:
-        await consumer.topics()
         for group, *_ in await admin.list_consumer_groups():
             committed = await admin.list_consumer_group_offsets(group)
-            partitions = [
-                TopicPartition(topic, number)
-                for topic in {partition.topic for partition in committed}
-                for number in consumer.partitions_for_topic(topic) or ()
-            ]
+            topics = sorted({partition.topic for partition in committed})
+            partitions = await partitions_of(bootstrap, topics) if topics else []
             ends = await consumer.end_offsets(partitions)
             behind = sum(
                 max(0, ends[partition] - max(0, committed[partition].offset if partition in committed else 0))

@@ -101,7 +101,7 @@ class Replay:
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise CheckFailed(
-                f"{behind} sessions stand still before bar {self.progress.clock}, see the logs in {self._stack.home}"
+                f"{behind} sessions stand still at {self.progress.clock}; the logs are in {self._stack.home}"
             ) from None
         self.progress.behind = 0
 

@@ -143,7 +143,9 @@ class _Socket(WebSocket):  # type: ignore[misc]  # pybit has no types
     def __init__(self, url: str, on_subscribed: Callable[[str], None]) -> None:
         self._url = url
         self._on_subscribed = on_subscribed
-        super().__init__(CATEGORY, retries=2, restart_on_error=False, ping_interval=20, ping_timeout=10)
+        super().__init__(
+            CATEGORY, testnet=False, retries=2, restart_on_error=False, ping_interval=20, ping_timeout=10
+        )
 
     def _connect(self, url: str) -> None:
         super()._connect(self._url or url)

@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, for_code
 
 from shared.chassis import telemetry
 from shared.chassis.decoding import Received, decode_record
@@ -152,6 +153,25 @@ def market_worker(subscription: MarketSubscription[M]) -> Callable[[list[Receive
     return work
 
 
+async def partitions_of(bootstrap: str, topics: Sequence[str]) -> list[TopicPartition]:
+    """Every partition of these topics. Raises KafkaError, also for a topic that is not there."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        async with asyncio.timeout(10):
+            await admin.start()
+            described = await admin.describe_topics(list(topics))
+    finally:
+        await admin.close()
+    for topic in described:
+        if topic["error_code"]:
+            raise KafkaError(f"topic {topic['topic']}: {for_code(topic['error_code']).__name__}")
+    return [
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in described
+        for partition in topic["partitions"]
+    ]
+
+
 class PartitionReader:
     """Reads every partition of some topics without a group, from their end or their beginning."""
 
@@ -176,11 +196,7 @@ class PartitionReader:
         )
         self._consumer = consumer
         await consumer.start()
-        partitions = [
-            TopicPartition(self._prefix + topic, partition)
-            for topic in self._topics
-            for partition in sorted(await self._partitions_of(consumer, self._prefix + topic))
-        ]
+        partitions = await partitions_of(self._bootstrap, [self._prefix + topic for topic in self._topics])
         consumer.assign(partitions)
         self._ends = await consumer.end_offsets(partitions)
         for partition in partitions:
@@ -188,14 +204,6 @@ class PartitionReader:
                 consumer.seek(partition, self._ends[partition])
             else:
                 await consumer.seek_to_beginning(partition)
-
-    async def _partitions_of(self, consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-        for _ in range(50):
-            await consumer.topics()  # asks the broker
-            if found := consumer.partitions_for_topic(topic):
-                return set(found)
-            await asyncio.sleep(0.1)
-        raise KafkaError(f"topic {topic} does not exist")
 
     async def read(self, timeout_ms: int = FETCH_WAIT_MS) -> list[Received]:
         """What has come, in order per partition; empty after the time-out. Raises KafkaError."""
