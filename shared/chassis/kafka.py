@@ -13,7 +13,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, fo
 
 from shared.chassis import telemetry
 from shared.chassis.decoding import Received, decode_record
-from shared.chassis.errors import NewerVersionError
+from shared.chassis.errors import NewerVersionError, Unavailable
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection
 from shared.contracts.envelope import Event, MarketEvent, Message
 
@@ -105,7 +105,7 @@ class Consumer:
             log.error("newer_version", topic=topic, partition=partition.partition, error=str(error))
             await self._step_back(consumer, partition, records[0].offset)
             return
-        except (*INFRASTRUCTURE_FAULTS, KafkaError) as error:
+        except (*INFRASTRUCTURE_FAULTS, KafkaError, Unavailable) as error:
             log.warning("consumer_retries", topic=topic, error=repr(error))
             await self._step_back(consumer, partition, records[0].offset)
             return

@@ -1,0 +1,25 @@
+"""The wiring of analytics."""
+
+from functools import partial
+
+from services.analytics.consumers import SUBSCRIPTIONS
+from services.analytics.jobs import run_rebuilds
+from services.analytics.market import MarketWatch
+from services.analytics.routes import Routes
+from shared.chassis.history import CandleHistory
+from shared.chassis.interest import publish_interests
+from shared.chassis.kafka import MarketSubscription
+from shared.chassis.service_types import Context, Job, Service
+from shared.contracts.market import CandleClosed
+
+
+def build(context: Context) -> Service:
+    database = context.database
+    market = MarketWatch(database, CandleHistory(context.settings))
+    return Service(
+        name="analytics",
+        endpoints=Routes(database).endpoints(),
+        subscriptions=SUBSCRIPTIONS,
+        market_subscriptions=[MarketSubscription(CandleClosed, market.on_candle_closed)],
+        jobs=[publish_interests(database, "analytics"), Job("rebuilds", partial(run_rebuilds, database))],
+    )
