@@ -4,6 +4,7 @@ import json
 from decimal import Decimal, InvalidOperation
 
 from shared.chassis.errors import InvalidBody
+from shared.contracts.types import decimal_text
 
 DEEPEST = 100
 LONGEST_NUMBER = 60
@@ -82,3 +83,15 @@ def _integer(text: str) -> int:
 
 def _refuse_constant(text: str) -> object:
     raise InvalidBody(f"{text} is not JSON")
+
+
+def as_stored(value: dict[str, object]) -> dict[str, object]:
+    """As JSON that keeps no float: numbers with a point become decimal strings."""
+    stored: dict[str, object] = json.loads(json.dumps(value, default=_as_text))
+    return stored
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, Decimal):
+        return decimal_text(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")

@@ -20,9 +20,10 @@ from services.trading.routes.fields import Name, Positive
 from services.trading.routes.naming import decode_uuid_cursor, named
 from shared.chassis.errors import NotFound
 from shared.chassis.http import Call, Endpoint, Reply, created
+from shared.chassis.json_body import as_stored
 from shared.chassis.paging import Page, PageQuery, encode_cursor, page_of
 from shared.chassis.postgres import Database
-from shared.contracts.types import Amount, BodyModel, Instant, ViewModel, decimal_text
+from shared.contracts.types import Amount, BodyModel, Instant, ViewModel
 
 MOST_DATA_BYTES = 20_000
 
@@ -44,19 +45,13 @@ class ConfigurationBody(BodyModel):
     @classmethod
     def _fits(cls, value: dict[str, object]) -> dict[str, object]:
         """Numbers become decimal strings, so that none is kept as a float."""
-        stored: dict[str, object] = json.loads(json.dumps(value, default=_decimal))
+        stored = as_stored(value)
         if len(json.dumps(stored).encode()) > MOST_DATA_BYTES:
             raise ValueError(f"must be at most {MOST_DATA_BYTES} bytes")
         least = stored.get("min_stop_distance_percentage")
         if least is not None and not _is_percentage(least):
             raise ValueError("min_stop_distance_percentage must be a decimal above 0")
         return stored
-
-
-def _decimal(value: object) -> str:
-    if isinstance(value, Decimal):
-        return decimal_text(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def _is_percentage(value: object) -> bool:

@@ -1,0 +1,9 @@
+"""The environment of notifications."""
+
+from typing import Literal
+
+from shared.chassis.settings import ServiceSettings
+
+
+class NotificationsSettings(ServiceSettings):
+    service: Literal["notifications"] = "notifications"
