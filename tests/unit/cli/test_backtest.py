@@ -139,10 +139,13 @@ def test_ctrl_c_is_130(folder: Path) -> None:
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "cli.backtest", "--candles", str(pipe), "--strategy", str(folder / "s.json")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        writer = writing_end(pipe, deadline_s=30)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130
-        os.close(writer)
+        try:
+            writer = writing_end(pipe, deadline_s=30)
+            process.send_signal(signal.SIGINT)
+            os.close(writer)  # a read that began just after the signal came would wait for ever
+            assert process.wait(timeout=30) == 130
+        finally:
+            process.kill()
         assert process.stderr is not None
         assert process.stderr.read() == "interrupted\n"
 
