@@ -16,7 +16,7 @@ COMMANDS = {
     "demo": ("cli.demo.command", "demo", "Watch several tenants trade on paper, and check what came of it."),
     "doctor": ("cli.doctor", "doctor", "Say what is missing on this machine and how to get it."),
     "down": ("cli.stack.commands", "down", "Stop what `up --detach` started."),
-    "openapi": ("cli.openapi", "openapi", "Write the OpenAPI file of the whole platform."),
+    "openapi": ("cli.openapi", "openapi_command", "Write the OpenAPI file of the whole platform."),
     "plans": ("cli.plans", "plans", "People's plans."),
     "status": ("cli.stack.commands", "status", "What runs where, and whether it is healthy."),
     "up": ("cli.stack.commands", "up", "Start the whole platform on this machine."),

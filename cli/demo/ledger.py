@@ -1,6 +1,7 @@
 """What Kafka holds, read from the first message to the last: what was said, how often, and when."""
 
 import asyncio
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +26,15 @@ class TopicLedger:
     counts: dict[str, int] = field(default_factory=dict)
     first_said: dict[tuple[str, str, int], datetime] = field(default_factory=dict)
     dead_letters: int = 0
+    _times: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+
+    def second_next(self, symbol: str, interval: str, time_ms: int) -> datetime | None:
+        """When the bar after the next one was first announced; None if it never was."""
+        times = self._times.setdefault(
+            (symbol, interval), sorted(t for s, i, t in self.first_said if (s, i) == (symbol, interval))
+        )
+        index = bisect_right(times, time_ms) + 1
+        return self.first_said[(symbol, interval, times[index])] if index < len(times) else None
 
 
 async def read_topics(bootstrap: str) -> TopicLedger:

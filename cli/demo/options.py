@@ -1,17 +1,33 @@
 """What the demo was asked to do, checked before anything is started."""
 
+import asyncio
+import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from shared.strategy.bars import Bar, Instrument
+from cli.backtest import read_strategy
+from cli.candles_file import CandlesError, read_candles
+from cli.demo import synthetic
+from cli.options import BadOption, decimal_option, instrument_option
+from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
+from shared.contracts.types import decimal_text, to_ms
+from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
+from shared.strategy.document import Strategy, parse_json, parse_strategy
+
+EXCHANGE_TIMEOUT_S = 3
+EXCHANGE_SYMBOLS = ("BTCUSDT", "ETHUSDT")
+_SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
+WAYS = "use recorded ones, --candles SYMBOL=FILE, or leave --candles out for made-up ones"
 
 
 @dataclass(frozen=True)
 class SymbolCandles:
-    """One symbol's candles, of which the first `bars` are played."""
+    """One symbol's candles as they will be played."""
 
     symbol: str
     file: Path
@@ -19,22 +35,160 @@ class SymbolCandles:
 
 
 @dataclass(frozen=True)
+class Document:
+    """A strategy as the client sends it, and as it is understood."""
+
+    raw: Mapping[str, Any]
+    strategy: Strategy
+
+
+@dataclass(frozen=True)
 class DemoOptions:
     source: str  # said in the first line
     real: bool
     candles: Sequence[SymbolCandles]
-    interval: str
-    documents: Sequence[Mapping[str, Any]]
+    documents: Sequence[Document]
     instruments: Mapping[str, Instrument]
     fee: Decimal
     balance: Decimal
     tenants: int
+    bars: int | None
     bar_ms: int | None
-    keep: bool
-    as_json: bool
     busy: bool  # alerts, watchlists and a configuration beside the sessions
-    symbols: Sequence[str] = field(default_factory=tuple)
 
     @property
-    def longest(self) -> int:
-        return max(len(candles.bars) for candles in self.candles)
+    def symbols(self) -> list[str]:
+        return [candles.symbol for candles in self.candles]
+
+    @property
+    def interval(self) -> str:
+        return self.documents[0].strategy.interval
+
+
+@dataclass(frozen=True)
+class Given:
+    """The command line's values as they came."""
+
+    candles: Sequence[str]
+    strategies: Sequence[str]
+    instruments: Sequence[str]
+    fee: str
+    balance: str
+    tenants: int
+    bars: int | None
+    bar_ms: int | None
+
+
+def read_options(given: Given, folder: Path) -> DemoOptions:
+    """Raises BadOption; what has to be written (made-up or fetched candles) goes to the folder."""
+    fee = decimal_option("--fee", given.fee, below=1)
+    balance = decimal_option("--balance", given.balance, zero=False)
+    documents = _documents(given.strategies)
+    interval = documents[0].strategy.interval
+    folder.mkdir(parents=True, exist_ok=True)
+    source, real, paths = _candle_files(given.candles, interval, folder)
+    candles = [_read(symbol, path, documents, given.bars) for symbol, path in paths.items()]
+    return DemoOptions(
+        source=source,
+        real=real,
+        candles=candles,
+        documents=documents,
+        instruments=_instruments(given.instruments, list(paths)),
+        fee=fee,
+        balance=balance,
+        tenants=given.tenants,
+        bars=given.bars,
+        bar_ms=given.bar_ms,
+        busy=not (given.candles and given.strategies),
+    )
+
+
+def _documents(paths: Sequence[str]) -> list[Document]:
+    if paths:
+        documents = [Document(_raw(Path(path)), read_strategy(Path(path))) for path in paths]
+    else:
+        shipped = sorted((files("cli.demo") / "strategies").iterdir(), key=lambda file: file.name)
+        raws = [json.loads(file.read_text()) for file in shipped if file.name.endswith(".json")]
+        documents = [Document(raw, parse_strategy(parse_json(json.dumps(raw)))) for raw in raws]
+    names = [document.strategy.name for document in documents]
+    if doubled := next((name for name in names if names.count(name) > 1), None):
+        raise BadOption(f"--strategy: two strategies are named {doubled!r}")
+    if len({document.strategy.interval for document in documents}) > 1:
+        raise BadOption("--strategy: all strategies of a demo have the same interval")
+    return documents
+
+
+def _raw(path: Path) -> Mapping[str, Any]:
+    """As the file has it, numbers as text: sent as they were written."""
+    try:
+        raw = json.loads(path.read_bytes(), parse_float=str)
+    except (OSError, ValueError):
+        raw = read_strategy(path)  # says what is wrong with it
+    assert isinstance(raw, dict), "checked by read_strategy"
+    return raw
+
+
+def _candle_files(given: Sequence[str], interval: str, folder: Path) -> tuple[str, bool, dict[str, Path]]:
+    if not given:
+        if interval != synthetic.INTERVAL:
+            raise BadOption(f"--strategy: made-up candles have interval {synthetic.INTERVAL}, not {interval}")
+        return f"synthetic, seed {synthetic.SEED}", False, synthetic.write_candles(folder)
+    if "bybit" in given:
+        if len(given) > 1:
+            raise BadOption("--candles: bybit goes alone")
+        return "recent candles of Bybit", True, asyncio.run(_fetch(interval, folder))
+    paths: dict[str, Path] = {}
+    for each in given:
+        symbol, equals, file = each.partition("=")
+        if not (
+            equals and file and symbol.isalnum() and symbol.isascii() and symbol.isupper() and len(symbol) <= 30
+        ):
+            raise BadOption(f"--candles: {each!r} is not SYMBOL=FILE with a symbol such as BTCUSDT")
+        if symbol in paths:
+            raise BadOption(f"--candles: {symbol} is given twice")
+        paths[symbol] = Path(file)
+    names = ", ".join(path.name for path in paths.values())
+    return f"recorded, {names}", True, paths
+
+
+async def _fetch(interval: str, folder: Path) -> dict[str, Path]:
+    """The last thousand bars of two symbols, the open one left out."""
+    api = MarketApi("")
+    paths = {}
+    try:
+        async with asyncio.timeout(EXCHANGE_TIMEOUT_S):
+            for symbol in EXCHANGE_SYMBOLS:
+                now_ms = to_ms(await api.server_time())
+                klines = await api.klines(symbol, interval)
+                lines = ["open_time_ms,open,high,low,close,volume"]
+                for kline in klines:
+                    if to_ms(kline.open_time) + INTERVAL_MS[interval] <= now_ms:
+                        amounts = (kline.open, kline.high, kline.low, kline.close, kline.volume)
+                        lines.append(f"{to_ms(kline.open_time)}," + ",".join(map(decimal_text, amounts)))
+                paths[symbol] = folder / f"bybit_{symbol}_{interval}.csv"
+                paths[symbol].write_text("\n".join(lines) + "\n")
+    except (TimeoutError, VenueUnavailable, UnknownSymbol):
+        raise BadOption(f"--candles bybit: the exchange does not answer; {WAYS}") from None
+    finally:
+        api.close()
+    return paths
+
+
+def _read(symbol: str, path: Path, documents: Sequence[Document], most: int | None) -> SymbolCandles:
+    try:
+        bars = read_candles(path, documents[0].strategy.interval_ms)
+    except CandlesError as error:
+        raise BadOption(f"--candles: {error}") from error
+    return SymbolCandles(symbol, path.absolute(), bars[:most])
+
+
+def _instruments(given: Sequence[str], symbols: Sequence[str]) -> dict[str, Instrument]:
+    """Without a symbol for all of them; with one, for that one, whatever is said for all."""
+    instruments = dict.fromkeys(symbols, Instrument())
+    for each in sorted(given, key=lambda text: ":" in text):
+        symbol, colon, text = each.rpartition(":")
+        if colon and symbol not in symbols:
+            raise BadOption(f"--instrument: {symbol!r} is not one of {', '.join(symbols)}")
+        for name in [symbol] if colon else symbols:
+            instruments[name] = instrument_option(text)
+    return instruments

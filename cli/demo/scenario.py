@@ -26,7 +26,7 @@ class Tenant:
     client: Client
     canary: str
     sessions: list[Session] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)  # what its plan did not allow, with the reason
 
 
 @dataclass(frozen=True)

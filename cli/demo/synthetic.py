@@ -8,6 +8,7 @@ from pathlib import Path
 
 SEED = 20_260_101
 FIRST_OPEN_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+INTERVAL = "15"
 INTERVAL_MS = 15 * 60_000
 BARS = 1_200  # twelve and a half days
 TICK = Decimal("0.01")

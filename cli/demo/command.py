@@ -1,0 +1,285 @@
+"""The demo from start to end."""
+
+import asyncio
+import json
+import shutil
+import signal
+import time
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import asyncpg
+import click
+from rich.console import Console
+
+from cli.demo import checks, outcome
+from cli.demo.api import Client, open_http
+from cli.demo.isolation import try_everything
+from cli.demo.ledger import read_topics, wait_until_consumed
+from cli.demo.options import DemoOptions, Given, read_options
+from cli.demo.replay import Replay
+from cli.demo.scenario import Plot, Tenant, register, set_up, try_what_free_may_not
+from cli.demo.screen import Screen
+from cli.failure import CheckFailed
+from cli.options import OneLineCommand
+from cli.plans import grant
+from cli.stack.stack import Stack, StackOptions
+from shared.contracts.types import decimal_text
+
+HOME = Path(".tradefleet")
+SETTLE_S = 60
+PLAN_WAIT_S = 15
+
+
+@click.command(cls=OneLineCommand)
+@click.option("--candles", multiple=True, metavar="SYMBOL=FILE|bybit", help="Repeatable; made-up ones without it.")
+@click.option("--strategy", multiple=True, metavar="FILE", help="Repeatable; three of our own without it.")
+@click.option("--instrument", multiple=True, metavar="[SYMBOL:]KEY=VALUE,…", help="tick_size, qty_step, …")
+@click.option("--fee", default="0.00055", show_default=True, help="On the notional of every fill.")
+@click.option("--balance", default="10000", show_default=True, help="Each session's initial balance.")
+@click.option("--tenants", type=click.IntRange(1, 1000), default=3, show_default=True, help="One more is on FREE.")
+@click.option("--bars", type=click.IntRange(1), help="Only the first so many of each file.")
+@click.option("--bar-ms", type=click.IntRange(1), help="Pace of the market; without it, it waits for the bots.")
+@click.option("--keep", is_flag=True, help="Stay up afterwards, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="The last line is one JSON object.")
+def demo(
+    candles: tuple[str, ...],
+    strategy: tuple[str, ...],
+    instrument: tuple[str, ...],
+    fee: str,
+    balance: str,
+    tenants: int,
+    bars: int | None,
+    bar_ms: int | None,
+    keep: bool,
+    as_json: bool,
+) -> None:
+    """Watch several tenants trade on paper, and check what came of it."""
+    home = HOME / f"demo-{time.time_ns() // 1_000_000}"
+    given = Given(candles, strategy, instrument, fee, balance, tenants, bars, bar_ms)
+    options = read_options(given, home / "market")
+    console = Console(soft_wrap=True)
+    ok = asyncio.run(_run(options, home, console, keep=keep, as_json=as_json))
+    if not ok:
+        raise SystemExit(1)
+
+
+async def _run(options: DemoOptions, home: Path, console: Console, *, keep: bool, as_json: bool) -> bool:
+    task = asyncio.current_task()
+    assert task is not None, "called from asyncio.run"
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    console.print(f"candles: {options.source}")
+    started = time.monotonic()
+    instruments = home / "market" / "instruments.json"
+    instruments.write_text(json.dumps({s: _texts(asdict(i)) for s, i in options.instruments.items()}))
+    stack_options = StackOptions(
+        sandbox=_sandbox_arguments(options, instruments),
+        env={"trading": {"PAPER_FEE": decimal_text(options.fee)}},
+    )
+    async with Stack(home, stack_options, lambda what: console.print(f"  {what}")) as stack:
+        console.print(f"ready in {time.monotonic() - started:.1f} s at {stack.gateway}")
+        result = await Demo(options, stack, console).run()
+        if as_json:
+            print(json.dumps(result), flush=True)
+        if keep:
+            console.print(f"staying up at {stack.gateway} until Ctrl-C")
+            await asyncio.Event().wait()
+    if result["ok"]:
+        shutil.rmtree(home, ignore_errors=True)
+    else:
+        console.print(f"logs: {stack.logs}")
+    return bool(result["ok"])
+
+
+def _texts(values: dict[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}
+
+
+def _sandbox_arguments(options: DemoOptions, instruments: Path) -> list[str]:
+    arguments = [f"--candles={candles.symbol}={candles.file}" for candles in options.candles]
+    arguments.append(f"--instruments={instruments.absolute()}")
+    if options.bars is not None:
+        arguments.append(f"--bars={options.bars}")
+    if options.bar_ms is not None:
+        arguments.append(f"--bar-ms={options.bar_ms}")
+    return arguments
+
+
+class Demo:
+    """The main job, once."""
+
+    def __init__(self, options: DemoOptions, stack: Stack, console: Console) -> None:
+        self._options = options
+        self._stack = stack
+        self._console = console
+        self._outcome = checks.Outcome()
+
+    async def run(self) -> dict[str, object]:
+        """The JSON object that is told at the end."""
+        async with AsyncExitStack() as opened:
+            self._http = await opened.enter_async_context(open_http())
+            self._owner = await asyncpg.connect(self._stack.database.owner_dsn)
+            opened.push_async_callback(self._owner.close)
+            tenants = await self._people()
+            await self._replay(tenants)
+            await self._stop_sessions(tenants)
+            await self._settle()
+            results = [await outcome.ask(tenant) for tenant in tenants]
+            events = await self._check(tenants, results)
+            outcome.show(self._console, results, self._outcome)
+        return {
+            "candles": {"source": self._options.source, "kind": "real" if self._options.real else "synthetic"},
+            "tenants": [result.as_object() for result in results],
+            "events": events,
+            "checks": self._outcome.checks,
+            "ok": self._outcome.ok,
+        }
+
+    async def _people(self) -> list[Tenant]:
+        """N tenants who trade, and one more on FREE who tries what he may not."""
+        options = self._options
+        plot = Plot(
+            documents=[document.raw for document in options.documents],
+            symbols=options.symbols,
+            interval=options.interval,
+            initial_balance=decimal_text(options.balance),
+            last_prices={c.symbol: decimal_text(c.bars[min(5, len(c.bars) - 1)].close) for c in options.candles},
+            busy=options.busy,
+        )
+        tenants = [
+            await self._register(f"tenant{number + 1}", plot.plan_needed()) for number in range(options.tenants)
+        ]
+        free = await self._register("free", "FREE")
+        for tenant in tenants:
+            await set_up(tenant, plot)
+        free.refusals = await try_what_free_may_not(free, plot)
+        wanted = 2 if options.busy and len(options.symbols) > 1 else 1
+        fault = "" if len(free.refusals) >= wanted else f"{len(free.refusals)} of {wanted} refused"
+        self._outcome.record("free_plan_refused", fault, "; ".join(free.refusals))
+        return [*tenants, free]
+
+    async def _register(self, name: str, plan: str) -> Tenant:
+        tenant = await register(Client(self._http, self._stack.gateway), name)
+        granted = await grant(self._stack.database.dsn("billing_app"), tenant.email, plan)  # type: ignore[arg-type]
+        tenant.plan = plan
+        for path in ("/v1/sessions/limits", "/v1/alerts"):  # whoever answers knows the tenant
+            await tenant.client.must("GET", path)
+        async with asyncio.timeout(PLAN_WAIT_S):
+            while await self._versions(tenant.email) != {granted.version}:
+                await asyncio.sleep(0.05)
+        return tenant
+
+    async def _versions(self, email: str) -> set[int]:
+        """Which version of the plan trading and notifications have heard of."""
+        rows = await self._owner.fetch(
+            """
+            SELECT subscription_version FROM trading.entitlements JOIN auth.users USING (user_id) WHERE email = $1
+            UNION ALL
+            SELECT subscription_version FROM notifications.entitlements JOIN auth.users USING (user_id)
+            WHERE email = $1
+            """,
+            email,
+        )
+        return {row[0] for row in rows}
+
+    async def _replay(self, tenants: list[Tenant]) -> None:
+        options = self._options
+        replay = Replay(self._stack, self._http, self._stack.sandbox, self._owner)
+        screen = Screen(self._console, self._stack.database.owner_dsn, tenants, replay.progress)
+        sessions = sum(len(tenant.sessions) for tenant in tenants)
+        self._console.print(f"{len(tenants)} tenants, {sessions} sessions; the market begins")
+        began = time.monotonic()
+        async with screen.showing():
+            await replay.run(options.symbols, options.interval, options.bar_ms, screen.on_step)
+        seconds = time.monotonic() - began
+        steps = replay.progress.steps_total
+        self._console.print(f"played {steps} steps in {seconds:.1f} s ({1000 * seconds / steps:.0f} ms each)")
+        fault = "" if replay.progress.kills == ["trading", "feed"] else f"only {replay.progress.kills}"
+        self._outcome.record("processes_killed", fault, "trading and the feed, once each, in mid-replay")
+
+    async def _stop_sessions(self, tenants: list[Tenant]) -> None:
+        for tenant in tenants:
+            for session in tenant.sessions:
+                path = f"/v1/sessions/{session.session_id}/stop"
+                await tenant.client.must("POST", path, {"reason": "end_of_data"})
+
+    async def _settle(self) -> None:
+        """Until the last event is consumed."""
+        unsent = await checks.eventually(lambda: checks.look_for_unsent(self._owner))
+        waiting = await wait_until_consumed(self._stack.kafka_bootstrap, SETTLE_S)
+        if unsent or waiting:
+            raise CheckFailed(f"events do not come to rest: {unsent or dict(waiting)}")
+
+    async def _check(self, tenants: list[Tenant], results: list[outcome.TenantResult]) -> dict[str, int]:
+        record = self._outcome.record
+        expected = await asyncio.to_thread(checks.expected_fingerprints, self._options)
+        pairs = [(s.strategy, v) for r in results for s, v in zip(r.tenant.sessions, r.sessions, strict=True)]
+        fault = checks.compare_fingerprints(expected, pairs)
+        record("fingerprints_equal_backtests", fault, f"{len(pairs)} sessions")
+        ledger = await read_topics(self._stack.kafka_bootstrap)
+        fault, seen = await checks.compare_fill_times(self._owner, ledger)
+        record("fills_committed_as_bars_arrive", fault, seen)
+        record(
+            "analytics_equal_trading", await self._compare_analytics(results), "trades and pnl, to the last digit"
+        )
+        record("usage_equals_closed_trades", await self._compare_usage(results), "distinct closed trades")
+        await self._check_isolation(tenants)
+        ledger = await read_topics(self._stack.kafka_bootstrap)
+        fault = await checks.compare_events(self._owner, ledger, all_above_zero=self._options.busy)
+        record("events_equal_tables", fault, f"{sum(ledger.counts.values())} distinct events")
+        fault = await checks.look_for_unsent(self._owner) or (
+            f"{ledger.dead_letters} dead letters" if ledger.dead_letters else ""
+        )
+        record("nothing_left_over", fault, "outboxes, parked events and dead letters are empty")
+        await self._check_without_trading(results)
+        return ledger.counts
+
+    async def _compare_analytics(self, results: list[outcome.TenantResult]) -> str:
+        for result in results:
+            row = await self._owner.fetchrow(
+                """
+                SELECT count(*) AS trades, coalesce(sum(pnl), 0) AS pnl FROM trading.user_trades
+                JOIN auth.users USING (user_id) WHERE email = $1 AND status = 'CLOSED'
+                """,
+                result.tenant.email,
+            )
+            said = (result.summary["trades"], result.summary["pnl"])
+            if said != (row["trades"], decimal_text(row["pnl"])):
+                return f"{result.tenant.email}: analytics {said}, trading {tuple(row)}"
+        return ""
+
+    async def _compare_usage(self, results: list[outcome.TenantResult]) -> str:
+        for result in results:
+            closed = await self._owner.fetchval(
+                """
+                SELECT count(DISTINCT trade_id) FROM trading.user_trades JOIN auth.users USING (user_id)
+                WHERE email = $1 AND status = 'CLOSED'
+                """,
+                result.tenant.email,
+            )
+            if result.usage["current_period_trades"] != closed:
+                return f"{result.tenant.email}: {result.usage['current_period_trades']} counted, {closed} closed"
+        return ""
+
+    async def _check_isolation(self, tenants: list[Tenant]) -> None:
+        """The last tenant, on FREE, reaches for everything of the first; and the first for the last's."""
+        documents = [(await tenants[0].client.must("GET", "/openapi.json"))]
+        tried, operations, breaches = 0, 0, []
+        for owner, intruder in ((tenants[0], tenants[-1]), (tenants[-1], tenants[0])):
+            report = await try_everything(documents, owner.client, intruder.client)
+            tried, operations = tried + report.tried, report.operations
+            breaches += report.breaches
+        seen = f"{tried} tries over {operations} operations"
+        self._outcome.record("tenants_isolated", breaches[0] if breaches else "", seen)
+
+    async def _check_without_trading(self, results: list[outcome.TenantResult]) -> None:
+        await self._stack.stop_process("trading")
+        fault = ""
+        for result in results:
+            if await outcome.summary_of(result.tenant.client) != result.summary:
+                fault = f"{result.tenant.email}: another answer"
+        self._outcome.record("analytics_answers_without_trading", fault, "the same, with trading stopped")
+        await self._stack.start_process("trading")

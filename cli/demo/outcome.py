@@ -1,0 +1,105 @@
+"""What is told at the end: a table per tenant, the checks, one JSON object."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cli.demo.api import Client
+from cli.demo.checks import Outcome
+from cli.demo.scenario import Tenant
+from cli.demo.screen import money
+
+
+@dataclass
+class TenantResult:
+    """As the platform tells it to the tenant himself."""
+
+    tenant: Tenant
+    sessions: list[dict[str, Any]]  # the sessions' views
+    summary: dict[str, Any]
+    usage: dict[str, Any]
+    alerts: int
+
+    def as_object(self) -> dict[str, object]:
+        return {
+            "email": self.tenant.email,
+            "plan": self.tenant.plan,
+            "sessions": [
+                {
+                    "session_id": view["session_id"],
+                    "mode": view["mode"],
+                    "symbol": view["symbol"],
+                    "strategy": session.strategy,
+                    "fingerprint": view["fingerprint"],
+                    "fills": view["fills"],
+                    "trades": view["total_trades"],
+                    "pnl": view["total_pnl"],
+                }
+                for session, view in zip(self.tenant.sessions, self.sessions, strict=True)
+            ],
+            "analytics": {"trades": self.summary["trades"], "pnl": self.summary["pnl"]},
+            "usage": {"current_period_trades": self.usage["current_period_trades"]},
+            "alerts": self.alerts,
+        }
+
+
+async def ask(tenant: Tenant) -> TenantResult:
+    """Everything through the gateway."""
+    client = tenant.client
+    views = [await client.must("GET", f"/v1/sessions/{session.session_id}") for session in tenant.sessions]
+    return TenantResult(
+        tenant,
+        views,
+        await summary_of(client),
+        await client.must("GET", "/v1/usage"),
+        sum([alert["triggered_count"] async for alert in client.every("/v1/alerts")]),
+    )
+
+
+async def summary_of(client: Client) -> dict[str, Any]:
+    summary: dict[str, Any] = await client.must("GET", "/v1/performance/summary", mode="PAPER")
+    return summary
+
+
+def show(console: Console, results: list[TenantResult], outcome: Outcome) -> None:
+    """The tables that a person reads."""
+    for result in results:
+        console.print(_tenant_table(result))
+        for refusal in result.tenant.refusals:
+            console.print(f"  refused {refusal}")
+    checks = Table("check", "holds", "seen", title="Checks")
+    for name, holds in outcome.checks.items():
+        checks.add_row(name, "[green]yes[/]" if holds else "[red]NO[/]", outcome.seen[name])
+    console.print(checks)
+
+
+def _tenant_table(result: TenantResult) -> Table:
+    table = Table(
+        "strategy",
+        "symbol",
+        "trades",
+        "pnl",
+        "win rate %",
+        "drawdown %",
+        "fingerprint",
+        title=f"{result.tenant.email} ({result.tenant.plan})",
+        caption=(
+            f"analytics: {result.summary['trades']} trades, pnl {result.summary['pnl']}; "
+            f"usage: {result.usage['current_period_trades']} trades; alerts: {result.alerts}"
+        ),
+    )
+    for session, view in zip(result.tenant.sessions, result.sessions, strict=True):
+        trades = view["total_trades"]
+        rate = f"{100 * view['winning_trades'] / trades:.1f}" if trades else "-"
+        table.add_row(
+            session.strategy,
+            view["symbol"],
+            str(trades),
+            money(view["total_pnl"]),
+            rate,
+            money(view["max_drawdown"]),
+            view["fingerprint"][:12],
+        )
+    return table

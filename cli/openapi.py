@@ -1,0 +1,54 @@
+"""`tradefleet openapi`: one OpenAPI file for the whole platform, out of the services' endpoints."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from cli.failure import CheckFailed
+from cli.options import OneLineCommand
+from cli.stack.migrate import ROOT
+from services.analytics.routes import Routes as AnalyticsRoutes
+from services.auth.routes import Routes as AuthRoutes
+from services.billing.routes import Routes as BillingRoutes
+from services.notifications.routes import Routes as NotificationsRoutes
+from services.trading.routes.candles import candle_endpoints
+from services.trading.routes.configurations import configuration_endpoints
+from services.trading.routes.sessions import SessionRoutes
+from services.trading.routes.strategies import strategy_endpoints
+from services.trading.routes.trades import TradeRoutes
+from shared.chassis import openapi
+from shared.chassis.http import Endpoint
+
+FILE = ROOT / "deploy" / "gateway" / "openapi.json"
+NOTHING: Any = cast(Any, None)  # Any: the routes are described here, never called
+
+
+@click.command("openapi", cls=OneLineCommand)
+@click.option("--check", is_flag=True, help="Fail if the file is not what the code says.")
+@click.option("--output", type=click.Path(path_type=Path), default=FILE, show_default=True)
+def openapi_command(check: bool, output: Path) -> None:
+    """Write the OpenAPI file that the gateway serves."""
+    text = json.dumps(openapi.describe("tradefleet", all_endpoints()), indent=1, sort_keys=True) + "\n"
+    if check:
+        if not output.exists() or output.read_text() != text:
+            raise CheckFailed(f"{output} is stale: run `tradefleet openapi`")
+        return
+    output.write_text(text)
+    click.echo(f"wrote {output}")
+
+
+def all_endpoints() -> list[Endpoint]:
+    """Of all five services."""
+    return [
+        *AuthRoutes(NOTHING, NOTHING, NOTHING).endpoints(),
+        *BillingRoutes(NOTHING).endpoints(),
+        *strategy_endpoints(NOTHING),
+        *configuration_endpoints(NOTHING),
+        *SessionRoutes(NOTHING, NOTHING, NOTHING).endpoints(),
+        *TradeRoutes(NOTHING).endpoints(),
+        *candle_endpoints(NOTHING),
+        *AnalyticsRoutes(NOTHING).endpoints(),
+        *NotificationsRoutes(NOTHING).endpoints(),
+    ]
