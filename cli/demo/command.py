@@ -131,7 +131,11 @@ class Demo:
             events = await self._check(tenants, results)
             outcome.show(self._console, results, self._outcome)
         return {
-            "candles": {"source": self._options.source, "kind": "real" if self._options.real else "synthetic"},
+            "candles": {
+                "source": self._options.source,
+                "kind": "real" if self._options.real else "synthetic",
+                "real": self._options.real,
+            },
             "tenants": [result.as_object() for result in results],
             "events": events,
             "checks": self._outcome.checks,
@@ -176,10 +180,10 @@ class Demo:
         """Which version of the plan trading and notifications have heard of."""
         rows = await self._owner.fetch(
             """
-            SELECT subscription_version FROM trading.entitlements JOIN auth.users USING (user_id) WHERE email = $1
+            SELECT e.subscription_version FROM trading.entitlements e JOIN auth.users u USING (user_id) WHERE u.email = $1
             UNION ALL
-            SELECT subscription_version FROM notifications.entitlements JOIN auth.users USING (user_id)
-            WHERE email = $1
+            SELECT e.subscription_version FROM notifications.entitlements e JOIN auth.users u USING (user_id)
+            WHERE u.email = $1
             """,
             email,
         )
