@@ -136,19 +136,28 @@ async def _processes(state: State) -> list[dict[str, object]]:
 
 @click.command(cls=OneLineCommand)
 @home_option
-def down(home: Path) -> None:
+@click.option("--all", "everything", is_flag=True, help="Demos too: every stack below .tradefleet.")
+def down(home: Path, everything: bool) -> None:
     """Stop the stack that runs in this folder."""
+    homes = sorted(path.parent for path in home.parent.glob("*/state.json")) if everything else [home]
+    stopped = [each for each in homes if _stop(each)]
+    for each in stopped:
+        click.echo(f"stopped {each}")
+    if not stopped:
+        click.echo("nothing runs" if everything else f"no stack runs in {home}")
+
+
+def _stop(home: Path) -> bool:
     state = read_state(home)
-    supervisor = running(state.supervisor) if state else None
     if state is None:
-        click.echo(f"no stack runs in {home}")
-        return
+        return False
+    supervisor = running(state.supervisor)
     if supervisor is not None:
         supervisor.terminate()
         _, alive = psutil.wait_procs([supervisor], timeout=DOWN_TIMEOUT_S)
         end_processes(alive)
     end_processes([process for note in state.processes if (process := running(note))])
-    click.echo("stopped")
+    return True
 
 
 def show_addresses(state: State) -> None:

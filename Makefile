@@ -1,0 +1,59 @@
+# tradefleet: `make help` lists what there is. Needs Python 3.11 or newer and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install check test demo up down bench lock openapi clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with everything in it; quick when nothing changed
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "tradefleet needs Python 3.11 or newer: set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+		|| { echo "Python's venv module is missing: install it (Debian: apt-get install python3-venv)" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+check: install ## Lint, types, import directions, generated files: what CI runs before the tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/tradefleet openapi --check
+
+test: check ## Everything that must hold, on real Postgres and Kafka
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+demo: install ## Watch several tenants trade on paper, and check what came of it
+	@$(BIN)/tradefleet demo
+
+up: install ## Start the whole platform on this machine; Ctrl-C stops it
+	@$(BIN)/tradefleet up
+
+down: install ## Stop what runs in the background
+	@$(BIN)/tradefleet down
+
+bench: install ## Measure
+	@$(BIN)/python -m benchmarks
+
+lock: ## Pin every dependency by version and hash
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header pyproject.toml --output-file requirements.lock
+
+openapi: install ## Write the OpenAPI file that the gateway serves
+	@$(BIN)/tradefleet openapi
+
+clean: ## Stop what runs and remove everything that was made
+	@test ! -x $(BIN)/tradefleet || $(BIN)/tradefleet down --all >/dev/null 2>&1 || true
+	@rm -rf $(VENV) .tradefleet .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

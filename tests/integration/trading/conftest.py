@@ -1,0 +1,192 @@
+"""Trading on the real database and broker, with a market played by the test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import asyncpg
+import pytest
+from aiohttp.test_utils import TestServer
+
+from cli.stack.migrate import DatabaseAccess
+from services.trading.bybit_api import MarketApi
+from services.trading.consumers import on_subscription_changed
+from services.trading.operations.configurations import create_configuration
+from services.trading.operations.sessions import PaperTerms, StartRequest, start_session
+from services.trading.operations.strategies import create_strategy
+from services.trading.queries.sessions import SessionRow
+from services.trading.settings import TradingSettings
+from services.trading.venue_clock import VenueClock
+from services.trading.worker.worker import Worker
+from shared.chassis.auth import Principal
+from shared.chassis.postgres import Database
+from shared.chassis.producer import Producer
+from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
+from shared.contracts.types import from_ms, new_id
+from shared.strategy.bars import Bar
+from tests.integration.accounts import eventually
+from tests.integration.trading.market import BEFORE, INTERVAL, Exchange, Market
+
+ServiceEnv = Callable[[str], dict[str, str]]
+PAPER = PaperTerms(Decimal("0.00055"), Decimal(0))
+CROSS: dict[str, object] = {
+    "strategy_name": "cross",
+    "strategy_config": {
+        "interval": INTERVAL,
+        "side": "BOTH",
+        "indicators": {"fast": {"type": "EMA", "period": 3}, "slow": {"type": "EMA", "period": 8}},
+    },
+    "entry_conditions": {
+        "long": {"left": "fast", "op": "crosses_above", "right": "slow"},
+        "short": {"left": "fast", "op": "crosses_below", "right": "slow"},
+    },
+    "exit_conditions": {
+        "long": {"left": "fast", "op": "crosses_below", "right": "slow"},
+        "short": {"left": "fast", "op": "crosses_above", "right": "slow"},
+    },
+    "risk_management": {
+        "position_size": {"type": "percent_of_equity", "value": "50"},
+        "stop_loss": {"type": "percent", "value": "2"},
+        "take_profits": [{"type": "percent", "value": "3", "close_percent": "50"}],
+        "trailing_stop": {"type": "percent", "value": "2", "activation": "1"},
+    },
+}
+
+
+def limits(strategies: int | None, symbols: int | None) -> Limits:
+    return Limits(
+        max_trades_per_month=None,
+        max_active_strategies=strategies,
+        max_symbols=symbols,
+        daily_api_requests=None,
+        max_backtests_per_day=None,
+    )
+
+
+@dataclass
+class Trading:
+    """What a test does to trading, and sees of it."""
+
+    database: Database
+    settings: TradingSettings
+    producer: Producer
+    clock: VenueClock
+    exchange: Exchange
+    owner_dsn: str
+    versions: dict[int, int] = field(default_factory=dict)
+
+    async def subscribe(
+        self, user_id: int, plan: PlanName = "PRO", strategies: int | None = None, symbols: int | None = None
+    ) -> Principal:
+        """Billing says what this tenant may; he is known here from then on."""
+        public_id = UUID(int=user_id)
+        version = self.versions[user_id] = self.versions.get(user_id, 0) + 1
+        event = SubscriptionChanged(
+            user_id=user_id,
+            public_id=public_id,
+            aggregate="subscription",
+            aggregate_seq=version,
+            subscription_version=version,
+            plan=plan,
+            status="ACTIVE",
+            limits=limits(strategies, symbols),
+            features=Features(
+                advanced_ai=False,
+                api_access=False,
+                backtesting=False,
+                telegram_alerts=False,
+                priority_support=False,
+            ),
+            period_start=BEFORE,
+            period_end=None,
+            previous_plan=None,
+            reason="test",
+        )
+        async with self.database.tenants([user_id]) as connection:
+            await on_subscription_changed(connection, [event])
+        return Principal(user_id, public_id, frozenset(), None)
+
+    async def strategy(self, user_id: int, document: Mapping[str, object] = CROSS, **changes: object) -> UUID:
+        return (await create_strategy(self.database, user_id, {**document, **changes})).strategy_id
+
+    async def configuration(self, user_id: int, **values: object) -> UUID:
+        given = dict.fromkeys(
+            ("strategy_type", "risk_level", "max_position_size", "stop_loss_percentage", "take_profit_percentage")
+        )
+        named = {"config_name": "limits", "config_data": {}, "is_active": True, "is_default": False}
+        row = await create_configuration(self.database, user_id, {**given, **named, **values})
+        return row.bot_configuration_id
+
+    async def start(
+        self,
+        caller: Principal,
+        strategy_id: UUID,
+        symbol: str = "BTCUSDT",
+        configuration_id: UUID | None = None,
+        venue_now: datetime = BEFORE,
+    ) -> SessionRow:
+        request = StartRequest(strategy_id, None, configuration_id, symbol, "PAPER", Decimal(10_000))
+        return await start_session(self.database, caller, request, PAPER, venue_now)
+
+    async def market(self, bars: Sequence[Bar], symbol: str = "BTCUSDT") -> Market:
+        market = Market(self.database, self.producer, symbol, bars)
+        await market.begin()
+        return market
+
+    async def see(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """Everything, as the owner sees it."""
+        connection = await asyncpg.connect(self.owner_dsn, server_settings={"search_path": "trading"})
+        try:
+            return list(await connection.fetch(query, *arguments))
+        finally:
+            await connection.close()
+
+    async def until_at(self, last_bar_ms: int, within_s: float = 20) -> None:
+        """Until every running session stands at this bar."""
+        behind = """SELECT session_id, last_bar FROM user_trading_sessions
+                    WHERE status <> 'STOPPED' AND last_bar IS DISTINCT FROM $1"""
+        await eventually(lambda: self.see(behind, from_ms(last_bar_ms)), lambda rows: not rows, within_s)
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[Worker]:
+        """A worker that is told to stop in the end, and lets its leases go."""
+        stop = asyncio.Event()
+        worker = Worker(self.database, self.settings, self.clock)
+        task = asyncio.create_task(worker.run(stop))
+        try:
+            yield worker
+        finally:
+            stop.set()
+            await task
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[Exchange]:
+    exchange = Exchange()
+    server = TestServer(exchange.app())
+    await server.start_server()
+    exchange.url = f"http://127.0.0.1:{server.port}"
+    yield exchange
+    await server.close()
+
+
+@pytest.fixture
+async def trading(
+    service_env: ServiceEnv, database_access: DatabaseAccess, exchange: Exchange
+) -> AsyncIterator[Trading]:
+    values: dict[str, object] = {name.lower(): value for name, value in service_env("trading").items()}
+    settings = TradingSettings.model_validate({**values, "bybit_rest_url": exchange.url})
+    database = await Database.connect(settings)
+    producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix, "trading")
+    api = MarketApi(exchange.url)
+    yield Trading(database, settings, producer, VenueClock(api), exchange, database_access.owner_dsn)
+    api.close()
+    await producer.discard()
+    await database.close()
+
+
+__all__ = ["new_id"]

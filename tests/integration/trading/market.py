@@ -1,0 +1,143 @@
+"""A market for trading's tests: bars stored and said as the feed does, and an exchange that tells the time."""
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from aiohttp import web
+
+from services.trading.bybit_api import VENUE, Contract, Kline
+from services.trading.feed import ledger
+from services.trading.feed.ledger import StoredCandle
+from shared.chassis.postgres import Database
+from shared.chassis.producer import Producer
+from shared.contracts.market import CandleClosed, CandleOpened
+from shared.contracts.types import from_ms, to_ms
+from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
+
+START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+BEFORE = from_ms(START_MS - 1)
+INTERVAL = "15"
+STEP_MS = INTERVAL_MS[INTERVAL]
+INSTRUMENT = Instrument()
+
+
+def wavy_bars(count: int, seed: int = 7, start_ms: int = START_MS) -> list[Bar]:
+    """Restless prices around 100."""
+    draw = random.Random(seed)
+    bars, price = [], Decimal(100)
+    for index in range(count):
+        close = max(price + Decimal(draw.randint(-160, 160)) / 100, Decimal(20))
+        high = max(price, close) + Decimal(draw.randint(0, 60)) / 100
+        low = min(price, close) - Decimal(draw.randint(0, 60)) / 100
+        bars.append(Bar(start_ms + index * STEP_MS, price, high, low, close, Decimal(draw.randint(1, 50))))
+        price = close
+    return bars
+
+
+class Exchange:
+    """Bybit's clock and its list of contracts, over HTTP."""
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS - 1
+        self.symbols = {"BTCUSDT", "ETHUSDT", "XRPUSDT"}
+        self.url = ""
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/v5/market/time", self._time)
+        app.router.add_get("/v5/market/instruments-info", self._instruments)
+        return app
+
+    async def _time(self, _: web.Request) -> web.Response:
+        return self._answer({"timeSecond": str(self.now_ms // 1000), "timeNano": f"{self.now_ms}000000"})
+
+    async def _instruments(self, request: web.Request) -> web.Response:
+        symbol = request.query["symbol"]
+        lots = {"qtyStep": "0.001", "minOrderQty": "0.001", "minNotionalValue": "5"}
+        known = {"symbol": symbol, "priceFilter": {"tickSize": "0.01"}, "lotSizeFilter": lots}
+        return self._answer({"list": [known] if symbol in self.symbols else []})
+
+    def _answer(self, result: dict[str, object]) -> web.Response:
+        body = {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": self.now_ms}
+        return web.json_response(body)
+
+
+class Market:
+    """One series, told bar by bar."""
+
+    def __init__(self, database: Database, producer: Producer, symbol: str, bars: Sequence[Bar]) -> None:
+        self._database = database
+        self._producer = producer
+        self._symbol = symbol
+        self._bars = bars
+        self._series_id = 0
+        self.told = 0
+
+    async def begin(self) -> None:
+        """The series and its instrument are known; the first bar is open."""
+        contract = Contract(
+            INSTRUMENT.tick_size, INSTRUMENT.qty_step, INSTRUMENT.min_order_qty, INSTRUMENT.min_notional
+        )
+        async with self._database.tenants(()) as connection:
+            await ledger.upsert_instrument(connection, self._symbol, contract)
+            series = await ledger.get_or_create_series(connection, self._symbol, INTERVAL)
+        self._series_id = series.series_id
+        await self._open(self._bars[0])
+
+    async def tell(self, count: int = 1, *, said: bool = True) -> int:
+        """Close so many bars, each followed by the next one's open; the last closed bar's time. Without `said`
+        they are stored, and the events are lost."""
+        for _ in range(count):
+            bar = self._bars[self.told]
+            async with self._database.tenants(()) as connection:
+                candle = StoredCandle(_kline(bar), self._previous(bar))
+                await ledger.insert_candles(connection, self._series_id, [candle], "STREAM")
+            if said:
+                await self._producer.publish([self._closed(bar)])
+            self.told += 1
+            if self.told < len(self._bars):
+                await self._open(self._bars[self.told], said=said)
+        return self._bars[self.told - 1].open_time_ms
+
+    async def _open(self, bar: Bar, *, said: bool = True) -> None:
+        async with self._database.tenants(()) as connection:
+            await ledger.mark_opened(connection, self._series_id, _kline(bar))
+        if said:
+            await self._producer.publish([self._opened(bar)])
+
+    def _previous(self, bar: Bar) -> datetime | None:
+        index = (bar.open_time_ms - self._bars[0].open_time_ms) // STEP_MS
+        return from_ms(self._bars[index - 1].open_time_ms) if index else None
+
+    def _opened(self, bar: Bar) -> CandleOpened:
+        return CandleOpened(
+            venue=VENUE,
+            symbol=self._symbol,
+            interval=INTERVAL,
+            generation=1,
+            open_time=from_ms(bar.open_time_ms),
+            previous_open_time=self._previous(bar),
+            open=bar.open,
+            venue_time=from_ms(bar.open_time_ms),
+        )
+
+    def _closed(self, bar: Bar) -> CandleClosed:
+        said = {**self._opened(bar).model_dump(), "venue_time": from_ms(bar.open_time_ms + STEP_MS)}
+        return CandleClosed(**said, high=bar.high, low=bar.low, close=bar.close, volume=bar.volume)
+
+
+def _kline(bar: Bar) -> Kline:
+    return Kline(from_ms(bar.open_time_ms), bar.open, bar.high, bar.low, bar.close, bar.volume)
+
+
+def session_time(moment: datetime | None) -> int | None:
+    return to_ms(moment) if moment else None
+
+
+def closes_of(bars: Sequence[Bar]) -> Iterator[Decimal]:
+    return (bar.close for bar in bars)
+
+
+NEVER = datetime(2100, 1, 1, tzinfo=UTC)
