@@ -20,9 +20,12 @@ POLL_S = 0.004
 KILL_TRADING_AT = 0.4
 KILL_FEED_AT = 0.7
 
+# Sessions that have not stepped through the last closed bar, or have not filled at the open of the one after it.
 WAITING = """
     SELECT count(*) FROM trading.user_trading_sessions
-    WHERE status <> 'STOPPED' AND symbol = $1 AND (last_bar IS NULL OR last_bar < $2)
+    WHERE status <> 'STOPPED' AND symbol = $1 AND (
+        last_bar IS NULL OR last_bar < $2
+        OR ($3 AND (snapshot->>'pending_entry' IS NOT NULL OR snapshot->>'pending_exit' IS NOT NULL)))
 """
 
 
@@ -109,7 +112,8 @@ class Replay:
         behind = 0
         for symbol, at in state["symbols"].items():
             if at["last_closed_ms"] is not None:
-                behind += await self._owner.fetchval(WAITING, symbol, from_ms(int(at["last_closed_ms"])))
+                closed = from_ms(int(at["last_closed_ms"]))
+                behind += await self._owner.fetchval(WAITING, symbol, closed, at["open_ms"] is not None)
         return behind
 
     async def _wait_for_subscriptions(self, topics: set[str]) -> None:

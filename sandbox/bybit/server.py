@@ -92,6 +92,7 @@ class _Control:
                     "interval": series.interval,
                     "bars": len(series.candles),
                     "closed": series.closed,
+                    "open_ms": series.current.start if series.current else None,
                     "last_closed_ms": series.last_closed.start if series.last_closed else None,
                 }
                 for symbol, series in market.series.items()

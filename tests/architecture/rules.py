@@ -1,0 +1,64 @@
+"""Rules of how we write, as functions from a source text to its faults; tested in test_rules.py."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+LONGEST_FUNCTION = 70
+LONGEST_FILE = 500
+LONGEST_TEST_FILE = 600
+UNFINISHED = re.compile(
+    r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b|simplified for now|not implemented", re.I
+)
+DRAWERS = ("utils", "helpers", "common", "manager", "base")
+STATISTICS = ("services/analytics/statistics.py",)
+BROAD_EXCEPT = ("shared/chassis/inbox.py", "shared/chassis/http.py")
+
+
+def faults_of(path: str, source: str) -> Iterator[str]:
+    """Every rule that this file breaks."""
+    tree = ast.parse(source)
+    is_test = path.startswith("tests/")
+    lines = source.count("\n")
+    if lines > (LONGEST_TEST_FILE if is_test else LONGEST_FILE):
+        yield f"{path}: {lines} lines"
+    if path.rsplit("/", 1)[-1].removesuffix(".py") in DRAWERS:
+        yield f"{path}: a drawer, not a name"
+    for number, line in enumerate(source.splitlines(), 1):
+        if UNFINISHED.search(line) and not path.startswith("tests/architecture/"):
+            yield f"{path}:{number}: unfinished"
+    for node in ast.walk(tree):
+        yield from _long(path, node)
+        if not is_test:
+            yield from _forbidden(path, node)
+
+
+def _long(path: str, node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+        lines = node.end_lineno - node.lineno + 1
+        if lines > LONGEST_FUNCTION and node.name not in (
+            "endpoints",
+            "strategy_endpoints",
+            "configuration_endpoints",
+        ):
+            yield f"{path}:{node.lineno}: {node.name} has {lines} lines"
+
+
+def _forbidden(path: str, node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.ExceptHandler) and path not in BROAD_EXCEPT:
+        if node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"):
+            yield f"{path}:{node.lineno}: swallows everything"
+    if not isinstance(node, ast.Call):
+        return
+    in_money = path.startswith(("services/", "shared/contracts/")) and path not in STATISTICS
+    if in_money and isinstance(node.func, ast.Name) and node.func.id == "float":
+        yield f"{path}:{node.lineno}: float("
+    called = node.func
+    if (
+        isinstance(called, ast.Attribute)
+        and called.attr in ("now", "utcnow", "today")
+        and isinstance(called.value, ast.Name)
+        and called.value.id in ("datetime", "date")
+        and path != "shared/chassis/clock.py"
+    ):
+        yield f"{path}:{node.lineno}: asks the time"
