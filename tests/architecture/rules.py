@@ -44,10 +44,13 @@ def _long(path: str, node: ast.AST) -> Iterator[str]:
             yield f"{path}:{node.lineno}: {node.name} has {lines} lines"
 
 
+def _is_broad(handler: ast.ExceptHandler) -> bool:
+    return handler.type is None or (isinstance(handler.type, ast.Name) and handler.type.id == "Exception")
+
+
 def _forbidden(path: str, node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.ExceptHandler) and path not in BROAD_EXCEPT:
-        if node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"):
-            yield f"{path}:{node.lineno}: swallows everything"
+    if isinstance(node, ast.ExceptHandler) and path not in BROAD_EXCEPT and _is_broad(node):
+        yield f"{path}:{node.lineno}: swallows everything"
     if not isinstance(node, ast.Call):
         return
     in_money = path.startswith(("services/", "shared/contracts/")) and path not in STATISTICS

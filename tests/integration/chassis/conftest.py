@@ -1,0 +1,69 @@
+"""The chassis under a service that only notes what it hears."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+
+from shared.chassis.identity import claim_users
+from shared.chassis.kafka import Subscription
+from shared.chassis.outbox import emit
+from shared.chassis.postgres import Connection, Database
+from shared.chassis.service_types import Context, Service
+from shared.chassis.settings import ServiceSettings
+from shared.contracts.auth import UserRegistered
+from shared.contracts.types import new_id
+
+ServiceEnv = Callable[[str], dict[str, str]]
+
+
+@pytest.fixture
+def settings(service_env: ServiceEnv) -> ServiceSettings:
+    """Analytics' schema and roles serve as anybody's."""
+    values = {name.lower(): value for name, value in service_env("analytics").items()}
+    return ServiceSettings.model_validate({**values, "service": "analytics"})
+
+
+@dataclass
+class Listener:
+    """Effects are rows (the locator), so that a transaction that fails has none."""
+
+    heard: list[UserRegistered] = field(default_factory=list)
+    failing: set[int] = field(default_factory=set)
+
+    async def on_user_registered(self, connection: Connection, events: Sequence[UserRegistered]) -> None:
+        await claim_users(connection, events)
+        if any(event.user_id in self.failing for event in events):
+            raise ValueError("this tenant fails")
+        self.heard += events
+
+    def build(self, _: Context) -> Service:
+        return Service("analytics", subscriptions=[Subscription(UserRegistered, self.on_user_registered)])
+
+    def seqs(self, user_id: int) -> list[int]:
+        return [event.aggregate_seq for event in self.heard if event.user_id == user_id]
+
+
+@pytest.fixture
+def listener() -> Listener:
+    return Listener()
+
+
+def registered(user_id: int, seq: int = 1, public_id: UUID | None = None) -> UserRegistered:
+    return UserRegistered(
+        user_id=user_id,
+        public_id=public_id or new_id(),
+        aggregate=f"user:{user_id}",
+        aggregate_seq=seq,
+        email="somebody@example.org",
+        timezone="UTC",
+        language="en",
+        is_active=True,
+    )
+
+
+async def say(database: Database, *events: UserRegistered) -> None:
+    for event in events:
+        async with database.tenant(event.user_id) as connection:
+            await emit(connection, event)

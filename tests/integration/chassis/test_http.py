@@ -1,0 +1,132 @@
+"""HTTP in: what is not valid gets a clear answer and nothing else."""
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+
+from shared.chassis.errors import Conflict
+from shared.chassis.http import Call, Endpoint, make_app
+from shared.chassis.openapi import describe
+from shared.chassis.paging import PageQuery
+from shared.contracts.types import Amount, BodyModel, ViewModel
+
+
+class OrderBody(BodyModel):
+    price: Amount
+    note: str = ""
+
+
+class OrderView(ViewModel):
+    price: Amount
+
+
+async def place_order(call: Call) -> OrderView:
+    return OrderView(price=call.body(OrderBody).price)
+
+
+async def list_orders(call: Call) -> OrderView:
+    return OrderView(price=Decimal(call.query(PageQuery).limit))
+
+
+async def refuse(_: Call) -> None:
+    raise Conflict("somebody was faster", winner="else")
+
+
+async def fail(_: Call) -> None:
+    raise RuntimeError("a secret that must not be told")
+
+
+ENDPOINTS = [
+    Endpoint("POST", "/v1/orders", place_order, "Place", response=OrderView, body=OrderBody, public=True),
+    Endpoint("GET", "/v1/orders", list_orders, "List", response=OrderView, query=PageQuery, public=True),
+    Endpoint("GET", "/v1/refused", refuse, "Refuse", public=True),
+    Endpoint("GET", "/v1/failing", fail, "Fail", public=True),
+]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    app = make_app(ENDPOINTS, None, body_limit_bytes=100_000, service_token="")
+    async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
+        yield session
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "path"),
+    [
+        (b"", 400, None),
+        (b"{", 400, None),
+        (b"\xff\xfe", 400, None),
+        (b'{"price": "1", "price": "2"}', 400, None),
+        (b'{"price": NaN}', 400, None),
+        (b'{"price": Infinity}', 400, None),
+        (b'{"price": 1e999999}', 400, None),
+        (b'{"price": "1", "note": "\\u0000"}', 400, None),
+        (b'{"price": "1", "note": "\\ud800"}', 400, None),
+        (b"[" * 100_001, 413, None),
+        (b"[" * 50_000, 400, None),
+        (b'{"price": "1"' + b" " * 200_000 + b"}", 413, None),
+        (b"[]", 422, "$"),
+        (b"{}", 422, "$.price"),
+        (b'{"price": "1_000"}', 422, "$.price"),
+        (b'{"price": "1e5"}', 422, "$.price"),
+        (b'{"price": "NaN"}', 422, "$.price"),
+        (b'{"price": true}', 422, "$.price"),
+        (b'{"price": "123456789012345678901"}', 422, "$.price"),
+        ('{"price": "\u0661"}'.encode(), 422, "$.price"),
+        (b'{"price": "1", "extra": 1}', 422, "$.extra"),
+    ],
+)
+async def test_hostile_bodies_get_a_clear_4xx(
+    client: aiohttp.ClientSession, body: bytes, status: int, path: str | None
+) -> None:
+    async with client.post("/v1/orders", data=body) as answer:
+        problem = await answer.json(content_type="application/problem+json")
+    assert answer.status == problem["status"] == status
+    assert problem["request_id"] == answer.headers["X-Request-Id"]
+    if path:
+        assert [fault["path"] for fault in problem["errors"]] == [path]
+
+
+async def test_an_amount_comes_back_as_it_is(client: aiohttp.ClientSession) -> None:
+    async with client.post("/v1/orders", data=b'{"price": "0.100000000000000001"}') as answer:
+        assert await answer.json() == {"price": "0.100000000000000001"}
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "limit=1&limit=2", "other=1", "cursor=%00"])
+async def test_queries_are_validated(client: aiohttp.ClientSession, query: str) -> None:
+    async with client.get(f"/v1/orders?{query}") as answer:
+        assert answer.status == 422
+
+
+async def test_a_problem_says_its_type_and_details(client: aiohttp.ClientSession) -> None:
+    async with client.get("/v1/refused") as answer:
+        problem = await answer.json(content_type=None)
+    assert (answer.status, problem["type"], problem["winner"]) == (409, "/problems/conflict", "else")
+
+
+async def test_a_fault_of_ours_tells_nothing(client: aiohttp.ClientSession) -> None:
+    async with client.get("/v1/failing") as answer:
+        text = await answer.text()
+    assert answer.status == 500
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/v1/orders", 405)])
+async def test_what_is_not_there_is_a_problem_too(
+    client: aiohttp.ClientSession, method: str, path: str, status: int
+) -> None:
+    async with client.request(method, path) as answer:
+        assert (await answer.json(content_type=None))["status"] == answer.status == status
+
+
+def test_openapi_describes_what_is_validated() -> None:
+    document = describe("orders", ENDPOINTS)
+    paths = document["paths"]
+    assert isinstance(paths, dict)
+    assert set(paths) == {"/v1/orders", "/v1/refused", "/v1/failing"}
+    assert paths["/v1/orders"]["post"]["operationId"] == "place_order"
+    assert paths["/v1/orders"]["post"]["requestBody"]["required"] is True
