@@ -3,7 +3,7 @@
 from services.trading.bybit_api import MarketApi
 from services.trading.consumers import SUBSCRIPTIONS
 from services.trading.feed.feed import feed_job
-from services.trading.operations.sessions import PaperTerms
+from services.trading.operations.start_session import PaperTerms
 from services.trading.routes.candles import candle_endpoints
 from services.trading.routes.configurations import configuration_endpoints
 from services.trading.routes.sessions import SessionRoutes
@@ -32,7 +32,7 @@ def build(context: Context) -> Service:
         endpoints=[
             *strategy_endpoints(database),
             *configuration_endpoints(database),
-            *SessionRoutes(database, clock, paper).endpoints(),
+            *SessionRoutes(database, api, clock, paper).endpoints(),
             *TradeRoutes(database).endpoints(),
             *candle_endpoints(database),
         ],

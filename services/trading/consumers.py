@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.trading.operations.sessions import hold_to_plan
+from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.queries.entitlements import upsert_entitlements
 from shared.chassis.identity import claim_users
 from shared.chassis.kafka import Subscription

@@ -26,6 +26,11 @@ class VenueClock:
         """The latest time the exchange was seen at; for what only matters by the second."""
         return self._latest
 
+    @property
+    def last_seen(self) -> datetime | None:
+        """None before it was ever seen."""
+        return self._latest if self._latest > BEGINNING else None
+
     def see(self, moment: datetime) -> None:
         self._latest = max(self._latest, moment)
 

@@ -1,6 +1,6 @@
 """Writes what one step of a session brought about: decisions, fills, trades, and the events that say so."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -133,9 +133,8 @@ async def _write(
     late: bool,
 ) -> None:
     user_id, session_id = session.user_id, session.session_id
-    for decision in outcome.decisions:
-        await trades.insert_decision(connection, user_id, session_id, new_id(), decision, session.strategy_hash)
     number = after.fill_count - len(outcome.fills)
+    late_trades: set[UUID] = set()
     for leg in legs:
         if leg.opens:
             await trades.insert_open_trade(
@@ -153,15 +152,27 @@ async def _write(
         for fill in leg.fills:
             number += 1
             await trades.insert_fill(connection, user_id, session_id, number, leg.trade_id, fill, late=late)
-        if leg.trade is not None:
-            await trades.close_trade(connection, user_id, leg.trade_id, leg.trade, late=late)
+        if leg.trade is not None and await trades.close_trade(
+            connection, user_id, leg.trade_id, leg.trade, late=late
+        ):
+            late_trades.add(leg.trade_id)
+    # After the fills, which lead back to decisions of bars before.
+    for decision in outcome.decisions:
+        await trades.insert_decision(connection, user_id, session_id, new_id(), decision, session.strategy_hash)
     if outcome.trades:
         await strategies.update_statistics(connection, user_id, session.strategy_id)
-    await emit(connection, *_events(session, strategy_name, legs, after.event_seq, late=late))
+    events = _events(session, strategy_name, legs, after.event_seq, late_trades, late=late)
+    await emit(connection, *events)
 
 
 def _events(
-    session: SessionRow, strategy_name: str, legs: Sequence[Leg], last_seq: int, *, late: bool
+    session: SessionRow,
+    strategy_name: str,
+    legs: Sequence[Leg],
+    last_seq: int,
+    late_trades: Collection[UUID],
+    *,
+    late: bool,
 ) -> list[Event]:
     """In the order in which it happened, numbered up to the session's last."""
     seq = last_seq - sum(leg.opens + (leg.trade is not None) for leg in legs)
@@ -177,18 +188,19 @@ def _events(
             "strategy_id": session.strategy_id,
             "strategy_hash": session.strategy_hash,
             "is_paper_trade": session.is_paper_trading,
-            "late": late,
         }
         if leg.opens:
             seq += 1
             fill = leg.fills[0]
             opened = {"side": fill.side, "entry_time": from_ms(fill.time_ms), "entry_price": fill.price}
             events.append(
-                TradeOpened.model_validate({**common, **opened, "aggregate_seq": seq, "quantity": fill.qty})
+                TradeOpened.model_validate(
+                    {**common, **opened, "aggregate_seq": seq, "quantity": fill.qty, "late": late}
+                )
             )
         if leg.trade is not None:
             seq += 1
-            closed = _closed(leg.trade, strategy_name)
+            closed = {**_closed(leg.trade, strategy_name), "late": leg.trade_id in late_trades}
             events.append(TradeClosed.model_validate({**common, **closed, "aggregate_seq": seq}))
     return events
 

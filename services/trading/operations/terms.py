@@ -27,7 +27,7 @@ def terms_of(session: SessionRow) -> Terms:
 
 def limits_of(configuration: ConfigurationRow | None) -> ConfigurationLimits:
     """What an entry may not exceed; nothing without a configuration."""
-    if configuration is None or not configuration.is_active:
+    if configuration is None:
         return ConfigurationLimits()
     least = configuration.config_data.get("min_stop_distance_percentage")
     return ConfigurationLimits(

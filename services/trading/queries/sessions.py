@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.domain import Entries, RunningSession, SessionStatus, SessionTotals
+from services.trading.domain import ConfigurationLimits, Entries, RunningSession, SessionStatus, SessionTotals
 from shared.chassis.postgres import Connection
 
 LEASE = timedelta(seconds=10)
@@ -50,6 +50,11 @@ class SessionRow:
     first_bar: datetime | None
     last_bar: datetime | None
     snapshot: Mapping[str, object] | None
+    max_position_size: Decimal | None
+    stop_loss_percentage: Decimal | None
+    take_profit_percentage: Decimal | None
+    min_stop_distance_percentage: Decimal | None
+    fingerprint: str | None
     fill_count: int
     event_seq: int
     created_at: datetime
@@ -63,6 +68,16 @@ class SessionRow:
             self.total_pnl,
             self.highest_equity,
             self.max_drawdown,
+        )
+
+    @property
+    def limits(self) -> ConfigurationLimits:
+        """As they were when it was started."""
+        return ConfigurationLimits(
+            self.max_position_size,
+            self.stop_loss_percentage,
+            self.take_profit_percentage,
+            self.min_stop_distance_percentage,
         )
 
 
@@ -168,6 +183,13 @@ async def set_status(connection: Connection, user_id: int, session_id: UUID, sta
     )
 
 
+async def lock_lease(connection: Connection, user_id: int, session_id: UUID) -> None:
+    """Before the session's row, as a step of a worker does: so that the two never wait for each other."""
+    await connection.execute(
+        "SELECT FROM session_leases WHERE user_id = $1 AND session_id = $2 FOR UPDATE", user_id, session_id
+    )
+
+
 async def set_entries(connection: Connection, user_id: int, session_ids: Sequence[UUID], entries: Entries) -> None:
     """What the worker is to allow; it looks at each renewal and is held to it at each commit."""
     await connection.execute(
@@ -180,7 +202,7 @@ async def set_entries(connection: Connection, user_id: int, session_ids: Sequenc
 
 async def get_entries(connection: Connection, user_id: int) -> dict[UUID, Entries]:
     rows = await connection.fetch(
-        "SELECT session_id, entries FROM session_leases WHERE user_id = $1 FOR UPDATE", user_id
+        "SELECT session_id, entries FROM session_leases WHERE user_id = $1 ORDER BY session_id FOR UPDATE", user_id
     )
     return {row["session_id"]: row["entries"] for row in rows}
 
@@ -222,17 +244,19 @@ async def end_session(
     reason: str,
     end_time: datetime,
     final_balance: Decimal,
+    fingerprint: str,
 ) -> None:
     await connection.execute(
         """
         UPDATE user_trading_sessions SET status = 'STOPPED', stop_reason = $3, end_time = $4, final_balance = $5,
-               ended_at = now() WHERE user_id = $1 AND session_id = $2
+               fingerprint = $6, ended_at = now() WHERE user_id = $1 AND session_id = $2
         """,
         user_id,
         session_id,
         reason,
         end_time,
         final_balance,
+        fingerprint,
     )
 
 

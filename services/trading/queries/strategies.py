@@ -182,7 +182,13 @@ async def deactivate_strategy(connection: Connection, user_id: int, strategy_id:
 
 
 async def update_statistics(connection: Connection, user_id: int, strategy_id: UUID) -> None:
-    """Uses, win rate (percent) and mean pnl follow from the closed trades."""
+    """Uses, win rate (percent) and mean pnl follow from the closed trades. The row is locked before they are
+    counted: of two trades closed at once, the later one counts both."""
+    await connection.execute(
+        "SELECT FROM user_strategies WHERE user_id = $1 AND strategy_id = $2 FOR NO KEY UPDATE",
+        user_id,
+        strategy_id,
+    )
     await connection.execute(
         """
         UPDATE user_strategies SET (total_uses, win_rate, avg_pnl) = (

@@ -279,12 +279,13 @@ async def insert_open_trade(
     )
 
 
-async def close_trade(connection: Connection, user_id: int, trade_id: UUID, trade: Trade, *, late: bool) -> None:
-    await connection.execute(
+async def close_trade(connection: Connection, user_id: int, trade_id: UUID, trade: Trade, *, late: bool) -> bool:
+    """Whether any of its steps was late."""
+    was_late: bool = await connection.fetchval(
         """
         UPDATE user_trades SET status = 'CLOSED', exit_time = $3, exit_price = $4, gross_pnl = $5, pnl = $6,
                fee = $7, pnl_percentage = $8, strategy_signal = $9, late = late OR $10
-        WHERE user_id = $1 AND trade_id = $2 AND status = 'OPEN'
+        WHERE user_id = $1 AND trade_id = $2 AND status = 'OPEN' RETURNING late
         """,
         user_id,
         trade_id,
@@ -297,6 +298,7 @@ async def close_trade(connection: Connection, user_id: int, trade_id: UUID, trad
         trade.reason,
         late,
     )
+    return was_late
 
 
 async def get_open_trade(connection: Connection, user_id: int, session_id: UUID) -> UUID | None:

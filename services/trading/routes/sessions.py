@@ -5,29 +5,23 @@ from uuid import UUID
 
 from pydantic import Field
 
-from services.trading.bybit_api import VenueUnavailable
+from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
 from services.trading.errors import LiveTradingOff, PlanLimitReached, SessionEnded
-from services.trading.operations.sessions import (
-    PaperTerms,
-    StartRequest,
-    pause_session,
-    resume_session,
-    start_session,
-    stop_session,
-)
+from services.trading.operations.pause_session import pause_session, resume_session
+from services.trading.operations.start_session import PaperTerms, StartRequest, start_session
+from services.trading.operations.stop_session import stop_session
 from services.trading.queries import entitlements, sessions, trades
 from services.trading.queries.sessions import SessionRow
 from services.trading.routes.fields import Positive, Symbol
 from services.trading.routes.naming import decode_uuid_cursor
 from services.trading.routes.views import DecisionView, FillView, decision_view, fill_view
 from services.trading.venue_clock import VenueClock
-from shared.chassis.errors import AccountNotReady, NotFound, Unavailable
+from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, Unavailable
 from shared.chassis.http import Call, Endpoint, Reply, created
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import Amount, BodyModel, Instant, ViewModel
 from shared.strategy.fingerprint import fingerprint
-from shared.strategy.outcome import Fill
 
 
 class StartBody(BodyModel):
@@ -88,10 +82,12 @@ class LimitsView(ViewModel):
 
 
 class SessionRoutes:
-    def __init__(self, database: Database, clock: VenueClock, paper: PaperTerms) -> None:
+    def __init__(self, database: Database, api: MarketApi, clock: VenueClock, paper: PaperTerms) -> None:
         self._database = database
+        self._api = api
         self._clock = clock
         self._paper = paper
+        self._listed: set[str] = set()  # symbols the exchange was seen to know
 
     async def start_session(self, call: Call) -> Reply:
         body = call.body(StartBody)
@@ -103,15 +99,22 @@ class SessionRoutes:
             body.mode,
             body.initial_balance,
         )
-        now = await self._venue_now()
+        now = await self._venue_now(body.symbol)
         row = await start_session(self._database, call.principal, request, self._paper, now)
-        return created(_view(row, []), f"/v1/sessions/{row.session_id}")
+        return created(_view(row, fingerprint([])), f"/v1/sessions/{row.session_id}")
 
-    async def _venue_now(self) -> Instant:
+    async def _venue_now(self, symbol: str) -> Instant:
+        """The exchange's time, if it knows this symbol."""
         try:
+            if symbol not in self._listed:
+                await self._api.contract(symbol)
+                self._listed.add(symbol)
             return await self._clock.now()
+        except UnknownSymbol as error:
+            fault = {"path": "$.symbol", "reason": "the exchange lists no such linear contract"}
+            raise InvalidInput(errors=[fault]) from error
         except VenueUnavailable as error:
-            raise Unavailable("the exchange's clock cannot be read at the moment", retry_after_s=2) from error
+            raise Unavailable("the exchange does not answer at the moment", retry_after_s=2) from error
 
     async def list_sessions(self, call: Call) -> Page[SessionView]:
         query, user_id = call.query(SessionsQuery), call.principal.user_id
@@ -158,7 +161,7 @@ class SessionRoutes:
         try:
             now = await self._clock.now()
         except VenueUnavailable:
-            now = max(self._clock.latest, call.now)
+            now = self._clock.last_seen or call.now
         reason = call.body(StopBody).reason
         user_id, session_id = call.principal.user_id, call.uuid()
         return await self._shown(await stop_session(self._database, user_id, session_id, reason, now))
@@ -263,11 +266,13 @@ class SessionRoutes:
 
 
 async def _views(connection: Connection, user_id: int, rows: list[SessionRow]) -> list[SessionView]:
-    filled = await trades.list_fills_of(connection, user_id, [row.session_id for row in rows])
-    return [_view(row, filled[row.session_id]) for row in rows]
+    """The fingerprint of a stopped session is stored; that of a running one follows from its fills so far."""
+    running = [row.session_id for row in rows if row.fingerprint is None]
+    filled = await trades.list_fills_of(connection, user_id, running)
+    return [_view(row, row.fingerprint or fingerprint(filled[row.session_id])) for row in rows]
 
 
-def _view(row: SessionRow, fills: list[Fill]) -> SessionView:
+def _view(row: SessionRow, fingerprint_now: str) -> SessionView:
     return SessionView(
         session_id=row.session_id,
         strategy_id=row.strategy_id,
@@ -288,7 +293,7 @@ def _view(row: SessionRow, fills: list[Fill]) -> SessionView:
         losing_trades=row.losing_trades,
         max_drawdown=row.max_drawdown,
         fills=row.fill_count,
-        fingerprint=fingerprint(fills),
+        fingerprint=fingerprint_now,
         first_bar=row.first_bar,
         last_bar=row.last_bar,
         start_time=row.start_time,

@@ -1,24 +1,31 @@
 """One series in a worker's memory, and the sessions that follow it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 
+from services.trading.bybit_api import VENUE
 from services.trading.domain import is_late
 from services.trading.queries import candles, trades
 from services.trading.venue_clock import VenueClock
-from services.trading.worker.live_session import LiveSession, Taken
+from services.trading.worker.live_session import STEP_FAULTS, LiveSession
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import INTERVAL_MS, Bar
+from shared.strategy.outcome import Outcome
 from shared.strategy.series import Series
 
 AT_ONCE = 6
+
+STEPS_DECIDED = Counter("trading_steps_decided_total", "Steps of sessions that decided something")
+STEPS_QUIET = Counter("trading_steps_quiet_total", "Steps of sessions that moved the cursor only")
+SESSIONS_FAILED = Counter("trading_sessions_failed_total", "Sessions that could not be stepped: somebody must look")
 
 log = structlog.get_logger()
 
@@ -38,44 +45,55 @@ class LiveSeries:
         self._opened: tuple[int, Decimal] | None = None
         self.sessions: dict[UUID, LiveSession] = {}
         self.lost: set[UUID] = set()  # to be looked at again by the worker
+        self.failed: set[UUID] = set()  # not to be stepped again by this worker under this lease
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     async def heal(self) -> None:
-        """Take in what is stored beyond the last bar."""
+        """Take in what is stored beyond the last bar, and the open of the bar announced since."""
         after = from_ms(self._series.bars[-1].open_time_ms) if len(self._series) else None
         async with self._database.untenanted() as connection:
+            # The announced bar first: every bar before it is stored by then.
+            stored = await candles.get_series(connection, VENUE, *self.key)
             bars = await candles.list_bars(connection, self._series_id, after)
         self._series.extend(bars)
+        if stored is not None and stored.opened_time is not None and stored.opened_price is not None:
+            self._opened = (to_ms(stored.opened_time), stored.opened_price)
+
+    @property
+    def _last_ms(self) -> int | None:
+        return self._series.bars[-1].open_time_ms if len(self._series) else None
 
     async def join(self, session: LiveSession) -> None:
         """Take a session up where it stands: replayed to its cursor, then through what it has missed."""
-        session.replay(self._series)
+        try:
+            session.replay(self._series)
+        except STEP_FAULTS as error:
+            self._fail(session, error)
+            return
         self.sessions[session.row.session_id] = session
         for index in session.bars_ahead(self._series.bars):
             await self._close_bar(index, [session])
-        if self._opened is not None:
-            await self._open_bar(*self._opened, [session])
+            if session.row.session_id not in self.sessions:
+                return
+        await self._open_bar([session])
 
     async def on_opened(self, event: CandleOpened) -> None:
         time_ms = to_ms(event.open_time)
-        last_ms = self._series.bars[-1].open_time_ms if len(self._series) else None
-        if last_ms is not None and time_ms <= last_ms:
+        if self._last_ms is not None and time_ms <= self._last_ms:
             return
-        if event.previous_open_time is not None and to_ms(event.previous_open_time) != last_ms:
+        if event.previous_open_time is not None and to_ms(event.previous_open_time) != self._last_ms:
             await self._catch_up()
-            last_ms = self._series.bars[-1].open_time_ms if len(self._series) else None
-            if last_ms != to_ms(event.previous_open_time):
-                return  # its predecessor is still to come
+            if self._last_ms != to_ms(event.previous_open_time):
+                return  # beyond it already, or its predecessor is still to come
         self._opened = (time_ms, event.open)
-        await self._open_bar(time_ms, event.open, self.sessions.values())
+        await self._open_bar(self.sessions.values())
 
     async def on_closed(self, event: CandleClosed) -> None:
         time_ms = to_ms(event.open_time)
-        last_ms = self._series.bars[-1].open_time_ms if len(self._series) else None
-        if last_ms is not None and time_ms <= last_ms:
+        if self._last_ms is not None and time_ms <= self._last_ms:
             return
         previous_ms = to_ms(event.previous_open_time) if event.previous_open_time else None
-        if previous_ms != last_ms:
+        if previous_ms != self._last_ms:
             log.info("chain_broken", series=event.series, at=time_ms)
             await self._catch_up()
             return
@@ -88,43 +106,63 @@ class LiveSeries:
         await self.heal()
         for index in range(known, len(self._series)):
             await self._close_bar(index, self.sessions.values())
+        await self._open_bar(self.sessions.values())
 
-    async def _open_bar(self, time_ms: int, price: Decimal, sessions: Iterable[LiveSession]) -> None:
+    async def _open_bar(self, sessions: Iterable[LiveSession]) -> None:
+        """Step 1 for those who wait for it, if a bar is announced beyond the last one."""
+        if self._opened is None or (self._last_ms is not None and self._opened[0] <= self._last_ms):
+            return
+        time_ms, price = self._opened
+        waiting = [session for session in sessions if session.steps_through(time_ms)]
+        _, deciding = self._step(waiting, lambda session: session.on_open(time_ms, price))
         late = is_late(self._clock.latest, from_ms(time_ms), self._interval)
-        waiting = [session for session in sessions if session.execution.pending]
-        await self._each(waiting, lambda session: session.on_open(self._database, time_ms, price, late=late))
+        await self._write([(session, outcome, session.last_bar) for session, outcome in deciding], late=late)
 
     async def _close_bar(self, index: int, sessions: Iterable[LiveSession]) -> None:
+        """Steps 2 and 3: what decides is written session by session, what does not all at once."""
         bar = self._series.bar(index)
-        due = from_ms(bar.open_time_ms) + timedelta(milliseconds=INTERVAL_MS[self._interval])
+        behind = [session for session in sessions if session.steps_through(bar.open_time_ms)]
+        quiet, deciding = self._step(behind, lambda session: session.on_close(self._series, index))
+        last_bar = from_ms(bar.open_time_ms)
+        due = last_bar + timedelta(milliseconds=INTERVAL_MS[self._interval])
         late = is_late(self._clock.latest, due, self._interval)
-        behind = [
-            session
-            for session in sessions
-            if session.cursor_ms < bar.open_time_ms and bar.open_time_ms >= session.first_bar_ms
-        ]
-        quiet = await self._each(
-            behind, lambda session: session.on_close(self._database, self._series, index, late=late)
-        )
-        await self._move_cursors(quiet, from_ms(bar.open_time_ms))
+        await self._move_cursors(quiet, last_bar)
+        await self._write([(session, outcome, last_bar) for session, outcome in deciding], late=late)
 
-    async def _each(
-        self, sessions: Iterable[LiveSession], step: Callable[[LiveSession], Awaitable[Taken]]
-    ) -> list[LiveSession]:
-        """Step them, a few at once; the quiet ones. One that may not write is dropped, to be looked at again."""
+    def _step(
+        self, sessions: Sequence[LiveSession], step: Callable[[LiveSession], Outcome]
+    ) -> tuple[list[LiveSession], list[tuple[LiveSession, Outcome]]]:
+        """In memory only: the quiet ones, and those that decided with what they did."""
+        quiet: list[LiveSession] = []
+        deciding: list[tuple[LiveSession, Outcome]] = []
+        for session in sessions:
+            try:
+                outcome = step(session)
+            except STEP_FAULTS as error:
+                self._fail(session, error)
+                continue
+            if outcome.decides:
+                deciding.append((session, outcome))
+            else:
+                quiet.append(session)
+        return quiet, deciding
 
-        async def guarded(session: LiveSession) -> Taken:
+    async def _write(self, steps: Sequence[tuple[LiveSession, Outcome, datetime | None]], *, late: bool) -> None:
+        """A transaction each, a few at once. All are through before a fault goes on its way."""
+
+        async def one(session: LiveSession, outcome: Outcome, last_bar: datetime | None) -> bool:
             async with self._gate:
-                return await step(session)
+                return await session.write(self._database, outcome, last_bar, late=late)
 
-        stepped = list(sessions)
-        taken = await asyncio.gather(*(guarded(session) for session in stepped))
-        for session, what in zip(stepped, taken, strict=True):
-            if what == "lost":
+        written = await asyncio.gather(*(one(*step) for step in steps), return_exceptions=True)
+        for (session, _, _), done in zip(steps, written, strict=True):
+            if isinstance(done, BaseException):
+                raise done
+            if not done:
                 self._drop(session)
-        return [session for session, what in zip(stepped, taken, strict=True) if what == "quiet"]
+        STEPS_DECIDED.inc(len(steps))
 
-    async def _move_cursors(self, quiet: list[LiveSession], last_bar: datetime) -> None:
+    async def _move_cursors(self, quiet: Sequence[LiveSession], last_bar: datetime) -> None:
         """What decided nothing moves on together."""
         if not quiet:
             return
@@ -140,7 +178,15 @@ class LiveSeries:
                 session.last_bar = last_bar
             else:
                 self._drop(session)
+        STEPS_QUIET.inc(len(quiet))
 
     def _drop(self, session: LiveSession) -> None:
+        """It may have been stopped, paused or taken over: what the database says counts."""
         self.sessions.pop(session.row.session_id, None)
         self.lost.add(session.row.session_id)
+
+    def _fail(self, session: LiveSession, error: Exception) -> None:
+        SESSIONS_FAILED.inc()
+        log.error("session_failed", session_id=str(session.row.session_id), exc_info=error)
+        self.sessions.pop(session.row.session_id, None)
+        self.failed.add(session.row.session_id)

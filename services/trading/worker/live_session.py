@@ -4,27 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
 from uuid import UUID
-
-import structlog
 
 from services.trading.domain import ConfigurationLimits, SessionTotals, entry_guard
 from services.trading.operations.book import Step, write_step
-from services.trading.operations.terms import limits_of, strategy_of, terms_of
-from services.trading.queries import candles, configurations, sessions, trades
+from services.trading.operations.terms import strategy_of, terms_of
+from services.trading.queries import candles, sessions, trades
 from services.trading.queries.sessions import Lease, SessionRow
 from shared.chassis.postgres import Database
-from shared.contracts.types import from_ms, to_ms
+from shared.contracts.types import to_ms
 from shared.strategy.bars import Bar
 from shared.strategy.document import Strategy
 from shared.strategy.execution import Execution
-from shared.strategy.outcome import Outcome
+from shared.strategy.outcome import NOTHING, Outcome
 from shared.strategy.series import Series
 
-log = structlog.get_logger()
-
-Taken = Literal["quiet", "written", "lost"]
+# What stepping one session may raise: a fault of ours, that session must not go on, and no other stops for it.
+STEP_FAULTS = (ValueError, ArithmeticError, LookupError, TypeError, AssertionError)
 
 
 @dataclass
@@ -45,27 +41,20 @@ class LiveSession:
     def cursor_ms(self) -> int:
         return to_ms(self.last_bar) if self.last_bar else -1
 
-    async def on_open(self, database: Database, time_ms: int, price: Decimal, *, late: bool) -> Taken:
+    def steps_through(self, time_ms: int) -> bool:
+        """Whether this bar is ahead of it."""
+        return time_ms > self.cursor_ms and time_ms >= self.first_bar_ms
+
+    def on_open(self, time_ms: int, price: Decimal) -> Outcome:
         """Step 1, when something waits for it; else the close will do it."""
-        if not self.execution.pending or time_ms <= self.cursor_ms or time_ms < self.first_bar_ms:
-            return "quiet"
-        outcome = self.execution.on_open(time_ms, price)
-        if not outcome.decides:
-            return "quiet"
-        return await self._write(database, outcome, self.last_bar, late=late)
+        return self.execution.on_open(time_ms, price) if self.execution.pending else NOTHING
 
-    async def on_close(self, database: Database, series: Series, index: int, *, late: bool) -> Taken:
-        """Steps 2 and 3 of a bar; a quiet one is written with all the other quiet ones."""
-        bar = series.bar(index)
-        if bar.open_time_ms <= self.cursor_ms:
-            return "quiet"
-        guard = entry_guard(self.lease.entries, self.limits)
-        outcome = self.execution.on_close(series, index, guard)
-        if not outcome.decides:
-            return "quiet"
-        return await self._write(database, outcome, from_ms(bar.open_time_ms), late=late)
+    def on_close(self, series: Series, index: int) -> Outcome:
+        """Steps 2 and 3 of a bar, and step 1 before them where it was not done."""
+        return self.execution.on_close(series, index, entry_guard(self.lease.entries, self.limits))
 
-    async def _write(self, database: Database, outcome: Outcome, last_bar: datetime | None, *, late: bool) -> Taken:
+    async def write(self, database: Database, outcome: Outcome, last_bar: datetime | None, *, late: bool) -> bool:
+        """Commit a step that decided; False when this worker may not, or no more."""
         step = Step(
             self.lease,
             self.row,
@@ -80,21 +69,18 @@ class LiveSession:
         )
         written = await write_step(database, step)
         if written is None:
-            return "lost"
+            return False
         self.open_trade, self.totals = written.open_trade, written.totals
         self.last_bar = last_bar
-        return "written"
+        return True
 
     def replay(self, series: Series) -> None:
         """Bring a restored execution to the cursor: the bars since its snapshot decided nothing then."""
         done_ms = self.execution_closed_ms()
-        guard = entry_guard("ALLOWED", ConfigurationLimits())
         for index, bar in enumerate(series.bars):
-            if done_ms < bar.open_time_ms <= self.cursor_ms and bar.open_time_ms >= self.first_bar_ms:
-                outcome = self.execution.on_close(series, index, guard)
-                if outcome.decides:
-                    log.error("replay_differs", session_id=str(self.row.session_id), bar=bar.open_time_ms)
-                    raise ReplayDiffers(f"session {self.row.session_id} at {bar.open_time_ms}")
+            known = done_ms < bar.open_time_ms <= self.cursor_ms and bar.open_time_ms >= self.first_bar_ms
+            if known and self.on_close(series, index).decides:
+                raise ReplayDiffers(f"at bar {bar.open_time_ms}")
 
     def execution_closed_ms(self) -> int:
         closed = self.execution.snapshot()["closed_ms"]
@@ -102,15 +88,11 @@ class LiveSession:
 
     def bars_ahead(self, bars: Sequence[Bar]) -> list[int]:
         """Indexes of the bars that this session has still to step through."""
-        return [
-            index
-            for index, bar in enumerate(bars)
-            if bar.open_time_ms > self.cursor_ms and bar.open_time_ms >= self.first_bar_ms
-        ]
+        return [index for index, bar in enumerate(bars) if self.steps_through(bar.open_time_ms)]
 
 
-class ReplayDiffers(Exception):
-    """Stepping again did not give what was stored: a fault of ours, the session must not go on."""
+class ReplayDiffers(ValueError):
+    """Stepping again did not give what was stored."""
 
 
 async def load_session(database: Database, lease: Lease) -> LiveSession | None:
@@ -133,11 +115,6 @@ async def load_session(database: Database, lease: Lease) -> LiveSession | None:
             await sessions.set_instrument(connection, lease, series.generation, values)
             row = await sessions.get_session(connection, lease.user_id, lease.session_id)
             assert row is not None, "it was there a moment ago"
-        configuration = None
-        if row.bot_configuration_id is not None:
-            configuration = await configurations.get_configuration(
-                connection, row.user_id, row.bot_configuration_id
-            )
         open_trade = await trades.get_open_trade(connection, row.user_id, row.session_id)
     strategy = strategy_of(row.strategy_config)
     terms, first_bar_ms = terms_of(row), to_ms(row.start_time) + 1
@@ -146,5 +123,6 @@ async def load_session(database: Database, lease: Lease) -> LiveSession | None:
         if row.snapshot is not None
         else Execution(strategy, terms, first_bar_ms)
     )
-    limits = limits_of(configuration)
-    return LiveSession(row, lease, strategy, execution, limits, open_trade, row.totals, row.last_bar, first_bar_ms)
+    return LiveSession(
+        row, lease, strategy, execution, row.limits, open_trade, row.totals, row.last_bar, first_bar_ms
+    )

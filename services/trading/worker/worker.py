@@ -11,7 +11,7 @@ from services.trading.queries import candles, leases
 from services.trading.queries.sessions import Lease
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.live_series import LiveSeries
-from services.trading.worker.live_session import LiveSession, ReplayDiffers, load_session
+from services.trading.worker.live_session import STEP_FAULTS, LiveSession, load_session
 from shared.chassis.kafka import PartitionReader
 from shared.chassis.pausing import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
@@ -42,6 +42,7 @@ class Worker:
         self._held: dict[UUID, Lease] = {}
         self._series: dict[SeriesKey, LiveSeries] = {}
         self._waiting: set[UUID] = set()  # held, and not yet followed: the series is not there, or it was dropped
+        self._failed: dict[UUID, int] = {}  # not to be stepped again under this epoch
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop; then the leases are let go at once. After a fault everything is taken up anew."""
@@ -93,8 +94,20 @@ class Worker:
             await series.on_opened(event)
         else:
             await series.on_closed(event)
+        self._note(series)
+
+    def _note(self, series: LiveSeries) -> None:
+        """What the series could not go on with."""
         self._waiting |= series.lost
         series.lost.clear()
+        for session_id in series.failed:
+            self._fail(session_id)
+        series.failed.clear()
+
+    def _fail(self, session_id: UUID) -> None:
+        self._waiting.discard(session_id)
+        if session_id in self._held:
+            self._failed[session_id] = self._held[session_id].epoch
 
     async def _keep_leases(self, over: asyncio.Event) -> None:
         """Renew all in one statement, whatever the steps are at."""
@@ -134,30 +147,34 @@ class Worker:
                 session.lease = lease
         self._waiting = {
             session_id
-            for session_id in held
-            if session_id not in following or held[session_id].epoch != following[session_id].lease.epoch
+            for session_id, lease in held.items()
+            if (session_id not in following or lease.epoch != following[session_id].lease.epoch)
+            and self._failed.get(session_id) != lease.epoch
         }
         self._held = held
+        self._failed = {session_id: epoch for session_id, epoch in self._failed.items() if session_id in held}
+        if not self._waiting:
+            self._series = {key: series for key, series in self._series.items() if series.sessions}
 
     def _stop_following(self, session_id: UUID) -> None:
         for series in self._series.values():
             series.sessions.pop(session_id, None)
 
     async def _join(self, lease: Lease) -> None:
-        session = await load_session(self._database, lease)
+        try:
+            session = await load_session(self._database, lease)
+        except STEP_FAULTS as error:
+            log.error("session_failed", session_id=str(lease.session_id), exc_info=error)
+            self._fail(lease.session_id)
+            return
         if session is None:
             return
         series = await self._series_of(session)
         if series is None:
             return
-        try:
-            await series.join(session)
-        except ReplayDiffers:
-            self._waiting.discard(lease.session_id)
-            return
         self._waiting.discard(lease.session_id)
-        self._waiting |= series.lost
-        series.lost.clear()
+        await series.join(session)
+        self._note(series)
 
     async def _series_of(self, session: LiveSession) -> LiveSeries | None:
         """In memory already, or from its first bar on out of the database."""

@@ -16,7 +16,7 @@ from cli.stack.migrate import DatabaseAccess
 from services.trading.bybit_api import MarketApi
 from services.trading.consumers import on_subscription_changed
 from services.trading.operations.configurations import create_configuration
-from services.trading.operations.sessions import PaperTerms, StartRequest, start_session
+from services.trading.operations.start_session import PaperTerms, StartRequest, start_session
 from services.trading.operations.strategies import create_strategy
 from services.trading.queries.sessions import SessionRow
 from services.trading.settings import TradingSettings

@@ -1,17 +1,57 @@
 """Sessions stepped by workers: the fills are the backtest's, whatever happens to the workers."""
 
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from services.trading.operations.book import Step, write_step
+from services.trading.operations.stop_session import stop_session
+from services.trading.queries import leases, trades
+from services.trading.queries.sessions import Lease
+from services.trading.worker.live_session import load_session
+from shared.contracts.types import from_ms
 from shared.strategy.backtest import Report, run_backtest
 from shared.strategy.bars import Bar, Terms
 from shared.strategy.document import parse_strategy
 from shared.strategy.fingerprint import fingerprint
-from services.trading.operations.sessions import stop_session
-from services.trading.queries import trades
+from shared.strategy.outcome import Outcome
+from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import CROSS, Trading
 from tests.integration.trading.market import BEFORE, INSTRUMENT, wavy_bars
 
 
-def backtest(bars: list[Bar]) -> Report:
-    return run_backtest(parse_strategy(CROSS), bars, Terms(INSTRUMENT))
+def backtest(bars: list[Bar], first_bar_ms: int | None = None) -> Report:
+    return run_backtest(parse_strategy(CROSS), bars, Terms(INSTRUMENT), first_bar_ms)
+
+
+async def finish(trading: Trading, user_id: int, session_id: UUID) -> str:
+    """Stop at the end of the data; the session's fingerprint."""
+    stopped = await stop_session(trading.database, user_id, session_id, "end_of_data", BEFORE)
+    async with trading.database.tenant(user_id) as connection:
+        fills = (await trades.list_fills_of(connection, user_id, [session_id]))[session_id]
+    assert stopped.fingerprint == fingerprint(fills)
+    return fingerprint(fills)
+
+
+@asynccontextmanager
+async def worker_process(env: dict[str, str], exchange_url: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.trading", "--only", "worker"),
+        env={**os.environ, **env, "BYBIT_REST_URL": exchange_url},
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
 
 
 async def test_the_fills_of_a_session_are_those_of_the_backtest(trading: Trading) -> None:
@@ -22,9 +62,183 @@ async def test_the_fills_of_a_session_are_those_of_the_backtest(trading: Trading
         market = await trading.market(bars)
         for _ in range(12):
             await trading.until_at(await market.tell(10))
-    await stop_session(trading.database, 1, session.session_id, "end_of_data", BEFORE)
-    async with trading.database.tenant(1) as connection:
-        fills = (await trades.list_fills_of(connection, 1, [session.session_id]))[session.session_id]
     expected = backtest(bars)
-    assert len(fills) > 20
-    assert fingerprint(fills) == expected.fingerprint
+    assert len(expected.fills) > 20
+    assert await finish(trading, 1, session.session_id) == expected.fingerprint
+
+
+async def test_the_trades_are_those_of_the_backtest_to_the_last_digit(trading: Trading) -> None:
+    bars = wavy_bars(120, seed=3)
+    ann = await trading.subscribe(1)
+    session = await trading.start(ann, await trading.strategy(1))
+    async with trading.worker():
+        market = await trading.market(bars)
+        await trading.until_at(await market.tell(120))
+    await finish(trading, 1, session.session_id)
+    rows = await trading.see("SELECT * FROM user_trades ORDER BY entry_time")
+    expected = backtest(bars)
+    assert [(row["pnl"], row["fee"], row["exit_price"]) for row in rows] == [
+        (trade.pnl, trade.fees, trade.exit_price) for trade in expected.trades
+    ]
+    (row,) = await trading.see("SELECT * FROM user_trading_sessions")
+    assert row["final_balance"] == expected.final_equity
+    assert row["total_trades"] == len(expected.trades) == row["winning_trades"] + row["losing_trades"]
+
+
+async def test_events_are_numbered_without_a_hole_and_say_what_the_tables_say(trading: Trading) -> None:
+    ann = await trading.subscribe(1)
+    session = await trading.start(ann, await trading.strategy(1))
+    async with trading.worker():
+        market = await trading.market(wavy_bars(80))
+        await trading.until_at(await market.tell(80))
+    await finish(trading, 1, session.session_id)
+    rows = await trading.see(
+        """SELECT topic, convert_from(payload, 'UTF8')::jsonb AS data FROM outbox
+           WHERE topic LIKE 'session.%' OR topic LIKE 'trade.%' ORDER BY id"""
+    )
+    closed = await trading.see("SELECT trade_id::text FROM user_trades WHERE status = 'CLOSED'")
+    assert [row["topic"] for row in rows][:: len(rows) - 1] == ["session.started", "session.stopped"]
+    numbers = await trading.see(
+        """SELECT (convert_from(payload, 'UTF8')::jsonb ->> 'aggregate_seq')::int AS number FROM outbox
+           WHERE topic LIKE 'session.%' OR topic LIKE 'trade.%' ORDER BY id"""
+    )
+    assert [row["number"] for row in numbers] == list(range(1, len(rows) + 1))
+    assert len([row for row in rows if row["topic"] == "trade.closed"]) == len(closed) > 5
+
+
+async def test_every_fill_leads_back_to_a_decision_taken_before_it(trading: Trading) -> None:
+    ann = await trading.subscribe(1)
+    await trading.start(ann, await trading.strategy(1))
+    async with trading.worker():
+        market = await trading.market(wavy_bars(100))
+        await trading.until_at(await market.tell(100))
+    rows = await trading.see(
+        """SELECT f.time AS filled, f.action, f.side, d.time AS decided, d.kind, d.side AS decided_side, d.outcome
+           FROM fills f LEFT JOIN decisions d USING (user_id, decision_id)"""
+    )
+    assert len(rows) > 10
+    assert all(row["decided"] < row["filled"] and row["side"] == row["decided_side"] for row in rows)
+    assert all(row["kind"] == "entry" for row in rows if row["action"] == "open")
+
+
+async def test_a_session_decides_from_the_first_bar_that_opens_after_its_start(trading: Trading) -> None:
+    bars = wavy_bars(120)
+    ann = await trading.subscribe(1)
+    async with trading.worker():
+        market = await trading.market(bars)
+        await market.tell(60)
+        inside = from_ms(bars[60].open_time_ms)
+        session = await trading.start(ann, await trading.strategy(1), venue_now=inside)
+        await trading.until_at(await market.tell(60))
+    expected = backtest(bars, bars[61].open_time_ms)
+    assert await finish(trading, 1, session.session_id) == expected.fingerprint
+    (row,) = await trading.see("SELECT first_bar FROM user_trading_sessions")
+    assert row["first_bar"] == from_ms(bars[61].open_time_ms)
+
+
+async def test_events_that_were_lost_are_healed_from_the_stored_candles(trading: Trading) -> None:
+    bars = wavy_bars(100)
+    ann = await trading.subscribe(1)
+    session = await trading.start(ann, await trading.strategy(1))
+    async with trading.worker():
+        market = await trading.market(bars)
+        for said in (True, False, True, False, True):
+            last = await market.tell(20, said=said)
+        await trading.until_at(last)
+    assert await finish(trading, 1, session.session_id) == backtest(bars).fingerprint
+
+
+async def test_a_killed_worker_is_followed_by_another_and_nothing_is_doubled(
+    trading: Trading, service_env: Callable[[str], dict[str, str]]
+) -> None:
+    bars = wavy_bars(120)
+    ann = await trading.subscribe(1)
+    session = await trading.start(ann, await trading.strategy(1))
+    async with worker_process(service_env("trading"), trading.exchange.url) as process:
+        market = await trading.market(bars)
+        await trading.until_at(await market.tell(40), within_s=30)
+        await market.tell(15)
+        process.kill()
+        await process.wait()
+    async with worker_process(service_env("trading"), trading.exchange.url):
+        await market.tell(20)
+        await trading.until_at(await market.tell(45), within_s=40)
+    assert await finish(trading, 1, session.session_id) == backtest(bars).fingerprint
+    (row,) = await trading.see(
+        """SELECT (SELECT count(*) FROM outbox WHERE topic = 'trade.closed') AS said,
+                  (SELECT count(*) FROM user_trades WHERE status = 'CLOSED') AS closed"""
+    )
+    assert row["said"] == row["closed"] == len(backtest(bars).trades)
+
+
+async def test_a_worker_that_ends_in_order_lets_its_leases_go_at_once(trading: Trading) -> None:
+    bars = wavy_bars(60)
+    ann = await trading.subscribe(1)
+    session = await trading.start(ann, await trading.strategy(1))
+    market = await trading.market(bars)
+    for _ in range(6):  # far quicker than leases expire
+        async with trading.worker():
+            await trading.until_at(await market.tell(10), within_s=5)
+    assert await finish(trading, 1, session.session_id) == backtest(bars).fingerprint
+
+
+async def test_two_workers_share_the_sessions(trading: Trading) -> None:
+    bars = wavy_bars(60)
+    ann = await trading.subscribe(1)
+    strategy_id = await trading.strategy(1)
+    sessions = [await trading.start(ann, strategy_id) for _ in range(6)]
+    held = "SELECT worker, count(*) FROM session_leases WHERE worker IS NOT NULL GROUP BY worker"
+    async with trading.worker(), trading.worker():
+        market = await trading.market(bars)
+        await market.tell(20)
+        await eventually(lambda: trading.see(held), lambda rows: [row["count"] for row in rows] == [3, 3])
+        await trading.until_at(await market.tell(40))
+    expected = backtest(bars).fingerprint
+    for session in sessions:
+        assert await finish(trading, 1, session.session_id) == expected
+
+
+async def test_what_a_worker_with_an_old_epoch_writes_touches_nothing(trading: Trading) -> None:
+    ann = await trading.subscribe(1)
+    await trading.start(ann, await trading.strategy(1))
+    await (await trading.market(wavy_bars(20))).tell(5)
+    async with trading.database.queue() as connection:
+        (old,) = await leases.claim(connection, "the zombie", 10)
+    await trading.see("UPDATE session_leases SET expires_at = now() - interval '1 second'")
+    async with trading.database.queue() as connection:
+        (new,) = await leases.claim(connection, "the successor", 10)
+        assert await leases.renew(connection, "the zombie") == []
+    assert (old.epoch, new.epoch) == (1, 2)
+    assert not await _write_quietly(trading, old)
+    assert await _move(trading, old) == set()
+    assert await _move(trading, new) == {new.session_id}
+    assert not await _write_quietly(trading, new)  # the cursor is not where it says
+
+
+async def _write_quietly(trading: Trading, lease: Lease) -> bool:
+    session = await load_session(trading.database, lease)
+    assert session is not None
+    step = Step(
+        lease, session.row, "cross", Outcome(dropped=True), None, session.totals, None, BEFORE, {}, late=False
+    )
+    return await write_step(trading.database, step) is not None
+
+
+async def _move(trading: Trading, lease: Lease) -> set[UUID]:
+    async with trading.database.tenants([lease.user_id]) as connection:
+        return await trades.move_cursors(connection, [lease], [None], from_ms(1))
+
+
+async def test_a_step_long_after_its_bar_marks_its_trades_late(trading: Trading) -> None:
+    bars = wavy_bars(40)
+    ann = await trading.subscribe(1)
+    session = await trading.start(ann, await trading.strategy(1))
+    market = await trading.market(bars)
+    await market.tell(40)
+    trading.clock.see(from_ms(bars[-1].open_time_ms + 10 * 900_000))
+    async with trading.worker():
+        await trading.until_at(bars[-1].open_time_ms)
+    assert await finish(trading, 1, session.session_id) == backtest(bars).fingerprint
+    rows = await trading.see("SELECT late FROM fills WHERE reason <> 'end_of_data'")
+    assert rows
+    assert all(row["late"] for row in rows)

@@ -1,0 +1,47 @@
+"""Pause and resume a session: entries stop and go on, exits always go on."""
+
+from uuid import UUID
+
+from services.trading.domain import Entries
+from services.trading.errors import SessionEnded
+from services.trading.operations.hold_to_plan import hold_to_plan
+from services.trading.queries import entitlements, sessions
+from services.trading.queries.sessions import SessionRow
+from shared.chassis.errors import NotFound
+from shared.chassis.postgres import Connection, Database
+
+
+async def pause_session(database: Database, user_id: int, session_id: UUID) -> SessionRow:
+    """No entries from the next close on; exits, stops and targets go on. Pausing twice is once."""
+    return await _switch(database, user_id, session_id, "PAUSED")
+
+
+async def resume_session(database: Database, user_id: int, session_id: UUID) -> SessionRow:
+    return await _switch(database, user_id, session_id, "ALLOWED")
+
+
+async def _switch(database: Database, user_id: int, session_id: UUID, entries: Entries) -> SessionRow:
+    status, kind = ("PAUSED", "PAUSED") if entries == "PAUSED" else ("ACTIVE", "RESUMED")
+    async with database.tenant(user_id) as connection:
+        session = await lock_session(connection, user_id, session_id)
+        if session.status == "STOPPED":
+            raise SessionEnded
+        if session.status != status:
+            await sessions.set_status(connection, user_id, session_id, "PAUSED" if kind == "PAUSED" else "ACTIVE")
+            await sessions.set_entries(connection, user_id, [session_id], entries)
+            await sessions.insert_restriction(connection, user_id, session_id, kind, None, session.last_bar)
+            if entries == "ALLOWED":
+                await hold_to_plan(connection, user_id)
+        found = await sessions.get_session(connection, user_id, session_id)
+    assert found is not None, "locked above"
+    return found
+
+
+async def lock_session(connection: Connection, user_id: int, session_id: UUID) -> SessionRow:
+    """The plan, the lease, the session, always in this order, so that no two wait for each other."""
+    await entitlements.get_plan_limits(connection, user_id, lock=True)
+    await sessions.lock_lease(connection, user_id, session_id)
+    session = await sessions.get_session(connection, user_id, session_id, lock=True)
+    if session is None:
+        raise NotFound
+    return session

@@ -1,0 +1,149 @@
+"""Start a session, within the limits of the plan."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from services.trading.bybit_api import VENUE
+from services.trading.domain import RunningSession, exceeded_limit
+from services.trading.errors import LiveTradingOff, PlanLimitReached
+from services.trading.operations.terms import limits_of, strategy_of
+from services.trading.queries import configurations, entitlements, sessions, strategies
+from services.trading.queries.configurations import ConfigurationRow
+from services.trading.queries.sessions import SessionRow
+from shared.chassis.auth import Principal
+from shared.chassis.errors import AccountNotReady, InvalidInput
+from shared.chassis.outbox import emit
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.trading import SessionStarted
+from shared.contracts.types import new_id
+from shared.strategy.document import Strategy
+
+
+@dataclass(frozen=True)
+class StartRequest:
+    strategy_id: UUID
+    version: int | None
+    bot_configuration_id: UUID | None
+    symbol: str
+    mode: str
+    initial_balance: Decimal
+
+
+@dataclass(frozen=True)
+class PaperTerms:
+    """What paper trading costs."""
+
+    fee: Decimal
+    slippage: Decimal
+
+
+async def start_session(
+    database: Database, caller: Principal, request: StartRequest, paper: PaperTerms, venue_now: datetime
+) -> SessionRow:
+    """Limits are checked in the transaction that starts it, the tenant's plan locked: of racing starts for one
+    free place one wins."""
+    if request.mode == "LIVE":
+        raise LiveTradingOff("sessions run on paper here; trading with real orders has to be turned on first")
+    async with database.tenant(caller.user_id) as connection:
+        limits = await entitlements.get_plan_limits(connection, caller.user_id, lock=True)
+        if limits is None:
+            raise AccountNotReady(retry_after_s=1)
+        strategy = await strategies.get_strategy(connection, caller.user_id, request.strategy_id)
+        if strategy is None or not strategy.is_active:
+            raise _missing("strategy_id", "strategy")
+        version = await strategies.get_version(
+            connection, caller.user_id, request.strategy_id, request.version or strategy.version
+        )
+        if version is None:
+            raise _missing("version", "version of the strategy")
+        configuration = await _configuration_of(connection, caller.user_id, request.bot_configuration_id)
+        running = await sessions.list_running(connection, caller.user_id)
+        wanted = RunningSession(new_id(), request.strategy_id, request.symbol)
+        if (exceeded := exceeded_limit(limits, running, wanted)) is not None:
+            what = exceeded.name.removeprefix("max_").replace("_", " ")
+            raise PlanLimitReached(
+                f"the plan {limits.plan} allows {exceeded.limit} {what}, {exceeded.used} in use",
+                limit=exceeded.name,
+                allowed=exceeded.limit,
+                used=exceeded.used,
+                plan=limits.plan,
+            )
+        document = strategy_of(version.document)
+        await _insert(connection, caller, request, paper, venue_now, wanted, version, document, configuration)
+        created = await sessions.get_session(connection, caller.user_id, wanted.session_id)
+    assert created is not None, "inserted above"
+    return created
+
+
+def _missing(field: str, what: str) -> InvalidInput:
+    return InvalidInput(errors=[{"path": f"$.{field}", "reason": f"there is no such {what}"}])
+
+
+async def _configuration_of(connection: Connection, user_id: int, wanted: UUID | None) -> ConfigurationRow | None:
+    """The one asked for, else the default one, else none."""
+    if wanted is None:
+        found = await configurations.get_default_configuration(connection, user_id)
+    else:
+        found = await configurations.get_configuration(connection, user_id, wanted)
+        if found is None or not found.is_active:
+            raise _missing("bot_configuration_id", "active bot configuration")
+    if found is not None:
+        await configurations.count_use(connection, user_id, found.bot_configuration_id)
+    return found
+
+
+async def _insert(
+    connection: Connection,
+    caller: Principal,
+    request: StartRequest,
+    paper: PaperTerms,
+    venue_now: datetime,
+    wanted: RunningSession,
+    version: strategies.VersionRow,
+    document: Strategy,
+    configuration: ConfigurationRow | None,
+) -> None:
+    values: dict[str, object] = {
+        "user_id": caller.user_id,
+        "session_id": wanted.session_id,
+        "public_id": caller.public_id,
+        "strategy_id": wanted.strategy_id,
+        "strategy_version": version.version,
+        "strategy_hash": version.content_hash,
+        "bot_configuration_id": configuration.bot_configuration_id if configuration else None,
+        **asdict(limits_of(configuration)),
+        "venue": VENUE,
+        "symbol": request.symbol,
+        "interval": document.interval,
+        "strategy_config": version.document,
+        "is_paper_trading": True,
+        "start_time": venue_now,
+        "initial_balance": request.initial_balance,
+        "highest_equity": request.initial_balance,
+        "fee_rate": paper.fee,
+        "slippage": paper.slippage,
+        "event_seq": 1,
+    }
+    await sessions.insert_session(connection, values)
+    await sessions.insert_lease(connection, caller.user_id, wanted.session_id)
+    await sessions.insert_interest(connection, caller.user_id, wanted.session_id, request.symbol, document.interval)
+    await emit(
+        connection,
+        SessionStarted(
+            user_id=caller.user_id,
+            public_id=caller.public_id,
+            aggregate=f"session:{wanted.session_id}",
+            aggregate_seq=1,
+            session_id=wanted.session_id,
+            symbol=request.symbol,
+            interval=document.interval,
+            mode="PAPER",
+            initial_balance=request.initial_balance,
+            strategy_id=wanted.strategy_id,
+            strategy_name=document.name,
+            strategy_hash=version.content_hash,
+            started_at=venue_now,
+        ),
+    )

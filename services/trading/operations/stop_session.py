@@ -1,0 +1,109 @@
+"""Stop a session: what is pending is dropped, what is open is closed at the last price the session has seen."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import cast
+from uuid import UUID
+
+from services.trading.domain import StopReason
+from services.trading.operations.book import write_stop
+from services.trading.operations.hold_to_plan import hold_to_plan
+from services.trading.operations.pause_session import lock_session
+from services.trading.operations.terms import strategy_of, terms_of
+from services.trading.queries import candles, sessions, trades
+from services.trading.queries.sessions import SessionRow
+from shared.chassis.outbox import emit
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.trading import SessionStopped
+from shared.contracts.types import from_ms, to_ms
+from shared.strategy.document import Strategy
+from shared.strategy.execution import Execution
+from shared.strategy.fingerprint import fingerprint
+from shared.strategy.outcome import Outcome
+
+
+async def stop_session(
+    database: Database, user_id: int, session_id: UUID, reason: StopReason, venue_now: datetime
+) -> SessionRow:
+    """Drops a pending entry and closes at the last price the session has seen. Stopping twice is once."""
+    async with database.tenant(user_id) as connection:
+        session = await lock_session(connection, user_id, session_id)
+        if session.status != "STOPPED":
+            await _stop(connection, session, reason, venue_now)
+            await hold_to_plan(connection, user_id)
+        found = await sessions.get_session(connection, user_id, session_id)
+    assert found is not None, "locked above"
+    return found
+
+
+async def _stop(connection: Connection, session: SessionRow, reason: StopReason, venue_now: datetime) -> None:
+    user_id, session_id = session.user_id, session.session_id
+    strategy = strategy_of(session.strategy_config)
+    await sessions.delete_lease(connection, user_id, session_id)
+    await sessions.delete_interest(connection, user_id, session_id)
+    outcome = await _closing(connection, session, strategy, reason)
+    open_trade = await trades.get_open_trade(connection, user_id, session_id)
+    totals, seq = await write_stop(connection, session, strategy.name, outcome, open_trade, more_events=1)
+    final = session.initial_balance + totals.total_pnl
+    await sessions.insert_restriction(connection, user_id, session_id, "STOPPED", reason, session.last_bar)
+    filled = await trades.list_fills_of(connection, user_id, [session_id])
+    await sessions.end_session(
+        connection,
+        user_id,
+        session_id,
+        reason=reason,
+        end_time=venue_now,
+        final_balance=final,
+        fingerprint=fingerprint(filled[session_id]),
+    )
+    await emit(
+        connection,
+        SessionStopped(
+            user_id=user_id,
+            public_id=session.public_id,
+            aggregate=f"session:{session_id}",
+            aggregate_seq=seq,
+            session_id=session_id,
+            symbol=session.symbol,
+            mode="PAPER" if session.is_paper_trading else "LIVE",
+            initial_balance=session.initial_balance,
+            final_balance=final,
+            total_pnl=totals.total_pnl,
+            total_trades=totals.total_trades,
+            reason=reason,
+            stopped_at=venue_now,
+        ),
+    )
+
+
+async def _closing(connection: Connection, session: SessionRow, strategy: Strategy, reason: StopReason) -> Outcome:
+    """What closing at the last price brings; nothing for a session that never stepped."""
+    if session.snapshot is None or session.last_bar is None:
+        return Outcome()
+    execution = Execution.restore(strategy, terms_of(session), _first_bar_ms(session), session.snapshot)
+    if execution.position is None:
+        return execution.stop(to_ms(session.last_bar), Decimal(1), reason)
+    time_ms, price = await _last_price(connection, session)
+    return execution.stop(time_ms, price, reason)
+
+
+def _first_bar_ms(session: SessionRow) -> int | None:
+    return to_ms(session.first_bar) if session.first_bar else None
+
+
+async def _last_price(connection: Connection, session: SessionRow) -> tuple[int, Decimal]:
+    """The close of the session's last bar, or the open of the bar announced since."""
+    assert session.last_bar is not None, "a position needs a bar"
+    series = await candles.get_series(
+        connection, session.venue, session.symbol, session.interval, session.generation
+    )
+    assert series is not None, "the session stepped through it"
+    seen = session.last_bar
+    opened_ms = cast("int | None", (session.snapshot or {}).get("opened_ms"))
+    if series.opened_time is not None and series.opened_price is not None and series.opened_time > seen:
+        between = await candles.list_bars_between(connection, series.series_id, seen, series.opened_time, 2)
+        if len(between) == 1 or (opened_ms is not None and from_ms(opened_ms) == series.opened_time):
+            return to_ms(series.opened_time), series.opened_price
+    bar = await candles.get_bar(connection, series.series_id, seen)
+    assert bar is not None, "a confirmed bar stays"
+    return bar.open_time_ms, bar.close
