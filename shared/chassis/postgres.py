@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
 import asyncpg
@@ -131,7 +131,7 @@ async def _begin(pool: Pool, begin: str) -> Connection:
         try:
             await connection.execute(begin)
         except BaseException as error:
-            connection.terminate()
+            _terminate(connection)
             await asyncio.shield(pool.release(connection))
             if attempt == 2 or not isinstance(error, LOST_CONNECTION):
                 raise
@@ -146,6 +146,12 @@ async def _roll_back(connection: Connection) -> None:
         async with asyncio.timeout(2):
             await connection.execute("ROLLBACK")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncio.CancelledError):
+        _terminate(connection)
+
+
+def _terminate(connection: Connection) -> None:
+    """asyncpg takes a connection back by itself when it finds it dead."""
+    with suppress(asyncpg.InterfaceError):
         connection.terminate()
 
 

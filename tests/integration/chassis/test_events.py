@@ -48,11 +48,15 @@ async def _length(listener: Listener) -> int:
 async def test_a_transaction_that_fails_says_nothing(settings: ServiceSettings) -> None:
     database = await Database.connect(settings)
     with pytest.raises(ValueError, match="changed my mind"):
-        async with database.tenant(1) as connection:
-            await insert_outgoing(connection, [_row(1)])
-            raise ValueError("changed my mind")
+        await _say_and_fail(database)
     assert await count(database, "outbox") == 0
     await database.close()
+
+
+async def _say_and_fail(database: Database) -> None:
+    async with database.tenant(1) as connection:
+        await insert_outgoing(connection, [_row(1)])
+        raise ValueError("changed my mind")
 
 
 def _row(user_id: int, payload: bytes = b"{}") -> OutboxRow:
