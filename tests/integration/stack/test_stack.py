@@ -1,0 +1,143 @@
+"""The laptop's stack as an operator uses it: up, status, down, and being killed."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+
+NAMES = {
+    "postgres",
+    "kafka",
+    "gateway",
+    "auth",
+    "billing",
+    "trading",
+    "feed",
+    "analytics",
+    "notifications",
+    "sandbox-bybit",
+}
+
+
+def tradefleet(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP"}
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+        env=environment,
+    )
+
+
+def status(home: Path) -> Any:
+    done = tradefleet("status", "--home", str(home), "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)  # Postgres runs as another user when we are root
+    yield tmp_path / "stack"
+    tradefleet("down", "--home", str(tmp_path / "stack"))
+
+
+def fetch(url: str) -> tuple[int, str, str]:
+    try:
+        with urlopen(url, timeout=10) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.headers["Content-Type"], error.read().decode()
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+
+def wait_until_gone(pids: list[int], within_s: float = 20) -> None:
+    deadline = time.monotonic() + within_s
+    while left := alive(pids):
+        assert time.monotonic() < deadline, f"left behind: {[psutil.Process(pid).cmdline() for pid in left]}"
+        time.sleep(0.1)
+
+
+def test_up_status_and_down_beside_a_taken_port(home: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        started = tradefleet("up", "--detach", "--home", str(home), "--port", str(port))
+    assert started.returncode == 0, started.stderr
+    told = status(home)
+    assert not told["gateway"].endswith(f":{port}")
+    assert set(told["services"]) == {"auth", "billing", "trading", "analytics", "notifications"}
+    assert told["postgres"].startswith("postgresql://tradefleet_owner:")
+    assert told["kafka"].startswith("127.0.0.1:")
+    assert {process["name"] for process in told["processes"]} == NAMES
+    assert all(process["healthy"] for process in told["processes"]), told["processes"]
+    _gateway_answers(told["gateway"])
+    again = tradefleet("up", "--detach", "--home", str(home))
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert tradefleet("down", "--home", str(home)).returncode == 0
+    wait_until_gone([process["pid"] for process in told["processes"]])
+    assert tradefleet("status", "--home", str(home)).returncode == 1
+
+
+def _gateway_answers(gateway: str) -> None:
+    assert fetch(gateway + "/readyz")[0] == 200
+    assert fetch(gateway + "/healthz")[0] == 200
+    assert "/v1/sessions" in json.loads(fetch(gateway + "/openapi.json")[2])["paths"]
+    assert len(json.loads(fetch(gateway + "/v1/plans")[2])["items"]) == 3
+    code, kind, _ = fetch(gateway + "/v1/sessions")
+    assert (code, kind) == (401, "application/problem+json; charset=utf-8")
+    code, kind, body = fetch(gateway + "/nothing/here")
+    assert (code, kind, json.loads(body)["status"]) == (404, "application/problem+json", 404)
+
+
+def test_being_killed_leaves_nothing_and_the_next_start_works(home: Path) -> None:
+    assert tradefleet("up", "--detach", "--home", str(home), "--port", "18080").returncode == 0
+    told = json.loads((home / "state.json").read_text())
+    victim = next(process["pid"] for process in told["processes"] if process["name"] == "billing")
+    os.kill(victim, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while not all(process["healthy"] for process in status(home)["processes"]):
+        assert time.monotonic() < deadline, "billing was not brought back"
+        time.sleep(0.2)
+    pids = [process["pid"] for process in status(home)["processes"]]
+    os.kill(told["supervisor"]["pid"], signal.SIGKILL)
+    wait_until_gone(pids)
+    assert tradefleet("status", "--home", str(home)).returncode == 1
+    assert tradefleet("up", "--detach", "--home", str(home), "--port", "18080").returncode == 0
+    assert all(process["healthy"] for process in status(home)["processes"])
+
+
+def test_ctrl_c_in_the_middle_of_starting_stops_everything(home: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "up", "--home", str(home)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while not (home / "state.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    pids = [note["pid"] for note in json.loads((home / "state.json").read_text())["processes"]]
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert b"Traceback" not in errors
+    wait_until_gone(pids)

@@ -1,0 +1,122 @@
+"""The sandbox speaks in the shapes of Bybit's documentation, and pybit understands it over real sockets."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import BaseTestServer, TestServer
+
+from sandbox.bybit.messages import Instrument
+from sandbox.bybit.replay import Candle, Market
+from sandbox.bybit.server import make_app
+from services.trading.bybit_api import MarketApi, UnknownSymbol
+
+OFFICIAL = Path(__file__).parents[4] / "shared" / "data" / "bybit"
+HOUR = 3_600_000
+needs_official = pytest.mark.skipif(not OFFICIAL.exists(), reason=f"OFFICIAL MESSAGES ARE ABSENT: {OFFICIAL}")
+
+
+def official(name: str) -> Any:
+    return json.loads((OFFICIAL / name).read_text())
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[BaseTestServer]:
+    bars = [Candle(n * HOUR, "10.5", "12", "9", "11", "3.5") for n in range(470_000, 470_010)]
+    app = make_app(Market({"BTCUSDT": bars}), {"BTCUSDT": Instrument(tick_size="0.5")})
+    async with TestServer(app) as running:
+        yield running
+
+
+async def get(server: BaseTestServer, path: str) -> Any:
+    async with aiohttp.ClientSession(server.make_url("/")) as session, session.get(path) as answer:
+        return await answer.json()
+
+
+async def step(server: BaseTestServer, count: int) -> None:
+    async with aiohttp.ClientSession(server.make_url("/")) as session:
+        await session.post("/control/step", json={"count": count})
+
+
+def shape(value: Any) -> Any:
+    """Types and names, without the values."""
+    if isinstance(value, dict):
+        return {name: shape(item) for name, item in sorted(value.items())}
+    return [shape(value[0])] if isinstance(value, list) and value else type(value).__name__
+
+
+@needs_official
+@pytest.mark.parametrize(
+    ("path", "example"),
+    [
+        ("/v5/market/time", "market__time__0.json"),
+        ("/v5/market/kline?symbol=BTCUSDT&interval=60", "market__kline__0.json"),
+        ("/v5/market/tickers?category=linear", "market__tickers__0.json"),
+    ],
+)
+async def test_rest_answers_have_the_official_shape(server: BaseTestServer, path: str, example: str) -> None:
+    await step(server, 3)
+    assert shape(await get(server, path)) == shape(official(example))
+
+
+@needs_official
+async def test_instruments_info_has_the_official_names(server: BaseTestServer) -> None:
+    listed = (await get(server, "/v5/market/instruments-info?category=linear"))["result"]["list"][0]
+    example = official("market__instrument__0.json")["result"]["list"][0]
+    assert shape(listed) == shape(example)
+
+
+@needs_official
+async def test_the_stream_has_the_official_shapes(server: BaseTestServer) -> None:
+    async with aiohttp.ClientSession(server.make_url("/")) as session:
+        async with session.ws_connect("/v5/public/linear") as socket:
+            topics = ["kline.60.BTCUSDT", "tickers.BTCUSDT"]
+            await socket.send_json({"op": "subscribe", "req_id": "1", "args": topics})
+            ack = await socket.receive_json()
+            assert ack["success"] is True
+            assert ack["req_id"] == "1"
+            assert shape(await socket.receive_json()) == shape(official("websocket__public__ticker__0.json"))
+            await step(server, 1)
+            assert shape(await socket.receive_json()) == shape(official("websocket__public__kline__0.json"))
+            await socket.receive_json()
+            await socket.send_json({"op": "ping"})
+            assert shape(await socket.receive_json()) == shape(official("websocket__wss-authentication__4.json"))
+
+
+async def test_a_topic_that_does_not_exist_is_refused(server: BaseTestServer) -> None:
+    async with aiohttp.ClientSession(server.make_url("/")) as session:
+        async with session.ws_connect("/v5/public/linear") as socket:
+            await socket.send_json({"op": "subscribe", "req_id": "1", "args": ["kline.60.NOSUCH"]})
+            assert (await socket.receive_json())["success"] is False
+
+
+async def test_klines_come_newest_first_and_the_open_bar_with_them(server: BaseTestServer) -> None:
+    await step(server, 3)
+    rows = (await get(server, "/v5/market/kline?symbol=BTCUSDT&interval=60"))["result"]["list"]
+    assert [int(row[0]) // HOUR for row in rows] == [470_002, 470_001, 470_000]
+    assert rows[0][5] == "0"
+
+
+@pytest.mark.parametrize(
+    "query", ["symbol=NO&interval=60", "symbol=BTCUSDT&interval=7", "symbol=BTCUSDT&interval=60&limit=0"]
+)
+async def test_bad_parameters_are_answered_as_the_exchange_does(server: BaseTestServer, query: str) -> None:
+    assert (await get(server, f"/v5/market/kline?{query}"))["retCode"] == 10001
+
+
+async def test_pybit_reads_it_over_real_sockets(server: BaseTestServer) -> None:
+    api = MarketApi(str(server.make_url("")).rstrip("/"))
+    await step(server, 3)
+    assert len(await api.klines("BTCUSDT", "60")) == 3
+    assert str((await api.contract("BTCUSDT")).tick_size) == "0.5"
+    with pytest.raises(UnknownSymbol):
+        await api.contract("NOSUCH")
+    api.close()
+
+
+async def test_the_ledger_tells_what_reached_it(server: BaseTestServer) -> None:
+    await get(server, "/v5/market/time")
+    assert [entry["path"] for entry in await get(server, "/control/ledger")] == ["/v5/market/time"]
