@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 SERVICES = ("auth", "billing", "trading", "analytics", "notifications")
 ROLES = ("app", "worker", "queue")
 OWNER = "tradefleet_owner"
+RECOVERY_TIMEOUT_S = 60
 ROLES_SQL = ROOT / "deploy" / "postgres" / "roles.sql"
 
 
@@ -48,7 +49,7 @@ def new_passwords() -> dict[str, str]:
 
 async def create_database(superuser_dsn: str, access: DatabaseAccess) -> None:
     """The database, its roles and its schemas, without tables; may be repeated."""
-    connection = await asyncpg.connect(superuser_dsn)
+    connection = await _connect(superuser_dsn)
     try:
         if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", OWNER):
             # BYPASSRLS: a migration that moves rows must see them; the owner serves no request.
@@ -65,6 +66,19 @@ async def create_database(superuser_dsn: str, access: DatabaseAccess) -> None:
             await inside.execute(f"ALTER ROLE {role} PASSWORD {quoted}")
     finally:
         await inside.close()
+
+
+async def _connect(superuser_dsn: str) -> asyncpg.Connection:
+    """Wait while a server that was killed recovers. Raises BadInput."""
+    try:
+        async with asyncio.timeout(RECOVERY_TIMEOUT_S):
+            while True:
+                try:
+                    return await asyncpg.connect(superuser_dsn)
+                except asyncpg.CannotConnectNowError:
+                    await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise BadInput("Postgres does not finish its recovery; see its log") from None
 
 
 async def migrate(access: DatabaseAccess, services: Sequence[str] = SERVICES) -> None:
