@@ -8,7 +8,7 @@ import asyncpg
 from services.trading.errors import NameTaken
 from services.trading.queries import configurations
 from services.trading.queries.configurations import ConfigurationRow
-from shared.chassis.errors import NotFound
+from shared.chassis.errors import Conflict, NotFound
 from shared.chassis.postgres import Database
 from shared.contracts.types import new_id
 
@@ -23,7 +23,7 @@ async def create_configuration(database: Database, user_id: int, values: Values)
                 await configurations.clear_default(connection, user_id, configuration_id)
             return await configurations.insert_configuration(connection, user_id, configuration_id, values)
     except asyncpg.UniqueViolationError as error:
-        raise NameTaken(f"a configuration is named {values['config_name']!r} already") from error
+        raise _taken(error, values) from error
 
 
 async def change_configuration(
@@ -36,7 +36,7 @@ async def change_configuration(
                 await configurations.clear_default(connection, user_id, configuration_id)
             changed = await configurations.update_configuration(connection, user_id, configuration_id, values)
     except asyncpg.UniqueViolationError as error:
-        raise NameTaken(f"a configuration is named {values['config_name']!r} already") from error
+        raise _taken(error, values) from error
     if changed is None:
         raise NotFound
     return changed
@@ -46,3 +46,9 @@ async def delete_configuration(database: Database, user_id: int, configuration_i
     async with database.tenant(user_id) as connection:
         if not await configurations.delete_configuration(connection, user_id, configuration_id):
             raise NotFound
+
+
+def _taken(error: asyncpg.UniqueViolationError, values: Values) -> Conflict:
+    if error.constraint_name == "one_default_configuration":
+        return Conflict("another configuration was made the default at the same moment")
+    return NameTaken(f"a configuration is named {values['config_name']!r} already")

@@ -145,7 +145,7 @@ async def list_versions(
     rows = await connection.fetch(
         """
         SELECT strategy_id, version, content_hash, document, created_at FROM strategy_versions
-        WHERE user_id = $1 AND strategy_id = $2 AND version > $3 ORDER BY version LIMIT $4
+        WHERE user_id = $1 AND strategy_id = $2 AND version > $3::bigint ORDER BY version LIMIT $4
         """,
         user_id,
         strategy_id,

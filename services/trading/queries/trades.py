@@ -356,7 +356,7 @@ async def list_fills(
 ) -> list[FillRow]:
     rows = await connection.fetch(
         f"""
-        SELECT {FILL_COLUMNS} FROM fills WHERE user_id = $1 AND session_id = $2 AND fill_number > $3
+        SELECT {FILL_COLUMNS} FROM fills WHERE user_id = $1 AND session_id = $2 AND fill_number > $3::bigint
         ORDER BY fill_number LIMIT $4
         """,
         user_id,

@@ -5,6 +5,7 @@ from pydantic import Field
 from services.trading.bybit_api import VENUE
 from services.trading.queries import candles
 from services.trading.routes.fields import Interval, Symbol
+from shared.chassis.errors import InvalidInput
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Database
@@ -46,7 +47,11 @@ def candle_endpoints(database: Database) -> list[Endpoint]:
     async def list_candles(call: Call) -> Page[CandleView]:
         query = call.query(CandlesQuery)
         position = decode_cursor(query.cursor, int)
-        after = from_ms(int(position[0])) if position else None
+        try:
+            after = from_ms(int(position[0])) if position else None
+        except OverflowError as error:
+            fault = {"path": "$.cursor", "reason": "is not a cursor of this list"}
+            raise InvalidInput(errors=[fault]) from error
         async with database.tenant(call.principal.user_id) as connection:
             series = await candles.get_series(connection, VENUE, query.symbol, query.interval)
             if series is None:

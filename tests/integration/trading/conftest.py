@@ -26,35 +26,14 @@ from shared.chassis.auth import Principal
 from shared.chassis.postgres import Database
 from shared.chassis.producer import Producer
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
-from shared.contracts.types import from_ms, new_id
+from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
 from tests.integration.accounts import eventually
-from tests.integration.trading.market import BEFORE, INTERVAL, Exchange, Market
+from tests.integration.trading.market import BEFORE, Exchange, Market
+from tests.unit.trading.scenes import CROSS
 
 ServiceEnv = Callable[[str], dict[str, str]]
 PAPER = PaperTerms(Decimal("0.00055"), Decimal(0))
-CROSS: dict[str, object] = {
-    "strategy_name": "cross",
-    "strategy_config": {
-        "interval": INTERVAL,
-        "side": "BOTH",
-        "indicators": {"fast": {"type": "EMA", "period": 3}, "slow": {"type": "EMA", "period": 8}},
-    },
-    "entry_conditions": {
-        "long": {"left": "fast", "op": "crosses_above", "right": "slow"},
-        "short": {"left": "fast", "op": "crosses_below", "right": "slow"},
-    },
-    "exit_conditions": {
-        "long": {"left": "fast", "op": "crosses_below", "right": "slow"},
-        "short": {"left": "fast", "op": "crosses_above", "right": "slow"},
-    },
-    "risk_management": {
-        "position_size": {"type": "percent_of_equity", "value": "50"},
-        "stop_loss": {"type": "percent", "value": "2"},
-        "take_profits": [{"type": "percent", "value": "3", "close_percent": "50"}],
-        "trailing_stop": {"type": "percent", "value": "2", "activation": "1"},
-    },
-}
 
 
 def limits(strategies: int | None, symbols: int | None) -> Limits:
@@ -187,6 +166,3 @@ async def trading(
     api.close()
     await producer.discard()
     await database.close()
-
-
-__all__ = ["new_id"]

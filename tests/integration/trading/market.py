@@ -1,9 +1,7 @@
 """A market for trading's tests: bars stored and said as the feed does, and an exchange that tells the time."""
 
-import random
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
+from collections.abc import Sequence
+from datetime import datetime
 
 from aiohttp import web
 
@@ -13,27 +11,11 @@ from services.trading.feed.ledger import StoredCandle
 from shared.chassis.postgres import Database
 from shared.chassis.producer import Producer
 from shared.contracts.market import CandleClosed, CandleOpened
-from shared.contracts.types import from_ms, to_ms
-from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
+from shared.contracts.types import from_ms
+from shared.strategy.bars import Bar
+from tests.unit.trading.scenes import INSTRUMENT, INTERVAL, START_MS, STEP_MS
 
-START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 BEFORE = from_ms(START_MS - 1)
-INTERVAL = "15"
-STEP_MS = INTERVAL_MS[INTERVAL]
-INSTRUMENT = Instrument()
-
-
-def wavy_bars(count: int, seed: int = 7, start_ms: int = START_MS) -> list[Bar]:
-    """Restless prices around 100."""
-    draw = random.Random(seed)
-    bars, price = [], Decimal(100)
-    for index in range(count):
-        close = max(price + Decimal(draw.randint(-160, 160)) / 100, Decimal(20))
-        high = max(price, close) + Decimal(draw.randint(0, 60)) / 100
-        low = min(price, close) - Decimal(draw.randint(0, 60)) / 100
-        bars.append(Bar(start_ms + index * STEP_MS, price, high, low, close, Decimal(draw.randint(1, 50))))
-        price = close
-    return bars
 
 
 class Exchange:
@@ -130,14 +112,3 @@ class Market:
 
 def _kline(bar: Bar) -> Kline:
     return Kline(from_ms(bar.open_time_ms), bar.open, bar.high, bar.low, bar.close, bar.volume)
-
-
-def session_time(moment: datetime | None) -> int | None:
-    return to_ms(moment) if moment else None
-
-
-def closes_of(bars: Sequence[Bar]) -> Iterator[Decimal]:
-    return (bar.close for bar in bars)
-
-
-NEVER = datetime(2100, 1, 1, tzinfo=UTC)

@@ -15,8 +15,9 @@ from services.trading.queries import sessions, trades
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.errors import InvalidInput, NotFound
 from shared.contracts.types import from_ms
-from tests.integration.trading.conftest import CROSS, PAPER, Trading
-from tests.integration.trading.market import BEFORE, wavy_bars
+from tests.integration.trading.conftest import PAPER, Trading
+from tests.integration.trading.market import BEFORE
+from tests.unit.trading.scenes import CROSS, wavy_bars
 
 ALWAYS_LONG: dict[str, object] = {
     **CROSS,

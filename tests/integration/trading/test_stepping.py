@@ -21,8 +21,9 @@ from shared.strategy.document import parse_strategy
 from shared.strategy.fingerprint import fingerprint
 from shared.strategy.outcome import Outcome
 from tests.integration.accounts import eventually
-from tests.integration.trading.conftest import CROSS, Trading
-from tests.integration.trading.market import BEFORE, INSTRUMENT, wavy_bars
+from tests.integration.trading.conftest import Trading
+from tests.integration.trading.market import BEFORE
+from tests.unit.trading.scenes import CROSS, INSTRUMENT, wavy_bars
 
 
 def backtest(bars: list[Bar], first_bar_ms: int | None = None) -> Report:

@@ -1,0 +1,258 @@
+"""Trading as its clients see it."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from services.trading.app import build
+from shared.chassis.service import RunningService
+from shared.contracts.types import new_id
+from tests.integration.accounts import Answer, Client, Json, client_of, eventually
+from tests.integration.trading.callers import Tokens
+from tests.integration.trading.conftest import Trading
+from tests.unit.trading.scenes import CROSS, wavy_bars
+
+
+@dataclass
+class Caller:
+    client: Client
+    token: str
+
+    async def call(self, method: str, path: str, body: Json | None = None) -> Answer:
+        return await self.client.call(method, path, body, self.token)
+
+    async def make_strategy(self, **changes: object) -> str:
+        answer = await self.call("POST", "/v1/strategies", {**CROSS, **changes})
+        assert answer.status == 201, answer.body
+        return answer.text("strategy_id")
+
+    async def start(self, strategy_id: str, **changes: object) -> Answer:
+        request = {"strategy_id": strategy_id, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
+        return await self.call("POST", "/v1/sessions", {**request, **changes})
+
+
+@dataclass
+class Api:
+    trading: Trading
+    client: Client
+    tokens: Tokens
+
+    async def caller(self, user_id: int = 1, strategies: int | None = None) -> Caller:
+        principal = await self.trading.subscribe(user_id, "PRO", strategies)
+        return Caller(self.client, self.tokens.token(principal.public_id))
+
+
+@pytest.fixture
+async def api(trading: Trading) -> AsyncIterator[Api]:
+    tokens = Tokens()
+    app = web.Application()
+    app.router.add_get("/jwks.json", tokens.answer_jwks)
+    server = TestServer(app)
+    await server.start_server()
+    settings = trading.settings.model_copy(update={"jwks_url": f"http://127.0.0.1:{server.port}/jwks.json"})
+    async with RunningService(build, settings, {"http", "relay", "jobs", "worker"}) as running:
+        async with client_of(running.url) as client:
+            yield Api(trading, client, tokens)
+    await server.close()
+
+
+def reasons(answer: Answer) -> dict[str, str]:
+    faults = answer.body["errors"]
+    assert isinstance(faults, list)
+    return {fault["path"]: fault["reason"] for fault in faults}
+
+
+async def test_a_strategy_is_stored_with_its_hash_and_changed_by_versions(api: Api) -> None:
+    ann = await api.caller()
+    made = await ann.call("POST", "/v1/strategies", {**CROSS})
+    assert made.status == 201
+    path = f"/v1/strategies/{made.text('strategy_id')}"
+    assert made.headers["Location"] == path
+    assert (await ann.call("PUT", path, {**CROSS})).body["version"] == 1
+    changed = await ann.call("PUT", path, {**CROSS, "exit_conditions": None})
+    assert changed.body["version"] == 2
+    assert changed.body["content_hash"] != made.body["content_hash"]
+    versions = (await ann.call("GET", path + "/versions")).body["items"]
+    assert isinstance(versions, list)
+    assert [each["content_hash"] for each in versions] == [made.body["content_hash"], changed.body["content_hash"]]
+
+
+async def test_a_faulty_strategy_is_refused_with_the_paths_of_its_faults(api: Api) -> None:
+    ann = await api.caller()
+    entry = {"left": "nothing", "op": ">", "right": 1}
+    answer = await ann.call("POST", "/v1/strategies", {**CROSS, "entry_conditions": {"long": entry}, "typo": 1})
+    assert answer.status == 422
+    assert {"$.entry_conditions.long.left", "$.typo"} <= set(reasons(answer))
+
+
+async def test_two_strategies_may_not_share_a_name(api: Api) -> None:
+    ann = await api.caller()
+    await ann.make_strategy()
+    assert (await ann.call("POST", "/v1/strategies", {**CROSS})).body["type"] == "/problems/name-taken"
+
+
+async def test_a_strategy_in_use_is_not_given_up_and_a_free_one_is(api: Api) -> None:
+    ann = await api.caller()
+    strategy_id = await ann.make_strategy()
+    session_id = (await ann.start(strategy_id)).text("session_id")
+    path = f"/v1/strategies/{strategy_id}"
+    assert (await ann.call("DELETE", path)).body["type"] == "/problems/strategy-in-use"
+    await ann.call("POST", f"/v1/sessions/{session_id}/stop")
+    assert (await ann.call("DELETE", path)).status == 204
+    assert (await ann.call("GET", path)).status == 404
+    await ann.make_strategy()  # the name is free again
+
+
+async def test_at_most_one_configuration_is_the_default(api: Api) -> None:
+    ann = await api.caller()
+    for name in ("one", "two"):
+        body: Json = {"config_name": name, "is_default": True, "max_position_size": "500"}
+        assert (await ann.call("POST", "/v1/bot-configurations", body)).status == 201
+    shown = (await ann.call("GET", "/v1/bot-configurations")).body["items"]
+    assert isinstance(shown, list)
+    assert [(each["config_name"], each["is_default"]) for each in shown] == [("one", False), ("two", True)]
+    session = await ann.start(await ann.make_strategy())
+    assert session.body["bot_configuration_id"] == shown[1]["bot_configuration_id"]
+
+
+async def test_a_configuration_is_kept_within_its_size(api: Api) -> None:
+    ann = await api.caller()
+    answer = await ann.call(
+        "POST", "/v1/bot-configurations", {"config_name": "fat", "config_data": {"x": "y" * 20_001}}
+    )
+    assert list(reasons(answer)) == ["$.config_data"]
+
+
+async def test_a_live_session_is_refused_honestly(api: Api) -> None:
+    ann = await api.caller()
+    answer = await ann.start(await ann.make_strategy(), mode="LIVE")
+    assert (answer.status, answer.body["type"]) == (403, "/problems/live-trading-off")
+
+
+async def test_a_symbol_the_exchange_does_not_list_is_refused(api: Api) -> None:
+    ann = await api.caller()
+    answer = await ann.start(await ann.make_strategy(), symbol="NOPEUSDT")
+    assert (answer.status, list(reasons(answer))) == (422, ["$.symbol"])
+
+
+async def test_what_is_not_an_amount_is_refused(api: Api) -> None:
+    ann = await api.caller()
+    strategy_id = await ann.make_strategy()
+    for balance in ("0", "-1", "1e5", "NaN", 100, None, "1" * 21):
+        answer = await ann.start(strategy_id, initial_balance=balance)
+        assert (balance, answer.status, list(reasons(answer))) == (balance, 422, ["$.initial_balance"])
+
+
+async def test_a_plan_limit_is_said_with_its_figures(api: Api) -> None:
+    ann = await api.caller(strategies=1)
+    await ann.start(await ann.make_strategy())
+    answer = await ann.start(await ann.make_strategy(strategy_name="another"))
+    assert (answer.status, answer.body["type"]) == (403, "/problems/plan-limit")
+    assert (answer.body["limit"], answer.body["used"]) == ("max_active_strategies", 1)
+    shown = (await ann.call("GET", "/v1/sessions/limits")).body
+    assert (shown["max_active_strategies"], shown["active_strategies"], shown["active_symbols"]) == (1, 1, 1)
+
+
+async def test_a_session_is_seen_with_its_fills_trades_and_decisions(api: Api) -> None:
+    ann = await api.caller()
+    started = await ann.start(await ann.make_strategy())
+    path = f"/v1/sessions/{started.text('session_id')}"
+    assert started.headers["Location"] == path
+    market = await api.trading.market(wavy_bars(80))
+    await api.trading.until_at(await market.tell(80))
+    assert (await ann.call("POST", path + "/pause")).body["status"] == "PAUSED"
+    assert (await ann.call("POST", path + "/resume")).body["status"] == "ACTIVE"
+    running = (await ann.call("GET", path)).body
+    stopped = (await ann.call("POST", path + "/stop", {"reason": "end_of_data"})).body
+    assert stopped["status"] == "STOPPED"
+    assert running["fingerprint"] != ""
+    fills = await _all(ann, path + "/fills")
+    trades = await _all(ann, f"/v1/trades?session_id={started.text('session_id')}")
+    decisions = await _all(ann, path + "/decisions")
+    assert len(fills) == stopped["fills"]
+    assert len(trades) == stopped["total_trades"]
+    assert {fill["decision_id"] for fill in fills} <= {decision["decision_id"] for decision in decisions}
+    one = (await ann.call("GET", f"/v1/decisions/{fills[0]['decision_id']}")).body
+    assert isinstance(values := one["values"], dict)
+    assert set(values) == {"close", "fast", "slow"}
+
+
+async def _all(caller: Caller, path: str) -> list[dict[str, str]]:
+    """Page by page."""
+    items: list[dict[str, str]] = []
+    cursor, joint = "", "&" if "?" in path else "?"
+    while True:
+        page = (await caller.call("GET", f"{path}{joint}limit=7{cursor}")).body
+        found = page["items"]
+        assert isinstance(found, list)
+        items += found
+        if page["next_cursor"] is None:
+            return items
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+async def test_statistics_of_a_strategy_follow_from_its_closed_trades(api: Api) -> None:
+    ann = await api.caller()
+    strategy_id = await ann.make_strategy()
+    await ann.start(strategy_id)
+    market = await api.trading.market(wavy_bars(80))
+    await api.trading.until_at(await market.tell(80))
+    trades = await _all(ann, "/v1/trades?status=CLOSED")
+    shown = (await ann.call("GET", f"/v1/strategies/{strategy_id}")).body
+    assert shown["total_uses"] == len(trades) > 0
+
+
+async def test_another_tenant_finds_nothing(api: Api) -> None:
+    ann, bob = await api.caller(1), await api.caller(2)
+    strategy_id = await ann.make_strategy()
+    session_id = (await ann.start(strategy_id)).text("session_id")
+    configuration = await ann.call("POST", "/v1/bot-configurations", {"config_name": "mine"})
+    configuration_id = configuration.text("bot_configuration_id")
+    for method, path in [
+        *((method, f"/v1/strategies/{strategy_id}") for method in ("GET", "DELETE")),
+        ("GET", f"/v1/strategies/{strategy_id}/versions"),
+        *((method, f"/v1/bot-configurations/{configuration_id}") for method in ("GET", "DELETE")),
+        *(("GET", f"/v1/sessions/{session_id}{part}") for part in ("", "/fills", "/decisions")),
+        *(("POST", f"/v1/sessions/{session_id}/{verb}") for verb in ("pause", "resume", "stop")),
+    ]:
+        assert (path, (await bob.call(method, path)).status) == (path, 404)
+    assert (await bob.call("PUT", f"/v1/strategies/{strategy_id}", {**CROSS})).status == 404
+    assert (await bob.start(strategy_id)).status == 422
+    assert (await bob.start(await bob.make_strategy(), bot_configuration_id=configuration_id)).status == 422
+    for path in ("/v1/sessions?symbol=ETHUSDT", "/v1/bot-configurations", "/v1/trades"):
+        assert (await bob.call("GET", path)).body["items"] == []
+
+
+async def test_without_a_token_nothing_is_shown(api: Api) -> None:
+    assert (await api.client.call("GET", "/v1/sessions")).status == 401
+    unknown = Caller(api.client, api.tokens.token(UUID(int=99)))
+    assert (await unknown.call("GET", "/v1/sessions")).body["type"] == "/problems/account-not-ready"
+
+
+async def test_hostile_cursors_and_ids_are_told_from_faults_of_ours(api: Api) -> None:
+    ann = await api.caller()
+    session_id = (await ann.start(await ann.make_strategy())).text("session_id")
+    far = "WzkyMjMzNzIwMzY4NTQ3NzU4MDdd"  # [9223372036854775807]
+    for path, status in [
+        (f"/v1/sessions/{session_id}/fills?cursor={far}", 200),
+        (f"/v1/candles?symbol=BTCUSDT&interval=15&cursor={far}", 422),
+        (f"/v1/trades?cursor={far}", 422),
+        ("/v1/sessions?cursor=x", 422),
+        (f"/v1/sessions/{new_id()}", 404),
+        ("/v1/sessions/1", 404),
+        ("/v1/decisions/x", 404),
+    ]:
+        assert (path, (await ann.call("GET", path)).status) == (path, status)
+
+
+async def test_what_trading_wants_watched_reaches_the_topic(api: Api) -> None:
+    ann = await api.caller()
+    await ann.start(await ann.make_strategy())
+    unsent = "SELECT sent_at FROM outbox WHERE topic = 'market.interest'"
+    await eventually(
+        lambda: api.trading.see(unsent), lambda rows: len(rows) == 1 and rows[0]["sent_at"] is not None
+    )

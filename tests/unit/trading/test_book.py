@@ -1,0 +1,39 @@
+"""Which fills of a step belong to which trade."""
+
+from uuid import UUID
+
+from services.trading.operations.book import legs_of, open_trade_after
+from shared.contracts.types import new_id
+from shared.strategy.backtest import run_backtest
+from shared.strategy.bars import Terms
+from shared.strategy.document import parse_strategy
+from shared.strategy.execution import Execution
+from shared.strategy.outcome import Outcome
+from shared.strategy.series import Series
+from tests.unit.trading.scenes import CROSS, INSTRUMENT, wavy_bars
+
+
+def test_a_step_without_fills_leaves_the_open_trade_as_it_is() -> None:
+    known = new_id()
+    assert legs_of(Outcome(), known) == []
+    assert open_trade_after([], known) == known
+
+
+def test_every_fill_of_a_run_falls_to_one_trade_and_every_trade_ends_once() -> None:
+    strategy, terms, series = parse_strategy(CROSS), Terms(INSTRUMENT), Series(wavy_bars(300))
+    execution = Execution(strategy, terms)
+    open_trade: UUID | None = None
+    seen: dict[UUID, int] = {}
+    ended: list[UUID] = []
+    for index in range(len(series)):
+        legs = legs_of(execution.on_close(series, index), open_trade)
+        for leg in legs:
+            assert leg.opens == (leg.trade_id not in seen)
+            seen[leg.trade_id] = seen.get(leg.trade_id, 0) + len(leg.fills)
+            ended += [leg.trade_id] if leg.trade else []
+        open_trade = open_trade_after(legs, open_trade)
+        assert (open_trade is None) == (execution.position is None)
+    report = run_backtest(strategy, series.bars, terms)
+    still_open = 1 if open_trade else 0
+    assert sum(seen.values()) == len(report.fills) - still_open
+    assert len(ended) == len(set(ended)) == len(report.trades) - still_open
