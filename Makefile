@@ -54,6 +54,6 @@ openapi: install ## Write the OpenAPI file that the gateway serves
 	@$(BIN)/tradefleet openapi
 
 clean: ## Stop what runs and remove everything that was made
-	@test ! -x $(BIN)/tradefleet || $(BIN)/tradefleet down --all >/dev/null 2>&1 || true
+	@test ! -x $(BIN)/tradefleet || $(BIN)/tradefleet down --all --remove >/dev/null 2>&1 || true
 	@rm -rf $(VENV) .tradefleet .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

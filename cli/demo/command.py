@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import signal
 import time
 from contextlib import AsyncExitStack
@@ -24,6 +23,7 @@ from cli.demo.screen import Screen
 from cli.failure import CheckFailed
 from cli.options import OneLineCommand
 from cli.plans import grant
+from cli.stack.remains import remove_home
 from cli.stack.stack import Stack, StackOptions
 from shared.contracts.types import decimal_text
 
@@ -88,7 +88,7 @@ async def _run(options: DemoOptions, home: Path, console: Console, *, keep: bool
             console.print(f"staying up at {stack.gateway} until Ctrl-C")
             await asyncio.Event().wait()
     if result["ok"]:
-        shutil.rmtree(home, ignore_errors=True)
+        remove_home(home)
     else:
         console.print(f"logs: {stack.logs}")
     return bool(result["ok"])

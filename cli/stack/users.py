@@ -4,11 +4,13 @@ import os
 import pwd
 from pathlib import Path
 
+from cli.failure import BadInput
+
 UNPRIVILEGED = ("postgres", "nobody")
 
 
 def server_user() -> pwd.struct_passwd | None:
-    """None when we are an ordinary user ourselves; else the unprivileged one that Postgres runs as."""
+    """None when we are an ordinary user ourselves; else the unprivileged one for Postgres. Raises BadInput."""
     if os.geteuid() != 0:
         return None
     for name in UNPRIVILEGED:
@@ -16,7 +18,10 @@ def server_user() -> pwd.struct_passwd | None:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise RuntimeError(f"none of the users {', '.join(UNPRIVILEGED)} exists")
+    raise BadInput(
+        f"Postgres does not run as root, and none of the users {', '.join(UNPRIVILEGED)} exists: "
+        "start as an ordinary user, or make a user named postgres"
+    )
 
 
 def own(path: Path, user: pwd.struct_passwd | None) -> None:
