@@ -9,7 +9,8 @@ import click
 from cli.failure import CheckFailed
 from cli.options import OneLineCommand
 from cli.stack.migrate import ROOT
-from services.analytics.routes import Routes as AnalyticsRoutes
+from services.analytics.routes.market import market_endpoints
+from services.analytics.routes.performance import performance_endpoints
 from services.auth.routes import Routes as AuthRoutes
 from services.billing.routes import Routes as BillingRoutes
 from services.notifications.routes import Routes as NotificationsRoutes
@@ -46,9 +47,10 @@ def all_endpoints() -> list[Endpoint]:
         *BillingRoutes(NOTHING).endpoints(),
         *strategy_endpoints(NOTHING),
         *configuration_endpoints(NOTHING),
-        *SessionRoutes(NOTHING, NOTHING, NOTHING).endpoints(),
+        *SessionRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
         *TradeRoutes(NOTHING).endpoints(),
         *candle_endpoints(NOTHING),
-        *AnalyticsRoutes(NOTHING).endpoints(),
+        *performance_endpoints(NOTHING),
+        *market_endpoints(NOTHING),
         *NotificationsRoutes(NOTHING).endpoints(),
     ]

@@ -3,9 +3,10 @@
 from functools import partial
 
 from services.analytics.consumers import SUBSCRIPTIONS
-from services.analytics.jobs import run_rebuilds
+from services.analytics.jobs import run_months
 from services.analytics.market import MarketWatch
-from services.analytics.routes import Routes
+from services.analytics.routes.market import market_endpoints
+from services.analytics.routes.performance import performance_endpoints
 from shared.chassis.history import CandleHistory
 from shared.chassis.interest import publish_interests
 from shared.chassis.kafka import MarketSubscription
@@ -18,8 +19,8 @@ def build(context: Context) -> Service:
     market = MarketWatch(database, CandleHistory(context.settings))
     return Service(
         name="analytics",
-        endpoints=Routes(database).endpoints(),
+        endpoints=[*performance_endpoints(database), *market_endpoints(database)],
         subscriptions=SUBSCRIPTIONS,
         market_subscriptions=[MarketSubscription(CandleClosed, market.on_candle_closed)],
-        jobs=[publish_interests(database, "analytics"), Job("rebuilds", partial(run_rebuilds, database))],
+        jobs=[publish_interests(database, "analytics"), Job("months", partial(run_months, database))],
     )

@@ -1,7 +1,9 @@
 """What can go wrong in analytics.
 
 ProblemError
-└── AlreadyWatched  409
+└── Conflict
+    ├── AlreadyWatched  409
+    └── WatchlistFull   409  unwatch something first
 """
 
 from shared.chassis.errors import Conflict
@@ -10,3 +12,8 @@ from shared.chassis.errors import Conflict
 class AlreadyWatched(Conflict):
     type = "already-watched"
     title = "This is on your watchlist already"
+
+
+class WatchlistFull(Conflict):
+    type = "watchlist-full"
+    title = "Your watchlist is full"

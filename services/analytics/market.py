@@ -1,11 +1,11 @@
-"""Looks at each closed candle for everybody who watches its series."""
+"""Follows the series that are watched, and has each closed candle looked at."""
 
-import math
 from collections.abc import Sequence
-from decimal import Decimal
+from datetime import datetime
 
-from services.analytics import queries
-from services.analytics.queries import AnalysisRow, Watch
+from services.analytics.domain.analysis import Look, look_at
+from services.analytics.operations.analyses import prepare_month, write_analyses
+from services.analytics.queries.market import find_watchers
 from shared.chassis.errors import Unavailable
 from shared.chassis.history import CandleHistory
 from shared.chassis.postgres import Database
@@ -13,8 +13,6 @@ from shared.contracts.market import CandleClosed
 from shared.contracts.types import to_ms
 from shared.strategy.bars import Bar
 from shared.strategy.followed import FollowedSeries
-from shared.strategy.indicators import IndicatorSpec
-from shared.strategy.series import Series
 
 
 class MarketWatch:
@@ -24,80 +22,52 @@ class MarketWatch:
         self._database = database
         self._history = history
         self._series: dict[str, FollowedSeries] = {}
+        self._months: set[tuple[int, int]] = set()  # those known to have their partition
 
     async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None:
         """A candle heard again gives the same rows, which are there."""
-        for symbol, interval in dict.fromkeys((event.symbol, event.interval) for event in events):
-            of_series = [event for event in events if (event.symbol, event.interval) == (symbol, interval)]
-            await self._look(symbol, interval, of_series)
+        by_series: dict[str, list[CandleClosed]] = {}
+        for event in events:
+            by_series.setdefault(event.series, []).append(event)
+        for candles in by_series.values():
+            await self._analyse(candles)
 
-    async def _look(self, symbol: str, interval: str, events: Sequence[CandleClosed]) -> None:
+    async def _analyse(self, candles: Sequence[CandleClosed]) -> None:
         async with self._database.queue() as connection:
-            watchers = await queries.find_watchers(connection, symbol, interval)
+            watchers = await find_watchers(connection, candles[0].symbol, candles[0].interval)
         if not watchers:
+            self._series.pop(candles[0].series, None)  # taken up again from the history if somebody comes
             return
-        bars = [(event, await self._index_of(event)) for event in events]
-        async with self._database.tenants(watchers) as connection:
-            watches = await queries.list_watches_of_series(connection, watchers, symbol, interval)
-            seen = [
-                (watch.user_id, analyse(self._series[event.series].series, index, event, watch))
-                for event, index in bars
-                for watch in watches
-            ]
-            if seen:
-                await queries.insert_analyses(
-                    connection, [user_id for user_id, _ in seen], [analysis for _, analysis in seen]
-                )
+        indices = {candle.open_time: await self._index_of(candle) for candle in candles}
+        series = self._series[candles[0].series].series
+        looks: dict[tuple[datetime, int], Look] = {}
 
-    async def _index_of(self, event: CandleClosed) -> int:
+        def look(candle: CandleClosed, ema_period: int) -> Look:
+            key = (candle.open_time, ema_period)
+            if key not in looks:
+                looks[key] = look_at(series, indices[candle.open_time], ema_period)
+            return looks[key]
+
+        for candle in candles:
+            await self._prepare_month(candle.open_time)
+        await write_analyses(self._database, watchers, candles, look)
+
+    async def _prepare_month(self, moment: datetime) -> None:
+        month = (moment.year, moment.month)
+        if month not in self._months:
+            await prepare_month(self._database, moment)
+            self._months.add(month)
+
+    async def _index_of(self, candle: CandleClosed) -> int:
         """Where the candle stands in its series, from the anchor on. Raises Unavailable."""
-        followed = self._series.setdefault(event.series, FollowedSeries())
-        bar = Bar(to_ms(event.open_time), event.open, event.high, event.low, event.close, event.volume)
-        previous_ms = to_ms(event.previous_open_time) if event.previous_open_time else None
+        followed = self._series.setdefault(candle.series, FollowedSeries())
+        bar = Bar(to_ms(candle.open_time), candle.open, candle.high, candle.low, candle.close, candle.volume)
+        previous_ms = to_ms(candle.previous_open_time) if candle.previous_open_time else None
         index = followed.take(bar, previous_ms)
         if index is None:
-            candles = await self._history.fetch(event.symbol, event.interval, bar.open_time_ms)
-            followed.restart(Bar(*vars(candle).values()) for candle in candles)
+            history = await self._history.fetch(candle.symbol, candle.interval, bar.open_time_ms)
+            followed.restart(Bar(*vars(each).values()) for each in history)
             index = followed.take(bar, previous_ms)
         if index is None:
-            raise Unavailable(f"the history of {event.series} does not reach its candle yet")
+            raise Unavailable(f"the history of {candle.series} does not reach its candle yet")
         return index
-
-
-def analyse(series: Series, index: int, event: CandleClosed, watch: Watch) -> AnalysisRow:
-    """As TA-Lib gives it from the series' anchor on; None where it is not defined yet.
-
-    The trend is UP where the close is above a rising EMA, DOWN below a falling one, FLAT otherwise.
-    """
-    period = watch.ema_period
-    emas = series.values(IndicatorSpec("EMA", period=period))["value"]
-    above = series.values(IndicatorSpec("CANDLES_ABOVE_EMA", period=period))["value"]
-    distance = series.values(IndicatorSpec("DISTANCE_FROM_EMA", period=period))["value"]
-    ema = _decimal(emas[index])
-    before = _decimal(emas[index - 1]) if index else None
-    return AnalysisRow(
-        watch_id=watch.watch_id,
-        timestamp=event.open_time,
-        symbol=event.symbol,
-        interval=event.interval,
-        price=event.close,
-        ema_value=ema,
-        ema_period=period,
-        candles_above_ema=None if math.isnan(above[index]) else int(above[index]),
-        distance_from_ema=_decimal(distance[index]),
-        trend_direction=_trend(event.close, ema, before),
-        volume=event.volume,
-    )
-
-
-def _decimal(value: float) -> Decimal | None:
-    """An indicator's value as a decimal of 8 places."""
-    return Decimal(repr(round(value.__float__(), 8))) if math.isfinite(value) else None
-
-
-def _trend(price: Decimal, ema: Decimal | None, before: Decimal | None) -> str | None:
-    if ema is None or before is None:
-        return None
-    if price > ema > before:
-        return "UP"
-    return "DOWN" if price < ema < before else "FLAT"

@@ -3,25 +3,28 @@
 SET lock_timeout = '5s';
 SET statement_timeout = '60s';
 
--- Projection of user.registered: the zone in which days are cut.
+-- Projection of user.registered: the zone in which days are cut. Its row is locked while a user's days are cut.
 CREATE TABLE user_zones (
     user_id bigint PRIMARY KEY,
-    timezone text NOT NULL,
+    timezone text NOT NULL DEFAULT 'UTC',
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 CALL tenant_table('user_zones', app => 'SELECT', worker => 'SELECT, INSERT, UPDATE');
 CALL keep_updated_at('user_zones');
 
+-- started_at is NULL while only a later event of the session has been heard.
 CREATE TABLE session_facts (
     user_id bigint NOT NULL,
     session_id uuid NOT NULL,
     mode text NOT NULL CHECK (mode IN ('PAPER', 'LIVE')),
     symbol text NOT NULL,
     initial_balance numeric NOT NULL CHECK (initial_balance <> 'NaN'),
+    final_balance numeric CHECK (final_balance <> 'NaN'),
     started_at timestamptz,
     stopped_at timestamptz,
     PRIMARY KEY (user_id, session_id)
 );
+CREATE INDEX session_facts_by_time ON session_facts (user_id, mode, started_at);
 CALL tenant_table('session_facts', app => 'SELECT', worker => 'SELECT, INSERT, UPDATE');
 
 CREATE TABLE trade_facts (
@@ -64,14 +67,5 @@ CREATE TABLE user_daily_performance (
     PRIMARY KEY (user_id, mode, date)
 );
 CALL tenant_table('user_daily_performance', app => 'SELECT', worker => 'SELECT, INSERT, UPDATE, DELETE');
-
--- Whose days are to be cut anew; worked by a job, so that a burst of trades is one cut.
-CREATE TABLE stale_days (
-    user_id bigint NOT NULL,
-    mode text NOT NULL CHECK (mode IN ('PAPER', 'LIVE')),
-    since timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (user_id, mode)
-);
-CALL tenant_table('stale_days', app => 'SELECT', worker => 'SELECT, INSERT, DELETE', queue => 'SELECT');
 
 -- migrate:down

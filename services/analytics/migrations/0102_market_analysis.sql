@@ -15,7 +15,7 @@ CREATE TABLE watchlist (
 );
 CALL tenant_table('watchlist', app => 'SELECT, INSERT, DELETE', worker => 'SELECT');
 
--- Partitioned by time. Reached through this table only: no role has a right on a partition.
+-- Partitioned by month. Reached through this table only: no role has a right on a partition.
 CREATE TABLE user_market_analysis (
     user_id bigint NOT NULL,
     watch_id uuid NOT NULL,
@@ -38,16 +38,40 @@ CREATE TABLE user_market_analysis (
 CREATE INDEX market_analysis_by_time ON user_market_analysis (user_id, timestamp, watch_id);
 CALL tenant_table('user_market_analysis', app => 'SELECT', worker => 'SELECT, INSERT');
 
--- What no month has a partition for: replays of the past, candles of a month not yet prepared.
-CREATE TABLE user_market_analysis_other PARTITION OF user_market_analysis DEFAULT;
+-- The partition of the month of `moment`, made by its owner if it is not there. Made apart and then attached,
+-- which does not lock out those who read and write; protected by itself as well, though nobody is let near it.
+CREATE FUNCTION prepare_analysis_month(moment timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    month timestamp := date_trunc('month', moment AT TIME ZONE 'UTC');
+    partition text := 'user_market_analysis_' || to_char(month, 'YYYY_MM');
+BEGIN
+    IF moment < '2009-01-01Z' OR moment >= '2200-01-01Z' THEN
+        RAISE EXCEPTION 'no candle is of %', moment USING ERRCODE = 'datetime_field_overflow';
+    END IF;
+    IF to_regclass(partition) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('user_market_analysis'));
+    IF to_regclass(partition) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE user_market_analysis INCLUDING ALL)', partition);
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', partition);
+    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', partition);
+    EXECUTE format('ALTER TABLE user_market_analysis ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                   partition, month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC');
+END
+$$;
+
 DO $$
 DECLARE
-    month date;
+    service text := current_schema();
 BEGIN
-    FOR month IN SELECT generate_series(date '2026-01-01', date '2030-12-01', interval '1 month') LOOP
-        EXECUTE format('CREATE TABLE %I PARTITION OF user_market_analysis FOR VALUES FROM (%L) TO (%L)',
-                       'user_market_analysis_' || to_char(month, 'YYYY_MM'), month, (month + interval '1 month')::date);
-    END LOOP;
+    EXECUTE format('ALTER FUNCTION prepare_analysis_month SET search_path = %I, pg_temp', service);
+    ALTER FUNCTION prepare_analysis_month SET lock_timeout = '5s';
+    REVOKE ALL ON FUNCTION prepare_analysis_month FROM PUBLIC;
+    EXECUTE format('GRANT EXECUTE ON FUNCTION prepare_analysis_month TO %I', service || '_worker');
 END
 $$;
 

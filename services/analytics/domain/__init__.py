@@ -1,0 +1,1 @@
+"""Rules of analytics; pure. What is money is exact."""

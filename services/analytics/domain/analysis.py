@@ -1,0 +1,82 @@
+"""What a closed candle looks like to somebody who watches its series; indicators as TA-Lib gives them."""
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from shared.contracts.types import Amount
+from shared.strategy.bars import Bar
+from shared.strategy.indicators import IndicatorSpec
+from shared.strategy.series import Series
+
+Trend = Literal["UP", "DOWN", "FLAT"]
+
+
+class AnalysisData(BaseModel):
+    """What stands in `analysis_data`."""
+
+    version: Literal[1] = 1
+    series: str
+    open: Amount
+    high: Amount
+    low: Amount
+
+
+@dataclass(frozen=True)
+class Watch:
+    """As the analysis sees it, over all users."""
+
+    user_id: int
+    watch_id: UUID
+    ema_period: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """At one candle with one EMA, for however many watch it. None where the EMA is not defined yet.
+
+    The indicator's values are those of float64, to their last digit.
+    """
+
+    price: Decimal
+    ema_value: Decimal | None
+    candles_above_ema: int | None
+    distance_from_ema: Decimal | None
+    trend_direction: Trend | None
+    volume: Decimal
+
+
+def look_at(series: Series, index: int, ema_period: int) -> Look:
+    """At the bar of this index in a series that begins at its anchor."""
+    bar: Bar = series.bar(index)
+    emas = series.values(IndicatorSpec("EMA", period=ema_period))["value"]
+    above = series.values(IndicatorSpec("CANDLES_ABOVE_EMA", period=ema_period))["value"]
+    distance = series.values(IndicatorSpec("DISTANCE_FROM_EMA", period=ema_period))["value"]
+    ema = decimal_of(emas[index].item())
+    before = decimal_of(emas[index - 1].item()) if index else None
+    return Look(
+        price=bar.close,
+        ema_value=ema,
+        candles_above_ema=None if math.isnan(above[index]) else int(above[index]),
+        distance_from_ema=decimal_of(distance[index].item()),
+        trend_direction=trend(bar.close, ema, before),
+        volume=bar.volume,
+    )
+
+
+def trend(price: Decimal, ema: Decimal | None, ema_before: Decimal | None) -> Trend | None:
+    """UP where the close is above a rising EMA, DOWN where it is below a falling one, FLAT otherwise."""
+    if ema is None or ema_before is None:
+        return None
+    if price > ema > ema_before:
+        return "UP"
+    return "DOWN" if price < ema < ema_before else "FLAT"
+
+
+def decimal_of(value: float) -> Decimal | None:
+    """The shortest text that gives this float64 again; None where there is no value."""
+    return Decimal(repr(value)) if math.isfinite(value) else None

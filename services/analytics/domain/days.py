@@ -1,0 +1,175 @@
+"""From facts to days: one pure function, so that the same facts give the same days in whatever order they came."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from itertools import accumulate
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from services.analytics.statistics import trailing_sharpe, trailing_volatility
+
+ZERO = Decimal(0)
+PLACES = Decimal("0.00000001")
+PRECISION = 60  # digits; sums of amounts stay exact far beyond any balance
+TRAILING_DAYS = 30
+
+
+@dataclass(frozen=True)
+class TradeFact:
+    """A finished round trip; `pnl` is net of `fee`."""
+
+    trade_id: UUID
+    symbol: str
+    strategy_id: UUID
+    strategy_name: str
+    exit_time: datetime
+    pnl: Decimal
+    fee: Decimal
+
+
+@dataclass(frozen=True)
+class SessionFact:
+    """What a session brought in, and when."""
+
+    initial_balance: Decimal
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class Day:
+    """A local day with trades. Balances and pnl are exact, percentages have 8 places; the rest are statistics."""
+
+    date: date
+    starting_balance: Decimal
+    ending_balance: Decimal
+    daily_pnl: Decimal
+    daily_pnl_percentage: Decimal | None
+    total_trades: int
+    winning_trades: int
+    losing_trades: int
+    win_rate: Decimal
+    max_drawdown: Decimal | None
+    sharpe_ratio: Decimal | None
+    volatility: Decimal | None
+    capital_added: Decimal
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What the days before the first one to be cut hand on. `returns_pct` has those of the last 29 days."""
+
+    first_date: date | None = None
+    last_date: date | None = None
+    pnl: Decimal = ZERO
+    returns_pct: Mapping[date, Decimal | None] = field(default_factory=dict)
+
+
+NOTHING_BEFORE = Carried()
+
+
+def cut_days(
+    trades: Iterable[TradeFact],
+    sessions: Sequence[SessionFact],
+    zone: ZoneInfo,
+    carried: Carried = NOTHING_BEFORE,
+) -> list[Day]:
+    """The days of these trades, ascending. With `carried`, the trades are those from some day on.
+
+    A trade belongs to the local date of its exit. The starting balance is what sessions begun by the end of the
+    day brought in, and all pnl before; capital that sessions bring is a flow, outside the day's percentage.
+    """
+    by_date: dict[date, list[TradeFact]] = {}
+    for trade in sorted(trades, key=lambda trade: (trade.exit_time, trade.trade_id)):
+        by_date.setdefault(trade.exit_time.astimezone(zone).date(), []).append(trade)
+    returns = dict(carried.returns_pct)
+    first = carried.first_date or min(by_date, default=None)
+    previous, pnl_before = carried.last_date, carried.pnl
+    days: list[Day] = []
+    with localcontext() as context:
+        context.prec = PRECISION
+        capital = _Capital(sessions, zone)
+        for day in sorted(by_date):
+            assert first is not None, "there is a first day"
+            starting = capital.by(day) + pnl_before
+            pnl = sum((trade.pnl for trade in by_date[day]), ZERO)
+            returns[day] = percent(pnl, starting)
+            added = capital.by(day) - (capital.by(previous) if previous else ZERO)
+            days.append(_day(day, by_date[day], starting, trailing(returns, first, day), added))
+            previous, pnl_before = day, pnl_before + pnl
+    return days
+
+
+def _day(
+    day: date, trades: Sequence[TradeFact], starting: Decimal, recent: Sequence[Decimal], added: Decimal
+) -> Day:
+    pnls = [trade.pnl for trade in trades]
+    pnl = sum(pnls, ZERO)
+    winning = sum(each > 0 for each in pnls)
+    return Day(
+        date=day,
+        starting_balance=starting,
+        ending_balance=starting + pnl,
+        daily_pnl=pnl,
+        daily_pnl_percentage=percent(pnl, starting),
+        total_trades=len(pnls),
+        winning_trades=winning,
+        losing_trades=sum(each < 0 for each in pnls),
+        win_rate=percent(Decimal(winning), Decimal(len(pnls))) or ZERO,
+        max_drawdown=max_drawdown_pct(starting, pnls),
+        sharpe_ratio=trailing_sharpe(recent),
+        volatility=trailing_volatility(recent),
+        capital_added=added,
+    )
+
+
+def trailing(
+    returns_pct: Mapping[date, Decimal | None], first: date, last: date, days: int = TRAILING_DAYS
+) -> list[Decimal]:
+    """Returns of the calendar days up to `last`; 0 where nothing was traded, left out where undefined."""
+    begin = max(first, last - timedelta(days=days - 1))
+    wanted = (begin + timedelta(days=number) for number in range((last - begin).days + 1))
+    return [value for day in wanted if (value := returns_pct.get(day, ZERO)) is not None]
+
+
+class _Capital:
+    """What sessions had brought in by the end of a day."""
+
+    def __init__(self, sessions: Sequence[SessionFact], zone: ZoneInfo) -> None:
+        begun = sorted(
+            (session.started_at.astimezone(zone).date(), session.initial_balance) for session in sessions
+        )
+        self._dates = [day for day, _ in begun]
+        self._totals = list(accumulate((balance for _, balance in begun), initial=ZERO))
+
+    def by(self, day: date) -> Decimal:
+        return self._totals[bisect_right(self._dates, day)]
+
+
+def day_start(day: date, zone: ZoneInfo) -> datetime:
+    """The moment a local day begins; where the clock skips midnight, the first moment after it."""
+    return datetime.combine(day, time.min, zone).astimezone(UTC)
+
+
+def percent(part: Decimal, whole: Decimal) -> Decimal | None:
+    """8 places, half-even; None where there is no whole."""
+    if whole <= 0:
+        return None
+    with localcontext() as context:
+        context.prec = PRECISION
+        return (part / whole * 100).quantize(PLACES, ROUND_HALF_EVEN)
+
+
+def max_drawdown_pct(starting: Decimal, pnls: Iterable[Decimal]) -> Decimal | None:
+    """Of realised equity, from its highest so far, the start included; None where there was never any."""
+    equity = highest = starting
+    deepest = percent(ZERO, starting)
+    for pnl in pnls:
+        equity += pnl
+        highest = max(highest, equity)
+        fall = percent(highest - equity, highest)
+        if fall is not None and (deepest is None or fall > deepest):
+            deepest = fall
+    return deepest

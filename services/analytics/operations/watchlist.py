@@ -1,0 +1,31 @@
+"""What a user watches; the feed is told in the same transaction."""
+
+from uuid import UUID
+
+from services.analytics.errors import AlreadyWatched, WatchlistFull
+from services.analytics.queries import market
+from services.analytics.queries.market import WatchRow
+from shared.chassis.errors import NotFound
+from shared.chassis.postgres import Database
+from shared.contracts.types import new_id
+
+MOST_WATCHES = 200
+
+
+async def watch(database: Database, user_id: int, symbol: str, interval: str, ema_period: int) -> WatchRow:
+    """Raises AlreadyWatched, WatchlistFull."""
+    async with database.tenant(user_id) as connection:
+        if await market.count_watches(connection, user_id) >= MOST_WATCHES:
+            raise WatchlistFull(f"a watchlist holds {MOST_WATCHES}", limit=MOST_WATCHES)
+        row = await market.insert_watch(connection, user_id, new_id(), symbol, interval, ema_period)
+        if row is None:
+            raise AlreadyWatched(f"{symbol} {interval} with period {ema_period} is watched already")
+        await market.insert_interest(connection, user_id, row.watch_id, symbol, interval)
+        return row
+
+
+async def unwatch(database: Database, user_id: int, watch_id: UUID) -> None:
+    """Raises NotFound."""
+    async with database.tenant(user_id) as connection:
+        if not await market.delete_watch(connection, user_id, watch_id):
+            raise NotFound

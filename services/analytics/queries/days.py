@@ -1,0 +1,197 @@
+"""The days as they are stored, and the equity after each trade."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from services.analytics.domain.days import TRAILING_DAYS, ZERO, Carried, Day
+from services.analytics.queries.facts import Subject
+from shared.chassis.postgres import Connection
+from shared.contracts.types import Amount
+
+
+class DayData(BaseModel):
+    """What stands in `data`: a flow is capital brought in since the day before with trades."""
+
+    version: Literal[1] = 1
+    capital_added: Amount
+
+
+@dataclass(frozen=True)
+class DayRow:
+    date: date
+    timezone: str
+    starting_balance: Decimal
+    ending_balance: Decimal
+    daily_pnl: Decimal
+    daily_pnl_percentage: Decimal | None
+    total_trades: int
+    winning_trades: int
+    losing_trades: int
+    win_rate: Decimal | None
+    max_drawdown: Decimal | None
+    sharpe_ratio: Decimal | None
+    volatility: Decimal | None
+    data: dict[str, object]
+    created_at: datetime
+
+
+DAY_COLUMNS = ", ".join(DayRow.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class EquityRow:
+    time: datetime
+    trade_id: UUID
+    symbol: str
+    pnl: Decimal
+    total_pnl: Decimal
+    equity: Decimal
+
+
+async def get_carried(connection: Connection, since: Mapping[Subject, date]) -> dict[Subject, Carried]:
+    """What each subject's days before its date hand on."""
+    keys = ([user_id for user_id, _ in since], [mode for _, mode in since], list(since.values()))
+    sums = await connection.fetch(
+        """
+        SELECT d.user_id, d.mode, min(date) AS first_date, max(date) AS last_date, sum(daily_pnl) AS pnl
+        FROM unnest($1::bigint[], $2::text[], $3::date[]) AS s(user_id, mode, since)
+        JOIN user_daily_performance d ON d.user_id = s.user_id AND d.mode = s.mode AND d.date < s.since
+        GROUP BY d.user_id, d.mode
+        """,
+        *keys,
+    )
+    returns = await connection.fetch(
+        """
+        SELECT d.user_id, d.mode, date, daily_pnl_percentage
+        FROM unnest($1::bigint[], $2::text[], $3::date[], $4::date[]) AS s(user_id, mode, since, oldest)
+        JOIN user_daily_performance d ON d.user_id = s.user_id AND d.mode = s.mode
+             AND d.date < s.since AND d.date >= s.oldest
+        """,
+        *keys,
+        [_oldest(day) for day in since.values()],
+    )
+    by_subject: dict[Subject, dict[date, Decimal | None]] = {subject: {} for subject in since}
+    for user_id, mode, day, value in returns:
+        by_subject[user_id, mode][day] = value
+    carried = {subject: Carried() for subject in since}
+    for row in sums:
+        subject = (row["user_id"], row["mode"])
+        carried[subject] = Carried(row["first_date"], row["last_date"], row["pnl"] or ZERO, by_subject[subject])
+    return carried
+
+
+def _oldest(day: date) -> date:
+    return day - timedelta(days=TRAILING_DAYS) if day - date.min > timedelta(days=TRAILING_DAYS) else date.min
+
+
+async def delete_days(connection: Connection, subjects: Collection[Subject]) -> None:
+    await connection.execute(
+        """
+        DELETE FROM user_daily_performance d USING unnest($1::bigint[], $2::text[]) AS s(user_id, mode)
+        WHERE d.user_id = s.user_id AND d.mode = s.mode
+        """,
+        [user_id for user_id, _ in subjects],
+        [mode for _, mode in subjects],
+    )
+
+
+async def upsert_days(
+    connection: Connection, zones: Mapping[int, str], days: Sequence[tuple[Subject, Day]]
+) -> None:
+    """As the facts now give them."""
+    await connection.execute(
+        """
+        INSERT INTO user_daily_performance (user_id, mode, timezone, data, date, starting_balance, ending_balance,
+            daily_pnl, daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate, max_drawdown,
+            sharpe_ratio, volatility)
+        SELECT user_id, mode, timezone, data::jsonb, date, starting_balance, ending_balance,
+            daily_pnl, daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate, max_drawdown,
+            sharpe_ratio, volatility
+        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::date[], $6::numeric[], $7::numeric[],
+            $8::numeric[], $9::numeric[], $10::integer[], $11::integer[], $12::integer[], $13::numeric[],
+            $14::numeric[], $15::numeric[], $16::numeric[]) AS day(user_id, mode, timezone, data, date,
+            starting_balance, ending_balance, daily_pnl, daily_pnl_percentage, total_trades, winning_trades,
+            losing_trades, win_rate, max_drawdown, sharpe_ratio, volatility)
+        ON CONFLICT (user_id, mode, date) DO UPDATE SET
+            timezone = excluded.timezone, data = excluded.data, starting_balance = excluded.starting_balance,
+            ending_balance = excluded.ending_balance, daily_pnl = excluded.daily_pnl,
+            daily_pnl_percentage = excluded.daily_pnl_percentage, total_trades = excluded.total_trades,
+            winning_trades = excluded.winning_trades, losing_trades = excluded.losing_trades,
+            win_rate = excluded.win_rate, max_drawdown = excluded.max_drawdown,
+            sharpe_ratio = excluded.sharpe_ratio, volatility = excluded.volatility
+        """,
+        [user_id for (user_id, _), _ in days],
+        [mode for (_, mode), _ in days],
+        [zones[user_id] for (user_id, _), _ in days],
+        [DayData(capital_added=day.capital_added).model_dump_json() for _, day in days],
+        *([getattr(day, name) for _, day in days] for name in Day.__dataclass_fields__ if name != "capital_added"),
+    )
+
+
+async def list_days(
+    connection: Connection,
+    user_id: int,
+    mode: str,
+    *,
+    first: date | None,
+    last: date | None,
+    after: date | None,
+    limit: int,
+) -> list[DayRow]:
+    rows = await connection.fetch(
+        f"""
+        SELECT {DAY_COLUMNS} FROM user_daily_performance
+        WHERE user_id = $1 AND mode = $2 AND ($3::date IS NULL OR date >= $3) AND ($4::date IS NULL OR date <= $4)
+              AND ($5::date IS NULL OR date > $5)
+        ORDER BY date LIMIT $6
+        """,
+        user_id,
+        mode,
+        first,
+        last,
+        after,
+        limit,
+    )
+    return [DayRow(**row) for row in rows]
+
+
+async def list_equity(
+    connection: Connection,
+    user_id: int,
+    mode: str,
+    *,
+    first: datetime | None,
+    last: datetime | None,
+    after: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[EquityRow]:
+    """After each trade of the period; totals run from the very first trade on."""
+    rows = await connection.fetch(
+        """
+        SELECT time, trade_id, symbol, pnl, total_pnl, total_pnl + (
+            SELECT coalesce(sum(initial_balance), 0) FROM session_facts
+            WHERE user_id = $1 AND mode = $2 AND started_at <= time
+        ) AS equity
+        FROM (
+            SELECT exit_time AS time, trade_id, symbol, pnl,
+                   sum(pnl) OVER (ORDER BY exit_time, trade_id ROWS UNBOUNDED PRECEDING) AS total_pnl
+            FROM trade_facts WHERE user_id = $1 AND mode = $2
+        ) AS curve
+        WHERE ($3::timestamptz IS NULL OR time >= $3) AND ($4::timestamptz IS NULL OR time <= $4)
+              AND ($5::timestamptz IS NULL OR (time, trade_id) > ($5, $6))
+        ORDER BY time, trade_id LIMIT $7
+        """,
+        user_id,
+        mode,
+        first,
+        last,
+        *(after or (None, None)),
+        limit,
+    )
+    return [EquityRow(**row) for row in rows]

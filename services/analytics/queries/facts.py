@@ -1,0 +1,207 @@
+"""What trading has said: zones, sessions and trades, each once."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from services.analytics.domain.days import ZERO, SessionFact, TradeFact
+from shared.chassis.postgres import Connection
+from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
+
+Subject = tuple[int, str]  # user and mode
+UTC_ZONE = "UTC"
+
+TRADES_SINCE = """
+    SELECT t.user_id, t.mode, trade_id, symbol, strategy_id, strategy_name, exit_time, pnl, fee
+    FROM unnest($1::bigint[], $2::text[], $3::timestamptz[]) AS s(user_id, mode, since)
+    JOIN trade_facts t ON t.user_id = s.user_id AND t.mode = s.mode AND t.exit_time >= s.since
+    ORDER BY exit_time, trade_id
+"""
+
+
+async def lock_zones(connection: Connection, users: Collection[int]) -> dict[int, str]:
+    """Each user's zone, his row locked until the end: whoever cuts his days waits. UTC for one still unheard of."""
+    rows = await connection.fetch(
+        """
+        INSERT INTO user_zones (user_id) SELECT unnest($1::bigint[])
+        ON CONFLICT (user_id) DO UPDATE SET updated_at = now()
+        RETURNING user_id, timezone
+        """,
+        sorted(set(users)),  # always in this order, so that two batches never wait for each other
+    )
+    return {row["user_id"]: row["timezone"] for row in rows}
+
+
+async def update_zones(connection: Connection, zones: Mapping[int, str]) -> None:
+    await connection.execute(
+        """
+        UPDATE user_zones SET timezone = t.timezone
+        FROM unnest($1::bigint[], $2::text[]) AS t(user_id, timezone) WHERE user_zones.user_id = t.user_id
+        """,
+        list(zones),
+        list(zones.values()),
+    )
+
+
+async def get_zone(connection: Connection, user_id: int) -> str:
+    zone: str | None = await connection.fetchval("SELECT timezone FROM user_zones WHERE user_id = $1", user_id)
+    return zone or UTC_ZONE
+
+
+async def insert_trades(connection: Connection, events: Sequence[TradeClosed]) -> dict[Subject, datetime]:
+    """A trade is a fact once, whatever comes again; the earliest exit of the new ones."""
+    rows = await connection.fetch(
+        """
+        INSERT INTO trade_facts (user_id, trade_id, session_id, mode, symbol, side, strategy_id, strategy_name,
+                                 entry_time, exit_time, pnl, fee, reason)
+        SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[],
+                             $8::text[], $9::timestamptz[], $10::timestamptz[], $11::numeric[], $12::numeric[],
+                             $13::text[])
+        ON CONFLICT DO NOTHING RETURNING user_id, mode, exit_time
+        """,
+        [event.user_id for event in events],
+        [event.trade_id for event in events],
+        [event.session_id for event in events],
+        ["PAPER" if event.is_paper_trade else "LIVE" for event in events],
+        [event.symbol for event in events],
+        [event.side for event in events],
+        [event.strategy_id for event in events],
+        [event.strategy_name for event in events],
+        [event.entry_time for event in events],
+        [event.exit_time for event in events],
+        [event.pnl for event in events],
+        [event.fee for event in events],
+        [event.reason for event in events],
+    )
+    earliest: dict[Subject, datetime] = {}
+    for user_id, mode, exit_time in rows:
+        earliest[user_id, mode] = min(exit_time, earliest.get((user_id, mode), exit_time))
+    return earliest
+
+
+async def upsert_started(connection: Connection, events: Sequence[SessionStarted]) -> None:
+    await connection.execute(
+        """
+        INSERT INTO session_facts (user_id, session_id, mode, symbol, initial_balance, started_at)
+        SELECT DISTINCT ON (u, s) * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::numeric[],
+                                                $6::timestamptz[]) AS t(u, s)
+        ON CONFLICT (user_id, session_id) DO UPDATE SET started_at = excluded.started_at
+        """,
+        [event.user_id for event in events],
+        [event.session_id for event in events],
+        [event.mode for event in events],
+        [event.symbol for event in events],
+        [event.initial_balance for event in events],
+        [event.started_at for event in events],
+    )
+
+
+async def upsert_stopped(connection: Connection, events: Sequence[SessionStopped]) -> None:
+    await connection.execute(
+        """
+        INSERT INTO session_facts (user_id, session_id, mode, symbol, initial_balance, final_balance, stopped_at)
+        SELECT DISTINCT ON (u, s) * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::numeric[],
+                                                $6::numeric[], $7::timestamptz[]) AS t(u, s)
+        ON CONFLICT (user_id, session_id) DO UPDATE
+        SET final_balance = excluded.final_balance, stopped_at = excluded.stopped_at
+        """,
+        [event.user_id for event in events],
+        [event.session_id for event in events],
+        [event.mode for event in events],
+        [event.symbol for event in events],
+        [event.initial_balance for event in events],
+        [event.final_balance for event in events],
+        [event.stopped_at for event in events],
+    )
+
+
+async def find_subjects(connection: Connection, users: Collection[int]) -> list[Subject]:
+    """Which of these have days, and in which modes."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT user_id, mode FROM user_daily_performance WHERE user_id = ANY ($1::bigint[])", list(users)
+    )
+    return [(user_id, mode) for user_id, mode in rows]
+
+
+async def list_trades_since(
+    connection: Connection, since: Mapping[Subject, datetime]
+) -> dict[Subject, list[TradeFact]]:
+    """Of each subject from its moment on, in order of exit."""
+    rows = await connection.fetch(
+        TRADES_SINCE,
+        [user_id for user_id, _ in since],
+        [mode for _, mode in since],
+        list(since.values()),
+    )
+    trades: dict[Subject, list[TradeFact]] = {subject: [] for subject in since}
+    for user_id, mode, *fact in rows:
+        trades[user_id, mode].append(TradeFact(*fact))
+    return trades
+
+
+async def list_sessions_of(
+    connection: Connection, subjects: Collection[Subject]
+) -> dict[Subject, list[SessionFact]]:
+    """Those known to have begun."""
+    rows = await connection.fetch(
+        """
+        SELECT f.user_id, f.mode, initial_balance, started_at
+        FROM unnest($1::bigint[], $2::text[]) AS s(user_id, mode)
+        JOIN session_facts f ON f.user_id = s.user_id AND f.mode = s.mode AND started_at IS NOT NULL
+        """,
+        [user_id for user_id, _ in subjects],
+        [mode for _, mode in subjects],
+    )
+    sessions: dict[Subject, list[SessionFact]] = {subject: [] for subject in subjects}
+    for user_id, mode, *fact in rows:
+        sessions[user_id, mode].append(SessionFact(*fact))
+    return sessions
+
+
+async def list_trades(
+    connection: Connection, user_id: int, mode: str, first: datetime | None, last: datetime | None
+) -> list[TradeFact]:
+    """Of a period, both ends included, in order of exit."""
+    rows = await connection.fetch(
+        """
+        SELECT trade_id, symbol, strategy_id, strategy_name, exit_time, pnl, fee FROM trade_facts
+        WHERE user_id = $1 AND mode = $2 AND ($3::timestamptz IS NULL OR exit_time >= $3)
+              AND ($4::timestamptz IS NULL OR exit_time <= $4)
+        ORDER BY exit_time, trade_id
+        """,
+        user_id,
+        mode,
+        first,
+        last,
+    )
+    return [TradeFact(*row) for row in rows]
+
+
+async def sum_pnl_before(connection: Connection, user_id: int, mode: str, moment: datetime | None) -> Decimal:
+    """Of the trades that ended before; 0 without a moment."""
+    if moment is None:
+        return ZERO
+    total: Decimal = await connection.fetchval(
+        "SELECT coalesce(sum(pnl), 0) FROM trade_facts WHERE user_id = $1 AND mode = $2 AND exit_time < $3",
+        user_id,
+        mode,
+        moment,
+    )
+    return total
+
+
+async def list_sessions(
+    connection: Connection, user_id: int, mode: str, last: datetime | None
+) -> list[SessionFact]:
+    """Those begun by then."""
+    rows = await connection.fetch(
+        """
+        SELECT initial_balance, started_at FROM session_facts
+        WHERE user_id = $1 AND mode = $2 AND started_at IS NOT NULL
+              AND ($3::timestamptz IS NULL OR started_at <= $3)
+        """,
+        user_id,
+        mode,
+        last,
+    )
+    return [SessionFact(*row) for row in rows]

@@ -1,0 +1,38 @@
+"""What stands in the cursors of these lists; a forged one is refused like any other bad input."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from shared.chassis.errors import InvalidInput
+from shared.contracts.types import Instant
+
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
+Position = tuple[str | int, ...] | None
+
+
+def date_in(position: Position) -> date | None:
+    try:
+        return date.fromisoformat(str(position[0])) if position else None
+    except ValueError as error:
+        raise _no_cursor() from error
+
+
+def id_in(position: Position) -> UUID | None:
+    try:
+        return UUID(str(position[0])) if position else None
+    except ValueError as error:
+        raise _no_cursor() from error
+
+
+def moment_in(position: Position) -> tuple[datetime, UUID] | None:
+    """A time and the id of what stands at it."""
+    try:
+        return (_INSTANT.validate_python(position[0]), UUID(str(position[1]))) if position else None
+    except ValueError as error:
+        raise _no_cursor() from error
+
+
+def _no_cursor() -> InvalidInput:
+    return InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}])

@@ -1,0 +1,136 @@
+"""What a user's trades came to."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from zoneinfo import ZoneInfo
+
+from services.analytics.domain.days import TradeFact
+from services.analytics.domain.summary import Summary, add_up, group_by, summarise
+from services.analytics.queries import days, facts
+from services.analytics.routes.cursors import date_in, moment_in
+from services.analytics.routes.period import Period, PeriodQuery, local_date
+from services.analytics.routes.views import (
+    DayView,
+    EquityPoint,
+    StrategyView,
+    SummaryView,
+    SymbolView,
+    sums_fields,
+)
+from shared.chassis.http import Call, Endpoint
+from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.postgres import Database
+from shared.contracts.types import instant_text
+
+PATH = "/v1/performance"
+
+
+class PagedPeriodQuery(PageQuery, PeriodQuery):
+    pass
+
+
+def performance_endpoints(database: Database) -> list[Endpoint]:
+    async def get_performance_summary(call: Call) -> SummaryView:
+        query, user_id = call.query(PeriodQuery), call.principal.user_id
+        async with database.tenant(user_id) as connection:
+            zone = await facts.get_zone(connection, user_id)
+            period = Period.of(query.from_, query.to, ZoneInfo(zone))
+            before = await facts.sum_pnl_before(connection, user_id, query.mode, period.first)
+            trades = await facts.list_trades(connection, user_id, query.mode, period.first, period.last)
+            sessions = await facts.list_sessions(connection, user_id, query.mode, period.last)
+        # Many trades take a while: the loop goes on meanwhile.
+        summary = await asyncio.to_thread(summarise, trades, sessions, before, ZoneInfo(zone))
+        return _summary_view(summary, trades, query, zone)
+
+    async def list_daily_performance(call: Call) -> Page[DayView]:
+        query, user_id = call.query(PagedPeriodQuery), call.principal.user_id
+        position = decode_cursor(query.cursor, str)
+        async with database.tenant(user_id) as connection:
+            zone = ZoneInfo(await facts.get_zone(connection, user_id))
+            rows = await days.list_days(
+                connection,
+                user_id,
+                query.mode,
+                first=local_date(query.from_, zone),
+                last=local_date(query.to, zone),
+                after=date_in(position),
+                limit=query.limit + 1,
+            )
+        views = [DayView.model_validate(asdict(row)) for row in rows]
+        return page_of(views, query.limit, lambda last: encode_cursor(last.date.isoformat()))
+
+    async def list_equity(call: Call) -> Page[EquityPoint]:
+        query, user_id = call.query(PagedPeriodQuery), call.principal.user_id
+        position = decode_cursor(query.cursor, str, str)
+        async with database.tenant(user_id) as connection:
+            zone = ZoneInfo(await facts.get_zone(connection, user_id))
+            period = Period.of(query.from_, query.to, zone)
+            rows = await days.list_equity(
+                connection,
+                user_id,
+                query.mode,
+                first=period.first,
+                last=period.last,
+                after=moment_in(position),
+                limit=query.limit + 1,
+            )
+        views = [EquityPoint.model_validate(asdict(row)) for row in rows]
+        return page_of(views, query.limit, lambda last: encode_cursor(instant_text(last.time), str(last.trade_id)))
+
+    return [
+        Endpoint(
+            "GET",
+            f"{PATH}/summary",
+            get_performance_summary,
+            "What your trades of a period came to, exactly",
+            response=SummaryView,
+            query=PeriodQuery,
+        ),
+        Endpoint(
+            "GET",
+            f"{PATH}/daily",
+            list_daily_performance,
+            "Your days with trades, cut in your time zone",
+            response=Page[DayView],
+            query=PagedPeriodQuery,
+        ),
+        Endpoint(
+            "GET",
+            f"{PATH}/equity",
+            list_equity,
+            "Realised equity after each trade",
+            response=Page[EquityPoint],
+            query=PagedPeriodQuery,
+        ),
+    ]
+
+
+def _summary_view(summary: Summary, trades: Sequence[TradeFact], query: PeriodQuery, zone: str) -> SummaryView:
+    by_symbol = group_by(trades, lambda trade: trade.symbol)
+    by_strategy = group_by(trades, lambda trade: trade.strategy_id)
+    return SummaryView.model_validate(
+        {
+            **sums_fields(summary.sums),
+            **vars(summary.ratios),
+            "mode": query.mode,
+            "timezone": zone,
+            "starting_balance": summary.starting_balance,
+            "ending_balance": summary.ending_balance,
+            "max_drawdown_pct": summary.max_drawdown_pct,
+            "by_symbol": [
+                SymbolView.model_validate({**sums_fields(add_up(of_group)), "symbol": symbol})
+                for symbol, of_group in sorted(by_symbol.items())
+            ],
+            "by_strategy": [
+                StrategyView.model_validate(
+                    {
+                        **sums_fields(add_up(of_group)),
+                        "strategy_id": strategy_id,
+                        "strategy_name": of_group[-1].strategy_name,
+                    }
+                )
+                for strategy_id, of_group in by_strategy.items()
+            ],
+        }
+    )

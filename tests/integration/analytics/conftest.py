@@ -1,0 +1,196 @@
+"""Analytics on the real database and broker, beside auth; trading is played by the test."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from services.analytics.app import build
+from services.analytics.settings import AnalyticsSettings
+from services.auth.app import build as build_auth
+from shared.chassis.outbox import emit
+from shared.chassis.postgres import Database
+from shared.chassis.service import RunningService
+from shared.contracts.auth import UserRegistered
+from shared.contracts.envelope import Event
+from shared.contracts.market import CandleClosed
+from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
+from shared.contracts.types import decimal_text, from_ms, new_id
+from shared.strategy.bars import Bar
+from tests.integration.accounts import Answer, Client, auth_settings, client_of
+from tests.unit.analytics.facts import INTERVAL, STEP_MS
+
+ServiceEnv = Callable[[str], dict[str, str]]
+STRATEGY = UUID(int=7)
+
+
+def registered(user_id: int, timezone: str = "UTC") -> UserRegistered:
+    return UserRegistered.model_validate(
+        {"user_id": user_id, "public_id": UUID(int=user_id), "aggregate": "user", "aggregate_seq": 1}
+        | {"email": f"{user_id}@example.org", "timezone": timezone, "language": "en", "is_active": True}
+    )
+
+
+def closed(
+    user_id: int, exit_time: str, pnl: str, *, trade_id: UUID | None = None, paper: bool = True, **more: object
+) -> TradeClosed:
+    """A trade that ended at a UTC time."""
+    moment = datetime.fromisoformat(exit_time).replace(tzinfo=UTC)
+    return TradeClosed.model_validate(
+        {"user_id": user_id, "public_id": UUID(int=user_id), "aggregate": "session", "aggregate_seq": 1}
+        | {"trade_id": trade_id or new_id(), "session_id": UUID(int=1), "symbol": "BTCUSDT", "side": "LONG"}
+        | {"entry_time": moment, "exit_time": moment, "entry_price": "1", "exit_price": "2", "quantity": "1"}
+        | {"pnl": pnl, "pnl_percentage": "1", "fee": "0.1", "reason": "signal", "strategy_id": STRATEGY}
+        | {"strategy_name": "cross", "strategy_hash": "x", "is_paper_trade": paper}
+        | more
+    )
+
+
+def _session(user_id: int, session_id: UUID, balance: str) -> dict[str, object]:
+    return (
+        {"user_id": user_id, "public_id": UUID(int=user_id), "aggregate": "session", "aggregate_seq": 1}
+        | {"session_id": session_id, "symbol": "BTCUSDT", "interval": "15", "mode": "PAPER"}
+        | {"initial_balance": balance, "strategy_id": STRATEGY, "strategy_name": "cross", "strategy_hash": "x"}
+    )
+
+
+def started(user_id: int, at: str, balance: str = "10000", session_id: UUID | None = None) -> SessionStarted:
+    moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
+    return SessionStarted.model_validate(
+        _session(user_id, session_id or new_id(), balance) | {"started_at": moment}
+    )
+
+
+def stopped(user_id: int, at: str, balance: str, session_id: UUID) -> SessionStopped:
+    moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
+    return SessionStopped.model_validate(
+        _session(user_id, session_id, balance)
+        | {"final_balance": balance, "total_pnl": "0", "total_trades": 0, "reason": "manual", "stopped_at": moment}
+    )
+
+
+def candles(bars: Sequence[Bar], symbol: str = "BTCUSDT", interval: str = INTERVAL) -> list[CandleClosed]:
+    """What the feed says of these bars, the first one being the series' first."""
+    return [
+        CandleClosed(
+            venue="BYBIT",
+            symbol=symbol,
+            interval=interval,
+            generation=1,
+            open_time=from_ms(bar.open_time_ms),
+            previous_open_time=from_ms(bars[index - 1].open_time_ms) if index else None,
+            open=bar.open,
+            high=bar.high,
+            low=bar.low,
+            close=bar.close,
+            volume=bar.volume,
+            venue_time=from_ms(bar.open_time_ms + STEP_MS),
+        )
+        for index, bar in enumerate(bars)
+    ]
+
+
+@dataclass
+class History:
+    """Trading's internal listener: the candles it holds, unless it is down."""
+
+    token: str
+    bars: list[Bar] = field(default_factory=list)
+    down: bool = False
+    asked: int = 0
+    url: str = ""
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/internal/v1/candles", self._answer)
+        return app
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        if self.down or request.headers.get("Authorization") != f"Bearer {self.token}":
+            return web.Response(status=503)
+        until, limit = int(request.query["to_ms"]), int(request.query["limit"])
+        shown = [bar for bar in self.bars if bar.open_time_ms <= until][-limit:]
+        rows = [[bar[0], *(decimal_text(value) for value in bar[1:])] for bar in shown]
+        return web.json_response({"items": rows, "anchor_ms": self.bars[0].open_time_ms if self.bars else None})
+
+
+@dataclass(frozen=True)
+class Platform:
+    """`auth` registers people, `analytics` answers them; `history` is all there is of trading."""
+
+    auth: Client
+    analytics: Client
+    running: RunningService
+    history: History
+
+    @property
+    def database(self) -> Database:
+        return self.running.database
+
+    async def register(self, email: str, timezone: str = "UTC") -> str:
+        """An access token; the first to register is user 1."""
+        return (await self.auth.register(email, timezone=timezone)).text("access_token")
+
+    async def say(self, *events: Event) -> None:
+        """Through an outbox and Kafka, as trading does."""
+        for user_id in dict.fromkeys(event.user_id for event in events):
+            async with self.database.tenant(user_id) as connection:
+                await emit(connection, *(event for event in events if event.user_id == user_id))
+
+    async def get(self, path: str, token: str) -> Answer:
+        answer = await self.analytics.call("GET", path, token=token)
+        assert answer.status == 200, answer
+        return answer
+
+    async def every(self, path: str, token: str) -> list[dict[str, object]]:
+        """All items of a list, page by page."""
+        items: list[dict[str, object]] = []
+        cursor = ""
+        while True:
+            answer = await self.get(path + ("&" if "?" in path else "?") + f"limit=7{cursor}", token)
+            found = answer.body["items"]
+            assert isinstance(found, list)
+            items += found
+            if answer.body["next_cursor"] is None:
+                return items
+            cursor = f"&cursor={answer.body['next_cursor']}"
+
+
+@pytest.fixture
+async def history() -> AsyncIterator[History]:
+    history = History("a-token-between-services")
+    server = TestServer(history.app())
+    await server.start_server()
+    history.url = f"http://127.0.0.1:{server.port}"
+    yield history
+    await server.close()
+
+
+def _settings(env: dict[str, str], history: History, jwks_url: str = "") -> AnalyticsSettings:
+    values: dict[str, object] = {name.lower(): value for name, value in env.items()}
+    return AnalyticsSettings.model_validate(
+        {**values, "http_port": 0, "jwks_url": jwks_url, "trading_internal_url": history.url}
+    )
+
+
+@pytest.fixture
+async def database(service_env: ServiceEnv, history: History) -> AsyncIterator[Database]:
+    """Analytics' own, without a process."""
+    opened = await Database.connect(_settings(service_env("analytics"), history))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def platform(service_env: ServiceEnv, history: History, tmp_path: Path) -> AsyncIterator[Platform]:
+    async with RunningService(build_auth, auth_settings(service_env("auth"), tmp_path)) as auth:
+        settings = _settings(service_env("analytics"), history, f"{auth.url}/.well-known/jwks.json")
+        async with RunningService(build, settings) as running:
+            async with client_of(auth.url) as at_auth, client_of(running.url) as at_analytics:
+                yield Platform(at_auth, at_analytics, running, history)

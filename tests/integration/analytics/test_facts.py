@@ -1,0 +1,230 @@
+"""Batches of facts, in whatever order, give the same days to the last digit."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import cast
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from cli.stack.migrate import DatabaseAccess
+from services.analytics.consumers import SUBSCRIPTIONS, on_session_started, on_trade_closed
+from services.analytics.operations.facts import rebuild_days
+from services.analytics.queries.facts import TRADES_SINCE
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.envelope import Event
+from shared.contracts.trading import TradeClosed
+from shared.contracts.types import new_id
+from tests.integration.accounts import eventually
+from tests.integration.analytics.conftest import closed, registered, started, stopped
+
+Days = list[tuple[object, ...]]
+Handle = Callable[[Connection, Sequence[Event]], Awaitable[None]]
+HANDLERS = {subscription.event.topic: cast(Handle, subscription.handle) for subscription in SUBSCRIPTIONS}
+
+
+async def hear(database: Database, *events: Event) -> None:
+    """One batch of one topic."""
+    handle = HANDLERS[events[0].topic]
+    async with database.tenants({event.user_id for event in events}) as connection:
+        await handle(connection, events)
+
+
+async def days_of(database: Database, user_id: int, mode: str = "PAPER") -> Days:
+    async with database.tenant(user_id) as connection:
+        rows = await connection.fetch(
+            """
+            SELECT date::text, timezone, starting_balance, ending_balance, daily_pnl, daily_pnl_percentage,
+                   total_trades, winning_trades, losing_trades, win_rate, max_drawdown, sharpe_ratio, volatility,
+                   data
+            FROM user_daily_performance WHERE mode = $1 ORDER BY date
+            """,
+            mode,
+        )
+    return [tuple(map(str, row)) for row in rows]
+
+
+def some_trades(user_id: int, count: int, seed: int = 1) -> list[TradeClosed]:
+    draw = random.Random(seed)
+    return [
+        closed(
+            user_id,
+            str(datetime(2026, 1, 1) + timedelta(minutes=draw.randrange(87 * 24 * 60))),
+            str(Decimal(draw.randint(-(10**12), 10**12)).scaleb(-8)),
+        )
+        for _ in range(count)
+    ]
+
+
+async def test_a_batch_with_duplicates_is_booked_once_and_exactly(database: Database) -> None:
+    trades = [trade for user_id in (1, 2, 3) for trade in some_trades(user_id, 40, seed=user_id)]
+    await hear(database, *trades, *trades[:50])
+    await hear(database, *reversed(trades))
+    for user_id in (1, 2, 3):
+        own = [trade for trade in trades if trade.user_id == user_id]
+        days = await days_of(database, user_id)
+        assert sum(Decimal(str(day[4])) for day in days) == sum(trade.pnl for trade in own)
+        assert sum(int(str(day[6])) for day in days) == len(own)
+
+
+async def test_whatever_order_events_come_in_the_days_are_the_same(database: Database) -> None:
+    session = new_id()
+    events: list[Event] = [
+        registered(1, "Europe/Rome"),
+        started(1, "2026-01-10 12:00", "5000", session),
+        started(1, "2026-02-01 12:00", "250.00000001"),
+        stopped(1, "2026-02-20 12:00", "5000", session),
+        *some_trades(1, 60),
+    ]
+    await hear(database, events[0])
+    for event in events[1:]:
+        await hear(database, event)
+    expected = await days_of(database, 1)
+    assert len(expected) > 30
+    draw = random.Random(5)
+    for user_id in (2, 3, 4):
+        shuffled = [
+            event.model_copy(update={"user_id": user_id, "public_id": UUID(int=user_id)}) for event in events
+        ]
+        draw.shuffle(shuffled)
+        for event in shuffled:
+            await hear(database, event)
+        assert await days_of(database, user_id) == expected
+
+
+async def test_days_rebuilt_from_the_facts_are_the_same(database: Database) -> None:
+    await hear(database, started(1, "2026-01-10 12:00"))
+    for trade in some_trades(1, 50):
+        await hear(database, trade)
+    before = await days_of(database, 1)
+    async with database.tenants([1]) as connection:
+        await rebuild_days(connection, [(1, "PAPER"), (1, "LIVE")])
+    assert await days_of(database, 1) == before
+
+
+async def test_a_zone_that_changes_cuts_all_days_again(database: Database) -> None:
+    await hear(database, closed(1, "2026-01-01 23:30", "1"), closed(1, "2026-01-02 01:00", "2"))
+    assert [(day[0], day[1], day[4]) for day in await days_of(database, 1)] == [
+        ("2026-01-01", "UTC", "1"),
+        ("2026-01-02", "UTC", "2"),
+    ]
+    await hear(database, registered(1, "Europe/Rome"))
+    assert [(day[0], day[1], day[4]) for day in await days_of(database, 1)] == [("2026-01-02", "Europe/Rome", "3")]
+
+
+async def test_paper_and_live_are_kept_apart(database: Database) -> None:
+    await hear(database, closed(1, "2026-01-01 10:00", "1"), closed(1, "2026-01-01 10:00", "5", paper=False))
+    assert [day[4] for day in await days_of(database, 1, "PAPER")] == ["1"]
+    assert [day[4] for day in await days_of(database, 1, "LIVE")] == ["5"]
+
+
+async def test_a_session_heard_of_late_corrects_the_balances(database: Database) -> None:
+    await hear(database, closed(1, "2026-01-02 10:00", "100"))
+    session = new_id()
+    await hear(database, stopped(1, "2026-01-03 10:00", "1000", session))
+    assert [(day[2], day[5]) for day in await days_of(database, 1)] == [("0", "None")]
+    await hear(database, started(1, "2026-01-01 10:00", "1000", session))
+    assert [(day[2], day[5]) for day in await days_of(database, 1)] == [("1000", "10.00000000")]
+
+
+async def test_batches_of_one_user_at_once_lose_nothing(database: Database) -> None:
+    trades = some_trades(1, 60)
+    batches = [trades[start : start + 10] for start in range(0, 60, 10)]
+    sessions = [started(1, f"2026-01-{day:02} 00:00") for day in (3, 9)]
+    await asyncio.gather(*(hear(database, *batch) for batch in batches), *(hear(database, one) for one in sessions))
+    together = await days_of(database, 1)
+    async with database.tenants([1]) as connection:
+        await rebuild_days(connection, [(1, "PAPER")])
+    assert together == await days_of(database, 1)
+    assert sum(Decimal(str(day[4])) for day in together) == sum(trade.pnl for trade in trades)
+
+
+async def test_batches_of_the_same_users_take_turns(database: Database) -> None:
+    """They lock their users in one order, so that none waits for the other for ever."""
+    forth = [trade for user_id in range(1, 20) for trade in some_trades(user_id, 2, seed=user_id)]
+    back = [trade for user_id in range(19, 0, -1) for trade in some_trades(user_id, 2, seed=100 + user_id)]
+    await asyncio.gather(*(hear(database, *batch) for batch in (forth, back, forth, back)))
+    assert len(await days_of(database, 7)) >= 2
+
+
+async def test_an_id_forged_into_a_batch_is_refused_by_the_database(database: Database) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with database.tenants([2]) as connection:
+            await on_trade_closed(connection, [closed(1, "2026-01-01 10:00", "1")])
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with database.tenants([2]) as connection:
+            await on_session_started(connection, [started(1, "2026-01-01 10:00")])
+    assert await days_of(database, 1) == []
+
+
+async def test_a_zone_that_does_not_exist_is_refused(database: Database) -> None:
+    with pytest.raises(KeyError):
+        await hear(database, registered(1, "Moon/Base"))
+
+
+TABLES = (
+    "trade_facts",
+    "session_facts",
+    "user_daily_performance",
+    "user_zones",
+    "watchlist",
+    "user_market_analysis",
+)
+
+
+async def test_the_app_role_sees_no_other_tenant_whatever_it_asks(database: Database) -> None:
+    await hear(database, registered(1), registered(2))
+    await hear(database, *some_trades(1, 5), *some_trades(2, 5))
+    await hear(database, started(1, "2026-01-01 10:00"), started(2, "2026-01-01 10:00"))
+    async with database.tenant(2) as connection:
+        for table in TABLES:
+            assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE user_id <> 2") == 0
+    async with database.untenanted() as connection:
+        for table in TABLES:
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "INSERT INTO trade_facts (user_id) VALUES (2)",
+        "UPDATE user_daily_performance SET daily_pnl = 1",
+        "DELETE FROM session_facts",
+        "INSERT INTO user_market_analysis (user_id) VALUES (2)",
+        "SELECT prepare_analysis_month('2026-01-01Z')",
+        "UPDATE watchlist SET user_id = 1",
+    ],
+)
+async def test_the_app_role_may_not(database: Database, attempt: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with database.tenant(2) as connection:
+            await connection.execute(attempt)
+
+
+async def test_a_late_trade_is_cut_by_an_index(database: Database, database_access: DatabaseAccess) -> None:
+    """Not by reading all trades a user ever made."""
+    await hear(database, *some_trades(1, 3_000), *some_trades(2, 3_000))
+    owner = await asyncpg.connect(database_access.owner_dsn)
+    await owner.execute("ANALYZE analytics.trade_facts")
+    await owner.close()
+    async with database.tenants([1]) as connection:
+        plan = await connection.fetch(
+            "EXPLAIN " + TRADES_SINCE, [1], ["PAPER"], [datetime(2026, 3, 27, tzinfo=UTC)]
+        )
+    assert "trade_facts_by_time" in str(plan)
+
+
+async def test_many_users_are_booked_in_one_batch(database: Database) -> None:
+    trades = [trade for user_id in range(1, 201) for trade in some_trades(user_id, 3, seed=user_id)]
+    await hear(database, *trades)
+
+    async def booked() -> int:
+        async with database.tenants(range(1, 201)) as connection:
+            count: int = await connection.fetchval("SELECT sum(total_trades) FROM user_daily_performance")
+        return count
+
+    assert await eventually(booked, lambda count: count == 600, within_s=1) == 600

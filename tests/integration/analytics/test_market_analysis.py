@@ -1,0 +1,184 @@
+"""One row per user, watched symbol and closed candle; its values are TA-Lib's from the anchor."""
+
+from datetime import datetime
+from decimal import Decimal
+
+import numpy as np
+import pytest
+import talib
+
+from services.analytics.market import MarketWatch
+from services.analytics.operations.watchlist import MOST_WATCHES, watch
+from services.analytics.settings import AnalyticsSettings
+from shared.chassis.errors import Unavailable
+from shared.chassis.history import CandleHistory
+from shared.chassis.postgres import Database
+from shared.contracts.types import instant_text
+from shared.strategy.bars import Bar
+from tests.integration.accounts import eventually
+from tests.integration.analytics.conftest import History, Platform, ServiceEnv, candles
+from tests.unit.analytics.facts import INTERVAL, wavy_bars
+
+ANALYSIS = "/v1/market-analysis"
+
+
+def averages(bars: list[Bar], period: int) -> list[str | None]:
+    closes = np.array([str(bar.close) for bar in bars], dtype=np.float64)
+    return [None if np.isnan(ema) else repr(ema.item()) for ema in talib.EMA(closes, period)]
+
+
+@pytest.fixture
+def market(database: Database, service_env: ServiceEnv, history: History) -> MarketWatch:
+    values: dict[str, object] = {name.lower(): value for name, value in service_env("analytics").items()}
+    settings = AnalyticsSettings.model_validate(
+        {**values, "http_port": 0, "jwks_url": "", "trading_internal_url": history.url}
+    )
+    return MarketWatch(database, CandleHistory(settings))
+
+
+async def seen_by(database: Database, user_id: int) -> list[tuple[datetime, int, str | None]]:
+    async with database.tenant(user_id) as connection:
+        rows = await connection.fetch(
+            "SELECT timestamp, ema_period, ema_value FROM user_market_analysis ORDER BY ema_period, timestamp"
+        )
+    return [(row[0], row[1], None if row[2] is None else str(row[2])) for row in rows]
+
+
+async def test_each_closed_candle_is_seen_once_by_each_watch(database: Database, market: MarketWatch) -> None:
+    bars = wavy_bars(120)
+    said = candles(bars)
+    for user_id, period in ((1, 20), (2, 20), (2, 5)):
+        await watch(database, user_id, "BTCUSDT", INTERVAL, period)
+    await watch(database, 3, "ETHUSDT", INTERVAL, 20)
+    for start in range(0, 120, 10):
+        await market.on_candle_closed(said[max(0, start - 4) : start + 10])
+    await market.on_candle_closed(said[20:60])
+    expected = [(candle.open_time, 20, ema) for candle, ema in zip(said, averages(bars, 20), strict=True)]
+    shorter = [(candle.open_time, 5, ema) for candle, ema in zip(said, averages(bars, 5), strict=True)]
+    assert await seen_by(database, 1) == expected
+    assert await seen_by(database, 2) == shorter + expected
+    assert await seen_by(database, 3) == []
+
+
+async def test_who_comes_late_has_the_values_from_the_anchor(
+    database: Database, market: MarketWatch, history: History
+) -> None:
+    bars = wavy_bars(100)
+    said = candles(bars)
+    await market.on_candle_closed(said[:50])
+    await watch(database, 1, "BTCUSDT", INTERVAL, 20)
+    history.bars = bars[:61]
+    await market.on_candle_closed(said[60:70])
+    assert [ema for _, _, ema in await seen_by(database, 1)] == averages(bars, 20)[60:70]
+    assert history.asked == 1
+
+
+async def test_a_broken_chain_is_mended_from_the_history(
+    database: Database, market: MarketWatch, history: History
+) -> None:
+    bars = wavy_bars(100)
+    said = candles(bars)
+    await watch(database, 1, "BTCUSDT", INTERVAL, 20)
+    await market.on_candle_closed(said[:40])
+    history.bars, history.down = bars, True
+    with pytest.raises(Unavailable):
+        await market.on_candle_closed(said[50:52])
+    history.down = False
+    await market.on_candle_closed(said[50:52])
+    assert [ema for _, _, ema in await seen_by(database, 1)] == averages(bars, 20)[:40] + averages(bars, 20)[50:52]
+
+
+async def test_months_have_partitions_that_nobody_reaches(database: Database, market: MarketWatch) -> None:
+    await watch(database, 1, "BTCUSDT", INTERVAL, 20)
+    await market.on_candle_closed(candles(wavy_bars(120)))
+    async with database.tenant(1) as connection:
+        names = await connection.fetch(
+            """
+            SELECT tableoid::regclass::text AS name, count(*) FROM user_market_analysis GROUP BY 1 ORDER BY 1
+            """
+        )
+        assert [tuple(row) for row in names] == [
+            ("user_market_analysis_2026_01", 96),
+            ("user_market_analysis_2026_02", 24),
+        ]
+        refused = await connection.fetch(
+            """
+            SELECT bool_or(has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')),
+                   bool_and(c.relforcerowsecurity)
+            FROM pg_class c JOIN pg_inherits ON inhrelid = c.oid, pg_roles r
+            WHERE c.relkind = 'r' AND r.rolname LIKE 'analytics\\_%'
+                  AND c.relname LIKE 'user\\_market\\_analysis\\_%'
+            """
+        )
+    assert tuple(refused[0]) == (False, True)
+
+
+async def test_an_analysis_over_kafka_is_shown_to_who_watches(platform: Platform) -> None:
+    ann, ben = [await platform.register(f"{name}@example.org") for name in ("ann", "ben")]
+    bars = wavy_bars(60)
+    platform.history.bars = bars
+    body: dict[str, object] = {"symbol": "BTCUSDT", "interval": INTERVAL}
+    added = await platform.analytics.call("POST", "/v1/watchlist", body, token=ann)
+    assert (added.status, added.body["ema_period"]) == (201, 20)
+    assert added.headers["Location"] == f"/v1/watchlist/{added.body['watch_id']}"
+    await platform.running.producer.publish(candles(bars))
+    await platform.running.producer.publish(candles(bars)[30:])
+
+    async def rows() -> list[dict[str, object]]:
+        return await platform.every(f"{ANALYSIS}?symbol=BTCUSDT", ann)
+
+    seen = await eventually(rows, lambda found: len(found) == 60)
+    assert [row["timestamp"] for row in seen] == [instant_text(candle.open_time) for candle in candles(bars)]
+    assert [row["ema_value"] for row in seen] == averages(bars, 20)
+    assert [Decimal(str(row["price"])) for row in seen] == [bar.close for bar in bars]
+    assert seen[0]["trend_direction"] is None
+    assert {row["trend_direction"] for row in seen[20:]} <= {"UP", "DOWN", "FLAT"}
+    assert await platform.every(f"{ANALYSIS}?symbol=ETHUSDT", ann) == []
+    assert await platform.every(ANALYSIS, ben) == []
+    last = await platform.every(f"{ANALYSIS}?from={seen[-2]['timestamp']}", ann)
+    assert [row["timestamp"] for row in last] == [row["timestamp"] for row in seen[-2:]]
+
+
+async def test_a_watch_is_wished_for_and_taken_back(platform: Platform) -> None:
+    ann, ben = [await platform.register(f"{name}@example.org") for name in ("ann", "ben")]
+    body: dict[str, object] = {"symbol": "BTCUSDT", "interval": INTERVAL, "ema_period": 9}
+    added = await platform.analytics.call("POST", "/v1/watchlist", body, token=ann)
+    again = await platform.analytics.call("POST", "/v1/watchlist", body, token=ann)
+    assert (again.status, again.body["type"]) == (409, "/problems/already-watched")
+
+    async def wished() -> list[tuple[str, bool]]:
+        async with platform.database.queue() as connection:
+            rows = await connection.fetch("SELECT symbol, wanted FROM published_interests")
+        return [tuple(row) for row in rows]
+
+    assert await eventually(wished, bool) == [("BTCUSDT", True)]
+    path = f"/v1/watchlist/{added.body['watch_id']}"
+    assert (await platform.analytics.call("DELETE", path, token=ben)).status == 404
+    assert [row["watch_id"] for row in await platform.every("/v1/watchlist", ann)] == [added.body["watch_id"]]
+    assert (await platform.analytics.call("DELETE", path, token=ann)).status == 204
+    assert (await platform.analytics.call("DELETE", path, token=ann)).status == 404
+    assert await eventually(wished, lambda found: found == [("BTCUSDT", False)])
+
+
+async def test_a_watch_that_cannot_be_is_refused(platform: Platform) -> None:
+    ann = await platform.register("ann@example.org")
+    for name, value in (
+        *(("symbol", "btc usdt"), ("symbol", ""), ("symbol", 7), ("interval", "7"), ("interval", 15)),
+        *(("ema_period", 1), ("ema_period", 501), ("ema_period", "x"), ("ema_period", None), ("other", 1)),
+    ):
+        body: dict[str, object] = {"symbol": "BTCUSDT", "interval": INTERVAL, name: value}
+        answer = await platform.analytics.call("POST", "/v1/watchlist", body, token=ann)
+        assert (answer.status, answer.body["type"]) == (422, "/problems/invalid-input"), (name, value)
+    for query in ("symbol=btc", "interval=7", "from=2026-01-01", "limit=0", "cursor=WyJ4Il0"):
+        answer = await platform.analytics.call("GET", f"{ANALYSIS}?{query}", token=ann)
+        assert (answer.status, answer.body["type"]) == (422, "/problems/invalid-input"), query
+    assert await platform.every("/v1/watchlist", ann) == []
+
+
+async def test_a_watchlist_has_an_end(platform: Platform) -> None:
+    ann = await platform.register("ann@example.org")
+    for number in range(MOST_WATCHES):
+        await watch(platform.database, 1, f"S{number}USDT", INTERVAL, 20)
+    body: dict[str, object] = {"symbol": "BTCUSDT", "interval": INTERVAL}
+    answer = await platform.analytics.call("POST", "/v1/watchlist", body, token=ann)
+    assert (answer.status, answer.body["type"], answer.body["limit"]) == (409, "/problems/watchlist-full", 200)

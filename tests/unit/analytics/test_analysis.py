@@ -1,0 +1,69 @@
+"""How a closed candle looks: the indicator's own values, and a trend."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+import talib
+
+from services.analytics.domain.analysis import decimal_of, look_at, trend
+from services.analytics.routes.views import shortened
+from shared.strategy.series import Series
+from tests.unit.analytics.facts import wavy_bars
+
+
+def test_values_are_those_of_talib_from_the_anchor() -> None:
+    bars = wavy_bars(80)
+    series = Series(bars)
+    emas = talib.EMA(np.array([str(bar.close) for bar in bars], dtype=np.float64), 20)
+    looks = [look_at(series, index, 20) for index in range(len(bars))]
+    assert [look.ema_value for look in looks] == [decimal_of(ema.item()) for ema in emas]
+    assert [look.price for look in looks] == [bar.close for bar in bars]
+    undefined = {(look.ema_value, look.trend_direction, look.candles_above_ema) for look in looks[:19]}
+    assert undefined == {(None, None, None)}
+    above = 0
+    for look in looks[19:]:
+        assert look.ema_value is not None
+        above = above + 1 if look.price > look.ema_value else 0
+        assert look.candles_above_ema == above
+
+
+def test_a_look_does_not_change_when_the_series_grows() -> None:
+    bars = wavy_bars(60)
+    grown = Series(bars)
+    assert [look_at(Series(bars[: index + 1]), index, 5) for index in range(60)] == [
+        look_at(grown, index, 5) for index in range(60)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("price", "ema", "before", "expected"),
+    [
+        ("11", "10", "9", "UP"),
+        ("8", "9", "10", "DOWN"),
+        ("11", "9", "10", "FLAT"),
+        ("8", "10", "9", "FLAT"),
+        ("10", "10", "9", "FLAT"),
+        ("11", "10", "10", "FLAT"),
+    ],
+)
+def test_the_trend_is_up_above_a_rising_and_down_below_a_falling_average(
+    price: str, ema: str, before: str, expected: str
+) -> None:
+    assert trend(Decimal(price), Decimal(ema), Decimal(before)) == expected
+
+
+def test_without_an_average_there_is_no_trend() -> None:
+    assert trend(Decimal(1), None, None) is None
+    assert trend(Decimal(1), Decimal(1), None) is None
+
+
+@pytest.mark.parametrize("value", [0.1 + 0.2, 1.2345678901234567e-05, 96123.123456789, 1e22, 0.0])
+def test_a_value_is_kept_to_its_last_digit_and_shown_to_eighteen_places(value: float) -> None:
+    kept = decimal_of(value)
+    assert kept is not None
+    assert kept.__float__() == value
+    shown = shortened(kept)
+    assert shown is not None
+    assert abs(shown - kept) <= Decimal("0.5e-18")
+    assert decimal_of(float("nan")) is decimal_of(float("inf")) is None
