@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 a check failed, 2 bad input or a missing part, 130 Ctrl-C.
 """
 
+import logging
 import sys
 from importlib import import_module
 
@@ -49,6 +50,7 @@ def tradefleet() -> None:
 
 def main() -> None:
     """Run the command that was asked for; failures are one line and an exit code."""
+    logging.getLogger().addHandler(logging.NullHandler())  # what libraries log is not for this person
     try:
         tradefleet.main(standalone_mode=False)
     except click.exceptions.Exit as end:

@@ -1,6 +1,7 @@
 """`tradefleet doctor`: what is missing on this machine, and how to get it."""
 
 import json
+import os
 import platform
 import shutil
 import sys
@@ -40,10 +41,10 @@ def doctor(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"ok": ok, "findings": [asdict(finding) for finding in findings]}))
     else:
-        table = Table("what", "", "found", "how to get it")
+        table = Table("what", "", "found, or how to get it")
         for finding in findings:
             mark = "[green]ok[/]" if finding.ok else "[red]missing[/]"
-            table.add_row(finding.what, mark, finding.found, "" if finding.ok else finding.remedy)
+            table.add_row(finding.what, mark, finding.found if finding.ok else finding.remedy)
         Console().print(table)
     if not ok:
         raise SystemExit(2)
@@ -52,13 +53,13 @@ def doctor(as_json: bool) -> None:
 def _look(what: str, look: Callable[[], str], remedy: str) -> Finding:
     try:
         return Finding(what, True, look(), remedy)
-    except (BadInput, RuntimeError) as error:
+    except BadInput as error:
         return Finding(what, False, str(error), remedy)
 
 
 def _python() -> str:
     if sys.version_info < LEAST_PYTHON:
-        raise RuntimeError(platform.python_version())
+        raise BadInput(platform.python_version())
     return platform.python_version()
 
 
@@ -76,7 +77,9 @@ def _java() -> str:
 
 
 def _kafka() -> str:
-    return f"{len(kafka.jars())} jars"
+    kafka.check()
+    given = os.environ.get("KAFKA_BOOTSTRAP")
+    return f"the one at {given}" if given else f"{len(kafka.jars())} jars"
 
 
 def _gateway() -> str:
@@ -90,7 +93,7 @@ def _migrations() -> str:
 def _disk() -> str:
     free_gb = shutil.disk_usage(Path.cwd()).free // 10**9
     if free_gb < LEAST_FREE_GB:
-        raise RuntimeError(f"{free_gb} GB free")
+        raise BadInput(f"{free_gb} GB free")
     return f"{free_gb} GB free"
 
 
@@ -99,7 +102,7 @@ CHECKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("Postgres", _postgres, INSTALL),
     ("a user for Postgres", _unprivileged, "start as an ordinary user, or make a user named postgres"),
     ("Java", _java, f"{INSTALL}, or set JAVA_HOME"),
-    ("Kafka", _kafka, "connect to the network once, or set KAFKA_HOME or KAFKA_BOOTSTRAP"),
+    ("Kafka", _kafka, "connect to the network once, or set KAFKA_HOME (unpacked) or KAFKA_BOOTSTRAP (running)"),
     ("the gateway", _gateway, INSTALL),
     ("migrations", _migrations, INSTALL),
     ("disk", _disk, f"free at least {LEAST_FREE_GB} GB"),

@@ -10,10 +10,9 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.stack.migrate import ROOT, SERVICES, DatabaseAccess, all_roles, create_database, migrate
-from cli.stack.topics import create_topics, topics_of
+from cli.stack.topics import create_topics, delete_topics, topics_of
 from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_run, end_run, servers_of_run
 
 SHARED = ROOT.parent / "shared"
@@ -127,16 +126,7 @@ def topic_prefix(kafka_bootstrap: str) -> Iterator[str]:
     topics = topics_of(prefix=prefix, most_partitions=TEST_PARTITIONS)
     asyncio.run(create_topics(kafka_bootstrap, topics))
     yield prefix
-    asyncio.run(_delete_topics(kafka_bootstrap, [topic.name for topic in topics]))
-
-
-async def _delete_topics(bootstrap: str, names: list[str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.delete_topics(names)
-    finally:
-        await admin.close()
+    asyncio.run(delete_topics(kafka_bootstrap, [topic.name for topic in topics]))
 
 
 @pytest.fixture

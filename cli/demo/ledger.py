@@ -37,14 +37,14 @@ class TopicLedger:
         return self.first_said[(symbol, interval, times[index])] if index < len(times) else None
 
 
-async def read_topics(bootstrap: str) -> TopicLedger:
+async def read_topics(bootstrap: str, prefix: str) -> TopicLedger:
     """Everything on every topic of the catalogue and its dead letters."""
     ledger = TopicLedger()
     ids: dict[str, set[str]] = {event.topic: set() for event in EVENTS}
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False)
     await consumer.start()
     try:
-        topics = [*ids, *(f"{topic}.dlq" for topic in ids)]
+        topics = [prefix + topic for topic in (*ids, *(f"{topic}.dlq" for topic in ids))]
         partitions = await partitions_of(bootstrap, topics)
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
@@ -53,7 +53,7 @@ async def read_topics(bootstrap: str) -> TopicLedger:
         while left:
             for partition, records in (await consumer.getmany(timeout_ms=500, max_records=5_000)).items():
                 for record in records:
-                    _note(ledger, ids, partition.topic, record)
+                    _note(ledger, ids, partition.topic.removeprefix(prefix), record)
             left = {partition for partition in left if await consumer.position(partition) < ends[partition]}
     finally:
         await consumer.stop()
@@ -74,13 +74,13 @@ def _note(ledger: TopicLedger, ids: dict[str, set[str]], topic: str, record: obj
         ledger.first_said[bar] = min(said, ledger.first_said.get(bar, said))
 
 
-async def wait_until_consumed(bootstrap: str, timeout_s: float = SETTLE_TIMEOUT_S) -> Counter[str]:
+async def wait_until_consumed(bootstrap: str, prefix: str, timeout_s: float = SETTLE_TIMEOUT_S) -> Counter[str]:
     """Wait until every consumer group has committed everything; what is still waiting by group otherwise."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         async with asyncio.timeout(timeout_s):
-            while lag := await consumer_lag(admin, bootstrap):
+            while lag := await consumer_lag(admin, bootstrap, prefix):
                 await asyncio.sleep(0.2)
     except TimeoutError:
         return lag
@@ -89,13 +89,13 @@ async def wait_until_consumed(bootstrap: str, timeout_s: float = SETTLE_TIMEOUT_
     return Counter()
 
 
-async def consumer_lag(admin: AIOKafkaAdminClient, bootstrap: str) -> Counter[str]:
-    """Messages not yet committed, by group."""
+async def consumer_lag(admin: AIOKafkaAdminClient, bootstrap: str, prefix: str) -> Counter[str]:
+    """Messages not yet committed, by group; other groups of a broker that others use too are not ours."""
     lag: Counter[str] = Counter()
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False)
     await consumer.start()
     try:
-        for group, *_ in await admin.list_consumer_groups():
+        for group in [name for name, *_ in await admin.list_consumer_groups() if name.startswith(prefix)]:
             committed = await admin.list_consumer_group_offsets(group)
             topics = sorted({partition.topic for partition in committed})
             partitions = await partitions_of(bootstrap, topics) if topics else []

@@ -16,6 +16,7 @@ from rich.table import Table
 from cli.demo.synthetic import write_candles
 from cli.failure import BadInput, CheckFailed
 from cli.options import OneLineCommand
+from cli.stack import kafka
 from cli.stack.health import answers
 from cli.stack.home import DEFAULT_HOME, State, end_processes, read_state, running
 from cli.stack.remains import remove_home
@@ -63,11 +64,12 @@ async def _run_until_interrupted(home: Path, port: int, bar_ms: int) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, interrupt)
-    folder = home / "market"
-    folder.mkdir(parents=True, exist_ok=True)
-    candles = write_candles(folder, bars=20_000)
-    sandbox = ["--bar-ms", str(bar_ms), *(f"--candles={symbol}={file}" for symbol, file in candles.items())]
     try:
+        await asyncio.to_thread(kafka.check)  # what is most often missing, before the candles
+        folder = home / "market"
+        folder.mkdir(parents=True, exist_ok=True)
+        candles = write_candles(folder, bars=20_000)
+        sandbox = ["--bar-ms", str(bar_ms), *(f"--candles={symbol}={file}" for symbol, file in candles.items())]
         options = StackOptions(sandbox=sandbox, gateway_port=port)
         async with Stack(home, options, lambda what: click.echo(f"  {what}")) as stack:
             click.echo(f"ready in {time.monotonic() - started:.0f} s")

@@ -3,11 +3,13 @@
 import base64
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from cli.failure import BadInput
 ENDPOINT = "org.apache.kafka:kafka_2.13:4.4.0+org.slf4j:slf4j-nop:1.7.36"
 CHECKSUMS = Path(__file__).parents[2] / "deploy" / "kafka" / "jars.sha256"
 FETCH_TIMEOUT_S = 180
-NETWORK_TIMEOUT_S = 6.5
+NETWORK_TIMEOUT_S = 5.5
 JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 WAYS = (
     "Kafka cannot be had: connect to the network once, or set KAFKA_HOME to an unpacked Kafka, "
@@ -95,6 +97,22 @@ class KafkaServer:
     @property
     def _properties(self) -> Path:
         return self.home / "server.properties"
+
+
+def check() -> None:
+    """Raises BadInput where there is no Kafka to run, or the running one that is to be used does not answer."""
+    if given := os.environ.get("KAFKA_BOOTSTRAP"):
+        if not any(_connects(address.strip()) for address in given.split(",")):
+            raise BadInput(f"KAFKA_BOOTSTRAP is set to {given}, and nothing answers there")
+    else:
+        _java_with_kafka()
+
+
+def _connects(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=2):
+        return True
+    return False
 
 
 def _java_with_kafka() -> list[str]:

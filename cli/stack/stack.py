@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
 from cli.failure import BadInput
+from cli.stack import kafka
 from cli.stack.environment import Addresses, gateway_environment, service_environment
 from cli.stack.health import answers
 from cli.stack.home import Home, ProcessNote, State, note_of
@@ -20,7 +22,7 @@ from cli.stack.ports import Ports
 from cli.stack.postgres import PostgresServer, as_user, data_folder
 from cli.stack.process import Child, Spec
 from cli.stack.tools import tool
-from cli.stack.topics import create_topics, topics_of
+from cli.stack.topics import create_topics, delete_topics, topics_of
 from cli.stack.users import server_user
 
 DATABASE = "tradefleet"
@@ -42,7 +44,7 @@ class StackOptions:
     sandbox: Sequence[str] = ()
     env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     gateway_port: int = GATEWAY_PORT
-    topic_prefix: str = ""  # for a broker that others use too
+    topic_prefix: str = ""  # for a broker that others use too; its topics are removed in the end
 
 
 class Stack:
@@ -100,10 +102,11 @@ class Stack:
 
     async def _start(self) -> None:
         self._secrets = self._home.secrets()
+        await asyncio.to_thread(kafka.check)
         self._at = self._addresses(self._ports)
-        postgres, kafka = self._servers(self._ports)
-        await _together(*(asyncio.to_thread(server.prepare) for server in (postgres, kafka) if server))
-        await _together(self._start_postgres(postgres), self._start_kafka(kafka))
+        postgres, broker = self._servers(self._ports)
+        await _together(*(asyncio.to_thread(server.prepare) for server in (postgres, broker) if server))
+        await _together(self._start_postgres(postgres), self._start_kafka(broker))
         await _together(self._start_sandbox(), *self._services())
         await self._start_gateway()
         self._watch = asyncio.create_task(self._keep_state())
@@ -252,8 +255,17 @@ class Stack:
         middle = [child for child in self._children.values() if child not in gateway + servers]
         for group in (gateway, middle, servers):
             await asyncio.gather(*(child.stop() for child in group))
+        await self._remove_topics()
         self._ports.release()
         self._home.__exit__()
+
+    async def _remove_topics(self) -> None:
+        prefix = self._options.topic_prefix
+        if "KAFKA_BOOTSTRAP" not in os.environ or not prefix or prefix != self.topic_prefix:
+            return
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(FOREIGN_KAFKA_TIMEOUT_S):
+                await delete_topics(self._at.kafka, [topic.name for topic in topics_of(prefix=prefix)])
 
     async def _keep_state(self) -> None:
         """Restarted processes have other pids; one that is down stands there with its last."""

@@ -39,5 +39,15 @@ async def create_topics(bootstrap: str, topics: Sequence[NewTopic]) -> None:
         await admin.close()
 
 
+async def delete_topics(bootstrap: str, names: Sequence[str]) -> None:
+    """Those that are not there do not matter. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics(list(names))
+    finally:
+        await admin.close()
+
+
 def _ms(duration: timedelta) -> str:
     return str(duration // timedelta(milliseconds=1))
