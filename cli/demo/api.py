@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -24,15 +24,28 @@ class Answer:
 
 @dataclass
 class Client:
-    """One tenant's way in; `token` is set by logging in."""
+    """One tenant's way in; an access token that has expired is refreshed."""
 
     http: aiohttp.ClientSession
     gateway: str
     token: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    refresh_token: str = ""
 
     async def call(self, method: str, path: str, body: object = None, **query: str) -> Answer:
         """The answer, whatever its status."""
+        answer = await self._call(method, path, body, query)
+        if answer.status == 401 and self.refresh_token:
+            await self._refresh()
+            answer = await self._call(method, path, body, query)
+        return answer
+
+    async def _refresh(self) -> None:
+        offered = {"refresh_token": self.refresh_token}
+        self.token, self.refresh_token = "", ""
+        fresh = await self.must("POST", "/v1/auth/refresh", offered)
+        self.token, self.refresh_token = fresh["access_token"], fresh["refresh_token"]
+
+    async def _call(self, method: str, path: str, body: object, query: Mapping[str, str]) -> Answer:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         async with self.http.request(
             method, self.gateway + path, json=body, params=query, headers=headers

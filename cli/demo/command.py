@@ -182,7 +182,8 @@ class Demo:
         """Which version of the plan trading and notifications have heard of."""
         rows = await self._owner.fetch(
             """
-            SELECT e.subscription_version FROM trading.entitlements e JOIN auth.users u USING (user_id) WHERE u.email = $1
+            SELECT e.subscription_version FROM trading.entitlements e JOIN auth.users u USING (user_id)
+            WHERE u.email = $1
             UNION ALL
             SELECT e.subscription_version FROM notifications.entitlements e JOIN auth.users u USING (user_id)
             WHERE u.email = $1

@@ -58,7 +58,7 @@ async def register(client: Client, name: str) -> Tenant:
     return Tenant(
         email,
         "PREMIUM",
-        Client(client.http, client.gateway, tokens["access_token"]),
+        Client(client.http, client.gateway, tokens["access_token"], tokens["refresh_token"]),
         f"canary{secrets.token_hex(6)}",
     )
 
