@@ -20,9 +20,7 @@ async def locate_email(connection: Connection, email_sha256: bytes, claim: int |
     return owner
 
 
-async def locate_refresh_token(
-    connection: Connection, token_sha256: bytes, claim: int | None = None
-) -> int | None:
+async def locate_refresh_token(connection: Connection, token_sha256: bytes, claim: int | None = None) -> int | None:
     """Whose refresh token this is."""
     owner: int | None = await connection.fetchval("SELECT locate_refresh_token($1, $2)", token_sha256, claim)
     return owner
@@ -73,9 +71,7 @@ async def find_profile(connection: Connection, user_id: int, session_id: UUID) -
     return None if row is None else Profile(*row)
 
 
-async def update_login(
-    connection: Connection, user_id: int, old_hash: str, new_hash: str, now: datetime
-) -> None:
+async def update_login(connection: Connection, user_id: int, old_hash: str, new_hash: str, now: datetime) -> None:
     """Count a log-in; the hash is replaced unless the password was changed meanwhile."""
     await connection.execute(
         """
@@ -231,9 +227,7 @@ async def update_session_ended(
     return bool(tag == "UPDATE 1")
 
 
-async def update_surplus_sessions_ended(
-    connection: Connection, user_id: int, keep: int, now: datetime
-) -> None:
+async def update_surplus_sessions_ended(connection: Connection, user_id: int, keep: int, now: datetime) -> None:
     """The oldest log-ins end where there are more than `keep`."""
     await connection.execute(
         """
@@ -250,9 +244,7 @@ async def update_surplus_sessions_ended(
 
 async def delete_forgotten_sessions(connection: Connection, user_id: int, before: datetime) -> None:
     """With their refresh tokens and locators."""
-    await connection.execute(
-        "DELETE FROM user_sessions WHERE user_id = $1 AND expires_at < $2", user_id, before
-    )
+    await connection.execute("DELETE FROM user_sessions WHERE user_id = $1 AND expires_at < $2", user_id, before)
 
 
 LIST_SESSIONS = """

@@ -149,9 +149,7 @@ async def _work_deadline(connection: Connection, user_id: int, now: datetime) ->
     return True
 
 
-async def _renew_period(
-    connection: Connection, subscriber: Subscriber, live: Subscription, period: Period
-) -> None:
+async def _renew_period(connection: Connection, subscriber: Subscriber, live: Subscription, period: Period) -> None:
     plan = await queries.get_plan(connection, live.plan)
     await queries.update_period(connection, live, period)
     renewed = replace(live, period=period)

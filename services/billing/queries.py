@@ -155,9 +155,7 @@ async def insert_subscription(
         trial_end_date,
         period.end,
     )
-    return Subscription(
-        user_id, subscription_id, plan.name, change.status, period.start, trial_end_date, period
-    )
+    return Subscription(user_id, subscription_id, plan.name, change.status, period.start, trial_end_date, period)
 
 
 async def update_period(connection: Connection, subscription: Subscription, period: Period) -> None:

@@ -21,9 +21,7 @@ PASSWORD = "correct horse battery"
 
 def write_signing_key(folder: Path) -> Path:
     path = folder / "signing.pem"
-    path.write_bytes(
-        Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
+    path.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return path
 
 
@@ -76,9 +74,7 @@ async def client_of(url: str) -> AsyncIterator[Client]:
         yield Client(url, session)
 
 
-async def eventually(
-    look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], within_s: float = 20
-) -> T:
+async def eventually(look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], within_s: float = 20) -> T:
     """Look until it is so; fails with what was seen last."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s

@@ -134,9 +134,7 @@ async def log_out(database: Database, refresh_token: str, now: datetime) -> None
             await queries.update_session_ended(connection, user_id, given.session_id, "LOGGED_OUT", now)
 
 
-async def end_session(
-    database: Database, user_id: int, session_id: UUID, reason: EndReason, now: datetime
-) -> bool:
+async def end_session(database: Database, user_id: int, session_id: UUID, reason: EndReason, now: datetime) -> bool:
     """False if this user has no such live log-in."""
     async with database.tenant(user_id) as connection:
         return await queries.update_session_ended(connection, user_id, session_id, reason, now)

@@ -73,9 +73,7 @@ async def _rotate(
         now,
         session_expiry(family.created_at, now, desk.refresh_ttl, desk.longest_session),
     )
-    await queries.insert_refresh_token(
-        connection, user_id, refresh_sha256, family.session_id, generation, now
-    )
+    await queries.insert_refresh_token(connection, user_id, refresh_sha256, family.session_id, generation, now)
     await queries.locate_refresh_token(connection, refresh_sha256, claim=user_id)
     await queries.delete_old_refresh_tokens(connection, user_id, family.session_id, now - desk.refresh_ttl)
     access_token = desk.tokens.sign(family.public_id, family.session_id, token_id, now)

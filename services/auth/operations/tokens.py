@@ -66,9 +66,7 @@ class AccessTokens:
             "exp": now + timedelta(seconds=self.ttl_s),
             "scope": SCOPES_OF_A_LOGIN,
         }
-        return jwt.encode(
-            claims, self._key, ALGORITHM, headers={"typ": TOKEN_TYPE, "kid": self.public_key["kid"]}
-        )
+        return jwt.encode(claims, self._key, ALGORITHM, headers={"typ": TOKEN_TYPE, "kid": self.public_key["kid"]})
 
 
 def _public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:

@@ -41,9 +41,7 @@ async def test_an_email_has_one_account_without_regard_to_case(auth: Client) -> 
     assert (await auth.log_in("ANN@EXAMPLE.ORG")).status == 200
 
 
-async def test_registering_says_so_once_and_a_refused_one_says_nothing(
-    auth: Client, database: Database
-) -> None:
+async def test_registering_says_so_once_and_a_refused_one_says_nothing(auth: Client, database: Database) -> None:
     await auth.register("ann@example.org")
     await auth.register("ann@example.org")
     async with database.queue() as connection:

@@ -45,9 +45,7 @@ async def begin(database: Database, user_id: int, email: str = "", now: datetime
     return event.public_id
 
 
-def closed(
-    user_id: int, said_at: datetime, trade_id: UUID | None = None, *, paper: bool = True
-) -> TradeClosed:
+def closed(user_id: int, said_at: datetime, trade_id: UUID | None = None, *, paper: bool = True) -> TradeClosed:
     event = TradeClosed.model_validate(
         {"user_id": user_id, "public_id": new_id(), "aggregate": "session", "aggregate_seq": 1}
         | {"trade_id": trade_id or new_id(), "session_id": new_id(), "symbol": "BTCUSDT", "side": "LONG"}
@@ -62,7 +60,5 @@ def closed(
 async def said(database: Database) -> list[SubscriptionChanged]:
     """What waits in the outbox, in order."""
     async with database.queue() as connection:
-        rows = await connection.fetch(
-            "SELECT payload FROM outbox WHERE topic = 'subscription.changed' ORDER BY id"
-        )
+        rows = await connection.fetch("SELECT payload FROM outbox WHERE topic = 'subscription.changed' ORDER BY id")
     return [SubscriptionChanged.model_validate_json(row["payload"]) for row in rows]

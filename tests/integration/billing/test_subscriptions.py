@@ -137,9 +137,9 @@ async def test_the_app_role_sees_no_other_tenant_whatever_it_asks(database: Data
     async with database.tenant(2) as connection:
         for table in ("subscribers", "user_subscriptions", "subscription_deadlines"):
             assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE user_id = 1") == 0
-        assert await connection.execute(
-            "UPDATE user_subscriptions SET status = 'ACTIVE' WHERE user_id = 1"
-        ) == ("UPDATE 0")
+        assert await connection.execute("UPDATE user_subscriptions SET status = 'ACTIVE' WHERE user_id = 1") == (
+            "UPDATE 0"
+        )
 
 
 @pytest.mark.parametrize(

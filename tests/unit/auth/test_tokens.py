@@ -38,9 +38,7 @@ def test_a_token_names_the_public_id_and_ends_in_ten_minutes(tokens: AccessToken
 
 
 def test_a_token_has_a_fixed_kind_and_names_its_key(tokens: AccessTokens) -> None:
-    header = jwt.get_unverified_header(
-        tokens.sign(new_id(), new_id(), "id", datetime(2026, 1, 1, tzinfo=UTC))
-    )
+    header = jwt.get_unverified_header(tokens.sign(new_id(), new_id(), "id", datetime(2026, 1, 1, tzinfo=UTC)))
     assert header == {"alg": "EdDSA", "typ": "at+jwt", "kid": tokens.public_key["kid"]}
 
 
