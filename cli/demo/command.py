@@ -59,7 +59,11 @@ def demo(
     """Watch several tenants trade on paper, and check what came of it."""
     home = HOME / f"demo-{time.time_ns() // 1_000_000}"
     given = Given(candles, strategy, instrument, fee, balance, tenants, bars, bar_ms)
-    options = read_options(given, home / "market")
+    try:
+        options = read_options(given, home / "market")
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
     console = Console(soft_wrap=True)
     ok = asyncio.run(_run(options, home, console, keep=keep, as_json=as_json))
     if not ok:

@@ -1,8 +1,9 @@
 """What the demo was asked to do, checked before anything is started."""
 
-import asyncio
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,14 +14,12 @@ from typing import Any
 from cli.backtest import read_strategy
 from cli.candles_file import CandlesError, read_candles
 from cli.demo import synthetic
+from cli.demo.fetch import SYMBOLS, file_of
 from cli.options import BadOption, decimal_option, instrument_option
-from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
-from shared.contracts.types import decimal_text, to_ms
-from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
+from shared.strategy.bars import Bar, Instrument
 from shared.strategy.document import Strategy, parse_json, parse_strategy
 
-EXCHANGE_TIMEOUT_S = 3
-EXCHANGE_SYMBOLS = ("BTCUSDT", "ETHUSDT")
+EXCHANGE_TIMEOUT_S = 3.5  # of which half a second is the start of a process
 _SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
 WAYS = "use recorded ones, --candles SYMBOL=FILE, or leave --candles out for made-up ones"
 
@@ -136,7 +135,7 @@ def _candle_files(given: Sequence[str], interval: str, folder: Path) -> tuple[st
     if "bybit" in given:
         if len(given) > 1:
             raise BadOption("--candles: bybit goes alone")
-        return "recent candles of Bybit", True, asyncio.run(_fetch(interval, folder))
+        return "real, recent ones of Bybit", True, _fetch(interval, folder)
     paths: dict[str, Path] = {}
     for each in given:
         symbol, equals, file = each.partition("=")
@@ -148,30 +147,17 @@ def _candle_files(given: Sequence[str], interval: str, folder: Path) -> tuple[st
             raise BadOption(f"--candles: {symbol} is given twice")
         paths[symbol] = Path(file)
     names = ", ".join(path.name for path in paths.values())
-    return f"recorded, {names}", True, paths
+    return f"real, recorded: {names}", True, paths
 
 
-async def _fetch(interval: str, folder: Path) -> dict[str, Path]:
-    """The last thousand bars of two symbols, the open one left out."""
-    api = MarketApi("")
-    paths = {}
+def _fetch(interval: str, folder: Path) -> dict[str, Path]:
+    """Raises BadOption when the exchange does not answer soon."""
+    command = [sys.executable, "-m", "cli.demo.fetch", interval, str(folder)]
     try:
-        async with asyncio.timeout(EXCHANGE_TIMEOUT_S):
-            for symbol in EXCHANGE_SYMBOLS:
-                now_ms = to_ms(await api.server_time())
-                klines = await api.klines(symbol, interval)
-                lines = ["open_time_ms,open,high,low,close,volume"]
-                for kline in klines:
-                    if to_ms(kline.open_time) + INTERVAL_MS[interval] <= now_ms:
-                        amounts = (kline.open, kline.high, kline.low, kline.close, kline.volume)
-                        lines.append(f"{to_ms(kline.open_time)}," + ",".join(map(decimal_text, amounts)))
-                paths[symbol] = folder / f"bybit_{symbol}_{interval}.csv"
-                paths[symbol].write_text("\n".join(lines) + "\n")
-    except (TimeoutError, VenueUnavailable, UnknownSymbol):
+        subprocess.run(command, check=True, capture_output=True, timeout=EXCHANGE_TIMEOUT_S)
+    except (subprocess.SubprocessError, OSError):
         raise BadOption(f"--candles bybit: the exchange does not answer; {WAYS}") from None
-    finally:
-        api.close()
-    return paths
+    return {symbol: file_of(folder, symbol) for symbol in SYMBOLS}
 
 
 def _read(symbol: str, path: Path, documents: Sequence[Document], most: int | None) -> SymbolCandles:

@@ -1,0 +1,32 @@
+"""`python -m cli.demo.fetch INTERVAL FOLDER`: recent candles of Bybit, in a process that can be given up on."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from services.trading.bybit_api import MarketApi
+from shared.contracts.types import decimal_text, to_ms
+from shared.strategy.bars import INTERVAL_MS
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+
+
+def file_of(folder: Path, symbol: str) -> Path:
+    return folder / f"bybit_{symbol}.csv"
+
+
+async def fetch(interval: str, folder: Path) -> None:
+    """The last thousand bars of each symbol, the open one left out."""
+    api = MarketApi("")
+    now_ms = to_ms(await api.server_time())
+    for symbol in SYMBOLS:
+        lines = ["open_time_ms,open,high,low,close,volume"]
+        for kline in await api.klines(symbol, interval):
+            if to_ms(kline.open_time) + INTERVAL_MS[interval] <= now_ms:
+                amounts = (kline.open, kline.high, kline.low, kline.close, kline.volume)
+                lines.append(f"{to_ms(kline.open_time)}," + ",".join(map(decimal_text, amounts)))
+        file_of(folder, symbol).write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(fetch(sys.argv[1], Path(sys.argv[2])))
