@@ -28,6 +28,7 @@ class Spec:
     env: Mapping[str, str] = field(default_factory=dict)
     stop_signal: int = signal.SIGTERM
     user: Mapping[str, Any] = field(default_factory=dict)
+    stop_timeout_s: float = STOP_TIMEOUT_S
 
 
 class Child:
@@ -62,7 +63,7 @@ class Child:
         with suppress(ProcessLookupError):
             self._process.send_signal(self.spec.stop_signal)
         try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
+            async with asyncio.timeout(self.spec.stop_timeout_s):
                 await self._process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):

@@ -1,0 +1,39 @@
+"""The budget of database connections adds up, and is what the services' settings say."""
+
+import tomllib
+
+import pytest
+
+from cli.stack.migrate import ROLES, ROOT, SERVICES
+from cli.stack.postgres import SETTINGS
+from services.analytics.settings import AnalyticsSettings
+from services.auth.settings import AuthSettings
+from services.billing.settings import BillingSettings
+from services.notifications.settings import NotificationsSettings
+from services.trading.settings import TradingSettings
+from shared.chassis.settings import ServiceSettings
+
+BUDGET = tomllib.loads((ROOT / "deploy" / "postgres" / "connections.toml").read_text())
+OF_PROCESS: dict[str, type[ServiceSettings]] = {
+    "auth": AuthSettings,
+    "billing": BillingSettings,
+    "trading": TradingSettings,
+    "feed": TradingSettings,
+    "analytics": AnalyticsSettings,
+    "notifications": NotificationsSettings,
+}
+
+
+def test_every_process_has_a_line() -> None:
+    assert set(BUDGET["processes"]) == {*SERVICES, "feed"} == set(OF_PROCESS)
+
+
+@pytest.mark.parametrize("process", sorted(OF_PROCESS))
+def test_settings_open_what_the_budget_says(process: str) -> None:
+    fields = OF_PROCESS[process].model_fields
+    assert {role: fields[f"postgres_{role}_connections"].default for role in ROLES} == BUDGET[process]
+
+
+def test_all_together_fit_into_the_server() -> None:
+    opened = sum(count * sum(BUDGET[process].values()) for process, count in BUDGET["processes"].items())
+    assert opened + BUDGET["kept_back"] <= BUDGET["max_connections"] == int(SETTINGS["max_connections"])

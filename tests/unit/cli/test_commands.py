@@ -1,0 +1,78 @@
+"""The command line as a person meets it: exit codes, and one line for what is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.__main__ import COMMANDS
+from cli.openapi import FILE
+from cli.stack.migrate import ROOT
+
+
+def tradefleet(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["up", "--nonsense"], ["up", "--port", "x"], ["backtest"], ["status", "extra"]],
+)
+def test_wrong_usage_is_one_line_and_two(arguments: list[str]) -> None:
+    done = tradefleet(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("tradefleet: ")
+
+
+def test_help_lists_every_command() -> None:
+    done = tradefleet("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_nothing_running_is_said(tmp_path: Path) -> None:
+    done = tradefleet("status", "--home", str(tmp_path), "--json")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert tradefleet("down", "--home", str(tmp_path)).returncode == 0
+
+
+def test_up_without_a_kafka_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    done = tradefleet("up", "--home", str(tmp_path / "home"), KAFKA_HOME=str(tmp_path), KAFKA_BOOTSTRAP="")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "KAFKA_HOME" in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_doctor_names_what_is_missing(tmp_path: Path) -> None:
+    done = tradefleet("doctor", "--json", KAFKA_HOME=str(tmp_path), KAFKA_BOOTSTRAP="")
+    assert done.returncode == 2
+    told = json.loads(done.stdout)
+    missing = [finding["what"] for finding in told["findings"] if not finding["ok"]]
+    assert (told["ok"], missing) == (False, ["Kafka"])
+
+
+def test_the_gateways_openapi_file_is_what_the_code_says() -> None:
+    done = tradefleet("openapi", "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_stale_openapi_file_is_found(tmp_path: Path) -> None:
+    stale = tmp_path / "openapi.json"
+    stale.write_text(FILE.read_text().replace("/v1/usage", "/v1/used"))
+    done = tradefleet("openapi", "--check", "--output", str(stale))
+    assert done.returncode == 1
+    assert "stale" in done.stderr

@@ -1,0 +1,60 @@
+"""Where Kafka and Java come from; what cannot be had is one line."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from cli.failure import BadInput
+from cli.stack import kafka
+
+
+@pytest.fixture(autouse=True)
+def nothing_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KAFKA_BOOTSTRAP", "KAFKA_HOME", "JAVA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_running_broker_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("KAFKA_BOOTSTRAP", f"127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(BadInput, match="nothing answers there"):
+            kafka.check()
+        silent.listen()
+        kafka.check()
+
+
+def test_an_unpacked_kafka_without_jars_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KAFKA_HOME", str(tmp_path))
+    with pytest.raises(BadInput, match="no jars"):
+        kafka.check()
+
+
+def test_the_jars_of_an_unpacked_kafka_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    jar = tmp_path / "libs" / "kafka.jar"
+    jar.parent.mkdir()
+    jar.touch()
+    monkeypatch.setenv("KAFKA_HOME", str(tmp_path))
+    assert kafka.jars() == [jar]
+
+
+def test_a_changed_jar_is_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cache = tmp_path / "tradefleet" / "kafka"
+    cache.mkdir(parents=True)
+    for line in kafka.CHECKSUMS.read_text().splitlines():
+        (cache / line.split()[1]).write_bytes(b"something else")
+    monkeypatch.setenv("TRADEFLEET_CACHE", str(tmp_path))
+    with pytest.raises(BadInput, match="not the file it should be"):
+        kafka.check()
+
+
+def test_a_java_home_without_java_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(BadInput, match="no bin/java"):
+        kafka.java()
+
+
+def test_the_ways_to_have_kafka_fit_on_a_line() -> None:
+    assert "\n" not in kafka.WAYS
+    assert all(way in kafka.WAYS for way in ("network", "KAFKA_HOME", "KAFKA_BOOTSTRAP"))
