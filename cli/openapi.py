@@ -10,7 +10,7 @@ from cli.failure import CheckFailed
 from cli.options import OneLineCommand
 from cli.stack.migrate import ROOT
 from services.analytics.routes.market import market_endpoints
-from services.analytics.routes.performance import performance_endpoints
+from services.analytics.routes.performance import PerformanceRoutes
 from services.auth.routes import Routes as AuthRoutes
 from services.billing.routes import Routes as BillingRoutes
 from services.notifications.routes import Routes as NotificationsRoutes
@@ -50,7 +50,7 @@ def all_endpoints() -> list[Endpoint]:
         *SessionRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
         *TradeRoutes(NOTHING).endpoints(),
         *candle_endpoints(NOTHING),
-        *performance_endpoints(NOTHING),
+        *PerformanceRoutes(NOTHING).endpoints(),
         *market_endpoints(NOTHING),
         *NotificationsRoutes(NOTHING).endpoints(),
     ]

@@ -62,7 +62,7 @@ def demo(
     try:
         options = read_options(given, home / "market")
     except BaseException:
-        shutil.rmtree(home, ignore_errors=True)
+        remove_home(home)
         raise
     console = Console(soft_wrap=True)
     ok = asyncio.run(_run(options, home, console, keep=keep, as_json=as_json))
@@ -88,16 +88,22 @@ async def _run(options: DemoOptions, home: Path, console: Console, *, keep: bool
     async with Stack(home, stack_options, lambda what: console.print(f"  {what}")) as stack:
         console.print(f"ready in {time.monotonic() - started:.1f} s at {stack.gateway}")
         result = await Demo(options, stack, console).run()
-        if as_json:
-            print(json.dumps(result), flush=True)
         if keep:
             console.print(f"staying up at {stack.gateway} until Ctrl-C")
+            _print_last(result, as_json)
             await asyncio.Event().wait()
     if result["ok"]:
         remove_home(home)
     else:
         console.print(f"logs: {stack.logs}")
+    _print_last(result, as_json)
     return bool(result["ok"])
+
+
+def _print_last(result: dict[str, object], as_json: bool) -> None:
+    """Nothing follows it."""
+    if as_json:
+        print(json.dumps(result), flush=True)
 
 
 def _texts(values: dict[str, object]) -> dict[str, str]:
