@@ -17,6 +17,7 @@ from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_ru
 
 SHARED = ROOT.parent / "shared"
 TEST_PARTITIONS = 2
+pytest_plugins = ["tests.reference.table"]
 
 ServiceEnv = Callable[[str], dict[str, str]]
 
