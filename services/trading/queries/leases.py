@@ -7,8 +7,8 @@ from services.trading.queries.sessions import LEASE, Lease
 from shared.chassis.postgres import Connection
 
 
-async def heartbeat(connection: Connection, worker: str) -> int:
-    """Say that this worker lives; how many do."""
+async def heartbeat(connection: Connection, worker: str) -> None:
+    """Say that this worker lives."""
     await connection.execute("DELETE FROM workers WHERE expires_at < now() - interval '1 minute'")
     await connection.execute(
         """
@@ -18,13 +18,17 @@ async def heartbeat(connection: Connection, worker: str) -> int:
         worker,
         LEASE,
     )
-    alive: int = await connection.fetchval("SELECT count(*) FROM workers WHERE expires_at > now()")
-    return alive
 
 
-async def count_leases(connection: Connection) -> int:
-    total: int = await connection.fetchval("SELECT count(*) FROM session_leases")
-    return total
+async def fair_share(connection: Connection) -> int:
+    """How many sessions each living worker should hold, rounded up."""
+    share: int = await connection.fetchval(
+        """
+        SELECT ceil((SELECT count(*) FROM session_leases)::numeric
+                    / greatest((SELECT count(*) FROM workers WHERE expires_at > now()), 1))::integer
+        """
+    )
+    return share
 
 
 async def claim(connection: Connection, worker: str, most: int) -> list[Lease]:

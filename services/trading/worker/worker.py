@@ -1,6 +1,7 @@
 """The worker: claims sessions, keeps their leases, reads all candles, and steps what it holds."""
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import structlog
@@ -16,6 +17,7 @@ from shared.chassis.kafka import PartitionReader
 from shared.chassis.pausing import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
+from shared.contracts.envelope import Message
 from shared.contracts.market import CandleClosed, CandleOpened
 
 RENEW_EVERY_S = 3.0
@@ -57,6 +59,8 @@ class Worker:
             )
             try:
                 await reader.start()
+                async with self._database.queue() as connection:
+                    await leases.heartbeat(connection, self._name)
                 await self._work(reader, stop)
             except (*INFRASTRUCTURE_FAULTS, KafkaError) as error:
                 log.warning("worker_begins_anew", worker=self._name, error=repr(error))
@@ -77,24 +81,26 @@ class Worker:
                 if loop.time() - last_claim > CLAIM_EVERY_S:
                     await self._claim_and_join()
                     last_claim = loop.time()
-                for received in await reader.read(READ_WAIT_MS):
-                    if isinstance(received.event, CandleOpened | CandleClosed):
-                        await self._step(received.event)
+                await self._step_all([received.event for received in await reader.read(READ_WAIT_MS)])
         finally:
             over.set()
             claiming.cancel()
             await asyncio.gather(claiming, return_exceptions=True)
 
-    async def _step(self, event: CandleOpened | CandleClosed) -> None:
-        self._clock.see(event.venue_time)
-        series = self._series.get((event.symbol, event.interval, event.generation))
-        if series is None:
-            return
-        if isinstance(event, CandleOpened):
-            await series.on_opened(event)
-        else:
-            await series.on_closed(event)
-        self._note(series)
+    async def _step_all(self, events: Sequence[Message | None]) -> None:
+        """Each series in its order; several series side by side. All are through before a fault goes its way."""
+        by_series: dict[SeriesKey, list[CandleOpened | CandleClosed]] = {}
+        for event in events:
+            if isinstance(event, CandleOpened | CandleClosed):
+                self._clock.see(event.venue_time)
+                by_series.setdefault((event.symbol, event.interval, event.generation), []).append(event)
+        known = [(self._series[key], of_key) for key, of_key in by_series.items() if key in self._series]
+        done = await asyncio.gather(*(_step(*each) for each in known), return_exceptions=True)
+        for fault in done:
+            if fault is not None:
+                raise fault
+        for series, _ in known:
+            self._note(series)
 
     def _note(self, series: LiveSeries) -> None:
         """What the series could not go on with."""
@@ -119,8 +125,7 @@ class Worker:
 
     async def _claim_and_join(self) -> None:
         async with self._database.queue() as connection:
-            alive = await leases.heartbeat(connection, self._name)
-            share = -(-await leases.count_leases(connection) // alive)
+            share = await leases.fair_share(connection)
             if len(self._held) < share:
                 await leases.claim(connection, self._name, min(share - len(self._held), CLAIM_AT_ONCE))
             held = {lease.session_id: lease for lease in await leases.list_held(connection, self._name)}
@@ -200,3 +205,11 @@ class Worker:
                 await leases.forget_worker(connection, self._name)
         except INFRASTRUCTURE_FAULTS as error:
             log.warning("leases_expire", worker=self._name, error=repr(error))
+
+
+async def _step(series: LiveSeries, events: Sequence[CandleOpened | CandleClosed]) -> None:
+    for event in events:
+        if isinstance(event, CandleOpened):
+            await series.on_opened(event)
+        else:
+            await series.on_closed(event)

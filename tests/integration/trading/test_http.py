@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from services.trading.app import build
 from shared.chassis.service import RunningService
 from shared.contracts.types import new_id
+from shared.testing.tokens import TokenIssuer, serve_tokens
 from tests.integration.accounts import Answer, Client, Json, client_of, eventually
-from tests.integration.trading.callers import Tokens
 from tests.integration.trading.conftest import Trading
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
@@ -39,25 +37,20 @@ class Caller:
 class Api:
     trading: Trading
     client: Client
-    tokens: Tokens
+    tokens: TokenIssuer
 
     async def caller(self, user_id: int = 1, strategies: int | None = None) -> Caller:
         principal = await self.trading.subscribe(user_id, "PRO", strategies)
-        return Caller(self.client, self.tokens.token(principal.public_id))
+        return Caller(self.client, self.tokens.make_token(principal.public_id))
 
 
 @pytest.fixture
 async def api(trading: Trading) -> AsyncIterator[Api]:
-    tokens = Tokens()
-    app = web.Application()
-    app.router.add_get("/jwks.json", tokens.answer_jwks)
-    server = TestServer(app)
-    await server.start_server()
-    settings = trading.settings.model_copy(update={"jwks_url": f"http://127.0.0.1:{server.port}/jwks.json"})
-    async with RunningService(build, settings, {"http", "relay", "jobs", "worker"}) as running:
-        async with client_of(running.url) as client:
-            yield Api(trading, client, tokens)
-    await server.close()
+    async with serve_tokens() as tokens:
+        settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url})
+        async with RunningService(build, settings, {"http", "relay", "jobs", "worker"}) as running:
+            async with client_of(running.url) as client:
+                yield Api(trading, client, tokens)
 
 
 def reasons(answer: Answer) -> dict[str, str]:
@@ -229,7 +222,7 @@ async def test_another_tenant_finds_nothing(api: Api) -> None:
 
 async def test_without_a_token_nothing_is_shown(api: Api) -> None:
     assert (await api.client.call("GET", "/v1/sessions")).status == 401
-    unknown = Caller(api.client, api.tokens.token(UUID(int=99)))
+    unknown = Caller(api.client, api.tokens.make_token(UUID(int=99)))
     assert (await unknown.call("GET", "/v1/sessions")).body["type"] == "/problems/account-not-ready"
 
 

@@ -1,0 +1,73 @@
+"""Hot queries find their rows by an index."""
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+from uuid import UUID
+
+import pytest
+
+from services.trading.queries import candles, leases, sessions, trades
+from shared.chassis.postgres import Connection
+from tests.integration.trading.conftest import Trading
+
+ID = UUID(int=1)
+
+
+class Recorder:
+    """Stands where a connection does, and keeps the last statement it was given."""
+
+    def __init__(self) -> None:
+        self.statement = ""
+        self.arguments: tuple[object, ...] = ()
+
+    async def fetch(self, statement: str, *arguments: object) -> list[object]:
+        self.statement, self.arguments = statement, arguments
+        return []
+
+    async def fetchrow(self, statement: str, *arguments: object) -> None:
+        self.statement, self.arguments = statement, arguments
+
+    fetchval = fetchrow
+
+
+def _trades(connection: Connection) -> Awaitable[object]:
+    wanted = {"session_id": None, "symbol": None, "status": None, "first": None, "last": None, "after": None}
+    return trades.list_trades(connection, 1, **wanted, limit=50)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        _trades,
+        lambda connection: trades.get_open_trade(connection, 1, ID),
+        lambda connection: trades.list_fills(connection, 1, ID, 0, 50),
+        lambda connection: trades.list_fills_of(connection, 1, [ID]),
+        lambda connection: trades.get_decision(connection, 1, ID),
+        lambda connection: sessions.get_session(connection, 1, ID),
+        lambda connection: sessions.list_running(connection, 1),
+        lambda connection: candles.list_bars(connection, 1, None),
+    ],
+)
+async def test_a_hot_query_uses_an_index(
+    trading: Trading, query: Callable[[Connection], Awaitable[object]]
+) -> None:
+    recorder = Recorder()
+    await query(cast(Connection, recorder))
+    async with trading.database.tenant(1) as connection:
+        plan = await _explained(connection, recorder)
+    assert "Index Cond" in plan
+    assert "Seq Scan" not in plan
+
+
+async def test_leases_are_renewed_by_an_index(trading: Trading) -> None:
+    recorder = Recorder()
+    await leases.renew(cast(Connection, recorder), "me")
+    async with trading.database.queue() as connection:
+        assert "leases_by_worker" in await _explained(connection, recorder)
+
+
+async def _explained(connection: Connection, recorder: Recorder) -> str:
+    """On empty tables a scan is cheapest: forbidden, it is taken only where no index serves."""
+    await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+    rows = await connection.fetch("EXPLAIN " + recorder.statement, *recorder.arguments)
+    return "\n".join(row[0] for row in rows)
