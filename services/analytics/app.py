@@ -6,7 +6,7 @@ from services.analytics.consumers import SUBSCRIPTIONS
 from services.analytics.jobs import run_months
 from services.analytics.market import MarketWatch
 from services.analytics.routes.market import market_endpoints
-from services.analytics.routes.performance import performance_endpoints
+from services.analytics.routes.performance import PerformanceRoutes
 from shared.chassis.history import CandleHistory
 from shared.chassis.interest import publish_interests
 from shared.chassis.kafka import MarketSubscription
@@ -19,7 +19,7 @@ def build(context: Context) -> Service:
     market = MarketWatch(database, CandleHistory(context.settings))
     return Service(
         name="analytics",
-        endpoints=[*performance_endpoints(database), *market_endpoints(database)],
+        endpoints=[*PerformanceRoutes(database).endpoints(), *market_endpoints(database)],
         subscriptions=SUBSCRIPTIONS,
         market_subscriptions=[MarketSubscription(CandleClosed, market.on_candle_closed)],
         jobs=[publish_interests(database, "analytics"), Job("months", partial(run_months, database))],

@@ -6,7 +6,7 @@ import pytest
 from cli.stack.migrate import SERVICES, DatabaseAccess
 
 # Seen across tenants by the queue role, and nothing else is.
-QUEUES = {"outbox", "parked", "market_interests", "session_leases", "stale_days", "subscription_deadlines"}
+QUEUES = {"outbox", "parked", "market_interests", "session_leases", "subscription_deadlines"}
 # Hashed value → user id, reached through one function each, without any grant.
 LOCATOR = "locator"
 

@@ -66,6 +66,7 @@ CREATE TABLE user_daily_performance (
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, mode, date)
 );
+CREATE INDEX daily_performance_by_date ON user_daily_performance (user_id, date);
 CALL tenant_table('user_daily_performance', app => 'SELECT', worker => 'SELECT, INSERT, UPDATE, DELETE');
 
 -- migrate:down

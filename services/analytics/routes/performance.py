@@ -30,10 +30,13 @@ class PagedPeriodQuery(PageQuery, PeriodQuery):
     pass
 
 
-def performance_endpoints(database: Database) -> list[Endpoint]:
-    async def get_performance_summary(call: Call) -> SummaryView:
+class PerformanceRoutes:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get_performance_summary(self, call: Call) -> SummaryView:
         query, user_id = call.query(PeriodQuery), call.principal.user_id
-        async with database.tenant(user_id) as connection:
+        async with self._database.tenant(user_id) as connection:
             zone = await facts.get_zone(connection, user_id)
             period = Period.of(query.from_, query.to, ZoneInfo(zone))
             before = await facts.sum_pnl_before(connection, user_id, query.mode, period.first)
@@ -43,10 +46,10 @@ def performance_endpoints(database: Database) -> list[Endpoint]:
         summary = await asyncio.to_thread(summarise, trades, sessions, before, ZoneInfo(zone))
         return _summary_view(summary, trades, query, zone)
 
-    async def list_daily_performance(call: Call) -> Page[DayView]:
+    async def list_daily_performance(self, call: Call) -> Page[DayView]:
         query, user_id = call.query(PagedPeriodQuery), call.principal.user_id
         position = decode_cursor(query.cursor, str)
-        async with database.tenant(user_id) as connection:
+        async with self._database.tenant(user_id) as connection:
             zone = ZoneInfo(await facts.get_zone(connection, user_id))
             rows = await days.list_days(
                 connection,
@@ -60,10 +63,10 @@ def performance_endpoints(database: Database) -> list[Endpoint]:
         views = [DayView.model_validate(asdict(row)) for row in rows]
         return page_of(views, query.limit, lambda last: encode_cursor(last.date.isoformat()))
 
-    async def list_equity(call: Call) -> Page[EquityPoint]:
+    async def list_equity(self, call: Call) -> Page[EquityPoint]:
         query, user_id = call.query(PagedPeriodQuery), call.principal.user_id
         position = decode_cursor(query.cursor, str, str)
-        async with database.tenant(user_id) as connection:
+        async with self._database.tenant(user_id) as connection:
             zone = ZoneInfo(await facts.get_zone(connection, user_id))
             period = Period.of(query.from_, query.to, zone)
             rows = await days.list_equity(
@@ -78,32 +81,33 @@ def performance_endpoints(database: Database) -> list[Endpoint]:
         views = [EquityPoint.model_validate(asdict(row)) for row in rows]
         return page_of(views, query.limit, lambda last: encode_cursor(instant_text(last.time), str(last.trade_id)))
 
-    return [
-        Endpoint(
-            "GET",
-            f"{PATH}/summary",
-            get_performance_summary,
-            "What your trades of a period came to, exactly",
-            response=SummaryView,
-            query=PeriodQuery,
-        ),
-        Endpoint(
-            "GET",
-            f"{PATH}/daily",
-            list_daily_performance,
-            "Your days with trades, cut in your time zone",
-            response=Page[DayView],
-            query=PagedPeriodQuery,
-        ),
-        Endpoint(
-            "GET",
-            f"{PATH}/equity",
-            list_equity,
-            "Realised equity after each trade",
-            response=Page[EquityPoint],
-            query=PagedPeriodQuery,
-        ),
-    ]
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint(
+                "GET",
+                f"{PATH}/summary",
+                self.get_performance_summary,
+                "What your trades of a period came to, exactly",
+                response=SummaryView,
+                query=PeriodQuery,
+            ),
+            Endpoint(
+                "GET",
+                f"{PATH}/daily",
+                self.list_daily_performance,
+                "Your days with trades, cut in your time zone",
+                response=Page[DayView],
+                query=PagedPeriodQuery,
+            ),
+            Endpoint(
+                "GET",
+                f"{PATH}/equity",
+                self.list_equity,
+                "Realised equity after each trade",
+                response=Page[EquityPoint],
+                query=PagedPeriodQuery,
+            ),
+        ]
 
 
 def _summary_view(summary: Summary, trades: Sequence[TradeFact], query: PeriodQuery, zone: str) -> SummaryView:
