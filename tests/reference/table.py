@@ -47,7 +47,7 @@ _totals: Counter[str] = Counter()
 
 def record(record_property: Callable[[str, object], None], hits: Counter[str], set_aside: bool) -> None:
     """Hands one case's hits to the table, also from another process."""
-    counted = hits | Counter({"case: compared": 1, "case: set aside": int(set_aside)})
+    counted = Counter({"case: compared": 1, "case: set aside": int(set_aside)}) + hits
     record_property(PROPERTY, json.dumps(counted))
 
 
