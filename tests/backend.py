@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from cli.stack.postgres import PostgresServer, as_user
 from cli.stack.users import own, server_user
 
 RUN_FOLDER = "TRADEFLEET_TEST_RUN"
+RUN_PID = "TRADEFLEET_TEST_RUN_PID"
 _STARTED: list[subprocess.Popen[bytes]] = []  # kept, so that none is reported as forgotten
 READY_TIMEOUT_S = 60
 PASSWORD = "devpassword"
@@ -41,6 +43,7 @@ def begin_run() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="tradefleet-tests-"))
     folder.chmod(0o755)
     os.environ[RUN_FOLDER] = str(folder)
+    os.environ[RUN_PID] = str(os.getpid())
     return folder
 
 
@@ -76,7 +79,23 @@ def _start(folder: Path) -> Servers:
         _start_postgres(folder, servers)
     if not servers.kafka_bootstrap:
         _start_kafka(folder, servers)
+    if servers.pids:
+        _watch_over(folder, servers)
     return servers
+
+
+def _watch_over(folder: Path, servers: Servers) -> None:
+    """A run that is killed cannot stop its servers."""
+    arguments = [os.environ[RUN_PID], str(folder), *map(str, servers.pids)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.watchdog", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=Path(__file__).parents[1],
+    )
+    _STARTED.append(process)
 
 
 def _containers() -> Servers:
@@ -96,7 +115,7 @@ def _containers() -> Servers:
 
 def _start_postgres(folder: Path, servers: Servers) -> None:
     data = folder / "postgres"
-    data.mkdir(mode=0o700)
+    data.mkdir(mode=0o700, exist_ok=True)
     own(data, server_user())
     server = PostgresServer(data, _free_port(), PASSWORD, max_connections=300)
     server.prepare()

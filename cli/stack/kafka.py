@@ -71,14 +71,13 @@ class KafkaServer:
         )
         if (data / "meta.properties").exists():
             return
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         done = subprocess.run(
             [
                 *java_with_kafka,
                 "kafka.tools.StorageTool",
                 "format",
                 "-t",
-                cluster,
+                new_cluster_id(),
                 "-c",
                 str(self._properties),
             ],
@@ -97,6 +96,14 @@ class KafkaServer:
     @property
     def _properties(self) -> Path:
         return self.home / "server.properties"
+
+
+def new_cluster_id() -> str:
+    """A UUID in Kafka's own spelling; one that begins with a dash would be read as an option."""
+    while True:
+        made = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not made.startswith("-"):
+            return made
 
 
 def check() -> None:

@@ -58,3 +58,7 @@ def test_a_java_home_without_java_is_refused(monkeypatch: pytest.MonkeyPatch, tm
 def test_the_ways_to_have_kafka_fit_on_a_line() -> None:
     assert "\n" not in kafka.WAYS
     assert all(way in kafka.WAYS for way in ("network", "KAFKA_HOME", "KAFKA_BOOTSTRAP"))
+
+
+def test_a_cluster_id_is_never_read_as_an_option() -> None:
+    assert not any(kafka.new_cluster_id().startswith("-") for _ in range(2_000))
