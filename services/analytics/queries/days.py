@@ -44,6 +44,29 @@ class DayRow:
 DAY_COLUMNS = ", ".join(DayRow.__dataclass_fields__)
 
 
+LIST_DAYS = f"""
+    SELECT {DAY_COLUMNS} FROM user_daily_performance
+    WHERE user_id = $1 AND mode = $2 AND ($3::date IS NULL OR date >= $3) AND ($4::date IS NULL OR date <= $4)
+          AND ($5::date IS NULL OR date > $5)
+    ORDER BY date LIMIT $6
+"""
+
+LIST_EQUITY = """
+    SELECT time, trade_id, symbol, pnl, total_pnl, total_pnl + (
+        SELECT coalesce(sum(initial_balance), 0) FROM session_facts
+        WHERE user_id = $1 AND mode = $2 AND started_at <= time
+    ) AS equity
+    FROM (
+        SELECT exit_time AS time, trade_id, symbol, pnl,
+               sum(pnl) OVER (ORDER BY exit_time, trade_id ROWS UNBOUNDED PRECEDING) AS total_pnl
+        FROM trade_facts WHERE user_id = $1 AND mode = $2
+    ) AS curve
+    WHERE ($3::timestamptz IS NULL OR time >= $3) AND ($4::timestamptz IS NULL OR time <= $4)
+          AND ($5::timestamptz IS NULL OR (time, trade_id) > ($5, $6))
+    ORDER BY time, trade_id LIMIT $7
+"""
+
+
 @dataclass(frozen=True)
 class EquityRow:
     time: datetime
@@ -145,12 +168,7 @@ async def list_days(
     limit: int,
 ) -> list[DayRow]:
     rows = await connection.fetch(
-        f"""
-        SELECT {DAY_COLUMNS} FROM user_daily_performance
-        WHERE user_id = $1 AND mode = $2 AND ($3::date IS NULL OR date >= $3) AND ($4::date IS NULL OR date <= $4)
-              AND ($5::date IS NULL OR date > $5)
-        ORDER BY date LIMIT $6
-        """,
+        LIST_DAYS,
         user_id,
         mode,
         first,
@@ -173,20 +191,7 @@ async def list_equity(
 ) -> list[EquityRow]:
     """After each trade of the period; totals run from the very first trade on."""
     rows = await connection.fetch(
-        """
-        SELECT time, trade_id, symbol, pnl, total_pnl, total_pnl + (
-            SELECT coalesce(sum(initial_balance), 0) FROM session_facts
-            WHERE user_id = $1 AND mode = $2 AND started_at <= time
-        ) AS equity
-        FROM (
-            SELECT exit_time AS time, trade_id, symbol, pnl,
-                   sum(pnl) OVER (ORDER BY exit_time, trade_id ROWS UNBOUNDED PRECEDING) AS total_pnl
-            FROM trade_facts WHERE user_id = $1 AND mode = $2
-        ) AS curve
-        WHERE ($3::timestamptz IS NULL OR time >= $3) AND ($4::timestamptz IS NULL OR time <= $4)
-              AND ($5::timestamptz IS NULL OR (time, trade_id) > ($5, $6))
-        ORDER BY time, trade_id LIMIT $7
-        """,
+        LIST_EQUITY,
         user_id,
         mode,
         first,

@@ -51,6 +51,15 @@ WATCH_COLUMNS = ", ".join(WatchRow.__dataclass_fields__)
 ANALYSIS_COLUMNS = ", ".join(AnalysisRow.__dataclass_fields__)
 
 
+LIST_ANALYSES = f"""
+    SELECT {ANALYSIS_COLUMNS} FROM user_market_analysis
+    WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR interval = $3)
+          AND ($4::timestamptz IS NULL OR timestamp >= $4) AND ($5::timestamptz IS NULL OR timestamp <= $5)
+          AND ($6::timestamptz IS NULL OR (timestamp, watch_id) > ($6, $7))
+    ORDER BY timestamp, watch_id LIMIT $8
+"""
+
+
 async def count_watches(connection: Connection, user_id: int) -> int:
     count: int = await connection.fetchval("SELECT count(*) FROM watchlist WHERE user_id = $1", user_id)
     return count
@@ -180,13 +189,7 @@ async def list_analyses(
     limit: int,
 ) -> list[AnalysisRow]:
     rows = await connection.fetch(
-        f"""
-        SELECT {ANALYSIS_COLUMNS} FROM user_market_analysis
-        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR interval = $3)
-              AND ($4::timestamptz IS NULL OR timestamp >= $4) AND ($5::timestamptz IS NULL OR timestamp <= $5)
-              AND ($6::timestamptz IS NULL OR (timestamp, watch_id) > ($6, $7))
-        ORDER BY timestamp, watch_id LIMIT $8
-        """,
+        LIST_ANALYSES,
         user_id,
         symbol,
         interval,

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import cast
 from uuid import UUID
@@ -11,10 +11,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from services.analytics.consumers import SUBSCRIPTIONS, on_session_started, on_trade_closed
 from services.analytics.operations.facts import rebuild_days
-from services.analytics.queries.facts import TRADES_SINCE
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.envelope import Event
 from shared.contracts.trading import TradeClosed
@@ -203,19 +201,6 @@ async def test_the_app_role_may_not(database: Database, attempt: str) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with database.tenant(2) as connection:
             await connection.execute(attempt)
-
-
-async def test_a_late_trade_is_cut_by_an_index(database: Database, database_access: DatabaseAccess) -> None:
-    """Not by reading all trades a user ever made."""
-    await hear(database, *some_trades(1, 3_000), *some_trades(2, 3_000))
-    owner = await asyncpg.connect(database_access.owner_dsn)
-    await owner.execute("ANALYZE analytics.trade_facts")
-    await owner.close()
-    async with database.tenants([1]) as connection:
-        plan = await connection.fetch(
-            "EXPLAIN " + TRADES_SINCE, [1], ["PAPER"], [datetime(2026, 3, 27, tzinfo=UTC)]
-        )
-    assert "trade_facts_by_time" in str(plan)
 
 
 async def test_many_users_are_booked_in_one_batch(database: Database) -> None:
