@@ -172,6 +172,26 @@ async def test_a_killed_worker_is_followed_by_another_and_nothing_is_doubled(
     assert row["said"] == row["closed"] == len(backtest(bars).trades)
 
 
+async def test_a_worker_that_slept_through_its_lease_writes_nothing_when_it_wakes(
+    trading: Trading, service_env: Callable[[str], dict[str, str]]
+) -> None:
+    bars = wavy_bars(100)
+    ann = await trading.subscribe(1)
+    session = await trading.start(ann, await trading.strategy(1))
+    async with worker_process(service_env("trading"), trading.exchange.url) as sleeper:
+        market = await trading.market(bars)
+        await trading.until_at(await market.tell(30), within_s=30)
+        sleeper.send_signal(signal.SIGSTOP)
+        await market.tell(20)
+        async with trading.worker():
+            await trading.until_at(await market.tell(20), within_s=40)
+            sleeper.send_signal(signal.SIGCONT)
+            await trading.until_at(await market.tell(30), within_s=40)
+    assert await finish(trading, 1, session.session_id) == backtest(bars).fingerprint
+    (row,) = await trading.see("SELECT count(*) AS said FROM outbox WHERE topic = 'trade.closed'")
+    assert row["said"] == len(backtest(bars).trades)
+
+
 async def test_a_worker_that_ends_in_order_lets_its_leases_go_at_once(trading: Trading) -> None:
     bars = wavy_bars(60)
     ann = await trading.subscribe(1)
