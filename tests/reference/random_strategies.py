@@ -225,6 +225,8 @@ class Drawing:
             "risk_management": self.risk(),
         }
         leave = self.conditions(side, 0.75)
+        if side == "BOTH" and entry and self.maybe(0.4):  # as those do that turn round
+            leave = {"long": entry.get("short"), "short": entry.get("long")}
         if leave is not None or self.maybe(0.3):
             document["exit_conditions"] = leave
         if self.maybe(0.3):
