@@ -64,6 +64,7 @@ async def write_step(database: Database, step: Step) -> Written | None:
             totals=totals,
             fills=len(step.outcome.fills),
             events=events,
+            decisions=step.outcome.decisions,
         )
         if cursor is None:
             return None
@@ -156,9 +157,6 @@ async def _write(
             connection, user_id, leg.trade_id, leg.trade, late=late
         ):
             late_trades.add(leg.trade_id)
-    # After the fills, which lead back to decisions of bars before.
-    for decision in outcome.decisions:
-        await trades.insert_decision(connection, user_id, session_id, new_id(), decision, session.strategy_hash)
     if outcome.trades:
         await strategies.update_statistics(connection, user_id, session.strategy_id)
     events = _events(session, strategy_name, legs, after.event_seq, late_trades, late=late)

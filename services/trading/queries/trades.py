@@ -9,7 +9,7 @@ from uuid import UUID
 from services.trading.domain import SessionTotals
 from services.trading.queries.sessions import Lease
 from shared.chassis.postgres import Connection
-from shared.contracts.types import from_ms, to_ms
+from shared.contracts.types import from_ms, new_id, to_ms
 from shared.strategy.outcome import Decision, Fill, Trade
 
 
@@ -93,23 +93,35 @@ async def move_session(
     totals: SessionTotals,
     fills: int,
     events: int,
+    decisions: Sequence[Decision],
 ) -> Cursor | None:
-    """Move the session forward under its lease; None when the lease, the cursor or what is allowed has changed."""
+    """Move the session forward under its lease, with what was decided; None when the lease, the cursor or what is
+    allowed has changed."""
     row = await connection.fetchrow(
         """
         WITH lease AS (
             SELECT user_id, session_id FROM session_leases
             WHERE user_id = $1 AND session_id = $2 AND epoch = $3 AND entries = $4 FOR SHARE
+        ),
+        moved AS (
+            UPDATE user_trading_sessions AS s SET
+                first_bar = coalesce(s.first_bar, $6), last_bar = $6, snapshot = $7,
+                total_trades = $8, winning_trades = $9, losing_trades = $10,
+                total_pnl = $11, highest_equity = $12, max_drawdown = $13,
+                fill_count = s.fill_count + $14, event_seq = s.event_seq + $15
+            FROM lease
+            WHERE s.user_id = lease.user_id AND s.session_id = lease.session_id
+                  AND s.last_bar IS NOT DISTINCT FROM $5 AND s.status <> 'STOPPED'
+            RETURNING s.user_id, s.session_id, s.strategy_hash, s.fill_count, s.event_seq
+        ),
+        decided AS (
+            INSERT INTO decisions (user_id, session_id, strategy_hash, decision_id, time, kind, side, reason, qty,
+                                   outcome, refusal, values, checks)
+            SELECT moved.user_id, moved.session_id, moved.strategy_hash, d.*
+            FROM moved, unnest($16::uuid[], $17::timestamptz[], $18::text[], $19::text[], $20::text[],
+                               $21::numeric[], $22::text[], $23::text[], $24::jsonb[], $25::jsonb[]) AS d
         )
-        UPDATE user_trading_sessions AS s SET
-            first_bar = coalesce(s.first_bar, $6), last_bar = $6, snapshot = $7,
-            total_trades = $8, winning_trades = $9, losing_trades = $10,
-            total_pnl = $11, highest_equity = $12, max_drawdown = $13,
-            fill_count = s.fill_count + $14, event_seq = s.event_seq + $15
-        FROM lease
-        WHERE s.user_id = lease.user_id AND s.session_id = lease.session_id
-              AND s.last_bar IS NOT DISTINCT FROM $5 AND s.status <> 'STOPPED'
-        RETURNING s.fill_count, s.event_seq
+        SELECT fill_count, event_seq FROM moved
         """,
         lease.user_id,
         lease.session_id,
@@ -126,6 +138,16 @@ async def move_session(
         totals.max_drawdown,
         fills,
         events,
+        [new_id() for _ in decisions],
+        [from_ms(decision.time_ms) for decision in decisions],
+        [decision.kind for decision in decisions],
+        [decision.side for decision in decisions],
+        [decision.reason for decision in decisions],
+        [decision.qty for decision in decisions],
+        [decision.outcome for decision in decisions],
+        [decision.refusal for decision in decisions],
+        [dict(decision.values) for decision in decisions],
+        [dict(decision.checks) for decision in decisions],
     )
     return Cursor(**row) if row else None
 
@@ -182,36 +204,6 @@ async def move_cursors(
     return {row["session_id"] for row in rows}
 
 
-async def insert_decision(
-    connection: Connection,
-    user_id: int,
-    session_id: UUID,
-    decision_id: UUID,
-    decision: Decision,
-    strategy_hash: str,
-) -> None:
-    await connection.execute(
-        """
-        INSERT INTO decisions (user_id, decision_id, session_id, time, kind, side, reason, qty, outcome, refusal,
-                               values, checks, strategy_hash)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-        """,
-        user_id,
-        decision_id,
-        session_id,
-        from_ms(decision.time_ms),
-        decision.kind,
-        decision.side,
-        decision.reason,
-        decision.qty,
-        decision.outcome,
-        decision.refusal,
-        dict(decision.values),
-        dict(decision.checks),
-        strategy_hash,
-    )
-
-
 async def insert_fill(
     connection: Connection,
     user_id: int,
@@ -222,14 +214,15 @@ async def insert_fill(
     *,
     late: bool,
 ) -> None:
-    """It leads back to the decision that ordered it: an open to its entry's, a close to the side's latest."""
+    """It leads back to the decision that ordered it, of a bar before: an open to its entry's, a close to the
+    side's latest."""
     await connection.execute(
         """
         INSERT INTO fills (user_id, session_id, fill_number, trade_id, time, action, side, qty, price, fee, reason,
                            late, decision_id)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, (
             SELECT decision_id FROM decisions
-            WHERE user_id = $1 AND session_id = $2 AND side = $7 AND outcome = 'pending' AND time <= $5
+            WHERE user_id = $1 AND session_id = $2 AND side = $7 AND outcome = 'pending' AND time < $5
                   AND ($6 = 'close' OR kind = 'entry')
             ORDER BY time DESC LIMIT 1))
         """,
