@@ -226,6 +226,8 @@ class Drawing:
         }
         leave = self.conditions(side, 0.75)
         if side == "BOTH" and entry and self.maybe(0.4):  # as those do that turn round
+            if entry.get("long") and self.maybe(0.6):
+                entry["short"] = {"not": entry["long"]}
             leave = {"long": entry.get("short"), "short": entry.get("long")}
         if leave is not None or self.maybe(0.3):
             document["exit_conditions"] = leave
