@@ -28,24 +28,18 @@ def test_engine_and_reference_agree_on_random_strategies(
         assert not outcome.differences, f"REFERENCE_SEED={seed}:\n" + "\n".join(outcome.differences[:20])
 
 
-def test_a_reversal_that_leaves_no_equity_drops_its_entry(
-    record_property: Callable[[str, object], None],
-) -> None:
-    """Met too seldom at random. A long with leverage 20 is to be reversed at a bar that opens a tenth lower."""
-    closes = ["100", "101", "102", "101", "90", "91"]
-    opens = ["100", "100", "101", "102", "90", "90"]
-    bars = tuple(
-        Bar(i * HOUR_MS, o, max(o, c), min(o, c), c, Decimal(1))
-        for i, (o, c) in enumerate(zip(map(Decimal, opens), map(Decimal, closes), strict=True))
-    )
+def _turning(opens: str, closes: str, **risk: object) -> Case:
+    """Hourly bars of one day; long after a rise and short after a fall, turning round at each."""
+    prices = zip(map(Decimal, opens.split()), map(Decimal, closes.split()), strict=True)
+    bars = tuple(Bar(i * HOUR_MS, o, max(o, c), min(o, c), c, Decimal(1)) for i, (o, c) in enumerate(prices))
     up: dict[str, object] = {"left": "close", "op": ">", "right": "open"}
     down: dict[str, object] = {"left": "close", "op": "<", "right": "open"}
     document: dict[str, object] = {
-        "strategy_name": "reverses",
+        "strategy_name": "turns round",
         "strategy_config": {"interval": "60", "side": "BOTH", "indicators": {}},
         "entry_conditions": {"long": up, "short": down},
         "exit_conditions": {"long": down, "short": up},
-        "risk_management": {"position_size": {"type": "percent_of_equity", "value": 100}, "leverage": 20},
+        "risk_management": {"position_size": {"type": "percent_of_equity", "value": 100}, **risk},
     }
     terms = Terms(
         tick_size=Decimal("0.01"),
@@ -56,10 +50,26 @@ def test_a_reversal_that_leaves_no_equity_drops_its_entry(
         slippage=Decimal(0),
         initial_balance=Decimal(10000),
     )
+    return Case(0, document, bars, terms, None, False)
 
-    outcome = compare(Case(0, document, bars, terms, None, False))
 
-    record(record_property, Counter({"rule: dropped: no equity": outcome.hits["rule: dropped: no equity"]}), False)
+def test_a_reversal_that_leaves_no_equity_drops_its_entry(
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Met too seldom at random. A long with leverage 20 is to be reversed at a bar that opens a tenth lower."""
+    outcome = compare(_turning("100 100 101 102 90 90", "100 101 102 101 90 91", leverage=20))
+
+    dropped = outcome.hits["rule: dropped: no equity"]
+    record(record_property, Counter({"rule: dropped: no equity": dropped}), False)
     assert not outcome.differences
-    assert outcome.hits["rule: dropped: no equity"] == 1
-    assert outcome.hits["reason: entry"] == 1
+    assert (dropped, outcome.hits["reason: entry"]) == (1, 1)
+
+
+def test_a_gain_after_the_daily_loss_does_not_lift_it() -> None:
+    """The long loses 3 % at the reversal; the short that fills there wins more, and still nothing is entered."""
+    case = _turning("100 101 98 90 91 92", "101 98 90 91 92 93", max_daily_loss_percentage=1)
+    outcome = compare(case)
+
+    assert not outcome.differences
+    assert outcome.hits["reason: entry"] == 2
+    assert outcome.hits["rule: refused: daily loss"] == 3
