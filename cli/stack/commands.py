@@ -13,12 +13,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from cli.demo.synthetic import write_candles
 from cli.failure import BadInput, CheckFailed
 from cli.options import OneLineCommand
 from cli.stack import kafka
 from cli.stack.health import answers
 from cli.stack.home import DEFAULT_HOME, State, end_processes, read_state, running
+from cli.stack.market import MadeUpMarket
 from cli.stack.remains import remove_home
 from cli.stack.stack import Stack, StackOptions
 
@@ -66,18 +66,15 @@ async def _run_until_interrupted(home: Path, port: int, bar_ms: int) -> None:
         loop.add_signal_handler(number, interrupt)
     try:
         await asyncio.to_thread(kafka.check)  # what is most often missing, before the candles
-        folder = home / "market"
-        folder.mkdir(parents=True, exist_ok=True)
-        candles = write_candles(folder, bars=20_000)
-        sandbox = ["--bar-ms", str(bar_ms), *(f"--candles={symbol}={file}" for symbol, file in candles.items())]
-        options = StackOptions(sandbox=sandbox, gateway_port=port)
+        market = MadeUpMarket(home, bar_ms)
+        options = StackOptions(market.arguments(), gateway_port=port, prepare_market=market.go_to_position)
         async with Stack(home, options, lambda what: click.echo(f"  {what}")) as stack:
             click.echo(f"ready in {time.monotonic() - started:.0f} s")
             state = read_state(stack.home)
             assert state is not None, "the stack notes its state"
             show_addresses(state)
             click.echo(LAST_WORD)
-            await asyncio.Event().wait()
+            await market.run(stack.sandbox)
     except asyncio.CancelledError:
         if not stop.is_set():
             raise

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,7 @@ class StackOptions:
     sandbox: Sequence[str] = ()
     env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     gateway_port: int = GATEWAY_PORT
+    prepare_market: Callable[[str], Awaitable[None]] | None = None  # with the sandbox's address, before services
     topic_prefix: str = ""  # for a broker that others use too; its topics are removed in the end
 
 
@@ -107,7 +108,8 @@ class Stack:
         postgres, broker = self._servers(self._ports)
         await _together(*(asyncio.to_thread(server.prepare) for server in (postgres, broker) if server))
         await _together(self._start_postgres(postgres), self._start_kafka(broker))
-        await _together(self._start_sandbox(), *self._services())
+        await self._start_sandbox()
+        await _together(*self._services())
         await self._start_gateway()
         self._watch = asyncio.create_task(self._keep_state())
 
@@ -174,6 +176,8 @@ class Stack:
         ]
         spec = Spec("sandbox-bybit", command, {"PYTHONPATH": str(ROOT)})
         await self._launch(spec, f"{self.sandbox}/v5/market/time", self._at.sandbox)
+        if self._options.prepare_market is not None:
+            await self._options.prepare_market(self.sandbox)
 
     def _services(self) -> Iterator[Coroutine[None, None, None]]:
         for name in SERVICES:

@@ -1,0 +1,70 @@
+"""The made-up market of `up`: it moves by itself, and after a restart goes on from where it stood."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+
+from cli.demo.synthetic import write_candles
+
+BARS = 20_000
+LOOK_EVERY_S = 1.0
+ANSWER_TIMEOUT_S = 30
+
+
+class MadeUpMarket:
+    """Candles and the position in them live in `home/market`."""
+
+    def __init__(self, home: Path, bar_ms: int) -> None:
+        self._folder = home.absolute() / "market"
+        self._bar_ms = bar_ms
+
+    def arguments(self) -> list[str]:
+        """Of the sandbox; writes the candles."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        candles = write_candles(self._folder, bars=BARS)
+        files = [f"--candles={symbol}={file}" for symbol, file in candles.items()]
+        return ["--bar-ms", str(self._bar_ms), *files]
+
+    async def go_to_position(self, sandbox: str) -> None:
+        """Where it stood when it was last looked after."""
+        async with _control(sandbox) as http:
+            await self._catch_up(http)
+
+    async def run(self, sandbox: str) -> None:
+        """Keep it moving, also when the sandbox was restarted, and note where it stands."""
+        async with _control(sandbox) as http:
+            while True:
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    self._note(await self._catch_up(http))
+                    async with http.post("/control/start") as answer:
+                        answer.raise_for_status()
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _catch_up(self, http: aiohttp.ClientSession) -> int:
+        async with http.get("/control/state") as answer:
+            done = int((await answer.json())["steps_done"])
+        if (behind := self._position() - done) > 0:
+            async with http.post("/control/step", json={"count": behind}) as answer:
+                answer.raise_for_status()
+        return max(done, self._position())
+
+    @property
+    def _file(self) -> Path:
+        return self._folder / "position"
+
+    def _position(self) -> int:
+        try:
+            return int(self._file.read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def _note(self, position: int) -> None:
+        partial = self._file.with_suffix(".new")
+        partial.write_text(str(position))
+        partial.replace(self._file)
+
+
+def _control(sandbox: str) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(sandbox, timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S))
