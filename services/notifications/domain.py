@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, Strict, ValidationError, model_validator
 
 from shared.contracts.types import AMOUNT_PATTERN, BodyModel
 from shared.strategy.conditions import evaluate
@@ -15,7 +15,7 @@ from shared.strategy.series import Series
 
 AlertType = Literal["PRICE", "EMA_CROSS", "VOLUME", "CUSTOM"]
 Raw = Mapping[str, object]
-Number = Annotated[str, Field(pattern=AMOUNT_PATTERN)] | Decimal | int
+Number = Annotated[str, Field(pattern=AMOUNT_PATTERN)] | Annotated[Decimal, Strict()] | Annotated[int, Strict()]
 
 OPERATORS = {
     "above": ">",
