@@ -65,7 +65,11 @@ def demo(
         remove_home(home)
         raise
     console = Console(soft_wrap=True)
-    ok = asyncio.run(_run(options, home, console, keep=keep, as_json=as_json))
+    try:
+        ok = asyncio.run(_run(options, home, console, keep=keep, as_json=as_json))
+    except KeyboardInterrupt:
+        remove_home(home)
+        raise
     if not ok:
         raise SystemExit(1)
 
