@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a check failed, 2 bad input or a missing part, 130 Ctrl-C.
 
 import logging
 import sys
+from asyncio import CancelledError
 from importlib import import_module
 
 import click
@@ -55,7 +56,7 @@ def main() -> None:
         tradefleet.main(standalone_mode=False)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, CancelledError):  # cancelled: Ctrl-C again, while stopping
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:

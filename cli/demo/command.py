@@ -67,7 +67,7 @@ def demo(
     console = Console(soft_wrap=True)
     try:
         ok = asyncio.run(_run(options, home, console, keep=keep, as_json=as_json))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         remove_home(home)
         raise
     if not ok:
