@@ -40,6 +40,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         os.environ.pop(RUN_FOLDER, None)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What needs the folder beside the checkout is not collected where it is absent; the header says so."""
+    if SHARED.exists():
+        return
+    absent = [item for item in items if item.get_closest_marker("beside_checkout")]
+    config.hook.pytest_deselected(items=absent)
+    items[:] = [item for item in items if item not in absent]
+
+
 @pytest.fixture(scope="session")
 def servers() -> Servers:
     return servers_of_run()

@@ -16,7 +16,7 @@ from services.trading.bybit_api import MarketApi, UnknownSymbol
 
 OFFICIAL = Path(__file__).parents[4] / "shared" / "data" / "bybit"
 HOUR = 3_600_000
-needs_official = pytest.mark.skipif(not OFFICIAL.exists(), reason=f"OFFICIAL MESSAGES ARE ABSENT: {OFFICIAL}")
+needs_official = pytest.mark.beside_checkout
 
 
 def official(name: str) -> Any:

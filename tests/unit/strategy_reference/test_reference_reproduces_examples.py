@@ -20,7 +20,7 @@ def _as_text(record: Fill | Trade) -> dict[str, object]:
     return {k: plain(v) if isinstance(v, Fraction) else v for k, v in vars(record).items()}
 
 
-@pytest.mark.skipif(not FILES, reason=f"NO EXAMPLES at {EXAMPLES}")
+@pytest.mark.beside_checkout
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_reference_reproduces_the_example(path: Path) -> None:
     case = json.loads(path.read_text(), parse_float=Decimal)
