@@ -3,6 +3,7 @@
 ProblemError
 ├── PlanLimitReached   403  the plan has no such channel
 ├── NameTaken          409
+├── AlertsFull         409  remove one first
 └── ConditionInvalid   422  every fault with its JSON path
 """
 
@@ -17,6 +18,11 @@ class PlanLimitReached(Forbidden):
 class NameTaken(Conflict):
     type = "name-taken"
     title = "There is an alert of that name already"
+
+
+class AlertsFull(Conflict):
+    type = "alerts-full"
+    title = "You have as many alerts as there can be"
 
 
 class ConditionInvalid(InvalidInput):

@@ -1,80 +1,108 @@
-"""Evaluates alerts on each closed candle, all alerts of a series together."""
+"""Evaluates alerts on closed candles, all alerts of a series together."""
 
-from collections.abc import Sequence
-from datetime import timedelta
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
 
-from services.notifications import queries
-from services.notifications.domain import Timing, became_true, compile_alert
-from services.notifications.operations import fire
-from services.notifications.queries import AlertRow
+import structlog
+
+from services.notifications.domain.conditions import ConditionFault, compile_alert
+from services.notifications.domain.firing import ClosedBar, Firing, Timing, firings
+from services.notifications.operations.firing import SeriesBatch, fire_alerts
+from services.notifications.queries.alerts import AlertRow
+from services.notifications.queries.firings import find_owners
 from shared.chassis.errors import Unavailable
 from shared.chassis.history import CandleHistory
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
-from shared.contracts.types import decimal_text, to_ms
+from shared.contracts.types import to_ms
 from shared.strategy.bars import INTERVAL_MS, Bar
 from shared.strategy.document import AlertCondition
 from shared.strategy.followed import FollowedSeries
 
 MOST_COMPILED = 10_000
 
+log = structlog.get_logger()
+
 
 class Evaluator:
-    """A candle heard again fires nothing again."""
+    """Offsets are committed after the firings are, so a bar may come again; it fires nothing again."""
 
     def __init__(self, database: Database, history: CandleHistory) -> None:
         self._database = database
         self._history = history
         self._series: dict[str, FollowedSeries] = {}
-        self._compiled: dict[tuple[str, str], AlertCondition] = {}
+        self._worked: dict[str, datetime] = {}  # series → its last bar that has had its effect
+        self._compiled: dict[tuple[str, str], AlertCondition | None] = {}
 
     async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None:
-        for event in events:
-            await self._evaluate(event)
+        by_series = sorted(events, key=lambda event: event.series)
+        for _, of_series in groupby(by_series, key=lambda event: event.series):
+            await self._evaluate(list(of_series))
 
-    async def _evaluate(self, event: CandleClosed) -> None:
-        async with self._database.queue() as connection:
-            owners = await queries.find_owners(connection, event.symbol, event.interval)
-        if not owners:
+    async def _evaluate(self, candles: Sequence[CandleClosed]) -> None:
+        name, symbol, interval = candles[0].series, candles[0].symbol, candles[0].interval
+        fresh = list(_ascending(candles, self._worked.get(name)))
+        if not fresh:
             return
-        index = await self._index_of(event)
-        closed_at = event.open_time + timedelta(milliseconds=INTERVAL_MS[event.interval])
-        series = self._series[event.series].series
-        async with self._database.tenants(owners) as connection:
-            for alert in await queries.list_active_alerts(connection, owners, event.symbol, event.interval):
-                if not _timing(alert).allows(closed_at):
-                    continue
-                if became_true(self._condition(alert), series, index):
-                    await fire(connection, alert, event, closed_at, decimal_text(_value_seen(alert, event)))
+        async with self._database.queue() as connection:
+            owners = await find_owners(connection, symbol, interval)
+        if owners:
+            bars = await self._follow(fresh)
+            batch = SeriesBatch(symbol, interval, bars[-1].closed_at)
+            await fire_alerts(self._database, owners, batch, lambda alert: self._due(alert, name, bars))
+        else:
+            self._series.pop(name, None)  # taken up again from the history if somebody comes
+        self._worked[name] = fresh[-1].open_time
 
-    def _condition(self, alert: AlertRow) -> AlertCondition:
-        """Compiled once; each firing touches the row, so its time is no key."""
+    def _due(self, alert: AlertRow, series: str, bars: Sequence[ClosedBar]) -> list[Firing]:
+        condition = self._condition(alert)
+        return firings(condition, _timing(alert), self._series[series].series, bars) if condition else []
+
+    def _condition(self, alert: AlertRow) -> AlertCondition | None:
+        """Compiled once for all alerts that say the same; None for one that an older program let pass."""
         key = (alert.alert_type, repr(alert.condition_data))
         if key not in self._compiled:
             if len(self._compiled) >= MOST_COMPILED:
                 self._compiled.clear()
-            self._compiled[key] = compile_alert(alert.alert_type, alert.condition_data)
+            try:
+                self._compiled[key] = compile_alert(alert.alert_type, alert.condition_data)
+            except ConditionFault as error:
+                log.error("alert_condition_invalid", alert_id=str(alert.alert_id), error=str(error))
+                self._compiled[key] = None
         return self._compiled[key]
 
-    async def _index_of(self, event: CandleClosed) -> int:
-        """Where the candle stands in its series, from the anchor on. Raises Unavailable."""
-        followed = self._series.setdefault(event.series, FollowedSeries())
-        bar = Bar(to_ms(event.open_time), event.open, event.high, event.low, event.close, event.volume)
-        previous_ms = to_ms(event.previous_open_time) if event.previous_open_time else None
-        index = followed.take(bar, previous_ms)
-        if index is None:
-            candles = await self._history.fetch(event.symbol, event.interval, bar.open_time_ms)
-            followed.restart(Bar(*vars(candle).values()) for candle in candles)
-            index = followed.take(bar, previous_ms)
-        if index is None:
-            raise Unavailable(f"the history of {event.series} does not reach its candle yet")
-        return index
+    async def _follow(self, candles: Sequence[CandleClosed]) -> list[ClosedBar]:
+        """Each with where it stands in its series, from the anchor on. Raises Unavailable."""
+        followed = self._series.setdefault(candles[0].series, FollowedSeries())
+        for candle in candles:
+            if _take(followed, candle) is None:
+                history = await self._history.fetch(candle.symbol, candle.interval, to_ms(candle.open_time))
+                followed.restart(Bar(*vars(each).values()) for each in history)
+        bars = []
+        for candle in candles:
+            index = _take(followed, candle)
+            if index is None:
+                raise Unavailable(f"the history of {candle.series} does not reach its candle yet")
+            closed_at = candle.open_time + timedelta(milliseconds=INTERVAL_MS[candle.interval])
+            bars.append(ClosedBar(index, candle.open_time, closed_at, candle.close, candle.said_at))
+        return bars
+
+
+def _ascending(candles: Sequence[CandleClosed], worked: datetime | None) -> Iterator[CandleClosed]:
+    """Without those that had their effect: said again later, they would find alerts younger than they are."""
+    for candle in candles:
+        if worked is None or candle.open_time > worked:
+            worked = candle.open_time
+            yield candle
+
+
+def _take(followed: FollowedSeries, candle: CandleClosed) -> int | None:
+    bar = Bar(to_ms(candle.open_time), candle.open, candle.high, candle.low, candle.close, candle.volume)
+    return followed.take(bar, to_ms(candle.previous_open_time) if candle.previous_open_time else None)
 
 
 def _timing(alert: AlertRow) -> Timing:
-    return Timing(alert.expires_at, timedelta(seconds=alert.cooldown_seconds), alert.last_triggered)
-
-
-def _value_seen(alert: AlertRow, event: CandleClosed) -> Decimal:
-    return event.volume if alert.alert_type == "VOLUME" else event.close
+    return Timing(
+        alert.watched_from, alert.expires_at, timedelta(seconds=alert.cooldown_seconds), alert.last_triggered
+    )

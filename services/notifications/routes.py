@@ -1,16 +1,17 @@
 """HTTP in."""
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
-from services.notifications import queries
-from services.notifications.domain import AlertType
-from services.notifications.errors import ConditionInvalid, NameTaken, PlanLimitReached
-from services.notifications.operations import change_alert, channels_of, create_alert, delete_alert
-from services.notifications.queries import AlertRow, InboxRow
+from services.notifications.domain.conditions import AlertType
+from services.notifications.errors import AlertsFull, ConditionInvalid, NameTaken, PlanLimitReached
+from services.notifications.operations.alerts import change_alert, channels_of, create_alert, delete_alert
+from services.notifications.queries import alerts, inbox
+from services.notifications.queries.alerts import AlertRow
+from services.notifications.queries.inbox import Category, InboxRow
 from shared.chassis.errors import InvalidInput, NotFound
 from shared.chassis.http import Call, Endpoint, Reply, created
 from shared.chassis.json_body import as_stored
@@ -109,7 +110,7 @@ class AlertsQuery(PageQuery):
 
 class InboxQuery(PageQuery):
     unread: bool = False
-    category: Literal["ALERT", "TRADING", "SYSTEM", "BILLING"] | None = None
+    category: Category | None = None
 
 
 class InboxView(ViewModel):
@@ -142,13 +143,13 @@ class Routes:
         query, user_id = call.query(AlertsQuery), call.principal.user_id
         after = _position(query.cursor)
         async with self._database.tenant(user_id) as connection:
-            rows = await queries.list_alerts(connection, user_id, query.symbol, after, query.limit + 1)
+            rows = await alerts.list_alerts(connection, user_id, query.symbol, after, query.limit + 1)
         return page_of([_alert(row) for row in rows], query.limit, lambda last: encode_cursor(str(last.alert_id)))
 
     async def get_alert(self, call: Call) -> AlertView:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
-            row = await queries.get_alert(connection, user_id, call.uuid())
+            row = await alerts.get_alert(connection, user_id, call.uuid())
         if row is None:
             raise NotFound
         return _alert(row)
@@ -164,7 +165,7 @@ class Routes:
         query, user_id = call.query(InboxQuery), call.principal.user_id
         before = _position(query.cursor)
         async with self._database.tenant(user_id) as connection:
-            rows = await queries.list_inbox(
+            rows = await inbox.list_inbox(
                 connection,
                 user_id,
                 unread=query.unread,
@@ -177,7 +178,7 @@ class Routes:
     async def mark_read(self, call: Call) -> InboxView:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
-            row = await queries.mark_read(connection, user_id, call.uuid())
+            row = await inbox.mark_read(connection, user_id, call.uuid())
         if row is None:
             raise NotFound
         return _inbox(row)
@@ -185,24 +186,24 @@ class Routes:
     async def mark_all_read(self, call: Call) -> ReadView:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
-            return ReadView(marked_read=await queries.mark_all_read(connection, user_id))
+            return ReadView(marked_read=await inbox.mark_all_read(connection, user_id))
 
     def endpoints(self) -> list[Endpoint]:
-        alerts, one, inbox = "/v1/alerts", "/v1/alerts/{id}", "/v1/inbox"
+        all_alerts, one, all_messages = "/v1/alerts", "/v1/alerts/{id}", "/v1/inbox"
         return [
             Endpoint(
                 "POST",
-                alerts,
+                all_alerts,
                 self.create_alert,
                 "Make an alert",
                 response=AlertView,
                 status=201,
                 body=AlertBody,
-                errors=(NameTaken, ConditionInvalid, PlanLimitReached),
+                errors=(NameTaken, AlertsFull, ConditionInvalid, PlanLimitReached),
             ),
             Endpoint(
                 "GET",
-                alerts,
+                all_alerts,
                 self.list_alerts,
                 "Your alerts",
                 response=Page[AlertView],
@@ -221,14 +222,14 @@ class Routes:
             Endpoint("DELETE", one, self.delete_alert, "Remove an alert", status=204),
             Endpoint(
                 "GET",
-                inbox,
+                all_messages,
                 self.list_inbox,
                 "Your inbox, newest first",
                 response=Page[InboxView],
                 query=InboxQuery,
             ),
-            Endpoint("POST", inbox + "/{id}/read", self.mark_read, "Mark one as read", response=InboxView),
-            Endpoint("POST", inbox + "/read", self.mark_all_read, "Mark all as read", response=ReadView),
+            Endpoint("POST", all_messages + "/{id}/read", self.mark_read, "Mark one as read", response=InboxView),
+            Endpoint("POST", all_messages + "/read", self.mark_all_read, "Mark all as read", response=ReadView),
         ]
 
 

@@ -77,10 +77,9 @@ def decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:
         raise PoisonError(f"{where}: {first['msg']}") from error
     if event.key() != key:
         raise PoisonError("the key does not belong to what the body says")
-    if isinstance(event, Event):
-        if headers.get("ce_id") is None:
-            raise PoisonError("ce_id is missing")
-        event.note_said_at(_said_at(headers))
+    if isinstance(event, Event) and headers.get("ce_id") is None:
+        raise PoisonError("ce_id is missing")
+    event.note_said_at(_said_at(headers))
     return event
 
 

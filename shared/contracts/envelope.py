@@ -21,6 +21,17 @@ class Message(BaseModel):
     retention: ClassVar[timedelta] = timedelta(days=7)
     compacted: ClassVar[bool] = False
 
+    _said_at: datetime | None = PrivateAttr(default=None)
+
+    @property
+    def said_at(self) -> datetime | None:
+        """Wall time at which the publisher wrote it (`ce_time`); None unless it was read from a topic."""
+        return self._said_at
+
+    def note_said_at(self, moment: datetime) -> None:
+        """For whoever reads it from a topic: the time stands in the headers, not in the data."""
+        self._said_at = moment
+
     def key(self) -> str:
         """The Kafka key: what this message is ordered with."""
         raise NotImplementedError
@@ -35,16 +46,6 @@ class Event(Message):
     public_id: UUID
     aggregate: str
     aggregate_seq: int = Field(ge=1)
-    _said_at: datetime | None = PrivateAttr(default=None)
-
-    @property
-    def said_at(self) -> datetime | None:
-        """Wall time at which the publisher wrote it (`ce_time`); None unless it was read from a topic."""
-        return self._said_at
-
-    def note_said_at(self, moment: datetime) -> None:
-        """For whoever reads it from a topic: the time stands in the headers, not in the data."""
-        self._said_at = moment
 
     def key(self) -> str:
         return str(self.user_id)

@@ -1,22 +1,19 @@
-"""Alerts as conditions; pure. Every type is the one grammar of strategies, so there is one evaluator."""
+"""Alerts as conditions. Every type is the one grammar of strategies, so there is one evaluator."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, StrictInt, ValidationError, model_validator
 
-from shared.contracts.types import AMOUNT_PATTERN, BodyModel
-from shared.strategy.conditions import evaluate
+from shared.contracts.types import Amount, BodyModel, decimal_text
 from shared.strategy.document import AlertCondition, StrategyError, parse_alert
-from shared.strategy.series import Series
+from shared.strategy.indicators import MAX_PERIOD
 
 AlertType = Literal["PRICE", "EMA_CROSS", "VOLUME", "CUSTOM"]
 Raw = Mapping[str, object]
-Number = Annotated[str, Field(pattern=AMOUNT_PATTERN)] | Annotated[Decimal, Strict()] | Annotated[int, Strict()]
 
+VERSION = 1  # of the forms below; stands beside each stored condition
 OPERATORS = {
     "above": ">",
     "below": "<",
@@ -25,31 +22,49 @@ OPERATORS = {
 }
 
 
+def _integer_as_decimal(value: object) -> object:
+    """JSON's 64000 is the amount "64000"; its true is none."""
+    return Decimal(value) if type(value) is int else value
+
+
+Quantity = Annotated[Amount, BeforeValidator(_integer_as_decimal), Field(gt=0)]
+Period = Annotated[StrictInt, Field(ge=2, le=MAX_PERIOD)]
+
+
 class PriceCondition(BodyModel):
     op: Literal["above", "below", "crosses_above", "crosses_below"]
-    value: Number
+    value: Quantity
 
     def document(self) -> Raw:
-        return {"condition": {"left": "close", "op": OPERATORS[self.op], "right": self.value}}
+        return {"condition": {"left": "close", "op": OPERATORS[self.op], "right": decimal_text(self.value)}}
 
 
 class EmaCrossCondition(BodyModel):
-    fast: int
-    slow: int
+    fast: Period
+    slow: Period
     direction: Literal["above", "below"]
 
+    @model_validator(mode="after")
+    def _in_order(self) -> "EmaCrossCondition":
+        if self.fast >= self.slow:
+            raise ValueError("fast must be below slow")
+        return self
+
     def document(self) -> Raw:
-        indicators = {name: {"type": "EMA", "period": getattr(self, name)} for name in ("fast", "slow")}
+        indicators = {
+            "fast": {"type": "EMA", "period": self.fast},
+            "slow": {"type": "EMA", "period": self.slow},
+        }
         crossing = {"left": "fast", "op": f"crosses_{self.direction}", "right": "slow"}
         return {"indicators": indicators, "condition": crossing}
 
 
 class VolumeCondition(BodyModel):
-    """Either `above` a volume, or above a `multiple` of the mean volume of `period` bars."""
+    """Either `above` a volume, or above a `multiple` of the mean volume of the `period` bars before."""
 
-    above: Number | None = None
-    multiple: Number | None = None
-    period: int | None = None
+    above: Quantity | None = None
+    multiple: Quantity | None = None
+    period: Period | None = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "VolumeCondition":
@@ -59,9 +74,11 @@ class VolumeCondition(BodyModel):
         return self
 
     def document(self) -> Raw:
-        if self.above is not None:
-            return {"condition": {"left": "volume", "op": ">", "right": self.above}}
-        mean = {"ref": "mean", "mul": self.multiple}
+        if self.multiple is None:
+            assert self.above is not None, "one of two"
+            return {"condition": {"left": "volume", "op": ">", "right": decimal_text(self.above)}}
+        # A bar is not part of its own measure: with it, a multiple of the period or more could never be reached.
+        mean = {"ref": "mean", "shift": 1, "mul": decimal_text(self.multiple)}
         indicators = {"mean": {"type": "SMA", "period": self.period, "source": "volume"}}
         return {"indicators": indicators, "condition": {"left": "volume", "op": ">", "right": mean}}
 
@@ -97,22 +114,9 @@ def compile_alert(alert_type: AlertType, data: Raw) -> AlertCondition:
         raise ConditionFault([(fault.path.removeprefix("$"), fault.reason) for fault in error.faults]) from error
 
 
-def became_true(alert: AlertCondition, series: Series, index: int) -> bool:
-    """True at this bar and not at the one before: an alert that stays true says so once."""
-    if evaluate(alert.condition, series, index) is not True:
-        return False
-    return index == 0 or evaluate(alert.condition, series, index - 1) is not True
-
-
-@dataclass(frozen=True)
-class Timing:
-    """When an alert may fire, by the exchange's clock."""
-
-    expires_at: datetime | None
-    cooldown: timedelta
-    last_triggered: datetime | None
-
-    def allows(self, closed_at: datetime) -> bool:
-        if self.expires_at is not None and closed_at > self.expires_at:
-            return False
-        return self.last_triggered is None or closed_at >= self.last_triggered + self.cooldown
+def stored_form(alert_type: AlertType, data: Raw) -> dict[str, object]:
+    """As it is kept: what may be written in several ways is written in one. Raises ConditionFault."""
+    compile_alert(alert_type, data)
+    if alert_type == "CUSTOM":
+        return dict(data)
+    return SIMPLE[alert_type].model_validate(data).model_dump(mode="json", exclude_none=True)

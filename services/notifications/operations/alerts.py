@@ -1,0 +1,110 @@
+"""Make, change and remove alerts; the feed is told in the same transaction which series they need."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+import asyncpg
+
+from services.notifications.domain.conditions import AlertType, ConditionFault, stored_form
+from services.notifications.errors import AlertsFull, ConditionInvalid, NameTaken, PlanLimitReached
+from services.notifications.queries import alerts
+from services.notifications.queries.alerts import AlertRow
+from services.notifications.queries.entitlements import get_entitlement
+from shared.chassis.auth import Principal
+from shared.chassis.errors import AccountNotReady, NotFound
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.notifications import Channel
+from shared.contracts.types import new_id
+
+Values = Mapping[str, object]
+DELIVERED: tuple[Channel, ...] = ("dashboard",)  # the channels that exist today
+MOST_ALERTS = 200
+
+
+async def create_alert(database: Database, caller: Principal, values: Values) -> AlertRow:
+    """Raises ConditionInvalid, PlanLimitReached, AlertsFull, NameTaken."""
+    values = _with_checked_condition(values)
+    try:
+        async with database.tenant(caller.user_id) as connection:
+            await _check_plan(connection, caller.user_id, values)
+            if await alerts.count_alerts(connection, caller.user_id) >= MOST_ALERTS:
+                raise AlertsFull(f"there can be {MOST_ALERTS} alerts", limit=MOST_ALERTS)
+            alert = await alerts.insert_alert(connection, caller.user_id, caller.public_id, new_id(), values)
+            await alerts.set_interest(connection, alert)
+            return alert
+    except asyncpg.UniqueViolationError as error:
+        raise NameTaken(f"an alert is named {values['alert_name']!r} already") from error
+
+
+async def change_alert(database: Database, user_id: int, alert_id: UUID, changes: Values) -> AlertRow:
+    """Raises NotFound, ConditionInvalid, PlanLimitReached, NameTaken. What a plan lacks can always be given up."""
+    try:
+        async with database.tenant(user_id) as connection:
+            found = await alerts.get_alert(connection, user_id, alert_id, lock=True)
+            if found is None:
+                raise NotFound
+            await _check_plan(connection, user_id, changes)
+            values: Values = {**{name: getattr(found, name) for name in alerts.WRITABLE}, **changes}
+            if "condition_data" in changes:
+                values = _with_checked_condition(values)
+            alert = await alerts.update_alert(connection, user_id, alert_id, values)
+            await alerts.set_interest(connection, alert)
+            return alert
+    except asyncpg.UniqueViolationError as error:
+        raise NameTaken("an alert has that name already") from error
+
+
+async def delete_alert(database: Database, user_id: int, alert_id: UUID) -> None:
+    """Raises NotFound."""
+    async with database.tenant(user_id) as connection:
+        await alerts.delete_interest(connection, user_id, alert_id)
+        if not await alerts.delete_alert(connection, user_id, alert_id):
+            raise NotFound
+
+
+def channels_of(alert: AlertRow) -> tuple[Channel, ...]:
+    """Those that the alert asks for and that exist."""
+    wanted: dict[Channel, bool] = {
+        "dashboard": alert.notify_dashboard,
+        "telegram": alert.notify_telegram,
+        "email": alert.notify_email,
+        "webhook": alert.notify_webhook,
+    }
+    return tuple(channel for channel in DELIVERED if wanted[channel])
+
+
+def _with_checked_condition(values: Values) -> Values:
+    """With the condition as it is stored. Raises ConditionInvalid with the JSON path of each fault."""
+    data = values["condition_data"]
+    assert isinstance(data, dict), "validated by the route"
+    try:
+        return {**values, "condition_data": stored_form(_alert_type(values["alert_type"]), data)}
+    except ConditionFault as error:
+        raise ConditionInvalid(
+            errors=[{"path": f"$.condition_data{path}", "reason": reason} for path, reason in error.faults]
+        ) from error
+
+
+def _alert_type(value: object) -> AlertType:
+    match value:
+        case "PRICE" | "EMA_CROSS" | "VOLUME" | "CUSTOM":
+            return value
+    raise AssertionError(f"{value} is validated by the route")
+
+
+async def _check_plan(connection: Connection, user_id: int, asked: Values) -> None:
+    """Raises PlanLimitReached for a channel that is asked for and that the plan does not have."""
+    if not asked.get("notify_telegram"):
+        return
+    entitlement = await get_entitlement(connection, user_id)
+    if entitlement is None:
+        raise AccountNotReady(retry_after_s=1)
+    if not entitlement.telegram_alerts:
+        raise PlanLimitReached(
+            f"the plan {entitlement.plan} does not include Telegram alerts",
+            feature="telegram_alerts",
+            limit="telegram_alerts",
+            allowed=0,
+            used=0,
+            plan=entitlement.plan,
+        )

@@ -1,0 +1,154 @@
+"""Alerts of one tenant, and the series they need."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from uuid import UUID
+
+from services.notifications.domain.conditions import VERSION, AlertType
+from shared.chassis.postgres import Connection
+
+
+@dataclass(frozen=True)
+class AlertRow:
+    user_id: int
+    alert_id: UUID
+    public_id: UUID
+    alert_name: str
+    symbol: str
+    interval: str
+    alert_type: AlertType
+    condition_data: Mapping[str, object]
+    notify_telegram: bool
+    notify_email: bool
+    notify_dashboard: bool
+    notify_webhook: bool
+    cooldown_seconds: int
+    expires_at: datetime | None
+    is_active: bool
+    triggered_count: int
+    last_triggered: datetime | None
+    watched_from: datetime
+    created_at: datetime
+    updated_at: datetime
+
+
+ALERT_COLUMNS = ", ".join(field.name for field in fields(AlertRow))
+# What a client may write, in this order.
+WRITABLE = (
+    "alert_name",
+    "symbol",
+    "interval",
+    "alert_type",
+    "condition_data",
+    "notify_telegram",
+    "notify_email",
+    "notify_dashboard",
+    "notify_webhook",
+    "cooldown_seconds",
+    "expires_at",
+    "is_active",
+)
+
+
+async def insert_alert(
+    connection: Connection, user_id: int, public_id: UUID, alert_id: UUID, values: Mapping[str, object]
+) -> AlertRow:
+    row = await connection.fetchrow(
+        f"""
+        INSERT INTO user_alerts (user_id, public_id, alert_id, {", ".join(WRITABLE)}, condition_version)
+        VALUES ($1, $2, $3, {_places(4)}, {VERSION}) RETURNING {ALERT_COLUMNS}
+        """,
+        user_id,
+        public_id,
+        alert_id,
+        *(values[name] for name in WRITABLE),
+    )
+    return AlertRow(**row)
+
+
+async def update_alert(
+    connection: Connection, user_id: int, alert_id: UUID, values: Mapping[str, object]
+) -> AlertRow:
+    """An alert that is switched on, or gets another condition, watches from now on."""
+    condition = f"${3 + WRITABLE.index('condition_data')}"
+    row = await connection.fetchrow(
+        f"""
+        UPDATE user_alerts SET ({", ".join(WRITABLE)}) = ({_places(3)}), condition_version = {VERSION},
+            watched_from = CASE WHEN is_active AND condition_data = {condition} THEN watched_from ELSE now() END
+        WHERE user_id = $1 AND alert_id = $2 RETURNING {ALERT_COLUMNS}
+        """,
+        user_id,
+        alert_id,
+        *(values[name] for name in WRITABLE),
+    )
+    return AlertRow(**row)
+
+
+def _places(first: int) -> str:
+    """`$4, $5, …`, one for each column that a client may write."""
+    return ", ".join(f"${number}" for number in range(first, first + len(WRITABLE)))
+
+
+async def count_alerts(connection: Connection, user_id: int) -> int:
+    """Until the transaction ends nobody else makes an alert for this tenant."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('user_alerts', $1))", user_id)
+    count: int = await connection.fetchval("SELECT count(*) FROM user_alerts WHERE user_id = $1", user_id)
+    return count
+
+
+async def get_alert(connection: Connection, user_id: int, alert_id: UUID, *, lock: bool = False) -> AlertRow | None:
+    row = await connection.fetchrow(
+        f"""
+        SELECT {ALERT_COLUMNS} FROM user_alerts WHERE user_id = $1 AND alert_id = $2
+        {"FOR UPDATE" if lock else ""}
+        """,
+        user_id,
+        alert_id,
+    )
+    return AlertRow(**row) if row else None
+
+
+async def list_alerts(
+    connection: Connection, user_id: int, symbol: str | None, after: UUID | None, limit: int
+) -> list[AlertRow]:
+    rows = await connection.fetch(
+        f"""
+        SELECT {ALERT_COLUMNS} FROM user_alerts
+        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::uuid IS NULL OR alert_id > $3)
+        ORDER BY alert_id LIMIT $4
+        """,
+        user_id,
+        symbol,
+        after,
+        limit,
+    )
+    return [AlertRow(**row) for row in rows]
+
+
+async def delete_alert(connection: Connection, user_id: int, alert_id: UUID) -> bool:
+    done = await connection.fetchval(
+        "DELETE FROM user_alerts WHERE user_id = $1 AND alert_id = $2 RETURNING true", user_id, alert_id
+    )
+    return bool(done)
+
+
+async def set_interest(connection: Connection, alert: AlertRow) -> None:
+    """The feed brings the series of an active alert."""
+    await connection.execute(
+        "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", alert.user_id, alert.alert_id
+    )
+    if alert.is_active:
+        await connection.execute(
+            "INSERT INTO market_interests (user_id, object_id, symbol, interval) VALUES ($1, $2, $3, $4)",
+            alert.user_id,
+            alert.alert_id,
+            alert.symbol,
+            alert.interval,
+        )
+
+
+async def delete_interest(connection: Connection, user_id: int, alert_id: UUID) -> None:
+    await connection.execute(
+        "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", user_id, alert_id
+    )
