@@ -10,6 +10,7 @@ from shared.chassis.postgres import Connection
 
 AlertKey = tuple[int, UUID]
 
+FIND_OWNERS = "SELECT DISTINCT user_id FROM market_interests WHERE symbol = $1 AND interval = $2 ORDER BY user_id"
 LIST_ACTIVE_ALERTS = f"""
     SELECT {ALERT_COLUMNS} FROM user_alerts
     WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
@@ -29,11 +30,7 @@ class FiringRow:
 
 async def find_owners(connection: Connection, symbol: str, interval: str) -> list[int]:
     """Across tenants, as the queue role: ids only, ascending."""
-    rows = await connection.fetch(
-        "SELECT DISTINCT user_id FROM market_interests WHERE symbol = $1 AND interval = $2 ORDER BY user_id",
-        symbol,
-        interval,
-    )
+    rows = await connection.fetch(FIND_OWNERS, symbol, interval)
     return [row["user_id"] for row in rows]
 
 

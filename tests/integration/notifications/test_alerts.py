@@ -1,195 +1,93 @@
-"""Alerts from the request to the inbox, on the real database and broker."""
+"""Alerts as a client sees them, from the request to what follows."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from decimal import Decimal
-from uuid import UUID
-
-import aiohttp
 import pytest
 
-from services.notifications.app import build
-from services.notifications.settings import NotificationsSettings
-from shared.chassis.outbox import emit
-from shared.chassis.postgres import Database
-from shared.chassis.service import RunningService
-from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
-from shared.contracts.market import CandleClosed
-from shared.contracts.types import from_ms, new_id
-from shared.testing.tokens import TokenIssuer, serve_tokens
-from tests.integration.accounts import Answer, Client, eventually
+from services.notifications.operations.alerts import MOST_ALERTS
+from tests.integration.accounts import Json, eventually
+from tests.integration.notifications.conftest import ABOVE_TEN, Platform, bars_at, make_alert, subscription
 
-MINUTE = 60_000
-FIRST = 1_767_225_600_000
-ServiceEnv = Callable[[str], dict[str, str]]
-PRICE = {
-    "alert_name": "ten",
-    "symbol": "BTCUSDT",
-    "interval": "1",
-    "alert_type": "PRICE",
-    "condition_data": {"op": "above", "value": "10"},
-}
+ALERTS = "/v1/alerts"
 
 
-@dataclass
-class Platform:
-    running: RunningService
-    issuer: TokenIssuer
-    client: Client
-    tokens: dict[int, str] = field(default_factory=dict)
-
-    async def user(self, user_id: int, plan: PlanName = "PREMIUM") -> str:
-        """A tenant with a plan; his token."""
-        public_id = new_id()
-        async with self.running.database.tenant(user_id) as connection:
-            await emit(connection, subscription(user_id, public_id, plan))
-        return self.issuer.make_token(public_id)
-
-    async def call(self, method: str, path: str, token: str, body: dict[str, object] | None = None) -> Answer:
-        return await self.client.call(method, path, body, token)
-
-    async def play(self, *closes: str, start: int = 0) -> None:
-        await self.running.producer.publish([candle(start + n, close) for n, close in enumerate(closes)])
-
-    async def inbox(self, token: str) -> list[dict[str, object]]:
-        return (await self.call("GET", "/v1/inbox", token)).body["items"]  # type: ignore[return-value]
-
-
-def subscription(user_id: int, public_id: UUID, plan: PlanName) -> SubscriptionChanged:
-    paid = plan != "FREE"
-    return SubscriptionChanged(
-        user_id=user_id,
-        public_id=public_id,
-        aggregate=f"subscription:{user_id}",
-        aggregate_seq=1,
-        subscription_version=1,
-        plan=plan,
-        status="ACTIVE",
-        limits=Limits(
-            max_trades_per_month=None,
-            max_active_strategies=None,
-            max_symbols=None,
-            daily_api_requests=None,
-            max_backtests_per_day=None,
-        ),
-        features=Features(
-            advanced_ai=paid, api_access=paid, backtesting=paid, telegram_alerts=paid, priority_support=paid
-        ),
-        period_start=from_ms(FIRST),
-        period_end=None,
-        previous_plan=None,
-        reason="test",
-    )
-
-
-def candle(number: int, close: str) -> CandleClosed:
-    price = Decimal(close)
-    return CandleClosed(
-        venue="bybit",
-        symbol="BTCUSDT",
-        interval="1",
-        generation=1,
-        open_time=from_ms(FIRST + number * MINUTE),
-        previous_open_time=from_ms(FIRST + (number - 1) * MINUTE) if number else None,
-        open=price,
-        high=price,
-        low=price,
-        close=price,
-        volume=Decimal(1),
-        venue_time=from_ms(FIRST + (number + 1) * MINUTE),
-    )
-
-
-@asynccontextmanager
-async def started(env: dict[str, str], issuer: TokenIssuer) -> AsyncIterator[Platform]:
-    values: dict[str, object] = {name.lower(): value for name, value in env.items()}
-    settings = NotificationsSettings.model_validate({**values, "jwks_url": issuer.jwks_url})
-    async with RunningService(build, settings) as running, aiohttp.ClientSession() as session:
-        yield Platform(running, issuer, Client(running.url, session))
-
-
-@pytest.fixture
-async def platform(service_env: ServiceEnv) -> AsyncIterator[Platform]:
-    async with serve_tokens() as issuer, started(service_env("notifications"), issuer) as running:
-        yield running
-
-
-async def count(database: Database, table: str) -> int:
-    async with database.queue() as connection:
-        found: int = await connection.fetchval(f"SELECT count(*) FROM {table}")
-        return found
+async def interests(platform: Platform) -> list[tuple[str, bool]]:
+    async with platform.database.queue() as connection:
+        rows = await connection.fetch("SELECT symbol, wanted FROM published_interests ORDER BY symbol")
+    return [tuple(row) for row in rows]
 
 
 async def test_an_alert_fires_at_its_bars_and_lands_in_the_inbox(platform: Platform) -> None:
     token = await platform.user(1)
-    made = await platform.call("POST", "/v1/alerts", token, dict(PRICE))
+    made = await platform.call("POST", ALERTS, token, ABOVE_TEN)
     assert made.status == 201
-    assert made.headers["Location"] == f"/v1/alerts/{made.body['alert_id']}"
-    assert made.body["channels"] == ["dashboard"]
-    await platform.play("9", "11", "12", "9", "13")
+    assert made.headers["Location"] == f"{ALERTS}/{made.body['alert_id']}"
+    assert (made.body["channels"], made.body["condition_data"]) == (["dashboard"], ABOVE_TEN["condition_data"])
+    bars = bars_at("9", "11", "12", "9", "13")
+    await platform.play(bars)
+    await platform.play(bars)
     messages = await eventually(lambda: platform.inbox(token), lambda found: len(found) >= 2)
-    assert [message["data"]["price"] for message in reversed(messages)] == ["11", "13"]  # type: ignore[index]
-    shown = await platform.call("GET", f"/v1/alerts/{made.body['alert_id']}", token)
-    assert shown.body["triggered_count"] == 2
+    assert [message["message"] for message in messages] == ["ten: BTCUSDT at 13", "ten: BTCUSDT at 11"]
+    data = messages[0]["data"]
+    assert isinstance(data, dict)
+    assert (data["open_time"], data["price"], data["value_seen"]) == ("1970-01-01T01:00:00.000Z", "13", "13")
+    shown = await platform.call("GET", f"{ALERTS}/{made.body['alert_id']}", token)
+    assert (shown.body["triggered_count"], shown.body["last_triggered"]) == (2, "1970-01-01T01:15:00.000Z")
 
 
-async def test_a_bar_heard_again_fires_nothing_again(platform: Platform) -> None:
-    token = await platform.user(1)
-    await platform.call("POST", "/v1/alerts", token, dict(PRICE))
-    await platform.play("9", "11")
-    await platform.play("9", "11")
-    await platform.play("9", "11", start=2)
-    await eventually(lambda: platform.inbox(token), lambda found: len(found) >= 2)
-    assert await count(platform.running.database, "outbox WHERE topic = 'alert.triggered'") == 2
-
-
-async def test_a_restart_goes_on_where_it_was(service_env: ServiceEnv) -> None:
-    async with serve_tokens() as issuer:
-        async with started(service_env("notifications"), issuer) as before:
-            token = await before.user(1)
-            await before.call("POST", "/v1/alerts", token, dict(PRICE))
-            await before.play("9", "11")
-            await eventually(lambda: before.inbox(token), lambda found: len(found) == 1)
-        async with started(service_env("notifications"), issuer) as after:
-            await after.play("9", "11")
-            assert len(await after.inbox(token)) == 1
-
-
-async def test_a_tenant_sees_his_own_alerts_and_inbox_only(platform: Platform) -> None:
+async def test_a_tenant_sees_his_own_alerts_only(platform: Platform) -> None:
     mine, other = await platform.user(1), await platform.user(2)
-    made = await platform.call("POST", "/v1/alerts", mine, dict(PRICE))
-    await platform.play("9", "11")
-    messages = await eventually(lambda: platform.inbox(mine), lambda found: len(found) == 1)
-    assert await platform.inbox(other) == []
-    assert (await platform.call("GET", "/v1/alerts", other)).body["items"] == []
-    for method, path in (
-        ("GET", f"/v1/alerts/{made.body['alert_id']}"),
-        ("DELETE", f"/v1/alerts/{made.body['alert_id']}"),
-        ("POST", f"/v1/inbox/{messages[0]['event_id']}/read"),
-    ):
-        assert (await platform.call(method, path, other)).status == 404
+    made = await platform.call("POST", ALERTS, mine, ABOVE_TEN)
+    assert (await platform.call("POST", ALERTS, other, ABOVE_TEN)).status == 201
+    theirs = await platform.every(f"{ALERTS}?", other)
+    assert [item["alert_id"] == made.body["alert_id"] for item in theirs] == [False]
+    path = f"{ALERTS}/{made.body['alert_id']}"
+    for method in ("GET", "DELETE", "PATCH"):
+        answer = await platform.call(method, path, other, {"is_active": False} if method == "PATCH" else None)
+        assert (answer.status, answer.body["type"]) == (404, "/problems/not-found")
+    assert (await platform.call("GET", path, mine)).body["is_active"] is True
+    assert (await platform.call("GET", ALERTS, "")).status == 401
 
 
-async def test_what_was_read_is_marked(platform: Platform) -> None:
+async def test_a_list_is_read_page_by_page_and_by_symbol(platform: Platform) -> None:
     token = await platform.user(1)
-    await platform.call("POST", "/v1/alerts", token, dict(PRICE))
-    await platform.play("9", "11", "9", "11")
-    messages = await eventually(lambda: platform.inbox(token), lambda found: len(found) == 2)
-    read = await platform.call("POST", f"/v1/inbox/{messages[0]['event_id']}/read", token)
-    assert read.body["is_read"] is True
-    unread = await platform.call("GET", "/v1/inbox?unread=true", token)
-    assert [item["event_id"] for item in unread.body["items"]] == [messages[1]["event_id"]]  # type: ignore[attr-defined]
-    assert (await platform.call("POST", "/v1/inbox/read", token)).body == {"marked_read": 1}
+    for number in range(5):
+        symbol = "ETHUSDT" if number == 2 else "BTCUSDT"
+        await platform.call("POST", ALERTS, token, {**ABOVE_TEN, "alert_name": f"a{number}", "symbol": symbol})
+    listed = await platform.every(f"{ALERTS}?", token, limit=2)
+    assert [item["alert_name"] for item in listed] == ["a0", "a1", "a2", "a3", "a4"]
+    listed = await platform.every(f"{ALERTS}?symbol=ETHUSDT", token)
+    assert [item["alert_name"] for item in listed] == ["a2"]
+    assert (await platform.call("GET", f"{ALERTS}?cursor=WzFd", token)).status == 422
 
 
-async def test_a_plan_without_telegram_is_refused_it(platform: Platform) -> None:
+async def test_a_plan_without_telegram_is_refused_it_and_told_why(platform: Platform) -> None:
     free, paying = await platform.user(1, "FREE"), await platform.user(2, "PREMIUM")
-    refused = await platform.call("POST", "/v1/alerts", free, {**PRICE, "notify_telegram": True})
-    assert (refused.status, refused.body["type"], refused.body["plan"]) == (403, "/problems/plan-limit", "FREE")
-    assert (await platform.call("GET", "/v1/alerts", free)).body["items"] == []
-    taken = await platform.call("POST", "/v1/alerts", paying, {**PRICE, "notify_telegram": True})
+    refused = await platform.call("POST", ALERTS, free, {**ABOVE_TEN, "notify_telegram": True})
+    assert (refused.status, refused.body["type"]) == (403, "/problems/plan-limit")
+    assert (refused.body["feature"], refused.body["plan"]) == ("telegram_alerts", "FREE")
+    assert await platform.every(f"{ALERTS}?", free) == []
+    made = await platform.call("POST", ALERTS, free, ABOVE_TEN)
+    path = f"{ALERTS}/{made.body['alert_id']}"
+    assert (await platform.call("PATCH", path, free, {"notify_telegram": True})).status == 403
+    taken = await platform.call("POST", ALERTS, paying, {**ABOVE_TEN, "notify_telegram": True})
     assert (taken.status, taken.body["channels"]) == (201, ["dashboard"])
+
+
+async def test_a_plan_that_shrinks_does_not_hinder_switching_off(platform: Platform) -> None:
+    alert = await make_alert(platform.database, 1, notify_telegram=True)
+    token = platform.issuer.make_token(alert.public_id)
+    await platform.say(subscription(1, alert.public_id, "FREE", 3))
+    await platform.say(subscription(1, alert.public_id, "PREMIUM", 2))
+
+    async def asks_again() -> int:
+        body: Json = {**ABOVE_TEN, "alert_name": "more", "notify_telegram": True, "is_active": False}
+        answer = await platform.call("POST", ALERTS, token, body)
+        if answer.status == 201:
+            await platform.call("DELETE", f"{ALERTS}/{answer.body['alert_id']}", token)
+        return answer.status
+
+    await eventually(asks_again, lambda status: status == 403)
+    changed = await platform.call("PATCH", f"{ALERTS}/{alert.alert_id}", token, {"is_active": False})
+    assert (changed.status, changed.body["is_active"], changed.body["notify_telegram"]) == (200, False, True)
 
 
 @pytest.mark.parametrize(
@@ -198,27 +96,49 @@ async def test_a_plan_without_telegram_is_refused_it(platform: Platform) -> None
         ({"interval": "7"}, "$.interval"),
         ({"symbol": "btc"}, "$.symbol"),
         ({"alert_name": " "}, "$.alert_name"),
+        ({"alert_type": "RSI"}, "$.alert_type"),
         ({"cooldown_seconds": -1}, "$.cooldown_seconds"),
         ({"condition_data": {"op": "above", "value": "x"}}, "$.condition_data.value"),
+        ({"condition_data": {"op": "above", "value": True}}, "$.condition_data.value"),
+        ({"condition_data": []}, "$.condition_data"),
+        ({"alert_type": "CUSTOM", "condition_data": {"condition": {"any": []}}}, "$.condition_data.condition.any"),
         ({"expires_at": "2026-01-01T00:00:00"}, "$.expires_at"),
         ({"more": 1}, "$.more"),
     ],
 )
-async def test_what_is_not_valid_is_named(platform: Platform, change: dict[str, object], path: str) -> None:
+async def test_what_is_not_valid_is_named(platform: Platform, change: Json, path: str) -> None:
     token = await platform.user(1)
-    answer = await platform.call("POST", "/v1/alerts", token, {**PRICE, **change})
-    assert answer.status == 422
-    assert any(fault["path"].startswith(path) for fault in answer.body["errors"]), answer.body  # type: ignore[attr-defined]
+    answer = await platform.call("POST", ALERTS, token, {**ABOVE_TEN, **change})
+    assert (answer.status, answer.body["type"]) == (422, "/problems/invalid-input")
+    faults = answer.body["errors"]
+    assert isinstance(faults, list)
+    assert [fault["path"] for fault in faults] == [path]
 
 
 async def test_an_alert_is_changed_paused_and_removed(platform: Platform) -> None:
     token = await platform.user(1)
-    made = await platform.call("POST", "/v1/alerts", token, dict(PRICE))
-    path = f"/v1/alerts/{made.body['alert_id']}"
-    assert (await platform.call("POST", "/v1/alerts", token, dict(PRICE))).status == 409
+    made = await platform.call("POST", ALERTS, token, ABOVE_TEN)
+    path = f"{ALERTS}/{made.body['alert_id']}"
+    assert (await platform.call("POST", ALERTS, token, ABOVE_TEN)).body["type"] == "/problems/name-taken"
+    await eventually(lambda: interests(platform), lambda found: found == [("BTCUSDT", True)])
+    until = "2027-01-01T00:00:00.000Z"
+    changed = await platform.call("PATCH", path, token, {"condition_data": {"op": "below", "value": 5}})
+    assert changed.body["condition_data"] == {"op": "below", "value": "5"}
+    assert (await platform.call("PATCH", path, token, {"expires_at": until})).body["expires_at"] == until
     changed = await platform.call("PATCH", path, token, {"is_active": False, "cooldown_seconds": 60})
     assert (changed.body["is_active"], changed.body["cooldown_seconds"]) == (False, 60)
-    assert await count(platform.running.database, "market_interests") == 0
+    assert changed.body["expires_at"] == until
+    assert (await platform.call("PATCH", path, token, {"expires_at": None})).body["expires_at"] is None
+    await eventually(lambda: interests(platform), lambda found: found == [("BTCUSDT", False)])
     assert (await platform.call("PATCH", path, token, {"condition_data": {}})).status == 422
+    assert (await platform.call("PATCH", path, token, {"symbol": "ETHUSDT"})).status == 422
     assert (await platform.call("DELETE", path, token)).status == 204
     assert (await platform.call("GET", path, token)).status == 404
+
+
+async def test_there_is_an_end_to_alerts(platform: Platform) -> None:
+    for number in range(MOST_ALERTS):
+        alert = await make_alert(platform.database, 1, alert_name=f"a{number}")
+    token = platform.issuer.make_token(alert.public_id)
+    answer = await platform.call("POST", ALERTS, token, ABOVE_TEN)
+    assert (answer.status, answer.body["type"], answer.body["limit"]) == (409, "/problems/alerts-full", MOST_ALERTS)

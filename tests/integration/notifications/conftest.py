@@ -1,0 +1,178 @@
+"""Notifications on the real database and broker; auth, billing and trading are played by the test."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import pytest
+from aiohttp.test_utils import TestServer
+
+from services.notifications.app import build
+from services.notifications.consumers import on_subscription_changed
+from services.notifications.evaluator import Evaluator
+from services.notifications.operations.alerts import create_alert
+from services.notifications.queries.alerts import AlertRow
+from services.notifications.routes import AlertBody
+from services.notifications.settings import NotificationsSettings
+from shared.chassis.auth import Principal
+from shared.chassis.history import CandleHistory
+from shared.chassis.outbox import emit
+from shared.chassis.postgres import Database
+from shared.chassis.service import RunningService
+from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
+from shared.contracts.envelope import Event
+from shared.contracts.types import from_ms, new_id
+from shared.strategy.bars import Bar
+from shared.testing.tokens import TokenIssuer, serve_tokens
+from tests.integration.accounts import Answer, Client, Json, client_of
+from tests.integration.analytics.conftest import History, candles
+from tests.unit.analytics.facts import INTERVAL
+from tests.unit.notifications.plain import series_of
+
+__all__ = ["History"]
+
+ServiceEnv = Callable[[str], dict[str, str]]
+ABOVE_TEN: Json = {
+    "alert_name": "ten",
+    "symbol": "BTCUSDT",
+    "interval": INTERVAL,
+    "alert_type": "PRICE",
+    "condition_data": {"op": "above", "value": "10"},
+}
+
+
+def subscription(user_id: int, public_id: UUID, plan: PlanName, version: int = 1) -> SubscriptionChanged:
+    paid = plan != "FREE"
+    features = ("advanced_ai", "api_access", "backtesting", "telegram_alerts", "priority_support")
+    unlimited = Limits.model_validate(dict.fromkeys(Limits.model_fields))
+    return SubscriptionChanged(
+        user_id=user_id,
+        public_id=public_id,
+        aggregate=f"subscription:{user_id}",
+        aggregate_seq=version,
+        subscription_version=version,
+        plan=plan,
+        status="ACTIVE",
+        limits=unlimited,
+        features=Features.model_validate(dict.fromkeys(features, paid)),
+        period_start=from_ms(0),
+        period_end=None,
+        previous_plan=None,
+        reason="test",
+    )
+
+
+def bars_at(*closes: str) -> list[Bar]:
+    """Bars of one price each, a quarter of an hour apart."""
+    return [bar._replace(open_time_ms=bar.open_time_ms * 15) for bar in series_of(*closes).bars]
+
+
+def settings_of(
+    env: Mapping[str, str], history: History | None = None, jwks_url: str = ""
+) -> NotificationsSettings:
+    values: dict[str, object] = {name.lower(): value for name, value in env.items()}
+    where = history.url if history else ""
+    return NotificationsSettings.model_validate({**values, "jwks_url": jwks_url, "trading_internal_url": where})
+
+
+@pytest.fixture
+async def history() -> AsyncIterator[History]:
+    history = History("a-token-between-services")
+    async with TestServer(history.app()) as server:
+        history.url = str(server.make_url("")).rstrip("/")
+        yield history
+
+
+@pytest.fixture
+async def database(service_env: ServiceEnv) -> AsyncIterator[Database]:
+    """The service's own, without a process."""
+    opened = await Database.connect(settings_of(service_env("notifications")))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def evaluator(database: Database, service_env: ServiceEnv, history: History) -> Evaluator:
+    return new_evaluator(database, service_env, history)
+
+
+def new_evaluator(database: Database, service_env: ServiceEnv, history: History) -> Evaluator:
+    return Evaluator(database, CandleHistory(settings_of(service_env("notifications"), history)))
+
+
+async def make_alert(database: Database, user_id: int, **changes: object) -> AlertRow:
+    """As the route does, for a tenant on PREMIUM."""
+    caller = Principal(user_id, UUID(int=user_id), frozenset(), None)
+    async with database.tenants([user_id]) as connection:
+        await on_subscription_changed(connection, [subscription(user_id, caller.public_id, "PREMIUM")])
+    body = AlertBody.model_validate({**ABOVE_TEN, **changes})
+    return await create_alert(database, caller, body.model_dump())
+
+
+async def fired(database: Database, alert: AlertRow) -> list[datetime]:
+    """The bars at which it did."""
+    async with database.tenant(alert.user_id) as connection:
+        rows = await connection.fetch(
+            "SELECT open_time FROM alert_firings WHERE alert_id = $1 ORDER BY open_time", alert.alert_id
+        )
+    return [row["open_time"] for row in rows]
+
+
+@dataclass(frozen=True)
+class Platform:
+    running: RunningService
+    issuer: TokenIssuer
+    client: Client
+
+    @property
+    def database(self) -> Database:
+        return self.running.database
+
+    async def say(self, *events: Event) -> None:
+        """Through an outbox and Kafka, as the others do."""
+        for event in events:
+            async with self.database.tenant(event.user_id) as connection:
+                await emit(connection, event)
+
+    async def user(self, user_id: int, plan: PlanName = "PREMIUM") -> str:
+        """A tenant with a plan; his token."""
+        public_id = new_id()
+        await self.say(subscription(user_id, public_id, plan))
+        return self.issuer.make_token(public_id)
+
+    async def call(self, method: str, path: str, token: str, body: Json | None = None) -> Answer:
+        return await self.client.call(method, path, body, token)
+
+    async def play(self, bars: Sequence[Bar]) -> None:
+        await self.running.producer.publish(candles(bars))
+
+    async def inbox(self, token: str, query: str = "") -> list[Json]:
+        return await self.every(f"/v1/inbox?{query}", token)
+
+    async def every(self, path: str, token: str, limit: int = 100) -> list[Json]:
+        """All items of a list, page by page."""
+        items: list[Json] = []
+        cursor = ""
+        while True:
+            page = await self.call("GET", f"{path}&limit={limit}{cursor}", token)
+            found, following = page.body["items"], page.body["next_cursor"]
+            assert isinstance(found, list)
+            items += found
+            if following is None:
+                return items
+            cursor = f"&cursor={following}"
+
+
+@asynccontextmanager
+async def started(env: Mapping[str, str], issuer: TokenIssuer, history: History) -> AsyncIterator[Platform]:
+    settings = settings_of(env, history, issuer.jwks_url)
+    async with RunningService(build, settings) as running, client_of(running.url) as client:
+        yield Platform(running, issuer, client)
+
+
+@pytest.fixture
+async def platform(service_env: ServiceEnv, history: History) -> AsyncIterator[Platform]:
+    async with serve_tokens() as issuer, started(service_env("notifications"), issuer, history) as running:
+        yield running

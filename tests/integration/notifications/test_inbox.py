@@ -1,0 +1,107 @@
+"""What a tenant was told: list, filters, marking as read."""
+
+from datetime import UTC, datetime
+
+from services.notifications.consumers import on_session_started
+from shared.chassis.postgres import Database
+from shared.contracts.trading import SessionStarted, SessionStopped
+from shared.contracts.types import new_id
+from tests.integration.accounts import Json, eventually
+from tests.integration.analytics.conftest import started, stopped
+from tests.integration.notifications.conftest import ABOVE_TEN, Platform, bars_at
+
+INBOX = "/v1/inbox"
+
+
+def session(user_id: int) -> tuple[SessionStarted, SessionStopped]:
+    session_id = new_id()
+    begin = started(user_id, "2026-01-31 09:30", session_id=session_id)
+    return begin, stopped(user_id, "2026-01-31 10:30", "10000", session_id)
+
+
+async def told(platform: Platform, token: str, count: int, query: str = "") -> list[Json]:
+    return await eventually(lambda: platform.inbox(token, query), lambda found: len(found) >= count)
+
+
+async def test_what_was_read_is_marked(platform: Platform) -> None:
+    token = await platform.user(1)
+    await platform.call("POST", "/v1/alerts", token, ABOVE_TEN)
+    await platform.play(bars_at("9", "11", "9", "11", "9", "11"))
+    messages = await told(platform, token, 3)
+    path = f"{INBOX}/{messages[0]['event_id']}/read"
+    for _ in range(2):
+        assert (await platform.call("POST", path, token)).body == {**messages[0], "is_read": True}
+    unread = await platform.inbox(token, "unread=true")
+    assert [item["event_id"] for item in unread] == [item["event_id"] for item in messages[1:]]
+    assert (await platform.call("POST", INBOX + "/read", token)).body == {"marked_read": 2}
+    assert (await platform.call("POST", INBOX + "/read", token)).body == {"marked_read": 0}
+    assert [item["is_read"] for item in await platform.inbox(token)] == [True] * 3
+    assert await platform.inbox(token, "unread=true") == []
+
+
+async def test_another_tenants_messages_are_not_there(platform: Platform) -> None:
+    mine, other = await platform.user(1), await platform.user(2)
+    await platform.say(*session(1))
+    messages = await told(platform, mine, 2)
+    assert await platform.inbox(other) == []
+    path = f"{INBOX}/{messages[0]['event_id']}/read"
+    assert (await platform.call("POST", path, other)).status == 404
+    assert (await platform.call("POST", INBOX + "/read", other)).body == {"marked_read": 0}
+    assert [item["is_read"] for item in await platform.inbox(mine)] == [False, False]
+
+
+async def test_sessions_are_told_of(platform: Platform) -> None:
+    token = await platform.user(1)
+    begin, end = session(1)
+    await platform.say(begin, end)
+    messages = {str(item["event_type"]): item for item in await told(platform, token, 2, "category=TRADING")}
+    assert messages["SESSION_STARTED"]["message"] == "cross started on BTCUSDT (PAPER)"
+    assert messages["SESSION_STOPPED"]["message"] == "Session on BTCUSDT stopped (manual): 0 trades, 0"
+    assert {item["session_id"] for item in messages.values()} == {str(begin.session_id)}
+    assert await platform.inbox(token, "category=ALERT") == []
+
+
+async def test_the_list_is_read_page_by_page_newest_first(platform: Platform) -> None:
+    token = await platform.user(1)
+    await platform.call("POST", "/v1/alerts", token, ABOVE_TEN)
+    await platform.play(bars_at(*["9", "11"] * 5))
+    whole = await told(platform, token, 5)
+    assert [item["message"] for item in whole] == ["ten: BTCUSDT at 11"] * 5
+    ids = [str(item["event_id"]) for item in whole]
+    assert ids == sorted(ids, reverse=True)
+    assert await platform.every(f"{INBOX}?", token, limit=2) == whole
+    for query in ("category=NEWS", "unread=perhaps", "limit=201", "cursor=WyJ4Il0", "from=1"):
+        assert (await platform.call("GET", f"{INBOX}?{query}", token)).status == 422, query
+
+
+async def test_an_alert_without_the_dashboard_is_not_shown_there(platform: Platform) -> None:
+    token = await platform.user(1)
+    silent: Json = {**ABOVE_TEN, "alert_name": "silent", "notify_dashboard": False}
+    made = await platform.call("POST", "/v1/alerts", token, silent)
+    assert made.body["channels"] == []
+    await platform.call("POST", "/v1/alerts", token, ABOVE_TEN)
+    await platform.play(bars_at("9", "11"))
+    messages = await told(platform, token, 1)
+    shown = await platform.call("GET", f"/v1/alerts/{made.body['alert_id']}", token)
+    assert (len(messages), shown.body["triggered_count"]) == (1, 1)
+
+
+async def test_a_month_gets_its_partition_with_its_first_message(database: Database) -> None:
+    begin, _ = session(1)
+    for month in (datetime(2027, 12, 31, 23, 59, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)):
+        begin.note_said_at(month)
+        async with database.tenants([1]) as connection:
+            await on_session_started(connection, [begin, begin])
+    async with database.tenant(1) as connection:
+        rows = await connection.fetch(
+            "SELECT tableoid::regclass::text, count(*) FROM user_system_events GROUP BY 1 ORDER BY 1"
+        )
+        reachable = await connection.fetchval(
+            """
+            SELECT bool_or(has_table_privilege(r.oid, i.inhrelid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE'))
+            FROM pg_inherits i, pg_roles r
+            WHERE i.inhparent = 'user_system_events'::regclass AND r.rolname LIKE 'notifications\\_%'
+            """
+        )
+    assert [tuple(row) for row in rows] == [("user_system_events_2027_12", 2), ("user_system_events_2028_01", 2)]
+    assert reachable is False
