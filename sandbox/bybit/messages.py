@@ -8,6 +8,8 @@ from uuid import uuid4
 from sandbox.bybit.replay import Candle, Push, Series
 
 Json = dict[str, object]
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 # What a ticker message of the stream carries.
 PUSHED = (
@@ -95,9 +97,9 @@ def kline_push(push: Push, interval_ms: int, now_ms: int) -> Json:
 def ticker(series: Series) -> Json:
     """A linear ticker; the book is one tick wide around the last price, what a replay cannot know is empty."""
     price = series.last_price()
-    day = 86_400_000 // series.interval_ms
+    day = max(1, DAY_MS // series.interval_ms)
     window = [*series.candles[max(0, series.closed - day) : series.closed]] or [series.candles[0]]
-    first = window[0].open
+    first = series.price_before(DAY_MS)
     change = (Decimal(price) / Decimal(first) - 1).quantize(Decimal("0.000001"))
     volume = sum((Decimal(candle.volume) for candle in window), Decimal(0))
     turnover = sum((Decimal(candle.turnover) for candle in window), Decimal(0))
@@ -110,7 +112,7 @@ def ticker(series: Series) -> Json:
         "price24hPcnt": format(change, "f"),
         "highPrice24h": max((candle.high for candle in window), key=Decimal),
         "lowPrice24h": min((candle.low for candle in window), key=Decimal),
-        "prevPrice1h": window[-1].open,
+        "prevPrice1h": series.price_before(HOUR_MS),
         "openInterest": "0",
         "openInterestValue": "0",
         "turnover24h": format(turnover, "f"),

@@ -1,5 +1,6 @@
 """The market as it stands at one moment of a replay; pure: no clock but its own, no sockets."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -42,16 +43,24 @@ class Push:
 class Series:
     """One symbol's bars: `closed` of them are confirmed, and the next may be open."""
 
-    def __init__(self, symbol: str, candles: Sequence[Candle]) -> None:
+    def __init__(self, symbol: str, candles: Sequence[Candle], interval: str = "auto") -> None:
         self.symbol = symbol
         self.candles = candles
-        self.interval = _interval_of(candles)
+        self.interval = _interval_of(candles) if interval == "auto" else interval
+        _check(symbol, candles, self.interval_ms)
         self.closed = 0
         self.opened = 0
 
     @property
     def interval_ms(self) -> int:
         return INTERVAL_MS[self.interval]
+
+    def price_before(self, span_ms: int) -> str:
+        """The open of the bar that stood so long before the last confirmed one ended."""
+        if self.last_closed is None:
+            return self.candles[0].open
+        since = self.last_closed.start + self.interval_ms - span_ms
+        return self.candles[min(bisect_left(self.candles, since, key=_start), self.closed - 1)].open
 
     @property
     def last_closed(self) -> Candle | None:
@@ -90,17 +99,20 @@ class Series:
                 break
         return pushes
 
-    def visible(self) -> list[Candle]:
-        """All bars a client may see now, ascending; the last may be open."""
+    def visible(self, first: int = 0, last: int = 2**62) -> list[Candle]:
+        """The bars from `first` to `last` that a client may see now, ascending; the last may be open."""
+        begin = bisect_left(self.candles, first, hi=self.closed, key=_start)
+        end = bisect_right(self.candles, last, hi=self.closed, key=_start)
         current = self.current
-        return [*self.candles[: self.closed], *([current] if current else [])]
+        open_too = current is not None and first <= current.start <= last
+        return [*self.candles[begin:end], *([current] if current and open_too else [])]
 
 
 class Market:
     """All symbols under one clock, which stands still between steps."""
 
-    def __init__(self, files: Mapping[str, Sequence[Candle]]) -> None:
-        self.series = {symbol: Series(symbol, candles) for symbol, candles in files.items()}
+    def __init__(self, files: Mapping[str, Sequence[Candle]], interval: str = "auto") -> None:
+        self.series = {symbol: Series(symbol, candles, interval) for symbol, candles in files.items()}
         self._times = sorted(
             {
                 moment
@@ -128,6 +140,16 @@ class Market:
         self.steps_done += 1
         pushes = [push for series in self.series.values() for push in series.move_to(self.clock_ms)]
         return sorted(pushes, key=lambda push: not push.confirm)
+
+
+def _start(candle: Candle) -> int:
+    return candle.start
+
+
+def _check(symbol: str, candles: Sequence[Candle], interval_ms: int) -> None:
+    for before, after in pairwise(candles):
+        if after.start - before.start < interval_ms:
+            raise ValueError(f"{symbol}: bar {after.start} does not come after the end of {before.start}")
 
 
 def _interval_of(candles: Sequence[Candle]) -> str:

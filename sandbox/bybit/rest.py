@@ -40,7 +40,7 @@ def add_rest(app: web.Application, market: Market, instruments: Mapping[str, Ins
             return {"symbol": series.symbol, "category": "linear", "list": []}
         first, last = _integer(query, "start", 0), _integer(query, "end", 2**62)
         limit = _limit(query, DEFAULT_KLINES)
-        within = [candle for candle in series.visible() if first <= candle.start <= last]
+        within = series.visible(first, last)
         # Bybit counts from the start where one is given without an end, from the newest otherwise.
         chosen = within[:limit] if "start" in query and "end" not in query else within[-limit:]
         return {"symbol": series.symbol, "category": "linear", "list": newest_first(chosen)}

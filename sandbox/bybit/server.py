@@ -42,6 +42,7 @@ class _Control:
         app.router.add_get("/control/ledger", self._get_ledger)
         app.router.add_post("/control/step", self._post_step)
         app.router.add_post("/control/start", self._post_start)
+        app.router.add_post("/control/stream", self._post_stream)
         app.on_shutdown.append(self._shut_down)
 
     async def _get_state(self, _: web.Request) -> web.Response:
@@ -51,8 +52,7 @@ class _Control:
         return web.json_response(list(self._ledger))
 
     async def _post_step(self, request: web.Request) -> web.Response:
-        body = await request.json() if request.can_read_body else {}
-        count = body.get("count", 1) if isinstance(body, dict) else None
+        count = (await _body_of(request)).get("count", 1)
         if not isinstance(count, int) or not 1 <= count <= MOST_STEPS:
             return web.json_response({"error": "count must be from 1 to 100000"}, status=422)
         for _step in range(count):
@@ -64,6 +64,17 @@ class _Control:
             return web.json_response({"error": "this sandbox steps; start it with --bar-ms to pace"}, status=409)
         if self._pacing is None:
             self._pacing = asyncio.create_task(self._pace(self._bar_ms / 1000))
+        return web.json_response(self._state())
+
+    async def _post_stream(self, request: web.Request) -> web.Response:
+        """Faults to test with: `mute` says nothing more, `speak` does again, `drop` ends all connections."""
+        fault = (await _body_of(request)).get("fault")
+        if fault == "drop":
+            await self._stream.close()
+        elif fault in ("mute", "speak"):
+            self._stream.muted = fault == "mute"
+        else:
+            return web.json_response({"error": "fault must be mute, speak or drop"}, status=422)
         return web.json_response(self._state())
 
     async def _pace(self, seconds: float) -> None:
@@ -98,6 +109,14 @@ class _Control:
                 for symbol, series in market.series.items()
             },
         }
+
+
+async def _body_of(request: web.Request) -> Json:
+    try:
+        body = await request.json() if request.can_read_body else {}
+    except ValueError:
+        return {"count": None}
+    return body if isinstance(body, dict) else {"count": None}
 
 
 def _noting(market: Market, ledger: deque[Json]) -> Middleware:

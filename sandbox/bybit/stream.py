@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 from aiohttp import WSMsgType, web
 
@@ -21,6 +22,7 @@ class Stream:
         self._market = market
         self._subscribed: dict[web.WebSocketResponse, set[str]] = {}
         self._sequence = 0
+        self.muted = False  # a fault to test with: connections stand, nothing is pushed
 
     def topics(self) -> list[str]:
         """What anybody is subscribed to."""
@@ -46,23 +48,19 @@ class Stream:
 
     async def push(self, pushes: Sequence[Push]) -> None:
         """Send what happened to whom it concerns, in order."""
+        if self.muted:
+            return
         now_ms = self._market.clock_ms
         for push in pushes:
-            topic = f"kline.{push.interval}.{push.symbol}"
-            await self._send(topic, kline_push(push, INTERVAL_MS[push.interval], now_ms))
+            if receivers := self._receivers(f"kline.{push.interval}.{push.symbol}"):
+                await _send(receivers, kline_push(push, INTERVAL_MS[push.interval], now_ms))
         for symbol in dict.fromkeys(push.symbol for push in pushes):
-            self._sequence += 1
-            series = self._market.series[symbol]
-            await self._send(f"tickers.{symbol}", ticker_push(series, now_ms, self._sequence))
+            if receivers := self._receivers(f"tickers.{symbol}"):
+                self._sequence += 1
+                await _send(receivers, ticker_push(self._market.series[symbol], now_ms, self._sequence))
 
-    async def _send(self, topic: str, message: Json) -> None:
-        receivers = [socket for socket, topics in self._subscribed.items() if topic in topics]
-        text = json.dumps(message) if receivers else ""
-        for socket in receivers:
-            try:
-                await socket.send_str(text)
-            except ConnectionError:
-                continue
+    def _receivers(self, topic: str) -> list[web.WebSocketResponse]:
+        return [socket for socket, topics in self._subscribed.items() if topic in topics]
 
     async def _answer(self, socket: web.WebSocketResponse, connection: str, text: str) -> None:
         try:
@@ -116,3 +114,10 @@ class Stream:
             if not known or rest[-1] not in self._market.series:
                 return f"error:handler not found,topic:{topic}"
         return ""
+
+
+async def _send(receivers: Sequence[web.WebSocketResponse], message: Json) -> None:
+    text = json.dumps(message)
+    for socket in receivers:
+        with suppress(ConnectionError):  # it is about to leave
+            await socket.send_str(text)
