@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import asyncpg
+
 from services.trading.bybit_api import VENUE, Contract, Kline
 from shared.chassis.postgres import Connection
 
@@ -98,26 +100,38 @@ async def find_last_candle(connection: Connection, series_id: int) -> Kline | No
 
 async def insert_candles(
     connection: Connection, series_id: int, candles: Sequence[StoredCandle], origin: str
-) -> None:
-    """A bar that is there stays as it is: a confirmed bar never changes."""
-    await connection.execute(
+) -> list[StoredCandle]:
+    """Store bars, the first one being the anchor of a new series; as they stand then.
+
+    A bar that is there stays as it is: a confirmed bar never changes.
+    """
+    open_times = [candle.kline.open_time for candle in candles]
+    inserted = await connection.fetch(
         """
+        WITH anchored AS (UPDATE series SET anchor = $10 WHERE series_id = $1 AND anchor IS NULL)
         INSERT INTO candles (series_id, open_time, previous_open_time, open, high, low, close, volume, origin)
         SELECT $1, t, p, o, h, l, c, v, $9 FROM unnest($2::timestamptz[], $3::timestamptz[], $4::numeric[],
                $5::numeric[], $6::numeric[], $7::numeric[], $8::numeric[]) AS bar (t, p, o, h, l, c, v)
-        ON CONFLICT DO NOTHING
+        ON CONFLICT DO NOTHING RETURNING open_time
         """,
         series_id,
-        [candle.kline.open_time for candle in candles],
+        open_times,
         [candle.previous_open_time for candle in candles],
         *_columns(candles),
         origin,
+        open_times[0],
     )
-    await connection.execute(
-        "UPDATE series SET anchor = $2 WHERE series_id = $1 AND anchor IS NULL",
+    if len(inserted) == len(candles):
+        return list(candles)
+    rows = await connection.fetch(
+        """
+        SELECT open_time, open, high, low, close, volume, previous_open_time FROM candles
+        WHERE series_id = $1 AND open_time = ANY ($2::timestamptz[]) ORDER BY open_time
+        """,
         series_id,
-        candles[0].kline.open_time,
+        open_times,
     )
+    return [_stored(row) for row in rows]
 
 
 def _columns(candles: Sequence[StoredCandle]) -> list[list[Decimal]]:
@@ -145,20 +159,22 @@ async def list_unannounced(connection: Connection, series_id: int) -> list[Store
         """,
         series_id,
     )
-    return [
-        StoredCandle(
-            Kline(row["open_time"], row["open"], row["high"], row["low"], row["close"], row["volume"]),
-            row["previous_open_time"],
-        )
-        for row in rows
-    ]
+    return [_stored(row) for row in rows]
 
 
 async def mark_opened(connection: Connection, series_id: int, kline: Kline) -> None:
-    """The bar that is open now: what is stopped before it ends closes at its open."""
+    """The bar that is open now: what is stopped before it ends closes at its open. It never goes back."""
     await connection.execute(
-        "UPDATE series SET opened_time = $2, opened_price = $3 WHERE series_id = $1",
+        """
+        UPDATE series SET opened_time = $2, opened_price = $3
+        WHERE series_id = $1 AND (opened_time IS NULL OR opened_time < $2)
+        """,
         series_id,
         kline.open_time,
         kline.open,
     )
+
+
+def _stored(row: asyncpg.Record) -> StoredCandle:
+    kline = Kline(row["open_time"], row["open"], row["high"], row["low"], row["close"], row["volume"])
+    return StoredCandle(kline, row["previous_open_time"])

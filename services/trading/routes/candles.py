@@ -12,6 +12,8 @@ from shared.chassis.postgres import Database
 from shared.contracts.types import Amount, BodyModel, Instant, ViewModel, from_ms, to_ms
 from shared.strategy.bars import Bar
 
+LATEST_MS = 253_402_300_799_999  # the end of year 9999
+
 
 class CandleView(ViewModel):
     open_time: Instant
@@ -32,7 +34,7 @@ class CandlesQuery(PageQuery):
 class HistoryQuery(BodyModel):
     symbol: Symbol
     interval: Interval
-    to_ms: int = Field(ge=0, le=2**53)
+    to_ms: int = Field(ge=0, le=LATEST_MS)
     limit: int = Field(default=1_000, ge=1, le=5_000)
 
 

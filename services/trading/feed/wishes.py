@@ -1,0 +1,69 @@
+"""Which series somebody wants, read from `market.interest` from its beginning on, also while standing by."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from services.trading.bybit_stream_api import SeriesKey
+from shared.chassis.clock import utc_now
+from shared.chassis.kafka import PartitionReader
+from shared.chassis.pausing import pause
+from shared.chassis.settings import ServiceSettings
+from shared.contracts.market import MarketInterest
+from shared.strategy.bars import INTERVAL_MS
+
+KEEP_UNWANTED = timedelta(minutes=10)
+READ_WAIT_MS = 200
+RETRY_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Wishes:
+    """The latest word of each who wishes; a series stays for a while after the last wish."""
+
+    def __init__(self) -> None:
+        self._wished: dict[SeriesKey, dict[str, MarketInterest]] = {}
+        self._dropped_at: dict[SeriesKey, datetime] = {}
+
+    def hear(self, wish: MarketInterest, now: datetime) -> None:
+        if wish.interval not in INTERVAL_MS:
+            log.error("unknown_interval", symbol=wish.symbol, interval=wish.interval)
+            return
+        series = (wish.symbol, wish.interval)
+        known = self._wished.setdefault(series, {})
+        before = known.get(wish.wished_by)
+        if before is not None and wish.interest_version <= before.interest_version:
+            return
+        known[wish.wished_by] = wish
+        if any(each.wanted for each in known.values()):
+            self._dropped_at.pop(series, None)
+        else:
+            self._dropped_at[series] = wish.said_at or now
+
+    def wanted(self, now: datetime) -> set[SeriesKey]:
+        return {
+            series
+            for series in self._wished
+            if series not in self._dropped_at or now - self._dropped_at[series] < KEEP_UNWANTED
+        }
+
+    async def listen(self, settings: ServiceSettings, stop: asyncio.Event) -> None:
+        """Until told to stop; again from the beginning when the broker was away: the versions tell what is new."""
+        while not stop.is_set():
+            reader = PartitionReader(
+                settings.kafka_bootstrap, settings.kafka_topic_prefix, [MarketInterest], from_end=False
+            )
+            try:
+                await reader.start()
+                while not stop.is_set():
+                    for received in await reader.read(READ_WAIT_MS):
+                        if isinstance(received.event, MarketInterest):
+                            self.hear(received.event, utc_now())
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("wishes_retry", error=repr(error))
+                await pause(stop, RETRY_S)
+            finally:
+                await reader.stop()
