@@ -1,0 +1,213 @@
+"""pybit's WebSocket over real sockets, with the faults it has by itself: none of them ends our stream."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import WSMsgType, web
+
+from services.trading.bybit_stream_api import KlineUpdate, MarketStream
+from tests.integration.accounts import eventually
+
+ITEM = {
+    "start": 1767225600000,
+    "open": "10",
+    "close": "11",
+    "high": "12",
+    "low": "9",
+    "volume": "3",
+    "confirm": True,
+}
+
+
+def push(topic: str, **changes: object) -> str:
+    return json.dumps({"topic": topic, "data": [{**ITEM, **changes}], "ts": 1767225660000, "type": "snapshot"})
+
+
+class Server:
+    """Acknowledges at once, which pybit itself does not survive, unless told to refuse or to be silent."""
+
+    def __init__(self) -> None:
+        self.sockets: list[web.WebSocketResponse] = []
+        self.heard: list[dict[str, object]] = []
+        self.answers: Callable[[dict[str, object]], bool | None] = lambda _: True
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v5/public/linear"
+
+    async def come_up(self) -> None:
+        app = web.Application()
+        app.router.add_get("/v5/public/linear", self._handle)
+        app.on_shutdown.append(self._drop)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.5)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def go_down(self) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    async def _drop(self, _: web.Application) -> None:
+        for socket in self.sockets:
+            await socket.close()
+
+    async def _handle(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self.sockets.append(socket)
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                asked = json.loads(message.data)
+                self.heard.append(asked)
+                if asked["op"] != "ping" and (ok := self.answers(asked)) is not None:
+                    ack = {
+                        "success": ok,
+                        "ret_msg": "",
+                        "conn_id": "c",
+                        "op": asked["op"],
+                        "req_id": asked["req_id"],
+                    }
+                    await socket.send_json(ack)
+        self.sockets.remove(socket)
+        return socket
+
+    async def say(self, text: str) -> None:
+        for socket in self.sockets:
+            await socket.send_str(text)
+
+    def subscribed(self) -> list[str]:
+        return [str(topic) for asked in self.heard if asked["op"] == "subscribe" for topic in _topics(asked)]
+
+
+def _topics(asked: dict[str, object]) -> list[object]:
+    topics = asked["args"]
+    assert isinstance(topics, list)
+    return topics
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.updates: list[KlineUpdate] = []
+        self.accepted: list[str] = []
+
+    async def until(self, accepted: int = 0, updates: int = 0) -> None:
+        async def look() -> tuple[int, int]:
+            return len(self.accepted), len(self.updates)
+
+        await eventually(look, lambda seen: seen[0] >= accepted and seen[1] >= updates, 15)
+
+
+@asynccontextmanager
+async def streaming(server: Server, *symbols: str) -> AsyncIterator[tuple[MarketStream, Heard]]:
+    heard, stop = Heard(), asyncio.Event()
+    stream = MarketStream(server.url, heard.updates.append, lambda symbol, _: heard.accepted.append(symbol))
+    stream.want({(symbol, "1") for symbol in symbols})
+    await server.come_up()
+    stream._url = server.url
+    running = asyncio.create_task(stream.run(stop))
+    try:
+        yield stream, heard
+    finally:
+        stop.set()
+        await running
+        await server.go_down()
+
+
+async def test_an_acknowledgement_faster_than_pybit_registers_does_not_kill_the_socket() -> None:
+    server = Server()
+    symbols = [f"S{number}USDT" for number in range(60)]
+    async with streaming(server, *symbols) as (_, heard):
+        await heard.until(accepted=60)
+        assert sorted(heard.accepted) == sorted(symbols)
+        await server.say(push("kline.1.S7USDT"))
+        await heard.until(updates=1)
+        (update,) = heard.updates
+        assert (update.symbol, update.interval, update.confirmed) == ("S7USDT", "1", True)
+
+
+async def test_messages_that_are_no_bars_are_passed_over() -> None:
+    server = Server()
+    async with streaming(server, "BTCUSDT") as (_, heard):
+        await heard.until(accepted=1)
+        topic = "kline.1.BTCUSDT"
+        for bad in (
+            push(topic, open="NaN"),
+            push(topic, start="x"),
+            push("kline.1.OTHER"),
+            json.dumps({"topic": topic}),
+            json.dumps({"topic": topic, "data": 5}),
+            json.dumps({"op": "subscribe", "success": True, "req_id": "nobody's"}),
+            push(topic),
+        ):
+            await server.say(bad)
+        await heard.until(updates=1)
+        assert heard.accepted == ["BTCUSDT"]
+
+
+async def test_a_message_that_is_not_json_costs_a_reconnection_and_no_more() -> None:
+    server = Server()
+    async with streaming(server, "BTCUSDT") as (_, heard):
+        await heard.until(accepted=1)
+        await server.say("{")
+        await heard.until(accepted=2)
+        await server.say(push("kline.1.BTCUSDT"))
+        await heard.until(updates=1)
+
+
+async def test_a_server_that_goes_away_for_a_while_is_found_again() -> None:
+    server = Server()
+    async with streaming(server, "BTCUSDT", "ETHUSDT") as (_, heard):
+        await heard.until(accepted=2)
+        await server.go_down()
+        await asyncio.sleep(0.5)  # some attempts are refused meanwhile
+        await server.come_up()
+        await heard.until(accepted=4)
+        await server.say(push("kline.1.ETHUSDT"))
+        await heard.until(updates=1)
+
+
+async def test_what_is_refused_disturbs_nothing_else() -> None:
+    server = Server()
+    server.answers = lambda asked: "kline.1.BAD" not in _topics(asked)
+    async with streaming(server, "BAD", "BTCUSDT") as (_, heard):
+        await heard.until(accepted=1)
+        await server.say(push("kline.1.BTCUSDT"))
+        await heard.until(updates=1)
+        assert (heard.accepted, len(server.sockets)) == (["BTCUSDT"], 1)
+
+
+async def test_what_is_never_acknowledged_is_asked_again_on_a_new_connection() -> None:
+    server = Server()
+    asked = iter([None])
+    server.answers = lambda _: next(asked, True)
+    async with streaming(server, "BTCUSDT") as (_, heard):
+        await heard.until(accepted=1)
+        assert server.subscribed() == ["kline.1.BTCUSDT"] * 2
+
+
+async def test_what_is_no_longer_wanted_is_unsubscribed_and_nothing_like_it() -> None:
+    server = Server()
+    async with streaming(server, "BTCUSDT", "BTCUSD") as (stream, heard):
+        await heard.until(accepted=2)
+        stream.want({("BTCUSDT", "1")})
+
+        async def unsubscribed() -> list[object]:
+            return [asked["args"] for asked in server.heard if asked["op"] == "unsubscribe"]
+
+        assert await eventually(unsubscribed, bool) == [["kline.1.BTCUSD"]]
+        stream.want({("BTCUSDT", "1"), ("BTCUSD", "1")})
+        await heard.until(accepted=3)
+
+
+async def test_a_stream_told_that_it_is_silent_connects_anew() -> None:
+    server = Server()
+    async with streaming(server, "BTCUSDT") as (stream, heard):
+        await heard.until(accepted=1)
+        stream.renew()
+        await heard.until(accepted=2)
+        assert len(server.subscribed()) == 2

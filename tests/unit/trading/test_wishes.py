@@ -1,0 +1,71 @@
+"""Which series are wanted: the latest word of each service counts, and a series stays for a while."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+import pytest
+
+from services.trading.feed.wishes import Wishes
+from shared.contracts.market import MarketInterest
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+BTC = ("BTCUSDT", "1")
+
+
+def wish(
+    version: int, *, wanted: bool = True, by: Literal["trading", "analytics"] = "trading", interval: str = "1"
+) -> MarketInterest:
+    return MarketInterest(
+        user_id=0,
+        public_id=UUID(int=0),
+        aggregate="market_interest",
+        aggregate_seq=version,
+        wished_by=by,
+        symbol="BTCUSDT",
+        interval=interval,
+        wanted=wanted,
+        interest_version=version,
+    )
+
+
+def heard(*wishes: MarketInterest, at: datetime = NOON) -> Wishes:
+    known = Wishes()
+    for each in wishes:
+        known.hear(each, at)
+    return known
+
+
+def test_what_somebody_wants_is_wanted() -> None:
+    assert heard(wish(1)).wanted(NOON + timedelta(days=9)) == {BTC}
+
+
+@pytest.mark.parametrize(("minutes", "still"), [(0, {BTC}), (9, {BTC}), (10, set())])
+def test_a_series_is_dropped_ten_minutes_after_the_last_wish(minutes: int, still: set[tuple[str, str]]) -> None:
+    wishes = heard(wish(1), wish(2, wanted=False))
+    assert wishes.wanted(NOON + timedelta(minutes=minutes)) == still
+
+
+def test_a_wish_that_was_dropped_long_ago_is_not_kept_by_whoever_reads_of_it_now() -> None:
+    dropped = wish(2, wanted=False)
+    dropped.note_said_at(NOON)
+    assert heard(dropped, at=NOON + timedelta(hours=1)).wanted(NOON + timedelta(hours=1)) == set()
+
+
+def test_one_that_still_wants_it_keeps_it_for_all() -> None:
+    wishes = heard(wish(1), wish(1, by="analytics"), wish(2, wanted=False))
+    assert wishes.wanted(NOON + timedelta(hours=1)) == {BTC}
+
+
+def test_an_older_word_that_comes_again_changes_nothing() -> None:
+    wishes = heard(wish(3, wanted=False), wish(2))
+    assert wishes.wanted(NOON + timedelta(hours=1)) == set()
+
+
+def test_wanted_again_is_wanted() -> None:
+    wishes = heard(wish(1), wish(2, wanted=False), wish(3))
+    assert wishes.wanted(NOON + timedelta(hours=1)) == {BTC}
+
+
+def test_an_interval_that_the_exchange_does_not_have_is_passed_over() -> None:
+    assert heard(wish(1, interval="7")).wanted(NOON) == set()
