@@ -17,7 +17,7 @@ from services.notifications.routes import Routes as NotificationsRoutes
 from services.trading.routes.candles import candle_endpoints
 from services.trading.routes.configurations import configuration_endpoints
 from services.trading.routes.sessions import SessionRoutes
-from services.trading.routes.strategies import strategy_endpoints
+from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
 from shared.chassis import openapi
 from shared.chassis.http import Endpoint
@@ -45,7 +45,7 @@ def all_endpoints() -> list[Endpoint]:
     return [
         *AuthRoutes(NOTHING, NOTHING, NOTHING).endpoints(),
         *BillingRoutes(NOTHING).endpoints(),
-        *strategy_endpoints(NOTHING),
+        *StrategyRoutes(NOTHING).endpoints(),
         *configuration_endpoints(NOTHING),
         *SessionRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
         *TradeRoutes(NOTHING).endpoints(),

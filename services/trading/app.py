@@ -7,7 +7,7 @@ from services.trading.operations.start_session import PaperTerms
 from services.trading.routes.candles import candle_endpoints
 from services.trading.routes.configurations import configuration_endpoints
 from services.trading.routes.sessions import SessionRoutes
-from services.trading.routes.strategies import strategy_endpoints
+from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
 from services.trading.settings import TradingSettings
 from services.trading.venue_clock import VenueClock
@@ -30,7 +30,7 @@ def build(context: Context) -> Service:
     return Service(
         name="trading",
         endpoints=[
-            *strategy_endpoints(database),
+            *StrategyRoutes(database).endpoints(),
             *configuration_endpoints(database),
             *SessionRoutes(database, api, clock, paper).endpoints(),
             *TradeRoutes(database).endpoints(),

@@ -36,11 +36,7 @@ def faults_of(path: str, source: str) -> Iterator[str]:
 def _long(path: str, node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
         lines = node.end_lineno - node.lineno + 1
-        if lines > LONGEST_FUNCTION and node.name not in (
-            "endpoints",
-            "strategy_endpoints",
-            "configuration_endpoints",
-        ):
+        if lines > LONGEST_FUNCTION:
             yield f"{path}:{node.lineno}: {node.name} has {lines} lines"
 
 
