@@ -59,3 +59,19 @@ def test_a_hole_in_the_market_is_no_bar() -> None:
 def test_bars_that_are_no_interval_of_the_exchange_are_refused(apart: int) -> None:
     with pytest.raises(ValueError, match="no interval"):
         Market({"A": candles(100, 100 + apart)})
+
+
+def test_a_window_shows_what_is_in_it_and_has_happened() -> None:
+    series = Market({"A": candles(100, 101, 102, 103)}).series["A"]
+    series.move_to(102 * MINUTE)
+    assert [bar.start // MINUTE for bar in series.visible(101 * MINUTE, 103 * MINUTE)] == [101, 102]
+    assert [bar.start // MINUTE for bar in series.visible(0, 101 * MINUTE)] == [100, 101]
+
+
+def test_bars_that_overlap_are_refused() -> None:
+    with pytest.raises(ValueError, match="does not come after"):
+        Market({"A": candles(100, 101)}, interval="5")
+
+
+def test_a_single_bar_may_be_of_any_interval() -> None:
+    assert Market({"A": candles(100)}, interval="60").series["A"].interval_ms == 60 * MINUTE

@@ -120,3 +120,33 @@ async def test_pybit_reads_it_over_real_sockets(server: BaseTestServer) -> None:
 async def test_the_ledger_tells_what_reached_it(server: BaseTestServer) -> None:
     await get(server, "/v5/market/time")
     assert [entry["path"] for entry in await get(server, "/control/ledger")] == ["/v5/market/time"]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"count": 0}', b'{"count": "x"}'])
+async def test_a_step_that_is_none_is_refused(server: BaseTestServer, body: bytes) -> None:
+    async with aiohttp.ClientSession(server.make_url("/")) as session:
+        async with session.post("/control/step", data=body) as answer:
+            assert answer.status == 422
+
+
+async def test_a_text_ping_and_a_ping_frame_are_both_answered(server: BaseTestServer) -> None:
+    async with aiohttp.ClientSession(server.make_url("/")) as session:
+        async with session.ws_connect("/v5/public/linear", autoping=False) as socket:
+            await socket.ping(b"still there?")
+            assert (await socket.receive()).type is aiohttp.WSMsgType.PONG
+            await socket.send_json({"op": "ping", "req_id": "7"})
+            pong = await socket.receive_json()
+            assert (pong["op"], pong["ret_msg"], pong["req_id"]) == ("ping", "pong", "7")
+
+
+async def test_a_muted_stream_stands_and_says_nothing(server: BaseTestServer) -> None:
+    async with aiohttp.ClientSession(server.make_url("/")) as session:
+        async with session.ws_connect("/v5/public/linear") as socket:
+            await socket.send_json({"op": "subscribe", "req_id": "1", "args": ["kline.60.BTCUSDT"]})
+            await socket.receive_json()
+            await session.post("/control/stream", json={"fault": "mute"})
+            await step(server, 1)
+            await session.post("/control/stream", json={"fault": "speak"})
+            await step(server, 1)
+            first = (await socket.receive_json())["data"][0]
+            assert (first["start"] // HOUR, first["confirm"]) == (470_000, True)
