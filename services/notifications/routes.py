@@ -1,6 +1,7 @@
 """HTTP in."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -34,6 +35,19 @@ def _known(interval: str) -> str:
 
 Interval = Annotated[str, AfterValidator(_known)]
 
+# The same as in the table: the ends of the calendar do not come back from Postgres as times.
+EARLIEST_EXPIRY = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST_EXPIRY = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _reachable(moment: datetime) -> datetime:
+    if not EARLIEST_EXPIRY <= moment < LATEST_EXPIRY:
+        raise ValueError(f"must be from {EARLIEST_EXPIRY.year} on and before {LATEST_EXPIRY.year}")
+    return moment
+
+
+Expiry = Annotated[Instant, AfterValidator(_reachable)]
+
 
 class AlertBody(BodyModel):
     """`condition_data` by type: see the service's README."""
@@ -48,7 +62,7 @@ class AlertBody(BodyModel):
     notify_email: bool = False
     notify_webhook: bool = False
     cooldown_seconds: Cooldown = 0
-    expires_at: Instant | None = None
+    expires_at: Expiry | None = None
     is_active: bool = True
 
     @field_validator("condition_data")
@@ -67,7 +81,7 @@ class AlertChanges(BodyModel):
     notify_email: bool | None = None
     notify_webhook: bool | None = None
     cooldown_seconds: Cooldown | None = None
-    expires_at: Instant | None = None
+    expires_at: Expiry | None = None
     is_active: bool | None = None
 
     @field_validator("condition_data")

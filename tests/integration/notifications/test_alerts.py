@@ -103,6 +103,9 @@ async def test_a_plan_that_shrinks_does_not_hinder_switching_off(platform: Platf
         ({"condition_data": []}, "$.condition_data"),
         ({"alert_type": "CUSTOM", "condition_data": {"condition": {"any": []}}}, "$.condition_data.condition.any"),
         ({"expires_at": "2026-01-01T00:00:00"}, "$.expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59.999999Z"}, "$.expires_at"),
+        ({"expires_at": "2200-01-01T00:00:00Z"}, "$.expires_at"),
+        ({"expires_at": "0001-01-01T00:00:00Z"}, "$.expires_at"),
         ({"more": 1}, "$.more"),
     ],
 )
@@ -131,6 +134,7 @@ async def test_an_alert_is_changed_paused_and_removed(platform: Platform) -> Non
     assert (await platform.call("PATCH", path, token, {"expires_at": None})).body["expires_at"] is None
     await eventually(lambda: interests(platform), lambda found: found == [("BTCUSDT", False)])
     assert (await platform.call("PATCH", path, token, {"condition_data": {}})).status == 422
+    assert (await platform.call("PATCH", path, token, {"expires_at": "9999-12-31T23:59:59.999999Z"})).status == 422
     assert (await platform.call("PATCH", path, token, {"symbol": "ETHUSDT"})).status == 422
     assert (await platform.call("DELETE", path, token)).status == 204
     assert (await platform.call("GET", path, token)).status == 404
