@@ -13,6 +13,10 @@ AMOUNT_PATTERN = r"^-?\d{1,20}(\.\d{1,18})?$"
 INSTANT_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+# At the ends of the calendar another zone's time does not exist, and Postgres means infinity.
+EARLIEST = datetime(1, 1, 3, tzinfo=UTC)
+LATEST = datetime(9999, 12, 29, tzinfo=UTC)
+
 # ASCII only: `\d` would also take the digits of other scripts.
 _AMOUNT = re.compile(AMOUNT_PATTERN, re.ASCII)
 _INSTANT = re.compile(INSTANT_PATTERN, re.ASCII)
@@ -49,9 +53,12 @@ def _to_instant(value: object) -> datetime:
     if value.tzinfo is None:
         raise ValueError("must carry an offset from UTC")
     try:
-        return value.astimezone(UTC)
+        moment = value.astimezone(UTC)
     except OverflowError as error:
         raise ValueError("is out of range") from error
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError("is out of range")
+    return moment
 
 
 def instant_text(value: datetime) -> str:
