@@ -20,6 +20,7 @@ from shared.chassis.inbox import Inbox
 from shared.chassis.kafka import Consumer, market_worker
 from shared.chassis.outbox import Relay
 from shared.chassis.pausing import pause
+from shared.chassis.points import switch_on
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.producer import Producer
 from shared.chassis.service_types import Context, Job, Service
@@ -48,9 +49,12 @@ def run(build: Build, settings_type: type[ServiceSettings]) -> None:
         settings = settings_type()
     except ValidationError as error:
         for fault in error.errors(include_input=False, include_url=False):
-            print(f"{str(fault['loc'][0]).upper()}: {fault['msg']}", file=sys.stderr)  # noqa: T201
+            where = "".join(f"{name}: ".upper() for name in fault["loc"][:1])
+            print(where + fault["msg"].removeprefix("Value error, "), file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
     configure_logging(settings.service, settings.log_level)
+    if settings.fault_points is not None:
+        switch_on(settings.fault_points, settings.process_name or settings.service)
     roles = frozenset(names) or frozenset(ROLES) - {"feed"}
     asyncio.run(_serve(build, settings, roles))
 

@@ -1,6 +1,9 @@
 """What every service reads from its environment."""
 
-from pydantic import SecretStr
+from pathlib import Path
+from typing import Self
+
+from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -33,3 +36,12 @@ class ServiceSettings(BaseSettings):
     token_audience: str = "tradefleet-api"
     service_token: SecretStr = SecretStr("")
     trading_internal_url: str = ""
+
+    fault_points: Path | None = None  # the folder of a run of faults: see shared/chassis/points.py
+    process_name: str = ""
+
+    @model_validator(mode="after")
+    def _no_faults_in_production(self) -> Self:
+        if self.fault_points is not None and self.environment == "production":
+            raise ValueError("FAULT_POINTS cannot be set where ENVIRONMENT is production")
+        return self
