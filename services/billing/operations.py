@@ -22,6 +22,7 @@ from services.billing.domain import (
 from services.billing.queries import UsedTrade
 from shared.chassis.identity import claim_users
 from shared.chassis.outbox import emit
+from shared.chassis.points import point
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.auth import UserRegistered
 from shared.contracts.billing import PlanName, SubscriptionChanged
@@ -133,6 +134,7 @@ async def work_deadlines(database: Database, now: datetime) -> int:
         due = await queries.list_due(connection, now, DUE_AT_ONCE)
     changed = 0
     for user_id in due:
+        point("billing.deadline_due")
         async with database.tenant(user_id) as connection:
             changed += await _work_deadline(connection, user_id, now)
     return changed

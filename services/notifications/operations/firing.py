@@ -10,6 +10,7 @@ from services.notifications.queries import firings
 from services.notifications.queries.alerts import AlertRow
 from services.notifications.queries.firings import FiringRow
 from shared.chassis.outbox import emit
+from shared.chassis.points import point
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.notifications import AlertTriggered
 
@@ -37,12 +38,17 @@ async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBa
         block = owners[start : start + OWNERS_AT_ONCE]
         async with database.tenants(block) as connection:
             active = await firings.list_active_alerts(connection, block, batch.symbol, batch.interval)
-            fired += await _fire(connection, [alert for alert in active if due(alert)], due)
+            new = await _fire(connection, [alert for alert in active if due(alert)], due)
             over = [
                 alert for alert in active if alert.expires_at is not None and alert.expires_at < batch.closed_at
             ]
             if over:
                 await firings.switch_off(connection, over, batch.closed_at)
+            if new:
+                point("alerts.before_firing")
+        if new:
+            point("alerts.after_firing")
+        fired += new
     return fired
 
 

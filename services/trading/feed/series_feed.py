@@ -14,6 +14,7 @@ from services.trading.feed import ledger
 from services.trading.feed.ledger import StoredCandle, StoredSeries
 from services.trading.feed.settled_bars import SettledBars
 from shared.chassis.pausing import pause
+from shared.chassis.points import point
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.producer import Producer
 from shared.contracts.market import CandleClosed, CandleOpened
@@ -208,10 +209,12 @@ class SeriesFeed:
                 elif self._opened.open != candle.kline.open:
                     self._alarm(candle.kline, self._opened)
                 events.append(self._closed_event(candle, venue_time))
+            point("feed.before_candle")
             await self._producer.publish(events)
             async with self._database.tenants(()) as connection:
                 open_times = [candle.kline.open_time for candle in batch]
                 await ledger.mark_announced(connection, self._series_id, open_times)
+            point("feed.after_candle")
 
     async def _open(self, kline: Kline, venue_time: datetime) -> None:
         previous = self._last.open_time if self._last else None

@@ -14,6 +14,7 @@ from services.trading.domain import is_late
 from services.trading.queries import candles, trades
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession
+from shared.chassis.points import point
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import from_ms, to_ms
@@ -173,6 +174,7 @@ class LiveSeries:
                 [session.last_bar for session in quiet],
                 last_bar,
             )
+        point("worker.after_quiet_step")
         for session in quiet:
             if session.row.session_id in moved:
                 session.last_bar = last_bar

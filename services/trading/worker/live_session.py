@@ -11,6 +11,7 @@ from services.trading.operations.book import Step, write_step
 from services.trading.operations.terms import strategy_of, terms_of
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.sessions import Lease, SessionRow
+from shared.chassis.points import point
 from shared.chassis.postgres import Database
 from shared.contracts.types import to_ms
 from shared.strategy.bars import Bar
@@ -67,9 +68,11 @@ class LiveSession:
             snapshot=self.execution.snapshot(),
             late=late,
         )
+        point("worker.before_decision")
         written = await write_step(database, step)
         if written is None:
             return False
+        point("worker.after_decision")
         self.open_trade, self.totals = written.open_trade, written.totals
         self.last_bar = last_bar
         return True

@@ -15,6 +15,7 @@ from services.trading.worker.live_series import LiveSeries
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession, load_session
 from shared.chassis.kafka import PartitionReader
 from shared.chassis.pausing import pause
+from shared.chassis.points import point
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.envelope import Message
@@ -129,6 +130,8 @@ class Worker:
             if len(self._held) < share:
                 await leases.claim(connection, self._name, min(share - len(self._held), CLAIM_AT_ONCE))
             held = {lease.session_id: lease for lease in await leases.list_held(connection, self._name)}
+        if held.keys() - self._held.keys():
+            point("worker.after_claim")
         surplus = sorted(held)[share:]
         if surplus:
             async with self._database.queue() as connection:
