@@ -41,16 +41,17 @@ home_option = click.option(
 @click.option("--detach", is_flag=True, help="Return when everything is ready; `tradefleet down` stops it.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The gateway's.")
 @click.option("--bar-ms", type=click.IntRange(10), default=PACE_MS, show_default=True, help="Pace of the market.")
-def up(home: Path, detach: bool, port: int, bar_ms: int) -> None:
+@click.option("--split", is_flag=True, help="A process per role of each service, as in production.")
+def up(home: Path, detach: bool, port: int, bar_ms: int, split: bool) -> None:
     """Start the whole platform on this machine, with a made-up market."""
     if detach:
-        _detach(home, port, bar_ms)
+        _detach(home, port, bar_ms, split=split)
     else:
-        asyncio.run(_run_until_interrupted(home, port, bar_ms))
+        asyncio.run(_run_until_interrupted(home, port, bar_ms, split=split))
         raise SystemExit(130)
 
 
-async def _run_until_interrupted(home: Path, port: int, bar_ms: int) -> None:
+async def _run_until_interrupted(home: Path, port: int, bar_ms: int, *, split: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -67,7 +68,9 @@ async def _run_until_interrupted(home: Path, port: int, bar_ms: int) -> None:
     try:
         await asyncio.to_thread(kafka.check)  # what is most often missing, before the candles
         market = MadeUpMarket(home, bar_ms)
-        options = StackOptions(market.arguments(), gateway_port=port, prepare_market=market.go_to_position)
+        options = StackOptions(
+            market.arguments(), gateway_port=port, prepare_market=market.go_to_position, split=split
+        )
         async with Stack(home, options, lambda what: click.echo(f"  {what}")) as stack:
             click.echo(f"ready in {time.monotonic() - started:.0f} s")
             state = read_state(stack.home)
@@ -81,13 +84,14 @@ async def _run_until_interrupted(home: Path, port: int, bar_ms: int) -> None:
         click.echo("stopped", err=True)
 
 
-def _detach(home: Path, port: int, bar_ms: int) -> None:
+def _detach(home: Path, port: int, bar_ms: int, *, split: bool) -> None:
     home.mkdir(parents=True, exist_ok=True)
     if (state := read_state(home)) and running(state.supervisor):
         raise BadInput(f"a stack runs in {home} already; see `tradefleet status`")
     log = home / "up.log"
     with log.open("w") as output:
         arguments = ["--home", str(home), "--port", str(port), "--bar-ms", str(bar_ms)]
+        arguments += ["--split"] if split else []
         process = subprocess.Popen(
             [sys.executable, "-m", "cli", "up", *arguments],
             stdin=subprocess.DEVNULL,

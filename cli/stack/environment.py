@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.stack.home import Home, Secrets
+from cli.stack.layout import Part
 from cli.stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
 
 GATEWAY_FILES = ROOT / "deploy" / "gateway"
@@ -12,11 +13,11 @@ GATEWAY_FILES = ROOT / "deploy" / "gateway"
 
 @dataclass(frozen=True)
 class Addresses:
-    """Ports on 127.0.0.1, and where Kafka is."""
+    """Ports on 127.0.0.1, and where services find Kafka. `services` are those of `processes` that serve HTTP."""
 
     gateway: int
+    processes: Mapping[str, int]
     services: Mapping[str, int]
-    feed: int
     trading_internal: int
     sandbox: int
     kafka: str
@@ -26,11 +27,13 @@ class Addresses:
 
 
 def service_environment(
-    service: str, home: Home, secrets: Secrets, database: DatabaseAccess, at: Addresses, topic_prefix: str
+    part: Part, home: Home, secrets: Secrets, database: DatabaseAccess, at: Addresses, topic_prefix: str
 ) -> dict[str, str]:
-    """The environment of one service; it is given its own roles and no other."""
+    """The environment of one process; it is given its own service's roles and no other."""
+    service = part.service
     environment = {
-        "HTTP_PORT": str(at.services[service]),
+        "PROCESS_NAME": part.name,
+        "HTTP_PORT": str(at.processes[part.name]),
         "KAFKA_BOOTSTRAP": at.kafka,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
         "JWKS_URL": f"{at.url('auth')}/.well-known/jwks.json",
@@ -38,16 +41,18 @@ def service_environment(
         "TRADING_INTERNAL_URL": f"http://127.0.0.1:{at.trading_internal}",
         "PYTHONPATH": str(ROOT),
         **{f"POSTGRES_{role.upper()}_DSN": database.dsn(f"{service}_{role}") for role in ROLES},
+        **{f"POSTGRES_{role.upper()}_CONNECTIONS": str(most) for role, most in part.pools.items()},
     }
     if service == "auth":
         environment["AUTH_SIGNING_KEY_FILE"] = str(home.signing_key)
     if service == "trading":
         sandbox = f"127.0.0.1:{at.sandbox}"
         environment |= {
-            "INTERNAL_HTTP_PORT": str(at.trading_internal),
             "BYBIT_REST_URL": f"http://{sandbox}",
             "BYBIT_WS_URL": f"ws://{sandbox}/v5/public/linear",
         }
+        if part.serves_http:
+            environment["INTERNAL_HTTP_PORT"] = str(at.trading_internal)
     return environment
 
 

@@ -47,15 +47,32 @@ auto.create.topics.enable=false
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=400
 """
+# A second listener, which tells its clients to come by way of somebody in front of it. Later lines win.
+FRONTED = """\
+listeners=PLAINTEXT://127.0.0.1:{port},FRONTED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},FRONTED://127.0.0.1:{front}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,FRONTED:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+"""
+
+
+@dataclass(frozen=True)
+class Front:
+    """Where clients of a server connect to instead: `port`, which leads to the server's `behind`."""
+
+    server: str
+    port: int
+    behind: int
 
 
 @dataclass(frozen=True)
 class KafkaServer:
-    """A broker whose log lives in `home`; both ports are free ones."""
+    """A broker whose log lives in `home`; all ports are free ones."""
 
     home: Path
     port: int
     controller_port: int
+    front: Front | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -66,9 +83,7 @@ class KafkaServer:
         java_with_kafka = _java_with_kafka()
         self.home.mkdir(parents=True, exist_ok=True)
         data = self.home / "data"
-        self._properties.write_text(
-            PROPERTIES.format(port=self.port, controller_port=self.controller_port, data=data)
-        )
+        self._properties.write_text(self._configuration(data))
         if (data / "meta.properties").exists():
             return
         done = subprocess.run(
@@ -92,6 +107,13 @@ class KafkaServer:
     def command(self) -> Sequence[str]:
         """The broker in the foreground."""
         return [*_java_with_kafka(), "kafka.Kafka", str(self._properties)]
+
+    def _configuration(self, data: Path) -> str:
+        ports = {"port": self.port, "controller_port": self.controller_port}
+        configuration = PROPERTIES.format(**ports, data=data)
+        if self.front is not None:
+            configuration += FRONTED.format(**ports, front=self.front.port, behind=self.front.behind)
+        return configuration
 
     @property
     def _properties(self) -> Path:

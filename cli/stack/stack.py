@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
@@ -16,7 +16,8 @@ from cli.stack import kafka
 from cli.stack.environment import Addresses, gateway_environment, service_environment
 from cli.stack.health import answers
 from cli.stack.home import Home, ProcessNote, State, note_of
-from cli.stack.kafka import KafkaServer
+from cli.stack.kafka import Front, KafkaServer
+from cli.stack.layout import Part, by_role, together
 from cli.stack.migrate import ROOT, SERVICES, DatabaseAccess, create_database, migrate
 from cli.stack.ports import Ports
 from cli.stack.postgres import PostgresServer, as_user, data_folder
@@ -31,7 +32,6 @@ READY_TIMEOUT_S = 90
 READY_EVERY_S = 0.05
 TOPICS_TIMEOUT_S = 30
 FOREIGN_KAFKA_TIMEOUT_S = 7
-TRADING_ROLES = "http,consumers,relay,jobs,worker"
 CADDYFILE = ROOT / "deploy" / "gateway" / "Caddyfile"
 
 Report = Callable[[str], None]
@@ -39,22 +39,29 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class StackOptions:
-    """`sandbox` are arguments of the exchange sandbox; `env` is given to the service of that name besides."""
+    """`sandbox` are arguments of the exchange sandbox; `env` is given to the service of that name besides.
+
+    `split`: a process per role. `between` is called before any service starts and puts itself between the services
+    and their servers, at the addresses it is given.
+    """
 
     sandbox: Sequence[str] = ()
     env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     gateway_port: int = GATEWAY_PORT
     prepare_market: Callable[[str], Awaitable[None]] | None = None  # with the sandbox's address, before services
     topic_prefix: str = ""  # for a broker that others use too; its topics are removed in the end
+    split: bool = False
+    between: Callable[[Sequence[Front]], Awaitable[None]] | None = None
 
 
 class Stack:
-    """Postgres, Kafka, migrations, topics, sandbox, five services and the feed, gateway."""
+    """Postgres, Kafka, migrations, topics, sandbox, the services' processes, gateway."""
 
     def __init__(self, home: Path, options: StackOptions | None = None, report: Report = lambda _: None) -> None:
         self._home = Home(home)
         self._options = options or StackOptions()
         self._report = report
+        self._parts = by_role() if self._options.split else together()
         self._children: dict[str, Child] = {}
         self._health: dict[str, str] = {}
         self._noted: dict[str, ProcessNote] = {}
@@ -78,8 +85,19 @@ class Stack:
         return f"http://127.0.0.1:{self._at.sandbox}"
 
     @property
+    def parts(self) -> Sequence[Part]:
+        """The services' processes."""
+        return self._parts
+
+    @property
+    def health(self) -> Mapping[str, str]:
+        """Where each process is asked whether it can work."""
+        return self._health
+
+    @property
     def kafka_bootstrap(self) -> str:
-        return self._at.kafka
+        """The broker itself, whatever stands in front of it."""
+        return self._bootstrap
 
     @property
     def topic_prefix(self) -> str:
@@ -87,7 +105,12 @@ class Stack:
 
     @property
     def database(self) -> DatabaseAccess:
+        """The server itself, whatever stands in front of it."""
         return self._database
+
+    @property
+    def superuser_dsn(self) -> str:
+        return self._postgres.dsn(DATABASE)
 
     async def __aenter__(self) -> "Stack":
         self._home.__enter__()
@@ -104,33 +127,45 @@ class Stack:
     async def _start(self) -> None:
         self._secrets = self._home.secrets()
         await asyncio.to_thread(kafka.check)
-        self._at = self._addresses(self._ports)
         postgres, broker = self._servers(self._ports)
+        self._at = self._addresses(self._ports)
         await _together(*(asyncio.to_thread(server.prepare) for server in (postgres, broker) if server))
         await _together(self._start_postgres(postgres), self._start_kafka(broker))
+        if self._options.between is not None:
+            self._ports.release(*(front.port for front in self._fronts.values()))
+            await self._options.between(list(self._fronts.values()))
         await self._start_sandbox()
         await _together(*self._services())
         await self._start_gateway()
         self._watch = asyncio.create_task(self._keep_state())
 
     def _addresses(self, ports: Ports) -> Addresses:
-        given = os.environ.get("KAFKA_BOOTSTRAP", "")
+        gateway = ports.take(self._options.gateway_port)
+        processes = {part.name: ports.take() for part in self._parts}
+        front = self._fronts.get("kafka")
         return Addresses(
-            gateway=ports.take(self._options.gateway_port),
-            services={service: ports.take() for service in SERVICES},
-            feed=ports.take(),
+            gateway=gateway,
+            processes=processes,
+            services={part.service: processes[part.name] for part in self._parts if part.serves_http},
             trading_internal=ports.take(),
             sandbox=ports.take(),
-            kafka=given or f"127.0.0.1:{ports.take()}",
+            kafka=f"127.0.0.1:{front.port}" if front else self._bootstrap,
         )
 
     def _servers(self, ports: Ports) -> tuple[PostgresServer, KafkaServer | None]:
-        postgres = PostgresServer(data_folder(self.home), ports.take(), self._secrets.superuser)
-        self._database = DatabaseAccess("127.0.0.1", postgres.port, DATABASE, self._secrets.roles)
-        if os.environ.get("KAFKA_BOOTSTRAP"):
-            return postgres, None
-        port = int(self._at.kafka.rpartition(":")[2])
-        return postgres, KafkaServer(self.home / "kafka", port, ports.take())
+        self._postgres = PostgresServer(data_folder(self.home), ports.take(), self._secrets.superuser)
+        self._database = DatabaseAccess("127.0.0.1", self._postgres.port, DATABASE, self._secrets.roles)
+        self._fronts: dict[str, Front] = {}
+        if self._options.between is not None:
+            self._fronts["postgres"] = Front("postgres", ports.take(), self._postgres.port)
+        if given := os.environ.get("KAFKA_BOOTSTRAP"):
+            self._bootstrap = given
+            return self._postgres, None
+        if self._options.between is not None:
+            self._fronts["kafka"] = Front("kafka", ports.take(), ports.take())
+        broker = KafkaServer(self.home / "kafka", ports.take(), ports.take(), self._fronts.get("kafka"))
+        self._bootstrap = broker.bootstrap
+        return self._postgres, broker
 
     async def _start_postgres(self, server: PostgresServer) -> None:
         spec = Spec("postgres", server.command(), stop_signal=signal.SIGINT, user=as_user(server_user()))
@@ -142,10 +177,11 @@ class Stack:
 
     async def _start_kafka(self, server: KafkaServer | None) -> None:
         if server is None:
-            self._report(f"Kafka at {self._at.kafka} is used")
+            self._report(f"Kafka at {self._bootstrap} is used")
         else:
             spec = Spec("kafka", server.command())
-            await self._launch(spec, f"tcp://{server.bootstrap}", server.port, server.controller_port)
+            behind = [server.front.behind] if server.front else []
+            await self._launch(spec, f"tcp://{server.bootstrap}", server.port, server.controller_port, *behind)
         await self._make_topics(TOPICS_TIMEOUT_S if server else FOREIGN_KAFKA_TIMEOUT_S)
         self._report("topics made")
 
@@ -157,13 +193,13 @@ class Stack:
             async with asyncio.timeout(timeout_s):
                 while True:
                     try:
-                        return await create_topics(self._at.kafka, topics)
+                        return await create_topics(self._bootstrap, topics)
                     except KafkaError as error:
                         fault = error
                         await asyncio.sleep(READY_EVERY_S)
         except TimeoutError:
             why = f": {fault!r}" if fault else ""
-            raise BadInput(f"Kafka at {self._at.kafka} does not make topics{why}") from None
+            raise BadInput(f"Kafka at {self._bootstrap} does not make topics{why}") from None
 
     async def _start_sandbox(self) -> None:
         command = [
@@ -180,26 +216,18 @@ class Stack:
             await self._options.prepare_market(self.sandbox)
 
     def _services(self) -> Iterator[Coroutine[None, None, None]]:
-        for name in SERVICES:
-            inside = [self._at.trading_internal] if name == "trading" else []
-            ready = f"{self._at.url(name)}/readyz"
-            yield self._launch(self._service_spec(name), ready, self._at.services[name], *inside)
-        yield self._launch(self._feed_spec(), f"http://127.0.0.1:{self._at.feed}/readyz", self._at.feed)
+        for part in self._parts:
+            inside = [self._at.trading_internal] if part.service == "trading" and part.serves_http else []
+            port = self._at.processes[part.name]
+            yield self._launch(self._service_spec(part), f"http://127.0.0.1:{port}/readyz", port, *inside)
 
-    def _service_spec(self, name: str) -> Spec:
-        roles = ["--only", TRADING_ROLES] if name == "trading" else []
-        return Spec(name, [sys.executable, "-m", f"services.{name}", *roles], self._environment(name))
-
-    def _feed_spec(self) -> Spec:
-        environment = {**self._environment("trading"), "HTTP_PORT": str(self._at.feed)}
-        environment.pop("INTERNAL_HTTP_PORT")
-        return Spec("feed", [sys.executable, "-m", "services.trading", "--only", "feed"], environment)
-
-    def _environment(self, service: str) -> dict[str, str]:
-        environment = service_environment(
-            service, self._home, self._secrets, self._database, self._at, self.topic_prefix
-        )
-        return {**environment, **self._options.env.get(service, {})}
+    def _service_spec(self, part: Part) -> Spec:
+        roles = ["--only", ",".join(part.roles)] if part.roles else []
+        front = self._fronts.get("postgres")
+        database = replace(self._database, port=front.port) if front else self._database
+        environment = service_environment(part, self._home, self._secrets, database, self._at, self.topic_prefix)
+        environment |= self._options.env.get(part.service, {})
+        return Spec(part.name, [sys.executable, "-m", f"services.{part.service}", *roles], environment)
 
     async def _start_gateway(self) -> None:
         environment = gateway_environment(self._at, self.home)
@@ -269,7 +297,7 @@ class Stack:
             return
         with suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(FOREIGN_KAFKA_TIMEOUT_S):
-                await delete_topics(self._at.kafka, [topic.name for topic in topics_of(prefix=prefix)])
+                await delete_topics(self._bootstrap, [topic.name for topic in topics_of(prefix=prefix)])
 
     async def _keep_state(self) -> None:
         """Restarted processes have other pids; one that is down stands there with its last."""
@@ -291,7 +319,7 @@ class Stack:
                 services={service: self._at.url(service) for service in SERVICES},
                 postgres=self._database.owner_dsn,
                 billing=self._database.dsn("billing_app"),
-                kafka=self._at.kafka,
+                kafka=self._bootstrap,
                 sandbox=self.sandbox,
                 health=dict(self._health),
                 processes=list(self._noted.values()),

@@ -4,6 +4,7 @@ import tomllib
 
 import pytest
 
+from cli.stack.layout import by_role
 from cli.stack.migrate import ROLES, ROOT, SERVICES
 from cli.stack.postgres import SETTINGS
 from services.analytics.settings import AnalyticsSettings
@@ -32,6 +33,18 @@ def test_every_process_has_a_line() -> None:
 def test_settings_open_what_the_budget_says(process: str) -> None:
     fields = OF_PROCESS[process].model_fields
     assert {role: fields[f"postgres_{role}_connections"].default for role in ROLES} == BUDGET[process]
+
+
+@pytest.mark.parametrize("role", sorted(BUDGET["split"]))
+def test_a_role_split_off_opens_no_more_than_the_process_of_all_roles(role: str) -> None:
+    assert set(BUDGET["split"][role]) == set(ROLES)
+    assert all(1 <= most <= BUDGET["trading"][pool] for pool, most in BUDGET["split"][role].items())
+
+
+def test_split_by_role_they_fit_into_the_server_too() -> None:
+    opened = sum(sum(part.pools.values()) for part in by_role())
+    assert len(by_role()) == 4 * len(SERVICES) + 2
+    assert opened + BUDGET["kept_back"] <= BUDGET["max_connections"]
 
 
 def test_all_together_fit_into_the_server() -> None:
