@@ -10,12 +10,14 @@ from cli.stack.migrate import DatabaseAccess, create_database, migrate, new_pass
 from cli.stack.topics import create_topics, topics_of
 from services.analytics.consumers import on_trade_closed
 from shared.chassis.clock import utc_now
+from shared.chassis.cluster import KnownCluster
 from shared.chassis.decoding import Received
 from shared.chassis.inbox import Inbox
 from shared.chassis.kafka_headers import headers_of
-from shared.chassis.outbox import Relay, emit
+from shared.chassis.outbox import emit
 from shared.chassis.postgres import Database
 from shared.chassis.producer import Outgoing, Producer
+from shared.chassis.relay import Relay
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.trading import TradeClosed
 from shared.contracts.types import new_id
@@ -99,7 +101,7 @@ async def _outbox(settings: ServiceSettings) -> Figure:
             await emit(connection, *events)
 
     async def ours() -> None:
-        while await Relay(database, producer).send_waiting():
+        while await Relay(database, producer, KnownCluster(database)).send_waiting():
             pass
 
     async def fill_and_drain() -> None:

@@ -19,10 +19,22 @@ BEGIN
             END IF;
             EXECUTE format('ALTER ROLE %I SET search_path = %I', role, service);
             EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', role, '30s');
-            EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', role, '60s');
+            -- A relay that hangs or was frozen holds its bucket no longer than this.
+            EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', role,
+                           CASE WHEN role LIKE '%\_queue' THEN '20s' ELSE '60s' END);
             EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', service, role);
         END LOOP;
     END LOOP;
 END
 $$;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+
+-- For oldest_transaction_seconds(), which shows a number and nothing else. Where it cannot be granted, the number
+-- is of the owner's own sessions only.
+DO $$
+BEGIN
+    GRANT pg_read_all_stats TO tradefleet_owner;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'pg_read_all_stats cannot be granted here: long transactions of other roles go unnoticed';
+END
+$$;

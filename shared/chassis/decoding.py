@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from shared.chassis.errors import NewerVersionError, PoisonError
 from shared.chassis.kafka_headers import Headers, from_wire
 from shared.contracts.catalog import BY_TOPIC
-from shared.contracts.envelope import Event, Message
+from shared.contracts.envelope import Message
 from shared.contracts.types import Instant
 
 NOBODY = 0
@@ -51,14 +51,14 @@ def decode_record(topic: str, record: ConsumerRecord) -> Received:
     key = (record.key or b"").decode("utf-8", "replace")
     payload = record.value or b""
     event: Message | None = None
-    event_id: UUID | None = None
     fault = ""
     try:
-        event_id = _event_id(headers)
         event = decode(topic, key, payload, headers)
     except PoisonError as error:
         fault = str(error)
-    return Received(topic, record.partition, record.offset, key, event_id, headers, payload, event, fault)
+    return Received(
+        topic, record.partition, record.offset, key, event_id_of(headers), headers, payload, event, fault
+    )
 
 
 def decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:
@@ -77,8 +77,8 @@ def decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:
         raise PoisonError(f"{where}: {first['msg']}") from error
     if event.key() != key:
         raise PoisonError("the key does not belong to what the body says")
-    if isinstance(event, Event) and headers.get("ce_id") is None:
-        raise PoisonError("ce_id is missing")
+    if event_id_of(headers) is None:
+        raise PoisonError("ce_id is missing or no UUID")
     event.note_said_at(_said_at(headers))
     return event
 
@@ -90,8 +90,9 @@ def _said_at(headers: Headers) -> datetime:
         raise PoisonError("ce_time is missing or no time") from error
 
 
-def _event_id(headers: Headers) -> UUID:
+def event_id_of(headers: Headers) -> UUID | None:
+    """The id that a message carries, if it is one."""
     try:
         return UUID(headers["ce_id"])
-    except (KeyError, ValueError) as error:
-        raise PoisonError("ce_id is missing or no UUID") from error
+    except (KeyError, ValueError):
+        return None

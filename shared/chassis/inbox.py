@@ -1,6 +1,6 @@
 """Each event has its effect once, in order per key; what cannot be worked waits aside with its key."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -12,7 +12,15 @@ from shared.chassis import telemetry
 from shared.chassis.decoding import NOBODY, Received, decode
 from shared.chassis.errors import PoisonError
 from shared.chassis.outbox import OutboxRow, insert_outgoing
-from shared.chassis.parking import ParkedRow, find_keys_with_parked, insert_parked, parked_row
+from shared.chassis.parking import (
+    ParkedRow,
+    State,
+    find_keys_with_parked,
+    insert_parked,
+    parked_row,
+    without_nul,
+)
+from shared.chassis.points import point
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
 from shared.contracts.envelope import Event
 from shared.contracts.types import new_id
@@ -43,63 +51,67 @@ class Inbox(Generic[E]):
         self.topic = event.topic
 
     async def work(self, received: list[Received]) -> None:
-        """All in one transaction; where one of them fails, each in its own, and the failing one is parked.
+        """All in one transaction; where one of them fails, in halves, until the failing one is found and parked.
 
-        Raises only faults of the infrastructure, after which nothing of the batch has happened.
+        Raises only faults of the infrastructure, after which the rest of the batch has not happened.
         """
         try:
             await self._work_together(received)
         except (*INFRASTRUCTURE_FAULTS, KafkaError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever one event does, the others go on
-            log.warning("batch_split", topic=self._event.topic, events=len(received), error=repr(error))
-            for one in received:
-                await self._work_alone(one)
-
-    async def _work_alone(self, one: Received) -> None:
-        try:
-            await self._work_together([one])
-        except (*INFRASTRUCTURE_FAULTS, KafkaError):
-            raise
         except Exception as error:
-            log.exception("event_parked", topic=one.topic, event_id=str(one.event_id))
-            async with self._database.tenants([one.user_id, NOBODY]) as connection:
-                await insert_parked(connection, [parked_row(self._consumer, one, f"{error!r:.500}")])
-            telemetry.EVENTS_PARKED.labels(one.topic).inc()
+            if len(received) == 1:
+                log.exception("event_parked", topic=self.topic, event_id=str(received[0].event_id))
+                await self._park(received[0], error)
+                return
+            log.warning("batch_split", topic=self.topic, events=len(received), error=repr(error))
+            middle = len(received) // 2
+            await self.work(received[:middle])
+            await self.work(received[middle:])
+
+    async def _park(self, one: Received, error: Exception) -> None:
+        async with self._database.tenants([one.user_id, NOBODY]) as connection:
+            await insert_parked(connection, [parked_row(self._consumer, one, _reason(error))])
+        telemetry.EVENTS_PARKED.labels(one.topic).inc()
 
     async def _work_together(self, received: list[Received]) -> None:
         async with self._database.tenants([NOBODY, *(one.user_id for one in received)]) as connection:
             waiting = await find_keys_with_parked(
                 connection, self._consumer, self._event.topic, {one.key for one in received}
             )
-            behind = [one for one in received if one.key in waiting]
-            ready = [one for one in received if one.key not in waiting]
-            poison = [one for one in ready if one.event is None]
-            if poison and self._event.on_poison == "halt":
-                # Everything of a poisoned key waits behind its poison, what came after it in this batch too.
-                ready, behind = _split_at_poison(ready, behind)
-            elif poison:
-                ready = [one for one in ready if one.event is not None]
+            ready, behind, poison = _sort(received, waiting, halts=self._halts)
             await self._set_aside(connection, poison)
             await insert_parked(
                 connection, [parked_row(self._consumer, one, "waits behind an earlier one") for one in behind]
             )
             fresh = await self._new_to_the_inbox(connection, ready)
+            point("inbox.after_rows")
             if fresh:
+                telemetry.carry_on({one.user_id: one.headers.get("traceparent", "") for one in ready})
                 await self._handle(connection, fresh)
+            point("inbox.after_effect")
         telemetry.EVENTS_CONSUMED.labels(self._event.topic).inc(len(fresh))
         telemetry.EVENTS_DUPLICATE.labels(self._event.topic).inc(len(ready) - len(fresh))
+
+    @property
+    def _halts(self) -> bool:
+        return self._event.on_poison == "halt"
 
     async def _set_aside(self, connection: Connection, poison: Sequence[Received]) -> None:
         """To the dead letters at once; on a topic that halts, the key then waits for a person."""
         if not poison:
             return
-        telemetry.EVENTS_PARKED.labels(self._event.topic).inc(len(poison))
+        rows = []
+        for one in poison:
+            state: State = "HALTED" if self._halts and one.user_id != NOBODY else "DEAD"
+            rows.append((parked_row(self._consumer, one, without_nul(one.fault), state), one))
+        new = await insert_parked(connection, [row for row, _ in rows])
+        await insert_outgoing(
+            connection,
+            [dead_letter(self._consumer, one, one.fault, 1) for row, one in rows if row.event_id in new],
+        )
+        telemetry.EVENTS_PARKED.labels(self._event.topic).inc(len(new))
         log.error("events_poisoned", topic=self._event.topic, reasons=sorted({one.fault for one in poison}))
-        await insert_outgoing(connection, [dead_letter(self._consumer, one, one.fault, 1) for one in poison])
-        if self._event.on_poison == "halt":
-            rows = [parked_row(self._consumer, one, one.fault, halted=True) for one in poison]
-            await insert_parked(connection, [row for row in rows if row.user_id != NOBODY])
 
     async def _new_to_the_inbox(self, connection: Connection, received: Sequence[Received]) -> list[E]:
         first: dict[UUID, Received] = {}
@@ -159,10 +171,10 @@ class Inbox(Generic[E]):
             heads = await connection.fetch(
                 """
                 SELECT user_id, id FROM (
-                    SELECT DISTINCT ON (key) user_id, id, halted, next_attempt_at FROM parked
-                    WHERE consumer = $1 AND topic = $2 ORDER BY key, id
+                    SELECT DISTINCT ON (key) user_id, id, state, next_attempt_at FROM parked
+                    WHERE consumer = $1 AND topic = $2 AND state IN ('WAITING', 'HALTED') ORDER BY key, id
                 ) AS head
-                WHERE NOT halted AND next_attempt_at <= now() LIMIT 100
+                WHERE state = 'WAITING' AND next_attempt_at <= now() LIMIT 100
                 """,
                 self._consumer,
                 self._event.topic,
@@ -170,10 +182,11 @@ class Inbox(Generic[E]):
         return sum([await self._retry(head["user_id"], head["id"]) for head in heads])
 
     async def _retry(self, user_id: int, parked_id: int) -> bool:
+        point("parked.before_retry")
         try:
             async with self._database.tenants([user_id, NOBODY]) as connection:
                 row = await connection.fetchrow(
-                    "DELETE FROM parked WHERE user_id = $1 AND id = $2 AND NOT halted RETURNING *",
+                    "DELETE FROM parked WHERE user_id = $1 AND id = $2 AND state = 'WAITING' RETURNING *",
                     user_id,
                     parked_id,
                 )
@@ -183,11 +196,13 @@ class Inbox(Generic[E]):
                 event = decode(parked.topic, parked.key, parked.payload, parked.headers)
                 fresh = await self._new_to_the_inbox(connection, [parked.received(event)])
                 if fresh:
+                    telemetry.carry_on({user_id: parked.headers.get("traceparent", "")})
                     await self._handle(connection, fresh)
-        except INFRASTRUCTURE_FAULTS:
+                point("parked.after_effect")
+        except (*INFRASTRUCTURE_FAULTS, KafkaError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever one event does, the others go on
-            await self._put_off(user_id, parked_id, f"{error!r:.500}", never=isinstance(error, PoisonError))
+            await self._put_off(user_id, parked_id, _reason(error), never=isinstance(error, PoisonError))
             return False
         return True
 
@@ -197,7 +212,7 @@ class Inbox(Generic[E]):
                 """
                 UPDATE parked SET attempts = attempts + 1, reason = $3,
                        next_attempt_at = now() + least($4::interval * 2 ^ least(attempts, 20), $5)
-                WHERE user_id = $1 AND id = $2 AND NOT halted RETURNING *
+                WHERE user_id = $1 AND id = $2 AND state = 'WAITING' RETURNING *
                 """,
                 user_id,
                 parked_id,
@@ -212,29 +227,39 @@ class Inbox(Generic[E]):
             await insert_outgoing(
                 connection, [dead_letter(self._consumer, parked.received(None), reason, row["attempts"])]
             )
-            if self._event.on_poison == "halt":
-                await connection.execute(
-                    "UPDATE parked SET halted = true WHERE user_id = $1 AND id = $2", user_id, parked_id
-                )
-            else:
-                await connection.execute("DELETE FROM parked WHERE user_id = $1 AND id = $2", user_id, parked_id)
+            await connection.execute(
+                "UPDATE parked SET state = $3 WHERE user_id = $1 AND id = $2",
+                user_id,
+                parked_id,
+                "HALTED" if self._halts else "DEAD",
+            )
 
 
-def _split_at_poison(
-    ready: Sequence[Received], behind: Sequence[Received]
-) -> tuple[list[Received], list[Received]]:
-    poisoned: set[str] = set()
-    good: list[Received] = []
-    waiting = list(behind)
-    for one in ready:
+def _reason(error: Exception) -> str:
+    return without_nul(f"{error!r:.500}")
+
+
+def _sort(
+    received: Sequence[Received], waiting: Collection[str], *, halts: bool
+) -> tuple[list[Received], list[Received], list[Received]]:
+    """What can be worked, what waits behind an earlier one of its key, and what never can be.
+
+    Poison stops its key where the topic halts; where it skips, and where the key is nobody's, the key goes on.
+    """
+    ready: list[Received] = []
+    behind: list[Received] = []
+    poison: list[Received] = []
+    stopped = set(waiting)
+    for one in received:
         if one.event is None:
-            if one.user_id != NOBODY:
-                poisoned.add(one.key)
-        elif one.key in poisoned:
-            waiting.append(one)
+            poison.append(one)
+            if halts and one.user_id != NOBODY:
+                stopped.add(one.key)
+        elif one.key in stopped:
+            behind.append(one)
         else:
-            good.append(one)
-    return good, waiting
+            ready.append(one)
+    return ready, behind, poison
 
 
 def dead_letter(consumer: str, one: Received, reason: str, attempts: int) -> OutboxRow:
@@ -248,6 +273,5 @@ def dead_letter(consumer: str, one: Received, reason: str, attempts: int) -> Out
         "dlq_partition": str(one.partition),
         "dlq_offset": str(one.offset),
     }
-    key = one.key.replace("\x00", "\ufffd")
-    headers = {name: value.replace("\x00", "\ufffd") for name, value in headers.items()}
-    return OutboxRow(one.user_id, f"{one.topic}.dlq", key, str(new_id()), headers, one.payload)
+    headers = {name: without_nul(value) for name, value in headers.items()}
+    return OutboxRow(one.user_id, f"{one.topic}.dlq", without_nul(one.key), str(new_id()), headers, one.payload)

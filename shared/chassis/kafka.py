@@ -1,20 +1,19 @@
-"""What a service hears: batches through the inbox, one transaction each, offsets committed afterwards."""
+"""What a service hears, and readers that read every partition without a group."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Generic, TypeVar
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, for_code
+from aiokafka.errors import KafkaError, for_code
 
 from shared.chassis import telemetry
 from shared.chassis.decoding import Received, decode_record
-from shared.chassis.errors import NewerVersionError, Unavailable
-from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection
+from shared.chassis.postgres import Connection
 from shared.contracts.envelope import Event, MarketEvent, Message
 
 E = TypeVar("E", bound=Event)
@@ -22,9 +21,7 @@ M = TypeVar("M", bound=MarketEvent)
 
 MAX_RECORDS = 1_000
 FETCH_WAIT_MS = 200
-RETRY_FIRST_S = 0.2
-RETRY_LONGEST_S = 5.0
-COMMIT_FAULTS = (CommitFailedError, IllegalStateError, KafkaError)
+STOP_TIMEOUT_S = 5
 
 log = structlog.get_logger()
 
@@ -45,91 +42,10 @@ class MarketSubscription(Generic[M]):
     handle: Callable[[Sequence[M]], Awaitable[None]]
 
 
-class Consumer:
-    """A member of one consumer group over several topics."""
-
-    def __init__(
-        self,
-        *,
-        group: str,
-        bootstrap: str,
-        topic_prefix: str,
-        work: Mapping[str, Callable[[list[Received]], Awaitable[None]]],
-    ) -> None:
-        self._group = group
-        self._bootstrap = bootstrap
-        self._prefix = topic_prefix
-        self._work = work
-        self._retry_s: dict[TopicPartition, float] = {}
-        self.ready = False
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop, whatever happens to the broker and the database."""
-        while not stop.is_set():
-            consumer = AIOKafkaConsumer(
-                *(self._prefix + topic for topic in self._work),
-                bootstrap_servers=self._bootstrap,
-                group_id=self._prefix + self._group,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                fetch_max_wait_ms=FETCH_WAIT_MS,
-                session_timeout_ms=10_000,
-                heartbeat_interval_ms=1_000,
-                max_poll_interval_ms=300_000,
-            )
-            try:
-                async with asyncio.timeout(15):
-                    await consumer.start()
-                self.ready = True
-                await self._consume(consumer, stop)
-            except (KafkaError, TimeoutError, OSError) as error:
-                log.warning("consumer_restarts", group=self._group, error=repr(error))
-                await asyncio.sleep(RETRY_FIRST_S)
-            finally:
-                self.ready = False
-                await _stop(consumer)
-
-    async def _consume(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            batches = await consumer.getmany(timeout_ms=FETCH_WAIT_MS, max_records=MAX_RECORDS)
-            for partition, records in batches.items():
-                await self._work_batch(consumer, partition, records)
-
-    async def _work_batch(
-        self, consumer: AIOKafkaConsumer, partition: TopicPartition, records: list[ConsumerRecord]
-    ) -> None:
-        topic = partition.topic.removeprefix(self._prefix)
-        try:
-            await self._work[topic]([decode_record(topic, record) for record in records])
-        except NewerVersionError as error:
-            log.error("newer_version", topic=topic, partition=partition.partition, error=str(error))
-            await self._step_back(consumer, partition, records[0].offset)
-            return
-        except (*INFRASTRUCTURE_FAULTS, KafkaError, Unavailable) as error:
-            log.warning("consumer_retries", topic=topic, error=repr(error))
-            await self._step_back(consumer, partition, records[0].offset)
-            return
-        self._retry_s.pop(partition, None)
-        try:
-            await consumer.commit({partition: records[-1].offset + 1})
-        except COMMIT_FAULTS as error:
-            # The group has moved on without us; whoever has the partition now finds the effects in the inbox.
-            log.info("commit_refused", topic=topic, error=repr(error))
-
-    async def _step_back(self, consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
-        """Take the batch again after a pause; nothing of it was committed."""
-        pause_s = self._retry_s.get(partition, RETRY_FIRST_S)
-        self._retry_s[partition] = min(pause_s * 2, RETRY_LONGEST_S)
-        await asyncio.sleep(pause_s)
-        try:
-            consumer.seek(partition, offset)
-        except IllegalStateError:
-            log.info("partition_gone", topic=partition.topic, partition=partition.partition)
-
-
-async def _stop(consumer: AIOKafkaConsumer) -> None:
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Leave, bounded in time, whatever the broker does."""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(STOP_TIMEOUT_S):
             await consumer.stop()
     except (KafkaError, TimeoutError, OSError) as error:
         log.warning("consumer_stop", error=repr(error))
@@ -225,5 +141,5 @@ class PartitionReader:
 
     async def stop(self) -> None:
         if self._consumer is not None:
-            await _stop(self._consumer)
+            await stop_consumer(self._consumer)
             self._consumer = None

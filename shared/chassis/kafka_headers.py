@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from shared.chassis import telemetry
-from shared.contracts.envelope import Message
+from shared.contracts.envelope import Event, Message
 from shared.contracts.types import instant_text
 
 Headers = dict[str, str]
@@ -20,7 +20,7 @@ def headers_of(event: Message, event_id: str, source: str, moment: datetime) -> 
         "ce_time": instant_text(moment),
         "ce_dataschema": f"tradefleet:{event.topic}:{event.version}",
         "content-type": "application/json",
-        "traceparent": telemetry.traceparent.get() or telemetry.new_traceparent(),
+        "traceparent": telemetry.trace_for(event.user_id if isinstance(event, Event) else None),
     }
 
 

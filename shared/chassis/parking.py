@@ -1,16 +1,19 @@
-"""The rows of events that wait aside."""
+"""The rows of events that wait aside, and of those that were given up."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from uuid import UUID
+from typing import Literal, TypeAlias
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 import asyncpg
 
-from shared.chassis.decoding import Received
+from shared.chassis.decoding import Received, event_id_of
 from shared.chassis.kafka_headers import Headers
 from shared.chassis.postgres import Connection
 from shared.contracts.envelope import Message
-from shared.contracts.types import new_id
+
+# What the states mean stands in the migration (0002_event_days.sql).
+State: TypeAlias = Literal["WAITING", "HALTED", "DEAD", "DROPPED"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class ParkedRow:
     payload: bytes
     partition: int
     offset: int
-    halted: bool
+    state: State
     reason: str
 
     @classmethod
@@ -39,18 +42,18 @@ class ParkedRow:
             row["payload"],
             row["kafka_partition"],
             row["kafka_offset"],
-            row["halted"],
+            row["state"],
             row["reason"],
         )
 
     def received(self, event: Message | None) -> Received:
-        """The record as it came once."""
+        """The record as it came once, under the id that it carries."""
         return Received(
             self.topic,
             self.partition,
             self.offset,
             self.key,
-            self.event_id,
+            event_id_of(self.headers) or self.event_id,
             self.headers,
             self.payload,
             event,
@@ -58,21 +61,31 @@ class ParkedRow:
         )
 
 
-def parked_row(consumer: str, one: Received, reason: str, *, halted: bool = False) -> ParkedRow:
-    """A row for a record; one without a usable id gets one of its own."""
+def parked_row(consumer: str, one: Received, reason: str, state: State = "WAITING") -> ParkedRow:
+    """A row for a record. Poison is named by where it stood: the id it claims may be anybody's."""
     return ParkedRow(
         one.user_id,
         consumer,
-        one.event_id or new_id(),
+        one.event_id if one.event is not None and one.event_id else _id_of_place(one),
         one.topic,
-        one.key,
-        {name: value.replace("\x00", "\ufffd") for name, value in one.headers.items()},
+        without_nul(one.key),
+        {name: without_nul(value) for name, value in one.headers.items()},
         one.payload,
         one.partition,
         one.offset,
-        halted,
+        state,
         reason,
     )
+
+
+def _id_of_place(one: Received) -> UUID:
+    """The same for a record that is read again, another for another record at the same place."""
+    return uuid5(NAMESPACE_OID, f"{one.topic}/{one.partition}/{one.offset}/{one.body_sha256().hex()}")
+
+
+def without_nul(text: str) -> str:
+    """Postgres stores no NUL."""
+    return text.replace("\x00", "\ufffd")
 
 
 async def find_keys_with_parked(
@@ -80,34 +93,46 @@ async def find_keys_with_parked(
 ) -> set[str]:
     """Which of these keys have something waiting."""
     rows = await connection.fetch(
-        "SELECT DISTINCT key FROM parked WHERE consumer = $1 AND topic = $2 AND key = ANY ($3::text[])",
+        """
+        SELECT DISTINCT key FROM parked
+        WHERE consumer = $1 AND topic = $2 AND key = ANY ($3::text[]) AND state IN ('WAITING', 'HALTED')
+        """,
         consumer,
         topic,
-        [key for key in keys if "\x00" not in key],
+        [without_nul(key) for key in keys],
     )
     return {row["key"] for row in rows}
 
 
-async def insert_parked(connection: Connection, rows: Sequence[ParkedRow]) -> None:
-    """Set aside, in this order; one that is there already stays as it is."""
-    for row in rows:
-        await connection.execute(
-            """
-            INSERT INTO parked (user_id, consumer, event_id, topic, key, headers, payload,
-                                kafka_partition, kafka_offset, halted, reason)
-            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
-            WHERE NOT EXISTS (SELECT FROM inbox WHERE user_id = $1 AND consumer = $2 AND event_id = $3)
-            ON CONFLICT DO NOTHING
-            """,
-            row.user_id,
-            row.consumer,
-            row.event_id,
-            row.topic,
-            row.key,
-            row.headers,
-            row.payload,
-            row.partition,
-            row.offset,
-            row.halted,
-            row.reason,
-        )
+async def insert_parked(connection: Connection, rows: Sequence[ParkedRow]) -> set[UUID]:
+    """Set aside, in this order; one that is there or was worked already stays as it is. The ids of the new."""
+    if not rows:
+        return set()
+    new = await connection.fetch(
+        """
+        INSERT INTO parked (user_id, consumer, event_id, topic, key, headers, payload,
+                            kafka_partition, kafka_offset, state, reason)
+        SELECT user_id, consumer, event_id, topic, key, headers, payload,
+               kafka_partition, kafka_offset, state, reason
+        FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::jsonb[], $7::bytea[],
+                    $8::integer[], $9::bigint[], $10::text[], $11::text[]) WITH ORDINALITY
+             AS row (user_id, consumer, event_id, topic, key, headers, payload,
+                     kafka_partition, kafka_offset, state, reason, position)
+        WHERE NOT EXISTS (SELECT FROM inbox WHERE inbox.user_id = row.user_id AND inbox.consumer = row.consumer
+                          AND inbox.event_id = row.event_id)
+        ORDER BY position
+        ON CONFLICT DO NOTHING RETURNING event_id
+        """,
+        [row.user_id for row in rows],
+        [row.consumer for row in rows],
+        [row.event_id for row in rows],
+        [row.topic for row in rows],
+        [row.key for row in rows],
+        [row.headers for row in rows],
+        [row.payload for row in rows],
+        [row.partition for row in rows],
+        [row.offset for row in rows],
+        [row.state for row in rows],
+        [row.reason for row in rows],
+    )
+    return {row["event_id"] for row in new}

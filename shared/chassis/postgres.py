@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pydantic import SecretStr
 
+from shared.chassis.points import point
 from shared.chassis.settings import ServiceSettings
 
 Connection: TypeAlias = PoolConnectionProxy
@@ -119,7 +121,9 @@ async def _transaction(pool: Pool, begin: str) -> AsyncIterator[Connection]:
         except BaseException:
             await _roll_back(connection)
             raise
+        point("transaction.before_commit")
         await connection.execute("COMMIT")
+        point("transaction.after_commit")
     finally:
         await asyncio.shield(pool.release(connection))
 
@@ -172,6 +176,24 @@ async def _prepare(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec(
         "jsonb", encoder=_encode_json, decoder=json.loads, schema="pg_catalog", format="text"
     )
+    await connection.set_type_codec(
+        "timestamptz", encoder=_encode_time, decoder=_decode_time, schema="pg_catalog", format="tuple"
+    )
 
 
 _encode_json: Callable[[object], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
+def _encode_time(moment: datetime) -> tuple[int]:
+    """asyncpg itself would read a naive time as one of the server's own zone; here it is a DataError."""
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise ValueError("a moment is a datetime with its offset from UTC")
+    return ((moment - _POSTGRES_EPOCH) // _MICROSECOND,)
+
+
+def _decode_time(microseconds: tuple[int]) -> datetime:
+    return _POSTGRES_EPOCH + timedelta(0, 0, microseconds[0])
+
+
+_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)

@@ -1,4 +1,4 @@
-"""Sending to Kafka, bounded in time: a producer that hangs is thrown away."""
+"""Sending to Kafka, bounded in time: a producer that hangs, or whose broker was replaced, is thrown away."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,12 +9,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from shared.chassis.clock import utc_now
+from shared.chassis.cluster import ClusterChangedError, cluster_id_of
 from shared.chassis.kafka_headers import Headers, headers_of, to_wire
 from shared.contracts.envelope import MarketEvent
 
 START_TIMEOUT_S = 10
 SEND_TIMEOUT_S = 10
-STOP_TIMEOUT_S = 3
+# Longer than a send may take: no batch is given up while a later one of its partition still goes out.
+BATCH_LIFE_MS = 20_000
+CLOSE_TIMEOUT_S = 3
 
 log = structlog.get_logger()
 
@@ -28,40 +31,41 @@ class Outgoing:
 
 
 class Producer:
-    """An idempotent producer, made when first needed and made anew after a time-out."""
+    """An idempotent producer, made when first needed and made anew after any fault."""
 
     def __init__(self, bootstrap: str, topic_prefix: str = "", source: str = "") -> None:
         self._bootstrap = bootstrap
         self._prefix = topic_prefix
         self._source = source
         self._producer: AIOKafkaProducer | None = None
+        self._cluster_id = ""
         self._starting = asyncio.Lock()
 
-    async def send(self, messages: Sequence[Outgoing], refusals: tuple[type[Exception], ...] = ()) -> list[int]:
-        """Send in order and wait until all are acknowledged; the indexes of those refused for good.
+    async def connect(self) -> str:
+        """The id of the cluster that is sent to. Raises KafkaError."""
+        await self._started()
+        return self._cluster_id
 
-        Raises KafkaError when the broker does not answer in time; what was sent is then unknown.
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        """Send in order and wait until all are acknowledged.
+
+        Raises KafkaError when the broker refuses one, does not answer in time, or is another one than before;
+        what was sent is then unknown.
         """
         if not messages:
-            return []
+            return
         producer = await self._started()
-        refused: list[int] = []
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                acks = []
-                for index, message in enumerate(messages):
-                    try:
-                        acks.append(await self._hand_over(producer, message))
-                    except refusals:
-                        refused.append(index)
-                await asyncio.gather(*acks)
+                await asyncio.gather(*[await self._hand_over(producer, message) for message in messages])
+                if (cluster_id := await cluster_id_of(producer.client)) != self._cluster_id:
+                    raise ClusterChangedError(f"cluster {cluster_id} answers for {self._cluster_id}")
         except TimeoutError as error:
             await self.discard()
             raise KafkaTimeoutError("the broker did not acknowledge in time") from error
-        except KafkaError:
+        except BaseException:  # cancelled half-way as well: what is in its buffers is unknown
             await self.discard()
             raise
-        return refused
 
     async def publish(self, events: Sequence[MarketEvent]) -> None:
         """Send facts of the market, in order; their ids follow from what they say. Raises KafkaError."""
@@ -96,29 +100,43 @@ class Producer:
                     enable_idempotence=True,
                     linger_ms=0,
                     compression_type=None,
-                    request_timeout_ms=5_000,
+                    request_timeout_ms=BATCH_LIFE_MS,
+                    metadata_max_age_ms=30_000,
                 )
                 try:
                     async with asyncio.timeout(START_TIMEOUT_S):
                         await producer.start()
+                        self._cluster_id = await cluster_id_of(producer.client)
+                except TimeoutError as error:
+                    await _abandon(producer)
+                    raise KafkaTimeoutError("the broker does not answer") from error
                 except BaseException:
-                    await _stop(producer)
+                    await _abandon(producer)
                     raise
                 self._producer = producer
             return self._producer
 
     async def discard(self) -> None:
-        """Throw the producer away, however it is; the next send makes a new one."""
+        """Throw the producer away with what is in its buffers; the next send makes a new one."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _stop(producer)
+            await _abandon(producer)
 
-    stop = discard
+    async def stop(self) -> None:
+        """For the end of the process: every send was waited for, so nothing is in the buffers."""
+        await self.discard()
 
 
-async def _stop(producer: AIOKafkaProducer) -> None:
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """End it without flushing: `stop()` would go on sending, behind the back of the producer made next."""
+    producer._closed = True
+    sender = producer._sender.sender_task if producer._sender is not None else None
+    if sender is not None:
+        sender.cancel()
     try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await producer.stop()
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await producer.client.close()
+            if sender is not None:
+                await asyncio.wait([sender])
     except (KafkaError, TimeoutError, OSError) as error:
         log.warning("producer_thrown_away", error=repr(error))

@@ -4,7 +4,9 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Protocol
 
 import structlog
 from aiohttp import web
@@ -12,17 +14,21 @@ from pydantic import ValidationError
 
 from shared.chassis import openapi
 from shared.chassis.auth import Authenticator, TokenVerifier
+from shared.chassis.cluster import KnownCluster
+from shared.chassis.consumer import Consumer, Work
 from shared.chassis.errors import ProblemError
 from shared.chassis.health import Check, add_health_routes
 from shared.chassis.http import make_app
 from shared.chassis.identity import UserDirectory
 from shared.chassis.inbox import Inbox
-from shared.chassis.kafka import Consumer, market_worker
-from shared.chassis.outbox import Relay
+from shared.chassis.kafka import market_worker
 from shared.chassis.pausing import pause
 from shared.chassis.points import switch_on
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.producer import Producer
+from shared.chassis.read_positions import ReadPositions
+from shared.chassis.relay import Relay
+from shared.chassis.retention import keep_days
 from shared.chassis.service_types import Context, Job, Service
 from shared.chassis.settings import ServiceSettings
 from shared.chassis.telemetry import configure_logging
@@ -94,13 +100,14 @@ class RunningService:
         settings = self._settings
         self.database = await Database.connect(settings)
         self.producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix, settings.service)
+        self.cluster = KnownCluster(self.database)
         self.service = self._build(Context(self.database, self.producer, settings))
         consumers = self._consumers()
         for job in self._jobs(consumers):
             task = asyncio.create_task(self._supervise(job), name=job.name)
             task.add_done_callback(self._on_job_end)
             self._tasks.append(task)
-        await self._listen([_consumers_check(consumers)] if consumers else [])
+        await self._listen([*(_fault_of(consumer) for consumer in consumers), _fault_of(self.cluster)])
         log.info("started", url=self.url, roles=sorted(self._roles))
         return self
 
@@ -122,34 +129,31 @@ class RunningService:
     def _consumers(self) -> list[Consumer]:
         if "consumers" not in self._roles:
             return []
-        settings, service = self._settings, self.service
+        service = self.service
         consumers = []
         self._inboxes = [
             Inbox(self.database, service.name, subscription.event, subscription.handle)
             for subscription in service.subscriptions
         ]
         if service.subscriptions:
-            consumers.append(
-                Consumer(
-                    group=service.name,
-                    bootstrap=settings.kafka_bootstrap,
-                    topic_prefix=settings.kafka_topic_prefix,
-                    work={inbox.topic: inbox.work for inbox in self._inboxes},
-                )
-            )
+            consumers.append(self._consumer(service.name, {inbox.topic: inbox.work for inbox in self._inboxes}))
         if service.market_subscriptions:
-            consumers.append(
-                Consumer(
-                    group=f"{service.name}-market",
-                    bootstrap=settings.kafka_bootstrap,
-                    topic_prefix=settings.kafka_topic_prefix,
-                    work={
-                        subscription.event.topic: market_worker(subscription)
-                        for subscription in service.market_subscriptions
-                    },
-                )
-            )
+            work = {
+                subscription.event.topic: market_worker(subscription)
+                for subscription in service.market_subscriptions
+            }
+            consumers.append(self._consumer(f"{service.name}-market", work))
         return consumers
+
+    def _consumer(self, group: str, work: Mapping[str, Work]) -> Consumer:
+        return Consumer(
+            group=group,
+            bootstrap=self._settings.kafka_bootstrap,
+            topic_prefix=self._settings.kafka_topic_prefix,
+            work=work,
+            cluster=self.cluster,
+            positions=ReadPositions(self.database),
+        )
 
     def _jobs(self, consumers: list[Consumer]) -> list[Job]:
         jobs = [job for job in self.service.jobs if job.role in self._roles]
@@ -157,7 +161,8 @@ class RunningService:
         if consumers and self._inboxes:
             jobs.append(Job("retry-parked", self._retry_parked))
         if "relay" in self._roles and self.service.relay:
-            jobs.append(Job("relay", Relay(self.database, self.producer).run))
+            jobs.append(Job("relay", Relay(self.database, self.producer, self.cluster).run))
+            jobs.append(Job("keep-days", partial(keep_days, self.database)))
         return jobs
 
     async def _retry_parked(self, stop: asyncio.Event) -> None:
@@ -231,8 +236,13 @@ def _static_json(document: dict[str, object]) -> Callable[[web.Request], Awaitab
     return answer
 
 
-def _consumers_check(consumers: list[Consumer]) -> Check:
+class _Faulty(Protocol):
+    @property
+    def fault(self) -> str: ...
+
+
+def _fault_of(part: _Faulty) -> Check:
     async def check() -> str:
-        return "" if all(consumer.ready for consumer in consumers) else "the broker does not answer"
+        return part.fault
 
     return check

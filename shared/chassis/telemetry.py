@@ -4,7 +4,7 @@ import logging
 import re
 import secrets
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import TextIO
 
@@ -14,15 +14,21 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 traceparent: ContextVar[str] = ContextVar("traceparent", default="")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+# While a batch of events is worked: the trace of each tenant's event, carried on into what is said because of it.
+_causes: ContextVar[Mapping[int, str] | None] = ContextVar("causes", default=None)
 
 HTTP_REQUESTS = Counter("http_requests_total", "Requests answered", ["method", "route", "status"])
 HTTP_SECONDS = Histogram("http_request_seconds", "Time to answer", ["method", "route"])
 EVENTS_SENT = Counter("outbox_sent_total", "Outbox rows acknowledged by the broker", ["topic"])
 EVENTS_DEAD = Counter("outbox_dead_total", "Outbox rows that can never be sent", ["topic"])
 OUTBOX_WAITING = Gauge("outbox_waiting", "Outbox rows not yet sent")
+OUTBOX_OLDEST_S = Gauge("outbox_oldest_seconds", "Age of the oldest outbox row not yet sent")
+OLDEST_TRANSACTION_S = Gauge("postgres_oldest_transaction_seconds", "How long the oldest transaction has been open")
 EVENTS_CONSUMED = Counter("events_consumed_total", "Events worked", ["topic"])
 EVENTS_DUPLICATE = Counter("events_duplicate_total", "Events already known to the inbox", ["topic"])
 EVENTS_PARKED = Counter("events_parked_total", "Events set aside", ["topic"])
+EVENTS_TOO_NEW = Counter("events_too_new_total", "Events newer than this program; their partition waits", ["topic"])
+CONSUMER_LAG = Gauge("consumer_lag", "Messages of this member's partitions not yet read", ["group"])
 EVENTS_ALTERED = Counter("events_altered_total", "Known event ids that came with another body", ["topic"])
 
 _TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
@@ -33,6 +39,19 @@ def new_traceparent(incoming: str | None = None) -> str:
     """The caller's trace continued under a span of our own, or a new one."""
     trace = incoming[3:35] if incoming and _TRACEPARENT.match(incoming) else secrets.token_hex(16)
     return f"00-{trace}-{secrets.token_hex(8)}-01"
+
+
+def carry_on(traces: Mapping[int, str]) -> None:
+    """Whose event of the batch that is worked from here on had which trace."""
+    _causes.set(traces)
+
+
+def trace_for(user_id: int | None) -> str:
+    """What an event about this tenant is said in: the trace of the event or request that it follows from."""
+    causes = _causes.get()
+    if causes and user_id is not None and user_id in causes:
+        return new_traceparent(causes[user_id])
+    return traceparent.get() or new_traceparent()
 
 
 def _redact(_: object, __: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:

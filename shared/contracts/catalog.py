@@ -2,7 +2,7 @@
 
 from shared.contracts.auth import UserRegistered
 from shared.contracts.billing import SubscriptionChanged
-from shared.contracts.envelope import Message
+from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed, TradeOpened
@@ -21,3 +21,8 @@ EVENTS: tuple[type[Message], ...] = (
 )
 
 BY_TOPIC: dict[str, type[Message]] = {event.topic: event for event in EVENTS}
+
+# Where an event that cannot be sent or worked makes its key wait for a person, rather than go on without it.
+HALTING: frozenset[str] = frozenset(
+    event.topic for event in EVENTS if issubclass(event, Event) and event.on_poison == "halt"
+)

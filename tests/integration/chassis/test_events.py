@@ -6,10 +6,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from shared.chassis.clock import utc_now
+from shared.chassis.cluster import KnownCluster
 from shared.chassis.kafka_headers import headers_of
-from shared.chassis.outbox import MAX_PAYLOAD_BYTES, OutboxRow, Relay, insert_outgoing
+from shared.chassis.outbox import OutboxRow, insert_outgoing
 from shared.chassis.postgres import Database
 from shared.chassis.producer import Outgoing, Producer
+from shared.chassis.relay import MAX_PAYLOAD_BYTES, Relay
 from shared.chassis.service import RunningService
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
@@ -139,14 +141,19 @@ async def test_a_forged_tenant_in_the_body_is_refused(settings: ServiceSettings,
     assert not listener.heard
 
 
-async def test_a_row_too_large_is_dead_and_the_others_flow(settings: ServiceSettings) -> None:
+async def test_a_row_too_large_is_dead_its_key_waits_and_the_others_flow(settings: ServiceSettings) -> None:
     database = await Database.connect(settings)
     producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix)
-    async with database.tenant(1) as connection:
-        await insert_outgoing(connection, [_row(1, b"x" * (MAX_PAYLOAD_BYTES + 1)), _row(1)])
-    assert await Relay(database, producer).send_waiting() == 1
+    relay = Relay(database, producer, KnownCluster(database))
+    for rows in ([_row(1, b"x" * (MAX_PAYLOAD_BYTES + 1)), _row(1)], [_row(2)]):
+        async with database.tenant(rows[0].user_id) as connection:
+            await insert_outgoing(connection, rows)
+    assert await relay.send_waiting() + await relay.send_waiting() == 1
     assert await count(database, "outbox WHERE dead_reason IS NOT NULL") == 1
-    assert await count(database, "outbox WHERE sent_at IS NOT NULL") == 1
+    assert await count(database, "outbox WHERE sent_at IS NOT NULL AND user_id = 2") == 1
+    async with database.queue() as connection:
+        await connection.execute("UPDATE outbox SET dropped_at = now() WHERE dead_reason IS NOT NULL")
+    assert await relay.send_waiting() == 1
     await producer.stop()
     await database.close()
 
@@ -154,7 +161,7 @@ async def test_a_row_too_large_is_dead_and_the_others_flow(settings: ServiceSett
 async def test_a_slow_transaction_is_not_overtaken_for_ever(settings: ServiceSettings) -> None:
     database = await Database.connect(settings)
     producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix)
-    relay = Relay(database, producer)
+    relay = Relay(database, producer, KnownCluster(database))
     async with database.tenant(1) as slow:
         await insert_outgoing(slow, [_row(1)])
         async with database.tenant(1) as fast:
@@ -169,7 +176,7 @@ async def test_a_slow_transaction_is_not_overtaken_for_ever(settings: ServiceSet
 async def test_two_relays_keep_the_order_of_each_key(settings: ServiceSettings, kafka_bootstrap: str) -> None:
     database = await Database.connect(settings)
     producers = [Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix) for _ in range(2)]
-    relays = [Relay(database, producer) for producer in producers]
+    relays = [Relay(database, producer, KnownCluster(database)) for producer in producers]
     stop = asyncio.Event()
     running = [asyncio.create_task(relay.run(stop)) for relay in relays]
     async with database.tenant(1) as connection:
