@@ -1,0 +1,1 @@
+"""`tradefleet faults`: the platform under load while things break, and what must hold afterwards."""
