@@ -1,0 +1,80 @@
+"""What a run of faults does follows from its seed alone, and leaves no point out."""
+
+from collections import Counter
+from itertools import islice
+
+import pytest
+
+from cli.faults.families import FAMILIES
+from cli.faults.plan import STRIKES_A_ROUND, Round, plan, points_of
+from cli.stack.layout import by_role
+from shared.chassis.points import POINTS
+
+ROUNDS = 100
+ALL = tuple(FAMILIES)
+SERVERS = {"postgres", "kafka"}
+FIRST_OF_7 = (
+    "0.8 s STOP auth-relay at relay.after_commit, hit 3 for 3.1 s; "
+    "1.8 s STOP trading-worker at worker.after_claim, hit 1 for 12.5 s; "
+    "2.3 s KILL notifications-consumers at alerts.after_firing, hit 1; "
+    "2.5 s KILL notifications-jobs; "
+    "2.5 s KILL auth-http at transaction.after_commit, hit 1"
+)
+
+
+def rounds_of(seed: int, families: tuple[str, ...] = ALL) -> list[Round]:
+    return list(islice(plan(seed, families), ROUNDS))
+
+
+def test_the_same_seed_gives_the_same_rounds() -> None:
+    assert rounds_of(7) == rounds_of(7)
+
+
+def test_another_seed_gives_others() -> None:
+    assert rounds_of(7) != rounds_of(8)
+
+
+def test_fewer_rounds_are_the_first_of_more() -> None:
+    assert list(islice(plan(7, ALL), 5)) == rounds_of(7)[:5]
+
+
+def test_what_a_seed_gives_is_the_same_on_every_machine() -> None:
+    assert str(rounds_of(7)[0]) == FIRST_OF_7
+
+
+@pytest.mark.parametrize("family", ALL)
+def test_every_point_of_a_family_is_struck_about_equally_often(family: str) -> None:
+    struck = Counter(
+        fault.point for one in rounds_of(3, (family,)) for fault in one.faults if fault.kind == "strike"
+    )
+    assert set(struck) == set(FAMILIES[family].points)
+    assert min(struck.values()) * 2 > max(struck.values())
+
+
+def test_all_families_together_strike_at_every_named_point() -> None:
+    assert points_of(ALL) == sorted(POINTS)
+
+
+def test_no_process_has_two_faults_in_a_round() -> None:
+    for one in rounds_of(4):
+        targets = [fault.target for fault in one.faults]
+        assert len(targets) == len(set(targets)) == STRIKES_A_ROUND + 1
+
+
+def test_every_target_is_a_process_of_the_split_stack_or_a_server() -> None:
+    known = {part.name for part in by_role()} | SERVERS
+    assert {fault.target for one in rounds_of(5) for fault in one.faults} <= known
+
+
+def test_processes_are_frozen_for_longer_and_for_shorter_than_their_group_waits() -> None:
+    lasts = [fault.lasts_s for one in rounds_of(6) for fault in one.faults if fault.action == "STOP"]
+    assert min(lasts) < 10 < max(lasts)
+
+
+def test_every_kind_of_weather_stands_before_both_servers() -> None:
+    seen = {(fault.target, fault.weather) for one in rounds_of(6) for fault in one.faults if fault.weather}
+    assert seen == {(server, kind) for server in SERVERS for kind in ("latency", "resets", "half_open", "slices")}
+
+
+def test_a_round_whose_processes_are_all_taken_is_shorter() -> None:
+    assert all(len(one.faults) <= STRIKES_A_ROUND + 1 for one in rounds_of(1, ("C",)))
