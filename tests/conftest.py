@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,9 +18,13 @@ from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_ru
 
 SHARED = ROOT.parent / "shared"
 TEST_PARTITIONS = 2
-pytest_plugins = ["tests.reference.table"]
+pytest_plugins = ["tests.reference.table", "tests.hostile.table"]
 
 ServiceEnv = Callable[[str], dict[str, str]]
+
+# Five hours from UTC, with summer time: whoever reads a time as local is seen in every run.
+os.environ["TZ"] = "America/New_York"
+time.tzset()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,7 +73,7 @@ def kafka_bootstrap(servers: Servers) -> str:
 @pytest.fixture(scope="session")
 def template(postgres: str) -> DatabaseAccess:
     """A migrated database to copy, named after what the migrations say; made once per server."""
-    access = _access(postgres, f"template_{_migrations_digest()}")
+    access = database_of(postgres, f"template_{_migrations_digest()}")
     asyncio.run(_make_template(postgres, access))
     return access
 
@@ -103,7 +108,7 @@ def _migrations_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-def _access(dsn: str, name: str) -> DatabaseAccess:
+def database_of(dsn: str, name: str) -> DatabaseAccess:
     parts = urlsplit(dsn)
     return DatabaseAccess(
         parts.hostname or "127.0.0.1", parts.port or 5432, name, dict.fromkeys(all_roles(), PASSWORD)
@@ -113,13 +118,13 @@ def _access(dsn: str, name: str) -> DatabaseAccess:
 @pytest.fixture
 def database_access(postgres: str, template: DatabaseAccess) -> Iterator[DatabaseAccess]:
     """A database of this test's own, migrated, dropped afterwards."""
-    access = _access(postgres, f"test_{uuid4().hex[:12]}")
-    asyncio.run(_copy_template(postgres, template.name, access.name))
+    access = database_of(postgres, f"test_{uuid4().hex[:12]}")
+    asyncio.run(copy_template(postgres, template.name, access.name))
     yield access
     asyncio.run(admin_execute(postgres, f"DROP DATABASE {access.name} WITH (FORCE)"))
 
 
-async def _copy_template(postgres: str, template: str, name: str) -> None:
+async def copy_template(postgres: str, template: str, name: str) -> None:
     connection = await asyncpg.connect(postgres)
     try:
         # Two copies at once of one template refuse each other.

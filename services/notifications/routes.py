@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, field_validator
 
 from services.notifications.domain.conditions import AlertType
 from services.notifications.errors import AlertsFull, ConditionInvalid, NameTaken, PlanLimitReached
@@ -33,7 +33,7 @@ def _known(interval: str) -> str:
     return interval
 
 
-Interval = Annotated[str, AfterValidator(_known)]
+Interval = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})]
 
 # The same as in the table: the ends of the calendar do not come back from Postgres as times.
 EARLIEST_EXPIRY = datetime(1970, 1, 1, tzinfo=UTC)

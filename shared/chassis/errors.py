@@ -5,8 +5,10 @@ ProblemError               an answer for the client, RFC 9457
 ├── Unauthorized      401  no token, or not a valid one
 ├── Forbidden         403
 ├── NotFound          404  also for what belongs to somebody else
+├── RequestTimeout    408  the body did not arrive in time
 ├── Conflict          409
 ├── TooLarge          413
+├── UnsupportedEncoding 415
 ├── InvalidInput      422  names each field and the reason
 └── Unavailable       503  try again; Retry-After says when
 PoisonError                one message that can never be worked: parked or sent to the dead letters
@@ -60,6 +62,12 @@ class MethodNotAllowed(ProblemError):
     title = "This resource has no such method"
 
 
+class RequestTimeout(ProblemError):
+    status = 408
+    type = "request-timeout"
+    title = "The request did not arrive in time"
+
+
 class Conflict(ProblemError):
     status = 409
     type = "conflict"
@@ -70,6 +78,12 @@ class TooLarge(ProblemError):
     status = 413
     type = "too-large"
     title = "The body is too large"
+
+
+class UnsupportedEncoding(ProblemError):
+    status = 415
+    type = "unsupported-encoding"
+    title = "Bodies are not taken in this encoding"
 
 
 class InvalidInput(ProblemError):

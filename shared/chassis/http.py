@@ -28,6 +28,7 @@ from shared.chassis.errors import (
 )
 from shared.chassis.json_body import parse_body
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
+from shared.chassis.transfer import read_body, send
 from shared.contracts.types import new_id
 
 B = TypeVar("B", bound=BaseModel)
@@ -164,10 +165,7 @@ def _render(endpoint: Endpoint, answer: Reply | BaseModel | None) -> web.Respons
 
 
 async def _parse_body(model: type[BaseModel], request: web.Request) -> BaseModel:
-    try:
-        raw = await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise TooLarge from error
+    raw = await read_body(request)
     if not raw:
         if any(field.is_required() for field in model.model_fields.values()):
             raise InvalidBody("a JSON body is needed")
@@ -219,6 +217,7 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     response.headers["X-Request-Id"] = telemetry.request_id.get()
     response.headers["Cache-Control"] = response.headers.get("Cache-Control", "no-store")
     log.info("request", method=request.method, route=route, status=response.status, seconds=round(seconds, 4))
+    await send(request, response)
     return response
 
 
@@ -228,7 +227,10 @@ async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ProblemError as error:
         return problem_response(error)
     except web.HTTPException as error:
-        return problem_response(_problem_of(error))
+        response = problem_response(_problem_of(error))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
     except INFRASTRUCTURE_FAULTS as error:
         log.warning("unavailable", error=repr(error))
         return problem_response(Unavailable(retry_after_s=1))

@@ -29,7 +29,7 @@ def describe(title: str, endpoints: Sequence[Endpoint], description: str = "") -
     schemas, components = _schemas(shown)
     paths: dict[str, Json] = {}
     for endpoint in shown:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas, shown)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": "1", "description": description},
@@ -55,18 +55,20 @@ def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[tuple[type[BaseModel],
     return dict(schemas), definitions.get("$defs", {})  # type: ignore[arg-type]  # the same pairs
 
 
-def _operation(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json]) -> Json:
+def _operation(
+    endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json], endpoints: Sequence[Endpoint]
+) -> Json:
     operation: Json = {
         "operationId": operation_id(endpoint),
         "summary": endpoint.summary,
         "tags": [endpoint.path.split("/")[2] if endpoint.path.startswith("/v1/") else "platform"],
         "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
-        "responses": _responses(endpoint, schemas),
+        "responses": _responses(endpoint, schemas, links_of(endpoint, endpoints)),
         "security": [] if endpoint.public else [{"access_token": []}],
     }
     if endpoint.body:
         operation["requestBody"] = {
-            "required": True,
+            "required": any(field.is_required() for field in endpoint.body.model_fields.values()),
             "content": {"application/json": {"schema": schemas[(endpoint.body, "validation")]}},
         }
     return operation
@@ -75,6 +77,21 @@ def _operation(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Js
 def operation_id(endpoint: Endpoint) -> str:
     """The handler's name, which is a verb and a noun."""
     return getattr(endpoint.handler, "__name__", "") or re.sub(r"\W+", "_", endpoint.path).strip("_")
+
+
+def links_of(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
+    """What `POST /things` made can be used by all of `/things/{id}`. The first field of a view is its id."""
+    if endpoint.status != 201 or endpoint.response is None or "{" in endpoint.path:
+        return {}
+    made = next(iter(endpoint.response.model_fields))
+    return {
+        operation_id(other): {
+            "operationId": operation_id(other),
+            "parameters": {"id": f"$response.body#/{made}"},
+        }
+        for other in endpoints
+        if (other.path + "/").startswith(endpoint.path + "/{id}/")
+    }
 
 
 def _path_parameters(endpoint: Endpoint) -> list[Json]:
@@ -104,8 +121,8 @@ def _inline(part: Json, schema: Json) -> Json:
     return part
 
 
-def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json]) -> Json:
-    success: Json = {"description": "Done"}
+def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json], links: Json) -> Json:
+    success: Json = {"description": "Done", **({"links": links} if links else {})}
     if endpoint.response:
         success["content"] = {"application/json": {"schema": schemas[(endpoint.response, "serialization")]}}
     status = endpoint.status if endpoint.response or endpoint.status != 200 else 204

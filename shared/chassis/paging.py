@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from pydantic import Field
 
 from shared.chassis.errors import InvalidInput
-from shared.contracts.types import BodyModel, ViewModel
+from shared.contracts.types import QueryModel, ViewModel
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ class Page(ViewModel, Generic[T]):
     next_cursor: str | None = None
 
 
-class PageQuery(BodyModel):
+class PageQuery(QueryModel):
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=500)
 

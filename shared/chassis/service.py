@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
-from shared.chassis import openapi
+from shared.chassis import openapi, transfer
 from shared.chassis.auth import Authenticator, TokenVerifier
 from shared.chassis.cluster import KnownCluster
 from shared.chassis.consumer import Consumer, Work
@@ -220,7 +220,7 @@ class RunningService:
         return f"ended: {', '.join(ended)}" if ended else ""
 
     async def _bind(self, app: web.Application, port: int) -> str:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S)
+        runner = transfer.runner(app, self._settings, DRAIN_S)
         self._runners.append(runner)
         await runner.setup()
         site = web.TCPSite(runner, self._settings.http_host, port)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -20,6 +20,9 @@ class ServiceSettings(BaseSettings):
     http_port: int = 0  # 0: a free one
     internal_http_port: int | None = None  # the listener for other services, where a service has one
     body_limit_bytes: int = 1_048_576
+    http_idle_s: float = Field(default=60.0, gt=0)  # how long a connection may be without a whole request's head
+    http_body_s: float = Field(default=20.0, gt=0)  # how long a body may take to arrive
+    http_answer_s: float = Field(default=30.0, gt=0)  # how long a client may take to read an answer
 
     postgres_app_dsn: SecretStr
     postgres_worker_dsn: SecretStr

@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 import uuid_utils
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo, WithJsonSchema
 
 AMOUNT_PATTERN = r"^-?\d{1,20}(\.\d{1,18})?$"
 INSTANT_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
@@ -20,6 +20,7 @@ LATEST = datetime(9999, 12, 29, tzinfo=UTC)
 # ASCII only: `\d` would also take the digits of other scripts.
 _AMOUNT = re.compile(AMOUNT_PATTERN, re.ASCII)
 _INSTANT = re.compile(INSTANT_PATTERN, re.ASCII)
+_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def decimal_text(value: Decimal) -> str:
@@ -30,8 +31,9 @@ def decimal_text(value: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
-def _to_decimal(value: object) -> Decimal:
-    if isinstance(value, Decimal):
+def _to_decimal(value: object, info: ValidationInfo) -> Decimal:
+    # A number in JSON arrives as a Decimal too: a client's body may not hold one.
+    if isinstance(value, Decimal) and not (info.config or {}).get("strict"):
         if not value.is_finite():
             raise ValueError("must be a finite decimal")
         value = format(value, "f")
@@ -61,6 +63,14 @@ def _to_instant(value: object) -> datetime:
     return moment
 
 
+def _to_id(value: object) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise ValueError("must be a UUID such as 0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21")
+    return UUID(value)
+
+
 def instant_text(value: datetime) -> str:
     """`2026-01-31T09:30:00.123Z`; microseconds stand only where there are any."""
     spec = "microseconds" if value.microsecond % 1000 else "milliseconds"
@@ -84,6 +94,10 @@ Instant = Annotated[
 """A moment: an aware UTC datetime here, RFC 3339 in JSON."""
 
 
+Id = Annotated[UUID, BeforeValidator(_to_id)]
+"""An id that a client sends: the canonical form only."""
+
+
 def to_ms(moment: datetime) -> int:
     """Milliseconds since 1970, exact."""
     return (moment - EPOCH) // timedelta(milliseconds=1)
@@ -100,7 +114,13 @@ def new_id() -> UUID:
 
 
 class BodyModel(BaseModel):
-    """What a client sends: unknown keys are refused."""
+    """What a client sends as JSON: unknown keys are refused, and "5" or 1.0 is no integer, "yes" no boolean."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class QueryModel(BaseModel):
+    """What a client sends in the query string, where everything is text: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

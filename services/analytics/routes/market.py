@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 
 from services.analytics.errors import AlreadyWatched, WatchlistFull
 from services.analytics.operations.watchlist import unwatch, watch
@@ -29,7 +29,7 @@ def _known(interval: str) -> str:
     return interval
 
 
-Interval = Annotated[str, AfterValidator(_known)]
+Interval = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})]
 
 
 class WatchBody(BodyModel):

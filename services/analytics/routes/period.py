@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 
 from services.analytics.domain.days import day_start
-from shared.contracts.types import BodyModel, Instant
+from shared.contracts.types import Instant, QueryModel
 
 Mode = Literal["PAPER", "LIVE"]
 
@@ -34,12 +34,12 @@ def _date_or_time(value: object) -> date:
 Moment = Annotated[
     date,
     PlainValidator(_date_or_time),
-    WithJsonSchema({"type": "string", "examples": ["2026-01-31", "2026-01-31T09:30:00.123Z"]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": form} for form in ("date", "date-time")]}),
 ]
 """A date, or an aware datetime (which is a date to Python as well)."""
 
 
-class PeriodQuery(BodyModel):
+class PeriodQuery(QueryModel):
     mode: Mode = "PAPER"
     from_: Moment | None = Field(default=None, alias="from")
     to: Moment | None = None

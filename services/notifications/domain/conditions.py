@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StrictInt, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError, model_validator
 
-from shared.contracts.types import Amount, BodyModel, decimal_text
+from shared.contracts.types import Amount, decimal_text
 from shared.strategy.document import AlertCondition, StrategyError, parse_alert
 from shared.strategy.indicators import MAX_PERIOD
 
@@ -31,7 +31,13 @@ Quantity = Annotated[Amount, BeforeValidator(_integer_as_decimal), Field(gt=0)]
 Period = Annotated[StrictInt, Field(ge=2, le=MAX_PERIOD)]
 
 
-class PriceCondition(BodyModel):
+class _Form(BaseModel):
+    """Unlike in a body, an amount may be a number here, as in a strategy's conditions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PriceCondition(_Form):
     op: Literal["above", "below", "crosses_above", "crosses_below"]
     value: Quantity
 
@@ -39,7 +45,7 @@ class PriceCondition(BodyModel):
         return {"condition": {"left": "close", "op": OPERATORS[self.op], "right": decimal_text(self.value)}}
 
 
-class EmaCrossCondition(BodyModel):
+class EmaCrossCondition(_Form):
     fast: Period
     slow: Period
     direction: Literal["above", "below"]
@@ -59,7 +65,7 @@ class EmaCrossCondition(BodyModel):
         return {"indicators": indicators, "condition": crossing}
 
 
-class VolumeCondition(BodyModel):
+class VolumeCondition(_Form):
     """Either `above` a volume, or above a `multiple` of the mean volume of the `period` bars before."""
 
     above: Quantity | None = None

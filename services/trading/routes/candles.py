@@ -9,7 +9,7 @@ from shared.chassis.errors import InvalidInput
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Database
-from shared.contracts.types import Amount, BodyModel, Instant, ViewModel, from_ms, to_ms
+from shared.contracts.types import Amount, Instant, QueryModel, ViewModel, from_ms, to_ms
 from shared.strategy.bars import Bar
 
 LATEST_MS = 253_402_300_799_999  # the end of year 9999
@@ -31,7 +31,7 @@ class CandlesQuery(PageQuery):
     to: Instant | None = None
 
 
-class HistoryQuery(BodyModel):
+class HistoryQuery(QueryModel):
     symbol: Symbol
     interval: Interval
     to_ms: int = Field(ge=0, le=LATEST_MS)

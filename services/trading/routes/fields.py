@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 
 from shared.contracts.types import Amount
 from shared.strategy.bars import INTERVAL_MS
@@ -17,7 +17,7 @@ def _known(interval: str) -> str:
     return interval
 
 
-Interval = Annotated[str, AfterValidator(_known), Field(examples=["15"])]
+Interval = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})]
 
 
 def _above_zero(amount: Amount) -> Amount:

@@ -20,14 +20,14 @@ from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, Unava
 from shared.chassis.http import Call, Endpoint, Reply, created
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Connection, Database
-from shared.contracts.types import Amount, BodyModel, Instant, ViewModel
+from shared.contracts.types import Amount, BodyModel, Id, Instant, ViewModel
 from shared.strategy.fingerprint import fingerprint
 
 
 class StartBody(BodyModel):
-    strategy_id: UUID
+    strategy_id: Id
     version: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    bot_configuration_id: UUID | None = None
+    bot_configuration_id: Id | None = None
     symbol: Symbol
     mode: Literal["PAPER", "LIVE"]
     initial_balance: Positive

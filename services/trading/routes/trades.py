@@ -12,11 +12,11 @@ from shared.chassis.errors import InvalidInput, NotFound
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Database
-from shared.contracts.types import Instant, from_ms, to_ms
+from shared.contracts.types import Id, Instant, from_ms, to_ms
 
 
 class TradesQuery(PageQuery):
-    session_id: UUID | None = None
+    session_id: Id | None = None
     symbol: Symbol | None = None
     status: Literal["OPEN", "CLOSED", "CANCELLED"] | None = None
     from_: Instant | None = Field(default=None, alias="from")

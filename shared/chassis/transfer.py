@@ -1,0 +1,80 @@
+"""Bytes in and out of a request: how large, how coded, and how long a client may take over them."""
+
+import asyncio
+import logging
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from shared.chassis.errors import InvalidBody, RequestTimeout, TooLarge, UnsupportedEncoding
+from shared.chassis.settings import ServiceSettings
+
+log = structlog.get_logger()
+
+BODY_WITHIN_S = web.AppKey("body_within_s", float)
+ANSWER_WITHIN_S = web.AppKey("answer_within_s", float)
+LINGERING_S = 2.0  # so long is read on, and thrown away, from a client that was answered before it had sent all
+
+
+class _OneLine(logging.Filter):
+    """What is no HTTP is the client's fault: aiohttp would write a traceback for each."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.msg, record.args = "not HTTP: %s", (type(error).__name__,)
+            record.exc_info, record.levelno = None, logging.WARNING
+        return True
+
+
+_SERVER_LOGGER = logging.getLogger("aiohttp.server")
+_SERVER_LOGGER.addFilter(_OneLine())
+
+
+def runner(app: web.Application, settings: ServiceSettings, shutdown_timeout_s: float) -> web.AppRunner:
+    """Without an access log; whoever keeps a connection waiting for a whole request head loses it."""
+    app[BODY_WITHIN_S], app[ANSWER_WITHIN_S] = settings.http_body_s, settings.http_answer_s
+    return web.AppRunner(
+        app,
+        access_log=None,
+        logger=_SERVER_LOGGER,
+        shutdown_timeout=shutdown_timeout_s,
+        keepalive_timeout=settings.http_idle_s,
+        lingering_time=LINGERING_S,
+        auto_decompress=False,
+    )
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Raises UnsupportedEncoding, TooLarge, RequestTimeout, InvalidBody."""
+    coding = request.headers.get("Content-Encoding", "identity")
+    if coding.strip().lower() != "identity":
+        raise UnsupportedEncoding(f"bodies are taken as they are, not as {coding[:60]}")
+    within_s = request.app.get(BODY_WITHIN_S, 20.0)
+    try:
+        async with asyncio.timeout(within_s):
+            return await request.read()
+    except TimeoutError as error:
+        raise RequestTimeout(f"the body was not here within {within_s:g} s") from error
+    except web.HTTPRequestEntityTooLarge as error:
+        raise TooLarge from error
+    except web.RequestPayloadError as error:
+        raise InvalidBody("the body is not framed as its headers say") from error
+
+
+async def send(request: web.Request, response: web.StreamResponse) -> None:
+    """Send all of an answer; a connection whose client does not read is given up."""
+    transport = request.transport
+    if transport is None or not isinstance(response, web.Response):
+        return
+    transport.set_write_buffer_limits(high=0)  # so that sent means handed to the kernel
+    try:
+        async with asyncio.timeout(request.app.get(ANSWER_WITHIN_S, 30.0)):
+            await response.prepare(request)
+            await response.write_eof()
+    except TimeoutError:
+        log.warning("answer_not_read", path=request.path, bytes=response.content_length)
+        transport.abort()
+    except ConnectionError:
+        log.info("client_gone", path=request.path)

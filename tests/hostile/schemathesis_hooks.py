@@ -1,0 +1,87 @@
+"""What schemathesis cannot know of this platform: documents that mean something, and headers of the wild."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
+
+import requests
+import schemathesis
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from tests.hostile.world import EMAIL
+from tests.integration.accounts import PASSWORD
+from tests.unit.trading.scenes import CROSS
+
+Case: TypeAlias = schemathesis.Case[Any]  # of any kind of document
+Json = dict[str, JsonValue]
+
+# Headers that are nobody's business: whatever they hold, the answer is the same.
+TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=40).map(str.strip)
+HEADERS = st.dictionaries(
+    st.sampled_from(["Accept-Language", "User-Agent", "X-Forwarded-For", "X-Request-Id", "traceparent", "Cookie"]),
+    TEXT,
+    min_size=1,
+    max_size=3,
+)
+
+
+def _strategy(name: str) -> Json:
+    return {**cast("Json", CROSS), "strategy_name": name}
+
+
+def _session(_: str) -> Json:
+    known = {"strategy_id": os.environ["HOSTILE_STRATEGY_ID"], "symbol": "BTCUSDT", "mode": "PAPER"}
+    return {**known, "initial_balance": "10000"}
+
+
+def _alert(name: str) -> Json:
+    named = {"alert_name": name, "symbol": "BTCUSDT", "interval": "15"}
+    return {**named, "alert_type": "PRICE", "condition_data": {"op": "above", "value": "10"}}
+
+
+def _account(name: str) -> Json:
+    return {"email": f"{name}@example.org", "password": PASSWORD}
+
+
+# Without these a strategy would never be made, and what follows from one never be reached.
+VALID: dict[str, Callable[[str], Json]] = {
+    "POST /v1/strategies": _strategy,
+    "PUT /v1/strategies/{id}": _strategy,
+    "POST /v1/strategies/{id}/versions": _strategy,
+    "POST /v1/sessions": _session,
+    "POST /v1/alerts": _alert,
+    "POST /v1/auth/register": _account,
+}
+NAMES = st.text(st.characters(min_codepoint=0x61, max_codepoint=0x7A), min_size=8, max_size=12)
+
+
+@schemathesis.hook
+def before_generate_case(
+    context: schemathesis.HookContext, strategy: st.SearchStrategy[Case]
+) -> st.SearchStrategy[Case]:
+    assert context.operation is not None
+    valid = VALID.get(context.operation.label)
+    bodies = st.none() if valid is None else st.none() | NAMES.map(valid)
+    return st.builds(_varied, strategy, HEADERS, bodies)
+
+
+def _varied(case: Case, headers: dict[str, str], body: Json | None) -> Case:
+    case.headers.update(headers)
+    if body is not None and case.meta is not None and case.meta.generation.mode.is_positive:
+        case.body = body
+    return case
+
+
+@schemathesis.auth()
+class Login:
+    """Logs in again after a 401: operations under test end log-ins."""
+
+    def get(self, case: Case, context: schemathesis.AuthContext) -> str:
+        body = {"email": EMAIL, "password": PASSWORD}
+        answer = requests.post(f"{os.environ['HOSTILE_AUTH']}/v1/auth/login", json=body, timeout=10)
+        answer.raise_for_status()
+        return str(answer.json()["access_token"])
+
+    def set(self, case: Case, data: str, context: schemathesis.AuthContext) -> None:
+        case.headers["Authorization"] = f"Bearer {data}"

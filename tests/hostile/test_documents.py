@@ -1,0 +1,99 @@
+"""Each service, as it runs, does what its OpenAPI document says and nothing else: schemathesis tries it.
+
+HOSTILE_EXAMPLES asks for more than 100 per operation, HOSTILE_SEED for others than those of every run.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any  # a report of another program
+
+import pytest
+import requests
+
+from cli.stack.migrate import ROOT, SERVICES
+from tests.hostile import table
+from tests.hostile.world import Process, World
+
+EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "100"))
+SEED = os.environ.get("HOSTILE_SEED")
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+CHECKS = {
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+    "negative_data_rejection",
+    "unsupported_method",
+    "ignored_auth",
+    "use_after_free",
+    "ensure_resource_availability",
+}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_holds_to_its_document(
+    world: World, service: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    process, report = world.services[service], tmp_path / "report.ndjson"
+    began = process.log_size()
+    finished = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", *_arguments(process.url, report)],
+        env={**os.environ, **_environment(world)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=max(200, 2 * EXAMPLES),
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    counts = _counts(process, report)
+    table.record(record_property, "as documented", counts)
+    assert {name: count for name, count in counts.items() if count < EXAMPLES} == {}
+    assert _checks(report) >= CHECKS
+    assert "Traceback" not in process.written(began)
+    assert '"exception"' not in process.written(began)
+
+
+def _arguments(url: str, report: Path) -> list[str]:
+    seeded = ["--seed", SEED] if SEED else ["--generation-deterministic"]
+    written = ["--report", "ndjson", "--report-ndjson-path", str(report), "--no-color"]
+    where = ["run", f"{url}/openapi.json", "--url", url]
+    return ["--config-file", str(CONFIG), *where, "--max-examples", str(EXAMPLES), *seeded, *written]
+
+
+def _environment(world: World) -> dict[str, str]:
+    return {
+        "PYTHONPATH": str(ROOT),
+        "SCHEMATHESIS_HOOKS": "tests.hostile.schemathesis_hooks",
+        "HOSTILE_AUTH": world.services["auth"].url,
+        "HOSTILE_STRATEGY_ID": world.made["/v1/strategies"],
+    }
+
+
+def _counts(process: Process, report: Path) -> Counter[str]:
+    """Requests by operation of the document; what is sent to none is not counted."""
+    paths = requests.get(f"{process.url}/openapi.json", timeout=10).json()["paths"]
+    tried = Counter(f"{case['method']} {case['path']}" for case in _cases(report))
+    named = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+    return Counter({name: tried[name] for name in named})
+
+
+def _cases(report: Path) -> Iterator[dict[str, str]]:
+    for recorder in _recorders(report):
+        yield from (case["value"] for case in recorder.get("cases", {}).values())
+
+
+def _checks(report: Path) -> set[str]:
+    made = (checks for recorder in _recorders(report) for checks in recorder.get("checks", {}).values())
+    return {check["name"] for checks in made for check in checks}
+
+
+def _recorders(report: Path) -> Iterator[Any]:
+    for line in report.read_text().splitlines():
+        if "ScenarioFinished" in (event := json.loads(line)):
+            yield event["ScenarioFinished"]["recorder"]

@@ -1,0 +1,223 @@
+"""The five services as processes, with a tenant who has made something of everything."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import psutil
+import requests
+
+from cli.plans import grant
+from cli.stack.environment import GATEWAY_FILES
+from cli.stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
+from cli.stack.ports import Ports
+from cli.stack.stack import CADDYFILE
+from cli.stack.tools import tool
+from tests.integration.accounts import PASSWORD, write_signing_key
+from tests.unit.trading.scenes import CROSS
+
+EMAIL = "hostile@example.org"
+START_S = 60.0
+TAKES_WHAT_COMES = "http,consumers,relay"  # no workers and jobs: what changes a row is the request under test
+
+Json = dict[str, object]
+CONFIGURATION: Json = {"config_name": "limits", "max_position_size": "1000"}
+WATCH: Json = {"symbol": "BTCUSDT", "interval": "15"}
+ALERT: Json = {
+    **WATCH,
+    "alert_name": "ten",
+    "alert_type": "PRICE",
+    "condition_data": {"op": "above", "value": "10"},
+}
+
+# Trading asks the exchange for its time and its contracts only.
+EXCHANGE = """
+import sys
+from aiohttp import web
+from tests.integration.trading.market import Exchange
+web.run_app(Exchange().app(), host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)
+"""
+
+
+@dataclass
+class Process:
+    """One of the world's servers, its address, and what it wrote."""
+
+    url: str
+    log: Path
+    popen: subprocess.Popen[bytes]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def resident_bytes(self) -> int:
+        return int(psutil.Process(self.popen.pid).memory_info().rss)
+
+    def log_size(self) -> int:
+        return self.log.stat().st_size
+
+    def written(self, since: int = 0) -> str:
+        return self.log.read_bytes()[since:].decode(errors="replace")
+
+    def stop(self) -> None:
+        self.popen.send_signal(signal.SIGTERM)
+        try:
+            self.popen.wait(15)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+
+
+@dataclass
+class World:
+    """`made` is the id of what the tenant made first, by the path that lists it."""
+
+    services: Mapping[str, Process]
+    gateway: Process
+    database: DatabaseAccess
+    token: str = ""
+    made: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def log_in(self) -> None:
+        """An access token lasts ten minutes: each test takes one of its own."""
+        body = {"email": EMAIL, "password": PASSWORD}
+        answer = requests.post(f"{self.services['auth'].url}/v1/auth/login", json=body, timeout=10)
+        self.token = str(answer.json()["access_token"])
+
+    def row_counts(self, service: str) -> dict[str, int]:
+        """Of every table of the service, as its owner."""
+        return asyncio.run(_row_counts(self.database.owner_dsn, service))
+
+
+async def _row_counts(dsn: str, schema: str) -> dict[str, int]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
+        names = sorted(row["tablename"] for row in tables)
+        counted = " UNION ALL ".join(f"SELECT '{name}', count(*) FROM {schema}.{name}" for name in names)
+        return {row[0]: row[1] for row in await connection.fetch(counted)}
+    finally:
+        await connection.close()
+
+
+@contextlib.contextmanager
+def running_world(
+    folder: Path, database: DatabaseAccess, kafka: str, topic_prefix: str, env: Mapping[str, str]
+) -> Iterator[World]:
+    """`env` is given to every service besides."""
+    ports = Ports()
+    numbers = {name: ports.take() for name in (*SERVICES, "gateway", "exchange")}
+    at = {name: f"127.0.0.1:{number}" for name, number in numbers.items()}
+    shared = {
+        "KAFKA_BOOTSTRAP": kafka,
+        "KAFKA_TOPIC_PREFIX": topic_prefix,
+        "JWKS_URL": f"http://{at['auth']}/.well-known/jwks.json",
+        "AUTH_SIGNING_KEY_FILE": str(write_signing_key(folder)),
+        "BYBIT_REST_URL": f"http://{at['exchange']}",
+        **env,
+    }
+    with contextlib.ExitStack() as stack:
+        stack.callback(ports.release)
+
+        def start(name: str, command: list[str], environment: Mapping[str, str]) -> Process:
+            ports.release(numbers[name])
+            process = _start(name, command, environment, numbers[name], folder)
+            stack.callback(process.stop)
+            return process
+
+        start("exchange", [sys.executable, "-c", EXCHANGE, str(numbers["exchange"])], {})
+        services = {}
+        for name in SERVICES:
+            dsns = {f"POSTGRES_{role.upper()}_DSN": database.dsn(f"{name}_{role}") for role in ROLES}
+            command = [sys.executable, "-m", f"services.{name}", "--only", TAKES_WHAT_COMES]
+            services[name] = start(name, command, {**shared, **dsns, "HTTP_PORT": str(numbers[name])})
+        configured = ["--config", str(CADDYFILE), "--adapter", "caddyfile"]
+        addresses = {f"{name.upper()}_ADDRESS": at[name] for name in SERVICES}
+        kept = dict.fromkeys(("XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(folder / "caddy"))
+        listening = {"GATEWAY_LISTEN": f"http://:{numbers['gateway']}", "GATEWAY_FILES": str(GATEWAY_FILES)}
+        gateway = start("gateway", [str(tool("caddy")), "run", *configured], {**addresses, **kept, **listening})
+        for process in (*services.values(), gateway):
+            _wait_for(process)
+        world = World(services, gateway, database)
+        _populate(world)
+        yield world
+
+
+def _start(name: str, command: list[str], environment: Mapping[str, str], port: int, folder: Path) -> Process:
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        popen = subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+        )
+    return Process(f"http://127.0.0.1:{port}", log, popen)
+
+
+def _wait_for(process: Process) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        with contextlib.suppress(requests.ConnectionError):
+            if requests.get(f"{process.url}/readyz", timeout=5).status_code == 200:
+                return
+        assert process.popen.poll() is None, f"it ended: {process.written()[-2000:]}"
+        assert time.monotonic() < deadline, f"not ready: {process.written()[-2000:]}"
+        time.sleep(0.05)
+
+
+def _populate(world: World) -> None:
+    """A tenant on PRO, known to every service, with one thing of each kind."""
+    body: Json = {"email": EMAIL, "password": PASSWORD}
+    world.token = str(_make(world, "auth", "/v1/auth/register", body)["access_token"])
+    asyncio.run(grant(world.database.dsn("billing_app"), EMAIL, "PRO"))
+    _wait_until_known(world)
+    strategy = str(_make(world, "trading", "/v1/strategies", dict(CROSS))["strategy_id"])
+    start: Json = {"strategy_id": strategy, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
+    world.made["/v1/strategies"] = strategy
+    for service, path, body, name in (
+        ("trading", "/v1/bot-configurations", CONFIGURATION, "bot_configuration_id"),
+        ("trading", "/v1/sessions", start, "session_id"),
+        ("notifications", "/v1/alerts", ALERT, "alert_id"),
+        ("analytics", "/v1/watchlist", WATCH, "watch_id"),
+    ):
+        world.made[path] = str(_make(world, service, path, body)[name])
+
+
+def _wait_until_known(world: World) -> None:
+    """Until the plan has reached whoever asks for it."""
+    deadline = time.monotonic() + START_S
+    for service, path, text in (
+        ("billing", "/v1/subscription", "PRO"),
+        ("trading", "/v1/sessions/limits", "PRO"),
+        ("analytics", "/v1/watchlist", "items"),
+        ("notifications", "/v1/alerts", "items"),
+    ):
+        while True:
+            answer = requests.get(world.services[service].url + path, headers=world.headers, timeout=10)
+            if answer.status_code == 200 and text in answer.text:
+                break
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(0.05)
+
+
+def _make(world: World, service: str, path: str, body: Json) -> Json:
+    answer = requests.post(world.services[service].url + path, json=body, headers=world.headers, timeout=20)
+    assert answer.status_code == 201, answer.text
+    made: Json = answer.json()
+    return made
