@@ -18,9 +18,11 @@ COMMANDS = {
     "demo": ("cli.demo.command", "demo", "Watch several tenants trade on paper, and check what came of it."),
     "doctor": ("cli.doctor", "doctor", "Say what is missing on this machine and how to get it."),
     "down": ("cli.stack.commands", "down", "Stop what `up --detach` started."),
+    "faults": ("cli.faults.command", "faults", "Break the platform on purpose, and check that nothing is lost."),
     "openapi": ("cli.openapi", "openapi_command", "Write the OpenAPI file of the whole platform."),
     "plans": ("cli.plans", "plans", "People's plans."),
     "status": ("cli.stack.commands", "status", "What runs where, and whether it is healthy."),
+    "topics": ("cli.topics", "topics", "What the broker has of the topics it should have."),
     "up": ("cli.stack.commands", "up", "Start the whole platform on this machine."),
 }
 

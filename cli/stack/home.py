@@ -43,7 +43,9 @@ class State:
     services: dict[str, str] = field(default_factory=dict)
     postgres: str = ""
     billing: str = ""
+    queues: dict[str, str] = field(default_factory=dict)
     kafka: str = ""
+    topic_prefix: str = ""
     sandbox: str = ""
     health: dict[str, str] = field(default_factory=dict)
     processes: list[ProcessNote] = field(default_factory=list)

@@ -23,7 +23,7 @@ from cli.stack.ports import Ports
 from cli.stack.postgres import PostgresServer, as_user, data_folder
 from cli.stack.process import Child, Spec
 from cli.stack.tools import tool
-from cli.stack.topics import create_topics, delete_topics, topics_of
+from cli.stack.topics import Done, apply_topics, delete_topics, topics_of
 from cli.stack.users import server_user
 
 DATABASE = "tradefleet"
@@ -182,10 +182,14 @@ class Stack:
             spec = Spec("kafka", server.command())
             behind = [server.front.behind] if server.front else []
             await self._launch(spec, f"tcp://{server.bootstrap}", server.port, server.controller_port, *behind)
-        await self._make_topics(TOPICS_TIMEOUT_S if server else FOREIGN_KAFKA_TIMEOUT_S)
+        done = await self._make_topics(TOPICS_TIMEOUT_S if server else FOREIGN_KAFKA_TIMEOUT_S)
+        for refused in [each for each in done if each.outcome == "refused"]:
+            has, wanted = refused.difference.has, refused.difference.wanted
+            what = f"{refused.difference.topic} has {has} {refused.difference.what}, not {wanted}"
+            self._report(f"topic {what}: see `tradefleet topics plan`")
         self._report("topics made")
 
-    async def _make_topics(self, timeout_s: float) -> None:
+    async def _make_topics(self, timeout_s: float) -> list[Done]:
         """A broker takes connections some time before it takes topics."""
         topics = topics_of(prefix=self.topic_prefix)
         fault: KafkaError | None = None
@@ -193,7 +197,7 @@ class Stack:
             async with asyncio.timeout(timeout_s):
                 while True:
                     try:
-                        return await create_topics(self._bootstrap, topics)
+                        return await apply_topics(self._bootstrap, topics, self.topic_prefix)
                     except KafkaError as error:
                         fault = error
                         await asyncio.sleep(READY_EVERY_S)
@@ -265,6 +269,10 @@ class Stack:
             raise BadInput(f"{spec.name} does not get ready: {child.log_tail(2)}") from None
         self._report(f"{spec.name} ready")
 
+    def pid(self, name: str) -> int | None:
+        """None while it is down."""
+        return self._children[name].pid
+
     async def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """As a fault would; it is restarted by the supervision."""
         self._children[name].kill(number)
@@ -319,7 +327,9 @@ class Stack:
                 services={service: self._at.url(service) for service in SERVICES},
                 postgres=self._database.owner_dsn,
                 billing=self._database.dsn("billing_app"),
+                queues={service: self._database.dsn(f"{service}_queue") for service in SERVICES},
                 kafka=self._bootstrap,
+                topic_prefix=self.topic_prefix,
                 sandbox=self.sandbox,
                 health=dict(self._health),
                 processes=list(self._noted.values()),
