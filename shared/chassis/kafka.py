@@ -1,7 +1,7 @@
 """What a service hears, and readers that read every partition without a group."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Generic, TypeVar
@@ -43,12 +43,23 @@ class MarketSubscription(Generic[M]):
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Leave, bounded in time, whatever the broker does."""
+    """Leave, bounded in time, whatever the broker does; where that fails, at least the connections are closed."""
+    if not await _through(consumer.stop()):
+        await _through(consumer._client.close())
+
+
+async def _through(work: Coroutine[None, None, None]) -> bool:
+    """In a task of its own: aiokafka cancels its tasks while it stops, and what awaits them ends as cancelled."""
+    task = asyncio.create_task(work)
     try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await consumer.stop()
-    except (KafkaError, TimeoutError, OSError) as error:
+        await asyncio.wait([task], timeout=STOP_TIMEOUT_S)
+    finally:
+        task.cancel()
+    done = task.done() and not task.cancelled()
+    error = task.exception() if done else None
+    if not done or error is not None:
         log.warning("consumer_stop", error=repr(error))
+    return done and error is None
 
 
 def market_worker(subscription: MarketSubscription[M]) -> Callable[[list[Received]], Awaitable[None]]:

@@ -184,10 +184,13 @@ class RunningService:
             wait_s = min(wait_s * 2, RESTART_LONGEST_S)
 
     def _on_job_end(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("job_failed", job=task.get_name(), exc_info=error)
-            self.failed = True
-            self._stop.set()
+        """A job that is cancelled by anybody but us ends the process too, so that its supervisor restarts it."""
+        error = None if task.cancelled() else task.exception()
+        if error is None and not (task.cancelled() and not self._stop.is_set()):
+            return
+        log.error("job_failed", job=task.get_name(), exc_info=error)
+        self.failed = True
+        self._stop.set()
 
     async def _listen(self, checks: list[Check]) -> None:
         settings, service = self._settings, self.service
