@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal, TypeAlias
 
+from cli.faults.proxy import WeatherKind
 from cli.stack.migrate import SERVICES
 from shared.chassis.points import Point
 
@@ -18,6 +19,7 @@ Kind = Literal[
     "weather",  # on the way to a server
 ]
 
+BAD_WEATHER: tuple[WeatherKind, ...] = ("latency", "resets", "half_open", "slices")
 SESSION_TIMEOUT_S = 10.0  # of a consumer's group: who is silent for longer has lost what it held
 
 
@@ -30,7 +32,7 @@ class Fault:
     point: str = ""
     action: Literal["KILL", "STOP", ""] = ""
     nth: int = 1
-    weather: str = ""
+    weather: WeatherKind = "calm"
     delay_s: float = 0.0
     after_s: float = 0.0  # from the beginning of its round
     lasts_s: float = 0.0
@@ -82,7 +84,7 @@ def weather_before(server: str) -> Draw:
     """Bad weather of every kind on the way to a server."""
 
     def draw(random: Random) -> Fault:
-        kind = random.choice(("latency", "resets", "half_open", "slices"))
+        kind = random.choice(BAD_WEATHER)
         delay_s = round(random.uniform(0.02, 0.3), 2) if kind == "latency" else 0.0
         return Fault("weather", server, weather=kind, delay_s=delay_s, lasts_s=round(random.uniform(1, 6), 1))
 

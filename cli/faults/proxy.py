@@ -6,12 +6,11 @@ import socket
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from cli.stack.kafka import Front
 
-Kind = Literal["calm", "latency", "resets", "half_open", "slices"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+WeatherKind = Literal["calm", "latency", "resets", "half_open", "slices"]
 HOST = "127.0.0.1"
 READ_BYTES = 65_536
 FEW_BYTES = 7
@@ -24,7 +23,7 @@ NO_LINGER = struct.pack("ii", 1, 0)
 class Weather:
     """`delay_s` is what latency adds each way."""
 
-    kind: Kind = "calm"
+    kind: WeatherKind = "calm"
     delay_s: float = 0.0
 
 

@@ -1,0 +1,37 @@
+"""The made-up market of a run: moved by the runner, bar by bar, so that it stands still when all is to settle."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+
+from cli.demo.synthetic import write_candles
+
+BARS = 20_000
+BAR_S = 0.5
+ANSWER_TIMEOUT_S = 30
+
+
+class Market:
+    """Candles follow from the seed."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._folder = folder
+        self._seed = seed
+
+    def arguments(self) -> list[str]:
+        """Of the sandbox; writes the candles."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        candles = write_candles(self._folder, seed=self._seed, bars=BARS)
+        return [f"--candles={symbol}={file}" for symbol, file in candles.items()]
+
+    async def run(self, sandbox: str, stop: asyncio.Event) -> None:
+        """A bar every so often, until told to stop."""
+        timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
+        async with aiohttp.ClientSession(sandbox, timeout=timeout) as http:
+            while not stop.is_set():
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    async with http.post("/control/step", json={"count": 1}) as answer:
+                        answer.raise_for_status()
+                await asyncio.sleep(BAR_S)

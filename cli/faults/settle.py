@@ -1,0 +1,107 @@
+"""Waits until everything has come to rest after the faults, and says what has not."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from cli.demo.ledger import consumer_lag
+from cli.stack.health import answers
+from cli.stack.migrate import SERVICES
+from cli.stack.stack import Stack
+
+WITHIN_S = 120.0
+LOOK_EVERY_S = 0.5
+# Sessions that have not stepped through the last bar that the market closed.
+BEHIND = """
+    SELECT count(*) FROM trading.user_trading_sessions
+    WHERE status <> 'STOPPED' AND symbol = $1 AND start_time < to_timestamp($2::float8 / 1000)
+          AND (last_bar IS NULL OR last_bar < to_timestamp($2::float8 / 1000))
+"""
+WAITING = " UNION ALL ".join(
+    f"""
+    SELECT '{service}' AS service,
+           (SELECT count(*) FROM {service}.outbox WHERE sent_at IS NULL AND dropped_at IS NULL) AS unsent,
+           (SELECT count(*) FROM {service}.parked WHERE state IN ('WAITING', 'HALTED')) AS parked
+    """
+    for service in SERVICES
+)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How long it took until all processes were ready and until nothing waited; `fault` is what still did."""
+
+    ready_s: float
+    seconds: float
+    fault: str
+
+
+async def settle(stack: Stack) -> Settled:
+    """Everything is healed and the load is over."""
+    began = time.monotonic()
+    ready_s = 0.0
+    fault = "not looked at"
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while fault := await _unready(stack):
+                await asyncio.sleep(LOOK_EVERY_S)
+            ready_s = time.monotonic() - began
+            while fault := await _waiting(stack):
+                await asyncio.sleep(LOOK_EVERY_S)
+    except TimeoutError:
+        fault = f"not settled within {WITHIN_S:.0f} s: {fault}"
+    return Settled(round(ready_s, 1), round(time.monotonic() - began, 1), fault)
+
+
+async def _unready(stack: Stack) -> str:
+    names = list(stack.health)
+    ready = await asyncio.gather(*(answers(stack.health[name]) for name in names))
+    unready = [name for name, healthy in zip(names, ready, strict=True) if not healthy]
+    return f"{', '.join(unready)} not ready" if unready else ""
+
+
+async def _waiting(stack: Stack) -> str:
+    """Outboxes and parked events, sessions, groups; looked at in the order in which one fills the next."""
+    connection = await asyncpg.connect(stack.database.owner_dsn)
+    try:
+        if behind := await _behind(stack, connection):
+            return f"{behind} sessions behind the market"
+        for row in await connection.fetch(WAITING):
+            if row["unsent"] or row["parked"]:
+                return f"{row['service']}: {row['unsent']} unsent, {row['parked']} parked"
+    finally:
+        await connection.close()
+    if lag := await _lag(stack):
+        return f"lag {lag}"
+    return ""
+
+
+async def _behind(stack: Stack, connection: asyncpg.Connection) -> int:
+    behind = 0
+    for symbol, at in (await _market_state(stack))["symbols"].items():
+        if at["last_closed_ms"] is not None:
+            behind += await connection.fetchval(BEHIND, symbol, float(at["last_closed_ms"]))
+    return behind
+
+
+async def _market_state(stack: Stack) -> dict[str, Any]:  # Any: as the sandbox answers
+    async with aiohttp.ClientSession(stack.sandbox) as http, http.get("/control/state") as answer:
+        state: dict[str, Any] = await answer.json()
+        return state
+
+
+async def _lag(stack: Stack) -> dict[str, int]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka_bootstrap)
+    try:
+        await admin.start()
+        return dict(await consumer_lag(admin, stack.kafka_bootstrap, stack.topic_prefix))
+    except KafkaError as error:
+        return {repr(error): 1}
+    finally:
+        await admin.close()
