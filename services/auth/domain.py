@@ -31,7 +31,7 @@ _EMAIL = re.compile(
 
 def check_email(text: str) -> str:
     """An address as it was written. Raises ValueError."""
-    email = text.strip()
+    email = text.strip(" ")
     local = email.partition("@")[0]
     dots_are_wrong = local.startswith(".") or local.endswith(".") or ".." in local
     if len(email) > LONGEST_EMAIL or dots_are_wrong or not _EMAIL.fullmatch(email):
@@ -41,7 +41,7 @@ def check_email(text: str) -> str:
 
 def email_sha256(email: str) -> bytes:
     """What an address is found by: upper and lower case are the same person."""
-    return hashlib.sha256(email.strip().lower().encode()).digest()
+    return hashlib.sha256(email.strip(" ").lower().encode()).digest()
 
 
 def check_password(text: str) -> str:

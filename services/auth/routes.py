@@ -45,7 +45,11 @@ def _check_new_password(password: SecretStr) -> SecretStr:
 
 
 class RegisterBody(BodyModel):
-    email: Annotated[str, Field(max_length=LONGEST_EMAIL + 2), AfterValidator(check_email)]
+    email: Annotated[
+        str,
+        Field(max_length=LONGEST_EMAIL + 2, json_schema_extra={"format": "email"}),
+        AfterValidator(check_email),
+    ]
     password: Annotated[Password, AfterValidator(_check_new_password)]
     timezone: Annotated[str, Field(max_length=64), AfterValidator(check_timezone)] = "UTC"
     language: Language = "en"

@@ -51,6 +51,8 @@ async def read_body(request: web.Request) -> bytes:
     coding = request.headers.get("Content-Encoding", "identity")
     if coding.strip().lower() != "identity":
         raise UnsupportedEncoding(f"bodies are taken as they are, not as {coding[:60]}")
+    if (request.content_length or 0) > request.client_max_size:
+        raise TooLarge
     within_s = request.app.get(BODY_WITHIN_S, 20.0)
     try:
         async with asyncio.timeout(within_s):

@@ -54,6 +54,7 @@ class Process:
     url: str
     log: Path
     popen: subprocess.Popen[bytes]
+    _paths: frozenset[str] = frozenset()
 
     @property
     def port(self) -> int:
@@ -62,11 +63,26 @@ class Process:
     def resident_bytes(self) -> int:
         return int(psutil.Process(self.popen.pid).memory_info().rss)
 
+    def peak_bytes(self) -> int:
+        """The most that was ever resident; what was let go in between counts too."""
+        status = Path(f"/proc/{self.popen.pid}/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+    def tracebacks(self, since: int) -> list[str]:
+        """Lines of the log from there on that hold one."""
+        return [line for line in self.written(since).splitlines() if "Traceback" in line or '"exception"' in line]
+
     def log_size(self) -> int:
         return self.log.stat().st_size
 
     def written(self, since: int = 0) -> str:
         return self.log.read_bytes()[since:].decode(errors="replace")
+
+    def paths(self) -> frozenset[str]:
+        """Of its OpenAPI document."""
+        if not self._paths:
+            self._paths = frozenset(requests.get(f"{self.url}/openapi.json", timeout=10).json()["paths"])
+        return self._paths
 
     def stop(self) -> None:
         self.popen.send_signal(signal.SIGTERM)
@@ -97,8 +113,15 @@ class World:
         answer = requests.post(f"{self.services['auth'].url}/v1/auth/login", json=body, timeout=10)
         self.token = str(answer.json()["access_token"])
 
-    def row_counts(self, service: str) -> dict[str, int]:
-        """Of every table of the service, as its owner."""
+    def process(self, name: str) -> Process:
+        return self.gateway if name == "gateway" else self.services[name]
+
+    def service_of(self, path: str) -> Process:
+        return next(process for process in self.services.values() if path in process.paths())
+
+    def rows_of(self, process: Process) -> dict[str, int]:
+        """How many, by the service's tables."""
+        service = next(name for name, each in self.services.items() if each is process)
         return asyncio.run(_row_counts(self.database.owner_dsn, service))
 
 

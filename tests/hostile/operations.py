@@ -1,0 +1,148 @@
+"""The platform's operations as its OpenAPI document tells them: a later route is attacked like the first."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import cast
+
+from cli.openapi import all_endpoints
+from shared.chassis.clock import utc_now
+from shared.chassis.openapi import describe
+from shared.contracts.types import AMOUNT_PATTERN, instant_text
+from tests.integration.accounts import PASSWORD
+from tests.unit.trading.scenes import CROSS
+
+Json = dict[str, object]
+Schema = Mapping[str, object]
+NOBODYS_ID = "0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21"
+
+
+@dataclass(frozen=True)
+class Field:
+    """Of a body, or of a query string. `kind` is one of the keys of WRONG in wrong_values.py."""
+
+    name: str
+    schema: Schema
+    required: bool
+    nullable: bool
+
+    @property
+    def kind(self) -> str:
+        schema = self.schema
+        if "enum" in schema or "const" in schema:
+            return "choice"
+        if schema.get("pattern") == AMOUNT_PATTERN:
+            return "amount"
+        return str(schema.get("format", schema.get("type", "")))
+
+
+@dataclass(frozen=True)
+class Operation:
+    method: str
+    path: str
+    public: bool
+    body_required: bool
+    body: tuple[Field, ...] | None  # None: it takes none; empty: any object
+    query: tuple[Field, ...]
+
+    @property
+    def label(self) -> str:
+        return f"{self.method} {self.path}"
+
+    def sample(self, strategy_id: str) -> Json:
+        """A body that it takes."""
+        if self.label in SAMPLES:
+            return {**SAMPLES[self.label], **({"strategy_id": strategy_id} if "sessions" in self.path else {})}
+        return {field.name: _sample(field) for field in self.body or () if field.required}
+
+
+def operations() -> list[Operation]:
+    return [*_read(describe("tradefleet", all_endpoints()))]
+
+
+ALERT: Json = {
+    "alert_name": "ten",
+    "symbol": "BTCUSDT",
+    "interval": "15",
+    "alert_type": "PRICE",
+    "condition_data": {"op": "above", "value": "10"},
+}
+# Of what a document cannot tell.
+SAMPLES: Mapping[str, Json] = {
+    "POST /v1/auth/register": {"email": "another@example.org", "password": PASSWORD},
+    "POST /v1/auth/login": {"email": "another@example.org", "password": PASSWORD},
+    "POST /v1/strategies": CROSS,
+    "PUT /v1/strategies/{id}": CROSS,
+    "POST /v1/strategies/{id}/versions": CROSS,
+    "POST /v1/sessions": {"symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"},
+    "POST /v1/alerts": ALERT,
+}
+
+
+def _sample(field: Field) -> object:
+    match field.kind:
+        case "choice":
+            return cast("list[object]", field.schema.get("enum", [field.schema.get("const")]))[0]
+        case "amount":
+            return "10.5"
+        case "integer":
+            return field.schema.get("minimum", 1)
+        case "boolean":
+            return True
+        case "uuid":
+            return NOBODYS_ID
+        case "date-time":
+            return instant_text(utc_now() + timedelta(days=1))
+        case "object":
+            return {}
+        case "array":
+            return []
+        case _:
+            return "BTCUSDT" if field.name == "symbol" else "hostile"
+
+
+def _read(document: Json) -> Iterator[Operation]:
+    paths = cast("dict[str, dict[str, Json]]", document["paths"])
+    schemas = cast("dict[str, dict[str, Json]]", document["components"])["schemas"]
+    for path, methods in paths.items():
+        for method, told in methods.items():
+            parameters = cast("list[Json]", told["parameters"])
+            request = cast("Json", told.get("requestBody", {}))
+            yield Operation(
+                method.upper(),
+                path,
+                told["security"] == [],
+                bool(request.get("required")),
+                _body_fields(request, schemas) if request else None,
+                tuple(
+                    _field(str(each["name"]), cast("Json", each["schema"]), schemas, bool(each["required"]))
+                    for each in parameters
+                    if each["in"] == "query"
+                ),
+            )
+
+
+def _body_fields(request: Json, schemas: Mapping[str, Json]) -> tuple[Field, ...]:
+    content = cast("dict[str, dict[str, Json]]", request["content"])
+    schema = _resolved(content["application/json"]["schema"], schemas)
+    required = cast("list[str]", schema.get("required", []))
+    properties = cast("dict[str, Json]", schema.get("properties", {}))
+    return tuple(_field(name, each, schemas, name in required) for name, each in properties.items())
+
+
+def _field(name: str, schema: Schema, schemas: Mapping[str, Json], required: bool) -> Field:
+    options = [_resolved(each, schemas) for each in cast("list[Schema]", schema.get("anyOf", [schema]))]
+    kinds = [each for each in options if each.get("type") != "null"]
+    return Field(name, kinds[-1], required, len(kinds) < len(options))
+
+
+def _resolved(schema: Schema, schemas: Mapping[str, Json]) -> Schema:
+    reference = schema.get("$ref")
+    return schemas[reference.rpartition("/")[2]] if isinstance(reference, str) else schema
+
+
+def with_ids(path: str, made: Mapping[str, str]) -> str:
+    """The path of something that is there, where one of its kind is."""
+    collection = path.partition("/{")[0]
+    return re.sub(r"\{\w+\}", made.get(collection, NOBODYS_ID), path)
