@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test demo up down bench lock openapi clean
+.PHONY: help install check test demo up down bench lock openapi asyncapi clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,7 @@ check: install ## Lint, types, import directions, generated files: what CI runs 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/tradefleet openapi --check
+	@$(BIN)/tradefleet asyncapi --check
 
 test: check ## Everything that must hold, on real Postgres and Kafka
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
@@ -52,6 +53,9 @@ lock: ## Pin every dependency by version and hash
 
 openapi: install ## Write the OpenAPI file that the gateway serves
 	@$(BIN)/tradefleet openapi
+
+asyncapi: install ## Write the AsyncAPI file of all events
+	@$(BIN)/tradefleet asyncapi
 
 clean: ## Stop what runs and remove everything that was made
 	@test ! -x $(BIN)/tradefleet || $(BIN)/tradefleet down --all --remove >/dev/null 2>&1 || true

@@ -74,15 +74,15 @@ def topics_of(events: Sequence[type[Message]] = EVENTS, prefix: str = "", most_p
     for event in events:
         partitions = min(event.partitions, most_partitions)
         topics.append(Topic(prefix + event.topic, partitions, topic_settings(event)))
-        topics.append(Topic(f"{prefix}{event.topic}.dlq", 1, _kept(DEAD_LETTER_RETENTION)))
+        topics.append(Topic(f"{prefix}{event.topic}.dlq", 1, kept_for(DEAD_LETTER_RETENTION)))
     return topics
 
 
 def topic_settings(event: type[Message]) -> Mapping[str, str]:
-    return {"cleanup.policy": "compact"} if event.compacted else _kept(event.retention)
+    return {"cleanup.policy": "compact"} if event.compacted else kept_for(event.retention)
 
 
-def _kept(duration: timedelta) -> Mapping[str, str]:
+def kept_for(duration: timedelta) -> Mapping[str, str]:
     return {"cleanup.policy": "delete", "retention.ms": str(duration // timedelta(milliseconds=1))}
 
 

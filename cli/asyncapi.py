@@ -1,0 +1,207 @@
+"""`tradefleet asyncapi`: one AsyncAPI file for every topic, out of the contracts and of who listens."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from pydantic import TypeAdapter
+from pydantic.json_schema import models_json_schema
+
+import services.analytics.consumers
+import services.auth.consumers
+import services.billing.consumers
+import services.notifications.consumers
+import services.trading.consumers
+from cli.failure import CheckFailed
+from cli.options import OneLineCommand
+from cli.stack.migrate import ROOT
+from cli.stack.topics import DEAD_LETTER_RETENTION, kept_for, topic_settings
+from shared.chassis.kafka import Subscription
+from shared.contracts.catalog import EVENTS, HALTING
+from shared.contracts.envelope import Event, Message
+from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
+from shared.contracts.types import Instant
+
+FILE = ROOT / "docs" / "asyncapi.json"
+KAFKA = "0.5.0"  # the version of AsyncAPI's binding
+
+SUBSCRIPTIONS: Mapping[str, Sequence[Subscription[Any]]] = {  # Any: each of its own event type
+    "auth": services.auth.consumers.SUBSCRIPTIONS,
+    "billing": services.billing.consumers.SUBSCRIPTIONS,
+    "trading": services.trading.consumers.SUBSCRIPTIONS,
+    "analytics": services.analytics.consumers.SUBSCRIPTIONS,
+    "notifications": services.notifications.consumers.SUBSCRIPTIONS,
+}
+# What is read without an inbox. A test finds each place that does.
+READS: Mapping[str, Sequence[type[Message]]] = {
+    "trading": (MarketInterest, CandleOpened, CandleClosed),
+    "analytics": (CandleClosed,),
+    "notifications": (CandleClosed,),
+}
+
+
+@click.command("asyncapi", cls=OneLineCommand)
+@click.option("--check", is_flag=True, help="Fail if the file is not what the code says.")
+@click.option("--output", type=click.Path(path_type=Path), default=FILE, show_default=True)
+def asyncapi_command(check: bool, output: Path) -> None:
+    """Write the AsyncAPI file of all events."""
+    text = json.dumps(describe(), indent=1) + "\n"
+    if check:
+        if not output.exists() or output.read_text() != text:
+            raise CheckFailed(f"{output} is stale: run `tradefleet asyncapi`")
+        return
+    output.write_text(text)
+    click.echo(f"wrote {output}")
+
+
+def senders(event: type[Message]) -> Sequence[str]:
+    """The services that say this."""
+    if event is MarketInterest:
+        return get_args(MarketInterest.model_fields["wished_by"].annotation)
+    return [event.source]
+
+
+def receivers(event: type[Message]) -> list[str]:
+    """The services that hear this, each as the consumer group of its own name."""
+    return [
+        service
+        for service, subscriptions in SUBSCRIPTIONS.items()
+        if event in READS.get(service, ()) or any(each.event is event for each in subscriptions)
+    ]
+
+
+def describe() -> dict[str, Any]:
+    """The whole document."""
+    _, schemas = models_json_schema(
+        [(event, "serialization") for event in EVENTS], ref_template="#/components/schemas/{model}"
+    )
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "tradefleet",
+            "version": "1",
+            "description": "What the services say to one another. The rules are in docs/events.md.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {name: channel for event in EVENTS for name, channel in _channels(event)},
+        "operations": {name: operation for event in EVENTS for name, operation in _operations(event)},
+        "components": {
+            "messages": {
+                **{event.__name__: _message(event) for event in EVENTS},
+                "DeadLetter": _dead_letter(),
+            },
+            "schemas": schemas["$defs"],
+        },
+    }
+
+
+def _channels(event: type[Message]) -> Iterator[tuple[str, dict[str, Any]]]:
+    own = {
+        "address": event.topic,
+        "description": _promises(event),
+        "messages": {event.__name__: {"$ref": f"#/components/messages/{event.__name__}"}},
+        "bindings": _topic(event.topic, event.partitions, topic_settings(event)),
+    }
+    if issubclass(event, Event):
+        own |= {"x-on-poison": event.on_poison, "x-dead-letters": f"{event.topic}.dlq"}
+    yield event.topic, own
+    yield (
+        f"{event.topic}.dlq",
+        {
+            "address": f"{event.topic}.dlq",
+            "description": f"What of {event.topic} could not be worked, as it came.",
+            "messages": {"DeadLetter": {"$ref": "#/components/messages/DeadLetter"}},
+            "bindings": _topic(f"{event.topic}.dlq", 1, kept_for(DEAD_LETTER_RETENTION)),
+        },
+    )
+
+
+def _promises(event: type[Message]) -> str:
+    kept = "Compacted: the last message of each key is kept." if event.compacted else ""
+    kept = kept or f"Kept {event.retention.days} days."
+    if not issubclass(event, Event):
+        return f"Facts of the exchange: the same fact has the same ce_id, whoever says it. {kept}"
+    waits = "waits for a person" if event.topic in HALTING else "goes on without it"
+    return f"Ordered per key. Where one event cannot be worked, its key {waits}. {kept}"
+
+
+def _topic(name: str, partitions: int, settings: Mapping[str, str]) -> dict[str, Any]:
+    configuration: dict[str, Any] = {"cleanup.policy": [settings["cleanup.policy"]]}
+    if "retention.ms" in settings:
+        configuration["retention.ms"] = int(settings["retention.ms"])
+    return {
+        "kafka": {
+            "topic": name,
+            "partitions": partitions,
+            "topicConfiguration": configuration,
+            "bindingVersion": KAFKA,
+        }
+    }
+
+
+def _operations(event: type[Message]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for service in senders(event):
+        yield f"{service}.send.{event.topic}", _operation("send", service, event.topic)
+    for service in receivers(event):
+        yield f"{service}.receive.{event.topic}", _operation("receive", service, event.topic)
+        if event not in READS.get(service, ()):
+            yield f"{service}.send.{event.topic}.dlq", _operation("send", service, f"{event.topic}.dlq")
+
+
+def _operation(action: str, service: str, topic: str) -> dict[str, Any]:
+    return {"action": action, "channel": {"$ref": f"#/channels/{topic}"}, "tags": [{"name": service}]}
+
+
+def _message(event: type[Message]) -> dict[str, Any]:
+    return {
+        "name": event.topic,
+        "title": event.__name__,
+        "contentType": "application/json",
+        "headers": {
+            "type": "object",
+            "required": [name for name in _headers(event) if name != "traceparent"],
+            "properties": _headers(event),
+        },
+        "payload": {"$ref": f"#/components/schemas/{event.__name__}"},
+        "bindings": {"kafka": {"key": _key(event), "bindingVersion": KAFKA}},
+        "tags": [{"name": f"version {event.version}"}],
+    }
+
+
+def _headers(event: type[Message]) -> dict[str, Any]:
+    version = 7 if issubclass(event, Event) else 5
+    return {
+        "ce_specversion": {"const": "1.0"},
+        "ce_id": {"type": "string", "format": "uuid", "description": f"A UUIDv{version}."},
+        "ce_source": {"enum": list(senders(event))},
+        "ce_type": {"const": event.topic},
+        "ce_time": TypeAdapter(Instant).json_schema(),
+        "ce_dataschema": {"const": f"tradefleet:{event.topic}:{event.version}"},
+        "content-type": {"const": "application/json"},
+        "traceparent": {"type": "string", "description": "W3C trace context of what led to this."},
+    }
+
+
+def _key(event: type[Message]) -> dict[str, Any]:
+    what = "The user_id of the data."
+    if event is MarketInterest:
+        what = "wished_by:symbol:interval"
+    elif not issubclass(event, Event):
+        what = "venue:symbol"
+    return {"type": "string", "description": what}
+
+
+def _dead_letter() -> dict[str, Any]:
+    text = {"type": "string"}
+    told = ("dlq_reason", "dlq_group", "dlq_attempts", "dlq_topic", "dlq_partition", "dlq_offset")
+    return {
+        "name": "dead-letter",
+        "title": "DeadLetter",
+        "description": "The message as it came, with its headers and these: why, by whom, from where.",
+        "headers": {"type": "object", "required": list(told), "properties": dict.fromkeys(told, text)},
+        "payload": {"description": "Whatever came."},
+        "bindings": {"kafka": {"key": text, "bindingVersion": KAFKA}},
+    }
