@@ -126,7 +126,12 @@ class Consumer:
         now_id = await cluster_id_of(consumer._client)
         if now_id != cluster_id:
             raise ClusterChangedError(f"cluster {now_id} answers for {cluster_id}")
-        if (replays := (await self._cluster.compare(now_id)).replays) != known.replays:
+        try:
+            replays = (await self._cluster.compare(now_id)).replays
+        except INFRASTRUCTURE_FAULTS as error:
+            log.info("not_compared", group=self._group, error=repr(error))
+            return  # a database that is away for a moment is no reason to leave the group
+        if replays != known.replays:
             raise ClusterChangedError(f"the outbox was replayed ({replays}): read from the beginning")
 
 
