@@ -19,7 +19,7 @@ from cli.faults.proxy import Proxy, Weather
 from cli.stack.health import answers
 from cli.stack.stack import Stack
 
-COME_BY_WITHIN_S = 8.0  # an armed process that does not come by its point for so long is disarmed
+COME_BY_WITHIN_S = 12.0  # an armed process that does not come by its point for so long is disarmed
 BACK_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.02
 TERMINATE = """

@@ -10,8 +10,8 @@ from cli.faults.client import Caller, Json, Person
 from shared.contracts.billing import PlanName
 
 PAUSE_S = 0.35  # between two things that one tenant does, on average
-NEWCOMER_EVERY_S = 6.0
-MOST_RUNNING = 3  # sessions of one tenant
+NEWCOMER_EVERY_S = 4.0
+MOST_RUNNING = 4  # sessions of one tenant
 MOST_MADE = 25
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 INTERVAL = "15"
@@ -65,7 +65,7 @@ class Load:
             Weighted(self._start_session, 3),
             Weighted(self._stop_session, 2),
             Weighted(partial(self._turn_session, "pause"), 1),
-            Weighted(partial(self._turn_session, "resume"), 1),
+            Weighted(partial(self._turn_session, "resume"), 3),
             Weighted(self._make_strategy, 1),
             Weighted(self._change_strategy, 1),
             Weighted(self._make_configuration, 1),
@@ -86,6 +86,7 @@ class Load:
         """What every tenant has before anything breaks: a strategy, a session, an alert, a watched symbol."""
         for person in self.people:
             for action in (self._make_strategy, self._make_alert, self._watch, self._start_session):
+                await action(person)
                 await action(person)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -213,8 +214,8 @@ def _document(person: Person) -> Json:
                 "slow": {"type": "EMA", "period": fast + person.draw.randint(1, 5)},
             },
         },
-        "entry_conditions": {"left": "fast", "op": "crosses_above", "right": "slow"},
-        "exit_conditions": {"left": "fast", "op": "crosses_below", "right": "slow"},
+        "entry_conditions": {"left": "fast", "op": ">", "right": "slow"},
+        "exit_conditions": {"left": "fast", "op": "<", "right": "slow"},
         "risk_management": {
             "position_size": {"type": "percent_of_equity", "value": "20"},
             "leverage": "1",
@@ -227,12 +228,13 @@ def _document(person: Person) -> Json:
 
 def _alert(person: Person) -> Json:
     """One that fires every few bars."""
+    fast = person.draw.randint(2, 5)
     return {
         "alert_name": person.next_name("alert"),
         "symbol": person.draw.choice(SYMBOLS),
         "interval": INTERVAL,
         "alert_type": "EMA_CROSS",
-        "condition_data": {"fast": 2, "slow": 4, "direction": person.draw.choice(("above", "below"))},
+        "condition_data": {"fast": fast, "slow": fast + 3, "direction": person.draw.choice(("above", "below"))},
     }
 
 

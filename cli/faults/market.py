@@ -9,7 +9,7 @@ import aiohttp
 from cli.demo.synthetic import write_candles
 
 BARS = 20_000
-BAR_S = 0.5
+BAR_S = 0.35
 ANSWER_TIMEOUT_S = 30
 
 

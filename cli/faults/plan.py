@@ -7,7 +7,7 @@ from random import Random
 from cli.faults.families import FAMILIES
 from cli.faults.faults import Fault, strike
 
-STRIKES_A_ROUND = 4
+STRIKES_A_ROUND = 6
 WITHIN_S = 3.0
 
 

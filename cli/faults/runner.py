@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,7 @@ from cli.stack.stack import Stack, StackOptions
 
 PEOPLE = 4
 CONNECTIONS = 32
+ANSWERED_WITHIN_S = 60.0
 
 Between: TypeAlias = Callable[[Sequence[Front]], Awaitable[None]]
 
@@ -121,12 +122,17 @@ class Run:
             finally:
                 await self._injector.heal()
                 stop.set()
-                await loading
+                self._say("healed; waiting until everything has settled")
+                answered = await _ends(loading)
         finally:
             stop.set()
             await moving
-        self._say("healed; waiting until everything has settled")
-        return await settle(self._stack)
+        settled = await settle(self._stack)
+        if not answered:
+            return replace(
+                settled, fault=f"calls go unanswered {ANSWERED_WITHIN_S:.0f} s after healing; {settled.fault}"
+            )
+        return settled
 
     async def _rounds(self) -> None:
         options, began = self._options, time.monotonic()
@@ -144,3 +150,14 @@ class Run:
         found = await asyncio.to_thread(check, self._home, self._stack.superuser_dsn)
         violations = [(violation.invariant, violation.detail) for violation in found]
         return [("I7", settled.fault), *violations] if settled.fault else violations
+
+
+async def _ends(loading: asyncio.Task[None]) -> bool:
+    """Whether every tenant got an answer to what he was at."""
+    _, late = await asyncio.wait([loading], timeout=ANSWERED_WITHIN_S)
+    if late:
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+        return False
+    loading.result()
+    return True

