@@ -43,7 +43,7 @@ def topics() -> None:
 def plan_command(bootstrap: str, prefix: str | None, home: Path | None, as_json: bool) -> None:
     """Say what is missing or different. Exit code 1 if something is."""
     at = find(home, bootstrap, prefix)
-    plan = _ask(at, plan_topics(at.kafka, topics_of(prefix=at.prefix), at.prefix))
+    plan = _ask(at, plan_topics(at.bootstrap, topics_of(prefix=at.prefix), at.prefix))
     if as_json:
         click.echo(json.dumps(_shown(plan)))
     else:
@@ -58,7 +58,7 @@ def plan_command(bootstrap: str, prefix: str | None, home: Path | None, as_json:
 def apply_command(bootstrap: str, prefix: str | None, home: Path | None, as_json: bool, partitions: bool) -> None:
     """Make what is missing and alter what is different. Exit code 1 if something had to be refused."""
     at = find(home, bootstrap, prefix)
-    work = apply_topics(at.kafka, topics_of(prefix=at.prefix), at.prefix, change_partitions=partitions)
+    work = apply_topics(at.bootstrap, topics_of(prefix=at.prefix), at.prefix, change_partitions=partitions)
     done = _ask(at, work)
     if as_json:
         click.echo(json.dumps({"done": [_shown_done(each) for each in done]}))

@@ -30,6 +30,13 @@ class Whereabouts:
     prefix: str
     queues: Mapping[str, str]
 
+    @property
+    def bootstrap(self) -> str:
+        """Kafka's address. Raises BadInput."""
+        if not self.kafka:
+            raise BadInput("KAFKA_BOOTSTRAP is not set")
+        return self.kafka
+
     def of(self, services: tuple[str, ...]) -> Mapping[str, str]:
         """The DSNs of these services, of all where none is named. Raises BadInput."""
         wanted = services or SERVICES
@@ -45,10 +52,7 @@ def find(home: Path | None, bootstrap: str = "", prefix: str | None = None) -> W
     if found is None and not bootstrap:
         found = _stack(home or DEFAULT_HOME)
     found = found or Whereabouts("", "", {})
-    found = replace(found, kafka=bootstrap or found.kafka, prefix=found.prefix if prefix is None else prefix)
-    if not found.kafka:
-        raise BadInput("KAFKA_BOOTSTRAP is not set")
-    return found
+    return replace(found, kafka=bootstrap or found.kafka, prefix=found.prefix if prefix is None else prefix)
 
 
 def _environment() -> Whereabouts | None:

@@ -54,9 +54,14 @@ def trace_for(user_id: int | None) -> str:
     return traceparent.get() or new_traceparent()
 
 
+def is_secret(name: str) -> bool:
+    """Whether what goes by this name is never shown."""
+    return any(word in name.lower() for word in _SECRET_NAMES)
+
+
 def _redact(_: object, __: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
     for name in event:
-        if any(word in name.lower() for word in _SECRET_NAMES):
+        if is_secret(name):
             event[name] = "[redacted]"
     return event
 

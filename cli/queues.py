@@ -1,0 +1,62 @@
+"""The services' databases as their queue roles see them."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+import asyncpg
+from aiokafka.errors import KafkaError
+
+from cli.failure import BadInput
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
+from shared.chassis.producer import Producer
+from shared.chassis.settings import ServiceSettings
+
+T = TypeVar("T")
+
+
+class Queues:
+    """`async with queues.of("billing") as connection:` is one transaction."""
+
+    def __init__(self, databases: Mapping[str, Database]) -> None:
+        self._databases = databases
+
+    @property
+    def services(self) -> list[str]:
+        return list(self._databases)
+
+    @asynccontextmanager
+    async def of(self, service: str) -> AsyncIterator[Connection]:
+        """Raises BadInput where the database does not answer."""
+        try:
+            async with self._databases[service].queue() as connection:
+                yield connection
+        except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
+            raise BadInput(f"the database of {service} does not do it: {error!r}") from error
+
+
+@asynccontextmanager
+async def open_queues(dsns: Mapping[str, str]) -> AsyncIterator[Queues]:
+    async with AsyncExitStack() as stack:
+        databases = {}
+        for service, dsn in dsns.items():
+            databases[service] = await Database.connect(_settings(service, dsn))
+            stack.push_async_callback(databases[service].close)
+        yield Queues(databases)
+
+
+def _settings(service: str, dsn: str) -> ServiceSettings:
+    """One pool is used; the others are never opened."""
+    dsns = {f"postgres_{role}_dsn": dsn for role in ("app", "worker", "queue")}
+    return ServiceSettings.model_validate({"service": service, **dsns, "kafka_bootstrap": ""})
+
+
+async def ask_cluster_id(bootstrap: str) -> str:
+    """Which Kafka cluster it is. Raises BadInput."""
+    producer = Producer(bootstrap)
+    try:
+        return await producer.connect()
+    except (KafkaError, OSError) as error:
+        raise BadInput(f"Kafka at {bootstrap} does not answer: {error!r}") from error
+    finally:
+        await producer.stop()
