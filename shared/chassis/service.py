@@ -166,10 +166,10 @@ class RunningService:
         return jobs
 
     async def _retry_parked(self, stop: asyncio.Event) -> None:
+        """Without a pause while keys get on: what waits behind a head that got through is due at once."""
         while not stop.is_set():
-            for inbox in self._inboxes:
-                await inbox.retry_parked()
-            await pause(stop, RETRY_PARKED_EVERY_S)
+            if not sum([await inbox.retry_parked() for inbox in self._inboxes]):
+                await pause(stop, RETRY_PARKED_EVERY_S)
 
     async def _supervise(self, job: Job) -> None:
         """Faults of the infrastructure are waited out; any other fault ends the process, loudly."""

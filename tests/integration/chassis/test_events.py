@@ -105,6 +105,18 @@ async def test_a_failing_key_waits_aside_and_the_others_go_on(
         assert listener.seqs(3) == [1, 2]
 
 
+async def test_what_waits_behind_a_head_that_got_through_follows_at_once(
+    settings: ServiceSettings, listener: Listener
+) -> None:
+    listener.failing = {3}
+    async with RunningService(listener.build, settings) as running:
+        await say(running.database, *(registered(3, seq) for seq in range(1, 101)))
+        await eventually(lambda: count(running.database, "parked"), lambda parked: parked == 100)
+        listener.failing = set()
+        await eventually(lambda: count(running.database, "parked"), lambda parked: parked == 0)
+        assert listener.seqs(3) == list(range(1, 101))
+
+
 async def test_what_is_not_json_goes_to_the_dead_letters_and_halts_its_key(
     settings: ServiceSettings, listener: Listener, kafka_bootstrap: str
 ) -> None:
