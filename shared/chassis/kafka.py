@@ -22,6 +22,7 @@ M = TypeVar("M", bound=MarketEvent)
 MAX_RECORDS = 1_000
 FETCH_WAIT_MS = 200
 STOP_TIMEOUT_S = 5
+STOP_TRIES = 10
 
 log = structlog.get_logger()
 
@@ -44,15 +45,23 @@ class MarketSubscription(Generic[M]):
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
     """Leave, bounded in time, whatever the broker does; where that fails, at least the connections are closed."""
-    if not await _through(consumer.stop()):
-        await _through(consumer._client.close())
+    if not await _through(consumer.stop(), consumer):
+        await _through(consumer._client.close(), consumer)
 
 
-async def _through(work: Coroutine[None, None, None]) -> bool:
-    """In a task of its own: aiokafka cancels its tasks while it stops, and what awaits them ends as cancelled."""
+async def _through(work: Coroutine[None, None, None], consumer: AIOKafkaConsumer) -> bool:
+    """In a task of its own: aiokafka cancels its tasks while it stops, and what awaits them ends as cancelled.
+
+    Its fetcher swallows being cancelled while it is between two assignments, and has to be told again.
+    """
     task = asyncio.create_task(work)
     try:
-        await asyncio.wait([task], timeout=STOP_TIMEOUT_S)
+        for _ in range(STOP_TRIES):
+            await asyncio.wait([task], timeout=STOP_TIMEOUT_S / STOP_TRIES)
+            if task.done():
+                break
+            if consumer._fetcher is not None:
+                consumer._fetcher._fetch_task.cancel()
     finally:
         task.cancel()
     done = task.done() and not task.cancelled()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -23,6 +24,7 @@ class Consumer:
     def __init__(self, stop: Callable[[], Awaitable[None]]) -> None:
         self.stop = stop
         self._client = Client()
+        self._fetcher: DeafFetcher | None = None
 
 
 async def in_order() -> None:
@@ -46,6 +48,35 @@ async def never_ends() -> None:
 async def test_a_consumer_that_stops_is_left_alone() -> None:
     consumer = Consumer(in_order)
     await stop_consumer(consumer)
+    assert not consumer._client.closed
+
+
+class DeafFetcher:
+    """Hears the second time."""
+
+    def __init__(self) -> None:
+        self._fetch_task = asyncio.create_task(self._fetch())
+
+    async def _fetch(self) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+
+async def test_a_fetcher_that_swallows_being_cancelled_is_told_again() -> None:
+    fetcher = DeafFetcher()
+
+    async def stop() -> None:
+        await asyncio.sleep(0)
+        fetcher._fetch_task.cancel()
+        with suppress(asyncio.CancelledError):
+            await fetcher._fetch_task
+
+    consumer = Consumer(stop)
+    consumer._fetcher = fetcher
+    async with asyncio.timeout(kafka.STOP_TIMEOUT_S - 1):
+        await stop_consumer(consumer)
+    assert fetcher._fetch_task.cancelled()
     assert not consumer._client.closed
 
 
