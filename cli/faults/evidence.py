@@ -3,13 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from cli.stack.topics import topics_of
+from shared.chassis.clock import utc_now
 from shared.chassis.kafka import partitions_of
 
 CALLS, TOPICS, CANARIES = "calls.jsonl", "topics.jsonl", "canaries.jsonl"
@@ -33,7 +33,7 @@ class Evidence:
 
     def note_call(self, outcome: Outcome, **what: object) -> None:
         self.outcomes[outcome] += 1
-        head = {"n": self.outcomes.total(), "at": datetime.now(UTC).isoformat(), "outcome": outcome}
+        head = {"n": self.outcomes.total(), "at": utc_now().isoformat(), "outcome": outcome}
         self._calls.write(json.dumps({**head, **what}) + "\n")
 
     def note_shown(self, tenant: str, canary: str, where: str, text: str) -> None:

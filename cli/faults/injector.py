@@ -38,6 +38,7 @@ class Tally:
     freezes_at: Counter[str] = field(default_factory=Counter)
     kills_at_rest: int = 0
     outages_s: dict[str, list[float]] = field(default_factory=dict)  # from the crash until it answered again
+    stuck: list[str] = field(default_factory=list)  # what a fault was not over with in time
 
     @property
     def kills(self) -> int:
@@ -75,6 +76,13 @@ class Injector:
 
     async def _inject(self, fault: Fault) -> None:
         await asyncio.sleep(fault.after_s)
+        try:
+            await self._do(fault)
+        except TimeoutError as error:
+            self.tally.stuck.append(f"{fault}: {error or f'not back within {BACK_WITHIN_S:.0f} s'}")
+        self.tally.injected[_name(fault)] += 1
+
+    async def _do(self, fault: Fault) -> None:
         match fault.kind:
             case "strike":
                 await self._strike(fault)
@@ -90,7 +98,6 @@ class Injector:
                 await self._terminate_backends()
             case "weather":
                 await self._weather(fault)
-        self.tally.injected[_name(fault)] += 1
 
     async def _strike(self, fault: Fault) -> None:
         async with AsyncExitStack() as provoked:

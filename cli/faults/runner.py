@@ -149,7 +149,8 @@ class Run:
         check = import_module("cli.faults.checker").check
         found = await asyncio.to_thread(check, self._home, self._stack.superuser_dsn)
         violations = [(violation.invariant, violation.detail) for violation in found]
-        return [("I7", settled.fault), *violations] if settled.fault else violations
+        wedged = [*self._injector.tally.stuck, *([settled.fault] if settled.fault else [])]
+        return [*(("I7", detail) for detail in wedged), *violations]
 
 
 async def _ends(loading: asyncio.Task[None]) -> bool:
