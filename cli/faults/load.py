@@ -32,6 +32,13 @@ READS = (
     "/v1/performance/daily?mode=PAPER",
     "/v1/performance/equity?mode=PAPER",
 )
+READS_BY_ID = {
+    "strategy": ("/v1/strategies/",),
+    "configuration": ("/v1/bot-configurations/",),
+    "session": ("/v1/sessions/", "/v1/trades?session_id="),
+    "alert": ("/v1/alerts/",),
+}
+IDS_TRIED = 3
 PLANS: tuple[PlanName, ...] = ("PRO", "PREMIUM", "FREE")  # of the tenants, in turn
 
 Action = Callable[[Person], Awaitable[object]]
@@ -96,10 +103,14 @@ class Load:
             group.create_task(self._newcomers(stop))
 
     async def read_everything(self) -> None:
-        """What each tenant is shown in the end, page one of every list."""
-        for person in self.people:
+        """What each tenant is shown in the end: page one of every list, and of another what he gets."""
+        for person, other in zip(self.people, [*self.people[1:], self.people[0]], strict=True):
             for path in READS:
                 await self._caller.read(person, path)
+            for kind, paths in READS_BY_ID.items():
+                for id_ in other.made[kind][-IDS_TRIED:]:
+                    for path in paths:
+                        await self._caller.read(person, path + id_)
 
     async def _live(self, person: Person, stop: asyncio.Event) -> None:
         actions = [each.action for each in self._actions]
