@@ -108,6 +108,9 @@ def _detach(home: Path, port: int, bar_ms: int, *, split: bool) -> None:
     found = read_state(home)
     assert found is not None, "the stack notes its state"
     show_addresses(found)
+    for line in log.read_text().splitlines():
+        if " waits: " in line:
+            click.echo(line.strip())
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:

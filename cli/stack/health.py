@@ -22,6 +22,18 @@ async def answers(url: str) -> bool:
     return False
 
 
+async def waits_for_a_person(url: str) -> str:
+    """Why a process that runs is not ready before an operator has typed a command; empty if that is not so."""
+    if not url.endswith("/readyz"):
+        return ""
+    with suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)) as session:
+            async with session.get(url) as answer:
+                faults = (await answer.json()).get("faults", [])
+                return str(faults[0]) if faults and all("`tradefleet " in fault for fault in faults) else ""
+    return ""
+
+
 async def _connects(address: str) -> bool:
     host, _, port = address.rpartition(":")
     with suppress(OSError, TimeoutError):

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from cli.failure import BadInput
 from cli.stack import kafka
 from cli.stack.environment import Addresses, gateway_environment, service_environment
-from cli.stack.health import answers
+from cli.stack.health import answers, waits_for_a_person
 from cli.stack.home import Home, ProcessNote, State, note_of
 from cli.stack.kafka import Front, KafkaServer
 from cli.stack.layout import Part, by_role, together
@@ -259,15 +259,18 @@ class Stack:
         self._health[spec.name] = health
         await child.start()
         self._write_state()
+        why = ""
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 while not await answers(health):
+                    if why := await waits_for_a_person(health):
+                        break
                     if child.restarts > 3:
                         raise BadInput(f"{spec.name} does not start: {child.log_tail(2)}")
                     await asyncio.sleep(READY_EVERY_S)
         except TimeoutError:
             raise BadInput(f"{spec.name} does not get ready: {child.log_tail(2)}") from None
-        self._report(f"{spec.name} ready")
+        self._report(f"{spec.name} waits: {why}" if why else f"{spec.name} ready")
 
     def pid(self, name: str) -> int | None:
         """None while it is down."""

@@ -1,0 +1,93 @@
+"""Kafka's log is gone: what the runbook tells an operator to do, on a whole platform."""
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from shared.chassis.kafka import partitions_of
+from tests.integration.stack.test_stack import status, tradefleet
+
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+
+ANN = {"email": "ann@example.org", "password": "correct horse battery"}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)  # Postgres runs as another user when we are root
+    yield tmp_path / "stack"
+    tradefleet("down", "--home", str(tmp_path / "stack"))
+
+
+def test_after_the_replay_everything_is_ready_and_what_was_said_stands_in_the_topics_again(home: Path) -> None:
+    at = ("--home", str(home))
+    assert tradefleet("up", "--detach", *at, "--port", "18099").returncode == 0
+    body = json.dumps(ANN).encode()
+    request = Request(
+        f"{status(home)['gateway']}/v1/auth/register", data=body, headers={"Content-Type": "application/json"}
+    )
+    with urlopen(request, timeout=10) as answer:
+        assert answer.status == 201
+    until(lambda: sent(home, "auth", "billing"))
+    tradefleet("down", *at)
+    shutil.rmtree(home / "kafka" / "data")
+
+    started = tradefleet("up", "--detach", *at)
+    assert started.returncode == 0, started.stderr
+    assert "auth waits: the broker is another one" in started.stdout
+    assert unhealthy(home) == {"auth", "billing", "trading", "analytics", "notifications"}
+    assert tradefleet("outbox", "status", *at).returncode == 1
+
+    replayed = json.loads(tradefleet("outbox", "replay", "--since", "1h", "--json", *at).stdout)
+    assert {each["service"]: each["rows"] for each in replayed["services"]} == {
+        "auth": 1,
+        "billing": 1,
+        "trading": 0,
+        "analytics": 0,
+        "notifications": 0,
+    }
+    until(lambda: not unhealthy(home))
+    until(lambda: sent(home, "auth", "billing"))
+    assert asyncio.run(said(status(home)["kafka"], "user.registered", "subscription.changed")) == [1, 1]
+    assert tradefleet("dlq", "list", *at).stdout == "nothing waits for a person, and nothing was given up\n"
+    assert tradefleet("topics", "plan", *at).returncode == 0
+
+
+def unhealthy(home: Path) -> set[str]:
+    return {process["name"] for process in status(home)["processes"] if not process["healthy"]}
+
+
+def sent(home: Path, *services: str) -> bool:
+    """Whether these services have said what they had to say, and to the broker that is there."""
+    told = json.loads(tradefleet("outbox", "status", "--json", "--home", str(home)).stdout)["services"]
+    return all(
+        each["same"] and not each["waiting"] and each["sent_last_hour"]
+        for each in told
+        if each["service"] in services
+    )
+
+
+async def said(bootstrap: str, *topics: str) -> list[int]:
+    """How many messages each topic holds."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(await partitions_of(bootstrap, topics))
+    finally:
+        await consumer.stop()
+    return [sum(end for partition, end in ends.items() if partition.topic == topic) for topic in topics]
+
+
+def until(holds: Callable[[], bool], within_s: float = 30) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.1)
