@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import socket
+import struct
 
 import structlog
 from aiohttp import web
@@ -77,6 +79,13 @@ async def send(request: web.Request, response: web.StreamResponse) -> None:
             await response.write_eof()
     except TimeoutError:
         log.warning("answer_not_read", path=request.path, bytes=response.content_length)
-        transport.abort()
+        _reset(transport)
     except ConnectionError:
         log.info("client_gone", path=request.path)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close without waiting, here or in the kernel, for anybody to read what is left."""
+    if (connection := transport.get_extra_info("socket")) is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -68,6 +68,11 @@ class Process:
         status = Path(f"/proc/{self.popen.pid}/status").read_text()
         return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
+    def connections(self) -> int:
+        """How many clients hold."""
+        held = psutil.Process(self.popen.pid).net_connections("tcp")
+        return sum(1 for one in held if one.laddr.port == self.port and one.status != psutil.CONN_LISTEN)
+
     def tracebacks(self, since: int) -> list[str]:
         """Lines of the log from there on that hold one."""
         return [line for line in self.written(since).splitlines() if "Traceback" in line or '"exception"' in line]
@@ -100,6 +105,7 @@ class World:
     services: Mapping[str, Process]
     gateway: Process
     database: DatabaseAccess
+    commands: Mapping[str, tuple[list[str], Mapping[str, str]]]
     token: str = ""
     made: dict[str, str] = field(default_factory=dict)
 
@@ -115,6 +121,18 @@ class World:
 
     def process(self, name: str) -> Process:
         return self.gateway if name == "gateway" else self.services[name]
+
+    @contextlib.contextmanager
+    def another(self, name: str, port: int, **env: str) -> Iterator[Process]:
+        """A further process of a service or of the gateway, with other settings, at that port."""
+        command, environment = self.commands[name]
+        at = {"HTTP_PORT": str(port), "GATEWAY_LISTEN": f"http://:{port}"}
+        process = _start(f"{name}-{port}", command, {**environment, **at, **env}, port, self.gateway.log.parent)
+        try:
+            _wait_for(process)
+            yield process
+        finally:
+            process.stop()
 
     def service_of(self, path: str) -> Process:
         return next(process for process in self.services.values() if path in process.paths())
@@ -152,10 +170,12 @@ def running_world(
         "BYBIT_REST_URL": f"http://{at['exchange']}",
         **env,
     }
+    commands: dict[str, tuple[list[str], Mapping[str, str]]] = {}
     with contextlib.ExitStack() as stack:
         stack.callback(ports.release)
 
         def start(name: str, command: list[str], environment: Mapping[str, str]) -> Process:
+            commands[name] = (command, environment)
             ports.release(numbers[name])
             process = _start(name, command, environment, numbers[name], folder)
             stack.callback(process.stop)
@@ -174,7 +194,7 @@ def running_world(
         gateway = start("gateway", [str(tool("caddy")), "run", *configured], {**addresses, **kept, **listening})
         for process in (*services.values(), gateway):
             _wait_for(process)
-        world = World(services, gateway, database)
+        world = World(services, gateway, database, commands)
         _populate(world)
         yield world
 

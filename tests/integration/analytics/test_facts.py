@@ -51,7 +51,7 @@ def some_trades(user_id: int, count: int, seed: int = 1) -> list[TradeClosed]:
     return [
         closed(
             user_id,
-            str(datetime(2026, 1, 1) + timedelta(minutes=draw.randrange(87 * 24 * 60))),
+            str(datetime(2026, 1, 1) + timedelta(minutes=draw.randrange(87 * 24 * 60))),  # noqa: DTZ001
             str(Decimal(draw.randint(-(10**12), 10**12)).scaleb(-8)),
         )
         for _ in range(count)

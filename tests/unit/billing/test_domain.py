@@ -21,7 +21,7 @@ from shared.contracts.billing import SubscriptionStatus
 from shared.contracts.types import new_id
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
-MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))
+MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 
 
 def _subscription(status: SubscriptionStatus) -> Subscription:

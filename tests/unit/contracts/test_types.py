@@ -35,7 +35,7 @@ def test_what_is_no_amount_is_refused(wrong: str) -> None:
         AMOUNT.validate_json(wrong)
 
 
-@given(st.datetimes(timezones=st.just(UTC), min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29)))
+@given(st.datetimes(timezones=st.just(UTC), min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29)))  # noqa: DTZ001
 def test_a_moment_survives_the_wire(moment: datetime) -> None:
     assert INSTANT.validate_python(instant_text(moment)) == moment
 
@@ -52,7 +52,7 @@ def test_a_time_without_zone_or_sense_is_refused(wrong: str) -> None:
     with pytest.raises(ValidationError):
         INSTANT.validate_python(wrong)
     with pytest.raises(ValidationError):
-        INSTANT.validate_python(datetime(2026, 1, 31))
+        INSTANT.validate_python(datetime(2026, 1, 31))  # noqa: DTZ001
 
 
 def test_ids_rise_with_time() -> None:
