@@ -175,33 +175,43 @@ def _around(entry: Entry, rows: Sequence[asyncpg.Record]) -> tuple[int, list[UUI
     return len(rows) - len(behind), behind
 
 
-async def replay_entries(connection: Connection, entries: Sequence[Entry]) -> set[Entry]:
+async def replay_entries(connection: Connection, entries: Collection[Entry]) -> set[Entry]:
     """Have them tried again at once, as if for the first time; those that are gone meanwhile were worked."""
-    return await _change(
-        connection,
-        entries,
-        "state = 'WAITING', attempts = 0, next_attempt_at = now()",
-        "dead_reason = NULL, dropped_at = NULL",
-    )
+    heard = "state = 'WAITING', attempts = 0, next_attempt_at = now()"
+    return await _change(connection, entries, heard, "dead_reason = NULL, dropped_at = NULL")
 
 
-async def drop_entries(connection: Connection, entries: Sequence[Entry]) -> set[Entry]:
+async def drop_entries(connection: Connection, entries: Collection[Entry]) -> set[Entry]:
     """Let them go: their keys go on without them."""
     return await _change(connection, entries, "state = 'DROPPED'", "dropped_at = now()")
 
 
-async def _change(connection: Connection, entries: Sequence[Entry], heard: str, unsent: str) -> set[Entry]:
-    """In the order of their ids, so that two of these at once do not wait for each other."""
+async def _change(connection: Connection, entries: Collection[Entry], heard: str, unsent: str) -> set[Entry]:
+    """Locked in the order of their ids, so that two of these at once do not wait for each other."""
     changed: set[Entry] = set()
-    for entry in sorted(entries, key=lambda each: (each.kind, each.id)):
-        statement = (
-            f"UPDATE parked SET {heard} WHERE user_id = $1 AND event_id = $2 AND id = $3 RETURNING id"
-            if entry.kind == "heard"
-            else f"UPDATE outbox SET {unsent} WHERE user_id = $1 AND event_id = $2 AND id = $3 "
-            "AND sent_at IS NULL AND dead_reason IS NOT NULL RETURNING id"
+    for kind, table, change, only in (
+        ("heard", "parked", heard, "true"),
+        ("unsent", "outbox", unsent, "sent_at IS NULL AND dead_reason IS NOT NULL"),
+    ):
+        these = {entry.id: entry for entry in entries if entry.kind == kind}
+        rows = await connection.fetch(
+            f"""
+            WITH locked AS (
+                SELECT user_id, event_id, id FROM {table}
+                JOIN unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS this (user_id, event_id, id)
+                     USING (user_id, event_id, id)
+                WHERE {only} ORDER BY id FOR UPDATE OF {table}
+            )
+            UPDATE {table} SET {change} FROM locked
+            WHERE {table}.user_id = locked.user_id AND {table}.event_id = locked.event_id
+                  AND {table}.id = locked.id
+            RETURNING {table}.id
+            """,
+            [entry.user_id for entry in these.values()],
+            [entry.event_id for entry in these.values()],
+            [entry.id for entry in these.values()],
         )
-        if await connection.fetchval(statement, entry.user_id, entry.event_id, entry.id) is not None:
-            changed.add(entry)
+        changed |= {these[row["id"]] for row in rows}
     return changed
 
 
