@@ -1,0 +1,28 @@
+-- I5: outboxes empty, nothing waiting aside, unless it is explained. Each statement's rows are violations.
+
+SELECT format('%s: outbox row %s (%s, key %s) of %s was not sent', service, event_id, topic, key, created_at)
+FROM written
+WHERE sent_at IS NULL AND dead_reason IS NULL AND dropped_at IS NULL
+      AND event_id::text NOT IN (SELECT event_id FROM explained);
+
+SELECT format('%s: outbox row %s (%s, key %s) is dead: %s', service, event_id, topic, key, dead_reason)
+FROM written
+WHERE dead_reason IS NOT NULL AND sent_at IS NULL AND dropped_at IS NULL
+      AND event_id::text NOT IN (SELECT event_id FROM explained);
+
+SELECT format('%s: event %s of %s/%s/%s (key %s) is %s after %s attempts: %s', service, event_id, topic,
+              kafka_partition, kafka_offset, key, state, attempts, reason)
+FROM aside
+WHERE state IN ('WAITING', 'HALTED', 'DEAD') AND event_id::text NOT IN (SELECT event_id FROM explained);
+
+-- A dead letter is somebody's: it still stands aside, was let go, or was worked after all.
+SELECT format('%s/%s/%s: the dead letter of event %s (%s) belongs to nothing that stands aside or was worked', topic,
+              kafka_partition, kafka_offset, event_id, headers ->> 'dlq_group')
+FROM said
+WHERE topic LIKE '%.dlq' AND coalesce(event_id::text, '') NOT IN (SELECT event_id FROM explained)
+      AND NOT EXISTS (SELECT FROM heard WHERE heard.consumer = said.headers ->> 'dlq_group'
+                      AND heard.event_id = said.event_id)
+      AND NOT EXISTS (SELECT FROM aside WHERE consumer = said.headers ->> 'dlq_group'
+                      AND aside.topic = said.headers ->> 'dlq_topic'
+                      AND kafka_partition::text = said.headers ->> 'dlq_partition'
+                      AND aside.kafka_offset::text = said.headers ->> 'dlq_offset');

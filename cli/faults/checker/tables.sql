@@ -1,0 +1,115 @@
+-- What was seen outside and what stands in the database, side by side, for the statements of each invariant.
+-- `messages`, `hears` and `explained` are filled from outside before this. All of it goes with the transaction.
+
+CREATE FUNCTION pg_temp.as_text(value bytea) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN convert_from(value, 'UTF8');
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION pg_temp.as_json(value text) RETURNS jsonb LANGUAGE sql AS
+    $$ SELECT CASE WHEN pg_input_is_valid(value, 'jsonb') THEN value::jsonb END $$;
+CREATE FUNCTION pg_temp.as_uuid(value text) RETURNS uuid LANGUAGE sql AS
+    $$ SELECT CASE WHEN pg_input_is_valid(value, 'uuid') THEN value::uuid END $$;
+CREATE FUNCTION pg_temp.as_number(value text) RETURNS numeric LANGUAGE sql AS
+    $$ SELECT CASE WHEN pg_input_is_valid(value, 'numeric') THEN value::numeric END $$;
+CREATE FUNCTION pg_temp.as_time(value text) RETURNS timestamptz LANGUAGE sql AS
+    $$ SELECT CASE WHEN pg_input_is_valid(value, 'timestamptz') THEN value::timestamptz END $$;
+CREATE FUNCTION pg_temp.as_ms(value timestamptz) RETURNS text LANGUAGE sql AS
+    $$ SELECT (extract(epoch FROM value) * 1000)::bigint::text $$;
+
+-- What an event is about, so that the same thing said twice under two ids is seen.
+CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE
+        WHEN topic LIKE 'trade.%' THEN body ->> 'trade_id'
+        WHEN topic LIKE 'session.%' THEN body ->> 'session_id'
+        WHEN topic = 'alert.triggered'
+            THEN concat_ws(' ', body ->> 'alert_id', pg_temp.as_ms(pg_temp.as_time(body ->> 'open_time')))
+        WHEN topic = 'subscription.changed' THEN concat_ws(' ', body ->> 'user_id', body ->> 'subscription_version')
+        WHEN topic = 'market.interest' THEN concat_ws(' ', key, body ->> 'interest_version')
+        WHEN topic = 'user.registered' THEN body ->> 'user_id'
+    END
+$$;
+
+CREATE TEMP TABLE written AS
+SELECT service, id, user_id, event_id, topic, key, headers, created_at, sent_at, dead_reason, dropped_at,
+       body ->> 'aggregate' AS aggregate, pg_temp.as_number(body ->> 'aggregate_seq') AS aggregate_seq,
+       pg_temp.thing_of(topic, key, body) AS thing
+FROM (
+    SELECT 'auth' AS service, *, pg_temp.as_json(pg_temp.as_text(payload)) AS body FROM auth.outbox
+    UNION ALL SELECT 'billing', *, pg_temp.as_json(pg_temp.as_text(payload)) FROM billing.outbox
+    UNION ALL SELECT 'trading', *, pg_temp.as_json(pg_temp.as_text(payload)) FROM trading.outbox
+    UNION ALL SELECT 'analytics', *, pg_temp.as_json(pg_temp.as_text(payload)) FROM analytics.outbox
+    UNION ALL SELECT 'notifications', *, pg_temp.as_json(pg_temp.as_text(payload)) FROM notifications.outbox
+) AS outbox;
+
+CREATE TEMP TABLE heard AS
+SELECT 'auth' AS service, * FROM auth.inbox
+UNION ALL SELECT 'billing', * FROM billing.inbox
+UNION ALL SELECT 'trading', * FROM trading.inbox
+UNION ALL SELECT 'analytics', * FROM analytics.inbox
+UNION ALL SELECT 'notifications', * FROM notifications.inbox;
+
+CREATE TEMP TABLE aside AS
+SELECT service, user_id, consumer, event_id, topic, key, state, reason, attempts, kafka_partition, kafka_offset,
+       pg_temp.thing_of(topic, key, pg_temp.as_json(pg_temp.as_text(payload))) AS thing
+FROM (
+    SELECT 'auth' AS service, * FROM auth.parked
+    UNION ALL SELECT 'billing', * FROM billing.parked
+    UNION ALL SELECT 'trading', * FROM trading.parked
+    UNION ALL SELECT 'analytics', * FROM analytics.parked
+    UNION ALL SELECT 'notifications', * FROM notifications.parked
+) AS parked;
+
+CREATE TEMP TABLE said AS
+SELECT topic, kafka_partition, kafka_offset, key, headers::jsonb AS headers, value,
+       pg_temp.as_uuid(headers::jsonb ->> 'ce_id') AS event_id, pg_temp.as_json(value) AS body
+FROM messages;
+
+-- Each event where it first stood; without what a consumer refused to read (it is parked by its place, not its id).
+CREATE TEMP TABLE events AS
+SELECT topic, event_id, kafka_partition, kafka_offset, key, headers, body,
+       body ->> 'aggregate' AS aggregate, pg_temp.as_number(body ->> 'aggregate_seq') AS aggregate_seq,
+       pg_temp.thing_of(topic, key, body) AS thing
+FROM (SELECT DISTINCT ON (topic, event_id) * FROM said
+      WHERE topic NOT LIKE '%.dlq' AND event_id IS NOT NULL
+      ORDER BY topic, event_id, kafka_partition, kafka_offset) AS first
+WHERE NOT EXISTS (SELECT FROM aside WHERE aside.topic = first.topic AND aside.kafka_partition = first.kafka_partition
+                  AND aside.kafka_offset = first.kafka_offset AND aside.event_id <> first.event_id);
+
+-- Which events each service must have worked: all that it hears but for those set aside.
+CREATE TEMP TABLE due AS
+SELECT service, events.* FROM events JOIN hears USING (topic)
+WHERE NOT EXISTS (SELECT FROM aside WHERE aside.service = hears.service AND aside.event_id = events.event_id);
+
+CREATE TEMP TABLE spoken AS
+SELECT topic, thing FROM written WHERE thing IS NOT NULL UNION SELECT topic, thing FROM events WHERE thing IS NOT NULL;
+
+-- Trades and capital as analytics must know them by now: what waits or was set aside on the way is told elsewhere.
+CREATE TEMP TABLE withheld AS
+SELECT topic, thing FROM written WHERE sent_at IS NULL
+UNION SELECT topic, thing FROM aside WHERE service = 'analytics';
+
+CREATE TEMP TABLE ledger AS
+SELECT user_id, trade_id, session_id, CASE WHEN is_paper_trade THEN 'PAPER' ELSE 'LIVE' END AS mode, exit_time, pnl,
+       (exit_time AT TIME ZONE timezone)::date AS date
+FROM trading.user_trades JOIN auth.users USING (user_id)
+WHERE status = 'CLOSED'
+      AND NOT EXISTS (SELECT FROM withheld WHERE topic = 'trade.closed' AND thing = trade_id::text);
+
+CREATE TEMP TABLE capital AS
+SELECT user_id, CASE WHEN is_paper_trading THEN 'PAPER' ELSE 'LIVE' END AS mode, initial_balance,
+       (start_time AT TIME ZONE timezone)::date AS date
+FROM trading.user_trading_sessions JOIN auth.users USING (user_id)
+WHERE NOT EXISTS (SELECT FROM withheld WHERE topic = 'session.started' AND thing = session_id::text);
+
+CREATE INDEX ON said (topic, event_id);
+CREATE INDEX ON events (topic, event_id);
+CREATE INDEX ON events (topic, thing);
+CREATE INDEX ON written (topic, event_id);
+CREATE INDEX ON heard (service, event_id);
+CREATE INDEX ON due (service, topic);
+CREATE INDEX ON spoken (topic, thing);
+ANALYZE written; ANALYZE heard; ANALYZE aside; ANALYZE said; ANALYZE events; ANALYZE due; ANALYZE spoken;
+ANALYZE ledger; ANALYZE capital;
