@@ -8,32 +8,48 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import evaluator, events
+from benchmarks import analytics, evaluator, relay
 from benchmarks.measuring import Figure
+from benchmarks.servers import place
+
+ON_SERVERS = {"relay": relay.measure, "analytics": analytics.measure}
 
 
 def main() -> None:
-    """Measure everything and print a table, or one JSON object."""
+    """Measure, and print a table or one JSON object."""
+    names = ["evaluator", *ON_SERVERS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    as_json = parser.parse_args().json
-    figures = [*evaluator.measure(), *asyncio.run(events.measure())]
-    if as_json:
+    parser.add_argument("only", nargs="*", choices=[*names, []], help=f"of {', '.join(names)}; default: all")
+    arguments = parser.parse_args()
+    figures = asyncio.run(_measure(arguments.only or names))
+    if arguments.json:
         print(json.dumps({"figures": [{**asdict(figure), "ratio": figure.ratio} for figure in figures]}))
     else:
         Console().print(_table(figures))
 
 
+async def _measure(names: list[str]) -> list[Figure]:
+    figures = evaluator.measure() if "evaluator" in names else []
+    if wanted := [name for name in ON_SERVERS if name in names]:
+        async with place() as where:
+            for name in wanted:
+                figures += await ON_SERVERS[name](where)
+    return figures
+
+
 def _table(figures: list[Figure]) -> Table:
-    table = Table("what", "ours", "spread", "peer", "theirs", "ratio")
+    table = Table("what", "ours", "spread", "peer", "theirs", "spread", "ratio", "aim")
     for figure in figures:
         table.add_row(
             figure.name,
-            f"{figure.ours:,.0f} {figure.unit}",
-            f"{figure.spread_pct:.0f} %",
+            f"{figure.ours.per_s:,.0f} {figure.unit}",
+            f"{figure.ours.spread_pct:.0f} %",
             figure.peer,
-            f"{figure.theirs:,.0f}",
+            f"{figure.theirs.per_s:,.0f}",
+            f"{figure.theirs.spread_pct:.0f} %",
             f"{figure.ratio:.2f}",
+            "" if figure.aim is None else f"≥ {figure.aim:g}",
         )
     return table
 

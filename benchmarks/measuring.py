@@ -9,40 +9,52 @@ RUNS = 5
 
 
 @dataclass(frozen=True)
+class Rate:
+    """Units per second: the median of the runs, and their spread in percent of it."""
+
+    per_s: float
+    spread_pct: float
+
+
+@dataclass(frozen=True)
 class Figure:
-    """Units per second; the peer's likewise."""
+    """Ours beside a peer's of the same run. `aim` is the least ratio that we want."""
 
     name: str
     unit: str
-    ours: float
-    spread_pct: float
+    ours: Rate
     peer: str
-    theirs: float
+    theirs: Rate
+    aim: float | None = None
 
     @property
     def ratio(self) -> float:
-        return self.ours / self.theirs
+        return self.ours.per_s / self.theirs.per_s
 
 
-def rate(units: int, run: Callable[[], object]) -> tuple[float, float]:
-    """Median units per second, and the spread of the runs in percent of it."""
+def rate(units: int, run: Callable[[], object]) -> Rate:
     seconds = []
     for _ in range(RUNS):
         began = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - began)
-    return _summed(units, seconds)
+    return summarised([units / each for each in seconds])
 
 
-async def rate_async(units: int, run: Callable[[], Awaitable[object]]) -> tuple[float, float]:
+async def rate_async(
+    units: int, run: Callable[[], Awaitable[object]], before: Callable[[], Awaitable[object]] | None = None
+) -> Rate:
+    """`before` prepares each run and is not timed."""
     seconds = []
     for _ in range(RUNS):
+        if before is not None:
+            await before()
         began = time.perf_counter()
         await run()
         seconds.append(time.perf_counter() - began)
-    return _summed(units, seconds)
+    return summarised([units / each for each in seconds])
 
 
-def _summed(units: int, seconds: list[float]) -> tuple[float, float]:
-    middle = statistics.median(seconds)
-    return units / middle, 100 * (max(seconds) - min(seconds)) / middle
+def summarised(rates: list[float]) -> Rate:
+    middle = statistics.median(rates)
+    return Rate(middle, 100 * (max(rates) - min(rates)) / middle)

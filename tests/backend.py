@@ -23,6 +23,7 @@ from cli.stack.users import own, server_user
 
 RUN_FOLDER = "TRADEFLEET_TEST_RUN"
 RUN_PID = "TRADEFLEET_TEST_RUN_PID"
+DURABLE = "TRADEFLEET_TEST_DURABLE"  # set: commits reach the disk, as they do at a user's
 _STARTED: list[subprocess.Popen[bytes]] = []  # kept, so that none is reported as forgotten
 READY_TIMEOUT_S = 60
 PASSWORD = "devpassword"
@@ -119,7 +120,7 @@ def _start_postgres(folder: Path, servers: Servers) -> None:
     own(data, server_user())
     server = PostgresServer(data, _free_port(), PASSWORD, max_connections=300)
     server.prepare()
-    unsafe_but_fast = ["-c", "fsync=off", "-c", "full_page_writes=off"]
+    unsafe_but_fast = [] if DURABLE in os.environ else ["-c", "fsync=off", "-c", "full_page_writes=off"]
     with (folder / "postgres.log").open("w") as log:
         process = subprocess.Popen(
             [*server.command(), *unsafe_but_fast],

@@ -1,0 +1,137 @@
+"""From `trade.closed` on its topic to analytics' tables, against a transaction per event and bare inserts."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import asyncpg
+
+from benchmarks.measuring import RUNS, Figure, rate_async, summarised
+from benchmarks.servers import Place
+from benchmarks.trades import messages, trades
+from services.analytics.app import build
+from services.analytics.settings import AnalyticsSettings
+from shared.chassis.producer import Outgoing, Producer
+from shared.chassis.service import RunningService
+from shared.contracts.trading import TradeClosed
+
+EVENTS = 40_000
+USERS = 4_000
+ONE_BY_ONE = 1_000
+AT_ONCE = 1_000
+LOOK_EVERY_S = 0.01
+
+PLAIN_TABLES = """
+    CREATE SCHEMA IF NOT EXISTS plain;
+    SET search_path = plain;
+    CREATE TABLE IF NOT EXISTS inbox (event_id uuid PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS facts (
+        trade_id uuid PRIMARY KEY, user_id bigint, session_id uuid, mode text, symbol text, side text,
+        strategy_id uuid, strategy_name text, entry_time timestamptz, exit_time timestamptz,
+        pnl numeric, fee numeric, reason text
+    );
+    CREATE TABLE IF NOT EXISTS days (
+        user_id bigint, date date, trades bigint, pnl numeric, PRIMARY KEY (user_id, date)
+    );
+"""
+INSERT_FACT = "INSERT INTO facts VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+INSERT_FACTS = """
+    INSERT INTO facts SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::text[],
+        $7::uuid[], $8::text[], $9::timestamptz[], $10::timestamptz[], $11::numeric[], $12::numeric[], $13::text[])
+"""
+
+
+async def measure(place: Place) -> list[Figure]:
+    settings = AnalyticsSettings.model_validate(place.environment("analytics"))
+    events = trades(EVENTS, USERS)
+    ready = messages(events)
+    producer = Producer(place.bootstrap, place.prefix)
+    connection = await asyncpg.connect(place.superuser_dsn)
+    await connection.execute(PLAIN_TABLES)
+    rates = []
+    for _ in range(RUNS):
+        await _fill(connection, producer, ready)
+        rates.append(await _consume(connection, settings))
+    ours = summarised(rates)
+    singly = await rate_async(
+        ONE_BY_ONE, partial(_one_by_one, connection, events[:ONE_BY_ONE]), before=partial(_empty, connection)
+    )
+    batched = await rate_async(EVENTS, partial(_batched, connection, events), before=partial(_empty, connection))
+    await connection.close()
+    await producer.stop()
+    name = "trade.closed, from the topic into analytics' tables"
+    return [
+        Figure(name, "events/s", ours, "a transaction of five statements per event", singly, aim=12),
+        Figure(name, "events/s", ours, "bare inserts, a thousand at once", batched),
+    ]
+
+
+async def _fill(connection: asyncpg.Connection, producer: Producer, ready: Sequence[Outgoing]) -> None:
+    """The same trades again, to tables that know none of them; earlier messages are known by their offsets."""
+    await connection.execute("TRUNCATE analytics.trade_facts, analytics.inbox, analytics.user_daily_performance")
+    for begin in range(0, len(ready), AT_ONCE):
+        await producer.send(ready[begin : begin + AT_ONCE])
+
+
+async def _consume(connection: asyncpg.Connection, settings: AnalyticsSettings) -> float:
+    """Events a second, from the first row to the last: joining the group is not in it."""
+    async with RunningService(build, settings, {"consumers"}):
+        first = await _reach(connection, 1)
+        began = time.perf_counter()
+        last = await _reach(connection, EVENTS)
+        return (last - first) / (time.perf_counter() - began)
+
+
+async def _reach(connection: asyncpg.Connection, wanted: int) -> int:
+    async with asyncio.timeout(120):
+        while (rows := await connection.fetchval("SELECT count(*) FROM analytics.trade_facts")) < wanted:
+            await asyncio.sleep(LOOK_EVERY_S)
+    return int(rows)
+
+
+async def _empty(connection: asyncpg.Connection) -> None:
+    await connection.execute("TRUNCATE plain.inbox, plain.facts, plain.days")
+
+
+async def _one_by_one(connection: asyncpg.Connection, events: Sequence[TradeClosed]) -> None:
+    await connection.execute("SET search_path = plain")
+    for event in events:
+        await connection.execute("BEGIN")
+        await connection.execute("INSERT INTO inbox VALUES ($1) ON CONFLICT DO NOTHING", event.trade_id)
+        await connection.execute(INSERT_FACT, *_columns(event))
+        await connection.execute(
+            """
+            INSERT INTO days VALUES ($1, $2, 1, $3)
+            ON CONFLICT (user_id, date) DO UPDATE SET trades = days.trades + 1, pnl = days.pnl + excluded.pnl
+            """,
+            event.user_id,
+            event.exit_time.date(),
+            event.pnl,
+        )
+        await connection.execute("COMMIT")
+
+
+async def _batched(connection: asyncpg.Connection, events: Sequence[TradeClosed]) -> None:
+    await connection.execute("SET search_path = plain")
+    for begin in range(0, len(events), AT_ONCE):
+        rows = [_columns(event) for event in events[begin : begin + AT_ONCE]]
+        await connection.execute(INSERT_FACTS, *map(list, zip(*rows, strict=True)))
+
+
+def _columns(event: TradeClosed) -> tuple[object, ...]:
+    return (
+        event.trade_id,
+        event.user_id,
+        event.session_id,
+        "PAPER",
+        event.symbol,
+        event.side,
+        event.strategy_id,
+        event.strategy_name,
+        event.entry_time,
+        event.exit_time,
+        event.pnl,
+        event.fee,
+        event.reason,
+    )

@@ -1,0 +1,50 @@
+"""Postgres and Kafka of the benchmarks' own, with the platform's schema and topics."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+from cli.stack.migrate import DatabaseAccess, create_database, migrate, new_passwords
+from cli.stack.topics import create_topics, topics_of
+from shared.chassis.settings import ServiceSettings
+from tests.backend import DURABLE, begin_run, end_run, servers_of_run
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the benchmarks run."""
+
+    access: DatabaseAccess
+    superuser_dsn: str  # in the benchmarks' database
+    bootstrap: str
+    prefix: str
+
+    def settings(self, service: str) -> ServiceSettings:
+        return ServiceSettings.model_validate({"service": service, **self.environment(service)})
+
+    def environment(self, service: str) -> dict[str, str]:
+        """As a service's settings name it, in lower case."""
+        dsns = {f"postgres_{role}_dsn": self.access.dsn(f"{service}_{role}") for role in ("app", "worker", "queue")}
+        return {**dsns, "kafka_bootstrap": self.bootstrap, "kafka_topic_prefix": self.prefix}
+
+
+@asynccontextmanager
+async def place() -> AsyncIterator[Place]:
+    """Started for the run with the settings of `tradefleet up`, and ended with it."""
+    os.environ[DURABLE] = "1"
+    folder = begin_run()
+    try:
+        servers = servers_of_run()
+        address = servers.postgres_dsn.rpartition("@")[2].partition("/")[0]
+        host, _, port = address.partition(":")
+        access = DatabaseAccess(host, int(port), f"bench_{uuid4().hex[:8]}", new_passwords())
+        await create_database(servers.postgres_dsn, access)
+        await migrate(access)
+        prefix = f"bench{uuid4().hex[:8]}."
+        await create_topics(servers.kafka_bootstrap, topics_of(prefix=prefix))
+        inside = servers.postgres_dsn.rpartition("/")[0] + f"/{access.name}"
+        yield Place(access, inside, servers.kafka_bootstrap, prefix)
+    finally:
+        end_run(folder)
