@@ -9,7 +9,8 @@ from uuid import UUID
 
 import aiohttp
 
-from cli.faults.evidence import Evidence, Outcome, without_secrets
+from cli.faults.calls import Made, Outcome
+from cli.faults.evidence import Answered, Evidence, Sent, without_secrets
 from shared.contracts.billing import PlanName
 
 CALL_TIMEOUT_S = 12.0
@@ -146,28 +147,22 @@ class Caller:
         path = template.replace("{id}", id_) + query
         headers = {"Authorization": f"Bearer {person.access_token}"} if person.access_token else {}
         headers |= {"Idempotency-Key": key} if key else {}
-        noted = {"operation": operation, "path": path, "idempotency_key": key, "sent": without_secrets(body)}
         try:
             async with self._http.request(
                 method, self._gateway + path, json=body, headers=headers, timeout=TIMEOUT
             ) as reply:
                 text, status = await reply.text(), reply.status
-                noted["request_id"] = reply.headers.get("X-Request-Id")
+                request_id = reply.headers.get("X-Request-Id")
         except (aiohttp.ClientError, TimeoutError, OSError):
-            nothing = {"status": None, "request_id": None, "made": None, "answer": None}
-            self._evidence.note_call("unknown", tenant=person.public_id or None, **noted, **nothing)
+            sent = Sent(person.public_id or None, operation, path, key, without_secrets(body))
+            self._evidence.note_call(sent, "unknown")
             return None
         answer = Answer(status, _object(text), text)
         if kind == "user" and answer.ok:
             person.public_id = answer.body["user"]["user_id"]
-        self._evidence.note_call(
-            _outcome(answer),
-            tenant=person.public_id or None,
-            **noted,
-            status=status,
-            made=_made(kind, answer),
-            answer=without_secrets(answer.body),
-        )
+        sent = Sent(person.public_id or None, operation, path, key, without_secrets(body))
+        answered = Answered(status, request_id, _made(kind, answer), without_secrets(answer.body))
+        self._evidence.note_call(sent, _outcome(answer), answered)
         return answer if status < 500 else None
 
 
@@ -180,10 +175,10 @@ def _outcome(answer: Answer) -> Outcome:
     return "failed" if answer.status < 500 else "unknown"
 
 
-def _made(kind: str, answer: Answer) -> dict[str, str] | None:
+def _made(kind: str, answer: Answer) -> Made | None:
     if not kind or not answer.ok:
         return None
-    return {"kind": kind, "id": answer.body["user"]["user_id"] if kind == "user" else answer.body[ID_FIELDS[kind]]}
+    return Made(kind, answer.body["user"]["user_id"] if kind == "user" else answer.body[ID_FIELDS[kind]])
 
 
 def _in_flight(answer: Answer) -> bool:

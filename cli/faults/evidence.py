@@ -3,19 +3,37 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
+from cli.faults.calls import Call, CallLedger, Json, Made, Outcome
 from cli.stack.topics import topics_of
 from shared.chassis.clock import utc_now
 from shared.chassis.kafka import partitions_of
 
 CALLS, TOPICS, CANARIES = "calls.jsonl", "topics.jsonl", "canaries.jsonl"
-Outcome = Literal["ok", "failed", "unknown"]
 # Kept by nobody: whoever reads the evidence could act as the tenant.
 SECRETS = frozenset({"password", "access_token", "refresh_token"})
+
+
+@dataclass(frozen=True)
+class Sent:
+    tenant: str | None
+    operation: str
+    path: str
+    idempotency_key: str | None
+    sent: Json | None
+
+
+@dataclass(frozen=True)
+class Answered:
+    status: int | None = None
+    request_id: str | None = None
+    made: Made | None = None
+    answer: Json | None = None
 
 
 class Evidence:
@@ -24,17 +42,19 @@ class Evidence:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.outcomes: Counter[str] = Counter()
-        self._calls = (folder / CALLS).open("a", buffering=1)
+        self._calls = CallLedger(folder / CALLS)
         self._canaries = (folder / CANARIES).open("a", buffering=1)
 
     def close(self) -> None:
         self._calls.close()
         self._canaries.close()
 
-    def note_call(self, outcome: Outcome, **what: object) -> None:
+    def note_call(self, sent: Sent, outcome: Outcome, answer: Answered | None = None) -> None:
         self.outcomes[outcome] += 1
-        head = {"n": self.outcomes.total(), "at": utc_now().isoformat(), "outcome": outcome}
-        self._calls.write(json.dumps({**head, **what}) + "\n")
+        answered = answer or Answered()
+        self._calls.note(
+            Call(n=self.outcomes.total(), at=utc_now().isoformat(), outcome=outcome, **vars(sent), **vars(answered))
+        )
 
     def note_shown(self, tenant: str, canary: str, where: str, text: str) -> None:
         """What an answer showed to a tenant, whose own canary this is."""

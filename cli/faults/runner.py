@@ -5,7 +5,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -14,6 +13,7 @@ from typing import TypeAlias
 import aiohttp
 from rich.console import Console
 
+from cli.faults.checker import check
 from cli.faults.client import Caller
 from cli.faults.evidence import Evidence, tap_topics
 from cli.faults.injector import Injector
@@ -79,6 +79,7 @@ class Run:
             self._load = Load(caller, self._options.seed, PEOPLE)
             self._injector = Injector(stack, self._proxies, self._points)
             settled = await self._break_and_heal(market)
+            settled.write(self._home)
             await self._load.read_everything()
             messages = await tap_topics(stack.kafka_bootstrap, self._home)
             violations = await self._violations(settled)
@@ -146,7 +147,6 @@ class Run:
                 await self._injector.inject(one)
 
     async def _violations(self, settled: Settled) -> list[tuple[str, str]]:
-        check = import_module("cli.faults.checker").check
         found = await asyncio.to_thread(check, self._home, self._stack.superuser_dsn)
         violations = [(violation.invariant, violation.detail) for violation in found]
         wedged = [*self._injector.tally.stuck, *([settled.fault] if settled.fault else [])]

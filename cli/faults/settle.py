@@ -1,8 +1,11 @@
 """Waits until everything has come to rest after the faults, and says what has not."""
 
 import asyncio
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,6 +18,7 @@ from cli.stack.health import answers
 from cli.stack.migrate import SERVICES
 from cli.stack.stack import Stack
 
+SETTLED = "settled.json"
 WITHIN_S = 120.0
 LOOK_EVERY_S = 0.5
 # Sessions that have not stepped through the last bar that the market closed.
@@ -40,6 +44,13 @@ class Settled:
     ready_s: float
     seconds: float
     fault: str
+    ready: Mapping[str, bool]
+    lag: Mapping[str, int]  # by group, where there is any
+
+    def write(self, folder: Path) -> None:
+        """For the checker."""
+        seen = {"ready": self.ready, "lag": self.lag, "seconds": self.seconds, "limit_s": WITHIN_S}
+        (folder / SETTLED).write_text(json.dumps(seen))
 
 
 async def settle(stack: Stack) -> Settled:
@@ -49,20 +60,25 @@ async def settle(stack: Stack) -> Settled:
     fault = "not looked at"
     try:
         async with asyncio.timeout(WITHIN_S):
-            while fault := await _unready(stack):
+            while fault := _unready(await _ready(stack)):
                 await asyncio.sleep(LOOK_EVERY_S)
             ready_s = time.monotonic() - began
             while fault := await _waiting(stack):
                 await asyncio.sleep(LOOK_EVERY_S)
     except TimeoutError:
         fault = f"not settled within {WITHIN_S:.0f} s: {fault}"
-    return Settled(round(ready_s, 1), round(time.monotonic() - began, 1), fault)
+    seconds = time.monotonic() - began
+    return Settled(round(ready_s, 1), round(seconds, 1), fault, await _ready(stack), await _lag(stack))
 
 
-async def _unready(stack: Stack) -> str:
+async def _ready(stack: Stack) -> dict[str, bool]:
     names = list(stack.health)
     ready = await asyncio.gather(*(answers(stack.health[name]) for name in names))
-    unready = [name for name, healthy in zip(names, ready, strict=True) if not healthy]
+    return dict(zip(names, ready, strict=True))
+
+
+def _unready(ready: Mapping[str, bool]) -> str:
+    unready = [name for name, healthy in ready.items() if not healthy]
     return f"{', '.join(unready)} not ready" if unready else ""
 
 
