@@ -130,6 +130,8 @@ async def copy_template(postgres: str, template: str, name: str) -> None:
         # Two copies at once of one template refuse each other.
         await connection.execute("SELECT pg_advisory_lock(4712)")
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER tradefleet_owner")
+        # A database's own grants are not copied: as in roles.sql.
+        await connection.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
     finally:
         await connection.close()
 

@@ -29,6 +29,13 @@ END
 $$;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
+-- A temporary table stands before every other of its name, and stays on its connection for the next borrower.
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+END
+$$;
+
 -- For oldest_transaction_seconds(), which shows a number and nothing else. Where it cannot be granted, the number
 -- is of the owner's own sessions only.
 DO $$

@@ -57,7 +57,7 @@ async def test_without_a_tenant_there_is_nothing(database: Database) -> None:
         "SELECT * FROM user_locator",
         "SELECT * FROM billing.subscription_plans",
         "SELECT * FROM outbox",
-        "SELECT * FROM user_market_analysis_other",
+        "SELECT * FROM outbox_other",
         "ALTER TABLE watchlist DISABLE ROW LEVEL SECURITY",
         "SELECT locate_user(gen_random_uuid(), 2)",
     ],
