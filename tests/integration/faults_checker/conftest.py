@@ -1,0 +1,35 @@
+"""The small world, in a database of the test's own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from cli.faults.checker import Violation, check
+from cli.stack.migrate import DatabaseAccess
+from tests.integration.faults_checker.world import World, build
+
+Judge = Callable[[], Awaitable[list[Violation]]]
+
+
+@pytest.fixture
+def superuser_dsn(postgres: str, database_access: DatabaseAccess) -> str:
+    return urlsplit(postgres)._replace(path=f"/{database_access.name}").geturl()
+
+
+@pytest.fixture
+async def world(superuser_dsn: str) -> AsyncIterator[World]:
+    connection = await asyncpg.connect(superuser_dsn)
+    try:
+        yield await build(connection)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def judge(world: World, superuser_dsn: str, tmp_path: Path) -> Judge:
+    """What the checker says of the world as it now is."""
+    return lambda: asyncio.to_thread(check, world.write(tmp_path), superuser_dsn)

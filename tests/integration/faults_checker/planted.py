@@ -1,0 +1,241 @@
+"""Violations to be planted, each with the invariant that it breaks and what a finding must name."""
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tests.integration.faults_checker.world import ANN, BOB, PUBLIC_IDS, World, uid
+
+Spoil = Callable[[World], Awaitable[object]]
+JSON_WEB_TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
+
+
+@dataclass(frozen=True)
+class Planted:
+    invariant: str
+    named: tuple[str, ...]
+    spoil: Spoil
+
+    @property
+    def name(self) -> str:
+        return f"{self.invariant}-{self.spoil.__name__}"
+
+
+PLANTED: list[Planted] = []
+
+
+def planted(invariant: str, *named: str) -> Callable[[Spoil], Spoil]:
+    def register(spoil: Spoil) -> Spoil:
+        PLANTED.append(Planted(invariant, named, spoil))
+        return spoil
+
+    return register
+
+
+def read_statements(text: str) -> None:
+    """What planted.sql holds, as it says of itself."""
+    text = re.sub(r"\{(\w{4,5})\}", lambda match: uid(match[1]), text.replace("{ANN}", ANN).replace("{BOB}", BOB))
+    for block in text.split("\n-- I")[1:]:
+        heading, _, rest = block.partition("\n")
+        number, _, name = heading.partition(" ")
+        named = re.findall(r"^-- > (.*)$", rest, re.MULTILINE)
+        planted(f"I{number}", *named)(_by_statements(name, re.sub(r"^--.*\n", "", rest, flags=re.MULTILINE)))
+
+
+def _by_statements(name: str, statements: str) -> Spoil:
+    async def spoil(world: World) -> None:
+        await world.sql(statements)
+
+    spoil.__name__ = name.replace(" ", "_")
+    return spoil
+
+
+read_statements(Path(__file__).with_suffix(".sql").read_text())
+
+# I1: what calls were answered with.
+
+
+@planted("I1", "made robot 1, a kind of thing that the checker does not know")
+async def a_kind_that_nobody_checks(world: World) -> None:
+    world.call("POST /v1/robots", "1", "robot")
+
+
+# I1: events, and what they bring about.
+
+
+@planted("I1", "trading: outbox row", "is marked sent and not on trade.opened (key 1)")
+async def a_sent_event_is_not_on_its_topic(world: World) -> None:
+    world.messages.remove(world.message("trade.opened"))
+
+
+@planted("I1", "the bar of 2026-01-31 10:00:00+00 of BTCUSDT 15 is marked as said and not on candle.closed")
+async def a_bar_is_not_on_its_topic(world: World) -> None:
+    world.messages.remove(world.message("candle.closed"))
+
+
+@planted("I1", "topic trade.split is not known to the checker")
+async def a_topic_that_nobody_checks(world: World) -> None:
+    world.put("trade.split", 1, {"ce_id": uid("f001")}, json.dumps({"user_id": 1, "public_id": ANN}))
+
+
+@planted("I1", "notifications: the message at alert.triggered/2/0 has no id and was not set aside")
+async def a_message_without_an_id_is_ignored(world: World) -> None:
+    world.put("alert.triggered", 2, {}, "{}")
+
+
+# I2
+
+
+@planted("I2", "the key key-of-a300", f"alert {uid('a300')} (call 10) and alert {uid('a301')} (call 11)")
+async def one_key_made_two_things(world: World) -> None:
+    world.calls[10] = replace(world.calls[10], idempotency_key="key-of-a300")
+
+
+@planted("I2", f"no call accounts for session {uid('a101')}", f"(key key-of-a100) made {uid('a100')}")
+async def a_call_that_was_sent_twice_made_two_things(world: World) -> None:
+    await world.sql(
+        f"""
+        INSERT INTO trading.user_trading_sessions (user_id, session_id, public_id, strategy_id, strategy_version,
+            strategy_hash, venue, symbol, interval, strategy_config, is_paper_trading, start_time, initial_balance,
+            fee_rate, slippage, highest_equity, event_seq)
+        SELECT user_id, '{uid("a101")}', public_id, strategy_id, strategy_version, strategy_hash, venue, symbol,
+               interval, strategy_config, is_paper_trading, '2026-02-02Z', initial_balance, fee_rate, slippage,
+               initial_balance, 1
+        FROM trading.user_trading_sessions WHERE user_id = 1;
+        INSERT INTO trading.session_leases (user_id, session_id) VALUES (1, '{uid("a101")}');
+        INSERT INTO analytics.session_facts (user_id, session_id, mode, symbol, initial_balance, started_at)
+        VALUES (1, '{uid("a101")}', 'PAPER', 'BTCUSDT', 10000, '2026-02-02Z');
+        INSERT INTO notifications.user_system_events (user_id, event_id, timestamp, event_type, event_category,
+                                                      message, session_id)
+        VALUES (1, gen_random_uuid(), '2026-01-31Z', 'SESSION_STARTED', 'TRADING', 'it began', '{uid("a101")}')
+        """
+    )
+    await world.say("session.started", 1, f"session:{uid('a101')}", 1, session_id=uid("a101"))
+
+
+@planted("I2", f"trade.opened of {uid('b1002')} (key 2) was said 2 times", uid("f001"))
+async def one_thing_was_said_under_two_ids(world: World) -> None:
+    message = world.message("trade.opened", 3)
+    world.put("trade.opened", 2, {"ce_id": uid("f001")}, message["value"])
+
+
+@planted("I2", "the e-mail of user 1 belongs to 2 users: 1, 2")
+async def one_e_mail_has_two_users(world: World) -> None:
+    world.calls[1] = replace(world.calls[1], sent={"email": "Ann@example.org"})
+    await world.sql("UPDATE auth.users SET email = 'Ann@example.org' WHERE user_id = 2")
+
+
+# I3
+
+
+@planted("I3", f"the quantity of trade {uid('b1002')} is said to be 2.5 and is 2")
+async def a_trade_is_said_to_be_larger(world: World) -> None:
+    _rewrite(world.message("trade.opened", 3), quantity="2.5")
+
+
+@planted("I3", "candle.closed", "at 2026-01-31 10:00:00+00")
+async def a_bar_is_said_with_another_price(world: World) -> None:
+    _rewrite(world.message("candle.closed"), close="95.50000001")
+
+
+# I4
+
+
+@planted("I4", "trade.opened/1/1", f"is number 2 of session:{uid('a100')} (key 1), after number 4")
+async def two_events_of_one_key_changed_places(world: World) -> None:
+    first, second = world.message("trade.opened", 0), world.message("trade.opened", 1)
+    first["offset"], second["offset"] = second["offset"], first["offset"]
+
+
+@planted("I4", f"session:{uid('b100')} (key 2) has numbers up to 5, and nothing was said under 4")
+async def a_number_is_missing(world: World) -> None:
+    message = world.message("trade.opened", 3)
+    _rewrite(message, aggregate_seq=5)
+    await world.sql("UPDATE trading.user_trading_sessions SET event_seq = 5 WHERE user_id = 2")
+    await world.sql(
+        "UPDATE trading.outbox SET payload = $2 WHERE event_id = $1",
+        message["headers"]["ce_id"],
+        message["value"].encode(),
+    )
+
+
+@planted("I4", "key 1 of trade.opened lies in partitions 1, 2")
+async def a_key_lies_in_two_partitions(world: World) -> None:
+    world.message("trade.opened", 1).update(partition=2, offset=7)
+
+
+@planted("I5", "trade.closed.dlq/1/0: the dead letter of event", "(analytics) belongs to nothing")
+async def a_dead_letter_that_nobody_knows(world: World) -> None:
+    world.put("trade.closed.dlq", 1, {"ce_id": uid("f001"), "dlq_group": "analytics"}, "{}")
+
+
+# I6
+
+
+@planted("I6", f"GET /v1/trades showed tenant {BOB} the canary canaryofann of tenant {ANN}")
+async def an_answer_shows_what_is_of_another(world: World) -> None:
+    world.shown.append({"tenant": BOB, "canary": "canaryofbob", "where": "GET /v1/trades", "text": "[canaryofann]"})
+
+
+@planted("I6", f"call 19 (POST /v1/alerts) showed tenant {BOB} the canary canaryofann")
+async def a_call_is_answered_with_what_is_of_another(world: World) -> None:
+    answer = {**(world.calls[-1].answer or {}), "note": "canaryofann"}
+    world.calls[-1] = replace(world.calls[-1], answer=answer)
+
+
+@planted("I6", "trade.opened/2/1 (key 2) holds the canary canaryofann", "user 1")
+async def an_event_holds_what_is_of_another(world: World) -> None:
+    _rewrite(world.message("trade.opened", 3), note="canaryofann")
+
+
+@planted("I6", "auth-http.log line 2 holds the canary canaryofbob")
+async def a_log_holds_a_canary(world: World) -> None:
+    world.logs["auth-http"] = '{"event": "request"}\n{"event": "canaryofbob"}\n'
+
+
+@planted("I6", "trading-http.log line 1 holds a token: eyJhbGciOiJF…")
+async def a_log_holds_a_token(world: World) -> None:
+    world.logs["trading-http"] = f'{{"header": "Bearer {JSON_WEB_TOKEN}"}}\n'
+
+
+@planted("I6", "auth-http.log line 1 holds a secret field")
+async def a_log_holds_a_password(world: World) -> None:
+    world.logs["auth-http"] = '{"body": "{\\"password\\": \\"hunter2\\"}"}\n'
+
+
+@planted("I6", "trade.opened/2/1", f"has the key 2 and is of user 2, public id {ANN}")
+async def an_event_has_the_public_id_of_another(world: World) -> None:
+    _rewrite(world.message("trade.opened", 3), public_id=PUBLIC_IDS[1])
+
+
+# I7
+
+
+@planted("I7", "kafka is not ready")
+async def a_process_is_not_ready(world: World) -> None:
+    assert world.settled is not None
+    world.settled["ready"]["kafka"] = False
+
+
+@planted("I7", "analytics/trade.closed is 3 messages behind")
+async def a_group_is_behind(world: World) -> None:
+    assert world.settled is not None
+    world.settled["lag"]["analytics/trade.closed"] = 3
+
+
+@planted("I7", "it took 121.0 s to come to rest, more than 120.0 s")
+async def it_took_too_long(world: World) -> None:
+    assert world.settled is not None
+    world.settled["seconds"] = 121.0
+
+
+@planted("I7", "settled.json is not there")
+async def nobody_looked(world: World) -> None:
+    world.settled = None
+
+
+def _rewrite(message: dict[str, Any], **changes: object) -> None:
+    message["value"] = json.dumps({**json.loads(message["value"]), **changes}, separators=(",", ":"))

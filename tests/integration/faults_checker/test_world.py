@@ -1,0 +1,135 @@
+"""What is no violation: a world in which everything holds, and what faults may leave behind without harm."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.faults.checker import check
+from tests.integration.faults_checker.conftest import Judge
+from tests.integration.faults_checker.world import ANN, BOB, World, uid
+
+
+async def test_where_everything_holds_nothing_is_found(judge: Judge) -> None:
+    assert await judge() == []
+
+
+async def test_a_message_may_lie_on_its_topic_more_than_once(world: World, judge: Judge) -> None:
+    for message in list(world.messages):
+        again = world.put(message["topic"], message["partition"], message["headers"], message["value"])
+        again["key"] = message["key"]
+    assert await judge() == []
+
+
+async def test_a_call_without_an_answer_may_have_had_its_effect(world: World, judge: Judge) -> None:
+    world.call("POST /v1/sessions/{id}/resume", uid("b100"), tenant=BOB, outcome="unknown")
+    world.call("PATCH /v1/alerts/{id}", uid("a300"), outcome="unknown", sent={"alert_name": "other"})
+    world.call("DELETE /v1/alerts/{id}", uid("a301"), outcome="unknown")
+    await world.sql("UPDATE trading.user_trading_sessions SET status = 'ACTIVE' WHERE user_id = 2")
+    await world.sql("UPDATE notifications.user_alerts SET alert_name = 'other' WHERE alert_id = $1", uid("a300"))
+    await world.sql("DELETE FROM notifications.user_alerts WHERE alert_id = $1", uid("a301"))
+    assert await judge() == []
+
+
+async def test_a_call_without_an_answer_may_have_had_none(world: World, judge: Judge) -> None:
+    world.call("POST /v1/sessions/{id}/resume", uid("b100"), tenant=BOB, outcome="unknown")
+    world.call("PATCH /v1/alerts/{id}", uid("a300"), outcome="unknown", sent={"alert_name": "other"})
+    world.call("DELETE /v1/alerts/{id}", uid("a301"), outcome="unknown")
+    world.call("POST /v1/bot-configurations", kind="configuration", outcome="unknown", sent={"config_name": "lost"})
+    assert await judge() == []
+
+
+async def test_a_call_whose_answer_was_lost_for_good_may_have_made_one_thing(world: World, judge: Judge) -> None:
+    sent = {"config_name": "lost", "config_data": {}}
+    world.call("POST /v1/bot-configurations", kind="configuration", outcome="unknown", sent=sent)
+    await make_configuration(world, "lost")
+    assert await judge() == []
+
+
+async def test_a_call_that_was_refused_changed_nothing(world: World, judge: Judge) -> None:
+    world.call("PATCH /v1/alerts/{id}", uid("a300"), outcome="failed", status=409, sent={"alert_name": "taken"})
+    world.call("POST /v1/sessions/{id}/pause", uid("a100"), outcome="failed", status=409)
+    assert await judge() == []
+
+
+async def test_an_event_that_a_person_let_go_needs_no_effect(world: World, judge: Judge) -> None:
+    await set_aside(world, "DROPPED")
+    await without_the_first_trade(world)
+    assert await judge() == []
+
+
+async def test_an_event_that_waits_with_an_explanation_needs_no_effect(world: World, judge: Judge) -> None:
+    await set_aside(world, "HALTED")
+    await without_the_first_trade(world)
+    world.explained[world.message("trade.closed", 2)["headers"]["ce_id"]] = "spoiled on purpose"
+    assert await judge() == []
+
+
+async def test_a_dead_letter_of_what_was_worked_after_all_is_none(world: World, judge: Judge) -> None:
+    message = world.message("trade.closed")
+    headers = {**message["headers"], "dlq_group": "analytics", "dlq_topic": "trade.closed"}
+    world.put("trade.closed.dlq", 1, headers, message["value"])
+    assert await judge() == []
+
+
+async def test_a_forged_event_that_was_refused_is_no_event(world: World, judge: Judge) -> None:
+    forged = world.put("alert.triggered", 2, {"ce_id": uid("f001")}, json.dumps({"user_id": 1, "public_id": ANN}))
+    await world.sql(
+        """
+        INSERT INTO notifications.parked (user_id, consumer, event_id, topic, key, headers, payload,
+                                          kafka_partition, kafka_offset, reason, state)
+        VALUES (2, 'notifications', gen_random_uuid(), 'alert.triggered', '2', '{}', '', 2, $1, 'forged', 'DROPPED')
+        """,
+        forged["offset"],
+    )
+    assert await judge() == []
+
+
+async def test_what_no_consumer_can_read_does_not_stop_the_checker(world: World, judge: Judge) -> None:
+    for value in (
+        '{"user_id": "\\u0000"}',
+        "\x00",
+        "no JSON",
+        "[1, 2]",
+        '{"trade_id": 7, "aggregate_seq": "no"}',
+    ):
+        world.put("trade.opened", 3, {"ce_id": "no id", "other": "\x00"}, value)
+    assert await judge() == []
+
+
+async def test_a_ledger_that_was_not_kept_cannot_be_judged(superuser_dsn: str, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        await asyncio.to_thread(check, tmp_path, superuser_dsn)
+
+
+async def make_configuration(world: World, name: str) -> None:
+    await world.sql(
+        "INSERT INTO trading.user_bot_configurations (user_id, bot_configuration_id, config_name, config_data) "
+        "VALUES (1, $1, $2, '{}')",
+        uid("a003"),
+        name,
+    )
+
+
+async def set_aside(world: World, state: str) -> None:
+    """Bob's closed trade, by analytics."""
+    message = world.message("trade.closed", 2)
+    await world.sql(
+        """
+        INSERT INTO analytics.parked (user_id, consumer, event_id, topic, key, headers, payload,
+                                      kafka_partition, kafka_offset, reason, state)
+        VALUES (2, 'analytics', $1, 'trade.closed', '2', '{}', $2, 2, 0, 'spoiled', $3)
+        """,
+        message["headers"]["ce_id"],
+        message["value"].encode(),
+        state,
+    )
+
+
+async def without_the_first_trade(world: World) -> None:
+    """As if analytics had never heard of it."""
+    event_id = world.message("trade.closed", 2)["headers"]["ce_id"]
+    await world.sql("DELETE FROM analytics.inbox WHERE event_id = $1", event_id)
+    await world.sql("DELETE FROM analytics.trade_facts WHERE user_id = 2")
+    await world.sql("DELETE FROM analytics.user_daily_performance WHERE user_id = 2")
