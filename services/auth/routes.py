@@ -24,12 +24,13 @@ from services.auth.domain import (
 )
 from services.auth.errors import AccountDisabled, BadCredentials, BadRefreshToken, EmailTaken, TooManyLogins
 from services.auth.operations import log_ins
-from services.auth.operations.log_ins import Desk
+from services.auth.operations.log_ins import Desk, Once
 from services.auth.operations.refresh import refresh
 from services.auth.operations.tokens import LONGEST_REFRESH_TOKEN, IssuedTokens
 from shared.chassis.auth import Authenticator
 from shared.chassis.errors import NotFound, Unauthorized
-from shared.chassis.http import Call, Endpoint, Reply, created
+from shared.chassis.http import Call, Endpoint, Reply
+from shared.chassis.idempotency import REPLAYED, request_sha256
 from shared.chassis.paging import Page
 from shared.contracts.types import BodyModel, Instant, ViewModel
 
@@ -191,9 +192,12 @@ class Routes:
             first_name=body.first_name,
             last_name=body.last_name,
         )
-        profile, tokens = await log_ins.register(self._desk, user, self._client(call.request), call.now)
-        view = RegisteredView(user=_user_view(profile), **_tokens_view(tokens).model_dump())
-        return created(view, "/v1/me")
+        once = None
+        if call.idempotency_key is not None:
+            once = Once(call.idempotency_key, request_sha256(call.request, body))
+        made = await log_ins.register(self._desk, user, self._client(call.request), call.now, once)
+        view = RegisteredView(user=_user_view(made.profile), **_tokens_view(made.tokens).model_dump())
+        return Reply(view, 201, {"Location": "/v1/me", **(REPLAYED if made.replayed else {})})
 
     async def log_in(self, call: Call) -> TokensView:
         body = call.body(LoginBody)

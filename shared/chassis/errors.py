@@ -7,8 +7,11 @@ ProblemError               an answer for the client, RFC 9457
 ├── NotFound          404  also for what belongs to somebody else
 ├── RequestTimeout    408  the body did not arrive in time
 ├── Conflict          409
+├── IdempotencyInFlight 409  the first request with this key is still under way
 ├── TooLarge          413
 ├── UnsupportedEncoding 415
+├── UnsupportedMediaType 415  a body that is not application/json
+├── IdempotencyMismatch 422  this key was another request's
 ├── InvalidInput      422  names each field and the reason
 └── Unavailable       503  try again; Retry-After says when
 PoisonError                one message that can never be worked: parked or sent to the dead letters
@@ -72,6 +75,24 @@ class Conflict(ProblemError):
     status = 409
     type = "conflict"
     title = "This conflicts with what is there"
+
+
+class IdempotencyInFlight(ProblemError):
+    status = 409
+    type = "idempotency-in-flight"
+    title = "The first request with this Idempotency-Key is still under way; try again"
+
+
+class IdempotencyMismatch(ProblemError):
+    status = 422
+    type = "idempotency-mismatch"
+    title = "This Idempotency-Key was given to another request"
+
+
+class UnsupportedMediaType(ProblemError):
+    status = 415
+    type = "unsupported-media-type"
+    title = "Bodies are taken as application/json"
 
 
 class TooLarge(ProblemError):

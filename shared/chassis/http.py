@@ -25,9 +25,12 @@ from shared.chassis.errors import (
     TooLarge,
     Unauthorized,
     Unavailable,
+    UnsupportedMediaType,
 )
+from shared.chassis.idempotency import REPLAYED, Answer, answer_once, key_of, request_sha256
 from shared.chassis.json_body import parse_body
-from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
+from shared.chassis.points import point
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.transfer import read_body, send
 from shared.contracts.types import new_id
 
@@ -59,6 +62,7 @@ class Call:
     caller: Principal | None = None
     body_model: BaseModel | None = None
     query_model: BaseModel | None = None
+    idempotency_key: str | None = None  # of an endpoint that creates
 
     @property
     def principal(self) -> Principal:
@@ -110,6 +114,11 @@ class Endpoint:
     internal: bool = False
     errors: tuple[type[ProblemError], ...] = ()
 
+    @property
+    def creates(self) -> bool:
+        """Takes an Idempotency-Key. For a caller who is known the chassis does it, else the handler."""
+        return self.method == "POST" and self.status in (201, 202)
+
 
 def make_app(
     endpoints: Sequence[Endpoint],
@@ -117,18 +126,19 @@ def make_app(
     *,
     body_limit_bytes: int,
     service_token: str,
+    database: Database | None = None,
 ) -> web.Application:
     """An aiohttp application of these endpoints."""
     app = web.Application(client_max_size=body_limit_bytes, middlewares=[_answer_problems])
     for endpoint in endpoints:
         app.router.add_route(
-            endpoint.method, endpoint.path, _aiohttp_handler(endpoint, authenticator, service_token)
+            endpoint.method, endpoint.path, _aiohttp_handler(endpoint, authenticator, service_token, database)
         )
     return app
 
 
 def _aiohttp_handler(
-    endpoint: Endpoint, authenticator: Authenticator | None, service_token: str
+    endpoint: Endpoint, authenticator: Authenticator | None, service_token: str, database: Database | None
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = None
@@ -139,10 +149,26 @@ def _aiohttp_handler(
             caller = await authenticator.principal(request.headers.get("Authorization"))
         query = _parse_query(endpoint.query, request) if endpoint.query else None
         body = await _parse_body(endpoint.body, request) if endpoint.body else None
-        answer = await endpoint.handler(Call(request, utc_now(), caller, body, query))
-        return _render(endpoint, answer)
+        key = key_of(request) if endpoint.creates else None
+        call = Call(request, utc_now(), caller, body, query, key)
+        if key is not None and caller is not None:
+            assert database is not None, "an endpoint that creates needs a database"
+            return await _answer_once(endpoint, call, key, database)
+        return _render(endpoint, await endpoint.handler(call))
 
     return handle
+
+
+async def _answer_once(endpoint: Endpoint, call: Call, key: str, database: Database) -> web.Response:
+    async def work() -> Answer:
+        response = _render(endpoint, await endpoint.handler(call))
+        return Answer(response.status, response.headers.get("Location"), response.text or "")
+
+    answer, replayed = await answer_once(
+        database, call.principal.user_id, key, request_sha256(call.request, call.body_model), work
+    )
+    headers = {**({"Location": answer.location} if answer.location else {}), **(REPLAYED if replayed else {})}
+    return web.Response(text=answer.body, status=answer.status, headers=headers, content_type="application/json")
 
 
 def _check_service_token(request: web.Request, service_token: str) -> None:
@@ -166,6 +192,8 @@ def _render(endpoint: Endpoint, answer: Reply | BaseModel | None) -> web.Respons
 
 async def _parse_body(model: type[BaseModel], request: web.Request) -> BaseModel:
     raw = await read_body(request)
+    if raw and request.content_type != "application/json":
+        raise UnsupportedMediaType
     if not raw:
         if any(field.is_required() for field in model.model_fields.values()):
             raise InvalidBody("a JSON body is needed")
@@ -217,6 +245,7 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     response.headers["X-Request-Id"] = telemetry.request_id.get()
     response.headers["Cache-Control"] = response.headers.get("Cache-Control", "no-store")
     log.info("request", method=request.method, route=route, status=response.status, seconds=round(seconds, 4))
+    point("http.before_answer")
     await send(request, response)
     return response
 

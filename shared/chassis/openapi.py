@@ -6,11 +6,35 @@ from collections.abc import Sequence
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from shared.chassis.errors import InvalidBody, InvalidInput, NotFound, ProblemError, Unauthorized
+from shared.chassis.errors import (
+    IdempotencyInFlight,
+    IdempotencyMismatch,
+    InvalidBody,
+    InvalidInput,
+    NotFound,
+    ProblemError,
+    RequestTimeout,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnsupportedEncoding,
+    UnsupportedMediaType,
+)
 from shared.chassis.http import Endpoint
+from shared.chassis.idempotency import HEADER, LONGEST_KEY
 
 REF = "#/components/schemas/{model}"
 Json = dict[str, object]
+IDEMPOTENCY_KEY: Json = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "The client's choice. The same request again, with the same key, makes nothing twice and gets "
+    "the first answer, for a day.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
+}
+REQUEST_ID: Json = {"X-Request-Id": {"description": "Names this request in the logs", "schema": {"type": "string"}}}
+RETRY_AFTER: Json = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
 
 
 class Problem(BaseModel):
@@ -62,7 +86,11 @@ def _operation(
         "operationId": operation_id(endpoint),
         "summary": endpoint.summary,
         "tags": [endpoint.path.split("/")[2] if endpoint.path.startswith("/v1/") else "platform"],
-        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
+        "parameters": [
+            *_path_parameters(endpoint),
+            *_query_parameters(endpoint),
+            *([IDEMPOTENCY_KEY] if endpoint.creates else []),
+        ],
         "responses": _responses(endpoint, schemas, links_of(endpoint, endpoints)),
         "security": [] if endpoint.public else [{"access_token": []}],
     }
@@ -122,7 +150,7 @@ def _inline(part: Json, schema: Json) -> Json:
 
 
 def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json], links: Json) -> Json:
-    success: Json = {"description": "Done", **({"links": links} if links else {})}
+    success: Json = {"description": "Done", "headers": REQUEST_ID, **({"links": links} if links else {})}
     if endpoint.response:
         success["content"] = {"application/json": {"schema": schemas[(endpoint.response, "serialization")]}}
     status = endpoint.status if endpoint.response or endpoint.status != 200 else 204
@@ -133,7 +161,11 @@ def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Js
     return {
         str(status): success,
         **{
-            str(code): {"description": "; ".join(dict.fromkeys(titles)), "content": content}
+            str(code): {
+                "description": "; ".join(dict.fromkeys(titles)),
+                "headers": {**REQUEST_ID, **(RETRY_AFTER if code == Unavailable.status else {})},
+                "content": content,
+            }
             for code, titles in sorted(problems.items())
         },
     }
@@ -144,9 +176,12 @@ def _errors_of(endpoint: Endpoint) -> list[type[ProblemError]]:
     if not endpoint.public:
         implied.append(Unauthorized)
     if endpoint.body:
-        implied += [InvalidBody, InvalidInput]
+        implied += [InvalidBody, InvalidInput, RequestTimeout, TooLarge, UnsupportedEncoding, UnsupportedMediaType]
+    if endpoint.creates:
+        implied += [IdempotencyInFlight, IdempotencyMismatch, InvalidInput]
     if endpoint.query:
         implied.append(InvalidInput)
     if "{" in endpoint.path:
         implied.append(NotFound)
+    implied.append(Unavailable)
     return implied

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -42,6 +43,10 @@ INFRASTRUCTURE_FAULTS = (
 )
 
 
+# The transaction that the work of one request is to be a part of.
+_outer: ContextVar[tuple[int, Connection] | None] = ContextVar("outer", default=None)
+
+
 class Database:
     """Three pools, one per role of the service; `tenant()` is what handlers use."""
 
@@ -70,9 +75,24 @@ class Database:
 
     @asynccontextmanager
     async def tenant(self, user_id: int) -> AsyncIterator[Connection]:
-        """A transaction that sees one tenant's rows."""
+        """A transaction that sees one tenant's rows; a part of the one that `as_one` has begun."""
+        outer = _outer.get()
+        if outer is not None and outer[0] == user_id:
+            async with _savepoint(outer[1]):
+                yield outer[1]
+            return
         async with _transaction(self._app, _begin_for(user_id)) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def as_one(self, user_id: int) -> AsyncIterator[Connection]:
+        """A tenant's transaction that every `tenant(user_id)` inside of it is a part of: all of them or none."""
+        async with _transaction(self._app, _begin_for(user_id)) as connection:
+            token = _outer.set((user_id, connection))
+            try:
+                yield connection
+            finally:
+                _outer.reset(token)
 
     @asynccontextmanager
     async def tenants(self, user_ids: Collection[int]) -> AsyncIterator[Connection]:
@@ -110,6 +130,19 @@ def _begin_for_batch(user_ids: Collection[int]) -> str:
         raise TypeError("tenants are ints")
     listed = ",".join(str(user_id) for user_id in sorted(set(user_ids)))
     return f"BEGIN; SET LOCAL app.user_ids = '{listed}'"
+
+
+@asynccontextmanager
+async def _savepoint(connection: Connection) -> AsyncIterator[None]:
+    """What fails inside is undone, and what came before it is not."""
+    await connection.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK TO part")
+        raise
+    await connection.execute("RELEASE part")
 
 
 @asynccontextmanager

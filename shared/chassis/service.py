@@ -19,6 +19,7 @@ from shared.chassis.consumer import Consumer, Work
 from shared.chassis.errors import ProblemError
 from shared.chassis.health import Check, add_health_routes
 from shared.chassis.http import make_app
+from shared.chassis.idempotency import forget_keys
 from shared.chassis.identity import UserDirectory
 from shared.chassis.inbox import Inbox
 from shared.chassis.kafka import market_worker
@@ -160,6 +161,8 @@ class RunningService:
         jobs += [Job(f"consumer-{number}", consumer.run) for number, consumer in enumerate(consumers)]
         if consumers and self._inboxes:
             jobs.append(Job("retry-parked", self._retry_parked))
+        if "jobs" in self._roles and any(endpoint.creates for endpoint in self.service.endpoints):
+            jobs.append(Job("forget-keys", partial(forget_keys, self.database)))
         if "relay" in self._roles and self.service.relay:
             jobs.append(Job("relay", Relay(self.database, self.producer, self.cluster).run))
             jobs.append(Job("keep-days", partial(keep_days, self.database)))
@@ -204,6 +207,7 @@ class RunningService:
             authenticator,
             body_limit_bytes=settings.body_limit_bytes,
             service_token="",
+            database=self.database,
         )
         document = openapi.describe(service.name, outside)
         app.router.add_get("/openapi.json", _static_json(document))

@@ -17,6 +17,7 @@ from services.auth.domain import (
 from services.auth.errors import AccountDisabled, BadCredentials, EmailTaken
 from services.auth.operations.passwords import Passwords
 from services.auth.operations.tokens import AccessTokens, IssuedTokens, new_secret, secret_sha256
+from shared.chassis.idempotency import Answer, find_answer, insert_answer
 from shared.chassis.identity import claim_users
 from shared.chassis.outbox import emit
 from shared.chassis.postgres import Connection, Database
@@ -37,22 +38,74 @@ class Desk:
     longest_session: timedelta
 
 
-async def register(desk: Desk, user: NewUser, client: Client, now: datetime) -> tuple[Profile, IssuedTokens]:
-    """Raises EmailTaken, TooManyLogins."""
+@dataclass(frozen=True)
+class Once:
+    """The client's key, and what has to be the same for it to be the same request."""
+
+    key: str
+    request_sha256: bytes
+
+
+@dataclass(frozen=True)
+class Registration:
+    profile: Profile
+    tokens: IssuedTokens
+    replayed: bool = False
+
+
+async def register(
+    desk: Desk, user: NewUser, client: Client, now: datetime, once: Once | None = None
+) -> Registration:
+    """Raises EmailTaken, TooManyLogins, IdempotencyMismatch."""
     password_hash = await desk.passwords.hash(user.password)
     async with desk.database.untenanted() as connection:
         user_id = await queries.get_next_user_id(connection)
     async with desk.database.tenant(user_id) as connection:
-        if await queries.locate_email(connection, email_sha256(user.email), claim=user_id) != user_id:
-            raise EmailTaken
-        registered = _registered(user_id, user)
-        await claim_users(connection, [registered])
-        await queries.insert_user(connection, user_id, registered.public_id, user, password_hash, now)
-        session_id, tokens = await _open_session(desk, connection, registered, client, now)
-        await emit(connection, registered)
-        profile = await queries.find_profile(connection, user_id, session_id)
+        if await queries.locate_email(connection, email_sha256(user.email), claim=user_id) == user_id:
+            return await _make_account(desk, connection, user_id, user, password_hash, client, now, once)
+    if once is None:
+        raise EmailTaken
+    return await _register_again(desk, user, client, now, once)
+
+
+async def _make_account(
+    desk: Desk,
+    connection: Connection,
+    user_id: int,
+    user: NewUser,
+    password_hash: str,
+    client: Client,
+    now: datetime,
+    once: Once | None,
+) -> Registration:
+    registered = _registered(user_id, user)
+    await claim_users(connection, [registered])
+    await queries.insert_user(connection, user_id, registered.public_id, user, password_hash, now)
+    session_id, tokens = await _open_session(desk, connection, registered, client, now)
+    await emit(connection, registered)
+    if once is not None:  # no token is kept: whoever asks again gets new ones, for the password
+        await insert_answer(connection, user_id, once.key, once.request_sha256, Answer(201, "/v1/me", ""))
+    profile = await queries.find_profile(connection, user_id, session_id)
     assert profile is not None, "written in this transaction"
-    return profile, tokens
+    return Registration(profile, tokens)
+
+
+async def _register_again(desk: Desk, user: NewUser, client: Client, now: datetime, once: Once) -> Registration:
+    """A key proves nothing: the account that it made is shown to whoever knows its password, as at a log-in."""
+    async with desk.database.untenanted() as connection:
+        user_id = await queries.locate_email(connection, email_sha256(user.email)) or NOBODY
+    async with desk.database.tenant(user_id) as connection:
+        known = await queries.find_credentials(connection, user_id)
+    if known is None or not await desk.passwords.check(known.password_hash, user.password):
+        raise EmailTaken
+    async with desk.database.tenant(user_id) as connection:
+        if await find_answer(connection, user_id, once.key, once.request_sha256) is None:
+            raise EmailTaken
+        session_id, tokens = await _open_session(desk, connection, _Owner(user_id, known.public_id), client, now)
+        profile = await queries.find_profile(connection, user_id, session_id)
+    if profile is None:
+        raise AccountDisabled
+    return Registration(profile, tokens, replayed=True)
 
 
 def _registered(user_id: int, user: NewUser) -> UserRegistered:

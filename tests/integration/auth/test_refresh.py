@@ -20,8 +20,8 @@ LATER = RETRY_GRACE + timedelta(seconds=1)
 
 async def _registered(desk: Desk, now: datetime) -> str:
     user = NewUser("ann@example.org", PASSWORD, "UTC", "en", None, None, None)
-    _, tokens = await register(desk, user, NOWHERE, now)
-    return tokens.refresh_token
+    made = await register(desk, user, NOWHERE, now)
+    return made.tokens.refresh_token
 
 
 async def _refused(desk: Desk, token: str, now: datetime) -> bool:

@@ -1,0 +1,127 @@
+"""Idempotency-Key: a request that makes something may be sent again, and makes it once.
+
+As Stripe has it: the same key with the same request gets the first answer again, with another request it is
+refused, and while the first is under way the second is told to wait. The answer is written in the transaction
+that made the thing, so it is there whenever the thing is. A refusal is not kept: nothing was made, and the same
+request may succeed later.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+from pydantic import BaseModel
+
+from shared.chassis.errors import IdempotencyInFlight, IdempotencyMismatch, InvalidInput
+from shared.chassis.pausing import pause
+from shared.chassis.postgres import Connection, Database
+
+HEADER = "Idempotency-Key"
+REPLAYED = {"Idempotent-Replayed": "true"}
+LONGEST_KEY = 255
+RETRY_AFTER_S = 1
+FORGET_EVERY_S = 600.0
+FORGET_AT_ONCE = 5_000
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered, as far as it is kept."""
+
+    status: int
+    location: str | None
+    body: str
+
+
+def key_of(request: web.Request) -> str | None:
+    """The client's key, or None. Raises InvalidInput."""
+    given = request.headers.getall(HEADER, [])
+    if not given:
+        return None
+    key = given[0]
+    if len(given) > 1 or not 1 <= len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
+        reason = f"must stand once, with 1 to {LONGEST_KEY} printable ASCII characters"
+        raise InvalidInput(errors=[{"path": HEADER, "reason": reason}])
+    return key
+
+
+def request_sha256(request: web.Request, body: BaseModel | None) -> bytes:
+    """What has to be the same for it to be the same request; secrets in a body are masked and so not in it."""
+    shown = body.model_dump_json() if body is not None else ""
+    return hashlib.sha256(f"{request.method} {request.path_qs}\n{shown}".encode()).digest()
+
+
+async def answer_once(
+    database: Database,
+    user_id: int,
+    key: str,
+    sha256: bytes,
+    work: Callable[[], Awaitable[Answer]],
+) -> tuple[Answer, bool]:
+    """The answer, and whether it was there already. Raises IdempotencyMismatch, IdempotencyInFlight.
+
+    `work` runs inside this transaction: what it does as this tenant is committed together with its answer.
+    """
+    async with database.as_one(user_id) as connection:
+        await lock_key(connection, user_id, key)
+        if (known := await find_answer(connection, user_id, key, sha256)) is not None:
+            return known, True
+        answer = await work()
+        await insert_answer(connection, user_id, key, sha256, answer)
+        return answer, False
+
+
+async def lock_key(connection: Connection, user_id: int, key: str) -> None:
+    """Until the transaction ends, and with it if its process dies. Raises IdempotencyInFlight."""
+    held = await connection.fetchval(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || '.' || $1::text || '.' || $2, 0))",
+        str(user_id),
+        key,
+    )
+    if not held:
+        raise IdempotencyInFlight(retry_after_s=RETRY_AFTER_S)
+
+
+async def find_answer(connection: Connection, user_id: int, key: str, sha256: bytes) -> Answer | None:
+    """Raises IdempotencyMismatch."""
+    row = await connection.fetchrow(
+        "SELECT request_sha256, status, location, body FROM idempotency_keys WHERE user_id = $1 AND key = $2",
+        user_id,
+        key,
+    )
+    if row is None:
+        return None
+    if row["request_sha256"] != sha256:
+        raise IdempotencyMismatch
+    return Answer(row["status"], row["location"], row["body"])
+
+
+async def insert_answer(connection: Connection, user_id: int, key: str, sha256: bytes, answer: Answer) -> None:
+    await connection.execute(
+        """
+        INSERT INTO idempotency_keys (user_id, key, request_sha256, status, location, body)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        """,
+        user_id,
+        key,
+        sha256,
+        answer.status,
+        answer.location,
+        answer.body,
+    )
+
+
+async def forget_keys(database: Database, stop: asyncio.Event) -> None:
+    """Until told to stop: keys are kept for a day."""
+    while not stop.is_set():
+        async with database.queue() as connection:
+            gone = await connection.fetchval("SELECT forget_idempotency_keys($1)", FORGET_AT_ONCE)
+        if gone:
+            log.info("idempotency_keys_forgotten", keys=gone)
+        if gone < FORGET_AT_ONCE:
+            await pause(stop, FORGET_EVERY_S)

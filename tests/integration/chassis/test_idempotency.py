@@ -1,0 +1,261 @@
+"""A request that makes something makes it once, however often and however broken it is sent."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import aiohttp
+import asyncpg
+import pytest
+
+from cli.stack.migrate import ROOT, DatabaseAccess
+from cli.stack.ports import Ports
+from services.auth.app import build as build_auth
+from services.notifications.app import build as build_notifications
+from services.notifications.settings import NotificationsSettings
+from shared.chassis.service import RunningService
+from tests.integration.accounts import PASSWORD, Json, auth_settings, eventually
+
+ServiceEnv = Callable[[str], dict[str, str]]
+ALERT: Json = {
+    "alert_name": "high",
+    "symbol": "BTCUSDT",
+    "interval": "15",
+    "alert_type": "PRICE",
+    "condition_data": {"op": "above", "value": "70000"},
+}
+
+
+@dataclass
+class Caller:
+    """One tenant's client of auth and notifications."""
+
+    session: aiohttp.ClientSession
+    auth: str
+    alerts: str
+    token: str = ""
+    owner_dsn: str = ""
+
+    async def register(self, email: str, key: str, password: str = PASSWORD, **more: str) -> tuple[int, Json, str]:
+        return await self._post(
+            f"{self.auth}/v1/auth/register", {"email": email, "password": password, **more}, key
+        )
+
+    async def make(self, key: str | None, **changed: object) -> tuple[int, Json, str]:
+        return await self._post(f"{self.alerts}/v1/alerts", {**ALERT, **changed}, key)
+
+    async def _post(self, url: str, body: Json, key: str | None) -> tuple[int, Json, str]:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        async with self.session.post(url, json=body, headers=headers) as answer:
+            shown = dict(answer.headers)
+            return answer.status, await answer.json(content_type=None), shown.get("Idempotent-Replayed", "")
+
+    async def rows(self, table: str) -> int:
+        connection = await asyncpg.connect(self.owner_dsn)
+        try:
+            return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
+        finally:
+            await connection.close()
+
+
+def notifications_settings(service_env: ServiceEnv, auth_url: str) -> NotificationsSettings:
+    values = {name.lower(): value for name, value in service_env("notifications").items()}
+    return NotificationsSettings.model_validate({**values, "jwks_url": f"{auth_url}/.well-known/jwks.json"})
+
+
+@pytest.fixture
+async def caller(service_env: ServiceEnv, tmp_path: Path, database_access: DatabaseAccess) -> AsyncIterator[Caller]:
+    async with RunningService(build_auth, auth_settings(service_env("auth"), tmp_path)) as auth:
+        settings = notifications_settings(service_env, auth.url)
+        async with RunningService(build_notifications, settings) as alerts, aiohttp.ClientSession() as session:
+            caller = Caller(session, auth.url, alerts.url, owner_dsn=database_access.owner_dsn)
+            status, body, _ = await caller.register("a@example.org", "first")
+            assert status == 201, body
+            caller.token = str(body["access_token"])
+            await _entitle(database_access, body)
+            yield caller
+
+
+async def _entitle(access: DatabaseAccess, registered: Json) -> None:
+    """As subscription.changed would have it."""
+    connection = await asyncpg.connect(access.owner_dsn)
+    user_id = await connection.fetchval("SELECT user_id FROM auth.users")
+    await connection.execute(
+        """
+        INSERT INTO notifications.entitlements (user_id, subscription_version, plan, telegram_alerts)
+        VALUES ($1, 1, 'PRO', true)
+        """,
+        user_id,
+    )
+    await connection.execute(
+        "INSERT INTO notifications.user_locator VALUES (sha256(uuid_send($1::uuid)), $2)",
+        registered["user"]["user_id"],  # type: ignore[index]  # a view inside the view
+        user_id,
+    )
+    await connection.close()
+
+
+async def test_the_same_request_again_gets_the_first_answer_and_makes_nothing(caller: Caller) -> None:
+    first = await caller.make("k1")
+    again = await caller.make("k1")
+    assert first[0] == again[0] == 201
+    assert first[1] == again[1]
+    assert (first[2], again[2]) == ("", "true")
+    assert await caller.rows("notifications.user_alerts") == 1
+
+
+async def test_without_a_key_nothing_is_kept(caller: Caller) -> None:
+    assert (await caller.make(None))[0] == 201
+    assert await caller.rows("notifications.idempotency_keys") == 0
+
+
+async def test_a_key_is_refused_for_another_request(caller: Caller) -> None:
+    await caller.make("k1")
+    status, body, _ = await caller.make("k1", alert_name="low")
+    assert (status, body["type"]) == (422, "/problems/idempotency-mismatch")
+    assert await caller.rows("notifications.user_alerts") == 1
+
+
+async def test_a_refusal_is_not_kept(caller: Caller) -> None:
+    assert (await caller.make("k1", symbol=""))[0] == 422
+    assert (await caller.make("k1"))[0] == 201
+
+
+async def test_fifty_at_once_make_one_thing(caller: Caller) -> None:
+    answers = await asyncio.gather(*(caller.make("k1") for _ in range(50)))
+    assert {status for status, _, _ in answers} <= {201, 409}
+    refused = [body for status, body, _ in answers if status == 409]
+    assert all(body["type"] == "/problems/idempotency-in-flight" for body in refused)
+    assert await caller.rows("notifications.user_alerts") == 1
+    made = {str(body["alert_id"]) for status, body, _ in answers if status == 201}
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "k\u00e4se"])
+async def test_a_key_that_is_none_is_refused_by_name(caller: Caller, key: str) -> None:
+    status, body, _ = await caller.make(key)
+    assert status == 422
+    assert body["errors"] == [
+        {"path": "Idempotency-Key", "reason": "must stand once, with 1 to 255 printable ASCII characters"}
+    ]
+
+
+async def test_registering_again_with_the_password_is_the_same_account(caller: Caller) -> None:
+    caller.token = ""
+    status, first, _ = await caller.register("b@example.org", "k1")
+    again_status, again, replayed = await caller.register("b@example.org", "k1")
+    assert (status, again_status, replayed) == (201, 201, "true")
+    assert again["user"]["user_id"] == first["user"]["user_id"]  # type: ignore[index]  # views
+    assert again["access_token"] != first["access_token"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"key": "k2"}, "/problems/email-taken"),
+        ({"password": "another password"}, "/problems/email-taken"),
+        ({"timezone": "Europe/Rome"}, "/problems/idempotency-mismatch"),
+    ],
+    ids=["another key", "another password", "another body"],
+)
+async def test_a_key_opens_nobodys_account(caller: Caller, changed: dict[str, str], expected: str) -> None:
+    caller.token = ""
+    await caller.register("b@example.org", "k1")
+    status, body, _ = await caller.register("b@example.org", **{"key": "k1", **changed})
+    assert status >= 400
+    assert body["type"] == expected
+    assert "access_token" not in body
+
+
+async def test_no_token_and_no_password_is_kept(caller: Caller) -> None:
+    connection = await asyncpg.connect(caller.owner_dsn)
+    kept = await connection.fetch("SELECT * FROM auth.idempotency_keys")
+    await connection.close()
+    assert [(row["key"], row["body"]) for row in kept] == [("first", "")]
+
+
+async def test_a_key_is_forgotten_after_a_day(caller: Caller) -> None:
+    await caller.make("old")
+    connection = await asyncpg.connect(caller.owner_dsn, server_settings={"search_path": "notifications"})
+    await connection.execute("UPDATE idempotency_keys SET created_at = now() - interval '23 hours'")
+    assert await connection.fetchval("SELECT forget_idempotency_keys(100)") == 0
+    await connection.execute("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
+    assert await connection.fetchval("SELECT forget_idempotency_keys(100)") == 1
+    await connection.close()
+
+
+# The first transaction looks the caller up, the second makes the thing.
+@pytest.mark.parametrize(
+    ("where", "made"),
+    [
+        ("transaction.before_commit KILL 2", 0),
+        ("transaction.after_commit KILL 2", 1),
+        ("http.before_answer KILL 1", 1),
+    ],
+)
+async def test_killed_between_effect_and_answer_the_retry_gets_one_thing(
+    caller: Caller, service_env: ServiceEnv, tmp_path: Path, where: str, made: int
+) -> None:
+    faults = tmp_path / "faults"
+    key = str(uuid4())
+    async with _notifications(service_env, caller, faults) as (url, process):
+        (faults / "arm" / "notifications").write_text(where)
+        caller.alerts = url
+        with pytest.raises(aiohttp.ClientError):
+            await caller.make(key)
+    assert process.wait(5) == -signal.SIGKILL
+    assert await caller.rows("notifications.user_alerts") == made
+    async with _notifications(service_env, caller, tmp_path / "again") as (url, process):
+        caller.alerts = url
+        status, _, replayed = await caller.make(key)
+        assert (status, replayed) == (201, "true" if made else "")
+        process.terminate()
+    assert await caller.rows("notifications.user_alerts") == 1
+
+
+class _notifications:  # noqa: N801 - reads as a function
+    """The service in a process of its own, with points that can be armed."""
+
+    def __init__(self, service_env: ServiceEnv, caller: Caller, faults: Path) -> None:
+        port = _free_port()
+        self._url = f"http://127.0.0.1:{port}"
+        self._environment = {
+            **os.environ,
+            **service_env("notifications"),
+            "HTTP_PORT": str(port),
+            "JWKS_URL": f"{caller.auth}/.well-known/jwks.json",
+            "FAULT_POINTS": str(faults),
+        }
+
+    async def __aenter__(self) -> tuple[str, "subprocess.Popen[bytes]"]:
+        arguments = [sys.executable, "-m", "services.notifications", "--only", "http"]
+        self._process = subprocess.Popen(arguments, env=self._environment, cwd=ROOT, stdout=subprocess.DEVNULL)
+        await eventually(self._ready, bool)
+        return self._url, self._process
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+        await asyncio.to_thread(self._process.wait, 15)
+
+    async def _ready(self) -> bool:
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"{self._url}/readyz") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+
+def _free_port() -> int:
+    ports = Ports()
+    port = ports.take()
+    ports.release(port)
+    return port
