@@ -1,0 +1,71 @@
+"""What the checker knows of the platform is still so, and how it compares and tells."""
+
+from importlib import import_module
+
+import pytest
+
+from cli.faults.checker.database import HEARS, statements_of
+from cli.faults.checker.i6_tenants import Canaries
+from cli.faults.checker.things import agrees
+from cli.faults.checker.violation import MOST_OF_A_KIND, few
+from cli.stack.migrate import SERVICES
+
+
+def test_it_knows_who_hears_what() -> None:
+    hears: dict[str, set[str]] = {}
+    for service in SERVICES:
+        for subscription in import_module(f"services.{service}.consumers").SUBSCRIPTIONS:
+            hears.setdefault(subscription.event.topic, set()).add(service)
+    assert {topic: set(services) for topic, services in HEARS.items()} == hears
+
+
+@pytest.mark.parametrize("invariant", ["I1", "I2", "I3", "I4", "I5", "I6", "I7"])
+def test_every_statement_says_one_text(invariant: str) -> None:
+    statements = list(statements_of(invariant))
+    assert statements
+    assert all("SELECT" in statement and "format(" in statement for statement in statements)
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("1.50", 1.5),
+        ("10000", "1E4"),
+        ("2026-01-31T10:30:00+01:00", "2026-01-31T09:30:00Z"),
+        (" a name ", "a name"),
+        ({"a": ["1.0", None, True]}, {"a": [1, None, True]}),
+    ],
+)
+def test_the_same_in_another_form_agrees(sent: object, stored: object) -> None:
+    assert agrees(sent, stored)
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("1.00000001", 1),
+        ("a name", "A name"),
+        (True, 1),
+        (None, "None"),
+        ([1, 2], [1]),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({"a": 1}, "a"),
+    ],
+)
+def test_what_differs_does_not_agree(sent: object, stored: object) -> None:
+    assert not agrees(sent, stored)
+
+
+def test_canaries_are_found_wherever_they_stand() -> None:
+    canaries = Canaries({"canary1": "ann", "canary2": "bob", "cat": "eve"})
+    assert list(canaries.found_in("xcanary2x, a cat and no canary")) == [("canary2", "bob"), ("cat", "eve")]
+    assert list(Canaries({"alone": "ann"}).found_in("all alone")) == [("alone", "ann")]
+    assert list(Canaries({}).found_in("anything")) == []
+
+
+def test_many_of_a_kind_are_told_as_few() -> None:
+    told = list(few("I1", (f"thing {number:03}" for number in range(100))))
+    assert len(told) == MOST_OF_A_KIND + 1
+    assert told[0].detail == "thing 000"
+    assert told[-1].detail == "thing 020 (and 79 more of this kind)"
+    assert [violation.detail for violation in few("I1", ["b", "a", "b"])] == ["a", "b"]
