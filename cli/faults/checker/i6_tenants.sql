@@ -1,6 +1,6 @@
 -- I6: nothing of one tenant with another. Each statement's rows are violations.
 
--- What refers to somebody else's thing, inside a schema and across. Two effects of one trade are I2's.
+-- What refers to somebody else's thing, inside a schema and across. Two effects of one thing are I2's.
 SELECT format('%s of user %s refers to %s %s, which is of user %s', who, refers.user_id, what, refers.id, owner.user_id)
 FROM (
     SELECT 'a trade' AS who, 'session' AS what, user_id, session_id AS id FROM trading.user_trades
@@ -21,7 +21,8 @@ FROM (
     UNION SELECT 'a usage', 'session', user_id, session_id FROM billing.usage_ledger
     UNION SELECT 'a usage', 'trade', min(user_id), trade_id FROM billing.usage_ledger
           GROUP BY trade_id HAVING count(*) = 1
-    UNION SELECT 'a firing', 'alert', user_id, alert_id FROM notifications.alert_firings
+    UNION SELECT 'a firing', 'alert', min(user_id), alert_id FROM notifications.alert_firings
+          GROUP BY alert_id, open_time HAVING count(*) = 1
     UNION SELECT 'a message', 'session', user_id, session_id FROM notifications.user_system_events
     UNION SELECT 'a message', 'alert', user_id, pg_temp.as_uuid(data ->> 'alert_id')
           FROM notifications.user_system_events

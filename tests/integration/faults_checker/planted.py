@@ -86,6 +86,23 @@ async def a_message_without_an_id_is_ignored(world: World) -> None:
     world.put("alert.triggered", 2, {}, "{}")
 
 
+@planted("I1", "user 2 registered, and that was never said")
+async def an_account_was_never_said(world: World) -> None:
+    await _unsay(world, "user.registered", 1)
+
+
+@planted("I1", f"session {uid('a100')} of user 1 is STOPPED, and its session.stopped was never said")
+async def a_stop_was_never_said(world: World) -> None:
+    await _unsay(world, "session.stopped", 0)
+    await world.sql("UPDATE trading.user_trading_sessions SET event_seq = 5 WHERE user_id = 1")
+
+
+@planted("I1", f"trade {uid('b1002')} of user 2 is OPEN, and its trade.opened was never said")
+async def an_entry_was_never_said(world: World) -> None:
+    await _unsay(world, "trade.opened", 3)
+    await world.sql("UPDATE trading.user_trading_sessions SET event_seq = 3 WHERE user_id = 2")
+
+
 # I2
 
 
@@ -235,6 +252,14 @@ async def it_took_too_long(world: World) -> None:
 @planted("I7", "settled.json is not there")
 async def nobody_looked(world: World) -> None:
     world.settled = None
+
+
+async def _unsay(world: World, topic: str, number: int) -> None:
+    """As if it had never been written."""
+    message = world.message(topic, number)
+    world.messages.remove(message)
+    for service in ("auth", "trading"):
+        await world.sql(f"DELETE FROM {service}.outbox WHERE event_id = $1", message["headers"]["ce_id"])
 
 
 def _rewrite(message: dict[str, Any], **changes: object) -> None:

@@ -129,6 +129,23 @@ INSERT INTO notifications.user_system_events (user_id, event_id, timestamp, even
 session_id) SELECT user_id, gen_random_uuid(), timestamp, event_type, event_category, message, session_id FROM
 notifications.user_system_events WHERE event_type = 'SESSION_STOPPED';
 
+-- I2 one trade is there twice
+-- > trading: trade {a1001} is there 2 times, for users 1, 2
+INSERT INTO trading.user_trades (user_id, trade_id, session_id, strategy_id, strategy_hash, symbol, side, status,
+entry_time, entry_price, quantity, is_paper_trade) VALUES (2, '{a1001}', '{b100}', '{b001}', 'hash-b', 'BTCUSDT', 'LONG',
+'CANCELLED', '2026-02-03Z', 1, 1, true);
+
+-- I2 one alert fired twice for a bar
+-- > alert {a300} fired 2 times for the bar of 2026-01-31 09:15:00+00, for users 1, 2
+INSERT INTO notifications.alert_firings VALUES (2, '{a300}', '2026-01-31T09:15Z');
+
+-- I2 two subscriptions are live
+-- > user 2 has 2 live subscriptions
+DROP INDEX billing.one_live_subscription;
+INSERT INTO billing.user_subscriptions (user_id, subscription_id, plan_id, status, reason, start_date,
+current_period_start, current_period_end) VALUES (2, gen_random_uuid(), 1, 'ACTIVE', 'granted', '2026-03-01Z',
+'2026-03-01Z', '2026-04-01Z');
+
 -- I3 a fact is off by the last decimal
 -- > trade {b1001} of user 2: its pnl is 9.89550001 in analytics, 9.8955 in trading
 UPDATE analytics.trade_facts SET pnl = pnl + 0.00000001 WHERE user_id = 2;
@@ -199,6 +216,10 @@ UPDATE billing.user_subscriptions SET current_period_trades = 2 WHERE user_id = 
 -- I3 usage is booked on another session
 -- > trade {b1001} of user 2: session and mode are
 UPDATE billing.usage_ledger SET session_id = '{9999}' WHERE user_id = 2;
+
+-- I3 usage of a trade that is still open
+-- > billing has usage of trade {b1002} of user 2, which trading has not closed
+INSERT INTO billing.usage_ledger VALUES (2, '{b1002}', '{b100}', 'PAPER', '2026-03-01Z');
 
 -- I4 the last number is missing
 -- > session {a100} of user 1 has numbered 7 events, and number 6 is the last that was said
