@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test demo up down bench lock openapi asyncapi clean
+.PHONY: help install check test demo up down bench lock openapi asyncapi errors clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,7 @@ check: install ## Lint, types, import directions, generated files: what CI runs 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/tradefleet openapi --check
+	@$(BIN)/tradefleet errors --check
 	@$(BIN)/tradefleet asyncapi --check
 
 test: check ## Everything that must hold, on real Postgres and Kafka
@@ -51,8 +52,11 @@ lock: ## Pin every dependency by version and hash
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header pyproject.toml --output-file requirements.lock
 
-openapi: install ## Write the OpenAPI file that the gateway serves
+openapi: install ## Write the OpenAPI file that the gateway serves, and its page
 	@$(BIN)/tradefleet openapi
+
+errors: install ## Write the list of everything that is answered as an error
+	@$(BIN)/tradefleet errors
 
 asyncapi: install ## Write the AsyncAPI file of all events
 	@$(BIN)/tradefleet asyncapi

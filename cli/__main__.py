@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": ("cli.doctor", "doctor", "Say what is missing on this machine and how to get it."),
     "down": ("cli.stack.commands", "down", "Stop what `up --detach` started."),
     "dlq": ("cli.dlq", "dlq", "Events that wait for a person, or were given up."),
+    "errors": ("cli.errors", "errors_command", "Write the list of everything the platform answers as an error."),
     "faults": ("cli.faults.command", "faults", "Break the platform on purpose, and check that nothing is lost."),
     "openapi": ("cli.openapi", "openapi_command", "Write the OpenAPI file of the whole platform."),
     "outbox": ("cli.outbox", "outbox", "What the services have to say: how much waits, and saying it again."),

@@ -8,6 +8,7 @@ import click
 
 from cli.failure import CheckFailed
 from cli.options import OneLineCommand
+from cli.reference_page import page
 from cli.stack.migrate import ROOT
 from services.analytics.routes.market import market_endpoints
 from services.analytics.routes.performance import PerformanceRoutes
@@ -23,6 +24,7 @@ from shared.chassis import openapi
 from shared.chassis.http import Endpoint
 
 FILE = ROOT / "deploy" / "gateway" / "openapi.json"
+PAGE = FILE.with_name("docs.html")
 NOTHING: Any = cast(Any, None)  # Any: the routes are described here, never called
 
 
@@ -30,14 +32,18 @@ NOTHING: Any = cast(Any, None)  # Any: the routes are described here, never call
 @click.option("--check", is_flag=True, help="Fail if the file is not what the code says.")
 @click.option("--output", type=click.Path(path_type=Path), default=FILE, show_default=True)
 def openapi_command(check: bool, output: Path) -> None:
-    """Write the OpenAPI file that the gateway serves."""
-    text = json.dumps(openapi.describe("tradefleet", all_endpoints()), indent=1, sort_keys=True) + "\n"
-    if check:
-        if not output.exists() or output.read_text() != text:
-            raise CheckFailed(f"{output} is stale: run `tradefleet openapi`")
-        return
-    output.write_text(text)
-    click.echo(f"wrote {output}")
+    """Write the OpenAPI file that the gateway serves, and beside it the page for people."""
+    document = openapi.describe("tradefleet", all_endpoints())
+    files = {
+        output: json.dumps(document, indent=1, sort_keys=True) + "\n",
+        output.with_name(PAGE.name): page(document),
+    }
+    for file, text in files.items():
+        if check and (not file.exists() or file.read_text() != text):
+            raise CheckFailed(f"{file} is stale: run `tradefleet openapi`")
+        if not check:
+            file.write_text(text)
+            click.echo(f"wrote {file}")
 
 
 def all_endpoints() -> list[Endpoint]:

@@ -169,7 +169,7 @@ class Routes:
                 errors=(Unauthorized,),
             ),
             Endpoint("GET", "/v1/me", self.get_me, "Who am I", response=UserView),
-            Endpoint("GET", "/v1/me/sessions", self.list_sessions, "My log-ins", response=Page[SessionView]),
+            Endpoint("GET", "/v1/me/sessions", self.list_log_ins, "My log-ins", response=Page[SessionView]),
             Endpoint("DELETE", "/v1/me/sessions/{id}", self.revoke_session, "End one of my log-ins"),
             Endpoint(
                 "GET",
@@ -227,7 +227,7 @@ class Routes:
     async def get_me(self, call: Call) -> UserView:
         return _user_view(await self._require_live_login(call))
 
-    async def list_sessions(self, call: Call) -> Page[SessionView]:
+    async def list_log_ins(self, call: Call) -> Page[SessionView]:
         await self._require_live_login(call)
         user_id = call.principal.user_id
         async with self._desk.database.tenant(user_id) as connection:

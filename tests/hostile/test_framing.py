@@ -55,7 +55,7 @@ FRAMES: Mapping[str, bytes] = {
     "a query of 1 MB": head("GET", "/v1/candles?symbol=" + "x" * 2**20),
     "a method of 1 MB": head("G" * 2**20, "/v1/plans"),
     "no method": b"\r\n\r\n\r\n /v1/plans HTTP/1.1\r\n\r\n",
-    "an unknown method": head("HACK", "/v1/plans"),
+    "an unknown method": head("BREW", "/v1/plans"),
     "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
     "TLS": bytes.fromhex("16030100c8010000c40303") + bytes(200),
     "HTTP/2 at once": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

@@ -39,6 +39,7 @@ async def fail(_: Call) -> None:
     raise RuntimeError("a secret that must not be told")
 
 
+JSON = {"Content-Type": "application/json"}
 ENDPOINTS = [
     Endpoint("POST", "/v1/orders", place_order, "Place", response=OrderView, body=OrderBody, public=True),
     Endpoint("GET", "/v1/orders", list_orders, "List", response=OrderView, query=PageQuery, public=True),
@@ -83,7 +84,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 async def test_hostile_bodies_get_a_clear_4xx(
     client: aiohttp.ClientSession, body: bytes, status: int, path: str | None
 ) -> None:
-    async with client.post("/v1/orders", data=body) as answer:
+    async with client.post("/v1/orders", data=body, headers=JSON) as answer:
         problem = await answer.json(content_type="application/problem+json")
     assert answer.status == problem["status"] == status
     assert problem["request_id"] == answer.headers["X-Request-Id"]
@@ -91,8 +92,16 @@ async def test_hostile_bodies_get_a_clear_4xx(
         assert [fault["path"] for fault in problem["errors"]] == [path]
 
 
+@pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "multipart/form-data", "", "nonsense"])
+async def test_a_body_that_is_not_called_json_is_refused(client: aiohttp.ClientSession, content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    async with client.post("/v1/orders", data=b'{"price": "1"}', headers=headers) as answer:
+        assert answer.status == 415
+        assert (await answer.json(content_type=None))["type"] == "/problems/unsupported-media-type"
+
+
 async def test_an_amount_comes_back_as_it_is(client: aiohttp.ClientSession) -> None:
-    async with client.post("/v1/orders", data=b'{"price": "0.100000000000000001"}') as answer:
+    async with client.post("/v1/orders", data=b'{"price": "0.100000000000000001"}', headers=JSON) as answer:
         assert await answer.json() == {"price": "0.100000000000000001"}
 
 

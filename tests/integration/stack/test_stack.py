@@ -104,6 +104,9 @@ def _gateway_answers(gateway: str) -> None:
     assert fetch(gateway + "/healthz")[0] == 200
     assert "/v1/sessions" in json.loads(fetch(gateway + "/openapi.json")[2])["paths"]
     assert len(json.loads(fetch(gateway + "/v1/plans")[2])["items"]) == 3
+    code, kind, page = fetch(gateway + "/docs")
+    assert (code, kind.partition(";")[0]) == (200, "text/html")
+    assert fetch(gateway + "/problems/email-taken")[2] == page
     code, kind, _ = fetch(gateway + "/v1/sessions")
     assert (code, kind) == (401, "application/problem+json; charset=utf-8")
     code, kind, body = fetch(gateway + "/nothing/here")
