@@ -64,7 +64,8 @@ class Load:
     def _person(self, name: str) -> Person:
         draw = Random(f"load {self._seed} {name}")
         mark = f"{draw.getrandbits(48):012x}"
-        return Person(name, f"{name}-{mark}@example.org", f"password {mark}", f"canary{mark}", draw)
+        canary = f"canary{mark}"  # in the password too, so that one in a log is seen
+        return Person(name, f"{name}-{mark}@example.org", f"password {canary}", canary, draw)
 
     def _weighted(self) -> list[Weighted]:
         return [

@@ -27,6 +27,7 @@ SETTINGS = {
     "shared_buffers": "128MB",
     "synchronous_commit": "on",
     "log_min_messages": "warning",
+    "log_error_verbosity": "terse",  # the details of an error are a tenant's values
     "timezone": "UTC",
     "password_encryption": "scram-sha-256",
 }
