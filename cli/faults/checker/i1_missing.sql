@@ -59,9 +59,8 @@ WHERE NOT EXISTS (SELECT FROM spoken WHERE topic = 'alert.triggered'
 SELECT format('the bar of %s of %s %s is marked as said and not on candle.closed', open_time, symbol, interval)
 FROM trading.candles JOIN trading.series USING (series_id)
 WHERE origin = 'STREAM' AND announced_at > now() - interval '2 days'
-      AND NOT EXISTS (SELECT FROM events WHERE topic = 'candle.closed' AND body ->> 'symbol' = symbol
-                      AND body ->> 'interval' = interval
-                      AND pg_temp.as_time(body ->> 'open_time') = open_time);
+      AND NOT EXISTS (SELECT FROM events WHERE topic = 'candle.closed'
+                      AND thing = concat_ws(' ', symbol, interval, generation, pg_temp.as_ms(open_time)));
 
 -- Said, and without its effect.
 SELECT format('analytics: trade %s (event %s, key %s) is no fact', thing, event_id, key) FROM due

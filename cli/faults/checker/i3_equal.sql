@@ -176,16 +176,12 @@ WHERE status IN ('ACTIVE', 'TRIAL', 'PAST_DUE')
 GROUP BY user_id, subscription_id HAVING current_period_trades <> count(trade_id);
 
 -- Candles are said as they are stored.
-SELECT format('candle.closed (event %s, %s/%s) says %s of %s at %s, which is %s', event_id, kafka_partition, kafka_offset,
-              (said_open, said_high, said_low, said_close, said_volume), said.symbol, open_time,
-              (open, high, low, close, volume))
-FROM (SELECT event_id, kafka_partition, kafka_offset, body ->> 'symbol' AS symbol, body ->> 'interval' AS interval,
-             body ->> 'generation' AS generation, pg_temp.as_time(body ->> 'open_time') AS open_time,
-             pg_temp.as_number(body ->> 'open') AS said_open, pg_temp.as_number(body ->> 'high') AS said_high,
-             pg_temp.as_number(body ->> 'low') AS said_low, pg_temp.as_number(body ->> 'close') AS said_close,
-             pg_temp.as_number(body ->> 'volume') AS said_volume
-      FROM events WHERE topic = 'candle.closed') AS said
-     JOIN trading.series ON series.symbol = said.symbol AND series.interval = said.interval
-                            AND series.generation::text = said.generation
-     JOIN trading.candles USING (series_id, open_time)
-WHERE (said_open, said_high, said_low, said_close, said_volume) IS DISTINCT FROM (open, high, low, close, volume);
+SELECT format('candle.closed (event %s, %s/%s): the %s of %s %s at %s is said to be %s and is %s', event_id,
+              kafka_partition, kafka_offset, name, symbol, interval, open_time, said, has)
+FROM trading.candles JOIN trading.series USING (series_id)
+     JOIN events ON topic = 'candle.closed'
+                    AND thing = concat_ws(' ', symbol, interval, generation, pg_temp.as_ms(open_time))
+     CROSS JOIN LATERAL (VALUES ('open', open), ('high', high), ('low', low), ('close', close), ('volume', volume))
+         AS compared (name, has)
+     CROSS JOIN LATERAL (SELECT pg_temp.as_number(body ->> name) AS said) AS of_event
+WHERE said IS DISTINCT FROM has;

@@ -153,7 +153,7 @@ async def a_trade_is_said_to_be_larger(world: World) -> None:
     _rewrite(world.message("trade.opened", 3), quantity="2.5")
 
 
-@planted("I3", "candle.closed", "at 2026-01-31 10:00:00+00")
+@planted("I3", "the close of BTCUSDT 15 at 2026-01-31 10:00:00+00 is said to be 95.50000001 and is 95.5")
 async def a_bar_is_said_with_another_price(world: World) -> None:
     _rewrite(world.message("candle.closed"), close="95.50000001")
 
