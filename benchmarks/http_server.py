@@ -1,0 +1,133 @@
+"""One read of one row, served in four ways: `python -m benchmarks.http_server <way> <settings.json>`.
+
+`ours` with and without a token on the chassis, the same by hand on aiohttp and on FastAPI. All read through the
+same pool and transaction, so that only what stands above it differs.
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import jwt
+import uvicorn
+from aiohttp import web
+from fastapi import FastAPI, Header, HTTPException
+from jwt import PyJWK
+from pydantic import BaseModel
+
+from shared.chassis.auth import ALGORITHM, Authenticator, TokenVerifier
+from shared.chassis.http import Call, Endpoint
+from shared.chassis.postgres import Database
+from shared.chassis.service import RunningService
+from shared.chassis.service_types import Context, Service
+from shared.chassis.settings import ServiceSettings
+from shared.chassis.telemetry import configure_logging
+from shared.contracts.types import Instant
+
+READ = (
+    "SELECT watch_id, symbol, interval, ema_period, created_at FROM watchlist WHERE user_id = $1 AND watch_id = $2"
+)
+
+
+class WatchView(BaseModel):
+    watch_id: UUID
+    symbol: str
+    interval: str
+    ema_period: int
+    created_at: Instant
+
+
+class Desk:
+    """What every way is given: the database, the key of the tokens, and who the one caller is."""
+
+    def __init__(self, given: dict[str, object]) -> None:
+        self.settings = ServiceSettings.model_validate(given["settings"])
+        self.key = PyJWK(dict(given["jwk"]), algorithm=ALGORITHM)  # type: ignore[call-overload]  # a JSON object
+        self.user_id = int(str(given["user_id"]))
+        self.port = int(str(given["port"]))
+        self.database: Database
+
+    async def read(self, user_id: int, watch_id: UUID) -> WatchView:
+        async with self.database.tenant(user_id) as connection:
+            row = await connection.fetchrow(READ, user_id, watch_id)
+        return WatchView.model_validate(dict(row))
+
+    def check(self, authorization: str) -> int:
+        """As one does it by hand: verified at each request."""
+        token = authorization.removeprefix("Bearer ")
+        jwt.decode(token, self.key, algorithms=[ALGORITHM], issuer="tradefleet", audience="tradefleet-api")
+        return self.user_id
+
+
+class _OneUser:
+    """A directory that knows the caller."""
+
+    def __init__(self, user_id: int) -> None:
+        self._user_id = user_id
+
+    async def user_id(self, _: UUID) -> int:
+        return self._user_id
+
+
+async def serve_ours(desk: Desk) -> None:
+    async def get_watch(call: Call) -> WatchView:
+        return await desk.read(call.principal.user_id, call.uuid())
+
+    async def get_open(call: Call) -> WatchView:
+        return await desk.read(desk.user_id, call.uuid())
+
+    def build(context: Context) -> Service:
+        desk.database = context.database
+        verifier = TokenVerifier(context.settings, {str(desk.key.key_id): desk.key})
+        return Service(
+            "analytics",
+            endpoints=[
+                Endpoint("GET", "/things/{id}", get_watch, "Read", response=WatchView),
+                Endpoint("GET", "/open/{id}", get_open, "Read without a token", response=WatchView, public=True),
+            ],
+            authenticator=Authenticator(verifier, _OneUser(desk.user_id)),  # type: ignore[arg-type]  # it knows one
+        )
+
+    configure_logging("bench", "WARNING")
+    settings = desk.settings.model_copy(update={"http_port": desk.port})
+    async with RunningService(build, settings, {"http"}):
+        await asyncio.Event().wait()
+
+
+async def serve_aiohttp(desk: Desk) -> None:
+    async def get_watch(request: web.Request) -> web.Response:
+        user_id = desk.check(request.headers["Authorization"])
+        view = await desk.read(user_id, UUID(request.match_info["id"]))
+        return web.Response(text=view.model_dump_json(), content_type="application/json")
+
+    desk.database = await Database.connect(desk.settings)
+    app = web.Application()
+    app.router.add_get("/things/{id}", get_watch)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", desk.port).start()
+    await asyncio.Event().wait()
+
+
+async def serve_fastapi(desk: Desk) -> None:
+    app = FastAPI()
+
+    @app.get("/things/{watch_id}")
+    async def get_watch(watch_id: UUID, authorization: str = Header()) -> WatchView:
+        try:
+            user_id = desk.check(authorization)
+        except jwt.InvalidTokenError as error:
+            raise HTTPException(401) from error
+        return await desk.read(user_id, watch_id)
+
+    desk.database = await Database.connect(desk.settings)
+    config = uvicorn.Config(app, "127.0.0.1", desk.port, log_level="error", access_log=False)
+    await uvicorn.Server(config).serve()
+
+
+WAYS = {"ours": serve_ours, "aiohttp": serve_aiohttp, "fastapi": serve_fastapi}
+
+if __name__ == "__main__":
+    asyncio.run(WAYS[sys.argv[1]](Desk(json.loads(Path(sys.argv[2]).read_text()))))
