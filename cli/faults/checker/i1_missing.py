@@ -26,7 +26,7 @@ class Expected:
     def write(self, call: Call, column: str, value: object) -> None:
         if call.outcome == "unknown":
             self.possible.setdefault(column, []).append(value)
-        elif self.acknowledged.get(column, (None, None))[0] != "STOPPED":
+        else:
             self.acknowledged[column] = (value, call)
 
     def remove(self, call: Call) -> None:

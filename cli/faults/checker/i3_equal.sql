@@ -35,10 +35,13 @@ FROM trading.user_trading_sessions AS session
      CROSS JOIN LATERAL (
          SELECT count(*) AS trades, count(*) FILTER (WHERE pnl > 0) AS winning,
                 count(*) FILTER (WHERE pnl < 0) AS losing, coalesce(sum(pnl), 0) AS pnl,
-                initial_balance + greatest(0, max(so_far)) AS highest
-         FROM (SELECT pnl, sum(pnl) OVER (ORDER BY entry_time) AS so_far FROM trading.user_trades AS trade
-               WHERE trade.user_id = session.user_id AND trade.session_id = session.session_id
-                     AND trade.status = 'CLOSED') AS closed
+                initial_balance + greatest(0, max(so_far)) AS highest,
+                coalesce(max((top - initial_balance - so_far) * 100 / top), 0) AS deepest
+         FROM (SELECT pnl, so_far, initial_balance + greatest(0, max(so_far) OVER (ORDER BY entry_time)) AS top
+               FROM (SELECT pnl, entry_time, sum(pnl) OVER (ORDER BY entry_time) AS so_far
+                     FROM trading.user_trades AS trade
+                     WHERE trade.user_id = session.user_id AND trade.session_id = session.session_id
+                           AND trade.status = 'CLOSED') AS closed) AS curve
      ) AS sums
      CROSS JOIN LATERAL (VALUES
          ('total_trades', total_trades::numeric, trades::numeric),
@@ -46,6 +49,8 @@ FROM trading.user_trading_sessions AS session
          ('losing_trades', losing_trades, losing),
          ('total_pnl', total_pnl, sums.pnl),
          ('highest_equity', highest_equity, highest),
+         ('max_drawdown', max_drawdown,
+          CASE WHEN abs(max_drawdown - deepest) <= 0.00000000501 THEN max_drawdown ELSE deepest END),
          ('final_balance', final_balance, CASE WHEN session.status = 'STOPPED' THEN initial_balance + sums.pnl END),
          ('fill_count', fill_count, (SELECT count(*) FROM trading.fills AS fill
                                      WHERE fill.user_id = session.user_id AND fill.session_id = session.session_id)),

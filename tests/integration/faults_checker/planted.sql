@@ -217,6 +217,30 @@ UPDATE billing.user_subscriptions SET current_period_trades = 2 WHERE user_id = 
 -- > trade {b1001} of user 2: session and mode are
 UPDATE billing.usage_ledger SET session_id = '{9999}' WHERE user_id = 2;
 
+-- I3 a session was never that high
+-- > session {a100} of user 1: its highest_equity is 10019.77, by its trades and fills 10019.769
+UPDATE trading.user_trading_sessions SET highest_equity = 10019.77 WHERE user_id = 1;
+
+-- I3 a session was never that low
+-- > session {a100} of user 1: its max_drawdown is 0.05108151
+UPDATE trading.user_trading_sessions SET max_drawdown = 0.05108151 WHERE user_id = 1;
+
+-- I3 a session counts another number of fills
+-- > session {b100} of user 2: its fill_count is 4, by its trades and fills 3
+UPDATE trading.user_trading_sessions SET fill_count = 4 WHERE user_id = 2;
+
+-- I3 a fact has another fee
+-- > trade {a1002} of user 1: its fee is 0.118250000000000001 in analytics, 0.11825 in trading
+UPDATE analytics.trade_facts SET fee = fee + 0.000000000000000001 WHERE trade_id = '{a1002}';
+
+-- I3 a day ends elsewhere
+-- > day 2026-01-31 of user 2 (PAPER): its ending_balance is 510.39550001, by trading's trades 510.3955
+UPDATE analytics.user_daily_performance SET ending_balance = 510.39550001 WHERE user_id = 2;
+
+-- I3 a day was won more often
+-- > day 2026-02-01 of user 1 (PAPER): its win_rate is 0.00000001
+UPDATE analytics.user_daily_performance SET win_rate = 0.00000001 WHERE date = '2026-02-01';
+
 -- I3 usage of a trade that is still open
 -- > billing has usage of trade {b1002} of user 2, which trading has not closed
 INSERT INTO billing.usage_ledger VALUES (2, '{b1002}', '{b100}', 'PAPER', '2026-03-01Z');

@@ -39,14 +39,14 @@ VALUES (1, '019c0000-0000-7000-8000-00000000a002', 'limits', '{"note": "mine"}',
 
 INSERT INTO trading.user_trading_sessions (user_id, session_id, public_id, strategy_id, strategy_version, strategy_hash,
     venue, symbol, interval, strategy_config, is_paper_trading, status, start_time, initial_balance, final_balance,
-    fee_rate, slippage, total_trades, winning_trades, losing_trades, total_pnl, highest_equity, fill_count, event_seq)
+    fee_rate, slippage, total_trades, winning_trades, losing_trades, total_pnl, highest_equity, max_drawdown, fill_count, event_seq)
 VALUES
     (1, '019c0000-0000-7000-8000-00000000a100', '019c0000-0000-7000-8000-0000000000a1',
      '019c0000-0000-7000-8000-00000000a001', 1, 'hash-1', 'bybit', 'BTCUSDT', '15', '{}', true, 'STOPPED',
-     '2026-01-31T09:00Z', 10000, 10014.65075, 0.00055, 0, 2, 1, 1, 14.65075, 10019.769, 4, 6),
+     '2026-01-31T09:00Z', 10000, 10014.65075, 0.00055, 0, 2, 1, 1, 14.65075, 10019.769, 0.05108152, 4, 6),
     (2, '019c0000-0000-7000-8000-00000000b100', '019c0000-0000-7000-8000-0000000000b2',
      '019c0000-0000-7000-8000-00000000b001', 1, 'hash-b', 'bybit', 'BTCUSDT', '15', '{}', true, 'PAUSED',
-     '2026-01-31T09:00Z', 500.50, NULL, 0.00055, 0, 1, 1, 0, 9.8955, 510.3955, 3, 4);
+     '2026-01-31T09:00Z', 500.50, NULL, 0.00055, 0, 1, 1, 0, 9.8955, 510.3955, 0, 3, 4);
 INSERT INTO trading.session_leases (user_id, session_id) VALUES (2, '019c0000-0000-7000-8000-00000000b100');
 INSERT INTO trading.user_trades (user_id, trade_id, session_id, strategy_id, strategy_hash, symbol, side, status, entry_time,
     exit_time, entry_price, exit_price, quantity, gross_pnl, pnl, fee, pnl_percentage, is_paper_trade)
