@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from cli.stack.migrate import DatabaseAccess, create_database, migrate, new_passwords
 from cli.stack.topics import create_topics, topics_of
+from shared.chassis.service import calm_collector
 from shared.chassis.settings import ServiceSettings
 from tests.backend import DURABLE, begin_run, end_run, servers_of_run
 
@@ -45,6 +46,7 @@ async def place() -> AsyncIterator[Place]:
         prefix = f"bench{uuid4().hex[:8]}."
         await create_topics(servers.kafka_bootstrap, topics_of(prefix=prefix))
         inside = servers.postgres_dsn.rpartition("/")[0] + f"/{access.name}"
+        calm_collector()
         yield Place(access, inside, servers.kafka_bootstrap, prefix)
     finally:
         end_run(folder)

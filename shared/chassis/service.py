@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -72,9 +73,18 @@ async def _serve(build: Build, settings: ServiceSettings, roles: frozenset[str])
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with RunningService(build, settings, roles, stop) as running:
+        calm_collector()
         await stop.wait()
     if running.failed:
         raise SystemExit(1)
+
+
+def calm_collector() -> None:
+    """What is loaded by now stays for ever, and batches come and go: looking for cycles at every 700 objects costs
+    a third of the time of decoding them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
 
 
 class RunningService:

@@ -1,0 +1,172 @@
+"""Every distinct event has its effect once, in order per tenant, whatever happens to who works it."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import asyncpg
+import pytest
+
+from benchmarks.trades import messages
+from cli.stack.topics import create_topics, delete_topics, topics_of
+from shared.chassis.producer import Producer
+from tests.conftest import TEST_PARTITIONS
+from tests.faults.conftest import Scene, some_trades
+from tests.integration.accounts import eventually
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "inbox.after_rows",
+        "inbox.after_effect",
+        "transaction.before_commit",
+        "consumer.after_work",  # the database has committed, the offsets not yet
+        "consumer.after_offsets",
+    ],
+)
+async def test_one_that_is_killed_is_followed_by_one_that_doubles_nothing(scene: Scene, where: str) -> None:
+    doomed = await scene.start("consumers")
+    doomed.arm(f"{where} KILL 1")
+    await scene.produce(events := some_trades())
+    await eventually(lambda: asyncio.to_thread(doomed.process.poll), lambda code: code is not None, 30)
+    await scene.start("consumers")
+    await scene.settled(events)
+
+
+async def test_a_frozen_member_wakes_beside_its_heir_and_doubles_nothing(scene: Scene) -> None:
+    frozen = await scene.start("consumers")
+    frozen.arm("consumer.after_fetch STOP 1")
+    await scene.produce(events := some_trades())
+    await frozen.struck()
+    await scene.start("consumers")
+    await scene.settled(events, within_s=40)  # the session time-out is 10 s
+    frozen.send(signal.SIGCONT)
+    await scene.produce(more := some_trades(50, after=200))
+    await scene.settled([*events, *more])
+
+
+async def test_a_member_without_a_partition_takes_over_within_thirty_seconds(scene: Scene) -> None:
+    members = [await scene.start("consumers") for _ in range(TEST_PARTITIONS + 1)]
+    for member in members[:-1]:
+        await member.end(signal.SIGKILL)
+    killed_at = time.monotonic()
+    await scene.produce(events := some_trades(20))
+    await scene.settled(events, within_s=30)
+    assert time.monotonic() - killed_at < 30
+
+
+async def test_members_that_join_and_leave_under_load_lose_and_double_nothing(scene: Scene) -> None:
+    await scene.start("consumers")
+    events = []
+    for round_number in range(4):
+        comer = await scene.start("consumers")
+        batch = some_trades(100)
+        events += batch
+        await scene.produce(batch)
+        await asyncio.sleep(1)
+        await comer.end(signal.SIGTERM if round_number % 2 else signal.SIGKILL)
+    wanted = {event.trade_id for event in events}
+    await eventually(scene.heard, lambda heard: set(heard) >= wanted, 60)
+    assert len(await scene.heard()) == len(events)
+
+
+async def test_one_tenant_that_fails_for_long_keeps_its_order_and_stops_nobody(scene: Scene) -> None:
+    scene.failing.write_text("3")
+    await scene.start("consumers")
+    events = some_trades()
+    await scene.produce(events)
+    others = {event.trade_id for event in events if event.user_id != 3}
+    await eventually(scene.heard, lambda heard: set(heard) >= others, 40)
+    assert set(await scene.heard()) == others
+    assert await scene.number("SELECT count(*) FROM parked WHERE state = 'WAITING'") == len(events) - len(others)
+    scene.failing.unlink()
+    await scene.settled(events)
+    assert await scene.number("SELECT count(*) FROM parked") == 0
+
+
+async def test_a_thousand_copies_have_one_effect_and_another_body_is_an_alarm(scene: Scene) -> None:
+    member = await scene.start("consumers")
+    (event,) = some_trades(1, 1)
+    (message,) = messages([event])
+    altered = replace(message, payload=message.payload.replace(b'"50010"', b'"60010"'))
+    assert altered.payload != message.payload
+    producer = Producer(scene.bootstrap, scene.prefix)
+    await producer.send([message] * 1_000)
+    await producer.send([altered])
+    await producer.stop()
+    await eventually(lambda: member.metric("events_altered_total{"), lambda altered: altered == 1)
+    await scene.settled([event])
+
+
+async def test_a_database_that_cuts_everybody_off_delays_and_doubles_nothing(scene: Scene, postgres: str) -> None:
+    await scene.start("consumers")
+    events = []
+    admin = await asyncpg.connect(postgres)
+    for _ in range(10):
+        batch = some_trades(50)
+        events += batch
+        await scene.produce(batch)
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", scene.access.name
+        )
+    await admin.close()
+    wanted = {event.trade_id for event in events}
+    await eventually(scene.heard, lambda heard: set(heard) >= wanted, 40)
+    assert len(await scene.heard()) == len(events)
+
+
+async def test_a_topic_that_was_deleted_and_made_again_is_read_on(scene: Scene) -> None:
+    await scene.start("consumers")
+    await scene.produce(events := some_trades(30))
+    await scene.settled(events)
+    topics = [
+        topic
+        for topic in topics_of(prefix=scene.prefix, most_partitions=TEST_PARTITIONS)
+        if topic.name == scene.topic
+    ]
+    await delete_topics(scene.bootstrap, [scene.topic])
+    await eventually(lambda: _made(scene, topics), bool, 20)
+    await scene.produce(more := some_trades(30, after=30))
+    await scene.settled([*events, *more], within_s=40)
+
+
+async def _made(scene: Scene, topics: Sequence[object]) -> bool:
+    await create_topics(scene.bootstrap, topics)  # type: ignore[arg-type]  # aiokafka has no types
+    try:
+        return await scene.on_topic() == []
+    except Exception:  # noqa: BLE001 - the broker is not done with deleting it
+        return False
+
+
+async def test_sigterm_in_the_middle_of_a_batch_ends_it_in_order(scene: Scene) -> None:
+    leaving = await scene.start("consumers")
+    await scene.produce(events := some_trades(2_000))
+    await eventually(scene.heard, lambda heard: len(heard) > 0, 30)
+    began = time.monotonic()
+    assert await leaving.end(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 10
+    rows = await scene.sql("SELECT count(*) AS effects, count(DISTINCT trade_id) AS trades FROM heard")
+    assert rows[0]["effects"] == rows[0]["trades"]
+    await scene.start("consumers")
+    await scene.settled(events)
+
+
+async def test_it_starts_without_a_database_and_works_once_there_is_one(scene: Scene, postgres: str) -> None:
+    admin = await asyncpg.connect(postgres)
+    await admin.execute(f"ALTER DATABASE {scene.access.name} ALLOW_CONNECTIONS false")
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", scene.access.name
+    )
+    starting = asyncio.create_task(scene.start("consumers"))
+    await scene.produce(events := some_trades(20))
+    await asyncio.sleep(1)
+    assert not starting.done()
+    await admin.execute(f"ALTER DATABASE {scene.access.name} ALLOW_CONNECTIONS true")
+    began = time.monotonic()
+    await starting
+    assert time.monotonic() - began < 15
+    await scene.settled(events)
+    await admin.close()

@@ -1,0 +1,100 @@
+"""What was said is sent, in order per key, whoever is killed meanwhile."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+
+import pytest
+from aiokafka import ConsumerRecord
+
+from shared.chassis.outbox import emit
+from shared.chassis.postgres import Database
+from tests.faults.conftest import Scene, some_trades
+from tests.integration.accounts import eventually
+
+UNSENT = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"
+
+
+def first_seqs(records: Sequence[ConsumerRecord]) -> dict[bytes, list[int]]:
+    """Of each key the numbers of its events, in the order in which each came first."""
+    seen: set[bytes] = set()
+    seqs: dict[bytes, list[int]] = {}
+    for record in records:
+        event_id = dict(record.headers)["ce_id"]
+        if event_id not in seen:
+            seen.add(event_id)
+            number = int(record.value.partition(b'"aggregate_seq":')[2].partition(b",")[0])
+            seqs.setdefault(record.key, []).append(number)
+    return seqs
+
+
+async def _first_seqs(scene: Scene) -> dict[bytes, list[int]]:
+    return first_seqs(await scene.on_topic())
+
+
+async def assert_all_sent_in_order(scene: Scene, count: int) -> None:
+    await eventually(lambda: scene.number(UNSENT), lambda left: left == 0, 40)
+    seqs = await eventually(
+        lambda: _first_seqs(scene), lambda seqs: sum(len(each) for each in seqs.values()) >= count, 10
+    )
+    assert sum(len(each) for each in seqs.values()) == count
+    assert all(each == sorted(each) for each in seqs.values())
+
+
+@pytest.mark.parametrize(
+    "where", ["relay.after_rows_read", "relay.after_ack", "relay.after_mark", "relay.after_commit"]
+)
+async def test_two_relays_of_which_one_is_killed_lose_nothing_and_keep_the_order(scene: Scene, where: str) -> None:
+    first, _ = await scene.start("relay"), await scene.start("relay")
+    first.arm(f"{where} KILL 3")
+    events = some_trades()
+    await scene.say(events)
+    if where != "relay.after_commit":
+        await eventually(lambda: asyncio.to_thread(first.process.poll), lambda code: code is not None, 30)
+        assert first.process.returncode == -signal.SIGKILL
+    await assert_all_sent_in_order(scene, len(events))
+
+
+async def test_a_frozen_relay_holds_its_bucket_for_a_bounded_time(scene: Scene) -> None:
+    frozen = await scene.start("relay")
+    frozen.arm("relay.after_rows_read STOP 1")
+    events = some_trades(20, 2)
+    await scene.say(events)
+    await frozen.struck()
+    await scene.start("relay")
+    await assert_all_sent_in_order(scene, len(events))
+    frozen.send(signal.SIGCONT)
+    await scene.say(more := some_trades(20, 2, after=20))
+    await assert_all_sent_in_order(scene, len(events) + len(more))
+
+
+@pytest.mark.parametrize("first_commits", [0, 1])
+async def test_interleaved_transactions_of_two_tenants_are_sent_whichever_commits_first(
+    scene: Scene, first_commits: int
+) -> None:
+    """Rows of the slow one have lower ids than those sent before it."""
+    await scene.start("relay")
+    database = await Database.connect(scene.settings)
+    events = some_trades(2, 2)
+    managers = [database.tenant(event.user_id) for event in events]
+    connections = [await manager.__aenter__() for manager in managers]
+    for connection, event in zip(connections, events, strict=True):
+        await emit(connection, event)
+    await managers[first_commits].__aexit__(None, None, None)
+    await eventually(lambda: scene.number(UNSENT), lambda left: left == 0)
+    await managers[1 - first_commits].__aexit__(None, None, None)
+    await assert_all_sent_in_order(scene, 2)
+    await database.close()
+
+
+async def test_a_long_transaction_stalls_nobody_and_is_told(scene: Scene) -> None:
+    relay = await scene.start("relay")
+    database = await Database.connect(scene.settings)
+    async with database.tenant(99) as connection:
+        await connection.fetch("SELECT pg_current_xact_id()")
+        await scene.say(events := some_trades(10, 2))
+        await assert_all_sent_in_order(scene, len(events))
+        await eventually(
+            lambda: relay.metric("postgres_oldest_transaction_seconds"), lambda seconds: seconds > 1, 15
+        )
+    await database.close()
