@@ -118,6 +118,33 @@ async def test_a_database_that_cuts_everybody_off_delays_and_doubles_nothing(sce
     assert len(await scene.heard()) == len(events)
 
 
+REFUSES_FIVE_TIMES = """
+    CREATE SEQUENCE refusals;
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = analytics AS $$
+    DECLARE
+        number bigint := nextval('refusals'); -- a sequence is not rolled back
+    BEGIN
+        IF number <= 5 THEN
+            RAISE EXCEPTION 'refused' USING ERRCODE = CASE number % 2 WHEN 0 THEN '40001' ELSE '40P01' END;
+        END IF;
+        RETURN NULL;
+    END
+    $$;
+    CREATE TRIGGER refuse AFTER INSERT ON heard FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+"""
+
+
+async def test_deadlocks_and_serialization_failures_are_tried_again_with_one_effect(scene: Scene) -> None:
+    connection = await asyncpg.connect(scene.access.owner_dsn, server_settings={"search_path": "analytics"})
+    await connection.execute(REFUSES_FIVE_TIMES)
+    await connection.close()
+    await scene.start("consumers")
+    await scene.produce(events := some_trades(50))
+    await scene.settled(events)
+    assert await scene.number("SELECT last_value FROM refusals") > 5
+    assert await scene.number("SELECT count(*) FROM parked") == 0
+
+
 async def test_a_topic_that_was_deleted_and_made_again_is_read_on(scene: Scene) -> None:
     await scene.start("consumers")
     await scene.produce(events := some_trades(30))

@@ -1,0 +1,57 @@
+"""A server that swallows every byte without a word: waiting for it ends."""
+
+import random
+import time
+from urllib.parse import urlsplit
+
+import pytest
+from aiokafka.errors import KafkaError
+from pydantic import SecretStr
+
+from cli.faults.proxy import Proxy, Weather
+from cli.stack.kafka import Front
+from cli.stack.ports import Ports
+from shared.chassis.postgres import ACQUIRE_TIMEOUT_S, INFRASTRUCTURE_FAULTS, Database
+from shared.chassis.producer import START_TIMEOUT_S, Outgoing, Producer
+from tests.faults.conftest import Scene
+
+LEEWAY_S = 3
+
+
+def front_of(server: str, port: int) -> Front:
+    ports = Ports()
+    taken = ports.take()
+    ports.release(taken)
+    return Front(server, taken, port)
+
+
+async def test_a_database_that_answers_nothing_is_waited_for_so_long_and_used_again(scene: Scene) -> None:
+    dsn = scene.settings.postgres_app_dsn.get_secret_value()
+    port = urlsplit(dsn).port
+    assert port is not None
+    async with Proxy(front_of("postgres", port), random.Random(1)) as proxy:
+        through = dsn.replace(f":{port}/", f":{proxy.port}/")
+        settings = scene.settings.model_copy(update={"postgres_app_dsn": SecretStr(through)})
+        database = await Database.connect(settings)
+        proxy.change(Weather("half_open"))
+        began = time.monotonic()
+        with pytest.raises(INFRASTRUCTURE_FAULTS):
+            async with database.tenant(1) as connection:
+                await connection.fetchval("SELECT 1")
+        assert time.monotonic() - began < ACQUIRE_TIMEOUT_S + LEEWAY_S
+        proxy.change(Weather("calm"))
+        async with database.tenant(1) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+        await database.close()
+
+
+async def test_a_broker_that_answers_nothing_is_waited_for_so_long(scene: Scene) -> None:
+    port = int(scene.bootstrap.rpartition(":")[2])
+    async with Proxy(front_of("kafka", port), random.Random(1)) as proxy:
+        proxy.change(Weather("half_open"))
+        producer = Producer(f"127.0.0.1:{proxy.port}", scene.prefix)
+        began = time.monotonic()
+        with pytest.raises((KafkaError, TimeoutError)):
+            await producer.send([Outgoing("trade.closed", "1", {}, b"{}")])
+        assert time.monotonic() - began < START_TIMEOUT_S + LEEWAY_S
+        await producer.stop()
