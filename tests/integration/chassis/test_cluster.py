@@ -1,0 +1,84 @@
+"""A broker that is not the one we sent to gets nothing, and is read from its start."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.chassis.cluster import KnownCluster
+from shared.chassis.outbox import emit
+from shared.chassis.postgres import Database
+from shared.chassis.producer import Producer
+from shared.chassis.relay import Relay
+from shared.chassis.service import RunningService
+from shared.chassis.settings import ServiceSettings
+from tests.integration.accounts import eventually
+from tests.integration.chassis.conftest import Listener, registered, say
+
+
+@pytest.fixture
+async def database(settings: ServiceSettings) -> AsyncIterator[Database]:
+    database = await Database.connect(settings)
+    yield database
+    await database.close()
+
+
+async def note(database: Database, statement: str) -> None:
+    async with database.queue() as connection:
+        await connection.execute(statement)
+
+
+async def unsent(database: Database) -> int:
+    async with database.queue() as connection:
+        return int(await connection.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL"))
+
+
+async def test_the_first_cluster_is_trusted_and_another_is_told(database: Database) -> None:
+    cluster = KnownCluster(database)
+    assert (await cluster.compare("one")).cluster_id == "one"
+    assert cluster.fault == ""
+    assert (await cluster.compare("two")).cluster_id == "one"
+    assert "cluster two, was one" in cluster.fault
+    await cluster.compare("one")
+    assert cluster.fault == ""
+
+
+async def test_a_relay_sends_nothing_to_another_broker_until_it_is_said_to_be_the_one(
+    settings: ServiceSettings, database: Database
+) -> None:
+    cluster = KnownCluster(database)
+    producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix)
+    await note(database, "INSERT INTO event_broker (cluster_id) VALUES ('an older one')")
+    event = registered(1)
+    async with database.tenant(1) as connection:
+        await emit(connection, event)
+    relay = Relay(database, producer, cluster)
+    assert await relay.send_waiting() == 0
+    assert cluster.fault
+    assert await unsent(database) == 1
+    await note(database, f"UPDATE event_broker SET cluster_id = '{await producer.connect()}'")
+    assert await relay.send_waiting() == 1
+    assert not cluster.fault
+    await producer.stop()
+
+
+async def test_after_a_replay_everything_is_read_again_and_works_nothing_twice(
+    settings: ServiceSettings, listener: Listener
+) -> None:
+    async with RunningService(listener.build, settings) as running:
+        await say(running.database, *(registered(1, seq) for seq in range(1, 11)))
+        await eventually(lambda: _heard(listener), lambda heard: heard == 10)
+        await note(running.database, "UPDATE event_broker SET replays = replays + 1")
+        await note(running.database, "UPDATE outbox SET sent_at = NULL")
+        await say(running.database, registered(1, 11))
+        await eventually(lambda: _heard(listener), lambda heard: heard >= 11)
+        await eventually(lambda: _marked(running.database), lambda marked: marked > 0)
+    assert listener.seqs(1) == list(range(1, 12))
+
+
+async def _heard(listener: Listener) -> int:
+    return len(listener.heard)
+
+
+async def _marked(database: Database) -> int:
+    async with database.queue() as connection:
+        return int(await connection.fetchval("SELECT count(*) FROM read_positions WHERE replays = 1"))
