@@ -42,7 +42,8 @@ class Watchdog:
         self._active_at = active_at
         self._stuck_after_s = stuck_after_s
         self._looked_at = time.monotonic()
-        self._lag_at: dict[TopicPartition, tuple[float, int]] = {}  # the lag when it was last active
+        # Since when each is behind without having been active, from which activity on, and how far it was then.
+        self._behind: dict[TopicPartition, tuple[float, float, int]] = {}
 
     def fault(self) -> str:
         """What readiness should say of the topics, or nothing."""
@@ -59,11 +60,12 @@ class Watchdog:
         telemetry.CONSUMER_LAG.labels(self._group).set(sum(lags.values()))
         for partition, lag in lags.items():
             active = self._active_at.get(partition, now)
-            if not lag or self._lag_at.get(partition, (0.0, 0))[0] != active:
-                self._lag_at[partition] = (active, lag)
-            elif now - active >= self._stuck_after_s and lag > self._lag_at[partition][1]:
+            since, then_active, then_lag = self._behind.get(partition, (now, None, 0))
+            if not lag or active != then_active:
+                self._behind[partition] = (now, active, lag)
+            elif now - since >= self._stuck_after_s and lag > then_lag:
                 where = f"{partition.topic}/{partition.partition}"
-                raise StuckError(f"{where}: lag {lag}, nothing was read for {now - active:.0f} s")
+                raise StuckError(f"{where}: lag {lag}, nothing was read for {now - since:.0f} s")
 
     async def _lags(self) -> dict[TopicPartition, int]:
         """None of a broker that does not answer: that is its fault, not this member's."""

@@ -76,6 +76,15 @@ async def test_one_that_does_not_know_where_it_stands_is_stuck_too(
         await look_for(watchdog, consumer, grow=1)
 
 
+async def test_one_that_had_nothing_to_read_for_long_is_not_stuck_when_something_comes(
+    watchdog: Watchdog, consumer: FakeConsumer
+) -> None:
+    await look_for(watchdog, consumer, grow=0)
+    consumer.end += 1
+    await asyncio.sleep(STUCK_AFTER_S / 4)
+    await watchdog.look()
+
+
 async def test_one_that_has_read_everything_is_not(watchdog: Watchdog, consumer: FakeConsumer) -> None:
     await look_for(watchdog, consumer, grow=0)
 
