@@ -133,6 +133,18 @@ async def a_call_that_was_sent_twice_made_two_things(world: World) -> None:
     await world.say("session.started", 1, f"session:{uid('a101')}", 1, session_id=uid("a101"))
 
 
+@planted("I2", f"no call accounts for configuration {uid('a004')} of tenant {ANN}")
+async def a_call_whose_answer_was_lost_made_two_things(world: World) -> None:
+    sent = {"max_position_size": "5"}
+    world.call("POST /v1/bot-configurations", kind="configuration", outcome="unknown", sent=sent)
+    for id_ in (uid("a003"), uid("a004")):
+        await world.sql(
+            "INSERT INTO trading.user_bot_configurations (user_id, bot_configuration_id, config_name, config_data, "
+            "max_position_size) VALUES (1, $1, 'limits ' || $1::uuid, '{}', 5)",
+            id_,
+        )
+
+
 @planted("I2", f"trade.opened of {uid('b1002')} (key 2) was said 2 times", uid("f001"))
 async def one_thing_was_said_under_two_ids(world: World) -> None:
     message = world.message("trade.opened", 3)
