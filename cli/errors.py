@@ -12,30 +12,20 @@ from cli.stack.migrate import ROOT, SERVICES
 from shared.chassis.errors import ProblemError
 
 FILE = ROOT / "docs" / "errors.md"
-# What the gateway answers by itself: its types end in the status. See deploy/gateway/Caddyfile.
-GATEWAY = (
-    ("404", 404, "There is no such resource"),
-    ("413", 413, "The body is too large"),
-    ("502", 502, "The service does not answer; try again"),
-    ("503", 503, "The service does not answer; try again"),
-    ("504", 504, "The service took too long; try again"),
-)
 HEAD = """# Errors
 
 Every error is answered as `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, `request_id`,
 and what belongs to it, such as `errors` (a list of {`path`, `reason`}) or `retry_after_s`. `type` is stable: go by
-it and by nothing else. `request_id` stands in the `X-Request-Id` header and in our logs too.
+it and by nothing else. `request_id` stands in the `X-Request-Id` header and in our logs too. It is ours: one that a
+client sends is not taken over, so that nobody can write his own into our logs.
 
-Written by `tradefleet errors`.
+Where "again" is yes, the same request may succeed later: wait for the seconds of the `Retry-After` header, and send
+what makes something with an `Idempotency-Key`, so that it is made once.
 
-| type | status | title | what to do | from |
-|---|---|---|---|---|
-"""
-TAIL = """
-The gateway answers by itself, with `type` after the status, where it knows no resource or its service is away:
+Written by `tradefleet errors` out of the classes in the `errors.py` of chassis and services.
 
-| type | status | title |
-|---|---|---|
+| type | status | title | when | again | from |
+|---|---|---|---|---|---|
 """
 
 
@@ -55,43 +45,41 @@ def errors_command(check: bool, output: Path) -> None:
 
 def listing() -> str:
     """As Markdown."""
-    lines = [
-        f"| `/problems/{each.type}` | {each.status} | {each.title} | {each.advice} | {each.origin} |\n"
+    return HEAD + "".join(
+        f"| `/problems/{each.type}` | {each.status} | {each.title} | {each.when} | {each.again} | {each.origin} |\n"
         for each in problems()
-    ]
-    ours = [f"| `/problems/{name}` | {status} | {title} |\n" for name, status, title in GATEWAY]
-    return HEAD + "".join(lines) + TAIL + "".join(ours)
+    )
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One type; several classes may share it, with other words."""
+    """One type of problem."""
 
     type: str
     status: int
     title: str
-    advice: str
+    when: str
+    again: str
     origin: str
 
 
 def problems() -> list[Listed]:
     """Every type that can be answered, by status."""
-    by_type: dict[tuple[int, str], list[type[ProblemError]]] = {}
-    for error in _classes():
-        by_type.setdefault((error.status, error.type), []).append(error)
     return [
         Listed(
-            name,
-            status,
-            "; ".join(dict.fromkeys(error.title for error in errors)),
-            _advice(errors[0]),
-            ", ".join(dict.fromkeys(_origin(error) for error in errors)),
+            error.type,
+            error.status,
+            error.title,
+            " ".join((error.__doc__ or "").partition("\n\n")[0].split()),
+            "no" if error.retry_after_s is None else "yes",
+            _origin(error),
         )
-        for (status, name), errors in sorted(by_type.items())
+        for error in problem_classes()
     ]
 
 
-def _classes() -> list[type[ProblemError]]:
+def problem_classes() -> list[type[ProblemError]]:
+    """Of chassis and services."""
     for service in SERVICES:
         if (ROOT / "services" / service / "errors.py").exists():
             import_module(f"services.{service}.errors")
@@ -101,7 +89,7 @@ def _classes() -> list[type[ProblemError]]:
         more = [error for error in waiting.pop().__subclasses__() if _is_ours(error)]
         found.update(more)
         waiting += more
-    return sorted(found, key=lambda error: (error.status, error.type, error.__module__, error.__name__))
+    return sorted(found, key=lambda error: (error.status, error.type))
 
 
 def _is_ours(error: type[ProblemError]) -> bool:
@@ -112,22 +100,3 @@ def _origin(error: type[ProblemError]) -> str:
     """The service it comes from."""
     parts = error.__module__.split(".")
     return parts[1] if parts[0] == "services" else "all"
-
-
-def _advice(error: type[ProblemError]) -> str:
-    """What its status means for the client."""
-    if error.status in (408, 503) or error.type.endswith("in-flight"):
-        return "try again, after `Retry-After`"
-    match error.status:
-        case 500:
-            return "tell us the `request_id`"
-        case 401:
-            return "get a new access token"
-        case 402 | 403:
-            return "not with this account or token"
-        case 404:
-            return "look at the path and the id"
-        case 409:
-            return "look at what is there"
-        case _:
-            return "change the request"

@@ -1,6 +1,7 @@
 """The reference of the API as one page: no script, nothing from elsewhere, readable on a phone and in the dark."""
 
 import json
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Any
@@ -140,11 +141,17 @@ def _kinds(schema: Json) -> Iterator[str]:
 def _errors() -> str:
     rows = "".join(
         f'<tr id="problem-{each.type}"><td><code>/problems/{each.type}</code><td>{each.status}'
-        f"<td>{escape(each.title)}<td>{escape(each.advice.replace('`', ''))}"
+        f"<td>{escape(each.title)}<br>{_with_code(each.when)}<td>{each.again}"
         for each in problems()
     )
     return (
         '<h2 id="errors">errors</h2>\n<p>Every error is <code>application/problem+json</code> with one of these '
         "types, the fields that are wrong in <code>errors</code>, and the <code>request_id</code> under which we "
-        f'find it.</p><div class="wide"><table><tr><th>type<th>status<th>title<th>what to do{rows}</table></div>\n'
+        "find it. Again: the same request may succeed after the seconds of <code>Retry-After</code>."
+        f'</p><div class="wide"><table><tr><th>type<th>status<th>title, and when<th>again{rows}</table></div>\n'
     )
+
+
+def _with_code(text: str) -> str:
+    """Markdown's code spans as HTML's."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))

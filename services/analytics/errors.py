@@ -10,10 +10,14 @@ from shared.chassis.errors import Conflict
 
 
 class AlreadyWatched(Conflict):
+    """The same symbol, interval and period is on the watchlist."""
+
     type = "already-watched"
     title = "This is on your watchlist already"
 
 
 class WatchlistFull(Conflict):
+    """It holds as many as it can; `limit` says how many. Unwatch something first."""
+
     type = "watchlist-full"
     title = "Your watchlist is full"

@@ -140,7 +140,7 @@ class Routes:
 async def _live_plan(connection: Connection, user_id: int) -> tuple[Subscription, Plan]:
     live = await queries.find_live_subscription(connection, user_id)
     if live is None:
-        raise AccountNotReady(retry_after_s=1)
+        raise AccountNotReady
     return live, await queries.get_plan(connection, live.plan)
 
 

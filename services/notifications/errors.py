@@ -1,30 +1,14 @@
-"""What can go wrong in notifications.
+"""What can go wrong in notifications, beside what can go wrong everywhere.
 
 ProblemError
-├── PlanLimitReached   403  the plan has no such channel
-├── NameTaken          409
-├── AlertsFull         409  remove one first
-└── ConditionInvalid   422  every fault with its JSON path
+└── AlertsFull  409  remove one first
 """
 
-from shared.chassis.errors import Conflict, Forbidden, InvalidInput
-
-
-class PlanLimitReached(Forbidden):
-    type = "plan-limit"
-    title = "The plan does not allow that"
-
-
-class NameTaken(Conflict):
-    type = "name-taken"
-    title = "There is an alert of that name already"
+from shared.chassis.errors import Conflict
 
 
 class AlertsFull(Conflict):
+    """`limit` says how many there can be. Remove one first."""
+
     type = "alerts-full"
     title = "You have as many alerts as there can be"
-
-
-class ConditionInvalid(InvalidInput):
-    type = "invalid-input"
-    title = "The alert's condition is not valid"

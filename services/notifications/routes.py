@@ -8,12 +8,12 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, field_validator
 
 from services.notifications.domain.conditions import AlertType
-from services.notifications.errors import AlertsFull, ConditionInvalid, NameTaken, PlanLimitReached
+from services.notifications.errors import AlertsFull
 from services.notifications.operations.alerts import change_alert, channels_of, create_alert, delete_alert
 from services.notifications.queries import alerts, inbox
 from services.notifications.queries.alerts import AlertRow
 from services.notifications.queries.inbox import Category, InboxRow
-from shared.chassis.errors import InvalidInput, NotFound
+from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
 from shared.chassis.http import Call, Endpoint, Reply, created
 from shared.chassis.json_body import as_stored
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
@@ -213,7 +213,7 @@ class Routes:
                 response=AlertView,
                 status=201,
                 body=AlertBody,
-                errors=(NameTaken, AlertsFull, ConditionInvalid, PlanLimitReached),
+                errors=(NameTaken, AlertsFull, PlanLimitReached),
             ),
             Endpoint(
                 "GET",
@@ -231,7 +231,7 @@ class Routes:
                 "Change an alert",
                 response=AlertView,
                 body=AlertChanges,
-                errors=(NameTaken, ConditionInvalid, PlanLimitReached),
+                errors=(NameTaken, PlanLimitReached),
             ),
             Endpoint("DELETE", one, self.delete_alert, "Remove an alert", status=204),
             Endpoint(

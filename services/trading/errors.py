@@ -1,42 +1,30 @@
-"""What can go wrong in trading, each with its HTTP status.
+"""What can go wrong in trading, beside what can go wrong everywhere.
 
 ProblemError
-├── PlanLimitReached    403  the plan allows no more; says which limit and how much is used
 ├── LiveTradingOff      403  no real orders on this platform
-├── NameTaken           409
 ├── SessionEnded        409  a stopped session stays stopped
-├── StrategyInUse       409
-└── StrategyInvalid     422  every fault with its JSON path
+└── StrategyInUse       409
 """
 
-from shared.chassis.errors import Conflict, Forbidden, InvalidInput
-
-
-class PlanLimitReached(Forbidden):
-    type = "plan-limit"
-    title = "The plan does not allow that"
+from shared.chassis.errors import Conflict, Forbidden
 
 
 class LiveTradingOff(Forbidden):
+    """A session was asked for in mode LIVE."""
+
     type = "live-trading-off"
     title = "Trading with real orders is not available on this platform"
 
 
-class NameTaken(Conflict):
-    type = "name-taken"
-    title = "There is one of that name already"
-
-
 class SessionEnded(Conflict):
+    """A stopped session stays stopped: start another one."""
+
     type = "session-ended"
     title = "The session is stopped"
 
 
 class StrategyInUse(Conflict):
+    """Stop the sessions that run it before giving it up."""
+
     type = "strategy-in-use"
     title = "A running session uses this strategy"
-
-
-class StrategyInvalid(InvalidInput):
-    type = "invalid-input"
-    title = "The strategy document is not valid"

@@ -22,7 +22,6 @@ from shared.chassis.postgres import Connection, Database
 HEADER = "Idempotency-Key"
 REPLAYED = {"Idempotent-Replayed": "true"}
 LONGEST_KEY = 255
-RETRY_AFTER_S = 1
 FORGET_EVERY_S = 600.0
 FORGET_AT_ONCE = 5_000
 
@@ -84,7 +83,7 @@ async def lock_key(connection: Connection, user_id: int, key: str) -> None:
         key,
     )
     if not held:
-        raise IdempotencyInFlight(retry_after_s=RETRY_AFTER_S)
+        raise IdempotencyInFlight
 
 
 async def find_answer(connection: Connection, user_id: int, key: str, sha256: bytes) -> Answer | None:

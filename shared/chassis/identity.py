@@ -55,7 +55,7 @@ class UserDirectory:
             if found is not None:
                 return found
             if waited_s >= NEW_USER_WAIT_S:
-                raise AccountNotReady(retry_after_s=1)
+                raise AccountNotReady
             await asyncio.sleep(pause_s)
             waited_s += pause_s
             pause_s = min(pause_s * 2, 0.2)

@@ -49,7 +49,7 @@ class Passwords:
     @contextmanager
     def _place(self) -> Iterator[None]:
         if self._places == 0:
-            raise TooManyLogins(retry_after_s=2)
+            raise TooManyLogins
         self._places -= 1
         try:
             yield

@@ -6,12 +6,12 @@ from uuid import UUID
 import asyncpg
 
 from services.notifications.domain.conditions import AlertType, ConditionFault, stored_form
-from services.notifications.errors import AlertsFull, ConditionInvalid, NameTaken, PlanLimitReached
+from services.notifications.errors import AlertsFull
 from services.notifications.queries import alerts
 from services.notifications.queries.alerts import AlertRow
 from services.notifications.queries.entitlements import get_entitlement
 from shared.chassis.auth import Principal
-from shared.chassis.errors import AccountNotReady, NotFound
+from shared.chassis.errors import AccountNotReady, InvalidInput, NameTaken, NotFound, PlanLimitReached
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.notifications import Channel
 from shared.contracts.types import new_id
@@ -22,7 +22,7 @@ MOST_ALERTS = 200
 
 
 async def create_alert(database: Database, caller: Principal, values: Values) -> AlertRow:
-    """Raises ConditionInvalid, PlanLimitReached, AlertsFull, NameTaken."""
+    """Raises InvalidInput, PlanLimitReached, AlertsFull, NameTaken."""
     values = _with_checked_condition(values)
     try:
         async with database.tenant(caller.user_id) as connection:
@@ -37,7 +37,7 @@ async def create_alert(database: Database, caller: Principal, values: Values) ->
 
 
 async def change_alert(database: Database, user_id: int, alert_id: UUID, changes: Values) -> AlertRow:
-    """Raises NotFound, ConditionInvalid, PlanLimitReached, NameTaken. What a plan lacks can always be given up."""
+    """Raises NotFound, InvalidInput, PlanLimitReached, NameTaken. What a plan lacks can always be given up."""
     try:
         async with database.tenant(user_id) as connection:
             found = await alerts.get_alert(connection, user_id, alert_id, lock=True)
@@ -74,14 +74,15 @@ def channels_of(alert: AlertRow) -> tuple[Channel, ...]:
 
 
 def _with_checked_condition(values: Values) -> Values:
-    """With the condition as it is stored. Raises ConditionInvalid with the JSON path of each fault."""
+    """With the condition as it is stored. Raises InvalidInput with the JSON path of each fault."""
     data = values["condition_data"]
     assert isinstance(data, dict), "validated by the route"
     try:
         return {**values, "condition_data": stored_form(_alert_type(values["alert_type"]), data)}
     except ConditionFault as error:
-        raise ConditionInvalid(
-            errors=[{"path": f"$.condition_data{path}", "reason": reason} for path, reason in error.faults]
+        raise InvalidInput(
+            "the alert's condition is not valid",
+            errors=[{"path": f"$.condition_data{path}", "reason": reason} for path, reason in error.faults],
         ) from error
 
 
@@ -98,7 +99,7 @@ async def _check_plan(connection: Connection, user_id: int, asked: Values) -> No
         return
     entitlement = await get_entitlement(connection, user_id)
     if entitlement is None:
-        raise AccountNotReady(retry_after_s=1)
+        raise AccountNotReady
     if not entitlement.telegram_alerts:
         raise PlanLimitReached(
             f"the plan {entitlement.plan} does not include Telegram alerts",

@@ -5,10 +5,9 @@ from uuid import UUID
 
 import asyncpg
 
-from services.trading.errors import NameTaken
 from services.trading.queries import configurations
 from services.trading.queries.configurations import ConfigurationRow
-from shared.chassis.errors import Conflict, NotFound
+from shared.chassis.errors import Conflict, NameTaken, NotFound
 from shared.chassis.postgres import Database
 from shared.contracts.types import new_id
 

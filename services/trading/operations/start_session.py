@@ -7,13 +7,13 @@ from uuid import UUID
 
 from services.trading.bybit_api import VENUE
 from services.trading.domain import RunningSession, exceeded_limit
-from services.trading.errors import LiveTradingOff, PlanLimitReached
+from services.trading.errors import LiveTradingOff
 from services.trading.operations.terms import limits_of, strategy_of
 from services.trading.queries import configurations, entitlements, sessions, strategies
 from services.trading.queries.configurations import ConfigurationRow
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.auth import Principal
-from shared.chassis.errors import AccountNotReady, InvalidInput
+from shared.chassis.errors import AccountNotReady, InvalidInput, PlanLimitReached
 from shared.chassis.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.trading import SessionStarted
@@ -49,7 +49,7 @@ async def start_session(
     async with database.tenant(caller.user_id) as connection:
         limits = await entitlements.get_plan_limits(connection, caller.user_id, lock=True)
         if limits is None:
-            raise AccountNotReady(retry_after_s=1)
+            raise AccountNotReady
         strategy = await strategies.get_strategy(connection, caller.user_id, request.strategy_id)
         if strategy is None or not strategy.is_active:
             raise _missing("strategy_id", "strategy")

@@ -5,22 +5,23 @@ from uuid import UUID
 
 import asyncpg
 
-from services.trading.errors import NameTaken, StrategyInUse, StrategyInvalid
+from services.trading.errors import StrategyInUse
 from services.trading.queries import sessions, strategies
 from services.trading.queries.strategies import StrategyRow
-from shared.chassis.errors import NotFound
+from shared.chassis.errors import InvalidInput, NameTaken, NotFound
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
 from shared.strategy.document import Strategy, StrategyError, parse_strategy
 
 
 def read_document(raw: object) -> Strategy:
-    """Raises StrategyInvalid with every fault's JSON path."""
+    """Raises InvalidInput with every fault's JSON path."""
     try:
         return parse_strategy(raw)
     except StrategyError as error:
-        raise StrategyInvalid(
-            errors=[{"path": fault.path, "reason": fault.reason} for fault in error.faults]
+        raise InvalidInput(
+            "the strategy document is not valid",
+            errors=[{"path": fault.path, "reason": fault.reason} for fault in error.faults],
         ) from error
 
 

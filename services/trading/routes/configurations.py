@@ -8,7 +8,6 @@ from uuid import UUID
 
 from pydantic import Field, field_validator
 
-from services.trading.errors import NameTaken
 from services.trading.operations.configurations import (
     change_configuration,
     create_configuration,
@@ -18,7 +17,7 @@ from services.trading.queries import configurations
 from services.trading.queries.configurations import ConfigurationRow
 from services.trading.routes.fields import Name, Positive
 from services.trading.routes.naming import decode_uuid_cursor, named
-from shared.chassis.errors import NotFound
+from shared.chassis.errors import NameTaken, NotFound
 from shared.chassis.http import Call, Endpoint, Reply, created
 from shared.chassis.json_body import as_stored
 from shared.chassis.paging import Page, PageQuery, encode_cursor, page_of

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
-from services.trading.errors import LiveTradingOff, PlanLimitReached, SessionEnded
+from services.trading.errors import LiveTradingOff, SessionEnded
 from services.trading.operations.pause_session import pause_session, resume_session
 from services.trading.operations.start_session import PaperTerms, StartRequest, start_session
 from services.trading.operations.stop_session import stop_session
@@ -16,7 +16,7 @@ from services.trading.routes.fields import Positive, Symbol
 from services.trading.routes.naming import decode_uuid_cursor
 from services.trading.routes.views import DecisionView, FillView, decision_view, fill_view
 from services.trading.venue_clock import VenueClock
-from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, Unavailable
+from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, PlanLimitReached, Unavailable
 from shared.chassis.http import Call, Endpoint, Reply, created
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Connection, Database
@@ -140,7 +140,7 @@ class SessionRoutes:
             limits = await entitlements.get_plan_limits(connection, user_id)
             running = await sessions.list_running(connection, user_id)
         if limits is None:
-            raise AccountNotReady(retry_after_s=1)
+            raise AccountNotReady
         return LimitsView(
             plan=limits.plan,
             version=limits.version,

@@ -5,12 +5,12 @@ from uuid import UUID
 
 from pydantic import RootModel
 
-from services.trading.errors import NameTaken, StrategyInUse, StrategyInvalid
+from services.trading.errors import StrategyInUse
 from services.trading.operations.strategies import change_strategy, create_strategy, delete_strategy
 from services.trading.queries import strategies
 from services.trading.queries.strategies import StrategyRow, VersionRow
 from services.trading.routes.naming import decode_uuid_cursor
-from shared.chassis.errors import NotFound
+from shared.chassis.errors import NameTaken, NotFound
 from shared.chassis.http import Call, Endpoint, Reply, created
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Database
@@ -95,7 +95,7 @@ class StrategyRoutes:
 
     def endpoints(self) -> list[Endpoint]:
         every, one, versions = "/v1/strategies", "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
-        view, body, invalid = StrategyView, StrategyBody, (NameTaken, StrategyInvalid)
+        view, body, taken = StrategyView, StrategyBody, (NameTaken,)
         listed, told = Page[StrategyView], Page[VersionView]
         changing = "Change a strategy: a new version; running sessions stay on theirs"
         return [
@@ -107,11 +107,11 @@ class StrategyRoutes:
                 status=201,
                 response=view,
                 body=body,
-                errors=invalid,
+                errors=taken,
             ),
             Endpoint("GET", every, self.list_strategies, "Your strategies", listed, query=PageQuery),
             Endpoint("GET", one, self.get_strategy, "A strategy as it is now", view),
-            Endpoint("PUT", one, self.change_strategy, changing, response=view, body=body, errors=invalid),
+            Endpoint("PUT", one, self.change_strategy, changing, response=view, body=body, errors=taken),
             Endpoint(
                 "DELETE", one, self.delete_strategy, "Give up a strategy", status=204, errors=(StrategyInUse,)
             ),
@@ -131,7 +131,7 @@ class StrategyRoutes:
                 status=201,
                 response=view,
                 body=body,
-                errors=invalid,
+                errors=taken,
             ),
         ]
 

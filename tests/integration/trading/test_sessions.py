@@ -6,14 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from services.trading.errors import LiveTradingOff, PlanLimitReached, SessionEnded
+from services.trading.errors import LiveTradingOff, SessionEnded
 from services.trading.operations.configurations import change_configuration, delete_configuration
 from services.trading.operations.pause_session import pause_session, resume_session
 from services.trading.operations.start_session import StartRequest, start_session
 from services.trading.operations.stop_session import stop_session
 from services.trading.queries import sessions, trades
 from services.trading.queries.sessions import SessionRow
-from shared.chassis.errors import InvalidInput, NotFound
+from shared.chassis.errors import InvalidInput, NotFound, PlanLimitReached
 from shared.contracts.types import from_ms
 from tests.integration.trading.conftest import PAPER, Trading
 from tests.integration.trading.market import BEFORE

@@ -1,0 +1,145 @@
+"""The gateway alone: what it answers by itself is as a service's answers are."""
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from cli.errors import problems
+from cli.openapi import all_endpoints
+from cli.stack.environment import GATEWAY_FILES
+from cli.stack.migrate import SERVICES
+from cli.stack.ports import Ports
+from cli.stack.stack import CADDYFILE
+from cli.stack.tools import tool
+from tests.integration.accounts import eventually
+
+AWAY = "127.0.0.1:1"  # nobody listens there
+UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+
+
+@dataclass
+class Gateway:
+    session: aiohttp.ClientSession
+    log: Path
+
+    async def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[aiohttp.ClientResponse, str]:
+        headers = {"X-Request-Id": "the-client's-own", "Authorization": "Bearer a-secret"}
+        options = {"data": body, "headers": headers, "allow_redirects": False}
+        async with self.session.request(method, path, **options) as answer:  # type: ignore[arg-type]  # as above
+            return answer, await answer.text()
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    """Auth answers its own name to everything, the others are away."""
+    ports = Ports()
+    port = ports.take()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", _answer)
+    async with TestServer(app) as auth:
+        environment = {
+            **os.environ,
+            **{f"{name.upper()}_ADDRESS": AWAY for name in SERVICES},
+            "AUTH_ADDRESS": f"127.0.0.1:{auth.port}",
+            "GATEWAY_LISTEN": f"http://:{port}",
+            "GATEWAY_FILES": str(GATEWAY_FILES),
+            "XDG_DATA_HOME": str(tmp_path),
+            "XDG_CONFIG_HOME": str(tmp_path),
+        }
+        arguments = ["run", "--config", str(CADDYFILE), "--adapter", "caddyfile"]
+        ports.release(port)
+        with (tmp_path / "log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(tool("caddy"), *arguments, env=environment, stderr=log)
+        try:
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+                await eventually(lambda: _answers(session), bool)
+                yield Gateway(session, tmp_path / "log")
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def _answer(request: web.Request) -> web.Response:
+    return web.json_response({"path": request.path}, headers={"X-Request-Id": "the-service's"})
+
+
+async def _answers(session: aiohttp.ClientSession) -> bool:
+    try:
+        async with session.get("/healthz") as answer:
+            return answer.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "expected"),
+    [
+        ("GET", "/nothing/here", None, "not-found"),
+        ("DELETE", "/openapi.json", None, "method-not-allowed"),
+        ("POST", "/v1/me", b"x" * 1_040_000, "too-large"),
+        ("GET", "/v1/sessions", None, "bad-gateway"),
+        ("GET", "/readyz", None, "bad-gateway"),
+    ],
+)
+async def test_its_own_errors_are_problems_of_the_list(
+    gateway: Gateway, method: str, path: str, body: bytes | None, expected: str
+) -> None:
+    answer, text = await gateway.ask(method, path, body)
+    problem = json.loads(text)
+    listed = next(each for each in problems() if each.type == expected)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert (problem["type"], problem["title"]) == (f"/problems/{listed.type}", listed.title)
+    assert answer.status == problem["status"] == listed.status
+    assert answer.headers.get("Retry-After") == ("1" if listed.again == "yes" else None)
+    assert answer.headers["X-Request-Id"] == problem["request_id"]
+    assert UUID.match(problem["request_id"])
+
+
+async def test_every_answer_has_one_request_id_and_none_is_the_clients(gateway: Gateway) -> None:
+    for path in ("/docs", "/openapi.json", "/healthz", "/problems/not-found", "/nothing"):
+        answer, _ = await gateway.ask("GET", path)
+        assert [bool(UUID.match(each)) for each in answer.headers.getall("X-Request-Id")] == [True], path
+    answer, _ = await gateway.ask("GET", "/v1/me")
+    assert answer.headers.getall("X-Request-Id") == ["the-service's"]
+
+
+async def test_a_fault_is_found_in_the_log_by_the_id_that_was_told(gateway: Gateway) -> None:
+    answer, _ = await gateway.ask("GET", "/v1/sessions")
+    await gateway.ask("GET", "/nothing")
+    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    told = [line for line in lines if line.get("uuid")]
+    assert [line["uuid"] for line in told] == [answer.headers["X-Request-Id"]]
+    assert "connection refused" in told[0]["fault"]
+    assert "a-secret" not in gateway.log.read_text()
+
+
+async def test_every_problem_leads_to_what_it_means(gateway: Gateway) -> None:
+    _, page = await gateway.ask("GET", "/docs")
+    for problem in problems():
+        answer, _ = await gateway.ask("GET", f"/problems/{problem.type}")
+        path, _, place = answer.headers["Location"].partition("#")
+        assert (answer.status, path) == (302, "/docs")
+        assert f'id="{place}"' in page
+
+
+async def test_the_page_may_load_and_run_nothing(gateway: Gateway) -> None:
+    answer, page = await gateway.ask("GET", "/docs")
+    assert page == (GATEWAY_FILES / "docs.html").read_text()
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_every_operation_reaches_a_service(gateway: Gateway) -> None:
+    """A path that the gateway's table lacks would be its 404."""
+    shown = {endpoint.path for endpoint in all_endpoints() if not endpoint.internal}
+    unknown = {path for path in shown if (await gateway.ask("GET", path.replace("{id}", "1")))[0].status == 404}
+    assert unknown == set()
