@@ -113,12 +113,13 @@ async def test_every_answer_has_one_request_id_and_none_is_the_clients(gateway: 
 
 
 async def test_a_fault_is_found_in_the_log_by_the_id_that_was_told(gateway: Gateway) -> None:
-    answer, _ = await gateway.ask("GET", "/v1/sessions")
+    answer, _ = await gateway.ask("GET", "/v1/sessions?symbol=a-secret")
     await gateway.ask("GET", "/nothing")
     lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
     told = [line for line in lines if line.get("uuid")]
     assert [line["uuid"] for line in told] == [answer.headers["X-Request-Id"]]
     assert "connection refused" in told[0]["fault"]
+    assert told[0]["request"]["uri"] == "/v1/sessions"
     assert "a-secret" not in gateway.log.read_text()
 
 
