@@ -30,7 +30,7 @@ from shared.chassis.errors import (
 from shared.chassis.idempotency import REPLAYED, Answer, answer_once, key_of, request_sha256
 from shared.chassis.json_body import parse_body
 from shared.chassis.points import point
-from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, Database
 from shared.chassis.transfer import read_body, send
 from shared.contracts.types import new_id
 
@@ -250,9 +250,20 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     return response
 
 
-async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _read_again(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A read whose connection was cut under it is done once more: it has changed nothing."""
     try:
         return await handler(request)
+    except LOST_CONNECTION as error:
+        if request.method not in ("GET", "HEAD") or isinstance(error, TimeoutError):
+            raise
+        log.warning("read_again", error=repr(error))
+    return await handler(request)
+
+
+async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await _read_again(request, handler)
     except ProblemError as error:
         return problem_response(error)
     except web.HTTPException as error:

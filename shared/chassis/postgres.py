@@ -21,6 +21,7 @@ Pool: TypeAlias = asyncpg.Pool
 CONNECT_TIMEOUT_S = 5
 ACQUIRE_TIMEOUT_S = 10
 COMMAND_TIMEOUT_S = 35  # the roles' statement_timeout is 30 s: the server gives up first
+BEGIN_TIMEOUT_S = 3  # a connection that does not answer even this is dead, whatever TCP says
 
 # What a connection says when the server was restarted under it (asyncpg >= 0.32 for the last one).
 LOST_CONNECTION = (
@@ -155,10 +156,11 @@ async def _transaction(pool: Pool, begin: str) -> AsyncIterator[Connection]:
             await _roll_back(connection)
             raise
         point("transaction.before_commit")
-        await connection.execute("COMMIT")
+        if await connection.execute("COMMIT") != "COMMIT":
+            raise asyncpg.InFailedSQLTransactionError("a statement of it had failed, so it was rolled back")
         point("transaction.after_commit")
     finally:
-        await asyncio.shield(pool.release(connection))
+        await _give_back(pool, connection)
 
 
 async def _begin(pool: Pool, begin: str) -> Connection:
@@ -166,10 +168,10 @@ async def _begin(pool: Pool, begin: str) -> Connection:
     for attempt in range(3):
         connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
         try:
-            await connection.execute(begin)
+            await connection.execute(begin, timeout=BEGIN_TIMEOUT_S)
         except BaseException as error:
             _terminate(connection)
-            await asyncio.shield(pool.release(connection))
+            await _give_back(pool, connection)
             if attempt == 2 or not isinstance(error, LOST_CONNECTION):
                 raise
         else:
@@ -182,8 +184,18 @@ async def _roll_back(connection: Connection) -> None:
     try:
         async with asyncio.timeout(2):
             await connection.execute("ROLLBACK")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncio.CancelledError):
+    except asyncio.CancelledError:
         _terminate(connection)
+        raise
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        _terminate(connection)
+
+
+async def _give_back(pool: Pool, connection: Connection) -> None:
+    """Whole even if the borrower is cancelled. One that dies in its reset is asyncpg's to replace, and what was
+    committed before stays so."""
+    with suppress(asyncpg.PostgresError, *LOST_CONNECTION):
+        await asyncio.shield(pool.release(connection))
 
 
 def _terminate(connection: Connection) -> None:

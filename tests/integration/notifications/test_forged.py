@@ -78,8 +78,8 @@ async def test_the_database_refuses_rows_for_a_tenant_outside_the_batch(database
 @pytest.mark.parametrize("moment", ["infinity", "-infinity", "2200-01-01Z"])
 async def test_an_expiry_that_cannot_be_compared_is_not_kept(database: Database, moment: str) -> None:
     alert = await make_alert(database, 1)
-    async with database.tenant(1) as connection:
-        with pytest.raises(asyncpg.CheckViolationError):
+    with pytest.raises(asyncpg.CheckViolationError):
+        async with database.tenant(1) as connection:
             await connection.execute(
                 f"UPDATE user_alerts SET expires_at = '{moment}' WHERE alert_id = $1", alert.alert_id
             )

@@ -1,0 +1,222 @@
+"""Whoever is cancelled, wherever he is, leaves the next borrower of his connection nothing."""
+
+import asyncio
+import itertools
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+import asyncpg
+import pytest
+
+from cli.stack.migrate import DatabaseAccess
+from shared.chassis.postgres import Connection, Database
+from shared.chassis.settings import ServiceSettings
+from shared.contracts.types import new_id
+from tests.conftest import ServiceEnv
+from tests.isolation.pools import assert_clean, assert_within_budget, pools_of
+from tests.isolation.stepping import Stepped
+
+REQUESTS = 10_000
+TOGETHER = 24
+TENANTS = range(1, 9)
+SEED = 20_260_131
+FEW = {"app": 2, "worker": 2, "queue": 2}
+
+Transaction = Callable[[Database, int], AbstractAsyncContextManager[Connection]]
+TRANSACTIONS: dict[str, Transaction] = {
+    "tenant": lambda database, user_id: database.tenant(user_id),
+    "as_one": lambda database, user_id: database.as_one(user_id),
+    "tenants": lambda database, user_id: database.tenants([user_id, user_id + 100]),
+    "queue": lambda database, _: database.queue(),
+    "untenanted": lambda database, _: database.untenanted(),
+}
+
+
+@pytest.fixture
+async def database(service_env: ServiceEnv, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """Of analytics' roles, with as many connections as the test asks for."""
+    connections = {f"postgres_{role}_connections": n for role, n in getattr(request, "param", FEW).items()}
+    values = {name.lower(): value for name, value in service_env("analytics").items()}
+    opened = await Database.connect(
+        ServiceSettings.model_validate({**values, "service": "analytics", **connections})
+    )
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+@pytest.fixture
+async def superuser(postgres: str, database_access: DatabaseAccess) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(postgres, database=database_access.name)
+    yield connection
+    await connection.close()
+
+
+async def insert_watch(connection: Connection, user_id: int, period: int) -> None:
+    await connection.execute(
+        "INSERT INTO watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES ($1, $2, 'A', '1', $3)",
+        user_id,
+        new_id(),
+        period,
+    )
+
+
+async def write_twice(database: Database, name: str, user_id: int, *, failing: bool) -> None:
+    """Two statements that stand or fall together, where this transaction may write."""
+    async with TRANSACTIONS[name](database, user_id) as connection:
+        if name in ("tenant", "as_one"):
+            await insert_watch(connection, user_id, 5)
+            async with database.tenant(user_id) if name == "as_one" else _same(connection) as inner:
+                await insert_watch(inner, user_id, 6)
+        else:
+            await connection.execute("SELECT 1")
+        if failing:
+            raise ValueError("the handler failed")
+
+
+class _same(AbstractAsyncContextManager[Connection]):  # noqa: N801 - stands where `database.tenant()` does
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> Connection:
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
+@pytest.mark.parametrize(
+    ("cold", "failing"), [(False, False), (False, True), (True, False)], ids=["warm", "failing", "cold"]
+)
+@pytest.mark.parametrize("name", TRANSACTIONS)
+async def test_cancelled_at_each_await_in_turn(
+    database: Database, superuser: asyncpg.Connection, name: str, cold: bool, failing: bool, late: bool
+) -> None:
+    """Cancelled means cancelled, and both rows are there or none is. Cold: the connection is yet to be opened."""
+    for at in itertools.count(1):
+        if cold:
+            for pool in pools_of(database).values():
+                await pool.expire_connections()
+        stepped = Stepped(write_twice(database, name, at, failing=failing), at, late=late)
+        (result,) = await asyncio.gather(asyncio.create_task(stepped.run()), return_exceptions=True)
+        await assert_clean(database)
+        rows = await superuser.fetchval("SELECT count(*) FROM analytics.watchlist WHERE user_id = $1", at)
+        assert rows in (0, 2), f"{rows} rows at step {at}"
+        if not stepped.struck:
+            break
+        assert isinstance(result, asyncio.CancelledError), f"step {at}: {result!r}"
+        assert not (failing and rows), f"what failed is there at step {at}"
+    assert at > (8 if cold else 4), "there was nothing to cancel"
+    assert isinstance(result, ValueError) if failing else result is None
+    await assert_within_budget(superuser, database, "analytics")
+
+
+@pytest.mark.parametrize("database", [{"app": 6, "worker": 3, "queue": 3}], indirect=True)
+async def test_ten_thousand_requests_of_many_tenants_cancelled_at_random(
+    database: Database, superuser: asyncpg.Connection
+) -> None:
+    draw = random.Random(SEED)
+    for user_id in TENANTS:
+        async with database.tenant(user_id) as connection:
+            await insert_watch(connection, user_id, 5)
+    left = iter(range(REQUESTS))
+    outcomes: Counter[str] = Counter()
+
+    async def client() -> None:
+        for number in left:
+            request = asyncio.create_task(_at_random(database, TENANTS[number % len(TENANTS)], draw))
+            if draw.random() < 0.15:
+                asyncio.get_running_loop().call_later(draw.random() * 0.02, request.cancel)
+            (result,) = await asyncio.gather(request, return_exceptions=True)
+            assert result is None or isinstance(result, asyncio.CancelledError), repr(result)
+            outcomes["worked" if result is None else "cancelled"] += 1
+
+    await asyncio.gather(*(client() for _ in range(TOGETHER)))
+    assert outcomes.total() == REQUESTS
+    assert min(outcomes["worked"], outcomes["cancelled"]) > REQUESTS / 10, outcomes
+    await assert_clean(database)
+    await assert_within_budget(superuser, database, "analytics")
+
+
+async def _at_random(database: Database, user_id: int, draw: random.Random) -> None:
+    name = draw.choice(("tenant", "tenant", "tenant", "as_one", "tenants", "queue", "untenanted"))
+    work = _see_own(database, name, user_id)
+    if draw.random() < 0.3:
+        await Stepped(work, draw.randint(1, 9), late=draw.random() < 0.5)
+    else:
+        await work
+
+
+async def _see_own(database: Database, name: str, user_id: int) -> None:
+    """Each read shows what this one may see, before and after a pause."""
+    expected = {"queue": None, "untenanted": []}.get(name, [user_id])
+    async with TRANSACTIONS[name](database, user_id) as connection:
+        for _ in range(2):
+            if expected is None:
+                assert await connection.fetchval("SELECT current_setting('app.user_id', true)") in (None, "")
+            else:
+                seen = await connection.fetch("SELECT user_id FROM watchlist")
+                assert [row["user_id"] for row in seen] == expected, name
+            await asyncio.sleep(0)
+
+
+async def test_what_one_borrower_leaves_on_a_connection_the_next_does_not_find(database: Database) -> None:
+    """A setting of the whole session, a cursor beyond its transaction, a lock, a channel."""
+    async with database.tenant(1) as connection:
+        await insert_watch(connection, 1, 5)
+    for _ in range(FEW["app"]):
+        async with database.tenant(1) as connection:
+            await connection.execute(
+                """
+                SET app.user_id = '1';
+                DECLARE kept CURSOR WITH HOLD FOR SELECT * FROM watchlist;
+                SELECT pg_advisory_lock(4713);
+                LISTEN leak
+                """
+            )
+    await assert_clean(database)
+    async with database.untenanted() as connection:
+        assert await connection.fetch("SELECT * FROM watchlist") == []
+        assert await connection.fetch("SELECT name FROM pg_cursors WHERE is_holdable") == []
+        assert await connection.fetch("SELECT pg_listening_channels()") == []
+
+
+async def test_a_transaction_that_failed_in_silence_is_not_taken_for_done(database: Database) -> None:
+    """The database answers its COMMIT with ROLLBACK, which is no error to it."""
+
+    async def twice() -> None:
+        async with database.tenant(1) as connection:
+            await insert_watch(connection, 1, 5)
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await insert_watch(connection, 1, 5)
+
+    with pytest.raises(asyncpg.InFailedSQLTransactionError):
+        await twice()
+    await assert_clean(database)
+    async with database.tenant(1) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM watchlist") == 0
+
+
+async def test_a_task_that_outlives_its_request_reaches_no_later_one(database: Database) -> None:
+    """What was begun inside `as_one` remembers its connection, which by then is somebody else's."""
+    go, seen = asyncio.Event(), []
+
+    async def straggler() -> None:
+        await go.wait()
+        async with database.tenant(1) as connection:
+            seen.extend(await connection.fetch("SELECT user_id FROM watchlist"))
+
+    async with database.as_one(1) as connection:
+        await insert_watch(connection, 1, 5)
+        task = asyncio.create_task(straggler())
+    async with database.tenant(2) as connection:
+        await insert_watch(connection, 2, 5)
+        go.set()
+        (result,) = await asyncio.gather(task, return_exceptions=True)
+        assert [row["user_id"] for row in await connection.fetch("SELECT user_id FROM watchlist")] == [2]
+    assert isinstance(result, asyncpg.InterfaceError) or [row["user_id"] for row in seen] == [1]
+    await assert_clean(database)
