@@ -1,0 +1,215 @@
+"""One tenant reaches for what is another's, through every operation that the OpenAPI document tells of."""
+
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tests.hostile.operations import Operation
+from tests.integration.accounts import Json
+
+NOBODYS_ID = "01900000-0000-7000-8000-000000000000"
+# What an id in a path is the id of, by the path before it. A new collection is named here, or its routes fail.
+KINDS = {
+    "/v1/strategies": "strategy_id",
+    "/v1/bot-configurations": "bot_configuration_id",
+    "/v1/sessions": "session_id",
+    "/v1/trades": "trade_id",
+    "/v1/decisions": "decision_id",
+    "/v1/alerts": "alert_id",
+    "/v1/inbox": "event_id",
+    "/v1/watchlist": "watch_id",
+    "/v1/me/sessions": "login_id",
+}
+# Of each answer its own, whoever asks for what.
+OWN = {"x-request-id", "date", "content-length"}
+
+
+class Caller(Protocol):
+    @property
+    def token(self) -> str: ...
+    @property
+    def canary(self) -> str: ...
+
+
+class Who(Caller, Protocol):
+    @property
+    def ids(self) -> Mapping[str, list[str]]: ...
+    @property
+    def all_ids(self) -> list[str]: ...
+
+
+class Answered(Protocol):
+    @property
+    def status(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+class Platform(Protocol):
+    async def call(
+        self,
+        method: str,
+        template: str,
+        who: Caller | None,
+        path: str = "",
+        body: Json | None = None,
+        **headers: str,
+    ) -> Answered: ...
+
+
+@dataclass(frozen=True)
+class Probe:
+    """`owner` has what `intruder` is after; `recipes` are the intruder's own bodies, by operation."""
+
+    platform: Platform
+    owner: Who
+    intruder: Who
+    recipes: Mapping[str, Json]
+    kinds: Mapping[str, str] = field(default_factory=lambda: KINDS)
+
+    async def faults(self, operations: Iterable[Operation]) -> list[str]:
+        return [
+            f"{operation.label}: {fault}" for operation in operations async for fault in self._faults_of(operation)
+        ]
+
+    async def _faults_of(self, operation: Operation) -> AsyncIterator[str]:
+        for token in (None, _Stranger()):
+            answer = await self.platform.call(operation.method, operation.path, token, *self._own(operation))
+            if not operation.public and answer.status != 401:
+                yield f"answers {answer.status} {'without a token' if token is None else 'to a token of nobody'}"
+        if operation.public:
+            return
+        if operation.body_required and operation.label not in self.recipes:
+            yield "takes a body for which there is no recipe"
+            return
+        if "{" in operation.path:
+            async for fault in self._by_path(operation):
+                yield fault
+        async for fault in self._by_fields(operation):
+            yield fault
+        if operation.method == "GET":
+            async for fault in self._by_listing(operation):
+                yield fault
+        if operation.method == "POST" and "{" not in operation.path:
+            async for fault in self._by_key(operation):
+                yield fault
+
+    def _kind_of(self, path: str) -> str | None:
+        return kind_of(path, self.kinds)
+
+    def _own(self, operation: Operation) -> tuple[str, Json | None]:
+        body = None if operation.body is None else self.recipes.get(operation.label, {})
+        return with_id(operation.path, NOBODYS_ID), body
+
+    async def _by_path(self, operation: Operation) -> AsyncIterator[str]:
+        kind = self._kind_of(operation.path)
+        if operation.path.count("{") != 1 or kind is None:
+            yield "has an id of which it is not known what it is the id of"
+            return
+        if not self.owner.ids.get(kind):
+            yield f"is of a {kind}, and there is none to try it with"
+            return
+        nothing = await self._with(operation, NOBODYS_ID)
+        if nothing.status not in (403, 404):
+            yield f"answers {nothing.status} to the id of nothing"
+        for one in self.owner.all_ids:
+            found = await self._with(operation, one)
+            if (difference := differs(found, one, nothing, NOBODYS_ID)) is not None:
+                yield f"with another's {one} {difference}"
+
+    async def _with(self, operation: Operation, one: str) -> Answered:
+        _, body = self._own(operation)
+        path = with_id(operation.path, one)
+        return await self.platform.call(operation.method, operation.path, self.intruder, path, body)
+
+    async def _by_fields(self, operation: Operation) -> AsyncIterator[str]:
+        """Ids in a query string or a body: what is another's does as much as what is not there."""
+        _, own = self._own(operation)
+        own_ids = {kind: several[0] for kind, several in self.intruder.ids.items() if several}
+        path = with_id(operation.path, own_ids.get(self._kind_of(operation.path) or "", NOBODYS_ID))
+        for given in (*operation.query, *(operation.body or ())):
+            if given.kind != "uuid" and not given.name.endswith("_id"):
+                continue
+            if not self.owner.ids.get(given.name):
+                yield f"takes a {given.name}, and there is none to try it with"
+                continue
+            answers = []
+            for one in (NOBODYS_ID, *self.owner.ids[given.name]):
+                if given in operation.query:
+                    sent, body = f"{path}?{given.name}={one}", own
+                else:
+                    sent, body = path, {**own_ids_in(operation, own_ids), **(own or {}), given.name: one}
+                answers.append(
+                    (await self.platform.call(operation.method, operation.path, self.intruder, sent, body), one)
+                )
+            for found, one in answers[1:]:
+                if (difference := differs(found, one, answers[0][0], NOBODYS_ID)) is not None:
+                    yield f"with another's {given.name} {one} {difference}"
+                elif given not in operation.query and found.status < 400:
+                    yield f"takes another's {given.name}: {found.status}"
+
+    async def _by_listing(self, operation: Operation) -> AsyncIterator[str]:
+        """Whatever is asked for without a word of another's shows nothing of his; nor do his pages go on for me."""
+        own_ids = {kind: several[0] for kind, several in self.intruder.ids.items() if several}
+        paths = [with_id(operation.path, own_ids.get(self._kind_of(operation.path) or "", NOBODYS_ID))]
+        if any(field.name == "cursor" for field in operation.query):
+            theirs = {kind: several[0] for kind, several in self.owner.ids.items() if several}
+            path = with_id(operation.path, theirs.get(self._kind_of(operation.path) or "", NOBODYS_ID))
+            page = await self.platform.call("GET", operation.path, self.owner, f"{path}?limit=1")
+            if page.status == 200 and (cursor := json.loads(page.text).get("next_cursor")):
+                paths += [f"{path}?cursor={cursor}" for path in (paths[0], path)]
+        for path in paths:
+            answer = await self.platform.call("GET", operation.path, self.intruder, path)
+            for one in (*self.owner.all_ids, self.owner.canary):
+                if one in answer.text and one not in path:
+                    yield f"shows another's {one} at {path}"
+
+    async def _by_key(self, operation: Operation) -> AsyncIterator[str]:
+        """An Idempotency-Key is of whoever sent it."""
+        key = {"Idempotency_Key": f"the key of {self.owner.canary}"}
+        body = self._own(operation)[1]
+        for who in (self.owner, self.intruder):
+            answer = await self.platform.call(operation.method, operation.path, who, "", body, **key)
+        if answer.headers.get("Idempotent-Replayed") or self.owner.canary in answer.text:
+            yield "gives one tenant the answer to another's Idempotency-Key"
+
+
+@dataclass(frozen=True)
+class _Stranger:
+    """A token that looks like one."""
+
+    token: str = "eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCIsImtpZCI6IngifQ.eyJzdWIiOiIxIn0.AAAA"
+    canary: str = ""
+
+
+def kind_of(path: str, kinds: Mapping[str, str] = KINDS) -> str | None:
+    return kinds.get(path.partition("/{")[0])
+
+
+def with_id(path: str, one: str) -> str:
+    head, brace, tail = path.partition("{")
+    return head + one + tail.partition("}")[2] if brace else path
+
+
+def own_ids_in(operation: Operation, own: Mapping[str, str]) -> Json:
+    return {field.name: own[field.name] for field in operation.body or () if field.name in own}
+
+
+def differs(found: Answered, one: str, nothing: Answered, other: str) -> str | None:
+    """How the answer to `one` differs from that to `other`, each named in it or not."""
+    if found.status != nothing.status:
+        return f"answers {found.status}, with nothing's {nothing.status}"
+    if _bare(found, one) != _bare(nothing, other):
+        return "answers another body or other headers than with nothing's"
+    return None
+
+
+def _bare(answer: Answered, one: str) -> tuple[str, dict[str, str]]:
+    shown = json.loads(answer.text) if answer.text else None
+    if isinstance(shown, dict):
+        shown.pop("request_id", None)
+    headers = {name.lower(): value for name, value in answer.headers.items() if name.lower() not in OWN}
+    return json.dumps(shown, sort_keys=True).replace(one, "{id}"), headers

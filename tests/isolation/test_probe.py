@@ -1,0 +1,264 @@
+"""The probe itself: endpoints that leak, each in its own way, are found by their names, and honest ones are not."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from uuid import UUID
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+
+from shared.chassis.auth import Principal
+from shared.chassis.errors import NotFound, Unauthorized
+from shared.chassis.http import Call, Endpoint, Reply, make_app
+from shared.chassis.openapi import describe
+from shared.chassis.paging import Page, PageQuery
+from shared.contracts.types import BodyModel, Id, ViewModel
+from tests.hostile.operations import Operation, _read
+from tests.integration.accounts import Json
+from tests.isolation.probe import Caller, Probe
+
+OWNERS, INTRUDERS = (UUID(f"01900000-0000-7000-8000-00000000000{n}") for n in (1, 2))
+KIND = {"/v1/things": "thing_id"}
+
+
+class ThingView(ViewModel):
+    thing_id: UUID
+    name: str
+
+
+class ThingBody(BodyModel):
+    name: str
+
+
+class ShareBody(BodyModel):
+    thing_id: Id
+
+
+class ThingsQuery(PageQuery):
+    thing_id: Id | None = None
+
+
+THINGS = {OWNERS: ("owner", "the owner's canary"), INTRUDERS: ("intruder", "the intruder's canary")}
+NAMES = {"owner": 1, "intruder": 2}
+
+
+def thing(one: UUID) -> ThingView:
+    return ThingView(thing_id=one, name=THINGS[one][1])
+
+
+def own(call: Call, one: UUID) -> ThingView:
+    if one not in THINGS or NAMES[THINGS[one][0]] != call.principal.user_id:
+        raise NotFound
+    return thing(one)
+
+
+async def get_own(call: Call) -> ThingView:
+    return own(call, call.uuid())
+
+
+async def get_any(call: Call) -> ThingView:
+    if call.uuid() not in THINGS:
+        raise NotFound
+    return thing(call.uuid())
+
+
+async def get_telling(call: Call) -> ThingView:
+    """Refused in other words where there is something."""
+    try:
+        return own(call, call.uuid())
+    except NotFound:
+        raise NotFound("it is not yours" if call.uuid() in THINGS else "there is none") from None
+
+
+async def get_telling_by_header(call: Call) -> Reply:
+    try:
+        return Reply(own(call, call.uuid()))
+    except NotFound as error:
+        if call.uuid() in THINGS:
+            return Reply(None, 404)
+        raise error from None
+
+
+async def list_own(call: Call) -> Page[ThingView]:
+    wanted = call.query(ThingsQuery).thing_id
+    mine = [one for one, (who, _) in THINGS.items() if NAMES[who] == call.principal.user_id]
+    return Page(items=[thing(one) for one in mine if wanted in (None, one)])
+
+
+async def list_all(call: Call) -> Page[ThingView]:
+    return Page(items=[thing(one) for one in THINGS])
+
+
+async def list_by_id(call: Call) -> Page[ThingView]:
+    wanted = call.query(ThingsQuery).thing_id
+    return Page(items=[thing(wanted)] if wanted in THINGS else [])
+
+
+async def share_own(call: Call) -> ThingView:
+    return own(call, call.body(ShareBody).thing_id)
+
+
+async def share_any(call: Call) -> ThingView:
+    if call.body(ShareBody).thing_id not in THINGS:
+        raise NotFound
+    return thing(INTRUDERS)
+
+
+async def rename(call: Call) -> ThingView:
+    return own(call, call.uuid())
+
+
+async def answer_anybody(_: Call) -> Page[ThingView]:
+    return Page(items=[])
+
+
+GET, POST = "GET", "POST"
+HONEST = (
+    Endpoint(GET, "/v1/things/{id}", get_own, "", response=ThingView),
+    Endpoint(GET, "/v1/things", list_own, "", response=Page[ThingView], query=ThingsQuery),
+    Endpoint(POST, "/v1/shares", share_own, "", response=ThingView, body=ShareBody),
+    Endpoint("PATCH", "/v1/things/{id}", rename, "", response=ThingView, body=ThingBody),
+)
+
+
+class Leak(NamedTuple):
+    endpoint: Endpoint
+    said: str
+
+
+LEAKS = (
+    Leak(Endpoint(GET, "/v1/things/{id}", get_any, "", response=ThingView), "answers 200, with nothing's 404"),
+    Leak(Endpoint(GET, "/v1/things/{id}", get_telling, "", response=ThingView), "answers another body"),
+    Leak(Endpoint(GET, "/v1/things/{id}", get_telling_by_header, "", response=ThingView), "answers another body"),
+    Leak(
+        Endpoint(GET, "/v1/things", list_all, "", response=Page[ThingView], query=ThingsQuery),
+        "shows another's the owner's canary",
+    ),
+    Leak(
+        Endpoint(GET, "/v1/things", list_by_id, "", response=Page[ThingView], query=ThingsQuery),
+        "with another's thing_id",
+    ),
+    Leak(
+        Endpoint(POST, "/v1/shares", share_any, "", response=ThingView, body=ShareBody),
+        "answers 200, with nothing's",
+    ),
+    Leak(Endpoint(GET, "/v1/others/{id}", get_own, "", response=ThingView), "it is not known what it is the id of"),
+    Leak(
+        Endpoint(GET, "/v1/things/{id}/{other}", get_own, "", response=ThingView),
+        "it is not known what it is the id of",
+    ),
+    Leak(
+        Endpoint("PATCH", "/v1/things/{id}/name", rename, "", response=ThingView, body=ThingBody),
+        "takes a body for which there is no recipe",
+    ),
+)
+
+
+@dataclass
+class Somebody:
+    token: str
+    canary: str
+    ids: Mapping[str, list[str]]
+
+    @property
+    def all_ids(self) -> list[str]:
+        return [one for several in self.ids.values() for one in several]
+
+
+class Names:
+    """Stands where the authenticator does: the token is the name."""
+
+    async def principal(self, authorization: str | None) -> Principal:
+        name = (authorization or "").removeprefix("Bearer ")
+        if name not in NAMES:
+            raise Unauthorized
+        return Principal(NAMES[name], UUID(int=NAMES[name]), frozenset(), None)
+
+
+@dataclass
+class Answer:
+    status: int
+    text: str
+    headers: Mapping[str, str]
+
+
+@dataclass
+class Small:
+    session: aiohttp.ClientSession
+    called: list[str] = field(default_factory=list)
+
+    async def call(
+        self,
+        method: str,
+        template: str,
+        who: Caller | None,
+        path: str = "",
+        body: Json | None = None,
+        **headers: str,
+    ) -> Answer:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if who is not None:
+            sent["Authorization"] = f"Bearer {who.token}"
+        async with self.session.request(method, path or template, json=body, headers=sent) as answer:
+            return Answer(answer.status, await answer.text(), answer.headers)
+
+
+Find = Callable[..., Awaitable[list[str]]]
+
+
+@pytest.fixture
+def find() -> Find:
+    """What the probe finds on a service of these endpoints."""
+    owner, intruder = (Somebody(name, canary, {"thing_id": [str(one)]}) for one, (name, canary) in THINGS.items())
+    recipes: dict[str, Json] = {
+        "POST /v1/shares": {"thing_id": str(INTRUDERS)},
+        "PATCH /v1/things/{id}": {"name": "x"},
+    }
+
+    async def finding(*endpoints: Endpoint, without_samples: bool = False) -> list[str]:
+        app = make_app(endpoints, Names(), body_limit_bytes=10_000, service_token="")  # type: ignore[arg-type]
+        document = json.loads(json.dumps(describe("small", endpoints)))
+        operations: list[Operation] = [*_read(document)]
+        held = Somebody(owner.token, owner.canary, {}) if without_samples else owner
+        async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
+            return await Probe(Small(session), held, intruder, recipes, KIND).faults(operations)
+
+    return finding
+
+
+async def test_an_honest_service_has_no_fault(find: Find) -> None:
+    assert await find(*HONEST) == []
+
+
+@pytest.mark.parametrize("leak", LEAKS, ids=lambda leak: f"{leak.endpoint.handler.__name__} {leak.endpoint.path}")
+async def test_a_leak_is_found_by_its_name(find: Find, leak: Leak) -> None:
+    faults = await find(leak.endpoint)
+    label = f"{leak.endpoint.method} {leak.endpoint.path}: "
+    assert any(fault.startswith(label) and leak.said in fault for fault in faults), faults
+
+
+async def test_an_endpoint_that_asks_nobody_who_he_is_is_found(find: Find) -> None:
+    """Declared for tenants; what serves it was told otherwise."""
+    (described,) = [Endpoint(GET, "/v1/things", answer_anybody, "", response=Page[ThingView], query=ThingsQuery)]
+    operations = [*_read(json.loads(json.dumps(describe("small", [described]))))]
+    app = make_app(
+        [Endpoint(GET, "/v1/things", answer_anybody, "", public=True)],
+        None,
+        body_limit_bytes=1_000,
+        service_token="",
+    )
+    nobody = Somebody("", "canary", {"thing_id": [str(OWNERS)]})
+    async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
+        faults = await Probe(Small(session), nobody, nobody, {}, KIND).faults(operations)
+    assert "GET /v1/things: answers 200 without a token" in faults
+    assert "GET /v1/things: answers 200 to a token of nobody" in faults
+
+
+async def test_a_route_without_a_sample_is_a_fault(find: Find) -> None:
+    faults = await find(*HONEST, without_samples=True)
+    assert "GET /v1/things/{id}: is of a thing_id, and there is none to try it with" in faults
+    assert "GET /v1/things: takes a thing_id, and there is none to try it with" in faults
+    assert "POST /v1/shares: takes a thing_id, and there is none to try it with" in faults

@@ -1,0 +1,78 @@
+"""Every operation there is, with what is another's."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from cli.stack.migrate import DatabaseAccess
+from tests.hostile.operations import Operation, operations
+from tests.integration.accounts import Json
+from tests.isolation.probe import Probe, kind_of, with_id
+from tests.isolation.world import Person, World, bodies, running_world
+
+ServiceEnv = Callable[[str], dict[str, str]]
+
+
+@pytest.fixture
+async def settled(
+    service_env: ServiceEnv, database_access: DatabaseAccess, postgres: str, tmp_path: Path
+) -> AsyncIterator[tuple[World, Person, Person]]:
+    async with running_world(service_env, database_access, postgres, tmp_path) as world:
+        yield world
+
+
+def recipes(person: Person) -> dict[str, Json]:
+    """Bodies that each operation takes from this one."""
+    made = bodies(person)
+    strategy = made["POST /v1/strategies"]
+    return {
+        **made,
+        "POST /v1/sessions": {
+            "strategy_id": person.ids["strategy_id"][0],
+            "symbol": "BTCUSDT",
+            "mode": "PAPER",
+            "initial_balance": "10000",
+        },
+        "PUT /v1/strategies/{id}": strategy,
+        "POST /v1/strategies/{id}/versions": strategy,
+        "PUT /v1/bot-configurations/{id}": made["POST /v1/bot-configurations"],
+        "PATCH /v1/alerts/{id}": {"notify_dashboard": True},
+    }
+
+
+async def test_no_operation_gives_or_changes_what_is_anothers(settled: tuple[World, Person, Person]) -> None:
+    """And each was really tried: its owner gets what the other did not."""
+    world, owner, intruder = settled
+    every = operations()
+    before = await world.digest(owner)
+    probe = Probe(world, owner, intruder, recipes(intruder))
+    faults = await probe.faults(operation for operation in every if not creates(operation))
+    for operation in every:
+        if creates(operation) and not operation.public:
+            await world.call("POST", operation.path, intruder, body=recipes(intruder).get(operation.label))
+    after = await world.digest(owner)
+    faults += [f"{table}: another's rows were changed" for table, was in before.items() if after[table] != was]
+    faults += await probe.faults(operation for operation in every if creates(operation))
+    assert not faults, "\n".join(faults)
+    refused = [fault async for fault in _refused_to_owner(world, owner, every)]
+    assert not refused, "\n".join(refused)
+
+
+def creates(operation: Operation) -> bool:
+    """Tried last, because the owner sends it too, with a key."""
+    return operation.method == "POST" and "{" not in operation.path
+
+
+async def _refused_to_owner(world: World, owner: Person, every: list[Operation]) -> AsyncIterator[str]:
+    """Reads first, then changes, then what removes."""
+    own = recipes(owner)
+    for operation in sorted(every, key=lambda each: ("GET", "PUT", "PATCH", "POST", "DELETE").index(each.method)):
+        kind = kind_of(operation.path)
+        if operation.public or "{" not in operation.path or kind is None:
+            continue
+        body = None if operation.body is None else own.get(operation.label, {})
+        path = with_id(operation.path, owner.ids[kind][0])
+        answer = await world.call(operation.method, operation.path, owner, path, body)
+        if answer.status >= 300:
+            yield f"{operation.label}: its owner gets {answer.status} {answer.text}"

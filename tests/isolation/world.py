@@ -1,0 +1,318 @@
+"""The five services, and two tenants who have made one of everything through the API."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_hex
+
+import aiohttp
+import asyncpg
+import structlog
+from aiohttp.test_utils import TestServer
+
+from cli.plans import grant
+from cli.stack.migrate import SERVICES, DatabaseAccess
+from services.analytics import app as analytics
+from services.analytics.settings import AnalyticsSettings
+from services.auth import app as auth
+from services.billing import app as billing
+from services.notifications import app as notifications
+from services.notifications.settings import NotificationsSettings
+from services.trading import app as trading
+from services.trading.bybit_api import MarketApi
+from services.trading.settings import TradingSettings
+from services.trading.venue_clock import VenueClock
+from services.trading.worker.worker import Worker
+from shared.chassis.service import RunningService
+from shared.chassis.telemetry import configure_logging
+from tests.integration.accounts import Json, auth_settings, billing_settings, eventually
+from tests.integration.trading.market import Exchange, Market
+from tests.isolation.filled import TABLES
+from tests.isolation.probe import Caller
+from tests.unit.trading.scenes import CROSS, wavy_bars
+
+ServiceEnv = Callable[[str], dict[str, str]]
+ROLES = {"http", "consumers", "relay", "jobs"}
+BARS = 60
+SETTLED_WITHIN_S = 60.0
+SYMBOL = {"symbol": "BTCUSDT", "interval": "15"}
+
+
+@dataclass
+class Person:
+    """`ids` by their kind; `canary` stands in every text that he may write, `secrets` may be written nowhere."""
+
+    email: str
+    password: str
+    canary: str
+    token: str = ""
+    secrets: list[str] = field(default_factory=list)
+    user_id: int = 0
+    ids: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def all_ids(self) -> list[str]:
+        return [one for several in self.ids.values() for one in several]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    text: str
+    headers: Mapping[str, str]
+
+
+@dataclass
+class World:
+    """`routes` are the addresses of the services by the operations they have, `heard` is what each was answered."""
+
+    running: Mapping[str, RunningService]
+    session: aiohttp.ClientSession
+    database: asyncpg.Connection
+    log: io.StringIO
+    routes: dict[tuple[str, str], str] = field(default_factory=dict)
+    heard: list[tuple[str, str, str]] = field(default_factory=list)
+
+    async def call(
+        self,
+        method: str,
+        template: str,
+        who: Caller | None,
+        path: str = "",
+        body: Json | None = None,
+        **headers: str,
+    ) -> Answer:
+        """An operation of the platform, at whichever service has it."""
+        url = self.routes[method, template] + (path or template)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if who is not None:
+            sent["Authorization"] = f"Bearer {who.token}"
+        async with self.session.request(method, url, json=body, headers=sent) as answer:
+            text = await answer.text()
+            shown = text + "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+            self.heard.append((who.canary if who else "", f"{method} {path or template}", shown))
+            return Answer(answer.status, text, answer.headers)
+
+    async def json(
+        self, method: str, template: str, who: Person | None, path: str = "", body: Json | None = None
+    ) -> Json:
+        answer = await self.call(method, template, who, path, body)
+        assert answer.status < 300, f"{method} {path or template}: {answer.status} {answer.text}"
+        shown: Json = json.loads(answer.text or "{}")
+        return shown
+
+    async def digest(self, person: Person) -> dict[str, str]:
+        """Of all his rows, by table, as a superuser reads them."""
+        tables = [
+            f"{row['service']}.{row['name']}"
+            for row in await self.database.fetch(TABLES, SERVICES)
+            if row["of_tenant"] and not row["is_partition"]
+        ]
+        each = (
+            f"SELECT '{table}', md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} AS t "
+            "WHERE user_id = $1"
+            for table in tables
+        )
+        return {row[0]: row[1] for row in await self.database.fetch(" UNION ALL ".join(each), person.user_id)}
+
+
+@asynccontextmanager
+async def captured_log() -> AsyncIterator[io.StringIO]:
+    """What the services write, as they write it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure_logging("isolation", "INFO", stream)
+    try:
+        yield stream
+    finally:
+        structlog.reset_defaults()
+        structlog.contextvars.unbind_contextvars("service")
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@asynccontextmanager
+async def running_world(
+    env: ServiceEnv, access: DatabaseAccess, superuser_dsn: str, folder: Path
+) -> AsyncIterator[tuple[World, Person, Person]]:
+    """Settled: nothing changes any more unless somebody asks for it."""
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(captured_log())
+        exchange = Exchange()
+        server = await stack.enter_async_context(TestServer(exchange.app()))
+        exchange.url = f"http://127.0.0.1:{server.port}"
+        running = await _start(stack, env, exchange.url, folder)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        database = await asyncpg.connect(superuser_dsn, database=access.name)
+        stack.push_async_callback(database.close)
+        world = World(running, session, database, log)
+        for service in running.values():
+            for endpoint in service.service.endpoints:
+                if not endpoint.internal:
+                    world.routes[endpoint.method, endpoint.path] = service.url
+        first, second = [_person(name) for name in ("first", "second")]
+        for person in (first, second):
+            await _register(world, person, access)
+        await _play(world, running["trading"], exchange, first, second)
+        await eventually(lambda: _unsent(world), lambda unsent: unsent == 0, SETTLED_WITHIN_S)
+        yield world, first, second
+
+
+async def _start(stack: AsyncExitStack, env: ServiceEnv, exchange: str, folder: Path) -> dict[str, RunningService]:
+    def values(service: str, **more: str) -> dict[str, object]:
+        return {**{name.lower(): value for name, value in env(service).items()}, **more}
+
+    async def start(build: Callable[..., object], settings: object) -> RunningService:
+        return await stack.enter_async_context(RunningService(build, settings, ROLES))  # type: ignore[arg-type]
+
+    running = {"auth": await start(auth.build, auth_settings(env("auth"), folder))}
+    keys = {"jwks_url": f"{running['auth'].url}/.well-known/jwks.json"}
+    running["billing"] = await start(billing.build, billing_settings(env("billing"), keys["jwks_url"]))
+    running["trading"] = await start(
+        trading.build, TradingSettings.model_validate(values("trading", bybit_rest_url=exchange, **keys))
+    )
+    keys["trading_internal_url"] = running["trading"].internal_url
+    running["analytics"] = await start(
+        analytics.build, AnalyticsSettings.model_validate(values("analytics", **keys))
+    )
+    running["notifications"] = await start(
+        notifications.build, NotificationsSettings.model_validate(values("notifications", **keys))
+    )
+    return running
+
+
+def _person(name: str) -> Person:
+    canary = f"canary{name}{token_hex(6)}"
+    return Person(f"{canary}@example.org", f"secret {token_hex(12)}", canary)
+
+
+async def _register(world: World, person: Person, access: DatabaseAccess) -> None:
+    names = dict.fromkeys(("username", "first_name", "last_name"), person.canary)
+    entry: Json = {"email": person.email, "password": person.password}
+    agent = {"User_Agent": person.canary}
+    await world.call("POST", "/v1/auth/register", None, body={**entry, **names}, **agent)
+    person.user_id = await world.database.fetchval("SELECT user_id FROM auth.users WHERE email = $1", person.email)
+    for _ in range(2):  # another log-in, which may be ended without ending this one
+        tokens = await world.json("POST", "/v1/auth/login", None, body=entry)
+        person.token = str(tokens["access_token"])
+        person.secrets += [str(tokens["access_token"]), str(tokens["refresh_token"])]
+    person.secrets.append(person.password)
+    await grant(access.dsn("billing_app"), person.email, "PRO")
+    for path, text in (
+        ("/v1/subscription", "PRO"),
+        ("/v1/sessions/limits", "PRO"),
+        ("/v1/watchlist", "items"),
+        ("/v1/alerts", "items"),
+        ("/v1/me", "PRO"),
+    ):
+        await eventually(
+            lambda path=path: world.call("GET", path, person),  # type: ignore[misc]
+            lambda answer, text=text: answer.status == 200 and text in answer.text,  # type: ignore[misc]
+            SETTLED_WITHIN_S,
+        )
+
+
+def bodies(person: Person) -> dict[str, Json]:
+    """What this one makes, by the operation that makes it; each text of his own choice is his canary."""
+    canary = person.canary
+    document = {key: _renamed(value, "fast", f"i_{canary}") for key, value in CROSS.items()}
+    document |= {"strategy_name": canary, "strategy_description": canary}
+    return {
+        "POST /v1/strategies": document,
+        "POST /v1/bot-configurations": {
+            "config_name": canary,
+            "config_data": {canary: {"note": [canary]}},
+            "strategy_type": canary,
+            "max_position_size": "1000000",
+        },
+        "POST /v1/watchlist": {**SYMBOL},
+        "POST /v1/alerts": {
+            **SYMBOL,
+            "alert_name": canary,
+            "alert_type": "PRICE",
+            "condition_data": {"op": "above", "value": "10"},
+        },
+    }
+
+
+def _renamed(value: object, old: str, new: str) -> object:
+    if isinstance(value, dict):
+        return {(new if key == old else key): _renamed(each, old, new) for key, each in value.items()}
+    return new if value == old else value
+
+
+async def _play(world: World, service: RunningService, exchange: Exchange, first: Person, second: Person) -> None:
+    """Each makes his things; the market moves, so that sessions trade and alerts fire."""
+    market = Market(service.database, service.producer, "BTCUSDT", wavy_bars(BARS + 1))
+    await market.begin()
+    for person in (first, second):
+        await _make(world, person)
+    api = MarketApi(exchange.url)
+    settings = service._settings
+    assert isinstance(settings, TradingSettings)
+    stop = asyncio.Event()
+    worker = asyncio.create_task(Worker(service.database, settings, VenueClock(api)).run(stop))
+    try:
+        await market.tell(BARS)
+        for person in (first, second):
+            await _collect(world, person)
+    finally:
+        stop.set()
+        await worker
+        api.close()
+
+
+async def _make(world: World, person: Person) -> None:
+    kinds = {
+        "/v1/strategies": "strategy_id",
+        "/v1/bot-configurations": "bot_configuration_id",
+        "/v1/watchlist": "watch_id",
+        "/v1/alerts": "alert_id",
+    }
+    for label, body in bodies(person).items():
+        path = label.partition(" ")[2]
+        made = await world.json("POST", path, person, body=body)
+        person.ids[kinds[path]] = [str(made[kinds[path]])]
+    own = {kind: person.ids[kind][0] for kind in ("strategy_id", "bot_configuration_id")}
+    start: Json = {**own, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
+    session = str((await world.json("POST", "/v1/sessions", person, body=start))["session_id"])
+    person.ids["session_id"] = [session]
+    for action in ("pause", "resume"):
+        template = f"/v1/sessions/{{id}}/{action}"
+        await world.json("POST", template, person, template.replace("{id}", session))
+
+
+async def _collect(world: World, person: Person) -> None:
+    """The ids of what came about by itself."""
+    session = person.ids["session_id"][0]
+    decisions = "/v1/sessions/{id}/decisions"
+    for kind, template, path, name in (
+        ("trade_id", "/v1/trades", "/v1/trades?status=CLOSED", "trade_id"),
+        ("decision_id", decisions, decisions.replace("{id}", session), "decision_id"),
+        ("event_id", "/v1/inbox", "/v1/inbox?category=ALERT", "event_id"),
+        ("login_id", "/v1/me/sessions", "/v1/me/sessions", "session_id"),
+        ("", "/v1/market-analysis", "/v1/market-analysis", "watch_id"),
+        ("", "/v1/performance/equity", "/v1/performance/equity", "trade_id"),
+    ):
+        items = await _until_there(lambda t=template, p=path: world.json("GET", t, person, p))  # type: ignore[misc]
+        if kind:
+            person.ids[kind] = [str(item[name]) for item in items if not item.get("current")][:2]
+
+
+async def _until_there(look: Callable[[], Awaitable[Json]]) -> list[Json]:
+    page = await eventually(look, lambda page: bool(page["items"]), SETTLED_WITHIN_S)
+    items = page["items"]
+    assert isinstance(items, list)
+    return items
+
+
+async def _unsent(world: World) -> int:
+    each = (f"(SELECT count(*) FROM {service}.outbox WHERE sent_at IS NULL)" for service in SERVICES)
+    unsent: int = await world.database.fetchval(f"SELECT {' + '.join(each)}")
+    return unsent
