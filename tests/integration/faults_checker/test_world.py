@@ -16,7 +16,7 @@ async def test_where_everything_holds_nothing_is_found(judge: Judge) -> None:
 
 
 async def test_a_message_may_lie_on_its_topic_more_than_once(world: World, judge: Judge) -> None:
-    for message in list(world.messages):
+    for message in reversed(list(world.messages)):
         again = world.put(message["topic"], message["partition"], message["headers"], message["value"])
         again["key"] = message["key"]
     assert await judge() == []
