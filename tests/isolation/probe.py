@@ -62,12 +62,14 @@ class Platform(Protocol):
 
 @dataclass(frozen=True)
 class Probe:
-    """`owner` has what `intruder` is after; `recipes` are the intruder's own bodies, by operation."""
+    """`owner` has what `intruder` is after; `recipes` are the intruder's own bodies, by operation, and
+    `owners_recipes` those of the other."""
 
     platform: Platform
     owner: Who
     intruder: Who
     recipes: Mapping[str, Json]
+    owners_recipes: Mapping[str, Json]
     kinds: Mapping[str, str] = field(default_factory=lambda: KINDS)
 
     async def faults(self, operations: Iterable[Operation]) -> list[str]:
@@ -170,10 +172,11 @@ class Probe:
     async def _by_key(self, operation: Operation) -> AsyncIterator[str]:
         """An Idempotency-Key is of whoever sent it."""
         key = {"Idempotency_Key": f"the key of {self.owner.canary}"}
-        body = self._own(operation)[1]
-        for who in (self.owner, self.intruder):
+        for who, recipes in ((self.owner, self.owners_recipes), (self.intruder, self.recipes)):
+            body = None if operation.body is None else recipes.get(operation.label, {})
             answer = await self.platform.call(operation.method, operation.path, who, "", body, **key)
-        if answer.headers.get("Idempotent-Replayed") or self.owner.canary in answer.text:
+        known = answer.headers.get("Idempotent-Replayed") or "idempotency" in answer.text
+        if known or self.owner.canary in answer.text:
             yield "gives one tenant the answer to another's Idempotency-Key"
 
 

@@ -224,7 +224,7 @@ def find() -> Find:
         operations: list[Operation] = [*_read(document)]
         held = Somebody(owner.token, owner.canary, {}) if without_samples else owner
         async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
-            return await Probe(Small(session), held, intruder, recipes, KIND).faults(operations)
+            return await Probe(Small(session), held, intruder, recipes, recipes, KIND).faults(operations)
 
     return finding
 
@@ -252,7 +252,7 @@ async def test_an_endpoint_that_asks_nobody_who_he_is_is_found(find: Find) -> No
     )
     nobody = Somebody("", "canary", {"thing_id": [str(OWNERS)]})
     async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
-        faults = await Probe(Small(session), nobody, nobody, {}, KIND).faults(operations)
+        faults = await Probe(Small(session), nobody, nobody, {}, {}, KIND).faults(operations)
     assert "GET /v1/things: answers 200 without a token" in faults
     assert "GET /v1/things: answers 200 to a token of nobody" in faults
 

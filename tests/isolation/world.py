@@ -196,10 +196,10 @@ async def _register(world: World, person: Person, access: DatabaseAccess) -> Non
     names = dict.fromkeys(("username", "first_name", "last_name"), person.canary)
     entry: Json = {"email": person.email, "password": person.password}
     agent = {"User_Agent": person.canary}
-    await world.call("POST", "/v1/auth/register", None, body={**entry, **names}, **agent)
+    await world.call("POST", "/v1/auth/register", person, body={**entry, **names}, **agent)
     person.user_id = await world.database.fetchval("SELECT user_id FROM auth.users WHERE email = $1", person.email)
     for _ in range(2):  # another log-in, which may be ended without ending this one
-        tokens = await world.json("POST", "/v1/auth/login", None, body=entry)
+        tokens = await world.json("POST", "/v1/auth/login", person, body=entry)
         person.token = str(tokens["access_token"])
         person.secrets += [str(tokens["access_token"]), str(tokens["refresh_token"])]
     person.secrets.append(person.password)

@@ -1,0 +1,214 @@
+"""Strings that only one tenant knows: written wherever he may write, looked for wherever anybody else reads."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from cli.stack.migrate import SERVICES, DatabaseAccess
+from shared.chassis.producer import Outgoing
+from shared.contracts.types import new_id
+from tests.hostile.operations import operations
+from tests.integration.accounts import Json, eventually
+from tests.isolation.filled import TABLES
+from tests.isolation.probe import Probe
+from tests.isolation.test_routes import recipes
+from tests.isolation.world import Person, World, running_world
+
+ServiceEnv = Callable[[str], dict[str, str]]
+# Where what a tenant writes comes to rest: without one of these the search below would search nothing.
+KEPT_IN = {
+    *("auth.users", "auth.user_sessions", "trading.user_strategies", "trading.strategy_versions"),
+    *("trading.user_bot_configurations", "trading.user_trading_sessions", "notifications.user_alerts"),
+    *("notifications.user_system_events", "analytics.trade_facts"),
+}
+HEARD_ON = {"user.registered", "session.started", "trade.closed", "alert.triggered"}
+
+
+@pytest.fixture
+async def settled(
+    service_env: ServiceEnv, database_access: DatabaseAccess, postgres: str, tmp_path: Path
+) -> AsyncIterator[tuple[World, Person, Person]]:
+    async with running_world(service_env, database_access, postgres, tmp_path) as world:
+        yield world
+
+
+async def test_nobody_reads_what_only_another_knows(
+    settled: tuple[World, Person, Person], kafka_bootstrap: str, topic_prefix: str, service_env: ServiceEnv
+) -> None:
+    world, *people = settled
+    assert await _tables_with(world, people[0]) >= KEPT_IN
+    await _ask_everything(world, *people)
+    await _provoke_errors(world, *people)
+    await _say_what_is_poison(world, *people)
+    records = [record async for record in _everything_said(kafka_bootstrap, topic_prefix)]
+    faults = [*_in_answers(world.heard, people), *_in_events(records, people), *await _in_metrics(world, people)]
+    lines = world.log.getvalue().splitlines()
+    assert sum('"request"' in line for line in lines) > 500, "the services' log was not seen"
+    assert any("events_poisoned" in line for line in lines)
+    faults += _in_log(lines, people, [*_secrets_of(service_env)])
+    assert not faults, "\n".join(faults)
+    statuses = Counter(text.partition(" ")[0] for _, text, _ in world.heard)
+    assert len(world.heard) > 500, statuses
+    assert {record.topic.removeprefix(topic_prefix) for record in records} >= HEARD_ON
+
+
+async def _tables_with(world: World, person: Person) -> set[str]:
+    found = set()
+    for row in await world.database.fetch(TABLES, SERVICES):
+        name = f"{row['service']}.{row['name']}"
+        if row["of_tenant"] and await world.database.fetchval(
+            f"SELECT EXISTS (SELECT FROM {name} AS t WHERE t::text LIKE '%' || $1 || '%')", person.canary
+        ):
+            found.add(name)
+            foreign = await world.database.fetch(
+                f"SELECT user_id FROM {name} AS t WHERE t::text LIKE '%' || $1 || '%' AND user_id <> $2",
+                person.canary,
+                person.user_id,
+            )
+            assert not foreign, f"{name}: a row of {foreign} has another's canary"
+    return found
+
+
+async def _ask_everything(world: World, first: Person, second: Person) -> None:
+    for owner, intruder in ((first, second), (second, first)):
+        probe = Probe(world, owner, intruder, recipes(intruder), recipes(owner))
+        assert await probe.faults(operations()) == []
+
+
+async def _provoke_errors(world: World, first: Person, second: Person) -> None:
+    """Each runs into what the other has: the same e-mail, the same names, the same ids."""
+    for one, other in ((first, second), (second, first)):
+        log_ins: tuple[Json, ...] = (
+            {"email": other.email, "password": "a long enough one"},
+            {"email": other.email.upper(), "password": "a long enough one"},
+            {"email": other.email, "password": "short"},
+        )
+        for entry in log_ins:
+            await world.call("POST", "/v1/auth/register", one, body=entry)
+            await world.call("POST", "/v1/auth/login", one, body=entry)
+        await world.call("POST", "/v1/auth/refresh", one, body={"refresh_token": one.secrets[0]})
+        for label, body in recipes(one).items():
+            method, _, path = label.partition(" ")
+            for wrong in ({**body, "symbol": other.canary}, {**body, "unknown": other.canary}, {**body}):
+                if "{" not in path:
+                    await world.call(method, path, one, body=wrong)
+
+
+async def _say_what_is_poison(world: World, *people: Person) -> None:
+    """Events that no service can work: they are set aside, and logged as what is wrong with them."""
+    producer = world.running["auth"].producer
+    said = 0
+    for person in people:
+        known = {"user_id": person.user_id, "public_id": str(new_id()), "email": person.email}
+        for body in (
+            json.dumps(known),
+            json.dumps({**known, person.canary: person.canary}),
+            f'{{"user_id": "{person.canary}"',
+            person.canary,
+        ):
+            headers = {"ce_id": str(new_id()), "ce_time": "2026-01-31T09:30:00Z", "ce_dataschema": person.canary}
+            await producer.send([Outgoing("user.registered", str(person.user_id), headers, body.encode())])
+            said += 1
+    dead = "SELECT count(*) FROM analytics.parked WHERE topic = 'user.registered'"
+    await eventually(lambda: world.database.fetchval(dead), lambda count: count >= said, 30)
+
+
+def _in_answers(heard: Sequence[tuple[str, str, str]], people: list[Person]) -> Iterator[str]:
+    """To one of the two, or to somebody without a token."""
+    for asker, operation, text in heard:
+        for person in people:
+            if asker != person.canary and person.canary in text:
+                yield f"{operation}: {asker or 'nobody'} is shown {person.canary}"
+
+
+def _in_events(records: list[ConsumerRecord], people: list[Person]) -> Iterator[str]:
+    for record in records:
+        shown = b"|".join([record.value or b"", *(value for _, value in record.headers)])
+        for person in people:
+            if person.canary.encode() in shown and record.key != str(person.user_id).encode():
+                yield f"{record.topic}: a message keyed {record.key!r} has {person.canary}"
+            for secret in person.secrets:
+                if secret.encode() in shown:
+                    yield f"{record.topic}: a message has a secret of {person.canary}"
+
+
+async def _everything_said(bootstrap: str, prefix: str) -> AsyncIterator[ConsumerRecord]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        topics = [topic for topic in await consumer.topics() if topic.startswith(prefix)]
+        partitions = []
+        for topic in topics:
+            await consumer._client.force_metadata_update()
+            partitions += [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            consumer.seek(partition, 0)
+        async with asyncio.timeout(60):
+            for partition, end in ends.items():
+                while await consumer.position(partition) < end:
+                    batches = await consumer.getmany(timeout_ms=200)
+                    for batch in batches.values():
+                        for record in batch:
+                            yield record
+    finally:
+        await consumer.stop()
+
+
+async def _in_metrics(world: World, people: list[Person]) -> list[str]:
+    faults = []
+    for name, running in world.running.items():
+        for path in ("/metrics", "/readyz", "/healthz", "/openapi.json"):
+            async with world.session.get(running.url + path) as answer:
+                text = await answer.text()
+            assert answer.status == 200, f"{name}{path}: {text}"
+            for person in people:
+                if any(word in text for word in (person.canary, *person.all_ids, *person.secrets)):
+                    faults.append(f"{name}{path} shows something of {person.canary}")
+    return faults
+
+
+def _secrets_of(env: ServiceEnv) -> Iterator[str]:
+    """Of the services: passwords of the database with their DSNs, and the token between them."""
+    for service in SERVICES:
+        for name, value in env(service).items():
+            if name.endswith("_DSN"):
+                yield value
+                yield str(urlsplit(value).password)
+            elif name.endswith("TOKEN"):
+                yield value
+
+
+def _in_log(lines: Sequence[str], people: list[Person], secrets: list[str]) -> Iterator[str]:
+    """No line has a tenant's own words, a token, a password or a way into the database."""
+    for line in lines:
+        for word in (*secrets, *(word for person in people for word in (person.canary, *person.secrets))):
+            if word in line:
+                yield f"a line of the log has {word!r}: {line[:400]}"
+
+
+def test_what_is_looked_for_is_found() -> None:
+    """In an answer to another and to nobody, in a message with another's key, in its headers, in the log."""
+    first, second = (Person("", "", f"canary{n}", secrets=[f"secret{n}"], user_id=n) for n in (1, 2))
+    people = [first, second]
+    heard = [("canary1", "GET /a", "canary1"), ("canary1", "GET /b", "canary2"), ("", "GET /c", "canary1")]
+    assert [*_in_answers(heard, people)] == ["GET /b: canary1 is shown canary2", "GET /c: nobody is shown canary1"]
+    assert [*_in_log(["fine", "has canary1", "has secret2", "has dsn"], people, ["dsn"])] == [
+        "a line of the log has 'canary1': has canary1",
+        "a line of the log has 'secret2': has secret2",
+        "a line of the log has 'dsn': has dsn",
+    ]
+    messages = [_message(b"1", b"canary1"), _message(b"2", b"canary1"), _message(b"1", b"", b"canary2")]
+    assert len([*_in_events(messages, people)]) == 2
+    assert len([*_in_events([_message(b"1", b"secret1")], people)]) == 1
+
+
+def _message(key: bytes, value: bytes, header: bytes = b"") -> ConsumerRecord:
+    return ConsumerRecord("t", 0, 0, 0, 0, key, value, None, 0, 0, [("x", header)])
