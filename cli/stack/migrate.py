@@ -81,10 +81,16 @@ async def _connect(superuser_dsn: str) -> asyncpg.Connection:
         raise BadInput("Postgres does not finish its recovery; see its log") from None
 
 
-async def migrate(access: DatabaseAccess, services: Sequence[str] = SERVICES) -> None:
+def folders_of(service: str, root: Path = ROOT) -> list[Path]:
+    """Where the migrations of a service's schema are: those of every service, and its own."""
+    return [root / "shared" / "chassis" / "migrations", root / "services" / service / "migrations"]
+
+
+async def migrate(access: DatabaseAccess, services: Sequence[str] = SERVICES, root: Path = ROOT) -> None:
     """Apply what is missing, as the owner. Raises BadInput with dbmate's own words."""
+    await _refuse_blind_owner(access)
     for service in services:
-        folders = [ROOT / "shared" / "chassis" / "migrations", ROOT / "services" / service / "migrations"]
+        folders = folders_of(service, root)
         url = access.owner_dsn.replace("postgresql://", "postgres://") + f"?sslmode=disable&search_path={service}"
         process = await asyncio.create_subprocess_exec(
             str(tool("dbmate")),
@@ -99,3 +105,15 @@ async def migrate(access: DatabaseAccess, services: Sequence[str] = SERVICES) ->
         output, _ = await process.communicate()
         if process.returncode:
             raise BadInput(f"migrations of {service} failed: {output.decode().strip().splitlines()[-1]}")
+
+
+async def _refuse_blind_owner(access: DatabaseAccess) -> None:
+    """Without BYPASSRLS a migration that moves rows finds none, moves none and reports success. Raises BadInput."""
+    connection = await _connect(access.owner_dsn)
+    try:
+        if not await connection.fetchval(
+            "SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user"
+        ):
+            raise BadInput(f"{OWNER} needs BYPASSRLS: without it a migration would change no row, and say nothing")
+    finally:
+        await connection.close()

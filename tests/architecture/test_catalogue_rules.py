@@ -202,7 +202,9 @@ def scratch(postgres: str, template: DatabaseAccess) -> Iterator[str]:
 
 
 @pytest.fixture
-async def connection(scratch: str) -> AsyncIterator[asyncpg.Connection]:
+async def connection(scratch: str, postgres: str) -> AsyncIterator[asyncpg.Connection]:
+    guard = await asyncpg.connect(postgres)
+    await guard.execute("SELECT pg_advisory_lock_shared(4711)")  # nobody sets up the server's roles meanwhile
     opened = await asyncpg.connect(scratch)
     transaction = opened.transaction()
     await transaction.start()
@@ -212,6 +214,7 @@ async def connection(scratch: str) -> AsyncIterator[asyncpg.Connection]:
     finally:
         await transaction.rollback()
         await opened.close()
+        await guard.close()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,199 @@
+"""Migrations that change rows, on a database that has some: each is counted before and found again after."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from cli.failure import BadInput
+from cli.stack.migrate import OWNER, SERVICES, DatabaseAccess, migrate
+from shared.chassis.clock import utc_now
+from tests.backend import PASSWORD
+from tests.isolation.before import before_migration, migrations, works_on_rows
+
+EVENT_DAYS, FINITE_EXPIRY = "0002_event_days.sql", "0103_finite_expiry.sql"
+TENANTS = (1, 2, 3)
+DAYS = (0, 1, 9, 40)  # ago
+
+
+def test_every_migration_that_works_on_rows_is_tried_here() -> None:
+    """One that is not yet: fill a database with `before_migration`, migrate, and count."""
+    assert {file.name for file in migrations() if works_on_rows(file.read_text())} == {EVENT_DAYS, FINITE_EXPIRY}
+
+
+@pytest.mark.parametrize(
+    ("sql", "does"),
+    [
+        ("UPDATE parked SET state = 'HALTED' WHERE halted;", True),
+        ("delete from inbox where received_at < now();", True),
+        ("INSERT INTO outbox (id, user_id)\nOVERRIDING SYSTEM VALUE\nSELECT id, user_id FROM outbox_before;", True),
+        ("CREATE TABLE a (b text); INSERT INTO a VALUES ('x');", False),
+        ("CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$\nBEGIN\nUPDATE a SET b = 1;\nEND\n$$;", False),
+        ("-- UPDATE a SET b = 1\nALTER TABLE a ADD c text;", False),
+        ("DO $$\nBEGIN\n    UPDATE a SET b = 1;\nEND\n$$;", True),
+    ],
+)
+def test_what_works_on_rows_is_told_from_what_does_not(sql: str, does: bool) -> None:
+    assert works_on_rows(sql) == does
+
+
+async def test_events_move_into_their_days_with_every_value(postgres: str) -> None:
+    """Sent, unsent and dead, of several tenants and days; what was halted is HALTED."""
+    async with before_migration(postgres, EVENT_DAYS) as (access, superuser):
+        for service in SERVICES:
+            await _write_events(superuser, service)
+        before = {service: await _events(superuser, service) for service in SERVICES}
+        await migrate(access)
+        for service in SERVICES:
+            after = await _events(superuser, service)
+            assert after == before[service], service
+            assert len(after["outbox"]) == len(after["inbox"]) == len(TENANTS) * len(DAYS) * 3
+            assert await _states(superuser, service) == {"HALTED": len(TENANTS), "WAITING": 2 * len(TENANTS)}
+            await _assert_in_their_days(superuser, service)
+            highest = max(row["id"] for row in after["outbox"])
+            assert await _next_id(superuser, service) > highest, f"{service}: ids begin again"
+
+
+async def _write_events(connection: asyncpg.Connection, service: str) -> None:
+    now = utc_now()
+    for user_id in TENANTS:
+        for ago in DAYS:
+            moment = now - timedelta(days=ago)
+            for number in range(3):
+                event_id = _id_of(moment)
+                sent, dead = (moment if number == 0 else None), ("too large" if number == 2 else None)
+                await connection.execute(
+                    f"""
+                    INSERT INTO {service}.outbox (user_id, bucket, event_id, topic, key, headers, payload,
+                                                  created_at, sent_at, dead_reason)
+                    VALUES ($1, 3, $2, 'trade.closed', $1::bigint::text, $3, $4, $5, $6, $7)
+                    """,
+                    *(user_id, event_id, json.dumps({"n": number}), b"\x00\xff" + str(ago).encode()),
+                    *(moment, sent, dead),
+                )
+                await connection.execute(
+                    f"INSERT INTO {service}.inbox (user_id, consumer, event_id, body_sha256, received_at) "
+                    "VALUES ($1, 'x', $2, $3, $4)",
+                    *(user_id, event_id, event_id.bytes, moment),
+                )
+        for number in range(3):
+            await connection.execute(
+                f"""
+                INSERT INTO {service}.parked (user_id, consumer, event_id, topic, key, headers, payload, halted,
+                                              reason, kafka_partition, kafka_offset)
+                VALUES ($1, 'x', $2, 'trade.closed', 'k', '{{}}', 'p', $3, 'why', 0, 0)
+                """,
+                *(user_id, uuid4(), number == 0),
+            )
+
+
+def _id_of(moment: datetime) -> UUID:
+    """A UUIDv7 of then."""
+    milliseconds = int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1))
+    return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | uuid4().int & ((1 << 62) - 1))
+
+
+async def _events(connection: asyncpg.Connection, service: str) -> dict[str, list[asyncpg.Record]]:
+    columns = {
+        "outbox": "id, user_id, bucket, event_id, topic, key, headers, payload, created_at, sent_at, dead_reason",
+        "inbox": "user_id, consumer, event_id, body_sha256, received_at",
+        "parked": "id, user_id, consumer, event_id, topic, headers, payload, attempts, next_attempt_at, reason",
+    }
+    return {
+        table: list(await connection.fetch(f"SELECT {listed} FROM {service}.{table} ORDER BY user_id, event_id"))
+        for table, listed in columns.items()
+    }
+
+
+async def _states(connection: asyncpg.Connection, service: str) -> dict[str, int]:
+    rows = await connection.fetch(f"SELECT state, count(*) AS n FROM {service}.parked GROUP BY state")
+    return {row["state"]: row["n"] for row in rows}
+
+
+async def _assert_in_their_days(connection: asyncpg.Connection, service: str) -> None:
+    for table, column in (("outbox", "created_at"), ("inbox", "received_at")):
+        rows = await connection.fetch(
+            f"SELECT tableoid::regclass::text AS lies_in, {column} FROM {service}.{table}"
+        )
+        for row in rows:
+            day = row[column].astimezone(UTC).strftime("%Y_%m_%d")
+            assert row["lies_in"] == f"{service}.{table}_{day}"
+
+
+async def _next_id(connection: asyncpg.Connection, service: str) -> int:
+    number: int = await connection.fetchval(f"SELECT nextval(pg_get_serial_sequence('{service}.outbox', 'id'))")
+    return number
+
+
+async def test_expiries_at_the_ends_of_the_calendar_become_none_or_past(postgres: str) -> None:
+    async with before_migration(postgres, FINITE_EXPIRY) as (access, superuser):
+        expiries = {"infinity": None, "-infinity": "1970", "0044-03-15 BC": "1970", "2027-01-31": "2027"}
+        for user_id, moment in enumerate(expiries, 1):
+            await superuser.execute(
+                f"""
+                INSERT INTO notifications.user_alerts (user_id, alert_id, public_id, alert_name, symbol, interval,
+                                                       alert_type, condition_data, expires_at)
+                VALUES ({user_id}, gen_random_uuid(), gen_random_uuid(), 'a', 'A', '1', 'PRICE', '{{}}', '{moment}')
+                """
+            )
+        await migrate(access)
+        year = "to_char(expires_at AT TIME ZONE 'UTC', 'YYYY') AS year"
+        rows = await superuser.fetch(f"SELECT {year} FROM notifications.user_alerts ORDER BY user_id")
+        assert [row["year"] for row in rows] == list(expiries.values())
+
+
+@pytest.fixture
+async def blind_owner(postgres: str, database_access: DatabaseAccess) -> AsyncIterator[asyncpg.Connection]:
+    """Owns the tables of analytics, and has no BYPASSRLS."""
+    role = f"owner_{uuid4().hex[:12]}"
+    superuser = await asyncpg.connect(postgres, database=database_access.name)
+    await superuser.execute(
+        f"""
+        CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}';
+        ALTER SCHEMA analytics OWNER TO {role};
+        ALTER TABLE analytics.watchlist OWNER TO {role};
+        INSERT INTO analytics.watchlist (user_id, watch_id, symbol, interval, ema_period)
+        SELECT n, gen_random_uuid(), 'BTCUSDT', '15', 5 FROM generate_series(1, 7) AS n
+        """
+    )
+    owner = await asyncpg.connect(postgres, database=database_access.name, user=role, password=PASSWORD)
+    try:
+        yield owner
+    finally:
+        await owner.close()
+        await superuser.execute(f"REASSIGN OWNED BY {role} TO {OWNER}; DROP OWNED BY {role}; DROP ROLE {role}")
+        await superuser.close()
+
+
+async def test_an_owner_without_bypassrls_changes_nothing_and_says_nothing(
+    blind_owner: asyncpg.Connection, postgres: str, database_access: DatabaseAccess
+) -> None:
+    """The trap: the table is his, the statement succeeds, and no row is touched. See docs/decisions/0002."""
+    update = "UPDATE analytics.watchlist SET ema_period = 6"
+    assert await blind_owner.execute(update) == "UPDATE 0"
+    role = await blind_owner.fetchval("SELECT current_user")
+    superuser = await asyncpg.connect(postgres, database=database_access.name)
+    try:
+        await superuser.execute(f"ALTER ROLE {role} BYPASSRLS")
+        assert await blind_owner.execute(update) == "UPDATE 7"
+        await superuser.execute(f"ALTER TABLE analytics.watchlist OWNER TO {OWNER}")
+    finally:
+        await superuser.close()
+
+
+async def test_migrations_are_not_begun_by_an_owner_who_sees_nothing(
+    blind_owner: asyncpg.Connection, database_access: DatabaseAccess
+) -> None:
+    role = await blind_owner.fetchval("SELECT current_user")
+
+    class Blind(DatabaseAccess):
+        @property
+        def owner_dsn(self) -> str:
+            return f"postgresql://{role}:{PASSWORD}@{self.host}:{self.port}/{self.name}"
+
+    access = Blind(database_access.host, database_access.port, database_access.name, database_access.passwords)
+    with pytest.raises(BadInput, match="BYPASSRLS"):
+        await migrate(access)
