@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Protocol
 from uuid import UUID
 
-from shared.chassis.errors import AccountNotReady
+from shared.chassis.errors import AccountNotReady, PoisonError
 from shared.chassis.postgres import Connection, Database
 
 NEW_USER_WAIT_S = 5.0
@@ -20,13 +20,18 @@ class OfUser(Protocol):
 
 
 async def claim_users(connection: Connection, users: Iterable[OfUser]) -> None:
-    """Note whose public ids these are; the connection must have the tenants set."""
+    """Note whose public ids these are; the connection must have the tenants set. Raises PoisonError.
+
+    An id that is another's already stays his: whoever says otherwise is refused, not passed over.
+    """
     pairs = {(user.public_id, user.user_id) for user in users}
-    await connection.fetch(
-        "SELECT locate_user(p, u) FROM unnest($1::uuid[], $2::bigint[]) AS t(p, u)",
+    taken = await connection.fetch(
+        "SELECT u FROM unnest($1::uuid[], $2::bigint[]) AS t(p, u) WHERE locate_user(p, u) <> u",
         [public_id for public_id, _ in pairs],
         [user_id for _, user_id in pairs],
     )
+    if taken:
+        raise PoisonError("the public id belongs to another user")
 
 
 class UserDirectory:

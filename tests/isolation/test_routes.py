@@ -54,6 +54,7 @@ async def test_no_operation_gives_or_changes_what_is_anothers(settled: tuple[Wor
     after = await world.digest(owner)
     faults += [f"{table}: another's rows were changed" for table, was in before.items() if after[table] != was]
     faults += await probe.faults(operation for operation in every if creates(operation))
+    faults += [fault async for fault in _open_inside(world, intruder)]
     assert not faults, "\n".join(faults)
     refused = [fault async for fault in _refused_to_owner(world, owner, every)]
     assert not refused, "\n".join(refused)
@@ -80,3 +81,21 @@ async def _refused_to_owner(world: World, owner: Person, every: list[Operation])
         answer = await world.call(operation.method, operation.path, owner, path, body)
         if answer.status >= 300:
             yield f"{operation.label}: its owner gets {answer.status} {answer.text}"
+
+
+async def _open_inside(world: World, intruder: Person) -> AsyncIterator[str]:
+    """What services ask each other is not for tenants, and not at the address that they reach."""
+    inside = [
+        (running, endpoint)
+        for running in world.running.values()
+        for endpoint in running.service.endpoints
+        if endpoint.internal
+    ]
+    assert inside
+    for running, endpoint in inside:
+        for url, wanted in ((running.internal_url, 401), (running.url, 404)):
+            for token in ("", intruder.token, "a-token-between-service"):
+                headers = {"Authorization": f"Bearer {token}"}
+                async with world.session.request(endpoint.method, url + endpoint.path, headers=headers) as answer:
+                    if answer.status != wanted:
+                        yield f"{endpoint.method} {endpoint.path}: {answer.status} with {token!r}"
