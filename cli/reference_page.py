@@ -82,10 +82,17 @@ def _answers(responses: Json, document: Json) -> str:
     rows = []
     shown = ""
     for status, answer in responses.items():
-        rows.append(f"<tr><td>{status}<td>{escape(answer['description'])}")
+        rows.append(f"<tr><td>{status}<td>{escape(answer['description'])}<td>{_types(answer)}")
         schema = answer.get("content", {}).get("application/json", {}).get("schema")
         shown = shown or _sample(f"Answer {status}", schema, document)
     return f'{shown}<h4>Statuses</h4><div class="wide"><table>{"".join(rows)}</table></div>'
+
+
+def _types(answer: Json) -> str:
+    """Links to the problems that it may be."""
+    schema = answer.get("content", {}).get("application/problem+json", {}).get("schema", {})
+    names = [each.rpartition("/")[2] for each in schema.get("properties", {}).get("type", {}).get("enum", [])]
+    return " ".join(f'<a href="#problem-{name}">{name}</a>' for name in names)
 
 
 def _sample(title: str, schema: Json | None, document: Json) -> str:

@@ -104,7 +104,7 @@ class RegisteredView(TokensView):
     user: UserView
 
 
-class SessionView(ViewModel):
+class LogInView(ViewModel):
     session_id: UUID
     current: bool
     ip_address: str | None
@@ -169,7 +169,7 @@ class Routes:
                 errors=(Unauthorized,),
             ),
             Endpoint("GET", "/v1/me", self.get_me, "Who am I", response=UserView),
-            Endpoint("GET", "/v1/me/sessions", self.list_log_ins, "My log-ins", response=Page[SessionView]),
+            Endpoint("GET", "/v1/me/sessions", self.list_log_ins, "My log-ins", response=Page[LogInView]),
             Endpoint("DELETE", "/v1/me/sessions/{id}", self.revoke_session, "End one of my log-ins"),
             Endpoint(
                 "GET",
@@ -227,13 +227,13 @@ class Routes:
     async def get_me(self, call: Call) -> UserView:
         return _user_view(await self._require_live_login(call))
 
-    async def list_log_ins(self, call: Call) -> Page[SessionView]:
+    async def list_log_ins(self, call: Call) -> Page[LogInView]:
         await self._require_live_login(call)
         user_id = call.principal.user_id
         async with self._desk.database.tenant(user_id) as connection:
             sessions = await queries.list_sessions(connection, user_id, call.now, MOST_SESSIONS)
         current = call.principal.session_id
-        return Page(items=[SessionView(current=one.session_id == current, **vars(one)) for one in sessions])
+        return Page(items=[LogInView(current=one.session_id == current, **vars(one)) for one in sessions])
 
     async def revoke_session(self, call: Call) -> None:
         await self._require_live_login(call)

@@ -1,12 +1,14 @@
 """OpenAPI 3.1, generated from the models that validate."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from shared.chassis.errors import (
+    AccountNotReady,
     IdempotencyInFlight,
     IdempotencyMismatch,
     InvalidBody,
@@ -33,18 +35,39 @@ IDEMPOTENCY_KEY: Json = {
     "the first answer, for a day.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
 }
-REQUEST_ID: Json = {"X-Request-Id": {"description": "Names this request in the logs", "schema": {"type": "string"}}}
-RETRY_AFTER: Json = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
+HEADERS: Json = {
+    "X-Request-Id": {
+        "description": "Names this request in our logs; it is made here, whatever the client sends",
+        "required": True,
+        "schema": {"type": "string", "format": "uuid"},
+    },
+    "Location": {"description": "Where it is", "required": True, "schema": {"type": "string"}},
+    "Idempotent-Replayed": {
+        "description": "The answer that this key got before; nothing was made",
+        "schema": {"type": "string", "const": "true"},
+    },
+    "Retry-After": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}},
+    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}},
+}
+
+
+class Fault(BaseModel):
+    """`path` is a JSON path, or the name of a header."""
+
+    path: str
+    reason: str
 
 
 class Problem(BaseModel):
-    """RFC 9457."""
+    """RFC 9457. Go by `type`; what else stands in it depends on that."""
 
     type: str
     title: str
     status: int
     detail: str
-    request_id: str
+    request_id: UUID
+    errors: list[Fault] = []
+    retry_after_s: int | None = None
 
 
 def describe(title: str, endpoints: Sequence[Endpoint], description: str = "") -> Json:
@@ -60,13 +83,14 @@ def describe(title: str, endpoints: Sequence[Endpoint], description: str = "") -
         "paths": paths,
         "components": {
             "schemas": components,
+            "headers": HEADERS,
             "securitySchemes": {"access_token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[tuple[type[BaseModel], str], Json], Json]:
-    wanted: list[tuple[type[BaseModel], str]] = [(Problem, "serialization")]
+    wanted: list[tuple[type[BaseModel], str]] = [(Problem, "validation")]
     for endpoint in endpoints:
         if endpoint.body:
             wanted.append((endpoint.body, "validation"))
@@ -150,31 +174,42 @@ def _inline(part: Json, schema: Json) -> Json:
 
 
 def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json], links: Json) -> Json:
-    success: Json = {"description": "Done", "headers": REQUEST_ID, **({"links": links} if links else {})}
+    headers = {"Location": endpoint.status == 201, "Idempotent-Replayed": endpoint.creates}
+    success: Json = {"description": "Done", "headers": _headers(headers), **({"links": links} if links else {})}
     if endpoint.response:
         success["content"] = {"application/json": {"schema": schemas[(endpoint.response, "serialization")]}}
     status = endpoint.status if endpoint.response or endpoint.status != 200 else 204
-    problems: dict[int, list[str]] = {}
+    problems: dict[int, list[type[ProblemError]]] = {}
     for error in _errors_of(endpoint):
-        problems.setdefault(error.status, []).append(error.title)
-    content = {"application/problem+json": {"schema": schemas[(Problem, "serialization")]}}
-    return {
-        str(status): success,
-        **{
-            str(code): {
-                "description": "; ".join(dict.fromkeys(titles)),
-                "headers": {**REQUEST_ID, **(RETRY_AFTER if code == Unavailable.status else {})},
-                "content": content,
-            }
-            for code, titles in sorted(problems.items())
-        },
+        problems.setdefault(error.status, []).append(error)
+    problem = schemas[(Problem, "validation")]
+    refused = {str(code): _refusal(code, errors, problem) for code, errors in sorted(problems.items())}
+    return {str(status): success, **refused}
+
+
+def _refusal(code: int, errors: Sequence[type[ProblemError]], problem: Json) -> Json:
+    types = sorted({f"/problems/{error.type}" for error in errors})
+    schema = {**problem, "properties": {"type": {"enum": types}, "status": {"const": code}}}
+    headers = {
+        "Retry-After": any(error.retry_after_s is not None for error in errors),
+        "WWW-Authenticate": code == Unauthorized.status,
     }
+    return {
+        "description": "; ".join(dict.fromkeys(error.title for error in errors)),
+        "headers": _headers(headers),
+        "content": {"application/problem+json": {"schema": schema}},
+    }
+
+
+def _headers(given: Mapping[str, bool]) -> Json:
+    names = ["X-Request-Id", *(name for name, has in given.items() if has)]
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _errors_of(endpoint: Endpoint) -> list[type[ProblemError]]:
     implied: list[type[ProblemError]] = [*endpoint.errors]
     if not endpoint.public:
-        implied.append(Unauthorized)
+        implied += [Unauthorized, AccountNotReady]
     if endpoint.body:
         implied += [InvalidBody, InvalidInput, RequestTimeout, TooLarge, UnsupportedEncoding, UnsupportedMediaType]
     if endpoint.creates:

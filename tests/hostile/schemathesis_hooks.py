@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
+from uuid import uuid4
 
 import requests
 import schemathesis
@@ -68,8 +69,11 @@ def before_generate_case(
 
 def _varied(case: Case, headers: dict[str, str], body: Json | None) -> Case:
     case.headers.update(headers)
-    if body is not None and case.meta is not None and case.meta.generation.mode.is_positive:
-        case.body = body
+    if case.meta is not None and case.meta.generation.mode.is_positive:
+        if body is not None:
+            case.body = body
+        if "Idempotency-Key" in case.headers:  # one drawn before would show what was made, and deleted, then
+            case.headers["Idempotency-Key"] = str(uuid4())
     return case
 
 

@@ -11,11 +11,11 @@ from services.analytics.queries import days, facts
 from services.analytics.routes.cursors import date_in, moment_in
 from services.analytics.routes.period import Period, PeriodQuery, local_date
 from services.analytics.routes.views import (
+    ByStrategyView,
+    BySymbolView,
     DayView,
     EquityPoint,
-    StrategyView,
     SummaryView,
-    SymbolView,
     sums_fields,
 )
 from shared.chassis.http import Call, Endpoint
@@ -123,11 +123,11 @@ def _summary_view(summary: Summary, trades: Sequence[TradeFact], query: PeriodQu
             "ending_balance": summary.ending_balance,
             "max_drawdown_pct": summary.max_drawdown_pct,
             "by_symbol": [
-                SymbolView.model_validate({**sums_fields(add_up(of_group)), "symbol": symbol})
+                BySymbolView.model_validate({**sums_fields(add_up(of_group)), "symbol": symbol})
                 for symbol, of_group in sorted(by_symbol.items())
             ],
             "by_strategy": [
-                StrategyView.model_validate(
+                ByStrategyView.model_validate(
                     {
                         **sums_fields(add_up(of_group)),
                         "strategy_id": strategy_id,

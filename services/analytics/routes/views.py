@@ -29,11 +29,11 @@ class SumsView(ViewModel):
     expectancy: Statistic
 
 
-class SymbolView(SumsView):
+class BySymbolView(SumsView):
     symbol: str
 
 
-class StrategyView(SumsView):
+class ByStrategyView(SumsView):
     strategy_id: UUID
     strategy_name: str
 
@@ -47,8 +47,8 @@ class SummaryView(SumsView):
     sharpe: Statistic
     sortino: Statistic
     calmar: Statistic
-    by_symbol: list[SymbolView]
-    by_strategy: list[StrategyView]
+    by_symbol: list[BySymbolView]
+    by_strategy: list[ByStrategyView]
 
 
 class DayData(ViewModel):
