@@ -37,6 +37,14 @@ class Answer:
     body: str
 
 
+class _AlreadyAnswered(Exception):
+    """Leads out of a handler whose request was answered while it was on its way."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
 def key_of(request: web.Request) -> str | None:
     """The client's key, or None. Raises InvalidInput."""
     given = request.headers.getall(HEADER, [])
@@ -64,15 +72,25 @@ async def answer_once(
 ) -> tuple[Answer, bool]:
     """The answer, and whether it was there already. Raises IdempotencyMismatch, IdempotencyInFlight.
 
-    `work` runs inside this transaction: what it does as this tenant is committed together with its answer.
+    What `work` does as this tenant is committed together with its answer. Its first transaction takes the key, so
+    of requests that come that far together one goes on.
     """
-    async with database.as_one(user_id) as connection:
-        await lock_key(connection, user_id, key)
+    async with database.tenant(user_id) as connection:
         if (known := await find_answer(connection, user_id, key, sha256)) is not None:
             return known, True
-        answer = await work()
-        await insert_answer(connection, user_id, key, sha256, answer)
-        return answer, False
+
+    async def take_key(connection: Connection) -> None:
+        await lock_key(connection, user_id, key)
+        if (known := await find_answer(connection, user_id, key, sha256)) is not None:
+            raise _AlreadyAnswered(known)
+
+    try:
+        async with database.as_one(user_id, take_key) as whole:
+            answer = await work()
+            await insert_answer(await whole.connection(), user_id, key, sha256, answer)
+            return answer, False
+    except _AlreadyAnswered as error:
+        return error.answer, True
 
 
 async def lock_key(connection: Connection, user_id: int, key: str) -> None:

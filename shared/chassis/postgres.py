@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
@@ -44,8 +44,23 @@ INFRASTRUCTURE_FAULTS = (
 )
 
 
-# The transaction that the work of one request is to be a part of.
-_outer: ContextVar[tuple[int, Connection] | None] = ContextVar("outer", default=None)
+class Whole:
+    """The one transaction of a request, begun when its first part is; `over` once it ended."""
+
+    def __init__(self, user_id: int, begin: Callable[[], Awaitable[Connection]]) -> None:
+        self.user_id = user_id
+        self.over = False
+        self._begin = begin
+        self._connection: Connection | None = None
+
+    async def connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = await self._begin()
+        return self._connection
+
+
+# What the transactions of the request under way are to be parts of.
+_whole: ContextVar[Whole | None] = ContextVar("whole", default=None)
 
 
 class Database:
@@ -76,24 +91,36 @@ class Database:
 
     @asynccontextmanager
     async def tenant(self, user_id: int) -> AsyncIterator[Connection]:
-        """A transaction that sees one tenant's rows; a part of the one that `as_one` has begun."""
-        outer = _outer.get()
-        if outer is not None and outer[0] == user_id:
-            async with _savepoint(outer[1]):
-                yield outer[1]
+        """A transaction that sees one tenant's rows; inside of `as_one` a part of a larger one."""
+        whole = _whole.get()
+        if whole is not None and whole.user_id == user_id and not whole.over:
+            connection = await whole.connection()
+            async with _savepoint(connection):
+                yield connection
             return
         async with _transaction(self._app, _begin_for(user_id)) as connection:
             yield connection
 
     @asynccontextmanager
-    async def as_one(self, user_id: int) -> AsyncIterator[Connection]:
-        """A tenant's transaction that every `tenant(user_id)` inside of it is a part of: all of them or none."""
-        async with _transaction(self._app, _begin_for(user_id)) as connection:
-            token = _outer.set((user_id, connection))
+    async def as_one(self, user_id: int, first: Callable[[Connection], Awaitable[None]]) -> AsyncIterator[Whole]:
+        """Every `tenant(user_id)` inside of it is a part of one transaction: all of them or none.
+
+        It begins with the first of them, and with `first`: what is asked of others before that holds no connection.
+        """
+        async with AsyncExitStack() as stack:
+
+            async def begin() -> Connection:
+                connection = await stack.enter_async_context(_transaction(self._app, _begin_for(user_id)))
+                await first(connection)
+                return connection
+
+            whole = Whole(user_id, begin)
+            token = _whole.set(whole)
             try:
-                yield connection
+                yield whole
             finally:
-                _outer.reset(token)
+                whole.over = True
+                _whole.reset(token)
 
     @asynccontextmanager
     async def tenants(self, user_ids: Collection[int]) -> AsyncIterator[Connection]:

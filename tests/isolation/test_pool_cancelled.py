@@ -5,7 +5,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncpg
 import pytest
@@ -24,10 +24,21 @@ TENANTS = range(1, 9)
 SEED = 20_260_131
 FEW = {"app": 2, "worker": 2, "queue": 2}
 
+
+@asynccontextmanager
+async def as_one(database: Database, user_id: int) -> AsyncIterator[Connection]:
+    async with database.as_one(user_id, _first) as whole:
+        yield await whole.connection()
+
+
+async def _first(connection: Connection) -> None:
+    await connection.execute("SELECT 1")
+
+
 Transaction = Callable[[Database, int], AbstractAsyncContextManager[Connection]]
 TRANSACTIONS: dict[str, Transaction] = {
     "tenant": lambda database, user_id: database.tenant(user_id),
-    "as_one": lambda database, user_id: database.as_one(user_id),
+    "as_one": as_one,
     "tenants": lambda database, user_id: database.tenants([user_id, user_id + 100]),
     "queue": lambda database, _: database.queue(),
     "untenanted": lambda database, _: database.untenanted(),
@@ -210,7 +221,7 @@ async def test_a_task_that_outlives_its_request_reaches_no_later_one(database: D
         async with database.tenant(1) as connection:
             seen.extend(await connection.fetch("SELECT user_id FROM watchlist"))
 
-    async with database.as_one(1) as connection:
+    async with as_one(database, 1) as connection:
         await insert_watch(connection, 1, 5)
         task = asyncio.create_task(straggler())
     async with database.tenant(2) as connection:

@@ -192,12 +192,12 @@ async def test_a_key_is_forgotten_after_a_day(caller: Caller) -> None:
     await connection.close()
 
 
-# The first transaction looks the caller up, the second makes the thing.
+# The first transaction looks the caller up, the second the key, the third makes the thing.
 @pytest.mark.parametrize(
     ("where", "made"),
     [
-        ("transaction.before_commit KILL 2", 0),
-        ("transaction.after_commit KILL 2", 1),
+        ("transaction.before_commit KILL 3", 0),
+        ("transaction.after_commit KILL 3", 1),
         ("http.before_answer KILL 1", 1),
     ],
 )
