@@ -12,8 +12,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from cli.errors import problems
 from cli.stack.migrate import ROOT, SERVICES, DatabaseAccess, all_roles, create_database, migrate
 from cli.stack.topics import create_topics, delete_topics, topics_of
+from shared.chassis.telemetry import HTTP_PROBLEMS
 from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_run, end_run, servers_of_run
 
 SHARED = ROOT.parent / "shared"
@@ -52,6 +54,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     absent = [item for item in items if item.get_closest_marker("beside_checkout")]
     config.hook.pytest_deselected(items=absent)
     items[:] = [item for item in items if item not in absent]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_problem_that_is_answered_is_listed() -> Iterator[None]:
+    """Whatever the tests make the services of this process answer stands in docs/errors.md."""
+    yield
+    listed = {problem.type for problem in problems()}
+    answered = {sample.labels["type"] for metric in HTTP_PROBLEMS.collect() for sample in metric.samples}
+    assert answered <= listed, f"not in docs/errors.md: {answered - listed}"
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,8 @@ from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, Data
 from shared.chassis.transfer import read_body, send
 from shared.contracts.types import new_id
 
+PROBLEM = web.ResponseKey("problem", str)
+
 B = TypeVar("B", bound=BaseModel)
 
 log = structlog.get_logger()
@@ -244,7 +246,10 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     telemetry.HTTP_SECONDS.labels(request.method, route).observe(seconds)
     response.headers["X-Request-Id"] = telemetry.request_id.get()
     response.headers["Cache-Control"] = response.headers.get("Cache-Control", "no-store")
-    log.info("request", method=request.method, route=route, status=response.status, seconds=round(seconds, 4))
+    problem = {"problem": response[PROBLEM]} if PROBLEM in response else {}
+    log.info(
+        "request", method=request.method, route=route, status=response.status, seconds=round(seconds, 4), **problem
+    )
     point("http.before_answer")
     await send(request, response)
     return response
@@ -273,7 +278,7 @@ async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except INFRASTRUCTURE_FAULTS as error:
         log.warning("unavailable", error=repr(error))
-        return problem_response(Unavailable(retry_after_s=1))
+        return problem_response(Unavailable())
     except Exception:
         log.exception("request_failed", method=request.method, route=_route_of(request))
         return problem_response(ProblemError())
@@ -303,7 +308,9 @@ def problem_response(error: ProblemError) -> web.Response:
         "request_id": telemetry.request_id.get(),
         **error.extra,
     }
+    telemetry.HTTP_PROBLEMS.labels(error.type).inc()
     response = web.json_response(body, status=error.status, content_type="application/problem+json")
+    response[PROBLEM] = error.type
     if (seconds := error.extra.get("retry_after_s")) is not None:
         response.headers["Retry-After"] = str(seconds)
     if error.status == 401:

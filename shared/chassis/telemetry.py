@@ -18,6 +18,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 _causes: ContextVar[Mapping[int, str] | None] = ContextVar("causes", default=None)
 
 HTTP_REQUESTS = Counter("http_requests_total", "Requests answered", ["method", "route", "status"])
+HTTP_PROBLEMS = Counter("http_problems_total", "Requests answered with a problem, by its type", ["type"])
 HTTP_SECONDS = Histogram("http_request_seconds", "Time to answer", ["method", "route"])
 EVENTS_SENT = Counter("outbox_sent_total", "Outbox rows acknowledged by the broker", ["topic"])
 EVENTS_DEAD = Counter("outbox_dead_total", "Outbox rows that can never be sent", ["topic"])

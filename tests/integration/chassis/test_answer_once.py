@@ -191,3 +191,21 @@ async def test_a_cancelled_request_leaves_nothing_and_its_key_free(database: Dat
         await first
     assert await once(again) == (ANSWER, False)
     assert await watched(database) == 1
+
+
+async def test_a_task_that_outlives_its_request_has_transactions_of_its_own(database: Database, once: Once) -> None:
+    go, tasks = asyncio.Event(), []
+
+    async def later() -> None:
+        await go.wait()
+        await watch(database, 6)
+
+    async def work() -> Answer:
+        tasks.append(asyncio.create_task(later()))
+        await watch(database, 5)
+        return ANSWER
+
+    assert await once(work) == (ANSWER, False)
+    go.set()
+    await asyncio.gather(*tasks)
+    assert await watched(database) == 2

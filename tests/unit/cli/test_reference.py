@@ -60,10 +60,16 @@ def test_problems_are_made_where_the_list_looks_for_them() -> None:
 
 
 def test_every_problem_a_document_names_is_listed() -> None:
-    statuses = {problem.status for problem in problems()}
-    for operations in json.loads(FILE.read_text())["paths"].values():
-        for operation in operations.values():
-            assert {int(status) for status in operation["responses"] if int(status) >= 400} <= statuses
+    listed = {(f"/problems/{problem.type}", problem.status) for problem in problems()}
+    told = {
+        (name, int(status))
+        for operations in json.loads(FILE.read_text())["paths"].values()
+        for operation in operations.values()
+        for status, answer in operation["responses"].items()
+        if int(status) >= 400
+        for name in answer["content"]["application/problem+json"]["schema"]["properties"]["type"]["enum"]
+    }
+    assert told <= listed
 
 
 def test_what_makes_something_takes_a_key() -> None:
