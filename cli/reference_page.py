@@ -45,7 +45,7 @@ def page(document: Json) -> str:
         for method, operation in operations.items():
             by_tag.setdefault(operation["tags"][0], []).append(_operation(path, method, operation, document))
     tags = sorted(by_tag)
-    links = "".join(f'<a href="#{tag}">{tag}</a>' for tag in [*tags, "errors"])
+    links = " ".join(f'<a href="#{tag}">{tag}</a>' for tag in [*tags, "errors"])
     parts = [f'<h2 id="{tag}">{tag}</h2>\n{"".join(by_tag[tag])}' for tag in tags]
     title = escape(document["info"]["title"])
     return (
@@ -128,9 +128,9 @@ def _kind(schema: Json) -> str:
 
 def _kinds(schema: Json) -> Iterator[str]:
     if "enum" in schema:
-        yield from (json.dumps(value) for value in schema["enum"])
+        yield from map(str, schema["enum"])
     elif "const" in schema:
-        yield json.dumps(schema["const"])
+        yield str(schema["const"])
     elif "$ref" in schema:
         yield schema["$ref"].rpartition("/")[2]
     elif "anyOf" in schema or "oneOf" in schema:

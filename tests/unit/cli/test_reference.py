@@ -30,6 +30,12 @@ def test_the_page_asks_for_nothing_from_elsewhere() -> None:
     assert not re.search(r"<script|https?://|@import|url\(", PAGE.read_text())
 
 
+def test_the_pages_links_can_stand_in_several_lines() -> None:
+    """Side by side they are wider than a phone."""
+    (links,) = re.findall(r"<nav>(.*?)</nav>", PAGE.read_text(), re.DOTALL)
+    assert links.count("</a> <a") == links.count("<a") - 1 > 10
+
+
 def test_the_page_escapes_what_it_shows() -> None:
     inside = re.findall(r"<pre>(.*?)</pre>", PAGE.read_text(), re.DOTALL)
     assert inside
