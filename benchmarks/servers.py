@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
-from cli.stack.migrate import DatabaseAccess, create_database, migrate, new_passwords
+from cli.stack.migrate import DatabaseAccess, all_roles, create_database, migrate
 from cli.stack.topics import create_topics, topics_of
 from shared.chassis.service import calm_collector
 from shared.chassis.settings import ServiceSettings
-from tests.backend import DURABLE, begin_run, end_run, servers_of_run
+from tests.backend import DURABLE, PASSWORD, begin_run, end_run, servers_of_run
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ async def place() -> AsyncIterator[Place]:
         servers = servers_of_run()
         address = servers.postgres_dsn.rpartition("@")[2].partition("/")[0]
         host, _, port = address.partition(":")
-        access = DatabaseAccess(host, int(port), f"bench_{uuid4().hex[:8]}", new_passwords())
+        # A server that is given is the tests' too, and roles are of the whole server.
+        passwords = dict.fromkeys(all_roles(), PASSWORD)
+        access = DatabaseAccess(host, int(port), f"bench_{uuid4().hex[:8]}", passwords)
         await create_database(servers.postgres_dsn, access)
         await migrate(access)
         prefix = f"bench{uuid4().hex[:8]}."

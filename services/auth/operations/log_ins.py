@@ -102,6 +102,7 @@ async def _register_again(desk: Desk, user: NewUser, client: Client, now: dateti
         if await find_answer(connection, user_id, once.key, once.request_sha256) is None:
             raise EmailTaken
         session_id, tokens = await _open_session(desk, connection, _Owner(user_id, known.public_id), client, now)
+        await queries.update_surplus_sessions_ended(connection, user_id, MOST_SESSIONS, now)
         profile = await queries.find_profile(connection, user_id, session_id)
     if profile is None:
         raise AccountDisabled

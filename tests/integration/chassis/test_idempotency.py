@@ -17,6 +17,7 @@ import pytest
 from cli.stack.migrate import ROOT, DatabaseAccess
 from cli.stack.ports import Ports
 from services.auth.app import build as build_auth
+from services.auth.domain import MOST_SESSIONS
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.service import RunningService
@@ -155,6 +156,31 @@ async def test_registering_again_with_the_password_is_the_same_account(caller: C
     assert (status, again_status, replayed) == (201, 201, "true")
     assert again["user"]["user_id"] == first["user"]["user_id"]  # type: ignore[index]  # views
     assert again["access_token"] != first["access_token"]
+
+
+async def test_registering_many_times_at_once_makes_one_account(caller: Caller) -> None:
+    caller.token = ""
+    answers = await asyncio.gather(*(caller.register("b@example.org", "k1") for _ in range(8)))
+    assert [status for status, _, _ in answers] == [201] * 8
+    assert [replayed for _, _, replayed in answers].count("true") == 7
+    assert len({str(body["user"]["user_id"]) for _, body, _ in answers}) == 1  # type: ignore[index]  # views
+    assert await caller.rows("auth.users") == 2
+
+
+async def test_log_ins_by_registering_again_are_as_few_as_others(caller: Caller) -> None:
+    connection = await asyncpg.connect(caller.owner_dsn)
+    await connection.execute(
+        """
+        INSERT INTO auth.user_sessions (user_id, session_id, session_token, refresh_token, created_at, expires_at)
+        SELECT user_id, uuidv7(), sha256(n::text::bytea), sha256(('r' || n)::bytea), created_at, expires_at
+        FROM auth.user_sessions, generate_series(1, $1) AS n
+        """,
+        MOST_SESSIONS,
+    )
+    await connection.close()
+    caller.token = ""
+    assert (await caller.register("a@example.org", "first"))[0] == 201
+    assert await caller.rows("auth.user_sessions WHERE is_active") == MOST_SESSIONS
 
 
 @pytest.mark.parametrize(
