@@ -109,7 +109,9 @@ class Consumer:
             consumer.subscribe(topics, listener=member)
             await consumer.start()
             cluster_id = await cluster_id_of(consumer._client)
-        known = await self._cluster.compare(cluster_id)
+        known = await self._known(cluster_id, stop)
+        if known is None:
+            return
         member.trust(Known(cluster_id, known.replays))
         watchdog = Watchdog(consumer, self._group, topics, member.active_at)
         compared_at = time.monotonic()
@@ -120,6 +122,16 @@ class Consumer:
             if time.monotonic() - compared_at > COMPARE_CLUSTER_EVERY_S:
                 await self._compare(consumer, cluster_id, known)
                 compared_at = time.monotonic()
+
+    async def _known(self, cluster_id: str, stop: asyncio.Event) -> Known | None:
+        """What the database knows of the broker; while it is away, this member stays in the group and waits."""
+        while not stop.is_set():
+            try:
+                return await self._cluster.compare(cluster_id)
+            except INFRASTRUCTURE_FAULTS as error:
+                log.info("not_compared", group=self._group, error=repr(error))
+                await pause(stop, RETRY_FIRST_S)
+        return None
 
     async def _compare(self, consumer: AIOKafkaConsumer, cluster_id: str, known: Known) -> None:
         """Raises ClusterChangedError when the positions of this member mean nothing any more."""
@@ -259,8 +271,12 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             log.info("commit_refused", group=self._group, error=repr(error))
             return
         if marked := self._unmarked & offsets.keys():
-            await self._positions.mark(self._group, sorted(marked), self._known)
-            self._unmarked -= marked
+            try:
+                await self._positions.mark(self._group, sorted(marked), self._known)
+            except INFRASTRUCTURE_FAULTS as error:
+                log.info("not_marked", group=self._group, error=repr(error))  # with the next commit, then
+            else:
+                self._unmarked -= marked
 
     def _take_again(self, partition: TopicPartition, offset: int, after_s: float) -> None:
         """Nothing of it was committed; the partition rests meanwhile, and the others go on."""

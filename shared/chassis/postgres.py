@@ -40,6 +40,10 @@ INFRASTRUCTURE_FAULTS = (
     asyncpg.OperatorInterventionError,
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
+    # Not made yet, or closed for a restore: who starts first waits.
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
     TimeoutError,
 )
 
@@ -186,6 +190,9 @@ async def _transaction(pool: Pool, begin: str) -> AsyncIterator[Connection]:
         if await connection.execute("COMMIT") != "COMMIT":
             raise asyncpg.InFailedSQLTransactionError("a statement of it had failed, so it was rolled back")
         point("transaction.after_commit")
+    except LOST_CONNECTION:
+        await _trust_no_other(pool)
+        raise
     finally:
         await _give_back(pool, connection)
 
@@ -199,11 +206,17 @@ async def _begin(pool: Pool, begin: str) -> Connection:
         except BaseException as error:
             _terminate(connection)
             await _give_back(pool, connection)
+            await _trust_no_other(pool)
             if attempt == 2 or not isinstance(error, LOST_CONNECTION):
                 raise
         else:
             return connection
     raise AssertionError("unreachable")
+
+
+async def _trust_no_other(pool: Pool) -> None:
+    """Where one connection was cut the others were too, noticed or not: whoever tries again gets one made anew."""
+    await pool.expire_connections()
 
 
 async def _roll_back(connection: Connection) -> None:

@@ -1,6 +1,7 @@
 """Sending to Kafka, bounded in time: a producer that hangs, or whose broker was replaced, is thrown away."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ SEND_TIMEOUT_S = 10
 # Longer than a send may take: no batch is given up while a later one of its partition still goes out.
 BATCH_LIFE_MS = 20_000
 CLOSE_TIMEOUT_S = 3
+USED_IDS_KEPT = 1_000
 
 log = structlog.get_logger()
 
@@ -39,6 +41,9 @@ class Producer:
         self._source = source
         self._producer: AIOKafkaProducer | None = None
         self._cluster_id = ""
+        # A broker that was emptied gives them out anew. What one of these has sent to it before that was noticed is
+        # to the broker what the new one sends first: it would acknowledge that and throw it away.
+        self._used_ids: deque[int] = deque(maxlen=USED_IDS_KEPT)
         self._starting = asyncio.Lock()
 
     async def connect(self) -> str:
@@ -93,33 +98,40 @@ class Producer:
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
-            if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
-                    acks="all",
-                    enable_idempotence=True,
-                    linger_ms=0,
-                    compression_type=None,
-                    request_timeout_ms=BATCH_LIFE_MS,
-                    metadata_max_age_ms=30_000,
-                )
-                try:
-                    async with asyncio.timeout(START_TIMEOUT_S):
-                        await producer.start()
-                        self._cluster_id = await cluster_id_of(producer.client)
-                except TimeoutError as error:
+            while self._producer is None:
+                producer, cluster_id = await self._start()
+                if producer._txn_manager.producer_id in self._used_ids:
                     await _abandon(producer)
-                    raise KafkaTimeoutError("the broker does not answer") from error
-                except BaseException:
-                    await _abandon(producer)
-                    raise
-                self._producer = producer
+                else:
+                    self._producer, self._cluster_id = producer, cluster_id
             return self._producer
+
+    async def _start(self) -> tuple[AIOKafkaProducer, str]:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            compression_type=None,
+            request_timeout_ms=BATCH_LIFE_MS,
+            metadata_max_age_ms=30_000,
+        )
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await producer.start()
+                return producer, await cluster_id_of(producer.client)
+        except TimeoutError as error:
+            await _abandon(producer)
+            raise KafkaTimeoutError("the broker does not answer") from error
+        except BaseException:
+            await _abandon(producer)
+            raise
 
     async def discard(self) -> None:
         """Throw the producer away with what is in its buffers; the next send makes a new one."""
         producer, self._producer = self._producer, None
         if producer is not None:
+            self._used_ids.append(producer._txn_manager.producer_id)
             await _abandon(producer)
 
     async def stop(self) -> None:

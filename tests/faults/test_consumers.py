@@ -13,7 +13,7 @@ from benchmarks.trades import messages
 from cli.stack.topics import create_topics, delete_topics, topics_of
 from shared.chassis.producer import Producer
 from tests.conftest import TEST_PARTITIONS
-from tests.faults.conftest import Scene, some_trades
+from tests.faults.scene import Scene, some_trades
 from tests.integration.accounts import eventually
 
 
@@ -175,7 +175,7 @@ async def test_sigterm_in_the_middle_of_a_batch_ends_it_in_order(scene: Scene) -
     began = time.monotonic()
     assert await leaving.end(signal.SIGTERM) == 0
     assert time.monotonic() - began < 10
-    rows = await scene.sql("SELECT count(*) AS effects, count(DISTINCT trade_id) AS trades FROM heard")
+    rows = await scene.sql("SELECT count(*) AS effects, count(DISTINCT object_id) AS trades FROM heard")
     assert rows[0]["effects"] == rows[0]["trades"]
     await scene.start("consumers")
     await scene.settled(events)

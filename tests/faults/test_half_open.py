@@ -13,7 +13,7 @@ from cli.stack.kafka import Front
 from cli.stack.ports import Ports
 from shared.chassis.postgres import ACQUIRE_TIMEOUT_S, INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.producer import START_TIMEOUT_S, Outgoing, Producer
-from tests.faults.conftest import Scene
+from tests.faults.scene import Scene
 
 LEEWAY_S = 3
 

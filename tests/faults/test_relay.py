@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord
 
 from shared.chassis.outbox import emit
 from shared.chassis.postgres import Database
-from tests.faults.conftest import Scene, some_trades
+from tests.faults.scene import Scene, some_trades
 from tests.integration.accounts import eventually
 
 UNSENT = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"

@@ -126,6 +126,7 @@ async def test_cancelled_at_each_await_in_turn(
     await assert_within_budget(superuser, database, "analytics")
 
 
+@pytest.mark.timeout(600)  # on a machine that does much else
 @pytest.mark.parametrize("database", [{"app": 6, "worker": 3, "queue": 3}], indirect=True)
 async def test_ten_thousand_requests_of_many_tenants_cancelled_at_random(
     database: Database, superuser: asyncpg.Connection

@@ -1,0 +1,216 @@
+"""A database, topics and processes on them, to be killed and frozen; effects are counted by SQL."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import aiohttp
+import asyncpg
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from benchmarks.trades import messages, trades
+from cli.stack.migrate import ROOT, DatabaseAccess
+from cli.stack.ports import Ports
+from cli.stack.process import _die_with
+from shared.chassis.kafka import partitions_of
+from shared.chassis.outbox import emit
+from shared.chassis.postgres import Database
+from shared.chassis.producer import Outgoing, Producer
+from shared.chassis.settings import ServiceSettings
+from shared.contracts.trading import TradeClosed
+from tests.faults.member import FAILING
+from tests.integration.accounts import eventually
+
+TOPIC = TradeClosed.topic
+READY_WITHIN_S = 30
+UNSENT = "SELECT count(*) FROM outbox WHERE sent_at IS NULL AND dead_reason IS NULL"
+
+
+class Member:
+    """One process of a service."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        ports = Ports()
+        self.port = ports.take()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.name = name
+        self._folder = folder
+        self.log = folder / f"{name}.log"
+        with self.log.open("ab") as log:
+            ports.release(self.port)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                env={**os.environ, **environment, "HTTP_PORT": str(self.port), "PROCESS_NAME": name},
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=partial(_die_with, os.getpid()),
+            )
+
+    async def ready(self, within_s: float = READY_WITHIN_S) -> "Member":
+        await eventually(self.faults, lambda faults: faults == [], within_s)
+        return self
+
+    async def faults(self) -> list[str]:
+        """What its readiness says."""
+        assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text()[-2000:]}"
+        try:
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as session:
+                async with session.get(f"{self.url}/readyz") as answer:
+                    return [str(fault) for fault in (await answer.json())["faults"]]
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return [repr(error)]
+
+    async def metric(self, name: str) -> float:
+        """The sum over its labels."""
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{self.url}/metrics") as answer:
+                lines = (await answer.text()).splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    async def logs(self, event: str, within_s: float = 20) -> None:
+        """Wait until it says so once more than it has said so far."""
+        said = self._said(event)
+        await eventually(lambda: asyncio.to_thread(self._said, event), lambda times: times > said, within_s)
+
+    def _said(self, event: str) -> int:
+        return self.log.read_text().count(f'"event": "{event}"')
+
+    def arm(self, line: str) -> None:
+        """`<point> <KILL|STOP> <nth>`"""
+        (self._folder / "arm").mkdir(exist_ok=True)
+        (self._folder / "arm" / self.name).write_text(line)
+
+    async def struck(self) -> None:
+        """Wait until its armed point was reached."""
+        await eventually(self._is_struck, bool)
+
+    async def _is_struck(self) -> bool:
+        return any(file.name.startswith(f"{self.name}-") for file in (self._folder / "fired").iterdir())
+
+    async def died(self) -> int:
+        """Wait until it has ended by itself, or by its armed point."""
+        await eventually(lambda: asyncio.to_thread(self.process.poll), lambda code: code is not None, 30)
+        return self.process.returncode
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def end(self, number: signal.Signals = signal.SIGKILL, within_s: float = 15) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.send_signal(signal.SIGCONT)
+        return await asyncio.to_thread(self.process.wait, within_s)
+
+
+class Scene:
+    """A database and topics of the test's own, and the processes on them."""
+
+    def __init__(self, access: DatabaseAccess, environment: Mapping[str, str], folder: Path) -> None:
+        self.access = access
+        self.environment = environment
+        self.folder = folder
+        self.bootstrap = environment["KAFKA_BOOTSTRAP"]
+        self.prefix = environment["KAFKA_TOPIC_PREFIX"]
+        self.topic = self.prefix + TOPIC
+        self.failing = folder / "failing-user"
+        self.members: list[Member] = []
+        values = {name.lower(): value for name, value in environment.items()}
+        self.settings = ServiceSettings.model_validate({**values, "service": "analytics"})
+
+    def spawn(self, role: str, **environment: str) -> Member:
+        """A process of these roles, ready or not."""
+        command = ["tests.faults.member", "--only", role]
+        own = {"FAULT_POINTS": str(self.folder), FAILING: str(self.failing), **environment}
+        name = f"{role.replace(',', '-')}-{len(self.members)}"
+        member = Member(name, command, {**self.environment, **own}, self.folder)
+        self.members.append(member)
+        return member
+
+    async def start(self, role: str, **environment: str) -> Member:
+        return await self.spawn(role, **environment).ready()
+
+    async def end(self) -> None:
+        for member in self.members:
+            await member.end()
+
+    async def say(self, events: Sequence[TradeClosed]) -> None:
+        """Into the outbox, each in a transaction of its own."""
+        database = await Database.connect(self.settings)
+        for event in events:
+            async with database.tenant(event.user_id) as connection:
+                await emit(connection, event)
+        await database.close()
+
+    async def produce(self, events: Sequence[TradeClosed], times: int = 1) -> None:
+        """Straight to the topic, the same messages so many times."""
+        for _ in range(times):
+            await self.send(messages(list(events)))
+
+    async def send(self, ready: Sequence[Outgoing]) -> None:
+        producer = Producer(self.bootstrap, self.prefix)
+        await producer.send(ready)
+        await producer.stop()
+
+    async def sql(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(self.access.owner_dsn, server_settings={"search_path": "analytics"})
+        try:
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
+            return rows
+        finally:
+            await connection.close()
+
+    async def number(self, statement: str, *arguments: object) -> int:
+        return int((await self.sql(statement, *arguments))[0][0])
+
+    async def heard(self) -> list[UUID]:
+        return [row[0] for row in await self.sql("SELECT object_id FROM heard ORDER BY id")]
+
+    async def settled(self, events: Iterable[TradeClosed], within_s: float = 60) -> None:
+        """Every event has its effect, once, and each tenant's in the order in which they were said."""
+        wanted = list(events)
+        await eventually(self.heard, lambda heard: set(heard) >= {event.trade_id for event in wanted}, within_s)
+        assert len(await self.heard()) == len(wanted)
+        for user_id in {event.user_id for event in wanted}:
+            rows = await self.sql("SELECT aggregate_seq FROM heard WHERE user_id = $1 ORDER BY id", user_id)
+            seqs = [row[0] for row in rows]
+            assert seqs == sorted(seqs), f"user {user_id}"
+
+    async def on_topic(self, topic: str = "") -> list[ConsumerRecord]:
+        """All that the topic holds."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            partitions: list[TopicPartition] = await partitions_of(self.bootstrap, [topic or self.topic])
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            records: list[ConsumerRecord] = []
+            while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+                for batch in (await consumer.getmany(timeout_ms=500)).values():
+                    records += batch
+            return records
+        finally:
+            await consumer.stop()
+
+    async def committed(self, group: str = "analytics") -> int:
+        """How many messages of the topic the group says it has worked."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            offsets = await admin.list_consumer_group_offsets(self.prefix + group)
+        finally:
+            await admin.close()
+        return sum(max(0, at.offset) for partition, at in offsets.items() if partition.topic == self.topic)
+
+
+def some_trades(count: int = 200, users: int = 5, after: int = 0) -> list[TradeClosed]:
+    """Of each user in rising numbers; `after` so many that came before."""
+    return trades(after + count, users)[after:]

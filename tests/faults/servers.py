@@ -1,0 +1,197 @@
+"""A Postgres and a Kafka of the tests' own, which may be killed, frozen, started again and emptied."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+import psutil
+
+from cli.stack.kafka import KafkaServer
+from cli.stack.migrate import DatabaseAccess, create_database, migrate
+from cli.stack.ports import Ports
+from cli.stack.postgres import PostgresServer, as_user
+from cli.stack.process import _die_with
+from cli.stack.users import own, server_user
+from tests.backend import PASSWORD
+from tests.conftest import database_of
+
+START_WITHIN_S = 60
+# It is processes that crash here, not the machine.
+NO_DISK = ("-c", "fsync=off", "-c", "full_page_writes=off")
+
+
+class Killable:
+    """A server of which nobody else knows."""
+
+    port: int
+    at_once = signal.SIGKILL  # ends all its processes
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Return when it takes connections."""
+        self.begin()
+        self.wait()
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + START_WITHIN_S
+        while not self.accepts():
+            assert time.monotonic() < deadline, self._log.read_text()[-2000:]
+            time.sleep(0.05)
+
+    def begin(self) -> None:
+        """Start it, and wait for nothing."""
+        raise NotImplementedError
+
+    def send(self, number: signal.Signals) -> None:
+        """To all its processes, the first one first, so that it makes no more of them."""
+        assert self._process is not None, "start() first"
+        self._process.send_signal(number)
+        for child in psutil.Process(self._process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.send_signal(number)
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Return when it is gone."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+            self._process.wait(30)
+            self._process = None
+
+    def heal(self) -> None:
+        """As it was before whatever a test has done to it."""
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
+        if self._process is None:
+            self.start()
+        else:
+            self.send(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """For good, frozen or not."""
+        if self._process is not None and self._process.poll() is None:
+            self.send(signal.SIGCONT)
+        self.kill(self.at_once)
+
+    def accepts(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
+
+    @property
+    def _log(self) -> Path:
+        return self.folder.with_suffix(".log")
+
+    def _run(self, command: Sequence[str], *, as_server: bool) -> None:
+        assert self._process is None, "it runs"
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=partial(_die_with, os.getpid()),
+                **(as_user(server_user()) if as_server else {}),
+            )
+
+
+class KillablePostgres(Killable):
+    at_once = signal.SIGQUIT
+
+    def __init__(self, folder: Path, port: int) -> None:
+        super().__init__(folder)
+        self.port = port
+        folder.mkdir(mode=0o700)
+        own(folder, server_user())
+        self._server = PostgresServer(folder, port, PASSWORD)
+
+    @property
+    def dsn(self) -> str:
+        return self._server.dsn()
+
+    def begin(self) -> None:
+        self._server.prepare()
+        self._run([*self._server.command(), *NO_DISK], as_server=True)
+
+    def stop_at_once(self) -> None:
+        """As after a crash: it has to recover."""
+        self.kill(self.at_once)
+
+    async def answers(self) -> None:
+        """Wait until it has recovered."""
+        async with asyncio.timeout(START_WITHIN_S):
+            while True:
+                try:
+                    connection = await asyncpg.connect(self.dsn)
+                except (OSError, asyncpg.PostgresError):
+                    await asyncio.sleep(0.02)
+                else:
+                    await connection.close()
+                    return
+
+
+class KillableKafka(Killable):
+    def __init__(self, folder: Path, port: int, controller_port: int) -> None:
+        super().__init__(folder)
+        self.port = port
+        self._server = KafkaServer(folder, port, controller_port)
+        self.bootstrap = self._server.bootstrap
+
+    def begin(self) -> None:
+        self._server.prepare()
+        self._run(self._server.command(), as_server=False)
+
+    def empty(self) -> None:
+        """Its log is gone, and with it topics, offsets and the cluster's id."""
+        assert self._process is None, "kill() first"
+        shutil.rmtree(self.folder / "data")
+
+
+class OwnServers:
+    """Both, and the name of a database with analytics' tables, to be copied."""
+
+    template = "template_of_faults"
+
+    def __init__(self, folder: Path) -> None:
+        ports = Ports()
+        numbers = [ports.take() for _ in range(3)]
+        ports.release()
+        self.postgres = KillablePostgres(folder / "postgres", numbers[0])
+        self.kafka = KillableKafka(folder / "kafka", numbers[1], numbers[2])
+
+    def start(self) -> None:
+        self.kafka.begin()
+        self.postgres.start()
+        asyncio.run(self._make_template())
+        self._wait()
+
+    async def _make_template(self) -> None:
+        access: DatabaseAccess = database_of(self.postgres.dsn, self.template)
+        await create_database(self.postgres.dsn, access)
+        await migrate(access, ["analytics"])
+
+    def heal(self) -> None:
+        for server in (self.postgres, self.kafka):
+            server.heal()
+        self._wait()
+
+    def _wait(self) -> None:
+        for server in (self.postgres, self.kafka):
+            server.wait()
+
+    def stop(self) -> None:
+        for server in (self.postgres, self.kafka):
+            server.stop()

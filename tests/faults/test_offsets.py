@@ -1,0 +1,56 @@
+"""Offsets that mean nothing to the broker: reading goes on from the earliest message there is, and doubles nothing."""
+
+import signal
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from shared.chassis.kafka import partitions_of
+from tests.faults.scene import Scene, some_trades
+from tests.integration.accounts import eventually
+
+BEYOND = 1_000_000
+
+
+async def test_an_offset_beyond_the_end_is_read_again_from_the_earliest(scene: Scene) -> None:
+    first = await scene.start("consumers")
+    await scene.produce(events := some_trades(30))
+    await scene.settled(events)
+    await first.end(signal.SIGTERM)
+    await commit_beyond_the_end(scene)
+    await scene.start("consumers")
+    await scene.produce(more := some_trades(30, after=30))
+    await scene.settled([*events, *more])
+
+
+async def test_messages_that_the_broker_dropped_under_a_reader_stop_nobody(scene: Scene) -> None:
+    frozen = await scene.start("consumers")
+    await scene.produce(events := some_trades(30))
+    await scene.settled(events)
+    frozen.send(signal.SIGSTOP)
+    await scene.produce(some_trades(30, after=30))  # retention takes them before anybody has read them
+    await drop_all_messages(scene)
+    await scene.produce(more := some_trades(30, after=60))
+    frozen.send(signal.SIGCONT)
+    wanted = {event.trade_id for event in [*events, *more]}
+    heard = await eventually(scene.heard, lambda heard: set(heard) >= wanted, 60)
+    assert len(heard) == len(set(heard))
+
+
+async def commit_beyond_the_end(scene: Scene) -> None:
+    partitions: list[TopicPartition] = await partitions_of(scene.bootstrap, [scene.topic])
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=scene.bootstrap, group_id=f"{scene.prefix}analytics", enable_auto_commit=False
+    )
+    await consumer.start()
+    consumer.assign(partitions)
+    await consumer.commit(dict.fromkeys(partitions, BEYOND))
+    await consumer.stop()
+
+
+async def drop_all_messages(scene: Scene) -> None:
+    partitions: list[TopicPartition] = await partitions_of(scene.bootstrap, [scene.topic])
+    admin = AIOKafkaAdminClient(bootstrap_servers=scene.bootstrap)
+    await admin.start()
+    await admin.delete_records({partition: RecordsToDelete(before_offset=-1) for partition in partitions})
+    await admin.close()
