@@ -20,7 +20,7 @@ FREEZE_BOUND_S = COMMAND_TIMEOUT_S + 5
 async def test_a_database_that_crashes_in_mid_stream_delays_and_doubles_nothing(
     own_scene: Scene, own_servers: OwnServers
 ) -> None:
-    """What comes over the topic meanwhile, of other tenants, waits there; what the relay was sending is sent again."""
+    """What others say over the topic meanwhile waits there; what the relay was sending is sent again."""
     relay, consumer = own_scene.spawn("relay"), await own_scene.start("consumers")
     await relay.ready()
     await own_scene.say(said := some_trades(200, 2))

@@ -1,4 +1,4 @@
-"""Offsets that mean nothing to the broker: reading goes on from the earliest message there is, and doubles nothing."""
+"""Offsets that mean nothing to the broker: reading goes on from the earliest message, and doubles nothing."""
 
 import signal
 
