@@ -66,10 +66,10 @@ class Producer:
                 if (cluster_id := await cluster_id_of(producer.client)) != self._cluster_id:
                     raise ClusterChangedError(f"cluster {cluster_id} answers for {self._cluster_id}")
         except TimeoutError as error:
-            await self.discard()
+            await self._discard(producer)
             raise KafkaTimeoutError("the broker did not acknowledge in time") from error
         except BaseException:  # cancelled half-way as well: what is in its buffers is unknown
-            await self.discard()
+            await self._discard(producer)
             raise
 
     async def publish(self, events: Sequence[MarketEvent]) -> None:
@@ -129,10 +129,17 @@ class Producer:
 
     async def discard(self) -> None:
         """Throw the producer away with what is in its buffers; the next send makes a new one."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            self._used_ids.append(producer._txn_manager.producer_id)
-            await _abandon(producer)
+        if self._producer is not None:
+            await self._discard(self._producer)
+
+    async def _discard(self, producer: AIOKafkaProducer) -> None:
+        """Two sends that fail together throw one away, and not also the one that was made since."""
+        in_use = self._producer is producer
+        if not in_use:
+            return
+        self._producer = None
+        self._used_ids.append(producer._txn_manager.producer_id)
+        await _abandon(producer)
 
     async def stop(self) -> None:
         """For the end of the process: every send was waited for, so nothing is in the buffers."""
