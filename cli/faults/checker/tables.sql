@@ -1,26 +1,26 @@
 -- What was seen outside and what stands in the database, side by side, for the statements of each invariant.
 -- `messages`, `hears` and `explained` are filled from outside before this. All of it goes with the transaction.
 
-CREATE FUNCTION pg_temp.as_text(value bytea) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.as_text(value bytea) RETURNS text LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN convert_from(value, 'UTF8');
 EXCEPTION WHEN data_exception THEN
     RETURN NULL;
 END
 $$;
-CREATE FUNCTION pg_temp.as_json(value text) RETURNS jsonb LANGUAGE sql AS
+CREATE FUNCTION pg_temp.as_json(value text) RETURNS jsonb LANGUAGE sql STABLE AS
     $$ SELECT CASE WHEN pg_input_is_valid(value, 'jsonb') THEN value::jsonb END $$;
-CREATE FUNCTION pg_temp.as_uuid(value text) RETURNS uuid LANGUAGE sql AS
+CREATE FUNCTION pg_temp.as_uuid(value text) RETURNS uuid LANGUAGE sql STABLE AS
     $$ SELECT CASE WHEN pg_input_is_valid(value, 'uuid') THEN value::uuid END $$;
-CREATE FUNCTION pg_temp.as_number(value text) RETURNS numeric LANGUAGE sql AS
+CREATE FUNCTION pg_temp.as_number(value text) RETURNS numeric LANGUAGE sql STABLE AS
     $$ SELECT CASE WHEN pg_input_is_valid(value, 'numeric') THEN value::numeric END $$;
-CREATE FUNCTION pg_temp.as_time(value text) RETURNS timestamptz LANGUAGE sql AS
+CREATE FUNCTION pg_temp.as_time(value text) RETURNS timestamptz LANGUAGE sql STABLE AS
     $$ SELECT CASE WHEN pg_input_is_valid(value, 'timestamptz') THEN value::timestamptz END $$;
-CREATE FUNCTION pg_temp.as_ms(value timestamptz) RETURNS text LANGUAGE sql AS
+CREATE FUNCTION pg_temp.as_ms(value timestamptz) RETURNS text LANGUAGE sql STABLE AS
     $$ SELECT (extract(epoch FROM value) * 1000)::bigint::text $$;
 
 -- What an event is about, so that the same thing said twice under two ids is seen.
-CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE
         WHEN topic LIKE 'trade.%' THEN body ->> 'trade_id'
         WHEN topic LIKE 'session.%' THEN body ->> 'session_id'
