@@ -124,7 +124,7 @@ def _picture(figure: go.Figure, name: str) -> str:
     )
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
-    config = {"responsive": True, "displaylogo": False}
+    config = {"responsive": True, "displayModeBar": False}
     html: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config)
     return html
 
