@@ -32,6 +32,7 @@ class Principal:
     public_id: UUID
     scopes: frozenset[str]
     session_id: UUID | None
+    token_expires_at: int = 0  # seconds since 1970
 
 
 @dataclass(frozen=True)
@@ -136,4 +137,4 @@ class Authenticator:
             raise Unauthorized
         claims = await self._verifier.claims(token.strip())
         user_id = await self._users.user_id(claims.public_id)
-        return Principal(user_id, claims.public_id, claims.scopes, claims.session_id)
+        return Principal(user_id, claims.public_id, claims.scopes, claims.session_id, claims.expires_at)

@@ -11,11 +11,13 @@ ProblemError               an answer for the client, RFC 9457
 ├── Conflict          409
 │   └── NameTaken
 ├── IdempotencyInFlight 409  the first request with this key is still under way
+├── PreconditionFailed 412  If-Match names another state than the one there is
 ├── TooLarge          413
 ├── UnsupportedEncoding 415
 ├── UnsupportedMediaType 415  a body that is not application/json
 ├── IdempotencyMismatch 422  this key was another request's
 ├── InvalidInput      422  names each field and the reason
+├── TooManyStreams    429
 ├── BadGateway        502  the gateway's own: the service was not reached, or went away
 ├── Unavailable       503  try again; Retry-After says when
 ├── AccountNotReady   503  the same, for an account that is seconds old
@@ -136,6 +138,14 @@ class IdempotencyMismatch(ProblemError):
     title = "This Idempotency-Key was given to another request"
 
 
+class PreconditionFailed(ProblemError):
+    """`If-Match` names another state than the one there is: read it again, and decide anew."""
+
+    status = 412
+    type = "precondition-failed"
+    title = "It has changed since you read it"
+
+
 class UnsupportedMediaType(ProblemError):
     """A body with a `Content-Type` other than application/json."""
 
@@ -166,6 +176,15 @@ class InvalidInput(ProblemError):
     status = 422
     type = "invalid-input"
     title = "The request is not valid"
+
+
+class TooManyStreams(ProblemError):
+    """You have as many streams open as one may have at once."""
+
+    status = 429
+    type = "too-many-streams"
+    title = "Too many streams are open"
+    retry_after_s = 5
 
 
 class BadGateway(ProblemError):

@@ -27,14 +27,17 @@ from shared.chassis.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from shared.chassis.etags import ANY_STATE, IfMatch, etag_of, if_match_of, is_known
 from shared.chassis.idempotency import REPLAYED, Answer, answer_once, key_of, request_sha256
 from shared.chassis.json_body import parse_body
 from shared.chassis.points import point
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, Database
+from shared.chassis.streaming import EventStream, Stream, Streams, last_event_id_of
 from shared.chassis.transfer import read_body, send
 from shared.contracts.types import new_id
 
 PROBLEM = web.ResponseKey("problem", str)
+STREAMS = web.AppKey("streams", Streams)
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -55,6 +58,11 @@ def created(view: BaseModel, location: str) -> Reply:
     return Reply(view, 201, {"Location": location})
 
 
+def tagged(view: BaseModel, state: int | datetime) -> Reply:
+    """With the ETag of an endpoint that is `tagged`: a version, or the time of the last change."""
+    return Reply(view, headers={"ETag": etag_of(state)})
+
+
 @dataclass(frozen=True)
 class Call:
     """One request, validated."""
@@ -65,6 +73,8 @@ class Call:
     body_model: BaseModel | None = None
     query_model: BaseModel | None = None
     idempotency_key: str | None = None  # of an endpoint that creates
+    if_match: IfMatch = ANY_STATE  # of an endpoint that changes what is tagged
+    last_event_id: str | None = None  # of a stream
 
     @property
     def principal(self) -> Principal:
@@ -97,7 +107,7 @@ class Call:
         return self.query_model
 
 
-EndpointHandler = Callable[[Call], Awaitable[Reply | BaseModel | None]]
+EndpointHandler = Callable[[Call], Awaitable[Reply | BaseModel | Stream | None]]
 
 
 @dataclass(frozen=True)
@@ -115,11 +125,17 @@ class Endpoint:
     public: bool = False
     internal: bool = False
     errors: tuple[type[ProblemError], ...] = ()
+    tagged: bool = False  # has an ETag: a GET takes If-None-Match, what changes it If-Match
+    events: Mapping[str, type[BaseModel]] = field(default_factory=dict)  # of a stream, what it sends by name
 
     @property
     def creates(self) -> bool:
         """Takes an Idempotency-Key. For a caller who is known the chassis does it, else the handler."""
         return self.method == "POST" and self.status in (201, 202)
+
+    @property
+    def changes_tagged(self) -> bool:
+        return self.tagged and self.method in ("PUT", "PATCH", "DELETE")
 
 
 def make_app(
@@ -132,6 +148,8 @@ def make_app(
 ) -> web.Application:
     """An aiohttp application of these endpoints."""
     app = web.Application(client_max_size=body_limit_bytes, middlewares=[_answer_problems])
+    app[STREAMS] = Streams()
+    app.on_shutdown.append(app[STREAMS].end_all)
     for endpoint in endpoints:
         app.router.add_route(
             endpoint.method, endpoint.path, _aiohttp_handler(endpoint, authenticator, service_token, database)
@@ -152,18 +170,33 @@ def _aiohttp_handler(
         query = _parse_query(endpoint.query, request) if endpoint.query else None
         body = await _parse_body(endpoint.body, request) if endpoint.body else None
         key = key_of(request) if endpoint.creates else None
-        call = Call(request, utc_now(), caller, body, query, key)
+        if_match = if_match_of(request) if endpoint.changes_tagged else ANY_STATE
+        last_event_id = last_event_id_of(request) if endpoint.events else None
+        call = Call(request, utc_now(), caller, body, query, key, if_match, last_event_id)
         if key is not None and caller is not None:
             assert database is not None, "an endpoint that creates needs a database"
             return await _answer_once(endpoint, call, key, database)
-        return _render(endpoint, await endpoint.handler(call))
+        answer = await endpoint.handler(call)
+        if isinstance(answer, Stream):
+            who = call.principal
+            return EventStream(answer, request.app[STREAMS], who.user_id, who.token_expires_at)
+        response = _render(endpoint, answer)
+        return _not_modified(request, response) if endpoint.tagged and endpoint.method == "GET" else response
 
     return handle
 
 
+def _not_modified(request: web.Request, response: web.Response) -> web.Response:
+    """304 where the client has this state already."""
+    tag = response.headers["ETag"]
+    return web.Response(status=304, headers={"ETag": tag}) if is_known(request, tag) else response
+
+
 async def _answer_once(endpoint: Endpoint, call: Call, key: str, database: Database) -> web.Response:
     async def work() -> Answer:
-        response = _render(endpoint, await endpoint.handler(call))
+        made = await endpoint.handler(call)
+        assert not isinstance(made, Stream), "what creates does not stream"
+        response = _render(endpoint, made)
         return Answer(response.status, response.headers.get("Location"), response.text or "")
 
     answer, replayed = await answer_once(

@@ -14,16 +14,21 @@ from shared.chassis.errors import (
     InvalidBody,
     InvalidInput,
     NotFound,
+    PreconditionFailed,
     ProblemError,
     RequestTimeout,
     TooLarge,
+    TooManyStreams,
     Unauthorized,
     Unavailable,
     UnsupportedEncoding,
     UnsupportedMediaType,
 )
+from shared.chassis.etags import LONGEST, TAGS_PATTERN
 from shared.chassis.http import Endpoint
 from shared.chassis.idempotency import HEADER, LONGEST_KEY
+from shared.chassis.streaming import HEADER as LAST_EVENT_ID
+from shared.chassis.streaming import LONGEST_ID
 
 REF = "#/components/schemas/{model}"
 Json = dict[str, object]
@@ -35,12 +40,35 @@ IDEMPOTENCY_KEY: Json = {
     "the first answer, for a day.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
 }
+TAGS: Json = {"type": "string", "maxLength": LONGEST, "pattern": TAGS_PATTERN}
+IF_MATCH: Json = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of the state that you would change: where there is another by now, nothing is.",
+    "schema": TAGS,
+}
+IF_NONE_MATCH: Json = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of what you have: where it is still the same, it is not sent again.",
+    "schema": TAGS,
+}
+RESUME: Json = {
+    "name": LAST_EVENT_ID,
+    "in": "header",
+    "required": False,
+    "description": "The id of the last event that you have: what came after it follows.",
+    "schema": {"type": "string", "maxLength": LONGEST_ID, "pattern": "^[ -~]*$"},
+}
 HEADERS: Json = {
     "X-Request-Id": {
         "description": "Names this request in our logs; it is made here, whatever the client sends",
         "required": True,
         "schema": {"type": "string", "format": "uuid"},
     },
+    "ETag": {"description": "Names this state of it", "required": True, "schema": {"type": "string"}},
     "Location": {"description": "Where it is", "required": True, "schema": {"type": "string"}},
     "Idempotent-Replayed": {
         "description": "The answer that this key got before; nothing was made",
@@ -96,6 +124,7 @@ def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[tuple[type[BaseModel],
             wanted.append((endpoint.body, "validation"))
         if endpoint.response:
             wanted.append((endpoint.response, "serialization"))
+        wanted += [(event, "serialization") for event in endpoint.events.values()]
     schemas, definitions = models_json_schema(
         list(dict.fromkeys(wanted)),  # type: ignore[arg-type]  # pairs of model and Literal mode
         ref_template=REF,
@@ -114,6 +143,9 @@ def _operation(
             *_path_parameters(endpoint),
             *_query_parameters(endpoint),
             *([IDEMPOTENCY_KEY] if endpoint.creates else []),
+            *([IF_MATCH] if endpoint.changes_tagged else []),
+            *([IF_NONE_MATCH] if endpoint.tagged and endpoint.method == "GET" else []),
+            *([RESUME] if endpoint.events else []),
         ],
         "responses": _responses(endpoint, schemas, links_of(endpoint, endpoints)),
         "security": [] if endpoint.public else [{"access_token": []}],
@@ -174,17 +206,34 @@ def _inline(part: Json, schema: Json) -> Json:
 
 
 def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json], links: Json) -> Json:
-    headers = {"Location": endpoint.status == 201, "Idempotent-Replayed": endpoint.creates}
+    headers = {
+        "Location": endpoint.status == 201,
+        "Idempotent-Replayed": endpoint.creates,
+        "ETag": endpoint.tagged and endpoint.method != "DELETE",
+    }
     success: Json = {"description": "Done", "headers": _headers(headers), **({"links": links} if links else {})}
     if endpoint.response:
         success["content"] = {"application/json": {"schema": schemas[(endpoint.response, "serialization")]}}
-    status = endpoint.status if endpoint.response or endpoint.status != 200 else 204
+    if endpoint.events:
+        success["content"] = {"text/event-stream": {"schema": _stream(endpoint, schemas)}}
+    status = endpoint.status if endpoint.response or endpoint.events or endpoint.status != 200 else 204
+    others: Json = {}
+    if endpoint.tagged and endpoint.method == "GET":
+        others["304"] = {"description": "You have it", "headers": _headers({"ETag": True})}
     problems: dict[int, list[type[ProblemError]]] = {}
     for error in _errors_of(endpoint):
         problems.setdefault(error.status, []).append(error)
     problem = schemas[(Problem, "validation")]
     refused = {str(code): _refusal(code, errors, problem) for code, errors in sorted(problems.items())}
-    return {str(status): success, **refused}
+    return {str(status): success, **others, **refused}
+
+
+def _stream(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json]) -> Json:
+    """A text; what the `data` of each event holds stands beside it, by the event's name."""
+    return {
+        "type": "string",
+        "x-events": {name: schemas[(model, "serialization")] for name, model in endpoint.events.items()},
+    }
 
 
 def _refusal(code: int, errors: Sequence[type[ProblemError]], problem: Json) -> Json:
@@ -212,6 +261,12 @@ def _errors_of(endpoint: Endpoint) -> list[type[ProblemError]]:
         implied += [Unauthorized, AccountNotReady]
     if endpoint.body:
         implied += [InvalidBody, InvalidInput, RequestTimeout, TooLarge, UnsupportedEncoding, UnsupportedMediaType]
+    if endpoint.changes_tagged:
+        implied += [PreconditionFailed, InvalidInput]
+    if endpoint.tagged and endpoint.method == "GET":
+        implied.append(InvalidInput)
+    if endpoint.events:
+        implied += [TooManyStreams, InvalidInput]
     if endpoint.creates:
         implied += [IdempotencyInFlight, IdempotencyMismatch, InvalidInput]
     if endpoint.query:

@@ -11,6 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from shared.chassis.errors import InvalidBody, RequestTimeout, TooLarge, UnsupportedEncoding
 from shared.chassis.settings import ServiceSettings
+from shared.chassis.streaming import EventStream
 
 log = structlog.get_logger()
 
@@ -70,11 +71,15 @@ async def read_body(request: web.Request) -> bytes:
 async def send(request: web.Request, response: web.StreamResponse) -> None:
     """Send all of an answer; a connection whose client does not read is given up."""
     transport = request.transport
-    if transport is None or not isinstance(response, web.Response):
+    if transport is None or not isinstance(response, web.Response | EventStream):
         return
     transport.set_write_buffer_limits(high=0)  # so that sent means handed to the kernel
+    within_s = request.app.get(ANSWER_WITHIN_S, 30.0)
     try:
-        async with asyncio.timeout(request.app.get(ANSWER_WITHIN_S, 30.0)):
+        if isinstance(response, EventStream):
+            await response.write_all(request, within_s)
+            return
+        async with asyncio.timeout(within_s):
             await response.prepare(request)
             await response.write_eof()
     except TimeoutError:
