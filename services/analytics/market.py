@@ -65,7 +65,7 @@ class MarketWatch:
         previous_ms = to_ms(candle.previous_open_time) if candle.previous_open_time else None
         index = followed.take(bar, previous_ms)
         if index is None:
-            history = await self._history.fetch(candle.symbol, candle.interval, bar.open_time_ms)
+            history = await self._history.fetch(candle.symbol, candle.interval, bar.open_time_ms, candle.generation)
             followed.restart(Bar(*vars(each).values()) for each in history)
             index = followed.take(bar, previous_ms)
         if index is None:

@@ -77,7 +77,9 @@ class Evaluator:
         followed = self._series.setdefault(candles[0].series, FollowedSeries())
         for candle in candles:
             if _take(followed, candle) is None:
-                history = await self._history.fetch(candle.symbol, candle.interval, to_ms(candle.open_time))
+                history = await self._history.fetch(
+                    candle.symbol, candle.interval, to_ms(candle.open_time), candle.generation
+                )
                 followed.restart(Bar(*vars(each).values()) for each in history)
         bars = []
         for candle in candles:

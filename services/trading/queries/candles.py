@@ -96,6 +96,35 @@ async def list_bars_between(
     return [_bar(row) for row in rows]
 
 
+async def list_page(
+    connection: Connection,
+    series_id: int,
+    first: datetime | None,
+    before: datetime | None,
+    beyond: datetime | None,
+    *,
+    newest_first: bool,
+    limit: int,
+) -> list[Bar]:
+    """Bars from `first` on and `before` a time, in the order asked for, those beyond the last page's end."""
+    order, side = ("DESC", "<") if newest_first else ("ASC", ">")
+    rows = await connection.fetch(
+        f"""
+        SELECT open_time, open, high, low, close, volume FROM candles
+        WHERE series_id = $1 AND ($2::timestamptz IS NULL OR open_time >= $2)
+              AND ($3::timestamptz IS NULL OR open_time < $3)
+              AND ($4::timestamptz IS NULL OR open_time {side} $4)
+        ORDER BY open_time {order} LIMIT $5
+        """,
+        series_id,
+        first,
+        before,
+        beyond,
+        limit,
+    )
+    return [_bar(row) for row in rows]
+
+
 async def get_bar(connection: Connection, series_id: int, open_time: datetime) -> Bar | None:
     row = await connection.fetchrow(
         """
