@@ -96,11 +96,13 @@ class ConfigurationLimits:
 
 
 REFUSALS: dict[Entries, str] = {"PAUSED": "paused", "PLAN_LIMIT": "plan_limit"}
+FEED_SILENT = "feed_silent"
+LONGEST_SILENCE = timedelta(minutes=2)  # beyond an expected bar; then nothing is entered
 
 
-def entry_guard(entries: Entries, limits: ConfigurationLimits) -> EntryGuard:
+def entry_guard(entries: Entries, limits: ConfigurationLimits, *, silent: bool = False) -> EntryGuard:
     """What the execution asks before it orders an entry."""
-    refused = REFUSALS.get(entries)
+    refused = REFUSALS.get(entries, FEED_SILENT if silent else None)
     return lambda proposal: refused or limits.refusal(proposal)
 
 

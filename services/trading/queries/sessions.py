@@ -92,6 +92,7 @@ class Lease:
     session_id: UUID
     epoch: int
     entries: Entries
+    silent_since: datetime | None = None  # the feed says nothing since then, by the exchange's clock
 
 
 async def insert_session(connection: Connection, values: Mapping[str, object]) -> None:

@@ -10,10 +10,11 @@ import structlog
 from prometheus_client import Counter
 
 from services.trading.bybit_api import VENUE
-from services.trading.domain import is_late
+from services.trading.domain import LONGEST_SILENCE, is_late
 from services.trading.queries import candles, trades
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession
+from services.trading.worker.silence import Silence
 from shared.chassis.points import point
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed, CandleOpened
@@ -35,7 +36,14 @@ class LiveSeries:
     """Bars from the anchor on, shared by all its sessions; a broken chain is healed from the stored candles."""
 
     def __init__(
-        self, series_id: int, symbol: str, interval: str, generation: int, database: Database, clock: VenueClock
+        self,
+        series_id: int,
+        symbol: str,
+        interval: str,
+        generation: int,
+        database: Database,
+        clock: VenueClock,
+        patience: timedelta = LONGEST_SILENCE,
     ) -> None:
         self.key = (symbol, interval, generation)
         self._series_id = series_id
@@ -47,6 +55,7 @@ class LiveSeries:
         self.sessions: dict[UUID, LiveSession] = {}
         self.lost: set[UUID] = set()  # to be looked at again by the worker
         self.failed: set[UUID] = set()  # not to be stepped again by this worker under this lease
+        self._silence = Silence(interval, clock, patience)
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     async def heal(self) -> None:
@@ -86,6 +95,7 @@ class LiveSeries:
             await self._catch_up()
             if self._last_ms != to_ms(event.previous_open_time):
                 return  # beyond it already, or its predecessor is still to come
+        self._silence.hear()
         self._opened = (time_ms, event.open)
         await self._open_bar(self.sessions.values())
 
@@ -98,13 +108,24 @@ class LiveSeries:
             log.info("chain_broken", series=event.series, at=time_ms)
             await self._catch_up()
             return
+        self._silence.hear()
         self._series.append(Bar(time_ms, event.open, event.high, event.low, event.close, event.volume))
-        await self._close_bar(len(self._series) - 1, self.sessions.values())
+        await self._close_bar(len(self._series) - 1, self.sessions.values(), event.venue_time)
+
+    async def watch_silence(self) -> None:
+        """What is stored and was not said is no silence."""
+        if self._silence.since(self._last_ms) is None:
+            return
+        await self._catch_up()
+        if (since := self._silence.since(self._last_ms)) is not None:
+            await self._silence.begin(self._database, self.sessions.values(), since)
 
     async def _catch_up(self) -> None:
         """The stored candles have what the events did not bring: a bar is stored before it is said."""
         known = len(self._series)
         await self.heal()
+        if len(self._series) > known:
+            self._silence.hear()
         for index in range(known, len(self._series)):
             await self._close_bar(index, self.sessions.values())
         await self._open_bar(self.sessions.values())
@@ -119,13 +140,15 @@ class LiveSeries:
         late = is_late(self._clock.latest, from_ms(time_ms), self._interval)
         await self._write([(session, outcome, session.last_bar) for session, outcome in deciding], late=late)
 
-    async def _close_bar(self, index: int, sessions: Iterable[LiveSession]) -> None:
-        """Steps 2 and 3: what decides is written session by session, what does not all at once."""
+    async def _close_bar(self, index: int, sessions: Iterable[LiveSession], seen: datetime | None = None) -> None:
+        """Steps 2 and 3: what decides is written session by session, what does not all at once. `seen` is the
+        exchange's clock when the feed saw the bar; None: it is taken from the stored candles, now."""
         bar = self._series.bar(index)
         behind = [session for session in sessions if session.steps_through(bar.open_time_ms)]
-        quiet, deciding = self._step(behind, lambda session: session.on_close(self._series, index))
         last_bar = from_ms(bar.open_time_ms)
         due = last_bar + timedelta(milliseconds=INTERVAL_MS[self._interval])
+        await self._silence.end(self._database, behind, due, seen or self._clock.latest)
+        quiet, deciding = self._step(behind, lambda session: session.on_close(self._series, index))
         late = is_late(self._clock.latest, due, self._interval)
         await self._move_cursors(quiet, last_bar)
         await self._write([(session, outcome, last_bar) for session, outcome in deciding], late=late)

@@ -52,7 +52,8 @@ class LiveSession:
 
     def on_close(self, series: Series, index: int) -> Outcome:
         """Steps 2 and 3 of a bar, and step 1 before them where it was not done."""
-        return self.execution.on_close(series, index, entry_guard(self.lease.entries, self.limits))
+        guard = entry_guard(self.lease.entries, self.limits, silent=self.lease.silent_since is not None)
+        return self.execution.on_close(series, index, guard)
 
     async def write(self, database: Database, outcome: Outcome, last_bar: datetime | None, *, late: bool) -> bool:
         """Commit a step that decided; False when this worker may not, or no more."""
