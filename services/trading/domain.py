@@ -111,6 +111,11 @@ def entry_deadline(interval: str) -> timedelta:
     return min(timedelta(milliseconds=INTERVAL_MS[interval] // 10), LONGEST_DEADLINE)
 
 
+def history_needed(longest_lookback: int) -> int:
+    """So many bars a strategy's series has to hold: its longest period is at most a fifth of them."""
+    return 5 * longest_lookback
+
+
 def is_late(venue_now: datetime, due: datetime, interval: str) -> bool:
     """Whether a step that was due then is taken late, by the exchange's clock."""
     return venue_now > due + entry_deadline(interval)

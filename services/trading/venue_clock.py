@@ -19,9 +19,9 @@ class VenueClock:
     """Never ahead of the exchange, at most about a second behind it."""
 
     def __init__(self, api: MarketApi) -> None:
-        self._api = api
+        self.api = api
         self._latest = BEGINNING
-        self._answered_at = time.monotonic()
+        self._seen_at = time.monotonic()
 
     @property
     def latest(self) -> datetime:
@@ -36,15 +36,16 @@ class VenueClock:
     @property
     def reckoned(self) -> datetime:
         """Where it stands by now: it is taken to run on while the exchange does not answer."""
-        return self._latest + timedelta(seconds=time.monotonic() - self._answered_at)
+        return self._latest + timedelta(seconds=time.monotonic() - self._seen_at)
 
     def see(self, moment: datetime) -> None:
-        self._latest = max(self._latest, moment)
+        if moment > self._latest:
+            self._latest, self._seen_at = moment, time.monotonic()
 
     async def now(self) -> datetime:
         """Asked this moment. Raises VenueUnavailable."""
-        self.see(await self._api.server_time())
-        self._answered_at = time.monotonic()
+        self.see(await self.api.server_time())
+        self._seen_at = time.monotonic()
         return self._latest
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -19,6 +19,7 @@ class SeriesRow:
     anchor: datetime | None
     opened_time: datetime | None
     opened_price: Decimal | None
+    reach: int  # needs of up to so many bars are met, as far as the exchange has bars
 
 
 async def get_series(
@@ -27,7 +28,7 @@ async def get_series(
     """This generation, or the newest one."""
     row = await connection.fetchrow(
         """
-        SELECT series_id, generation, anchor, opened_time, opened_price FROM series
+        SELECT series_id, generation, anchor, opened_time, opened_price, reach FROM series
         WHERE venue = $1 AND symbol = $2 AND interval = $3 AND ($4::integer IS NULL OR generation = $4)
         ORDER BY generation DESC LIMIT 1
         """,

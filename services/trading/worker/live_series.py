@@ -12,8 +12,10 @@ from prometheus_client import Counter
 from services.trading.bybit_api import VENUE
 from services.trading.domain import LONGEST_SILENCE, is_late
 from services.trading.queries import candles, trades
+from services.trading.queries.mending import find_break
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession
+from services.trading.worker.mender import Mender
 from services.trading.worker.silence import Silence
 from shared.chassis.points import point
 from shared.chassis.postgres import Database
@@ -43,6 +45,7 @@ class LiveSeries:
         generation: int,
         database: Database,
         clock: VenueClock,
+        mender: Mender,
         patience: timedelta = LONGEST_SILENCE,
     ) -> None:
         self.key = (symbol, interval, generation)
@@ -50,6 +53,8 @@ class LiveSeries:
         self._interval = interval
         self._database = database
         self._clock = clock
+        self._mender = mender
+        self._broken = False  # a stored bar is missing: nothing goes on before it is there
         self._series = Series()
         self._opened: tuple[int, Decimal] | None = None
         self.sessions: dict[UUID, LiveSession] = {}
@@ -59,12 +64,19 @@ class LiveSeries:
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     async def heal(self) -> None:
-        """Take in what is stored beyond the last bar, and the open of the bar announced since."""
+        """Take in what is stored beyond the last bar, and the open of the bar announced since; up to where a bar is
+        missing from what is stored."""
         after = from_ms(self._series.bars[-1].open_time_ms) if len(self._series) else None
         async with self._database.untenanted() as connection:
             # The announced bar first: every bar before it is stored by then.
             stored = await candles.get_series(connection, VENUE, *self.key)
+            broken = await find_break(connection, self._series_id, after)
             bars = await candles.list_bars(connection, self._series_id, after)
+        self._broken = broken is not None
+        if broken is not None:
+            self._mender.mend(self._series_id, self.key, broken)
+            self._series.extend(bar for bar in bars if bar.open_time_ms < to_ms(broken[1]))
+            return
         self._series.extend(bars)
         if stored is not None and stored.opened_time is not None and stored.opened_price is not None:
             self._opened = (to_ms(stored.opened_time), stored.opened_price)
@@ -112,9 +124,10 @@ class LiveSeries:
         self._series.append(Bar(time_ms, event.open, event.high, event.low, event.close, event.volume))
         await self._close_bar(len(self._series) - 1, self.sessions.values(), event.venue_time)
 
-    async def watch_silence(self) -> None:
-        """What is stored and was not said is no silence."""
-        if self._silence.since(self._last_ms) is None:
+    async def watch(self) -> None:
+        """Whether it goes on: after what is missing came, or in a silence. What is stored, and was not said, is no
+        silence."""
+        if not self._broken and self._silence.since(self._last_ms) is None:
             return
         await self._catch_up()
         if (since := self._silence.since(self._last_ms)) is not None:

@@ -16,6 +16,8 @@ from services.trading.queries.sessions import Lease
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.live_series import LiveSeries
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession, load_session
+from services.trading.worker.mender import Mender
+from shared.chassis.clock import utc_now
 from shared.chassis.kafka import PartitionReader
 from shared.chassis.pausing import pause
 from shared.chassis.points import point
@@ -27,7 +29,7 @@ from shared.contracts.market import CandleClosed, CandleOpened
 RENEW_EVERY_S = 3.0
 CLAIM_EVERY_S = 0.2
 READ_WAIT_MS = 20
-LISTEN_EVERY_S = 1.0  # for series that say nothing
+WATCH_EVERY_S = 1.0  # series that say nothing, or cannot go on
 CLAIM_AT_ONCE = 500
 
 log = structlog.get_logger()
@@ -49,6 +51,7 @@ class Worker:
         self._settings = settings
         self._clock = clock
         self._patience = patience
+        self._mender = Mender(database, clock.api)
         self._name = str(uuid4())
         self._forget()
 
@@ -96,14 +99,14 @@ class Worker:
                     last_claim = loop.time()
                 events = [received.event for received in await reader.read(READ_WAIT_MS)]
                 await self._step_all(events)
-                if not events and loop.time() - last_look > LISTEN_EVERY_S:
-                    await self._watch_silence()
+                if loop.time() - last_look > WATCH_EVERY_S:
+                    await self._watch()
                     last_look = loop.time()
                 await self._tell_failures()
         finally:
             over.set()
             claiming.cancel()
-            await asyncio.gather(claiming, return_exceptions=True)
+            await asyncio.gather(claiming, self._mender.close(), return_exceptions=True)
 
     async def _step_all(self, events: Sequence[Message | None]) -> None:
         """Each series in its order; several series side by side. All are through before a fault goes its way."""
@@ -120,14 +123,14 @@ class Worker:
         for series, _ in known:
             self._note(series)
 
-    async def _watch_silence(self) -> None:
+    async def _watch(self) -> None:
         for series in self._series.values():
-            await series.watch_silence()
+            await series.watch()
             self._note(series)
 
     async def _tell_failures(self) -> None:
         while self._untold:
-            await alarm_failure(self._database, self._untold[0], self._clock.latest)
+            await alarm_failure(self._database, self._untold[0], self._clock.last_seen or utc_now())
             self._untold.pop(0)
 
     def _note(self, series: LiveSeries) -> None:
@@ -223,7 +226,7 @@ class Worker:
             stored = await candles.get_series(connection, VENUE, *key)
         if stored is None:
             return None
-        series = LiveSeries(stored.series_id, *key, self._database, self._clock, self._patience)
+        series = LiveSeries(stored.series_id, *key, self._database, self._clock, self._mender, self._patience)
         await series.heal()
         self._series[key] = series
         return series
