@@ -7,6 +7,7 @@ from services.analytics.domain.analysis import Look, look_at
 from services.analytics.operations.analyses import prepare_month, write_analyses
 from services.analytics.queries.market import find_watchers
 from shared.chassis.errors import Unavailable
+from shared.chassis.generations import NewestGeneration
 from shared.chassis.history import CandleHistory
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
@@ -22,12 +23,13 @@ class MarketWatch:
         self._database = database
         self._history = history
         self._series: dict[str, FollowedSeries] = {}
+        self._newest = NewestGeneration()
         self._months: set[tuple[int, int]] = set()  # those known to have their partition
 
     async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None:
         """A candle heard again gives the same rows, which are there."""
         by_series: dict[str, list[CandleClosed]] = {}
-        for event in events:
+        for event in self._newest.of(events):
             by_series.setdefault(event.series, []).append(event)
         for candles in by_series.values():
             await self._analyse(candles)
@@ -65,7 +67,7 @@ class MarketWatch:
         previous_ms = to_ms(candle.previous_open_time) if candle.previous_open_time else None
         index = followed.take(bar, previous_ms)
         if index is None:
-            history = await self._history.fetch(candle.symbol, candle.interval, bar.open_time_ms)
+            history = await self._history.fetch(candle.symbol, candle.interval, bar.open_time_ms, candle.generation)
             followed.restart(Bar(*vars(each).values()) for each in history)
             index = followed.take(bar, previous_ms)
         if index is None:

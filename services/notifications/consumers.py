@@ -11,7 +11,7 @@ from shared.chassis.postgres import Connection
 from shared.contracts.billing import SubscriptionChanged
 from shared.contracts.envelope import Event
 from shared.contracts.notifications import AlertTriggered
-from shared.contracts.trading import SessionStarted, SessionStopped
+from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped
 from shared.contracts.types import decimal_text, instant_text, new_id
 
 
@@ -32,6 +32,10 @@ async def on_session_started(connection: Connection, events: Sequence[SessionSta
 
 async def on_session_stopped(connection: Connection, events: Sequence[SessionStopped]) -> None:
     await insert_messages(connection, [_of_stop(event) for event in events])
+
+
+async def on_session_alarmed(connection: Connection, events: Sequence[SessionAlarmed]) -> None:
+    await insert_messages(connection, [_of_alarm(event) for event in events])
 
 
 def _of_alert(event: AlertTriggered) -> Message:
@@ -77,9 +81,24 @@ def _of_stop(event: SessionStopped) -> Message:
     return _message(event, "TRADING", text, data)
 
 
+def _of_alarm(event: SessionAlarmed) -> Message:
+    texts = {
+        "feed_silent": f"No candles of {event.symbol} come: your session enters nothing until they do",
+        "session_failed": f"Your session on {event.symbol} cannot go on, by a fault of ours: we are looking at it",
+    }
+    data = {
+        "session_id": str(event.session_id),
+        "symbol": event.symbol,
+        "reason": event.reason,
+        "since": instant_text(event.since),
+    }
+    text = texts.get(event.reason, f"Your session on {event.symbol} needs attention: {event.reason}")
+    return _message(event, "TRADING", text, data)
+
+
 def _message(event: Event, category: Category, text: str, data: Mapping[str, object]) -> Message:
     """One for the event, at the time it was said."""
-    session_id = event.session_id if isinstance(event, SessionStarted | SessionStopped) else None
+    session_id = event.session_id if isinstance(event, SessionStarted | SessionStopped | SessionAlarmed) else None
     return Message(
         user_id=event.user_id,
         event_id=new_id(),
@@ -96,5 +115,6 @@ SUBSCRIPTIONS = (
     Subscription(SubscriptionChanged, on_subscription_changed),
     Subscription(SessionStarted, on_session_started),
     Subscription(SessionStopped, on_session_stopped),
+    Subscription(SessionAlarmed, on_session_alarmed),
     Subscription(AlertTriggered, on_alert_triggered),
 )

@@ -12,6 +12,7 @@ from services.notifications.operations.firing import SeriesBatch, fire_alerts
 from services.notifications.queries.alerts import AlertRow
 from services.notifications.queries.firings import find_owners
 from shared.chassis.errors import Unavailable
+from shared.chassis.generations import NewestGeneration
 from shared.chassis.history import CandleHistory
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
@@ -32,17 +33,18 @@ class Evaluator:
         self._database = database
         self._history = history
         self._series: dict[str, FollowedSeries] = {}
-        self._worked: dict[str, datetime] = {}  # series → its last bar that has had its effect
+        self._newest = NewestGeneration()
+        self._worked: dict[tuple[str, str], datetime] = {}  # symbol, interval → the last bar that had its effect
         self._compiled: dict[tuple[str, str], AlertCondition | None] = {}
 
     async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None:
-        by_series = sorted(events, key=lambda event: event.series)
+        by_series = sorted(self._newest.of(events), key=lambda event: event.series)
         for _, of_series in groupby(by_series, key=lambda event: event.series):
             await self._evaluate(list(of_series))
 
     async def _evaluate(self, candles: Sequence[CandleClosed]) -> None:
         name, symbol, interval = candles[0].series, candles[0].symbol, candles[0].interval
-        fresh = list(_ascending(candles, self._worked.get(name)))
+        fresh = list(_ascending(candles, self._worked.get((symbol, interval))))
         if not fresh:
             return
         async with self._database.queue() as connection:
@@ -53,7 +55,7 @@ class Evaluator:
             await fire_alerts(self._database, owners, batch, lambda alert: self._due(alert, name, bars))
         else:
             self._series.pop(name, None)  # taken up again from the history if somebody comes
-        self._worked[name] = fresh[-1].open_time
+        self._worked[symbol, interval] = fresh[-1].open_time
 
     def _due(self, alert: AlertRow, series: str, bars: Sequence[ClosedBar]) -> list[Firing]:
         condition = self._condition(alert)
@@ -77,7 +79,9 @@ class Evaluator:
         followed = self._series.setdefault(candles[0].series, FollowedSeries())
         for candle in candles:
             if _take(followed, candle) is None:
-                history = await self._history.fetch(candle.symbol, candle.interval, to_ms(candle.open_time))
+                history = await self._history.fetch(
+                    candle.symbol, candle.interval, to_ms(candle.open_time), candle.generation
+                )
                 followed.restart(Bar(*vars(each).values()) for each in history)
         bars = []
         for candle in candles:

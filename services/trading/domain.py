@@ -96,17 +96,24 @@ class ConfigurationLimits:
 
 
 REFUSALS: dict[Entries, str] = {"PAUSED": "paused", "PLAN_LIMIT": "plan_limit"}
+FEED_SILENT = "feed_silent"
+LONGEST_SILENCE = timedelta(minutes=2)  # beyond an expected bar; then nothing is entered
 
 
-def entry_guard(entries: Entries, limits: ConfigurationLimits) -> EntryGuard:
+def entry_guard(entries: Entries, limits: ConfigurationLimits, *, silent: bool = False) -> EntryGuard:
     """What the execution asks before it orders an entry."""
-    refused = REFUSALS.get(entries)
+    refused = REFUSALS.get(entries, FEED_SILENT if silent else None)
     return lambda proposal: refused or limits.refusal(proposal)
 
 
 def entry_deadline(interval: str) -> timedelta:
     """How long after its bar's close a step is on time."""
     return min(timedelta(milliseconds=INTERVAL_MS[interval] // 10), LONGEST_DEADLINE)
+
+
+def history_needed(longest_lookback: int) -> int:
+    """So many bars a strategy's series has to hold: its longest period is at most a fifth of them."""
+    return 5 * longest_lookback
 
 
 def is_late(venue_now: datetime, due: datetime, interval: str) -> bool:

@@ -5,13 +5,14 @@ from shared.contracts.billing import SubscriptionChanged
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
-from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed, TradeOpened
+from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
 
 EVENTS: tuple[type[Message], ...] = (
     UserRegistered,
     SubscriptionChanged,
     SessionStarted,
     SessionStopped,
+    SessionAlarmed,
     TradeOpened,
     TradeClosed,
     AlertTriggered,

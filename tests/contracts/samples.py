@@ -10,7 +10,7 @@ from shared.contracts.billing import Features, Limits, SubscriptionChanged
 from shared.contracts.envelope import MarketEvent, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
-from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed, TradeOpened
+from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
 
 SAID_AT = datetime(2026, 1, 31, 9, 30, 0, 123_000, tzinfo=UTC)
 EVENT_ID = "019c1349-ff5b-7c1f-8a52-3d0f9c7e4b21"
@@ -86,6 +86,16 @@ _stopped = SessionStopped(
     total_trades=1,
     reason="USER",
     stopped_at=_END,
+)
+_alarmed = SessionAlarmed(
+    user_id=42,
+    public_id=_USER,
+    aggregate=f"session:{_SESSION}",
+    aggregate_seq=3,
+    session_id=_SESSION,
+    symbol="BTCUSDT",
+    reason="feed_silent",
+    since=_BEGIN,
 )
 _opened = TradeOpened(
     user_id=42,
@@ -187,6 +197,7 @@ SAMPLES: Mapping[str, Message] = {
         _changed,
         _started,
         _stopped,
+        _alarmed,
         _opened,
         _closed,
         _triggered,

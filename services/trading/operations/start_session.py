@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.bybit_api import VENUE
-from services.trading.domain import RunningSession, exceeded_limit
+from services.trading.domain import RunningSession, exceeded_limit, history_needed
 from services.trading.errors import LiveTradingOff
 from services.trading.operations.terms import limits_of, strategy_of
 from services.trading.queries import configurations, entitlements, sessions, strategies
@@ -128,7 +128,8 @@ async def _insert(
     }
     await sessions.insert_session(connection, values)
     await sessions.insert_lease(connection, caller.user_id, wanted.session_id)
-    await sessions.insert_interest(connection, caller.user_id, wanted.session_id, request.symbol, document.interval)
+    series = (request.symbol, document.interval, history_needed(document.longest_lookback))
+    await sessions.insert_interest(connection, caller.user_id, wanted.session_id, *series)
     await emit(
         connection,
         SessionStarted(

@@ -19,6 +19,7 @@ class SeriesRow:
     anchor: datetime | None
     opened_time: datetime | None
     opened_price: Decimal | None
+    reach: int  # needs of up to so many bars are met, as far as the exchange has bars
 
 
 async def get_series(
@@ -27,7 +28,7 @@ async def get_series(
     """This generation, or the newest one."""
     row = await connection.fetchrow(
         """
-        SELECT series_id, generation, anchor, opened_time, opened_price FROM series
+        SELECT series_id, generation, anchor, opened_time, opened_price, reach FROM series
         WHERE venue = $1 AND symbol = $2 AND interval = $3 AND ($4::integer IS NULL OR generation = $4)
         ORDER BY generation DESC LIMIT 1
         """,
@@ -91,6 +92,35 @@ async def list_bars_between(
         series_id,
         first,
         last,
+        limit,
+    )
+    return [_bar(row) for row in rows]
+
+
+async def list_page(
+    connection: Connection,
+    series_id: int,
+    first: datetime | None,
+    before: datetime | None,
+    beyond: datetime | None,
+    *,
+    newest_first: bool,
+    limit: int,
+) -> list[Bar]:
+    """Bars from `first` on and `before` a time, in the order asked for, those beyond the last page's end."""
+    order, side = ("DESC", "<") if newest_first else ("ASC", ">")
+    rows = await connection.fetch(
+        f"""
+        SELECT open_time, open, high, low, close, volume FROM candles
+        WHERE series_id = $1 AND ($2::timestamptz IS NULL OR open_time >= $2)
+              AND ($3::timestamptz IS NULL OR open_time < $3)
+              AND ($4::timestamptz IS NULL OR open_time {side} $4)
+        ORDER BY open_time {order} LIMIT $5
+        """,
+        series_id,
+        first,
+        before,
+        beyond,
         limit,
     )
     return [_bar(row) for row in rows]

@@ -92,6 +92,7 @@ class Lease:
     session_id: UUID
     epoch: int
     entries: Entries
+    silent_since: datetime | None = None  # the feed says nothing since then, by the exchange's clock
 
 
 async def insert_session(connection: Connection, values: Mapping[str, object]) -> None:
@@ -107,14 +108,28 @@ async def insert_lease(connection: Connection, user_id: int, session_id: UUID) -
 
 
 async def insert_interest(
-    connection: Connection, user_id: int, session_id: UUID, symbol: str, interval: str
+    connection: Connection, user_id: int, session_id: UUID, symbol: str, interval: str, history_bars: int
 ) -> None:
     await connection.execute(
-        "INSERT INTO market_interests (user_id, object_id, symbol, interval) VALUES ($1, $2, $3, $4)",
+        """
+        INSERT INTO market_interests (user_id, object_id, symbol, interval, history_bars)
+        VALUES ($1, $2, $3, $4, $5)
+        """,
         user_id,
         session_id,
         symbol,
         interval,
+        history_bars,
+    )
+
+
+async def set_interest_generation(connection: Connection, user_id: int, session_id: UUID, generation: int) -> None:
+    """The feed keeps saying this generation while the session runs."""
+    await connection.execute(
+        "UPDATE market_interests SET generation = $3 WHERE user_id = $1 AND object_id = $2",
+        user_id,
+        session_id,
+        generation,
     )
 
 

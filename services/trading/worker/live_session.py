@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.domain import ConfigurationLimits, SessionTotals, entry_guard
+from services.trading.domain import ConfigurationLimits, SessionTotals, entry_guard, history_needed
 from services.trading.operations.book import Step, write_step
 from services.trading.operations.terms import strategy_of, terms_of
 from services.trading.queries import candles, sessions, trades
@@ -52,7 +52,8 @@ class LiveSession:
 
     def on_close(self, series: Series, index: int) -> Outcome:
         """Steps 2 and 3 of a bar, and step 1 before them where it was not done."""
-        return self.execution.on_close(series, index, entry_guard(self.lease.entries, self.limits))
+        guard = entry_guard(self.lease.entries, self.limits, silent=self.lease.silent_since is not None)
+        return self.execution.on_close(series, index, guard)
 
     async def write(self, database: Database, outcome: Outcome, last_bar: datetime | None, *, late: bool) -> bool:
         """Commit a step that decided; False when this worker may not, or no more."""
@@ -99,15 +100,18 @@ class ReplayDiffers(ValueError):
 
 
 async def load_session(database: Database, lease: Lease) -> LiveSession | None:
-    """The session under this lease; None while its instrument is not known, or when it is gone."""
+    """The session under this lease; None while its instrument is not known, its series does not reach back far
+    enough, or when it is gone."""
     async with database.tenant(lease.user_id) as connection:
         row = await sessions.get_session(connection, lease.user_id, lease.session_id)
         if row is None or row.status == "STOPPED":
             return None
+        strategy = strategy_of(row.strategy_config)
         if row.tick_size is None:
             series = await candles.get_series(connection, row.venue, row.symbol, row.interval)
             instrument = await candles.get_instrument(connection, row.venue, row.symbol)
-            if series is None or instrument is None:
+            needed = history_needed(strategy.longest_lookback)
+            if series is None or instrument is None or series.reach < needed:
                 return None
             values = {
                 "tick_size": instrument.tick_size,
@@ -116,10 +120,10 @@ async def load_session(database: Database, lease: Lease) -> LiveSession | None:
                 "min_notional": instrument.min_notional,
             }
             await sessions.set_instrument(connection, lease, series.generation, values)
+            await sessions.set_interest_generation(connection, row.user_id, row.session_id, series.generation)
             row = await sessions.get_session(connection, lease.user_id, lease.session_id)
             assert row is not None, "it was there a moment ago"
         open_trade = await trades.get_open_trade(connection, row.user_id, row.session_id)
-    strategy = strategy_of(row.strategy_config)
     terms, first_bar_ms = terms_of(row), to_ms(row.start_time) + 1
     execution = (
         Execution.restore(strategy, terms, first_bar_ms, row.snapshot)

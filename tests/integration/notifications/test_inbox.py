@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from services.notifications.consumers import on_session_started
 from shared.chassis.postgres import Database
-from shared.contracts.trading import SessionStarted, SessionStopped
+from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped
 from shared.contracts.types import new_id
 from tests.integration.accounts import Json, eventually
 from tests.integration.analytics.conftest import started, stopped
@@ -105,3 +105,21 @@ async def test_a_month_gets_its_partition_with_its_first_message(database: Datab
         )
     assert [tuple(row) for row in rows] == [("user_system_events_2027_12", 2), ("user_system_events_2028_01", 2)]
     assert reachable is False
+
+
+async def test_whoever_has_a_session_in_trouble_is_told(platform: Platform) -> None:
+    token = await platform.user(1)
+    begin, _ = session(1)
+    for number, reason in enumerate(("feed_silent", "session_failed", "of_tomorrow"), 2):
+        named = {
+            name: getattr(begin, name) for name in ("user_id", "public_id", "aggregate", "session_id", "symbol")
+        }
+        alarm = {**named, "aggregate_seq": number, "reason": reason, "since": datetime(2026, 1, 31, 9, tzinfo=UTC)}
+        await platform.say(SessionAlarmed.model_validate(alarm))
+    messages = await told(platform, token, 3, "category=TRADING")
+    assert {str(item["event_type"]) for item in messages} == {"SESSION_ALARMED"}
+    assert {str(item["session_id"]) for item in messages} == {str(begin.session_id)}
+    texts = " ".join(str(item["message"]) for item in messages)
+    assert "No candles of BTCUSDT come" in texts
+    assert "cannot go on" in texts
+    assert "of_tomorrow" in texts

@@ -130,6 +130,10 @@ class Trading:
                     WHERE status <> 'STOPPED' AND last_bar IS DISTINCT FROM $1"""
         await eventually(lambda: self.see(behind, from_ms(last_bar_ms)), lambda rows: not rows, within_s)
 
+    async def until(self, query: str, *arguments: object) -> None:
+        """Until it finds something."""
+        await eventually(lambda: self.see(query, *arguments), bool, 60)
+
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[Worker]:
         """A worker that is told to stop in the end, and lets its leases go."""

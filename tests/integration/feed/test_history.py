@@ -6,8 +6,8 @@ import pytest
 from services.trading.app import build
 from shared.chassis.history import CandleHistory
 from shared.chassis.service import RunningService
-from tests.integration.trading_feed.conftest import FeedScene, said
-from tests.integration.trading_feed.exchange import FIRST_MS, MINUTE_MS
+from tests.integration.feed.conftest import FeedScene, said
+from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS
 
 
 async def test_history_ends_with_the_bar_asked_for_and_begins_at_the_anchor(scene: FeedScene) -> None:

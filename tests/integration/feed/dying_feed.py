@@ -13,7 +13,7 @@ from shared.chassis.producer import Producer
 from shared.contracts.envelope import MarketEvent
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import to_ms
-from tests.integration.trading_feed.exchange import FIRST_MS, MINUTE_MS
+from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS
 
 
 class DyingProducer(Producer):

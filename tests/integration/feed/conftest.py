@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -29,7 +30,7 @@ from shared.contracts.envelope import MarketEvent
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.types import from_ms, to_ms
 from tests.integration.accounts import eventually
-from tests.integration.trading_feed.exchange import FIRST_MS, MINUTE_MS, Exchange, candles
+from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS, Exchange, candles
 
 ServiceEnv = Callable[[str], dict[str, str]]
 Said = tuple[str, int, int | None]  # kind, minute, the minute of the bar before
@@ -72,7 +73,17 @@ class FeedScene:
     database: Database
     producers: list[RecordingProducer] = field(default_factory=list)
 
-    async def wish(self, symbol: str, interval: str = "1", version: int = 1, *, wanted: bool = True) -> None:
+    async def wish(
+        self,
+        symbol: str,
+        interval: str = "1",
+        version: int = 1,
+        *,
+        wanted: bool = True,
+        history_bars: int = 0,
+        generations: tuple[int, ...] = (),
+        ago: timedelta = timedelta(0),
+    ) -> None:
         """As a service's job announces it."""
         wish = MarketInterest(
             user_id=0,
@@ -84,9 +95,11 @@ class FeedScene:
             interval=interval,
             wanted=wanted,
             interest_version=version,
+            history_bars=history_bars,
+            generations=generations,
         )
         producer = self.producer()
-        _, headers, payload = serialise(wish, "trading", utc_now())
+        _, headers, payload = serialise(wish, "trading", utc_now() - ago)
         await producer.send([Outgoing(wish.topic, wish.key(), headers, payload)])
 
     def producer(self) -> RecordingProducer:
@@ -116,7 +129,7 @@ class FeedScene:
         )
         running = asyncio.create_task(series.run(stop))
         try:
-            await asyncio.wait_for(series.ready.wait(), 10)
+            await asyncio.wait_for(series.ready.wait(), 60)
             yield LoneSeries(series, producer, renewals, _alarms())
         finally:
             stop.set()
@@ -141,7 +154,7 @@ class FeedScene:
     async def dying_feed(self, moment: str, minute: int) -> AsyncIterator[asyncio.subprocess.Process]:
         """A feed in a process that kills itself `before` or `after` it says that this bar closed."""
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self.env}
-        command = [sys.executable, "-m", "tests.integration.trading_feed.dying_feed", moment, str(minute)]
+        command = [sys.executable, "-m", "tests.integration.feed.dying_feed", moment, str(minute)]
         process = await asyncio.create_subprocess_exec(*command, env=environment)
         try:
             yield process
@@ -152,7 +165,7 @@ class FeedScene:
 
     async def subscribed(self, *symbols: str) -> None:
         wanted = [f"kline.1.{symbol}" for symbol in sorted(symbols)]
-        await eventually(self.exchange.subscriptions, lambda topics: topics == wanted)
+        await eventually(self.exchange.subscriptions, lambda topics: topics == wanted, 60)
 
     async def see(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """As the owner sees it."""
@@ -183,7 +196,7 @@ class FeedScene:
             await reader.stop()
 
 
-async def said(producer: RecordingProducer, count: int, within_s: float = 20) -> list[Said]:
+async def said(producer: RecordingProducer, count: int, within_s: float = 60) -> list[Said]:
     """Everything said, once it is so much."""
 
     async def look() -> list[Said]:

@@ -2,13 +2,16 @@
 
 import pytest
 
+from sandbox.bybit.replay import Candle
 from shared.contracts.market import CandleClosed
 from tests.integration.accounts import eventually
-from tests.integration.trading_feed.conftest import FeedScene, chain, said
-from tests.integration.trading_feed.exchange import candles
+from tests.integration.feed.conftest import FeedScene, chain, said
+from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS, candles
 
 TWO = {"BTCUSDT": candles(range(12)), "ETHUSDT": candles(range(3, 15))}
 HOLED = {"BTCUSDT": candles([0, 1, 2, 6, 7])}
+FLAT = Candle(FIRST_MS + MINUTE_MS, "1001.25", "1001.25", "1001.25", "1001.25", "0")
+QUIET = {"BTCUSDT": [*candles([0]), FLAT, *candles([2, 3])]}
 LONG = {"BTCUSDT": candles(range(3_300))}
 
 
@@ -56,6 +59,18 @@ async def test_a_hole_in_the_market_is_no_bar(scene: FeedScene) -> None:
         for _ in range(7):
             await scene.exchange.step()
         assert await said(producer, 10) == chain(0, 1, 2, 6, 7)
+
+
+@pytest.mark.parametrize("scene", [QUIET], indirect=True)
+async def test_a_bar_without_trades_is_said_as_the_exchange_has_it(scene: FeedScene) -> None:
+    await scene.wish("BTCUSDT")
+    async with scene.feed() as producer:
+        await scene.subscribed("BTCUSDT")
+        await scene.exchange.step(4)
+        assert (await said(producer, 7))[:6] == chain(0, 1, 2)
+        closed = [event for event in producer.said if isinstance(event, CandleClosed)]
+        flat = [str(value) for value in (closed[1].open, closed[1].high, closed[1].close, closed[1].volume)]
+        assert flat == ["1001.25", "1001.25", "1001.25", "0"]
 
 
 @pytest.mark.parametrize("scene", [TWO], indirect=True)
