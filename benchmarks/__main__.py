@@ -8,11 +8,16 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import analytics, evaluator, reads, relay
+from benchmarks import analytics, evaluator, performance, reads, relay
 from benchmarks.measuring import Figure
 from benchmarks.servers import place
 
-ON_SERVERS = {"relay": relay.measure, "analytics": analytics.measure, "reads": reads.measure}
+ON_SERVERS = {
+    "relay": relay.measure,
+    "analytics": analytics.measure,
+    "performance": performance.measure,
+    "reads": reads.measure,
+}
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from cli.options import BadOption
 
 # Where each command is; imported only when it is called, as some bring much with them.
 COMMANDS = {
+    "analytics": ("cli.analytics", "analytics", "What analytics keeps: cut the days again from the trades."),
     "asyncapi": ("cli.asyncapi", "asyncapi_command", "Write the AsyncAPI file of all events."),
     "backtest": ("cli.backtest", "backtest", "Run a strategy over a file of candles."),
     "candles": ("cli.candles", "candles", "Stored candles against the exchange's."),

@@ -10,8 +10,7 @@ from cli.failure import CheckFailed
 from cli.options import OneLineCommand
 from cli.reference_page import page
 from cli.stack.migrate import ROOT
-from services.analytics.routes.market import market_endpoints
-from services.analytics.routes.performance import PerformanceRoutes
+from services.analytics.routes.endpoints import analytics_endpoints
 from services.auth.routes import Routes as AuthRoutes
 from services.billing.routes import Routes as BillingRoutes
 from services.notifications.routes import Routes as NotificationsRoutes
@@ -56,7 +55,6 @@ def all_endpoints() -> list[Endpoint]:
         *SessionRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
         *TradeRoutes(NOTHING).endpoints(),
         *candle_endpoints(NOTHING),
-        *PerformanceRoutes(NOTHING).endpoints(),
-        *market_endpoints(NOTHING),
+        *analytics_endpoints(NOTHING),
         *NotificationsRoutes(NOTHING).endpoints(),
     ]

@@ -44,6 +44,7 @@ class State:
     postgres: str = ""
     billing: str = ""
     candles: str = ""  # the role that keeps them
+    analytics: str = ""
     queues: dict[str, str] = field(default_factory=dict)
     kafka: str = ""
     topic_prefix: str = ""

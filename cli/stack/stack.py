@@ -331,6 +331,7 @@ class Stack:
                 postgres=self._database.owner_dsn,
                 billing=self._database.dsn("billing_app"),
                 candles=self._database.dsn("trading_worker"),
+                analytics=self._database.dsn("analytics_worker"),
                 queues={service: self._database.dsn(f"{service}_queue") for service in SERVICES},
                 kafka=self._bootstrap,
                 topic_prefix=self.topic_prefix,

@@ -13,9 +13,12 @@ LEAST_DEVIATION = 1e-13
 
 @dataclass(frozen=True)
 class RiskRatios:
+    """Of no day at all each is None."""
+
     sharpe: Decimal | None
     sortino: Decimal | None
     calmar: Decimal | None
+    volatility: Decimal | None
 
 
 def risk_ratios(returns_pct: Sequence[Decimal], growth: Decimal | None, drawdown_pct: Decimal | None) -> RiskRatios:
@@ -25,6 +28,7 @@ def risk_ratios(returns_pct: Sequence[Decimal], growth: Decimal | None, drawdown
         rounded(_sharpe(returns)),
         rounded(_sortino(returns)),
         rounded(_calmar(growth, len(returns), drawdown_pct)),
+        rounded(_yearly(_deviation(returns))),
     )
 
 
@@ -32,13 +36,19 @@ def trailing_volatility(returns_pct: Sequence[Decimal]) -> Decimal | None:
     """Sample deviation of daily returns × √365; None under 10 days."""
     if len(returns_pct) < LEAST_DAYS:
         return None
-    deviation = _deviation(_fractions(returns_pct))
-    return rounded(None if deviation is None else deviation * math.sqrt(DAYS_PER_YEAR))
+    return rounded(_yearly(_deviation(_fractions(returns_pct))))
 
 
 def trailing_sharpe(returns_pct: Sequence[Decimal]) -> Decimal | None:
     """Mean over sample deviation of daily returns × √365; None under 10 days."""
     return rounded(_sharpe(_fractions(returns_pct))) if len(returns_pct) >= LEAST_DAYS else None
+
+
+def compounded_pct(returns_pct: Sequence[Decimal | None]) -> Decimal | None:
+    """One return after the other on what was there then; None where one of them is not defined."""
+    if any(value is None for value in returns_pct):
+        return None
+    return rounded((math.prod(1 + value for value in _fractions(returns_pct)) - 1) * 100)
 
 
 def ratio(part: Decimal, whole: Decimal) -> Decimal | None:
@@ -53,8 +63,12 @@ def rounded(value: float | None) -> Decimal | None:
     return Decimal(repr(round(value, 6) + 0.0))
 
 
-def _fractions(returns_pct: Sequence[Decimal]) -> list[float]:
-    return [float(value) / 100 for value in returns_pct]  # a statistic
+def _fractions(returns_pct: Sequence[Decimal | None]) -> list[float]:
+    return [float(value) / 100 for value in returns_pct if value is not None]  # a statistic
+
+
+def _yearly(deviation: float | None) -> float | None:
+    return None if deviation is None else deviation * math.sqrt(DAYS_PER_YEAR)
 
 
 def _deviation(returns: Sequence[float]) -> float | None:

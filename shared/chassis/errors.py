@@ -179,7 +179,7 @@ class InvalidInput(ProblemError):
 
 
 class TooManyStreams(ProblemError):
-    """You have as many streams open as one may have at once."""
+    """You have as many streams and files open as one may have at once."""
 
     status = 429
     type = "too-many-streams"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from shared.chassis import telemetry
 from shared.chassis.auth import Authenticator, Principal
 from shared.chassis.clock import utc_now
+from shared.chassis.downloads import Download, FileStream
 from shared.chassis.errors import (
     InvalidBody,
     InvalidInput,
@@ -107,7 +108,7 @@ class Call:
         return self.query_model
 
 
-EndpointHandler = Callable[[Call], Awaitable[Reply | BaseModel | Stream | None]]
+EndpointHandler = Callable[[Call], Awaitable[Reply | BaseModel | Stream | Download | None]]
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Endpoint:
     errors: tuple[type[ProblemError], ...] = ()
     tagged: bool = False  # has an ETag: a GET takes If-None-Match, what changes it If-Match
     events: Mapping[str, type[BaseModel]] = field(default_factory=dict)  # of a stream, what it sends by name
+    media: str = ""  # of a download, such as text/csv
 
     @property
     def creates(self) -> bool:
@@ -180,6 +182,8 @@ def _aiohttp_handler(
         if isinstance(answer, Stream):
             who = call.principal
             return EventStream(answer, request.app[STREAMS], who.user_id, who.token_expires_at)
+        if isinstance(answer, Download):
+            return FileStream(answer, endpoint.media, request.app[STREAMS], call.principal.user_id)
         response = _render(endpoint, answer)
         return _not_modified(request, response) if endpoint.tagged and endpoint.method == "GET" else response
 
@@ -195,7 +199,7 @@ def _not_modified(request: web.Request, response: web.Response) -> web.Response:
 async def _answer_once(endpoint: Endpoint, call: Call, key: str, database: Database) -> web.Response:
     async def work() -> Answer:
         made = await endpoint.handler(call)
-        assert not isinstance(made, Stream), "what creates does not stream"
+        assert not isinstance(made, Stream | Download), "what creates does not stream"
         response = _render(endpoint, made)
         return Answer(response.status, response.headers.get("Location"), response.text or "")
 

@@ -74,6 +74,11 @@ HEADERS: Json = {
         "description": "The answer that this key got before; nothing was made",
         "schema": {"type": "string", "const": "true"},
     },
+    "Content-Disposition": {
+        "description": "What to call the file",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^attachment; filename="[A-Za-z0-9._-]+"$'},
+    },
     "Retry-After": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}},
     "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}},
 }
@@ -210,13 +215,17 @@ def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Js
         "Location": endpoint.status == 201,
         "Idempotent-Replayed": endpoint.creates,
         "ETag": endpoint.tagged and endpoint.method != "DELETE",
+        "Content-Disposition": bool(endpoint.media),
     }
     success: Json = {"description": "Done", "headers": _headers(headers), **({"links": links} if links else {})}
     if endpoint.response:
         success["content"] = {"application/json": {"schema": schemas[(endpoint.response, "serialization")]}}
     if endpoint.events:
         success["content"] = {"text/event-stream": {"schema": _stream(endpoint, schemas)}}
-    status = endpoint.status if endpoint.response or endpoint.events or endpoint.status != 200 else 204
+    if endpoint.media:
+        success["content"] = {endpoint.media: {"schema": {"type": "string"}}}
+    has_body = endpoint.response or endpoint.events or endpoint.media
+    status = endpoint.status if has_body or endpoint.status != 200 else 204
     others: Json = {}
     if endpoint.tagged and endpoint.method == "GET":
         others["304"] = {"description": "You have it", "headers": _headers({"ETag": True})}
@@ -267,6 +276,8 @@ def _errors_of(endpoint: Endpoint) -> list[type[ProblemError]]:
         implied.append(InvalidInput)
     if endpoint.events:
         implied += [TooManyStreams, InvalidInput]
+    if endpoint.media:
+        implied.append(TooManyStreams)
     if endpoint.creates:
         implied += [IdempotencyInFlight, IdempotencyMismatch, InvalidInput]
     if endpoint.query:

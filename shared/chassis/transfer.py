@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from shared.chassis.downloads import BrokenOffError, FileStream
 from shared.chassis.errors import InvalidBody, RequestTimeout, TooLarge, UnsupportedEncoding
 from shared.chassis.settings import ServiceSettings
 from shared.chassis.streaming import EventStream
@@ -71,12 +72,12 @@ async def read_body(request: web.Request) -> bytes:
 async def send(request: web.Request, response: web.StreamResponse) -> None:
     """Send all of an answer; a connection whose client does not read is given up."""
     transport = request.transport
-    if transport is None or not isinstance(response, web.Response | EventStream):
+    if transport is None or not isinstance(response, web.Response | EventStream | FileStream):
         return
     transport.set_write_buffer_limits(high=0)  # so that sent means handed to the kernel
     within_s = request.app.get(ANSWER_WITHIN_S, 30.0)
     try:
-        if isinstance(response, EventStream):
+        if isinstance(response, EventStream | FileStream):
             await response.write_all(request, within_s)
             return
         async with asyncio.timeout(within_s):
@@ -84,6 +85,9 @@ async def send(request: web.Request, response: web.StreamResponse) -> None:
             await response.write_eof()
     except TimeoutError:
         log.warning("answer_not_read", path=request.path, bytes=response.content_length)
+        _reset(transport)
+    except BrokenOffError as error:
+        log.warning("answer_broken_off", path=request.path, error=str(error))
         _reset(transport)
     except ConnectionError:
         log.info("client_gone", path=request.path)

@@ -10,7 +10,7 @@ from cli.stack.migrate import OWNER, ROLES, SERVICES
 Rule = Callable[[asyncpg.Connection], Awaitable[list[str]]]
 
 # Seen across tenants by the queue role, and nothing else is.
-QUEUES = {"outbox", "parked", "market_interests", "session_leases", "subscription_deadlines"}
+QUEUES = {"outbox", "parked", "market_interests", "session_leases", "subscription_deadlines", "user_rounds"}
 # Hashed value → user id, reached through one function each, without any grant.
 LOCATOR = "locator"
 # Nobody's rows. A table that is not named here is a tenant's.

@@ -19,6 +19,7 @@ KINDS = {
     "/v1/alerts": "alert_id",
     "/v1/inbox": "event_id",
     "/v1/watchlist": "watch_id",
+    "/v1/market-analysis": "analysis_id",
     "/v1/me/sessions": "login_id",
 }
 # Of each answer its own, whoever asks for what.

@@ -298,7 +298,7 @@ async def _collect(world: World, person: Person) -> None:
         ("decision_id", decisions, decisions.replace("{id}", session), "decision_id"),
         ("event_id", "/v1/inbox", "/v1/inbox?category=ALERT", "event_id"),
         ("login_id", "/v1/me/sessions", "/v1/me/sessions", "session_id"),
-        ("", "/v1/market-analysis", "/v1/market-analysis", "watch_id"),
+        ("analysis_id", "/v1/market-analysis", "/v1/market-analysis", "analysis_id"),
         ("", "/v1/performance/equity", "/v1/performance/equity", "trade_id"),
     ):
         items = await _until_there(lambda t=template, p=path: world.json("GET", t, person, p))  # type: ignore[misc]

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
+from services.analytics.domain.calendar import DayStatus
 from services.analytics.domain.summary import Sums
 from services.analytics.routes.period import Mode
 from shared.contracts.types import Amount, Instant, ViewModel
@@ -13,7 +14,7 @@ Statistic = float | None
 
 
 class SumsView(ViewModel):
-    """Exact, but for the last three, which are statistics. `gains` and `losses` are both ≥ 0."""
+    """Exact, but for the last five, which are statistics. `gains` and `losses` are both ≥ 0."""
 
     trades: int
     winning_trades: int
@@ -27,6 +28,8 @@ class SumsView(ViewModel):
     win_rate_pct: Statistic
     profit_factor: Statistic
     expectancy: Statistic
+    average_win: Statistic
+    average_loss: Statistic
 
 
 class BySymbolView(SumsView):
@@ -38,12 +41,31 @@ class ByStrategyView(SumsView):
     strategy_name: str
 
 
+class DrawdownView(ViewModel):
+    """Of realised equity: from the day of the highest to the one on which it was reached again, null if not yet."""
+
+    pct: Statistic
+    peak_date: date
+    trough_date: date
+    recovery_date: date | None
+    days: int
+
+
 class SummaryView(SumsView):
+    """`current_streak` counts trades won above 0, lost below."""
+
     mode: Mode
     timezone: str
     starting_balance: Amount
     ending_balance: Amount
+    return_pct: Statistic
     max_drawdown_pct: Statistic
+    deepest_drawdown: DrawdownView | None
+    longest_drawdown: DrawdownView | None
+    longest_winning_streak: int
+    longest_losing_streak: int
+    current_streak: int
+    volatility: Statistic
     sharpe: Statistic
     sortino: Statistic
     calmar: Statistic
@@ -52,10 +74,11 @@ class SummaryView(SumsView):
 
 
 class DayData(ViewModel):
-    """`capital_added`: what sessions brought in since the day before with trades."""
+    """What sessions brought in and gave back since the day before with trades."""
 
     version: int
     capital_added: Amount
+    capital_taken: Amount = Decimal(0)
 
 
 class DayView(ViewModel):
@@ -77,14 +100,51 @@ class DayView(ViewModel):
 
 
 class EquityPoint(ViewModel):
-    """After a trade: all pnl up to it, and that with the capital of the sessions begun by then."""
+    """After a trade, or after a session brought capital in or gave it back. `total_pnl` is all pnl up to it,
+    `equity` that and all that sessions begun by then brought in, `in_sessions` without what stopped ones gave back.
+    """
 
     time: Instant
-    trade_id: UUID
+    kind: Literal["CAPITAL_ADDED", "TRADE", "CAPITAL_TAKEN"]
+    trade_id: UUID | None
+    session_id: UUID
     symbol: str
     pnl: Amount
+    capital_added: Amount
+    capital_taken: Amount
     total_pnl: Amount
     equity: Amount
+    in_sessions: Amount
+
+
+class CalendarDayView(ViewModel):
+    """QUIET: nothing was traded; COMING: it has not been yet."""
+
+    date: date
+    status: DayStatus
+    daily_pnl: Amount | None
+    daily_pnl_percentage: Amount | None
+    total_trades: int
+
+
+class MonthView(ViewModel):
+    """`return_pct` are the days' percentages one after the other."""
+
+    month: int
+    pnl: Amount
+    return_pct: Statistic
+    total_trades: int
+    days_traded: int
+    winning_days: int
+    losing_days: int
+    days: list[CalendarDayView]
+
+
+class CalendarView(ViewModel):
+    year: int
+    mode: Mode
+    timezone: str
+    months: list[MonthView]
 
 
 class WatchView(ViewModel):
@@ -104,8 +164,11 @@ class AnalysisDataView(ViewModel):
 
 
 class AnalysisView(ViewModel):
-    """`timestamp` is the candle's open time. Values of the EMA are null until it is defined."""
+    """`timestamp` is the candle's open time. Values of the EMA are null until it is defined. `is_watchlist`: its
+    watch is on the list still. The ETag is of `version`.
+    """
 
+    analysis_id: UUID
     watch_id: UUID
     timestamp: Instant
     symbol: str
@@ -120,11 +183,12 @@ class AnalysisView(ViewModel):
     analysis_data: AnalysisDataView
     user_notes: str | None
     is_watchlist: bool
+    version: int
 
 
 def sums_fields(sums: Sums) -> dict[str, object]:
     """As SumsView takes them."""
-    derived = ("win_rate_pct", "profit_factor", "expectancy")
+    derived = ("win_rate_pct", "profit_factor", "expectancy", "average_win", "average_loss")
     return {**vars(sums), **{name: getattr(sums, name) for name in derived}}
 
 

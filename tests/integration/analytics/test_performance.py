@@ -51,7 +51,8 @@ async def test_a_period_is_of_whole_local_days_or_of_moments(platform: Platform)
         return (await platform.get(f"{SUMMARY}?{period}", ann)).body["pnl"]
 
     assert await pnl("from=2026-01-02&to=2026-01-02") == "10"
-    assert await pnl("from=2026-01-01T22:59:00Z&to=2026-01-01T23:00:00Z") == "11"
+    assert await pnl("from=2026-01-01T22:59:00Z&to=2026-01-01T23:00:00Z") == "1"
+    assert await pnl("from=2026-01-01T22:59:00Z&to=2026-01-01T23:00:00.001Z") == "11"
     assert await pnl("to=2026-01-01") == "1"
     assert await pnl("mode=LIVE") == "0"
     days = await platform.every("/v1/performance/daily?from=2026-01-01T23:00:00Z&to=2026-01-02", ann)
