@@ -19,6 +19,7 @@ from cli.options import OneLineCommand
 from cli.stack.migrate import ROOT
 from cli.stack.topics import DEAD_LETTER_RETENTION, kept_for, topic_settings
 from shared.chassis.kafka import Subscription
+from shared.contracts.billing import UsageRecorded
 from shared.contracts.catalog import EVENTS, HALTING
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
@@ -60,6 +61,8 @@ def senders(event: type[Message]) -> Sequence[str]:
     """The services that say this."""
     if event is MarketInterest:
         return get_args(MarketInterest.model_fields["wished_by"].annotation)
+    if event is UsageRecorded:
+        return get_args(UsageRecorded.model_fields["recorded_by"].annotation)
     return [event.source]
 
 

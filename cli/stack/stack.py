@@ -148,6 +148,7 @@ class Stack:
             processes=processes,
             services={part.service: processes[part.name] for part in self._parts if part.serves_http},
             trading_internal=ports.take(),
+            billing_internal=ports.take(),
             sandbox=ports.take(),
             kafka=f"127.0.0.1:{front.port}" if front else self._bootstrap,
         )
@@ -221,7 +222,8 @@ class Stack:
 
     def _services(self) -> Iterator[Coroutine[None, None, None]]:
         for part in self._parts:
-            inside = [self._at.trading_internal] if part.service == "trading" and part.serves_http else []
+            internal = {"trading": self._at.trading_internal, "billing": self._at.billing_internal}
+            inside = [internal[part.service]] if part.service in internal and part.serves_http else []
             port = self._at.processes[part.name]
             yield self._launch(self._service_spec(part), f"http://127.0.0.1:{port}/readyz", port, *inside)
 

@@ -8,7 +8,7 @@ from shared.chassis.clock import utc_now
 from shared.chassis.identity import claim_users
 from shared.chassis.kafka import Subscription
 from shared.chassis.postgres import Connection
-from shared.contracts.billing import SubscriptionChanged
+from shared.contracts.billing import SubscriptionChanged, UsageThreshold
 from shared.contracts.envelope import Event
 from shared.contracts.notifications import AlertTriggered
 from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped
@@ -24,6 +24,10 @@ async def on_subscription_changed(connection: Connection, events: Sequence[Subsc
 async def on_alert_triggered(connection: Connection, events: Sequence[AlertTriggered]) -> None:
     """Into the inbox of those who asked for the dashboard."""
     await insert_messages(connection, [_of_alert(event) for event in events if "dashboard" in event.channels])
+
+
+async def on_usage_threshold(connection: Connection, events: Sequence[UsageThreshold]) -> None:
+    await insert_messages(connection, [_of_threshold(event) for event in events])
 
 
 async def on_session_started(connection: Connection, events: Sequence[SessionStarted]) -> None:
@@ -96,6 +100,19 @@ def _of_alarm(event: SessionAlarmed) -> Message:
     return _message(event, "TRADING", text, data)
 
 
+def _of_threshold(event: UsageThreshold) -> Message:
+    data = {
+        "meter": event.meter,
+        "used": event.used,
+        "limit": event.limit,
+        "percent": event.percent,
+        "period_start": instant_text(event.period_start),
+        "period_end": instant_text(event.period_end),
+    }
+    what = "trades of this period" if event.meter == "trades" else "requests of this day"
+    return _message(event, "BILLING", f"{event.used} of {event.limit} {what} are used ({event.percent} %)", data)
+
+
 def _message(event: Event, category: Category, text: str, data: Mapping[str, object]) -> Message:
     """One for the event, at the time it was said."""
     session_id = event.session_id if isinstance(event, SessionStarted | SessionStopped | SessionAlarmed) else None
@@ -117,4 +134,5 @@ SUBSCRIPTIONS = (
     Subscription(SessionStopped, on_session_stopped),
     Subscription(SessionAlarmed, on_session_alarmed),
     Subscription(AlertTriggered, on_alert_triggered),
+    Subscription(UsageThreshold, on_usage_threshold),
 )

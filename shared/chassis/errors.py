@@ -17,6 +17,7 @@ ProblemError               an answer for the client, RFC 9457
 ├── UnsupportedMediaType 415  a body that is not application/json
 ├── IdempotencyMismatch 422  this key was another request's
 ├── InvalidInput      422  names each field and the reason
+├── QuotaExceeded     429  the plan's requests of this UTC day are used up
 ├── TooManyStreams    429
 ├── BadGateway        502  the gateway's own: the service was not reached, or went away
 ├── Unavailable       503  try again; Retry-After says when
@@ -176,6 +177,16 @@ class InvalidInput(ProblemError):
     status = 422
     type = "invalid-input"
     title = "The request is not valid"
+
+
+class QuotaExceeded(ProblemError):
+    """`limit` is how many requests the plan gives a UTC day, `used` how many of them are gone; `GET /v1/usage` says
+    more. What stops, cancels or closes, and reading one's positions, is never refused for it."""
+
+    status = 429
+    type = "quota-exceeded"
+    title = "The requests of this day are used up"
+    retry_after_s = 60
 
 
 class TooManyStreams(ProblemError):

@@ -31,6 +31,8 @@ from shared.chassis.errors import (
 from shared.chassis.etags import ANY_STATE, IfMatch, etag_of, if_match_of, is_known
 from shared.chassis.idempotency import REPLAYED, Answer, answer_once, key_of, request_sha256
 from shared.chassis.json_body import parse_body
+from shared.chassis.meter import Meter
+from shared.chassis.metered_paths import kind_of
 from shared.chassis.points import point
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, Database
 from shared.chassis.streaming import EventStream, Stream, Streams, last_event_id_of
@@ -147,6 +149,7 @@ def make_app(
     body_limit_bytes: int,
     service_token: str,
     database: Database | None = None,
+    meter: Meter | None = None,
 ) -> web.Application:
     """An aiohttp application of these endpoints."""
     app = web.Application(client_max_size=body_limit_bytes, middlewares=[_answer_problems])
@@ -154,14 +157,22 @@ def make_app(
     app.on_shutdown.append(app[STREAMS].end_all)
     for endpoint in endpoints:
         app.router.add_route(
-            endpoint.method, endpoint.path, _aiohttp_handler(endpoint, authenticator, service_token, database)
+            endpoint.method,
+            endpoint.path,
+            _aiohttp_handler(endpoint, authenticator, service_token, database, meter),
         )
     return app
 
 
 def _aiohttp_handler(
-    endpoint: Endpoint, authenticator: Authenticator | None, service_token: str, database: Database | None
+    endpoint: Endpoint,
+    authenticator: Authenticator | None,
+    service_token: str,
+    database: Database | None,
+    meter: Meter | None,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    kind = kind_of(endpoint.method, endpoint.path)
+
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = None
         if endpoint.internal:
@@ -169,6 +180,8 @@ def _aiohttp_handler(
         elif not endpoint.public:
             assert authenticator is not None, "an endpoint for users needs an authenticator"
             caller = await authenticator.principal(request.headers.get("Authorization"))
+            if meter is not None and kind is not None:
+                await meter.admit(caller, kind, f"{endpoint.method} {endpoint.path}")
         query = _parse_query(endpoint.query, request) if endpoint.query else None
         body = await _parse_body(endpoint.body, request) if endpoint.body else None
         key = key_of(request) if endpoint.creates else None

@@ -16,6 +16,7 @@ from shared.chassis.errors import (
     NotFound,
     PreconditionFailed,
     ProblemError,
+    QuotaExceeded,
     RequestTimeout,
     TooLarge,
     TooManyStreams,
@@ -27,6 +28,7 @@ from shared.chassis.errors import (
 from shared.chassis.etags import LONGEST, TAGS_PATTERN
 from shared.chassis.http import Endpoint
 from shared.chassis.idempotency import HEADER, LONGEST_KEY
+from shared.chassis.metered_paths import kind_of
 from shared.chassis.streaming import HEADER as LAST_EVENT_ID
 from shared.chassis.streaming import LONGEST_ID
 
@@ -268,6 +270,8 @@ def _errors_of(endpoint: Endpoint) -> list[type[ProblemError]]:
     implied: list[type[ProblemError]] = [*endpoint.errors]
     if not endpoint.public:
         implied += [Unauthorized, AccountNotReady]
+        if kind_of(endpoint.method, endpoint.path) is not None:
+            implied.append(QuotaExceeded)
     if endpoint.body:
         implied += [InvalidBody, InvalidInput, RequestTimeout, TooLarge, UnsupportedEncoding, UnsupportedMediaType]
     if endpoint.changes_tagged:

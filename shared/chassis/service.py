@@ -24,6 +24,8 @@ from shared.chassis.idempotency import forget_keys
 from shared.chassis.identity import UserDirectory
 from shared.chassis.inbox import Inbox
 from shared.chassis.kafka import market_worker
+from shared.chassis.lessor import BillingLessor
+from shared.chassis.meter import Meter
 from shared.chassis.pausing import pause
 from shared.chassis.points import switch_on
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
@@ -113,6 +115,7 @@ class RunningService:
         self.producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix, settings.service)
         self.cluster = KnownCluster(self.database)
         self.service = self._build(Context(self.database, self.producer, settings))
+        self._meter = self._meter_of(settings)
         consumers = self._consumers()
         for job in self._jobs(consumers):
             task = asyncio.create_task(self._supervise(job), name=job.name)
@@ -131,11 +134,18 @@ class RunningService:
                 log.warning("cancelled", task=task.get_name())
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        if self._meter is not None:
+            await self._meter.close()
         for on_close in self.service.on_close:
             await on_close()
         await self.producer.stop()
         await self.database.close()
         log.info("stopped")
+
+    def _meter_of(self, settings: ServiceSettings) -> Meter | None:
+        if "http" not in self._roles or not settings.billing_internal_url:
+            return None
+        return Meter(self.database, BillingLessor(settings), self.service.name)
 
     def _consumers(self) -> list[Consumer]:
         if "consumers" not in self._roles:
@@ -169,6 +179,8 @@ class RunningService:
     def _jobs(self, consumers: list[Consumer]) -> list[Job]:
         jobs = [job for job in self.service.jobs if job.role in self._roles]
         jobs += [Job(f"consumer-{number}", consumer.run) for number, consumer in enumerate(consumers)]
+        if self._meter is not None:
+            jobs.append(Job("usage", self._meter.run))
         if consumers and self._inboxes:
             jobs.append(Job("retry-parked", self._retry_parked))
         if "jobs" in self._roles and any(endpoint.creates for endpoint in self.service.endpoints):
@@ -218,6 +230,7 @@ class RunningService:
             body_limit_bytes=settings.body_limit_bytes,
             service_token="",
             database=self.database,
+            meter=self._meter,
         )
         document = openapi.describe(service.name, outside)
         app.router.add_get("/openapi.json", _static_json(document))

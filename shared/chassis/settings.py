@@ -39,6 +39,7 @@ class ServiceSettings(BaseSettings):
     token_audience: str = "tradefleet-api"
     service_token: SecretStr = SecretStr("")
     trading_internal_url: str = ""
+    billing_internal_url: str = ""  # who leases the quotas of requests; empty: they are not metered here
 
     fault_points: Path | None = None  # the folder of a run of faults: see shared/chassis/points.py
     process_name: str = ""

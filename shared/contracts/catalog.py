@@ -1,7 +1,7 @@
 """Every event there is: topics, partitions and retention are derived from here and from nowhere else."""
 
 from shared.contracts.auth import UserRegistered
-from shared.contracts.billing import SubscriptionChanged
+from shared.contracts.billing import SubscriptionChanged, UsageRecorded, UsageThreshold
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
@@ -10,6 +10,8 @@ from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStop
 EVENTS: tuple[type[Message], ...] = (
     UserRegistered,
     SubscriptionChanged,
+    UsageThreshold,
+    UsageRecorded,
     SessionStarted,
     SessionStopped,
     SessionAlarmed,

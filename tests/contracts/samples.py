@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from shared.contracts.auth import UserRegistered
-from shared.contracts.billing import Features, Limits, SubscriptionChanged
+from shared.contracts.billing import Features, Limits, SubscriptionChanged, UsageRecorded, UsageThreshold
 from shared.contracts.envelope import MarketEvent, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
@@ -21,6 +21,7 @@ _SESSION = UUID("0190a6f2-7b5e-7c1f-8a52-000000000001")
 _TRADE = UUID("0190a6f2-7b5e-7c1f-8a52-000000000002")
 _STRATEGY = UUID("0190a6f2-7b5e-7c1f-8a52-000000000003")
 _ALERT = UUID("0190a6f2-7b5e-7c1f-8a52-000000000004")
+_LEASE = UUID("0190a6f2-7b5e-7c1f-8a52-000000000005")
 _BEGIN = datetime(2026, 1, 31, 9, 15, tzinfo=UTC)
 _END = datetime(2026, 1, 31, 9, 29, 59, 999_999, tzinfo=UTC)
 
@@ -56,6 +57,31 @@ _changed = SubscriptionChanged(
     period_end=None,
     previous_plan="FREE",
     reason="trial",
+)
+_threshold = UsageThreshold(
+    user_id=42,
+    public_id=_USER,
+    aggregate=f"usage:api_requests:{_USER}:2026-01-31T00:00:00.000Z",
+    aggregate_seq=1,
+    meter="api_requests",
+    used=801,
+    limit=1_000,
+    percent=80,
+    period_start=datetime(2026, 1, 31, tzinfo=UTC),
+    period_end=datetime(2026, 2, 1, tzinfo=UTC),
+)
+_recorded = UsageRecorded(
+    user_id=42,
+    public_id=_USER,
+    aggregate=f"lease:{_LEASE}",
+    aggregate_seq=3,
+    recorded_by="trading",
+    lease_id=_LEASE,
+    kind="trading",
+    count=17,
+    window=2,
+    window_start=_BEGIN,
+    window_end=_END,
 )
 _started = SessionStarted(
     user_id=42,
@@ -195,6 +221,8 @@ SAMPLES: Mapping[str, Message] = {
     for sample in (
         _registered,
         _changed,
+        _threshold,
+        _recorded,
         _started,
         _stopped,
         _alarmed,
@@ -213,4 +241,6 @@ def id_of(sample: Message) -> str:
 
 
 def source_of(sample: Message) -> str:
+    if isinstance(sample, UsageRecorded):
+        return sample.recorded_by
     return sample.wished_by if isinstance(sample, MarketInterest) else sample.source

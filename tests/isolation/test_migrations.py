@@ -15,13 +15,15 @@ from tests.backend import PASSWORD
 from tests.isolation.before import before_migration, migrations, works_on_rows
 
 EVENT_DAYS, FINITE_EXPIRY = "0002_event_days.sql", "0103_finite_expiry.sql"
+PLAN_VERSIONS = "0110_plan_versions.sql"
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # ago
 
 
 def test_every_migration_that_works_on_rows_is_tried_here() -> None:
     """One that is not yet: fill a database with `before_migration`, migrate, and count."""
-    assert {file.name for file in migrations() if works_on_rows(file.read_text())} == {EVENT_DAYS, FINITE_EXPIRY}
+    working = {file.name for file in migrations() if works_on_rows(file.read_text())}
+    assert working == {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS}
 
 
 @pytest.mark.parametrize(
@@ -143,6 +145,32 @@ async def test_expiries_at_the_ends_of_the_calendar_become_none_or_past(postgres
         year = "to_char(expires_at AT TIME ZONE 'UTC', 'YYYY') AS year"
         rows = await superuser.fetch(f"SELECT {year} FROM notifications.user_alerts ORDER BY user_id")
         assert [row["year"] for row in rows] == list(expiries.values())
+
+
+async def test_every_plan_that_a_user_has_had_becomes_a_step_of_his_history(postgres: str) -> None:
+    async with before_migration(postgres, PLAN_VERSIONS) as (access, superuser):
+        for user_id in TENANTS:
+            await superuser.execute(
+                f"INSERT INTO billing.subscribers (user_id, public_id) VALUES ({user_id}, gen_random_uuid())"
+            )
+            for month, (plan_id, status) in enumerate(((2, "EXPIRED"), (1, "CANCELLED"), (3, "ACTIVE")), 1):
+                await superuser.execute(
+                    f"""
+                    INSERT INTO billing.user_subscriptions (user_id, subscription_id, plan_id, status, reason,
+                        start_date, end_date, trial_end_date, current_period_start, current_period_end)
+                    SELECT {user_id}, gen_random_uuid(), {plan_id}, '{status}', 'reason {month}', begun,
+                           CASE '{status}' WHEN 'ACTIVE' THEN NULL ELSE begun + interval '1 day' END,
+                           CASE {month} WHEN 1 THEN begun + interval '1 day' END, begun, begun + interval '1 day'
+                    FROM (SELECT timestamptz '2026-0{month}-01Z' AS begun) AS month
+                    """
+                )
+        await migrate(access)
+        rows = await superuser.fetch(
+            "SELECT user_id, change_number, plan_id, previous_plan_id, status, reason FROM billing.plan_changes "
+            "ORDER BY user_id, change_number"
+        )
+    steps = [(1, 2, None, "TRIAL", "reason 1"), (2, 1, 2, "ACTIVE", "reason 2"), (3, 3, 1, "ACTIVE", "reason 3")]
+    assert [tuple(row) for row in rows] == [(user_id, *step) for user_id in TENANTS for step in steps]
 
 
 @pytest.fixture

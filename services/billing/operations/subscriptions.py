@@ -1,12 +1,10 @@
-"""What billing does, one function and one transaction each."""
+"""Subscriptions begin, change, renew and end; every change is said."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from services.billing import queries
 from services.billing.domain import (
     Change,
     Period,
@@ -19,14 +17,13 @@ from services.billing.domain import (
     month_containing,
     status_when_left,
 )
-from services.billing.queries import UsedTrade
+from services.billing.queries import plans, subscriptions
 from shared.chassis.identity import claim_users
 from shared.chassis.outbox import emit
 from shared.chassis.points import point
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.auth import UserRegistered
 from shared.contracts.billing import PlanName, SubscriptionChanged
-from shared.contracts.trading import TradeClosed
 
 DUE_AT_ONCE = 100
 
@@ -39,9 +36,9 @@ def email_sha256(email: str) -> bytes:
 async def begin_subscription(connection: Connection, event: UserRegistered, now: datetime) -> None:
     """The trial, or FREE for a person who has had one; nothing for a user who is known already."""
     await claim_users(connection, [event])
-    owner = await queries.locate_email(connection, email_sha256(event.email), claim=event.user_id)
-    await queries.insert_subscriber(connection, event.user_id, event.public_id)
-    subscriber = await queries.lock_subscriber(connection, event.user_id)
+    owner = await subscriptions.locate_email(connection, email_sha256(event.email), claim=event.user_id)
+    await subscriptions.insert_subscriber(connection, event.user_id, event.public_id)
+    subscriber = await subscriptions.lock_subscriber(connection, event.user_id)
     if subscriber is None or subscriber.version > 0:
         return
     await _begin(connection, subscriber, None, first_change(owner == event.user_id), now)
@@ -49,15 +46,15 @@ async def begin_subscription(connection: Connection, event: UserRegistered, now:
 
 async def change_plan(connection: Connection, user_id: int, change: Change, now: datetime) -> bool:
     """The one way a plan changes: trial's end, grant. False if the user is on it already or not known."""
-    subscriber = await queries.lock_subscriber(connection, user_id)
+    subscriber = await subscriptions.lock_subscriber(connection, user_id)
     if subscriber is None:
         return False
-    live = await queries.find_live_subscription(connection, user_id)
+    live = await subscriptions.find_live_subscription(connection, user_id)
     if live is not None and (live.plan, live.status) == (change.plan, change.status):
         return False
     if live is not None:
-        await queries.update_ended(connection, live, status_when_left(live, now), now)
-    await _begin(connection, subscriber, None if live is None else live.plan, change, now)
+        await subscriptions.update_ended(connection, live, status_when_left(live, now), now)
+    await _begin(connection, subscriber, live, change, now)
     return True
 
 
@@ -74,23 +71,54 @@ class Granted:
 async def grant_plan(database: Database, email: str, plan: PlanName, now: datetime) -> Granted | None:
     """An operator's word: this person is on this plan from now on. None for an e-mail nobody here has."""
     async with database.untenanted() as connection:
-        user_id = await queries.locate_email(connection, email_sha256(email))
+        user_id = await subscriptions.locate_email(connection, email_sha256(email))
     if user_id is None:
         return None
     async with database.tenant(user_id) as connection:
         changed = await change_plan(connection, user_id, Change(plan, "ACTIVE", "granted"), now)
-        subscriber = await queries.lock_subscriber(connection, user_id)
+        subscriber = await subscriptions.lock_subscriber(connection, user_id)
     assert subscriber is not None, "claimed together with the e-mail"
     return Granted(subscriber.public_id, plan, subscriber.version, changed)
 
 
+async def move_to_active_version(
+    connection: Connection, user_id: int, name: PlanName, now: datetime, *, dry_run: bool = False
+) -> bool:
+    """Who is on an older version of this plan is on the active one; period, status and trial stay."""
+    subscriber = await subscriptions.lock_subscriber(connection, user_id)
+    live = await subscriptions.find_live_subscription(connection, user_id)
+    if subscriber is None or live is None or live.plan != name:
+        return False
+    plan = await plans.get_plan(connection, name)
+    if plan.plan_id == live.plan_id or dry_run:
+        return plan.plan_id != live.plan_id
+    await subscriptions.update_plan(connection, live, plan)
+    moved = replace(live, plan_id=plan.plan_id, plan_version=plan.version)
+    await _note_and_announce(connection, subscriber, moved, plan, live, "plan_migrated", now)
+    return True
+
+
 async def _begin(
-    connection: Connection, subscriber: Subscriber, previous: PlanName | None, change: Change, now: datetime
+    connection: Connection, subscriber: Subscriber, previous: Subscription | None, change: Change, now: datetime
 ) -> None:
-    plan = await queries.get_plan(connection, change.plan)
+    plan = await plans.get_plan(connection, change.plan)
     period = first_period(change.status, now)
-    begun = await queries.insert_subscription(connection, subscriber.user_id, plan, change, period)
-    await _announce(connection, subscriber, begun, plan, previous, change.reason)
+    begun = await subscriptions.insert_subscription(connection, subscriber.user_id, plan, change, period)
+    await _note_and_announce(connection, subscriber, begun, plan, previous, change.reason, now)
+
+
+async def _note_and_announce(
+    connection: Connection,
+    subscriber: Subscriber,
+    subscription: Subscription,
+    plan: Plan,
+    previous: Subscription | None,
+    reason: str,
+    now: datetime,
+) -> None:
+    """A step of the user's history, under the number that it is said with."""
+    await subscriptions.insert_change(connection, subscriber.version + 1, subscription, previous, reason, now)
+    await _announce(connection, subscriber, subscription, plan, None if previous is None else previous.plan, reason)
 
 
 async def _announce(
@@ -106,8 +134,8 @@ async def _announce(
     trial_started_at = subscriber.trial_started_at
     if subscription.status == "TRIAL":
         trial_started_at = subscription.start_date
-    await queries.update_subscriber(connection, subscriber.user_id, version, trial_started_at)
-    await queries.insert_deadline(connection, subscriber.user_id, subscription.period.end)
+    await subscriptions.update_subscriber(connection, subscriber.user_id, version, trial_started_at)
+    await subscriptions.insert_deadline(connection, subscriber.user_id, subscription.period.end)
     await emit(
         connection,
         SubscriptionChanged(
@@ -131,7 +159,7 @@ async def _announce(
 async def work_deadlines(database: Database, now: datetime) -> int:
     """End the trials that are over, begin the months that have come; how many subscriptions changed."""
     async with database.queue() as connection:
-        due = await queries.list_due(connection, now, DUE_AT_ONCE)
+        due = await subscriptions.list_due(connection, now, DUE_AT_ONCE)
     changed = 0
     for user_id in due:
         point("billing.deadline_due")
@@ -141,8 +169,8 @@ async def work_deadlines(database: Database, now: datetime) -> int:
 
 
 async def _work_deadline(connection: Connection, user_id: int, now: datetime) -> bool:
-    subscriber = await queries.lock_subscriber(connection, user_id)
-    live = await queries.find_live_subscription(connection, user_id)
+    subscriber = await subscriptions.lock_subscriber(connection, user_id)
+    live = await subscriptions.find_live_subscription(connection, user_id)
     if subscriber is None or live is None or not is_due(live, now):
         return False  # another process was here between the list and the lock
     if live.status == "TRIAL":
@@ -152,27 +180,7 @@ async def _work_deadline(connection: Connection, user_id: int, now: datetime) ->
 
 
 async def _renew_period(connection: Connection, subscriber: Subscriber, live: Subscription, period: Period) -> None:
-    plan = await queries.get_plan(connection, live.plan)
-    await queries.update_period(connection, live, period)
+    plan = await plans.get_version(connection, live.plan_id)
+    await subscriptions.update_period(connection, live, period)
     renewed = replace(live, period=period)
     await _announce(connection, subscriber, renewed, plan, live.plan, "period_renewed")
-
-
-async def book_usage(connection: Connection, events: Sequence[TradeClosed], now: datetime) -> None:
-    """Each trade once, in the period in which it was said to be closed."""
-    users = sorted({event.user_id for event in events})
-    await queries.lock_subscribers(connection, users)
-    await queries.insert_usage(
-        connection,
-        [
-            UsedTrade(
-                user_id=event.user_id,
-                trade_id=event.trade_id,
-                session_id=event.session_id,
-                mode="PAPER" if event.is_paper_trade else "LIVE",
-                occurred_at=event.said_at or now,
-            )
-            for event in events
-        ],
-    )
-    await queries.update_period_trades(connection, users)

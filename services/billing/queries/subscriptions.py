@@ -1,53 +1,15 @@
-"""All SQL of billing."""
+"""Who is on which plan: subscribers, their subscriptions, their changes and deadlines."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
-from services.billing.domain import Change, Period, Plan, Subscriber, Subscription, Usage
+from services.billing.domain import Change, Period, Plan, PlanChange, Subscriber, Subscription
 from shared.chassis.postgres import Connection
-from shared.contracts.billing import Features, Limits, PlanName, SubscriptionStatus
+from shared.contracts.billing import SubscriptionStatus
 from shared.contracts.types import new_id
-
-
-async def list_plans(connection: Connection) -> list[Plan]:
-    rows = await connection.fetch("SELECT * FROM subscription_plans WHERE is_active ORDER BY price_monthly")
-    return [_plan(row) for row in rows]
-
-
-async def get_plan(connection: Connection, name: PlanName) -> Plan:
-    row = await connection.fetchrow("SELECT * FROM subscription_plans WHERE name = $1", name)
-    assert row is not None, f"the catalogue has no plan {name}"
-    return _plan(row)
-
-
-def _plan(row: asyncpg.Record) -> Plan:
-    return Plan(
-        plan_id=row["plan_id"],
-        name=row["name"],
-        display_name=row["display_name"],
-        description=row["description"],
-        price_monthly=row["price_monthly"],
-        price_yearly=row["price_yearly"],
-        version=row["version"],
-        limits=Limits(
-            max_trades_per_month=row["max_trades_per_month"],
-            max_active_strategies=row["max_active_strategies"],
-            max_symbols=row["max_symbols"],
-            daily_api_requests=row["daily_api_requests"],
-            max_backtests_per_day=row["max_backtests_per_day"],
-        ),
-        features=Features(
-            advanced_ai=row["has_advanced_ai"],
-            api_access=row["has_api_access"],
-            backtesting=row["has_backtesting"],
-            telegram_alerts=row["has_telegram_alerts"],
-            priority_support=row["has_priority_support"],
-        ),
-    )
 
 
 async def insert_subscriber(connection: Connection, user_id: int, public_id: UUID) -> None:
@@ -70,10 +32,12 @@ async def lock_subscriber(connection: Connection, user_id: int) -> Subscriber | 
     return None if row is None else Subscriber(*row)
 
 
-async def lock_subscribers(connection: Connection, user_ids: Sequence[int]) -> None:
-    await connection.execute(
-        "SELECT FROM subscribers WHERE user_id = ANY ($1) ORDER BY user_id FOR UPDATE", user_ids
+async def lock_subscribers(connection: Connection, user_ids: Sequence[int]) -> Mapping[int, UUID]:
+    """The public ids of those who are known."""
+    rows = await connection.fetch(
+        "SELECT user_id, public_id FROM subscribers WHERE user_id = ANY ($1) ORDER BY user_id FOR UPDATE", user_ids
     )
+    return {row["user_id"]: row["public_id"] for row in rows}
 
 
 async def update_subscriber(
@@ -94,22 +58,36 @@ async def get_version(connection: Connection, user_id: int) -> int:
     return version
 
 
+SUBSCRIPTION = """
+    SELECT s.user_id, s.subscription_id, s.plan_id, p.name, p.version, s.status, s.start_date, s.trial_end_date,
+           s.current_period_start, s.current_period_end
+    FROM user_subscriptions s JOIN subscription_plans p USING (plan_id)
+"""
+
+
 async def find_live_subscription(connection: Connection, user_id: int) -> Subscription | None:
     row = await connection.fetchrow(
-        """
-        SELECT s.subscription_id, p.name, s.status, s.start_date, s.trial_end_date,
-               s.current_period_start, s.current_period_end
-        FROM user_subscriptions s JOIN subscription_plans p USING (plan_id)
-        WHERE s.user_id = $1 AND s.status IN ('ACTIVE', 'TRIAL', 'PAST_DUE')
-        """,
+        f"{SUBSCRIPTION} WHERE s.user_id = $1 AND s.status IN ('ACTIVE', 'TRIAL', 'PAST_DUE')", user_id
+    )
+    return None if row is None else _subscription(row)
+
+
+async def find_last_subscription(connection: Connection, user_id: int) -> Subscription | None:
+    """The live one, or the one that ended last."""
+    row = await connection.fetchrow(
+        f"{SUBSCRIPTION} WHERE s.user_id = $1 ORDER BY s.end_date DESC NULLS FIRST, s.start_date DESC LIMIT 1",
         user_id,
     )
-    if row is None:
-        return None
+    return None if row is None else _subscription(row)
+
+
+def _subscription(row: asyncpg.Record) -> Subscription:
     return Subscription(
-        user_id=user_id,
+        user_id=row["user_id"],
         subscription_id=row["subscription_id"],
+        plan_id=row["plan_id"],
         plan=row["name"],
+        plan_version=row["version"],
         status=row["status"],
         start_date=row["start_date"],
         trial_end_date=row["trial_end_date"],
@@ -155,7 +133,68 @@ async def insert_subscription(
         trial_end_date,
         period.end,
     )
-    return Subscription(user_id, subscription_id, plan.name, change.status, period.start, trial_end_date, period)
+    return Subscription(
+        user_id,
+        subscription_id,
+        plan.plan_id,
+        plan.name,
+        plan.version,
+        change.status,
+        period.start,
+        trial_end_date,
+        period,
+    )
+
+
+async def update_plan(connection: Connection, subscription: Subscription, plan: Plan) -> None:
+    """The same subscription, on another version of its plan."""
+    await connection.execute(
+        "UPDATE user_subscriptions SET plan_id = $3 WHERE user_id = $1 AND subscription_id = $2",
+        subscription.user_id,
+        subscription.subscription_id,
+        plan.plan_id,
+    )
+
+
+async def insert_change(
+    connection: Connection,
+    number: int,
+    subscription: Subscription,
+    previous: Subscription | None,
+    reason: str,
+    now: datetime,
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO plan_changes (user_id, change_number, plan_id, previous_plan_id, status, reason, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        subscription.user_id,
+        number,
+        subscription.plan_id,
+        None if previous is None else previous.plan_id,
+        subscription.status,
+        reason,
+        now,
+    )
+
+
+async def list_changes(
+    connection: Connection, user_id: int, after: int | None, limit: int, *, newest_first: bool
+) -> list[PlanChange]:
+    rows = await connection.fetch(
+        f"""
+        SELECT c.change_number, p.name, p.version, b.name, b.version, c.status, c.reason, c.created_at
+        FROM plan_changes c JOIN subscription_plans p USING (plan_id)
+             LEFT JOIN subscription_plans b ON b.plan_id = c.previous_plan_id
+        WHERE c.user_id = $1 AND ($2::bigint IS NULL OR c.change_number {"<" if newest_first else ">"} $2)
+        ORDER BY c.change_number {"DESC" if newest_first else "ASC"} LIMIT $3
+        """,
+        user_id,
+        after,
+        limit,
+    )
+    return [PlanChange(*row) for row in rows]
 
 
 async def update_period(connection: Connection, subscription: Subscription, period: Period) -> None:
@@ -194,59 +233,15 @@ async def list_due(connection: Connection, now: datetime, limit: int) -> list[in
     return [row["user_id"] for row in rows]
 
 
+async def list_subscribers(connection: Connection, after: int, limit: int) -> list[int]:
+    """Users who have a subscription, by their ids. For the queue role, which knows them by their deadlines."""
+    rows = await connection.fetch(
+        "SELECT user_id FROM subscription_deadlines WHERE user_id > $1 ORDER BY user_id LIMIT $2", after, limit
+    )
+    return [row["user_id"] for row in rows]
+
+
 async def locate_email(connection: Connection, email_sha256: bytes, claim: int | None = None) -> int | None:
     """Whose e-mail this is; with `claim`, the first to claim it owns it."""
     owner: int | None = await connection.fetchval("SELECT locate_email($1, $2)", email_sha256, claim)
     return owner
-
-
-@dataclass(frozen=True)
-class UsedTrade:
-    user_id: int
-    trade_id: UUID
-    session_id: UUID
-    mode: str
-    occurred_at: datetime
-
-
-async def insert_usage(connection: Connection, trades: Sequence[UsedTrade]) -> None:
-    """A trade is booked once, however often it is said."""
-    await connection.execute(
-        """
-        INSERT INTO usage_ledger (user_id, trade_id, session_id, mode, occurred_at)
-        SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[])
-        ON CONFLICT DO NOTHING
-        """,
-        [trade.user_id for trade in trades],
-        [trade.trade_id for trade in trades],
-        [trade.session_id for trade in trades],
-        [trade.mode for trade in trades],
-        [trade.occurred_at for trade in trades],
-    )
-
-
-async def update_period_trades(connection: Connection, user_ids: Sequence[int]) -> None:
-    """Count the ledger again for the running periods of these users."""
-    await connection.execute(
-        """
-        UPDATE user_subscriptions s
-        SET current_period_trades = (
-            SELECT count(*) FROM usage_ledger l
-            WHERE l.user_id = s.user_id
-              AND l.occurred_at >= s.current_period_start AND l.occurred_at < s.current_period_end)
-        WHERE s.user_id = ANY ($1) AND s.status IN ('ACTIVE', 'TRIAL', 'PAST_DUE')
-        """,
-        user_ids,
-    )
-
-
-COUNT_USAGE = """
-    SELECT count(*) FILTER (WHERE mode = 'PAPER') AS paper, count(*) FILTER (WHERE mode = 'LIVE') AS live
-    FROM usage_ledger WHERE user_id = $1 AND occurred_at >= $2 AND occurred_at < $3
-"""
-
-
-async def count_usage(connection: Connection, user_id: int, period: Period) -> Usage:
-    row = await connection.fetchrow(COUNT_USAGE, user_id, period.start, period.end)
-    assert row is not None
-    return Usage(paper_trades=row["paper"], live_trades=row["live"])
