@@ -14,7 +14,8 @@ from services.analytics.routes.market import market_endpoints
 from services.analytics.routes.performance import PerformanceRoutes
 from services.auth.routes import Routes as AuthRoutes
 from services.billing.routes import Routes as BillingRoutes
-from services.notifications.routes import Routes as NotificationsRoutes
+from services.notifications.routes.alerts import AlertRoutes
+from services.notifications.routes.inbox import InboxRoutes
 from services.trading.routes.candles import candle_endpoints
 from services.trading.routes.configurations import configuration_endpoints
 from services.trading.routes.sessions import SessionRoutes
@@ -58,5 +59,6 @@ def all_endpoints() -> list[Endpoint]:
         *candle_endpoints(NOTHING),
         *PerformanceRoutes(NOTHING).endpoints(),
         *market_endpoints(NOTHING),
-        *NotificationsRoutes(NOTHING).endpoints(),
+        *AlertRoutes(NOTHING).endpoints(),
+        *InboxRoutes(NOTHING).endpoints(),
     ]

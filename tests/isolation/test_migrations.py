@@ -14,14 +14,18 @@ from shared.chassis.clock import utc_now
 from tests.backend import PASSWORD
 from tests.isolation.before import before_migration, migrations, works_on_rows
 
-EVENT_DAYS, FINITE_EXPIRY = "0002_event_days.sql", "0103_finite_expiry.sql"
+EVENT_DAYS, FINITE_EXPIRY, TELLING = "0002_event_days.sql", "0103_finite_expiry.sql", "0111_telling.sql"
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # ago
 
 
 def test_every_migration_that_works_on_rows_is_tried_here() -> None:
     """One that is not yet: fill a database with `before_migration`, migrate, and count."""
-    assert {file.name for file in migrations() if works_on_rows(file.read_text())} == {EVENT_DAYS, FINITE_EXPIRY}
+    assert {file.name for file in migrations() if works_on_rows(file.read_text())} == {
+        EVENT_DAYS,
+        FINITE_EXPIRY,
+        TELLING,
+    }
 
 
 @pytest.mark.parametrize(
@@ -143,6 +147,29 @@ async def test_expiries_at_the_ends_of_the_calendar_become_none_or_past(postgres
         year = "to_char(expires_at AT TIME ZONE 'UTC', 'YYYY') AS year"
         rows = await superuser.fetch(f"SELECT {year} FROM notifications.user_alerts ORDER BY user_id")
         assert [row["year"] for row in rows] == list(expiries.values())
+
+
+async def test_messages_that_are_there_are_numbered_in_their_order(postgres: str) -> None:
+    async with before_migration(postgres, TELLING) as (access, superuser):
+        await superuser.execute(
+            """
+            SET search_path = notifications;
+            SELECT prepare_inbox_month('2026-01-31Z'), prepare_inbox_month('2026-02-01Z');
+            INSERT INTO user_system_events (user_id, event_id, timestamp, event_type, event_category, message)
+            SELECT u, uuidv7(make_interval(mins => n)), timestamptz '2026-01-30Z' + make_interval(days => n % 4),
+                   'X', 'ALERT', n::text
+            FROM generate_series(1, 3) u, generate_series(1, 5) n WHERE u < 3 OR n = 1;
+            RESET search_path
+            """
+        )
+        await migrate(access)
+        rows = await superuser.fetch(
+            "SELECT user_id, position, message FROM notifications.user_system_events ORDER BY user_id, event_id"
+        )
+        numbered = [(user_id, number, str(number)) for user_id in (1, 2) for number in range(1, 6)]
+        assert [tuple(row) for row in rows] == [*numbered, (3, 1, "1")]
+        inboxes = await superuser.fetch("SELECT user_id, last_position FROM notifications.inboxes ORDER BY user_id")
+        assert [tuple(row) for row in inboxes] == [(1, 5), (2, 5), (3, 1)]
 
 
 @pytest.fixture
