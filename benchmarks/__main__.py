@@ -8,11 +8,16 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import analytics, evaluator, reads, relay
+from benchmarks import alerts, analytics, evaluator, reads, relay
 from benchmarks.measuring import Figure
 from benchmarks.servers import place
 
-ON_SERVERS = {"relay": relay.measure, "analytics": analytics.measure, "reads": reads.measure}
+ON_SERVERS = {
+    "relay": relay.measure,
+    "analytics": analytics.measure,
+    "reads": reads.measure,
+    "alerts": alerts.measure_whole,
+}
 
 
 def main() -> None:
@@ -31,6 +36,7 @@ def main() -> None:
 
 async def _measure(names: list[str]) -> list[Figure]:
     figures = evaluator.measure() if "evaluator" in names else []
+    figures += alerts.measure() if "alerts" in names else []
     if wanted := [name for name in ON_SERVERS if name in names]:
         async with place() as where:
             for name in wanted:
