@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import analytics, evaluator, performance, reads, relay
+from benchmarks import alerts, analytics, evaluator, performance, reads, relay
 from benchmarks.measuring import Figure
 from benchmarks.servers import place
 
@@ -17,6 +17,7 @@ ON_SERVERS = {
     "analytics": analytics.measure,
     "performance": performance.measure,
     "reads": reads.measure,
+    "alerts": alerts.measure_whole,
 }
 
 
@@ -36,6 +37,7 @@ def main() -> None:
 
 async def _measure(names: list[str]) -> list[Figure]:
     figures = evaluator.measure() if "evaluator" in names else []
+    figures += alerts.measure() if "alerts" in names else []
     if wanted := [name for name in ON_SERVERS if name in names]:
         async with place() as where:
             for name in wanted:

@@ -13,7 +13,8 @@ from cli.stack.migrate import ROOT
 from services.analytics.routes.endpoints import analytics_endpoints
 from services.auth.routes import Routes as AuthRoutes
 from services.billing.routes import Routes as BillingRoutes
-from services.notifications.routes import Routes as NotificationsRoutes
+from services.notifications.routes.alerts import AlertRoutes
+from services.notifications.routes.inbox import InboxRoutes
 from services.trading.routes.candles import candle_endpoints
 from services.trading.routes.configurations import configuration_endpoints
 from services.trading.routes.sessions import SessionRoutes
@@ -56,5 +57,6 @@ def all_endpoints() -> list[Endpoint]:
         *TradeRoutes(NOTHING).endpoints(),
         *candle_endpoints(NOTHING),
         *analytics_endpoints(NOTHING),
-        *NotificationsRoutes(NOTHING).endpoints(),
+        *AlertRoutes(NOTHING).endpoints(),
+        *InboxRoutes(NOTHING).endpoints(),
     ]

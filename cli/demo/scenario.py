@@ -69,6 +69,7 @@ async def set_up(tenant: Tenant, plot: Plot) -> None:
     configuration = None
     if plot.busy:
         configuration = await client.must("POST", "/v1/bot-configurations", _configuration(tenant))
+        await client.must("PUT", "/v1/inbox/preferences", {"kinds": {"TRADE_OPENED": {}, "TRADE_CLOSED": {}}})
         for alert in _alerts(tenant, plot):
             await client.must("POST", "/v1/alerts", alert)
         for symbol in plot.symbols:

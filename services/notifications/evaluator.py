@@ -4,12 +4,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-import structlog
-
-from services.notifications.domain.conditions import ConditionFault, compile_alert
-from services.notifications.domain.firing import ClosedBar, Firing, Timing, firings
+from services.notifications.domain.firing import ClosedBar
+from services.notifications.domain.watching import Conditions, Round
 from services.notifications.operations.firing import SeriesBatch, fire_alerts
-from services.notifications.queries.alerts import AlertRow
 from services.notifications.queries.firings import find_owners
 from shared.chassis.errors import Unavailable
 from shared.chassis.generations import NewestGeneration
@@ -18,12 +15,7 @@ from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import to_ms
 from shared.strategy.bars import INTERVAL_MS, Bar
-from shared.strategy.document import AlertCondition
 from shared.strategy.followed import FollowedSeries
-
-MOST_COMPILED = 10_000
-
-log = structlog.get_logger()
 
 
 class Evaluator:
@@ -35,7 +27,7 @@ class Evaluator:
         self._series: dict[str, FollowedSeries] = {}
         self._newest = NewestGeneration()
         self._worked: dict[tuple[str, str], datetime] = {}  # symbol, interval → the last bar that had its effect
-        self._compiled: dict[tuple[str, str], AlertCondition | None] = {}
+        self._conditions = Conditions()
 
     async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None:
         by_series = sorted(self._newest.of(events), key=lambda event: event.series)
@@ -52,27 +44,11 @@ class Evaluator:
         if owners:
             bars = await self._follow(fresh)
             batch = SeriesBatch(symbol, interval, bars[-1].closed_at)
-            await fire_alerts(self._database, owners, batch, lambda alert: self._due(alert, name, bars))
+            of_bars = Round(self._conditions, self._series[name].series, bars)
+            await fire_alerts(self._database, owners, batch, of_bars)
         else:
             self._series.pop(name, None)  # taken up again from the history if somebody comes
         self._worked[symbol, interval] = fresh[-1].open_time
-
-    def _due(self, alert: AlertRow, series: str, bars: Sequence[ClosedBar]) -> list[Firing]:
-        condition = self._condition(alert)
-        return firings(condition, _timing(alert), self._series[series].series, bars) if condition else []
-
-    def _condition(self, alert: AlertRow) -> AlertCondition | None:
-        """Compiled once for all alerts that say the same; None for one that an older program let pass."""
-        key = (alert.alert_type, repr(alert.condition_data))
-        if key not in self._compiled:
-            if len(self._compiled) >= MOST_COMPILED:
-                self._compiled.clear()
-            try:
-                self._compiled[key] = compile_alert(alert.alert_type, alert.condition_data)
-            except ConditionFault as error:
-                log.error("alert_condition_invalid", alert_id=str(alert.alert_id), error=str(error))
-                self._compiled[key] = None
-        return self._compiled[key]
 
     async def _follow(self, candles: Sequence[CandleClosed]) -> list[ClosedBar]:
         """Each with where it stands in its series, from the anchor on. Raises Unavailable."""
@@ -104,9 +80,3 @@ def _ascending(candles: Sequence[CandleClosed], worked: datetime | None) -> Iter
 def _take(followed: FollowedSeries, candle: CandleClosed) -> int | None:
     bar = Bar(to_ms(candle.open_time), candle.open, candle.high, candle.low, candle.close, candle.volume)
     return followed.take(bar, to_ms(candle.previous_open_time) if candle.previous_open_time else None)
-
-
-def _timing(alert: AlertRow) -> Timing:
-    return Timing(
-        alert.watched_from, alert.expires_at, timedelta(seconds=alert.cooldown_seconds), alert.last_triggered
-    )

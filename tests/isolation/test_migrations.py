@@ -14,7 +14,7 @@ from shared.chassis.clock import utc_now
 from tests.backend import PASSWORD
 from tests.isolation.before import before_migration, migrations, works_on_rows
 
-EVENT_DAYS, FINITE_EXPIRY = "0002_event_days.sql", "0103_finite_expiry.sql"
+EVENT_DAYS, FINITE_EXPIRY, TELLING = "0002_event_days.sql", "0103_finite_expiry.sql", "0111_telling.sql"
 PLAN_VERSIONS = "0110_plan_versions.sql"
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # ago
@@ -23,7 +23,7 @@ DAYS = (0, 1, 9, 40)  # ago
 def test_every_migration_that_works_on_rows_is_tried_here() -> None:
     """One that is not yet: fill a database with `before_migration`, migrate, and count."""
     working = {file.name for file in migrations() if works_on_rows(file.read_text())}
-    assert working == {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS}
+    assert working == {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING}
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,29 @@ async def test_every_plan_that_a_user_has_had_becomes_a_step_of_his_history(post
         )
     steps = [(1, 2, None, "TRIAL", "reason 1"), (2, 1, 2, "ACTIVE", "reason 2"), (3, 3, 1, "ACTIVE", "reason 3")]
     assert [tuple(row) for row in rows] == [(user_id, *step) for user_id in TENANTS for step in steps]
+
+
+async def test_messages_that_are_there_are_numbered_in_their_order(postgres: str) -> None:
+    async with before_migration(postgres, TELLING) as (access, superuser):
+        await superuser.execute(
+            """
+            SET search_path = notifications;
+            SELECT prepare_inbox_month('2026-01-31Z'), prepare_inbox_month('2026-02-01Z');
+            INSERT INTO user_system_events (user_id, event_id, timestamp, event_type, event_category, message)
+            SELECT u, uuidv7(make_interval(mins => n)), timestamptz '2026-01-30Z' + make_interval(days => n % 4),
+                   'X', 'ALERT', n::text
+            FROM generate_series(1, 3) u, generate_series(1, 5) n WHERE u < 3 OR n = 1;
+            RESET search_path
+            """
+        )
+        await migrate(access)
+        rows = await superuser.fetch(
+            "SELECT user_id, position, message FROM notifications.user_system_events ORDER BY user_id, event_id"
+        )
+        numbered = [(user_id, number, str(number)) for user_id in (1, 2) for number in range(1, 6)]
+        assert [tuple(row) for row in rows] == [*numbered, (3, 1, "1")]
+        inboxes = await superuser.fetch("SELECT user_id, last_position FROM notifications.inboxes ORDER BY user_id")
+        assert [tuple(row) for row in inboxes] == [(1, 5), (2, 5), (3, 1)]
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def recipes(person: Person) -> dict[str, Json]:
         "PUT /v1/bot-configurations/{id}": made["POST /v1/bot-configurations"],
         "PATCH /v1/alerts/{id}": {"notify_dashboard": True},
         "PATCH /v1/market-analysis/{id}": {"user_notes": person.canary},
+        "PUT /v1/inbox/preferences": {"kinds": {}},
     }
 
 

@@ -15,11 +15,12 @@ Connection: TypeAlias = asyncpg.Connection
 
 # Which service works which topic's events.
 HEARS: Mapping[str, tuple[str, ...]] = {
-    "user.registered": ("billing", "analytics"),
+    "user.registered": ("billing", "analytics", "notifications"),
     "subscription.changed": ("auth", "trading", "notifications"),
     "session.started": ("analytics", "notifications"),
     "session.stopped": ("analytics", "notifications"),
-    "trade.closed": ("analytics", "billing"),
+    "trade.opened": ("notifications",),
+    "trade.closed": ("analytics", "billing", "notifications"),
     "alert.triggered": ("notifications",),
 }
 FROM_OUTSIDE = """

@@ -31,7 +31,7 @@ WHERE event_id IS NULL
 SELECT DISTINCT format('topic %s is not known to the checker: what it says was not looked at', topic)
 FROM said
 WHERE topic NOT LIKE '%.dlq' AND topic NOT IN (SELECT topic FROM hears)
-      AND topic NOT IN ('trade.opened', 'market.interest', 'candle.opened', 'candle.closed');
+      AND topic NOT IN ('market.interest', 'candle.opened', 'candle.closed');
 
 -- Happened, and never said.
 SELECT format('user %s registered, and that was never said', user_id) FROM auth.users
@@ -80,7 +80,8 @@ SELECT format('notifications: no message tells user %s of %s of session %s (even
 FROM due
 WHERE service = 'notifications' AND topic LIKE 'session.%'
       AND NOT EXISTS (SELECT FROM notifications.user_system_events WHERE user_id::text = key
-                      AND session_id::text = thing AND event_type = upper(replace(topic, '.', '_')));
+                      AND session_id::text = thing AND event_type = upper(replace(topic, '.', '_')))
+      AND NOT EXISTS (SELECT FROM digested WHERE user_id::text = key AND digested.event_id = due.event_id);
 
 SELECT format('notifications: no message tells user %s that alert %s fired (event %s)', key, body ->> 'alert_id',
               event_id)
@@ -88,12 +89,22 @@ FROM due
 WHERE service = 'notifications' AND topic = 'alert.triggered' AND body -> 'channels' ? 'dashboard'
       AND NOT EXISTS (SELECT FROM notifications.user_system_events WHERE user_id::text = key
                       AND thing = concat_ws(' ', data ->> 'alert_id',
-                                            pg_temp.as_ms(pg_temp.as_time(data ->> 'open_time'))));
+                                            pg_temp.as_ms(pg_temp.as_time(data ->> 'open_time'))))
+      AND NOT EXISTS (SELECT FROM digested WHERE user_id::text = key AND digested.event_id = due.event_id);
+
+-- A digest counts what the ledger says is in it.
+SELECT format('notifications: the digest %s of user %s counts %s, and the ledger has %s', message.event_id,
+              message.user_id, data ->> 'count', count(digested.event_id))
+FROM notifications.user_system_events AS message
+     LEFT JOIN digested ON digested.user_id = message.user_id AND digested.message_id = message.event_id
+WHERE event_type = 'DIGEST'
+GROUP BY message.user_id, message.event_id, data HAVING (data ->> 'count')::bigint <> count(digested.event_id);
 
 SELECT format('%s: user %s (event %s) is not known there', service, key, event_id) FROM due
 WHERE topic = 'user.registered'
       AND NOT EXISTS (SELECT FROM billing.subscribers WHERE service = 'billing' AND user_id::text = key)
-      AND NOT EXISTS (SELECT FROM analytics.user_zones WHERE service = 'analytics' AND user_id::text = key);
+      AND NOT EXISTS (SELECT FROM analytics.user_zones WHERE service = 'analytics' AND user_id::text = key)
+      AND NOT EXISTS (SELECT FROM notifications.contacts WHERE service = 'notifications' AND user_id::text = key);
 
 SELECT format('analytics: user %s is in the zone %s, not %s', user_id, zone.timezone, owner.timezone)
 FROM analytics.user_zones AS zone JOIN auth.users AS owner USING (user_id)

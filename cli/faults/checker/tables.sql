@@ -107,6 +107,12 @@ SELECT user_id, CASE WHEN is_paper_trading THEN 'PAPER' ELSE 'LIVE' END AS mode,
 FROM trading.user_trading_sessions JOIN auth.users USING (user_id)
 WHERE NOT EXISTS (SELECT FROM withheld WHERE topic = 'session.started' AND thing = session_id::text);
 
+-- What stands in the inbox together with others of its minute, in a message that is there.
+CREATE TEMP TABLE digested AS
+SELECT user_id, deliveries.event_id, message_id FROM notifications.deliveries
+     JOIN notifications.user_system_events AS message USING (user_id)
+WHERE state = 'DIGESTED' AND message.event_id = message_id;
+
 CREATE INDEX ON said (topic, event_id);
 CREATE INDEX ON events (topic, event_id);
 CREATE INDEX ON events (topic, thing);

@@ -18,11 +18,12 @@ PUBLIC_IDS = {1: ANN, 2: BOB}
 CANARIES = {ANN: "canaryofann", BOB: "canaryofbob"}
 WORLD = Path(__file__).with_name("world.sql")
 LISTENERS = {
-    "user.registered": ("billing", "analytics"),
+    "user.registered": ("billing", "analytics", "notifications"),
     "subscription.changed": ("auth", "trading", "notifications"),
     "session.started": ("analytics", "notifications"),
     "session.stopped": ("analytics", "notifications"),
-    "trade.closed": ("analytics", "billing"),
+    "trade.opened": ("notifications",),
+    "trade.closed": ("analytics", "billing", "notifications"),
     "alert.triggered": ("notifications",),
 }
 SPEAKERS = {"user": "auth", "subscription": "billing", "session": "trading", "trade": "trading"}

@@ -1,26 +1,29 @@
-"""HTTP in."""
+"""Alerts over HTTP."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, field_validator
 
 from services.notifications.domain.conditions import AlertType
+from services.notifications.domain.firing import Repeat
 from services.notifications.errors import AlertsFull
 from services.notifications.operations.alerts import change_alert, channels_of, create_alert, delete_alert
-from services.notifications.queries import alerts, inbox
-from services.notifications.queries.alerts import AlertRow
-from services.notifications.queries.inbox import Category, InboxRow
+from services.notifications.queries import alerts, firings
+from services.notifications.queries.alerts import AlertFilter, AlertRow
+from services.notifications.queries.firings import PastFiring
 from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
-from shared.chassis.http import Call, Endpoint, Reply, created
+from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.json_body import as_stored
-from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.notifications import Channel
-from shared.contracts.types import BodyModel, Instant, ViewModel
+from shared.contracts.types import EPOCH, Amount, BodyModel, Instant, ViewModel
 from shared.strategy.bars import INTERVAL_MS
+
+MICROSECOND = timedelta(microseconds=1)
 
 Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,30}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
@@ -50,7 +53,7 @@ Expiry = Annotated[Instant, AfterValidator(_reachable)]
 
 
 class AlertBody(BodyModel):
-    """`condition_data` by type: see the service's README."""
+    """`condition_data` by type: see the service's README. With `repeat` ONCE its firing switches it off."""
 
     alert_name: Name
     symbol: Symbol
@@ -63,6 +66,7 @@ class AlertBody(BodyModel):
     notify_webhook: bool = False
     cooldown_seconds: Cooldown = 0
     expires_at: Expiry | None = None
+    repeat: Repeat = "ALWAYS"
     is_active: bool = True
 
     @field_validator("condition_data")
@@ -82,6 +86,7 @@ class AlertChanges(BodyModel):
     notify_webhook: bool | None = None
     cooldown_seconds: Cooldown | None = None
     expires_at: Expiry | None = None
+    repeat: Repeat | None = None
     is_active: bool | None = None
 
     @field_validator("condition_data")
@@ -111,6 +116,7 @@ class AlertView(ViewModel):
     channels: tuple[Channel, ...]
     cooldown_seconds: int
     expires_at: Instant | None
+    repeat: Repeat
     is_active: bool
     triggered_count: int
     last_triggered: Instant | None
@@ -120,94 +126,90 @@ class AlertView(ViewModel):
 
 class AlertsQuery(PageQuery):
     symbol: Symbol | None = None
+    alert_type: AlertType | None = None
+    is_active: bool | None = None
+    sort: Literal["created_at", "-created_at", "alert_name", "-alert_name"] = "created_at"
 
 
-class InboxQuery(PageQuery):
-    unread: bool = False
-    category: Category | None = None
+class FiringsQuery(PageQuery):
+    sort: Literal["open_time", "-open_time"] = "-open_time"
 
 
-class InboxView(ViewModel):
-    event_id: UUID
-    timestamp: Instant
-    event_type: str
-    event_category: str
-    message: str
-    data: dict[str, object]
-    severity: str
-    is_read: bool
-    session_id: UUID | None
-    trade_id: UUID | None
+class FiringView(ViewModel):
+    """`open_time` and `closed_at` are of the bar, `price` is its close. Of old firings the bar alone is known."""
+
+    open_time: Instant
+    closed_at: Instant | None
+    price: Amount | None
+    value_seen: str | None
     created_at: Instant
 
 
-class ReadView(ViewModel):
-    marked_read: int
-
-
-class Routes:
+class AlertRoutes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def create_alert(self, call: Call) -> Reply:
         alert = await create_alert(self._database, call.principal, call.body(AlertBody).model_dump())
-        return created(_alert(alert), f"/v1/alerts/{alert.alert_id}")
+        return created(_view(alert), f"/v1/alerts/{alert.alert_id}")
 
     async def list_alerts(self, call: Call) -> Page[AlertView]:
         query, user_id = call.query(AlertsQuery), call.principal.user_id
-        after = _position(query.cursor)
+        by_name = query.sort.endswith("alert_name")
+        found = decode_sorted(query.sort, query.cursor, str)
+        beyond = None if found is None else str(found[0]) if by_name else _id_in(found)
+        wanted = AlertFilter(query.symbol, query.alert_type, query.is_active)
         async with self._database.tenant(user_id) as connection:
-            rows = await alerts.list_alerts(connection, user_id, query.symbol, after, query.limit + 1)
-        return page_of([_alert(row) for row in rows], query.limit, lambda last: encode_cursor(str(last.alert_id)))
+            rows = await alerts.list_alerts(connection, user_id, wanted, query.sort, beyond, query.limit + 1)
+        return page_of(
+            [_view(row) for row in rows],
+            query.limit,
+            lambda last: encode_sorted(query.sort, last.alert_name if by_name else str(last.alert_id)),
+        )
 
-    async def get_alert(self, call: Call) -> AlertView:
+    async def get_alert(self, call: Call) -> Reply:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await alerts.get_alert(connection, user_id, call.uuid())
         if row is None:
             raise NotFound
-        return _alert(row)
+        return _tagged(row)
 
-    async def change_alert(self, call: Call) -> AlertView:
-        changes = call.body(AlertChanges).given()
-        return _alert(await change_alert(self._database, call.principal.user_id, call.uuid(), changes))
+    async def change_alert(self, call: Call) -> Reply:
+        return await self._change(call, call.body(AlertChanges).given())
+
+    async def pause_alert(self, call: Call) -> Reply:
+        return await self._change(call, {"is_active": False})
+
+    async def resume_alert(self, call: Call) -> Reply:
+        return await self._change(call, {"is_active": True})
+
+    async def _change(self, call: Call, changes: dict[str, object]) -> Reply:
+        user_id = call.principal.user_id
+        return _tagged(await change_alert(self._database, user_id, call.uuid(), changes, call.if_match))
 
     async def delete_alert(self, call: Call) -> None:
-        await delete_alert(self._database, call.principal.user_id, call.uuid())
+        await delete_alert(self._database, call.principal.user_id, call.uuid(), call.if_match)
 
-    async def list_inbox(self, call: Call) -> Page[InboxView]:
-        query, user_id = call.query(InboxQuery), call.principal.user_id
-        before = _position(query.cursor)
+    async def list_firings(self, call: Call) -> Page[FiringView]:
+        query, user_id, alert_id = call.query(FiringsQuery), call.principal.user_id, call.uuid()
+        beyond = _moment_in(decode_sorted(query.sort, query.cursor, int))
         async with self._database.tenant(user_id) as connection:
-            rows = await inbox.list_inbox(
-                connection,
-                user_id,
-                unread=query.unread,
-                category=query.category,
-                before=before,
-                limit=query.limit + 1,
-            )
-        return page_of([_inbox(row) for row in rows], query.limit, lambda last: encode_cursor(str(last.event_id)))
-
-    async def mark_read(self, call: Call) -> InboxView:
-        user_id = call.principal.user_id
-        async with self._database.tenant(user_id) as connection:
-            row = await inbox.mark_read(connection, user_id, call.uuid())
-        if row is None:
-            raise NotFound
-        return _inbox(row)
-
-    async def mark_all_read(self, call: Call) -> ReadView:
-        user_id = call.principal.user_id
-        async with self._database.tenant(user_id) as connection:
-            return ReadView(marked_read=await inbox.mark_all_read(connection, user_id))
+            if await alerts.get_alert(connection, user_id, alert_id) is None:
+                raise NotFound
+            rows = await firings.list_firings(connection, user_id, alert_id, query.sort, beyond, query.limit + 1)
+        return page_of(
+            [_firing(row) for row in rows],
+            query.limit,
+            lambda last: encode_sorted(query.sort, (last.open_time - EPOCH) // MICROSECOND),
+        )
 
     def endpoints(self) -> list[Endpoint]:
-        all_alerts, one, all_messages = "/v1/alerts", "/v1/alerts/{id}", "/v1/inbox"
+        everything, one = "/v1/alerts", "/v1/alerts/{id}"
         return [
             Endpoint(
                 "POST",
-                all_alerts,
+                everything,
                 self.create_alert,
                 "Make an alert",
                 response=AlertView,
@@ -217,13 +219,13 @@ class Routes:
             ),
             Endpoint(
                 "GET",
-                all_alerts,
+                everything,
                 self.list_alerts,
                 "Your alerts",
                 response=Page[AlertView],
                 query=AlertsQuery,
             ),
-            Endpoint("GET", one, self.get_alert, "An alert", response=AlertView),
+            Endpoint("GET", one, self.get_alert, "An alert", response=AlertView, tagged=True),
             Endpoint(
                 "PATCH",
                 one,
@@ -232,32 +234,51 @@ class Routes:
                 response=AlertView,
                 body=AlertChanges,
                 errors=(NameTaken, PlanLimitReached),
+                tagged=True,
             ),
-            Endpoint("DELETE", one, self.delete_alert, "Remove an alert", status=204),
+            Endpoint("DELETE", one, self.delete_alert, "Remove an alert", status=204, tagged=True),
+            Endpoint("POST", one + "/pause", self.pause_alert, "Pause an alert", response=AlertView),
+            Endpoint(
+                "POST", one + "/resume", self.resume_alert, "Resume an alert, from now on", response=AlertView
+            ),
             Endpoint(
                 "GET",
-                all_messages,
-                self.list_inbox,
-                "Your inbox, newest first",
-                response=Page[InboxView],
-                query=InboxQuery,
+                one + "/firings",
+                self.list_firings,
+                "When an alert fired, the last first",
+                response=Page[FiringView],
+                query=FiringsQuery,
             ),
-            Endpoint("POST", all_messages + "/{id}/read", self.mark_read, "Mark one as read", response=InboxView),
-            Endpoint("POST", all_messages + "/read", self.mark_all_read, "Mark all as read", response=ReadView),
         ]
 
 
-def _position(cursor: str | None) -> UUID | None:
-    position = decode_cursor(cursor, str)
+def _id_in(found: tuple[str | int, ...]) -> UUID:
     try:
-        return UUID(str(position[0])) if position else None
+        return UUID(str(found[0]))
     except ValueError as error:
-        raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
+        raise _not_of_this_list() from error
 
 
-def _alert(row: AlertRow) -> AlertView:
+def _moment_in(found: tuple[str | int, ...] | None) -> datetime | None:
+    if found is None:
+        return None
+    try:
+        return EPOCH + int(found[0]) * MICROSECOND
+    except OverflowError as error:
+        raise _not_of_this_list() from error
+
+
+def _not_of_this_list() -> InvalidInput:
+    return InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}])
+
+
+def _tagged(row: AlertRow) -> Reply:
+    return tagged(_view(row), row.updated_at)
+
+
+def _view(row: AlertRow) -> AlertView:
     return AlertView.model_validate({**asdict(row), "channels": channels_of(row)})
 
 
-def _inbox(row: InboxRow) -> InboxView:
-    return InboxView.model_validate(asdict(row))
+def _firing(row: PastFiring) -> FiringView:
+    return FiringView.model_validate(asdict(row))
