@@ -12,7 +12,7 @@ from cli.reference_page import page
 from cli.stack.migrate import ROOT
 from services.analytics.routes.market import market_endpoints
 from services.analytics.routes.performance import PerformanceRoutes
-from services.auth.routes import Routes as AuthRoutes
+from services.auth.routes.log_ins import Routes as AuthRoutes
 from services.billing.routes import Routes as BillingRoutes
 from services.notifications.routes import Routes as NotificationsRoutes
 from services.trading.routes.candles import candle_endpoints

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from shared.contracts.auth import UserRegistered
+from shared.contracts.activity import ActivityRecorded
+from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.billing import Features, Limits, SubscriptionChanged
 from shared.contracts.envelope import MarketEvent, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
@@ -33,6 +34,31 @@ _registered = UserRegistered(
     timezone="America/New_York",
     language="en",
     is_active=True,
+)
+_updated = UserUpdated(
+    user_id=42,
+    public_id=_USER,
+    aggregate="user:42",
+    aggregate_seq=2,
+    email="söme.body+bots@example.org",
+    timezone="Europe/Rome",
+    language="it",
+    is_active=True,
+)
+_recorded = ActivityRecorded(
+    user_id=42,
+    public_id=_USER,
+    aggregate="activity:trading:42",
+    aggregate_seq=7,
+    activity_id=UUID("0190a6f2-7b5e-7c1f-8a52-000000000005"),
+    service="trading",
+    actor="USER",
+    activity_type="CREATE_STRATEGY",
+    object="/v1/strategies/0190a6f2-7b5e-7c1f-8a52-000000000003",
+    address="2001:db8::1",
+    user_agent="cürl/8.5",
+    endpoint="POST /v1/strategies",
+    at=SAID_AT,
 )
 _changed = SubscriptionChanged(
     user_id=42,
@@ -184,6 +210,8 @@ SAMPLES: Mapping[str, Message] = {
     sample.topic: sample
     for sample in (
         _registered,
+        _updated,
+        _recorded,
         _changed,
         _started,
         _stopped,
@@ -202,4 +230,6 @@ def id_of(sample: Message) -> str:
 
 
 def source_of(sample: Message) -> str:
+    if isinstance(sample, ActivityRecorded):
+        return sample.service
     return sample.wished_by if isinstance(sample, MarketInterest) else sample.source

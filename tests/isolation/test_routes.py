@@ -38,6 +38,7 @@ def recipes(person: Person) -> dict[str, Json]:
         "POST /v1/strategies/{id}/versions": strategy,
         "PUT /v1/bot-configurations/{id}": made["POST /v1/bot-configurations"],
         "PATCH /v1/alerts/{id}": {"notify_dashboard": True},
+        "POST /v1/me/password": {"old_password": "not the old one", "new_password": person.password},
     }
 
 
