@@ -15,6 +15,7 @@ from cli.options import BadOption
 # Where each command is; imported only when it is called, as some bring much with them.
 COMMANDS = {
     "asyncapi": ("cli.asyncapi", "asyncapi_command", "Write the AsyncAPI file of all events."),
+    "audit": ("cli.audit", "audit", "Are the activity logs what was written?"),
     "backtest": ("cli.backtest", "backtest", "Run a strategy over a file of candles."),
     "demo": ("cli.demo.command", "demo", "Watch several tenants trade on paper, and check what came of it."),
     "doctor": ("cli.doctor", "doctor", "Say what is missing on this machine and how to get it."),
