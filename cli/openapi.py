@@ -11,7 +11,7 @@ from cli.options import OneLineCommand
 from cli.reference_page import page
 from cli.stack.migrate import ROOT
 from services.analytics.routes.endpoints import analytics_endpoints
-from services.auth.routes import Routes as AuthRoutes
+from services.auth.routes.log_ins import Routes as AuthRoutes
 from services.billing.routes import Routes as BillingRoutes
 from services.notifications.routes.alerts import AlertRoutes
 from services.notifications.routes.inbox import InboxRoutes

@@ -45,6 +45,7 @@ class State:
     billing: str = ""
     candles: str = ""  # the role that keeps them
     analytics: str = ""
+    auth: str = ""
     queues: dict[str, str] = field(default_factory=dict)
     kafka: str = ""
     topic_prefix: str = ""

@@ -7,7 +7,7 @@ from shared.chassis.clock import utc_now
 from shared.chassis.identity import claim_users
 from shared.chassis.kafka import Subscription
 from shared.chassis.postgres import Connection
-from shared.contracts.auth import UserRegistered
+from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.billing import SubscriptionChanged
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 
@@ -16,6 +16,10 @@ async def on_user_registered(connection: Connection, events: Sequence[UserRegist
     await facts.note_zones(connection, events)
     await rebuild.note_emails(connection, events)
     await claim_users(connection, events)
+
+
+async def on_user_updated(connection: Connection, events: Sequence[UserUpdated]) -> None:
+    await facts.note_zones(connection, events)
 
 
 async def on_session_started(connection: Connection, events: Sequence[SessionStarted]) -> None:
@@ -36,6 +40,7 @@ async def on_subscription_changed(connection: Connection, events: Sequence[Subsc
 
 SUBSCRIPTIONS = (
     Subscription(UserRegistered, on_user_registered),
+    Subscription(UserUpdated, on_user_updated),
     Subscription(SessionStarted, on_session_started),
     Subscription(SessionStopped, on_session_stopped),
     Subscription(TradeClosed, on_trade_closed),

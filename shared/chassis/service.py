@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from shared.chassis import openapi, transfer
+from shared.chassis.activity import Recorder
 from shared.chassis.auth import Authenticator, TokenVerifier
 from shared.chassis.cluster import KnownCluster
 from shared.chassis.consumer import Consumer, Work
@@ -224,8 +225,9 @@ class RunningService:
         authenticator = service.authenticator or Authenticator(
             TokenVerifier(settings), UserDirectory(self.database)
         )
+        recorder = Recorder(self.database, service.name, settings.trusted_proxies)
         app = make_app(
-            outside if "http" in self._roles else [],
+            [recorder.recording(endpoint) for endpoint in outside] if "http" in self._roles else [],
             authenticator,
             body_limit_bytes=settings.body_limit_bytes,
             service_token="",

@@ -1,5 +1,6 @@
 """What every service reads from its environment."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Self
 
@@ -33,6 +34,12 @@ class ServiceSettings(BaseSettings):
 
     kafka_bootstrap: str
     kafka_topic_prefix: str = ""
+
+    # Whose X-Forwarded-For is believed: the gateway's.
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = (
+        IPv4Network("127.0.0.0/8"),
+        IPv6Network("::1/128"),
+    )
 
     jwks_url: str = ""
     token_issuer: str = "tradefleet"

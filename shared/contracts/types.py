@@ -103,6 +103,16 @@ def to_ms(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
+def to_us(moment: datetime) -> int:
+    """Microseconds since 1970, exact."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def from_us(microseconds: int) -> datetime:
+    """The moment, exact."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
 def from_ms(milliseconds: int) -> datetime:
     """The moment, exact; `datetime.fromtimestamp` would go through a float."""
     return EPOCH + timedelta(milliseconds=milliseconds)

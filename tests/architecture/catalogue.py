@@ -18,6 +18,7 @@ SHARED_TABLES = {
     *(f"{service}.{name}" for service in SERVICES for name in ("published_interests", "event_broker")),
     *(f"{service}.{name}" for service in SERVICES for name in ("read_positions", "schema_migrations")),
     "billing.subscription_plans",
+    "auth.attempts",
     *(f"trading.{name}" for name in ("instruments", "series", "candles", "feed_lease", "workers")),
 }
 PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE"}

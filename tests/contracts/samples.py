@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from shared.contracts.auth import UserRegistered
+from shared.contracts.activity import ActivityRecorded
+from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.billing import Features, Limits, SubscriptionChanged, UsageRecorded, UsageThreshold
 from shared.contracts.envelope import MarketEvent, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
@@ -34,6 +35,31 @@ _registered = UserRegistered(
     timezone="America/New_York",
     language="en",
     is_active=True,
+)
+_updated = UserUpdated(
+    user_id=42,
+    public_id=_USER,
+    aggregate="user:42",
+    aggregate_seq=2,
+    email="söme.body+bots@example.org",
+    timezone="Europe/Rome",
+    language="it",
+    is_active=True,
+)
+_recorded = ActivityRecorded(
+    user_id=42,
+    public_id=_USER,
+    aggregate="activity:trading:42",
+    aggregate_seq=7,
+    activity_id=UUID("0190a6f2-7b5e-7c1f-8a52-000000000005"),
+    service="trading",
+    actor="USER",
+    activity_type="CREATE_STRATEGY",
+    object="/v1/strategies/0190a6f2-7b5e-7c1f-8a52-000000000003",
+    address="2001:db8::1",
+    user_agent="cürl/8.5",
+    endpoint="POST /v1/strategies",
+    at=SAID_AT,
 )
 _changed = SubscriptionChanged(
     user_id=42,
@@ -70,7 +96,7 @@ _threshold = UsageThreshold(
     period_start=datetime(2026, 1, 31, tzinfo=UTC),
     period_end=datetime(2026, 2, 1, tzinfo=UTC),
 )
-_recorded = UsageRecorded(
+_used = UsageRecorded(
     user_id=42,
     public_id=_USER,
     aggregate=f"lease:{_LEASE}",
@@ -220,9 +246,11 @@ SAMPLES: Mapping[str, Message] = {
     sample.topic: sample
     for sample in (
         _registered,
+        _updated,
+        _recorded,
         _changed,
         _threshold,
-        _recorded,
+        _used,
         _started,
         _stopped,
         _alarmed,
@@ -243,4 +271,6 @@ def id_of(sample: Message) -> str:
 def source_of(sample: Message) -> str:
     if isinstance(sample, UsageRecorded):
         return sample.recorded_by
+    if isinstance(sample, ActivityRecorded):
+        return sample.service
     return sample.wished_by if isinstance(sample, MarketInterest) else sample.source

@@ -72,6 +72,7 @@ ALERT: Json = {
 SAMPLES: Mapping[str, Json] = {
     "POST /v1/auth/register": {"email": "another@example.org", "password": PASSWORD},
     "POST /v1/auth/login": {"email": "another@example.org", "password": PASSWORD},
+    "POST /v1/me/password": {"old_password": PASSWORD, "new_password": PASSWORD},
     "POST /v1/strategies": CROSS,
     "PUT /v1/strategies/{id}": CROSS,
     "POST /v1/strategies/{id}/versions": CROSS,

@@ -59,8 +59,10 @@ class Client:
         body: Json | None = None,
         token: str = "",
         headers: Mapping[str, str] | None = None,
+        **more: str,
     ) -> Answer:
         sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+        sent |= {name.replace("_", "-"): value for name, value in more.items()}
         async with self._session.request(method, self.url + path, json=body, headers=sent) as answer:
             shown = await answer.json(content_type=None) if await answer.read() else {}
             return Answer(answer.status, shown, answer.headers)

@@ -40,6 +40,7 @@ def recipes(person: Person) -> dict[str, Json]:
         "PATCH /v1/alerts/{id}": {"notify_dashboard": True},
         "PATCH /v1/market-analysis/{id}": {"user_notes": person.canary},
         "PUT /v1/inbox/preferences": {"kinds": {}},
+        "POST /v1/me/password": {"old_password": "not the old one", "new_password": person.password},
     }
 
 

@@ -16,6 +16,8 @@ Connection: TypeAlias = asyncpg.Connection
 # Which service works which topic's events.
 HEARS: Mapping[str, tuple[str, ...]] = {
     "user.registered": ("billing", "analytics", "notifications"),
+    "user.updated": ("analytics",),
+    "activity.recorded": ("auth",),
     "subscription.changed": ("auth", "trading", "notifications"),
     "session.started": ("analytics", "notifications"),
     "session.stopped": ("analytics", "notifications"),

@@ -5,7 +5,7 @@ SELECT format('%s: outbox row %s is marked sent and not on %s (key %s)', service
 FROM written
 WHERE sent_at IS NOT NULL AND topic NOT LIKE '%.dlq'
       AND NOT EXISTS (SELECT FROM said WHERE said.topic = written.topic AND said.event_id = written.event_id)
-      AND NOT (topic IN ('user.registered', 'market.interest')
+      AND NOT (topic IN ('user.registered', 'user.updated', 'market.interest')
                AND EXISTS (SELECT FROM events AS later WHERE later.topic = written.topic AND later.key = written.key
                            AND later.aggregate_seq > written.aggregate_seq));
 
@@ -99,6 +99,10 @@ FROM notifications.user_system_events AS message
      LEFT JOIN digested ON digested.user_id = message.user_id AND digested.message_id = message.event_id
 WHERE event_type = 'DIGEST'
 GROUP BY message.user_id, message.event_id, data HAVING (data ->> 'count')::bigint <> count(digested.event_id);
+
+SELECT format('auth: activity %s (event %s, key %s) is not in the log', thing, event_id, key) FROM due
+WHERE service = 'auth' AND topic = 'activity.recorded'
+      AND NOT EXISTS (SELECT FROM auth.user_activity_log WHERE activity_id::text = thing AND user_id::text = key);
 
 SELECT format('%s: user %s (event %s) is not known there', service, key, event_id) FROM due
 WHERE topic = 'user.registered'

@@ -29,6 +29,8 @@ CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text 
         WHEN topic = 'subscription.changed' THEN concat_ws(' ', body ->> 'user_id', body ->> 'subscription_version')
         WHEN topic = 'market.interest' THEN concat_ws(' ', key, body ->> 'interest_version')
         WHEN topic = 'user.registered' THEN body ->> 'user_id'
+        WHEN topic = 'user.updated' THEN concat_ws(' ', body ->> 'user_id', body ->> 'aggregate_seq')
+        WHEN topic = 'activity.recorded' THEN body ->> 'activity_id'
         WHEN topic LIKE 'candle.%'
             THEN concat_ws(' ', body ->> 'symbol', body ->> 'interval', body ->> 'generation',
                            pg_temp.as_ms(pg_temp.as_time(body ->> 'open_time')))

@@ -10,7 +10,7 @@ from services.analytics.domain.days import NOTHING_BEFORE, Day, cut_days, day_st
 from services.analytics.queries import days, facts
 from services.analytics.queries.facts import Subject
 from shared.chassis.postgres import Connection
-from shared.contracts.auth import UserRegistered
+from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 
 MODES = ("LIVE", "PAPER")
@@ -18,7 +18,7 @@ LONG = 20_000  # trades
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 
 
-async def note_zones(connection: Connection, events: Sequence[UserRegistered]) -> None:
+async def note_zones(connection: Connection, events: Sequence[UserRegistered] | Sequence[UserUpdated]) -> None:
     """The zone may come after the first trades, or change: all days are cut again from the facts."""
     wanted = {event.user_id: event.timezone for event in events}
     for zone in set(wanted.values()):

@@ -17,6 +17,14 @@ async def until_booked(platform: Platform, token: str, trades: int) -> Answer:
     return await eventually(lambda: platform.get(SUMMARY, token), lambda answer: answer.body["trades"] == trades)
 
 
+async def test_who_moves_has_his_days_cut_in_the_new_zone(platform: Platform) -> None:
+    ann = await platform.register("ann@example.org")
+    await platform.say(*some_trades(1, 5))
+    assert (await until_booked(platform, ann, 5)).body["timezone"] == "UTC"
+    assert (await platform.auth.call("PATCH", "/v1/me", {"timezone": "Europe/Rome"}, ann)).status == 200
+    await eventually(lambda: platform.get(SUMMARY, ann), lambda answer: answer.body["timezone"] == "Europe/Rome")
+
+
 async def test_trades_said_twice_and_in_disorder_are_summed_to_the_last_digit(platform: Platform) -> None:
     ann = await platform.register("ann@example.org", "Europe/Rome")
     await platform.get(SUMMARY, ann)

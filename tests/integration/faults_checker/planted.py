@@ -66,6 +66,11 @@ async def a_kind_that_nobody_checks(world: World) -> None:
 # I1: events, and what they bring about.
 
 
+@planted("I1", "auth: activity", "is not in the log")
+async def an_activity_is_not_in_the_log(world: World) -> None:
+    await world.say("activity.recorded", 1, f"activity:auth:{ANN}", 1, activity_id=uid("f001"))
+
+
 @planted("I1", "trading: outbox row", "is marked sent and not on trade.opened (key 1)")
 async def a_sent_event_is_not_on_its_topic(world: World) -> None:
     world.messages.remove(world.message("trade.opened"))

@@ -25,8 +25,9 @@ LISTENERS = {
     "trade.opened": ("notifications",),
     "trade.closed": ("analytics", "billing", "notifications"),
     "alert.triggered": ("notifications",),
+    "activity.recorded": ("auth",),
 }
-SPEAKERS = {"user": "auth", "subscription": "billing", "session": "trading", "trade": "trading"}
+SPEAKERS = {"user": "auth", "activity": "auth", "subscription": "billing", "session": "trading", "trade": "trading"}
 PREMIUM = {"max_trades_per_month": 1000, "max_active_strategies": 5, "max_symbols": None}
 
 Json = dict[str, Any]

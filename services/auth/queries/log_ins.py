@@ -1,89 +1,18 @@
-"""All SQL of auth."""
+"""Log-ins and the refresh tokens that follow from them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.auth.domain import Client, Credentials, EndReason, Family, NewUser, Profile, Session
+from services.auth.domain.accounts import EndReason, Family, Session
+from shared.chassis.origin import Client
 from shared.chassis.postgres import Connection
-
-
-async def get_next_user_id(connection: Connection) -> int:
-    user_id: int = await connection.fetchval("SELECT nextval('user_ids')")
-    return user_id
-
-
-async def locate_email(connection: Connection, email_sha256: bytes, claim: int | None = None) -> int | None:
-    """Whose e-mail this is; with `claim`, the first to claim it owns it."""
-    owner: int | None = await connection.fetchval("SELECT locate_email($1, $2)", email_sha256, claim)
-    return owner
 
 
 async def locate_refresh_token(connection: Connection, token_sha256: bytes, claim: int | None = None) -> int | None:
     """Whose refresh token this is."""
     owner: int | None = await connection.fetchval("SELECT locate_refresh_token($1, $2)", token_sha256, claim)
     return owner
-
-
-async def insert_user(
-    connection: Connection, user_id: int, public_id: UUID, user: NewUser, password_hash: str, now: datetime
-) -> None:
-    await connection.execute(
-        """
-        INSERT INTO users (user_id, public_id, email, password_hash, username, first_name, last_name,
-                           timezone, language, last_login, login_count)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)
-        """,
-        user_id,
-        public_id,
-        user.email,
-        password_hash,
-        user.username,
-        user.first_name,
-        user.last_name,
-        user.timezone,
-        user.language,
-        now,
-    )
-
-
-async def find_credentials(connection: Connection, user_id: int) -> Credentials | None:
-    row = await connection.fetchrow(
-        "SELECT public_id, password_hash, is_active FROM users WHERE user_id = $1", user_id
-    )
-    return None if row is None else Credentials(*row)
-
-
-async def find_profile(connection: Connection, user_id: int, session_id: UUID) -> Profile | None:
-    """The user, if he is active and this log-in of his has not ended."""
-    row = await connection.fetchrow(
-        """
-        SELECT public_id, email, username, first_name, last_name, timezone, language, u.is_active,
-               email_verified, subscription_tier, subscription_start_date, subscription_end_date,
-               trial_end_date, last_login, login_count, u.created_at
-        FROM users u JOIN user_sessions s USING (user_id)
-        WHERE u.user_id = $1 AND s.session_id = $2 AND u.is_active AND s.is_active
-        """,
-        user_id,
-        session_id,
-    )
-    return None if row is None else Profile(*row)
-
-
-async def update_login(connection: Connection, user_id: int, old_hash: str, new_hash: str, now: datetime) -> None:
-    """Count a log-in; the hash is replaced unless the password was changed meanwhile."""
-    await connection.execute(
-        """
-        UPDATE users SET last_login = $4, login_count = login_count + 1,
-               password_hash = CASE WHEN password_hash = $2 THEN $3 ELSE password_hash END
-        WHERE user_id = $1
-        """,
-        user_id,
-        old_hash,
-        new_hash,
-        now,
-    )
 
 
 async def insert_session(
@@ -227,6 +156,23 @@ async def update_session_ended(
     return bool(tag == "UPDATE 1")
 
 
+async def update_other_sessions_ended(
+    connection: Connection, user_id: int, keep: UUID, reason: EndReason, now: datetime
+) -> int:
+    """All but one; how many there were."""
+    tag: str = await connection.execute(
+        """
+        UPDATE user_sessions SET is_active = false, ended_at = $4, end_reason = $3
+        WHERE user_id = $1 AND session_id <> $2 AND is_active
+        """,
+        user_id,
+        keep,
+        reason,
+        now,
+    )
+    return int(tag.split()[-1])
+
+
 async def update_surplus_sessions_ended(connection: Connection, user_id: int, keep: int, now: datetime) -> None:
     """The oldest log-ins end where there are more than `keep`."""
     await connection.execute(
@@ -247,46 +193,38 @@ async def delete_forgotten_sessions(connection: Connection, user_id: int, before
     await connection.execute("DELETE FROM user_sessions WHERE user_id = $1 AND expires_at < $2", user_id, before)
 
 
-LIST_SESSIONS = """
+_LIVE = """
     SELECT session_id, host(ip_address), user_agent, created_at, coalesce(rotated_at, created_at), expires_at
     FROM user_sessions WHERE user_id = $1 AND is_active AND expires_at > $2
-    ORDER BY created_at DESC LIMIT $3
 """
+NEWEST_FIRST = (
+    _LIVE
+    + """
+    AND ($3::timestamptz IS NULL OR (created_at, session_id) < ($3, $4::uuid))
+    ORDER BY created_at DESC, session_id DESC LIMIT $5
+    """
+)
+OLDEST_FIRST = (
+    _LIVE
+    + """
+    AND ($3::timestamptz IS NULL OR (created_at, session_id) > ($3, $4::uuid))
+    ORDER BY created_at, session_id LIMIT $5
+    """
+)
 
 
-async def list_sessions(connection: Connection, user_id: int, now: datetime, limit: int) -> list[Session]:
-    rows = await connection.fetch(LIST_SESSIONS, user_id, now, limit)
-    return [Session(*row) for row in rows]
-
-
-@dataclass(frozen=True)
-class Entitlement:
-    """What `users` shows of a subscription."""
-
-    user_id: int
-    version: int
-    plan: str
-    period_start: datetime
-    period_end: datetime | None
-    trial_end: datetime | None
-
-
-async def update_subscriptions(connection: Connection, entitlements: Sequence[Entitlement]) -> None:
-    """Each user once; an older version than the one that is there changes nothing."""
-    await connection.execute(
-        """
-        UPDATE users u
-        SET subscription_version = new.version, subscription_tier = new.plan,
-            subscription_start_date = new.period_start, subscription_end_date = new.period_end,
-            trial_end_date = coalesce(new.trial_end, u.trial_end_date)
-        FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::timestamptz[],
-                    $6::timestamptz[]) AS new (user_id, version, plan, period_start, period_end, trial_end)
-        WHERE u.user_id = new.user_id AND u.subscription_version < new.version
-        """,
-        [entitlement.user_id for entitlement in entitlements],
-        [entitlement.version for entitlement in entitlements],
-        [entitlement.plan for entitlement in entitlements],
-        [entitlement.period_start for entitlement in entitlements],
-        [entitlement.period_end for entitlement in entitlements],
-        [entitlement.trial_end for entitlement in entitlements],
+async def list_sessions(
+    connection: Connection,
+    user_id: int,
+    now: datetime,
+    *,
+    newest_first: bool,
+    beyond: tuple[datetime, UUID] | None,
+    limit: int,
+) -> list[Session]:
+    """Those that have not ended; `beyond` is the one after which the page begins."""
+    at, session_id = beyond or (None, None)
+    rows = await connection.fetch(
+        NEWEST_FIRST if newest_first else OLDEST_FIRST, user_id, now, at, session_id, limit
     )
+    return [Session(*row) for row in rows]

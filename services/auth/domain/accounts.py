@@ -11,12 +11,11 @@ from uuid import UUID
 from zoneinfo import available_timezones
 
 Language = Literal["en", "it"]
-EndReason = Literal["LOGGED_OUT", "REVOKED", "TOKEN_REUSED", "TOO_MANY"]
+EndReason = Literal["LOGGED_OUT", "REVOKED", "TOKEN_REUSED", "TOO_MANY", "PASSWORD_CHANGED"]
 
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 1024
 LONGEST_EMAIL = 254
-LONGEST_USER_AGENT = 300
 MOST_SESSIONS = 100  # log-ins of one user at a time; the oldest is ended for a newer one
 RETRY_GRACE = timedelta(seconds=10)
 
@@ -61,13 +60,6 @@ def check_timezone(name: str) -> str:
     return name
 
 
-def clean_user_agent(header: str | None) -> str | None:
-    """What a client says it is, cut to what is kept, without what does not print."""
-    if not header:
-        return None
-    return "".join(char if char.isprintable() else "?" for char in header[:LONGEST_USER_AGENT])
-
-
 @dataclass(frozen=True)
 class NewUser:
     email: str
@@ -80,18 +72,11 @@ class NewUser:
 
 
 @dataclass(frozen=True)
-class Client:
-    """Where a log-in comes from."""
-
-    ip_address: str | None
-    user_agent: str | None
-
-
-@dataclass(frozen=True)
 class Credentials:
     """What a log-in is checked against."""
 
     public_id: UUID
+    email: str
     password_hash: str
     is_active: bool
 
@@ -116,6 +101,7 @@ class Profile:
     last_login: datetime | None
     login_count: int
     created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True)
