@@ -10,14 +10,11 @@ from datetime import datetime
 from typing import get_args
 from uuid import UUID
 
-from pydantic import BaseModel
-
-from shared.chassis.http import Call, Endpoint, Reply
+from shared.chassis.http import Answered, Call, Endpoint, Reply
 from shared.chassis.openapi import operation_id
 from shared.chassis.origin import Client, Networks, client_of
 from shared.chassis.outbox import emit
 from shared.chassis.postgres import Connection, Database
-from shared.chassis.streaming import Stream
 from shared.contracts.activity import ActivityRecorded, Actor, Recording
 from shared.contracts.types import new_id
 
@@ -84,7 +81,7 @@ class Recorder:
             return endpoint
         service = recording_service(self._service)
 
-        async def handle(call: Call) -> Reply | BaseModel | Stream | None:
+        async def handle(call: Call) -> Answered:
             async with self._database.as_one(call.principal.user_id) as whole:
                 answer = await endpoint.handler(call)
                 await record(await whole.connection(), service, self._activity(endpoint, call, answer))
@@ -92,7 +89,7 @@ class Recorder:
 
         return replace(endpoint, handler=handle)
 
-    def _activity(self, endpoint: Endpoint, call: Call, answer: Reply | BaseModel | Stream | None) -> Activity:
+    def _activity(self, endpoint: Endpoint, call: Call, answer: Answered) -> Activity:
         return Activity(
             user_id=call.principal.user_id,
             public_id=call.principal.public_id,
@@ -112,7 +109,7 @@ def recording_service(name: str) -> Recording:
     raise ValueError(f"{name} is no service whose activity is heard")
 
 
-def object_of(template: str, path: str, answer: Reply | BaseModel | Stream | None) -> str | None:
+def object_of(template: str, path: str, answer: Answered) -> str | None:
     """What was made, or else what the first id of the path names, or else nothing but the caller himself."""
     if isinstance(answer, Reply) and "Location" in answer.headers:
         return answer.headers["Location"]

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hmac import compare_digest
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 import structlog
@@ -110,7 +110,8 @@ class Call:
         return self.query_model
 
 
-EndpointHandler = Callable[[Call], Awaitable[Reply | BaseModel | Stream | Download | None]]
+Answered: TypeAlias = Reply | BaseModel | Stream | Download | None
+EndpointHandler = Callable[[Call], Awaitable[Answered]]
 
 
 @dataclass(frozen=True)

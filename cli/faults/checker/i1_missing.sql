@@ -78,9 +78,17 @@ WHERE service = 'analytics' AND topic LIKE 'session.%'
 
 SELECT format('notifications: no message tells user %s of %s of session %s (event %s)', key, topic, thing, event_id)
 FROM due
-WHERE service = 'notifications' AND topic LIKE 'session.%'
+WHERE service = 'notifications' AND topic IN ('session.started', 'session.stopped')
       AND NOT EXISTS (SELECT FROM notifications.user_system_events WHERE user_id::text = key
                       AND session_id::text = thing AND event_type = upper(replace(topic, '.', '_')))
+      AND NOT EXISTS (SELECT FROM digested WHERE user_id::text = key AND digested.event_id = due.event_id);
+
+SELECT format('notifications: no message tells user %s of the alarm of session %s (event %s)', key, body ->> 'session_id',
+              event_id)
+FROM due
+WHERE service = 'notifications' AND topic = 'session.alarmed'
+      AND NOT EXISTS (SELECT FROM notifications.user_system_events WHERE user_id::text = key
+                      AND session_id::text = body ->> 'session_id' AND event_type = 'SESSION_ALARMED')
       AND NOT EXISTS (SELECT FROM digested WHERE user_id::text = key AND digested.event_id = due.event_id);
 
 SELECT format('notifications: no message tells user %s that alert %s fired (event %s)', key, body ->> 'alert_id',
@@ -119,6 +127,7 @@ SELECT DISTINCT format('%s: user %s has no entitlements there', service, key) FR
 WHERE topic = 'subscription.changed'
       AND NOT EXISTS (SELECT FROM trading.entitlements WHERE service = 'trading' AND user_id::text = key)
       AND NOT EXISTS (SELECT FROM notifications.entitlements WHERE service = 'notifications' AND user_id::text = key)
+      AND NOT EXISTS (SELECT FROM analytics.entitlements WHERE service = 'analytics' AND user_id::text = key)
       AND NOT EXISTS (SELECT FROM auth.users WHERE service = 'auth' AND user_id::text = key);
 
 SELECT format('%s: user %s has the plan %s by version %s, which said %s', service, user_id, plan, version,

@@ -23,7 +23,12 @@ CREATE FUNCTION pg_temp.as_ms(value timestamptz) RETURNS text LANGUAGE sql STABL
 CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE
         WHEN topic LIKE 'trade.%' THEN body ->> 'trade_id'
+        WHEN topic = 'session.alarmed'
+            THEN concat_ws(' ', body ->> 'session_id', body ->> 'reason', body ->> 'aggregate_seq')
         WHEN topic LIKE 'session.%' THEN body ->> 'session_id'
+        WHEN topic = 'usage.recorded' THEN concat_ws(' ', body ->> 'lease_id', body ->> 'kind', body ->> 'window')
+        WHEN topic = 'usage.threshold'
+            THEN concat_ws(' ', body ->> 'user_id', body ->> 'meter', body ->> 'percent', body ->> 'period_start')
         WHEN topic = 'alert.triggered'
             THEN concat_ws(' ', body ->> 'alert_id', pg_temp.as_ms(pg_temp.as_time(body ->> 'open_time')))
         WHEN topic = 'subscription.changed' THEN concat_ws(' ', body ->> 'user_id', body ->> 'subscription_version')

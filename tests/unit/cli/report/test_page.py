@@ -59,7 +59,7 @@ def test_the_equity_of_the_page_ends_where_the_backtest_does() -> None:
     told = story(bars("100", "101", "103", "102", "99"), at_close("101"), at_close("102"))
     assert told.equity[-1][1] == told.final_equity
     assert min(fall for _, fall in drawdowns(told.equity)) == pytest.approx(
-        -told.metrics.max_drawdown_pct, abs=1e-6
+        -(told.metrics.max_drawdown_pct or 0), abs=1e-6
     )
 
 
