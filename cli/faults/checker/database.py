@@ -17,6 +17,8 @@ Connection: TypeAlias = asyncpg.Connection
 HEARS: Mapping[str, tuple[str, ...]] = {
     "user.registered": ("billing", "analytics"),
     "subscription.changed": ("auth", "trading", "notifications"),
+    "usage.threshold": ("notifications",),
+    "usage.recorded": ("billing",),
     "session.started": ("analytics", "notifications"),
     "session.stopped": ("analytics", "notifications"),
     "trade.closed": ("analytics", "billing"),

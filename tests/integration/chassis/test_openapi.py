@@ -97,6 +97,8 @@ async def test_parameters_and_bodies_are_those_that_are_validated(served: Served
         expected = {("query", field.alias or name) for name, field in fields}
         expected |= {("path", name) for name in re.findall(r"{(\w+)}", path)}
         expected |= {("header", "Idempotency-Key")} if endpoint.creates else set()
+        expected |= {("header", "If-Match")} if endpoint.changes_tagged else set()
+        expected |= {("header", "If-None-Match")} if endpoint.tagged and method == "GET" else set()
         assert told == expected, f"{method} {path}"
         assert ("requestBody" in operation) == (endpoint.body is not None), f"{method} {path}"
 
