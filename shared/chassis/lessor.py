@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field, ValidationError
 from shared.chassis.errors import AccountNotReady, QuotaExceeded, Unavailable
 from shared.chassis.settings import ServiceSettings
 
-TIMEOUT_S = 2.0
+TIMEOUT_S = 5.0  # slow is not away: who is away is gone on without, above the quota
+CONNECT_S = 2.0
 
 
 class LeaseRequest(BaseModel):
@@ -104,7 +105,9 @@ class BillingLessor:
 
     async def _post(self, url: str, body: str) -> _Answer:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_S)
+            )
         try:
             async with self._session.post(url, data=body, headers=self._headers) as answer:
                 return _Answer(answer.status, await answer.read())

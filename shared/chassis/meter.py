@@ -6,12 +6,13 @@ What becomes of a block is in services/billing/README.md.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from time import monotonic
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from shared.chassis import telemetry
@@ -19,7 +20,7 @@ from shared.chassis.auth import Principal
 from shared.chassis.clock import utc_now
 from shared.chassis.errors import AccountNotReady, QuotaExceeded, Unavailable
 from shared.chassis.lessor import GivenBack, LeaseRequest, Lessor
-from shared.chassis.outbox import emit
+from shared.chassis.outbox import OutboxRow, insert_outgoing, serialise
 from shared.chassis.pausing import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.contracts.billing import RequestKind, UsageRecorded
@@ -93,7 +94,7 @@ class Meter:
         self._clock = clock
         self._tenants: dict[int, _Tenant] = {}
         self._unreported: dict[UUID, Block] = {}
-        self._said: list[UsageRecorded] = []
+        self._reports: list[list[OutboxRow]] = []  # a transaction each
         self._ended: list[Block] = []
         self._away = False
         self._away_until = 0.0
@@ -198,15 +199,29 @@ class Meter:
         await self._lessor.close()
 
     async def report(self) -> None:
-        """What was used since the last time, in the order in which it was; the same again where that failed."""
+        """What was used since the last time, in its order; the same rows again where that failed."""
         self._forget_idle()
-        self._said += self._collect()
-        while self._said:
-            some = self._said[:AT_ONCE]
-            async with self._database.tenants({event.user_id for event in some}) as connection:
-                await emit(connection, *some, source=self._service)
-            del self._said[: len(some)]
+        events = list(self._collect())
+        for first in range(0, len(events), AT_ONCE):
+            self._reports.append(self._rows_of(events[first : first + AT_ONCE]))
+        while self._reports:
+            await self._write(self._reports[0])
+            del self._reports[0]
         await self._give_back()
+
+    def _rows_of(self, events: Sequence[UsageRecorded]) -> list[OutboxRow]:
+        moment = utc_now()
+        return [
+            OutboxRow(event.user_id, event.topic, event.key(), *serialise(event, self._service, moment))
+            for event in events
+        ]
+
+    async def _write(self, rows: list[OutboxRow]) -> None:
+        try:
+            async with self._database.tenants({row.user_id for row in rows}) as connection:
+                await insert_outgoing(connection, rows)
+        except asyncpg.UniqueViolationError:
+            log.info("usage_reported_already", rows=len(rows))  # the commit whose outcome was not known
 
     def _collect(self) -> Iterator[UsageRecorded]:
         now = utc_now()

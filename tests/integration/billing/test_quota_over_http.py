@@ -92,6 +92,7 @@ async def platform(service_env: ServiceEnv, database_access: DatabaseAccess) -> 
         token = tokens.make_token(public_id)
         found = Platform(billing, instances, Client(billing.url, session), token, env, database_access)
         await eventually(lambda: found.see("SELECT FROM notifications.user_locator"), lambda rows: len(rows) == 1)
+        assert (await found.usage()).status == 200  # and its connections are open
         yield found
 
 
