@@ -19,6 +19,7 @@ SHARED_TABLES = {
     *(f"{service}.{name}" for service in SERVICES for name in ("read_positions", "schema_migrations")),
     "billing.subscription_plans",
     *(f"trading.{name}" for name in ("instruments", "series", "candles", "feed_lease", "workers")),
+    "trading.published_strategies",
 }
 PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 LOGINS = {f"{service}_{role}" for service in SERVICES for role in ROLES}

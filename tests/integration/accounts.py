@@ -52,11 +52,15 @@ class Client:
         self.url = url
         self._session = session
 
-    async def call(self, method: str, path: str, body: Json | None = None, token: str = "") -> Answer:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with self._session.request(method, self.url + path, json=body, headers=headers) as answer:
+    async def call(
+        self, method: str, path: str, body: Json | None = None, token: str = "", **headers: str
+    ) -> Answer:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        async with self._session.request(method, self.url + path, json=body, headers=sent) as answer:
             shown = await answer.json(content_type=None) if await answer.read() else {}
-            return Answer(answer.status, shown, dict(answer.headers))
+            return Answer(answer.status, shown, answer.headers)
 
     async def register(self, email: str, **more: object) -> Answer:
         return await self.call("POST", "/v1/auth/register", {"email": email, "password": PASSWORD, **more})

@@ -38,6 +38,11 @@ def recipes(person: Person) -> dict[str, Json]:
         "POST /v1/strategies/{id}/versions": strategy,
         "PUT /v1/bot-configurations/{id}": made["POST /v1/bot-configurations"],
         "PATCH /v1/alerts/{id}": {"notify_dashboard": True},
+        "PATCH /v1/sessions/{id}": {"notes": person.canary},
+        "PATCH /v1/trades/{id}": {"notes": person.canary},
+        "POST /v1/strategies/{id}/publish": {"display_name": "somebody"},
+        "POST /v1/strategies/published/{id}/copy": {"strategy_name": f"{person.canary} taken over"},
+        "POST /v1/strategies/templates/{id}/copy": {"strategy_name": f"{person.canary} from a template"},
     }
 
 
