@@ -43,6 +43,7 @@ class State:
     services: dict[str, str] = field(default_factory=dict)
     postgres: str = ""
     billing: str = ""
+    trading: str = ""
     queues: dict[str, str] = field(default_factory=dict)
     kafka: str = ""
     topic_prefix: str = ""

@@ -330,6 +330,7 @@ class Stack:
                 services={service: self._at.url(service) for service in SERVICES},
                 postgres=self._database.owner_dsn,
                 billing=self._database.dsn("billing_app"),
+                trading=self._database.dsn("trading_app"),
                 queues={service: self._database.dsn(f"{service}_queue") for service in SERVICES},
                 kafka=self._bootstrap,
                 topic_prefix=self.topic_prefix,
