@@ -28,6 +28,7 @@ COMMANDS = {
     "openapi": ("cli.openapi", "openapi_command", "Write the OpenAPI file of the whole platform."),
     "outbox": ("cli.outbox", "outbox", "What the services have to say: how much waits, and saying it again."),
     "plans": ("cli.plans", "plans", "The catalogue, and people's plans."),
+    "session": ("cli.session", "session", "Sessions, and whether they did what a backtest does."),
     "status": ("cli.stack.commands", "status", "What runs where, and whether it is healthy."),
     "topics": ("cli.topics", "topics", "What the broker has of the topics it should have."),
     "up": ("cli.stack.commands", "up", "Start the whole platform on this machine."),

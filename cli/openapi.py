@@ -16,7 +16,9 @@ from services.billing.routes import Routes as BillingRoutes
 from services.notifications.routes.alerts import AlertRoutes
 from services.notifications.routes.inbox import InboxRoutes
 from services.trading.routes.candles import candle_endpoints
-from services.trading.routes.configurations import configuration_endpoints
+from services.trading.routes.configurations import ConfigurationRoutes
+from services.trading.routes.publishing import PublishingRoutes
+from services.trading.routes.session_parts import SessionPartRoutes
 from services.trading.routes.sessions import SessionRoutes
 from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
@@ -52,8 +54,10 @@ def all_endpoints() -> list[Endpoint]:
         *AuthRoutes(NOTHING, NOTHING, NOTHING).endpoints(),
         *BillingRoutes(NOTHING).endpoints(),
         *StrategyRoutes(NOTHING).endpoints(),
-        *configuration_endpoints(NOTHING),
+        *PublishingRoutes(NOTHING).endpoints(),
+        *ConfigurationRoutes(NOTHING).endpoints(),
         *SessionRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
+        *SessionPartRoutes(NOTHING).endpoints(),
         *TradeRoutes(NOTHING).endpoints(),
         *candle_endpoints(NOTHING),
         *analytics_endpoints(NOTHING),

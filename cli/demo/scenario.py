@@ -70,6 +70,7 @@ async def set_up(tenant: Tenant, plot: Plot) -> None:
     if plot.busy:
         configuration = await client.must("POST", "/v1/bot-configurations", _configuration(tenant))
         await client.must("PUT", "/v1/inbox/preferences", {"kinds": {"TRADE_OPENED": {}, "TRADE_CLOSED": {}}})
+        await client.must("POST", "/v1/bot-configurations", _careful(tenant))
         for alert in _alerts(tenant, plot):
             await client.must("POST", "/v1/alerts", alert)
         for symbol in plot.symbols:
@@ -84,6 +85,7 @@ async def set_up(tenant: Tenant, plot: Plot) -> None:
                 "symbol": symbol,
                 "mode": "PAPER",
                 "initial_balance": plot.initial_balance,
+                "notes": f"of the demo, {tenant.canary}",
             }
             if configuration:
                 request["bot_configuration_id"] = configuration["bot_configuration_id"]
@@ -97,6 +99,19 @@ def _configuration(tenant: Tenant) -> dict[str, object]:
         "config_data": {},
         "max_position_size": "1000000",
         "is_default": True,
+    }
+
+
+def _careful(tenant: Tenant) -> dict[str, object]:
+    """Every limit there is; no session of the demo is held to it."""
+    return {
+        "config_name": f"careful {tenant.canary}",
+        "config_data": {"min_stop_distance_percentage": "0.5"},
+        "strategy_type": "trend",
+        "risk_level": "LOW",
+        "max_position_size": "500",
+        "stop_loss_percentage": "3",
+        "take_profit_percentage": "10",
     }
 
 

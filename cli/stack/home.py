@@ -46,6 +46,7 @@ class State:
     candles: str = ""  # the role that keeps them
     analytics: str = ""
     auth: str = ""
+    trading: str = ""
     queues: dict[str, str] = field(default_factory=dict)
     kafka: str = ""
     topic_prefix: str = ""

@@ -5,7 +5,9 @@ from services.trading.consumers import SUBSCRIPTIONS
 from services.trading.feed.feed import feed_job
 from services.trading.operations.start_session import PaperTerms
 from services.trading.routes.candles import candle_endpoints
-from services.trading.routes.configurations import configuration_endpoints
+from services.trading.routes.configurations import ConfigurationRoutes
+from services.trading.routes.publishing import PublishingRoutes
+from services.trading.routes.session_parts import SessionPartRoutes
 from services.trading.routes.sessions import SessionRoutes
 from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
@@ -31,8 +33,10 @@ def build(context: Context) -> Service:
         name="trading",
         endpoints=[
             *StrategyRoutes(database).endpoints(),
-            *configuration_endpoints(database),
+            *PublishingRoutes(database).endpoints(),
+            *ConfigurationRoutes(database).endpoints(),
             *SessionRoutes(database, api, clock, paper).endpoints(),
+            *SessionPartRoutes(database).endpoints(),
             *TradeRoutes(database).endpoints(),
             *candle_endpoints(database),
         ],

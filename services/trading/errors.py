@@ -3,6 +3,7 @@
 ProblemError
 ├── LiveTradingOff      403  no real orders on this platform
 ├── SessionEnded        409  a stopped session stays stopped
+├── StrategyInactive    409  it was deactivated
 └── StrategyInUse       409
 """
 
@@ -17,10 +18,17 @@ class LiveTradingOff(Forbidden):
 
 
 class SessionEnded(Conflict):
-    """A stopped session stays stopped: start another one."""
+    """A stopped session stays stopped: start another one. `from_status` and `to_status` say what was asked."""
 
     type = "session-ended"
     title = "The session is stopped"
+
+
+class StrategyInactive(Conflict):
+    """A deactivated strategy starts no session and is not published: reactivate it first."""
+
+    type = "strategy-inactive"
+    title = "The strategy is deactivated"
 
 
 class StrategyInUse(Conflict):

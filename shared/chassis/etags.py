@@ -13,12 +13,22 @@ from shared.contracts.types import EPOCH
 TAGS_PATTERN = r'^(\*|(W/)?"[!#-~]*"( ?, ?(W/)?"[!#-~]*")*)$'
 LONGEST = 1_000
 _TAGS = re.compile(TAGS_PATTERN)
+_SHOWN = re.compile(r'\.[0-9a-f]+"$')
 _TAG = re.compile(r'(W/)?("[!#-~]*")')
 
 
-def etag_of(state: int | datetime) -> str:
-    """Of a version that rises with every change, or of the time of the last one."""
-    return f'"{state}"' if isinstance(state, int) else f'"{(state - EPOCH) // timedelta(microseconds=1):x}"'
+def etag_of(state: int | datetime, shown: datetime | None = None) -> str:
+    """Of a version that rises with every change, or of the time of the last one.
+
+    `shown` is the time of the last change of anything that is shown: where that moves by itself, it makes another
+    tag, and stands in no editor's way.
+    """
+    text = str(state) if isinstance(state, int) else _of_time(state)
+    return f'"{text}"' if shown is None else f'"{text}.{_of_time(shown)}"'
+
+
+def _of_time(moment: datetime) -> str:
+    return f"{(moment - EPOCH) // timedelta(microseconds=1):x}"
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class IfMatch:
 
     def check(self, state: int | datetime) -> None:
         """Called in the transaction that changes it, its row locked. Raises PreconditionFailed."""
-        if self.tags is not None and etag_of(state) not in self.tags:
+        if self.tags is not None and etag_of(state) not in {_SHOWN.sub('"', tag) for tag in self.tags}:
             raise PreconditionFailed
 
 

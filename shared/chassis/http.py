@@ -1,7 +1,7 @@
 """HTTP in: parse and validate, call the handler, render; every error is problem+json."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hmac import compare_digest
@@ -61,9 +61,9 @@ def created(view: BaseModel, location: str) -> Reply:
     return Reply(view, 201, {"Location": location})
 
 
-def tagged(view: BaseModel, state: int | datetime) -> Reply:
-    """With the ETag of an endpoint that is `tagged`: a version, or the time of the last change."""
-    return Reply(view, headers={"ETag": etag_of(state)})
+def tagged(view: BaseModel, state: int | datetime, shown: datetime | None = None) -> Reply:
+    """With the ETag of an endpoint that is `tagged`: a version, or the time of the last change; see `etag_of`."""
+    return Reply(view, headers={"ETag": etag_of(state, shown)})
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,13 @@ class Call:
             return UUID(text)
         except ValueError as error:
             raise NotFound from error
+
+    def number(self, name: str) -> int:
+        """A number in the path; what is none names nothing. Raises NotFound."""
+        text = self.request.match_info[name]
+        if not (text.isascii() and text.isdigit() and len(text) <= 9):
+            raise NotFound
+        return int(text)
 
     def body(self, model: type[B]) -> B:
         """The body, as the model that the endpoint names."""
@@ -157,13 +164,30 @@ def make_app(
     app = web.Application(client_max_size=body_limit_bytes, middlewares=[_answer_problems])
     app[STREAMS] = Streams()
     app.on_shutdown.append(app[STREAMS].end_all)
+    by_path: dict[str, list[Endpoint]] = {}
     for endpoint in endpoints:
-        app.router.add_route(
-            endpoint.method,
-            endpoint.path,
-            _aiohttp_handler(endpoint, authenticator, service_token, database, meter),
-        )
+        by_path.setdefault(endpoint.path, []).append(endpoint)
+    for path, several in by_path.items():
+        resource = app.router.add_resource(path)
+        for endpoint in several:
+            handler = _aiohttp_handler(endpoint, authenticator, service_token, database, meter)
+            resource.add_route(endpoint.method, handler)
+        if _is_known_among_ids(path, by_path):
+            resource.add_route("*", _refuse_method([endpoint.method for endpoint in several]))
     return app
+
+
+def _is_known_among_ids(path: str, paths: Iterable[str]) -> bool:
+    return "{" not in path and any(other.startswith(path.rpartition("/")[0] + "/{") for other in paths)
+
+
+def _refuse_method(allowed: Sequence[str]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """So that no other method of `/things/known` is taken for one of `/things/{id}`."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return handle
 
 
 def _aiohttp_handler(

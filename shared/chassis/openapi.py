@@ -42,6 +42,8 @@ IDEMPOTENCY_KEY: Json = {
     "the first answer, for a day.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
 }
+ID: Json = {"type": "string", "format": "uuid"}
+NUMBER: Json = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
 TAGS: Json = {"type": "string", "maxLength": LONGEST, "pattern": TAGS_PATTERN}
 IF_MATCH: Json = {
     "name": "If-Match",
@@ -187,7 +189,7 @@ def links_of(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
 
 def _path_parameters(endpoint: Endpoint) -> list[Json]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        {"name": name, "in": "path", "required": True, "schema": ID if name.endswith("id") else NUMBER}
         for name in re.findall(r"{(\w+)}", endpoint.path)
     ]
 

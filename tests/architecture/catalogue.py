@@ -20,6 +20,7 @@ SHARED_TABLES = {
     "billing.subscription_plans",
     "auth.attempts",
     *(f"trading.{name}" for name in ("instruments", "series", "candles", "feed_lease", "workers")),
+    "trading.published_strategies",
 }
 PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 LOGINS = {f"{service}_{role}" for service in SERVICES for role in ROLES}

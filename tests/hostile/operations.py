@@ -146,4 +146,4 @@ def _resolved(schema: Schema, schemas: Mapping[str, Json]) -> Schema:
 def with_ids(path: str, made: Mapping[str, str]) -> str:
     """The path of something that is there, where one of its kind is."""
     collection = path.partition("/{")[0]
-    return re.sub(r"\{\w+\}", made.get(collection, NOBODYS_ID), path)
+    return re.sub(r"\{\w+\}", "1", re.sub(r"\{\w*id\}", made.get(collection, NOBODYS_ID), path))

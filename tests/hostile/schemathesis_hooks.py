@@ -41,6 +41,10 @@ def _alert(name: str) -> Json:
     return {**named, "alert_type": "PRICE", "condition_data": {"op": "above", "value": "10"}}
 
 
+def _copy(name: str) -> Json:
+    return {"strategy_name": name}
+
+
 def _account(name: str) -> Json:
     return {"email": f"{name}@example.org", "password": PASSWORD}
 
@@ -50,6 +54,8 @@ VALID: dict[str, Callable[[str], Json]] = {
     "POST /v1/strategies": _strategy,
     "PUT /v1/strategies/{id}": _strategy,
     "POST /v1/strategies/{id}/versions": _strategy,
+    "POST /v1/strategies/published/{id}/copy": _copy,
+    "POST /v1/strategies/templates/{id}/copy": _copy,
     "POST /v1/sessions": _session,
     "POST /v1/alerts": _alert,
     "POST /v1/auth/register": _account,

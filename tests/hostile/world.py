@@ -21,6 +21,7 @@ from cli.stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
 from cli.stack.ports import Ports
 from cli.stack.stack import CADDYFILE
 from cli.stack.tools import tool
+from services.trading.templates import templates
 from tests.integration.accounts import PASSWORD, write_signing_key
 from tests.unit.trading.scenes import CROSS
 
@@ -235,6 +236,9 @@ def _populate(world: World) -> None:
     strategy = str(_make(world, "trading", "/v1/strategies", dict(CROSS))["strategy_id"])
     start: Json = {"strategy_id": strategy, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
     world.made["/v1/strategies"] = strategy
+    shown = _post(world, "trading", f"/v1/strategies/{strategy}/publish", {"display_name": "hostile"}, 200)
+    world.made["/v1/strategies/published"] = str(shown["published_strategy_id"])
+    world.made["/v1/strategies/templates"] = str(templates()[0].template_id)
     for service, path, body, name in (
         ("trading", "/v1/bot-configurations", CONFIGURATION, "bot_configuration_id"),
         ("trading", "/v1/sessions", start, "session_id"),
@@ -262,7 +266,11 @@ def _wait_until_known(world: World) -> None:
 
 
 def _make(world: World, service: str, path: str, body: Json) -> Json:
+    return _post(world, service, path, body, 201)
+
+
+def _post(world: World, service: str, path: str, body: Json, status: int) -> Json:
     answer = requests.post(world.services[service].url + path, json=body, headers=world.headers, timeout=20)
-    assert answer.status_code == 201, answer.text
+    assert answer.status_code == status, answer.text
     made: Json = answer.json()
     return made

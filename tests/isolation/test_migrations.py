@@ -16,14 +16,15 @@ from tests.isolation.before import before_migration, migrations, works_on_rows
 
 EVENT_DAYS, FINITE_EXPIRY, TELLING = "0002_event_days.sql", "0103_finite_expiry.sql", "0111_telling.sql"
 PLAN_VERSIONS = "0110_plan_versions.sql"
+STRATEGIES, SESSIONS = "0120_strategies.sql", "0121_sessions.sql"
+TRIED = {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING, STRATEGIES, SESSIONS}
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # ago
 
 
 def test_every_migration_that_works_on_rows_is_tried_here() -> None:
     """One that is not yet: fill a database with `before_migration`, migrate, and count."""
-    working = {file.name for file in migrations() if works_on_rows(file.read_text())}
-    assert working == {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING}
+    assert {file.name for file in migrations() if works_on_rows(file.read_text())} == TRIED
 
 
 @pytest.mark.parametrize(
@@ -194,6 +195,56 @@ async def test_messages_that_are_there_are_numbered_in_their_order(postgres: str
         assert [tuple(row) for row in rows] == [*numbered, (3, 1, "1")]
         inboxes = await superuser.fetch("SELECT user_id, last_position FROM notifications.inboxes ORDER BY user_id")
         assert [tuple(row) for row in inboxes] == [(1, 5), (2, 5), (3, 1)]
+
+
+TRADED = """
+    SET search_path = trading;
+    INSERT INTO user_strategies (user_id, strategy_id, strategy_name, strategy_config, entry_conditions,
+                                 risk_management, content_hash, is_active)
+    SELECT n, id(n), 's', '{}', '{}', '{}', 'h', n <> 3 FROM generate_series(1, 3) AS n;
+    INSERT INTO strategy_versions (user_id, strategy_id, version, content_hash, document)
+    SELECT n, id(n), 1, 'h', '{}' FROM generate_series(1, 3) AS n;
+    INSERT INTO user_trading_sessions (user_id, session_id, public_id, strategy_id, strategy_version, strategy_hash,
+                                       venue, symbol, interval, strategy_config, is_paper_trading, start_time,
+                                       initial_balance, fee_rate, slippage, highest_equity)
+    SELECT n, id(n), id(n), id(n), 1, 'h', 'bybit', 'A', '1', '{}', true, now(), 100, 0, 0, 100
+    FROM generate_series(1, 3) AS n;
+    -- Each tenant: a trade of 5 with two closes, one of -2, and one that is open.
+    INSERT INTO user_trades (user_id, trade_id, session_id, strategy_id, strategy_hash, symbol, side, status,
+                             entry_time, entry_price, quantity, pnl, is_paper_trade)
+    SELECT n, id(10 * n + t), id(n), id(n), 'h', 'A', 'LONG', CASE t WHEN 3 THEN 'OPEN' ELSE 'CLOSED' END,
+           now() + t * interval '1 hour', 1, 1, (ARRAY[5, -2, NULL])[t], true
+    FROM generate_series(1, 3) AS n, generate_series(1, 3) AS t;
+    INSERT INTO fills (user_id, session_id, fill_number, trade_id, time, action, side, qty, price, fee, reason)
+    SELECT n, id(n), f, id(10 * n + (ARRAY[1, 1, 1, 2, 2, 3])[f]), now(), (ARRAY['open', 'close', 'close', 'open',
+           'close', 'open'])[f], 'LONG', 1, 1, 0, 'signal'
+    FROM generate_series(1, 3) AS n, generate_series(1, 6) AS f;
+"""
+ID = """
+    CREATE FUNCTION trading.id(n bigint) RETURNS uuid LANGUAGE sql
+    AS $$ SELECT lpad(n::text, 32, '0')::uuid $$
+"""
+
+
+async def test_strategies_get_the_sums_of_their_trades_and_what_was_given_up_stays_so(postgres: str) -> None:
+    async with before_migration(postgres, STRATEGIES) as (access, superuser):
+        await superuser.execute(ID)
+        await superuser.execute(TRADED)
+        await migrate(access)
+        rows = await superuser.fetch("SELECT * FROM trading.user_strategies ORDER BY user_id")
+        assert [(row["total_uses"], row["winning_trades"], row["total_pnl"]) for row in rows] == [(2, 1, 3)] * 3
+        assert [row["deleted_at"] is not None for row in rows] == [False, False, True]
+
+
+async def test_fills_that_ended_trades_get_the_equity_and_sessions_are_found_again(postgres: str) -> None:
+    async with before_migration(postgres, SESSIONS) as (access, superuser):
+        await superuser.execute(ID)
+        await superuser.execute(TRADED)
+        await migrate(access)
+        rows = await superuser.fetch("SELECT equity FROM trading.fills ORDER BY user_id, fill_number")
+        assert [row["equity"] for row in rows] == [None, None, 105, None, 103, None] * 3
+        found = await superuser.fetch("SELECT locate_session(id(n)) FROM generate_series(1, 4) AS n")
+        assert [row[0] for row in found] == [1, 2, 3, None]
 
 
 @pytest.fixture

@@ -41,6 +41,11 @@ def recipes(person: Person) -> dict[str, Json]:
         "PATCH /v1/market-analysis/{id}": {"user_notes": person.canary},
         "PUT /v1/inbox/preferences": {"kinds": {}},
         "POST /v1/me/password": {"old_password": "not the old one", "new_password": person.password},
+        "PATCH /v1/sessions/{id}": {"notes": person.canary},
+        "PATCH /v1/trades/{id}": {"notes": person.canary},
+        "POST /v1/strategies/{id}/publish": {"display_name": "somebody"},
+        "POST /v1/strategies/published/{id}/copy": {"strategy_name": f"{person.canary} taken over"},
+        "POST /v1/strategies/templates/{id}/copy": {"strategy_name": f"{person.canary} from a template"},
     }
 
 

@@ -33,7 +33,7 @@ from shared.chassis.telemetry import configure_logging
 from tests.integration.accounts import Json, auth_settings, billing_settings, eventually
 from tests.integration.trading.market import Exchange, Market
 from tests.isolation.filled import TABLES
-from tests.isolation.probe import Caller
+from tests.isolation.probe import OPEN_KINDS, Caller
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
 ServiceEnv = Callable[[str], dict[str, str]]
@@ -58,6 +58,10 @@ class Person:
     @property
     def all_ids(self) -> list[str]:
         return [one for several in self.ids.values() for one in several]
+
+    @property
+    def private_ids(self) -> list[str]:
+        return [one for kind, several in self.ids.items() if kind not in OPEN_KINDS for one in several]
 
 
 @dataclass(frozen=True)
@@ -280,6 +284,7 @@ async def _make(world: World, person: Person) -> None:
         path = label.partition(" ")[2]
         made = await world.json("POST", path, person, body=body)
         person.ids[kinds[path]] = [str(made[kinds[path]])]
+    await _publish(world, person)
     own = {kind: person.ids[kind][0] for kind in ("strategy_id", "bot_configuration_id")}
     start: Json = {**own, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
     session = str((await world.json("POST", "/v1/sessions", person, body=start))["session_id"])
@@ -289,6 +294,19 @@ async def _make(world: World, person: Person) -> None:
         await world.json("POST", template, person, template.replace("{id}", session))
 
 
+async def _publish(world: World, person: Person) -> None:
+    """One with nothing of his in it."""
+    strategy = str((await world.json("POST", "/v1/strategies", person, body={**CROSS}))["strategy_id"])
+    publish = "/v1/strategies/{id}/publish"
+    path = publish.replace("{id}", strategy)
+    shown = await world.json("POST", publish, person, path, {"display_name": "somebody"})
+    person.ids["strategy_id"].append(strategy)
+    person.ids["published_strategy_id"] = [str(shown["published_strategy_id"])]
+    templates = (await world.json("GET", "/v1/strategies/templates", person))["items"]
+    assert isinstance(templates, list)
+    person.ids["template_id"] = [str(templates[0]["template_id"])]
+
+
 async def _collect(world: World, person: Person) -> None:
     """The ids of what came about by itself."""
     session = person.ids["session_id"][0]
@@ -296,6 +314,7 @@ async def _collect(world: World, person: Person) -> None:
     for kind, template, path, name in (
         ("trade_id", "/v1/trades", "/v1/trades?status=CLOSED", "trade_id"),
         ("decision_id", decisions, decisions.replace("{id}", session), "decision_id"),
+        ("fill_id", "/v1/fills", "/v1/fills", "fill_id"),
         ("event_id", "/v1/inbox", "/v1/inbox?category=ALERT", "event_id"),
         ("login_id", "/v1/me/sessions", "/v1/me/sessions", "session_id"),
         ("analysis_id", "/v1/market-analysis", "/v1/market-analysis", "analysis_id"),

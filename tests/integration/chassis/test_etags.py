@@ -82,6 +82,23 @@ async def test_without_the_header_it_is_changed(client: aiohttp.ClientSession) -
         assert answer.status == 200
 
 
+@pytest.mark.parametrize(
+    ("given", "status"), [('"3.18f2c"', 200), ('"3.0"', 200), ('"2.18f2c"', 412), ('"3.x"', 412)]
+)
+async def test_what_changes_by_itself_is_in_nobodys_way(
+    client: aiohttp.ClientSession, given: str, status: int
+) -> None:
+    async with client.put("/v1/note", headers={"If-Match": given}) as answer:
+        assert answer.status == status
+
+
+def test_what_changes_by_itself_makes_another_tag() -> None:
+    moments = [datetime(2026, 1, 31, 9, 30, second, tzinfo=UTC) for second in (1, 2)]
+    one, other = (etag_of(3, moment) for moment in moments)
+    assert one != other
+    assert one.startswith('"3.')
+
+
 def test_a_time_is_a_state_to_the_microsecond() -> None:
     moment = datetime(2026, 1, 31, 9, 30, 0, 1, UTC)
     assert etag_of(moment) != etag_of(moment.replace(microsecond=2))
