@@ -16,6 +16,7 @@ from cli.options import BadOption
 COMMANDS = {
     "asyncapi": ("cli.asyncapi", "asyncapi_command", "Write the AsyncAPI file of all events."),
     "backtest": ("cli.backtest", "backtest", "Run a strategy over a file of candles."),
+    "candles": ("cli.candles", "candles", "Candles: stored ones and the exchange's."),
     "demo": ("cli.demo.command", "demo", "Watch several tenants trade on paper, and check what came of it."),
     "doctor": ("cli.doctor", "doctor", "Say what is missing on this machine and how to get it."),
     "down": ("cli.stack.commands", "down", "Stop what `up --detach` started."),

@@ -1,0 +1,13 @@
+"""`tradefleet candles`."""
+
+import click
+
+from cli.candles_fetch import fetch_command
+
+
+@click.group()
+def candles() -> None:
+    """Candles: those that the platform has stored, and those of the exchange."""
+
+
+candles.add_command(fetch_command)
