@@ -15,6 +15,7 @@ from services.analytics.routes.performance import PerformanceRoutes
 from services.auth.routes import Routes as AuthRoutes
 from services.billing.routes import Routes as BillingRoutes
 from services.notifications.routes import Routes as NotificationsRoutes
+from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import candle_endpoints
 from services.trading.routes.configurations import configuration_endpoints
 from services.trading.routes.sessions import SessionRoutes
@@ -55,6 +56,7 @@ def all_endpoints() -> list[Endpoint]:
         *configuration_endpoints(NOTHING),
         *SessionRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
         *TradeRoutes(NOTHING).endpoints(),
+        *BacktestRoutes(NOTHING, NOTHING, NOTHING).endpoints(),
         *candle_endpoints(NOTHING),
         *PerformanceRoutes(NOTHING).endpoints(),
         *market_endpoints(NOTHING),

@@ -15,13 +15,15 @@ from tests.backend import PASSWORD
 from tests.isolation.before import before_migration, migrations, works_on_rows
 
 EVENT_DAYS, FINITE_EXPIRY = "0002_event_days.sql", "0103_finite_expiry.sql"
+BACKTESTS = "0130_backtests.sql"
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # ago
 
 
 def test_every_migration_that_works_on_rows_is_tried_here() -> None:
     """One that is not yet: fill a database with `before_migration`, migrate, and count."""
-    assert {file.name for file in migrations() if works_on_rows(file.read_text())} == {EVENT_DAYS, FINITE_EXPIRY}
+    tried = {EVENT_DAYS, FINITE_EXPIRY, BACKTESTS}
+    assert {file.name for file in migrations() if works_on_rows(file.read_text())} == tried
 
 
 @pytest.mark.parametrize(
@@ -143,6 +145,23 @@ async def test_expiries_at_the_ends_of_the_calendar_become_none_or_past(postgres
         year = "to_char(expires_at AT TIME ZONE 'UTC', 'YYYY') AS year"
         rows = await superuser.fetch(f"SELECT {year} FROM notifications.user_alerts ORDER BY user_id")
         assert [row["year"] for row in rows] == list(expiries.values())
+
+
+async def test_plans_that_were_heard_before_say_how_many_backtests_they_allow(postgres: str) -> None:
+    async with before_migration(postgres, BACKTESTS) as (access, superuser):
+        for user_id, plan in enumerate(("FREE", "PREMIUM", "PRO"), 1):
+            await superuser.execute(
+                """
+                INSERT INTO trading.entitlements (user_id, public_id, subscription_version, plan, status)
+                VALUES ($1, gen_random_uuid(), 1, $2, 'ACTIVE')
+                """,
+                *(user_id, plan),
+            )
+        await migrate(access)
+        rows = await superuser.fetch(
+            "SELECT has_backtesting, max_backtests_per_day FROM trading.entitlements ORDER BY user_id"
+        )
+        assert [tuple(row) for row in rows] == [(False, 0), (True, 100), (True, None)]
 
 
 @pytest.fixture
