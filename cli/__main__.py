@@ -18,7 +18,7 @@ COMMANDS = {
     "asyncapi": ("cli.asyncapi", "asyncapi_command", "Write the AsyncAPI file of all events."),
     "audit": ("cli.audit", "audit", "Are the activity logs what was written?"),
     "backtest": ("cli.backtest", "backtest", "Run a strategy over a file of candles."),
-    "candles": ("cli.candles", "candles", "Stored candles against the exchange's."),
+    "candles": ("cli.candles", "candles", "Candles: stored ones and the exchange's."),
     "demo": ("cli.demo.command", "demo", "Watch several tenants trade on paper, and check what came of it."),
     "doctor": ("cli.doctor", "doctor", "Say what is missing on this machine and how to get it."),
     "down": ("cli.stack.commands", "down", "Stop what `up --detach` started."),

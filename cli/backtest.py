@@ -9,6 +9,7 @@ import click
 
 from cli.candles_file import CandlesError, Gap, find_gaps, read_candles
 from cli.options import BadOption, OneLineCommand, decimal_option, instrument_option, time_option
+from cli.progress import progress_bar
 from cli.report.file import write_page
 from cli.report.story import of_backtest
 from shared.contracts.types import decimal_text, from_ms, instant_text
@@ -51,10 +52,12 @@ def backtest(
     first_bar_ms = None if trade_from is None else time_option("--trade-from", trade_from)
     document = read_strategy(Path(strategy))
     try:
-        bars = read_candles(Path(candles), document.interval_ms)
+        with progress_bar("reading"):
+            bars = read_candles(Path(candles), document.interval_ms)
     except CandlesError as error:
         raise BadOption(f"--candles: {error}") from error
-    report = run_backtest(document, bars, terms, first_bar_ms)
+    with progress_bar("backtest") as tell:
+        report = run_backtest(document, bars, terms, first_bar_ms, tell)
     gaps = find_gaps(bars, document.interval_ms)
     if page is not None:
         notes = [f"The candles have holes: {_gaps(gaps)}."] if gaps else []

@@ -2,6 +2,7 @@
 
 import click
 
+from cli.candles_fetch import fetch_command
 from cli.candles_mend import check_command, repair_command
 
 
@@ -12,3 +13,4 @@ def candles() -> None:
 
 candles.add_command(check_command)
 candles.add_command(repair_command)
+candles.add_command(fetch_command)

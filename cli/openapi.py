@@ -15,6 +15,7 @@ from services.auth.routes.log_ins import Routes as AuthRoutes
 from services.billing.routes import Routes as BillingRoutes
 from services.notifications.routes.alerts import AlertRoutes
 from services.notifications.routes.inbox import InboxRoutes
+from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import candle_endpoints
 from services.trading.routes.configurations import ConfigurationRoutes
 from services.trading.routes.publishing import PublishingRoutes
@@ -59,6 +60,7 @@ def all_endpoints() -> list[Endpoint]:
         *SessionRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
         *SessionPartRoutes(NOTHING).endpoints(),
         *TradeRoutes(NOTHING).endpoints(),
+        *BacktestRoutes(NOTHING, NOTHING, NOTHING).endpoints(),
         *candle_endpoints(NOTHING),
         *analytics_endpoints(NOTHING),
         *AlertRoutes(NOTHING).endpoints(),

@@ -1,9 +1,14 @@
 """The wiring of trading."""
 
+from functools import partial
+
+from services.trading.backtests.keeping import forget_backtests
+from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import MarketApi
 from services.trading.consumers import SUBSCRIPTIONS
 from services.trading.feed.feed import feed_job
 from services.trading.operations.start_session import PaperTerms
+from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import candle_endpoints
 from services.trading.routes.configurations import ConfigurationRoutes
 from services.trading.routes.publishing import PublishingRoutes
@@ -38,6 +43,7 @@ def build(context: Context) -> Service:
             *SessionRoutes(database, api, clock, paper).endpoints(),
             *SessionPartRoutes(database).endpoints(),
             *TradeRoutes(database).endpoints(),
+            *BacktestRoutes(database, paper, settings.backtest_most_bars).endpoints(),
             *candle_endpoints(database),
         ],
         subscriptions=SUBSCRIPTIONS,
@@ -46,6 +52,8 @@ def build(context: Context) -> Service:
             Job("worker", Worker(database, settings, clock).run, role="worker"),
             Job("venue-clock", clock.run, role="worker"),
             feed_job(context, settings),
+            Job("backtests", BacktestWorker(database, settings.backtest_processes).run, role="backtests"),
+            Job("forget-backtests", partial(forget_backtests, database, settings.backtest_keep_days)),
         ],
         on_close=[close],
     )

@@ -174,7 +174,7 @@ def operation_id(endpoint: Endpoint) -> str:
 
 def links_of(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
     """What `POST /things` made can be used by all of `/things/{id}`. The first field of a view is its id."""
-    if endpoint.status != 201 or endpoint.response is None or "{" in endpoint.path:
+    if not endpoint.creates or endpoint.response is None or "{" in endpoint.path:
         return {}
     made = next(iter(endpoint.response.model_fields))
     return {
@@ -216,7 +216,7 @@ def _inline(part: Json, schema: Json) -> Json:
 
 def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json], links: Json) -> Json:
     headers = {
-        "Location": endpoint.status == 201,
+        "Location": endpoint.status in (201, 202),
         "Idempotent-Replayed": endpoint.creates,
         "ETag": endpoint.tagged and endpoint.method != "DELETE",
         "Content-Disposition": bool(endpoint.media),

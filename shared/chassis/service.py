@@ -42,7 +42,9 @@ DRAIN_S = 8.0
 RESTART_FIRST_S = 0.2
 RESTART_LONGEST_S = 5.0
 RETRY_PARKED_EVERY_S = 1.0
-ROLES = ("http", "consumers", "relay", "jobs", "worker", "feed")
+ROLES = ("http", "consumers", "relay", "jobs", "worker", "feed", "backtests")
+APART = frozenset(("feed", "backtests"))  # processes of their own, always
+BESIDE = frozenset(ROLES) - APART
 
 Build = Callable[[Context], Service]
 
@@ -52,7 +54,11 @@ log = structlog.get_logger()
 def run(build: Build, settings_type: type[ServiceSettings]) -> None:
     """A service's `__main__`: settings from the environment, roles from `--only`."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="", help=f"comma-separated, of {','.join(ROLES)}; default: all but feed")
+    parser.add_argument(
+        "--only",
+        default="",
+        help=f"comma-separated, of {','.join(ROLES)}; default: all but {', '.join(sorted(APART))}",
+    )
     names = [name for name in parser.parse_args().only.split(",") if name]
     if unknown := [name for name in names if name not in ROLES]:
         parser.error(f"--only: {unknown[0]} is not one of {', '.join(ROLES)}")
@@ -66,7 +72,7 @@ def run(build: Build, settings_type: type[ServiceSettings]) -> None:
     configure_logging(settings.service, settings.log_level)
     if settings.fault_points is not None:
         switch_on(settings.fault_points, settings.process_name or settings.service)
-    roles = frozenset(names) or frozenset(ROLES) - {"feed"}
+    roles = frozenset(names) or BESIDE
     asyncio.run(_serve(build, settings, roles))
 
 
@@ -97,7 +103,7 @@ class RunningService:
         self,
         build: Build,
         settings: ServiceSettings,
-        roles: Iterable[str] = frozenset(ROLES) - {"feed"},
+        roles: Iterable[str] = BESIDE,
         stop: asyncio.Event | None = None,
     ) -> None:
         self._build = build

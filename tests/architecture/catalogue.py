@@ -11,6 +11,7 @@ Rule = Callable[[asyncpg.Connection], Awaitable[list[str]]]
 
 # Seen across tenants by the queue role, and nothing else is.
 QUEUES = {"outbox", "parked", "market_interests", "session_leases", "subscription_deadlines", "user_rounds"}
+QUEUES |= {"backtest_jobs", "backtest_turns"}
 # Hashed value → user id, reached through one function each, without any grant.
 LOCATOR = "locator"
 # Nobody's rows. A table that is not named here is a tenant's.

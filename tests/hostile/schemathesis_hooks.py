@@ -36,6 +36,11 @@ def _session(_: str) -> Json:
     return {**known, "initial_balance": "10000"}
 
 
+def _backtest(_: str) -> Json:
+    known = {"strategy_id": os.environ["HOSTILE_STRATEGY_ID"], "symbol": "BTCUSDT"}
+    return {**known, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
+
+
 def _alert(name: str) -> Json:
     named = {"alert_name": name, "symbol": "BTCUSDT", "interval": "15"}
     return {**named, "alert_type": "PRICE", "condition_data": {"op": "above", "value": "10"}}
@@ -57,6 +62,7 @@ VALID: dict[str, Callable[[str], Json]] = {
     "POST /v1/strategies/published/{id}/copy": _copy,
     "POST /v1/strategies/templates/{id}/copy": _copy,
     "POST /v1/sessions": _session,
+    "POST /v1/backtests": _backtest,
     "POST /v1/alerts": _alert,
     "POST /v1/auth/register": _account,
 }

@@ -38,6 +38,14 @@ ALERT: Json = {
     "alert_type": "PRICE",
     "condition_data": {"op": "above", "value": "10"},
 }
+BACKTEST: Json = {"symbol": "BTCUSDT", "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
+CANDLES = """
+    INSERT INTO instruments VALUES ('bybit', 'BTCUSDT', 0.01, 0.001, 0.001, 5);
+    INSERT INTO series (venue, symbol, interval, anchor) VALUES ('bybit', 'BTCUSDT', '15', '2026-01-01T00:00:00Z');
+    INSERT INTO candles (series_id, open_time, open, high, low, close, volume, origin)
+    SELECT series_id, anchor + n * interval '15 minutes', 100, 101, 99, 100, 1, 'HISTORY'
+    FROM series, generate_series(0, 19) AS n
+"""
 
 # Trading asks the exchange for its time and its contracts only.
 EXCHANGE = """
@@ -232,6 +240,7 @@ def _populate(world: World) -> None:
     body: Json = {"email": EMAIL, "password": PASSWORD}
     world.token = str(_make(world, "auth", "/v1/auth/register", body)["access_token"])
     asyncio.run(grant(world.database.dsn("billing_app"), EMAIL, "PRO"))
+    asyncio.run(_store_candles(world.database.owner_dsn))
     _wait_until_known(world)
     strategy = str(_make(world, "trading", "/v1/strategies", dict(CROSS))["strategy_id"])
     start: Json = {"strategy_id": strategy, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
@@ -242,10 +251,20 @@ def _populate(world: World) -> None:
     for service, path, body, name in (
         ("trading", "/v1/bot-configurations", CONFIGURATION, "bot_configuration_id"),
         ("trading", "/v1/sessions", start, "session_id"),
+        ("trading", "/v1/backtests", {**BACKTEST, "strategy_id": strategy}, "backtest_id"),
         ("notifications", "/v1/alerts", ALERT, "alert_id"),
         ("analytics", "/v1/watchlist", WATCH, "watch_id"),
     ):
         world.made[path] = str(_make(world, service, path, body)[name])
+
+
+async def _store_candles(dsn: str) -> None:
+    """A few, of which a backtest can be asked for."""
+    connection = await asyncpg.connect(dsn, server_settings={"search_path": "trading"})
+    try:
+        await connection.execute(CANDLES)
+    finally:
+        await connection.close()
 
 
 def _wait_until_known(world: World) -> None:
@@ -266,11 +285,11 @@ def _wait_until_known(world: World) -> None:
 
 
 def _make(world: World, service: str, path: str, body: Json) -> Json:
-    return _post(world, service, path, body, 201)
+    return _post(world, service, path, body, 201, 202)
 
 
-def _post(world: World, service: str, path: str, body: Json, status: int) -> Json:
+def _post(world: World, service: str, path: str, body: Json, *statuses: int) -> Json:
     answer = requests.post(world.services[service].url + path, json=body, headers=world.headers, timeout=20)
-    assert answer.status_code == status, answer.text
+    assert answer.status_code in statuses, answer.text
     made: Json = answer.json()
     return made

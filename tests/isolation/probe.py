@@ -20,6 +20,7 @@ KINDS = {
     "/v1/trades": "trade_id",
     "/v1/decisions": "decision_id",
     "/v1/fills": "fill_id",
+    "/v1/backtests": "backtest_id",
     "/v1/alerts": "alert_id",
     "/v1/inbox": "event_id",
     "/v1/watchlist": "watch_id",
@@ -181,7 +182,7 @@ class Probe:
 
     async def _by_key(self, operation: Operation) -> AsyncIterator[str]:
         """An Idempotency-Key is of whoever sent it."""
-        key = {"Idempotency_Key": f"the key of {self.owner.canary}"}
+        key = {"Idempotency_Key": f"the key of {self.owner.canary} to {operation.label}"}
         for who, recipes in ((self.owner, self.owners_recipes), (self.intruder, self.recipes)):
             body = None if operation.body is None else recipes.get(operation.label, {})
             answer = await self.platform.call(operation.method, operation.path, who, "", body, **key)

@@ -17,7 +17,8 @@ from tests.isolation.before import before_migration, migrations, works_on_rows
 EVENT_DAYS, FINITE_EXPIRY, TELLING = "0002_event_days.sql", "0103_finite_expiry.sql", "0111_telling.sql"
 PLAN_VERSIONS = "0110_plan_versions.sql"
 STRATEGIES, SESSIONS = "0120_strategies.sql", "0121_sessions.sql"
-TRIED = {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING, STRATEGIES, SESSIONS}
+BACKTESTS = "0130_backtests.sql"
+TRIED = {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING, STRATEGIES, SESSIONS, BACKTESTS}
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # ago
 
@@ -245,6 +246,23 @@ async def test_fills_that_ended_trades_get_the_equity_and_sessions_are_found_aga
         assert [row["equity"] for row in rows] == [None, None, 105, None, 103, None] * 3
         found = await superuser.fetch("SELECT locate_session(id(n)) FROM generate_series(1, 4) AS n")
         assert [row[0] for row in found] == [1, 2, 3, None]
+
+
+async def test_plans_that_were_heard_before_say_how_many_backtests_they_allow(postgres: str) -> None:
+    async with before_migration(postgres, BACKTESTS) as (access, superuser):
+        for user_id, plan in enumerate(("FREE", "PREMIUM", "PRO"), 1):
+            await superuser.execute(
+                """
+                INSERT INTO trading.entitlements (user_id, public_id, subscription_version, plan, status)
+                VALUES ($1, gen_random_uuid(), 1, $2, 'ACTIVE')
+                """,
+                *(user_id, plan),
+            )
+        await migrate(access)
+        rows = await superuser.fetch(
+            "SELECT has_backtesting, max_backtests_per_day FROM trading.entitlements ORDER BY user_id"
+        )
+        assert [tuple(row) for row in rows] == [(False, 0), (True, 100), (True, None)]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from cli.stack.migrate import DatabaseAccess
 from tests.hostile.operations import Operation, operations
 from tests.integration.accounts import Json
 from tests.isolation.probe import Probe, kind_of, with_id
-from tests.isolation.world import Person, World, bodies, running_world
+from tests.isolation.world import Person, World, backtest_of, bodies, running_world
 
 ServiceEnv = Callable[[str], dict[str, str]]
 
@@ -34,6 +34,7 @@ def recipes(person: Person) -> dict[str, Json]:
             "mode": "PAPER",
             "initial_balance": "10000",
         },
+        "POST /v1/backtests": backtest_of(person),
         "PUT /v1/strategies/{id}": strategy,
         "POST /v1/strategies/{id}/versions": strategy,
         "PUT /v1/bot-configurations/{id}": made["POST /v1/bot-configurations"],

@@ -24,6 +24,7 @@ from services.billing import app as billing
 from services.notifications import app as notifications
 from services.notifications.settings import NotificationsSettings
 from services.trading import app as trading
+from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import MarketApi
 from services.trading.settings import TradingSettings
 from services.trading.venue_clock import VenueClock
@@ -271,6 +272,32 @@ async def _play(world: World, service: RunningService, exchange: Exchange, first
         stop.set()
         await worker
         api.close()
+    await _backtest(world, service, first, second)
+
+
+def backtest_of(person: Person, **changes: str) -> Json:
+    """What he may ask for."""
+    known: Json = {"strategy_id": person.ids["strategy_id"][0], "symbol": "BTCUSDT"}
+    return {**known, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z", **changes}
+
+
+async def _backtest(world: World, service: RunningService, *people: Person) -> None:
+    """Each has one that waits, and one that is done."""
+    path = "/v1/backtests"
+    for person in people:
+        asked = await world.json("POST", path, person, body=backtest_of(person))
+        person.ids["backtest_id"] = [str(asked["backtest_id"])]
+    stop = asyncio.Event()
+    working = asyncio.create_task(BacktestWorker(service.database, 1).run(stop))
+    try:
+        for person in people:
+            await _until_there(lambda p=person: world.json("GET", path, p, path + "?status=DONE"))  # type: ignore[misc]
+    finally:
+        stop.set()
+        await working
+    for person in people:
+        waits = await world.json("POST", path, person, body=backtest_of(person, fee="0.001"))
+        person.ids["backtest_id"].insert(0, str(waits["backtest_id"]))
 
 
 async def _make(world: World, person: Person) -> None:

@@ -1,6 +1,6 @@
 """Candles, series and instruments: the market's rows, which are nobody's."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -124,6 +124,34 @@ async def list_page(
         limit,
     )
     return [_bar(row) for row in rows]
+
+
+async def get_last_open_time(connection: Connection, series_id: int) -> datetime | None:
+    last: datetime | None = await connection.fetchval(
+        "SELECT open_time FROM candles WHERE series_id = $1 ORDER BY open_time DESC LIMIT 1", series_id
+    )
+    return last
+
+
+async def copy_bars(
+    connection: Connection,
+    series_id: int,
+    first: datetime,
+    before: datetime,
+    write: Callable[[bytes], Awaitable[None]],
+) -> None:
+    """Bars from `first` on and before `before`, ascending, as lines of text: open time in ms and decimals as they
+    are stored, with tabs between. Nothing is decoded on the way: an event loop can hand on a million."""
+    await connection.copy_from_query(
+        """
+        SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume FROM candles
+        WHERE series_id = $1 AND open_time >= $2 AND open_time < $3 ORDER BY open_time
+        """,
+        series_id,
+        first,
+        before,
+        output=write,
+    )
 
 
 async def get_bar(connection: Connection, series_id: int, open_time: datetime) -> Bar | None:

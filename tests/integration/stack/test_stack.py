@@ -26,6 +26,7 @@ NAMES = {
     "billing",
     "trading",
     "feed",
+    "backtests",
     "analytics",
     "notifications",
     "sandbox-bybit",
