@@ -1,7 +1,8 @@
 """Conditions: their grammar, and their three-valued truth on a series.
 
-One evaluator works on a range of bars. A backtest asks for all bars at once and a live session for the newest
-one; the answers are kept by the series, so that sessions with the same condition share them.
+A backtest asks for all bars at once, which is done on arrays; a live session asks for the newest one, which
+`moment.py` does on single values. The answers are kept by the series, so that sessions with the same condition
+share them.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,11 @@ import numpy.typing as npt
 
 from shared.strategy.faults import Reader, child, is_decimal_text, shown
 from shared.strategy.indicators import CANDLE_FIELDS, MAX_PERIOD, IndicatorSpec, Values
+from shared.strategy.moment import truth_at
 from shared.strategy.nodes import (
+    FALSE,
+    TRUE,
+    UNDEFINED,
     Column,
     Comparison,
     Condition,
@@ -28,19 +33,24 @@ from shared.strategy.series import Series
 MAX_DEPTH = 8
 MAX_NODES = 128
 OPERATORS = (">", ">=", "<", "<=", "==", "crosses_above", "crosses_below")
-FALSE, TRUE, UNDEFINED = 0, 1, 2
 Truth = npt.NDArray[np.uint8]
+_BAR_BY_BAR = 4  # so many bars or fewer are cheaper one at a time
 _NOT = np.array([TRUE, FALSE, UNDEFINED], dtype=np.uint8)
 
 
 def truths(condition: Condition, series: Series) -> bytearray:
     """FALSE, TRUE or UNDEFINED for every bar of the series."""
-
-    def evaluate_range(start: int, stop: int) -> bytes:
+    known = series.truths(condition.key)
+    missing = len(series) - len(known.values)
+    if missing > _BAR_BY_BAR:
         with np.errstate(all="ignore"):
-            return _truth(condition.root, series, start, stop).tobytes()
-
-    return series.truths(condition.key, evaluate_range)
+            known.values += _truth(condition.root, series, len(known.values), len(series)).tobytes()
+    elif missing:
+        if known.at is None:
+            known.at = truth_at(condition.root, series)
+        for index in range(len(known.values), len(series)):
+            known.values.append(known.at(index))
+    return known.values
 
 
 def evaluate(condition: Condition, series: Series, index: int) -> bool | None:
@@ -81,25 +91,26 @@ def _compared(node: Comparison, series: Series, start: int, stop: int) -> Truth:
     first = start - 1 if crossing else start
     left = _operand(node.left, series, first, stop)
     right = _operand(node.right, series, first, stop)
-    undefined = np.isnan(left) | np.isnan(right)
+    above, up_to = left > right, left <= right
+    defined = above | up_to  # with NaN neither holds
     match node.op:
         case ">":
-            result = left > right
+            result = above
         case ">=":
             result = left >= right
         case "<":
             result = left < right
         case "<=":
-            result = left <= right
+            result = up_to
         case "==":
             result = left == right
         case "crosses_above":
-            result = (left <= right)[:-1] & (left > right)[1:]
+            result = up_to[:-1] & above[1:]
         case _:
             result = (left >= right)[:-1] & (left < right)[1:]
     if crossing:
-        undefined = undefined[:-1] | undefined[1:]
-    return np.where(undefined, UNDEFINED, result).astype(np.uint8)
+        defined = defined[:-1] & defined[1:]
+    return np.where(defined, result.view(np.uint8), np.uint8(UNDEFINED))
 
 
 def _operand(operand: Operand, series: Series, start: int, stop: int) -> Values:

@@ -6,9 +6,10 @@ from decimal import Decimal
 import numpy as np
 
 from shared.strategy.bars import Bar, Side, Terms
-from shared.strategy.conditions import TRUE, evaluate, truths
+from shared.strategy.conditions import evaluate, truths
 from shared.strategy.decimals import exact
 from shared.strategy.document import Strategy
+from shared.strategy.nodes import TRUE
 from shared.strategy.outcome import Decision, EntryGuard, EntryProposal, Position, Reason
 from shared.strategy.series import Series
 from shared.strategy.sizing import Distances, distances_at, quantity, share_of
