@@ -1,11 +1,12 @@
 """Risk management: sizes, stops, targets and limits, as the document gives them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from shared.contracts.types import decimal_text
 from shared.strategy.conditions import ConditionReader
+from shared.strategy.decimals import percent_of
 from shared.strategy.faults import Reader, child
 from shared.strategy.nodes import Column
 
@@ -22,6 +23,10 @@ class Distance:
     type: str
     value: Decimal
     column: Column | None = None
+    fraction: Decimal = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fraction", percent_of(self.value))
 
     def canonical(self) -> dict[str, object]:
         document: dict[str, object] = {"type": self.type, "value": decimal_text(self.value)}
@@ -34,6 +39,10 @@ class Distance:
 class TakeProfit:
     distance: Distance
     close_percent: Decimal
+    close_fraction: Decimal = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "close_fraction", percent_of(self.close_percent))
 
     def canonical(self) -> dict[str, object]:
         return self.distance.canonical() | {"close_percent": decimal_text(self.close_percent)}
@@ -43,6 +52,12 @@ class TakeProfit:
 class TrailingStop:
     value: Decimal
     activation: Decimal
+    fraction: Decimal = field(init=False, repr=False, compare=False)
+    activation_fraction: Decimal = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fraction", percent_of(self.value))
+        object.__setattr__(self, "activation_fraction", percent_of(self.activation))
 
     def canonical(self) -> dict[str, object]:
         return {
@@ -63,6 +78,10 @@ class Risk:
     max_bars: int | None = None
     cooldown_bars: int = 0
     max_daily_loss_percentage: Decimal | None = None
+    size_fraction: Decimal = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size_fraction", percent_of(self.size))
 
     def canonical(self) -> dict[str, object]:
         document: dict[str, object] = {

@@ -116,16 +116,16 @@ def _position(read: "_Members") -> Position:
     )
 
 
-def _written_fields(record: Day | PendingEntry | Position | Target) -> dict[str, object]:
+def _written_fields(record: Day | PendingEntry | Position) -> dict[str, object]:
     return {each.name: _written_value(getattr(record, each.name)) for each in fields(record)}
 
 
 def _written_value(value: object) -> object:
     if isinstance(value, Decimal):
         return decimal_text(value)
-    if isinstance(value, tuple):
-        return [_written_value(each) for each in value]
-    return _written_fields(value) if isinstance(value, Target) else value
+    if isinstance(value, Target):
+        return {name: _written_value(each) for name, each in value._asdict().items()}
+    return [_written_value(each) for each in value] if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, slots=True)
