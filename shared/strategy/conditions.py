@@ -28,7 +28,7 @@ from shared.strategy.nodes import (
     Operand,
     Reference,
 )
-from shared.strategy.series import Series
+from shared.strategy.series import Series, Truths
 
 MAX_DEPTH = 8
 MAX_NODES = 128
@@ -40,7 +40,11 @@ _NOT = np.array([TRUE, FALSE, UNDEFINED], dtype=np.uint8)
 
 def truths(condition: Condition, series: Series) -> bytearray:
     """FALSE, TRUE or UNDEFINED for every bar of the series."""
-    known = series.truths(condition.key)
+    return carried_on(condition, series, series.truths(condition.key))
+
+
+def carried_on(condition: Condition, series: Series, known: Truths) -> bytearray:
+    """What is known of the condition's truth, completed to the series' last bar."""
     missing = len(series) - len(known.values)
     if missing > _BAR_BY_BAR:
         with np.errstate(all="ignore"):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.strategy.bars import Bar, Side, Terms
-from shared.strategy.conditions import evaluate, truths
+from shared.strategy.conditions import carried_on, evaluate
 from shared.strategy.decimals import exact, not_exact
 from shared.strategy.document import Strategy
 from shared.strategy.nodes import TRUE
@@ -18,20 +18,36 @@ from shared.strategy.state import PendingEntry
 NO_DISTANCE = "no_distance"
 
 
-def side_to_enter(strategy: Strategy, series: Series, index: int) -> Side | None:
-    """The side whose entry condition is true while the other's is not."""
-    wanted: Side | None = None
-    for side, condition in strategy.entry.items():
-        if truths(condition, series)[index] == TRUE:
-            if wanted is not None:
-                return None
-            wanted = side
-    return wanted
+class Signals:
+    """What a strategy's conditions say on one series."""
 
+    def __init__(self, strategy: Strategy, series: Series) -> None:
+        self.series = series
+        self._entry = [(side, each, series.truths(each.key)) for side, each in strategy.entry.items()]
+        self._exit = {side: (each, series.truths(each.key)) for side, each in strategy.exit.items()}
 
-def exit_signalled(strategy: Strategy, side: Side, series: Series, index: int) -> bool:
-    condition = strategy.exit.get(side)
-    return condition is not None and truths(condition, series)[index] == TRUE
+    def side_to_enter(self, index: int) -> Side | None:
+        """The side whose entry condition is true while the other's is not."""
+        wanted: Side | None = None
+        for side, condition, known in self._entry:
+            truths = known.values
+            if index >= len(truths):
+                carried_on(condition, self.series, known)
+            if truths[index] == TRUE:
+                if wanted is not None:
+                    return None
+                wanted = side
+        return wanted
+
+    def leaves(self, side: Side, index: int) -> bool:
+        """Whether the exit condition of this side is true."""
+        found = self._exit.get(side)
+        if found is None:
+            return False
+        condition, known = found
+        if index >= len(known.values):
+            carried_on(condition, self.series, known)
+        return known.values[index] == TRUE
 
 
 class Sized(NamedTuple):

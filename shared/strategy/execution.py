@@ -6,10 +6,9 @@ from decimal import Decimal
 
 from shared.strategy.bars import DAY_MS, Bar, Terms
 from shared.strategy.deciding import (
+    Signals,
     entry_decision,
     exit_decision,
-    exit_signalled,
-    side_to_enter,
     sized_entry,
 )
 from shared.strategy.decimals import exact, percent_of, round_to_tick
@@ -69,6 +68,7 @@ class Execution:
         self._tick = terms.instrument.tick_size
         self._specs = tuple(strategy.indicators.values())
         self._first_decision: int | None = None
+        self._signals: Signals | None = None
         self._state = State(equity=terms.initial_balance)
 
     @classmethod
@@ -159,7 +159,7 @@ class Execution:
         if state.pending_entry is not None or state.pending_exit is not None:
             return False
         if position is None:
-            return state.cooldown > 0 or side_to_enter(self.strategy, series, index) is None
+            return state.cooldown > 0 or self._signals_on(series).side_to_enter(index) is None
         if self._risk.trailing_stop is not None:
             return False  # it moves within the bar
         bar, risk = series.bar(index), self._risk
@@ -175,7 +175,7 @@ class Execution:
                 return False
         if risk.max_bars is not None and position.bars + 1 >= risk.max_bars:
             return False
-        return not exit_signalled(self.strategy, position.side, series, index)
+        return not self._signals_on(series).leaves(position.side, index)
 
     def pass_over(self, series: Series, start: int, stop: int) -> None:
         """Bars start … stop - 1, of which the caller knows that nothing happens on them, all at once."""
@@ -261,6 +261,12 @@ class Execution:
 
     # Step 3: at the close.
 
+    def _signals_on(self, series: Series) -> Signals:
+        signals = self._signals
+        if signals is None or signals.series is not series:
+            signals = self._signals = Signals(self.strategy, series)
+        return signals
+
     def _may_decide(self, series: Series, index: int, time_ms: int) -> bool:
         """Whether the bar is at or after the first decision bar."""
         if self.first_bar_ms is not None and time_ms < self.first_bar_ms:
@@ -283,7 +289,7 @@ class Execution:
                 return
         if state.cooldown > 0 or state.day.stopped or state.equity <= 0:
             return
-        side = side_to_enter(strategy, series, index)
+        side = self._signals_on(series).side_to_enter(index)
         if side is None or (leaving is not None and side == leaving.side):
             return
         sized = sized_entry(strategy, self.terms, state.equity, series, index, side, guard)
@@ -295,7 +301,7 @@ class Execution:
     def _reason_to_leave(self, position: Position, series: Series, index: int, bar: Bar) -> Reason | None:
         if position.trail is not None and reaches(position.side == "SHORT", bar.close, position.trail):
             return "trailing_stop"
-        if exit_signalled(self.strategy, position.side, series, index):
+        if self._signals_on(series).leaves(position.side, index):
             return "signal"
         if self._risk.max_bars is not None and position.bars >= self._risk.max_bars:
             return "time"

@@ -44,22 +44,11 @@ def open_position(
         if distance is None:
             distance = price * risk.stop_loss.fraction
         stop = _existing(price - distance if side == "LONG" else price + distance, tick)
-    return Position(
-        side=side,
-        entry_time=time_ms,
-        entry_price=price,
-        qty=qty,
-        left=qty,
-        gross=ZERO,
-        fees=price * qty * terms.fee,
-        closed_notional=ZERO,
-        stop=stop,
-        trail=trail_at(side, price, price, risk, tick),
-        extreme=price,
-        targets=_targets(side, price, qty, distances, risk, terms),
-        spent=0,
-        bars=0,
-    )
+    fee = price * qty * terms.fee
+    trail = trail_at(side, price, price, risk, tick)
+    targets = _targets(side, price, qty, distances, risk, terms)
+    # By position and not by name, here and below: it is the hot path of a backtest.
+    return Position(side, time_ms, price, qty, qty, ZERO, fee, ZERO, stop, trail, price, targets, 0, 0)
 
 
 def trail_at(side: Side, entry: Decimal, extreme: Decimal, risk: Risk, tick: Decimal) -> Decimal | None:
@@ -120,34 +109,33 @@ def booked(position: Position, exit_time: int, reason: Reason, strategy_hash: st
     pnl = quantised(position.gross - position.fees)
     notional = position.entry_price * position.qty
     return Trade(
-        side=position.side,
-        entry_time=position.entry_time,
-        exit_time=exit_time,
-        entry_price=position.entry_price,
-        exit_price=quantised_quotient(position.closed_notional, position.qty),
-        qty=position.qty,
-        gross=position.gross,
-        fees=position.fees,
-        pnl=pnl,
-        pnl_percentage=quantised_quotient(pnl * HUNDRED, notional) if notional else ZERO,
-        reason=reason,
-        strategy_hash=strategy_hash,
-        bars=position.bars,
+        position.side,
+        position.entry_time,
+        exit_time,
+        position.entry_price,
+        quantised_quotient(position.closed_notional, position.qty),
+        position.qty,
+        position.gross,
+        position.fees,
+        pnl,
+        quantised_quotient(pnl * HUNDRED, notional) if notional else ZERO,
+        reason,
+        strategy_hash,
+        position.bars,
     )
 
 
 def _targets(
     side: Side, entry: Decimal, qty: Decimal, distances: Distances, risk: Risk, terms: Terms
 ) -> tuple[Target, ...]:
+    tick, step = terms.instrument.tick_size, terms.instrument.qty_step
     targets = []
-    listed = ZERO
     for index, level in enumerate(risk.take_profits or ()):
-        listed += level.close_percent
         by_percent = level.distance.column is None
         distance = entry * level.distance.fraction if by_percent else distances.targets[index]
         price = entry + distance if side == "LONG" else entry - distance
-        part = floor_to_step(qty * level.close_fraction, terms.instrument.qty_step)
-        targets.append(Target(_existing(price, terms.instrument.tick_size), part, listed == HUNDRED))
+        part = floor_to_step(qty * level.close_fraction, step)
+        targets.append(Target(_existing(price, tick), part, index == risk.rest_at))
     return tuple(targets)
 
 

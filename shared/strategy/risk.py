@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import accumulate
 
 from shared.contracts.types import decimal_text
 from shared.strategy.conditions import ConditionReader
-from shared.strategy.decimals import percent_of
+from shared.strategy.decimals import HUNDRED, percent_of
 from shared.strategy.faults import Reader, child
 from shared.strategy.nodes import Column
 
@@ -79,9 +80,18 @@ class Risk:
     cooldown_bars: int = 0
     max_daily_loss_percentage: Decimal | None = None
     size_fraction: Decimal = field(init=False, repr=False, compare=False)
+    rest_at: int | None = field(init=False, repr=False, compare=False)
+    """The level at which the percents reach 100: it takes all that is left."""
+    asks_series: bool = field(init=False, repr=False, compare=False)
+    """Whether a distance is taken from an indicator."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size_fraction", percent_of(self.size))
+        listed = list(accumulate(level.close_percent for level in self.take_profits or ()))
+        object.__setattr__(self, "rest_at", listed.index(HUNDRED) if HUNDRED in listed else None)
+        distances = [self.stop_loss, *(level.distance for level in self.take_profits or ())]
+        asks = any(each is not None and each.column is not None for each in distances)
+        object.__setattr__(self, "asks_series", asks)
 
     def canonical(self) -> dict[str, object]:
         document: dict[str, object] = {

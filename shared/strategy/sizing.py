@@ -1,7 +1,7 @@
 """How much to enter with, fixed at the close of the deciding bar."""
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from shared.strategy.series import Series
 _RESERVE = Decimal("1.01")
 
 
-@dataclass(frozen=True, slots=True)
-class Distances:
+class Distances(NamedTuple):
     """Price distances taken from indicators at the decision bar; None and () where they are percentages."""
 
     stop: Decimal | None
@@ -26,6 +25,8 @@ PERCENTAGES = Distances(None, ())
 
 def distances_at(risk: Risk, series: Series, index: int) -> Distances | None:
     """The distances that depend on a series' value; None where such a value is undefined or not above 0."""
+    if not risk.asks_series:
+        return PERCENTAGES
     stop: Decimal | None = None
     targets: list[Decimal] = []
     if risk.stop_loss is not None and risk.stop_loss.column is not None:
@@ -38,7 +39,7 @@ def distances_at(risk: Risk, series: Series, index: int) -> Distances | None:
             if distance is None:
                 return None
             targets.append(distance)
-    return Distances(stop, tuple(targets)) if stop is not None or targets else PERCENTAGES
+    return Distances(stop, tuple(targets))
 
 
 def quantity(

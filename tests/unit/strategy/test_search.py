@@ -12,7 +12,7 @@ from shared.strategy.document import Strategy
 from shared.strategy.execution import Execution
 from shared.strategy.search import Search
 from shared.strategy.series import Series
-from tests.unit.strategy.scenes import FREE, HOUR, NEVER, START, at_close, bars, strategy
+from tests.unit.strategy.scenes import FREE, HOUR, START, at_close, bars, strategy
 from tests.unit.strategy.test_batch_equals_steps import plans, walk
 
 COARSE = Instrument(tick_size=Decimal(5))
@@ -59,15 +59,33 @@ def test_no_bar_is_passed_over_on_which_stepping_does_something(
             index += 1
 
 
+RISK = {
+    "stop_loss": {"type": "percent", "value": 2},
+    "take_profits": [{"type": "percent", "value": 2, "close_percent": 100}],
+}
+
+
+@pytest.mark.parametrize("side", ["LONG", "SHORT"])
+@pytest.mark.parametrize("bar", ["100 100 98 99", "100 102 100 100", "98 99 98 99", "102 102 101 101"])
+def test_a_level_that_is_just_reached_ends_a_stretch(side: str, bar: str) -> None:
+    series = Series(bars("100", "100", "100", "100", bar, "100"))
+    execution = Execution(strategy(at_close("100"), None, side, risk=RISK), FREE)
+    for index in range(2):
+        execution.on_close(series, index)
+    assert execution.position is not None
+    assert Search(execution, series, 0).next_event(2) == 4
+
+
 @pytest.mark.parametrize("digit", range(10))
-def test_a_level_is_reached_to_the_last_digit(digit: int) -> None:
-    """Prices that differ beyond a float's digits: the scan may call too often, never too seldom."""
-    low = f"98.00000000000000000{digit}"
-    rows = bars("100", "100", "100 100 99 99", f"99 99 {low} 99", "99")
+def test_prices_that_differ_beyond_the_digits_of_a_float_end_a_stretch_too(digit: int) -> None:
+    series = Series(bars("100", "100", "100", f"99 99 98.00000000000000000{digit} 99", "99"))
     fine = Terms(Instrument(tick_size=Decimal("1E-20"), min_notional=Decimal(0)), Decimal(0))
     risk = {"stop_loss": {"type": "percent", "value": "1.999999999999999995"}}
-    plan = strategy(at_close("100"), NEVER, risk=risk)
-    assert_same(plan, rows, fine)
+    execution = Execution(strategy(at_close("100"), risk=risk), fine)
+    for index in range(2):
+        execution.on_close(series, index)
+    assert Search(execution, series, 0).next_event(2) == 3
+    assert_same(execution.strategy, list(series.bars), fine)
 
 
 def test_an_entry_that_is_refused_again_and_again_is_asked_for_each_time() -> None:
