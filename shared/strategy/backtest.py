@@ -33,7 +33,7 @@ class Report:
 
 def run_backtest(
     strategy: Strategy,
-    bars: Iterable[Bar],
+    bars: Iterable[Bar] | Series,
     terms: Terms,
     first_bar_ms: int | None = None,
     progress: Progress | None = None,

@@ -30,6 +30,9 @@ class Carried:
     def __init__(self, spec: IndicatorSpec) -> None:
         self._spec = spec
         self._recipe = recipe(spec)
+        derived = spec.type in ("CANDLES_ABOVE_EMA", "DISTANCE_FROM_EMA")
+        self._first = self._recipe.columns[0]
+        self._plain = len(self._recipe.columns) == len(spec.outputs) == 1 and not derived
         self._length = -1
         self._stream: _Stream | None = None
         self._all_at_once = False  # a value was not finite: TA-Lib's streams are defined for finite ones only
@@ -46,12 +49,20 @@ class Carried:
             self._views = {name: buffer[:length] for name, buffer in buffers}
         return self._views
 
-    def column(self, columns: Mapping[str, Values], output: int) -> Values:
-        """One output by its place, perhaps with room behind its last value."""
+    def at(self, columns: Mapping[str, Values], output: int, index: int) -> float:
+        """One output, by its place, at one bar: the hot path of live sessions."""
+        if index == self._length and self._plain and self._stream is not None and index < len(self._buffers[0]):
+            given = columns[self._first].item(index)
+            if isfinite(given) and isfinite(value := self._stream.update(given)):  # type: ignore[arg-type]  # plain
+                self._buffers[0][index] = value
+                self._length = index + 1
+                self._views = None
+                return value  # type: ignore[return-value]  # plain: not a tuple
+            self._all_at_once = True
         length = len(columns["close"])
         if length != self._length:
             self._grow(columns, length)
-        return self._buffers[output]
+        return self._buffers[output].item(index)
 
     def _grow(self, columns: Mapping[str, Values], length: int) -> None:
         self._views = None
@@ -89,10 +100,10 @@ class Carried:
 
     def _advance(self, columns: Mapping[str, Values], index: int) -> bool:
         """The values at one more bar; False where the stream cannot say."""
+        assert self._stream is not None
         inputs = [columns[name].item(index) for name in self._recipe.columns]
         if not all(map(isfinite, inputs)):
             return False
-        assert self._stream is not None
         answer = self._stream.update(*inputs)
         outputs = answer if isinstance(answer, tuple) else (answer,)
         if not all(map(isfinite, outputs)):

@@ -1,8 +1,8 @@
 """Conditions: their grammar, and their three-valued truth on a series.
 
-A backtest asks for all bars at once, which is done on arrays; a live session asks for the newest one, which
-`moment.py` does on single values. The answers are kept by the series, so that sessions with the same condition
-share them.
+A backtest asks for all bars at once, which is done on arrays. Live sessions ask for the newest one, which
+`panel.py` answers for all plain comparisons together, and `moment.py` for what is more. The answers are kept by the
+series, so that sessions with the same condition share them.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 
+from shared.strategy.comparing import Truth, compared, crossed
 from shared.strategy.faults import Reader, child, is_decimal_text, shown
 from shared.strategy.indicators import CANDLE_FIELDS, MAX_PERIOD, IndicatorSpec, Values
 from shared.strategy.moment import truth_at
@@ -28,12 +29,12 @@ from shared.strategy.nodes import (
     Operand,
     Reference,
 )
+from shared.strategy.panel import Panel
 from shared.strategy.series import Series, Truths
 
 MAX_DEPTH = 8
 MAX_NODES = 128
 OPERATORS = (">", ">=", "<", "<=", "==", "crosses_above", "crosses_below")
-Truth = npt.NDArray[np.uint8]
 _BAR_BY_BAR = 4  # so many bars or fewer are cheaper one at a time
 _NOT = np.array([TRUE, FALSE, UNDEFINED], dtype=np.uint8)
 
@@ -50,11 +51,23 @@ def carried_on(condition: Condition, series: Series, known: Truths) -> bytearray
         with np.errstate(all="ignore"):
             known.values += _truth(condition.root, series, len(known.values), len(series)).tobytes()
     elif missing:
-        if known.at is None:
-            known.at = truth_at(condition.root, series)
-        for index in range(len(known.values), len(series)):
-            known.values.append(known.at(index))
+        _bar_by_bar(condition, series, known)
     return known.values
+
+
+def _bar_by_bar(condition: Condition, series: Series, known: Truths) -> None:
+    if known.at is None:
+        known.at = truth_at(condition.root, series)
+        if series.panel is None:
+            series.panel = Panel(series)
+        if isinstance(condition.root, Comparison) and series.panel.takes(condition.root):
+            series.panel.add(condition.root, known)
+            known.in_panel = True
+    for index in range(len(known.values), len(series)):
+        if known.in_panel and index > 0 and series.panel is not None:
+            series.panel.answer(index)
+        else:
+            known.values.append(known.at(index))
 
 
 def evaluate(condition: Condition, series: Series, index: int) -> bool | None:
@@ -91,30 +104,10 @@ def _within_last(hits: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool
 
 
 def _compared(node: Comparison, series: Series, start: int, stop: int) -> Truth:
-    crossing = node.op.startswith("crosses")
-    first = start - 1 if crossing else start
-    left = _operand(node.left, series, first, stop)
-    right = _operand(node.right, series, first, stop)
-    above, up_to = left > right, left <= right
-    defined = above | up_to  # with NaN neither holds
-    match node.op:
-        case ">":
-            result = above
-        case ">=":
-            result = left >= right
-        case "<":
-            result = left < right
-        case "<=":
-            result = up_to
-        case "==":
-            result = left == right
-        case "crosses_above":
-            result = up_to[:-1] & above[1:]
-        case _:
-            result = (left >= right)[:-1] & (left < right)[1:]
-    if crossing:
-        defined = defined[:-1] & defined[1:]
-    return np.where(defined, result.view(np.uint8), np.uint8(UNDEFINED))
+    if not node.op.startswith("crosses"):
+        return compared(node.op, *(_operand(each, series, start, stop) for each in (node.left, node.right)))
+    left, right = (_operand(each, series, start - 1, stop) for each in (node.left, node.right))
+    return crossed(node.op, left[1:], right[1:], left[:-1], right[:-1])
 
 
 def _operand(operand: Operand, series: Series, start: int, stop: int) -> Values:

@@ -100,6 +100,11 @@ class Execution:
         return self._state.pending_exit is not None or self._state.pending_entry is not None
 
     @property
+    def closed_ms(self) -> int | None:
+        """The open time of the last bar that it stepped through to the end."""
+        return self._state.closed_ms
+
+    @property
     def cooldown(self) -> int:
         """The closes that still pass without an entry decision."""
         return self._state.cooldown

@@ -49,7 +49,7 @@ def truth_at(node: Node, series: Series) -> TruthAt:
 
 
 def _compared(node: Comparison, series: Series) -> TruthAt:
-    left, right, holds = _value_at(node.left, series), _value_at(node.right, series), _PLAIN[node.op]
+    left, right, holds = value_at(node.left, series), value_at(node.right, series), _PLAIN[node.op]
 
     def compared(index: int) -> int:
         one, other = left(index), right(index)
@@ -61,7 +61,7 @@ def _compared(node: Comparison, series: Series) -> TruthAt:
 
 
 def _crossed(node: Comparison, series: Series) -> TruthAt:
-    left, right = _value_at(node.left, series), _value_at(node.right, series)
+    left, right = value_at(node.left, series), value_at(node.right, series)
     held_before, holds = _CROSSES[node.op]
 
     def crossed(index: int) -> int:
@@ -89,7 +89,7 @@ def _held(single: TruthAt, bars: int) -> TruthAt:
     return held
 
 
-def _value_at(operand: Operand, series: Series) -> ValueAt:
+def value_at(operand: Operand, series: Series) -> ValueAt:
     """NaN before the first bar, for numbers too."""
     if isinstance(operand, Number):
         constant = float(operand.value)

@@ -47,94 +47,51 @@ def scan(
     Beyond the first event it goes on as if an entry were filled at the next open, a stop or target had closed all,
     and so on: a guess, and where it cannot guess, or with a trailing stop, it ends.
     """
-    bars = len(closes)
+    bars, tick = len(closes), rules[TICK]
     mode, begin, limit = stretches[0, MODE], stretches[0, BEGIN], stretches[0, LIMIT]
-    adverse, favourable = levels[0, ADVERSE], levels[0, FAVOURABLE]
-    extreme, entry = levels[0, EXTREME], levels[0, ENTRY]
+    # Prices of a short position are taken negative: what is said here of a long one holds for both.
+    adverse, favourable = mode * levels[0, ADVERSE], mode * levels[0, FAVOURABLE]
+    extreme, entry = mode * levels[0, EXTREME], mode * levels[0, ENTRY]
     trails = rules[TRAIL] > 0.0
     written = 0
     while written < most:
-        if mode == FLAT:
-            index = min(max(begin, limit), bars)
-            while index < bars and entries[index] == 0:
-                index += 1
-        elif mode == LONG:
-            trail = -np.inf
-            index = begin
-            while index < bars:
-                if lows[index] <= adverse or opens[index] <= adverse:
-                    break
-                if highs[index] >= favourable or opens[index] >= favourable:
-                    break
-                if leaves_long[index] == 1 or index >= limit:
-                    break
-                if trails:
-                    if extreme >= entry * (1.0 + rules[ACTIVATION]) * (1.0 - MARGIN):
-                        trail = extreme * (1.0 - rules[TRAIL]) * (1.0 + MARGIN) + rules[TICK] * 0.6
-                    if lows[index] <= trail or opens[index] <= trail:
-                        break
-                    extreme = max(extreme, highs[index])
-                    if extreme >= entry * (1.0 + rules[ACTIVATION]) * (1.0 - MARGIN):
-                        trail = extreme * (1.0 - rules[TRAIL]) * (1.0 + MARGIN) + rules[TICK] * 0.6
-                    if closes[index] <= trail:
-                        break
-                index += 1
-        else:
-            trail = np.inf
-            index = begin
-            while index < bars:
-                if highs[index] >= adverse or opens[index] >= adverse:
-                    break
-                if lows[index] <= favourable or opens[index] <= favourable:
-                    break
-                if leaves_short[index] == 1 or index >= limit:
-                    break
-                if trails:
-                    if extreme <= entry * (1.0 - rules[ACTIVATION]) * (1.0 + MARGIN):
-                        trail = extreme * (1.0 + rules[TRAIL]) * (1.0 - MARGIN) - rules[TICK] * 0.6
-                    if highs[index] >= trail or opens[index] >= trail:
-                        break
-                    extreme = min(extreme, lows[index])
-                    if extreme <= entry * (1.0 - rules[ACTIVATION]) * (1.0 + MARGIN):
-                        trail = extreme * (1.0 + rules[TRAIL]) * (1.0 - MARGIN) - rules[TICK] * 0.6
-                    if closes[index] >= trail:
-                        break
-                index += 1
-        stretches[written, MODE] = mode
-        stretches[written, BEGIN] = begin
-        stretches[written, END] = index
-        stretches[written, LIMIT] = limit
-        levels[written, ADVERSE] = adverse
-        levels[written, FAVOURABLE] = favourable
-        written += 1
-        if trails or index + 1 >= bars:
-            break
-        decided = index
-        if mode != FLAT:
-            if mode == LONG:
-                stopped = lows[index] <= adverse or opens[index] <= adverse
-                reached = highs[index] >= favourable or opens[index] >= favourable
-            else:
-                stopped = highs[index] >= adverse or opens[index] >= adverse
-                reached = lows[index] <= favourable or opens[index] <= favourable
-            if reached and not stopped and counts[ALL_AT_ONCE] == 0:
+        index = min(max(begin, limit), bars) if mode == FLAT else begin
+        while mode == FLAT and index < bars and entries[index] == 0:
+            index += 1
+        worst, best, leaves = (lows, highs, leaves_long) if mode == LONG else (highs, lows, leaves_short)
+        follows = (1.0 - mode * rules[TRAIL]) * (1.0 + mode * MARGIN)
+        trails_from = entry * (1.0 + mode * rules[ACTIVATION]) * (1.0 - mode * MARGIN)
+        stopped = reached = False
+        while mode != FLAT and index < bars:
+            opened = mode * opens[index]
+            stopped = mode * worst[index] <= adverse or opened <= adverse
+            reached = mode * best[index] >= favourable or opened >= favourable
+            if stopped or reached or leaves[index] == 1 or index >= limit:
                 break
-            if stopped or reached:
-                mode, begin = FLAT, index
-            elif counts[REVERSES] == 1 and entries[index] == -mode:
-                pass
-            else:
-                mode, begin = FLAT, index + 1
-            if mode == FLAT:
-                limit = begin + counts[COOLDOWN]
-                continue
-        mode = entries[decided]
-        begin = decided + 1
-        entry = opens[begin] * (1.0 + mode * rules[SLIPPAGE])
-        margin = 2.0 * rules[TICK] + abs(entry) * MARGIN
-        stop = entry * rules[STOP] if rules[STOP] > 0.0 else stop_distances[decided]
-        target = entry * rules[TARGET] if rules[TARGET] > 0.0 else target_distances[decided]
-        adverse = entry - mode * (stop - margin)
-        favourable = entry + mode * (target - margin)
+            if trails:
+                if extreme >= trails_from and min(mode * worst[index], opened) <= extreme * follows + 0.6 * tick:
+                    break
+                extreme = max(extreme, mode * best[index])
+                if extreme >= trails_from and mode * closes[index] <= extreme * follows + 0.6 * tick:
+                    break
+            index += 1
+        stretches[written, MODE], stretches[written, BEGIN] = mode, begin
+        stretches[written, END], stretches[written, LIMIT] = index, limit
+        levels[written, ADVERSE], levels[written, FAVOURABLE] = mode * adverse, mode * favourable
+        written += 1
+        if trails or index + 1 >= bars or (reached and not stopped and counts[ALL_AT_ONCE] == 0):
+            break
+        if stopped or reached:
+            mode, begin, limit = FLAT, index, index + counts[COOLDOWN]
+            continue
+        if mode != FLAT and not (counts[REVERSES] == 1 and entries[index] == -mode):
+            mode, begin, limit = FLAT, index + 1, index + 1 + counts[COOLDOWN]
+            continue
+        mode, begin = entries[index], index + 1
         limit = begin + counts[MAX_BARS] - 1 if counts[MAX_BARS] > 0 else bars
+        filled = opens[begin] * (1.0 + mode * rules[SLIPPAGE])
+        margin = 2.0 * tick + filled * MARGIN
+        stop = filled * rules[STOP] if rules[STOP] > 0.0 else stop_distances[index]
+        target = filled * rules[TARGET] if rules[TARGET] > 0.0 else target_distances[index]
+        adverse, favourable = mode * filled - (stop - margin), mode * filled + (target - margin)
     return written

@@ -3,12 +3,16 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shared.strategy.bars import Bar
 from shared.strategy.carried import Carried
 from shared.strategy.indicators import CANDLE_FIELDS, IndicatorSpec, Values
+
+if TYPE_CHECKING:
+    from shared.strategy.panel import Panel
 
 _CACHED_INDICATORS = 1024
 _CACHED_TRUTHS = 4096
@@ -21,6 +25,7 @@ class Truths:
 
     values: bytearray = field(default_factory=bytearray)
     at: Callable[[int], int] | None = None
+    in_panel: bool = False
 
 
 class Series:
@@ -33,6 +38,7 @@ class Series:
         self._indicators: OrderedDict[IndicatorSpec, Carried] = OrderedDict()
         self._truths: OrderedDict[str, Truths] = OrderedDict()
         self._first_defined: dict[IndicatorSpec, int] = {}
+        self.panel: Panel | None = None  # the conditions' own
         self.extend(bars)
 
     def __len__(self) -> int:
@@ -99,7 +105,7 @@ class Series:
     def value_at(self, spec: IndicatorSpec, output: str) -> Callable[[int], float]:
         """Answers an indicator's output at a bar, as the series grows."""
         carried, position = self._carried(spec), spec.outputs.index(output)
-        return lambda index: carried.column(self._columns, position).item(index)
+        return lambda index: carried.at(self._columns, position, index)
 
     def truths(self, key: str) -> Truths:
         """What is known of a condition's truth; who asks carries it on."""

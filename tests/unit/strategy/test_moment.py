@@ -71,3 +71,24 @@ def test_a_condition_asked_for_late_is_answered_for_all_bars() -> None:
     series.values(INDICATORS["fast"])
     series.extend(rows[20:])
     assert truths(condition, series) == truths(condition, Series(rows))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    raws=st.lists(st.one_of(comparisons(), conditions()), min_size=1, max_size=12),
+    seed=st.integers(0, 10**6),
+    asks=st.lists(st.sets(st.integers(0, 11), max_size=12), min_size=1, max_size=7),
+)
+def test_many_conditions_on_a_series_do_not_disturb_each_other(
+    raws: list[object], seed: int, asks: list[set[int]]
+) -> None:
+    """Each is asked for at bars of its own, first asked for in the middle, or never."""
+    conditions, rows, series = [parse_condition(raw, INDICATORS) for raw in raws], walk(seed, 40), Series()
+    for index, bar in enumerate(rows):
+        series.append(bar)
+        for number in asks[index % len(asks)]:
+            if number < len(conditions):
+                assert len(truths(conditions[number], series)) == index + 1
+    whole = Series(rows)
+    for condition in conditions:
+        assert truths(condition, series) == truths(condition, whole)
