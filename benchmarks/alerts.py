@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import asyncpg
 import talib
 
-from benchmarks.evaluator import made_up_bars
+from benchmarks.crossing import made_up_bars
 from benchmarks.measuring import RUNS, Figure, Rate, summarised
 from benchmarks.servers import Place
 from services.notifications.domain.conditions import AlertType, compile_alert

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -139,7 +138,7 @@ def _fill_object(fills: Sequence[Fill], number: int) -> dict[str, object] | None
     """None where there is no such fill."""
     if number > len(fills):
         return None
-    values = asdict(fills[number - 1])
+    values = fills[number - 1]._asdict()
     return {name: decimal_text(value) if isinstance(value, Decimal) else value for name, value in values.items()}
 
 

@@ -79,8 +79,8 @@ def stops_of(strategy: Strategy, terms: Terms, bars: Sequence[Bar], first_bar_ms
     series, execution = Series(bars), Execution(strategy, terms, first_bar_ms)
     stops: list[StopAt] = []
     for index, bar in enumerate(bars):
-        opened = execution.on_open(bar.open_time_ms, bar.open)
-        position = opened.opened or execution.position
+        execution.on_open(bar.open_time_ms, bar.open)
+        position = execution.position
         standing = standing_stop(position) if position is not None else None
         price = standing[0] if standing is not None else None
         if not stops or stops[-1].price != price:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.strategy.conditions import TRUE, truths
+from shared.strategy.conditions import truths
 from shared.strategy.indicators import Values
-from shared.strategy.nodes import Comparison, Condition, Number, Reference
+from shared.strategy.nodes import TRUE, Comparison, Condition, Number, Reference
 from shared.strategy.series import Series
 
 Held = npt.NDArray[np.bool_]

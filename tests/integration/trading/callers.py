@@ -19,7 +19,8 @@ class Caller:
     token: str
 
     async def call(self, method: str, path: str, body: Json | None = None, **headers: str) -> Answer:
-        return await self.client.call(method, path, body, self.token, **headers)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.call(method, path, body, self.token, sent)
 
     async def make_strategy(self, **changes: object) -> str:
         answer = await self.call("POST", "/v1/strategies", {**CROSS, **changes})
