@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import alerts, analytics, evaluator, performance, reads, relay
+from benchmarks import alerts, analytics, auth, evaluator, performance, reads, relay
 from benchmarks.measuring import Figure
 from benchmarks.servers import place
 
@@ -18,6 +18,7 @@ ON_SERVERS = {
     "performance": performance.measure,
     "reads": reads.measure,
     "alerts": alerts.measure_whole,
+    "auth": auth.measure,
 }
 
 

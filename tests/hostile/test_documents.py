@@ -48,7 +48,7 @@ def test_a_service_holds_to_its_document(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=max(200, 2 * EXAMPLES),
+        timeout=max(400, 4 * EXAMPLES),
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     counts = _counts(process, report)

@@ -26,7 +26,7 @@ from tests.integration.accounts import PASSWORD, write_signing_key
 from tests.unit.trading.scenes import CROSS
 
 EMAIL = "hostile@example.org"
-START_S = 60.0
+START_S = 180.0
 TAKES_WHAT_COMES = "http,consumers,relay"  # no workers and jobs: what changes a row is the request under test
 
 Json = dict[str, object]
