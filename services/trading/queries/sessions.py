@@ -129,9 +129,13 @@ async def insert_interest(
 
 
 async def set_interest_generation(connection: Connection, user_id: int, session_id: UUID, generation: int) -> None:
-    """The feed keeps saying this generation while the session runs."""
+    """The feed keeps saying this generation while the session runs. Once; also for one that began before there were
+    any."""
     await connection.execute(
-        "UPDATE market_interests SET generation = $3 WHERE user_id = $1 AND object_id = $2",
+        """
+        UPDATE market_interests SET generation = $3
+        WHERE user_id = $1 AND object_id = $2 AND generation IS NULL
+        """,
         user_id,
         session_id,
         generation,

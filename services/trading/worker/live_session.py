@@ -120,9 +120,10 @@ async def load_session(database: Database, lease: Lease) -> LiveSession | None:
                 "min_notional": instrument.min_notional,
             }
             await sessions.set_instrument(connection, lease, series.generation, values)
-            await sessions.set_interest_generation(connection, row.user_id, row.session_id, series.generation)
             row = await sessions.get_session(connection, lease.user_id, lease.session_id)
             assert row is not None, "it was there a moment ago"
+        assert row.generation is not None, "set with the instrument"
+        await sessions.set_interest_generation(connection, row.user_id, row.session_id, row.generation)
         open_trade = await trades.get_open_trade(connection, row.user_id, row.session_id)
     terms, first_bar_ms = terms_of(row), to_ms(row.start_time) + 1
     execution = (
