@@ -26,13 +26,14 @@ def compared(op: str, left: Values, right: Values) -> Truth:
     return _three_valued(result, above | up_to)  # with NaN neither holds
 
 
-def crossed(op: str, left: Values, right: Values, left_before: Values, right_before: Values) -> Truth:
-    """From one side at the bar before to the other side; undefined if any of the four values is."""
+def crossed(op: str, left: Values, right: Values) -> Truth:
+    """From one side at the bar before to the other side, for each bar but the first; undefined if one of the four
+    values is. Bars follow one another along the first axis."""
     above, up_to = left > right, left <= right
-    above_before, up_to_before = left_before > right_before, left_before <= right_before
+    defined = above | up_to
     rises = op == "crosses_above"
-    result = above & up_to_before if rises else (left < right) & (left_before >= right_before)
-    return _three_valued(result, (above | up_to) & (above_before | up_to_before))
+    result = up_to[:-1] & above[1:] if rises else (left >= right)[:-1] & (left < right)[1:]
+    return _three_valued(result, defined[:-1] & defined[1:])
 
 
 def _three_valued(result: npt.NDArray[np.bool_], defined: npt.NDArray[np.bool_]) -> Truth:

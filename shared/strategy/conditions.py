@@ -106,8 +106,11 @@ def _within_last(hits: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool
 def _compared(node: Comparison, series: Series, start: int, stop: int) -> Truth:
     if not node.op.startswith("crosses"):
         return compared(node.op, *(_operand(each, series, start, stop) for each in (node.left, node.right)))
-    left, right = (_operand(each, series, start - 1, stop) for each in (node.left, node.right))
-    return crossed(node.op, left[1:], right[1:], left[:-1], right[:-1])
+    first = max(start - 1, 0)
+    left, right = (_operand(each, series, first, stop) for each in (node.left, node.right))
+    truth = crossed(node.op, left, right)
+    before = min(first + 1, stop) - start  # up to the first bar there is none before it
+    return np.concatenate((np.full(before, UNDEFINED, dtype=np.uint8), truth)) if before > 0 else truth
 
 
 def _operand(operand: Operand, series: Series, start: int, stop: int) -> Values:

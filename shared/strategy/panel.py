@@ -52,13 +52,13 @@ class Panel:
             self._now = self._values(index - 1)
         before, now = self._now, self._values(index)
         self._at, self._now = index, now
-        left, right = now[self._left], now[self._right]
-        left_before, right_before = before[self._left], before[self._right]
+        both = np.stack((before, now))
+        left, right = both[:, self._left], both[:, self._right]
         for op, part in self._groups:
             if op.startswith("crosses"):
-                truth = crossed(op, left[part], right[part], left_before[part], right_before[part])
+                truth = crossed(op, left[:, part], right[:, part])[0]
             else:
-                truth = compared(op, left[part], right[part])
+                truth = compared(op, left[1, part], right[1, part])
             for row, value in zip(self._rows[part], truth.tolist(), strict=True):
                 values = row[3].values
                 if len(values) == index:

@@ -13,7 +13,8 @@ Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.uint8]
 Sides = npt.NDArray[np.int8]
 
-# What the strategy and the terms say: places in `rules` …
+# What the strategy and the terms say: places in `rules` (a stop or target that is not there is infinitely far, one
+# that is 0 is read from its column) …
 SLIPPAGE, STOP, TARGET, TRAIL, ACTIVATION, TICK, RULES = range(7)
 # … and in `counts`; -1 where there is none.
 COOLDOWN, MAX_BARS, REVERSES, ALL_AT_ONCE, COUNTS = range(5)

@@ -189,18 +189,21 @@ def _leaves(execution: Execution, series: Series, side: Side) -> Flags:
     condition = execution.strategy.exit.get(side)
     if condition is None:
         return np.zeros(len(series), dtype=np.uint8)
-    return np.frombuffer(bytes(truths(condition, series)), dtype=np.uint8).copy()
+    return np.array(np.frombuffer(truths(condition, series), dtype=np.uint8))
 
 
 def _distances(distance: Distance | None, series: Series) -> Floats:
-    """Of each bar; infinite where there is no such stop or target."""
+    """Of each bar, where they are taken from a column."""
     if distance is None or distance.column is None:
-        return np.full(len(series), np.inf)
+        return np.zeros(len(series))
     return distance.column.values(series) * float(distance.value)
 
 
 def _percentage(distance: Distance | None) -> float:
-    return float(distance.fraction) if distance is not None and distance.column is None else 0.0
+    """As a fraction of the price; infinite where there is no such stop or target, 0 where it is no percentage."""
+    if distance is None:
+        return np.inf
+    return float(distance.fraction) if distance.column is None else 0.0
 
 
 def _stop(position: Position) -> float:
