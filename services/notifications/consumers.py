@@ -10,7 +10,7 @@ from shared.chassis.clock import utc_now
 from shared.chassis.identity import claim_users
 from shared.chassis.kafka import Subscription
 from shared.chassis.postgres import Connection
-from shared.contracts.auth import UserRegistered
+from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.billing import SubscriptionChanged, UsageThreshold
 from shared.contracts.notifications import AlertTriggered
 from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
@@ -18,6 +18,10 @@ from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStop
 
 async def on_user_registered(connection: Connection, events: Sequence[UserRegistered]) -> None:
     """In whose language and zone we write."""
+    await upsert_contacts(connection, events)
+
+
+async def on_user_updated(connection: Connection, events: Sequence[UserUpdated]) -> None:
     await upsert_contacts(connection, events)
 
 
@@ -68,6 +72,7 @@ async def on_usage_threshold(connection: Connection, events: Sequence[UsageThres
 
 SUBSCRIPTIONS = (
     Subscription(UserRegistered, on_user_registered),
+    Subscription(UserUpdated, on_user_updated),
     Subscription(SubscriptionChanged, on_subscription_changed),
     Subscription(SessionStarted, on_session_started),
     Subscription(SessionStopped, on_session_stopped),

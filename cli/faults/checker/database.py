@@ -16,7 +16,7 @@ Connection: TypeAlias = asyncpg.Connection
 # Which service works which topic's events.
 HEARS: Mapping[str, tuple[str, ...]] = {
     "user.registered": ("billing", "analytics", "notifications"),
-    "user.updated": ("analytics",),
+    "user.updated": ("analytics", "notifications"),
     "activity.recorded": ("auth",),
     "subscription.changed": ("auth", "trading", "analytics", "notifications"),
     "usage.recorded": ("billing",),

@@ -20,13 +20,12 @@ BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 
 async def note_zones(connection: Connection, events: Sequence[UserRegistered] | Sequence[UserUpdated]) -> None:
     """The zone may come after the first trades, or change: all days are cut again from the facts."""
-    wanted = {event.user_id: event.timezone for event in events}
-    for zone in set(wanted.values()):
+    in_order: list[UserRegistered | UserUpdated] = sorted(events, key=lambda event: event.aggregate_seq)
+    wanted = {event.user_id: (event.timezone, event.aggregate_seq) for event in in_order}
+    for zone, _ in set(wanted.values()):
         ZoneInfo(zone)  # an unknown one is refused before anything is written
-    known = await facts.lock_zones(connection, wanted)
-    changed = {user_id: zone for user_id, zone in wanted.items() if known[user_id] != zone}
-    if changed:
-        await facts.update_zones(connection, changed)
+    await facts.lock_zones(connection, wanted)
+    if changed := await facts.update_zones(connection, wanted):
         await rebuild_days(connection, changed)
 
 

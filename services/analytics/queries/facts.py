@@ -32,15 +32,20 @@ async def lock_zones(connection: Connection, users: Collection[int]) -> dict[int
     return {row["user_id"]: row["timezone"] for row in rows}
 
 
-async def update_zones(connection: Connection, zones: Mapping[int, str]) -> None:
-    await connection.execute(
+async def update_zones(connection: Connection, zones: Mapping[int, tuple[str, int]]) -> set[int]:
+    """Zone and version as they were said, where that is newer than what is known; whose zone is another now."""
+    rows = await connection.fetch(
         """
-        UPDATE user_zones SET timezone = t.timezone
-        FROM unnest($1::bigint[], $2::text[]) AS t(user_id, timezone) WHERE user_zones.user_id = t.user_id
+        UPDATE user_zones SET timezone = t.timezone, zone_version = t.version
+        FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS t(user_id, timezone, version)
+        WHERE user_zones.user_id = t.user_id AND zone_version < t.version
+        RETURNING user_zones.user_id, old.timezone <> new.timezone AS changed
         """,
         list(zones),
-        list(zones.values()),
+        [zone for zone, _ in zones.values()],
+        [version for _, version in zones.values()],
     )
+    return {row["user_id"] for row in rows if row["changed"]}
 
 
 async def get_zone(connection: Connection, user_id: int) -> str:
