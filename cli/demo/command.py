@@ -251,7 +251,7 @@ class Demo:
         ledger = await read_topics(self._stack.kafka_bootstrap, self._stack.topic_prefix)
         fault = await checks.compare_events(self._owner, ledger, all_above_zero=self._options.busy)
         record("events_equal_tables", fault, f"{sum(ledger.counts.values())} distinct events")
-        fault = await checks.look_for_unsent(self._owner) or (
+        fault = await checks.eventually(lambda: checks.look_for_unsent(self._owner)) or (
             f"{ledger.dead_letters} dead letters" if ledger.dead_letters else ""
         )
         record("nothing_left_over", fault, "outboxes, parked events and dead letters are empty")

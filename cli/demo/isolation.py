@@ -45,8 +45,10 @@ async def try_everything(openapi: Iterable[Any], owner: Client, intruder: Client
     before = await _everything_of(owner, readable)
     for operation in operations:
         await _try(operation, secrets, intruder, report)
-    if await _everything_of(owner, readable) != before:
-        report.breaches.append("what the owner has was changed")
+    after = await _everything_of(owner, readable)
+    report.breaches += [
+        f"what the owner has at {path} was changed" for path in before if after[path] != before[path]
+    ]
     return report
 
 
@@ -76,8 +78,12 @@ async def _ids_shown_to(client: Client, readable: Iterable[Operation]) -> AsyncI
 
 async def _everything_of(client: Client, readable: Iterable[Operation]) -> dict[str, object]:
     """But for what counts one's own requests, these among them."""
-    counted = (operation for operation in readable if operation.path not in COUNTS_READING)
-    return {operation.path: (await client.call("GET", operation.path)).body for operation in counted}
+    answers = {
+        operation.path: await client.call("GET", operation.path)
+        for operation in readable
+        if operation.path not in COUNTS_READING
+    }
+    return {path: answer.body if answer.status == 200 else answer.status for path, answer in answers.items()}
 
 
 async def _try(operation: Operation, owned: list[str], intruder: Client, report: IsolationReport) -> None:

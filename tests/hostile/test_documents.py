@@ -36,6 +36,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_holds_to_its_document(
     world: World, service: str, tmp_path: Path, record_property: Callable[[str, object], None]

@@ -82,7 +82,7 @@ class CountView(ViewModel):
 class ReadBody(BodyModel):
     """Without either all is read. `position`: up to a message's, or the count's. `until`: what was there then."""
 
-    position: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    position: int | None = Field(default=None, ge=0, le=2**31 - 1)
     until: Instant | None = None
 
 
