@@ -16,6 +16,9 @@ from rich.table import Table
 
 from cli.failure import BadInput, CheckFailed
 from cli.options import BadOption, OneLineCommand, quoted
+from cli.report.file import write_page
+from cli.report.of_session import of_session
+from cli.report.story import StopLine
 from cli.stack.home import DEFAULT_HOME, read_state
 from cli.tables import plain, show
 from cli.whereabouts import home_option
@@ -54,6 +57,36 @@ def verify_command(session_id: str, home: Path | None, as_json: bool) -> None:
         raise CheckFailed(f"session {wanted}: {difference(verification)}")
 
 
+@session.command("report", cls=OneLineCommand)
+@click.argument("session_id", metavar="ID")
+@click.option("--html", "page", required=True, metavar="FILE.html", help="The page to write.")
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def report_command(session_id: str, page: str, home: Path | None, as_json: bool) -> None:
+    """Write a finished session as the page that `backtest --report` writes of a backtest.
+
+    Exit code 1 where its fills are not those of a backtest under what held it back: see `session verify`.
+    """
+    recorded = asyncio.run(_read(trading_dsn(home), _id(session_id)))
+    if not recorded.bars:
+        raise BadInput(f"session {session_id} has seen no candle: there is nothing to show")
+    line = StopLine()
+    try:
+        verification = _verify(recorded, line)
+    except NotVerifiable as error:
+        raise BadInput(str(error)) from error
+    if not verification.holds:
+        raise CheckFailed(f"session {session_id}: {difference(verification)}")
+    write_page(Path(page), of_session(verification, line.stops), "--html")
+    written = {
+        "session_id": session_id,
+        "page": page,
+        "fills": len(recorded.fills),
+        "trades": len(verification.trades),
+    }
+    click.echo(json.dumps(written) if as_json else f"wrote {page}")
+
+
 def _id(text: str) -> UUID:
     try:
         if len(text) != 36:
@@ -88,11 +121,12 @@ async def _read(dsn: str, session_id: UUID) -> Recorded:
         await database.close()
 
 
-def _verify(recorded: Recorded) -> Verification:
+def _verify(recorded: Recorded, line: StopLine | None = None) -> Verification:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("backtest", total=len(recorded.bars))
-        return verify(recorded, lambda done, _: progress.update(task, completed=done))
+        watch = None if line is None else line.see
+        return verify(recorded, lambda done, _: progress.update(task, completed=done), watch)
 
 
 def as_object(verification: Verification) -> dict[str, object]:

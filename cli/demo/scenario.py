@@ -68,6 +68,7 @@ async def set_up(tenant: Tenant, plot: Plot) -> None:
     client = tenant.client
     configuration = None
     if plot.busy:
+        await client.must("PATCH", "/v1/me", {"first_name": "Ada", "last_name": tenant.canary})
         configuration = await client.must("POST", "/v1/bot-configurations", _configuration(tenant))
         await client.must("PUT", "/v1/inbox/preferences", {"kinds": {"TRADE_OPENED": {}, "TRADE_CLOSED": {}}})
         await client.must("POST", "/v1/bot-configurations", _careful(tenant))

@@ -9,7 +9,7 @@ from shared.strategy.bars import Bar, Terms
 from shared.strategy.document import Strategy
 from shared.strategy.execution import Execution
 from shared.strategy.metrics import Metrics
-from shared.strategy.outcome import Fill, Trade
+from shared.strategy.outcome import Fill, Position, Trade
 from shared.strategy.position import standing_stop
 from shared.strategy.series import Series
 
@@ -20,6 +20,20 @@ class StopAt:
 
     time_ms: int
     price: Decimal | None
+
+
+class StopLine:
+    """Follows the stop from bar to bar."""
+
+    def __init__(self) -> None:
+        self.stops: list[StopAt] = []
+
+    def see(self, time_ms: int, position: Position | None) -> None:
+        """What is held after this bar's open."""
+        standing = standing_stop(position) if position is not None else None
+        price = standing[0] if standing is not None else None
+        if not self.stops or self.stops[-1].price != price:
+            self.stops.append(StopAt(time_ms, price))
 
 
 @dataclass(frozen=True)
@@ -76,14 +90,9 @@ def of_backtest(
 
 def stops_of(strategy: Strategy, terms: Terms, bars: Sequence[Bar], first_bar_ms: int | None) -> list[StopAt]:
     """Each bar's stop, from stepping once more; one entry wherever it changes."""
-    series, execution = Series(bars), Execution(strategy, terms, first_bar_ms)
-    stops: list[StopAt] = []
+    series, execution, line = Series(bars), Execution(strategy, terms, first_bar_ms), StopLine()
     for index, bar in enumerate(bars):
         execution.on_open(bar.open_time_ms, bar.open)
-        position = execution.position
-        standing = standing_stop(position) if position is not None else None
-        price = standing[0] if standing is not None else None
-        if not stops or stops[-1].price != price:
-            stops.append(StopAt(bar.open_time_ms, price))
+        line.see(bar.open_time_ms, execution.position)
         execution.on_close(series, index)
-    return stops
+    return line.stops

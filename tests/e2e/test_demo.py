@@ -19,6 +19,9 @@ def demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+OF_TROUBLE = {"session.alarmed", "usage.threshold"}  # said where something is wrong, or nearly used up
+
+
 def told(done: "subprocess.CompletedProcess[str]") -> Any:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -30,7 +33,8 @@ def test_the_default_demo_holds_what_it_checks() -> None:
     assert "synthetic" in done.stdout.splitlines()[0]
     assert result["ok"] is True
     assert all(result["checks"].values()), result["checks"]
-    assert all(count > 0 for count in result["events"].values()), result["events"]
+    unheard = {topic for topic, count in result["events"].items() if not count}
+    assert unheard <= OF_TROUBLE, result["events"]
     plans = [tenant["plan"] for tenant in result["tenants"]]
     assert plans == ["PREMIUM", "PREMIUM", "FREE"]
     first = result["tenants"][0]

@@ -17,7 +17,7 @@ from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar
 from shared.strategy.execution import Execution
 from shared.strategy.fingerprint import fingerprint
-from shared.strategy.outcome import EntryGuard, Fill, Reason
+from shared.strategy.outcome import EntryGuard, Fill, Outcome, Position, Reason, Trade
 from shared.strategy.series import Series
 
 MOST_RESTRICTIONS = 100_000
@@ -32,6 +32,7 @@ ENTRIES_AFTER: Mapping[Kind, Entries] = {
 }
 SILENT_AFTER: Mapping[Kind, bool] = {"FEED_SILENT": True, "FEED_SILENT_LIFTED": False}
 Progress = Callable[[int, int], None]
+Watch = Callable[[int, Position | None], None]
 
 
 class NotVerifiable(ValueError):
@@ -55,6 +56,7 @@ class Recorded:
 class Verification:
     recorded: Recorded
     backtest: Sequence[Fill]
+    trades: Sequence[Trade]
     final_balance: Decimal
 
     @property
@@ -117,27 +119,38 @@ async def _open_of(connection: Connection, series: SeriesRow, open_time: datetim
     raise NotVerifiable(f"the candle of {open_time}, whose open it saw, is not there any more")
 
 
-def verify(recorded: Recorded, progress: Progress | None = None) -> Verification:
-    """The backtest; `progress(done, total)` is told now and then."""
+def verify(recorded: Recorded, progress: Progress | None = None, watch: Watch | None = None) -> Verification:
+    """The backtest; `progress(done, total)` is told now and then, `watch` after each bar's open what is held."""
     session, series = recorded.session, Series(recorded.bars)
     if not recorded.bars:
-        return Verification(recorded, [], session.initial_balance)
+        return Verification(recorded, [], [], session.initial_balance)
     strategy = strategy_of(session.strategy_config)
     if strategy.content_hash != session.strategy_hash:
         raise NotVerifiable("its strategy is not the one whose hash it recorded")
-    first_bar_ms = to_ms(session.start_time) + 1
+    first_bar_ms = first_bar_ms_of(session)
     execution = Execution(strategy, terms_of(session), first_bar_ms)
-    fills: list[Fill] = []
+    outcomes: list[Outcome] = []
     for index, guard in enumerate(_guards(recorded)):
-        if recorded.bars[index].open_time_ms >= first_bar_ms:
-            fills += execution.on_close(series, index, guard).fills
+        bar = recorded.bars[index]
+        if bar.open_time_ms >= first_bar_ms:
+            outcomes.append(execution.on_open(bar.open_time_ms, bar.open))
+            if watch is not None:
+                watch(bar.open_time_ms, execution.position)
+            outcomes.append(execution.on_close(series, index, guard))
         if progress is not None and index % PROGRESS_EVERY == 0:
             progress(index, len(recorded.bars))
     if recorded.opened is not None:
-        fills += execution.on_open(*recorded.opened).fills
+        outcomes.append(execution.on_open(*recorded.opened))
     if recorded.closed_at is not None:
-        fills += execution.stop(*recorded.closed_at, reason_of(recorded)).fills
-    return Verification(recorded, fills, execution.equity)
+        outcomes.append(execution.stop(*recorded.closed_at, reason_of(recorded)))
+    fills = [fill for outcome in outcomes for fill in outcome.fills]
+    trades = [trade for outcome in outcomes for trade in outcome.trades]
+    return Verification(recorded, fills, trades, execution.equity)
+
+
+def first_bar_ms_of(session: SessionRow) -> int:
+    """It decides from the first bar on that opens after it was started."""
+    return to_ms(session.start_time) + 1
 
 
 def reason_of(recorded: Recorded) -> Reason:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -57,6 +58,30 @@ async def test_sessions_with_pauses_and_stops_at_any_moment_are_their_backtests(
     assert len({each["fingerprint"] for each in shown}) == len(shown)
     assert sum(each["fills"] for each in shown) > 50
     assert {note["kind"] for each in shown for note in each["restrictions"]} == {"PAUSED", "RESUMED", "STOPPED"}
+
+
+async def test_a_session_is_shown_as_a_page_with_what_held_it_back(
+    trading: Trading, service_env: ServiceEnv, tmp_path: Path
+) -> None:
+    ann = await trading.subscribe(1)
+    session_id = (await trading.start(ann, await trading.strategy(1))).session_id
+    async with trading.worker():
+        market = await trading.market(wavy_bars(61))
+        await trading.until_at(await market.tell(30))
+        await pause_session(trading.database, 1, session_id)
+        await trading.until_at(await market.tell(30))
+    env, page = {"POSTGRES_APP_DSN": service_env("trading")["POSTGRES_APP_DSN"]}, tmp_path / "page.html"
+    arguments = ["report", str(session_id), "--html", str(page), "--json"]
+    running = await asyncio.to_thread(CliRunner().invoke, command, arguments, env=env)
+    assert (running.exit_code, page.exists()) == (2, False)
+    await stop_session(trading.database, 1, session_id, "manual", BEFORE)
+    result = await asyncio.to_thread(CliRunner().invoke, command, arguments, env=env)
+    assert result.exit_code == 0, result.output
+    shown, text = json.loads(result.stdout), page.read_text()
+    assert shown["trades"] > 0
+    assert f"All {shown['trades']} trades" in text
+    assert "Paused after the bar of" in text
+    assert str(session_id) in text
 
 
 async def test_a_session_that_lost_its_place_in_the_plan_is_its_backtest(
