@@ -242,11 +242,17 @@ def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Js
 
 
 def _stream(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json]) -> Json:
-    """A text; what the `data` of each event holds stands beside it, by the event's name."""
-    return {
-        "type": "string",
-        "x-events": {name: schemas[(model, "serialization")] for name, model in endpoint.events.items()},
+    """Of each event; what its `data` holds goes by its name."""
+    return {"anyOf": [_event(name, schemas[(model, "serialization")]) for name, model in endpoint.events.items()]}
+
+
+def _event(name: str, data: Json) -> Json:
+    parts: Json = {
+        "id": {"type": "string"},
+        "event": {"const": name},
+        "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
     }
+    return {"type": "object", "properties": parts, "required": list(parts)}
 
 
 def _refusal(code: int, errors: Sequence[type[ProblemError]], problem: Json) -> Json:

@@ -11,8 +11,8 @@ from cli.stack.migrate import DatabaseAccess
 
 @dataclass(frozen=True)
 class Now:
-    """Where an old table is. `columns` have kept their names, `elsewhere` are under another; `waiting` are filled, or
-    made, by what comes later."""
+    """Where an old table is. `columns` have kept their names, `elsewhere` are under another; `waiting` are made, or
+    filled, by what comes later."""
 
     table: str
     columns: Sequence[str]
