@@ -64,7 +64,8 @@ class Client:
         sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
         sent |= {name.replace("_", "-"): value for name, value in more.items()}
         async with self._session.request(method, self.url + path, json=body, headers=sent) as answer:
-            shown = await answer.json(content_type=None) if await answer.read() else {}
+            is_json = "json" in answer.content_type and await answer.read()
+            shown = await answer.json(content_type=None) if is_json else {}
             return Answer(answer.status, shown, answer.headers)
 
     async def register(self, email: str, **more: object) -> Answer:

@@ -124,7 +124,7 @@ async def test_after_a_change_of_zone_all_is_as_if_it_had_been_so_always(databas
     await hear(database, *some_trades(1, 90))
     await hear(database, stopped(1, "2026-03-01 04:30", "4900", session))
     in_rome = await days_of(database, 1)
-    await hear(database, registered(1, "America/New_York"))
+    await hear(database, registered(1, "America/New_York", 2))
     in_new_york = await days_of(database, 1)
     for_another = [
         event.model_copy(update={"user_id": 2, "public_id": UUID(int=2)})
@@ -135,8 +135,10 @@ async def test_after_a_change_of_zone_all_is_as_if_it_had_been_so_always(databas
         await hear(database, event)
     assert in_new_york == await days_of(database, 2)
     assert {day[1] for day in in_new_york} == {"America/New_York"}
-    await hear(database, registered(1, "Europe/Rome"))
+    await hear(database, registered(1, "Europe/Rome", 3))
     assert await days_of(database, 1) == in_rome != in_new_york
+    await hear(database, registered(1, "America/New_York", 2))  # said before, and heard again after it
+    assert await days_of(database, 1) == in_rome
 
 
 async def test_paper_and_live_are_kept_apart(database: Database) -> None:
