@@ -22,6 +22,9 @@ BEGIN
             -- A relay that hangs or was frozen holds its bucket no longer than this.
             EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', role,
                            CASE WHEN role LIKE '%\_queue' THEN '20s' ELSE '60s' END);
+            -- Who was frozen between the parts of a statement is not idle: only this ends what he holds.
+            EXECUTE format('ALTER ROLE %I SET transaction_timeout = %L', role,
+                           CASE WHEN role LIKE '%\_queue' THEN '35s' ELSE '90s' END);
             EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', service, role);
         END LOOP;
     END LOOP;

@@ -43,6 +43,10 @@ async def mark_unsent(connection: Connection, bucket: int, since: datetime) -> i
     """
     await connection.execute(f"SET LOCAL statement_timeout = '{LONGEST_BATCH_S}s'")
     await connection.execute(
+        "SET LOCAL transaction_timeout = 0"
+    )  # it runs already, and is only changed by ending it
+    await connection.execute(f"SET LOCAL transaction_timeout = '{LONGEST_BATCH_S}s'")
+    await connection.execute(
         "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.outbox'), $1::int)",
         bucket,
         timeout=LONGEST_BATCH_S,

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Sequence
 
+import asyncpg
 import pytest
 from aiokafka import ConsumerRecord
 
@@ -66,6 +67,25 @@ async def test_a_frozen_relay_holds_its_bucket_for_a_bounded_time(scene: Scene) 
     frozen.send(signal.SIGCONT)
     await scene.say(more := some_trades(20, 2, after=20))
     await assert_all_sent_in_order(scene, len(events) + len(more))
+
+
+async def test_who_is_frozen_between_the_parts_of_a_statement_holds_nothing_for_ever(scene: Scene) -> None:
+    """To the database he is at work, not idle, and a statement's time-out waits for him too."""
+    database = await Database.connect(scene.settings)
+    async with database.tenant(1) as connection, database.queue() as queue:
+        limits = [await each.fetchval("SHOW transaction_timeout") for each in (connection, queue)]
+    await database.close()
+    assert limits == ["90s", "35s"]
+    holder = await asyncpg.connect(scene.settings.postgres_queue_dsn.get_secret_value())
+    await holder.execute("BEGIN; SET LOCAL transaction_timeout = 0")
+    await holder.execute("SET LOCAL transaction_timeout = '2s'; SELECT count(*) FROM parked")
+    half = await holder._get_statement("SELECT 1 + $1::int", 10)  # described, and never bound
+    other = await asyncpg.connect(scene.access.owner_dsn, server_settings={"search_path": "analytics"})
+    async with asyncio.timeout(20):
+        await other.execute("BEGIN; LOCK TABLE parked IN ACCESS EXCLUSIVE MODE; ROLLBACK")
+    assert half is not None
+    holder.terminate()
+    await other.close()
 
 
 @pytest.mark.parametrize("first_commits", [0, 1])
