@@ -57,6 +57,7 @@ class World:
     async def call(self, operation: Operation, session_id: str) -> tuple[int, str]:
         is_session = operation.path.startswith("/v1/sessions/")
         path = operation.path.replace("{id}", session_id if is_session else NOBODYS_ID)
+        path = path.replace("{version}", "1")
         path += "?seconds=0" if path.endswith("/stream") else ""
         body = None if operation.body is None else operation.sample(self.strategy_id)
         answer = await self.routes[operation.label].call(operation.method, path, body, self.token)

@@ -19,7 +19,7 @@ CANARIES = {ANN: "canaryofann", BOB: "canaryofbob"}
 WORLD = Path(__file__).with_name("world.sql")
 LISTENERS = {
     "user.registered": ("billing", "analytics", "notifications"),
-    "subscription.changed": ("auth", "trading", "notifications"),
+    "subscription.changed": ("auth", "trading", "analytics", "notifications"),
     "session.started": ("analytics", "notifications"),
     "session.stopped": ("analytics", "notifications"),
     "trade.opened": ("notifications",),

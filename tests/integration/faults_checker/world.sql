@@ -95,6 +95,8 @@ VALUES (1, '019c0000-0000-7000-8000-00000000a200', 'BTCUSDT', '15', 20);
 
 INSERT INTO notifications.contacts (user_id, contact_version, email, language, timezone, is_active)
 SELECT user_id, 1, email, language, timezone, true FROM auth.users;
+INSERT INTO analytics.entitlements (user_id, subscription_version, plan)
+SELECT user_id, subscription_version, 'PREMIUM' FROM auth.users;
 INSERT INTO notifications.entitlements (user_id, subscription_version, plan, telegram_alerts)
 SELECT user_id, subscription_version, 'PREMIUM', true FROM auth.users;
 INSERT INTO notifications.user_alerts (user_id, alert_id, public_id, alert_name, symbol, interval, alert_type,
