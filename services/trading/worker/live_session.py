@@ -1,5 +1,6 @@
 """One session in a worker's hands: its execution, its lease, and where it stands."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,19 +81,20 @@ class LiveSession:
 
     def replay(self, series: Series) -> None:
         """Bring a restored execution to the cursor: the bars since its snapshot decided nothing then."""
-        done_ms = self.execution_closed_ms()
-        for index, bar in enumerate(series.bars):
-            known = done_ms < bar.open_time_ms <= self.cursor_ms and bar.open_time_ms >= self.first_bar_ms
-            if known and self.on_close(series, index).decides:
-                raise ReplayDiffers(f"at bar {bar.open_time_ms}")
+        closed_ms = self.execution.closed_ms
+        done_ms = -1 if closed_ms is None else closed_ms
+        for index in range(self._first_after(done_ms, series.bars), self._first_after(self.cursor_ms, series.bars)):
+            if self.on_close(series, index).decides:
+                raise ReplayDiffers(f"at bar {series.bar(index).open_time_ms}")
 
-    def execution_closed_ms(self) -> int:
-        closed = self.execution.snapshot()["closed_ms"]
-        return closed if isinstance(closed, int) else -1
-
-    def bars_ahead(self, bars: Sequence[Bar]) -> list[int]:
+    def bars_ahead(self, bars: Sequence[Bar]) -> range:
         """Indexes of the bars that this session has still to step through."""
-        return [index for index, bar in enumerate(bars) if self.steps_through(bar.open_time_ms)]
+        return range(self._first_after(self.cursor_ms, bars), len(bars))
+
+    def _first_after(self, time_ms: int, bars: Sequence[Bar]) -> int:
+        """The first bar beyond this time that it steps through at all; the history may be long, so it is sought."""
+        from_ms = max(time_ms + 1, self.first_bar_ms)
+        return bisect_left(bars, from_ms, key=lambda bar: bar.open_time_ms)
 
 
 class ReplayDiffers(ValueError):
