@@ -8,11 +8,12 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import analytics, evaluator, reads, relay
+from benchmarks import analytics, backtests, evaluator, reads, relay
 from benchmarks.measuring import Figure
 from benchmarks.servers import place
 
 ON_SERVERS = {"relay": relay.measure, "analytics": analytics.measure, "reads": reads.measure}
+ON_SERVERS |= {"backtests": backtests.measure}
 
 
 def main() -> None:
