@@ -206,8 +206,10 @@ async def _begin(pool: Pool, begin: str) -> Connection:
         except BaseException as error:
             _terminate(connection)
             await _give_back(pool, connection)
+            if not isinstance(error, LOST_CONNECTION):
+                raise
             await _trust_no_other(pool)
-            if attempt == 2 or not isinstance(error, LOST_CONNECTION):
+            if attempt == 2:
                 raise
         else:
             return connection
