@@ -9,7 +9,7 @@ from itertools import accumulate
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from services.analytics.statistics import trailing_sharpe, trailing_volatility
+from services.analytics.statistics import trailing_risk
 
 ZERO = Decimal(0)
 PLACES = Decimal("0.00000001")
@@ -59,24 +59,28 @@ class Day:
 
 @dataclass(frozen=True)
 class Carried:
-    """What the days before the first one to be cut hand on. `returns_pct` has those of the last 29 days."""
+    """What the days before the first one to be cut hand on: their first, their last and what it ended with.
 
-    first_date: date | None = None
-    last_date: date | None = None
-    pnl: Decimal = ZERO
+    `returns_pct` has those of the last 29 days.
+    """
+
+    first_date: date
+    last_date: date
+    ending_balance: Decimal
     returns_pct: Mapping[date, Decimal | None] = field(default_factory=dict)
-
-
-NOTHING_BEFORE = Carried()
 
 
 def cut_days(
     trades: Iterable[TradeFact],
     sessions: Sequence[SessionFact],
     zone: ZoneInfo,
-    carried: Carried = NOTHING_BEFORE,
+    carried: Carried | None = None,
+    *,
+    pnl_before: Decimal = ZERO,
 ) -> list[Day]:
-    """The days of these trades, ascending. With `carried`, the trades are those from some day on.
+    """The days of these trades, ascending: all, those after the days that are `carried`, or of a part alone.
+
+    `pnl_before` is of the trades before such a part.
 
     A trade belongs to the local date of its exit. The starting balance is what sessions begun by the end of the
     day brought in, and all pnl before; capital that sessions bring is a flow, outside the day's percentage.
@@ -84,13 +88,15 @@ def cut_days(
     by_date: dict[date, list[TradeFact]] = {}
     for trade in sorted(trades, key=lambda trade: (trade.exit_time, trade.trade_id)):
         by_date.setdefault(trade.exit_time.astimezone(zone).date(), []).append(trade)
-    returns = dict(carried.returns_pct)
-    first = carried.first_date or min(by_date, default=None)
-    previous, pnl_before = carried.last_date, carried.pnl
+    returns = dict(carried.returns_pct) if carried else {}
+    first = carried.first_date if carried else min(by_date, default=None)
+    previous = carried.last_date if carried else None
     days: list[Day] = []
     with localcontext() as context:
         context.prec = PRECISION
         capital = _Capital(sessions, zone)
+        if carried:
+            pnl_before = carried.ending_balance - capital.by(carried.last_date)
         for day in sorted(by_date):
             assert first is not None, "there is a first day"
             starting = capital.by(day) + pnl_before
@@ -108,6 +114,7 @@ def _day(
     pnls = [trade.pnl for trade in trades]
     pnl = sum(pnls, ZERO)
     winning = sum(each > 0 for each in pnls)
+    sharpe, volatility = trailing_risk(recent)
     return Day(
         date=day,
         starting_balance=starting,
@@ -119,8 +126,8 @@ def _day(
         losing_trades=sum(each < 0 for each in pnls),
         win_rate=percent(Decimal(winning), Decimal(len(pnls))) or ZERO,
         max_drawdown=max_drawdown_pct(starting, pnls),
-        sharpe_ratio=trailing_sharpe(recent),
-        volatility=trailing_volatility(recent),
+        sharpe_ratio=sharpe,
+        volatility=volatility,
         capital_added=added,
     )
 
@@ -130,7 +137,7 @@ def trailing(
 ) -> list[Decimal]:
     """Returns of the calendar days up to `last`; 0 where nothing was traded, left out where undefined."""
     begin = max(first, last - timedelta(days=days - 1))
-    wanted = (begin + timedelta(days=number) for number in range((last - begin).days + 1))
+    wanted = map(date.fromordinal, range(begin.toordinal(), last.toordinal() + 1))
     return [value for day in wanted if (value := returns_pct.get(day, ZERO)) is not None]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.days import NOTHING_BEFORE, cut_days, day_start
+from services.analytics.domain.days import cut_days, day_start
 from services.analytics.queries import days, facts
 from services.analytics.queries.facts import Subject
 from shared.chassis.postgres import Connection
@@ -83,7 +83,7 @@ async def _cut(
             trades[subject],
             sessions[subject],
             ZoneInfo(zones[subject[0]]),
-            carried.get(subject, NOTHING_BEFORE),
+            carried.get(subject),
         )
     ]
     if cut:
