@@ -42,9 +42,8 @@ async def mark_unsent(connection: Connection, bucket: int, since: datetime) -> i
     each key whole, and sends none of its later rows before an earlier one. How many.
     """
     await connection.execute(f"SET LOCAL statement_timeout = '{LONGEST_BATCH_S}s'")
-    await connection.execute(
-        "SET LOCAL transaction_timeout = 0"
-    )  # it runs already, and is only changed by ending it
+    # It is running since BEGIN with the role's limit, and takes another only once it was ended.
+    await connection.execute("SET LOCAL transaction_timeout = 0")
     await connection.execute(f"SET LOCAL transaction_timeout = '{LONGEST_BATCH_S}s'")
     await connection.execute(
         "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.outbox'), $1::int)",

@@ -134,12 +134,11 @@ class Producer:
 
     async def _discard(self, producer: AIOKafkaProducer) -> None:
         """Two sends that fail together throw one away, and not also the one that was made since."""
-        in_use = self._producer is producer
-        if not in_use:
-            return
-        self._producer = None
-        self._used_ids.append(producer._txn_manager.producer_id)
-        await _abandon(producer)
+        is_current = self._producer is producer
+        if is_current:
+            self._producer = None
+            self._used_ids.append(producer._txn_manager.producer_id)
+            await _abandon(producer)
 
     async def stop(self) -> None:
         """For the end of the process: every send was waited for, so nothing is in the buffers."""
