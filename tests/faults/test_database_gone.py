@@ -14,6 +14,7 @@ from tests.integration.accounts import eventually
 pytestmark = pytest.mark.xdist_group("own-servers")
 
 BACK_S = 5
+GONE_S = 60
 FREEZE_BOUND_S = COMMAND_TIMEOUT_S + 5
 
 
@@ -37,6 +38,25 @@ async def test_a_database_that_crashes_in_mid_stream_delays_and_doubles_nothing(
     await relay.ready()
     assert time.monotonic() - back_at < BACK_S
     await own_scene.settled([*said, *produced], within_s=30)
+
+
+async def test_a_database_that_is_gone_for_a_minute_ends_nobody_and_loses_nothing(
+    own_scene: Scene, own_servers: OwnServers
+) -> None:
+    relay, consumer = own_scene.spawn("relay"), await own_scene.start("consumers")
+    await relay.ready()
+    await own_scene.say(said := some_trades(50, 2))
+    own_servers.postgres.stop_at_once()
+    gone_at, produced = time.monotonic(), [trade for trade in some_trades(1_200, 4) if trade.user_id > 2]
+    for begin in range(0, len(produced), 50):
+        await own_scene.produce(produced[begin : begin + 50])
+        await asyncio.sleep(max(0, gone_at + GONE_S * (begin + 50) / len(produced) - time.monotonic()))
+    assert (relay.process.poll(), consumer.process.poll()) == (None, None)
+    own_servers.postgres.start()
+    await own_servers.postgres.answers()
+    for member in (relay, consumer):
+        await member.ready(BACK_S)
+    await own_scene.settled([*said, *produced], within_s=40)
 
 
 async def test_a_database_that_freezes_is_waited_for_so_long_and_doubles_nothing(

@@ -13,7 +13,6 @@ from benchmarks.trades import trades
 from cli.stack.migrate import DatabaseAccess
 from services.billing.domain import Change
 from services.billing.operations.subscriptions import change_plan, work_deadlines
-from services.trading.consumers import on_subscription_changed
 from services.trading.operations.start_session import StartRequest, start_session
 from services.trading.operations.strategies import create_strategy
 from services.trading.queries.sessions import SessionRow
@@ -25,12 +24,12 @@ from shared.chassis.outbox import emit
 from shared.chassis.postgres import Database
 from shared.chassis.producer import Producer
 from shared.chassis.relay import Relay
-from shared.contracts.billing import Features, PlanName, SubscriptionChanged
+from shared.contracts.billing import SubscriptionChanged
 from tests.faults.interleaving import every_order, run_in
 from tests.faults.scene import UNSENT, Scene
 from tests.integration.accounts import billing_settings
 from tests.integration.billing.conftest import NOW, begin
-from tests.integration.trading.conftest import PAPER, limits
+from tests.integration.trading.conftest import PAPER, hear, plan_changed
 from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import CROSS
 
@@ -103,32 +102,8 @@ class Subscribed:
         return await start_session(database, self.caller, request, PAPER, BEFORE)
 
 
-def changed(user_id: int, version: int, plan: PlanName, strategies: int) -> SubscriptionChanged:
-    features = dict.fromkeys(Features.model_fields, False)
-    return SubscriptionChanged(
-        user_id=user_id,
-        public_id=UUID(int=user_id),
-        aggregate="subscription",
-        aggregate_seq=version,
-        subscription_version=version,
-        plan=plan,
-        status="ACTIVE",
-        limits=limits(strategies, None),
-        features=Features.model_validate(features),
-        period_start=BEFORE,
-        period_end=None,
-        previous_plan=None,
-        reason="test",
-    )
-
-
-async def hear(database: Database, event: SubscriptionChanged) -> None:
-    async with database.tenants([event.user_id]) as connection:
-        await on_subscription_changed(connection, [event])
-
-
 async def subscribed(database: Database, user_id: int, strategies: int) -> Subscribed:
-    await hear(database, changed(user_id, 1, "FREE", strategies))
+    await hear(database, plan_changed(user_id, 1, "FREE", strategies))
     made = [await create_strategy(database, user_id, {**CROSS, "strategy_name": name}) for name in ("a", "b")]
     principal = Principal(user_id, UUID(int=user_id), frozenset(), None)
     return Subscribed(database, principal, (made[0].strategy_id, made[1].strategy_id))
@@ -167,7 +142,7 @@ async def test_a_start_while_the_plan_shrinks_never_leaves_more_entering_than_th
     for user_id, order in enumerate(every_order(), 1):
         tenant = await subscribed(trading, user_id, strategies=2)
         await tenant.start(trading, 0)
-        smaller = changed(user_id, 2, "FREE", 1)
+        smaller = plan_changed(user_id, 2, "FREE", 1)
         await run_in(
             order,
             superuser,

@@ -50,6 +50,31 @@ def limits(strategies: int | None, symbols: int | None) -> Limits:
     )
 
 
+def plan_changed(
+    user_id: int, version: int, plan: PlanName, strategies: int | None, symbols: int | None = None
+) -> SubscriptionChanged:
+    return SubscriptionChanged(
+        user_id=user_id,
+        public_id=UUID(int=user_id),
+        aggregate="subscription",
+        aggregate_seq=version,
+        subscription_version=version,
+        plan=plan,
+        status="ACTIVE",
+        limits=limits(strategies, symbols),
+        features=Features.model_validate(dict.fromkeys(Features.model_fields, False)),
+        period_start=BEFORE,
+        period_end=None,
+        previous_plan=None,
+        reason="test",
+    )
+
+
+async def hear(database: Database, event: SubscriptionChanged) -> None:
+    async with database.tenants([event.user_id]) as connection:
+        await on_subscription_changed(connection, [event])
+
+
 @dataclass
 class Trading:
     """What a test does to trading, and sees of it."""
@@ -66,32 +91,9 @@ class Trading:
         self, user_id: int, plan: PlanName = "PRO", strategies: int | None = None, symbols: int | None = None
     ) -> Principal:
         """Billing says what this tenant may; he is known here from then on."""
-        public_id = UUID(int=user_id)
         version = self.versions[user_id] = self.versions.get(user_id, 0) + 1
-        event = SubscriptionChanged(
-            user_id=user_id,
-            public_id=public_id,
-            aggregate="subscription",
-            aggregate_seq=version,
-            subscription_version=version,
-            plan=plan,
-            status="ACTIVE",
-            limits=limits(strategies, symbols),
-            features=Features(
-                advanced_ai=False,
-                api_access=False,
-                backtesting=False,
-                telegram_alerts=False,
-                priority_support=False,
-            ),
-            period_start=BEFORE,
-            period_end=None,
-            previous_plan=None,
-            reason="test",
-        )
-        async with self.database.tenants([user_id]) as connection:
-            await on_subscription_changed(connection, [event])
-        return Principal(user_id, public_id, frozenset(), None)
+        await hear(self.database, plan_changed(user_id, version, plan, strategies, symbols))
+        return Principal(user_id, UUID(int=user_id), frozenset(), None)
 
     async def strategy(self, user_id: int, document: Mapping[str, object] = CROSS, **changes: object) -> UUID:
         return (await create_strategy(self.database, user_id, {**document, **changes})).strategy_id
