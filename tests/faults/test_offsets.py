@@ -18,8 +18,8 @@ async def test_an_offset_beyond_the_end_is_read_again_from_the_earliest(scene: S
     await scene.settled(events)
     await first.end(signal.SIGTERM)
     await commit_beyond_the_end(scene)
+    await scene.produce(more := some_trades(30, after=30))  # before anybody could stand at the end
     await scene.start("consumers")
-    await scene.produce(more := some_trades(30, after=30))
     await scene.settled([*events, *more])
 
 
