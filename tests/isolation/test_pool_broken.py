@@ -189,6 +189,22 @@ async def test_one_retry_is_enough_when_every_connection_was_ended(served: Serve
     await assert_clean(served.database)
 
 
+async def test_after_one_connection_was_cut_none_that_was_made_before_is_used(served: Served) -> None:
+    database = served.database
+    async with database.tenant(TENANTS[0]) as one, database.tenant(TENANTS[1]) as other:
+        before = {one.get_server_pid(), other.get_server_pid()}
+
+    async def read_cut() -> None:
+        async with database.tenant(TENANTS[0]) as connection:
+            await served.superuser.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
+            await connection.fetchval("SELECT 1")
+
+    with pytest.raises(LOST_CONNECTION):
+        await read_cut()
+    async with database.tenant(TENANTS[0]) as connection:
+        assert connection.get_server_pid() not in before
+
+
 async def _until(count: Callable[[], int], wanted: int) -> None:
     async with asyncio.timeout(60):
         while count() < wanted:

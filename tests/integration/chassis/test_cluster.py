@@ -42,6 +42,18 @@ async def test_the_first_cluster_is_trusted_and_another_is_told(database: Databa
     assert cluster.fault == ""
 
 
+async def test_who_fails_late_throws_away_his_own_producer_and_not_the_next(settings: ServiceSettings) -> None:
+    producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix)
+    await producer.connect()
+    failed = producer._producer
+    await producer.discard()
+    await producer.connect()
+    current = producer._producer
+    await producer._discard(failed)
+    assert producer._producer is current is not failed
+    await producer.stop()
+
+
 async def test_a_relay_sends_nothing_to_another_broker_until_it_is_said_to_be_the_one(
     settings: ServiceSettings, database: Database
 ) -> None:
