@@ -29,7 +29,7 @@ class BadOption(BadInput):
 
 
 class OneLineCommand(click.Command):
-    """A command whose usage errors are one line too, and which exits with 130 on Ctrl-C."""
+    """A command whose usage errors are one line too, as is a file that it cannot have; 130 on Ctrl-C."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
@@ -45,6 +45,10 @@ class OneLineCommand(click.Command):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             raise SystemExit(INTERRUPTED) from None
+        except OSError as error:
+            if error.filename is None or error.strerror is None:
+                raise
+            raise BadOption(f"{error.filename}: {error.strerror}") from error
         return result
 
 

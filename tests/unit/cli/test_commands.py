@@ -37,6 +37,14 @@ def test_wrong_usage_is_one_line_and_two(arguments: list[str]) -> None:
     assert done.stderr.startswith("tradefleet: ")
 
 
+@pytest.mark.parametrize("arguments", [["up"], ["up", "--detach"], ["faults", "--rounds", "1"]], ids=" ".join)
+def test_a_folder_that_cannot_be_made_is_one_line_and_two(arguments: list[str]) -> None:
+    done = tradefleet(*arguments, "--home", "/proc/nowhere")
+    assert done.returncode == 2, done.stderr
+    assert "/proc/nowhere" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_help_lists_every_command() -> None:
     done = tradefleet("--help")
     assert done.returncode == 0
