@@ -61,7 +61,7 @@ class UsageRecorded(Event):
     """
 
     topic: ClassVar[str] = "usage.recorded"
-    source: ClassVar[str] = "every service"
+    source: ClassVar[str] = "billing"  # each service says its own: `recorded_by`
 
     recorded_by: Literal["auth", "billing", "trading", "analytics", "notifications"]
     lease_id: UUID

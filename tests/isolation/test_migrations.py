@@ -18,7 +18,8 @@ EVENT_DAYS, FINITE_EXPIRY, TELLING = "0002_event_days.sql", "0103_finite_expiry.
 PLAN_VERSIONS = "0110_plan_versions.sql"
 STRATEGIES, SESSIONS = "0120_strategies.sql", "0121_sessions.sql"
 BACKTESTS = "0130_backtests.sql"
-TRIED = {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING, STRATEGIES, SESSIONS, BACKTESTS}
+WHOLE_FACTS = "0110_whole_facts.sql"
+TRIED = {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING, STRATEGIES, SESSIONS, BACKTESTS, WHOLE_FACTS}
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # ago
 
@@ -263,6 +264,14 @@ async def test_plans_that_were_heard_before_say_how_many_backtests_they_allow(po
             "SELECT has_backtesting, max_backtests_per_day FROM trading.entitlements ORDER BY user_id"
         )
         assert [tuple(row) for row in rows] == [(False, 0), (True, 100), (True, None)]
+
+
+async def test_everybody_of_whom_there_are_facts_gets_his_turn(postgres: str) -> None:
+    async with before_migration(postgres, WHOLE_FACTS) as (access, superuser):
+        await superuser.execute("INSERT INTO analytics.user_zones (user_id) SELECT generate_series(1, 3)")
+        await migrate(access)
+        rows = await superuser.fetch("SELECT user_id FROM analytics.user_rounds ORDER BY user_id")
+        assert [row["user_id"] for row in rows] == list(TENANTS)
 
 
 @pytest.fixture

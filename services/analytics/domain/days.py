@@ -66,24 +66,28 @@ class Day:
 
 @dataclass(frozen=True)
 class Carried:
-    """What the days before the first one to be cut hand on. `returns_pct` has those of the last 29 days."""
+    """What the days before the first one to be cut hand on: their first, their last and what it ended with.
 
-    first_date: date | None = None
-    last_date: date | None = None
-    pnl: Decimal = ZERO
+    `returns_pct` has those of the last 29 days.
+    """
+
+    first_date: date
+    last_date: date
+    ending_balance: Decimal
     returns_pct: Mapping[date, Decimal | None] = field(default_factory=dict)
-
-
-NOTHING_BEFORE = Carried()
 
 
 def cut_days(
     trades: Iterable[TradeFact],
     sessions: Sequence[SessionFact],
     zone: ZoneInfo,
-    carried: Carried = NOTHING_BEFORE,
+    carried: Carried | None = None,
+    *,
+    pnl_before: Decimal = ZERO,
 ) -> list[Day]:
-    """The days of these trades, ascending. With `carried`, the trades are those from some day on.
+    """The days of these trades, ascending: all, those after the days that are `carried`, or of a part alone.
+
+    `pnl_before` is of the trades before such a part.
 
     A trade belongs to the local date of its exit. The starting balance is what sessions begun by the end of the
     day brought in, and all pnl before; what they bring in and give back is a flow, outside the day's percentage.
@@ -91,15 +95,16 @@ def cut_days(
     by_date: dict[date, list[TradeFact]] = {}
     for trade in sorted(trades, key=lambda trade: (trade.exit_time, trade.trade_id)):
         by_date.setdefault(trade.exit_time.astimezone(zone).date(), []).append(trade)
-    returns = dict(carried.returns_pct)
-    first = carried.first_date or min(by_date, default=None)
-    since = day_start(carried.last_date + ONE_DAY, zone) if carried.last_date else None
-    pnl_before = carried.pnl
+    returns = dict(carried.returns_pct) if carried else {}
+    first = carried.first_date if carried else min(by_date, default=None)
+    since = day_start(carried.last_date + ONE_DAY, zone) if carried else None
     days: list[Day] = []
     with localcontext() as context:
         context.prec = PRECISION
         added = _Running((each.started_at, each.initial_balance) for each in sessions)
         taken = _Running((each.stopped_at, each.final_balance) for each in sessions)
+        if carried and since:
+            pnl_before = carried.ending_balance - added.before(since)
         for day in sorted(by_date):
             assert first is not None, "there is a first day"
             end = day_start(day + ONE_DAY, zone)

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 from services.analytics.domain.days import (
     PRECISION,
     ZERO,
-    Carried,
     SessionFact,
     TradeFact,
     cut_days,
@@ -111,7 +110,7 @@ def daily_returns(
     trades: Sequence[TradeFact], sessions: Sequence[SessionFact], pnl_before: Decimal, zone: ZoneInfo
 ) -> list[Decimal]:
     """In percent, of every calendar day from the first with a trade to the last."""
-    days = cut_days(trades, sessions, zone, Carried(pnl=pnl_before))
+    days = cut_days(trades, sessions, zone, pnl_before=pnl_before)
     if not days:
         return []
     first, last = days[0].date, days[-1].date

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.days import NOTHING_BEFORE, Day, cut_days, day_start
+from services.analytics.domain.days import Day, cut_days, day_start
 from services.analytics.queries import days, facts
 from services.analytics.queries.facts import Subject
 from shared.chassis.postgres import Connection
@@ -106,7 +106,7 @@ async def _days_since(
                 trades[subject],
                 sessions[subject],
                 ZoneInfo(zones[subject[0]]),
-                carried.get(subject, NOTHING_BEFORE),
+                carried.get(subject),
             )
         ]
 

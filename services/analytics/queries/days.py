@@ -54,36 +54,38 @@ LIST_DAYS = f"""
 """
 
 
+# Each subject by the index, whatever the planner believes of tables that grow fast.
+CARRIED = """
+    SELECT s.user_id, s.mode, first.date, last.date, last.ending_balance, recent.dates, recent.returns
+    FROM unnest($1::bigint[], $2::text[], $3::date[], $4::date[]) AS s(user_id, mode, since, oldest)
+    CROSS JOIN LATERAL (
+        SELECT date, ending_balance FROM user_daily_performance d
+        WHERE d.user_id = s.user_id AND d.mode = s.mode AND d.date < s.since ORDER BY date DESC LIMIT 1
+    ) AS last
+    CROSS JOIN LATERAL (
+        SELECT date FROM user_daily_performance d
+        WHERE d.user_id = s.user_id AND d.mode = s.mode AND d.date < s.since ORDER BY date LIMIT 1
+    ) AS first
+    CROSS JOIN LATERAL (
+        SELECT array_agg(date) AS dates, array_agg(daily_pnl_percentage) AS returns FROM user_daily_performance d
+        WHERE d.user_id = s.user_id AND d.mode = s.mode AND d.date < s.since AND d.date >= s.oldest
+    ) AS recent
+"""
+
+
 async def get_carried(connection: Connection, since: Mapping[Subject, date]) -> dict[Subject, Carried]:
-    """What each subject's days before its date hand on."""
-    keys = ([user_id for user_id, _ in since], [mode for _, mode in since], list(since.values()))
-    sums = await connection.fetch(
-        """
-        SELECT d.user_id, d.mode, min(date) AS first_date, max(date) AS last_date, sum(daily_pnl) AS pnl
-        FROM unnest($1::bigint[], $2::text[], $3::date[]) AS s(user_id, mode, since)
-        JOIN user_daily_performance d ON d.user_id = s.user_id AND d.mode = s.mode AND d.date < s.since
-        GROUP BY d.user_id, d.mode
-        """,
-        *keys,
-    )
-    returns = await connection.fetch(
-        """
-        SELECT d.user_id, d.mode, date, daily_pnl_percentage
-        FROM unnest($1::bigint[], $2::text[], $3::date[], $4::date[]) AS s(user_id, mode, since, oldest)
-        JOIN user_daily_performance d ON d.user_id = s.user_id AND d.mode = s.mode
-             AND d.date < s.since AND d.date >= s.oldest
-        """,
-        *keys,
+    """What each subject's days before its date hand on, where there are any; as much as is read for each is bounded."""
+    rows = await connection.fetch(
+        CARRIED,
+        [user_id for user_id, _ in since],
+        [mode for _, mode in since],
+        list(since.values()),
         [_oldest(day) for day in since.values()],
     )
-    by_subject: dict[Subject, dict[date, Decimal | None]] = {subject: {} for subject in since}
-    for user_id, mode, day, value in returns:
-        by_subject[user_id, mode][day] = value
-    carried = {subject: Carried() for subject in since}
-    for row in sums:
-        subject = (row["user_id"], row["mode"])
-        carried[subject] = Carried(row["first_date"], row["last_date"], row["pnl"] or ZERO, by_subject[subject])
-    return carried
+    return {
+        (user_id, mode): Carried(first, last, ending, dict(zip(dates or (), returns or (), strict=True)))
+        for user_id, mode, first, last, ending, dates, returns in rows
+    }
 
 
 def _oldest(day: date) -> date:

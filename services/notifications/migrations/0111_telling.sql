@@ -80,8 +80,7 @@ CALL tenant_table('deliveries', app => 'SELECT', worker => 'SELECT, INSERT');
 
 DO $$
 BEGIN
-    EXECUTE format('GRANT UPDATE (message, data, severity, is_read, position) ON user_system_events TO %I',
-                   current_schema() || '_worker');
+    EXECUTE format('GRANT UPDATE ON user_system_events TO %I', current_schema() || '_worker');
 END
 $$;
 

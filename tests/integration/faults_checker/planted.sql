@@ -304,8 +304,8 @@ INSERT INTO trading.session_restrictions (user_id, session_id, restriction_numbe
 
 -- I6 a message refers to what is of another
 -- > a message of user 2 refers to alert {a300}, which is of user 1
-INSERT INTO notifications.user_system_events (user_id, event_id, timestamp, event_type, event_category, message,
-data) VALUES (2, gen_random_uuid(), '2026-01-31Z', 'OTHER', 'ALERT', '', '{"alert_id": "{a300}"}');
+INSERT INTO notifications.user_system_events (user_id, event_id, position, timestamp, event_type, event_category, message,
+data) VALUES (2, gen_random_uuid(), 9, '2026-01-31Z', 'OTHER', 'ALERT', '', '{"alert_id": "{a300}"}');
 
 -- I6 a row has the public id of another
 -- > notifications.user_alerts: user 2 has the public id {ANN}

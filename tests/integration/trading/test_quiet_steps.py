@@ -16,8 +16,11 @@ COUNTER = """
     CREATE TABLE public.counted (what text, said text, changed bigint);
     CREATE FUNCTION public.count_statement() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN
-        INSERT INTO public.counted
-        SELECT TG_TABLE_NAME, TG_OP, CASE TG_OP WHEN 'UPDATE' THEN (SELECT count(*) FROM fresh) END;
+        IF TG_OP = 'UPDATE' THEN
+            INSERT INTO public.counted SELECT TG_TABLE_NAME, TG_OP, count(*) FROM fresh;
+        ELSE
+            INSERT INTO public.counted VALUES (TG_TABLE_NAME, TG_OP, NULL);
+        END IF;
         RETURN NULL;
     END $$;
 """

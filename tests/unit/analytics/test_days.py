@@ -93,7 +93,7 @@ def test_statistics_come_with_the_tenth_day_and_look_back_thirty() -> None:
     days = cut_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
     assert [day.sharpe_ratio is None for day in days] == [True] * 9 + [False] * 36
     assert [day.volatility is None for day in days] == [True] * 9 + [False] * 36
-    later = cut_days(trades[15:], [session("1000", "2026-01-01 00:00")], UTC_ZONE, Carried(pnl=Decimal(30)))
+    later = cut_days(trades[15:], [session("1000", "2026-01-01 00:00")], UTC_ZONE, pnl_before=Decimal(30))
     # The same capital and the same thirty returns: day 45 does not see the first fifteen.
     assert (days[-1].starting_balance - later[-1].starting_balance) == sum(t.pnl for t in trades[:15]) - 30
     quiet = cut_days([trades[0], trades[40]], [session("1000", "2026-01-01 00:00")], UTC_ZONE)
@@ -147,12 +147,12 @@ def test_cutting_from_any_day_on_equals_cutting_all(
     ]
 
 
-def _carried(days: list[Day], since: date) -> Carried:
+def _carried(days: list[Day], since: date) -> Carried | None:
     before = [day for day in days if day.date < since]
     if not before:
-        return Carried()
+        return None
     recent = {day.date: day.daily_pnl_percentage for day in before if since - day.date <= timedelta(days=30)}
-    return Carried(before[0].date, before[-1].date, sum((day.daily_pnl for day in before), Decimal(0)), recent)
+    return Carried(before[0].date, before[-1].date, before[-1].ending_balance, recent)
 
 
 @given(amounts, amounts)
