@@ -137,6 +137,8 @@ async def test_who_follows_a_process_that_is_killed_goes_on_at_the_next(
                         await trading.until_at(await market.tell(45))
                     told += await reading
                     process.kill()
+            if not ends:
+                await trading.until_at(await market.tell(45))  # while nobody tells of it
         fills = await trading.see("SELECT fill_number FROM fills ORDER BY fill_number")
     assert len({one for one, _, _ in told}) == len(told)
     assert [data["fill_number"] for _, event, data in told if event == "fill"] == [row[0] for row in fills]
