@@ -24,24 +24,22 @@ class RiskRatios:
 def risk_ratios(returns_pct: Sequence[Decimal], growth: Decimal | None, drawdown_pct: Decimal | None) -> RiskRatios:
     """Of consecutive calendar days, those without trades included. `growth`: ending over starting balance."""
     returns = _fractions(returns_pct)
+    deviation = _deviation(returns)
     return RiskRatios(
-        rounded(_sharpe(returns)),
+        rounded(_sharpe(returns, deviation)),
         rounded(_sortino(returns)),
         rounded(_calmar(growth, len(returns), drawdown_pct)),
-        rounded(_yearly(_deviation(returns))),
+        rounded(_yearly(deviation)),
     )
 
 
-def trailing_volatility(returns_pct: Sequence[Decimal]) -> Decimal | None:
-    """Sample deviation of daily returns × √365; None under 10 days."""
+def trailing_risk(returns_pct: Sequence[Decimal]) -> tuple[Decimal | None, Decimal | None]:
+    """Of daily returns, both × √365: mean over sample deviation, and that deviation; None under 10 days."""
     if len(returns_pct) < LEAST_DAYS:
-        return None
-    return rounded(_yearly(_deviation(_fractions(returns_pct))))
-
-
-def trailing_sharpe(returns_pct: Sequence[Decimal]) -> Decimal | None:
-    """Mean over sample deviation of daily returns × √365; None under 10 days."""
-    return rounded(_sharpe(_fractions(returns_pct))) if len(returns_pct) >= LEAST_DAYS else None
+        return None, None
+    returns = _fractions(returns_pct)
+    deviation = _deviation(returns)
+    return rounded(_sharpe(returns, deviation)), rounded(_yearly(deviation))
 
 
 def compounded_pct(returns_pct: Sequence[Decimal | None]) -> Decimal | None:
@@ -79,8 +77,7 @@ def _deviation(returns: Sequence[float]) -> float | None:
     return deviation if deviation > LEAST_DEVIATION else 0.0
 
 
-def _sharpe(returns: Sequence[float]) -> float | None:
-    deviation = _deviation(returns)
+def _sharpe(returns: Sequence[float], deviation: float | None) -> float | None:
     return math.fsum(returns) / len(returns) / deviation * math.sqrt(DAYS_PER_YEAR) if deviation else None
 
 

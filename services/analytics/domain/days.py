@@ -9,7 +9,7 @@ from itertools import accumulate
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from services.analytics.statistics import trailing_sharpe, trailing_volatility
+from services.analytics.statistics import trailing_risk
 
 ZERO = Decimal(0)
 PLACES = Decimal("0.00000001")
@@ -128,6 +128,7 @@ def _day(
     pnls = [trade.pnl for trade in trades]
     pnl = sum(pnls, ZERO)
     winning = sum(each > 0 for each in pnls)
+    sharpe, volatility = trailing_risk(recent)
     return Day(
         date=day,
         starting_balance=starting,
@@ -139,8 +140,8 @@ def _day(
         losing_trades=sum(each < 0 for each in pnls),
         win_rate=percent(Decimal(winning), Decimal(len(pnls))) or ZERO,
         max_drawdown=max_drawdown_pct(starting, pnls),
-        sharpe_ratio=trailing_sharpe(recent),
-        volatility=trailing_volatility(recent),
+        sharpe_ratio=sharpe,
+        volatility=volatility,
         capital_added=capital_added,
         capital_taken=capital_taken,
     )
@@ -151,7 +152,7 @@ def trailing(
 ) -> list[Decimal]:
     """Returns of the calendar days up to `last`; 0 where nothing was traded, left out where undefined."""
     begin = max(first, last - timedelta(days=days - 1))
-    wanted = (begin + timedelta(days=number) for number in range((last - begin).days + 1))
+    wanted = map(date.fromordinal, range(begin.toordinal(), last.toordinal() + 1))
     return [value for day in wanted if (value := returns_pct.get(day, ZERO)) is not None]
 
 

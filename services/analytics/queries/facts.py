@@ -21,13 +21,15 @@ TRADES_SINCE = """
 
 async def lock_zones(connection: Connection, users: Collection[int]) -> dict[int, str]:
     """Each user's zone, his row locked until the end: whoever cuts his days waits. UTC for one still unheard of."""
+    in_order = sorted(set(users))  # always, so that two batches never wait for each other
+    await connection.execute(
+        "INSERT INTO user_zones (user_id) SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING", in_order
+    )
     rows = await connection.fetch(
         """
-        INSERT INTO user_zones (user_id) SELECT unnest($1::bigint[])
-        ON CONFLICT (user_id) DO UPDATE SET updated_at = now()
-        RETURNING user_id, timezone
+        SELECT user_id, timezone FROM user_zones WHERE user_id = ANY ($1) ORDER BY user_id FOR NO KEY UPDATE
         """,
-        sorted(set(users)),  # always in this order, so that two batches never wait for each other
+        in_order,
     )
     return {row["user_id"]: row["timezone"] for row in rows}
 

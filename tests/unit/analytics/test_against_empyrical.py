@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from services.analytics.domain.days import TradeFact, cut_days
 from services.analytics.domain.drawdowns import find_drawdowns
 from services.analytics.domain.summary import Summary, local_date, summarise
-from services.analytics.statistics import compounded_pct, trailing_sharpe, trailing_volatility
+from services.analytics.statistics import compounded_pct, trailing_risk
 from tests.unit.analytics.facts import at, session, trade
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -101,7 +101,7 @@ def test_a_day_looks_back_thirty(pnls: list[int | None]) -> None:
 
 def test_under_ten_days_a_day_has_no_statistics_where_empyrical_has_some() -> None:
     returns = [Decimal(1), Decimal(-1)] * 4
-    assert trailing_sharpe(returns) is trailing_volatility(returns) is None
+    assert trailing_risk(returns) == (None, None)
     assert empyrical.annual_volatility(np.array(returns, dtype=float) / 100) > 0
 
 
