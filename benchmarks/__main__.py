@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import alerts, analytics, auth, backtests, evaluator, performance, reads, relay
+from benchmarks import alerts, analytics, auth, backtests, closes, evaluator, performance, reads, relay
 from benchmarks.measuring import Figure
 from benchmarks.servers import place
 
@@ -20,6 +20,7 @@ ON_SERVERS = {
     "alerts": alerts.measure_whole,
     "auth": auth.measure,
     "backtests": backtests.measure,
+    "closes": closes.measure,
 }
 
 

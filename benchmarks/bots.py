@@ -15,7 +15,7 @@ SYMBOLS, PARAMETERS, SESSIONS, HISTORY, CLOSES = 20, 50, 10_000, 3_000, 30
 
 
 def measure() -> list[Figure]:
-    plans = [strategy(fast, slow) for fast, slow in _pairs()]
+    plans = [strategy(fast, slow) for fast, slow in pairs()]
     bars = [made_up_bars(HISTORY + CLOSES + 1, seed) for seed in range(SYMBOLS)]
     signals, steps = _ours(plans, bars)
     loop = _plain_loop(bars)
@@ -32,7 +32,7 @@ def measure() -> list[Figure]:
     ]
 
 
-def _pairs() -> list[tuple[int, int]]:
+def pairs() -> list[tuple[int, int]]:
     """Fifty pairs, with some sixty different periods between them."""
     draw = random.Random(3)
     return sorted((draw.randint(3, 19), slow) for slow in draw.sample(range(20, 90), PARAMETERS))
@@ -79,8 +79,8 @@ class _Bot:
 
 
 def _plain_loop(bars: list[list[Bar]]) -> list[float]:
-    pairs = _pairs()
-    bots = [_Bot(number // PARAMETERS % SYMBOLS, *pairs[number % PARAMETERS]) for number in range(SESSIONS)]
+    sets = pairs()
+    bots = [_Bot(number // PARAMETERS % SYMBOLS, *sets[number % PARAMETERS]) for number in range(SESSIONS)]
     seconds = []
     for index in range(HISTORY, HISTORY + CLOSES):
         began = time.process_time()
