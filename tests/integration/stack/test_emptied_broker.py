@@ -48,7 +48,7 @@ def test_after_the_replay_everything_is_ready_and_what_was_said_stands_in_the_to
 
     replayed = json.loads(tradefleet("outbox", "replay", "--since", "1h", "--json", *at).stdout)
     assert {each["service"]: each["rows"] for each in replayed["services"]} == {
-        "auth": 1,
+        "auth": 2,
         "billing": 1,
         "trading": 0,
         "analytics": 0,
