@@ -74,7 +74,7 @@ CARRIED = """
 
 
 async def get_carried(connection: Connection, since: Mapping[Subject, date]) -> dict[Subject, Carried]:
-    """What each subject's days before its date hand on, where there are any; as much as is read for each is bounded."""
+    """What each subject's days before its date hand on, where there are any; what is read for each is bounded."""
     rows = await connection.fetch(
         CARRIED,
         [user_id for user_id, _ in since],
