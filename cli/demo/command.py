@@ -19,7 +19,7 @@ from cli.demo.isolation import try_everything
 from cli.demo.ledger import read_topics, wait_until_consumed
 from cli.demo.options import DemoOptions, Given, read_options
 from cli.demo.replay import Replay
-from cli.demo.scenario import Plot, Tenant, register, set_up, try_what_free_may_not
+from cli.demo.scenario import Plot, Tenant, look_back, register, set_up, try_what_free_may_not
 from cli.demo.screen import Screen
 from cli.failure import CheckFailed
 from cli.options import OneLineCommand
@@ -142,6 +142,9 @@ class Demo:
             tenants = await self._people()
             await self._replay(tenants)
             await self._stop_sessions(tenants)
+            await self._settle()
+            for tenant in tenants:
+                await look_back(tenant)
             await self._settle()
             results = [await outcome.ask(tenant) for tenant in tenants]
             events = await self._check(tenants, results)

@@ -68,7 +68,8 @@ async def set_up(tenant: Tenant, plot: Plot) -> None:
     client = tenant.client
     configuration = None
     if plot.busy:
-        await client.must("PATCH", "/v1/me", {"first_name": "Ada", "last_name": tenant.canary})
+        names = {"username": f"ada-{tenant.canary}", "first_name": "Ada", "last_name": tenant.canary}
+        await client.must("PATCH", "/v1/me", names)
         configuration = await client.must("POST", "/v1/bot-configurations", _configuration(tenant))
         await client.must("PUT", "/v1/inbox/preferences", {"kinds": {"TRADE_OPENED": {}, "TRADE_CLOSED": {}}})
         await client.must("POST", "/v1/bot-configurations", _careful(tenant))
@@ -149,6 +150,15 @@ def _alerts(tenant: Tenant, plot: Plot) -> list[dict[str, object]]:
             },
         },
     ]
+
+
+async def look_back(tenant: Tenant) -> None:
+    """A note to the last trade, and to the last analysis of what is watched."""
+    client, noted = tenant.client, f"looked at again, {tenant.canary}"
+    for trade in (await client.must("GET", "/v1/trades", sort="-entry_time", limit="1"))["items"]:
+        await client.must("PATCH", f"/v1/trades/{trade['trade_id']}", {"notes": noted})
+    for seen in (await client.must("GET", "/v1/market-analysis", sort="-timestamp", limit="1"))["items"]:
+        await client.must("PATCH", f"/v1/market-analysis/{seen['analysis_id']}", {"user_notes": noted})
 
 
 async def try_what_free_may_not(tenant: Tenant, plot: Plot) -> list[str]:

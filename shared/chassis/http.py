@@ -139,6 +139,7 @@ class Endpoint:
     tagged: bool = False  # has an ETag: a GET takes If-None-Match, what changes it If-Match
     events: Mapping[str, type[BaseModel]] = field(default_factory=dict)  # of a stream, what it sends by name
     media: str = ""  # of a download, such as text/csv
+    media_example: str = ""
     records_itself: bool = False  # what is done through it is recorded by the handler, not around it: activity.py
 
     @property

@@ -1,5 +1,6 @@
 """OpenAPI 3.1, generated from the models that validate."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from uuid import UUID
@@ -26,6 +27,7 @@ from shared.chassis.errors import (
     UnsupportedMediaType,
 )
 from shared.chassis.etags import LONGEST, TAGS_PATTERN
+from shared.chassis.examples import NoExample, example_of
 from shared.chassis.http import Endpoint
 from shared.chassis.idempotency import HEADER, LONGEST_KEY
 from shared.chassis.metered_paths import kind_of
@@ -34,6 +36,7 @@ from shared.chassis.streaming import LONGEST_ID
 
 REF = "#/components/schemas/{model}"
 Json = dict[str, object]
+Schemas = dict[tuple[type[BaseModel], str], Json]
 IDEMPOTENCY_KEY: Json = {
     "name": HEADER,
     "in": "header",
@@ -113,7 +116,9 @@ def describe(title: str, endpoints: Sequence[Endpoint], description: str = "") -
     schemas, components = _schemas(shown)
     paths: dict[str, Json] = {}
     for endpoint in shown:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas, shown)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(
+            endpoint, schemas, components, shown
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": "1", "description": description},
@@ -126,7 +131,7 @@ def describe(title: str, endpoints: Sequence[Endpoint], description: str = "") -
     }
 
 
-def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[tuple[type[BaseModel], str], Json], Json]:
+def _schemas(endpoints: Sequence[Endpoint]) -> tuple[Schemas, Json]:
     wanted: list[tuple[type[BaseModel], str]] = [(Problem, "validation")]
     for endpoint in endpoints:
         if endpoint.body:
@@ -141,9 +146,7 @@ def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[tuple[type[BaseModel],
     return dict(schemas), definitions.get("$defs", {})  # type: ignore[arg-type]  # the same pairs
 
 
-def _operation(
-    endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json], endpoints: Sequence[Endpoint]
-) -> Json:
+def _operation(endpoint: Endpoint, schemas: Schemas, components: Json, endpoints: Sequence[Endpoint]) -> Json:
     operation: Json = {
         "operationId": operation_id(endpoint),
         "summary": endpoint.summary,
@@ -156,13 +159,13 @@ def _operation(
             *([IF_NONE_MATCH] if endpoint.tagged and endpoint.method == "GET" else []),
             *([RESUME] if endpoint.events else []),
         ],
-        "responses": _responses(endpoint, schemas, links_of(endpoint, endpoints)),
+        "responses": _responses(endpoint, schemas, components, links_of(endpoint, endpoints)),
         "security": [] if endpoint.public else [{"access_token": []}],
     }
     if endpoint.body:
         operation["requestBody"] = {
             "required": any(field.is_required() for field in endpoint.body.model_fields.values()),
-            "content": {"application/json": {"schema": schemas[(endpoint.body, "validation")]}},
+            "content": {"application/json": _shown(schemas[(endpoint.body, "validation")], components, sent=True)},
         }
     return operation
 
@@ -200,7 +203,13 @@ def _query_parameters(endpoint: Endpoint) -> list[Json]:
     schema = TypeAdapter(endpoint.query).json_schema(ref_template=REF)
     required = schema.get("required", [])
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": _inline(part, schema)}
+        {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "schema": _inline(part, schema),
+            **({"example": example_of(part, schema.get("$defs", {}), name)} if name in required else {}),
+        }
         for name, part in schema.get("properties", {}).items()
     ]
 
@@ -214,7 +223,7 @@ def _inline(part: Json, schema: Json) -> Json:
     return part
 
 
-def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json], links: Json) -> Json:
+def _responses(endpoint: Endpoint, schemas: Schemas, components: Json, links: Json) -> Json:
     headers = {
         "Location": endpoint.status in (201, 202),
         "Idempotent-Replayed": endpoint.creates,
@@ -223,11 +232,11 @@ def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Js
     }
     success: Json = {"description": "Done", "headers": _headers(headers), **({"links": links} if links else {})}
     if endpoint.response:
-        success["content"] = {"application/json": {"schema": schemas[(endpoint.response, "serialization")]}}
+        success["content"] = {"application/json": _shown(schemas[(endpoint.response, "serialization")], components)}
     if endpoint.events:
-        success["content"] = {"text/event-stream": {"schema": _stream(endpoint, schemas)}}
+        success["content"] = {"text/event-stream": _stream(endpoint, schemas, components)}
     if endpoint.media:
-        success["content"] = {endpoint.media: {"schema": {"type": "string"}}}
+        success["content"] = {endpoint.media: {"schema": {"type": "string"}, "example": endpoint.media_example}}
     has_body = endpoint.response or endpoint.events or endpoint.media
     status = endpoint.status if has_body or endpoint.status != 200 else 204
     others: Json = {}
@@ -241,9 +250,22 @@ def _responses(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Js
     return {str(status): success, **others, **refused}
 
 
-def _stream(endpoint: Endpoint, schemas: dict[tuple[type[BaseModel], str], Json]) -> Json:
+def _shown(schema: Json, components: Json, *, sent: bool = False) -> Json:
+    """With an example, where its models tell one."""
+    try:
+        return {"schema": schema, "example": example_of(schema, components, sent=sent)}
+    except NoExample:
+        return {"schema": schema}
+
+
+def _stream(endpoint: Endpoint, schemas: Schemas, components: Json) -> Json:
     """Of each event; what its `data` holds goes by its name."""
-    return {"anyOf": [_event(name, schemas[(model, "serialization")]) for name, model in endpoint.events.items()]}
+    data = {name: schemas[(model, "serialization")] for name, model in endpoint.events.items()}
+    sent = (
+        f"id: {number}\nevent: {name}\ndata: {json.dumps(example_of(each, components))}\n\n"
+        for number, (name, each) in enumerate(data.items(), start=1)
+    )
+    return {"schema": {"anyOf": [_event(name, each) for name, each in data.items()]}, "example": "".join(sent)}
 
 
 def _event(name: str, data: Json) -> Json:

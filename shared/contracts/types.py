@@ -81,7 +81,7 @@ Amount = Annotated[
     Decimal,
     BeforeValidator(_to_decimal),
     PlainSerializer(decimal_text, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": AMOUNT_PATTERN, "examples": ["104.25"]}),
+    WithJsonSchema({"type": "string", "pattern": AMOUNT_PATTERN}),
 ]
 """Money, price or quantity: a Decimal here, a plain decimal string in JSON. Never a number in JSON."""
 
@@ -89,7 +89,7 @@ Instant = Annotated[
     datetime,
     BeforeValidator(_to_instant),
     PlainSerializer(instant_text, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T09:30:00.123Z"]}),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """A moment: an aware UTC datetime here, RFC 3339 in JSON."""
 

@@ -23,7 +23,7 @@ from services.auth import app as auth
 from services.billing import app as billing
 from services.notifications import app as notifications
 from services.notifications.settings import NotificationsSettings
-from services.trading import app as trading
+from services.trading import app as trading_app
 from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import MarketApi
 from services.trading.settings import TradingSettings
@@ -144,10 +144,10 @@ async def captured_log() -> AsyncIterator[io.StringIO]:
 
 
 @asynccontextmanager
-async def running_world(
+async def running_services(
     env: ServiceEnv, access: DatabaseAccess, superuser_dsn: str, folder: Path
-) -> AsyncIterator[tuple[World, Person, Person]]:
-    """Settled: nothing changes any more unless somebody asks for it."""
+) -> AsyncIterator[tuple[World, Exchange]]:
+    """Nobody has an account yet."""
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(captured_log())
         exchange = Exchange()
@@ -162,10 +162,19 @@ async def running_world(
             for endpoint in service.service.endpoints:
                 if not endpoint.internal:
                     world.routes[endpoint.method, endpoint.path] = service.url
+        yield world, exchange
+
+
+@asynccontextmanager
+async def running_world(
+    env: ServiceEnv, access: DatabaseAccess, superuser_dsn: str, folder: Path
+) -> AsyncIterator[tuple[World, Person, Person]]:
+    """Settled: nothing changes any more unless somebody asks for it."""
+    async with running_services(env, access, superuser_dsn, folder) as (world, exchange):
         first, second = [_person(name) for name in ("first", "second")]
         for person in (first, second):
             await _register(world, person, access)
-        await _play(world, running["trading"], exchange, first, second)
+        await _play(world, world.running["trading"], exchange, first, second)
         await eventually(lambda: _unsent(world), lambda unsent: unsent == 0, SETTLED_WITHIN_S)
         yield world, first, second
 
@@ -181,7 +190,7 @@ async def _start(stack: AsyncExitStack, env: ServiceEnv, exchange: str, folder: 
     keys = {"jwks_url": f"{running['auth'].url}/.well-known/jwks.json"}
     running["billing"] = await start(billing.build, billing_settings(env("billing"), keys["jwks_url"]))
     running["trading"] = await start(
-        trading.build, TradingSettings.model_validate(values("trading", bybit_rest_url=exchange, **keys))
+        trading_app.build, TradingSettings.model_validate(values("trading", bybit_rest_url=exchange, **keys))
     )
     keys["trading_internal_url"] = running["trading"].internal_url
     running["analytics"] = await start(
@@ -210,12 +219,17 @@ async def _register(world: World, person: Person, access: DatabaseAccess) -> Non
         person.secrets += [str(tokens["access_token"]), str(tokens["refresh_token"])]
     person.secrets.append(person.password)
     await grant(access.dsn("billing_app"), person.email, "PRO")
+    await until_known(world, person)
+
+
+async def until_known(world: World, person: Caller, plan: str = "PRO") -> None:
+    """To every service, and on this plan."""
     for path, text in (
-        ("/v1/subscription", "PRO"),
-        ("/v1/sessions/limits", "PRO"),
+        ("/v1/subscription", plan),
+        ("/v1/sessions/limits", plan),
         ("/v1/watchlist", "items"),
         ("/v1/alerts", "items"),
-        ("/v1/me", "PRO"),
+        ("/v1/me", plan),
     ):
         await eventually(
             lambda path=path: world.call("GET", path, person),  # type: ignore[misc]
@@ -259,20 +273,39 @@ async def _play(world: World, service: RunningService, exchange: Exchange, first
     await market.begin()
     for person in (first, second):
         await _make(world, person)
+    async with trading(service, exchange):
+        await market.tell(BARS)
+        for person in (first, second):
+            await _collect(world, person)
+    await _backtest(world, service, first, second)
+
+
+@asynccontextmanager
+async def trading(service: RunningService, exchange: Exchange) -> AsyncIterator[None]:
+    """Sessions are worked."""
     api = MarketApi(exchange.url)
     settings = service._settings
     assert isinstance(settings, TradingSettings)
     stop = asyncio.Event()
     worker = asyncio.create_task(Worker(service.database, settings, VenueClock(api)).run(stop))
     try:
-        await market.tell(BARS)
-        for person in (first, second):
-            await _collect(world, person)
+        yield
     finally:
         stop.set()
         await worker
         api.close()
-    await _backtest(world, service, first, second)
+
+
+@asynccontextmanager
+async def backtesting(service: RunningService) -> AsyncIterator[None]:
+    """Backtests are worked."""
+    stop = asyncio.Event()
+    working = asyncio.create_task(BacktestWorker(service.database, 1).run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await working
 
 
 def backtest_of(person: Person, **changes: str) -> Json:
@@ -287,14 +320,9 @@ async def _backtest(world: World, service: RunningService, *people: Person) -> N
     for person in people:
         asked = await world.json("POST", path, person, body=backtest_of(person))
         person.ids["backtest_id"] = [str(asked["backtest_id"])]
-    stop = asyncio.Event()
-    working = asyncio.create_task(BacktestWorker(service.database, 1).run(stop))
-    try:
+    async with backtesting(service):
         for person in people:
             await _until_there(lambda p=person: world.json("GET", path, p, path + "?status=DONE"))  # type: ignore[misc]
-    finally:
-        stop.set()
-        await working
     for person in people:
         waits = await world.json("POST", path, person, body=backtest_of(person, fee="0.001"))
         person.ids["backtest_id"].insert(0, str(waits["backtest_id"]))

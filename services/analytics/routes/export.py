@@ -12,9 +12,13 @@ from services.analytics.routes.period import Period, PeriodQuery, first_date, la
 from shared.chassis.downloads import Download
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.postgres import Connection, Database
+from shared.contracts.examples import BY_NAME, example_id
 from shared.contracts.types import EARLIEST, LATEST
 
 ROWS_AT_ONCE = 1_000
+EXAMPLE = csv_bytes(
+    [exports.TRADE_COLUMNS, [str(BY_NAME.get(name) or example_id(name)) for name in exports.TRADE_COLUMNS]]
+).decode()
 
 P = TypeVar("P")
 Rows = Sequence[Sequence[Cell]]
@@ -44,6 +48,7 @@ def export_endpoints(database: Database) -> list[Endpoint]:
             "Your trades or days as a CSV file, oldest first",
             query=ExportQuery,
             media="text/csv",
+            media_example=EXAMPLE,
         )
     ]
 

@@ -17,6 +17,7 @@ from shared.chassis.errors import NotFound
 from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
+from shared.contracts.examples import example
 from shared.contracts.types import BodyModel, Id, Instant, instant_text
 from shared.strategy.bars import INTERVAL_MS
 
@@ -37,6 +38,8 @@ Interval = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "strin
 
 
 class WatchBody(BodyModel):
+    model_config = example(interval="15", ema_period=20)
+
     symbol: Symbol
     interval: Interval
     ema_period: int = Field(default=20, ge=2, le=500)
@@ -60,6 +63,8 @@ class AnalysisQuery(PageQuery):
 
 class NotesBody(BodyModel):
     """Null takes them away."""
+
+    model_config = example(user_notes="Above since the morning")
 
     user_notes: str | None = Field(max_length=MOST_NOTES)
 

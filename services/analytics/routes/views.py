@@ -8,6 +8,7 @@ from uuid import UUID
 from services.analytics.domain.calendar import DayStatus
 from services.analytics.domain.summary import Sums
 from services.analytics.routes.period import Mode
+from shared.contracts.examples import EXIT, example
 from shared.contracts.types import Amount, Instant, ViewModel
 
 Statistic = float | None
@@ -44,6 +45,10 @@ class ByStrategyView(SumsView):
 class DrawdownView(ViewModel):
     """Of realised equity: from the day of the highest to the one on which it was reached again, null if not yet."""
 
+    model_config = example(
+        pct=1.204819, peak_date="2026-01-19", trough_date="2026-01-23", recovery_date="2026-01-31", days=12
+    )
+
     pct: Statistic
     peak_date: date
     trough_date: date
@@ -53,6 +58,8 @@ class DrawdownView(ViewModel):
 
 class SummaryView(SumsView):
     """`current_streak` counts trades won above 0, lost below."""
+
+    model_config = example(longest_winning_streak=1, longest_losing_streak=0, current_streak=1)
 
     mode: Mode
     timezone: str
@@ -104,6 +111,8 @@ class EquityPoint(ViewModel):
     `equity` that and all that sessions begun by then brought in, `in_sessions` without what stopped ones gave back.
     """
 
+    model_config = example(kind="TRADE", time=EXIT)
+
     time: Instant
     kind: Literal["CAPITAL_ADDED", "TRADE", "CAPITAL_TAKEN"]
     trade_id: UUID | None
@@ -120,6 +129,8 @@ class EquityPoint(ViewModel):
 class CalendarDayView(ViewModel):
     """QUIET: nothing was traded; COMING: it has not been yet."""
 
+    model_config = example(status="TRADED")
+
     date: date
     status: DayStatus
     daily_pnl: Amount | None
@@ -129,6 +140,8 @@ class CalendarDayView(ViewModel):
 
 class MonthView(ViewModel):
     """`return_pct` are the days' percentages one after the other."""
+
+    model_config = example(month=1, days_traded=1, winning_days=1, losing_days=0)
 
     month: int
     pnl: Amount
@@ -141,6 +154,8 @@ class MonthView(ViewModel):
 
 
 class CalendarView(ViewModel):
+    model_config = example(year=2026)
+
     year: int
     mode: Mode
     timezone: str
@@ -148,6 +163,8 @@ class CalendarView(ViewModel):
 
 
 class WatchView(ViewModel):
+    model_config = example(ema_period=20)
+
     watch_id: UUID
     symbol: str
     interval: str
@@ -156,6 +173,8 @@ class WatchView(ViewModel):
 
 
 class AnalysisDataView(ViewModel):
+    model_config = example(series="bybit:BTCUSDT:15:1")
+
     version: int
     series: str
     open: Amount
@@ -167,6 +186,16 @@ class AnalysisView(ViewModel):
     """`timestamp` is the candle's open time. Values of the EMA are null until it is defined. `is_watchlist`: its
     watch is on the list still. The ETag is of `version`.
     """
+
+    model_config = example(
+        ema_value="90871.25",
+        ema_period=20,
+        candles_above_ema=9,
+        distance_from_ema="0.526844",
+        trend_direction="UP",
+        user_notes="Above since the morning",
+        is_watchlist=True,
+    )
 
     analysis_id: UUID
     watch_id: UUID

@@ -26,12 +26,22 @@ from shared.chassis.errors import Unauthorized
 from shared.chassis.http import Call, Endpoint, Reply
 from shared.chassis.idempotency import REPLAYED, request_sha256
 from shared.chassis.origin import Client, Networks, client_of
+from shared.contracts.examples import PASSWORD, REFRESH_TOKEN, example
 from shared.contracts.types import BodyModel
 
 RefreshToken = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_REFRESH_TOKEN)]
 
 
 class RegisterBody(BodyModel):
+    model_config = example(
+        password=PASSWORD,
+        email="ada@example.org",
+        timezone="Europe/Rome",
+        username="ada",
+        first_name="Ada",
+        last_name="Lovelace",
+    )
+
     email: Annotated[
         str,
         Field(max_length=LONGEST_EMAIL + 2, json_schema_extra={"format": "email"}),
@@ -46,16 +56,22 @@ class RegisterBody(BodyModel):
 
 
 class LoginBody(BodyModel):
+    model_config = example(password=PASSWORD)
+
     email: Annotated[str, Field(max_length=LONGEST_EMAIL + 2)]
     password: Password
 
 
 class RefreshBody(BodyModel):
+    model_config = example(refresh_token=REFRESH_TOKEN)
+
     refresh_token: RefreshToken
 
 
 class LogoutBody(BodyModel):
     """Which log-in to end: that of this token, or else that of the access token in the header."""
+
+    model_config = example(refresh_token=REFRESH_TOKEN)
 
     refresh_token: RefreshToken | None = None
 

@@ -19,6 +19,7 @@ from shared.chassis.errors import InvalidInput, NotFound, Unauthorized
 from shared.chassis.http import Call, Endpoint, Reply, tagged
 from shared.chassis.origin import Networks, client_of
 from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.contracts.examples import PASSWORD, example
 from shared.contracts.types import BodyModel, Instant, from_us, to_us
 
 Order = Literal["created_at", "-created_at"]
@@ -26,6 +27,8 @@ Order = Literal["created_at", "-created_at"]
 
 class ProfileChanges(BodyModel):
     """What is left out stays as it is; null removes a name."""
+
+    model_config = example(timezone="Europe/Rome", last_name="King")
 
     username: Username | None = None
     first_name: Name | None = None
@@ -39,6 +42,8 @@ class ProfileChanges(BodyModel):
 
 
 class PasswordBody(BodyModel):
+    model_config = example(old_password=PASSWORD, new_password="every tide is another")
+
     old_password: Password
     new_password: NewPassword
 

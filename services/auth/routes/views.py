@@ -6,10 +6,17 @@ from uuid import UUID
 from services.auth.domain.accounts import Language, Profile
 from services.auth.operations.tokens import IssuedTokens
 from shared.contracts.activity import Actor
+from shared.contracts.examples import REFRESH_TOKEN, example, example_id
 from shared.contracts.types import Instant, ViewModel
 
 
 class TokensView(ViewModel):
+    model_config = example(
+        access_token="eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTkwYTZmMiJ9.c2lnbmVk",
+        refresh_token=REFRESH_TOKEN,
+        expires_in=600,
+    )
+
     access_token: str
     refresh_token: str
     token_type: Literal["Bearer"] = "Bearer"
@@ -17,6 +24,14 @@ class TokensView(ViewModel):
 
 
 class UserView(ViewModel):
+    model_config = example(
+        email_verified=False,
+        subscription_tier="PREMIUM",
+        subscription_start_date="2026-01-31T09:02:11.480Z",
+        subscription_end_date="2026-02-14T09:02:11.480Z",
+        login_count=1,
+    )
+
     user_id: UUID
     email: str
     username: str | None
@@ -43,6 +58,8 @@ class RegisteredView(TokensView):
 class LogInView(ViewModel):
     """`user_agent` is what the device says it is, `last_used_at` when it last asked for tokens."""
 
+    model_config = example(current=True)
+
     session_id: UUID
     current: bool
     ip_address: str | None
@@ -53,11 +70,17 @@ class LogInView(ViewModel):
 
 
 class EndedView(ViewModel):
+    model_config = example(ended=2)
+
     ended: int
 
 
 class ActivityView(ViewModel):
     """`timestamp` is when it was done, `created_at` when it came into the log; `data` says to what."""
+
+    model_config = example(
+        activity_type="SESSION_STARTED", endpoint="POST /v1/sessions", data={"session_id": example_id("session_id")}
+    )
 
     activity_id: UUID
     timestamp: Instant
@@ -72,6 +95,19 @@ class ActivityView(ViewModel):
 
 
 class JwksView(ViewModel):
+    model_config = example(
+        keys=[
+            {
+                "kty": "OKP",
+                "crv": "Ed25519",
+                "alg": "EdDSA",
+                "use": "sig",
+                "kid": "2f9c0b7a",
+                "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+            }
+        ]
+    )
+
     keys: list[dict[str, str]]
 
 

@@ -10,10 +10,19 @@ from shared.chassis.http import Call, Endpoint, Reply, tagged
 from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionStatus
+from shared.contracts.examples import ASKED, example
 from shared.contracts.types import Amount, Instant, ViewModel
 
 
 class PlanView(ViewModel):
+    model_config = example(
+        name="PREMIUM",
+        display_name="Premium",
+        description="For several bots at once",
+        price_monthly="29",
+        price_yearly="290",
+    )
+
     name: PlanName
     version: int
     display_name: str
@@ -28,6 +37,14 @@ class PlanView(ViewModel):
 
 class SubscriptionView(ViewModel):
     """`limits` and `features` are what holds now: those of FREE where no subscription is live."""
+
+    model_config = example(
+        display_name="Premium",
+        status="TRIAL",
+        start_date=ASKED,
+        current_period_start=ASKED,
+        current_period_end="2026-02-14T09:02:11.480Z",
+    )
 
     plan: PlanName
     plan_version: int
@@ -44,6 +61,8 @@ class SubscriptionView(ViewModel):
 
 class PlanChangeView(ViewModel):
     """`version` is that of the subscription after it."""
+
+    model_config = example(previous_plan=None, previous_plan_version=None, status="TRIAL", reason="trial")
 
     version: int
     plan: PlanName

@@ -12,6 +12,7 @@ from shared.chassis.errors import AccountNotReady
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.billing import Limits, PlanName, SubscriptionStatus
+from shared.contracts.examples import NOW, example
 from shared.contracts.types import Instant, ViewModel
 
 REFUSALS_SHOWN = 10
@@ -26,6 +27,14 @@ class PeriodView(ViewModel):
 class RefusalView(ViewModel):
     """The last one of an operation: at which service, of which log-in, what, when and why."""
 
+    model_config = example(
+        operation="GET /v1/candles",
+        refused_at=NOW,
+        used=20000,
+        limit=20000,
+        reason="20000 of 20000 requests of the day were used or under way",
+    )
+
     service: str
     operation: str
     login_id: UUID | None
@@ -37,6 +46,16 @@ class RefusalView(ViewModel):
 
 class MeterView(ViewModel):
     """`used` and `remaining` are null where another service counts; `counted_at` is where to ask it."""
+
+    model_config = example(
+        meter="api_requests",
+        used=1284,
+        limit=20000,
+        remaining=18716,
+        unlimited=False,
+        counted_at="/v1/usage",
+        explanation="Requests of this UTC day.",
+    )
 
     meter: MeterName
     used: int | None
@@ -52,6 +71,15 @@ class MeterView(ViewModel):
 class ApiUsageView(ViewModel):
     """Requests of a UTC day. What a service has answered stands here some seconds later."""
 
+    model_config = example(
+        total_requests=1284,
+        trading_requests=912,
+        analysis_requests=360,
+        backtest_requests=12,
+        daily_limit=20000,
+        requests_remaining=18716,
+    )
+
     date: date
     total_requests: int
     trading_requests: int
@@ -62,6 +90,8 @@ class ApiUsageView(ViewModel):
 
 
 class UsageView(ViewModel):
+    model_config = example(status="TRIAL", current_period_trades=37, paper_trades=37, live_trades=0)
+
     plan: PlanName
     status: SubscriptionStatus
     period: PeriodView

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, field_validator
+from pydantic.config import JsonDict
 
 from services.notifications.domain.conditions import AlertType
 from services.notifications.domain.firing import Repeat
@@ -19,6 +20,7 @@ from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.json_body import as_stored
 from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
+from shared.contracts.examples import NOW, example
 from shared.contracts.notifications import Channel
 from shared.contracts.types import EPOCH, Amount, BodyModel, Instant, ViewModel
 from shared.strategy.bars import INTERVAL_MS
@@ -52,8 +54,22 @@ def _reachable(moment: datetime) -> datetime:
 Expiry = Annotated[Instant, AfterValidator(_reachable)]
 
 
+ALERT: JsonDict = {
+    "alert_name": "above ninety thousand",
+    "symbol": "BTCUSDT",
+    "interval": "15",
+    "alert_type": "PRICE",
+    "condition_data": {"op": "above", "value": "90000"},
+    "notify_dashboard": True,
+    "notify_email": False,
+    "cooldown_seconds": 900,
+}
+
+
 class AlertBody(BodyModel):
     """`condition_data` by type: see the service's README. With `repeat` ONCE its firing switches it off."""
+
+    model_config = example(**ALERT)
 
     alert_name: Name
     symbol: Symbol
@@ -77,6 +93,8 @@ class AlertBody(BodyModel):
 
 class AlertChanges(BodyModel):
     """What is left out stays as it is."""
+
+    model_config = example(condition_data={"op": "above", "value": "90500"}, cooldown_seconds=3600)
 
     alert_name: Name | None = None
     condition_data: dict[str, object] | None = None
@@ -102,6 +120,17 @@ class AlertChanges(BodyModel):
 
 class AlertView(ViewModel):
     """`channels` are those of the asked-for that deliver today."""
+
+    model_config = example(
+        **ALERT,
+        notify_telegram=False,
+        notify_webhook=False,
+        channels=["dashboard"],
+        expires_at=None,
+        repeat="ALWAYS",
+        triggered_count=1,
+        last_triggered=NOW,
+    )
 
     alert_id: UUID
     alert_name: str
@@ -137,6 +166,8 @@ class FiringsQuery(PageQuery):
 
 class FiringView(ViewModel):
     """`open_time` and `closed_at` are of the bar, `price` is its close. Of old firings the bar alone is known."""
+
+    model_config = example(value_seen="91350")
 
     open_time: Instant
     closed_at: Instant | None

@@ -6,6 +6,7 @@ from typing import Literal
 from uuid import UUID
 
 from pydantic import Field
+from pydantic.config import JsonDict
 
 from services.notifications.domain.kinds import (
     KINDS,
@@ -39,9 +40,32 @@ from shared.chassis.paging import (
 )
 from shared.chassis.postgres import Database
 from shared.chassis.streaming import HEADER, ServerSentEvent, Stream, StreamQuery, follow
+from shared.contracts.examples import EXIT, example, example_id
 from shared.contracts.types import BodyModel, Id, Instant, ViewModel
 
 AT_ONCE = 100
+
+
+MESSAGE: JsonDict = {
+    "position": 17,
+    "event_type": "ALERT_TRIGGERED",
+    "event_category": "ALERT",
+    "message": "above ninety thousand: BTCUSDT at 91,350, 31 January 2026 13:00 CET",
+    "data": {
+        "alert_id": example_id("alert_id"),
+        "alert_name": "above ninety thousand",
+        "alert_type": "PRICE",
+        "symbol": "BTCUSDT",
+        "interval": "15",
+        "open_time": EXIT,
+        "price": "91350",
+        "value_seen": "91350",
+    },
+    "severity": "INFO",
+    "is_read": False,
+    "session_id": None,
+    "trade_id": None,
+}
 
 
 class InboxQuery(PageQuery):
@@ -57,6 +81,8 @@ class InboxQuery(PageQuery):
 
 class MessageView(ViewModel):
     """`position` is the number of its last change in your inbox: a digest that grows gets a new one."""
+
+    model_config = example(**MESSAGE)
 
     event_id: UUID
     position: int
@@ -75,6 +101,8 @@ class MessageView(ViewModel):
 class CountView(ViewModel):
     """`position` is that of the inbox's last change, which is counted in."""
 
+    model_config = example(unread=3, position=17)
+
     unread: int
     position: int
 
@@ -82,11 +110,15 @@ class CountView(ViewModel):
 class ReadBody(BodyModel):
     """Without either all is read. `position`: up to a message's, or the count's. `until`: what was there then."""
 
+    model_config = example(position=17)
+
     position: int | None = Field(default=None, ge=0, le=2**31 - 1)
     until: Instant | None = None
 
 
 class ReadView(ViewModel):
+    model_config = example(marked_read=3)
+
     marked_read: int
 
 
@@ -100,6 +132,8 @@ class PreferenceBody(BodyModel):
 class PreferencesBody(BodyModel):
     """By kind. What is left out has its default."""
 
+    model_config = example(kinds={"TRADE_CLOSED": {"channels": ["dashboard"], "severity_floor": "INFO"}})
+
     kinds: dict[Kind, PreferenceBody]
 
 
@@ -110,6 +144,8 @@ class PreferenceView(ViewModel):
 
 class PreferencesView(ViewModel):
     """All kinds there are."""
+
+    model_config = example(kinds={"TRADE_CLOSED": {"channels": ["dashboard"], "severity_floor": "INFO"}})
 
     kinds: dict[Kind, PreferenceView]
 

@@ -9,11 +9,14 @@ from pydantic import Field
 from services.trading.queries.backtest_results import BacktestFill, BacktestTrade
 from services.trading.queries.backtests import BacktestRow, ResultRow
 from services.trading.questions import BacktestStatus
+from shared.contracts.examples import BAR, example
 from shared.contracts.types import Amount, Instant, ViewModel
 
 
 class ProgressView(ViewModel):
     """In bars; `percent` is rounded down."""
+
+    model_config = example(done=2976, total=2976, percent=100)
 
     done: int
     total: int
@@ -22,6 +25,10 @@ class ProgressView(ViewModel):
 
 class MetricsView(ViewModel):
     """Statistics, rounded to 6 places; null where undefined."""
+
+    model_config = example(
+        total_return_pct=0.680763, buy_and_hold_pct=1.4859, avg_bars=9.0, exposure_pct=0.302419, fees=5.486216
+    )
 
     total_return_pct: float | None
     buy_and_hold_pct: float | None
@@ -40,6 +47,8 @@ class MetricsView(ViewModel):
 class ResultView(ViewModel):
     """`missing_bars` are holes among the bars; it could decide from `first_decision` on, or never."""
 
+    model_config = example(fills=2, missing_bars=0, first_decision=BAR)
+
     fingerprint: str
     final_equity: Amount
     fills: int
@@ -52,6 +61,8 @@ class ResultView(ViewModel):
 
 class BacktestView(ViewModel):
     """`result` is there once it is DONE, `failure_reason` once it has FAILED."""
+
+    model_config = example(fee="0.00055", status="DONE", failure_reason=None, ended_at="2026-01-31T12:00:01.731Z")
 
     backtest_id: UUID
     strategy_id: UUID
@@ -75,6 +86,8 @@ class BacktestView(ViewModel):
 
 
 class BacktestFillView(ViewModel):
+    model_config = example(action="close", price="91350", fee="2.7633375", reason="exit_signal")
+
     fill_number: int
     time: Instant
     action: Literal["open", "close"]
@@ -87,6 +100,8 @@ class BacktestFillView(ViewModel):
 
 class BacktestTradeView(ViewModel):
     """`pnl` is net of `fee`, the fees of all its fills; `bars` is how many closes it has seen."""
+
+    model_config = example(reason="exit_signal", bars=9)
 
     trade_number: int
     side: Literal["LONG", "SHORT"]

@@ -33,6 +33,7 @@ from shared.chassis.paging import (
     page_of,
 )
 from shared.chassis.postgres import Database
+from shared.contracts.examples import example
 from shared.contracts.types import AMOUNT_PATTERN, EPOCH, Amount, BodyModel, Id, Instant
 
 Order = Literal["created_at", "-created_at"]
@@ -67,6 +68,14 @@ Balance = Annotated[Positive, AfterValidator(_balance), _amount_like("10000")]
 class BacktestBody(BodyModel):
     """Of the closed bars that open from `from` on and before `to`; indicators begin with the first of them. Without
     `fee`, `slippage` and `initial_balance` it is on the terms of paper trading, with 10000."""
+
+    model_config = example(
+        from_="2026-01-01T00:00:00Z",
+        to="2026-02-01T00:00:00Z",
+        fee="0.00055",
+        slippage="0.0001",
+        initial_balance="10000",
+    )
 
     strategy_id: Id
     version: int | None = Field(default=None, ge=1, le=2**31 - 1)

@@ -7,6 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from pydantic import Field, field_validator
+from pydantic.config import JsonDict
 
 from services.trading.operations.configurations import (
     change_configuration,
@@ -22,13 +23,28 @@ from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.json_body import as_stored
 from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Database
+from shared.contracts.examples import ASKED, example
 from shared.contracts.types import Amount, BodyModel, Instant, ViewModel
 
 MOST_DATA_BYTES = 20_000
 
 
+CONFIGURATION: JsonDict = {
+    "config_name": "careful",
+    "config_data": {"min_stop_distance_percentage": "0.5"},
+    "is_default": True,
+    "strategy_type": "trend",
+    "risk_level": "LOW",
+    "max_position_size": "6000",
+    "stop_loss_percentage": "3",
+    "take_profit_percentage": "10",
+}
+
+
 class ConfigurationBody(BodyModel):
     """`config_data` is yours to fill; `min_stop_distance_percentage` in it is a limit too."""
+
+    model_config = example(**CONFIGURATION)
 
     config_name: Name
     config_data: dict[str, object] = Field(default_factory=dict)
@@ -64,6 +80,8 @@ class ConfigurationsQuery(PageQuery):
 
 
 class ConfigurationView(ViewModel):
+    model_config = example(**CONFIGURATION, is_active=True, times_used=3, last_used=ASKED)
+
     bot_configuration_id: UUID
     config_name: str
     config_data: dict[str, object]

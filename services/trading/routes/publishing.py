@@ -24,6 +24,7 @@ from shared.chassis.errors import NameTaken, NotFound
 from shared.chassis.http import Call, Endpoint, Reply, created
 from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Database
+from shared.contracts.examples import example
 from shared.contracts.types import BodyModel, Instant, ViewModel
 
 PUBLISHED, TEMPLATES = "/v1/strategies/published", "/v1/strategies/templates"
@@ -33,12 +34,16 @@ Hash = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 class PublishBody(BodyModel):
     """`display_name` is shown to everybody beside it. Without `version`, the newest one."""
 
+    model_config = example(display_name="Ada")
+
     display_name: Name
     version: int | None = Field(default=None, ge=1, le=VERSION_LIMIT)
 
 
 class CopyBody(BodyModel):
     """Without a name, that of what is copied."""
+
+    model_config = example(strategy_name="my own ema-cross")
 
     strategy_name: Name | None = None
 

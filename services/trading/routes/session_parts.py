@@ -21,6 +21,7 @@ from shared.chassis.http import Call, Endpoint
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Connection, Database
 from shared.chassis.streaming import ServerSentEvent, Stream, StreamQuery, follow
+from shared.contracts.examples import example
 from shared.contracts.types import Amount, Instant, ViewModel
 
 AT_ONCE = 100  # of each kind, at one look
@@ -28,6 +29,17 @@ AT_ONCE = 100  # of each kind, at one look
 
 class RestrictionView(ViewModel):
     """It holds from the bar after `after_bar` on; null: from the first. Of a stop, the price it closed at."""
+
+    model_config = example(
+        restriction_number=1,
+        kind="PAUSED",
+        reason=None,
+        limit_name=None,
+        limit_value=None,
+        opened_bar=None,
+        price_bar=None,
+        price=None,
+    )
 
     restriction_number: int
     kind: Kind
@@ -43,6 +55,8 @@ class RestrictionView(ViewModel):
 
 class StateView(ViewModel):
     """What a session became, and why; `STARTED` is the first of all."""
+
+    model_config = example(kind="STARTED", status="ACTIVE", reason=None, after_bar=None)
 
     session_id: UUID
     status: SessionStatus

@@ -21,11 +21,19 @@ from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, PlanL
 from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Connection, Database
+from shared.contracts.examples import example, example_id
 from shared.contracts.types import Amount, BodyModel, Id, Instant, ViewModel
 from shared.strategy.fingerprint import fingerprint
 
 
 class StartBody(BodyModel):
+    model_config = example(
+        bot_configuration_id=example_id("bot_configuration_id"),
+        mode="PAPER",
+        initial_balance="10000",
+        notes="Small, to begin with",
+    )
+
     strategy_id: Id
     version: int | None = Field(default=None, ge=1, le=2**31 - 1)
     bot_configuration_id: Id | None = None
@@ -36,11 +44,15 @@ class StartBody(BodyModel):
 
 
 class SessionChanges(BodyModel):
+    model_config = example(notes="Two weeks, then the real thing")
+
     notes: Notes | None
 
 
 class StopBody(BodyModel):
     """`end_of_data`: the series has ended, the position is closed at its last close."""
+
+    model_config = example(reason="manual")
 
     reason: Literal["manual", "end_of_data"] = "manual"
 
@@ -59,6 +71,8 @@ class SessionsQuery(PageQuery):
 
 class SessionView(ViewModel):
     """`entries` is what a running session may do, whatever its status: a plan may hold it back too."""
+
+    model_config = example(status="ACTIVE", stop_reason=None, fills=2)
 
     session_id: UUID
     strategy_id: UUID
@@ -94,6 +108,8 @@ class SessionView(ViewModel):
 
 
 class LimitsView(ViewModel):
+    model_config = example(active_strategies=1, active_symbols=1)
+
     plan: str
     version: int
     max_active_strategies: int | None

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Literal
 from uuid import UUID
 
-from pydantic import Field, JsonValue, RootModel
+from pydantic import ConfigDict, Field, JsonValue, RootModel
 
 from services.trading.errors import StrategyInUse
 from services.trading.operations.strategies import (
@@ -22,6 +22,7 @@ from shared.chassis.errors import InvalidInput, NameTaken, NotFound
 from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Connection, Database
+from shared.contracts.examples import HASH, STRATEGY, example
 from shared.contracts.types import Amount, Instant, QueryModel, ViewModel
 from shared.strategy.differences import differences
 
@@ -30,6 +31,8 @@ VERSION_LIMIT = 2**31 - 1
 
 class StrategyBody(RootModel[dict[str, object]]):
     """A strategy document; what it may hold is in docs/strategy.md."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{**STRATEGY}]})
 
 
 class StrategiesQuery(PageQuery):
@@ -47,6 +50,8 @@ class ComparisonQuery(QueryModel):
 
 class StrategyView(ViewModel):
     """`total_uses` counts closed trades, of which `win_rate` is in percent and `avg_pnl` the mean."""
+
+    model_config = example(is_public=True, published_version=1)
 
     strategy_id: UUID
     strategy_name: str
@@ -79,6 +84,8 @@ class VersionView(ViewModel):
 class DifferenceView(ViewModel):
     """What was added has no `old`, what was removed no `new`: null then."""
 
+    model_config = example(path="$.strategy_config.indicators.fast.period", change="changed", old=5, new=8)
+
     path: str
     change: Literal["added", "removed", "changed"]
     old: JsonValue
@@ -87,6 +94,8 @@ class DifferenceView(ViewModel):
 
 class ComparisonView(ViewModel):
     """The hash is of what is executed; name and description are not in it."""
+
+    model_config = example(from_version=1, to_version=2, from_hash=HASH, to_hash=HASH[::-1], hash_differs=True)
 
     strategy_id: UUID
     from_version: int

@@ -26,6 +26,7 @@ from shared.chassis.errors import NotFound
 from shared.chassis.http import Call, Endpoint, Reply, tagged
 from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Database
+from shared.contracts.examples import example
 from shared.contracts.types import BodyModel, Id, Instant
 
 From = Annotated[Instant | None, Field(alias="from")]
@@ -66,6 +67,8 @@ class DecisionsQuery(PageQuery):
 
 
 class TradeChanges(BodyModel):
+    model_config = example(notes="The news came a bar later")
+
     notes: Notes | None
 
 

@@ -5,15 +5,31 @@ from dataclasses import asdict
 from typing import Literal
 from uuid import UUID
 
+from pydantic.config import JsonDict
+
 from services.trading.operations.explain_decision import Explained
 from services.trading.queries.decisions import DecisionRow
 from services.trading.queries.fills import FillRow
 from services.trading.queries.trades import TradeRow
+from shared.contracts.examples import BAR, example
 from shared.contracts.types import Amount, Instant, ViewModel
+
+DECISION: JsonDict = {
+    "time": BAR,
+    "kind": "entry",
+    "reason": "entry",
+    "outcome": "pending",
+    "refusal": None,
+    "values": {"fast": 89961.4, "slow": 89944.7},
+    "checks": {"entry": True, "exit": False},
+    "created_at": "2026-01-31T09:30:00.412Z",
+}
 
 
 class FillView(ViewModel):
     """`equity` is the session's, where the fill ends a trade."""
+
+    model_config = example(action="close", price="91350", fee="2.7633375", reason="exit_signal")
 
     fill_id: UUID
     session_id: UUID
@@ -34,6 +50,8 @@ class FillView(ViewModel):
 
 class TradeView(ViewModel):
     """`pnl` is net of `fee`, the fees of all its fills; `decision_ids` are those that its fills lead back to."""
+
+    model_config = example(status="CLOSED")
 
     trade_id: UUID
     session_id: UUID
@@ -64,6 +82,8 @@ class DecisionView(ViewModel):
     """`time` is the decision bar's. `values` are the indicators there, `checks` conditions and limits; null where
     undefined. `fill_ids` and `trade_id` are what came of it."""
 
+    model_config = example(**DECISION)
+
     decision_id: UUID
     session_id: UUID
     time: Instant
@@ -85,6 +105,8 @@ class RefusedByView(ViewModel):
     """The limit that an entry would have exceeded, what it allows and what was asked. `after_bar`: it held from the
     bar after that on."""
 
+    model_config = example(limit="max_position_size", allowed="2500", asked="4950.6875", plan=None)
+
     limit: str
     allowed: Amount | None
     asked: Amount | None
@@ -94,6 +116,8 @@ class RefusedByView(ViewModel):
 
 class ExplainedView(DecisionView):
     """With the strategy's version, and the times of the bar, of the decision and of the first fill."""
+
+    model_config = example(**DECISION)
 
     strategy_id: UUID
     strategy_version: int
