@@ -123,7 +123,7 @@ class Execution:
             raise ValueError(f"bar {time_ms} was stepped through already")
         step = Step()
         with exact():
-            self._open(step, time_ms, open_price)
+            self.open_bar(step, time_ms, open_price)
         return step.outcome()
 
     def on_close(self, series: Series, t: int | None = None, guard: EntryGuard | None = None) -> Outcome:
@@ -141,12 +141,34 @@ class Execution:
             self.close_bar(step, series, index, guard)
         return step.outcome()
 
+    def open_bar(self, step: Step, time_ms: int, open_price: Decimal) -> None:
+        """Step 1: what is pending fills; to be called inside `exact()`."""
+        state, terms = self._state, self.terms
+        state.opened_ms = time_ms
+        if time_ms // DAY_MS != state.day.number:
+            state.day = Day(time_ms // DAY_MS, state.equity)
+        position, reason, entry = state.position, state.pending_exit, state.pending_entry
+        state.pending_exit = state.pending_entry = None
+        if reason is not None and position is not None:
+            price = slipped(open_price, position.side == "SHORT", terms)
+            self._close(step, position, position.left, time_ms, price, reason)
+        if entry is None:
+            return
+        if state.equity <= 0:
+            step.dropped = True
+            return
+        price = slipped(open_price, entry.side == "LONG", terms)
+        distances = Distances(entry.stop_distance, entry.target_distances)
+        position = open_position(entry.side, time_ms, price, entry.qty, distances, self._risk, terms)
+        step.fills.append(Fill(time_ms, "open", entry.side, entry.qty, price, position.fees, "entry"))
+        state.position = position
+
     def close_bar(self, step: Step, series: Series, index: int, guard: EntryGuard | None = None) -> None:
         """The three steps of a bar, or what is left of them; to be called inside `exact()`."""
         state, bar = self._state, series.bar(index)
         time_ms = bar.open_time_ms
         if state.opened_ms != time_ms:
-            self._open(step, time_ms, bar.open)
+            self.open_bar(step, time_ms, bar.open)
         state.closed_ms = time_ms
         if state.position is not None:
             self._within_bar(step, state.position, bar)
@@ -208,29 +230,6 @@ class Execution:
                 price = round_to_tick(price, self._tick)
                 self._close(step, state.position, state.position.left, time_ms, price, reason)
         return step.outcome()
-
-    # Step 1: at the open.
-
-    def _open(self, step: Step, time_ms: int, open_price: Decimal) -> None:
-        state, terms = self._state, self.terms
-        state.opened_ms = time_ms
-        if time_ms // DAY_MS != state.day.number:
-            state.day = Day(time_ms // DAY_MS, state.equity)
-        position, reason, entry = state.position, state.pending_exit, state.pending_entry
-        state.pending_exit = state.pending_entry = None
-        if reason is not None and position is not None:
-            price = slipped(open_price, position.side == "SHORT", terms)
-            self._close(step, position, position.left, time_ms, price, reason)
-        if entry is None:
-            return
-        if state.equity <= 0:
-            step.dropped = True
-            return
-        price = slipped(open_price, entry.side == "LONG", terms)
-        distances = Distances(entry.stop_distance, entry.target_distances)
-        position = open_position(entry.side, time_ms, price, entry.qty, distances, self._risk, terms)
-        step.fills.append(Fill(time_ms, "open", entry.side, entry.qty, price, position.fees, "entry"))
-        state.position = position
 
     # Step 2: stops and targets.
 
