@@ -46,7 +46,7 @@ from shared.strategy.scanning import (
 )
 from shared.strategy.series import Series
 
-_FIRST_LOOK, _FARTHEST_LOOK = 4, 4096
+_FIRST_LOOK, _FARTHEST_LOOK = 4, 512
 _WORTH_LOADING = 50_000  # bars from which on a process that has no compiled scan yet gains by one
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _CACHED_INDICATORS = 1024
 _CACHED_TRUTHS = 4096
 _FIRST_CAPACITY = 1024
+_PIECE = 1024
 
 
 @dataclass(slots=True)
@@ -91,10 +92,10 @@ class Series:
         for spec in specs:
             known = self._first_defined.get(spec)
             if known is None:
-                defined = ~np.isnan(np.stack(list(self.values(spec).values()))).any(axis=0)
-                if not defined.any():
+                known = _first_defined(list(self.values(spec).values()))
+                if known is None:
                     return None
-                known = self._first_defined[spec] = int(defined.argmax())
+                self._first_defined[spec] = known
             first = max(first, known)
         return first if first < len(self) else None
 
@@ -125,3 +126,12 @@ class Series:
             grown = np.empty(capacity)
             grown[: len(self._bars)] = buffer[: len(self._bars)]
             self._buffers[name] = grown
+
+
+def _first_defined(outputs: Sequence[Values]) -> int | None:
+    """The first place at which none is NaN: near the beginning, so that it is looked for piece by piece."""
+    for start in range(0, len(outputs[0]), _PIECE):
+        defined = ~np.isnan([each[start : start + _PIECE] for each in outputs]).any(axis=0)
+        if defined.any():
+            return start + int(defined.argmax())
+    return None
