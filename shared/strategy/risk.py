@@ -41,9 +41,11 @@ class TakeProfit:
     distance: Distance
     close_percent: Decimal
     close_fraction: Decimal = field(init=False, repr=False, compare=False)
+    closes_all: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "close_fraction", percent_of(self.close_percent))
+        object.__setattr__(self, "closes_all", self.close_percent == HUNDRED)
 
     def canonical(self) -> dict[str, object]:
         return self.distance.canonical() | {"close_percent": decimal_text(self.close_percent)}
