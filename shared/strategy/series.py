@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,7 +69,8 @@ class Series:
             position = Bar._fields.index(name)
             buffer[start:end] = [float(bar[position]) for bar in added]
         self._bars.extend(added)
-        self._columns = {name: buffer[:end] for name, buffer in self._buffers.items()}
+        for name, buffer in self._buffers.items():
+            self._columns[name] = buffer[:end]
 
     def column(self, name: str) -> Values:
         """One of open, high, low, close, volume as float64."""
@@ -106,7 +108,7 @@ class Series:
     def value_at(self, spec: IndicatorSpec, output: str) -> Callable[[int], float]:
         """Answers an indicator's output at a bar, as the series grows."""
         carried, position = self._carried(spec), spec.outputs.index(output)
-        return lambda index: carried.at(self._columns, position, index)
+        return partial(carried.at, self._columns, position)
 
     def truths(self, key: str) -> Truths:
         """What is known of a condition's truth; who asks carries it on."""
