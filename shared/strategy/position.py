@@ -15,10 +15,11 @@ from shared.strategy.decimals import (
     round_to_tick,
 )
 from shared.strategy.outcome import Fill, Position, Reason, Target, Trade
-from shared.strategy.risk import Risk
+from shared.strategy.risk import MAX_TARGETS, Distance, Risk
 from shared.strategy.state import PendingEntry
 
 _HIGH, _LOW = attrgetter("high"), attrgetter("low")
+_PERCENTAGES = (None,) * MAX_TARGETS
 
 
 def reaches(long: bool, price: Decimal, level: Decimal) -> bool:
@@ -38,10 +39,7 @@ def open_position(entry: PendingEntry, time_ms: int, price: Decimal, risk: Risk,
     side, qty, tick = entry.side, entry.qty, terms.instrument.tick_size
     stop = None
     if risk.stop_loss is not None:
-        distance = entry.stop_distance
-        if distance is None:
-            distance = price * risk.stop_loss.fraction
-        stop = _existing(price - distance if side == "LONG" else price + distance, tick)
+        stop = _level(price, side == "SHORT", risk.stop_loss, entry.stop_distance, tick)
     fee = price * qty * terms.fee
     trail = trail_at(side, price, price, risk, tick)
     targets = _targets(entry, price, risk, terms)
@@ -125,15 +123,23 @@ def booked(position: Position, last: Fill, strategy_hash: str) -> Trade:
 
 
 def _targets(entry: PendingEntry, filled: Decimal, risk: Risk, terms: Terms) -> tuple[Target, ...]:
-    tick, step, qty = terms.instrument.tick_size, terms.instrument.qty_step, entry.qty
+    tick, step, qty, above = terms.instrument.tick_size, terms.instrument.qty_step, entry.qty, entry.side == "LONG"
+    distances = entry.target_distances or _PERCENTAGES
     targets = []
     for index, level in enumerate(risk.take_profits or ()):
-        by_percent = level.distance.column is None
-        distance = filled * level.distance.fraction if by_percent else entry.target_distances[index]
-        price = filled + distance if entry.side == "LONG" else filled - distance
+        price = _level(filled, above, level.distance, distances[index], tick)
         part = qty if level.closes_all else floor_to_step(qty * level.close_fraction, step)
-        targets.append(Target(_existing(price, tick), part, index == risk.rest_at))
+        targets.append(Target(price, part, index == risk.rest_at))
     return tuple(targets)
+
+
+def _level(
+    filled: Decimal, above: bool, asked: Distance, distance: Decimal | None, tick: Decimal
+) -> Decimal | None:
+    """Where a stop or target stands: so far away in price or, where that is None, by its percentage."""
+    if distance is None:
+        return _existing(filled * (asked.above if above else asked.below), tick)
+    return _existing(filled + distance if above else filled - distance, tick)
 
 
 def _existing(price: Decimal, tick: Decimal) -> Decimal | None:
