@@ -15,6 +15,7 @@ from shared.strategy.nodes import Column, Comparison, Node, Number, Operand
 from shared.strategy.series import Series, Truths
 
 _MOST = 4096
+_MIRRORED = {"<": ">", "<=": ">=", "crosses_below": "crosses_above"}  # the same with left and right changed over
 
 
 class Panel:
@@ -41,7 +42,10 @@ class Panel:
         )
 
     def add(self, node: Comparison, known: Truths) -> None:
-        self._rows.append((node.op, self._place(node.left), self._place(node.right), known))
+        op, left, right = node.op, self._place(node.left), self._place(node.right)
+        if op in _MIRRORED:
+            op, left, right = _MIRRORED[op], right, left
+        self._rows.append((op, left, right, known))
         self._ordered = False
 
     def answer(self, index: int) -> None:
