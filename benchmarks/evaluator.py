@@ -86,6 +86,8 @@ def _parts(series: Series) -> _Parts:
     signalled = time.process_time()
     with exact():
         while index < len(series):
+            if execution.pending:
+                execution.open_bar(step, series.bar(index).open_time_ms, series.bar(index).open)
             event = search.next_event(index)
             if event > index:
                 execution.pass_over(series, index, event)

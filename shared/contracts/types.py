@@ -25,7 +25,9 @@ _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 def decimal_text(value: Decimal) -> str:
     """Plain notation without trailing zeros: `1.50` → `1.5`, `1E+2` → `100`, `-0` → `0`."""
-    text = format(value, "f")
+    text = str(value)
+    if "E" in text:  # seldom; asking for plain notation at once takes several times as long
+        text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

@@ -53,7 +53,7 @@ def run_backtest(
     step = Step()
     index, told = 0, 0
     with exact():
-        while (index := _pass_quiet(execution, series, finder, index)) < total:
+        while (index := _pass_quiet(execution, step, series, finder, index)) < total:
             execution.close_bar(step, series, index)
             index += 1
             if progress is not None and index - told >= _PROGRESS_EVERY:
@@ -70,8 +70,11 @@ def run_backtest(
     return Report(tuple(fills), tuple(trades), metrics, execution.equity, fingerprint(fills), first)
 
 
-def _pass_quiet(execution: Execution, series: Series, search: Search | None, index: int) -> int:
-    """Passes over the bars on which nothing happens; the first on which something may."""
+def _pass_quiet(execution: Execution, step: Step, series: Series, search: Search | None, index: int) -> int:
+    """Fills what is pending, and passes over the bars on which nothing more happens; the first on which it may."""
+    if execution.pending and index < len(series):
+        bar = series.bar(index)
+        execution.open_bar(step, bar.open_time_ms, bar.open)
     if search is not None:
         event = search.next_event(index)
         if event > index:

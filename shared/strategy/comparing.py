@@ -29,12 +29,15 @@ def compared(op: str, left: Values, right: Values) -> Truth:
 def crossed(op: str, left: Values, right: Values) -> Truth:
     """From one side at the bar before to the other side, for each bar but the first; undefined if one of the four
     values is. Bars follow one another along the first axis."""
-    above, up_to = left > right, left <= right
-    defined = above | up_to
     rises = op == "crosses_above"
-    result = up_to[:-1] & above[1:] if rises else (left >= right)[:-1] & (left < right)[1:]
-    return _three_valued(result, defined[:-1] & defined[1:])
+    before, beyond = (left <= right, left > right) if rises else (left >= right, left < right)
+    defined = before | beyond  # with NaN neither holds
+    return _three_valued(before[:-1] & beyond[1:], defined[:-1] & defined[1:])
 
 
 def _three_valued(result: npt.NDArray[np.bool_], defined: npt.NDArray[np.bool_]) -> Truth:
-    return np.where(defined, result.view(np.uint8), np.uint8(UNDEFINED))
+    """What is undefined does not hold: its place in the result is 0."""
+    truth = np.logical_not(defined).view(np.uint8)
+    truth *= UNDEFINED
+    truth += result.view(np.uint8)
+    return truth

@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.strategy.bars import Bar, Side, Terms
+from shared.strategy.bars import Bar, Side
 from shared.strategy.conditions import carried_on, evaluate
 from shared.strategy.decimals import exact, not_exact
 from shared.strategy.document import Strategy
 from shared.strategy.nodes import TRUE
 from shared.strategy.outcome import Decision, EntryGuard, EntryOutcome, EntryProposal, Position, Reason
 from shared.strategy.series import Series
-from shared.strategy.sizing import Distances, distances_at, quantity, share_of
+from shared.strategy.sizing import Distances, Sizing, distances_at, share_of
 from shared.strategy.state import PendingEntry
 
 NO_DISTANCE = "no_distance"
@@ -61,7 +61,7 @@ class Sized(NamedTuple):
 
 def sized_entry(
     strategy: Strategy,
-    terms: Terms,
+    sizing: Sizing,
     equity: Decimal,
     series: Series,
     index: int,
@@ -73,10 +73,10 @@ def sized_entry(
     distances = distances_at(strategy.risk, series, index)
     qty = None
     if distances is not None:
-        qty = quantity(strategy.risk, terms, equity, bar.close, distances.stop)
+        qty = sizing.quantity(equity, bar.close, distances.stop)
     if distances is None or qty is None:
         return Sized(None, None, "refused", NO_DISTANCE)
-    if not _large_enough(qty, bar, terms):
+    if not sizing.is_large_enough(qty, bar.close):
         return Sized(None, qty, "too_small")
     if guard is not None:
         with not_exact():
@@ -120,11 +120,6 @@ def entry_decision(
         values=_values(strategy, series, index),
         checks=checks,
     )
-
-
-def _large_enough(qty: Decimal, bar: Bar, terms: Terms) -> bool:
-    instrument = terms.instrument
-    return qty > 0 and qty >= instrument.min_order_qty and qty * bar.close >= instrument.min_notional
 
 
 def _proposal(strategy: Strategy, side: Side, qty: Decimal, bar: Bar, distances: Distances) -> EntryProposal:

@@ -48,7 +48,7 @@ def not_exact() -> AbstractContextManager[Context]:
 
 def round_to_tick(price: Decimal, tick: Decimal) -> Decimal:
     """To the nearest multiple of the tick, half-up; a price that is not above 0 gives 0."""
-    if price <= 0:
+    if price <= ZERO:  # an int would be made a decimal first, here and wherever amounts are compared
         return ZERO
     return (price + tick * _HALF) // tick * tick
 
@@ -60,7 +60,7 @@ def percent_of(percent: Decimal) -> Decimal:
 
 def floor_quotient(numerator: Decimal, denominator: Decimal, step: Decimal) -> Decimal:
     """The largest multiple of `step` that is at most numerator ÷ denominator (all above 0)."""
-    return numerator // (denominator * step) * step
+    return numerator // (denominator * step) * step or ZERO
 
 
 def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:

@@ -11,7 +11,7 @@ from shared.strategy.deciding import (
     exit_decision,
     sized_entry,
 )
-from shared.strategy.decimals import exact, percent_of, round_to_tick
+from shared.strategy.decimals import ZERO, exact, percent_of, round_to_tick
 from shared.strategy.document import Strategy
 from shared.strategy.outcome import (
     NOTHING,
@@ -33,7 +33,7 @@ from shared.strategy.position import (
     take_in,
 )
 from shared.strategy.series import Series
-from shared.strategy.sizing import Distances
+from shared.strategy.sizing import Sizing
 from shared.strategy.state import Day, State, restored, written
 
 
@@ -65,6 +65,7 @@ class Execution:
         self.terms = terms
         self.first_bar_ms = first_bar_ms
         self._risk = strategy.risk
+        self._sizing = Sizing(strategy.risk, terms)
         self._tick = terms.instrument.tick_size
         self._specs = tuple(strategy.indicators.values())
         self._first_decision: int | None = None
@@ -123,7 +124,7 @@ class Execution:
             raise ValueError(f"bar {time_ms} was stepped through already")
         step = Step()
         with exact():
-            self._open(step, time_ms, open_price)
+            self.open_bar(step, time_ms, open_price)
         return step.outcome()
 
     def on_close(self, series: Series, t: int | None = None, guard: EntryGuard | None = None) -> Outcome:
@@ -141,12 +142,33 @@ class Execution:
             self.close_bar(step, series, index, guard)
         return step.outcome()
 
+    def open_bar(self, step: Step, time_ms: int, open_price: Decimal) -> None:
+        """Step 1: what is pending fills; to be called inside `exact()`."""
+        state, terms = self._state, self.terms
+        state.opened_ms = time_ms
+        if time_ms // DAY_MS != state.day.number:
+            state.day = Day(time_ms // DAY_MS, state.equity)
+        position, reason, entry = state.position, state.pending_exit, state.pending_entry
+        state.pending_exit = state.pending_entry = None
+        if reason is not None and position is not None:
+            price = slipped(open_price, position.side == "SHORT", terms)
+            self._close(step, position, position.left, time_ms, price, reason)
+        if entry is None:
+            return
+        if state.equity <= ZERO:
+            step.dropped = True
+            return
+        price = slipped(open_price, entry.side == "LONG", terms)
+        position = open_position(entry, time_ms, price, self._risk, terms)
+        step.fills.append(Fill(time_ms, "open", entry.side, entry.qty, price, position.fees, "entry"))
+        state.position = position
+
     def close_bar(self, step: Step, series: Series, index: int, guard: EntryGuard | None = None) -> None:
         """The three steps of a bar, or what is left of them; to be called inside `exact()`."""
         state, bar = self._state, series.bar(index)
         time_ms = bar.open_time_ms
         if state.opened_ms != time_ms:
-            self._open(step, time_ms, bar.open)
+            self.open_bar(step, time_ms, bar.open)
         state.closed_ms = time_ms
         if state.position is not None:
             self._within_bar(step, state.position, bar)
@@ -209,29 +231,6 @@ class Execution:
                 self._close(step, state.position, state.position.left, time_ms, price, reason)
         return step.outcome()
 
-    # Step 1: at the open.
-
-    def _open(self, step: Step, time_ms: int, open_price: Decimal) -> None:
-        state, terms = self._state, self.terms
-        state.opened_ms = time_ms
-        if time_ms // DAY_MS != state.day.number:
-            state.day = Day(time_ms // DAY_MS, state.equity)
-        position, reason, entry = state.position, state.pending_exit, state.pending_entry
-        state.pending_exit = state.pending_entry = None
-        if reason is not None and position is not None:
-            price = slipped(open_price, position.side == "SHORT", terms)
-            self._close(step, position, position.left, time_ms, price, reason)
-        if entry is None:
-            return
-        if state.equity <= 0:
-            step.dropped = True
-            return
-        price = slipped(open_price, entry.side == "LONG", terms)
-        distances = Distances(entry.stop_distance, entry.target_distances)
-        position = open_position(entry.side, time_ms, price, entry.qty, distances, self._risk, terms)
-        step.fills.append(Fill(time_ms, "open", entry.side, entry.qty, price, position.fees, "entry"))
-        state.position = position
-
     # Step 2: stops and targets.
 
     def _within_bar(self, step: Step, position: Position, bar: Bar) -> None:
@@ -253,14 +252,14 @@ class Execution:
         self._take_profits(step, position, bar, favourable, at_open=False)
 
     def _take_profits(self, step: Step, position: Position, bar: Bar, reached: Decimal, at_open: bool) -> None:
-        while position.left > 0 and position.spent < len(position.targets):
+        while position.left and position.spent < len(position.targets):
             target = position.targets[position.spent]
             if target.price is None or not reaches(position.side == "LONG", reached, target.price):
                 return
             position.spent += 1
             step.level_spent = True
             part = position.left if target.takes_rest else target.qty
-            if part > 0 and part >= self.terms.instrument.min_order_qty:
+            if part and part >= self.terms.instrument.min_order_qty:
                 price = round_to_tick(reached, self._tick) if at_open else target.price
                 self._close(step, position, part, bar.open_time_ms, price, "take_profit")
 
@@ -292,12 +291,12 @@ class Execution:
                 step.decisions.append(exit_decision(strategy, series, index, leaving, reason))
             if strategy.side != "BOTH" or self._risk.cooldown_bars > 0:
                 return
-        if state.cooldown > 0 or state.day.stopped or state.equity <= 0:
+        if state.cooldown > 0 or state.day.stopped or state.equity <= ZERO:
             return
         side = self._signals_on(series).side_to_enter(index)
         if side is None or (leaving is not None and side == leaving.side):
             return
-        sized = sized_entry(strategy, self.terms, state.equity, series, index, side, guard)
+        sized = sized_entry(strategy, self._sizing, state.equity, series, index, side, guard)
         state.pending_entry = sized.order
         if self._explains:
             guarded = guard is not None
@@ -317,10 +316,11 @@ class Execution:
     def _close(
         self, step: Step, position: Position, qty: Decimal, time_ms: int, price: Decimal, reason: Reason
     ) -> None:
-        step.fills.append(close_part(position, time_ms, price, qty, reason, self.terms))
-        if position.left > 0:
+        fill = close_part(position, time_ms, price, qty, reason, self.terms)
+        step.fills.append(fill)
+        if position.left:
             return
-        trade = booked(position, time_ms, reason, self.strategy.content_hash)
+        trade = booked(position, fill, self.strategy.content_hash)
         step.trades.append(trade)
         state = self._state
         state.position = None

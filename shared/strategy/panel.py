@@ -15,6 +15,7 @@ from shared.strategy.nodes import Column, Comparison, Node, Number, Operand
 from shared.strategy.series import Series, Truths
 
 _MOST = 4096
+_MIRRORED = {"<": ">", "<=": ">=", "crosses_below": "crosses_above"}  # the same with left and right changed over
 
 
 class Panel:
@@ -26,10 +27,10 @@ class Panel:
         self._readers: list[Callable[[int], float]] = []
         self._rows: list[tuple[str, int, int, Truths]] = []
         self._ordered = True
-        self._groups: list[tuple[str, slice]] = []
+        self._groups: list[tuple[str, slice, list[Truths]]] = []
         self._left = self._right = np.empty(0, dtype=np.intp)
         self._at = -1
-        self._now: Values = np.empty(0)
+        self._both: Values = np.empty((2, 0))  # the values at the bar before, and at this one
 
     def takes(self, node: Node) -> bool:
         return (
@@ -41,7 +42,10 @@ class Panel:
         )
 
     def add(self, node: Comparison, known: Truths) -> None:
-        self._rows.append((node.op, self._place(node.left), self._place(node.right), known))
+        op, left, right = node.op, self._place(node.left), self._place(node.right)
+        if op in _MIRRORED:
+            op, left, right = _MIRRORED[op], right, left
+        self._rows.append((op, left, right, known))
         self._ordered = False
 
     def answer(self, index: int) -> None:
@@ -49,23 +53,23 @@ class Panel:
         if not self._ordered:
             self._order()
         if self._at != index - 1:
-            self._now = self._values(index - 1)
-        before, now = self._now, self._values(index)
-        self._at, self._now = index, now
-        both = np.stack((before, now))
-        left, right = both[:, self._left], both[:, self._right]
-        for op, part in self._groups:
+            self._both = np.empty((2, len(self._readers)))
+            self._both[1] = self._values(index - 1)
+        self._both[0] = self._both[1]
+        self._both[1] = self._values(index)
+        self._at = index
+        left, right = self._both[:, self._left], self._both[:, self._right]
+        for op, part, asked in self._groups:
             if op.startswith("crosses"):
                 truth = crossed(op, left[:, part], right[:, part])[0]
             else:
                 truth = compared(op, left[1, part], right[1, part])
-            for row, value in zip(self._rows[part], truth.tolist(), strict=True):
-                values = row[3].values
-                if len(values) == index:
-                    values.append(value)
+            for known, value in zip(asked, truth.tolist(), strict=True):
+                if len(known.values) == index:
+                    known.values.append(value)
 
-    def _values(self, index: int) -> Values:
-        return np.array([read(index) for read in self._readers])
+    def _values(self, index: int) -> list[float]:
+        return [read(index) for read in self._readers]
 
     def _place(self, operand: Operand) -> int:
         key: Column | Number
@@ -83,10 +87,10 @@ class Panel:
         """Rows with the same operator stand together."""
         self._rows.sort(key=lambda row: row[0])
         operators = [row[0] for row in self._rows]
-        self._groups = [
-            (op, slice(operators.index(op), operators.index(op) + operators.count(op)))
-            for op in dict.fromkeys(operators)
-        ]
+        self._groups = []
+        for op in dict.fromkeys(operators):
+            part = slice(operators.index(op), operators.index(op) + operators.count(op))
+            self._groups.append((op, part, [row[3] for row in self._rows[part]]))
         self._left = np.array([row[1] for row in self._rows], dtype=np.intp)
         self._right = np.array([row[2] for row in self._rows], dtype=np.intp)
         self._ordered = True

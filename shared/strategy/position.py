@@ -15,10 +15,11 @@ from shared.strategy.decimals import (
     round_to_tick,
 )
 from shared.strategy.outcome import Fill, Position, Reason, Target, Trade
-from shared.strategy.risk import Risk
-from shared.strategy.sizing import Distances
+from shared.strategy.risk import MAX_TARGETS, Distance, Risk
+from shared.strategy.state import PendingEntry
 
 _HIGH, _LOW = attrgetter("high"), attrgetter("low")
+_PERCENTAGES = (None,) * MAX_TARGETS
 
 
 def reaches(long: bool, price: Decimal, level: Decimal) -> bool:
@@ -33,20 +34,15 @@ def slipped(price: Decimal, buying: bool, terms: Terms) -> Decimal:
     return round_to_tick(price, terms.instrument.tick_size)
 
 
-def open_position(
-    side: Side, time_ms: int, price: Decimal, qty: Decimal, distances: Distances, risk: Risk, terms: Terms
-) -> Position:
+def open_position(entry: PendingEntry, time_ms: int, price: Decimal, risk: Risk, terms: Terms) -> Position:
     """The position that an entry fill at `price` gives; stop and targets are computed from that price."""
-    tick = terms.instrument.tick_size
+    side, qty, tick = entry.side, entry.qty, terms.instrument.tick_size
     stop = None
     if risk.stop_loss is not None:
-        distance = distances.stop
-        if distance is None:
-            distance = price * risk.stop_loss.fraction
-        stop = _existing(price - distance if side == "LONG" else price + distance, tick)
+        stop = _level(price, side == "SHORT", risk.stop_loss, entry.stop_distance, tick)
     fee = price * qty * terms.fee
     trail = trail_at(side, price, price, risk, tick)
-    targets = _targets(side, price, qty, distances, risk, terms)
+    targets = _targets(entry, price, risk, terms)
     # By position and not by name, here and below: it is the hot path of a backtest.
     return Position(side, time_ms, price, qty, qty, ZERO, fee, ZERO, stop, trail, price, targets, 0, 0)
 
@@ -104,41 +100,47 @@ def close_part(
     return Fill(time_ms, "close", position.side, qty, price, fee, reason)
 
 
-def booked(position: Position, exit_time: int, reason: Reason, strategy_hash: str) -> Trade:
-    """The trade of a position of which nothing is left."""
+def booked(position: Position, last: Fill, strategy_hash: str) -> Trade:
+    """The trade of a position of which the last fill left nothing."""
     pnl = quantised(position.gross - position.fees)
     notional = position.entry_price * position.qty
+    at_once = last.qty == position.qty
     return Trade(
         position.side,
         position.entry_time,
-        exit_time,
+        last.time_ms,
         position.entry_price,
-        quantised_quotient(position.closed_notional, position.qty),
+        quantised(last.price) if at_once else quantised_quotient(position.closed_notional, position.qty),
         position.qty,
         position.gross,
         position.fees,
         pnl,
         quantised_quotient(pnl * HUNDRED, notional) if notional else ZERO,
-        reason,
+        last.reason,
         strategy_hash,
         position.bars,
     )
 
 
-def _targets(
-    side: Side, entry: Decimal, qty: Decimal, distances: Distances, risk: Risk, terms: Terms
-) -> tuple[Target, ...]:
-    tick, step = terms.instrument.tick_size, terms.instrument.qty_step
+def _targets(entry: PendingEntry, filled: Decimal, risk: Risk, terms: Terms) -> tuple[Target, ...]:
+    tick, step, qty, above = terms.instrument.tick_size, terms.instrument.qty_step, entry.qty, entry.side == "LONG"
+    distances = entry.target_distances or _PERCENTAGES
     targets = []
     for index, level in enumerate(risk.take_profits or ()):
-        by_percent = level.distance.column is None
-        distance = entry * level.distance.fraction if by_percent else distances.targets[index]
-        price = entry + distance if side == "LONG" else entry - distance
-        part = floor_to_step(qty * level.close_fraction, step)
-        targets.append(Target(_existing(price, tick), part, index == risk.rest_at))
+        price = _level(filled, above, level.distance, distances[index], tick)
+        part = qty if level.closes_all else floor_to_step(qty * level.close_fraction, step)
+        targets.append(Target(price, part, index == risk.rest_at))
     return tuple(targets)
 
 
+def _level(
+    filled: Decimal, above: bool, asked: Distance, distance: Decimal | None, tick: Decimal
+) -> Decimal | None:
+    """Where a stop or target stands: so far away in price or, where that is None, by its percentage."""
+    if distance is None:
+        return _existing(filled * (asked.above if above else asked.below), tick)
+    return _existing(filled + distance if above else filled - distance, tick)
+
+
 def _existing(price: Decimal, tick: Decimal) -> Decimal | None:
-    rounded = round_to_tick(price, tick)
-    return rounded if rounded > 0 else None
+    return round_to_tick(price, tick) or None

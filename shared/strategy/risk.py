@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from shared.contracts.types import decimal_text
 from shared.strategy.conditions import ConditionReader
-from shared.strategy.decimals import HUNDRED, percent_of
+from shared.strategy.decimals import HUNDRED, ONE, exact, percent_of
 from shared.strategy.faults import Reader, child
 from shared.strategy.nodes import Column
 
@@ -25,9 +25,15 @@ class Distance:
     value: Decimal
     column: Column | None = None
     fraction: Decimal = field(init=False, repr=False, compare=False)
+    above: Decimal = field(init=False, repr=False, compare=False)
+    below: Decimal = field(init=False, repr=False, compare=False)
+    """What the entry price is multiplied by for that percentage above it, and below it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fraction", percent_of(self.value))
+        with exact():
+            object.__setattr__(self, "above", ONE + self.fraction)
+            object.__setattr__(self, "below", ONE - self.fraction)
 
     def canonical(self) -> dict[str, object]:
         document: dict[str, object] = {"type": self.type, "value": decimal_text(self.value)}
@@ -41,9 +47,11 @@ class TakeProfit:
     distance: Distance
     close_percent: Decimal
     close_fraction: Decimal = field(init=False, repr=False, compare=False)
+    closes_all: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "close_fraction", percent_of(self.close_percent))
+        object.__setattr__(self, "closes_all", self.close_percent == HUNDRED)
 
     def canonical(self) -> dict[str, object]:
         return self.distance.canonical() | {"close_percent": decimal_text(self.close_percent)}

@@ -46,7 +46,7 @@ from shared.strategy.scanning import (
 )
 from shared.strategy.series import Series
 
-_FIRST_LOOK, _FARTHEST_LOOK = 4, 4096
+_FIRST_LOOK, _FARTHEST_LOOK = 4, 512
 _WORTH_LOADING = 50_000  # bars from which on a process that has no compiled scan yet gains by one
 
 
@@ -93,6 +93,7 @@ class Search:
             self._rules[TRAIL] = float(risk.trailing_stop.fraction)
             self._rules[ACTIVATION] = float(risk.trailing_stop.activation_fraction)
         self._counts[COOLDOWN] = risk.cooldown_bars
+        self._max_bars = risk.max_bars
         self._counts[MAX_BARS] = risk.max_bars or -1
         self._counts[REVERSES] = strategy.side == "BOTH" and risk.cooldown_bars == 0
         self._counts[ALL_AT_ONCE] = len(targets) > 0 and targets[0].close_percent == 100
@@ -125,7 +126,7 @@ class Search:
             return mode == FLAT and limit <= index + self._execution.cooldown
         if mode == FLAT or (mode == LONG) != (position.side == "LONG"):
             return False
-        if self._counts[MAX_BARS] > 0 and limit > self._last_bar(index, position):
+        if self._max_bars is not None and limit > self._last_bar(index, position):
             return False
         stop, target = _stop(position), _target(position)
         if mode == LONG:
@@ -159,8 +160,8 @@ class Search:
 
     def _last_bar(self, index: int, position: Position) -> int:
         """The bar at whose close the position has lived long enough; the series' length where it may live on."""
-        most = int(self._counts[MAX_BARS])
-        return max(index, index + most - position.bars - 1) if most > 0 else len(self._series)
+        most = self._max_bars
+        return len(self._series) if most is None else max(index, index + most - position.bars - 1)
 
     def _may_enter_from(self, index: int) -> int:
         """The first bar at whose close an entry is not forbidden beforehand."""

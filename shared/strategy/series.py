@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _CACHED_INDICATORS = 1024
 _CACHED_TRUTHS = 4096
 _FIRST_CAPACITY = 1024
+_PIECE = 1024
 
 
 @dataclass(slots=True)
@@ -67,7 +69,8 @@ class Series:
             position = Bar._fields.index(name)
             buffer[start:end] = [float(bar[position]) for bar in added]
         self._bars.extend(added)
-        self._columns = {name: buffer[:end] for name, buffer in self._buffers.items()}
+        for name, buffer in self._buffers.items():
+            self._columns[name] = buffer[:end]
 
     def column(self, name: str) -> Values:
         """One of open, high, low, close, volume as float64."""
@@ -91,10 +94,10 @@ class Series:
         for spec in specs:
             known = self._first_defined.get(spec)
             if known is None:
-                defined = ~np.isnan(np.stack(list(self.values(spec).values()))).any(axis=0)
-                if not defined.any():
+                known = _first_defined(list(self.values(spec).values()))
+                if known is None:
                     return None
-                known = self._first_defined[spec] = int(defined.argmax())
+                self._first_defined[spec] = known
             first = max(first, known)
         return first if first < len(self) else None
 
@@ -105,7 +108,7 @@ class Series:
     def value_at(self, spec: IndicatorSpec, output: str) -> Callable[[int], float]:
         """Answers an indicator's output at a bar, as the series grows."""
         carried, position = self._carried(spec), spec.outputs.index(output)
-        return lambda index: carried.at(self._columns, position, index)
+        return partial(carried.at, self._columns, position)
 
     def truths(self, key: str) -> Truths:
         """What is known of a condition's truth; who asks carries it on."""
@@ -125,3 +128,12 @@ class Series:
             grown = np.empty(capacity)
             grown[: len(self._bars)] = buffer[: len(self._bars)]
             self._buffers[name] = grown
+
+
+def _first_defined(outputs: Sequence[Values]) -> int | None:
+    """The first place at which none is NaN: near the beginning, so that it is looked for piece by piece."""
+    for start in range(0, len(outputs[0]), _PIECE):
+        defined = ~np.isnan([each[start : start + _PIECE] for each in outputs]).any(axis=0)
+        if defined.any():
+            return start + int(defined.argmax())
+    return None
