@@ -189,6 +189,19 @@ async def test_events_of_one_person_leave_in_the_order_of_their_numbers(database
     assert [event["aggregate_seq"] for event in await recorded(database)] == [*range(1, 31)]
 
 
+async def test_a_number_in_what_somebody_says_of_himself_is_not_taken_for_ours(database: Database) -> None:
+    async def do(_: Call) -> ThingView:
+        await watch(database)
+        return ThingView()
+
+    said = '"aggregate_seq":1, \\"aggregate_seq":1'
+    async with serving(database, do) as session:
+        for _ in range(2):
+            await session.post("/v1/things", headers={"User-Agent": said})
+    events = await recorded(database)
+    assert [(event["aggregate_seq"], event["user_agent"]) for event in events] == [(1, said), (2, said)]
+
+
 async def test_with_a_key_it_is_recorded_once(database: Database) -> None:
     async def make_thing(_: Call) -> Reply:
         await watch(database)
