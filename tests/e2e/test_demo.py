@@ -15,7 +15,7 @@ from cli.demo.synthetic import write_candles
 from cli.stack.home import read_state
 from tests.architecture.old_design import OLD
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 
 def demo(*arguments: str) -> "subprocess.CompletedProcess[str]":

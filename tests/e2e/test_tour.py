@@ -12,7 +12,7 @@ import pytest
 
 from cli.stack.migrate import ROOT
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 TOUR = ROOT / "docs" / "tour.md"
 
 

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from shared.chassis.kafka import partitions_of
 from tests.integration.stack.test_stack import status, tradefleet
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 ANN = {"email": "ann@example.org", "password": "correct horse battery"}
 
