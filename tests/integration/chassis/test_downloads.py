@@ -128,6 +128,6 @@ def test_its_document_tells_of_its_kind_and_its_name(numbers: Numbers) -> None:
     endpoint = Endpoint("GET", PATH, numbers.export_numbers, "Numbers", media="text/csv")
     paths: Any = describe("numbers", [endpoint])["paths"]
     answers = paths[PATH]["get"]["responses"]
-    assert answers["200"]["content"] == {"text/csv": {"schema": {"type": "string"}}}
+    assert answers["200"]["content"] == {"text/csv": {"schema": {"type": "string"}, "example": ""}}
     assert "Content-Disposition" in answers["200"]["headers"]
     assert {"401", "429", "503"} <= set(answers)

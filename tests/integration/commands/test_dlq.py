@@ -160,6 +160,8 @@ async def test_waiting_for_a_replay_says_that_it_was_worked(scene: Scene) -> Non
     scene.listener.failing = {3}
     await say(scene.running.database, registered(3))
     listed = await scene.wait_for(1)
+    async with scene.running.database.tenants([3]) as connection:
+        await connection.execute("UPDATE parked SET next_attempt_at = now() + interval '1 hour'")
     scene.listener.failing = set()
     assert await scene.outcomes("replay", listed[0]["id"], *PATIENT) == ["worked"]
     assert scene.listener.seqs(3) == [1]
