@@ -19,6 +19,7 @@ ProblemError               an answer for the client, RFC 9457
 ├── InvalidInput      422  names each field and the reason
 ├── QuotaExceeded     429  the plan's requests of this UTC day are used up
 ├── TooManyStreams    429
+├── TooManyHeaders    431
 ├── BadGateway        502  the gateway's own: the service was not reached, or went away
 ├── Unavailable       503  try again; Retry-After says when
 ├── AccountNotReady   503  the same, for an account that is seconds old
@@ -161,6 +162,14 @@ class TooLarge(ProblemError):
     status = 413
     type = "too-large"
     title = "The body is too large"
+
+
+class TooManyHeaders(ProblemError):
+    """The request has more than 128 headers."""
+
+    status = 431
+    type = "too-many-headers"
+    title = "The request has too many headers"
 
 
 class UnsupportedEncoding(ProblemError):

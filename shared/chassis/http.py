@@ -24,6 +24,7 @@ from shared.chassis.errors import (
     NotFound,
     ProblemError,
     TooLarge,
+    TooManyHeaders,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
@@ -36,7 +37,7 @@ from shared.chassis.metered_paths import kind_of
 from shared.chassis.points import point
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, Database
 from shared.chassis.streaming import EventStream, Stream, Streams, last_event_id_of
-from shared.chassis.transfer import read_body, send
+from shared.chassis.transfer import MOST_HEADERS, read_body, send
 from shared.contracts.types import new_id
 
 PROBLEM = web.ResponseKey("problem", str)
@@ -345,6 +346,8 @@ async def _read_again(request: web.Request, handler: Handler) -> web.StreamRespo
 
 async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
+        if len(request.raw_headers) > MOST_HEADERS:
+            raise TooManyHeaders
         return await _read_again(request, handler)
     except ProblemError as error:
         return problem_response(error)

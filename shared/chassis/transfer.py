@@ -18,6 +18,11 @@ log = structlog.get_logger()
 
 BODY_WITHIN_S = web.AppKey("body_within_s", float)
 ANSWER_WITHIN_S = web.AppKey("answer_within_s", float)
+MOST_HEADERS = 128
+# A head as long as the gateway lets through (its `max_header_size`, and 4 kB that Go adds) is read to its end before it
+# is refused: where the connection is cut in the middle of it, the gateway says that the service does not answer.
+MOST_HEAD_BYTES = 20 * 2**10
+SHORTEST_HEADER_BYTES = 4  # a:\r\n
 LINGERING_S = 2.0  # so long is read on, and thrown away, from a client that was answered before it had sent all
 
 
@@ -47,6 +52,9 @@ def runner(app: web.Application, settings: ServiceSettings, shutdown_timeout_s: 
         keepalive_timeout=settings.http_idle_s,
         lingering_time=LINGERING_S,
         auto_decompress=False,
+        max_line_size=MOST_HEAD_BYTES,
+        max_field_size=MOST_HEAD_BYTES,
+        max_headers=MOST_HEAD_BYTES // SHORTEST_HEADER_BYTES,
     )
 
 
