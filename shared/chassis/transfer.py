@@ -19,8 +19,8 @@ log = structlog.get_logger()
 BODY_WITHIN_S = web.AppKey("body_within_s", float)
 ANSWER_WITHIN_S = web.AppKey("answer_within_s", float)
 MOST_HEADERS = 128
-# A head as long as the gateway lets through (its `max_header_size`, and 4 kB that Go adds) is read to its end before it
-# is refused: where the connection is cut in the middle of it, the gateway says that the service does not answer.
+# A head as long as the gateway lets through (its `max_header_size`, and 4 kB that Go adds) is read to its end
+# before it is refused: of a connection cut in the middle of it, the gateway says that the service does not answer.
 MOST_HEAD_BYTES = 20 * 2**10
 SHORTEST_HEADER_BYTES = 4  # a:\r\n
 LINGERING_S = 2.0  # so long is read on, and thrown away, from a client that was answered before it had sent all

@@ -5,9 +5,9 @@ from math import isfinite
 from typing import Protocol
 
 import numpy as np
-from talib import InsufficientHistory, stream  # type: ignore[attr-defined]  # it is there, its stub forgets it
 
 from shared.strategy.indicators import IndicatorSpec, Values, compute, distance_pct, recipe
+from shared.strategy.ta_lib import talib
 
 _ROOM = 256
 _CHEAPER_AT_ONCE = 50  # bars of a stream cost as much as so many times as many of the whole computation
@@ -93,8 +93,8 @@ class Carried:
             self._all_at_once = True
             return False
         try:
-            self._stream = getattr(stream, self._recipe.function)(*inputs, *self._recipe.arguments)
-        except InsufficientHistory:
+            self._stream = getattr(talib.stream, self._recipe.function)(*inputs, *self._recipe.arguments)
+        except talib.InsufficientHistory:  # type: ignore[attr-defined]  # it is there, its stub forgets it
             return False
         return True
 

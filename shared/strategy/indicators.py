@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
-import talib
 
 from shared.contracts.types import decimal_text
 from shared.strategy.faults import Reader, child
+from shared.strategy.ta_lib import talib
 
 Values = npt.NDArray[np.float64]
 CANDLE_FIELDS = ("open", "high", "low", "close", "volume")

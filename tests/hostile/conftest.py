@@ -1,4 +1,4 @@
-"""One world a test process, ended with these tests: starting five services for each would take longer than it does."""
+"""One world a test process, ended with these tests: for each, starting five services would take the longest."""
 
 import asyncio
 from collections.abc import Iterator
