@@ -34,7 +34,7 @@ check: install ## Lint, types, import directions, generated files: what CI runs 
 	@$(BIN)/tradefleet asyncapi --check
 
 test: check ## Everything that must hold, on real Postgres and Kafka
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 demo: install ## Watch several tenants trade on paper, and check what came of it
 	@$(BIN)/tradefleet demo
