@@ -183,7 +183,7 @@ async def _rate_whole(connection: asyncpg.Connection, asked: _Asked, bars: Seque
     await connection.execute(PREPARE)
     await _fill(connection, symbols, [SILENT])
     for symbol in symbols:
-        await asked.on_candle_closed(_candles(symbol, bars, 0, HISTORY))
+        await asked.on_candle_closed(_candles(symbol, bars, 0, HISTORY - 1))
     await _fill(connection, symbols, conditions())
     await asked.on_candle_closed([_candles(symbol, bars, HISTORY - 1, HISTORY)[0] for symbol in symbols])
     rates = []

@@ -16,6 +16,7 @@ from tests.unit.trading.scenes import CROSS
 FEW, MANY = 100, 1_000  # sessions that have a fill at every open
 WARM, CLOSES = 10, 40
 USERS, SYMBOLS, STEPS = 500, 20, 10  # a session of each user on each symbol
+LEARNT = 100  # bars of before: the longest average takes 89
 LOOK_EVERY_S = 0.005
 
 
@@ -54,12 +55,13 @@ async def _steps(place: Place, *, quiet: bool) -> tuple[Rate, float]:
     """Sessions a second from the closes of all symbols to the last cursor; and writing statements per close."""
     async with scene(place) as world:
         symbols = [f"COIN{number}USDT" for number in range(SYMBOLS)]
-        markets = [await world.market(symbol, WARM + STEPS + 2, seed) for seed, symbol in enumerate(symbols)]
+        bars = LEARNT + WARM + STEPS + 2
+        markets = [await world.market(symbol, bars, seed) for seed, symbol in enumerate(symbols)]
+        learnt = max([await market.tell(LEARNT, said=False) for market in markets])
         await world.subscribe(USERS)
         sets = pairs()
-        await world.start(
-            {user: _document(*sets[user % len(sets)], quiet=quiet) for user in range(1, USERS + 1)}, *symbols
-        )
+        documents = {user: _document(*sets[user % len(sets)], quiet=quiet) for user in range(1, USERS + 1)}
+        await world.start(documents, *symbols, since=from_ms(learnt + 1))
         async with world.process("worker"):
             for _ in range(WARM):
                 await _all_at(world, max([await market.tell() for market in markets]))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -63,8 +64,10 @@ class Scene:
             users,
         )
 
-    async def start(self, documents: Mapping[int, Mapping[str, object]], *symbols: str) -> None:
-        """Each user's strategy on each symbol."""
+    async def start(
+        self, documents: Mapping[int, Mapping[str, object]], *symbols: str, since: datetime = BEFORE
+    ) -> None:
+        """Each user's strategy on each symbol, from then on; what is stored of before is known to them."""
         some = asyncio.Semaphore(AT_ONCE)
 
         async def start_of(user_id: int, document: Mapping[str, object]) -> None:
@@ -73,7 +76,7 @@ class Scene:
                 caller = Principal(user_id, UUID(int=user_id), frozenset(), None)
                 for symbol in symbols:
                     request = StartRequest(strategy.strategy_id, None, None, symbol, "PAPER", Decimal(10_000))
-                    await start_session(self.database, caller, request, PAPER, BEFORE)
+                    await start_session(self.database, caller, request, PAPER, since)
 
         await asyncio.gather(*(start_of(*each) for each in documents.items()))
 

@@ -27,10 +27,11 @@ FILL = """
            moment, (n % 21 - 10) * 1.25, 0.1, 'signal', 50000.1, 50010.2, 0.125, 0.02
     FROM (SELECT u, n, '2026-01-01Z'::timestamptz + make_interval(hours => n::integer) AS moment
           FROM (SELECT 1 + (i - 1) % $1 AS u, (i - 1) / $1 AS n
-                FROM generate_series(1, $1 * $2) i) AS each) AS timed;
+                FROM generate_series(1, $1 * $2) i) AS each) AS timed
 """
+PLAIN_DAYS = "CREATE TABLE public.plain_days (user_id bigint, date date, trades bigint, pnl numeric)"
 DAYS_BARE = """
-    INSERT INTO plain_days
+    INSERT INTO public.plain_days
     SELECT user_id, (exit_time AT TIME ZONE 'Europe/Rome')::date, count(*), sum(pnl) FROM analytics.trade_facts
     WHERE user_id <= $1 GROUP BY 1, 2
 """
@@ -40,7 +41,7 @@ async def measure(place: Place) -> list[Figure]:
     settings = AnalyticsSettings.model_validate(place.environment("analytics"))
     database = await Database.connect(settings)
     connection = await asyncpg.connect(place.superuser_dsn)
-    await connection.execute("CREATE TABLE plain_days (user_id bigint, date date, trades bigint, pnl numeric)")
+    await connection.execute(PLAIN_DAYS)
     await _fill(connection, USERS, TRADES_OF_EACH)
     trades = USERS * TRADES_OF_EACH
     ours = await rate_async(trades, partial(_rebuild, database))
