@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
 .PHONY: help install check test demo up down bench lock openapi asyncapi errors clean
@@ -33,7 +34,7 @@ check: install ## Lint, types, import directions, generated files: what CI runs 
 	@$(BIN)/tradefleet asyncapi --check
 
 test: check ## Everything that must hold, on real Postgres and Kafka
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 demo: install ## Watch several tenants trade on paper, and check what came of it
 	@$(BIN)/tradefleet demo
@@ -44,13 +45,21 @@ up: install ## Start the whole platform on this machine; Ctrl-C stops it
 down: install ## Stop what runs in the background
 	@$(BIN)/tradefleet down
 
-bench: install ## Measure
+bench: install $(PEERS)/.installed ## Measure, beside others that are installed for it
 	@$(BIN)/python -m benchmarks
+
+$(PEERS)/.installed: benchmarks/requirements.lock
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@echo "installing what is measured beside into $(PEERS)"
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
 
 lock: ## Pin every dependency by version and hash
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --constraint requirements.lock --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header benchmarks/requirements.in --output-file benchmarks/requirements.lock
 
 openapi: install ## Write the OpenAPI file that the gateway serves, and its page
 	@$(BIN)/tradefleet openapi
@@ -63,5 +72,5 @@ asyncapi: install ## Write the AsyncAPI file of all events
 
 clean: ## Stop what runs and remove everything that was made
 	@test ! -x $(BIN)/tradefleet || $(BIN)/tradefleet down --all --remove >/dev/null 2>&1 || true
-	@rm -rf $(VENV) .tradefleet .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	@rm -rf $(VENV) $(PEERS) .tradefleet .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,11 +8,20 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import analytics, evaluator, reads, relay
+from benchmarks import alerts, analytics, auth, backtests, closes, evaluator, performance, reads, relay
 from benchmarks.measuring import Figure
 from benchmarks.servers import place
 
-ON_SERVERS = {"relay": relay.measure, "analytics": analytics.measure, "reads": reads.measure}
+ON_SERVERS = {
+    "relay": relay.measure,
+    "analytics": analytics.measure,
+    "performance": performance.measure,
+    "reads": reads.measure,
+    "alerts": alerts.measure_whole,
+    "auth": auth.measure,
+    "backtests": backtests.measure,
+    "closes": closes.measure,
+}
 
 
 def main() -> None:
@@ -31,6 +40,7 @@ def main() -> None:
 
 async def _measure(names: list[str]) -> list[Figure]:
     figures = evaluator.measure() if "evaluator" in names else []
+    figures += alerts.measure() if "alerts" in names else []
     if wanted := [name for name in ON_SERVERS if name in names]:
         async with place() as where:
             for name in wanted:

@@ -1,81 +1,227 @@
-"""The evaluator: a backtest, and one step."""
+"""The engine on a year of one-minute bars, beside bare loops and other engines; and a bar more for an indicator."""
 
-import random
-from decimal import Decimal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from typing import TypeVar
 
-import numpy as np
-import talib
+import numba
 
-from benchmarks.measuring import Figure, rate
-from shared.strategy.backtest import run_backtest
-from shared.strategy.bars import Bar, Terms
-from shared.strategy.document import parse_strategy
-from shared.strategy.execution import Execution
+from benchmarks import bots
+from benchmarks.crossing import FEE, STOP, TARGET, YEAR, Columns, columns, made_up_bars, strategy, year
+from benchmarks.measuring import RUNS, Figure, Rate, summarised
+from benchmarks.other_engines import FRESH, in_new_processes, of_peer
+from shared.strategy.backtest import Report, first_decision, run_backtest
+from shared.strategy.bars import Terms
+from shared.strategy.decimals import exact
+from shared.strategy.execution import Execution, Step
+from shared.strategy.indicators import CANDLE_FIELDS, KINDS, IndicatorSpec, compute
+from shared.strategy.search import Search
 from shared.strategy.series import Series
 
-BARS = 50_000
-STEPS = 200
-DOCUMENT = {
-    "strategy_name": "cross",
-    "strategy_config": {
-        "interval": "1",
-        "side": "LONG",
-        "indicators": {"fast": {"type": "EMA", "period": 12}, "slow": {"type": "EMA", "period": 26}},
-    },
-    "entry_conditions": {"left": "fast", "op": "crosses_above", "right": "slow"},
-    "exit_conditions": {"left": "fast", "op": "crosses_below", "right": "slow"},
-    "risk_management": {
-        "position_size": {"type": "percent_of_equity", "value": "50"},
-        "stop_loss": {"type": "percent", "value": "2"},
-    },
-}
-
-
-def made_up_bars(count: int) -> list[Bar]:
-    draw = random.Random(1)
-    price, bars = Decimal("50000.0"), []
-    for number in range(count):
-        close = max(price + Decimal(draw.randint(-500, 500)) / 10, Decimal(1))
-        high, low = max(price, close) + Decimal("3.5"), min(price, close) - Decimal("3.5")
-        bars.append(Bar(number * 60_000, price, high, max(low, Decimal("0.1")), close, Decimal(5)))
-        price = close
-    return bars
+SLOWER = 50_000  # bars for the peer that takes seconds for them
+STEPS = 300
+TERMS = Terms()
+CENT, UNIT = Decimal("0.01"), Decimal("0.001")
+PLACES = Decimal("1E-8")
 
 
 def measure() -> list[Figure]:
-    bars = made_up_bars(BARS)
-    strategy = parse_strategy(DOCUMENT)
-    ours = rate(BARS, lambda: run_backtest(strategy, bars, Terms()))
-    theirs = rate(BARS, lambda: _bare_loop(bars))
-    return [Figure("backtest", "bars/s", ours, "a bare float loop", theirs), _step(bars[:5_000])]
+    prices = columns(year())
+    report = run_backtest(strategy(), year(), TERMS, search=True)
+    parts = [_parts(Series(year())) for _ in range(RUNS)]
+    whole = _timed(YEAR, lambda: Series(year()), lambda series: run_backtest(strategy(), series, TERMS))
+    return [
+        _searching(parts, prices),
+        _booking(parts, report),
+        _beside(whole, "vectorbt", prices, YEAR, 1.0),
+        _beside(whole, "backtesting", prices, SLOWER, 50.0),
+        _new_process(),
+        *(_step(history) for history in (3_000, 50_000)),
+        *bots.measure(),
+    ]
 
 
-def _bare_loop(bars: list[Bar]) -> float:
-    closes = np.array([float(bar.close) for bar in bars])
-    fast, slow = talib.EMA(closes, 12), talib.EMA(closes, 26)
-    pnl, entry = 0.0, 0.0
-    for t in range(1, len(closes)):
-        above, was = fast[t] > slow[t], fast[t - 1] > slow[t - 1]
-        if above and not was:
-            entry = closes[t]
-        elif was and not above and entry:
-            pnl, entry = pnl + closes[t] - entry, 0.0
-    return pnl
+Given = TypeVar("Given")
 
 
-def _step(bars: list[Bar]) -> Figure:
-    strategy = parse_strategy(DOCUMENT)
+def _timed(units: int, prepare: Callable[[], Given], run: Callable[[Given], object]) -> Rate:
+    seconds = []
+    for _ in range(RUNS):
+        given = prepare()
+        began = time.process_time()
+        run(given)
+        seconds.append(time.process_time() - began)
+    return summarised([units / each for each in seconds])
 
-    def ours() -> None:
-        series, execution = Series(bars[:-STEPS]), Execution(strategy, Terms())
-        for bar in bars[-STEPS:]:
+
+# The parts of a backtest.
+
+
+@dataclass
+class _Parts:
+    """Seconds of one run: conditions on all bars, the search for events, and the exact steps on those."""
+
+    signals: float
+    search: float
+    booking: float
+
+
+class _TimedSearch(Search):
+    looked_s = 0.0
+
+    def _look(self, index: int) -> int:
+        began = time.process_time()
+        event = super()._look(index)
+        self.looked_s += time.process_time() - began
+        return event
+
+
+def _parts(series: Series) -> _Parts:
+    """The loop of `run_backtest`, with a clock."""
+    execution, step, index = Execution(strategy(), TERMS, explains=False), Step(), 0
+    began = time.process_time()
+    search = _TimedSearch(execution, series, first_decision(strategy(), series, None))
+    signalled = time.process_time()
+    with exact():
+        while index < len(series):
+            if execution.pending:
+                execution.open_bar(step, series.bar(index).open_time_ms, series.bar(index).open)
+            event = search.next_event(index)
+            if event > index:
+                execution.pass_over(series, index, event)
+            if event < len(series):
+                execution.close_bar(step, series, event)
+            index = event + 1
+    over = time.process_time()
+    return _Parts(signalled - began, search.looked_s, over - signalled - search.looked_s)
+
+
+def _searching(parts: list[_Parts], prices: Columns) -> Figure:
+    loop = numba.njit(_bare_loop)
+    loop(*prices.values(), 12, 26)
+    theirs = _timed(YEAR, lambda: None, lambda _: loop(*prices.values(), 12, 26))
+    ours = summarised([YEAR / (each.signals + each.search) for each in parts])
+    name = f"signals and search ({_ms(YEAR, ours)})"
+    return Figure(name, "bars/s", ours, f"a bare numba loop ({_ms(YEAR, theirs)})", theirs, aim=1 / 3)
+
+
+def _bare_loop(opens, highs, lows, closes, fast, slow):  # type: ignore[no-untyped-def]  # compiled by numba
+    """The same logic over floats: two EMAs, the cross, the next open, stop and target; the sum of the returns."""
+    quick, late = closes[:fast].mean(), closes[:slow].mean()
+    for index in range(fast, slow):
+        quick += (closes[index] - quick) * 2.0 / (fast + 1)
+    above, entry, returns, pending = quick > late, 0.0, 0.0, 0
+    for index in range(slow, len(closes)):
+        if pending == 1:
+            entry = opens[index]
+        elif pending == -1 and entry > 0.0:
+            returns, entry = returns + opens[index] / entry - 1.0, 0.0
+        pending = 0
+        if entry > 0.0:
+            if lows[index] <= entry * (1.0 - STOP):
+                returns, entry = returns - STOP, 0.0
+            elif highs[index] >= entry * (1.0 + TARGET):
+                returns, entry = returns + TARGET, 0.0
+        quick += (closes[index] - quick) * 2.0 / (fast + 1)
+        late += (closes[index] - late) * 2.0 / (slow + 1)
+        was, above = above, quick > late
+        if above and not was and entry == 0.0:
+            pending = 1
+        elif was and not above and entry > 0.0:
+            pending = -1
+    return returns
+
+
+def _booking(parts: list[_Parts], report: Report) -> Figure:
+    """Per trade, everything that is done in decimals; beside a loop that does no more than book the same trades."""
+    trades = len(report.trades)
+    ours = summarised([trades / each.booking for each in parts])
+    theirs = _timed(trades, lambda: None, lambda _: _bare_booking(report))
+    return Figure(
+        f"exact booking of {trades:,} trades ({1e6 / ours.per_s:.1f} µs each)",
+        "trades/s",
+        ours,
+        f"a bare loop in decimals ({1e6 / theirs.per_s:.1f} µs)",
+        theirs,
+    )
+
+
+def _bare_booking(report: Report) -> Decimal:
+    """Quantity, stop, target, fees and pnl of each trade, from its prices."""
+    equity, fee = Decimal(10_000), Decimal(str(FEE))
+    stop, target = 1 - Decimal(str(STOP)), 1 + Decimal(str(TARGET))
+    for trade in report.trades:
+        price, left = trade.entry_price, trade.exit_price
+        qty = (equity / 2 / price).quantize(UNIT, ROUND_DOWN)
+        levels = (price * stop).quantize(CENT), (price * target).quantize(CENT)
+        gross = (left - price) * qty
+        fees = price * qty * fee + left * qty * fee
+        pnl = (gross - fees).quantize(PLACES, ROUND_HALF_EVEN)
+        share = (pnl / (price * qty) * 100).quantize(PLACES, ROUND_HALF_EVEN) if qty else qty
+        equity += pnl if levels[0] < levels[1] and share < 100 else 0
+    return equity
+
+
+# Other engines.
+
+
+def _beside(ours: Rate, peer: str, prices: Columns, bars: int, aim: float) -> Figure:
+    found = of_peer(peer, prices, bars)
+    theirs = summarised([bars / each for each in found.seconds])
+    name = f"a backtest of {YEAR:,} bars, warm, whole ({_ms(YEAR, ours)})"
+    return Figure(name, "bars/s", ours, f"{peer} {found.version}, {bars:,} bars ({_ms(bars, theirs)})", theirs, aim)
+
+
+def _new_process() -> Figure:
+    ours, theirs, version = in_new_processes(made_up_bars(FRESH))
+    return Figure(
+        f"a new process on {FRESH:,} bars ({_ms(1, ours)})",
+        "runs/s",
+        ours,
+        f"a new process of backtesting {version} ({_ms(1, theirs)})",
+        theirs,
+        aim=1.0,
+    )
+
+
+def _ms(units: int, found: Rate) -> str:
+    return f"{1000 * units / found.per_s:,.1f} ms"
+
+
+# A bar more.
+
+
+def _step(history: int) -> Figure:
+    """Every type of indicator, a bar further; beside TA-Lib over the whole history."""
+    bars = made_up_bars(history + STEPS)
+    specs = [_usual(kind) for kind in sorted(KINDS)]
+    whole = Series(bars[:history])
+    candles = {name: whole.column(name) for name in CANDLE_FIELDS}
+
+    def ready() -> Series:
+        series = Series(bars[:history])
+        for _ in range(2):  # the second time the streams are opened
+            for spec in specs:
+                series.values(spec)
+            series.append(bars[len(series)])
+        return series
+
+    def go_on(series: Series) -> None:
+        for bar in bars[len(series) :]:
             series.append(bar)
-            execution.on_close(series)
+            for spec in specs:
+                series.values(spec)
 
-    def theirs() -> None:
-        closes = np.array([float(bar.close) for bar in bars])
-        for _ in range(STEPS):
-            talib.EMA(closes, 12)
-            talib.EMA(closes, 26)
+    ours = _timed((STEPS - 2) * len(specs), ready, go_on)
+    theirs = _timed(len(specs), lambda: None, lambda _: [compute(spec, candles) for spec in specs])
+    name = f"one bar more after {history:,}, mean of {len(specs)} types ({1e6 / ours.per_s:.2f} µs)"
+    return Figure(name, "values/s", ours, f"TA-Lib anew ({1e6 / theirs.per_s:.0f} µs)", theirs)
 
-    return Figure("step", "closes/s", rate(STEPS, ours), "TA-Lib's two EMAs alone", rate(STEPS, theirs))
+
+def _usual(kind: str) -> IndicatorSpec:
+    usual = {"period": 20, "fast": 12, "slow": 26, "signal": 9, "fastk": 14, "slowk": 3, "slowd": 3}
+    integers = {name: usual[name] for name in KINDS[kind].integers}
+    assert integers.keys() <= {each.name for each in fields(IndicatorSpec)}
+    return replace(IndicatorSpec(kind), **integers)  # type: ignore[arg-type]  # fields by their names

@@ -22,6 +22,10 @@ class Place:
     bootstrap: str
     prefix: str
 
+    async def another(self) -> "Place":
+        """On the same servers, with nothing in it."""
+        return await _made(self.superuser_dsn, self.bootstrap)
+
     def settings(self, service: str) -> ServiceSettings:
         return ServiceSettings.model_validate({"service": service, **self.environment(service)})
 
@@ -38,17 +42,20 @@ async def place() -> AsyncIterator[Place]:
     folder = begin_run()
     try:
         servers = servers_of_run()
-        address = servers.postgres_dsn.rpartition("@")[2].partition("/")[0]
-        host, _, port = address.partition(":")
-        # A server that is given is the tests' too, and roles are of the whole server.
-        passwords = dict.fromkeys(all_roles(), PASSWORD)
-        access = DatabaseAccess(host, int(port), f"bench_{uuid4().hex[:8]}", passwords)
-        await create_database(servers.postgres_dsn, access)
-        await migrate(access)
-        prefix = f"bench{uuid4().hex[:8]}."
-        await create_topics(servers.kafka_bootstrap, topics_of(prefix=prefix))
-        inside = servers.postgres_dsn.rpartition("/")[0] + f"/{access.name}"
         calm_collector()
-        yield Place(access, inside, servers.kafka_bootstrap, prefix)
+        yield await _made(servers.postgres_dsn, servers.kafka_bootstrap)
     finally:
         end_run(folder)
+
+
+async def _made(postgres_dsn: str, bootstrap: str) -> Place:
+    address = postgres_dsn.rpartition("@")[2].partition("/")[0]
+    host, _, port = address.partition(":")
+    # A server that is given is the tests' too, and roles are of the whole server.
+    passwords = dict.fromkeys(all_roles(), PASSWORD)
+    access = DatabaseAccess(host, int(port), f"bench_{uuid4().hex[:8]}", passwords)
+    await create_database(postgres_dsn, access)
+    await migrate(access)
+    prefix = f"bench{uuid4().hex[:8]}."
+    await create_topics(bootstrap, topics_of(prefix=prefix))
+    return Place(access, postgres_dsn.rpartition("/")[0] + f"/{access.name}", bootstrap, prefix)

@@ -14,8 +14,11 @@ from cli.options import BadOption
 
 # Where each command is; imported only when it is called, as some bring much with them.
 COMMANDS = {
+    "analytics": ("cli.analytics", "analytics", "What analytics keeps: cut the days again from the trades."),
     "asyncapi": ("cli.asyncapi", "asyncapi_command", "Write the AsyncAPI file of all events."),
+    "audit": ("cli.audit", "audit", "Are the activity logs what was written?"),
     "backtest": ("cli.backtest", "backtest", "Run a strategy over a file of candles."),
+    "candles": ("cli.candles", "candles", "Candles: stored ones and the exchange's."),
     "demo": ("cli.demo.command", "demo", "Watch several tenants trade on paper, and check what came of it."),
     "doctor": ("cli.doctor", "doctor", "Say what is missing on this machine and how to get it."),
     "down": ("cli.stack.commands", "down", "Stop what `up --detach` started."),
@@ -24,7 +27,8 @@ COMMANDS = {
     "faults": ("cli.faults.command", "faults", "Break the platform on purpose, and check that nothing is lost."),
     "openapi": ("cli.openapi", "openapi_command", "Write the OpenAPI file of the whole platform."),
     "outbox": ("cli.outbox", "outbox", "What the services have to say: how much waits, and saying it again."),
-    "plans": ("cli.plans", "plans", "People's plans."),
+    "plans": ("cli.plans", "plans", "The catalogue, and people's plans."),
+    "session": ("cli.session", "session", "Sessions, and whether they did what a backtest does."),
     "status": ("cli.stack.commands", "status", "What runs where, and whether it is healthy."),
     "topics": ("cli.topics", "topics", "What the broker has of the topics it should have."),
     "up": ("cli.stack.commands", "up", "Start the whole platform on this machine."),

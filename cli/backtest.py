@@ -9,6 +9,9 @@ import click
 
 from cli.candles_file import CandlesError, Gap, find_gaps, read_candles
 from cli.options import BadOption, OneLineCommand, decimal_option, instrument_option, time_option
+from cli.progress import progress_bar
+from cli.report.file import write_page
+from cli.report.story import of_backtest
 from shared.contracts.types import decimal_text, from_ms, instant_text
 from shared.strategy.backtest import Report, run_backtest
 from shared.strategy.bars import Bar, Instrument, Terms
@@ -26,6 +29,7 @@ _GAPS_SHOWN = 10
 @click.option("--slippage", default="0", show_default=True, help="As a fraction, against us.")
 @click.option("--balance", default="10000", show_default=True, help="The initial balance.")
 @click.option("--trade-from", metavar="TIME", help="ISO or ms: decide from the first bar that opens then or later.")
+@click.option("--report", "page", metavar="FILE.html", help="Also write the result as one page.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the summary.")
 def backtest(
     candles: str,
@@ -35,6 +39,7 @@ def backtest(
     slippage: str,
     balance: str,
     trade_from: str | None,
+    page: str | None,
     as_json: bool,
 ) -> None:
     """Run a strategy over recorded candles: exact fills, fees counted, no funding."""
@@ -47,11 +52,16 @@ def backtest(
     first_bar_ms = None if trade_from is None else time_option("--trade-from", trade_from)
     document = read_strategy(Path(strategy))
     try:
-        bars = read_candles(Path(candles), document.interval_ms)
+        with progress_bar("reading"):
+            bars = read_candles(Path(candles), document.interval_ms)
     except CandlesError as error:
         raise BadOption(f"--candles: {error}") from error
-    report = run_backtest(document, bars, terms, first_bar_ms)
+    with progress_bar("backtest") as tell:
+        report = run_backtest(document, bars, terms, first_bar_ms, tell)
     gaps = find_gaps(bars, document.interval_ms)
+    if page is not None:
+        notes = [f"The candles have holes: {_gaps(gaps)}."] if gaps else []
+        write_page(Path(page), of_backtest(Path(candles).name, document, terms, bars, report, first_bar_ms, notes))
     if as_json:
         click.echo(json.dumps(as_object(report, document, terms, bars, gaps), allow_nan=False))
     else:

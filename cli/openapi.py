@@ -10,13 +10,16 @@ from cli.failure import CheckFailed
 from cli.options import OneLineCommand
 from cli.reference_page import page
 from cli.stack.migrate import ROOT
-from services.analytics.routes.market import market_endpoints
-from services.analytics.routes.performance import PerformanceRoutes
-from services.auth.routes import Routes as AuthRoutes
+from services.analytics.routes.endpoints import analytics_endpoints
+from services.auth.routes.log_ins import Routes as AuthRoutes
 from services.billing.routes import Routes as BillingRoutes
-from services.notifications.routes import Routes as NotificationsRoutes
+from services.notifications.routes.alerts import AlertRoutes
+from services.notifications.routes.inbox import InboxRoutes
+from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import candle_endpoints
-from services.trading.routes.configurations import configuration_endpoints
+from services.trading.routes.configurations import ConfigurationRoutes
+from services.trading.routes.publishing import PublishingRoutes
+from services.trading.routes.session_parts import SessionPartRoutes
 from services.trading.routes.sessions import SessionRoutes
 from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
@@ -52,11 +55,14 @@ def all_endpoints() -> list[Endpoint]:
         *AuthRoutes(NOTHING, NOTHING, NOTHING).endpoints(),
         *BillingRoutes(NOTHING).endpoints(),
         *StrategyRoutes(NOTHING).endpoints(),
-        *configuration_endpoints(NOTHING),
+        *PublishingRoutes(NOTHING).endpoints(),
+        *ConfigurationRoutes(NOTHING).endpoints(),
         *SessionRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
+        *SessionPartRoutes(NOTHING).endpoints(),
         *TradeRoutes(NOTHING).endpoints(),
+        *BacktestRoutes(NOTHING, NOTHING, NOTHING).endpoints(),
         *candle_endpoints(NOTHING),
-        *PerformanceRoutes(NOTHING).endpoints(),
-        *market_endpoints(NOTHING),
-        *NotificationsRoutes(NOTHING).endpoints(),
+        *analytics_endpoints(NOTHING),
+        *AlertRoutes(NOTHING).endpoints(),
+        *InboxRoutes(NOTHING).endpoints(),
     ]

@@ -57,7 +57,7 @@ def page(document: Json) -> str:
 
 
 def _operation(path: str, method: str, operation: Json, document: Json) -> str:
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    body = operation.get("requestBody", {}).get("content", {})
     return (
         f'<details id="{escape(operation["operationId"])}"><summary><span class="method">{method.upper()}</span> '
         f'<code>{escape(path)}</code> <span class="quiet">{escape(operation["summary"])}'
@@ -83,8 +83,7 @@ def _answers(responses: Json, document: Json) -> str:
     shown = ""
     for status, answer in responses.items():
         rows.append(f"<tr><td>{status}<td>{escape(answer['description'])}<td>{_types(answer)}")
-        schema = answer.get("content", {}).get("application/json", {}).get("schema")
-        shown = shown or _sample(f"Answer {status}", schema, document)
+        shown = shown or _sample(f"Answer {status}", answer.get("content", {}), document)
     return f'{shown}<h4>Statuses</h4><div class="wide"><table>{"".join(rows)}</table></div>'
 
 
@@ -95,11 +94,22 @@ def _types(answer: Json) -> str:
     return " ".join(f'<a href="#problem-{name}">{name}</a>' for name in names)
 
 
-def _sample(title: str, schema: Json | None, document: Json) -> str:
-    if schema is None:
+def _sample(title: str, content: Json, document: Json) -> str:
+    """An example, and folded away the types that it is of."""
+    if not content or "application/problem+json" in content:
         return ""
-    shape = json.dumps(_shape(schema, document, 0), indent=2, ensure_ascii=False)
-    return f"<h4>{title}</h4><pre>{escape(shape)}</pre>\n"
+    media = next(iter(content.values()))
+    example = media.get("example", "")
+    text = escape("\n".join((example if isinstance(example, str) else _text(example)).splitlines()))
+    shown = f"<h4>{title}</h4><pre>{text}</pre>\n"
+    if "application/json" not in content:
+        return shown
+    types = escape(_text(_shape(media["schema"], document, 0)))
+    return f"{shown}<details><summary>its types</summary><div><pre>{types}</pre></div></details>\n"
+
+
+def _text(value: Any) -> str:  # Any: JSON
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _shape(schema: Json, document: Json, depth: int) -> Any:  # Any: JSON

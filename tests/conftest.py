@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from cli.stack.migrate import ROOT, SERVICES, DatabaseAccess, all_roles, create_
 from cli.stack.topics import create_topics, delete_topics, topics_of
 from shared.chassis.telemetry import HTTP_PROBLEMS
 from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_run, end_run, servers_of_run
+from tests.scheduling import Scheduling, turn
 
 SHARED = ROOT.parent / "shared"
 TEST_PARTITIONS = 2
@@ -41,6 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
 _FOLDER = pytest.StashKey[Path]()
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if (folder := config.stash.get(_FOLDER, None)) is not None:
         end_run(folder)
@@ -49,6 +55,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What needs the folder beside the checkout is not collected where it is absent; the header says so."""
+    items.sort(key=lambda item: turn(item.nodeid))
     if SHARED.exists():
         return
     absent = [item for item in items if item.get_closest_marker("beside_checkout")]

@@ -19,7 +19,7 @@ from cli.demo.isolation import try_everything
 from cli.demo.ledger import read_topics, wait_until_consumed
 from cli.demo.options import DemoOptions, Given, read_options
 from cli.demo.replay import Replay
-from cli.demo.scenario import Plot, Tenant, register, set_up, try_what_free_may_not
+from cli.demo.scenario import Plot, Tenant, look_back, register, set_up, try_what_free_may_not
 from cli.demo.screen import Screen
 from cli.failure import CheckFailed
 from cli.options import OneLineCommand
@@ -143,6 +143,9 @@ class Demo:
             await self._replay(tenants)
             await self._stop_sessions(tenants)
             await self._settle()
+            for tenant in tenants:
+                await look_back(tenant)
+            await self._settle()
             results = [await outcome.ask(tenant) for tenant in tenants]
             events = await self._check(tenants, results)
             outcome.show(self._console, results, self._outcome)
@@ -251,7 +254,7 @@ class Demo:
         ledger = await read_topics(self._stack.kafka_bootstrap, self._stack.topic_prefix)
         fault = await checks.compare_events(self._owner, ledger, all_above_zero=self._options.busy)
         record("events_equal_tables", fault, f"{sum(ledger.counts.values())} distinct events")
-        fault = await checks.look_for_unsent(self._owner) or (
+        fault = await checks.eventually(lambda: checks.look_for_unsent(self._owner)) or (
             f"{ledger.dead_letters} dead letters" if ledger.dead_letters else ""
         )
         record("nothing_left_over", fault, "outboxes, parked events and dead letters are empty")

@@ -68,7 +68,11 @@ async def set_up(tenant: Tenant, plot: Plot) -> None:
     client = tenant.client
     configuration = None
     if plot.busy:
+        names = {"username": f"ada-{tenant.canary}", "first_name": "Ada", "last_name": tenant.canary}
+        await client.must("PATCH", "/v1/me", names)
         configuration = await client.must("POST", "/v1/bot-configurations", _configuration(tenant))
+        await client.must("PUT", "/v1/inbox/preferences", {"kinds": {"TRADE_OPENED": {}, "TRADE_CLOSED": {}}})
+        await client.must("POST", "/v1/bot-configurations", _careful(tenant))
         for alert in _alerts(tenant, plot):
             await client.must("POST", "/v1/alerts", alert)
         for symbol in plot.symbols:
@@ -83,6 +87,7 @@ async def set_up(tenant: Tenant, plot: Plot) -> None:
                 "symbol": symbol,
                 "mode": "PAPER",
                 "initial_balance": plot.initial_balance,
+                "notes": f"of the demo, {tenant.canary}",
             }
             if configuration:
                 request["bot_configuration_id"] = configuration["bot_configuration_id"]
@@ -96,6 +101,19 @@ def _configuration(tenant: Tenant) -> dict[str, object]:
         "config_data": {},
         "max_position_size": "1000000",
         "is_default": True,
+    }
+
+
+def _careful(tenant: Tenant) -> dict[str, object]:
+    """Every limit there is; no session of the demo is held to it."""
+    return {
+        "config_name": f"careful {tenant.canary}",
+        "config_data": {"min_stop_distance_percentage": "0.5"},
+        "strategy_type": "trend",
+        "risk_level": "LOW",
+        "max_position_size": "500",
+        "stop_loss_percentage": "3",
+        "take_profit_percentage": "10",
     }
 
 
@@ -132,6 +150,15 @@ def _alerts(tenant: Tenant, plot: Plot) -> list[dict[str, object]]:
             },
         },
     ]
+
+
+async def look_back(tenant: Tenant) -> None:
+    """A note to the last trade, and to the last analysis of what is watched."""
+    client, noted = tenant.client, f"looked at again, {tenant.canary}"
+    for trade in (await client.must("GET", "/v1/trades", sort="-entry_time", limit="1"))["items"]:
+        await client.must("PATCH", f"/v1/trades/{trade['trade_id']}", {"notes": noted})
+    for seen in (await client.must("GET", "/v1/market-analysis", sort="-timestamp", limit="1"))["items"]:
+        await client.must("PATCH", f"/v1/market-analysis/{seen['analysis_id']}", {"user_notes": noted})
 
 
 async def try_what_free_may_not(tenant: Tenant, plot: Plot) -> list[str]:

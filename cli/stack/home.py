@@ -43,6 +43,10 @@ class State:
     services: dict[str, str] = field(default_factory=dict)
     postgres: str = ""
     billing: str = ""
+    candles: str = ""  # the role that keeps them
+    analytics: str = ""
+    auth: str = ""
+    trading: str = ""
     queues: dict[str, str] = field(default_factory=dict)
     kafka: str = ""
     topic_prefix: str = ""

@@ -27,6 +27,7 @@ WAYS = (
     "or KAFKA_BOOTSTRAP to a running one"
 )
 
+# The buffer for compacting is 128 MB unless told: half of the heap, which was then collected whole again and again.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -46,6 +47,7 @@ group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=400
+log.cleaner.dedupe.buffer.size=4194304
 """
 # A second listener, which tells its clients to come by way of somebody in front of it. Later lines win.
 FRONTED = """\

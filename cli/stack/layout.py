@@ -1,4 +1,4 @@
-"""Which processes the services run as: one each (trading's feed apart), or one per role."""
+"""Which processes the services run as: one each (trading's feed and backtests apart), or one per role."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,8 @@ from cli.stack.migrate import ROOT, SERVICES
 CONNECTIONS = ROOT / "deploy" / "postgres" / "connections.toml"
 TRADING_ROLES = ("http", "consumers", "relay", "jobs", "worker")
 OF_EVERY_SERVICE = ("http", "consumers", "relay", "jobs")
-OF_TRADING = ("worker", "feed")
+APART = ("feed", "backtests")
+OF_TRADING = ("worker", *APART)
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Part:
 
 
 def together() -> list[Part]:
-    """A process per service with all its roles, and the feed."""
+    """A process per service with all its roles, the feed, and the one that works on backtests."""
     services = [Part(name, name, TRADING_ROLES if name == "trading" else ()) for name in SERVICES]
-    return [*services, Part("feed", "trading", ("feed",))]
+    return [*services, *(Part(role, "trading", (role,)) for role in APART)]
 
 
 def by_role() -> list[Part]:

@@ -148,6 +148,7 @@ class Stack:
             processes=processes,
             services={part.service: processes[part.name] for part in self._parts if part.serves_http},
             trading_internal=ports.take(),
+            billing_internal=ports.take(),
             sandbox=ports.take(),
             kafka=f"127.0.0.1:{front.port}" if front else self._bootstrap,
         )
@@ -221,7 +222,8 @@ class Stack:
 
     def _services(self) -> Iterator[Coroutine[None, None, None]]:
         for part in self._parts:
-            inside = [self._at.trading_internal] if part.service == "trading" and part.serves_http else []
+            internal = {"trading": self._at.trading_internal, "billing": self._at.billing_internal}
+            inside = [internal[part.service]] if part.service in internal and part.serves_http else []
             port = self._at.processes[part.name]
             yield self._launch(self._service_spec(part), f"http://127.0.0.1:{port}/readyz", port, *inside)
 
@@ -330,6 +332,10 @@ class Stack:
                 services={service: self._at.url(service) for service in SERVICES},
                 postgres=self._database.owner_dsn,
                 billing=self._database.dsn("billing_app"),
+                candles=self._database.dsn("trading_worker"),
+                analytics=self._database.dsn("analytics_worker"),
+                auth=self._database.dsn("auth_worker"),
+                trading=self._database.dsn("trading_app"),
                 queues={service: self._database.dsn(f"{service}_queue") for service in SERVICES},
                 kafka=self._bootstrap,
                 topic_prefix=self.topic_prefix,

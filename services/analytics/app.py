@@ -3,10 +3,9 @@
 from functools import partial
 
 from services.analytics.consumers import SUBSCRIPTIONS
-from services.analytics.jobs import run_months
+from services.analytics.jobs import run_months, run_retention
 from services.analytics.market import MarketWatch
-from services.analytics.routes.market import market_endpoints
-from services.analytics.routes.performance import PerformanceRoutes
+from services.analytics.routes.endpoints import analytics_endpoints
 from shared.chassis.history import CandleHistory
 from shared.chassis.interest import publish_interests
 from shared.chassis.kafka import MarketSubscription
@@ -19,8 +18,12 @@ def build(context: Context) -> Service:
     market = MarketWatch(database, CandleHistory(context.settings))
     return Service(
         name="analytics",
-        endpoints=[*PerformanceRoutes(database).endpoints(), *market_endpoints(database)],
+        endpoints=analytics_endpoints(database),
         subscriptions=SUBSCRIPTIONS,
         market_subscriptions=[MarketSubscription(CandleClosed, market.on_candle_closed)],
-        jobs=[publish_interests(database, "analytics"), Job("months", partial(run_months, database))],
+        jobs=[
+            publish_interests(database, "analytics"),
+            Job("months", partial(run_months, database)),
+            Job("retention", partial(run_retention, database)),
+        ],
     )

@@ -2,17 +2,24 @@
 
 from collections.abc import Sequence
 
-from services.analytics.operations import facts
+from services.analytics.operations import facts, rebuild, retention
+from shared.chassis.clock import utc_now
 from shared.chassis.identity import claim_users
 from shared.chassis.kafka import Subscription
 from shared.chassis.postgres import Connection
-from shared.contracts.auth import UserRegistered
+from shared.contracts.auth import UserRegistered, UserUpdated
+from shared.contracts.billing import SubscriptionChanged
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 
 
 async def on_user_registered(connection: Connection, events: Sequence[UserRegistered]) -> None:
     await facts.note_zones(connection, events)
+    await rebuild.note_emails(connection, events)
     await claim_users(connection, events)
+
+
+async def on_user_updated(connection: Connection, events: Sequence[UserUpdated]) -> None:
+    await facts.note_zones(connection, events)
 
 
 async def on_session_started(connection: Connection, events: Sequence[SessionStarted]) -> None:
@@ -27,9 +34,15 @@ async def on_trade_closed(connection: Connection, events: Sequence[TradeClosed])
     await facts.note_trades(connection, events)
 
 
+async def on_subscription_changed(connection: Connection, events: Sequence[SubscriptionChanged]) -> None:
+    await retention.note_plans(connection, events, utc_now())
+
+
 SUBSCRIPTIONS = (
     Subscription(UserRegistered, on_user_registered),
+    Subscription(UserUpdated, on_user_updated),
     Subscription(SessionStarted, on_session_started),
     Subscription(SessionStopped, on_session_stopped),
     Subscription(TradeClosed, on_trade_closed),
+    Subscription(SubscriptionChanged, on_subscription_changed),
 )

@@ -1,18 +1,23 @@
-"""Follows the series that are watched, and has each closed candle looked at."""
+"""Follows the series that are watched, and has each closed candle looked at, those that were missed too."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
-from services.analytics.domain.analysis import Look, look_at
-from services.analytics.operations.analyses import prepare_month, write_analyses
+from services.analytics.domain.analysis import ClosedBar, Look, closed_bars, look_at
+from services.analytics.operations.analyses import Looking, prepare_month, write_analyses, write_missing
 from services.analytics.queries.market import find_watchers
 from shared.chassis.errors import Unavailable
+from shared.chassis.generations import NewestGeneration
 from shared.chassis.history import CandleHistory
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import to_ms
 from shared.strategy.bars import Bar
 from shared.strategy.followed import FollowedSeries
+
+REPAIRED = 10_000  # bars at most, a week of minutes; broker and feed are never away for as long
+
+Writing = Callable[[Database, Sequence[int], str, str, Sequence[ClosedBar], Looking], Awaitable[None]]
 
 
 class MarketWatch:
@@ -22,35 +27,48 @@ class MarketWatch:
         self._database = database
         self._history = history
         self._series: dict[str, FollowedSeries] = {}
+        self._newest = NewestGeneration()
+        self._unrepaired: set[str] = set()  # taken up from the history: candles may have been missed
         self._months: set[tuple[int, int]] = set()  # those known to have their partition
 
     async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None:
         """A candle heard again gives the same rows, which are there."""
         by_series: dict[str, list[CandleClosed]] = {}
-        for event in events:
+        for event in self._newest.of(events):
             by_series.setdefault(event.series, []).append(event)
         for candles in by_series.values():
             await self._analyse(candles)
 
     async def _analyse(self, candles: Sequence[CandleClosed]) -> None:
+        first = candles[0]
         async with self._database.queue() as connection:
-            watchers = await find_watchers(connection, candles[0].symbol, candles[0].interval)
+            watchers = await find_watchers(connection, first.symbol, first.interval)
         if not watchers:
-            self._series.pop(candles[0].series, None)  # taken up again from the history if somebody comes
+            self._series.pop(first.series, None)  # taken up again from the history if somebody comes
             return
-        indices = {candle.open_time: await self._index_of(candle) for candle in candles}
-        series = self._series[candles[0].series].series
-        looks: dict[tuple[datetime, int], Look] = {}
+        indices = [await self._index_of(candle) for candle in candles]
+        series = self._series[first.series].series
+        looks: dict[tuple[int, int], Look] = {}
 
-        def look(candle: CandleClosed, ema_period: int) -> Look:
-            key = (candle.open_time, ema_period)
+        def look(index: int, ema_period: int) -> Look:
+            key = (index, ema_period)
             if key not in looks:
-                looks[key] = look_at(series, indices[candle.open_time], ema_period)
+                looks[key] = look_at(series, index, ema_period)
             return looks[key]
 
-        for candle in candles:
-            await self._prepare_month(candle.open_time)
-        await write_analyses(self._database, watchers, candles, look)
+        if first.series in self._unrepaired:
+            before = closed_bars(series, first.series, range(max(0, min(indices) - REPAIRED), min(indices)))
+            await self._write(write_missing, watchers, first, before, look)
+            self._unrepaired.discard(first.series)
+        bars = closed_bars(series, first.series, indices)
+        await self._write(write_analyses, watchers, first, bars, look)
+
+    async def _write(
+        self, write: Writing, watchers: Sequence[int], of: CandleClosed, bars: Sequence[ClosedBar], look: Looking
+    ) -> None:
+        for bar in bars:
+            await self._prepare_month(bar.timestamp)
+        await write(self._database, watchers, of.symbol, of.interval, bars, look)
 
     async def _prepare_month(self, moment: datetime) -> None:
         month = (moment.year, moment.month)
@@ -65,8 +83,9 @@ class MarketWatch:
         previous_ms = to_ms(candle.previous_open_time) if candle.previous_open_time else None
         index = followed.take(bar, previous_ms)
         if index is None:
-            history = await self._history.fetch(candle.symbol, candle.interval, bar.open_time_ms)
+            history = await self._history.fetch(candle.symbol, candle.interval, bar.open_time_ms, candle.generation)
             followed.restart(Bar(*vars(each).values()) for each in history)
+            self._unrepaired.add(candle.series)
             index = followed.take(bar, previous_ms)
         if index is None:
             raise Unavailable(f"the history of {candle.series} does not reach its candle yet")

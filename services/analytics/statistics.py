@@ -13,9 +13,12 @@ LEAST_DEVIATION = 1e-13
 
 @dataclass(frozen=True)
 class RiskRatios:
+    """Of no day at all each is None."""
+
     sharpe: Decimal | None
     sortino: Decimal | None
     calmar: Decimal | None
+    volatility: Decimal | None
 
 
 def risk_ratios(returns_pct: Sequence[Decimal], growth: Decimal | None, drawdown_pct: Decimal | None) -> RiskRatios:
@@ -26,6 +29,7 @@ def risk_ratios(returns_pct: Sequence[Decimal], growth: Decimal | None, drawdown
         rounded(_sharpe(returns, deviation)),
         rounded(_sortino(returns)),
         rounded(_calmar(growth, len(returns), drawdown_pct)),
+        rounded(_yearly(deviation)),
     )
 
 
@@ -35,8 +39,14 @@ def trailing_risk(returns_pct: Sequence[Decimal]) -> tuple[Decimal | None, Decim
         return None, None
     returns = _fractions(returns_pct)
     deviation = _deviation(returns)
-    yearly = None if deviation is None else deviation * math.sqrt(DAYS_PER_YEAR)
-    return rounded(_sharpe(returns, deviation)), rounded(yearly)
+    return rounded(_sharpe(returns, deviation)), rounded(_yearly(deviation))
+
+
+def compounded_pct(returns_pct: Sequence[Decimal | None]) -> Decimal | None:
+    """One return after the other on what was there then; None where one of them is not defined."""
+    if any(value is None for value in returns_pct):
+        return None
+    return rounded((math.prod(1 + value for value in _fractions(returns_pct)) - 1) * 100)
 
 
 def ratio(part: Decimal, whole: Decimal) -> Decimal | None:
@@ -51,8 +61,12 @@ def rounded(value: float | None) -> Decimal | None:
     return Decimal(repr(round(value, 6) + 0.0))
 
 
-def _fractions(returns_pct: Sequence[Decimal]) -> list[float]:
-    return [float(value) / 100 for value in returns_pct]  # a statistic
+def _fractions(returns_pct: Sequence[Decimal | None]) -> list[float]:
+    return [float(value) / 100 for value in returns_pct if value is not None]  # a statistic
+
+
+def _yearly(deviation: float | None) -> float | None:
+    return None if deviation is None else deviation * math.sqrt(DAYS_PER_YEAR)
 
 
 def _deviation(returns: Sequence[float]) -> float | None:

@@ -1,14 +1,17 @@
 """The wiring of auth."""
 
+from functools import partial
+
 from services.auth.consumers import SUBSCRIPTIONS
-from services.auth.operations.log_ins import Desk
+from services.auth.operations.forgetting import forget_attempts
 from services.auth.operations.passwords import Passwords
+from services.auth.operations.proving import Desk
 from services.auth.operations.tokens import AccessTokens
-from services.auth.routes import Routes
+from services.auth.routes.log_ins import Routes
 from services.auth.settings import AuthSettings
 from shared.chassis.auth import Authenticator, TokenVerifier
 from shared.chassis.identity import UserDirectory
-from shared.chassis.service_types import Context, Service
+from shared.chassis.service_types import Context, Job, Service
 
 
 def build(context: Context) -> Service:
@@ -21,14 +24,22 @@ def build(context: Context) -> Service:
         audience=settings.token_audience,
         ttl_s=settings.auth_access_token_s,
     )
-    desk = Desk(context.database, passwords, tokens, settings.refresh_token_ttl, settings.longest_session)
+    desk = Desk(
+        context.database,
+        passwords,
+        tokens,
+        settings.refresh_token_ttl,
+        settings.longest_session,
+        settings.free_attempts,
+    )
     authenticator = Authenticator(
         TokenVerifier(settings, tokens.verification_keys()), UserDirectory(context.database)
     )
     return Service(
         name=settings.service,
-        endpoints=Routes(desk, authenticator, settings.auth_trusted_proxies).endpoints(),
+        endpoints=Routes(desk, authenticator, settings.trusted_proxies).endpoints(),
         subscriptions=SUBSCRIPTIONS,
+        jobs=[Job("forget-attempts", partial(forget_attempts, context.database))],
         authenticator=authenticator,
         on_close=[passwords.close],
     )

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+from services.auth.operations.activity import log_activity
 from services.auth.operations.entitlements import project_subscriptions
+from shared.chassis.clock import utc_now
 from shared.chassis.kafka import Subscription
 from shared.chassis.postgres import Connection
+from shared.contracts.activity import ActivityRecorded
 from shared.contracts.billing import SubscriptionChanged
 
 
@@ -12,4 +15,11 @@ async def on_subscription_changed(connection: Connection, events: Sequence[Subsc
     await project_subscriptions(connection, events)
 
 
-SUBSCRIPTIONS = (Subscription(SubscriptionChanged, on_subscription_changed),)
+async def on_activity_recorded(connection: Connection, events: Sequence[ActivityRecorded]) -> None:
+    await log_activity(connection, events, utc_now())
+
+
+SUBSCRIPTIONS = (
+    Subscription(SubscriptionChanged, on_subscription_changed),
+    Subscription(ActivityRecorded, on_activity_recorded),
+)

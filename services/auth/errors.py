@@ -1,10 +1,12 @@
 """What can go wrong in auth, beside what can go wrong everywhere.
 
 ProblemError
-├── EmailTaken            409  this e-mail has an account
+├── EmailTaken            409  this e-mail has an account, and this is its password
 ├── BadCredentials        401  says the same for an unknown e-mail and a wrong password
+├── WrongPassword         403  the old password, of whoever wants a new one
 ├── BadRefreshToken       401  unknown, expired, used before or logged out: log in again
 ├── AccountDisabled       403  the password was right
+├── TooManyAttempts       429  too many have failed; Retry-After says how long to wait
 └── TooManyLogins         503  all hashers are busy and the queue is full
 """
 
@@ -12,7 +14,8 @@ from shared.chassis.errors import ProblemError
 
 
 class EmailTaken(ProblemError):
-    """Registering with an e-mail that has an account, unless the first answer is asked for again."""
+    """Registering once more, with the password of the account that there is: log in. With another password it is
+    answered as a log-in would be."""
 
     status = 409
     type = "email-taken"
@@ -25,6 +28,24 @@ class BadCredentials(ProblemError):
     status = 401
     type = "bad-credentials"
     title = "E-mail or password is wrong"
+
+
+class WrongPassword(ProblemError):
+    """A new password is set by whoever knows the old one."""
+
+    status = 403
+    type = "wrong-password"
+    title = "The old password is wrong"
+
+
+class TooManyAttempts(ProblemError):
+    """Too many have failed, for this account or from this network. A right password is not looked at either before
+    Retry-After has passed."""
+
+    status = 429
+    type = "too-many-attempts"
+    title = "Too many attempts have failed; wait before the next one"
+    retry_after_s = 1
 
 
 class BadRefreshToken(ProblemError):

@@ -1,11 +1,11 @@
 """The environment of auth."""
 
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 from pydantic import Field, FilePath
 
+from services.auth.domain.attempts import Free
 from shared.chassis.settings import ServiceSettings
 
 
@@ -17,12 +17,8 @@ class AuthSettings(ServiceSettings):
     auth_refresh_token_days: int = Field(default=30, ge=1, le=90)
     auth_longest_session_days: int = Field(default=90, ge=1, le=365)
     auth_waiting_passwords: int = Field(default=64, ge=1)  # log-ins that may wait for one of the two hashers
-
-    # Whose X-Forwarded-For is believed: the gateway's.
-    auth_trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = (
-        IPv4Network("127.0.0.0/8"),
-        IPv6Network("::1/128"),
-    )
+    auth_free_attempts_account: int = Field(default=10, ge=1)  # failures before one has to wait
+    auth_free_attempts_network: int = Field(default=100, ge=1)
 
     @property
     def refresh_token_ttl(self) -> timedelta:
@@ -31,3 +27,7 @@ class AuthSettings(ServiceSettings):
     @property
     def longest_session(self) -> timedelta:
         return timedelta(days=self.auth_longest_session_days)
+
+    @property
+    def free_attempts(self) -> Free:
+        return Free(self.auth_free_attempts_account, self.auth_free_attempts_network)

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
-from services.billing.operations import begin_subscription, book_usage
+from services.billing.operations.requests import book_requests
+from services.billing.operations.subscriptions import begin_subscription
+from services.billing.operations.usage import book_usage
 from shared.chassis.clock import utc_now
 from shared.chassis.kafka import Subscription
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered
+from shared.contracts.billing import UsageRecorded
 from shared.contracts.trading import TradeClosed
 
 
@@ -19,4 +22,12 @@ async def on_trade_closed(connection: Connection, events: Sequence[TradeClosed])
     await book_usage(connection, events, utc_now())
 
 
-SUBSCRIPTIONS = (Subscription(UserRegistered, on_user_registered), Subscription(TradeClosed, on_trade_closed))
+async def on_usage_recorded(connection: Connection, events: Sequence[UsageRecorded]) -> None:
+    await book_requests(connection, events, utc_now())
+
+
+SUBSCRIPTIONS = (
+    Subscription(UserRegistered, on_user_registered),
+    Subscription(TradeClosed, on_trade_closed),
+    Subscription(UsageRecorded, on_usage_recorded),
+)

@@ -2,30 +2,59 @@
 
 import calendar
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Literal
 from uuid import UUID
 
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionStatus
 
 TRIAL_PLAN: PlanName = "PREMIUM"
 TRIAL = timedelta(days=14)
+LARGEST_BLOCK = 50
+BLOCKS_OF_A_DAY = 50  # a block is 2 % of the day
+LEASE = timedelta(seconds=60)
+GIVING_BACK = timedelta(seconds=10)  # of a lease's time: a service stops using it so long before it expires
+THRESHOLDS: tuple[Literal[80, 100], ...] = (80, 100)
 LIVE_STATUSES: tuple[SubscriptionStatus, ...] = ("ACTIVE", "TRIAL", "PAST_DUE")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A row of the catalogue; prices in EUR."""
+class PlanTerms:
+    """What a plan is; prices in EUR."""
 
-    plan_id: int
     name: PlanName
     display_name: str
     description: str
     price_monthly: Decimal
     price_yearly: Decimal
-    version: int
+    stripe_price_id_monthly: str | None
+    stripe_price_id_yearly: str | None
     limits: Limits
     features: Features
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A row of the catalogue: one version of a plan. Of all versions of a name one at most is active."""
+
+    plan_id: int
+    version: int
+    is_active: bool
+    created_at: datetime
+    terms: PlanTerms
+
+    @property
+    def name(self) -> PlanName:
+        return self.terms.name
+
+    @property
+    def limits(self) -> Limits:
+        return self.terms.limits
+
+    @property
+    def features(self) -> Features:
+        return self.terms.features
 
 
 @dataclass(frozen=True)
@@ -50,7 +79,9 @@ class Subscriber:
 class Subscription:
     user_id: int
     subscription_id: UUID
+    plan_id: int
     plan: PlanName
+    plan_version: int
     status: SubscriptionStatus
     start_date: datetime
     trial_end_date: datetime | None
@@ -64,6 +95,20 @@ class Change:
     plan: PlanName
     status: SubscriptionStatus
     reason: str
+
+
+@dataclass(frozen=True)
+class PlanChange:
+    """One step of a user's history."""
+
+    change_number: int
+    plan: PlanName
+    plan_version: int
+    previous_plan: PlanName | None
+    previous_plan_version: int | None
+    status: SubscriptionStatus
+    reason: str
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -119,3 +164,85 @@ def first_change(is_new_person: bool) -> Change:
 def remaining(limit: int | None, used: int) -> int | None:
     """What is left of a limit; None of no limit."""
     return None if limit is None else max(0, limit - used)
+
+
+@dataclass(frozen=True)
+class ApiDay:
+    """A row of user_api_usage."""
+
+    date: date
+    total_requests: int
+    trading_requests: int
+    analysis_requests: int
+    backtest_requests: int
+    daily_limit: int | None
+    requests_remaining: int | None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A block of requests. `usable` from when it was asked for; billing keeps it until `expires_at`."""
+
+    user_id: int
+    lease_id: UUID
+    date: date
+    service: str
+    granted: int
+    granted_at: datetime
+    expires_at: datetime
+    usable: timedelta
+
+
+@dataclass(frozen=True)
+class GivenBack:
+    """A block that is used no more, and how much of it was."""
+
+    user_id: int
+    lease_id: UUID
+    used: int
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A request that the day had no place for."""
+
+    used: int
+    limit: int
+    retry_after_s: int
+
+
+@dataclass(frozen=True)
+class QuotaRefusal:
+    """Who was refused what, when and why."""
+
+    service: str
+    operation: str
+    login_id: UUID | None
+    used: int
+    allowed: int
+    refused_at: datetime
+
+
+def day_of(now: datetime) -> Period:
+    """The UTC day."""
+    start = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
+    return Period(start, start + timedelta(days=1))
+
+
+def block_of(limit: int | None, gone: int) -> int:
+    """How many requests are leased at once, of a day of which so many are used or leased; 0: none are left."""
+    if limit is None:
+        return LARGEST_BLOCK
+    return max(0, min(LARGEST_BLOCK, max(1, limit // BLOCKS_OF_A_DAY), limit - gone))
+
+
+def seconds_until(moment: datetime, now: datetime) -> int:
+    """Rounded up, at least 1."""
+    return max(1, -((now - moment) // timedelta(seconds=1)))
+
+
+def reached(used: int, limit: int | None) -> list[Literal[80, 100]]:
+    """The thresholds that this use has come to."""
+    if not limit:
+        return []
+    return [percent for percent in THRESHOLDS if used * 100 >= limit * percent]

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.billing.operations import work_deadlines
+from services.billing.operations.subscriptions import work_deadlines
 from shared.chassis.clock import utc_now
 from shared.chassis.pausing import pause
 from shared.chassis.postgres import Database

@@ -1,12 +1,16 @@
 """The wiring of notifications."""
 
+from functools import partial
+
 from services.notifications.consumers import SUBSCRIPTIONS
 from services.notifications.evaluator import Evaluator
-from services.notifications.routes import Routes
+from services.notifications.jobs import forget_the_old
+from services.notifications.routes.alerts import AlertRoutes
+from services.notifications.routes.inbox import InboxRoutes
 from shared.chassis.history import CandleHistory
 from shared.chassis.interest import publish_interests
 from shared.chassis.kafka import MarketSubscription
-from shared.chassis.service_types import Context, Service
+from shared.chassis.service_types import Context, Job, Service
 from shared.contracts.market import CandleClosed
 
 
@@ -15,8 +19,11 @@ def build(context: Context) -> Service:
     evaluator = Evaluator(database, CandleHistory(context.settings))
     return Service(
         name="notifications",
-        endpoints=Routes(database).endpoints(),
+        endpoints=[*AlertRoutes(database).endpoints(), *InboxRoutes(database).endpoints()],
         subscriptions=SUBSCRIPTIONS,
         market_subscriptions=[MarketSubscription(CandleClosed, evaluator.on_candle_closed)],
-        jobs=[publish_interests(database, "notifications")],
+        jobs=[
+            publish_interests(database, "notifications"),
+            Job("keeping", partial(forget_the_old, database)),
+        ],
     )

@@ -1,100 +1,84 @@
 """What notifications hears, its own alerts among it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from services.notifications.domain import notices
+from services.notifications.operations.telling import tell
+from services.notifications.queries.contacts import upsert_contacts
 from services.notifications.queries.entitlements import upsert_entitlements
-from services.notifications.queries.inbox import Category, Message, insert_messages
 from shared.chassis.clock import utc_now
 from shared.chassis.identity import claim_users
 from shared.chassis.kafka import Subscription
 from shared.chassis.postgres import Connection
-from shared.contracts.billing import SubscriptionChanged
-from shared.contracts.envelope import Event
+from shared.contracts.auth import UserRegistered, UserUpdated
+from shared.contracts.billing import SubscriptionChanged, UsageThreshold
 from shared.contracts.notifications import AlertTriggered
-from shared.contracts.trading import SessionStarted, SessionStopped
-from shared.contracts.types import decimal_text, instant_text, new_id
+from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
+
+
+async def on_user_registered(connection: Connection, events: Sequence[UserRegistered]) -> None:
+    """In whose language and zone we write."""
+    await upsert_contacts(connection, events)
+
+
+async def on_user_updated(connection: Connection, events: Sequence[UserUpdated]) -> None:
+    await upsert_contacts(connection, events)
 
 
 async def on_subscription_changed(connection: Connection, events: Sequence[SubscriptionChanged]) -> None:
     """Whoever is located here has a plan: the locator is claimed with it."""
     await upsert_entitlements(connection, events)
     await claim_users(connection, events)
+    now = utc_now()
+    told = [notices.of_subscription(event, now) for event in events]
+    await tell(connection, [notice for notice in told if notice is not None])
 
 
 async def on_alert_triggered(connection: Connection, events: Sequence[AlertTriggered]) -> None:
     """Into the inbox of those who asked for the dashboard."""
-    await insert_messages(connection, [_of_alert(event) for event in events if "dashboard" in event.channels])
+    now = utc_now()
+    await tell(connection, [notices.of_alert(event, now) for event in events if "dashboard" in event.channels])
 
 
 async def on_session_started(connection: Connection, events: Sequence[SessionStarted]) -> None:
-    await insert_messages(connection, [_of_start(event) for event in events])
+    now = utc_now()
+    await tell(connection, [notices.of_session_start(event, now) for event in events])
 
 
 async def on_session_stopped(connection: Connection, events: Sequence[SessionStopped]) -> None:
-    await insert_messages(connection, [_of_stop(event) for event in events])
+    now = utc_now()
+    await tell(connection, [notices.of_session_stop(event, now) for event in events])
 
 
-def _of_alert(event: AlertTriggered) -> Message:
-    data = {
-        "alert_id": str(event.alert_id),
-        "alert_name": event.alert_name,
-        "alert_type": event.alert_type,
-        "symbol": event.symbol,
-        "interval": event.interval,
-        "open_time": instant_text(event.open_time),
-        "price": decimal_text(event.price),
-        "value_seen": event.value_seen,
-    }
-    return _message(event, "ALERT", f"{event.alert_name}: {event.symbol} at {decimal_text(event.price)}", data)
+async def on_session_alarmed(connection: Connection, events: Sequence[SessionAlarmed]) -> None:
+    now = utc_now()
+    await tell(connection, [notices.of_session_alarm(event, now) for event in events])
 
 
-def _of_start(event: SessionStarted) -> Message:
-    data = {
-        "session_id": str(event.session_id),
-        "symbol": event.symbol,
-        "interval": event.interval,
-        "mode": event.mode,
-        "strategy_name": event.strategy_name,
-        "initial_balance": decimal_text(event.initial_balance),
-        "started_at": instant_text(event.started_at),
-    }
-    return _message(event, "TRADING", f"{event.strategy_name} started on {event.symbol} ({event.mode})", data)
+async def on_trade_opened(connection: Connection, events: Sequence[TradeOpened]) -> None:
+    now = utc_now()
+    await tell(connection, [notices.of_trade_opened(event, now) for event in events])
 
 
-def _of_stop(event: SessionStopped) -> Message:
-    pnl = decimal_text(event.total_pnl)
-    data = {
-        "session_id": str(event.session_id),
-        "symbol": event.symbol,
-        "mode": event.mode,
-        "reason": event.reason,
-        "total_trades": event.total_trades,
-        "total_pnl": pnl,
-        "final_balance": decimal_text(event.final_balance),
-        "stopped_at": instant_text(event.stopped_at),
-    }
-    text = f"Session on {event.symbol} stopped ({event.reason}): {event.total_trades} trades, {pnl}"
-    return _message(event, "TRADING", text, data)
+async def on_trade_closed(connection: Connection, events: Sequence[TradeClosed]) -> None:
+    now = utc_now()
+    await tell(connection, [notices.of_trade_closed(event, now) for event in events])
 
 
-def _message(event: Event, category: Category, text: str, data: Mapping[str, object]) -> Message:
-    """One for the event, at the time it was said."""
-    session_id = event.session_id if isinstance(event, SessionStarted | SessionStopped) else None
-    return Message(
-        user_id=event.user_id,
-        event_id=new_id(),
-        timestamp=event.said_at or utc_now(),
-        event_type=event.topic.replace(".", "_").upper(),
-        event_category=category,
-        message=text,
-        data=data,
-        session_id=session_id,
-    )
+async def on_usage_threshold(connection: Connection, events: Sequence[UsageThreshold]) -> None:
+    now = utc_now()
+    await tell(connection, [notices.of_threshold(event, now) for event in events])
 
 
 SUBSCRIPTIONS = (
+    Subscription(UserRegistered, on_user_registered),
+    Subscription(UserUpdated, on_user_updated),
     Subscription(SubscriptionChanged, on_subscription_changed),
     Subscription(SessionStarted, on_session_started),
     Subscription(SessionStopped, on_session_stopped),
+    Subscription(SessionAlarmed, on_session_alarmed),
+    Subscription(TradeOpened, on_trade_opened),
+    Subscription(TradeClosed, on_trade_closed),
     Subscription(AlertTriggered, on_alert_triggered),
+    Subscription(UsageThreshold, on_usage_threshold),
 )

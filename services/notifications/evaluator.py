@@ -4,25 +4,18 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-import structlog
-
-from services.notifications.domain.conditions import ConditionFault, compile_alert
-from services.notifications.domain.firing import ClosedBar, Firing, Timing, firings
+from services.notifications.domain.firing import ClosedBar
+from services.notifications.domain.watching import Conditions, Round
 from services.notifications.operations.firing import SeriesBatch, fire_alerts
-from services.notifications.queries.alerts import AlertRow
 from services.notifications.queries.firings import find_owners
 from shared.chassis.errors import Unavailable
+from shared.chassis.generations import NewestGeneration
 from shared.chassis.history import CandleHistory
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import to_ms
 from shared.strategy.bars import INTERVAL_MS, Bar
-from shared.strategy.document import AlertCondition
 from shared.strategy.followed import FollowedSeries
-
-MOST_COMPILED = 10_000
-
-log = structlog.get_logger()
 
 
 class Evaluator:
@@ -32,17 +25,18 @@ class Evaluator:
         self._database = database
         self._history = history
         self._series: dict[str, FollowedSeries] = {}
-        self._worked: dict[str, datetime] = {}  # series → its last bar that has had its effect
-        self._compiled: dict[tuple[str, str], AlertCondition | None] = {}
+        self._newest = NewestGeneration()
+        self._worked: dict[tuple[str, str], datetime] = {}  # symbol, interval → the last bar that had its effect
+        self._conditions = Conditions()
 
     async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None:
-        by_series = sorted(events, key=lambda event: event.series)
+        by_series = sorted(self._newest.of(events), key=lambda event: event.series)
         for _, of_series in groupby(by_series, key=lambda event: event.series):
             await self._evaluate(list(of_series))
 
     async def _evaluate(self, candles: Sequence[CandleClosed]) -> None:
         name, symbol, interval = candles[0].series, candles[0].symbol, candles[0].interval
-        fresh = list(_ascending(candles, self._worked.get(name)))
+        fresh = list(_ascending(candles, self._worked.get((symbol, interval))))
         if not fresh:
             return
         async with self._database.queue() as connection:
@@ -50,34 +44,20 @@ class Evaluator:
         if owners:
             bars = await self._follow(fresh)
             batch = SeriesBatch(symbol, interval, bars[-1].closed_at)
-            await fire_alerts(self._database, owners, batch, lambda alert: self._due(alert, name, bars))
+            of_bars = Round(self._conditions, self._series[name].series, bars)
+            await fire_alerts(self._database, owners, batch, of_bars)
         else:
             self._series.pop(name, None)  # taken up again from the history if somebody comes
-        self._worked[name] = fresh[-1].open_time
-
-    def _due(self, alert: AlertRow, series: str, bars: Sequence[ClosedBar]) -> list[Firing]:
-        condition = self._condition(alert)
-        return firings(condition, _timing(alert), self._series[series].series, bars) if condition else []
-
-    def _condition(self, alert: AlertRow) -> AlertCondition | None:
-        """Compiled once for all alerts that say the same; None for one that an older program let pass."""
-        key = (alert.alert_type, repr(alert.condition_data))
-        if key not in self._compiled:
-            if len(self._compiled) >= MOST_COMPILED:
-                self._compiled.clear()
-            try:
-                self._compiled[key] = compile_alert(alert.alert_type, alert.condition_data)
-            except ConditionFault as error:
-                log.error("alert_condition_invalid", alert_id=str(alert.alert_id), error=str(error))
-                self._compiled[key] = None
-        return self._compiled[key]
+        self._worked[symbol, interval] = fresh[-1].open_time
 
     async def _follow(self, candles: Sequence[CandleClosed]) -> list[ClosedBar]:
         """Each with where it stands in its series, from the anchor on. Raises Unavailable."""
         followed = self._series.setdefault(candles[0].series, FollowedSeries())
         for candle in candles:
             if _take(followed, candle) is None:
-                history = await self._history.fetch(candle.symbol, candle.interval, to_ms(candle.open_time))
+                history = await self._history.fetch(
+                    candle.symbol, candle.interval, to_ms(candle.open_time), candle.generation
+                )
                 followed.restart(Bar(*vars(each).values()) for each in history)
         bars = []
         for candle in candles:
@@ -100,9 +80,3 @@ def _ascending(candles: Sequence[CandleClosed], worked: datetime | None) -> Iter
 def _take(followed: FollowedSeries, candle: CandleClosed) -> int | None:
     bar = Bar(to_ms(candle.open_time), candle.open, candle.high, candle.low, candle.close, candle.volume)
     return followed.take(bar, to_ms(candle.previous_open_time) if candle.previous_open_time else None)
-
-
-def _timing(alert: AlertRow) -> Timing:
-    return Timing(
-        alert.watched_from, alert.expires_at, timedelta(seconds=alert.cooldown_seconds), alert.last_triggered
-    )

@@ -1,4 +1,4 @@
-"""`python -m services.trading`; the feed runs apart: `python -m services.trading --only feed`."""
+"""`python -m services.trading`; the feed and backtests run apart: `--only feed`, `--only backtests`."""
 
 from services.trading.app import build
 from services.trading.settings import TradingSettings

@@ -1,11 +1,18 @@
 """The wiring of trading."""
 
+from functools import partial
+
+from services.trading.backtests.keeping import forget_backtests
+from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import MarketApi
 from services.trading.consumers import SUBSCRIPTIONS
 from services.trading.feed.feed import feed_job
 from services.trading.operations.start_session import PaperTerms
+from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import candle_endpoints
-from services.trading.routes.configurations import configuration_endpoints
+from services.trading.routes.configurations import ConfigurationRoutes
+from services.trading.routes.publishing import PublishingRoutes
+from services.trading.routes.session_parts import SessionPartRoutes
 from services.trading.routes.sessions import SessionRoutes
 from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
@@ -31,9 +38,12 @@ def build(context: Context) -> Service:
         name="trading",
         endpoints=[
             *StrategyRoutes(database).endpoints(),
-            *configuration_endpoints(database),
+            *PublishingRoutes(database).endpoints(),
+            *ConfigurationRoutes(database).endpoints(),
             *SessionRoutes(database, api, clock, paper).endpoints(),
+            *SessionPartRoutes(database).endpoints(),
             *TradeRoutes(database).endpoints(),
+            *BacktestRoutes(database, paper, settings.backtest_most_bars).endpoints(),
             *candle_endpoints(database),
         ],
         subscriptions=SUBSCRIPTIONS,
@@ -42,6 +52,8 @@ def build(context: Context) -> Service:
             Job("worker", Worker(database, settings, clock).run, role="worker"),
             Job("venue-clock", clock.run, role="worker"),
             feed_job(context, settings),
+            Job("backtests", BacktestWorker(database, settings.backtest_processes).run, role="backtests"),
+            Job("forget-backtests", partial(forget_backtests, database, settings.backtest_keep_days)),
         ],
         on_close=[close],
     )

@@ -53,17 +53,6 @@ class Kline:
 
 
 @dataclass(frozen=True)
-class KlineUpdate:
-    """A bar as the stream tells it; `confirmed` once it is over. `venue_time` is the exchange's clock."""
-
-    symbol: str
-    interval: str
-    kline: Kline
-    confirmed: bool
-    venue_time: datetime
-
-
-@dataclass(frozen=True)
 class Contract:
     """What orders of a symbol must fit."""
 

@@ -1,6 +1,6 @@
 """Rules of trading; pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,6 +13,12 @@ from shared.strategy.outcome import EntryGuard, EntryProposal
 SessionStatus = Literal["ACTIVE", "PAUSED", "STOPPED"]
 Entries = Literal["ALLOWED", "PAUSED", "PLAN_LIMIT"]
 StopReason = Literal["manual", "end_of_data"]
+# What a session may become; to become what it is changes nothing.
+TRANSITIONS: Mapping[SessionStatus, frozenset[SessionStatus]] = {
+    "ACTIVE": frozenset({"PAUSED", "STOPPED"}),
+    "PAUSED": frozenset({"ACTIVE", "STOPPED"}),
+    "STOPPED": frozenset(),
+}
 LONGEST_DEADLINE = timedelta(seconds=20)
 
 
@@ -63,11 +69,21 @@ def exceeded_limit(limits: PlanLimits, running: Sequence[RunningSession], wanted
 
 def sessions_within(limits: PlanLimits, running: Iterable[RunningSession]) -> set[UUID]:
     """Of these sessions, oldest first, those that may keep entering: the ones started first stay within."""
+    sessions = list(running)
+    return {session.session_id for session in sessions} - limited_sessions(limits, sessions).keys()
+
+
+def limited_sessions(limits: PlanLimits, running: Iterable[RunningSession]) -> dict[UUID, Limit]:
+    """The others, each with the limit that it would exceed."""
     kept: list[RunningSession] = []
+    limited: dict[UUID, Limit] = {}
     for session in running:
-        if exceeded_limit(limits, kept, session) is None:
+        exceeded = exceeded_limit(limits, kept, session)
+        if exceeded is None:
             kept.append(session)
-    return {session.session_id for session in kept}
+        else:
+            limited[session.session_id] = exceeded
+    return limited
 
 
 @dataclass(frozen=True)
@@ -96,17 +112,24 @@ class ConfigurationLimits:
 
 
 REFUSALS: dict[Entries, str] = {"PAUSED": "paused", "PLAN_LIMIT": "plan_limit"}
+FEED_SILENT = "feed_silent"
+LONGEST_SILENCE = timedelta(minutes=2)  # beyond an expected bar; then nothing is entered
 
 
-def entry_guard(entries: Entries, limits: ConfigurationLimits) -> EntryGuard:
+def entry_guard(entries: Entries, limits: ConfigurationLimits, *, silent: bool = False) -> EntryGuard:
     """What the execution asks before it orders an entry."""
-    refused = REFUSALS.get(entries)
+    refused = REFUSALS.get(entries, FEED_SILENT if silent else None)
     return lambda proposal: refused or limits.refusal(proposal)
 
 
 def entry_deadline(interval: str) -> timedelta:
     """How long after its bar's close a step is on time."""
     return min(timedelta(milliseconds=INTERVAL_MS[interval] // 10), LONGEST_DEADLINE)
+
+
+def history_needed(longest_lookback: int) -> int:
+    """So many bars a strategy's series has to hold: its longest period is at most a fifth of them."""
+    return 5 * longest_lookback
 
 
 def is_late(venue_now: datetime, due: datetime, interval: str) -> bool:
@@ -124,6 +147,9 @@ class SessionTotals:
     total_pnl: Decimal
     highest_equity: Decimal
     max_drawdown: Decimal  # percent, from the highest equity so far
+
+    def equity(self, initial_balance: Decimal) -> Decimal:
+        return initial_balance + self.total_pnl
 
     def with_trade(self, pnl: Decimal, initial_balance: Decimal) -> "SessionTotals":
         total = self.total_pnl + pnl

@@ -3,10 +3,15 @@
 ProblemError
 ├── LiveTradingOff      403  no real orders on this platform
 ├── SessionEnded        409  a stopped session stays stopped
-└── StrategyInUse       409
+├── StrategyInactive    409  it was deactivated
+├── StrategyInUse       409
+├── BacktestEnded       409
+└── TooManyBacktests    429
 """
 
-from shared.chassis.errors import Conflict, Forbidden
+from typing import ClassVar
+
+from shared.chassis.errors import Conflict, Forbidden, ProblemError
 
 
 class LiveTradingOff(Forbidden):
@@ -17,10 +22,17 @@ class LiveTradingOff(Forbidden):
 
 
 class SessionEnded(Conflict):
-    """A stopped session stays stopped: start another one."""
+    """A stopped session stays stopped: start another one. `from_status` and `to_status` say what was asked."""
 
     type = "session-ended"
     title = "The session is stopped"
+
+
+class StrategyInactive(Conflict):
+    """A deactivated strategy starts no session and is not published: reactivate it first."""
+
+    type = "strategy-inactive"
+    title = "The strategy is deactivated"
 
 
 class StrategyInUse(Conflict):
@@ -28,3 +40,19 @@ class StrategyInUse(Conflict):
 
     type = "strategy-in-use"
     title = "A running session uses this strategy"
+
+
+class BacktestEnded(Conflict):
+    """It is done or has failed: there is nothing left to cancel."""
+
+    type = "backtest-ended"
+    title = "The backtest has ended"
+
+
+class TooManyBacktests(ProblemError):
+    """As many of your backtests wait as may wait at once: let some end, or cancel some."""
+
+    status: ClassVar[int] = 429
+    type: ClassVar[str] = "too-many-backtests"
+    title: ClassVar[str] = "Too many backtests wait"
+    retry_after_s: ClassVar[int | None] = 30

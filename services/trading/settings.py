@@ -17,5 +17,9 @@ class TradingSettings(ServiceSettings):
     bybit_rest_url: str = ""  # empty: the exchange itself
     bybit_ws_url: str = ""
 
+    backtest_processes: int = Field(default=1, ge=1, le=64)  # of a process that works on backtests, at once
+    backtest_most_bars: int = Field(default=2_000_000, ge=1)  # of one; a million take about a gigabyte
+    backtest_keep_days: int = Field(default=90, ge=1)  # after it ended
+
     paper_fee: Decimal = Field(default=Decimal("0.00055"), ge=0, lt=1)  # of the notional of every fill
     paper_slippage: Decimal = Field(default=Decimal(0), ge=0, lt=1)

@@ -1,7 +1,8 @@
 """The exchange's clock, as far as it is known: asked every second, and read off what the stream says."""
 
 import asyncio
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -18,8 +19,9 @@ class VenueClock:
     """Never ahead of the exchange, at most about a second behind it."""
 
     def __init__(self, api: MarketApi) -> None:
-        self._api = api
+        self.api = api
         self._latest = BEGINNING
+        self._seen_at = time.monotonic()
 
     @property
     def latest(self) -> datetime:
@@ -31,12 +33,19 @@ class VenueClock:
         """None before it was ever seen."""
         return self._latest if self._latest > BEGINNING else None
 
+    @property
+    def reckoned(self) -> datetime:
+        """Where it stands by now: it is taken to run on while the exchange does not answer."""
+        return self._latest + timedelta(seconds=time.monotonic() - self._seen_at)
+
     def see(self, moment: datetime) -> None:
-        self._latest = max(self._latest, moment)
+        if moment > self._latest:
+            self._latest, self._seen_at = moment, time.monotonic()
 
     async def now(self) -> datetime:
         """Asked this moment. Raises VenueUnavailable."""
-        self.see(await self._api.server_time())
+        self.see(await self.api.server_time())
+        self._seen_at = time.monotonic()
         return self._latest
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -77,9 +77,11 @@ def decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:
         raise PoisonError(f"{where}: {first['msg']}") from error
     if event.key() != key:
         raise PoisonError("the key does not belong to what the body says")
-    if event_id_of(headers) is None:
+    event_id = event_id_of(headers)
+    if event_id is None:
         raise PoisonError("ce_id is missing or no UUID")
     event.note_said_at(_said_at(headers))
+    event.note_heard_id(event_id)
     return event
 
 

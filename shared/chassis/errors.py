@@ -11,11 +11,15 @@ ProblemError               an answer for the client, RFC 9457
 ├── Conflict          409
 │   └── NameTaken
 ├── IdempotencyInFlight 409  the first request with this key is still under way
+├── PreconditionFailed 412  If-Match names another state than the one there is
 ├── TooLarge          413
 ├── UnsupportedEncoding 415
 ├── UnsupportedMediaType 415  a body that is not application/json
 ├── IdempotencyMismatch 422  this key was another request's
 ├── InvalidInput      422  names each field and the reason
+├── QuotaExceeded     429  the plan's requests of this UTC day are used up
+├── TooManyStreams    429
+├── TooManyHeaders    431
 ├── BadGateway        502  the gateway's own: the service was not reached, or went away
 ├── Unavailable       503  try again; Retry-After says when
 ├── AccountNotReady   503  the same, for an account that is seconds old
@@ -136,6 +140,14 @@ class IdempotencyMismatch(ProblemError):
     title = "This Idempotency-Key was given to another request"
 
 
+class PreconditionFailed(ProblemError):
+    """`If-Match` names another state than the one there is: read it again, and decide anew."""
+
+    status = 412
+    type = "precondition-failed"
+    title = "It has changed since you read it"
+
+
 class UnsupportedMediaType(ProblemError):
     """A body with a `Content-Type` other than application/json."""
 
@@ -152,6 +164,14 @@ class TooLarge(ProblemError):
     title = "The body is too large"
 
 
+class TooManyHeaders(ProblemError):
+    """The request has more than 128 headers."""
+
+    status = 431
+    type = "too-many-headers"
+    title = "The request has too many headers"
+
+
 class UnsupportedEncoding(ProblemError):
     """A body with a `Content-Encoding`."""
 
@@ -166,6 +186,25 @@ class InvalidInput(ProblemError):
     status = 422
     type = "invalid-input"
     title = "The request is not valid"
+
+
+class QuotaExceeded(ProblemError):
+    """`limit` is how many requests the plan gives a UTC day, `used` how many of them are gone; `GET /v1/usage` says
+    more. What stops, cancels or closes, and reading one's positions, is never refused for it."""
+
+    status = 429
+    type = "quota-exceeded"
+    title = "The requests of this day are used up"
+    retry_after_s = 60
+
+
+class TooManyStreams(ProblemError):
+    """You have as many streams and files open as one may have at once."""
+
+    status = 429
+    type = "too-many-streams"
+    title = "Too many streams are open"
+    retry_after_s = 5
 
 
 class BadGateway(ProblemError):

@@ -1,5 +1,6 @@
 """Candles from before: what analytics and notifications ask of trading, once per series and after a gap."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -36,23 +37,26 @@ class CandleHistory:
         self._url = settings.trading_internal_url.rstrip("/") + "/internal/v1/candles"
         self._token = settings.service_token.get_secret_value()
 
-    async def fetch(self, symbol: str, interval: str, to_ms: int) -> list[Candle]:
-        """All confirmed candles of the series from its anchor up to and with `to_ms`, ascending.
+    async def fetch(self, symbol: str, interval: str, to_ms: int, generation: int | None = None) -> list[Candle]:
+        """All confirmed candles of the series from its anchor up to and with `to_ms`, ascending; of the newest
+        generation where none is named.
 
         Raises Unavailable when trading does not answer; the caller tries again later.
         """
         candles: list[Candle] = []
         end = to_ms
+        series = {"symbol": symbol, "interval": interval, "limit": str(PAGE)}
+        if generation is not None:
+            series["generation"] = str(generation)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
             while True:
-                page = await self._page(session, symbol, interval, end)
+                page = await self._page(session, {**series, "to_ms": str(end)})
                 candles[:0] = [Candle(*item) for item in page.items]
                 if len(page.items) < PAGE or page.anchor_ms is None or page.items[0][0] <= page.anchor_ms:
                     return candles
                 end = page.items[0][0] - 1
 
-    async def _page(self, session: aiohttp.ClientSession, symbol: str, interval: str, to_ms: int) -> _HistoryPage:
-        query = {"symbol": symbol, "interval": interval, "to_ms": str(to_ms), "limit": str(PAGE)}
+    async def _page(self, session: aiohttp.ClientSession, query: Mapping[str, str]) -> _HistoryPage:
         headers = {"Authorization": f"Bearer {self._token}"}
         try:
             async with session.get(self._url, params=query, headers=headers) as answer:

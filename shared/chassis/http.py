@@ -1,11 +1,11 @@
 """HTTP in: parse and validate, call the handler, render; every error is problem+json."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hmac import compare_digest
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 import structlog
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from shared.chassis import telemetry
 from shared.chassis.auth import Authenticator, Principal
 from shared.chassis.clock import utc_now
+from shared.chassis.downloads import Download, FileStream
 from shared.chassis.errors import (
     InvalidBody,
     InvalidInput,
@@ -23,18 +24,24 @@ from shared.chassis.errors import (
     NotFound,
     ProblemError,
     TooLarge,
+    TooManyHeaders,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
 )
+from shared.chassis.etags import ANY_STATE, IfMatch, etag_of, if_match_of, is_known
 from shared.chassis.idempotency import REPLAYED, Answer, answer_once, key_of, request_sha256
 from shared.chassis.json_body import parse_body
+from shared.chassis.meter import Meter
+from shared.chassis.metered_paths import kind_of
 from shared.chassis.points import point
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, Database
-from shared.chassis.transfer import read_body, send
+from shared.chassis.streaming import EventStream, Stream, Streams, last_event_id_of
+from shared.chassis.transfer import MOST_HEADERS, read_body, send
 from shared.contracts.types import new_id
 
 PROBLEM = web.ResponseKey("problem", str)
+STREAMS = web.AppKey("streams", Streams)
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -55,6 +62,11 @@ def created(view: BaseModel, location: str) -> Reply:
     return Reply(view, 201, {"Location": location})
 
 
+def tagged(view: BaseModel, state: int | datetime, shown: datetime | None = None) -> Reply:
+    """With the ETag of an endpoint that is `tagged`: a version, or the time of the last change; see `etag_of`."""
+    return Reply(view, headers={"ETag": etag_of(state, shown)})
+
+
 @dataclass(frozen=True)
 class Call:
     """One request, validated."""
@@ -65,6 +77,8 @@ class Call:
     body_model: BaseModel | None = None
     query_model: BaseModel | None = None
     idempotency_key: str | None = None  # of an endpoint that creates
+    if_match: IfMatch = ANY_STATE  # of an endpoint that changes what is tagged
+    last_event_id: str | None = None  # of a stream
 
     @property
     def principal(self) -> Principal:
@@ -86,6 +100,13 @@ class Call:
         except ValueError as error:
             raise NotFound from error
 
+    def number(self, name: str) -> int:
+        """A number in the path; what is none names nothing. Raises NotFound."""
+        text = self.request.match_info[name]
+        if not (text.isascii() and text.isdigit() and len(text) <= 9):
+            raise NotFound
+        return int(text)
+
     def body(self, model: type[B]) -> B:
         """The body, as the model that the endpoint names."""
         assert isinstance(self.body_model, model), "the endpoint names another model"
@@ -97,7 +118,8 @@ class Call:
         return self.query_model
 
 
-EndpointHandler = Callable[[Call], Awaitable[Reply | BaseModel | None]]
+Answered: TypeAlias = Reply | BaseModel | Stream | Download | None
+EndpointHandler = Callable[[Call], Awaitable[Answered]]
 
 
 @dataclass(frozen=True)
@@ -115,11 +137,20 @@ class Endpoint:
     public: bool = False
     internal: bool = False
     errors: tuple[type[ProblemError], ...] = ()
+    tagged: bool = False  # has an ETag: a GET takes If-None-Match, what changes it If-Match
+    events: Mapping[str, type[BaseModel]] = field(default_factory=dict)  # of a stream, what it sends by name
+    media: str = ""  # of a download, such as text/csv
+    media_example: str = ""
+    records_itself: bool = False  # what is done through it is recorded by the handler, not around it: activity.py
 
     @property
     def creates(self) -> bool:
         """Takes an Idempotency-Key. For a caller who is known the chassis does it, else the handler."""
         return self.method == "POST" and self.status in (201, 202)
+
+    @property
+    def changes_tagged(self) -> bool:
+        return self.tagged and self.method in ("PUT", "PATCH", "DELETE")
 
 
 def make_app(
@@ -129,19 +160,47 @@ def make_app(
     body_limit_bytes: int,
     service_token: str,
     database: Database | None = None,
+    meter: Meter | None = None,
 ) -> web.Application:
     """An aiohttp application of these endpoints."""
     app = web.Application(client_max_size=body_limit_bytes, middlewares=[_answer_problems])
+    app[STREAMS] = Streams()
+    app.on_shutdown.append(app[STREAMS].end_all)
+    by_path: dict[str, list[Endpoint]] = {}
     for endpoint in endpoints:
-        app.router.add_route(
-            endpoint.method, endpoint.path, _aiohttp_handler(endpoint, authenticator, service_token, database)
-        )
+        by_path.setdefault(endpoint.path, []).append(endpoint)
+    for path, several in by_path.items():
+        resource = app.router.add_resource(path)
+        for endpoint in several:
+            handler = _aiohttp_handler(endpoint, authenticator, service_token, database, meter)
+            resource.add_route(endpoint.method, handler)
+        if _is_known_among_ids(path, by_path):
+            resource.add_route("*", _refuse_method([endpoint.method for endpoint in several]))
     return app
 
 
+def _is_known_among_ids(path: str, paths: Iterable[str]) -> bool:
+    return "{" not in path and any(other.startswith(path.rpartition("/")[0] + "/{") for other in paths)
+
+
+def _refuse_method(allowed: Sequence[str]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """So that no other method of `/things/known` is taken for one of `/things/{id}`."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return handle
+
+
 def _aiohttp_handler(
-    endpoint: Endpoint, authenticator: Authenticator | None, service_token: str, database: Database | None
+    endpoint: Endpoint,
+    authenticator: Authenticator | None,
+    service_token: str,
+    database: Database | None,
+    meter: Meter | None,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    kind = kind_of(endpoint.method, endpoint.path)
+
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = None
         if endpoint.internal:
@@ -149,21 +208,40 @@ def _aiohttp_handler(
         elif not endpoint.public:
             assert authenticator is not None, "an endpoint for users needs an authenticator"
             caller = await authenticator.principal(request.headers.get("Authorization"))
+            if meter is not None and kind is not None:
+                await meter.admit(caller, kind, f"{endpoint.method} {endpoint.path}")
         query = _parse_query(endpoint.query, request) if endpoint.query else None
         body = await _parse_body(endpoint.body, request) if endpoint.body else None
         key = key_of(request) if endpoint.creates else None
-        call = Call(request, utc_now(), caller, body, query, key)
+        if_match = if_match_of(request) if endpoint.changes_tagged else ANY_STATE
+        last_event_id = last_event_id_of(request) if endpoint.events else None
+        call = Call(request, utc_now(), caller, body, query, key, if_match, last_event_id)
         if key is not None and caller is not None:
             assert database is not None, "an endpoint that creates needs a database"
             return await _answer_once(endpoint, call, key, database)
-        return _render(endpoint, await endpoint.handler(call))
+        answer = await endpoint.handler(call)
+        if isinstance(answer, Stream):
+            who = call.principal
+            return EventStream(answer, request.app[STREAMS], who.user_id, who.token_expires_at)
+        if isinstance(answer, Download):
+            return FileStream(answer, endpoint.media, request.app[STREAMS], call.principal.user_id)
+        response = _render(endpoint, answer)
+        return _not_modified(request, response) if endpoint.tagged and endpoint.method == "GET" else response
 
     return handle
 
 
+def _not_modified(request: web.Request, response: web.Response) -> web.Response:
+    """304 where the client has this state already."""
+    tag = response.headers["ETag"]
+    return web.Response(status=304, headers={"ETag": tag}) if is_known(request, tag) else response
+
+
 async def _answer_once(endpoint: Endpoint, call: Call, key: str, database: Database) -> web.Response:
     async def work() -> Answer:
-        response = _render(endpoint, await endpoint.handler(call))
+        made = await endpoint.handler(call)
+        assert not isinstance(made, Stream | Download), "what creates does not stream"
+        response = _render(endpoint, made)
         return Answer(response.status, response.headers.get("Location"), response.text or "")
 
     answer, replayed = await answer_once(
@@ -268,6 +346,8 @@ async def _read_again(request: web.Request, handler: Handler) -> web.StreamRespo
 
 async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
+        if len(request.raw_headers) > MOST_HEADERS:
+            raise TooManyHeaders
         return await _read_again(request, handler)
     except ProblemError as error:
         return problem_response(error)

@@ -19,7 +19,7 @@ Wisher = Literal["trading", "analytics", "notifications"]
 
 
 def publish_interests(database: Database, wished_by: Wisher) -> Job:
-    """The job that announces every change of the distinct (symbol, interval) its tenants need."""
+    """The job that announces every change of what its tenants need of each (symbol, interval)."""
 
     async def run(stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -37,19 +37,29 @@ async def announce_changes(database: Database, wished_by: Wisher) -> int:
     async with database.queue() as connection:
         changed = await connection.fetch(
             """
-            WITH needed AS (SELECT DISTINCT symbol, interval FROM market_interests),
-            changed AS (
-                SELECT symbol, interval, n.symbol IS NOT NULL AS wanted
-                FROM needed n FULL JOIN published_interests p USING (symbol, interval)
-                WHERE (n.symbol IS NOT NULL) IS DISTINCT FROM p.wanted
-                  AND (n.symbol IS NOT NULL OR p.wanted)
+            WITH needed AS (
+                SELECT symbol, interval, true AS wanted, max(history_bars) AS history_bars,
+                       array_remove(array_agg(DISTINCT generation ORDER BY generation), NULL) AS generations
+                FROM market_interests GROUP BY symbol, interval
+            ),
+            gone AS (
+                SELECT symbol, interval, false, 0, '{}'::integer[] FROM published_interests p
+                WHERE wanted AND NOT EXISTS (
+                    SELECT FROM market_interests m WHERE m.symbol = p.symbol AND m.interval = p.interval)
             )
-            INSERT INTO published_interests (symbol, interval, wanted, interest_version)
-            SELECT symbol, interval, wanted, 1 FROM changed
+            INSERT INTO published_interests AS p (symbol, interval, wanted, history_bars, generations,
+                                                  interest_version)
+            SELECT *, 1 FROM (SELECT * FROM needed UNION ALL SELECT * FROM gone) AS now
+            WHERE NOT EXISTS (
+                SELECT FROM published_interests p
+                WHERE (p.symbol, p.interval, p.wanted, p.history_bars, p.generations)
+                      = (now.symbol, now.interval, now.wanted, now.history_bars, now.generations))
             ON CONFLICT (symbol, interval) DO UPDATE
-               SET wanted = excluded.wanted, interest_version = published_interests.interest_version + 1
-               WHERE published_interests.wanted <> excluded.wanted
-            RETURNING symbol, interval, wanted, interest_version
+               SET wanted = excluded.wanted, history_bars = excluded.history_bars,
+                   generations = excluded.generations, interest_version = p.interest_version + 1
+               WHERE (p.wanted, p.history_bars, p.generations)
+                     <> (excluded.wanted, excluded.history_bars, excluded.generations)
+            RETURNING symbol, interval, wanted, interest_version, history_bars, generations
             """
         )
         await emit(
@@ -65,6 +75,8 @@ async def announce_changes(database: Database, wished_by: Wisher) -> int:
                     interval=row["interval"],
                     wanted=row["wanted"],
                     interest_version=row["interest_version"],
+                    history_bars=row["history_bars"],
+                    generations=tuple(row["generations"]),
                 )
                 for row in changed
             ),

@@ -20,10 +20,7 @@ async def emit(connection: Connection, *events: Event, source: str | None = None
     moment = utc_now()
     await insert_outgoing(
         connection,
-        [
-            OutboxRow(event.user_id, event.topic, event.key(), *serialise(event, source or event.source, moment))
-            for event in events
-        ],
+        [outgoing(event, source or event.source, moment) for event in events],
     )
 
 
@@ -35,6 +32,10 @@ class OutboxRow:
     event_id: str
     headers: Headers
     payload: bytes
+
+
+def outgoing(event: Event, source: str, moment: datetime) -> OutboxRow:
+    return OutboxRow(event.user_id, event.topic, event.key(), *serialise(event, source, moment))
 
 
 def serialise(event: Message, source: str, moment: datetime) -> tuple[str, Headers, bytes]:

@@ -29,8 +29,11 @@ def encode_cursor(*position: str | int) -> str:
     return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str | None, *kinds: type) -> tuple[str | int, ...] | None:
-    """The position, or None for the first page. Raises InvalidInput for a cursor that is not one of ours."""
+def decode_cursor(cursor: str | None, *kinds: type, path: str = "$.cursor") -> tuple[str | int, ...] | None:
+    """The position, or None for the first page. Raises InvalidInput for a cursor that is not one of ours.
+
+    `path` is where it came from, if not from the query: the Last-Event-ID of a stream is a cursor too.
+    """
     if cursor is None:
         return None
     try:
@@ -42,8 +45,23 @@ def decode_cursor(cursor: str | None, *kinds: type) -> tuple[str | int, ...] | N
         if any(isinstance(part, str) and "\x00" in part for part in position):
             raise ValueError("not text")
     except (ValueError, binascii.Error, RecursionError) as error:
-        raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
+        raise InvalidInput(errors=[{"path": path, "reason": "is not a cursor of this list"}]) from error
     return tuple(position)
+
+
+def encode_sorted(sort: str, *position: str | int) -> str:
+    """A cursor of a list that can be had in several orders."""
+    return encode_cursor(sort, *position)
+
+
+def decode_sorted(sort: str, cursor: str | None, *kinds: type) -> tuple[str | int, ...] | None:
+    """The position in this order. Raises InvalidInput, also for a cursor of another order."""
+    position = decode_cursor(cursor, str, *kinds)
+    if position is None:
+        return None
+    if position[0] != sort:
+        raise InvalidInput(errors=[{"path": "$.cursor", "reason": f"is of a list sorted by {position[0]!r:.40}"}])
+    return position[1:]
 
 
 def page_of(rows: list[T], limit: int, cursor_of: Callable[[T], str]) -> Page[T]:

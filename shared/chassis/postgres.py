@@ -57,6 +57,10 @@ class Whole:
         self._begin = begin
         self._connection: Connection | None = None
 
+    @property
+    def begun(self) -> bool:
+        return self._connection is not None
+
     async def connection(self) -> Connection:
         if self._connection is None:
             self._connection = await self._begin()
@@ -99,23 +103,31 @@ class Database:
         whole = _whole.get()
         if whole is not None and whole.user_id == user_id and not whole.over:
             connection = await whole.connection()
-            async with _savepoint(connection):
+            async with _savepoint(connection, of=user_id, then=user_id):
                 yield connection
             return
         async with _transaction(self._app, _begin_for(user_id)) as connection:
             yield connection
 
     @asynccontextmanager
-    async def as_one(self, user_id: int, first: Callable[[Connection], Awaitable[None]]) -> AsyncIterator[Whole]:
+    async def as_one(
+        self, user_id: int, first: Callable[[Connection], Awaitable[None]] | None = None
+    ) -> AsyncIterator[Whole]:
         """Every `tenant(user_id)` inside of it is a part of one transaction: all of them or none.
 
         It begins with the first of them, and with `first`: what is asked of others before that holds no connection.
+        One inside of another is a part of it.
         """
+        outer = _whole.get()
+        if first is None and outer is not None and outer.user_id == user_id and not outer.over:
+            yield outer
+            return
         async with AsyncExitStack() as stack:
 
             async def begin() -> Connection:
                 connection = await stack.enter_async_context(_transaction(self._app, _begin_for(user_id)))
-                await first(connection)
+                if first is not None:
+                    await first(connection)
                 return connection
 
             whole = Whole(user_id, begin)
@@ -140,7 +152,16 @@ class Database:
 
     @asynccontextmanager
     async def untenanted(self) -> AsyncIterator[Connection]:
-        """A transaction that sees no tenant's rows: locators, plans, candles."""
+        """A transaction that sees no tenant's rows: locators, plans, candles.
+
+        Inside of `as_one`, once that has begun, a part of it: one request holds one connection.
+        """
+        whole = _whole.get()
+        if whole is not None and whole.begun and not whole.over:
+            connection = await whole.connection()
+            async with _savepoint(connection, of=None, then=whole.user_id):
+                yield connection
+            return
         async with _transaction(self._app, "BEGIN") as connection:
             yield connection
 
@@ -152,9 +173,16 @@ class Database:
 
 
 def _begin_for(user_id: int) -> str:
+    return f"BEGIN; {_for(user_id)}"
+
+
+def _for(user_id: int) -> str:
     if type(user_id) is not int:
         raise TypeError(f"a tenant is an int, not {type(user_id).__name__}")
-    return f"BEGIN; SET LOCAL app.user_id = '{user_id}'"
+    return f"SET LOCAL app.user_id = '{user_id}'"
+
+
+_FOR_NOBODY = "SET LOCAL app.user_id = ''"
 
 
 def _begin_for_batch(user_ids: Collection[int]) -> str:
@@ -165,16 +193,16 @@ def _begin_for_batch(user_ids: Collection[int]) -> str:
 
 
 @asynccontextmanager
-async def _savepoint(connection: Connection) -> AsyncIterator[None]:
-    """What fails inside is undone, and what came before it is not."""
-    await connection.execute("SAVEPOINT part")
+async def _savepoint(connection: Connection, of: int | None, then: int) -> AsyncIterator[None]:
+    """What fails inside is undone, and what came before it is not. It is `of` a tenant, what follows of `then`."""
+    await connection.execute(f"SAVEPOINT part; {_FOR_NOBODY if of is None else _for(of)}")
     try:
         yield
     except BaseException:
         if not connection.is_closed():
             await connection.execute("ROLLBACK TO part")
         raise
-    await connection.execute("RELEASE part")
+    await connection.execute(f"RELEASE part; {_for(then)}")
 
 
 @asynccontextmanager

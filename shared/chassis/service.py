@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from shared.chassis import openapi, transfer
+from shared.chassis.activity import Recorder
 from shared.chassis.auth import Authenticator, TokenVerifier
 from shared.chassis.cluster import KnownCluster
 from shared.chassis.consumer import Consumer, Work
@@ -24,6 +25,8 @@ from shared.chassis.idempotency import forget_keys
 from shared.chassis.identity import UserDirectory
 from shared.chassis.inbox import Inbox
 from shared.chassis.kafka import market_worker
+from shared.chassis.lessor import BillingLessor
+from shared.chassis.meter import Meter
 from shared.chassis.pausing import pause
 from shared.chassis.points import switch_on
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
@@ -39,7 +42,9 @@ DRAIN_S = 8.0
 RESTART_FIRST_S = 0.2
 RESTART_LONGEST_S = 5.0
 RETRY_PARKED_EVERY_S = 1.0
-ROLES = ("http", "consumers", "relay", "jobs", "worker", "feed")
+ROLES = ("http", "consumers", "relay", "jobs", "worker", "feed", "backtests")
+APART = frozenset(("feed", "backtests"))  # processes of their own, always
+BESIDE = frozenset(ROLES) - APART
 
 Build = Callable[[Context], Service]
 
@@ -49,7 +54,11 @@ log = structlog.get_logger()
 def run(build: Build, settings_type: type[ServiceSettings]) -> None:
     """A service's `__main__`: settings from the environment, roles from `--only`."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="", help=f"comma-separated, of {','.join(ROLES)}; default: all but feed")
+    parser.add_argument(
+        "--only",
+        default="",
+        help=f"comma-separated, of {','.join(ROLES)}; default: all but {', '.join(sorted(APART))}",
+    )
     names = [name for name in parser.parse_args().only.split(",") if name]
     if unknown := [name for name in names if name not in ROLES]:
         parser.error(f"--only: {unknown[0]} is not one of {', '.join(ROLES)}")
@@ -63,7 +72,7 @@ def run(build: Build, settings_type: type[ServiceSettings]) -> None:
     configure_logging(settings.service, settings.log_level)
     if settings.fault_points is not None:
         switch_on(settings.fault_points, settings.process_name or settings.service)
-    roles = frozenset(names) or frozenset(ROLES) - {"feed"}
+    roles = frozenset(names) or BESIDE
     asyncio.run(_serve(build, settings, roles))
 
 
@@ -94,7 +103,7 @@ class RunningService:
         self,
         build: Build,
         settings: ServiceSettings,
-        roles: Iterable[str] = frozenset(ROLES) - {"feed"},
+        roles: Iterable[str] = BESIDE,
         stop: asyncio.Event | None = None,
     ) -> None:
         self._build = build
@@ -113,6 +122,7 @@ class RunningService:
         self.producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix, settings.service)
         self.cluster = KnownCluster(self.database)
         self.service = self._build(Context(self.database, self.producer, settings))
+        self._meter = self._meter_of(settings)
         consumers = self._consumers()
         for job in self._jobs(consumers):
             task = asyncio.create_task(self._supervise(job), name=job.name)
@@ -131,11 +141,18 @@ class RunningService:
                 log.warning("cancelled", task=task.get_name())
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        if self._meter is not None:
+            await self._meter.close()
         for on_close in self.service.on_close:
             await on_close()
         await self.producer.stop()
         await self.database.close()
         log.info("stopped")
+
+    def _meter_of(self, settings: ServiceSettings) -> Meter | None:
+        if "http" not in self._roles or not settings.billing_internal_url:
+            return None
+        return Meter(self.database, BillingLessor(settings), self.service.name)
 
     def _consumers(self) -> list[Consumer]:
         if "consumers" not in self._roles:
@@ -169,6 +186,8 @@ class RunningService:
     def _jobs(self, consumers: list[Consumer]) -> list[Job]:
         jobs = [job for job in self.service.jobs if job.role in self._roles]
         jobs += [Job(f"consumer-{number}", consumer.run) for number, consumer in enumerate(consumers)]
+        if self._meter is not None:
+            jobs.append(Job("usage", self._meter.run))
         if consumers and self._inboxes:
             jobs.append(Job("retry-parked", self._retry_parked))
         if "jobs" in self._roles and any(endpoint.creates for endpoint in self.service.endpoints):
@@ -212,12 +231,14 @@ class RunningService:
         authenticator = service.authenticator or Authenticator(
             TokenVerifier(settings), UserDirectory(self.database)
         )
+        recorder = Recorder(self.database, service.name, settings.trusted_proxies)
         app = make_app(
-            outside if "http" in self._roles else [],
+            [recorder.recording(endpoint) for endpoint in outside] if "http" in self._roles else [],
             authenticator,
             body_limit_bytes=settings.body_limit_bytes,
             service_token="",
             database=self.database,
+            meter=self._meter,
         )
         document = openapi.describe(service.name, outside)
         app.router.add_get("/openapi.json", _static_json(document))

@@ -1,5 +1,6 @@
 """What every service reads from its environment."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Self
 
@@ -34,11 +35,18 @@ class ServiceSettings(BaseSettings):
     kafka_bootstrap: str
     kafka_topic_prefix: str = ""
 
+    # Whose X-Forwarded-For is believed: the gateway's.
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = (
+        IPv4Network("127.0.0.0/8"),
+        IPv6Network("::1/128"),
+    )
+
     jwks_url: str = ""
     token_issuer: str = "tradefleet"
     token_audience: str = "tradefleet-api"
     service_token: SecretStr = SecretStr("")
     trading_internal_url: str = ""
+    billing_internal_url: str = ""  # who leases the quotas of requests; empty: they are not metered here
 
     fault_points: Path | None = None  # the folder of a run of faults: see shared/chassis/points.py
     process_name: str = ""

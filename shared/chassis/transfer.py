@@ -9,13 +9,20 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from shared.chassis.downloads import BrokenOffError, FileStream
 from shared.chassis.errors import InvalidBody, RequestTimeout, TooLarge, UnsupportedEncoding
 from shared.chassis.settings import ServiceSettings
+from shared.chassis.streaming import EventStream
 
 log = structlog.get_logger()
 
 BODY_WITHIN_S = web.AppKey("body_within_s", float)
 ANSWER_WITHIN_S = web.AppKey("answer_within_s", float)
+MOST_HEADERS = 128
+# A head as long as the gateway lets through (its `max_header_size`, and 4 kB that Go adds) is read to its end
+# before it is refused: of a connection cut in the middle of it, the gateway says that the service does not answer.
+MOST_HEAD_BYTES = 20 * 2**10
+SHORTEST_HEADER_BYTES = 4  # a:\r\n
 LINGERING_S = 2.0  # so long is read on, and thrown away, from a client that was answered before it had sent all
 
 
@@ -45,6 +52,9 @@ def runner(app: web.Application, settings: ServiceSettings, shutdown_timeout_s: 
         keepalive_timeout=settings.http_idle_s,
         lingering_time=LINGERING_S,
         auto_decompress=False,
+        max_line_size=MOST_HEAD_BYTES,
+        max_field_size=MOST_HEAD_BYTES,
+        max_headers=MOST_HEAD_BYTES // SHORTEST_HEADER_BYTES,
     )
 
 
@@ -70,15 +80,22 @@ async def read_body(request: web.Request) -> bytes:
 async def send(request: web.Request, response: web.StreamResponse) -> None:
     """Send all of an answer; a connection whose client does not read is given up."""
     transport = request.transport
-    if transport is None or not isinstance(response, web.Response):
+    if transport is None or not isinstance(response, web.Response | EventStream | FileStream):
         return
     transport.set_write_buffer_limits(high=0)  # so that sent means handed to the kernel
+    within_s = request.app.get(ANSWER_WITHIN_S, 30.0)
     try:
-        async with asyncio.timeout(request.app.get(ANSWER_WITHIN_S, 30.0)):
+        if isinstance(response, EventStream | FileStream):
+            await response.write_all(request, within_s)
+            return
+        async with asyncio.timeout(within_s):
             await response.prepare(request)
             await response.write_eof()
     except TimeoutError:
         log.warning("answer_not_read", path=request.path, bytes=response.content_length)
+        _reset(transport)
+    except BrokenOffError as error:
+        log.warning("answer_broken_off", path=request.path, error=str(error))
         _reset(transport)
     except ConnectionError:
         log.info("client_gone", path=request.path)

@@ -17,3 +17,18 @@ class UserRegistered(Event):
     timezone: str
     language: str
     is_active: bool
+
+
+class UserUpdated(Event):
+    """The same, after a change: `aggregate_seq` is of one sequence with that of `user.registered`."""
+
+    topic: ClassVar[str] = "user.updated"
+    source: ClassVar[str] = "auth"
+    on_poison: ClassVar[Literal["halt", "skip"]] = "halt"
+    retention: ClassVar[timedelta] = timedelta(days=7)
+    compacted: ClassVar[bool] = True
+
+    email: str
+    timezone: str
+    language: str
+    is_active: bool

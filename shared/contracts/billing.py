@@ -1,6 +1,7 @@
 """What billing says."""
 
 from typing import ClassVar, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,6 +9,7 @@ from shared.contracts.envelope import Event
 from shared.contracts.types import Instant
 
 PlanName = Literal["FREE", "PREMIUM", "PRO"]
+RequestKind = Literal["trading", "analysis", "backtest", "other"]
 SubscriptionStatus = Literal["ACTIVE", "TRIAL", "PAST_DUE", "CANCELLED", "EXPIRED"]
 
 
@@ -49,3 +51,36 @@ class SubscriptionChanged(Event):
     period_end: Instant | None
     previous_plan: PlanName | None
     reason: str
+
+
+class UsageRecorded(Event):
+    """Requests that one instance of a service answered, out of a block that it had leased.
+
+    Lease, kind and window are its natural key: the windows of a lease are counted, from 1, so that what is said
+    twice counts once, whatever its id.
+    """
+
+    topic: ClassVar[str] = "usage.recorded"
+    source: ClassVar[str] = "billing"  # each service says its own: `recorded_by`
+
+    recorded_by: Literal["auth", "billing", "trading", "analytics", "notifications"]
+    lease_id: UUID
+    kind: RequestKind
+    count: int = Field(ge=1)
+    window: int = Field(ge=1)
+    window_start: Instant
+    window_end: Instant
+
+
+class UsageThreshold(Event):
+    """Once per meter, period and percent."""
+
+    topic: ClassVar[str] = "usage.threshold"
+    source: ClassVar[str] = "billing"
+
+    meter: Literal["trades", "api_requests"]
+    used: int = Field(ge=0)
+    limit: int = Field(ge=1)
+    percent: Literal[80, 100]
+    period_start: Instant
+    period_end: Instant

@@ -1,17 +1,23 @@
 """Every event there is: topics, partitions and retention are derived from here and from nowhere else."""
 
-from shared.contracts.auth import UserRegistered
-from shared.contracts.billing import SubscriptionChanged
+from shared.contracts.activity import ActivityRecorded
+from shared.contracts.auth import UserRegistered, UserUpdated
+from shared.contracts.billing import SubscriptionChanged, UsageRecorded, UsageThreshold
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
-from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed, TradeOpened
+from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
 
 EVENTS: tuple[type[Message], ...] = (
     UserRegistered,
+    UserUpdated,
+    ActivityRecorded,
     SubscriptionChanged,
+    UsageThreshold,
+    UsageRecorded,
     SessionStarted,
     SessionStopped,
+    SessionAlarmed,
     TradeOpened,
     TradeClosed,
     AlertTriggered,

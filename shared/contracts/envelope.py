@@ -22,6 +22,7 @@ class Message(BaseModel):
     compacted: ClassVar[bool] = False
 
     _said_at: datetime | None = PrivateAttr(default=None)
+    _heard_id: UUID | None = PrivateAttr(default=None)
 
     @property
     def said_at(self) -> datetime | None:
@@ -31,6 +32,14 @@ class Message(BaseModel):
     def note_said_at(self, moment: datetime) -> None:
         """For whoever reads it from a topic: the time stands in the headers, not in the data."""
         self._said_at = moment
+
+    @property
+    def heard_id(self) -> UUID | None:
+        """The id under which it stood on its topic (`ce_id`); None unless it was read from one."""
+        return self._heard_id
+
+    def note_heard_id(self, event_id: UUID) -> None:
+        self._heard_id = event_id
 
     def key(self) -> str:
         """The Kafka key: what this message is ordered with."""

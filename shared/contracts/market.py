@@ -54,7 +54,11 @@ class CandleClosed(_Candle):
 
 
 class MarketInterest(Event):
-    """Whether `wished_by` wants this series; the highest `interest_version` counts. `user_id` is 0: nobody."""
+    """Whether `wished_by` wants this series; the highest `interest_version` counts. `user_id` is 0: nobody.
+
+    `history_bars`: so many bars its indicators need, where the exchange has them; a series that holds fewer gets a
+    new generation. `generations`: those that sessions are on; whoever is on none takes the newest.
+    """
 
     topic: ClassVar[str] = "market.interest"
     source: ClassVar[str] = "trading"
@@ -67,6 +71,8 @@ class MarketInterest(Event):
     interval: str
     wanted: bool
     interest_version: int = Field(ge=1)
+    history_bars: int = Field(default=0, ge=0)
+    generations: tuple[int, ...] = ()
 
     def key(self) -> str:
         return f"{self.wished_by}:{self.symbol}:{self.interval}"

@@ -42,6 +42,22 @@ class SessionStopped(Event):
     stopped_at: Instant  # exchange time
 
 
+class SessionAlarmed(Event):
+    """What its tenant must know of a session that goes on otherwise than he expects, once for each cause.
+
+    `feed_silent`: no candles come, so it enters nothing until they do. `session_failed`: it cannot be stepped by a
+    fault of ours. Others may be added.
+    """
+
+    topic: ClassVar[str] = "session.alarmed"
+    source: ClassVar[str] = "trading"
+
+    session_id: UUID
+    symbol: str
+    reason: str
+    since: Instant  # exchange time
+
+
 class TradeOpened(Event):
     topic: ClassVar[str] = "trade.opened"
     source: ClassVar[str] = "trading"

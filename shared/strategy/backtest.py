@@ -1,15 +1,18 @@
 """A strategy run over all bars of a series at once."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.strategy.bars import Bar, Terms
+from shared.strategy.decimals import exact, not_exact
 from shared.strategy.document import Strategy
-from shared.strategy.execution import Execution
+from shared.strategy.execution import Execution, Step
 from shared.strategy.fingerprint import fingerprint
 from shared.strategy.metrics import Metrics, measure
 from shared.strategy.outcome import Fill, Trade
+from shared.strategy.search import Search, worthwhile
 from shared.strategy.series import Series
 
 _PROGRESS_EVERY = 1000
@@ -30,32 +33,57 @@ class Report:
 
 def run_backtest(
     strategy: Strategy,
-    bars: Iterable[Bar],
+    bars: Iterable[Bar] | Series,
     terms: Terms,
     first_bar_ms: int | None = None,
     progress: Progress | None = None,
+    search: bool | None = None,
 ) -> Report:
-    """Steps through all bars; `progress(done, total)` is told now and then, and may raise to cancel."""
+    """Executes over all bars; `progress(done, total)` is told now and then, and may raise to cancel.
+
+    `search`: whether to look for the bars on which something may happen; the report is the same without. By default
+    where that is quicker.
+    """
     series = bars if isinstance(bars, Series) else Series(bars)
-    execution = Execution(strategy, terms, first_bar_ms)
-    fills: list[Fill] = []
-    trades: list[Trade] = []
+    execution = Execution(strategy, terms, first_bar_ms, explains=False)
+    first = first_decision(strategy, series, first_bar_ms)
     total = len(series)
-    for index in range(total):
-        outcome = execution.on_close(series, index)
-        if outcome.fills:
-            fills.extend(outcome.fills)
-            trades.extend(outcome.trades)
-        if progress is not None and (index + 1) % _PROGRESS_EVERY == 0:
-            progress(index + 1, total)
+    searching = worthwhile(total) if search is None else search
+    finder = Search(execution, series, first) if searching else None
+    step = Step()
+    index, told = 0, 0
+    with exact():
+        while (index := _pass_quiet(execution, step, series, finder, index)) < total:
+            execution.close_bar(step, series, index)
+            index += 1
+            if progress is not None and index - told >= _PROGRESS_EVERY:
+                told = index
+                with not_exact():
+                    progress(told, total)
+    fills, trades = step.fills, step.trades
     if total:
         last = series.bar(total - 1)
         outcome = execution.stop(last.open_time_ms, last.close, "end_of_data")
         fills.extend(outcome.fills)
         trades.extend(outcome.trades)
-    first = first_decision(strategy, series, first_bar_ms)
     metrics = measure(series, trades, terms.initial_balance, first)
     return Report(tuple(fills), tuple(trades), metrics, execution.equity, fingerprint(fills), first)
+
+
+def _pass_quiet(execution: Execution, step: Step, series: Series, search: Search | None, index: int) -> int:
+    """Fills what is pending, and passes over the bars on which nothing more happens; the first on which it may."""
+    if execution.pending and index < len(series):
+        bar = series.bar(index)
+        execution.open_bar(step, bar.open_time_ms, bar.open)
+    if search is not None:
+        event = search.next_event(index)
+        if event > index:
+            execution.pass_over(series, index, event)
+        return event
+    while index < len(series) and execution.is_quiet(series, index):
+        execution.pass_over(series, index, index + 1)
+        index += 1
+    return index
 
 
 def first_decision(strategy: Strategy, series: Series, first_bar_ms: int | None) -> int | None:
@@ -63,5 +91,5 @@ def first_decision(strategy: Strategy, series: Series, first_bar_ms: int | None)
     first = series.first_defined(strategy.indicators.values())
     if first is None or first_bar_ms is None:
         return first
-    later = (index for index in range(first, len(series)) if series.bar(index).open_time_ms >= first_bar_ms)
-    return next(later, None)
+    later = max(first, bisect_left(series.bars, first_bar_ms, key=lambda bar: bar.open_time_ms))
+    return later if later < len(series) else None

@@ -1,7 +1,8 @@
 """Conditions: their grammar, and their three-valued truth on a series.
 
-One evaluator works on a range of bars. A backtest asks for all bars at once and a live session for the newest
-one; the answers are kept by the series, so that sessions with the same condition share them.
+A backtest asks for all bars at once, which is done on arrays. Live sessions ask for the newest one, which
+`panel.py` answers for all plain comparisons together, and `moment.py` for what is more. The answers are kept by the
+series, so that sessions with the same condition share them.
 """
 
 from collections.abc import Mapping
@@ -10,9 +11,14 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 
+from shared.strategy.comparing import Truth, compared, crossed
 from shared.strategy.faults import Reader, child, is_decimal_text, shown
 from shared.strategy.indicators import CANDLE_FIELDS, MAX_PERIOD, IndicatorSpec, Values
+from shared.strategy.moment import truth_at
 from shared.strategy.nodes import (
+    FALSE,
+    TRUE,
+    UNDEFINED,
     Column,
     Comparison,
     Condition,
@@ -23,24 +29,45 @@ from shared.strategy.nodes import (
     Operand,
     Reference,
 )
-from shared.strategy.series import Series
+from shared.strategy.panel import Panel
+from shared.strategy.series import Series, Truths
 
 MAX_DEPTH = 8
 MAX_NODES = 128
 OPERATORS = (">", ">=", "<", "<=", "==", "crosses_above", "crosses_below")
-FALSE, TRUE, UNDEFINED = 0, 1, 2
-Truth = npt.NDArray[np.uint8]
+_BAR_BY_BAR = 4  # so many bars or fewer are cheaper one at a time
 _NOT = np.array([TRUE, FALSE, UNDEFINED], dtype=np.uint8)
 
 
 def truths(condition: Condition, series: Series) -> bytearray:
     """FALSE, TRUE or UNDEFINED for every bar of the series."""
+    return carried_on(condition, series, series.truths(condition.key))
 
-    def evaluate_range(start: int, stop: int) -> bytes:
+
+def carried_on(condition: Condition, series: Series, known: Truths) -> bytearray:
+    """What is known of the condition's truth, completed to the series' last bar."""
+    missing = len(series) - len(known.values)
+    if missing > _BAR_BY_BAR:
         with np.errstate(all="ignore"):
-            return _truth(condition.root, series, start, stop).tobytes()
+            known.values += _truth(condition.root, series, len(known.values), len(series)).tobytes()
+    elif missing:
+        _bar_by_bar(condition, series, known)
+    return known.values
 
-    return series.truths(condition.key, evaluate_range)
+
+def _bar_by_bar(condition: Condition, series: Series, known: Truths) -> None:
+    if known.at is None:
+        known.at = truth_at(condition.root, series)
+        if series.panel is None:
+            series.panel = Panel(series)
+        if isinstance(condition.root, Comparison) and series.panel.takes(condition.root):
+            series.panel.add(condition.root, known)
+            known.in_panel = True
+    for index in range(len(known.values), len(series)):
+        if known.in_panel and index > 0 and series.panel is not None:
+            series.panel.answer(index)
+        else:
+            known.values.append(known.at(index))
 
 
 def evaluate(condition: Condition, series: Series, index: int) -> bool | None:
@@ -77,29 +104,13 @@ def _within_last(hits: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool
 
 
 def _compared(node: Comparison, series: Series, start: int, stop: int) -> Truth:
-    crossing = node.op.startswith("crosses")
-    first = start - 1 if crossing else start
-    left = _operand(node.left, series, first, stop)
-    right = _operand(node.right, series, first, stop)
-    undefined = np.isnan(left) | np.isnan(right)
-    match node.op:
-        case ">":
-            result = left > right
-        case ">=":
-            result = left >= right
-        case "<":
-            result = left < right
-        case "<=":
-            result = left <= right
-        case "==":
-            result = left == right
-        case "crosses_above":
-            result = (left <= right)[:-1] & (left > right)[1:]
-        case _:
-            result = (left >= right)[:-1] & (left < right)[1:]
-    if crossing:
-        undefined = undefined[:-1] | undefined[1:]
-    return np.where(undefined, UNDEFINED, result).astype(np.uint8)
+    if not node.op.startswith("crosses"):
+        return compared(node.op, *(_operand(each, series, start, stop) for each in (node.left, node.right)))
+    first = max(start - 1, 0)
+    left, right = (_operand(each, series, first, stop) for each in (node.left, node.right))
+    truth = crossed(node.op, left, right)
+    before = min(first + 1, stop) - start  # up to the first bar there is none before it
+    return np.concatenate((np.full(before, UNDEFINED, dtype=np.uint8), truth)) if before > 0 else truth
 
 
 def _operand(operand: Operand, series: Series, start: int, stop: int) -> Values:

@@ -1,34 +1,89 @@
 """Decisions at a close: which side to enter, with how much, and the evidence that is kept of it."""
 
-from dataclasses import replace
 from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
 
-from shared.strategy.bars import Bar, Side, Terms
-from shared.strategy.conditions import TRUE, evaluate, truths
-from shared.strategy.decimals import exact
+from shared.strategy.bars import Bar, Side
+from shared.strategy.conditions import carried_on, evaluate
+from shared.strategy.decimals import exact, not_exact
 from shared.strategy.document import Strategy
-from shared.strategy.outcome import Decision, EntryGuard, EntryProposal, Position, Reason
+from shared.strategy.nodes import TRUE
+from shared.strategy.outcome import Decision, EntryGuard, EntryOutcome, EntryProposal, Position, Reason
 from shared.strategy.series import Series
-from shared.strategy.sizing import Distances, distances_at, quantity, share_of
+from shared.strategy.sizing import Distances, Sizing, distances_at, share_of
 from shared.strategy.state import PendingEntry
 
-
-def side_to_enter(strategy: Strategy, series: Series, index: int) -> Side | None:
-    """The side whose entry condition is true while the other's is not."""
-    wanted: Side | None = None
-    for side, condition in strategy.entry.items():
-        if truths(condition, series)[index] == TRUE:
-            if wanted is not None:
-                return None
-            wanted = side
-    return wanted
+NO_DISTANCE = "no_distance"
 
 
-def exit_signalled(strategy: Strategy, side: Side, series: Series, index: int) -> bool:
-    condition = strategy.exit.get(side)
-    return condition is not None and truths(condition, series)[index] == TRUE
+class Signals:
+    """What a strategy's conditions say on one series."""
+
+    def __init__(self, strategy: Strategy, series: Series) -> None:
+        self.series = series
+        self._entry = [(side, each, series.truths(each.key)) for side, each in strategy.entry.items()]
+        self._exit = {side: (each, series.truths(each.key)) for side, each in strategy.exit.items()}
+
+    def side_to_enter(self, index: int) -> Side | None:
+        """The side whose entry condition is true while the other's is not."""
+        wanted: Side | None = None
+        for side, condition, known in self._entry:
+            truths = known.values
+            if index >= len(truths):
+                carried_on(condition, self.series, known)
+            if truths[index] == TRUE:
+                if wanted is not None:
+                    return None
+                wanted = side
+        return wanted
+
+    def leaves(self, side: Side, index: int) -> bool:
+        """Whether the exit condition of this side is true."""
+        found = self._exit.get(side)
+        if found is None:
+            return False
+        condition, known = found
+        if index >= len(known.values):
+            carried_on(condition, self.series, known)
+        return known.values[index] == TRUE
+
+
+class Sized(NamedTuple):
+    """An entry as sized: the order for the next open, or why there is none."""
+
+    order: PendingEntry | None
+    qty: Decimal | None
+    outcome: EntryOutcome
+    refusal: str | None = None
+
+
+def sized_entry(
+    strategy: Strategy,
+    sizing: Sizing,
+    equity: Decimal,
+    series: Series,
+    index: int,
+    side: Side,
+    guard: EntryGuard | None,
+) -> Sized:
+    """The entry for which the condition is true at this bar's close."""
+    bar = series.bar(index)
+    distances = distances_at(strategy.risk, series, index)
+    qty = None
+    if distances is not None:
+        qty = sizing.quantity(equity, bar.close, distances.stop)
+    if distances is None or qty is None:
+        return Sized(None, None, "refused", NO_DISTANCE)
+    if not sizing.is_large_enough(qty, bar.close):
+        return Sized(None, qty, "too_small")
+    if guard is not None:
+        with not_exact():
+            refusal = guard(_proposal(strategy, side, qty, bar, distances))
+        if refusal is not None:
+            return Sized(None, qty, "refused", refusal)
+    return Sized(PendingEntry(side, qty, distances.stop, distances.targets), qty, "pending")
 
 
 def exit_decision(strategy: Strategy, series: Series, index: int, position: Position, reason: Reason) -> Decision:
@@ -45,50 +100,26 @@ def exit_decision(strategy: Strategy, series: Series, index: int, position: Posi
 
 
 def entry_decision(
-    strategy: Strategy,
-    terms: Terms,
-    equity: Decimal,
-    series: Series,
-    index: int,
-    side: Side,
-    guard: EntryGuard | None,
-) -> tuple[Decision, PendingEntry | None]:
-    """Sizes the entry: the order for the next open, or why there is none."""
-    bar = series.bar(index)
+    strategy: Strategy, series: Series, index: int, side: Side, sized: Sized, guarded: bool
+) -> Decision:
+    """With the checks in the order in which they were made, up to the one that refused."""
     checks = _truths(strategy, series, index)
-    decision = Decision(
-        time_ms=bar.open_time_ms,
+    checks["distance"] = sized.qty is not None
+    if sized.qty is not None:
+        checks["size"] = sized.outcome != "too_small"
+    if guarded and sized.qty is not None and sized.outcome != "too_small":
+        checks["guard"] = sized.refusal is None
+    return Decision(
+        time_ms=series.bar(index).open_time_ms,
         kind="entry",
         side=side,
         reason="entry",
-        qty=None,
-        outcome="pending",
+        qty=sized.qty,
+        outcome=sized.outcome,
+        refusal=sized.refusal,
         values=_values(strategy, series, index),
         checks=checks,
     )
-    distances = distances_at(strategy.risk, series, index)
-    qty = None
-    if distances is not None:
-        qty = quantity(strategy.risk, terms, equity, bar.close, distances.stop)
-    checks["distance"] = qty is not None
-    if distances is None or qty is None:
-        return replace(decision, outcome="refused", refusal="no_distance"), None
-    decision = replace(decision, qty=qty)
-    checks["size"] = _large_enough(qty, bar, terms)
-    if not checks["size"]:
-        return replace(decision, outcome="too_small"), None
-    if guard is not None:
-        refusal = guard(_proposal(strategy, side, qty, bar, distances))
-        checks["guard"] = refusal is None
-        if refusal is not None:
-            return replace(decision, outcome="refused", refusal=refusal), None
-    return decision, PendingEntry(side, qty, distances.stop, distances.targets)
-
-
-def _large_enough(qty: Decimal, bar: Bar, terms: Terms) -> bool:
-    instrument = terms.instrument
-    with exact():
-        return qty > 0 and qty >= instrument.min_order_qty and qty * bar.close >= instrument.min_notional
 
 
 def _proposal(strategy: Strategy, side: Side, qty: Decimal, bar: Bar, distances: Distances) -> EntryProposal:

@@ -1,12 +1,17 @@
 """One strategy executed bar after bar: the same steps in a backtest, on paper and for the exchange."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from shared.strategy.bars import DAY_MS, Bar, Terms
-from shared.strategy.deciding import entry_decision, exit_decision, exit_signalled, side_to_enter
-from shared.strategy.decimals import exact, round_to_tick
+from shared.strategy.deciding import (
+    Signals,
+    entry_decision,
+    exit_decision,
+    sized_entry,
+)
+from shared.strategy.decimals import ZERO, exact, percent_of, round_to_tick
 from shared.strategy.document import Strategy
 from shared.strategy.outcome import (
     NOTHING,
@@ -28,45 +33,43 @@ from shared.strategy.position import (
     take_in,
 )
 from shared.strategy.series import Series
-from shared.strategy.sizing import Distances
+from shared.strategy.sizing import Sizing
 from shared.strategy.state import Day, State, restored, written
 
 
 @dataclass(slots=True)
-class _Step:
+class Step:
     """What the running step has brought about so far."""
 
     fills: list[Fill] = field(default_factory=list)
     trades: list[Trade] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
-    opened: Position | None = None
     level_spent: bool = False
     dropped: bool = False
 
     def outcome(self) -> Outcome:
         if not (self.fills or self.decisions or self.level_spent or self.dropped):
             return NOTHING
-        return Outcome(
-            tuple(self.fills),
-            self.opened,
-            tuple(self.trades),
-            tuple(self.decisions),
-            self.level_spent,
-            self.dropped,
-        )
+        return Outcome(tuple(self.fills), tuple(self.trades), tuple(self.decisions), self.level_spent, self.dropped)
 
 
 class Execution:
     """The state of one strategy on one series; steps go forward only."""
 
-    def __init__(self, strategy: Strategy, terms: Terms, first_bar_ms: int | None = None) -> None:
+    def __init__(
+        self, strategy: Strategy, terms: Terms, first_bar_ms: int | None = None, *, explains: bool = True
+    ) -> None:
+        """`explains`: whether decisions are told, with their evidence; what they lead to is the same."""
+        self._explains = explains
         self.strategy = strategy
         self.terms = terms
         self.first_bar_ms = first_bar_ms
         self._risk = strategy.risk
+        self._sizing = Sizing(strategy.risk, terms)
         self._tick = terms.instrument.tick_size
         self._specs = tuple(strategy.indicators.values())
         self._first_decision: int | None = None
+        self._signals: Signals | None = None
         self._state = State(equity=terms.initial_balance)
 
     @classmethod
@@ -97,6 +100,21 @@ class Execution:
         """Whether an order waits for the next open."""
         return self._state.pending_exit is not None or self._state.pending_entry is not None
 
+    @property
+    def closed_ms(self) -> int | None:
+        """The open time of the last bar that it stepped through to the end."""
+        return self._state.closed_ms
+
+    @property
+    def cooldown(self) -> int:
+        """The closes that still pass without an entry decision."""
+        return self._state.cooldown
+
+    @property
+    def stopped_day(self) -> int | None:
+        """The UTC day, by its number, on which losses forbid further entries."""
+        return self._state.day.number if self._state.day.stopped else None
+
     def on_open(self, time_ms: int, open_price: Decimal) -> Outcome:
         """Step 1: what was decided at the last close fills. Done already for this bar, it does nothing."""
         state = self._state
@@ -104,44 +122,28 @@ class Execution:
             if time_ms == state.opened_ms and time_ms != state.closed_ms:
                 return NOTHING
             raise ValueError(f"bar {time_ms} was stepped through already")
-        step = _Step()
-        self._open(step, time_ms, open_price)
+        step = Step()
+        with exact():
+            self.open_bar(step, time_ms, open_price)
         return step.outcome()
 
     def on_close(self, series: Series, t: int | None = None, guard: EntryGuard | None = None) -> Outcome:
         """Steps 2 and 3 for bar t, the series' last by default; step 1 before them if it was not done."""
         index = len(series) - 1 if t is None else t
-        bar = series.bar(index)
-        time_ms = bar.open_time_ms
-        state = self._state
-        if state.closed_ms is not None and time_ms <= state.closed_ms:
+        time_ms = series.bar(index).open_time_ms
+        closed_ms = self._state.closed_ms
+        if closed_ms is not None and time_ms <= closed_ms:
             raise ValueError(f"bar {time_ms} was stepped through already")
-        step = _Step()
-        if state.opened_ms != time_ms:
-            self._open(step, time_ms, bar.open)
-        state.closed_ms = time_ms
-        if state.position is not None:
-            self._within_bar(step, state.position, bar)
-        if state.position is not None:
-            take_in(state.position, bar, self._risk, self._tick)
-        if self._may_decide(series, index, time_ms):
-            self._decide(step, series, index, bar, guard)
-        if state.cooldown > 0:
-            state.cooldown -= 1
+        if self.is_quiet(series, index):
+            self.pass_over(series, index, index + 1)
+            return NOTHING
+        step = Step()
+        with exact():
+            self.close_bar(step, series, index, guard)
         return step.outcome()
 
-    def stop(self, time_ms: int, price: Decimal, reason: Reason) -> Outcome:
-        """Drops what is pending and closes what is open at this price, without slippage."""
-        state = self._state
-        step = _Step(dropped=self.pending)
-        state.pending_entry = state.pending_exit = None
-        if state.position is not None:
-            self._close(step, state.position, state.position.left, time_ms, self._to_tick(price), reason)
-        return step.outcome()
-
-    # Step 1: at the open.
-
-    def _open(self, step: _Step, time_ms: int, open_price: Decimal) -> None:
+    def open_bar(self, step: Step, time_ms: int, open_price: Decimal) -> None:
+        """Step 1: what is pending fills; to be called inside `exact()`."""
         state, terms = self._state, self.terms
         state.opened_ms = time_ms
         if time_ms // DAY_MS != state.day.number:
@@ -153,18 +155,85 @@ class Execution:
             self._close(step, position, position.left, time_ms, price, reason)
         if entry is None:
             return
-        if state.equity <= 0:
+        if state.equity <= ZERO:
             step.dropped = True
             return
         price = slipped(open_price, entry.side == "LONG", terms)
-        distances = Distances(entry.stop_distance, entry.target_distances)
-        position = open_position(entry.side, time_ms, price, entry.qty, distances, self._risk, terms)
+        position = open_position(entry, time_ms, price, self._risk, terms)
         step.fills.append(Fill(time_ms, "open", entry.side, entry.qty, price, position.fees, "entry"))
-        state.position, step.opened = position, replace(position)
+        state.position = position
+
+    def close_bar(self, step: Step, series: Series, index: int, guard: EntryGuard | None = None) -> None:
+        """The three steps of a bar, or what is left of them; to be called inside `exact()`."""
+        state, bar = self._state, series.bar(index)
+        time_ms = bar.open_time_ms
+        if state.opened_ms != time_ms:
+            self.open_bar(step, time_ms, bar.open)
+        state.closed_ms = time_ms
+        if state.position is not None:
+            self._within_bar(step, state.position, bar)
+        if state.position is not None:
+            take_in(state.position, (bar,), self._risk, self._tick)
+        if self._may_decide(series, index, time_ms):
+            self._decide(step, series, index, bar, guard)
+        if state.cooldown > 0:
+            state.cooldown -= 1
+
+    def is_quiet(self, series: Series, index: int) -> bool:
+        """Whether nothing can happen on this bar but that it passes. False says that something may."""
+        state = self._state
+        position = state.position
+        if state.pending_entry is not None or state.pending_exit is not None:
+            return False
+        if position is None:
+            return state.cooldown > 0 or self._signals_on(series).side_to_enter(index) is None
+        if self._risk.trailing_stop is not None:
+            return False  # it moves within the bar
+        bar, risk = series.bar(index), self._risk
+        long = position.side == "LONG"
+        worst, best = (min(bar.open, bar.low), max(bar.open, bar.high))
+        if not long:
+            worst, best = best, worst
+        if position.stop is not None and reaches(not long, worst, position.stop):
+            return False
+        if position.spent < len(position.targets):
+            target = position.targets[position.spent].price
+            if target is not None and reaches(long, best, target):
+                return False
+        if risk.max_bars is not None and position.bars + 1 >= risk.max_bars:
+            return False
+        return not self._signals_on(series).leaves(position.side, index)
+
+    def pass_over(self, series: Series, start: int, stop: int) -> None:
+        """Bars start … stop - 1, of which the caller knows that nothing happens on them, all at once."""
+        state = self._state
+        time_ms = series.bar(stop - 1).open_time_ms
+        state.opened_ms = state.closed_ms = time_ms
+        if time_ms // DAY_MS != state.day.number:
+            state.day = Day(time_ms // DAY_MS, state.equity)
+        position = state.position
+        if position is not None:
+            position.bars += stop - start
+            if self._risk.trailing_stop is not None:
+                with exact():
+                    take_in(position, series.bars[start:stop], self._risk, self._tick)
+        if state.cooldown > 0:
+            state.cooldown = max(0, state.cooldown - (stop - start))
+
+    def stop(self, time_ms: int, price: Decimal, reason: Reason) -> Outcome:
+        """Drops what is pending and closes what is open at this price, without slippage."""
+        state = self._state
+        step = Step(dropped=self.pending)
+        state.pending_entry = state.pending_exit = None
+        if state.position is not None:
+            with exact():
+                price = round_to_tick(price, self._tick)
+                self._close(step, state.position, state.position.left, time_ms, price, reason)
+        return step.outcome()
 
     # Step 2: stops and targets.
 
-    def _within_bar(self, step: _Step, position: Position, bar: Bar) -> None:
+    def _within_bar(self, step: Step, position: Position, bar: Bar) -> None:
         position.bars += 1
         long = position.side == "LONG"
         adverse, favourable = (bar.low, bar.high) if long else (bar.high, bar.low)
@@ -182,19 +251,25 @@ class Execution:
             return
         self._take_profits(step, position, bar, favourable, at_open=False)
 
-    def _take_profits(self, step: _Step, position: Position, bar: Bar, reached: Decimal, at_open: bool) -> None:
-        while position.left > 0 and position.spent < len(position.targets):
+    def _take_profits(self, step: Step, position: Position, bar: Bar, reached: Decimal, at_open: bool) -> None:
+        while position.left and position.spent < len(position.targets):
             target = position.targets[position.spent]
             if target.price is None or not reaches(position.side == "LONG", reached, target.price):
                 return
             position.spent += 1
             step.level_spent = True
             part = position.left if target.takes_rest else target.qty
-            if part > 0 and part >= self.terms.instrument.min_order_qty:
-                price = self._to_tick(reached) if at_open else target.price
+            if part and part >= self.terms.instrument.min_order_qty:
+                price = round_to_tick(reached, self._tick) if at_open else target.price
                 self._close(step, position, part, bar.open_time_ms, price, "take_profit")
 
     # Step 3: at the close.
+
+    def _signals_on(self, series: Series) -> Signals:
+        signals = self._signals
+        if signals is None or signals.series is not series:
+            signals = self._signals = Signals(self.strategy, series)
+        return signals
 
     def _may_decide(self, series: Series, index: int, time_ms: int) -> bool:
         """Whether the bar is at or after the first decision bar."""
@@ -204,7 +279,7 @@ class Execution:
             self._first_decision = series.first_defined(self._specs)
         return self._first_decision is not None and index >= self._first_decision
 
-    def _decide(self, step: _Step, series: Series, index: int, bar: Bar, guard: EntryGuard | None) -> None:
+    def _decide(self, step: Step, series: Series, index: int, bar: Bar, guard: EntryGuard | None) -> None:
         state, strategy = self._state, self.strategy
         leaving = state.position
         if leaving is not None:
@@ -212,23 +287,25 @@ class Execution:
             if reason is None:
                 return
             state.pending_exit = reason
-            step.decisions.append(exit_decision(strategy, series, index, leaving, reason))
+            if self._explains:
+                step.decisions.append(exit_decision(strategy, series, index, leaving, reason))
             if strategy.side != "BOTH" or self._risk.cooldown_bars > 0:
                 return
-        if state.cooldown > 0 or state.day.stopped or state.equity <= 0:
+        if state.cooldown > 0 or state.day.stopped or state.equity <= ZERO:
             return
-        side = side_to_enter(strategy, series, index)
+        side = self._signals_on(series).side_to_enter(index)
         if side is None or (leaving is not None and side == leaving.side):
             return
-        decision, state.pending_entry = entry_decision(
-            strategy, self.terms, state.equity, series, index, side, guard
-        )
-        step.decisions.append(decision)
+        sized = sized_entry(strategy, self._sizing, state.equity, series, index, side, guard)
+        state.pending_entry = sized.order
+        if self._explains:
+            guarded = guard is not None
+            step.decisions.append(entry_decision(strategy, series, index, side, sized, guarded))
 
     def _reason_to_leave(self, position: Position, series: Series, index: int, bar: Bar) -> Reason | None:
         if position.trail is not None and reaches(position.side == "SHORT", bar.close, position.trail):
             return "trailing_stop"
-        if exit_signalled(self.strategy, position.side, series, index):
+        if self._signals_on(series).leaves(position.side, index):
             return "signal"
         if self._risk.max_bars is not None and position.bars >= self._risk.max_bars:
             return "time"
@@ -237,23 +314,19 @@ class Execution:
     # Closing.
 
     def _close(
-        self, step: _Step, position: Position, qty: Decimal, time_ms: int, price: Decimal, reason: Reason
+        self, step: Step, position: Position, qty: Decimal, time_ms: int, price: Decimal, reason: Reason
     ) -> None:
-        step.fills.append(close_part(position, time_ms, price, qty, reason, self.terms))
-        if position.left > 0:
+        fill = close_part(position, time_ms, price, qty, reason, self.terms)
+        step.fills.append(fill)
+        if position.left:
             return
-        trade = booked(position, time_ms, reason, self.strategy.content_hash)
+        trade = booked(position, fill, self.strategy.content_hash)
         step.trades.append(trade)
         state = self._state
         state.position = None
         state.cooldown = self._risk.cooldown_bars
-        with exact():
-            state.equity += trade.pnl
-            state.day.pnl += trade.pnl
-            limit = self._risk.max_daily_loss_percentage
-            if limit is not None and state.day.pnl <= -state.day.equity * limit.scaleb(-2):
-                state.day.stopped = True
-
-    def _to_tick(self, price: Decimal) -> Decimal:
-        with exact():
-            return round_to_tick(price, self._tick)
+        state.equity += trade.pnl
+        state.day.pnl += trade.pnl
+        limit = self._risk.max_daily_loss_percentage
+        if limit is not None and state.day.pnl <= -state.day.equity * percent_of(limit):
+            state.day.stopped = True

@@ -9,8 +9,8 @@ from shared.strategy.outcome import Fill
 
 def fingerprint(fills: Iterable[Fill]) -> str:
     """SHA-256 of a line `time_ms,action,side,qty,price,reason` per fill, in their order."""
-    digest = hashlib.sha256()
-    for fill in fills:
-        qty, price = decimal_text(fill.qty), decimal_text(fill.price)
-        digest.update(f"{fill.time_ms},{fill.action},{fill.side},{qty},{price},{fill.reason}\n".encode())
-    return digest.hexdigest()
+    lines = [
+        f"{time_ms},{action},{side},{decimal_text(qty)},{decimal_text(price)},{reason}\n"
+        for time_ms, action, side, qty, price, _, reason in fills
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

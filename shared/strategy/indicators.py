@@ -1,16 +1,16 @@
 """The indicators: their parameters, their outputs and their values, which are TA-Lib's."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
-import talib
 
 from shared.contracts.types import decimal_text
 from shared.strategy.faults import Reader, child
+from shared.strategy.ta_lib import talib
 
 Values = npt.NDArray[np.float64]
 CANDLE_FIELDS = ("open", "high", "low", "close", "volume")
@@ -40,6 +40,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "LOWEST": Kind(("period",), "low"),
     }
 )
+_FUNCTIONS = {"HIGHEST": "MAX", "LOWEST": "MIN"}  # where TA-Lib's name is another
+_SIMPLE = 0  # TA-Lib's number for a simple moving average
 _LEAST = {"signal": 1, "fastk": 1, "slowk": 1, "slowd": 1}
 _DEFAULT_DEVIATIONS = Decimal(2)
 
@@ -58,12 +60,19 @@ class IndicatorSpec:
     slowk: int = 0
     slowd: int = 0
     deviations: Decimal | None = None
+    _hash: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.source is None:
             object.__setattr__(self, "source", KINDS[self.type].source)
         if self.type == "BBANDS" and self.deviations is None:
             object.__setattr__(self, "deviations", _DEFAULT_DEVIATIONS)
+        known = tuple(getattr(self, each.name) for each in fields(self) if each.compare)
+        object.__setattr__(self, "_hash", hash(known))
+
+    def __hash__(self) -> int:
+        """Reckoned once: a series is asked for its indicators at every bar."""
+        return self._hash
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -118,51 +127,56 @@ def parse_indicator(reader: Reader, raw: object, path: str) -> IndicatorSpec:
     return IndicatorSpec(name, source=source, deviations=deviations, **integers)
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How TA-Lib is asked: a function (or the stream of the same name), the columns it reads, its arguments."""
+
+    function: str
+    columns: tuple[str, ...]
+    arguments: tuple[float, ...]
+
+
+def recipe(spec: IndicatorSpec) -> Recipe:
+    """What the indicator is, or is made from."""
+    if spec.source is not None:
+        return Recipe(_FUNCTIONS.get(spec.type, spec.type), (spec.source,), _arguments(spec))
+    match spec.type:
+        case "OBV":
+            return Recipe("OBV", ("close", "volume"), ())
+        case "MFI":
+            return Recipe("MFI", ("high", "low", "close", "volume"), (spec.period,))
+        case "STOCH":
+            smoothing = (spec.fastk, spec.slowk, _SIMPLE, spec.slowd, _SIMPLE)
+            return Recipe("STOCH", ("high", "low", "close"), smoothing)
+        case "CANDLES_ABOVE_EMA" | "DISTANCE_FROM_EMA":
+            return Recipe("EMA", ("close",), (spec.period,))
+    return Recipe(spec.type, ("high", "low", "close"), (spec.period,))
+
+
+def _arguments(spec: IndicatorSpec) -> tuple[float, ...]:
+    if spec.type == "MACD":
+        return (spec.fast, spec.slow, spec.signal)
+    if spec.type == "BBANDS":
+        assert spec.deviations is not None
+        return (spec.period, float(spec.deviations), float(spec.deviations))
+    return (spec.period,)
+
+
 def compute(spec: IndicatorSpec, candles: Mapping[str, Values]) -> dict[str, Values]:
     """Each output over the whole series, NaN where it is not defined."""
+    asked = recipe(spec)
     with np.errstate(all="ignore"):
-        results = _compute(spec, candles)
+        answer = getattr(talib, asked.function)(*(candles[name] for name in asked.columns), *asked.arguments)
+        results: tuple[Values, ...] = answer if isinstance(answer, tuple) else (answer,)
+        if spec.type == "CANDLES_ABOVE_EMA":
+            results = (_candles_above(candles["close"], results[0]),)
+        elif spec.type == "DISTANCE_FROM_EMA":
+            results = (distance_pct(candles["close"], results[0]),)
     return dict(zip(spec.outputs, results, strict=True))
 
 
-def _compute(spec: IndicatorSpec, candles: Mapping[str, Values]) -> tuple[Values, ...]:
-    if spec.source is not None:
-        return _of_one_series(spec, candles[spec.source])
-    high, low, close, volume = (candles[name] for name in ("high", "low", "close", "volume"))
-    match spec.type:
-        case "ATR":
-            return (talib.ATR(high, low, close, spec.period),)
-        case "ADX":
-            return (talib.ADX(high, low, close, spec.period),)
-        case "CCI":
-            return (talib.CCI(high, low, close, spec.period),)
-        case "MFI":
-            return (talib.MFI(high, low, close, volume, spec.period),)
-        case "OBV":
-            return (talib.OBV(close, volume),)
-        case "CANDLES_ABOVE_EMA":
-            return (_candles_above(close, talib.EMA(close, spec.period)),)
-        case "DISTANCE_FROM_EMA":
-            average = talib.EMA(close, spec.period)
-            return ((close - average) / average * 100.0,)
-        case "STOCH":
-            k, d = talib.STOCH(high, low, close, spec.fastk, spec.slowk, slowd_period=spec.slowd)
-            return (k, d)
-    raise AssertionError(f"no such indicator: {spec.type}")
-
-
-def _of_one_series(spec: IndicatorSpec, source: Values) -> tuple[Values, ...]:
-    if spec.type == "MACD":
-        macd, signal, hist = talib.MACD(source, spec.fast, spec.slow, spec.signal)
-        return (macd, signal, hist)
-    if spec.type == "BBANDS":
-        assert spec.deviations is not None
-        width = float(spec.deviations)
-        upper, middle, lower = talib.BBANDS(source, spec.period, width, width)
-        return (upper, middle, lower)
-    function = {"HIGHEST": "MAX", "LOWEST": "MIN"}.get(spec.type, spec.type)
-    result: Values = getattr(talib, function)(source, spec.period)
-    return (result,)
+def distance_pct(close: Values, average: Values) -> Values:
+    return (close - average) / average * 100.0
 
 
 def _candles_above(close: Values, average: Values) -> Values:

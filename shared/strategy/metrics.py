@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import numpy as np
+
 from shared.strategy.bars import DAY_MS
+from shared.strategy.decimals import ZERO
 from shared.strategy.outcome import Trade
 from shared.strategy.series import Series
 
@@ -52,7 +55,7 @@ def measure(
         sharpe=_rounded(_sharpe(returns)),
         sortino=_rounded(_sortino(returns)),
         calmar=_rounded(_calmar(curve[-1] / initial, _days(series), drawdown)),
-        fees=_rounded(float(sum((trade.fees for trade in trades), Decimal(0)))),
+        fees=_rounded(float(sum((trade.fees for trade in trades), ZERO))),
     )
 
 
@@ -66,11 +69,9 @@ def _equity_curve(trades: Sequence[Trade], initial_balance: Decimal) -> list[flo
 
 
 def _max_drawdown_pct(curve: Sequence[float]) -> float:
-    highest, deepest = curve[0], 0.0
-    for equity in curve:
-        highest = max(highest, equity)
-        deepest = max(deepest, (highest - equity) / highest)
-    return deepest * 100
+    equity = np.array(curve)
+    highest = np.maximum.accumulate(equity)
+    return float(((highest - equity) / highest).max()) * 100
 
 
 def _buy_and_hold_pct(series: Series, first_decision: int | None) -> float | None:
@@ -94,13 +95,13 @@ def _daily_returns(series: Series, trades: Sequence[Trade], initial_balance: Dec
     pnl_by_day: dict[int, Decimal] = {}
     for trade in trades:
         day = trade.exit_time // DAY_MS
-        pnl_by_day[day] = pnl_by_day.get(day, Decimal(0)) + trade.pnl
+        pnl_by_day[day] = pnl_by_day.get(day, ZERO) + trade.pnl
     first = series.bar(0).open_time_ms // DAY_MS if days else 0
     equity, returns = initial_balance, []
     for day in range(first, first + days):
         if equity <= 0:
             return None
-        after = equity + pnl_by_day.get(day, Decimal(0))
+        after = equity + pnl_by_day.get(day, ZERO)
         returns.append(float(after) / float(equity) - 1)
         equity = after
     return returns

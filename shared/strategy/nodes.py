@@ -1,11 +1,14 @@
 """What a condition is made of: columns, operands, comparisons and their combinations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from shared.contracts.types import decimal_text
 from shared.strategy.indicators import IndicatorSpec, Values
 from shared.strategy.series import Series
+
+FALSE, TRUE, UNDEFINED = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,13 @@ class Column:
             return series.column(self.field_name)
         assert self.spec is not None
         return series.values(self.spec)[self.output]
+
+    def value_at(self, series: Series) -> Callable[[int], float]:
+        """Answers the value at a bar, as the series grows."""
+        if self.field_name is not None:
+            return series.candle_at(self.field_name)
+        assert self.spec is not None
+        return series.value_at(self.spec, self.output)
 
 
 @dataclass(frozen=True, slots=True)

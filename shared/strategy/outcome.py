@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from shared.strategy.bars import Side
 
@@ -21,10 +21,10 @@ Reason = Literal[
     "liquidation",
     "adl",
 ]
+EntryOutcome = Literal["pending", "refused", "too_small"]
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(NamedTuple):
     """One fill; `time_ms` is its bar's open time, `side` the position's, `fee` exact."""
 
     time_ms: int
@@ -36,8 +36,7 @@ class Fill:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Trade:
+class Trade(NamedTuple):
     """One round trip. Gross and fees are exact; pnl, percentage and exit price have 8 places, half-even."""
 
     side: Side
@@ -55,8 +54,7 @@ class Trade:
     bars: int
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A level as it stands for a position: the price (None: it does not exist) and its part."""
 
     price: Decimal | None
@@ -101,7 +99,7 @@ class Decision:
     side: Side
     reason: Reason
     qty: Decimal | None
-    outcome: Literal["pending", "refused", "too_small"]
+    outcome: EntryOutcome
     refusal: str | None = None
     values: Mapping[str, float | None] = field(default_factory=dict)
     checks: Mapping[str, bool | None] = field(default_factory=dict)
@@ -123,12 +121,10 @@ EntryGuard = Callable[[EntryProposal], str | None]
 """Returns the code of what forbids the entry, or None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one step brought about. A step that does not decide moved the cursor only and may be forgotten."""
 
     fills: tuple[Fill, ...] = ()
-    opened: Position | None = None
     trades: tuple[Trade, ...] = ()
     decisions: tuple[Decision, ...] = ()
     level_spent: bool = False

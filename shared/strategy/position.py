@@ -1,21 +1,25 @@
 """A position's life: opened with its stop and targets, trailed, closed in parts, booked as a trade."""
 
+from collections.abc import Sequence
 from decimal import Decimal
+from operator import attrgetter
 
 from shared.strategy.bars import Bar, Side, Terms
 from shared.strategy.decimals import (
     HUNDRED,
     ONE,
     ZERO,
-    exact,
     floor_to_step,
     quantised,
     quantised_quotient,
     round_to_tick,
 )
 from shared.strategy.outcome import Fill, Position, Reason, Target, Trade
-from shared.strategy.risk import Risk
-from shared.strategy.sizing import Distances
+from shared.strategy.risk import MAX_TARGETS, Distance, Risk
+from shared.strategy.state import PendingEntry
+
+_HIGH, _LOW = attrgetter("high"), attrgetter("low")
+_PERCENTAGES = (None,) * MAX_TARGETS
 
 
 def reaches(long: bool, price: Decimal, level: Decimal) -> bool:
@@ -25,44 +29,22 @@ def reaches(long: bool, price: Decimal, level: Decimal) -> bool:
 
 def slipped(price: Decimal, buying: bool, terms: Terms) -> Decimal:
     """The fill price of a market order: slippage against us, to the tick."""
-    with exact():
-        factor = ONE + terms.slippage if buying else ONE - terms.slippage
-        return round_to_tick(price * factor, terms.instrument.tick_size)
+    if terms.slippage:
+        price *= ONE + terms.slippage if buying else ONE - terms.slippage
+    return round_to_tick(price, terms.instrument.tick_size)
 
 
-def fee_of(price: Decimal, qty: Decimal, terms: Terms) -> Decimal:
-    with exact():
-        return price * qty * terms.fee
-
-
-def open_position(
-    side: Side, time_ms: int, price: Decimal, qty: Decimal, distances: Distances, risk: Risk, terms: Terms
-) -> Position:
+def open_position(entry: PendingEntry, time_ms: int, price: Decimal, risk: Risk, terms: Terms) -> Position:
     """The position that an entry fill at `price` gives; stop and targets are computed from that price."""
-    tick = terms.instrument.tick_size
-    with exact():
-        stop = None
-        if risk.stop_loss is not None:
-            distance = distances.stop
-            if distance is None:
-                distance = _percent(price, risk.stop_loss.value)
-            stop = _existing(price - distance if side == "LONG" else price + distance, tick)
-        return Position(
-            side=side,
-            entry_time=time_ms,
-            entry_price=price,
-            qty=qty,
-            left=qty,
-            gross=ZERO,
-            fees=fee_of(price, qty, terms),
-            closed_notional=ZERO,
-            stop=stop,
-            trail=trail_at(side, price, price, risk, tick),
-            extreme=price,
-            targets=_targets(side, price, qty, distances, risk, terms),
-            spent=0,
-            bars=0,
-        )
+    side, qty, tick = entry.side, entry.qty, terms.instrument.tick_size
+    stop = None
+    if risk.stop_loss is not None:
+        stop = _level(price, side == "SHORT", risk.stop_loss, entry.stop_distance, tick)
+    fee = price * qty * terms.fee
+    trail = trail_at(side, price, price, risk, tick)
+    targets = _targets(entry, price, risk, terms)
+    # By position and not by name, here and below: it is the hot path of a backtest.
+    return Position(side, time_ms, price, qty, qty, ZERO, fee, ZERO, stop, trail, price, targets, 0, 0)
 
 
 def trail_at(side: Side, entry: Decimal, extreme: Decimal, risk: Risk, tick: Decimal) -> Decimal | None:
@@ -70,13 +52,12 @@ def trail_at(side: Side, entry: Decimal, extreme: Decimal, risk: Risk, tick: Dec
     trailing = risk.trailing_stop
     if trailing is None:
         return None
-    with exact():
-        long = side == "LONG"
-        activation = _percent(entry, trailing.activation)
-        if not reaches(long, extreme, entry + activation if long else entry - activation):
-            return None
-        distance = _percent(extreme, trailing.value)
-        return _existing(extreme - distance if long else extreme + distance, tick)
+    long = side == "LONG"
+    activation = entry * trailing.activation_fraction
+    if not reaches(long, extreme, entry + activation if long else entry - activation):
+        return None
+    distance = extreme * trailing.fraction
+    return _existing(extreme - distance if long else extreme + distance, tick)
 
 
 def standing_stop(position: Position) -> tuple[Decimal, Reason] | None:
@@ -89,10 +70,17 @@ def standing_stop(position: Position) -> tuple[Decimal, Reason] | None:
     return (stop, "stop_loss")
 
 
-def take_in(position: Position, bar: Bar, risk: Risk, tick: Decimal) -> None:
-    """The extreme takes in this bar, and the trailing stop is moved to where it stands for the next."""
-    long = position.side == "LONG"
-    extreme = max(position.extreme, bar.high) if long else min(position.extreme, bar.low)
+def take_in(position: Position, bars: Sequence[Bar], risk: Risk, tick: Decimal) -> None:
+    """The extreme takes in these bars, and the trailing stop is moved to where it stands for the next.
+
+    Only a trailing stop asks for the extreme: without one it stays where it is.
+    """
+    if risk.trailing_stop is None:
+        return
+    if position.side == "LONG":
+        extreme = max(position.extreme, max(map(_HIGH, bars)))
+    else:
+        extreme = min(position.extreme, min(map(_LOW, bars)))
     if extreme != position.extreme:
         position.extreme = extreme
         position.trail = trail_at(position.side, position.entry_price, extreme, risk, tick)
@@ -102,59 +90,57 @@ def close_part(
     position: Position, time_ms: int, price: Decimal, qty: Decimal, reason: Reason, terms: Terms
 ) -> Fill:
     """Takes `qty` off the position at `price`."""
-    fee = fee_of(price, qty, terms)
-    with exact():
-        gain = price - position.entry_price if position.side == "LONG" else position.entry_price - price
-        position.left -= qty
-        position.gross += gain * qty
-        position.fees += fee
-        position.closed_notional += price * qty
+    notional = price * qty
+    fee = notional * terms.fee
+    gain = price - position.entry_price if position.side == "LONG" else position.entry_price - price
+    position.left -= qty
+    position.gross += gain * qty
+    position.fees += fee
+    position.closed_notional += notional
     return Fill(time_ms, "close", position.side, qty, price, fee, reason)
 
 
-def booked(position: Position, exit_time: int, reason: Reason, strategy_hash: str) -> Trade:
-    """The trade of a position of which nothing is left."""
-    with exact():
-        pnl = quantised(position.gross - position.fees)
-        notional = position.entry_price * position.qty
-        percentage = quantised_quotient(pnl * HUNDRED, notional) if notional else ZERO
-        return Trade(
-            side=position.side,
-            entry_time=position.entry_time,
-            exit_time=exit_time,
-            entry_price=position.entry_price,
-            exit_price=quantised_quotient(position.closed_notional, position.qty),
-            qty=position.qty,
-            gross=position.gross,
-            fees=position.fees,
-            pnl=pnl,
-            pnl_percentage=percentage,
-            reason=reason,
-            strategy_hash=strategy_hash,
-            bars=position.bars,
-        )
+def booked(position: Position, last: Fill, strategy_hash: str) -> Trade:
+    """The trade of a position of which the last fill left nothing."""
+    pnl = quantised(position.gross - position.fees)
+    notional = position.entry_price * position.qty
+    at_once = last.qty == position.qty
+    return Trade(
+        position.side,
+        position.entry_time,
+        last.time_ms,
+        position.entry_price,
+        quantised(last.price) if at_once else quantised_quotient(position.closed_notional, position.qty),
+        position.qty,
+        position.gross,
+        position.fees,
+        pnl,
+        quantised_quotient(pnl * HUNDRED, notional) if notional else ZERO,
+        last.reason,
+        strategy_hash,
+        position.bars,
+    )
 
 
-def _targets(
-    side: Side, entry: Decimal, qty: Decimal, distances: Distances, risk: Risk, terms: Terms
-) -> tuple[Target, ...]:
+def _targets(entry: PendingEntry, filled: Decimal, risk: Risk, terms: Terms) -> tuple[Target, ...]:
+    tick, step, qty, above = terms.instrument.tick_size, terms.instrument.qty_step, entry.qty, entry.side == "LONG"
+    distances = entry.target_distances or _PERCENTAGES
     targets = []
-    listed = ZERO
     for index, level in enumerate(risk.take_profits or ()):
-        listed += level.close_percent
-        distance = (
-            _percent(entry, level.distance.value) if level.distance.column is None else distances.targets[index]
-        )
-        price = entry + distance if side == "LONG" else entry - distance
-        part = floor_to_step(_percent(qty, level.close_percent), terms.instrument.qty_step)
-        targets.append(Target(_existing(price, terms.instrument.tick_size), part, listed == HUNDRED))
+        price = _level(filled, above, level.distance, distances[index], tick)
+        part = qty if level.closes_all else floor_to_step(qty * level.close_fraction, step)
+        targets.append(Target(price, part, index == risk.rest_at))
     return tuple(targets)
 
 
+def _level(
+    filled: Decimal, above: bool, asked: Distance, distance: Decimal | None, tick: Decimal
+) -> Decimal | None:
+    """Where a stop or target stands: so far away in price or, where that is None, by its percentage."""
+    if distance is None:
+        return _existing(filled * (asked.above if above else asked.below), tick)
+    return _existing(filled + distance if above else filled - distance, tick)
+
+
 def _existing(price: Decimal, tick: Decimal) -> Decimal | None:
-    rounded = round_to_tick(price, tick)
-    return rounded if rounded > 0 else None
-
-
-def _percent(amount: Decimal, percent: Decimal) -> Decimal:
-    return amount * percent.scaleb(-2)
+    return round_to_tick(price, tick) or None

@@ -1,11 +1,13 @@
 """Risk management: sizes, stops, targets and limits, as the document gives them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import accumulate
 
 from shared.contracts.types import decimal_text
 from shared.strategy.conditions import ConditionReader
+from shared.strategy.decimals import HUNDRED, ONE, exact, percent_of
 from shared.strategy.faults import Reader, child
 from shared.strategy.nodes import Column
 
@@ -22,6 +24,16 @@ class Distance:
     type: str
     value: Decimal
     column: Column | None = None
+    fraction: Decimal = field(init=False, repr=False, compare=False)
+    above: Decimal = field(init=False, repr=False, compare=False)
+    below: Decimal = field(init=False, repr=False, compare=False)
+    """What the entry price is multiplied by for that percentage above it, and below it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fraction", percent_of(self.value))
+        with exact():
+            object.__setattr__(self, "above", ONE + self.fraction)
+            object.__setattr__(self, "below", ONE - self.fraction)
 
     def canonical(self) -> dict[str, object]:
         document: dict[str, object] = {"type": self.type, "value": decimal_text(self.value)}
@@ -34,6 +46,12 @@ class Distance:
 class TakeProfit:
     distance: Distance
     close_percent: Decimal
+    close_fraction: Decimal = field(init=False, repr=False, compare=False)
+    closes_all: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "close_fraction", percent_of(self.close_percent))
+        object.__setattr__(self, "closes_all", self.close_percent == HUNDRED)
 
     def canonical(self) -> dict[str, object]:
         return self.distance.canonical() | {"close_percent": decimal_text(self.close_percent)}
@@ -43,6 +61,12 @@ class TakeProfit:
 class TrailingStop:
     value: Decimal
     activation: Decimal
+    fraction: Decimal = field(init=False, repr=False, compare=False)
+    activation_fraction: Decimal = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fraction", percent_of(self.value))
+        object.__setattr__(self, "activation_fraction", percent_of(self.activation))
 
     def canonical(self) -> dict[str, object]:
         return {
@@ -63,6 +87,19 @@ class Risk:
     max_bars: int | None = None
     cooldown_bars: int = 0
     max_daily_loss_percentage: Decimal | None = None
+    size_fraction: Decimal = field(init=False, repr=False, compare=False)
+    rest_at: int | None = field(init=False, repr=False, compare=False)
+    """The level at which the percents reach 100: it takes all that is left."""
+    asks_series: bool = field(init=False, repr=False, compare=False)
+    """Whether a distance is taken from an indicator."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size_fraction", percent_of(self.size))
+        listed = list(accumulate(level.close_percent for level in self.take_profits or ()))
+        object.__setattr__(self, "rest_at", listed.index(HUNDRED) if HUNDRED in listed else None)
+        distances = [self.stop_loss, *(level.distance for level in self.take_profits or ())]
+        asks = any(each is not None and each.column is not None for each in distances)
+        object.__setattr__(self, "asks_series", asks)
 
     def canonical(self) -> dict[str, object]:
         document: dict[str, object] = {

@@ -2,15 +2,32 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shared.strategy.bars import Bar
-from shared.strategy.indicators import CANDLE_FIELDS, IndicatorSpec, Values, compute
+from shared.strategy.carried import Carried
+from shared.strategy.indicators import CANDLE_FIELDS, IndicatorSpec, Values
+
+if TYPE_CHECKING:
+    from shared.strategy.panel import Panel
 
 _CACHED_INDICATORS = 1024
 _CACHED_TRUTHS = 4096
 _FIRST_CAPACITY = 1024
+_PIECE = 1024
+
+
+@dataclass(slots=True)
+class Truths:
+    """A condition's truth at each bar so far, and what answers for the next ones."""
+
+    values: bytearray = field(default_factory=bytearray)
+    at: Callable[[int], int] | None = None
+    in_panel: bool = False
 
 
 class Series:
@@ -20,9 +37,10 @@ class Series:
         self._bars: list[Bar] = []
         self._buffers = {name: np.empty(_FIRST_CAPACITY) for name in CANDLE_FIELDS}
         self._columns: dict[str, Values] = {}
-        self._indicators: OrderedDict[IndicatorSpec, tuple[int, dict[str, Values]]] = OrderedDict()
-        self._truths: OrderedDict[str, bytearray] = OrderedDict()
+        self._indicators: OrderedDict[IndicatorSpec, Carried] = OrderedDict()
+        self._truths: OrderedDict[str, Truths] = OrderedDict()
         self._first_defined: dict[IndicatorSpec, int] = {}
+        self.panel: Panel | None = None  # the conditions' own
         self.extend(bars)
 
     def __len__(self) -> int:
@@ -51,7 +69,8 @@ class Series:
             position = Bar._fields.index(name)
             buffer[start:end] = [float(bar[position]) for bar in added]
         self._bars.extend(added)
-        self._columns = {name: buffer[:end] for name, buffer in self._buffers.items()}
+        for name, buffer in self._buffers.items():
+            self._columns[name] = buffer[:end]
 
     def column(self, name: str) -> Values:
         """One of open, high, low, close, volume as float64."""
@@ -59,15 +78,15 @@ class Series:
 
     def values(self, spec: IndicatorSpec) -> dict[str, Values]:
         """Each output of the indicator (`value` where it is one series), as long as the series."""
+        return self._carried(spec).values(self._columns)
+
+    def _carried(self, spec: IndicatorSpec) -> Carried:
         known = self._indicators.get(spec)
-        if known is not None and known[0] == len(self):
-            return known[1]
-        outputs = compute(spec, self._columns)
-        self._indicators[spec] = (len(self), outputs)
-        self._indicators.move_to_end(spec)
-        if len(self._indicators) > _CACHED_INDICATORS:
-            self._indicators.popitem(last=False)
-        return outputs
+        if known is None:
+            known = self._indicators[spec] = Carried(spec)
+            if len(self._indicators) > _CACHED_INDICATORS:
+                self._indicators.popitem(last=False)
+        return known
 
     def first_defined(self, specs: Iterable[IndicatorSpec]) -> int | None:
         """The first bar at which all of these are defined in all outputs; None if it has not come."""
@@ -75,23 +94,29 @@ class Series:
         for spec in specs:
             known = self._first_defined.get(spec)
             if known is None:
-                defined = ~np.isnan(np.stack(list(self.values(spec).values()))).any(axis=0)
-                if not defined.any():
+                known = _first_defined(list(self.values(spec).values()))
+                if known is None:
                     return None
-                known = self._first_defined[spec] = int(defined.argmax())
+                self._first_defined[spec] = known
             first = max(first, known)
         return first if first < len(self) else None
 
-    def truths(self, key: str, evaluate: Callable[[int, int], bytes]) -> bytearray:
-        """A condition's truth per bar, extended by `evaluate(start, stop)` where the series has grown."""
+    def candle_at(self, name: str) -> Callable[[int], float]:
+        """Answers a candle's field at a bar, as the series grows."""
+        return lambda index: self._columns[name].item(index)
+
+    def value_at(self, spec: IndicatorSpec, output: str) -> Callable[[int], float]:
+        """Answers an indicator's output at a bar, as the series grows."""
+        carried, position = self._carried(spec), spec.outputs.index(output)
+        return partial(carried.at, self._columns, position)
+
+    def truths(self, key: str) -> Truths:
+        """What is known of a condition's truth; who asks carries it on."""
         known = self._truths.get(key)
         if known is None:
-            known = self._truths[key] = bytearray()
+            known = self._truths[key] = Truths()
             if len(self._truths) > _CACHED_TRUTHS:
                 self._truths.popitem(last=False)
-        if len(known) < len(self._bars):
-            known += evaluate(len(known), len(self._bars))
-            self._truths.move_to_end(key)
         return known
 
     def _reserve(self, length: int) -> None:
@@ -103,3 +128,12 @@ class Series:
             grown = np.empty(capacity)
             grown[: len(self._bars)] = buffer[: len(self._bars)]
             self._buffers[name] = grown
+
+
+def _first_defined(outputs: Sequence[Values]) -> int | None:
+    """The first place at which none is NaN: near the beginning, so that it is looked for piece by piece."""
+    for start in range(0, len(outputs[0]), _PIECE):
+        defined = ~np.isnan([each[start : start + _PIECE] for each in outputs]).any(axis=0)
+        if defined.any():
+            return start + int(defined.argmax())
+    return None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import cast
+from typing import NamedTuple, cast
 
 from shared.contracts.types import decimal_text
 from shared.strategy.bars import Side
@@ -13,8 +13,7 @@ from shared.strategy.outcome import Position, Reason, Target
 SNAPSHOT_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class PendingEntry:
+class PendingEntry(NamedTuple):
     """An entry for the next open; distances are those that were taken from indicators at the decision bar."""
 
     side: Side
@@ -59,7 +58,7 @@ def written(state: State, strategy_hash: str) -> dict[str, object]:
         "cooldown": state.cooldown,
         "day": _written_fields(state.day),
         "pending_exit": state.pending_exit,
-        "pending_entry": None if entry is None else _written_fields(entry),
+        "pending_entry": None if entry is None else _written_value(entry),
         "position": None if state.position is None else _written_fields(state.position),
     }
 
@@ -116,16 +115,16 @@ def _position(read: "_Members") -> Position:
     )
 
 
-def _written_fields(record: Day | PendingEntry | Position | Target) -> dict[str, object]:
+def _written_fields(record: Day | Position) -> dict[str, object]:
     return {each.name: _written_value(getattr(record, each.name)) for each in fields(record)}
 
 
 def _written_value(value: object) -> object:
     if isinstance(value, Decimal):
         return decimal_text(value)
-    if isinstance(value, tuple):
-        return [_written_value(each) for each in value]
-    return _written_fields(value) if isinstance(value, Target) else value
+    if isinstance(value, Target | PendingEntry):
+        return {name: _written_value(each) for name, each in value._asdict().items()}
+    return [_written_value(each) for each in value] if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, slots=True)

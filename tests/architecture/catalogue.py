@@ -10,7 +10,8 @@ from cli.stack.migrate import OWNER, ROLES, SERVICES
 Rule = Callable[[asyncpg.Connection], Awaitable[list[str]]]
 
 # Seen across tenants by the queue role, and nothing else is.
-QUEUES = {"outbox", "parked", "market_interests", "session_leases", "subscription_deadlines"}
+QUEUES = {"outbox", "parked", "market_interests", "session_leases", "subscription_deadlines", "user_rounds"}
+QUEUES |= {"backtest_jobs", "backtest_turns"}
 # Hashed value → user id, reached through one function each, without any grant.
 LOCATOR = "locator"
 # Nobody's rows. A table that is not named here is a tenant's.
@@ -18,7 +19,9 @@ SHARED_TABLES = {
     *(f"{service}.{name}" for service in SERVICES for name in ("published_interests", "event_broker")),
     *(f"{service}.{name}" for service in SERVICES for name in ("read_positions", "schema_migrations")),
     "billing.subscription_plans",
+    "auth.attempts",
     *(f"trading.{name}" for name in ("instruments", "series", "candles", "feed_lease", "workers")),
+    "trading.published_strategies",
 }
 PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 LOGINS = {f"{service}_{role}" for service in SERVICES for role in ROLES}

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from cli.stack.layout import by_role
+from cli.stack.layout import APART, OF_TRADING, by_role
 from cli.stack.migrate import ROLES, ROOT, SERVICES
 from cli.stack.postgres import SETTINGS
 from services.analytics.settings import AnalyticsSettings
@@ -20,13 +20,14 @@ OF_PROCESS: dict[str, type[ServiceSettings]] = {
     "billing": BillingSettings,
     "trading": TradingSettings,
     "feed": TradingSettings,
+    "backtests": TradingSettings,
     "analytics": AnalyticsSettings,
     "notifications": NotificationsSettings,
 }
 
 
 def test_every_process_has_a_line() -> None:
-    assert set(BUDGET["processes"]) == {*SERVICES, "feed"} == set(OF_PROCESS)
+    assert set(BUDGET["processes"]) == {*SERVICES, *APART} == set(OF_PROCESS)
 
 
 @pytest.mark.parametrize("process", sorted(OF_PROCESS))
@@ -43,7 +44,7 @@ def test_a_role_split_off_opens_no_more_than_the_process_of_all_roles(role: str)
 
 def test_split_by_role_they_fit_into_the_server_too() -> None:
     opened = sum(sum(part.pools.values()) for part in by_role())
-    assert len(by_role()) == 4 * len(SERVICES) + 2
+    assert len(by_role()) == 4 * len(SERVICES) + len(OF_TRADING)
     assert opened + BUDGET["kept_back"] <= BUDGET["max_connections"]
 
 

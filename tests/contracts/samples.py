@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from shared.contracts.auth import UserRegistered
-from shared.contracts.billing import Features, Limits, SubscriptionChanged
+from shared.contracts.activity import ActivityRecorded
+from shared.contracts.auth import UserRegistered, UserUpdated
+from shared.contracts.billing import Features, Limits, SubscriptionChanged, UsageRecorded, UsageThreshold
 from shared.contracts.envelope import MarketEvent, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
-from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed, TradeOpened
+from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
 
 SAID_AT = datetime(2026, 1, 31, 9, 30, 0, 123_000, tzinfo=UTC)
 EVENT_ID = "019c1349-ff5b-7c1f-8a52-3d0f9c7e4b21"
@@ -21,6 +22,7 @@ _SESSION = UUID("0190a6f2-7b5e-7c1f-8a52-000000000001")
 _TRADE = UUID("0190a6f2-7b5e-7c1f-8a52-000000000002")
 _STRATEGY = UUID("0190a6f2-7b5e-7c1f-8a52-000000000003")
 _ALERT = UUID("0190a6f2-7b5e-7c1f-8a52-000000000004")
+_LEASE = UUID("0190a6f2-7b5e-7c1f-8a52-000000000005")
 _BEGIN = datetime(2026, 1, 31, 9, 15, tzinfo=UTC)
 _END = datetime(2026, 1, 31, 9, 29, 59, 999_999, tzinfo=UTC)
 
@@ -33,6 +35,31 @@ _registered = UserRegistered(
     timezone="America/New_York",
     language="en",
     is_active=True,
+)
+_updated = UserUpdated(
+    user_id=42,
+    public_id=_USER,
+    aggregate="user:42",
+    aggregate_seq=2,
+    email="söme.body+bots@example.org",
+    timezone="Europe/Rome",
+    language="it",
+    is_active=True,
+)
+_recorded = ActivityRecorded(
+    user_id=42,
+    public_id=_USER,
+    aggregate="activity:trading:42",
+    aggregate_seq=7,
+    activity_id=UUID("0190a6f2-7b5e-7c1f-8a52-000000000005"),
+    service="trading",
+    actor="USER",
+    activity_type="CREATE_STRATEGY",
+    object="/v1/strategies/0190a6f2-7b5e-7c1f-8a52-000000000003",
+    address="2001:db8::1",
+    user_agent="cürl/8.5",
+    endpoint="POST /v1/strategies",
+    at=SAID_AT,
 )
 _changed = SubscriptionChanged(
     user_id=42,
@@ -56,6 +83,31 @@ _changed = SubscriptionChanged(
     period_end=None,
     previous_plan="FREE",
     reason="trial",
+)
+_threshold = UsageThreshold(
+    user_id=42,
+    public_id=_USER,
+    aggregate=f"usage:api_requests:{_USER}:2026-01-31T00:00:00.000Z",
+    aggregate_seq=1,
+    meter="api_requests",
+    used=801,
+    limit=1_000,
+    percent=80,
+    period_start=datetime(2026, 1, 31, tzinfo=UTC),
+    period_end=datetime(2026, 2, 1, tzinfo=UTC),
+)
+_used = UsageRecorded(
+    user_id=42,
+    public_id=_USER,
+    aggregate=f"lease:{_LEASE}",
+    aggregate_seq=3,
+    recorded_by="trading",
+    lease_id=_LEASE,
+    kind="trading",
+    count=17,
+    window=2,
+    window_start=_BEGIN,
+    window_end=_END,
 )
 _started = SessionStarted(
     user_id=42,
@@ -86,6 +138,16 @@ _stopped = SessionStopped(
     total_trades=1,
     reason="USER",
     stopped_at=_END,
+)
+_alarmed = SessionAlarmed(
+    user_id=42,
+    public_id=_USER,
+    aggregate=f"session:{_SESSION}",
+    aggregate_seq=3,
+    session_id=_SESSION,
+    symbol="BTCUSDT",
+    reason="feed_silent",
+    since=_BEGIN,
 )
 _opened = TradeOpened(
     user_id=42,
@@ -184,9 +246,14 @@ SAMPLES: Mapping[str, Message] = {
     sample.topic: sample
     for sample in (
         _registered,
+        _updated,
+        _recorded,
         _changed,
+        _threshold,
+        _used,
         _started,
         _stopped,
+        _alarmed,
         _opened,
         _closed,
         _triggered,
@@ -202,4 +269,8 @@ def id_of(sample: Message) -> str:
 
 
 def source_of(sample: Message) -> str:
+    if isinstance(sample, UsageRecorded):
+        return sample.recorded_by
+    if isinstance(sample, ActivityRecorded):
+        return sample.service
     return sample.wished_by if isinstance(sample, MarketInterest) else sample.source

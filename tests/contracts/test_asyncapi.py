@@ -89,7 +89,7 @@ def test_the_golden_message_is_as_it_describes(event: type[Message]) -> None:
 
 
 def test_who_hears_what_is_told() -> None:
-    assert receivers(TradeClosed) == ["billing", "analytics"]
+    assert receivers(TradeClosed) == ["billing", "analytics", "notifications"]
     assert receivers(CandleClosed) == ["trading", "analytics", "notifications"]
     operation = DOCUMENT["operations"]["billing.receive.trade.closed"]
     assert (operation["action"], operation["channel"]) == ("receive", {"$ref": "#/channels/trade.closed"})

@@ -83,7 +83,7 @@ async def scene(new_scene: NewScene) -> Scene:
     return await new_scene()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def own_servers() -> Iterator[OwnServers]:
     """In the run's folder: pytest's own is closed to other users again and again, and Postgres runs as one."""
     folder = Path(os.environ[RUN_FOLDER]) / f"killable-{os.getpid()}"

@@ -18,8 +18,6 @@ from tests.faults.scene import UNSENT, Scene, some_trades
 from tests.faults.servers import OwnServers
 from tests.integration.accounts import eventually
 
-pytestmark = pytest.mark.xdist_group("own-servers")
-
 BROKER_BACK_S = 15
 POSTGRES_BACK_S = 5
 SEND_BOUND_S = 15

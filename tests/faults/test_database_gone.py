@@ -4,14 +4,10 @@ import asyncio
 import signal
 import time
 
-import pytest
-
 from shared.chassis.postgres import COMMAND_TIMEOUT_S
 from tests.faults.scene import Scene, some_trades
 from tests.faults.servers import OwnServers
 from tests.integration.accounts import eventually
-
-pytestmark = pytest.mark.xdist_group("own-servers")
 
 BACK_S = 5
 GONE_S = 60

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.trades import trades
 from cli.stack.migrate import DatabaseAccess
 from services.billing.domain import Change
-from services.billing.operations import change_plan, work_deadlines
+from services.billing.operations.subscriptions import change_plan, work_deadlines
 from services.trading.operations.start_session import StartRequest, start_session
 from services.trading.operations.strategies import create_strategy
 from services.trading.queries.sessions import SessionRow

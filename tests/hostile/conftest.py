@@ -1,4 +1,4 @@
-"""One world a test process: starting five services for each test would take longer than the tests."""
+"""One world a test process, ended with these tests: for each, starting five services would take the longest."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.conftest import TEST_PARTITIONS, copy_template, database_of
 from tests.hostile.world import World, running_world
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(
     postgres: str, template: DatabaseAccess, kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:

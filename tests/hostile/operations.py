@@ -53,7 +53,8 @@ class Operation:
     def sample(self, strategy_id: str) -> Json:
         """A body that it takes."""
         if self.label in SAMPLES:
-            return {**SAMPLES[self.label], **({"strategy_id": strategy_id} if "sessions" in self.path else {})}
+            named = any(field.name == "strategy_id" for field in self.body or ())
+            return {**SAMPLES[self.label], **({"strategy_id": strategy_id} if named else {})}
         return {field.name: _sample(field) for field in self.body or () if field.required}
 
 
@@ -68,14 +69,17 @@ ALERT: Json = {
     "alert_type": "PRICE",
     "condition_data": {"op": "above", "value": "10"},
 }
+BACKTEST: Json = {"symbol": "BTCUSDT", "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
 # Of what a document cannot tell.
 SAMPLES: Mapping[str, Json] = {
     "POST /v1/auth/register": {"email": "another@example.org", "password": PASSWORD},
     "POST /v1/auth/login": {"email": "another@example.org", "password": PASSWORD},
+    "POST /v1/me/password": {"old_password": PASSWORD, "new_password": PASSWORD},
     "POST /v1/strategies": CROSS,
     "PUT /v1/strategies/{id}": CROSS,
     "POST /v1/strategies/{id}/versions": CROSS,
     "POST /v1/sessions": {"symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"},
+    "POST /v1/backtests": BACKTEST,
     "POST /v1/alerts": ALERT,
 }
 
@@ -145,4 +149,4 @@ def _resolved(schema: Schema, schemas: Mapping[str, Json]) -> Schema:
 def with_ids(path: str, made: Mapping[str, str]) -> str:
     """The path of something that is there, where one of its kind is."""
     collection = path.partition("/{")[0]
-    return re.sub(r"\{\w+\}", made.get(collection, NOBODYS_ID), path)
+    return re.sub(r"\{\w+\}", "1", re.sub(r"\{\w*id\}", made.get(collection, NOBODYS_ID), path))

@@ -36,9 +36,18 @@ def _session(_: str) -> Json:
     return {**known, "initial_balance": "10000"}
 
 
+def _backtest(_: str) -> Json:
+    known = {"strategy_id": os.environ["HOSTILE_STRATEGY_ID"], "symbol": "BTCUSDT"}
+    return {**known, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
+
+
 def _alert(name: str) -> Json:
     named = {"alert_name": name, "symbol": "BTCUSDT", "interval": "15"}
     return {**named, "alert_type": "PRICE", "condition_data": {"op": "above", "value": "10"}}
+
+
+def _copy(name: str) -> Json:
+    return {"strategy_name": name}
 
 
 def _account(name: str) -> Json:
@@ -50,7 +59,10 @@ VALID: dict[str, Callable[[str], Json]] = {
     "POST /v1/strategies": _strategy,
     "PUT /v1/strategies/{id}": _strategy,
     "POST /v1/strategies/{id}/versions": _strategy,
+    "POST /v1/strategies/published/{id}/copy": _copy,
+    "POST /v1/strategies/templates/{id}/copy": _copy,
     "POST /v1/sessions": _session,
+    "POST /v1/backtests": _backtest,
     "POST /v1/alerts": _alert,
     "POST /v1/auth/register": _account,
 }
@@ -72,6 +84,8 @@ def _varied(case: Case, headers: dict[str, str], body: Json | None) -> Case:
     if case.meta is not None and case.meta.generation.mode.is_positive:
         if body is not None:
             case.body = body
+        if case.path.endswith("/stream"):
+            case.query["seconds"] = 0  # it gives what there is, and ends
         if "Idempotency-Key" in case.headers:  # one drawn before would show what was made, and deleted, then
             case.headers["Idempotency-Key"] = str(uuid4())
     return case

@@ -36,6 +36,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_holds_to_its_document(
     world: World, service: str, tmp_path: Path, record_property: Callable[[str, object], None]
@@ -48,7 +49,7 @@ def test_a_service_holds_to_its_document(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=max(200, 2 * EXAMPLES),
+        timeout=max(400, 4 * EXAMPLES),
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     counts = _counts(process, report)

@@ -52,11 +52,21 @@ class Client:
         self.url = url
         self._session = session
 
-    async def call(self, method: str, path: str, body: Json | None = None, token: str = "") -> Answer:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with self._session.request(method, self.url + path, json=body, headers=headers) as answer:
-            shown = await answer.json(content_type=None) if await answer.read() else {}
-            return Answer(answer.status, shown, dict(answer.headers))
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+        **more: str,
+    ) -> Answer:
+        sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+        sent |= {name.replace("_", "-"): value for name, value in more.items()}
+        async with self._session.request(method, self.url + path, json=body, headers=sent) as answer:
+            is_json = "json" in answer.content_type and await answer.read()
+            shown = await answer.json(content_type=None) if is_json else {}
+            return Answer(answer.status, shown, answer.headers)
 
     async def register(self, email: str, **more: object) -> Answer:
         return await self.call("POST", "/v1/auth/register", {"email": email, "password": PASSWORD, **more})

@@ -1,6 +1,7 @@
 """One tenant reaches for what is another's, through every operation that the OpenAPI document tells of."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,15 +13,23 @@ NOBODYS_ID = "01900000-0000-7000-8000-000000000000"
 # What an id in a path is the id of, by the path before it. A new collection is named here, or its routes fail.
 KINDS = {
     "/v1/strategies": "strategy_id",
+    "/v1/strategies/published": "published_strategy_id",
+    "/v1/strategies/templates": "template_id",
     "/v1/bot-configurations": "bot_configuration_id",
     "/v1/sessions": "session_id",
     "/v1/trades": "trade_id",
     "/v1/decisions": "decision_id",
+    "/v1/fills": "fill_id",
+    "/v1/backtests": "backtest_id",
     "/v1/alerts": "alert_id",
     "/v1/inbox": "event_id",
     "/v1/watchlist": "watch_id",
+    "/v1/market-analysis": "analysis_id",
     "/v1/me/sessions": "login_id",
 }
+# What is for everybody: another's is shown, under nobody's name but the one he chose to show.
+OPEN_KINDS = frozenset({"published_strategy_id", "template_id"})
+PATH_NAMES = re.compile("{id}({version})?")
 # Of each answer its own, whoever asks for what.
 OWN = {"x-request-id", "date", "content-length"}
 
@@ -37,6 +46,8 @@ class Who(Caller, Protocol):
     def ids(self) -> Mapping[str, list[str]]: ...
     @property
     def all_ids(self) -> list[str]: ...
+    @property
+    def private_ids(self) -> list[str]: ...
 
 
 class Answered(Protocol):
@@ -108,7 +119,7 @@ class Probe:
 
     async def _by_path(self, operation: Operation) -> AsyncIterator[str]:
         kind = self._kind_of(operation.path)
-        if operation.path.count("{") != 1 or kind is None:
+        if kind is None or not PATH_NAMES.fullmatch("".join(re.findall(r"{\w+}", operation.path))):
             yield "has an id of which it is not known what it is the id of"
             return
         if not self.owner.ids.get(kind):
@@ -117,7 +128,7 @@ class Probe:
         nothing = await self._with(operation, NOBODYS_ID)
         if nothing.status not in (403, 404):
             yield f"answers {nothing.status} to the id of nothing"
-        for one in self.owner.all_ids:
+        for one in self.owner.private_ids if kind in OPEN_KINDS else self.owner.all_ids:
             found = await self._with(operation, one)
             if (difference := differs(found, one, nothing, NOBODYS_ID)) is not None:
                 yield f"with another's {one} {difference}"
@@ -165,13 +176,13 @@ class Probe:
                 paths += [f"{path}?cursor={cursor}" for path in (paths[0], path)]
         for path in paths:
             answer = await self.platform.call("GET", operation.path, self.intruder, path)
-            for one in (*self.owner.all_ids, self.owner.canary):
+            for one in (*self.owner.private_ids, self.owner.canary):
                 if one in answer.text and one not in path:
                     yield f"shows another's {one} at {path}"
 
     async def _by_key(self, operation: Operation) -> AsyncIterator[str]:
         """An Idempotency-Key is of whoever sent it."""
-        key = {"Idempotency_Key": f"the key of {self.owner.canary}"}
+        key = {"Idempotency_Key": f"the key of {self.owner.canary} to {operation.label}"}
         for who, recipes in ((self.owner, self.owners_recipes), (self.intruder, self.recipes)):
             body = None if operation.body is None else recipes.get(operation.label, {})
             answer = await self.platform.call(operation.method, operation.path, who, "", body, **key)
@@ -193,8 +204,9 @@ def kind_of(path: str, kinds: Mapping[str, str] = KINDS) -> str | None:
 
 
 def with_id(path: str, one: str) -> str:
+    """The id first; numbers after it are 1."""
     head, brace, tail = path.partition("{")
-    return head + one + tail.partition("}")[2] if brace else path
+    return head + one + re.sub(r"{\w+}", "1", tail.partition("}")[2]) if brace else path
 
 
 def own_ids_in(operation: Operation, own: Mapping[str, str]) -> Json:

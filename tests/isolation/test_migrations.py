@@ -14,14 +14,19 @@ from shared.chassis.clock import utc_now
 from tests.backend import PASSWORD
 from tests.isolation.before import before_migration, migrations, works_on_rows
 
-EVENT_DAYS, FINITE_EXPIRY = "0002_event_days.sql", "0103_finite_expiry.sql"
+EVENT_DAYS, FINITE_EXPIRY, TELLING = "0002_event_days.sql", "0103_finite_expiry.sql", "0111_telling.sql"
+PLAN_VERSIONS = "0110_plan_versions.sql"
+STRATEGIES, SESSIONS = "0120_strategies.sql", "0121_sessions.sql"
+BACKTESTS = "0130_backtests.sql"
+WHOLE_FACTS = "0110_whole_facts.sql"
+TRIED = {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING, STRATEGIES, SESSIONS, BACKTESTS, WHOLE_FACTS}
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # ago
 
 
 def test_every_migration_that_works_on_rows_is_tried_here() -> None:
     """One that is not yet: fill a database with `before_migration`, migrate, and count."""
-    assert {file.name for file in migrations() if works_on_rows(file.read_text())} == {EVENT_DAYS, FINITE_EXPIRY}
+    assert {file.name for file in migrations() if works_on_rows(file.read_text())} == TRIED
 
 
 @pytest.mark.parametrize(
@@ -143,6 +148,130 @@ async def test_expiries_at_the_ends_of_the_calendar_become_none_or_past(postgres
         year = "to_char(expires_at AT TIME ZONE 'UTC', 'YYYY') AS year"
         rows = await superuser.fetch(f"SELECT {year} FROM notifications.user_alerts ORDER BY user_id")
         assert [row["year"] for row in rows] == list(expiries.values())
+
+
+async def test_every_plan_that_a_user_has_had_becomes_a_step_of_his_history(postgres: str) -> None:
+    async with before_migration(postgres, PLAN_VERSIONS) as (access, superuser):
+        for user_id in TENANTS:
+            await superuser.execute(
+                f"INSERT INTO billing.subscribers (user_id, public_id) VALUES ({user_id}, gen_random_uuid())"
+            )
+            for month, (plan_id, status) in enumerate(((2, "EXPIRED"), (1, "CANCELLED"), (3, "ACTIVE")), 1):
+                await superuser.execute(
+                    f"""
+                    INSERT INTO billing.user_subscriptions (user_id, subscription_id, plan_id, status, reason,
+                        start_date, end_date, trial_end_date, current_period_start, current_period_end)
+                    SELECT {user_id}, gen_random_uuid(), {plan_id}, '{status}', 'reason {month}', begun,
+                           CASE '{status}' WHEN 'ACTIVE' THEN NULL ELSE begun + interval '1 day' END,
+                           CASE {month} WHEN 1 THEN begun + interval '1 day' END, begun, begun + interval '1 day'
+                    FROM (SELECT timestamptz '2026-0{month}-01Z' AS begun) AS month
+                    """
+                )
+        await migrate(access)
+        rows = await superuser.fetch(
+            "SELECT user_id, change_number, plan_id, previous_plan_id, status, reason FROM billing.plan_changes "
+            "ORDER BY user_id, change_number"
+        )
+    steps = [(1, 2, None, "TRIAL", "reason 1"), (2, 1, 2, "ACTIVE", "reason 2"), (3, 3, 1, "ACTIVE", "reason 3")]
+    assert [tuple(row) for row in rows] == [(user_id, *step) for user_id in TENANTS for step in steps]
+
+
+async def test_messages_that_are_there_are_numbered_in_their_order(postgres: str) -> None:
+    async with before_migration(postgres, TELLING) as (access, superuser):
+        await superuser.execute(
+            """
+            SET search_path = notifications;
+            SELECT prepare_inbox_month('2026-01-31Z'), prepare_inbox_month('2026-02-01Z');
+            INSERT INTO user_system_events (user_id, event_id, timestamp, event_type, event_category, message)
+            SELECT u, uuidv7(make_interval(mins => n)), timestamptz '2026-01-30Z' + make_interval(days => n % 4),
+                   'X', 'ALERT', n::text
+            FROM generate_series(1, 3) u, generate_series(1, 5) n WHERE u < 3 OR n = 1;
+            RESET search_path
+            """
+        )
+        await migrate(access)
+        rows = await superuser.fetch(
+            "SELECT user_id, position, message FROM notifications.user_system_events ORDER BY user_id, event_id"
+        )
+        numbered = [(user_id, number, str(number)) for user_id in (1, 2) for number in range(1, 6)]
+        assert [tuple(row) for row in rows] == [*numbered, (3, 1, "1")]
+        inboxes = await superuser.fetch("SELECT user_id, last_position FROM notifications.inboxes ORDER BY user_id")
+        assert [tuple(row) for row in inboxes] == [(1, 5), (2, 5), (3, 1)]
+
+
+TRADED = """
+    SET search_path = trading;
+    INSERT INTO user_strategies (user_id, strategy_id, strategy_name, strategy_config, entry_conditions,
+                                 risk_management, content_hash, is_active)
+    SELECT n, id(n), 's', '{}', '{}', '{}', 'h', n <> 3 FROM generate_series(1, 3) AS n;
+    INSERT INTO strategy_versions (user_id, strategy_id, version, content_hash, document)
+    SELECT n, id(n), 1, 'h', '{}' FROM generate_series(1, 3) AS n;
+    INSERT INTO user_trading_sessions (user_id, session_id, public_id, strategy_id, strategy_version, strategy_hash,
+                                       venue, symbol, interval, strategy_config, is_paper_trading, start_time,
+                                       initial_balance, fee_rate, slippage, highest_equity)
+    SELECT n, id(n), id(n), id(n), 1, 'h', 'bybit', 'A', '1', '{}', true, now(), 100, 0, 0, 100
+    FROM generate_series(1, 3) AS n;
+    -- Each tenant: a trade of 5 with two closes, one of -2, and one that is open.
+    INSERT INTO user_trades (user_id, trade_id, session_id, strategy_id, strategy_hash, symbol, side, status,
+                             entry_time, entry_price, quantity, pnl, is_paper_trade)
+    SELECT n, id(10 * n + t), id(n), id(n), 'h', 'A', 'LONG', CASE t WHEN 3 THEN 'OPEN' ELSE 'CLOSED' END,
+           now() + t * interval '1 hour', 1, 1, (ARRAY[5, -2, NULL])[t], true
+    FROM generate_series(1, 3) AS n, generate_series(1, 3) AS t;
+    INSERT INTO fills (user_id, session_id, fill_number, trade_id, time, action, side, qty, price, fee, reason)
+    SELECT n, id(n), f, id(10 * n + (ARRAY[1, 1, 1, 2, 2, 3])[f]), now(), (ARRAY['open', 'close', 'close', 'open',
+           'close', 'open'])[f], 'LONG', 1, 1, 0, 'signal'
+    FROM generate_series(1, 3) AS n, generate_series(1, 6) AS f;
+"""
+ID = """
+    CREATE FUNCTION trading.id(n bigint) RETURNS uuid LANGUAGE sql
+    AS $$ SELECT lpad(n::text, 32, '0')::uuid $$
+"""
+
+
+async def test_strategies_get_the_sums_of_their_trades_and_what_was_given_up_stays_so(postgres: str) -> None:
+    async with before_migration(postgres, STRATEGIES) as (access, superuser):
+        await superuser.execute(ID)
+        await superuser.execute(TRADED)
+        await migrate(access)
+        rows = await superuser.fetch("SELECT * FROM trading.user_strategies ORDER BY user_id")
+        assert [(row["total_uses"], row["winning_trades"], row["total_pnl"]) for row in rows] == [(2, 1, 3)] * 3
+        assert [row["deleted_at"] is not None for row in rows] == [False, False, True]
+
+
+async def test_fills_that_ended_trades_get_the_equity_and_sessions_are_found_again(postgres: str) -> None:
+    async with before_migration(postgres, SESSIONS) as (access, superuser):
+        await superuser.execute(ID)
+        await superuser.execute(TRADED)
+        await migrate(access)
+        rows = await superuser.fetch("SELECT equity FROM trading.fills ORDER BY user_id, fill_number")
+        assert [row["equity"] for row in rows] == [None, None, 105, None, 103, None] * 3
+        found = await superuser.fetch("SELECT locate_session(id(n)) FROM generate_series(1, 4) AS n")
+        assert [row[0] for row in found] == [1, 2, 3, None]
+
+
+async def test_plans_that_were_heard_before_say_how_many_backtests_they_allow(postgres: str) -> None:
+    async with before_migration(postgres, BACKTESTS) as (access, superuser):
+        for user_id, plan in enumerate(("FREE", "PREMIUM", "PRO"), 1):
+            await superuser.execute(
+                """
+                INSERT INTO trading.entitlements (user_id, public_id, subscription_version, plan, status)
+                VALUES ($1, gen_random_uuid(), 1, $2, 'ACTIVE')
+                """,
+                *(user_id, plan),
+            )
+        await migrate(access)
+        rows = await superuser.fetch(
+            "SELECT has_backtesting, max_backtests_per_day FROM trading.entitlements ORDER BY user_id"
+        )
+        assert [tuple(row) for row in rows] == [(False, 0), (True, 100), (True, None)]
+
+
+async def test_everybody_of_whom_there_are_facts_gets_his_turn(postgres: str) -> None:
+    async with before_migration(postgres, WHOLE_FACTS) as (access, superuser):
+        await superuser.execute("INSERT INTO analytics.user_zones (user_id) SELECT generate_series(1, 3)")
+        await migrate(access)
+        rows = await superuser.fetch("SELECT user_id FROM analytics.user_rounds ORDER BY user_id")
+        assert [row["user_id"] for row in rows] == list(TENANTS)
 
 
 @pytest.fixture

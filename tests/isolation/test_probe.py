@@ -167,6 +167,10 @@ class Somebody:
     def all_ids(self) -> list[str]:
         return [one for several in self.ids.values() for one in several]
 
+    @property
+    def private_ids(self) -> list[str]:
+        return self.all_ids
+
 
 class Names:
     """Stands where the authenticator does: the token is the name."""

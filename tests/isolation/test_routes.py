@@ -9,7 +9,7 @@ from cli.stack.migrate import DatabaseAccess
 from tests.hostile.operations import Operation, operations
 from tests.integration.accounts import Json
 from tests.isolation.probe import Probe, kind_of, with_id
-from tests.isolation.world import Person, World, bodies, running_world
+from tests.isolation.world import Person, World, backtest_of, bodies, running_world
 
 ServiceEnv = Callable[[str], dict[str, str]]
 
@@ -34,10 +34,19 @@ def recipes(person: Person) -> dict[str, Json]:
             "mode": "PAPER",
             "initial_balance": "10000",
         },
+        "POST /v1/backtests": backtest_of(person),
         "PUT /v1/strategies/{id}": strategy,
         "POST /v1/strategies/{id}/versions": strategy,
         "PUT /v1/bot-configurations/{id}": made["POST /v1/bot-configurations"],
         "PATCH /v1/alerts/{id}": {"notify_dashboard": True},
+        "PATCH /v1/market-analysis/{id}": {"user_notes": person.canary},
+        "PUT /v1/inbox/preferences": {"kinds": {}},
+        "POST /v1/me/password": {"old_password": "not the old one", "new_password": person.password},
+        "PATCH /v1/sessions/{id}": {"notes": person.canary},
+        "PATCH /v1/trades/{id}": {"notes": person.canary},
+        "POST /v1/strategies/{id}/publish": {"display_name": "somebody"},
+        "POST /v1/strategies/published/{id}/copy": {"strategy_name": f"{person.canary} taken over"},
+        "POST /v1/strategies/templates/{id}/copy": {"strategy_name": f"{person.canary} from a template"},
     }
 
 

@@ -23,7 +23,8 @@ from services.auth import app as auth
 from services.billing import app as billing
 from services.notifications import app as notifications
 from services.notifications.settings import NotificationsSettings
-from services.trading import app as trading
+from services.trading import app as trading_app
+from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import MarketApi
 from services.trading.settings import TradingSettings
 from services.trading.venue_clock import VenueClock
@@ -33,7 +34,7 @@ from shared.chassis.telemetry import configure_logging
 from tests.integration.accounts import Json, auth_settings, billing_settings, eventually
 from tests.integration.trading.market import Exchange, Market
 from tests.isolation.filled import TABLES
-from tests.isolation.probe import Caller
+from tests.isolation.probe import OPEN_KINDS, Caller
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
 ServiceEnv = Callable[[str], dict[str, str]]
@@ -58,6 +59,10 @@ class Person:
     @property
     def all_ids(self) -> list[str]:
         return [one for several in self.ids.values() for one in several]
+
+    @property
+    def private_ids(self) -> list[str]:
+        return [one for kind, several in self.ids.items() if kind not in OPEN_KINDS for one in several]
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,8 @@ class World:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if who is not None:
             sent["Authorization"] = f"Bearer {who.token}"
-        async with self.session.request(method, url, json=body, headers=sent) as answer:
+        ends = {"seconds": "0"} if template.endswith("/stream") else {}  # a stream gives what there is
+        async with self.session.request(method, url, params=ends, json=body, headers=sent) as answer:
             text = await answer.text()
             shown = text + "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
             self.heard.append((who.canary if who else "", f"{method} {path or template}", shown))
@@ -138,10 +144,10 @@ async def captured_log() -> AsyncIterator[io.StringIO]:
 
 
 @asynccontextmanager
-async def running_world(
+async def running_services(
     env: ServiceEnv, access: DatabaseAccess, superuser_dsn: str, folder: Path
-) -> AsyncIterator[tuple[World, Person, Person]]:
-    """Settled: nothing changes any more unless somebody asks for it."""
+) -> AsyncIterator[tuple[World, Exchange]]:
+    """Nobody has an account yet."""
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(captured_log())
         exchange = Exchange()
@@ -156,10 +162,19 @@ async def running_world(
             for endpoint in service.service.endpoints:
                 if not endpoint.internal:
                     world.routes[endpoint.method, endpoint.path] = service.url
+        yield world, exchange
+
+
+@asynccontextmanager
+async def running_world(
+    env: ServiceEnv, access: DatabaseAccess, superuser_dsn: str, folder: Path
+) -> AsyncIterator[tuple[World, Person, Person]]:
+    """Settled: nothing changes any more unless somebody asks for it."""
+    async with running_services(env, access, superuser_dsn, folder) as (world, exchange):
         first, second = [_person(name) for name in ("first", "second")]
         for person in (first, second):
             await _register(world, person, access)
-        await _play(world, running["trading"], exchange, first, second)
+        await _play(world, world.running["trading"], exchange, first, second)
         await eventually(lambda: _unsent(world), lambda unsent: unsent == 0, SETTLED_WITHIN_S)
         yield world, first, second
 
@@ -175,7 +190,7 @@ async def _start(stack: AsyncExitStack, env: ServiceEnv, exchange: str, folder: 
     keys = {"jwks_url": f"{running['auth'].url}/.well-known/jwks.json"}
     running["billing"] = await start(billing.build, billing_settings(env("billing"), keys["jwks_url"]))
     running["trading"] = await start(
-        trading.build, TradingSettings.model_validate(values("trading", bybit_rest_url=exchange, **keys))
+        trading_app.build, TradingSettings.model_validate(values("trading", bybit_rest_url=exchange, **keys))
     )
     keys["trading_internal_url"] = running["trading"].internal_url
     running["analytics"] = await start(
@@ -204,12 +219,17 @@ async def _register(world: World, person: Person, access: DatabaseAccess) -> Non
         person.secrets += [str(tokens["access_token"]), str(tokens["refresh_token"])]
     person.secrets.append(person.password)
     await grant(access.dsn("billing_app"), person.email, "PRO")
+    await until_known(world, person)
+
+
+async def until_known(world: World, person: Caller, plan: str = "PRO") -> None:
+    """To every service, and on this plan."""
     for path, text in (
-        ("/v1/subscription", "PRO"),
-        ("/v1/sessions/limits", "PRO"),
+        ("/v1/subscription", plan),
+        ("/v1/sessions/limits", plan),
         ("/v1/watchlist", "items"),
         ("/v1/alerts", "items"),
-        ("/v1/me", "PRO"),
+        ("/v1/me", plan),
     ):
         await eventually(
             lambda path=path: world.call("GET", path, person),  # type: ignore[misc]
@@ -253,19 +273,59 @@ async def _play(world: World, service: RunningService, exchange: Exchange, first
     await market.begin()
     for person in (first, second):
         await _make(world, person)
+    async with trading(service, exchange):
+        await market.tell(BARS)
+        for person in (first, second):
+            await _collect(world, person)
+    await _backtest(world, service, first, second)
+
+
+@asynccontextmanager
+async def trading(service: RunningService, exchange: Exchange) -> AsyncIterator[None]:
+    """Sessions are worked."""
     api = MarketApi(exchange.url)
     settings = service._settings
     assert isinstance(settings, TradingSettings)
     stop = asyncio.Event()
     worker = asyncio.create_task(Worker(service.database, settings, VenueClock(api)).run(stop))
     try:
-        await market.tell(BARS)
-        for person in (first, second):
-            await _collect(world, person)
+        yield
     finally:
         stop.set()
         await worker
         api.close()
+
+
+@asynccontextmanager
+async def backtesting(service: RunningService) -> AsyncIterator[None]:
+    """Backtests are worked."""
+    stop = asyncio.Event()
+    working = asyncio.create_task(BacktestWorker(service.database, 1).run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await working
+
+
+def backtest_of(person: Person, **changes: str) -> Json:
+    """What he may ask for."""
+    known: Json = {"strategy_id": person.ids["strategy_id"][0], "symbol": "BTCUSDT"}
+    return {**known, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z", **changes}
+
+
+async def _backtest(world: World, service: RunningService, *people: Person) -> None:
+    """Each has one that waits, and one that is done."""
+    path = "/v1/backtests"
+    for person in people:
+        asked = await world.json("POST", path, person, body=backtest_of(person))
+        person.ids["backtest_id"] = [str(asked["backtest_id"])]
+    async with backtesting(service):
+        for person in people:
+            await _until_there(lambda p=person: world.json("GET", path, p, path + "?status=DONE"))  # type: ignore[misc]
+    for person in people:
+        waits = await world.json("POST", path, person, body=backtest_of(person, fee="0.001"))
+        person.ids["backtest_id"].insert(0, str(waits["backtest_id"]))
 
 
 async def _make(world: World, person: Person) -> None:
@@ -279,6 +339,7 @@ async def _make(world: World, person: Person) -> None:
         path = label.partition(" ")[2]
         made = await world.json("POST", path, person, body=body)
         person.ids[kinds[path]] = [str(made[kinds[path]])]
+    await _publish(world, person)
     own = {kind: person.ids[kind][0] for kind in ("strategy_id", "bot_configuration_id")}
     start: Json = {**own, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
     session = str((await world.json("POST", "/v1/sessions", person, body=start))["session_id"])
@@ -288,6 +349,19 @@ async def _make(world: World, person: Person) -> None:
         await world.json("POST", template, person, template.replace("{id}", session))
 
 
+async def _publish(world: World, person: Person) -> None:
+    """One with nothing of his in it."""
+    strategy = str((await world.json("POST", "/v1/strategies", person, body={**CROSS}))["strategy_id"])
+    publish = "/v1/strategies/{id}/publish"
+    path = publish.replace("{id}", strategy)
+    shown = await world.json("POST", publish, person, path, {"display_name": "somebody"})
+    person.ids["strategy_id"].append(strategy)
+    person.ids["published_strategy_id"] = [str(shown["published_strategy_id"])]
+    templates = (await world.json("GET", "/v1/strategies/templates", person))["items"]
+    assert isinstance(templates, list)
+    person.ids["template_id"] = [str(templates[0]["template_id"])]
+
+
 async def _collect(world: World, person: Person) -> None:
     """The ids of what came about by itself."""
     session = person.ids["session_id"][0]
@@ -295,9 +369,10 @@ async def _collect(world: World, person: Person) -> None:
     for kind, template, path, name in (
         ("trade_id", "/v1/trades", "/v1/trades?status=CLOSED", "trade_id"),
         ("decision_id", decisions, decisions.replace("{id}", session), "decision_id"),
+        ("fill_id", "/v1/fills", "/v1/fills", "fill_id"),
         ("event_id", "/v1/inbox", "/v1/inbox?category=ALERT", "event_id"),
         ("login_id", "/v1/me/sessions", "/v1/me/sessions", "session_id"),
-        ("", "/v1/market-analysis", "/v1/market-analysis", "watch_id"),
+        ("analysis_id", "/v1/market-analysis", "/v1/market-analysis", "analysis_id"),
         ("", "/v1/performance/equity", "/v1/performance/equity", "trade_id"),
     ):
         items = await _until_there(lambda t=template, p=path: world.json("GET", t, person, p))  # type: ignore[misc]

@@ -15,11 +15,17 @@ Connection: TypeAlias = asyncpg.Connection
 
 # Which service works which topic's events.
 HEARS: Mapping[str, tuple[str, ...]] = {
-    "user.registered": ("billing", "analytics"),
-    "subscription.changed": ("auth", "trading", "notifications"),
+    "user.registered": ("billing", "analytics", "notifications"),
+    "user.updated": ("analytics", "notifications"),
+    "activity.recorded": ("auth",),
+    "subscription.changed": ("auth", "trading", "analytics", "notifications"),
+    "usage.recorded": ("billing",),
+    "usage.threshold": ("notifications",),
     "session.started": ("analytics", "notifications"),
     "session.stopped": ("analytics", "notifications"),
-    "trade.closed": ("analytics", "billing"),
+    "session.alarmed": ("notifications",),
+    "trade.opened": ("notifications",),
+    "trade.closed": ("analytics", "billing", "notifications"),
     "alert.triggered": ("notifications",),
 }
 FROM_OUTSIDE = """

@@ -5,7 +5,7 @@ SELECT format('%s: outbox row %s is marked sent and not on %s (key %s)', service
 FROM written
 WHERE sent_at IS NOT NULL AND topic NOT LIKE '%.dlq'
       AND NOT EXISTS (SELECT FROM said WHERE said.topic = written.topic AND said.event_id = written.event_id)
-      AND NOT (topic IN ('user.registered', 'market.interest')
+      AND NOT (topic IN ('user.registered', 'user.updated', 'market.interest')
                AND EXISTS (SELECT FROM events AS later WHERE later.topic = written.topic AND later.key = written.key
                            AND later.aggregate_seq > written.aggregate_seq));
 
@@ -31,7 +31,7 @@ WHERE event_id IS NULL
 SELECT DISTINCT format('topic %s is not known to the checker: what it says was not looked at', topic)
 FROM said
 WHERE topic NOT LIKE '%.dlq' AND topic NOT IN (SELECT topic FROM hears)
-      AND topic NOT IN ('trade.opened', 'market.interest', 'candle.opened', 'candle.closed');
+      AND topic NOT IN ('market.interest', 'candle.opened', 'candle.closed');
 
 -- Happened, and never said.
 SELECT format('user %s registered, and that was never said', user_id) FROM auth.users
@@ -78,9 +78,18 @@ WHERE service = 'analytics' AND topic LIKE 'session.%'
 
 SELECT format('notifications: no message tells user %s of %s of session %s (event %s)', key, topic, thing, event_id)
 FROM due
-WHERE service = 'notifications' AND topic LIKE 'session.%'
+WHERE service = 'notifications' AND topic IN ('session.started', 'session.stopped')
       AND NOT EXISTS (SELECT FROM notifications.user_system_events WHERE user_id::text = key
-                      AND session_id::text = thing AND event_type = upper(replace(topic, '.', '_')));
+                      AND session_id::text = thing AND event_type = upper(replace(topic, '.', '_')))
+      AND NOT EXISTS (SELECT FROM digested WHERE user_id::text = key AND digested.event_id = due.event_id);
+
+SELECT format('notifications: no message tells user %s of the alarm of session %s (event %s)', key, body ->> 'session_id',
+              event_id)
+FROM due
+WHERE service = 'notifications' AND topic = 'session.alarmed'
+      AND NOT EXISTS (SELECT FROM notifications.user_system_events WHERE user_id::text = key
+                      AND session_id::text = body ->> 'session_id' AND event_type = 'SESSION_ALARMED')
+      AND NOT EXISTS (SELECT FROM digested WHERE user_id::text = key AND digested.event_id = due.event_id);
 
 SELECT format('notifications: no message tells user %s that alert %s fired (event %s)', key, body ->> 'alert_id',
               event_id)
@@ -88,12 +97,26 @@ FROM due
 WHERE service = 'notifications' AND topic = 'alert.triggered' AND body -> 'channels' ? 'dashboard'
       AND NOT EXISTS (SELECT FROM notifications.user_system_events WHERE user_id::text = key
                       AND thing = concat_ws(' ', data ->> 'alert_id',
-                                            pg_temp.as_ms(pg_temp.as_time(data ->> 'open_time'))));
+                                            pg_temp.as_ms(pg_temp.as_time(data ->> 'open_time'))))
+      AND NOT EXISTS (SELECT FROM digested WHERE user_id::text = key AND digested.event_id = due.event_id);
+
+-- A digest counts what the ledger says is in it.
+SELECT format('notifications: the digest %s of user %s counts %s, and the ledger has %s', message.event_id,
+              message.user_id, data ->> 'count', count(digested.event_id))
+FROM notifications.user_system_events AS message
+     LEFT JOIN digested ON digested.user_id = message.user_id AND digested.message_id = message.event_id
+WHERE event_type = 'DIGEST'
+GROUP BY message.user_id, message.event_id, data HAVING (data ->> 'count')::bigint <> count(digested.event_id);
+
+SELECT format('auth: activity %s (event %s, key %s) is not in the log', thing, event_id, key) FROM due
+WHERE service = 'auth' AND topic = 'activity.recorded'
+      AND NOT EXISTS (SELECT FROM auth.user_activity_log WHERE activity_id::text = thing AND user_id::text = key);
 
 SELECT format('%s: user %s (event %s) is not known there', service, key, event_id) FROM due
 WHERE topic = 'user.registered'
       AND NOT EXISTS (SELECT FROM billing.subscribers WHERE service = 'billing' AND user_id::text = key)
-      AND NOT EXISTS (SELECT FROM analytics.user_zones WHERE service = 'analytics' AND user_id::text = key);
+      AND NOT EXISTS (SELECT FROM analytics.user_zones WHERE service = 'analytics' AND user_id::text = key)
+      AND NOT EXISTS (SELECT FROM notifications.contacts WHERE service = 'notifications' AND user_id::text = key);
 
 SELECT format('analytics: user %s is in the zone %s, not %s', user_id, zone.timezone, owner.timezone)
 FROM analytics.user_zones AS zone JOIN auth.users AS owner USING (user_id)
@@ -104,6 +127,7 @@ SELECT DISTINCT format('%s: user %s has no entitlements there', service, key) FR
 WHERE topic = 'subscription.changed'
       AND NOT EXISTS (SELECT FROM trading.entitlements WHERE service = 'trading' AND user_id::text = key)
       AND NOT EXISTS (SELECT FROM notifications.entitlements WHERE service = 'notifications' AND user_id::text = key)
+      AND NOT EXISTS (SELECT FROM analytics.entitlements WHERE service = 'analytics' AND user_id::text = key)
       AND NOT EXISTS (SELECT FROM auth.users WHERE service = 'auth' AND user_id::text = key);
 
 SELECT format('%s: user %s has the plan %s by version %s, which said %s', service, user_id, plan, version,

@@ -23,12 +23,19 @@ CREATE FUNCTION pg_temp.as_ms(value timestamptz) RETURNS text LANGUAGE sql STABL
 CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE
         WHEN topic LIKE 'trade.%' THEN body ->> 'trade_id'
+        WHEN topic = 'session.alarmed'
+            THEN concat_ws(' ', body ->> 'session_id', body ->> 'reason', body ->> 'aggregate_seq')
         WHEN topic LIKE 'session.%' THEN body ->> 'session_id'
+        WHEN topic = 'usage.recorded' THEN concat_ws(' ', body ->> 'lease_id', body ->> 'kind', body ->> 'window')
+        WHEN topic = 'usage.threshold'
+            THEN concat_ws(' ', body ->> 'user_id', body ->> 'meter', body ->> 'percent', body ->> 'period_start')
         WHEN topic = 'alert.triggered'
             THEN concat_ws(' ', body ->> 'alert_id', pg_temp.as_ms(pg_temp.as_time(body ->> 'open_time')))
         WHEN topic = 'subscription.changed' THEN concat_ws(' ', body ->> 'user_id', body ->> 'subscription_version')
         WHEN topic = 'market.interest' THEN concat_ws(' ', key, body ->> 'interest_version')
         WHEN topic = 'user.registered' THEN body ->> 'user_id'
+        WHEN topic = 'user.updated' THEN concat_ws(' ', body ->> 'user_id', body ->> 'aggregate_seq')
+        WHEN topic = 'activity.recorded' THEN body ->> 'activity_id'
         WHEN topic LIKE 'candle.%'
             THEN concat_ws(' ', body ->> 'symbol', body ->> 'interval', body ->> 'generation',
                            pg_temp.as_ms(pg_temp.as_time(body ->> 'open_time')))
@@ -106,6 +113,12 @@ SELECT user_id, CASE WHEN is_paper_trading THEN 'PAPER' ELSE 'LIVE' END AS mode,
        (start_time AT TIME ZONE timezone)::date AS date
 FROM trading.user_trading_sessions JOIN auth.users USING (user_id)
 WHERE NOT EXISTS (SELECT FROM withheld WHERE topic = 'session.started' AND thing = session_id::text);
+
+-- What stands in the inbox together with others of its minute, in a message that is there.
+CREATE TEMP TABLE digested AS
+SELECT user_id, deliveries.event_id, message_id FROM notifications.deliveries
+     JOIN notifications.user_system_events AS message USING (user_id)
+WHERE state = 'DIGESTED' AND message.event_id = message_id;
 
 CREATE INDEX ON said (topic, event_id);
 CREATE INDEX ON events (topic, event_id);

@@ -1,15 +1,18 @@
 """What a closed candle looks like to somebody who watches its series; indicators as TA-Lib gives them."""
 
 import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel
 
-from shared.contracts.types import Amount
-from shared.strategy.bars import Bar
+from shared.contracts.types import Amount, from_ms
+from shared.strategy.bars import INTERVAL_MS, Bar
 from shared.strategy.indicators import IndicatorSpec
 from shared.strategy.series import Series
 
@@ -33,6 +36,15 @@ class Watch:
     user_id: int
     watch_id: UUID
     ema_period: int
+
+
+@dataclass(frozen=True)
+class ClosedBar:
+    """A bar of a series, by its index in it."""
+
+    index: int
+    timestamp: datetime
+    data: AnalysisData
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,28 @@ def look_at(series: Series, index: int, ema_period: int) -> Look:
         trend_direction=trend(bar.close, ema, before),
         volume=bar.volume,
     )
+
+
+def closed_bars(series: Series, name: str, indices: Iterable[int]) -> list[ClosedBar]:
+    bars = ((index, series.bar(index)) for index in indices)
+    return [
+        ClosedBar(
+            index,
+            from_ms(bar.open_time_ms),
+            AnalysisData(series=name, open=bar.open, high=bar.high, low=bar.low),
+        )
+        for index, bar in bars
+    ]
+
+
+def missing_of(
+    bars: Sequence[ClosedBar], interval: str, begun_at: datetime, last_seen: datetime | None
+) -> Sequence[ClosedBar]:
+    """Of those of a series, ascending: what came after the last that a watch saw; where it saw none, what closed
+    since it was begun."""
+    step = timedelta(milliseconds=INTERVAL_MS[interval])
+    since = begun_at - step if last_seen is None else last_seen
+    return bars[bisect_right(bars, since, key=lambda bar: bar.timestamp) :]
 
 
 def trend(price: Decimal, ema: Decimal | None, ema_before: Decimal | None) -> Trend | None:

@@ -1,6 +1,6 @@
 """From facts to days: one pure function, so that the same facts give the same days in whatever order they came."""
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -15,6 +15,7 @@ ZERO = Decimal(0)
 PLACES = Decimal("0.00000001")
 PRECISION = 60  # digits; sums of amounts stay exact far beyond any balance
 TRAILING_DAYS = 30
+ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,20 @@ class TradeFact:
 
 @dataclass(frozen=True)
 class SessionFact:
-    """What a session brought in, and when."""
+    """What a session brought in and gave back, and when."""
 
     initial_balance: Decimal
     started_at: datetime
+    final_balance: Decimal | None = None
+    stopped_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Day:
-    """A local day with trades. Balances and pnl are exact, percentages have 8 places; the rest are statistics."""
+    """A local day with trades. Balances and pnl are exact, percentages have 8 places; the rest are statistics.
+
+    The flows are what sessions brought in and gave back since the day before with trades.
+    """
 
     date: date
     starting_balance: Decimal
@@ -55,6 +61,7 @@ class Day:
     sharpe_ratio: Decimal | None
     volatility: Decimal | None
     capital_added: Decimal
+    capital_taken: Decimal
 
 
 @dataclass(frozen=True)
@@ -83,33 +90,40 @@ def cut_days(
     `pnl_before` is of the trades before such a part.
 
     A trade belongs to the local date of its exit. The starting balance is what sessions begun by the end of the
-    day brought in, and all pnl before; capital that sessions bring is a flow, outside the day's percentage.
+    day brought in, and all pnl before; what they bring in and give back is a flow, outside the day's percentage.
     """
     by_date: dict[date, list[TradeFact]] = {}
     for trade in sorted(trades, key=lambda trade: (trade.exit_time, trade.trade_id)):
         by_date.setdefault(trade.exit_time.astimezone(zone).date(), []).append(trade)
     returns = dict(carried.returns_pct) if carried else {}
     first = carried.first_date if carried else min(by_date, default=None)
-    previous = carried.last_date if carried else None
+    since = day_start(carried.last_date + ONE_DAY, zone) if carried else None
     days: list[Day] = []
     with localcontext() as context:
         context.prec = PRECISION
-        capital = _Capital(sessions, zone)
-        if carried:
-            pnl_before = carried.ending_balance - capital.by(carried.last_date)
+        added = _Running((each.started_at, each.initial_balance) for each in sessions)
+        taken = _Running((each.stopped_at, each.final_balance) for each in sessions)
+        if carried and since:
+            pnl_before = carried.ending_balance - added.before(since)
         for day in sorted(by_date):
             assert first is not None, "there is a first day"
-            starting = capital.by(day) + pnl_before
+            end = day_start(day + ONE_DAY, zone)
+            starting = added.before(end) + pnl_before
             pnl = sum((trade.pnl for trade in by_date[day]), ZERO)
             returns[day] = percent(pnl, starting)
-            added = capital.by(day) - (capital.by(previous) if previous else ZERO)
-            days.append(_day(day, by_date[day], starting, trailing(returns, first, day), added))
-            previous, pnl_before = day, pnl_before + pnl
+            flows = (each.before(end) - (each.before(since) if since else ZERO) for each in (added, taken))
+            days.append(_day(day, by_date[day], starting, trailing(returns, first, day), *flows))
+            since, pnl_before = end, pnl_before + pnl
     return days
 
 
 def _day(
-    day: date, trades: Sequence[TradeFact], starting: Decimal, recent: Sequence[Decimal], added: Decimal
+    day: date,
+    trades: Sequence[TradeFact],
+    starting: Decimal,
+    recent: Sequence[Decimal],
+    capital_added: Decimal,
+    capital_taken: Decimal,
 ) -> Day:
     pnls = [trade.pnl for trade in trades]
     pnl = sum(pnls, ZERO)
@@ -128,7 +142,8 @@ def _day(
         max_drawdown=max_drawdown_pct(starting, pnls),
         sharpe_ratio=sharpe,
         volatility=volatility,
-        capital_added=added,
+        capital_added=capital_added,
+        capital_taken=capital_taken,
     )
 
 
@@ -141,18 +156,16 @@ def trailing(
     return [value for day in wanted if (value := returns_pct.get(day, ZERO)) is not None]
 
 
-class _Capital:
-    """What sessions had brought in by the end of a day."""
+class _Running:
+    """The sum of amounts, by the time they came."""
 
-    def __init__(self, sessions: Sequence[SessionFact], zone: ZoneInfo) -> None:
-        begun = sorted(
-            (session.started_at.astimezone(zone).date(), session.initial_balance) for session in sessions
-        )
-        self._dates = [day for day, _ in begun]
-        self._totals = list(accumulate((balance for _, balance in begun), initial=ZERO))
+    def __init__(self, amounts: Iterable[tuple[datetime | None, Decimal | None]]) -> None:
+        come = sorted((moment, amount) for moment, amount in amounts if moment is not None and amount is not None)
+        self._moments = [moment for moment, _ in come]
+        self._sums = list(accumulate((amount for _, amount in come), initial=ZERO))
 
-    def by(self, day: date) -> Decimal:
-        return self._totals[bisect_right(self._dates, day)]
+    def before(self, moment: datetime) -> Decimal:
+        return self._sums[bisect_left(self._moments, moment)]
 
 
 def day_start(day: date, zone: ZoneInfo) -> datetime:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal, localcontext
 from typing import TypeVar
 from zoneinfo import ZoneInfo
@@ -13,8 +14,11 @@ from services.analytics.domain.days import (
     TradeFact,
     cut_days,
     max_drawdown_pct,
+    percent,
     trailing,
 )
+from services.analytics.domain.drawdowns import Drawdowns, find_drawdowns
+from services.analytics.domain.streaks import Streaks, find_streaks
 from services.analytics.statistics import RiskRatios, ratio, risk_ratios
 
 K = TypeVar("K", bound=Hashable)
@@ -46,6 +50,14 @@ class Sums:
     def expectancy(self) -> Decimal | None:
         return ratio(self.pnl, Decimal(self.trades))
 
+    @property
+    def average_win(self) -> Decimal | None:
+        return ratio(self.gains, Decimal(self.winning_trades))
+
+    @property
+    def average_loss(self) -> Decimal | None:
+        return ratio(self.losses, Decimal(self.losing_trades))
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -53,7 +65,13 @@ class Summary:
     starting_balance: Decimal
     ending_balance: Decimal
     max_drawdown_pct: Decimal | None
+    drawdowns: Drawdowns
+    streaks: Streaks
     ratios: RiskRatios
+
+    @property
+    def return_pct(self) -> Decimal | None:
+        return percent(self.sums.pnl, self.starting_balance)
 
 
 def summarise(
@@ -70,9 +88,22 @@ def summarise(
         starting = sum((session.initial_balance for session in sessions), pnl_before)
         ending = starting + sums.pnl
         drawdown = max_drawdown_pct(starting, (trade.pnl for trade in trades))
+        drawdowns = find_drawdowns(starting, ((local_date(trade, zone), trade.pnl) for trade in trades))
         growth = ending / starting if starting > 0 else None
     returns = daily_returns(trades, sessions, pnl_before, zone)
-    return Summary(sums, starting, ending, drawdown, risk_ratios(returns, growth, drawdown))
+    return Summary(
+        sums,
+        starting,
+        ending,
+        drawdown,
+        drawdowns,
+        find_streaks(trade.pnl for trade in trades),
+        risk_ratios(returns, growth, drawdown),
+    )
+
+
+def local_date(trade: TradeFact, zone: ZoneInfo) -> date:
+    return trade.exit_time.astimezone(zone).date()
 
 
 def daily_returns(

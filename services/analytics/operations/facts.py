@@ -1,45 +1,46 @@
 """Facts are noted and the days that follow from them are cut again, in one transaction."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.days import cut_days, day_start
+from services.analytics.domain.days import Day, cut_days, day_start
 from services.analytics.queries import days, facts
 from services.analytics.queries.facts import Subject
 from shared.chassis.postgres import Connection
-from shared.contracts.auth import UserRegistered
+from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 
+MODES = ("LIVE", "PAPER")
+LONG = 20_000  # trades
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 
 
-async def note_zones(connection: Connection, events: Sequence[UserRegistered]) -> None:
+async def note_zones(connection: Connection, events: Sequence[UserRegistered] | Sequence[UserUpdated]) -> None:
     """The zone may come after the first trades, or change: all days are cut again from the facts."""
-    wanted = {event.user_id: event.timezone for event in events}
-    for zone in set(wanted.values()):
+    in_order: list[UserRegistered | UserUpdated] = sorted(events, key=lambda event: event.aggregate_seq)
+    wanted = {event.user_id: (event.timezone, event.aggregate_seq) for event in in_order}
+    for zone, _ in set(wanted.values()):
         ZoneInfo(zone)  # an unknown one is refused before anything is written
-    known = await facts.lock_zones(connection, wanted)
-    changed = {user_id: zone for user_id, zone in wanted.items() if known[user_id] != zone}
-    if changed:
-        await facts.update_zones(connection, changed)
-        await rebuild_days(connection, await facts.find_subjects(connection, changed))
+    await facts.lock_zones(connection, wanted)
+    if changed := await facts.update_zones(connection, wanted):
+        await rebuild_days(connection, changed)
 
 
 async def note_sessions_started(connection: Connection, events: Sequence[SessionStarted]) -> None:
     """What a session brings in is there from its first day on."""
     zones = await facts.lock_zones(connection, {event.user_id for event in events})
     await facts.upsert_started(connection, events)
-    touched: dict[Subject, datetime] = {}
-    for event in events:
-        subject = (event.user_id, event.mode)
-        touched[subject] = min(event.started_at, touched.get(subject, event.started_at))
-    await _cut_since(connection, zones, touched)
+    await _cut_since(connection, zones, _earliest((event, event.started_at) for event in events))
 
 
 async def note_sessions_stopped(connection: Connection, events: Sequence[SessionStopped]) -> None:
-    """No day follows from a stop: the capital's way out is a flow."""
+    """What a session gives back is a flow of the next day with trades."""
+    zones = await facts.lock_zones(connection, {event.user_id for event in events})
     await facts.upsert_stopped(connection, events)
+    await _cut_since(connection, zones, _earliest((event, event.stopped_at) for event in events))
 
 
 async def note_trades(connection: Connection, events: Sequence[TradeClosed]) -> None:
@@ -48,14 +49,31 @@ async def note_trades(connection: Connection, events: Sequence[TradeClosed]) -> 
     await _cut_since(connection, zones, await facts.insert_trades(connection, events))
 
 
-async def rebuild_days(connection: Connection, subjects: Iterable[Subject]) -> None:
+@dataclass(frozen=True)
+class Rebuilt:
+    """`changed` are the rows of days that were not as the facts give them: written, or removed."""
+
+    trades: int
+    days: int
+    changed: int
+
+
+async def rebuild_days(connection: Connection, users: Iterable[int]) -> Rebuilt:
     """All days from the facts alone: the same as came by cutting since."""
-    wanted = list(subjects)
-    if not wanted:
-        return
+    wanted = [(user_id, mode) for user_id in sorted(set(users)) for mode in MODES]
     zones = await facts.lock_zones(connection, {user_id for user_id, _ in wanted})
-    await days.delete_days(connection, wanted)
-    await _cut(connection, zones, dict.fromkeys(wanted, BEGINNING), {})
+    trades, cut = await _days_since(connection, zones, dict.fromkeys(wanted, BEGINNING), {})
+    removed = await days.delete_other_days(connection, wanted, [(subject, day.date) for subject, day in cut])
+    changed = await days.upsert_days(connection, zones, cut)
+    return Rebuilt(trades, len(cut), removed + changed)
+
+
+def _earliest(changes: Iterable[tuple[SessionStarted | SessionStopped, datetime]]) -> dict[Subject, datetime]:
+    touched: dict[Subject, datetime] = {}
+    for event, moment in changes:
+        subject = (event.user_id, event.mode)
+        touched[subject] = min(moment, touched.get(subject, moment))
+    return touched
 
 
 async def _cut_since(connection: Connection, zones: Mapping[int, str], touched: Mapping[Subject, datetime]) -> None:
@@ -64,27 +82,33 @@ async def _cut_since(connection: Connection, zones: Mapping[int, str], touched: 
         return
     dates = {subject: moment.astimezone(ZoneInfo(zones[subject[0]])).date() for subject, moment in touched.items()}
     since = {subject: day_start(day, ZoneInfo(zones[subject[0]])) for subject, day in dates.items()}
-    await _cut(connection, zones, since, dates)
+    _, cut = await _days_since(connection, zones, since, dates)
+    await days.upsert_days(connection, zones, cut)
 
 
-async def _cut(
+async def _days_since(
     connection: Connection,
     zones: Mapping[int, str],
     since: Mapping[Subject, datetime],
     dates: Mapping[Subject, date],
-) -> None:
+) -> tuple[int, list[tuple[Subject, Day]]]:
+    """Of how many trades, and the days; what was before `dates` is taken as it stands."""
     carried = await days.get_carried(connection, dates) if dates else {}
     trades = await facts.list_trades_since(connection, since)
     sessions = await facts.list_sessions_of(connection, since)
-    cut = [
-        (subject, day)
-        for subject in since
-        for day in cut_days(
-            trades[subject],
-            sessions[subject],
-            ZoneInfo(zones[subject[0]]),
-            carried.get(subject),
-        )
-    ]
-    if cut:
-        await days.upsert_days(connection, zones, cut)
+    count = sum(map(len, trades.values()))
+
+    def cut() -> list[tuple[Subject, Day]]:
+        return [
+            (subject, day)
+            for subject in since
+            for day in cut_days(
+                trades[subject],
+                sessions[subject],
+                ZoneInfo(zones[subject[0]]),
+                carried.get(subject),
+            )
+        ]
+
+    # Many trades take a while: the loop goes on meanwhile.
+    return count, await asyncio.to_thread(cut) if count > LONG else cut()

@@ -24,6 +24,15 @@ async def watch(database: Database, user_id: int, symbol: str, interval: str, em
         return row
 
 
+async def get_watch(database: Database, user_id: int, watch_id: UUID) -> WatchRow:
+    """Raises NotFound."""
+    async with database.tenant(user_id) as connection:
+        row = await market.find_watch(connection, user_id, watch_id)
+    if row is None:
+        raise NotFound
+    return row
+
+
 async def unwatch(database: Database, user_id: int, watch_id: UUID) -> None:
     """Raises NotFound."""
     async with database.tenant(user_id) as connection:

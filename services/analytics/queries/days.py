@@ -1,25 +1,26 @@
-"""The days as they are stored, and the equity after each trade."""
+"""The days as they are stored."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
-from uuid import UUID
 
 from pydantic import BaseModel
 
-from services.analytics.domain.days import TRAILING_DAYS, Carried, Day
+from services.analytics.domain.calendar import Traded
+from services.analytics.domain.days import TRAILING_DAYS, ZERO, Carried, Day
 from services.analytics.queries.facts import Subject
 from shared.chassis.postgres import Connection
 from shared.contracts.types import Amount
 
 
 class DayData(BaseModel):
-    """What stands in `data`: a flow is capital brought in since the day before with trades."""
+    """What stands in `data`: the flows since the day before with trades. Version 1 had none that were taken."""
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     capital_added: Amount
+    capital_taken: Amount = ZERO
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class DayRow:
     created_at: datetime
 
 
+FLOWS = ("capital_added", "capital_taken")
 DAY_COLUMNS = ", ".join(DayRow.__dataclass_fields__)
 
 
@@ -50,31 +52,6 @@ LIST_DAYS = f"""
           AND ($5::date IS NULL OR date > $5)
     ORDER BY date LIMIT $6
 """
-
-LIST_EQUITY = """
-    SELECT time, trade_id, symbol, pnl, total_pnl, total_pnl + (
-        SELECT coalesce(sum(initial_balance), 0) FROM session_facts
-        WHERE user_id = $1 AND mode = $2 AND started_at <= time
-    ) AS equity
-    FROM (
-        SELECT exit_time AS time, trade_id, symbol, pnl,
-               sum(pnl) OVER (ORDER BY exit_time, trade_id ROWS UNBOUNDED PRECEDING) AS total_pnl
-        FROM trade_facts WHERE user_id = $1 AND mode = $2
-    ) AS curve
-    WHERE ($3::timestamptz IS NULL OR time >= $3) AND ($4::timestamptz IS NULL OR time <= $4)
-          AND ($5::timestamptz IS NULL OR (time, trade_id) > ($5, $6))
-    ORDER BY time, trade_id LIMIT $7
-"""
-
-
-@dataclass(frozen=True)
-class EquityRow:
-    time: datetime
-    trade_id: UUID
-    symbol: str
-    pnl: Decimal
-    total_pnl: Decimal
-    equity: Decimal
 
 
 # Each subject by the index, whatever the planner believes of tables that grow fast.
@@ -115,26 +92,36 @@ def _oldest(day: date) -> date:
     return day - timedelta(days=TRAILING_DAYS) if day - date.min > timedelta(days=TRAILING_DAYS) else date.min
 
 
-async def delete_days(connection: Connection, subjects: Collection[Subject]) -> None:
-    await connection.execute(
+async def delete_other_days(
+    connection: Connection, subjects: Collection[Subject], kept: Collection[tuple[Subject, date]]
+) -> int:
+    """Of these subjects all days but those kept; how many there were."""
+    done: str = await connection.execute(
         """
         DELETE FROM user_daily_performance d USING unnest($1::bigint[], $2::text[]) AS s(user_id, mode)
-        WHERE d.user_id = s.user_id AND d.mode = s.mode
+        WHERE d.user_id = s.user_id AND d.mode = s.mode AND NOT EXISTS (
+            SELECT FROM unnest($3::bigint[], $4::text[], $5::date[]) AS k(user_id, mode, date)
+            WHERE k.user_id = d.user_id AND k.mode = d.mode AND k.date = d.date
+        )
         """,
         [user_id for user_id, _ in subjects],
         [mode for _, mode in subjects],
+        [user_id for (user_id, _), _ in kept],
+        [mode for (_, mode), _ in kept],
+        [day for _, day in kept],
     )
+    return int(done.rpartition(" ")[2])
 
 
-async def upsert_days(
-    connection: Connection, zones: Mapping[int, str], days: Sequence[tuple[Subject, Day]]
-) -> None:
-    """As the facts now give them."""
-    await connection.execute(
+async def upsert_days(connection: Connection, zones: Mapping[int, str], days: Sequence[tuple[Subject, Day]]) -> int:
+    """As the facts now give them; how many were not so. To the last digit: 1.50 is another row than 1.5."""
+    if not days:
+        return 0
+    done: str = await connection.execute(
         """
-        INSERT INTO user_daily_performance (user_id, mode, timezone, data, date, starting_balance, ending_balance,
-            daily_pnl, daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate, max_drawdown,
-            sharpe_ratio, volatility)
+        INSERT INTO user_daily_performance AS d (user_id, mode, timezone, data, date, starting_balance,
+            ending_balance, daily_pnl, daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate,
+            max_drawdown, sharpe_ratio, volatility)
         SELECT user_id, mode, timezone, data::jsonb, date, starting_balance, ending_balance,
             daily_pnl, daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate, max_drawdown,
             sharpe_ratio, volatility
@@ -150,13 +137,26 @@ async def upsert_days(
             winning_trades = excluded.winning_trades, losing_trades = excluded.losing_trades,
             win_rate = excluded.win_rate, max_drawdown = excluded.max_drawdown,
             sharpe_ratio = excluded.sharpe_ratio, volatility = excluded.volatility
+        WHERE row(d.timezone, d.data, d.starting_balance::text, d.ending_balance::text, d.daily_pnl::text,
+                  d.daily_pnl_percentage::text, d.total_trades, d.winning_trades, d.losing_trades,
+                  d.win_rate::text, d.max_drawdown::text, d.sharpe_ratio::text, d.volatility::text)
+              IS DISTINCT FROM
+              row(excluded.timezone, excluded.data, excluded.starting_balance::text, excluded.ending_balance::text,
+                  excluded.daily_pnl::text, excluded.daily_pnl_percentage::text, excluded.total_trades,
+                  excluded.winning_trades, excluded.losing_trades, excluded.win_rate::text,
+                  excluded.max_drawdown::text, excluded.sharpe_ratio::text, excluded.volatility::text)
         """,
         [user_id for (user_id, _), _ in days],
         [mode for (_, mode), _ in days],
         [zones[user_id] for (user_id, _), _ in days],
-        [DayData(capital_added=day.capital_added).model_dump_json() for _, day in days],
-        *([getattr(day, name) for _, day in days] for name in Day.__dataclass_fields__ if name != "capital_added"),
+        [_data_of(day).model_dump_json() for _, day in days],
+        *([getattr(day, name) for _, day in days] for name in Day.__dataclass_fields__ if name not in FLOWS),
     )
+    return int(done.rpartition(" ")[2])
+
+
+def _data_of(day: Day) -> DayData:
+    return DayData(capital_added=day.capital_added, capital_taken=day.capital_taken)
 
 
 async def list_days(
@@ -181,24 +181,16 @@ async def list_days(
     return [DayRow(**row) for row in rows]
 
 
-async def list_equity(
-    connection: Connection,
-    user_id: int,
-    mode: str,
-    *,
-    first: datetime | None,
-    last: datetime | None,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
-) -> list[EquityRow]:
-    """After each trade of the period; totals run from the very first trade on."""
+async def list_traded(connection: Connection, user_id: int, mode: str, first: date, last: date) -> list[Traded]:
+    """Both ends included; at most those of a year are asked for."""
     rows = await connection.fetch(
-        LIST_EQUITY,
+        """
+        SELECT date, daily_pnl, daily_pnl_percentage, total_trades FROM user_daily_performance
+        WHERE user_id = $1 AND mode = $2 AND date BETWEEN $3 AND $4 ORDER BY date
+        """,
         user_id,
         mode,
         first,
         last,
-        *(after or (None, None)),
-        limit,
     )
-    return [EquityRow(**row) for row in rows]
+    return [Traded(*row) for row in rows]

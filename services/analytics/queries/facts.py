@@ -34,15 +34,20 @@ async def lock_zones(connection: Connection, users: Collection[int]) -> dict[int
     return {row["user_id"]: row["timezone"] for row in rows}
 
 
-async def update_zones(connection: Connection, zones: Mapping[int, str]) -> None:
-    await connection.execute(
+async def update_zones(connection: Connection, zones: Mapping[int, tuple[str, int]]) -> set[int]:
+    """Zone and version as they were said, where that is newer than what is known; whose zone is another now."""
+    rows = await connection.fetch(
         """
-        UPDATE user_zones SET timezone = t.timezone
-        FROM unnest($1::bigint[], $2::text[]) AS t(user_id, timezone) WHERE user_zones.user_id = t.user_id
+        UPDATE user_zones SET timezone = t.timezone, zone_version = t.version
+        FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS t(user_id, timezone, version)
+        WHERE user_zones.user_id = t.user_id AND zone_version < t.version
+        RETURNING user_zones.user_id, old.timezone <> new.timezone AS changed
         """,
         list(zones),
-        list(zones.values()),
+        [zone for zone, _ in zones.values()],
+        [version for _, version in zones.values()],
     )
+    return {row["user_id"] for row in rows if row["changed"]}
 
 
 async def get_zone(connection: Connection, user_id: int) -> str:
@@ -55,10 +60,12 @@ async def insert_trades(connection: Connection, events: Sequence[TradeClosed]) -
     rows = await connection.fetch(
         """
         INSERT INTO trade_facts (user_id, trade_id, session_id, mode, symbol, side, strategy_id, strategy_name,
-                                 entry_time, exit_time, pnl, fee, reason)
+                                 entry_time, exit_time, pnl, fee, reason, entry_price, exit_price, quantity,
+                                 pnl_percentage, strategy_hash)
         SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[],
                              $8::text[], $9::timestamptz[], $10::timestamptz[], $11::numeric[], $12::numeric[],
-                             $13::text[])
+                             $13::text[], $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[],
+                             $18::text[])
         ON CONFLICT DO NOTHING RETURNING user_id, mode, exit_time
         """,
         [event.user_id for event in events],
@@ -74,6 +81,11 @@ async def insert_trades(connection: Connection, events: Sequence[TradeClosed]) -
         [event.pnl for event in events],
         [event.fee for event in events],
         [event.reason for event in events],
+        [event.entry_price for event in events],
+        [event.exit_price for event in events],
+        [event.quantity for event in events],
+        [event.pnl_percentage for event in events],
+        [event.strategy_hash for event in events],
     )
     earliest: dict[Subject, datetime] = {}
     for user_id, mode, exit_time in rows:
@@ -117,14 +129,6 @@ async def upsert_stopped(connection: Connection, events: Sequence[SessionStopped
     )
 
 
-async def find_subjects(connection: Connection, users: Collection[int]) -> list[Subject]:
-    """Which of these have days, and in which modes."""
-    rows = await connection.fetch(
-        "SELECT DISTINCT user_id, mode FROM user_daily_performance WHERE user_id = ANY ($1::bigint[])", list(users)
-    )
-    return [(user_id, mode) for user_id, mode in rows]
-
-
 async def list_trades_since(
     connection: Connection, since: Mapping[Subject, datetime]
 ) -> dict[Subject, list[TradeFact]]:
@@ -147,7 +151,7 @@ async def list_sessions_of(
     """Those known to have begun."""
     rows = await connection.fetch(
         """
-        SELECT f.user_id, f.mode, initial_balance, started_at
+        SELECT f.user_id, f.mode, initial_balance, started_at, final_balance, stopped_at
         FROM unnest($1::bigint[], $2::text[]) AS s(user_id, mode)
         JOIN session_facts f ON f.user_id = s.user_id AND f.mode = s.mode AND started_at IS NOT NULL
         """,
@@ -163,12 +167,12 @@ async def list_sessions_of(
 async def list_trades(
     connection: Connection, user_id: int, mode: str, first: datetime | None, last: datetime | None
 ) -> list[TradeFact]:
-    """Of a period, both ends included, in order of exit."""
+    """Of a period, its end not included, in order of exit."""
     rows = await connection.fetch(
         """
         SELECT trade_id, symbol, strategy_id, strategy_name, exit_time, pnl, fee FROM trade_facts
         WHERE user_id = $1 AND mode = $2 AND ($3::timestamptz IS NULL OR exit_time >= $3)
-              AND ($4::timestamptz IS NULL OR exit_time <= $4)
+              AND ($4::timestamptz IS NULL OR exit_time < $4)
         ORDER BY exit_time, trade_id
         """,
         user_id,
@@ -195,12 +199,12 @@ async def sum_pnl_before(connection: Connection, user_id: int, mode: str, moment
 async def list_sessions(
     connection: Connection, user_id: int, mode: str, last: datetime | None
 ) -> list[SessionFact]:
-    """Those begun by then."""
+    """Those begun before."""
     rows = await connection.fetch(
         """
-        SELECT initial_balance, started_at FROM session_facts
+        SELECT initial_balance, started_at, final_balance, stopped_at FROM session_facts
         WHERE user_id = $1 AND mode = $2 AND started_at IS NOT NULL
-              AND ($3::timestamptz IS NULL OR started_at <= $3)
+              AND ($3::timestamptz IS NULL OR started_at < $3)
         """,
         user_id,
         mode,

@@ -7,7 +7,9 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.analytics.domain.analysis import AnalysisData, Look, Watch
+from services.analytics.domain.analysis_ids import analysis_id
 from shared.chassis.postgres import Connection
+from shared.contracts.types import EARLIEST, LATEST
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class AnalysisRow:
     analysis_data: dict[str, object]
     user_notes: str | None
     is_watchlist: bool
+    version: int
+
+    @property
+    def analysis_id(self) -> UUID:
+        return analysis_id(self.watch_id, self.timestamp)
 
 
 @dataclass(frozen=True)
@@ -48,16 +55,38 @@ class Seen:
 
 
 WATCH_COLUMNS = ", ".join(WatchRow.__dataclass_fields__)
-ANALYSIS_COLUMNS = ", ".join(AnalysisRow.__dataclass_fields__)
-
-
-LIST_ANALYSES = f"""
-    SELECT {ANALYSIS_COLUMNS} FROM user_market_analysis
-    WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR interval = $3)
-          AND ($4::timestamptz IS NULL OR timestamp >= $4) AND ($5::timestamptz IS NULL OR timestamp <= $5)
-          AND ($6::timestamptz IS NULL OR (timestamp, watch_id) > ($6, $7))
-    ORDER BY timestamp, watch_id LIMIT $8
+# On the list now: what a row says of itself is whether it was when the candle closed.
+ON_LIST = """
+    EXISTS (SELECT FROM watchlist w WHERE w.user_id = a.user_id AND w.watch_id = a.watch_id) AS is_watchlist
 """
+ANALYSIS_COLUMNS = ", ".join(
+    ON_LIST if name == "is_watchlist" else f"a.{name}" for name in AnalysisRow.__dataclass_fields__
+)
+
+
+def _list_analyses(beyond: str, direction: str) -> str:
+    """Ends and position are never NULL: a plan for all of them goes by the index."""
+    return f"""
+        SELECT {ANALYSIS_COLUMNS} FROM user_market_analysis a
+        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR interval = $3)
+              AND ($4::uuid IS NULL OR watch_id = $4)
+              AND ($5::boolean IS NULL OR $5 = EXISTS (SELECT FROM watchlist w WHERE w.user_id = a.user_id
+                                                       AND w.watch_id = a.watch_id))
+              AND timestamp >= $6 AND timestamp < $7 AND (timestamp, watch_id) {beyond} ($8, $9)
+        ORDER BY timestamp {direction}, watch_id {direction} LIMIT $10
+    """
+
+
+LIST_ANALYSES = {"timestamp": _list_analyses(">", "ASC"), "-timestamp": _list_analyses("<", "DESC")}
+_ENDS = {"timestamp": (EARLIEST, UUID(int=0)), "-timestamp": (LATEST, UUID(int=2**128 - 1))}
+LIST_WATCHES = {
+    sort: f"""
+        SELECT {WATCH_COLUMNS} FROM watchlist
+        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR interval = $3)
+              AND ($4::uuid IS NULL OR watch_id {beyond} $4) ORDER BY watch_id {direction} LIMIT $5
+    """
+    for sort, beyond, direction in (("created_at", ">", "ASC"), ("-created_at", "<", "DESC"))
+}
 
 
 async def count_watches(connection: Connection, user_id: int) -> int:
@@ -93,17 +122,26 @@ async def insert_interest(connection: Connection, user_id: int, watch_id: UUID, 
     )
 
 
-async def list_watches(connection: Connection, user_id: int, after: UUID | None, limit: int) -> list[WatchRow]:
-    rows = await connection.fetch(
-        f"""
-        SELECT {WATCH_COLUMNS} FROM watchlist
-        WHERE user_id = $1 AND ($2::uuid IS NULL OR watch_id > $2) ORDER BY watch_id LIMIT $3
-        """,
-        user_id,
-        after,
-        limit,
-    )
+async def list_watches(
+    connection: Connection,
+    user_id: int,
+    *,
+    symbol: str | None,
+    interval: str | None,
+    sort: str,
+    after: UUID | None,
+    limit: int,
+) -> list[WatchRow]:
+    """Ids rise with the time at which they were made."""
+    rows = await connection.fetch(LIST_WATCHES[sort], user_id, symbol, interval, after, limit)
     return [WatchRow(**row) for row in rows]
+
+
+async def find_watch(connection: Connection, user_id: int, watch_id: UUID) -> WatchRow | None:
+    row = await connection.fetchrow(
+        f"SELECT {WATCH_COLUMNS} FROM watchlist WHERE user_id = $1 AND watch_id = $2", user_id, watch_id
+    )
+    return WatchRow(**row) if row else None
 
 
 async def delete_watch(connection: Connection, user_id: int, watch_id: UUID) -> bool:
@@ -140,6 +178,22 @@ async def list_watches_of_series(
         interval,
     )
     return [Watch(**row) for row in rows]
+
+
+async def list_last_seen(
+    connection: Connection, watches: Collection[Watch]
+) -> dict[UUID, tuple[datetime, datetime | None]]:
+    """When each was begun, and the last candle that it has seen."""
+    rows = await connection.fetch(
+        """
+        SELECT watch_id, created_at, (SELECT max(timestamp) FROM user_market_analysis a
+                                      WHERE a.user_id = w.user_id AND a.watch_id = w.watch_id) AS last
+        FROM unnest($1::bigint[], $2::uuid[]) AS k(u, i) JOIN watchlist w ON w.user_id = k.u AND w.watch_id = k.i
+        """,
+        [watch.user_id for watch in watches],
+        [watch.watch_id for watch in watches],
+    )
+    return {row["watch_id"]: (row["created_at"], row["last"]) for row in rows}
 
 
 async def prepare_month(connection: Connection, moment: datetime) -> None:
@@ -183,19 +237,55 @@ async def list_analyses(
     *,
     symbol: str | None,
     interval: str | None,
+    watch_id: UUID | None,
+    is_watchlist: bool | None,
     first: datetime | None,
     last: datetime | None,
+    sort: str,
     after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> list[AnalysisRow]:
+    """From `first` on, before `last`."""
     rows = await connection.fetch(
-        LIST_ANALYSES,
+        LIST_ANALYSES[sort],
         user_id,
         symbol,
         interval,
-        first,
-        last,
-        *(after or (None, None)),
+        watch_id,
+        is_watchlist,
+        first or EARLIEST,
+        last or LATEST,
+        *(after or _ENDS[sort]),
         limit,
     )
     return [AnalysisRow(**row) for row in rows]
+
+
+async def list_analyses_at(
+    connection: Connection, user_id: int, moment: datetime, *, lock: bool
+) -> list[AnalysisRow]:
+    """As many at most as there are watches."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {ANALYSIS_COLUMNS} FROM user_market_analysis a WHERE user_id = $1 AND timestamp = $2
+        ORDER BY watch_id {"FOR UPDATE OF a" if lock else ""}
+        """,
+        user_id,
+        moment,
+    )
+    return [AnalysisRow(**row) for row in rows]
+
+
+async def update_notes(
+    connection: Connection, user_id: int, watch_id: UUID, timestamp: datetime, notes: str | None
+) -> None:
+    await connection.execute(
+        """
+        UPDATE user_market_analysis SET user_notes = $4, version = version + 1
+        WHERE user_id = $1 AND watch_id = $2 AND timestamp = $3
+        """,
+        user_id,
+        watch_id,
+        timestamp,
+        notes,
+    )

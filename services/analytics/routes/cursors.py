@@ -16,14 +16,14 @@ def date_in(position: Position) -> date | None:
     try:
         return date.fromisoformat(str(position[0])) if position else None
     except ValueError as error:
-        raise _no_cursor() from error
+        raise no_cursor() from error
 
 
 def id_in(position: Position) -> UUID | None:
     try:
         return UUID(str(position[0])) if position else None
     except ValueError as error:
-        raise _no_cursor() from error
+        raise no_cursor() from error
 
 
 def moment_in(position: Position) -> tuple[datetime, UUID] | None:
@@ -31,8 +31,24 @@ def moment_in(position: Position) -> tuple[datetime, UUID] | None:
     try:
         return (_INSTANT.validate_python(position[0]), UUID(str(position[1]))) if position else None
     except ValueError as error:
-        raise _no_cursor() from error
+        raise no_cursor() from error
 
 
-def _no_cursor() -> InvalidInput:
+def point_in(position: Position) -> tuple[datetime, int, UUID] | None:
+    """A time, what kind of thing stands at it, and its id."""
+    try:
+        if not position:
+            return None
+        return (_INSTANT.validate_python(position[0]), _rank(position[1]), UUID(str(position[2])))
+    except ValueError as error:
+        raise no_cursor() from error
+
+
+def _rank(value: str | int) -> int:
+    if value not in (0, 1, 2):
+        raise ValueError("of another list")
+    return int(value)
+
+
+def no_cursor() -> InvalidInput:
     return InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}])

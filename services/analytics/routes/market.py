@@ -1,24 +1,29 @@
 """What a user watches, and how it looked at each closed candle."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 
 from services.analytics.errors import AlreadyWatched, WatchlistFull
-from services.analytics.operations.watchlist import unwatch, watch
+from services.analytics.operations.notes import change_notes, get_analysis
+from services.analytics.operations.watchlist import get_watch, unwatch, watch
 from services.analytics.queries import market
 from services.analytics.queries.market import AnalysisRow
 from services.analytics.routes.cursors import id_in, moment_in
+from services.analytics.routes.flags import Flag
 from services.analytics.routes.views import AnalysisView, WatchView, shortened
 from shared.chassis.errors import NotFound
-from shared.chassis.http import Call, Endpoint, Reply, created
-from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.http import Call, Endpoint, Reply, created, tagged
+from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
-from shared.contracts.types import BodyModel, Instant, instant_text
+from shared.contracts.examples import example
+from shared.contracts.types import BodyModel, Id, Instant, instant_text
 from shared.strategy.bars import INTERVAL_MS
 
 PATH = "/v1/watchlist"
+ANALYSES = "/v1/market-analysis"
+MOST_NOTES = 2_000
 
 Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,30}$")]
 
@@ -33,53 +38,69 @@ Interval = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "strin
 
 
 class WatchBody(BodyModel):
+    model_config = example(interval="15", ema_period=20)
+
     symbol: Symbol
     interval: Interval
     ema_period: int = Field(default=20, ge=2, le=500)
 
 
+class WatchlistQuery(PageQuery):
+    symbol: Symbol | None = None
+    interval: Interval | None = None
+    sort: Literal["created_at", "-created_at"] = "created_at"
+
+
 class AnalysisQuery(PageQuery):
     symbol: Symbol | None = None
     interval: Interval | None = None
+    watch_id: Id | None = None
+    is_watchlist: Flag | None = None
+    sort: Literal["timestamp", "-timestamp"] = "timestamp"
     from_: Instant | None = Field(default=None, alias="from")
     to: Instant | None = None
 
 
+class NotesBody(BodyModel):
+    """Null takes them away."""
+
+    model_config = example(user_notes="Above since the morning")
+
+    user_notes: str | None = Field(max_length=MOST_NOTES)
+
+
 def market_endpoints(database: Database) -> list[Endpoint]:
+    return [*_watchlist_endpoints(database), *_analysis_endpoints(database)]
+
+
+def _watchlist_endpoints(database: Database) -> list[Endpoint]:
     async def watch_symbol(call: Call) -> Reply:
         body = call.body(WatchBody)
         row = await watch(database, call.principal.user_id, body.symbol, body.interval, body.ema_period)
         return created(WatchView.model_validate(asdict(row)), f"{PATH}/{row.watch_id}")
 
     async def list_watchlist(call: Call) -> Page[WatchView]:
-        query, user_id = call.query(PageQuery), call.principal.user_id
-        position = decode_cursor(query.cursor, str)
+        query, user_id = call.query(WatchlistQuery), call.principal.user_id
+        position = decode_sorted(query.sort, query.cursor, str)
         async with database.tenant(user_id) as connection:
-            rows = await market.list_watches(connection, user_id, id_in(position), query.limit + 1)
-        views = [WatchView.model_validate(asdict(row)) for row in rows]
-        return page_of(views, query.limit, lambda last: encode_cursor(str(last.watch_id)))
-
-    async def unwatch_symbol(call: Call) -> None:
-        await unwatch(database, call.principal.user_id, call.uuid())
-
-    async def list_market_analysis(call: Call) -> Page[AnalysisView]:
-        query, user_id = call.query(AnalysisQuery), call.principal.user_id
-        position = decode_cursor(query.cursor, str, str)
-        async with database.tenant(user_id) as connection:
-            rows = await market.list_analyses(
+            rows = await market.list_watches(
                 connection,
                 user_id,
                 symbol=query.symbol,
                 interval=query.interval,
-                first=query.from_,
-                last=query.to,
-                after=moment_in(position),
+                sort=query.sort,
+                after=id_in(position),
                 limit=query.limit + 1,
             )
-        views = [_analysis_view(row) for row in rows]
-        return page_of(
-            views, query.limit, lambda last: encode_cursor(instant_text(last.timestamp), str(last.watch_id))
-        )
+        views = [WatchView.model_validate(asdict(row)) for row in rows]
+        return page_of(views, query.limit, lambda last: encode_sorted(query.sort, str(last.watch_id)))
+
+    async def get_watched_symbol(call: Call) -> WatchView:
+        row = await get_watch(database, call.principal.user_id, call.uuid())
+        return WatchView.model_validate(asdict(row))
+
+    async def unwatch_symbol(call: Call) -> None:
+        await unwatch(database, call.principal.user_id, call.uuid())
 
     return [
         Endpoint(
@@ -92,7 +113,8 @@ def market_endpoints(database: Database) -> list[Endpoint]:
             body=WatchBody,
             errors=(AlreadyWatched, WatchlistFull),
         ),
-        Endpoint("GET", PATH, list_watchlist, "What you watch", response=Page[WatchView], query=PageQuery),
+        Endpoint("GET", PATH, list_watchlist, "What you watch", response=Page[WatchView], query=WatchlistQuery),
+        Endpoint("GET", PATH + "/{id}", get_watched_symbol, "One of what you watch", response=WatchView),
         Endpoint(
             "DELETE",
             PATH + "/{id}",
@@ -101,13 +123,68 @@ def market_endpoints(database: Database) -> list[Endpoint]:
             status=204,
             errors=(NotFound,),
         ),
+    ]
+
+
+def _analysis_endpoints(database: Database) -> list[Endpoint]:
+    async def list_market_analysis(call: Call) -> Page[AnalysisView]:
+        query, user_id = call.query(AnalysisQuery), call.principal.user_id
+        position = decode_sorted(query.sort, query.cursor, str, str)
+        async with database.tenant(user_id) as connection:
+            rows = await market.list_analyses(
+                connection,
+                user_id,
+                symbol=query.symbol,
+                interval=query.interval,
+                watch_id=query.watch_id,
+                is_watchlist=query.is_watchlist,
+                first=query.from_,
+                last=query.to,
+                sort=query.sort,
+                after=moment_in(position),
+                limit=query.limit + 1,
+            )
+        views = [_analysis_view(row) for row in rows]
+        return page_of(
+            views,
+            query.limit,
+            lambda last: encode_sorted(query.sort, instant_text(last.timestamp), str(last.watch_id)),
+        )
+
+    async def get_market_analysis(call: Call) -> Reply:
+        row = await get_analysis(database, call.principal.user_id, call.uuid())
+        return tagged(_analysis_view(row), row.version)
+
+    async def change_market_analysis(call: Call) -> Reply:
+        notes = call.body(NotesBody).user_notes
+        row = await change_notes(database, call.principal.user_id, call.uuid(), notes, call.if_match)
+        return tagged(_analysis_view(row), row.version)
+
+    return [
         Endpoint(
             "GET",
-            "/v1/market-analysis",
+            ANALYSES,
             list_market_analysis,
             "Analyses of the symbols you watch, oldest first",
             response=Page[AnalysisView],
             query=AnalysisQuery,
+        ),
+        Endpoint(
+            "GET",
+            ANALYSES + "/{id}",
+            get_market_analysis,
+            "One analysis",
+            response=AnalysisView,
+            tagged=True,
+        ),
+        Endpoint(
+            "PATCH",
+            ANALYSES + "/{id}",
+            change_market_analysis,
+            "Write your notes to an analysis",
+            response=AnalysisView,
+            body=NotesBody,
+            tagged=True,
         ),
     ]
 
@@ -117,6 +194,7 @@ def _analysis_view(row: AnalysisRow) -> AnalysisView:
     return AnalysisView.model_validate(
         {
             **fields,
+            "analysis_id": row.analysis_id,
             "ema_value": shortened(row.ema_value),
             "distance_from_ema": shortened(row.distance_from_ema),
         }

@@ -5,29 +5,44 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from zoneinfo import ZoneInfo
 
+from pydantic import Field
+
+from services.analytics.domain.calendar import days_of_year, months_of
 from services.analytics.domain.days import TradeFact
 from services.analytics.domain.summary import Summary, add_up, group_by, summarise
-from services.analytics.queries import days, facts
-from services.analytics.routes.cursors import date_in, moment_in
-from services.analytics.routes.period import Period, PeriodQuery, local_date
+from services.analytics.queries import days, equity, facts
+from services.analytics.queries.equity import EquityRow
+from services.analytics.routes.cursors import date_in, point_in
+from services.analytics.routes.flags import Flag
+from services.analytics.routes.period import YEARS, PagedPeriodQuery, Period, PeriodQuery, first_date, last_date
 from services.analytics.routes.views import (
     ByStrategyView,
     BySymbolView,
+    CalendarView,
     DayView,
     EquityPoint,
+    MonthView,
     SummaryView,
     sums_fields,
 )
 from shared.chassis.http import Call, Endpoint
-from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.paging import Page, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.types import instant_text
 
 PATH = "/v1/performance"
 
 
-class PagedPeriodQuery(PageQuery, PeriodQuery):
-    pass
+class EquityQuery(PagedPeriodQuery):
+    """With `flows` capital that sessions bring in and give back stands between the trades."""
+
+    flows: Flag = False
+
+
+class CalendarQuery(PeriodQuery):
+    """Without `year` the one that it is where the user is."""
+
+    year: int | None = Field(default=None, ge=YEARS.start, lt=YEARS.stop)
 
 
 class PerformanceRoutes:
@@ -55,8 +70,8 @@ class PerformanceRoutes:
                 connection,
                 user_id,
                 query.mode,
-                first=local_date(query.from_, zone),
-                last=local_date(query.to, zone),
+                first=first_date(query.from_, zone),
+                last=last_date(query.to, zone),
                 after=date_in(position),
                 limit=query.limit + 1,
             )
@@ -64,22 +79,36 @@ class PerformanceRoutes:
         return page_of(views, query.limit, lambda last: encode_cursor(last.date.isoformat()))
 
     async def list_equity(self, call: Call) -> Page[EquityPoint]:
-        query, user_id = call.query(PagedPeriodQuery), call.principal.user_id
-        position = decode_cursor(query.cursor, str, str)
+        query, user_id = call.query(EquityQuery), call.principal.user_id
+        position = decode_cursor(query.cursor, str, int, str)
         async with self._database.tenant(user_id) as connection:
-            zone = ZoneInfo(await facts.get_zone(connection, user_id))
-            period = Period.of(query.from_, query.to, zone)
-            rows = await days.list_equity(
+            period = Period.of(query.from_, query.to, ZoneInfo(await facts.get_zone(connection, user_id)))
+            rows = await equity.list_equity(
                 connection,
                 user_id,
                 query.mode,
                 first=period.first,
                 last=period.last,
-                after=moment_in(position),
+                after=point_in(position),
+                flows=query.flows,
                 limit=query.limit + 1,
             )
-        views = [EquityPoint.model_validate(asdict(row)) for row in rows]
-        return page_of(views, query.limit, lambda last: encode_cursor(instant_text(last.time), str(last.trade_id)))
+        page = page_of(rows, query.limit, _equity_cursor)
+        points = [_equity_point(row) for row in page.items]
+        return Page[EquityPoint](items=points, next_cursor=page.next_cursor)
+
+    async def get_performance_calendar(self, call: Call) -> CalendarView:
+        query, user_id = call.query(CalendarQuery), call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
+            name = await facts.get_zone(connection, user_id)
+            zone = ZoneInfo(name)
+            today = call.now.astimezone(zone).date()
+            year = query.year or today.year
+            dates = days_of_year(year, first_date(query.from_, zone), last_date(query.to, zone))
+            rows = await days.list_traded(connection, user_id, query.mode, dates[0], dates[-1]) if dates else []
+        months = months_of(dates, {row.date: row for row in rows}, today)
+        shown = [MonthView.model_validate(asdict(month)) for month in months]
+        return CalendarView(year=year, mode=query.mode, timezone=name, months=shown)
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -105,9 +134,25 @@ class PerformanceRoutes:
                 self.list_equity,
                 "Realised equity after each trade",
                 response=Page[EquityPoint],
-                query=PagedPeriodQuery,
+                query=EquityQuery,
+            ),
+            Endpoint(
+                "GET",
+                f"{PATH}/calendar",
+                self.get_performance_calendar,
+                "A year of your days, month by month",
+                response=CalendarView,
+                query=CalendarQuery,
             ),
         ]
+
+
+def _equity_cursor(last: EquityRow) -> str:
+    return encode_cursor(instant_text(last.time), last.rank, str(last.id))
+
+
+def _equity_point(row: EquityRow) -> EquityPoint:
+    return EquityPoint.model_validate({**asdict(row), "trade_id": row.id if row.kind == "TRADE" else None})
 
 
 def _summary_view(summary: Summary, trades: Sequence[TradeFact], query: PeriodQuery, zone: str) -> SummaryView:
@@ -117,11 +162,12 @@ def _summary_view(summary: Summary, trades: Sequence[TradeFact], query: PeriodQu
         {
             **sums_fields(summary.sums),
             **vars(summary.ratios),
+            **_risks(summary),
             "mode": query.mode,
             "timezone": zone,
             "starting_balance": summary.starting_balance,
             "ending_balance": summary.ending_balance,
-            "max_drawdown_pct": summary.max_drawdown_pct,
+            "return_pct": summary.return_pct,
             "by_symbol": [
                 BySymbolView.model_validate({**sums_fields(add_up(of_group)), "symbol": symbol})
                 for symbol, of_group in sorted(by_symbol.items())
@@ -138,3 +184,15 @@ def _summary_view(summary: Summary, trades: Sequence[TradeFact], query: PeriodQu
             ],
         }
     )
+
+
+def _risks(summary: Summary) -> dict[str, object]:
+    deepest, longest = summary.drawdowns.deepest, summary.drawdowns.longest
+    return {
+        "max_drawdown_pct": summary.max_drawdown_pct,
+        "deepest_drawdown": asdict(deepest) if deepest else None,
+        "longest_drawdown": asdict(longest) if longest else None,
+        "longest_winning_streak": summary.streaks.longest_winning,
+        "longest_losing_streak": summary.streaks.longest_losing,
+        "current_streak": summary.streaks.current,
+    }

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 
 from services.analytics.domain.days import day_start
+from shared.chassis.paging import PageQuery
 from shared.contracts.types import Instant, QueryModel
 
 Mode = Literal["PAPER", "LIVE"]
@@ -45,9 +46,13 @@ class PeriodQuery(QueryModel):
     to: Moment | None = None
 
 
+class PagedPeriodQuery(PageQuery, PeriodQuery):
+    pass
+
+
 @dataclass(frozen=True)
 class Period:
-    """Both ends included; None where it is open."""
+    """The end is not included; None where it is open."""
 
     first: datetime | None
     last: datetime | None
@@ -64,11 +69,19 @@ def _first_moment(value: date | None, zone: ZoneInfo) -> datetime | None:
 
 
 def _last_moment(value: date | None, zone: ZoneInfo) -> datetime | None:
+    """A whole day is in it to its end."""
     if value is None or isinstance(value, datetime):
         return value
-    return day_start(value + timedelta(days=1), zone) - timedelta(microseconds=1)
+    return day_start(value + timedelta(days=1), zone)
 
 
-def local_date(value: date | None, zone: ZoneInfo) -> date | None:
+def first_date(value: date | None, zone: ZoneInfo) -> date | None:
     """The user's day in which it lies."""
     return value.astimezone(zone).date() if isinstance(value, datetime) else value
+
+
+def last_date(value: date | None, zone: ZoneInfo) -> date | None:
+    """The user's last day before it, or of which something is before it."""
+    if not isinstance(value, datetime):
+        return value
+    return (value - timedelta(microseconds=1)).astimezone(zone).date()

@@ -5,15 +5,17 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
+from services.analytics.domain.calendar import DayStatus
 from services.analytics.domain.summary import Sums
 from services.analytics.routes.period import Mode
+from shared.contracts.examples import EXIT, example
 from shared.contracts.types import Amount, Instant, ViewModel
 
 Statistic = float | None
 
 
 class SumsView(ViewModel):
-    """Exact, but for the last three, which are statistics. `gains` and `losses` are both ≥ 0."""
+    """Exact, but for the last five, which are statistics. `gains` and `losses` are both ≥ 0."""
 
     trades: int
     winning_trades: int
@@ -27,6 +29,8 @@ class SumsView(ViewModel):
     win_rate_pct: Statistic
     profit_factor: Statistic
     expectancy: Statistic
+    average_win: Statistic
+    average_loss: Statistic
 
 
 class BySymbolView(SumsView):
@@ -38,12 +42,37 @@ class ByStrategyView(SumsView):
     strategy_name: str
 
 
+class DrawdownView(ViewModel):
+    """Of realised equity: from the day of the highest to the one on which it was reached again, null if not yet."""
+
+    model_config = example(
+        pct=1.204819, peak_date="2026-01-19", trough_date="2026-01-23", recovery_date="2026-01-31", days=12
+    )
+
+    pct: Statistic
+    peak_date: date
+    trough_date: date
+    recovery_date: date | None
+    days: int
+
+
 class SummaryView(SumsView):
+    """`current_streak` counts trades won above 0, lost below."""
+
+    model_config = example(longest_winning_streak=1, longest_losing_streak=0, current_streak=1)
+
     mode: Mode
     timezone: str
     starting_balance: Amount
     ending_balance: Amount
+    return_pct: Statistic
     max_drawdown_pct: Statistic
+    deepest_drawdown: DrawdownView | None
+    longest_drawdown: DrawdownView | None
+    longest_winning_streak: int
+    longest_losing_streak: int
+    current_streak: int
+    volatility: Statistic
     sharpe: Statistic
     sortino: Statistic
     calmar: Statistic
@@ -52,10 +81,11 @@ class SummaryView(SumsView):
 
 
 class DayData(ViewModel):
-    """`capital_added`: what sessions brought in since the day before with trades."""
+    """What sessions brought in and gave back since the day before with trades."""
 
     version: int
     capital_added: Amount
+    capital_taken: Amount = Decimal(0)
 
 
 class DayView(ViewModel):
@@ -77,17 +107,64 @@ class DayView(ViewModel):
 
 
 class EquityPoint(ViewModel):
-    """After a trade: all pnl up to it, and that with the capital of the sessions begun by then."""
+    """After a trade, or after a session brought capital in or gave it back. `total_pnl` is all pnl up to it,
+    `equity` that and all that sessions begun by then brought in, `in_sessions` without what stopped ones gave back.
+    """
+
+    model_config = example(kind="TRADE", time=EXIT)
 
     time: Instant
-    trade_id: UUID
+    kind: Literal["CAPITAL_ADDED", "TRADE", "CAPITAL_TAKEN"]
+    trade_id: UUID | None
+    session_id: UUID
     symbol: str
     pnl: Amount
+    capital_added: Amount
+    capital_taken: Amount
     total_pnl: Amount
     equity: Amount
+    in_sessions: Amount
+
+
+class CalendarDayView(ViewModel):
+    """QUIET: nothing was traded; COMING: it has not been yet."""
+
+    model_config = example(status="TRADED")
+
+    date: date
+    status: DayStatus
+    daily_pnl: Amount | None
+    daily_pnl_percentage: Amount | None
+    total_trades: int
+
+
+class MonthView(ViewModel):
+    """`return_pct` are the days' percentages one after the other."""
+
+    model_config = example(month=1, days_traded=1, winning_days=1, losing_days=0)
+
+    month: int
+    pnl: Amount
+    return_pct: Statistic
+    total_trades: int
+    days_traded: int
+    winning_days: int
+    losing_days: int
+    days: list[CalendarDayView]
+
+
+class CalendarView(ViewModel):
+    model_config = example(year=2026)
+
+    year: int
+    mode: Mode
+    timezone: str
+    months: list[MonthView]
 
 
 class WatchView(ViewModel):
+    model_config = example(ema_period=20)
+
     watch_id: UUID
     symbol: str
     interval: str
@@ -96,6 +173,8 @@ class WatchView(ViewModel):
 
 
 class AnalysisDataView(ViewModel):
+    model_config = example(series="bybit:BTCUSDT:15:1")
+
     version: int
     series: str
     open: Amount
@@ -104,8 +183,21 @@ class AnalysisDataView(ViewModel):
 
 
 class AnalysisView(ViewModel):
-    """`timestamp` is the candle's open time. Values of the EMA are null until it is defined."""
+    """`timestamp` is the candle's open time. Values of the EMA are null until it is defined. `is_watchlist`: its
+    watch is on the list still. The ETag is of `version`.
+    """
 
+    model_config = example(
+        ema_value="90871.25",
+        ema_period=20,
+        candles_above_ema=9,
+        distance_from_ema="0.526844",
+        trend_direction="UP",
+        user_notes="Above since the morning",
+        is_watchlist=True,
+    )
+
+    analysis_id: UUID
     watch_id: UUID
     timestamp: Instant
     symbol: str
@@ -120,11 +212,12 @@ class AnalysisView(ViewModel):
     analysis_data: AnalysisDataView
     user_notes: str | None
     is_watchlist: bool
+    version: int
 
 
 def sums_fields(sums: Sums) -> dict[str, object]:
     """As SumsView takes them."""
-    derived = ("win_rate_pct", "profit_factor", "expectancy")
+    derived = ("win_rate_pct", "profit_factor", "expectancy", "average_win", "average_loss")
     return {**vars(sums), **{name: getattr(sums, name) for name in derived}}
 
 

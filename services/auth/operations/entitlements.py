@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from services.auth import queries
-from services.auth.queries import Entitlement
+from services.auth.queries import accounts
+from services.auth.queries.accounts import Entitlement
 from shared.chassis.postgres import Connection
 from shared.contracts.billing import SubscriptionChanged
 
@@ -13,7 +13,7 @@ async def project_subscriptions(connection: Connection, events: Sequence[Subscri
     newest: dict[int, SubscriptionChanged] = {}
     for event in sorted(events, key=lambda event: event.subscription_version):
         newest[event.user_id] = event
-    await queries.update_subscriptions(
+    await accounts.update_subscriptions(
         connection,
         [
             Entitlement(

@@ -4,33 +4,43 @@ from datetime import datetime
 
 import structlog
 
-from services.auth import queries
-from services.auth.domain import Family, Verdict, judge_refresh, session_expiry
-from services.auth.errors import BadRefreshToken
-from services.auth.operations.log_ins import Desk
+from services.auth.domain.accounts import Family, Verdict, judge_refresh, session_expiry
+from services.auth.domain.attempts import counted, network_of, refresh_counter, seconds_to_wait
+from services.auth.errors import BadRefreshToken, TooManyAttempts
+from services.auth.operations.proving import NOBODY, Desk
 from services.auth.operations.tokens import IssuedTokens, new_secret, secret_sha256
+from services.auth.queries import attempts
+from services.auth.queries import log_ins as queries
+from shared.chassis.activity import Activity, record
+from shared.chassis.origin import Client
 from shared.chassis.postgres import Connection
 
 log = structlog.get_logger()
 
 
-async def refresh(desk: Desk, refresh_token: str, now: datetime) -> IssuedTokens:
-    """Raises BadRefreshToken; the log-in has ended then, if the token had been used before."""
+async def refresh(desk: Desk, refresh_token: str, client: Client, now: datetime) -> IssuedTokens:
+    """Raises BadRefreshToken, and the log-in has ended then, if the token had been used before; TooManyAttempts.
+
+    A token that is good is taken whatever else came from its network.
+    """
     token_sha256 = secret_sha256(refresh_token)
     async with desk.database.untenanted() as connection:
-        user_id = await queries.locate_refresh_token(connection, token_sha256)
-    if user_id is None:
-        raise BadRefreshToken
+        user_id = await queries.locate_refresh_token(connection, token_sha256) or NOBODY
     async with desk.database.tenant(user_id) as connection:
         # Raised outside, so that the end of a family is committed.
-        tokens = await _exchange(desk, connection, user_id, token_sha256, now)
-    if tokens is None:
-        raise BadRefreshToken
-    return tokens
+        tokens = await _exchange(desk, connection, user_id, token_sha256, client, now)
+    if tokens is not None:
+        return tokens
+    async with desk.database.untenanted() as connection:
+        [count] = await attempts.lock_attempts(connection, [refresh_counter(network_of(client.ip_address))], now)
+        if seconds := seconds_to_wait(count, desk.free.of(count.counter), now):
+            raise TooManyAttempts(retry_after_s=seconds)
+        await attempts.update_attempts(connection, [counted(count, now)])
+    raise BadRefreshToken
 
 
 async def _exchange(
-    desk: Desk, connection: Connection, user_id: int, token_sha256: bytes, now: datetime
+    desk: Desk, connection: Connection, user_id: int, token_sha256: bytes, client: Client, now: datetime
 ) -> IssuedTokens | None:
     given = await queries.find_refresh_token(connection, user_id, token_sha256)
     if given is None:
@@ -46,6 +56,9 @@ async def _exchange(
         case Verdict.REUSE:
             log.warning("refresh_token_reused", session_id=str(family.session_id))
             await queries.update_session_ended(connection, user_id, family.session_id, "TOKEN_REUSED", now)
+            ended = f"/v1/me/sessions/{family.session_id}"
+            reuse = Activity(user_id, family.public_id, "REUSE_REFRESH_TOKEN", client, now, ended, "UNKNOWN")
+            await record(connection, "auth", reuse)
             return None
         case Verdict.REFUSE:
             return None

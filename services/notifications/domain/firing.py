@@ -1,15 +1,17 @@
 """When an alert fires."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Literal
 
 from shared.contracts.types import decimal_text
-from shared.strategy.conditions import evaluate
 from shared.strategy.document import AlertCondition
 from shared.strategy.nodes import Comparison, Reference
 from shared.strategy.series import Series
+
+Repeat = Literal["ALWAYS", "ONCE"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Timing:
     expires_at: datetime | None
     cooldown: timedelta
     last_triggered: datetime | None
+    repeat: Repeat = "ALWAYS"
 
     def allows(self, bar: ClosedBar) -> bool:
         """Whether the bar was said after the alert began to watch, and is neither too late nor too soon."""
@@ -52,23 +55,18 @@ class Firing:
     value_seen: str | None
 
 
-def became_true(alert: AlertCondition, series: Series, index: int) -> bool:
-    """True at this bar and not at the one before: an alert that stays true says so once."""
-    if evaluate(alert.condition, series, index) is not True:
-        return False
-    return index == 0 or evaluate(alert.condition, series, index - 1) is not True
+def allowed(timing: Timing, came: Sequence[ClosedBar]) -> list[ClosedBar]:
+    """Those of the bars at which a condition became true, ascending, at which its alert may fire."""
+    return list(_allowed(timing, came))
 
 
-def firings(alert: AlertCondition, timing: Timing, series: Series, bars: Sequence[ClosedBar]) -> list[Firing]:
-    """Those of these bars, which ascend, at which the alert fires."""
-    return list(_firings(alert, timing, series, bars))
-
-
-def _firings(alert: AlertCondition, timing: Timing, series: Series, bars: Sequence[ClosedBar]) -> Iterator[Firing]:
-    for bar in bars:
-        if became_true(alert, series, bar.index) and timing.allows(bar):
-            yield Firing(bar, value_seen(alert, series, bar.index))
-            timing = Timing(timing.watched_from, timing.expires_at, timing.cooldown, bar.closed_at)
+def _allowed(timing: Timing, came: Sequence[ClosedBar]) -> Iterator[ClosedBar]:
+    for bar in came:
+        if timing.allows(bar):
+            yield bar
+            if timing.repeat == "ONCE":
+                return
+            timing = replace(timing, last_triggered=bar.closed_at)
 
 
 def value_seen(alert: AlertCondition, series: Series, index: int) -> str | None:

@@ -12,6 +12,7 @@ from services.notifications.queries.alerts import AlertRow
 from services.notifications.queries.entitlements import get_entitlement
 from shared.chassis.auth import Principal
 from shared.chassis.errors import AccountNotReady, InvalidInput, NameTaken, NotFound, PlanLimitReached
+from shared.chassis.etags import ANY_STATE, IfMatch
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.notifications import Channel
 from shared.contracts.types import new_id
@@ -36,13 +37,19 @@ async def create_alert(database: Database, caller: Principal, values: Values) ->
         raise NameTaken(f"an alert is named {values['alert_name']!r} already") from error
 
 
-async def change_alert(database: Database, user_id: int, alert_id: UUID, changes: Values) -> AlertRow:
-    """Raises NotFound, InvalidInput, PlanLimitReached, NameTaken. What a plan lacks can always be given up."""
+async def change_alert(
+    database: Database, user_id: int, alert_id: UUID, changes: Values, if_match: IfMatch = ANY_STATE
+) -> AlertRow:
+    """What a plan lacks can always be given up.
+
+    Raises NotFound, PreconditionFailed, InvalidInput, PlanLimitReached, NameTaken.
+    """
     try:
         async with database.tenant(user_id) as connection:
             found = await alerts.get_alert(connection, user_id, alert_id, lock=True)
             if found is None:
                 raise NotFound
+            if_match.check(found.updated_at)
             await _check_plan(connection, user_id, changes)
             values: Values = {**{name: getattr(found, name) for name in alerts.WRITABLE}, **changes}
             if "condition_data" in changes:
@@ -54,12 +61,15 @@ async def change_alert(database: Database, user_id: int, alert_id: UUID, changes
         raise NameTaken("an alert has that name already") from error
 
 
-async def delete_alert(database: Database, user_id: int, alert_id: UUID) -> None:
-    """Raises NotFound."""
+async def delete_alert(database: Database, user_id: int, alert_id: UUID, if_match: IfMatch = ANY_STATE) -> None:
+    """Raises NotFound, PreconditionFailed."""
     async with database.tenant(user_id) as connection:
-        await alerts.delete_interest(connection, user_id, alert_id)
-        if not await alerts.delete_alert(connection, user_id, alert_id):
+        found = await alerts.get_alert(connection, user_id, alert_id, lock=True)
+        if found is None:
             raise NotFound
+        if_match.check(found.updated_at)
+        await alerts.delete_interest(connection, user_id, alert_id)
+        await alerts.delete_alert(connection, user_id, alert_id)
 
 
 def channels_of(alert: AlertRow) -> tuple[Channel, ...]:

@@ -1,10 +1,14 @@
 """Alerts that fire: the firing, the count and the event in one transaction, once for an alert and a bar."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from services.notifications.domain.firing import Firing
+import structlog
+
+from services.notifications.domain.conditions import ConditionFault
+from services.notifications.domain.firing import Firing, Timing
+from services.notifications.domain.watching import Round
 from services.notifications.operations.alerts import channels_of
 from services.notifications.queries import firings
 from services.notifications.queries.alerts import AlertRow
@@ -16,7 +20,7 @@ from shared.contracts.notifications import AlertTriggered
 
 OWNERS_AT_ONCE = 500
 
-Due = Callable[[AlertRow], Sequence[Firing]]
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -28,22 +32,25 @@ class SeriesBatch:
     closed_at: datetime
 
 
-async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBatch, due: Due) -> int:
-    """For all alerts of these tenants on a series, `due` saying at which bars each fires; how many did.
+async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBatch, bars: Round) -> int:
+    """All alerts of these tenants on a series that are due at these bars; how many firings there are.
 
     Worked again, as after being killed, it finds the firings that are there and fires the others.
     """
     fired = 0
     for start in range(0, len(owners), OWNERS_AT_ONCE):
         block = owners[start : start + OWNERS_AT_ONCE]
+        bars.conditions.forget_oldest()
         async with database.tenants(block) as connection:
-            active = await firings.list_active_alerts(connection, block, batch.symbol, batch.interval)
-            new = await _fire(connection, [alert for alert in active if due(alert)], due)
-            over = [
-                alert for alert in active if alert.expires_at is not None and alert.expires_at < batch.closed_at
-            ]
+            came_true = bars.came_true(await _known_conditions(connection, block, batch, bars))
+            looked_at = await firings.list_due_alerts(
+                connection, block, batch.symbol, batch.interval, came_true, batch.closed_at
+            )
+            due = [alert for alert in looked_at if _firings(alert, bars)]
+            new = await _fire(connection, due, bars)
+            over = [alert for alert in looked_at if _has_ended(alert, batch.closed_at)]
             if over:
-                await firings.switch_off(connection, over, batch.closed_at)
+                await firings.switch_off_expired(connection, over, batch.closed_at)
             if new:
                 point("alerts.before_firing")
         if new:
@@ -52,16 +59,53 @@ async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBa
     return fired
 
 
-async def _fire(connection: Connection, candidates: Sequence[AlertRow], due: Due) -> int:
+async def _known_conditions(
+    connection: Connection, block: Sequence[int], batch: SeriesBatch, bars: Round
+) -> list[bytes]:
+    """Of the block's alerts, each once; what is new among them is read and compiled."""
+    hashes = await firings.list_conditions(connection, block, batch.symbol, batch.interval)
+    unknown = [each for each in hashes if each not in bars.conditions]
+    if unknown:
+        for row in await firings.get_conditions(connection, block, batch.symbol, batch.interval, unknown):
+            _learn(bars, row.condition_hash, row)
+    return [each for each in hashes if each in bars.conditions]
+
+
+def _learn(bars: Round, condition_hash: bytes, row: firings.ConditionRow | AlertRow) -> None:
+    """One that this program does not understand holds nobody up."""
+    try:
+        bars.conditions.learn(condition_hash, row.alert_type, row.condition_data)
+    except ConditionFault as error:
+        log.error("alert_condition_invalid", condition_hash=condition_hash.hex(), error=str(error))
+
+
+def _firings(alert: AlertRow, bars: Round) -> list[Firing]:
+    if alert.condition_hash not in bars.conditions:  # changed since its block's conditions were read
+        _learn(bars, alert.condition_hash, alert)
+    timing = Timing(
+        alert.watched_from,
+        alert.expires_at,
+        timedelta(seconds=alert.cooldown_seconds),
+        alert.last_triggered,
+        alert.repeat,
+    )
+    return bars.firings(alert.condition_hash, timing)
+
+
+def _has_ended(alert: AlertRow, moment: datetime) -> bool:
+    return alert.expires_at is not None and alert.expires_at < moment
+
+
+async def _fire(connection: Connection, candidates: Sequence[AlertRow], bars: Round) -> int:
     """What is due is asked again under the lock: an alert may have been changed or removed meanwhile."""
     if not candidates:
         return 0
     held = {
         (alert.user_id, alert.alert_id): alert for alert in await firings.lock_active_alerts(connection, candidates)
     }
-    wanted = {key: due(alert) for key, alert in held.items()}
+    wanted = {key: _firings(alert, bars) for key, alert in held.items()}
     rows = [
-        FiringRow(*key, firing.bar.open_time, firing.bar.closed_at)
+        FiringRow(*key, firing.bar.open_time, firing.bar.closed_at, firing.bar.close, firing.value_seen)
         for key, of_alert in wanted.items()
         for firing in of_alert
     ]
@@ -73,6 +117,9 @@ async def _fire(connection: Connection, candidates: Sequence[AlertRow], due: Due
         key: [firing for firing in of_alert if (key, firing.bar.open_time) in new]
         for key, of_alert in wanted.items()
     }
+    done = [held[key] for key, of_alert in fresh.items() if of_alert and held[key].repeat == "ONCE"]
+    if done:
+        await firings.switch_off(connection, done)
     await emit(connection, *_events(held, fresh))
     return len(new)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.notifications.domain.conditions import VERSION, AlertType
+from services.notifications.domain.firing import Repeat
 from shared.chassis.postgres import Connection
 
 
@@ -25,10 +26,12 @@ class AlertRow:
     notify_webhook: bool
     cooldown_seconds: int
     expires_at: datetime | None
+    repeat: Repeat
     is_active: bool
     triggered_count: int
     last_triggered: datetime | None
     watched_from: datetime
+    condition_hash: bytes
     created_at: datetime
     updated_at: datetime
 
@@ -47,6 +50,7 @@ WRITABLE = (
     "notify_webhook",
     "cooldown_seconds",
     "expires_at",
+    "repeat",
     "is_active",
 )
 
@@ -109,28 +113,51 @@ async def get_alert(connection: Connection, user_id: int, alert_id: UUID, *, loc
     return AlertRow(**row) if row else None
 
 
+@dataclass(frozen=True)
+class AlertFilter:
+    """What is None does not matter."""
+
+    symbol: str | None
+    alert_type: str | None
+    is_active: bool | None
+
+
+# The orders of the list, each with the column that it goes by: unique for a tenant.
+ORDERS = {
+    "created_at": ("alert_id", ">"),
+    "-created_at": ("alert_id", "<"),
+    "alert_name": ("alert_name", ">"),
+    "-alert_name": ("alert_name", "<"),
+}
+
+
 async def list_alerts(
-    connection: Connection, user_id: int, symbol: str | None, after: UUID | None, limit: int
+    connection: Connection, user_id: int, wanted: AlertFilter, sort: str, beyond: UUID | str | None, limit: int
 ) -> list[AlertRow]:
+    """Ids rise with time."""
+    column, beyond_it = ORDERS[sort]
+    kind = "uuid" if column == "alert_id" else "text"
     rows = await connection.fetch(
         f"""
         SELECT {ALERT_COLUMNS} FROM user_alerts
-        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::uuid IS NULL OR alert_id > $3)
-        ORDER BY alert_id LIMIT $4
+        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR alert_type = $3)
+              AND ($4::boolean IS NULL OR is_active = $4)
+              AND ($5::{kind} IS NULL OR {column} {beyond_it} $5)
+        ORDER BY {column} {"DESC" if beyond_it == "<" else "ASC"} LIMIT $6
         """,
         user_id,
-        symbol,
-        after,
+        wanted.symbol,
+        wanted.alert_type,
+        wanted.is_active,
+        beyond,
         limit,
     )
     return [AlertRow(**row) for row in rows]
 
 
-async def delete_alert(connection: Connection, user_id: int, alert_id: UUID) -> bool:
-    done = await connection.fetchval(
-        "DELETE FROM user_alerts WHERE user_id = $1 AND alert_id = $2 RETURNING true", user_id, alert_id
-    )
-    return bool(done)
+async def delete_alert(connection: Connection, user_id: int, alert_id: UUID) -> None:
+    """Its firings go with it."""
+    await connection.execute("DELETE FROM user_alerts WHERE user_id = $1 AND alert_id = $2", user_id, alert_id)
 
 
 async def set_interest(connection: Connection, alert: AlertRow) -> None:

@@ -1,31 +1,72 @@
 """Alerts of many tenants on one series: who has some, which fire, which are over."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
+from services.notifications.domain.conditions import AlertType
 from services.notifications.queries.alerts import ALERT_COLUMNS, AlertRow
 from shared.chassis.postgres import Connection
 
 AlertKey = tuple[int, UUID]
 
 FIND_OWNERS = "SELECT DISTINCT user_id FROM market_interests WHERE symbol = $1 AND interval = $2 ORDER BY user_id"
-LIST_ACTIVE_ALERTS = f"""
+LIST_CONDITIONS = """
+    SELECT DISTINCT condition_hash FROM user_alerts
+    WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
+"""
+# Whose condition is one of these, or who have expired.
+LIST_DUE_ALERTS = f"""
     SELECT {ALERT_COLUMNS} FROM user_alerts
     WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
+          AND condition_hash = ANY ($4::bytea[])
+    UNION
+    SELECT {ALERT_COLUMNS} FROM user_alerts
+    WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
+          AND expires_at IS NOT NULL AND expires_at < $5
     ORDER BY user_id, alert_id
 """
+LIST_FIRINGS = """
+    SELECT open_time, closed_at, price, value_seen, created_at FROM alert_firings
+    WHERE user_id = $1 AND alert_id = $2 AND ($3::timestamptz IS NULL OR open_time {beyond} $3)
+    ORDER BY open_time {direction} LIMIT $4
+"""
+FIRING_ORDERS = {
+    "open_time": LIST_FIRINGS.format(beyond=">", direction="ASC"),
+    "-open_time": LIST_FIRINGS.format(beyond="<", direction="DESC"),
+}
 
 
 @dataclass(frozen=True)
 class FiringRow:
-    """`closed_at` is when the bar closed, by the exchange's clock."""
+    """`closed_at` is when the bar closed, by the exchange's clock; `price` is its close."""
 
     user_id: int
     alert_id: UUID
     open_time: datetime
     closed_at: datetime
+    price: Decimal
+    value_seen: str | None
+
+
+@dataclass(frozen=True)
+class PastFiring:
+    """Of those from before this was kept the bar alone is known."""
+
+    open_time: datetime
+    closed_at: datetime | None
+    price: Decimal | None
+    value_seen: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class ConditionRow:
+    condition_hash: bytes
+    alert_type: AlertType
+    condition_data: Mapping[str, object]
 
 
 async def find_owners(connection: Connection, symbol: str, interval: str) -> list[int]:
@@ -34,10 +75,43 @@ async def find_owners(connection: Connection, symbol: str, interval: str) -> lis
     return [row["user_id"] for row in rows]
 
 
-async def list_active_alerts(
+async def list_conditions(
     connection: Connection, users: Collection[int], symbol: str, interval: str
+) -> list[bytes]:
+    """Of their active alerts on a series, each once."""
+    rows = await connection.fetch(LIST_CONDITIONS, list(users), symbol, interval)
+    return [row["condition_hash"] for row in rows]
+
+
+async def get_conditions(
+    connection: Connection, users: Collection[int], symbol: str, interval: str, hashes: Collection[bytes]
+) -> list[ConditionRow]:
+    """What they say. All alerts of one hash say the same."""
+    rows = await connection.fetch(
+        """
+        SELECT DISTINCT ON (condition_hash) condition_hash, alert_type, condition_data FROM user_alerts
+        WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
+              AND condition_hash = ANY ($4::bytea[])
+        ORDER BY condition_hash
+        """,
+        list(users),
+        symbol,
+        interval,
+        list(hashes),
+    )
+    return [ConditionRow(**row) for row in rows]
+
+
+async def list_due_alerts(
+    connection: Connection,
+    users: Collection[int],
+    symbol: str,
+    interval: str,
+    hashes: Collection[bytes],
+    closed_at: datetime,
 ) -> list[AlertRow]:
-    rows = await connection.fetch(LIST_ACTIVE_ALERTS, list(users), symbol, interval)
+    """Those whose condition came true, and those that have expired."""
+    rows = await connection.fetch(LIST_DUE_ALERTS, list(users), symbol, interval, list(hashes), closed_at)
     return [AlertRow(**row) for row in rows]
 
 
@@ -59,13 +133,17 @@ async def insert_firings(connection: Connection, firings: Sequence[FiringRow]) -
     """Those that are new, by alert and bar."""
     rows = await connection.fetch(
         """
-        INSERT INTO alert_firings (user_id, alert_id, open_time)
-        SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[])
+        INSERT INTO alert_firings (user_id, alert_id, open_time, closed_at, price, value_seen)
+        SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::numeric[],
+                             $6::text[])
         ON CONFLICT DO NOTHING RETURNING user_id, alert_id, open_time
         """,
         [firing.user_id for firing in firings],
         [firing.alert_id for firing in firings],
         [firing.open_time for firing in firings],
+        [firing.closed_at for firing in firings],
+        [firing.price for firing in firings],
+        [firing.value_seen for firing in firings],
     )
     return {((row["user_id"], row["alert_id"]), row["open_time"]) for row in rows}
 
@@ -89,14 +167,24 @@ async def count_firings(connection: Connection, firings: Sequence[FiringRow]) ->
     )
 
 
-async def switch_off(connection: Connection, alerts: Collection[AlertRow], moment: datetime) -> None:
-    """Those that have expired by now; their series are no longer asked for."""
+async def switch_off(connection: Connection, alerts: Collection[AlertRow]) -> None:
+    """Their series are no longer asked for."""
+    await _switch_off(connection, alerts, None)
+
+
+async def switch_off_expired(connection: Connection, alerts: Collection[AlertRow], moment: datetime) -> None:
+    """Those that have still expired by then: one may have been given more time meanwhile."""
+    await _switch_off(connection, alerts, moment)
+
+
+async def _switch_off(connection: Connection, alerts: Collection[AlertRow], moment: datetime | None) -> None:
     await connection.execute(
         """
         WITH ended AS (
             UPDATE user_alerts AS a SET is_active = false
             FROM unnest($1::bigint[], $2::uuid[]) AS one (user_id, alert_id)
-            WHERE a.user_id = one.user_id AND a.alert_id = one.alert_id AND a.expires_at < $3
+            WHERE a.user_id = one.user_id AND a.alert_id = one.alert_id
+                  AND ($3::timestamptz IS NULL OR a.expires_at < $3)
             RETURNING a.user_id, a.alert_id
         )
         DELETE FROM market_interests AS m USING ended
@@ -106,3 +194,11 @@ async def switch_off(connection: Connection, alerts: Collection[AlertRow], momen
         [alert.alert_id for alert in alerts],
         moment,
     )
+
+
+async def list_firings(
+    connection: Connection, user_id: int, alert_id: UUID, sort: str, beyond: datetime | None, limit: int
+) -> list[PastFiring]:
+    """Of one alert."""
+    rows = await connection.fetch(FIRING_ORDERS[sort], user_id, alert_id, beyond, limit)
+    return [PastFiring(**row) for row in rows]

@@ -1,19 +1,18 @@
 """The inbox: what a tenant was told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
+from services.notifications.domain.kinds import Category, EventType, Severity
 from shared.chassis.postgres import Connection
-
-Category = Literal["ALERT", "TRADING", "SYSTEM", "BILLING"]
 
 
 @dataclass(frozen=True)
 class InboxRow:
     event_id: UUID
+    position: int
     timestamp: datetime
     event_type: str
     event_category: str
@@ -32,83 +31,179 @@ class Message:
 
     user_id: int
     event_id: UUID
+    position: int
     timestamp: datetime
-    event_type: str
+    event_type: EventType
     event_category: Category
     message: str
     data: Mapping[str, object]
-    session_id: UUID | None = None
+    severity: Severity
+    session_id: UUID | None
+    trade_id: UUID | None
+
+
+@dataclass(frozen=True)
+class InboxFilter:
+    """What is None does not matter. `since` is included, `until` is not."""
+
+    unread: bool
+    category: str | None
+    event_type: str | None
+    severity: str | None
+    session_id: UUID | None
+    since: datetime | None
+    until: datetime | None
 
 
 INBOX_COLUMNS = ", ".join(field.name for field in fields(InboxRow))
-LIST_INBOX = f"""
-    SELECT {INBOX_COLUMNS} FROM user_system_events
+_FILTERED = """
+    SELECT {columns} FROM user_system_events
     WHERE user_id = $1 AND ($2 = false OR NOT is_read) AND ($3::text IS NULL OR event_category = $3)
-          AND ($4::uuid IS NULL OR event_id < $4)
-    ORDER BY event_id DESC LIMIT $5
+          AND ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR severity = $5)
+          AND ($6::uuid IS NULL OR session_id = $6) AND ($7::timestamptz IS NULL OR timestamp >= $7)
+          AND ($8::timestamptz IS NULL OR timestamp < $8) AND ($9::uuid IS NULL OR event_id {beyond} $9)
+    ORDER BY event_id {direction} LIMIT $10
 """
+# Ids rise with time.
+LIST_INBOX = {
+    "-created_at": _FILTERED.format(columns=INBOX_COLUMNS, beyond="<", direction="DESC"),
+    "created_at": _FILTERED.format(columns=INBOX_COLUMNS, beyond=">", direction="ASC"),
+}
+LIST_CHANGES = f"""
+    SELECT {INBOX_COLUMNS} FROM user_system_events
+    WHERE user_id = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4
+"""
+COUNT_UNREAD = "SELECT count(*) FROM user_system_events WHERE user_id = $1 AND NOT is_read"
+
+
+async def prepare_months(connection: Connection, moments: Collection[datetime]) -> None:
+    """The partitions in which messages of these times will lie."""
+    months = {(moment.year, moment.month): moment for moment in moments}
+    for moment in months.values():
+        await connection.execute("SELECT prepare_inbox_month($1)", moment)
 
 
 async def insert_messages(connection: Connection, messages: Sequence[Message]) -> None:
-    """With the partitions of their months."""
-    months = {(message.timestamp.year, message.timestamp.month): message.timestamp for message in messages}
-    if not messages:
-        return
-    for moment in months.values():
-        await connection.execute("SELECT prepare_inbox_month($1)", moment)
+    """Their months are prepared."""
     await connection.execute(
         """
-        INSERT INTO user_system_events (user_id, event_id, timestamp, event_type, event_category, message, data,
-                                        session_id)
-        SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[],
-                             $7::jsonb[], $8::uuid[])
+        INSERT INTO user_system_events (user_id, event_id, position, timestamp, event_type, event_category, message,
+                                        data, severity, session_id, trade_id)
+        SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[],
+                             $7::text[], $8::jsonb[], $9::text[], $10::uuid[], $11::uuid[])
         """,
         [message.user_id for message in messages],
         [message.event_id for message in messages],
+        [message.position for message in messages],
         [message.timestamp for message in messages],
         [message.event_type for message in messages],
         [message.event_category for message in messages],
         [message.message for message in messages],
         [dict(message.data) for message in messages],
+        [message.severity for message in messages],
         [message.session_id for message in messages],
+        [message.trade_id for message in messages],
+    )
+
+
+async def rewrite_messages(connection: Connection, messages: Sequence[Message]) -> None:
+    """What they say, at a new position, and unread again."""
+    await connection.execute(
+        """
+        UPDATE user_system_events AS e SET position = n.position, message = n.message, data = n.data,
+               severity = n.severity, is_read = false
+        FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::jsonb[], $6::text[])
+             AS n (user_id, event_id, position, message, data, severity)
+        WHERE e.user_id = n.user_id AND e.event_id = n.event_id
+        """,
+        [message.user_id for message in messages],
+        [message.event_id for message in messages],
+        [message.position for message in messages],
+        [message.message for message in messages],
+        [dict(message.data) for message in messages],
+        [message.severity for message in messages],
     )
 
 
 async def list_inbox(
-    connection: Connection,
-    user_id: int,
-    *,
-    unread: bool,
-    category: str | None,
-    before: UUID | None,
-    limit: int,
+    connection: Connection, user_id: int, wanted: InboxFilter, sort: str, beyond: UUID | None, limit: int
 ) -> list[InboxRow]:
-    """Newest first: ids rise with time."""
     rows = await connection.fetch(
-        LIST_INBOX,
+        LIST_INBOX[sort],
         user_id,
-        unread,
-        category,
-        before,
+        wanted.unread,
+        wanted.category,
+        wanted.event_type,
+        wanted.severity,
+        wanted.session_id,
+        wanted.since,
+        wanted.until,
+        beyond,
         limit,
     )
     return [InboxRow(**row) for row in rows]
 
 
-async def mark_read(connection: Connection, user_id: int, event_id: UUID) -> InboxRow | None:
+async def list_changes(connection: Connection, user_id: int, after: int, up_to: int, limit: int) -> list[InboxRow]:
+    """What was told or told anew beyond a position, in the order in which it was."""
+    return [InboxRow(**row) for row in await connection.fetch(LIST_CHANGES, user_id, after, up_to, limit)]
+
+
+async def count_unread(connection: Connection, user_id: int) -> int:
+    count: int = await connection.fetchval(COUNT_UNREAD, user_id)
+    return count
+
+
+async def get_last_position(connection: Connection, user_id: int) -> int:
+    """0 for an inbox in which nothing ever was."""
+    position: int | None = await connection.fetchval(
+        "SELECT last_position FROM inboxes WHERE user_id = $1", user_id
+    )
+    return position or 0
+
+
+async def find_last_positions(connection: Connection, users: Collection[int]) -> dict[int, int]:
+    rows = await connection.fetch(
+        "SELECT user_id, last_position FROM inboxes WHERE user_id = ANY ($1::bigint[])", list(users)
+    )
+    return {row["user_id"]: row["last_position"] for row in rows}
+
+
+async def lock_inbox(connection: Connection, user_id: int) -> None:
+    """Before its messages, as whoever tells does."""
+    await connection.execute("SELECT FROM inboxes WHERE user_id = $1 FOR UPDATE", user_id)
+
+
+async def move_on(connection: Connection, user_id: int) -> None:
+    """A number for a change that is no message: what was read."""
+    await connection.execute("UPDATE inboxes SET last_position = last_position + 1 WHERE user_id = $1", user_id)
+
+
+async def mark_read(connection: Connection, user_id: int, event_id: UUID) -> tuple[InboxRow, bool] | None:
+    """The message, and whether it was unread; None where there is none."""
     row = await connection.fetchrow(
-        f"""
-        UPDATE user_system_events SET is_read = true WHERE user_id = $1 AND event_id = $2
-        RETURNING {INBOX_COLUMNS}
-        """,
+        f"SELECT {INBOX_COLUMNS} FROM user_system_events WHERE user_id = $1 AND event_id = $2", user_id, event_id
+    )
+    if row is None:
+        return None
+    done = await connection.execute(
+        "UPDATE user_system_events SET is_read = true WHERE user_id = $1 AND event_id = $2 AND NOT is_read",
         user_id,
         event_id,
     )
-    return InboxRow(**row) if row else None
+    return InboxRow(**{**row, "is_read": True}), done != "UPDATE 0"
 
 
-async def mark_all_read(connection: Connection, user_id: int) -> int:
+async def mark_all_read(connection: Connection, user_id: int, position: int | None, until: datetime | None) -> int:
+    """Those up to a position, and written by a moment; how many were unread."""
     status: str = await connection.execute(
-        "UPDATE user_system_events SET is_read = true WHERE user_id = $1 AND NOT is_read", user_id
+        """
+        UPDATE user_system_events SET is_read = true
+        WHERE user_id = $1 AND NOT is_read AND ($2::bigint IS NULL OR position <= $2)
+              AND ($3::timestamptz IS NULL OR created_at <= $3)
+        """,
+        user_id,
+        position,
+        until,
     )
     return int(status.rpartition(" ")[2])

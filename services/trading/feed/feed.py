@@ -128,9 +128,13 @@ class Leading:
                 task.cancel()
 
     def _follow_wishes(self) -> None:
-        wanted = self._wishes.wanted(utc_now())
+        now = utc_now()
+        wanted = self._wishes.wanted(now)
+        for series in wanted & self._series.keys():
+            self._series[series].want(self._wishes.of(series, now))
         for series in wanted - self._series.keys():
-            feed = SeriesFeed(*series, self._database, self._producer, self._api, self._stream.renew)
+            wish = self._wishes.of(series, now)
+            feed = SeriesFeed(*series, self._database, self._producer, self._api, self._stream.renew, wish=wish)
             self._series[series] = feed
             self._tasks[series] = asyncio.create_task(feed.run(self._over))
         for series in self._series.keys() - wanted:

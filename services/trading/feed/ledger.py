@@ -20,6 +20,10 @@ class StoredSeries:
     interval: str
     generation: int
     anchor: datetime | None
+    reach: int  # needs of up to so many bars are met, as far as the exchange has bars
+
+
+SERIES_COLUMNS = ", ".join(StoredSeries.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -74,17 +78,74 @@ async def get_or_create_series(connection: Connection, symbol: str, interval: st
         symbol,
         interval,
     )
-    row = await connection.fetchrow(
-        """
-        SELECT series_id, symbol, interval, generation, anchor FROM series
-        WHERE venue = $1 AND symbol = $2 AND interval = $3 ORDER BY generation DESC LIMIT 1
+    return (await list_generations(connection, symbol, interval))[-1]
+
+
+async def list_generations(connection: Connection, symbol: str, interval: str) -> list[StoredSeries]:
+    """Oldest first."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {SERIES_COLUMNS} FROM series
+        WHERE venue = $1 AND symbol = $2 AND interval = $3 ORDER BY generation
         """,
         VENUE,
         symbol,
         interval,
     )
-    assert row is not None, "inserted above"
-    return StoredSeries(**row)
+    return [StoredSeries(**row) for row in rows]
+
+
+async def open_generation(
+    connection: Connection, after: StoredSeries, older: Sequence[StoredCandle], until: datetime, reach: int
+) -> None:
+    """The next generation: `older` bars, then those of the one `after` which it comes, up to a time. None of them
+    was ever said of it. Nothing when somebody else was faster."""
+    series_id = await connection.fetchval(
+        """
+        INSERT INTO series (venue, symbol, interval, generation, reach, opened_time, opened_price)
+        SELECT venue, symbol, interval, generation + 1, $2, opened_time, opened_price FROM series
+        WHERE series_id = $1 ON CONFLICT DO NOTHING RETURNING series_id
+        """,
+        after.series_id,
+        reach,
+    )
+    if series_id is None:
+        return
+    await insert_candles(connection, series_id, older, "HISTORY")
+    await connection.execute(
+        """
+        INSERT INTO candles (series_id, open_time, previous_open_time, open, high, low, close, volume, origin)
+        SELECT $1, open_time, coalesce(previous_open_time, $3), open, high, low, close, volume, 'HISTORY'
+        FROM candles WHERE series_id = $2 AND open_time <= $4
+        """,
+        series_id,
+        after.series_id,
+        older[-1].kline.open_time,
+        until,
+    )
+
+
+async def set_reach(connection: Connection, series_id: int, reach: int) -> None:
+    await connection.execute("UPDATE series SET reach = greatest(reach, $2) WHERE series_id = $1", series_id, reach)
+
+
+async def count_candles(connection: Connection, series_id: int) -> int:
+    held: int = await connection.fetchval("SELECT count(*) FROM candles WHERE series_id = $1", series_id)
+    return held
+
+
+async def copy_missing(connection: Connection, source: StoredSeries, target: StoredSeries) -> None:
+    """What a generation lacks at its end and another one has, to be said of it too."""
+    await connection.execute(
+        """
+        INSERT INTO candles (series_id, open_time, previous_open_time, open, high, low, close, volume, origin)
+        SELECT $2, open_time, previous_open_time, open, high, low, close, volume, 'STREAM' FROM candles
+        WHERE series_id = $1 AND open_time > (SELECT max(open_time) FROM candles WHERE series_id = $2)
+        ON CONFLICT DO NOTHING
+        """,
+        source.series_id,
+        target.series_id,
+    )
 
 
 async def find_last_candle(connection: Connection, series_id: int) -> Kline | None:

@@ -1,18 +1,20 @@
 """One series: from what stream and REST tell, in whatever order, to each bar once, ascending, in a chain."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter
 
-from services.trading.bybit_api import VENUE, Kline, MarketApi, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import Kline, MarketApi, UnknownSymbol, VenueUnavailable
 from services.trading.bybit_stream_api import KlineUpdate
-from services.trading.feed import ledger
+from services.trading.feed.generations import Generations
 from services.trading.feed.ledger import StoredCandle, StoredSeries
+from services.trading.feed.said import closed_event, opened_event
 from services.trading.feed.settled_bars import SettledBars
+from services.trading.feed.wishes import Wish
 from shared.chassis.pausing import pause
 from shared.chassis.points import point
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
@@ -20,7 +22,6 @@ from shared.chassis.producer import Producer
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.strategy.bars import INTERVAL_MS
 
-HISTORY_BARS = 3_000
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 10.0
 UNKNOWN_AGAIN_S = 30.0
@@ -28,6 +29,7 @@ QUIET_S = 30.0  # so long without a word from the stream, and REST is asked whet
 SILENT = timedelta(seconds=10)  # a bar missed for so long: the stream is renewed
 MOST_AT_ONCE = 1_000
 MOST_WAITING = 5_000
+ANYTHING = Wish()
 
 BARS_CHANGED = Counter("feed_bars_changed_total", "Confirmed bars that came again with other values", ["symbol"])
 BARS_HEALED = Counter("feed_bars_healed_total", "Bars the stream skipped, fetched by REST", ["symbol"])
@@ -47,18 +49,20 @@ class SeriesFeed:
         api: MarketApi,
         renew_stream: Callable[[], None],
         quiet_s: float = QUIET_S,
+        wish: Wish = ANYTHING,
     ) -> None:
         self._symbol = symbol
         self._interval = interval
         self._step = timedelta(milliseconds=INTERVAL_MS[interval])
-        self._database = database
         self._producer = producer
         self._api = api
         self._settled = SettledBars(api, symbol, interval)
+        self._generations = Generations(symbol, interval, database, self._settled)
+        self._wish = wish
+        self._loaded_for: Wish | None = None
         self._renew_stream = renew_stream
         self._quiet_s = quiet_s
-        self._inbox: asyncio.Queue[KlineUpdate | None] = asyncio.Queue()
-        self._row: StoredSeries | None = None
+        self._inbox: asyncio.Queue[KlineUpdate | Wish | None] = asyncio.Queue()
         self._last: Kline | None = None  # the last confirmed bar
         self._opened: Kline | None = None  # the bar announced as open after it
         self.ready = asyncio.Event()  # history is stored, the instrument is known: the stream may be subscribed
@@ -73,6 +77,12 @@ class SeriesFeed:
     def reconcile(self) -> None:
         """The stream is up anew: what happened meanwhile is asked for."""
         self._inbox.put_nowait(None)
+
+    def want(self, wish: Wish) -> None:
+        """What is wanted of it now: more history, or other generations."""
+        if wish != self._wish:
+            self._wish = wish
+            self._inbox.put_nowait(wish)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop. Whatever happens to this series, the others go on."""
@@ -94,27 +104,27 @@ class SeriesFeed:
                 pause_s = min(pause_s * 2, RETRY_LONGEST_S)
 
     async def _prepare(self) -> None:
-        """Instrument, series row, history; and what was stored but perhaps never said."""
+        """Instrument, generations, history; and what was stored but perhaps never said."""
         contract = await self._api.contract(self._symbol)
-        async with self._database.tenants(()) as connection:
-            await ledger.upsert_instrument(connection, self._symbol, contract)
-            self._row = await ledger.get_or_create_series(connection, self._symbol, self._interval)
-            self._last = await ledger.find_last_candle(connection, self._row.series_id)
-            unannounced = await ledger.list_unannounced(connection, self._row.series_id)
+        await self._generations.note_contract(contract)
         self._opened = None
-        if self._last is None:
-            await self._store_history()
-        if unannounced:
-            log.info("bars_said_again", symbol=self._symbol, interval=self._interval, count=len(unannounced))
-            await self._announce(unannounced, await self._api.server_time())
+        await self._load()
 
-    async def _store_history(self) -> None:
-        """Bars from before the series went live: stored for the indicators, never announced."""
-        bars = await self._settled.latest(HISTORY_BARS)
-        if bars:
-            async with self._database.tenants(()) as connection:
-                await ledger.insert_candles(connection, self._series_id, self._chained(bars), "HISTORY")
-            self._last = bars[-1]
+    async def _load(self) -> None:
+        """Have every generation that is wanted, and one that begins early enough."""
+        wish, known = self._wish, {series.generation for series in self._generations.live}
+        self._last = await self._generations.load(wish)
+        if await self._generations.deepen(wish.history_bars, self._last):
+            self._last = await self._generations.load(wish)
+        unsaid = {series: candles for series, candles in (await self._generations.unannounced()).items() if candles}
+        if unsaid:
+            count = sum(map(len, unsaid.values()))
+            log.info("bars_said_again", symbol=self._symbol, interval=self._interval, count=count)
+            await self._announce(unsaid, await self._api.server_time())
+        if self._opened is not None and self._is_ahead(self._opened):
+            added = [series for series in self._generations.live if series.generation not in known]
+            await self._say_opened(added, self._opened, await self._api.server_time())
+        self._loaded_for = wish
 
     async def _work(self, stop: asyncio.Event) -> None:
         stopping = asyncio.create_task(stop.wait())
@@ -132,9 +142,12 @@ class SeriesFeed:
         finally:
             stopping.cancel()
 
-    async def _take(self, update: KlineUpdate | None) -> None:
-        if update is None:
-            await self._catch_up(None)
+    async def _take(self, update: KlineUpdate | Wish | None) -> None:
+        if not isinstance(update, KlineUpdate):
+            if self._loaded_for != self._wish:
+                await self._load()
+            if update is None:
+                await self._catch_up(None)
             return
         kline = update.kline
         if self._last is not None and kline.open_time <= self._last.open_time:
@@ -184,73 +197,50 @@ class SeriesFeed:
         return page.venue_time
 
     def _is_new(self, kline: Kline) -> bool:
-        last, opened = self._last, self._opened
-        return (last is None or kline.open_time > last.open_time) and (
-            opened is None or kline.open_time > opened.open_time
-        )
+        opened = self._opened
+        return self._is_ahead(kline) and (opened is None or kline.open_time > opened.open_time)
+
+    def _is_ahead(self, kline: Kline) -> bool:
+        return self._last is None or kline.open_time > self._last.open_time
 
     async def _close(self, bars: Sequence[Kline], venue_time: datetime) -> None:
         """Store, then say; a death in between is made good at the next start."""
-        async with self._database.tenants(()) as connection:
-            given = self._chained(bars)
-            stored = await ledger.insert_candles(connection, self._series_id, given, "STREAM")
-        for candle, of_venue in zip(stored, bars, strict=True):
+        stored = await self._generations.store(bars, self._last)
+        newest = stored[self._generations.newest]
+        for candle, of_venue in zip(newest, bars, strict=True):
             self._compare(of_venue, candle.kline)
         await self._announce(stored, venue_time)
-        self._last = stored[-1].kline
+        self._last = newest[-1].kline
 
-    async def _announce(self, candles: Sequence[StoredCandle], venue_time: datetime) -> None:
-        for begin in range(0, len(candles), MOST_AT_ONCE):
-            batch = candles[begin : begin + MOST_AT_ONCE]
-            events: list[CandleOpened | CandleClosed] = []
-            for candle in batch:
-                if self._opened is None or self._opened.open_time != candle.kline.open_time:
-                    events.append(self._opened_event(candle.kline, candle.previous_open_time, venue_time))
-                elif self._opened.open != candle.kline.open:
-                    self._alarm(candle.kline, self._opened)
-                events.append(self._closed_event(candle, venue_time))
-            point("feed.before_candle")
-            await self._producer.publish(events)
-            async with self._database.tenants(()) as connection:
-                open_times = [candle.kline.open_time for candle in batch]
-                await ledger.mark_announced(connection, self._series_id, open_times)
-            point("feed.after_candle")
+    async def _announce(self, stored: Mapping[StoredSeries, Sequence[StoredCandle]], venue_time: datetime) -> None:
+        for series, candles in stored.items():
+            for begin in range(0, len(candles), MOST_AT_ONCE):
+                batch = candles[begin : begin + MOST_AT_ONCE]
+                point("feed.before_candle")
+                await self._producer.publish(self._events(series, batch, venue_time))
+                await self._generations.mark_announced(series, [candle.kline.open_time for candle in batch])
+                point("feed.after_candle")
+
+    def _events(
+        self, series: StoredSeries, candles: Sequence[StoredCandle], venue_time: datetime
+    ) -> list[CandleOpened | CandleClosed]:
+        events: list[CandleOpened | CandleClosed] = []
+        for candle in candles:
+            if self._opened is None or self._opened.open_time != candle.kline.open_time:
+                events.append(opened_event(series, candle.kline, candle.previous_open_time, venue_time))
+            elif self._opened.open != candle.kline.open:
+                self._alarm(candle.kline, self._opened)
+            events.append(closed_event(series, candle, venue_time))
+        return events
 
     async def _open(self, kline: Kline, venue_time: datetime) -> None:
-        previous = self._last.open_time if self._last else None
-        async with self._database.tenants(()) as connection:
-            await ledger.mark_opened(connection, self._series_id, kline)
-        await self._producer.publish([self._opened_event(kline, previous, venue_time)])
+        await self._generations.mark_opened(kline)
+        await self._say_opened(self._generations.live, kline, venue_time)
         self._opened = kline
 
-    @property
-    def _series_id(self) -> int:
-        assert self._row is not None, "prepared"
-        return self._row.series_id
-
-    def _chained(self, bars: Sequence[Kline]) -> list[StoredCandle]:
-        before = [self._last.open_time if self._last else None, *(bar.open_time for bar in bars)]
-        return [StoredCandle(bar, previous) for bar, previous in zip(bars, before, strict=False)]
-
-    def _opened_event(self, kline: Kline, previous: datetime | None, venue_time: datetime) -> CandleOpened:
-        assert self._row is not None, "prepared"
-        return CandleOpened(
-            venue=VENUE,
-            symbol=self._symbol,
-            interval=self._interval,
-            generation=self._row.generation,
-            open_time=kline.open_time,
-            previous_open_time=previous,
-            open=kline.open,
-            venue_time=venue_time,
-        )
-
-    def _closed_event(self, candle: StoredCandle, venue_time: datetime) -> CandleClosed:
-        kline = candle.kline
-        opened = self._opened_event(kline, candle.previous_open_time, venue_time)
-        return CandleClosed(
-            **opened.model_dump(), high=kline.high, low=kline.low, close=kline.close, volume=kline.volume
-        )
+    async def _say_opened(self, of: Sequence[StoredSeries], kline: Kline, venue_time: datetime) -> None:
+        previous = self._last.open_time if self._last else None
+        await self._producer.publish([opened_event(series, kline, previous, venue_time) for series in of])
 
     def _compare(self, told: Kline, known: Kline) -> None:
         """A confirmed bar that comes again is the same bar; what is stored counts."""

@@ -50,6 +50,19 @@ class SettledBars:
             boundary_ms -= self._step_ms
         return [bar for bar in bars if to_ms(bar.open_time) < boundary_ms]
 
+    async def before(self, anchor: datetime, count: int) -> list[Kline]:
+        """The bars before the anchor, at least `count` of them where the exchange has so many; none of them is
+        young."""
+        bars: list[Kline] = []
+        end_ms = to_ms(anchor) - 1
+        while len(bars) < count:
+            page = await self._api.klines(self._symbol, self._interval, end=end_ms)
+            bars[:0] = page
+            if len(page) < KLINE_LIMIT:
+                break
+            end_ms = to_ms(page[0].open_time) - 1
+        return bars
+
     async def after(self, last: datetime | None, until: datetime | None) -> Page:
         """The next bars after `last` (None: whatever there is) that open before `until` (None: now).
 

@@ -1,6 +1,7 @@
 """Which series somebody wants, read from `market.interest` from its beginning on, also while standing by."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -21,12 +22,27 @@ RETRY_S = 1.0
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What all together want of a series: so many bars of history, and the generations that sessions are on.
+
+    None: some may be on any, as they have said so or have said nothing for a moment only.
+    """
+
+    history_bars: int = 0
+    generations: frozenset[int] | None = None
+
+    def keeps(self, generation: int) -> bool:
+        return self.generations is None or generation in self.generations
+
+
 class Wishes:
     """The latest word of each who wishes; a series stays for a while after the last wish."""
 
     def __init__(self) -> None:
         self._wished: dict[SeriesKey, dict[str, MarketInterest]] = {}
         self._dropped_at: dict[SeriesKey, datetime] = {}
+        self._changed_at: dict[SeriesKey, datetime] = {}
 
     def hear(self, wish: MarketInterest, now: datetime) -> None:
         if wish.interval not in INTERVAL_MS:
@@ -38,6 +54,7 @@ class Wishes:
         if before is not None and wish.interest_version <= before.interest_version:
             return
         known[wish.wished_by] = wish
+        self._changed_at[series] = max(wish.said_at or now, self._changed_at.get(series, wish.said_at or now))
         if any(each.wanted for each in known.values()):
             self._dropped_at.pop(series, None)
         else:
@@ -49,6 +66,14 @@ class Wishes:
             for series in self._wished
             if series not in self._dropped_at or now - self._dropped_at[series] < KEEP_UNWANTED
         }
+
+    def of(self, series: SeriesKey, now: datetime) -> Wish:
+        """A generation is kept for a while after the last wish too."""
+        wishes = [each for each in self._wished.get(series, {}).values() if each.wanted]
+        needed = max((each.history_bars for each in wishes), default=0)
+        if series not in self._changed_at or now - self._changed_at[series] < KEEP_UNWANTED:
+            return Wish(needed)
+        return Wish(needed, frozenset(generation for each in wishes for generation in each.generations))
 
     async def listen(self, settings: ServiceSettings, stop: asyncio.Event) -> None:
         """Until told to stop; again from the beginning when the broker was away: the versions tell what is new."""

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from services.trading.domain import SessionTotals
 from services.trading.queries import strategies, trades
 from services.trading.queries.sessions import Lease, SessionRow
+from services.trading.queries.strategies import ClosedTrades
 from services.trading.queries.trades import Cursor
 from shared.chassis.outbox import emit
 from shared.chassis.postgres import Connection, Database
@@ -68,7 +70,16 @@ async def write_step(database: Database, step: Step) -> Written | None:
         )
         if cursor is None:
             return None
-        await _write(connection, step.session, step.strategy_name, step.outcome, legs, cursor, late=step.late)
+        await _write(
+            connection,
+            step.session,
+            step.strategy_name,
+            step.outcome,
+            legs,
+            step.totals,
+            cursor,
+            late=step.late,
+        )
     return Written(open_trade_after(legs, step.open_trade), totals)
 
 
@@ -89,7 +100,7 @@ async def write_stop(
         connection, session.user_id, session.session_id, totals, len(outcome.fills), events + more_events
     )
     before_more = Cursor(cursor.fill_count, cursor.event_seq - more_events)
-    await _write(connection, session, strategy_name, outcome, legs, before_more, late=False)
+    await _write(connection, session, strategy_name, outcome, legs, session.totals, before_more, late=False)
     return totals, cursor.event_seq
 
 
@@ -129,12 +140,14 @@ async def _write(
     strategy_name: str,
     outcome: Outcome,
     legs: Sequence[Leg],
+    before: SessionTotals,
     after: Cursor,
     *,
     late: bool,
 ) -> None:
     user_id, session_id = session.user_id, session.session_id
     number = after.fill_count - len(outcome.fills)
+    equity = before.equity(session.initial_balance)
     late_trades: set[UUID] = set()
     for leg in legs:
         if leg.opens:
@@ -150,17 +163,34 @@ async def _write(
                 is_paper=session.is_paper_trading,
                 late=late,
             )
+        if leg.trade is not None:
+            equity += leg.trade.pnl
         for fill in leg.fills:
             number += 1
-            await trades.insert_fill(connection, user_id, session_id, number, leg.trade_id, fill, late=late)
+            ends = leg.trade is not None and fill is leg.fills[-1]
+            await trades.insert_fill(
+                connection,
+                user_id,
+                session_id,
+                number,
+                leg.trade_id,
+                fill,
+                late=late,
+                equity=equity if ends else None,
+            )
         if leg.trade is not None and await trades.close_trade(
             connection, user_id, leg.trade_id, leg.trade, late=late
         ):
             late_trades.add(leg.trade_id)
     if outcome.trades:
-        await strategies.update_statistics(connection, user_id, session.strategy_id)
+        await strategies.add_to_statistics(connection, user_id, session.strategy_id, _closed_trades(outcome))
     events = _events(session, strategy_name, legs, after.event_seq, late_trades, late=late)
     await emit(connection, *events)
+
+
+def _closed_trades(outcome: Outcome) -> ClosedTrades:
+    pnls = [trade.pnl for trade in outcome.trades]
+    return ClosedTrades(len(pnls), sum(pnl > 0 for pnl in pnls), sum(pnls, Decimal(0)))
 
 
 def _events(

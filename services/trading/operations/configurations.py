@@ -5,10 +5,11 @@ from uuid import UUID
 
 import asyncpg
 
-from services.trading.queries import configurations
+from services.trading.queries import configurations, entitlements
 from services.trading.queries.configurations import ConfigurationRow
-from shared.chassis.errors import Conflict, NameTaken, NotFound
-from shared.chassis.postgres import Database
+from shared.chassis.errors import NameTaken, NotFound
+from shared.chassis.etags import ANY_STATE, IfMatch
+from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
 
 Values = Mapping[str, object]
@@ -18,36 +19,49 @@ async def create_configuration(database: Database, user_id: int, values: Values)
     configuration_id = new_id()
     try:
         async with database.tenant(user_id) as connection:
-            if values["is_default"]:
-                await configurations.clear_default(connection, user_id, configuration_id)
+            await _make_room(connection, user_id, configuration_id, values)
             return await configurations.insert_configuration(connection, user_id, configuration_id, values)
     except asyncpg.UniqueViolationError as error:
-        raise _taken(error, values) from error
+        raise _taken(values) from error
 
 
 async def change_configuration(
-    database: Database, user_id: int, configuration_id: UUID, values: Values
+    database: Database, user_id: int, configuration_id: UUID, values: Values, if_match: IfMatch = ANY_STATE
 ) -> ConfigurationRow:
     """Sessions started from now on are held to it; running ones keep the limits they loaded."""
     try:
         async with database.tenant(user_id) as connection:
-            if values["is_default"]:
-                await configurations.clear_default(connection, user_id, configuration_id)
+            await _make_room(connection, user_id, configuration_id, values)
+            await _check(connection, user_id, configuration_id, if_match)
             changed = await configurations.update_configuration(connection, user_id, configuration_id, values)
     except asyncpg.UniqueViolationError as error:
-        raise _taken(error, values) from error
-    if changed is None:
-        raise NotFound
+        raise _taken(values) from error
+    assert changed is not None, "locked above"
     return changed
 
 
-async def delete_configuration(database: Database, user_id: int, configuration_id: UUID) -> None:
+async def delete_configuration(
+    database: Database, user_id: int, configuration_id: UUID, if_match: IfMatch = ANY_STATE
+) -> None:
     async with database.tenant(user_id) as connection:
-        if not await configurations.delete_configuration(connection, user_id, configuration_id):
-            raise NotFound
+        await _check(connection, user_id, configuration_id, if_match)
+        await configurations.delete_configuration(connection, user_id, configuration_id)
 
 
-def _taken(error: asyncpg.UniqueViolationError, values: Values) -> Conflict:
-    if error.constraint_name == "one_default_configuration":
-        return Conflict("another configuration was made the default at the same moment")
+async def _make_room(connection: Connection, user_id: int, configuration_id: UUID, values: Values) -> None:
+    """One default at a time: whoever makes one waits for the others who do, as starts of sessions do."""
+    if values["is_default"]:
+        await entitlements.get_plan_limits(connection, user_id, lock=True)
+        await configurations.clear_default(connection, user_id, configuration_id)
+
+
+async def _check(connection: Connection, user_id: int, configuration_id: UUID, if_match: IfMatch) -> None:
+    """Raises NotFound, PreconditionFailed."""
+    found = await configurations.get_configuration(connection, user_id, configuration_id, lock=True)
+    if found is None:
+        raise NotFound
+    if_match.check(found.revision)
+
+
+def _taken(values: Values) -> NameTaken:
     return NameTaken(f"a configuration is named {values['config_name']!r} already")

@@ -2,8 +2,9 @@
 
 from uuid import UUID
 
-from services.trading.domain import Entries, sessions_within
+from services.trading.domain import Entries, Limit, limited_sessions
 from services.trading.queries import entitlements, sessions
+from services.trading.queries.restrictions import Restriction, insert_restriction
 from shared.chassis.postgres import Connection
 
 
@@ -13,21 +14,27 @@ async def hold_to_plan(connection: Connection, user_id: int) -> None:
     if limits is None:
         return
     running = await sessions.list_running(connection, user_id)
-    within = sessions_within(limits, running)
+    limited = limited_sessions(limits, running)
     entries = await sessions.get_entries(connection, user_id)
     for session in running:
-        now_limited = session.session_id not in within
+        limit = limited.get(session.session_id)
         was = entries.get(session.session_id)
-        if was == "ALLOWED" and now_limited:
-            await _note_plan(connection, user_id, session.session_id, "PLAN_LIMIT", "PLAN_LIMIT", limits.plan)
-        elif was == "PLAN_LIMIT" and not now_limited:
-            await _note_plan(connection, user_id, session.session_id, "ALLOWED", "PLAN_LIMIT_LIFTED", limits.plan)
+        if was == "ALLOWED" and limit is not None:
+            await _note_plan(connection, user_id, session.session_id, "PLAN_LIMIT", limits.plan, limit)
+        elif was == "PLAN_LIMIT" and limit is None:
+            await _note_plan(connection, user_id, session.session_id, "ALLOWED", limits.plan, None)
 
 
 async def _note_plan(
-    connection: Connection, user_id: int, session_id: UUID, entries: Entries, kind: str, plan: str
+    connection: Connection, user_id: int, session_id: UUID, entries: Entries, plan: str, limit: Limit | None
 ) -> None:
     session = await sessions.get_session(connection, user_id, session_id)
     await sessions.set_entries(connection, user_id, [session_id], entries)
-    after = session.last_bar if session else None
-    await sessions.insert_restriction(connection, user_id, session_id, kind, plan, after)
+    note = Restriction(
+        "PLAN_LIMIT_LIFTED" if limit is None else "PLAN_LIMIT",
+        reason=plan,
+        after_bar=session.last_bar if session else None,
+        limit_name=limit.name if limit else None,
+        limit_value=limit.limit if limit else None,
+    )
+    await insert_restriction(connection, user_id, session_id, note)

@@ -6,8 +6,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.bybit_api import VENUE
-from services.trading.domain import RunningSession, exceeded_limit
-from services.trading.errors import LiveTradingOff
+from services.trading.domain import RunningSession, exceeded_limit, history_needed
+from services.trading.errors import LiveTradingOff, StrategyInactive
 from services.trading.operations.terms import limits_of, strategy_of
 from services.trading.queries import configurations, entitlements, sessions, strategies
 from services.trading.queries.configurations import ConfigurationRow
@@ -29,6 +29,7 @@ class StartRequest:
     symbol: str
     mode: str
     initial_balance: Decimal
+    notes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,11 @@ async def start_session(
         limits = await entitlements.get_plan_limits(connection, caller.user_id, lock=True)
         if limits is None:
             raise AccountNotReady
-        strategy = await strategies.get_strategy(connection, caller.user_id, request.strategy_id)
-        if strategy is None or not strategy.is_active:
+        strategy = await strategies.get_strategy(connection, caller.user_id, request.strategy_id, lock="SHARE")
+        if strategy is None:
             raise _missing("strategy_id", "strategy")
+        if not strategy.is_active:
+            raise StrategyInactive
         version = await strategies.get_version(
             connection, caller.user_id, request.strategy_id, request.version or strategy.version
         )
@@ -71,6 +74,7 @@ async def start_session(
                 plan=limits.plan,
             )
         document = strategy_of(version.document)
+        await sessions.claim_session(connection, caller.user_id, wanted.session_id)
         await _insert(connection, caller, request, paper, venue_now, wanted, version, document, configuration)
         created = await sessions.get_session(connection, caller.user_id, wanted.session_id)
     assert created is not None, "inserted above"
@@ -120,6 +124,7 @@ async def _insert(
         "strategy_config": version.document,
         "is_paper_trading": True,
         "start_time": venue_now,
+        "notes": request.notes,
         "initial_balance": request.initial_balance,
         "highest_equity": request.initial_balance,
         "fee_rate": paper.fee,
@@ -128,7 +133,8 @@ async def _insert(
     }
     await sessions.insert_session(connection, values)
     await sessions.insert_lease(connection, caller.user_id, wanted.session_id)
-    await sessions.insert_interest(connection, caller.user_id, wanted.session_id, request.symbol, document.interval)
+    series = (request.symbol, document.interval, history_needed(document.longest_lookback))
+    await sessions.insert_interest(connection, caller.user_id, wanted.session_id, *series)
     await emit(
         connection,
         SessionStarted(

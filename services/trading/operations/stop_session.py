@@ -1,5 +1,6 @@
 """Stop a session: what is pending is dropped, what is open is closed at the last price the session has seen."""
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import cast
@@ -11,6 +12,7 @@ from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.operations.pause_session import lock_session
 from services.trading.operations.terms import strategy_of, terms_of
 from services.trading.queries import candles, sessions, trades
+from services.trading.queries.restrictions import Restriction, insert_restriction
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.outbox import emit
 from shared.chassis.postgres import Connection, Database
@@ -41,11 +43,11 @@ async def _stop(connection: Connection, session: SessionRow, reason: StopReason,
     strategy = strategy_of(session.strategy_config)
     await sessions.delete_lease(connection, user_id, session_id)
     await sessions.delete_interest(connection, user_id, session_id)
-    outcome = await _closing(connection, session, strategy, reason)
+    outcome, note = await _closing(connection, session, strategy, reason)
     open_trade = await trades.get_open_trade(connection, user_id, session_id)
     totals, seq = await write_stop(connection, session, strategy.name, outcome, open_trade, more_events=1)
     final = session.initial_balance + totals.total_pnl
-    await sessions.insert_restriction(connection, user_id, session_id, "STOPPED", reason, session.last_bar)
+    await insert_restriction(connection, user_id, session_id, note)
     filled = await trades.list_fills_of(connection, user_id, [session_id])
     await sessions.end_session(
         connection,
@@ -76,15 +78,27 @@ async def _stop(connection: Connection, session: SessionRow, reason: StopReason,
     )
 
 
-async def _closing(connection: Connection, session: SessionRow, strategy: Strategy, reason: StopReason) -> Outcome:
-    """What closing at the last price brings; nothing for a session that never stepped."""
+async def _closing(
+    connection: Connection, session: SessionRow, strategy: Strategy, reason: StopReason
+) -> tuple[Outcome, Restriction]:
+    """What closing at the last price brings, nothing for a session that never stepped; and how it is recorded."""
+    note = Restriction("STOPPED", reason, session.last_bar)
     if session.snapshot is None or session.last_bar is None:
-        return Outcome()
+        return Outcome(), note
     execution = Execution.restore(strategy, terms_of(session), _first_bar_ms(session), session.snapshot)
+    if (opened := _opened(session)) is not None and opened > session.last_bar:
+        note = replace(note, opened_bar=opened)
     if execution.position is None:
-        return execution.stop(to_ms(session.last_bar), Decimal(1), reason)
+        return execution.stop(to_ms(session.last_bar), Decimal(1), reason), note
     time_ms, price = await _last_price(connection, session)
-    return execution.stop(time_ms, price, reason)
+    note = replace(note, price_bar=from_ms(time_ms), price=price)
+    return execution.stop(time_ms, price, reason), note
+
+
+def _opened(session: SessionRow) -> datetime | None:
+    """The last bar whose open was taken by itself."""
+    opened_ms = cast("int | None", (session.snapshot or {}).get("opened_ms"))
+    return from_ms(opened_ms) if opened_ms is not None else None
 
 
 def _first_bar_ms(session: SessionRow) -> int | None:
@@ -99,10 +113,9 @@ async def _last_price(connection: Connection, session: SessionRow) -> tuple[int,
     )
     assert series is not None, "the session stepped through it"
     seen = session.last_bar
-    opened_ms = cast("int | None", (session.snapshot or {}).get("opened_ms"))
     if series.opened_time is not None and series.opened_price is not None and series.opened_time > seen:
         between = await candles.list_bars_between(connection, series.series_id, seen, series.opened_time, 2)
-        if len(between) == 1 or (opened_ms is not None and from_ms(opened_ms) == series.opened_time):
+        if len(between) == 1 or _opened(session) == series.opened_time:
             return to_ms(series.opened_time), series.opened_price
     bar = await candles.get_bar(connection, series.series_id, seen)
     assert bar is not None, "a confirmed bar stays"

@@ -1,14 +1,19 @@
-"""Make, change and give up strategies; every change is a new version that never changes again."""
+"""Make, change, deactivate and give up strategies; every change of a document is a version that stays as it is."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
 
 from services.trading.errors import StrategyInUse
-from services.trading.queries import sessions, strategies
+from services.trading.queries import published, sessions, strategies
 from services.trading.queries.strategies import StrategyRow
 from shared.chassis.errors import InvalidInput, NameTaken, NotFound
+from shared.chassis.etags import ANY_STATE, IfMatch
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
 from shared.strategy.document import Strategy, StrategyError, parse_strategy
@@ -35,52 +40,79 @@ def document_of(strategy: Strategy) -> dict[str, object]:
 
 
 async def create_strategy(database: Database, user_id: int, raw: object) -> StrategyRow:
-    strategy = read_document(raw)
-    document, strategy_id = document_of(strategy), new_id()
-    try:
-        async with database.tenant(user_id) as connection:
-            await strategies.insert_strategy(connection, user_id, strategy_id, document, strategy.content_hash)
-            await strategies.insert_version(connection, user_id, strategy_id, 1, document, strategy.content_hash)
-            return await _get(connection, user_id, strategy_id)
-    except asyncpg.UniqueViolationError as error:
-        raise NameTaken(f"a strategy is named {strategy.name!r} already") from error
+    return await keep_strategy(database, user_id, read_document(raw))
 
 
-async def change_strategy(database: Database, user_id: int, strategy_id: UUID, raw: object) -> StrategyRow:
+async def keep_strategy(
+    database: Database, user_id: int, strategy: Strategy, strategy_name: str | None = None
+) -> StrategyRow:
+    """As one of this tenant's own, under another name where one is given."""
+    named = strategy if strategy_name is None else replace(strategy, name=strategy_name)
+    document, strategy_id = document_of(named), new_id()
+    async with _name_must_be_free(named.name), database.tenant(user_id) as connection:
+        await strategies.insert_strategy(connection, user_id, strategy_id, document, named.content_hash)
+        await strategies.insert_version(connection, user_id, strategy_id, 1, document, named.content_hash)
+        return await get_own(connection, user_id, strategy_id)
+
+
+async def change_strategy(
+    database: Database, user_id: int, strategy_id: UUID, raw: object, if_match: IfMatch = ANY_STATE
+) -> StrategyRow:
     """A new version; running sessions stay on theirs. The same document again changes nothing."""
     strategy = read_document(raw)
     document = document_of(strategy)
-    try:
-        async with database.tenant(user_id) as connection:
-            found = await _get(connection, user_id, strategy_id)
-            same = (found.strategy_name, found.strategy_description) == (strategy.name, strategy.description)
-            if same and found.content_hash == strategy.content_hash:
-                return found
-            version = await strategies.update_strategy(
-                connection, user_id, strategy_id, document, strategy.content_hash
-            )
-            if version is None:
-                raise NotFound
-            await strategies.insert_version(
-                connection, user_id, strategy_id, version, document, strategy.content_hash
-            )
-            return await _get(connection, user_id, strategy_id)
-    except asyncpg.UniqueViolationError as error:
-        raise NameTaken(f"a strategy is named {strategy.name!r} already") from error
+    async with _name_must_be_free(strategy.name), database.tenant(user_id) as connection:
+        found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
+        if_match.check(found.revision)
+        same = (found.strategy_name, found.strategy_description) == (strategy.name, strategy.description)
+        if same and found.content_hash == strategy.content_hash:
+            return found
+        version = await strategies.update_strategy(
+            connection, user_id, strategy_id, document, strategy.content_hash
+        )
+        await strategies.insert_version(connection, user_id, strategy_id, version, document, strategy.content_hash)
+        return await get_own(connection, user_id, strategy_id)
 
 
-async def delete_strategy(database: Database, user_id: int, strategy_id: UUID) -> None:
+async def switch_strategy(database: Database, user_id: int, strategy_id: UUID, *, is_active: bool) -> StrategyRow:
+    """A deactivated one starts no session; running ones go on. Twice is once."""
+    async with database.tenant(user_id) as connection:
+        found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
+        if found.is_active == is_active:
+            return found
+        await strategies.set_active(connection, user_id, strategy_id, is_active)
+        return await get_own(connection, user_id, strategy_id)
+
+
+async def delete_strategy(
+    database: Database, user_id: int, strategy_id: UUID, if_match: IfMatch = ANY_STATE
+) -> None:
     """Given up, not erased: trades refer to its versions. Not while a session runs on it."""
     async with database.tenant(user_id) as connection:
-        await _get(connection, user_id, strategy_id)
+        found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
+        if_match.check(found.revision)
         running = await sessions.list_running(connection, user_id)
         if any(session.strategy_id == strategy_id for session in running):
             raise StrategyInUse("stop the sessions that run on it first")
-        await strategies.deactivate_strategy(connection, user_id, strategy_id)
+        if found.published_strategy_id is not None:
+            await published.withdraw_published(connection, found.published_strategy_id)
+            await strategies.set_publication(connection, user_id, strategy_id, None, None)
+        await strategies.give_up_strategy(connection, user_id, strategy_id)
 
 
-async def _get(connection: Connection, user_id: int, strategy_id: UUID) -> StrategyRow:
-    found = await strategies.get_strategy(connection, user_id, strategy_id)
-    if found is None or not found.is_active:
+async def get_own(
+    connection: Connection, user_id: int, strategy_id: UUID, *, lock: Literal["", "SHARE", "UPDATE"] = ""
+) -> StrategyRow:
+    """Raises NotFound."""
+    found = await strategies.get_strategy(connection, user_id, strategy_id, lock=lock)
+    if found is None:
         raise NotFound
     return found
+
+
+@asynccontextmanager
+async def _name_must_be_free(name: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        raise NameTaken(f"a strategy is named {name!r} already") from error

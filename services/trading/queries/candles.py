@@ -1,6 +1,6 @@
 """Candles, series and instruments: the market's rows, which are nobody's."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +19,7 @@ class SeriesRow:
     anchor: datetime | None
     opened_time: datetime | None
     opened_price: Decimal | None
+    reach: int  # needs of up to so many bars are met, as far as the exchange has bars
 
 
 async def get_series(
@@ -27,7 +28,7 @@ async def get_series(
     """This generation, or the newest one."""
     row = await connection.fetchrow(
         """
-        SELECT series_id, generation, anchor, opened_time, opened_price FROM series
+        SELECT series_id, generation, anchor, opened_time, opened_price, reach FROM series
         WHERE venue = $1 AND symbol = $2 AND interval = $3 AND ($4::integer IS NULL OR generation = $4)
         ORDER BY generation DESC LIMIT 1
         """,
@@ -94,6 +95,63 @@ async def list_bars_between(
         limit,
     )
     return [_bar(row) for row in rows]
+
+
+async def list_page(
+    connection: Connection,
+    series_id: int,
+    first: datetime | None,
+    before: datetime | None,
+    beyond: datetime | None,
+    *,
+    newest_first: bool,
+    limit: int,
+) -> list[Bar]:
+    """Bars from `first` on and `before` a time, in the order asked for, those beyond the last page's end."""
+    order, side = ("DESC", "<") if newest_first else ("ASC", ">")
+    rows = await connection.fetch(
+        f"""
+        SELECT open_time, open, high, low, close, volume FROM candles
+        WHERE series_id = $1 AND ($2::timestamptz IS NULL OR open_time >= $2)
+              AND ($3::timestamptz IS NULL OR open_time < $3)
+              AND ($4::timestamptz IS NULL OR open_time {side} $4)
+        ORDER BY open_time {order} LIMIT $5
+        """,
+        series_id,
+        first,
+        before,
+        beyond,
+        limit,
+    )
+    return [_bar(row) for row in rows]
+
+
+async def get_last_open_time(connection: Connection, series_id: int) -> datetime | None:
+    last: datetime | None = await connection.fetchval(
+        "SELECT open_time FROM candles WHERE series_id = $1 ORDER BY open_time DESC LIMIT 1", series_id
+    )
+    return last
+
+
+async def copy_bars(
+    connection: Connection,
+    series_id: int,
+    first: datetime,
+    before: datetime,
+    write: Callable[[bytes], Awaitable[None]],
+) -> None:
+    """Bars from `first` on and before `before`, ascending, as lines of text: open time in ms and decimals as they
+    are stored, with tabs between. Nothing is decoded on the way: an event loop can hand on a million."""
+    await connection.copy_from_query(
+        """
+        SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume FROM candles
+        WHERE series_id = $1 AND open_time >= $2 AND open_time < $3 ORDER BY open_time
+        """,
+        series_id,
+        first,
+        before,
+        output=write,
+    )
 
 
 async def get_bar(connection: Connection, series_id: int, open_time: datetime) -> Bar | None:

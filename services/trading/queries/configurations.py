@@ -1,11 +1,12 @@
 """Bot configurations: the limits a session may not exceed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from services.trading.queries.ordering import After, Order
 from shared.chassis.postgres import Connection
 
 
@@ -23,14 +24,12 @@ class ConfigurationRow:
     take_profit_percentage: Decimal | None
     times_used: int
     last_used: datetime | None
+    revision: int
     created_at: datetime
     updated_at: datetime
 
 
-COLUMNS = """
-    bot_configuration_id, config_name, config_data, is_active, is_default, strategy_type, risk_level,
-    max_position_size, stop_loss_percentage, take_profit_percentage, times_used, last_used, created_at, updated_at
-"""
+COLUMNS = ", ".join(field.name for field in fields(ConfigurationRow))
 # What a client may write, in this order.
 WRITABLE = (
     "config_name",
@@ -65,7 +64,8 @@ async def update_configuration(
 ) -> ConfigurationRow | None:
     row = await connection.fetchrow(
         f"""
-        UPDATE user_bot_configurations SET ({", ".join(WRITABLE)}) = ($3, $4, $5, $6, $7, $8, $9, $10, $11)
+        UPDATE user_bot_configurations SET
+            ({", ".join(WRITABLE)}) = ($3, $4, $5, $6, $7, $8, $9, $10, $11), revision = revision + 1
         WHERE user_id = $1 AND bot_configuration_id = $2 RETURNING {COLUMNS}
         """,
         user_id,
@@ -78,7 +78,7 @@ async def update_configuration(
 async def clear_default(connection: Connection, user_id: int, besides: UUID) -> None:
     await connection.execute(
         """
-        UPDATE user_bot_configurations SET is_default = false
+        UPDATE user_bot_configurations SET is_default = false, revision = revision + 1
         WHERE user_id = $1 AND is_default AND bot_configuration_id <> $2
         """,
         user_id,
@@ -87,10 +87,13 @@ async def clear_default(connection: Connection, user_id: int, besides: UUID) -> 
 
 
 async def get_configuration(
-    connection: Connection, user_id: int, configuration_id: UUID
+    connection: Connection, user_id: int, configuration_id: UUID, *, lock: bool = False
 ) -> ConfigurationRow | None:
     row = await connection.fetchrow(
-        f"SELECT {COLUMNS} FROM user_bot_configurations WHERE user_id = $1 AND bot_configuration_id = $2",
+        f"""
+        SELECT {COLUMNS} FROM user_bot_configurations WHERE user_id = $1 AND bot_configuration_id = $2
+        {"FOR UPDATE" if lock else ""}
+        """,
         user_id,
         configuration_id,
     )
@@ -105,16 +108,23 @@ async def get_default_configuration(connection: Connection, user_id: int) -> Con
 
 
 async def list_configurations(
-    connection: Connection, user_id: int, after: UUID | None, limit: int
+    connection: Connection,
+    user_id: int,
+    *,
+    is_active: bool | None,
+    order: Order,
+    after: After,
+    limit: int,
 ) -> list[ConfigurationRow]:
     rows = await connection.fetch(
         f"""
         SELECT {COLUMNS} FROM user_bot_configurations
-        WHERE user_id = $1 AND ($2::uuid IS NULL OR bot_configuration_id > $2)
-        ORDER BY bot_configuration_id LIMIT $3
+        WHERE user_id = $1 AND ($2::boolean IS NULL OR is_active = $2) AND {order.beyond("bot_configuration_id", 3)}
+        ORDER BY {order.by("bot_configuration_id")} LIMIT $5
         """,
         user_id,
-        after,
+        is_active,
+        *(after or (None, None)),
         limit,
     )
     return [ConfigurationRow(**row) for row in rows]

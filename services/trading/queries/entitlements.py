@@ -13,13 +13,15 @@ async def upsert_entitlements(connection: Connection, events: Sequence[Subscript
     rows = await connection.fetch(
         """
         INSERT INTO entitlements (user_id, public_id, subscription_version, plan, status,
-                                  max_trades_per_month, max_active_strategies, max_symbols)
+                                  max_trades_per_month, max_active_strategies, max_symbols,
+                                  has_backtesting, max_backtests_per_day)
         SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[],
-                             $6::integer[], $7::integer[], $8::integer[])
+                             $6::integer[], $7::integer[], $8::integer[], $9::boolean[], $10::integer[])
         ON CONFLICT (user_id) DO UPDATE SET
             subscription_version = excluded.subscription_version, plan = excluded.plan, status = excluded.status,
             max_trades_per_month = excluded.max_trades_per_month,
-            max_active_strategies = excluded.max_active_strategies, max_symbols = excluded.max_symbols
+            max_active_strategies = excluded.max_active_strategies, max_symbols = excluded.max_symbols,
+            has_backtesting = excluded.has_backtesting, max_backtests_per_day = excluded.max_backtests_per_day
         WHERE entitlements.subscription_version < excluded.subscription_version
         RETURNING user_id
         """,
@@ -31,6 +33,8 @@ async def upsert_entitlements(connection: Connection, events: Sequence[Subscript
         [event.limits.max_trades_per_month for event in latest.values()],
         [event.limits.max_active_strategies for event in latest.values()],
         [event.limits.max_symbols for event in latest.values()],
+        [event.features.backtesting for event in latest.values()],
+        [event.limits.max_backtests_per_day for event in latest.values()],
     )
     return [row["user_id"] for row in rows]
 

@@ -41,7 +41,7 @@ async def claim(connection: Connection, worker: str, most: int) -> list[Lease]:
             WHERE worker IS NULL OR expires_at < now() ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED
         ) AS free
         WHERE l.user_id = free.user_id AND l.session_id = free.session_id
-        RETURNING l.user_id, l.session_id, l.epoch, l.entries
+        RETURNING l.user_id, l.session_id, l.epoch, l.entries, l.silent_since
         """,
         worker,
         LEASE,
@@ -55,7 +55,7 @@ async def renew(connection: Connection, worker: str) -> list[Lease]:
     rows = await connection.fetch(
         """
         UPDATE session_leases SET expires_at = now() + $2 WHERE worker = $1 AND expires_at > now()
-        RETURNING user_id, session_id, epoch, entries
+        RETURNING user_id, session_id, epoch, entries, silent_since
         """,
         worker,
         LEASE,
@@ -66,7 +66,10 @@ async def renew(connection: Connection, worker: str) -> list[Lease]:
 async def list_held(connection: Connection, worker: str) -> list[Lease]:
     """As they are now, entries included."""
     rows = await connection.fetch(
-        "SELECT user_id, session_id, epoch, entries FROM session_leases WHERE worker = $1 AND expires_at > now()",
+        """
+        SELECT user_id, session_id, epoch, entries, silent_since FROM session_leases
+        WHERE worker = $1 AND expires_at > now()
+        """,
         worker,
     )
     return [Lease(**row) for row in rows]

@@ -7,6 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.domain import ConfigurationLimits, Entries, RunningSession, SessionStatus, SessionTotals
+from services.trading.queries.ordering import After, Order
 from shared.chassis.postgres import Connection
 
 LEASE = timedelta(seconds=10)
@@ -57,7 +58,11 @@ class SessionRow:
     fingerprint: str | None
     fill_count: int
     event_seq: int
+    notes: str | None
+    revision: int
+    ended_at: datetime | None
     created_at: datetime
+    updated_at: datetime
 
     @property
     def totals(self) -> SessionTotals:
@@ -92,6 +97,7 @@ class Lease:
     session_id: UUID
     epoch: int
     entries: Entries
+    silent_since: datetime | None = None  # the feed says nothing since then, by the exchange's clock
 
 
 async def insert_session(connection: Connection, values: Mapping[str, object]) -> None:
@@ -107,14 +113,32 @@ async def insert_lease(connection: Connection, user_id: int, session_id: UUID) -
 
 
 async def insert_interest(
-    connection: Connection, user_id: int, session_id: UUID, symbol: str, interval: str
+    connection: Connection, user_id: int, session_id: UUID, symbol: str, interval: str, history_bars: int
 ) -> None:
     await connection.execute(
-        "INSERT INTO market_interests (user_id, object_id, symbol, interval) VALUES ($1, $2, $3, $4)",
+        """
+        INSERT INTO market_interests (user_id, object_id, symbol, interval, history_bars)
+        VALUES ($1, $2, $3, $4, $5)
+        """,
         user_id,
         session_id,
         symbol,
         interval,
+        history_bars,
+    )
+
+
+async def set_interest_generation(connection: Connection, user_id: int, session_id: UUID, generation: int) -> None:
+    """The feed keeps saying this generation while the session runs. Once; also for one that began before there were
+    any."""
+    await connection.execute(
+        """
+        UPDATE market_interests SET generation = $3
+        WHERE user_id = $1 AND object_id = $2 AND generation IS NULL
+        """,
+        user_id,
+        session_id,
+        generation,
     )
 
 
@@ -138,28 +162,63 @@ async def get_session(
     return SessionRow(**row) if row else None
 
 
+@dataclass(frozen=True)
+class SessionFilter:
+    """None: any. `first` and `last` are start times from which, and before which."""
+
+    status: SessionStatus | None = None
+    symbol: str | None = None
+    is_paper_trading: bool | None = None
+    strategy_id: UUID | None = None
+    first: datetime | None = None
+    last: datetime | None = None
+
+
 async def list_sessions(
-    connection: Connection,
-    user_id: int,
-    status: str | None,
-    symbol: str | None,
-    after: UUID | None,
-    limit: int,
+    connection: Connection, user_id: int, wanted: SessionFilter, order: Order, after: After, limit: int
 ) -> list[SessionRow]:
     rows = await connection.fetch(
         f"""
         SELECT {COLUMNS} FROM user_trading_sessions
         WHERE user_id = $1 AND ($2::text IS NULL OR status = $2) AND ($3::text IS NULL OR symbol = $3)
-              AND ($4::uuid IS NULL OR session_id > $4)
-        ORDER BY session_id LIMIT $5
+              AND ($4::boolean IS NULL OR is_paper_trading = $4) AND ($5::uuid IS NULL OR strategy_id = $5)
+              AND ($6::timestamptz IS NULL OR start_time >= $6) AND ($7::timestamptz IS NULL OR start_time < $7)
+              AND {order.beyond("session_id", 8)}
+        ORDER BY {order.by("session_id")} LIMIT $10
         """,
         user_id,
-        status,
-        symbol,
-        after,
+        wanted.status,
+        wanted.symbol,
+        wanted.is_paper_trading,
+        wanted.strategy_id,
+        wanted.first,
+        wanted.last,
+        *(after or (None, None)),
         limit,
     )
     return [SessionRow(**row) for row in rows]
+
+
+async def claim_session(connection: Connection, user_id: int, session_id: UUID) -> None:
+    """So that it is found by whoever has its id only."""
+    await connection.execute("SELECT locate_session($1, $2)", session_id, user_id)
+
+
+async def locate_session(connection: Connection, session_id: UUID) -> int | None:
+    """Whose it is."""
+    found: int | None = await connection.fetchval("SELECT locate_session($1)", session_id)
+    return found
+
+
+async def set_notes(connection: Connection, user_id: int, session_id: UUID, notes: str | None) -> None:
+    await connection.execute(
+        """
+        UPDATE user_trading_sessions SET notes = $3, revision = revision + 1 WHERE user_id = $1 AND session_id = $2
+        """,
+        user_id,
+        session_id,
+        notes,
+    )
 
 
 async def list_running(connection: Connection, user_id: int) -> list[RunningSession]:
@@ -207,26 +266,14 @@ async def get_entries(connection: Connection, user_id: int) -> dict[UUID, Entrie
     return {row["session_id"]: row["entries"] for row in rows}
 
 
-async def insert_restriction(
-    connection: Connection,
-    user_id: int,
-    session_id: UUID,
-    kind: str,
-    reason: str | None,
-    after_bar: datetime | None,
-) -> None:
-    await connection.execute(
-        """
-        INSERT INTO session_restrictions (user_id, session_id, restriction_number, kind, reason, after_bar)
-        SELECT $1, $2, coalesce(max(restriction_number), 0) + 1, $3, $4, $5
-        FROM session_restrictions WHERE user_id = $1 AND session_id = $2
-        """,
+async def list_entries(connection: Connection, user_id: int, session_ids: Sequence[UUID]) -> dict[UUID, Entries]:
+    """Of those that run."""
+    rows = await connection.fetch(
+        "SELECT session_id, entries FROM session_leases WHERE user_id = $1 AND session_id = ANY ($2::uuid[])",
         user_id,
-        session_id,
-        kind,
-        reason,
-        after_bar,
+        session_ids,
     )
+    return {row["session_id"]: row["entries"] for row in rows}
 
 
 async def delete_lease(connection: Connection, user_id: int, session_id: UUID) -> None:

@@ -1,11 +1,13 @@
 """Strategies and their immutable versions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 from uuid import UUID
 
+from services.trading.queries.ordering import After, Order
 from shared.chassis.postgres import Connection
 
 Document = Mapping[str, object]
@@ -27,6 +29,9 @@ class StrategyRow:
     avg_pnl: Decimal | None
     is_public: bool
     is_active: bool
+    published_strategy_id: UUID | None
+    published_version: int | None
+    revision: int
     created_at: datetime
     updated_at: datetime
 
@@ -40,11 +45,16 @@ class VersionRow:
     created_at: datetime
 
 
-COLUMNS = """
-    strategy_id, strategy_name, strategy_description, strategy_config, entry_conditions, exit_conditions,
-    risk_management, content_hash, version, total_uses, win_rate, avg_pnl, is_public, is_active, created_at,
-    updated_at
-"""
+@dataclass(frozen=True)
+class ClosedTrades:
+    """What some closed trades add to the statistics of their strategy."""
+
+    trades: int
+    won: int
+    pnl: Decimal
+
+
+COLUMNS = ", ".join(field.name for field in fields(StrategyRow))
 
 
 async def insert_strategy(
@@ -77,14 +87,14 @@ def _parts(document: Document) -> list[object]:
 
 async def update_strategy(
     connection: Connection, user_id: int, strategy_id: UUID, document: Document, content_hash: str
-) -> int | None:
-    """The new version's number; None if there is no such strategy."""
-    version: int | None = await connection.fetchval(
+) -> int:
+    """The new version's number; the row is locked by the caller."""
+    version: int = await connection.fetchval(
         """
         UPDATE user_strategies SET strategy_name = $3, strategy_description = $4, strategy_config = $5,
                entry_conditions = $6, exit_conditions = $7, risk_management = $8, content_hash = $9,
-               version = version + 1
-        WHERE user_id = $1 AND strategy_id = $2 AND is_active RETURNING version
+               version = version + 1, revision = revision + 1
+        WHERE user_id = $1 AND strategy_id = $2 RETURNING version
         """,
         user_id,
         strategy_id,
@@ -115,25 +125,42 @@ async def insert_version(
     )
 
 
-async def get_strategy(connection: Connection, user_id: int, strategy_id: UUID) -> StrategyRow | None:
+async def get_strategy(
+    connection: Connection, user_id: int, strategy_id: UUID, *, lock: Literal["", "SHARE", "UPDATE"] = ""
+) -> StrategyRow | None:
+    """None for one that was given up, too. Who locks it to change it waits for those who start a session on it."""
     row = await connection.fetchrow(
-        f"SELECT {COLUMNS} FROM user_strategies WHERE user_id = $1 AND strategy_id = $2", user_id, strategy_id
+        f"""
+        SELECT {COLUMNS} FROM user_strategies WHERE user_id = $1 AND strategy_id = $2 AND deleted_at IS NULL
+        {f"FOR {lock}" if lock else ""}
+        """,
+        user_id,
+        strategy_id,
     )
     return StrategyRow(**row) if row else None
 
 
 async def list_strategies(
-    connection: Connection, user_id: int, after: UUID | None, limit: int
+    connection: Connection,
+    user_id: int,
+    *,
+    is_active: bool | None,
+    is_public: bool | None,
+    order: Order,
+    after: After,
+    limit: int,
 ) -> list[StrategyRow]:
-    """Active ones, in the order they were made (ids rise with time)."""
     rows = await connection.fetch(
         f"""
         SELECT {COLUMNS} FROM user_strategies
-        WHERE user_id = $1 AND is_active AND ($2::uuid IS NULL OR strategy_id > $2)
-        ORDER BY strategy_id LIMIT $3
+        WHERE user_id = $1 AND deleted_at IS NULL AND ($2::boolean IS NULL OR is_active = $2)
+              AND ($3::boolean IS NULL OR is_public = $3) AND {order.beyond("strategy_id", 4)}
+        ORDER BY {order.by("strategy_id")} LIMIT $6
         """,
         user_id,
-        after,
+        is_active,
+        is_public,
+        *(after or (None, None)),
         limit,
     )
     return [StrategyRow(**row) for row in rows]
@@ -168,35 +195,61 @@ async def get_version(connection: Connection, user_id: int, strategy_id: UUID, v
     return VersionRow(**row) if row else None
 
 
-async def deactivate_strategy(connection: Connection, user_id: int, strategy_id: UUID) -> bool:
-    """Its versions stay: trades refer to them. Its name becomes free."""
-    done = await connection.fetchval(
+async def set_active(connection: Connection, user_id: int, strategy_id: UUID, is_active: bool) -> None:
+    await connection.execute(
         """
-        UPDATE user_strategies SET is_active = false, strategy_name = strategy_name || ' (deleted ' || $2 || ')'
-        WHERE user_id = $1 AND strategy_id = $2 AND is_active RETURNING true
+        UPDATE user_strategies SET is_active = $3, revision = revision + 1 WHERE user_id = $1 AND strategy_id = $2
         """,
         user_id,
         strategy_id,
+        is_active,
     )
-    return bool(done)
 
 
-async def update_statistics(connection: Connection, user_id: int, strategy_id: UUID) -> None:
-    """Uses, win rate (percent) and mean pnl follow from the closed trades. The row is locked before they are
-    counted: of two trades closed at once, the later one counts both."""
-    await connection.execute(
-        "SELECT FROM user_strategies WHERE user_id = $1 AND strategy_id = $2 FOR NO KEY UPDATE",
-        user_id,
-        strategy_id,
-    )
+async def set_publication(
+    connection: Connection, user_id: int, strategy_id: UUID, published_id: UUID | None, version: int | None
+) -> None:
+    """What of it is public; None: nothing."""
     await connection.execute(
         """
-        UPDATE user_strategies SET (total_uses, win_rate, avg_pnl) = (
-            SELECT count(*), round(100.0 * count(*) FILTER (WHERE pnl > 0) / nullif(count(*), 0), 6),
-                   round(avg(pnl), 8)
-            FROM user_trades WHERE user_id = $1 AND strategy_id = $2 AND status = 'CLOSED')
+        UPDATE user_strategies SET is_public = $3::uuid IS NOT NULL, published_strategy_id = $3,
+               published_version = $4, revision = revision + 1
         WHERE user_id = $1 AND strategy_id = $2
         """,
         user_id,
         strategy_id,
+        published_id,
+        version,
+    )
+
+
+async def give_up_strategy(connection: Connection, user_id: int, strategy_id: UUID) -> None:
+    """Its versions stay: trades refer to them. Its name becomes free."""
+    await connection.execute(
+        """
+        UPDATE user_strategies SET is_active = false, deleted_at = now(), revision = revision + 1,
+               strategy_name = strategy_name || ' (deleted ' || $2 || ')'
+        WHERE user_id = $1 AND strategy_id = $2
+        """,
+        user_id,
+        strategy_id,
+    )
+
+
+async def add_to_statistics(connection: Connection, user_id: int, strategy_id: UUID, closed: ClosedTrades) -> None:
+    """Uses, win rate (percent) and mean pnl follow from sums, which are exact; in the transaction that closes the
+    trades."""
+    await connection.execute(
+        """
+        UPDATE user_strategies SET
+            total_uses = total_uses + $3, winning_trades = winning_trades + $4, total_pnl = total_pnl + $5,
+            win_rate = round(100.0 * (winning_trades + $4) / (total_uses + $3), 6),
+            avg_pnl = round((total_pnl + $5) / (total_uses + $3), 8)
+        WHERE user_id = $1 AND strategy_id = $2
+        """,
+        user_id,
+        strategy_id,
+        closed.trades,
+        closed.won,
+        closed.pnl,
     )

@@ -7,6 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.domain import SessionTotals
+from services.trading.queries.ordering import After, Order
 from services.trading.queries.sessions import Lease
 from shared.chassis.postgres import Connection
 from shared.contracts.types import from_ms, new_id, to_ms
@@ -42,45 +43,22 @@ class TradeRow:
     strategy_signal: str | None
     is_paper_trade: bool
     late: bool
+    notes: str | None
+    revision: int
     created_at: datetime
+    updated_at: datetime
+    decision_ids: Sequence[UUID]
 
 
-@dataclass(frozen=True)
-class FillRow:
-    fill_number: int
-    trade_id: UUID
-    decision_id: UUID | None
-    time: datetime
-    action: str
-    side: str
-    qty: Decimal
-    price: Decimal
-    fee: Decimal
-    reason: str
-    late: bool
-    created_at: datetime
-
-
-@dataclass(frozen=True)
-class DecisionRow:
-    decision_id: UUID
-    session_id: UUID
-    time: datetime
-    kind: str
-    side: str
-    reason: str
-    qty: Decimal | None
-    outcome: str
-    refusal: str | None
-    values: Mapping[str, float | None]
-    checks: Mapping[str, bool | None]
-    strategy_hash: str
-    created_at: datetime
-
-
-TRADE_COLUMNS = ", ".join(TradeRow.__dataclass_fields__)
-FILL_COLUMNS = ", ".join(FillRow.__dataclass_fields__)
-DECISION_COLUMNS = ", ".join(DecisionRow.__dataclass_fields__)
+# Decisions are those that its fills lead back to, in the order they were taken.
+TRADE_COLUMNS = (
+    ", ".join(name for name in TradeRow.__dataclass_fields__ if name != "decision_ids")
+    + """,
+    ARRAY(SELECT f.decision_id FROM fills AS f
+          WHERE f.user_id = user_trades.user_id AND f.trade_id = user_trades.trade_id AND f.decision_id IS NOT NULL
+          GROUP BY f.decision_id ORDER BY f.decision_id) AS decision_ids
+"""
+)
 
 
 async def move_session(
@@ -213,14 +191,15 @@ async def insert_fill(
     fill: Fill,
     *,
     late: bool,
+    equity: Decimal | None,
 ) -> None:
     """It leads back to the decision that ordered it, of a bar before: an open to its entry's, a close to the
     side's latest."""
     await connection.execute(
         """
         INSERT INTO fills (user_id, session_id, fill_number, trade_id, time, action, side, qty, price, fee, reason,
-                           late, decision_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, (
+                           late, equity, decision_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, (
             SELECT decision_id FROM decisions
             WHERE user_id = $1 AND session_id = $2 AND side = $7 AND outcome = 'pending' AND time < $5
                   AND ($6 = 'close' OR kind = 'entry')
@@ -238,6 +217,7 @@ async def insert_fill(
         fill.fee,
         fill.reason,
         late,
+        equity,
     )
 
 
@@ -307,61 +287,61 @@ async def get_open_trade(connection: Connection, user_id: int, session_id: UUID)
     return found
 
 
+@dataclass(frozen=True)
+class TradeFilter:
+    """None: any. `first` and `last` are entry times from which, and before which."""
+
+    session_id: UUID | None = None
+    strategy_id: UUID | None = None
+    symbol: str | None = None
+    status: str | None = None
+    first: datetime | None = None
+    last: datetime | None = None
+
+
 async def list_trades(
-    connection: Connection,
-    user_id: int,
-    *,
-    session_id: UUID | None,
-    symbol: str | None,
-    status: str | None,
-    first: datetime | None,
-    last: datetime | None,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
+    connection: Connection, user_id: int, wanted: TradeFilter, order: Order, after: After, limit: int
 ) -> list[TradeRow]:
-    """In the order of their entries."""
     rows = await connection.fetch(
         f"""
         SELECT {TRADE_COLUMNS} FROM user_trades
-        WHERE user_id = $1 AND ($2::uuid IS NULL OR session_id = $2) AND ($3::text IS NULL OR symbol = $3)
-              AND ($4::text IS NULL OR status = $4) AND ($5::timestamptz IS NULL OR entry_time >= $5)
-              AND ($6::timestamptz IS NULL OR entry_time <= $6)
-              AND ($7::timestamptz IS NULL OR (entry_time, trade_id) > ($7, $8))
-        ORDER BY entry_time, trade_id LIMIT $9
+        WHERE user_id = $1 AND ($2::uuid IS NULL OR session_id = $2) AND ($3::uuid IS NULL OR strategy_id = $3)
+              AND ($4::text IS NULL OR symbol = $4) AND ($5::text IS NULL OR status = $5)
+              AND ($6::timestamptz IS NULL OR entry_time >= $6) AND ($7::timestamptz IS NULL OR entry_time < $7)
+              AND {order.beyond("trade_id", 8)}
+        ORDER BY {order.by("trade_id")} LIMIT $10
         """,
         user_id,
-        session_id,
-        symbol,
-        status,
-        first,
-        last,
+        wanted.session_id,
+        wanted.strategy_id,
+        wanted.symbol,
+        wanted.status,
+        wanted.first,
+        wanted.last,
         *(after or (None, None)),
         limit,
     )
     return [TradeRow(**row) for row in rows]
 
 
-async def get_trade(connection: Connection, user_id: int, trade_id: UUID) -> TradeRow | None:
+async def get_trade(connection: Connection, user_id: int, trade_id: UUID, *, lock: bool = False) -> TradeRow | None:
     row = await connection.fetchrow(
-        f"SELECT {TRADE_COLUMNS} FROM user_trades WHERE user_id = $1 AND trade_id = $2", user_id, trade_id
+        f"""
+        SELECT {TRADE_COLUMNS} FROM user_trades WHERE user_id = $1 AND trade_id = $2 {"FOR UPDATE" if lock else ""}
+        """,
+        user_id,
+        trade_id,
     )
     return TradeRow(**row) if row else None
 
 
-async def list_fills(
-    connection: Connection, user_id: int, session_id: UUID, after: int, limit: int
-) -> list[FillRow]:
-    rows = await connection.fetch(
-        f"""
-        SELECT {FILL_COLUMNS} FROM fills WHERE user_id = $1 AND session_id = $2 AND fill_number > $3::bigint
-        ORDER BY fill_number LIMIT $4
-        """,
+async def set_notes(connection: Connection, user_id: int, trade_id: UUID, notes: str | None) -> None:
+    await connection.execute(
+        "UPDATE user_trades SET notes = $3, revision = revision + 1 WHERE user_id = $1 AND trade_id = $2",
         user_id,
-        session_id,
-        after,
-        limit,
+        trade_id,
+        notes,
     )
-    return [FillRow(**row) for row in rows]
 
 
 async def list_fills_of(
@@ -390,29 +370,3 @@ async def list_fills_of(
             )
         )
     return found
-
-
-async def list_decisions(
-    connection: Connection, user_id: int, session_id: UUID, after: UUID | None, limit: int
-) -> list[DecisionRow]:
-    rows = await connection.fetch(
-        f"""
-        SELECT {DECISION_COLUMNS} FROM decisions
-        WHERE user_id = $1 AND session_id = $2 AND ($3::uuid IS NULL OR decision_id > $3)
-        ORDER BY decision_id LIMIT $4
-        """,
-        user_id,
-        session_id,
-        after,
-        limit,
-    )
-    return [DecisionRow(**row) for row in rows]
-
-
-async def get_decision(connection: Connection, user_id: int, decision_id: UUID) -> DecisionRow | None:
-    row = await connection.fetchrow(
-        f"SELECT {DECISION_COLUMNS} FROM decisions WHERE user_id = $1 AND decision_id = $2",
-        user_id,
-        decision_id,
-    )
-    return DecisionRow(**row) if row else None

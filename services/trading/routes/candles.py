@@ -1,5 +1,8 @@
 """Candles: for everybody with a token, and for the services that need history."""
 
+from datetime import datetime
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from services.trading.bybit_api import VENUE
@@ -7,12 +10,15 @@ from services.trading.queries import candles
 from services.trading.routes.fields import Interval, Symbol
 from shared.chassis.errors import InvalidInput
 from shared.chassis.http import Call, Endpoint
-from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.types import Amount, Instant, QueryModel, ViewModel, from_ms, to_ms
 from shared.strategy.bars import Bar
 
 LATEST_MS = 253_402_300_799_999  # the end of year 9999
+
+# Of the series; without it the newest one counts.
+Generation = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class CandleView(ViewModel):
@@ -29,6 +35,8 @@ class CandlesQuery(PageQuery):
     interval: Interval
     from_: Instant | None = Field(default=None, alias="from")
     to: Instant | None = None
+    generation: Generation | None = None
+    sort: Literal["open_time", "-open_time"] = "open_time"
 
 
 class HistoryQuery(QueryModel):
@@ -36,6 +44,7 @@ class HistoryQuery(QueryModel):
     interval: Interval
     to_ms: int = Field(ge=0, le=LATEST_MS)
     limit: int = Field(default=1_000, ge=1, le=5_000)
+    generation: Generation | None = None
 
 
 class HistoryView(ViewModel):
@@ -48,28 +57,30 @@ class HistoryView(ViewModel):
 def candle_endpoints(database: Database) -> list[Endpoint]:
     async def list_candles(call: Call) -> Page[CandleView]:
         query = call.query(CandlesQuery)
-        position = decode_cursor(query.cursor, int)
-        try:
-            after = from_ms(int(position[0])) if position else None
-        except OverflowError as error:
-            fault = {"path": "$.cursor", "reason": "is not a cursor of this list"}
-            raise InvalidInput(errors=[fault]) from error
+        generation, beyond = _position(query)
         async with database.tenant(call.principal.user_id) as connection:
-            series = await candles.get_series(connection, VENUE, query.symbol, query.interval)
+            series = await candles.get_series(connection, VENUE, query.symbol, query.interval, generation)
             if series is None:
                 return Page(items=[])
-            first = max((moment for moment in (query.from_, after) if moment is not None), default=None)
-            bars = await candles.list_bars_between(connection, series.series_id, first, query.to, query.limit + 1)
+            bars = await candles.list_page(
+                connection,
+                series.series_id,
+                query.from_,
+                query.to,
+                beyond,
+                newest_first=query.sort == "-open_time",
+                limit=query.limit + 1,
+            )
         return page_of(
             [_view(bar) for bar in bars],
             query.limit,
-            lambda last: encode_cursor(to_ms(last.open_time) + 1),
+            lambda last: encode_sorted(query.sort, series.generation, to_ms(last.open_time)),
         )
 
     async def list_history(call: Call) -> HistoryView:
         query = call.query(HistoryQuery)
         async with database.untenanted() as connection:
-            series = await candles.get_series(connection, VENUE, query.symbol, query.interval)
+            series = await candles.get_series(connection, VENUE, query.symbol, query.interval, query.generation)
             if series is None:
                 return HistoryView(items=[], anchor_ms=None)
             bars = await candles.list_bars_until(connection, series.series_id, from_ms(query.to_ms), query.limit)
@@ -95,6 +106,18 @@ def candle_endpoints(database: Database) -> list[Endpoint]:
             internal=True,
         ),
     ]
+
+
+def _position(query: CandlesQuery) -> tuple[int | None, datetime | None]:
+    """The generation, and the bar after which the page begins: all pages of a list are of one generation."""
+    position = decode_sorted(query.sort, query.cursor, int, int)
+    if position is None:
+        return query.generation, None
+    try:
+        return int(position[0]), from_ms(int(position[1]))
+    except OverflowError as error:
+        fault = {"path": "$.cursor", "reason": "is not a cursor of this list"}
+        raise InvalidInput(errors=[fault]) from error
 
 
 def _view(bar: Bar) -> CandleView:

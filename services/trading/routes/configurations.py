@@ -7,6 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from pydantic import Field, field_validator
+from pydantic.config import JsonDict
 
 from services.trading.operations.configurations import (
     change_configuration,
@@ -15,20 +16,35 @@ from services.trading.operations.configurations import (
 )
 from services.trading.queries import configurations
 from services.trading.queries.configurations import ConfigurationRow
-from services.trading.routes.fields import Name, Positive
-from services.trading.routes.naming import decode_uuid_cursor, named
+from services.trading.routes.fields import Flag, Name, Positive
+from services.trading.routes.ordering import after_of, cursor_after, order_of
 from shared.chassis.errors import NameTaken, NotFound
-from shared.chassis.http import Call, Endpoint, Reply, created
+from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.json_body import as_stored
-from shared.chassis.paging import Page, PageQuery, encode_cursor, page_of
+from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Database
+from shared.contracts.examples import ASKED, example
 from shared.contracts.types import Amount, BodyModel, Instant, ViewModel
 
 MOST_DATA_BYTES = 20_000
 
 
+CONFIGURATION: JsonDict = {
+    "config_name": "careful",
+    "config_data": {"min_stop_distance_percentage": "0.5"},
+    "is_default": True,
+    "strategy_type": "trend",
+    "risk_level": "LOW",
+    "max_position_size": "6000",
+    "stop_loss_percentage": "3",
+    "take_profit_percentage": "10",
+}
+
+
 class ConfigurationBody(BodyModel):
     """`config_data` is yours to fill; `min_stop_distance_percentage` in it is a limit too."""
+
+    model_config = example(**CONFIGURATION)
 
     config_name: Name
     config_data: dict[str, object] = Field(default_factory=dict)
@@ -58,7 +74,14 @@ def _is_percentage(value: object) -> bool:
     return text.replace(".", "", 1).isdigit() and text.isascii() and len(text) <= 30 and Decimal(text) > 0
 
 
+class ConfigurationsQuery(PageQuery):
+    is_active: Flag | None = None
+    sort: Literal["created_at", "-created_at"] = "created_at"
+
+
 class ConfigurationView(ViewModel):
+    model_config = example(**CONFIGURATION, is_active=True, times_used=3, last_used=ASKED)
+
     bot_configuration_id: UUID
     config_name: str
     config_data: dict[str, object]
@@ -75,72 +98,89 @@ class ConfigurationView(ViewModel):
     updated_at: Instant
 
 
-def configuration_endpoints(database: Database) -> list[Endpoint]:
-    async def create(call: Call) -> Reply:
+class ConfigurationRoutes:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create_bot_configuration(self, call: Call) -> Reply:
         values = call.body(ConfigurationBody).model_dump()
-        row = await create_configuration(database, call.principal.user_id, values)
+        row = await create_configuration(self._database, call.principal.user_id, values)
         return created(_view(row), f"/v1/bot-configurations/{row.bot_configuration_id}")
 
-    async def list_(call: Call) -> Page[ConfigurationView]:
-        query = call.query(PageQuery)
-        after = decode_uuid_cursor(query.cursor)
-        async with database.tenant(call.principal.user_id) as connection:
+    async def list_bot_configurations(self, call: Call) -> Page[ConfigurationView]:
+        query, user_id = call.query(ConfigurationsQuery), call.principal.user_id
+        after = after_of(query.sort, query.cursor)
+        async with self._database.tenant(user_id) as connection:
             rows = await configurations.list_configurations(
-                connection, call.principal.user_id, after, query.limit + 1
+                connection,
+                user_id,
+                is_active=query.is_active,
+                order=order_of(query.sort),
+                after=after,
+                limit=query.limit + 1,
             )
         return page_of(
             [_view(row) for row in rows],
             query.limit,
-            lambda last: encode_cursor(str(last.bot_configuration_id)),
+            lambda last: cursor_after(query.sort, last.created_at, last.bot_configuration_id),
         )
 
-    async def get(call: Call) -> ConfigurationView:
-        async with database.tenant(call.principal.user_id) as connection:
-            row = await configurations.get_configuration(connection, call.principal.user_id, call.uuid())
+    async def get_bot_configuration(self, call: Call) -> Reply:
+        user_id = call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
+            row = await configurations.get_configuration(connection, user_id, call.uuid())
         if row is None:
             raise NotFound
-        return _view(row)
+        return _tagged(row)
 
-    async def change(call: Call) -> ConfigurationView:
-        values = call.body(ConfigurationBody).model_dump()
-        return _view(await change_configuration(database, call.principal.user_id, call.uuid(), values))
+    async def change_bot_configuration(self, call: Call) -> Reply:
+        values, user_id = call.body(ConfigurationBody).model_dump(), call.principal.user_id
+        return _tagged(await change_configuration(self._database, user_id, call.uuid(), values, call.if_match))
 
-    async def delete(call: Call) -> None:
-        await delete_configuration(database, call.principal.user_id, call.uuid())
+    async def delete_bot_configuration(self, call: Call) -> None:
+        await delete_configuration(self._database, call.principal.user_id, call.uuid(), call.if_match)
 
-    every, one = "/v1/bot-configurations", "/v1/bot-configurations/{id}"
-    view = ConfigurationView
-    return [
-        Endpoint(
-            "POST",
-            every,
-            named(create, "create_bot_configuration"),
-            "Make a configuration",
-            response=view,
-            status=201,
-            body=ConfigurationBody,
-            errors=(NameTaken,),
-        ),
-        Endpoint(
-            "GET",
-            every,
-            named(list_, "list_bot_configurations"),
-            "Your configurations",
-            response=Page[ConfigurationView],
-            query=PageQuery,
-        ),
-        Endpoint("GET", one, named(get, "get_bot_configuration"), "A configuration", response=view),
-        Endpoint(
-            "PUT",
-            one,
-            named(change, "change_bot_configuration"),
-            "Change a configuration, for sessions started from now on",
-            response=view,
-            body=ConfigurationBody,
-            errors=(NameTaken,),
-        ),
-        Endpoint("DELETE", one, named(delete, "delete_bot_configuration"), "Remove a configuration", status=204),
-    ]
+    def endpoints(self) -> list[Endpoint]:
+        every, one = "/v1/bot-configurations", "/v1/bot-configurations/{id}"
+        view, body, taken = ConfigurationView, ConfigurationBody, (NameTaken,)
+        return [
+            Endpoint(
+                "POST",
+                every,
+                self.create_bot_configuration,
+                "Make a configuration",
+                view,
+                201,
+                body=body,
+                errors=taken,
+            ),
+            Endpoint(
+                "GET",
+                every,
+                self.list_bot_configurations,
+                "Your configurations",
+                Page[ConfigurationView],
+                query=ConfigurationsQuery,
+            ),
+            Endpoint("GET", one, self.get_bot_configuration, "A configuration", view, tagged=True),
+            Endpoint(
+                "PUT",
+                one,
+                self.change_bot_configuration,
+                "Change a configuration, for sessions started from now on",
+                view,
+                body=body,
+                errors=taken,
+                tagged=True,
+            ),
+            Endpoint(
+                "DELETE", one, self.delete_bot_configuration, "Remove a configuration", status=204, tagged=True
+            ),
+        ]
+
+
+def _tagged(row: ConfigurationRow) -> Reply:
+    return tagged(_view(row), row.revision, row.updated_at)
 
 
 def _view(row: ConfigurationRow) -> ConfigurationView:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from shared.contracts.types import Amount
 from shared.strategy.bars import INTERVAL_MS
@@ -27,3 +27,15 @@ def _above_zero(amount: Amount) -> Amount:
 
 
 Positive = Annotated[Amount, AfterValidator(_above_zero)]
+
+
+def _true_or_false(value: object) -> bool:
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError("must be true or false")
+
+
+Flag = Annotated[bool, BeforeValidator(_true_or_false)]
+"""Of a query string: as JSON writes it."""
+
+Notes = Annotated[str, StringConstraints(max_length=2_000)]

@@ -6,45 +6,74 @@ from uuid import UUID
 from pydantic import Field
 
 from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
-from services.trading.errors import LiveTradingOff, SessionEnded
+from services.trading.domain import Entries
+from services.trading.errors import LiveTradingOff, SessionEnded, StrategyInactive
+from services.trading.operations.note_session import note_session
 from services.trading.operations.pause_session import pause_session, resume_session
 from services.trading.operations.start_session import PaperTerms, StartRequest, start_session
 from services.trading.operations.stop_session import stop_session
 from services.trading.queries import entitlements, sessions, trades
-from services.trading.queries.sessions import SessionRow
-from services.trading.routes.fields import Positive, Symbol
-from services.trading.routes.naming import decode_uuid_cursor
-from services.trading.routes.views import DecisionView, FillView, decision_view, fill_view
+from services.trading.queries.sessions import SessionFilter, SessionRow
+from services.trading.routes.fields import Notes, Positive, Symbol
+from services.trading.routes.ordering import after_of, cursor_after, order_of
 from services.trading.venue_clock import VenueClock
 from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, PlanLimitReached, Unavailable
-from shared.chassis.http import Call, Endpoint, Reply, created
-from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.http import Call, Endpoint, Reply, created, tagged
+from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Connection, Database
+from shared.contracts.examples import example, example_id
 from shared.contracts.types import Amount, BodyModel, Id, Instant, ViewModel
 from shared.strategy.fingerprint import fingerprint
 
 
 class StartBody(BodyModel):
+    model_config = example(
+        bot_configuration_id=example_id("bot_configuration_id"),
+        mode="PAPER",
+        initial_balance="10000",
+        notes="Small, to begin with",
+    )
+
     strategy_id: Id
     version: int | None = Field(default=None, ge=1, le=2**31 - 1)
     bot_configuration_id: Id | None = None
     symbol: Symbol
     mode: Literal["PAPER", "LIVE"]
     initial_balance: Positive
+    notes: Notes | None = None
+
+
+class SessionChanges(BodyModel):
+    model_config = example(notes="Two weeks, then the real thing")
+
+    notes: Notes | None
 
 
 class StopBody(BodyModel):
     """`end_of_data`: the series has ended, the position is closed at its last close."""
 
+    model_config = example(reason="manual")
+
     reason: Literal["manual", "end_of_data"] = "manual"
 
 
 class SessionsQuery(PageQuery):
+    """`from` and `to` are start times."""
+
     status: Literal["ACTIVE", "PAUSED", "STOPPED"] | None = None
     symbol: Symbol | None = None
+    mode: Literal["PAPER", "LIVE"] | None = None
+    strategy_id: Id | None = None
+    from_: Instant | None = Field(default=None, alias="from")
+    to: Instant | None = None
+    sort: Literal["created_at", "-created_at", "start_time", "-start_time"] = "created_at"
 
 
 class SessionView(ViewModel):
+    """`entries` is what a running session may do, whatever its status: a plan may hold it back too."""
+
+    model_config = example(status="ACTIVE", stop_reason=None, fills=2)
+
     session_id: UUID
     strategy_id: UUID
     strategy_version: int
@@ -54,6 +83,7 @@ class SessionView(ViewModel):
     interval: str
     mode: Literal["PAPER", "LIVE"]
     status: Literal["ACTIVE", "PAUSED", "STOPPED"]
+    entries: Literal["ALLOWED", "PAUSED", "PLAN_LIMIT"] | None
     stop_reason: str | None
     initial_balance: Amount
     final_balance: Amount | None
@@ -65,14 +95,21 @@ class SessionView(ViewModel):
     max_drawdown: Amount
     fills: int
     fingerprint: str
+    fee_rate: Amount
+    slippage: Amount
+    notes: str | None
     first_bar: Instant | None
     last_bar: Instant | None
     start_time: Instant
     end_time: Instant | None
+    ended_at: Instant | None
     created_at: Instant
+    updated_at: Instant
 
 
 class LimitsView(ViewModel):
+    model_config = example(active_strategies=1, active_symbols=1)
+
     plan: str
     version: int
     max_active_strategies: int | None
@@ -98,10 +135,11 @@ class SessionRoutes:
             body.symbol,
             body.mode,
             body.initial_balance,
+            body.notes,
         )
         now = await self._venue_now(body.symbol)
         row = await start_session(self._database, call.principal, request, self._paper, now)
-        return created(_view(row, fingerprint([])), f"/v1/sessions/{row.session_id}")
+        return created(_view(row, fingerprint([]), "ALLOWED"), f"/v1/sessions/{row.session_id}")
 
     async def _venue_now(self, symbol: str) -> Instant:
         """The exchange's time, if it knows this symbol."""
@@ -118,21 +156,35 @@ class SessionRoutes:
 
     async def list_sessions(self, call: Call) -> Page[SessionView]:
         query, user_id = call.query(SessionsQuery), call.principal.user_id
-        after = decode_uuid_cursor(query.cursor)
+        after = after_of(query.sort, query.cursor)
+        paper = None if query.mode is None else query.mode == "PAPER"
+        wanted = SessionFilter(query.status, query.symbol, paper, query.strategy_id, query.from_, query.to)
         async with self._database.tenant(user_id) as connection:
             rows = await sessions.list_sessions(
-                connection, user_id, query.status, query.symbol, after, query.limit + 1
+                connection, user_id, wanted, order_of(query.sort), after, query.limit + 1
             )
             views = await _views(connection, user_id, rows)
-        return page_of(views, query.limit, lambda last: encode_cursor(str(last.session_id)))
+        by_start = query.sort.endswith("start_time")
+        return page_of(
+            views,
+            query.limit,
+            lambda last: cursor_after(
+                query.sort, last.start_time if by_start else last.created_at, last.session_id
+            ),
+        )
 
-    async def get_session(self, call: Call) -> SessionView:
+    async def get_session(self, call: Call) -> Reply:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await sessions.get_session(connection, user_id, call.uuid())
             if row is None:
                 raise NotFound
-            return (await _views(connection, user_id, [row]))[0]
+            return _tagged((await _views(connection, user_id, [row]))[0], row)
+
+    async def note_session(self, call: Call) -> Reply:
+        user_id, notes = call.principal.user_id, call.body(SessionChanges).notes
+        row = await note_session(self._database, user_id, call.uuid(), notes, call.if_match)
+        return _tagged(await self._shown(row), row)
 
     async def get_session_limits(self, call: Call) -> LimitsView:
         user_id = call.principal.user_id
@@ -170,29 +222,6 @@ class SessionRoutes:
         async with self._database.tenant(row.user_id) as connection:
             return (await _views(connection, row.user_id, [row]))[0]
 
-    async def list_fills(self, call: Call) -> Page[FillView]:
-        query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
-        position = decode_cursor(query.cursor, int)
-        async with self._database.tenant(user_id) as connection:
-            if await sessions.get_session(connection, user_id, session_id) is None:
-                raise NotFound
-            after = int(position[0]) if position else 0
-            rows = await trades.list_fills(connection, user_id, session_id, after, query.limit + 1)
-        return page_of([fill_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.fill_number))
-
-    async def list_decisions(self, call: Call) -> Page[DecisionView]:
-        query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
-        after = decode_uuid_cursor(query.cursor)
-        async with self._database.tenant(user_id) as connection:
-            if await sessions.get_session(connection, user_id, session_id) is None:
-                raise NotFound
-            rows = await trades.list_decisions(connection, user_id, session_id, after, query.limit + 1)
-        return page_of(
-            [decision_view(row) for row in rows],
-            query.limit,
-            lambda last: encode_cursor(str(last.decision_id)),
-        )
-
     def endpoints(self) -> list[Endpoint]:
         every, one, view = "/v1/sessions", "/v1/sessions/{id}", SessionView
         return [
@@ -204,7 +233,7 @@ class SessionRoutes:
                 response=view,
                 status=201,
                 body=StartBody,
-                errors=(PlanLimitReached, LiveTradingOff, Unavailable),
+                errors=(PlanLimitReached, LiveTradingOff, StrategyInactive, Unavailable),
             ),
             Endpoint(
                 "GET",
@@ -221,7 +250,16 @@ class SessionRoutes:
                 "What your plan allows, and how much of it is in use",
                 response=LimitsView,
             ),
-            Endpoint("GET", one, self.get_session, "A session", response=view),
+            Endpoint("GET", one, self.get_session, "A session", response=view, tagged=True),
+            Endpoint(
+                "PATCH",
+                one,
+                self.note_session,
+                "Write a note on a session",
+                response=view,
+                body=SessionChanges,
+                tagged=True,
+            ),
             Endpoint(
                 "POST",
                 one + "/pause",
@@ -246,22 +284,6 @@ class SessionRoutes:
                 response=view,
                 body=StopBody,
             ),
-            Endpoint(
-                "GET",
-                one + "/fills",
-                self.list_fills,
-                "Its fills, in the order they happened",
-                response=Page[FillView],
-                query=PageQuery,
-            ),
-            Endpoint(
-                "GET",
-                one + "/decisions",
-                self.list_decisions,
-                "What it decided, and why",
-                response=Page[DecisionView],
-                query=PageQuery,
-            ),
         ]
 
 
@@ -269,10 +291,18 @@ async def _views(connection: Connection, user_id: int, rows: list[SessionRow]) -
     """The fingerprint of a stopped session is stored; that of a running one follows from its fills so far."""
     running = [row.session_id for row in rows if row.fingerprint is None]
     filled = await trades.list_fills_of(connection, user_id, running)
-    return [_view(row, row.fingerprint or fingerprint(filled[row.session_id])) for row in rows]
+    entries = await sessions.list_entries(connection, user_id, running)
+    return [
+        _view(row, row.fingerprint or fingerprint(filled[row.session_id]), entries.get(row.session_id))
+        for row in rows
+    ]
 
 
-def _view(row: SessionRow, fingerprint_now: str) -> SessionView:
+def _tagged(view: SessionView, row: SessionRow) -> Reply:
+    return tagged(view, row.revision, row.updated_at)
+
+
+def _view(row: SessionRow, fingerprint_now: str, entries: Entries | None) -> SessionView:
     return SessionView(
         session_id=row.session_id,
         strategy_id=row.strategy_id,
@@ -283,6 +313,7 @@ def _view(row: SessionRow, fingerprint_now: str) -> SessionView:
         interval=row.interval,
         mode="PAPER" if row.is_paper_trading else "LIVE",
         status=row.status,
+        entries=entries,
         stop_reason=row.stop_reason,
         initial_balance=row.initial_balance,
         final_balance=row.final_balance,
@@ -294,9 +325,14 @@ def _view(row: SessionRow, fingerprint_now: str) -> SessionView:
         max_drawdown=row.max_drawdown,
         fills=row.fill_count,
         fingerprint=fingerprint_now,
+        fee_rate=row.fee_rate,
+        slippage=row.slippage,
+        notes=row.notes,
         first_bar=row.first_bar,
         last_bar=row.last_bar,
         start_time=row.start_time,
         end_time=row.end_time,
+        ended_at=row.ended_at,
         created_at=row.created_at,
+        updated_at=row.updated_at,
     )

@@ -1,27 +1,58 @@
 """`/v1/strategies`: the document of docs/strategy.md as body."""
 
 from dataclasses import asdict
+from typing import Literal
 from uuid import UUID
 
-from pydantic import RootModel
+from pydantic import ConfigDict, Field, JsonValue, RootModel
 
 from services.trading.errors import StrategyInUse
-from services.trading.operations.strategies import change_strategy, create_strategy, delete_strategy
+from services.trading.operations.strategies import (
+    change_strategy,
+    create_strategy,
+    delete_strategy,
+    get_own,
+    switch_strategy,
+)
 from services.trading.queries import strategies
 from services.trading.queries.strategies import StrategyRow, VersionRow
-from services.trading.routes.naming import decode_uuid_cursor
-from shared.chassis.errors import NameTaken, NotFound
-from shared.chassis.http import Call, Endpoint, Reply, created
+from services.trading.routes.fields import Flag
+from services.trading.routes.ordering import after_of, cursor_after, order_of
+from shared.chassis.errors import InvalidInput, NameTaken, NotFound
+from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
-from shared.chassis.postgres import Database
-from shared.contracts.types import Amount, Instant, ViewModel
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.examples import HASH, STRATEGY, example
+from shared.contracts.types import Amount, Instant, QueryModel, ViewModel
+from shared.strategy.differences import differences
+
+VERSION_LIMIT = 2**31 - 1
 
 
 class StrategyBody(RootModel[dict[str, object]]):
     """A strategy document; what it may hold is in docs/strategy.md."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{**STRATEGY}]})
+
+
+class StrategiesQuery(PageQuery):
+    is_active: Flag | None = None
+    is_public: Flag | None = None
+    sort: Literal["created_at", "-created_at"] = "created_at"
+
+
+class ComparisonQuery(QueryModel):
+    """Two versions of the strategy: without `to` the newest one, without `from` the one before."""
+
+    from_: int | None = Field(default=None, alias="from", ge=1, le=VERSION_LIMIT)
+    to: int | None = Field(default=None, ge=1, le=VERSION_LIMIT)
+
 
 class StrategyView(ViewModel):
+    """`total_uses` counts closed trades, of which `win_rate` is in percent and `avg_pnl` the mean."""
+
+    model_config = example(is_public=True, published_version=1)
+
     strategy_id: UUID
     strategy_name: str
     strategy_description: str | None
@@ -36,6 +67,8 @@ class StrategyView(ViewModel):
     avg_pnl: Amount | None
     is_public: bool
     is_active: bool
+    published_strategy_id: UUID | None
+    published_version: int | None
     created_at: Instant
     updated_at: Instant
 
@@ -48,40 +81,87 @@ class VersionView(ViewModel):
     created_at: Instant
 
 
+class DifferenceView(ViewModel):
+    """What was added has no `old`, what was removed no `new`: null then."""
+
+    model_config = example(path="$.strategy_config.indicators.fast.period", change="changed", old=5, new=8)
+
+    path: str
+    change: Literal["added", "removed", "changed"]
+    old: JsonValue
+    new: JsonValue
+
+
+class ComparisonView(ViewModel):
+    """The hash is of what is executed; name and description are not in it."""
+
+    model_config = example(from_version=1, to_version=2, from_hash=HASH, to_hash=HASH[::-1], hash_differs=True)
+
+    strategy_id: UUID
+    from_version: int
+    to_version: int
+    from_hash: str
+    to_hash: str
+    hash_differs: bool
+    differences: list[DifferenceView]
+
+
 class StrategyRoutes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def create_strategy(self, call: Call) -> Reply:
         row = await create_strategy(self._database, call.principal.user_id, call.body(StrategyBody).root)
-        return created(_view(row), f"/v1/strategies/{row.strategy_id}")
+        return created(strategy_view(row), f"/v1/strategies/{row.strategy_id}")
 
     async def list_strategies(self, call: Call) -> Page[StrategyView]:
-        query, user_id = call.query(PageQuery), call.principal.user_id
-        after = decode_uuid_cursor(query.cursor)
+        query, user_id = call.query(StrategiesQuery), call.principal.user_id
+        after = after_of(query.sort, query.cursor)
         async with self._database.tenant(user_id) as connection:
-            rows = await strategies.list_strategies(connection, user_id, after, query.limit + 1)
-        views = [_view(row) for row in rows]
-        return page_of(views, query.limit, lambda last: encode_cursor(str(last.strategy_id)))
+            rows = await strategies.list_strategies(
+                connection,
+                user_id,
+                is_active=query.is_active,
+                is_public=query.is_public,
+                order=order_of(query.sort),
+                after=after,
+                limit=query.limit + 1,
+            )
+        return page_of(
+            [strategy_view(row) for row in rows],
+            query.limit,
+            lambda last: cursor_after(query.sort, last.created_at, last.strategy_id),
+        )
 
-    async def get_strategy(self, call: Call) -> StrategyView:
+    async def get_strategy(self, call: Call) -> Reply:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await strategies.get_strategy(connection, user_id, call.uuid())
-        if row is None or not row.is_active:
+        if row is None:
             raise NotFound
-        return _view(row)
+        return _tagged(row)
 
-    async def change_strategy(self, call: Call) -> StrategyView:
+    async def change_strategy(self, call: Call) -> Reply:
         body = call.body(StrategyBody).root
-        return _view(await change_strategy(self._database, call.principal.user_id, call.uuid(), body))
+        return _tagged(
+            await change_strategy(self._database, call.principal.user_id, call.uuid(), body, call.if_match)
+        )
 
     async def add_strategy_version(self, call: Call) -> Reply:
-        view = await self.change_strategy(call)
-        return created(view, f"/v1/strategies/{view.strategy_id}/versions")
+        body = call.body(StrategyBody).root
+        row = await change_strategy(self._database, call.principal.user_id, call.uuid(), body)
+        return created(strategy_view(row), f"/v1/strategies/{row.strategy_id}/versions/{row.version}")
 
     async def delete_strategy(self, call: Call) -> None:
-        await delete_strategy(self._database, call.principal.user_id, call.uuid())
+        await delete_strategy(self._database, call.principal.user_id, call.uuid(), call.if_match)
+
+    async def deactivate_strategy(self, call: Call) -> StrategyView:
+        user_id, strategy_id = call.principal.user_id, call.uuid()
+        return strategy_view(await switch_strategy(self._database, user_id, strategy_id, is_active=False))
+
+    async def reactivate_strategy(self, call: Call) -> StrategyView:
+        user_id, strategy_id = call.principal.user_id, call.uuid()
+        return strategy_view(await switch_strategy(self._database, user_id, strategy_id, is_active=True))
 
     async def list_strategy_versions(self, call: Call) -> Page[VersionView]:
         query, user_id, strategy_id = call.query(PageQuery), call.principal.user_id, call.uuid()
@@ -93,28 +173,31 @@ class StrategyRoutes:
             rows = await strategies.list_versions(connection, user_id, strategy_id, after, query.limit + 1)
         return page_of([_version(row) for row in rows], query.limit, lambda last: encode_cursor(last.version))
 
+    async def get_strategy_version(self, call: Call) -> VersionView:
+        user_id, strategy_id = call.principal.user_id, call.uuid()
+        async with self._database.tenant(user_id) as connection:
+            row = await strategies.get_version(connection, user_id, strategy_id, call.number("version"))
+        if row is None:
+            raise NotFound
+        return _version(row)
+
+    async def compare_strategy_versions(self, call: Call) -> ComparisonView:
+        query, user_id = call.query(ComparisonQuery), call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
+            strategy = await get_own(connection, user_id, call.uuid())
+            to = query.to or strategy.version
+            new = await _wanted(connection, user_id, strategy, "to", to)
+            old = await _wanted(connection, user_id, strategy, "from", query.from_ or max(1, to - 1))
+        return _compared(old, new)
+
     def endpoints(self) -> list[Endpoint]:
-        every, one, versions = "/v1/strategies", "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
-        view, body, taken = StrategyView, StrategyBody, (NameTaken,)
-        listed, told = Page[StrategyView], Page[VersionView]
-        changing = "Change a strategy: a new version; running sessions stay on theirs"
+        one, versions = "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
+        view, told = StrategyView, Page[VersionView]
+        compared = "What differs between two versions, by JSON path"
         return [
-            Endpoint(
-                "POST",
-                every,
-                self.create_strategy,
-                "Make a strategy",
-                status=201,
-                response=view,
-                body=body,
-                errors=taken,
-            ),
-            Endpoint("GET", every, self.list_strategies, "Your strategies", listed, query=PageQuery),
-            Endpoint("GET", one, self.get_strategy, "A strategy as it is now", view),
-            Endpoint("PUT", one, self.change_strategy, changing, response=view, body=body, errors=taken),
-            Endpoint(
-                "DELETE", one, self.delete_strategy, "Give up a strategy", status=204, errors=(StrategyInUse,)
-            ),
+            *self._editing(),
+            Endpoint("POST", one + "/deactivate", self.deactivate_strategy, "Start no more sessions on it", view),
+            Endpoint("POST", one + "/reactivate", self.reactivate_strategy, "Sessions may start on it again", view),
             Endpoint(
                 "GET",
                 versions,
@@ -123,21 +206,73 @@ class StrategyRoutes:
                 told,
                 query=PageQuery,
             ),
+            Endpoint("GET", versions + "/{version}", self.get_strategy_version, "One version", VersionView),
             Endpoint(
-                "POST",
-                versions,
-                self.add_strategy_version,
-                "Add a version",
-                status=201,
-                response=view,
-                body=body,
-                errors=taken,
+                "GET",
+                one + "/comparison",
+                self.compare_strategy_versions,
+                compared,
+                ComparisonView,
+                query=ComparisonQuery,
+            ),
+        ]
+
+    def _editing(self) -> list[Endpoint]:
+        every, one, versions = "/v1/strategies", "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
+        view, body, taken = StrategyView, StrategyBody, (NameTaken,)
+        changing = "Change a strategy: a new version; running sessions stay on theirs"
+        return [
+            Endpoint("POST", every, self.create_strategy, "Make a strategy", view, 201, body=body, errors=taken),
+            Endpoint(
+                "GET", every, self.list_strategies, "Your strategies", Page[StrategyView], query=StrategiesQuery
+            ),
+            Endpoint("GET", one, self.get_strategy, "A strategy as it is now", view, tagged=True),
+            Endpoint("PUT", one, self.change_strategy, changing, view, body=body, errors=taken, tagged=True),
+            Endpoint(
+                "DELETE",
+                one,
+                self.delete_strategy,
+                "Give up a strategy",
+                status=204,
+                errors=(StrategyInUse,),
+                tagged=True,
+            ),
+            Endpoint(
+                "POST", versions, self.add_strategy_version, "Add a version", view, 201, body=body, errors=taken
             ),
         ]
 
 
-def _view(row: StrategyRow) -> StrategyView:
+async def _wanted(
+    connection: Connection, user_id: int, strategy: StrategyRow, field: str, version: int
+) -> VersionRow:
+    """Raises InvalidInput."""
+    row = await strategies.get_version(connection, user_id, strategy.strategy_id, version)
+    if row is None:
+        reason = f"there is no version {version}, the newest is {strategy.version}"
+        raise InvalidInput(errors=[{"path": f"$.{field}", "reason": reason}])
+    return row
+
+
+def _compared(old: VersionRow, new: VersionRow) -> ComparisonView:
+    found = differences(old.document, new.document)
+    return ComparisonView(
+        strategy_id=old.strategy_id,
+        from_version=old.version,
+        to_version=new.version,
+        from_hash=old.content_hash,
+        to_hash=new.content_hash,
+        hash_differs=old.content_hash != new.content_hash,
+        differences=[DifferenceView.model_validate(asdict(each)) for each in found],
+    )
+
+
+def strategy_view(row: StrategyRow) -> StrategyView:
     return StrategyView.model_validate(asdict(row))
+
+
+def _tagged(row: StrategyRow) -> Reply:
+    return tagged(strategy_view(row), row.revision, row.updated_at)
 
 
 def _version(row: VersionRow) -> VersionView:

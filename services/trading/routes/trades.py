@@ -1,26 +1,75 @@
-"""`/v1/trades` and `/v1/decisions/{id}`."""
+"""`/v1/trades`, `/v1/fills` and `/v1/decisions`: what came of all sessions, and why."""
 
-from typing import Literal
-from uuid import UUID
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from services.trading.queries import trades
-from services.trading.routes.fields import Symbol
-from services.trading.routes.views import DecisionView, TradeView, decision_view, trade_view
-from shared.chassis.errors import InvalidInput, NotFound
-from shared.chassis.http import Call, Endpoint
-from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from services.trading.operations.explain_decision import explain_decision
+from services.trading.operations.note_trade import note_trade
+from services.trading.queries import decisions, fills, trades
+from services.trading.queries.decisions import DecisionFilter
+from services.trading.queries.fills import FillFilter
+from services.trading.queries.trades import TradeFilter, TradeRow
+from services.trading.routes.fields import Notes, Symbol
+from services.trading.routes.ordering import after_of, cursor_after, order_of
+from services.trading.routes.views import (
+    DecisionView,
+    ExplainedView,
+    FillView,
+    TradeView,
+    decision_view,
+    explained_view,
+    fill_view,
+    trade_view,
+)
+from shared.chassis.errors import NotFound
+from shared.chassis.http import Call, Endpoint, Reply, tagged
+from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Database
-from shared.contracts.types import Id, Instant, from_ms, to_ms
+from shared.contracts.examples import example
+from shared.contracts.types import BodyModel, Id, Instant
+
+From = Annotated[Instant | None, Field(alias="from")]
 
 
 class TradesQuery(PageQuery):
+    """`from` and `to` are entry times."""
+
     session_id: Id | None = None
+    strategy_id: Id | None = None
     symbol: Symbol | None = None
     status: Literal["OPEN", "CLOSED", "CANCELLED"] | None = None
-    from_: Instant | None = Field(default=None, alias="from")
+    from_: From = None
     to: Instant | None = None
+    sort: Literal["entry_time", "-entry_time", "created_at", "-created_at"] = "entry_time"
+
+
+class FillsQuery(PageQuery):
+    session_id: Id | None = None
+    trade_id: Id | None = None
+    decision_id: Id | None = None
+    symbol: Symbol | None = None
+    from_: From = None
+    to: Instant | None = None
+    sort: Literal["time", "-time"] = "time"
+
+
+class DecisionsQuery(PageQuery):
+    """`from` and `to` are times of the decision bar."""
+
+    session_id: Id | None = None
+    symbol: Symbol | None = None
+    kind: Literal["entry", "exit"] | None = None
+    outcome: Literal["pending", "refused", "too_small"] | None = None
+    from_: From = None
+    to: Instant | None = None
+    sort: Literal["time", "-time"] = "time"
+
+
+class TradeChanges(BodyModel):
+    model_config = example(notes="The news came a bar later")
+
+    notes: Notes | None
 
 
 class TradeRoutes:
@@ -29,62 +78,113 @@ class TradeRoutes:
 
     async def list_trades(self, call: Call) -> Page[TradeView]:
         query, user_id = call.query(TradesQuery), call.principal.user_id
-        position = decode_cursor(query.cursor, int, str)
-        try:
-            after = (from_ms(int(position[0])), UUID(str(position[1]))) if position else None
-        except (ValueError, OverflowError) as error:
-            fault = {"path": "$.cursor", "reason": "is not a cursor of this list"}
-            raise InvalidInput(errors=[fault]) from error
+        after = after_of(query.sort, query.cursor)
+        wanted = TradeFilter(query.session_id, query.strategy_id, query.symbol, query.status, query.from_, query.to)
         async with self._database.tenant(user_id) as connection:
             rows = await trades.list_trades(
-                connection,
-                user_id,
-                session_id=query.session_id,
-                symbol=query.symbol,
-                status=query.status,
-                first=query.from_,
-                last=query.to,
-                after=after,
-                limit=query.limit + 1,
+                connection, user_id, wanted, order_of(query.sort), after, query.limit + 1
             )
+        by_entry = query.sort.endswith("entry_time")
         return page_of(
             [trade_view(row) for row in rows],
             query.limit,
-            lambda last: encode_cursor(to_ms(last.entry_time), str(last.trade_id)),
+            lambda last: cursor_after(query.sort, last.entry_time if by_entry else last.created_at, last.trade_id),
         )
 
-    async def get_trade(self, call: Call) -> TradeView:
+    async def get_trade(self, call: Call) -> Reply:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await trades.get_trade(connection, user_id, call.uuid())
         if row is None:
             raise NotFound
-        return trade_view(row)
+        return _tagged(row)
 
-    async def get_decision(self, call: Call) -> DecisionView:
+    async def note_trade(self, call: Call) -> Reply:
+        user_id, notes = call.principal.user_id, call.body(TradeChanges).notes
+        return _tagged(await note_trade(self._database, user_id, call.uuid(), notes, call.if_match))
+
+    async def list_all_fills(self, call: Call) -> Page[FillView]:
+        query, user_id = call.query(FillsQuery), call.principal.user_id
+        after = after_of(query.sort, query.cursor)
+        wanted = FillFilter(
+            query.session_id, query.trade_id, query.decision_id, query.symbol, query.from_, query.to
+        )
+        async with self._database.tenant(user_id) as connection:
+            rows = await fills.list_all_fills(
+                connection, user_id, wanted, order_of(query.sort), after, query.limit + 1
+            )
+        views = [fill_view(row) for row in rows]
+        return page_of(views, query.limit, lambda last: cursor_after(query.sort, last.time, last.fill_id))
+
+    async def get_fill(self, call: Call) -> FillView:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
-            row = await trades.get_decision(connection, user_id, call.uuid())
+            row = await fills.get_fill(connection, user_id, call.uuid())
         if row is None:
             raise NotFound
-        return decision_view(row)
+        return fill_view(row)
+
+    async def list_all_decisions(self, call: Call) -> Page[DecisionView]:
+        query, user_id = call.query(DecisionsQuery), call.principal.user_id
+        after = after_of(query.sort, query.cursor)
+        wanted = DecisionFilter(query.session_id, query.symbol, query.kind, query.outcome, query.from_, query.to)
+        async with self._database.tenant(user_id) as connection:
+            rows = await decisions.list_decisions(
+                connection, user_id, wanted, order_of(query.sort), after, query.limit + 1
+            )
+        views = [decision_view(row) for row in rows]
+        return page_of(views, query.limit, lambda last: cursor_after(query.sort, last.time, last.decision_id))
+
+    async def get_decision(self, call: Call) -> ExplainedView:
+        return explained_view(await explain_decision(self._database, call.principal.user_id, call.uuid()))
 
     def endpoints(self) -> list[Endpoint]:
+        trade = TradeView
         return [
             Endpoint(
                 "GET",
                 "/v1/trades",
                 self.list_trades,
                 "Your trades, in the order of their entries",
-                response=Page[TradeView],
+                Page[TradeView],
                 query=TradesQuery,
             ),
-            Endpoint("GET", "/v1/trades/{id}", self.get_trade, "A trade", response=TradeView),
+            Endpoint("GET", "/v1/trades/{id}", self.get_trade, "A trade", trade, tagged=True),
+            Endpoint(
+                "PATCH",
+                "/v1/trades/{id}",
+                self.note_trade,
+                "Write a note on a trade",
+                trade,
+                body=TradeChanges,
+                tagged=True,
+            ),
+            Endpoint(
+                "GET",
+                "/v1/fills",
+                self.list_all_fills,
+                "Your fills, in the order of their times",
+                Page[FillView],
+                query=FillsQuery,
+            ),
+            Endpoint("GET", "/v1/fills/{id}", self.get_fill, "A fill", FillView),
+            Endpoint(
+                "GET",
+                "/v1/decisions",
+                self.list_all_decisions,
+                "What your sessions decided, in the order of the bars",
+                Page[DecisionView],
+                query=DecisionsQuery,
+            ),
             Endpoint(
                 "GET",
                 "/v1/decisions/{id}",
                 self.get_decision,
-                "Why it traded: values and checks at the decision bar",
-                response=DecisionView,
+                "Why it traded, or did not: values, checks and limits at the decision bar, and what came of it",
+                ExplainedView,
             ),
         ]
+
+
+def _tagged(row: TradeRow) -> Reply:
+    return tagged(trade_view(row), row.revision, row.updated_at)

@@ -1,14 +1,38 @@
-"""How fills, trades and decisions are shown."""
+"""How fills, trades and decisions are shown: each leads to the others by its ids."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal
 from uuid import UUID
 
-from services.trading.queries.trades import DecisionRow, FillRow, TradeRow
+from pydantic.config import JsonDict
+
+from services.trading.operations.explain_decision import Explained
+from services.trading.queries.decisions import DecisionRow
+from services.trading.queries.fills import FillRow
+from services.trading.queries.trades import TradeRow
+from shared.contracts.examples import BAR, example
 from shared.contracts.types import Amount, Instant, ViewModel
+
+DECISION: JsonDict = {
+    "time": BAR,
+    "kind": "entry",
+    "reason": "entry",
+    "outcome": "pending",
+    "refusal": None,
+    "values": {"fast": 89961.4, "slow": 89944.7},
+    "checks": {"entry": True, "exit": False},
+    "created_at": "2026-01-31T09:30:00.412Z",
+}
 
 
 class FillView(ViewModel):
+    """`equity` is the session's, where the fill ends a trade."""
+
+    model_config = example(action="close", price="91350", fee="2.7633375", reason="exit_signal")
+
+    fill_id: UUID
+    session_id: UUID
     fill_number: int
     trade_id: UUID
     decision_id: UUID | None
@@ -20,11 +44,14 @@ class FillView(ViewModel):
     fee: Amount
     reason: str
     late: bool
+    equity: Amount | None
     created_at: Instant
 
 
 class TradeView(ViewModel):
-    """`pnl` is net of `fee`, the fees of all its fills."""
+    """`pnl` is net of `fee`, the fees of all its fills; `decision_ids` are those that its fills lead back to."""
+
+    model_config = example(status="CLOSED")
 
     trade_id: UUID
     session_id: UUID
@@ -45,11 +72,17 @@ class TradeView(ViewModel):
     strategy_signal: str | None
     is_paper_trade: bool
     late: bool
+    notes: str | None
+    decision_ids: Sequence[UUID]
     created_at: Instant
+    updated_at: Instant
 
 
 class DecisionView(ViewModel):
-    """`values` are the indicators at the decision bar, `checks` the conditions; null where undefined."""
+    """`time` is the decision bar's. `values` are the indicators there, `checks` conditions and limits; null where
+    undefined. `fill_ids` and `trade_id` are what came of it."""
+
+    model_config = example(**DECISION)
 
     decision_id: UUID
     session_id: UUID
@@ -63,7 +96,38 @@ class DecisionView(ViewModel):
     values: dict[str, float | None]
     checks: dict[str, bool | None]
     strategy_hash: str
+    fill_ids: Sequence[UUID]
+    trade_id: UUID | None
     created_at: Instant
+
+
+class RefusedByView(ViewModel):
+    """The limit that an entry would have exceeded, what it allows and what was asked. `after_bar`: it held from the
+    bar after that on."""
+
+    model_config = example(limit="max_position_size", allowed="2500", asked="4950.6875", plan=None)
+
+    limit: str
+    allowed: Amount | None
+    asked: Amount | None
+    plan: str | None
+    after_bar: Instant | None
+
+
+class ExplainedView(DecisionView):
+    """With the strategy's version, and the times of the bar, of the decision and of the first fill."""
+
+    model_config = example(**DECISION)
+
+    strategy_id: UUID
+    strategy_version: int
+    symbol: str
+    interval: str
+    refused_by: RefusedByView | None
+    bar_time: Instant
+    decided_at: Instant
+    filled_at: Instant | None
+    fills: Sequence[FillView]
 
 
 def fill_view(row: FillRow) -> FillView:
@@ -76,3 +140,20 @@ def trade_view(row: TradeRow) -> TradeView:
 
 def decision_view(row: DecisionRow) -> DecisionView:
     return DecisionView.model_validate(asdict(row))
+
+
+def explained_view(explained: Explained) -> ExplainedView:
+    decision, session, fills = explained.decision, explained.session, explained.fills
+    refused = explained.refused_by
+    return ExplainedView(
+        **decision_view(decision).model_dump(),
+        strategy_id=session.strategy_id,
+        strategy_version=session.strategy_version,
+        symbol=session.symbol,
+        interval=session.interval,
+        refused_by=RefusedByView.model_validate(asdict(refused)) if refused else None,
+        bar_time=decision.time,
+        decided_at=decision.created_at,
+        filled_at=fills[0].created_at if fills else None,
+        fills=[fill_view(fill) for fill in fills],
+    )

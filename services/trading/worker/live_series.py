@@ -10,10 +10,13 @@ import structlog
 from prometheus_client import Counter
 
 from services.trading.bybit_api import VENUE
-from services.trading.domain import is_late
+from services.trading.domain import LONGEST_SILENCE, is_late
 from services.trading.queries import candles, trades
+from services.trading.queries.mending import find_break
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession
+from services.trading.worker.mender import Mender
+from services.trading.worker.silence import Silence
 from shared.chassis.points import point
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed, CandleOpened
@@ -35,27 +38,45 @@ class LiveSeries:
     """Bars from the anchor on, shared by all its sessions; a broken chain is healed from the stored candles."""
 
     def __init__(
-        self, series_id: int, symbol: str, interval: str, generation: int, database: Database, clock: VenueClock
+        self,
+        series_id: int,
+        symbol: str,
+        interval: str,
+        generation: int,
+        database: Database,
+        clock: VenueClock,
+        mender: Mender,
+        patience: timedelta = LONGEST_SILENCE,
     ) -> None:
         self.key = (symbol, interval, generation)
         self._series_id = series_id
         self._interval = interval
         self._database = database
         self._clock = clock
+        self._mender = mender
+        self._broken = False  # a stored bar is missing: nothing goes on before it is there
         self._series = Series()
         self._opened: tuple[int, Decimal] | None = None
         self.sessions: dict[UUID, LiveSession] = {}
         self.lost: set[UUID] = set()  # to be looked at again by the worker
         self.failed: set[UUID] = set()  # not to be stepped again by this worker under this lease
+        self._silence = Silence(interval, clock, patience)
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     async def heal(self) -> None:
-        """Take in what is stored beyond the last bar, and the open of the bar announced since."""
+        """Take in what is stored beyond the last bar, and the open of the bar announced since; up to where a bar is
+        missing from what is stored."""
         after = from_ms(self._series.bars[-1].open_time_ms) if len(self._series) else None
         async with self._database.untenanted() as connection:
             # The announced bar first: every bar before it is stored by then.
             stored = await candles.get_series(connection, VENUE, *self.key)
+            broken = await find_break(connection, self._series_id, after)
             bars = await candles.list_bars(connection, self._series_id, after)
+        self._broken = broken is not None
+        if broken is not None:
+            self._mender.mend(self._series_id, self.key, broken)
+            self._series.extend(bar for bar in bars if bar.open_time_ms < to_ms(broken[1]))
+            return
         self._series.extend(bars)
         if stored is not None and stored.opened_time is not None and stored.opened_price is not None:
             self._opened = (to_ms(stored.opened_time), stored.opened_price)
@@ -86,6 +107,7 @@ class LiveSeries:
             await self._catch_up()
             if self._last_ms != to_ms(event.previous_open_time):
                 return  # beyond it already, or its predecessor is still to come
+        self._silence.hear()
         self._opened = (time_ms, event.open)
         await self._open_bar(self.sessions.values())
 
@@ -98,13 +120,25 @@ class LiveSeries:
             log.info("chain_broken", series=event.series, at=time_ms)
             await self._catch_up()
             return
+        self._silence.hear()
         self._series.append(Bar(time_ms, event.open, event.high, event.low, event.close, event.volume))
-        await self._close_bar(len(self._series) - 1, self.sessions.values())
+        await self._close_bar(len(self._series) - 1, self.sessions.values(), event.venue_time)
+
+    async def watch(self) -> None:
+        """Whether it goes on: after what is missing came, or in a silence. What is stored, and was not said, is no
+        silence."""
+        if not self._broken and self._silence.since(self._last_ms) is None:
+            return
+        await self._catch_up()
+        if (since := self._silence.since(self._last_ms)) is not None:
+            await self._silence.begin(self._database, self.sessions.values(), since)
 
     async def _catch_up(self) -> None:
         """The stored candles have what the events did not bring: a bar is stored before it is said."""
         known = len(self._series)
         await self.heal()
+        if len(self._series) > known:
+            self._silence.hear()
         for index in range(known, len(self._series)):
             await self._close_bar(index, self.sessions.values())
         await self._open_bar(self.sessions.values())
@@ -119,13 +153,15 @@ class LiveSeries:
         late = is_late(self._clock.latest, from_ms(time_ms), self._interval)
         await self._write([(session, outcome, session.last_bar) for session, outcome in deciding], late=late)
 
-    async def _close_bar(self, index: int, sessions: Iterable[LiveSession]) -> None:
-        """Steps 2 and 3: what decides is written session by session, what does not all at once."""
+    async def _close_bar(self, index: int, sessions: Iterable[LiveSession], seen: datetime | None = None) -> None:
+        """Steps 2 and 3: what decides is written session by session, what does not all at once. `seen` is the
+        exchange's clock when the feed saw the bar; None: it is taken from the stored candles, now."""
         bar = self._series.bar(index)
         behind = [session for session in sessions if session.steps_through(bar.open_time_ms)]
-        quiet, deciding = self._step(behind, lambda session: session.on_close(self._series, index))
         last_bar = from_ms(bar.open_time_ms)
         due = last_bar + timedelta(milliseconds=INTERVAL_MS[self._interval])
+        await self._silence.end(self._database, behind, due, seen or self._clock.latest)
+        quiet, deciding = self._step(behind, lambda session: session.on_close(self._series, index))
         late = is_late(self._clock.latest, due, self._interval)
         await self._move_cursors(quiet, last_bar)
         await self._write([(session, outcome, last_bar) for session, outcome in deciding], late=late)

@@ -1,12 +1,13 @@
 """One session in a worker's hands: its execution, its lease, and where it stands."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.domain import ConfigurationLimits, SessionTotals, entry_guard
+from services.trading.domain import ConfigurationLimits, SessionTotals, entry_guard, history_needed
 from services.trading.operations.book import Step, write_step
 from services.trading.operations.terms import strategy_of, terms_of
 from services.trading.queries import candles, sessions, trades
@@ -52,7 +53,8 @@ class LiveSession:
 
     def on_close(self, series: Series, index: int) -> Outcome:
         """Steps 2 and 3 of a bar, and step 1 before them where it was not done."""
-        return self.execution.on_close(series, index, entry_guard(self.lease.entries, self.limits))
+        guard = entry_guard(self.lease.entries, self.limits, silent=self.lease.silent_since is not None)
+        return self.execution.on_close(series, index, guard)
 
     async def write(self, database: Database, outcome: Outcome, last_bar: datetime | None, *, late: bool) -> bool:
         """Commit a step that decided; False when this worker may not, or no more."""
@@ -79,19 +81,20 @@ class LiveSession:
 
     def replay(self, series: Series) -> None:
         """Bring a restored execution to the cursor: the bars since its snapshot decided nothing then."""
-        done_ms = self.execution_closed_ms()
-        for index, bar in enumerate(series.bars):
-            known = done_ms < bar.open_time_ms <= self.cursor_ms and bar.open_time_ms >= self.first_bar_ms
-            if known and self.on_close(series, index).decides:
-                raise ReplayDiffers(f"at bar {bar.open_time_ms}")
+        closed_ms = self.execution.closed_ms
+        done_ms = -1 if closed_ms is None else closed_ms
+        for index in range(self._first_after(done_ms, series.bars), self._first_after(self.cursor_ms, series.bars)):
+            if self.on_close(series, index).decides:
+                raise ReplayDiffers(f"at bar {series.bar(index).open_time_ms}")
 
-    def execution_closed_ms(self) -> int:
-        closed = self.execution.snapshot()["closed_ms"]
-        return closed if isinstance(closed, int) else -1
-
-    def bars_ahead(self, bars: Sequence[Bar]) -> list[int]:
+    def bars_ahead(self, bars: Sequence[Bar]) -> range:
         """Indexes of the bars that this session has still to step through."""
-        return [index for index, bar in enumerate(bars) if self.steps_through(bar.open_time_ms)]
+        return range(self._first_after(self.cursor_ms, bars), len(bars))
+
+    def _first_after(self, time_ms: int, bars: Sequence[Bar]) -> int:
+        """The first bar beyond this time that it steps through at all; the history may be long, so it is sought."""
+        from_ms = max(time_ms + 1, self.first_bar_ms)
+        return bisect_left(bars, from_ms, key=lambda bar: bar.open_time_ms)
 
 
 class ReplayDiffers(ValueError):
@@ -99,15 +102,18 @@ class ReplayDiffers(ValueError):
 
 
 async def load_session(database: Database, lease: Lease) -> LiveSession | None:
-    """The session under this lease; None while its instrument is not known, or when it is gone."""
+    """The session under this lease; None while its instrument is not known, its series does not reach back far
+    enough, or when it is gone."""
     async with database.tenant(lease.user_id) as connection:
         row = await sessions.get_session(connection, lease.user_id, lease.session_id)
         if row is None or row.status == "STOPPED":
             return None
+        strategy = strategy_of(row.strategy_config)
         if row.tick_size is None:
             series = await candles.get_series(connection, row.venue, row.symbol, row.interval)
             instrument = await candles.get_instrument(connection, row.venue, row.symbol)
-            if series is None or instrument is None:
+            needed = history_needed(strategy.longest_lookback)
+            if series is None or instrument is None or series.reach < needed:
                 return None
             values = {
                 "tick_size": instrument.tick_size,
@@ -118,8 +124,9 @@ async def load_session(database: Database, lease: Lease) -> LiveSession | None:
             await sessions.set_instrument(connection, lease, series.generation, values)
             row = await sessions.get_session(connection, lease.user_id, lease.session_id)
             assert row is not None, "it was there a moment ago"
+        assert row.generation is not None, "set with the instrument"
+        await sessions.set_interest_generation(connection, row.user_id, row.session_id, row.generation)
         open_trade = await trades.get_open_trade(connection, row.user_id, row.session_id)
-    strategy = strategy_of(row.strategy_config)
     terms, first_bar_ms = terms_of(row), to_ms(row.start_time) + 1
     execution = (
         Execution.restore(strategy, terms, first_bar_ms, row.snapshot)

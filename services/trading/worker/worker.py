@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import structlog
 from aiokafka.errors import KafkaError
 
 from services.trading.bybit_api import VENUE
+from services.trading.domain import LONGEST_SILENCE
+from services.trading.operations.alarms import alarm_failure
 from services.trading.queries import candles, leases
 from services.trading.queries.sessions import Lease
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.live_series import LiveSeries
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession, load_session
+from services.trading.worker.mender import Mender
+from shared.chassis.clock import utc_now
 from shared.chassis.kafka import PartitionReader
 from shared.chassis.pausing import pause
 from shared.chassis.points import point
@@ -24,6 +29,7 @@ from shared.contracts.market import CandleClosed, CandleOpened
 RENEW_EVERY_S = 3.0
 CLAIM_EVERY_S = 0.2
 READ_WAIT_MS = 20
+WATCH_EVERY_S = 1.0  # series that say nothing, or cannot go on
 CLAIM_AT_ONCE = 500
 
 log = structlog.get_logger()
@@ -34,10 +40,18 @@ SeriesKey = tuple[str, str, int]
 class Worker:
     """Everything it knows can be lost: the leases, cursors and snapshots in the database are the truth."""
 
-    def __init__(self, database: Database, settings: ServiceSettings, clock: VenueClock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: ServiceSettings,
+        clock: VenueClock,
+        patience: timedelta = LONGEST_SILENCE,
+    ) -> None:
         self._database = database
         self._settings = settings
         self._clock = clock
+        self._patience = patience
+        self._mender = Mender(database, clock.api)
         self._name = str(uuid4())
         self._forget()
 
@@ -46,6 +60,7 @@ class Worker:
         self._series: dict[SeriesKey, LiveSeries] = {}
         self._waiting: set[UUID] = set()  # held, and not yet followed: the series is not there, or it was dropped
         self._failed: dict[UUID, int] = {}  # not to be stepped again under this epoch
+        self._untold: list[Lease] = []  # failed, and their tenants do not know
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop; then the leases are let go at once. After a fault everything is taken up anew."""
@@ -74,7 +89,7 @@ class Worker:
         over = asyncio.Event()
         claiming = asyncio.create_task(self._keep_leases(over))
         try:
-            last_claim = 0.0
+            last_claim = last_look = 0.0
             loop = asyncio.get_running_loop()
             while not stop.is_set():
                 if claiming.done():
@@ -82,11 +97,16 @@ class Worker:
                 if loop.time() - last_claim > CLAIM_EVERY_S:
                     await self._claim_and_join()
                     last_claim = loop.time()
-                await self._step_all([received.event for received in await reader.read(READ_WAIT_MS)])
+                events = [received.event for received in await reader.read(READ_WAIT_MS)]
+                await self._step_all(events)
+                if loop.time() - last_look > WATCH_EVERY_S:
+                    await self._watch()
+                    last_look = loop.time()
+                await self._tell_failures()
         finally:
             over.set()
             claiming.cancel()
-            await asyncio.gather(claiming, return_exceptions=True)
+            await asyncio.gather(claiming, self._mender.close(), return_exceptions=True)
 
     async def _step_all(self, events: Sequence[Message | None]) -> None:
         """Each series in its order; several series side by side. All are through before a fault goes its way."""
@@ -103,6 +123,16 @@ class Worker:
         for series, _ in known:
             self._note(series)
 
+    async def _watch(self) -> None:
+        for series in self._series.values():
+            await series.watch()
+            self._note(series)
+
+    async def _tell_failures(self) -> None:
+        while self._untold:
+            await alarm_failure(self._database, self._untold[0], self._clock.last_seen or utc_now())
+            self._untold.pop(0)
+
     def _note(self, series: LiveSeries) -> None:
         """What the series could not go on with."""
         self._waiting |= series.lost
@@ -115,6 +145,7 @@ class Worker:
         self._waiting.discard(session_id)
         if session_id in self._held:
             self._failed[session_id] = self._held[session_id].epoch
+            self._untold.append(self._held[session_id])
 
     async def _keep_leases(self, over: asyncio.Event) -> None:
         """Renew all in one statement, whatever the steps are at."""
@@ -195,7 +226,7 @@ class Worker:
             stored = await candles.get_series(connection, VENUE, *key)
         if stored is None:
             return None
-        series = LiveSeries(stored.series_id, *key, self._database, self._clock)
+        series = LiveSeries(stored.series_id, *key, self._database, self._clock, self._mender, self._patience)
         await series.heal()
         self._series[key] = series
         return series

@@ -29,9 +29,10 @@ ServiceEnv = Callable[[str], dict[str, str]]
 STRATEGY = UUID(int=7)
 
 
-def registered(user_id: int, timezone: str = "UTC") -> UserRegistered:
+def registered(user_id: int, timezone: str = "UTC", seq: int = 1) -> UserRegistered:
+    """`seq` says which of two words about a user is the later one."""
     return UserRegistered.model_validate(
-        {"user_id": user_id, "public_id": UUID(int=user_id), "aggregate": "user", "aggregate_seq": 1}
+        {"user_id": user_id, "public_id": UUID(int=user_id), "aggregate": "user", "aggregate_seq": seq}
         | {"email": f"{user_id}@example.org", "timezone": timezone, "language": "en", "is_active": True}
     )
 

@@ -1,6 +1,7 @@
 """Batches of facts, in whatever order, give the same days to the last digit."""
 
 import asyncio
+import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -100,7 +101,7 @@ async def test_days_rebuilt_from_the_facts_are_the_same(database: Database) -> N
         await hear(database, trade)
     before = await days_of(database, 1)
     async with database.tenants([1]) as connection:
-        await rebuild_days(connection, [(1, "PAPER"), (1, "LIVE")])
+        await rebuild_days(connection, [1])
     assert await days_of(database, 1) == before
 
 
@@ -112,6 +113,32 @@ async def test_a_zone_that_changes_cuts_all_days_again(database: Database) -> No
     ]
     await hear(database, registered(1, "Europe/Rome"))
     assert [(day[0], day[1], day[4]) for day in await days_of(database, 1)] == [("2026-01-02", "Europe/Rome", "3")]
+
+
+async def test_after_a_change_of_zone_all_is_as_if_it_had_been_so_always(database: Database) -> None:
+    """Every column of every day, over the change of the clocks in both zones, for there and back again."""
+    session = new_id()
+    sessions = [started(1, "2026-01-10 23:30", "5000", session), started(1, "2026-03-08 04:30", "70")]
+    await hear(database, registered(1, "Europe/Rome"))
+    await hear(database, *sessions)
+    await hear(database, *some_trades(1, 90))
+    await hear(database, stopped(1, "2026-03-01 04:30", "4900", session))
+    in_rome = await days_of(database, 1)
+    await hear(database, registered(1, "America/New_York", 2))
+    in_new_york = await days_of(database, 1)
+    for_another = [
+        event.model_copy(update={"user_id": 2, "public_id": UUID(int=2)})
+        for event in (*sessions, *some_trades(1, 90), stopped(1, "2026-03-01 04:30", "4900", session))
+    ]
+    await hear(database, registered(2, "America/New_York"))
+    for event in for_another:
+        await hear(database, event)
+    assert in_new_york == await days_of(database, 2)
+    assert {day[1] for day in in_new_york} == {"America/New_York"}
+    await hear(database, registered(1, "Europe/Rome", 3))
+    assert await days_of(database, 1) == in_rome != in_new_york
+    await hear(database, registered(1, "America/New_York", 2))  # said before, and heard again after it
+    assert await days_of(database, 1) == in_rome
 
 
 async def test_paper_and_live_are_kept_apart(database: Database) -> None:
@@ -129,6 +156,21 @@ async def test_a_session_heard_of_late_corrects_the_balances(database: Database)
     assert [(day[2], day[5]) for day in await days_of(database, 1)] == [("1000", "10.00000000")]
 
 
+async def test_what_a_session_gave_back_is_a_flow_of_the_next_day_with_trades(database: Database) -> None:
+    """Also where the stop is heard of when that day has been cut already."""
+    session = new_id()
+    await hear(database, started(1, "2026-01-01 10:00", "1000", session))
+    await hear(database, closed(1, "2026-01-02 10:00", "100"), closed(1, "2026-01-05 10:00", "11"))
+    before = await days_of(database, 1)
+    await hear(database, stopped(1, "2026-01-03 10:00", "1100", session))
+    after = await days_of(database, 1)
+    assert [day[:-1] for day in after] == [day[:-1] for day in before]
+    assert [json.loads(str(day[-1]).replace("'", '"')) for day in after] == [
+        {"version": 2, "capital_added": "1000", "capital_taken": "0"},
+        {"version": 2, "capital_added": "0", "capital_taken": "1100"},
+    ]
+
+
 async def test_batches_of_one_user_at_once_lose_nothing(database: Database) -> None:
     trades = some_trades(1, 60)
     batches = [trades[start : start + 10] for start in range(0, 60, 10)]
@@ -136,7 +178,7 @@ async def test_batches_of_one_user_at_once_lose_nothing(database: Database) -> N
     await asyncio.gather(*(hear(database, *batch) for batch in batches), *(hear(database, one) for one in sessions))
     together = await days_of(database, 1)
     async with database.tenants([1]) as connection:
-        await rebuild_days(connection, [(1, "PAPER")])
+        await rebuild_days(connection, [1])
     assert together == await days_of(database, 1)
     assert sum(Decimal(str(day[4])) for day in together) == sum(trade.pnl for trade in trades)
 

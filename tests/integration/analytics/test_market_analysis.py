@@ -29,6 +29,16 @@ def averages(bars: list[Bar], period: int) -> list[str | None]:
 
 @pytest.fixture
 def market(database: Database, service_env: ServiceEnv, history: History) -> MarketWatch:
+    return market_watch(database, service_env, history)
+
+
+@pytest.fixture
+def market_again(database: Database, service_env: ServiceEnv, history: History) -> MarketWatch:
+    """After a restart."""
+    return market_watch(database, service_env, history)
+
+
+def market_watch(database: Database, service_env: ServiceEnv, history: History) -> MarketWatch:
     values: dict[str, object] = {name.lower(): value for name, value in service_env("analytics").items()}
     settings = AnalyticsSettings.model_validate(
         {**values, "http_port": 0, "jwks_url": "", "trading_internal_url": history.url}
@@ -85,7 +95,22 @@ async def test_a_broken_chain_is_mended_from_the_history(
         await market.on_candle_closed(said[50:52])
     history.down = False
     await market.on_candle_closed(said[50:52])
-    assert [ema for _, _, ema in await seen_by(database, 1)] == averages(bars, 20)[:40] + averages(bars, 20)[50:52]
+    assert [ema for _, _, ema in await seen_by(database, 1)] == averages(bars, 20)[:52]
+
+
+async def test_each_watch_gets_back_what_it_missed_and_no_more(
+    database: Database, market: MarketWatch, history: History, market_again: MarketWatch
+) -> None:
+    """Candles 40 to 59 went by while nobody listened; whoever began to watch meanwhile has not missed them."""
+    bars = wavy_bars(100)
+    said = candles(bars)
+    await watch(database, 1, "BTCUSDT", INTERVAL, 20)
+    await market.on_candle_closed(said[:40])
+    await watch(database, 2, "BTCUSDT", INTERVAL, 20)
+    history.bars = bars
+    await market_again.on_candle_closed(said[60:62])
+    assert [ema for _, _, ema in await seen_by(database, 1)] == averages(bars, 20)[:62]
+    assert [ema for _, _, ema in await seen_by(database, 2)] == averages(bars, 20)[60:62]
 
 
 async def test_months_have_partitions_that_nobody_reaches(database: Database, market: MarketWatch) -> None:

@@ -17,6 +17,14 @@ async def until_booked(platform: Platform, token: str, trades: int) -> Answer:
     return await eventually(lambda: platform.get(SUMMARY, token), lambda answer: answer.body["trades"] == trades)
 
 
+async def test_who_moves_has_his_days_cut_in_the_new_zone(platform: Platform) -> None:
+    ann = await platform.register("ann@example.org")
+    await platform.say(*some_trades(1, 5))
+    assert (await until_booked(platform, ann, 5)).body["timezone"] == "UTC"
+    assert (await platform.auth.call("PATCH", "/v1/me", {"timezone": "Europe/Rome"}, ann)).status == 200
+    await eventually(lambda: platform.get(SUMMARY, ann), lambda answer: answer.body["timezone"] == "Europe/Rome")
+
+
 async def test_trades_said_twice_and_in_disorder_are_summed_to_the_last_digit(platform: Platform) -> None:
     ann = await platform.register("ann@example.org", "Europe/Rome")
     await platform.get(SUMMARY, ann)
@@ -51,7 +59,8 @@ async def test_a_period_is_of_whole_local_days_or_of_moments(platform: Platform)
         return (await platform.get(f"{SUMMARY}?{period}", ann)).body["pnl"]
 
     assert await pnl("from=2026-01-02&to=2026-01-02") == "10"
-    assert await pnl("from=2026-01-01T22:59:00Z&to=2026-01-01T23:00:00Z") == "11"
+    assert await pnl("from=2026-01-01T22:59:00Z&to=2026-01-01T23:00:00Z") == "1"
+    assert await pnl("from=2026-01-01T22:59:00Z&to=2026-01-01T23:00:00.001Z") == "11"
     assert await pnl("to=2026-01-01") == "1"
     assert await pnl("mode=LIVE") == "0"
     days = await platform.every("/v1/performance/daily?from=2026-01-01T23:00:00Z&to=2026-01-02", ann)

@@ -1,15 +1,21 @@
 """Hot queries use their indexes, on a filled database."""
 
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from cli.stack.migrate import DatabaseAccess
-from services.analytics.queries.days import LIST_DAYS, LIST_EQUITY
+from services.analytics.queries.days import LIST_DAYS
+from services.analytics.queries.equity import BEFORE_ALL, LIST_EQUITY
+from services.analytics.queries.exports import EXPORT_DAYS, EXPORT_TRADES
 from services.analytics.queries.facts import TRADES_SINCE
+from services.analytics.queries.groups import LIST_BY_STRATEGY, LIST_BY_SYMBOL
 from services.analytics.queries.market import LIST_ANALYSES
+from services.analytics.queries.retention import DELETE_ANALYSES
 from shared.chassis.postgres import Database
+from shared.contracts.types import LATEST
 
 EARLY = datetime(2026, 1, 20, tzinfo=UTC)
 LATE = datetime(2026, 3, 27, tzinfo=UTC)
@@ -27,7 +33,7 @@ FILL = """
     INSERT INTO user_market_analysis (user_id, watch_id, timestamp, symbol, interval, price, ema_period, volume)
     SELECT u, gen_random_uuid(), '2026-01-01Z'::timestamptz + make_interval(mins => 15 * n), 'BTCUSDT', '15', 1,
            20, 1
-    FROM generate_series(1, 10) u, generate_series(1, 2000) n;
+    FROM generate_series(1, 10) u, generate_series(1, 5000) n;
     ANALYZE trade_facts, user_daily_performance, user_market_analysis;
 """
 
@@ -43,9 +49,14 @@ async def filled(database: Database, database_access: DatabaseAccess) -> Databas
 async def test_reads_use_their_indexes(filled: Database) -> None:
     reads: list[tuple[str, list[object], str]] = [
         (LIST_DAYS, [1, "PAPER", date(2022, 1, 1), None, None, 51], "daily_performance_by_date"),
-        # A bitmap of one's own, or in order.
-        (LIST_EQUITY, [1, "PAPER", None, None, None, None, 51], "Scan on trade_facts_"),
-        (LIST_ANALYSES, [1, "BTCUSDT", None, EARLY, None, None, None, 51], "_user_id_timestamp_watch_id_idx"),
+        (LIST_EQUITY, [1, "PAPER", *BEFORE_ALL, LATEST, False, 51], "trade_facts_by_time"),
+        (EXPORT_TRADES, [1, "PAPER", LATEST, EARLY, UUID(int=0), 1000], "trade_facts_by_time"),
+        (EXPORT_DAYS, [1, "PAPER", date(2025, 1, 1), date(2022, 1, 1), 1000], "daily_performance_"),
+        (
+            LIST_ANALYSES["timestamp"],
+            [1, "BTCUSDT", None, None, None, EARLY, LATEST, EARLY, UUID(int=0), 51],
+            "_user_id_timestamp_watch_id_idx",
+        ),
     ]
     for query, arguments, index in reads:
         async with filled.tenant(1) as connection:
@@ -53,6 +64,20 @@ async def test_reads_use_their_indexes(filled: Database) -> None:
         assert index in plan
         assert "Seq Scan on user" not in plan
         assert "Seq Scan on trade" not in plan
+
+
+async def test_sums_by_symbol_and_strategy_read_ones_own_trades_only(filled: Database) -> None:
+    for query in (LIST_BY_SYMBOL, LIST_BY_STRATEGY):
+        async with filled.tenant(1) as connection:
+            plan = str(await connection.fetch("EXPLAIN " + query, 1, "PAPER", EARLY, LATE))
+        assert "Scan on trade_facts_" in plan or "Index Scan using trade_facts_" in plan
+
+
+async def test_what_is_too_old_is_found_by_its_time(filled: Database) -> None:
+    async with filled.tenants([1, 2]) as connection:
+        plan = str(await connection.fetch("EXPLAIN " + DELETE_ANALYSES, [1, 2], EARLY, 10))
+    assert "_user_id_timestamp_watch_id_idx" in plan
+    assert "Seq Scan on user" not in plan
 
 
 async def test_a_late_trade_does_not_read_all_trades_a_user_ever_made(filled: Database) -> None:

@@ -5,17 +5,23 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.auth.domain import RETRY_GRACE, Client, NewUser
+from services.auth.domain.accounts import RETRY_GRACE, NewUser
 from services.auth.errors import BadRefreshToken
-from services.auth.operations.log_ins import Desk, log_in, register
-from services.auth.operations.refresh import refresh
+from services.auth.operations.log_ins import log_in, register
+from services.auth.operations.proving import Desk
+from services.auth.operations.refresh import refresh as refresh_from
 from services.auth.operations.tokens import IssuedTokens
 from shared.chassis.clock import utc_now
+from shared.chassis.origin import Client
 from shared.chassis.postgres import Database
 from tests.integration.accounts import PASSWORD
 
 NOWHERE = Client(None, None)
 LATER = RETRY_GRACE + timedelta(seconds=1)
+
+
+async def refresh(desk: Desk, token: str, now: datetime) -> IssuedTokens:
+    return await refresh_from(desk, token, NOWHERE, now)
 
 
 async def _registered(desk: Desk, now: datetime) -> str:

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
+import asyncpg
 import pytest
 
-from services.billing.operations import begin_subscription
+from services.billing.operations.subscriptions import begin_subscription
 from shared.chassis.postgres import Database
 from shared.contracts.auth import UserRegistered
 from shared.contracts.billing import SubscriptionChanged
@@ -22,6 +23,19 @@ async def database(service_env: Callable[[str], dict[str, str]]) -> AsyncIterato
     opened = await Database.connect(billing_settings(service_env("billing")))
     yield opened
     await opened.close()
+
+
+async def set_daily_limit(owner_dsn: str, plan: str, requests: int | None) -> None:
+    """Of the active version, in place: tests only."""
+    owner = await asyncpg.connect(owner_dsn)
+    try:
+        await owner.execute(
+            "UPDATE billing.subscription_plans SET daily_api_requests = $2 WHERE name = $1 AND is_active",
+            plan,
+            requests,
+        )
+    finally:
+        await owner.close()
 
 
 def registered(user_id: int, email: str) -> UserRegistered:

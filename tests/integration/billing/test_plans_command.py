@@ -1,4 +1,4 @@
-"""`tradefleet plans grant`, as an operator types it."""
+"""`tradefleet plans`, as an operator types it."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.plans import plans
+from cli.stack.migrate import DatabaseAccess
 from shared.chassis.postgres import Database
 from tests.integration.accounts import billing_settings
 from tests.integration.billing.conftest import begin
@@ -27,6 +28,75 @@ def dsn(service_env: Callable[[str], dict[str, str]]) -> str:
 
     asyncio.run(prepare())
     return settings.postgres_app_dsn.get_secret_value()
+
+
+@pytest.fixture
+def owner_env(database_access: DatabaseAccess) -> dict[str, str]:
+    """Of whoever migrates."""
+    return {
+        "POSTGRES_OWNER_DSN": database_access.owner_dsn,
+        "POSTGRES_APP_DSN": database_access.dsn("billing_app"),
+        "POSTGRES_QUEUE_DSN": database_access.dsn("billing_queue"),
+    }
+
+
+def _as_owner(env: dict[str, str], *words: str) -> Result:
+    return CliRunner().invoke(plans, words, env=env)
+
+
+def _plan_file(env: dict[str, str], folder: Path, **changes: object) -> Path:
+    """PREMIUM as it is, but for the changes."""
+    listed = json.loads(_as_owner(env, "list", "--json").output)["plans"]
+    premium = next(plan for plan in listed if plan["name"] == "PREMIUM")
+    del premium["version"], premium["is_active"]
+    file = folder / "plan.json"
+    file.write_text(json.dumps({**premium, **changes}))
+    return file
+
+
+def test_publishing_a_file_says_what_changes_and_moving_moves(
+    owner_env: dict[str, str], dsn: str, tmp_path: Path
+) -> None:
+    file = str(_plan_file(owner_env, tmp_path, price_monthly="39.99"))
+    tried = _as_owner(owner_env, "publish", file, "--dry-run")
+    assert tried.output == (
+        'PREMIUM version 2 would be what new subscribers get\n  price_monthly: "29.99" → "39.99"\n'
+    )
+    assert "version 2 is what" in _as_owner(owner_env, "publish", file).output
+    assert _as_owner(owner_env, "publish", file).output == "PREMIUM is this already (version 2)\n"
+    listed = _as_owner(owner_env, "list", "--all").output
+    assert "PREMIUM version 1 (no longer given): 29.99 EUR" in listed
+    moved = _as_owner(owner_env, "migrate", "PREMIUM", "--json")
+    assert json.loads(moved.output) == {"plan": "PREMIUM", "moved": 1, "dry_run": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": "GOLD"}, "name: "),
+        ({"price_monthly": 39.99}, "price_monthly: "),
+        ({"price_monthly": "-1"}, "price_monthly: must be at least 0"),
+        ({"colour": "red"}, "colour: "),
+        ({"limits": {}}, "limits.max_trades_per_month: "),
+    ],
+)
+def test_a_file_that_is_no_plan_is_one_line_that_names_the_field(
+    owner_env: dict[str, str], tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    result = _as_owner(owner_env, "publish", str(_plan_file(owner_env, tmp_path, **changes)))
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert f"plan.json: {says}" in result.stderr
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"name": 1, "name": 2}', "\udcff"])
+def test_a_file_that_is_not_there_or_no_json_is_one_line(
+    owner_env: dict[str, str], tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "plan.json"
+    if content is not None:
+        file.write_bytes(content.encode(errors="surrogateescape"))
+    result = _as_owner(owner_env, "publish", str(file))
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
 
 
 def _type(dsn: str, *words: str) -> Result:

@@ -6,9 +6,10 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from services.billing import queries
 from services.billing.domain import TRIAL, Change, Plan
-from services.billing.operations import begin_subscription, change_plan, work_deadlines
+from services.billing.operations.subscriptions import begin_subscription, change_plan, work_deadlines
+from services.billing.queries import plans as catalogue
+from services.billing.queries import subscriptions
 from shared.chassis.postgres import Database
 from shared.contracts.billing import PlanName, SubscriptionChanged
 from tests.integration.billing.conftest import NOW, begin, registered, said
@@ -23,13 +24,13 @@ async def _change(database: Database, user_id: int, change: Change) -> bool:
 
 async def test_the_catalogue_is_the_one_of_the_design(database: Database) -> None:
     async with database.untenanted() as connection:
-        plans = {plan.name: plan for plan in await queries.list_plans(connection)}
+        plans = {plan.name: plan for plan in await catalogue.list_plans(connection)}
 
     def numbers(plan: Plan) -> tuple[object, ...]:
         limits = plan.limits
         return (
-            str(plan.price_monthly),
-            str(plan.price_yearly),
+            str(plan.terms.price_monthly),
+            str(plan.terms.price_yearly),
             limits.max_trades_per_month,
             limits.max_active_strategies,
             limits.max_symbols,
@@ -122,7 +123,7 @@ async def test_racing_changes_take_turns_and_leave_one_live_subscription(databas
     events: list[SubscriptionChanged] = await said(database)
     assert [event.subscription_version for event in events] == list(range(1, len(events) + 1))
     async with database.tenant(1) as connection:
-        live = await queries.find_live_subscription(connection, 1)
+        live = await subscriptions.find_live_subscription(connection, 1)
     assert live is not None
     assert live.plan == events[-1].plan
 

@@ -6,9 +6,10 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from services.billing import queries
 from services.billing.domain import TRIAL, Change, Period, Usage
-from services.billing.operations import book_usage, change_plan
+from services.billing.operations.subscriptions import change_plan
+from services.billing.operations.usage import book_usage
+from services.billing.queries import usage as ledger
 from shared.chassis.postgres import Database
 from shared.contracts.trading import TradeClosed
 from shared.contracts.types import new_id
@@ -33,7 +34,7 @@ async def test_paper_and_live_are_counted_apart(database: Database) -> None:
     await begin(database, 1)
     await _book(database, closed(1, NOW), closed(1, NOW, paper=False), closed(1, NOW))
     async with database.tenant(1) as connection:
-        usage = await queries.count_usage(connection, 1, Period(NOW, NOW + TRIAL))
+        usage = await ledger.count_usage(connection, 1, Period(NOW, NOW + TRIAL))
     assert usage == Usage(paper_trades=2, live_trades=1)
     assert await _shown(database, 1) == usage.trades == 3
 
@@ -100,5 +101,5 @@ async def test_usage_is_counted_from_an_index_alone(database: Database) -> None:
             """
         )
     async with database.tenant(1) as connection:
-        plan = await connection.fetch("EXPLAIN " + queries.COUNT_USAGE, 1, NOW, NOW + timedelta(days=1))
+        plan = await connection.fetch("EXPLAIN " + ledger.COUNT_USAGE, 1, NOW, NOW + timedelta(days=1))
     assert "usage_ledger_by_time" in str(plan)

@@ -35,6 +35,10 @@ async def refuse(_: Call) -> None:
     raise Conflict("somebody was faster", winner="else")
 
 
+async def answer_line(call: Call) -> OrderView:
+    return OrderView(price=Decimal(call.number("line")))
+
+
 async def fail(_: Call) -> None:
     raise RuntimeError("a secret that must not be told")
 
@@ -44,6 +48,9 @@ ENDPOINTS = [
     Endpoint("POST", "/v1/orders", place_order, "Place", response=OrderView, body=OrderBody, public=True),
     Endpoint("GET", "/v1/orders", list_orders, "List", response=OrderView, query=PageQuery, public=True),
     Endpoint("GET", "/v1/refused", refuse, "Refuse", public=True),
+    Endpoint("GET", "/v1/orders/{id}/lines/{line}", answer_line, "A line", response=OrderView, public=True),
+    Endpoint("PUT", "/v1/orders/{id}", refuse, "Change", public=True),
+    Endpoint("GET", "/v1/orders/open", list_orders, "Open ones", response=OrderView, query=PageQuery, public=True),
     Endpoint("GET", "/v1/failing", fail, "Fail", public=True),
 ]
 
@@ -136,6 +143,35 @@ def test_openapi_describes_what_is_validated() -> None:
     document = describe("orders", ENDPOINTS)
     paths = document["paths"]
     assert isinstance(paths, dict)
-    assert set(paths) == {"/v1/orders", "/v1/refused", "/v1/failing"}
+    assert set(paths) == {endpoint.path for endpoint in ENDPOINTS}
     assert paths["/v1/orders"]["post"]["operationId"] == "place_order"
     assert paths["/v1/orders"]["post"]["requestBody"]["required"] is True
+
+
+async def test_other_methods_of_a_known_path_are_not_taken_for_those_of_an_id(
+    client: aiohttp.ClientSession,
+) -> None:
+    async with client.put("/v1/orders/open") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET")
+    async with client.put("/v1/orders/1") as answer:
+        assert answer.status == 409
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [("7", 200), ("0", 200), ("x", 404), ("-1", 404), ("1" * 10, 404), ("٣", 404)]
+)
+async def test_a_number_in_a_path_that_is_none_names_nothing(
+    client: aiohttp.ClientSession, line: str, status: int
+) -> None:
+    async with client.get(f"/v1/orders/1/lines/{line}") as answer:
+        assert answer.status == status
+
+
+def test_a_number_in_a_path_is_told_as_one() -> None:
+    paths = describe("orders", ENDPOINTS)["paths"]
+    assert isinstance(paths, dict)
+    parameters = paths["/v1/orders/{id}/lines/{line}"]["get"]["parameters"]
+    assert [(each["name"], each["schema"]["type"]) for each in parameters] == [
+        ("id", "string"),
+        ("line", "integer"),
+    ]

@@ -66,6 +66,11 @@ async def a_kind_that_nobody_checks(world: World) -> None:
 # I1: events, and what they bring about.
 
 
+@planted("I1", "auth: activity", "is not in the log")
+async def an_activity_is_not_in_the_log(world: World) -> None:
+    await world.say("activity.recorded", 1, f"activity:auth:{ANN}", 1, activity_id=uid("f001"))
+
+
 @planted("I1", "trading: outbox row", "is marked sent and not on trade.opened (key 1)")
 async def a_sent_event_is_not_on_its_topic(world: World) -> None:
     world.messages.remove(world.message("trade.opened"))
@@ -125,9 +130,9 @@ async def a_call_that_was_sent_twice_made_two_things(world: World) -> None:
         INSERT INTO trading.session_leases (user_id, session_id) VALUES (1, '{uid("a101")}');
         INSERT INTO analytics.session_facts (user_id, session_id, mode, symbol, initial_balance, started_at)
         VALUES (1, '{uid("a101")}', 'PAPER', 'BTCUSDT', 10000, '2026-02-02Z');
-        INSERT INTO notifications.user_system_events (user_id, event_id, timestamp, event_type, event_category,
-                                                      message, session_id)
-        VALUES (1, gen_random_uuid(), '2026-01-31Z', 'SESSION_STARTED', 'TRADING', 'it began', '{uid("a101")}')
+        INSERT INTO notifications.user_system_events (user_id, event_id, position, timestamp, event_type,
+                                                      event_category, message, session_id)
+        VALUES (1, gen_random_uuid(), 9, '2026-01-31Z', 'SESSION_STARTED', 'TRADING', 'it began', '{uid("a101")}')
         """
     )
     await world.say("session.started", 1, f"session:{uid('a101')}", 1, session_id=uid("a101"))
@@ -149,6 +154,12 @@ async def a_call_whose_answer_was_lost_made_two_things(world: World) -> None:
 async def one_thing_was_said_under_two_ids(world: World) -> None:
     message = world.message("trade.opened", 3)
     world.put("trade.opened", 2, {"ce_id": uid("f001")}, message["value"])
+    await world.sql(
+        "INSERT INTO notifications.inbox SELECT user_id, consumer, $1, body_sha256 FROM notifications.inbox "
+        "WHERE event_id = $2",
+        uid("f001"),
+        message["headers"]["ce_id"],
+    )
 
 
 @planted("I2", "the e-mail of user 1 belongs to 2 users: 1, 2")
@@ -162,7 +173,7 @@ async def one_e_mail_has_two_users(world: World) -> None:
 
 @planted("I3", f"the quantity of trade {uid('b1002')} is said to be 2.5 and is 2")
 async def a_trade_is_said_to_be_larger(world: World) -> None:
-    _rewrite(world.message("trade.opened", 3), quantity="2.5")
+    await _say_otherwise(world, quantity="2.5")
 
 
 @planted("I3", "the close of BTCUSDT 15 at 2026-01-31 10:00:00+00 is said to be 95.50000001 and is 95.5")
@@ -182,7 +193,7 @@ async def two_events_of_one_key_changed_places(world: World) -> None:
 @planted("I4", f"session:{uid('b100')} (key 2) has numbers up to 5, and nothing was said under 4")
 async def a_number_is_missing(world: World) -> None:
     message = world.message("trade.opened", 3)
-    _rewrite(message, aggregate_seq=5)
+    await _say_otherwise(world, aggregate_seq=5)
     await world.sql("UPDATE trading.user_trading_sessions SET event_seq = 5 WHERE user_id = 2")
     await world.sql(
         "UPDATE trading.outbox SET payload = $2 WHERE event_id = $1",
@@ -217,7 +228,7 @@ async def a_call_is_answered_with_what_is_of_another(world: World) -> None:
 
 @planted("I6", "trade.opened/2/1 (key 2) holds the canary canaryofann", "user 1")
 async def an_event_holds_what_is_of_another(world: World) -> None:
-    _rewrite(world.message("trade.opened", 3), note="canaryofann")
+    await _say_otherwise(world, note="canaryofann")
 
 
 @planted("I6", "auth-http.log line 2 holds the canary canaryofbob")
@@ -237,7 +248,7 @@ async def a_log_holds_a_password(world: World) -> None:
 
 @planted("I6", "trade.opened/2/1", f"has the key 2 and is of user 2, public id {ANN}")
 async def an_event_has_the_public_id_of_another(world: World) -> None:
-    _rewrite(world.message("trade.opened", 3), public_id=PUBLIC_IDS[1])
+    await _say_otherwise(world, public_id=PUBLIC_IDS[1])
 
 
 # I7
@@ -272,6 +283,17 @@ async def _unsay(world: World, topic: str, number: int) -> None:
     world.messages.remove(message)
     for service in ("auth", "trading"):
         await world.sql(f"DELETE FROM {service}.outbox WHERE event_id = $1", message["headers"]["ce_id"])
+
+
+async def _say_otherwise(world: World, **changes: object) -> None:
+    """The last trade that was opened; whoever heard it heard that."""
+    message = world.message("trade.opened", 3)
+    _rewrite(message, **changes)
+    await world.sql(
+        "UPDATE notifications.inbox SET body_sha256 = sha256($2) WHERE event_id = $1",
+        message["headers"]["ce_id"],
+        message["value"].encode(),
+    )
 
 
 def _rewrite(message: dict[str, Any], **changes: object) -> None:

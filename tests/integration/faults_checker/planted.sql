@@ -74,6 +74,18 @@ DELETE FROM notifications.user_system_events WHERE data ->> 'open_time' = '2026-
 -- > no message tells user 1 of session.stopped of session {a100}
 DELETE FROM notifications.user_system_events WHERE event_type = 'SESSION_STOPPED';
 
+-- I1 a digest counts too much
+-- > the digest {f001} of user 1 counts 2, and the ledger has 1
+INSERT INTO notifications.user_system_events (user_id, event_id, position, timestamp, event_type, event_category, message,
+data) VALUES (1, '{f001}', 9, '2026-01-31Z', 'DIGEST', 'ALERT', 'more', '{"count": 2}');
+INSERT INTO notifications.deliveries (user_id, event_id, channel, event_type, state, message_id, said_at)
+VALUES (1, '{f002}', 'dashboard', 'ALERT_TRIGGERED', 'DIGESTED', '{f001}', '2026-01-31Z');
+
+-- I1 whom to write to is not known
+-- > notifications: user 2
+-- > is not known there
+DELETE FROM notifications.contacts WHERE user_id = 2;
+
 -- I1 a zone is not known
 -- > user 1 is in the zone UTC, not Europe/Rome
 UPDATE analytics.user_zones SET timezone = 'UTC' WHERE user_id = 1;
@@ -125,8 +137,8 @@ UPDATE notifications.user_alerts SET triggered_count = 1 WHERE user_id = 2;
 
 -- I2 a user was told twice
 -- > user 1 was told 2 times of SESSION_STOPPED of {a100}
-INSERT INTO notifications.user_system_events (user_id, event_id, timestamp, event_type, event_category, message,
-session_id) SELECT user_id, gen_random_uuid(), timestamp, event_type, event_category, message, session_id FROM
+INSERT INTO notifications.user_system_events (user_id, event_id, position, timestamp, event_type, event_category, message,
+session_id) SELECT user_id, gen_random_uuid(), 9, timestamp, event_type, event_category, message, session_id FROM
 notifications.user_system_events WHERE event_type = 'SESSION_STOPPED';
 
 -- I2 one trade is there twice
@@ -292,8 +304,8 @@ INSERT INTO trading.session_restrictions (user_id, session_id, restriction_numbe
 
 -- I6 a message refers to what is of another
 -- > a message of user 2 refers to alert {a300}, which is of user 1
-INSERT INTO notifications.user_system_events (user_id, event_id, timestamp, event_type, event_category, message,
-data) VALUES (2, gen_random_uuid(), '2026-01-31Z', 'OTHER', 'ALERT', '', '{"alert_id": "{a300}"}');
+INSERT INTO notifications.user_system_events (user_id, event_id, position, timestamp, event_type, event_category, message,
+data) VALUES (2, gen_random_uuid(), 9, '2026-01-31Z', 'OTHER', 'ALERT', '', '{"alert_id": "{a300}"}');
 
 -- I6 a row has the public id of another
 -- > notifications.user_alerts: user 2 has the public id {ANN}

@@ -87,15 +87,19 @@ async def test_a_forged_event_that_was_refused_is_no_event(world: World, judge: 
 
 
 async def test_what_no_consumer_can_read_does_not_stop_the_checker(world: World, judge: Judge) -> None:
-    for value in (
+    unreadable = (
         '{"user_id": "\\u0000"}',
         "\x00",
         "no JSON",
         "[1, 2]",
         '{"trade_id": 7, "aggregate_seq": "no"}',
-    ):
+    )
+    for value in unreadable:
         world.put("trade.opened", 3, {"ce_id": "no id", "other": "\x00"}, value)
-    assert await judge() == []
+    assert {violation.detail for violation in await judge()} == {
+        f"notifications: the message at trade.opened/3/{offset} has no id and was not set aside"
+        for offset in range(len(unreadable))
+    }
 
 
 async def test_a_ledger_that_was_not_kept_cannot_be_judged(superuser_dsn: str, tmp_path: Path) -> None:

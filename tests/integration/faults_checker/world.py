@@ -18,14 +18,16 @@ PUBLIC_IDS = {1: ANN, 2: BOB}
 CANARIES = {ANN: "canaryofann", BOB: "canaryofbob"}
 WORLD = Path(__file__).with_name("world.sql")
 LISTENERS = {
-    "user.registered": ("billing", "analytics"),
-    "subscription.changed": ("auth", "trading", "notifications"),
+    "user.registered": ("billing", "analytics", "notifications"),
+    "subscription.changed": ("auth", "trading", "analytics", "notifications"),
     "session.started": ("analytics", "notifications"),
     "session.stopped": ("analytics", "notifications"),
-    "trade.closed": ("analytics", "billing"),
+    "trade.opened": ("notifications",),
+    "trade.closed": ("analytics", "billing", "notifications"),
     "alert.triggered": ("notifications",),
+    "activity.recorded": ("auth",),
 }
-SPEAKERS = {"user": "auth", "subscription": "billing", "session": "trading", "trade": "trading"}
+SPEAKERS = {"user": "auth", "activity": "auth", "subscription": "billing", "session": "trading", "trade": "trading"}
 PREMIUM = {"max_trades_per_month": 1000, "max_active_strategies": 5, "max_symbols": None}
 
 Json = dict[str, Any]

@@ -93,6 +93,10 @@ VALUES (1, 'PAPER', '2026-01-31', 'Europe/Rome', 10000, 10019.769, 19.769, 0.197
 INSERT INTO analytics.watchlist (user_id, watch_id, symbol, interval, ema_period)
 VALUES (1, '019c0000-0000-7000-8000-00000000a200', 'BTCUSDT', '15', 20);
 
+INSERT INTO notifications.contacts (user_id, contact_version, email, language, timezone, is_active)
+SELECT user_id, 1, email, language, timezone, true FROM auth.users;
+INSERT INTO analytics.entitlements (user_id, subscription_version, plan)
+SELECT user_id, subscription_version, 'PREMIUM' FROM auth.users;
 INSERT INTO notifications.entitlements (user_id, subscription_version, plan, telegram_alerts)
 SELECT user_id, subscription_version, 'PREMIUM', true FROM auth.users;
 INSERT INTO notifications.user_alerts (user_id, alert_id, public_id, alert_name, symbol, interval, alert_type,
@@ -109,13 +113,15 @@ INSERT INTO notifications.alert_firings (user_id, alert_id, open_time) VALUES
 SET search_path = notifications;
 SELECT prepare_inbox_month('2026-01-31Z');
 RESET search_path;
-INSERT INTO notifications.user_system_events (user_id, event_id, timestamp, event_type, event_category, message, data)
-SELECT user_id, gen_random_uuid(), '2026-01-31T09:45Z', 'ALERT_TRIGGERED', 'ALERT', 'it fired',
+INSERT INTO notifications.user_system_events (user_id, event_id, position, timestamp, event_type, event_category,
+                                              message, data)
+SELECT user_id, gen_random_uuid(), 1, '2026-01-31T09:45Z', 'ALERT_TRIGGERED', 'ALERT', 'it fired',
        jsonb_build_object('alert_id', alert_id, 'open_time', to_char(open_time, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
 FROM notifications.alert_firings;
-INSERT INTO notifications.user_system_events (user_id, event_id, timestamp, event_type, event_category, message, session_id)
-SELECT user_id, gen_random_uuid(), start_time, 'SESSION_STARTED', 'TRADING', 'it began', session_id
+INSERT INTO notifications.user_system_events (user_id, event_id, position, timestamp, event_type, event_category,
+                                              message, session_id)
+SELECT user_id, gen_random_uuid(), 2, start_time, 'SESSION_STARTED', 'TRADING', 'it began', session_id
 FROM trading.user_trading_sessions
 UNION ALL
-SELECT user_id, gen_random_uuid(), start_time, 'SESSION_STOPPED', 'TRADING', 'it ended', session_id
+SELECT user_id, gen_random_uuid(), 3, start_time, 'SESSION_STOPPED', 'TRADING', 'it ended', session_id
 FROM trading.user_trading_sessions WHERE status = 'STOPPED';

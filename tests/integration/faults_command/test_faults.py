@@ -12,7 +12,7 @@ import pytest
 
 from cli.stack.remains import remove_home
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(330)]
+pytestmark = pytest.mark.timeout(330)
 
 SEED = "168"  # of its plan: no long freeze, both servers crash
 ROUNDS = "2"

@@ -1,11 +1,14 @@
 """Notifications on the real database and broker; auth, billing and trading are played by the test."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
@@ -14,7 +17,7 @@ from services.notifications.consumers import on_subscription_changed
 from services.notifications.evaluator import Evaluator
 from services.notifications.operations.alerts import create_alert
 from services.notifications.queries.alerts import AlertRow
-from services.notifications.routes import AlertBody
+from services.notifications.routes.alerts import AlertBody
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.auth import Principal
 from shared.chassis.history import CandleHistory
@@ -121,10 +124,35 @@ async def fired(database: Database, alert: AlertRow) -> list[datetime]:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """One server-sent event."""
+
+    id: str
+    event: str
+    data: Json
+
+
+async def next_sent(answer: aiohttp.ClientResponse, count: int, within_s: float = 30) -> list[Sent]:
+    """The next so many of a stream."""
+    found: list[Sent] = []
+    fields: dict[str, str] = {}
+    async with asyncio.timeout(within_s):
+        while len(found) < count and (line := (await answer.content.readline()).decode()):
+            name, _, value = line.rstrip("\n").partition(": ")
+            if name:
+                fields[name] = value
+            elif "data" in fields:
+                found.append(Sent(fields["id"], fields["event"], json.loads(fields["data"])))
+                fields = {}
+    return found
+
+
+@dataclass(frozen=True)
 class Platform:
     running: RunningService
     issuer: TokenIssuer
     client: Client
+    session: aiohttp.ClientSession
 
     @property
     def database(self) -> Database:
@@ -144,6 +172,25 @@ class Platform:
 
     async def call(self, method: str, path: str, token: str, body: Json | None = None) -> Answer:
         return await self.client.call(method, path, body, token)
+
+    async def send(self, method: str, path: str, token: str, body: Json | None = None, **headers: str) -> Answer:
+        """With headers of one's own: `If_Match="…"`."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = self.client.url + path
+        async with self.session.request(
+            method, url, json=body, headers={"Authorization": f"Bearer {token}", **sent}
+        ) as answer:
+            shown = await answer.json(content_type=None) if await answer.read() else {}
+            return Answer(answer.status, shown, answer.headers)
+
+    @asynccontextmanager
+    async def stream(
+        self, token: str, last: str | None = None, query: str = ""
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Authorization": f"Bearer {token}", **({"Last-Event-ID": last} if last else {})}
+        async with self.session.get(f"{self.client.url}/v1/inbox/stream{query}", headers=headers) as answer:
+            assert answer.status == 200
+            yield answer
 
     async def play(self, bars: Sequence[Bar]) -> None:
         await self.running.producer.publish(candles(bars))
@@ -168,8 +215,12 @@ class Platform:
 @asynccontextmanager
 async def started(env: Mapping[str, str], issuer: TokenIssuer, history: History) -> AsyncIterator[Platform]:
     settings = settings_of(env, history, issuer.jwks_url)
-    async with RunningService(build, settings) as running, client_of(running.url) as client:
-        yield Platform(running, issuer, client)
+    async with (
+        RunningService(build, settings) as running,
+        client_of(running.url) as client,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        yield Platform(running, issuer, client, session)
 
 
 @pytest.fixture

@@ -25,7 +25,10 @@ async def test_an_alert_fires_at_its_bars_and_lands_in_the_inbox(platform: Platf
     await platform.play(bars)
     await platform.play(bars)
     messages = await eventually(lambda: platform.inbox(token), lambda found: len(found) >= 2)
-    assert [message["message"] for message in messages] == ["ten: BTCUSDT at 13", "ten: BTCUSDT at 11"]
+    assert [message["message"] for message in messages] == [
+        "ten: BTCUSDT at 13, 1 Jan 1970, 01:15 UTC",
+        "ten: BTCUSDT at 11, 1 Jan 1970, 00:30 UTC",
+    ]
     data = messages[0]["data"]
     assert isinstance(data, dict)
     assert (data["open_time"], data["price"], data["value_seen"]) == ("1970-01-01T01:00:00.000Z", "13", "13")

@@ -72,7 +72,9 @@ async def test_the_database_refuses_rows_for_a_tenant_outside_the_batch(database
             await on_subscription_changed(connection, [subscription(1, victim.public_id, "FREE", 9)])
     with pytest.raises(REFUSED):
         async with database.tenants([2]) as connection:
-            await insert_firings(connection, [FiringRow(1, victim.alert_id, from_ms(0), from_ms(1))])
+            await insert_firings(
+                connection, [FiringRow(1, victim.alert_id, from_ms(0), from_ms(1), Decimal(1), None)]
+            )
 
 
 @pytest.mark.parametrize("moment", ["infinity", "-infinity", "2200-01-01Z"])

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from services.notifications.consumers import on_session_started
 from shared.chassis.postgres import Database
-from shared.contracts.trading import SessionStarted, SessionStopped
+from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped
 from shared.contracts.types import new_id
 from tests.integration.accounts import Json, eventually
 from tests.integration.analytics.conftest import started, stopped
@@ -55,8 +55,9 @@ async def test_sessions_are_told_of(platform: Platform) -> None:
     begin, end = session(1)
     await platform.say(begin, end)
     messages = {str(item["event_type"]): item for item in await told(platform, token, 2, "category=TRADING")}
-    assert messages["SESSION_STARTED"]["message"] == "cross started on BTCUSDT (PAPER)"
-    assert messages["SESSION_STOPPED"]["message"] == "Session on BTCUSDT stopped (manual): 0 trades, 0"
+    assert messages["SESSION_STARTED"]["message"] == "cross started on BTCUSDT (on paper), 31 Jan 2026, 09:30 UTC"
+    ended = "Session on BTCUSDT (on paper) stopped by hand: 0 trades, 0, 31 Jan 2026, 10:30 UTC"
+    assert messages["SESSION_STOPPED"]["message"] == ended
     assert {item["session_id"] for item in messages.values()} == {str(begin.session_id)}
     assert await platform.inbox(token, "category=ALERT") == []
 
@@ -66,7 +67,7 @@ async def test_the_list_is_read_page_by_page_newest_first(platform: Platform) ->
     await platform.call("POST", "/v1/alerts", token, ABOVE_TEN)
     await platform.play(bars_at(*["9", "11"] * 5))
     whole = await told(platform, token, 5)
-    assert [item["message"] for item in whole] == ["ten: BTCUSDT at 11"] * 5
+    assert {str(item["message"]).partition(",")[0] for item in whole} == {"ten: BTCUSDT at 11"}
     ids = [str(item["event_id"]) for item in whole]
     assert ids == sorted(ids, reverse=True)
     assert await platform.every(f"{INBOX}?", token, limit=2) == whole
@@ -105,3 +106,21 @@ async def test_a_month_gets_its_partition_with_its_first_message(database: Datab
         )
     assert [tuple(row) for row in rows] == [("user_system_events_2027_12", 2), ("user_system_events_2028_01", 2)]
     assert reachable is False
+
+
+async def test_whoever_has_a_session_in_trouble_is_told(platform: Platform) -> None:
+    token = await platform.user(1)
+    begin, _ = session(1)
+    for number, reason in enumerate(("feed_silent", "session_failed", "of_tomorrow"), 2):
+        named = {
+            name: getattr(begin, name) for name in ("user_id", "public_id", "aggregate", "session_id", "symbol")
+        }
+        alarm = {**named, "aggregate_seq": number, "reason": reason, "since": datetime(2026, 1, 31, 9, tzinfo=UTC)}
+        await platform.say(SessionAlarmed.model_validate(alarm))
+    messages = await told(platform, token, 3, "category=TRADING")
+    assert {str(item["event_type"]) for item in messages} == {"SESSION_ALARMED"}
+    assert {str(item["session_id"]) for item in messages} == {str(begin.session_id)}
+    texts = " ".join(str(item["message"]) for item in messages)
+    assert "no candles come" in texts
+    assert "cannot go on" in texts
+    assert "of_tomorrow" in texts

@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.stack.test_stack import alive, fetch, status, tradefleet
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 PORT = "18090"
 

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 NAMES = {
     "postgres",
@@ -26,6 +26,7 @@ NAMES = {
     "billing",
     "trading",
     "feed",
+    "backtests",
     "analytics",
     "notifications",
     "sandbox-bybit",

@@ -13,6 +13,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from cli.stack.migrate import DatabaseAccess
+from services.trading.app import build
 from services.trading.bybit_api import MarketApi
 from services.trading.consumers import on_subscription_changed
 from services.trading.operations.configurations import create_configuration
@@ -25,10 +26,13 @@ from services.trading.worker.worker import Worker
 from shared.chassis.auth import Principal
 from shared.chassis.postgres import Database
 from shared.chassis.producer import Producer
+from shared.chassis.service import RunningService
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
-from tests.integration.accounts import eventually
+from shared.testing.tokens import serve_tokens
+from tests.integration.accounts import client_of, eventually
+from tests.integration.trading.callers import Api
 from tests.integration.trading.market import BEFORE, Exchange, Market
 from tests.unit.trading.scenes import CROSS
 
@@ -132,6 +136,10 @@ class Trading:
                     WHERE status <> 'STOPPED' AND last_bar IS DISTINCT FROM $1"""
         await eventually(lambda: self.see(behind, from_ms(last_bar_ms)), lambda rows: not rows, within_s)
 
+    async def until(self, query: str, *arguments: object) -> None:
+        """Until it finds something."""
+        await eventually(lambda: self.see(query, *arguments), bool, 60)
+
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[Worker]:
         """A worker that is told to stop in the end, and lets its leases go."""
@@ -168,3 +176,13 @@ async def trading(
     api.close()
     await producer.discard()
     await database.close()
+
+
+@pytest.fixture
+async def api(trading: Trading) -> AsyncIterator[Api]:
+    """Trading as its clients see it, with a worker."""
+    async with serve_tokens() as tokens:
+        settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url})
+        async with RunningService(build, settings, {"http", "relay", "jobs", "worker"}) as running:
+            async with client_of(running.url) as client:
+                yield Api(trading, client, tokens)

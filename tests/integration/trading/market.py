@@ -25,11 +25,13 @@ class Exchange:
         self.now_ms = START_MS - 1
         self.symbols = {"BTCUSDT", "ETHUSDT", "XRPUSDT"}
         self.url = ""
+        self.klines: Sequence[Bar] = ()  # what REST has
 
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/v5/market/time", self._time)
         app.router.add_get("/v5/market/instruments-info", self._instruments)
+        app.router.add_get("/v5/market/kline", self._kline)
         return app
 
     async def _time(self, _: web.Request) -> web.Response:
@@ -40,6 +42,11 @@ class Exchange:
         lots = {"qtyStep": "0.001", "minOrderQty": "0.001", "minNotionalValue": "5"}
         known = {"symbol": symbol, "priceFilter": {"tickSize": "0.01"}, "lotSizeFilter": lots}
         return self._answer({"list": [known] if symbol in self.symbols else []})
+
+    async def _kline(self, request: web.Request) -> web.Response:
+        first, last = int(request.query["start"]), int(request.query["end"])
+        shown = [bar for bar in self.klines if first <= bar.open_time_ms <= last]
+        return self._answer({"list": [[*map(str, bar), "0"] for bar in reversed(shown)]})
 
     def _answer(self, result: dict[str, object]) -> web.Response:
         body = {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": self.now_ms}

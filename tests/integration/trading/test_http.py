@@ -1,62 +1,11 @@
 """Trading as its clients see it."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from uuid import UUID
 
-import pytest
-
-from services.trading.app import build
-from shared.chassis.service import RunningService
 from shared.contracts.types import new_id
-from shared.testing.tokens import TokenIssuer, serve_tokens
-from tests.integration.accounts import Answer, Client, Json, client_of, eventually
-from tests.integration.trading.conftest import Trading
+from tests.integration.accounts import Json, eventually
+from tests.integration.trading.callers import Api, Caller, every, reasons
 from tests.unit.trading.scenes import CROSS, wavy_bars
-
-
-@dataclass
-class Caller:
-    client: Client
-    token: str
-
-    async def call(self, method: str, path: str, body: Json | None = None) -> Answer:
-        return await self.client.call(method, path, body, self.token)
-
-    async def make_strategy(self, **changes: object) -> str:
-        answer = await self.call("POST", "/v1/strategies", {**CROSS, **changes})
-        assert answer.status == 201, answer.body
-        return answer.text("strategy_id")
-
-    async def start(self, strategy_id: str, **changes: object) -> Answer:
-        request = {"strategy_id": strategy_id, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
-        return await self.call("POST", "/v1/sessions", {**request, **changes})
-
-
-@dataclass
-class Api:
-    trading: Trading
-    client: Client
-    tokens: TokenIssuer
-
-    async def caller(self, user_id: int = 1, strategies: int | None = None) -> Caller:
-        principal = await self.trading.subscribe(user_id, "PRO", strategies)
-        return Caller(self.client, self.tokens.make_token(principal.public_id))
-
-
-@pytest.fixture
-async def api(trading: Trading) -> AsyncIterator[Api]:
-    async with serve_tokens() as tokens:
-        settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url})
-        async with RunningService(build, settings, {"http", "relay", "jobs", "worker"}) as running:
-            async with client_of(running.url) as client:
-                yield Api(trading, client, tokens)
-
-
-def reasons(answer: Answer) -> dict[str, str]:
-    faults = answer.body["errors"]
-    assert isinstance(faults, list)
-    return {fault["path"]: fault["reason"] for fault in faults}
 
 
 async def test_a_strategy_is_stored_with_its_hash_and_changed_by_versions(api: Api) -> None:
@@ -163,9 +112,9 @@ async def test_a_session_is_seen_with_its_fills_trades_and_decisions(api: Api) -
     stopped = (await ann.call("POST", path + "/stop", {"reason": "end_of_data"})).body
     assert stopped["status"] == "STOPPED"
     assert running["fingerprint"] != ""
-    fills = await _all(ann, path + "/fills")
-    trades = await _all(ann, f"/v1/trades?session_id={started.text('session_id')}")
-    decisions = await _all(ann, path + "/decisions")
+    fills = await every(ann, path + "/fills")
+    trades = await every(ann, f"/v1/trades?session_id={started.text('session_id')}")
+    decisions = await every(ann, path + "/decisions")
     assert len(fills) == stopped["fills"]
     assert len(trades) == stopped["total_trades"]
     assert {fill["decision_id"] for fill in fills} <= {decision["decision_id"] for decision in decisions}
@@ -174,27 +123,13 @@ async def test_a_session_is_seen_with_its_fills_trades_and_decisions(api: Api) -
     assert set(values) == {"close", "fast", "slow"}
 
 
-async def _all(caller: Caller, path: str) -> list[dict[str, str]]:
-    """Page by page."""
-    items: list[dict[str, str]] = []
-    cursor, joint = "", "&" if "?" in path else "?"
-    while True:
-        page = (await caller.call("GET", f"{path}{joint}limit=7{cursor}")).body
-        found = page["items"]
-        assert isinstance(found, list)
-        items += found
-        if page["next_cursor"] is None:
-            return items
-        cursor = f"&cursor={page['next_cursor']}"
-
-
 async def test_statistics_of_a_strategy_follow_from_its_closed_trades(api: Api) -> None:
     ann = await api.caller()
     strategy_id = await ann.make_strategy()
     await ann.start(strategy_id)
     market = await api.trading.market(wavy_bars(80))
     await api.trading.until_at(await market.tell(80))
-    trades = await _all(ann, "/v1/trades?status=CLOSED")
+    trades = await every(ann, "/v1/trades?status=CLOSED")
     shown = (await ann.call("GET", f"/v1/strategies/{strategy_id}")).body
     assert shown["total_uses"] == len(trades) > 0
 

@@ -6,9 +6,15 @@ from uuid import UUID
 
 import pytest
 
-from services.trading.queries import candles, leases, sessions, trades
+from services.trading.queries import candles, decisions, fills, leases, restrictions, sessions, trades
+from services.trading.queries.decisions import DecisionFilter
+from services.trading.queries.fills import FillFilter
+from services.trading.queries.ordering import Order
+from services.trading.queries.sessions import SessionFilter
+from services.trading.queries.trades import TradeFilter
 from shared.chassis.postgres import Connection
 from tests.integration.trading.conftest import Trading
+from tests.integration.trading.market import BEFORE
 
 ID = UUID(int=1)
 
@@ -31,8 +37,19 @@ class Recorder:
 
 
 def _trades(connection: Connection) -> Awaitable[object]:
-    wanted = {"session_id": None, "symbol": None, "status": None, "first": None, "last": None, "after": None}
-    return trades.list_trades(connection, 1, **wanted, limit=50)
+    return trades.list_trades(connection, 1, TradeFilter(), Order("entry_time"), None, 50)
+
+
+def _sessions(connection: Connection) -> Awaitable[object]:
+    return sessions.list_sessions(connection, 1, SessionFilter(), Order("created_at", descending=True), None, 50)
+
+
+def _decisions(connection: Connection) -> Awaitable[object]:
+    return decisions.list_decisions(connection, 1, DecisionFilter(ID), Order("time"), (BEFORE, ID), 50)
+
+
+def _fills(connection: Connection) -> Awaitable[object]:
+    return fills.list_all_fills(connection, 1, FillFilter(), Order("time"), (BEFORE, ID), 50)
 
 
 @pytest.mark.parametrize(
@@ -40,9 +57,14 @@ def _trades(connection: Connection) -> Awaitable[object]:
     [
         _trades,
         lambda connection: trades.get_open_trade(connection, 1, ID),
-        lambda connection: trades.list_fills(connection, 1, ID, 0, 50),
+        _sessions,
+        _decisions,
+        _fills,
+        lambda connection: fills.list_fills(connection, 1, ID, 0, 50),
+        lambda connection: fills.list_fills_of_decision(connection, 1, ID),
+        lambda connection: restrictions.list_restrictions(connection, 1, ID, 0, 50),
         lambda connection: trades.list_fills_of(connection, 1, [ID]),
-        lambda connection: trades.get_decision(connection, 1, ID),
+        lambda connection: decisions.get_decision(connection, 1, ID),
         lambda connection: sessions.get_session(connection, 1, ID),
         lambda connection: sessions.list_running(connection, 1),
         lambda connection: candles.list_bars(connection, 1, None),

@@ -11,7 +11,7 @@ from services.trading.operations.configurations import change_configuration, del
 from services.trading.operations.pause_session import pause_session, resume_session
 from services.trading.operations.start_session import StartRequest, start_session
 from services.trading.operations.stop_session import stop_session
-from services.trading.queries import sessions, trades
+from services.trading.queries import fills, sessions
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.errors import InvalidInput, NotFound, PlanLimitReached
 from shared.contracts.types import from_ms
@@ -269,4 +269,4 @@ async def test_a_tenant_sees_and_stops_only_what_is_his(trading: Trading) -> Non
     async with trading.database.tenant(2) as connection:
         assert await sessions.list_running(connection, 1) == []
         assert await sessions.get_session(connection, 1, session.session_id) is None
-        assert await trades.list_fills(connection, 1, session.session_id, 0, 10) == []
+        assert await fills.list_fills(connection, 1, session.session_id, 0, 10) == []

@@ -24,8 +24,10 @@ def trade(exit_time: str | datetime, pnl: str | Decimal, fee: str = "0", symbol:
     return TradeFact(uuid4(), symbol, STRATEGY, "cross", moment, Decimal(pnl), Decimal(fee))
 
 
-def session(balance: str, started_at: str) -> SessionFact:
-    return SessionFact(Decimal(balance), at(started_at))
+def session(balance: str, started_at: str, gave_back: str | None = None, stopped_at: str = "") -> SessionFact:
+    if gave_back is None:
+        return SessionFact(Decimal(balance), at(started_at))
+    return SessionFact(Decimal(balance), at(started_at), Decimal(gave_back), at(stopped_at))
 
 
 def wavy_bars(count: int, seed: int = 7) -> list[Bar]:

@@ -1,15 +1,18 @@
 """How a closed candle looks: the indicator's own values, and a trend."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
 import talib
 
-from services.analytics.domain.analysis import decimal_of, look_at, trend
+from services.analytics.domain.analysis import closed_bars, decimal_of, look_at, missing_of, trend
+from services.analytics.domain.analysis_ids import analysis_id, moment_of
 from services.analytics.routes.views import shortened
 from shared.strategy.series import Series
-from tests.unit.analytics.facts import wavy_bars
+from tests.unit.analytics.facts import INTERVAL, wavy_bars
 
 
 def test_values_are_those_of_talib_from_the_anchor() -> None:
@@ -67,3 +70,22 @@ def test_a_value_is_kept_to_its_last_digit_and_shown_to_eighteen_places(value: f
     assert shown is not None
     assert abs(shown - kept) <= Decimal("0.5e-18")
     assert decimal_of(float("nan")) is decimal_of(float("inf")) is None
+
+
+def test_an_id_tells_its_moment_and_is_another_for_another_watch() -> None:
+    moment, watches = datetime(2026, 1, 31, 9, 30, 0, 123_000, UTC), [uuid4() for _ in range(50)]
+    ids = [analysis_id(watch, moment) for watch in watches]
+    assert {moment_of(one) for one in ids} == {moment}
+    assert len(set(ids)) == 50
+    assert {(one.version, one.variant) for one in ids} == {(7, "specified in RFC 4122")}
+    assert analysis_id(watches[0], moment) == ids[0]
+    assert analysis_id(watches[0], moment + timedelta(milliseconds=1)) > ids[0]
+    assert moment_of(UUID(int=2**128 - 1)) is None
+
+
+def test_what_a_watch_has_missed_is_what_closed_since_it_last_saw_one() -> None:
+    bars = closed_bars(Series(wavy_bars(10)), "x", range(10))
+    begun = bars[4].timestamp + timedelta(minutes=1)  # bar 4 closes after it
+    assert missing_of(bars, INTERVAL, begun, None) == bars[4:]
+    assert missing_of(bars, INTERVAL, begun, bars[6].timestamp) == bars[7:]
+    assert missing_of(bars, INTERVAL, bars[9].timestamp + timedelta(days=1), None) == []

@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Network
 
-from services.auth.routes import client_address
+from shared.chassis.origin import client_address
 
 PROXIES = (IPv4Network("127.0.0.0/8"),)
 

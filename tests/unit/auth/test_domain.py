@@ -5,18 +5,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.auth.domain import (
+from services.auth.domain.accounts import (
     RETRY_GRACE,
     Family,
     Verdict,
     check_email,
     check_password,
     check_timezone,
-    clean_user_agent,
     email_sha256,
     judge_refresh,
     session_expiry,
 )
+from shared.chassis.origin import clean_user_agent
 from shared.contracts.types import new_id
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)

@@ -26,7 +26,9 @@ MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2035, 1, 1), timezones=st.
 
 def _subscription(status: SubscriptionStatus) -> Subscription:
     period = first_period(status, NOW)
-    return Subscription(1, new_id(), "PREMIUM", status, NOW, period.end if status == "TRIAL" else None, period)
+    return Subscription(
+        1, new_id(), 2, "PREMIUM", 1, status, NOW, period.end if status == "TRIAL" else None, period
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 
 from services.notifications.domain.conditions import AlertType, ConditionFault, compile_alert, stored_form
-from services.notifications.domain.firing import became_true
 from shared.strategy.bars import Bar
+from shared.strategy.becoming import became_true
 from shared.strategy.series import Series
 from tests.unit.analytics.facts import wavy_bars
 from tests.unit.notifications.plain import BREAKOUT, breaks_out, crosses, heavy, price_above, series_of
@@ -14,7 +14,7 @@ Data = dict[str, object]
 
 def fired(alert_type: AlertType, data: Data, series: Series) -> list[int]:
     alert = compile_alert(alert_type, data)
-    return [index for index in range(len(series)) if became_true(alert, series, index)]
+    return became_true(alert.condition, series, 0, len(series))
 
 
 def test_a_price_alert_says_once_that_the_price_is_above() -> None:

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.notifications.domain.conditions import AlertType, compile_alert
-from services.notifications.domain.firing import ClosedBar, Timing, firings
+from services.notifications.domain.conditions import AlertType, ConditionFault
+from services.notifications.domain.firing import ClosedBar, Repeat, Timing
+from services.notifications.domain.watching import Conditions, Round
 from shared.contracts.types import from_ms
 from shared.strategy.series import Series
 from tests.unit.notifications.plain import series_of
@@ -13,7 +14,7 @@ from tests.unit.notifications.plain import series_of
 MINUTE = timedelta(minutes=1)
 START = from_ms(0)
 LONG_AGO = START - timedelta(days=1)
-ABOVE_TEN = compile_alert("PRICE", {"op": "above", "value": "10"})
+ABOVE_TEN: tuple[AlertType, dict[str, object]] = ("PRICE", {"op": "above", "value": "10"})
 RESTLESS = series_of(*["9", "11"] * 5)  # above ten at every odd bar
 
 
@@ -24,8 +25,17 @@ def bars_of(series: Series, said_at: datetime | None = None) -> list[ClosedBar]:
     ]
 
 
+def round_of(
+    alert_type: AlertType, data: dict[str, object], series: Series, bars: list[ClosedBar] | None = None
+) -> Round:
+    """Of one condition, known as `b"it"`."""
+    conditions = Conditions()
+    conditions.learn(b"it", alert_type, data)
+    return Round(conditions, series, bars or bars_of(series))
+
+
 def fired(timing: Timing, bars: list[ClosedBar] | None = None) -> list[int]:
-    return [one.bar.index for one in firings(ABOVE_TEN, timing, RESTLESS, bars or bars_of(RESTLESS))]
+    return [one.bar.index for one in round_of(*ABOVE_TEN, RESTLESS, bars).firings(b"it", timing)]
 
 
 def timing(
@@ -33,8 +43,9 @@ def timing(
     expires_at: datetime | None = None,
     cooldown: timedelta = timedelta(0),
     last: datetime | None = None,
+    repeat: Repeat = "ALWAYS",
 ) -> Timing:
-    return Timing(watched_from, expires_at, cooldown, last)
+    return Timing(watched_from, expires_at, cooldown, last, repeat)
 
 
 def test_without_conditions_on_time_it_fires_whenever_it_becomes_true() -> None:
@@ -78,6 +89,25 @@ def test_what_was_said_before_it_watched_does_not_count() -> None:
 )
 def test_it_says_what_it_saw(alert_type: AlertType, data: dict[str, object], seen: str | None) -> None:
     series = series_of("7", "6", "5", "12.5", volumes=[1, 1, 1, 8])
-    alert = compile_alert(alert_type, data)
-    last = firings(alert, timing(), series, bars_of(series))[-1]
+    last = round_of(alert_type, data, series).firings(b"it", timing())[-1]
     assert last.value_seen == seen
+
+
+def test_once_is_the_first_time_that_is_allowed() -> None:
+    assert fired(timing(repeat="ONCE")) == [1]
+    assert fired(timing(repeat="ONCE", last=START + 4 * MINUTE)) == [5]
+
+
+def test_a_bar_that_was_not_announced_fires_nothing() -> None:
+    bars = bars_of(RESTLESS)
+    assert fired(timing(), [bar for bar in bars if bar.index != 3]) == [1, 5, 7, 9]
+
+
+def test_what_is_not_understood_never_comes_true() -> None:
+    conditions = Conditions()
+    with pytest.raises(ConditionFault):
+        conditions.learn(b"old", "PRICE", {"op": "near"})
+    bars = Round(conditions, RESTLESS, bars_of(RESTLESS))
+    assert b"old" in conditions
+    assert bars.came_true([b"old"]) == []
+    assert bars.firings(b"old", timing()) == []

@@ -274,8 +274,8 @@ def test_stop_closes_what_is_open_and_drops_what_is_pending() -> None:
     assert not execution.pending
     execution = Execution(strategy(ALWAYS), FREE)
     execution.on_close(series, 0)
-    opened = execution.on_open(START + HOUR, Decimal(2))
-    assert opened.opened is not None
+    execution.on_open(START + HOUR, Decimal(2))
+    assert execution.position is not None
     stopped = execution.stop(START + HOUR, Decimal("2.5"), "manual")
     assert stopped.trades[0].pnl == Decimal("0.5")
     assert execution.position is None

@@ -29,17 +29,16 @@ class Outcome:
 def compare(case: Case) -> Outcome:
     terms = case.terms
     strategy = parse_strategy(case.document)
-    report = run_backtest(
-        strategy,
-        [engine.Bar(b.time, b.open, b.high, b.low, b.close, b.volume) for b in case.bars],
-        engine.Terms(
-            engine.Instrument(terms.tick_size, terms.qty_step, terms.min_order_qty, terms.min_notional),
-            terms.fee,
-            terms.slippage,
-            terms.initial_balance,
-        ),
-        case.trade_from,
+    on = engine.Terms(
+        engine.Instrument(terms.tick_size, terms.qty_step, terms.min_order_qty, terms.min_notional),
+        terms.fee,
+        terms.slippage,
+        terms.initial_balance,
     )
+    bars = [engine.Bar(b.time, b.open, b.high, b.low, b.close, b.volume) for b in case.bars]
+    report = run_backtest(strategy, bars, on, case.trade_from, search=False)
+    if run_backtest(strategy, bars, on, case.trade_from, search=True) != report:
+        return Outcome(["searching for events gives another report than stepping"], False, Counter())
     own = Run(case.document, case.bars, terms, trade_from=case.trade_from).run()
     differences = differences_of(case, strategy.content_hash, report, own)
     set_aside = False

@@ -1,5 +1,6 @@
 """Which series are wanted: the latest word of each service counts, and a series stays for a while."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -14,7 +15,13 @@ BTC = ("BTCUSDT", "1")
 
 
 def wish(
-    version: int, *, wanted: bool = True, by: Literal["trading", "analytics"] = "trading", interval: str = "1"
+    version: int,
+    *,
+    wanted: bool = True,
+    by: Literal["trading", "analytics"] = "trading",
+    interval: str = "1",
+    history: int = 0,
+    generations: tuple[int, ...] = (),
 ) -> MarketInterest:
     return MarketInterest(
         user_id=0,
@@ -26,6 +33,8 @@ def wish(
         interval=interval,
         wanted=wanted,
         interest_version=version,
+        history_bars=history,
+        generations=generations,
     )
 
 
@@ -69,3 +78,42 @@ def test_wanted_again_is_wanted() -> None:
 
 def test_an_interval_that_the_exchange_does_not_have_is_passed_over() -> None:
     assert heard(wish(1, interval="7")).wanted(NOON) == set()
+
+
+def test_the_deepest_history_that_somebody_needs_counts() -> None:
+    wishes = heard(wish(1, history=4_000), wish(1, by="analytics", history=100))
+    assert wishes.of(BTC, NOON).history_bars == 4_000
+    wishes.hear(wish(2, wanted=False, history=0), NOON)
+    assert wishes.of(BTC, NOON).history_bars == 100
+
+
+@pytest.mark.parametrize(("minutes", "kept"), [(9, {1, 2, 3}), (10, {2})])
+def test_a_generation_that_nobody_names_is_kept_for_ten_minutes_after_the_last_wish(
+    minutes: int, kept: set[int]
+) -> None:
+    wishes = heard(wish(1, generations=(1, 2)), wish(2, generations=(2,)))
+    wanted = wishes.of(BTC, NOON + timedelta(minutes=minutes))
+    assert {generation for generation in (1, 2, 3) if wanted.keeps(generation)} == kept
+
+
+def test_what_one_reads_late_counts_from_when_it_was_said() -> None:
+    spoken = wish(1, generations=(2,))
+    spoken.note_said_at(NOON)
+    wanted = heard(spoken, at=NOON + timedelta(hours=1)).of(BTC, NOON + timedelta(hours=1))
+    assert not wanted.keeps(1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_comes_twice_and_in_whatever_order_the_highest_versions_count(seed: int) -> None:
+    draw = random.Random(seed)
+    said = [
+        wish(version, by=by, wanted=draw.random() < 0.5, history=draw.randrange(9_000))
+        for by in ("trading", "analytics")
+        for version in range(1, 6)
+    ]
+    turned = draw.choices(said, k=15) + said
+    draw.shuffle(turned)
+    last = [each for each in said if each.interest_version == 5 and each.wanted]
+    wishes, later = heard(*turned), NOON + timedelta(hours=1)
+    assert wishes.wanted(later) == ({BTC} if last else set())
+    assert wishes.of(BTC, later).history_bars == max((each.history_bars for each in last), default=0)

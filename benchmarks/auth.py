@@ -1,0 +1,184 @@
+"""What recording costs a request that changes something; and whether the time of a failure tells of an account."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import aiohttp
+from aiohttp.test_utils import TestServer
+
+from benchmarks.measuring import RUNS, Figure, Rate, rate_async, summarised
+from benchmarks.servers import Place
+from services.auth.domain.accounts import NewUser
+from services.auth.domain.attempts import Free
+from services.auth.errors import BadCredentials
+from services.auth.operations.activity import log_activity
+from services.auth.operations.log_ins import log_in, register
+from services.auth.operations.passwords import Passwords
+from services.auth.operations.proving import Desk
+from services.auth.operations.tokens import AccessTokens
+from shared.chassis.activity import Recorder
+from shared.chassis.auth import Principal
+from shared.chassis.clock import utc_now
+from shared.chassis.http import Call, Endpoint, make_app
+from shared.chassis.origin import Client
+from shared.chassis.postgres import Database
+from shared.chassis.telemetry import configure_logging
+from shared.contracts.activity import ActivityRecorded
+from shared.contracts.types import new_id
+from tests.integration.accounts import write_signing_key
+
+REQUESTS = 400
+AT_ONCE = 8
+EVENTS = 5_000
+USERS = 500
+BATCH = 500
+PAIRS = 40  # of each run
+HERE = Client("203.0.113.7", None)
+EMAIL, NOBODY = "ann@example.org", "nobody@example.org"
+PASSWORD, WRONG = "correct horse battery", "wrong horse battery"
+WATCH = "INSERT INTO watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES ($1, $2, $3, '1', 5)"
+
+
+async def measure(place: Place) -> list[Figure]:
+    configure_logging("auth", "WARNING")
+    return [*await _recording(place), *await _chaining(place), *await _failing(place)]
+
+
+class _People:
+    """A token is the number of a user."""
+
+    async def principal(self, authorization: str | None) -> Principal:
+        user_id = int((authorization or "").removeprefix("Bearer "))
+        return Principal(user_id, UUID(int=user_id), frozenset(), None)
+
+
+async def _recording(place: Place) -> list[Figure]:
+    """A row written, by a request of another user each; the same with the event about it."""
+    settings = place.settings("analytics")
+    database = await Database.connect(settings)
+
+    async def make(call: Call) -> None:
+        async with database.tenant(call.principal.user_id) as connection:
+            await connection.execute(WATCH, call.principal.user_id, new_id(), new_id().hex.upper()[:30])
+
+    bare = Endpoint("POST", "/v1/things", make, "")
+    recorded = Recorder(database, "analytics", settings.trusted_proxies).recording(bare)
+    rates = {}
+    for name, endpoint in (("recorded", recorded), ("bare", bare)):
+        async with _served(endpoint, database) as session:
+            rates[name] = await rate_async(REQUESTS, lambda session=session: _load(session))  # type: ignore[misc]
+    await database.close()
+    peer = "the same, not recorded"
+    return [Figure("a change over HTTP, recorded", "requests/s", rates["recorded"], peer, rates["bare"], aim=0.6)]
+
+
+@asynccontextmanager
+async def _served(endpoint: Endpoint, database: Database) -> AsyncIterator[aiohttp.ClientSession]:
+    people = _People()
+    app = make_app([endpoint], people, body_limit_bytes=1_000, service_token="", database=database)  # type: ignore[arg-type]  # tokens of its own
+    async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
+        yield session
+
+
+async def _load(session: aiohttp.ClientSession) -> None:
+    async def client(number: int) -> None:
+        for request in range(number, REQUESTS, AT_ONCE):
+            async with session.post("/v1/things", headers={"Authorization": f"Bearer {1 + request}"}) as answer:
+                assert answer.status == 204
+
+    await asyncio.gather(*(client(number) for number in range(AT_ONCE)))
+
+
+async def _chaining(place: Place) -> list[Figure]:
+    """Into the log in batches; the same one by one."""
+    database = await Database.connect(place.settings("auth"))
+    now = utc_now()
+
+    def events(count: int) -> list[ActivityRecorded]:
+        return [_did(1 + number % USERS, now + timedelta(seconds=number)) for number in range(count)]
+
+    async def chain(count: int, at_once: int) -> None:
+        waiting = events(count)
+        for begin in range(0, count, at_once):
+            batch = waiting[begin : begin + at_once]
+            async with database.tenants({event.user_id for event in batch}) as connection:
+                await log_activity(connection, batch, now)
+
+    ours = await rate_async(EVENTS, lambda: chain(EVENTS, BATCH))
+    theirs = await rate_async(BATCH, lambda: chain(BATCH, 1))
+    await database.close()
+    return [Figure("activity chained into the log", "events/s", ours, "one by one", theirs)]
+
+
+def _did(user_id: int, at: object) -> ActivityRecorded:
+    fields: Mapping[str, object] = {
+        "user_id": user_id,
+        "public_id": UUID(int=user_id),
+        "aggregate": f"activity:trading:{user_id}",
+        "aggregate_seq": 1,
+        "activity_id": new_id(),
+        "service": "trading",
+        "actor": "USER",
+        "activity_type": "CREATE_STRATEGY",
+        "object": "/v1/strategies/0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21",
+        "address": "203.0.113.7",
+        "user_agent": "curl/8.5",
+        "endpoint": "POST /v1/strategies",
+        "at": at,
+    }
+    return ActivityRecorded.model_validate(fields)
+
+
+async def _failing(place: Place) -> list[Figure]:
+    """Pairs of failures in turn: of a known e-mail and of an unknown one, and of a log-in and a registration. Where
+    their times are of one distribution, the first takes longer in half of all pairs."""
+    with tempfile.TemporaryDirectory() as folder:
+        database, passwords = await Database.connect(place.settings("auth")), Passwords(waiting=8)
+        tokens = AccessTokens(write_signing_key(Path(folder)), issuer="us", audience="api", ttl_s=600)
+        days = timedelta(days=30)
+        desk = Desk(database, passwords, tokens, days, days, Free(10**9, 10**9))
+        user = NewUser(EMAIL, PASSWORD, "UTC", "en", None, None, None)
+        await register(desk, user, HERE, utc_now())
+        wrong = replace(user, password=WRONG)
+        known = _Failing(lambda: log_in(desk, EMAIL, WRONG, HERE, utc_now()))
+        figures = [
+            await _compare("a failed log-in of a known e-mail", known, "of an unknown one",
+                           _Failing(lambda: log_in(desk, NOBODY, WRONG, HERE, utc_now()))),
+            await _compare("a failed log-in of a known e-mail", known, "its registration",
+                           _Failing(lambda: register(desk, wrong, HERE, utc_now()))),
+        ]  # fmt: skip
+        await passwords.close()
+        await database.close()
+    return figures
+
+
+class _Failing:
+    def __init__(self, attempt: Callable[[], Awaitable[object]]) -> None:
+        self._attempt = attempt
+
+    async def seconds(self) -> float:
+        began = time.perf_counter()
+        try:
+            await self._attempt()
+        except BadCredentials:
+            return time.perf_counter() - began
+        raise AssertionError("it was to fail")
+
+
+async def _compare(name: str, one: _Failing, peer: str, other: _Failing) -> Figure:
+    longer = []
+    for _ in range(RUNS):
+        times: tuple[list[float], list[float]] = ([], [])
+        for number in range(2 * PAIRS):
+            turn = number % 2
+            times[turn].append(await (one, other)[turn].seconds())
+        of_pairs = sum(a > b for a in times[0] for b in times[1]) / len(times[0]) / len(times[1])
+        longer.append(100 * of_pairs)
+    return Figure(f"{name} takes longer than {peer}", "% of pairs", summarised(longer), "a coin", Rate(50, 0))

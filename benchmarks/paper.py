@@ -1,0 +1,135 @@
+"""Paper sessions on trading's own processes, and a market that is told bar by bar."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import asyncpg
+from aiohttp.test_utils import TestServer
+
+from benchmarks.servers import Place
+from cli.stack.migrate import ROOT
+from services.trading.operations.start_session import PaperTerms, StartRequest, start_session
+from services.trading.operations.strategies import create_strategy
+from services.trading.settings import TradingSettings
+from shared.chassis.auth import Principal
+from shared.chassis.clock import utc_now
+from shared.chassis.postgres import Database
+from shared.chassis.producer import Producer
+from shared.contracts.types import from_ms
+from tests.integration.trading.market import BEFORE, Exchange, Market
+from tests.unit.trading.scenes import INTERVAL, STEP_MS, wavy_bars
+
+WITHIN_S = 240.0
+AT_ONCE = 8
+PAPER = PaperTerms(Decimal("0.00055"), Decimal(0))
+# Has a fill at every open: in, out, in, …
+RESTLESS: dict[str, object] = {
+    "strategy_name": "restless",
+    "strategy_config": {"interval": INTERVAL, "side": "LONG", "indicators": {}},
+    "entry_conditions": {"left": "close", "op": ">", "right": "0"},
+    "risk_management": {"position_size": {"type": "fixed_base", "value": "1"}, "max_bars": 1},
+}
+
+
+@dataclass
+class Scene:
+    database: Database
+    superuser: asyncpg.Connection
+    environment: dict[str, str]
+    producer: Producer
+    exchange: Exchange
+
+    async def market(self, symbol: str, bars: int, seed: int = 7) -> Market:
+        """Its first bar is open."""
+        self.exchange.symbols.add(symbol)
+        market = Market(self.database, self.producer, symbol, wavy_bars(bars, seed))
+        await market.begin()
+        return market
+
+    async def subscribe(self, users: int) -> None:
+        """Users 1 to so many may do everything."""
+        await self.superuser.execute(
+            """
+            INSERT INTO trading.entitlements (user_id, public_id, subscription_version, plan, status,
+                                              has_backtesting)
+            SELECT n, gen_random_uuid(), 1, 'PRO', 'ACTIVE', true FROM generate_series(1, $1::bigint) AS n
+            """,
+            users,
+        )
+
+    async def start(
+        self, documents: Mapping[int, Mapping[str, object]], *symbols: str, since: datetime = BEFORE
+    ) -> None:
+        """Each user's strategy on each symbol, from then on; what is stored of before is known to them."""
+        some = asyncio.Semaphore(AT_ONCE)
+
+        async def start_of(user_id: int, document: Mapping[str, object]) -> None:
+            async with some:
+                strategy = await create_strategy(self.database, user_id, document)
+                caller = Principal(user_id, UUID(int=user_id), frozenset(), None)
+                for symbol in symbols:
+                    request = StartRequest(strategy.strategy_id, None, None, symbol, "PAPER", Decimal(10_000))
+                    await start_session(self.database, caller, request, PAPER, since)
+
+        await asyncio.gather(*(start_of(*each) for each in documents.items()))
+
+    @asynccontextmanager
+    async def process(self, role: str, **settings: str) -> AsyncIterator[None]:
+        """One role of trading, as it runs in production."""
+        told = {name.upper(): value for name, value in {**self.environment, **settings}.items()}
+        environment = {**os.environ, **told, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"}
+        command = [sys.executable, "-m", "services.trading", "--only", role]
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            process.terminate()
+            await process.wait()
+
+    async def seconds_to_fills(self, market: Market, closes: int, sessions: int) -> list[float]:
+        """From each close, as the feed says it, to each restless session's fill at the open after it.
+
+        As it was written, moments before its commit, by the database's clock, which is this machine's.
+        """
+        seconds: list[float] = []
+        for _ in range(closes):
+            began = utc_now()
+            opened = from_ms(await market.tell() + STEP_MS)
+            async with asyncio.timeout(WITHIN_S):
+                while len(rows := await self._fills_at(opened)) < sessions:
+                    await asyncio.sleep(0.02)
+            seconds += [(row["created_at"] - began).total_seconds() for row in rows]
+        return seconds
+
+    async def _fills_at(self, opened: object) -> list[asyncpg.Record]:
+        rows: list[asyncpg.Record] = await self.superuser.fetch(
+            "SELECT created_at FROM trading.fills WHERE time = $1", opened
+        )
+        return rows
+
+
+@asynccontextmanager
+async def scene(place: Place) -> AsyncIterator[Scene]:
+    """Nobody trades yet."""
+    place = await place.another()
+    exchange = Exchange()
+    server = TestServer(exchange.app())
+    await server.start_server()
+    environment = {**place.environment("trading"), "bybit_rest_url": f"http://127.0.0.1:{server.port}"}
+    database = await Database.connect(TradingSettings.model_validate(environment))
+    producer = Producer(place.bootstrap, place.prefix, "trading")
+    superuser = await asyncpg.connect(place.superuser_dsn)
+    try:
+        yield Scene(database, superuser, environment, producer, exchange)
+    finally:
+        await superuser.close()
+        await producer.discard()
+        await database.close()
+        await server.close()

@@ -1,0 +1,79 @@
+"""Other engines on the same case: `python peers.py vectorbt|backtesting FILE.npy RUNS BARS`, in their environment.
+
+Imports nothing of ours. Prints one JSON object: seconds of each warm run, and how many trades it made.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+import numpy as np
+
+FEE, STOP, TARGET = 0.00055, 0.02, 0.04
+
+
+def vectorbt(prices: dict[str, np.ndarray]) -> Callable[[], int]:
+    """Orders at the next open, stops within the bar, half of the cash; an EMA by pandas' recursion."""
+    import pandas as pd
+    import vectorbt as vbt
+
+    frame = {name: pd.Series(column) for name, column in prices.items()}
+
+    def run() -> int:
+        fast, slow = (vbt.MA.run(frame["close"], span, ewm=True, short_name=f"ma{span}") for span in (12, 26))
+        entries = fast.ma_crossed_above(slow).vbt.fshift(1)
+        exits = fast.ma_crossed_below(slow).vbt.fshift(1)
+        folio = vbt.Portfolio.from_signals(
+            frame["close"], entries, exits, price=frame["open"], open=frame["open"], high=frame["high"],
+            low=frame["low"], sl_stop=STOP, tp_stop=TARGET, fees=FEE, init_cash=10_000, size=0.5,
+            size_type="percent", freq="1min",
+        )  # fmt: skip
+        folio.total_return()
+        return int(folio.trades.count())
+
+    return run
+
+
+def backtesting(prices: dict[str, np.ndarray]) -> Callable[[], int]:
+    """Orders at the next open with stop and target attached, half of the cash."""
+    import pandas as pd
+    from backtesting import Backtest, Strategy
+    from backtesting.lib import crossover
+
+    index = pd.date_range("2026-01-01", periods=len(prices["close"]), freq="1min")
+    frame = pd.DataFrame({name.capitalize(): column for name, column in prices.items()}, index=index)
+
+    class Cross(Strategy):  # type: ignore[misc]  # it has no types here
+        def init(self) -> None:
+            self.fast, self.slow = (
+                self.I(lambda span=span: pd.Series(self.data.Close).ewm(span=span).mean()) for span in (12, 26)
+            )
+
+        def next(self) -> None:
+            close = self.data.Close[-1]
+            if crossover(self.fast, self.slow) and not self.position:
+                self.buy(size=0.5, sl=close * (1 - STOP), tp=close * (1 + TARGET))
+            elif crossover(self.slow, self.fast):
+                self.position.close()
+
+    engine = Backtest(frame, Cross, cash=10_000_000, commission=FEE, finalize_trades=True)
+    return lambda: int(engine.run()["# Trades"])
+
+
+def main() -> None:
+    name, file, runs, bars = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    prices = dict(zip(("open", "high", "low", "close"), np.load(file)[:, :bars], strict=True))
+    run = {"vectorbt": vectorbt, "backtesting": backtesting}[name](prices)
+    trades = run() if runs > 1 else 0
+    seconds = []
+    for _ in range(runs):
+        began = time.process_time()
+        trades = run()
+        seconds.append(time.process_time() - began)
+    print(json.dumps({"version": version(name), "seconds": seconds, "trades": trades}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""`tradefleet analytics`: what an operator may do with what analytics keeps."""
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import asyncpg
+import click
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cli.failure import BadInput
+from cli.options import BadOption, OneLineCommand, quoted
+from cli.stack.home import DEFAULT_HOME, read_state
+from services.analytics.operations import rebuild
+from services.analytics.settings import AnalyticsSettings
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+
+
+@dataclass(frozen=True)
+class Total:
+    """Of all users; `changed` are the rows of days that were not as the facts give them."""
+
+    users: int = 0
+    trades: int = 0
+    days: int = 0
+    changed: int = 0
+
+
+@click.group()
+def analytics() -> None:
+    """What analytics keeps."""
+
+
+@analytics.command("rebuild", cls=OneLineCommand)
+@click.option("--email", default=None, help="Of this person.")
+@click.option("--all", "everybody", is_flag=True, help="Of everybody.")
+@click.option("--home", type=click.Path(path_type=Path), default=None, help="The stack's folder.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def rebuild_command(email: str | None, everybody: bool, home: Path | None, as_json: bool) -> None:
+    """Cut all days again from the trades, person by person; who reads meanwhile sees no half."""
+    if (email is None) != everybody:
+        raise BadOption("say whose: --email … or --all")
+    total = asyncio.run(_rebuild(*analytics_dsns(home), email))
+    if as_json:
+        click.echo(json.dumps(asdict(total)))
+    else:
+        shown = f"{total.days} days of {total.users} people cut again from {total.trades} trades"
+        click.echo(f"{shown}; {total.changed} of them were not as they should be")
+
+
+def analytics_dsns(home: Path | None) -> tuple[str, str]:
+    """Of worker and queue: the named stack's; else the environment's, where this runs inside it; else `up`'s."""
+    worker, queue = os.environ.get("POSTGRES_WORKER_DSN"), os.environ.get("POSTGRES_QUEUE_DSN")
+    if home is None and worker and queue:
+        return worker, queue
+    home = home or DEFAULT_HOME
+    state = read_state(home)
+    if state is None or not state.analytics:
+        wanted = "POSTGRES_WORKER_DSN and POSTGRES_QUEUE_DSN of analytics"
+        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set {wanted}")
+    return state.analytics, state.queues["analytics"]
+
+
+async def _rebuild(worker_dsn: str, queue_dsn: str, email: str | None) -> Total:
+    database = await Database.connect(_settings(worker_dsn, queue_dsn))
+    try:
+        if email is None:
+            return await _rebuild_all(database)
+        user_id = await rebuild.find_user(database, email)
+        if user_id is None:
+            raise BadInput(f"nobody is registered as {quoted(email)}")
+        return await _with_user(Total(), database, user_id)
+    except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
+        raise BadInput(f"analytics' database does not do it: {error!r}") from error
+    finally:
+        await database.close()
+
+
+async def _rebuild_all(database: Database) -> Total:
+    total = Total()
+    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    bar = Progress(
+        *columns, TextColumn("{task.fields[days]} days"), console=console, disable=not sys.stderr.isatty()
+    )
+    with bar:
+        task = bar.add_task("people", total=await rebuild.count_users(database), days=0)
+        async for user_id in rebuild.every_user(database):
+            total = await _with_user(total, database, user_id)
+            bar.update(task, completed=total.users, days=total.days)
+    return total
+
+
+async def _with_user(total: Total, database: Database, user_id: int) -> Total:
+    done = await rebuild.rebuild_user(database, user_id)
+    return replace(
+        total,
+        users=total.users + 1,
+        trades=total.trades + done.trades,
+        days=total.days + done.days,
+        changed=total.changed + done.changed,
+    )
+
+
+def _settings(worker_dsn: str, queue_dsn: str) -> AnalyticsSettings:
+    """Requests are not served: the first pool is never opened."""
+    dsns = {"postgres_app_dsn": worker_dsn, "postgres_worker_dsn": worker_dsn, "postgres_queue_dsn": queue_dsn}
+    return AnalyticsSettings.model_validate({**dsns, "kafka_bootstrap": ""})

@@ -1,0 +1,121 @@
+"""`tradefleet audit`: are the activity logs what was written?"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from cli.failure import BadInput
+from cli.options import OneLineCommand
+from cli.stack.home import DEFAULT_HOME, read_state
+from cli.whereabouts import home_option
+from services.auth.operations.audit import Found, find_extent, verify
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.chassis.settings import ServiceSettings
+
+MOST_SHOWN = 1_000
+HARMS = {
+    "CHANGED": "row {seq} was changed",
+    "MOVED": "row {seq} is not the one that stood there",
+    "MISSING": "row {seq} was removed",
+    "ADDED": "row {seq} was put there from outside",
+    "HEAD_MISSING": "the end of the log (row {seq}) is not known any more",
+    "HEAD_CHANGED": "the end of the log is not what was written after row {seq}",
+}
+
+
+@dataclass
+class Verified:
+    """`found` has the first faults, `faults` counts them all."""
+
+    rows: int
+    users: int
+    faults: int
+    found: Sequence[Found]
+
+
+@click.group()
+def audit() -> None:
+    """The activity logs."""
+
+
+@audit.command("verify", cls=OneLineCommand)
+@click.option("--email", help="Of this person only.")
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def verify_command(email: str | None, home: Path | None, as_json: bool) -> None:
+    """Look for rows that were changed, removed, moved or added. Exit code 1 if there are any."""
+    done = asyncio.run(_verify(auth_dsn(home), email))
+    if as_json:
+        shown = {"rows": done.rows, "users": done.users, "faults": done.faults}
+        click.echo(json.dumps({**shown, "found": [_as_json(one) for one in done.found]}))
+    else:
+        for one in done.found:
+            click.echo(_in_words(one))
+        if done.faults > len(done.found):
+            click.echo(f"and {done.faults - len(done.found):,} more")
+        verdict = f"{done.faults:,} faults" if done.faults else "all as written"
+        click.echo(f"{done.rows:,} rows of {done.users:,} users: {verdict}")
+    if done.faults:
+        raise SystemExit(1)
+
+
+def auth_dsn(home: Path | None) -> str:
+    """The named stack's; else that of auth's environment, where this runs inside it; else `up`'s.
+
+    Raises BadInput.
+    """
+    if home is None and (dsn := os.environ.get("POSTGRES_WORKER_DSN")):
+        return dsn
+    home = home or DEFAULT_HOME
+    state = read_state(home)
+    if state is None or not state.auth:
+        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set POSTGRES_WORKER_DSN")
+    return state.auth
+
+
+async def _verify(dsn: str, email: str | None) -> Verified:
+    """As auth's own role, which may not change a row. Raises BadInput."""
+    database = await Database.connect(_settings(dsn))
+    try:
+        extent = await find_extent(database, email)
+        if extent is None:
+            raise BadInput(f"nobody is registered as {email}")
+        done, found = Verified(0, 0, 0, []), list[Found]()
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+            task = bar.add_task("rows", total=extent.entries)
+            async for part in verify(database, extent):
+                bar.advance(task, part.rows)
+                done.rows, done.users = done.rows + part.rows, done.users + part.chains
+                done.faults += len(part.found)
+                found += part.found[: MOST_SHOWN - len(found)]
+        done.found = found
+        return done
+    except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
+        raise BadInput(f"auth's database does not answer: {error!r}") from error
+    finally:
+        await database.close()
+
+
+def _settings(dsn: str) -> ServiceSettings:
+    """One pool is used; the others are never opened."""
+    dsns = dict.fromkeys(("postgres_app_dsn", "postgres_worker_dsn", "postgres_queue_dsn"), dsn)
+    return ServiceSettings.model_validate({"service": "auth", "kafka_bootstrap": "", **dsns})
+
+
+def _as_json(one: Found) -> dict[str, object]:
+    user = str(one.public_id) if one.public_id else None
+    return {"user_id": user, "user": one.fault.user_id, "row": one.fault.seq, "harm": one.fault.harm}
+
+
+def _in_words(one: Found) -> str:
+    who = one.public_id or f"number {one.fault.user_id}, who is gone"
+    return f"user {who}: {HARMS[one.fault.harm].format(seq=one.fault.seq)}"

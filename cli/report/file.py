@@ -1,0 +1,19 @@
+"""The page as a file: whole or not at all."""
+
+from pathlib import Path
+
+from cli.options import BadOption
+from cli.report.story import Story
+
+
+def write_page(path: Path, story: Story, option: str = "--report") -> None:
+    """Raises BadOption where it cannot be written. Plotly takes a second to import, and most runs need none."""
+    from cli.report.page import page
+
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(page(story), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise BadOption(f"{option}: {path}: cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,95 @@
+"""Realised equity after each trade, and what sessions brought in and gave back."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from shared.chassis.postgres import Connection
+from shared.contracts.types import EARLIEST, LATEST
+
+Kind = Literal["CAPITAL_ADDED", "TRADE", "CAPITAL_TAKEN"]
+Position = tuple[datetime, int, UUID]
+
+BEFORE_ALL = (EARLIEST, -1, UUID(int=0))
+
+# A page: what came up to a position is summed once, and of what follows no more is read than is shown, but for the
+# sessions, which are few. At the same moment capital comes first and goes last.
+LIST_EQUITY = """
+    WITH before AS (
+        SELECT (SELECT coalesce(sum(pnl), 0) FROM trade_facts
+                WHERE user_id = $1 AND mode = $2 AND exit_time <= $3
+                      AND (exit_time, 1, trade_id) <= ($3, $4::integer, $5::uuid)) AS pnl,
+               (SELECT coalesce(sum(initial_balance), 0) FROM session_facts
+                WHERE user_id = $1 AND mode = $2 AND (started_at, 0, session_id) <= ($3, $4, $5)) AS added,
+               (SELECT coalesce(sum(final_balance), 0) FROM session_facts
+                WHERE user_id = $1 AND mode = $2 AND started_at IS NOT NULL
+                      AND (stopped_at, 2, session_id) <= ($3, $4, $5)) AS taken
+    ), happened AS (
+        (SELECT exit_time AS time, 1 AS rank, trade_id AS id, 'TRADE' AS kind, session_id, symbol, pnl,
+                0::numeric AS capital_added, 0::numeric AS capital_taken
+         FROM trade_facts
+         WHERE user_id = $1 AND mode = $2 AND exit_time >= $3 AND exit_time < $6::timestamptz
+               AND (exit_time, 1, trade_id) > ($3, $4, $5)
+         ORDER BY exit_time, trade_id LIMIT $8)
+        UNION ALL
+        SELECT started_at, 0, session_id, 'CAPITAL_ADDED', session_id, symbol, 0, initial_balance, 0
+        FROM session_facts
+        WHERE user_id = $1 AND mode = $2 AND started_at < $6
+              AND (started_at, 0, session_id) > ($3, $4, $5)
+        UNION ALL
+        SELECT stopped_at, 2, session_id, 'CAPITAL_TAKEN', session_id, symbol, 0, 0, final_balance
+        FROM session_facts
+        WHERE user_id = $1 AND mode = $2 AND started_at IS NOT NULL AND stopped_at < $6
+              AND (stopped_at, 2, session_id) > ($3, $4, $5)
+    ), curve AS (
+        SELECT happened.*, before.pnl + sum(happened.pnl) OVER so_far AS total_pnl,
+               before.added + sum(capital_added) OVER so_far AS all_added,
+               before.taken + sum(capital_taken) OVER so_far AS all_taken
+        FROM happened, before WINDOW so_far AS (ORDER BY time, rank, id ROWS UNBOUNDED PRECEDING)
+    )
+    SELECT time, rank, id, kind, session_id, symbol, pnl, capital_added, capital_taken, total_pnl,
+           total_pnl + all_added AS equity, total_pnl + all_added - all_taken AS in_sessions
+    FROM curve WHERE $7 OR kind = 'TRADE' ORDER BY time, rank, id LIMIT $8
+"""
+
+
+@dataclass(frozen=True)
+class EquityRow:
+    """`id` is of the trade, or of the session; `in_sessions` is what those not stopped hold."""
+
+    time: datetime
+    rank: int
+    id: UUID
+    kind: Kind
+    session_id: UUID
+    symbol: str
+    pnl: Decimal
+    capital_added: Decimal
+    capital_taken: Decimal
+    total_pnl: Decimal
+    equity: Decimal
+    in_sessions: Decimal
+
+    @property
+    def position(self) -> Position:
+        return (self.time, self.rank, self.id)
+
+
+async def list_equity(
+    connection: Connection,
+    user_id: int,
+    mode: str,
+    *,
+    first: datetime | None,
+    last: datetime | None,
+    after: Position | None,
+    flows: bool,
+    limit: int,
+) -> list[EquityRow]:
+    """Of the period; totals run from the very first trade on. With `flows` those are points too."""
+    begin = BEFORE_ALL if first is None else (first, -1, UUID(int=0))
+    position = begin if after is None else max(begin, after)
+    rows = await connection.fetch(LIST_EQUITY, user_id, mode, *position, last or LATEST, flows, limit)
+    return [EquityRow(**row) for row in rows]

@@ -1,0 +1,47 @@
+"""What is exported, a piece at a time from a position on: its cost is that of the piece, wherever it is."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from uuid import UUID
+
+from services.analytics.domain.csv_text import Cell
+from shared.chassis.postgres import Connection
+
+TRADE_COLUMNS = (
+    *("trade_id", "session_id", "mode", "symbol", "side", "strategy_id", "strategy_name", "strategy_hash"),
+    *("entry_time", "exit_time", "entry_price", "exit_price", "quantity", "pnl", "pnl_percentage", "fee", "reason"),
+)
+EXPORT_TRADES = f"""
+    SELECT {", ".join(TRADE_COLUMNS)} FROM trade_facts
+    WHERE user_id = $1 AND mode = $2 AND exit_time < $3 AND (exit_time, trade_id) > ($4, $5)
+    ORDER BY exit_time, trade_id LIMIT $6
+"""
+DAY_COLUMNS = (
+    *("date", "timezone", "mode", "starting_balance", "ending_balance", "capital_added", "capital_taken"),
+    *("daily_pnl", "daily_pnl_percentage", "total_trades", "winning_trades", "losing_trades", "win_rate"),
+    *("max_drawdown", "sharpe_ratio", "volatility"),
+)
+_FLOWS = ("capital_added", "capital_taken")
+_DAY_VALUES = [
+    f"coalesce((data->>'{name}')::numeric, 0) AS {name}" if name in _FLOWS else name for name in DAY_COLUMNS
+]
+EXPORT_DAYS = f"""
+    SELECT {", ".join(_DAY_VALUES)} FROM user_daily_performance
+    WHERE user_id = $1 AND mode = $2 AND date <= $3 AND date > $4 ORDER BY date LIMIT $5
+"""
+
+
+async def list_trades_to_export(
+    connection: Connection, user_id: int, mode: str, last: datetime, after: tuple[datetime, UUID], limit: int
+) -> Sequence[Sequence[Cell]]:
+    """Those before `last`."""
+    rows: Sequence[Sequence[Cell]] = await connection.fetch(EXPORT_TRADES, user_id, mode, last, *after, limit)
+    return rows
+
+
+async def list_days_to_export(
+    connection: Connection, user_id: int, mode: str, last: date, after: date, limit: int
+) -> Sequence[Sequence[Cell]]:
+    """Up to `last`."""
+    rows: Sequence[Sequence[Cell]] = await connection.fetch(EXPORT_DAYS, user_id, mode, last, after, limit)
+    return rows

@@ -1,0 +1,54 @@
+"""What trades of one symbol or of one strategy come to: summed where they are, exactly."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from services.analytics.domain.summary import Sums
+from shared.chassis.postgres import Connection
+
+_SUMS = """
+    count(*) AS trades, count(*) FILTER (WHERE pnl > 0) AS winning_trades,
+    count(*) FILTER (WHERE pnl < 0) AS losing_trades, sum(pnl) AS pnl, sum(fee) AS fees,
+    coalesce(sum(pnl) FILTER (WHERE pnl > 0), 0) AS gains,
+    coalesce(-sum(pnl) FILTER (WHERE pnl < 0), 0) AS losses, max(pnl) AS best_trade, min(pnl) AS worst_trade
+"""
+_TRADES = """
+    FROM trade_facts WHERE user_id = $1 AND mode = $2 AND ($3::timestamptz IS NULL OR exit_time >= $3)
+         AND ($4::timestamptz IS NULL OR exit_time < $4)
+"""
+LIST_BY_SYMBOL = f"SELECT symbol, {_SUMS} {_TRADES} GROUP BY symbol ORDER BY symbol"
+LIST_BY_STRATEGY = f"""
+    SELECT strategy_id, (array_agg(strategy_name ORDER BY exit_time DESC, trade_id DESC))[1] AS strategy_name,
+           {_SUMS}
+    {_TRADES} GROUP BY strategy_id ORDER BY strategy_id
+"""
+
+
+@dataclass(frozen=True)
+class OfSymbol:
+    symbol: str
+    sums: Sums
+
+
+@dataclass(frozen=True)
+class OfStrategy:
+    """Under the name that it had when its last trade ended."""
+
+    strategy_id: UUID
+    strategy_name: str
+    sums: Sums
+
+
+async def list_by_symbol(
+    connection: Connection, user_id: int, mode: str, first: datetime | None, last: datetime | None
+) -> list[OfSymbol]:
+    rows = await connection.fetch(LIST_BY_SYMBOL, user_id, mode, first, last)
+    return [OfSymbol(symbol, Sums(*sums)) for symbol, *sums in rows]
+
+
+async def list_by_strategy(
+    connection: Connection, user_id: int, mode: str, first: datetime | None, last: datetime | None
+) -> list[OfStrategy]:
+    rows = await connection.fetch(LIST_BY_STRATEGY, user_id, mode, first, last)
+    return [OfStrategy(strategy_id, name, Sums(*sums)) for strategy_id, name, *sums in rows]

@@ -1,0 +1,33 @@
+"""Who there is, across tenants: ids and times as the queue role sees them, and whose an e-mail is."""
+
+from collections.abc import Mapping
+
+from shared.chassis.postgres import Connection
+
+
+async def claim_emails(connection: Connection, owners: Mapping[bytes, int]) -> None:
+    """By their hashes; the first to claim one owns it."""
+    await connection.execute(
+        "SELECT locate_email(hashed, claim) FROM unnest($1::bytea[], $2::bigint[]) AS t(hashed, claim)",
+        list(owners),
+        list(owners.values()),
+    )
+
+
+async def locate_email(connection: Connection, email_sha256: bytes) -> int | None:
+    owner: int | None = await connection.fetchval("SELECT locate_email($1)", email_sha256)
+    return owner
+
+
+async def count_users(connection: Connection) -> int:
+    count: int = await connection.fetchval("SELECT count(*) FROM user_rounds")
+    return count
+
+
+async def list_users(connection: Connection, after: int | None, limit: int) -> list[int]:
+    rows = await connection.fetch(
+        "SELECT user_id FROM user_rounds WHERE $1::bigint IS NULL OR user_id > $1 ORDER BY user_id LIMIT $2",
+        after,
+        limit,
+    )
+    return [row["user_id"] for row in rows]

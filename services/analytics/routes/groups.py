@@ -1,0 +1,135 @@
+"""`/by-symbol`, `/by-strategy`: few enough to be ordered where they are shown."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Literal, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import TypeAdapter, ValidationError
+
+from services.analytics.domain.summary import Sums
+from services.analytics.queries import facts, groups
+from services.analytics.queries.groups import OfStrategy, OfSymbol
+from services.analytics.routes.cursors import no_cursor
+from services.analytics.routes.period import PagedPeriodQuery, Period
+from services.analytics.routes.views import ByStrategyView, BySymbolView, sums_fields
+from shared.chassis.http import Call, Endpoint
+from shared.chassis.paging import Page, decode_sorted, encode_sorted, page_of
+from shared.chassis.postgres import Database
+from shared.contracts.types import Amount, ViewModel, decimal_text
+
+T = TypeVar("T")
+V = TypeVar("V", bound=ViewModel)
+Key = tuple[Decimal | str, str]  # what it is ordered by, and its name
+
+_AMOUNT: TypeAdapter[Decimal] = TypeAdapter(Amount)
+SymbolSort = Literal["symbol", "-symbol", "pnl", "-pnl", "trades", "-trades"]
+StrategySort = Literal["strategy_name", "-strategy_name", "pnl", "-pnl", "trades", "-trades"]
+
+
+class BySymbolQuery(PagedPeriodQuery):
+    sort: SymbolSort = "symbol"
+
+
+class ByStrategyQuery(PagedPeriodQuery):
+    sort: StrategySort = "strategy_name"
+
+
+def group_endpoints(database: Database) -> list[Endpoint]:
+    async def list_performance_by_symbol(call: Call) -> Page[BySymbolView]:
+        query, user_id = call.query(BySymbolQuery), call.principal.user_id
+        async with database.tenant(user_id) as connection:
+            zone = ZoneInfo(await facts.get_zone(connection, user_id))
+            period = Period.of(query.from_, query.to, zone)
+            found = await groups.list_by_symbol(connection, user_id, query.mode, period.first, period.last)
+
+        def key_of(one: OfSymbol) -> Key:
+            return _key(query.sort, one.sums, one.symbol, one.symbol)
+
+        return _page(found, query.sort, query.cursor, query.limit, key_of, _symbol_view)
+
+    async def list_performance_by_strategy(call: Call) -> Page[ByStrategyView]:
+        query, user_id = call.query(ByStrategyQuery), call.principal.user_id
+        async with database.tenant(user_id) as connection:
+            zone = ZoneInfo(await facts.get_zone(connection, user_id))
+            period = Period.of(query.from_, query.to, zone)
+            found = await groups.list_by_strategy(connection, user_id, query.mode, period.first, period.last)
+
+        def key_of(one: OfStrategy) -> Key:
+            return _key(query.sort, one.sums, one.strategy_name, str(one.strategy_id))
+
+        return _page(found, query.sort, query.cursor, query.limit, key_of, _strategy_view)
+
+    return [
+        Endpoint(
+            "GET",
+            "/v1/performance/by-symbol",
+            list_performance_by_symbol,
+            "What your trades came to, by symbol",
+            response=Page[BySymbolView],
+            query=BySymbolQuery,
+        ),
+        Endpoint(
+            "GET",
+            "/v1/performance/by-strategy",
+            list_performance_by_strategy,
+            "What your trades came to, by strategy",
+            response=Page[ByStrategyView],
+            query=ByStrategyQuery,
+        ),
+    ]
+
+
+def _key(sort: str, sums: Sums, name: str, tie: str) -> Key:
+    match sort.removeprefix("-"):
+        case "pnl":
+            return (sums.pnl, tie)
+        case "trades":
+            return (Decimal(sums.trades), tie)
+        case _:
+            return (name, tie)
+
+
+def _page(
+    found: Sequence[T],
+    sort: str,
+    cursor: str | None,
+    limit: int,
+    key_of: Callable[[T], Key],
+    view_of: Callable[[T], V],
+) -> Page[V]:
+    """What comes after the cursor in this order, whatever has changed since the page before."""
+    falling = sort.startswith("-")
+    after = _after(sort, cursor)
+    ordered = sorted(found, key=key_of, reverse=falling)
+    if after is not None:
+        ordered = [one for one in ordered if (key_of(one) < after if falling else key_of(one) > after)]
+    page = page_of(ordered[: limit + 1], limit, lambda last: _cursor(sort, key_of(last)))
+    return Page[V](items=[view_of(one) for one in page.items], next_cursor=page.next_cursor)
+
+
+def _cursor(sort: str, key: Key) -> str:
+    value, tie = key
+    return encode_sorted(sort, decimal_text(value) if isinstance(value, Decimal) else value, tie)
+
+
+def _after(sort: str, cursor: str | None) -> Key | None:
+    position = decode_sorted(sort, cursor, str, str)
+    if position is None:
+        return None
+    value, tie = map(str, position)
+    if sort.removeprefix("-") not in ("pnl", "trades"):
+        return (value, tie)
+    try:
+        return (_AMOUNT.validate_python(value), tie)
+    except ValidationError as error:
+        raise no_cursor() from error
+
+
+def _symbol_view(one: OfSymbol) -> BySymbolView:
+    return BySymbolView.model_validate({**sums_fields(one.sums), "symbol": one.symbol})
+
+
+def _strategy_view(one: OfStrategy) -> ByStrategyView:
+    named = {"strategy_id": one.strategy_id, "strategy_name": one.strategy_name}
+    return ByStrategyView.model_validate({**sums_fields(one.sums), **named})

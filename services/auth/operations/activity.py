@@ -1,0 +1,46 @@
+"""What all services say that people did, chained into the log."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+
+from services.auth.domain.chain import Entry, Link, append
+from services.auth.queries import activity
+from shared.chassis.postgres import Connection
+from shared.contracts.activity import ActivityRecorded
+
+log = structlog.get_logger()
+
+
+async def log_activity(connection: Connection, events: Sequence[ActivityRecorded], now: datetime) -> None:
+    """Each once, for ever: also one that comes after the inbox has forgotten it."""
+    heads = await activity.lock_heads(connection, {event.user_id for event in events})
+    known = await activity.find_logged(connection, [(event.user_id, event.activity_id) for event in events])
+    links: list[Link] = []
+    for event in events:
+        if event.activity_id in known:
+            log.warning("activity_again", activity_id=str(event.activity_id))
+            continue
+        known.add(event.activity_id)
+        link, heads[event.user_id] = append(heads[event.user_id], _entry(event, now))
+        links.append(link)
+    if links:
+        await activity.insert_links(connection, links)
+        await activity.update_heads(connection, heads)
+
+
+def _entry(event: ActivityRecorded, now: datetime) -> Entry:
+    return Entry(
+        user_id=event.user_id,
+        activity_id=event.activity_id,
+        timestamp=event.at,
+        activity_type=event.activity_type,
+        actor=event.actor,
+        service=event.service,
+        ip_address=event.address,
+        user_agent=event.user_agent,
+        endpoint=event.endpoint,
+        data={} if event.object is None else {"object": event.object},
+        created_at=now,
+    )

@@ -1,0 +1,186 @@
+"""`/v1/me`: what is one's own."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, StringConstraints
+
+from services.auth.domain.accounts import Language, Session
+from services.auth.errors import TooManyAttempts, TooManyLogins, WrongPassword
+from services.auth.operations import log_ins, profile
+from services.auth.operations.profile import find_live_profile
+from services.auth.operations.proving import Desk
+from services.auth.queries import activity
+from services.auth.queries import log_ins as queries
+from services.auth.queries.activity import ActivityRow, Wanted
+from services.auth.routes.fields import Name, NewPassword, Password, TimeZone, Username
+from services.auth.routes.views import ActivityView, EndedView, LogInView, UserView, user_view
+from shared.chassis.errors import InvalidInput, NotFound, Unauthorized
+from shared.chassis.http import Call, Endpoint, Reply, tagged
+from shared.chassis.origin import Networks, client_of
+from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.contracts.examples import PASSWORD, example
+from shared.contracts.types import BodyModel, Instant, from_us, to_us
+
+Order = Literal["created_at", "-created_at"]
+
+
+class ProfileChanges(BodyModel):
+    """What is left out stays as it is; null removes a name."""
+
+    model_config = example(timezone="Europe/Rome", last_name="King")
+
+    username: Username | None = None
+    first_name: Name | None = None
+    last_name: Name | None = None
+    timezone: TimeZone | None = None
+    language: Language | None = None
+
+    def given(self) -> dict[str, object]:
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        return {name: value for name, value in values.items() if value is not None or name.endswith("name")}
+
+
+class PasswordBody(BodyModel):
+    model_config = example(old_password=PASSWORD, new_password="every tide is another")
+
+    old_password: Password
+    new_password: NewPassword
+
+
+class LogInsQuery(PageQuery):
+    sort: Order = "-created_at"
+
+
+class ActivityQuery(PageQuery):
+    type: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,60}$")] | None = None
+    from_: Instant | None = Field(default=None, alias="from")
+    to: Instant | None = None
+    sort: Order = "-created_at"
+
+
+class MyRoutes:
+    def __init__(self, desk: Desk, proxies: Networks) -> None:
+        self._desk = desk
+        self._proxies = proxies
+
+    async def get_me(self, call: Call) -> Reply:
+        async with self._desk.database.tenant(call.principal.user_id) as connection:
+            me = await find_live_profile(connection, call.principal.user_id, _log_in_of(call))
+        return tagged(user_view(me), me.updated_at)
+
+    async def change_me(self, call: Call) -> Reply:
+        changes = call.body(ProfileChanges).given()
+        me = await profile.change_profile(
+            self._desk.database, call.principal, _log_in_of(call), changes, call.if_match
+        )
+        return tagged(user_view(me), me.updated_at)
+
+    async def change_password(self, call: Call) -> None:
+        body = call.body(PasswordBody)
+        old, new = body.old_password.get_secret_value(), body.new_password.get_secret_value()
+        client = client_of(call.request, "POST /v1/me/password", self._proxies)
+        await profile.change_password(self._desk, call.principal, _log_in_of(call), old, new, client, call.now)
+
+    async def list_log_ins(self, call: Call) -> Page[LogInView]:
+        query, user_id, current = call.query(LogInsQuery), call.principal.user_id, _log_in_of(call)
+        position = decode_sorted(query.sort, query.cursor, int, str)
+        try:
+            beyond = (from_us(int(position[0])), UUID(str(position[1]))) if position else None
+        except (ValueError, OverflowError) as error:
+            raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
+        async with self._desk.database.tenant(user_id) as connection:
+            await find_live_profile(connection, user_id, current)
+            rows = await queries.list_sessions(
+                connection,
+                user_id,
+                call.now,
+                newest_first=query.sort == "-created_at",
+                beyond=beyond,
+                limit=query.limit + 1,
+            )
+        views = [_log_in_view(row, current) for row in rows]
+        return page_of(
+            views, query.limit, lambda last: encode_sorted(query.sort, to_us(last.created_at), str(last.session_id))
+        )
+
+    async def revoke_session(self, call: Call) -> None:
+        user_id = call.principal.user_id
+        async with self._desk.database.tenant(user_id) as connection:
+            await find_live_profile(connection, user_id, _log_in_of(call))
+        if not await log_ins.end_session(self._desk.database, user_id, call.uuid("id"), call.now):
+            raise NotFound
+
+    async def revoke_other_sessions(self, call: Call) -> EndedView:
+        user_id, current = call.principal.user_id, _log_in_of(call)
+        async with self._desk.database.tenant(user_id) as connection:
+            await find_live_profile(connection, user_id, current)
+        return EndedView(ended=await log_ins.end_other_sessions(self._desk.database, user_id, current, call.now))
+
+    async def list_activity(self, call: Call) -> Page[ActivityView]:
+        query, user_id = call.query(ActivityQuery), call.principal.user_id
+        position = decode_sorted(query.sort, query.cursor, int)
+        wanted = Wanted(
+            activity_type=query.type,
+            since=query.from_,
+            before=query.to,
+            newest_first=query.sort == "-created_at",
+            beyond=int(position[0]) if position else None,
+            limit=query.limit + 1,
+        )
+        async with self._desk.database.tenant(user_id) as connection:
+            await find_live_profile(connection, user_id, _log_in_of(call))
+            rows = await activity.list_activity(connection, user_id, wanted)
+        page = page_of(rows, query.limit, lambda last: encode_sorted(query.sort, last.seq))
+        return Page(items=[_activity_view(row) for row in page.items], next_cursor=page.next_cursor)
+
+    def endpoints(self) -> list[Endpoint]:
+        me, sessions = "/v1/me", "/v1/me/sessions"
+        return [
+            Endpoint("GET", me, self.get_me, "Who am I", response=UserView, tagged=True),
+            Endpoint(
+                "PATCH",
+                me,
+                self.change_me,
+                "Change my profile",
+                response=UserView,
+                body=ProfileChanges,
+                tagged=True,
+            ),
+            Endpoint(
+                "POST",
+                me + "/password",
+                self.change_password,
+                "Set a new password, which ends all my other log-ins",
+                body=PasswordBody,
+                errors=(WrongPassword, TooManyAttempts, TooManyLogins),
+                records_itself=True,  # what fails is recorded too
+            ),
+            Endpoint("GET", sessions, self.list_log_ins, "My log-ins", response=Page[LogInView], query=LogInsQuery),
+            Endpoint(
+                "DELETE", sessions, self.revoke_other_sessions, "End all my other log-ins", response=EndedView
+            ),
+            Endpoint("DELETE", sessions + "/{id}", self.revoke_session, "End one of my log-ins"),
+            Endpoint(
+                "GET",
+                me + "/activity",
+                self.list_activity,
+                "What was done in my name, newest first",
+                response=Page[ActivityView],
+                query=ActivityQuery,
+            ),
+        ]
+
+
+def _log_in_of(call: Call) -> UUID:
+    if call.principal.session_id is None:
+        raise Unauthorized
+    return call.principal.session_id
+
+
+def _log_in_view(row: Session, current: UUID) -> LogInView:
+    return LogInView(current=row.session_id == current, **vars(row))
+
+
+def _activity_view(row: ActivityRow) -> ActivityView:
+    return ActivityView.model_validate({name: value for name, value in vars(row).items() if name != "seq"})

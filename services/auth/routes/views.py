@@ -1,0 +1,122 @@
+"""What auth shows."""
+
+from typing import Literal
+from uuid import UUID
+
+from services.auth.domain.accounts import Language, Profile
+from services.auth.operations.tokens import IssuedTokens
+from shared.contracts.activity import Actor
+from shared.contracts.examples import REFRESH_TOKEN, example, example_id
+from shared.contracts.types import Instant, ViewModel
+
+
+class TokensView(ViewModel):
+    model_config = example(
+        access_token="eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTkwYTZmMiJ9.c2lnbmVk",
+        refresh_token=REFRESH_TOKEN,
+        expires_in=600,
+    )
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in: int  # seconds
+
+
+class UserView(ViewModel):
+    model_config = example(
+        email_verified=False,
+        subscription_tier="PREMIUM",
+        subscription_start_date="2026-01-31T09:02:11.480Z",
+        subscription_end_date="2026-02-14T09:02:11.480Z",
+        login_count=1,
+    )
+
+    user_id: UUID
+    email: str
+    username: str | None
+    first_name: str | None
+    last_name: str | None
+    timezone: str
+    language: Language
+    is_active: bool
+    email_verified: bool
+    subscription_tier: str
+    subscription_start_date: Instant | None
+    subscription_end_date: Instant | None
+    trial_end_date: Instant | None
+    last_login: Instant | None
+    login_count: int
+    created_at: Instant
+    updated_at: Instant
+
+
+class RegisteredView(TokensView):
+    user: UserView
+
+
+class LogInView(ViewModel):
+    """`user_agent` is what the device says it is, `last_used_at` when it last asked for tokens."""
+
+    model_config = example(current=True)
+
+    session_id: UUID
+    current: bool
+    ip_address: str | None
+    user_agent: str | None
+    created_at: Instant
+    last_used_at: Instant
+    expires_at: Instant
+
+
+class EndedView(ViewModel):
+    model_config = example(ended=2)
+
+    ended: int
+
+
+class ActivityView(ViewModel):
+    """`timestamp` is when it was done, `created_at` when it came into the log; `data` says to what."""
+
+    model_config = example(
+        activity_type="SESSION_STARTED", endpoint="POST /v1/sessions", data={"session_id": example_id("session_id")}
+    )
+
+    activity_id: UUID
+    timestamp: Instant
+    activity_type: str
+    actor: Actor
+    service: str
+    ip_address: str | None
+    user_agent: str | None
+    endpoint: str
+    data: dict[str, str]
+    created_at: Instant
+
+
+class JwksView(ViewModel):
+    model_config = example(
+        keys=[
+            {
+                "kty": "OKP",
+                "crv": "Ed25519",
+                "alg": "EdDSA",
+                "use": "sig",
+                "kid": "2f9c0b7a",
+                "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+            }
+        ]
+    )
+
+    keys: list[dict[str, str]]
+
+
+def user_view(profile: Profile) -> UserView:
+    fields = dict(vars(profile))
+    return UserView(user_id=fields.pop("public_id"), **fields)
+
+
+def tokens_view(tokens: IssuedTokens) -> TokensView:
+    return TokensView(
+        access_token=tokens.access_token, refresh_token=tokens.refresh_token, expires_in=tokens.expires_in_s
+    )

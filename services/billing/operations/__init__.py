@@ -1,0 +1,1 @@
+"""One function per thing billing does, one transaction each."""

@@ -1,0 +1,186 @@
+"""Subscriptions begin, change, renew and end; every change is said."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from services.billing.domain import (
+    Change,
+    Period,
+    Plan,
+    Subscriber,
+    Subscription,
+    first_change,
+    first_period,
+    is_due,
+    month_containing,
+    status_when_left,
+)
+from services.billing.queries import plans, subscriptions
+from shared.chassis.identity import claim_users
+from shared.chassis.outbox import emit
+from shared.chassis.points import point
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.auth import UserRegistered
+from shared.contracts.billing import PlanName, SubscriptionChanged
+
+DUE_AT_ONCE = 100
+
+
+def email_sha256(email: str) -> bytes:
+    """What an address is found by: upper and lower case are the same person."""
+    return hashlib.sha256(email.strip().lower().encode()).digest()
+
+
+async def begin_subscription(connection: Connection, event: UserRegistered, now: datetime) -> None:
+    """The trial, or FREE for a person who has had one; nothing for a user who is known already."""
+    await claim_users(connection, [event])
+    owner = await subscriptions.locate_email(connection, email_sha256(event.email), claim=event.user_id)
+    await subscriptions.insert_subscriber(connection, event.user_id, event.public_id)
+    subscriber = await subscriptions.lock_subscriber(connection, event.user_id)
+    if subscriber is None or subscriber.version > 0:
+        return
+    await _begin(connection, subscriber, None, first_change(owner == event.user_id), now)
+
+
+async def change_plan(connection: Connection, user_id: int, change: Change, now: datetime) -> bool:
+    """The one way a plan changes: trial's end, grant. False if the user is on it already or not known."""
+    subscriber = await subscriptions.lock_subscriber(connection, user_id)
+    if subscriber is None:
+        return False
+    live = await subscriptions.find_live_subscription(connection, user_id)
+    if live is not None and (live.plan, live.status) == (change.plan, change.status):
+        return False
+    if live is not None:
+        await subscriptions.update_ended(connection, live, status_when_left(live, now), now)
+    await _begin(connection, subscriber, live, change, now)
+    return True
+
+
+@dataclass(frozen=True)
+class Granted:
+    """Whether it changed anything, and what holds now."""
+
+    public_id: UUID
+    plan: PlanName
+    version: int
+    changed: bool
+
+
+async def grant_plan(database: Database, email: str, plan: PlanName, now: datetime) -> Granted | None:
+    """An operator's word: this person is on this plan from now on. None for an e-mail nobody here has."""
+    async with database.untenanted() as connection:
+        user_id = await subscriptions.locate_email(connection, email_sha256(email))
+    if user_id is None:
+        return None
+    async with database.tenant(user_id) as connection:
+        changed = await change_plan(connection, user_id, Change(plan, "ACTIVE", "granted"), now)
+        subscriber = await subscriptions.lock_subscriber(connection, user_id)
+    assert subscriber is not None, "claimed together with the e-mail"
+    return Granted(subscriber.public_id, plan, subscriber.version, changed)
+
+
+async def move_to_active_version(
+    connection: Connection, user_id: int, name: PlanName, now: datetime, *, dry_run: bool = False
+) -> bool:
+    """Who is on an older version of this plan is on the active one; period, status and trial stay."""
+    subscriber = await subscriptions.lock_subscriber(connection, user_id)
+    live = await subscriptions.find_live_subscription(connection, user_id)
+    if subscriber is None or live is None or live.plan != name:
+        return False
+    plan = await plans.get_plan(connection, name)
+    if plan.plan_id == live.plan_id or dry_run:
+        return plan.plan_id != live.plan_id
+    await subscriptions.update_plan(connection, live, plan)
+    moved = replace(live, plan_id=plan.plan_id, plan_version=plan.version)
+    await _note_and_announce(connection, subscriber, moved, plan, live, "plan_migrated", now)
+    return True
+
+
+async def _begin(
+    connection: Connection, subscriber: Subscriber, previous: Subscription | None, change: Change, now: datetime
+) -> None:
+    plan = await plans.get_plan(connection, change.plan)
+    period = first_period(change.status, now)
+    begun = await subscriptions.insert_subscription(connection, subscriber.user_id, plan, change, period)
+    await _note_and_announce(connection, subscriber, begun, plan, previous, change.reason, now)
+
+
+async def _note_and_announce(
+    connection: Connection,
+    subscriber: Subscriber,
+    subscription: Subscription,
+    plan: Plan,
+    previous: Subscription | None,
+    reason: str,
+    now: datetime,
+) -> None:
+    """A step of the user's history, under the number that it is said with."""
+    await subscriptions.insert_change(connection, subscriber.version + 1, subscription, previous, reason, now)
+    await _announce(connection, subscriber, subscription, plan, None if previous is None else previous.plan, reason)
+
+
+async def _announce(
+    connection: Connection,
+    subscriber: Subscriber,
+    subscription: Subscription,
+    plan: Plan,
+    previous: PlanName | None,
+    reason: str,
+) -> None:
+    """Say the whole entitlement under the next version, and note when to look at it again."""
+    version = subscriber.version + 1
+    trial_started_at = subscriber.trial_started_at
+    if subscription.status == "TRIAL":
+        trial_started_at = subscription.start_date
+    await subscriptions.update_subscriber(connection, subscriber.user_id, version, trial_started_at)
+    await subscriptions.insert_deadline(connection, subscriber.user_id, subscription.period.end)
+    await emit(
+        connection,
+        SubscriptionChanged(
+            user_id=subscriber.user_id,
+            public_id=subscriber.public_id,
+            aggregate=f"subscription:{subscriber.public_id}",
+            aggregate_seq=version,
+            subscription_version=version,
+            plan=plan.name,
+            status=subscription.status,
+            limits=plan.limits,
+            features=plan.features,
+            period_start=subscription.period.start,
+            period_end=subscription.period.end,
+            previous_plan=previous,
+            reason=reason,
+        ),
+    )
+
+
+async def work_deadlines(database: Database, now: datetime) -> int:
+    """End the trials that are over, begin the months that have come; how many subscriptions changed."""
+    async with database.queue() as connection:
+        due = await subscriptions.list_due(connection, now, DUE_AT_ONCE)
+    changed = 0
+    for user_id in due:
+        point("billing.deadline_due")
+        async with database.tenant(user_id) as connection:
+            changed += await _work_deadline(connection, user_id, now)
+    return changed
+
+
+async def _work_deadline(connection: Connection, user_id: int, now: datetime) -> bool:
+    subscriber = await subscriptions.lock_subscriber(connection, user_id)
+    live = await subscriptions.find_live_subscription(connection, user_id)
+    if subscriber is None or live is None or not is_due(live, now):
+        return False  # another process was here between the list and the lock
+    if live.status == "TRIAL":
+        return await change_plan(connection, user_id, Change("FREE", "ACTIVE", "trial_ended"), now)
+    await _renew_period(connection, subscriber, live, month_containing(live.start_date, now))
+    return True
+
+
+async def _renew_period(connection: Connection, subscriber: Subscriber, live: Subscription, period: Period) -> None:
+    plan = await plans.get_version(connection, live.plan_id)
+    await subscriptions.update_period(connection, live, period)
+    renewed = replace(live, period=period)
+    await _announce(connection, subscriber, renewed, plan, live.plan, "period_renewed")

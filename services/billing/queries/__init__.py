@@ -1,0 +1,1 @@
+"""All SQL of billing, one typed function per statement."""

@@ -1,0 +1,18 @@
+"""HTTP in."""
+
+from services.billing.routes.leases import LeaseRoutes
+from services.billing.routes.subscription import SubscriptionRoutes
+from services.billing.routes.usage import UsageRoutes
+from shared.chassis.http import Endpoint
+from shared.chassis.postgres import Database
+
+
+class Routes:
+    """The operations of billing over HTTP."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def endpoints(self) -> list[Endpoint]:
+        parts = (SubscriptionRoutes, UsageRoutes, LeaseRoutes)
+        return [endpoint for part in parts for endpoint in part(self._database).endpoints()]

@@ -1,0 +1,181 @@
+"""The catalogue, one's own plan, and how one came to it."""
+
+from typing import Literal
+
+from services.billing.domain import Plan, PlanChange
+from services.billing.queries import plans, subscriptions
+from services.billing.queries.entitlement import get_entitlement
+from shared.chassis.errors import AccountNotReady
+from shared.chassis.http import Call, Endpoint, Reply, tagged
+from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.postgres import Database
+from shared.contracts.billing import Features, Limits, PlanName, SubscriptionStatus
+from shared.contracts.examples import ASKED, example
+from shared.contracts.types import Amount, Instant, ViewModel
+
+
+class PlanView(ViewModel):
+    model_config = example(
+        name="PREMIUM",
+        display_name="Premium",
+        description="For several bots at once",
+        price_monthly="29",
+        price_yearly="290",
+    )
+
+    name: PlanName
+    version: int
+    display_name: str
+    description: str
+    currency: Literal["EUR"] = "EUR"
+    price_monthly: Amount
+    price_yearly: Amount
+    limits: Limits
+    features: Features
+    created_at: Instant
+
+
+class SubscriptionView(ViewModel):
+    """`limits` and `features` are what holds now: those of FREE where no subscription is live."""
+
+    model_config = example(
+        display_name="Premium",
+        status="TRIAL",
+        start_date=ASKED,
+        current_period_start=ASKED,
+        current_period_end="2026-02-14T09:02:11.480Z",
+    )
+
+    plan: PlanName
+    plan_version: int
+    display_name: str
+    status: SubscriptionStatus
+    version: int
+    start_date: Instant
+    trial_end_date: Instant | None
+    current_period_start: Instant
+    current_period_end: Instant
+    limits: Limits
+    features: Features
+
+
+class PlanChangeView(ViewModel):
+    """`version` is that of the subscription after it."""
+
+    model_config = example(previous_plan=None, previous_plan_version=None, status="TRIAL", reason="trial")
+
+    version: int
+    plan: PlanName
+    plan_version: int
+    previous_plan: PlanName | None
+    previous_plan_version: int | None
+    status: SubscriptionStatus
+    reason: str
+    created_at: Instant
+
+
+class ChangesQuery(PageQuery):
+    sort: Literal["created_at", "-created_at"] = "-created_at"
+
+
+class SubscriptionRoutes:
+    """Plans and subscriptions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint(
+                "GET",
+                "/v1/plans",
+                self.list_plans,
+                "The plans there are",
+                response=Page[PlanView],
+                public=True,
+                tagged=True,
+            ),
+            Endpoint(
+                "GET",
+                "/v1/subscription",
+                self.get_subscription,
+                "My plan and what it allows",
+                response=SubscriptionView,
+                errors=(AccountNotReady,),
+            ),
+            Endpoint(
+                "GET",
+                "/v1/subscription/changes",
+                self.list_plan_changes,
+                "How I came to my plan",
+                response=Page[PlanChangeView],
+                query=ChangesQuery,
+            ),
+        ]
+
+    async def list_plans(self, call: Call) -> Reply:
+        async with self._database.untenanted() as connection:
+            shown = await plans.list_plans(connection)
+        page = Page[PlanView](items=[_plan_view(plan) for plan in shown])
+        return tagged(page, max((plan.plan_id for plan in shown), default=0))
+
+    async def get_subscription(self, call: Call) -> SubscriptionView:
+        user_id = call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
+            last, plan = await get_entitlement(connection, user_id)
+            version = await subscriptions.get_version(connection, user_id)
+        return SubscriptionView(
+            plan=last.plan,
+            plan_version=last.plan_version,
+            display_name=plan.terms.display_name,
+            status=last.status,
+            version=version,
+            start_date=last.start_date,
+            trial_end_date=last.trial_end_date,
+            current_period_start=last.period.start,
+            current_period_end=last.period.end,
+            limits=plan.limits,
+            features=plan.features,
+        )
+
+    async def list_plan_changes(self, call: Call) -> Page[PlanChangeView]:
+        query = call.query(ChangesQuery)
+        position = decode_sorted(query.sort, query.cursor, int)
+        after = None if position is None else int(position[0])
+        async with self._database.tenant(call.principal.user_id) as connection:
+            rows = await subscriptions.list_changes(
+                connection,
+                call.principal.user_id,
+                after,
+                query.limit + 1,
+                newest_first=query.sort == "-created_at",
+            )
+        views = [_change_view(row) for row in rows]
+        return page_of(views, query.limit, lambda view: encode_sorted(query.sort, view.version))
+
+
+def _plan_view(plan: Plan) -> PlanView:
+    return PlanView(
+        name=plan.name,
+        version=plan.version,
+        display_name=plan.terms.display_name,
+        description=plan.terms.description,
+        price_monthly=plan.terms.price_monthly,
+        price_yearly=plan.terms.price_yearly,
+        limits=plan.limits,
+        features=plan.features,
+        created_at=plan.created_at,
+    )
+
+
+def _change_view(change: PlanChange) -> PlanChangeView:
+    return PlanChangeView(
+        version=change.change_number,
+        plan=change.plan,
+        plan_version=change.plan_version,
+        previous_plan=change.previous_plan,
+        previous_plan_version=change.previous_plan_version,
+        status=change.status,
+        reason=change.reason,
+        created_at=change.created_at,
+    )

@@ -1,0 +1,258 @@
+"""From what is heard to what a person is told of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from services.notifications.domain.kinds import Kind, Severity
+from services.notifications.domain.wording import Count, Value, Word
+from shared.contracts.billing import SubscriptionChanged, UsageThreshold
+from shared.contracts.envelope import Event
+from shared.contracts.notifications import AlertTriggered
+from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
+from shared.contracts.types import decimal_text, instant_text, new_id
+from shared.strategy.bars import INTERVAL_MS
+
+# How a session or trade ends that nobody meant to end.
+UNWANTED = ("kill_switch", "liquidation", "adl")
+PLANS = ("FREE", "PREMIUM", "PRO")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One event, for one person. `values` go into the text, `data` are kept beside it as they are; a digest counts
+    it as `counted_as`.
+    """
+
+    user_id: int
+    event_id: UUID
+    said_at: datetime
+    kind: Kind
+    counted_as: str
+    values: Mapping[str, Value]
+    data: Mapping[str, object] = field(default_factory=dict)
+    severity: Severity = "INFO"
+    session_id: UUID | None = None
+    trade_id: UUID | None = None
+
+
+def of_alert(event: AlertTriggered, heard_at: datetime) -> Notice:
+    closed_at = event.open_time + timedelta(milliseconds=INTERVAL_MS[event.interval])
+    return Notice(
+        event.user_id,
+        _id_of(event),
+        event.said_at or heard_at,
+        "ALERT_TRIGGERED",
+        event.symbol,
+        {
+            "alert_name": event.alert_name,
+            "symbol": event.symbol,
+            "price": event.price,
+            "time": closed_at,
+        },
+        {
+            "alert_id": str(event.alert_id),
+            "alert_name": event.alert_name,
+            "alert_type": event.alert_type,
+            "symbol": event.symbol,
+            "interval": event.interval,
+            "open_time": instant_text(event.open_time),
+            "price": decimal_text(event.price),
+            "value_seen": event.value_seen,
+        },
+    )
+
+
+def of_session_start(event: SessionStarted, heard_at: datetime) -> Notice:
+    return Notice(
+        event.user_id,
+        _id_of(event),
+        event.said_at or heard_at,
+        "SESSION_STARTED",
+        event.symbol,
+        {
+            "strategy_name": event.strategy_name,
+            "symbol": event.symbol,
+            "mode": Word(event.mode),
+            "time": event.started_at,
+        },
+        {
+            "session_id": str(event.session_id),
+            "symbol": event.symbol,
+            "interval": event.interval,
+            "mode": event.mode,
+            "strategy_name": event.strategy_name,
+            "initial_balance": decimal_text(event.initial_balance),
+            "started_at": instant_text(event.started_at),
+        },
+        session_id=event.session_id,
+    )
+
+
+def of_session_stop(event: SessionStopped, heard_at: datetime) -> Notice:
+    return Notice(
+        event.user_id,
+        _id_of(event),
+        event.said_at or heard_at,
+        "SESSION_STOPPED",
+        event.symbol,
+        {
+            "symbol": event.symbol,
+            "mode": Word(event.mode),
+            "reason": Word(event.reason),
+            "trades": Count(event.total_trades, "trade"),
+            "pnl": event.total_pnl,
+            "time": event.stopped_at,
+        },
+        {
+            "session_id": str(event.session_id),
+            "symbol": event.symbol,
+            "mode": event.mode,
+            "reason": event.reason,
+            "total_trades": event.total_trades,
+            "total_pnl": decimal_text(event.total_pnl),
+            "final_balance": decimal_text(event.final_balance),
+            "stopped_at": instant_text(event.stopped_at),
+        },
+        "WARNING" if event.reason in UNWANTED else "INFO",
+        session_id=event.session_id,
+    )
+
+
+def of_session_alarm(event: SessionAlarmed, heard_at: datetime) -> Notice:
+    return Notice(
+        event.user_id,
+        _id_of(event),
+        event.said_at or heard_at,
+        "SESSION_ALARMED",
+        event.symbol,
+        {"symbol": event.symbol, "reason": Word(event.reason), "time": event.since},
+        {
+            "session_id": str(event.session_id),
+            "symbol": event.symbol,
+            "reason": event.reason,
+            "since": instant_text(event.since),
+        },
+        "WARNING",
+        session_id=event.session_id,
+    )
+
+
+def of_trade_opened(event: TradeOpened, heard_at: datetime) -> Notice:
+    return Notice(
+        event.user_id,
+        _id_of(event),
+        event.said_at or heard_at,
+        "TRADE_OPENED",
+        event.symbol,
+        {**_of_trade(event), "price": event.entry_price, "time": event.entry_time},
+        {
+            **_data_of_trade(event),
+            "entry_time": instant_text(event.entry_time),
+            "entry_price": decimal_text(event.entry_price),
+        },
+        session_id=event.session_id,
+        trade_id=event.trade_id,
+    )
+
+
+def of_trade_closed(event: TradeClosed, heard_at: datetime) -> Notice:
+    return Notice(
+        event.user_id,
+        _id_of(event),
+        event.said_at or heard_at,
+        "TRADE_CLOSED",
+        event.symbol,
+        {
+            **_of_trade(event),
+            "strategy_name": event.strategy_name,
+            "reason": Word(event.reason),
+            "price": event.exit_price,
+            "pnl": event.pnl,
+            "time": event.exit_time,
+        },
+        {
+            **_data_of_trade(event),
+            "strategy_name": event.strategy_name,
+            "entry_time": instant_text(event.entry_time),
+            "entry_price": decimal_text(event.entry_price),
+            "exit_time": instant_text(event.exit_time),
+            "exit_price": decimal_text(event.exit_price),
+            "pnl": decimal_text(event.pnl),
+            "pnl_percentage": decimal_text(event.pnl_percentage),
+            "fee": decimal_text(event.fee),
+            "reason": event.reason,
+        },
+        "WARNING" if event.reason in UNWANTED else "INFO",
+        session_id=event.session_id,
+        trade_id=event.trade_id,
+    )
+
+
+def of_subscription(event: SubscriptionChanged, heard_at: datetime) -> Notice | None:
+    """None where the plan is the one that it was, or the first."""
+    if event.previous_plan is None or event.previous_plan == event.plan:
+        return None
+    return Notice(
+        event.user_id,
+        _id_of(event),
+        event.said_at or heard_at,
+        "SUBSCRIPTION_CHANGED",
+        event.plan,
+        {"plan": event.plan, "previous_plan": event.previous_plan},
+        {
+            "plan": event.plan,
+            "previous_plan": event.previous_plan,
+            "status": event.status,
+            "reason": event.reason,
+            "period_end": instant_text(event.period_end) if event.period_end else None,
+        },
+        "WARNING" if PLANS.index(event.plan) < PLANS.index(event.previous_plan) else "INFO",
+    )
+
+
+def of_threshold(event: UsageThreshold, heard_at: datetime) -> Notice:
+    return Notice(
+        event.user_id,
+        _id_of(event),
+        event.said_at or heard_at,
+        "USAGE_THRESHOLD",
+        event.meter,
+        {"used": event.used, "limit": event.limit, "meter": Word(event.meter), "percent": event.percent},
+        {
+            "meter": event.meter,
+            "used": event.used,
+            "limit": event.limit,
+            "percent": event.percent,
+            "period_start": instant_text(event.period_start),
+            "period_end": instant_text(event.period_end),
+        },
+        "WARNING",
+    )
+
+
+def _of_trade(event: TradeOpened | TradeClosed) -> dict[str, Value]:
+    return {
+        "side": Word(event.side),
+        "quantity": event.quantity,
+        "symbol": event.symbol,
+        "mode": Word("PAPER" if event.is_paper_trade else "LIVE"),
+    }
+
+
+def _data_of_trade(event: TradeOpened | TradeClosed) -> dict[str, object]:
+    return {
+        "trade_id": str(event.trade_id),
+        "session_id": str(event.session_id),
+        "symbol": event.symbol,
+        "side": event.side,
+        "quantity": decimal_text(event.quantity),
+        "is_paper_trade": event.is_paper_trade,
+        "late": event.late,
+    }
+
+
+def _id_of(event: Event) -> UUID:
+    """Under which it was heard; one that came by no topic has its first here."""
+    return event.heard_id or new_id()

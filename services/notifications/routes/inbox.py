@@ -1,0 +1,298 @@
+"""The inbox over HTTP: what was told, as a list and as it comes, and what is to be told."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+from pydantic.config import JsonDict
+
+from services.notifications.domain.kinds import (
+    KINDS,
+    Category,
+    EventType,
+    InboxChannel,
+    Kind,
+    Preference,
+    Severity,
+    preference_of,
+)
+from services.notifications.operations.reading import (
+    LastPositions,
+    change_preferences,
+    mark_all_read,
+    mark_read,
+)
+from services.notifications.queries import inbox
+from services.notifications.queries.inbox import InboxFilter, InboxRow
+from services.notifications.queries.preferences import Preferences, get_preferences
+from shared.chassis.errors import InvalidInput
+from shared.chassis.http import Call, Endpoint, Reply, tagged
+from shared.chassis.paging import (
+    Page,
+    PageQuery,
+    decode_cursor,
+    decode_sorted,
+    encode_cursor,
+    encode_sorted,
+    page_of,
+)
+from shared.chassis.postgres import Database
+from shared.chassis.streaming import HEADER, ServerSentEvent, Stream, StreamQuery, follow
+from shared.contracts.examples import EXIT, example, example_id
+from shared.contracts.types import BodyModel, Id, Instant, ViewModel
+
+AT_ONCE = 100
+
+
+MESSAGE: JsonDict = {
+    "position": 17,
+    "event_type": "ALERT_TRIGGERED",
+    "event_category": "ALERT",
+    "message": "above ninety thousand: BTCUSDT at 91,350, 31 January 2026 13:00 CET",
+    "data": {
+        "alert_id": example_id("alert_id"),
+        "alert_name": "above ninety thousand",
+        "alert_type": "PRICE",
+        "symbol": "BTCUSDT",
+        "interval": "15",
+        "open_time": EXIT,
+        "price": "91350",
+        "value_seen": "91350",
+    },
+    "severity": "INFO",
+    "is_read": False,
+    "session_id": None,
+    "trade_id": None,
+}
+
+
+class InboxQuery(PageQuery):
+    unread: bool = False
+    category: Category | None = None
+    event_type: EventType | None = None
+    severity: Severity | None = None
+    session_id: Id | None = None
+    from_: Instant | None = Field(default=None, alias="from")
+    to: Instant | None = None
+    sort: Literal["created_at", "-created_at"] = "-created_at"
+
+
+class MessageView(ViewModel):
+    """`position` is the number of its last change in your inbox: a digest that grows gets a new one."""
+
+    model_config = example(**MESSAGE)
+
+    event_id: UUID
+    position: int
+    timestamp: Instant
+    event_type: str
+    event_category: str
+    message: str
+    data: dict[str, object]
+    severity: str
+    is_read: bool
+    session_id: UUID | None
+    trade_id: UUID | None
+    created_at: Instant
+
+
+class CountView(ViewModel):
+    """`position` is that of the inbox's last change, which is counted in."""
+
+    model_config = example(unread=3, position=17)
+
+    unread: int
+    position: int
+
+
+class ReadBody(BodyModel):
+    """Without either all is read. `position`: up to a message's, or the count's. `until`: what was there then."""
+
+    model_config = example(position=17)
+
+    position: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    until: Instant | None = None
+
+
+class ReadView(ViewModel):
+    model_config = example(marked_read=3)
+
+    marked_read: int
+
+
+class PreferenceBody(BodyModel):
+    """Without a channel the kind is not told; below the floor it is not either."""
+
+    channels: list[InboxChannel] = Field(default=["dashboard"], max_length=4)
+    severity_floor: Severity = "INFO"
+
+
+class PreferencesBody(BodyModel):
+    """By kind. What is left out has its default."""
+
+    model_config = example(kinds={"TRADE_CLOSED": {"channels": ["dashboard"], "severity_floor": "INFO"}})
+
+    kinds: dict[Kind, PreferenceBody]
+
+
+class PreferenceView(ViewModel):
+    channels: tuple[InboxChannel, ...]
+    severity_floor: Severity
+
+
+class PreferencesView(ViewModel):
+    """All kinds there are."""
+
+    model_config = example(kinds={"TRADE_CLOSED": {"channels": ["dashboard"], "severity_floor": "INFO"}})
+
+    kinds: dict[Kind, PreferenceView]
+
+
+class InboxRoutes:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._last = LastPositions(database)
+
+    async def list_inbox(self, call: Call) -> Page[MessageView]:
+        query, user_id = call.query(InboxQuery), call.principal.user_id
+        beyond = _id_in(decode_sorted(query.sort, query.cursor, str))
+        wanted = InboxFilter(
+            query.unread,
+            query.category,
+            query.event_type,
+            query.severity,
+            query.session_id,
+            query.from_,
+            query.to,
+        )
+        async with self._database.tenant(user_id) as connection:
+            rows = await inbox.list_inbox(connection, user_id, wanted, query.sort, beyond, query.limit + 1)
+        return page_of(
+            [_view(row) for row in rows], query.limit, lambda last: encode_sorted(query.sort, str(last.event_id))
+        )
+
+    async def count_unread(self, call: Call) -> CountView:
+        _, count = await self._changes(call.principal.user_id, None)
+        assert count is not None, "nothing stands before it"
+        return count
+
+    async def stream_inbox(self, call: Call) -> Stream:
+        """Without Last-Event-ID from now on: the count as it is, then what comes."""
+        user_id = call.principal.user_id
+        found = decode_cursor(call.last_event_id, int, path=HEADER)
+        after = None if found is None else int(found[0])
+
+        async def look(position: int | None) -> Sequence[tuple[int | None, ServerSentEvent]]:
+            if position is not None and await self._last.of(user_id) <= position:
+                return []
+            rows, count = await self._changes(user_id, position)
+            return [*map(_told, rows), *([_counted(count)] if count is not None else [])]
+
+        return Stream(follow(look, after, call.query(StreamQuery).seconds))
+
+    async def _changes(self, user_id: int, after: int | None) -> tuple[list[InboxRow], CountView | None]:
+        """What came beyond a position, so much at once, and, where that is all, how much is unread by now.
+
+        Whoever tells holds the inbox's row until his messages are there to be seen: those up to its number all are.
+        """
+        async with self._database.tenant(user_id) as connection:
+            last = await inbox.get_last_position(connection, user_id)
+            rows = [] if after is None else await inbox.list_changes(connection, user_id, after, last, AT_ONCE)
+            if len(rows) == AT_ONCE:
+                return rows, None
+            return rows, CountView(unread=await inbox.count_unread(connection, user_id), position=last)
+
+    async def mark_read(self, call: Call) -> MessageView:
+        return _view(await mark_read(self._database, call.principal.user_id, call.uuid()))
+
+    async def mark_all_read(self, call: Call) -> ReadView:
+        up_to = call.body(ReadBody)
+        marked = await mark_all_read(self._database, call.principal.user_id, up_to.position, up_to.until)
+        return ReadView(marked_read=marked)
+
+    async def get_preferences(self, call: Call) -> Reply:
+        user_id = call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
+            return _preferences(await get_preferences(connection, user_id))
+
+    async def put_preferences(self, call: Call) -> Reply:
+        kinds = {
+            kind: Preference(channels=tuple(sorted(set(said.channels))), severity_floor=said.severity_floor)
+            for kind, said in call.body(PreferencesBody).kinds.items()
+        }
+        return _preferences(await change_preferences(self._database, call.principal.user_id, kinds, call.if_match))
+
+    def endpoints(self) -> list[Endpoint]:
+        everything, preferences = "/v1/inbox", "/v1/inbox/preferences"
+        return [
+            Endpoint(
+                "GET",
+                everything,
+                self.list_inbox,
+                "Your inbox, newest first",
+                response=Page[MessageView],
+                query=InboxQuery,
+            ),
+            Endpoint("GET", everything + "/count", self.count_unread, "How much is unread", response=CountView),
+            Endpoint(
+                "GET",
+                everything + "/stream",
+                self.stream_inbox,
+                "Your inbox as it fills: messages, digests that grow, and how much is unread",
+                query=StreamQuery,
+                events={"message": MessageView, "digest": MessageView, "unread": CountView},
+            ),
+            Endpoint("POST", everything + "/{id}/read", self.mark_read, "Mark one as read", response=MessageView),
+            Endpoint(
+                "POST",
+                everything + "/read",
+                self.mark_all_read,
+                "Mark all as read, or all up to somewhere",
+                response=ReadView,
+                body=ReadBody,
+            ),
+            Endpoint(
+                "GET",
+                preferences,
+                self.get_preferences,
+                "What you are told",
+                response=PreferencesView,
+                tagged=True,
+            ),
+            Endpoint(
+                "PUT",
+                preferences,
+                self.put_preferences,
+                "Choose what you are told",
+                response=PreferencesView,
+                body=PreferencesBody,
+                tagged=True,
+            ),
+        ]
+
+
+def _id_in(found: tuple[str | int, ...] | None) -> UUID | None:
+    try:
+        return UUID(str(found[0])) if found else None
+    except ValueError as error:
+        raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
+
+
+def _told(row: InboxRow) -> tuple[int, ServerSentEvent]:
+    name = "digest" if row.event_type == "DIGEST" else "message"
+    return row.position, ServerSentEvent(name, _view(row), encode_cursor(row.position))
+
+
+def _counted(count: CountView) -> tuple[int, ServerSentEvent]:
+    return count.position, ServerSentEvent("unread", count, encode_cursor(count.position))
+
+
+def _view(row: InboxRow) -> MessageView:
+    return MessageView.model_validate(asdict(row))
+
+
+def _preferences(said: Preferences) -> Reply:
+    kinds = {kind: preference_of(kind, said.kinds).model_dump() for kind in KINDS}
+    return tagged(PreferencesView.model_validate({"kinds": kinds}), said.version)

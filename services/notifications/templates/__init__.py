@@ -1,0 +1,17 @@
+"""The languages in which we write, a file each."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.notifications.domain.wording import DEFAULT_LANGUAGE, DEFAULT_ZONE, Language, Writer, zone_of
+
+LANGUAGES: Mapping[str, Language] = {
+    file.stem: Language.model_validate_json(file.read_bytes())
+    for file in sorted(Path(__file__).parent.glob("*.json"))
+}
+
+
+def writer_for(language: str | None, zone: str | None) -> Writer:
+    """In English where we do not have the reader's language, or do not know it yet."""
+    texts = LANGUAGES.get((language or DEFAULT_LANGUAGE).partition("-")[0].lower(), LANGUAGES[DEFAULT_LANGUAGE])
+    return Writer(texts, zone_of(zone or DEFAULT_ZONE))

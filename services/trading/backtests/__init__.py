@@ -1,0 +1,1 @@
+"""Works on backtests: takes them from the queue, calculates each in a process apart, keeps what came of it."""

@@ -1,0 +1,82 @@
+"""A process that calculates, as the one that works on backtests sees it."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+
+COMMAND = (sys.executable, "-m", "services.trading.backtests.calculation")
+# It calculates, and needs no secret of ours.
+ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "NUMBA_CACHE_DIR")
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+LONGEST_LINE = 2**23
+
+Write = Callable[[bytes], Awaitable[None]]
+
+
+class CalculationEnded(Exception):
+    """The process ended before its answer was whole; the text says how."""
+
+
+class Calculator:
+    """Started when it is first asked, and again after it ended; it keeps warm in between."""
+
+    def __init__(self, command: Sequence[str] = COMMAND, environment: Mapping[str, str] = os.environ) -> None:
+        self._command = command
+        self._environment = {name: environment[name] for name in ENVIRONMENT if name in environment} | ONE_THREAD
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def ask(self, question: str, feed: Callable[[Write], Awaitable[None]]) -> None:
+        """A line of JSON, and the bars that `feed` writes. Raises CalculationEnded."""
+        await self._start()
+        await self._write(question.encode() + b"\n")
+        await feed(self._write)
+        await self._write(b"\n")
+
+    async def answer(self) -> AsyncIterator[tuple[str, str]]:
+        """Words and what belongs to them, until `end`. Raises CalculationEnded."""
+        assert self._process is not None, "ask() first"
+        assert self._process.stdout is not None, "it is a pipe"
+        while line := await self._process.stdout.readline():
+            word, _, what = line.decode().rstrip("\n").partition(" ")
+            yield word, what
+            if word in ("end", "refused"):
+                return
+        raise await self._ended()
+
+    async def end(self) -> None:
+        """At once, whatever it is at."""
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+        self._process = None
+
+    async def _start(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            return
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=self._environment,
+            limit=LONGEST_LINE,
+        )
+
+    async def _write(self, data: bytes) -> None:
+        assert self._process is not None, "started"
+        assert self._process.stdin is not None, "it is a pipe"
+        try:
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise await self._ended() from error
+
+    async def _ended(self) -> CalculationEnded:
+        assert self._process is not None, "started"
+        code = await self._process.wait()
+        if code < 0:
+            return CalculationEnded(f"the process that calculated it was ended by signal {-code}")
+        return CalculationEnded("the evaluator failed on it")

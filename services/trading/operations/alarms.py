@@ -1,0 +1,59 @@
+"""Tell tenants what is wrong with their sessions, once for each cause."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from services.trading.domain import FEED_SILENT
+from services.trading.queries import alarms
+from services.trading.queries.sessions import Lease
+from shared.chassis.outbox import emit
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.trading import SessionAlarmed
+
+SESSION_FAILED = "session_failed"
+
+
+async def alarm_silence(database: Database, leases: Sequence[Lease], since: datetime) -> list[UUID]:
+    """These sessions enter nothing from now on: their candles stay away. Those that were not marked before."""
+    async with database.tenants({lease.user_id for lease in leases}) as connection:
+        marked = await alarms.lock_leases(connection, leases, silent=False)
+        if marked:
+            await alarms.set_silent(connection, marked, since)
+            await alarms.insert_restrictions(connection, marked, "FEED_SILENT")
+            await _tell(connection, marked, FEED_SILENT, since)
+    return marked
+
+
+async def lift_silence(database: Database, leases: Sequence[Lease]) -> None:
+    """Candles come in time again: these sessions may enter from the bar after the one they stand at."""
+    async with database.tenants({lease.user_id for lease in leases}) as connection:
+        marked = await alarms.lock_leases(connection, leases, silent=True)
+        if marked:
+            await alarms.set_silent(connection, marked, None)
+            await alarms.insert_restrictions(connection, marked, "FEED_SILENT_LIFTED")
+
+
+async def alarm_failure(database: Database, lease: Lease, since: datetime) -> None:
+    """It cannot be stepped. Whoever tries again, and fails again, tells nothing again."""
+    async with database.tenants([lease.user_id]) as connection:
+        if await alarms.mark_failed(connection, lease, since):
+            await _tell(connection, [lease.session_id], SESSION_FAILED, since)
+
+
+async def _tell(connection: Connection, session_ids: Sequence[UUID], reason: str, since: datetime) -> None:
+    rows = await alarms.count_event(connection, session_ids)
+    events = [
+        SessionAlarmed(
+            user_id=row.user_id,
+            public_id=row.public_id,
+            aggregate=f"session:{row.session_id}",
+            aggregate_seq=row.event_seq,
+            session_id=row.session_id,
+            symbol=row.symbol,
+            reason=reason,
+            since=since,
+        )
+        for row in rows
+    ]
+    await emit(connection, *events)

@@ -1,0 +1,124 @@
+"""Why a decision was taken, and what came of it. Everything it is worked out from never changes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from services.trading.domain import ConfigurationLimits
+from services.trading.operations.terms import strategy_of
+from services.trading.queries.decisions import DecisionRow, get_decision
+from services.trading.queries.fills import FillRow, list_fills_of_decision
+from services.trading.queries.restrictions import Kind, RestrictionRow, list_restrictions
+from services.trading.queries.sessions import SessionRow, get_session
+from shared.chassis.errors import NotFound
+from shared.chassis.postgres import Database
+from shared.strategy.document import Strategy
+from shared.strategy.risk import Distance
+from shared.strategy.sizing import share_of
+
+PLACES = Decimal("0.00000001")
+MOST_RESTRICTIONS = 10_000
+HELD_BY: Mapping[str, Kind] = {"paused": "PAUSED", "plan_limit": "PLAN_LIMIT", "feed_silent": "FEED_SILENT"}
+
+
+@dataclass(frozen=True)
+class RefusedBy:
+    """`allowed` and `asked` of figures, `plan` of a plan's limit, `after_bar` of what held from then on."""
+
+    limit: str
+    allowed: Decimal | None = None
+    asked: Decimal | None = None
+    plan: str | None = None
+    after_bar: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Explained:
+    decision: DecisionRow
+    session: SessionRow
+    fills: Sequence[FillRow]
+    refused_by: RefusedBy | None
+
+
+async def explain_decision(database: Database, user_id: int, decision_id: UUID) -> Explained:
+    """Raises NotFound."""
+    async with database.tenant(user_id) as connection:
+        decision = await get_decision(connection, user_id, decision_id)
+        if decision is None:
+            raise NotFound
+        session = await get_session(connection, user_id, decision.session_id)
+        assert session is not None, "a decision refers to it"
+        restrictions = await list_restrictions(connection, user_id, decision.session_id, 0, MOST_RESTRICTIONS)
+        fills = await list_fills_of_decision(connection, user_id, decision_id)
+    strategy = strategy_of(session.strategy_config)
+    return Explained(decision, session, fills, refused_by(decision, session, strategy, restrictions))
+
+
+def refused_by(
+    decision: DecisionRow, session: SessionRow, strategy: Strategy, restrictions: Sequence[RestrictionRow]
+) -> RefusedBy | None:
+    """None for what was ordered."""
+    close = _number(decision.values.get("close"))
+    if decision.outcome == "too_small" and decision.qty is not None and close is not None:
+        return _too_small(decision.qty, close, session)
+    if decision.refusal is None:
+        return None
+    if decision.refusal in HELD_BY:
+        return _held(decision, HELD_BY[decision.refusal], restrictions)
+    return _configured(decision.refusal, decision, close, session.limits, strategy)
+
+
+def _too_small(qty: Decimal, close: Decimal, session: SessionRow) -> RefusedBy:
+    least = session.min_order_qty
+    if least is not None and qty < least:
+        return RefusedBy("min_order_qty", least, qty)
+    return RefusedBy("min_notional", session.min_notional, _notional(qty, close))
+
+
+def _held(decision: DecisionRow, kind: Kind, restrictions: Sequence[RestrictionRow]) -> RefusedBy:
+    """What stood at that bar: the latest of its kind before it."""
+    before = [each for each in restrictions if each.after_bar is None or each.after_bar < decision.time]
+    found = next((each for each in reversed(before) if each.kind == kind), None)
+    if found is None:
+        return RefusedBy(decision.refusal or kind)
+    if kind != "PLAN_LIMIT":
+        return RefusedBy(decision.refusal or kind, after_bar=found.after_bar)
+    allowed = Decimal(found.limit_value) if found.limit_value is not None else None
+    return RefusedBy(found.limit_name or "plan_limit", allowed, plan=found.reason, after_bar=found.after_bar)
+
+
+def _configured(
+    refusal: str, decision: DecisionRow, close: Decimal | None, limits: ConfigurationLimits, strategy: Strategy
+) -> RefusedBy:
+    allowed: Decimal | None = getattr(limits, refusal, None)
+    if close is None or decision.qty is None:
+        return RefusedBy(refusal, allowed)
+    stop = strategy.risk.stop_loss
+    targets = strategy.risk.take_profits or ()
+    match refusal:
+        case "max_position_size":
+            return RefusedBy(refusal, allowed, _notional(decision.qty, close))
+        case "stop_loss_percentage" | "min_stop_distance_percentage" if stop is not None:
+            return RefusedBy(refusal, allowed, _percentage(stop, decision, close))
+        case "take_profit_percentage" if targets:
+            return RefusedBy(refusal, allowed, _percentage(targets[-1].distance, decision, close))
+    return RefusedBy(refusal, allowed)
+
+
+def _notional(qty: Decimal, close: Decimal) -> Decimal:
+    return (qty * close).quantize(PLACES)
+
+
+def _percentage(distance: Distance, decision: DecisionRow, close: Decimal) -> Decimal | None:
+    """Of the price at the decision bar."""
+    if distance.column is None:
+        return distance.value
+    value = _number(decision.values.get(distance.column.name))
+    return None if value is None else share_of(close, distance.value * value).quantize(PLACES)
+
+
+def _number(value: float | None) -> Decimal | None:
+    """As decimal arithmetic takes in a series' value: its shortest text."""
+    return None if value is None else Decimal(repr(value))

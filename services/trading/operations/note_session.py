@@ -1,0 +1,24 @@
+"""What a person writes about a session."""
+
+from uuid import UUID
+
+from services.trading.queries import sessions
+from services.trading.queries.sessions import SessionRow
+from shared.chassis.errors import NotFound
+from shared.chassis.etags import IfMatch
+from shared.chassis.postgres import Database
+
+
+async def note_session(
+    database: Database, user_id: int, session_id: UUID, notes: str | None, if_match: IfMatch
+) -> SessionRow:
+    """Also of one that is stopped."""
+    async with database.tenant(user_id) as connection:
+        session = await sessions.get_session(connection, user_id, session_id, lock=True)
+        if session is None:
+            raise NotFound
+        if_match.check(session.revision)
+        await sessions.set_notes(connection, user_id, session_id, notes)
+        found = await sessions.get_session(connection, user_id, session_id)
+    assert found is not None, "locked above"
+    return found

@@ -1,0 +1,24 @@
+"""What a person writes about a trade."""
+
+from uuid import UUID
+
+from services.trading.queries import trades
+from services.trading.queries.trades import TradeRow
+from shared.chassis.errors import NotFound
+from shared.chassis.etags import IfMatch
+from shared.chassis.postgres import Database
+
+
+async def note_trade(
+    database: Database, user_id: int, trade_id: UUID, notes: str | None, if_match: IfMatch
+) -> TradeRow:
+    """Also of one that is closed."""
+    async with database.tenant(user_id) as connection:
+        trade = await trades.get_trade(connection, user_id, trade_id, lock=True)
+        if trade is None:
+            raise NotFound
+        if_match.check(trade.revision)
+        await trades.set_notes(connection, user_id, trade_id, notes)
+        found = await trades.get_trade(connection, user_id, trade_id)
+    assert found is not None, "locked above"
+    return found

@@ -1,0 +1,213 @@
+"""Ask for a backtest, within the limits of the plan; and cancel one."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from services.trading.bybit_api import VENUE
+from services.trading.errors import BacktestEnded, TooManyBacktests
+from services.trading.evaluator import evaluator_version
+from services.trading.operations.terms import strategy_of
+from services.trading.queries import backtest_queue, backtest_results, backtests, candles, strategies
+from services.trading.queries.backtests import BacktestRow
+from services.trading.queries.candles import SeriesRow
+from services.trading.queries.strategies import VersionRow
+from services.trading.questions import MOST_WAITING, BacktestLimits, Question
+from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, PlanLimitReached
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.types import instant_text, new_id
+from shared.strategy.bars import Terms
+
+
+@dataclass(frozen=True)
+class BacktestRequest:
+    """Bars from `from_time` on, and before `to_time`."""
+
+    strategy_id: UUID
+    version: int | None
+    symbol: str
+    from_time: datetime
+    to_time: datetime
+    fee: Decimal
+    slippage: Decimal
+    initial_balance: Decimal
+
+
+async def queue_backtest(
+    database: Database, user_id: int, request: BacktestRequest, most_bars: int, now: datetime
+) -> BacktestRow:
+    """What was asked before is answered by the result that was kept; all else waits for its turn.
+
+    It counts in the transaction that takes it, the tenant's plan locked: of racing requests no more are taken than
+    the plan allows.
+    """
+    if request.from_time >= request.to_time:
+        raise _invalid("to", "must be later than `from`")
+    async with database.tenant(user_id) as connection:
+        _check_feature(await backtests.get_backtest_limits(connection, user_id))
+        version = await _version_of(connection, user_id, request)
+        question = await _question_of(connection, request, version, most_bars)
+        limits = _check_feature(await backtests.get_backtest_limits(connection, user_id, lock=True))
+        await _take_from_limit(connection, user_id, limits, now)
+        kept = await backtest_results.find_result(connection, user_id, question.sha256(), now)
+        backtest_id = new_id()
+        values = _values(user_id, backtest_id, request, version, question, kept, now)
+        await backtests.insert_backtest(connection, values)
+        if kept is None:
+            if await backtest_queue.count_jobs(connection, user_id) >= MOST_WAITING:
+                raise TooManyBacktests(
+                    f"{MOST_WAITING} backtests wait or run already: wait for some, or cancel some"
+                )
+            await backtest_queue.insert_job(connection, user_id, backtest_id)
+        return await _get(connection, user_id, backtest_id)
+
+
+async def cancel_backtest(database: Database, user_id: int, backtest_id: UUID, now: datetime) -> BacktestRow:
+    """Whoever works on it notices within a second that the job is gone. Cancelled once, it stays so."""
+    async with database.tenant(user_id) as connection:
+        status = await backtests.lock_status(connection, user_id, backtest_id)
+        if status is None:
+            raise NotFound
+        if status in ("DONE", "FAILED"):
+            raise BacktestEnded(f"it has ended already: {status}")
+        if status != "CANCELLED":
+            await backtest_queue.delete_job(connection, user_id, backtest_id)
+            await backtests.set_ended(connection, user_id, backtest_id, "CANCELLED", now)
+        return await _get(connection, user_id, backtest_id)
+
+
+def _invalid(field: str, reason: str) -> InvalidInput:
+    return InvalidInput(errors=[{"path": f"$.{field}", "reason": reason}])
+
+
+def _check_feature(limits: BacktestLimits | None) -> BacktestLimits:
+    if limits is None:
+        raise AccountNotReady
+    if not limits.has_backtesting:
+        raise PlanLimitReached(
+            f"the plan {limits.plan} has no backtesting", limit="backtesting", allowed=0, used=0, plan=limits.plan
+        )
+    return limits
+
+
+async def _take_from_limit(connection: Connection, user_id: int, limits: BacktestLimits, now: datetime) -> None:
+    """One of today's, by UTC."""
+    day, most = now.astimezone(UTC).date(), limits.max_backtests_per_day
+    used = await backtests.get_used_on(connection, user_id, day)
+    if most is not None and used >= most:
+        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+        raise PlanLimitReached(
+            f"the plan {limits.plan} allows {most} backtests a day (UTC), {used} were asked for today",
+            limit="max_backtests_per_day",
+            allowed=most,
+            used=used,
+            plan=limits.plan,
+            resets_at=instant_text(midnight),
+        )
+    await backtests.count_use(connection, user_id, day)
+
+
+async def _version_of(connection: Connection, user_id: int, request: BacktestRequest) -> VersionRow:
+    strategy = await strategies.get_strategy(connection, user_id, request.strategy_id)
+    if strategy is None or not strategy.is_active:
+        raise _invalid("strategy_id", "there is no such strategy")
+    number = request.version or strategy.version
+    version = await strategies.get_version(connection, user_id, request.strategy_id, number)
+    if version is None:
+        raise _invalid("version", "there is no such version of the strategy")
+    return version
+
+
+async def _question_of(
+    connection: Connection, request: BacktestRequest, version: VersionRow, most_bars: int
+) -> Question:
+    """Raises InvalidInput where the stored candles cannot answer it."""
+    interval = strategy_of(version.document).interval
+    instrument = await candles.get_instrument(connection, VENUE, request.symbol)
+    generation = await backtests.find_generation(connection, VENUE, request.symbol, interval)
+    if instrument is None or generation is None:
+        raise await _no_series(connection, request.symbol, interval)
+    series = await candles.get_series(connection, VENUE, request.symbol, interval, generation)
+    assert series is not None, "found above"
+    within = await backtests.find_range(connection, series.series_id, request.from_time, request.to_time, most_bars)
+    if within is None:
+        raise await _no_candles(connection, request, series)
+    if within.bars > most_bars:
+        raise _invalid("to", f"more than {most_bars} bars lie between `from` and `to`, which is the most")
+    terms = Terms(instrument, request.fee, request.slippage, request.initial_balance)
+    return Question(
+        version.content_hash,
+        VENUE,
+        request.symbol,
+        interval,
+        series.generation,
+        within,
+        terms,
+        evaluator_version(),
+    )
+
+
+async def _no_series(connection: Connection, symbol: str, interval: str) -> InvalidInput:
+    stored = await backtests.list_intervals(connection, VENUE, symbol)
+    if not stored:
+        return _invalid("symbol", "no candles of this symbol are stored")
+    there = ", ".join(sorted(stored, key=lambda each: (len(each), each)))
+    reason = f"its interval is {interval}, and candles of {symbol} are stored at {there}"
+    return _invalid("strategy_id", reason)
+
+
+async def _no_candles(connection: Connection, request: BacktestRequest, series: SeriesRow) -> InvalidInput:
+    """Names the end of the range that lies beyond what is stored."""
+    assert series.anchor is not None, "it has bars"
+    if request.to_time <= series.anchor:
+        return _invalid("to", f"no candles are stored before {instant_text(series.anchor)}")
+    last = await candles.get_last_open_time(connection, series.series_id)
+    if last is not None and request.from_time > last:
+        return _invalid("from", f"no candles are stored after {instant_text(last)}")
+    return _invalid("from", "no candles are stored between `from` and `to`")
+
+
+def _values(
+    user_id: int,
+    backtest_id: UUID,
+    request: BacktestRequest,
+    version: VersionRow,
+    question: Question,
+    kept: UUID | None,
+    now: datetime,
+) -> dict[str, object]:
+    instrument = question.terms.instrument
+    return {
+        "user_id": user_id,
+        "backtest_id": backtest_id,
+        "strategy_id": version.strategy_id,
+        "strategy_version": version.version,
+        "strategy_hash": version.content_hash,
+        "venue": question.venue,
+        "symbol": question.symbol,
+        "interval": question.interval,
+        "generation": question.generation,
+        "from_time": request.from_time,
+        "to_time": request.to_time,
+        "last_bar": question.range.last,
+        "bars": question.range.bars,
+        "fee_rate": request.fee,
+        "slippage": request.slippage,
+        "initial_balance": request.initial_balance,
+        "tick_size": instrument.tick_size,
+        "qty_step": instrument.qty_step,
+        "min_order_qty": instrument.min_order_qty,
+        "min_notional": instrument.min_notional,
+        "status": "DONE" if kept else "QUEUED",
+        "result_id": kept,
+        "created_at": now,
+        "started_at": now if kept else None,
+        "ended_at": now if kept else None,
+    }
+
+
+async def _get(connection: Connection, user_id: int, backtest_id: UUID) -> BacktestRow:
+    row = await backtests.get_backtest(connection, user_id, backtest_id)
+    assert row is not None, "there a moment ago, in this transaction"
+    return row

@@ -1,0 +1,92 @@
+"""What is wrong with running sessions: the marks on their leases, and the numbers of the events that tell of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from services.trading.queries.sessions import Lease
+from shared.chassis.postgres import Connection
+
+
+@dataclass(frozen=True)
+class AlarmedRow:
+    """A session as the event about it names it; `event_seq` is that event's number."""
+
+    user_id: int
+    session_id: UUID
+    public_id: UUID
+    symbol: str
+    event_seq: int
+
+
+async def lock_leases(connection: Connection, leases: Sequence[Lease], *, silent: bool) -> list[UUID]:
+    """Those that are still held under this epoch, and are marked as silent or are not."""
+    rows = await connection.fetch(
+        """
+        SELECT session_id FROM session_leases
+        JOIN unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS mine (user_id, session_id, epoch)
+             USING (user_id, session_id, epoch)
+        WHERE (silent_since IS NOT NULL) = $4
+        ORDER BY user_id, session_id FOR UPDATE OF session_leases
+        """,
+        *_columns(leases),
+        silent,
+    )
+    return [row["session_id"] for row in rows]
+
+
+async def set_silent(connection: Connection, session_ids: Sequence[UUID], since: datetime | None) -> None:
+    await connection.execute(
+        "UPDATE session_leases SET silent_since = $2 WHERE session_id = ANY ($1::uuid[])", session_ids, since
+    )
+
+
+async def mark_failed(connection: Connection, lease: Lease, since: datetime) -> bool:
+    """Whether it was not marked before."""
+    row = await connection.fetchval(
+        """
+        UPDATE session_leases SET failed_at = $4
+        WHERE user_id = $1 AND session_id = $2 AND epoch = $3 AND failed_at IS NULL RETURNING 1
+        """,
+        lease.user_id,
+        lease.session_id,
+        lease.epoch,
+        since,
+    )
+    return row is not None
+
+
+async def insert_restrictions(connection: Connection, session_ids: Sequence[UUID], kind: str) -> None:
+    """From the bar on at which each session stands; their leases are locked."""
+    await connection.execute(
+        """
+        INSERT INTO session_restrictions (user_id, session_id, restriction_number, kind, after_bar)
+        SELECT s.user_id, s.session_id, 1 + coalesce((
+                   SELECT max(r.restriction_number) FROM session_restrictions r
+                   WHERE r.user_id = s.user_id AND r.session_id = s.session_id), 0), $2, s.last_bar
+        FROM user_trading_sessions s WHERE s.session_id = ANY ($1::uuid[])
+        """,
+        session_ids,
+        kind,
+    )
+
+
+async def count_event(connection: Connection, session_ids: Sequence[UUID]) -> list[AlarmedRow]:
+    """One more event of each of these sessions."""
+    rows = await connection.fetch(
+        """
+        UPDATE user_trading_sessions SET event_seq = event_seq + 1 WHERE session_id = ANY ($1::uuid[])
+        RETURNING user_id, session_id, public_id, symbol, event_seq
+        """,
+        session_ids,
+    )
+    return [AlarmedRow(**row) for row in rows]
+
+
+def _columns(leases: Sequence[Lease]) -> tuple[list[int], list[UUID], list[int]]:
+    return (
+        [lease.user_id for lease in leases],
+        [lease.session_id for lease in leases],
+        [lease.epoch for lease in leases],
+    )

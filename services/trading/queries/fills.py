@@ -1,0 +1,108 @@
+"""Fills, as they are shown: each leads to its trade and to the decision that ordered it."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from services.trading.queries.ordering import After, Order
+from shared.chassis.postgres import Connection
+
+
+@dataclass(frozen=True)
+class FillRow:
+    """`equity` is the session's after a fill that ends a trade."""
+
+    fill_id: UUID
+    session_id: UUID
+    fill_number: int
+    trade_id: UUID
+    decision_id: UUID | None
+    time: datetime
+    action: str
+    side: str
+    qty: Decimal
+    price: Decimal
+    fee: Decimal
+    reason: str
+    late: bool
+    equity: Decimal | None
+    created_at: datetime
+
+
+COLUMNS = ", ".join(field.name for field in fields(FillRow))
+
+
+@dataclass(frozen=True)
+class FillFilter:
+    """None: any. `first` and `last` are times from which, and before which."""
+
+    session_id: UUID | None = None
+    trade_id: UUID | None = None
+    decision_id: UUID | None = None
+    symbol: str | None = None
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+async def list_fills(
+    connection: Connection, user_id: int, session_id: UUID, after: int, limit: int
+) -> list[FillRow]:
+    """Of one session, in the order they happened."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {COLUMNS} FROM fills WHERE user_id = $1 AND session_id = $2 AND fill_number > $3::bigint
+        ORDER BY fill_number LIMIT $4
+        """,
+        user_id,
+        session_id,
+        after,
+        limit,
+    )
+    return [FillRow(**row) for row in rows]
+
+
+async def list_all_fills(
+    connection: Connection, user_id: int, wanted: FillFilter, order: Order, after: After, limit: int
+) -> list[FillRow]:
+    """Of all sessions."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {COLUMNS} FROM fills
+        WHERE user_id = $1 AND ($2::uuid IS NULL OR session_id = $2) AND ($3::uuid IS NULL OR trade_id = $3)
+              AND ($4::uuid IS NULL OR decision_id = $4)
+              AND ($5::text IS NULL OR EXISTS (
+                  SELECT FROM user_trading_sessions AS s
+                  WHERE s.user_id = fills.user_id AND s.session_id = fills.session_id AND s.symbol = $5))
+              AND ($6::timestamptz IS NULL OR time >= $6) AND ($7::timestamptz IS NULL OR time < $7)
+              AND {order.beyond("fill_id", 8)}
+        ORDER BY {order.by("fill_id")} LIMIT $10
+        """,
+        user_id,
+        wanted.session_id,
+        wanted.trade_id,
+        wanted.decision_id,
+        wanted.symbol,
+        wanted.first,
+        wanted.last,
+        *(after or (None, None)),
+        limit,
+    )
+    return [FillRow(**row) for row in rows]
+
+
+async def get_fill(connection: Connection, user_id: int, fill_id: UUID) -> FillRow | None:
+    row = await connection.fetchrow(
+        f"SELECT {COLUMNS} FROM fills WHERE user_id = $1 AND fill_id = $2", user_id, fill_id
+    )
+    return FillRow(**row) if row else None
+
+
+async def list_fills_of_decision(connection: Connection, user_id: int, decision_id: UUID) -> list[FillRow]:
+    """In the order they happened."""
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM fills WHERE user_id = $1 AND decision_id = $2 ORDER BY fill_number",
+        user_id,
+        decision_id,
+    )
+    return [FillRow(**row) for row in rows]

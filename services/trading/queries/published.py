@@ -1,0 +1,71 @@
+"""Published strategies: nobody's rows. Each is a copy that never changes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from uuid import UUID
+
+from services.trading.queries.ordering import After, Order
+from shared.chassis.postgres import Connection
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    published_strategy_id: UUID
+    display_name: str
+    strategy_name: str
+    document: Mapping[str, object]
+    content_hash: str
+    created_at: datetime
+
+
+COLUMNS = ", ".join(field.name for field in fields(PublishedRow))
+
+
+async def insert_published(
+    connection: Connection,
+    published_id: UUID,
+    display_name: str,
+    document: Mapping[str, object],
+    content_hash: str,
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO published_strategies (published_strategy_id, display_name, strategy_name, document,
+                                          content_hash)
+        VALUES ($1, $2, $3, $4, $5)
+        """,
+        published_id,
+        display_name,
+        document["strategy_name"],
+        document,
+        content_hash,
+    )
+
+
+async def get_published(connection: Connection, published_id: UUID) -> PublishedRow | None:
+    row = await connection.fetchrow(
+        f"SELECT {COLUMNS} FROM published_strategies WHERE published_strategy_id = $1", published_id
+    )
+    return PublishedRow(**row) if row else None
+
+
+async def list_published(
+    connection: Connection, *, content_hash: str | None, order: Order, after: After, limit: int
+) -> list[PublishedRow]:
+    rows = await connection.fetch(
+        f"""
+        SELECT {COLUMNS} FROM published_strategies
+        WHERE ($1::text IS NULL OR content_hash = $1) AND {order.beyond("published_strategy_id", 2)}
+        ORDER BY {order.by("published_strategy_id")} LIMIT $4
+        """,
+        content_hash,
+        *(after or (None, None)),
+        limit,
+    )
+    return [PublishedRow(**row) for row in rows]
+
+
+async def withdraw_published(connection: Connection, published_id: UUID) -> None:
+    """The current tenant's own only; the database sees to that."""
+    await connection.execute("SELECT withdraw_publication($1)", published_id)

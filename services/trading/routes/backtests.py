@@ -1,0 +1,243 @@
+"""`/v1/backtests`: ask, follow, cancel; what each filled and traded."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from services.trading.errors import BacktestEnded, TooManyBacktests
+from services.trading.operations.queue_backtest import BacktestRequest, cancel_backtest, queue_backtest
+from services.trading.operations.start_session import PaperTerms
+from services.trading.queries import backtest_results, backtests
+from services.trading.questions import BacktestStatus
+from services.trading.routes.backtest_views import (
+    BacktestFillView,
+    BacktestTradeView,
+    BacktestView,
+    backtest_view,
+    fill_view,
+    trade_view,
+)
+from services.trading.routes.fields import Positive, Symbol
+from shared.chassis.errors import InvalidInput, NotFound, PlanLimitReached
+from shared.chassis.http import Call, Endpoint, Reply
+from shared.chassis.paging import (
+    Page,
+    PageQuery,
+    decode_cursor,
+    decode_sorted,
+    encode_cursor,
+    encode_sorted,
+    page_of,
+)
+from shared.chassis.postgres import Database
+from shared.contracts.examples import example
+from shared.contracts.types import AMOUNT_PATTERN, EPOCH, Amount, BodyModel, Id, Instant
+
+Order = Literal["created_at", "-created_at"]
+INITIAL_BALANCE = Decimal(10_000)
+HIGHEST_BALANCE = Decimal(10) ** 12
+MOST_PLACES = 8
+MICROSECOND = timedelta(microseconds=1)
+
+
+def _fraction(amount: Decimal) -> Decimal:
+    if not 0 <= amount < 1:
+        raise ValueError("must be at least 0 and below 1")
+    if amount != round(amount, MOST_PLACES):
+        raise ValueError(f"must have at most {MOST_PLACES} decimals")
+    return amount
+
+
+def _balance(amount: Decimal) -> Decimal:
+    if amount > HIGHEST_BALANCE or amount != round(amount, MOST_PLACES):
+        raise ValueError(f"must be at most {HIGHEST_BALANCE:f}, with at most {MOST_PLACES} decimals")
+    return amount
+
+
+def _amount_like(example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": AMOUNT_PATTERN, "examples": [example]})
+
+
+Fraction = Annotated[Amount, AfterValidator(_fraction), _amount_like("0.00055")]
+Balance = Annotated[Positive, AfterValidator(_balance), _amount_like("10000")]
+
+
+class BacktestBody(BodyModel):
+    """Of the closed bars that open from `from` on and before `to`; indicators begin with the first of them. Without
+    `fee`, `slippage` and `initial_balance` it is on the terms of paper trading, with 10000."""
+
+    model_config = example(
+        from_="2026-01-01T00:00:00Z",
+        to="2026-02-01T00:00:00Z",
+        fee="0.00055",
+        slippage="0.0001",
+        initial_balance="10000",
+    )
+
+    strategy_id: Id
+    version: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    symbol: Symbol
+    from_: Instant = Field(alias="from")
+    to: Instant
+    fee: Fraction | None = None
+    slippage: Fraction | None = None
+    initial_balance: Balance | None = None
+
+
+class BacktestsQuery(PageQuery):
+    status: BacktestStatus | None = None
+    strategy_id: Id | None = None
+    symbol: Symbol | None = None
+    sort: Order = "-created_at"
+
+
+class BacktestRoutes:
+    def __init__(self, database: Database, paper: PaperTerms, most_bars: int) -> None:
+        self._database = database
+        self._paper = paper
+        self._most_bars = most_bars
+
+    async def create_backtest(self, call: Call) -> Reply:
+        body = call.body(BacktestBody)
+        request = BacktestRequest(
+            body.strategy_id,
+            body.version,
+            body.symbol,
+            body.from_,
+            body.to,
+            self._paper.fee if body.fee is None else body.fee,
+            self._paper.slippage if body.slippage is None else body.slippage,
+            body.initial_balance or INITIAL_BALANCE,
+        )
+        row = await queue_backtest(self._database, call.principal.user_id, request, self._most_bars, call.now)
+        return Reply(backtest_view(row), headers={"Location": f"/v1/backtests/{row.backtest_id}"})
+
+    async def list_backtests(self, call: Call) -> Page[BacktestView]:
+        query, user_id = call.query(BacktestsQuery), call.principal.user_id
+        after = _position(query)
+        async with self._database.tenant(user_id) as connection:
+            rows = await backtests.list_backtests(
+                connection,
+                user_id,
+                status=query.status,
+                strategy_id=query.strategy_id,
+                symbol=query.symbol,
+                newest_first=query.sort == "-created_at",
+                after=after,
+                limit=query.limit + 1,
+            )
+        return page_of(
+            [backtest_view(row) for row in rows],
+            query.limit,
+            lambda last: encode_sorted(query.sort, (last.created_at - EPOCH) // MICROSECOND, str(last.backtest_id)),
+        )
+
+    async def get_backtest(self, call: Call) -> BacktestView:
+        user_id = call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
+            row = await backtests.get_backtest(connection, user_id, call.uuid())
+        if row is None:
+            raise NotFound
+        return backtest_view(row)
+
+    async def cancel_backtest(self, call: Call) -> BacktestView:
+        return backtest_view(await cancel_backtest(self._database, call.principal.user_id, call.uuid(), call.now))
+
+    async def list_backtest_fills(self, call: Call) -> Page[BacktestFillView]:
+        query, user_id = call.query(PageQuery), call.principal.user_id
+        after, result_id = _number(query), await self._result_of(call)
+        async with self._database.tenant(user_id) as connection:
+            rows = (
+                await backtest_results.list_fills(connection, user_id, result_id, after, query.limit + 1)
+                if result_id
+                else []
+            )
+        return page_of([fill_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.fill_number))
+
+    async def list_backtest_trades(self, call: Call) -> Page[BacktestTradeView]:
+        query, user_id = call.query(PageQuery), call.principal.user_id
+        after, result_id = _number(query), await self._result_of(call)
+        async with self._database.tenant(user_id) as connection:
+            rows = (
+                await backtest_results.list_trades(connection, user_id, result_id, after, query.limit + 1)
+                if result_id
+                else []
+            )
+        return page_of(
+            [trade_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.trade_number)
+        )
+
+    async def _result_of(self, call: Call) -> UUID | None:
+        """Raises NotFound for a backtest that is not there; one that has no result has no rows."""
+        user_id = call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
+            row = await backtests.get_backtest(connection, user_id, call.uuid())
+        if row is None:
+            raise NotFound
+        return row.result.result_id if row.result else None
+
+    def endpoints(self) -> list[Endpoint]:
+        every, one = "/v1/backtests", "/v1/backtests/{id}"
+        return [
+            Endpoint(
+                "POST",
+                every,
+                self.create_backtest,
+                "Ask for a backtest over stored candles; what was asked before is answered at once",
+                response=BacktestView,
+                status=202,
+                body=BacktestBody,
+                errors=(PlanLimitReached, TooManyBacktests),
+            ),
+            Endpoint(
+                "GET",
+                every,
+                self.list_backtests,
+                "Your backtests",
+                response=Page[BacktestView],
+                query=BacktestsQuery,
+            ),
+            Endpoint(
+                "GET", one, self.get_backtest, "A backtest: how far it is, or its result", response=BacktestView
+            ),
+            Endpoint(
+                "DELETE",
+                one,
+                self.cancel_backtest,
+                "Cancel it, running or not; one that has ended is kept as it is",
+                response=BacktestView,
+                errors=(BacktestEnded,),
+            ),
+            Endpoint(
+                "GET",
+                one + "/fills",
+                self.list_backtest_fills,
+                "The fills of its result, in the order they happened; none before it is done",
+                response=Page[BacktestFillView],
+                query=PageQuery,
+            ),
+            Endpoint(
+                "GET",
+                one + "/trades",
+                self.list_backtest_trades,
+                "The trades of its result, in the order they ended; none before it is done",
+                response=Page[BacktestTradeView],
+                query=PageQuery,
+            ),
+        ]
+
+
+def _position(query: BacktestsQuery) -> tuple[datetime, UUID] | None:
+    position = decode_sorted(query.sort, query.cursor, int, str)
+    try:
+        return (EPOCH + int(position[0]) * MICROSECOND, UUID(str(position[1]))) if position else None
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
+
+
+def _number(query: PageQuery) -> int:
+    position = decode_cursor(query.cursor, int)
+    return int(position[0]) if position else 0

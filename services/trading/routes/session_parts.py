@@ -1,0 +1,255 @@
+"""What belongs to one session: its fills, decisions and restrictions, and the stream of what happens in it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from services.trading.domain import SessionStatus
+from services.trading.queries import decisions, fills, sessions
+from services.trading.queries.decisions import DecisionFilter
+from services.trading.queries.fills import FillRow
+from services.trading.queries.ordering import Order
+from services.trading.queries.restrictions import Kind, RestrictionRow, list_restrictions
+from services.trading.routes.ordering import after_of, cursor_after
+from services.trading.routes.views import DecisionView, FillView, decision_view, fill_view
+from shared.chassis import streaming
+from shared.chassis.errors import NotFound
+from shared.chassis.http import Call, Endpoint
+from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.postgres import Connection, Database
+from shared.chassis.streaming import ServerSentEvent, Stream, StreamQuery, follow
+from shared.contracts.examples import example
+from shared.contracts.types import Amount, Instant, ViewModel
+
+AT_ONCE = 100  # of each kind, at one look
+
+
+class RestrictionView(ViewModel):
+    """It holds from the bar after `after_bar` on; null: from the first. Of a stop, the price it closed at."""
+
+    model_config = example(
+        restriction_number=1,
+        kind="PAUSED",
+        reason=None,
+        limit_name=None,
+        limit_value=None,
+        opened_bar=None,
+        price_bar=None,
+        price=None,
+    )
+
+    restriction_number: int
+    kind: Kind
+    reason: str | None
+    after_bar: Instant | None
+    limit_name: str | None
+    limit_value: int | None
+    opened_bar: Instant | None
+    price_bar: Instant | None
+    price: Amount | None
+    created_at: Instant
+
+
+class StateView(ViewModel):
+    """What a session became, and why; `STARTED` is the first of all."""
+
+    model_config = example(kind="STARTED", status="ACTIVE", reason=None, after_bar=None)
+
+    session_id: UUID
+    status: SessionStatus
+    kind: Literal["STARTED"] | Kind
+    reason: str | None
+    after_bar: Instant | None
+    at: Instant
+
+
+class EquityView(ViewModel):
+    """Realised equity, after the fill that ended a trade."""
+
+    session_id: UUID
+    trade_id: UUID
+    fill_number: int
+    equity: Amount
+    time: Instant
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a client has seen. Of states, the start is 0 and each restriction its number; of fills, 2 n - 1 is
+    fill n and 2 n all that came with it. Both rise under locks, so that none comes to stand before one shown."""
+
+    state: int = -1
+    fill: int = 0
+
+    def event(self, name: str, view: ViewModel) -> tuple["Position", ServerSentEvent]:
+        return self, ServerSentEvent(name, view, encode_cursor(self.state, self.fill))
+
+
+Found = tuple[Position, ServerSentEvent]
+
+
+class SessionPartRoutes:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list_fills(self, call: Call) -> Page[FillView]:
+        query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
+        position = decode_cursor(query.cursor, int)
+        async with self._database.tenant(user_id) as connection:
+            await _must_be_there(connection, user_id, session_id)
+            after = int(position[0]) if position else 0
+            rows = await fills.list_fills(connection, user_id, session_id, after, query.limit + 1)
+        return page_of([fill_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.fill_number))
+
+    async def list_decisions(self, call: Call) -> Page[DecisionView]:
+        query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
+        after = after_of("time", query.cursor)
+        async with self._database.tenant(user_id) as connection:
+            await _must_be_there(connection, user_id, session_id)
+            wanted = DecisionFilter(session_id)
+            rows = await decisions.list_decisions(
+                connection, user_id, wanted, Order("time"), after, query.limit + 1
+            )
+        views = [decision_view(row) for row in rows]
+        return page_of(views, query.limit, lambda last: cursor_after("time", last.time, last.decision_id))
+
+    async def list_restrictions(self, call: Call) -> Page[RestrictionView]:
+        query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
+        position = decode_cursor(query.cursor, int)
+        async with self._database.tenant(user_id) as connection:
+            await _must_be_there(connection, user_id, session_id)
+            after = int(position[0]) if position else 0
+            rows = await list_restrictions(connection, user_id, session_id, after, query.limit + 1)
+        views = [RestrictionView.model_validate(asdict(row)) for row in rows]
+        return page_of(views, query.limit, lambda last: encode_cursor(last.restriction_number))
+
+    async def stream_session(self, call: Call) -> Stream:
+        user_id, session_id = call.principal.user_id, call.uuid()
+        seen = decode_cursor(call.last_event_id, int, int, path=streaming.HEADER)
+        after = Position(int(seen[0]), int(seen[1])) if seen else Position()
+        async with self._database.tenant(user_id) as connection:
+            started_at = await _must_be_there(connection, user_id, session_id)
+
+        async def look(position: Position) -> Sequence[Found]:
+            async with self._database.tenant(user_id) as connection:
+                # States first: the fills that came before one of them are there by the time they are looked for.
+                states = await list_restrictions(connection, user_id, session_id, position.state, AT_ONCE)
+                filled = await fills.list_fills(connection, user_id, session_id, position.fill // 2, AT_ONCE)
+            return _found(session_id, started_at, position, states, filled)
+
+        return Stream(follow(look, after, call.query(StreamQuery).seconds))
+
+    def endpoints(self) -> list[Endpoint]:
+        one = "/v1/sessions/{id}"
+        return [
+            Endpoint(
+                "GET",
+                one + "/fills",
+                self.list_fills,
+                "Its fills, in the order they happened",
+                Page[FillView],
+                query=PageQuery,
+            ),
+            Endpoint(
+                "GET",
+                one + "/decisions",
+                self.list_decisions,
+                "What it decided, and why",
+                Page[DecisionView],
+                query=PageQuery,
+            ),
+            Endpoint(
+                "GET",
+                one + "/restrictions",
+                self.list_restrictions,
+                "What held it back, and from which bar on",
+                Page[RestrictionView],
+                query=PageQuery,
+            ),
+            Endpoint(
+                "GET",
+                one + "/stream",
+                self.stream_session,
+                "What happens in it, from its start: states, fills, and the equity after each trade",
+                query=StreamQuery,
+                events={"state": StateView, "fill": FillView, "equity": EquityView},
+            ),
+        ]
+
+
+async def _must_be_there(connection: Connection, user_id: int, session_id: UUID) -> datetime:
+    """When it was started. Raises NotFound."""
+    row = await sessions.get_session(connection, user_id, session_id)
+    if row is None:
+        raise NotFound
+    return row.created_at
+
+
+def _found(
+    session_id: UUID,
+    started_at: datetime,
+    seen: Position,
+    states: Sequence[RestrictionRow],
+    filled: Sequence[FillRow],
+) -> list[Found]:
+    """Merged by the time at which they were written; where one kind has more to come, the other waits for it."""
+    events: list[Found] = []
+    if seen.state < 0:
+        seen = Position(0, seen.fill)
+        started = StateView(
+            session_id=session_id, status="ACTIVE", kind="STARTED", reason=None, after_bar=None, at=started_at
+        )
+        events.append(seen.event("state", started))
+    left = list(states)
+    for fill in filled:
+        if len(states) == AT_ONCE and fill.created_at > _at(states[-1]):
+            break
+        while left and _at(left[0]) <= fill.created_at:
+            seen = _tell_state(events, session_id, seen, left.pop(0))
+        seen = _tell_fill(events, seen, fill)
+    if len(filled) < AT_ONCE:
+        for state in left:
+            seen = _tell_state(events, session_id, seen, state)
+    return events
+
+
+def _at(state: RestrictionRow) -> datetime:
+    assert state.created_at is not None, "stored with it"
+    return state.created_at
+
+
+def _tell_state(events: list[Found], session_id: UUID, seen: Position, state: RestrictionRow) -> Position:
+    seen = Position(state.restriction_number, seen.fill)
+    view = StateView(
+        session_id=session_id,
+        status=state.status,
+        kind=state.kind,
+        reason=state.reason,
+        after_bar=state.after_bar,
+        at=_at(state),
+    )
+    events.append(seen.event("state", view))
+    return seen
+
+
+def _tell_fill(events: list[Found], seen: Position, fill: FillRow) -> Position:
+    """The fill, unless it was seen and only its equity was not."""
+    whole = 2 * fill.fill_number
+    equity: Decimal | None = fill.equity
+    if seen.fill < whole - 1:
+        seen = Position(seen.state, whole if equity is None else whole - 1)
+        events.append(seen.event("fill", fill_view(fill)))
+    if equity is not None and seen.fill < whole:
+        seen = Position(seen.state, whole)
+        view = EquityView(
+            session_id=fill.session_id,
+            trade_id=fill.trade_id,
+            fill_number=fill.fill_number,
+            equity=equity,
+            time=fill.time,
+        )
+        events.append(seen.event("equity", view))
+    return seen

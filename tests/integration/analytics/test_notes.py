@@ -1,0 +1,158 @@
+"""Notes to an analysis, lists in both orders, and what is dropped when a plan keeps it no longer."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import aiohttp
+import pytest
+
+from services.analytics.domain.analysis import AnalysisData, Look, Watch
+from services.analytics.domain.analysis_ids import analysis_id
+from services.analytics.domain.retention import KEPT
+from services.analytics.operations.retention import drop_some
+from services.analytics.operations.watchlist import unwatch, watch
+from services.analytics.queries import market
+from services.analytics.queries.market import Seen
+from services.analytics.queries.retention import upsert_rounds
+from shared.chassis.postgres import Database
+from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
+from shared.contracts.types import instant_text, new_id
+from tests.integration.accounts import Json
+from tests.integration.analytics.conftest import Platform
+from tests.integration.analytics.test_facts import hear
+
+ANALYSIS = "/v1/market-analysis"
+NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
+LOOK = Look(Decimal(1), Decimal(1), 1, Decimal(0), "FLAT", Decimal(1))
+DATA = AnalysisData(series="x", open=Decimal(1), high=Decimal(1), low=Decimal(1))
+
+
+async def see(database: Database, user_id: int, watch_id: UUID, *moments: datetime) -> None:
+    """Analyses as if the market had gone on for long."""
+    async with database.tenants([user_id]) as connection:
+        for moment in moments:
+            await market.prepare_month(connection, moment)
+        seen = [Seen(Watch(user_id, watch_id, 20), moment, LOOK, DATA) for moment in moments]
+        await market.insert_analyses(connection, "BTCUSDT", "15", seen)
+
+
+def subscribed(user_id: int, version: int, plan: PlanName, previous: PlanName | None = None) -> SubscriptionChanged:
+    return SubscriptionChanged.model_validate(
+        {"user_id": user_id, "public_id": UUID(int=user_id), "aggregate": "subscription", "aggregate_seq": version}
+        | {"subscription_version": version, "plan": plan, "status": "ACTIVE"}
+        | {"limits": dict.fromkeys(Limits.model_fields), "features": dict.fromkeys(Features.model_fields, False)}
+        | {"period_start": NOW, "period_end": None, "previous_plan": previous, "reason": "granted"}
+    )
+
+
+async def kept(database: Database, user_id: int) -> int:
+    async with database.tenant(user_id) as connection:
+        count: int = await connection.fetchval("SELECT count(*) FROM user_market_analysis")
+    return count
+
+
+async def look_through(database: Database, *users: int) -> None:
+    """It is their turn."""
+    async with database.tenants(users) as connection:
+        await upsert_rounds(connection, users, NOW)
+
+
+async def drop_all(database: Database, now: datetime, at_once: int = 5_000) -> list[int]:
+    """What each step dropped, until nobody waits."""
+    steps = []
+    while (dropped := await drop_some(database, now, at_once)) is not None:
+        steps.append(dropped)
+    return steps
+
+
+async def test_notes_are_written_by_whoever_has_seen_the_last(platform: Platform) -> None:
+    ann, ben = [await platform.register(f"{name}@example.org") for name in ("ann", "ben")]
+    for token in (ann, ben):
+        await platform.get("/v1/watchlist", token)
+    row = await watch(platform.database, 1, "BTCUSDT", "15", 20)
+    await see(platform.database, 1, row.watch_id, NOW)
+    path = f"{ANALYSIS}/{analysis_id(row.watch_id, NOW)}"
+    (listed,) = await platform.every(ANALYSIS, ann)
+    assert listed == (await platform.get(path, ann)).body
+    seen = {"If-Match": '"1"', "Authorization": f"Bearer {ann}"}
+    async with aiohttp.ClientSession(platform.running.url, headers=seen) as session:
+        for notes, status, tag in (("a gap ☂", 200, '"2"'), ("lost", 412, None)):
+            async with session.patch(path, json={"user_notes": notes}) as answer:
+                assert (answer.status, answer.headers.get("ETag")) == (status, tag)
+    assert (await platform.get(path, ann)).body["user_notes"] == "a gap ☂"
+    taken = await platform.analytics.call("PATCH", path, {"user_notes": None}, token=ann)
+    assert (taken.status, taken.body["user_notes"]) == (200, None)
+    await is_not_found(platform, path, ben)
+    for nothing in (new_id(), UUID(int=2**128 - 1), UUID(int=0)):
+        await is_not_found(platform, f"{ANALYSIS}/{nothing}", ann)
+    wrong: tuple[Json, ...] = ({}, {"user_notes": 7}, {"user_notes": "x" * 2001}, {"user_notes": "x", "price": "1"})
+    for body in wrong:
+        assert (await platform.analytics.call("PATCH", path, body, token=ann)).status == 422
+
+
+async def is_not_found(platform: Platform, path: str, token: str) -> None:
+    assert (await platform.analytics.call("GET", path, token=token)).status == 404
+    assert (await platform.analytics.call("PATCH", path, {"user_notes": "x"}, token=token)).status == 404
+
+
+async def test_analyses_and_watches_are_listed_in_both_orders_and_filtered(platform: Platform) -> None:
+    ann = await platform.register("ann@example.org")
+    await platform.get("/v1/watchlist", ann)
+    watches = [await watch(platform.database, 1, "BTCUSDT", "15", period) for period in (20, 50)]
+    moments = [NOW + timedelta(minutes=15 * number) for number in range(10)]
+    for row in watches:
+        await see(platform.database, 1, row.watch_id, *moments)
+    rising = await platform.every(ANALYSIS, ann)
+    falling = await platform.every(f"{ANALYSIS}?sort=-timestamp", ann)
+    assert len(rising) == 20
+    assert falling == rising[::-1]
+    part = await platform.every(
+        f"{ANALYSIS}?from={instant_text(moments[2])}&to={instant_text(moments[4])}&watch_id={watches[1].watch_id}",
+        ann,
+    )
+    assert [(row["timestamp"], row["ema_period"]) for row in part] == [(instant_text(m), 20) for m in moments[2:4]]
+    ids = [str(row.watch_id) for row in watches]
+    assert [row["watch_id"] for row in await platform.every("/v1/watchlist", ann)] == ids
+    assert [row["watch_id"] for row in await platform.every("/v1/watchlist?sort=-created_at", ann)] == ids[::-1]
+    assert await platform.every("/v1/watchlist?symbol=ETHUSDT", ann) == []
+    assert (await platform.get(f"/v1/watchlist/{ids[0]}", ann)).body["watch_id"] == ids[0]
+    await unwatch(platform.database, 1, watches[0].watch_id)
+    still = await platform.every(f"{ANALYSIS}?is_watchlist=true", ann)
+    assert {(row["watch_id"], row["is_watchlist"]) for row in still} == {(ids[1], True)}
+    gone = await platform.every(f"{ANALYSIS}?is_watchlist=false", ann)
+    assert {(row["watch_id"], row["is_watchlist"]) for row in gone} == {(ids[0], False)}
+
+
+@pytest.mark.parametrize("plan", KEPT)
+async def test_each_plan_keeps_its_days(database: Database, plan: PlanName) -> None:
+    row = await watch(database, 1, "BTCUSDT", "15", 20)
+    edge = NOW - KEPT[plan]
+    await see(database, 1, row.watch_id, edge - timedelta(minutes=15), edge, NOW)
+    await hear(database, subscribed(1, 1, plan))
+    await look_through(database, 1)
+    assert await drop_all(database, NOW) == [1]
+    assert await kept(database, 1) == 2
+
+
+async def test_a_step_is_bounded_and_the_next_goes_on(database: Database) -> None:
+    rows = {user_id: await watch(database, user_id, "BTCUSDT", "15", 20) for user_id in (1, 2, 3)}
+    old = [NOW - timedelta(days=100, minutes=15 * number) for number in range(6)]
+    for user_id, row in rows.items():
+        await see(database, user_id, row.watch_id, *old, NOW)
+    await hear(database, subscribed(1, 1, "PREMIUM"), subscribed(2, 1, "FREE"))
+    await hear(database, subscribed(1, 2, "FREE", "PREMIUM"), subscribed(2, 2, "PRO", "FREE"))
+    await look_through(database, 1, 2, 3)
+    assert await drop_all(database, NOW, at_once=4) == [4, 2]
+    assert [await kept(database, user_id) for user_id in (1, 2, 3)] == [1, 7, 7]  # of the third no plan is known
+
+
+async def test_only_who_keeps_less_now_is_looked_through_at_once(database: Database) -> None:
+    await hear(database, subscribed(1, 1, "PRO"), subscribed(2, 1, "FREE"))
+    now = datetime.now(UTC)
+    assert await drop_all(database, now) == []
+    await hear(database, subscribed(1, 2, "FREE", "PRO"), subscribed(2, 2, "PRO", "FREE"))
+    await hear(database, subscribed(2, 1, "FREE"))  # heard again
+    async with database.queue() as connection:
+        due = await connection.fetch("SELECT user_id FROM user_rounds WHERE retention_due_at <= now()")
+    assert [row["user_id"] for row in due] == [1]

@@ -1,0 +1,115 @@
+"""`tradefleet analytics rebuild`: from the facts alone, the same to the last digit."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import asyncpg
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.analytics import analytics
+from cli.stack.migrate import DatabaseAccess
+from services.analytics.operations.rebuild import every_user, rebuild_user
+from shared.chassis.postgres import Database
+from shared.contracts.types import new_id
+from tests.integration.analytics.conftest import closed, registered, started, stopped
+from tests.integration.analytics.test_facts import hear, some_trades
+
+Type = Callable[..., "asyncio.Future[Result]"]
+
+
+@pytest.fixture
+def type_rebuild(service_env: Callable[[str], dict[str, str]]) -> Type:
+    """As an operator does, where analytics' environment is."""
+
+    def typing(*words: str) -> "asyncio.Future[Result]":
+        runner, env = CliRunner(), service_env("analytics")
+        return asyncio.ensure_future(asyncio.to_thread(runner.invoke, analytics, ["rebuild", *words], env=env))
+
+    return typing
+
+
+async def whole_rows(database: Database, *users: int) -> list[tuple[str, ...]]:
+    """Every column, as text."""
+    async with database.tenants(users) as connection:
+        rows = await connection.fetch("SELECT t::text FROM user_daily_performance t ORDER BY user_id, mode, date")
+    return [tuple(row) for row in rows]
+
+
+async def fill(database: Database) -> None:
+    session = new_id()
+    await hear(database, registered(1, "Europe/Rome"), registered(2), registered(3))
+    await hear(database, started(1, "2026-01-03 12:00", "5000.10", session), started(2, "2026-01-01 00:00"))
+    await hear(database, *some_trades(1, 80), *some_trades(2, 20, seed=2))
+    await hear(database, stopped(1, "2026-02-20 12:00", "5000", session))
+    await hear(database, closed(1, "2026-03-01 00:00", "7", paper=False))
+
+
+async def test_corrupted_rows_are_as_before_in_every_column(
+    database: Database, database_access: DatabaseAccess, type_rebuild: Type
+) -> None:
+    await fill(database)
+    before = await whole_rows(database, 1, 2)
+    owner = await asyncpg.connect(database_access.owner_dsn)
+    await owner.execute(
+        """
+        SET search_path = analytics;
+        UPDATE user_daily_performance SET daily_pnl = daily_pnl + 0.00000001, data = '{"version": 1}',
+            sharpe_ratio = 7, timezone = 'UTC', volatility = NULL, starting_balance = 0 WHERE user_id = 1;
+        UPDATE user_daily_performance SET date = date + 1000 WHERE user_id = 2;
+        INSERT INTO user_daily_performance (user_id, mode, date, timezone, starting_balance, ending_balance,
+            daily_pnl, total_trades, winning_trades, losing_trades)
+            VALUES (3, 'LIVE', '2020-01-01', 'UTC', 1, 1, 1, 1, 1, 0);
+        """
+    )
+    corrupted = await whole_rows(database, 1, 2)
+    assert not set(corrupted) & set(before)
+    done = json.loads((await type_rebuild("--all", "--json")).stdout)
+    after = await whole_rows(database, 1)
+    assert after == [row for row in before if row[0].startswith("(1,")]
+    assert len(await whole_rows(database, 2)) == len(before) - len(after)
+    assert await whole_rows(database, 3) == []
+    assert (done["users"], done["trades"], done["days"]) == (3, 101, len(before))
+    assert done["changed"] == len(before) + len(before) - len(after) + 1  # those moved: removed and written
+    assert json.loads((await type_rebuild("--all", "--json")).stdout)["changed"] == 0
+    await owner.close()
+
+
+async def test_one_person_is_found_by_his_address(database: Database, type_rebuild: Type) -> None:
+    await fill(database)
+    result = await type_rebuild("--email", " 2@Example.ORG")
+    assert result.exit_code == 0, result.output
+    assert "of 1 people cut again from 20 trades; 0 of them" in result.stdout
+    unknown = await type_rebuild("--email", "nobody@example.org")
+    assert (unknown.exit_code, unknown.stderr) == (2, 'tradefleet: nobody is registered as "nobody@example.org"\n')
+
+
+@pytest.mark.parametrize("words", [(), ("--all", "--email", "x@example.org"), ("--some",)])
+async def test_who_does_not_say_whose_is_told_in_one_line(type_rebuild: Type, words: tuple[str, ...]) -> None:
+    result = await type_rebuild(*words)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+
+
+async def test_who_reads_meanwhile_sees_no_half_of_it(database: Database) -> None:
+    await fill(database)
+    whole = await whole_rows(database, 1)
+    reading = True
+    torn = []
+
+    async def read() -> None:
+        while reading:
+            if (seen := await whole_rows(database, 1)) != whole:
+                torn.append(seen)
+
+    reader = asyncio.create_task(read())
+    for _ in range(10):
+        await rebuild_user(database, 1)
+    reading = False
+    await reader
+    assert torn == []
+
+
+async def test_everybody_is_come_by_once(database: Database) -> None:
+    await hear(database, *(closed(user_id, "2026-01-01 10:00", "1") for user_id in (5, 3, 900)))
+    assert [user_id async for user_id in every_user(database)] == [3, 5, 900]

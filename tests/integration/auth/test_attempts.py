@@ -1,0 +1,215 @@
+"""Who fails again and again has to wait, and whom that must not lock out; what an answer tells of an account."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from services.auth.domain.accounts import NewUser
+from services.auth.domain.attempts import FORGOTTEN_AFTER, Free
+from services.auth.errors import BadCredentials, BadRefreshToken, EmailTaken, TooManyAttempts, WrongPassword
+from services.auth.operations.log_ins import log_in, register
+from services.auth.operations.profile import change_password
+from services.auth.operations.proving import Desk
+from services.auth.operations.refresh import refresh
+from services.auth.queries.attempts import forget_attempts
+from shared.chassis.auth import Principal
+from shared.chassis.clock import utc_now
+from shared.chassis.errors import ProblemError
+from shared.chassis.origin import Client
+from shared.chassis.postgres import Database
+from tests.integration.accounts import PASSWORD
+from tests.integration.accounts import Client as Caller
+
+HOME, STRANGER = Client("203.0.113.7", None), Client("198.51.100.1", None)
+WRONG = "wrong horse battery"
+EMAIL = "ann@example.org"
+USER = NewUser(EMAIL, PASSWORD, "UTC", "en", None, None, None)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def strict(desk: Desk) -> Desk:
+    """Three failures are free for an account, six for a network."""
+    return replace(desk, free=Free(account=3, network=6))
+
+
+async def _outcome(attempt: Awaitable[object]) -> str:
+    try:
+        await attempt
+    except ProblemError as error:
+        return error.type
+    return "done"
+
+
+async def _outcomes(desk: Desk, times: int, client: Client, now: datetime, email: str = EMAIL) -> list[str]:
+    return [await _outcome(log_in(desk, email, WRONG, client, now)) for _ in range(times)]
+
+
+async def test_failing_log_ins_are_slowed_and_then_refused(strict: Desk) -> None:
+    now = utc_now()
+    await register(strict, USER, HOME, now)
+    assert await _outcomes(strict, 4, STRANGER, now) == ["bad-credentials"] * 3 + ["too-many-attempts"]
+    with pytest.raises(TooManyAttempts) as refused:
+        await log_in(strict, EMAIL, PASSWORD, STRANGER, now)
+    assert refused.value.extra == {"retry_after_s": 1}
+    assert await _outcomes(strict, 2, STRANGER, now + SECOND) == ["bad-credentials", "too-many-attempts"]
+    with pytest.raises(TooManyAttempts) as refused:
+        await log_in(strict, EMAIL, WRONG, STRANGER, now + SECOND)
+    assert refused.value.extra == {"retry_after_s": 2}
+
+
+async def test_the_answer_says_when_to_come_again(auth: Caller) -> None:
+    answers = [await auth.log_in("nobody@example.org", WRONG) for _ in range(11)]
+    assert [answer.status for answer in answers] == [401] * 10 + [429]
+    assert (answers[-1].body["type"], answers[-1].headers["Retry-After"]) == ("/problems/too-many-attempts", "1")
+
+
+async def test_many_at_once_are_counted_like_one_after_another(strict: Desk) -> None:
+    now = utc_now()
+    await register(strict, USER, HOME, now)
+    attempts = [_outcome(log_in(strict, EMAIL, WRONG, STRANGER, now)) for _ in range(8)]
+    assert sorted(await asyncio.gather(*attempts)) == ["bad-credentials"] * 3 + ["too-many-attempts"] * 5
+
+
+async def test_it_is_counted_over_instances_and_restarts(strict: Desk, settings: object) -> None:
+    now = utc_now()
+    await _outcomes(strict, 3, STRANGER, now)
+    other = await Database.connect(settings)  # type: ignore[arg-type]  # the same as the desk's
+    assert await _outcomes(replace(strict, database=other), 1, STRANGER, now) == ["too-many-attempts"]
+    await other.close()
+
+
+async def test_a_right_password_forgets_the_failures_before_it(strict: Desk) -> None:
+    now = utc_now()
+    await register(strict, USER, HOME, now)
+    for _ in range(3):
+        assert await _outcomes(strict, 2, STRANGER, now) == ["bad-credentials"] * 2
+        await log_in(strict, EMAIL, PASSWORD, STRANGER, now)
+        now += FORGOTTEN_AFTER
+
+
+async def test_strangers_do_not_lock_out_who_is_where_he_has_been(strict: Desk) -> None:
+    now = utc_now()
+    await register(strict, USER, HOME, now)
+    for number in range(8):
+        await _outcomes(strict, 1, Client(f"198.51.100.{number}", None), now)
+    assert await _outcome(log_in(strict, EMAIL, PASSWORD, Client("192.0.2.1", None), now)) == "too-many-attempts"
+    await log_in(strict, EMAIL, PASSWORD, HOME, now)
+    assert await _outcomes(strict, 4, HOME, now) == ["bad-credentials"] * 3 + ["too-many-attempts"]
+
+
+async def test_a_network_is_slowed_whatever_accounts_it_tries(strict: Desk) -> None:
+    now = utc_now()
+    clients = [Client(f"2001:db8::{number}", None) for number in range(8)]
+    outcomes = [
+        (await _outcomes(strict, 1, client, now, f"{number}@example.org"))[0]
+        for number, client in enumerate(clients)
+    ]
+    assert outcomes == ["bad-credentials"] * 6 + ["too-many-attempts"] * 2
+    assert await _outcomes(strict, 1, Client("2001:db8:0:1::1", None), now) == ["bad-credentials"]
+
+
+async def test_an_account_of_ones_own_does_not_clear_ones_network(strict: Desk) -> None:
+    now = utc_now()
+    await register(strict, USER, STRANGER, now)
+    for number in range(6):
+        await _outcomes(strict, 1, STRANGER, now, f"{number}@example.org")
+        await _outcome(log_in(strict, EMAIL, PASSWORD, STRANGER, now))
+    assert await _outcomes(strict, 1, STRANGER, now, "one.more@example.org") == ["too-many-attempts"]
+
+
+async def test_registering_a_known_email_fails_and_counts_as_a_log_in(strict: Desk) -> None:
+    now = utc_now()
+    await register(strict, USER, HOME, now)
+    again = replace(USER, password=WRONG)
+    outcomes = [await _outcome(register(strict, again, STRANGER, now)) for _ in range(4)]
+    assert outcomes == ["bad-credentials"] * 3 + ["too-many-attempts"]
+    assert await _outcomes(strict, 1, STRANGER, now) == ["too-many-attempts"]
+
+
+async def test_only_who_knows_the_password_is_told_that_there_is_an_account(strict: Desk) -> None:
+    now = utc_now()
+    await register(strict, USER, HOME, now)
+    with pytest.raises(EmailTaken):
+        await register(strict, USER, STRANGER, now)
+    with pytest.raises(BadCredentials):
+        await register(strict, replace(USER, password=WRONG), STRANGER, now)
+
+
+async def test_bad_refresh_tokens_are_slowed_and_good_ones_taken(strict: Desk) -> None:
+    now = utc_now()
+    good = (await register(strict, USER, HOME, now)).tokens.refresh_token
+    outcomes = [await _outcome(refresh(strict, "x" * 43, HOME, now)) for _ in range(7)]
+    assert outcomes == ["bad-refresh-token"] * 6 + ["too-many-attempts"]
+    good = (await refresh(strict, good, HOME, now)).refresh_token
+    with pytest.raises(BadRefreshToken):
+        await refresh(strict, "x" * 43, HOME, now + SECOND)
+    await log_in(strict, EMAIL, PASSWORD, HOME, now)
+
+
+async def test_guessing_the_old_password_is_slowed_too(strict: Desk) -> None:
+    now = utc_now()
+    made = await register(strict, USER, HOME, now)
+    async with strict.database.tenant(1) as connection:
+        session_id: UUID = await connection.fetchval("SELECT session_id FROM user_sessions")
+    me = Principal(1, made.profile.public_id, frozenset(), session_id)
+
+    def change(old: str) -> Awaitable[None]:
+        return change_password(strict, me, session_id, old, "new horse battery", STRANGER, now)
+
+    for _ in range(3):
+        with pytest.raises(WrongPassword):
+            await change(WRONG)
+    with pytest.raises(TooManyAttempts):
+        await change(PASSWORD)
+
+
+async def test_an_attempt_that_nobody_had_time_for_is_none(strict: Desk) -> None:
+    now = utc_now()
+    await register(strict, USER, HOME, now)
+    strict.passwords._places = 0
+    outcomes = [await _outcome(log_in(strict, EMAIL, PASSWORD, STRANGER, now)) for _ in range(9)]
+    assert outcomes == ["too-many-logins"] * 9
+    strict.passwords._places = 1
+    await log_in(strict, EMAIL, PASSWORD, STRANGER, now)
+
+
+async def test_what_is_counted_is_forgotten_and_bounded(strict: Desk, database: Database) -> None:
+    now = utc_now()
+    await _outcomes(strict, 1, STRANGER, now - FORGOTTEN_AFTER, "old@example.org")
+    for number in range(3):
+        client = Client(f"192.0.2.{number}", None)
+        await _outcomes(strict, 1, client, now + number * SECOND, f"{number}@example.org")
+    async with database.untenanted() as connection:
+        assert await forget_attempts(connection, now - FORGOTTEN_AFTER + SECOND, 100) == 2
+        assert await forget_attempts(connection, now - FORGOTTEN_AFTER, 4) == 2
+        assert await connection.fetchval("SELECT count(*) FROM attempts") == 4
+
+
+async def test_known_or_not_the_database_is_asked_the_same(strict: Desk) -> None:
+    """How long it takes is measured in benchmarks/logging_in.py."""
+    now = utc_now()
+    await register(strict, USER, HOME, now)
+    asked: list[str] = []
+    async with strict.database._app.acquire() as connection:  # the only one there is
+        connection.add_query_logger(lambda query: asked.append(" ".join(query.query.split()[:4])))
+    failing = (
+        log_in(strict, EMAIL, WRONG, STRANGER, now),
+        log_in(strict, "nobody@example.org", WRONG, STRANGER, now),
+        register(strict, replace(USER, password=WRONG), STRANGER, now),
+    )
+    seen: list[list[str]] = []
+    asked.clear()
+    for attempt in failing:
+        with pytest.raises(BadCredentials):
+            await attempt
+        seen.append(asked[:])
+        asked.clear()
+    ends = ("RELEASE part", "ROLLBACK TO")
+    known, unknown, registering = [[each for each in one if not each.startswith(ends)] for one in seen]
+    assert len(known) > 8
+    assert known == unknown == registering

@@ -1,0 +1,192 @@
+"""Backtests on the real database: asked over HTTP, worked on here or in processes of their own."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import psutil
+import pytest
+
+from cli.stack.migrate import ROOT, DatabaseAccess
+from services.trading.app import build
+from services.trading.backtests.calculator import COMMAND
+from services.trading.backtests.worker import BacktestWorker
+from services.trading.bybit_api import Contract, kline_of
+from services.trading.consumers import on_subscription_changed
+from services.trading.feed import ledger
+from services.trading.feed.ledger import StoredCandle
+from shared.chassis.service import RunningService
+from shared.contracts.billing import SubscriptionChanged
+from shared.contracts.types import from_ms, instant_text
+from shared.strategy.bars import Bar
+from shared.testing.tokens import TokenIssuer, serve_tokens
+from tests.integration.accounts import Answer, Client, Json, client_of, eventually
+from tests.integration.trading.conftest import ServiceEnv, Trading, exchange, trading
+from tests.integration.trading.market import BEFORE
+from tests.unit.trading.scenes import CROSS, INSTRUMENT, INTERVAL, START_MS, STEP_MS, wavy_bars
+
+__all__ = ["exchange", "trading"]  # fixtures
+
+BARS = 300
+MOST = 500  # bars of one backtest
+ENDED = ("DONE", "FAILED", "CANCELLED")
+NO_LIMITS: Json = {
+    "max_trades_per_month": None,
+    "max_active_strategies": None,
+    "max_symbols": None,
+    "daily_api_requests": None,
+}
+NO_FEATURES: Json = {
+    "advanced_ai": False,
+    "api_access": False,
+    "telegram_alerts": False,
+    "priority_support": False,
+}
+
+
+def at(index: int) -> str:
+    """The open time of a bar."""
+    return instant_text(from_ms(START_MS + index * STEP_MS))
+
+
+@dataclass
+class Person:
+    client: Client
+    token: str
+    user_id: int
+    strategy_id: str = ""
+
+    async def call(self, method: str, path: str, body: Json | None = None) -> Answer:
+        return await self.client.call(method, path, body, self.token)
+
+    async def make_strategy(self, **changes: object) -> str:
+        answer = await self.call("POST", "/v1/strategies", {**CROSS, **changes})
+        assert answer.status == 201, answer.body
+        return answer.text("strategy_id")
+
+    async def ask(self, **changes: object) -> Answer:
+        if not self.strategy_id:
+            self.strategy_id = await self.make_strategy()
+        body = {"strategy_id": self.strategy_id, "symbol": "BTCUSDT", "from": at(0), "to": at(BARS)}
+        return await self.call("POST", "/v1/backtests", {**body, **changes})
+
+    async def asked(self, **changes: object) -> str:
+        """The path of a backtest that was taken."""
+        answer = await self.ask(**changes)
+        assert answer.status == 202, answer.body
+        return answer.headers["Location"]
+
+    async def see(self, path: str) -> Json:
+        return (await self.call("GET", path)).body
+
+    async def until(self, path: str, *statuses: str, within_s: float = 150) -> Json:
+        return await eventually(lambda: self.see(path), lambda seen: seen["status"] in statuses, within_s)
+
+    async def ended(self, path: str) -> Json:
+        return await self.until(path, *ENDED)
+
+    async def all_of(self, path: str) -> list[Json]:
+        """Every item of a list, by pages."""
+        items: list[Json] = []
+        joint, cursor = "&" if "?" in path else "?", ""
+        while True:
+            page = await self.see(f"{path}{joint}limit=7{cursor}")
+            listed = page["items"]
+            assert isinstance(listed, list)
+            items += listed
+            if page["next_cursor"] is None:
+                return items
+            cursor = f"&cursor={page['next_cursor']}"
+
+
+@dataclass
+class Scene:
+    trading: Trading
+    client: Client
+    tokens: TokenIssuer
+    env: Mapping[str, str]
+    database: str
+    started: list[asyncio.subprocess.Process] = field(default_factory=list)
+
+    async def person(self, user_id: int = 1, *, most: int | None = None, feature: bool = True) -> Person:
+        public_id = UUID(int=user_id)
+        version = self.trading.versions[user_id] = self.trading.versions.get(user_id, 0) + 1
+        told: Json = {
+            "user_id": user_id,
+            "public_id": public_id,
+            "aggregate": "subscription",
+            "aggregate_seq": version,
+            "subscription_version": version,
+            "plan": "PREMIUM",
+            "status": "ACTIVE",
+            "limits": {**NO_LIMITS, "max_backtests_per_day": most},
+            "features": {**NO_FEATURES, "backtesting": feature},
+            "period_start": BEFORE,
+            "period_end": None,
+            "previous_plan": None,
+            "reason": "test",
+        }
+        async with self.trading.database.tenants([user_id]) as connection:
+            await on_subscription_changed(connection, [SubscriptionChanged.model_validate(told)])
+        return Person(self.client, self.tokens.make_token(public_id), user_id)
+
+    async def store(self, bars: Sequence[Bar], symbol: str = "BTCUSDT") -> None:
+        """As the feed does with history."""
+        steps = (INSTRUMENT.tick_size, INSTRUMENT.qty_step, INSTRUMENT.min_order_qty, INSTRUMENT.min_notional)
+        async with self.trading.database.tenants(()) as connection:
+            await ledger.upsert_instrument(connection, symbol, Contract(*steps))
+            series = await ledger.get_or_create_series(connection, symbol, INTERVAL)
+            candles = [StoredCandle(kline_of(bar[0], *map(str, bar[1:])), None) for bar in bars]
+            await ledger.insert_candles(connection, series.series_id, candles, "HISTORY")
+
+    @asynccontextmanager
+    async def worker(self, command: Sequence[str] = COMMAND) -> AsyncIterator[None]:
+        """In this process, told to stop in the end."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(BacktestWorker(self.trading.database, 1, command).run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    async def process(self, *module: str) -> asyncio.subprocess.Process:
+        """One of its own; ended with the test."""
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self.env}
+        command = [sys.executable, "-m", *module]
+        process = await asyncio.create_subprocess_exec(
+            *command, env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        self.started.append(process)
+        return process
+
+
+def calculating(parent: int) -> list[psutil.Process]:
+    """The processes in which it calculates, and no other child of its."""
+    return [each for each in psutil.Process(parent).children() if _calculates(each)]
+
+
+def _calculates(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        command = " ".join(process.cmdline())
+        return ("-c" in command and "progress" in command) or "backtests.calculation" in command
+    return False
+
+
+@pytest.fixture
+async def scene(trading: Trading, service_env: ServiceEnv, database_access: DatabaseAccess) -> AsyncIterator[Scene]:
+    """A market of BTCUSDT with some bars, and nobody who works on backtests yet."""
+    async with serve_tokens() as tokens:
+        settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url, "backtest_most_bars": MOST})
+        async with RunningService(build, settings, {"http"}) as running, client_of(running.url) as client:
+            scene = Scene(trading, client, tokens, service_env("trading"), database_access.name)
+            await scene.store(wavy_bars(BARS))
+            yield scene
+            for process in scene.started:
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()

@@ -1,0 +1,59 @@
+"""Hot queries find their rows by an index."""
+
+from typing import cast
+from uuid import UUID
+
+import pytest
+
+from services.trading.queries import backtest_queue, backtest_results, backtests
+from services.trading.queries.backtest_queue import Job
+from shared.chassis.postgres import Connection
+from tests.integration.trading.conftest import Trading, exchange, trading
+from tests.integration.trading.test_plans import Recorder, _explained
+
+__all__ = ["exchange", "trading"]  # fixtures
+ID = UUID(int=1)
+
+
+async def plan_of(trading: Trading, recorder: Recorder, *, queue: bool = False) -> str:
+    database = trading.database
+    async with database.queue() if queue else database.tenant(1) as connection:
+        return await _explained(connection, recorder)
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_the_list_is_read_in_its_order(trading: Trading, newest_first: bool) -> None:
+    recorder = Recorder()
+    await backtests.list_backtests(
+        cast(Connection, recorder),
+        1,
+        status=None,
+        strategy_id=None,
+        symbol=None,
+        newest_first=newest_first,
+        after=None,
+        limit=50,
+    )
+    plan = await plan_of(trading, recorder)
+    assert "backtests_of_user" in plan
+    assert "Seq Scan" not in plan
+
+
+async def test_rows_of_a_result_are_found_by_its_key(trading: Trading) -> None:
+    for query in (backtest_results.list_fills, backtest_results.list_trades):
+        recorder = Recorder()
+        await query(cast(Connection, recorder), 1, ID, 0, 50)
+        plan = await plan_of(trading, recorder)
+        assert "Index Cond" in plan
+        assert "Seq Scan" not in plan
+
+
+async def test_the_queue_is_walked_by_tenant_and_kept_by_worker(trading: Trading) -> None:
+    recorder = Recorder()
+    await backtest_queue.find_next_tenant(cast(Connection, recorder))
+    assert "backtest_jobs_free" in await plan_of(trading, recorder, queue=True)
+    await backtest_queue.claim_first(cast(Connection, recorder), 1, "me")
+    assert "backtest_jobs_free" in await plan_of(trading, recorder, queue=True)
+    await backtest_queue.renew(cast(Connection, recorder), "me", [(Job(1, ID, 1, 0, None), 0)])
+    plan = await plan_of(trading, recorder, queue=True)
+    assert "backtest_jobs_pkey" in plan or "backtest_jobs_held" in plan

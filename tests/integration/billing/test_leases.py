@@ -1,0 +1,197 @@
+"""Blocks of a day's requests: exact over instances, given back, expired, reported once."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from cli.stack.migrate import DatabaseAccess
+from services.billing.domain import ApiDay, GivenBack, Lease, Refused
+from services.billing.operations.leases import lease_block, take_back
+from services.billing.operations.requests import book_requests
+from services.billing.queries.leases import HELD, list_refusals
+from services.billing.queries.requests import find_day
+from shared.chassis.errors import AccountNotReady
+from shared.chassis.postgres import Database
+from shared.contracts.billing import RequestKind, UsageRecorded
+from shared.contracts.types import new_id
+from tests.integration.billing.conftest import NOW, begin, set_daily_limit
+
+AFTER_IT_EXPIRED = NOW + timedelta(seconds=61)
+
+
+async def _lease(database: Database, now: datetime = NOW, operation: str = "GET /v1/alerts") -> Lease | Refused:
+    return await lease_block(database, 1, "notifications", operation, None, now)
+
+
+async def _granted(database: Database, now: datetime = NOW) -> Lease:
+    lease = await _lease(database, now)
+    assert isinstance(lease, Lease)
+    return lease
+
+
+def used_of(lease_id: UUID, count: int, window: int = 1, kind: RequestKind = "other") -> UsageRecorded:
+    return UsageRecorded(
+        user_id=1,
+        public_id=UUID(int=1),
+        aggregate=f"lease:{lease_id}",
+        aggregate_seq=window,
+        recorded_by="notifications",
+        lease_id=lease_id,
+        kind=kind,
+        count=count,
+        window=window,
+        window_start=NOW,
+        window_end=NOW,
+    )
+
+
+async def book(database: Database, *events: UsageRecorded) -> None:
+    async with database.tenants([1]) as connection:
+        await book_requests(connection, events, NOW)
+
+
+async def _day(database: Database, now: datetime = NOW) -> ApiDay:
+    async with database.tenant(1) as connection:
+        day = await find_day(connection, 1, now.date())
+    assert day is not None
+    return day
+
+
+@pytest.fixture
+async def limited(database: Database, database_access: DatabaseAccess) -> Database:
+    """A tenant on trial with 100 requests a day: blocks of two."""
+    await begin(database, 1)
+    await set_daily_limit(database_access.owner_dsn, "PREMIUM", 100)
+    return database
+
+
+async def test_many_at_once_never_lease_more_than_the_day_has(limited: Database) -> None:
+    leases = await asyncio.gather(*(_lease(limited) for _ in range(60)))
+    granted = [lease.granted for lease in leases if isinstance(lease, Lease)]
+    assert (sum(granted), set(granted)) == (100, {2})
+    refused = [lease for lease in leases if isinstance(lease, Refused)]
+    assert len(refused) == 10
+    assert refused[0] == Refused(used=100, limit=100, retry_after_s=(24 * 60 - 9 * 60 - 30) * 60)
+
+
+@pytest.mark.parametrize(
+    ("limit", "size"), [(1, 1), (49, 1), (100, 2), (1_000, 20), (2_500, 50), (20_000, 50), (None, 50)]
+)
+async def test_a_block_is_two_percent_and_at_most_fifty(
+    limited: Database, database_access: DatabaseAccess, limit: int | None, size: int
+) -> None:
+    await set_daily_limit(database_access.owner_dsn, "PREMIUM", limit)
+    assert (await _granted(limited)).granted == size
+
+
+async def test_what_is_not_used_is_free_again_when_it_expires_and_not_before(limited: Database) -> None:
+    for _ in range(50):
+        await _granted(limited)
+    assert isinstance(await _lease(limited, NOW + timedelta(seconds=59)), Refused)
+    assert isinstance(await _lease(limited, AFTER_IT_EXPIRED), Lease)
+
+
+async def test_what_is_given_back_is_free_at_once_and_what_was_used_is_not(limited: Database) -> None:
+    leases = [await _granted(limited) for _ in range(50)]
+    back = [GivenBack(1, lease.lease_id, used) for lease, used in zip(leases[:3], (0, 1, 2), strict=True)]
+    for _ in range(2):
+        await take_back(limited, back)
+    again = [await _lease(limited) for _ in range(3)]
+    assert [lease.granted if isinstance(lease, Lease) else 0 for lease in again] == [2, 1, 0]
+
+
+async def test_what_was_used_and_is_not_reported_yet_stays_used_after_it_expired(limited: Database) -> None:
+    leases = [await _granted(limited) for _ in range(50)]
+    await take_back(limited, [GivenBack(1, lease.lease_id, 2) for lease in leases])
+    assert isinstance(await _lease(limited, AFTER_IT_EXPIRED), Refused)
+
+
+async def test_a_report_counts_once_whatever_brings_it(limited: Database) -> None:
+    lease = await _granted(limited)
+    said = used_of(lease.lease_id, 1, kind="trading")
+    await asyncio.gather(*(book(limited, said, said) for _ in range(5)))
+    await book(limited, used_of(lease.lease_id, 1, window=2, kind="backtest"), said)
+    day = await _day(limited)
+    assert (day.total_requests, day.trading_requests, day.backtest_requests, day.analysis_requests) == (2, 1, 1, 0)
+    assert (day.daily_limit, day.requests_remaining) == (100, 98)
+
+
+async def test_what_is_reported_leaves_the_block_and_stands_in_the_day(limited: Database) -> None:
+    leases = [await _granted(limited) for _ in range(50)]
+    await book(limited, *(used_of(lease.lease_id, 2) for lease in leases))
+    assert (await _day(limited)).total_requests == 100
+    assert isinstance(await _lease(limited, AFTER_IT_EXPIRED), Refused)
+
+
+async def test_what_a_killed_service_never_reported_counts_as_unused_once_it_expired(limited: Database) -> None:
+    lease = await _granted(limited)
+    await book(limited, used_of(lease.lease_id, 1))
+    left = [await _lease(limited, AFTER_IT_EXPIRED) for _ in range(51)]
+    assert sum(each.granted for each in left if isinstance(each, Lease)) == 99
+
+
+async def test_a_block_that_nobody_leased_is_booked_in_its_day_and_lowers_what_is_left(limited: Database) -> None:
+    await book(limited, used_of(new_id(), 99))
+    assert (await _granted(limited)).granted == 1
+    assert isinstance(await _lease(limited), Refused)
+
+
+async def test_a_block_ends_with_the_day_and_counts_in_the_day_it_was_taken_from(limited: Database) -> None:
+    evening = datetime(2026, 1, 31, 23, 59, 50, tzinfo=UTC)
+    lease = await _granted(limited, evening)
+    assert lease.usable == timedelta(seconds=10)
+    late = used_of(lease.lease_id, 2).model_copy(update={"window_start": evening + timedelta(seconds=15)})
+    await book(limited, late)
+    assert (await _day(limited, evening)).total_requests == 2
+    assert (await _granted(limited, evening + timedelta(seconds=11))).date == datetime(2026, 2, 1).date()  # noqa: DTZ001
+
+
+async def test_a_new_day_forgets_what_no_late_report_can_need(limited: Database) -> None:
+    lease = await _granted(limited)
+    await book(limited, used_of(lease.lease_id, 1))
+    await _granted(limited, NOW + timedelta(days=40))
+    async with limited.tenant(1) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM quota_leases") == 1
+        assert await connection.fetchval("SELECT count(*) FROM api_usage_reports") == 0
+        assert await connection.fetchval("SELECT count(*) FROM user_api_usage") == 2
+
+
+async def test_the_last_refusal_of_each_operation_is_kept_with_its_reason(
+    limited: Database, database_access: DatabaseAccess
+) -> None:
+    await set_daily_limit(database_access.owner_dsn, "PREMIUM", 0)
+    for second in range(3):
+        await _lease(limited, NOW + timedelta(seconds=second))
+    await _lease(limited, NOW, "POST /v1/alerts")
+    async with limited.tenant(1) as connection:
+        refusals = await list_refusals(connection, 1, 10)
+    assert [(each.operation, each.refused_at - NOW, each.used, each.allowed) for each in refusals] == [
+        ("GET /v1/alerts", timedelta(seconds=2), 0, 0),
+        ("POST /v1/alerts", timedelta(0), 0, 0),
+    ]
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "EXPIRED"])
+async def test_who_has_no_live_subscription_has_the_day_of_free(
+    limited: Database, database_access: DatabaseAccess, status: str
+) -> None:
+    owner = await asyncpg.connect(database_access.owner_dsn)
+    await owner.execute("UPDATE billing.user_subscriptions SET status = $1, end_date = now()", status)
+    await owner.close()
+    assert (await _granted(limited)).granted == 20
+    assert (await _day(limited)).daily_limit == 1_000
+
+
+async def test_a_user_of_whom_nobody_has_heard_has_no_quota_yet(database: Database) -> None:
+    with pytest.raises(AccountNotReady):
+        await _lease(database)
+
+
+async def test_the_sum_that_each_lease_costs_is_found_by_an_index(limited: Database) -> None:
+    async with limited.tenant(1) as connection:
+        await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        plan = await connection.fetch("EXPLAIN " + HELD, 1, NOW.date(), NOW)
+    assert "quota_leases_by_day" in str(plan)

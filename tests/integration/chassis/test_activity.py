@@ -1,0 +1,270 @@
+"""What a person changes is recorded: once if it was made, never if it was refused, and together with it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+
+from cli.openapi import all_endpoints
+from shared.chassis.activity import CHANGING, Recorder, is_recorded, object_of, recording_service
+from shared.chassis.auth import Principal
+from shared.chassis.errors import Conflict
+from shared.chassis.http import Call, Endpoint, EndpointHandler, Reply, created, make_app
+from shared.chassis.postgres import Database
+from shared.chassis.settings import ServiceSettings
+from shared.contracts.types import ViewModel, new_id
+
+ANN = UUID("0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21")
+THING = "0190a6f2-7b5e-7c1f-8a52-000000000001"
+Json = dict[str, object]
+
+
+class ThingView(ViewModel):
+    thing_id: str = THING
+
+
+class Ann:
+    """Everybody is Ann."""
+
+    async def principal(self, _: str | None) -> Principal:
+        return Principal(1, ANN, frozenset(), None)
+
+
+@pytest.fixture
+async def database(service_env: Callable[[str], dict[str, str]]) -> AsyncIterator[Database]:
+    """Of analytics' roles."""
+    values = {name.lower(): value for name, value in service_env("analytics").items()}
+    opened = await Database.connect(ServiceSettings.model_validate({**values, "service": "analytics"}))
+    yield opened
+    await opened.close()
+
+
+async def watch(database: Database) -> None:
+    async with database.tenant(1) as connection:
+        await connection.execute(
+            "INSERT INTO watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES (1, $1, $2, '1', 5)",
+            new_id(),
+            new_id().hex.upper()[:30],
+        )
+
+
+async def watched(database: Database) -> int:
+    async with database.tenant(1) as connection:
+        return int(await connection.fetchval("SELECT count(*) FROM watchlist"))
+
+
+async def recorded(database: Database) -> list[Json]:
+    async with database.queue() as connection:
+        rows = await connection.fetch("SELECT * FROM outbox WHERE topic = 'activity.recorded' ORDER BY id")
+    assert {row["headers"]["ce_source"] for row in rows} <= {"analytics"}
+    return [json.loads(row["payload"]) for row in rows]
+
+
+@asynccontextmanager
+async def serving(
+    database: Database, handler: EndpointHandler, method: str = "POST", path: str = "/v1/things", status: int = 200
+) -> AsyncIterator[aiohttp.ClientSession]:
+    endpoint = Endpoint(method, path, handler, "", response=ThingView, status=status)
+    proxies = ServiceSettings.model_fields["trusted_proxies"].default
+    app = make_app(
+        [Recorder(database, "analytics", proxies).recording(endpoint)],
+        Ann(),  # type: ignore[arg-type]  # tokens of the test's own
+        body_limit_bytes=1_000,
+        service_token="",
+        database=database,
+    )
+    async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
+        yield session
+
+
+async def test_who_did_what_to_what_from_where(database: Database) -> None:
+    async def make_thing(_: Call) -> Reply:
+        await watch(database)
+        return created(ThingView(), f"/v1/things/{THING}")
+
+    headers = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7", "User-Agent": "curl/8"}
+    async with serving(database, make_thing, status=201) as session:
+        await session.post("/v1/things", headers=headers)
+    [event] = await recorded(database)
+    told = {name: event[name] for name in ("actor", "activity_type", "object", "address", "user_agent", "endpoint")}
+    assert told == {
+        "actor": "USER",
+        "activity_type": "MAKE_THING",
+        "object": f"/v1/things/{THING}",
+        "address": "203.0.113.7",
+        "user_agent": "curl/8",
+        "endpoint": "POST /v1/things",
+    }
+    assert (event["user_id"], event["public_id"], event["service"]) == (1, str(ANN), "analytics")
+
+
+async def test_what_was_refused_is_not_recorded_and_not_made(database: Database) -> None:
+    async def refuse(_: Call) -> ThingView:
+        await watch(database)
+        await watch(database)
+        raise Conflict
+
+    async with serving(database, refuse) as session:
+        assert (await session.post("/v1/things")).status == 409
+    assert (await recorded(database), await watched(database)) == ([], 0)
+
+
+async def test_several_transactions_are_one_with_their_event(database: Database) -> None:
+    async def change(_: Call) -> ThingView:
+        await watch(database)
+        await watch(database)
+        async with database.untenanted() as connection:
+            assert await connection.fetchval("SELECT count(*) FROM watchlist") == 0
+            assert await watched(database) == 2
+        assert await watched(database) == 2
+        async with database.tenant(2) as connection:
+            await connection.fetchval("SELECT 1")
+        return ThingView()
+
+    path = "/v1/things/{id}/use"
+    async with serving(database, change, path=path) as session:
+        assert (await session.post(path.replace("{id}", THING))).status == 200
+    assert [event["object"] for event in await recorded(database)] == [f"/v1/things/{THING}"]
+    assert await watched(database) == 2
+
+
+async def test_one_that_writes_nothing_of_its_own_is_recorded_too(database: Database) -> None:
+    async def do(_: Call) -> None:
+        return None
+
+    async with serving(database, do) as session:
+        assert (await session.post("/v1/things")).status == 204
+    assert [event["object"] for event in await recorded(database)] == [None]
+
+
+async def test_while_others_are_asked_first_no_connection_is_held(database: Database) -> None:
+    waiting, go = asyncio.Semaphore(0), asyncio.Event()
+
+    async def ask_first(_: Call) -> ThingView:
+        waiting.release()
+        await go.wait()
+        await watch(database)
+        return ThingView()
+
+    async with serving(database, ask_first) as session:
+        requests = [asyncio.create_task(session.post("/v1/things")) for _ in range(12)]
+        for _ in requests:
+            await waiting.acquire()
+        async with asyncio.timeout(5):
+            assert await watched(database) == 0
+        go.set()
+        assert {answer.status for answer in await asyncio.gather(*requests)} == {200}
+    assert sorted(event["aggregate_seq"] for event in await recorded(database)) == [*range(1, 13)]  # type: ignore[type-var]
+
+
+async def test_one_request_holds_one_connection(database: Database) -> None:
+    """As many as there are connections, each of which would wait for a second one for ever."""
+    arrived = asyncio.Barrier(6)
+
+    async def change(_: Call) -> ThingView:
+        async with database.tenant(1) as connection:
+            await connection.fetchval("SELECT 1")
+        await arrived.wait()
+        async with database.untenanted() as connection:
+            await connection.fetchval("SELECT 1")
+        return ThingView()
+
+    async with serving(database, change) as session, asyncio.timeout(8):
+        answers = await asyncio.gather(*(session.post("/v1/things") for _ in range(6)))
+    assert {answer.status for answer in answers} == {200}
+
+
+async def test_events_of_one_person_leave_in_the_order_of_their_numbers(database: Database) -> None:
+    async def do(_: Call) -> ThingView:
+        await watch(database)
+        return ThingView()
+
+    async with serving(database, do) as session:
+        await asyncio.gather(*(session.post("/v1/things") for _ in range(30)))
+    assert [event["aggregate_seq"] for event in await recorded(database)] == [*range(1, 31)]
+
+
+async def test_a_number_in_what_somebody_says_of_himself_is_not_taken_for_ours(database: Database) -> None:
+    async def do(_: Call) -> ThingView:
+        await watch(database)
+        return ThingView()
+
+    said = '"aggregate_seq":1, \\"aggregate_seq":1'
+    async with serving(database, do) as session:
+        for _ in range(2):
+            await session.post("/v1/things", headers={"User-Agent": said})
+    events = await recorded(database)
+    assert [(event["aggregate_seq"], event["user_agent"]) for event in events] == [(1, said), (2, said)]
+
+
+async def test_with_a_key_it_is_recorded_once(database: Database) -> None:
+    async def make_thing(_: Call) -> Reply:
+        await watch(database)
+        return created(ThingView(), f"/v1/things/{THING}")
+
+    async with serving(database, make_thing, status=201) as session:
+        for _ in range(3):
+            assert (await session.post("/v1/things", headers={"Idempotency-Key": "k"})).status == 201
+    assert (len(await recorded(database)), await watched(database)) == (1, 1)
+
+
+async def test_one_that_goes_away_leaves_both_or_nothing(database: Database) -> None:
+    inside = asyncio.Event()
+
+    async def change(_: Call) -> ThingView:
+        await watch(database)
+        inside.set()
+        async with database.tenant(1) as connection:
+            await connection.fetchval("SELECT pg_sleep(0.2)")
+        return ThingView()
+
+    async with serving(database, change) as session:
+        task = asyncio.create_task(session.post("/v1/things"))
+        await inside.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert len(await recorded(database)) == await watched(database)
+
+
+async def test_reading_is_not_recorded(database: Database) -> None:
+    async def look(_: Call) -> ThingView:
+        return ThingView()
+
+    async with serving(database, look, method="GET") as session:
+        assert (await session.get("/v1/things")).status == 200
+    assert await recorded(database) == []
+
+
+# Each of these records by itself, what fails too.
+BY_THEMSELVES = {"POST /v1/auth/register", "POST /v1/auth/login", "POST /v1/auth/refresh", "POST /v1/auth/logout"}
+BY_THEMSELVES |= {"POST /v1/me/password"}
+
+
+def test_every_change_of_the_platform_is_recorded() -> None:
+    changing = [endpoint for endpoint in all_endpoints() if endpoint.method in CHANGING and not endpoint.internal]
+    by_themselves = {f"{each.method} {each.path}" for each in changing if not is_recorded(each)}
+    assert by_themselves == BY_THEMSELVES
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "answer", "expected"),
+    [
+        ("/v1/a/{id}", "/v1/a/1", None, "/v1/a/1"),
+        ("/v1/a/{id}/stop", "/v1/a/1/stop", None, "/v1/a/1"),
+        ("/v1/a/{id}/b/{other}", "/v1/a/1/b/2", None, "/v1/a/1"),
+        ("/v1/a/{id}/b", "/v1/a/1/b", Reply(None, 201, {"Location": "/v1/b/2"}), "/v1/b/2"),
+        ("/v1/a", "/v1/a", None, None),
+    ],
+)
+def test_what_it_was_done_to(template: str, path: str, answer: Reply | None, expected: str | None) -> None:
+    assert object_of(template, path, answer) == expected
+
+
+def test_a_service_that_nobody_hears_cannot_record() -> None:
+    with pytest.raises(ValueError, match="clerk"):
+        recording_service("clerk")

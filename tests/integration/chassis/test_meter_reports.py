@@ -1,0 +1,73 @@
+"""What a meter says of the requests it let through: all of it, once, whatever becomes of the commit."""
+
+from collections.abc import AsyncIterator, Callable
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from cli.stack.migrate import DatabaseAccess
+from services.notifications.settings import NotificationsSettings
+from shared.chassis.auth import Principal
+from shared.chassis.meter import Meter
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.contracts.billing import UsageRecorded
+from tests.unit.chassis.test_meter import Billing
+
+
+@pytest.fixture
+async def database(service_env: Callable[[str], dict[str, str]]) -> AsyncIterator[Database]:
+    values = {name.lower(): value for name, value in service_env("notifications").items()}
+    opened = await Database.connect(NotificationsSettings.model_validate(values))
+    yield opened
+    await opened.close()
+
+
+async def _ask(meter: Meter, user_id: int, count: int) -> None:
+    for _ in range(count):
+        await meter.admit(Principal(user_id, UUID(int=user_id), frozenset(), None), "other", "GET /v1/alerts")
+
+
+async def _said(database: Database) -> list[UsageRecorded]:
+    async with database.queue() as connection:
+        rows = await connection.fetch("SELECT payload FROM outbox WHERE topic = 'usage.recorded' ORDER BY id")
+    return [UsageRecorded.model_validate_json(row["payload"]) for row in rows]
+
+
+async def test_each_report_is_one_row_per_block_and_kind_in_rising_windows(database: Database) -> None:
+    meter = Meter(database, Billing(100, 50), "notifications")
+    await _ask(meter, 1, 3)
+    await _ask(meter, 2, 1)
+    await meter.report()
+    await meter.report()
+    await _ask(meter, 1, 2)
+    await meter.close()
+    said = await _said(database)
+    assert [(each.user_id, each.count, each.window, each.aggregate_seq) for each in said] == [
+        (1, 3, 1, 1),
+        (2, 1, 1, 1),
+        (1, 2, 2, 2),
+    ]
+    assert said[0].lease_id == said[2].lease_id != said[1].lease_id
+
+
+async def test_what_could_not_be_written_is_written_later_and_once(
+    database: Database, database_access: DatabaseAccess, postgres: str
+) -> None:
+    """The same when it was written and the answer to the commit was lost."""
+    meter = Meter(database, Billing(100, 50), "notifications")
+    owner = await asyncpg.connect(postgres, database=database_access.name)
+    try:
+        await owner.execute("ALTER TABLE notifications.outbox RENAME TO away")
+        await _ask(meter, 1, 3)
+        with pytest.raises((asyncpg.UndefinedTableError, *INFRASTRUCTURE_FAULTS)):
+            await meter.report()
+        await owner.execute("ALTER TABLE notifications.away RENAME TO outbox")
+        rows = meter._reports[0]
+        await meter.report()
+        meter._reports.append(rows)
+        await _ask(meter, 1, 1)
+        await meter.report()
+    finally:
+        await owner.close()
+    assert [each.count for each in await _said(database)] == [3, 1]

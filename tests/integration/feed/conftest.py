@@ -1,0 +1,256 @@
+"""The feed on the real database and broker, reading the sandbox through pybit."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from cli.stack.migrate import ROOT, DatabaseAccess
+from sandbox.bybit.replay import Candle
+from services.trading.bybit_api import MarketApi, kline_of
+from services.trading.bybit_stream_api import KlineUpdate
+from services.trading.feed.feed import Feed, Leading
+from services.trading.feed.series_feed import BARS_CHANGED, SeriesFeed
+from services.trading.feed.wishes import Wishes
+from services.trading.settings import TradingSettings
+from shared.chassis.clock import utc_now
+from shared.chassis.decoding import Received
+from shared.chassis.kafka import PartitionReader
+from shared.chassis.outbox import serialise
+from shared.chassis.postgres import Database
+from shared.chassis.producer import Outgoing, Producer
+from shared.contracts.envelope import MarketEvent
+from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
+from shared.contracts.types import from_ms, to_ms
+from tests.integration.accounts import eventually
+from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS, Exchange, candles
+
+ServiceEnv = Callable[[str], dict[str, str]]
+Said = tuple[str, int, int | None]  # kind, minute, the minute of the bar before
+
+
+class RecordingProducer(Producer):
+    """The real one, that remembers what was acknowledged, in order."""
+
+    def __init__(self, settings: TradingSettings) -> None:
+        super().__init__(settings.kafka_bootstrap, settings.kafka_topic_prefix, "trading")
+        self.said: list[MarketEvent] = []
+
+    async def publish(self, events: Sequence[MarketEvent]) -> None:
+        await super().publish(events)
+        self.said += events
+
+
+def minute_of(event: MarketEvent) -> Said:
+    assert isinstance(event, CandleOpened | CandleClosed)
+    before = event.previous_open_time
+    minutes = [None if at is None else (to_ms(at) - FIRST_MS) // MINUTE_MS for at in (event.open_time, before)]
+    assert minutes[0] is not None
+    return ("closed" if isinstance(event, CandleClosed) else "opened", minutes[0], minutes[1])
+
+
+def chain(*minutes: int, after: int | None = None) -> list[Said]:
+    """What is said of these bars, all closed, when nothing goes wrong."""
+    before = [after, *minutes]
+    return [(kind, *pair) for pair in zip(minutes, before, strict=False) for kind in ("opened", "closed")]
+
+
+@dataclass
+class FeedScene:
+    """What a test does to the feed, and sees of it."""
+
+    settings: TradingSettings
+    env: dict[str, str]
+    owner_dsn: str
+    exchange: Exchange
+    database: Database
+    producers: list[RecordingProducer] = field(default_factory=list)
+
+    async def wish(
+        self,
+        symbol: str,
+        interval: str = "1",
+        version: int = 1,
+        *,
+        wanted: bool = True,
+        history_bars: int = 0,
+        generations: tuple[int, ...] = (),
+        ago: timedelta = timedelta(0),
+    ) -> None:
+        """As a service's job announces it."""
+        wish = MarketInterest(
+            user_id=0,
+            public_id=UUID(int=0),
+            aggregate="market_interest",
+            aggregate_seq=version,
+            wished_by="trading",
+            symbol=symbol,
+            interval=interval,
+            wanted=wanted,
+            interest_version=version,
+            history_bars=history_bars,
+            generations=generations,
+        )
+        producer = self.producer()
+        _, headers, payload = serialise(wish, "trading", utc_now() - ago)
+        await producer.send([Outgoing(wish.topic, wish.key(), headers, payload)])
+
+    def producer(self) -> RecordingProducer:
+        self.producers.append(RecordingProducer(self.settings))
+        return self.producers[-1]
+
+    @asynccontextmanager
+    async def feed(self) -> AsyncIterator[RecordingProducer]:
+        """A feed in this process, told to stop in the end."""
+        producer = self.producer()
+        stop = asyncio.Event()
+        running = asyncio.create_task(Feed(self.database, producer, self.settings).run(stop))
+        try:
+            yield producer
+        finally:
+            stop.set()
+            await running
+
+    @asynccontextmanager
+    async def series(self, quiet_s: float = 30) -> AsyncIterator["LoneSeries"]:
+        """BTCUSDT alone, without a stream but what the test tells it."""
+        producer, stop = self.producer(), asyncio.Event()
+        api = MarketApi(self.settings.bybit_rest_url)
+        renewals: list[str] = []
+        series = SeriesFeed(
+            "BTCUSDT", "1", self.database, producer, api, lambda: renewals.append("renewed"), quiet_s
+        )
+        running = asyncio.create_task(series.run(stop))
+        try:
+            await asyncio.wait_for(series.ready.wait(), 60)
+            yield LoneSeries(series, producer, renewals, _alarms())
+        finally:
+            stop.set()
+            await running
+            api.close()
+
+    @asynccontextmanager
+    async def leading(self) -> AsyncIterator[RecordingProducer]:
+        """A feed that leads without asking for the lease, as one does that was held up and does not know."""
+        producer, over, wishes = self.producer(), asyncio.Event(), Wishes()
+        api = MarketApi(self.settings.bybit_rest_url)
+        leading = Leading(self.database, producer, api, self.settings, wishes, over)
+        tasks = [asyncio.create_task(work) for work in (wishes.listen(self.settings, over), leading.run())]
+        try:
+            yield producer
+        finally:
+            over.set()
+            await asyncio.gather(*tasks)
+            api.close()
+
+    @asynccontextmanager
+    async def dying_feed(self, moment: str, minute: int) -> AsyncIterator[asyncio.subprocess.Process]:
+        """A feed in a process that kills itself `before` or `after` it says that this bar closed."""
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self.env}
+        command = [sys.executable, "-m", "tests.integration.feed.dying_feed", moment, str(minute)]
+        process = await asyncio.create_subprocess_exec(*command, env=environment)
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def subscribed(self, *symbols: str) -> None:
+        wanted = [f"kline.1.{symbol}" for symbol in sorted(symbols)]
+        await eventually(self.exchange.subscriptions, lambda topics: topics == wanted, 60)
+
+    async def see(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """As the owner sees it."""
+        connection = await asyncpg.connect(self.owner_dsn, server_settings={"search_path": "trading"})
+        try:
+            return list(await connection.fetch(query, *arguments))
+        finally:
+            await connection.close()
+
+    async def stored(self) -> list[int]:
+        """The minutes of all stored bars."""
+        rows = await self.see("SELECT open_time FROM candles ORDER BY open_time")
+        return [(to_ms(row["open_time"]) - FIRST_MS) // MINUTE_MS for row in rows]
+
+    async def on_topics(self) -> list[Received]:
+        """All candle events that the broker has, from the beginning."""
+        settings = self.settings
+        reader = PartitionReader(
+            settings.kafka_bootstrap, settings.kafka_topic_prefix, [CandleOpened, CandleClosed], from_end=False
+        )
+        try:
+            await reader.start()
+            received: list[Received] = []
+            while not await reader.caught_up():
+                received += await reader.read()
+            return received
+        finally:
+            await reader.stop()
+
+
+async def said(producer: RecordingProducer, count: int, within_s: float = 60) -> list[Said]:
+    """Everything said, once it is so much."""
+
+    async def look() -> list[Said]:
+        return [minute_of(event) for event in producer.said]
+
+    return await eventually(look, lambda seen: len(seen) >= count, within_s)
+
+
+@dataclass
+class LoneSeries:
+    feed: SeriesFeed
+    producer: RecordingProducer
+    renewals: list[str]
+    alarms_before: int
+
+    @property
+    def alarms(self) -> int:
+        return _alarms() - self.alarms_before
+
+    async def renewed(self, count: int) -> list[str]:
+        """The renewals of the stream, once they are so many: one comes after what it brought was said."""
+
+        async def look() -> list[str]:
+            return list(self.renewals)
+
+        return await eventually(look, lambda seen: len(seen) >= count)
+
+    def hear(self, minute: int, *, confirmed: bool, close: str = "") -> None:
+        """What the stream would tell of a bar of `candles`."""
+        (bar,) = candles([minute])
+        kline = kline_of(bar.start, bar.open, bar.high, bar.low, close or bar.close, bar.volume)
+        end = from_ms(bar.start + MINUTE_MS if confirmed else bar.start)
+        self.feed.tell(KlineUpdate("BTCUSDT", "1", kline, confirmed, end))
+
+
+def _alarms() -> int:
+    return int(BARS_CHANGED.labels("BTCUSDT")._value.get())
+
+
+@pytest.fixture
+async def scene(
+    request: pytest.FixtureRequest, service_env: ServiceEnv, database_access: DatabaseAccess
+) -> AsyncIterator[FeedScene]:
+    """Forty bars of BTCUSDT, or the files given as parameter."""
+    files: Mapping[str, Sequence[Candle]] = getattr(request, "param", {"BTCUSDT": candles(range(40))})
+    exchange = Exchange(files)
+    await exchange.come_up()
+    urls = {"BYBIT_REST_URL": exchange.rest_url, "BYBIT_WS_URL": exchange.ws_url}
+    env = {**service_env("trading"), **urls}
+    settings = TradingSettings.model_validate({name.lower(): value for name, value in env.items()})
+    database = await Database.connect(settings)
+    scene = FeedScene(settings, env, database_access.owner_dsn, exchange, database)
+    yield scene
+    for producer in scene.producers:
+        await producer.discard()
+    await database.close()
+    await exchange.go_down()

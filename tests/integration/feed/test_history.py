@@ -1,0 +1,42 @@
+"""Candle history as analytics and notifications ask for it, on the internal listener."""
+
+import aiohttp
+import pytest
+
+from services.trading.app import build
+from shared.chassis.history import CandleHistory
+from shared.chassis.service import RunningService
+from tests.integration.feed.conftest import FeedScene, said
+from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS
+
+
+async def test_history_ends_with_the_bar_asked_for_and_begins_at_the_anchor(scene: FeedScene) -> None:
+    await scene.wish("BTCUSDT")
+    async with scene.feed() as producer:
+        await scene.subscribed("BTCUSDT")
+        await scene.exchange.step(10)
+        await said(producer, 19)
+    async with RunningService(build, scene.settings, {"http"}) as running:
+        settings = scene.settings.model_copy(update={"trading_internal_url": running.internal_url})
+        history = CandleHistory(settings)
+        bars = await history.fetch("BTCUSDT", "1", FIRST_MS + 6 * MINUTE_MS)
+        assert [(bar.open_time_ms - FIRST_MS) // MINUTE_MS for bar in bars] == list(range(7))
+        assert str(bars[0].close) == "1001.25"
+        assert await history.fetch("NOSUCH", "1", FIRST_MS) == []
+
+
+@pytest.mark.parametrize(
+    ("token", "query", "status"),
+    [
+        ("wrong", "to_ms=1", 401),
+        ("a-token-between-services", "to_ms=253402300799999", 200),
+        ("a-token-between-services", "to_ms=253402300800000", 422),
+        ("a-token-between-services", "to_ms=-1", 422),
+    ],
+)
+async def test_who_asks_and_for_what_is_checked(scene: FeedScene, token: str, query: str, status: int) -> None:
+    async with RunningService(build, scene.settings, {"http"}) as running:
+        url = f"{running.internal_url}/internal/v1/candles?symbol=BTCUSDT&interval=1&{query}"
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
+            async with http.get(url) as answer:
+                assert answer.status == status, await answer.text()

@@ -1,0 +1,121 @@
+"""`tradefleet candles check|repair`: holes of ours told from holes of the market, and filled."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from cli.candles import candles as command
+from services.trading.bybit_api import Kline, kline_of
+from services.trading.feed import ledger
+from services.trading.feed.generations import chained
+from shared.contracts.types import from_ms
+from tests.integration.commands.conftest import told, typed
+from tests.integration.feed.conftest import FeedScene
+from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS, candles
+
+HOLED = candles([*range(10), *range(12, 1_500)])
+Type = Callable[..., Any]  # Any: awaited for a Result
+
+
+def minutes(*numbers: int) -> list[Any]:
+    return [from_ms(FIRST_MS + number * MINUTE_MS) for number in numbers]
+
+
+@pytest.fixture
+async def type_(scene: FeedScene) -> Type:
+    """The series is stored as the exchange has it; the command in a thread, as the exchange is in this loop."""
+    await scene.exchange.step(1_503)
+    bars: list[Kline] = [kline_of(*(getattr(bar, name) for name in bar.__dataclass_fields__)) for bar in HOLED]
+    async with scene.database.tenants(()) as connection:
+        series = await ledger.get_or_create_series(connection, "BTCUSDT", "1")
+        await ledger.insert_candles(connection, series.series_id, chained(bars[:1_490], None), "STREAM")
+    env = {
+        "POSTGRES_TRADING_WORKER_DSN": scene.env["POSTGRES_WORKER_DSN"],
+        "BYBIT_REST_URL": scene.exchange.rest_url,
+    }
+
+    async def run(*words: str) -> Result:
+        return await asyncio.to_thread(typed, command, *words, env=env)
+
+    return run
+
+
+def found(result: Result) -> list[tuple[str, int]]:
+    (generation,) = told(result)["generations"]
+    return [(finding["what"], finding["bars"]) for finding in generation["findings"]]
+
+
+pytestmark = pytest.mark.parametrize("scene", [{"BTCUSDT": HOLED}], indirect=True)
+SERIES = ("BTCUSDT", "--interval", "1", "--json")
+
+
+async def test_a_hole_in_the_market_is_shown_and_no_fault(type_: Type) -> None:
+    checked = await type_("check", *SERIES)
+    assert (checked.exit_code, found(checked)) == (0, [("hole", 2)])
+
+
+async def test_lost_bars_are_found_and_filled_in_once(scene: FeedScene, type_: Type) -> None:
+    before = await scene.see("SELECT * FROM candles ORDER BY open_time")
+    await scene.see("DELETE FROM candles WHERE open_time = ANY ($1::timestamptz[])", minutes(0, 4, 5, 9, 1_400))
+    checked = await type_("check", *SERIES)
+    assert checked.exit_code == 1
+    assert [each for each in found(checked) if each[0] == "missing"] == [
+        ("missing", 1),
+        ("missing", 2),
+        ("missing", 1),
+        ("missing", 1),
+    ]
+    assert ("hole", 2) in found(checked)
+    repaired = await type_("repair", *SERIES)
+    assert (repaired.exit_code, told(repaired)["generations"][0]["repaired"]) == (0, 5)
+    again = await type_("repair", *SERIES)
+    assert (again.exit_code, found(again)) == (0, [("hole", 2)])
+    after = await scene.see("SELECT * FROM candles ORDER BY open_time")
+    values = ("open_time", "previous_open_time", "open", "high", "low", "close", "volume")
+    assert [[row[name] for name in values] for row in after] == [[row[name] for name in values] for row in before]
+
+
+async def test_a_stored_bar_is_never_changed(scene: FeedScene, type_: Type) -> None:
+    await scene.see("UPDATE candles SET close = 7 WHERE open_time = ANY ($1::timestamptz[])", minutes(3))
+    for verb in ("check", "repair", "check"):
+        result = await type_(verb, *SERIES)
+        assert (result.exit_code, ("changed", 1) in found(result)) == (1, True)
+    (stored,) = await scene.see("SELECT close FROM candles WHERE open_time = ANY ($1::timestamptz[])", minutes(3))
+    assert stored["close"] == 7
+
+
+async def test_a_bar_that_names_another_one_before_it_is_bound_again(scene: FeedScene, type_: Type) -> None:
+    await scene.see(
+        "UPDATE candles SET previous_open_time = $1 WHERE open_time = ANY ($2::timestamptz[])",
+        *minutes(1),
+        minutes(8),
+    )
+    assert ("unlinked", 1) in found(await type_("check", *SERIES))
+    assert (await type_("repair", *SERIES)).exit_code == 0
+    assert found(await type_("check", *SERIES)) == [("hole", 2)]
+
+
+async def test_it_is_said_in_a_table_too(scene: FeedScene, type_: Type) -> None:
+    await scene.see("DELETE FROM candles WHERE open_time = ANY ($1::timestamptz[])", minutes(4))
+    result = await type_("check", "BTCUSDT", "--interval", "1")
+    assert result.exit_code == 1
+    assert "2026-01-01T00:04:00.000Z" in result.stdout
+    assert "1489 bars stored, 1 missing, 1 unlinked, 2 hole" in result.stdout
+
+
+async def test_what_cannot_be_examined_is_one_line_and_exit_code_2(scene: FeedScene, type_: Type) -> None:
+    for words, why in [
+        (("check", "ETHUSDT", "--interval", "1"), "no candles"),
+        (("check", "BTCUSDT", "--interval", "5"), "no candles"),
+        (("check", "BTCUSDT", "--interval", "7"), "interval"),
+        (("check", "BTCUSDT", "--interval", "1", "--endpoint", "ftp://x"), "no http address"),
+        (("repair", "BTCUSDT", "--interval", "1", "--endpoint", "http://127.0.0.1:9"), "does not answer"),
+        (("repair",), "Missing"),
+    ]:
+        result = await type_(*words)
+        assert result.exit_code == 2, words
+        assert why in result.stderr
+        assert result.stderr.count("\n") == 1

@@ -1,0 +1,68 @@
+"""What is old goes, so much at once; what is younger stays."""
+
+import asyncio
+
+import asyncpg
+
+from cli.stack.migrate import DatabaseAccess
+from services.notifications.jobs import forget_the_old
+from services.notifications.queries.keeping import drop_inbox_months, forget_notifications
+from shared.chassis.postgres import Database
+from tests.integration.accounts import eventually
+
+FILL = """
+    SET search_path = notifications;
+    SELECT prepare_inbox_month(now() - make_interval(months => m)) FROM generate_series(0, 16) m;
+    INSERT INTO user_system_events (user_id, event_id, position, timestamp, event_type, event_category, message)
+    SELECT u, uuidv7(), m + 1, now() - make_interval(months => m), 'X', 'ALERT', 'x'
+    FROM generate_series(1, 3) u, generate_series(0, 16) m;
+    INSERT INTO deliveries (user_id, event_id, channel, event_type, state, message_id, said_at, created_at)
+    SELECT u, uuidv7(), 'dashboard', 'X', 'DELIVERED', uuidv7(), now(), now() - make_interval(months => m)
+    FROM generate_series(1, 3) u, generate_series(0, 16) m;
+    INSERT INTO inbox_minutes (user_id, event_type, minute, told, updated_at)
+    SELECT u, 'X', now() - make_interval(days => d), 1, now() - make_interval(days => d)
+    FROM generate_series(1, 3) u, generate_series(0, 40) d;
+    INSERT INTO user_alerts (user_id, alert_id, public_id, alert_name, symbol, interval, alert_type, condition_data)
+    SELECT u, uuidv7(), uuidv7(), 'a', 'S', '15', 'PRICE', '{}' FROM generate_series(1, 3) u;
+    INSERT INTO alert_firings (user_id, alert_id, open_time, created_at)
+    SELECT user_id, alert_id, now() - make_interval(months => m), now() - make_interval(months => m)
+    FROM user_alerts, generate_series(0, 16) m;
+"""
+COUNTS = """
+    SELECT (SELECT count(*) FROM user_system_events), (SELECT count(*) FROM deliveries),
+           (SELECT count(*) FROM inbox_minutes), (SELECT count(*) FROM alert_firings)
+"""
+
+
+async def filled(access: DatabaseAccess) -> asyncpg.Connection:
+    owner = await asyncpg.connect(access.owner_dsn)
+    await owner.execute(FILL)
+    return owner
+
+
+async def test_a_year_is_kept(database: Database, database_access: DatabaseAccess) -> None:
+    owner = await filled(database_access)
+    stop = asyncio.Event()
+    job = asyncio.create_task(forget_the_old(database, stop))
+
+    async def left() -> tuple[int, ...]:
+        return tuple(await owner.fetchrow(COUNTS))
+
+    # A month goes when its last day is a year ago; rows by their own age.
+    await eventually(left, lambda counts: counts == (39, 36, 93, 36))
+    stop.set()
+    await job
+    await owner.close()
+
+
+async def test_no_more_than_so_much_goes_at_once(database: Database, database_access: DatabaseAccess) -> None:
+    owner = await filled(database_access)
+    async with database.queue() as connection:
+        assert await forget_notifications(connection, 10) == 10
+    assert tuple(await owner.fetchrow(COUNTS))[1:] == (41, 113, 41)
+    async with database.queue() as connection:
+        done = await drop_inbox_months(connection)
+    assert len(done) == 4
+    async with database.queue() as connection:
+        assert await drop_inbox_months(connection) == []
+    await owner.close()

@@ -1,0 +1,72 @@
+"""Bot configurations over HTTP: edited by who has seen them, one default at most, uses counted."""
+
+import asyncio
+
+from tests.integration.accounts import Json
+from tests.integration.trading.callers import Api, Caller, every
+
+PATH = "/v1/bot-configurations"
+FULL: Json = {
+    "config_name": "careful",
+    "config_data": {"min_stop_distance_percentage": "0.5", "note": "mine"},
+    "strategy_type": "trend",
+    "risk_level": "LOW",
+    "max_position_size": "500",
+    "stop_loss_percentage": "2",
+    "take_profit_percentage": "10",
+}
+
+
+async def made(caller: Caller, **changes: object) -> str:
+    answer = await caller.call("POST", PATH, {**FULL, **changes})
+    assert answer.status == 201, answer.body
+    return answer.headers["Location"]
+
+
+async def test_every_column_is_kept_and_uses_are_counted(api: Api) -> None:
+    ann = await api.caller()
+    path = await made(ann)
+    strategy_id = await ann.make_strategy()
+    for _ in range(2):
+        answer = await ann.start(strategy_id, bot_configuration_id=path[-36:])
+        assert answer.body["bot_configuration_id"] == path[-36:]
+    shown = (await ann.call("GET", path)).body
+    assert shown.items() >= FULL.items()
+    assert shown["times_used"] == 2
+    assert str(shown["last_used"]) > str(shown["created_at"])
+
+
+async def test_who_has_not_seen_the_last_change_does_not_write_over_it(api: Api) -> None:
+    ann = await api.caller()
+    path = await made(ann)
+    tag = (await ann.call("GET", path)).headers["ETag"]
+    await ann.start(await ann.make_strategy(), bot_configuration_id=path[-36:])
+    assert (await ann.call("GET", path, If_None_Match=tag)).status == 200  # it was used meanwhile
+    changed = await ann.call("PUT", path, {**FULL, "risk_level": "HIGH"}, If_Match=tag)
+    assert (changed.status, changed.body["risk_level"]) == (200, "HIGH")
+    assert (await ann.call("PUT", path, FULL, If_Match=tag)).status == 412
+    assert (await ann.call("DELETE", path, If_Match=tag)).status == 412
+    assert (await ann.call("DELETE", path, If_Match=changed.headers["ETag"])).status == 204
+    assert (await ann.call("GET", path)).status == 404
+
+
+async def test_of_many_that_become_the_default_at_once_one_stays(api: Api) -> None:
+    ann = await api.caller()
+    paths = await asyncio.gather(
+        *(made(ann, config_name=f"number {number}", is_default=True) for number in range(20))
+    )
+    assert sum(each["is_default"] for each in await every(ann, PATH)) == 1
+    bodies: list[Json] = [{**FULL, "config_name": f"again {number}", "is_default": True} for number in range(20)]
+    done = await asyncio.gather(*(ann.call("PUT", *each) for each in zip(paths, bodies, strict=True)))
+    assert {answer.status for answer in done} == {200}
+    assert sum(each["is_default"] for each in await every(ann, PATH)) == 1
+
+
+async def test_they_are_listed_in_either_order_and_by_whether_they_are_active(api: Api) -> None:
+    ann = await api.caller()
+    paths = [await made(ann, config_name=f"number {number}", is_active=number % 2 == 0) for number in range(9)]
+    ids = [path[-36:] for path in paths]
+    assert [each["bot_configuration_id"] for each in await every(ann, PATH)] == ids
+    assert [each["bot_configuration_id"] for each in await every(ann, PATH + "?sort=-created_at")] == ids[::-1]
+    assert [each["bot_configuration_id"] for each in await every(ann, PATH + "?is_active=true")] == ids[::2]
+    assert (await ann.call("GET", PATH + "?is_active=yes")).status == 422

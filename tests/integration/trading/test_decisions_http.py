@@ -1,0 +1,178 @@
+"""Why it traded, or did not: each fill, trade and decision leads to the others, and a refusal to its limit."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, cast
+
+import pytest
+
+from tests.integration.accounts import Json
+from tests.integration.trading.callers import Api, Caller, every
+from tests.unit.trading.scenes import CROSS, wavy_bars
+
+ALWAYS_LONG: Json = {
+    **CROSS,
+    "strategy_name": "always long",
+    "strategy_config": {"interval": "15", "side": "LONG", "indicators": {"atr": {"type": "ATR", "period": 3}}},
+    "entry_conditions": {"left": "close", "op": ">", "right": 0},
+    "exit_conditions": None,
+    "risk_management": {
+        "position_size": {"type": "fixed_quote", "value": "1000"},
+        "stop_loss": {"type": "atr", "value": "2", "indicator": "atr"},
+        "take_profits": [{"type": "percent", "value": "7", "close_percent": "100"}],
+    },
+}
+
+
+async def traded(api: Api, ann: Caller, bars: int = 90) -> str:
+    session = (await ann.start(await ann.make_strategy())).text("session_id")
+    market = await api.trading.market(wavy_bars(bars))
+    await api.trading.until_at(await market.tell(bars))
+    return session
+
+
+async def one(caller: Caller, path: str) -> dict[str, Any]:
+    answer = await caller.call("GET", path)
+    assert answer.status == 200, answer.body
+    return cast("dict[str, Any]", answer.body)
+
+
+async def test_fills_trades_and_decisions_lead_to_one_another(api: Api) -> None:
+    ann = await api.caller()
+    await traded(api, ann)
+    fills = await every(ann, "/v1/fills")
+    assert len(fills) > 12
+    for fill in fills[:12]:
+        assert await one(ann, f"/v1/fills/{fill['fill_id']}") == fill
+        decision = await one(ann, f"/v1/decisions/{fill['decision_id']}")
+        assert fill in decision["fills"]
+        assert fill["fill_id"] in decision["fill_ids"]
+        assert decision["trade_id"] == fill["trade_id"]
+        trade = await one(ann, f"/v1/trades/{fill['trade_id']}")
+        assert decision["decision_id"] in trade["decision_ids"]
+        assert decision["bar_time"] < fill["time"]
+        assert decision["decided_at"] <= decision["filled_at"] <= fill["created_at"]
+        assert await every(ann, f"/v1/fills?trade_id={trade['trade_id']}") == [
+            each for each in fills if each["trade_id"] == trade["trade_id"]
+        ]
+
+
+async def test_a_decision_is_explained_by_the_version_that_took_it(api: Api) -> None:
+    ann = await api.caller()
+    await traded(api, ann)
+    (found, *_) = await every(ann, "/v1/decisions?kind=entry&outcome=pending")
+    shown = await one(ann, f"/v1/decisions/{found['decision_id']}")
+    version = await one(ann, f"/v1/strategies/{shown['strategy_id']}/versions/{shown['strategy_version']}")
+    assert shown["strategy_hash"] == version["content_hash"]
+    assert set(shown["values"]) == {"close", "fast", "slow"}
+    side = shown["side"].lower()
+    assert shown["checks"][f"entry.{side}"] is True
+    assert shown["checks"]["guard"] is True
+    assert shown["refused_by"] is None
+
+
+@pytest.mark.parametrize(
+    ("configuration", "limit"),
+    [
+        ({"max_position_size": "500"}, "max_position_size"),
+        ({"stop_loss_percentage": "0.01"}, "stop_loss_percentage"),
+        ({"take_profit_percentage": "6.5"}, "take_profit_percentage"),
+        ({"config_data": {"min_stop_distance_percentage": "50"}}, "min_stop_distance_percentage"),
+    ],
+)
+async def test_what_a_configuration_refuses_is_told_with_the_figures(
+    api: Api, configuration: Json, limit: str
+) -> None:
+    ann = await api.caller()
+    made = await ann.call("POST", "/v1/bot-configurations", {"config_name": "tight", **configuration})
+    strategy_id = (await ann.call("POST", "/v1/strategies", ALWAYS_LONG)).text("strategy_id")
+    await ann.start(strategy_id, bot_configuration_id=made.text("bot_configuration_id"))
+    market = await api.trading.market(wavy_bars(8))
+    await api.trading.until_at(await market.tell(8))
+    refused = await every(ann, "/v1/decisions?outcome=refused")
+    shown = await one(ann, f"/v1/decisions/{refused[0]['decision_id']}")
+    assert (shown["refusal"], shown["refused_by"]["limit"]) == (limit, limit)
+    given = cast("Json", configuration.get("config_data", configuration))
+    allowed, asked = Decimal(shown["refused_by"]["allowed"]), Decimal(shown["refused_by"]["asked"])
+    assert allowed == Decimal(str(given[limit]))
+    assert (asked < allowed) == limit.startswith("min_")
+    assert asked == expected_of(limit, shown)
+    assert await every(ann, "/v1/fills") == []
+
+
+def expected_of(limit: str, shown: Mapping[str, Any]) -> Decimal:
+    close, atr = (Decimal(repr(shown["values"][name])) for name in ("close", "atr"))
+    match limit:
+        case "max_position_size":
+            return Decimal(shown["qty"]) * close
+        case "take_profit_percentage":
+            return Decimal(7)
+    return (2 * atr * 100 / close).quantize(Decimal("0.00000001"))
+
+
+async def test_an_entry_too_small_for_the_exchange_is_told_with_its_minimum(api: Api) -> None:
+    ann = await api.caller()
+    risk = {"position_size": {"type": "fixed_quote", "value": "4"}}
+    strategy_id = (await ann.call("POST", "/v1/strategies", {**ALWAYS_LONG, "risk_management": risk})).text(
+        "strategy_id"
+    )
+    await ann.start(strategy_id)
+    market = await api.trading.market(wavy_bars(8))
+    await api.trading.until_at(await market.tell(8))
+    (found, *_) = await every(ann, "/v1/decisions?outcome=too_small")
+    shown = (await one(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
+    assert (shown["limit"], shown["allowed"]) == ("min_notional", "5")
+    assert 3 < Decimal(shown["asked"]) <= 4
+
+
+async def test_a_pause_and_a_plan_that_refuse_are_named(api: Api) -> None:
+    ann = await api.caller()
+    first = (await ann.call("POST", "/v1/strategies", ALWAYS_LONG)).text("strategy_id")
+    second = (await ann.call("POST", "/v1/strategies", {**ALWAYS_LONG, "strategy_name": "b"})).text("strategy_id")
+    paused = (await ann.start(first)).text("session_id")
+    limited = (await ann.start(second)).text("session_id")
+    market = await api.trading.market(wavy_bars(8))
+    await ann.call("POST", f"/v1/sessions/{paused}/pause")
+    await api.trading.subscribe(1, "FREE", strategies=1, symbols=1)
+    await api.trading.until_at(await market.tell(8))
+    for session, expected in (
+        (paused, {"limit": "paused", "allowed": None, "plan": None}),
+        (limited, {"limit": "max_active_strategies", "allowed": "1", "plan": "FREE"}),
+    ):
+        (found, *_) = await every(ann, f"/v1/decisions?session_id={session}&outcome=refused")
+        refused = (await one(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
+        assert refused.items() >= expected.items()
+
+
+async def test_lists_are_filtered_by_time_and_symbol_and_go_both_ways(api: Api) -> None:
+    ann = await api.caller()
+    session = await traded(api, ann)
+    for path, field in (("fills", "time"), ("decisions", "time"), ("trades", "entry_time")):
+        every_one = await every(ann, f"/v1/{path}")
+        times = [each[field] for each in every_one]
+        assert times == sorted(times)
+        middle = times[len(times) // 2]
+        assert await every(ann, f"/v1/{path}?to={middle}") == [each for each in every_one if each[field] < middle]
+        assert await every(ann, f"/v1/{path}?from={middle}") == [
+            each for each in every_one if each[field] >= middle
+        ]
+        backwards = await every(ann, f"/v1/{path}?sort=-{field}")
+        assert [each[field] for each in backwards] == times[::-1]
+        assert len({json_of(each) for each in backwards}) == len(every_one)
+        assert await every(ann, f"/v1/{path}?symbol=BTCUSDT&session_id={session}") == every_one
+        assert await every(ann, f"/v1/{path}?symbol=ETHUSDT") == []
+
+
+def json_of(item: Mapping[str, object]) -> str:
+    return repr(sorted(item.items()))
+
+
+async def test_a_note_on_a_trade_is_written_by_who_has_seen_the_last_one(api: Api) -> None:
+    ann = await api.caller()
+    await traded(api, ann, 40)
+    (trade, *_) = await every(ann, "/v1/trades?status=CLOSED")
+    path = f"/v1/trades/{trade['trade_id']}"
+    tag = (await ann.call("GET", path)).headers["ETag"]
+    assert (await ann.call("PATCH", path, {"notes": "well done"}, If_Match=tag)).body["notes"] == "well done"
+    assert (await ann.call("PATCH", path, {"notes": "or not"}, If_Match=tag)).status == 412
+    assert (await one(ann, path))["notes"] == "well done"

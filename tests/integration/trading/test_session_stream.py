@@ -1,0 +1,153 @@
+"""What happens in a session, followed as it happens: nothing missed or doubled, whatever breaks in between."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+import pytest
+
+from cli.stack.ports import Ports
+from shared.chassis.paging import encode_cursor
+from shared.contracts.types import new_id
+from shared.testing.tokens import serve_tokens
+from tests.integration.accounts import eventually
+from tests.integration.trading.callers import Api, Caller, every
+from tests.integration.trading.conftest import Trading
+from tests.unit.trading.scenes import wavy_bars
+
+Told = tuple[str, str, dict[str, Any]]  # id, event, data
+
+
+async def read(lines: aiohttp.StreamReader, most: int = 10_000) -> list[Told]:
+    """Until the stream ends, or so many are there."""
+    told: list[Told] = []
+    fields: dict[str, str] = {}
+    while len(told) < most and (line := (await lines.readline()).decode()):
+        name, _, value = line.rstrip("\n").partition(": ")
+        if name:
+            fields[name] = value
+        elif "data" in fields:
+            told.append((fields["id"], fields["event"], json.loads(fields["data"])))
+            fields = {}
+    return told
+
+
+async def told_now(caller: Caller, path: str, last: str = "") -> list[Told]:
+    """What there is after an event."""
+    headers = {"Authorization": f"Bearer {caller.token}", **({"Last-Event-ID": last} if last else {})}
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{caller.client.url}{path}/stream?seconds=0", headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            return await read(answer.content)
+
+
+async def a_session(api: Api, ann: Caller) -> str:
+    """One that was paused and resumed, and has ended."""
+    path = f"/v1/sessions/{(await ann.start(await ann.make_strategy())).text('session_id')}"
+    market = await api.trading.market(wavy_bars(90))
+    await api.trading.until_at(await market.tell(40))
+    await ann.call("POST", path + "/pause")
+    await api.trading.until_at(await market.tell(20))
+    await ann.call("POST", path + "/resume")
+    await api.trading.until_at(await market.tell(30))
+    await ann.call("POST", path + "/stop", {"reason": "end_of_data"})
+    return path
+
+
+async def test_the_stream_tells_what_the_lists_tell(api: Api) -> None:
+    ann = await api.caller()
+    path = await a_session(api, ann)
+    told = await told_now(ann, path)
+    states = [data["kind"] for _, event, data in told if event == "state"]
+    assert states == ["STARTED", "PAUSED", "RESUMED", "STOPPED"]
+    assert (told[0][1], told[-1][1]) == ("state", "state")
+    assert [data for _, event, data in told if event == "fill"] == await every(ann, path + "/fills")
+    equities = [Decimal(data["equity"]) for _, event, data in told if event == "equity"]
+    pnls = [Decimal(trade["pnl"]) for trade in await every(ann, f"/v1/trades?session_id={path[-36:]}")]
+    assert equities == [10_000 + sum(pnls[: number + 1]) for number in range(len(pnls))]
+    assert str((await ann.call("GET", path)).body["final_balance"]) == told[-2][2]["equity"]
+
+
+async def test_from_wherever_it_breaks_it_goes_on(api: Api) -> None:
+    ann = await api.caller()
+    path = await a_session(api, ann)
+    told = await told_now(ann, path)
+    assert len({one for one, _, _ in told}) == len(told) > 15
+    for number, (last, _, _) in enumerate(told, 1):
+        assert await told_now(ann, path, last) == told[number:]
+
+
+@pytest.mark.parametrize("last", ["x", encode_cursor(1), encode_cursor("a", "b")])
+async def test_an_id_of_another_stream_is_refused(api: Api, last: str) -> None:
+    ann, bob = await api.caller(1), await api.caller(2)
+    path = f"/v1/sessions/{(await ann.start(await ann.make_strategy())).text('session_id')}/stream?seconds=0"
+    assert (await ann.call("GET", path, Last_Event_ID=last)).status == 422
+    assert (await bob.call("GET", path)).status == 404
+    assert (await ann.call("GET", f"/v1/sessions/{new_id()}/stream?seconds=0")).status == 404
+
+
+@asynccontextmanager
+async def http_process(env: dict[str, str], port: int, **more: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.trading", "--only", "http"),
+        env={**os.environ, **env, "HTTP_PORT": str(port), **more},
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+async def test_who_follows_a_process_that_is_killed_goes_on_at_the_next(
+    trading: Trading, service_env: Callable[[str], dict[str, str]]
+) -> None:
+    """While the session trades on."""
+    ann = await trading.subscribe(1)
+    session = await trading.start(ann, await trading.strategy(1))
+    path = f"/v1/sessions/{session.session_id}/stream"
+    ports = Ports()
+    told: list[Told] = []
+    async with serve_tokens() as tokens, trading.worker(), aiohttp.ClientSession() as client:
+        market = await trading.market(wavy_bars(90))
+        headers = {"Authorization": f"Bearer {tokens.make_token(ann.public_id)}"}
+        more = {"JWKS_URL": tokens.jwks_url, "BYBIT_REST_URL": trading.exchange.url}
+        for most in (6, 10_000):
+            port = ports.take()
+            ports.release(port)
+            async with http_process(service_env("trading"), port, **more) as process:
+                url = f"http://127.0.0.1:{port}"
+                await eventually(lambda url=url: ready(client, url), bool, 60)  # type: ignore[misc]
+                last = {"Last-Event-ID": told[-1][0]} if told else {}
+                ends = {"seconds": "0"} if most > 100 else {}
+                async with client.get(url + path, params=ends, headers={**headers, **last}) as answer:
+                    reading = asyncio.create_task(read(answer.content, most))
+                    if not ends:
+                        await trading.until_at(await market.tell(45))
+                    told += await reading
+                    process.kill()
+            if not ends:
+                await trading.until_at(await market.tell(45))  # while nobody tells of it
+        fills = await trading.see("SELECT fill_number FROM fills ORDER BY fill_number")
+    assert len({one for one, _, _ in told}) == len(told)
+    assert [data["fill_number"] for _, event, data in told if event == "fill"] == [row[0] for row in fills]
+    assert len(fills) > 10
+
+
+async def ready(client: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with client.get(url + "/readyz") as answer:
+            return answer.status == 200
+    except aiohttp.ClientError:
+        return False

@@ -1,0 +1,122 @@
+"""Where empyrical defines the same figure, ours is the same; where it does not, docs/statistics.md says so."""
+
+import math
+from datetime import timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import empyrical
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from services.analytics.domain.days import TradeFact, cut_days
+from services.analytics.domain.drawdowns import find_drawdowns
+from services.analytics.domain.summary import Summary, local_date, summarise
+from services.analytics.statistics import compounded_pct, trailing_risk
+from tests.unit.analytics.facts import at, session, trade
+
+UTC_ZONE = ZoneInfo("UTC")
+PER_YEAR = 365
+SESSION = session("100000", "2026-01-01 00:00")
+# One trade a day of at most 3 % of the capital, or none.
+daily_pnls = st.lists(st.none() | st.integers(-3_000, 3_000), min_size=12, max_size=80).filter(
+    lambda pnls: pnls[0] is not None and pnls[-1] is not None and any(pnls)
+)
+
+
+def history(pnls: list[int | None]) -> list[TradeFact]:
+    start = at("2026-01-01 12:00")
+    return [
+        trade(start + timedelta(days=number), Decimal(pnl)) for number, pnl in enumerate(pnls) if pnl is not None
+    ]
+
+
+def returns_of(pnls: list[int | None]) -> NDArray[np.float64]:
+    """Day by day on the balance at its start, worked out apart from ours."""
+    balance, returns = 100_000, []
+    for pnl in pnls:
+        returns.append((pnl or 0) / balance)
+        balance += pnl or 0
+    return np.array(returns)
+
+
+def summary_of(pnls: list[int | None]) -> Summary:
+    return summarise(history(pnls), [SESSION], Decimal(0), UTC_ZONE)
+
+
+def same(ours: Decimal | None, theirs: float, tolerance: float = 2e-6) -> bool:
+    """To the 6 places that ours has, of returns of 10."""
+    if ours is None or not math.isfinite(theirs):
+        return ours is None and not math.isfinite(theirs)
+    return float(ours) == pytest.approx(theirs, rel=tolerance, abs=tolerance)
+
+
+@settings(max_examples=40)
+@given(daily_pnls)
+def test_sharpe_sortino_and_volatility_are_empyricals_at_365_days(pnls: list[int | None]) -> None:
+    ratios, returns = summary_of(pnls).ratios, returns_of(pnls)
+    assert same(ratios.sharpe, empyrical.sharpe_ratio(returns, annualization=PER_YEAR))
+    assert same(ratios.volatility, empyrical.annual_volatility(returns, annualization=PER_YEAR))
+    if min(returns) < 0:
+        assert same(ratios.sortino, empyrical.sortino_ratio(returns, annualization=PER_YEAR))
+    else:
+        assert ratios.sortino is None  # empyrical: infinite
+
+
+@settings(max_examples=40)
+@given(daily_pnls)
+def test_with_a_trade_a_day_and_no_flows_drawdown_and_calmar_are_empyricals(pnls: list[int | None]) -> None:
+    summary, returns = summary_of(pnls), returns_of(pnls)
+    assert summary.max_drawdown_pct is not None
+    assert float(summary.max_drawdown_pct) == pytest.approx(-100 * empyrical.max_drawdown(returns), abs=1e-7)
+    if summary.max_drawdown_pct > 0:
+        assert same(summary.ratios.calmar, empyrical.calmar_ratio(returns, annualization=PER_YEAR), 1e-5)
+    else:
+        assert summary.ratios.calmar is None
+
+
+@settings(max_examples=40)
+@given(daily_pnls)
+def test_the_return_of_a_period_without_flows_is_empyricals(pnls: list[int | None]) -> None:
+    summary, returns = summary_of(pnls), returns_of(pnls)
+    assert summary.return_pct is not None
+    assert float(summary.return_pct) == pytest.approx(100 * empyrical.cum_returns_final(returns), abs=1e-7)
+    days = cut_days(history(pnls), [SESSION], UTC_ZONE)
+    assert same(
+        compounded_pct([day.daily_pnl_percentage for day in days]), 100 * empyrical.cum_returns_final(returns), 1e-5
+    )
+
+
+@settings(max_examples=40)
+@given(daily_pnls)
+def test_a_day_looks_back_thirty(pnls: list[int | None]) -> None:
+    last = cut_days(history(pnls), [SESSION], UTC_ZONE)[-1]
+    returns = returns_of(pnls)[-30:]
+    assert same(last.volatility, empyrical.annual_volatility(returns, annualization=PER_YEAR))
+    assert same(last.sharpe_ratio, empyrical.sharpe_ratio(returns, annualization=PER_YEAR))
+
+
+def test_under_ten_days_a_day_has_no_statistics_where_empyrical_has_some() -> None:
+    returns = [Decimal(1), Decimal(-1)] * 4
+    assert trailing_risk(returns) == (None, None)
+    assert empyrical.annual_volatility(np.array(returns, dtype=float) / 100) > 0
+
+
+def test_equal_returns_have_no_sharpe_where_empyrical_divides_by_noise_or_nothing() -> None:
+    assert summary_of([0] * 12).ratios.sharpe is None
+    with np.errstate(all="ignore"):
+        assert not math.isfinite(empyrical.sharpe_ratio(np.zeros(12)))
+
+
+def test_within_a_day_we_see_what_empyrical_cannot() -> None:
+    """Down by a tenth and back on the same day: no return of the day shows it."""
+    trades = [trade("2026-01-01 10:00", "-10000"), trade("2026-01-01 11:00", "10000")]
+    summary = summarise(trades, [SESSION], Decimal(0), UTC_ZONE)
+    assert summary.max_drawdown_pct == 10
+    assert empyrical.max_drawdown(np.array([0.0])) == 0
+    falls = find_drawdowns(Decimal(100_000), ((local_date(one, UTC_ZONE), one.pnl) for one in trades))
+    assert falls.deepest is not None
+    assert falls.deepest.days == 0

@@ -1,0 +1,72 @@
+"""How long one has to wait after so many failures, and with whom one is counted."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.auth.domain.attempts import (
+    FORGOTTEN_AFTER,
+    LONGEST_WAIT,
+    Count,
+    Free,
+    account_counter,
+    counted,
+    network_counter,
+    network_of,
+    seconds_to_wait,
+    wait_after,
+)
+
+NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+EMAIL = b"e" * 32
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"), [(9, 0), (10, 1), (11, 2), (12, 4), (19, 512), (20, 900), (10**9, 900)]
+)
+def test_the_wait_doubles_up_to_a_quarter_of_an_hour(failures: int, seconds: int) -> None:
+    assert wait_after(failures, 10) == timedelta(seconds=seconds)
+
+
+def test_the_wait_is_told_in_whole_seconds_and_passes() -> None:
+    count = Count(b"", 12, NOW)
+    assert [seconds_to_wait(count, 10, NOW + timedelta(seconds=s)) for s in (0, 0.5, 3.9, 4)] == [4, 4, 1, 0]
+
+
+def test_what_is_an_hour_old_is_forgotten() -> None:
+    count = Count(b"", 50, NOW)
+    assert FORGOTTEN_AFTER > LONGEST_WAIT
+    assert counted(count, NOW + FORGOTTEN_AFTER - timedelta(seconds=1)).failures == 51
+    assert counted(count, NOW + FORGOTTEN_AFTER) == Count(b"", 1, NOW + FORGOTTEN_AFTER)
+
+
+def test_a_clock_that_runs_behind_another_takes_nothing_off_and_waits_for_nothing() -> None:
+    count = Count(b"", 5, NOW)
+    assert counted(count, NOW - timedelta(seconds=9)).last_at == NOW
+    assert seconds_to_wait(count, 10, NOW - timedelta(seconds=9)) == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.7", "203.0.113.7/32"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:203.0.113.7", "203.0.113.7/32"),
+        (None, "0.0.0.0/32"),
+    ],
+)
+def test_who_is_counted_together(address: str | None, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_strangers_share_a_counter_that_is_not_of_those_who_are_known() -> None:
+    here, there = "203.0.113.7/32", "198.51.100.1/32"
+    assert account_counter(EMAIL, here, known=False) == account_counter(EMAIL, there, known=False)
+    known = {account_counter(EMAIL, network, known=True) for network in (here, there)}
+    assert len({*known, account_counter(EMAIL, here, known=False), network_counter(here)}) == 4
+
+
+def test_more_is_free_for_a_network_than_for_an_account() -> None:
+    free = Free(account=3, network=7)
+    assert free.of(account_counter(EMAIL, "x", known=True)) == 3
+    assert free.of(network_counter("x")) == 7

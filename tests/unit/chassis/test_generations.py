@@ -1,0 +1,42 @@
+"""A bar that is said of several generations is worked once, in the newest."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from shared.chassis.generations import NewestGeneration
+from shared.contracts.market import CandleClosed
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+ONE = Decimal(1)
+
+
+def closed(minute: int, generation: int, symbol: str = "BTCUSDT") -> CandleClosed:
+    at = NOON + timedelta(minutes=minute)
+    return CandleClosed(
+        venue="bybit",
+        symbol=symbol,
+        interval="1",
+        generation=generation,
+        open_time=at,
+        previous_open_time=None,
+        open=ONE,
+        high=ONE,
+        low=ONE,
+        close=ONE,
+        volume=ONE,
+        venue_time=at,
+    )
+
+
+def test_the_newest_of_those_heard_together_and_before() -> None:
+    newest = NewestGeneration()
+    assert newest.of([closed(0, 1)]) == [closed(0, 1)]
+    assert newest.of([closed(1, 1), closed(1, 2)]) == [closed(1, 2)]
+    assert newest.of([closed(2, 1)]) == []
+    assert newest.of([closed(2, 2)]) == [closed(2, 2)]
+
+
+def test_another_series_has_generations_of_its_own() -> None:
+    newest = NewestGeneration()
+    newest.of([closed(0, 2)])
+    assert newest.of([closed(0, 1, "ETHUSDT")]) == [closed(0, 1, "ETHUSDT")]

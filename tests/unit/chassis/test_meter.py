@@ -1,0 +1,225 @@
+"""One request takes one of a leased block; what happens at its end, and without billing."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+from uuid import UUID
+
+import pytest
+
+from shared.chassis.auth import Principal
+from shared.chassis.errors import AccountNotReady, ProblemError, QuotaExceeded, Unavailable
+from shared.chassis.lessor import GivenBack, Lease, LeaseRequest
+from shared.chassis.meter import AGAIN_AFTER_S, ALONE_BLOCK, Meter
+from shared.chassis.postgres import Database
+from shared.contracts.types import new_id
+
+NO_DATABASE = cast(Database, None)  # nothing is reported here
+
+
+def caller(user_id: int = 1) -> Principal:
+    return Principal(user_id, UUID(int=user_id), frozenset(), None)
+
+
+class Billing:
+    """A day of `left` requests in blocks of `size`; `fault` is answered instead while it is set."""
+
+    def __init__(self, left: int, size: int) -> None:
+        self.left = left
+        self.size = size
+        self.fault: ProblemError | None = None
+        self.asked: list[LeaseRequest] = []
+        self.back: list[GivenBack] = []
+        self.hangs: asyncio.Event | None = None
+
+    async def lease(self, request: LeaseRequest) -> Lease:
+        self.asked.append(request)
+        await asyncio.sleep(0)
+        if self.hangs is not None:
+            await self.hangs.wait()
+        if self.fault is not None:
+            raise self.fault
+        granted = min(self.size, self.left)
+        if granted == 0:
+            raise QuotaExceeded(limit=100, used=100, retry_after_s=3_600)
+        self.left -= granted
+        return Lease(lease_id=new_id(), granted=granted, usable_ms=50_000)
+
+    async def give_back(self, blocks: Sequence[GivenBack]) -> None:
+        if self.fault is not None:
+            raise Unavailable
+        self.back += blocks
+
+    async def close(self) -> None: ...
+
+
+class Scene:
+    """A meter with a clock in hand."""
+
+    def __init__(self, left: int = 100, size: int = 2) -> None:
+        self.now = 0.0
+        self.billing = Billing(left, size)
+        self.meter = Meter(NO_DATABASE, self.billing, "notifications", lambda: self.now)
+
+    async def ask(self, user_id: int = 1) -> str:
+        """What a request is answered."""
+        try:
+            await self.meter.admit(caller(user_id), "other", "GET /v1/alerts")
+        except ProblemError as error:
+            return error.type
+        return "ok"
+
+    async def many(self, count: int) -> list[str]:
+        return [await self.ask() for _ in range(count)]
+
+    async def back(self) -> list[int]:
+        self.meter._unreported.clear()  # there is no database here
+        await self.meter.report()
+        return [block.used for block in self.billing.back]
+
+
+async def test_billing_is_asked_once_per_block() -> None:
+    scene = Scene(size=50)
+    assert await scene.many(100) == ["ok"] * 100
+    assert len(scene.billing.asked) == 2
+    assert scene.billing.asked[0].operation == "GET /v1/alerts"
+
+
+async def test_of_fifty_at_once_with_one_unit_left_one_passes_and_billing_is_asked_twice() -> None:
+    scene = Scene(left=1)
+    answers = await asyncio.gather(*(scene.ask() for _ in range(50)))
+    assert sorted(answers) == ["ok"] + ["quota-exceeded"] * 49
+    assert len(scene.billing.asked) == 2
+
+
+async def test_fifty_at_once_share_the_blocks_that_there_are() -> None:
+    scene = Scene(left=30)
+    answers = await asyncio.gather(*(scene.ask() for _ in range(50)))
+    assert (answers.count("ok"), answers.count("quota-exceeded")) == (30, 20)
+
+
+async def test_a_refusal_holds_for_a_moment_and_then_billing_is_asked_again() -> None:
+    scene = Scene(left=0)
+    assert await scene.many(3) == ["quota-exceeded"] * 3
+    assert len(scene.billing.asked) == 1
+    scene.billing.left = 2
+    scene.now += AGAIN_AFTER_S
+    assert await scene.ask() == "ok"
+
+
+async def test_a_refusal_tells_limit_use_and_when_the_day_ends() -> None:
+    scene = Scene(left=0)
+    await scene.ask()
+    with pytest.raises(QuotaExceeded) as refused:
+        await scene.meter.admit(caller(), "other", "x")
+    extra = refused.value.extra
+    assert (extra["limit"], extra["used"]) == (100, 100)
+    assert 1 <= cast(int, extra["retry_after_s"]) <= 86_400
+
+
+async def test_a_block_is_not_used_after_its_time_and_is_given_back() -> None:
+    scene = Scene()
+    await scene.ask()
+    scene.now += 50
+    await scene.ask()
+    assert len(scene.billing.asked) == 2
+    assert await scene.back() == [1]
+
+
+async def test_an_idle_block_is_given_back_when_its_time_is_over() -> None:
+    scene = Scene()
+    await scene.ask()
+    assert await scene.back() == []
+    scene.now += 50
+    assert await scene.back() == [1]
+
+
+async def test_without_billing_there_is_one_block_more_and_then_none() -> None:
+    scene = Scene()
+    await scene.many(2)
+    scene.billing.fault = Unavailable()
+    assert await scene.many(3) == ["ok", "ok", "unavailable"]
+    scene.now += AGAIN_AFTER_S
+    assert await scene.ask() == "unavailable"
+    assert len(scene.billing.asked) == 3
+
+
+async def test_a_tenant_who_is_new_here_has_a_small_block_without_billing() -> None:
+    scene = Scene()
+    scene.billing.fault = Unavailable()
+    answers = await scene.many(ALONE_BLOCK + 1)
+    assert (answers.count("ok"), answers[-1]) == (ALONE_BLOCK, "unavailable")
+
+
+async def test_one_block_more_is_one_whatever_is_tidied_up_meanwhile() -> None:
+    scene = Scene()
+    scene.billing.fault = Unavailable()
+    await scene.many(ALONE_BLOCK)
+    for _ in range(5):
+        scene.now += 100
+        await scene.back()
+        assert await scene.ask() == "unavailable"
+
+
+async def test_when_billing_is_back_leases_go_on_and_the_next_outage_has_its_own_block() -> None:
+    scene = Scene()
+    scene.billing.fault = Unavailable()
+    await scene.many(5)
+    scene.billing.fault = None
+    scene.now += AGAIN_AFTER_S
+    assert await scene.many(4) == ["ok"] * 4
+    assert scene.billing.left == 96
+    scene.billing.fault = Unavailable()
+    assert await scene.many(3) == ["ok", "ok", "unavailable"]
+
+
+async def test_while_billing_hangs_one_request_waits_for_it_and_the_others_go_on() -> None:
+    scene = Scene()
+    scene.billing.fault = Unavailable()
+    await scene.ask()
+    scene.billing.hangs = asyncio.Event()
+    scene.now += AGAIN_AFTER_S
+    waiting = asyncio.create_task(scene.ask(2))
+    await asyncio.sleep(0)
+    assert await scene.many(3) == ["ok"] * 3
+    assert not waiting.done()
+    scene.billing.hangs.set()
+    assert await waiting == "ok"
+
+
+async def test_who_was_refused_today_has_no_block_more_without_billing() -> None:
+    scene = Scene(left=0)
+    await scene.ask()
+    scene.billing.fault = Unavailable()
+    scene.now += 10 * AGAIN_AFTER_S
+    await scene.back()
+    assert await scene.many(2) == ["quota-exceeded"] * 2
+
+
+async def test_an_account_of_which_billing_has_not_heard_goes_on_for_a_moment() -> None:
+    scene = Scene()
+    scene.billing.fault = AccountNotReady()
+    assert await scene.many(3) == ["ok"] * 3
+    scene.billing.fault = None
+    scene.now += AGAIN_AFTER_S
+    assert await scene.ask() == "ok"
+    assert len(scene.billing.asked) == 2
+
+
+async def test_what_could_not_be_given_back_is_given_back_later() -> None:
+    scene = Scene()
+    await scene.ask()
+    scene.now += 50
+    scene.billing.fault = Unavailable()
+    assert await scene.back() == []
+    scene.billing.fault = None
+    assert await scene.back() == [1]
+
+
+async def test_tenants_who_are_idle_are_forgotten() -> None:
+    scene = Scene(left=10_000)
+    for user_id in range(1, 100):
+        await scene.ask(user_id)
+    scene.now += 50
+    await scene.back()
+    assert not scene.meter._tenants

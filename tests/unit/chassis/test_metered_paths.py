@@ -1,0 +1,52 @@
+"""The table of what counts as what, held to every operation that there is."""
+
+import re
+
+import pytest
+
+from shared.chassis.metered_paths import FREE_OPERATIONS, kind_of
+from tests.hostile.operations import operations
+
+EVERY = [operation for operation in operations() if not operation.public]
+# What the words of a path say may never be refused; a new operation of that kind is named in the table, or fails.
+NEVER_REFUSED = re.compile(
+    r"POST .*/(stop|pause|flatten|close\w*|cancel\w*|kill[\w-]*|emergency\w*)$"
+    r"|DELETE .*(key|exchange-account|credential|/me/sessions|backtest)"
+    r"|GET .*/(positions|exposure)\b|GET /v1/(sessions|trades)(/{id}(/stream)?)?$"
+    r"|\w+ .*(kill|/auth/|/subscription|/usage|/plans|/invoices|/checkout|/portal)"
+)
+
+
+@pytest.mark.parametrize("label", [each.label for each in EVERY if NEVER_REFUSED.match(each.label)])
+def test_what_may_never_be_refused_is_never_metered(label: str) -> None:
+    method, _, path = label.partition(" ")
+    assert kind_of(method, path) is None
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind"),
+    [
+        ("POST /v1/sessions", "trading"),
+        ("POST /v1/sessions/{id}/resume", "trading"),
+        ("GET /v1/sessions/{id}/fills", "trading"),
+        ("PUT /v1/strategies/{id}", "trading"),
+        ("POST /v1/backtests", "backtest"),
+        ("GET /v1/performance/equity", "analysis"),
+        ("GET /v1/alerts", "other"),
+        ("GET /v1/me", "other"),
+        ("GET /v1/sessions", None),
+        ("POST /v1/sessions/{id}/stop", None),
+        ("DELETE /v1/me/sessions/{id}", None),
+        ("GET /v1/usage", None),
+        ("POST /v1/usagefoo/stopped", "other"),
+    ],
+)
+def test_what_an_operation_counts_as(operation: str, kind: str | None) -> None:
+    method, _, path = operation.partition(" ")
+    assert kind_of(method, path) == kind
+
+
+def test_most_operations_are_metered_and_what_is_free_stays_a_short_list() -> None:
+    assert len(FREE_OPERATIONS) < 20
+    free = [each.label for each in EVERY if kind_of(each.method, each.path) is None]
+    assert len(free) < len(EVERY) / 2

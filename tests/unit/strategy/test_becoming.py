@@ -1,0 +1,72 @@
+"""Thresholds that are answered together are answered as the evaluator does, one by one."""
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.strategy.bars import Bar
+from shared.strategy.becoming import Threshold, became_true, threshold_of, thresholds_reached
+from shared.strategy.conditions import OPERATORS, evaluate
+from shared.strategy.document import parse_alert
+from shared.strategy.nodes import Condition
+from shared.strategy.series import Series
+
+PRICES = st.lists(st.integers(8, 14), min_size=1, max_size=40)
+INDICATORS = {"mean": {"type": "SMA", "period": 4}}
+VALUES: list[object] = [
+    "close",
+    "volume",
+    "mean",
+    {"ref": "mean", "shift": 2, "mul": 2, "add": -1},
+    {"ref": "close", "shift": 1},
+]
+
+
+def condition(value: object, op: str, number: int, **more: object) -> Condition:
+    compared = {"left": value, "op": op, "right": number, **more}
+    return parse_alert({"indicators": INDICATORS, "condition": compared}).condition
+
+
+def series_of(prices: list[int]) -> Series:
+    bars = [Bar(number * 60_000, *[Decimal(price)] * 5) for number, price in enumerate(prices)]
+    return Series(bars)
+
+
+@given(PRICES, st.sampled_from(VALUES), st.sampled_from(OPERATORS), st.data())
+def test_together_they_come_true_when_each_does(
+    prices: list[int], value: object, op: str, data: st.DataObject
+) -> None:
+    series = series_of(prices)
+    stop = data.draw(st.integers(1, len(prices)))
+    start = data.draw(st.integers(0, stop - 1))
+    conditions = [condition(value, op, number) for number in range(7, 16)]
+    thresholds = [threshold for each in conditions if (threshold := threshold_of(each))]
+    assert len(thresholds) == len(conditions)
+    assert len({threshold.likeness for threshold in thresholds}) == 1
+    expected = [
+        (which, at)
+        for at in range(start, stop)
+        for which, each in enumerate(conditions)
+        if evaluate(each, series, at) is True and (at == 0 or evaluate(each, series, at - 1) is not True)
+    ]
+    assert thresholds_reached(thresholds, series, start, stop) == expected
+    alone = [(which, at) for which, each in enumerate(conditions) for at in became_true(each, series, start, stop)]
+    assert sorted(alone) == sorted(expected)
+
+
+def test_what_is_more_than_one_comparison_with_a_number_is_no_threshold() -> None:
+    assert threshold_of(condition("close", ">", 10, for_bars=2)) is None
+    for raw in (
+        {"left": "close", "op": ">", "right": "open"},
+        {"left": 10, "op": "<", "right": "close"},
+        {"not": {"left": "close", "op": ">", "right": 10}},
+        {"all": [{"left": "close", "op": ">", "right": 10}]},
+    ):
+        assert threshold_of(parse_alert({"condition": raw}).condition) is None
+
+
+def test_those_of_another_value_or_way_are_not_alike() -> None:
+    found = [threshold_of(condition(value, op, 1)) for value in VALUES for op in OPERATORS]
+    likenesses = {each.likeness for each in found if isinstance(each, Threshold)}
+    assert len(likenesses) == len(VALUES) * len(OPERATORS)

@@ -1,0 +1,54 @@
+"""The program that calculates, by what it reads and writes."""
+
+import json
+import subprocess
+import sys
+
+from shared.strategy.backtest import run_backtest
+from shared.strategy.bars import Terms
+from shared.strategy.document import parse_strategy
+from tests.unit.trading.scenes import CROSS, wavy_bars
+
+BARS = wavy_bars(200)
+TERMS = {
+    "tick_size": "0.01",
+    "qty_step": "0.001",
+    "min_order_qty": "0.001",
+    "min_notional": "5",
+    "fee": "0.00055",
+    "slippage": "0",
+    "initial_balance": "10000",
+}
+
+
+def question(**terms: str) -> str:
+    asked = json.dumps({"document": CROSS, "terms": {**TERMS, **terms}})
+    return "\n".join([asked, *("\t".join(map(str, bar)) for bar in BARS), "", ""])
+
+
+def answers(*questions: str) -> list[tuple[str, str]]:
+    command = [sys.executable, "-m", "services.trading.backtests.calculation"]
+    done = subprocess.run(
+        command, input="".join(questions), capture_output=True, text=True, check=True, timeout=200
+    )
+    return [line.partition(" ")[::2] for line in done.stdout.splitlines()]
+
+
+def test_one_process_answers_one_question_after_another_and_refuses_what_cannot_be_kept() -> None:
+    """23 decimals of a fee fit into no amount; the next question is answered all the same."""
+    told = answers(question(fee="0.000000000000000001"), question())
+    expected = run_backtest(parse_strategy(CROSS), BARS, Terms())
+    assert [word for word, _ in told] == ["refused", "head", "fills", "trades", "end"]
+    assert "18 decimals are the most" in told[0][1]
+    head, fills, trades = (json.loads(what) for _, what in told[1:4])
+    assert (head["bars"], head["fingerprint"]) == (len(BARS), expected.fingerprint)
+    assert [fill["price"] for fill in fills] == [f"{fill.price.normalize():f}" for fill in expected.fills]
+    assert [trade["n"] for trade in trades] == [*range(1, len(expected.trades) + 1)]
+
+
+def test_bars_that_break_off_are_no_answer() -> None:
+    command = [sys.executable, "-m", "services.trading.backtests.calculation"]
+    cut = question()[:2_000]
+    done = subprocess.run(command, input=cut, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode != 0
+    assert done.stdout == ""
