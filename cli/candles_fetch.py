@@ -23,6 +23,8 @@ from shared.strategy.bars import INTERVAL_MS
 
 SETTLED_AFTER_S = 2.0  # a bar that has been over for so long does not change any more
 WAITS_S = (0.5, 1, 2, 4, 8, 15, 30, 30, 30, 60, 60, 60)  # between tries of one request
+FIRST_WAITS_S = WAITS_S[:5]  # of the first: where nothing answered yet, there may be no network
+TOLD_FROM_S = 2
 HOLES_SHOWN = 10
 LONGEST_FAULT = 160
 _SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
@@ -79,8 +81,7 @@ def _run(part: Part, question: Question) -> Fetched:
         with progress_bar(f"{question.symbol} {question.interval}") as tell:
             asyncio.run(_fetch(part, question, tell))
     except VenueUnavailable as error:
-        fault = one_line(str(error))[:LONGEST_FAULT]
-        raise BadInput(f"the exchange does not answer: {fault}; {_kept(part)}") from error
+        raise BadInput(f"the exchange does not answer: {_short(error)}; {_kept(part)}") from error
     except UnknownSymbol as error:
         part.path.unlink()
         raise BadInput(f"the exchange lists no linear contract {question.symbol}") from error
@@ -104,7 +105,7 @@ async def _fetch(part: Part, question: Question, tell: Tell) -> None:
     api = MarketApi(question.endpoint)
     pages = _Pages(api, question)
     try:
-        now_ms = to_ms(await _again(api.server_time))
+        now_ms = to_ms(await _again(api.server_time, FIRST_WAITS_S))
         began = time.monotonic()
         interval_ms = INTERVAL_MS[question.interval]
         last_ms = now_ms - interval_ms
@@ -166,14 +167,20 @@ class _Pages:
         return [bar for bar, time_ms in zip(told, times, strict=True) if first_ms <= time_ms <= last_ms]
 
 
-async def _again(ask: Callable[[], Awaitable[T]]) -> T:
+async def _again(ask: Callable[[], Awaitable[T]], waits_s: Sequence[float] = WAITS_S) -> T:
     """Raises VenueUnavailable after the last try."""
-    for wait_s in WAITS_S:
+    for wait_s in waits_s:
         try:
             return await ask()
-        except VenueUnavailable:
+        except VenueUnavailable as error:
+            if wait_s >= TOLD_FROM_S:
+                click.echo(f"the exchange does not answer: {_short(error)}; again in {wait_s:g} s", err=True)
             await asyncio.sleep(wait_s)
     return await ask()
+
+
+def _short(error: VenueUnavailable) -> str:
+    return one_line(str(error))[:LONGEST_FAULT]
 
 
 def _holes(times: Sequence[int], interval_ms: int) -> list[Gap]:

@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Handler
 from click.testing import CliRunner, Result
 
+from cli import candles_fetch
 from cli.candles_fetch import fetch_command
 from cli.candles_file import read_candles
 from cli.stack.migrate import ROOT
@@ -214,6 +215,19 @@ async def test_what_another_fetch_left_is_not_mixed_in(exchange: Exchange, tmp_p
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert "was left by another fetch" in done.stderr
     assert part.exists()
+
+
+async def test_where_nobody_answers_the_waiting_is_told_and_ends(
+    exchange: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candles_fetch, "TOLD_FROM_S", 0.2)
+    monkeypatch.setattr(candles_fetch, "FIRST_WAITS_S", (0.1, 0.2, 0.3))
+    done = await fetched(exchange, tmp_path / "c.csv.gz", **{"--endpoint": "http://127.0.0.1:1"})
+    first, second, last = done.stderr.splitlines()
+    assert first.endswith("again in 0.2 s")
+    assert second.endswith("again in 0.3 s")
+    assert "the exchange does not answer: " in last
+    assert done.exit_code == 2
 
 
 @pytest.mark.parametrize(
