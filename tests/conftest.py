@@ -54,7 +54,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What needs the folder beside the checkout is not collected where it is absent; the header says so."""
+    """In the order that scheduling wants; what needs the folder beside the checkout is not collected where it is
+    absent, and the header says so."""
     items.sort(key=lambda item: turn(item.nodeid))
     if SHARED.exists():
         return

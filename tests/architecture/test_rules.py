@@ -1,11 +1,13 @@
 """The rules find what they are for, and the code breaks none of them."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.architecture.rules import faults_of
+from tests.scheduling import LONG, WAITING
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,3 +59,15 @@ def test_the_lock_names_no_host_and_has_hashes() -> None:
     assert "://" not in lock
     assert "--index" not in lock
     assert lock.count("==") <= lock.count("--hash=sha256:")
+
+
+@pytest.mark.parametrize("service", ["trading", "analytics", "notifications"])
+def test_a_service_starts_without_pandas(service: str) -> None:
+    """Which is installed here, and which TA-Lib would bring."""
+    check = f"import sys, services.{service}.__main__; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", "import pandas"], check=False, cwd=ROOT).returncode == 0
+    assert subprocess.run([sys.executable, "-c", check], check=False, cwd=ROOT).returncode == 0
+
+
+def test_the_tests_that_are_put_into_an_order_are_there() -> None:
+    assert [place for place in (*WAITING, *LONG) if not (ROOT / place).exists()] == []

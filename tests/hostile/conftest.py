@@ -1,4 +1,4 @@
-"""One world a test process, ended with these tests: for each, starting five services would take the longest."""
+"""One world a test process, for all of these tests: starting five services for each would take longer than they."""
 
 import asyncio
 from collections.abc import Iterator

@@ -216,13 +216,13 @@ class LoneSeries:
     def alarms(self) -> int:
         return _alarms() - self.alarms_before
 
-    async def renewed(self, count: int) -> list[str]:
-        """The renewals of the stream, once they are so many: one comes after what it brought was said."""
+    async def renewed(self) -> list[str]:
+        """The renewals of the stream, once there is one: it comes after what REST had was said."""
 
         async def look() -> list[str]:
             return list(self.renewals)
 
-        return await eventually(look, lambda seen: len(seen) >= count)
+        return await eventually(look, bool)
 
     def hear(self, minute: int, *, confirmed: bool, close: str = "") -> None:
         """What the stream would tell of a bar of `candles`."""

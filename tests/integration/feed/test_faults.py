@@ -203,4 +203,4 @@ async def test_a_stream_that_is_up_and_silent_is_noticed_by_rest_and_renewed(sce
         await said(series.producer, 2)
         await scene.exchange.step(20)
         assert await said(series.producer, 12) == chain(*range(6))
-        assert await series.renewed(1) == ["renewed"]
+        assert await series.renewed() == ["renewed"]
