@@ -21,7 +21,7 @@ from cli.demo.options import DemoOptions, Given, read_options
 from cli.demo.replay import Replay
 from cli.demo.scenario import Plot, Tenant, look_back, register, set_up, try_what_free_may_not
 from cli.demo.screen import Screen
-from cli.failure import CheckFailed
+from cli.failure import BadInput, CheckFailed
 from cli.options import OneLineCommand
 from cli.plans import grant
 from cli.stack.remains import remove_home
@@ -69,6 +69,10 @@ def demo(
         ok = asyncio.run(_run(options, home, console, keep=keep, as_json=as_json))
     except (KeyboardInterrupt, asyncio.CancelledError):
         remove_home(home)
+        raise
+    except BadInput:
+        if not any((home / "logs").glob("*")):  # nothing was started, so there is nothing to read
+            remove_home(home)
         raise
     if not ok:
         raise SystemExit(1)

@@ -1,6 +1,7 @@
 """The main job, small: everything the demo checks holds, and bad input is one line."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,3 +145,18 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], named: str)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert named in done.stderr
+
+
+def test_what_cannot_be_started_leaves_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "demo"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+        env={**os.environ, "KAFKA_HOME": str(tmp_path)},
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "KAFKA_HOME" in done.stderr
+    assert list(tmp_path.glob(".tradefleet/*")) == []
