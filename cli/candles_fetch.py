@@ -97,6 +97,10 @@ def _run(part: Part, question: Question) -> Fetched:
 
 
 def _kept(part: Part) -> str:
+    """What is told of it; where there is nothing in it, it goes."""
+    if not part.rows:
+        part.path.unlink()
+        return "nothing was fetched"
     return f"{part.rows} bars are kept in {part.path}: the same command goes on from there"
 
 

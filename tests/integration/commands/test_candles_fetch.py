@@ -227,7 +227,9 @@ async def test_where_nobody_answers_the_waiting_is_told_and_ends(
     assert first.endswith("again in 0.2 s")
     assert second.endswith("again in 0.3 s")
     assert "the exchange does not answer: " in last
+    assert last.endswith("nothing was fetched")
     assert done.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
