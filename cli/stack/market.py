@@ -6,26 +6,31 @@ from pathlib import Path
 
 import aiohttp
 
-from cli.demo.synthetic import write_candles
+from cli.failure import BadInput
 
-BARS = 20_000
+HISTORY_STEPS = (
+    400 * 24 * 60
+)  # minutes that have passed when a market begins, so that indicators have their history
 LOOK_EVERY_S = 1.0
 ANSWER_TIMEOUT_S = 30
 
 
 class MadeUpMarket:
-    """Candles and the position in them live in `home/market`."""
+    """Moves a minute a step; where it stands lives in `home/market`."""
 
     def __init__(self, home: Path, bar_ms: int) -> None:
         self._folder = home.absolute() / "market"
         self._bar_ms = bar_ms
 
     def arguments(self) -> list[str]:
-        """Of the sandbox; writes the candles."""
+        """Of the sandbox. Raises BadInput for a folder whose market had 15-minute bars only."""
+        if any(self._folder.glob("synthetic_*.csv")):
+            raise BadInput(
+                f"the market in {self._folder.parent} is of an earlier version: "
+                f"`tradefleet down --home {self._folder.parent} --remove` removes it"
+            )
         self._folder.mkdir(parents=True, exist_ok=True)
-        candles = write_candles(self._folder, bars=BARS)
-        files = [f"--candles={symbol}={file}" for symbol, file in candles.items()]
-        return ["--bar-ms", str(self._bar_ms), *files]
+        return ["--bar-ms", str(self._bar_ms), "--made-up"]
 
     async def go_to_position(self, sandbox: str) -> None:
         """Where it stood when it was last looked after."""
@@ -43,12 +48,9 @@ class MadeUpMarket:
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def _catch_up(self, http: aiohttp.ClientSession) -> int:
-        async with http.get("/control/state") as answer:
-            done = int((await answer.json())["steps_done"])
-        if (behind := self._position() - done) > 0:
-            async with http.post("/control/step", json={"count": behind}) as answer:
-                answer.raise_for_status()
-        return max(done, self._position())
+        async with http.post("/control/jump", json={"steps_done": self._position()}) as answer:
+            answer.raise_for_status()
+            return int((await answer.json())["steps_done"])
 
     @property
     def _file(self) -> Path:
@@ -58,7 +60,7 @@ class MadeUpMarket:
         try:
             return int(self._file.read_text())
         except (OSError, ValueError):
-            return 0
+            return HISTORY_STEPS
 
     def _note(self, position: int) -> None:
         partial = self._file.with_suffix(".new")

@@ -1,10 +1,10 @@
 """The market as it stands at one moment of a replay; pure: no clock but its own, no sockets."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 INTERVAL_MS = {
     **{str(minutes): minutes * 60_000 for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
@@ -12,7 +12,7 @@ INTERVAL_MS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candle:
     """Prices and volume as the file has them."""
 
@@ -41,13 +41,16 @@ class Push:
 
 
 class Series:
-    """One symbol's bars: `closed` of them are confirmed, and the next may be open."""
+    """One symbol's bars of one interval: `closed` of them are confirmed, and the next may be open."""
 
-    def __init__(self, symbol: str, candles: Sequence[Candle], interval: str = "auto") -> None:
+    def __init__(
+        self, symbol: str, candles: Sequence[Candle], interval: str, starts: Sequence[int] | None = None
+    ) -> None:
+        """`starts`: when each candle begins, where that is known without looking at all of them."""
         self.symbol = symbol
         self.candles = candles
-        self.interval = _interval_of(candles) if interval == "auto" else interval
-        _check(symbol, candles, self.interval_ms)
+        self.interval = interval
+        self._starts = [candle.start for candle in candles] if starts is None else starts
         self.closed = 0
         self.opened = 0
 
@@ -60,7 +63,7 @@ class Series:
         if self.last_closed is None:
             return self.candles[0].open
         since = self.last_closed.start + self.interval_ms - span_ms
-        return self.candles[min(bisect_left(self.candles, since, key=_start), self.closed - 1)].open
+        return self.candles[min(bisect_left(self._starts, since), self.closed - 1)].open
 
     @property
     def last_closed(self) -> Candle | None:
@@ -85,12 +88,11 @@ class Series:
         pushes = []
         while self.opened < len(self.candles) or self.closed < self.opened:
             if self.closed < self.opened:
-                bar = self.candles[self.closed]
-                if bar.start + self.interval_ms > clock_ms:
+                if self._starts[self.closed] + self.interval_ms > clock_ms:
                     break
                 self.closed += 1
-                pushes.append(Push(self.symbol, self.interval, bar, confirm=True))
-            elif self.candles[self.opened].start <= clock_ms:
+                pushes.append(Push(self.symbol, self.interval, self.candles[self.closed - 1], confirm=True))
+            elif self._starts[self.opened] <= clock_ms:
                 self.opened += 1
                 current = self.current
                 assert current is not None, "a bar was just opened"
@@ -99,34 +101,64 @@ class Series:
                 break
         return pushes
 
-    def visible(self, first: int = 0, last: int = 2**62) -> list[Candle]:
-        """The bars from `first` to `last` that a client may see now, ascending; the last may be open."""
-        begin = bisect_left(self.candles, first, hi=self.closed, key=_start)
-        end = bisect_right(self.candles, last, hi=self.closed, key=_start)
+    def jump_to(self, clock_ms: int) -> None:
+        """As `move_to`, but nothing is pushed."""
+        self.opened = bisect_right(self._starts, clock_ms)
+        self.closed = bisect_right(self._starts, clock_ms - self.interval_ms)
+
+    def visible(
+        self, first: int = 0, last: int = 2**62, most: int = 2**62, *, newest: bool = False
+    ) -> list[Candle]:
+        """The bars from `first` to `last` that a client may see now, ascending; the last may be open.
+
+        At most `most` of them: the first, or with `newest` the last.
+        """
+        begin = bisect_left(self._starts, first, hi=self.closed)
+        end = bisect_right(self._starts, last, hi=self.closed)
         current = self.current
         open_too = current is not None and first <= current.start <= last
+        if newest:
+            begin = max(begin, end - (most - open_too))
+        else:
+            end = min(end, begin + most)
+            open_too = open_too and end - begin < most
         return [*self.candles[begin:end], *([current] if current and open_too else [])]
 
 
 class Market:
-    """All symbols under one clock, which stands still between steps."""
+    """All symbols under one clock, which stands still between steps.
+
+    `series` are the bars that each symbol is made of; the bars of longer intervals are merged from them.
+    """
 
     def __init__(self, files: Mapping[str, Sequence[Candle]], interval: str = "auto") -> None:
-        self.series = {symbol: Series(symbol, candles, interval) for symbol, candles in files.items()}
-        self._times = sorted(
-            {
-                moment
-                for series in self.series.values()
-                for candle in series.candles
-                for moment in (candle.start, candle.start + series.interval_ms)
-            }
-        )
+        series = [_replayed(symbol, candles, interval) for symbol, candles in files.items()]
+        moments = {
+            moment
+            for each in series
+            for candle in each.candles
+            for moment in (candle.start, candle.start + each.interval_ms)
+        }
+        self._begin(series, [longer for each in series for longer in _longer(each)], sorted(moments))
+
+    def _begin(self, series: Iterable[Series], longer: Iterable[Series], moments: Sequence[int]) -> None:
+        """`moments`: when a bar of `series` ends or begins."""
+        self.series = {each.symbol: each for each in series}
+        self._all = {(each.symbol, each.interval): each for each in (*self.series.values(), *longer)}
+        self._moments = moments
         self.steps_done = 0
-        self.clock_ms = self._times[0] - 1
+        self.clock_ms = moments[0] - 1
+
+    def find(self, symbol: str, interval: str) -> Series | None:
+        """None where the market has no such bars."""
+        return self._all.get((symbol, interval))
+
+    def intervals(self, symbol: str) -> list[str]:
+        return [interval for named, interval in self._all if named == symbol]
 
     @property
     def steps_total(self) -> int:
-        return len(self._times)
+        return len(self._moments)
 
     @property
     def done(self) -> bool:
@@ -136,14 +168,58 @@ class Market:
         """To the next moment at which a bar ends or begins: ends first, then beginnings."""
         if self.done:
             return []
-        self.clock_ms = self._times[self.steps_done]
+        self.clock_ms = self._moments[self.steps_done]
         self.steps_done += 1
-        pushes = [push for series in self.series.values() for push in series.move_to(self.clock_ms)]
+        pushes = [push for series in self._all.values() for push in series.move_to(self.clock_ms)]
         return sorted(pushes, key=lambda push: not push.confirm)
 
+    def jump_to(self, steps_done: int) -> None:
+        """To where so many steps lead, without the pushes between; never backwards."""
+        steps_done = min(steps_done, self.steps_total)
+        if steps_done <= self.steps_done:
+            return
+        self.steps_done = steps_done
+        self.clock_ms = self._moments[steps_done - 1]
+        for series in self._all.values():
+            series.jump_to(self.clock_ms)
 
-def _start(candle: Candle) -> int:
-    return candle.start
+
+def _replayed(symbol: str, candles: Sequence[Candle], interval: str) -> Series:
+    series = Series(symbol, candles, _interval_of(candles) if interval == "auto" else interval)
+    _check(symbol, candles, series.interval_ms)
+    return series
+
+
+def longer_intervals(interval: str) -> list[str]:
+    """Those whose bars can be made from bars of this one."""
+    shorter_ms = INTERVAL_MS[interval]
+    return [name for name, length in INTERVAL_MS.items() if length > shorter_ms and length % shorter_ms == 0]
+
+
+def _longer(series: Series) -> list[Series]:
+    made = ((interval, _merged(series, INTERVAL_MS[interval])) for interval in longer_intervals(series.interval))
+    return [Series(series.symbol, candles, interval) for interval, candles in made if candles]
+
+
+def _merged(series: Series, interval_ms: int) -> list[Candle]:
+    """Bars of a longer interval; one of which the series does not reach to both ends is left out."""
+    first, end = series.candles[0].start, series.candles[-1].start + series.interval_ms
+    merged = []
+    for start, group in groupby(series.candles, key=lambda candle: candle.start - candle.start % interval_ms):
+        if start >= first and start + interval_ms <= end:
+            merged.append(_one_bar(start, list(group)))
+    return merged
+
+
+def _one_bar(start: int, parts: Sequence[Candle]) -> Candle:
+    return Candle(
+        start,
+        parts[0].open,
+        max((part.high for part in parts), key=Decimal),
+        min((part.low for part in parts), key=Decimal),
+        parts[-1].close,
+        format(sum((Decimal(part.volume) for part in parts), Decimal(0)), "f"),
+    )
 
 
 def _check(symbol: str, candles: Sequence[Candle], interval_ms: int) -> None:

@@ -33,17 +33,16 @@ def add_rest(app: web.Application, market: Market, instruments: Mapping[str, Ins
 
     def kline(query: Query) -> Json:
         _check_category(query)
-        series = _series(market, query)
+        symbol = _series(market, query).symbol
         if query.get("interval") not in (*INTERVAL_MS, "W", "M"):
             raise BadParams("Invalid period!")
-        if query["interval"] != series.interval:
-            return {"symbol": series.symbol, "category": "linear", "list": []}
+        series = market.find(symbol, query["interval"])
         first, last = _integer(query, "start", 0), _integer(query, "end", 2**62)
         limit = _limit(query, DEFAULT_KLINES)
-        within = series.visible(first, last)
         # Bybit counts from the start where one is given without an end, from the newest otherwise.
-        chosen = within[:limit] if "start" in query and "end" not in query else within[-limit:]
-        return {"symbol": series.symbol, "category": "linear", "list": newest_first(chosen)}
+        newest = "start" not in query or "end" in query
+        chosen = series.visible(first, last, limit, newest=newest) if series else []
+        return {"symbol": symbol, "category": "linear", "list": newest_first(chosen)}
 
     def tickers(query: Query) -> Json:
         _check_category(query)

@@ -41,6 +41,7 @@ class _Control:
         app.router.add_get("/control/state", self._get_state)
         app.router.add_get("/control/ledger", self._get_ledger)
         app.router.add_post("/control/step", self._post_step)
+        app.router.add_post("/control/jump", self._post_jump)
         app.router.add_post("/control/start", self._post_start)
         app.router.add_post("/control/stream", self._post_stream)
         app.on_shutdown.append(self._shut_down)
@@ -57,6 +58,14 @@ class _Control:
             return web.json_response({"error": "count must be from 1 to 100000"}, status=422)
         for _step in range(count):
             await self._stream.push(self._market.step())
+        return web.json_response(self._state())
+
+    async def _post_jump(self, request: web.Request) -> web.Response:
+        """Nothing is pushed, so it is for a market that nobody listens to yet."""
+        steps_done = (await _body_of(request)).get("steps_done")
+        if not isinstance(steps_done, int) or steps_done < 0:
+            return web.json_response({"error": "steps_done must be a whole number"}, status=422)
+        self._market.jump_to(steps_done)
         return web.json_response(self._state())
 
     async def _post_start(self, _: web.Request) -> web.Response:
@@ -101,6 +110,7 @@ class _Control:
             "symbols": {
                 symbol: {
                     "interval": series.interval,
+                    "intervals": market.intervals(symbol),
                     "bars": len(series.candles),
                     "closed": series.closed,
                     "open_ms": series.current.start if series.current else None,

@@ -1,44 +1,57 @@
 """The market of `up` moves, and after a restart goes on from where it stood."""
 
 import asyncio
+import json
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import pytest
 from aiohttp.test_utils import TestServer
 
-from cli.stack.market import MadeUpMarket
-from sandbox.bybit.replay import Candle, Market
+from cli.failure import BadInput
+from cli.stack.market import HISTORY_STEPS, MadeUpMarket
+from sandbox.bybit import made_up as sandbox_market
 from sandbox.bybit.server import make_app
 
 
 @asynccontextmanager
-async def sandbox() -> AsyncIterator[tuple[Market, str]]:
-    candles = [Candle(minute * 60_000, "1", "2", "1", "2", "5") for minute in range(10_000)]
-    market = Market({"BTCUSDT": candles})
+async def sandbox() -> AsyncIterator[tuple[sandbox_market.MadeUpMarket, str]]:
+    market = sandbox_market.MadeUpMarket()
     async with TestServer(make_app(market, {}, bar_ms=2)) as server:
         yield market, str(server.make_url("/")).rstrip("/")
 
 
 async def test_it_moves_and_goes_on_from_where_it_stood(tmp_path: Path) -> None:
-    made_up = MadeUpMarket(tmp_path, bar_ms=2)
+    market_of_up = MadeUpMarket(tmp_path, bar_ms=2)
     (tmp_path / "market").mkdir()
     position = tmp_path / "market" / "position"
     async with sandbox() as (market, address):
-        running = asyncio.create_task(made_up.run(address))
+        running = asyncio.create_task(market_of_up.run(address))
         async with asyncio.timeout(20):
-            while not position.exists() or int(position.read_text()) == 0:
+            while not position.exists() or int(position.read_text()) <= HISTORY_STEPS:
                 await asyncio.sleep(0.02)
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
-        assert market.steps_done > 0
+        assert market.steps_done > HISTORY_STEPS
     async with sandbox() as (market, address):
-        await made_up.go_to_position(address)
+        await market_of_up.go_to_position(address)
         assert market.steps_done == int(position.read_text())
 
 
-async def test_a_new_one_begins_at_the_beginning(tmp_path: Path) -> None:
+async def test_a_new_one_has_its_history_behind_it(tmp_path: Path) -> None:
     async with sandbox() as (market, address):
         await MadeUpMarket(tmp_path, bar_ms=2).go_to_position(address)
-        assert market.steps_done == 0
+        assert market.steps_done == HISTORY_STEPS
+        days = f"{address}/v5/market/kline?category=linear&symbol=BTCUSDT&interval=D&limit=1000"
+        answer = json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(days).read()))
+        assert len(answer["result"]["list"]) == 400
+
+
+def test_a_folder_with_the_market_of_before_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "market").mkdir()
+    (tmp_path / "market" / "synthetic_BTCUSDT_15m.csv").touch()
+    with pytest.raises(BadInput, match="earlier version"):
+        MadeUpMarket(tmp_path, bar_ms=2).arguments()

@@ -11,8 +11,9 @@ def candles(*starts: int) -> list[Candle]:
     return [Candle(start * MINUTE, "10", "12", "9", "11", "3") for start in starts]
 
 
-def told(pushes: list[Push]) -> list[tuple[str, int, bool]]:
-    return [(push.symbol, push.candle.start // MINUTE, push.confirm) for push in pushes]
+def told(pushes: list[Push], interval: str = "1") -> list[tuple[str, int, bool]]:
+    of_interval = [push for push in pushes if push.interval == interval]
+    return [(push.symbol, push.candle.start // MINUTE, push.confirm) for push in of_interval]
 
 
 def test_before_the_first_step_nothing_has_happened() -> None:
@@ -75,3 +76,44 @@ def test_bars_that_overlap_are_refused() -> None:
 
 def test_a_single_bar_may_be_of_any_interval() -> None:
     assert Market({"A": candles(100)}, interval="60").series["A"].interval_ms == 60 * MINUTE
+
+
+def test_bars_of_longer_intervals_are_made_of_the_shorter() -> None:
+    bars = [
+        Candle(start * MINUTE, str(start), str(start + 0.5), str(start - 0.25), str(start + 0.1), "1.5")
+        for start in (9, 10, 11, 13, 14, 15, 16)
+    ]
+    market = Market({"A": bars})
+    pushes = [push for _ in range(market.steps_total) for push in market.step()]
+    (five,) = [push.candle for push in pushes if push.interval == "5" and push.confirm]
+    assert five == Candle(10 * MINUTE, "10", "14.5", "9.75", "14.1", "6.0")
+    assert told(pushes, "5") == [("A", 10, False), ("A", 10, True)]
+    assert market.intervals("A") == ["1", "3", "5"]  # nothing that the file does not reach to both ends
+    assert market.find("A", "60") is None
+
+
+def test_a_jump_leads_to_where_steps_lead() -> None:
+    files = {"A": candles(*range(100, 140)), "B": candles(*range(105, 120), *range(125, 130))}
+    for steps in range(Market(files).steps_total + 1):
+        stepped, jumped = Market(files), Market(files)
+        for _ in range(steps):
+            stepped.step()
+        jumped.jump_to(steps)
+        assert (jumped.steps_done, jumped.clock_ms) == (stepped.steps_done, stepped.clock_ms)
+        for interval in stepped.intervals("A"):
+            for symbol in ("A", "B"):
+                one, other = stepped.find(symbol, interval), jumped.find(symbol, interval)
+                assert (one and (one.closed, one.opened)) == (other and (other.closed, other.opened))
+    jumped.jump_to(3)
+    assert jumped.done
+
+
+def test_a_page_is_the_first_or_the_newest_of_its_window() -> None:
+    series = Market({"A": candles(*range(100, 110))}).series["A"]
+    series.move_to(105 * MINUTE)  # 100 to 104 are closed, 105 is open
+    seen = {
+        newest: [bar.start // MINUTE for bar in series.visible(101 * MINUTE, most=3, newest=newest)]
+        for newest in (False, True)
+    }
+    assert seen == {False: [101, 102, 103], True: [103, 104, 105]}
+    assert [bar.start // MINUTE for bar in series.visible(104 * MINUTE, most=3)] == [104, 105]
