@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import signal
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from cli.demo.replay import Replay
 from cli.demo.scenario import Plot, Tenant, look_back, register, set_up, try_what_free_may_not
 from cli.demo.screen import Screen
 from cli.failure import BadInput, CheckFailed
+from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import OneLineCommand
 from cli.plans import grant
 from cli.stack.remains import remove_home
@@ -62,13 +62,15 @@ def demo(
     try:
         options = read_options(given, home / "market")
     except BaseException:
-        remove_home(home)
+        with signals_ignored():
+            remove_home(home)
         raise
     console = Console(soft_wrap=True)
     try:
         ok = asyncio.run(_run(options, home, console, keep=keep, as_json=as_json))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        remove_home(home)
+        with signals_ignored():
+            remove_home(home)
         raise
     except BadInput:
         if not any((home / "logs").glob("*")):  # nothing was started, so there is nothing to read
@@ -79,11 +81,7 @@ def demo(
 
 
 async def _run(options: DemoOptions, home: Path, console: Console, *, keep: bool, as_json: bool) -> bool:
-    task = asyncio.current_task()
-    assert task is not None, "called from asyncio.run"
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
+    cancel_on_signals()
     console.print(f"candles: {options.source}")
     started = time.monotonic()
     instruments = home / "market" / "instruments.json"

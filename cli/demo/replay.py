@@ -14,7 +14,8 @@ from cli.failure import CheckFailed
 from cli.stack.stack import Stack
 from shared.contracts.types import from_ms
 
-STALL_TIMEOUT_S = 90  # beyond restart of a killed process (2 s) and expiry of its leases (10 s)
+# Without any session getting on: beyond restart of a killed process (2 s) and expiry of its leases (10 s).
+STALL_TIMEOUT_S = 60
 SUBSCRIBE_TIMEOUT_S = 60
 POLL_S = 0.004
 KILL_TRADING_AT = 0.4
@@ -27,6 +28,9 @@ WAITING = """
         last_bar IS NULL OR last_bar < $2
         OR ($3 AND (snapshot->>'pending_entry' IS NOT NULL OR snapshot->>'pending_exit' IS NOT NULL)))
 """
+
+# Changes whenever a session gets on.
+POSITIONS = "SELECT sum(extract(epoch FROM last_bar)) FROM trading.user_trading_sessions WHERE status <> 'STOPPED'"
 
 
 @dataclass
@@ -96,16 +100,18 @@ class Replay:
         self.progress.clock = from_ms(int(state["clock_ms"]))
 
     async def _wait_for_sessions(self, state: Mapping[str, Any]) -> None:
-        """Until every session has stepped through the last bar that the market closed."""
-        try:
-            async with asyncio.timeout(STALL_TIMEOUT_S):
-                while behind := await self._behind(state):
-                    self.progress.behind = behind
-                    await asyncio.sleep(POLL_S)
-        except TimeoutError:
-            raise CheckFailed(
-                f"{behind} sessions stand still at {self.progress.clock}; the logs are in {self._stack.home}"
-            ) from None
+        """Until every session has stepped through the last bar that the market closed, as long as they get on."""
+        loop = asyncio.get_running_loop()
+        position, look_at = None, loop.time() + STALL_TIMEOUT_S
+        while behind := await self._behind(state):
+            self.progress.behind = behind
+            if loop.time() > look_at:
+                before, position = position, await self._owner.fetchval(POSITIONS)
+                if position == before:
+                    still = f"{behind} sessions stand still at {self.progress.clock}"
+                    raise CheckFailed(f"{still}; the logs are in {self._stack.home}")
+                look_at = loop.time() + STALL_TIMEOUT_S
+            await asyncio.sleep(POLL_S)
         self.progress.behind = 0
 
     async def _behind(self, state: Mapping[str, Any]) -> int:

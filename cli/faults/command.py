@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import signal
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cli.failure import BadInput
 from cli.faults.families import FAMILIES
 from cli.faults.report import Report
 from cli.faults.runner import FaultOptions, Run
+from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import BadOption, OneLineCommand, quoted
 from cli.stack.remains import remove_home
 
@@ -44,7 +44,13 @@ def faults(
         raise BadOption(f"--home: {home} is not empty")
     folder = home or HOME / f"faults-{options.seed}-{time.time_ns() // 1_000_000}"
     console = Console(stderr=as_json, soft_wrap=True)
-    report = asyncio.run(_run(options, folder, console))
+    try:
+        report = asyncio.run(_run(options, folder, console))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        if home is None:
+            with signals_ignored():
+                remove_home(folder)
+        raise
     report.show(console)
     if report.ok and home is None:
         remove_home(folder)
@@ -57,11 +63,7 @@ def faults(
 
 
 async def _run(options: FaultOptions, home: Path, console: Console) -> Report:
-    task = asyncio.current_task()
-    assert task is not None, "called from asyncio.run"
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
+    cancel_on_signals()
     console.print(f"seed {options.seed}, families {','.join(options.families)}")
     return await Run(options, home, console).run()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -14,17 +13,19 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.failure import BadInput, CheckFailed
+from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import OneLineCommand
 from cli.stack import kafka
 from cli.stack.health import answers
 from cli.stack.home import DEFAULT_HOME, State, end_processes, read_state, running
 from cli.stack.market import MadeUpMarket
 from cli.stack.remains import remove_home
-from cli.stack.stack import Stack, StackOptions
+from cli.stack.stack import GATEWAY_PORT, READY_TIMEOUT_S, Stack, StackOptions
 
-DETACH_TIMEOUT_S = 120
+STEP_TIMEOUT_S = READY_TIMEOUT_S + 30  # without a further line; a step of the start names its own fault before
 DOWN_TIMEOUT_S = 40
-PACE_MS = 1_000
+PACE_MS = 250
+REPEATED = (" waits: ", " IS TAKEN ")  # what of the start's lines a person has to know afterwards
 LAST_WORD = "Ctrl-C stops everything"
 
 home_option = click.option(
@@ -39,10 +40,20 @@ home_option = click.option(
 @click.command(cls=OneLineCommand)
 @home_option
 @click.option("--detach", is_flag=True, help="Return when everything is ready; `tradefleet down` stops it.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="The gateway's.")
-@click.option("--bar-ms", type=click.IntRange(10), default=PACE_MS, show_default=True, help="Pace of the market.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help=f"The gateway's; without it {GATEWAY_PORT}, or another one where that is taken.",
+)
+@click.option(
+    "--bar-ms",
+    type=click.IntRange(10),
+    default=PACE_MS,
+    show_default=True,
+    help="How long a minute of the market takes.",
+)
 @click.option("--split", is_flag=True, help="A process per role of each service, as in production.")
-def up(home: Path, detach: bool, port: int, bar_ms: int, split: bool) -> None:
+def up(home: Path, detach: bool, port: int | None, bar_ms: int, split: bool) -> None:
     """Start the whole platform on this machine, with a made-up market."""
     if detach:
         _detach(home, port, bar_ms, split=split)
@@ -51,20 +62,9 @@ def up(home: Path, detach: bool, port: int, bar_ms: int, split: bool) -> None:
         raise SystemExit(130)
 
 
-async def _run_until_interrupted(home: Path, port: int, bar_ms: int, *, split: bool) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
+async def _run_until_interrupted(home: Path, port: int | None, bar_ms: int, *, split: bool) -> None:
+    stop = cancel_on_signals()
     started = time.monotonic()
-
-    def interrupt() -> None:
-        if not stop.is_set():
-            stop.set()
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, interrupt)
     try:
         await asyncio.to_thread(kafka.check)  # what is most often missing, before the candles
         market = MadeUpMarket(home, bar_ms)
@@ -81,16 +81,16 @@ async def _run_until_interrupted(home: Path, port: int, bar_ms: int, *, split: b
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
-        click.echo("stopped", err=True)
 
 
-def _detach(home: Path, port: int, bar_ms: int, *, split: bool) -> None:
+def _detach(home: Path, port: int | None, bar_ms: int, *, split: bool) -> None:
     home.mkdir(parents=True, exist_ok=True)
     if (state := read_state(home)) and running(state.supervisor):
         raise BadInput(f"a stack runs in {home} already; see `tradefleet status`")
     log = home / "up.log"
     with log.open("w") as output:
-        arguments = ["--home", str(home), "--port", str(port), "--bar-ms", str(bar_ms)]
+        arguments = ["--home", str(home), "--bar-ms", str(bar_ms)]
+        arguments += [] if port is None else ["--port", str(port)]
         arguments += ["--split"] if split else []
         process = subprocess.Popen(
             [sys.executable, "-m", "cli", "up", *arguments],
@@ -100,26 +100,49 @@ def _detach(home: Path, port: int, bar_ms: int, *, split: bool) -> None:
             start_new_session=True,
         )
     try:
-        _wait_until_ready(process, log)
+        wait_until_ready(process, home, log)
     except BaseException:  # Ctrl-C among them
-        process.terminate()
+        with signals_ignored():
+            process.terminate()
+            process.wait()
         raise
     process.returncode = 0  # it lives on by itself
     found = read_state(home)
     assert found is not None, "the stack notes its state"
     show_addresses(found)
     for line in log.read_text().splitlines():
-        if " waits: " in line:
+        if any(part in line for part in REPEATED):
             click.echo(line.strip())
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + DETACH_TIMEOUT_S
-    while LAST_WORD not in log.read_text():
-        if process.poll() is not None or time.monotonic() > deadline:
-            said = (log.read_text().splitlines() or ["no word"])[-1]
-            raise BadInput(f"the stack did not start: {said.removeprefix('tradefleet: ')}")
+def wait_until_ready(
+    process: "subprocess.Popen[bytes]", home: Path, log: Path, step_timeout_s: float = STEP_TIMEOUT_S
+) -> None:
+    """As long as the start makes progress. Raises BadInput with what is missing."""
+    seen, moved_at = "", time.monotonic()
+    while LAST_WORD not in (text := log.read_text()):
+        if process.poll() is not None:
+            raise BadInput(f"the stack did not start: {_last_word(text)}")
+        if text != seen:
+            seen, moved_at = text, time.monotonic()
+        elif time.monotonic() - moved_at > step_timeout_s:
+            raise BadInput(f"the stack does not get ready: {_what_is_missing(home, text)}")
         time.sleep(0.1)
+
+
+def _last_word(text: str) -> str:
+    """The line that says why it ended, where there is one."""
+    lines = text.splitlines() or ["no word"]
+    ours = [line.removeprefix("tradefleet: ") for line in lines if line.startswith("tradefleet: ")]
+    return (ours or lines)[-1].strip()
+
+
+def _what_is_missing(home: Path, text: str) -> str:
+    state = read_state(home)
+    silent = [str(each["name"]) for each in asyncio.run(_processes(state)) if not each["healthy"]] if state else []
+    if not silent:
+        return f"nothing came after {_last_word(text)!r}"
+    return f"{', '.join(silent)} {'does' if len(silent) == 1 else 'do'} not answer; the logs are in {home / 'logs'}"
 
 
 @click.command(cls=OneLineCommand)

@@ -28,7 +28,7 @@ from cli.stack.users import server_user
 
 DATABASE = "tradefleet"
 GATEWAY_PORT = 8080
-READY_TIMEOUT_S = 90
+READY_TIMEOUT_S = 180  # of one process, on a machine that is busy with others
 READY_EVERY_S = 0.05
 TOPICS_TIMEOUT_S = 30
 FOREIGN_KAFKA_TIMEOUT_S = 7
@@ -41,13 +41,14 @@ Report = Callable[[str], None]
 class StackOptions:
     """`sandbox` are arguments of the exchange sandbox; `env` is given to the service of that name besides.
 
+    `gateway_port`: 8080, or any other where that is taken, unless one is asked for; that one must be free.
     `split`: a process per role. `between` is called before any service starts and puts itself between the services
     and their servers, at the addresses it is given.
     """
 
     sandbox: Sequence[str] = ()
     env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    gateway_port: int = GATEWAY_PORT
+    gateway_port: int | None = None
     prepare_market: Callable[[str], Awaitable[None]] | None = None  # with the sandbox's address, before services
     topic_prefix: str = ""  # for a broker that others use too; its topics are removed in the end
     split: bool = False
@@ -125,6 +126,7 @@ class Stack:
         await self.stop()
 
     async def _start(self) -> None:
+        self._gateway_port = self._take_gateway_port()
         self._secrets = self._home.secrets()
         await asyncio.to_thread(kafka.check)
         postgres, broker = self._servers(self._ports)
@@ -139,12 +141,20 @@ class Stack:
         await self._start_gateway()
         self._watch = asyncio.create_task(self._keep_state())
 
+    def _take_gateway_port(self) -> int:
+        if self._options.gateway_port is not None:
+            return self._ports.take_exactly(self._options.gateway_port)
+        port = self._ports.take(GATEWAY_PORT)
+        if port != GATEWAY_PORT:
+            instead = f"http://127.0.0.1:{port}"
+            self._report(f"PORT {GATEWAY_PORT} IS TAKEN by another program: the gateway is at {instead}")
+        return port
+
     def _addresses(self, ports: Ports) -> Addresses:
-        gateway = ports.take(self._options.gateway_port)
         processes = {part.name: ports.take() for part in self._parts}
         front = self._fronts.get("kafka")
         return Addresses(
-            gateway=gateway,
+            gateway=self._gateway_port,
             processes=processes,
             services={part.service: processes[part.name] for part in self._parts if part.serves_http},
             trading_internal=ports.take(),

@@ -16,8 +16,6 @@ from tests.integration.stack.test_stack import alive, fetch, status, tradefleet
 
 pytestmark = pytest.mark.timeout(300)
 
-PORT = "18090"
-
 
 @pytest.fixture
 def homes(tmp_path: Path) -> Iterator[list[Path]]:
@@ -33,7 +31,7 @@ def start(homes: list[Path]) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP"}
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "cli", "up", "--detach", "--home", str(home), "--port", PORT],
+            [sys.executable, "-m", "cli", "up", "--detach", "--home", str(home)],
             stdout=subprocess.DEVNULL,
             env=environment,
         )

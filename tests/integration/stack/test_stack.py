@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -15,6 +16,9 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
+
+from cli.stack.migrate import ROOT
+from cli.stack.stack import GATEWAY_PORT
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -78,13 +82,34 @@ def wait_until_gone(pids: list[int], within_s: float = 20) -> None:
         time.sleep(0.1)
 
 
+@contextmanager
+def listening(family: int, address: str, port: int = 0) -> Iterator[int]:
+    """Another program's port; nothing where it has it already."""
+    with socket.socket(family) as taken:
+        with suppress(OSError):
+            taken.bind((address, port))
+            taken.listen()
+        yield int(taken.getsockname()[1])
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+@pytest.mark.parametrize("detached", [["--detach"], []], ids=["detached", "attached"])
+def test_a_port_that_is_asked_for_and_taken_is_one_line_and_two(
+    home: Path, family: int, address: str, detached: list[str]
+) -> None:
+    with listening(family, address) as port:
+        done = tradefleet("up", *detached, "--home", str(home), "--port", str(port))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"port {port} is taken" in done.stderr
+    assert tradefleet("status", "--home", str(home)).returncode == 1
+
+
 def test_up_status_and_down_beside_a_taken_port(home: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        started = tradefleet("up", "--detach", "--home", str(home), "--port", str(port))
+    port = GATEWAY_PORT
+    with listening(socket.AF_INET, "127.0.0.1", port):
+        started = tradefleet("up", "--detach", "--home", str(home))
     assert started.returncode == 0, started.stderr
+    assert f"PORT {port} IS TAKEN" in started.stdout
     told = status(home)
     assert not told["gateway"].endswith(f":{port}")
     assert set(told["services"]) == {"auth", "billing", "trading", "analytics", "notifications"}
@@ -131,17 +156,34 @@ def test_being_killed_leaves_nothing_and_the_next_start_works(home: Path) -> Non
     assert all(process["healthy"] for process in status(home)["processes"])
 
 
-def test_ctrl_c_in_the_middle_of_starting_stops_everything(home: Path) -> None:
+@pytest.mark.parametrize(("command", "times"), [("up", 1), ("up", 3), ("demo", 3), ("faults", 3)])
+def test_ctrl_c_in_the_middle_of_starting_leaves_nothing(home: Path, command: str, times: int) -> None:
+    """Often, as people do who think that it does not stop."""
+    home.parent.mkdir(exist_ok=True)
+    arguments = ["--home", str(home)] if command == "up" else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli", "up", "--home", str(home)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "cli", command, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=home.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while not (home / "state.json").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    pids = [note["pid"] for note in json.loads((home / "state.json").read_text())["processes"]]
-    process.send_signal(signal.SIGINT)
+    pids = _pids_of_start(home if command == "up" else home.parent / ".tradefleet")
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        time.sleep(0.15)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert b"Traceback" not in errors
     wait_until_gone(pids)
+    assert command == "up" or not list((home.parent / ".tradefleet").iterdir())
+
+
+def _pids_of_start(folder: Path) -> list[int]:
+    """Of the first processes, once their stack has noted them."""
+    deadline = time.monotonic() + 120
+    while not (found := list(folder.rglob("state.json"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return [note["pid"] for note in json.loads(found[0].read_text())["processes"]]

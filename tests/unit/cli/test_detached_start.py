@@ -1,0 +1,62 @@
+"""`up --detach` waits as long as the start gets on, and names what is missing where it does not."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from cli.failure import BadInput
+from cli.stack.commands import LAST_WORD, wait_until_ready
+from cli.stack.home import ProcessNote, State
+from cli.stack.ports import Ports
+
+STEP_TIMEOUT_S = 1.0
+
+
+@contextmanager
+def starting(log: Path, program: str) -> Iterator["subprocess.Popen[bytes]"]:
+    with log.open("w") as output:
+        command = [sys.executable, "-c", f"import time\n{program}"]
+        with subprocess.Popen(command, stdout=output, stderr=output) as process:
+            yield process
+            process.kill()
+
+
+def lines(*texts: str, apart_s: float) -> str:
+    return "\n".join(f"print({text!r}, flush=True); time.sleep({apart_s})" for text in texts)
+
+
+def test_a_slow_start_is_waited_for_while_it_gets_on(tmp_path: Path) -> None:
+    program = lines("postgres ready", "database migrated", "topics made", "auth ready", LAST_WORD, apart_s=0.4)
+    with starting(tmp_path / "up.log", program) as process:
+        wait_until_ready(process, tmp_path, tmp_path / "up.log", STEP_TIMEOUT_S)
+
+
+def test_the_reason_of_a_start_that_ended_is_its_own_line(tmp_path: Path) -> None:
+    program = lines("  postgres ready", "tradefleet: port 8080 is taken", "  bye", apart_s=0)
+    with starting(tmp_path / "up.log", program) as process:
+        with pytest.raises(BadInput, match=r"did not start: port 8080 is taken$"):
+            wait_until_ready(process, tmp_path, tmp_path / "up.log", STEP_TIMEOUT_S)
+
+
+def test_a_start_that_stands_still_names_who_does_not_answer(tmp_path: Path) -> None:
+    ports = Ports()
+    closed = ports.take()
+    ports.release()
+    note = ProcessNote("billing", 1, 0.0)
+    health = {"billing": f"tcp://127.0.0.1:{closed}"}
+    (tmp_path / "state.json").write_text(json.dumps(asdict(State(note, health=health, processes=[note]))))
+    with starting(tmp_path / "up.log", lines("  auth ready", apart_s=60)) as process:
+        with pytest.raises(BadInput, match="billing does not answer"):
+            wait_until_ready(process, tmp_path, tmp_path / "up.log", STEP_TIMEOUT_S)
+
+
+def test_a_start_that_never_came_to_a_process_names_its_last_line(tmp_path: Path) -> None:
+    with starting(tmp_path / "up.log", lines("fetching", apart_s=60)) as process:
+        with pytest.raises(BadInput, match="nothing came after 'fetching'"):
+            wait_until_ready(process, tmp_path, tmp_path / "up.log", STEP_TIMEOUT_S)
