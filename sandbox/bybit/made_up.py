@@ -1,8 +1,8 @@
 """A made-up market without end: every price is a function of its minute, so nothing is stored and any moment can be
 requested. The bars of all intervals are made of the same minutes.
 
-The logarithm of a price is noise of many scales, from one minute to six weeks. The variance doubles from each scale to
-the next, as in a random walk; that there is a longest scale keeps prices near where they began.
+The logarithm of a price is noise of many scales, from one minute to six weeks. The variance doubles from each scale
+to the next, as in a random walk; that there is a longest scale keeps prices near where they began.
 """
 
 from collections.abc import Sequence
