@@ -166,6 +166,33 @@ async def list_strategies(
     return [StrategyRow(**row) for row in rows]
 
 
+async def count_stored(connection: Connection, user_id: int) -> int:
+    """Those not given up. Until the transaction ends nobody else stores or publishes one for this tenant."""
+    await _lock_shelf(connection, user_id)
+    count: int = await connection.fetchval(
+        "SELECT count(*) FROM user_strategies WHERE user_id = $1 AND deleted_at IS NULL", user_id
+    )
+    return count
+
+
+async def count_published(connection: Connection, user_id: int, besides: UUID) -> int:
+    """Of the others. Locks as `count_stored` does."""
+    await _lock_shelf(connection, user_id)
+    count: int = await connection.fetchval(
+        """
+        SELECT count(*) FROM user_strategies
+        WHERE user_id = $1 AND published_strategy_id IS NOT NULL AND strategy_id <> $2
+        """,
+        user_id,
+        besides,
+    )
+    return count
+
+
+async def _lock_shelf(connection: Connection, user_id: int) -> None:
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('user_strategies', $1))", user_id)
+
+
 async def list_versions(
     connection: Connection, user_id: int, strategy_id: UUID, after: int, limit: int
 ) -> list[VersionRow]:
