@@ -40,6 +40,7 @@ LimitName = Literal["max_active_strategies", "max_symbols", "max_running_session
 # Of one tenant, whatever their plan.
 MOST_VERSIONS = 200  # of a strategy
 MOST_CONFIGURATIONS = 100
+MOST_EVER_STORED = 10_000  # strategies, those given up among them
 MOST_PUBLISHED = 10
 STORED_BEFORE_PLAN = 10  # strategies, while the plan of a new account is not known here yet
 

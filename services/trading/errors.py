@@ -5,6 +5,7 @@ ProblemError
 ├── SessionEnded        409  a stopped session stays stopped
 ├── StrategyInactive    409  it was deactivated
 ├── StrategyInUse       409
+├── StrategiesFull      409  those given up among them
 ├── VersionsFull        409  of one strategy
 ├── ConfigurationsFull  409  remove one first
 ├── PublishedFull       409  take one back first
@@ -43,6 +44,13 @@ class StrategyInUse(Conflict):
 
     type = "strategy-in-use"
     title = "A running session uses this strategy"
+
+
+class StrategiesFull(Conflict):
+    """`limit` says how many strategies can be made in all, those given up among them. Change one that is there."""
+
+    type = "strategies-full"
+    title = "You have made as many strategies as can be made"
 
 
 class VersionsFull(Conflict):

@@ -81,7 +81,7 @@ class AlertCondition:
 
 def parse_strategy(raw: object) -> Strategy:
     """Reads a document from parsed JSON; raises StrategyError with all its faults."""
-    return _parsed(raw, Reader(checks_texts=True))
+    return _parsed(raw, Reader(at_the_door=True))
 
 
 def parse_stored(raw: object) -> Strategy:
@@ -120,7 +120,7 @@ def _parsed(raw: object, reader: Reader) -> Strategy:
             "risk_management": risk.canonical(),
         }
     )
-    if len(canonical.encode()) > MOST_DOCUMENT_BYTES:
+    if reader.at_the_door and len(canonical.encode()) > MOST_DOCUMENT_BYTES:
         raise StrategyError(Fault("$", f"has more than {MOST_DOCUMENT_BYTES} bytes in canonical form"))
     content_hash = hashlib.sha256(canonical.encode()).hexdigest()
     return Strategy(name, description, interval, side, indicators, entry, exits, risk, canonical, content_hash)

@@ -54,8 +54,9 @@ def shown(text: str) -> str:
 class Reader:
     """Turns raw JSON into typed values. A fault is recorded and a placeholder returned; `check` raises."""
 
-    def __init__(self, *, checks_texts: bool = False) -> None:
-        self._checks_texts = checks_texts
+    def __init__(self, *, at_the_door: bool = False) -> None:
+        self.at_the_door = at_the_door
+        """Whether the document comes from outside: one that is stored was measured by the rules of its day."""
         self.faults: list[Fault] = []
         self.doubtful: set[str] = set()
         """Names declared with a fault: what uses them is not a fault of its own."""
@@ -95,7 +96,7 @@ class Reader:
         if "\0" in raw or any("\ud800" <= character <= "\udfff" for character in raw):
             self.fault(path, "must be text without NUL characters and lone surrogates")
             return ""
-        if not self._checks_texts:
+        if not self.at_the_door:
             return raw
         try:
             return check(raw)

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import asyncpg
 
-from services.trading.domain import MOST_VERSIONS, STORED_BEFORE_PLAN
-from services.trading.errors import StrategyInUse, VersionsFull
+from services.trading.domain import MOST_EVER_STORED, MOST_VERSIONS, STORED_BEFORE_PLAN
+from services.trading.errors import StrategiesFull, StrategyInUse, VersionsFull
 from services.trading.queries import entitlements, published, sessions, strategies
 from services.trading.queries.strategies import StrategyRow
 from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
@@ -47,7 +47,8 @@ async def create_strategy(database: Database, user_id: int, raw: object) -> Stra
 async def keep_strategy(
     database: Database, user_id: int, strategy: Strategy, strategy_name: str | None = None
 ) -> StrategyRow:
-    """As one of this tenant's own, under another name where one is given. Raises InvalidInput, PlanLimitReached."""
+    """As one of this tenant's own, under another name where one is given. Raises InvalidInput, StrategiesFull,
+    PlanLimitReached."""
     named = strategy if strategy_name is None else replace(strategy, name=strategy_name)
     document, strategy_id = document_of(named), new_id()
     read_document(document)
@@ -106,17 +107,19 @@ async def delete_strategy(
 
 
 async def _check_room(connection: Connection, user_id: int) -> None:
-    """Raises PlanLimitReached. Of racing requests for one free place one wins."""
-    stored = await strategies.count_stored(connection, user_id)
+    """Raises StrategiesFull, PlanLimitReached. Of racing requests for one free place one wins."""
+    stored = await strategies.count_stored(connection, user_id, lock=True)
     limits = await entitlements.get_plan_limits(connection, user_id)
     most = STORED_BEFORE_PLAN if limits is None else limits.max_stored_strategies
-    if most is not None and stored >= most:
+    if stored.ever >= MOST_EVER_STORED:
+        raise StrategiesFull(f"{MOST_EVER_STORED} strategies were made", limit=MOST_EVER_STORED)
+    if most is not None and stored.kept >= most:
         plan = "FREE" if limits is None else limits.plan
         raise PlanLimitReached(
-            f"the plan {plan} allows {most} stored strategies, {stored} in use",
+            f"the plan {plan} allows {most} stored strategies, {stored.kept} in use",
             limit="max_stored_strategies",
             allowed=most,
-            used=stored,
+            used=stored.kept,
             plan=plan,
         )
 

@@ -21,7 +21,7 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """Without the document, which is most of it."""
+    """Without the document, and with what one from before there were limits has of them."""
 
     published_strategy_id: UUID
     display_name: str
@@ -69,8 +69,9 @@ async def list_published(
 ) -> list[SummaryRow]:
     rows = await connection.fetch(
         f"""
-        SELECT published_strategy_id, display_name, strategy_name,
-               document ->> 'strategy_description' AS strategy_description,
+        SELECT published_strategy_id, left(display_name, 100) AS display_name,
+               left(strategy_name, 100) AS strategy_name,
+               left(document ->> 'strategy_description', 2000) AS strategy_description,
                document -> 'strategy_config' ->> 'interval' AS interval,
                document -> 'strategy_config' ->> 'side' AS side, content_hash, created_at
         FROM published_strategies

@@ -166,18 +166,31 @@ async def list_strategies(
     return [StrategyRow(**row) for row in rows]
 
 
-async def count_stored(connection: Connection, user_id: int) -> int:
-    """Those not given up. Until the transaction ends nobody else stores or publishes one for this tenant."""
-    await _lock_shelf(connection, user_id)
-    count: int = await connection.fetchval(
-        "SELECT count(*) FROM user_strategies WHERE user_id = $1 AND deleted_at IS NULL", user_id
+@dataclass(frozen=True)
+class Stored:
+    """How many there are, and with those given up, which stay because trades refer to them."""
+
+    kept: int
+    ever: int
+
+
+async def count_stored(connection: Connection, user_id: int, *, lock: bool = False) -> Stored:
+    """With `lock`, nobody else stores or publishes a strategy for this tenant until the transaction ends."""
+    if lock:
+        await _lock_stored(connection, user_id)
+    row = await connection.fetchrow(
+        """
+        SELECT count(*) FILTER (WHERE deleted_at IS NULL) AS kept, count(*) AS ever
+        FROM user_strategies WHERE user_id = $1
+        """,
+        user_id,
     )
-    return count
+    return Stored(**row)
 
 
 async def count_published(connection: Connection, user_id: int, besides: UUID) -> int:
-    """Of the others. Locks as `count_stored` does."""
-    await _lock_shelf(connection, user_id)
+    """Of the others. Locks as `count_stored` may."""
+    await _lock_stored(connection, user_id)
     count: int = await connection.fetchval(
         """
         SELECT count(*) FROM user_strategies
@@ -189,7 +202,7 @@ async def count_published(connection: Connection, user_id: int, besides: UUID) -
     return count
 
 
-async def _lock_shelf(connection: Connection, user_id: int) -> None:
+async def _lock_stored(connection: Connection, user_id: int) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('user_strategies', $1))", user_id)
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from services.trading.errors import PublishedFull, StrategyInactive
+from services.trading.errors import PublishedFull, StrategiesFull, StrategyInactive
 from services.trading.operations.publishing import (
     get_published,
     publish_strategy,
@@ -131,7 +131,7 @@ class PublishingRoutes:
         return _made(strategy_view(await keep_strategy(self._database, user_id, _known(call).strategy, name)))
 
     def endpoints(self) -> list[Endpoint]:
-        own, taken = "/v1/strategies/{id}", (NameTaken, PlanLimitReached)
+        own, taken = "/v1/strategies/{id}", (NameTaken, PlanLimitReached, StrategiesFull)
         shown, template = PublishedView, TemplateView
         return [
             Endpoint(

@@ -210,7 +210,7 @@ class SessionRoutes:
             active_strategies=len({session.strategy_id for session in running}),
             active_symbols=len({session.symbol for session in running}),
             running_sessions=len(running),
-            stored_strategies=stored,
+            stored_strategies=stored.kept,
         )
 
     async def pause_session(self, call: Call) -> SessionView:

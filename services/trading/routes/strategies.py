@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, JsonValue, RootModel
 
-from services.trading.errors import StrategyInUse, VersionsFull
+from services.trading.errors import StrategiesFull, StrategyInUse, VersionsFull
 from services.trading.operations.strategies import (
     change_strategy,
     create_strategy,
@@ -220,7 +220,7 @@ class StrategyRoutes:
     def _editing(self) -> list[Endpoint]:
         every, one, versions = "/v1/strategies", "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
         view, body, taken = StrategyView, StrategyBody, (NameTaken, VersionsFull)
-        room = (NameTaken, PlanLimitReached)
+        room = (NameTaken, PlanLimitReached, StrategiesFull)
         changing = "Change a strategy: a new version; running sessions stay on theirs"
         return [
             Endpoint("POST", every, self.create_strategy, "Make a strategy", view, 201, body=body, errors=room),
