@@ -7,6 +7,7 @@ from decimal import Decimal
 import click
 
 from cli.failure import BadInput
+from shared.contracts.amounts import check_bounded
 from shared.contracts.types import to_ms
 from shared.strategy.bars import Instrument
 from shared.strategy.faults import is_decimal_text
@@ -57,8 +58,10 @@ def one_line(text: str) -> str:
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
-def decimal_option(option: str, text: str, below: int | None = None, zero: bool = True) -> Decimal:
-    """A decimal of at least 0 (`zero=False`: above it), below a limit."""
+def decimal_option(
+    option: str, text: str, below: int | None = None, zero: bool = True, bounded: bool = True
+) -> Decimal:
+    """A decimal of at least 0 (`zero=False`: above it), below a limit, within the bound of amounts over HTTP."""
     if not is_decimal_text(text):
         raise BadOption(f"{option}: {quoted(text)} is not a decimal of at most 20 digits and 18 decimals")
     value = Decimal(text)
@@ -66,6 +69,11 @@ def decimal_option(option: str, text: str, below: int | None = None, zero: bool 
         raise BadOption(f"{option}: must be {'at least' if zero else 'above'} 0")
     if below is not None and value >= below:
         raise BadOption(f"{option}: must be below {below}")
+    if bounded:
+        try:
+            check_bounded(value)
+        except ValueError as error:
+            raise BadOption(f"{option}: {error}") from error
     return value
 
 
@@ -78,7 +86,7 @@ def instrument_option(text: str, option: str = "--instrument") -> Instrument:
             raise BadOption(f"{option}: {quoted(part)} is not one of {'= '.join(_INSTRUMENT_KEYS)}=")
         if key in values:
             raise BadOption(f"{option}: {key} is given twice")
-        values[key] = decimal_option(f"{option} {key}", value, zero=key == "min_notional")
+        values[key] = decimal_option(f"{option} {key}", value, zero=key == "min_notional", bounded=False)
     return Instrument(**values)
 
 

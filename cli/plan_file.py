@@ -3,15 +3,17 @@
 import json
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from cli.failure import BadInput
 from cli.options import one_line
 from services.billing.domain import Plan, PlanTerms
 from shared.chassis.errors import InvalidBody
 from shared.chassis.json_body import parse_body
+from shared.contracts.amounts import Price
 from shared.contracts.billing import Features, Limits, PlanName
-from shared.contracts.types import Amount, BodyModel, decimal_text
+from shared.contracts.texts import Name, Text
+from shared.contracts.types import BodyModel, decimal_text
 
 MOST = 2**31 - 1
 LONGEST_FILE_BYTES = 100_000
@@ -26,6 +28,8 @@ class LimitsOfFile(BodyModel):
     max_symbols: int | None = Field(ge=0, le=MOST)
     daily_api_requests: int | None = Field(ge=0, le=MOST)
     max_backtests_per_day: int | None = Field(ge=0, le=MOST)
+    max_running_sessions: int | None = Field(ge=0, le=MOST)
+    max_stored_strategies: int | None = Field(ge=0, le=MOST)
 
 
 class FeaturesOfFile(BodyModel):
@@ -40,21 +44,14 @@ class PlanFile(BodyModel):
     """Prices in EUR."""
 
     name: PlanName
-    display_name: str = Field(min_length=1, max_length=100)
-    description: str = Field(max_length=1_000)
-    price_monthly: Amount
-    price_yearly: Amount
+    display_name: Name
+    description: Text
+    price_monthly: Price
+    price_yearly: Price
     stripe_price_id_monthly: str | None = Field(default=None, min_length=1, max_length=200)
     stripe_price_id_yearly: str | None = Field(default=None, min_length=1, max_length=200)
     limits: LimitsOfFile
     features: FeaturesOfFile
-
-    @field_validator("price_monthly", "price_yearly")
-    @classmethod
-    def _not_negative(cls, price: Amount) -> Amount:
-        if price < 0:
-            raise ValueError("must be at least 0")
-        return price
 
     def terms(self) -> PlanTerms:
         given = self.model_dump(exclude={"limits", "features"})

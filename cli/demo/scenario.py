@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cli.demo.api import Client
+from shared.contracts.types import new_id
 
 PREMIUM_STRATEGIES = 5
 PREMIUM_SYMBOLS = 10
@@ -165,10 +166,15 @@ async def try_what_free_may_not(tenant: Tenant, plot: Plot) -> list[str]:
     """The FREE tenant asks for what its plan does not have; the reasons it is given."""
     client = tenant.client
     refused = []
-    alert = {**_alerts(tenant, plot)[0], "notify_telegram": True}
-    answer = await client.call("POST", "/v1/alerts", alert)
+    backtest = {
+        "strategy_id": str(new_id()),
+        "symbol": plot.symbols[0],
+        "from": "2026-01-01T00:00:00Z",
+        "to": "2026-02-01T00:00:00Z",
+    }
+    answer = await client.call("POST", "/v1/backtests", backtest)
     if answer.status == 403:
-        refused.append(f"a Telegram alert: {answer.problem()}")
+        refused.append(f"a backtest: {answer.problem()}")
     if plot.busy:
         refused += await _try_second_symbol(tenant, plot)
     return refused

@@ -1,13 +1,14 @@
 """Rules of trading; pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
 from shared.strategy.bars import INTERVAL_MS
+from shared.strategy.decimals import HUNDRED, exact, quantised_quotient
 from shared.strategy.outcome import EntryGuard, EntryProposal
 
 SessionStatus = Literal["ACTIVE", "PAUSED", "STOPPED"]
@@ -30,6 +31,18 @@ class PlanLimits:
     version: int
     max_active_strategies: int | None
     max_symbols: int | None
+    max_running_sessions: int | None = None
+    max_stored_strategies: int | None = None
+
+
+LimitName = Literal["max_active_strategies", "max_symbols", "max_running_sessions"]
+
+# Of one tenant, whatever their plan.
+MOST_VERSIONS = 200  # of a strategy
+MOST_CONFIGURATIONS = 100
+MOST_EVER_STORED = 10_000  # strategies, those given up among them
+MOST_PUBLISHED = 10
+STORED_BEFORE_PLAN = 10  # strategies, while the plan of a new account is not known here yet
 
 
 @dataclass(frozen=True)
@@ -43,28 +56,48 @@ class RunningSession:
 class Limit:
     """A limit that would be exceeded."""
 
-    name: Literal["max_active_strategies", "max_symbols"]
+    name: LimitName
     limit: int
     used: int
 
 
-def exceeded_limit(limits: PlanLimits, running: Sequence[RunningSession], wanted: RunningSession) -> Limit | None:
+@dataclass
+class _InUse:
+    """What running sessions take of a plan."""
+
+    strategies: set[UUID] = field(default_factory=set)
+    symbols: set[str] = field(default_factory=set)
+    sessions: int = 0
+
+    def add(self, session: RunningSession) -> None:
+        self.strategies.add(session.strategy_id)
+        self.symbols.add(session.symbol)
+        self.sessions += 1
+
+    def exceeded_by(self, wanted: RunningSession, limits: PlanLimits) -> Limit | None:
+        """The first limit that one more session would exceed."""
+        checks: tuple[tuple[LimitName, int | None, int, bool], ...] = (
+            (
+                "max_active_strategies",
+                limits.max_active_strategies,
+                len(self.strategies),
+                wanted.strategy_id in self.strategies,
+            ),
+            ("max_symbols", limits.max_symbols, len(self.symbols), wanted.symbol in self.symbols),
+            ("max_running_sessions", limits.max_running_sessions, self.sessions, False),
+        )
+        for name, limit, used, counted in checks:
+            if limit is not None and not counted and used >= limit:
+                return Limit(name, limit, used)
+        return None
+
+
+def exceeded_limit(limits: PlanLimits, running: Iterable[RunningSession], wanted: RunningSession) -> Limit | None:
     """The first limit of the plan that one more session would exceed."""
-    strategies = {session.strategy_id for session in running}
-    symbols = {session.symbol for session in running}
-    checks: tuple[tuple[Literal["max_active_strategies", "max_symbols"], int | None, int, bool], ...] = (
-        (
-            "max_active_strategies",
-            limits.max_active_strategies,
-            len(strategies),
-            wanted.strategy_id in strategies,
-        ),
-        ("max_symbols", limits.max_symbols, len(symbols), wanted.symbol in symbols),
-    )
-    for name, limit, used, counted in checks:
-        if limit is not None and not counted and used >= limit:
-            return Limit(name, limit, used)
-    return None
+    in_use = _InUse()
+    for session in running:
+        in_use.add(session)
+    return in_use.exceeded_by(wanted, limits)
 
 
 def sessions_within(limits: PlanLimits, running: Iterable[RunningSession]) -> set[UUID]:
@@ -75,12 +108,12 @@ def sessions_within(limits: PlanLimits, running: Iterable[RunningSession]) -> se
 
 def limited_sessions(limits: PlanLimits, running: Iterable[RunningSession]) -> dict[UUID, Limit]:
     """The others, each with the limit that it would exceed."""
-    kept: list[RunningSession] = []
+    kept = _InUse()
     limited: dict[UUID, Limit] = {}
     for session in running:
-        exceeded = exceeded_limit(limits, kept, session)
+        exceeded = kept.exceeded_by(session, limits)
         if exceeded is None:
-            kept.append(session)
+            kept.add(session)
         else:
             limited[session.session_id] = exceeded
     return limited
@@ -149,13 +182,15 @@ class SessionTotals:
     max_drawdown: Decimal  # percent, from the highest equity so far
 
     def equity(self, initial_balance: Decimal) -> Decimal:
-        return initial_balance + self.total_pnl
+        with exact():
+            return initial_balance + self.total_pnl
 
     def with_trade(self, pnl: Decimal, initial_balance: Decimal) -> "SessionTotals":
-        total = self.total_pnl + pnl
-        equity = initial_balance + total
-        highest = max(self.highest_equity, equity)
-        drawdown = ((highest - equity) / highest * 100).quantize(Decimal("0.00000001"))
+        with exact():
+            total = self.total_pnl + pnl
+            equity = initial_balance + total
+            highest = max(self.highest_equity, equity)
+            drawdown = quantised_quotient((highest - equity) * HUNDRED, highest)
         return SessionTotals(
             self.total_trades + 1,
             self.winning_trades + (pnl > 0),

@@ -5,6 +5,10 @@ ProblemError
 ├── SessionEnded        409  a stopped session stays stopped
 ├── StrategyInactive    409  it was deactivated
 ├── StrategyInUse       409
+├── StrategiesFull      409  those given up among them
+├── VersionsFull        409  of one strategy
+├── ConfigurationsFull  409  remove one first
+├── PublishedFull       409  take one back first
 ├── BacktestEnded       409
 └── TooManyBacktests    429
 """
@@ -40,6 +44,34 @@ class StrategyInUse(Conflict):
 
     type = "strategy-in-use"
     title = "A running session uses this strategy"
+
+
+class StrategiesFull(Conflict):
+    """`limit` says how many strategies can be made in all, those given up among them. Change one that is there."""
+
+    type = "strategies-full"
+    title = "You have made as many strategies as can be made"
+
+
+class VersionsFull(Conflict):
+    """`limit` says how many versions a strategy can have. Copy it into a new one to go on."""
+
+    type = "versions-full"
+    title = "The strategy has as many versions as it can have"
+
+
+class ConfigurationsFull(Conflict):
+    """`limit` says how many there can be. Remove one first."""
+
+    type = "configurations-full"
+    title = "You have as many configurations as there can be"
+
+
+class PublishedFull(Conflict):
+    """`limit` says how many strategies you can show to everybody. Take one back first."""
+
+    type = "published-full"
+    title = "You have published as many strategies as you can"
 
 
 class BacktestEnded(Conflict):

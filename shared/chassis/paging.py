@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from shared.chassis.errors import InvalidInput
 from shared.contracts.types import QueryModel, ViewModel
 
 T = TypeVar("T")
+
+LONGEST_CURSOR = 2_000  # a name of 100 characters takes 900 of them at most
+MOST_PAGE_BYTES = 1_000_000  # and the item that reaches it
 
 
 class Page(ViewModel, Generic[T]):
@@ -21,12 +24,13 @@ class Page(ViewModel, Generic[T]):
 
 class PageQuery(QueryModel):
     limit: int = Field(default=50, ge=1, le=200)
-    cursor: str | None = Field(default=None, max_length=500)
+    cursor: str | None = Field(default=None, max_length=LONGEST_CURSOR)
 
 
 def encode_cursor(*position: str | int) -> str:
     """The position after which the next page begins."""
-    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+    text = json.dumps(position, ensure_ascii=False, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str | None, *kinds: type, path: str = "$.cursor") -> tuple[str | int, ...] | None:
@@ -42,11 +46,16 @@ def decode_cursor(cursor: str | None, *kinds: type, path: str = "$.cursor") -> t
             raise ValueError("another list's cursor")
         if any(isinstance(part, int) and abs(part) >= 2**63 for part in position):
             raise ValueError("out of range")
-        if any(isinstance(part, str) and "\x00" in part for part in position):
+        if any(isinstance(part, str) and not _is_text(part) for part in position):
             raise ValueError("not text")
     except (ValueError, binascii.Error, RecursionError) as error:
         raise InvalidInput(errors=[{"path": path, "reason": "is not a cursor of this list"}]) from error
     return tuple(position)
+
+
+def _is_text(part: str) -> bool:
+    """What Postgres can store: neither NUL nor half a surrogate pair."""
+    return "\x00" not in part and not any("\ud800" <= character <= "\udfff" for character in part)
 
 
 def encode_sorted(sort: str, *position: str | int) -> str:
@@ -65,6 +74,24 @@ def decode_sorted(sort: str, cursor: str | None, *kinds: type) -> tuple[str | in
 
 
 def page_of(rows: list[T], limit: int, cursor_of: Callable[[T], str]) -> Page[T]:
-    """A page from limit + 1 rows: the row too many says that there is a next page."""
-    items = rows[:limit]
-    return Page[T](items=items, next_cursor=cursor_of(items[-1]) if len(rows) > limit else None)
+    """A page from limit + 1 rows: the row too many says that there is a next page.
+
+    So do rows for which the page has no room, by its size in bytes.
+    """
+    items = _fitting(rows[:limit])
+    return Page[T](items=items, next_cursor=cursor_of(items[-1]) if len(rows) > len(items) else None)
+
+
+def _fitting(items: list[T]) -> list[T]:
+    size = 0
+    for count, item in enumerate(items, 1):
+        size += _bytes_of(item)
+        if size >= MOST_PAGE_BYTES:
+            return items[:count]
+    return items
+
+
+def _bytes_of(item: object) -> int:
+    """As JSON; of a row that becomes a view later, about that."""
+    text = item.model_dump_json() if isinstance(item, BaseModel) else str(item)
+    return len(text.encode(errors="replace"))

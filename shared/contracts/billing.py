@@ -23,6 +23,9 @@ class Limits(BaseModel):
     max_symbols: int | None
     daily_api_requests: int | None
     max_backtests_per_day: int | None
+    # Since version 1 was first published; messages from before have neither.
+    max_running_sessions: int | None = None
+    max_stored_strategies: int | None = None
 
 
 class Features(BaseModel):

@@ -147,6 +147,8 @@ BY_NAME: Mapping[str, JsonValue] = {
     "max_symbols": 10,
     "daily_api_requests": 20000,
     "max_backtests_per_day": 50,
+    "max_running_sessions": 50,
+    "max_stored_strategies": 100,
     # who, and from where
     "email": "ada@example.org",
     "username": "ada",

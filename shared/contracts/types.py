@@ -34,10 +34,13 @@ def decimal_text(value: Decimal) -> str:
 
 
 def _to_decimal(value: object, info: ValidationInfo) -> Decimal:
+    config = info.config or {}
     # A number in JSON arrives as a Decimal too: a client's body may not hold one.
-    if isinstance(value, Decimal) and not (info.config or {}).get("strict"):
+    if isinstance(value, Decimal) and not config.get("strict"):
         if not value.is_finite():
             raise ValueError("must be a finite decimal")
+        if config.get("from_attributes"):  # an answer: none fails because of the size of what is stored
+            return value
         value = format(value, "f")
     if not isinstance(value, str) or not _AMOUNT.fullmatch(value):
         raise ValueError("must be a decimal string of at most 20 digits before the point and 18 after it")
@@ -138,6 +141,6 @@ class QueryModel(BaseModel):
 
 
 class ViewModel(BaseModel):
-    """What a service answers."""
+    """What a service answers, from what it has stored."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)

@@ -9,6 +9,7 @@ from decimal import Decimal, DecimalException
 from itertools import islice
 from types import MappingProxyType
 
+from shared.contracts.texts import check_name, check_text
 from shared.strategy.bars import INTERVAL_MS, Side
 from shared.strategy.conditions import ConditionReader
 from shared.strategy.faults import MAX_FAULTS, Fault, Reader, StrategyError, child
@@ -18,16 +19,19 @@ from shared.strategy.risk import Risk, parse_risk
 
 __all__ = [
     "INTERVAL_MS",
+    "MOST_DOCUMENT_BYTES",
     "AlertCondition",
     "Fault",
     "Strategy",
     "StrategyError",
     "parse_alert",
     "parse_json",
+    "parse_stored",
     "parse_strategy",
 ]
 
 MAX_INDICATORS = 32
+MOST_DOCUMENT_BYTES = 32_768  # in canonical form, without name and description
 SIDES = ("LONG", "SHORT", "BOTH")
 _INDICATOR_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _HALVES: Mapping[str, Side] = MappingProxyType({"long": "LONG", "short": "SHORT"})
@@ -77,17 +81,25 @@ class AlertCondition:
 
 def parse_strategy(raw: object) -> Strategy:
     """Reads a document from parsed JSON; raises StrategyError with all its faults."""
-    reader = Reader()
+    return _parsed(raw, Reader(at_the_door=True))
+
+
+def parse_stored(raw: object) -> Strategy:
+    """Reads a document that was taken before: the rules for its name and description may be narrower by now."""
+    return _parsed(raw, Reader())
+
+
+def _parsed(raw: object, reader: Reader) -> Strategy:
     given = reader.members(
         raw,
         "$",
         ["strategy_name", "strategy_config", "entry_conditions", "risk_management"],
         ["strategy_description", "exit_conditions"],
     )
-    name = reader.text(given.get("strategy_name", ""), "$.strategy_name")
+    name = reader.text(given.get("strategy_name", "unnamed"), "$.strategy_name", check_name)
     description = None
     if "strategy_description" in given:
-        description = reader.text(given["strategy_description"], "$.strategy_description")
+        description = reader.text(given["strategy_description"], "$.strategy_description", check_text)
     interval, side, indicators = _config(reader, given.get("strategy_config"), "$.strategy_config")
     conditions = ConditionReader(reader, indicators)
     entry = _conditions(reader, conditions, side, given.get("entry_conditions"), "$.entry_conditions")
@@ -108,6 +120,8 @@ def parse_strategy(raw: object) -> Strategy:
             "risk_management": risk.canonical(),
         }
     )
+    if reader.at_the_door and len(canonical.encode()) > MOST_DOCUMENT_BYTES:
+        raise StrategyError(Fault("$", f"has more than {MOST_DOCUMENT_BYTES} bytes in canonical form"))
     content_hash = hashlib.sha256(canonical.encode()).hexdigest()
     return Strategy(name, description, interval, side, indicators, entry, exits, risk, canonical, content_hash)
 

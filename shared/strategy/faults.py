@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -54,7 +54,9 @@ def shown(text: str) -> str:
 class Reader:
     """Turns raw JSON into typed values. A fault is recorded and a placeholder returned; `check` raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_the_door: bool = False) -> None:
+        self.at_the_door = at_the_door
+        """Whether the document comes from outside: one that is stored was measured by the rules of its day."""
         self.faults: list[Fault] = []
         self.doubtful: set[str] = set()
         """Names declared with a fault: what uses them is not a fault of its own."""
@@ -87,13 +89,20 @@ class Reader:
         wanted = [*required, *optional]
         return {key: raw[key] for key in wanted if key in raw and raw[key] is not None}
 
-    def text(self, raw: object, path: str) -> str:
+    def text(self, raw: object, path: str, check: Callable[[str], str]) -> str:
         if not isinstance(raw, str):
             self.fault(path, "must be a string")
             return ""
         if "\0" in raw or any("\ud800" <= character <= "\udfff" for character in raw):
             self.fault(path, "must be text without NUL characters and lone surrogates")
-        return raw
+            return ""
+        if not self.at_the_door:
+            return raw
+        try:
+            return check(raw)
+        except ValueError as error:
+            self.fault(path, str(error))
+            return ""
 
     def choice(self, raw: object, path: str, options: Collection[str]) -> str:
         if not isinstance(raw, str) or raw not in options:

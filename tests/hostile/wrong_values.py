@@ -72,10 +72,24 @@ WRONG_AMOUNTS = (
 WRONG_INTEGERS = ('"5"', "5.0", "5.5", "true", "false", '""', "[]", "{}", "1e2", "9" * 59)
 TOO_LARGE_INTEGERS = (str(2**31), str(2**63 - 1), str(2**63), str(-(2**63) - 1), str(2**64), str(10**50))
 LONG = json.dumps("x" * 100_000)
+# Nobody can see or find these, they drive terminals, or turn a text around.
+UNSEEN = (
+    "\u200b",
+    "a\u200bb",
+    "\ufeffa",
+    "a\u00ad",
+    "a\u2028b",
+    "up\n\x1b[31mred",
+    "a\u202eb",
+    "a\u2066b",
+    "\u200ea",
+    "\u3164",
+)
 NO_TEXT = ("5", "1.5", "true", "[]", "{}", '["x"]')
 
 WRONG: Mapping[str, tuple[str, ...]] = {
-    "string": (*NO_TEXT, LONG),
+    "string": (*NO_TEXT, LONG, *map(json.dumps, UNSEEN)),
+    "mail of a log-in": (*NO_TEXT, LONG),  # who logs in with what nobody can have registered is answered 401
     "password": (*NO_TEXT, LONG),
     "email": (*NO_TEXT, LONG, *map(json.dumps, WRONG_EMAILS)),
     "choice": (*NO_TEXT, LONG, '"nope"', '""'),
@@ -90,7 +104,7 @@ WRONG: Mapping[str, tuple[str, ...]] = {
 
 
 def wrong_values(field: Field) -> Iterator[str]:
-    yield from WRONG[field.kind]
+    yield from WRONG["mail of a log-in" if (field.kind, field.name) == ("string", "email") else field.kind]
     if not field.nullable and field.required:
         yield "null"
     if field.kind == "integer" and "maximum" in field.schema:

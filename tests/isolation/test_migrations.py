@@ -264,6 +264,10 @@ async def test_plans_that_were_heard_before_say_how_many_backtests_they_allow(po
             "SELECT has_backtesting, max_backtests_per_day FROM trading.entitlements ORDER BY user_id"
         )
         assert [tuple(row) for row in rows] == [(False, 0), (True, 100), (True, None)]
+        rows = await superuser.fetch(
+            "SELECT max_running_sessions, max_stored_strategies FROM trading.entitlements ORDER BY user_id"
+        )
+        assert [tuple(row) for row in rows] == [(3, 10), (50, 100), (1000, 1000)]
 
 
 async def test_everybody_of_whom_there_are_facts_gets_his_turn(postgres: str) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -9,8 +11,12 @@ from uuid import UUID
 
 from shared.contracts.types import decimal_text, instant_text
 
-# What a cell begins with where a spreadsheet takes it for a formula, the wide forms of East Asia among it.
-FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+BREAKS = ("\t", "\r", "\n")
+# What a cell begins with where a spreadsheet takes it for a formula, also in the wide and small forms of East Asia.
+FORMULA_BEGINS = (*"=+-@＝＋－＠﹦﹢﹣﹫", *BREAKS)
+# Where spreadsheets of some locales split a line into cells, and where all of them begin another line.
+_SEPARATOR = re.compile(r"\r\n|[;\t\r\n]")
+_NOT_SEEN = "CZ"  # categories of controls, formats, code points without a character, blanks and separators
 Cell = str | int | Decimal | date | UUID | None
 
 
@@ -22,15 +28,31 @@ def csv_bytes(rows: Iterable[Sequence[Cell]]) -> bytes:
 
 
 def cell_text(cell: Cell) -> str:
-    """Only text of somebody's choice can begin as a formula: it gets an apostrophe before it."""
+    """Only text of somebody's choice can begin as a formula."""
     match cell:
         case None:
             return ""
         case str():
-            return f"'{cell}" if cell.startswith(FORMULA_BEGINS) else cell
+            return defused(cell)
         case Decimal():
             return decimal_text(cell)
         case datetime():
             return instant_text(cell)
         case _:
             return str(cell)
+
+
+def defused(text: str) -> str:
+    """With an apostrophe wherever a cell could begin as a formula: at the start, and after each separator."""
+    starts = [0, *(found.end() for found in _SEPARATOR.finditer(text))]
+    ends = [*starts[1:], len(text)]
+    parts = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    marked = [f"'{part}" if _is_formula(text, start) else part for start, part in zip(starts, parts, strict=True)]
+    cell = "".join(marked)
+    return f"'{cell}" if cell.startswith(BREAKS) else cell
+
+
+def _is_formula(text: str, start: int) -> bool:
+    """Behind any blanks and invisible characters, which spreadsheets skip."""
+    first = next((each for each in text[start:] if unicodedata.category(each)[0] not in _NOT_SEEN), "")
+    return bool(first) and first in FORMULA_BEGINS

@@ -1,11 +1,9 @@
 """`/by-symbol`, `/by-strategy`: few enough to be ordered where they are shown."""
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
-
-from pydantic import TypeAdapter, ValidationError
 
 from services.analytics.domain.summary import Sums
 from services.analytics.queries import facts, groups
@@ -16,13 +14,13 @@ from services.analytics.routes.views import ByStrategyView, BySymbolView, sums_f
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.paging import Page, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
-from shared.contracts.types import Amount, ViewModel, decimal_text
+from shared.contracts.texts import NAME_LENGTH
+from shared.contracts.types import ViewModel, decimal_text
 
 T = TypeVar("T")
 V = TypeVar("V", bound=ViewModel)
 Key = tuple[Decimal | str, str]  # what it is ordered by, and its name
 
-_AMOUNT: TypeAdapter[Decimal] = TypeAdapter(Amount)
 SymbolSort = Literal["symbol", "-symbol", "pnl", "-pnl", "trades", "-trades"]
 StrategySort = Literal["strategy_name", "-strategy_name", "pnl", "-pnl", "trades", "-trades"]
 
@@ -87,7 +85,7 @@ def _key(sort: str, sums: Sums, name: str, tie: str) -> Key:
         case "trades":
             return (Decimal(sums.trades), tie)
         case _:
-            return (name, tie)
+            return (name[:NAME_LENGTH], tie)  # names of before there was a limit would make cursors as long
 
 
 def _page(
@@ -121,9 +119,12 @@ def _after(sort: str, cursor: str | None) -> Key | None:
     if sort.removeprefix("-") not in ("pnl", "trades"):
         return (value, tie)
     try:
-        return (_AMOUNT.validate_python(value), tie)
-    except ValidationError as error:
+        amount = Decimal(value)
+    except InvalidOperation as error:
         raise no_cursor() from error
+    if not amount.is_finite():
+        raise no_cursor()
+    return (amount, tie)
 
 
 def _symbol_view(one: OfSymbol) -> BySymbolView:

@@ -18,12 +18,12 @@ from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
+from shared.contracts.texts import Text
 from shared.contracts.types import BodyModel, Id, Instant, instant_text
 from shared.strategy.bars import INTERVAL_MS
 
 PATH = "/v1/watchlist"
 ANALYSES = "/v1/market-analysis"
-MOST_NOTES = 2_000
 
 Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,30}$")]
 
@@ -66,7 +66,7 @@ class NotesBody(BodyModel):
 
     model_config = example(user_notes="Above since the morning")
 
-    user_notes: str | None = Field(max_length=MOST_NOTES)
+    user_notes: Text | None
 
 
 def market_endpoints(database: Database) -> list[Endpoint]:

@@ -8,8 +8,6 @@ from services.auth.domain.accounts import LONGEST_PASSWORD, check_password, chec
 
 # Longer input than any password is refused before it is looked at more closely.
 Password = Annotated[SecretStr, Field(max_length=2 * LONGEST_PASSWORD)]
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Username = Annotated[Name, Field(max_length=50)]
 TimeZone = Annotated[str, Field(max_length=64), AfterValidator(check_timezone)]
 
 

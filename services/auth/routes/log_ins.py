@@ -18,7 +18,7 @@ from services.auth.operations.log_ins import Once
 from services.auth.operations.proving import Desk
 from services.auth.operations.refresh import refresh
 from services.auth.operations.tokens import LONGEST_REFRESH_TOKEN
-from services.auth.routes.fields import Name, NewPassword, Password, TimeZone, Username
+from services.auth.routes.fields import NewPassword, Password, TimeZone
 from services.auth.routes.me import MyRoutes
 from services.auth.routes.views import JwksView, RegisteredView, TokensView, tokens_view, user_view
 from shared.chassis.auth import Authenticator
@@ -27,6 +27,7 @@ from shared.chassis.http import Call, Endpoint, Reply
 from shared.chassis.idempotency import REPLAYED, request_sha256
 from shared.chassis.origin import Client, Networks, client_of
 from shared.contracts.examples import PASSWORD, REFRESH_TOKEN, example
+from shared.contracts.texts import Name, ShortName
 from shared.contracts.types import BodyModel
 
 RefreshToken = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_REFRESH_TOKEN)]
@@ -50,7 +51,7 @@ class RegisterBody(BodyModel):
     password: NewPassword
     timezone: TimeZone = "UTC"
     language: Language = "en"
-    username: Username | None = None
+    username: ShortName | None = None
     first_name: Name | None = None
     last_name: Name | None = None
 

@@ -13,13 +13,14 @@ from services.auth.operations.proving import Desk
 from services.auth.queries import activity
 from services.auth.queries import log_ins as queries
 from services.auth.queries.activity import ActivityRow, Wanted
-from services.auth.routes.fields import Name, NewPassword, Password, TimeZone, Username
+from services.auth.routes.fields import NewPassword, Password, TimeZone
 from services.auth.routes.views import ActivityView, EndedView, LogInView, UserView, user_view
 from shared.chassis.errors import InvalidInput, NotFound, Unauthorized
 from shared.chassis.http import Call, Endpoint, Reply, tagged
 from shared.chassis.origin import Networks, client_of
 from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.contracts.examples import PASSWORD, example
+from shared.contracts.texts import Name, ShortName
 from shared.contracts.types import BodyModel, Instant, from_us, to_us
 
 Order = Literal["created_at", "-created_at"]
@@ -30,7 +31,7 @@ class ProfileChanges(BodyModel):
 
     model_config = example(timezone="Europe/Rome", last_name="King")
 
-    username: Username | None = None
+    username: ShortName | None = None
     first_name: Name | None = None
     last_name: Name | None = None
     timezone: TimeZone | None = None

@@ -8,8 +8,8 @@ from shared.contracts.billing import Features, Limits, PlanName
 
 COLUMNS = """plan_id, name, version, is_active, display_name, description, price_monthly, price_yearly,
     max_trades_per_month, max_active_strategies, max_symbols, daily_api_requests, max_backtests_per_day,
-    has_advanced_ai, has_api_access, has_backtesting, has_telegram_alerts, has_priority_support,
-    stripe_price_id_monthly, stripe_price_id_yearly, created_at"""
+    max_running_sessions, max_stored_strategies, has_advanced_ai, has_api_access, has_backtesting,
+    has_telegram_alerts, has_priority_support, stripe_price_id_monthly, stripe_price_id_yearly, created_at"""
 
 
 async def list_plans(connection: Connection) -> list[Plan]:
@@ -58,15 +58,16 @@ async def insert_version(connection: asyncpg.Connection, terms: PlanTerms, versi
         f"""
         INSERT INTO subscription_plans
             (name, version, display_name, description, price_monthly, price_yearly, max_trades_per_month,
-             max_active_strategies, max_symbols, daily_api_requests, max_backtests_per_day, has_advanced_ai,
-             has_api_access, has_backtesting, has_telegram_alerts, has_priority_support,
-             stripe_price_id_monthly, stripe_price_id_yearly)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+             max_active_strategies, max_symbols, daily_api_requests, max_backtests_per_day, max_running_sessions,
+             max_stored_strategies, has_advanced_ai, has_api_access, has_backtesting, has_telegram_alerts,
+             has_priority_support, stripe_price_id_monthly, stripe_price_id_yearly)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
         RETURNING {COLUMNS}
         """,
         *(terms.name, version, terms.display_name, terms.description, terms.price_monthly, terms.price_yearly),
         *(limits.max_trades_per_month, limits.max_active_strategies, limits.max_symbols),
         *(limits.daily_api_requests, limits.max_backtests_per_day),
+        *(limits.max_running_sessions, limits.max_stored_strategies),
         *(features.advanced_ai, features.api_access, features.backtesting),
         *(features.telegram_alerts, features.priority_support),
         *(terms.stripe_price_id_monthly, terms.stripe_price_id_yearly),
@@ -89,6 +90,8 @@ def _plan(row: asyncpg.Record) -> Plan:
             max_symbols=row["max_symbols"],
             daily_api_requests=row["daily_api_requests"],
             max_backtests_per_day=row["max_backtests_per_day"],
+            max_running_sessions=row["max_running_sessions"],
+            max_stored_strategies=row["max_stored_strategies"],
         ),
         features=Features(
             advanced_ai=row["has_advanced_ai"],

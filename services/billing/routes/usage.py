@@ -16,7 +16,16 @@ from shared.contracts.examples import NOW, example
 from shared.contracts.types import Instant, ViewModel
 
 REFUSALS_SHOWN = 10
-MeterName = Literal["live_trades", "paper_trades", "active_strategies", "symbols", "api_requests", "backtests"]
+MeterName = Literal[
+    "live_trades",
+    "paper_trades",
+    "active_strategies",
+    "symbols",
+    "running_sessions",
+    "stored_strategies",
+    "api_requests",
+    "backtests",
+]
 
 
 class PeriodView(ViewModel):
@@ -180,7 +189,7 @@ def _trade_meters(limits: Limits, used: Usage, period: Period) -> list[MeterView
             used.paper_trades,
             None,
             period,
-            "Trades on paper are not limited; paper sessions are, by strategies and symbols.",
+            "Trades on paper are not limited; paper sessions are, by their number, strategies and symbols.",
         ),
     ]
 
@@ -195,6 +204,10 @@ def _meters_of_trading(limits: Limits) -> list[MeterView]:
             "Distinct strategies in running sessions. A refused start says why, and so does each decision.",
         ),
         _counted_there("symbols", limits.max_symbols, sessions, "Distinct symbols in running sessions."),
+        _counted_there(
+            "running_sessions", limits.max_running_sessions, sessions, "Sessions not stopped, paused too."
+        ),
+        _counted_there("stored_strategies", limits.max_stored_strategies, sessions, "Strategies not given up."),
         _counted_there(
             "backtests",
             limits.max_backtests_per_day,

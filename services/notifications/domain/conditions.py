@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError, model_validator
 
-from shared.contracts.types import Amount, decimal_text
+from shared.contracts.amounts import OfMarket
+from shared.contracts.types import decimal_text
 from shared.strategy.document import AlertCondition, StrategyError, parse_alert
 from shared.strategy.indicators import MAX_PERIOD
 
@@ -27,7 +28,7 @@ def _integer_as_decimal(value: object) -> object:
     return Decimal(value) if type(value) is int else value
 
 
-Quantity = Annotated[Amount, BeforeValidator(_integer_as_decimal), Field(gt=0)]
+Quantity = Annotated[OfMarket, BeforeValidator(_integer_as_decimal)]
 Period = Annotated[StrictInt, Field(ge=2, le=MAX_PERIOD)]
 
 

@@ -1,5 +1,6 @@
 """Alerts over HTTP."""
 
+import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
@@ -11,7 +12,13 @@ from pydantic.config import JsonDict
 from services.notifications.domain.conditions import AlertType
 from services.notifications.domain.firing import Repeat
 from services.notifications.errors import AlertsFull
-from services.notifications.operations.alerts import change_alert, channels_of, create_alert, delete_alert
+from services.notifications.operations.alerts import (
+    DELIVERED,
+    change_alert,
+    channels_of,
+    create_alert,
+    delete_alert,
+)
 from services.notifications.queries import alerts, firings
 from services.notifications.queries.alerts import AlertFilter, AlertRow
 from services.notifications.queries.firings import PastFiring
@@ -22,13 +29,14 @@ from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted,
 from shared.chassis.postgres import Database
 from shared.contracts.examples import NOW, example
 from shared.contracts.notifications import Channel
+from shared.contracts.texts import Name
 from shared.contracts.types import EPOCH, Amount, BodyModel, Instant, ViewModel
 from shared.strategy.bars import INTERVAL_MS
+from shared.strategy.document import MOST_DOCUMENT_BYTES
 
 MICROSECOND = timedelta(microseconds=1)
 
 Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,30}$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
 Cooldown = Annotated[int, Field(ge=0, le=31_536_000)]
 
 
@@ -54,6 +62,17 @@ def _reachable(moment: datetime) -> datetime:
 Expiry = Annotated[Instant, AfterValidator(_reachable)]
 
 
+def _usable(channel: Channel) -> AfterValidator:
+    """Asking for a channel that does not deliver yet is refused: nobody should wait for what never comes."""
+
+    def check(wanted: bool | None) -> bool | None:
+        if wanted and channel not in DELIVERED:
+            raise ValueError(f"alerts are not delivered by {channel} yet, only by {', '.join(DELIVERED)}")
+        return wanted
+
+    return AfterValidator(check)
+
+
 ALERT: JsonDict = {
     "alert_name": "above ninety thousand",
     "symbol": "BTCUSDT",
@@ -64,6 +83,14 @@ ALERT: JsonDict = {
     "notify_email": False,
     "cooldown_seconds": 900,
 }
+
+
+def _kept(condition: dict[str, object]) -> dict[str, object]:
+    """Raises ValueError."""
+    stored = as_stored(condition)
+    if len(json.dumps(stored).encode()) > MOST_DOCUMENT_BYTES:
+        raise ValueError(f"must be at most {MOST_DOCUMENT_BYTES} bytes")
+    return stored
 
 
 class AlertBody(BodyModel):
@@ -77,9 +104,9 @@ class AlertBody(BodyModel):
     alert_type: AlertType
     condition_data: dict[str, object]
     notify_dashboard: bool = True
-    notify_telegram: bool = False
-    notify_email: bool = False
-    notify_webhook: bool = False
+    notify_telegram: Annotated[bool, _usable("telegram")] = False
+    notify_email: Annotated[bool, _usable("email")] = False
+    notify_webhook: Annotated[bool, _usable("webhook")] = False
     cooldown_seconds: Cooldown = 0
     expires_at: Expiry | None = None
     repeat: Repeat = "ALWAYS"
@@ -88,7 +115,7 @@ class AlertBody(BodyModel):
     @field_validator("condition_data")
     @classmethod
     def _without_floats(cls, value: dict[str, object]) -> dict[str, object]:
-        return as_stored(value)
+        return _kept(value)
 
 
 class AlertChanges(BodyModel):
@@ -99,9 +126,9 @@ class AlertChanges(BodyModel):
     alert_name: Name | None = None
     condition_data: dict[str, object] | None = None
     notify_dashboard: bool | None = None
-    notify_telegram: bool | None = None
-    notify_email: bool | None = None
-    notify_webhook: bool | None = None
+    notify_telegram: Annotated[bool | None, _usable("telegram")] = None
+    notify_email: Annotated[bool | None, _usable("email")] = None
+    notify_webhook: Annotated[bool | None, _usable("webhook")] = None
     cooldown_seconds: Cooldown | None = None
     expires_at: Expiry | None = None
     repeat: Repeat | None = None
@@ -110,7 +137,7 @@ class AlertChanges(BodyModel):
     @field_validator("condition_data")
     @classmethod
     def _without_floats(cls, value: dict[str, object] | None) -> dict[str, object] | None:
-        return None if value is None else as_stored(value)
+        return None if value is None else _kept(value)
 
     def given(self) -> dict[str, object]:
         """Null says nothing but for `expires_at`, which it removes."""

@@ -22,7 +22,7 @@ from services.trading.questions import MOST_FILLS
 from shared.contracts.types import AMOUNT_PATTERN, decimal_text, from_ms, instant_text
 from shared.strategy.backtest import Report, run_backtest
 from shared.strategy.bars import INTERVAL_MS, Bar, Instrument, Terms
-from shared.strategy.document import parse_strategy
+from shared.strategy.document import parse_stored
 from shared.strategy.outcome import Fill, Trade
 
 NICENESS = 10  # bots at a candle's close come first
@@ -69,7 +69,7 @@ def _bars(source: BinaryIO) -> list[Bar]:
 
 
 def _answer(asked: Mapping[str, object], bars: Sequence[Bar], say: Say) -> None:
-    strategy, terms = parse_strategy(asked["document"]), _terms(asked["terms"])
+    strategy, terms = parse_stored(asked["document"]), _terms(asked["terms"])
     report = run_backtest(strategy, bars, terms, None, _progress(say))
     try:
         if len(report.fills) > MOST_FILLS:

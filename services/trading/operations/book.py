@@ -16,6 +16,7 @@ from shared.chassis.postgres import Connection, Database
 from shared.contracts.envelope import Event
 from shared.contracts.trading import TradeClosed, TradeOpened
 from shared.contracts.types import from_ms, new_id
+from shared.strategy.decimals import exact
 from shared.strategy.outcome import Fill, Outcome, Trade
 
 
@@ -190,7 +191,8 @@ async def _write(
 
 def _closed_trades(outcome: Outcome) -> ClosedTrades:
     pnls = [trade.pnl for trade in outcome.trades]
-    return ClosedTrades(len(pnls), sum(pnl > 0 for pnl in pnls), sum(pnls, Decimal(0)))
+    with exact():
+        return ClosedTrades(len(pnls), sum(pnl > 0 for pnl in pnls), sum(pnls, Decimal(0)))
 
 
 def _events(

@@ -5,6 +5,8 @@ from uuid import UUID
 
 import asyncpg
 
+from services.trading.domain import MOST_CONFIGURATIONS
+from services.trading.errors import ConfigurationsFull
 from services.trading.queries import configurations, entitlements
 from services.trading.queries.configurations import ConfigurationRow
 from shared.chassis.errors import NameTaken, NotFound
@@ -19,6 +21,10 @@ async def create_configuration(database: Database, user_id: int, values: Values)
     configuration_id = new_id()
     try:
         async with database.tenant(user_id) as connection:
+            if await configurations.count_configurations(connection, user_id) >= MOST_CONFIGURATIONS:
+                raise ConfigurationsFull(
+                    f"there can be {MOST_CONFIGURATIONS} configurations", limit=MOST_CONFIGURATIONS
+                )
             await _make_room(connection, user_id, configuration_id, values)
             return await configurations.insert_configuration(connection, user_id, configuration_id, values)
     except asyncpg.UniqueViolationError as error:

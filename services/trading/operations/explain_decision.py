@@ -14,11 +14,11 @@ from services.trading.queries.restrictions import Kind, RestrictionRow, list_res
 from services.trading.queries.sessions import SessionRow, get_session
 from shared.chassis.errors import NotFound
 from shared.chassis.postgres import Database
+from shared.strategy.decimals import exact, quantised
 from shared.strategy.document import Strategy
 from shared.strategy.risk import Distance
 from shared.strategy.sizing import share_of
 
-PLACES = Decimal("0.00000001")
 MOST_RESTRICTIONS = 10_000
 HELD_BY: Mapping[str, Kind] = {"paused": "PAUSED", "plan_limit": "PLAN_LIMIT", "feed_silent": "FEED_SILENT"}
 
@@ -108,7 +108,8 @@ def _configured(
 
 
 def _notional(qty: Decimal, close: Decimal) -> Decimal:
-    return (qty * close).quantize(PLACES)
+    with exact():
+        return quantised(qty * close)
 
 
 def _percentage(distance: Distance, decision: DecisionRow, close: Decimal) -> Decimal | None:
@@ -116,7 +117,7 @@ def _percentage(distance: Distance, decision: DecisionRow, close: Decimal) -> De
     if distance.column is None:
         return distance.value
     value = _number(decision.values.get(distance.column.name))
-    return None if value is None else share_of(close, distance.value * value).quantize(PLACES)
+    return None if value is None else quantised(share_of(close, distance.value * value))
 
 
 def _number(value: float | None) -> Decimal | None:

@@ -2,7 +2,8 @@
 
 from uuid import UUID
 
-from services.trading.errors import StrategyInactive
+from services.trading.domain import MOST_PUBLISHED
+from services.trading.errors import PublishedFull, StrategyInactive
 from services.trading.operations.strategies import get_own, keep_strategy, read_document
 from services.trading.queries import published, strategies
 from services.trading.queries.published import PublishedRow
@@ -10,6 +11,7 @@ from services.trading.queries.strategies import StrategyRow
 from shared.chassis.errors import InvalidInput, NotFound
 from shared.chassis.postgres import Database
 from shared.contracts.types import new_id
+from shared.strategy.document import parse_stored
 
 
 async def publish_strategy(
@@ -24,11 +26,14 @@ async def publish_strategy(
         if wanted is None:
             fault = {"path": "$.version", "reason": "there is no such version of the strategy"}
             raise InvalidInput(errors=[fault])
+        read_document(wanted.document)  # one that was stored before may not be shown to everybody
         if found.published_strategy_id is not None:
             shown = await published.get_published(connection, found.published_strategy_id)
             if shown and (found.published_version, shown.display_name) == (wanted.version, display_name):
                 return found
             await published.withdraw_published(connection, found.published_strategy_id)
+        if await strategies.count_published(connection, user_id, besides=strategy_id) >= MOST_PUBLISHED:
+            raise PublishedFull(f"you can publish {MOST_PUBLISHED} strategies", limit=MOST_PUBLISHED)
         published_id = new_id()
         await published.insert_published(
             connection, published_id, display_name, wanted.document, wanted.content_hash
@@ -53,7 +58,7 @@ async def take_over_strategy(
 ) -> StrategyRow:
     """A copy of one's own, with the same content."""
     found = await get_published(database, user_id, published_id)
-    return await keep_strategy(database, user_id, read_document(found.document), strategy_name)
+    return await keep_strategy(database, user_id, read_document(found.document, parse_stored), strategy_name)
 
 
 async def get_published(database: Database, user_id: int, published_id: UUID) -> PublishedRow:

@@ -46,7 +46,7 @@ async def _stop(connection: Connection, session: SessionRow, reason: StopReason,
     outcome, note = await _closing(connection, session, strategy, reason)
     open_trade = await trades.get_open_trade(connection, user_id, session_id)
     totals, seq = await write_stop(connection, session, strategy.name, outcome, open_trade, more_events=1)
-    final = session.initial_balance + totals.total_pnl
+    final = totals.equity(session.initial_balance)
     await insert_restriction(connection, user_id, session_id, note)
     filled = await trades.list_fills_of(connection, user_id, [session_id])
     await sessions.end_session(

@@ -1,7 +1,7 @@
 """Make, change, deactivate and give up strategies; every change of a document is a version that stays as it is."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Literal
@@ -9,20 +9,21 @@ from uuid import UUID
 
 import asyncpg
 
-from services.trading.errors import StrategyInUse
-from services.trading.queries import published, sessions, strategies
+from services.trading.domain import MOST_EVER_STORED, MOST_VERSIONS, STORED_BEFORE_PLAN
+from services.trading.errors import StrategiesFull, StrategyInUse, VersionsFull
+from services.trading.queries import entitlements, published, sessions, strategies
 from services.trading.queries.strategies import StrategyRow
-from shared.chassis.errors import InvalidInput, NameTaken, NotFound
+from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
 from shared.chassis.etags import ANY_STATE, IfMatch
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
 from shared.strategy.document import Strategy, StrategyError, parse_strategy
 
 
-def read_document(raw: object) -> Strategy:
+def read_document(raw: object, read: Callable[[object], Strategy] = parse_strategy) -> Strategy:
     """Raises InvalidInput with every fault's JSON path."""
     try:
-        return parse_strategy(raw)
+        return read(raw)
     except StrategyError as error:
         raise InvalidInput(
             "the strategy document is not valid",
@@ -46,10 +47,13 @@ async def create_strategy(database: Database, user_id: int, raw: object) -> Stra
 async def keep_strategy(
     database: Database, user_id: int, strategy: Strategy, strategy_name: str | None = None
 ) -> StrategyRow:
-    """As one of this tenant's own, under another name where one is given."""
+    """As one of this tenant's own, under another name where one is given. Raises InvalidInput, StrategiesFull,
+    PlanLimitReached."""
     named = strategy if strategy_name is None else replace(strategy, name=strategy_name)
     document, strategy_id = document_of(named), new_id()
+    read_document(document)
     async with _name_must_be_free(named.name), database.tenant(user_id) as connection:
+        await _check_room(connection, user_id)
         await strategies.insert_strategy(connection, user_id, strategy_id, document, named.content_hash)
         await strategies.insert_version(connection, user_id, strategy_id, 1, document, named.content_hash)
         return await get_own(connection, user_id, strategy_id)
@@ -67,6 +71,8 @@ async def change_strategy(
         same = (found.strategy_name, found.strategy_description) == (strategy.name, strategy.description)
         if same and found.content_hash == strategy.content_hash:
             return found
+        if found.version >= MOST_VERSIONS:
+            raise VersionsFull(f"a strategy can have {MOST_VERSIONS} versions", limit=MOST_VERSIONS)
         version = await strategies.update_strategy(
             connection, user_id, strategy_id, document, strategy.content_hash
         )
@@ -98,6 +104,24 @@ async def delete_strategy(
             await published.withdraw_published(connection, found.published_strategy_id)
             await strategies.set_publication(connection, user_id, strategy_id, None, None)
         await strategies.give_up_strategy(connection, user_id, strategy_id)
+
+
+async def _check_room(connection: Connection, user_id: int) -> None:
+    """Raises StrategiesFull, PlanLimitReached. Of racing requests for one free place one wins."""
+    stored = await strategies.count_stored(connection, user_id, lock=True)
+    limits = await entitlements.get_plan_limits(connection, user_id)
+    most = STORED_BEFORE_PLAN if limits is None else limits.max_stored_strategies
+    if stored.ever >= MOST_EVER_STORED:
+        raise StrategiesFull(f"{MOST_EVER_STORED} strategies were made", limit=MOST_EVER_STORED)
+    if most is not None and stored.kept >= most:
+        plan = "FREE" if limits is None else limits.plan
+        raise PlanLimitReached(
+            f"the plan {plan} allows {most} stored strategies, {stored.kept} in use",
+            limit="max_stored_strategies",
+            allowed=most,
+            used=stored.kept,
+            plan=plan,
+        )
 
 
 async def get_own(

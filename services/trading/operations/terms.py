@@ -7,12 +7,12 @@ from services.trading.domain import ConfigurationLimits
 from services.trading.queries.configurations import ConfigurationRow
 from services.trading.queries.sessions import SessionRow
 from shared.strategy.bars import Instrument, Terms
-from shared.strategy.document import Strategy, parse_strategy
+from shared.strategy.document import Strategy, parse_stored
 
 
 def strategy_of(document: Mapping[str, object]) -> Strategy:
     """A stored document was valid when it was stored."""
-    return parse_strategy(document)
+    return parse_stored(document)
 
 
 def terms_of(session: SessionRow) -> Terms:

@@ -59,6 +59,15 @@ async def insert_configuration(
     return ConfigurationRow(**row)
 
 
+async def count_configurations(connection: Connection, user_id: int) -> int:
+    """Until the transaction ends nobody else makes one for this tenant."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('configurations', $1))", user_id)
+    count: int = await connection.fetchval(
+        "SELECT count(*) FROM user_bot_configurations WHERE user_id = $1", user_id
+    )
+    return count
+
+
 async def update_configuration(
     connection: Connection, user_id: int, configuration_id: UUID, values: Mapping[str, object]
 ) -> ConfigurationRow | None:

@@ -14,14 +14,18 @@ async def upsert_entitlements(connection: Connection, events: Sequence[Subscript
         """
         INSERT INTO entitlements (user_id, public_id, subscription_version, plan, status,
                                   max_trades_per_month, max_active_strategies, max_symbols,
-                                  has_backtesting, max_backtests_per_day)
+                                  has_backtesting, max_backtests_per_day, max_running_sessions,
+                                  max_stored_strategies)
         SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::text[],
-                             $6::integer[], $7::integer[], $8::integer[], $9::boolean[], $10::integer[])
+                             $6::integer[], $7::integer[], $8::integer[], $9::boolean[], $10::integer[],
+                             $11::integer[], $12::integer[])
         ON CONFLICT (user_id) DO UPDATE SET
             subscription_version = excluded.subscription_version, plan = excluded.plan, status = excluded.status,
             max_trades_per_month = excluded.max_trades_per_month,
             max_active_strategies = excluded.max_active_strategies, max_symbols = excluded.max_symbols,
-            has_backtesting = excluded.has_backtesting, max_backtests_per_day = excluded.max_backtests_per_day
+            has_backtesting = excluded.has_backtesting, max_backtests_per_day = excluded.max_backtests_per_day,
+            max_running_sessions = excluded.max_running_sessions,
+            max_stored_strategies = excluded.max_stored_strategies
         WHERE entitlements.subscription_version < excluded.subscription_version
         RETURNING user_id
         """,
@@ -35,6 +39,8 @@ async def upsert_entitlements(connection: Connection, events: Sequence[Subscript
         [event.limits.max_symbols for event in latest.values()],
         [event.features.backtesting for event in latest.values()],
         [event.limits.max_backtests_per_day for event in latest.values()],
+        [event.limits.max_running_sessions for event in latest.values()],
+        [event.limits.max_stored_strategies for event in latest.values()],
     )
     return [row["user_id"] for row in rows]
 
@@ -43,7 +49,8 @@ async def get_plan_limits(connection: Connection, user_id: int, *, lock: bool = 
     """With `lock`, starts of sessions of one tenant happen one after the other."""
     row = await connection.fetchrow(
         f"""
-        SELECT plan, subscription_version AS version, max_active_strategies, max_symbols
+        SELECT plan, subscription_version AS version, max_active_strategies, max_symbols,
+               max_running_sessions, max_stored_strategies
         FROM entitlements WHERE user_id = $1 {"FOR UPDATE" if lock else ""}
         """,
         user_id,

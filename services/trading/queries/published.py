@@ -19,6 +19,20 @@ class PublishedRow:
     created_at: datetime
 
 
+@dataclass(frozen=True)
+class SummaryRow:
+    """Without the document, and with what one from before there were limits has of them."""
+
+    published_strategy_id: UUID
+    display_name: str
+    strategy_name: str
+    strategy_description: str | None
+    interval: str
+    side: str
+    content_hash: str
+    created_at: datetime
+
+
 COLUMNS = ", ".join(field.name for field in fields(PublishedRow))
 
 
@@ -52,10 +66,15 @@ async def get_published(connection: Connection, published_id: UUID) -> Published
 
 async def list_published(
     connection: Connection, *, content_hash: str | None, order: Order, after: After, limit: int
-) -> list[PublishedRow]:
+) -> list[SummaryRow]:
     rows = await connection.fetch(
         f"""
-        SELECT {COLUMNS} FROM published_strategies
+        SELECT published_strategy_id, left(display_name, 100) AS display_name,
+               left(strategy_name, 100) AS strategy_name,
+               left(document ->> 'strategy_description', 2000) AS strategy_description,
+               document -> 'strategy_config' ->> 'interval' AS interval,
+               document -> 'strategy_config' ->> 'side' AS side, content_hash, created_at
+        FROM published_strategies
         WHERE ($1::text IS NULL OR content_hash = $1) AND {order.beyond("published_strategy_id", 2)}
         ORDER BY {order.by("published_strategy_id")} LIMIT $4
         """,
@@ -63,7 +82,7 @@ async def list_published(
         *(after or (None, None)),
         limit,
     )
-    return [PublishedRow(**row) for row in rows]
+    return [SummaryRow(**row) for row in rows]
 
 
 async def withdraw_published(connection: Connection, published_id: UUID) -> None:

@@ -166,6 +166,46 @@ async def list_strategies(
     return [StrategyRow(**row) for row in rows]
 
 
+@dataclass(frozen=True)
+class Stored:
+    """How many there are, and with those given up, which stay because trades refer to them."""
+
+    kept: int
+    ever: int
+
+
+async def count_stored(connection: Connection, user_id: int, *, lock: bool = False) -> Stored:
+    """With `lock`, nobody else stores or publishes a strategy for this tenant until the transaction ends."""
+    if lock:
+        await _lock_stored(connection, user_id)
+    row = await connection.fetchrow(
+        """
+        SELECT count(*) FILTER (WHERE deleted_at IS NULL) AS kept, count(*) AS ever
+        FROM user_strategies WHERE user_id = $1
+        """,
+        user_id,
+    )
+    return Stored(**row)
+
+
+async def count_published(connection: Connection, user_id: int, besides: UUID) -> int:
+    """Of the others. Locks as `count_stored` may."""
+    await _lock_stored(connection, user_id)
+    count: int = await connection.fetchval(
+        """
+        SELECT count(*) FROM user_strategies
+        WHERE user_id = $1 AND published_strategy_id IS NOT NULL AND strategy_id <> $2
+        """,
+        user_id,
+        besides,
+    )
+    return count
+
+
+async def _lock_stored(connection: Connection, user_id: int) -> None:
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('user_strategies', $1))", user_id)
+
+
 async def list_versions(
     connection: Connection, user_id: int, strategy_id: UUID, after: int, limit: int
 ) -> list[VersionRow]:

@@ -2,10 +2,10 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from services.trading.errors import BacktestEnded, TooManyBacktests
 from services.trading.operations.queue_backtest import BacktestRequest, cancel_backtest, queue_backtest
@@ -20,7 +20,7 @@ from services.trading.routes.backtest_views import (
     fill_view,
     trade_view,
 )
-from services.trading.routes.fields import Positive, Symbol
+from services.trading.routes.fields import Symbol
 from shared.chassis.errors import InvalidInput, NotFound, PlanLimitReached
 from shared.chassis.http import Call, Endpoint, Reply
 from shared.chassis.paging import (
@@ -33,36 +33,13 @@ from shared.chassis.paging import (
     page_of,
 )
 from shared.chassis.postgres import Database
+from shared.contracts.amounts import Fraction, Positive
 from shared.contracts.examples import example
-from shared.contracts.types import AMOUNT_PATTERN, EPOCH, Amount, BodyModel, Id, Instant
+from shared.contracts.types import EPOCH, BodyModel, Id, Instant
 
 Order = Literal["created_at", "-created_at"]
 INITIAL_BALANCE = Decimal(10_000)
-HIGHEST_BALANCE = Decimal(10) ** 12
-MOST_PLACES = 8
 MICROSECOND = timedelta(microseconds=1)
-
-
-def _fraction(amount: Decimal) -> Decimal:
-    if not 0 <= amount < 1:
-        raise ValueError("must be at least 0 and below 1")
-    if amount != round(amount, MOST_PLACES):
-        raise ValueError(f"must have at most {MOST_PLACES} decimals")
-    return amount
-
-
-def _balance(amount: Decimal) -> Decimal:
-    if amount > HIGHEST_BALANCE or amount != round(amount, MOST_PLACES):
-        raise ValueError(f"must be at most {HIGHEST_BALANCE:f}, with at most {MOST_PLACES} decimals")
-    return amount
-
-
-def _amount_like(example: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": AMOUNT_PATTERN, "examples": [example]})
-
-
-Fraction = Annotated[Amount, AfterValidator(_fraction), _amount_like("0.00055")]
-Balance = Annotated[Positive, AfterValidator(_balance), _amount_like("10000")]
 
 
 class BacktestBody(BodyModel):
@@ -84,7 +61,7 @@ class BacktestBody(BodyModel):
     to: Instant
     fee: Fraction | None = None
     slippage: Fraction | None = None
-    initial_balance: Balance | None = None
+    initial_balance: Positive | None = None
 
 
 class BacktestsQuery(PageQuery):

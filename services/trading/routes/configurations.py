@@ -1,6 +1,7 @@
 """`/v1/bot-configurations`: the limits a session may not exceed, whatever its strategy says."""
 
 import json
+import re
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Literal
@@ -9,6 +10,7 @@ from uuid import UUID
 from pydantic import Field, field_validator
 from pydantic.config import JsonDict
 
+from services.trading.errors import ConfigurationsFull
 from services.trading.operations.configurations import (
     change_configuration,
     create_configuration,
@@ -16,15 +18,17 @@ from services.trading.operations.configurations import (
 )
 from services.trading.queries import configurations
 from services.trading.queries.configurations import ConfigurationRow
-from services.trading.routes.fields import Flag, Name, Positive
+from services.trading.routes.fields import Flag
 from services.trading.routes.ordering import after_of, cursor_after, order_of
 from shared.chassis.errors import NameTaken, NotFound
 from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.json_body import as_stored
 from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Database
+from shared.contracts.amounts import Positive, check_positive
 from shared.contracts.examples import ASKED, example
-from shared.contracts.types import Amount, BodyModel, Instant, ViewModel
+from shared.contracts.texts import Name, check_texts_within
+from shared.contracts.types import AMOUNT_PATTERN, Amount, BodyModel, Instant, ViewModel
 
 MOST_DATA_BYTES = 20_000
 
@@ -60,18 +64,25 @@ class ConfigurationBody(BodyModel):
     @classmethod
     def _fits(cls, value: dict[str, object]) -> dict[str, object]:
         """Numbers become decimal strings, so that none is kept as a float."""
+        check_texts_within(value)
         stored = as_stored(value)
         if len(json.dumps(stored).encode()) > MOST_DATA_BYTES:
             raise ValueError(f"must be at most {MOST_DATA_BYTES} bytes")
         least = stored.get("min_stop_distance_percentage")
-        if least is not None and not _is_percentage(least):
-            raise ValueError("min_stop_distance_percentage must be a decimal above 0")
+        if least is not None:
+            _check_percentage("min_stop_distance_percentage", least)
         return stored
 
 
-def _is_percentage(value: object) -> bool:
+def _check_percentage(name: str, value: object) -> None:
+    """Raises ValueError."""
     text = str(value)
-    return text.replace(".", "", 1).isdigit() and text.isascii() and len(text) <= 30 and Decimal(text) > 0
+    if not re.fullmatch(AMOUNT_PATTERN, text, re.ASCII):
+        raise ValueError(f"{name} must be a decimal above 0")
+    try:
+        check_positive(Decimal(text))
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from error
 
 
 class ConfigurationsQuery(PageQuery):
@@ -152,7 +163,7 @@ class ConfigurationRoutes:
                 view,
                 201,
                 body=body,
-                errors=taken,
+                errors=(NameTaken, ConfigurationsFull),
             ),
             Endpoint(
                 "GET",

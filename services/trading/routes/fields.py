@@ -4,11 +4,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from shared.contracts.types import Amount
 from shared.strategy.bars import INTERVAL_MS
 
 Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,30}$"), Field(examples=["BTCUSDT"])]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
 
 
 def _known(interval: str) -> str:
@@ -20,15 +18,6 @@ def _known(interval: str) -> str:
 Interval = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})]
 
 
-def _above_zero(amount: Amount) -> Amount:
-    if amount <= 0:
-        raise ValueError("must be above 0")
-    return amount
-
-
-Positive = Annotated[Amount, AfterValidator(_above_zero)]
-
-
 def _true_or_false(value: object) -> bool:
     if value in ("true", "false"):
         return value == "true"
@@ -37,5 +26,3 @@ def _true_or_false(value: object) -> bool:
 
 Flag = Annotated[bool, BeforeValidator(_true_or_false)]
 """Of a query string: as JSON writes it."""
-
-Notes = Annotated[str, StringConstraints(max_length=2_000)]

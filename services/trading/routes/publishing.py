@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from services.trading.errors import StrategyInactive
+from services.trading.errors import PublishedFull, StrategiesFull, StrategyInactive
 from services.trading.operations.publishing import (
     get_published,
     publish_strategy,
@@ -16,15 +16,15 @@ from services.trading.operations.publishing import (
 from services.trading.operations.strategies import document_of, keep_strategy
 from services.trading.queries import published
 from services.trading.queries.published import PublishedRow
-from services.trading.routes.fields import Name
 from services.trading.routes.ordering import after_of, cursor_after, order_of
 from services.trading.routes.strategies import VERSION_LIMIT, StrategyView, strategy_view
 from services.trading.templates import Template, find_template, templates
-from shared.chassis.errors import NameTaken, NotFound
+from shared.chassis.errors import NameTaken, NotFound, PlanLimitReached
 from shared.chassis.http import Call, Endpoint, Reply, created
 from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
+from shared.contracts.texts import Name
 from shared.contracts.types import BodyModel, Instant, ViewModel
 
 PUBLISHED, TEMPLATES = "/v1/strategies/published", "/v1/strategies/templates"
@@ -51,6 +51,19 @@ class CopyBody(BodyModel):
 class PublishedQuery(PageQuery):
     content_hash: Hash | None = None
     sort: Literal["created_at", "-created_at"] = "-created_at"
+
+
+class PublishedSummary(ViewModel):
+    """The document stands at its own address only."""
+
+    published_strategy_id: UUID
+    display_name: str
+    strategy_name: str
+    strategy_description: str | None
+    interval: str
+    side: str
+    content_hash: str
+    created_at: Instant
 
 
 class PublishedView(ViewModel):
@@ -83,7 +96,7 @@ class PublishingRoutes:
     async def unpublish_strategy(self, call: Call) -> StrategyView:
         return strategy_view(await unpublish_strategy(self._database, call.principal.user_id, call.uuid()))
 
-    async def list_published_strategies(self, call: Call) -> Page[PublishedView]:
+    async def list_published_strategies(self, call: Call) -> Page[PublishedSummary]:
         query, user_id = call.query(PublishedQuery), call.principal.user_id
         after = after_of(query.sort, query.cursor)
         async with self._database.tenant(user_id) as connection:
@@ -95,7 +108,7 @@ class PublishingRoutes:
                 limit=query.limit + 1,
             )
         return page_of(
-            [_published(row) for row in rows],
+            [PublishedSummary.model_validate(row) for row in rows],
             query.limit,
             lambda last: cursor_after(query.sort, last.created_at, last.published_strategy_id),
         )
@@ -118,7 +131,7 @@ class PublishingRoutes:
         return _made(strategy_view(await keep_strategy(self._database, user_id, _known(call).strategy, name)))
 
     def endpoints(self) -> list[Endpoint]:
-        own, taken = "/v1/strategies/{id}", (NameTaken,)
+        own, taken = "/v1/strategies/{id}", (NameTaken, PlanLimitReached, StrategiesFull)
         shown, template = PublishedView, TemplateView
         return [
             Endpoint(
@@ -128,7 +141,7 @@ class PublishingRoutes:
                 "Show a copy of a version to everybody, in place of the one shown before",
                 StrategyView,
                 body=PublishBody,
-                errors=(StrategyInactive,),
+                errors=(StrategyInactive, PublishedFull),
             ),
             Endpoint("POST", own + "/unpublish", self.unpublish_strategy, "Take it back", StrategyView),
             Endpoint(
@@ -136,7 +149,7 @@ class PublishingRoutes:
                 PUBLISHED,
                 self.list_published_strategies,
                 "What others and you have published",
-                Page[PublishedView],
+                Page[PublishedSummary],
                 query=PublishedQuery,
             ),
             Endpoint("GET", PUBLISHED + "/{id}", self.get_published_strategy, "A published strategy", shown),

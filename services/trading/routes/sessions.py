@@ -12,16 +12,18 @@ from services.trading.operations.note_session import note_session
 from services.trading.operations.pause_session import pause_session, resume_session
 from services.trading.operations.start_session import PaperTerms, StartRequest, start_session
 from services.trading.operations.stop_session import stop_session
-from services.trading.queries import entitlements, sessions, trades
+from services.trading.queries import entitlements, sessions, strategies, trades
 from services.trading.queries.sessions import SessionFilter, SessionRow
-from services.trading.routes.fields import Notes, Positive, Symbol
+from services.trading.routes.fields import Symbol
 from services.trading.routes.ordering import after_of, cursor_after, order_of
 from services.trading.venue_clock import VenueClock
 from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, PlanLimitReached, Unavailable
 from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Connection, Database
+from shared.contracts.amounts import Positive
 from shared.contracts.examples import example, example_id
+from shared.contracts.texts import Text
 from shared.contracts.types import Amount, BodyModel, Id, Instant, ViewModel
 from shared.strategy.fingerprint import fingerprint
 
@@ -40,13 +42,13 @@ class StartBody(BodyModel):
     symbol: Symbol
     mode: Literal["PAPER", "LIVE"]
     initial_balance: Positive
-    notes: Notes | None = None
+    notes: Text | None = None
 
 
 class SessionChanges(BodyModel):
     model_config = example(notes="Two weeks, then the real thing")
 
-    notes: Notes | None
+    notes: Text | None
 
 
 class StopBody(BodyModel):
@@ -108,14 +110,18 @@ class SessionView(ViewModel):
 
 
 class LimitsView(ViewModel):
-    model_config = example(active_strategies=1, active_symbols=1)
+    model_config = example(active_strategies=1, active_symbols=1, running_sessions=1, stored_strategies=2)
 
     plan: str
     version: int
     max_active_strategies: int | None
     max_symbols: int | None
+    max_running_sessions: int | None
+    max_stored_strategies: int | None
     active_strategies: int
     active_symbols: int
+    running_sessions: int
+    stored_strategies: int
 
 
 class SessionRoutes:
@@ -191,6 +197,7 @@ class SessionRoutes:
         async with self._database.tenant(user_id) as connection:
             limits = await entitlements.get_plan_limits(connection, user_id)
             running = await sessions.list_running(connection, user_id)
+            stored = await strategies.count_stored(connection, user_id)
         if limits is None:
             raise AccountNotReady
         return LimitsView(
@@ -198,8 +205,12 @@ class SessionRoutes:
             version=limits.version,
             max_active_strategies=limits.max_active_strategies,
             max_symbols=limits.max_symbols,
+            max_running_sessions=limits.max_running_sessions,
+            max_stored_strategies=limits.max_stored_strategies,
             active_strategies=len({session.strategy_id for session in running}),
             active_symbols=len({session.symbol for session in running}),
+            running_sessions=len(running),
+            stored_strategies=stored.kept,
         )
 
     async def pause_session(self, call: Call) -> SessionView:
@@ -317,7 +328,7 @@ def _view(row: SessionRow, fingerprint_now: str, entries: Entries | None) -> Ses
         stop_reason=row.stop_reason,
         initial_balance=row.initial_balance,
         final_balance=row.final_balance,
-        equity=row.initial_balance + row.total_pnl,
+        equity=row.totals.equity(row.initial_balance),
         total_pnl=row.total_pnl,
         total_trades=row.total_trades,
         winning_trades=row.winning_trades,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, JsonValue, RootModel
 
-from services.trading.errors import StrategyInUse
+from services.trading.errors import StrategiesFull, StrategyInUse, VersionsFull
 from services.trading.operations.strategies import (
     change_strategy,
     create_strategy,
@@ -18,7 +18,7 @@ from services.trading.queries import strategies
 from services.trading.queries.strategies import StrategyRow, VersionRow
 from services.trading.routes.fields import Flag
 from services.trading.routes.ordering import after_of, cursor_after, order_of
-from shared.chassis.errors import InvalidInput, NameTaken, NotFound
+from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
 from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Connection, Database
@@ -219,10 +219,11 @@ class StrategyRoutes:
 
     def _editing(self) -> list[Endpoint]:
         every, one, versions = "/v1/strategies", "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
-        view, body, taken = StrategyView, StrategyBody, (NameTaken,)
+        view, body, taken = StrategyView, StrategyBody, (NameTaken, VersionsFull)
+        room = (NameTaken, PlanLimitReached, StrategiesFull)
         changing = "Change a strategy: a new version; running sessions stay on theirs"
         return [
-            Endpoint("POST", every, self.create_strategy, "Make a strategy", view, 201, body=body, errors=taken),
+            Endpoint("POST", every, self.create_strategy, "Make a strategy", view, 201, body=body, errors=room),
             Endpoint(
                 "GET", every, self.list_strategies, "Your strategies", Page[StrategyView], query=StrategiesQuery
             ),

@@ -10,7 +10,7 @@ from services.trading.queries import decisions, fills, trades
 from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillFilter
 from services.trading.queries.trades import TradeFilter, TradeRow
-from services.trading.routes.fields import Notes, Symbol
+from services.trading.routes.fields import Symbol
 from services.trading.routes.ordering import after_of, cursor_after, order_of
 from services.trading.routes.views import (
     DecisionView,
@@ -27,6 +27,7 @@ from shared.chassis.http import Call, Endpoint, Reply, tagged
 from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
+from shared.contracts.texts import Text
 from shared.contracts.types import BodyModel, Id, Instant
 
 From = Annotated[Instant | None, Field(alias="from")]
@@ -69,7 +70,7 @@ class DecisionsQuery(PageQuery):
 class TradeChanges(BodyModel):
     model_config = example(notes="The news came a bar later")
 
-    notes: Notes | None
+    notes: Text | None
 
 
 class TradeRoutes:

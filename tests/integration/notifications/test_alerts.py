@@ -2,9 +2,10 @@
 
 import pytest
 
-from services.notifications.operations.alerts import MOST_ALERTS
+from services.notifications.operations.alerts import MOST_ALERTS, change_alert
+from shared.chassis.errors import PlanLimitReached
 from tests.integration.accounts import Json, eventually
-from tests.integration.notifications.conftest import ABOVE_TEN, Platform, bars_at, make_alert, subscription
+from tests.integration.notifications.conftest import ABOVE_TEN, NOT_YET, Platform, bars_at, make_alert, subscription
 
 ALERTS = "/v1/alerts"
 
@@ -62,17 +63,48 @@ async def test_a_list_is_read_page_by_page_and_by_symbol(platform: Platform) -> 
     assert (await platform.call("GET", f"{ALERTS}?cursor=WzFd", token)).status == 422
 
 
-async def test_a_plan_without_telegram_is_refused_it_and_told_why(platform: Platform) -> None:
-    free, paying = await platform.user(1, "FREE"), await platform.user(2, "PREMIUM")
-    refused = await platform.call("POST", ALERTS, free, {**ABOVE_TEN, "notify_telegram": True})
-    assert (refused.status, refused.body["type"]) == (403, "/problems/plan-limit")
-    assert (refused.body["feature"], refused.body["plan"]) == ("telegram_alerts", "FREE")
-    assert await platform.every(f"{ALERTS}?", free) == []
-    made = await platform.call("POST", ALERTS, free, ABOVE_TEN)
+@pytest.mark.parametrize("field", NOT_YET)
+async def test_a_channel_that_cannot_be_used_yet_is_refused_by_its_field(platform: Platform, field: str) -> None:
+    token = await platform.user(1, "PRO")
+    made = await platform.call("POST", ALERTS, token, {**ABOVE_TEN, field: False})
+    assert (made.status, made.body["channels"]) == (201, ["dashboard"])
     path = f"{ALERTS}/{made.body['alert_id']}"
-    assert (await platform.call("PATCH", path, free, {"notify_telegram": True})).status == 403
-    taken = await platform.call("POST", ALERTS, paying, {**ABOVE_TEN, "notify_telegram": True})
-    assert (taken.status, taken.body["channels"]) == (201, ["dashboard"])
+    more: Json = {**ABOVE_TEN, "alert_name": "more", field: True}
+    for method, where, body in (("POST", ALERTS, more), ("PATCH", path, {field: True})):
+        refused = await platform.call(method, where, token, body)
+        assert (refused.status, refused.body["type"]) == (422, "/problems/invalid-input")
+        faults = refused.body["errors"]
+        assert isinstance(faults, list)
+        assert [fault["path"] for fault in faults] == [f"$.{field}"]
+    assert len(await platform.every(f"{ALERTS}?", token)) == 1
+
+
+@pytest.mark.parametrize("sort", ["alert_name", "-alert_name", "created_at", "-created_at"])
+async def test_alerts_with_the_longest_names_are_listed_to_the_end(platform: Platform, sort: str) -> None:
+    token = await platform.user(1)
+    names = [letter * 99 + digit for letter in "Ж🚀漢a" for digit in "12"]
+    for name in names:
+        assert (await platform.call("POST", ALERTS, token, {**ABOVE_TEN, "alert_name": name})).status == 201
+    listed = [item["alert_name"] for item in await platform.every(f"{ALERTS}?sort={sort}", token, limit=1)]
+    assert sorted(map(str, listed)) == sorted(names)
+    if sort.endswith("alert_name"):
+        assert listed == sorted(names, reverse=sort.startswith("-"))
+
+
+async def test_a_plan_without_telegram_is_refused_it_and_told_why(platform: Platform) -> None:
+    alert = await make_alert(platform.database, 1)
+    await platform.say(subscription(1, alert.public_id, "FREE", 2))
+
+    async def refusal() -> PlanLimitReached | None:
+        try:
+            await change_alert(platform.database, 1, alert.alert_id, {"notify_telegram": True})
+        except PlanLimitReached as refused:
+            return refused
+        return None
+
+    refused = await eventually(refusal, bool)
+    assert refused is not None
+    assert (refused.extra["feature"], refused.extra["plan"]) == ("telegram_alerts", "FREE")
 
 
 async def test_a_plan_that_shrinks_does_not_hinder_switching_off(platform: Platform) -> None:
@@ -81,14 +113,14 @@ async def test_a_plan_that_shrinks_does_not_hinder_switching_off(platform: Platf
     await platform.say(subscription(1, alert.public_id, "FREE", 3))
     await platform.say(subscription(1, alert.public_id, "PREMIUM", 2))
 
-    async def asks_again() -> int:
-        body: Json = {**ABOVE_TEN, "alert_name": "more", "notify_telegram": True, "is_active": False}
-        answer = await platform.call("POST", ALERTS, token, body)
-        if answer.status == 201:
-            await platform.call("DELETE", f"{ALERTS}/{answer.body['alert_id']}", token)
-        return answer.status
+    async def refused() -> bool:
+        try:
+            await change_alert(platform.database, 1, alert.alert_id, {"notify_telegram": True})
+        except PlanLimitReached:
+            return True
+        return False
 
-    await eventually(asks_again, lambda status: status == 403)
+    await eventually(refused, bool)
     changed = await platform.call("PATCH", f"{ALERTS}/{alert.alert_id}", token, {"is_active": False})
     assert (changed.status, changed.body["is_active"], changed.body["notify_telegram"]) == (200, False, True)
 
@@ -103,6 +135,13 @@ async def test_a_plan_that_shrinks_does_not_hinder_switching_off(platform: Platf
         ({"cooldown_seconds": -1}, "$.cooldown_seconds"),
         ({"condition_data": {"op": "above", "value": "x"}}, "$.condition_data.value"),
         ({"condition_data": {"op": "above", "value": True}}, "$.condition_data.value"),
+        ({"condition_data": {"op": "above", "value": "1000000000001"}}, "$.condition_data.value"),
+        ({"condition_data": {"op": "above", "value": "9" * 20 + "." + "9" * 18}}, "$.condition_data.value"),
+        ({"condition_data": {"note": "x" * 40_000}}, "$.condition_data"),
+        ({"alert_name": "a\u200bb"}, "$.alert_name"),
+        ({"alert_name": "a\u202eb"}, "$.alert_name"),
+        ({"alert_name": "up\n\x1b[31mred"}, "$.alert_name"),
+        ({"alert_name": "x" * 101}, "$.alert_name"),
         ({"condition_data": []}, "$.condition_data"),
         ({"alert_type": "CUSTOM", "condition_data": {"condition": {"any": []}}}, "$.condition_data.condition.any"),
         ({"expires_at": "2026-01-01T00:00:00"}, "$.expires_at"),

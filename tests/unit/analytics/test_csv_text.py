@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import unicodedata
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -12,12 +14,47 @@ from hypothesis import strategies as st
 
 from services.analytics.domain.csv_text import FORMULA_BEGINS, Cell, cell_text, csv_bytes
 
+FORMULAS = ["=1+1", '=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "＝1", "＋1", "－1", "＠1", "﹦1"]
+SEPARATORS = [";", "\t", "\r", "\n", "\r\n"]
+UNSEEN = [
+    " ",
+    "   ",
+    "\u00a0",
+    "\u200b",
+    "\ufeff",
+    "\u3000",
+    "\u2028",
+    "\x00",
+    "\u00ad",
+    " \u200b\u00a0 ",
+    "\x1f",
+    "\x0b",
+]
 
-@pytest.mark.parametrize(
-    "text", ["=1+1", '=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"]
-)
+
+@pytest.mark.parametrize("text", FORMULAS)
 def test_text_that_would_be_a_formula_is_quoted(text: str) -> None:
     assert cell_text(text) == "'" + text
+
+
+@pytest.mark.parametrize("before", UNSEEN)
+def test_a_formula_behind_what_is_not_seen_is_quoted(before: str) -> None:
+    for formula in FORMULAS:
+        assert cell_text(before + formula) == f"'{before}{formula}"
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_a_formula_after_what_another_locale_splits_at_is_quoted(separator: str) -> None:
+    for formula in FORMULAS:
+        assert cell_text(f"a{separator}{formula}") == f"a{separator}'{formula}"
+        for before in UNSEEN:
+            assert cell_text(f"a{separator}{before}{formula}").endswith(f"{separator}'{before}{formula}")
+        assert cell_text(f"{separator}{formula}").endswith(f"{separator}'{formula}")
+
+
+@pytest.mark.parametrize("begin", ["\t", "\r", "\n"])
+def test_text_that_begins_with_a_break_is_quoted(begin: str) -> None:
+    assert cell_text(begin + "a") == f"'{begin}a"
 
 
 @pytest.mark.parametrize(
@@ -28,6 +65,9 @@ def test_text_that_would_be_a_formula_is_quoted(text: str) -> None:
         (-3, "-3"),
         (None, ""),
         ("a=b", "a=b"),
+        ("a; b - c", "a; b - c"),
+        ("", ""),
+        (" \u200b", " \u200b"),
         (date(2026, 1, 31), "2026-01-31"),
         (datetime(2026, 1, 31, 9, 30, tzinfo=UTC), "2026-01-31T09:30:00.000Z"),
         (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
@@ -40,9 +80,17 @@ def test_numbers_and_times_stay_what_they_are(cell: Cell, text: str) -> None:
 texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
 
 
-@given(st.lists(texts, min_size=1, max_size=5))
+formula_like = st.lists(st.sampled_from([*FORMULAS, *SEPARATORS, *UNSEEN, "a", '"', "'", ","]), max_size=8).map(
+    "".join
+)
+
+
+@given(st.lists(texts | formula_like, min_size=1, max_size=5))
 def test_whatever_a_text_holds_it_is_one_cell_and_no_formula(given_texts: list[str]) -> None:
     (cells,) = csv.reader(io.StringIO(csv_bytes([["first", *given_texts]]).decode(), newline=""))
     for text, cell in zip(given_texts, cells[1:], strict=True):
-        assert cell == (f"'{text}" if text.startswith(FORMULA_BEGINS) else text)
+        assert cell.replace("'", "") == text.replace("'", "")
         assert not cell.startswith(FORMULA_BEGINS)
+        for part in re.split(r"[;\t\r\n]", cell):
+            shown = "".join(each for each in part if unicodedata.category(each)[0] not in "CZ")
+            assert not shown.startswith(FORMULA_BEGINS), (text, cell)
