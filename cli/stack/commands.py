@@ -17,8 +17,9 @@ from cli.failure import BadInput, CheckFailed
 from cli.options import OneLineCommand
 from cli.stack import kafka
 from cli.stack.health import answers
-from cli.stack.home import DEFAULT_HOME, State, end_processes, read_state, running
+from cli.stack.home import DEFAULT_HOME, State, end_processes, read_state, running, without_login
 from cli.stack.market import MadeUpMarket
+from cli.stack.private_files import private_file
 from cli.stack.remains import remove_home
 from cli.stack.stack import Stack, StackOptions
 
@@ -89,7 +90,7 @@ def _detach(home: Path, port: int, bar_ms: int, *, split: bool) -> None:
     if (state := read_state(home)) and running(state.supervisor):
         raise BadInput(f"a stack runs in {home} already; see `tradefleet status`")
     log = home / "up.log"
-    with log.open("w") as output:
+    with private_file(log).open("w") as output:
         arguments = ["--home", str(home), "--port", str(port), "--bar-ms", str(bar_ms)]
         arguments += ["--split"] if split else []
         process = subprocess.Popen(
@@ -125,14 +126,19 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:
 @click.command(cls=OneLineCommand)
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def status(home: Path, as_json: bool) -> None:
+@click.option(
+    "--secrets", is_flag=True, help="With --json: passwords of the database's owner and of Kafka's operator."
+)
+def status(home: Path, as_json: bool, secrets: bool) -> None:
     """What runs where, and whether it is healthy."""
     state = read_state(home)
     if state is None or running(state.supervisor) is None:
         raise CheckFailed(f"no stack runs in {home}")
     processes = asyncio.run(_processes(state))
     if as_json:
-        shown = {"gateway": state.gateway, "services": state.services, "postgres": state.postgres}
+        shown = {"gateway": state.gateway, "services": state.services, "postgres": without_login(state.postgres)}
+        if secrets:
+            shown |= {"postgres": state.postgres, "kafka_login": state.kafka_login}
         click.echo(json.dumps({**shown, "kafka": state.kafka, "processes": processes}))
         return
     show_addresses(state)
