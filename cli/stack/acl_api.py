@@ -3,15 +3,16 @@
 Of ACLs it has the structures, of credentials nothing. The numbers are those of Kafka's protocol.
 """
 
+import asyncio
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, SecurityDisabled, for_code
+from aiokafka.errors import KafkaError, KafkaTimeoutError, SecurityDisabled, for_code
 from aiokafka.protocol import admin as structs
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -28,6 +29,8 @@ from aiokafka.protocol.types import (
 ITERATIONS = 4_096  # the least that Kafka takes: passwords are random, guessing is no concern
 SCRAM_SHA_512 = 2
 NO_SUCH_CREDENTIAL = 91
+SEEN_WITHIN_S = 10.0
+LOOK_EVERY_S = 0.05
 
 Struct = TypeVar("Struct", bound=RequestStruct)
 
@@ -200,7 +203,7 @@ async def delete_acls(admin: AIOKafkaAdminClient, acls: Sequence[Acl]) -> None:
 
 async def list_users(admin: AIOKafkaAdminClient) -> set[str]:
     """Those with a SCRAM credential. Raises KafkaError."""
-    answer = await admin._send_request(_Of(_DescribeCredentials(None, {})))
+    answer = await admin._send_request(_Of(_DescribeCredentials([], {})))
     _raise(answer.error_code, answer.error_message)
     return {result[0] for result in answer.results}
 
@@ -228,6 +231,21 @@ async def _alter_credentials(admin: AIOKafkaAdminClient, deletions: list[Any], u
     for user, code, message, _ in answer.results:
         if code != NO_SUCH_CREDENTIAL:
             _raise(code, f"{user}: {message}")
+
+
+async def wait_until_seen(
+    admin: AIOKafkaAdminClient, users: Collection[str], created: Collection[Acl] = (), deleted: Collection[Acl] = ()
+) -> None:
+    """Until the broker acts on what it acknowledged, which is a moment later. Raises KafkaTimeoutError."""
+    try:
+        async with asyncio.timeout(SEEN_WITHIN_S):
+            while True:
+                acls = set(await describe_acls(admin) or ())
+                if acls.issuperset(created) and acls.isdisjoint(deleted) and await list_users(admin) >= set(users):
+                    return
+                await asyncio.sleep(LOOK_EVERY_S)
+    except TimeoutError as error:
+        raise KafkaTimeoutError("the broker took ACLs and users and does not show them") from error
 
 
 def _raise(code: int, message: str | None) -> None:

@@ -42,10 +42,13 @@ async def apply_grants(kafka: KafkaAccess | str, prefix: str, passwords: Mapping
     async with admin_of(kafka) as admin:
         plan = await _plan(admin, prefix)
         if plan.authorizer:
-            await acl_api.create_acls(admin, plan.missing)
-            await acl_api.delete_acls(admin, plan.superfluous)
             of_services = [(principal(name, prefix), word) for name, word in (passwords or {}).items()]
             await acl_api.set_passwords(admin, of_services)
+            await acl_api.create_acls(admin, plan.missing)
+            await acl_api.delete_acls(admin, plan.superfluous)
+            await acl_api.wait_until_seen(
+                admin, {user for user, _ in of_services}, created=plan.missing, deleted=plan.superfluous
+            )
         return plan
 
 

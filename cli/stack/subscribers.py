@@ -42,8 +42,10 @@ async def add_subscriber(kafka: KafkaAccess, prefix: str, name: str, topics: Seq
         if rival := _rival(prefix + group, prefix, acls):
             raise BadInput(f"--group {group}: groups of {rival} would be this subscriber's too, or the reverse")
         password = secrets.token_urlsafe(32)
-        await acl_api.create_acls(admin, sorted(acls_of_subscriber(name, topics, group, prefix)))
         await acl_api.set_passwords(admin, [(user, password)])
+        grants = sorted(acls_of_subscriber(name, topics, group, prefix))
+        await acl_api.create_acls(admin, grants)
+        await acl_api.wait_until_seen(admin, {user}, created=grants)
         return password
 
 
@@ -57,6 +59,7 @@ async def remove_subscriber(kafka: KafkaAccess, prefix: str, name: str) -> None:
             raise BadInput(f"there is no subscriber {name}")
         await acl_api.delete_acls(admin, acls)
         await acl_api.delete_users(admin, [user])
+        await acl_api.wait_until_seen(admin, (), deleted=acls)
 
 
 async def list_subscribers(kafka: KafkaAccess, prefix: str) -> list[Subscriber]:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import for_code
 
 from shared.chassis import telemetry
 from shared.chassis.decoding import Received, decode_record
@@ -106,7 +106,7 @@ async def partitions_of(kafka: KafkaAccess | str, topics: Sequence[str]) -> list
         await admin.close()
     for topic in described:
         if topic["error_code"]:
-            raise KafkaError(f"topic {topic['topic']}: {for_code(topic['error_code']).__name__}")
+            raise for_code(topic["error_code"])(f"topic {topic['topic']}")
     return [
         TopicPartition(topic["topic"], partition["partition"])
         for topic in described
