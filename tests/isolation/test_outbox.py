@@ -117,6 +117,20 @@ async def test_a_demand_is_of_the_service_that_has_it(database_access: DatabaseA
             assert not await takes(connection, event_row("analytics", demand, **changes)), changes
 
 
+async def test_only_services_that_have_demands_have_tables_for_them(database_access: DatabaseAccess) -> None:
+    names = ("market_interests", "published_interests")
+    connection = await asyncpg.connect(database_access.owner_dsn)
+    try:
+        rows = await connection.fetch(
+            "SELECT schemaname, tablename FROM pg_tables WHERE tablename = ANY ($1::text[])", names
+        )
+    finally:
+        await connection.close()
+    assert {tuple(row) for row in rows} == {
+        (service, name) for service in senders(MarketInterest) for name in names
+    }
+
+
 async def test_a_dead_letter_names_who_gave_it_up_and_where_it_was(database_access: DatabaseAccess) -> None:
     async with as_role(database_access, "billing", "worker") as connection:
         for group in groups_of("billing"):

@@ -36,12 +36,13 @@ FUNCTIONS = """
     WHERE p.prosecdef AND n.nspname = ANY ($1::text[]) AND has_function_privilege($2, p.oid, 'EXECUTE') ORDER BY 1
 """
 MOMENTS = """
-    SELECT a.attrelid::regclass::text AS table, string_agg(format('%I = now() - interval ''1 hour''', a.attname), ', ')
-               AS changes
+    SELECT a.attrelid::regclass::text AS table,
+           string_agg(format('%I = now() - interval ''1 hour''', a.attname), ', ') AS changes
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0
           AND a.atttypid = 'timestamptz'::regtype AND a.attgenerated = '' AND NOT a.attisdropped
-          AND NOT EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = c.oid AND a.attnum = ANY (p.partattrs))
+          AND NOT EXISTS (SELECT FROM pg_partitioned_table p
+                          WHERE p.partrelid = c.oid AND a.attnum = ANY (p.partattrs))
     GROUP BY 1
 """
 
