@@ -30,7 +30,7 @@ COMMANDS = {
     "plans": ("cli.plans", "plans", "The catalogue, and people's plans."),
     "session": ("cli.session", "session", "Sessions, and whether they did what a backtest does."),
     "status": ("cli.stack.commands", "status", "What runs where, and whether it is healthy."),
-    "topics": ("cli.topics", "topics", "What the broker has of the topics it should have."),
+    "topics": ("cli.topics", "topics", "The topics of the broker, and who may read and write them."),
     "up": ("cli.stack.commands", "up", "Start the whole platform on this machine."),
 }
 

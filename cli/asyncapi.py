@@ -80,6 +80,11 @@ def receivers(event: type[Message]) -> list[str]:
     ]
 
 
+def dead_letter_senders(event: type[Message]) -> list[str]:
+    """The services that may give one of these up: those that receive it by their inbox."""
+    return [service for service in receivers(event) if event not in READS.get(service, ())]
+
+
 def describe() -> dict[str, Any]:
     """The whole document."""
     _, schemas = models_json_schema(
@@ -155,7 +160,7 @@ def _operations(event: type[Message]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{service}.send.{event.topic}", _operation("send", service, event.topic)
     for service in receivers(event):
         yield f"{service}.receive.{event.topic}", _operation("receive", service, event.topic)
-        if event not in READS.get(service, ()):
+        if service in dead_letter_senders(event):
             yield f"{service}.send.{event.topic}.dlq", _operation("send", service, f"{event.topic}.dlq")
 
 

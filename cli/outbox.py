@@ -60,14 +60,14 @@ def status_command(services: tuple[str, ...], home: Path | None, as_json: bool) 
 
 
 async def _read(at: Whereabouts, services: tuple[str, ...]) -> tuple[str | None, dict[str, OutboxStatus]]:
-    bootstrap = at.bootstrap
+    broker = at.broker
     async with open_queues(at.of(services)) as queues:
         found = {}
         for service in queues.services:
             async with queues.of(service) as connection:
                 found[service] = await read_status(connection)
     try:
-        return await ask_cluster_id(bootstrap), found
+        return await ask_cluster_id(broker), found
     except BadInput:
         return None, found
 
@@ -122,7 +122,7 @@ def replay_command(since: str, services: tuple[str, ...], home: Path | None, as_
 
 async def _replay(at: Whereabouts, services: tuple[str, ...], since: datetime) -> tuple[str, list[Replayed]]:
     dsns = at.of(services)
-    cluster_id = await ask_cluster_id(at.bootstrap)
+    cluster_id = await ask_cluster_id(at.broker)
     bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     async with open_queues(dsns) as queues:
         with bar:

@@ -8,6 +8,7 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from cli.failure import BadInput
+from shared.chassis.kafka_access import KafkaAccess
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
 from shared.chassis.producer import Producer
 from shared.chassis.settings import ServiceSettings
@@ -51,12 +52,12 @@ def _settings(service: str, dsn: str) -> ServiceSettings:
     return ServiceSettings.model_validate({"service": service, **dsns, "kafka_bootstrap": ""})
 
 
-async def ask_cluster_id(bootstrap: str) -> str:
+async def ask_cluster_id(kafka: KafkaAccess | str) -> str:
     """Which Kafka cluster it is. Raises BadInput."""
-    producer = Producer(bootstrap)
+    producer = Producer(kafka)
     try:
         return await producer.connect()
     except (KafkaError, OSError) as error:
-        raise BadInput(f"Kafka at {bootstrap} does not answer: {error!r}") from error
+        raise BadInput(f"Kafka at {kafka} does not answer: {error!r}") from error
     finally:
         await producer.stop()

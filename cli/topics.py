@@ -1,82 +1,66 @@
-"""`tradefleet topics`: what the contracts want of the broker, and making it so."""
+"""`tradefleet topics`: the topics, ACLs and users that the contracts want of the broker."""
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
-from aiokafka.errors import KafkaError
 from rich.table import Table
 
-from cli.failure import BadInput
+from cli.broker import ask, where_options
 from cli.options import OneLineCommand
+from cli.stack.acl_api import Acl
+from cli.stack.grants import Grants, apply_grants, plan_grants
 from cli.stack.topics import Done, Plan, apply_topics, plan_topics, topics_of
+from cli.subscribers import password_command, subscriber
 from cli.tables import show
-from cli.whereabouts import Whereabouts, find, home_option
+from cli.whereabouts import find
 
-PATIENCE_S = 60.0
-
-T = TypeVar("T")
-
-
-def _where(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="One JSON object."),
-        home_option,
-        click.option("--prefix", default=None, help="Before every topic's name, where a broker is shared."),
-        click.option("--bootstrap", default="", help="The broker's address."),
-    ):
-        command = option(command)
-    return command
+NO_AUTHORIZER = "this broker has no authorizer: every client may read and write every topic"
 
 
 @click.group()
 def topics() -> None:
-    """The topics of the broker."""
+    """The topics of the broker, and who may read and write them."""
+
+
+topics.add_command(subscriber)
+topics.add_command(password_command)
 
 
 @topics.command("plan", cls=OneLineCommand)
-@_where
+@where_options
 def plan_command(bootstrap: str, prefix: str | None, home: Path | None, as_json: bool) -> None:
-    """Say what is missing or different. Exit code 1 if something is."""
+    """Show what is missing or different. Exit code 1 if something is."""
     at = find(home, bootstrap, prefix)
-    plan = _ask(at, plan_topics(at.bootstrap, topics_of(prefix=at.prefix), at.prefix))
+    plan = ask(at, plan_topics(at.broker, topics_of(prefix=at.prefix), at.prefix))
+    grants = ask(at, plan_grants(at.broker, at.prefix))
     if as_json:
-        click.echo(json.dumps(_shown(plan)))
+        click.echo(json.dumps({**_shown(plan), "grants": _shown_grants(grants)}))
     else:
         _show_plan(plan)
-    if plan.differences:
+        _show_grants(grants)
+    if plan.differences or grants.differ:
         raise SystemExit(1)
 
 
 @topics.command("apply", cls=OneLineCommand)
-@_where
+@where_options
 @click.option("--partitions", is_flag=True, help="Change numbers of partitions too, which moves keys.")
 def apply_command(bootstrap: str, prefix: str | None, home: Path | None, as_json: bool, partitions: bool) -> None:
     """Make what is missing and alter what is different. Exit code 1 if something had to be refused."""
     at = find(home, bootstrap, prefix)
-    work = apply_topics(at.bootstrap, topics_of(prefix=at.prefix), at.prefix, change_partitions=partitions)
-    done = _ask(at, work)
+    work = apply_topics(at.broker, topics_of(prefix=at.prefix), at.prefix, change_partitions=partitions)
+    done = ask(at, work)
+    grants = ask(at, apply_grants(at.broker, at.prefix))
     if as_json:
-        click.echo(json.dumps({"done": [_shown_done(each) for each in done]}))
+        shown = {"done": [_shown_done(each) for each in done], "grants": _shown_grants(grants)}
+        click.echo(json.dumps(shown))
     else:
-        _show_done(done)
+        _show_done(done, nothing_else=not grants.differ)
+        _show_grants_made(grants)
     if any(each.outcome == "refused" for each in done):
         raise SystemExit(1)
-
-
-def _ask(at: Whereabouts, question: Coroutine[Any, Any, T]) -> T:
-    async def bounded() -> T:
-        async with asyncio.timeout(PATIENCE_S):
-            return await question
-
-    try:
-        return asyncio.run(bounded())
-    except (KafkaError, TimeoutError, OSError) as error:
-        raise BadInput(f"Kafka at {at.kafka} does not do it: {error!r}") from error
 
 
 def _shown(plan: Plan) -> dict[str, object]:
@@ -103,13 +87,56 @@ def _show_plan(plan: Plan) -> None:
         click.echo(f"of no contract, left alone: {', '.join(plan.unknown)}")
 
 
+def _shown_grants(grants: Grants) -> dict[str, object]:
+    return {
+        "authorizer": grants.authorizer,
+        "missing": [shown_acl(acl) for acl in grants.missing],
+        "superfluous": [shown_acl(acl) for acl in grants.superfluous],
+        "others": [shown_acl(acl) for acl in grants.others],
+        "users_missing": list(grants.users_missing),
+    }
+
+
+def shown_acl(acl: Acl) -> dict[str, str]:
+    """As JSON."""
+    words = {name: getattr(acl, name).name for name in ("resource", "operation", "pattern", "permission")}
+    return {"user": acl.user, "name": acl.name, "host": acl.host, **words}
+
+
+def _show_grants(grants: Grants) -> None:
+    if not grants.authorizer:
+        click.echo(NO_AUTHORIZER)
+        return
+    for acl in grants.missing:
+        click.echo(f"missing: {acl}")
+    for acl in grants.superfluous:
+        click.echo(f"superfluous: {acl}")
+    for user in grants.users_missing:
+        click.echo(f"no such user: {user}: `tradefleet topics password {user}`")
+    for acl in grants.others:
+        click.echo(f"of no contract, left alone: {acl}")
+
+
+def _show_grants_made(grants: Grants) -> None:
+    if not grants.authorizer:
+        click.echo(NO_AUTHORIZER)
+        return
+    for acl in grants.missing:
+        click.echo(f"granted: {acl}")
+    for acl in grants.superfluous:
+        click.echo(f"taken back: {acl}")
+    for user in grants.users_missing:
+        click.echo(f"no such user: {user}: `tradefleet topics password {user}`")
+
+
 def _shown_done(done: Done) -> dict[str, str]:
     return {**asdict(done.difference), "outcome": done.outcome, "why": done.why}
 
 
-def _show_done(done: list[Done]) -> None:
+def _show_done(done: list[Done], *, nothing_else: bool) -> None:
     if not done:
-        click.echo("nothing to do")
+        if nothing_else:
+            click.echo("nothing to do")
         return
     table = Table("topic", "what", "had", "should be", "done", "why not")
     for each in done:

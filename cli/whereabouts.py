@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
+from pydantic import ValidationError
 
 from cli.failure import BadInput
 from cli.stack.home import DEFAULT_HOME, read_state
 from cli.stack.migrate import SERVICES
+from shared.chassis.kafka_access import KafkaAccess, KafkaSettings
 
 home_option = click.option(
     "--home",
@@ -26,14 +28,14 @@ service_option = click.option(
 class Whereabouts:
     """Kafka, the prefix of its topics, and per service a DSN of the role that sees its queues."""
 
-    kafka: str
+    kafka: KafkaAccess
     prefix: str
     queues: Mapping[str, str]
 
     @property
-    def bootstrap(self) -> str:
-        """Kafka's address. Raises BadInput."""
-        if not self.kafka:
+    def broker(self) -> KafkaAccess:
+        """Kafka, as its operator. Raises BadInput."""
+        if not self.kafka.bootstrap:
             raise BadInput("KAFKA_BOOTSTRAP is not set")
         return self.kafka
 
@@ -48,20 +50,31 @@ class Whereabouts:
 
 def find(home: Path | None, bootstrap: str = "", prefix: str | None = None) -> Whereabouts:
     """All of it from one place: a named home, else the environment, else `up`'s home. Raises BadInput."""
-    found = _environment() if home is None else None
-    if found is None and not bootstrap:
-        found = _stack(home or DEFAULT_HOME)
-    found = found or Whereabouts("", "", {})
-    return replace(found, kafka=bootstrap or found.kafka, prefix=found.prefix if prefix is None else prefix)
+    found = _environment(bootstrap) if home is None else None
+    found = found or _stack(home or DEFAULT_HOME)
+    kafka = replace(found.kafka, bootstrap=bootstrap) if bootstrap else found.kafka
+    return replace(found, kafka=kafka, prefix=found.prefix if prefix is None else prefix)
 
 
-def _environment() -> Whereabouts | None:
+def given_kafka(bootstrap: str = "") -> KafkaAccess | None:
+    """Kafka as the environment has it, at another address where one is given; None if neither. Raises BadInput."""
+    if not (address := bootstrap or os.environ.get("KAFKA_BOOTSTRAP")):
+        return None
+    try:
+        return KafkaSettings(kafka_bootstrap=address).kafka
+    except ValidationError as error:
+        what = error.errors()[0]
+        names = ", ".join(str(part).upper() for part in what["loc"])
+        raise BadInput(f"{names}: {what['msg']}" if names else what["msg"].removeprefix("Value error, ")) from error
+
+
+def _environment(bootstrap: str) -> Whereabouts | None:
     queues = {service: os.environ.get(f"POSTGRES_{service.upper()}_QUEUE_DSN", "") for service in SERVICES}
     queues = {service: dsn for service, dsn in queues.items() if dsn}
-    kafka = os.environ.get("KAFKA_BOOTSTRAP", "")
-    if not kafka and not queues:
+    kafka = given_kafka(bootstrap)
+    if kafka is None and not queues:
         return None
-    return Whereabouts(kafka, os.environ.get("KAFKA_TOPIC_PREFIX", ""), queues)
+    return Whereabouts(kafka or KafkaAccess(""), os.environ.get("KAFKA_TOPIC_PREFIX", ""), queues)
 
 
 def _stack(home: Path) -> Whereabouts:
@@ -71,4 +84,4 @@ def _stack(home: Path) -> Whereabouts:
             f"no stack runs in {home}; start one with `tradefleet up`, or set KAFKA_BOOTSTRAP and "
             "POSTGRES_<SERVICE>_QUEUE_DSN"
         )
-    return Whereabouts(state.kafka, state.topic_prefix, state.queues)
+    return Whereabouts(state.kafka_access, state.topic_prefix, state.queues)

@@ -155,6 +155,18 @@ async def copy_template(postgres: str, template: str, name: str) -> None:
         await connection.close()
 
 
+# For tests in which one service's outbox stands for those of all: it sends whatever it holds.
+ANY_SOURCE = "; ".join(
+    f"ALTER TABLE {service}.outbox DROP CONSTRAINT outbox_of_this_service" for service in SERVICES
+)
+
+
+@pytest.fixture
+def any_source(database_access: DatabaseAccess) -> None:
+    """Outboxes of this test's database take the events of other services too."""
+    asyncio.run(admin_execute(database_access.owner_dsn, ANY_SOURCE))
+
+
 @pytest.fixture
 def topic_prefix(kafka_bootstrap: str) -> Iterator[str]:
     """Topics of this test's own."""

@@ -235,7 +235,7 @@ class Demo:
     async def _settle(self) -> None:
         """Until the last event is consumed."""
         unsent = await checks.eventually(lambda: checks.look_for_unsent(self._owner))
-        waiting = await wait_until_consumed(self._stack.kafka_bootstrap, self._stack.topic_prefix, SETTLE_S)
+        waiting = await wait_until_consumed(self._stack.kafka, self._stack.topic_prefix, SETTLE_S)
         if unsent or waiting:
             raise CheckFailed(f"events do not come to rest: {unsent or dict(waiting)}")
 
@@ -245,7 +245,7 @@ class Demo:
         pairs = [(s.strategy, v) for r in results for s, v in zip(r.tenant.sessions, r.sessions, strict=True)]
         fault = checks.compare_fingerprints(expected, pairs)
         record("fingerprints_equal_backtests", fault, f"{len(pairs)} sessions")
-        ledger = await read_topics(self._stack.kafka_bootstrap, self._stack.topic_prefix)
+        ledger = await read_topics(self._stack.kafka, self._stack.topic_prefix)
         fault, seen = await checks.compare_fill_times(self._owner, ledger)
         record("fills_committed_as_bars_arrive", fault, seen)
         record(
@@ -253,7 +253,7 @@ class Demo:
         )
         record("usage_equals_closed_trades", await self._compare_usage(results), "distinct closed trades")
         await self._check_isolation(tenants)
-        ledger = await read_topics(self._stack.kafka_bootstrap, self._stack.topic_prefix)
+        ledger = await read_topics(self._stack.kafka, self._stack.topic_prefix)
         fault = await checks.compare_events(self._owner, ledger, all_above_zero=self._options.busy)
         record("events_equal_tables", fault, f"{sum(ledger.counts.values())} distinct events")
         fault = await checks.eventually(lambda: checks.look_for_unsent(self._owner)) or (

@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from shared.chassis.decoding import decode_record
 from shared.chassis.kafka import partitions_of
+from shared.chassis.kafka_access import KafkaAccess, client_options
 from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import MarketEvent
 from shared.contracts.market import CandleClosed, CandleOpened
@@ -37,15 +38,15 @@ class TopicLedger:
         return self.first_said[(symbol, interval, times[index])] if index < len(times) else None
 
 
-async def read_topics(bootstrap: str, prefix: str) -> TopicLedger:
+async def read_topics(kafka: KafkaAccess | str, prefix: str) -> TopicLedger:
     """Everything on every topic of the catalogue and its dead letters."""
     ledger = TopicLedger()
     ids: dict[str, set[str]] = {event.topic: set() for event in EVENTS}
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
     await consumer.start()
     try:
         topics = [prefix + topic for topic in (*ids, *(f"{topic}.dlq" for topic in ids))]
-        partitions = await partitions_of(bootstrap, topics)
+        partitions = await partitions_of(kafka, topics)
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
@@ -74,13 +75,15 @@ def _note(ledger: TopicLedger, ids: dict[str, set[str]], topic: str, record: obj
         ledger.first_said[bar] = min(said, ledger.first_said.get(bar, said))
 
 
-async def wait_until_consumed(bootstrap: str, prefix: str, timeout_s: float = SETTLE_TIMEOUT_S) -> Counter[str]:
+async def wait_until_consumed(
+    kafka: KafkaAccess | str, prefix: str, timeout_s: float = SETTLE_TIMEOUT_S
+) -> Counter[str]:
     """Wait until every consumer group has committed everything; what is still waiting by group otherwise."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(kafka))
     await admin.start()
     try:
         async with asyncio.timeout(timeout_s):
-            while lag := await consumer_lag(admin, bootstrap, prefix):
+            while lag := await consumer_lag(admin, kafka, prefix):
                 await asyncio.sleep(0.2)
     except TimeoutError:
         return lag
@@ -89,16 +92,16 @@ async def wait_until_consumed(bootstrap: str, prefix: str, timeout_s: float = SE
     return Counter()
 
 
-async def consumer_lag(admin: AIOKafkaAdminClient, bootstrap: str, prefix: str) -> Counter[str]:
+async def consumer_lag(admin: AIOKafkaAdminClient, kafka: KafkaAccess | str, prefix: str) -> Counter[str]:
     """Messages not yet committed, by group; other groups of a broker that others use too are not ours."""
     lag: Counter[str] = Counter()
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
     await consumer.start()
     try:
         for group in [name for name, *_ in await admin.list_consumer_groups() if name.startswith(prefix)]:
             committed = await admin.list_consumer_group_offsets(group)
             topics = sorted({partition.topic for partition in committed})
-            partitions = await partitions_of(bootstrap, topics) if topics else []
+            partitions = await partitions_of(kafka, topics) if topics else []
             ends = await consumer.end_offsets(partitions)
             behind = sum(
                 max(0, ends[partition] - max(0, committed[partition].offset if partition in committed else 0))

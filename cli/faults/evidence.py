@@ -13,6 +13,7 @@ from cli.faults.calls import Call, CallLedger, Json, Made, Outcome
 from cli.stack.topics import topics_of
 from shared.chassis.clock import utc_now
 from shared.chassis.kafka import partitions_of
+from shared.chassis.kafka_access import KafkaAccess, client_options
 
 CALLS, TOPICS, CANARIES = "calls.jsonl", "topics.jsonl", "canaries.jsonl"
 # Kept by nobody: whoever reads the evidence could act as the tenant.
@@ -68,13 +69,13 @@ def without_secrets(body: Any) -> Any:  # Any: whatever JSON there is
     return {name: without_secrets(value) for name, value in body.items() if name not in SECRETS}
 
 
-async def tap_topics(bootstrap: str, folder: Path) -> int:
+async def tap_topics(kafka: KafkaAccess | str, folder: Path) -> int:
     """Everything on every topic and its dead letters, from the first message to the last; how many there are."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
     await consumer.start()
     count = 0
     try:
-        partitions = await partitions_of(bootstrap, [topic.name for topic in topics_of()])
+        partitions = await partitions_of(kafka, [topic.name for topic in topics_of()])
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)

@@ -82,7 +82,7 @@ class Run:
             settled.write(self._home)
             await self._load.read_everything()
             await settle(self._stack)  # reading is usage, which is told by and by
-            messages = await tap_topics(stack.kafka_bootstrap, self._home)
+            messages = await tap_topics(stack.kafka, self._home)
             violations = await self._violations(settled)
         return Report(
             seed=self._options.seed,

@@ -17,6 +17,7 @@ from cli.demo.ledger import consumer_lag
 from cli.stack.health import answers
 from cli.stack.migrate import SERVICES
 from cli.stack.stack import Stack
+from shared.chassis.kafka_access import client_options
 
 SETTLED = "settled.json"
 WITHIN_S = 120.0
@@ -113,10 +114,10 @@ async def _market_state(stack: Stack) -> dict[str, Any]:  # Any: as the sandbox 
 
 
 async def _lag(stack: Stack) -> dict[str, int]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka_bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(stack.kafka))
     try:
         await admin.start()
-        return dict(await consumer_lag(admin, stack.kafka_bootstrap, stack.topic_prefix))
+        return dict(await consumer_lag(admin, stack.kafka, stack.topic_prefix))
     except KafkaError as error:
         return {repr(error): 1}
     finally:

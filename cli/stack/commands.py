@@ -17,8 +17,9 @@ from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import OneLineCommand
 from cli.stack import kafka
 from cli.stack.health import answers
-from cli.stack.home import DEFAULT_HOME, State, end_processes, read_state, running
+from cli.stack.home import DEFAULT_HOME, State, end_processes, read_state, running, without_login
 from cli.stack.market import MadeUpMarket
+from cli.stack.private_files import private_file
 from cli.stack.remains import remove_home
 from cli.stack.stack import GATEWAY_PORT, READY_TIMEOUT_S, Stack, StackOptions
 
@@ -88,7 +89,7 @@ def _detach(home: Path, port: int | None, bar_ms: int, *, split: bool) -> None:
     if (state := read_state(home)) and running(state.supervisor):
         raise BadInput(f"a stack runs in {home} already; see `tradefleet status`")
     log = home / "up.log"
-    with log.open("w") as output:
+    with private_file(log).open("w") as output:
         arguments = ["--home", str(home), "--bar-ms", str(bar_ms)]
         arguments += [] if port is None else ["--port", str(port)]
         arguments += ["--split"] if split else []
@@ -148,14 +149,19 @@ def _what_is_missing(home: Path, text: str) -> str:
 @click.command(cls=OneLineCommand)
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def status(home: Path, as_json: bool) -> None:
+@click.option(
+    "--secrets", is_flag=True, help="With --json: passwords of the database's owner and of Kafka's operator."
+)
+def status(home: Path, as_json: bool, secrets: bool) -> None:
     """What runs where, and whether it is healthy."""
     state = read_state(home)
     if state is None or running(state.supervisor) is None:
         raise CheckFailed(f"no stack runs in {home}")
     processes = asyncio.run(_processes(state))
     if as_json:
-        shown = {"gateway": state.gateway, "services": state.services, "postgres": state.postgres}
+        shown = {"gateway": state.gateway, "services": state.services, "postgres": without_login(state.postgres)}
+        if secrets:
+            shown |= {"postgres": state.postgres, "kafka_login": state.kafka_login}
         click.echo(json.dumps({**shown, "kafka": state.kafka, "processes": processes}))
         return
     show_addresses(state)

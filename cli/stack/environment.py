@@ -1,19 +1,38 @@
 """What each process is told by its environment: addresses, roles' DSNs, tokens."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cli.stack.acls import principal
 from cli.stack.home import Home, Secrets
 from cli.stack.layout import Part
 from cli.stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
+from services.analytics.settings import AnalyticsSettings
+from services.auth.settings import AuthSettings
+from services.billing.settings import BillingSettings
+from services.notifications.settings import NotificationsSettings
+from services.trading.settings import TradingSettings
+from shared.chassis.kafka_access import KafkaAccess
+from shared.chassis.settings import ServiceSettings
 
+SETTINGS: Mapping[str, type[ServiceSettings]] = {
+    "auth": AuthSettings,
+    "billing": BillingSettings,
+    "trading": TradingSettings,
+    "analytics": AnalyticsSettings,
+    "notifications": NotificationsSettings,
+}
 GATEWAY_FILES = ROOT / "deploy" / "gateway"
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Ports on 127.0.0.1, and where services find Kafka. `services` are those of `processes` that serve HTTP."""
+    """Ports on 127.0.0.1, and Kafka with the operator's login.
+
+    `services` are those of `processes` that serve HTTP.
+    """
 
     gateway: int
     processes: Mapping[str, int]
@@ -21,7 +40,7 @@ class Addresses:
     trading_internal: int
     billing_internal: int
     sandbox: int
-    kafka: str
+    kafka: KafkaAccess
 
     def url(self, service: str) -> str:
         return f"http://127.0.0.1:{self.services[service]}"
@@ -35,8 +54,7 @@ def service_environment(
     environment = {
         "PROCESS_NAME": part.name,
         "HTTP_PORT": str(at.processes[part.name]),
-        "KAFKA_BOOTSTRAP": at.kafka,
-        "KAFKA_TOPIC_PREFIX": topic_prefix,
+        **kafka_environment(service_login(service, at.kafka, secrets, topic_prefix), topic_prefix),
         "JWKS_URL": f"{at.url('auth')}/.well-known/jwks.json",
         "SERVICE_TOKEN": secrets.service_token,
         "TRADING_INTERNAL_URL": f"http://127.0.0.1:{at.trading_internal}",
@@ -60,6 +78,32 @@ def service_environment(
         if part.serves_http:
             environment["INTERNAL_HTTP_PORT"] = str(at.trading_internal)
     return environment
+
+
+def settings_given(service: str) -> dict[str, str]:
+    """What this process' environment sets of a service's own settings; its servers are the stack's to name."""
+    names = {name.upper() for name in SETTINGS[service].model_fields}
+    given = {name: os.environ[name] for name in names if name in os.environ}
+    return {name: value for name, value in given.items() if not name.startswith(("KAFKA_", "POSTGRES_"))}
+
+
+def service_login(service: str, operator: KafkaAccess, secrets: Secrets, prefix: str) -> KafkaAccess:
+    """The same cluster as the service's own principal, where it has principals."""
+    if not operator.has_principal:
+        return operator
+    login = replace(operator, mechanism="SCRAM-SHA-512", certificate_file=None, key_file=None)
+    return replace(login, username=principal(service, prefix), password=secrets.kafka[service])
+
+
+def kafka_environment(access: KafkaAccess, prefix: str) -> dict[str, str]:
+    """What KafkaSettings reads."""
+    environment = {"KAFKA_BOOTSTRAP": access.bootstrap, "KAFKA_TOPIC_PREFIX": prefix}
+    environment["KAFKA_SECURITY_PROTOCOL"] = access.protocol
+    if access.has_principal:
+        environment["KAFKA_SASL_MECHANISM"] = access.mechanism
+        environment |= {"KAFKA_SASL_USERNAME": access.username, "KAFKA_SASL_PASSWORD": access.password}
+    files = {"CA": access.ca_file, "CERTIFICATE": access.certificate_file, "KEY": access.key_file}
+    return environment | {f"KAFKA_{name}_FILE": str(file) for name, file in files.items() if file is not None}
 
 
 def gateway_environment(at: Addresses, home: Path) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """A stack's folder: its secrets, its logs, and the note of what runs."""
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,9 +9,13 @@ import psutil
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
 from cli.failure import BadInput
-from cli.stack.migrate import new_passwords
+from cli.stack.migrate import SERVICES, new_passwords
+from cli.stack.private_files import make_private_folder, write_private
+from cli.stack.users import server_user
+from shared.chassis.kafka_access import KafkaAccess
 
 DEFAULT_HOME = Path(".tradefleet") / "up"
 END_TIMEOUT_S = 5.0
@@ -22,9 +25,11 @@ END_TIMEOUT_S = 5.0
 class Secrets:
     """Made once per home, readable by its owner only."""
 
-    superuser: str
-    roles: dict[str, str]
-    service_token: str
+    superuser: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    roles: dict[str, str] = field(default_factory=new_passwords)
+    service_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    kafka_admin: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    kafka: dict[str, str] = field(default_factory=lambda: {name: secrets.token_urlsafe(32) for name in SERVICES})
 
 
 @dataclass
@@ -49,10 +54,31 @@ class State:
     trading: str = ""
     queues: dict[str, str] = field(default_factory=dict)
     kafka: str = ""
+    kafka_login: dict[str, str | None] = field(default_factory=dict)  # the operator's: see login_of()
     topic_prefix: str = ""
     sandbox: str = ""
     health: dict[str, str] = field(default_factory=dict)
     processes: list[ProcessNote] = field(default_factory=list)
+
+    @property
+    def kafka_access(self) -> KafkaAccess:
+        """As the operator."""
+        return _LOGIN.validate_python({**self.kafka_login, "bootstrap": self.kafka})
+
+
+_LOGIN = TypeAdapter(KafkaAccess)
+
+
+def login_of(access: KafkaAccess) -> dict[str, str | None]:
+    """As State keeps it."""
+    login: dict[str, str | None] = _LOGIN.dump_python(access, mode="json")
+    return login
+
+
+def without_login(dsn: str) -> str:
+    """A DSN with neither user nor password."""
+    scheme, separator, rest = dsn.partition("://")
+    return scheme + separator + rest.rpartition("@")[2]
 
 
 class Home:
@@ -64,7 +90,7 @@ class Home:
         self._lock = FileLock(self.path / "lock")
 
     def __enter__(self) -> "Home":
-        self.logs.mkdir(parents=True, exist_ok=True)
+        self._close_to_others()
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -76,6 +102,16 @@ class Home:
         self._state_file.unlink(missing_ok=True)
         self._lock.release()
 
+    def _close_to_others(self) -> None:
+        """Only their owner lists or reads the home and the logs, those of an earlier version too.
+
+        Where Postgres runs as another user, that user may walk through the home to the cluster in it.
+        """
+        make_private_folder(self.logs)
+        self.path.chmod(0o700 if server_user() is None else 0o711)
+        for log in self.logs.iterdir():
+            log.chmod(0o600)
+
     @property
     def _state_file(self) -> Path:
         return self.path / "state.json"
@@ -86,18 +122,20 @@ class Home:
         file = self.path / "signing-key.pem"
         if not file.exists():
             key = Ed25519PrivateKey.generate()
-            _write_private(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            write_private(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return file
 
     def secrets(self) -> Secrets:
+        """What an earlier version did not have is made."""
         file = self.path / "secrets.json"
-        if not file.exists():
-            made = Secrets(secrets.token_urlsafe(24), new_passwords(), secrets.token_urlsafe(32))
-            _write_private(file, json.dumps(asdict(made)).encode())
-        return Secrets(**json.loads(file.read_text()))
+        known = json.loads(file.read_text()) if file.exists() else {}
+        found = Secrets(**known)
+        if asdict(found) != known:
+            write_private(file, json.dumps(asdict(found)).encode())
+        return found
 
     def write_state(self, state: State) -> None:
-        _write_private(self._state_file, json.dumps(asdict(state), indent=1).encode())
+        write_private(self._state_file, json.dumps(asdict(state), indent=1).encode())
 
     def _clean_up(self) -> None:
         """End what a killed stack left behind, and nothing else: a pid alone might be somebody else's by now."""
@@ -170,11 +208,3 @@ def _signal(process: psutil.Process, *, kill: bool) -> None:
             process.terminate()
     except psutil.NoSuchProcess:
         return
-
-
-def _write_private(file: Path, content: bytes) -> None:
-    """Whole or not at all, and for the owner's eyes."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.touch(mode=0o600)
-    partial.write_bytes(content)
-    partial.replace(file)

@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jgo.config import GlobalSettings
 
 from cli.failure import BadInput
+from cli.stack.private_files import make_private_folder, write_private
+from cli.stack.process import PRIVATE_UMASK, child_environment
+from shared.chassis.kafka_access import KafkaAccess
 
 ENDPOINT = "org.apache.kafka:kafka_2.13:4.4.0+org.slf4j:slf4j-nop:1.7.36"
 CHECKSUMS = Path(__file__).parents[2] / "deploy" / "kafka" / "jars.sha256"
@@ -32,10 +35,8 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+inter.broker.listener.name=CLIENTS
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=8
@@ -49,13 +50,22 @@ broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=400
 log.cleaner.dedupe.buffer.size=4194304
 """
-# A second listener, which tells its clients to come by way of somebody in front of it. Later lines win.
-FRONTED = """\
-listeners=PLAINTEXT://127.0.0.1:{port},FRONTED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},FRONTED://127.0.0.1:{front}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,FRONTED:PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
+# Services and subscribers authenticate by SCRAM, with credentials that an operator makes at run time. The operator
+# and the node itself have one password, which stands in this file: so there is an operator before there is any
+# credential, and in a log folder of an earlier version too. Nobody but them gets to the controller.
+SECURED = """\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=false
+super.users=User:{admin}
+sasl.mechanism.inter.broker.protocol=PLAIN
+sasl.mechanism.controller.protocol=PLAIN
 """
+ADMIN_LOGIN = (
+    "org.apache.kafka.common.security.plain.PlainLoginModule required "
+    'username="{admin}" password="{password}" user_{admin}="{password}";'
+)
+SCRAM_LOGIN = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+ADMIN = "admin"
 
 
 @dataclass(frozen=True)
@@ -69,23 +79,35 @@ class Front:
 
 @dataclass(frozen=True)
 class KafkaServer:
-    """A broker whose log lives in `home`; all ports are free ones."""
+    """A broker whose log lives in `home`; all ports are free ones.
+
+    With an `admin_password` clients must authenticate, and may do what ACLs allow; without one everybody may do
+    everything, which is for tests.
+    """
 
     home: Path
     port: int
     controller_port: int
     front: Front | None = None
+    admin_password: str = field(default="", repr=False)
 
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def admin(self) -> KafkaAccess:
+        """As the super user."""
+        if not self.admin_password:
+            return KafkaAccess(self.bootstrap)
+        return KafkaAccess(self.bootstrap, "SASL_PLAINTEXT", "PLAIN", ADMIN, self.admin_password)
+
     def prepare(self) -> None:
         """Bring the jars, write the configuration, format the log folder where it is new. Raises BadInput."""
         java_with_kafka = _java_with_kafka()
-        self.home.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.home)
         data = self.home / "data"
-        self._properties.write_text(self._configuration(data))
+        write_private(self._properties, self._configuration(data).encode())
         if (data / "meta.properties").exists():
             return
         done = subprocess.run(
@@ -98,6 +120,8 @@ class KafkaServer:
                 "-c",
                 str(self._properties),
             ],
+            env=child_environment({}),
+            umask=PRIVATE_UMASK,
             capture_output=True,
             text=True,
             check=False,
@@ -111,11 +135,32 @@ class KafkaServer:
         return [*_java_with_kafka(), "kafka.Kafka", str(self._properties)]
 
     def _configuration(self, data: Path) -> str:
-        ports = {"port": self.port, "controller_port": self.controller_port}
-        configuration = PROPERTIES.format(**ports, data=data)
+        lines = [*self._listeners(), *self._security()]
+        return PROPERTIES.format(controller_port=self.controller_port, data=data) + "\n".join(lines) + "\n"
+
+    def _listeners(self) -> Iterable[str]:
+        """A second one, where there is a front, has its clients come by way of it."""
+        listening = {"CLIENTS": self.port}
+        advertised = {"CLIENTS": self.port}
         if self.front is not None:
-            configuration += FRONTED.format(**ports, front=self.front.port, behind=self.front.behind)
-        return configuration
+            listening["FRONTED"], advertised["FRONTED"] = self.front.behind, self.front.port
+        protocol = "SASL_PLAINTEXT" if self.admin_password else "PLAINTEXT"
+        every = {**listening, "CONTROLLER": self.controller_port}
+        yield "listeners=" + ",".join(f"{name}://127.0.0.1:{port}" for name, port in every.items())
+        yield "advertised.listeners=" + ",".join(f"{name}://127.0.0.1:{port}" for name, port in advertised.items())
+        yield "listener.security.protocol.map=" + ",".join(f"{name}:{protocol}" for name in every)
+
+    def _security(self) -> Iterable[str]:
+        if not self.admin_password:
+            return
+        yield SECURED.format(admin=ADMIN)
+        admin_login = ADMIN_LOGIN.format(admin=ADMIN, password=self.admin_password)
+        yield "listener.name.controller.sasl.enabled.mechanisms=PLAIN"
+        yield f"listener.name.controller.plain.sasl.jaas.config={admin_login}"
+        for name in ("clients", "fronted"):
+            yield f"listener.name.{name}.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN"
+            yield f"listener.name.{name}.plain.sasl.jaas.config={admin_login}"
+            yield f"listener.name.{name}.scram-sha-512.sasl.jaas.config={SCRAM_LOGIN}"
 
     @property
     def _properties(self) -> Path:

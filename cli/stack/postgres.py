@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from cli.failure import BadInput
+from cli.stack.process import child_environment
 from cli.stack.users import is_reachable, own, server_user
 
 SETTINGS = {
@@ -72,7 +73,7 @@ class PostgresServer:
                     "--no-instructions",
                 ],
                 **as_user(user),
-                env={**os.environ, "LC_ALL": "C"},
+                env=child_environment({"LC_ALL": "C"}),
                 capture_output=True,
                 text=True,
                 check=False,

@@ -12,9 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cli.stack.private_files import private_file
+
 RESTART_FIRST_S = 0.2
 RESTART_LONGEST_S = 5.0
 STEADY_AFTER_S = 10.0
+# All that a child gets of our own environment; what else it needs is in its Spec.
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR")
+PRIVATE_UMASK = 0o077
 STOP_TIMEOUT_S = 12.0  # services drain within ten
 PR_SET_PDEATHSIG = 1
 
@@ -29,6 +34,11 @@ class Spec:
     stop_signal: int = signal.SIGTERM
     user: Mapping[str, Any] = field(default_factory=dict)
     stop_timeout_s: float = STOP_TIMEOUT_S
+
+
+def child_environment(own: Mapping[str, str]) -> dict[str, str]:
+    """`own`, and of ours what every program needs; neither secrets nor another program's settings."""
+    return {**{name: os.environ[name] for name in INHERITED if name in os.environ}, **own}
 
 
 class Child:
@@ -82,12 +92,13 @@ class Child:
         return ""
 
     async def _spawn(self) -> None:
-        log = self._log.open("ab")
+        log = private_file(self._log).open("ab")
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self.spec.command,
-                env={**os.environ, **self.spec.env},
+                env=child_environment(self.spec.env),
                 stdin=asyncio.subprocess.DEVNULL,
+                umask=PRIVATE_UMASK,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us; we stop the children in order
@@ -117,7 +128,7 @@ class Child:
 
     def _note(self, what: str) -> None:
         """The supervisor's own line in the log."""
-        with suppress(OSError), self._log.open("a") as log:
+        with suppress(OSError), private_file(self._log).open("a") as log:
             log.write(f"[supervisor] {self.spec.name} {what}\n")
 
 

@@ -13,18 +13,21 @@ from aiokafka.errors import KafkaError
 
 from cli.failure import BadInput
 from cli.stack import kafka
-from cli.stack.environment import Addresses, gateway_environment, service_environment
+from cli.stack.environment import Addresses, gateway_environment, service_environment, settings_given
+from cli.stack.grants import apply_grants, remove_grants
 from cli.stack.health import answers, waits_for_a_person
-from cli.stack.home import Home, ProcessNote, State, note_of
+from cli.stack.home import Home, ProcessNote, State, login_of, note_of
 from cli.stack.kafka import Front, KafkaServer
 from cli.stack.layout import Part, by_role, together
 from cli.stack.migrate import ROOT, SERVICES, DatabaseAccess, create_database, migrate
 from cli.stack.ports import Ports
 from cli.stack.postgres import PostgresServer, as_user, data_folder
-from cli.stack.process import Child, Spec
+from cli.stack.process import Child, Spec, child_environment
 from cli.stack.tools import tool
 from cli.stack.topics import Done, apply_topics, delete_topics, topics_of
 from cli.stack.users import server_user
+from cli.whereabouts import given_kafka
+from shared.chassis.kafka_access import KafkaAccess
 
 DATABASE = "tradefleet"
 GATEWAY_PORT = 8080
@@ -96,9 +99,9 @@ class Stack:
         return self._health
 
     @property
-    def kafka_bootstrap(self) -> str:
-        """The broker itself, whatever stands in front of it."""
-        return self._bootstrap
+    def kafka(self) -> KafkaAccess:
+        """The broker itself, whatever stands in front of it, as its operator."""
+        return self._kafka
 
     @property
     def topic_prefix(self) -> str:
@@ -160,7 +163,7 @@ class Stack:
             trading_internal=ports.take(),
             billing_internal=ports.take(),
             sandbox=ports.take(),
-            kafka=f"127.0.0.1:{front.port}" if front else self._bootstrap,
+            kafka=replace(self._kafka, bootstrap=f"127.0.0.1:{front.port}") if front else self._kafka,
         )
 
     def _servers(self, ports: Ports) -> tuple[PostgresServer, KafkaServer | None]:
@@ -169,13 +172,15 @@ class Stack:
         self._fronts: dict[str, Front] = {}
         if self._options.between is not None:
             self._fronts["postgres"] = Front("postgres", ports.take(), self._postgres.port)
-        if given := os.environ.get("KAFKA_BOOTSTRAP"):
-            self._bootstrap = given
+        if (given := given_kafka()) is not None:
+            self._kafka = given
             return self._postgres, None
         if self._options.between is not None:
             self._fronts["kafka"] = Front("kafka", ports.take(), ports.take())
-        broker = KafkaServer(self.home / "kafka", ports.take(), ports.take(), self._fronts.get("kafka"))
-        self._bootstrap = broker.bootstrap
+        broker = KafkaServer(
+            self.home / "kafka", ports.take(), ports.take(), self._fronts.get("kafka"), self._secrets.kafka_admin
+        )
+        self._kafka = broker.admin
         return self._postgres, broker
 
     async def _start_postgres(self, server: PostgresServer) -> None:
@@ -188,7 +193,7 @@ class Stack:
 
     async def _start_kafka(self, server: KafkaServer | None) -> None:
         if server is None:
-            self._report(f"Kafka at {self._bootstrap} is used")
+            self._report(f"Kafka at {self._kafka} is used")
         else:
             spec = Spec("kafka", server.command())
             behind = [server.front.behind] if server.front else []
@@ -198,7 +203,8 @@ class Stack:
             has, wanted = refused.difference.has, refused.difference.wanted
             what = f"{refused.difference.topic} has {has} {refused.difference.what}, not {wanted}"
             self._report(f"topic {what}: see `tradefleet topics plan`")
-        self._report("topics made")
+        grants = await apply_grants(self._kafka, self.topic_prefix, self._secrets.kafka)
+        self._report("topics and grants made" if grants.authorizer else "topics made")
 
     async def _make_topics(self, timeout_s: float) -> list[Done]:
         """A broker takes connections some time before it takes topics."""
@@ -208,13 +214,13 @@ class Stack:
             async with asyncio.timeout(timeout_s):
                 while True:
                     try:
-                        return await apply_topics(self._bootstrap, topics, self.topic_prefix)
+                        return await apply_topics(self._kafka, topics, self.topic_prefix)
                     except KafkaError as error:
                         fault = error
                         await asyncio.sleep(READY_EVERY_S)
         except TimeoutError:
             why = f": {fault!r}" if fault else ""
-            raise BadInput(f"Kafka at {self._bootstrap} does not make topics{why}") from None
+            raise BadInput(f"Kafka at {self._kafka} does not make topics{why}") from None
 
     async def _start_sandbox(self) -> None:
         command = [
@@ -242,7 +248,7 @@ class Stack:
         front = self._fronts.get("postgres")
         database = replace(self._database, port=front.port) if front else self._database
         environment = service_environment(part, self._home, self._secrets, database, self._at, self.topic_prefix)
-        environment |= self._options.env.get(part.service, {})
+        environment = {**settings_given(part.service), **environment, **self._options.env.get(part.service, {})}
         return Spec(part.name, [sys.executable, "-m", f"services.{part.service}", *roles], environment)
 
     async def _start_gateway(self) -> None:
@@ -253,7 +259,7 @@ class Stack:
             *caddy,
             "validate",
             *configured,
-            env={**os.environ, **environment},
+            env=child_environment(environment),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -320,7 +326,8 @@ class Stack:
             return
         with suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(FOREIGN_KAFKA_TIMEOUT_S):
-                await delete_topics(self._bootstrap, [topic.name for topic in topics_of(prefix=prefix)])
+                await delete_topics(self._kafka, [topic.name for topic in topics_of(prefix=prefix)])
+                await remove_grants(self._kafka, prefix)
 
     async def _keep_state(self) -> None:
         """Restarted processes have other pids; one that is down stands there with its last."""
@@ -347,7 +354,8 @@ class Stack:
                 auth=self._database.dsn("auth_worker"),
                 trading=self._database.dsn("trading_app"),
                 queues={service: self._database.dsn(f"{service}_queue") for service in SERVICES},
-                kafka=self._bootstrap,
+                kafka=self._kafka.bootstrap,
+                kafka_login=login_of(self._kafka),
                 topic_prefix=self.topic_prefix,
                 sandbox=self.sandbox,
                 health=dict(self._health),

@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaTimeoutError, TopicAlreadyExistsError, for_code
 
+from shared.chassis.kafka_access import KafkaAccess, client_options
 from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import Message
 
@@ -86,17 +87,17 @@ def kept_for(duration: timedelta) -> Mapping[str, str]:
     return {"cleanup.policy": "delete", "retention.ms": str(duration // timedelta(milliseconds=1))}
 
 
-async def plan_topics(bootstrap: str, topics: Sequence[Topic], prefix: str) -> Plan:
+async def plan_topics(kafka: KafkaAccess | str, topics: Sequence[Topic], prefix: str) -> Plan:
     """What would have to be done. Raises KafkaError."""
-    async with _admin(bootstrap) as admin:
+    async with admin_of(kafka) as admin:
         return await _plan(admin, topics, prefix)
 
 
 async def apply_topics(
-    bootstrap: str, topics: Sequence[Topic], prefix: str, *, change_partitions: bool = False
+    kafka: KafkaAccess | str, topics: Sequence[Topic], prefix: str, *, change_partitions: bool = False
 ) -> list[Done]:
     """Do what is to be done, and say what was; nothing where nothing is to be done. Raises KafkaError."""
-    async with _admin(bootstrap) as admin:
+    async with admin_of(kafka) as admin:
         plan = await _plan(admin, topics, prefix)
         done = []
         for difference in plan.differences:
@@ -113,21 +114,22 @@ async def apply_topics(
         return done
 
 
-async def create_topics(bootstrap: str, topics: Sequence[Topic]) -> None:
+async def create_topics(kafka: KafkaAccess | str, topics: Sequence[Topic]) -> None:
     """Make those that are not there, and look no further. Raises KafkaError."""
-    async with _admin(bootstrap) as admin:
+    async with admin_of(kafka) as admin:
         await _make(admin, topics, 1)
 
 
-async def delete_topics(bootstrap: str, names: Sequence[str]) -> None:
+async def delete_topics(kafka: KafkaAccess | str, names: Sequence[str]) -> None:
     """Those that are not there do not matter. Raises KafkaError."""
-    async with _admin(bootstrap) as admin:
+    async with admin_of(kafka) as admin:
         await admin.delete_topics(list(names))
 
 
 @asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def admin_of(kafka: KafkaAccess | str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A connected admin client. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
         await admin.start()
         yield admin

@@ -14,6 +14,7 @@ from shared.chassis.cluster import ClusterChangedError, Known, KnownCluster, clu
 from shared.chassis.decoding import Received, decode_record
 from shared.chassis.errors import NewerVersionError, Unavailable
 from shared.chassis.kafka import FETCH_WAIT_MS, MAX_RECORDS, stop_consumer
+from shared.chassis.kafka_access import KafkaAccess, client_options
 from shared.chassis.pausing import pause
 from shared.chassis.points import point
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
@@ -64,14 +65,14 @@ class Consumer:
         self,
         *,
         group: str,
-        bootstrap: str,
+        kafka: KafkaAccess,
         topic_prefix: str,
         work: Mapping[str, Work],
         cluster: KnownCluster,
         positions: ReadPositions,
     ) -> None:
         self._group = topic_prefix + group
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._prefix = topic_prefix
         self._work = work
         self._cluster = cluster
@@ -82,7 +83,7 @@ class Consumer:
         """Until told to stop, whatever happens to the broker and the database. Raises StuckError."""
         while not stop.is_set():
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
+                **client_options(self._kafka),
                 group_id=self._group,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",

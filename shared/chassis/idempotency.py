@@ -80,7 +80,7 @@ async def answer_once(
             return known, True
 
     async def take_key(connection: Connection) -> None:
-        await lock_key(connection, user_id, key)
+        await lock_key(connection, key)
         if (known := await find_answer(connection, user_id, key, sha256)) is not None:
             raise _AlreadyAnswered(known)
 
@@ -93,14 +93,9 @@ async def answer_once(
         return error.answer, True
 
 
-async def lock_key(connection: Connection, user_id: int, key: str) -> None:
-    """Until the transaction ends, and with it if its process dies. Raises IdempotencyInFlight."""
-    held = await connection.fetchval(
-        "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema() || '.' || $1::text || '.' || $2, 0))",
-        str(user_id),
-        key,
-    )
-    if not held:
+async def lock_key(connection: Connection, key: str) -> None:
+    """The current tenant's, until the transaction ends, also by its process dying. Raises IdempotencyInFlight."""
+    if not await connection.fetchval("SELECT try_lock_idempotency_key($1)", key):
         raise IdempotencyInFlight
 
 

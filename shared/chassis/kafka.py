@@ -9,10 +9,11 @@ from typing import Generic, TypeVar
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import for_code
 
 from shared.chassis import telemetry
 from shared.chassis.decoding import Received, decode_record
+from shared.chassis.kafka_access import KafkaAccess, client_options
 from shared.chassis.postgres import Connection
 from shared.contracts.envelope import Event, MarketEvent, Message
 
@@ -25,6 +26,11 @@ STOP_TIMEOUT_S = 5
 STOP_TRIES = 10
 
 log = structlog.get_logger()
+
+
+def groups_of(service: str) -> tuple[str, str]:
+    """The consumer groups of a service: of its events, and of the market's."""
+    return service, f"{service}-market"
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,9 @@ def market_worker(subscription: MarketSubscription[M]) -> Callable[[list[Receive
     return work
 
 
-async def partitions_of(bootstrap: str, topics: Sequence[str]) -> list[TopicPartition]:
+async def partitions_of(kafka: KafkaAccess | str, topics: Sequence[str]) -> list[TopicPartition]:
     """Every partition of these topics. Raises KafkaError, also for a topic that is not there."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
         async with asyncio.timeout(10):
             await admin.start()
@@ -100,7 +106,7 @@ async def partitions_of(bootstrap: str, topics: Sequence[str]) -> list[TopicPart
         await admin.close()
     for topic in described:
         if topic["error_code"]:
-            raise KafkaError(f"topic {topic['topic']}: {for_code(topic['error_code']).__name__}")
+            raise for_code(topic["error_code"])(f"topic {topic['topic']}")
     return [
         TopicPartition(topic["topic"], partition["partition"])
         for topic in described
@@ -112,9 +118,9 @@ class PartitionReader:
     """Reads every partition of some topics without a group, from their end or their beginning."""
 
     def __init__(
-        self, bootstrap: str, topic_prefix: str, events: Sequence[type[Message]], *, from_end: bool
+        self, kafka: KafkaAccess | str, topic_prefix: str, events: Sequence[type[Message]], *, from_end: bool
     ) -> None:
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._prefix = topic_prefix
         self._topics = [event.topic for event in events]
         self._from_end = from_end
@@ -124,7 +130,7 @@ class PartitionReader:
     async def start(self) -> None:
         """Fix where to read from: whatever is said from now on will be read. Raises KafkaError."""
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **client_options(self._kafka),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -132,7 +138,7 @@ class PartitionReader:
         )
         self._consumer = consumer
         await consumer.start()
-        partitions = await partitions_of(self._bootstrap, [self._prefix + topic for topic in self._topics])
+        partitions = await partitions_of(self._kafka, [self._prefix + topic for topic in self._topics])
         consumer.assign(partitions)
         self._ends = await consumer.end_offsets(partitions)
         for partition in partitions:

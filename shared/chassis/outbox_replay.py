@@ -46,7 +46,7 @@ async def mark_unsent(connection: Connection, bucket: int, since: datetime) -> i
     await connection.execute("SET LOCAL transaction_timeout = 0")
     await connection.execute(f"SET LOCAL transaction_timeout = '{LONGEST_BATCH_S}s'")
     await connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.outbox'), $1::int)",
+        "SELECT lock_outbox_bucket($1, wait => true)",
         bucket,
         timeout=LONGEST_BATCH_S,
     )

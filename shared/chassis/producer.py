@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from shared.chassis.clock import utc_now
 from shared.chassis.cluster import ClusterChangedError, cluster_id_of
+from shared.chassis.kafka_access import KafkaAccess, client_options
 from shared.chassis.kafka_headers import Headers, headers_of, to_wire
 from shared.contracts.envelope import MarketEvent
 
@@ -35,8 +36,8 @@ class Outgoing:
 class Producer:
     """An idempotent producer, made when first needed and made anew after any fault."""
 
-    def __init__(self, bootstrap: str, topic_prefix: str = "", source: str = "") -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess | str, topic_prefix: str = "", source: str = "") -> None:
+        self._kafka = kafka
         self._prefix = topic_prefix
         self._source = source
         self._producer: AIOKafkaProducer | None = None
@@ -108,7 +109,7 @@ class Producer:
 
     async def _start(self) -> tuple[AIOKafkaProducer, str]:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **client_options(self._kafka),
             acks="all",
             enable_idempotence=True,
             linger_ms=0,

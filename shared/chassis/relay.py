@@ -160,10 +160,7 @@ class Relay:
 
 async def _take(connection: Connection, bucket: int) -> list[asyncpg.Record]:
     """The bucket's next rows, held until the transaction ends; none where another relay holds it."""
-    held = await connection.fetchval(
-        "SELECT pg_try_advisory_xact_lock(hashtext(current_schema() || '.outbox'), $1::int)", bucket
-    )
-    if not held:
+    if not await connection.fetchval("SELECT lock_outbox_bucket($1)", bucket):
         return []
     rows: list[asyncpg.Record] = await connection.fetch(
         """

@@ -24,7 +24,7 @@ from shared.chassis.http import make_app
 from shared.chassis.idempotency import forget_keys
 from shared.chassis.identity import UserDirectory
 from shared.chassis.inbox import Inbox
-from shared.chassis.kafka import market_worker
+from shared.chassis.kafka import groups_of, market_worker
 from shared.chassis.lessor import BillingLessor
 from shared.chassis.meter import Meter
 from shared.chassis.pausing import pause
@@ -119,7 +119,7 @@ class RunningService:
     async def __aenter__(self) -> "RunningService":
         settings = self._settings
         self.database = await Database.connect(settings)
-        self.producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix, settings.service)
+        self.producer = Producer(settings.kafka, settings.kafka_topic_prefix, settings.service)
         self.cluster = KnownCluster(self.database)
         self.service = self._build(Context(self.database, self.producer, settings))
         self._meter = self._meter_of(settings)
@@ -159,24 +159,25 @@ class RunningService:
             return []
         service = self.service
         consumers = []
+        of_events, of_market = groups_of(service.name)
         self._inboxes = [
             Inbox(self.database, service.name, subscription.event, subscription.handle)
             for subscription in service.subscriptions
         ]
         if service.subscriptions:
-            consumers.append(self._consumer(service.name, {inbox.topic: inbox.work for inbox in self._inboxes}))
+            consumers.append(self._consumer(of_events, {inbox.topic: inbox.work for inbox in self._inboxes}))
         if service.market_subscriptions:
             work = {
                 subscription.event.topic: market_worker(subscription)
                 for subscription in service.market_subscriptions
             }
-            consumers.append(self._consumer(f"{service.name}-market", work))
+            consumers.append(self._consumer(of_market, work))
         return consumers
 
     def _consumer(self, group: str, work: Mapping[str, Work]) -> Consumer:
         return Consumer(
             group=group,
-            bootstrap=self._settings.kafka_bootstrap,
+            kafka=self._settings.kafka,
             topic_prefix=self._settings.kafka_topic_prefix,
             work=work,
             cluster=self.cluster,

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.chassis.kafka_access import KafkaSettings
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(KafkaSettings):
     """Upper case names, no prefix: `HTTP_PORT=8081`. A service adds its own fields beside these."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     service: str
     environment: str = "development"
@@ -31,9 +30,6 @@ class ServiceSettings(BaseSettings):
     postgres_app_connections: int = 6
     postgres_worker_connections: int = 3
     postgres_queue_connections: int = 3
-
-    kafka_bootstrap: str
-    kafka_topic_prefix: str = ""
 
     # Whose X-Forwarded-For is believed: the gateway's.
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = (

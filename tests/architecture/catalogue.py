@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
+from cli.asyncapi import senders
 from cli.stack.migrate import OWNER, ROLES, SERVICES
+from shared.contracts.market import MarketInterest
 
 Rule = Callable[[asyncpg.Connection], Awaitable[list[str]]]
 
@@ -16,8 +18,12 @@ QUEUES |= {"backtest_jobs", "backtest_turns"}
 LOCATOR = "locator"
 # Nobody's rows. A table that is not named here is a tenant's.
 SHARED_TABLES = {
-    *(f"{service}.{name}" for service in SERVICES for name in ("published_interests", "event_broker")),
-    *(f"{service}.{name}" for service in SERVICES for name in ("read_positions", "schema_migrations")),
+    *(f"{service}.published_interests" for service in senders(MarketInterest)),
+    *(
+        f"{service}.{name}"
+        for service in SERVICES
+        for name in ("event_broker", "read_positions", "schema_migrations")
+    ),
     "billing.subscription_plans",
     "auth.attempts",
     *(f"trading.{name}" for name in ("instruments", "series", "candles", "feed_lease", "workers")),

@@ -14,7 +14,7 @@ from cli.stack.topics import create_topics, delete_topics, topics_of
 from shared.contracts.notifications import AlertTriggered
 from shared.contracts.trading import TradeClosed
 from tests.backend import RUN_FOLDER, admin_execute
-from tests.conftest import TEST_PARTITIONS, copy_template, database_of
+from tests.conftest import ANY_SOURCE, TEST_PARTITIONS, copy_template, database_of
 from tests.faults.member import TABLE
 from tests.faults.scene import Scene
 from tests.faults.servers import OwnServers
@@ -32,7 +32,7 @@ async def scenes_on(dsn: str, template: str, bootstrap: str, folder: Path) -> As
         access = database_of(dsn, f"test_{uuid4().hex[:12]}")
         await copy_template(dsn, template, access.name)
         connection = await asyncpg.connect(access.owner_dsn)
-        await connection.execute(TABLE)
+        await connection.execute(f"{TABLE}; {ANY_SOURCE}")
         await connection.close()
         own_folder = folder / access.name
         own_folder.mkdir()

@@ -21,7 +21,7 @@ VICTIM, FORGER = 1, 2
 
 
 @pytest.fixture
-async def running(service_env: ServiceEnv) -> AsyncIterator[RunningService]:
+async def running(service_env: ServiceEnv, any_source: None) -> AsyncIterator[RunningService]:
     values = {name.lower(): value for name, value in service_env("analytics").items()}
     async with RunningService(build, AnalyticsSettings.model_validate(values)) as service:
         yield service

@@ -19,7 +19,9 @@ PLAN_VERSIONS = "0110_plan_versions.sql"
 STRATEGIES, SESSIONS = "0120_strategies.sql", "0121_sessions.sql"
 BACKTESTS = "0130_backtests.sql"
 WHOLE_FACTS = "0110_whole_facts.sql"
+OUTBOX_OF_THIS_SERVICE = "0060_outbox_of_this_service.sql"  # tried in test_outbox.py
 TRIED = {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING, STRATEGIES, SESSIONS, BACKTESTS, WHOLE_FACTS}
+TRIED |= {OUTBOX_OF_THIS_SERVICE}
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # ago
 
@@ -64,6 +66,7 @@ async def test_events_move_into_their_days_with_every_value(postgres: str) -> No
 
 async def _write_events(connection: asyncpg.Connection, service: str) -> None:
     now = utc_now()
+    own = {"ce_source": service, "ce_type": "activity.recorded"}
     for user_id in TENANTS:
         for ago in DAYS:
             moment = now - timedelta(days=ago)
@@ -74,9 +77,9 @@ async def _write_events(connection: asyncpg.Connection, service: str) -> None:
                     f"""
                     INSERT INTO {service}.outbox (user_id, bucket, event_id, topic, key, headers, payload,
                                                   created_at, sent_at, dead_reason)
-                    VALUES ($1, 3, $2, 'trade.closed', $1::bigint::text, $3, $4, $5, $6, $7)
+                    VALUES ($1, 3, $2, 'activity.recorded', $1::bigint::text, $3, $4, $5, $6, $7)
                     """,
-                    *(user_id, event_id, json.dumps({"n": number}), b"\x00\xff" + str(ago).encode()),
+                    *(user_id, event_id, json.dumps({"n": number, **own}), b"\x00\xff" + str(ago).encode()),
                     *(moment, sent, dead),
                 )
                 await connection.execute(

@@ -186,7 +186,7 @@ async def test_what_one_borrower_leaves_on_a_connection_the_next_does_not_find(d
                 """
                 SET app.user_id = '1';
                 DECLARE kept CURSOR WITH HOLD FOR SELECT * FROM watchlist;
-                SELECT pg_advisory_lock(4713);
+                SELECT try_lock_idempotency_key('kept');
                 LISTEN leak
                 """
             )

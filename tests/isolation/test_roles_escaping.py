@@ -1,6 +1,7 @@
 """Each service's roles try to become more than they are, and to get at what is not a row of a table."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -60,6 +61,27 @@ ESCAPES = (
     "SELECT pg_current_logfile()",
     "SELECT lo_import('/etc/passwd')",
     "SELECT lo_export(1, '/tmp/leak')",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_create(0)",
+    "SELECT lo_from_bytea(0, 'x')",
+    "SELECT lo_open(1, 131072)",
+    "SELECT lo_get(1)",
+    "SELECT lo_put(1, 0, 'x')",
+    "SELECT loread(1, 1)",
+    "SELECT lowrite(1, 'x')",
+    "SELECT lo_unlink(1)",
+    "SELECT pg_advisory_lock(1)",
+    "SELECT pg_advisory_lock(1, 1)",
+    "SELECT pg_advisory_lock_shared(1)",
+    "SELECT pg_advisory_xact_lock(hashtext('trading.outbox'), 0)",
+    "SELECT pg_advisory_xact_lock_shared(1, 1)",
+    "SELECT pg_try_advisory_lock(1)",
+    "SELECT pg_try_advisory_lock_shared(1)",
+    "SELECT pg_try_advisory_xact_lock(hashtext('trading.outbox'), 0)",
+    "SELECT pg_try_advisory_xact_lock_shared(1)",
+    "SELECT pg_advisory_unlock(1)",
+    "SELECT pg_notify('leak', 'x')",
+    "SELECT pg_logical_emit_message(false, 'leak', 'x')",
     "SELECT * FROM pg_shadow",
     "SELECT * FROM pg_file_settings",
     "SELECT * FROM pg_hba_file_rules",
@@ -122,6 +144,23 @@ async def test_backends_of_others_are_not_ended(intruder: Intruder, superuser: a
     pid = await superuser.fetchval("SELECT pg_backend_pid()")
     for call in ("pg_terminate_backend", "pg_cancel_backend", "pg_log_backend_memory_contexts"):
         assert refused(await attempt(intruder.connection, f"SELECT {call}({pid})")), call
+
+
+async def test_no_role_gets_into_another_database(filled: Filled) -> None:
+    """Those that are on every server: somewhere to leave things that no rule looks at."""
+    for service, role in LOGINS:
+        for other in ("postgres", "template1"):
+            access = replace(filled.access, name=other)
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await asyncpg.connect(access.dsn(f"{service}_{role}"))
+
+
+async def test_what_others_ask_the_database_is_not_shown(intruder: Intruder, superuser: asyncpg.Connection) -> None:
+    await superuser.execute("SELECT 'a value of a tenant'")
+    shown = await intruder.connection.fetch(
+        "SELECT query FROM pg_stat_activity WHERE usename <> current_user AND query <> '<insufficient privilege>'"
+    )
+    assert not any(row["query"] for row in shown)
 
 
 async def test_no_sequence_is_set(intruder: Intruder, superuser: asyncpg.Connection) -> None:

@@ -78,9 +78,7 @@ class Wishes:
     async def listen(self, settings: ServiceSettings, stop: asyncio.Event) -> None:
         """Until told to stop; again from the beginning when the broker was away: the versions tell what is new."""
         while not stop.is_set():
-            reader = PartitionReader(
-                settings.kafka_bootstrap, settings.kafka_topic_prefix, [MarketInterest], from_end=False
-            )
+            reader = PartitionReader(settings.kafka, settings.kafka_topic_prefix, [MarketInterest], from_end=False)
             try:
                 await reader.start()
                 while not stop.is_set():

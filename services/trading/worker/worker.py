@@ -68,7 +68,7 @@ class Worker:
             self._name = str(uuid4())
             self._forget()
             reader = PartitionReader(
-                self._settings.kafka_bootstrap,
+                self._settings.kafka,
                 self._settings.kafka_topic_prefix,
                 [CandleOpened, CandleClosed],
                 from_end=True,

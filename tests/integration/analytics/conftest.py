@@ -189,7 +189,9 @@ async def database(service_env: ServiceEnv, history: History) -> AsyncIterator[D
 
 
 @pytest.fixture
-async def platform(service_env: ServiceEnv, history: History, tmp_path: Path) -> AsyncIterator[Platform]:
+async def platform(
+    service_env: ServiceEnv, any_source: None, history: History, tmp_path: Path
+) -> AsyncIterator[Platform]:
     async with RunningService(build_auth, auth_settings(service_env("auth"), tmp_path)) as auth:
         settings = _settings(service_env("analytics"), history, f"{auth.url}/.well-known/jwks.json")
         async with RunningService(build, settings) as running:

@@ -71,6 +71,7 @@ async def test_a_grant_for_nobody_is_refused_in_one_line(platform: Platform) -> 
         await grant(platform.billing_dsn, "nobody@example.org", "PRO", wait_s=0.2)
 
 
+@pytest.mark.usefixtures("any_source")
 async def test_usage_counts_a_trade_once_however_often_it_is_said(platform: Platform) -> None:
     token = (await platform.auth.register("ann@example.org")).text("access_token")
     assert (await platform.billing.call("GET", "/v1/usage", token=token)).body["current_period_trades"] == 0

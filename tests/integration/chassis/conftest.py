@@ -19,7 +19,7 @@ ServiceEnv = Callable[[str], dict[str, str]]
 
 
 @pytest.fixture
-def settings(service_env: ServiceEnv) -> ServiceSettings:
+def settings(service_env: ServiceEnv, any_source: None) -> ServiceSettings:
     """Analytics' schema and roles serve as anybody's."""
     values = {name.lower(): value for name, value in service_env("analytics").items()}
     return ServiceSettings.model_validate({**values, "service": "analytics"})

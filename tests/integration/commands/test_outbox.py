@@ -85,7 +85,7 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(service_env: ServiceEnv, tmp_path: Path) -> AsyncIterator[Scene]:
+async def scene(service_env: ServiceEnv, any_source: None, tmp_path: Path) -> AsyncIterator[Scene]:
     env = service_env("analytics")
     settings = ServiceSettings.model_validate(
         {**{name.lower(): value for name, value in env.items()}, "service": "analytics"}

@@ -35,7 +35,7 @@ DELETE FROM trading.strategy_versions WHERE version = 2;
 -- I1 a sent dead letter is not on its topic
 -- > billing: the dead letter {d001}
 INSERT INTO billing.outbox (user_id, bucket, event_id, topic, key, headers, payload, sent_at) VALUES (1, 0,
-'{d001}', 'trade.closed.dlq', '1', '{"ce_id": "x"}', '', now());
+'{d001}', 'trade.closed.dlq', '1', '{"ce_id": "x", "dlq_group": "billing", "dlq_topic": "trade.closed"}', '', now());
 
 -- I1 an event was not heard
 -- > notifications: event
@@ -269,12 +269,12 @@ UPDATE notifications.entitlements SET subscription_version = 1, plan = 'FREE' WH
 -- > trading: outbox row {d001} (market.interest, key trading:X:1)
 -- > was not sent
 INSERT INTO trading.outbox (user_id, bucket, event_id, topic, key, headers, payload) VALUES (0, 0, '{d001}',
-'market.interest', 'trading:X:1', '{}', '{}');
+'market.interest', 'trading:X:1', '{"ce_source": "trading", "ce_type": "market.interest"}', '{}');
 
 -- I5 an event can never be sent
 -- > auth: outbox row {d001} (user.registered, key 1) is dead: not UTF-8
 INSERT INTO auth.outbox (user_id, bucket, event_id, topic, key, headers, payload, dead_reason) VALUES (1, 0,
-'{d001}', 'user.registered', '1', '{}', '\xff', 'not UTF-8');
+'{d001}', 'user.registered', '1', '{"ce_source": "auth", "ce_type": "user.registered"}', '\xff', 'not UTF-8');
 
 -- I5 an event stands aside WAITING
 -- > notifications: event {d001} of alert.triggered/1/99 (key 1) is WAITING

@@ -228,6 +228,6 @@ async def started(env: Mapping[str, str], issuer: TokenIssuer, history: History)
 
 
 @pytest.fixture
-async def platform(service_env: ServiceEnv, history: History) -> AsyncIterator[Platform]:
+async def platform(service_env: ServiceEnv, any_source: None, history: History) -> AsyncIterator[Platform]:
     async with serve_tokens() as issuer, started(service_env("notifications"), issuer, history) as running:
         yield running

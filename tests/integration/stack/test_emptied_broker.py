@@ -11,7 +11,9 @@ from urllib.request import Request, urlopen
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from cli.stack.home import read_state
 from shared.chassis.kafka import partitions_of
+from shared.chassis.kafka_access import KafkaAccess, client_options
 from tests.integration.stack.test_stack import status, tradefleet
 
 pytestmark = pytest.mark.timeout(300)
@@ -56,7 +58,9 @@ def test_after_the_replay_everything_is_ready_and_what_was_said_stands_in_the_to
     }
     until(lambda: not unhealthy(home))
     until(lambda: sent(home, "auth", "billing"))
-    assert asyncio.run(said(status(home)["kafka"], "user.registered", "subscription.changed")) == [1, 1]
+    state = read_state(home)
+    assert state is not None
+    assert asyncio.run(said(state.kafka_access, "user.registered", "subscription.changed")) == [1, 1]
     assert tradefleet("dlq", "list", *at).stdout == "nothing waits for a person, and nothing was given up\n"
     assert tradefleet("topics", "plan", *at).returncode == 0
 
@@ -75,12 +79,12 @@ def sent(home: Path, *services: str) -> bool:
     )
 
 
-async def said(bootstrap: str, *topics: str) -> list[int]:
+async def said(kafka: KafkaAccess, *topics: str) -> list[int]:
     """How many messages each topic holds."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    consumer = AIOKafkaConsumer(**client_options(kafka))
     await consumer.start()
     try:
-        ends = await consumer.end_offsets(await partitions_of(bootstrap, topics))
+        ends = await consumer.end_offsets(await partitions_of(kafka, topics))
     finally:
         await consumer.stop()
     return [sum(end for partition, end in ends.items() if partition.topic == topic) for topic in topics]

@@ -113,7 +113,7 @@ def test_up_status_and_down_beside_a_taken_port(home: Path) -> None:
     told = status(home)
     assert not told["gateway"].endswith(f":{port}")
     assert set(told["services"]) == {"auth", "billing", "trading", "analytics", "notifications"}
-    assert told["postgres"].startswith("postgresql://tradefleet_owner:")
+    assert told["postgres"].startswith("postgresql://127.0.0.1:")
     assert told["kafka"].startswith("127.0.0.1:")
     assert {process["name"] for process in told["processes"]} == NAMES
     assert all(process["healthy"] for process in told["processes"]), told["processes"]

@@ -1,0 +1,26 @@
+"""Folders and files that only their owner can read."""
+
+import os
+from pathlib import Path
+
+
+def make_private_folder(folder: Path) -> None:
+    """With its parents; one that is there already is closed to others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def private_file(file: Path) -> Path:
+    """The same file, there from now on, and closed to others."""
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    return file
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
+        opened.write(content)
+    partial.replace(file)

@@ -1,0 +1,150 @@
+"""A running stack shows nothing secret to other users of the machine, to its children, or on the screen."""
+
+import asyncio
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from aiokafka.errors import KafkaError
+
+from cli.stack.home import State, read_state
+from shared.chassis.kafka_access import KafkaAccess
+from shared.chassis.producer import Outgoing, Producer
+from tests.integration.stack.test_stack import status, tradefleet
+
+pytestmark = pytest.mark.timeout(300)
+
+FOREIGN = {"AWS_SECRET_ACCESS_KEY": "of-another-program", "TRADEFLEET_BACKUP_KEY": "kept", "POSTGRES_PASSWORD": "x"}
+SERVICE_PROCESSES = {"auth", "billing", "trading", "feed", "backtests", "analytics", "notifications"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A stack that was started with other programs' secrets in its environment, over a home open to all."""
+    folder = tmp_path_factory.mktemp("private")
+    for each in (folder, *folder.parents[:2]):
+        each.chmod(0o755)  # Postgres runs as another user when we are root
+    path = folder / "stack"
+    (path / "logs").mkdir(parents=True)
+    (path / "logs" / "auth.log").write_text("of an earlier version\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KAFKA_")}
+    started = subprocess.run(
+        [sys.executable, "-m", "cli", "up", "--detach", "--home", str(path), "--port", "18091"],
+        env={**environment, **FOREIGN, "LOG_LEVEL": "WARNING"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        assert started.returncode == 0, started.stderr
+        yield path
+    finally:
+        tradefleet("down", "--home", str(path))
+
+
+@pytest.fixture(scope="module")
+def state(home: Path) -> State:
+    found = read_state(home)
+    assert found is not None
+    return found
+
+
+def test_logs_secrets_and_the_servers_folders_are_their_owner_s(home: Path) -> None:
+    """Where Postgres runs as another user it walks through the home, and reads nothing of it."""
+    assert stat.S_IMODE(home.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
+    files = {file.name for file in home.iterdir() if file.is_file()}
+    assert {"secrets.json", "state.json", "signing-key.pem", "up.log"} <= files
+    private = [home / name for name in files - {"lock"}]
+    private += [home / "logs", home / "kafka", *(home / "logs").iterdir(), *(home / "kafka").rglob("*")]
+    assert len(private) > 30
+    open_to_others = [str(path) for path in private if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    assert open_to_others == []
+
+
+def test_children_have_no_secrets_but_their_own(home: Path, state: State) -> None:
+    secrets = json.loads((home / "secrets.json").read_text())
+    seen = set()
+    for note in state.processes:
+        environment = psutil.Process(note.pid).environ()
+        assert not set(FOREIGN) & set(environment), note.name
+        text = "\n".join(environment.values())
+        owner = {"feed": "trading", "backtests": "trading"}.get(note.name, note.name)
+        others = [word for role, word in secrets["roles"].items() if not role.startswith(f"{owner}_")]
+        others += [word for service, word in secrets["kafka"].items() if service != owner]
+        others += [secrets["superuser"], secrets["kafka_admin"]]
+        assert not any(word in text for word in others), note.name
+        if note.name in SERVICE_PROCESSES:
+            seen.add(note.name)
+            assert environment["KAFKA_SASL_USERNAME"] == owner
+            assert environment["LOG_LEVEL"] == "WARNING", "a setting of its own is passed on"
+        else:
+            assert not any(word in text for word in secrets["kafka"].values()), note.name
+    assert seen == SERVICE_PROCESSES
+
+
+def test_no_password_stands_in_a_command_line(home: Path, state: State) -> None:
+    secrets = json.loads((home / "secrets.json").read_text())
+    words = [secrets["superuser"], secrets["kafka_admin"], *secrets["roles"].values(), *secrets["kafka"].values()]
+    for note in state.processes:
+        line = " ".join(psutil.Process(note.pid).cmdline())
+        assert not any(word in line for word in words), note.name
+
+
+def test_status_shows_passwords_only_when_asked(home: Path) -> None:
+    secrets = json.loads((home / "secrets.json").read_text())
+    owner, admin = secrets["roles"]["tradefleet_owner"], secrets["kafka_admin"]
+    for words in ((), ("--json",)):
+        shown = tradefleet("status", "--home", str(home), *words).stdout
+        assert owner not in shown
+        assert admin not in shown
+    assert status(home)["postgres"].startswith("postgresql://127.0.0.1:")
+    asked = json.loads(tradefleet("status", "--home", str(home), "--json", "--secrets").stdout)
+    assert owner in asked["postgres"]
+    assert asked["kafka_login"]["password"] == admin
+
+
+def test_who_has_no_login_says_nothing_on_the_broker(state: State) -> None:
+    plan = b'{"user_id":1,"plan":"PRO"}'
+    with pytest.raises(KafkaError):
+        asyncio.run(_send(KafkaAccess(state.kafka), Outgoing("subscription.changed", "1", {}, plan)))
+
+
+def test_the_broker_has_the_grants_of_the_contracts(home: Path) -> None:
+    planned = tradefleet("topics", "plan", "--json", "--home", str(home))
+    grants = json.loads(planned.stdout)["grants"]
+    assert planned.returncode == 0
+    assert grants == {"authorizer": True, "missing": [], "superfluous": [], "others": [], "users_missing": []}
+
+
+def test_a_subscriber_is_made_shown_and_removed_by_commands(home: Path) -> None:
+    at = ("--home", str(home))
+    made = tradefleet("topics", "subscriber", "add", "reports", "--topics", "trade.closed", *at)
+    assert made.returncode == 0, made.stderr
+    login = dict(line.split("=", 1) for line in made.stdout.splitlines() if "=" in line)
+    assert login["KAFKA_SASL_USERNAME"] == "reports"
+    access = KafkaAccess(
+        login["KAFKA_BOOTSTRAP"], "SASL_PLAINTEXT", username="reports", password=login["KAFKA_SASL_PASSWORD"]
+    )
+    with pytest.raises(KafkaError):
+        asyncio.run(_send(access, Outgoing("trade.closed", "1", {}, b"{}")))
+    listed = json.loads(tradefleet("topics", "subscriber", "list", "--json", *at).stdout)
+    assert [each["user"] for each in listed["subscribers"]] == ["reports"]
+    again = tradefleet("topics", "subscriber", "add", "reports", "--topics", "trade.closed", *at)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert tradefleet("topics", "subscriber", "remove", "reports", *at).returncode == 0
+    assert tradefleet("topics", "subscriber", "list", *at).stdout == "no subscribers\n"
+
+
+async def _send(access: KafkaAccess, message: Outgoing) -> None:
+    producer = Producer(access)
+    try:
+        async with asyncio.timeout(15):
+            await producer.send([message])
+    finally:
+        await producer.stop()

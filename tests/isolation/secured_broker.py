@@ -1,0 +1,68 @@
+"""A broker that asks who its clients are, as the stack runs it."""
+
+import asyncio
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from aiokafka.errors import KafkaError
+
+from cli.stack.acls import principal
+from cli.stack.grants import apply_grants
+from cli.stack.kafka import KafkaServer
+from cli.stack.migrate import SERVICES
+from cli.stack.topics import create_topics, topics_of
+from shared.chassis.kafka_access import KafkaAccess
+from tests.backend import PASSWORD, _end, _free_port
+
+PREFIX = "secured."
+PASSWORDS: Mapping[str, str] = {service: f"{service}-{PASSWORD}" for service in SERVICES}
+
+
+@dataclass(frozen=True)
+class SecuredBroker:
+    """Its operator, and each service's login."""
+
+    admin: KafkaAccess
+    controller_port: int
+    prefix: str = PREFIX
+
+    def login(self, user: str, password: str) -> KafkaAccess:
+        return replace(
+            self.admin, mechanism="SCRAM-SHA-512", username=principal(user, self.prefix), password=password
+        )
+
+    def service(self, service: str) -> KafkaAccess:
+        return self.login(service, PASSWORDS[service])
+
+    @property
+    def anonymous(self) -> KafkaAccess:
+        return KafkaAccess(self.admin.bootstrap)
+
+
+@contextmanager
+def secured_broker(folder: Path) -> Iterator[SecuredBroker]:
+    """With the topics, the services' users and their ACLs."""
+    server = KafkaServer(folder / "kafka", _free_port(), _free_port(), admin_password=PASSWORD)
+    server.prepare()
+    with (folder / "kafka.log").open("w") as log:
+        process = subprocess.Popen(server.command(), stdout=log, stderr=log, start_new_session=True)
+    try:
+        asyncio.run(_set_up(server.admin))
+        yield SecuredBroker(server.admin, server.controller_port)
+    finally:
+        _end(process.pid)
+        process.wait()
+
+
+async def _set_up(admin: KafkaAccess) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await create_topics(admin, topics_of(prefix=PREFIX, most_partitions=1))
+                break
+            except KafkaError:
+                await asyncio.sleep(0.1)
+        await apply_grants(admin, PREFIX, PASSWORDS)
