@@ -93,6 +93,7 @@ def hits_of(case: Case, result: Result) -> Counter[str]:
     hits = Counter({f"rule: {name}": count for name, count in result.hits.items()})
     hits.update(f"reason: {fill.reason}" for fill in result.fills)
     hits["case: recorded candles" if case.is_recorded else "case: made-up candles"] += 1
+    hits["case: candles that stand still"] += case.stands_still
     hits["case: traded"] += bool(result.trades)
     hits["case: fills"] += len(result.fills)
     hits["case: decides from a given time"] += case.trade_from is not None
