@@ -110,13 +110,13 @@ def max_drawdown_pct(starting: Decimal, pnls: Iterable[Decimal]) -> float | None
     with localcontext() as context:
         context.prec = _PRECISION
         equity = highest = starting
-        deepest = fraction(Decimal(0), starting)
+        fall, below = Decimal(0), starting  # the greatest so far and the height it is below
         for pnl in pnls:
             equity += pnl
             highest = max(highest, equity)
-            fall = fraction(highest - equity, highest)
-            if fall is not None and (deepest is None or fall > deepest):
-                deepest = fall
+            if highest > 0 and (below <= 0 or (highest - equity) * below > fall * highest):
+                fall, below = highest - equity, highest
+        deepest = fraction(fall, below)
     return None if deepest is None else deepest * 100
 
 
