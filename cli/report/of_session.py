@@ -27,7 +27,7 @@ def of_session(verification: Verification, stops: Sequence[StopAt]) -> Story:
         recorded.bars[begun:],
         recorded.fills,
         verification.trades,
-        measure(series, verification.trades, session.initial_balance, first),
+        measure(series, verification.trades, session.initial_balance, first, given_start=True),
         verification.fingerprints[0],
         verification.final_balance,
         None if first is None else first - begun,

@@ -3,8 +3,10 @@
 import hashlib
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
+import shared.statistics
 import shared.strategy
 
 NUMERIC = ("TA-Lib", "numpy", "numba")
@@ -16,7 +18,7 @@ def evaluator_version() -> str:
     digest = hashlib.sha256()
     for library in NUMERIC:
         digest.update(f"{library} {version(library)}\n".encode())
-    for folder in shared.strategy.__path__:
-        for file in sorted(Path(folder).rglob("*.py")):
-            digest.update(file.name.encode() + b"\n" + file.read_bytes())
+    folders = (sorted(Path(folder).rglob("*.py")) for folder in shared.strategy.__path__)
+    for file in (Path(shared.statistics.__file__), *chain.from_iterable(folders)):
+        digest.update(file.name.encode() + b"\n" + file.read_bytes())
     return digest.hexdigest()[:16]

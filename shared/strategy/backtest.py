@@ -66,7 +66,7 @@ def run_backtest(
         outcome = execution.stop(last.open_time_ms, last.close, "end_of_data")
         fills.extend(outcome.fills)
         trades.extend(outcome.trades)
-    metrics = measure(series, trades, terms.initial_balance, first)
+    metrics = measure(series, trades, terms.initial_balance, first, given_start=first_bar_ms is not None)
     return Report(tuple(fills), tuple(trades), metrics, execution.equity, fingerprint(fills), first)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from shared.strategy.comparing import compared, crossed
 from shared.strategy.conditions import truths
 from shared.strategy.indicators import Values
 from shared.strategy.nodes import TRUE, Comparison, Condition, Number, Reference
@@ -56,22 +57,8 @@ def _held(like: Threshold, series: Series, start: int, stop: int, numbers: Value
     """Bars by numbers. What is not defined compares as false, which is all that counts here."""
     crossing = like.op.startswith("crosses")
     values = _values(like.value, series, start - 1 if crossing else start, stop)[:, np.newaxis]
-    match like.op:
-        case ">":
-            held = values > numbers
-        case ">=":
-            held = values >= numbers
-        case "<":
-            held = values < numbers
-        case "<=":
-            held = values <= numbers
-        case "==":
-            held = values == numbers
-        case "crosses_above":
-            held = (values[:-1] <= numbers) & (values[1:] > numbers)
-        case _:
-            held = (values[:-1] >= numbers) & (values[1:] < numbers)
-    return np.asarray(held, dtype=np.bool_)
+    truth = crossed(like.op, values, numbers) if crossing else compared(like.op, values, numbers)
+    return np.asarray(truth == TRUE, dtype=np.bool_)
 
 
 def _values(reference: Reference, series: Series, start: int, stop: int) -> Values:

@@ -1,4 +1,4 @@
-"""Indicators carried forward bar by bar by TA-Lib's own streams: its values from the anchor, bit for bit."""
+"""Indicators carried forward bar by bar by TA-Lib's own streams: what `compute` gives, bit for bit."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -8,6 +8,7 @@ import numpy as np
 
 from shared.strategy.indicators import IndicatorSpec, Values, compute, distance_pct, recipe
 from shared.strategy.ta_lib import talib
+from shared.strategy.tolerance import is_above, settles_at
 
 _ROOM = 256
 _CHEAPER_AT_ONCE = 50  # bars of a stream cost as much as so many times as many of the whole computation
@@ -30,6 +31,7 @@ class Carried:
     def __init__(self, spec: IndicatorSpec) -> None:
         self._spec = spec
         self._recipe = recipe(spec)
+        self._settle = settles_at(spec)
         derived = spec.type in ("CANDLES_ABOVE_EMA", "DISTANCE_FROM_EMA")
         self._first = self._recipe.columns[0]
         self._plain = len(self._recipe.columns) == len(spec.outputs) == 1 and not derived
@@ -54,6 +56,8 @@ class Carried:
         if index == self._length and self._plain and self._stream is not None and index < len(self._buffers[0]):
             given = columns[self._first].item(index)
             if isfinite(given) and isfinite(value := self._stream.update(given)):  # type: ignore[arg-type]  # plain
+                if self._settle is not None:
+                    (value,) = self._settle(columns, index, (value,))  # type: ignore[arg-type]  # plain: no tuple
                 self._buffers[0][index] = value
                 self._length = index + 1
                 self._views = None
@@ -109,10 +113,12 @@ class Carried:
         if not all(map(isfinite, outputs)):
             return False
         if self._spec.type == "CANDLES_ABOVE_EMA":
-            outputs = (self._buffers[0].item(index - 1) + 1.0 if inputs[0] > outputs[0] else 0.0,)
+            outputs = (self._buffers[0].item(index - 1) + 1.0 if is_above(inputs[0], outputs[0]) else 0.0,)
         elif self._spec.type == "DISTANCE_FROM_EMA":
             with np.errstate(all="ignore"):
                 outputs = (distance_pct(columns["close"][index : index + 1], np.array(outputs)).item(),)
+        if self._settle is not None:
+            outputs = self._settle(columns, index, outputs)
         for buffer, value in zip(self._buffers, outputs, strict=True):
             buffer[index] = value
         return True

@@ -1,41 +1,43 @@
-"""A comparison's truth on arrays of values: NaN makes it undefined."""
+"""A comparison's truth on arrays of values: equal within the tolerance is equal, and NaN makes it undefined."""
 
 import numpy as np
 import numpy.typing as npt
 
 from shared.strategy.indicators import Values
 from shared.strategy.nodes import UNDEFINED
+from shared.strategy.tolerance import sides
 
 Truth = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
 
 
 def compared(op: str, left: Values, right: Values) -> Truth:
     """Element by element."""
-    above, up_to = left > right, left <= right
+    above, below, defined = sides(left, right)
     match op:
         case ">":
             result = above
         case ">=":
-            result = left >= right
+            result = ~below & defined
         case "<":
-            result = left < right
+            result = below
         case "<=":
-            result = up_to
+            result = ~above & defined
         case _:
-            result = left == right
-    return _three_valued(result, above | up_to)  # with NaN neither holds
+            result = ~(above | below) & defined
+    return _three_valued(result, defined)
 
 
 def crossed(op: str, left: Values, right: Values) -> Truth:
     """From one side at the bar before to the other side, for each bar but the first; undefined if one of the four
     values is. Bars follow one another along the first axis."""
-    rises = op == "crosses_above"
-    before, beyond = (left <= right, left > right) if rises else (left >= right, left < right)
-    defined = before | beyond  # with NaN neither holds
-    return _three_valued(before[:-1] & beyond[1:], defined[:-1] & defined[1:])
+    above, below, defined = sides(left, right)
+    beyond = above if op == "crosses_above" else below
+    before = ~beyond[:-1] & defined[:-1]
+    return _three_valued(before & beyond[1:], defined[:-1] & defined[1:])
 
 
-def _three_valued(result: npt.NDArray[np.bool_], defined: npt.NDArray[np.bool_]) -> Truth:
+def _three_valued(result: Flags, defined: Flags) -> Truth:
     """What is undefined does not hold: its place in the result is 0."""
     truth = np.logical_not(defined).view(np.uint8)
     truth *= UNDEFINED

@@ -1,4 +1,4 @@
-"""The indicators: their parameters, their outputs and their values, which are TA-Lib's."""
+"""The indicators: parameters, outputs, and values, which are TA-Lib's after the rules of `tolerance.py`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -6,13 +6,12 @@ from decimal import Decimal
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
 from shared.contracts.types import decimal_text
 from shared.strategy.faults import Reader, child
 from shared.strategy.ta_lib import talib
+from shared.strategy.tolerance import Values, settle, sides
 
-Values = npt.NDArray[np.float64]
 CANDLE_FIELDS = ("open", "high", "low", "close", "volume")
 MAX_PERIOD = 500
 
@@ -172,6 +171,7 @@ def compute(spec: IndicatorSpec, candles: Mapping[str, Values]) -> dict[str, Val
             results = (_candles_above(candles["close"], results[0]),)
         elif spec.type == "DISTANCE_FROM_EMA":
             results = (distance_pct(candles["close"], results[0]),)
+        results = settle(spec, candles, results)
     return dict(zip(spec.outputs, results, strict=True))
 
 
@@ -180,7 +180,7 @@ def distance_pct(close: Values, average: Values) -> Values:
 
 
 def _candles_above(close: Values, average: Values) -> Values:
-    above = close > average
+    above, _, _ = sides(close, average)
     index = np.arange(len(close))
     last_not_above = np.maximum.accumulate(np.where(above, -1, index)) if len(close) else index
     counted = (index - last_not_above).astype(np.float64)

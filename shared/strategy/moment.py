@@ -3,22 +3,22 @@
 A property test holds the two to each other.
 """
 
-import operator
 from collections.abc import Callable
 
 from shared.strategy.nodes import FALSE, TRUE, UNDEFINED, Comparison, Node, Not, Number, Operand
 from shared.strategy.series import Series
+from shared.strategy.tolerance import is_above
 
 _NAN = float("nan")
 _NOT = (TRUE, FALSE, UNDEFINED)
 _PLAIN: dict[str, Callable[[float, float], bool]] = {
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-    "==": operator.eq,
+    ">": is_above,
+    ">=": lambda one, other: not is_above(other, one),
+    "<": lambda one, other: is_above(other, one),
+    "<=": lambda one, other: not is_above(one, other),
+    "==": lambda one, other: not (is_above(one, other) or is_above(other, one)),
 }
-_CROSSES = {"crosses_above": (operator.le, operator.gt), "crosses_below": (operator.ge, operator.lt)}
+_CROSSES = {"crosses_above": ">", "crosses_below": "<"}
 
 TruthAt = Callable[[int], int]
 ValueAt = Callable[[int], float]
@@ -62,13 +62,13 @@ def _compared(node: Comparison, series: Series) -> TruthAt:
 
 def _crossed(node: Comparison, series: Series) -> TruthAt:
     left, right = value_at(node.left, series), value_at(node.right, series)
-    held_before, holds = _CROSSES[node.op]
+    beyond = _PLAIN[_CROSSES[node.op]]
 
     def crossed(index: int) -> int:
         one, other, one_before, other_before = left(index), right(index), left(index - 1), right(index - 1)
         if one != one or other != other or one_before != one_before or other_before != other_before:
             return UNDEFINED
-        return TRUE if holds(one, other) and held_before(one_before, other_before) else FALSE
+        return TRUE if beyond(one, other) and not beyond(one_before, other_before) else FALSE
 
     return crossed
 

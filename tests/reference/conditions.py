@@ -4,7 +4,7 @@ import math
 from decimal import Decimal
 
 from tests.reference.document import is_number
-from tests.reference.indicators import Candles, Column, indicator
+from tests.reference.indicators import Candles, Column, above, indicator
 
 Columns = dict[str, Column]
 
@@ -41,23 +41,23 @@ def _compare(columns: Columns, node: dict[str, object], t: int) -> bool | None:
         return None
     op = node["op"]
     if op == ">":
-        return left > right
+        return above(left, right)
     if op == ">=":
-        return left >= right
+        return not above(right, left)
     if op == "<":
-        return left < right
+        return above(right, left)
     if op == "<=":
-        return left <= right
+        return not above(left, right)
     if op == "==":
-        return left == right
+        return not above(left, right) and not above(right, left)
     if t < 1:
         return None
     left_before, right_before = _value(columns, node["left"], t - 1), _value(columns, node["right"], t - 1)
     if math.isnan(left_before) or math.isnan(right_before):
         return None
     if op == "crosses_above":
-        return left_before <= right_before and left > right
-    return left_before >= right_before and left < right
+        return not above(left_before, right_before) and above(left, right)
+    return not above(right_before, left_before) and above(right, left)
 
 
 def _all(values: list[bool | None]) -> bool | None:

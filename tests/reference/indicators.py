@@ -38,6 +38,15 @@ def _padded(length: int, values: Column) -> Column:
     return [NAN] * (length - len(values)) + values
 
 
+def equal(a: float, b: float) -> bool:
+    """Rounding is no signal: two numbers that differ by a thousand-millionth of the larger are one."""
+    return a == b or abs(a - b) <= 1e-9 * max(abs(a), abs(b)) < math.inf
+
+
+def above(a: float, b: float) -> bool:
+    return a > b and not equal(a, b)
+
+
 def _is_zero(value: float) -> bool:
     return -ZERO < value < ZERO
 
@@ -312,7 +321,7 @@ def _candles_above_ema(c: Candles, period: int) -> Column:
     out: Column = []
     count = 0
     for close, average in zip(c.close, ema, strict=True):
-        count = count + 1 if close > average else 0
+        count = count + 1 if above(close, average) else 0
         out.append(NAN if math.isnan(average) else float(count))
     return out
 
@@ -346,6 +355,38 @@ OF_CANDLES: dict[str, Callable[[Candles, int], Column]] = {
 
 def indicator(candles: Candles, spec: dict[str, object]) -> dict[str, Column]:
     """Every output of a declared indicator (keyed "" where it is the only one), as long as the candles."""
+    return {name: settled(candles, spec, values) for name, values in before_rules(candles, spec).items()}
+
+
+def settled(candles: Candles, spec: dict[str, object], values: Column) -> Column:
+    """What rounding left of nothing is nothing; a window in which nothing moved has the value that it shows."""
+    return [value if math.isnan(value) else _settled(candles, spec, t, value) for t, value in enumerate(values)]
+
+
+def _settled(candles: Candles, spec: dict[str, object], t: int, value: float) -> float:
+    kind, source = str(spec["type"]), candles.column(str(spec.get("source") or "close"))
+
+    def stands_still(x: Column) -> bool:
+        period = int(str(spec["period"]))
+        return t + 1 >= period and len(set(x[t + 1 - period : t + 1])) == 1
+
+    if kind in ("SMA", "WMA", "BBANDS") and stands_still(source):
+        return source[t]
+    if kind == "STDDEV" and stands_still(source):
+        return 0.0
+    if kind == "CCI" and all(stands_still(x) for x in (candles.high, candles.low, candles.close)):
+        return 0.0
+    if kind in ("RSI", "MFI", "STOCH"):
+        return 0.0 if value <= 1e-7 else 100.0 if value >= 100 - 1e-7 else value
+    if kind == "MACD" and abs(value) <= 1e-9 * abs(source[t]):
+        return 0.0
+    if kind == "DISTANCE_FROM_EMA" and abs(value) <= 1e-7:
+        return 0.0
+    return value
+
+
+def before_rules(candles: Candles, spec: dict[str, object]) -> dict[str, Column]:
+    """The plain definitions."""
 
     def integer(key: str) -> int:
         return int(str(spec[key]))

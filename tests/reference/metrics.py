@@ -7,15 +7,17 @@ from fractions import Fraction
 
 from tests.reference.execution import DAY_MS, Bar, Result, Trade
 
+LEAST_DAYS = 10  # of returns; fewer make no Sharpe, Sortino or Calmar
+
 
 def _ratio(numerator: float | Fraction, denominator: float | Fraction) -> float | None:
     return float(numerator / denominator) if denominator > 0 else None
 
 
-def _daily_returns(bars: Sequence[Bar], trades: Sequence[Trade], initial: Fraction) -> list[float] | None:
+def _daily_returns(days: range, trades: Sequence[Trade], initial: Fraction) -> list[float] | None:
     """One for each UTC day, also where it has no bar; None once nothing is left."""
     returns, equity = [], initial
-    for day in range(bars[0].time // DAY_MS, bars[-1].time // DAY_MS + 1):
+    for day in days:
         if equity <= 0:
             return None
         earned = sum((trade.pnl for trade in trades if trade.exit_time // DAY_MS == day), Fraction(0))
@@ -24,7 +26,9 @@ def _daily_returns(bars: Sequence[Bar], trades: Sequence[Trade], initial: Fracti
     return returns
 
 
-def metrics(bars: Sequence[Bar], result: Result, initial: Fraction) -> dict[str, float | None]:
+def metrics(
+    bars: Sequence[Bar], result: Result, initial: Fraction, trade_from: int | None
+) -> dict[str, float | None]:
     trades, start = result.trades, result.decides_from
     gains = [trade.pnl for trade in trades if trade.pnl > 0]
     losses = [-trade.pnl for trade in trades if trade.pnl < 0]
@@ -35,8 +39,9 @@ def metrics(bars: Sequence[Bar], result: Result, initial: Fraction) -> dict[str,
         peak = max(peak, equity)
         drawdown = max(drawdown, (peak - equity) / peak * 100)
     seen = sum(trade.bars for trade in trades)
-    returns = _daily_returns(bars, trades, initial)
-    days = bars[-1].time // DAY_MS - bars[0].time // DAY_MS + 1
+    began = 0 if trade_from is None else start
+    days = range(bars[began].time // DAY_MS, bars[-1].time // DAY_MS + 1) if began < len(bars) else range(0)
+    returns = _daily_returns(days, trades, initial)
     hold = None
     if start + 1 < len(bars):
         hold = float((Fraction(bars[-1].close) / Fraction(bars[start + 1].open) - 1) * 100)
@@ -51,20 +56,21 @@ def metrics(bars: Sequence[Bar], result: Result, initial: Fraction) -> dict[str,
         "exposure_pct": _ratio(Fraction(100 * seen), Fraction(len(bars) - start)),
         "sharpe": None,
         "sortino": None,
-        "calmar": _calmar(equity / initial, days, drawdown),
+        "calmar": _calmar(equity / initial, len(days), drawdown),
         "fees": float(sum((trade.fees for trade in trades), Fraction(0))),
     }
-    if returns:
+    if returns and len(returns) >= LEAST_DAYS:
         mean = statistics.fmean(returns)
         downside = math.sqrt(statistics.fmean(min(each, 0.0) ** 2 for each in returns))
-        out["sortino"] = _ratio(mean * math.sqrt(365), downside)
-        if len(returns) > 1:
-            out["sharpe"] = _ratio(mean * math.sqrt(365), statistics.stdev(returns))
+        noise = max(1e-13, 1e-9 * max(map(abs, returns)))
+        out["sortino"] = mean * math.sqrt(365) / downside if downside > noise else None
+        deviation = statistics.stdev(returns)
+        out["sharpe"] = mean * math.sqrt(365) / deviation if deviation > noise else None
     return {key: None if value is None else round(value, 6) for key, value in out.items()}
 
 
 def _calmar(growth: Fraction, days: int, drawdown: Fraction) -> float | None:
-    if growth <= 0:
+    if growth <= 0 or days < LEAST_DAYS:
         return None
     try:
         yearly = (float(growth) ** (365 / days) - 1) * 100

@@ -1,4 +1,4 @@
-"""Candles to run random strategies on: slices of recorded ones, and jumpy ones that are made up."""
+"""Candles to run random strategies on: slices of recorded ones, jumpy ones that are made up, and halts in both."""
 
 import csv
 import gzip
@@ -75,3 +75,16 @@ def jumpy(rng: random.Random, length: int) -> tuple[str, tuple[Bar, ...]]:
         price = closed
         time += step * (rng.randrange(2, 40) if rng.random() < 0.03 else 1)
     return interval, tuple(bars)
+
+
+def standing_still(rng: random.Random, bars: tuple[Bar, ...]) -> tuple[Bar, ...]:
+    """The same with halts: stretches of one price, most of them without volume, or that rock by one coarse tick."""
+    out = list(bars)
+    for _ in range(rng.randrange(1, 5)):
+        first = rng.randrange(1, len(out))
+        price, volume = out[first - 1].close, rng.choice((Decimal(0), Decimal(0), out[first].volume))
+        tick = Decimal(1).scaleb(price.adjusted() - 1) if rng.random() < 0.3 else Decimal(0)
+        for index in range(first, min(len(out), first + rng.randrange(3, 80))):
+            now = price + tick * rng.randrange(2)
+            out[index] = Bar(out[index].time, now, now, now, now, volume)
+    return tuple(out)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from tests.reference.document import TAKES_SOURCE, Json
 from tests.reference.execution import Bar, Terms
-from tests.reference.random_candles import RECORDED, jumpy, recorded_slice
+from tests.reference.random_candles import RECORDED, jumpy, recorded_slice, standing_still
 
 SOURCES = ("open", "high", "low", "close", "volume")
 TYPES = (*TAKES_SOURCE, "ATR", "ADX", "CCI", "MFI", "STOCH", "OBV", "HIGHEST", "LOWEST",
@@ -29,6 +29,7 @@ class Case:
     terms: Terms
     trade_from: int | None
     is_recorded: bool
+    stands_still: bool = False
 
 
 class Drawing:
@@ -259,6 +260,10 @@ def draw_case(seed: int) -> Case:
     wants_recorded, length = rng.random() < 0.4, rng.randrange(150, 420)
     is_recorded = wants_recorded and RECORDED.is_dir()
     interval, bars = (recorded_slice if is_recorded else jumpy)(rng, length)
+    halts = random.Random(f"halts of {seed}")
+    stands_still = halts.random() < 0.35
+    if stands_still:
+        bars = standing_still(halts, bars)
     trade_from = rng.choice(bars[: length // 3]).time - rng.randrange(2) if rng.random() < 0.2 else None
     terms = draw_terms(rng, bars)
-    return Case(seed, Drawing(rng, bars).document(interval), bars, terms, trade_from, is_recorded)
+    return Case(seed, Drawing(rng, bars).document(interval), bars, terms, trade_from, is_recorded, stands_still)

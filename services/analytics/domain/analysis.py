@@ -15,6 +15,7 @@ from shared.contracts.types import Amount, from_ms
 from shared.strategy.bars import INTERVAL_MS, Bar
 from shared.strategy.indicators import IndicatorSpec
 from shared.strategy.series import Series
+from shared.strategy.tolerance import is_above
 
 Trend = Literal["UP", "DOWN", "FLAT"]
 
@@ -68,14 +69,13 @@ def look_at(series: Series, index: int, ema_period: int) -> Look:
     emas = series.values(IndicatorSpec("EMA", period=ema_period))["value"]
     above = series.values(IndicatorSpec("CANDLES_ABOVE_EMA", period=ema_period))["value"]
     distance = series.values(IndicatorSpec("DISTANCE_FROM_EMA", period=ema_period))["value"]
-    ema = decimal_of(emas[index].item())
-    before = decimal_of(emas[index - 1].item()) if index else None
+    ema, before = emas[index].item(), emas[index - 1].item() if index else math.nan
     return Look(
         price=bar.close,
-        ema_value=ema,
+        ema_value=decimal_of(ema),
         candles_above_ema=None if math.isnan(above[index]) else int(above[index]),
         distance_from_ema=decimal_of(distance[index].item()),
-        trend_direction=trend(bar.close, ema, before),
+        trend_direction=trend(series.column("close")[index].item(), ema, before),
         volume=bar.volume,
     )
 
@@ -102,13 +102,16 @@ def missing_of(
     return bars[bisect_right(bars, since, key=lambda bar: bar.timestamp) :]
 
 
-def trend(price: Decimal, ema: Decimal | None, ema_before: Decimal | None) -> Trend | None:
-    """UP where the close is above a rising EMA, DOWN where it is below a falling one, FLAT otherwise."""
-    if ema is None or ema_before is None:
+def trend(price: float, ema: float, ema_before: float) -> Trend | None:
+    """UP where the close is above a rising EMA, DOWN where it is below a falling one, FLAT otherwise.
+
+    None where an EMA is not defined. Compared as conditions are: what differs by rounding only is equal.
+    """
+    if not (math.isfinite(ema) and math.isfinite(ema_before)):
         return None
-    if price > ema > ema_before:
+    if is_above(price, ema) and is_above(ema, ema_before):
         return "UP"
-    return "DOWN" if price < ema < ema_before else "FLAT"
+    return "DOWN" if is_above(ema, price) and is_above(ema_before, ema) else "FLAT"
 
 
 def decimal_of(value: float) -> Decimal | None:

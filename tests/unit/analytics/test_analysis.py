@@ -1,5 +1,6 @@
 """How a closed candle looks: the indicator's own values, and a trend."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -42,23 +43,25 @@ def test_a_look_does_not_change_when_the_series_grows() -> None:
 @pytest.mark.parametrize(
     ("price", "ema", "before", "expected"),
     [
-        ("11", "10", "9", "UP"),
-        ("8", "9", "10", "DOWN"),
-        ("11", "9", "10", "FLAT"),
-        ("8", "10", "9", "FLAT"),
-        ("10", "10", "9", "FLAT"),
-        ("11", "10", "10", "FLAT"),
+        (11.0, 10.0, 9.0, "UP"),
+        (8.0, 9.0, 10.0, "DOWN"),
+        (11.0, 9.0, 10.0, "FLAT"),
+        (8.0, 10.0, 9.0, "FLAT"),
+        (10.0, 10.0, 9.0, "FLAT"),
+        (11.0, 10.0, 10.0, "FLAT"),
+        (93.15, 93.14999999999998, 90.0, "FLAT"),
+        (95.0, 93.15, 93.14999999999998, "FLAT"),
     ],
 )
 def test_the_trend_is_up_above_a_rising_and_down_below_a_falling_average(
-    price: str, ema: str, before: str, expected: str
+    price: float, ema: float, before: float, expected: str
 ) -> None:
-    assert trend(Decimal(price), Decimal(ema), Decimal(before)) == expected
+    assert trend(price, ema, before) == expected
 
 
 def test_without_an_average_there_is_no_trend() -> None:
-    assert trend(Decimal(1), None, None) is None
-    assert trend(Decimal(1), Decimal(1), None) is None
+    assert trend(1.0, math.nan, math.nan) is None
+    assert trend(1.0, 1.0, math.nan) is None
 
 
 @pytest.mark.parametrize("value", [0.1 + 0.2, 1.2345678901234567e-05, 96123.123456789, 1e22, 0.0])

@@ -83,10 +83,15 @@ def plans(draw: st.DrawFn) -> Strategy:
 
 
 def walk(seed: int, count: int) -> list[Bar]:
-    """Jumpy bars with gaps in time and in price."""
+    """Jumpy bars with gaps in time and in price; of every third seed with halts, without volume."""
     rng = np.random.default_rng(seed)
-    price, time_ms, rows = 1000, START, []
+    price, time_ms, rows, halt = 1000, START, [], 0
     for _ in range(count):
+        halt = int(rng.integers(6, 16)) if seed % 3 == 0 and rng.random() < 0.05 else halt - 1
+        if halt > 0:
+            rows.append(Bar._make([time_ms, *([Decimal(price) / 10] * 4), Decimal(0)]))
+            time_ms += HOUR
+            continue
         opened = max(50, price + int(rng.normal(0, 8)))
         price = max(50, opened + int(rng.normal(0, 25)))
         high = max(opened, price) + int(abs(rng.normal(0, 15)))

@@ -11,7 +11,7 @@ DAY = 24
 
 
 def test_without_trades_what_divides_by_them_is_undefined() -> None:
-    metrics = asdict(measure(Series(), (), Decimal(100), None))
+    metrics = asdict(measure(Series(), (), Decimal(100), None, given_start=False))
     assert {name for name, value in metrics.items() if value is not None} == {
         "total_return_pct",
         "max_drawdown_pct",
@@ -19,10 +19,10 @@ def test_without_trades_what_divides_by_them_is_undefined() -> None:
     }
 
 
-def test_metrics_of_two_trades_on_three_days() -> None:
-    """+10 on the first day, -5 on the second, nothing on the third."""
+def test_metrics_of_two_trades_on_twelve_days() -> None:
+    """+10 on the first day, -5 on the second, nothing on the others."""
     plan = strategy(at_close("100", "101"), at_close("110", "96"))
-    prices = ["100"] * 2 + ["110"] * 22 + ["101"] * 2 + ["96"] * 22 + ["90"]
+    prices = ["100"] * 2 + ["110"] * 22 + ["101"] * 2 + ["96"] * 22 + ["90"] * (9 * DAY + 1)
     metrics = run(plan, bars(*prices), terms(initial_balance=Decimal(1000))).metrics
     assert metrics.total_return_pct == pytest.approx(0.5)
     assert metrics.buy_and_hold_pct == pytest.approx(-10)
@@ -31,16 +31,51 @@ def test_metrics_of_two_trades_on_three_days() -> None:
     assert metrics.profit_factor == 2
     assert metrics.expectancy == 2.5
     assert metrics.avg_bars == 2
-    assert metrics.exposure_pct == pytest.approx(4 / 49 * 100, abs=1e-6)
+    assert metrics.exposure_pct == pytest.approx(4 / 265 * 100, abs=1e-6)
     assert metrics.fees == 0
-    returns = [0.01, -5 / 1010, 0.0]
-    mean = sum(returns) / 3
-    sample = (sum((each - mean) ** 2 for each in returns) / 2) ** 0.5
-    downside = ((5 / 1010) ** 2 / 3) ** 0.5
+    returns = [0.01, -5 / 1010, *[0.0] * 10]
+    mean = sum(returns) / 12
+    sample = (sum((each - mean) ** 2 for each in returns) / 11) ** 0.5
+    downside = ((5 / 1010) ** 2 / 12) ** 0.5
     assert metrics.sharpe == pytest.approx(mean / sample * 365**0.5, abs=1e-6)
     assert metrics.sortino == pytest.approx(mean / downside * 365**0.5, abs=1e-6)
-    yearly = (1.005 ** (365 / 3) - 1) * 100
+    yearly = (1.005 ** (365 / 12) - 1) * 100
     assert metrics.calmar == pytest.approx(yearly / (5 / 1010 * 100), abs=1e-5)
+
+
+def test_nine_days_have_no_ratios_and_ten_have() -> None:
+    plan = strategy(at_close("100", "101"), at_close("110", "96"))
+    prices = ["100"] * 2 + ["110"] * 22 + ["101"] * 2 + ["96"] * 22
+    for days, defined in ((9, False), (10, True)):
+        rows = bars(*prices, *["90"] * ((days - 2) * DAY))
+        metrics = run(plan, rows, terms(initial_balance=Decimal(1000))).metrics
+        assert [each is not None for each in (metrics.sharpe, metrics.sortino, metrics.calmar)] == [defined] * 3
+
+
+def test_days_that_each_earn_the_same_have_no_sharpe() -> None:
+    """A tenth more on each of twelve days: what float64 leaves of their deviation is no deviation."""
+    plan = strategy(
+        at_close("100"),
+        at_close("110"),
+        risk={"position_size": {"type": "percent_of_equity", "value": 50}, "leverage": 2},
+    )
+    rows = bars(*(["100"] * 2 + ["110"] * 22) * 12)
+    report = run(plan, rows, terms(initial_balance=Decimal(10_000), qty_step=Decimal("0.00000001")))
+    assert report.final_equity == pytest.approx(Decimal(10_000) * Decimal("1.1") ** 12)
+    assert report.metrics.total_return_pct == pytest.approx(213.842838, abs=1e-6)
+    assert (report.metrics.sharpe, report.metrics.sortino, report.metrics.calmar) == (None, None, None)
+
+
+def test_told_from_when_to_trade_the_days_begin_with_the_first_decision() -> None:
+    """Five quiet days before it are no days of the run: of twelve days nine are left, too few for ratios."""
+    plan = strategy(at_close("101"), at_close("110"))
+    rows = bars(*["100"] * (5 * DAY), *(["101"] * 2 + ["110"] * 10 + ["105"] * 12) * 12)
+    whole, late = run(plan, rows).metrics, run(plan, rows, first_bar_ms=rows[8 * DAY].open_time_ms).metrics
+    assert whole.sharpe is not None
+    assert late.sharpe is None
+    assert late.total_return_pct == pytest.approx(9 * 9 / 1000)
+    assert late.buy_and_hold_pct == pytest.approx((105 / 101 - 1) * 100, abs=1e-6)
+    assert late.exposure_pct == pytest.approx(9 * 2 / (9 * DAY) * 100, abs=1e-6)
 
 
 def test_a_bar_in_which_a_stop_ends_the_trade_counts_as_one_in_position() -> None:

@@ -73,7 +73,8 @@ def differences_of(case: Case, strategy_hash: str, report: Report, mine: Result)
                 found.append(f"{what} {theirs}: {name} is {here} in the reference")
     if Fraction(report.final_equity) != mine.final_equity:
         found.append(f"final equity: engine {report.final_equity}, reference {mine.final_equity}")
-    for name, value in metrics(case.bars, mine, Fraction(case.terms.initial_balance)).items():
+    balance = Fraction(case.terms.initial_balance)
+    for name, value in metrics(case.bars, mine, balance, case.trade_from).items():
         there = getattr(report.metrics, name)
         if not _same(there, value):
             found.append(f"metric {name}: engine {there}, reference {value}")
@@ -93,6 +94,7 @@ def hits_of(case: Case, result: Result) -> Counter[str]:
     hits = Counter({f"rule: {name}": count for name, count in result.hits.items()})
     hits.update(f"reason: {fill.reason}" for fill in result.fills)
     hits["case: recorded candles" if case.is_recorded else "case: made-up candles"] += 1
+    hits["case: candles that stand still"] += case.stands_still
     hits["case: traded"] += bool(result.trades)
     hits["case: fills"] += len(result.fills)
     hits["case: decides from a given time"] += case.trade_from is not None

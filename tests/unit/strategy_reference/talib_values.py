@@ -1,5 +1,6 @@
 """TA-Lib's own values for every indicator, called as its documentation says; the measure of the reference's."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -7,12 +8,13 @@ import talib
 
 from tests.reference.conditions import Columns
 from tests.reference.document import Json
-from tests.reference.indicators import OF_ONE_SERIES, Candles
+from tests.reference.indicators import OF_ONE_SERIES, Candles, above, settled
 
 Array = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 def talib_outputs(candles: Candles, spec: Json) -> dict[str, list[float]]:
+    """Before the rules for markets that stand still."""
     return {name: [float(v) for v in values] for name, values in _outputs(candles, spec).items()}
 
 
@@ -59,9 +61,9 @@ def _outputs(candles: Candles, spec: Json) -> dict[str, Array]:
     if kind == "DISTANCE_FROM_EMA":
         return {"": (close - ema) / ema * 100}
     count, counts = 0.0, []
-    for above, undefined in zip(close > ema, np.isnan(ema), strict=True):
-        count = count + 1 if above else 0.0
-        counts.append(np.nan if undefined else count)
+    for price, average in zip(close.tolist(), ema.tolist(), strict=True):
+        count = count + 1 if above(price, average) else 0.0
+        counts.append(np.nan if math.isnan(average) else count)
     return {"": np.array(counts)}
 
 
@@ -70,5 +72,5 @@ def talib_columns(candles: Candles, indicators: Json) -> Columns:
     for name, spec in indicators.items():
         assert isinstance(spec, dict)
         for output, values in talib_outputs(candles, spec).items():
-            columns[f"{name}.{output}" if output else name] = values
+            columns[f"{name}.{output}" if output else name] = settled(candles, spec, values)
     return columns
