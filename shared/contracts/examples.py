@@ -107,6 +107,7 @@ BY_NAME: Mapping[str, JsonValue] = {
     "ending_balance": "10068.076284375",
     "equity": "10068.076284375",
     "in_sessions": "10068.076284375",
+    "capital_at_work": "10000",
     "final_equity": "10068.076284375",
     "capital_added": "0",
     "capital_taken": "0",

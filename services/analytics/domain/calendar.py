@@ -7,20 +7,21 @@ from decimal import Decimal, localcontext
 from itertools import groupby
 from typing import Literal
 
-from services.analytics.domain.days import PRECISION, ZERO
-from services.analytics.statistics import compounded_pct
+from services.analytics.domain.growth import growth_of
+from services.analytics.domain.quotients import PRECISION, RATIO_PLACES, ZERO, rounded_percent
 
 DayStatus = Literal["TRADED", "QUIET", "COMING"]
 
 
 @dataclass(frozen=True)
 class Traded:
-    """What a calendar needs of a day with trades."""
+    """What a calendar needs of a day with trades. Days that an earlier version cut have no capital at work yet."""
 
     date: date
     daily_pnl: Decimal
     daily_pnl_percentage: Decimal | None
     total_trades: int
+    capital_at_work: Decimal | None
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,8 @@ def days_of_year(year: int, first: date | None, last: date | None) -> list[date]
 
 def months_of(dates: Iterable[date], traded: Mapping[date, Traded], today: date) -> list[Month]:
     """Of consecutive dates."""
-    return [
-        _month(month, [_day(day, traded.get(day), today) for day in of_month])
-        for month, of_month in groupby(dates, key=lambda day: day.month)
-    ]
+    by_month = groupby(dates, key=lambda day: day.month)
+    return [_month(month, list(of_month), traded, today) for month, of_month in by_month]
 
 
 def _day(day: date, traded: Traded | None, today: date) -> CalendarDay:
@@ -64,17 +63,23 @@ def _day(day: date, traded: Traded | None, today: date) -> CalendarDay:
     return CalendarDay(day, "TRADED", traded.daily_pnl, traded.daily_pnl_percentage, traded.total_trades)
 
 
-def _month(month: int, days: Sequence[CalendarDay]) -> Month:
+def _month(month: int, dates: Sequence[date], traded: Mapping[date, Traded], today: date) -> Month:
+    rows = [traded[day] for day in dates if day in traded]
     with localcontext() as context:
         context.prec = PRECISION
-        pnls = [day.daily_pnl for day in days if day.daily_pnl is not None]
         return Month(
             month=month,
-            pnl=sum(pnls, ZERO),
-            return_pct=compounded_pct([day.daily_pnl_percentage for day in days if day.status == "TRADED"]),
-            total_trades=sum(day.total_trades for day in days),
-            days_traded=len(pnls),
-            winning_days=sum(pnl > 0 for pnl in pnls),
-            losing_days=sum(pnl < 0 for pnl in pnls),
-            days=days,
+            pnl=sum((row.daily_pnl for row in rows), ZERO),
+            return_pct=_return_pct(rows),
+            total_trades=sum(row.total_trades for row in rows),
+            days_traded=len(rows),
+            winning_days=sum(row.daily_pnl > 0 for row in rows),
+            losing_days=sum(row.daily_pnl < 0 for row in rows),
+            days=[_day(day, traded.get(day), today) for day in dates],
         )
+
+
+def _return_pct(rows: Sequence[Traded]) -> Decimal | None:
+    """One day's return after the other, of their unrounded values; None where one is not defined."""
+    growth = growth_of((row.capital_at_work or ZERO, row.daily_pnl) for row in rows)
+    return None if growth is None else rounded_percent(growth - 1, RATIO_PLACES)

@@ -1,22 +1,30 @@
 """How far and how long realised equity stood below its highest."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
+from fractions import Fraction
 
-from services.analytics.domain.days import ZERO, percent
+from services.analytics.domain.capital import TradingDay
+from services.analytics.domain.quotients import PRECISION, rounded_percent
+
+Equity = Decimal | Fraction
 
 
 @dataclass(frozen=True)
 class Drawdown:
     """From the day of the highest equity to the one on which it was reached again; None: not yet."""
 
-    pct: Decimal
+    share: Fraction  # of the highest
     peak_date: date
     trough_date: date
     recovery_date: date | None
     days: int
+
+    @property
+    def pct(self) -> Decimal | None:
+        return rounded_percent(self.share)
 
 
 @dataclass(frozen=True)
@@ -27,38 +35,65 @@ class Drawdowns:
     longest: Drawdown | None
 
 
-def find_drawdowns(starting: Decimal, pnls: Iterable[tuple[date, Decimal]]) -> Drawdowns:
-    """`pnls` in order of exit. The start is a height like any other, reached on the day of the first trade; what is
-    not recovered lasts until the day of the last. A height of nothing or less has no percentage and is passed over.
+def find_drawdowns(days: Iterable[TradingDay]) -> Drawdowns:
+    """Of equity after each trade. A day begins with its capital at work: capital that came or went since the day
+    before is no rise and no fall, so the height before it is taken in proportion.
+
+    The first day's start is a height like any other; what is not recovered lasts until the last trade. A day
+    without capital at work is passed over; after all is lost the next capital is a height of its own.
     """
     deepest = longest = None
-    for fall in _falls(starting, pnls):
-        if deepest is None or fall.pct > deepest.pct:
-            deepest = fall
-        if longest is None or fall.days > longest.days:
-            longest = fall
+    with localcontext() as context:
+        context.prec = PRECISION
+        for fall in _falls(days):
+            if deepest is None or fall.share > deepest.share:
+                deepest = fall
+            if longest is None or fall.days > longest.days:
+                longest = fall
     return Drawdowns(deepest, longest)
 
 
-def _falls(starting: Decimal, pnls: Iterable[tuple[date, Decimal]]) -> Iterable[Drawdown]:
-    equity = highest = lowest = starting
-    peak = trough = day = None
-    for day, pnl in pnls:
-        peak = peak or day
-        equity += pnl
-        if equity < lowest:
-            lowest, trough = equity, day
-        elif equity >= highest:
-            yield from _fall(highest, lowest, peak, trough, day, day)
-            highest = lowest = equity
-            peak, trough = day, None
-    if peak is not None and day is not None:
-        yield from _fall(highest, lowest, peak, trough, None, day)
+@dataclass
+class _Curve:
+    """The height, the lowest since, and equity now, in terms of the capital at work now."""
+
+    highest: Equity
+    lowest: Equity
+    equity: Decimal
+    peak: date
+    last: date
+    trough: date | None = None
+
+    def turn_to(self, day: TradingDay) -> None:
+        if day.capital_at_work != self.equity:
+            scale = Fraction(day.capital_at_work) / Fraction(self.equity)
+            self.highest, self.lowest = Fraction(self.highest) * scale, Fraction(self.lowest) * scale
+        self.equity, self.last = day.capital_at_work, day.date
+
+    def fall(self, recovery: date | None) -> Iterator[Drawdown]:
+        if self.trough is not None:
+            share = 1 - Fraction(self.lowest) / Fraction(self.highest)
+            yield Drawdown(share, self.peak, self.trough, recovery, (self.last - self.peak).days)
 
 
-def _fall(
-    highest: Decimal, lowest: Decimal, peak: date, trough: date | None, recovery: date | None, end: date
-) -> Iterable[Drawdown]:
-    pct = percent(highest - lowest, highest)
-    if trough is not None and pct is not None and pct > ZERO:
-        yield Drawdown(pct, peak, trough, recovery, (end - peak).days)
+def _falls(days: Iterable[TradingDay]) -> Iterator[Drawdown]:
+    curve: _Curve | None = None
+    for day in days:
+        capital = day.capital_at_work
+        if capital <= 0:
+            continue
+        if curve is None:
+            curve = _Curve(capital, capital, capital, day.date, day.date)
+        curve.turn_to(day)
+        for trade in day.trades:
+            curve.equity += trade.pnl
+            if curve.equity < curve.lowest:
+                curve.lowest, curve.trough = curve.equity, day.date
+            elif curve.equity >= curve.highest:
+                yield from curve.fall(day.date)
+                curve = _Curve(curve.equity, curve.equity, curve.equity, day.date, day.date)
+        if curve.equity <= 0:
+            yield from curve.fall(None)
+            curve = None
+    if curve is not None:
+        yield from curve.fall(None)

@@ -2,26 +2,24 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal, localcontext
+from fractions import Fraction
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.days import (
-    PRECISION,
-    ZERO,
-    SessionFact,
-    TradeFact,
-    cut_days,
-    max_drawdown_pct,
-    percent,
-    trailing,
-)
+from services.analytics.domain.capital import Sofar, TradingDay, flows_of, trading_days
+from services.analytics.domain.days import calendar_returns
 from services.analytics.domain.drawdowns import Drawdowns, find_drawdowns
+from services.analytics.domain.facts import SessionFact, TradeFact
+from services.analytics.domain.growth import growth_of
+from services.analytics.domain.local_days import Period, is_within
+from services.analytics.domain.quotients import PRECISION, ZERO, ratio, rounded_percent
 from services.analytics.domain.streaks import Streaks, find_streaks
-from services.analytics.statistics import RiskRatios, ratio, risk_ratios
+from services.analytics.statistics import RiskRatios, risk_ratios
+from shared.statistics import fraction
 
 K = TypeVar("K", bound=Hashable)
+ALL_TIME = Period()
 
 
 @dataclass(frozen=True)
@@ -61,61 +59,57 @@ class Sums:
 
 @dataclass(frozen=True)
 class Summary:
+    """`return_pct` compounds the days' returns on the capital at work; None where one of them has none."""
+
     sums: Sums
     starting_balance: Decimal
     ending_balance: Decimal
+    return_pct: Decimal | None
     max_drawdown_pct: Decimal | None
     drawdowns: Drawdowns
     streaks: Streaks
     ratios: RiskRatios
 
-    @property
-    def return_pct(self) -> Decimal | None:
-        return percent(self.sums.pnl, self.starting_balance)
-
 
 def summarise(
-    trades: Sequence[TradeFact], sessions: Sequence[SessionFact], pnl_before: Decimal, zone: ZoneInfo
+    trades: Sequence[TradeFact],
+    sessions: Sequence[SessionFact],
+    pnl_before: Decimal,
+    zone: ZoneInfo,
+    period: Period = ALL_TIME,
 ) -> Summary:
-    """`trades` of the period in order of exit; `sessions` begun by its end; `pnl_before` of earlier trades.
-
-    Drawdown and growth are of realised equity on all the capital of the period, so that capital brought in later
-    is no gain. Ratios are of every calendar day from the first with a trade to the last.
-    """
+    """`trades` of the period in order of exit; `sessions` begun by its end; `pnl_before` of earlier trades."""
+    flows = flows_of(sessions)
     with localcontext() as context:
         context.prec = PRECISION
         sums = add_up(trades)
-        starting = sum((session.initial_balance for session in sessions), pnl_before)
-        ending = starting + sums.pnl
-        drawdown = max_drawdown_pct(starting, (trade.pnl for trade in trades))
-        drawdowns = find_drawdowns(starting, ((local_date(trade, zone), trade.pnl) for trade in trades))
-        growth = ending / starting if starting > 0 else None
-    returns = daily_returns(trades, sessions, pnl_before, zone)
-    return Summary(
-        sums,
-        starting,
-        ending,
-        drawdown,
-        drawdowns,
-        find_streaks(trade.pnl for trade in trades),
-        risk_ratios(returns, growth, drawdown),
-    )
+        sofar = Sofar(pnl_before).with_flows(flow for flow in flows if is_within(flow.moment, period.before))
+        during = [flow for flow in flows if is_within(flow.moment, period.spans)]
+        starting = pnl_before + sofar.with_flows(during).added
+        days = trading_days(trades, during, zone, sofar)
+        drawdowns = find_drawdowns(days)
+        growth = growth_of((day.capital_at_work, day.pnl) for day in days)
+        has_capital = any(day.capital_at_work > 0 for day in days) if days else starting > 0
+        deepest = drawdowns.deepest.share if drawdowns.deepest else Fraction(0)
+        calendar_days = (days[-1].date - days[0].date).days + 1 if days else 0
+        return Summary(
+            sums,
+            starting,
+            starting + sums.pnl,
+            rounded_percent(growth - 1) if growth is not None and has_capital else None,
+            rounded_percent(deepest) if has_capital else None,
+            drawdowns,
+            find_streaks(trade.pnl for trade in trades),
+            risk_ratios(daily_returns(days), growth, calendar_days, deepest),
+        )
 
 
-def local_date(trade: TradeFact, zone: ZoneInfo) -> date:
-    return trade.exit_time.astimezone(zone).date()
-
-
-def daily_returns(
-    trades: Sequence[TradeFact], sessions: Sequence[SessionFact], pnl_before: Decimal, zone: ZoneInfo
-) -> list[Decimal]:
-    """In percent, of every calendar day from the first with a trade to the last."""
-    days = cut_days(trades, sessions, zone, pnl_before=pnl_before)
+def daily_returns(days: Sequence[TradingDay]) -> list[float]:
+    """Of every calendar day from the first with a trade to the last, those without capital at work left out."""
     if not days:
         return []
-    first, last = days[0].date, days[-1].date
-    returns = {day.date: day.daily_pnl_percentage for day in days}
-    return trailing(returns, first, last, (last - first).days + 1)
+    returns = {day.date: fraction(day.pnl, day.capital_at_work) for day in days}
+    return calendar_returns(returns, days[0].date, days[-1].date)
 
 
 def add_up(trades: Sequence[TradeFact]) -> Sums:

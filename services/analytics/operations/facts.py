@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.days import Day, cut_days, day_start
+from services.analytics.domain.days import Carried, Day, cut_days
+from services.analytics.domain.facts import local_date
+from services.analytics.domain.local_days import day_start
 from services.analytics.queries import days, facts
-from services.analytics.queries.facts import Subject
+from services.analytics.queries.facts import Change, Subject
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
@@ -32,15 +34,13 @@ async def note_zones(connection: Connection, events: Sequence[UserRegistered] | 
 async def note_sessions_started(connection: Connection, events: Sequence[SessionStarted]) -> None:
     """What a session brings in is there from its first day on."""
     zones = await facts.lock_zones(connection, {event.user_id for event in events})
-    await facts.upsert_started(connection, events)
-    await _cut_since(connection, zones, _earliest((event, event.started_at) for event in events))
+    await _cut_since(connection, zones, await facts.upsert_started(connection, events))
 
 
 async def note_sessions_stopped(connection: Connection, events: Sequence[SessionStopped]) -> None:
-    """What a session gives back is a flow of the next day with trades."""
+    """What a session gives back is at work no longer."""
     zones = await facts.lock_zones(connection, {event.user_id for event in events})
-    await facts.upsert_stopped(connection, events)
-    await _cut_since(connection, zones, _earliest((event, event.stopped_at) for event in events))
+    await _cut_since(connection, zones, await facts.upsert_stopped(connection, events))
 
 
 async def note_trades(connection: Connection, events: Sequence[TradeClosed]) -> None:
@@ -68,21 +68,20 @@ async def rebuild_days(connection: Connection, users: Iterable[int]) -> Rebuilt:
     return Rebuilt(trades, len(cut), removed + changed)
 
 
-def _earliest(changes: Iterable[tuple[SessionStarted | SessionStopped, datetime]]) -> dict[Subject, datetime]:
-    touched: dict[Subject, datetime] = {}
-    for event, moment in changes:
-        subject = (event.user_id, event.mode)
-        touched[subject] = min(moment, touched.get(subject, moment))
-    return touched
-
-
-async def _cut_since(connection: Connection, zones: Mapping[int, str], touched: Mapping[Subject, datetime]) -> None:
-    """Cut the days of each subject again from the local day of its earliest change on."""
-    if not touched:
+async def _cut_since(connection: Connection, zones: Mapping[int, str], changes: Iterable[Change]) -> None:
+    """Cut the days of each subject again from the earliest local day on that has a change."""
+    dates: dict[Subject, date] = {}
+    for subject, moment in changes:
+        day = local_date(moment, ZoneInfo(zones[subject[0]]))
+        dates[subject] = min(day, dates.get(subject, day))
+    if not dates:
         return
-    dates = {subject: moment.astimezone(ZoneInfo(zones[subject[0]])).date() for subject, moment in touched.items()}
-    since = {subject: day_start(day, ZoneInfo(zones[subject[0]])) for subject, day in dates.items()}
-    _, cut = await _days_since(connection, zones, since, dates)
+    carried, outdated = await days.get_carried(connection, dates)
+    since = {
+        subject: BEGINNING if subject in outdated else day_start(day, ZoneInfo(zones[subject[0]])).moment
+        for subject, day in dates.items()
+    }
+    _, cut = await _days_since(connection, zones, since, carried)
     await days.upsert_days(connection, zones, cut)
 
 
@@ -90,10 +89,9 @@ async def _days_since(
     connection: Connection,
     zones: Mapping[int, str],
     since: Mapping[Subject, datetime],
-    dates: Mapping[Subject, date],
+    carried: Mapping[Subject, Carried],
 ) -> tuple[int, list[tuple[Subject, Day]]]:
-    """Of how many trades, and the days; what was before `dates` is taken as it stands."""
-    carried = await days.get_carried(connection, dates) if dates else {}
+    """Of how many trades, and the days; those that are `carried` are taken as they stand."""
     trades = await facts.list_trades_since(connection, since)
     sessions = await facts.list_sessions_of(connection, since)
     count = sum(map(len, trades.values()))

@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from services.analytics.domain.calendar import Traded
-from services.analytics.domain.days import TRAILING_DAYS, ZERO, Carried, Day
+from services.analytics.domain.days import TRAILING_DAYS, Carried, Day
+from services.analytics.domain.quotients import ZERO
 from services.analytics.queries.facts import Subject
 from shared.chassis.postgres import Connection
 from shared.contracts.types import Amount
@@ -25,10 +26,13 @@ class DayData(BaseModel):
 
 @dataclass(frozen=True)
 class DayRow:
+    """Days that an earlier version cut have no capital at work."""
+
     date: date
     timezone: str
     starting_balance: Decimal
     ending_balance: Decimal
+    capital_at_work: Decimal | None
     daily_pnl: Decimal
     daily_pnl_percentage: Decimal | None
     total_trades: int
@@ -56,25 +60,32 @@ LIST_DAYS = f"""
 
 # Each subject by the index, whatever the planner believes of tables that grow fast.
 CARRIED = """
-    SELECT s.user_id, s.mode, first.date, last.date, last.ending_balance, recent.dates, recent.returns
+    SELECT s.user_id, s.mode, first.capital_at_work IS NULL AS outdated, first.date, last.date,
+           last.ending_balance, recent.dates, recent.pnls, recent.capitals
     FROM unnest($1::bigint[], $2::text[], $3::date[], $4::date[]) AS s(user_id, mode, since, oldest)
     CROSS JOIN LATERAL (
         SELECT date, ending_balance FROM user_daily_performance d
         WHERE d.user_id = s.user_id AND d.mode = s.mode AND d.date < s.since ORDER BY date DESC LIMIT 1
     ) AS last
     CROSS JOIN LATERAL (
-        SELECT date FROM user_daily_performance d
+        SELECT date, capital_at_work FROM user_daily_performance d
         WHERE d.user_id = s.user_id AND d.mode = s.mode AND d.date < s.since ORDER BY date LIMIT 1
     ) AS first
     CROSS JOIN LATERAL (
-        SELECT array_agg(date) AS dates, array_agg(daily_pnl_percentage) AS returns FROM user_daily_performance d
+        SELECT array_agg(date) AS dates, array_agg(daily_pnl) AS pnls, array_agg(capital_at_work) AS capitals
+        FROM user_daily_performance d
         WHERE d.user_id = s.user_id AND d.mode = s.mode AND d.date < s.since AND d.date >= s.oldest
     ) AS recent
 """
 
 
-async def get_carried(connection: Connection, since: Mapping[Subject, date]) -> dict[Subject, Carried]:
-    """What each subject's days before its date hand on, where there are any; what is read of each is bounded."""
+async def get_carried(
+    connection: Connection, since: Mapping[Subject, date]
+) -> tuple[dict[Subject, Carried], set[Subject]]:
+    """What each subject's days before its date hand on, where there are any; what is read of each is bounded.
+
+    And whose days were cut by an earlier version, which knew no capital at work: they hand on nothing.
+    """
     rows = await connection.fetch(
         CARRIED,
         [user_id for user_id, _ in since],
@@ -82,10 +93,18 @@ async def get_carried(connection: Connection, since: Mapping[Subject, date]) -> 
         list(since.values()),
         [_oldest(day) for day in since.values()],
     )
-    return {
-        (user_id, mode): Carried(first, last, ending, dict(zip(dates or (), returns or (), strict=True)))
-        for user_id, mode, first, last, ending, dates, returns in rows
+    carried = {
+        (user_id, mode): Carried(first, last, ending, _results(dates, pnls, capitals))
+        for user_id, mode, outdated, first, last, ending, dates, pnls, capitals in rows
+        if not outdated
     }
+    return carried, {(row["user_id"], row["mode"]) for row in rows if row["outdated"]}
+
+
+def _results(
+    dates: Sequence[date] | None, pnls: Sequence[Decimal], capitals: Sequence[Decimal]
+) -> dict[date, tuple[Decimal, Decimal]]:
+    return dict(zip(dates, zip(pnls, capitals, strict=True), strict=True)) if dates else {}
 
 
 def _oldest(day: date) -> date:
@@ -120,30 +139,31 @@ async def upsert_days(connection: Connection, zones: Mapping[int, str], days: Se
     done: str = await connection.execute(
         """
         INSERT INTO user_daily_performance AS d (user_id, mode, timezone, data, date, starting_balance,
-            ending_balance, daily_pnl, daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate,
-            max_drawdown, sharpe_ratio, volatility)
-        SELECT user_id, mode, timezone, data::jsonb, date, starting_balance, ending_balance,
+            ending_balance, capital_at_work, daily_pnl, daily_pnl_percentage, total_trades, winning_trades,
+            losing_trades, win_rate, max_drawdown, sharpe_ratio, volatility)
+        SELECT user_id, mode, timezone, data::jsonb, date, starting_balance, ending_balance, capital_at_work,
             daily_pnl, daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate, max_drawdown,
             sharpe_ratio, volatility
         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::date[], $6::numeric[], $7::numeric[],
-            $8::numeric[], $9::numeric[], $10::integer[], $11::integer[], $12::integer[], $13::numeric[],
-            $14::numeric[], $15::numeric[], $16::numeric[]) AS day(user_id, mode, timezone, data, date,
-            starting_balance, ending_balance, daily_pnl, daily_pnl_percentage, total_trades, winning_trades,
-            losing_trades, win_rate, max_drawdown, sharpe_ratio, volatility)
+            $8::numeric[], $9::numeric[], $10::numeric[], $11::integer[], $12::integer[], $13::integer[],
+            $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[]) AS day(user_id, mode, timezone, data,
+            date, starting_balance, ending_balance, capital_at_work, daily_pnl, daily_pnl_percentage, total_trades,
+            winning_trades, losing_trades, win_rate, max_drawdown, sharpe_ratio, volatility)
         ON CONFLICT (user_id, mode, date) DO UPDATE SET
             timezone = excluded.timezone, data = excluded.data, starting_balance = excluded.starting_balance,
-            ending_balance = excluded.ending_balance, daily_pnl = excluded.daily_pnl,
+            ending_balance = excluded.ending_balance, capital_at_work = excluded.capital_at_work,
+            daily_pnl = excluded.daily_pnl,
             daily_pnl_percentage = excluded.daily_pnl_percentage, total_trades = excluded.total_trades,
             winning_trades = excluded.winning_trades, losing_trades = excluded.losing_trades,
             win_rate = excluded.win_rate, max_drawdown = excluded.max_drawdown,
             sharpe_ratio = excluded.sharpe_ratio, volatility = excluded.volatility
-        WHERE row(d.timezone, d.data, d.starting_balance::text, d.ending_balance::text, d.daily_pnl::text,
-                  d.daily_pnl_percentage::text, d.total_trades, d.winning_trades, d.losing_trades,
-                  d.win_rate::text, d.max_drawdown::text, d.sharpe_ratio::text, d.volatility::text)
+        WHERE row(d.timezone, d.data, d.starting_balance::text, d.ending_balance::text, d.capital_at_work::text,
+                  d.daily_pnl::text, d.daily_pnl_percentage::text, d.total_trades, d.winning_trades,
+                  d.losing_trades, d.win_rate::text, d.max_drawdown::text, d.sharpe_ratio::text, d.volatility::text)
               IS DISTINCT FROM
               row(excluded.timezone, excluded.data, excluded.starting_balance::text, excluded.ending_balance::text,
-                  excluded.daily_pnl::text, excluded.daily_pnl_percentage::text, excluded.total_trades,
-                  excluded.winning_trades, excluded.losing_trades, excluded.win_rate::text,
+                  excluded.capital_at_work::text, excluded.daily_pnl::text, excluded.daily_pnl_percentage::text,
+                  excluded.total_trades, excluded.winning_trades, excluded.losing_trades, excluded.win_rate::text,
                   excluded.max_drawdown::text, excluded.sharpe_ratio::text, excluded.volatility::text)
         """,
         [user_id for (user_id, _), _ in days],
@@ -185,7 +205,7 @@ async def list_traded(connection: Connection, user_id: int, mode: str, first: da
     """Both ends included; at most those of a year are asked for."""
     rows = await connection.fetch(
         """
-        SELECT date, daily_pnl, daily_pnl_percentage, total_trades FROM user_daily_performance
+        SELECT date, daily_pnl, daily_pnl_percentage, total_trades, capital_at_work FROM user_daily_performance
         WHERE user_id = $1 AND mode = $2 AND date BETWEEN $3 AND $4 ORDER BY date
         """,
         user_id,

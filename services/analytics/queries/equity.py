@@ -1,13 +1,15 @@
 """Realised equity after each trade, and what sessions brought in and gave back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
+from services.analytics.domain.local_days import Span
 from shared.chassis.postgres import Connection
-from shared.contracts.types import EARLIEST, LATEST
+from shared.contracts.types import EARLIEST
 
 Kind = Literal["CAPITAL_ADDED", "TRADE", "CAPITAL_TAKEN"]
 Position = tuple[datetime, int, UUID]
@@ -82,14 +84,17 @@ async def list_equity(
     user_id: int,
     mode: str,
     *,
-    first: datetime | None,
-    last: datetime | None,
+    spans: Sequence[Span],
     after: Position | None,
     flows: bool,
     limit: int,
 ) -> list[EquityRow]:
-    """Of the period; totals run from the very first trade on. With `flows` those are points too."""
-    begin = BEFORE_ALL if first is None else (first, -1, UUID(int=0))
-    position = begin if after is None else max(begin, after)
-    rows = await connection.fetch(LIST_EQUITY, user_id, mode, *position, last or LATEST, flows, limit)
-    return [EquityRow(**row) for row in rows]
+    """Of these spans; totals run from the very first trade on. With `flows` those are points too."""
+    found: list[EquityRow] = []
+    for begin, end in spans:
+        position = max((begin, -1, UUID(int=0)), after or BEFORE_ALL)
+        rows = await connection.fetch(LIST_EQUITY, user_id, mode, *position, end, flows, limit - len(found))
+        found += [EquityRow(**row) for row in rows]
+        if len(found) == limit:
+            break
+    return found

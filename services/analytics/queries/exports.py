@@ -5,6 +5,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 from services.analytics.domain.csv_text import Cell
+from services.analytics.domain.local_days import Span
 from shared.chassis.postgres import Connection
 
 TRADE_COLUMNS = (
@@ -13,13 +14,13 @@ TRADE_COLUMNS = (
 )
 EXPORT_TRADES = f"""
     SELECT {", ".join(TRADE_COLUMNS)} FROM trade_facts
-    WHERE user_id = $1 AND mode = $2 AND exit_time < $3 AND (exit_time, trade_id) > ($4, $5)
-    ORDER BY exit_time, trade_id LIMIT $6
+    WHERE user_id = $1 AND mode = $2 AND exit_time >= $3 AND exit_time < $4 AND (exit_time, trade_id) > ($5, $6)
+    ORDER BY exit_time, trade_id LIMIT $7
 """
 DAY_COLUMNS = (
     *("date", "timezone", "mode", "starting_balance", "ending_balance", "capital_added", "capital_taken"),
-    *("daily_pnl", "daily_pnl_percentage", "total_trades", "winning_trades", "losing_trades", "win_rate"),
-    *("max_drawdown", "sharpe_ratio", "volatility"),
+    *("capital_at_work", "daily_pnl", "daily_pnl_percentage", "total_trades", "winning_trades", "losing_trades"),
+    *("win_rate", "max_drawdown", "sharpe_ratio", "volatility"),
 )
 _FLOWS = ("capital_added", "capital_taken")
 _DAY_VALUES = [
@@ -32,11 +33,20 @@ EXPORT_DAYS = f"""
 
 
 async def list_trades_to_export(
-    connection: Connection, user_id: int, mode: str, last: datetime, after: tuple[datetime, UUID], limit: int
+    connection: Connection,
+    user_id: int,
+    mode: str,
+    spans: Sequence[Span],
+    after: tuple[datetime, UUID],
+    limit: int,
 ) -> Sequence[Sequence[Cell]]:
-    """Those before `last`."""
-    rows: Sequence[Sequence[Cell]] = await connection.fetch(EXPORT_TRADES, user_id, mode, last, *after, limit)
-    return rows
+    """Of these spans."""
+    found: list[Sequence[Cell]] = []
+    for begin, end in spans:
+        if end > after[0] and len(found) < limit:
+            left = limit - len(found)
+            found += await connection.fetch(EXPORT_TRADES, user_id, mode, begin, end, *after, left)
+    return found
 
 
 async def list_days_to_export(

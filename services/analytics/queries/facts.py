@@ -4,13 +4,25 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from services.analytics.domain.days import ZERO, SessionFact, TradeFact
+from services.analytics.domain.facts import SessionFact, TradeFact
+from services.analytics.domain.local_days import Span
 from shared.chassis.postgres import Connection
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 
 Subject = tuple[int, str]  # user and mode
+Change = tuple[Subject, datetime]  # whose days change, and the moment of what changed
 UTC_ZONE = "UTC"
 
+LIST_TRADES = """
+    SELECT trade_id, symbol, strategy_id, strategy_name, exit_time, pnl, fee
+    FROM unnest($3::timestamptz[], $4::timestamptz[]) AS span(since, until)
+    JOIN trade_facts ON user_id = $1 AND mode = $2 AND exit_time >= since AND exit_time < until
+    ORDER BY exit_time, trade_id
+"""
+SUM_PNL = """
+    SELECT coalesce(sum(pnl), 0) FROM unnest($3::timestamptz[], $4::timestamptz[]) AS span(since, until)
+    JOIN trade_facts ON user_id = $1 AND mode = $2 AND exit_time >= since AND exit_time < until
+"""
 TRADES_SINCE = """
     SELECT t.user_id, t.mode, trade_id, symbol, strategy_id, strategy_name, exit_time, pnl, fee
     FROM unnest($1::bigint[], $2::text[], $3::timestamptz[]) AS s(user_id, mode, since)
@@ -55,8 +67,8 @@ async def get_zone(connection: Connection, user_id: int) -> str:
     return zone or UTC_ZONE
 
 
-async def insert_trades(connection: Connection, events: Sequence[TradeClosed]) -> dict[Subject, datetime]:
-    """A trade is a fact once, whatever comes again; the earliest exit of the new ones."""
+async def insert_trades(connection: Connection, events: Sequence[TradeClosed]) -> list[Change]:
+    """A trade is a fact once, whatever comes again; the exits of the new ones."""
     rows = await connection.fetch(
         """
         INSERT INTO trade_facts (user_id, trade_id, session_id, mode, symbol, side, strategy_id, strategy_name,
@@ -87,19 +99,18 @@ async def insert_trades(connection: Connection, events: Sequence[TradeClosed]) -
         [event.pnl_percentage for event in events],
         [event.strategy_hash for event in events],
     )
-    earliest: dict[Subject, datetime] = {}
-    for user_id, mode, exit_time in rows:
-        earliest[user_id, mode] = min(exit_time, earliest.get((user_id, mode), exit_time))
-    return earliest
+    return [((user_id, mode), exit_time) for user_id, mode, exit_time in rows]
 
 
-async def upsert_started(connection: Connection, events: Sequence[SessionStarted]) -> None:
-    await connection.execute(
+async def upsert_started(connection: Connection, events: Sequence[SessionStarted]) -> list[Change]:
+    """When they began, and when they ended where that is known already."""
+    rows = await connection.fetch(
         """
         INSERT INTO session_facts (user_id, session_id, mode, symbol, initial_balance, started_at)
         SELECT DISTINCT ON (u, s) * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::numeric[],
                                                 $6::timestamptz[]) AS t(u, s)
         ON CONFLICT (user_id, session_id) DO UPDATE SET started_at = excluded.started_at
+        RETURNING user_id, mode, started_at, stopped_at
         """,
         [event.user_id for event in events],
         [event.session_id for event in events],
@@ -108,16 +119,21 @@ async def upsert_started(connection: Connection, events: Sequence[SessionStarted
         [event.initial_balance for event in events],
         [event.started_at for event in events],
     )
+    return [
+        ((user_id, mode), moment) for user_id, mode, *moments in rows for moment in moments if moment is not None
+    ]
 
 
-async def upsert_stopped(connection: Connection, events: Sequence[SessionStopped]) -> None:
-    await connection.execute(
+async def upsert_stopped(connection: Connection, events: Sequence[SessionStopped]) -> list[Change]:
+    """When they ended."""
+    rows = await connection.fetch(
         """
         INSERT INTO session_facts (user_id, session_id, mode, symbol, initial_balance, final_balance, stopped_at)
         SELECT DISTINCT ON (u, s) * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::numeric[],
                                                 $6::numeric[], $7::timestamptz[]) AS t(u, s)
         ON CONFLICT (user_id, session_id) DO UPDATE
         SET final_balance = excluded.final_balance, stopped_at = excluded.stopped_at
+        RETURNING user_id, mode, stopped_at
         """,
         [event.user_id for event in events],
         [event.session_id for event in events],
@@ -127,6 +143,7 @@ async def upsert_stopped(connection: Connection, events: Sequence[SessionStopped
         [event.final_balance for event in events],
         [event.stopped_at for event in events],
     )
+    return [((user_id, mode), moment) for user_id, mode, moment in rows]
 
 
 async def list_trades_since(
@@ -164,50 +181,31 @@ async def list_sessions_of(
     return sessions
 
 
-async def list_trades(
-    connection: Connection, user_id: int, mode: str, first: datetime | None, last: datetime | None
-) -> list[TradeFact]:
-    """Of a period, its end not included, in order of exit."""
-    rows = await connection.fetch(
-        """
-        SELECT trade_id, symbol, strategy_id, strategy_name, exit_time, pnl, fee FROM trade_facts
-        WHERE user_id = $1 AND mode = $2 AND ($3::timestamptz IS NULL OR exit_time >= $3)
-              AND ($4::timestamptz IS NULL OR exit_time < $4)
-        ORDER BY exit_time, trade_id
-        """,
-        user_id,
-        mode,
-        first,
-        last,
-    )
+async def list_trades(connection: Connection, user_id: int, mode: str, spans: Sequence[Span]) -> list[TradeFact]:
+    """In order of exit."""
+    rows = await connection.fetch(LIST_TRADES, user_id, mode, *ends_of(spans))
     return [TradeFact(*row) for row in rows]
 
 
-async def sum_pnl_before(connection: Connection, user_id: int, mode: str, moment: datetime | None) -> Decimal:
-    """Of the trades that ended before; 0 without a moment."""
-    if moment is None:
-        return ZERO
-    total: Decimal = await connection.fetchval(
-        "SELECT coalesce(sum(pnl), 0) FROM trade_facts WHERE user_id = $1 AND mode = $2 AND exit_time < $3",
-        user_id,
-        mode,
-        moment,
-    )
+async def sum_pnl(connection: Connection, user_id: int, mode: str, spans: Sequence[Span]) -> Decimal:
+    total: Decimal = await connection.fetchval(SUM_PNL, user_id, mode, *ends_of(spans))
     return total
 
 
-async def list_sessions(
-    connection: Connection, user_id: int, mode: str, last: datetime | None
-) -> list[SessionFact]:
+def ends_of(spans: Sequence[Span]) -> tuple[list[datetime], list[datetime]]:
+    """As `unnest` takes them."""
+    return [begin for begin, _ in spans], [end for _, end in spans]
+
+
+async def list_sessions(connection: Connection, user_id: int, mode: str, end: datetime) -> list[SessionFact]:
     """Those begun before."""
     rows = await connection.fetch(
         """
         SELECT initial_balance, started_at, final_balance, stopped_at FROM session_facts
-        WHERE user_id = $1 AND mode = $2 AND started_at IS NOT NULL
-              AND ($3::timestamptz IS NULL OR started_at < $3)
+        WHERE user_id = $1 AND mode = $2 AND started_at < $3
         """,
         user_id,
         mode,
-        last,
+        end,
     )
     return [SessionFact(*row) for row in rows]

@@ -1,10 +1,12 @@
 """What trades of one symbol or of one strategy come to: summed where they are, exactly."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
+from services.analytics.domain.local_days import Span
 from services.analytics.domain.summary import Sums
+from services.analytics.queries.facts import ends_of
 from shared.chassis.postgres import Connection
 
 _SUMS = """
@@ -14,8 +16,8 @@ _SUMS = """
     coalesce(-sum(pnl) FILTER (WHERE pnl < 0), 0) AS losses, max(pnl) AS best_trade, min(pnl) AS worst_trade
 """
 _TRADES = """
-    FROM trade_facts WHERE user_id = $1 AND mode = $2 AND ($3::timestamptz IS NULL OR exit_time >= $3)
-         AND ($4::timestamptz IS NULL OR exit_time < $4)
+    FROM unnest($3::timestamptz[], $4::timestamptz[]) AS span(since, until)
+    JOIN trade_facts ON user_id = $1 AND mode = $2 AND exit_time >= since AND exit_time < until
 """
 LIST_BY_SYMBOL = f"SELECT symbol, {_SUMS} {_TRADES} GROUP BY symbol ORDER BY symbol"
 LIST_BY_STRATEGY = f"""
@@ -40,15 +42,13 @@ class OfStrategy:
     sums: Sums
 
 
-async def list_by_symbol(
-    connection: Connection, user_id: int, mode: str, first: datetime | None, last: datetime | None
-) -> list[OfSymbol]:
-    rows = await connection.fetch(LIST_BY_SYMBOL, user_id, mode, first, last)
+async def list_by_symbol(connection: Connection, user_id: int, mode: str, spans: Sequence[Span]) -> list[OfSymbol]:
+    rows = await connection.fetch(LIST_BY_SYMBOL, user_id, mode, *ends_of(spans))
     return [OfSymbol(symbol, Sums(*sums)) for symbol, *sums in rows]
 
 
 async def list_by_strategy(
-    connection: Connection, user_id: int, mode: str, first: datetime | None, last: datetime | None
+    connection: Connection, user_id: int, mode: str, spans: Sequence[Span]
 ) -> list[OfStrategy]:
-    rows = await connection.fetch(LIST_BY_STRATEGY, user_id, mode, first, last)
+    rows = await connection.fetch(LIST_BY_STRATEGY, user_id, mode, *ends_of(spans))
     return [OfStrategy(strategy_id, name, Sums(*sums)) for strategy_id, name, *sums in rows]

@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 
 from services.analytics.domain.csv_text import Cell, csv_bytes
 from services.analytics.queries import exports, facts
-from services.analytics.routes.period import Period, PeriodQuery, first_date, last_date
+from services.analytics.routes.period import PeriodQuery, first_day, last_day, period_of
 from shared.chassis.downloads import Download
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import BY_NAME, example_id
-from shared.contracts.types import EARLIEST, LATEST
+from shared.contracts.types import EARLIEST
 
 ROWS_AT_ONCE = 1_000
 EXAMPLE = csv_bytes(
@@ -60,24 +60,21 @@ def pieces_of(database: Database, user_id: int, query: ExportQuery, zone: ZoneIn
 
 
 def _pieces_of_trades(database: Database, user_id: int, query: ExportQuery, zone: ZoneInfo) -> AsyncIterator[bytes]:
-    period = Period.of(query.from_, query.to, zone)
+    spans = period_of(query.from_, query.to, zone).spans
     names = exports.TRADE_COLUMNS
     place = names.index("exit_time"), names.index("trade_id")
 
     async def read(connection: Connection, after: tuple[datetime, UUID]) -> Rows:
-        return await exports.list_trades_to_export(
-            connection, user_id, query.mode, period.last or LATEST, after, ROWS_AT_ONCE
-        )
+        return await exports.list_trades_to_export(connection, user_id, query.mode, spans, after, ROWS_AT_ONCE)
 
     def position_of(row: Sequence[Cell]) -> tuple[datetime, UUID]:
         return cast("datetime", row[place[0]]), cast("UUID", row[place[1]])
 
-    begin = (period.first or EARLIEST, UUID(int=0))
-    return _read_all(database, user_id, names, read, begin, position_of)
+    return _read_all(database, user_id, names, read, (EARLIEST, UUID(int=0)), position_of)
 
 
 def _pieces_of_days(database: Database, user_id: int, query: ExportQuery, zone: ZoneInfo) -> AsyncIterator[bytes]:
-    first, last = first_date(query.from_, zone), last_date(query.to, zone)
+    first, last = first_day(query.from_, zone), last_day(query.to, zone)
     names = exports.DAY_COLUMNS
 
     async def read(connection: Connection, after: date) -> Rows:

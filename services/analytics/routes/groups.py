@@ -9,7 +9,7 @@ from services.analytics.domain.summary import Sums
 from services.analytics.queries import facts, groups
 from services.analytics.queries.groups import OfStrategy, OfSymbol
 from services.analytics.routes.cursors import no_cursor
-from services.analytics.routes.period import PagedPeriodQuery, Period
+from services.analytics.routes.period import PagedPeriodQuery, period_of
 from services.analytics.routes.views import ByStrategyView, BySymbolView, sums_fields
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.paging import Page, decode_sorted, encode_sorted, page_of
@@ -38,8 +38,8 @@ def group_endpoints(database: Database) -> list[Endpoint]:
         query, user_id = call.query(BySymbolQuery), call.principal.user_id
         async with database.tenant(user_id) as connection:
             zone = ZoneInfo(await facts.get_zone(connection, user_id))
-            period = Period.of(query.from_, query.to, zone)
-            found = await groups.list_by_symbol(connection, user_id, query.mode, period.first, period.last)
+            spans = period_of(query.from_, query.to, zone).spans
+            found = await groups.list_by_symbol(connection, user_id, query.mode, spans)
 
         def key_of(one: OfSymbol) -> Key:
             return _key(query.sort, one.sums, one.symbol, one.symbol)
@@ -50,8 +50,8 @@ def group_endpoints(database: Database) -> list[Endpoint]:
         query, user_id = call.query(ByStrategyQuery), call.principal.user_id
         async with database.tenant(user_id) as connection:
             zone = ZoneInfo(await facts.get_zone(connection, user_id))
-            period = Period.of(query.from_, query.to, zone)
-            found = await groups.list_by_strategy(connection, user_id, query.mode, period.first, period.last)
+            spans = period_of(query.from_, query.to, zone).spans
+            found = await groups.list_by_strategy(connection, user_id, query.mode, spans)
 
         def key_of(one: OfStrategy) -> Key:
             return _key(query.sort, one.sums, one.strategy_name, str(one.strategy_id))

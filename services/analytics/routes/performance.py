@@ -8,18 +8,20 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from services.analytics.domain.calendar import days_of_year, months_of
-from services.analytics.domain.days import TradeFact
+from services.analytics.domain.drawdowns import Drawdown
+from services.analytics.domain.facts import TradeFact
 from services.analytics.domain.summary import Summary, add_up, group_by, summarise
 from services.analytics.queries import days, equity, facts
 from services.analytics.queries.equity import EquityRow
 from services.analytics.routes.cursors import date_in, point_in
 from services.analytics.routes.flags import Flag
-from services.analytics.routes.period import YEARS, PagedPeriodQuery, Period, PeriodQuery, first_date, last_date
+from services.analytics.routes.period import YEARS, PagedPeriodQuery, PeriodQuery, first_day, last_day, period_of
 from services.analytics.routes.views import (
     ByStrategyView,
     BySymbolView,
     CalendarView,
     DayView,
+    DrawdownView,
     EquityPoint,
     MonthView,
     SummaryView,
@@ -53,12 +55,12 @@ class PerformanceRoutes:
         query, user_id = call.query(PeriodQuery), call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             zone = await facts.get_zone(connection, user_id)
-            period = Period.of(query.from_, query.to, ZoneInfo(zone))
-            before = await facts.sum_pnl_before(connection, user_id, query.mode, period.first)
-            trades = await facts.list_trades(connection, user_id, query.mode, period.first, period.last)
-            sessions = await facts.list_sessions(connection, user_id, query.mode, period.last)
+            period = period_of(query.from_, query.to, ZoneInfo(zone))
+            before = await facts.sum_pnl(connection, user_id, query.mode, period.before)
+            trades = await facts.list_trades(connection, user_id, query.mode, period.spans)
+            sessions = await facts.list_sessions(connection, user_id, query.mode, period.end)
         # Many trades take a while: the loop goes on meanwhile.
-        summary = await asyncio.to_thread(summarise, trades, sessions, before, ZoneInfo(zone))
+        summary = await asyncio.to_thread(summarise, trades, sessions, before, ZoneInfo(zone), period)
         return _summary_view(summary, trades, query, zone)
 
     async def list_daily_performance(self, call: Call) -> Page[DayView]:
@@ -70,8 +72,8 @@ class PerformanceRoutes:
                 connection,
                 user_id,
                 query.mode,
-                first=first_date(query.from_, zone),
-                last=last_date(query.to, zone),
+                first=first_day(query.from_, zone),
+                last=last_day(query.to, zone),
                 after=date_in(position),
                 limit=query.limit + 1,
             )
@@ -82,13 +84,12 @@ class PerformanceRoutes:
         query, user_id = call.query(EquityQuery), call.principal.user_id
         position = decode_cursor(query.cursor, str, int, str)
         async with self._database.tenant(user_id) as connection:
-            period = Period.of(query.from_, query.to, ZoneInfo(await facts.get_zone(connection, user_id)))
+            period = period_of(query.from_, query.to, ZoneInfo(await facts.get_zone(connection, user_id)))
             rows = await equity.list_equity(
                 connection,
                 user_id,
                 query.mode,
-                first=period.first,
-                last=period.last,
+                spans=period.spans,
                 after=point_in(position),
                 flows=query.flows,
                 limit=query.limit + 1,
@@ -104,7 +105,7 @@ class PerformanceRoutes:
             zone = ZoneInfo(name)
             today = call.now.astimezone(zone).date()
             year = query.year or today.year
-            dates = days_of_year(year, first_date(query.from_, zone), last_date(query.to, zone))
+            dates = days_of_year(year, first_day(query.from_, zone), last_day(query.to, zone))
             rows = await days.list_traded(connection, user_id, query.mode, dates[0], dates[-1]) if dates else []
         months = months_of(dates, {row.date: row for row in rows}, today)
         shown = [MonthView.model_validate(asdict(month)) for month in months]
@@ -190,9 +191,13 @@ def _risks(summary: Summary) -> dict[str, object]:
     deepest, longest = summary.drawdowns.deepest, summary.drawdowns.longest
     return {
         "max_drawdown_pct": summary.max_drawdown_pct,
-        "deepest_drawdown": asdict(deepest) if deepest else None,
-        "longest_drawdown": asdict(longest) if longest else None,
+        "deepest_drawdown": _drawdown_view(deepest),
+        "longest_drawdown": _drawdown_view(longest),
         "longest_winning_streak": summary.streaks.longest_winning,
         "longest_losing_streak": summary.streaks.longest_losing,
         "current_streak": summary.streaks.current,
     }
+
+
+def _drawdown_view(drawdown: Drawdown | None) -> DrawdownView | None:
+    return DrawdownView.model_validate({**vars(drawdown), "pct": drawdown.pct}) if drawdown else None

@@ -1,14 +1,13 @@
 """`from` and `to`: a time, or a date, which is a whole day of the user's own."""
 
 import re
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 
-from services.analytics.domain.days import day_start
+from services.analytics.domain.local_days import ONE_DAY, Cutoff, Period, day_start, first_date, last_date
 from shared.chassis.paging import PageQuery
 from shared.contracts.types import Instant, QueryModel
 
@@ -50,38 +49,24 @@ class PagedPeriodQuery(PageQuery, PeriodQuery):
     pass
 
 
-@dataclass(frozen=True)
-class Period:
-    """The end is not included; None where it is open."""
-
-    first: datetime | None
-    last: datetime | None
-
-    @classmethod
-    def of(cls, first: date | None, last: date | None, zone: ZoneInfo) -> "Period":
-        return cls(_first_moment(first, zone), _last_moment(last, zone))
-
-
-def _first_moment(value: date | None, zone: ZoneInfo) -> datetime | None:
-    if value is None or isinstance(value, datetime):
-        return value
-    return day_start(value, zone)
-
-
-def _last_moment(value: date | None, zone: ZoneInfo) -> datetime | None:
+def period_of(first: date | None, last: date | None, zone: ZoneInfo) -> Period:
     """A whole day is in it to its end."""
-    if value is None or isinstance(value, datetime):
-        return value
-    return day_start(value + timedelta(days=1), zone)
+    if last is not None and not isinstance(last, datetime):
+        last += ONE_DAY
+    return Period(_cutoff(first, zone), _cutoff(last, zone))
 
 
-def first_date(value: date | None, zone: ZoneInfo) -> date | None:
-    """The user's day in which it lies."""
-    return value.astimezone(zone).date() if isinstance(value, datetime) else value
+def _cutoff(value: date | None, zone: ZoneInfo) -> Cutoff | None:
+    if isinstance(value, datetime):
+        return Cutoff(value)
+    return None if value is None else day_start(value, zone)
 
 
-def last_date(value: date | None, zone: ZoneInfo) -> date | None:
-    """The user's last day before it, or of which something is before it."""
-    if not isinstance(value, datetime):
-        return value
-    return (value - timedelta(microseconds=1)).astimezone(zone).date()
+def first_day(value: date | None, zone: ZoneInfo) -> date | None:
+    """The user's first day of which something is at or after it."""
+    return first_date(value, zone) if isinstance(value, datetime) else value
+
+
+def last_day(value: date | None, zone: ZoneInfo) -> date | None:
+    """The user's last day of which something is before it."""
+    return last_date(value, zone) if isinstance(value, datetime) else value

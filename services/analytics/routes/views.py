@@ -1,9 +1,14 @@
-"""What analytics answers. Money is a string; statistics are numbers of 6 places, null where undefined."""
+"""What analytics answers. Money is a string; statistics are numbers of 6 places, null where undefined.
+
+What a figure leaves open stands in its description; docs/statistics.md has the formulas.
+"""
 
 from datetime import date
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
+
+from pydantic import Field
 
 from services.analytics.domain.calendar import DayStatus
 from services.analytics.domain.summary import Sums
@@ -12,6 +17,11 @@ from shared.contracts.examples import EXIT, example
 from shared.contracts.types import Amount, Instant, ViewModel
 
 Statistic = float | None
+WIN_RATE = "Share of trades with a pnl above 0, in percent; one that broke even counts as a trade and not as won."
+REALISED = "Of finished trades only: a loss of an open position is not in it until the trade has ended."
+ON_CAPITAL = "Of `capital_at_work`; null where that is not above 0."
+TEN_DAYS = "Per year; null of fewer than 10 days"
+TRAILING = f"Of the last 30 days. {TEN_DAYS}"
 
 
 class SumsView(ViewModel):
@@ -26,7 +36,7 @@ class SumsView(ViewModel):
     losses: Amount
     best_trade: Amount | None
     worst_trade: Amount | None
-    win_rate_pct: Statistic
+    win_rate_pct: Statistic = Field(description=WIN_RATE)
     profit_factor: Statistic
     expectancy: Statistic
     average_win: Statistic
@@ -57,7 +67,9 @@ class DrawdownView(ViewModel):
 
 
 class SummaryView(SumsView):
-    """`current_streak` counts trades won above 0, lost below."""
+    """`current_streak` counts trades won above 0, lost below; one that broke even ends it. Balances are of all that
+    sessions ever brought in; percentages are of the capital that was at work.
+    """
 
     model_config = example(longest_winning_streak=1, longest_losing_streak=0, current_streak=1)
 
@@ -65,17 +77,19 @@ class SummaryView(SumsView):
     timezone: str
     starting_balance: Amount
     ending_balance: Amount
-    return_pct: Statistic
-    max_drawdown_pct: Statistic
+    return_pct: Statistic = Field(
+        description="The days' returns on the capital at work, compounded; null where a day with trades had none."
+    )
+    max_drawdown_pct: Statistic = Field(description=REALISED)
     deepest_drawdown: DrawdownView | None
     longest_drawdown: DrawdownView | None
     longest_winning_streak: int
     longest_losing_streak: int
     current_streak: int
-    volatility: Statistic
-    sharpe: Statistic
-    sortino: Statistic
-    calmar: Statistic
+    volatility: Statistic = Field(description=f"{TEN_DAYS}.")
+    sharpe: Statistic = Field(description=f"{TEN_DAYS}, and where all returns are equal.")
+    sortino: Statistic = Field(description=f"{TEN_DAYS}, and without a day of loss.")
+    calmar: Statistic = Field(description=f"{TEN_DAYS}, and without a drawdown.")
     by_symbol: list[BySymbolView]
     by_strategy: list[ByStrategyView]
 
@@ -89,19 +103,25 @@ class DayData(ViewModel):
 
 
 class DayView(ViewModel):
+    """Balances are of all that sessions ever brought in; percentages are of the capital that was at work."""
+
     date: date
     timezone: str
     starting_balance: Amount
     ending_balance: Amount
+    capital_at_work: Amount | None = Field(
+        description="What running sessions held at the start of the day, and the most that sessions begun in it "
+        "brought in beyond what others had given back by then; null in days that an earlier version cut."
+    )
     daily_pnl: Amount
-    daily_pnl_percentage: Amount | None
+    daily_pnl_percentage: Amount | None = Field(description=ON_CAPITAL)
     total_trades: int
     winning_trades: int
     losing_trades: int
-    win_rate: Amount | None
-    max_drawdown: Amount | None
-    sharpe_ratio: Statistic
-    volatility: Statistic
+    win_rate: Amount | None = Field(description=WIN_RATE)
+    max_drawdown: Amount | None = Field(description=f"{ON_CAPITAL} {REALISED}")
+    sharpe_ratio: Statistic = Field(description=f"{TRAILING}, and where all returns are equal.")
+    volatility: Statistic = Field(description=f"{TRAILING}.")
     data: DayData
     created_at: Instant
 
@@ -139,7 +159,7 @@ class CalendarDayView(ViewModel):
 
 
 class MonthView(ViewModel):
-    """`return_pct` are the days' percentages one after the other."""
+    """`return_pct` compounds the days' returns; null where a day with trades had no capital at work."""
 
     model_config = example(month=1, days_traded=1, winning_days=1, losing_days=0)
 

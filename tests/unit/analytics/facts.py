@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID, uuid4
 
-from services.analytics.domain.days import SessionFact, TradeFact
+from services.analytics.domain.facts import SessionFact, TradeFact
 from shared.strategy.bars import INTERVAL_MS, Bar
 
 STRATEGY = UUID(int=7)

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.analytics.domain.days import TradeFact, cut_days
-from services.analytics.domain.drawdowns import find_drawdowns
-from services.analytics.domain.summary import Summary, local_date, summarise
-from services.analytics.statistics import compounded_pct, trailing_risk
+from services.analytics.domain.days import cut_days
+from services.analytics.domain.facts import TradeFact
+from services.analytics.domain.growth import growth_of
+from services.analytics.domain.summary import Summary, summarise
+from services.analytics.statistics import trailing_risk
 from tests.unit.analytics.facts import at, session, trade
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -85,9 +86,9 @@ def test_the_return_of_a_period_without_flows_is_empyricals(pnls: list[int | Non
     assert summary.return_pct is not None
     assert float(summary.return_pct) == pytest.approx(100 * empyrical.cum_returns_final(returns), abs=1e-7)
     days = cut_days(history(pnls), [SESSION], UTC_ZONE)
-    assert same(
-        compounded_pct([day.daily_pnl_percentage for day in days]), 100 * empyrical.cum_returns_final(returns), 1e-5
-    )
+    growth = growth_of((day.capital_at_work, day.daily_pnl) for day in days)
+    assert growth is not None
+    assert float(growth - 1) == pytest.approx(empyrical.cum_returns_final(returns), abs=1e-12)
 
 
 @settings(max_examples=40)
@@ -100,9 +101,9 @@ def test_a_day_looks_back_thirty(pnls: list[int | None]) -> None:
 
 
 def test_under_ten_days_a_day_has_no_statistics_where_empyrical_has_some() -> None:
-    returns = [Decimal(1), Decimal(-1)] * 4
+    returns = [0.01, -0.01] * 4
     assert trailing_risk(returns) == (None, None)
-    assert empyrical.annual_volatility(np.array(returns, dtype=float) / 100) > 0
+    assert empyrical.annual_volatility(np.array(returns)) > 0
 
 
 def test_equal_returns_have_no_sharpe_where_empyrical_divides_by_noise_or_nothing() -> None:
@@ -117,6 +118,5 @@ def test_within_a_day_we_see_what_empyrical_cannot() -> None:
     summary = summarise(trades, [SESSION], Decimal(0), UTC_ZONE)
     assert summary.max_drawdown_pct == 10
     assert empyrical.max_drawdown(np.array([0.0])) == 0
-    falls = find_drawdowns(Decimal(100_000), ((local_date(one, UTC_ZONE), one.pnl) for one in trades))
-    assert falls.deepest is not None
-    assert falls.deepest.days == 0
+    assert summary.drawdowns.deepest is not None
+    assert summary.drawdowns.deepest.days == 0

@@ -8,8 +8,9 @@ from services.analytics.domain.calendar import Traded, days_of_year, months_of
 TODAY = date(2028, 3, 10)
 
 
-def traded(month: int, day: int, pnl: str, pct: str | None) -> Traded:
-    return Traded(date(2028, month, day), Decimal(pnl), None if pct is None else Decimal(pct), 1)
+def traded(month: int, day: int, pnl: str, capital: str | None) -> Traded:
+    at_work = None if capital is None else Decimal(capital)
+    return Traded(date(2028, month, day), Decimal(pnl), None, 1, at_work)
 
 
 def test_a_year_has_twelve_months_and_its_days() -> None:
@@ -19,7 +20,7 @@ def test_a_year_has_twelve_months_and_its_days() -> None:
 
 
 def test_a_day_without_trades_is_not_one_that_brought_nothing() -> None:
-    rows = {row.date: row for row in (traded(3, 9, "0", "0"), traded(3, 10, "5", "1"))}
+    rows = {row.date: row for row in (traded(3, 9, "0", "500"), traded(3, 10, "5", "500"))}
     march = months_of(days_of_year(2028, None, None), rows, TODAY)[2]
     assert [(day.status, day.daily_pnl) for day in march.days[7:11]] == [
         ("QUIET", None),
@@ -34,7 +35,8 @@ def test_a_day_without_trades_is_not_one_that_brought_nothing() -> None:
 def test_a_month_compounds_its_days() -> None:
     """+10 % and then -10 % is -1 %."""
     rows = {
-        row.date: row for row in (traded(1, 3, "100", "10"), traded(1, 4, "-110", "-10"), traded(2, 1, "1", None))
+        row.date: row
+        for row in (traded(1, 3, "100", "1000"), traded(1, 4, "-2200", "22000"), traded(2, 1, "1", None))
     }
     january, february, march = months_of(days_of_year(2028, None, None), rows, TODAY)[:3]
     assert january.return_pct == -1

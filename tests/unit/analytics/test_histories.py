@@ -30,6 +30,7 @@ def test_a_day_of_23_hours_with_every_column() -> None:
         "date": "2026-03-29",
         "starting_balance": "1010",
         "ending_balance": "999.9",
+        "capital_at_work": "1010",
         "daily_pnl": "-10.1",
         "daily_pnl_percentage": "-1.00000000",
         "total_trades": "2",
@@ -66,11 +67,17 @@ def test_what_sessions_bring_and_take_is_a_flow_and_no_gain() -> None:
         trade("2026-01-03 10:00", "16"),
         trade("2026-01-05 12:00", "-18.16"),
     ]
-    columns = ("starting_balance", "daily_pnl_percentage", "ending_balance", "capital_added", "capital_taken")
-    assert [shown(day, *columns) for day in cut_days(trades, sessions, UTC_ZONE)] == [
-        ("1000", "10.00000000", "1100", "1000", "1100"),
-        ("1600", "1.00000000", "1616", "500", "0"),
-        ("1816", "-1.00000000", "1797.84", "200", "516"),
+    columns = ("starting_balance", "capital_at_work", "daily_pnl_percentage", "ending_balance")
+    days = cut_days(trades, sessions, UTC_ZONE)
+    assert [shown(day, *columns) for day in days] == [
+        ("1000", "1000", "10.00000000", "1100"),
+        ("1600", "500", "3.20000000", "1616"),
+        ("1816", "200", "-9.08000000", "1797.84"),
+    ]
+    assert [shown(day, "capital_added", "capital_taken") for day in days] == [
+        ("1000", "1100"),
+        ("500", "0"),
+        ("200", "516"),
     ]
 
 

@@ -8,10 +8,12 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.analytics.domain.days import TradeFact
+from services.analytics.domain.facts import TradeFact
+from services.analytics.domain.local_days import Cutoff, Period
+from services.analytics.domain.quotients import ratio
 from services.analytics.domain.summary import add_up, group_by, summarise
 from services.analytics.routes.views import SumsView, sums_fields
-from services.analytics.statistics import ratio, risk_ratios
+from services.analytics.statistics import risk_ratios
 from tests.unit.analytics.facts import at, session, trade
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -41,29 +43,37 @@ def test_sums_are_exact(values: list[Decimal]) -> None:
     assert sums.gains - sums.losses == sums.pnl
 
 
-def test_a_wild_first_day_can_be_shown() -> None:
-    """A fifth in a day is 10^28 in a year: a statistic is a number, not an amount."""
-    trades = [trade("2026-01-01 10:00", "3000"), trade("2026-01-01 11:00", "-100")]
+def test_a_wild_fortnight_can_be_shown() -> None:
+    """A fourfold in ten days is 10^22 in a year: a statistic is a number, not an amount."""
+    trades = [trade("2026-01-01 10:00", "30000"), trade("2026-01-10 11:00", "-1")]
     summary = summarise(trades, [session("10000", "2026-01-01 00:00")], Decimal(0), UTC_ZONE)
     assert summary.ratios.calmar is not None
     assert summary.ratios.calmar > 10**20
-    assert SumsView.model_validate(sums_fields(summary.sums)).pnl == 2900
+    assert SumsView.model_validate(sums_fields(summary.sums)).pnl == 29999
 
 
 def test_ratios_are_of_every_calendar_day() -> None:
     start = at("2026-01-01 10:00")
-    trades = [trade(start + timedelta(days=number), pnl) for number, pnl in ((0, "100"), (3, "-50"))]
+    trades = [trade(start + timedelta(days=number), pnl) for number, pnl in ((0, "100"), (9, "-50"))]
     summary = summarise(trades, [session("10000", "2026-01-01 00:00")], Decimal(0), UTC_ZONE)
-    returns = [Decimal(1), Decimal(0), Decimal(0), Decimal("-0.49504950")]
+    returns = [0.01, *[0.0] * 8, float(Fraction(-50, 10100))]
     assert summary.max_drawdown_pct == Decimal("0.49504950")
-    assert summary.ratios == risk_ratios(returns, Decimal("1.005"), Decimal("0.49504950"))
-    assert summary.ratios.sharpe is not None
-    assert summary.ratios.sortino is not None
+    assert summary.ratios == risk_ratios(returns, Fraction(1005, 1000), 10, Fraction(50, 10100))
+    assert None not in vars(summary.ratios).values()
+
+
+def test_of_nine_days_there_is_no_ratio() -> None:
+    start = at("2026-01-01 10:00")
+    trades = [trade(start + timedelta(days=number), pnl) for number, pnl in ((0, "100"), (8, "-50"))]
+    summary = summarise(trades, [session("10000", "2026-01-01 00:00")], Decimal(0), UTC_ZONE)
+    assert set(vars(summary.ratios).values()) == {None}
+    assert summary.max_drawdown_pct == Decimal("0.49504950")
 
 
 def test_a_period_begins_with_what_was_earned_before() -> None:
+    begun = Period(Cutoff(at("2026-01-05 00:00")))
     summary = summarise(
-        [trade("2026-01-05 10:00", "-110")], [session("1000", "2026-01-01 00:00")], Decimal(100), UTC_ZONE
+        [trade("2026-01-05 10:00", "-110")], [session("1000", "2026-01-01 00:00")], Decimal(100), UTC_ZONE, begun
     )
     assert summary.starting_balance == 1100
     assert summary.ending_balance == 990

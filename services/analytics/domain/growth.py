@@ -1,0 +1,35 @@
+"""What days compound to, exactly."""
+
+from collections.abc import Iterable
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from math import prod
+
+from services.analytics.domain.quotients import PRECISION
+
+
+def growth_of(days: Iterable[tuple[Decimal, Decimal]]) -> Fraction | None:
+    """The product of 1 + pnl ÷ capital, of the capital at work and the pnl of each day; 1 of no day.
+
+    None where a day has no capital, or where more than all was lost before the last day. While capital neither
+    comes nor goes, the factors cancel out, so that what is multiplied are the stretches between flows.
+    """
+    upper, lower = list[Decimal](), list[Decimal]()
+    held: Decimal | None = None
+    with localcontext() as context:
+        context.prec = PRECISION
+        for capital, pnl in days:
+            if capital <= 0 or (held is not None and held < 0):
+                return None
+            if capital != held:
+                upper += [] if held is None else [held]
+                lower.append(capital)
+            held = capital + pnl
+    if held is None:
+        return Fraction(1)
+    return _product([*upper, held]) / _product(lower)
+
+
+def _product(amounts: Iterable[Decimal]) -> Fraction:
+    pairs = [amount.as_integer_ratio() for amount in amounts]
+    return Fraction(prod(upper for upper, _ in pairs), prod(lower for _, lower in pairs))
