@@ -1,5 +1,6 @@
 """Fields that several requests have."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
@@ -7,7 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from shared.contracts.types import Amount
 from shared.strategy.bars import INTERVAL_MS
 
-Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,30}$"), Field(examples=["BTCUSDT"])]
+SYMBOL = re.compile(r"^[A-Z0-9]{2,30}$", re.ASCII)
+Symbol = Annotated[str, StringConstraints(pattern=SYMBOL.pattern), Field(examples=["BTCUSDT"])]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
 
 
