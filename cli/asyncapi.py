@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 from pydantic import TypeAdapter
@@ -19,8 +19,6 @@ from cli.options import OneLineCommand
 from cli.stack.migrate import ROOT
 from cli.stack.topics import DEAD_LETTER_RETENTION, kept_for, topic_settings
 from shared.chassis.kafka import Subscription
-from shared.contracts.activity import ActivityRecorded
-from shared.contracts.billing import UsageRecorded
 from shared.contracts.catalog import EVENTS, HALTING
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
@@ -35,12 +33,6 @@ SUBSCRIPTIONS: Mapping[str, Sequence[Subscription[Any]]] = {  # Any: each of its
     "trading": services.trading.consumers.SUBSCRIPTIONS,
     "analytics": services.analytics.consumers.SUBSCRIPTIONS,
     "notifications": services.notifications.consumers.SUBSCRIPTIONS,
-}
-# Where one event is of several services, the field that says which.
-SAID_BY: Mapping[type[Message], str] = {
-    MarketInterest: "wished_by",
-    ActivityRecorded: "service",
-    UsageRecorded: "recorded_by",
 }
 # What is read without an inbox. A test finds each place that does.
 READS: Mapping[str, Sequence[type[Message]]] = {
@@ -65,10 +57,8 @@ def asyncapi_command(check: bool, output: Path) -> None:
 
 
 def senders(event: type[Message]) -> Sequence[str]:
-    """The services that say this."""
-    if event in SAID_BY:
-        return get_args(event.model_fields[SAID_BY[event]].annotation)
-    return [event.source]
+    """The services that publish this."""
+    return event.sources()
 
 
 def receivers(event: type[Message]) -> list[str]:

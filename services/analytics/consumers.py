@@ -6,6 +6,7 @@ from services.analytics.operations import facts, rebuild, retention
 from shared.chassis.clock import utc_now
 from shared.chassis.identity import claim_users
 from shared.chassis.kafka import Subscription
+from shared.chassis.plausible import Versioned
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.billing import SubscriptionChanged
@@ -38,11 +39,14 @@ async def on_subscription_changed(connection: Connection, events: Sequence[Subsc
     await retention.note_plans(connection, events, utc_now())
 
 
+ZONE = Versioned("aggregate_seq", "user_zones", "zone_version")
+PLAN = Versioned("subscription_version", "entitlements", "subscription_version")
+
 SUBSCRIPTIONS = (
-    Subscription(UserRegistered, on_user_registered),
-    Subscription(UserUpdated, on_user_updated),
+    Subscription(UserRegistered, on_user_registered, ZONE),
+    Subscription(UserUpdated, on_user_updated, ZONE),
     Subscription(SessionStarted, on_session_started),
     Subscription(SessionStopped, on_session_stopped),
     Subscription(TradeClosed, on_trade_closed),
-    Subscription(SubscriptionChanged, on_subscription_changed),
+    Subscription(SubscriptionChanged, on_subscription_changed, PLAN),
 )

@@ -6,9 +6,8 @@ from datetime import datetime
 from services.analytics.domain.analysis import ClosedBar, Look, closed_bars, look_at
 from services.analytics.operations.analyses import Looking, prepare_month, write_analyses, write_missing
 from services.analytics.queries.market import find_watchers
-from shared.chassis.errors import Unavailable
 from shared.chassis.generations import NewestGeneration
-from shared.chassis.history import CandleHistory
+from shared.chassis.history import CandleHistory, HistoryTooShort
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import to_ms
@@ -37,15 +36,21 @@ class MarketWatch:
         for event in self._newest.of(events):
             by_series.setdefault(event.series, []).append(event)
         for candles in by_series.values():
-            await self._analyse(candles)
+            is_followed = False
+            try:
+                is_followed = await self._analyse(candles)
+            finally:
+                if not is_followed:
+                    self._newest.forget(candles[0].symbol, candles[0].interval)
+                    self._series.pop(candles[0].series, None)  # taken up again from the history
 
-    async def _analyse(self, candles: Sequence[CandleClosed]) -> None:
+    async def _analyse(self, candles: Sequence[CandleClosed]) -> bool:
+        """Whether the series is followed: somebody watches it."""
         first = candles[0]
         async with self._database.queue() as connection:
             watchers = await find_watchers(connection, first.symbol, first.interval)
         if not watchers:
-            self._series.pop(first.series, None)  # taken up again from the history if somebody comes
-            return
+            return False
         indices = [await self._index_of(candle) for candle in candles]
         series = self._series[first.series].series
         looks: dict[tuple[int, int], Look] = {}
@@ -62,6 +67,7 @@ class MarketWatch:
             self._unrepaired.discard(first.series)
         bars = closed_bars(series, first.series, indices)
         await self._write(write_analyses, watchers, first, bars, look)
+        return True
 
     async def _write(
         self, write: Writing, watchers: Sequence[int], of: CandleClosed, bars: Sequence[ClosedBar], look: Looking
@@ -88,5 +94,5 @@ class MarketWatch:
             self._unrepaired.add(candle.series)
             index = followed.take(bar, previous_ms)
         if index is None:
-            raise Unavailable(f"the history of {candle.series} does not reach its candle yet")
+            raise HistoryTooShort(f"the history of {candle.series} does not reach its candle yet")
         return index

@@ -6,6 +6,7 @@ from services.auth.operations.activity import log_activity
 from services.auth.operations.entitlements import project_subscriptions
 from shared.chassis.clock import utc_now
 from shared.chassis.kafka import Subscription
+from shared.chassis.plausible import Versioned
 from shared.chassis.postgres import Connection
 from shared.contracts.activity import ActivityRecorded
 from shared.contracts.billing import SubscriptionChanged
@@ -19,7 +20,9 @@ async def on_activity_recorded(connection: Connection, events: Sequence[Activity
     await log_activity(connection, events, utc_now())
 
 
+PLAN = Versioned("subscription_version", "users", "subscription_version")
+
 SUBSCRIPTIONS = (
-    Subscription(SubscriptionChanged, on_subscription_changed),
+    Subscription(SubscriptionChanged, on_subscription_changed, PLAN),
     Subscription(ActivityRecorded, on_activity_recorded),
 )

@@ -9,6 +9,7 @@ from services.notifications.queries.entitlements import upsert_entitlements
 from shared.chassis.clock import utc_now
 from shared.chassis.identity import claim_users
 from shared.chassis.kafka import Subscription
+from shared.chassis.plausible import Versioned
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.billing import SubscriptionChanged, UsageThreshold
@@ -70,10 +71,13 @@ async def on_usage_threshold(connection: Connection, events: Sequence[UsageThres
     await tell(connection, [notices.of_threshold(event, now) for event in events])
 
 
+CONTACT = Versioned("aggregate_seq", "contacts", "contact_version")
+PLAN = Versioned("subscription_version", "entitlements", "subscription_version")
+
 SUBSCRIPTIONS = (
-    Subscription(UserRegistered, on_user_registered),
-    Subscription(UserUpdated, on_user_updated),
-    Subscription(SubscriptionChanged, on_subscription_changed),
+    Subscription(UserRegistered, on_user_registered, CONTACT),
+    Subscription(UserUpdated, on_user_updated, CONTACT),
+    Subscription(SubscriptionChanged, on_subscription_changed, PLAN),
     Subscription(SessionStarted, on_session_started),
     Subscription(SessionStopped, on_session_stopped),
     Subscription(SessionAlarmed, on_session_alarmed),

@@ -8,9 +8,8 @@ from services.notifications.domain.firing import ClosedBar
 from services.notifications.domain.watching import Conditions, Round
 from services.notifications.operations.firing import SeriesBatch, fire_alerts
 from services.notifications.queries.firings import find_owners
-from shared.chassis.errors import Unavailable
 from shared.chassis.generations import NewestGeneration
-from shared.chassis.history import CandleHistory
+from shared.chassis.history import CandleHistory, HistoryTooShort
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import to_ms
@@ -32,13 +31,21 @@ class Evaluator:
     async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None:
         by_series = sorted(self._newest.of(events), key=lambda event: event.series)
         for _, of_series in groupby(by_series, key=lambda event: event.series):
-            await self._evaluate(list(of_series))
+            candles = list(of_series)
+            is_followed = False
+            try:
+                is_followed = await self._evaluate(candles)
+            finally:
+                if not is_followed:
+                    self._newest.forget(candles[0].symbol, candles[0].interval)
+                    self._series.pop(candles[0].series, None)  # taken up again from the history
 
-    async def _evaluate(self, candles: Sequence[CandleClosed]) -> None:
+    async def _evaluate(self, candles: Sequence[CandleClosed]) -> bool:
+        """Whether the series is followed."""
         name, symbol, interval = candles[0].series, candles[0].symbol, candles[0].interval
         fresh = list(_ascending(candles, self._worked.get((symbol, interval))))
         if not fresh:
-            return
+            return name in self._series
         async with self._database.queue() as connection:
             owners = await find_owners(connection, symbol, interval)
         if owners:
@@ -46,9 +53,8 @@ class Evaluator:
             batch = SeriesBatch(symbol, interval, bars[-1].closed_at)
             of_bars = Round(self._conditions, self._series[name].series, bars)
             await fire_alerts(self._database, owners, batch, of_bars)
-        else:
-            self._series.pop(name, None)  # taken up again from the history if somebody comes
         self._worked[symbol, interval] = fresh[-1].open_time
+        return bool(owners)
 
     async def _follow(self, candles: Sequence[CandleClosed]) -> list[ClosedBar]:
         """Each with where it stands in its series, from the anchor on. Raises Unavailable."""
@@ -63,7 +69,7 @@ class Evaluator:
         for candle in candles:
             index = _take(followed, candle)
             if index is None:
-                raise Unavailable(f"the history of {candle.series} does not reach its candle yet")
+                raise HistoryTooShort(f"the history of {candle.series} does not reach its candle yet")
             closed_at = candle.open_time + timedelta(milliseconds=INTERVAL_MS[candle.interval])
             bars.append(ClosedBar(index, candle.open_time, closed_at, candle.close, candle.said_at))
         return bars

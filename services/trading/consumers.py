@@ -6,6 +6,7 @@ from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.queries.entitlements import upsert_entitlements
 from shared.chassis.identity import claim_users
 from shared.chassis.kafka import Subscription
+from shared.chassis.plausible import Versioned
 from shared.chassis.postgres import Connection
 from shared.contracts.billing import SubscriptionChanged
 
@@ -17,4 +18,6 @@ async def on_subscription_changed(connection: Connection, events: Sequence[Subsc
     await claim_users(connection, events)
 
 
-SUBSCRIPTIONS = (Subscription(SubscriptionChanged, on_subscription_changed),)
+PLAN = Versioned("subscription_version", "entitlements", "subscription_version")
+
+SUBSCRIPTIONS = (Subscription(SubscriptionChanged, on_subscription_changed, PLAN),)

@@ -9,10 +9,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from shared.chassis import telemetry
 from shared.chassis.cluster import ClusterChangedError, Known, KnownCluster, cluster_id_of
 from shared.chassis.decoding import Received, decode_record
-from shared.chassis.errors import NewerVersionError, Unavailable
+from shared.chassis.fetching import Unreadable, fetch
+from shared.chassis.infrastructure import AWAY
 from shared.chassis.kafka import FETCH_WAIT_MS, MAX_RECORDS, stop_consumer
 from shared.chassis.kafka_access import KafkaAccess, client_options
 from shared.chassis.pausing import pause
@@ -26,7 +26,6 @@ COMMIT_TIMEOUT_S = 5
 DRAIN_TIMEOUT_S = 20
 RETRY_FIRST_S = 0.2
 RETRY_LONGEST_S = 5.0
-NEWER_VERSION_RETRY_S = 30.0
 COMPARE_CLUSTER_EVERY_S = 1.0
 SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_MS = 1_000
@@ -44,7 +43,7 @@ class _Batch:
     """What one partition brought."""
 
     partition: TopicPartition
-    records: Sequence[ConsumerRecord]
+    records: Sequence[ConsumerRecord | Unreadable]
     received: list[Received]
 
     @property
@@ -210,7 +209,7 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         """What has come, topic by topic: one transaction for all partitions of a topic."""
         self._resume_due()
         settlements = self._settlements
-        fetched = await self._consumer.getmany(timeout_ms=FETCH_WAIT_MS, max_records=MAX_RECORDS)
+        fetched = await fetch(self._consumer, timeout_ms=FETCH_WAIT_MS, max_records=MAX_RECORDS)
         if self._fault is not None:
             raise self._fault
         if not fetched:
@@ -226,30 +225,20 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
                     self._consumer.seek(partition, 0)
             by_topic: dict[str, list[_Batch]] = {}
             for partition, records in fetched.items():
-                if partition in mine and (batch := self._decoded(partition, records)):
-                    by_topic.setdefault(partition.topic, []).append(batch)
+                if partition in mine:
+                    by_topic.setdefault(partition.topic, []).append(self._decoded(partition, records))
             for topic, batches in by_topic.items():
                 await self._work_batches(topic.removeprefix(self._prefix), batches)
 
-    def _decoded(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> _Batch | None:
-        """What comes before a message that is newer than this program; at that one the partition stops."""
+    def _decoded(self, partition: TopicPartition, records: Sequence[ConsumerRecord | Unreadable]) -> _Batch:
         topic = partition.topic.removeprefix(self._prefix)
-        received = []
-        for record in records:
-            try:
-                received.append(decode_record(topic, record))
-            except NewerVersionError as error:
-                telemetry.EVENTS_TOO_NEW.labels(topic).inc()
-                log.error("newer_version", topic=topic, partition=partition.partition, error=str(error))
-                self._take_again(partition, record.offset, NEWER_VERSION_RETRY_S)
-                break
         self.active_at[partition] = time.monotonic()
-        return _Batch(partition, records[: len(received)], received) if received else None
+        return _Batch(partition, records, [decode_record(topic, record) for record in records])
 
     async def _work_batches(self, topic: str, batches: Sequence[_Batch]) -> None:
         try:
             await self._work[topic]([one for batch in batches for one in batch.received])
-        except (*INFRASTRUCTURE_FAULTS, KafkaError, Unavailable) as error:
+        except (*AWAY, KafkaError) as error:
             log.warning("consumer_retries", topic=topic, error=repr(error))
             for batch in batches:
                 pause_s = self._retry_s.get(batch.partition, RETRY_FIRST_S)

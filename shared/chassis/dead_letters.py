@@ -177,7 +177,7 @@ def _around(entry: Entry, rows: Sequence[asyncpg.Record]) -> tuple[int, list[UUI
 
 async def replay_entries(connection: Connection, entries: Collection[Entry]) -> set[Entry]:
     """Have them tried again at once, as if for the first time; those that are gone meanwhile were worked."""
-    heard = "state = 'WAITING', attempts = 0, next_attempt_at = now()"
+    heard = "state = 'WAITING', attempts = 0, next_attempt_at = now(), replayed_at = now()"
     return await _change(connection, entries, heard, "dead_reason = NULL, dropped_at = NULL")
 
 

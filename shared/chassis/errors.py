@@ -24,8 +24,10 @@ ProblemError               an answer for the client, RFC 9457
 ├── Unavailable       503  try again; Retry-After says when
 ├── AccountNotReady   503  the same, for an account that is seconds old
 └── GatewayTimeout    504  the gateway's own: the service took too long
-PoisonError                one message that can never be worked: parked or sent to the dead letters
-NewerVersionError          a message newer than this reader: our mistake, the partition stops
+PoisonError                one message that can never be handled: it goes to the dead letters
+└── ForgedError            it says what its sender may not say: the same, and its key goes on
+    └── ImplausibleError   its version is far ahead of what is known
+NewerVersionError          a message newer than this reader: its key waits for the upgrade
 """
 
 from collections.abc import Mapping
@@ -244,8 +246,20 @@ class GatewayTimeout(ProblemError):
 
 
 class PoisonError(Exception):
-    """This message can never be worked."""
+    """This message can never be handled."""
+
+
+class ForgedError(PoisonError):
+    """This message says what its sender may not say. Nobody's true event is lost where its key goes on."""
+
+
+class ImplausibleError(ForgedError):
+    """The version of this message is so far ahead of what is known that it would shut out what is true."""
 
 
 class NewerVersionError(Exception):
     """This message is of a later version than this program knows."""
+
+    def __init__(self, detail: str, version: int) -> None:
+        super().__init__(detail)
+        self.version = version

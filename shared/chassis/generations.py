@@ -16,3 +16,7 @@ class NewestGeneration:
             series = (candle.symbol, candle.interval)
             self._newest[series] = max(candle.generation, self._newest.get(series, 0))
         return [each for each in candles if each.generation == self._newest[(each.symbol, each.interval)]]
+
+    def forget(self, symbol: str, interval: str) -> None:
+        """The series was not followed: a candle alone does not make its generation the newest."""
+        self._newest.pop((symbol, interval), None)

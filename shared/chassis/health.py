@@ -1,5 +1,6 @@
 """Whether this process lives, and whether it can work."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -7,20 +8,26 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 
+ANSWER_WITHIN_S = 2.0
+
 Check = Callable[[], Awaitable[str]]
+Parked = Callable[[], Awaitable[list[str]]]
 
 
-def add_health_routes(app: web.Application, database: Database, checks: list[Check]) -> None:
-    """`/healthz`: the loop turns. `/readyz`: database, broker and jobs answer. `/metrics` for Prometheus."""
+def add_health_routes(app: web.Application, database: Database, checks: list[Check], parked: Parked) -> None:
+    """`/healthz`: the loop turns. `/readyz`: database, broker and jobs answer. `/metrics` for Prometheus.
+
+    What is parked for an upgrade stands in the answer of `/readyz` and does not make it unready: one message must
+    not take a service out of use.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def readyz(_: web.Request) -> web.Response:
         faults = [fault for check in [_database_check(database), *checks] if (fault := await check())]
-        return web.json_response(
-            {"status": "unready" if faults else "ready", "faults": faults}, status=503 if faults else 200
-        )
+        body = {"status": "unready" if faults else "ready", "faults": faults, "parked": await _shown(parked)}
+        return web.json_response(body, status=503 if faults else 200)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -28,6 +35,15 @@ def add_health_routes(app: web.Application, database: Database, checks: list[Che
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
+
+
+async def _shown(parked: Parked) -> list[str]:
+    """Nothing while the database is away, which is a fault of its own."""
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            return await parked()
+    except INFRASTRUCTURE_FAULTS:
+        return []
 
 
 def _database_check(database: Database) -> Check:

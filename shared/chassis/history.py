@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import aiohttp
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from shared.chassis.errors import Unavailable
+from shared.chassis.errors import PoisonError, Unavailable
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import Amount
 
 TIMEOUT_S = 20
 PAGE = 5_000
+NOT_FOR_WHAT_WAS_ASKED = (401, 403, 407, 408, 425, 429)  # but for who asks, or when
+
+
+class HistoryTooShort(Unavailable):
+    """The history does not hold a candle that was published: so it is with one that is no fact."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class CandleHistory:
         """All confirmed candles of the series from its anchor up to and with `to_ms`, ascending; of the newest
         generation where none is named.
 
-        Raises Unavailable when trading does not answer; the caller tries again later.
+        Raises Unavailable when trading does not answer, PoisonError where it refuses the series that is asked for.
         """
         candles: list[Candle] = []
         end = to_ms
@@ -60,7 +65,10 @@ class CandleHistory:
         headers = {"Authorization": f"Bearer {self._token}"}
         try:
             async with session.get(self._url, params=query, headers=headers) as answer:
+                if 400 <= answer.status < 500 and answer.status not in NOT_FOR_WHAT_WAS_ASKED:
+                    raise PoisonError(f"trading's history refuses the series: {answer.status}")
                 answer.raise_for_status()
-                return _HistoryPage.model_validate_json(await answer.read())
-        except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+                body = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable("candle history cannot be had at the moment") from error
+        return _HistoryPage.model_validate_json(body)

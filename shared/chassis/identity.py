@@ -1,15 +1,16 @@
 """From the id the world sees to the id inside."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from shared.chassis.errors import AccountNotReady, PoisonError
+from shared.chassis.errors import AccountNotReady, ForgedError
 from shared.chassis.postgres import Connection, Database
 
 NEW_USER_WAIT_S = 5.0
 CACHE_LIMIT = 100_000
+CONTRADICTION = "public_id: it belongs to another user, or the user has another one"
 
 
 class OfUser(Protocol):
@@ -20,18 +21,41 @@ class OfUser(Protocol):
 
 
 async def claim_users(connection: Connection, users: Iterable[OfUser]) -> None:
-    """Note whose public ids these are; the connection must have the tenants set. Raises PoisonError.
+    """Note whose public ids these are; the connection must have the tenants set. Raises ForgedError.
 
-    An id that is another's already stays his: whoever says otherwise is refused, not passed over.
+    The first pair of a user and a public id that is known counts, for either of the two.
     """
     pairs = {(user.public_id, user.user_id) for user in users}
     taken = await connection.fetch(
-        "SELECT u FROM unnest($1::uuid[], $2::bigint[]) AS t(p, u) WHERE locate_user(p, u) <> u",
+        "SELECT u FROM unnest($1::uuid[], $2::bigint[]) AS t(p, u) WHERE locate_user(p, u) IS DISTINCT FROM u",
         [public_id for public_id, _ in pairs],
         [user_id for _, user_id in pairs],
     )
     if taken:
-        raise PoisonError("the public id belongs to another user")
+        raise ForgedError(CONTRADICTION)
+
+
+class VouchedUsers:
+    """Remembers which pairs of a user and a public id are the known ones: they stay so for ever."""
+
+    def __init__(self) -> None:
+        self._vouched: set[tuple[int, UUID]] = set()
+
+    async def check(self, connection: Connection, users: Sequence[OfUser]) -> None:
+        """Raises ForgedError where one of these contradicts what is known; an unknown pair passes."""
+        pairs = {(user.user_id, user.public_id) for user in users} - self._vouched
+        if not pairs:
+            return
+        rows = await connection.fetch(
+            "SELECT user_id, public_id, is_known FROM vouch_for_users($1::uuid[], $2::bigint[])",
+            [public_id for _, public_id in pairs],
+            [user_id for user_id, _ in pairs],
+        )
+        if any(row["is_known"] is False for row in rows):
+            raise ForgedError(CONTRADICTION)
+        if len(self._vouched) >= CACHE_LIMIT:
+            self._vouched.clear()
+        self._vouched |= {(row["user_id"], row["public_id"]) for row in rows if row["is_known"]}
 
 
 class UserDirectory:

@@ -1,41 +1,116 @@
-"""Each event has its effect once, in order per key; what cannot be worked waits aside with its key."""
+"""Each event has its effect once, in order per key; what cannot be handled is parked with its key."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import timedelta
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
 from typing import Generic, TypeVar
 from uuid import UUID
 
 import structlog
-from aiokafka.errors import KafkaError
 
 from shared.chassis import telemetry
+from shared.chassis.aside import Aside
 from shared.chassis.decoding import NOBODY, Received, decode
-from shared.chassis.errors import PoisonError
-from shared.chassis.outbox import OutboxRow, insert_outgoing
-from shared.chassis.parking import (
-    ParkedRow,
-    State,
-    find_keys_with_parked,
-    insert_parked,
-    parked_row,
-    without_nul,
-)
+from shared.chassis.identity import VouchedUsers
+from shared.chassis.infrastructure import is_infrastructure
+from shared.chassis.parking import ParkedRow, delete_waiting, find_keys_with_parked, find_waiting
+from shared.chassis.plausible import Versioned
 from shared.chassis.points import point
-from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
-from shared.contracts.envelope import Event
-from shared.contracts.types import new_id
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.envelope import Event, Message
 
 E = TypeVar("E", bound=Event)
+M = TypeVar("M", bound=Message)
 
 ATTEMPTS = 10
-FIRST_RETRY = timedelta(seconds=1)
-LONGEST_RETRY = timedelta(minutes=5)
+MARKET_ATTEMPTS = 5  # what a candle would have brought is repaired from the history
+PATIENCE = 5  # faults of the infrastructure in a row, before it is asked whether they meet one key only
 
 log = structlog.get_logger()
 
 
-class Inbox(Generic[E]):
-    """One topic's way into one service."""
+class Intake(ABC, Generic[M]):
+    """One topic's way into one consumer."""
+
+    def __init__(self, database: Database, consumer: str, event: type[M], aside: Aside) -> None:
+        self._database = database
+        self._consumer = consumer
+        self._event = event
+        self._aside = aside
+        self._in_vain = 0
+        self.topic = event.topic
+
+    @abstractmethod
+    async def _work_together(self, received: list[Received]) -> None:
+        """All of them, or none where it raises."""
+
+    @abstractmethod
+    async def _retry_once(self, user_id: int, parked_id: int) -> bool:
+        """The head of a parked key; False where it is gone."""
+
+    async def work(self, received: list[Received]) -> None:
+        """Raises only faults of the infrastructure, after which the rest of the batch has not happened.
+
+        Where these go on, while events of other keys get through, the one key that meets them is parked.
+        """
+        try:
+            await self._work_in_halves(received)
+        except Exception:
+            self._in_vain += 1
+            if self._in_vain <= PATIENCE:
+                raise
+            await self._work_by_key(received)
+        self._in_vain = 0
+
+    async def _work_in_halves(self, received: list[Received]) -> None:
+        """Together; where one of them fails, in halves, until the failing one is found and parked."""
+        try:
+            await self._work_together(received)
+        except Exception as error:
+            if is_infrastructure(error):
+                raise
+            if len(received) == 1:
+                await self._aside.park(received[0], error)
+                return
+            log.warning("batch_split", topic=self.topic, events=len(received), error=repr(error))
+            middle = len(received) // 2
+            await self._work_in_halves(received[:middle])
+            await self._work_in_halves(received[middle:])
+
+    async def _work_by_key(self, received: list[Received]) -> None:
+        """Raises where a second key meets a fault of the infrastructure: then it is one."""
+        failing: list[Received] = []
+        fault: Exception | None = None
+        for of_key in _by_key(received):
+            try:
+                await self._work_in_halves(of_key)
+            except Exception as error:
+                if fault is not None:
+                    raise
+                failing, fault = of_key, error
+        if fault is not None:
+            await self._aside.park(failing[0], fault)
+            await self._work_in_halves(failing)
+
+    async def park(self, one: Received, error: Exception) -> None:
+        """For a caller that handles events itself."""
+        await self._aside.park(one, error)
+
+    async def retry_parked(self) -> int:
+        """Try the head of every waiting key whose time has come; the number of events that got through."""
+        return sum([await self._retry(user_id, parked_id) for user_id, parked_id in await self._aside.list_due()])
+
+    async def _retry(self, user_id: int, parked_id: int) -> bool:
+        point("parked.before_retry")
+        try:
+            return await self._retry_once(user_id, parked_id)
+        except Exception as error:  # noqa: BLE001 - whatever one event does, the others go on
+            await self._aside.put_off(user_id, parked_id, error)
+            return False
+
+
+class Inbox(Intake[E]):
+    """Of a topic of users: the events new to the inbox to the handler, in the transaction of their rows in it."""
 
     def __init__(
         self,
@@ -43,75 +118,50 @@ class Inbox(Generic[E]):
         consumer: str,
         event: type[E],
         handle: Callable[[Connection, Sequence[E]], Awaitable[None]],
+        versioned: Versioned | None = None,
     ) -> None:
-        self._database = database
-        self._consumer = consumer
-        self._event = event
+        halts = event.on_poison == "halt"
+        super().__init__(
+            database, consumer, event, Aside(database, consumer, event.topic, halts=halts, attempts=ATTEMPTS)
+        )
         self._handle = handle
-        self.topic = event.topic
-
-    async def work(self, received: list[Received]) -> None:
-        """All in one transaction; where one of them fails, in halves, until the failing one is found and parked.
-
-        Raises only faults of the infrastructure, after which the rest of the batch has not happened.
-        """
-        try:
-            await self._work_together(received)
-        except (*INFRASTRUCTURE_FAULTS, KafkaError):
-            raise
-        except Exception as error:
-            if len(received) == 1:
-                log.exception("event_parked", topic=self.topic, event_id=str(received[0].event_id))
-                await self._park(received[0], error)
-                return
-            log.warning("batch_split", topic=self.topic, events=len(received), error=repr(error))
-            middle = len(received) // 2
-            await self.work(received[:middle])
-            await self.work(received[middle:])
-
-    async def _park(self, one: Received, error: Exception) -> None:
-        async with self._database.tenants([one.user_id, NOBODY]) as connection:
-            await insert_parked(connection, [parked_row(self._consumer, one, _reason(error))])
-        telemetry.EVENTS_PARKED.labels(one.topic).inc()
+        self._versioned = versioned
+        self._users = VouchedUsers()
 
     async def _work_together(self, received: list[Received]) -> None:
         async with self._database.tenants([NOBODY, *(one.user_id for one in received)]) as connection:
-            waiting = await find_keys_with_parked(
-                connection, self._consumer, self._event.topic, {one.key for one in received}
-            )
-            ready, behind, poison = _sort(received, waiting, halts=self._halts)
-            await self._set_aside(connection, poison)
-            await insert_parked(
-                connection, [parked_row(self._consumer, one, "waits behind an earlier one") for one in behind]
-            )
+            keys = {one.waits_with for one in received}
+            waiting = await find_keys_with_parked(connection, self._consumer, self.topic, keys)
+            ready, behind, refused = _sort(received, waiting, self._aside.stops_its_key)
+            await self._aside.refuse(connection, refused)
+            await self._aside.park_behind(connection, behind)
             fresh = await self._new_to_the_inbox(connection, ready)
             point("inbox.after_rows")
             if fresh:
                 telemetry.carry_on({one.user_id: one.headers.get("traceparent", "") for one in ready})
-                await self._handle(connection, fresh)
+                await self._apply(connection, fresh)
             point("inbox.after_effect")
-        telemetry.EVENTS_CONSUMED.labels(self._event.topic).inc(len(fresh))
-        telemetry.EVENTS_DUPLICATE.labels(self._event.topic).inc(len(ready) - len(fresh))
+        telemetry.EVENTS_CONSUMED.labels(self.topic).inc(len(fresh))
+        telemetry.EVENTS_DUPLICATE.labels(self.topic).inc(len(ready) - len(fresh))
 
-    @property
-    def _halts(self) -> bool:
-        return self._event.on_poison == "halt"
+    async def _retry_once(self, user_id: int, parked_id: int) -> bool:
+        async with self._database.tenants([user_id, NOBODY]) as connection:
+            parked = await delete_waiting(connection, user_id, parked_id)
+            if parked is None:
+                return False
+            fresh = await self._new_to_the_inbox(connection, [parked.received(_decoded(parked))])
+            if fresh:
+                telemetry.carry_on({user_id: parked.headers.get("traceparent", "")})
+                await self._apply(connection, fresh)
+            point("parked.after_effect")
+        return True
 
-    async def _set_aside(self, connection: Connection, poison: Sequence[Received]) -> None:
-        """To the dead letters at once; on a topic that halts, the key then waits for a person."""
-        if not poison:
-            return
-        rows = []
-        for one in poison:
-            state: State = "HALTED" if self._halts and one.user_id != NOBODY else "DEAD"
-            rows.append((parked_row(self._consumer, one, without_nul(one.fault), state), one))
-        new = await insert_parked(connection, [row for row, _ in rows])
-        await insert_outgoing(
-            connection,
-            [dead_letter(self._consumer, one, one.fault, 1) for row, one in rows if row.event_id in new],
-        )
-        telemetry.EVENTS_PARKED.labels(self._event.topic).inc(len(new))
-        log.error("events_poisoned", topic=self._event.topic, reasons=sorted({one.fault for one in poison}))
+    async def _apply(self, connection: Connection, fresh: Sequence[E]) -> None:
+        """Raises ForgedError for what contradicts what is known of its user."""
+        await self._users.check(connection, fresh)
+        if self._versioned is not None:
+            await self._versioned.refuse_leaps(connection, fresh)
+        await self._handle(connection, fresh)
 
     async def _new_to_the_inbox(self, connection: Connection, received: Sequence[Received]) -> list[E]:
         first: dict[UUID, Received] = {}
@@ -139,8 +189,8 @@ class Inbox(Generic[E]):
             connection, [one for event_id, one in first.items() if event_id not in written]
         )
         for event_id in altered:
-            telemetry.EVENTS_ALTERED.labels(self._event.topic).inc()
-            log.error("event_altered", topic=self._event.topic, event_id=str(event_id))
+            telemetry.EVENTS_ALTERED.labels(self.topic).inc()
+            log.error("event_altered", topic=self.topic, event_id=str(event_id))
         return [
             one.event
             for event_id, one in first.items()
@@ -165,113 +215,97 @@ class Inbox(Generic[E]):
         )
         return {row["event_id"] for row in rows}
 
-    async def retry_parked(self) -> int:
-        """Try the head of every waiting key whose time has come; the number of events that got through."""
-        async with self._database.queue() as connection:
-            heads = await connection.fetch(
-                """
-                SELECT user_id, id FROM (
-                    SELECT DISTINCT ON (key) user_id, id, state, next_attempt_at FROM parked
-                    WHERE consumer = $1 AND topic = $2 AND state IN ('WAITING', 'HALTED') ORDER BY key, id
-                ) AS head
-                WHERE state = 'WAITING' AND next_attempt_at <= now() LIMIT 100
-                """,
-                self._consumer,
-                self._event.topic,
-            )
-        return sum([await self._retry(head["user_id"], head["id"]) for head in heads])
 
-    async def _retry(self, user_id: int, parked_id: int) -> bool:
-        point("parked.before_retry")
-        try:
-            async with self._database.tenants([user_id, NOBODY]) as connection:
-                row = await connection.fetchrow(
-                    "DELETE FROM parked WHERE user_id = $1 AND id = $2 AND state = 'WAITING' RETURNING *",
-                    user_id,
-                    parked_id,
-                )
-                if row is None:
-                    return False
-                parked = ParkedRow.of(row)
-                event = decode(parked.topic, parked.key, parked.payload, parked.headers)
-                fresh = await self._new_to_the_inbox(connection, [parked.received(event)])
-                if fresh:
-                    telemetry.carry_on({user_id: parked.headers.get("traceparent", "")})
-                    await self._handle(connection, fresh)
-                point("parked.after_effect")
-        except (*INFRASTRUCTURE_FAULTS, KafkaError):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever one event does, the others go on
-            await self._put_off(user_id, parked_id, _reason(error), never=isinstance(error, PoisonError))
+class MarketInbox(Intake[M]):
+    """Of a market topic: all events to the handler, which opens its own transactions and may see one again.
+
+    With `in_order` a series waits behind its parked event. Readers of state that comes whole do without.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        consumer: str,
+        event: type[M],
+        handle: Callable[[Sequence[M]], Awaitable[None]],
+        *,
+        in_order: bool = True,
+    ) -> None:
+        super().__init__(
+            database,
+            consumer,
+            event,
+            Aside(database, consumer, event.topic, halts=False, attempts=MARKET_ATTEMPTS),
+        )
+        self._handle = handle
+        self._in_order = in_order
+
+    async def _work_together(self, received: list[Received]) -> None:
+        ready = await self.take(received)
+        events = [one.event for one in ready if isinstance(one.event, self._event)]
+        events.sort(key=lambda event: event.key())  # a stable sort
+        for _, of_key in groupby(events, key=lambda event: event.key()):
+            await self._handle(list(of_key))
+        telemetry.EVENTS_CONSUMED.labels(self.topic).inc(len(ready))
+
+    async def take(self, received: Sequence[Received]) -> list[Received]:
+        """Those that can be handled; the others are set aside."""
+        if not self._in_order and all(one.event is not None for one in received):
+            return list(received)
+        async with self._database.tenants([NOBODY]) as connection:
+            keys = {one.waits_with for one in received} if self._in_order else set()
+            waiting = await find_keys_with_parked(connection, self._consumer, self.topic, keys)
+            stops = self._aside.stops_its_key if self._in_order else _never
+            ready, behind, refused = _sort(received, waiting, stops)
+            await self._aside.refuse(connection, refused)
+            await self._aside.park_behind(connection, behind)
+        return ready
+
+    async def _retry_once(self, user_id: int, parked_id: int) -> bool:
+        """Handled twice at worst, as it may be seen again anyway."""
+        async with self._database.tenants([NOBODY]) as connection:
+            parked = await find_waiting(connection, user_id, parked_id)
+        if parked is None:
             return False
-        return True
-
-    async def _put_off(self, user_id: int, parked_id: int, reason: str, *, never: bool) -> None:
-        async with self._database.tenants([user_id, NOBODY]) as connection:
-            row = await connection.fetchrow(
-                """
-                UPDATE parked SET attempts = attempts + 1, reason = $3,
-                       next_attempt_at = now() + least($4::interval * 2 ^ least(attempts, 20), $5)
-                WHERE user_id = $1 AND id = $2 AND state = 'WAITING' RETURNING *
-                """,
-                user_id,
-                parked_id,
-                reason,
-                FIRST_RETRY,
-                LONGEST_RETRY,
-            )
-            if row is None or (row["attempts"] < ATTEMPTS and not never):
-                return
-            parked = ParkedRow.of(row)
-            log.error("event_given_up", topic=parked.topic, event_id=str(parked.event_id), reason=reason)
-            await insert_outgoing(
-                connection, [dead_letter(self._consumer, parked.received(None), reason, row["attempts"])]
-            )
-            await connection.execute(
-                "UPDATE parked SET state = $3 WHERE user_id = $1 AND id = $2",
-                user_id,
-                parked_id,
-                "HALTED" if self._halts else "DEAD",
-            )
+        event = _decoded(parked)
+        assert isinstance(event, self._event), "parked under its own topic"
+        await self._handle([event])
+        async with self._database.tenants([NOBODY]) as connection:
+            return await delete_waiting(connection, user_id, parked_id) is not None
 
 
-def _reason(error: Exception) -> str:
-    return without_nul(f"{error!r:.500}")
+def _decoded(parked: ParkedRow) -> Message:
+    """Raises PoisonError, NewerVersionError."""
+    event = decode(parked.topic, parked.kafka_key, parked.payload, parked.headers)
+    if parked.is_replayed:
+        event.note_replayed()
+    return event
+
+
+def _never(_: Received) -> bool:
+    return False
+
+
+def _by_key(received: Sequence[Received]) -> list[list[Received]]:
+    in_order = sorted(received, key=lambda one: one.waits_with)  # a stable sort
+    return [list(of_key) for _, of_key in groupby(in_order, key=lambda one: one.waits_with)]
 
 
 def _sort(
-    received: Sequence[Received], waiting: Collection[str], *, halts: bool
+    received: Sequence[Received], waiting: set[str], stops_its_key: Callable[[Received], bool]
 ) -> tuple[list[Received], list[Received], list[Received]]:
-    """What can be worked, what waits behind an earlier one of its key, and what never can be.
-
-    Poison stops its key where the topic halts; where it skips, and where the key is nobody's, the key goes on.
-    """
+    """What can be handled, what waits behind an earlier one of its key, and what cannot be handled."""
     ready: list[Received] = []
     behind: list[Received] = []
-    poison: list[Received] = []
+    refused: list[Received] = []
     stopped = set(waiting)
     for one in received:
         if one.event is None:
-            poison.append(one)
-            if halts and one.user_id != NOBODY:
-                stopped.add(one.key)
-        elif one.key in stopped:
+            refused.append(one)
+            if stops_its_key(one):
+                stopped.add(one.waits_with)
+        elif one.waits_with in stopped:
             behind.append(one)
         else:
             ready.append(one)
-    return ready, behind, poison
-
-
-def dead_letter(consumer: str, one: Received, reason: str, attempts: int) -> OutboxRow:
-    """The message as it came, with why it was given up; sent by the outbox like everything else."""
-    headers = {
-        **one.headers,
-        "dlq_reason": reason,
-        "dlq_group": consumer,
-        "dlq_attempts": str(attempts),
-        "dlq_topic": one.topic,
-        "dlq_partition": str(one.partition),
-        "dlq_offset": str(one.offset),
-    }
-    headers = {name: without_nul(value) for name, value in headers.items()}
-    return OutboxRow(one.user_id, f"{one.topic}.dlq", without_nul(one.key), str(new_id()), headers, one.payload)
+    return ready, behind, refused

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Generic, TypeVar
 
 import structlog
@@ -11,9 +10,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import for_code
 
-from shared.chassis import telemetry
 from shared.chassis.decoding import Received, decode_record
+from shared.chassis.fetching import fetch
 from shared.chassis.kafka_access import KafkaAccess, client_options
+from shared.chassis.plausible import Versioned
 from shared.chassis.postgres import Connection
 from shared.contracts.envelope import Event, MarketEvent, Message
 
@@ -35,10 +35,14 @@ def groups_of(service: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Subscription(Generic[E]):
-    """`handle` gets events new to the inbox, in order per key, in one transaction that sees their tenants."""
+    """`handle` gets events new to the inbox, in order per key, in one transaction that sees their tenants.
+
+    `versioned`: of a state that is applied only if its version is higher, so that no version may leap.
+    """
 
     event: type[E]
     handle: Callable[[Connection, Sequence[E]], Awaitable[None]]
+    versioned: Versioned | None = None
 
 
 @dataclass(frozen=True)
@@ -75,24 +79,6 @@ async def _through(work: Coroutine[None, None, None], consumer: AIOKafkaConsumer
     if not done or error is not None:
         log.warning("consumer_stop", error=repr(error))
     return done and error is None
-
-
-def market_worker(subscription: MarketSubscription[M]) -> Callable[[list[Received]], Awaitable[None]]:
-    """Batches of one market topic to the handler, series by series; no inbox."""
-
-    async def work(received: list[Received]) -> None:
-        events: list[M] = []
-        for item in received:
-            if isinstance(item.event, subscription.event):
-                events.append(item.event)
-            else:
-                log.error("market_event_unreadable", topic=item.topic, reason=item.fault)
-                telemetry.EVENTS_PARKED.labels(item.topic).inc()
-        for _, of_key in groupby(events, key=lambda event: event.key()):
-            await subscription.handle(list(of_key))
-        telemetry.EVENTS_CONSUMED.labels(subscription.event.topic).inc(len(events))
-
-    return work
 
 
 async def partitions_of(kafka: KafkaAccess | str, topics: Sequence[str]) -> list[TopicPartition]:
@@ -148,9 +134,12 @@ class PartitionReader:
                 await consumer.seek_to_beginning(partition)
 
     async def read(self, timeout_ms: int = FETCH_WAIT_MS) -> list[Received]:
-        """What has come, in order per partition; empty after the time-out. Raises KafkaError."""
+        """What has come, in order per partition; empty after the time-out. Raises KafkaError.
+
+        What is no event has a fault, and is for the caller to set aside (`MarketInbox`).
+        """
         assert self._consumer is not None, "start() first"
-        batches = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=MAX_RECORDS)
+        batches = await fetch(self._consumer, timeout_ms=timeout_ms, max_records=MAX_RECORDS)
         return [
             decode_record(partition.topic.removeprefix(self._prefix), record)
             for partition, records in batches.items()

@@ -29,7 +29,10 @@ def to_wire(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
 
 
 def from_wire(headers: object) -> Headers:
-    """Headers as text; what is not text is replaced, so that a hostile header cannot stop a reader."""
-    if not isinstance(headers, list | tuple):
-        return {}
-    return {str(name): (value or b"").decode("utf-8", "replace") for name, value in headers}
+    """Headers as text, those of one name joined. What is not text is replaced, so that no header stops a reader."""
+    texts: Headers = {}
+    if isinstance(headers, list | tuple):
+        for name, value in headers:
+            text = (value or b"").decode("utf-8", "replace")
+            texts[str(name)] = f"{texts[name]}, {text}" if name in texts else text
+    return texts

@@ -2,15 +2,20 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal, TypeAlias
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import asyncpg
 
-from shared.chassis.decoding import Received, event_id_of
+from shared.chassis.decoding import LONGEST_REASON, Received, bounded, event_id_of, storable
 from shared.chassis.kafka_headers import Headers
+from shared.chassis.outbox import OutboxRow
 from shared.chassis.postgres import Connection
 from shared.contracts.envelope import Message
+from shared.contracts.types import new_id
+
+HEADS_AT_ONCE = 100
 
 # What the states mean stands in the migration (0002_event_days.sql).
 State: TypeAlias = Literal["WAITING", "HALTED", "DEAD", "DROPPED"]
@@ -29,6 +34,9 @@ class ParkedRow:
     offset: int
     state: State
     reason: str
+    message_key: str | None = None
+    needs_version: int | None = None
+    is_replayed: bool = False
 
     @classmethod
     def of(cls, row: asyncpg.Record) -> "ParkedRow":
@@ -44,6 +52,9 @@ class ParkedRow:
             row["kafka_offset"],
             row["state"],
             row["reason"],
+            row["message_key"],
+            row["needs_version"],
+            row["replayed_at"] is not None,
         )
 
     def received(self, event: Message | None) -> Received:
@@ -52,40 +63,47 @@ class ParkedRow:
             self.topic,
             self.partition,
             self.offset,
-            self.key,
+            self.kafka_key,
             event_id_of(self.headers) or self.event_id,
             self.headers,
             self.payload,
             event,
             self.reason,
+            order_key=self.key,
         )
+
+    @property
+    def kafka_key(self) -> str:
+        return self.key if self.message_key is None else self.message_key
 
 
 def parked_row(consumer: str, one: Received, reason: str, state: State = "WAITING") -> ParkedRow:
     """A row for a record. Poison is named by where it stood: the id it claims may be anybody's."""
+    key = one.waits_with
     return ParkedRow(
         one.user_id,
         consumer,
         one.event_id if one.event is not None and one.event_id else _id_of_place(one),
         one.topic,
-        without_nul(one.key),
-        {name: without_nul(value) for name, value in one.headers.items()},
+        key,
+        _storable_headers(one.headers),
         one.payload,
         one.partition,
         one.offset,
         state,
-        reason,
+        bounded(reason, LONGEST_REASON),
+        None if one.key == key else storable(one.key),
+        one.needs_version or None,
     )
+
+
+def _storable_headers(headers: Headers) -> Headers:
+    return {storable(name): storable(value) for name, value in headers.items()}
 
 
 def _id_of_place(one: Received) -> UUID:
     """The same for a record that is read again, another for another record at the same place."""
     return uuid5(NAMESPACE_OID, f"{one.topic}/{one.partition}/{one.offset}/{one.body_sha256().hex()}")
-
-
-def without_nul(text: str) -> str:
-    """Postgres stores no NUL."""
-    return text.replace("\x00", "\ufffd")
 
 
 async def find_keys_with_parked(
@@ -99,7 +117,7 @@ async def find_keys_with_parked(
         """,
         consumer,
         topic,
-        [without_nul(key) for key in keys],
+        list(keys),
     )
     return {row["key"] for row in rows}
 
@@ -111,13 +129,14 @@ async def insert_parked(connection: Connection, rows: Sequence[ParkedRow]) -> se
     new = await connection.fetch(
         """
         INSERT INTO parked (user_id, consumer, event_id, topic, key, headers, payload,
-                            kafka_partition, kafka_offset, state, reason)
+                            kafka_partition, kafka_offset, state, reason, message_key, needs_version)
         SELECT user_id, consumer, event_id, topic, key, headers, payload,
-               kafka_partition, kafka_offset, state, reason
+               kafka_partition, kafka_offset, state, reason, message_key, needs_version
         FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::jsonb[], $7::bytea[],
-                    $8::integer[], $9::bigint[], $10::text[], $11::text[]) WITH ORDINALITY
+                    $8::integer[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::integer[])
+             WITH ORDINALITY
              AS row (user_id, consumer, event_id, topic, key, headers, payload,
-                     kafka_partition, kafka_offset, state, reason, position)
+                     kafka_partition, kafka_offset, state, reason, message_key, needs_version, position)
         WHERE NOT EXISTS (SELECT FROM inbox WHERE inbox.user_id = row.user_id AND inbox.consumer = row.consumer
                           AND inbox.event_id = row.event_id)
         ORDER BY position
@@ -134,5 +153,112 @@ async def insert_parked(connection: Connection, rows: Sequence[ParkedRow]) -> se
         [row.offset for row in rows],
         [row.state for row in rows],
         [row.reason for row in rows],
+        [row.message_key for row in rows],
+        [row.needs_version for row in rows],
     )
     return {row["event_id"] for row in new}
+
+
+async def list_heads(connection: Connection, consumer: str, topic: str) -> list[tuple[int, int]]:
+    """The first of every waiting key whose time has come, as user and id."""
+    rows = await connection.fetch(
+        """
+        SELECT user_id, id FROM (
+            SELECT DISTINCT ON (key) user_id, id, state, next_attempt_at FROM parked
+            WHERE consumer = $1 AND topic = $2 AND state IN ('WAITING', 'HALTED') ORDER BY key, id
+        ) AS head
+        WHERE state = 'WAITING' AND next_attempt_at <= now() LIMIT $3
+        """,
+        consumer,
+        topic,
+        HEADS_AT_ONCE,
+    )
+    return [(row["user_id"], row["id"]) for row in rows]
+
+
+async def find_waiting(connection: Connection, user_id: int, parked_id: int) -> ParkedRow | None:
+    row = await connection.fetchrow(
+        "SELECT * FROM parked WHERE user_id = $1 AND id = $2 AND state = 'WAITING'", user_id, parked_id
+    )
+    return ParkedRow.of(row) if row else None
+
+
+async def delete_waiting(connection: Connection, user_id: int, parked_id: int) -> ParkedRow | None:
+    """None if it was handled, or let go, meanwhile."""
+    row = await connection.fetchrow(
+        "DELETE FROM parked WHERE user_id = $1 AND id = $2 AND state = 'WAITING' RETURNING *", user_id, parked_id
+    )
+    return ParkedRow.of(row) if row else None
+
+
+async def put_off(
+    connection: Connection, user_id: int, parked_id: int, reason: str, first: timedelta, longest: timedelta
+) -> tuple[ParkedRow, int] | None:
+    """Count an attempt; the next is due twice as long after it. The row and how many there were."""
+    row = await connection.fetchrow(
+        """
+        UPDATE parked SET attempts = attempts + 1, reason = $3,
+               next_attempt_at = now() + least($4::interval * 2 ^ least(attempts, 20), $5)
+        WHERE user_id = $1 AND id = $2 AND state = 'WAITING' RETURNING *
+        """,
+        user_id,
+        parked_id,
+        reason,
+        first,
+        longest,
+    )
+    return (ParkedRow.of(row), row["attempts"]) if row else None
+
+
+async def put_off_uncounted(
+    connection: Connection, user_id: int, parked_id: int, reason: str, after: timedelta
+) -> None:
+    """It was not the event's fault."""
+    await connection.execute(
+        """
+        UPDATE parked SET reason = $3, next_attempt_at = now() + $4::interval
+        WHERE user_id = $1 AND id = $2 AND state = 'WAITING'
+        """,
+        user_id,
+        parked_id,
+        reason,
+        after,
+    )
+
+
+async def set_state(
+    connection: Connection, user_id: int, parked_id: int, state: State, needs_version: int | None
+) -> None:
+    await connection.execute(
+        "UPDATE parked SET state = $3, needs_version = $4 WHERE user_id = $1 AND id = $2",
+        user_id,
+        parked_id,
+        state,
+        needs_version,
+    )
+
+
+async def list_newer(connection: Connection) -> list[tuple[str, int, int]]:
+    """What waits for an upgrade: by topic, how many keys, and the version that a reader has to know."""
+    rows = await connection.fetch(
+        """
+        SELECT topic, count(DISTINCT (consumer, key)) AS keys, max(needs_version) AS version FROM parked
+        WHERE needs_version IS NOT NULL AND state IN ('WAITING', 'HALTED') GROUP BY topic ORDER BY topic
+        """
+    )
+    return [(row["topic"], row["keys"], row["version"]) for row in rows]
+
+
+def dead_letter(consumer: str, one: Received, reason: str, attempts: int) -> OutboxRow:
+    """The message as it came, with why it was given up; sent by the outbox like everything else."""
+    headers = {
+        **one.headers,
+        "dlq_reason": reason,
+        "dlq_group": consumer,
+        "dlq_attempts": str(attempts),
+        "dlq_topic": one.topic,
+        "dlq_partition": str(one.partition),
+        "dlq_offset": str(one.offset),
+    }
+    key = bounded(one.key)
+    return OutboxRow(one.user_id, f"{one.topic}.dlq", key, str(new_id()), _storable_headers(headers), one.payload)

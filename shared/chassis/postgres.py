@@ -228,7 +228,7 @@ async def _transaction(pool: Pool, begin: str) -> AsyncIterator[Connection]:
 async def _begin(pool: Pool, begin: str) -> Connection:
     """Begin on a living connection; one that died with the server is replaced, as nothing was done yet."""
     for attempt in range(3):
-        connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        connection = await _acquire(pool)
         try:
             await connection.execute(begin, timeout=BEGIN_TIMEOUT_S)
         except BaseException as error:
@@ -242,6 +242,16 @@ async def _begin(pool: Pool, begin: str) -> Connection:
         else:
             return connection
     raise AssertionError("unreachable")
+
+
+async def _acquire(pool: Pool) -> Connection:
+    """What the operating system says of a server that is not reached is an OSError of any kind."""
+    try:
+        return await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+    except OSError as error:
+        if isinstance(error, TimeoutError | ConnectionError):
+            raise
+        raise ConnectionError(f"the database is not reached: {error}") from error
 
 
 async def _trust_no_other(pool: Pool) -> None:

@@ -81,7 +81,7 @@ class Producer:
                 Outgoing(
                     event.topic,
                     event.key(),
-                    headers_of(event, str(event.event_id()), self._source, now),
+                    headers_of(event, str(event.event_id()), self._source or event.source, now),
                     event.model_dump_json().encode(),
                 )
                 for event in events

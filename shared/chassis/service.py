@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from shared.chassis import openapi, transfer
 from shared.chassis.activity import Recorder
+from shared.chassis.aside import parked_for_upgrade
 from shared.chassis.auth import Authenticator, TokenVerifier
 from shared.chassis.cluster import KnownCluster
 from shared.chassis.consumer import Consumer, Work
@@ -23,8 +24,8 @@ from shared.chassis.health import Check, add_health_routes
 from shared.chassis.http import make_app
 from shared.chassis.idempotency import forget_keys
 from shared.chassis.identity import UserDirectory
-from shared.chassis.inbox import Inbox
-from shared.chassis.kafka import groups_of, market_worker
+from shared.chassis.inbox import Inbox, Intake, MarketInbox
+from shared.chassis.kafka import groups_of
 from shared.chassis.lessor import BillingLessor
 from shared.chassis.meter import Meter
 from shared.chassis.pausing import pause
@@ -157,22 +158,24 @@ class RunningService:
     def _consumers(self) -> list[Consumer]:
         if "consumers" not in self._roles:
             return []
-        service = self.service
-        consumers = []
-        of_events, of_market = groups_of(service.name)
-        self._inboxes = [
-            Inbox(self.database, service.name, subscription.event, subscription.handle)
-            for subscription in service.subscriptions
+        name = self.service.name
+        of_events, of_market = groups_of(name)
+        groups: dict[str, list[Intake[Any]]] = {  # Any: each of its own event type
+            of_events: [
+                Inbox(self.database, name, each.event, each.handle, each.versioned)
+                for each in self.service.subscriptions
+            ],
+            of_market: [
+                MarketInbox(self.database, of_market, each.event, each.handle)
+                for each in self.service.market_subscriptions
+            ],
+        }
+        self._intakes = [intake for intakes in groups.values() for intake in intakes]
+        return [
+            self._consumer(group, {intake.topic: intake.work for intake in intakes})
+            for group, intakes in groups.items()
+            if intakes
         ]
-        if service.subscriptions:
-            consumers.append(self._consumer(of_events, {inbox.topic: inbox.work for inbox in self._inboxes}))
-        if service.market_subscriptions:
-            work = {
-                subscription.event.topic: market_worker(subscription)
-                for subscription in service.market_subscriptions
-            }
-            consumers.append(self._consumer(of_market, work))
-        return consumers
 
     def _consumer(self, group: str, work: Mapping[str, Work]) -> Consumer:
         return Consumer(
@@ -189,7 +192,7 @@ class RunningService:
         jobs += [Job(f"consumer-{number}", consumer.run) for number, consumer in enumerate(consumers)]
         if self._meter is not None:
             jobs.append(Job("usage", self._meter.run))
-        if consumers and self._inboxes:
+        if consumers:
             jobs.append(Job("retry-parked", self._retry_parked))
         if "jobs" in self._roles and any(endpoint.creates for endpoint in self.service.endpoints):
             jobs.append(Job("forget-keys", partial(forget_keys, self.database)))
@@ -201,7 +204,7 @@ class RunningService:
     async def _retry_parked(self, stop: asyncio.Event) -> None:
         """Without a pause while keys get on: what waits behind a head that got through is due at once."""
         while not stop.is_set():
-            if not sum([await inbox.retry_parked() for inbox in self._inboxes]):
+            if not sum([await intake.retry_parked() for intake in self._intakes]):
                 await pause(stop, RETRY_PARKED_EVERY_S)
 
     async def _supervise(self, job: Job) -> None:
@@ -217,9 +220,9 @@ class RunningService:
             wait_s = min(wait_s * 2, RESTART_LONGEST_S)
 
     def _on_job_end(self, task: asyncio.Task[None]) -> None:
-        """A job that is cancelled by anybody but us ends the process too, so that its supervisor restarts it."""
+        """A job that ends before it was told to, however it does, ends the process: its supervisor restarts it."""
         error = None if task.cancelled() else task.exception()
-        if error is None and not (task.cancelled() and not self._stop.is_set()):
+        if error is None and self._stop.is_set():
             return
         log.error("job_failed", job=task.get_name(), exc_info=error)
         self.failed = True
@@ -243,7 +246,8 @@ class RunningService:
         )
         document = openapi.describe(service.name, outside)
         app.router.add_get("/openapi.json", _static_json(document))
-        add_health_routes(app, self.database, [self._jobs_check, *checks])
+        parked = partial(parked_for_upgrade, self.database)
+        add_health_routes(app, self.database, [self._jobs_check, *checks], parked)
         self.url = await self._bind(app, settings.http_port)
         if inside and "http" in self._roles:
             internal = make_app(

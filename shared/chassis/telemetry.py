@@ -29,7 +29,8 @@ OLDEST_TRANSACTION_S = Gauge("postgres_oldest_transaction_seconds", "How long th
 EVENTS_CONSUMED = Counter("events_consumed_total", "Events worked", ["topic"])
 EVENTS_DUPLICATE = Counter("events_duplicate_total", "Events already known to the inbox", ["topic"])
 EVENTS_PARKED = Counter("events_parked_total", "Events set aside", ["topic"])
-EVENTS_TOO_NEW = Counter("events_too_new_total", "Events newer than this program; their partition waits", ["topic"])
+EVENTS_TOO_NEW = Counter("events_too_new_total", "Events newer than this program; their keys wait", ["topic"])
+EVENTS_FORGED = Counter("events_forged_total", "Events that their sender may not publish", ["topic"])
 CONSUMER_LAG = Gauge("consumer_lag", "Messages of this member's partitions not yet read", ["group"])
 EVENTS_ALTERED = Counter("events_altered_total", "Known event ids that came with another body", ["topic"])
 

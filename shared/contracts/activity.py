@@ -14,7 +14,8 @@ class ActivityRecorded(Event):
     """One thing that was done to what is a user's. Its aggregate is his activity in one service."""
 
     topic: ClassVar[str] = "activity.recorded"
-    source: ClassVar[str] = "auth"  # each service says its own: `service`
+    source: ClassVar[str] = "auth"
+    source_field: ClassVar[str | None] = "service"
     on_poison: ClassVar[Literal["halt", "skip"]] = "halt"
 
     activity_id: UUID

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import ClassVar, Literal
 
 from shared.contracts.envelope import Event
+from shared.contracts.types import Zone
 
 
 class UserRegistered(Event):
@@ -14,7 +15,7 @@ class UserRegistered(Event):
     compacted: ClassVar[bool] = True
 
     email: str
-    timezone: str
+    timezone: Zone
     language: str
     is_active: bool
 
@@ -29,6 +30,6 @@ class UserUpdated(Event):
     compacted: ClassVar[bool] = True
 
     email: str
-    timezone: str
+    timezone: Zone
     language: str
     is_active: bool

@@ -64,7 +64,8 @@ class UsageRecorded(Event):
     """
 
     topic: ClassVar[str] = "usage.recorded"
-    source: ClassVar[str] = "billing"  # each service says its own: `recorded_by`
+    source: ClassVar[str] = "billing"
+    source_field: ClassVar[str | None] = "recorded_by"
 
     recorded_by: Literal["auth", "billing", "trading", "analytics", "notifications"]
     lease_id: UUID

@@ -1,7 +1,7 @@
 """The shape every event has, and what its topic promises."""
 
 from datetime import datetime, timedelta
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
@@ -16,6 +16,7 @@ class Message(BaseModel):
 
     topic: ClassVar[str]
     source: ClassVar[str]
+    source_field: ClassVar[str | None] = None  # the field that names the publisher, where several services publish
     version: ClassVar[int] = 1
     partitions: ClassVar[int] = 12
     retention: ClassVar[timedelta] = timedelta(days=7)
@@ -23,6 +24,19 @@ class Message(BaseModel):
 
     _said_at: datetime | None = PrivateAttr(default=None)
     _heard_id: UUID | None = PrivateAttr(default=None)
+    _is_replayed: bool = PrivateAttr(default=False)
+
+    @classmethod
+    def sources(cls) -> tuple[str, ...]:
+        """The services that may publish this."""
+        if cls.source_field is None:
+            return (cls.source,)
+        return get_args(cls.model_fields[cls.source_field].annotation)
+
+    def is_of(self, source: str) -> bool:
+        """Whether this service may publish this very message."""
+        said_by = getattr(self, self.source_field) if self.source_field else self.source
+        return bool(said_by == source)
 
     @property
     def said_at(self) -> datetime | None:
@@ -34,6 +48,14 @@ class Message(BaseModel):
         self._said_at = moment
 
     @property
+    def is_replayed(self) -> bool:
+        """Whether a person had it worked again: its version numbers are not questioned then."""
+        return self._is_replayed
+
+    def note_replayed(self) -> None:
+        self._is_replayed = True
+
+    @property
     def heard_id(self) -> UUID | None:
         """The id under which it stood on its topic (`ce_id`); None unless it was read from one."""
         return self._heard_id
@@ -42,8 +64,12 @@ class Message(BaseModel):
         self._heard_id = event_id
 
     def key(self) -> str:
-        """The Kafka key: what this message is ordered with."""
+        """The Kafka key."""
         raise NotImplementedError
+
+    def order_key(self) -> str:
+        """What this message is ordered with: those that share it wait behind one that cannot be handled."""
+        return self.key()
 
 
 class Event(Message):

@@ -30,6 +30,9 @@ class _Candle(MarketEvent):
     def key(self) -> str:
         return f"{self.venue}:{self.symbol}"
 
+    def order_key(self) -> str:
+        return self.series
+
     def event_id(self) -> UUID:
         return market_id(self.venue, self.symbol, self.interval, self.generation, to_ms(self.open_time), self.kind)
 
@@ -62,6 +65,7 @@ class MarketInterest(Event):
 
     topic: ClassVar[str] = "market.interest"
     source: ClassVar[str] = "trading"
+    source_field: ClassVar[str | None] = "wished_by"
     compacted: ClassVar[bool] = True
     partitions: ClassVar[int] = 1
     retention: ClassVar[timedelta] = timedelta(days=7)

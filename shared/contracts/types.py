@@ -5,9 +5,18 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import uuid_utils
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 AMOUNT_PATTERN = r"^-?\d{1,20}(\.\d{1,18})?$"
 INSTANT_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
@@ -76,6 +85,14 @@ def _to_id(value: object) -> UUID:
     return UUID(value)
 
 
+def _to_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, LookupError, OSError) as error:  # LookupError: not found, OSError: a folder of zones
+        raise ValueError("is no time zone") from error
+    return name
+
+
 def instant_text(value: datetime) -> str:
     """`2026-01-31T09:30:00.123Z`; microseconds stand only where there are any."""
     spec = "microseconds" if value.microsecond % 1000 else "milliseconds"
@@ -98,6 +115,9 @@ Instant = Annotated[
 ]
 """A moment: an aware UTC datetime here, RFC 3339 in JSON."""
 
+
+Zone = Annotated[str, AfterValidator(_to_zone)]
+"""A time zone's name that this program can compute with."""
 
 Id = Annotated[UUID, BeforeValidator(_to_id)]
 """An id that a client sends: the canonical form only."""

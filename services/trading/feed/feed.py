@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -36,18 +37,29 @@ class Feed:
         self._holder = str(uuid4())
 
     async def run(self, stop: asyncio.Event) -> None:
-        listening = asyncio.create_task(self._wishes.listen(self._settings, stop))
+        """Until told to stop. A feed that no longer reads the demand ends, whatever else it does."""
+        over = asyncio.Event()
+        reading = asyncio.create_task(self._wishes.listen(self._settings, self._database, over))
+        following = asyncio.create_task(self._follow(over))
+        stopping = asyncio.create_task(stop.wait())
+        tasks: list[asyncio.Task[Any]] = [reading, following, stopping]  # Any: of different results
         try:
-            while not stop.is_set():
-                if listening.done():
-                    listening.result()  # a fault of ours is not to be hidden
-                if await self._holds_lease():
-                    await self._lead(stop)
-                else:
-                    await pause(stop, RENEW_EVERY_S)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            over.set()
+            for task in (following, reading):
+                await task
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            over.set()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            if await self._holds_lease():
+                await self._lead(stop)
+            else:
+                await pause(stop, RENEW_EVERY_S)
 
     async def _holds_lease(self) -> bool:
         async with self._database.tenants(()) as connection:

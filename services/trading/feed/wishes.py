@@ -1,6 +1,7 @@
 """Which series somebody wants, read from `market.interest` from its beginning on, also while standing by."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,9 +9,15 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from services.trading.bybit_stream_api import SeriesKey
+from services.trading.routes.fields import SYMBOL
 from shared.chassis.clock import utc_now
+from shared.chassis.errors import PoisonError
+from shared.chassis.inbox import MarketInbox
+from shared.chassis.infrastructure import AWAY
 from shared.chassis.kafka import PartitionReader
 from shared.chassis.pausing import pause
+from shared.chassis.plausible import refuse_leap
+from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.market import MarketInterest
 from shared.strategy.bars import INTERVAL_MS
@@ -18,6 +25,9 @@ from shared.strategy.bars import INTERVAL_MS
 KEEP_UNWANTED = timedelta(minutes=10)
 READ_WAIT_MS = 200
 RETRY_S = 1.0
+RETRY_PARKED_EVERY_S = 1.0
+MOST_HISTORY_BARS = 1_000_000
+CONSUMER = "trading-feed"
 
 log = structlog.get_logger()
 
@@ -45,20 +55,24 @@ class Wishes:
         self._changed_at: dict[SeriesKey, datetime] = {}
 
     def hear(self, wish: MarketInterest, now: datetime) -> None:
-        if wish.interval not in INTERVAL_MS:
-            log.error("unknown_interval", symbol=wish.symbol, interval=wish.interval)
-            return
+        """Raises PoisonError for what names no series."""
+        if wish.interval not in INTERVAL_MS or not SYMBOL.fullmatch(wish.symbol):
+            raise PoisonError("symbol, interval: name no series")
+        if wish.history_bars > MOST_HISTORY_BARS:
+            raise PoisonError("history_bars: more than any indicator needs")
         series = (wish.symbol, wish.interval)
         known = self._wished.setdefault(series, {})
         before = known.get(wish.wished_by)
         if before is not None and wish.interest_version <= before.interest_version:
             return
+        refuse_leap(wish, wish.interest_version, before.interest_version if before else None)
         known[wish.wished_by] = wish
-        self._changed_at[series] = max(wish.said_at or now, self._changed_at.get(series, wish.said_at or now))
+        changed_at = min(wish.said_at or now, now)
+        self._changed_at[series] = max(changed_at, self._changed_at.get(series, changed_at))
         if any(each.wanted for each in known.values()):
             self._dropped_at.pop(series, None)
         else:
-            self._dropped_at[series] = wish.said_at or now
+            self._dropped_at[series] = changed_at
 
     def wanted(self, now: datetime) -> set[SeriesKey]:
         return {
@@ -75,18 +89,33 @@ class Wishes:
             return Wish(needed)
         return Wish(needed, frozenset(generation for each in wishes for generation in each.generations))
 
-    async def listen(self, settings: ServiceSettings, stop: asyncio.Event) -> None:
-        """Until told to stop; again from the beginning when the broker was away: the versions tell what is new."""
+    async def listen(self, settings: ServiceSettings, database: Database, stop: asyncio.Event) -> None:
+        """Until told to stop; again from the beginning when the broker was away: the versions tell what is new.
+
+        What cannot be read is set aside, and the demand for the other series is read on.
+        """
+        inbox = MarketInbox(database, CONSUMER, MarketInterest, self._hear_all, in_order=False)
         while not stop.is_set():
             reader = PartitionReader(settings.kafka, settings.kafka_topic_prefix, [MarketInterest], from_end=False)
             try:
                 await reader.start()
-                while not stop.is_set():
-                    for received in await reader.read(READ_WAIT_MS):
-                        if isinstance(received.event, MarketInterest):
-                            self.hear(received.event, utc_now())
-            except (KafkaError, OSError, TimeoutError) as error:
+                await self._read(reader, inbox, stop)
+            except (*AWAY, KafkaError, OSError) as error:
                 log.warning("wishes_retry", error=repr(error))
                 await pause(stop, RETRY_S)
             finally:
                 await reader.stop()
+
+    async def _read(self, reader: PartitionReader, inbox: MarketInbox[MarketInterest], stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        retried_at = loop.time()
+        while not stop.is_set():
+            if received := await reader.read(READ_WAIT_MS):
+                await inbox.work(received)
+            if loop.time() - retried_at > RETRY_PARKED_EVERY_S:
+                await inbox.retry_parked()
+                retried_at = loop.time()
+
+    async def _hear_all(self, wishes: Sequence[MarketInterest]) -> None:
+        for wish in wishes:
+            self.hear(wish, utc_now())

@@ -1,12 +1,14 @@
 """Fields that several requests have."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from shared.strategy.bars import INTERVAL_MS
 
-Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,30}$"), Field(examples=["BTCUSDT"])]
+SYMBOL = re.compile(r"^[A-Z0-9]{2,30}$", re.ASCII)
+Symbol = Annotated[str, StringConstraints(pattern=SYMBOL.pattern), Field(examples=["BTCUSDT"])]
 
 
 def _known(interval: str) -> str:

@@ -14,16 +14,18 @@ from services.trading.operations.alarms import alarm_failure
 from services.trading.queries import candles, leases
 from services.trading.queries.sessions import Lease
 from services.trading.venue_clock import VenueClock
+from services.trading.worker.candle_intake import Candle, CandleIntake, check_bar
 from services.trading.worker.live_series import LiveSeries
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession, load_session
 from services.trading.worker.mender import Mender
 from shared.chassis.clock import utc_now
+from shared.chassis.decoding import Received
+from shared.chassis.infrastructure import AWAY, is_infrastructure
 from shared.chassis.kafka import PartitionReader
 from shared.chassis.pausing import pause
 from shared.chassis.points import point
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
-from shared.contracts.envelope import Message
 from shared.contracts.market import CandleClosed, CandleOpened
 
 RENEW_EVERY_S = 3.0
@@ -53,6 +55,7 @@ class Worker:
         self._patience = patience
         self._mender = Mender(database, clock.api)
         self._name = str(uuid4())
+        self._intake = CandleIntake(database, self._step_again)
         self._forget()
 
     def _forget(self) -> None:
@@ -78,7 +81,7 @@ class Worker:
                 async with self._database.queue() as connection:
                     await leases.heartbeat(connection, self._name)
                 await self._work(reader, stop)
-            except (*INFRASTRUCTURE_FAULTS, KafkaError) as error:
+            except (*AWAY, KafkaError, OSError) as error:
                 log.warning("worker_begins_anew", worker=self._name, error=repr(error))
                 await pause(stop, 0.5)
             finally:
@@ -97,9 +100,9 @@ class Worker:
                 if loop.time() - last_claim > CLAIM_EVERY_S:
                     await self._claim_and_join()
                     last_claim = loop.time()
-                events = [received.event for received in await reader.read(READ_WAIT_MS)]
-                await self._step_all(events)
+                await self._step_all(await self._intake.take(await reader.read(READ_WAIT_MS)))
                 if loop.time() - last_look > WATCH_EVERY_S:
+                    await self._intake.retry_parked()
                     await self._watch()
                     last_look = loop.time()
                 await self._tell_failures()
@@ -108,20 +111,35 @@ class Worker:
             claiming.cancel()
             await asyncio.gather(claiming, self._mender.close(), return_exceptions=True)
 
-    async def _step_all(self, events: Sequence[Message | None]) -> None:
-        """Each series in its order; several series side by side. All are through before a fault goes its way."""
-        by_series: dict[SeriesKey, list[CandleOpened | CandleClosed]] = {}
-        for event in events:
-            if isinstance(event, CandleOpened | CandleClosed):
-                self._clock.see(event.venue_time)
-                by_series.setdefault((event.symbol, event.interval, event.generation), []).append(event)
-        known = [(self._series[key], of_key) for key, of_key in by_series.items() if key in self._series]
-        done = await asyncio.gather(*(_step(*each) for each in known), return_exceptions=True)
-        for fault in done:
-            if fault is not None:
-                raise fault
-        for series, _ in known:
-            self._note(series)
+    async def _step_all(self, received: Sequence[Received]) -> None:
+        """Each series in its order; several series side by side. All are through before a fault goes its way.
+
+        A candle that cannot be stepped is parked, and its series is taken up again from the stored candles.
+        """
+        by_series: dict[SeriesKey, list[Received]] = {}
+        for one in received:
+            if isinstance(one.event, Candle):
+                self._clock.see(one.event.venue_time)
+                key = (one.event.symbol, one.event.interval, one.event.generation)
+                by_series.setdefault(key, []).append(one)
+        steps = [_Steps(self._series[key], of_key) for key, of_key in by_series.items() if key in self._series]
+        done = await asyncio.gather(*(each.run() for each in steps), return_exceptions=True)
+        outages = [fault for fault in done if fault is not None and not _is_of_the_candle(fault)]
+        if outages:
+            raise outages[0]
+        for each, fault in zip(steps, done, strict=True):
+            if isinstance(fault, Exception):
+                await self._intake.park(each.received[each.stepped], fault)
+                self._waiting |= set(self._series.pop(each.series.key).sessions)
+            else:
+                self._note(each.series)
+
+    async def _step_again(self, candles: Sequence[Candle]) -> None:
+        """Those that a person had replayed: a series that has them from the stored candles passes over them."""
+        for candle in candles:
+            if (series := self._series.get((candle.symbol, candle.interval, candle.generation))) is not None:
+                await _step(series, candle)
+                self._note(series)
 
     async def _watch(self) -> None:
         for series in self._series.values():
@@ -241,9 +259,28 @@ class Worker:
             log.warning("leases_expire", worker=self._name, error=repr(error))
 
 
-async def _step(series: LiveSeries, events: Sequence[CandleOpened | CandleClosed]) -> None:
-    for event in events:
-        if isinstance(event, CandleOpened):
-            await series.on_opened(event)
-        else:
-            await series.on_closed(event)
+class _Steps:
+    """The candles of one series; `stepped` are through."""
+
+    def __init__(self, series: LiveSeries, received: Sequence[Received]) -> None:
+        self.series = series
+        self.received = received
+        self.stepped = 0
+
+    async def run(self) -> None:
+        for one in self.received:
+            assert isinstance(one.event, Candle), "taken as a candle"
+            await _step(self.series, one.event)
+            self.stepped += 1
+
+
+async def _step(series: LiveSeries, candle: Candle) -> None:
+    check_bar(candle)
+    if isinstance(candle, CandleOpened):
+        await series.on_opened(candle)
+    else:
+        await series.on_closed(candle)
+
+
+def _is_of_the_candle(fault: BaseException) -> bool:
+    return isinstance(fault, Exception) and not is_infrastructure(fault)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 import pytest
 
@@ -13,7 +13,6 @@ from shared.chassis.postgres import Connection, Database
 from shared.chassis.service_types import Context, Service
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.auth import UserRegistered
-from shared.contracts.types import new_id
 
 ServiceEnv = Callable[[str], dict[str, str]]
 
@@ -50,10 +49,15 @@ def listener() -> Listener:
     return Listener()
 
 
+def public_id_of(user_id: int) -> UUID:
+    """The same for a user in every event."""
+    return uuid5(NAMESPACE_OID, str(user_id))
+
+
 def registered(user_id: int, seq: int = 1, public_id: UUID | None = None) -> UserRegistered:
     return UserRegistered(
         user_id=user_id,
-        public_id=public_id or new_id(),
+        public_id=public_id or public_id_of(user_id),
         aggregate=f"user:{user_id}",
         aggregate_seq=seq,
         email="somebody@example.org",

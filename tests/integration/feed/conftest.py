@@ -142,7 +142,9 @@ class FeedScene:
         producer, over, wishes = self.producer(), asyncio.Event(), Wishes()
         api = MarketApi(self.settings.bybit_rest_url)
         leading = Leading(self.database, producer, api, self.settings, wishes, over)
-        tasks = [asyncio.create_task(work) for work in (wishes.listen(self.settings, over), leading.run())]
+        tasks = [
+            asyncio.create_task(work) for work in (wishes.listen(self.settings, self.database, over), leading.run())
+        ]
         try:
             yield producer
         finally:

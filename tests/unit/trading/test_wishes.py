@@ -8,6 +8,8 @@ from uuid import UUID
 import pytest
 
 from services.trading.feed.wishes import Wishes
+from shared.chassis.errors import ImplausibleError, PoisonError
+from shared.chassis.plausible import MOST_AHEAD
 from shared.contracts.market import MarketInterest
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -77,7 +79,25 @@ def test_wanted_again_is_wanted() -> None:
 
 
 def test_an_interval_that_the_exchange_does_not_have_is_passed_over() -> None:
-    assert heard(wish(1, interval="7")).wanted(NOON) == set()
+    wishes = Wishes()
+    with pytest.raises(PoisonError):
+        wishes.hear(wish(1, interval="7"), NOON)
+    assert wishes.wanted(NOON) == set()
+
+
+def test_a_version_that_leaps_is_refused_and_the_next_one_counts() -> None:
+    wishes = heard(wish(1))
+    for version in (1 + MOST_AHEAD + 1, 2**63 - 1):
+        with pytest.raises(ImplausibleError):
+            wishes.hear(wish(version, wanted=False), NOON)
+    wishes.hear(wish(2, wanted=False), NOON)
+    assert wishes.wanted(NOON + timedelta(minutes=10)) == set()
+
+
+def test_an_old_sequence_that_is_met_for_the_first_time_is_plausible() -> None:
+    assert heard(wish(50_000)).wanted(NOON) == {BTC}
+    with pytest.raises(ImplausibleError):
+        heard(wish(2**40))
 
 
 def test_the_deepest_history_that_somebody_needs_counts() -> None:

@@ -1,0 +1,86 @@
+"""Fetches records; one that the client library cannot parse is passed over, and named."""
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+
+# What aiokafka raises for a record that it cannot parse: a header's name that is no UTF-8, a compression that is
+# not installed. The broker has accepted the record, so each fetch would meet it again.
+PARSE_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    CorruptRecordException,
+    EOFError,
+    LookupError,
+    UnsupportedCodecError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A record that was passed over; its content is not known."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+
+
+Fetched = Mapping[TopicPartition, Sequence[ConsumerRecord | Unreadable]]
+
+
+async def fetch(consumer: AIOKafkaConsumer, *, timeout_ms: int, max_records: int) -> Fetched:
+    """What has come, by partition, in order. Raises KafkaError."""
+    before = _positions(consumer)
+    try:
+        fetched: Fetched = await consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+    except PARSE_FAULTS:
+        # Records of other partitions may have been taken with it: all are fetched again.
+        assigned = consumer.assignment()
+        for partition, offset in before.items():
+            if partition in assigned:
+                consumer.seek(partition, offset)
+        return await _fetch_singly(consumer, list(before), timeout_ms, max_records)
+    return fetched
+
+
+def _positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+    subscription = consumer._subscription.subscription
+    if subscription is None or subscription.assignment is None:
+        return {}
+    assignment = subscription.assignment
+    states = {partition: assignment.state_value(partition) for partition in assignment.tps}
+    return {partition: state.position for partition, state in states.items() if state and state.has_valid_position}
+
+
+async def _fetch_singly(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], timeout_ms: int, max_records: int
+) -> Fetched:
+    """Record by record up to the one that cannot be parsed, which is passed over where it is the first."""
+    fetched: dict[TopicPartition, list[ConsumerRecord | Unreadable]] = {}
+    for partition in partitions:
+        if (consumer.highwater(partition) or 0) <= await consumer.position(partition):
+            continue
+        records = fetched.setdefault(partition, [])
+        try:
+            while len(records) < max_records:
+                one = await consumer.getmany(partition, timeout_ms=timeout_ms, max_records=1)
+                if not one:
+                    break
+                records += one[partition]
+        except PARSE_FAULTS as error:
+            if not records:
+                offset = await consumer.position(partition)
+                reason = f"cannot be parsed as a record: {error!r:.200}"
+                records.append(Unreadable(partition.topic, partition.partition, offset, reason))
+                consumer.seek(partition, offset + 1)
+            else:
+                consumer.seek(partition, records[-1].offset + 1)
+    return {partition: records for partition, records in fetched.items() if records}
