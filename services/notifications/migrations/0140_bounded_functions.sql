@@ -9,7 +9,7 @@ DECLARE
     month timestamp := date_trunc('month', moment AT TIME ZONE 'UTC');
     partition text := 'user_system_events_' || to_char(month, 'YYYY_MM');
 BEGIN
-    IF moment IS NULL OR moment < '2020-01-01Z' OR moment >= now() + interval '2 years' THEN
+    IF moment IS NULL OR moment < '2020-01-01Z' OR moment >= now() + interval '50 years' THEN
         RAISE EXCEPTION 'no message is of %', moment USING ERRCODE = 'datetime_field_overflow';
     END IF;
     IF to_regclass(partition) IS NOT NULL THEN
