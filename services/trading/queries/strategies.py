@@ -203,7 +203,7 @@ async def count_published(connection: Connection, user_id: int, besides: UUID) -
 
 
 async def _lock_stored(connection: Connection, user_id: int) -> None:
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('user_strategies', $1))", user_id)
+    await connection.execute("SELECT lock_for_tenant('strategies')")
 
 
 async def list_versions(
