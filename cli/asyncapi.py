@@ -71,8 +71,8 @@ def receivers(event: type[Message]) -> list[str]:
 
 
 def dead_letter_senders(event: type[Message]) -> list[str]:
-    """The services that may give one of these up: those that receive it by their inbox."""
-    return [service for service in receivers(event) if event not in READS.get(service, ())]
+    """The services that may give one of these up: each that receives it."""
+    return receivers(event)
 
 
 def describe() -> dict[str, Any]:

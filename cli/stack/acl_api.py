@@ -29,7 +29,7 @@ from aiokafka.protocol.types import (
 ITERATIONS = 4_096  # the least that Kafka takes: passwords are random, guessing is no concern
 SCRAM_SHA_512 = 2
 NO_SUCH_CREDENTIAL = 91
-SEEN_WITHIN_S = 10.0
+SEEN_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.05
 
 Struct = TypeVar("Struct", bound=RequestStruct)

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from cli.failure import BadInput
 from cli.stack import kafka
 from cli.stack.environment import Addresses, gateway_environment, service_environment, settings_given
-from cli.stack.grants import apply_grants, remove_grants
+from cli.stack.grants import Grants, apply_grants, remove_grants
 from cli.stack.health import answers, waits_for_a_person
 from cli.stack.home import Home, ProcessNote, State, login_of, note_of
 from cli.stack.kafka import Front, KafkaServer
@@ -33,7 +33,7 @@ DATABASE = "tradefleet"
 GATEWAY_PORT = 8080
 READY_TIMEOUT_S = 180  # of one process, on a machine that is busy with others
 READY_EVERY_S = 0.05
-TOPICS_TIMEOUT_S = 30
+TOPICS_TIMEOUT_S = 60
 FOREIGN_KAFKA_TIMEOUT_S = 7
 CADDYFILE = ROOT / "deploy" / "gateway" / "Caddyfile"
 
@@ -198,23 +198,23 @@ class Stack:
             spec = Spec("kafka", server.command())
             behind = [server.front.behind] if server.front else []
             await self._launch(spec, f"tcp://{server.bootstrap}", server.port, server.controller_port, *behind)
-        done = await self._make_topics(TOPICS_TIMEOUT_S if server else FOREIGN_KAFKA_TIMEOUT_S)
+        done, grants = await self._make_topics(TOPICS_TIMEOUT_S if server else FOREIGN_KAFKA_TIMEOUT_S)
         for refused in [each for each in done if each.outcome == "refused"]:
             has, wanted = refused.difference.has, refused.difference.wanted
             what = f"{refused.difference.topic} has {has} {refused.difference.what}, not {wanted}"
             self._report(f"topic {what}: see `tradefleet topics plan`")
-        grants = await apply_grants(self._kafka, self.topic_prefix, self._secrets.kafka)
         self._report("topics and grants made" if grants.authorizer else "topics made")
 
-    async def _make_topics(self, timeout_s: float) -> list[Done]:
-        """A broker takes connections some time before it takes topics."""
+    async def _make_topics(self, timeout_s: float) -> tuple[list[Done], Grants]:
+        """With users and ACLs. A broker takes connections some time before it takes any of them."""
         topics = topics_of(prefix=self.topic_prefix)
         fault: KafkaError | None = None
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
                     try:
-                        return await apply_topics(self._kafka, topics, self.topic_prefix)
+                        done = await apply_topics(self._kafka, topics, self.topic_prefix)
+                        return done, await apply_grants(self._kafka, self.topic_prefix, self._secrets.kafka)
                     except KafkaError as error:
                         fault = error
                         await asyncio.sleep(READY_EVERY_S)

@@ -133,9 +133,14 @@ async def test_only_services_that_have_demands_have_tables_for_them(database_acc
 
 async def test_a_dead_letter_names_who_gave_it_up_and_where_it_was(database_access: DatabaseAccess) -> None:
     async with as_role(database_access, "billing", "worker") as connection:
-        for group in groups_of("billing"):
+        for group in (*groups_of("billing"), "billing-worker"):
             assert await takes(connection, dead_letter_row("billing", "trade.closed", dlq_group=group))
-        for wrong in ({"dlq_group": "trading"}, {"dlq_group": ""}, {"dlq_topic": "user.registered"}):
+        for wrong in (
+            {"dlq_group": "trading"},
+            {"dlq_group": "billingx"},
+            {"dlq_group": ""},
+            {"dlq_topic": "user.registered"},
+        ):
             assert not await takes(connection, dead_letter_row("billing", "trade.closed", **wrong)), wrong
 
 

@@ -6,7 +6,7 @@ from itertools import product
 import asyncpg
 import pytest
 
-from cli.stack.migrate import SERVICES, DatabaseAccess
+from cli.stack.migrate import ROOT, SERVICES, DatabaseAccess
 from tests.isolation.filled import LOGINS, A, B, become, fill
 
 # By the type of an argument; a function with another type finds none, and fails here.
@@ -16,7 +16,7 @@ HOSTILE = {
         "'infinity'",
         "'-infinity'",
         "now() + interval '1 day'",
-        "now() + interval '3 years'",
+        "now() + interval '51 years'",
         "'2199-12-31Z'",
         "'294276-12-31Z'",
         "'1900-01-01Z'",
@@ -28,6 +28,11 @@ HOSTILE = {
     "text": ("NULL", "''", "repeat('x', 100000)", "'; DROP TABLE outbox'"),
     "boolean": ("NULL", "true", "false"),
     "jsonb": ("NULL", "'{}'", "'[]'"),
+    "uuid[]": ("NULL", "'{}'", "ARRAY[gen_random_uuid(), NULL]"),
+    "bigint[]": ("NULL", "'{}'", f"ARRAY[{A}, {B}, NULL]"),
+    "text[]": ("NULL", "'{}'", "ARRAY['x', NULL]"),
+    "interval": ("NULL", "'-100 years'", "'100 years'", "'0'"),
+    "inet": ("NULL", "'0.0.0.0/0'", "'::/0'"),
 }
 FUNCTIONS = """
     SELECT n.nspname || '.' || p.proname AS name, p.prorettype = 'trigger'::regtype AS is_trigger,
@@ -134,6 +139,15 @@ async def test_what_is_old_is_forgotten_a_bounded_number_at_once(
     assert [row["user_id"] for row in left] == [B]
 
 
+def test_locks_are_taken_through_the_functions_of_the_schema_only() -> None:
+    """The roles of the services may not call Postgres' own."""
+    files = [file for folder in ("services", "shared") for file in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 200
+    assert [
+        str(file) for file in files if "pg_advisory" in (text := file.read_text()) or "pg_try_advisory" in text
+    ] == []
+
+
 async def test_locks_of_one_service_do_not_hinder_another(database_access: DatabaseAccess) -> None:
     """Each holds everything that it can, and still every other takes its own."""
     held: list[asyncpg.Connection] = []
@@ -156,6 +170,7 @@ async def test_locks_of_one_service_do_not_hinder_another(database_access: Datab
             assert not await other.fetchval("SELECT try_lock_idempotency_key('k')"), service
             await become(other, "app", B)
             assert await other.fetchval("SELECT try_lock_idempotency_key('k')"), service
+            await other.execute("SELECT lock_for_tenant('strategies')")
     finally:
         for connection in held:
             await connection.close()

@@ -1,6 +1,6 @@
 -- migrate:up
--- A partition is made for a month that may come, not for each of the next two centuries. A made-up market may be ahead
--- of the clock.
+-- A partition is made for a month that may come, not for each of the next two centuries; a made-up market runs ahead
+-- of the clock, by months a day.
 SET lock_timeout = '5s';
 SET statement_timeout = '60s';
 
@@ -10,7 +10,7 @@ DECLARE
     month timestamp := date_trunc('month', moment AT TIME ZONE 'UTC');
     partition text := 'user_market_analysis_' || to_char(month, 'YYYY_MM');
 BEGIN
-    IF moment IS NULL OR moment < '2009-01-01Z' OR moment >= now() + interval '2 years' THEN
+    IF moment IS NULL OR moment < '2009-01-01Z' OR moment >= now() + interval '50 years' THEN
         RAISE EXCEPTION 'no candle is of %', moment USING ERRCODE = 'datetime_field_overflow';
     END IF;
     IF to_regclass(partition) IS NOT NULL THEN

@@ -1,5 +1,5 @@
 -- migrate:up
--- What a function of the owner does is bounded by itself, whatever its caller asks for; see 0062 of the chassis for locks.
+-- What a function of the owner does is bounded by itself, whatever its caller asks for.
 SET lock_timeout = '5s';
 SET statement_timeout = '60s';
 
@@ -9,7 +9,7 @@ DECLARE
     month timestamp := date_trunc('month', moment AT TIME ZONE 'UTC');
     partition text := 'user_system_events_' || to_char(month, 'YYYY_MM');
 BEGIN
-    IF moment IS NULL OR moment < '2020-01-01Z' OR moment >= now() + interval '2 years' THEN
+    IF moment IS NULL OR moment < '2020-01-01Z' OR moment >= now() + interval '50 years' THEN
         RAISE EXCEPTION 'no message is of %', moment USING ERRCODE = 'datetime_field_overflow';
     END IF;
     IF to_regclass(partition) IS NOT NULL THEN
@@ -52,20 +52,5 @@ BEGIN
     RETURN greatest(highest, gone);
 END
 $$;
-
--- Until the transaction ends nobody else makes an alert for the current tenant.
-CREATE FUNCTION lock_alerts() RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = notifications, pg_temp AS $$
-DECLARE
-    tenant bigint := nullif(current_setting('app.user_id', true), '')::bigint;
-BEGIN
-    IF tenant IS NULL THEN
-        RAISE EXCEPTION 'alerts are locked for a tenant' USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    PERFORM pg_advisory_xact_lock(hashtext('notifications.alerts'), hashint8(tenant));
-END
-$$;
-REVOKE ALL ON FUNCTION lock_alerts FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION lock_alerts TO notifications_app;
 
 -- migrate:down

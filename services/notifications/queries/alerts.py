@@ -96,7 +96,7 @@ def _places(first: int) -> str:
 
 async def count_alerts(connection: Connection, user_id: int) -> int:
     """Until the transaction ends nobody else makes an alert for this tenant."""
-    await connection.execute("SELECT lock_alerts()")
+    await connection.execute("SELECT lock_for_tenant('alerts')")
     count: int = await connection.fetchval("SELECT count(*) FROM user_alerts WHERE user_id = $1", user_id)
     return count
 

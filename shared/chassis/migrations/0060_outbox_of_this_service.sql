@@ -18,16 +18,17 @@ DECLARE
     received text[] := CASE current_schema()
         WHEN 'auth' THEN ARRAY['activity.recorded', 'subscription.changed']
         WHEN 'billing' THEN ARRAY['trade.closed', 'usage.recorded', 'user.registered']
-        WHEN 'trading' THEN ARRAY['subscription.changed']
-        WHEN 'analytics' THEN ARRAY['session.started', 'session.stopped', 'subscription.changed', 'trade.closed',
-                                    'user.registered', 'user.updated']
-        WHEN 'notifications' THEN ARRAY['alert.triggered', 'session.alarmed', 'session.started', 'session.stopped',
-                                        'subscription.changed', 'trade.closed', 'trade.opened', 'usage.threshold',
-                                        'user.registered', 'user.updated']
+        WHEN 'trading' THEN ARRAY['candle.closed', 'candle.opened', 'market.interest', 'subscription.changed']
+        WHEN 'analytics' THEN ARRAY['candle.closed', 'session.started', 'session.stopped', 'subscription.changed',
+                                    'trade.closed', 'user.registered', 'user.updated']
+        WHEN 'notifications' THEN ARRAY['alert.triggered', 'candle.closed', 'session.alarmed', 'session.started',
+                                        'session.stopped', 'subscription.changed', 'trade.closed', 'trade.opened',
+                                        'usage.threshold', 'user.registered', 'user.updated']
     END;
     dead_letters text[] := ARRAY(SELECT topic || '.dlq' FROM unnest(received) AS topic);
 BEGIN
-    -- A demand for a series is of the service, not of a user. A dead letter keeps the key and the source of what came.
+    -- A demand for a series is of the service, not of a user. A dead letter keeps the key and the
+    -- source of what came, and names a consumer of this service.
     EXECUTE format(
         $function$
         CREATE FUNCTION outbox_may_send(user_id bigint, topic text, key text, headers jsonb) RETURNS boolean
@@ -40,12 +41,13 @@ BEGIN
                 WHEN topic = ANY (%1$L::text[])
                     THEN headers ->> 'ce_source' = %3$L AND headers ->> 'ce_type' = topic AND key = user_id::text
                 WHEN topic = ANY (%2$L::text[])
-                    THEN headers ->> 'dlq_group' IN (%3$L, %4$L) AND headers ->> 'dlq_topic' || '.dlq' = topic
+                    THEN starts_with(headers ->> 'dlq_group' || '-', %4$L)
+                         AND headers ->> 'dlq_topic' || '.dlq' = topic
             END,
             false
         )
         $function$,
-        own, dead_letters, service, service || '-market');
+        own, dead_letters, service, service || '-');
     REVOKE ALL ON FUNCTION outbox_may_send FROM PUBLIC;
     EXECUTE format('GRANT EXECUTE ON FUNCTION outbox_may_send TO %I, %I, %I',
                    service || '_app', service || '_worker', service || '_queue');

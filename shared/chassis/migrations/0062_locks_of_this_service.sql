@@ -33,10 +33,25 @@ BEGIN
 END
 $$;
 
+-- Until the transaction ends nobody else of this service holds `what` for the current tenant.
+CREATE FUNCTION lock_for_tenant(what text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    tenant bigint := nullif(current_setting('app.user_id', true), '')::bigint;
+BEGIN
+    IF tenant IS NULL OR what IS NULL THEN
+        RAISE EXCEPTION 'something is locked for a tenant' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext(current_schema() || '.tenant.' || what), hashint8(tenant));
+END
+$$;
+
 DO $$
 DECLARE
     service text := current_schema();
 BEGIN
+    EXECUTE format('ALTER FUNCTION lock_for_tenant SET search_path = %I, pg_temp', service);
+    REVOKE ALL ON FUNCTION lock_for_tenant FROM PUBLIC;
+    EXECUTE format('GRANT EXECUTE ON FUNCTION lock_for_tenant TO %I', service || '_app');
     EXECUTE format('ALTER FUNCTION lock_outbox_bucket SET search_path = %I, pg_temp', service);
     EXECUTE format('ALTER FUNCTION try_lock_idempotency_key SET search_path = %I, pg_temp', service);
     REVOKE ALL ON FUNCTION lock_outbox_bucket, try_lock_idempotency_key FROM PUBLIC;

@@ -27,6 +27,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kafka")])
     day = datetime(2026, 1, 31, tzinfo=UTC)
     made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     signed = made.not_valid_before(day).not_valid_after(day + timedelta(days=3650)).sign(key, None)
     certificate, private = tmp_path / "certificate.pem", tmp_path / "key.pem"
     certificate.write_bytes(signed.public_bytes(Encoding.PEM))
