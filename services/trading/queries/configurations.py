@@ -61,7 +61,7 @@ async def insert_configuration(
 
 async def count_configurations(connection: Connection, user_id: int) -> int:
     """Until the transaction ends nobody else makes one for this tenant."""
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('configurations', $1))", user_id)
+    await connection.execute("SELECT lock_stored('configurations')")
     count: int = await connection.fetchval(
         "SELECT count(*) FROM user_bot_configurations WHERE user_id = $1", user_id
     )

@@ -177,7 +177,7 @@ class Stored:
 async def count_stored(connection: Connection, user_id: int, *, lock: bool = False) -> Stored:
     """With `lock`, nobody else stores or publishes a strategy for this tenant until the transaction ends."""
     if lock:
-        await _lock_stored(connection, user_id)
+        await _lock_stored(connection)
     row = await connection.fetchrow(
         """
         SELECT count(*) FILTER (WHERE deleted_at IS NULL) AS kept, count(*) AS ever
@@ -190,7 +190,7 @@ async def count_stored(connection: Connection, user_id: int, *, lock: bool = Fal
 
 async def count_published(connection: Connection, user_id: int, besides: UUID) -> int:
     """Of the others. Locks as `count_stored` may."""
-    await _lock_stored(connection, user_id)
+    await _lock_stored(connection)
     count: int = await connection.fetchval(
         """
         SELECT count(*) FROM user_strategies
@@ -202,8 +202,8 @@ async def count_published(connection: Connection, user_id: int, besides: UUID) -
     return count
 
 
-async def _lock_stored(connection: Connection, user_id: int) -> None:
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('user_strategies', $1))", user_id)
+async def _lock_stored(connection: Connection) -> None:
+    await connection.execute("SELECT lock_stored('strategies')")
 
 
 async def list_versions(
