@@ -28,6 +28,7 @@ LATEST = datetime(9999, 12, 29, tzinfo=UTC)
 
 # ASCII only: `\d` would also take the digits of other scripts.
 _AMOUNT = re.compile(AMOUNT_PATTERN, re.ASCII)
+_STORED_AMOUNT = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 _INSTANT = re.compile(INSTANT_PATTERN, re.ASCII)
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -48,9 +49,9 @@ def _to_decimal(value: object, info: ValidationInfo) -> Decimal:
     if isinstance(value, Decimal) and not config.get("strict"):
         if not value.is_finite():
             raise ValueError("must be a finite decimal")
-        if config.get("from_attributes"):  # an answer: none fails because of the size of what is stored
-            return value
         value = format(value, "f")
+    if config.get("from_attributes") and isinstance(value, str) and _STORED_AMOUNT.fullmatch(value):
+        return Decimal(value)  # of our own rows: nothing fails because of the size of what is stored
     if not isinstance(value, str) or not _AMOUNT.fullmatch(value):
         raise ValueError("must be a decimal string of at most 20 digits before the point and 18 after it")
     return Decimal(value)

@@ -22,6 +22,8 @@ WHOLE_FACTS = "0110_whole_facts.sql"
 OUTBOX_OF_THIS_SERVICE = "0060_outbox_of_this_service.sql"  # tried in test_outbox.py
 TRIED = {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING, STRATEGIES, SESSIONS, BACKTESTS, WHOLE_FACTS}
 TRIED |= {OUTBOX_OF_THIS_SERVICE}
+PLAN_LIMITS, ENTITLED_LIMITS = "0130_more_limits.sql", "0160_more_limits.sql"
+TRIED |= {PLAN_LIMITS, ENTITLED_LIMITS}
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # ago
 
@@ -271,6 +273,26 @@ async def test_plans_that_were_heard_before_say_how_many_backtests_they_allow(po
             "SELECT max_running_sessions, max_stored_strategies FROM trading.entitlements ORDER BY user_id"
         )
         assert [tuple(row) for row in rows] == [(3, 10), (50, 100), (1000, 1000)]
+
+
+async def test_every_version_of_a_plan_gets_the_limits_of_its_name(postgres: str) -> None:
+    async with before_migration(postgres, PLAN_LIMITS) as (access, superuser):
+        await superuser.execute(
+            """
+            INSERT INTO billing.subscription_plans OVERRIDING SYSTEM VALUE
+            SELECT (p).* FROM (SELECT jsonb_populate_record(NULL::billing.subscription_plans, to_jsonb(plan)
+                || jsonb_build_object('plan_id', plan_id + 100, 'version', 2, 'is_active', false)) AS p
+                FROM billing.subscription_plans AS plan) AS copies
+            """
+        )
+        await migrate(access)
+        rows = await superuser.fetch(
+            """
+            SELECT name, max_running_sessions, max_stored_strategies FROM billing.subscription_plans
+            ORDER BY version, price_monthly
+            """
+        )
+        assert [tuple(row) for row in rows] == [("FREE", 3, 10), ("PREMIUM", 50, 100), ("PRO", 1000, 1000)] * 2
 
 
 async def test_everybody_of_whom_there_are_facts_gets_his_turn(postgres: str) -> None:

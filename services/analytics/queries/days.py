@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from services.analytics.domain.calendar import Traded
 from services.analytics.domain.days import TRAILING_DAYS, Carried, Day
@@ -18,6 +18,8 @@ from shared.contracts.types import Amount
 
 class DayData(BaseModel):
     """What stands in `data`: the flows since the day before with trades. Version 1 had none that were taken."""
+
+    model_config = ConfigDict(from_attributes=True)  # amounts of any size
 
     version: Literal[1, 2] = 2
     capital_added: Amount

@@ -70,7 +70,8 @@ async def test_a_channel_that_cannot_be_used_yet_is_refused_by_its_field(platfor
     assert (made.status, made.body["channels"]) == (201, ["dashboard"])
     path = f"{ALERTS}/{made.body['alert_id']}"
     more: Json = {**ABOVE_TEN, "alert_name": "more", field: True}
-    for method, where, body in (("POST", ALERTS, more), ("PATCH", path, {field: True})):
+    change: Json = {field: True}
+    for method, where, body in (("POST", ALERTS, more), ("PATCH", path, change)):
         refused = await platform.call(method, where, token, body)
         assert (refused.status, refused.body["type"]) == (422, "/problems/invalid-input")
         faults = refused.body["errors"]

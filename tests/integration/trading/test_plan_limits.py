@@ -1,12 +1,11 @@
 """What a plan and the platform bound for one tenant: of racing requests for one free place one wins."""
 
 import asyncio
-from collections.abc import Mapping
 from datetime import timedelta
 
 from services.trading.domain import MOST_CONFIGURATIONS, MOST_PUBLISHED, MOST_VERSIONS, STORED_BEFORE_PLAN
 from shared.contracts.billing import PlanName
-from tests.integration.accounts import Answer
+from tests.integration.accounts import Answer, Json
 from tests.integration.trading.callers import Api, Caller, every
 from tests.integration.trading.conftest import Trading, hear, plan_changed
 from tests.integration.trading.market import BEFORE
@@ -147,6 +146,6 @@ async def _strategy(caller: Caller, name: str) -> Answer:
     return await caller.call("POST", "/v1/strategies", {**CROSS, "strategy_name": name})
 
 
-def _sized(percent: int) -> Mapping[str, object]:
+def _sized(percent: int) -> Json:
     size = {"type": "percent_of_equity", "value": str(percent)}
     return {**CROSS, "risk_management": {"position_size": size}}

@@ -3,7 +3,14 @@ from decimal import Decimal
 
 import pytest
 
-from shared.strategy.document import StrategyError, parse_alert, parse_json, parse_strategy
+from shared.strategy.document import (
+    MOST_DOCUMENT_BYTES,
+    StrategyError,
+    parse_alert,
+    parse_json,
+    parse_stored,
+    parse_strategy,
+)
 from tests.unit.strategy.scenes import ALWAYS, document
 
 EMA_CROSS = {
@@ -293,3 +300,20 @@ def test_the_longest_lookback_counts_shift_and_for_bars() -> None:
     condition = {"left": {"ref": "e", "shift": 10}, "op": ">", "right": 1, "for_bars": 5}
     plan = parse_strategy(document(condition, indicators={"e": {"type": "EMA", "period": 50}}))
     assert plan.longest_lookback == 64
+
+
+def test_a_name_and_a_description_are_trimmed_and_a_stored_document_is_read_as_it_is() -> None:
+    read = parse_strategy({**EMA_CROSS, "strategy_name": " a ", "strategy_description": " b\n"})
+    assert (read.name, read.description) == ("a", "b")
+    for name in ("", " ", "x" * 5_000, "a\u200bb", "a\nb"):
+        assert faults({**EMA_CROSS, "strategy_name": name})[0].startswith("$.strategy_name: must ")
+        assert parse_stored({**EMA_CROSS, "strategy_name": name}).name == name
+
+
+def test_a_document_has_a_size_in_bytes_which_a_stored_one_may_exceed() -> None:
+    number = "-" + "9" * 20 + "." + "9" * 18
+    operand = {"ref": "close", "shift": 500, "mul": number, "add": number}
+    part = {"left": operand, "op": "crosses_above", "right": operand, "for_bars": 500}
+    document = {**EMA_CROSS, "entry_conditions": {"all": [part] * 100}}
+    assert faults(document) == [f"$: has more than {MOST_DOCUMENT_BYTES} bytes in canonical form"]
+    assert len(parse_stored(document).canonical) < 2 * MOST_DOCUMENT_BYTES
