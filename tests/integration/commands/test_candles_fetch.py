@@ -138,7 +138,7 @@ async def test_all_closed_bars_are_fetched_as_the_exchange_writes_them(exchange:
     told: dict[str, Any] = json.loads(done.stdout)
     assert (told["bars"], told["first"], told["resumed_from"]) == (len(EXPECTED), "2026-01-01T00:00:00Z", 0)
     assert [hole["missing"] for hole in told["holes"]] == [2, 1]
-    assert list(tmp_path.iterdir()) == [file]
+    assert sorted(tmp_path.iterdir()) == [file, tmp_path / "c.csv.gz.instrument.json"]
 
 
 async def test_a_range_and_a_plain_file_are_what_they_are_asked_to_be(exchange: Exchange, tmp_path: Path) -> None:
