@@ -13,7 +13,7 @@ TWO = {"BTCUSDT": candles(range(12)), "ETHUSDT": candles(range(3, 15))}
 HOLED = {"BTCUSDT": candles([0, 1, 2, 6, 7])}
 FLAT = Candle(FIRST_MS + MINUTE_MS, "1001.25", "1001.25", "1001.25", "1001.25", "0")
 ODD = Candle(
-    FIRST_MS + MINUTE_MS, "1001.50", "1001.25", "1001.75", "1001.25", "3"
+    FIRST_MS + MINUTE_MS, "1001.5", "1001.25", "1001.75", "1001.25", "3"
 )  # encloses neither open nor close
 ODDLY = {"BTCUSDT": [*candles([0]), ODD, *candles([2, 3])]}
 QUIET = {"BTCUSDT": [*candles([0]), FLAT, *candles([2, 3])]}
