@@ -121,9 +121,8 @@ async def test_what_the_candles_cannot_answer_is_refused_by_field(scene: Scene) 
 
 async def test_a_tick_that_rounds_a_price_of_the_candles_to_nothing_is_refused(scene: Scene) -> None:
     """The instrument's tick is a cent."""
-    cheap = [
-        bar._replace(**dict.fromkeys(("open", "high", "low", "close"), Decimal("0.0041"))) for bar in wavy_bars(9)
-    ]
+    price = Decimal("0.0041")
+    cheap = [bar._replace(open=price, high=price, low=price, close=price) for bar in wavy_bars(9)]
     await scene.store([*wavy_bars(20)[:5], *cheap[5:]], "ETHUSDT")
     ann = await scene.person()
     assert (await ann.ask(symbol="ETHUSDT", to=at(5))).status == 202

@@ -77,7 +77,7 @@ async def test_a_bar_that_does_not_enclose_its_open_and_close_is_widened(scene: 
 
 
 def _widened() -> float:
-    return BARS_WIDENED.labels("BTCUSDT")._value.get()
+    return float(BARS_WIDENED.labels("BTCUSDT")._value.get())
 
 
 @pytest.mark.parametrize("scene", [HOLED], indirect=True)

@@ -62,7 +62,7 @@ def test_the_trend_is_up_above_a_rising_and_down_below_a_falling_average(
 
 def test_a_market_that_stands_still_is_flat_and_at_its_average() -> None:
     price = Decimal("93.15")
-    series = Series([Bar(index * 60_000, *[price] * 4, Decimal(0)) for index in range(120)])
+    series = Series([Bar(index * 60_000, price, price, price, price, Decimal(0)) for index in range(120)])
     looks = [look_at(series, index, 21) for index in range(30, 120)]
     assert {look.trend_direction for look in looks} == {"FLAT"}
     assert {look.candles_above_ema for look in looks} == {0}

@@ -9,7 +9,8 @@ from shared.strategy.bars import Bar
 
 
 def candle(price: str) -> Bar:
-    return Bar(0, *[Decimal(price)] * 4, Decimal("0.123456"))
+    told = Decimal(price)
+    return Bar(0, told, told, told, told, Decimal("0.123456"))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,11 @@ def candle(price: str) -> Bar:
 def test_the_tick_has_the_most_decimal_places_of_any_price(prices: list[str], tick: str) -> None:
     found = instrument_of(map(candle, prices))
     assert found.tick_size == Decimal(tick)
-    assert (found.qty_step, found.min_order_qty, found.min_notional) == (Decimal("0.001"), Decimal("0.001"), 5)
+    assert (found.qty_step, found.min_order_qty, found.min_notional) == (
+        Decimal("0.001"),
+        Decimal("0.001"),
+        Decimal(5),
+    )
 
 
 def test_prices_finer_than_the_tick_are_found() -> None:
