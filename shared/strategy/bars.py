@@ -51,14 +51,14 @@ class Instrument:
 
 
 class TickTooCoarse(ValueError):
-    """The tick rounds a price of the candles to 0; the message names both."""
+    """A price of the candles is below one tick; the message names both."""
 
 
 def check_tick(tick: Decimal, prices: Iterable[Decimal]) -> None:
-    """Raises TickTooCoarse: nobody trades at a price of 0."""
+    """Raises TickTooCoarse: such a price would be rounded to 0, or to a multiple of itself."""
     lowest = min(prices, default=tick)
-    if lowest * 2 < tick:
-        raise TickTooCoarse(f"the candles have a price of {lowest:f}, which a tick size of {tick:f} rounds to 0")
+    if lowest < tick:
+        raise TickTooCoarse(f"the candles have a price of {lowest:f}, below the tick size of {tick:f}")
 
 
 @dataclass(frozen=True, slots=True)

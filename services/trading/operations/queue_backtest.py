@@ -140,7 +140,7 @@ async def _question_of(
         lowest = await backtests.get_lowest_price(connection, series.series_id, within)
         check_tick(instrument.tick_size, [lowest])
     except TickTooCoarse as error:
-        raise _invalid("symbol", f"{error}: a backtest of these candles would trade at no price") from error
+        raise _invalid("symbol", f"{error}: a backtest of them would trade at other prices") from error
     return Question(
         version.content_hash,
         VENUE,

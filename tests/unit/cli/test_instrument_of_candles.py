@@ -87,10 +87,10 @@ def test_the_option_overrides_what_it_gives_and_leaves_the_rest(folder: Path) ->
     assert first_price(ran(folder, "--instrument", "qty_step=1")) == "0.0041"
 
 
-def test_a_given_tick_that_rounds_a_price_to_nothing_is_refused(folder: Path) -> None:
+def test_a_given_tick_above_a_price_is_refused(folder: Path) -> None:
     result = ran(folder, "--instrument", "tick_size=0.01")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-    assert "--instrument tick_size: the candles have a price of 0.0038, which a tick size of 0.01 rounds to 0" in (
+    assert "--instrument tick_size: the candles have a price of 0.0038, below the tick size of 0.01" in (
         result.stderr
     )
 
@@ -129,5 +129,5 @@ def test_the_demo_has_the_same_instruments(folder: Path) -> None:
     keep_beside(folder)
     given = read_options(options("CHEAPUSDT:min_notional=2"), folder).instruments["CHEAPUSDT"]
     assert (str(given.tick_size), str(given.min_notional)) == ("0.0005", "2")
-    with pytest.raises(BadOption, match="rounds to 0"):
+    with pytest.raises(BadOption, match="below the tick"):
         read_options(options("tick_size=0.01"), folder)

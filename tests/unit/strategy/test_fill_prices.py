@@ -31,10 +31,10 @@ def test_fills_lie_within_their_bar_rounded_to_tick(plan: Strategy, seed: int, t
             assert fill.price > 0
 
 
-def test_a_tick_that_rounds_a_price_to_nothing_is_refused() -> None:
-    with pytest.raises(TickTooCoarse, match=r"a price of 0\.0038, which a tick size of 0\.01 rounds to 0"):
+def test_a_tick_above_a_price_is_refused() -> None:
+    with pytest.raises(TickTooCoarse, match=r"a price of 0\.0038, below the tick size of 0\.01"):
         run(strategy(ALWAYS), bars("0.0041", "0.0042 0.0043 0.0038 0.0041"))
-    assert run(strategy(ALWAYS), bars("0.005", "0.006"), terms(tick_size=Decimal("0.01"))).fills[0].price > 0
+    assert run(strategy(ALWAYS), bars("0.01", "0.014")).fills[0].price == Decimal("0.01")
 
 
 def test_slippage_leaves_at_least_a_tick() -> None:
