@@ -71,7 +71,9 @@ async def _fill_queue(world: Scene) -> None:
             "INSERT INTO instruments VALUES ('bybit', 'ETHUSDT', $1, $2, $3, $4)", *tuple(contract)[2:6]
         )
         series = await ledger.get_or_create_series(connection, "ETHUSDT", INTERVAL)
-        bars = [StoredCandle(kline_of(bar[0], *map(str, bar[1:])), None) for bar in wavy_bars(LONG)]
+        bars = [
+            StoredCandle(kline_of(bar[0], *map(str, bar[1:]), interval=INTERVAL), None) for bar in wavy_bars(LONG)
+        ]
         await ledger.insert_candles(connection, series.series_id, bars, "HISTORY")
     for user_id in ASKING:
         strategy = await create_strategy(world.database, user_id, CROSS)

@@ -6,20 +6,20 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from cli.candles_file import Gap
+from cli.candles_instrument import Beside, path_beside, write_beside
 from cli.candles_part import Part, Question
 from cli.failure import BadInput
 from cli.options import BadOption, OneLineCommand, one_line, quoted, time_option
 from cli.progress import Tell, progress_bar
-from services.trading.bybit_api import KLINE_LIMIT, Kline, MarketApi, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import KLINE_LIMIT, Kline, MarketApi, NotBars, UnknownSymbol, VenueUnavailable
 from shared.contracts.types import from_ms, instant_text, to_ms
-from shared.strategy.bars import INTERVAL_MS
+from shared.market.bars import Gap, find_gaps
+from shared.strategy.bars import INTERVAL_MS, Instrument
 
 SETTLED_AFTER_S = 2.0  # a bar that has been over for so long does not change any more
 WAITS_S = (0.5, 1, 2, 4, 8, 15, 30, 30, 30, 60, 60, 60)  # between tries of one request
@@ -41,6 +41,8 @@ class Fetched:
     first_ms: int
     last_ms: int
     holes: Sequence[Gap]
+    widened: Sequence[int]  # open times of bars whose high or low did not enclose open and close
+    instrument: Instrument | None  # None where the exchange did not give it
 
 
 @click.command("fetch", cls=OneLineCommand)
@@ -50,14 +52,25 @@ class Fetched:
 @click.option("--to", "before", metavar="TIME", help="ISO or ms: bars open before it; default: up to now.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.csv[.gz]")
 @click.option("--endpoint", default="", metavar="URL", help="Another address than the exchange's own.")
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the summary.")
 def fetch_command(
-    symbol: str, interval: str, first: str, before: str | None, output: Path, endpoint: str, as_json: bool
+    symbol: str,
+    interval: str,
+    first: str,
+    before: str | None,
+    output: Path,
+    endpoint: str,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Fetch closed candles of a linear contract into a file that `backtest` reads.
 
-    An interrupted run leaves FILE.part, and the same command goes on from there; FILE appears when it is whole.
+    An interrupted run leaves FILE.part, and the same command goes on from there; FILE appears when it is whole. The
+    exchange's instrument is kept beside it, in FILE.instrument.json, where `backtest` and `demo` find it.
     """
+    if output.exists() and not force:
+        raise BadOption(f"-o: {output} is there already: --force replaces it")
     if not _SYMBOL.fullmatch(symbol):
         raise BadOption(f"{quoted(symbol)} is no symbol: capital letters and digits, such as BTCUSDT")
     if endpoint and not endpoint.startswith(("http://", "https://")):
@@ -79,7 +92,9 @@ def _run(part: Part, question: Question) -> Fetched:
     resumed_from = part.rows
     try:
         with progress_bar(f"{question.symbol} {question.interval}") as tell:
-            asyncio.run(_fetch(part, question, tell))
+            instrument = asyncio.run(_fetch(part, question, tell))
+    except NotBars as error:
+        raise BadInput(f"the exchange gave what is no bar: {_short(error)}; {_kept(part)}") from error
     except VenueUnavailable as error:
         raise BadInput(f"the exchange does not answer: {_short(error)}; {_kept(part)}") from error
     except UnknownSymbol as error:
@@ -92,8 +107,13 @@ def _run(part: Part, question: Question) -> Fetched:
     if not times:
         part.path.unlink()
         raise BadInput(f"the exchange has no closed bars of {question.symbol} {question.interval} then")
+    widened, interval = list(part.widened()), question.interval
+    path_beside(part.final).unlink(missing_ok=True)
     part.finish()
-    return Fetched(len(times), resumed_from, times[0], times[-1], _holes(times, INTERVAL_MS[question.interval]))
+    if instrument is not None:
+        write_beside(part.final, Beside(question.symbol, interval, instrument))
+    holes = find_gaps(times, INTERVAL_MS[interval])
+    return Fetched(len(times), resumed_from, times[0], times[-1], holes, widened, instrument)
 
 
 def _kept(part: Part) -> str:
@@ -104,8 +124,8 @@ def _kept(part: Part) -> str:
     return f"{part.rows} bars are kept in {part.path}: the same command goes on from there"
 
 
-async def _fetch(part: Part, question: Question, tell: Tell) -> None:
-    """Page after page, until the last bar that is closed."""
+async def _fetch(part: Part, question: Question, tell: Tell) -> Instrument | None:
+    """Page after page, until the last bar that is closed; then the instrument, if the exchange gives it."""
     api = MarketApi(question.endpoint)
     pages = _Pages(api, question)
     try:
@@ -124,8 +144,18 @@ async def _fetch(part: Part, question: Question, tell: Tell) -> None:
             bars, position = await pages.get(position, last_ms)
             if bars:
                 part.append(bars)
+        return await _instrument(api, question.symbol)
     finally:
         api.close()
+
+
+async def _instrument(api: MarketApi, symbol: str) -> Instrument | None:
+    """Candles are worth having without it, so that it is not waited for."""
+    try:
+        contract = await _again(lambda: api.contract(symbol), WAITS_S[:1])
+    except (VenueUnavailable, UnknownSymbol):
+        return None
+    return Instrument(contract.tick_size, contract.qty_step, contract.min_order_qty, contract.min_notional)
 
 
 async def _until_settled(began: float, over_ms: int) -> None:
@@ -165,10 +195,7 @@ class _Pages:
 
     async def _bars_between(self, first_ms: int, last_ms: int) -> list[Kline]:
         told = await self._api.klines(self._question.symbol, self._question.interval, start=first_ms, end=last_ms)
-        times = [to_ms(bar.open_time) for bar in told]
-        if any(later <= earlier for earlier, later in pairwise(times)):
-            raise VenueUnavailable("its bars are not in order")
-        return [bar for bar, time_ms in zip(told, times, strict=True) if first_ms <= time_ms <= last_ms]
+        return [bar for bar in told if first_ms <= to_ms(bar.open_time) <= last_ms]
 
 
 async def _again(ask: Callable[[], Awaitable[T]], waits_s: Sequence[float] = WAITS_S) -> T:
@@ -176,6 +203,8 @@ async def _again(ask: Callable[[], Awaitable[T]], waits_s: Sequence[float] = WAI
     for wait_s in waits_s:
         try:
             return await ask()
+        except NotBars:
+            raise
         except VenueUnavailable as error:
             if wait_s >= TOLD_FROM_S:
                 click.echo(f"the exchange does not answer: {_short(error)}; again in {wait_s:g} s", err=True)
@@ -185,14 +214,6 @@ async def _again(ask: Callable[[], Awaitable[T]], waits_s: Sequence[float] = WAI
 
 def _short(error: VenueUnavailable) -> str:
     return one_line(str(error))[:LONGEST_FAULT]
-
-
-def _holes(times: Sequence[int], interval_ms: int) -> list[Gap]:
-    return [
-        Gap(earlier, later, max(1, (later - earlier) // interval_ms - 1))
-        for earlier, later in pairwise(times)
-        if later - earlier > interval_ms
-    ]
 
 
 def _as_object(fetched: Fetched, question: Question, output: Path) -> dict[str, object]:
@@ -205,6 +226,8 @@ def _as_object(fetched: Fetched, question: Question, output: Path) -> dict[str, 
         "first": _time(fetched.first_ms),
         "last": _time(fetched.last_ms),
         "holes": [asdict(hole) for hole in fetched.holes],
+        "widened": list(fetched.widened),
+        "instrument": None if fetched.instrument is None else str(path_beside(output)),
     }
 
 
@@ -221,6 +244,13 @@ def _summary(fetched: Fetched, question: Question, output: Path) -> str:
     ]
     if len(fetched.holes) > HOLES_SHOWN:
         lines.append(f"  and {len(fetched.holes) - HOLES_SHOWN} more (--json lists all)")
+    if fetched.widened:
+        shown = ", ".join(map(_time, fetched.widened[:HOLES_SHOWN]))
+        lines.append(f"{len(fetched.widened)} widened, their high or low did not enclose open and close: {shown}")
+    if fetched.instrument is None:
+        lines.append("the exchange did not give the instrument: `backtest` takes the tick from the candles")
+    else:
+        lines.append(f"the instrument is in {path_beside(output)}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,7 @@
-"""Candle files: CSV, gzipped or not, read strictly. A fault is refused with its line; the header is 1."""
+"""Candle files: CSV, gzipped or not, read strictly. A fault is refused with its line; the header is 1.
+
+What a bar is stands in `shared/market/bars.py`, for this door as for the others.
+"""
 
 import csv
 import gzip
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from cli.options import LAST_MS, quoted
+from shared.market.bars import NotABar, check_time, enclosed
 from shared.strategy.bars import Bar
 
 COLUMNS = Bar._fields
@@ -27,24 +31,44 @@ class CandlesError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """Bars that are not there: how many, after which bar's open time, before which."""
+class Widened:
+    """A bar whose high or low did not enclose open and close, and was made to."""
 
-    after_ms: int
-    before_ms: int
-    missing: int
+    line: int
+    open_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candles:
+    bars: list[Bar]
+    widened: list[Widened]
 
 
 def read_candles(path: Path, interval_ms: int | None = None) -> list[Bar]:
-    """All bars of the file; with an interval, the smallest step between two of them must be that."""
+    """As `read_file`, the bars alone."""
+    return read_file(path, interval_ms).bars
+
+
+def read_file(path: Path, interval_ms: int | None = None, *, sparse: bool = False) -> Candles:
+    """All bars of the file.
+
+    With an interval each bar must open on its grid, and unless it is known that they are `sparse`, the smallest
+    step between two of them must be the interval.
+    """
     bars: list[Bar] = []
     lines: list[int] = []
+    widened: list[Widened] = []
     line = 1
     try:
         with _text(path) as text:
-            for line, bar in _rows(text):
+            for line, told in _rows(text):
+                bar = enclosed(told)
+                if bar is not told:
+                    widened.append(Widened(line, bar.open_time_ms))
                 bars.append(bar)
                 lines.append(line)
+    except NotABar as fault:
+        raise CandlesError(f"{path}: line {line}: {fault}") from None
     except _Refused as refused:
         raise CandlesError(f"{path}: line {refused.line}: {refused.reason}") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -56,18 +80,10 @@ def read_candles(path: Path, interval_ms: int | None = None) -> list[Bar]:
     if not bars:
         raise CandlesError(f"{path}: line 1: no candles follow the header")
     if interval_ms is not None:
-        _check_steps(path, bars, lines, interval_ms)
-    return bars
-
-
-def find_gaps(bars: Sequence[Bar], interval_ms: int) -> list[Gap]:
-    """Where the next bar opens later than one interval after its predecessor."""
-    times = [bar.open_time_ms for bar in bars]
-    return [
-        Gap(earlier, later, max(1, (later - earlier) // interval_ms - 1))
-        for earlier, later in pairwise(times)
-        if later - earlier > interval_ms
-    ]
+        if not sparse:
+            _check_steps(path, bars, lines, interval_ms)
+        _check_times(path, bars, lines, interval_ms)
+    return Candles(bars, widened)
 
 
 class _Refused(Exception):
@@ -123,22 +139,20 @@ def _bar(line: int, cells: Sequence[str]) -> Bar:
     for name, cell in zip(COLUMNS[1:], cells[1:], strict=True):
         if not _NUMBER.fullmatch(cell):
             raise _Refused(line, f"{name} {quoted(cell)} is not a number")
-    bar = Bar(int(cells[0]), *map(Decimal, cells[1:]))
-    _, opened, high, low, close, volume = bar
-    if min(opened, high, low, close) <= 0:
-        raise _Refused(line, "a price is not above 0")
-    if volume < 0:
-        raise _Refused(line, f"volume {volume} is negative")
-    if high < max(opened, low, close):
-        raise _Refused(line, f"high {high} is below open, low or close")
-    if low > min(opened, close):
-        raise _Refused(line, f"low {low} is above open or close")
-    return bar
+    return Bar(int(cells[0]), *map(Decimal, cells[1:]))
+
+
+def _check_times(path: Path, bars: Sequence[Bar], lines: Sequence[int], interval_ms: int) -> None:
+    for line, bar in zip(lines, bars, strict=True):
+        try:
+            check_time(bar.open_time_ms, interval_ms)
+        except NotABar as fault:
+            raise CandlesError(f"{path}: line {line}: {fault}") from None
 
 
 def _check_steps(path: Path, bars: Sequence[Bar], lines: Sequence[int], interval_ms: int) -> None:
     steps = [later.open_time_ms - earlier.open_time_ms for earlier, later in pairwise(bars)]
-    if not steps or min(steps) == interval_ms:
+    if not steps or interval_ms in steps:  # where one of them is the interval, it is that of the file
         return
     smallest = min(steps)
     line = lines[steps.index(smallest) + 1]

@@ -15,6 +15,7 @@ from services.trading.bybit_api import Kline
 from shared.contracts.types import to_ms
 
 HEADER = ",".join(COLUMNS) + "\n"
+WIDENED = b",widened\n"  # ends the row of a bar that was
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Question:
 
 
 class Part:
-    """`FILE.part`: a line that says what it is of, then rows, in the order in which they came. One run has it at a
-    time; its last line counts only if it is whole."""
+    """`FILE.part`: a line that says what it is of, then rows, in the order in which they came, each marked if its
+    bar was widened. One run has it at a time; its last line counts only if it is whole."""
 
     def __init__(self, final: Path, question: Question) -> None:
-        self._final = final
+        self.final = final
         self.path = final.with_name(final.name + ".part")
         self._question = question
         self.last_ms: int | None = None
@@ -89,21 +90,25 @@ class Part:
         """Of all bars."""
         return (int(line.partition(b",")[0]) for line in self._lines())
 
+    def widened(self) -> Iterator[int]:
+        """The times of the bars that were."""
+        return (int(line.partition(b",")[0]) for line in self._lines() if line.endswith(WIDENED))
+
     def finish(self) -> None:
         """The file under its own name, whole or not at all; the part is gone then."""
-        new = self._final.with_name(self._final.name + ".new")
+        new = self.final.with_name(self.final.name + ".new")
         try:
             with new.open("wb") as file:
-                if self._final.suffix == ".gz":
+                if self.final.suffix == ".gz":
                     with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed:
                         self._copy_to(packed)
                 else:
                     self._copy_to(file)
                 file.flush()
                 os.fsync(file.fileno())
-            new.replace(self._final)
+            new.replace(self.final)
         except OSError as error:
-            raise BadInput(f"-o: {self._final}: cannot be written: {error.strerror}") from error
+            raise BadInput(f"-o: {self.final}: cannot be written: {error.strerror}") from error
         finally:
             new.unlink(missing_ok=True)
         self.path.unlink()
@@ -111,7 +116,7 @@ class Part:
     def _copy_to(self, file: "BinaryIO | gzip.GzipFile") -> None:
         file.write(HEADER.encode())
         for line in self._lines():
-            file.write(line)
+            file.write(line.removesuffix(WIDENED) + b"\n" if line.endswith(WIDENED) else line)
 
     def _lines(self) -> Iterator[bytes]:
         self._file.seek(0)
@@ -121,4 +126,5 @@ class Part:
 
 def _row(bar: Kline) -> str:
     numbers = (bar.open, bar.high, bar.low, bar.close, bar.volume)
-    return f"{to_ms(bar.open_time)},{','.join(format(number, 'f') for number in numbers)}\n"
+    end = WIDENED.decode() if bar.widened else "\n"
+    return f"{to_ms(bar.open_time)},{','.join(format(number, 'f') for number in numbers)}{end}"

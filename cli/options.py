@@ -1,6 +1,7 @@
 """Option values that several commands take; one that is wrong is a line on stderr and exit code 2."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -77,8 +78,8 @@ def decimal_option(
     return value
 
 
-def instrument_option(text: str, option: str = "--instrument") -> Instrument:
-    """`tick_size=0.1,qty_step=0.001,…`; what is not said keeps its default."""
+def instrument_option(text: str, rest: Instrument, option: str = "--instrument") -> Instrument:
+    """`tick_size=0.1,qty_step=0.001,…`; what is not given is that of `rest`."""
     values: dict[str, Decimal] = {}
     for part in text.split(","):
         key, equals, value = part.strip().partition("=")
@@ -87,7 +88,7 @@ def instrument_option(text: str, option: str = "--instrument") -> Instrument:
         if key in values:
             raise BadOption(f"{option}: {key} is given twice")
         values[key] = decimal_option(f"{option} {key}", value, zero=key == "min_notional", bounded=False)
-    return Instrument(**values)
+    return replace(rest, **values)
 
 
 def time_option(option: str, text: str) -> int:

@@ -4,9 +4,10 @@ import asyncio
 import sys
 from pathlib import Path
 
+from cli.candles_instrument import Beside, write_beside
 from services.trading.bybit_api import MarketApi
 from shared.contracts.types import decimal_text, to_ms
-from shared.strategy.bars import INTERVAL_MS
+from shared.strategy.bars import INTERVAL_MS, Instrument
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
@@ -26,6 +27,9 @@ async def fetch(interval: str, folder: Path) -> None:
                 amounts = (kline.open, kline.high, kline.low, kline.close, kline.volume)
                 lines.append(f"{to_ms(kline.open_time)}," + ",".join(map(decimal_text, amounts)))
         file_of(folder, symbol).write_text("\n".join(lines) + "\n")
+        contract = await api.contract(symbol)
+        steps = (contract.tick_size, contract.qty_step, contract.min_order_qty, contract.min_notional)
+        write_beside(file_of(folder, symbol), Beside(symbol, interval, Instrument(*steps)))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from cli.backtest import read_strategy
-from cli.candles_file import CandlesError, read_candles
+from cli.candles_file import CandlesError, read_file
+from cli.candles_instrument import check_interval, find_beside, instrument_used
 from cli.demo import synthetic
 from cli.demo.fetch import SYMBOLS, file_of
-from cli.options import BadOption, decimal_option, instrument_option
-from shared.strategy.bars import Bar, Instrument
+from cli.options import BadOption, decimal_option
+from shared.strategy.bars import Bar, Instrument, TickTooCoarse, check_tick
 from shared.strategy.document import Strategy, parse_json, parse_strategy
 
 EXCHANGE_TIMEOUT_S = 3.5  # of which half a second is the start of a process
@@ -26,11 +27,12 @@ WAYS = "use recorded ones, --candles SYMBOL=FILE, or leave --candles out for mad
 
 @dataclass(frozen=True)
 class SymbolCandles:
-    """One symbol's candles as they will be played."""
+    """One symbol's candles as they will be played, and the instrument they are traded with."""
 
     symbol: str
     file: Path
     bars: Sequence[Bar]
+    instrument: Instrument
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,6 @@ class DemoOptions:
     real: bool
     candles: Sequence[SymbolCandles]
     documents: Sequence[Document]
-    instruments: Mapping[str, Instrument]
     fee: Decimal
     balance: Decimal
     tenants: int
@@ -58,6 +59,10 @@ class DemoOptions:
     @property
     def symbols(self) -> list[str]:
         return [candles.symbol for candles in self.candles]
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        return {candles.symbol: candles.instrument for candles in self.candles}
 
     @property
     def interval(self) -> str:
@@ -86,13 +91,13 @@ def read_options(given: Given, folder: Path) -> DemoOptions:
     interval = documents[0].strategy.interval
     folder.mkdir(parents=True, exist_ok=True)
     source, real, paths = _candle_files(given.candles, interval, folder)
-    candles = [_read(symbol, path, documents, given.bars) for symbol, path in paths.items()]
+    steps = _steps_of(given.instruments, list(paths))
+    candles = [_read(symbol, path, documents, given.bars, steps[symbol]) for symbol, path in paths.items()]
     return DemoOptions(
         source=source,
         real=real,
         candles=candles,
         documents=documents,
-        instruments=_instruments(given.instruments, list(paths)),
         fee=fee,
         balance=balance,
         tenants=given.tenants,
@@ -160,21 +165,31 @@ def _fetch(interval: str, folder: Path) -> dict[str, Path]:
     return {symbol: file_of(folder, symbol) for symbol in SYMBOLS}
 
 
-def _read(symbol: str, path: Path, documents: Sequence[Document], most: int | None) -> SymbolCandles:
+def _read(
+    symbol: str, path: Path, documents: Sequence[Document], most: int | None, steps: Sequence[str]
+) -> SymbolCandles:
+    strategy = documents[0].strategy
     try:
-        bars = read_candles(path, documents[0].strategy.interval_ms)
+        beside = find_beside(path)
+        check_interval(path, beside, strategy.interval)
+        bars = read_file(path, strategy.interval_ms, sparse=beside is not None).bars
     except CandlesError as error:
         raise BadOption(f"--candles: {error}") from error
-    return SymbolCandles(symbol, path.absolute(), bars[:most])
+    used = instrument_used(bars, beside, steps)
+    try:
+        check_tick(used.instrument.tick_size, (bar.low for bar in bars))
+    except TickTooCoarse as error:
+        raise BadOption(f"--instrument {symbol}: {error}") from error
+    return SymbolCandles(symbol, path.absolute(), bars[:most], used.instrument)
 
 
-def _instruments(given: Sequence[str], symbols: Sequence[str]) -> dict[str, Instrument]:
-    """Without a symbol for all of them; with one, for that one, whatever is said for all."""
-    instruments = dict.fromkeys(symbols, Instrument())
+def _steps_of(given: Sequence[str], symbols: Sequence[str]) -> dict[str, list[str]]:
+    """The options of each symbol: those without a symbol first, which are for all of them."""
+    steps: dict[str, list[str]] = {symbol: [] for symbol in symbols}
     for each in sorted(given, key=lambda text: ":" in text):
         symbol, colon, text = each.rpartition(":")
         if colon and symbol not in symbols:
             raise BadOption(f"--instrument: {symbol!r} is not one of {', '.join(symbols)}")
         for name in [symbol] if colon else symbols:
-            instruments[name] = instrument_option(text)
-    return instruments
+            steps[name].append(text)
+    return steps

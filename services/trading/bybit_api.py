@@ -5,9 +5,10 @@ retries ours. Whatever an answer looks like, a method gives what it promises or 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import requests
@@ -16,6 +17,8 @@ from pybit.unified_trading import HTTP
 from pydantic import TypeAdapter
 
 from shared.contracts.types import Amount, from_ms
+from shared.market.bars import NotABar, check_time, enclosed
+from shared.strategy.bars import INTERVAL_MS, Bar
 
 VENUE = "bybit"
 CATEGORY = "linear"
@@ -36,13 +39,17 @@ class VenueUnavailable(Exception):
     """The exchange did not answer, or not sensibly; try again later."""
 
 
+class NotBars(VenueUnavailable):
+    """The exchange answered with something that is no bar. Asked again at once it would answer the same."""
+
+
 class UnknownSymbol(Exception):
     """The exchange does not know this symbol."""
 
 
 @dataclass(frozen=True)
 class Kline:
-    """A bar as the exchange tells it."""
+    """A bar of the exchange's. `widened`: its high or low did not enclose open and close, and was made to."""
 
     open_time: datetime
     open: Decimal
@@ -50,6 +57,7 @@ class Kline:
     low: Decimal
     close: Decimal
     volume: Decimal
+    widened: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ class MarketApi:
     async def klines(self, symbol: str, interval: str, **window: int) -> list[Kline]:
         """Up to a thousand bars, ascending; the last may be open. `window`: start, end in ms, both included."""
         return await self._ask(
-            lambda told: [kline_of(*row[:6]) for row in reversed(told["list"])],
+            lambda told: _ascending([kline_of(*row[:6], interval=interval) for row in reversed(told["list"])]),
             self._http.get_kline,
             category=CATEGORY,
             symbol=symbol,
@@ -115,21 +123,29 @@ class MarketApi:
             if error.status_code == PARAMS_ERROR and "symbol" in query:
                 raise UnknownSymbol(str(query["symbol"])) from error
             raise VenueUnavailable(f"{error.status_code} {error.message}") from error
+        except NotABar as error:
+            raise NotBars(str(error)) from error
         except PYBIT_FAULTS as error:
             raise VenueUnavailable(repr(error)) from error
 
 
-def kline_of(start: object, *numbers: object) -> Kline:
-    """Raises one of UNREADABLE for what is no bar: a price that is no plain number above 0, a missing one."""
-    opened, high, low, closed, volume = numbers
-    return Kline(
-        from_ms(int(str(start))),
-        _positive(opened),
-        _positive(high),
-        _positive(low),
-        _positive(closed),
-        _amount(volume),
-    )
+def kline_of(start: object, *numbers: object, interval: str) -> Kline:
+    """Raises one of UNREADABLE for what is no bar (`shared/market/bars.py` has the rule): NotABar among them."""
+    open_time_ms = int(str(start))
+    opened, high, low, closed, volume = (_AMOUNT.validate_python(number) for number in numbers)
+    told = Bar(open_time_ms, opened, high, low, closed, volume)
+    try:
+        check_time(open_time_ms, INTERVAL_MS[interval])
+        bar = enclosed(told)
+    except NotABar as error:
+        raise NotABar(f"the bar of {open_time_ms}: {error}") from None
+    return Kline(from_ms(open_time_ms), *bar[1:], widened=bar is not told)
+
+
+def _ascending(bars: list[Kline]) -> list[Kline]:
+    if any(later.open_time <= earlier.open_time for earlier, later in pairwise(bars)):
+        raise ValueError("its bars are not in order")
+    return bars
 
 
 def _amount(told: object) -> Decimal:

@@ -237,5 +237,6 @@ def _topic(series: SeriesKey) -> str:
 
 def _update(message: Any, item: Any) -> KlineUpdate:  # Any: JSON
     _, interval, symbol = message["topic"].split(".")
-    kline = kline_of(item["start"], item["open"], item["high"], item["low"], item["close"], item["volume"])
+    numbers = (item[name] for name in ("open", "high", "low", "close", "volume"))
+    kline = kline_of(item["start"], *numbers, interval=interval)
     return KlineUpdate(symbol, interval, kline, bool(item["confirm"]), from_ms(int(message["ts"])))

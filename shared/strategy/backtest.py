@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from shared.strategy.bars import Bar, Terms
+from shared.strategy.bars import Bar, Terms, check_tick
 from shared.strategy.decimals import exact, not_exact
 from shared.strategy.document import Strategy
 from shared.strategy.execution import Execution, Step
@@ -42,9 +42,10 @@ def run_backtest(
     """Executes over all bars; `progress(done, total)` is told now and then, and may raise to cancel.
 
     `search`: whether to look for the bars on which something may happen; the report is the same without. By default
-    where that is quicker.
+    where that is quicker. Raises TickTooCoarse.
     """
     series = bars if isinstance(bars, Series) else Series(bars)
+    check_tick(terms.instrument.tick_size, _lowest_prices(series))
     execution = Execution(strategy, terms, first_bar_ms, explains=False)
     first = first_decision(strategy, series, first_bar_ms)
     total = len(series)
@@ -68,6 +69,15 @@ def run_backtest(
         trades.extend(outcome.trades)
     metrics = measure(series, trades, terms.initial_balance, first, given_start=first_bar_ms is not None)
     return Report(tuple(fills), tuple(trades), metrics, execution.equity, fingerprint(fills), first)
+
+
+def _lowest_prices(series: Series) -> list[Decimal]:
+    """A bar that nobody checked may have a low that is not the lowest of its prices."""
+    if not len(series):
+        return []
+    return [
+        getattr(series.bar(int(series.column(name).argmin())), name) for name in ("open", "high", "low", "close")
+    ]
 
 
 def _pass_quiet(execution: Execution, step: Step, series: Series, search: Search | None, index: int) -> int:

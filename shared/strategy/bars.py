@@ -1,5 +1,6 @@
 """A bar, an instrument's steps, and the terms on which a strategy trades."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, NamedTuple
@@ -47,6 +48,17 @@ class Instrument:
             raise ValueError("tick_size and qty_step must be above 0")
         if not (self.min_order_qty >= 0 and self.min_notional >= 0):
             raise ValueError("min_order_qty and min_notional must be at least 0")
+
+
+class TickTooCoarse(ValueError):
+    """A price of the candles is below one tick; the message names both."""
+
+
+def check_tick(tick: Decimal, prices: Iterable[Decimal]) -> None:
+    """Raises TickTooCoarse: such a price would be rounded to 0, or to a multiple of itself."""
+    lowest = min(prices, default=tick)
+    if lowest < tick:
+        raise TickTooCoarse(f"the candles have a price of {lowest:f}, below the tick size of {tick:f}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from shared.strategy.comparing import compared, crossed
 from shared.strategy.conditions import truths
-from shared.strategy.indicators import Values
 from shared.strategy.nodes import TRUE, Comparison, Condition, Number, Reference
 from shared.strategy.series import Series
+from shared.strategy.tolerance import Values
 
 Held = npt.NDArray[np.bool_]
 

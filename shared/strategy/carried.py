@@ -6,9 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
-from shared.strategy.indicators import IndicatorSpec, Values, compute, distance_pct, recipe
+from shared.strategy.indicators import IndicatorSpec, compute, distance_pct, recipe
 from shared.strategy.ta_lib import talib
-from shared.strategy.tolerance import is_above, settles_at
+from shared.strategy.tolerance import Values, is_above, settles_at
 
 _ROOM = 256
 _CHEAPER_AT_ONCE = 50  # bars of a stream cost as much as so many times as many of the whole computation

@@ -3,9 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from shared.strategy.indicators import Values
 from shared.strategy.nodes import UNDEFINED
-from shared.strategy.tolerance import sides
+from shared.strategy.tolerance import Values, sides
 
 Truth = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from shared.strategy.comparing import Truth, compared, crossed
 from shared.strategy.faults import Reader, child, is_decimal_text, shown
-from shared.strategy.indicators import CANDLE_FIELDS, MAX_PERIOD, IndicatorSpec, Values
+from shared.strategy.indicators import CANDLE_FIELDS, MAX_PERIOD, IndicatorSpec
 from shared.strategy.moment import truth_at
 from shared.strategy.nodes import (
     FALSE,
@@ -31,6 +31,7 @@ from shared.strategy.nodes import (
 )
 from shared.strategy.panel import Panel
 from shared.strategy.series import Series, Truths
+from shared.strategy.tolerance import Values
 
 MAX_DEPTH = 8
 MAX_NODES = 128

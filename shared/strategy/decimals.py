@@ -53,6 +53,11 @@ def round_to_tick(price: Decimal, tick: Decimal) -> Decimal:
     return (price + tick * _HALF) // tick * tick
 
 
+def fill_price(price: Decimal, tick: Decimal) -> Decimal:
+    """A fill's: to the tick, and never below one."""
+    return round_to_tick(price, tick) or tick
+
+
 def percent_of(percent: Decimal) -> Decimal:
     """A percentage as the fraction that amounts are multiplied by; may be asked for outside of `exact()`."""
     return percent.scaleb(-2, _EXACT)

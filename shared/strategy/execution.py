@@ -11,7 +11,7 @@ from shared.strategy.deciding import (
     exit_decision,
     sized_entry,
 )
-from shared.strategy.decimals import ZERO, exact, percent_of, round_to_tick
+from shared.strategy.decimals import ZERO, exact, fill_price, percent_of
 from shared.strategy.document import Strategy
 from shared.strategy.outcome import (
     NOTHING,
@@ -227,7 +227,7 @@ class Execution:
         state.pending_entry = state.pending_exit = None
         if state.position is not None:
             with exact():
-                price = round_to_tick(price, self._tick)
+                price = fill_price(price, self._tick)
                 self._close(step, state.position, state.position.left, time_ms, price, reason)
         return step.outcome()
 
@@ -260,7 +260,7 @@ class Execution:
             step.level_spent = True
             part = position.left if target.takes_rest else target.qty
             if part and part >= self.terms.instrument.min_order_qty:
-                price = round_to_tick(reached, self._tick) if at_open else target.price
+                price = fill_price(reached, self._tick) if at_open else target.price
                 self._close(step, position, part, bar.open_time_ms, price, "take_profit")
 
     # Step 3: at the close.

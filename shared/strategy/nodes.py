@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from shared.contracts.types import decimal_text
-from shared.strategy.indicators import IndicatorSpec, Values
+from shared.strategy.indicators import IndicatorSpec
 from shared.strategy.series import Series
+from shared.strategy.tolerance import Values
 
 FALSE, TRUE, UNDEFINED = 0, 1, 2
 

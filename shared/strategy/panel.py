@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 
 from shared.strategy.comparing import compared, crossed
-from shared.strategy.indicators import Values
 from shared.strategy.moment import value_at
 from shared.strategy.nodes import Column, Comparison, Node, Number, Operand
 from shared.strategy.series import Series, Truths
+from shared.strategy.tolerance import Values
 
 _MOST = 4096
 _MIRRORED = {"<": ">", "<=": ">=", "crosses_below": "crosses_above"}  # the same with left and right changed over

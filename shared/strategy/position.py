@@ -9,6 +9,7 @@ from shared.strategy.decimals import (
     HUNDRED,
     ONE,
     ZERO,
+    fill_price,
     floor_to_step,
     quantised,
     quantised_quotient,
@@ -31,7 +32,7 @@ def slipped(price: Decimal, buying: bool, terms: Terms) -> Decimal:
     """The fill price of a market order: slippage against us, to the tick."""
     if terms.slippage:
         price *= ONE + terms.slippage if buying else ONE - terms.slippage
-    return round_to_tick(price, terms.instrument.tick_size)
+    return fill_price(price, terms.instrument.tick_size)
 
 
 def open_position(entry: PendingEntry, time_ms: int, price: Decimal, risk: Risk, terms: Terms) -> Position:

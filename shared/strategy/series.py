@@ -10,7 +10,8 @@ import numpy as np
 
 from shared.strategy.bars import Bar
 from shared.strategy.carried import Carried
-from shared.strategy.indicators import CANDLE_FIELDS, IndicatorSpec, Values
+from shared.strategy.indicators import CANDLE_FIELDS, IndicatorSpec
+from shared.strategy.tolerance import Values
 
 if TYPE_CHECKING:
     from shared.strategy.panel import Panel

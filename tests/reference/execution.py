@@ -186,7 +186,7 @@ class Run:
 
     def open(self, bar: Bar, order: Order) -> None:
         sign = 1 if order.side == "LONG" else -1
-        price = self.to_tick(self.slipped(Fraction(bar.open), sign))
+        price = self.filled(self.slipped(Fraction(bar.open), sign))
         fill = Fill(bar.time, "open", order.side, order.qty, price, order.qty * price * self.fee, "entry")
         self.result.fills.append(fill)
         stop = self.risk.get("stop_loss")
@@ -374,7 +374,7 @@ class Run:
     def close(self, t: int, qty: Fraction, price: Fraction, reason: str) -> None:
         position, time = self.position, self.bars[t].time
         assert position is not None
-        price = self.to_tick(price)
+        price = self.filled(price)
         fill = Fill(time, "close", position.side, qty, price, qty * price * self.fee, reason)
         self.result.fills.append(fill)
         position.fills.append(fill)
@@ -423,6 +423,10 @@ class Run:
 
     def to_tick(self, price: Fraction) -> Fraction:
         return math.floor(price / self.tick + Fraction(1, 2)) * self.tick
+
+    def filled(self, price: Fraction) -> Fraction:
+        """No fill has a price at or below 0."""
+        return max(self.tick, self.to_tick(price))
 
     def to_step(self, qty: Fraction) -> Fraction:
         return math.floor(qty / self.step) * self.step

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from decimal import Decimal
-from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from services.trading.questions import MOST_FILLS
 from shared.contracts.types import AMOUNT_PATTERN, decimal_text, from_ms, instant_text
+from shared.market.bars import NotABar, enclosed, find_gaps
 from shared.strategy.backtest import Report, run_backtest
-from shared.strategy.bars import INTERVAL_MS, Bar, Instrument, Terms
+from shared.strategy.bars import INTERVAL_MS, Bar, Instrument, Terms, TickTooCoarse
 from shared.strategy.document import parse_stored
 from shared.strategy.outcome import Fill, Trade
 
@@ -70,14 +70,14 @@ def _bars(source: BinaryIO) -> list[Bar]:
 
 def _answer(asked: Mapping[str, object], bars: Sequence[Bar], say: Say) -> None:
     strategy, terms = parse_stored(asked["document"]), _terms(asked["terms"])
-    report = run_backtest(strategy, bars, terms, None, _progress(say))
     try:
+        report = run_backtest(strategy, _checked(bars), terms, None, _progress(say))
         if len(report.fills) > MOST_FILLS:
             raise _Refused(f"it has {len(report.fills)} fills, and {MOST_FILLS} is the most that is kept")
         head = json.dumps(_head(report, bars, INTERVAL_MS[strategy.interval]), allow_nan=False)
         fills = [_fill(number, fill) for number, fill in enumerate(report.fills, 1)]
         trades = [_trade(number, trade) for number, trade in enumerate(report.trades, 1)]
-    except _Refused as refused:
+    except (_Refused, TickTooCoarse) as refused:
         say("refused", str(refused))
         return
     say("head", head)
@@ -85,6 +85,14 @@ def _answer(asked: Mapping[str, object], bars: Sequence[Bar], say: Say) -> None:
         for chunk in _chunks(rows):
             say(word, json.dumps(chunk))
     say("end", "")
+
+
+def _checked(bars: Sequence[Bar]) -> list[Bar]:
+    """As the feed takes them; those that an older release stored were not checked then."""
+    try:
+        return [enclosed(bar) for bar in bars]
+    except NotABar as fault:
+        raise _Refused(f"a stored candle is no bar: {fault}") from None
 
 
 def _terms(told: object) -> Terms:
@@ -113,14 +121,14 @@ def _progress(say: Say) -> _Progress:
 
 def _head(report: Report, bars: Sequence[Bar], interval_ms: int) -> dict[str, object]:
     first = report.first_decision
-    steps = (later.open_time_ms - earlier.open_time_ms for earlier, later in pairwise(bars))
+    gaps = find_gaps((bar.open_time_ms for bar in bars), interval_ms)
     return {
         "bars": len(bars),
         "fingerprint": report.fingerprint,
         "final_equity": _amount(report.final_equity),
         "fills": len(report.fills),
         "trades": len(report.trades),
-        "missing_bars": sum(step // interval_ms - 1 for step in steps),
+        "missing_bars": sum(gap.missing for gap in gaps),
         "first_decision": None if first is None else _time(bars[first].open_time_ms),
         "metrics": asdict(report.metrics),
     }

@@ -32,6 +32,7 @@ MOST_WAITING = 5_000
 ANYTHING = Wish()
 
 BARS_CHANGED = Counter("feed_bars_changed_total", "Confirmed bars that came again with other values", ["symbol"])
+BARS_WIDENED = Counter("feed_bars_widened_total", "Bars made to enclose their open and close", ["symbol"])
 BARS_HEALED = Counter("feed_bars_healed_total", "Bars the stream skipped, fetched by REST", ["symbol"])
 
 log = structlog.get_logger()
@@ -206,6 +207,7 @@ class SeriesFeed:
     async def _close(self, bars: Sequence[Kline], venue_time: datetime) -> None:
         """Store, then say; a death in between is made good at the next start."""
         stored = await self._generations.store(bars, self._last)
+        self._report_widened(bars)
         newest = stored[self._generations.newest]
         for candle, of_venue in zip(newest, bars, strict=True):
             self._compare(of_venue, candle.kline)
@@ -241,6 +243,12 @@ class SeriesFeed:
     async def _say_opened(self, of: Sequence[StoredSeries], kline: Kline, venue_time: datetime) -> None:
         previous = self._last.open_time if self._last else None
         await self._producer.publish([opened_event(series, kline, previous, venue_time) for series in of])
+
+    def _report_widened(self, bars: Sequence[Kline]) -> None:
+        for bar in bars:
+            if bar.widened:
+                BARS_WIDENED.labels(self._symbol).inc()
+                log.warning("bar_widened", symbol=self._symbol, interval=self._interval, bar=str(bar))
 
     def _compare(self, told: Kline, known: Kline) -> None:
         """A confirmed bar that comes again is the same bar; what is stored counts."""

@@ -1,7 +1,7 @@
 """Hold stored candles against the exchange's, and fill in what was lost. What is stored never changes."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
@@ -67,7 +67,9 @@ def _compare(
     kinds: dict[Kind, list[datetime]] = {
         "missing": [bar.open_time for bar in missing],
         "unlinked": [moment for moment, bar in ours.items() if not bar.is_linked],
-        "changed": [moment for moment, bar in ours.items() if moment in theirs and theirs[moment] != bar.kline],
+        "changed": [
+            moment for moment, bar in ours.items() if moment in theirs and not _agree(bar.kline, theirs[moment])
+        ],
         "unknown": [moment for moment in ours if moment not in theirs],
     }
     findings = [finding for kind, moments in kinds.items() for finding in _rows(kind, moments, step)]
@@ -77,6 +79,12 @@ def _compare(
         Finding("hole", earlier + step, later - step, (later - earlier) // step - 1) for earlier, later in holes
     ]
     return Examined(findings, missing, end)
+
+
+def _agree(stored: Kline, told: Kline) -> bool:
+    """An older release stored bars without widening them."""
+    prices = (stored.open, stored.high, stored.low, stored.close)
+    return told in (stored, replace(stored, high=max(prices), low=min(prices)))
 
 
 def _rows(kind: Kind, moments: Sequence[datetime], step: timedelta) -> list[Finding]:

@@ -17,7 +17,7 @@ from services.trading.questions import MOST_WAITING, BacktestLimits, Question
 from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, PlanLimitReached
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import instant_text, new_id
-from shared.strategy.bars import Terms
+from shared.strategy.bars import Terms, TickTooCoarse, check_tick
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,11 @@ async def _question_of(
     if within.bars > most_bars:
         raise _invalid("to", f"more than {most_bars} bars lie between `from` and `to`, which is the most")
     terms = Terms(instrument, request.fee, request.slippage, request.initial_balance)
+    try:
+        lowest = await backtests.get_lowest_price(connection, series.series_id, within)
+        check_tick(instrument.tick_size, [lowest])
+    except TickTooCoarse as error:
+        raise _invalid("symbol", f"{error}: a backtest of them would trade at other prices") from error
     return Question(
         version.content_hash,
         VENUE,

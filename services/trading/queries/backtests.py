@@ -238,6 +238,17 @@ async def find_range(
     return Range(**row) if row and row["bars"] else None
 
 
+async def get_lowest_price(connection: Connection, series_id: int, within: Range) -> Decimal:
+    """Of the bars of a range that has some."""
+    lowest: Decimal = await connection.fetchval(
+        "SELECT min(low) FROM candles WHERE series_id = $1 AND open_time BETWEEN $2 AND $3",
+        series_id,
+        within.first,
+        within.last,
+    )
+    return lowest
+
+
 def _backtest(row: asyncpg.Record) -> BacktestRow:
     instrument = Instrument(row["tick_size"], row["qty_step"], row["min_order_qty"], row["min_notional"])
     return BacktestRow(

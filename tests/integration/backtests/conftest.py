@@ -140,7 +140,7 @@ class Scene:
         async with self.trading.database.tenants(()) as connection:
             await ledger.upsert_instrument(connection, symbol, Contract(*steps))
             series = await ledger.get_or_create_series(connection, symbol, INTERVAL)
-            candles = [StoredCandle(kline_of(bar[0], *map(str, bar[1:])), None) for bar in bars]
+            candles = [StoredCandle(kline_of(bar[0], *map(str, bar[1:]), interval=INTERVAL), None) for bar in bars]
             await ledger.insert_candles(connection, series.series_id, candles, "HISTORY")
 
     @asynccontextmanager

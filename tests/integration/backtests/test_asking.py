@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from decimal import Decimal
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -116,6 +117,18 @@ async def test_what_the_candles_cannot_answer_is_refused_by_field(scene: Scene) 
         assert list(found) == [path], (changes, found)
         assert reason in found[path], (changes, found)
     assert (await ann.see("/v1/backtests"))["items"] == []
+
+
+async def test_a_tick_above_a_price_of_the_candles_is_refused(scene: Scene) -> None:
+    """The instrument's tick is a cent."""
+    price = Decimal("0.0041")
+    cheap = [bar._replace(open=price, high=price, low=price, close=price) for bar in wavy_bars(9)]
+    await scene.store([*wavy_bars(20)[:5], *cheap[5:]], "ETHUSDT")
+    ann = await scene.person()
+    assert (await ann.ask(symbol="ETHUSDT", to=at(5))).status == 202
+    found = reasons(await ann.ask(symbol="ETHUSDT", to=at(9)))
+    assert list(found) == ["$.symbol"]
+    assert "a price of 0.0041, below the tick size of 0.01" in found["$.symbol"]
 
 
 async def test_more_bars_than_the_most_are_refused(scene: Scene) -> None:

@@ -20,9 +20,12 @@ from click.testing import CliRunner, Result
 from cli import candles_fetch
 from cli.candles_fetch import fetch_command
 from cli.candles_file import read_candles
+from cli.candles_instrument import find_beside
+from cli.candles_part import Part, Question
 from cli.stack.migrate import ROOT
 from sandbox.bybit.replay import Candle, Market
 from sandbox.bybit.server import make_app
+from services.trading.bybit_api import kline_of
 from tests.integration.accounts import eventually
 
 MINUTE_MS = 60_000
@@ -138,7 +141,51 @@ async def test_all_closed_bars_are_fetched_as_the_exchange_writes_them(exchange:
     told: dict[str, Any] = json.loads(done.stdout)
     assert (told["bars"], told["first"], told["resumed_from"]) == (len(EXPECTED), "2026-01-01T00:00:00Z", 0)
     assert [hole["missing"] for hole in told["holes"]] == [2, 1]
-    assert list(tmp_path.iterdir()) == [file]
+    assert sorted(tmp_path.iterdir()) == [file, tmp_path / "c.csv.gz.instrument.json"]
+
+
+async def test_a_file_that_is_there_is_replaced_by_force_only(exchange: Exchange, tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    file.write_text("precious")
+    span = {"--from": str(FIRST_MS), "--to": str(FIRST_MS + 3 * MINUTE_MS)}
+    refused = await fetched(exchange, file, **span)
+    assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "--force" in refused.stderr
+    assert (file.read_text(), exchange.asked, list(tmp_path.iterdir())) == ("precious", 0, [file])
+    assert (await fetched(exchange, file, "--force", **span)).exit_code == 0
+    assert file.read_text().splitlines()[1:] == [row(0), row(1), row(2)]
+
+
+async def test_the_instrument_is_kept_beside_the_candles(exchange: Exchange, tmp_path: Path) -> None:
+    file = tmp_path / "c.csv.gz"
+    done = await fetched(exchange, file)
+    beside = find_beside(file)
+    assert beside is not None
+    assert (beside.symbol, beside.interval, str(beside.instrument.tick_size)) == ("BTCUSDT", "1", "0.01")
+    assert "c.csv.gz.instrument.json" in done.stdout
+
+
+async def test_what_is_no_bar_is_one_line_and_not_asked_again(exchange: Exchange, tmp_path: Path) -> None:
+    def priceless(_: web.Request) -> web.StreamResponse:
+        listed = [[str(FIRST_MS + MINUTE_MS), "1", "1", "0", "1", "5", "5"]]
+        result = {"category": "linear", "symbol": "BTCUSDT", "list": listed}
+        return web.json_response({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": 1})
+
+    exchange.faults = [priceless]
+    done = await fetched(exchange, tmp_path / "c.csv")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n"), exchange.asked) == (2, "", 1, 1)
+    assert f"what is no bar: the bar of {FIRST_MS + MINUTE_MS}: a price is not above 0" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_widened_bar_is_reported_by_the_run_that_goes_on_too(exchange: Exchange, tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    question = Question("BTCUSDT", "1", FIRST_MS, FIRST_MS + TO * MINUTE_MS, exchange.url)
+    with Part(file, question) as part:  # an earlier run, interrupted after its first bar
+        part.append([kline_of(FIRST_MS, "2", "1", "3", "1.5", "5", interval="1")])
+    done = await fetched(exchange, file, "--json")
+    assert json.loads(done.stdout)["widened"] == [FIRST_MS]
+    assert file.read_text().splitlines()[1] == f"{FIRST_MS},2,3,1,1.5,5"
 
 
 async def test_a_range_and_a_plain_file_are_what_they_are_asked_to_be(exchange: Exchange, tmp_path: Path) -> None:

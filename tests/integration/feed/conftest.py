@@ -229,7 +229,7 @@ class LoneSeries:
     def hear(self, minute: int, *, confirmed: bool, close: str = "") -> None:
         """What the stream would tell of a bar of `candles`."""
         (bar,) = candles([minute])
-        kline = kline_of(bar.start, bar.open, bar.high, bar.low, close or bar.close, bar.volume)
+        kline = kline_of(bar.start, bar.open, bar.high, bar.low, close or bar.close, bar.volume, interval="1")
         end = from_ms(bar.start + MINUTE_MS if confirmed else bar.start)
         self.feed.tell(KlineUpdate("BTCUSDT", "1", kline, confirmed, end))
 

@@ -3,6 +3,7 @@
 import pytest
 
 from sandbox.bybit.replay import Candle
+from services.trading.feed.series_feed import BARS_WIDENED
 from shared.contracts.market import CandleClosed
 from tests.integration.accounts import eventually
 from tests.integration.feed.conftest import FeedScene, chain, said
@@ -11,6 +12,10 @@ from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS, candles
 TWO = {"BTCUSDT": candles(range(12)), "ETHUSDT": candles(range(3, 15))}
 HOLED = {"BTCUSDT": candles([0, 1, 2, 6, 7])}
 FLAT = Candle(FIRST_MS + MINUTE_MS, "1001.25", "1001.25", "1001.25", "1001.25", "0")
+ODD = Candle(
+    FIRST_MS + MINUTE_MS, "1001.5", "1001.25", "1001.75", "1001.25", "3"
+)  # encloses neither open nor close
+ODDLY = {"BTCUSDT": [*candles([0]), ODD, *candles([2, 3])]}
 QUIET = {"BTCUSDT": [*candles([0]), FLAT, *candles([2, 3])]}
 LONG = {"BTCUSDT": candles(range(3_300))}
 
@@ -49,6 +54,30 @@ async def test_prices_are_those_of_the_exchange_to_the_last_digit(scene: FeedSce
         assert tuple(stored) == prices
         (instrument,) = await scene.see("SELECT symbol, tick_size FROM instruments")
         assert (instrument["symbol"], str(instrument["tick_size"])) == ("BTCUSDT", "0.25")
+
+
+@pytest.mark.parametrize("scene", [ODDLY], indirect=True)
+async def test_a_bar_that_does_not_enclose_its_open_and_close_is_widened(scene: FeedScene) -> None:
+    before = _widened()
+    await scene.wish("BTCUSDT")
+    async with scene.feed() as producer:
+        await scene.subscribed("BTCUSDT")
+        await scene.exchange.step(4)
+        await said(producer, 5)
+        closed = [event for event in producer.said if isinstance(event, CandleClosed)][1]
+        assert [str(price) for price in (closed.open, closed.high, closed.low, closed.close)] == [
+            "1001.5",
+            "1001.75",
+            "1001.25",
+            "1001.25",
+        ]
+        stored = (await scene.see("SELECT open, high, low, close FROM candles ORDER BY open_time"))[1]
+        assert tuple(stored) == (closed.open, closed.high, closed.low, closed.close)
+    assert _widened() == before + 1
+
+
+def _widened() -> float:
+    return float(BARS_WIDENED.labels("BTCUSDT")._value.get())
 
 
 @pytest.mark.parametrize("scene", [HOLED], indirect=True)

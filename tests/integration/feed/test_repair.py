@@ -28,7 +28,8 @@ def minutes(*numbers: int) -> list[Any]:
 async def type_(scene: FeedScene) -> Type:
     """The series is stored as the exchange has it; the command in a thread, as the exchange is in this loop."""
     await scene.exchange.step(1_503)
-    bars: list[Kline] = [kline_of(*(getattr(bar, name) for name in bar.__dataclass_fields__)) for bar in HOLED]
+    fields = [[getattr(bar, name) for name in bar.__dataclass_fields__] for bar in HOLED]
+    bars: list[Kline] = [kline_of(*each, interval="1") for each in fields]
     async with scene.database.tenants(()) as connection:
         series = await ledger.get_or_create_series(connection, "BTCUSDT", "1")
         await ledger.insert_candles(connection, series.series_id, chained(bars[:1_490], None), "STREAM")

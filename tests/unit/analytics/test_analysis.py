@@ -12,6 +12,7 @@ import talib
 from services.analytics.domain.analysis import closed_bars, decimal_of, look_at, missing_of, trend
 from services.analytics.domain.analysis_ids import analysis_id, moment_of
 from services.analytics.routes.views import shortened
+from shared.strategy.bars import Bar
 from shared.strategy.series import Series
 from tests.unit.analytics.facts import INTERVAL, wavy_bars
 
@@ -57,6 +58,15 @@ def test_the_trend_is_up_above_a_rising_and_down_below_a_falling_average(
     price: float, ema: float, before: float, expected: str
 ) -> None:
     assert trend(price, ema, before) == expected
+
+
+def test_a_market_that_stands_still_is_flat_and_at_its_average() -> None:
+    price = Decimal("93.15")
+    series = Series([Bar(index * 60_000, price, price, price, price, Decimal(0)) for index in range(120)])
+    looks = [look_at(series, index, 21) for index in range(30, 120)]
+    assert {look.trend_direction for look in looks} == {"FLAT"}
+    assert {look.candles_above_ema for look in looks} == {0}
+    assert {look.distance_from_ema for look in looks} == {Decimal(0)}
 
 
 def test_without_an_average_there_is_no_trend() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.candles_file import CandlesError, Gap, find_gaps, read_candles
+from cli.candles_file import CandlesError, Widened, read_candles, read_file
+from shared.market.bars import Gap, find_gaps
 
 HEADER = "open_time_ms,open,high,low,close,volume"
 MINUTE = 60_000
@@ -44,10 +45,6 @@ def test_columns_are_found_by_their_names(tmp_path: Path) -> None:
         ([HEADER + ",open", "0"], "line 1: the header has the column open twice"),
         ([HEADER, row(1), row(0)], "line 3: open_time_ms 0 does not come after 60000"),
         ([HEADER, row(0), row(1), row(1)], "line 4: open_time_ms 60000 is there twice"),
-        ([HEADER, row(0, "3,2,0.5,1")], "line 2: high 2 is below open, low or close"),
-        ([HEADER, row(0, "1,2,0.5,3")], "line 2: high 2 is below open, low or close"),
-        ([HEADER, row(0, "1,2,3,1")], "line 2: high 2 is below open, low or close"),
-        ([HEADER, row(0, "1,2,1.1,1.5")], "line 2: low 1.1 is above open or close"),
         ([HEADER, row(0), row(1, "1,2,0,1")], "line 3: a price is not above 0"),
         ([HEADER, row(0, "1,2,-1,1")], "line 2: a price is not above 0"),
         ([HEADER, row(0, volume="-1")], "line 2: volume -1 is negative"),
@@ -108,4 +105,36 @@ def test_the_smallest_step_is_the_interval(tmp_path: Path, minutes: list[int], l
 
 def test_gaps_are_found(tmp_path: Path) -> None:
     bars = read_candles(written(tmp_path, HEADER, *(row(minute) for minute in (0, 1, 4, 5))), MINUTE)
-    assert find_gaps(bars, MINUTE) == [Gap(MINUTE, 4 * MINUTE, 2)]
+    assert find_gaps((bar.open_time_ms for bar in bars), MINUTE) == [Gap(MINUTE, 4 * MINUTE, 2)]
+
+
+@pytest.mark.parametrize(
+    ("prices", "high", "low"),
+    [("3,2,0.5,1", "3", "0.5"), ("1,2,0.5,3", "3", "0.5"), ("1,2,3,1", "3", "1"), ("1,2,1.1,1.5", "2", "1")],
+)
+def test_a_bar_that_does_not_enclose_its_open_and_close_is_widened_and_reported(
+    tmp_path: Path, prices: str, high: str, low: str
+) -> None:
+    file = read_file(written(tmp_path, HEADER, row(0), row(1, prices), row(2)), MINUTE)
+    assert (file.bars[1].high, file.bars[1].low) == (Decimal(high), Decimal(low))
+    assert file.widened == [Widened(3, MINUTE)]
+
+
+@pytest.mark.parametrize(
+    ("times", "interval", "reason"),
+    [
+        ([0, 1, 2.5, 3], MINUTE, "line 4: open_time_ms 150000 is 30 s past the grid of 1 min (UTC)"),
+        ([0, 24, 49, 73], 60 * MINUTE * 24, "line 4: open_time_ms 176400000 is 1 h past the grid of 24 h (UTC)"),
+        ([15, 16, 17.5], 60 * MINUTE, "line 4: open_time_ms 63000000 is 30 min past the grid of 1 h (UTC)"),
+        ([0.5, 1.5], 60 * MINUTE, "line 2: open_time_ms 1800000 is 30 min past the grid of 1 h (UTC)"),
+        ([0, 1, 2.0000003], 60 * MINUTE, "line 4: open_time_ms 7200001 is 1 ms past the grid"),
+    ],
+)
+def test_a_time_that_is_not_on_the_grid_is_refused_with_its_line(
+    tmp_path: Path, times: list[float], interval: int, reason: str
+) -> None:
+    unit = MINUTE if interval == MINUTE else 60 * MINUTE
+    lines = [f"{round(time * unit)},1,2,1,1,0" for time in times]
+    with pytest.raises(CandlesError) as caught:
+        read_candles(written(tmp_path, HEADER, *lines), interval)
+    assert reason in str(caught.value)

@@ -33,6 +33,10 @@ def halted(seed: int) -> Series:
     return Series(rows)
 
 
+def flat(index: int, price: Decimal) -> Bar:
+    return Bar(index * HOUR, price, price, price, price, Decimal(1))
+
+
 def came_true(raw: dict[str, object], indicators: dict[str, IndicatorSpec], series: Series) -> list[int]:
     found = truths(parse_condition(raw, indicators), series)
     return [index for index, truth in enumerate(found) if truth == TRUE]
@@ -96,8 +100,8 @@ def test_closes_of_one_price_are_not_above_its_exponential_average(kind: str) ->
 
 
 def test_the_rsi_of_a_market_that_never_moved_is_nought_and_of_one_that_only_rose_a_hundred() -> None:
-    still = Series([Bar(index * HOUR, *[Decimal("0.1")] * 4, Decimal(1)) for index in range(60)])
-    risen = Series([Bar(index * HOUR, *[Decimal("0.1") + index] * 4, Decimal(1)) for index in range(60)])
+    still = Series([flat(index, Decimal("0.1")) for index in range(60)])
+    risen = Series([flat(index, Decimal("0.1") + index) for index in range(60)])
     rsi = IndicatorSpec("RSI", period=14)
     assert set(still.values(rsi)["value"][14:].tolist()) == {0.0}
     assert set(risen.values(rsi)["value"][14:].tolist()) == {100.0}

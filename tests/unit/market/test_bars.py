@@ -1,0 +1,67 @@
+"""One rule for what a bar is."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.market.bars import Gap, NotABar, check_time, enclosed, find_gaps
+from shared.strategy.bars import INTERVAL_MS, Bar
+
+HOUR = 3_600_000
+PRICES = st.decimals("0.0001", "1000", places=4)
+
+
+def bar(opened: str, high: str, low: str, close: str, volume: str = "1") -> Bar:
+    return Bar(0, *map(Decimal, (opened, high, low, close, volume)))
+
+
+def test_a_whole_bar_is_returned_as_it_is() -> None:
+    whole = bar("100.0", "101.00", "99", "100.5")
+    assert enclosed(whole) is whole
+
+
+@given(PRICES, PRICES, PRICES, PRICES)
+def test_a_widened_bar_encloses_its_open_and_close(
+    one: Decimal, two: Decimal, three: Decimal, four: Decimal
+) -> None:
+    told = Bar(0, one, two, three, four, Decimal(0))
+    taken = enclosed(told)
+    assert taken.low <= min(taken.open, taken.close)
+    assert taken.high >= max(taken.open, taken.close)
+    assert (taken.open, taken.close) == (told.open, told.close)
+    assert {taken.high, taken.low} <= {one, two, three, four}
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (bar("1", "1", "0", "1"), "a price is not above 0"),
+        (bar("-1", "1", "1", "1"), "a price is not above 0"),
+        (bar("1", "1", "1", "1", "-0.1"), "volume -0.1 is negative"),
+        (bar("NaN", "1", "1", "1"), "not finite"),
+        (bar("1", "Infinity", "1", "1"), "not finite"),
+        (bar("1", "1", "1", "1", "sNaN"), "not finite"),
+    ],
+)
+def test_what_is_no_bar_is_refused_with_the_reason(told: Bar, reason: str) -> None:
+    with pytest.raises(NotABar, match=reason):
+        enclosed(told)
+
+
+@pytest.mark.parametrize("interval", INTERVAL_MS)
+def test_a_bar_opens_on_its_interval_s_grid(interval: str) -> None:
+    step = INTERVAL_MS[interval]
+    check_time(1_704_067_200_000 // step * step, step)
+    for beyond in (1, step // 2, step - 1):
+        with pytest.raises(NotABar, match="past the grid"):
+            check_time(20_000 * step + beyond, step)
+
+
+def test_missing_bars_are_counted_between_those_that_are_there() -> None:
+    assert find_gaps([0, HOUR, 4 * HOUR, 5 * HOUR, 7 * HOUR], HOUR) == [
+        Gap(HOUR, 4 * HOUR, 2),
+        Gap(5 * HOUR, 7 * HOUR, 1),
+    ]
+    assert find_gaps([], HOUR) == find_gaps([0], HOUR) == []
