@@ -15,6 +15,7 @@ from shared.chassis.decoding import Received, decode_record
 from shared.chassis.errors import Unavailable
 from shared.chassis.inbox import PATIENCE, Inbox, MarketInbox
 from shared.chassis.kafka_headers import headers_of, to_wire
+from shared.chassis.plausible import Versioned
 from shared.chassis.postgres import Connection, Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.auth import UserRegistered
@@ -259,6 +260,28 @@ def test_a_field_that_cannot_be_stored_or_computed_with_is_a_fault_of_the_messag
     one = received(registered(1).model_copy(update={field: value}))
     assert one.event is None
     assert one.fault.startswith(f"{field}: ")
+
+
+async def test_a_version_that_leaps_is_given_up_the_next_one_counts_and_a_person_may_vouch_for_it(
+    database: Database,
+) -> None:
+    handler = Heard()
+    inbox = Inbox(
+        database,
+        "analytics",
+        UserRegistered,
+        handler.users,
+        Versioned("aggregate_seq", "user_zones", "zone_version"),
+    )
+    await inbox.work([received(registered(1, seq)) for seq in (2**63 - 1, 1_001, 1)])
+    assert [(key, state, reason[:7]) for key, state, reason in await parked(database)] == [
+        ("1", "DEAD", "version")
+    ] * 2
+    assert [event.aggregate_seq for event in handler.heard if isinstance(event, UserRegistered)] == [1]
+    await replay_all(database)
+    while await inbox.retry_parked():
+        pass
+    assert len(handler.heard) == 3
 
 
 async def test_a_key_or_header_of_any_size_is_parked(database: Database) -> None:
