@@ -16,6 +16,7 @@ from shared.chassis.kafka import partitions_of
 from shared.chassis.kafka_access import KafkaAccess, client_options
 
 CALLS, TOPICS, CANARIES = "calls.jsonl", "topics.jsonl", "canaries.jsonl"
+EXPLAINED = "explained.json"
 # Kept by nobody: whoever reads the evidence could act as the tenant.
 SECRETS = frozenset({"password", "access_token", "refresh_token"})
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from cli.faults.proxy import WeatherKind
 from cli.stack.migrate import SERVICES
 from shared.chassis.points import Point
+from shared.contracts.catalog import EVENTS
+from shared.contracts.envelope import Event
 
 Kind = Literal[
     "strike",  # at a named point
@@ -17,7 +19,9 @@ Kind = Literal[
     "crash_kafka",
     "terminate_backends",
     "weather",  # on the way to a server
+    "poison",  # a message that nobody can handle, on a topic
 ]
+Poison = Literal["no JSON", "too deep", "no UTF-8", "a NUL", "a version of 4,301 digits", "nobody's"]
 
 BAD_WEATHER: tuple[WeatherKind, ...] = ("latency", "resets", "half_open", "slices")
 OFTEN = ("transaction.", "consumer.", "inbox.", "feed.")  # come by several times a second
@@ -26,7 +30,7 @@ SESSION_TIMEOUT_S = 10.0  # of a consumer's group: who is silent for longer has 
 
 @dataclass(frozen=True)
 class Fault:
-    """`target` is a process or a server; `lasts_s` how long it stands still or the weather is bad."""
+    """`target` is a process, a server or a topic; `lasts_s` how long it stands still or the weather is bad."""
 
     kind: Kind
     target: str
@@ -34,6 +38,7 @@ class Fault:
     action: Literal["KILL", "STOP", ""] = ""
     nth: int = 1
     weather: WeatherKind = "calm"
+    poison: Poison | Literal[""] = ""
     delay_s: float = 0.0
     after_s: float = 0.0  # from the beginning of its round
     lasts_s: float = 0.0
@@ -44,6 +49,7 @@ class Fault:
             "kill": f"KILL {self.target}",
             "freeze": f"STOP {self.target}",
             "weather": f"{self.weather} before {self.target}",
+            "poison": f"poison on {self.target}: {self.poison}",
         }.get(self.kind, self.kind.replace("_", " "))
         return said + (f" for {self.lasts_s} s" if self.lasts_s else "")
 
@@ -53,11 +59,14 @@ Draw: TypeAlias = Callable[[Random], Fault]
 
 @dataclass(frozen=True)
 class Family:
-    """`points`: the processes where each is come by, struck in turn; `besides`: what else happens meanwhile."""
+    """`points`: the processes where each is come by, struck in turn; `besides`: what else happens meanwhile, one of
+    all families' in a round; `always`: what happens in each round.
+    """
 
     title: str
     points: dict[Point, Sequence[str]]
     besides: Sequence[Draw]
+    always: Sequence[Draw] = ()
 
 
 def processes(role: str, services: Sequence[str] = SERVICES) -> list[str]:
@@ -99,6 +108,12 @@ def crash(server: Literal["postgres", "kafka"]) -> Draw:
 
 def terminate_backends(_: Random) -> Fault:
     return Fault("terminate_backends", "postgres")
+
+
+def poison(random: Random) -> Fault:
+    """On any topic that outboxes send to."""
+    topics = sorted(event.topic for event in EVENTS if issubclass(event, Event))
+    return Fault("poison", random.choice(topics), poison=random.choice(get_args(Poison)))
 
 
 def frozen_for(random: Random) -> float:

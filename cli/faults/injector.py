@@ -39,6 +39,7 @@ class Tally:
     kills_at_rest: int = 0
     outages_s: dict[str, list[float]] = field(default_factory=dict)  # from the crash until it answered again
     stuck: list[str] = field(default_factory=list)  # what a fault was not over with in time
+    poisoned: dict[str, str] = field(default_factory=dict)  # why an event was not worked, by its id
 
     @property
     def kills(self) -> int:
@@ -98,6 +99,9 @@ class Injector:
                 await self._terminate_backends()
             case "weather":
                 await self._weather(fault)
+            case "poison":
+                event_id = await provoke.publish_poison(self._stack.superuser_dsn, fault.target, fault.poison)
+                self.tally.poisoned[event_id] = f"{fault}"
 
     async def _strike(self, fault: Fault) -> None:
         async with AsyncExitStack() as provoked:

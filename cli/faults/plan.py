@@ -25,6 +25,9 @@ class Round:
 def plan(seed: int, families: Sequence[str]) -> Iterator[Round]:
     """Round after round, without end. Every point of the families comes up equally often."""
     random = Random(f"faults {seed} {','.join(families)}")
+    # Drawn apart, so that what each round does besides is what its seed has always done.
+    apart = Random(f"always {seed} {','.join(families)}")
+    always = [draw for name in families for draw in FAMILIES[name].always]
     besides = [draw for name in families for draw in FAMILIES[name].besides]
     strikes = _Deck(random, families)
     number = 0
@@ -34,6 +37,7 @@ def plan(seed: int, families: Sequence[str]) -> Iterator[Round]:
         while len(drawn) <= STRIKES_A_ROUND and (card := strikes.take({fault.target for fault in drawn})):
             drawn.append(strike(random, *card))
         timed = [replace(fault, after_s=round(random.uniform(0, WITHIN_S), 1)) for fault in drawn]
+        timed += [replace(draw(apart), after_s=round(apart.uniform(0, WITHIN_S), 1)) for draw in always]
         yield Round(number, sorted(timed, key=lambda fault: fault.after_s))
 
 

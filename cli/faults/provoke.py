@@ -1,10 +1,16 @@
-"""Brings the platform to points that a quiet minute does not come by: a trial that is over, an event that fails."""
+"""Brings about what a quiet minute does not: a trial that is over, an event that fails, a poisoned message."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
+
+from shared.chassis.clock import utc_now
+from shared.chassis.outbox import bucket_of
+from shared.contracts.catalog import BY_TOPIC
+from shared.contracts.types import instant_text, new_id
 
 PARKED_WITHIN_S = 12.0
 DONE_WITHIN_S = 90.0
@@ -30,6 +36,17 @@ SPOIL = """
 """
 UNSPOIL = "SET lock_timeout = '2s'; DROP FUNCTION IF EXISTS analytics.spoiled CASCADE"
 PARKED = "SELECT EXISTS (SELECT FROM analytics.parked WHERE state = 'WAITING')"
+PUBLISH = """
+    INSERT INTO {service}.outbox (user_id, bucket, event_id, topic, key, headers, payload)
+    VALUES (0, $1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
+"""
+NOBODY = "0"
+POISON = {
+    "no JSON": b"{not json",
+    "too deep": b"[" * 10_000,
+    "no UTF-8": b'{"user_id": "\xff\xfe"}',
+    "a NUL": b'{"user_id": "\\u0000"}',
+}
 
 
 async def end_a_trial(superuser_dsn: str) -> None:
@@ -52,6 +69,24 @@ async def spoiled_trades(superuser_dsn: str) -> AsyncIterator[None]:
         await heal(superuser_dsn)
 
 
+async def publish_poison(superuser_dsn: str, topic: str, poison: str) -> str:
+    """By the outbox of a service that publishes there, about nobody. Returns the event's id."""
+    service = BY_TOPIC[topic].sources()[0]
+    event_id = str(new_id())
+    version = "9" * 4301 if "digits" in poison else "1"
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": event_id,
+        "ce_source": service,
+        "ce_type": topic,
+        "ce_time": instant_text(utc_now()),
+        "ce_dataschema": f"tradefleet:{topic}:{version}",
+    }
+    row = (bucket_of(NOBODY), event_id, topic, NOBODY, json.dumps(headers), POISON.get(poison, b"{}"))
+    await _ask(superuser_dsn, PUBLISH.format(service=service), *row)
+    return event_id
+
+
 async def heal(superuser_dsn: str) -> None:
     """Nothing fails any more."""
     await _ask(superuser_dsn, UNSPOIL, whole=True)
@@ -64,14 +99,14 @@ async def _wait_until_parked(superuser_dsn: str) -> None:
         await asyncio.sleep(LOOK_EVERY_S)
 
 
-async def _ask(dsn: str, statements: str, *, whole: bool = False) -> object:
+async def _ask(dsn: str, statements: str, *arguments: object, whole: bool = False) -> object:
     """The first value, or nothing of several statements; again while the server is away or a lock is held."""
     fault: Exception | None = None
     try:
         async with asyncio.timeout(DONE_WITHIN_S):
             while True:
                 try:
-                    return await _ask_once(dsn, statements, whole=whole)
+                    return await _ask_once(dsn, statements, *arguments, whole=whole)
                 except LOST as error:
                     fault = error
                     await asyncio.sleep(LOOK_EVERY_S)
@@ -79,9 +114,9 @@ async def _ask(dsn: str, statements: str, *, whole: bool = False) -> object:
         raise TimeoutError(f"Postgres does not do {statements!r}: {fault!r}") from None
 
 
-async def _ask_once(dsn: str, statements: str, *, whole: bool) -> object:
+async def _ask_once(dsn: str, statements: str, *arguments: object, whole: bool) -> object:
     connection = await asyncpg.connect(dsn, timeout=5)
     try:
-        return await (connection.execute(statements) if whole else connection.fetchval(statements))
+        return await (connection.execute(statements) if whole else connection.fetchval(statements, *arguments))
     finally:
         connection.terminate()

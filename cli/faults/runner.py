@@ -1,6 +1,7 @@
 """A run of faults from start to end."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from cli.faults.checker import check
 from cli.faults.client import Caller
-from cli.faults.evidence import Evidence, tap_topics
+from cli.faults.evidence import EXPLAINED, Evidence, tap_topics
 from cli.faults.injector import Injector
 from cli.faults.load import Load
 from cli.faults.market import Market
@@ -148,6 +149,7 @@ class Run:
                 await self._injector.inject(one)
 
     async def _violations(self, settled: Settled) -> list[tuple[str, str]]:
+        (self._home / EXPLAINED).write_text(json.dumps(self._injector.tally.poisoned))
         found = await asyncio.to_thread(check, self._home, self._stack.superuser_dsn)
         violations = [(violation.invariant, violation.detail) for violation in found]
         wedged = [*self._injector.tally.stuck, *([settled.fault] if settled.fault else [])]

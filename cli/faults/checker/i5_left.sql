@@ -13,7 +13,11 @@ WHERE dead_reason IS NOT NULL AND sent_at IS NULL AND dropped_at IS NULL
 SELECT format('%s: event %s of %s/%s/%s (key %s) is %s after %s attempts: %s', service, event_id, topic,
               kafka_partition, kafka_offset, key, state, attempts, reason)
 FROM aside
-WHERE state IN ('WAITING', 'HALTED', 'DEAD') AND event_id::text NOT IN (SELECT event_id FROM explained);
+WHERE state IN ('WAITING', 'HALTED', 'DEAD') AND event_id::text NOT IN (SELECT event_id FROM explained)
+      -- What could not be read is named by its place.
+      AND NOT EXISTS (SELECT FROM said WHERE said.topic = aside.topic AND said.kafka_partition = aside.kafka_partition
+                      AND said.kafka_offset = aside.kafka_offset
+                      AND said.event_id::text IN (SELECT event_id FROM explained));
 
 -- A dead letter is somebody's: it still stands aside, was let go, or was worked after all.
 SELECT format('%s/%s/%s: the dead letter of event %s (%s) belongs to nothing that stands aside or was worked', topic,

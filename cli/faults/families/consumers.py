@@ -1,6 +1,6 @@
 """B: consumers, with those of candles: feed, worker, alerts."""
 
-from cli.faults.faults import Family, crash, freeze_one_of, kill_one_of, processes, weather_before
+from cli.faults.faults import Family, crash, freeze_one_of, kill_one_of, poison, processes, weather_before
 
 CONSUMERS = processes("consumers", ("billing", "analytics", "notifications"))
 OF_CANDLES = ["trading-worker", "trading-feed"]
@@ -31,4 +31,5 @@ FAMILY = Family(
         crash("kafka"),
         weather_before("kafka"),
     ),
+    (poison,),
 )

@@ -9,6 +9,8 @@ from cli.faults.families import FAMILIES
 from cli.faults.plan import STRIKES_A_ROUND, Round, plan, points_of
 from cli.stack.layout import by_role
 from shared.chassis.points import POINTS
+from shared.contracts.catalog import BY_TOPIC
+from shared.contracts.envelope import Event
 
 ROUNDS = 100
 ALL = tuple(FAMILIES)
@@ -19,6 +21,7 @@ FIRST_OF_7 = (
     "0.9 s KILL auth-relay at relay.after_rows_read, hit 1; "
     "1.5 s KILL trading-feed at feed.after_candle, hit 2; "
     "1.8 s KILL notifications-jobs; "
+    "2.2 s poison on session.started: a NUL; "
     "2.5 s KILL trading-worker at worker.after_claim, hit 1; "
     "2.7 s STOP auth-http at transaction.after_commit, hit 3 for 3.1 s"
 )
@@ -59,13 +62,21 @@ def test_all_families_together_strike_at_every_named_point() -> None:
 
 def test_no_process_has_two_faults_in_a_round() -> None:
     for one in rounds_of(4):
-        targets = [fault.target for fault in one.faults]
+        targets = [fault.target for fault in one.faults if fault.kind != "poison"]
         assert len(targets) == len(set(targets)) == STRIKES_A_ROUND + 1
 
 
 def test_every_target_is_a_process_of_the_split_stack_or_a_server() -> None:
-    known = {part.name for part in by_role()} | SERVERS
+    known = {part.name for part in by_role()} | SERVERS | set(BY_TOPIC)
     assert {fault.target for one in rounds_of(5) for fault in one.faults} <= known
+
+
+def test_each_round_of_consumers_has_its_poison_and_every_topic_of_an_outbox_gets_some() -> None:
+    poisoned = [[fault.target for fault in one.faults if fault.kind == "poison"] for one in rounds_of(7, ("B",))]
+    assert {len(of_round) for of_round in poisoned} == {1}
+    assert not [fault for one in rounds_of(7, ("C",)) for fault in one.faults if fault.kind == "poison"]
+    many = {fault.target for one in islice(plan(7, ("B",)), 500) for fault in one.faults if fault.kind == "poison"}
+    assert many == {topic for topic, event in BY_TOPIC.items() if issubclass(event, Event)}
 
 
 def test_processes_are_frozen_for_longer_and_for_shorter_than_their_group_waits() -> None:

@@ -1,0 +1,152 @@
+"""Whatever one Kafka message holds, no service ends, goes deaf or stands still for it."""
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from cli.demo.ledger import consumer_lag
+from cli.stack.migrate import DatabaseAccess
+from services.analytics.operations.watchlist import watch
+from services.trading.feed.wishes import Wishes
+from shared.chassis.clock import utc_now
+from tests.contracts.samples import SAMPLES
+from tests.hostile.mutations import Mutation, good, mutations
+from tests.integration.accounts import eventually
+from tests.integration.notifications.conftest import make_alert
+from tests.integration.trading.market import Market
+from tests.isolation.world import World, running_services, trading
+from tests.unit.trading.scenes import wavy_bars
+
+ServiceEnv = Callable[[str], dict[str, str]]
+COUNT = 2_000
+SEED = int(os.environ.get("FUZZ_SEED", "0")) or random.SystemRandom().randrange(2**32)
+SETTLED_WITHIN_S = 300.0  # on a busy machine; else some ten
+GOOD_USER = 4_000_000
+BARS = 20
+
+
+@dataclass
+class Scene:
+    """All services, a worker and the listener of a feed; somebody watches the market of the samples."""
+
+    world: World
+    wishes: Wishes
+    bootstrap: str
+    prefix: str
+
+    async def send(self, messages: Sequence[Mutation]) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
+        await producer.start()
+        try:
+            sent = [
+                await producer.send(self.prefix + each.topic, each.value, each.key, headers=each.headers)
+                for each in messages
+            ]
+            await asyncio.gather(*sent)
+        finally:
+            await producer.stop()
+
+    async def lag(self) -> dict[str, int]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
+        try:
+            return dict(await consumer_lag(admin, self.bootstrap, self.prefix))
+        finally:
+            await admin.close()
+
+    async def number(self, query: str) -> int:
+        found: int = await self.world.database.fetchval(query)
+        return found
+
+    async def ready(self) -> dict[str, tuple[int, list[str]]]:
+        """Status and parked keys of each service's readiness; each of its jobs is still there."""
+        answers = {}
+        async with aiohttp.ClientSession() as session:
+            for name, service in self.world.running.items():
+                assert not service.failed, name
+                async with session.get(f"{service.url}/readyz") as answer:
+                    answers[name] = (answer.status, (await answer.json())["parked"])
+        return answers
+
+
+@pytest.fixture
+async def scene(
+    service_env: ServiceEnv,
+    database_access: DatabaseAccess,
+    postgres: str,
+    tmp_path: Path,
+    kafka_bootstrap: str,
+    topic_prefix: str,
+) -> AsyncIterator[Scene]:
+    async with running_services(service_env, database_access, postgres, tmp_path) as (world, exchange):
+        service = world.running["trading"]
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            await watch(world.running["analytics"].database, GOOD_USER, symbol, "15", 5)
+        await make_alert(world.running["notifications"].database, GOOD_USER, interval="15")
+        wishes = Wishes()
+        async with trading(service, exchange), _listening(wishes, world):
+            yield Scene(world, wishes, kafka_bootstrap, topic_prefix)
+
+
+@asynccontextmanager
+async def _listening(wishes: Wishes, world: World) -> AsyncIterator[None]:
+    service, stop = world.running["trading"], asyncio.Event()
+    task = asyncio.create_task(wishes.listen(service._settings, service.database, stop))
+    try:
+        yield
+        assert not task.done(), "it ended"
+    finally:
+        stop.set()
+        await task
+
+
+@pytest.mark.timeout(600)
+async def test_thousands_of_wrong_messages_stop_nobody(scene: Scene) -> None:
+    print(f"FUZZ_SEED={SEED}")  # noqa: T201
+    await scene.send(list(mutations(SEED, COUNT)))
+    await eventually(scene.lag, lambda lag: lag == {}, SETTLED_WITHIN_S)
+    assert await scene.number("SELECT count(*) FROM analytics.parked") > 0
+    await _works_what_is_good(scene)
+    ready = await scene.ready()
+    assert {status for status, _ in ready.values()} == {200}, ready
+
+
+async def _works_what_is_good(scene: Scene) -> None:
+    """Each service, each market topic, and the feed's listener."""
+    topics = ("user.registered", "subscription.changed", "session.started", "trade.closed", "activity.recorded")
+    number = 900_000 + random.Random(SEED).randrange(10_000)
+    await scene.send([good(SAMPLES[topic], number) for topic in (*topics, "market.interest")])
+    service = scene.world.running["trading"]
+    market = Market(service.database, service.producer, "ETHUSDT", wavy_bars(BARS + 1))
+    await market.begin()
+    await market.tell(BARS)
+    user_id = 5_000_000 + number
+    for rows in (
+        f"analytics.trade_facts WHERE user_id = {user_id}",
+        f"billing.usage_ledger WHERE user_id = {user_id}",
+        f"trading.entitlements WHERE user_id = {user_id}",
+        f"notifications.user_system_events WHERE user_id = {user_id}",
+        f"auth.user_activity_log WHERE user_id = {user_id}",
+    ):
+        await eventually(
+            lambda rows=rows: scene.number(f"SELECT count(*) FROM {rows}"),  # type: ignore[misc]
+            lambda found: found > 0,
+            SETTLED_WITHIN_S,
+        )
+    analysed = "SELECT count(*) FROM analytics.user_market_analysis"
+    await eventually(lambda: scene.number(analysed), lambda found: found == BARS, SETTLED_WITHIN_S)
+    series = (f"FUZZ{number}USDT", "15")
+    await eventually(lambda: _wanted(scene), lambda wanted: series in wanted, SETTLED_WITHIN_S)
+
+
+async def _wanted(scene: Scene) -> set[tuple[str, str]]:
+    return scene.wishes.wanted(utc_now())

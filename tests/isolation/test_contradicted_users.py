@@ -1,0 +1,68 @@
+"""The first known pair of a user and a public id counts, in every service, for whatever event names another one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from cli.asyncapi import SUBSCRIPTIONS
+from shared.chassis.dead_letters import OPEN, Filter, list_entries
+from shared.chassis.decoding import Received
+from shared.chassis.identity import claim_users
+from shared.chassis.inbox import Inbox
+from shared.chassis.kafka import Subscription
+from shared.chassis.postgres import Database
+from shared.chassis.settings import ServiceSettings
+from tests.contracts.samples import SAMPLES
+from tests.integration.chassis.conftest import public_id_of, registered
+from tests.integration.chassis.test_one_message import received
+
+ServiceEnv = Callable[[str], dict[str, str]]
+VICTIM, OTHER = 1, 2
+
+
+def known_by(service: str) -> Sequence[Subscription[Any]]:  # Any: each of its own event type
+    return [each for each in SUBSCRIPTIONS[service] if each.event.topic in NAMES_A_USER]
+
+
+NAMES_A_USER = ("user.registered", "user.updated", "subscription.changed", "activity.recorded")
+CASES = [(service, each) for service in SUBSCRIPTIONS for each in known_by(service)]
+
+
+def test_every_service_learns_of_users_by_some_event() -> None:
+    assert {service for service, _ in CASES} == {"auth", "billing", "trading", "analytics", "notifications"}
+
+
+@pytest.mark.parametrize(("service", "subscription"), CASES, ids=lambda case: getattr(case, "event", case))
+async def test_a_contradiction_is_a_forgery_and_the_true_event_goes_on(
+    service_env: ServiceEnv,
+    service: str,
+    subscription: Subscription[Any],  # Any: of its own event type
+) -> None:
+    values = {name.lower(): value for name, value in service_env(service).items()}
+    database = await Database.connect(ServiceSettings.model_validate({**values, "service": service}))
+    async with database.tenants([VICTIM, OTHER]) as connection:
+        await claim_users(connection, [registered(VICTIM), registered(OTHER)])
+    handled = []
+
+    async def handle(_: object, events: Sequence[object]) -> None:
+        handled.extend(events)
+
+    inbox = Inbox(database, service, subscription.event, handle)
+    sample = SAMPLES[subscription.event.topic]
+
+    def event(user_id: int, public_id: UUID) -> Received:
+        return received(sample.model_copy(update={"user_id": user_id, "public_id": public_id}))
+
+    taken, invented = event(OTHER, public_id_of(VICTIM)), event(VICTIM, UUID(int=9))
+    await inbox.work([taken, invented, event(VICTIM, public_id_of(VICTIM))])
+    async with database.queue() as connection:
+        entries, _ = await list_entries(connection, Filter(states=OPEN), 10)
+        letters = await connection.fetchval("SELECT count(*) FROM outbox WHERE topic LIKE '%.dlq'")
+    await database.close()
+    assert [(each.user_id, each.state, each.reason[:9]) for each in entries] == [
+        (VICTIM, "DEAD", "public_id"),
+        (OTHER, "DEAD", "public_id"),
+    ]
+    assert (letters, len(handled)) == (2, 1)
