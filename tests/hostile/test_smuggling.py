@@ -16,8 +16,8 @@ from tests.hostile import http2
 from tests.hostile.wire import exchange, head
 from tests.hostile.world import World
 
-PATIENCE_S = 6.0
-QUIET_S = 0.7  # nothing more comes after that
+PATIENCE_S = 20.0
+QUIET_S = 2.5  # after an answer: nothing more comes
 AT_ONCE = 8
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 SMUGGLED = head("GET", "/healthz")
@@ -92,7 +92,7 @@ def talk(port: int, sent: bytes, then: bytes = b"") -> Talk:
                     received, closed = received + more, not more
             except ConnectionError:
                 closed, rest = True, b""
-            if not readable and not writable:
+            if not readable and not writable and received:
                 if not then:
                     break
                 rest, then = then, b""
