@@ -25,6 +25,7 @@ SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "notifications": NotificationsSettings,
 }
 GATEWAY_FILES = ROOT / "deploy" / "gateway"
+GATEWAY_NETWORKS = '["127.0.0.1/32"]'  # where the gateway calls from
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def service_environment(
         "HTTP_PORT": str(at.processes[part.name]),
         **kafka_environment(service_login(service, at.kafka, secrets, topic_prefix), topic_prefix),
         "JWKS_URL": f"{at.url('auth')}/.well-known/jwks.json",
+        "TRUSTED_PROXIES": GATEWAY_NETWORKS,
         "SERVICE_TOKEN": secrets.service_token,
         "TRADING_INTERNAL_URL": f"http://127.0.0.1:{at.trading_internal}",
         "PYTHONPATH": str(ROOT),

@@ -2,12 +2,14 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import asyncpg
+import click
 
 from cli.failure import BadInput
 from cli.stack.tools import tool
@@ -17,6 +19,9 @@ SERVICES = ("auth", "billing", "trading", "analytics", "notifications")
 ROLES = ("app", "worker", "queue")
 OWNER = "tradefleet_owner"
 RECOVERY_TIMEOUT_S = 60
+TURN_TIMEOUT_S = 300
+TURN_LOOK_EVERY_S = 0.2
+TURN_KEY = "tradefleet migrations"
 ROLES_SQL = ROOT / "deploy" / "postgres" / "roles.sql"
 
 
@@ -48,16 +53,21 @@ def new_passwords() -> dict[str, str]:
 
 
 async def create_database(superuser_dsn: str, access: DatabaseAccess) -> None:
-    """The database, its roles and its schemas, without tables; may be repeated."""
+    """The database, its roles and its schemas, without tables; may be repeated. Raises BadInput."""
     connection = await _connect(superuser_dsn)
     try:
-        if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", OWNER):
-            # BYPASSRLS: a migration that moves rows must see them; the owner serves no request.
-            await connection.execute(f"CREATE ROLE {OWNER} LOGIN NOSUPERUSER BYPASSRLS CREATEDB")
-        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", access.name):
-            await connection.execute(f'CREATE DATABASE "{access.name}" OWNER {OWNER}')
+        async with _turn(connection):  # the roles are the whole server's
+            await _create_database(connection, superuser_dsn, access)
     finally:
         await connection.close()
+
+
+async def _create_database(connection: asyncpg.Connection, superuser_dsn: str, access: DatabaseAccess) -> None:
+    if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", OWNER):
+        # BYPASSRLS: a migration that moves rows must see them; the owner serves no request.
+        await connection.execute(f"CREATE ROLE {OWNER} LOGIN NOSUPERUSER BYPASSRLS CREATEDB")
+    if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", access.name):
+        await connection.execute(f'CREATE DATABASE "{access.name}" OWNER {OWNER}')
     inside = await asyncpg.connect(superuser_dsn, database=access.name)
     try:
         await inside.execute(ROLES_SQL.read_text())
@@ -66,6 +76,24 @@ async def create_database(superuser_dsn: str, access: DatabaseAccess) -> None:
             await inside.execute(f"ALTER ROLE {role} PASSWORD {quoted}")
     finally:
         await inside.close()
+
+
+@asynccontextmanager
+async def _turn(connection: asyncpg.Connection, wait_s: float = TURN_TIMEOUT_S) -> AsyncIterator[None]:
+    """One run at a time on this connection's database; a run that dies gives its turn up. Raises BadInput."""
+    taken = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
+    if not await connection.fetchval(taken, TURN_KEY):
+        click.echo(f"another migration is under way: waiting up to {wait_s:g} s for it", err=True)
+        try:
+            async with asyncio.timeout(wait_s):
+                while not await connection.fetchval(taken, TURN_KEY):
+                    await asyncio.sleep(TURN_LOOK_EVERY_S)
+        except TimeoutError:
+            raise BadInput(f"another migration is still under way after {wait_s:g} s: try again later") from None
+    try:
+        yield
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", TURN_KEY)
 
 
 async def _connect(superuser_dsn: str) -> asyncpg.Connection:
@@ -86,34 +114,41 @@ def folders_of(service: str, root: Path = ROOT) -> list[Path]:
     return [root / "shared" / "chassis" / "migrations", root / "services" / service / "migrations"]
 
 
-async def migrate(access: DatabaseAccess, services: Sequence[str] = SERVICES, root: Path = ROOT) -> None:
-    """Apply what is missing, as the owner. Raises BadInput with dbmate's own words."""
-    await _refuse_blind_owner(access)
-    for service in services:
-        folders = folders_of(service, root)
-        url = access.owner_dsn.replace("postgresql://", "postgres://") + f"?sslmode=disable&search_path={service}"
-        process = await asyncio.create_subprocess_exec(
-            str(tool("dbmate")),
-            *(part for folder in folders for part in ("--migrations-dir", str(folder))),
-            "--no-dump-schema",
-            "--wait",
-            "up",
-            env={"DATABASE_URL": url, "PATH": ""},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-        if process.returncode:
-            raise BadInput(f"migrations of {service} failed: {output.decode().strip().splitlines()[-1]}")
-
-
-async def _refuse_blind_owner(access: DatabaseAccess) -> None:
-    """Without BYPASSRLS a migration that moves rows finds none, moves none and reports success. Raises BadInput."""
+async def migrate(
+    access: DatabaseAccess,
+    services: Sequence[str] = SERVICES,
+    root: Path = ROOT,
+    wait_s: float = TURN_TIMEOUT_S,
+) -> None:
+    """Apply what is missing, as the owner, once no other run is under way. Raises BadInput with dbmate's words."""
     connection = await _connect(access.owner_dsn)
     try:
-        if not await connection.fetchval(
-            "SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user"
-        ):
-            raise BadInput(f"{OWNER} needs BYPASSRLS: without it a migration would change no row, and say nothing")
+        await _refuse_blind_owner(connection)
+        async with _turn(connection, wait_s):
+            for service in services:
+                await _migrate_service(access, service, root)
     finally:
         await connection.close()
+
+
+async def _migrate_service(access: DatabaseAccess, service: str, root: Path) -> None:
+    url = access.owner_dsn.replace("postgresql://", "postgres://") + f"?sslmode=disable&search_path={service}"
+    process = await asyncio.create_subprocess_exec(
+        str(tool("dbmate")),
+        *(part for folder in folders_of(service, root) for part in ("--migrations-dir", str(folder))),
+        "--no-dump-schema",
+        "--wait",
+        "up",
+        env={"DATABASE_URL": url, "PATH": ""},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise BadInput(f"migrations of {service} failed: {output.decode().strip().splitlines()[-1]}")
+
+
+async def _refuse_blind_owner(connection: asyncpg.Connection) -> None:
+    """Without BYPASSRLS a migration that moves rows finds none, moves none and reports success. Raises BadInput."""
+    if not await connection.fetchval("SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user"):
+        raise BadInput(f"{OWNER} needs BYPASSRLS: without it a migration would change no row, and say nothing")

@@ -19,6 +19,7 @@ ProblemError               an answer for the client, RFC 9457
 ├── InvalidInput      422  names each field and the reason
 ├── QuotaExceeded     429  the plan's requests of this UTC day are used up
 ├── TooManyStreams    429
+├── TooManyAtOnce     429
 ├── TooManyHeaders    431
 ├── BadGateway        502  the gateway's own: the service was not reached, or went away
 ├── Unavailable       503  try again; Retry-After says when
@@ -207,6 +208,15 @@ class TooManyStreams(ProblemError):
     type = "too-many-streams"
     title = "Too many streams are open"
     retry_after_s = 5
+
+
+class TooManyAtOnce(ProblemError):
+    """You have as many requests under way at once as one may have; this one had no effect."""
+
+    status = 429
+    type = "too-many-at-once"
+    title = "Too many of your requests are under way"
+    retry_after_s = 1
 
 
 class BadGateway(ProblemError):

@@ -24,7 +24,6 @@ from shared.chassis.errors import (
     NotFound,
     ProblemError,
     TooLarge,
-    TooManyHeaders,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
@@ -35,13 +34,14 @@ from shared.chassis.json_body import parse_body
 from shared.chassis.meter import Meter
 from shared.chassis.metered_paths import kind_of
 from shared.chassis.points import point
-from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, Database
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, ROLLED_BACK, Database
 from shared.chassis.streaming import EventStream, Stream, Streams, last_event_id_of
-from shared.chassis.transfer import MOST_HEADERS, read_body, send
+from shared.chassis.transfer import check_head, read_body, send
 from shared.contracts.types import new_id
 
 PROBLEM = web.ResponseKey("problem", str)
 STREAMS = web.AppKey("streams", Streams)
+MOST_TRIES = 3  # a migration changes the schema more than once
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -208,27 +208,41 @@ def _aiohttp_handler(
         elif not endpoint.public:
             assert authenticator is not None, "an endpoint for users needs an authenticator"
             caller = await authenticator.principal(request.headers.get("Authorization"))
-            if meter is not None and kind is not None:
-                await meter.admit(caller, kind, f"{endpoint.method} {endpoint.path}")
-        query = _parse_query(endpoint.query, request) if endpoint.query else None
-        body = await _parse_body(endpoint.body, request) if endpoint.body else None
-        key = key_of(request) if endpoint.creates else None
-        if_match = if_match_of(request) if endpoint.changes_tagged else ANY_STATE
-        last_event_id = last_event_id_of(request) if endpoint.events else None
-        call = Call(request, utc_now(), caller, body, query, key, if_match, last_event_id)
-        if key is not None and caller is not None:
+        if caller is None or database is None:
+            return await work(request, caller)
+        with database.share.request(caller.user_id):
+            return await work(request, caller)
+
+    async def work(request: web.Request, caller: Principal | None) -> web.StreamResponse:
+        if meter is not None and kind is not None and caller is not None:
+            await meter.admit(caller, kind, f"{endpoint.method} {endpoint.path}")
+        call = await _parse(endpoint, request, caller)
+        if call.idempotency_key is not None and caller is not None:
             assert database is not None, "an endpoint that creates needs a database"
-            return await _answer_once(endpoint, call, key, database)
-        answer = await endpoint.handler(call)
-        if isinstance(answer, Stream):
-            who = call.principal
-            return EventStream(answer, request.app[STREAMS], who.user_id, who.token_expires_at)
-        if isinstance(answer, Download):
-            return FileStream(answer, endpoint.media, request.app[STREAMS], call.principal.user_id)
-        response = _render(endpoint, answer)
-        return _not_modified(request, response) if endpoint.tagged and endpoint.method == "GET" else response
+            return await _answer_once(endpoint, call, call.idempotency_key, database)
+        return _response(endpoint, call, await endpoint.handler(call))
 
     return handle
+
+
+async def _parse(endpoint: Endpoint, request: web.Request, caller: Principal | None) -> Call:
+    query = _parse_query(endpoint.query, request) if endpoint.query else None
+    body = await _parse_body(endpoint.body, request) if endpoint.body else None
+    key = key_of(request) if endpoint.creates else None
+    if_match = if_match_of(request) if endpoint.changes_tagged else ANY_STATE
+    last_event_id = last_event_id_of(request) if endpoint.events else None
+    return Call(request, utc_now(), caller, body, query, key, if_match, last_event_id)
+
+
+def _response(endpoint: Endpoint, call: Call, answer: Answered) -> web.StreamResponse:
+    request = call.request
+    if isinstance(answer, Stream):
+        who = call.principal
+        return EventStream(answer, request.app[STREAMS], who.user_id, who.token_expires_at)
+    if isinstance(answer, Download):
+        return FileStream(answer, endpoint.media, request.app[STREAMS], call.principal.user_id)
+    response = _render(endpoint, answer)
+    return _not_modified(request, response) if endpoint.tagged and endpoint.method == "GET" else response
 
 
 def _not_modified(request: web.Request, response: web.Response) -> web.Response:
@@ -253,7 +267,7 @@ async def _answer_once(endpoint: Endpoint, call: Call, key: str, database: Datab
 
 def _check_service_token(request: web.Request, service_token: str) -> None:
     offered = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if not service_token or not compare_digest(offered.encode(), service_token.encode()):
+    if not service_token or not compare_digest(offered.encode("utf-8", "surrogateescape"), service_token.encode()):
         raise Unauthorized
 
 
@@ -333,22 +347,25 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     return response
 
 
-async def _read_again(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A read whose connection was cut under it is done once more: it has changed nothing."""
-    try:
-        return await handler(request)
-    except LOST_CONNECTION as error:
-        if request.method not in ("GET", "HEAD") or isinstance(error, TimeoutError):
-            raise
-        log.warning("read_again", error=repr(error))
+async def _work_again(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A request is worked once more where that repeats nothing: a read whose connection was cut, and anything whose
+    transaction was rolled back because the schema changed under it or two waited for each other."""
+    for _ in range(MOST_TRIES - 1):
+        try:
+            return await handler(request)
+        except ROLLED_BACK as error:
+            log.warning("worked_again", error=repr(error))
+        except LOST_CONNECTION as error:
+            if request.method not in ("GET", "HEAD") or isinstance(error, TimeoutError):
+                raise
+            log.warning("read_again", error=repr(error))
     return await handler(request)
 
 
 async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        if len(request.raw_headers) > MOST_HEADERS:
-            raise TooManyHeaders
-        return await _read_again(request, handler)
+        check_head(request)
+        return await _work_again(request, handler)
     except ProblemError as error:
         return problem_response(error)
     except web.HTTPException as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from aiohttp import web
 
@@ -23,21 +23,33 @@ class Client:
 def client_of(request: web.Request, endpoint: str, proxies: Networks) -> Client:
     """`proxies` are those whose X-Forwarded-For is believed."""
     return Client(
-        client_address(request.remote, request.headers.get("X-Forwarded-For", ""), proxies),
+        client_address(request.remote, request.headers.getall("X-Forwarded-For", []), proxies),
         clean_user_agent(request.headers.get("User-Agent")),
         endpoint,
     )
 
 
-def client_address(peer: str | None, forwarded: str, proxies: Networks) -> str | None:
-    """The peer, or whom a proxy of ours says it speaks for; None if that is no address."""
+def client_address(peer: str | None, forwarded: Sequence[str], proxies: Networks) -> str | None:
+    """The address nearest to us that is none of `proxies`: the peer's, or the one that they forward for.
+
+    Where a proxy names what is no address, its own is all that is known. None if the peer has none.
+    """
+    address = _address(peer or "")
+    hops = [hop for line in forwarded for hop in line.split(",")]
+    while address is not None and hops and any(address in network for network in proxies):
+        named = _address(hops.pop().strip())
+        if named is None:
+            break
+        address = named
+    return None if address is None else str(address).partition("%")[0]
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        address = ip_address(peer or "")
-        if forwarded and any(address in network for network in proxies):
-            address = ip_address(forwarded.rpartition(",")[2].strip())
+        address = ip_address(text)
     except ValueError:
         return None
-    return str(address).partition("%")[0]
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def clean_user_agent(header: str | None) -> str | None:

@@ -12,6 +12,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pydantic import SecretStr
 
+from shared.chassis.fair_share import FairShare
 from shared.chassis.points import point
 from shared.chassis.settings import ServiceSettings
 
@@ -33,9 +34,15 @@ LOST_CONNECTION = (
     asyncpg.exceptions.InternalClientError,
     OSError,
 )
+# What a statement that was prepared before the schema changed fails with. Its transaction was rolled back, asyncpg
+# has forgotten all such statements of the pool, and the same work succeeds.
+STALE_STATEMENT = (asyncpg.InvalidCachedStatementError, asyncpg.exceptions.OutdatedSchemaCacheError)
+TYPE_IS_GONE = "cache lookup failed"  # of a type that was dropped, as Postgres' own internal error
+ROLLED_BACK = (*STALE_STATEMENT, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 # Faults of the infrastructure: the same work may succeed later.
 INFRASTRUCTURE_FAULTS = (
     *LOST_CONNECTION,
+    *STALE_STATEMENT,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.TransactionRollbackError,
@@ -75,6 +82,7 @@ class Database:
     """Three pools, one per role of the service; `tenant()` is what handlers use."""
 
     def __init__(self, app: Pool, worker: Pool, queue: Pool) -> None:
+        self.share = FairShare(app.get_max_size())
         self._app = app
         self._worker = worker
         self._queue = queue
@@ -106,7 +114,7 @@ class Database:
             async with _savepoint(connection, of=user_id, then=user_id):
                 yield connection
             return
-        async with _transaction(self._app, _begin_for(user_id)) as connection:
+        async with self._of_app(_begin_for(user_id)) as connection:
             yield connection
 
     @asynccontextmanager
@@ -125,7 +133,7 @@ class Database:
         async with AsyncExitStack() as stack:
 
             async def begin() -> Connection:
-                connection = await stack.enter_async_context(_transaction(self._app, _begin_for(user_id)))
+                connection = await stack.enter_async_context(self._of_app(_begin_for(user_id)))
                 if first is not None:
                     await first(connection)
                 return connection
@@ -162,7 +170,12 @@ class Database:
             async with _savepoint(connection, of=None, then=whole.user_id):
                 yield connection
             return
-        async with _transaction(self._app, "BEGIN") as connection:
+        async with self._of_app("BEGIN") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _of_app(self, begin: str) -> AsyncIterator[Connection]:
+        async with self.share.turn(ACQUIRE_TIMEOUT_S), _transaction(self._app, begin) as connection:
             yield connection
 
     async def ping(self) -> None:
@@ -221,6 +234,11 @@ async def _transaction(pool: Pool, begin: str) -> AsyncIterator[Connection]:
     except LOST_CONNECTION:
         await _trust_no_other(pool)
         raise
+    except asyncpg.InternalServerError as error:
+        if TYPE_IS_GONE not in str(error):
+            raise
+        await _trust_no_other(pool)  # asyncpg keeps these statements
+        raise asyncpg.InvalidCachedStatementError(str(error)) from error
     finally:
         await _give_back(pool, connection)
 

@@ -31,11 +31,8 @@ class ServiceSettings(KafkaSettings):
     postgres_worker_connections: int = 3
     postgres_queue_connections: int = 3
 
-    # Whose X-Forwarded-For is believed: the gateway's.
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = (
-        IPv4Network("127.0.0.0/8"),
-        IPv6Network("::1/128"),
-    )
+    # Whose X-Forwarded-For is believed: the gateway's address. Nobody's unless set.
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
     jwks_url: str = ""
     token_issuer: str = "tradefleet"

@@ -10,7 +10,14 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from shared.chassis.downloads import BrokenOffError, FileStream
-from shared.chassis.errors import InvalidBody, RequestTimeout, TooLarge, UnsupportedEncoding
+from shared.chassis.errors import (
+    InvalidBody,
+    InvalidInput,
+    RequestTimeout,
+    TooLarge,
+    TooManyHeaders,
+    UnsupportedEncoding,
+)
 from shared.chassis.settings import ServiceSettings
 from shared.chassis.streaming import EventStream
 
@@ -23,6 +30,7 @@ MOST_HEADERS = 128
 # before it is refused: of a connection cut in the middle of it, the gateway says that the service does not answer.
 MOST_HEAD_BYTES = 20 * 2**10
 SHORTEST_HEADER_BYTES = 4  # a:\r\n
+UNREAD = "X-Connection"  # what Connection says, for the gateway: its library keeps that from it
 LINGERING_S = 2.0  # so long is read on, and thrown away, from a client that was answered before it had sent all
 
 
@@ -58,6 +66,26 @@ def runner(app: web.Application, settings: ServiceSettings, shutdown_timeout_s: 
     )
 
 
+def check_head(request: web.Request) -> None:
+    """Refuse a head that could not be worked with or stored. Raises TooManyHeaders, InvalidInput."""
+    if len(request.raw_headers) > MOST_HEADERS:
+        raise TooManyHeaders
+    if not _is_text(request.raw_path.encode("utf-8", "surrogateescape")):
+        raise InvalidInput(errors=[{"path": "$", "reason": "the address must be UTF-8"}])
+    for name, value in request.raw_headers:
+        if not _is_text(value):
+            header = name.decode("ascii", "replace")
+            raise InvalidInput(errors=[{"path": header, "reason": "must be UTF-8"}])
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 async def read_body(request: web.Request) -> bytes:
     """Raises UnsupportedEncoding, TooLarge, RequestTimeout, InvalidBody."""
     coding = request.headers.get("Content-Encoding", "identity")
@@ -82,6 +110,9 @@ async def send(request: web.Request, response: web.StreamResponse) -> None:
     transport = request.transport
     if transport is None or not isinstance(response, web.Response | EventStream | FileStream):
         return
+    if _leaves_bytes(request):
+        response.force_close()
+        response.headers[UNREAD] = "close"
     transport.set_write_buffer_limits(high=0)  # so that sent means handed to the kernel
     within_s = request.app.get(ANSWER_WITHIN_S, 30.0)
     try:
@@ -99,6 +130,14 @@ async def send(request: web.Request, response: web.StreamResponse) -> None:
         _reset(transport)
     except ConnectionError:
         log.info("client_gone", path=request.path)
+
+
+def _leaves_bytes(request: web.Request) -> bool:
+    """Whether the connection may hold bytes of this request that nobody read. They must not be taken for the next
+    one, which may be another client's: the gateway sends those of many through one connection. The bytes after
+    CONNECT or Upgrade have no frame, so where they end is not known.
+    """
+    return not request.content.at_eof() or request.method == "CONNECT" or "Upgrade" in request.headers
 
 
 def _reset(transport: asyncio.Transport) -> None:

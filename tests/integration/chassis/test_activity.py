@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from uuid import UUID
 
 import aiohttp
@@ -29,10 +30,10 @@ class ThingView(ViewModel):
 
 
 class Ann:
-    """Everybody is Ann."""
+    """Everybody is Ann, who is as many tenants as a test wants."""
 
-    async def principal(self, _: str | None) -> Principal:
-        return Principal(1, ANN, frozenset(), None)
+    async def principal(self, tenant: str | None) -> Principal:
+        return Principal(int(tenant or 1), ANN, frozenset(), None)
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ async def serving(
     database: Database, handler: EndpointHandler, method: str = "POST", path: str = "/v1/things", status: int = 200
 ) -> AsyncIterator[aiohttp.ClientSession]:
     endpoint = Endpoint(method, path, handler, "", response=ThingView, status=status)
-    proxies = ServiceSettings.model_fields["trusted_proxies"].default
+    proxies = [ip_network("127.0.0.1/32")]
     app = make_app(
         [Recorder(database, "analytics", proxies).recording(endpoint)],
         Ann(),  # type: ignore[arg-type]  # tokens of the test's own
@@ -166,8 +167,8 @@ async def test_one_request_holds_one_connection(database: Database) -> None:
     """As many as there are connections, each of which would wait for a second one for ever."""
     arrived = asyncio.Barrier(6)
 
-    async def change(_: Call) -> ThingView:
-        async with database.tenant(1) as connection:
+    async def change(call: Call) -> ThingView:
+        async with database.tenant(call.principal.user_id) as connection:
             await connection.fetchval("SELECT 1")
         await arrived.wait()
         async with database.untenanted() as connection:
@@ -175,7 +176,8 @@ async def test_one_request_holds_one_connection(database: Database) -> None:
         return ThingView()
 
     async with serving(database, change) as session, asyncio.timeout(8):
-        answers = await asyncio.gather(*(session.post("/v1/things") for _ in range(6)))
+        tenants = [{"Authorization": str(tenant)} for tenant in range(1, 7)]
+        answers = await asyncio.gather(*(session.post("/v1/things", headers=each) for each in tenants))
     assert {answer.status for answer in answers} == {200}
 
 

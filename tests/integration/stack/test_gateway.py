@@ -23,6 +23,7 @@ from cli.stack.tools import tool
 from tests.integration.accounts import eventually
 
 AWAY = "127.0.0.1:1"  # nobody listens there
+ADDRESSES = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X_Forwarded_For")
 UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
@@ -70,7 +71,8 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
 
 async def _answer(request: web.Request) -> web.Response:
     await request.read()  # as every service does: what is answered before all of a body came goes out at once
-    return web.json_response({"path": request.path}, headers={"X-Request-Id": "the-service's"})
+    told = {name: request.headers.getall(name, []) for name in ADDRESSES}
+    return web.json_response({"path": request.path, "told": told}, headers={"X-Request-Id": "the-service's"})
 
 
 async def _answers(session: aiohttp.ClientSession) -> bool:
@@ -138,6 +140,16 @@ async def test_the_page_may_load_and_run_nothing(gateway: Gateway) -> None:
     assert page == (GATEWAY_FILES / "docs.html").read_text()
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize(
+    "values", [["6.6.6.6"], ["6.6.6.6, 127.0.0.1"], ["6.6.6.6", "7.7.7.7"], ["for=6.6.6.6"], ["\xff"]]
+)
+async def test_no_client_has_another_address_than_its_own(gateway: Gateway, name: str, values: list[str]) -> None:
+    async with gateway.session.get("/v1/me", headers=[(name, value) for value in values]) as answer:
+        told = (await answer.json())["told"]
+    assert told == {"X-Forwarded-For": ["127.0.0.1"], "Forwarded": [], "X-Real-IP": [], "X_Forwarded_For": []}
 
 
 async def test_every_operation_reaches_a_service(gateway: Gateway) -> None:

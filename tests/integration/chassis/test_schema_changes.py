@@ -1,0 +1,150 @@
+"""A migration while the service works: no request fails, no event is lost, no job ends."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+
+import aiohttp
+import asyncpg
+import pytest
+
+from cli.stack.migrate import DatabaseAccess
+from shared.chassis.http import Call, Endpoint
+from shared.chassis.kafka import Subscription
+from shared.chassis.postgres import Connection, Database
+from shared.chassis.service import RunningService
+from shared.chassis.service_types import Context, Job, Service
+from shared.chassis.settings import ServiceSettings
+from shared.contracts.auth import UserRegistered
+from tests.integration.accounts import eventually
+from tests.integration.chassis.conftest import registered, say
+
+PROBE = """
+    CREATE TYPE analytics.colour AS ENUM ('red', 'blue');
+    CREATE TYPE analytics.pair AS (a int, b text);
+    CREATE TABLE analytics.probe (id bigserial, n int, colour analytics.colour, pair analytics.pair);
+    INSERT INTO analytics.probe (n, colour, pair) VALUES (1, 'red', ROW (1, 'x'));
+    GRANT ALL ON analytics.probe TO PUBLIC;
+    GRANT ALL ON SEQUENCE analytics.probe_id_seq TO PUBLIC;
+"""
+CHANGES = (
+    "ALTER TABLE analytics.probe ADD COLUMN added text",
+    "ALTER TABLE analytics.probe ALTER n TYPE bigint",
+    "ALTER TYPE analytics.pair ADD ATTRIBUTE c int",
+    "ALTER TABLE analytics.outbox ADD COLUMN IF NOT EXISTS added text",
+    "ALTER TABLE analytics.inbox ADD COLUMN IF NOT EXISTS added text",
+    """
+    ALTER TABLE analytics.probe ALTER colour TYPE text;
+    DROP TYPE analytics.colour;
+    CREATE TYPE analytics.colour AS ENUM ('red', 'blue', 'green');
+    ALTER TABLE analytics.probe ALTER colour TYPE analytics.colour USING colour::analytics.colour
+    """,
+    "ALTER TABLE analytics.probe ALTER n TYPE int; ALTER TABLE analytics.probe DROP COLUMN added",
+    "ALTER TYPE analytics.pair DROP ATTRIBUTE c",
+)
+ROUNDS = 3
+
+
+async def read(connection: Connection) -> None:
+    await connection.fetch("SELECT * FROM probe LIMIT 5")
+    await connection.fetch("SELECT id FROM probe WHERE colour = $1 LIMIT 5", "red")
+
+
+async def write(connection: Connection) -> None:
+    await connection.fetchrow("INSERT INTO probe (n, colour) VALUES ($1, $2) RETURNING *", 7, "blue")
+
+
+class Working:
+    """A service whose requests, events and job all use the table that is changed under them."""
+
+    def __init__(self) -> None:
+        self.seen: set[int] = set()
+        self.rounds = 0
+
+    def build(self, context: Context) -> Service:
+        self.database = context.database
+        return Service(
+            "analytics",
+            [
+                Endpoint("GET", "/v1/probe", self.get, "Read", public=True),
+                Endpoint("POST", "/v1/probe", self.post, "Write", public=True),
+            ],
+            [Subscription(UserRegistered, self.on_registered)],
+            jobs=[Job("probe", self.work)],
+        )
+
+    async def get(self, _: Call) -> None:
+        async with self.database.tenant(1) as connection:
+            await read(connection)
+
+    async def post(self, _: Call) -> None:
+        async with self.database.tenant(1) as connection:
+            await write(connection)
+
+    async def on_registered(self, connection: Connection, events: Sequence[UserRegistered]) -> None:
+        await write(connection)
+        self.seen |= {event.user_id for event in events}
+
+    async def work(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            async with self.database.tenant(1) as connection:
+                await read(connection)
+            self.rounds += 1
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def owner(database_access: DatabaseAccess) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_access.owner_dsn)
+    await connection.execute(PROBE)
+    yield connection
+    await connection.close()
+
+
+async def ask(url: str, method: str, stop: asyncio.Event) -> Counter[int]:
+    statuses: Counter[int] = Counter()
+    async with aiohttp.ClientSession(url) as session:
+        while not stop.is_set():
+            async with session.request(method, "/v1/probe") as answer:
+                statuses[answer.status] += 1
+    return statuses
+
+
+async def test_a_schema_that_changes_fails_nobody(settings: ServiceSettings, owner: asyncpg.Connection) -> None:
+    working, stop = Working(), asyncio.Event()
+    async with RunningService(working.build, settings) as running:
+        asking = [asyncio.create_task(ask(running.url, method, stop)) for method in ("GET", "POST") * 2]
+        await eventually(lambda: _value(working.rounds), bool)
+        for number, change in enumerate(CHANGES * ROUNDS, start=1):
+            await say(running.database, registered(number))
+            await owner.execute(change)
+            await asyncio.sleep(0.05)
+        rounds = working.rounds
+        await eventually(lambda: _value(len(working.seen)), lambda seen: seen == len(CHANGES) * ROUNDS)
+        await eventually(lambda: _value(working.rounds), lambda now: now > rounds)
+        stop.set()
+        answered = sum(await asyncio.gather(*asking), Counter())
+        assert set(answered) == {204}, answered
+        assert not running.failed
+
+
+async def _value(value: int) -> int:
+    return value
+
+
+async def test_a_statement_of_a_type_that_is_gone_is_worked_again(
+    settings: ServiceSettings, owner: asyncpg.Connection
+) -> None:
+    """asyncpg would keep it, and fail with it for as long as its connection lives."""
+    database = await Database.connect(settings)
+    try:
+        async with database.tenant(1) as connection:
+            await read(connection)
+        await owner.execute(CHANGES[5])
+        with pytest.raises(asyncpg.InvalidCachedStatementError):
+            async with database.tenant(1) as connection:
+                await connection.fetch("SELECT id FROM probe WHERE colour = $1 LIMIT 5", "red")
+        async with database.tenant(1) as connection:
+            await read(connection)
+    finally:
+        await database.close()

@@ -1,0 +1,50 @@
+"""Migrations that are run at the same time take turns."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from cli.failure import BadInput
+from cli.stack.migrate import SERVICES, TURN_KEY, DatabaseAccess, create_database, migrate
+from tests.backend import admin_execute
+from tests.conftest import database_of
+
+
+@pytest.fixture
+async def access(postgres: str) -> AsyncIterator[DatabaseAccess]:
+    """Of a database that is not there yet."""
+    access = database_of(postgres, f"test_{uuid4().hex[:12]}")
+    yield access
+    await admin_execute(postgres, f"DROP DATABASE IF EXISTS {access.name} WITH (FORCE)")
+
+
+async def test_three_at_once_on_an_empty_database_all_succeed(
+    postgres: str, access: DatabaseAccess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run() -> None:
+        await create_database(postgres, access)
+        await migrate(access)
+
+    await asyncio.gather(run(), run(), run())
+    connection = await asyncpg.connect(access.owner_dsn)
+    try:
+        for service in SERVICES:
+            assert await connection.fetchval(f"SELECT count(*) FROM {service}.schema_migrations") > 0
+    finally:
+        await connection.close()
+    assert "another migration is under way: waiting up to 300 s for it" in capsys.readouterr().err
+
+
+async def test_who_waits_too_long_for_another_is_refused_in_one_line(postgres: str, access: DatabaseAccess) -> None:
+    await create_database(postgres, access)
+    other = await asyncpg.connect(access.owner_dsn)
+    try:
+        await other.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", TURN_KEY)
+        with pytest.raises(BadInput, match="another migration is still under way"):
+            await migrate(access, wait_s=0.5)
+    finally:
+        await other.close()
+    await migrate(access, ["billing"])
