@@ -19,12 +19,14 @@ from services.auth.domain.accounts import NewUser
 from services.auth.domain.attempts import Free
 from services.auth.errors import BadCredentials
 from services.auth.operations.activity import log_activity
-from services.auth.operations.log_ins import log_in, register
+from services.auth.operations.log_ins import log_in
 from services.auth.operations.passwords import Passwords
 from services.auth.operations.proving import Desk
+from services.auth.operations.registering import register
+from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
 from shared.chassis.activity import Recorder
-from shared.chassis.auth import Principal
+from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.clock import utc_now
 from shared.chassis.http import Call, Endpoint, make_app
 from shared.chassis.origin import Client
@@ -56,7 +58,7 @@ class _People:
 
     async def principal(self, authorization: str | None) -> Principal:
         user_id = int((authorization or "").removeprefix("Bearer "))
-        return Principal(user_id, UUID(int=user_id), frozenset(), None)
+        return Principal(user_id, UUID(int=user_id), SCOPES, None)
 
 
 async def _recording(place: Place) -> list[Figure]:
@@ -68,7 +70,7 @@ async def _recording(place: Place) -> list[Figure]:
         async with database.tenant(call.principal.user_id) as connection:
             await connection.execute(WATCH, call.principal.user_id, new_id(), new_id().hex.upper()[:30])
 
-    bare = Endpoint("POST", "/v1/things", make, "")
+    bare = Endpoint("POST", "/v1/things", make, "", scope="trade")
     recorded = Recorder(database, "analytics", settings.trusted_proxies).recording(bare)
     rates = {}
     for name, endpoint in (("recorded", recorded), ("bare", bare)):
@@ -82,7 +84,7 @@ async def _recording(place: Place) -> list[Figure]:
 @asynccontextmanager
 async def _served(endpoint: Endpoint, database: Database) -> AsyncIterator[aiohttp.ClientSession]:
     people = _People()
-    app = make_app([endpoint], people, body_limit_bytes=1_000, service_token="", database=database)  # type: ignore[arg-type]  # tokens of its own
+    app = make_app([endpoint], people, body_limit_bytes=1_000, database=database)  # type: ignore[arg-type]  # tokens of its own
     async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
         yield session
 
@@ -141,7 +143,7 @@ async def _failing(place: Place) -> list[Figure]:
     their times are of one distribution, the first takes longer in half of all pairs."""
     with tempfile.TemporaryDirectory() as folder:
         database, passwords = await Database.connect(place.settings("auth")), Passwords(waiting=8)
-        tokens = AccessTokens(write_signing_key(Path(folder)), issuer="us", audience="api", ttl_s=600)
+        tokens = AccessTokens(SigningKeys(write_signing_key(Path(folder))), issuer="us", audience="api", ttl_s=600)
         days = timedelta(days=30)
         desk = Desk(database, passwords, tokens, days, days, Free(10**9, 10**9))
         user = NewUser(EMAIL, PASSWORD, "UTC", "en", None, None, None)

@@ -21,7 +21,6 @@ from shared.testing.tokens import TokenIssuer
 CONNECTIONS = 16
 SECONDS = 2.0
 USER_ID = 7
-SERVICE_TOKEN = "a-token-between-services"
 USERS = 1_000
 WATCHES = 20
 READY_WITHIN_S = 20.0
@@ -104,7 +103,7 @@ async def _billing(place: Place) -> AsyncIterator[str]:
     environment = {name.upper(): value for name, value in place.environment("billing").items()}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.billing", "--only", "http"),
-        env={**os.environ, **environment, "INTERNAL_HTTP_PORT": str(port), "SERVICE_TOKEN": SERVICE_TOKEN},
+        env={**os.environ, **environment, "INTERNAL_HTTP_PORT": str(port)},
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:
@@ -126,7 +125,6 @@ async def _server(way: str, place: Place, issuer: TokenIssuer, billing_url: str 
         "settings": {
             "service": "analytics",
             "billing_internal_url": billing_url,
-            "service_token": SERVICE_TOKEN,
             **place.environment("analytics"),
         },
         "jwk": keys[0],

@@ -4,13 +4,15 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
-from cli.stack.migrate import DatabaseAccess, all_roles, create_database, migrate
+from cli.stack.migrate import SERVICES, DatabaseAccess, all_roles, create_database, migrate
+from cli.stack.service_keys import key_file_of, list_file_of, make_service_keys
 from cli.stack.topics import create_topics, topics_of
 from shared.chassis.service import calm_collector
 from shared.chassis.settings import ServiceSettings
-from tests.backend import DURABLE, PASSWORD, begin_run, end_run, servers_of_run
+from tests.backend import DURABLE, PASSWORD, RUN_FOLDER, begin_run, end_run, servers_of_run
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,18 @@ class Place:
     def environment(self, service: str) -> dict[str, str]:
         """As a service's settings name it, in lower case."""
         dsns = {f"postgres_{role}_dsn": self.access.dsn(f"{service}_{role}") for role in ("app", "worker", "queue")}
-        return {**dsns, "kafka_bootstrap": self.bootstrap, "kafka_topic_prefix": self.prefix}
+        keys = {
+            "service_key_file": str(key_file_of(self.service_keys, service)),
+            "service_keys_file": str(list_file_of(self.service_keys)),
+        }
+        return {**dsns, **keys, "kafka_bootstrap": self.bootstrap, "kafka_topic_prefix": self.prefix}
+
+    @property
+    def service_keys(self) -> Path:
+        """The keys with which services call one another."""
+        folder = Path(os.environ[RUN_FOLDER]) / "service-keys"
+        make_service_keys(folder, SERVICES)
+        return folder
 
 
 @asynccontextmanager

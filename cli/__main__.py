@@ -16,6 +16,7 @@ from cli.options import BadOption
 COMMANDS = {
     "analytics": ("cli.analytics", "analytics", "What analytics keeps: cut the days again from the trades."),
     "asyncapi": ("cli.asyncapi", "asyncapi_command", "Write the AsyncAPI file of all events."),
+    "accounts": ("cli.accounts", "accounts", "Close an account, or open it again."),
     "audit": ("cli.audit", "audit", "Are the activity logs what was written?"),
     "backtest": ("cli.backtest", "backtest", "Run a strategy over a file of candles."),
     "candles": ("cli.candles", "candles", "Candles: stored ones and the exchange's."),

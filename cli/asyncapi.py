@@ -19,6 +19,7 @@ from cli.options import OneLineCommand
 from cli.stack.migrate import ROOT
 from cli.stack.topics import DEAD_LETTER_RETENTION, kept_for, topic_settings
 from shared.chassis.kafka import Subscription
+from shared.contracts.auth import LoginEnded
 from shared.contracts.catalog import EVENTS, HALTING
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
@@ -40,6 +41,8 @@ READS: Mapping[str, Sequence[type[Message]]] = {
     "analytics": (CandleClosed,),
     "notifications": (CandleClosed,),
 }
+# What the HTTP layer of every service reads, in each of its processes.
+READ_BY_ALL: Sequence[type[Message]] = (LoginEnded,)
 
 
 @click.command("asyncapi", cls=OneLineCommand)
@@ -66,13 +69,13 @@ def receivers(event: type[Message]) -> list[str]:
     return [
         service
         for service, subscriptions in SUBSCRIPTIONS.items()
-        if event in READS.get(service, ()) or any(each.event is event for each in subscriptions)
+        if event in (*READ_BY_ALL, *READS.get(service, ())) or any(each.event is event for each in subscriptions)
     ]
 
 
 def dead_letter_senders(event: type[Message]) -> list[str]:
-    """The services that may give one of these up: each that receives it."""
-    return receivers(event)
+    """The services that may give one of these up: those that keep what they cannot handle."""
+    return [] if event in READ_BY_ALL else receivers(event)
 
 
 def describe() -> dict[str, Any]:

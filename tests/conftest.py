@@ -15,6 +15,7 @@ import pytest
 
 from cli.errors import problems
 from cli.stack.migrate import ROOT, SERVICES, DatabaseAccess, all_roles, create_database, migrate
+from cli.stack.service_keys import key_file_of, list_file_of, make_service_keys
 from cli.stack.topics import create_topics, delete_topics, topics_of
 from shared.chassis.telemetry import HTTP_PROBLEMS
 from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_run, end_run, servers_of_run
@@ -177,8 +178,18 @@ def topic_prefix(kafka_bootstrap: str) -> Iterator[str]:
     asyncio.run(delete_topics(kafka_bootstrap, [topic.name for topic in topics]))
 
 
+@pytest.fixture(scope="session")
+def service_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The keys with which services call one another."""
+    folder = tmp_path_factory.mktemp("service-keys")
+    make_service_keys(folder, SERVICES)
+    return folder
+
+
 @pytest.fixture
-def service_env(database_access: DatabaseAccess, kafka_bootstrap: str, topic_prefix: str) -> ServiceEnv:
+def service_env(
+    database_access: DatabaseAccess, kafka_bootstrap: str, topic_prefix: str, service_keys: Path
+) -> ServiceEnv:
     """The environment of a service on this test's database and topics; several services share them."""
 
     def environment(service: str) -> dict[str, str]:
@@ -190,7 +201,8 @@ def service_env(database_access: DatabaseAccess, kafka_bootstrap: str, topic_pre
             **dsns,
             "KAFKA_BOOTSTRAP": kafka_bootstrap,
             "KAFKA_TOPIC_PREFIX": topic_prefix,
-            "SERVICE_TOKEN": "a-token-between-services",
+            "SERVICE_KEY_FILE": str(key_file_of(service_keys, service)),
+            "SERVICE_KEYS_FILE": str(list_file_of(service_keys)),
         }
 
     return environment

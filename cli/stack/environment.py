@@ -9,6 +9,7 @@ from cli.stack.acls import principal
 from cli.stack.home import Home, Secrets
 from cli.stack.layout import Part
 from cli.stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
+from cli.stack.service_keys import key_file_of, list_file_of
 from services.analytics.settings import AnalyticsSettings
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
@@ -26,6 +27,14 @@ SETTINGS: Mapping[str, type[ServiceSettings]] = {
 }
 GATEWAY_FILES = ROOT / "deploy" / "gateway"
 GATEWAY_NETWORKS = '["127.0.0.1/32"]'  # where the gateway calls from
+
+
+# Everybody who uses a stack on one machine comes from the same address.
+ALL_FROM_HERE = {
+    "AUTH_REGISTRATIONS_AN_HOUR": "1000000",
+    "AUTH_REGISTRATIONS_A_DAY": "1000000",
+    "AUTH_TRIALS_A_DAY": "1000000",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,8 @@ def service_environment(
         **kafka_environment(service_login(service, at.kafka, secrets, topic_prefix), topic_prefix),
         "JWKS_URL": f"{at.url('auth')}/.well-known/jwks.json",
         "TRUSTED_PROXIES": GATEWAY_NETWORKS,
-        "SERVICE_TOKEN": secrets.service_token,
+        "SERVICE_KEY_FILE": str(key_file_of(home.service_keys, service)),
+        "SERVICE_KEYS_FILE": str(list_file_of(home.service_keys)),
         "TRADING_INTERNAL_URL": f"http://127.0.0.1:{at.trading_internal}",
         "PYTHONPATH": str(ROOT),
         **{f"POSTGRES_{role.upper()}_DSN": database.dsn(f"{service}_{role}") for role in ROLES},
@@ -71,6 +81,8 @@ def service_environment(
         environment["BILLING_INTERNAL_URL"] = f"http://127.0.0.1:{at.billing_internal}"
     if service == "auth":
         environment["AUTH_SIGNING_KEY_FILE"] = str(home.signing_key)
+        environment["AUTH_SIGNING_KEYS"] = str(home.signing_keys)
+        environment |= ALL_FROM_HERE
     if service == "trading":
         sandbox = f"127.0.0.1:{at.sandbox}"
         environment |= {

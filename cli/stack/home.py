@@ -6,14 +6,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from cli.failure import BadInput
 from cli.stack.migrate import SERVICES, new_passwords
 from cli.stack.private_files import make_private_folder, write_private
+from cli.stack.service_keys import make_service_keys, new_private_key
 from cli.stack.users import server_user
 from shared.chassis.kafka_access import KafkaAccess
 
@@ -27,7 +26,6 @@ class Secrets:
 
     superuser: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     roles: dict[str, str] = field(default_factory=new_passwords)
-    service_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     kafka_admin: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     kafka: dict[str, str] = field(default_factory=lambda: {name: secrets.token_urlsafe(32) for name in SERVICES})
 
@@ -51,6 +49,7 @@ class State:
     candles: str = ""  # the role that keeps them
     analytics: str = ""
     auth: str = ""
+    auth_app: str = ""
     trading: str = ""
     queues: dict[str, str] = field(default_factory=dict)
     kafka: str = ""
@@ -121,15 +120,28 @@ class Home:
         """Auth's private key; made when it is not there."""
         file = self.path / "signing-key.pem"
         if not file.exists():
-            key = Ed25519PrivateKey.generate()
-            write_private(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            write_private(file, new_private_key())
         return file
+
+    @property
+    def signing_keys(self) -> Path:
+        """Where the keys that follow it are put, each named by when it begins to sign."""
+        folder = self.path / "signing-keys"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    @property
+    def service_keys(self) -> Path:
+        """The folder of the keys with which services call one another; made when they are not there."""
+        folder = self.path / "service-keys"
+        make_service_keys(folder, SERVICES)
+        return folder
 
     def secrets(self) -> Secrets:
         """What an earlier version did not have is made."""
         file = self.path / "secrets.json"
         known = json.loads(file.read_text()) if file.exists() else {}
-        found = Secrets(**known)
+        found = Secrets(**{name: known[name] for name in Secrets.__dataclass_fields__ if name in known})
         if asdict(found) != known:
             write_private(file, json.dumps(asdict(found)).encode())
         return found

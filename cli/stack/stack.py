@@ -352,6 +352,7 @@ class Stack:
                 candles=self._database.dsn("trading_worker"),
                 analytics=self._database.dsn("analytics_worker"),
                 auth=self._database.dsn("auth_worker"),
+                auth_app=self._database.dsn("auth_app"),
                 trading=self._database.dsn("trading_app"),
                 queues={service: self._database.dsn(f"{service}_queue") for service in SERVICES},
                 kafka=self._kafka.bootstrap,

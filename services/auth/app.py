@@ -6,6 +6,7 @@ from services.auth.consumers import SUBSCRIPTIONS
 from services.auth.operations.forgetting import forget_attempts
 from services.auth.operations.passwords import Passwords
 from services.auth.operations.proving import Desk
+from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
 from services.auth.routes.log_ins import Routes
 from services.auth.settings import AuthSettings
@@ -19,7 +20,7 @@ def build(context: Context) -> Service:
     assert isinstance(settings, AuthSettings)
     passwords = Passwords(waiting=settings.auth_waiting_passwords)
     tokens = AccessTokens(
-        settings.auth_signing_key_file,
+        SigningKeys(settings.auth_signing_key_file, settings.auth_signing_keys),
         issuer=settings.token_issuer,
         audience=settings.token_audience,
         ttl_s=settings.auth_access_token_s,
@@ -31,9 +32,10 @@ def build(context: Context) -> Service:
         settings.refresh_token_ttl,
         settings.longest_session,
         settings.free_attempts,
+        settings.registrations,
     )
     authenticator = Authenticator(
-        TokenVerifier(settings, tokens.verification_keys()), UserDirectory(context.database)
+        TokenVerifier(settings, tokens.keys), UserDirectory(context.database), context.ended_logins
     )
     return Service(
         name=settings.service,

@@ -2,8 +2,11 @@
 
 ProblemError
 ├── EmailTaken            409  this e-mail has an account, and this is its password
+├── UsernameTaken         409  names the field
+├── TooManyRegistrations  429  of this network; Retry-After says how long to wait
 ├── BadCredentials        401  says the same for an unknown e-mail and a wrong password
 ├── WrongPassword         403  the old password, of whoever wants a new one
+├── AlreadyRefreshed      409  this refresh token was used seconds ago, and often; go on with the answer
 ├── BadRefreshToken       401  unknown, expired, used before or logged out: log in again
 ├── AccountDisabled       403  the password was right
 ├── TooManyAttempts       429  too many have failed; Retry-After says how long to wait
@@ -20,6 +23,26 @@ class EmailTaken(ProblemError):
     status = 409
     type = "email-taken"
     title = "This e-mail has an account already"
+
+
+class UsernameTaken(ProblemError):
+    """Usernames are unique, whatever their case. `errors` names the field."""
+
+    status = 409
+    type = "username-taken"
+    title = "Somebody else has this username"
+
+    def __init__(self) -> None:
+        super().__init__(errors=[{"path": "$.username", "reason": "is somebody else's; choose another"}])
+
+
+class TooManyRegistrations(ProblemError):
+    """Many accounts were made from this network within the hour or the day."""
+
+    status = 429
+    type = "too-many-registrations"
+    title = "Too many accounts were registered from this network; try again later"
+    retry_after_s = 3_600
 
 
 class BadCredentials(ProblemError):
@@ -54,6 +77,15 @@ class BadRefreshToken(ProblemError):
     status = 401
     type = "bad-refresh-token"
     title = "This refresh token is not valid; log in again"
+
+
+class AlreadyRefreshed(ProblemError):
+    """The same refresh token was shown many times within seconds: go on with a token that one of these requests was
+    given. The login goes on."""
+
+    status = 409
+    type = "already-refreshed"
+    title = "Other requests have refreshed this login a moment ago"
 
 
 class AccountDisabled(ProblemError):

@@ -154,11 +154,13 @@ def is_due(subscription: Subscription, now: datetime) -> bool:
     return subscription.period.end <= now
 
 
-def first_change(is_new_person: bool) -> Change:
-    """How an account begins: with the trial, once per person."""
-    if is_new_person:
-        return Change(TRIAL_PLAN, "TRIAL", "trial_started")
-    return Change("FREE", "ACTIVE", "registered_again")
+def first_change(*, is_new_person: bool, trial: bool) -> Change:
+    """How an account begins: with the trial, once per person, unless auth gives it none."""
+    if not is_new_person:
+        return Change("FREE", "ACTIVE", "registered_again")
+    if not trial:
+        return Change("FREE", "ACTIVE", "no_trial")
+    return Change(TRIAL_PLAN, "TRIAL", "trial_started")
 
 
 def remaining(limit: int | None, used: int) -> int | None:

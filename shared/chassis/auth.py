@@ -1,34 +1,30 @@
 """From an access token to the one who calls."""
 
-import asyncio
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, get_args
 from uuid import UUID
 
-import aiohttp
-import jwt
-import structlog
-from jwt import PyJWK
-
 from shared.chassis.clock import utc_now
-from shared.chassis.errors import Unauthorized, Unavailable
+from shared.chassis.ended_logins import EndedLogins
+from shared.chassis.errors import Unauthorized
 from shared.chassis.identity import UserDirectory
+from shared.chassis.keys import KeySource, RemoteKeys
 from shared.chassis.settings import ServiceSettings
+from shared.chassis.signed import MALFORMED, body_of, key_id_of
 
-ALGORITHM = "EdDSA"
 TOKEN_TYPE = "at+jwt"
 CACHE_LIMIT = 20_000
-REFETCH_AT_MOST_EVERY_S = 2.0
-LONGEST_TOKEN = 2_048
 
-log = structlog.get_logger()
+Scope = Literal["read", "trade", "admin"]
+SCOPES: frozenset[str] = frozenset(get_args(Scope))
+NOTHING_ENDED = EndedLogins()
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Who calls: the tenant, and what the token lets him do."""
+    """Who calls: the tenant, and what the token lets them do."""
 
     user_id: int
     public_id: UUID
@@ -51,19 +47,21 @@ class TokenVerifier:
     def __init__(
         self,
         settings: ServiceSettings,
-        keys: Mapping[str, PyJWK] | None = None,
+        keys: KeySource | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`keys` by their ids are known beforehand: auth's own."""
+        """`keys` are auth's own; else they are fetched from it."""
         self._settings = settings
         self._clock = clock
-        self._keys: dict[str, PyJWK] = dict(keys or {})
-        self._fetched_at = 0.0
-        self._fetching = asyncio.Lock()
+        self._keys = keys or RemoteKeys(settings.jwks_url)
         self._verified: dict[str, Claims] = {}
+        self._verified_by = self._keys.version
 
     async def claims(self, token: str) -> Claims:
         """Raises Unauthorized; Unavailable if auth's keys were never seen."""
+        if self._verified_by != self._keys.version:
+            self._verified_by = self._keys.version
+            self._verified.clear()
         known = self._verified.get(token)
         if known is not None:
             if known.expires_at > self._clock().timestamp():
@@ -76,69 +74,41 @@ class TokenVerifier:
         return claims
 
     async def _verify(self, token: str) -> Claims:
-        if len(token) > LONGEST_TOKEN:
+        key = await self._keys.find(key_id_of(token, TOKEN_TYPE))
+        if key is None:
             raise Unauthorized
+        body = body_of(
+            token,
+            key,
+            issuer=self._settings.token_issuer,
+            audience=self._settings.token_audience,
+            now=self._clock(),
+            required=["sub"],
+        )
         try:
-            header = jwt.get_unverified_header(token)
-        except (jwt.InvalidTokenError, UnicodeError, ValueError) as error:
-            raise Unauthorized from error
-        if header.get("alg") != ALGORITHM or header.get("typ") != TOKEN_TYPE:
-            raise Unauthorized
-        key = await self._key(str(header.get("kid", "")))
-        try:
-            body = jwt.decode(
-                token,
-                key,
-                algorithms=[ALGORITHM],
-                issuer=self._settings.token_issuer,
-                audience=self._settings.token_audience,
-                options={"require": ["exp", "iat", "iss", "aud", "sub"], "verify_exp": False, "verify_iat": False},
-            )
-            if not int(body["iat"]) <= self._clock().timestamp() < int(body["exp"]):
-                raise Unauthorized
             session = body.get("sid")
             return Claims(
                 UUID(body["sub"]),
-                frozenset(str(body.get("scope", "")).split()),
+                _scopes_in(body.get("scope")),
                 UUID(session) if session else None,
                 int(body["exp"]),
             )
-        except (jwt.InvalidTokenError, ValueError, AttributeError, TypeError) as error:
+        except MALFORMED as error:
             raise Unauthorized from error
 
-    async def _key(self, kid: str) -> PyJWK:
-        if kid not in self._keys:
-            async with self._fetching:
-                if kid not in self._keys and time.monotonic() - self._fetched_at > REFETCH_AT_MOST_EVERY_S:
-                    await self._fetch()
-        if kid in self._keys:
-            return self._keys[kid]
-        if not self._keys:
-            raise Unavailable("auth's keys cannot be had at the moment", retry_after_s=2)
-        raise Unauthorized
 
-    async def _fetch(self) -> None:
-        """Keep the last keys if auth does not answer."""
-        if not self._settings.jwks_url:
-            return
-        try:
-            timeout = aiohttp.ClientTimeout(total=3)
-            async with aiohttp.ClientSession(timeout=timeout) as session:
-                async with session.get(self._settings.jwks_url) as answer:
-                    answer.raise_for_status()
-                    body = await answer.json(content_type=None)
-            self._keys = {entry["kid"]: PyJWK(entry, algorithm=ALGORITHM) for entry in body["keys"]}
-            self._fetched_at = time.monotonic()
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, jwt.PyJWKError) as error:
-            log.warning("jwks_unavailable", error=repr(error))
+def _scopes_in(claim: object) -> frozenset[str]:
+    """Those that there are; a token without any has none."""
+    return SCOPES.intersection(claim.split(" ")) if isinstance(claim, str) else frozenset()
 
 
 class Authenticator:
     """Token → principal, for the HTTP layer."""
 
-    def __init__(self, verifier: TokenVerifier, users: UserDirectory) -> None:
+    def __init__(self, verifier: TokenVerifier, users: UserDirectory, ended: EndedLogins = NOTHING_ENDED) -> None:
         self._verifier = verifier
         self._users = users
+        self._ended = ended
 
     async def principal(self, authorization: str | None) -> Principal:
         """Raises Unauthorized (401), AccountNotReady or Unavailable (503)."""
@@ -146,5 +116,7 @@ class Authenticator:
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized
         claims = await self._verifier.claims(token.strip())
+        if claims.session_id is not None and claims.session_id in self._ended:
+            raise Unauthorized("this login has ended")
         user_id = await self._users.user_id(claims.public_id)
         return Principal(user_id, claims.public_id, claims.scopes, claims.session_id, claims.expires_at)

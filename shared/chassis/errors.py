@@ -4,6 +4,7 @@ ProblemError               an answer for the client, RFC 9457
 ├── InvalidBody       400  not JSON
 ├── Unauthorized      401  no token, or not a valid one
 ├── Forbidden         403
+│   ├── MissingScope       names the scope that the token would need
 │   └── PlanLimitReached   says which limit and how much is used
 ├── NotFound          404  also for what belongs to somebody else
 ├── MethodNotAllowed  405
@@ -78,6 +79,14 @@ class Forbidden(ProblemError):
     status = 403
     type = "forbidden"
     title = "This token may not do that"
+
+
+class MissingScope(Forbidden):
+    """`scope` names what the token would need: `read` to look, `trade` to change strategies, sessions and alerts,
+    `admin` to change the account. The tokens of a login have all three."""
+
+    type = "missing-scope"
+    title = "The token has not the scope that this needs"
 
 
 class PlanLimitReached(Forbidden):

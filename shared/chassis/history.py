@@ -8,6 +8,7 @@ import aiohttp
 from pydantic import BaseModel
 
 from shared.chassis.errors import PoisonError, Unavailable
+from shared.chassis.service_tokens import ServiceTokens
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import Amount
 
@@ -36,11 +37,11 @@ class _HistoryPage(BaseModel):
 
 
 class CandleHistory:
-    """Trading's internal listener, asked with the service token."""
+    """Trading's internal listener, called with a token of this service."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._url = settings.trading_internal_url.rstrip("/") + "/internal/v1/candles"
-        self._token = settings.service_token.get_secret_value()
+        self._tokens = ServiceTokens(settings.service, settings.service_key_file)
 
     async def fetch(self, symbol: str, interval: str, to_ms: int, generation: int | None = None) -> list[Candle]:
         """All confirmed candles of the series from its anchor up to and with `to_ms`, ascending; of the newest
@@ -62,7 +63,7 @@ class CandleHistory:
                 end = page.items[0][0] - 1
 
     async def _page(self, session: aiohttp.ClientSession, query: Mapping[str, str]) -> _HistoryPage:
-        headers = {"Authorization": f"Bearer {self._token}"}
+        headers = self._tokens.authorization("trading")
         try:
             async with session.get(self._url, params=query, headers=headers) as answer:
                 if 400 <= answer.status < 500 and answer.status not in NOT_FOR_WHAT_WAS_ASKED:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from hmac import compare_digest
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
@@ -14,13 +13,14 @@ from aiohttp.typedefs import Handler
 from pydantic import BaseModel, ValidationError
 
 from shared.chassis import telemetry
-from shared.chassis.auth import Authenticator, Principal
+from shared.chassis.auth import Authenticator, Principal, Scope
 from shared.chassis.clock import utc_now
 from shared.chassis.downloads import Download, FileStream
 from shared.chassis.errors import (
     InvalidBody,
     InvalidInput,
     MethodNotAllowed,
+    MissingScope,
     NotFound,
     ProblemError,
     TooLarge,
@@ -35,6 +35,7 @@ from shared.chassis.meter import Meter
 from shared.chassis.metered_paths import kind_of
 from shared.chassis.points import point
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, ROLLED_BACK, Database
+from shared.chassis.service_tokens import ServiceCallers
 from shared.chassis.streaming import EventStream, Stream, Streams, last_event_id_of
 from shared.chassis.transfer import check_head, read_body, send
 from shared.contracts.types import new_id
@@ -79,6 +80,7 @@ class Call:
     idempotency_key: str | None = None  # of an endpoint that creates
     if_match: IfMatch = ANY_STATE  # of an endpoint that changes what is tagged
     last_event_id: str | None = None  # of a stream
+    service: str | None = None  # that calls an internal endpoint
 
     @property
     def principal(self) -> Principal:
@@ -135,13 +137,26 @@ class Endpoint:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     public: bool = False
-    internal: bool = False
+    scope: Scope | None = None  # what of a token's it needs; a GET needs `read`
+    callers: frozenset[str] = frozenset()  # of an internal endpoint, the services that may call it
     errors: tuple[type[ProblemError], ...] = ()
     tagged: bool = False  # has an ETag: a GET takes If-None-Match, what changes it If-Match
     events: Mapping[str, type[BaseModel]] = field(default_factory=dict)  # of a stream, what it sends by name
     media: str = ""  # of a download, such as text/csv
     media_example: str = ""
     records_itself: bool = False  # what is done through it is recorded by the handler, not around it: activity.py
+
+    @property
+    def internal(self) -> bool:
+        """For other services, by a listener of its own."""
+        return bool(self.callers)
+
+    @property
+    def needs(self) -> Scope | None:
+        """The scope that a caller's token must have; none of a public or an internal endpoint's."""
+        if self.public or self.internal:
+            return None
+        return self.scope or ("read" if self.method == "GET" else None)
 
     @property
     def creates(self) -> bool:
@@ -158,7 +173,7 @@ def make_app(
     authenticator: Authenticator | None,
     *,
     body_limit_bytes: int,
-    service_token: str,
+    callers: ServiceCallers | None = None,
     database: Database | None = None,
     meter: Meter | None = None,
 ) -> web.Application:
@@ -172,7 +187,7 @@ def make_app(
     for path, several in by_path.items():
         resource = app.router.add_resource(path)
         for endpoint in several:
-            handler = _aiohttp_handler(endpoint, authenticator, service_token, database, meter)
+            handler = _aiohttp_handler(endpoint, authenticator, callers, database, meter)
             resource.add_route(endpoint.method, handler)
         if _is_known_among_ids(path, by_path):
             resource.add_route("*", _refuse_method([endpoint.method for endpoint in several]))
@@ -195,28 +210,30 @@ def _refuse_method(allowed: Sequence[str]) -> Callable[[web.Request], Awaitable[
 def _aiohttp_handler(
     endpoint: Endpoint,
     authenticator: Authenticator | None,
-    service_token: str,
+    callers: ServiceCallers | None,
     database: Database | None,
     meter: Meter | None,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     kind = kind_of(endpoint.method, endpoint.path)
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        caller = None
+        caller = service = None
         if endpoint.internal:
-            _check_service_token(request, service_token)
+            assert callers is not None, "an endpoint for services needs their keys"
+            service = callers.check(request.headers.get("Authorization"), endpoint.callers)
         elif not endpoint.public:
             assert authenticator is not None, "an endpoint for users needs an authenticator"
             caller = await authenticator.principal(request.headers.get("Authorization"))
+            _check_scope(endpoint, caller)
         if caller is None or database is None:
-            return await work(request, caller)
+            return await work(request, caller, service)
         with database.share.request(caller.user_id):
-            return await work(request, caller)
+            return await work(request, caller, service)
 
-    async def work(request: web.Request, caller: Principal | None) -> web.StreamResponse:
+    async def work(request: web.Request, caller: Principal | None, service: str | None) -> web.StreamResponse:
         if meter is not None and kind is not None and caller is not None:
             await meter.admit(caller, kind, f"{endpoint.method} {endpoint.path}")
-        call = await _parse(endpoint, request, caller)
+        call = await _parse(endpoint, request, caller, service)
         if call.idempotency_key is not None and caller is not None:
             assert database is not None, "an endpoint that creates needs a database"
             return await _answer_once(endpoint, call, call.idempotency_key, database)
@@ -225,20 +242,21 @@ def _aiohttp_handler(
     return handle
 
 
-async def _parse(endpoint: Endpoint, request: web.Request, caller: Principal | None) -> Call:
+async def _parse(
+    endpoint: Endpoint, request: web.Request, caller: Principal | None, service: str | None
+) -> Call:
     query = _parse_query(endpoint.query, request) if endpoint.query else None
     body = await _parse_body(endpoint.body, request) if endpoint.body else None
     key = key_of(request) if endpoint.creates else None
     if_match = if_match_of(request) if endpoint.changes_tagged else ANY_STATE
     last_event_id = last_event_id_of(request) if endpoint.events else None
-    return Call(request, utc_now(), caller, body, query, key, if_match, last_event_id)
+    return Call(request, utc_now(), caller, body, query, key, if_match, last_event_id, service)
 
 
 def _response(endpoint: Endpoint, call: Call, answer: Answered) -> web.StreamResponse:
     request = call.request
     if isinstance(answer, Stream):
-        who = call.principal
-        return EventStream(answer, request.app[STREAMS], who.user_id, who.token_expires_at)
+        return EventStream(answer, request.app[STREAMS], call.principal)
     if isinstance(answer, Download):
         return FileStream(answer, endpoint.media, request.app[STREAMS], call.principal.user_id)
     response = _render(endpoint, answer)
@@ -265,10 +283,10 @@ async def _answer_once(endpoint: Endpoint, call: Call, key: str, database: Datab
     return web.Response(text=answer.body, status=answer.status, headers=headers, content_type="application/json")
 
 
-def _check_service_token(request: web.Request, service_token: str) -> None:
-    offered = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if not service_token or not compare_digest(offered.encode("utf-8", "surrogateescape"), service_token.encode()):
-        raise Unauthorized
+def _check_scope(endpoint: Endpoint, caller: Principal) -> None:
+    """Raises MissingScope; an endpoint that names none is for nobody."""
+    if endpoint.needs is None or endpoint.needs not in caller.scopes:
+        raise MissingScope(f"this needs the scope {endpoint.needs}", scope=endpoint.needs)
 
 
 def _render(endpoint: Endpoint, answer: Reply | BaseModel | None) -> web.Response:
@@ -412,6 +430,8 @@ def problem_response(error: ProblemError) -> web.Response:
         response.headers["Retry-After"] = str(seconds)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MissingScope):
+        response.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{error.extra["scope"]}"'
     return response
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 import structlog
@@ -10,12 +11,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import for_code
 
+from shared.chassis.clock import utc_now
 from shared.chassis.decoding import Received, decode_record
 from shared.chassis.fetching import fetch
 from shared.chassis.kafka_access import KafkaAccess, client_options
 from shared.chassis.plausible import Versioned
 from shared.chassis.postgres import Connection
 from shared.contracts.envelope import Event, MarketEvent, Message
+from shared.contracts.types import to_ms
 
 E = TypeVar("E", bound=Event)
 M = TypeVar("M", bound=MarketEvent)
@@ -101,15 +104,22 @@ async def partitions_of(kafka: KafkaAccess | str, topics: Sequence[str]) -> list
 
 
 class PartitionReader:
-    """Reads every partition of some topics without a group, from their end or their beginning."""
+    """Reads every partition of some topics without a group, from their end, their beginning or so far back."""
 
     def __init__(
-        self, kafka: KafkaAccess | str, topic_prefix: str, events: Sequence[type[Message]], *, from_end: bool
+        self,
+        kafka: KafkaAccess | str,
+        topic_prefix: str,
+        events: Sequence[type[Message]],
+        *,
+        from_end: bool,
+        reaching_back: timedelta | None = None,
     ) -> None:
         self._kafka = kafka
         self._prefix = topic_prefix
         self._topics = [event.topic for event in events]
         self._from_end = from_end
+        self._reaching_back = reaching_back
         self._consumer: AIOKafkaConsumer | None = None
         self._ends: dict[TopicPartition, int] = {}
 
@@ -127,11 +137,24 @@ class PartitionReader:
         partitions = await partitions_of(self._kafka, [self._prefix + topic for topic in self._topics])
         consumer.assign(partitions)
         self._ends = await consumer.end_offsets(partitions)
+        since = await self._offsets_since(consumer, partitions)
         for partition in partitions:
-            if self._from_end:
+            if (offset := since.get(partition)) is not None:
+                consumer.seek(partition, offset)
+            elif self._from_end or self._reaching_back is not None:
                 consumer.seek(partition, self._ends[partition])
             else:
                 await consumer.seek_to_beginning(partition)
+
+    async def _offsets_since(
+        self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """Of the first message of each partition that is not older than what is asked for, where there is one."""
+        if self._reaching_back is None:
+            return {}
+        since_ms = to_ms(utc_now() - self._reaching_back)
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        return {partition: at.offset for partition, at in found.items() if at is not None}
 
     async def read(self, timeout_ms: int = FETCH_WAIT_MS) -> list[Received]:
         """What has come, in order per partition; empty after the time-out. Raises KafkaError.

@@ -1,4 +1,4 @@
-"""Who leases the quota of requests: billing, over its internal listener, asked with the service token."""
+"""Leases of the quota of requests, from billing's internal listener."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 
 from shared.chassis.errors import AccountNotReady, QuotaExceeded, Unavailable
+from shared.chassis.service_tokens import ServiceTokens
 from shared.chassis.settings import ServiceSettings
 
 TIMEOUT_S = 5.0  # slow is not away: who is away is gone on without, above the quota
@@ -72,10 +73,7 @@ class BillingLessor:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._url = settings.billing_internal_url.rstrip("/") + "/internal/v1/leases"
-        self._headers = {
-            "Authorization": f"Bearer {settings.service_token.get_secret_value()}",
-            "Content-Type": "application/json",
-        }
+        self._tokens = ServiceTokens(settings.service, settings.service_key_file)
         self._session: aiohttp.ClientSession | None = None
 
     async def lease(self, request: LeaseRequest) -> Lease:
@@ -108,8 +106,9 @@ class BillingLessor:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_S)
             )
+        headers = {"Content-Type": "application/json", **self._tokens.authorization("billing")}
         try:
-            async with self._session.post(url, data=body, headers=self._headers) as answer:
+            async with self._session.post(url, data=body, headers=headers) as answer:
                 return _Answer(answer.status, await answer.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable("the quota cannot be asked for at the moment") from error

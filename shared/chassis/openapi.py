@@ -14,6 +14,7 @@ from shared.chassis.errors import (
     IdempotencyMismatch,
     InvalidBody,
     InvalidInput,
+    MissingScope,
     NotFound,
     PreconditionFailed,
     ProblemError,
@@ -160,7 +161,7 @@ def _operation(endpoint: Endpoint, schemas: Schemas, components: Json, endpoints
             *([RESUME] if endpoint.events else []),
         ],
         "responses": _responses(endpoint, schemas, components, links_of(endpoint, endpoints)),
-        "security": [] if endpoint.public else [{"access_token": []}],
+        "security": [] if endpoint.public else [{"access_token": [endpoint.needs] if endpoint.needs else []}],
     }
     if endpoint.body:
         operation["requestBody"] = {
@@ -282,7 +283,7 @@ def _refusal(code: int, errors: Sequence[type[ProblemError]], problem: Json) -> 
     schema = {**problem, "properties": {"type": {"enum": types}, "status": {"const": code}}}
     headers = {
         "Retry-After": any(error.retry_after_s is not None for error in errors),
-        "WWW-Authenticate": code == Unauthorized.status,
+        "WWW-Authenticate": code == Unauthorized.status or MissingScope in errors,
     }
     return {
         "description": "; ".join(dict.fromkeys(error.title for error in errors)),
@@ -299,7 +300,7 @@ def _headers(given: Mapping[str, bool]) -> Json:
 def _errors_of(endpoint: Endpoint) -> list[type[ProblemError]]:
     implied: list[type[ProblemError]] = [*endpoint.errors]
     if not endpoint.public:
-        implied += [Unauthorized, AccountNotReady]
+        implied += [Unauthorized, MissingScope, AccountNotReady]
         if kind_of(endpoint.method, endpoint.path) is not None:
             implied.append(QuotaExceeded)
     if endpoint.body:

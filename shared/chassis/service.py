@@ -19,14 +19,16 @@ from shared.chassis.aside import parked_for_upgrade
 from shared.chassis.auth import Authenticator, TokenVerifier
 from shared.chassis.cluster import KnownCluster
 from shared.chassis.consumer import Consumer, Work
+from shared.chassis.ended_logins import EndedLogins
 from shared.chassis.errors import ProblemError
 from shared.chassis.health import Check, add_health_routes
-from shared.chassis.http import make_app
+from shared.chassis.http import STREAMS, make_app
 from shared.chassis.idempotency import forget_keys
 from shared.chassis.identity import UserDirectory
 from shared.chassis.inbox import Inbox, Intake, MarketInbox
 from shared.chassis.kafka import groups_of
 from shared.chassis.lessor import BillingLessor
+from shared.chassis.login_reader import LoginReader
 from shared.chassis.meter import Meter
 from shared.chassis.pausing import pause
 from shared.chassis.points import switch_on
@@ -35,6 +37,7 @@ from shared.chassis.producer import Producer
 from shared.chassis.read_positions import ReadPositions
 from shared.chassis.relay import Relay
 from shared.chassis.retention import keep_days
+from shared.chassis.service_tokens import ServiceCallers
 from shared.chassis.service_types import Context, Job, Service
 from shared.chassis.settings import ServiceSettings
 from shared.chassis.telemetry import configure_logging
@@ -122,14 +125,19 @@ class RunningService:
         self.database = await Database.connect(settings)
         self.producer = Producer(settings.kafka, settings.kafka_topic_prefix, settings.service)
         self.cluster = KnownCluster(self.database)
-        self.service = self._build(Context(self.database, self.producer, settings))
+        self._ended_logins = EndedLogins()
+        self._login_reader = LoginReader(settings.kafka, settings.kafka_topic_prefix, self._ended_logins)
+        self.service = self._build(Context(self.database, self.producer, settings, self._ended_logins))
         self._meter = self._meter_of(settings)
         consumers = self._consumers()
         for job in self._jobs(consumers):
             task = asyncio.create_task(self._supervise(job), name=job.name)
             task.add_done_callback(self._on_job_end)
             self._tasks.append(task)
-        await self._listen([*(_fault_of(consumer) for consumer in consumers), _fault_of(self.cluster)])
+        followers: list[_Faulty] = [*consumers, self.cluster]
+        if "http" in self._roles:
+            followers.append(self._login_reader)
+        await self._listen([_fault_of(follower) for follower in followers])
         log.info("started", url=self.url, roles=sorted(self._roles))
         return self
 
@@ -190,6 +198,8 @@ class RunningService:
     def _jobs(self, consumers: list[Consumer]) -> list[Job]:
         jobs = [job for job in self.service.jobs if job.role in self._roles]
         jobs += [Job(f"consumer-{number}", consumer.run) for number, consumer in enumerate(consumers)]
+        if "http" in self._roles:
+            jobs.append(Job("ended-logins", self._login_reader.run))
         if self._meter is not None:
             jobs.append(Job("usage", self._meter.run))
         if consumers:
@@ -233,17 +243,17 @@ class RunningService:
         outside = [endpoint for endpoint in service.endpoints if not endpoint.internal]
         inside = [endpoint for endpoint in service.endpoints if endpoint.internal]
         authenticator = service.authenticator or Authenticator(
-            TokenVerifier(settings), UserDirectory(self.database)
+            TokenVerifier(settings), UserDirectory(self.database), self._ended_logins
         )
         recorder = Recorder(self.database, service.name, settings.trusted_proxies)
         app = make_app(
             [recorder.recording(endpoint) for endpoint in outside] if "http" in self._roles else [],
             authenticator,
             body_limit_bytes=settings.body_limit_bytes,
-            service_token="",
             database=self.database,
             meter=self._meter,
         )
+        self._ended_logins.watch(app[STREAMS].end_of_login)
         document = openapi.describe(service.name, outside)
         app.router.add_get("/openapi.json", _static_json(document))
         parked = partial(parked_for_upgrade, self.database)
@@ -254,7 +264,7 @@ class RunningService:
                 inside,
                 None,
                 body_limit_bytes=settings.body_limit_bytes,
-                service_token=settings.service_token.get_secret_value(),
+                callers=ServiceCallers(settings.service, settings.service_keys_file),
             )
             self.internal_url = await self._bind(internal, settings.internal_http_port or 0)
 

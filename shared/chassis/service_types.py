@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.chassis.auth import Authenticator
+from shared.chassis.ended_logins import EndedLogins
 from shared.chassis.http import Endpoint
 from shared.chassis.kafka import MarketSubscription, Subscription
 from shared.chassis.postgres import Database
@@ -29,6 +30,7 @@ class Context:
     database: Database
     producer: Producer
     settings: ServiceSettings
+    ended_logins: EndedLogins = field(default_factory=EndedLogins)
 
 
 @dataclass(frozen=True)

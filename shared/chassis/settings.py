@@ -4,7 +4,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, FilePath, SecretStr, model_validator
 
 from shared.chassis.kafka_access import KafkaSettings
 
@@ -37,12 +37,19 @@ class ServiceSettings(KafkaSettings):
     jwks_url: str = ""
     token_issuer: str = "tradefleet"
     token_audience: str = "tradefleet-api"
-    service_token: SecretStr = SecretStr("")
+    service_key_file: FilePath | None = None  # this service's own private key, for calls of other services
+    service_keys_file: FilePath | None = None  # the public keys of all services, where others may call this one
     trading_internal_url: str = ""
     billing_internal_url: str = ""  # who leases the quotas of requests; empty: they are not metered here
 
     fault_points: Path | None = None  # the folder of a run of faults: see shared/chassis/points.py
     process_name: str = ""
+
+    @model_validator(mode="after")
+    def _calls_are_signed(self) -> Self:
+        if (self.trading_internal_url or self.billing_internal_url) and self.service_key_file is None:
+            raise ValueError("SERVICE_KEY_FILE is needed to call TRADING_INTERNAL_URL or BILLING_INTERNAL_URL")
+        return self
 
     @model_validator(mode="after")
     def _no_faults_in_production(self) -> Self:

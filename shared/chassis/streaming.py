@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 import structlog
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from shared.chassis.auth import Principal
 from shared.chassis.errors import InvalidInput, TooManyStreams, Unavailable
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
 from shared.contracts.types import QueryModel
@@ -80,14 +82,15 @@ class Streams:
     """Those that are open in this process; told to end before it does."""
 
     def __init__(self) -> None:
-        self.stopping = asyncio.Event()
+        self._stopping = False
         self._open: Counter[int] = Counter()
+        self._of_login: dict[UUID | None, set[asyncio.Event]] = {}
 
     def check(self, user_id: int) -> None:
         """Whether there is room for one more. Raises TooManyStreams, Unavailable."""
         if self._open[user_id] >= MOST_OF_A_USER:
             raise TooManyStreams(f"{MOST_OF_A_USER} are open already: close one")
-        if self.stopping.is_set() or self._open.total() >= MOST_OF_A_PROCESS:
+        if self._stopping or self._open.total() >= MOST_OF_A_PROCESS:
             raise Unavailable
 
     @contextlib.contextmanager
@@ -98,35 +101,57 @@ class Streams:
         finally:
             self._open -= Counter({user_id: 1})  # whoever has none is forgotten
 
+    @contextlib.contextmanager
+    def told_to_end(self, login_id: UUID | None) -> Iterator[asyncio.Event]:
+        """Set when the process is to stop, or this login has ended."""
+        end = asyncio.Event()
+        of_login = self._of_login.setdefault(login_id, set())
+        of_login.add(end)
+        if self._stopping:
+            end.set()
+        try:
+            yield end
+        finally:
+            of_login.discard(end)
+            if not of_login and self._of_login.get(login_id) is of_login:
+                del self._of_login[login_id]
+
+    def end_of_login(self, login_id: UUID) -> None:
+        for end in self._of_login.get(login_id, ()):
+            end.set()
+
     async def end_all(self, _: web.Application) -> None:
-        self.stopping.set()
+        self._stopping = True
+        for of_login in self._of_login.values():
+            for end in of_login:
+                end.set()
 
 
 class EventStream(web.StreamResponse):
     """The answer to one client, written by `write_all` as events come."""
 
-    def __init__(self, stream: Stream, streams: Streams, user_id: int, token_expires_at: float) -> None:
+    def __init__(self, stream: Stream, streams: Streams, who: Principal) -> None:
         super().__init__(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
-        streams.check(user_id)
+        streams.check(who.user_id)
         self._events = stream.events
         self._streams = streams
-        self._user_id = user_id
-        self._token_expires_at = token_expires_at
+        self._who = who
 
     async def write_all(self, request: web.Request, write_within_s: float) -> None:
-        """Until the events end, the token does, the process is to stop, or the client is gone. Raises TimeoutError
-        where the client does not read, ConnectionError where it has gone.
-        """
-        with self._streams.one_more(self._user_id):
-            await self._write_all(request, write_within_s)
+        """Until the events end, the token or its login does, the process is to stop, or the client is gone.
 
-    async def _write_all(self, request: web.Request, write_within_s: float) -> None:
+        Raises TimeoutError where the client does not read, ConnectionError where it has gone.
+        """
+        with self._streams.one_more(self._who.user_id), self._streams.told_to_end(self._who.session_id) as end:
+            await self._write_all(request, write_within_s, end)
+
+    async def _write_all(self, request: web.Request, write_within_s: float, end: asyncio.Event) -> None:
         coming = _next(self._events)
-        stopping = asyncio.ensure_future(self._streams.stopping.wait())
+        stopping = asyncio.ensure_future(end.wait())
         try:
             await self.prepare(request)
             await self.write(f"retry: {RETRY_MS}\n\n".encode())
-            while (left_s := self._token_expires_at - time.time()) > 0:
+            while (left_s := self._who.token_expires_at - time.time()) > 0:
                 waiting: set[asyncio.Future[Any]] = {coming, stopping}  # Any: of an event and of a flag
                 pause_s = min(KEEP_ALIVE_S, left_s)
                 await asyncio.wait(waiting, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)

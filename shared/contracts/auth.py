@@ -1,10 +1,14 @@
-"""What auth says."""
+"""Events that auth publishes."""
 
 from datetime import timedelta
 from typing import ClassVar, Literal
+from uuid import UUID
 
 from shared.contracts.envelope import Event
-from shared.contracts.types import Zone
+from shared.contracts.time_zones import ZoneName
+from shared.contracts.types import Instant
+
+EndReason = Literal["LOGGED_OUT", "REVOKED", "TOKEN_REUSED", "TOO_MANY", "PASSWORD_CHANGED", "DEACTIVATED"]
 
 
 class UserRegistered(Event):
@@ -15,9 +19,10 @@ class UserRegistered(Event):
     compacted: ClassVar[bool] = True
 
     email: str
-    timezone: Zone
+    timezone: ZoneName
     language: str
     is_active: bool
+    trial: bool = True  # whether the account begins with one: auth limits how many a network gets
 
 
 class UserUpdated(Event):
@@ -30,6 +35,19 @@ class UserUpdated(Event):
     compacted: ClassVar[bool] = True
 
     email: str
-    timezone: Zone
+    timezone: ZoneName
     language: str
     is_active: bool
+
+
+class LoginEnded(Event):
+    """A login has ended before its access tokens have expired: every service refuses them from now on."""
+
+    topic: ClassVar[str] = "login.ended"
+    source: ClassVar[str] = "auth"
+    on_poison: ClassVar[Literal["halt", "skip"]] = "skip"
+    partitions: ClassVar[int] = 1  # every process that serves HTTP reads all of them
+
+    login_id: UUID
+    reason: EndReason
+    at: Instant

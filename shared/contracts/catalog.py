@@ -1,7 +1,7 @@
 """Every event there is: topics, partitions and retention are derived from here and from nowhere else."""
 
 from shared.contracts.activity import ActivityRecorded
-from shared.contracts.auth import UserRegistered, UserUpdated
+from shared.contracts.auth import LoginEnded, UserRegistered, UserUpdated
 from shared.contracts.billing import SubscriptionChanged, UsageRecorded, UsageThreshold
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
@@ -11,6 +11,7 @@ from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStop
 EVENTS: tuple[type[Message], ...] = (
     UserRegistered,
     UserUpdated,
+    LoginEnded,
     ActivityRecorded,
     SubscriptionChanged,
     UsageThreshold,

@@ -5,11 +5,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import uuid_utils
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -86,14 +84,6 @@ def _to_id(value: object) -> UUID:
     return UUID(value)
 
 
-def _to_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ValueError, LookupError, OSError) as error:  # LookupError: not found, OSError: a folder of zones
-        raise ValueError("is no time zone") from error
-    return name
-
-
 def instant_text(value: datetime) -> str:
     """`2026-01-31T09:30:00.123Z`; microseconds stand only where there are any."""
     spec = "microseconds" if value.microsecond % 1000 else "milliseconds"
@@ -116,9 +106,6 @@ Instant = Annotated[
 ]
 """A moment: an aware UTC datetime here, RFC 3339 in JSON."""
 
-
-Zone = Annotated[str, AfterValidator(_to_zone)]
-"""A time zone's name that this program can compute with."""
 
 Id = Annotated[UUID, BeforeValidator(_to_id)]
 """An id that a client sends: the canonical form only."""

@@ -11,12 +11,13 @@ from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
-from shared.chassis.auth import ALGORITHM, TOKEN_TYPE
+from shared.chassis.auth import TOKEN_TYPE
 from shared.chassis.clock import utc_now
+from shared.chassis.keys import ALGORITHM
 from shared.contracts.types import new_id
 
 KEY_ID = "test-key"
-SCOPES = ("read", "trade")
+SCOPES = ("read", "trade", "admin")
 
 
 class TokenIssuer:

@@ -26,6 +26,7 @@ SHARED_TABLES = {
     ),
     "billing.subscription_plans",
     "auth.attempts",
+    "auth.registrations",
     *(f"trading.{name}" for name in ("instruments", "series", "candles", "feed_lease", "workers")),
     "trading.published_strategies",
 }

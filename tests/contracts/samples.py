@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from shared.contracts.activity import ActivityRecorded
-from shared.contracts.auth import UserRegistered, UserUpdated
+from shared.contracts.auth import LoginEnded, UserRegistered, UserUpdated
 from shared.contracts.billing import Features, Limits, SubscriptionChanged, UsageRecorded, UsageThreshold
 from shared.contracts.envelope import MarketEvent, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
@@ -45,6 +45,15 @@ _updated = UserUpdated(
     timezone="Europe/Rome",
     language="it",
     is_active=True,
+)
+_ended = LoginEnded(
+    user_id=42,
+    public_id=_USER,
+    aggregate=f"login:{_SESSION}",
+    aggregate_seq=1,
+    login_id=_SESSION,
+    reason="LOGGED_OUT",
+    at=SAID_AT,
 )
 _recorded = ActivityRecorded(
     user_id=42,
@@ -247,6 +256,7 @@ SAMPLES: Mapping[str, Message] = {
     for sample in (
         _registered,
         _updated,
+        _ended,
         _recorded,
         _changed,
         _threshold,

@@ -11,7 +11,7 @@ import jsonschema_rs
 import pytest
 from click.testing import CliRunner
 
-from cli.asyncapi import FILE, READS, asyncapi_command, describe, receivers
+from cli.asyncapi import FILE, READ_BY_ALL, READS, asyncapi_command, describe, receivers
 from cli.stack.migrate import ROOT, SERVICES
 from cli.stack.topics import topics_of
 from shared.contracts.catalog import EVENTS
@@ -99,6 +99,7 @@ def test_every_place_that_reads_without_an_inbox_is_in_the_table() -> None:
     found = {service: set(_read_directly(ROOT / "services" / service)) for service in SERVICES}
     told = {service: {event.__name__ for event in READS.get(service, ())} for service in SERVICES}
     assert found == told
+    assert set(_read_directly(ROOT / "shared" / "chassis")) == {event.__name__ for event in READ_BY_ALL}
 
 
 def _read_directly(folder: Path) -> Iterator[str]:

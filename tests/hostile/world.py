@@ -16,7 +16,7 @@ import psutil
 import requests
 
 from cli.plans import grant
-from cli.stack.environment import GATEWAY_FILES
+from cli.stack.environment import ALL_FROM_HERE, GATEWAY_FILES
 from cli.stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
 from cli.stack.ports import Ports
 from cli.stack.stack import CADDYFILE
@@ -178,6 +178,7 @@ def running_world(
         "KAFKA_BOOTSTRAP": kafka,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
         "JWKS_URL": f"http://{at['auth']}/.well-known/jwks.json",
+        **ALL_FROM_HERE,
         "AUTH_SIGNING_KEY_FILE": str(write_signing_key(folder)),
         "AUTH_FREE_ATTEMPTS_ACCOUNT": "1000000",  # nearly all that comes here fails
         "AUTH_FREE_ATTEMPTS_NETWORK": "1000000",

@@ -11,6 +11,7 @@ import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from cli.stack.environment import ALL_FROM_HERE
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
 
@@ -27,7 +28,8 @@ def write_signing_key(folder: Path) -> Path:
 
 def auth_settings(env: Mapping[str, str], folder: Path) -> AuthSettings:
     values: dict[str, object] = {name.lower(): value for name, value in env.items()}
-    return AuthSettings.model_validate({**values, "auth_signing_key_file": write_signing_key(folder)})
+    limits: dict[str, object] = {name.lower(): value for name, value in ALL_FROM_HERE.items()}
+    return AuthSettings.model_validate({**limits, **values, "auth_signing_key_file": write_signing_key(folder)})
 
 
 def billing_settings(env: Mapping[str, str], jwks_url: str = "") -> BillingSettings:

@@ -20,8 +20,9 @@ STRATEGIES, SESSIONS = "0120_strategies.sql", "0121_sessions.sql"
 BACKTESTS = "0130_backtests.sql"
 WHOLE_FACTS = "0110_whole_facts.sql"
 OUTBOX_OF_THIS_SERVICE = "0060_outbox_of_this_service.sql"  # tried in test_outbox.py
+USERNAMES = "0122_usernames.sql"
 TRIED = {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING, STRATEGIES, SESSIONS, BACKTESTS, WHOLE_FACTS}
-TRIED |= {OUTBOX_OF_THIS_SERVICE}
+TRIED |= {OUTBOX_OF_THIS_SERVICE, USERNAMES}
 PLAN_LIMITS, ENTITLED_LIMITS = "0130_more_limits.sql", "0160_more_limits.sql"
 TRIED |= {PLAN_LIMITS, ENTITLED_LIMITS}
 TENANTS = (1, 2, 3)
@@ -301,6 +302,23 @@ async def test_everybody_of_whom_there_are_facts_gets_his_turn(postgres: str) ->
         await migrate(access)
         rows = await superuser.fetch("SELECT user_id FROM analytics.user_rounds ORDER BY user_id")
         assert [row["user_id"] for row in rows] == list(TENANTS)
+
+
+async def test_of_several_with_one_username_the_first_keeps_it(postgres: str) -> None:
+    async with before_migration(postgres, USERNAMES) as (access, superuser):
+        for user_id, username in enumerate(("Ada", "bob", "ADA", None, " ada ", "Bobby"), 1):
+            await superuser.execute(
+                """
+                INSERT INTO auth.users (user_id, public_id, email, password_hash, username, timezone, language)
+                VALUES ($1, gen_random_uuid(), $1::bigint || '@example.org', 'x', $2, 'UTC', 'en')
+                """,
+                *(user_id, username),
+            )
+        await migrate(access)
+        rows = await superuser.fetch("SELECT username FROM auth.users ORDER BY user_id")
+        assert [row["username"] for row in rows] == ["Ada", "bob", None, None, None, "Bobby"]
+        located = await superuser.fetch("SELECT user_id FROM auth.username_locator ORDER BY user_id")
+        assert [row["user_id"] for row in located] == [1, 2, 6]
 
 
 @pytest.fixture

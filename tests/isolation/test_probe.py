@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from shared.chassis.auth import Principal
+from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.errors import NotFound, Unauthorized
 from shared.chassis.http import Call, Endpoint, Reply, make_app
 from shared.chassis.openapi import describe
@@ -119,8 +119,8 @@ GET, POST = "GET", "POST"
 HONEST = (
     Endpoint(GET, "/v1/things/{id}", get_own, "", response=ThingView),
     Endpoint(GET, "/v1/things", list_own, "", response=Page[ThingView], query=ThingsQuery),
-    Endpoint(POST, "/v1/shares", share_own, "", response=ThingView, body=ShareBody),
-    Endpoint("PATCH", "/v1/things/{id}", rename, "", response=ThingView, body=ThingBody),
+    Endpoint(POST, "/v1/shares", share_own, "", response=ThingView, body=ShareBody, scope="trade"),
+    Endpoint("PATCH", "/v1/things/{id}", rename, "", response=ThingView, body=ThingBody, scope="trade"),
 )
 
 
@@ -142,7 +142,7 @@ LEAKS = (
         "with another's thing_id",
     ),
     Leak(
-        Endpoint(POST, "/v1/shares", share_any, "", response=ThingView, body=ShareBody),
+        Endpoint(POST, "/v1/shares", share_any, "", response=ThingView, body=ShareBody, scope="trade"),
         "answers 200, with nothing's",
     ),
     Leak(Endpoint(GET, "/v1/others/{id}", get_own, "", response=ThingView), "it is not known what it is the id of"),
@@ -151,7 +151,7 @@ LEAKS = (
         "it is not known what it is the id of",
     ),
     Leak(
-        Endpoint("PATCH", "/v1/things/{id}/name", rename, "", response=ThingView, body=ThingBody),
+        Endpoint("PATCH", "/v1/things/{id}/name", rename, "", response=ThingView, body=ThingBody, scope="trade"),
         "takes a body for which there is no recipe",
     ),
 )
@@ -179,7 +179,7 @@ class Names:
         name = (authorization or "").removeprefix("Bearer ")
         if name not in NAMES:
             raise Unauthorized
-        return Principal(NAMES[name], UUID(int=NAMES[name]), frozenset(), None)
+        return Principal(NAMES[name], UUID(int=NAMES[name]), SCOPES, None)
 
 
 @dataclass
@@ -223,7 +223,7 @@ def find() -> Find:
     }
 
     async def finding(*endpoints: Endpoint, without_samples: bool = False) -> list[str]:
-        app = make_app(endpoints, Names(), body_limit_bytes=10_000, service_token="")  # type: ignore[arg-type]
+        app = make_app(endpoints, Names(), body_limit_bytes=10_000)  # type: ignore[arg-type]
         document = json.loads(json.dumps(describe("small", endpoints)))
         operations: list[Operation] = [*_read(document)]
         held = Somebody(owner.token, owner.canary, {}) if without_samples else owner
@@ -252,7 +252,6 @@ async def test_an_endpoint_that_asks_nobody_who_he_is_is_found(find: Find) -> No
         [Endpoint(GET, "/v1/things", answer_anybody, "", public=True)],
         None,
         body_limit_bytes=1_000,
-        service_token="",
     )
     nobody = Somebody("", "canary", {"thing_id": [str(OWNERS)]})
     async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:

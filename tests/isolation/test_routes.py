@@ -103,7 +103,7 @@ async def _open_inside(world: World, intruder: Person) -> AsyncIterator[str]:
     assert inside
     for running, endpoint in inside:
         for url, wanted in ((running.internal_url, 401), (running.url, 404)):
-            for token in ("", intruder.token, "a-token-between-service"):
+            for token in ("", intruder.token, "a-token-between-services"):
                 headers = {"Authorization": f"Bearer {token}"}
                 async with world.session.request(endpoint.method, url + endpoint.path, headers=headers) as answer:
                     if answer.status != wanted:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from zoneinfo import ZoneInfo
 
 from services.analytics.domain.days import Carried, Day, cut_days
 from services.analytics.domain.facts import local_date
@@ -13,6 +12,7 @@ from services.analytics.queries import days, facts
 from services.analytics.queries.facts import Change, Subject
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered, UserUpdated
+from shared.contracts.time_zones import zone_or_default
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 
 MODES = ("LIVE", "PAPER")
@@ -24,8 +24,6 @@ async def note_zones(connection: Connection, events: Sequence[UserRegistered] | 
     """The zone may come after the first trades, or change: all days are cut again from the facts."""
     in_order: list[UserRegistered | UserUpdated] = sorted(events, key=lambda event: event.aggregate_seq)
     wanted = {event.user_id: (event.timezone, event.aggregate_seq) for event in in_order}
-    for zone, _ in set(wanted.values()):
-        ZoneInfo(zone)  # an unknown one is refused before anything is written
     await facts.lock_zones(connection, wanted)
     if changed := await facts.update_zones(connection, wanted):
         await rebuild_days(connection, changed)
@@ -72,13 +70,13 @@ async def _cut_since(connection: Connection, zones: Mapping[int, str], changes: 
     """Cut the days of each subject again from the earliest local day on that has a change."""
     dates: dict[Subject, date] = {}
     for subject, moment in changes:
-        day = local_date(moment, ZoneInfo(zones[subject[0]]))
+        day = local_date(moment, zone_or_default(zones[subject[0]]))
         dates[subject] = min(day, dates.get(subject, day))
     if not dates:
         return
     carried, outdated = await days.get_carried(connection, dates)
     since = {
-        subject: BEGINNING if subject in outdated else day_start(day, ZoneInfo(zones[subject[0]])).moment
+        subject: BEGINNING if subject in outdated else day_start(day, zone_or_default(zones[subject[0]])).moment
         for subject, day in dates.items()
     }
     _, cut = await _days_since(connection, zones, since, carried)
@@ -103,7 +101,7 @@ async def _days_since(
             for day in cut_days(
                 trades[subject],
                 sessions[subject],
-                ZoneInfo(zones[subject[0]]),
+                zone_or_default(zones[subject[0]]),
                 carried.get(subject),
             )
         ]

@@ -13,6 +13,7 @@ from shared.chassis.downloads import Download
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import BY_NAME, example_id
+from shared.contracts.time_zones import zone_or_default
 from shared.contracts.types import EARLIEST
 
 ROWS_AT_ONCE = 1_000
@@ -34,7 +35,7 @@ def export_endpoints(database: Database) -> list[Endpoint]:
     async def export_performance(call: Call) -> Download:
         query, user_id = call.query(ExportQuery), call.principal.user_id
         async with database.tenant(user_id) as connection:
-            zone = ZoneInfo(await facts.get_zone(connection, user_id))
+            zone = zone_or_default(await facts.get_zone(connection, user_id))
         day = call.now.astimezone(zone).date().isoformat()
         filename = f"{query.what}-{query.mode.lower()}-{day}.csv"
         pieces = pieces_of(database, user_id, query, zone)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Literal, TypeVar
-from zoneinfo import ZoneInfo
 
 from services.analytics.domain.summary import Sums
 from services.analytics.queries import facts, groups
@@ -15,6 +14,7 @@ from shared.chassis.http import Call, Endpoint
 from shared.chassis.paging import Page, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.texts import NAME_LENGTH
+from shared.contracts.time_zones import zone_or_default
 from shared.contracts.types import ViewModel, decimal_text
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def group_endpoints(database: Database) -> list[Endpoint]:
     async def list_performance_by_symbol(call: Call) -> Page[BySymbolView]:
         query, user_id = call.query(BySymbolQuery), call.principal.user_id
         async with database.tenant(user_id) as connection:
-            zone = ZoneInfo(await facts.get_zone(connection, user_id))
+            zone = zone_or_default(await facts.get_zone(connection, user_id))
             spans = period_of(query.from_, query.to, zone).spans
             found = await groups.list_by_symbol(connection, user_id, query.mode, spans)
 
@@ -49,7 +49,7 @@ def group_endpoints(database: Database) -> list[Endpoint]:
     async def list_performance_by_strategy(call: Call) -> Page[ByStrategyView]:
         query, user_id = call.query(ByStrategyQuery), call.principal.user_id
         async with database.tenant(user_id) as connection:
-            zone = ZoneInfo(await facts.get_zone(connection, user_id))
+            zone = zone_or_default(await facts.get_zone(connection, user_id))
             spans = period_of(query.from_, query.to, zone).spans
             found = await groups.list_by_strategy(connection, user_id, query.mode, spans)
 

@@ -112,6 +112,7 @@ def _watchlist_endpoints(database: Database) -> list[Endpoint]:
             status=201,
             body=WatchBody,
             errors=(AlreadyWatched, WatchlistFull),
+            scope="trade",
         ),
         Endpoint("GET", PATH, list_watchlist, "What you watch", response=Page[WatchView], query=WatchlistQuery),
         Endpoint("GET", PATH + "/{id}", get_watched_symbol, "One of what you watch", response=WatchView),
@@ -122,6 +123,7 @@ def _watchlist_endpoints(database: Database) -> list[Endpoint]:
             "Watch no more; what was seen stays",
             status=204,
             errors=(NotFound,),
+            scope="trade",
         ),
     ]
 
@@ -185,6 +187,7 @@ def _analysis_endpoints(database: Database) -> list[Endpoint]:
             response=AnalysisView,
             body=NotesBody,
             tagged=True,
+            scope="trade",
         ),
     ]
 

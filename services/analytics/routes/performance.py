@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
-from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
@@ -30,6 +29,7 @@ from services.analytics.routes.views import (
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.paging import Page, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Database
+from shared.contracts.time_zones import zone_or_default
 from shared.contracts.types import instant_text
 
 PATH = "/v1/performance"
@@ -55,19 +55,19 @@ class PerformanceRoutes:
         query, user_id = call.query(PeriodQuery), call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             zone = await facts.get_zone(connection, user_id)
-            period = period_of(query.from_, query.to, ZoneInfo(zone))
+            period = period_of(query.from_, query.to, zone_or_default(zone))
             before = await facts.sum_pnl(connection, user_id, query.mode, period.before)
             trades = await facts.list_trades(connection, user_id, query.mode, period.spans)
             sessions = await facts.list_sessions(connection, user_id, query.mode, period.end)
         # Many trades take a while: the loop goes on meanwhile.
-        summary = await asyncio.to_thread(summarise, trades, sessions, before, ZoneInfo(zone), period)
+        summary = await asyncio.to_thread(summarise, trades, sessions, before, zone_or_default(zone), period)
         return _summary_view(summary, trades, query, zone)
 
     async def list_daily_performance(self, call: Call) -> Page[DayView]:
         query, user_id = call.query(PagedPeriodQuery), call.principal.user_id
         position = decode_cursor(query.cursor, str)
         async with self._database.tenant(user_id) as connection:
-            zone = ZoneInfo(await facts.get_zone(connection, user_id))
+            zone = zone_or_default(await facts.get_zone(connection, user_id))
             rows = await days.list_days(
                 connection,
                 user_id,
@@ -84,7 +84,7 @@ class PerformanceRoutes:
         query, user_id = call.query(EquityQuery), call.principal.user_id
         position = decode_cursor(query.cursor, str, int, str)
         async with self._database.tenant(user_id) as connection:
-            period = period_of(query.from_, query.to, ZoneInfo(await facts.get_zone(connection, user_id)))
+            period = period_of(query.from_, query.to, zone_or_default(await facts.get_zone(connection, user_id)))
             rows = await equity.list_equity(
                 connection,
                 user_id,
@@ -102,7 +102,7 @@ class PerformanceRoutes:
         query, user_id = call.query(CalendarQuery), call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             name = await facts.get_zone(connection, user_id)
-            zone = ZoneInfo(name)
+            zone = zone_or_default(name)
             today = call.now.astimezone(zone).date()
             year = query.year or today.year
             dates = days_of_year(year, first_day(query.from_, zone), last_day(query.to, zone))

@@ -2,24 +2,18 @@
 
 import hashlib
 import re
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Literal
 from uuid import UUID
-from zoneinfo import available_timezones
 
 Language = Literal["en", "it"]
-EndReason = Literal["LOGGED_OUT", "REVOKED", "TOKEN_REUSED", "TOO_MANY", "PASSWORD_CHANGED"]
 
-SHORTEST_PASSWORD = 8
-LONGEST_PASSWORD = 1024
 LONGEST_EMAIL = 254
 MOST_SESSIONS = 100  # log-ins of one user at a time; the oldest is ended for a newer one
 RETRY_GRACE = timedelta(seconds=10)
-
-TIME_ZONES = frozenset(available_timezones())
+MOST_SUCCESSORS = 20  # of one refresh token, within the grace
 
 _EMAIL = re.compile(
     r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
@@ -43,23 +37,6 @@ def email_sha256(email: str) -> bytes:
     return hashlib.sha256(email.strip(" ").lower().encode()).digest()
 
 
-def check_password(text: str) -> str:
-    """A password in the form in which it is hashed (NFC). Raises ValueError."""
-    if "\x00" in text:
-        raise ValueError("must not contain NUL")
-    password = unicodedata.normalize("NFC", text)
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise ValueError(f"must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
-    return password
-
-
-def check_timezone(name: str) -> str:
-    """Raises ValueError."""
-    if name not in TIME_ZONES:
-        raise ValueError("must be a time zone of the IANA database, such as Europe/Rome")
-    return name
-
-
 @dataclass(frozen=True)
 class NewUser:
     email: str
@@ -78,6 +55,17 @@ class Credentials:
     public_id: UUID
     email: str
     password_hash: str
+    is_active: bool
+
+
+@dataclass(frozen=True)
+class Account:
+    """What is published of a user."""
+
+    public_id: UUID
+    email: str
+    timezone: str
+    language: str
     is_active: bool
 
 
@@ -118,12 +106,10 @@ class Session:
 
 @dataclass(frozen=True)
 class Family:
-    """A log-in and the refresh tokens that follow from it.
+    """A login and the refresh tokens that follow from it.
 
-    Its tokens are numbered by generation. The first token of the running generation to be used begins the
-    next one. `rotated_token` is the one that began the running generation; as its answer may have been
-    lost, it may be shown once more within RETRY_GRACE, and then gives a second token of the same
-    generation. Of the two only the first to be used counts; the other one is a reuse.
+    `generation` counts the tokens that were used, `rotated_token` is the last of them: only these two tell whether
+    a token from before tokens were marked has been used.
     """
 
     session_id: UUID
@@ -133,28 +119,51 @@ class Family:
     generation: int
     rotated_token: bytes | None
     rotated_at: datetime | None
-    retried: bool
     created_at: datetime
     expires_at: datetime
 
 
+@dataclass(frozen=True)
+class RefreshToken:
+    """One that was given out. It is good once; its first use is marked on it."""
+
+    sha256: bytes
+    session_id: UUID
+    generation: int
+    marked: bool
+    used_at: datetime | None
+    successors: int
+
+
 class Verdict(Enum):
-    ROTATE = "the next generation begins"
-    RETRY = "a second token of the running generation"
-    REUSE = "somebody has used this token before: the family ends"
+    ROTATE = "its first use"
+    REPEAT = "another tab, or a lost answer: one more token beside those given for it"
+    TOO_OFTEN = "within the grace too, but it has had its successors"
+    REUSE = "it was used before: the family ends"
     REFUSE = "the family has ended already"
 
 
-def judge_refresh(family: Family, token_sha256: bytes, generation: int, now: datetime) -> Verdict:
-    """What a refresh token of this family, given out with `generation`, is good for."""
+def judge_refresh(family: Family, token: RefreshToken, now: datetime) -> Verdict:
+    """What a refresh token of this family is good for.
+
+    Several tabs of one browser show the same token at the same moment and each goes on with the answer it got, so
+    each token is judged by its own first use. Nothing that is shown within RETRY_GRACE of that ends the family.
+    """
     if not family.is_active or not family.user_is_active or family.expires_at <= now:
         return Verdict.REFUSE
-    if generation == family.generation:
+    used, used_at = (token.used_at is not None, token.used_at) if token.marked else _use_before_marks(family, token)
+    if not used:
         return Verdict.ROTATE
-    in_grace = family.rotated_at is not None and now - family.rotated_at <= RETRY_GRACE
-    if token_sha256 == family.rotated_token and in_grace and not family.retried:
-        return Verdict.RETRY
-    return Verdict.REUSE
+    if used_at is None or now - used_at > RETRY_GRACE:
+        return Verdict.REUSE
+    return Verdict.REPEAT if token.successors < MOST_SUCCESSORS else Verdict.TOO_OFTEN
+
+
+def _use_before_marks(family: Family, token: RefreshToken) -> tuple[bool, datetime | None]:
+    """Whether and when a token that carries no mark was used; the moment is known for the last one only."""
+    if token.generation == family.generation:
+        return False, None
+    return True, family.rotated_at if token.sha256 == family.rotated_token else None
 
 
 def session_expiry(created_at: datetime, now: datetime, idle: timedelta, longest: timedelta) -> datetime:

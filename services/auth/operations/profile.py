@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from services.auth.domain.accounts import Profile, email_sha256
+import asyncpg
+
+from services.auth.domain.accounts import Account, Profile, email_sha256
 from services.auth.domain.attempts import account_counter, network_counter, network_of
-from services.auth.errors import WrongPassword
+from services.auth.errors import UsernameTaken, WrongPassword
+from services.auth.operations.ending import end_logins
 from services.auth.operations.proving import Desk, Found, count_attempt, giving_back, note_failure, succeed
-from services.auth.queries import accounts, attempts, log_ins
+from services.auth.queries import accounts, attempts
 from shared.chassis.activity import Activity, record
 from shared.chassis.auth import Principal
 from shared.chassis.errors import Unauthorized
@@ -22,19 +25,29 @@ from shared.contracts.auth import UserUpdated
 async def change_profile(
     database: Database, caller: Principal, session_id: UUID, changes: Mapping[str, object], if_match: IfMatch
 ) -> Profile:
-    """What changes nothing is not told to others. Raises Unauthorized, PreconditionFailed."""
+    """What changes nothing is not told to others. Raises Unauthorized, PreconditionFailed, UsernameTaken."""
     async with database.tenant(caller.user_id) as connection:
         state = await accounts.lock_user(connection, caller.user_id)
         profile = await find_live_profile(connection, caller.user_id, session_id)
         assert state is not None, "a log-in has a user"
         if_match.check(state)
         values = {name: getattr(profile, name) for name in accounts.CHANGEABLE}
-        number = await accounts.update_profile(connection, caller.user_id, {**values, **changes})
+        number = await _update(connection, caller.user_id, {**values, **changes})
         if number is None:
             return profile
         changed = await find_live_profile(connection, caller.user_id, session_id)
-        await emit(connection, _updated(caller.user_id, number, changed))
+        await emit(connection, updated(caller.user_id, number, changed))
         return changed
+
+
+async def _update(connection: Connection, user_id: int, values: Mapping[str, object]) -> int | None:
+    """Raises UsernameTaken; the transaction is over then."""
+    try:
+        return await accounts.update_profile(connection, user_id, values)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == accounts.USERNAME_TAKEN:
+            raise UsernameTaken from error
+        raise
 
 
 async def find_live_profile(connection: Connection, user_id: int, session_id: UUID) -> Profile:
@@ -45,7 +58,7 @@ async def find_live_profile(connection: Connection, user_id: int, session_id: UU
     return profile
 
 
-def _updated(user_id: int, number: int, profile: Profile) -> UserUpdated:
+def updated(user_id: int, number: int, profile: Profile | Account) -> UserUpdated:
     return UserUpdated(
         user_id=user_id,
         public_id=profile.public_id,
@@ -77,7 +90,7 @@ async def change_password(
     async with desk.database.tenant(user_id) as connection:
         if not await accounts.update_password(connection, user_id, found.known.password_hash, new_hash):
             raise WrongPassword  # by now
-        await log_ins.update_other_sessions_ended(connection, user_id, session_id, "PASSWORD_CHANGED", now)
+        await end_logins(connection, caller, "PASSWORD_CHANGED", now, keep=session_id)
         await succeed(connection, found, now)
         await attempts.delete_other_networks(connection, user_id, found.network)
         activity = Activity(user_id, caller.public_id, "CHANGE_PASSWORD", client, now, "/v1/me")

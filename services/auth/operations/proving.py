@@ -17,6 +17,7 @@ from services.auth.domain.attempts import (
     network_of,
     seconds_to_wait,
 )
+from services.auth.domain.registrations import Allowed
 from services.auth.errors import BadCredentials, TooManyAttempts, TooManyLogins
 from services.auth.operations.passwords import Passwords
 from services.auth.operations.tokens import AccessTokens
@@ -31,7 +32,8 @@ NOBODY = 0
 
 @dataclass(frozen=True)
 class Desk:
-    """What a log-in needs: the accounts, the hashers, the signing key, how long things last, how many may fail."""
+    """What a login needs: the accounts, the hashers, the signing keys, how long things last, and how many may
+    fail or be made."""
 
     database: Database
     passwords: Passwords
@@ -39,6 +41,7 @@ class Desk:
     refresh_ttl: timedelta
     longest_session: timedelta
     free: Free = field(default_factory=Free)
+    registrations: Allowed = field(default_factory=Allowed)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from datetime import datetime
 
 import structlog
 
-from services.auth.domain.accounts import Family, Verdict, judge_refresh, session_expiry
+from services.auth.domain.accounts import Family, RefreshToken, Verdict, judge_refresh, session_expiry
 from services.auth.domain.attempts import counted, network_of, refresh_counter, seconds_to_wait
-from services.auth.errors import BadRefreshToken, TooManyAttempts
+from services.auth.errors import AlreadyRefreshed, BadRefreshToken, TooManyAttempts
+from services.auth.operations.ending import Owner, end_login
 from services.auth.operations.proving import NOBODY, Desk
 from services.auth.operations.tokens import IssuedTokens, new_secret, secret_sha256
 from services.auth.queries import attempts
@@ -19,7 +20,8 @@ log = structlog.get_logger()
 
 
 async def refresh(desk: Desk, refresh_token: str, client: Client, now: datetime) -> IssuedTokens:
-    """Raises BadRefreshToken, and the log-in has ended then, if the token had been used before; TooManyAttempts.
+    """Raises BadRefreshToken, and the login has ended then, if the token had been used before; AlreadyRefreshed,
+    TooManyAttempts.
 
     A token that is good is taken whatever else came from its network.
     """
@@ -46,16 +48,20 @@ async def _exchange(
     if given is None:
         return None
     family = await queries.lock_family(connection, user_id, given.session_id)
-    if family is None:
+    given = await queries.find_refresh_token(connection, user_id, token_sha256)  # as of the lock
+    if family is None or given is None:
         return None
-    match judge_refresh(family, token_sha256, given.generation, now):
+    match judge_refresh(family, given, now):
         case Verdict.ROTATE:
-            return await _rotate(desk, connection, user_id, family, family.generation + 1, token_sha256, now)
-        case Verdict.RETRY:
-            return await _rotate(desk, connection, user_id, family, family.generation, token_sha256, now)
+            return await _rotate(desk, connection, user_id, family, family.generation + 1, given, now)
+        case Verdict.REPEAT:
+            return await _rotate(desk, connection, user_id, family, family.generation, given, now)
+        case Verdict.TOO_OFTEN:
+            raise AlreadyRefreshed
         case Verdict.REUSE:
             log.warning("refresh_token_reused", session_id=str(family.session_id))
-            await queries.update_session_ended(connection, user_id, family.session_id, "TOKEN_REUSED", now)
+            owner = Owner(user_id, family.public_id)
+            await end_login(connection, owner, family.session_id, "TOKEN_REUSED", now)
             ended = f"/v1/me/sessions/{family.session_id}"
             reuse = Activity(user_id, family.public_id, "REUSE_REFRESH_TOKEN", client, now, ended, "UNKNOWN")
             await record(connection, "auth", reuse)
@@ -70,7 +76,7 @@ async def _rotate(
     user_id: int,
     family: Family,
     generation: int,
-    token_sha256: bytes,
+    given: RefreshToken,
     now: datetime,
 ) -> IssuedTokens:
     token_id, refresh_token = new_secret(), new_secret()
@@ -80,12 +86,13 @@ async def _rotate(
         user_id,
         family,
         generation,
-        token_sha256,
+        given.sha256,
         secret_sha256(token_id),
         refresh_sha256,
         now,
         session_expiry(family.created_at, now, desk.refresh_ttl, desk.longest_session),
     )
+    await queries.update_refresh_token_used(connection, user_id, given.sha256, now)
     await queries.insert_refresh_token(connection, user_id, refresh_sha256, family.session_id, generation, now)
     await queries.locate_refresh_token(connection, refresh_sha256, claim=user_id)
     await queries.delete_old_refresh_tokens(connection, user_id, family.session_id, now - desk.refresh_ttl)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.auth.domain.accounts import Credentials, NewUser, Profile
+from services.auth.domain.accounts import Account, Credentials, NewUser, Profile
 from shared.chassis.postgres import Connection
+
+USERNAME_TAKEN = "username_taken"  # the constraint's name
 
 
 async def get_next_user_id(connection: Connection) -> int:
@@ -17,6 +19,12 @@ async def get_next_user_id(connection: Connection) -> int:
 async def locate_email(connection: Connection, email_sha256: bytes, claim: int | None = None) -> int | None:
     """Whose e-mail this is; with `claim`, the first to claim it owns it."""
     owner: int | None = await connection.fetchval("SELECT locate_email($1, $2)", email_sha256, claim)
+    return owner
+
+
+async def locate_username(connection: Connection, username: str) -> int | None:
+    """Whose username this is, without regard to case."""
+    owner: int | None = await connection.fetchval("SELECT locate_username($1)", username)
     return owner
 
 
@@ -95,6 +103,27 @@ async def update_profile(connection: Connection, user_id: int, values: Mapping[s
         *(values[name] for name in CHANGEABLE),
     )
     return number
+
+
+async def update_active(connection: Connection, user_id: int, *, active: bool) -> int | None:
+    """The number of this change of the user's; None where it changes nothing."""
+    number: int | None = await connection.fetchval(
+        """
+        UPDATE users SET is_active = $2, aggregate_seq = aggregate_seq + 1
+        WHERE user_id = $1 AND is_active <> $2 RETURNING aggregate_seq
+        """,
+        user_id,
+        active,
+    )
+    return number
+
+
+async def find_account(connection: Connection, user_id: int) -> Account | None:
+    """What is published of a user."""
+    row = await connection.fetchrow(
+        "SELECT public_id, email, timezone, language, is_active FROM users WHERE user_id = $1", user_id
+    )
+    return None if row is None else Account(*row)
 
 
 async def update_password(connection: Connection, user_id: int, old_hash: str, new_hash: str) -> bool:

@@ -1,12 +1,12 @@
 """Log-ins and the refresh tokens that follow from them."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.auth.domain.accounts import EndReason, Family, Session
+from services.auth.domain.accounts import Family, RefreshToken, Session
 from shared.chassis.origin import Client
 from shared.chassis.postgres import Connection
+from shared.contracts.auth import EndReason
 
 
 async def locate_refresh_token(connection: Connection, token_sha256: bytes, claim: int | None = None) -> int | None:
@@ -51,7 +51,10 @@ async def insert_refresh_token(
     now: datetime,
 ) -> None:
     await connection.execute(
-        "INSERT INTO refresh_tokens VALUES ($1, $2, $3, $4, $5)",
+        """
+        INSERT INTO refresh_tokens (user_id, token_sha256, session_id, generation, issued_at, marked)
+        VALUES ($1, $2, $3, $4, $5, true)
+        """,
         user_id,
         token_sha256,
         session_id,
@@ -60,25 +63,31 @@ async def insert_refresh_token(
     )
 
 
-@dataclass(frozen=True)
-class GivenToken:
-    """A refresh token that was given out once."""
-
-    session_id: UUID
-    generation: int
-    issued_at: datetime
-
-
-async def find_refresh_token(connection: Connection, user_id: int, token_sha256: bytes) -> GivenToken | None:
+async def find_refresh_token(connection: Connection, user_id: int, token_sha256: bytes) -> RefreshToken | None:
     row = await connection.fetchrow(
         """
-        SELECT session_id, generation, issued_at FROM refresh_tokens
+        SELECT token_sha256, session_id, generation, marked, used_at, successors FROM refresh_tokens
         WHERE user_id = $1 AND token_sha256 = $2
         """,
         user_id,
         token_sha256,
     )
-    return None if row is None else GivenToken(*row)
+    return None if row is None else RefreshToken(*row)
+
+
+async def update_refresh_token_used(
+    connection: Connection, user_id: int, token_sha256: bytes, now: datetime
+) -> None:
+    """Its first use stays; each use has given a token."""
+    await connection.execute(
+        """
+        UPDATE refresh_tokens SET marked = true, used_at = coalesce(used_at, $3), successors = successors + 1
+        WHERE user_id = $1 AND token_sha256 = $2
+        """,
+        user_id,
+        token_sha256,
+        now,
+    )
 
 
 async def lock_family(connection: Connection, user_id: int, session_id: UUID) -> Family | None:
@@ -86,7 +95,7 @@ async def lock_family(connection: Connection, user_id: int, session_id: UUID) ->
     row = await connection.fetchrow(
         """
         SELECT s.session_id, s.is_active, u.is_active, u.public_id, s.generation, s.rotated_token,
-               s.rotated_at, s.retried, s.created_at, s.expires_at
+               s.rotated_at, s.created_at, s.expires_at
         FROM user_sessions s JOIN users u USING (user_id)
         WHERE s.user_id = $1 AND s.session_id = $2 FOR UPDATE OF s
         """,
@@ -107,7 +116,7 @@ async def update_rotated(
     now: datetime,
     expires_at: datetime,
 ) -> None:
-    """A new pair of tokens; in the same generation it answers a retry."""
+    """A new pair of tokens; in the same generation it answers a repetition."""
     await connection.execute(
         """
         UPDATE user_sessions
@@ -141,51 +150,55 @@ async def delete_old_refresh_tokens(
 
 async def update_session_ended(
     connection: Connection, user_id: int, session_id: UUID, reason: EndReason, now: datetime
-) -> bool:
-    """False if there is none, or it had ended before."""
-    tag = await connection.execute(
+) -> list[UUID]:
+    """Those that ended: none where there is no such login, or it had ended before."""
+    rows = await connection.fetch(
         """
         UPDATE user_sessions SET is_active = false, ended_at = $4, end_reason = $3
-        WHERE user_id = $1 AND session_id = $2 AND is_active
+        WHERE user_id = $1 AND session_id = $2 AND is_active RETURNING session_id
         """,
         user_id,
         session_id,
         reason,
         now,
     )
-    return bool(tag == "UPDATE 1")
+    return [row["session_id"] for row in rows]
 
 
 async def update_other_sessions_ended(
-    connection: Connection, user_id: int, keep: UUID, reason: EndReason, now: datetime
-) -> int:
-    """All but one; how many there were."""
-    tag: str = await connection.execute(
+    connection: Connection, user_id: int, keep: UUID | None, reason: EndReason, now: datetime
+) -> list[UUID]:
+    """All but `keep`; those that ended."""
+    rows = await connection.fetch(
         """
         UPDATE user_sessions SET is_active = false, ended_at = $4, end_reason = $3
-        WHERE user_id = $1 AND session_id <> $2 AND is_active
+        WHERE user_id = $1 AND session_id IS DISTINCT FROM $2 AND is_active RETURNING session_id
         """,
         user_id,
         keep,
         reason,
         now,
     )
-    return int(tag.split()[-1])
+    return [row["session_id"] for row in rows]
 
 
-async def update_surplus_sessions_ended(connection: Connection, user_id: int, keep: int, now: datetime) -> None:
-    """The oldest log-ins end where there are more than `keep`."""
-    await connection.execute(
+async def update_surplus_sessions_ended(
+    connection: Connection, user_id: int, keep: int, now: datetime
+) -> list[UUID]:
+    """The oldest logins end where there are more than `keep`; those that ended."""
+    rows = await connection.fetch(
         """
         UPDATE user_sessions SET is_active = false, ended_at = $3, end_reason = 'TOO_MANY'
         WHERE user_id = $1 AND session_id IN (
             SELECT session_id FROM user_sessions WHERE user_id = $1 AND is_active AND expires_at > $3
             ORDER BY created_at DESC OFFSET $2)
+        RETURNING session_id
         """,
         user_id,
         keep,
         now,
     )
+    return [row["session_id"] for row in rows]
 
 
 async def delete_forgotten_sessions(connection: Connection, user_id: int, before: datetime) -> None:

@@ -4,15 +4,16 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from services.auth.domain.accounts import LONGEST_PASSWORD, check_password, check_timezone
+from services.auth.domain.passwords import LONGEST_PASSWORD, check_new_password
+from shared.contracts.time_zones import ZoneName
 
 # Longer input than any password is refused before it is looked at more closely.
 Password = Annotated[SecretStr, Field(max_length=2 * LONGEST_PASSWORD)]
-TimeZone = Annotated[str, Field(max_length=64), AfterValidator(check_timezone)]
+TimeZone = Annotated[ZoneName, Field(max_length=64)]
 
 
 def _check_new_password(password: SecretStr) -> SecretStr:
-    return SecretStr(check_password(password.get_secret_value()))
+    return SecretStr(check_new_password(password.get_secret_value()))
 
 
 NewPassword = Annotated[Password, AfterValidator(_check_new_password)]

@@ -4,19 +4,23 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from services.auth.domain.accounts import LONGEST_EMAIL, Language, NewUser, check_email, check_password
+from services.auth.domain.accounts import LONGEST_EMAIL, Language, NewUser, check_email
+from services.auth.domain.passwords import check_password
 from services.auth.errors import (
     AccountDisabled,
+    AlreadyRefreshed,
     BadCredentials,
     BadRefreshToken,
     EmailTaken,
     TooManyAttempts,
     TooManyLogins,
+    TooManyRegistrations,
+    UsernameTaken,
 )
 from services.auth.operations import log_ins
-from services.auth.operations.log_ins import Once
 from services.auth.operations.proving import Desk
 from services.auth.operations.refresh import refresh
+from services.auth.operations.registering import Once, register
 from services.auth.operations.tokens import LONGEST_REFRESH_TOKEN
 from services.auth.routes.fields import NewPassword, Password, TimeZone
 from services.auth.routes.me import MyRoutes
@@ -30,6 +34,7 @@ from shared.contracts.examples import PASSWORD, REFRESH_TOKEN, example
 from shared.contracts.texts import Name, ShortName
 from shared.contracts.types import BodyModel
 
+NO_TRIAL = "Several accounts of your network have begun a trial today: this one is on FREE, without a trial"
 RefreshToken = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_REFRESH_TOKEN)]
 
 
@@ -97,7 +102,15 @@ class Routes:
                 status=201,
                 body=RegisterBody,
                 public=True,
-                errors=(EmailTaken, BadCredentials, AccountDisabled, TooManyAttempts, TooManyLogins),
+                errors=(
+                    EmailTaken,
+                    UsernameTaken,
+                    TooManyRegistrations,
+                    BadCredentials,
+                    AccountDisabled,
+                    TooManyAttempts,
+                    TooManyLogins,
+                ),
             ),
             Endpoint(
                 "POST",
@@ -117,7 +130,7 @@ class Routes:
                 response=TokensView,
                 body=RefreshBody,
                 public=True,
-                errors=(BadRefreshToken, TooManyAttempts),
+                errors=(BadRefreshToken, AlreadyRefreshed, TooManyAttempts),
             ),
             Endpoint(
                 "POST",
@@ -153,8 +166,10 @@ class Routes:
         once = None
         if call.idempotency_key is not None:
             once = Once(call.idempotency_key, request_sha256(call.request, body))
-        made = await log_ins.register(self._desk, user, self._client(call), call.now, once)
-        view = RegisteredView(user=user_view(made.profile), **tokens_view(made.tokens).model_dump())
+        made = await register(self._desk, user, self._client(call), call.now, once)
+        tokens = tokens_view(made.tokens).model_dump()
+        notice = NO_TRIAL if made.trial is False else None
+        view = RegisteredView(user=user_view(made.profile), trial=made.trial, notice=notice, **tokens)
         return Reply(view, 201, {"Location": "/v1/me", **(REPLAYED if made.replayed else {})})
 
     async def log_in(self, call: Call) -> TokensView:
@@ -181,8 +196,8 @@ class Routes:
         await log_ins.log_out_of(self._desk.database, caller, client, call.now)
 
     async def get_jwks(self, call: Call) -> Reply:
-        keys = JwksView(keys=[self._desk.tokens.public_key])
-        return Reply(keys, headers={"Cache-Control": "public, max-age=300"})
+        keys = JwksView(keys=self._desk.tokens.keys.published(call.now))
+        return Reply(keys, headers={"Cache-Control": "public, max-age=60"})
 
     def _client(self, call: Call) -> Client:
         return client_of(call.request, f"POST {call.request.path}", self._proxies)

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field, StringConstraints
 
 from services.auth.domain.accounts import Language, Session
-from services.auth.errors import TooManyAttempts, TooManyLogins, WrongPassword
+from services.auth.errors import TooManyAttempts, TooManyLogins, UsernameTaken, WrongPassword
 from services.auth.operations import log_ins, profile
 from services.auth.operations.profile import find_live_profile
 from services.auth.operations.proving import Desk
@@ -109,14 +109,16 @@ class MyRoutes:
         user_id = call.principal.user_id
         async with self._desk.database.tenant(user_id) as connection:
             await find_live_profile(connection, user_id, _log_in_of(call))
-        if not await log_ins.end_session(self._desk.database, user_id, call.uuid("id"), call.now):
+        if not await log_ins.end_session(self._desk.database, call.principal, call.uuid("id"), call.now):
             raise NotFound
 
     async def revoke_other_sessions(self, call: Call) -> EndedView:
         user_id, current = call.principal.user_id, _log_in_of(call)
         async with self._desk.database.tenant(user_id) as connection:
             await find_live_profile(connection, user_id, current)
-        return EndedView(ended=await log_ins.end_other_sessions(self._desk.database, user_id, current, call.now))
+        return EndedView(
+            ended=await log_ins.end_other_sessions(self._desk.database, call.principal, current, call.now)
+        )
 
     async def list_activity(self, call: Call) -> Page[ActivityView]:
         query, user_id = call.query(ActivityQuery), call.principal.user_id
@@ -146,7 +148,9 @@ class MyRoutes:
                 "Change my profile",
                 response=UserView,
                 body=ProfileChanges,
+                errors=(UsernameTaken,),
                 tagged=True,
+                scope="admin",
             ),
             Endpoint(
                 "POST",
@@ -155,13 +159,19 @@ class MyRoutes:
                 "Set a new password, which ends all my other log-ins",
                 body=PasswordBody,
                 errors=(WrongPassword, TooManyAttempts, TooManyLogins),
-                records_itself=True,  # what fails is recorded too
+                records_itself=True,
+                scope="admin",  # what fails is recorded too
             ),
             Endpoint("GET", sessions, self.list_log_ins, "My log-ins", response=Page[LogInView], query=LogInsQuery),
             Endpoint(
-                "DELETE", sessions, self.revoke_other_sessions, "End all my other log-ins", response=EndedView
+                "DELETE",
+                sessions,
+                self.revoke_other_sessions,
+                "End all my other log-ins",
+                response=EndedView,
+                scope="admin",
             ),
-            Endpoint("DELETE", sessions + "/{id}", self.revoke_session, "End one of my log-ins"),
+            Endpoint("DELETE", sessions + "/{id}", self.revoke_session, "End one of my log-ins", scope="admin"),
             Endpoint(
                 "GET",
                 me + "/activity",

@@ -52,7 +52,19 @@ class UserView(ViewModel):
 
 
 class RegisteredView(TokensView):
+    """`trial`: whether the account begins with a trial; null where it is an older one. `notice` says why not."""
+
+    model_config = example(
+        access_token="eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTkwYTZmMiJ9.c2lnbmVk",
+        refresh_token=REFRESH_TOKEN,
+        expires_in=600,
+        trial=True,
+        notice=None,
+    )
+
     user: UserView
+    trial: bool | None
+    notice: str | None
 
 
 class LogInView(ViewModel):

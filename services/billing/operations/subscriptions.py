@@ -34,14 +34,15 @@ def email_sha256(email: str) -> bytes:
 
 
 async def begin_subscription(connection: Connection, event: UserRegistered, now: datetime) -> None:
-    """The trial, or FREE for a person who has had one; nothing for a user who is known already."""
+    """The trial, or FREE for a person who has had one or is not given one; nothing for a user who is known."""
     await claim_users(connection, [event])
     owner = await subscriptions.locate_email(connection, email_sha256(event.email), claim=event.user_id)
     await subscriptions.insert_subscriber(connection, event.user_id, event.public_id)
     subscriber = await subscriptions.lock_subscriber(connection, event.user_id)
     if subscriber is None or subscriber.version > 0:
         return
-    await _begin(connection, subscriber, None, first_change(owner == event.user_id), now)
+    change = first_change(is_new_person=owner == event.user_id, trial=event.trial)
+    await _begin(connection, subscriber, None, change, now)
 
 
 async def change_plan(connection: Connection, user_id: int, change: Change, now: datetime) -> bool:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from services.billing.domain import GivenBack, Refused
 from services.billing.operations.leases import lease_block, take_back
-from shared.chassis.errors import QuotaExceeded
+from shared.chassis.errors import Forbidden, QuotaExceeded
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.types import BodyModel, Id, ViewModel
@@ -39,8 +39,11 @@ class GivenBackBody(BodyModel):
     blocks: list[BlockBody] = Field(min_length=1, max_length=MOST_BLOCKS)
 
 
+METERED = frozenset(("auth", "trading", "analytics", "notifications"))
+
+
 class LeaseRoutes:
-    """Who asks shows the service token."""
+    """For the services that meter requests."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -54,7 +57,7 @@ class LeaseRoutes:
                 "A block of a tenant's requests of the day",
                 response=LeaseView,
                 body=LeaseBody,
-                internal=True,
+                callers=METERED,
                 errors=(QuotaExceeded,),
             ),
             Endpoint(
@@ -63,12 +66,14 @@ class LeaseRoutes:
                 self.give_back_quota,
                 "Blocks that are used no more",
                 body=GivenBackBody,
-                internal=True,
+                callers=METERED,
             ),
         ]
 
     async def lease_quota(self, call: Call) -> LeaseView:
         asked = call.body(LeaseBody)
+        if asked.service != call.service:
+            raise Forbidden(f"{call.service} may not ask for {asked.service}")
         answer = await lease_block(
             self._database, asked.user_id, asked.service, asked.operation, asked.login_id, call.now
         )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,7 +12,6 @@ from services.notifications.domain.kinds import Kind
 from shared.contracts.types import decimal_text
 
 DEFAULT_LANGUAGE = "en"
-DEFAULT_ZONE = "UTC"
 MOST_NAMED = 5
 
 
@@ -103,11 +102,3 @@ class Writer:
             time=local.strftime("%H:%M"),
             zone=local.tzname(),
         )
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """UTC where this program does not know the zone: a message is told all the same."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return ZoneInfo(DEFAULT_ZONE)

@@ -274,6 +274,7 @@ class AlertRoutes:
                 status=201,
                 body=AlertBody,
                 errors=(NameTaken, AlertsFull, PlanLimitReached),
+                scope="trade",
             ),
             Endpoint(
                 "GET",
@@ -293,11 +294,17 @@ class AlertRoutes:
                 body=AlertChanges,
                 errors=(NameTaken, PlanLimitReached),
                 tagged=True,
+                scope="trade",
             ),
-            Endpoint("DELETE", one, self.delete_alert, "Remove an alert", status=204, tagged=True),
-            Endpoint("POST", one + "/pause", self.pause_alert, "Pause an alert", response=AlertView),
+            Endpoint("DELETE", one, self.delete_alert, "Remove an alert", status=204, tagged=True, scope="trade"),
+            Endpoint("POST", one + "/pause", self.pause_alert, "Pause an alert", response=AlertView, scope="trade"),
             Endpoint(
-                "POST", one + "/resume", self.resume_alert, "Resume an alert, from now on", response=AlertView
+                "POST",
+                one + "/resume",
+                self.resume_alert,
+                "Resume an alert, from now on",
+                response=AlertView,
+                scope="trade",
             ),
             Endpoint(
                 "GET",

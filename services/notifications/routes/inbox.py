@@ -244,7 +244,14 @@ class InboxRoutes:
                 query=StreamQuery,
                 events={"message": MessageView, "digest": MessageView, "unread": CountView},
             ),
-            Endpoint("POST", everything + "/{id}/read", self.mark_read, "Mark one as read", response=MessageView),
+            Endpoint(
+                "POST",
+                everything + "/{id}/read",
+                self.mark_read,
+                "Mark one as read",
+                response=MessageView,
+                scope="trade",
+            ),
             Endpoint(
                 "POST",
                 everything + "/read",
@@ -252,6 +259,7 @@ class InboxRoutes:
                 "Mark all as read, or all up to somewhere",
                 response=ReadView,
                 body=ReadBody,
+                scope="trade",
             ),
             Endpoint(
                 "GET",
@@ -269,6 +277,7 @@ class InboxRoutes:
                 response=PreferencesView,
                 body=PreferencesBody,
                 tagged=True,
+                scope="trade",
             ),
         ]
 

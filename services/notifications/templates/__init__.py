@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.notifications.domain.wording import DEFAULT_LANGUAGE, DEFAULT_ZONE, Language, Writer, zone_of
+from services.notifications.domain.wording import DEFAULT_LANGUAGE, Language, Writer
+from shared.contracts.time_zones import DEFAULT_ZONE, zone_or_default
 
 LANGUAGES: Mapping[str, Language] = {
     file.stem: Language.model_validate_json(file.read_bytes())
@@ -14,4 +15,4 @@ LANGUAGES: Mapping[str, Language] = {
 def writer_for(language: str | None, zone: str | None) -> Writer:
     """In English where we do not have the reader's language, or do not know it yet."""
     texts = LANGUAGES.get((language or DEFAULT_LANGUAGE).partition("-")[0].lower(), LANGUAGES[DEFAULT_LANGUAGE])
-    return Writer(texts, zone_of(zone or DEFAULT_ZONE))
+    return Writer(texts, zone_or_default(zone or DEFAULT_ZONE))

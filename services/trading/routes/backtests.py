@@ -168,6 +168,7 @@ class BacktestRoutes:
                 status=202,
                 body=BacktestBody,
                 errors=(PlanLimitReached, TooManyBacktests),
+                scope="trade",
             ),
             Endpoint(
                 "GET",
@@ -187,6 +188,7 @@ class BacktestRoutes:
                 "Cancel it, running or not; one that has ended is kept as it is",
                 response=BacktestView,
                 errors=(BacktestEnded,),
+                scope="trade",
             ),
             Endpoint(
                 "GET",

@@ -103,7 +103,7 @@ def candle_endpoints(database: Database) -> list[Endpoint]:
             "The last candles up to a time, for other services",
             response=HistoryView,
             query=HistoryQuery,
-            internal=True,
+            callers=frozenset(("analytics", "notifications")),
         ),
     ]
 

@@ -164,6 +164,7 @@ class ConfigurationRoutes:
                 201,
                 body=body,
                 errors=(NameTaken, ConfigurationsFull),
+                scope="trade",
             ),
             Endpoint(
                 "GET",
@@ -183,9 +184,16 @@ class ConfigurationRoutes:
                 body=body,
                 errors=taken,
                 tagged=True,
+                scope="trade",
             ),
             Endpoint(
-                "DELETE", one, self.delete_bot_configuration, "Remove a configuration", status=204, tagged=True
+                "DELETE",
+                one,
+                self.delete_bot_configuration,
+                "Remove a configuration",
+                status=204,
+                tagged=True,
+                scope="trade",
             ),
         ]
 

@@ -142,8 +142,11 @@ class PublishingRoutes:
                 StrategyView,
                 body=PublishBody,
                 errors=(StrategyInactive, PublishedFull),
+                scope="trade",
             ),
-            Endpoint("POST", own + "/unpublish", self.unpublish_strategy, "Take it back", StrategyView),
+            Endpoint(
+                "POST", own + "/unpublish", self.unpublish_strategy, "Take it back", StrategyView, scope="trade"
+            ),
             Endpoint(
                 "GET",
                 PUBLISHED,
@@ -162,6 +165,7 @@ class PublishingRoutes:
                 201,
                 body=CopyBody,
                 errors=taken,
+                scope="trade",
             ),
             Endpoint("GET", TEMPLATES, self.list_templates, "Ready strategies to begin with", Page[TemplateView]),
             Endpoint("GET", TEMPLATES + "/{id}", self.get_template, "A ready strategy", template),
@@ -174,6 +178,7 @@ class PublishingRoutes:
                 201,
                 body=CopyBody,
                 errors=taken,
+                scope="trade",
             ),
         ]
 

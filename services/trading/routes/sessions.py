@@ -245,6 +245,7 @@ class SessionRoutes:
                 status=201,
                 body=StartBody,
                 errors=(PlanLimitReached, LiveTradingOff, StrategyInactive, Unavailable),
+                scope="trade",
             ),
             Endpoint(
                 "GET",
@@ -270,6 +271,7 @@ class SessionRoutes:
                 response=view,
                 body=SessionChanges,
                 tagged=True,
+                scope="trade",
             ),
             Endpoint(
                 "POST",
@@ -278,6 +280,7 @@ class SessionRoutes:
                 "No more entries; exits, stops and targets go on",
                 response=view,
                 errors=(SessionEnded,),
+                scope="trade",
             ),
             Endpoint(
                 "POST",
@@ -286,6 +289,7 @@ class SessionRoutes:
                 "Entries again",
                 response=view,
                 errors=(SessionEnded,),
+                scope="trade",
             ),
             Endpoint(
                 "POST",
@@ -294,6 +298,7 @@ class SessionRoutes:
                 "Drop a pending entry and close at the last price seen",
                 response=view,
                 body=StopBody,
+                scope="trade",
             ),
         ]
 

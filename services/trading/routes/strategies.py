@@ -196,8 +196,22 @@ class StrategyRoutes:
         compared = "What differs between two versions, by JSON path"
         return [
             *self._editing(),
-            Endpoint("POST", one + "/deactivate", self.deactivate_strategy, "Start no more sessions on it", view),
-            Endpoint("POST", one + "/reactivate", self.reactivate_strategy, "Sessions may start on it again", view),
+            Endpoint(
+                "POST",
+                one + "/deactivate",
+                self.deactivate_strategy,
+                "Start no more sessions on it",
+                view,
+                scope="trade",
+            ),
+            Endpoint(
+                "POST",
+                one + "/reactivate",
+                self.reactivate_strategy,
+                "Sessions may start on it again",
+                view,
+                scope="trade",
+            ),
             Endpoint(
                 "GET",
                 versions,
@@ -223,12 +237,32 @@ class StrategyRoutes:
         room = (NameTaken, PlanLimitReached, StrategiesFull)
         changing = "Change a strategy: a new version; running sessions stay on theirs"
         return [
-            Endpoint("POST", every, self.create_strategy, "Make a strategy", view, 201, body=body, errors=room),
+            Endpoint(
+                "POST",
+                every,
+                self.create_strategy,
+                "Make a strategy",
+                view,
+                201,
+                body=body,
+                errors=room,
+                scope="trade",
+            ),
             Endpoint(
                 "GET", every, self.list_strategies, "Your strategies", Page[StrategyView], query=StrategiesQuery
             ),
             Endpoint("GET", one, self.get_strategy, "A strategy as it is now", view, tagged=True),
-            Endpoint("PUT", one, self.change_strategy, changing, view, body=body, errors=taken, tagged=True),
+            Endpoint(
+                "PUT",
+                one,
+                self.change_strategy,
+                changing,
+                view,
+                body=body,
+                errors=taken,
+                tagged=True,
+                scope="trade",
+            ),
             Endpoint(
                 "DELETE",
                 one,
@@ -237,9 +271,18 @@ class StrategyRoutes:
                 status=204,
                 errors=(StrategyInUse,),
                 tagged=True,
+                scope="trade",
             ),
             Endpoint(
-                "POST", versions, self.add_strategy_version, "Add a version", view, 201, body=body, errors=taken
+                "POST",
+                versions,
+                self.add_strategy_version,
+                "Add a version",
+                view,
+                201,
+                body=body,
+                errors=taken,
+                scope="trade",
             ),
         ]
 

@@ -159,6 +159,7 @@ class TradeRoutes:
                 trade,
                 body=TradeChanges,
                 tagged=True,
+                scope="trade",
             ),
             Endpoint(
                 "GET",

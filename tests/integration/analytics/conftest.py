@@ -10,12 +10,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from cli.stack.service_keys import list_file_of
 from services.analytics.app import build
 from services.analytics.settings import AnalyticsSettings
 from services.auth.app import build as build_auth
 from shared.chassis.outbox import emit
 from shared.chassis.postgres import Database
 from shared.chassis.service import RunningService
+from shared.chassis.service_tokens import ServiceCallers
 from shared.contracts.auth import UserRegistered
 from shared.contracts.envelope import Event
 from shared.contracts.market import CandleClosed
@@ -100,7 +102,7 @@ def candles(bars: Sequence[Bar], symbol: str = "BTCUSDT", interval: str = INTERV
 class History:
     """Trading's internal listener: the candles it holds, unless it is down."""
 
-    token: str
+    callers: ServiceCallers
     bars: list[Bar] = field(default_factory=list)
     down: bool = False
     asked: int = 0
@@ -113,8 +115,9 @@ class History:
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.asked += 1
-        if self.down or request.headers.get("Authorization") != f"Bearer {self.token}":
+        if self.down:
             return web.Response(status=503)
+        self.callers.check(request.headers.get("Authorization"), frozenset({"analytics", "notifications"}))
         until, limit = int(request.query["to_ms"]), int(request.query["limit"])
         shown = [bar for bar in self.bars if bar.open_time_ms <= until][-limit:]
         rows = [[bar[0], *(decimal_text(value) for value in bar[1:])] for bar in shown]
@@ -164,8 +167,8 @@ class Platform:
 
 
 @pytest.fixture
-async def history() -> AsyncIterator[History]:
-    history = History("a-token-between-services")
+async def history(service_keys: Path) -> AsyncIterator[History]:
+    history = History(ServiceCallers("trading", list_file_of(service_keys)))
     server = TestServer(history.app())
     await server.start_server()
     history.url = f"http://127.0.0.1:{server.port}"

@@ -8,6 +8,7 @@ import pytest
 from services.auth.app import build
 from services.auth.operations.passwords import Passwords
 from services.auth.operations.proving import Desk
+from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
 from services.auth.settings import AuthSettings
 from shared.chassis.postgres import Database
@@ -36,6 +37,6 @@ async def database(settings: AuthSettings) -> AsyncIterator[Database]:
 @pytest.fixture
 async def desk(settings: AuthSettings, database: Database) -> AsyncIterator[Desk]:
     passwords = Passwords(waiting=8)
-    tokens = AccessTokens(settings.auth_signing_key_file, issuer="us", audience="api", ttl_s=600)
+    tokens = AccessTokens(SigningKeys(settings.auth_signing_key_file), issuer="us", audience="api", ttl_s=600)
     yield Desk(database, passwords, tokens, settings.refresh_token_ttl, settings.longest_session)
     await passwords.close()

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.auth.domain.accounts import RETRY_GRACE, NewUser
-from services.auth.errors import BadRefreshToken
-from services.auth.operations.log_ins import log_in, register
+from services.auth.domain.accounts import MOST_SUCCESSORS, RETRY_GRACE, NewUser
+from services.auth.errors import AlreadyRefreshed, BadRefreshToken
+from services.auth.operations.log_ins import log_in
 from services.auth.operations.proving import Desk
 from services.auth.operations.refresh import refresh as refresh_from
+from services.auth.operations.registering import register
 from services.auth.operations.tokens import IssuedTokens
 from shared.chassis.clock import utc_now
 from shared.chassis.origin import Client
@@ -62,42 +63,62 @@ async def test_a_reuse_leaves_other_log_ins_alone(desk: Desk) -> None:
     await refresh(desk, other.refresh_token, now + LATER)
 
 
-async def test_a_lost_answer_is_given_again_once(desk: Desk) -> None:
+async def test_a_lost_answer_is_given_again_and_the_login_goes_on(desk: Desk) -> None:
     now = utc_now()
     first = await _registered(desk, now)
     lost = await refresh(desk, first, now)
     again = await refresh(desk, first, now + timedelta(seconds=3))
     assert again.refresh_token != lost.refresh_token
-    assert await _refused(desk, first, now + timedelta(seconds=4))
-    assert await _refused(desk, again.refresh_token, now + timedelta(seconds=5))
+    await refresh(desk, again.refresh_token, now + LATER)
 
 
-async def test_after_a_retry_the_new_token_works_and_the_lost_one_ends_it_all(desk: Desk) -> None:
+@pytest.mark.parametrize("tabs", [2, 3, 4, 8])
+async def test_tabs_that_refresh_at_once_each_go_on_for_hours(desk: Desk, tabs: int) -> None:
     now = utc_now()
     first = await _registered(desk, now)
-    lost = await refresh(desk, first, now)
-    again = await refresh(desk, first, now)
-    third = await refresh(desk, again.refresh_token, now)
-    assert await _refused(desk, lost.refresh_token, now)
-    assert await _refused(desk, third.refresh_token, now)
+    answers = await asyncio.gather(*(refresh(desk, first, now + timedelta(seconds=n % 3)) for n in range(tabs)))
+    tokens = [answer.refresh_token for answer in answers]
+    assert len(set(tokens)) == tabs
+    for number in range(1, 4):
+        at = now + timedelta(minutes=10 * number)
+        tokens = [(await refresh(desk, token, at)).refresh_token for token in reversed(tokens)]
 
 
-async def test_two_at_once_are_an_answer_and_its_retry(desk: Desk) -> None:
+async def test_the_middle_tab_may_be_the_first_and_the_last_to_come_again(desk: Desk) -> None:
     now = utc_now()
     first = await _registered(desk, now)
-    both = await asyncio.gather(refresh(desk, first, now), refresh(desk, first, now))
-    assert len({tokens.refresh_token for tokens in both}) == 2
-    used = [await _refused(desk, tokens.refresh_token, now + LATER) for tokens in both]
-    assert used == [False, True]
+    tabs = [(await refresh(desk, first, now)).refresh_token for _ in range(4)]
+    later = now + timedelta(days=5)
+    middle = (await refresh(desk, tabs[1], now + LATER)).refresh_token
+    for token in (tabs[3], middle, tabs[0], tabs[2]):
+        await refresh(desk, token, later)
 
 
-async def test_of_many_at_once_no_more_than_two_are_answered(desk: Desk) -> None:
+async def test_a_late_use_of_a_used_token_ends_every_tab(desk: Desk) -> None:
     now = utc_now()
     first = await _registered(desk, now)
-    outcomes = await asyncio.gather(*(refresh(desk, first, now) for _ in range(8)), return_exceptions=True)
-    answered = [outcome for outcome in outcomes if isinstance(outcome, IssuedTokens)]
-    assert len(answered) == 2
-    assert all([await _refused(desk, tokens.refresh_token, now) for tokens in answered])
+    one, two = [(await refresh(desk, first, now)).refresh_token for _ in range(2)]
+    await refresh(desk, one, now + LATER)
+    assert await _refused(desk, one, now + 2 * LATER)
+    assert await _refused(desk, two, now + 2 * LATER)
+
+
+async def test_the_grace_begins_with_the_first_use_and_is_not_prolonged(desk: Desk) -> None:
+    now = utc_now()
+    first = await _registered(desk, now)
+    await refresh(desk, first, now)
+    await refresh(desk, first, now + RETRY_GRACE)
+    assert await _refused(desk, first, now + LATER)
+
+
+async def test_of_very_many_within_the_grace_some_are_refused_and_none_is_logged_out(desk: Desk) -> None:
+    now = utc_now()
+    first = await _registered(desk, now)
+    answers = [(await refresh(desk, first, now)).refresh_token for _ in range(MOST_SUCCESSORS)]
+    with pytest.raises(AlreadyRefreshed):
+        await refresh(desk, first, now)
+    for token in answers:
+        await refresh(desk, token, now + LATER)
 
 
 async def test_a_log_in_that_is_not_used_expires(desk: Desk) -> None:

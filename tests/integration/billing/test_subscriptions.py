@@ -51,6 +51,14 @@ async def test_a_new_user_has_premium_on_trial(database: Database) -> None:
     assert (event.limits.max_symbols, event.features.backtesting, event.previous_plan) == (10, True, None)
 
 
+async def test_an_account_without_a_trial_begins_on_free(database: Database) -> None:
+    event = registered(1, "ann@example.org").model_copy(update={"trial": False})
+    async with database.tenants([1]) as connection:
+        await begin_subscription(connection, event, NOW)
+    (said_of_it,) = await said(database)
+    assert (said_of_it.plan, said_of_it.status, said_of_it.reason) == ("FREE", "ACTIVE", "no_trial")
+
+
 async def test_being_registered_twice_begins_once(database: Database) -> None:
     event = registered(1, "ann@example.org")
     for _ in range(2):

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from cli.openapi import all_endpoints
 from shared.chassis.activity import CHANGING, Recorder, is_recorded, object_of, recording_service
-from shared.chassis.auth import Principal
+from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.errors import Conflict
 from shared.chassis.http import Call, Endpoint, EndpointHandler, Reply, created, make_app
 from shared.chassis.postgres import Database
@@ -33,7 +33,7 @@ class Ann:
     """Everybody is Ann, who is as many tenants as a test wants."""
 
     async def principal(self, tenant: str | None) -> Principal:
-        return Principal(int(tenant or 1), ANN, frozenset(), None)
+        return Principal(int(tenant or 1), ANN, SCOPES, None)
 
 
 @pytest.fixture
@@ -70,13 +70,12 @@ async def recorded(database: Database) -> list[Json]:
 async def serving(
     database: Database, handler: EndpointHandler, method: str = "POST", path: str = "/v1/things", status: int = 200
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    endpoint = Endpoint(method, path, handler, "", response=ThingView, status=status)
+    endpoint = Endpoint(method, path, handler, "", response=ThingView, status=status, scope="trade")
     proxies = [ip_network("127.0.0.1/32")]
     app = make_app(
         [Recorder(database, "analytics", proxies).recording(endpoint)],
         Ann(),  # type: ignore[arg-type]  # tokens of the test's own
         body_limit_bytes=1_000,
-        service_token="",
         database=database,
     )
     async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:

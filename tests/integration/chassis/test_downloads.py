@@ -57,7 +57,7 @@ def numbers() -> Numbers:
 @pytest.fixture
 async def app(numbers: Numbers) -> web.Application:
     endpoint = Endpoint("GET", PATH, numbers.export_numbers, "Numbers", media="text/csv")
-    app = make_app([endpoint], Tokens(), body_limit_bytes=1_000, service_token="")  # type: ignore[arg-type]  # tokens of the test's own
+    app = make_app([endpoint], Tokens(), body_limit_bytes=1_000)  # type: ignore[arg-type]  # tokens of the test's own
     app[ANSWER_WITHIN_S] = 2.0
     return app
 

@@ -38,7 +38,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
         Endpoint("GET", "/v1/note", notes.get_note, "Get", response=NoteView, public=True, tagged=True),
         Endpoint("PUT", "/v1/note", notes.change_note, "Change", response=NoteView, public=True, tagged=True),
     ]
-    app = make_app(endpoints, None, body_limit_bytes=100_000, service_token="")
+    app = make_app(endpoints, None, body_limit_bytes=100_000)
     async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
         yield session
 

@@ -57,7 +57,7 @@ ENDPOINTS = [
 
 @pytest.fixture
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    app = make_app(ENDPOINTS, None, body_limit_bytes=100_000, service_token="")
+    app = make_app(ENDPOINTS, None, body_limit_bytes=100_000)
     async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
         yield session
 

@@ -81,7 +81,7 @@ def logged() -> Iterator[io.StringIO]:
 
 @pytest.fixture
 async def client(logged: io.StringIO) -> AsyncIterator[aiohttp.ClientSession]:
-    app = make_app(ENDPOINTS, None, body_limit_bytes=1_000, service_token="")
+    app = make_app(ENDPOINTS, None, body_limit_bytes=1_000)
     async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
         yield session
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from shared.chassis import streaming
-from shared.chassis.auth import Principal
+from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.errors import Unauthorized
 from shared.chassis.http import STREAMS, Call, Endpoint, make_app
 from shared.chassis.paging import decode_cursor, encode_cursor
@@ -48,7 +48,7 @@ class Tokens:
         if authorization is None:
             raise Unauthorized
         expires_at = int(time.time() + float(authorization.removeprefix("Bearer ")))
-        return Principal(1, uuid4(), frozenset(), None, expires_at)
+        return Principal(1, uuid4(), SCOPES, None, expires_at)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def app(ticks: Ticks) -> web.Application:
     endpoint = Endpoint(
         "GET", PATH, ticks.stream_ticks, "Ticks as they come", query=StreamQuery, events={"tick": TickView}
     )
-    return make_app([endpoint], Tokens(), body_limit_bytes=1_000, service_token="")  # type: ignore[arg-type]  # tokens of the test's own
+    return make_app([endpoint], Tokens(), body_limit_bytes=1_000)  # type: ignore[arg-type]  # tokens of the test's own
 
 
 @pytest.fixture

@@ -1,23 +1,30 @@
 """Candle history as analytics and notifications ask for it, on the internal listener."""
 
+from pathlib import Path
+
 import aiohttp
 import pytest
 
+from cli.stack.service_keys import key_file_of
 from services.trading.app import build
 from shared.chassis.history import CandleHistory
 from shared.chassis.service import RunningService
+from shared.chassis.service_tokens import ServiceTokens
 from tests.integration.feed.conftest import FeedScene, said
 from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS
 
 
-async def test_history_ends_with_the_bar_asked_for_and_begins_at_the_anchor(scene: FeedScene) -> None:
+async def test_history_ends_with_the_bar_asked_for_and_begins_at_the_anchor(
+    scene: FeedScene, service_keys: Path
+) -> None:
     await scene.wish("BTCUSDT")
     async with scene.feed() as producer:
         await scene.subscribed("BTCUSDT")
         await scene.exchange.step(10)
         await said(producer, 19)
     async with RunningService(build, scene.settings, {"http"}) as running:
-        settings = scene.settings.model_copy(update={"trading_internal_url": running.internal_url})
+        signing = {"service": "analytics", "service_key_file": key_file_of(service_keys, "analytics")}
+        settings = scene.settings.model_copy(update={"trading_internal_url": running.internal_url, **signing})
         history = CandleHistory(settings)
         bars = await history.fetch("BTCUSDT", "1", FIRST_MS + 6 * MINUTE_MS)
         assert [(bar.open_time_ms - FIRST_MS) // MINUTE_MS for bar in bars] == list(range(7))
@@ -26,15 +33,20 @@ async def test_history_ends_with_the_bar_asked_for_and_begins_at_the_anchor(scen
 
 
 @pytest.mark.parametrize(
-    ("token", "query", "status"),
+    ("caller", "query", "status"),
     [
-        ("wrong", "to_ms=1", 401),
-        ("a-token-between-services", "to_ms=253402300799999", 200),
-        ("a-token-between-services", "to_ms=253402300800000", 422),
-        ("a-token-between-services", "to_ms=-1", 422),
+        ("", "to_ms=1", 401),
+        ("billing", "to_ms=1", 403),
+        ("analytics", "to_ms=253402300799999", 200),
+        ("analytics", "to_ms=253402300800000", 422),
+        ("analytics", "to_ms=-1", 422),
     ],
 )
-async def test_who_asks_and_for_what_is_checked(scene: FeedScene, token: str, query: str, status: int) -> None:
+async def test_who_asks_and_for_what_is_checked(
+    scene: FeedScene, service_keys: Path, caller: str, query: str, status: int
+) -> None:
+    key_file = key_file_of(service_keys, caller)
+    token = ServiceTokens(caller, key_file).sign("trading") if caller else "wrong"
     async with RunningService(build, scene.settings, {"http"}) as running:
         url = f"{running.internal_url}/internal/v1/candles?symbol=BTCUSDT&interval=1&{query}"
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from uuid import UUID
 
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
+from cli.stack.service_keys import list_file_of
 from services.notifications.app import build
 from services.notifications.consumers import on_subscription_changed
 from services.notifications.evaluator import Evaluator
@@ -24,6 +26,7 @@ from shared.chassis.history import CandleHistory
 from shared.chassis.outbox import emit
 from shared.chassis.postgres import Database
 from shared.chassis.service import RunningService
+from shared.chassis.service_tokens import ServiceCallers
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
 from shared.contracts.envelope import Event
 from shared.contracts.types import from_ms, new_id
@@ -81,8 +84,8 @@ def settings_of(
 
 
 @pytest.fixture
-async def history() -> AsyncIterator[History]:
-    history = History("a-token-between-services")
+async def history(service_keys: Path) -> AsyncIterator[History]:
+    history = History(ServiceCallers("trading", list_file_of(service_keys)))
     async with TestServer(history.app()) as server:
         history.url = str(server.make_url("")).rstrip("/")
         yield history

@@ -23,7 +23,7 @@ from services.trading.queries.sessions import SessionRow
 from services.trading.settings import TradingSettings
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.worker import Worker
-from shared.chassis.auth import Principal
+from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.postgres import Database
 from shared.chassis.producer import Producer
 from shared.chassis.service import RunningService
@@ -93,7 +93,7 @@ class Trading:
         """Billing says what this tenant may; he is known here from then on."""
         version = self.versions[user_id] = self.versions.get(user_id, 0) + 1
         await hear(self.database, plan_changed(user_id, version, plan, strategies, symbols))
-        return Principal(user_id, UUID(int=user_id), frozenset(), None)
+        return Principal(user_id, UUID(int=user_id), SCOPES, None)
 
     async def strategy(self, user_id: int, document: Mapping[str, object] = CROSS, **changes: object) -> UUID:
         return (await create_strategy(self.database, user_id, {**document, **changes})).strategy_id

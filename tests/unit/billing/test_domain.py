@@ -58,8 +58,9 @@ def test_a_trial_is_one_period_of_fourteen_days() -> None:
 
 
 def test_a_trial_is_given_once_per_person() -> None:
-    assert first_change(is_new_person=True) == Change("PREMIUM", "TRIAL", "trial_started")
-    assert first_change(is_new_person=False).plan == "FREE"
+    assert first_change(is_new_person=True, trial=True) == Change("PREMIUM", "TRIAL", "trial_started")
+    assert first_change(is_new_person=False, trial=True).plan == "FREE"
+    assert first_change(is_new_person=True, trial=False) == Change("FREE", "ACTIVE", "no_trial")
 
 
 def test_a_trial_expires_at_its_end_and_is_cancelled_before() -> None:

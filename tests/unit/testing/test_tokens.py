@@ -7,6 +7,7 @@ from pathlib import Path
 import jwt
 import pytest
 
+from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
 from shared.chassis.auth import TokenVerifier
 from shared.chassis.clock import utc_now
@@ -43,7 +44,9 @@ async def test_another_key_or_an_expired_token_is_refused(issuer: TokenIssuer, v
 
 
 async def test_they_have_the_shape_of_auths(issuer: TokenIssuer, tmp_path: Path) -> None:
-    auth = AccessTokens(write_signing_key(tmp_path), issuer="tradefleet", audience="tradefleet-api", ttl_s=600)
+    auth = AccessTokens(
+        SigningKeys(write_signing_key(tmp_path)), issuer="tradefleet", audience="tradefleet-api", ttl_s=600
+    )
     theirs = auth.sign(new_id(), new_id(), str(new_id()), utc_now())
     ours = issuer.make_token(new_id())
     assert _members(ours) == _members(theirs)

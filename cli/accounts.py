@@ -1,0 +1,71 @@
+"""`tradefleet accounts`: closes an account, and opens it again."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import asyncpg
+import click
+
+from cli.failure import BadInput
+from cli.options import OneLineCommand
+from cli.stack.home import DEFAULT_HOME, read_state
+from cli.whereabouts import home_option
+from services.auth.operations.deactivating import Switched, switch_account
+from shared.chassis.clock import utc_now
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.chassis.settings import ServiceSettings
+
+
+@click.group()
+def accounts() -> None:
+    """Accounts of people."""
+
+
+@accounts.command("deactivate", cls=OneLineCommand)
+@click.argument("email")
+@home_option
+def deactivate_command(email: str, home: Path | None) -> None:
+    """Close an account: its logins end everywhere within seconds, and nobody can log in to it."""
+    done = asyncio.run(_switch(app_dsn(home), email, active=False))
+    click.echo(f"{done.public_id}: deactivated, {done.ended} logins ended" if done.changed else "it was already")
+
+
+@accounts.command("reactivate", cls=OneLineCommand)
+@click.argument("email")
+@home_option
+def reactivate_command(email: str, home: Path | None) -> None:
+    """Open an account that was closed: its owner can log in again."""
+    done = asyncio.run(_switch(app_dsn(home), email, active=True))
+    click.echo(f"{done.public_id}: active again" if done.changed else "it was already")
+
+
+def app_dsn(home: Path | None) -> str:
+    """The named stack's; else that of auth's environment, where this runs inside it; else `up`'s.
+
+    Raises BadInput.
+    """
+    if home is None and (dsn := os.environ.get("POSTGRES_APP_DSN")):
+        return dsn
+    home = home or DEFAULT_HOME
+    state = read_state(home)
+    if state is None or not state.auth_app:
+        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set POSTGRES_APP_DSN")
+    return state.auth_app
+
+
+async def _switch(dsn: str, email: str, *, active: bool) -> Switched:
+    """Raises BadInput."""
+    dsns = dict.fromkeys(("postgres_app_dsn", "postgres_worker_dsn", "postgres_queue_dsn"), dsn)
+    database = await Database.connect(
+        ServiceSettings.model_validate({"service": "auth", "kafka_bootstrap": "", **dsns})
+    )
+    try:
+        done = await switch_account(database, email, utc_now(), active=active)
+    except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
+        raise BadInput(f"auth's database does not answer: {error!r}") from error
+    finally:
+        await database.close()
+    if done is None:
+        raise BadInput(f"nobody is registered as {email}")
+    return done

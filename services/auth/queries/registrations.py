@@ -1,0 +1,52 @@
+"""How many accounts a network has made."""
+
+from datetime import datetime
+
+from services.auth.domain.registrations import Registered
+from shared.chassis.postgres import Connection
+
+
+async def find_registered(connection: Connection, network: str) -> Registered | None:
+    row = await connection.fetchrow(
+        """
+        SELECT network::text, hour_began, in_hour, day_began, in_day, trials_in_day FROM registrations
+        WHERE network = $1::text::cidr
+        """,
+        network,
+    )
+    return None if row is None else Registered(*row)
+
+
+async def lock_registered(connection: Connection, network: str, now: datetime) -> Registered:
+    """Held until the transaction ends; the row is made where there is none."""
+    row = await connection.fetchrow(
+        """
+        INSERT INTO registrations AS r VALUES ($1::text::cidr, $2, 0, $2, 0, 0)
+        ON CONFLICT (network) DO UPDATE SET in_hour = r.in_hour
+        RETURNING network::text, hour_began, in_hour, day_began, in_day, trials_in_day
+        """,
+        network,
+        now,
+    )
+    return Registered(*row)
+
+
+async def update_registered(connection: Connection, registered: Registered) -> None:
+    await connection.execute(
+        """
+        UPDATE registrations SET hour_began = $2, in_hour = $3, day_began = $4, in_day = $5, trials_in_day = $6
+        WHERE network = $1::text::cidr
+        """,
+        registered.network,
+        registered.hour_began,
+        registered.in_hour,
+        registered.day_began,
+        registered.in_day,
+        registered.trials_in_day,
+    )
+
+
+async def forget_registered(connection: Connection, before: datetime) -> int:
+    """Networks whose day began before a moment; how many went."""
+    tag: str = await connection.execute("DELETE FROM registrations WHERE day_began < $1", before)
+    return int(tag.split()[-1])

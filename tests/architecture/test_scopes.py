@@ -1,0 +1,43 @@
+"""Every operation says what a token must allow, and the documents show it."""
+
+from cli.openapi import all_endpoints
+from shared.chassis import openapi
+from shared.chassis.http import Endpoint
+
+LOOKS = {"GET", "HEAD"}
+
+
+def faults_of(endpoint: Endpoint) -> list[str]:
+    where = f"{endpoint.method} {endpoint.path}"
+    if endpoint.public or endpoint.internal:
+        return [f"{where} is for everybody, or for services, and names a scope"] if endpoint.scope else []
+    if endpoint.needs is None:
+        return [f"{where} names no scope"]
+    of_account = endpoint.path == "/v1/me" or endpoint.path.startswith("/v1/me/")
+    wanted = "read" if endpoint.method in LOOKS else "admin" if of_account else "trade"
+    return [] if endpoint.needs == wanted else [f"{where} needs {endpoint.needs}, not {wanted}"]
+
+
+def test_every_endpoint_has_the_scope_of_what_it_does() -> None:
+    assert [fault for endpoint in all_endpoints() for fault in faults_of(endpoint)] == []
+
+
+def test_one_that_has_none_is_found() -> None:
+    async def handler(_: object) -> None:
+        return None
+
+    assert faults_of(Endpoint("POST", "/v1/things", handler, "")) == ["POST /v1/things names no scope"]
+    other = Endpoint("POST", "/v1/me", handler, "", scope="trade")
+    assert faults_of(other) == ["POST /v1/me needs trade, not admin"]
+    assert faults_of(Endpoint("GET", "/v1/things", handler, "")) == []
+    assert len(faults_of(Endpoint("GET", "/v1/things", handler, "", public=True, scope="read"))) == 1
+
+
+def test_the_document_shows_it() -> None:
+    endpoints = all_endpoints()
+    paths = openapi.describe("tradefleet", endpoints)["paths"]
+    for endpoint in endpoints:
+        if not endpoint.internal:
+            shown = paths[endpoint.path][endpoint.method.lower()]  # type: ignore[index]  # JSON
+            assert shown["security"] == ([] if endpoint.public else [{"access_token": [endpoint.needs]}])
+            assert ("403" in shown["responses"]) or endpoint.public

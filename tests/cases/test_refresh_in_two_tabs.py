@@ -1,0 +1,71 @@
+"""Tabs that refresh at the same moment keep their login; `refresh-in-two-tabs` has the order of their requests."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from services.auth.domain.accounts import NewUser
+from services.auth.errors import BadRefreshToken
+from services.auth.operations.passwords import Passwords
+from services.auth.operations.proving import Desk
+from services.auth.operations.refresh import refresh
+from services.auth.operations.registering import register
+from services.auth.operations.signing_keys import SigningKeys
+from services.auth.operations.tokens import AccessTokens, IssuedTokens
+from shared.chassis.clock import utc_now
+from shared.chassis.origin import Client
+from shared.chassis.postgres import Database
+from tests.integration.accounts import PASSWORD, auth_settings
+
+pytestmark = pytest.mark.beside_checkout
+BROWSER = Client("192.0.2.7", "a browser")
+
+
+@pytest.fixture
+async def desk(service_env: Callable[[str], dict[str, str]], tmp_path: Path) -> AsyncIterator[Desk]:
+    settings = auth_settings(service_env("auth"), tmp_path)
+    database = await Database.connect(settings)
+    passwords = Passwords(waiting=8)
+    tokens = AccessTokens(SigningKeys(settings.auth_signing_key_file), issuer="us", audience="api", ttl_s=600)
+    yield Desk(database, passwords, tokens, settings.refresh_token_ttl, settings.longest_session)
+    await passwords.close()
+    await database.close()
+
+
+async def _log_in(desk: Desk, now: datetime) -> str:
+    user = NewUser("ann@example.org", PASSWORD, "UTC", "en", None, None, None)
+    return (await register(desk, user, BROWSER, now)).tokens.refresh_token
+
+
+async def test_the_sequences_of_the_case(desk: Desk, shared_folder: Path) -> None:
+    sequences = json.loads((shared_folder / "cases/refresh-in-two-tabs/sequence.json").read_text())
+    now = utc_now()
+    token = await _log_in(desk, now)
+    parallel, one_after_another = sequences
+    answers = await asyncio.gather(*(refresh(desk, token, BROWSER, now) for _ in range(parallel["times"])))
+    await _all_work(desk, answers, now + timedelta(minutes=10))
+
+    [token] = await _all_work(desk, [answers[0]], now + timedelta(minutes=20))
+    now += timedelta(minutes=30)
+    answers = [await refresh(desk, token, BROWSER, now) for _ in range(one_after_another["times"])]
+    later = await refresh(desk, answers[0].refresh_token, BROWSER, now + timedelta(minutes=10))
+    await _all_work(desk, [answers[1], later], now + timedelta(minutes=11))
+
+
+async def test_a_late_use_still_ends_the_login(desk: Desk) -> None:
+    now = utc_now()
+    token = await _log_in(desk, now)
+    answers = [await refresh(desk, token, BROWSER, now) for _ in range(3)]
+    with pytest.raises(BadRefreshToken):
+        await refresh(desk, token, BROWSER, now + timedelta(seconds=11))
+    for answer in answers:
+        with pytest.raises(BadRefreshToken):
+            await refresh(desk, answer.refresh_token, BROWSER, now + timedelta(seconds=12))
+
+
+async def _all_work(desk: Desk, answers: list[IssuedTokens], now: datetime) -> list[str]:
+    return [(await refresh(desk, answer.refresh_token, BROWSER, now)).refresh_token for answer in answers]

@@ -1,0 +1,66 @@
+"""A network makes so many accounts an hour, and fewer trials a day; whose account has none is told."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.auth.app import build
+from services.auth.settings import AuthSettings
+from shared.chassis.service import RunningService
+from tests.integration.accounts import PASSWORD, Answer, Client, client_of
+
+LIMITS = {"auth_registrations_an_hour": 3, "auth_registrations_a_day": 4, "auth_trials_a_day": 1}
+
+
+@pytest.fixture
+async def auth(settings: AuthSettings) -> AsyncIterator[Client]:
+    limited = settings.model_copy(update=LIMITS)
+    async with RunningService(build, limited, roles={"http"}) as running, client_of(running.url) as client:
+        yield client
+
+
+async def _register(auth: Client, name: str, address: str, password: str = PASSWORD) -> Answer:
+    body: dict[str, object] = {"email": f"{name}@example.org", "password": password}
+    return await auth.call("POST", "/v1/auth/register", body, headers={"X-Forwarded-For": address})
+
+
+async def test_a_network_is_limited_and_another_is_not(auth: Client) -> None:
+    made = [await _register(auth, f"a{n}", f"192.0.2.{n}") for n in range(5)]
+    assert [answer.status for answer in made] == [201, 201, 201, 429, 429]
+    assert made[3].body["type"] == "/problems/too-many-registrations"
+    assert 3_590 <= int(made[3].headers["Retry-After"]) <= 3_600
+    assert (await _register(auth, "b", "198.51.100.1")).status == 201
+    assert [(await _register(auth, f"c{n}", f"2001:db8:7:{n}::1")).status for n in range(4)] == [201] * 3 + [429]
+    assert (await _register(auth, "d", "2001:db8:8::1")).status == 201
+
+
+async def test_beyond_the_trials_of_a_day_an_account_has_none_and_is_told(auth: Client) -> None:
+    first, second = [await _register(auth, name, "192.0.2.1") for name in ("a", "b")]
+    assert (first.body["trial"], first.body["notice"]) == (True, None)
+    assert second.body["trial"] is False
+    assert "without a trial" in str(second.body["notice"])
+
+
+async def test_what_is_refused_tells_nothing_about_an_email(auth: Client) -> None:
+    for name in ("a", "b", "c"):
+        await _register(auth, name, "192.0.2.1")
+    known = await _register(auth, "a", "192.0.2.9", "a wrong password")
+    unknown = await _register(auth, "x", "192.0.2.9")
+    assert (known.status, known.body["type"]) == (unknown.status, unknown.body["type"])
+    assert known.status == 429
+    logged_in = await auth.call(
+        "POST",
+        "/v1/auth/login",
+        {"email": "a@example.org", "password": PASSWORD},
+        headers={"X-Forwarded-For": "192.0.2.9"},
+    )
+    assert logged_in.status == 200
+
+
+async def test_what_made_no_account_is_not_counted(auth: Client) -> None:
+    for _ in range(6):
+        assert (await _register(auth, "a", "192.0.2.1", "password")).status == 422
+    assert (await _register(auth, "a", "192.0.2.1")).status == 201
+    for _ in range(6):
+        assert (await _register(auth, "a", "192.0.2.1", "a wrong password")).status == 401
+    assert (await _register(auth, "b", "192.0.2.1")).status == 201

@@ -1,0 +1,62 @@
+"""Which passwords can be kept, and which everybody tries first."""
+
+import pytest
+
+from services.auth.domain.passwords import COMMON_PASSWORDS, check_new_password, check_password
+from services.auth.routes.log_ins import RegisterBody
+from services.auth.routes.me import PasswordBody
+
+
+@pytest.mark.parametrize("password", ["short", "1234567", "x" * 1025, "nul\x00in the middle"])
+def test_a_password_that_cannot_be_kept_is_refused(password: str) -> None:
+    with pytest.raises(ValueError):
+        check_password(password)
+
+
+def test_a_password_is_the_same_however_its_accents_were_typed() -> None:
+    assert check_password("perche\u0301 no?") == check_password("perch\u00e9 no?")
+
+
+COMMON = ["password", "12345678", "PassWord1", "iloveyou", "QWERTYUIOP", "sunshine", "trustno1", "baseball1"]
+DISGUISED = [
+    "ｐａｓｓｗｏｒｄ",
+    "password ",
+    "  password",
+    "pass\u200bword",
+    "PASSWORD\u00a0\u00a0",
+    "pa\u00adssword",
+]
+BLANKS = [" " * 8, "\u00a0" * 10, "\t\n" * 5, "\u200b" * 8, "\u3000 \ufeff" * 4, "\u2060" * 9]
+
+
+@pytest.mark.parametrize("password", [*COMMON, *DISGUISED])
+def test_a_common_password_is_not_taken_however_it_is_written(password: str) -> None:
+    with pytest.raises(ValueError, match="commonest"):
+        check_new_password(password)
+
+
+@pytest.mark.parametrize("password", BLANKS)
+def test_blanks_alone_are_no_password(password: str) -> None:
+    with pytest.raises(ValueError, match="blanks alone"):
+        check_new_password(password)
+
+
+def test_the_list_has_the_commonest_of_eight_characters_and_more() -> None:
+    assert len(COMMON_PASSWORDS) > 10_000
+    assert min(map(len, COMMON_PASSWORDS)) == 8
+
+
+@pytest.mark.parametrize("password", ["correct horse battery", "no two tides alike", "perché no? 7"])
+def test_an_ordinary_password_is_taken_as_it_is(password: str) -> None:
+    assert check_new_password(password) == password
+
+
+def test_who_has_one_from_before_can_still_log_in() -> None:
+    assert check_password("password") == "password"
+
+
+def test_it_is_refused_at_every_way_of_setting_one() -> None:
+    with pytest.raises(ValueError, match="commonest"):
+        RegisterBody.model_validate({"email": "a@b.org", "password": "Password1"})
+    with pytest.raises(ValueError, match="commonest"):
+        PasswordBody.model_validate({"old_password": "x", "new_password": "Password1"})
