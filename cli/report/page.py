@@ -51,7 +51,8 @@ addEventListener("load", paint);
 NOT_MODELLED = (
     "Funding payments, liquidation, partial fills, the spread and what an order of this size does to the market "
     "are not part of it. Within a bar a stop comes before the targets not already passed at its open. Equity is of "
-    "finished trades only, so a drawdown within a trade is not shown."
+    "finished trades only, so a drawdown within a trade is not shown. A trade that breaks even counts in the win "
+    "rate, and not as won."
 )
 MOST_TRADES = 1_000
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]

@@ -111,7 +111,7 @@ FROM analytics.session_facts AS fact JOIN trading.user_trading_sessions AS sessi
      ) AS compared (name, has, wanted)
 WHERE has IS DISTINCT FROM wanted;
 
--- Days are cut from the trades, in the owner's zone.
+-- Days are cut from the trades, in the owner's zone; capital at work is NULL in those an earlier version cut.
 SELECT format('day %s of user %s (%s) is %s, by trading''s trades it is %s', date, user_id, mode,
               CASE WHEN day.user_id IS NULL THEN 'missing' ELSE 'there' END,
               CASE WHEN traded.user_id IS NULL THEN 'none' ELSE 'one' END)
@@ -123,21 +123,31 @@ WITH traded AS (
     SELECT user_id, mode, date, sum(pnl) AS pnl, count(*) AS trades, count(*) FILTER (WHERE pnl > 0) AS winning,
            count(*) FILTER (WHERE pnl < 0) AS losing
     FROM ledger GROUP BY user_id, mode, date
+), rises AS (
+    SELECT user_id, mode, date, max(balance) AS most
+    FROM (SELECT user_id, mode, date, sum(amount) OVER (PARTITION BY user_id, mode, date ORDER BY moment) AS balance
+          FROM flows) AS balances
+    GROUP BY user_id, mode, date
 ), begun AS (
-    SELECT traded.*, coalesce((SELECT sum(initial_balance) FROM capital WHERE capital.user_id = traded.user_id
-                               AND capital.mode = traded.mode AND capital.date <= traded.date), 0)
-                     + sum(pnl) OVER (PARTITION BY user_id, mode ORDER BY date) - pnl AS starting
-    FROM traded
+    SELECT traded.*, won_before + coalesce(
+               (SELECT sum(initial_balance) FROM capital WHERE capital.user_id = traded.user_id
+                AND capital.mode = traded.mode AND capital.date <= traded.date), 0) AS starting,
+           won_before + greatest(0, most) + coalesce(
+               (SELECT sum(amount) FROM flows WHERE flows.user_id = traded.user_id
+                AND flows.mode = traded.mode AND flows.date < traded.date), 0) AS at_work
+    FROM (SELECT traded.*, sum(pnl) OVER (PARTITION BY user_id, mode ORDER BY date) - pnl AS won_before
+          FROM traded) AS traded
+         LEFT JOIN rises USING (user_id, mode, date)
 ), fallen AS (
-    SELECT user_id, mode, date, max((highest - equity) * 100 / nullif(highest, 0)) AS deepest
+    SELECT user_id, mode, date, max((highest - equity) * 100 / highest) AS deepest
     FROM (
         SELECT user_id, mode, date, equity,
-               greatest(starting, max(equity) OVER (PARTITION BY user_id, mode, date ORDER BY exit_time, trade_id))
+               greatest(at_work, max(equity) OVER (PARTITION BY user_id, mode, date ORDER BY exit_time, trade_id))
                    AS highest
-        FROM (SELECT ledger.*, starting + sum(ledger.pnl) OVER (PARTITION BY user_id, mode, date
-                                                                ORDER BY exit_time, trade_id) AS equity, starting
-              FROM ledger JOIN begun USING (user_id, mode, date)) AS curve
-    ) AS heights WHERE highest > 0 GROUP BY user_id, mode, date
+        FROM (SELECT ledger.*, at_work + sum(ledger.pnl) OVER (PARTITION BY user_id, mode, date
+                                                               ORDER BY exit_time, trade_id) AS equity, at_work
+              FROM ledger JOIN begun USING (user_id, mode, date) WHERE at_work > 0) AS curve
+    ) AS heights GROUP BY user_id, mode, date
 )
 SELECT format('day %s of user %s (%s): its %s is %s, by trading''s trades %s', date, user_id, mode, name, has, wanted)
 FROM begun JOIN analytics.user_daily_performance AS day USING (user_id, mode, date)
@@ -149,13 +159,14 @@ FROM begun JOIN analytics.user_daily_performance AS day USING (user_id, mode, da
          ('daily_pnl', daily_pnl, pnl),
          ('starting_balance', starting_balance, starting),
          ('ending_balance', ending_balance, starting + pnl),
+         ('capital_at_work', capital_at_work, CASE WHEN capital_at_work IS NOT NULL THEN at_work END),
          ('win_rate', win_rate, CASE WHEN abs(win_rate * trades - winning * 100) <= 0.000000005 * trades THEN win_rate
                                      ELSE winning * 100.0 / trades END),
          ('daily_pnl_percentage', daily_pnl_percentage,
-          CASE WHEN starting <= 0 THEN NULL
-               WHEN abs(daily_pnl_percentage * starting - pnl * 100) <= 0.000000005 * starting
+          CASE WHEN at_work <= 0 THEN NULL
+               WHEN abs(daily_pnl_percentage * at_work - pnl * 100) <= 0.000000005 * at_work
                    THEN daily_pnl_percentage
-               ELSE pnl * 100 / starting END),
+               ELSE pnl * 100 / at_work END),
          ('max_drawdown', max_drawdown,
           CASE WHEN abs(max_drawdown - deepest) <= 0.00000000501 THEN max_drawdown ELSE deepest END)
      ) AS compared (name, has, wanted)

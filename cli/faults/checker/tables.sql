@@ -109,10 +109,21 @@ WHERE status = 'CLOSED'
       AND NOT EXISTS (SELECT FROM withheld WHERE topic = 'trade.closed' AND thing = trade_id::text);
 
 CREATE TEMP TABLE capital AS
-SELECT user_id, CASE WHEN is_paper_trading THEN 'PAPER' ELSE 'LIVE' END AS mode, initial_balance,
+SELECT user_id, CASE WHEN is_paper_trading THEN 'PAPER' ELSE 'LIVE' END AS mode, initial_balance, start_time,
        (start_time AT TIME ZONE timezone)::date AS date
 FROM trading.user_trading_sessions JOIN auth.users USING (user_id)
 WHERE NOT EXISTS (SELECT FROM withheld WHERE topic = 'session.started' AND thing = session_id::text);
+
+-- What sessions brought in, and gave back at their end.
+CREATE TEMP TABLE flows AS
+SELECT user_id, mode, start_time AS moment, date, initial_balance AS amount FROM capital
+UNION ALL
+SELECT user_id, CASE WHEN is_paper_trading THEN 'PAPER' ELSE 'LIVE' END, end_time,
+       (end_time AT TIME ZONE timezone)::date, -final_balance
+FROM trading.user_trading_sessions JOIN auth.users USING (user_id)
+WHERE status = 'STOPPED' AND end_time IS NOT NULL
+      AND NOT EXISTS (SELECT FROM withheld WHERE topic IN ('session.started', 'session.stopped')
+                      AND thing = session_id::text);
 
 -- What stands in the inbox together with others of its minute, in a message that is there.
 CREATE TEMP TABLE digested AS

@@ -1,7 +1,6 @@
 """Batches of facts, in whatever order, give the same days to the last digit."""
 
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from cli.stack.migrate import DatabaseAccess
 from services.analytics.consumers import SUBSCRIPTIONS, on_session_started, on_trade_closed
 from services.analytics.operations.facts import rebuild_days
 from shared.chassis.postgres import Connection, Database
@@ -39,7 +39,7 @@ async def days_of(database: Database, user_id: int, mode: str = "PAPER") -> Days
             """
             SELECT date::text, timezone, starting_balance, ending_balance, daily_pnl, daily_pnl_percentage,
                    total_trades, winning_trades, losing_trades, win_rate, max_drawdown, sharpe_ratio, volatility,
-                   data
+                   data, capital_at_work
             FROM user_daily_performance WHERE mode = $1 ORDER BY date
             """,
             mode,
@@ -156,19 +156,102 @@ async def test_a_session_heard_of_late_corrects_the_balances(database: Database)
     assert [(day[2], day[5]) for day in await days_of(database, 1)] == [("1000", "10.00000000")]
 
 
-async def test_what_a_session_gave_back_is_a_flow_of_the_next_day_with_trades(database: Database) -> None:
-    """Also where the stop is heard of when that day has been cut already."""
-    session = new_id()
-    await hear(database, started(1, "2026-01-01 10:00", "1000", session))
+async def test_what_a_session_gave_back_is_at_work_no_longer(database: Database) -> None:
+    """Also where the stop is consumed when the days after it have been cut already."""
+    session, other = new_id(), new_id()
+    await hear(
+        database, started(1, "2026-01-01 10:00", "1000", session), started(1, "2026-01-02 09:00", "100", other)
+    )
     await hear(database, closed(1, "2026-01-02 10:00", "100"), closed(1, "2026-01-05 10:00", "11"))
-    before = await days_of(database, 1)
-    await hear(database, stopped(1, "2026-01-03 10:00", "1100", session))
-    after = await days_of(database, 1)
-    assert [day[:-1] for day in after] == [day[:-1] for day in before]
-    assert [json.loads(str(day[-1]).replace("'", '"')) for day in after] == [
-        {"version": 2, "capital_added": "1000", "capital_taken": "0"},
-        {"version": 2, "capital_added": "0", "capital_taken": "1100"},
+    columns = "date::text", "starting_balance", "capital_at_work", "daily_pnl_percentage", "data"
+    assert await columns_of(database, 1, *columns[:4]) == [
+        ("2026-01-02", 1100, 1100, Decimal("9.09090909")),
+        ("2026-01-05", 1200, 1200, Decimal("0.91666667")),
     ]
+    await hear(database, stopped(1, "2026-01-03 10:00", "1100", session))
+    assert await columns_of(database, 1, *columns) == [
+        (
+            *("2026-01-02", 1100, 1100, Decimal("9.09090909")),
+            {"version": 2, "capital_added": "1100", "capital_taken": "0"},
+        ),
+        (*("2026-01-05", 1200, 100, 11), {"version": 2, "capital_added": "0", "capital_taken": "1100"}),
+    ]
+
+
+async def columns_of(database: Database, user_id: int, *columns: str) -> Days:
+    async with database.tenant(user_id) as connection:
+        rows = await connection.fetch(f"SELECT {', '.join(columns)} FROM user_daily_performance ORDER BY date")
+    return [tuple(row) for row in rows]
+
+
+async def test_ten_stopped_sessions_do_not_dilute_the_eleventh(database: Database) -> None:
+    sessions = [new_id() for _ in range(10)]
+    await hear(database, *(started(1, f"2026-01-{day:02} 00:00", "10000", s) for day, s in enumerate(sessions, 1)))
+    await hear(database, *(stopped(1, f"2026-01-{day:02} 20:00", "10000", s) for day, s in enumerate(sessions, 1)))
+    await hear(database, started(1, "2026-01-11 09:00", "10000"), started(1, "2026-01-11 10:00", "7", new_id()))
+    await hear(database, closed(1, "2026-01-11 12:00", "100.07"))
+    assert await columns_of(database, 1, "starting_balance", "capital_at_work", "daily_pnl_percentage") == [
+        (110_007, 10_007, 1)
+    ]
+
+
+async def test_a_stop_consumed_before_its_start_counts_from_the_day_of_the_stop(database: Database) -> None:
+    """Even one whose clock was behind that of the start."""
+    session, trades = new_id(), [closed(1, f"2026-01-0{day} 10:00", "10") for day in (1, 2, 3, 4)]
+    events: list[Event] = [
+        started(1, "2026-01-01 00:00", "1000"),
+        started(1, "2026-01-03 00:00", "500", session),
+        stopped(1, "2026-01-02 10:00", "500", session),
+        *trades,
+    ]
+    for event in events[:2] + trades[:]:
+        await hear(database, event)
+    await hear(database, events[2])
+    expected = await columns_of(database, 1, "*")
+    for user_id, order in ((2, (2, 0, 3, 4, 5, 6, 1)), (3, (6, 5, 2, 1, 3, 4, 0))):
+        for number in order:
+            public = {"user_id": user_id, "public_id": UUID(int=user_id)}
+            await hear(database, events[number].model_copy(update=public))
+        names = "date, capital_at_work, daily_pnl_percentage, starting_balance, data"
+        assert await columns_of(database, user_id, names) == await columns_of(database, 1, names)
+    assert len(expected) == 4
+
+
+async def test_days_that_an_earlier_version_cut_are_cut_again_with_the_next_event(
+    database: Database, database_access: DatabaseAccess
+) -> None:
+    await hear(database, started(1, "2026-01-01 00:00", "1000"), started(1, "2026-01-02 00:00", "50"))
+    await hear(database, *(closed(1, f"2026-01-0{day} 10:00", "10") for day in (1, 2, 3)))
+    expected = await days_of(database, 1)
+    owner = await asyncpg.connect(database_access.owner_dsn)
+    await owner.execute("UPDATE analytics.user_daily_performance SET capital_at_work = NULL, max_drawdown = 7")
+    await owner.close()
+    assert await days_of(database, 1) != expected
+    await hear(database, started(1, "2026-01-03 10:00", "1"))
+    await hear(database, closed(1, "2026-01-04 10:00", "10"))
+    assert (await days_of(database, 1))[:2] == expected[:2]
+    assert await columns_of(database, 1, "capital_at_work") == [(1000,), (1060,), (1071,), (1081,)]
+
+
+async def test_where_the_clock_goes_back_over_midnight_late_trades_find_their_day(database: Database) -> None:
+    """St. John's went from 2010-11-07 00:01 back to 23:01: the later of these trades are of the earlier date."""
+    trades = [
+        closed(1, f"2010-11-0{time}", "1")
+        for time in ("6 12:00", "7 02:29", "7 02:30", "7 02:31", "7 03:29", "7 03:30", "8 12:00")
+    ]
+    await hear(database, registered(1, "America/St_Johns"), registered(2, "America/St_Johns"))
+    await hear(database, *trades)
+    assert [(day[0], day[6]) for day in await days_of(database, 1)] == [
+        *(("2010-11-06", "4"), ("2010-11-07", "2"), ("2010-11-08", "1"))
+    ]
+    for trade in reversed(trades):
+        await hear(database, trade.model_copy(update={"user_id": 2, "public_id": UUID(int=2)}))
+    assert await days_of(database, 2) == await days_of(database, 1)
+    for trade in trades:
+        again = {"user_id": 3, "public_id": UUID(int=3)}
+        await hear(database, trade.model_copy(update=again))
+    await hear(database, registered(3, "America/St_Johns"))
+    assert await days_of(database, 3) == await days_of(database, 1)
 
 
 async def test_batches_of_one_user_at_once_lose_nothing(database: Database) -> None:

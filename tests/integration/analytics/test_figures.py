@@ -8,6 +8,7 @@ import pytest
 from shared.chassis.paging import encode_cursor
 from shared.contracts.types import new_id
 from tests.integration.analytics.conftest import Platform, closed, registered, started, stopped
+from tests.integration.analytics.test_exports import fetch
 from tests.integration.analytics.test_facts import hear, some_trades
 
 PERFORMANCE = "/v1/performance"
@@ -145,6 +146,35 @@ async def test_the_summary_tells_of_falls_and_streaks(platform: Platform, ann: s
     streaks = ("longest_winning_streak", "longest_losing_streak", "current_streak")
     assert [summary[name] for name in streaks] == [3, 1, -1]
     assert (summary["return_pct"], summary["average_win"], summary["average_loss"]) == (0.8, 57.5, 111)
+
+
+async def test_all_answers_agree_on_the_date_where_the_clock_goes_back_over_midnight(platform: Platform) -> None:
+    """St. John's went from 2010-11-07 00:01 back to 23:01 of the 6th, at 02:31 in UTC."""
+    token = await platform.register("ben@example.org", "America/St_Johns")
+    await platform.get(f"{PERFORMANCE}/summary", token)
+    await hear(platform.database, registered(1, "America/St_Johns"))
+    exits = ("6 02:29:59", "6 02:30", "7 02:29:59", "7 02:30:30", "7 02:31", "7 03:29:59", "7 03:30", "8 03:30")
+    await hear(platform.database, started(1, "2010-11-01 00:00", "1000"))
+    await hear(platform.database, *(closed(1, f"2010-11-0{exit}", str(2**n)) for n, exit in enumerate(exits)))
+    expected = {5: [1], 6: [2, 4, 16, 32], 7: [8, 64], 8: [128]}
+    calendar: Any = (await platform.get(f"{PERFORMANCE}/calendar?year=2010", token)).body["months"]
+    for day, pnls in expected.items():
+        period = f"from=2010-11-0{day}&to=2010-11-0{day}"
+        (row,) = await platform.every(f"{PERFORMANCE}/daily?{period}", token)
+        summary = (await platform.get(f"{PERFORMANCE}/summary?{period}", token)).body
+        equity = await platform.every(f"{PERFORMANCE}/equity?{period}", token)
+        (by_symbol,) = await platform.every(f"{PERFORMANCE}/by-symbol?{period}", token)
+        (by_strategy,) = await platform.every(f"{PERFORMANCE}/by-strategy?{period}", token)
+        _, exported = await fetch(platform, token, f"what=trades&{period}")
+        _, exported_days = await fetch(platform, token, f"what=days&{period}")
+        assert [point["pnl"] for point in equity] == [row["pnl"] for row in exported] == list(map(str, pnls))
+        of_days = [each["daily_pnl"] for each in (row, exported_days[0], calendar[10]["days"][day - 1])]
+        assert {*of_days, *(each["pnl"] for each in (summary, by_symbol, by_strategy))} == {str(sum(pnls))}
+        shown = ("starting_balance", "ending_balance")
+        assert [row[name] for name in shown] == [summary[name] for name in shown]
+        assert float(str(row["daily_pnl_percentage"])) == summary["return_pct"]
+    both = await platform.every(f"{PERFORMANCE}/equity?from=2010-11-06&to=2010-11-06&flows=true", token)
+    assert [point["total_pnl"] for point in both] == ["3", "7", "31", "63"]
 
 
 FORGED = (

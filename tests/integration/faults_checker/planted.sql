@@ -181,6 +181,10 @@ UPDATE analytics.user_daily_performance SET daily_pnl = 19.76900001 WHERE user_i
 -- > 10019.769
 UPDATE analytics.user_daily_performance SET starting_balance = 10000 WHERE user_id = 1;
 
+-- I3 a day is traded with another capital
+-- > day 2026-02-01 of user 1 (PAPER): its capital_at_work is 10019, by trading's trades 10019.769
+UPDATE analytics.user_daily_performance SET capital_at_work = 10019 WHERE date = '2026-02-01';
+
 -- I3 a percentage is rounded wrongly
 -- > day 2026-01-31 of user 2
 -- > daily_pnl_percentage

@@ -85,11 +85,11 @@ FROM trading.user_trading_sessions;
 INSERT INTO analytics.trade_facts
 SELECT user_id, trade_id, session_id, 'PAPER', symbol, side, strategy_id, 'a name', entry_time, exit_time, pnl, fee, 'signal'
 FROM trading.user_trades WHERE status = 'CLOSED';
-INSERT INTO analytics.user_daily_performance (user_id, mode, date, timezone, starting_balance, ending_balance, daily_pnl,
-    daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate, max_drawdown)
-VALUES (1, 'PAPER', '2026-01-31', 'Europe/Rome', 10000, 10019.769, 19.769, 0.19769, 1, 1, 0, 100, 0),
-       (1, 'PAPER', '2026-02-01', 'Europe/Rome', 10019.769, 10014.65075, -5.11825, -0.05108152, 1, 0, 1, 0, 0.05108152),
-       (2, 'PAPER', '2026-01-31', 'UTC', 500.50, 510.3955, 9.8955, 1.97712288, 1, 1, 0, 100, 0);
+INSERT INTO analytics.user_daily_performance (user_id, mode, date, timezone, starting_balance, ending_balance,
+    capital_at_work, daily_pnl, daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate, max_drawdown)
+VALUES (1, 'PAPER', '2026-01-31', 'Europe/Rome', 10000, 10019.769, 10000, 19.769, 0.19769, 1, 1, 0, 100, 0),
+       (1, 'PAPER', '2026-02-01', 'Europe/Rome', 10019.769, 10014.65075, 10019.769, -5.11825, -0.05108152, 1, 0, 1, 0, 0.05108152),
+       (2, 'PAPER', '2026-01-31', 'UTC', 500.50, 510.3955, 500.50, 9.8955, 1.97712288, 1, 1, 0, 100, 0);
 INSERT INTO analytics.watchlist (user_id, watch_id, symbol, interval, ema_period)
 VALUES (1, '019c0000-0000-7000-8000-00000000a200', 'BTCUSDT', '15', 20);
 
