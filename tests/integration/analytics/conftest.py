@@ -103,6 +103,7 @@ class History:
     token: str
     bars: list[Bar] = field(default_factory=list)
     down: bool = False
+    lacks: str = ""  # the path of what the exchange does not have
     asked: int = 0
     url: str = ""
 
@@ -115,6 +116,9 @@ class History:
         self.asked += 1
         if self.down or request.headers.get("Authorization") != f"Bearer {self.token}":
             return web.Response(status=503)
+        if self.lacks:
+            fault = {"path": self.lacks, "reason": "the exchange does not have it"}
+            return web.json_response({"type": "not-found", "errors": [fault]}, status=404)
         until, limit = int(request.query["to_ms"]), int(request.query["limit"])
         shown = [bar for bar in self.bars if bar.open_time_ms <= until][-limit:]
         rows = [[bar[0], *(decimal_text(value) for value in bar[1:])] for bar in shown]
