@@ -5,8 +5,6 @@ import random
 from collections.abc import Callable
 from decimal import Decimal
 
-import pytest
-
 from services.trading.bybit_api import VENUE, MarketApi
 from services.trading.feed.instruments import keep_instruments
 from services.trading.operations.stop_session import stop_session
@@ -18,7 +16,6 @@ from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
 from tests.integration.trading.test_derived_fields import strategy_in_parts
 from tests.integration.trading.test_outcomes import RESTLESS
-from tests.integration.trading.test_stepping import worker_process
 from tests.integration.trading.test_verify import verified
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
@@ -96,28 +93,19 @@ async def test_the_feed_asks_again_for_the_contracts_that_it_follows(trading: Tr
     api.close()
 
 
-@pytest.mark.parametrize("killed", [False, True])
 async def test_running_sessions_go_on_with_a_new_one_from_their_next_entry_and_are_their_backtests(
-    trading: Trading, service_env: ServiceEnv, killed: bool
+    trading: Trading, service_env: ServiceEnv
 ) -> None:
     ann, draw = await trading.subscribe(1), random.Random(4)
     documents = [CROSS, RESTLESS, strategy_in_parts(1), strategy_in_parts(7)]
     sessions = [(await trading.start(ann, await trading.strategy(1, each))).session_id for each in documents]
     market = await trading.market(wavy_bars(150))
     for instrument in (COARSE, ODD, FINE, COARSE):
-        if killed:
-            async with worker_process(service_env("trading"), trading.exchange.url) as process:
-                await learn(trading, instrument)
-                await trading.until_at(await market.tell(15), within_s=120)
-                await entered_by(trading, instrument, len(sessions))
-                await market.tell(3)
-                process.kill()
-                await process.wait()
         async with trading.worker():
-            await trading.until_at(await market.tell(draw.randint(5, 12)), within_s=120)
+            await trading.until_at(await market.tell(draw.randint(5, 15)), within_s=120)
             await learn(trading, instrument)
             await entered_by(trading, instrument, len(sessions))
-            await trading.until_at(await market.tell(draw.randint(5, 12)), within_s=120)
+            await trading.until_at(await market.tell(draw.randint(5, 15)), within_s=120)
     for session_id in sessions:
         await stop_session(trading.database, 1, session_id, "manual", BEFORE)
         shown = await verified(service_env("trading"), session_id)

@@ -15,7 +15,6 @@ from tests.integration.trading.callers import Api, every
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
 from tests.integration.trading.test_decisions_http import ALWAYS_LONG, one
-from tests.integration.trading.test_stepping import worker_process
 from tests.integration.trading.test_verify import verified
 from tests.unit.trading.scenes import START_MS, STEP_MS, wavy_bars
 
@@ -108,10 +107,8 @@ async def test_a_session_resumed_while_nobody_worked_it_is_taken_up_where_it_sto
     session = await trading.start(ann, await trading.strategy(1, ALWAYS_LONG))
     await pause_session(trading.database, 1, session.session_id)
     market = await trading.market(wavy_bars(40))
-    async with worker_process(service_env("trading"), trading.exchange.url) as process:
-        await trading.until_at(await market.tell(10), within_s=120)
-        process.kill()
-        await process.wait()
+    async with trading.worker():
+        await trading.until_at(await market.tell(10))
     await resume_session(trading.database, 1, session.session_id)
     async with trading.worker():
         await trading.until_at(await market.tell(10), within_s=120)
@@ -122,28 +119,17 @@ async def test_a_session_resumed_while_nobody_worked_it_is_taken_up_where_it_sto
     assert (await verified(service_env("trading"), session.session_id))["equal"]
 
 
-@pytest.mark.parametrize("killed", [False, True])
-async def test_a_cooldown_and_a_days_losses_are_stored_once_each(
-    trading: Trading, service_env: ServiceEnv, killed: bool
-) -> None:
+async def test_a_cooldown_and_a_days_losses_are_stored_once_each_whoever_takes_over(trading: Trading) -> None:
     """96 bars are a day; the first loss of any size ends it."""
     ann = await trading.subscribe(1)
     await trading.start(
         ann, await trading.strategy(1, restless(cooldown_bars=4, max_daily_loss_percentage="0.0001"))
     )
-    bars = wavy_bars(110)
+    bars = wavy_bars(105)
     market = await trading.market(bars)
-    for _ in range(11):
-        if killed and market.told % 30 == 10:
-            async with worker_process(service_env("trading"), trading.exchange.url) as process:
-                await trading.until_at(await market.tell(5), within_s=120)
-                process.kill()
-                await process.wait()
-            told = 5
-        else:
-            told = 10
+    for _ in range(15):
         async with trading.worker():
-            await trading.until_at(await market.tell(min(told, len(bars) - market.told)), within_s=120)
+            await trading.until_at(await market.tell(7), within_s=120)
     found = await refusals(trading)
     lost = [each for each in found if each[0] == "max_daily_loss_percentage"]
     assert [each[2] for each in lost[:1]] == [bar(95)]
