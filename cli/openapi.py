@@ -60,9 +60,9 @@ def all_endpoints() -> list[Endpoint]:
         *SessionRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
         *SessionPartRoutes(NOTHING).endpoints(),
         *TradeRoutes(NOTHING).endpoints(),
-        *BacktestRoutes(NOTHING, NOTHING, NOTHING).endpoints(),
-        *candle_endpoints(NOTHING),
-        *analytics_endpoints(NOTHING),
-        *AlertRoutes(NOTHING).endpoints(),
+        *BacktestRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
+        *candle_endpoints(NOTHING, NOTHING),
+        *analytics_endpoints(NOTHING, NOTHING),
+        *AlertRoutes(NOTHING, NOTHING).endpoints(),
         *InboxRoutes(NOTHING).endpoints(),
     ]

@@ -15,10 +15,11 @@ from shared.contracts.market import CandleClosed
 
 def build(context: Context) -> Service:
     database = context.database
-    market = MarketWatch(database, CandleHistory(context.settings))
+    history = CandleHistory(context.settings)
+    market = MarketWatch(database, history)
     return Service(
         name="analytics",
-        endpoints=analytics_endpoints(database),
+        endpoints=analytics_endpoints(database, history),
         subscriptions=SUBSCRIPTIONS,
         market_subscriptions=[MarketSubscription(CandleClosed, market.on_candle_closed)],
         jobs=[

@@ -16,10 +16,11 @@ from shared.contracts.market import CandleClosed
 
 def build(context: Context) -> Service:
     database = context.database
-    evaluator = Evaluator(database, CandleHistory(context.settings))
+    history = CandleHistory(context.settings)
+    evaluator = Evaluator(database, history)
     return Service(
         name="notifications",
-        endpoints=[*AlertRoutes(database).endpoints(), *InboxRoutes(database).endpoints()],
+        endpoints=[*AlertRoutes(database, history).endpoints(), *InboxRoutes(database).endpoints()],
         subscriptions=SUBSCRIPTIONS,
         market_subscriptions=[MarketSubscription(CandleClosed, evaluator.on_candle_closed)],
         jobs=[

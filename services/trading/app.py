@@ -7,6 +7,7 @@ from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import MarketApi
 from services.trading.consumers import SUBSCRIPTIONS
 from services.trading.feed.feed import feed_job
+from services.trading.listing import Listing
 from services.trading.operations.start_session import PaperTerms
 from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import candle_endpoints
@@ -29,6 +30,7 @@ def build(context: Context) -> Service:
     database = context.database
     api = MarketApi(settings.bybit_rest_url)
     clock = VenueClock(api)
+    listing = Listing(database, api)
     paper = PaperTerms(settings.paper_fee, settings.paper_slippage)
 
     async def close() -> None:
@@ -40,11 +42,11 @@ def build(context: Context) -> Service:
             *StrategyRoutes(database).endpoints(),
             *PublishingRoutes(database).endpoints(),
             *ConfigurationRoutes(database).endpoints(),
-            *SessionRoutes(database, api, clock, paper).endpoints(),
+            *SessionRoutes(database, listing, clock, paper).endpoints(),
             *SessionPartRoutes(database).endpoints(),
             *TradeRoutes(database).endpoints(),
-            *BacktestRoutes(database, paper, settings.backtest_most_bars).endpoints(),
-            *candle_endpoints(database),
+            *BacktestRoutes(database, listing, paper, settings.backtest_most_bars).endpoints(),
+            *candle_endpoints(database, listing),
         ],
         subscriptions=SUBSCRIPTIONS,
         jobs=[

@@ -25,6 +25,7 @@ CATEGORY = "linear"
 THREADS = 4
 TIMEOUT_S = 5
 KLINE_LIMIT = 1_000
+END_OF_TIME_MS = 4_102_444_800_000  # 2100
 NO_SUCH_CODE = -1  # an empty set of codes to retry would be replaced by pybit's own
 PARAMS_ERROR = 10001
 # What reading an answer of another shape than promised comes to.
@@ -111,6 +112,18 @@ class MarketApi:
             symbol=symbol,
             interval=interval,
             limit=KLINE_LIMIT,
+            **window,
+        )
+
+    async def has_bars(self, symbol: str, interval: str) -> bool:
+        """Whether the exchange has any bar of this series."""
+        window = {"start": 0, "end": END_OF_TIME_MS, "limit": 1}
+        return await self._ask(
+            lambda told: bool(told["list"]),
+            self._http.get_kline,
+            category=CATEGORY,
+            symbol=symbol,
+            interval=interval,
             **window,
         )
 

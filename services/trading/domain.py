@@ -1,13 +1,14 @@
 """Rules of trading; pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
-from shared.strategy.bars import INTERVAL_MS
+from shared.contracts.types import EPOCH
+from shared.strategy.bars import INTERVAL_MS, Instrument
 from shared.strategy.decimals import HUNDRED, exact, quantised_quotient
 from shared.strategy.outcome import EntryGuard, EntryProposal
 
@@ -168,6 +169,44 @@ def history_needed(longest_lookback: int) -> int:
 def is_late(venue_now: datetime, due: datetime, interval: str) -> bool:
     """Whether a step that was due then is taken late, by the exchange's clock."""
     return venue_now > due + entry_deadline(interval)
+
+
+Awaited = Literal["history", "first_bar", "bar", "feed"]
+AWAITED: tuple[Awaited, ...] = get_args(Awaited)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a session waits for, since when, and when it was expected; by the exchange's clock."""
+
+    what: Awaited
+    since: datetime
+    expected_at: datetime
+
+
+def awaited_bar(start: datetime, last_bar: datetime | None, interval: str, *, has_history: bool) -> Waiting:
+    """The next bar of a session that was started then and stands at `last_bar`; before it, its series' history."""
+    step = timedelta(milliseconds=INTERVAL_MS[interval])
+    if last_bar is not None:
+        return Waiting("bar", last_bar + step, last_bar + 2 * step)
+    if not has_history:
+        return Waiting("history", start, start)
+    opens = EPOCH + ((start - EPOCH) // step + 1) * step
+    return Waiting("first_bar", start, opens + step)
+
+
+@dataclass(frozen=True)
+class InstrumentChange:
+    """What a session enters by from the bar after `after_bar` on; None: from the first."""
+
+    after_bar: datetime | None
+    instrument: Instrument
+
+
+def instrument_at(changes: Sequence[InstrumentChange], bar: datetime) -> Instrument | None:
+    """What an entry decided at this bar's close is sized by; None: what the session began with."""
+    held = [each for each in changes if each.after_bar is None or each.after_bar < bar]
+    return held[-1].instrument if held else None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ class TradingSettings(ServiceSettings):
     bybit_rest_url: str = ""  # empty: the exchange itself
     bybit_ws_url: str = ""
 
+    instruments_every_s: float = Field(default=3600, gt=0)  # the feed asks again for the contracts it follows
+
     backtest_processes: int = Field(default=1, ge=1, le=64)  # of a process that works on backtests, at once
     backtest_most_bars: int = Field(default=2_000_000, ge=1)  # of one; a million take about a gigabyte
     backtest_keep_days: int = Field(default=90, ge=1)  # after it ended

@@ -1,20 +1,25 @@
-"""Candles from before: what analytics and notifications ask of trading, once per series and after a gap."""
+"""Candles from before: what analytics and notifications ask of trading, once per series and after a gap; and
+whether the exchange has a series at all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 import aiohttp
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from shared.chassis.errors import PoisonError, Unavailable
+from shared.chassis.errors import InvalidInput, PoisonError, Unavailable
 from shared.chassis.service_tokens import ServiceTokens
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import Amount
 
 TIMEOUT_S = 20
+CHECK_TIMEOUT_S = 8  # trading may have to ask the exchange
+MOST_KNOWN = 10_000
 PAGE = 5_000
 NOT_FOR_WHAT_WAS_ASKED = (401, 403, 407, 408, 425, 429)  # but for who asks, or when
+NO_SUCH_SERIES = 404
+OF_SERIES = ("$.symbol", "$.interval")
 
 
 class HistoryTooShort(Unavailable):
@@ -36,18 +41,38 @@ class _HistoryPage(BaseModel):
     anchor_ms: int | None
 
 
+class _Problem(BaseModel):
+    errors: list[dict[str, str]] = []
+
+
+class HistoryRefused(PoisonError):
+    """Trading never answers such a request; `faults` name the part of the series that is wrong."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"trading's history refuses the series: {status}")
+        try:
+            errors = _Problem.model_validate_json(body).errors
+        except ValidationError:
+            errors = []
+        self.status = status
+        self.faults = [fault for fault in errors if fault.get("path") in OF_SERIES]
+
+
 class CandleHistory:
     """Trading's internal listener, called with a token of this service."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._url = settings.trading_internal_url.rstrip("/") + "/internal/v1/candles"
         self._tokens = ServiceTokens(settings.service, settings.service_key_file)
+        self._has_trading = bool(settings.trading_internal_url)
+        self._known: set[tuple[str, str]] = set()  # series that the exchange has
 
     async def fetch(self, symbol: str, interval: str, to_ms: int, generation: int | None = None) -> list[Candle]:
         """All confirmed candles of the series from its anchor up to and with `to_ms`, ascending; of the newest
         generation where none is named.
 
-        Raises Unavailable when trading does not answer, PoisonError where it refuses the series that is asked for.
+        None of a series that the exchange does not have. Raises Unavailable when trading does not answer; the
+        caller tries again later. Raises HistoryRefused where it refuses what is asked for.
         """
         candles: list[Candle] = []
         end = to_ms
@@ -56,18 +81,41 @@ class CandleHistory:
             series["generation"] = str(generation)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
             while True:
-                page = await self._page(session, {**series, "to_ms": str(end)})
+                try:
+                    page = await self._page(session, {**series, "to_ms": str(end)})
+                except HistoryRefused as error:
+                    if error.status == NO_SUCH_SERIES:
+                        return []
+                    raise
                 candles[:0] = [Candle(*item) for item in page.items]
                 if len(page.items) < PAGE or page.anchor_ms is None or page.items[0][0] <= page.anchor_ms:
                     return candles
                 end = page.items[0][0] - 1
+
+    async def check_series(self, symbol: str, interval: str) -> None:
+        """Before something is made that would wait for this series. A service without trading checks nothing.
+
+        Raises InvalidInput naming the field if the exchange does not have it, Unavailable if nobody can tell now.
+        """
+        if not self._has_trading or (symbol, interval) in self._known:
+            return
+        query = {"symbol": symbol, "interval": interval, "limit": "1", "to_ms": "0"}
+        try:
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S)) as session:
+                await self._page(session, query)
+        except HistoryRefused as error:
+            raise InvalidInput(errors=error.faults) from error
+        except Unavailable as error:
+            raise Unavailable("the market cannot be asked at the moment", retry_after_s=2) from error
+        if len(self._known) < MOST_KNOWN:
+            self._known.add((symbol, interval))
 
     async def _page(self, session: aiohttp.ClientSession, query: Mapping[str, str]) -> _HistoryPage:
         headers = self._tokens.authorization("trading")
         try:
             async with session.get(self._url, params=query, headers=headers) as answer:
                 if 400 <= answer.status < 500 and answer.status not in NOT_FOR_WHAT_WAS_ASKED:
-                    raise PoisonError(f"trading's history refuses the series: {answer.status}")
+                    raise HistoryRefused(answer.status, await answer.read())
                 answer.raise_for_status()
                 body = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -242,9 +242,7 @@ def _aiohttp_handler(
     return handle
 
 
-async def _parse(
-    endpoint: Endpoint, request: web.Request, caller: Principal | None, service: str | None
-) -> Call:
+async def _parse(endpoint: Endpoint, request: web.Request, caller: Principal | None, service: str | None) -> Call:
     query = _parse_query(endpoint.query, request) if endpoint.query else None
     body = await _parse_body(endpoint.body, request) if endpoint.body else None
     key = key_of(request) if endpoint.creates else None

@@ -46,7 +46,8 @@ class SessionAlarmed(Event):
     """What its tenant must know of a session that goes on otherwise than he expects, once for each cause.
 
     `feed_silent`: no candles come, so it enters nothing until they do. `session_failed`: it cannot be stepped by a
-    fault of ours. Others may be added.
+    fault of ours. `waiting_for_history`, `waiting_for_first_bar`, `waiting_for_feed`: it has had no candle yet, a
+    minute after one was due. Others may be added.
     """
 
     topic: ClassVar[str] = "session.alarmed"

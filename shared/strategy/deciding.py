@@ -7,13 +7,22 @@ import numpy as np
 
 from shared.strategy.bars import Bar, Side
 from shared.strategy.conditions import carried_on, evaluate
-from shared.strategy.decimals import exact, not_exact
+from shared.strategy.decimals import HUNDRED, ZERO, exact, not_exact, quantised_quotient
 from shared.strategy.document import Strategy
 from shared.strategy.nodes import TRUE
-from shared.strategy.outcome import Decision, EntryGuard, EntryOutcome, EntryProposal, Position, Reason
+from shared.strategy.outcome import (
+    Decision,
+    EntryGuard,
+    EntryOutcome,
+    EntryProposal,
+    Forbidden,
+    Position,
+    Reason,
+)
+from shared.strategy.risk import Risk
 from shared.strategy.series import Series
 from shared.strategy.sizing import Distances, Sizing, distances_at, share_of
-from shared.strategy.state import PendingEntry
+from shared.strategy.state import PendingEntry, State
 
 NO_DISTANCE = "no_distance"
 
@@ -84,6 +93,46 @@ def sized_entry(
         if refusal is not None:
             return Sized(None, qty, "refused", refusal)
     return Sized(PendingEntry(side, qty, distances.stop, distances.targets), qty, "pending")
+
+
+class Prohibition(NamedTuple):
+    """What forbids every entry at a close, with its figures."""
+
+    code: Forbidden
+    allowed: Decimal
+    asked: Decimal
+
+
+def prohibition(risk: Risk, state: State) -> Prohibition | None:
+    """To be called inside `exact()`. Of a cooldown `asked` is the number of closes that have passed, of a day's
+    losses their percentage of the equity at its start."""
+    if state.cooldown > 0:
+        closes = risk.cooldown_bars
+        return Prohibition("cooldown_bars", Decimal(closes), Decimal(closes - state.cooldown))
+    if state.day.stopped and risk.max_daily_loss_percentage is not None:
+        lost = quantised_quotient(-state.day.pnl * HUNDRED, state.day.equity)
+        return Prohibition("max_daily_loss_percentage", risk.max_daily_loss_percentage, lost)
+    if state.equity <= ZERO:
+        return Prohibition("no_equity", ZERO, state.equity)
+    return None
+
+
+def forbidden_decision(
+    strategy: Strategy, series: Series, index: int, side: Side, forbidden: Prohibition
+) -> Decision:
+    return Decision(
+        time_ms=series.bar(index).open_time_ms,
+        kind="entry",
+        side=side,
+        reason="entry",
+        qty=None,
+        outcome="refused",
+        refusal=forbidden.code,
+        values=_values(strategy, series, index),
+        checks={**_truths(strategy, series, index), forbidden.code: False},
+        allowed=forbidden.allowed,
+        asked=forbidden.asked,
+    )
 
 
 def exit_decision(strategy: Strategy, series: Series, index: int, position: Position, reason: Reason) -> Decision:

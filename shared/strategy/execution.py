@@ -1,14 +1,16 @@
 """One strategy executed bar after bar: the same steps in a backtest, on paper and for the exchange."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from shared.strategy.bars import DAY_MS, Bar, Terms
+from shared.strategy.bars import DAY_MS, Bar, Instrument, Terms
 from shared.strategy.deciding import (
     Signals,
     entry_decision,
     exit_decision,
+    forbidden_decision,
+    prohibition,
     sized_entry,
 )
 from shared.strategy.decimals import ZERO, exact, fill_price, percent_of
@@ -34,7 +36,7 @@ from shared.strategy.position import (
 )
 from shared.strategy.series import Series
 from shared.strategy.sizing import Sizing
-from shared.strategy.state import Day, State, restored, written
+from shared.strategy.state import Day, State, instruments_of, restored, written, written_instruments
 
 
 @dataclass(slots=True)
@@ -57,12 +59,21 @@ class Execution:
     """The state of one strategy on one series; steps go forward only."""
 
     def __init__(
-        self, strategy: Strategy, terms: Terms, first_bar_ms: int | None = None, *, explains: bool = True
+        self,
+        strategy: Strategy,
+        terms: Terms,
+        first_bar_ms: int | None = None,
+        *,
+        explains: bool = True,
+        tells_forbidden: bool = False,
     ) -> None:
-        """`explains`: whether decisions are told, with their evidence; what they lead to is the same."""
+        """`explains`: whether decisions are told, with their evidence; `tells_forbidden`: also an entry at a close
+        where none is allowed at all. What they lead to is the same."""
+        self._tells_forbidden = tells_forbidden
         self._explains = explains
         self.strategy = strategy
-        self.terms = terms
+        self.terms = terms  # of entries decided from now on
+        self._given = self._of_position = terms
         self.first_bar_ms = first_bar_ms
         self._risk = strategy.risk
         self._sizing = Sizing(strategy.risk, terms)
@@ -74,16 +85,29 @@ class Execution:
 
     @classmethod
     def restore(
-        cls, strategy: Strategy, terms: Terms, first_bar_ms: int | None, snapshot: Mapping[str, object]
+        cls,
+        strategy: Strategy,
+        terms: Terms,
+        first_bar_ms: int | None,
+        snapshot: Mapping[str, object],
+        *,
+        tells_forbidden: bool = False,
     ) -> "Execution":
         """The execution as `snapshot()` left it; ValueError where that was of another strategy or version."""
-        execution = cls(strategy, terms, first_bar_ms)
+        execution = cls(strategy, terms, first_bar_ms, tells_forbidden=tells_forbidden)
         execution._state = restored(snapshot, strategy.content_hash)
+        if (instruments := instruments_of(snapshot)) is not None:
+            entries, of_position = (replace(terms, instrument=each) for each in instruments)
+            execution._enter_by(entries)
+            execution._hold_by(of_position)
         return execution
 
     def snapshot(self) -> dict[str, object]:
         """JSON-able, decimals as strings, versioned."""
-        return written(self._state, self.strategy.content_hash)
+        snapshot = written(self._state, self.strategy.content_hash)
+        if self.terms != self._given or self._of_position != self._given:
+            snapshot |= written_instruments(self.terms.instrument, self._of_position.instrument)
+        return snapshot
 
     @property
     def equity(self) -> Decimal:
@@ -127,20 +151,44 @@ class Execution:
             self.open_bar(step, time_ms, open_price)
         return step.outcome()
 
-    def on_close(self, series: Series, t: int | None = None, guard: EntryGuard | None = None) -> Outcome:
-        """Steps 2 and 3 for bar t, the series' last by default; step 1 before them if it was not done."""
+    def on_close(
+        self,
+        series: Series,
+        t: int | None = None,
+        guard: EntryGuard | None = None,
+        instrument: Instrument | None = None,
+    ) -> Outcome:
+        """Steps 2 and 3 for bar t, the series' last by default; step 1 before them if it was not done. `instrument`
+        is what entries are sized and filled by if they are decided at this close or later; None: as before."""
         index = len(series) - 1 if t is None else t
         time_ms = series.bar(index).open_time_ms
         closed_ms = self._state.closed_ms
         if closed_ms is not None and time_ms <= closed_ms:
             raise ValueError(f"bar {time_ms} was stepped through already")
         if self.is_quiet(series, index):
+            self._adopt(instrument)
             self.pass_over(series, index, index + 1)
             return NOTHING
         step = Step()
         with exact():
-            self.close_bar(step, series, index, guard)
+            self.close_bar(step, series, index, guard, instrument)
         return step.outcome()
+
+    def _adopt(self, instrument: Instrument | None) -> None:
+        """After the bar's open: what was decided before it is filled, and is held by what it was decided by."""
+        if instrument is None or instrument == self.terms.instrument:
+            return
+        self._enter_by(replace(self.terms, instrument=instrument))
+        if self._state.position is None:
+            self._hold_by(self.terms)
+
+    def _enter_by(self, terms: Terms) -> None:
+        self.terms = terms
+        self._sizing = Sizing(self._risk, terms)
+
+    def _hold_by(self, terms: Terms) -> None:
+        self._of_position = terms
+        self._tick = terms.instrument.tick_size
 
     def open_bar(self, step: Step, time_ms: int, open_price: Decimal) -> None:
         """Step 1: what is pending fills; to be called inside `exact()`."""
@@ -151,25 +199,35 @@ class Execution:
         position, reason, entry = state.position, state.pending_exit, state.pending_entry
         state.pending_exit = state.pending_entry = None
         if reason is not None and position is not None:
-            price = slipped(open_price, position.side == "SHORT", terms)
+            price = slipped(open_price, position.side == "SHORT", self._of_position)
             self._close(step, position, position.left, time_ms, price, reason)
         if entry is None:
             return
         if state.equity <= ZERO:
             step.dropped = True
             return
+        if self._of_position is not terms:
+            self._hold_by(terms)
         price = slipped(open_price, entry.side == "LONG", terms)
         position = open_position(entry, time_ms, price, self._risk, terms)
         step.fills.append(Fill(time_ms, "open", entry.side, entry.qty, price, position.fees, "entry"))
         state.position = position
 
-    def close_bar(self, step: Step, series: Series, index: int, guard: EntryGuard | None = None) -> None:
+    def close_bar(
+        self,
+        step: Step,
+        series: Series,
+        index: int,
+        guard: EntryGuard | None = None,
+        instrument: Instrument | None = None,
+    ) -> None:
         """The three steps of a bar, or what is left of them; to be called inside `exact()`."""
         state, bar = self._state, series.bar(index)
         time_ms = bar.open_time_ms
         if state.opened_ms != time_ms:
             self.open_bar(step, time_ms, bar.open)
         state.closed_ms = time_ms
+        self._adopt(instrument)
         if state.position is not None:
             self._within_bar(step, state.position, bar)
         if state.position is not None:
@@ -186,7 +244,8 @@ class Execution:
         if state.pending_entry is not None or state.pending_exit is not None:
             return False
         if position is None:
-            return state.cooldown > 0 or self._signals_on(series).side_to_enter(index) is None
+            passes = state.cooldown > 0 and not self._tells_forbidden
+            return passes or self._signals_on(series).side_to_enter(index) is None
         if self._risk.trailing_stop is not None:
             return False  # it moves within the bar
         bar, risk = series.bar(index), self._risk
@@ -239,14 +298,14 @@ class Execution:
         adverse, favourable = (bar.low, bar.high) if long else (bar.high, bar.low)
         standing = standing_stop(position)
         if standing is not None and reaches(not long, bar.open, standing[0]):
-            price = slipped(bar.open, not long, self.terms)
+            price = slipped(bar.open, not long, self._of_position)
             self._close(step, position, position.left, bar.open_time_ms, price, standing[1])
             return
         self._take_profits(step, position, bar, bar.open, at_open=True)
         if self._state.position is None:
             return
         if standing is not None and reaches(not long, adverse, standing[0]):
-            price = slipped(standing[0], not long, self.terms)
+            price = slipped(standing[0], not long, self._of_position)
             self._close(step, position, position.left, bar.open_time_ms, price, standing[1])
             return
         self._take_profits(step, position, bar, favourable, at_open=False)
@@ -259,7 +318,7 @@ class Execution:
             position.spent += 1
             step.level_spent = True
             part = position.left if target.takes_rest else target.qty
-            if part and part >= self.terms.instrument.min_order_qty:
+            if part and part >= self._of_position.instrument.min_order_qty:
                 price = fill_price(reached, self._tick) if at_open else target.price
                 self._close(step, position, part, bar.open_time_ms, price, "take_profit")
 
@@ -291,10 +350,14 @@ class Execution:
                 step.decisions.append(exit_decision(strategy, series, index, leaving, reason))
             if strategy.side != "BOTH" or self._risk.cooldown_bars > 0:
                 return
-        if state.cooldown > 0 or state.day.stopped or state.equity <= ZERO:
+        forbidden = prohibition(self._risk, state)
+        if forbidden is not None and not self._tells_forbidden:
             return
         side = self._signals_on(series).side_to_enter(index)
         if side is None or (leaving is not None and side == leaving.side):
+            return
+        if forbidden is not None:
+            step.decisions.append(forbidden_decision(strategy, series, index, side, forbidden))
             return
         sized = sized_entry(strategy, self._sizing, state.equity, series, index, side, guard)
         state.pending_entry = sized.order
@@ -316,7 +379,7 @@ class Execution:
     def _close(
         self, step: Step, position: Position, qty: Decimal, time_ms: int, price: Decimal, reason: Reason
     ) -> None:
-        fill = close_part(position, time_ms, price, qty, reason, self.terms)
+        fill = close_part(position, time_ms, price, qty, reason, self._of_position)
         step.fills.append(fill)
         if position.left:
             return

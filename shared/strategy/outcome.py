@@ -21,6 +21,7 @@ Reason = Literal[
     "liquidation",
     "adl",
 ]
+Forbidden = Literal["cooldown_bars", "max_daily_loss_percentage", "no_equity"]
 EntryOutcome = Literal["pending", "refused", "too_small"]
 
 
@@ -90,8 +91,9 @@ class Position:
 class Decision:
     """What was decided at a close and why: the indicators' values and the outcome of each check.
 
-    Outcomes: `pending` (an order for the next open), `refused` (`refusal` says by what: the guard's code, or
-    `no_distance` where a stop or target distance is undefined or not above 0), `too_small`.
+    Outcomes: `pending` (an order for the next open), `refused` (`refusal` names what refused it: the guard's code,
+    one of Forbidden, or `no_distance` where a stop or target distance is undefined or not above 0), `too_small`.
+    `allowed` and `asked` are the figures of one of Forbidden.
     """
 
     time_ms: int
@@ -103,6 +105,8 @@ class Decision:
     refusal: str | None = None
     values: Mapping[str, float | None] = field(default_factory=dict)
     checks: Mapping[str, bool | None] = field(default_factory=dict)
+    allowed: Decimal | None = None
+    asked: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

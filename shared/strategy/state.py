@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple, cast
 
 from shared.contracts.types import decimal_text
-from shared.strategy.bars import Side
+from shared.strategy.bars import Instrument, Side
 from shared.strategy.decimals import ZERO
 from shared.strategy.outcome import Position, Reason, Target
 
@@ -82,6 +82,24 @@ def restored(snapshot: Mapping[str, object], strategy_hash: str) -> State:
         pending_entry=None if entry is None else _pending_entry(entry),
         position=None if position is None else _position(position),
     )
+
+
+def written_instruments(entries: Instrument, position: Instrument) -> dict[str, object]:
+    """Of an execution that took a new instrument: what it enters by, and what it holds its position by."""
+    return {
+        "instruments": [
+            {each.name: decimal_text(getattr(instrument, each.name)) for each in fields(Instrument)}
+            for instrument in (entries, position)
+        ]
+    }
+
+
+def instruments_of(snapshot: Mapping[str, object]) -> list[Instrument] | None:
+    """The two that were written; None where there was never another than the terms'."""
+    raw = cast("list[Mapping[str, str]] | None", snapshot.get("instruments"))
+    if raw is None:
+        return None
+    return [Instrument(**{name: Decimal(text) for name, text in each.items()}) for each in raw]
 
 
 def _pending_entry(read: "_Members") -> PendingEntry:

@@ -4,14 +4,15 @@ from services.analytics.routes.export import export_endpoints
 from services.analytics.routes.groups import group_endpoints
 from services.analytics.routes.market import market_endpoints
 from services.analytics.routes.performance import PerformanceRoutes
+from shared.chassis.history import CandleHistory
 from shared.chassis.http import Endpoint
 from shared.chassis.postgres import Database
 
 
-def analytics_endpoints(database: Database) -> list[Endpoint]:
+def analytics_endpoints(database: Database, history: CandleHistory) -> list[Endpoint]:
     return [
         *PerformanceRoutes(database).endpoints(),
         *group_endpoints(database),
         *export_endpoints(database),
-        *market_endpoints(database),
+        *market_endpoints(database, history),
     ]

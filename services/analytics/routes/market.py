@@ -13,7 +13,8 @@ from services.analytics.queries.market import AnalysisRow
 from services.analytics.routes.cursors import id_in, moment_in
 from services.analytics.routes.flags import Flag
 from services.analytics.routes.views import AnalysisView, WatchView, shortened
-from shared.chassis.errors import NotFound
+from shared.chassis.errors import NotFound, Unavailable
+from shared.chassis.history import CandleHistory
 from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
@@ -69,13 +70,14 @@ class NotesBody(BodyModel):
     user_notes: Text | None
 
 
-def market_endpoints(database: Database) -> list[Endpoint]:
-    return [*_watchlist_endpoints(database), *_analysis_endpoints(database)]
+def market_endpoints(database: Database, history: CandleHistory) -> list[Endpoint]:
+    return [*_watchlist_endpoints(database, history), *_analysis_endpoints(database)]
 
 
-def _watchlist_endpoints(database: Database) -> list[Endpoint]:
+def _watchlist_endpoints(database: Database, history: CandleHistory) -> list[Endpoint]:
     async def watch_symbol(call: Call) -> Reply:
         body = call.body(WatchBody)
+        await history.check_series(body.symbol, body.interval)
         row = await watch(database, call.principal.user_id, body.symbol, body.interval, body.ema_period)
         return created(WatchView.model_validate(asdict(row)), f"{PATH}/{row.watch_id}")
 
@@ -111,7 +113,7 @@ def _watchlist_endpoints(database: Database) -> list[Endpoint]:
             response=WatchView,
             status=201,
             body=WatchBody,
-            errors=(AlreadyWatched, WatchlistFull),
+            errors=(AlreadyWatched, WatchlistFull, Unavailable),
             scope="trade",
         ),
         Endpoint("GET", PATH, list_watchlist, "What you watch", response=Page[WatchView], query=WatchlistQuery),

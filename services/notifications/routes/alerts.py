@@ -22,7 +22,8 @@ from services.notifications.operations.alerts import (
 from services.notifications.queries import alerts, firings
 from services.notifications.queries.alerts import AlertFilter, AlertRow
 from services.notifications.queries.firings import PastFiring
-from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
+from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached, Unavailable
+from shared.chassis.history import CandleHistory
 from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.json_body import as_stored
 from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
@@ -204,11 +205,14 @@ class FiringView(ViewModel):
 
 
 class AlertRoutes:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, history: CandleHistory) -> None:
         self._database = database
+        self._history = history
 
     async def create_alert(self, call: Call) -> Reply:
-        alert = await create_alert(self._database, call.principal, call.body(AlertBody).model_dump())
+        body = call.body(AlertBody)
+        await self._history.check_series(body.symbol, body.interval)
+        alert = await create_alert(self._database, call.principal, body.model_dump())
         return created(_view(alert), f"/v1/alerts/{alert.alert_id}")
 
     async def list_alerts(self, call: Call) -> Page[AlertView]:
@@ -273,7 +277,7 @@ class AlertRoutes:
                 response=AlertView,
                 status=201,
                 body=AlertBody,
-                errors=(NameTaken, AlertsFull, PlanLimitReached),
+                errors=(NameTaken, AlertsFull, PlanLimitReached, Unavailable),
                 scope="trade",
             ),
             Endpoint(

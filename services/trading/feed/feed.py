@@ -10,6 +10,7 @@ import structlog
 from services.trading.bybit_api import MarketApi
 from services.trading.bybit_stream_api import KlineUpdate, MarketStream, SeriesKey
 from services.trading.feed import ledger
+from services.trading.feed.instruments import keep_instruments
 from services.trading.feed.series_feed import SeriesFeed
 from services.trading.feed.wishes import Wishes
 from services.trading.settings import TradingSettings
@@ -120,28 +121,41 @@ class Leading:
         self._api = api
         self._wishes = wishes
         self._over = over
+        self._instruments_every_s = settings.instruments_every_s
         self._series: dict[SeriesKey, SeriesFeed] = {}
         self._tasks: dict[SeriesKey, asyncio.Task[None]] = {}
+        self._given_up: set[SeriesKey] = set()  # their symbols are unknown, and nobody needs them now
         self._stream = MarketStream(settings.bybit_ws_url, self._on_update, self._on_subscribed)
 
     async def run(self) -> None:
         stream = asyncio.create_task(self._stream.run(self._over))
+        instruments = asyncio.create_task(
+            keep_instruments(self._database, self._api, self._symbols, self._instruments_every_s, self._over)
+        )
         try:
             while not self._over.is_set():
-                for task in (stream, *self._tasks.values()):
+                for task in (stream, instruments, *self._tasks.values()):
                     if task.done():
                         task.result()  # a fault of ours is not to be hidden
                 self._follow_wishes()
                 await pause(self._over, LOOK_EVERY_S)
         finally:
             self._over.set()
-            _, late = await asyncio.wait([stream, *self._tasks.values()], timeout=LET_GO_WITHIN_S)
+            running = [stream, instruments, *self._tasks.values()]
+            _, late = await asyncio.wait(running, timeout=LET_GO_WITHIN_S)
             for task in late:
                 task.cancel()
+
+    def _symbols(self) -> set[str]:
+        return {symbol for (symbol, _), feed in self._series.items() if feed.ready.is_set()}
 
     def _follow_wishes(self) -> None:
         now = utc_now()
         wanted = self._wishes.wanted(now)
+        # A series that cannot be had is not kept for those who may come back to it.
+        useless = {series for series, feed in self._series.items() if feed.unknown} | self._given_up
+        self._given_up = {series for series in useless & wanted if not self._wishes.is_needed(series)}
+        wanted -= self._given_up
         for series in wanted & self._series.keys():
             self._series[series].want(self._wishes.of(series, now))
         for series in wanted - self._series.keys():

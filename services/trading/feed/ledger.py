@@ -1,14 +1,16 @@
 """All SQL of the feed. It works as trading_worker with no tenant set: it sees nobody's rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
 
 from services.trading.bybit_api import VENUE, Contract, Kline
+from services.trading.queries import candles
 from shared.chassis.postgres import Connection
+from shared.strategy.bars import Instrument
 
 LEASE = timedelta(seconds=5)
 
@@ -54,20 +56,7 @@ async def release_lease(connection: Connection, holder: str) -> None:
 
 
 async def upsert_instrument(connection: Connection, symbol: str, contract: Contract) -> None:
-    await connection.execute(
-        """
-        INSERT INTO instruments (venue, symbol, tick_size, qty_step, min_order_qty, min_notional)
-        VALUES ($1, $2, $3, $4, $5, $6)
-        ON CONFLICT (venue, symbol) DO UPDATE SET tick_size = $3, qty_step = $4, min_order_qty = $5,
-               min_notional = $6, updated_at = now()
-        """,
-        VENUE,
-        symbol,
-        contract.tick_size,
-        contract.qty_step,
-        contract.min_order_qty,
-        contract.min_notional,
-    )
+    await candles.upsert_instrument(connection, VENUE, symbol, Instrument(**asdict(contract)))
 
 
 async def get_or_create_series(connection: Connection, symbol: str, interval: str) -> StoredSeries:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from aiokafka.errors import KafkaError
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from services.trading.bybit_api import Kline, MarketApi, UnknownSymbol, VenueUnavailable
 from services.trading.bybit_stream_api import KlineUpdate
@@ -24,7 +24,8 @@ from shared.strategy.bars import INTERVAL_MS
 
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 10.0
-UNKNOWN_AGAIN_S = 30.0
+UNKNOWN_FIRST_S = 30.0
+UNKNOWN_LONGEST_S = 3600.0
 QUIET_S = 30.0  # so long without a word from the stream, and REST is asked whether it has missed a bar
 SILENT = timedelta(seconds=10)  # a bar missed for so long: the stream is renewed
 MOST_AT_ONCE = 1_000
@@ -33,6 +34,7 @@ ANYTHING = Wish()
 
 BARS_CHANGED = Counter("feed_bars_changed_total", "Confirmed bars that came again with other values", ["symbol"])
 BARS_WIDENED = Counter("feed_bars_widened_total", "Bars made to enclose their open and close", ["symbol"])
+SERIES_UNKNOWN = Gauge("feed_series_unknown", "Series that are wanted of symbols the exchange does not list")
 BARS_HEALED = Counter("feed_bars_healed_total", "Bars the stream skipped, fetched by REST", ["symbol"])
 
 log = structlog.get_logger()
@@ -51,6 +53,7 @@ class SeriesFeed:
         renew_stream: Callable[[], None],
         quiet_s: float = QUIET_S,
         wish: Wish = ANYTHING,
+        unknown_first_s: float = UNKNOWN_FIRST_S,
     ) -> None:
         self._symbol = symbol
         self._interval = interval
@@ -63,6 +66,8 @@ class SeriesFeed:
         self._loaded_for: Wish | None = None
         self._renew_stream = renew_stream
         self._quiet_s = quiet_s
+        self._unknown_first_s = unknown_first_s
+        self.unknown = False  # the exchange does not list the symbol
         self._inbox: asyncio.Queue[KlineUpdate | Wish | None] = asyncio.Queue()
         self._last: Kline | None = None  # the last confirmed bar
         self._opened: Kline | None = None  # the bar announced as open after it
@@ -87,22 +92,39 @@ class SeriesFeed:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop. Whatever happens to this series, the others go on."""
-        pause_s = RETRY_FIRST_S
+        try:
+            await self._run(stop)
+        finally:
+            self._set_unknown(False)
+
+    async def _run(self, stop: asyncio.Event) -> None:
+        pause_s, unknown_pause_s = RETRY_FIRST_S, self._unknown_first_s
         while not stop.is_set():
             try:
                 await self._prepare()
-                pause_s = RETRY_FIRST_S
+                self._set_unknown(False)
+                pause_s, unknown_pause_s = RETRY_FIRST_S, self._unknown_first_s
                 self.ready.set()
                 await self._work(stop)
             except UnknownSymbol:
-                log.error("unknown_symbol", symbol=self._symbol)
+                self._set_unknown(True)
                 self.ready.clear()
-                await pause(stop, UNKNOWN_AGAIN_S)
+                await pause(stop, unknown_pause_s)
+                unknown_pause_s = min(unknown_pause_s * 2, UNKNOWN_LONGEST_S)
             except (*INFRASTRUCTURE_FAULTS, KafkaError, VenueUnavailable) as error:
                 log.warning("series_retries", symbol=self._symbol, interval=self._interval, error=repr(error))
                 self.reconcile()
                 await pause(stop, pause_s)
                 pause_s = min(pause_s * 2, RETRY_LONGEST_S)
+
+    def _set_unknown(self, unknown: bool) -> None:
+        """Logged when it changes, and not at each try."""
+        if unknown == self.unknown:
+            return
+        self.unknown = unknown
+        SERIES_UNKNOWN.inc(1 if unknown else -1)
+        if unknown:
+            log.error("unknown_symbol", symbol=self._symbol, interval=self._interval)
 
     async def _prepare(self) -> None:
         """Instrument, generations, history; and what was stored but perhaps never said."""

@@ -81,6 +81,10 @@ class Wishes:
             if series not in self._dropped_at or now - self._dropped_at[series] < KEEP_UNWANTED
         }
 
+    def is_needed(self, series: SeriesKey) -> bool:
+        """Whether anybody wants it now, and not only until a moment ago."""
+        return series in self._wished and series not in self._dropped_at
+
     def of(self, series: SeriesKey, now: datetime) -> Wish:
         """A generation is kept for a while after the last wish too."""
         wishes = [each for each in self._wished.get(series, {}).values() if each.wanted]

@@ -1,17 +1,22 @@
 """Tell tenants what is wrong with their sessions, once for each cause."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from services.trading.domain import FEED_SILENT
-from services.trading.queries import alarms
+import structlog
+
+from services.trading.domain import FEED_SILENT, Waiting
+from services.trading.queries import alarms, sessions
 from services.trading.queries.sessions import Lease
 from shared.chassis.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.trading import SessionAlarmed
 
 SESSION_FAILED = "session_failed"
+
+log = structlog.get_logger()
 
 
 async def alarm_silence(database: Database, leases: Sequence[Lease], since: datetime) -> list[UUID]:
@@ -32,6 +37,31 @@ async def lift_silence(database: Database, leases: Sequence[Lease]) -> None:
         if marked:
             await alarms.set_silent(connection, marked, None)
             await alarms.insert_restrictions(connection, marked, "FEED_SILENT_LIFTED")
+
+
+async def alarm_waiting(database: Database, waits: Sequence[tuple[Lease, Waiting]]) -> None:
+    """These sessions get no bar. Tenants are notified of those that never had one: of a feed that goes silent they
+    are when it stops entries."""
+    async with database.tenants({lease.user_id for lease, _ in waits}) as connection:
+        if not await alarms.is_feed_led(connection):
+            waits = [(lease, replace(waiting, what="feed")) for lease, waiting in waits]
+        marked = set(await alarms.mark_waiting(connection, waits))
+        rows = {row.session_id: row for row in await alarms.list_awaiting(connection, sorted(marked))}
+        await sessions.touch_sessions(connection, sorted(marked))
+        for lease, waiting in waits:
+            if (row := rows.get(lease.session_id)) is None:
+                continue
+            expected = waiting.expected_at.isoformat()
+            log.warning("session_waits", session_id=str(lease.session_id), what=waiting.what, expected_at=expected)
+            if row.last_bar is None:
+                await _tell(connection, [lease.session_id], f"waiting_for_{waiting.what}", waiting.since)
+
+
+async def lift_waiting(database: Database, leases: Sequence[Lease]) -> None:
+    """Bars have come."""
+    async with database.tenants({lease.user_id for lease in leases}) as connection:
+        cleared = await alarms.clear_waiting(connection, leases)
+        await sessions.touch_sessions(connection, cleared)
 
 
 async def alarm_failure(database: Database, lease: Lease, since: datetime) -> None:

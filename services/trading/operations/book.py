@@ -1,13 +1,14 @@
 """Writes what one step of a session brought about: decisions, fills, trades, and the events that say so."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import cast
 from uuid import UUID
 
 from services.trading.domain import SessionTotals
-from services.trading.queries import strategies, trades
+from services.trading.queries import decisions, strategies, trades
 from services.trading.queries.sessions import Lease, SessionRow
 from services.trading.queries.strategies import ClosedTrades
 from services.trading.queries.trades import Cursor
@@ -44,6 +45,7 @@ class Step:
     last_bar: datetime | None
     snapshot: dict[str, object]
     late: bool
+    ends_refusal: bool = False  # a stretch of refused entries lasted until `expected_bar`
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ async def write_step(database: Database, step: Step) -> Written | None:
         )
         if cursor is None:
             return None
+        if step.ends_refusal:
+            session = step.session
+            await decisions.end_refusals(connection, [session.user_id], [session.session_id], [step.expected_bar])
         await _write(
             connection,
             step.session,
@@ -81,6 +86,8 @@ async def write_step(database: Database, step: Step) -> Written | None:
             cursor,
             late=step.late,
         )
+        if (step.outcome.fills or step.outcome.dropped) and (opened := opened_of(step.snapshot)) is not None:
+            await decisions.end_orders(connection, step.session.user_id, step.session.session_id, opened)
     return Written(open_trade_after(legs, step.open_trade), totals)
 
 
@@ -94,6 +101,8 @@ async def write_stop(
     more_events: int,
 ) -> tuple[SessionTotals, int]:
     """What a stop closed, in the caller's transaction; the totals, and the number of the event that follows."""
+    if session.last_bar is not None:
+        await decisions.end_all(connection, session.user_id, session.session_id, session.last_bar)
     legs = legs_of(outcome, open_trade)
     totals = totals_after(session.totals, outcome, session)
     events = sum(leg.opens + (leg.trade is not None) for leg in legs)
@@ -103,6 +112,12 @@ async def write_stop(
     before_more = Cursor(cursor.fill_count, cursor.event_seq - more_events)
     await _write(connection, session, strategy_name, outcome, legs, session.totals, before_more, late=False)
     return totals, cursor.event_seq
+
+
+def opened_of(snapshot: Mapping[str, object]) -> datetime | None:
+    """The last bar whose open was taken."""
+    opened_ms = cast("int | None", snapshot.get("opened_ms"))
+    return from_ms(opened_ms) if opened_ms is not None else None
 
 
 def legs_of(outcome: Outcome, open_trade: UUID | None) -> list[Leg]:
@@ -179,10 +194,10 @@ async def _write(
                 late=late,
                 equity=equity if ends else None,
             )
-        if leg.trade is not None and await trades.close_trade(
-            connection, user_id, leg.trade_id, leg.trade, late=late
-        ):
+        if await trades.sum_fills(connection, user_id, leg.trade_id):
             late_trades.add(leg.trade_id)
+        if leg.trade is not None:
+            await trades.close_trade(connection, user_id, leg.trade_id, leg.trade)
     if outcome.trades:
         await strategies.add_to_statistics(connection, user_id, session.strategy_id, _closed_trades(outcome))
     events = _events(session, strategy_name, legs, after.event_seq, late_trades, late=late)

@@ -6,14 +6,21 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.domain import ConfigurationLimits
-from services.trading.operations.terms import strategy_of
+from services.trading.domain import ConfigurationLimits, instrument_at
+from services.trading.operations.terms import strategy_of, terms_of
 from services.trading.queries.decisions import DecisionRow, get_decision
 from services.trading.queries.fills import FillRow, list_fills_of_decision
-from services.trading.queries.restrictions import Kind, RestrictionRow, list_restrictions
+from services.trading.queries.restrictions import (
+    Kind,
+    RestrictionRow,
+    instrument_changes,
+    list_restrictions,
+)
 from services.trading.queries.sessions import SessionRow, get_session
 from shared.chassis.errors import NotFound
 from shared.chassis.postgres import Database
+from shared.strategy.bars import Instrument
+from shared.strategy.deciding import NO_DISTANCE
 from shared.strategy.decimals import exact, quantised
 from shared.strategy.document import Strategy
 from shared.strategy.risk import Distance
@@ -61,20 +68,22 @@ def refused_by(
 ) -> RefusedBy | None:
     """None for what was ordered."""
     close = _number(decision.values.get("close"))
-    if decision.outcome == "too_small" and decision.qty is not None and close is not None:
-        return _too_small(decision.qty, close, session)
     if decision.refusal is None:
         return None
+    if decision.allowed is not None:
+        return RefusedBy(decision.refusal, decision.allowed, decision.asked)
+    if decision.refusal == "too_small" and decision.qty is not None and close is not None:
+        changed = instrument_at(instrument_changes(restrictions), decision.time)
+        return _too_small(decision.qty, close, changed or terms_of(session).instrument)
     if decision.refusal in HELD_BY:
         return _held(decision, HELD_BY[decision.refusal], restrictions)
     return _configured(decision.refusal, decision, close, session.limits, strategy)
 
 
-def _too_small(qty: Decimal, close: Decimal, session: SessionRow) -> RefusedBy:
-    least = session.min_order_qty
-    if least is not None and qty < least:
-        return RefusedBy("min_order_qty", least, qty)
-    return RefusedBy("min_notional", session.min_notional, _notional(qty, close))
+def _too_small(qty: Decimal, close: Decimal, instrument: Instrument) -> RefusedBy:
+    if qty <= 0 or qty < instrument.min_order_qty:
+        return RefusedBy("min_order_qty", instrument.min_order_qty, qty)
+    return RefusedBy("min_notional", instrument.min_notional, _notional(qty, close))
 
 
 def _held(decision: DecisionRow, kind: Kind, restrictions: Sequence[RestrictionRow]) -> RefusedBy:
@@ -86,13 +95,16 @@ def _held(decision: DecisionRow, kind: Kind, restrictions: Sequence[RestrictionR
     if kind != "PLAN_LIMIT":
         return RefusedBy(decision.refusal or kind, after_bar=found.after_bar)
     allowed = Decimal(found.limit_value) if found.limit_value is not None else None
-    return RefusedBy(found.limit_name or "plan_limit", allowed, plan=found.reason, after_bar=found.after_bar)
+    asked = allowed + 1 if allowed is not None else None  # with this session, which is the first beyond it
+    return RefusedBy(found.limit_name or "plan_limit", allowed, asked, found.reason, found.after_bar)
 
 
 def _configured(
     refusal: str, decision: DecisionRow, close: Decimal | None, limits: ConfigurationLimits, strategy: Strategy
 ) -> RefusedBy:
     allowed: Decimal | None = getattr(limits, refusal, None)
+    if refusal == NO_DISTANCE:
+        return _no_distance(decision, strategy)
     if close is None or decision.qty is None:
         return RefusedBy(refusal, allowed)
     stop = strategy.risk.stop_loss
@@ -105,6 +117,17 @@ def _configured(
         case "take_profit_percentage" if targets:
             return RefusedBy(refusal, allowed, _percentage(targets[-1].distance, decision, close))
     return RefusedBy(refusal, allowed)
+
+
+def _no_distance(decision: DecisionRow, strategy: Strategy) -> RefusedBy:
+    """The first stop or target whose distance is not above 0; `asked` is None where its indicator is undefined."""
+    stop, targets = strategy.risk.stop_loss, strategy.risk.take_profits or ()
+    for distance in [*([stop] if stop else []), *(level.distance for level in targets)]:
+        if distance.column is not None:
+            value = _number(decision.values.get(distance.column.name))
+            if value is None or value <= 0:
+                return RefusedBy(NO_DISTANCE, Decimal(0), None if value is None else distance.value * value)
+    return RefusedBy(NO_DISTANCE, Decimal(0))
 
 
 def _notional(qty: Decimal, close: Decimal) -> Decimal:

@@ -11,6 +11,7 @@ from services.trading.errors import LiveTradingOff, StrategyInactive
 from services.trading.operations.terms import limits_of, strategy_of
 from services.trading.queries import configurations, entitlements, sessions, strategies
 from services.trading.queries.configurations import ConfigurationRow
+from services.trading.queries.restrictions import steps_of
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.auth import Principal
 from shared.chassis.errors import AccountNotReady, InvalidInput, PlanLimitReached
@@ -18,6 +19,7 @@ from shared.chassis.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.trading import SessionStarted
 from shared.contracts.types import new_id
+from shared.strategy.bars import Instrument
 from shared.strategy.document import Strategy
 
 
@@ -40,10 +42,28 @@ class PaperTerms:
     slippage: Decimal
 
 
+async def find_interval(database: Database, user_id: int, request: StartRequest) -> str | None:
+    """The interval of the strategy's version; None if there is no such strategy or version."""
+    async with database.tenant(user_id) as connection:
+        strategy = await strategies.get_strategy(connection, user_id, request.strategy_id)
+        if strategy is None:
+            return None
+        number = request.version or strategy.version
+        version = await strategies.get_version(connection, user_id, request.strategy_id, number)
+    return strategy_of(version.document).interval if version else None
+
+
 async def start_session(
-    database: Database, caller: Principal, request: StartRequest, paper: PaperTerms, venue_now: datetime
+    database: Database,
+    caller: Principal,
+    request: StartRequest,
+    paper: PaperTerms,
+    venue_now: datetime,
+    instrument: Instrument | None = None,
 ) -> SessionRow:
-    """Limits are checked in the transaction that starts it, the tenant's plan locked: of racing starts for one
+    """`instrument` is the exchange's of now; None: the session's worker takes the stored one.
+
+    Limits are checked in the transaction that starts it, the tenant's plan locked: of racing starts for one
     free place one wins."""
     if request.mode == "LIVE":
         raise LiveTradingOff("sessions run on paper here; trading with real orders has to be turned on first")
@@ -76,6 +96,8 @@ async def start_session(
         document = strategy_of(version.document)
         await sessions.claim_session(connection, caller.user_id, wanted.session_id)
         await _insert(connection, caller, request, paper, venue_now, wanted, version, document, configuration)
+        if instrument is not None:
+            await sessions.set_steps(connection, caller.user_id, wanted.session_id, steps_of(instrument))
         created = await sessions.get_session(connection, caller.user_id, wanted.session_id)
     assert created is not None, "inserted above"
     return created

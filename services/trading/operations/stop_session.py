@@ -3,11 +3,10 @@
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import cast
 from uuid import UUID
 
 from services.trading.domain import StopReason
-from services.trading.operations.book import write_stop
+from services.trading.operations.book import opened_of, write_stop
 from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.operations.pause_session import lock_session
 from services.trading.operations.terms import strategy_of, terms_of
@@ -86,19 +85,13 @@ async def _closing(
     if session.snapshot is None or session.last_bar is None:
         return Outcome(), note
     execution = Execution.restore(strategy, terms_of(session), _first_bar_ms(session), session.snapshot)
-    if (opened := _opened(session)) is not None and opened > session.last_bar:
+    if (opened := opened_of(session.snapshot)) is not None and opened > session.last_bar:
         note = replace(note, opened_bar=opened)
     if execution.position is None:
         return execution.stop(to_ms(session.last_bar), Decimal(1), reason), note
     time_ms, price = await _last_price(connection, session)
     note = replace(note, price_bar=from_ms(time_ms), price=price)
     return execution.stop(time_ms, price, reason), note
-
-
-def _opened(session: SessionRow) -> datetime | None:
-    """The last bar whose open was taken by itself."""
-    opened_ms = cast("int | None", (session.snapshot or {}).get("opened_ms"))
-    return from_ms(opened_ms) if opened_ms is not None else None
 
 
 def _first_bar_ms(session: SessionRow) -> int | None:
@@ -115,7 +108,7 @@ async def _last_price(connection: Connection, session: SessionRow) -> tuple[int,
     seen = session.last_bar
     if series.opened_time is not None and series.opened_price is not None and series.opened_time > seen:
         between = await candles.list_bars_between(connection, series.series_id, seen, series.opened_time, 2)
-        if len(between) == 1 or _opened(session) == series.opened_time:
+        if len(between) == 1 or opened_of(session.snapshot or {}) == series.opened_time:
             return to_ms(series.opened_time), series.opened_price
     bar = await candles.get_bar(connection, series.series_id, seen)
     assert bar is not None, "a confirmed bar stays"

@@ -6,11 +6,16 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.domain import Entries, entry_guard
+from services.trading.domain import Entries, entry_guard, instrument_at
 from services.trading.operations.terms import strategy_of, terms_of
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.candles import SeriesRow
-from services.trading.queries.restrictions import Kind, RestrictionRow, list_restrictions
+from services.trading.queries.restrictions import (
+    Kind,
+    RestrictionRow,
+    instrument_changes,
+    list_restrictions,
+)
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import from_ms, to_ms
@@ -129,6 +134,7 @@ def verify(recorded: Recorded, progress: Progress | None = None, watch: Watch | 
         raise NotVerifiable("its strategy is not the one whose hash it recorded")
     first_bar_ms = first_bar_ms_of(session)
     execution = Execution(strategy, terms_of(session), first_bar_ms)
+    changes = instrument_changes(recorded.restrictions)
     outcomes: list[Outcome] = []
     for index, guard in enumerate(_guards(recorded)):
         bar = recorded.bars[index]
@@ -136,7 +142,8 @@ def verify(recorded: Recorded, progress: Progress | None = None, watch: Watch | 
             outcomes.append(execution.on_open(bar.open_time_ms, bar.open))
             if watch is not None:
                 watch(bar.open_time_ms, execution.position)
-            outcomes.append(execution.on_close(series, index, guard))
+            changed = instrument_at(changes, from_ms(bar.open_time_ms))
+            outcomes.append(execution.on_close(series, index, guard, changed))
         if progress is not None and index % PROGRESS_EVERY == 0:
             progress(index, len(recorded.bars))
     if recorded.opened is not None:

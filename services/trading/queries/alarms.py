@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from services.trading.domain import Waiting
 from services.trading.queries.sessions import Lease
 from shared.chassis.postgres import Connection
 
@@ -40,6 +41,67 @@ async def set_silent(connection: Connection, session_ids: Sequence[UUID], since:
     await connection.execute(
         "UPDATE session_leases SET silent_since = $2 WHERE session_id = ANY ($1::uuid[])", session_ids, since
     )
+
+
+@dataclass(frozen=True)
+class AwaitingRow:
+    """A session that waits for a bar."""
+
+    session_id: UUID
+    start_time: datetime
+    last_bar: datetime | None
+    interval: str
+
+
+async def list_awaiting(connection: Connection, session_ids: Sequence[UUID]) -> list[AwaitingRow]:
+    rows = await connection.fetch(
+        """
+        SELECT session_id, start_time, last_bar, interval FROM user_trading_sessions
+        WHERE session_id = ANY ($1::uuid[])
+        """,
+        session_ids,
+    )
+    return [AwaitingRow(**row) for row in rows]
+
+
+async def mark_waiting(connection: Connection, waits: Sequence[tuple[Lease, Waiting]]) -> list[UUID]:
+    """Those that are still held under this epoch and were not marked before; they are marked now."""
+    rows = await connection.fetch(
+        """
+        UPDATE session_leases AS l
+        SET waiting_for = new.what, waiting_since = new.since, waiting_expected = new.expected
+        FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[], $6::timestamptz[])
+             AS new (user_id, session_id, epoch, what, since, expected)
+        WHERE l.user_id = new.user_id AND l.session_id = new.session_id AND l.epoch = new.epoch
+              AND l.waiting_for IS NULL
+        RETURNING l.session_id
+        """,
+        *_columns([lease for lease, _ in waits]),
+        [waiting.what for _, waiting in waits],
+        [waiting.since for _, waiting in waits],
+        [waiting.expected_at for _, waiting in waits],
+    )
+    return [row["session_id"] for row in rows]
+
+
+async def clear_waiting(connection: Connection, leases: Sequence[Lease]) -> list[UUID]:
+    """Those that are still held under this epoch and were marked."""
+    rows = await connection.fetch(
+        """
+        UPDATE session_leases AS l SET waiting_for = NULL, waiting_since = NULL, waiting_expected = NULL
+        FROM unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS mine (user_id, session_id, epoch)
+        WHERE l.user_id = mine.user_id AND l.session_id = mine.session_id AND l.epoch = mine.epoch
+              AND l.waiting_for IS NOT NULL
+        RETURNING l.session_id
+        """,
+        *_columns(leases),
+    )
+    return [row["session_id"] for row in rows]
+
+
+async def is_feed_led(connection: Connection) -> bool:
+    led: bool = await connection.fetchval("SELECT EXISTS (SELECT FROM feed_lease WHERE expires_at > now())")
+    return led
 
 
 async def mark_failed(connection: Connection, lease: Lease, since: datetime) -> bool:

@@ -52,6 +52,38 @@ async def get_instrument(connection: Connection, venue: str, symbol: str) -> Ins
     return Instrument(**row) if row else None
 
 
+async def list_instruments(connection: Connection, venue: str, symbols: Sequence[str]) -> dict[str, Instrument]:
+    """By symbol; one that is not known is not among them."""
+    rows = await connection.fetch(
+        """
+        SELECT symbol, tick_size, qty_step, min_order_qty, min_notional FROM instruments
+        WHERE venue = $1 AND symbol = ANY ($2::text[])
+        """,
+        venue,
+        symbols,
+    )
+    return {row["symbol"]: Instrument(*tuple(row)[1:]) for row in rows}
+
+
+async def upsert_instrument(connection: Connection, venue: str, symbol: str, instrument: Instrument) -> None:
+    """As trading_worker. What is the same is not written."""
+    await connection.execute(
+        """
+        INSERT INTO instruments AS i (venue, symbol, tick_size, qty_step, min_order_qty, min_notional)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (venue, symbol) DO UPDATE SET tick_size = $3, qty_step = $4, min_order_qty = $5,
+               min_notional = $6, updated_at = now()
+        WHERE (i.tick_size, i.qty_step, i.min_order_qty, i.min_notional) IS DISTINCT FROM ($3, $4, $5, $6)
+        """,
+        venue,
+        symbol,
+        instrument.tick_size,
+        instrument.qty_step,
+        instrument.min_order_qty,
+        instrument.min_notional,
+    )
+
+
 async def list_bars(connection: Connection, series_id: int, after: datetime | None = None) -> list[Bar]:
     """All confirmed bars of the series, or those after a time, ascending."""
     rows = await connection.fetch(

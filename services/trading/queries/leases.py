@@ -41,7 +41,7 @@ async def claim(connection: Connection, worker: str, most: int) -> list[Lease]:
             WHERE worker IS NULL OR expires_at < now() ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED
         ) AS free
         WHERE l.user_id = free.user_id AND l.session_id = free.session_id
-        RETURNING l.user_id, l.session_id, l.epoch, l.entries, l.silent_since
+        RETURNING l.user_id, l.session_id, l.epoch, l.entries, l.silent_since, l.waiting_for
         """,
         worker,
         LEASE,
@@ -55,7 +55,7 @@ async def renew(connection: Connection, worker: str) -> list[Lease]:
     rows = await connection.fetch(
         """
         UPDATE session_leases SET expires_at = now() + $2 WHERE worker = $1 AND expires_at > now()
-        RETURNING user_id, session_id, epoch, entries, silent_since
+        RETURNING user_id, session_id, epoch, entries, silent_since, waiting_for
         """,
         worker,
         LEASE,
@@ -67,12 +67,31 @@ async def list_held(connection: Connection, worker: str) -> list[Lease]:
     """As they are now, entries included."""
     rows = await connection.fetch(
         """
-        SELECT user_id, session_id, epoch, entries, silent_since FROM session_leases
+        SELECT user_id, session_id, epoch, entries, silent_since, waiting_for FROM session_leases
         WHERE worker = $1 AND expires_at > now()
         """,
         worker,
     )
     return [Lease(**row) for row in rows]
+
+
+async def lock_entries(connection: Connection, leases: Sequence[Lease]) -> set[UUID]:
+    """Lock those leases that are held under this epoch and allow what they did. Returns their sessions; one that is
+    being changed is not among them. As trading_worker."""
+    rows = await connection.fetch(
+        """
+        SELECT l.session_id FROM session_leases AS l
+        JOIN unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[])
+             AS held (user_id, session_id, epoch, entries)
+             USING (user_id, session_id, epoch, entries)
+        FOR SHARE OF l SKIP LOCKED
+        """,
+        [lease.user_id for lease in leases],
+        [lease.session_id for lease in leases],
+        [lease.epoch for lease in leases],
+        [lease.entries for lease in leases],
+    )
+    return {row["session_id"] for row in rows}
 
 
 async def release(connection: Connection, worker: str, session_ids: Sequence[UUID] | None = None) -> None:

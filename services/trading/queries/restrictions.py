@@ -1,23 +1,33 @@
-"""What held a session back, from the bar after `after_bar` on. Never changed; numbered under the lease's lock."""
+"""What held a session back or changed under it, from the bar after `after_bar` on. Never changed; numbered under
+the lease's lock."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from services.trading.domain import SessionStatus
+from services.trading.domain import InstrumentChange, SessionStatus
 from shared.chassis.postgres import Connection
+from shared.strategy.bars import Instrument
 
 Kind = Literal[
-    "PAUSED", "RESUMED", "PLAN_LIMIT", "PLAN_LIMIT_LIFTED", "FEED_SILENT", "FEED_SILENT_LIFTED", "STOPPED"
+    "PAUSED",
+    "RESUMED",
+    "PLAN_LIMIT",
+    "PLAN_LIMIT_LIFTED",
+    "FEED_SILENT",
+    "FEED_SILENT_LIFTED",
+    "INSTRUMENT_CHANGED",
+    "STOPPED",
 ]
 
 
 @dataclass(frozen=True)
 class Restriction:
     """`limit_*` of a plan. Of a stop, `opened_bar` is the bar beyond `after_bar` whose open had been taken, `price`
-    the open or close of `price_bar` that it closed at."""
+    the open or close of `price_bar` that it closed at. The steps are an instrument's, from the next entry on."""
 
     kind: Kind
     reason: str | None = None
@@ -27,6 +37,17 @@ class Restriction:
     opened_bar: datetime | None = None
     price_bar: datetime | None = None
     price: Decimal | None = None
+    tick_size: Decimal | None = None
+    qty_step: Decimal | None = None
+    min_order_qty: Decimal | None = None
+    min_notional: Decimal | None = None
+
+    @property
+    def instrument(self) -> Instrument | None:
+        """Of one that changed."""
+        steps = (self.tick_size, self.qty_step, self.min_order_qty, self.min_notional)
+        given = [each for each in steps if each is not None]
+        return Instrument(*given) if len(given) == len(steps) else None
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,7 @@ class RestrictionRow(Restriction):
 
 
 WRITTEN = tuple(field.name for field in fields(Restriction))
+PLACES = ", ".join(f"${number}" for number in range(3, 3 + len(WRITTEN)))
 COLUMNS = ", ".join(f"r.{field.name}" for field in fields(RestrictionRow) if field.name != "status")
 COLUMNS += """,
     coalesce((SELECT CASE p.kind WHEN 'RESUMED' THEN 'ACTIVE' ELSE p.kind END FROM session_restrictions AS p
@@ -52,7 +74,7 @@ async def insert_restriction(connection: Connection, user_id: int, session_id: U
     await connection.execute(
         f"""
         INSERT INTO session_restrictions (user_id, session_id, restriction_number, {", ".join(WRITTEN)})
-        SELECT $1, $2, coalesce(max(restriction_number), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10
+        SELECT $1, $2, coalesce(max(restriction_number), 0) + 1, {PLACES}
         FROM session_restrictions WHERE user_id = $1 AND session_id = $2
         """,
         user_id,
@@ -77,3 +99,30 @@ async def list_restrictions(
         limit,
     )
     return [RestrictionRow(**row) for row in rows]
+
+
+def steps_of(instrument: Instrument) -> dict[str, Decimal]:
+    return {
+        "tick_size": instrument.tick_size,
+        "qty_step": instrument.qty_step,
+        "min_order_qty": instrument.min_order_qty,
+        "min_notional": instrument.min_notional,
+    }
+
+
+def instrument_changes(rows: Iterable[Restriction]) -> list[InstrumentChange]:
+    """In their order."""
+    return [InstrumentChange(row.after_bar, row.instrument) for row in rows if row.instrument is not None]
+
+
+async def list_instrument_changes(connection: Connection, user_id: int, session_id: UUID) -> list[InstrumentChange]:
+    """In their order."""
+    rows = await connection.fetch(
+        """
+        SELECT after_bar, tick_size, qty_step, min_order_qty, min_notional FROM session_restrictions
+        WHERE user_id = $1 AND session_id = $2 AND kind = 'INSTRUMENT_CHANGED' ORDER BY restriction_number
+        """,
+        user_id,
+        session_id,
+    )
+    return [InstrumentChange(row["after_bar"], Instrument(*tuple(row)[1:])) for row in rows]

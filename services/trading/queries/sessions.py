@@ -6,7 +6,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.domain import ConfigurationLimits, Entries, RunningSession, SessionStatus, SessionTotals
+from services.trading.domain import (
+    Awaited,
+    ConfigurationLimits,
+    Entries,
+    RunningSession,
+    SessionStatus,
+    SessionTotals,
+    Waiting,
+)
 from services.trading.queries.ordering import After, Order
 from shared.chassis.postgres import Connection
 
@@ -98,6 +106,7 @@ class Lease:
     epoch: int
     entries: Entries
     silent_since: datetime | None = None  # the feed says nothing since then, by the exchange's clock
+    waiting_for: Awaited | None = None
 
 
 async def insert_session(connection: Connection, values: Mapping[str, object]) -> None:
@@ -249,6 +258,17 @@ async def lock_lease(connection: Connection, user_id: int, session_id: UUID) -> 
     )
 
 
+async def lock_held_lease(connection: Connection, lease: Lease) -> bool:
+    """Whether it is still held under this epoch."""
+    found = await connection.fetchval(
+        "SELECT 1 FROM session_leases WHERE user_id = $1 AND session_id = $2 AND epoch = $3 FOR UPDATE",
+        lease.user_id,
+        lease.session_id,
+        lease.epoch,
+    )
+    return found is not None
+
+
 async def set_entries(connection: Connection, user_id: int, session_ids: Sequence[UUID], entries: Entries) -> None:
     """What the worker is to allow; it looks at each renewal and is held to it at each commit."""
     await connection.execute(
@@ -266,14 +286,37 @@ async def get_entries(connection: Connection, user_id: int) -> dict[UUID, Entrie
     return {row["session_id"]: row["entries"] for row in rows}
 
 
-async def list_entries(connection: Connection, user_id: int, session_ids: Sequence[UUID]) -> dict[UUID, Entries]:
+@dataclass(frozen=True)
+class RunState:
+    """What a running session may do, and what it waits for in vain."""
+
+    entries: Entries
+    waiting: Waiting | None
+
+
+async def list_run_states(
+    connection: Connection, user_id: int, session_ids: Sequence[UUID]
+) -> dict[UUID, RunState]:
     """Of those that run."""
     rows = await connection.fetch(
-        "SELECT session_id, entries FROM session_leases WHERE user_id = $1 AND session_id = ANY ($2::uuid[])",
+        """
+        SELECT session_id, entries, waiting_for, waiting_since, waiting_expected FROM session_leases
+        WHERE user_id = $1 AND session_id = ANY ($2::uuid[])
+        """,
         user_id,
         session_ids,
     )
-    return {row["session_id"]: row["entries"] for row in rows}
+    return {
+        session_id: RunState(entries, Waiting(*waiting) if waiting[0] is not None else None)
+        for session_id, entries, *waiting in map(tuple, rows)
+    }
+
+
+async def touch_sessions(connection: Connection, session_ids: Sequence[UUID]) -> None:
+    """What their leases say of them is shown with them: their tags change with it."""
+    await connection.execute(
+        "UPDATE user_trading_sessions SET updated_at = now() WHERE session_id = ANY ($1::uuid[])", session_ids
+    )
 
 
 async def delete_lease(connection: Connection, user_id: int, session_id: UUID) -> None:
@@ -307,21 +350,29 @@ async def end_session(
     )
 
 
-async def set_instrument(
-    connection: Connection, lease: Lease, generation: int, values: Mapping[str, Decimal]
+async def set_steps(
+    connection: Connection, user_id: int, session_id: UUID, instrument: Mapping[str, Decimal]
 ) -> None:
-    """Recorded once, when the session is first prepared; what it trades by does not change under it."""
+    """The instrument that the session begins with; recorded once."""
     await connection.execute(
         """
-        UPDATE user_trading_sessions SET generation = $3, tick_size = $4, qty_step = $5, min_order_qty = $6,
-               min_notional = $7
+        UPDATE user_trading_sessions SET tick_size = $3, qty_step = $4, min_order_qty = $5, min_notional = $6
         WHERE user_id = $1 AND session_id = $2 AND tick_size IS NULL
+        """,
+        user_id,
+        session_id,
+        *(instrument[name] for name in ("tick_size", "qty_step", "min_order_qty", "min_notional")),
+    )
+
+
+async def set_generation(connection: Connection, lease: Lease, generation: int) -> None:
+    """Recorded once, when the session is first prepared."""
+    await connection.execute(
+        """
+        UPDATE user_trading_sessions SET generation = $3
+        WHERE user_id = $1 AND session_id = $2 AND generation IS NULL
         """,
         lease.user_id,
         lease.session_id,
         generation,
-        values["tick_size"],
-        values["qty_step"],
-        values["min_order_qty"],
-        values["min_notional"],
     )

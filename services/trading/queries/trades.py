@@ -36,6 +36,7 @@ class TradeRow:
     entry_price: Decimal
     exit_price: Decimal | None
     quantity: Decimal
+    remaining_quantity: Decimal
     gross_pnl: Decimal | None
     pnl: Decimal | None
     fee: Decimal
@@ -50,10 +51,12 @@ class TradeRow:
     decision_ids: Sequence[UUID]
 
 
+COMPUTED = ("decision_ids", "remaining_quantity")
 # Decisions are those that its fills lead back to, in the order they were taken.
 TRADE_COLUMNS = (
-    ", ".join(name for name in TradeRow.__dataclass_fields__ if name != "decision_ids")
+    ", ".join(name for name in TradeRow.__dataclass_fields__ if name not in COMPUTED)
     + """,
+    CASE status WHEN 'OPEN' THEN quantity - closed_quantity ELSE 0 END AS remaining_quantity,
     ARRAY(SELECT f.decision_id FROM fills AS f
           WHERE f.user_id = user_trades.user_id AND f.trade_id = user_trades.trade_id AND f.decision_id IS NOT NULL
           GROUP BY f.decision_id ORDER BY f.decision_id) AS decision_ids
@@ -94,10 +97,11 @@ async def move_session(
         ),
         decided AS (
             INSERT INTO decisions (user_id, session_id, strategy_hash, decision_id, time, kind, side, reason, qty,
-                                   outcome, refusal, values, checks)
+                                   outcome, refusal, values, checks, allowed, asked)
             SELECT moved.user_id, moved.session_id, moved.strategy_hash, d.*
             FROM moved, unnest($16::uuid[], $17::timestamptz[], $18::text[], $19::text[], $20::text[],
-                               $21::numeric[], $22::text[], $23::text[], $24::jsonb[], $25::jsonb[]) AS d
+                               $21::numeric[], $22::text[], $23::text[], $24::jsonb[], $25::jsonb[],
+                               $26::numeric[], $27::numeric[]) AS d
         )
         SELECT fill_count, event_seq FROM moved
         """,
@@ -122,12 +126,19 @@ async def move_session(
         [decision.side for decision in decisions],
         [decision.reason for decision in decisions],
         [decision.qty for decision in decisions],
-        [decision.outcome for decision in decisions],
-        [decision.refusal for decision in decisions],
+        ["pending" if decision.outcome == "pending" else "refused" for decision in decisions],
+        [refusal_of(decision) for decision in decisions],
         [dict(decision.values) for decision in decisions],
         [dict(decision.checks) for decision in decisions],
+        [decision.allowed for decision in decisions],
+        [decision.asked for decision in decisions],
     )
     return Cursor(**row) if row else None
+
+
+def refusal_of(decision: Decision) -> str | None:
+    """What refused an entry; an entry too small for the exchange is refused like any other."""
+    return "too_small" if decision.outcome == "too_small" else decision.refusal
 
 
 async def close_books(
@@ -201,7 +212,7 @@ async def insert_fill(
                            late, equity, decision_id)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, (
             SELECT decision_id FROM decisions
-            WHERE user_id = $1 AND session_id = $2 AND side = $7 AND outcome = 'pending' AND time < $5
+            WHERE user_id = $1 AND session_id = $2 AND side = $7 AND outcome IN ('pending', 'filled') AND time < $5
                   AND ($6 = 'close' OR kind = 'entry')
             ORDER BY time DESC LIMIT 1))
         """,
@@ -256,13 +267,29 @@ async def insert_open_trade(
     )
 
 
-async def close_trade(connection: Connection, user_id: int, trade_id: UUID, trade: Trade, *, late: bool) -> bool:
-    """Whether any of its steps was late."""
+async def sum_fills(connection: Connection, user_id: int, trade_id: UUID) -> bool:
+    """Set what an open trade derives from its fills so far. Returns whether any of them was late."""
     was_late: bool = await connection.fetchval(
         """
+        UPDATE user_trades AS t SET closed_quantity = f.closed, fee = f.fee, late = f.late
+        FROM (SELECT coalesce(sum(qty) FILTER (WHERE action = 'close'), 0) AS closed, sum(fee) AS fee,
+                     bool_or(late) AS late
+              FROM fills WHERE user_id = $1 AND trade_id = $2) AS f
+        WHERE t.user_id = $1 AND t.trade_id = $2 AND t.status = 'OPEN' RETURNING t.late
+        """,
+        user_id,
+        trade_id,
+    )
+    return was_late
+
+
+async def close_trade(connection: Connection, user_id: int, trade_id: UUID, trade: Trade) -> None:
+    """After `sum_fills`, which has the fees."""
+    await connection.execute(
+        """
         UPDATE user_trades SET status = 'CLOSED', exit_time = $3, exit_price = $4, gross_pnl = $5, pnl = $6,
-               fee = $7, pnl_percentage = $8, strategy_signal = $9, late = late OR $10
-        WHERE user_id = $1 AND trade_id = $2 AND status = 'OPEN' RETURNING late
+               pnl_percentage = $7, strategy_signal = $8
+        WHERE user_id = $1 AND trade_id = $2 AND status = 'OPEN'
         """,
         user_id,
         trade_id,
@@ -270,12 +297,9 @@ async def close_trade(connection: Connection, user_id: int, trade_id: UUID, trad
         trade.exit_price,
         trade.gross,
         trade.pnl,
-        trade.fees,
         trade.pnl_percentage,
         trade.reason,
-        late,
     )
-    return was_late
 
 
 async def get_open_trade(connection: Connection, user_id: int, session_id: UUID) -> UUID | None:

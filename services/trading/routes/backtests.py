@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from services.trading.errors import BacktestEnded, TooManyBacktests
+from services.trading.listing import Listing
 from services.trading.operations.queue_backtest import BacktestRequest, cancel_backtest, queue_backtest
 from services.trading.operations.start_session import PaperTerms
 from services.trading.queries import backtest_results, backtests
@@ -72,8 +73,9 @@ class BacktestsQuery(PageQuery):
 
 
 class BacktestRoutes:
-    def __init__(self, database: Database, paper: PaperTerms, most_bars: int) -> None:
+    def __init__(self, database: Database, listing: Listing, paper: PaperTerms, most_bars: int) -> None:
         self._database = database
+        self._listing = listing
         self._paper = paper
         self._most_bars = most_bars
 
@@ -89,6 +91,7 @@ class BacktestRoutes:
             self._paper.slippage if body.slippage is None else body.slippage,
             body.initial_balance or INITIAL_BALANCE,
         )
+        await self._listing.refresh(body.symbol)
         row = await queue_backtest(self._database, call.principal.user_id, request, self._most_bars, call.now)
         return Reply(backtest_view(row), headers={"Location": f"/v1/backtests/{row.backtest_id}"})
 

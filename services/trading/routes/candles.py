@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from services.trading.bybit_api import VENUE
+from services.trading.listing import Listing
 from services.trading.queries import candles
+from services.trading.queries.candles import SeriesRow
 from services.trading.routes.fields import Interval, Symbol
-from shared.chassis.errors import InvalidInput
+from services.trading.routes.listed import check_series
+from shared.chassis.errors import InvalidInput, NotFound, Unavailable
 from shared.chassis.http import Call, Endpoint
 from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import Amount, Instant, QueryModel, ViewModel, from_ms, to_ms
 from shared.strategy.bars import Bar
 
@@ -54,23 +57,16 @@ class HistoryView(ViewModel):
     anchor_ms: int | None
 
 
-def candle_endpoints(database: Database) -> list[Endpoint]:
+def candle_endpoints(database: Database, listing: Listing) -> list[Endpoint]:
     async def list_candles(call: Call) -> Page[CandleView]:
         query = call.query(CandlesQuery)
         generation, beyond = _position(query)
         async with database.tenant(call.principal.user_id) as connection:
             series = await candles.get_series(connection, VENUE, query.symbol, query.interval, generation)
-            if series is None:
-                return Page(items=[])
-            bars = await candles.list_page(
-                connection,
-                series.series_id,
-                query.from_,
-                query.to,
-                beyond,
-                newest_first=query.sort == "-open_time",
-                limit=query.limit + 1,
-            )
+            bars = await _page(connection, series, query, beyond) if series is not None else []
+        if series is None:
+            await check_series(listing, query.symbol, query.interval)
+            return Page(items=[])
         return page_of(
             [_view(bar) for bar in bars],
             query.limit,
@@ -81,11 +77,17 @@ def candle_endpoints(database: Database) -> list[Endpoint]:
         query = call.query(HistoryQuery)
         async with database.untenanted() as connection:
             series = await candles.get_series(connection, VENUE, query.symbol, query.interval, query.generation)
-            if series is None:
-                return HistoryView(items=[], anchor_ms=None)
-            bars = await candles.list_bars_until(connection, series.series_id, from_ms(query.to_ms), query.limit)
-        anchor = to_ms(series.anchor) if series.anchor else None
-        return HistoryView(items=[tuple(bar) for bar in bars], anchor_ms=anchor)
+            bars = []
+            if series is not None:
+                moment = from_ms(query.to_ms)
+                bars = await candles.list_bars_until(connection, series.series_id, moment, query.limit)
+        if series is None or series.anchor is None:
+            try:
+                await check_series(listing, query.symbol, query.interval)
+            except InvalidInput as error:
+                raise NotFound("the exchange does not have this series", **error.extra) from error
+            return HistoryView(items=[], anchor_ms=None)
+        return HistoryView(items=[tuple(bar) for bar in bars], anchor_ms=to_ms(series.anchor))
 
     return [
         Endpoint(
@@ -95,6 +97,7 @@ def candle_endpoints(database: Database) -> list[Endpoint]:
             "Confirmed candles of a series that somebody trades or watches",
             response=Page[CandleView],
             query=CandlesQuery,
+            errors=(Unavailable,),
         ),
         Endpoint(
             "GET",
@@ -103,9 +106,24 @@ def candle_endpoints(database: Database) -> list[Endpoint]:
             "The last candles up to a time, for other services",
             response=HistoryView,
             query=HistoryQuery,
+            errors=(NotFound, Unavailable),
             callers=frozenset(("analytics", "notifications")),
         ),
     ]
+
+
+async def _page(
+    connection: Connection, series: SeriesRow, query: CandlesQuery, beyond: datetime | None
+) -> list[Bar]:
+    return await candles.list_page(
+        connection,
+        series.series_id,
+        query.from_,
+        query.to,
+        beyond,
+        newest_first=query.sort == "-open_time",
+        limit=query.limit + 1,
+    )
 
 
 def _position(query: CandlesQuery) -> tuple[int | None, datetime | None]:

@@ -14,7 +14,7 @@ from services.trading.queries.fills import FillRow
 from services.trading.queries.ordering import Order
 from services.trading.queries.restrictions import Kind, RestrictionRow, list_restrictions
 from services.trading.routes.ordering import after_of, cursor_after
-from services.trading.routes.views import DecisionView, FillView, decision_view, fill_view
+from services.trading.routes.views import DecisionOutcome, DecisionView, FillView, decision_view, fill_view
 from shared.chassis import streaming
 from shared.chassis.errors import NotFound
 from shared.chassis.http import Call, Endpoint
@@ -27,8 +27,13 @@ from shared.contracts.types import Amount, Instant, ViewModel
 AT_ONCE = 100  # of each kind, at one look
 
 
+class SessionDecisionsQuery(PageQuery):
+    outcome: DecisionOutcome | None = None
+
+
 class RestrictionView(ViewModel):
-    """It holds from the bar after `after_bar` on; null: from the first. Of a stop, the price it closed at."""
+    """It holds from the bar after `after_bar` on; null: from the first. Of a stop, the price it closed at; of an
+    instrument that changed, the steps that the next entry is rounded to."""
 
     model_config = example(
         restriction_number=1,
@@ -39,6 +44,10 @@ class RestrictionView(ViewModel):
         opened_bar=None,
         price_bar=None,
         price=None,
+        tick_size=None,
+        qty_step=None,
+        min_order_qty=None,
+        min_notional=None,
     )
 
     restriction_number: int
@@ -50,6 +59,10 @@ class RestrictionView(ViewModel):
     opened_bar: Instant | None
     price_bar: Instant | None
     price: Amount | None
+    tick_size: Amount | None
+    qty_step: Amount | None
+    min_order_qty: Amount | None
+    min_notional: Amount | None
     created_at: Instant
 
 
@@ -105,11 +118,11 @@ class SessionPartRoutes:
         return page_of([fill_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.fill_number))
 
     async def list_decisions(self, call: Call) -> Page[DecisionView]:
-        query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
+        query, user_id, session_id = call.query(SessionDecisionsQuery), call.principal.user_id, call.uuid()
         after = after_of("time", query.cursor)
         async with self._database.tenant(user_id) as connection:
             await _must_be_there(connection, user_id, session_id)
-            wanted = DecisionFilter(session_id)
+            wanted = DecisionFilter(session_id, outcome=query.outcome)
             rows = await decisions.list_decisions(
                 connection, user_id, wanted, Order("time"), after, query.limit + 1
             )
@@ -157,9 +170,9 @@ class SessionPartRoutes:
                 "GET",
                 one + "/decisions",
                 self.list_decisions,
-                "What it decided, and why",
+                "What it decided, why, and what came of it",
                 Page[DecisionView],
-                query=PageQuery,
+                query=SessionDecisionsQuery,
             ),
             Endpoint(
                 "GET",

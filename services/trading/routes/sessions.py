@@ -1,23 +1,32 @@
 """`/v1/sessions`: start, pause, resume, stop; what each filled and decided."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
-from services.trading.domain import Entries
+from services.trading.bybit_api import UnknownSymbol, VenueUnavailable
+from services.trading.domain import Awaited, Waiting
 from services.trading.errors import LiveTradingOff, SessionEnded, StrategyInactive
+from services.trading.listing import Listing
 from services.trading.operations.note_session import note_session
 from services.trading.operations.pause_session import pause_session, resume_session
-from services.trading.operations.start_session import PaperTerms, StartRequest, start_session
+from services.trading.operations.start_session import (
+    PaperTerms,
+    StartRequest,
+    find_interval,
+    start_session,
+)
 from services.trading.operations.stop_session import stop_session
 from services.trading.queries import entitlements, sessions, strategies, trades
-from services.trading.queries.sessions import SessionFilter, SessionRow
+from services.trading.queries.sessions import RunState, SessionFilter, SessionRow
 from services.trading.routes.fields import Symbol
+from services.trading.routes.listed import Fault, check_series, no_answer, unknown_symbol
 from services.trading.routes.ordering import after_of, cursor_after, order_of
 from services.trading.venue_clock import VenueClock
-from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, PlanLimitReached, Unavailable
+from shared.chassis.errors import AccountNotReady, NotFound, PlanLimitReached, Unavailable
 from shared.chassis.http import Call, Endpoint, Reply, created, tagged
 from shared.chassis.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Connection, Database
@@ -25,7 +34,15 @@ from shared.contracts.amounts import Positive
 from shared.contracts.examples import example, example_id
 from shared.contracts.texts import Text
 from shared.contracts.types import Amount, BodyModel, Id, Instant, ViewModel
+from shared.strategy.bars import Instrument
 from shared.strategy.fingerprint import fingerprint
+
+WAITING_DETAILS: Mapping[Awaited, str] = {
+    "history": "no candles of this symbol and interval are stored: the feed has got none from the exchange",
+    "first_bar": "no candle that opened after the session's start has closed, and one was due",
+    "bar": "the candle after the last one has not come from the exchange",
+    "feed": "no feed is running that would get candles from the exchange",
+}
 
 
 class StartBody(BodyModel):
@@ -71,10 +88,25 @@ class SessionsQuery(PageQuery):
     sort: Literal["created_at", "-created_at", "start_time", "-start_time"] = "created_at"
 
 
+class WaitingView(ViewModel):
+    """What has not come a minute after it was expected, by the exchange's clock.
+
+    `history`: the series has no candles at all. `first_bar`: none has closed that opened after the start. `bar`:
+    the one after `last_bar`. `feed`: any, as no feed runs.
+    """
+
+    model_config = example(what="first_bar", detail=WAITING_DETAILS["first_bar"])
+
+    what: Awaited
+    since: Instant
+    expected_at: Instant
+    detail: str
+
+
 class SessionView(ViewModel):
     """`entries` is what a running session may do, whatever its status: a plan may hold it back too."""
 
-    model_config = example(status="ACTIVE", stop_reason=None, fills=2)
+    model_config = example(status="ACTIVE", stop_reason=None, fills=2, waiting_for=None)
 
     session_id: UUID
     strategy_id: UUID
@@ -86,6 +118,7 @@ class SessionView(ViewModel):
     mode: Literal["PAPER", "LIVE"]
     status: Literal["ACTIVE", "PAUSED", "STOPPED"]
     entries: Literal["ALLOWED", "PAUSED", "PLAN_LIMIT"] | None
+    waiting_for: WaitingView | None
     stop_reason: str | None
     initial_balance: Amount
     final_balance: Amount | None
@@ -125,12 +158,11 @@ class LimitsView(ViewModel):
 
 
 class SessionRoutes:
-    def __init__(self, database: Database, api: MarketApi, clock: VenueClock, paper: PaperTerms) -> None:
+    def __init__(self, database: Database, listing: Listing, clock: VenueClock, paper: PaperTerms) -> None:
         self._database = database
-        self._api = api
+        self._listing = listing
         self._clock = clock
         self._paper = paper
-        self._listed: set[str] = set()  # symbols the exchange was seen to know
 
     async def start_session(self, call: Call) -> Reply:
         body = call.body(StartBody)
@@ -143,22 +175,22 @@ class SessionRoutes:
             body.initial_balance,
             body.notes,
         )
-        now = await self._venue_now(body.symbol)
-        row = await start_session(self._database, call.principal, request, self._paper, now)
-        return created(_view(row, fingerprint([]), "ALLOWED"), f"/v1/sessions/{row.session_id}")
+        interval = await find_interval(self._database, call.principal.user_id, request)
+        now, instrument = await self._venue_facts(body.symbol, interval)
+        row = await start_session(self._database, call.principal, request, self._paper, now, instrument)
+        return created(_view(row, fingerprint([]), RunState("ALLOWED", None)), f"/v1/sessions/{row.session_id}")
 
-    async def _venue_now(self, symbol: str) -> Instant:
-        """The exchange's time, if it knows this symbol."""
+    async def _venue_facts(self, symbol: str, interval: str | None) -> tuple[datetime, Instrument]:
+        """The exchange's time and instrument of this moment, if it has this series."""
+        if interval is not None:
+            of_strategy = f"its interval is {interval}, at which the exchange has no candles of {symbol}"
+            await check_series(self._listing, symbol, interval, Fault("$.strategy_id", of_strategy))
         try:
-            if symbol not in self._listed:
-                await self._api.contract(symbol)
-                self._listed.add(symbol)
-            return await self._clock.now()
+            return await self._clock.now(), await self._listing.instrument(symbol)
         except UnknownSymbol as error:
-            fault = {"path": "$.symbol", "reason": "the exchange lists no such linear contract"}
-            raise InvalidInput(errors=[fault]) from error
+            raise unknown_symbol() from error
         except VenueUnavailable as error:
-            raise Unavailable("the exchange does not answer at the moment", retry_after_s=2) from error
+            raise no_answer() from error
 
     async def list_sessions(self, call: Call) -> Page[SessionView]:
         query, user_id = call.query(SessionsQuery), call.principal.user_id
@@ -307,9 +339,9 @@ async def _views(connection: Connection, user_id: int, rows: list[SessionRow]) -
     """The fingerprint of a stopped session is stored; that of a running one follows from its fills so far."""
     running = [row.session_id for row in rows if row.fingerprint is None]
     filled = await trades.list_fills_of(connection, user_id, running)
-    entries = await sessions.list_entries(connection, user_id, running)
+    states = await sessions.list_run_states(connection, user_id, running)
     return [
-        _view(row, row.fingerprint or fingerprint(filled[row.session_id]), entries.get(row.session_id))
+        _view(row, row.fingerprint or fingerprint(filled[row.session_id]), states.get(row.session_id))
         for row in rows
     ]
 
@@ -318,7 +350,14 @@ def _tagged(view: SessionView, row: SessionRow) -> Reply:
     return tagged(view, row.revision, row.updated_at)
 
 
-def _view(row: SessionRow, fingerprint_now: str, entries: Entries | None) -> SessionView:
+def _waiting(waiting: Waiting | None) -> WaitingView | None:
+    if waiting is None:
+        return None
+    detail = WAITING_DETAILS[waiting.what]
+    return WaitingView(what=waiting.what, since=waiting.since, expected_at=waiting.expected_at, detail=detail)
+
+
+def _view(row: SessionRow, fingerprint_now: str, state: RunState | None) -> SessionView:
     return SessionView(
         session_id=row.session_id,
         strategy_id=row.strategy_id,
@@ -329,7 +368,8 @@ def _view(row: SessionRow, fingerprint_now: str, entries: Entries | None) -> Ses
         interval=row.interval,
         mode="PAPER" if row.is_paper_trading else "LIVE",
         status=row.status,
-        entries=entries,
+        entries=state.entries if state else None,
+        waiting_for=_waiting(state.waiting) if state else None,
         stop_reason=row.stop_reason,
         initial_balance=row.initial_balance,
         final_balance=row.final_balance,

@@ -13,6 +13,7 @@ from services.trading.queries.trades import TradeFilter, TradeRow
 from services.trading.routes.fields import Symbol
 from services.trading.routes.ordering import after_of, cursor_after, order_of
 from services.trading.routes.views import (
+    DecisionOutcome,
     DecisionView,
     ExplainedView,
     FillView,
@@ -61,7 +62,7 @@ class DecisionsQuery(PageQuery):
     session_id: Id | None = None
     symbol: Symbol | None = None
     kind: Literal["entry", "exit"] | None = None
-    outcome: Literal["pending", "refused", "too_small"] | None = None
+    outcome: DecisionOutcome | None = None
     from_: From = None
     to: Instant | None = None
     sort: Literal["time", "-time"] = "time"

@@ -14,12 +14,15 @@ from services.trading.queries.trades import TradeRow
 from shared.contracts.examples import BAR, example
 from shared.contracts.types import Amount, Instant, ViewModel
 
+# `too_small` is a refusal, by the least that the exchange takes.
+DecisionOutcome = Literal["pending", "filled", "dropped", "stale", "refused", "too_small"]
 DECISION: JsonDict = {
     "time": BAR,
     "kind": "entry",
     "reason": "entry",
-    "outcome": "pending",
+    "outcome": "filled",
     "refusal": None,
+    "until": BAR,
     "values": {"fast": 89961.4, "slow": 89944.7},
     "checks": {"entry": True, "exit": False},
     "created_at": "2026-01-31T09:30:00.412Z",
@@ -49,9 +52,10 @@ class FillView(ViewModel):
 
 
 class TradeView(ViewModel):
-    """`pnl` is net of `fee`, the fees of all its fills; `decision_ids` are those that its fills lead back to."""
+    """`pnl` is net of `fee`, the fees of its fills so far; `late` if any of them was. `decision_ids` are those that
+    its fills lead back to."""
 
-    model_config = example(status="CLOSED")
+    model_config = example(status="CLOSED", remaining_quantity="0")
 
     trade_id: UUID
     session_id: UUID
@@ -65,6 +69,7 @@ class TradeView(ViewModel):
     entry_price: Amount
     exit_price: Amount | None
     quantity: Amount
+    remaining_quantity: Amount
     gross_pnl: Amount | None
     pnl: Amount | None
     fee: Amount
@@ -80,7 +85,12 @@ class TradeView(ViewModel):
 
 class DecisionView(ViewModel):
     """`time` is the decision bar's. `values` are the indicators there, `checks` conditions and limits; null where
-    undefined. `fill_ids` and `trade_id` are what came of it."""
+    undefined. `fill_ids` and `trade_id` are what came of it.
+
+    An order is `pending` until the next bar's open, where it is `filled` or `dropped`; `stale` is one that came too
+    late to be sent. An entry that is `refused` close after close for one reason is stored at the first of them.
+    `until` is the bar at whose open an order ended, or the last bar of those closes; null while it lasts.
+    """
 
     model_config = example(**DECISION)
 
@@ -91,8 +101,9 @@ class DecisionView(ViewModel):
     side: Literal["LONG", "SHORT"]
     reason: str
     qty: Amount | None
-    outcome: str
+    outcome: Literal["pending", "filled", "dropped", "stale", "refused"]
     refusal: str | None
+    until: Instant | None
     values: dict[str, float | None]
     checks: dict[str, bool | None]
     strategy_hash: str
@@ -139,7 +150,8 @@ def trade_view(row: TradeRow) -> TradeView:
 
 
 def decision_view(row: DecisionRow) -> DecisionView:
-    return DecisionView.model_validate(asdict(row))
+    shown = asdict(row)
+    return DecisionView.model_validate({name: shown[name] for name in DecisionView.model_fields})
 
 
 def explained_view(explained: Explained) -> ExplainedView:

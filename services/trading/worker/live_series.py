@@ -11,17 +11,18 @@ from prometheus_client import Counter
 
 from services.trading.bybit_api import VENUE
 from services.trading.domain import LONGEST_SILENCE, is_late
-from services.trading.queries import candles, trades
+from services.trading.operations.instruments import change_instrument
+from services.trading.queries import candles, decisions, leases, trades
 from services.trading.queries.mending import find_break
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession
 from services.trading.worker.mender import Mender
 from services.trading.worker.silence import Silence
 from shared.chassis.points import point
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection, Database
 from shared.contracts.market import CandleClosed, CandleOpened
-from shared.contracts.types import from_ms, to_ms
-from shared.strategy.bars import INTERVAL_MS, Bar
+from shared.contracts.types import EPOCH, from_ms, to_ms
+from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
 from shared.strategy.outcome import Outcome
 from shared.strategy.series import Series
 
@@ -85,6 +86,21 @@ class LiveSeries:
     def _last_ms(self) -> int | None:
         return self._series.bars[-1].open_time_ms if len(self._series) else None
 
+    @property
+    def last_bar(self) -> datetime | None:
+        return from_ms(self._last_ms) if self._last_ms is not None else None
+
+    @property
+    def awaited_at(self) -> datetime:
+        """When the bar after the last one should be confirmed; long ago where there is none at all."""
+        step = timedelta(milliseconds=INTERVAL_MS[self._interval])
+        return from_ms(self._last_ms) + 2 * step if self._last_ms is not None else EPOCH
+
+    @property
+    def unheard_for(self) -> timedelta:
+        """How long no bar has come, by our own clock."""
+        return self._silence.unheard_for
+
     async def join(self, session: LiveSession) -> None:
         """Take a session up where it stands: replayed to its cursor, then through what it has missed."""
         try:
@@ -132,6 +148,17 @@ class LiveSeries:
         await self._catch_up()
         if (since := self._silence.since(self._last_ms)) is not None:
             await self._silence.begin(self._database, self.sessions.values(), since)
+
+    async def take_instrument(self, instrument: Instrument) -> None:
+        """Sessions that enter by another one go on with it; those whose lease is lost are looked at again."""
+        for session in list(self.sessions.values()):
+            if session.instrument == instrument:
+                continue
+            change = await change_instrument(self._database, session.lease, instrument)
+            if change is None:
+                self._drop(session)
+            else:
+                session.instrument_changes.append(change)
 
     async def _catch_up(self) -> None:
         """The stored candles have what the events did not bring: a bar is stored before it is said."""
@@ -204,12 +231,7 @@ class LiveSeries:
         if not quiet:
             return
         async with self._database.tenants({session.row.user_id for session in quiet}) as connection:
-            moved = await trades.move_cursors(
-                connection,
-                [session.lease for session in quiet],
-                [session.last_bar for session in quiet],
-                last_bar,
-            )
+            moved = await _move_quietly(connection, quiet, last_bar)
         point("worker.after_quiet_step")
         for session in quiet:
             if session.row.session_id in moved:
@@ -228,3 +250,22 @@ class LiveSeries:
         log.error("session_failed", session_id=str(session.row.session_id), exc_info=error)
         self.sessions.pop(session.row.session_id, None)
         self.failed.add(session.row.session_id)
+
+
+async def _move_quietly(connection: Connection, quiet: Sequence[LiveSession], last_bar: datetime) -> set[UUID]:
+    """Returns those that were moved. What a lease allows must hold while a refusal by it is only prolonged: those
+    leases are locked, and one that is not free is looked at again."""
+    if held := [session.lease for session in quiet if session.held_again]:
+        standing = await leases.lock_entries(connection, held)
+        quiet = [each for each in quiet if not each.held_again or each.row.session_id in standing]
+    moved = await trades.move_cursors(
+        connection, [each.lease for each in quiet], [each.last_bar for each in quiet], last_bar
+    )
+    if ended := [each for each in quiet if each.ends_refusal and each.row.session_id in moved]:
+        await decisions.end_refusals(
+            connection,
+            [each.row.user_id for each in ended],
+            [each.row.session_id for each in ended],
+            [each.last_bar for each in ended],
+        )
+    return moved

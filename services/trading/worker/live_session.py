@@ -2,23 +2,34 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import cast
 from uuid import UUID
 
-from services.trading.domain import ConfigurationLimits, SessionTotals, entry_guard, history_needed
+from services.trading.domain import (
+    REFUSALS,
+    ConfigurationLimits,
+    InstrumentChange,
+    SessionTotals,
+    entry_guard,
+    history_needed,
+    instrument_at,
+)
 from services.trading.operations.book import Step, write_step
 from services.trading.operations.terms import strategy_of, terms_of
 from services.trading.queries import candles, sessions, trades
+from services.trading.queries.restrictions import list_instrument_changes, steps_of
 from services.trading.queries.sessions import Lease, SessionRow
+from services.trading.queries.trades import refusal_of
 from shared.chassis.points import point
 from shared.chassis.postgres import Database
-from shared.contracts.types import to_ms
-from shared.strategy.bars import Bar
+from shared.contracts.types import from_ms, to_ms
+from shared.strategy.bars import Bar, Instrument
 from shared.strategy.document import Strategy
 from shared.strategy.execution import Execution
-from shared.strategy.outcome import NOTHING, Outcome
+from shared.strategy.outcome import NOTHING, EntryGuard, Outcome
 from shared.strategy.series import Series
 
 # What stepping one session may raise: a fault of ours, that session must not go on, and no other stops for it.
@@ -27,7 +38,12 @@ STEP_FAULTS = (ValueError, ArithmeticError, LookupError, TypeError, AssertionErr
 
 @dataclass
 class LiveSession:
-    """`last_bar` is the cursor as committed; the execution may be a quiet step ahead until the batch is written."""
+    """`last_bar` is the cursor as committed; the execution may be a quiet step ahead until the batch is written.
+
+    Entries that are refused at one close after another for the same reason are a stretch: `refusal` is its reason
+    after the last close. Its first decision is written, the others are not, and `ends_refusal` is set at the first
+    close that does not prolong it. All follows from the bars, so that a replay comes to the same.
+    """
 
     row: SessionRow
     lease: Lease
@@ -38,6 +54,10 @@ class LiveSession:
     totals: SessionTotals
     last_bar: datetime | None
     first_bar_ms: int
+    instrument_changes: list[InstrumentChange] = field(default_factory=list)
+    refusal: str | None = None
+    ends_refusal: bool = False
+    refused_again: bool = False
 
     @property
     def cursor_ms(self) -> int:
@@ -49,12 +69,40 @@ class LiveSession:
 
     def on_open(self, time_ms: int, price: Decimal) -> Outcome:
         """Step 1, when something waits for it; else the close will do it."""
+        self.ends_refusal = self.refused_again = False
         return self.execution.on_open(time_ms, price) if self.execution.pending else NOTHING
 
     def on_close(self, series: Series, index: int) -> Outcome:
         """Steps 2 and 3 of a bar, and step 1 before them where it was not done."""
         guard = entry_guard(self.lease.entries, self.limits, silent=self.lease.silent_since is not None)
-        return self.execution.on_close(series, index, guard)
+        return self._in_stretches(self._close(series, index, guard))
+
+    def _close(self, series: Series, index: int, guard: EntryGuard) -> Outcome:
+        changes = self.instrument_changes
+        changed = instrument_at(changes, from_ms(series.bar(index).open_time_ms)) if changes else None
+        return self.execution.on_close(series, index, guard, changed)
+
+    @property
+    def instrument(self) -> Instrument:
+        """What it enters by from the next bar on."""
+        changes = self.instrument_changes
+        return changes[-1].instrument if changes else terms_of(self.row).instrument
+
+    @property
+    def held_again(self) -> bool:
+        """Whether what its lease allows refused an entry of the running stretch at the last close."""
+        return self.refused_again and self.refusal in REFUSALS.values()
+
+    def _in_stretches(self, outcome: Outcome) -> Outcome:
+        """Without the decision that only prolongs a stretch of refusals."""
+        refused = next((each for each in outcome.decisions if each.outcome != "pending"), None)
+        refusal = refusal_of(refused) if refused is not None else None
+        self.refused_again = refusal is not None and refusal == self.refusal
+        self.ends_refusal = self.refusal is not None and not self.refused_again
+        self.refusal = refusal
+        if not self.refused_again:
+            return outcome
+        return outcome._replace(decisions=tuple(each for each in outcome.decisions if each is not refused))
 
     async def write(self, database: Database, outcome: Outcome, last_bar: datetime | None, *, late: bool) -> bool:
         """Commit a step that decided; False when this worker may not, or no more."""
@@ -67,8 +115,9 @@ class LiveSession:
             self.totals,
             expected_bar=self.last_bar,
             last_bar=last_bar,
-            snapshot=self.execution.snapshot(),
+            snapshot={**self.execution.snapshot(), "refusal": self.refusal},
             late=late,
+            ends_refusal=self.ends_refusal,
         )
         point("worker.before_decision")
         written = await write_step(database, step)
@@ -80,11 +129,13 @@ class LiveSession:
         return True
 
     def replay(self, series: Series) -> None:
-        """Bring a restored execution to the cursor: the bars since its snapshot decided nothing then."""
+        """Bring a restored execution to the cursor: the bars since its snapshot decided nothing then. An entry that
+        was refused there prolonged the stretch that the snapshot knows; what the lease allows now is no matter."""
         closed_ms = self.execution.closed_ms
         done_ms = -1 if closed_ms is None else closed_ms
         for index in range(self._first_after(done_ms, series.bars), self._first_after(self.cursor_ms, series.bars)):
-            if self.on_close(series, index).decides:
+            outcome = self._in_stretches(self._close(series, index, lambda _: self.refusal))
+            if outcome.decides:
                 raise ReplayDiffers(f"at bar {series.bar(index).open_time_ms}")
 
     def bars_ahead(self, bars: Sequence[Bar]) -> range:
@@ -109,30 +160,37 @@ async def load_session(database: Database, lease: Lease) -> LiveSession | None:
         if row is None or row.status == "STOPPED":
             return None
         strategy = strategy_of(row.strategy_config)
-        if row.tick_size is None:
+        if row.generation is None:
             series = await candles.get_series(connection, row.venue, row.symbol, row.interval)
             instrument = await candles.get_instrument(connection, row.venue, row.symbol)
             needed = history_needed(strategy.longest_lookback)
             if series is None or instrument is None or series.reach < needed:
                 return None
-            values = {
-                "tick_size": instrument.tick_size,
-                "qty_step": instrument.qty_step,
-                "min_order_qty": instrument.min_order_qty,
-                "min_notional": instrument.min_notional,
-            }
-            await sessions.set_instrument(connection, lease, series.generation, values)
+            await sessions.set_generation(connection, lease, series.generation)
+            await sessions.set_steps(connection, lease.user_id, lease.session_id, steps_of(instrument))
             row = await sessions.get_session(connection, lease.user_id, lease.session_id)
             assert row is not None, "it was there a moment ago"
-        assert row.generation is not None, "set with the instrument"
+        assert row.generation is not None, "set above"
         await sessions.set_interest_generation(connection, row.user_id, row.session_id, row.generation)
         open_trade = await trades.get_open_trade(connection, row.user_id, row.session_id)
+        changes = await list_instrument_changes(connection, row.user_id, row.session_id)
     terms, first_bar_ms = terms_of(row), to_ms(row.start_time) + 1
     execution = (
-        Execution.restore(strategy, terms, first_bar_ms, row.snapshot)
+        Execution.restore(strategy, terms, first_bar_ms, row.snapshot, tells_forbidden=True)
         if row.snapshot is not None
-        else Execution(strategy, terms, first_bar_ms)
+        else Execution(strategy, terms, first_bar_ms, tells_forbidden=True)
     )
+    refusal = cast("str | None", (row.snapshot or {}).get("refusal"))
     return LiveSession(
-        row, lease, strategy, execution, row.limits, open_trade, row.totals, row.last_bar, first_bar_ms
+        row,
+        lease,
+        strategy,
+        execution,
+        row.limits,
+        open_trade,
+        row.totals,
+        row.last_bar,
+        first_bar_ms,
+        changes,
+        refusal,
     )

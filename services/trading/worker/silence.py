@@ -27,10 +27,14 @@ class Silence:
     def hear(self) -> None:
         self._heard_at = time.monotonic()
 
+    @property
+    def unheard_for(self) -> timedelta:
+        """By our own clock."""
+        return timedelta(seconds=time.monotonic() - self._heard_at)
+
     def since(self, last_ms: int | None) -> datetime | None:
         """When the bar after this one should have been confirmed, if we have waited for it in vain for too long."""
-        waited = timedelta(seconds=time.monotonic() - self._heard_at)
-        if last_ms is None or waited < self._patience:
+        if last_ms is None or self.unheard_for < self._patience:
             return None
         due = from_ms(last_ms) + 2 * self._step
         return due if self._clock.reckoned > due + LONGEST_SILENCE else None

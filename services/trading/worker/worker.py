@@ -18,6 +18,7 @@ from services.trading.worker.candle_intake import Candle, CandleIntake, check_ba
 from services.trading.worker.live_series import LiveSeries
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession, load_session
 from services.trading.worker.mender import Mender
+from services.trading.worker.waiting import Waits
 from shared.chassis.clock import utc_now
 from shared.chassis.decoding import Received
 from shared.chassis.infrastructure import AWAY, is_infrastructure
@@ -64,6 +65,7 @@ class Worker:
         self._waiting: set[UUID] = set()  # held, and not yet followed: the series is not there, or it was dropped
         self._failed: dict[UUID, int] = {}  # not to be stepped again under this epoch
         self._untold: list[Lease] = []  # failed, and their tenants do not know
+        self._waits = Waits(self._database, self._clock, self._patience / 2)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop; then the leases are let go at once. After a fault everything is taken up anew."""
@@ -104,6 +106,8 @@ class Worker:
                 if loop.time() - last_look > WATCH_EVERY_S:
                     await self._intake.retry_parked()
                     await self._watch()
+                    await self._take_instruments()
+                    await self._waits.look(self._held, self._series.values(), self._waiting)
                     last_look = loop.time()
                 await self._tell_failures()
         finally:
@@ -145,6 +149,18 @@ class Worker:
         for series in self._series.values():
             await series.watch()
             self._note(series)
+
+    async def _take_instruments(self) -> None:
+        """Whoever learned of a new one has stored it."""
+        if not self._series:
+            return
+        async with self._database.untenanted() as connection:
+            symbols = sorted({symbol for symbol, _, _ in self._series})
+            known = await candles.list_instruments(connection, VENUE, symbols)
+        for (symbol, _, _), series in self._series.items():
+            if symbol in known:
+                await series.take_instrument(known[symbol])
+                self._note(series)
 
     async def _tell_failures(self) -> None:
         while self._untold:

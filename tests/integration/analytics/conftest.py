@@ -105,6 +105,7 @@ class History:
     callers: ServiceCallers
     bars: list[Bar] = field(default_factory=list)
     down: bool = False
+    lacks: str = ""  # the path of what the exchange does not have
     asked: int = 0
     url: str = ""
 
@@ -118,6 +119,9 @@ class History:
         if self.down:
             return web.Response(status=503)
         self.callers.check(request.headers.get("Authorization"), frozenset({"analytics", "notifications"}))
+        if self.lacks:
+            fault = {"path": self.lacks, "reason": "the exchange does not have it"}
+            return web.json_response({"type": "not-found", "errors": [fault]}, status=404)
         until, limit = int(request.query["to_ms"]), int(request.query["limit"])
         shown = [bar for bar in self.bars if bar.open_time_ms <= until][-limit:]
         rows = [[bar[0], *(decimal_text(value) for value in bar[1:])] for bar in shown]

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from shared.chassis.auth import Authenticator, Principal, TokenVerifier
+from shared.chassis.auth import SCOPES, Authenticator, Principal, TokenVerifier
 from shared.chassis.errors import Unauthorized
 from shared.chassis.fair_share import FairShare
 from shared.chassis.http import Call, Endpoint, make_app
@@ -29,7 +29,7 @@ class Named(Authenticator):
     async def principal(self, authorization: str | None) -> Principal:
         if authorization is None:
             raise Unauthorized
-        return Principal(int(authorization), new_id(), frozenset(), None)
+        return Principal(int(authorization), new_id(), SCOPES, None)
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ async def client(settings: ServiceSettings, database: Database) -> AsyncIterator
         async with database.tenant(call.principal.user_id), database.untenanted() as connection:
             await connection.execute("SELECT 1")
 
-    endpoints = [Endpoint("GET", "/v1/held", hold, "Hold a connection")]
+    endpoints = [Endpoint("GET", "/v1/held", hold, "Hold a connection", scope="read")]
     authenticator = Named(TokenVerifier(settings), UserDirectory(database))
-    app = make_app(endpoints, authenticator, body_limit_bytes=1_000, service_token="", database=database)
+    app = make_app(endpoints, authenticator, body_limit_bytes=1_000, database=database)
     connector = aiohttp.TCPConnector(limit=0)
     async with TestServer(app) as server:
         async with aiohttp.ClientSession(server.make_url("/"), connector=connector) as session:

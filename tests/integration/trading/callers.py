@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared.chassis.service import RunningService
 from shared.testing.tokens import TokenIssuer
 from tests.integration.accounts import Answer, Client, Json
 from tests.unit.trading.scenes import CROSS
@@ -37,6 +38,7 @@ class Api:
     trading: "Trading"
     client: Client
     tokens: TokenIssuer
+    running: RunningService
 
     async def caller(self, user_id: int = 1, strategies: int | None = None) -> Caller:
         principal = await self.trading.subscribe(user_id, "PRO", strategies)

@@ -185,4 +185,4 @@ async def api(trading: Trading) -> AsyncIterator[Api]:
         settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url})
         async with RunningService(build, settings, {"http", "relay", "jobs", "worker"}) as running:
             async with client_of(running.url) as client:
-                yield Api(trading, client, tokens)
+                yield Api(trading, client, tokens, running)

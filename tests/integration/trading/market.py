@@ -13,7 +13,7 @@ from shared.chassis.producer import Producer
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
-from tests.unit.trading.scenes import INSTRUMENT, INTERVAL, START_MS, STEP_MS
+from tests.unit.trading.scenes import INSTRUMENT, INTERVAL, START_MS, STEP_MS, wavy_bars
 
 BEFORE = from_ms(START_MS - 1)
 
@@ -25,7 +25,10 @@ class Exchange:
         self.now_ms = START_MS - 1
         self.symbols = {"BTCUSDT", "ETHUSDT", "XRPUSDT"}
         self.url = ""
+        self.steps = {"tickSize": "0.01", "qtyStep": "0.001", "minOrderQty": "0.001", "minNotionalValue": "5"}
         self.klines: Sequence[Bar] = ()  # what REST has
+        self.is_away = False
+        self.elsewhere: set[str] = set()  # intervals that it has bars of besides
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -39,16 +42,19 @@ class Exchange:
 
     async def _instruments(self, request: web.Request) -> web.Response:
         symbol = request.query["symbol"]
-        lots = {"qtyStep": "0.001", "minOrderQty": "0.001", "minNotionalValue": "5"}
-        known = {"symbol": symbol, "priceFilter": {"tickSize": "0.01"}, "lotSizeFilter": lots}
+        known = {"symbol": symbol, "priceFilter": self.steps, "lotSizeFilter": self.steps}
         return self._answer({"list": [known] if symbol in self.symbols else []})
 
     async def _kline(self, request: web.Request) -> web.Response:
         first, last = int(request.query["start"]), int(request.query["end"])
         shown = [bar for bar in self.klines if first <= bar.open_time_ms <= last]
+        if request.query["interval"] in self.elsewhere:
+            shown = wavy_bars(1)
         return self._answer({"list": [[*map(str, bar), "0"] for bar in reversed(shown)]})
 
     def _answer(self, result: dict[str, object]) -> web.Response:
+        if self.is_away:
+            raise web.HTTPServiceUnavailable
         body = {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": self.now_ms}
         return web.json_response(body)
 

@@ -60,7 +60,7 @@ async def test_fills_trades_and_decisions_lead_to_one_another(api: Api) -> None:
 async def test_a_decision_is_explained_by_the_version_that_took_it(api: Api) -> None:
     ann = await api.caller()
     await traded(api, ann)
-    (found, *_) = await every(ann, "/v1/decisions?kind=entry&outcome=pending")
+    (found, *_) = await every(ann, "/v1/decisions?kind=entry&outcome=filled")
     shown = await one(ann, f"/v1/decisions/{found['decision_id']}")
     version = await one(ann, f"/v1/strategies/{shown['strategy_id']}/versions/{shown['strategy_version']}")
     assert shown["strategy_hash"] == version["content_hash"]

@@ -56,12 +56,13 @@ def _fills(connection: Connection) -> Awaitable[object]:
     "query",
     [
         _trades,
-        lambda connection: trades.get_open_trade(connection, 1, ID),
         _sessions,
         _decisions,
         _fills,
         lambda connection: fills.list_fills(connection, 1, ID, 0, 50),
         lambda connection: fills.list_fills_of_decision(connection, 1, ID),
+        lambda connection: trades.get_open_trade(connection, 1, ID),
+        lambda connection: trades.sum_fills(connection, 1, ID),
         lambda connection: restrictions.list_restrictions(connection, 1, ID, 0, 50),
         lambda connection: trades.list_fills_of(connection, 1, [ID]),
         lambda connection: decisions.get_decision(connection, 1, ID),
@@ -79,6 +80,15 @@ async def test_a_hot_query_uses_an_index(
         plan = await _explained(connection, recorder)
     assert "Index Cond" in plan
     assert "Seq Scan" not in plan
+
+
+async def test_trades_of_a_session_are_found_by_the_index_that_keeps_their_entries_apart(trading: Trading) -> None:
+    recorder = Recorder()
+    wanted = TradeFilter(session_id=ID)
+    await trades.list_trades(cast(Connection, recorder), 1, wanted, Order("entry_time"), (BEFORE, ID), 50)
+    async with trading.database.tenant(1) as connection:
+        plan = await _explained(connection, recorder)
+    assert "session_id" in plan.partition("Index Cond")[2].partition("\n")[0], plan
 
 
 async def test_leases_are_renewed_by_an_index(trading: Trading) -> None:

@@ -128,7 +128,7 @@ async def test_a_stop_drops_a_pending_entry(trading: Trading) -> None:
         await trading.until_at(await market.tell(1))
         await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
     assert await trading.see("SELECT 1 FROM fills") == []
-    assert len(await trading.see("SELECT 1 FROM decisions WHERE outcome = 'pending'")) == 1
+    assert len(await trading.see("SELECT 1 FROM decisions WHERE outcome = 'dropped'")) == 1
 
 
 async def test_stopping_twice_is_once_and_a_stopped_session_stays_stopped(trading: Trading) -> None:

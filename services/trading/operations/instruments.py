@@ -1,0 +1,41 @@
+"""Instruments: learned from the exchange by whichever part asks it, and taken by running sessions from their next
+entry on."""
+
+from dataclasses import asdict
+
+from services.trading.bybit_api import VENUE, MarketApi
+from services.trading.domain import InstrumentChange
+from services.trading.queries import candles, restrictions, sessions
+from services.trading.queries.sessions import Lease
+from shared.chassis.postgres import Database
+from shared.strategy.bars import Instrument
+
+
+async def learn_instrument(database: Database, api: MarketApi, symbol: str) -> Instrument:
+    """Ask the exchange and bring the stored instrument up to date. Raises UnknownSymbol, VenueUnavailable."""
+    contract = await api.contract(symbol)
+    instrument = Instrument(**asdict(contract))
+    async with database.tenants(()) as connection:
+        await candles.upsert_instrument(connection, VENUE, symbol, instrument)
+    return instrument
+
+
+async def change_instrument(database: Database, lease: Lease, instrument: Instrument) -> InstrumentChange | None:
+    """Record that a running session enters by this instrument from the bar after the one it stands at. Returns None
+    if the lease is lost."""
+    async with database.tenant(lease.user_id) as connection:
+        if not await sessions.lock_held_lease(connection, lease):
+            return None
+        session = await sessions.get_session(connection, lease.user_id, lease.session_id, lock=True)
+        if session is None or session.status == "STOPPED":
+            return None
+        note = restrictions.Restriction(
+            "INSTRUMENT_CHANGED",
+            after_bar=session.last_bar,
+            tick_size=instrument.tick_size,
+            qty_step=instrument.qty_step,
+            min_order_qty=instrument.min_order_qty,
+            min_notional=instrument.min_notional,
+        )
+        await restrictions.insert_restriction(connection, lease.user_id, lease.session_id, note)
+    return InstrumentChange(session.last_bar, instrument)

@@ -1,0 +1,96 @@
+"""Sessions that get no bar a minute after it was expected: marked with what they wait for, until bars come."""
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from prometheus_client import Gauge
+
+from services.trading.domain import AWAITED, Waiting, awaited_bar
+from services.trading.operations.alarms import alarm_waiting, lift_waiting
+from services.trading.queries import alarms
+from services.trading.queries.sessions import Lease
+from services.trading.venue_clock import VenueClock
+from services.trading.worker.live_series import LiveSeries
+from services.trading.worker.live_session import LiveSession
+from shared.chassis.postgres import Database
+
+LONGEST_WAIT = timedelta(minutes=1)  # beyond the time at which the bar was expected
+
+WAITING = Gauge("trading_sessions_waiting", "Sessions without a bar a minute after it was expected", ["what"])
+
+
+class Waits:
+    """Of one worker. As with silence, `patience` of our own clock has to pass besides."""
+
+    def __init__(self, database: Database, clock: VenueClock, patience: timedelta) -> None:
+        self._database = database
+        self._clock = clock
+        self._patience = patience
+        self._apart_since: dict[UUID, float] = {}  # held, and following no series
+
+    async def look(
+        self, held: Mapping[UUID, Lease], series: Collection[LiveSeries], apart: Collection[UUID]
+    ) -> None:
+        """Mark those that wait for too long now, and lift the mark of those whose bars have come."""
+        overdue = self._in_series(series)
+        overdue.update(await self._apart(held, apart))
+        new = [(held[each], waiting) for each, waiting in overdue.items() if _is_unmarked(held.get(each))]
+        over = [session.lease for each in series for session in each.sessions.values() if self._is_over(session)]
+        if new:
+            await alarm_waiting(self._database, new)
+        if over:
+            await lift_waiting(self._database, over)
+        counted = Counter(lease.waiting_for for lease in held.values())
+        for what in AWAITED:
+            WAITING.labels(what).set(counted[what])
+
+    def _in_series(self, series: Iterable[LiveSeries]) -> dict[UUID, Waiting]:
+        """Those that follow a series, and have been waiting for its next bar for too long."""
+        return {
+            session_id: awaited
+            for each in series
+            if each.unheard_for >= self._patience and self._is_overdue(each.awaited_at)
+            for session_id, session in each.sessions.items()
+            if self._is_overdue((awaited := _awaited(session, each.last_bar)).expected_at)
+        }
+
+    async def _apart(self, held: Mapping[UUID, Lease], apart: Collection[UUID]) -> dict[UUID, Waiting]:
+        """Those that cannot follow a series yet, and are not marked."""
+        now, patience_s = time.monotonic(), self._patience.total_seconds()
+        self._apart_since = {each: self._apart_since.get(each, now) for each in apart}
+        long = [
+            held[each]
+            for each, since in self._apart_since.items()
+            if now - since >= patience_s and _is_unmarked(held.get(each))
+        ]
+        if not long:
+            return {}
+        async with self._database.tenants({lease.user_id for lease in long}) as connection:
+            rows = await alarms.list_awaiting(connection, [lease.session_id for lease in long])
+        found = {
+            row.session_id: awaited_bar(row.start_time, row.last_bar, row.interval, has_history=False)
+            for row in rows
+        }
+        return {each: awaited for each, awaited in found.items() if self._is_overdue(awaited.expected_at)}
+
+    def _is_over(self, session: LiveSession) -> bool:
+        """Whether a bar has come since it was marked; what it waits for next is another stretch."""
+        if session.lease.waiting_for is None or session.last_bar is None:
+            return False
+        never_had_one = session.lease.waiting_for in ("history", "first_bar")
+        return never_had_one or not self._is_overdue(_awaited(session, session.last_bar).expected_at)
+
+    def _is_overdue(self, expected_at: datetime) -> bool:
+        return self._clock.reckoned > expected_at + LONGEST_WAIT
+
+
+def _awaited(session: LiveSession, last_of_series: datetime | None) -> Waiting:
+    row = session.row
+    return awaited_bar(row.start_time, session.last_bar, row.interval, has_history=last_of_series is not None)
+
+
+def _is_unmarked(lease: Lease | None) -> bool:
+    return lease is not None and lease.waiting_for is None

@@ -1,0 +1,30 @@
+"""What the exchange does not have is not watched; while nobody can tell, the client is asked to come again."""
+
+import pytest
+
+from tests.integration.accounts import Json
+from tests.integration.analytics.conftest import Platform
+
+WATCH: Json = {"symbol": "NOSUCHUSDT", "interval": "15", "ema_period": 20}
+
+
+@pytest.mark.parametrize("path", ["$.symbol", "$.interval"])
+async def test_a_series_that_the_exchange_does_not_have_is_refused(platform: Platform, path: str) -> None:
+    ann = await platform.register("ann@example.org")
+    platform.history.lacks = path
+    for _ in range(2):
+        refused = await platform.analytics.call("POST", "/v1/watchlist", WATCH, ann)
+        assert (refused.status, refused.body["errors"]) == (
+            422,
+            [{"path": path, "reason": "the exchange does not have it"}],
+        )
+    assert await platform.every("/v1/watchlist", ann) == []
+
+
+async def test_while_trading_is_away_it_is_asked_for_later_unless_the_series_is_known(platform: Platform) -> None:
+    ann = await platform.register("ann@example.org")
+    assert (await platform.analytics.call("POST", "/v1/watchlist", WATCH, ann)).status == 201
+    platform.history.down = True
+    refused = await platform.analytics.call("POST", "/v1/watchlist", {**WATCH, "symbol": "ETHUSDT"}, ann)
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "2")
+    assert (await platform.analytics.call("POST", "/v1/watchlist", {**WATCH, "ema_period": 9}, ann)).status == 201
