@@ -17,7 +17,7 @@ from cli.failure import BadInput
 from cli.options import BadOption, OneLineCommand, one_line, quoted, time_option
 from cli.progress import Tell, progress_bar
 from services.trading.bybit_api import KLINE_LIMIT, Kline, MarketApi, NotBars, UnknownSymbol, VenueUnavailable
-from shared.contracts.types import from_ms, instant_text, to_ms
+from shared.contracts.types import SYMBOL_PATTERN, from_ms, instant_text, to_ms
 from shared.market.bars import Gap, find_gaps
 from shared.strategy.bars import INTERVAL_MS, Instrument
 
@@ -27,7 +27,7 @@ FIRST_WAITS_S = WAITS_S[:5]  # of the first: where nothing answered yet, there m
 TOLD_FROM_S = 2
 HOLES_SHOWN = 10
 LONGEST_FAULT = 160
-_SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
+_SYMBOL = re.compile(SYMBOL_PATTERN)
 
 T = TypeVar("T")
 

@@ -17,11 +17,12 @@ from cli.candles_instrument import check_interval, find_beside, instrument_used
 from cli.demo import synthetic
 from cli.demo.fetch import SYMBOLS, file_of
 from cli.options import BadOption, decimal_option
+from shared.contracts.types import SYMBOL_PATTERN
 from shared.strategy.bars import Bar, Instrument, TickTooCoarse, check_tick
 from shared.strategy.document import Strategy, parse_json, parse_strategy
 
 EXCHANGE_TIMEOUT_S = 3.5  # of which half a second is the start of a process
-_SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
+_SYMBOL = re.compile(SYMBOL_PATTERN)
 WAYS = "use recorded ones, --candles SYMBOL=FILE, or leave --candles out for made-up ones"
 
 

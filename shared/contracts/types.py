@@ -18,6 +18,7 @@ from pydantic import (
 
 AMOUNT_PATTERN = r"^-?\d{1,20}(\.\d{1,18})?$"
 INSTANT_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
+SYMBOL_PATTERN = r"^[A-Z0-9]{2,30}$"  # of the exchange's contracts
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # At the ends of the calendar another zone's time does not exist, and Postgres means infinity.

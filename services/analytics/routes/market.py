@@ -20,13 +20,13 @@ from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted,
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
 from shared.contracts.texts import Text
-from shared.contracts.types import BodyModel, Id, Instant, instant_text
+from shared.contracts.types import SYMBOL_PATTERN, BodyModel, Id, Instant, instant_text
 from shared.strategy.bars import INTERVAL_MS
 
 PATH = "/v1/watchlist"
 ANALYSES = "/v1/market-analysis"
 
-Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,30}$")]
+Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
 
 
 def _known(interval: str) -> str:

@@ -31,13 +31,13 @@ from shared.chassis.postgres import Database
 from shared.contracts.examples import NOW, example
 from shared.contracts.notifications import Channel
 from shared.contracts.texts import Name
-from shared.contracts.types import EPOCH, Amount, BodyModel, Instant, ViewModel
+from shared.contracts.types import EPOCH, SYMBOL_PATTERN, Amount, BodyModel, Instant, ViewModel
 from shared.strategy.bars import INTERVAL_MS
 from shared.strategy.document import MOST_DOCUMENT_BYTES
 
 MICROSECOND = timedelta(microseconds=1)
 
-Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,30}$")]
+Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
 Cooldown = Annotated[int, Field(ge=0, le=31_536_000)]
 
 

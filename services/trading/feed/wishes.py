@@ -1,6 +1,7 @@
 """Which series somebody wants, read from `market.interest` from its beginning on, also while standing by."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +10,6 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from services.trading.bybit_stream_api import SeriesKey
-from services.trading.routes.fields import SYMBOL
 from shared.chassis.clock import utc_now
 from shared.chassis.errors import PoisonError
 from shared.chassis.inbox import MarketInbox
@@ -20,6 +20,7 @@ from shared.chassis.plausible import refuse_leap
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.market import MarketInterest
+from shared.contracts.types import SYMBOL_PATTERN
 from shared.strategy.bars import INTERVAL_MS
 
 KEEP_UNWANTED = timedelta(minutes=10)
@@ -56,7 +57,7 @@ class Wishes:
 
     def hear(self, wish: MarketInterest, now: datetime) -> None:
         """Raises PoisonError for what names no series."""
-        if wish.interval not in INTERVAL_MS or not SYMBOL.fullmatch(wish.symbol):
+        if wish.interval not in INTERVAL_MS or not re.fullmatch(SYMBOL_PATTERN, wish.symbol):
             raise PoisonError("symbol, interval: name no series")
         if wish.history_bars > MOST_HISTORY_BARS:
             raise PoisonError("history_bars: more than any indicator needs")

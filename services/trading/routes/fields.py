@@ -1,14 +1,13 @@
 """Fields that several requests have."""
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
+from shared.contracts.types import SYMBOL_PATTERN
 from shared.strategy.bars import INTERVAL_MS
 
-SYMBOL = re.compile(r"^[A-Z0-9]{2,30}$", re.ASCII)
-Symbol = Annotated[str, StringConstraints(pattern=SYMBOL.pattern), Field(examples=["BTCUSDT"])]
+Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN), Field(examples=["BTCUSDT"])]
 
 
 def _known(interval: str) -> str:
