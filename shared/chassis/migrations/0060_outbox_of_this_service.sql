@@ -8,7 +8,7 @@ DO $$
 DECLARE
     service text := current_schema();
     own text[] := CASE current_schema()
-        WHEN 'auth' THEN ARRAY['activity.recorded', 'usage.recorded', 'user.registered', 'user.updated']
+        WHEN 'auth' THEN ARRAY['activity.recorded', 'login.ended', 'usage.recorded', 'user.registered', 'user.updated']
         WHEN 'billing' THEN ARRAY['activity.recorded', 'subscription.changed', 'usage.recorded', 'usage.threshold']
         WHEN 'trading' THEN ARRAY['activity.recorded', 'market.interest', 'session.alarmed', 'session.started',
                                   'session.stopped', 'trade.closed', 'trade.opened', 'usage.recorded']
