@@ -10,7 +10,7 @@ from cli.stack.migrate import DatabaseAccess
 from services.analytics.queries.days import LIST_DAYS
 from services.analytics.queries.equity import BEFORE_ALL, LIST_EQUITY
 from services.analytics.queries.exports import EXPORT_DAYS, EXPORT_TRADES
-from services.analytics.queries.facts import TRADES_SINCE
+from services.analytics.queries.facts import LIST_TRADES, SUM_PNL, TRADES_SINCE
 from services.analytics.queries.groups import LIST_BY_STRATEGY, LIST_BY_SYMBOL
 from services.analytics.queries.market import LIST_ANALYSES
 from services.analytics.queries.retention import DELETE_ANALYSES
@@ -50,7 +50,9 @@ async def test_reads_use_their_indexes(filled: Database) -> None:
     reads: list[tuple[str, list[object], str]] = [
         (LIST_DAYS, [1, "PAPER", date(2022, 1, 1), None, None, 51], "daily_performance_by_date"),
         (LIST_EQUITY, [1, "PAPER", *BEFORE_ALL, LATEST, False, 51], "trade_facts_by_time"),
-        (EXPORT_TRADES, [1, "PAPER", LATEST, EARLY, UUID(int=0), 1000], "trade_facts_by_time"),
+        (EXPORT_TRADES, [1, "PAPER", EARLY, LATEST, EARLY, UUID(int=0), 1000], "trade_facts_by_time"),
+        (LIST_TRADES, [1, "PAPER", [LATE], [LATEST]], "trade_facts_by_time"),
+        (SUM_PNL, [1, "PAPER", [EARLY], [EARLY]], "trade_facts_by_time"),
         (EXPORT_DAYS, [1, "PAPER", date(2025, 1, 1), date(2022, 1, 1), 1000], "daily_performance_"),
         (
             LIST_ANALYSES["timestamp"],
@@ -69,7 +71,7 @@ async def test_reads_use_their_indexes(filled: Database) -> None:
 async def test_sums_by_symbol_and_strategy_read_ones_own_trades_only(filled: Database) -> None:
     for query in (LIST_BY_SYMBOL, LIST_BY_STRATEGY):
         async with filled.tenant(1) as connection:
-            plan = str(await connection.fetch("EXPLAIN " + query, 1, "PAPER", EARLY, LATE))
+            plan = str(await connection.fetch("EXPLAIN " + query, 1, "PAPER", [EARLY], [LATE]))
         assert "Scan on trade_facts_" in plan or "Index Scan using trade_facts_" in plan
 
 

@@ -67,7 +67,7 @@ def day_figures(world: World, day: date) -> Figures:
         "ending_balance": starting + sum(pnls),
         "capital_at_work": capital,
         "daily_pnl": sum(pnls),
-        "daily_pnl_percentage": percent(sum(pnls), capital),
+        "daily_pnl_percentage": percent(Fraction(sum(pnls)), capital),
         "win_rate": percent(Fraction(sum(pnl > 0 for pnl in pnls)), Fraction(len(pnls))),
         "max_drawdown": None if capital <= 0 else percent(deepest([capital, *running(capital, pnls)]), Fraction(1)),
         "sharpe_ratio": sharpe(returns),

@@ -81,7 +81,7 @@ def test_a_day_without_capital_is_passed_over_and_after_all_is_lost_a_height_beg
 def test_of_two_falls_that_are_shown_alike_the_deeper_is_the_deepest() -> None:
     found = find_drawdowns(days_of("1000", d1="-100 200", d2="-110.000000001"))
     assert found.deepest is not None
-    assert (found.deepest.pct, found.deepest.trough_date) == (10, on(2))
+    assert (found.deepest.pct, found.deepest.trough_date) == (Decimal(10), on(2))
 
 
 @given(st.lists(pnls, max_size=31))
