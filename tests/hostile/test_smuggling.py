@@ -183,7 +183,7 @@ def test_who_comes_after_on_the_same_connection_has_not_spoken_for_another(world
         for headers, body in framed(filler + prefix).values()
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = list(pool.map(lambda one: talk(*one, then=victim).statuses, tried))
+        answers = list(pool.map(lambda one: talk(one[0], one[1], victim).statuses, tried))
     assert [statuses for statuses in answers if statuses[1:] not in ((), (200,))] == []
     assert exchange(world.gateway.port, victim).status == 200
 
