@@ -4,7 +4,7 @@ import asyncio
 
 import aiohttp
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from shared.chassis.clock import utc_now
 from shared.chassis.cluster import KnownCluster
@@ -16,7 +16,6 @@ from shared.chassis.relay import MAX_PAYLOAD_BYTES, Relay
 from shared.chassis.service import RunningService
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
-from tests.conftest import TEST_PARTITIONS
 from tests.integration.accounts import eventually
 from tests.integration.chassis.conftest import Listener, registered, say
 
@@ -222,34 +221,3 @@ async def test_a_newer_version_waits_with_its_key_shows_in_readiness_and_stops_n
     assert listener.seqs(12) == [1]
     assert (status, body["faults"]) == (200, [])
     assert body["parked"] == ["user.registered: version 2 is newer than this program, keys parked: 1"]
-
-
-async def test_a_record_that_cannot_be_parsed_is_passed_over(
-    settings: ServiceSettings, listener: Listener, kafka_bootstrap: str
-) -> None:
-    """The client library raises at each fetch of it."""
-    async with RunningService(listener.build, settings) as running:
-        await say(running.database, registered(1))
-        await eventually(lambda: _length(listener), lambda length: length == 1)
-        await _send_with_a_name_that_is_no_text(kafka_bootstrap, f"{settings.kafka_topic_prefix}user.registered")
-        await say(running.database, *(registered(user_id) for user_id in range(2, 12)))
-        await eventually(lambda: _length(listener), lambda length: length == 11)
-        assert await count(running.database, "parked WHERE state = 'DEAD'") >= 1
-        assert not running.failed
-    assert sorted(event.user_id for event in listener.heard) == list(range(1, 12))
-
-
-async def _send_with_a_name_that_is_no_text(bootstrap: str, topic: str) -> None:
-    """To both partitions; aiokafka itself writes such a name only if it is told that this is its UTF-8."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
-    await producer.start()
-    for partition in range(TEST_PARTITIONS):
-        builder = producer.create_batch()
-        builder.append(key=b"1", value=b"{}", timestamp=None, headers=[(_NoText("name"), b"value")])
-        await (await producer.send_batch(builder, topic, partition=partition))
-    await producer.stop()
-
-
-class _NoText(str):
-    def encode(self, *_: str) -> bytes:
-        return b"\xff\xfe"

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from cli.asyncapi import senders
 from shared.chassis.clock import utc_now
 from shared.chassis.dead_letters import OPEN, Filter, list_entries, replay_entries
 from shared.chassis.decoding import Received, decode_record
@@ -23,7 +22,7 @@ from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import MarketEvent, Message
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import new_id
-from tests.contracts.samples import SAMPLES
+from tests.contracts.samples import SAMPLES, source_of
 from tests.integration.chassis.conftest import registered
 from tests.isolation.world import captured_log
 
@@ -43,7 +42,7 @@ class Record:
 
 def received(event: Message, offset: int = 0, headers: Mapping[str, str] = NONE) -> Received:
     event_id = event.event_id() if isinstance(event, MarketEvent) else new_id()
-    known = headers_of(event, str(event_id), senders(type(event))[0], utc_now())
+    known = headers_of(event, str(event_id), source_of(event), utc_now())
     record = Record(
         event.key().encode(), event.model_dump_json().encode(), to_wire({**known, **headers}), 0, offset
     )
