@@ -47,7 +47,10 @@ class VouchedUsers:
         if not pairs:
             return
         rows = await connection.fetch(
-            "SELECT user_id, public_id, is_known FROM vouch_for_users($1::uuid[], $2::bigint[])",
+            """
+            SELECT user_id, public_id, vouch_for_user(public_id, user_id) AS is_known
+            FROM unnest($1::uuid[], $2::bigint[]) AS claim (public_id, user_id)
+            """,
             [public_id for _, public_id in pairs],
             [user_id for user_id, _ in pairs],
         )
