@@ -79,7 +79,7 @@ def problems() -> list[Listed]:
 
 
 def problem_classes() -> list[type[ProblemError]]:
-    """Of chassis and services."""
+    """Of chassis and services, one for each type: a class without a type of its own is answered as its parent."""
     for service in SERVICES:
         if (ROOT / "services" / service / "errors.py").exists():
             import_module(f"services.{service}.errors")
@@ -89,7 +89,7 @@ def problem_classes() -> list[type[ProblemError]]:
         more = [error for error in waiting.pop().__subclasses__() if _is_ours(error)]
         found.update(more)
         waiting += more
-    return sorted(found, key=lambda error: (error.status, error.type))
+    return sorted((error for error in found if "type" in vars(error)), key=lambda error: (error.status, error.type))
 
 
 def _is_ours(error: type[ProblemError]) -> bool:
