@@ -68,7 +68,7 @@ def test_a_service_that_the_endpoint_is_not_for_is_refused(keys: Path, trading: 
         {"exp": float("inf")},
         {"iat": None},
     ],
-    ids=repr,
+    ids=lambda changed: " and ".join(changed),
 )
 def test_what_is_not_for_this_service_or_not_for_now_is_refused(
     keys: Path, trading: ServiceCallers, changed: dict[str, object]
