@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 
@@ -24,9 +24,10 @@ def cancel_on_signals() -> asyncio.Event:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
-        click.echo("stopping", err=True)
         stop.set()
         task.cancel()
+        with suppress(OSError):  # nobody reads any more
+            click.echo("stopping", err=True)
 
     for number in SIGNALS:
         loop.add_signal_handler(number, interrupt)
