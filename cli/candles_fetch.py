@@ -69,8 +69,9 @@ def fetch_command(
     An interrupted run leaves FILE.part, and the same command goes on from there; FILE appears when it is whole. The
     exchange's instrument is kept beside it, in FILE.instrument.json, where `backtest` and `demo` find it.
     """
-    if output.exists() and not force:
-        raise BadOption(f"-o: {output} is there already: --force replaces it")
+    for there in (output, path_beside(output)):
+        if there.exists() and not force:
+            raise BadOption(f"-o: {there} is there already: --force replaces it")
     if not _SYMBOL.fullmatch(symbol):
         raise BadOption(f"{quoted(symbol)} is no symbol: capital letters and digits, such as BTCUSDT")
     if endpoint and not endpoint.startswith(("http://", "https://")):

@@ -13,7 +13,13 @@ from aiokafka.errors import KafkaError
 
 from cli.failure import BadInput
 from cli.stack import kafka
-from cli.stack.environment import Addresses, gateway_environment, service_environment, settings_given
+from cli.stack.environment import (
+    ALL_FROM_HERE,
+    Addresses,
+    gateway_environment,
+    service_environment,
+    settings_given,
+)
 from cli.stack.grants import Grants, apply_grants, remove_grants
 from cli.stack.health import answers, waits_for_a_person
 from cli.stack.home import Home, ProcessNote, State, login_of, note_of
@@ -248,7 +254,9 @@ class Stack:
         front = self._fronts.get("postgres")
         database = replace(self._database, port=front.port) if front else self._database
         environment = service_environment(part, self._home, self._secrets, database, self._at, self.topic_prefix)
-        environment = {**settings_given(part.service), **environment, **self._options.env.get(part.service, {})}
+        given = settings_given(part.service)
+        environment |= {name: value for name, value in given.items() if name in ALL_FROM_HERE}
+        environment = {**given, **environment, **self._options.env.get(part.service, {})}
         return Spec(part.name, [sys.executable, "-m", f"services.{part.service}", *roles], environment)
 
     async def _start_gateway(self) -> None:

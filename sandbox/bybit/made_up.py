@@ -1,5 +1,5 @@
-"""A made-up market without end: every price is a function of its minute, so nothing is stored and any moment can be
-requested. The bars of all intervals are made of the same minutes.
+"""A made-up market of nearly fifty years: every price is a function of its minute, so nothing is stored and any
+moment can be requested. The bars of all intervals are made of the same minutes.
 
 The logarithm of a price is noise of many scales, from one minute to six weeks. The variance doubles from each scale
 to the next, as in a random walk; that there is a longest scale keeps prices near where they began.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sandbox.bybit.replay import INTERVAL_MS, Candle, Market, Series, longer_intervals
 
 FIRST_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
-DAYS = 3_650
+DAYS = 17_500  # a partition is made at most fifty years ahead
 DAY_MINUTES = 1_440
 MINUTE_MS = 60_000
 SCALES = 17  # the longest: 2**16 minutes, six weeks

@@ -36,6 +36,10 @@ class PlanLimits:
     max_stored_strategies: int | None = None
 
 
+# The shipped catalogue's (max_running_sessions, max_stored_strategies): of subscriptions that were published before
+# plans had these limits. Without them nothing would be limited.
+LIMITS_UNPUBLISHED: Mapping[str, tuple[int, int]] = {"FREE": (3, 10), "PREMIUM": (50, 100), "PRO": (1_000, 1_000)}
+
 LimitName = Literal["max_active_strategies", "max_symbols", "max_running_sessions"]
 
 # Of one tenant, whatever their plan.

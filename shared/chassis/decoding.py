@@ -22,6 +22,10 @@ NOBODY = 0
 LARGEST_USER_ID = 2**63 - 1
 LONGEST_KEY = 200
 LONGEST_REASON = 500
+# Of a record. What our own publishers send is far below, and no part of more than this is looked at or kept.
+MOST_HEADERS = 128
+MOST_HEADER_BYTES = 32_768
+MOST_VALUE_BYTES = 1_048_576
 # What decoding may raise. It is a pure function of the message, so each of these is a fault of the message.
 FAULTS_OF_THE_MESSAGE = (
     ArithmeticError,
@@ -85,6 +89,8 @@ def decode_record(topic: str, record: ConsumerRecord | Unreadable) -> Received:
     """Raises nothing: whatever is wrong with the record is a fault on the result."""
     if isinstance(record, Unreadable):
         return Received(topic, record.partition, record.offset, "", None, {}, b"", None, record.reason)
+    if fault := _oversize(record):
+        return Received(topic, record.partition, record.offset, "", None, {}, b"", None, fault)
     key, payload, headers, fault = "", record.value or b"", {}, ""
     event: Message | None = None
     needs_version, is_forged = 0, False
@@ -111,6 +117,18 @@ def decode_record(topic: str, record: ConsumerRecord | Unreadable) -> Received:
         is_forged,
         order_key,
     )
+
+
+def _oversize(record: ConsumerRecord) -> str:
+    """Why it is not even looked at; empty where it is of a size to be decoded."""
+    if len(record.headers) > MOST_HEADERS:
+        return f"has {len(record.headers)} headers, more than {MOST_HEADERS}"
+    size = sum(len(name) + len(value or b"") for name, value in record.headers)
+    if size > MOST_HEADER_BYTES:
+        return f"has headers of {size} bytes, more than {MOST_HEADER_BYTES}"
+    if (size := len(record.value or b"") + len(record.key or b"")) > MOST_VALUE_BYTES:
+        return f"has {size} bytes, more than {MOST_VALUE_BYTES}"
+    return ""
 
 
 def decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:

@@ -104,8 +104,10 @@ class CandleHistory:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S)) as session:
                 await self._page(session, query)
         except HistoryRefused as error:
-            raise InvalidInput(errors=error.faults) from error
-        except Unavailable as error:
+            if error.faults:
+                raise InvalidInput(errors=error.faults) from error
+            raise Unavailable("the market cannot be asked at the moment", retry_after_s=2) from error
+        except (Unavailable, ValidationError) as error:
             raise Unavailable("the market cannot be asked at the moment", retry_after_s=2) from error
         if len(self._known) < MOST_KNOWN:
             self._known.add((symbol, interval))

@@ -30,9 +30,8 @@ def to_wire(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
 
 def from_wire(headers: object) -> Headers:
     """Headers as text, those of one name joined. What is not text is replaced, so that no header stops a reader."""
-    texts: Headers = {}
+    texts: dict[str, list[str]] = {}
     if isinstance(headers, list | tuple):
         for name, value in headers:
-            text = (value or b"").decode("utf-8", "replace")
-            texts[str(name)] = f"{texts[name]}, {text}" if name in texts else text
-    return texts
+            texts.setdefault(str(name), []).append((value or b"").decode("utf-8", "replace"))
+    return {name: ", ".join(several) for name, several in texts.items()}

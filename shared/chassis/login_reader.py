@@ -1,9 +1,11 @@
 """Follows `login.ended` in every process that serves HTTP."""
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 from aiokafka.errors import KafkaError
+from pydantic import ValidationError
 
 from shared.chassis.decoding import Received
 from shared.chassis.ended_logins import KEPT_FOR, EndedLogins
@@ -57,7 +59,17 @@ class LoginReader:
 
     def _take(self, received: list[Received]) -> None:
         for item in received:
-            if isinstance(item.event, LoginEnded):
-                self._ended.add(item.event.login_id, item.event.at)
+            if (event := _login_ended(item)) is not None:
+                self._ended.add(event.login_id, event.at)
             else:
                 log.error("login_ended_unreadable", reason=item.fault, offset=item.offset)
+
+
+def _login_ended(item: Received) -> LoginEnded | None:
+    """Of a newer version too: its fields are only added to, and a login that has ended is refused in any case."""
+    if isinstance(item.event, LoginEnded):
+        return item.event
+    if item.needs_version:
+        with suppress(ValidationError):
+            return LoginEnded.model_validate_json(item.payload)
+    return None

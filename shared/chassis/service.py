@@ -253,7 +253,7 @@ class RunningService:
             database=self.database,
             meter=self._meter,
         )
-        self._ended_logins.watch(app[STREAMS].end_of_login)
+        app[STREAMS].follow(self._ended_logins)
         document = openapi.describe(service.name, outside)
         app.router.add_get("/openapi.json", _static_json(document))
         parked = partial(parked_for_upgrade, self.database)

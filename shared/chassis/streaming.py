@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from shared.chassis.auth import Principal
+from shared.chassis.ended_logins import EndedLogins
 from shared.chassis.errors import InvalidInput, TooManyStreams, Unavailable
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
 from shared.contracts.types import QueryModel
@@ -82,6 +83,7 @@ class Streams:
     """Those that are open in this process; told to end before it does."""
 
     def __init__(self) -> None:
+        self._ended: EndedLogins | None = None
         self._stopping = False
         self._open: Counter[int] = Counter()
         self._of_login: dict[UUID | None, set[asyncio.Event]] = {}
@@ -107,7 +109,8 @@ class Streams:
         end = asyncio.Event()
         of_login = self._of_login.setdefault(login_id, set())
         of_login.add(end)
-        if self._stopping:
+        # It may have ended after its token was looked at, and before this stream was there to be told.
+        if self._stopping or (self._ended is not None and login_id in self._ended):
             end.set()
         try:
             yield end
@@ -115,6 +118,11 @@ class Streams:
             of_login.discard(end)
             if not of_login and self._of_login.get(login_id) is of_login:
                 del self._of_login[login_id]
+
+    def follow(self, ended: EndedLogins) -> None:
+        """Have the streams of a login end with it."""
+        self._ended = ended
+        ended.watch(self.end_of_login)
 
     def end_of_login(self, login_id: UUID) -> None:
         for end in self._of_login.get(login_id, ()):

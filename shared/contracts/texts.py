@@ -24,6 +24,14 @@ _DRAWN_AS_NOTHING = frozenset([*_FILLERS, *range(0x180B, 0x1810), *range(0xE0100
 _VARIATIONS = range(0xFE00, 0xFE10)  # how the character before is drawn, as a text or as an emoji
 
 
+def is_drawn(character: str) -> bool:
+    """Whether a reader can see it by itself: no blank, mark, control, or filler."""
+    code = ord(character)
+    if code in _DRAWN_AS_NOTHING or code in _VARIATIONS:
+        return False
+    return unicodedata.category(character)[0] not in "ZCM"
+
+
 def check_name(text: str, most: int = NAME_LENGTH) -> str:
     """One line, trimmed, 1 to `most` characters. Raises ValueError."""
     name = text.strip(BLANKS)

@@ -84,6 +84,7 @@ def _all_of(sample: Message) -> Iterator[tuple[str, str, Any]]:  # Any: of the k
     for name in names:
         yield "header", name, "missing"
         yield "header", name, "twice"
+        yield "header", name, "200 times"
         for value in HEADERS:
             yield "header", name, value
     yield "newer", "", None
@@ -122,6 +123,8 @@ def _mutated(base: Mutation, kind: str, name: str, value: Any) -> Mutation:  # A
 def _header(headers: Headers, name: str, value: bytes | str | None) -> Headers:
     if value == "missing":
         return [each for each in headers if each[0] != name]
+    if value == "200 times":
+        return [*headers, *(each for each in headers if each[0] == name for _ in range(200))]
     if value == "twice":
         return [*headers, *(each for each in headers if each[0] == name)]
     return [*(each for each in headers if each[0] != name), (name, cast("bytes | None", value))]

@@ -53,6 +53,8 @@ def defused(text: str) -> str:
 
 
 def _is_formula(text: str, start: int) -> bool:
-    """Behind any blanks and invisible characters, which spreadsheets skip."""
-    first = next((each for each in text[start:] if unicodedata.category(each)[0] not in _NOT_SEEN), "")
+    """Behind any blanks and invisible characters, which spreadsheets skip, and behind quotes: where another
+    separator than ours is taken, they quote the part and are no part of it."""
+    seen = (each for each in text[start:] if each != '"' and unicodedata.category(each)[0] not in _NOT_SEEN)
+    first = next(seen, "")
     return bool(first) and first in FORMULA_BEGINS

@@ -4,10 +4,10 @@ import gzip
 import unicodedata
 from importlib.resources import files
 
+from shared.contracts.texts import is_drawn
+
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 1024
-
-_INVISIBLE = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
 
 
 def check_password(text: str) -> str:
@@ -23,7 +23,7 @@ def check_password(text: str) -> str:
 def check_new_password(text: str) -> str:
     """The same, for one that is being set. Raises ValueError for what everybody tries first."""
     password = check_password(text)
-    seen = "".join(char for char in _fold(password) if unicodedata.category(char) not in _INVISIBLE)
+    seen = "".join(filter(is_drawn, _fold(password)))
     if not seen:
         raise ValueError("must not consist of blanks alone")
     if seen in COMMON_PASSWORDS or _fold(password).strip() in COMMON_PASSWORDS:

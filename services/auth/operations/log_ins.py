@@ -3,10 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from services.auth.domain.accounts import (
-    session_expiry,
-)
-from services.auth.errors import AccountDisabled
+from services.auth.domain.accounts import session_expiry
+from services.auth.errors import AccountDisabled, BadCredentials
 from services.auth.operations.ending import Owner, end_login, end_logins, end_surplus_logins
 from services.auth.operations.proving import NOBODY, Desk, look_up, prove, succeed
 from services.auth.operations.tokens import IssuedTokens, new_secret, secret_sha256
@@ -19,12 +17,22 @@ from shared.chassis.origin import Client
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
 
+TRIES = 2  # a login beside this one may have renewed the hash of the same password
+
 
 async def log_in(desk: Desk, email: str, password: str, client: Client, now: datetime) -> IssuedTokens:
     """The same statements and the same hashing whether or not there is such a user.
 
     Raises BadCredentials, AccountDisabled, TooManyAttempts, TooManyLogins.
     """
+    for _ in range(TRIES):
+        if tokens := await _log_in(desk, email, password, client, now):
+            return tokens
+    raise BadCredentials
+
+
+async def _log_in(desk: Desk, email: str, password: str, client: Client, now: datetime) -> IssuedTokens | None:
+    """None where the account changed while the password was compared."""
     found = await look_up(desk, email, client, now)
     known = await prove(desk, found, password, "LOG_IN_FAILED", client, now)
     user_id = found.user_id
@@ -33,7 +41,8 @@ async def log_in(desk: Desk, email: str, password: str, client: Client, now: dat
     outdated = desk.passwords.is_outdated(known.password_hash)
     new_hash = await desk.passwords.hash(password) if outdated else known.password_hash
     async with desk.database.tenant(user_id) as connection:
-        await accounts.update_login(connection, user_id, known.password_hash, new_hash, now)
+        if not await accounts.update_login(connection, user_id, known.password_hash, new_hash, now):
+            return None
         await log_in_queries.delete_forgotten_sessions(connection, user_id, now - desk.longest_session)
         owner = Owner(user_id, known.public_id)
         session_id, tokens = await open_session(desk, connection, owner, client, now)

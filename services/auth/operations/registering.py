@@ -172,6 +172,8 @@ async def _register_again(desk: Desk, found: Found, known: Credentials, request:
     async with desk.database.tenant(user_id) as connection:
         if await find_answer(connection, user_id, once.key, once.request_sha256) is None:
             raise EmailTaken
+        if not await accounts.update_login(connection, user_id, known.password_hash, known.password_hash, now):
+            raise BadCredentials
         owner = Owner(user_id, known.public_id)
         session_id, tokens = await open_session(desk, connection, owner, client, now)
         await end_surplus_logins(connection, owner, now)

@@ -134,19 +134,20 @@ async def update_password(connection: Connection, user_id: int, old_hash: str, n
     return bool(tag == "UPDATE 1")
 
 
-async def update_login(connection: Connection, user_id: int, old_hash: str, new_hash: str, now: datetime) -> None:
-    """Count a log-in; the hash is replaced unless the password was changed meanwhile."""
-    await connection.execute(
+async def update_login(connection: Connection, user_id: int, old_hash: str, new_hash: str, now: datetime) -> bool:
+    """Count a login and replace the hash, under the user's lock. False where the password that was compared is
+    another one by now, or the account is closed: both end all logins, and this one would come after that."""
+    tag = await connection.execute(
         """
-        UPDATE users SET last_login = $4, login_count = login_count + 1,
-               password_hash = CASE WHEN password_hash = $2 THEN $3 ELSE password_hash END
-        WHERE user_id = $1
+        UPDATE users SET last_login = $4, login_count = login_count + 1, password_hash = $3
+        WHERE user_id = $1 AND password_hash = $2 AND is_active
         """,
         user_id,
         old_hash,
         new_hash,
         now,
     )
+    return bool(tag == "UPDATE 1")
 
 
 @dataclass(frozen=True)

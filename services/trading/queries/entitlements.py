@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.trading.domain import PlanLimits
+from services.trading.domain import LIMITS_UNPUBLISHED, PlanLimits
 from shared.chassis.postgres import Connection
 from shared.contracts.billing import SubscriptionChanged
 
@@ -10,6 +10,7 @@ from shared.contracts.billing import SubscriptionChanged
 async def upsert_entitlements(connection: Connection, events: Sequence[SubscriptionChanged]) -> list[int]:
     """Apply the latest of each tenant, if it is newer than what is known; whose changed."""
     latest = {event.user_id: event for event in sorted(events, key=lambda event: event.subscription_version)}
+    later_limits = [_later_limits(event) for event in latest.values()]
     rows = await connection.fetch(
         """
         INSERT INTO entitlements (user_id, public_id, subscription_version, plan, status,
@@ -39,10 +40,18 @@ async def upsert_entitlements(connection: Connection, events: Sequence[Subscript
         [event.limits.max_symbols for event in latest.values()],
         [event.features.backtesting for event in latest.values()],
         [event.limits.max_backtests_per_day for event in latest.values()],
-        [event.limits.max_running_sessions for event in latest.values()],
-        [event.limits.max_stored_strategies for event in latest.values()],
+        [running for running, _ in later_limits],
+        [stored for _, stored in later_limits],
     )
     return [row["user_id"] for row in rows]
+
+
+def _later_limits(event: SubscriptionChanged) -> tuple[int | None, int | None]:
+    """`max_running_sessions` and `max_stored_strategies`, which events of before do not have."""
+    limits = event.limits
+    if {"max_running_sessions", "max_stored_strategies"} <= limits.model_fields_set:
+        return limits.max_running_sessions, limits.max_stored_strategies
+    return LIMITS_UNPUBLISHED[event.plan]
 
 
 async def get_plan_limits(connection: Connection, user_id: int, *, lock: bool = False) -> PlanLimits | None:

@@ -18,6 +18,7 @@ from services.trading.venue_clock import VenueClock
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession
 from services.trading.worker.mender import Mender
 from services.trading.worker.silence import Silence
+from shared.chassis.infrastructure import is_infrastructure
 from shared.chassis.points import point
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.market import CandleClosed, CandleOpened
@@ -212,18 +213,24 @@ class LiveSeries:
         return quiet, deciding
 
     async def _write(self, steps: Sequence[tuple[LiveSession, Outcome, datetime | None]], *, late: bool) -> None:
-        """A transaction each, a few at once. All are through before a fault goes on its way."""
+        """A transaction each, a few at once. A session whose step cannot be stored fails alone. All are through
+        before a fault of the infrastructure goes on its way."""
 
         async def one(session: LiveSession, outcome: Outcome, last_bar: datetime | None) -> bool:
             async with self._gate:
                 return await session.write(self._database, outcome, last_bar, late=late)
 
         written = await asyncio.gather(*(one(*step) for step in steps), return_exceptions=True)
+        away: BaseException | None = None
         for (session, _, _), done in zip(steps, written, strict=True):
-            if isinstance(done, BaseException):
-                raise done
-            if not done:
+            if isinstance(done, Exception) and not is_infrastructure(done):
+                self._fail(session, done)
+            elif isinstance(done, BaseException):
+                away = done
+            elif not done:
                 self._drop(session)
+        if away is not None:
+            raise away
         STEPS_DECIDED.inc(len(steps))
 
     async def _move_cursors(self, quiet: Sequence[LiveSession], last_bar: datetime) -> None:

@@ -263,3 +263,17 @@ async def test_a_step_long_after_its_bar_marks_its_trades_late(trading: Trading)
     rows = await trading.see("SELECT late FROM fills WHERE reason <> 'end_of_data'")
     assert rows
     assert all(row["late"] for row in rows)
+
+
+async def test_a_session_whose_step_cannot_be_stored_fails_alone(trading: Trading) -> None:
+    bars = wavy_bars(120)
+    ann, strategy = await trading.subscribe(1), await trading.strategy(1)
+    broken, sound = await trading.start(ann, strategy), await trading.start(ann, strategy)
+    refusal = f"CHECK (session_id <> '{broken.session_id}')"
+    await trading.see(f"ALTER TABLE fills ADD CONSTRAINT none_of_this_one {refusal}")
+    async with trading.worker():
+        market = await trading.market(bars)
+        last = from_ms(await market.tell(len(bars)))
+        at_bar = "SELECT 1 FROM user_trading_sessions WHERE session_id = $1 AND last_bar = $2"
+        await trading.until(at_bar, sound.session_id, last)
+    assert await finish(trading, 1, sound.session_id) == backtest(bars).fingerprint

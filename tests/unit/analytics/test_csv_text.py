@@ -94,3 +94,11 @@ def test_whatever_a_text_holds_it_is_one_cell_and_no_formula(given_texts: list[s
         for part in re.split(r"[;\t\r\n]", cell):
             shown = "".join(each for each in part if unicodedata.category(each)[0] not in "CZ")
             assert not shown.startswith(FORMULA_BEGINS), (text, cell)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("text", ['a;"=1+1', 'a\t"=1+1', 'a;""=1', '"=1', 'a; "=1', ';"@x";"+2'])
+def test_no_cell_is_a_formula_where_another_separator_is_taken(text: str, separator: str) -> None:
+    lines = csv_bytes([["id", text, "x"]]).decode().splitlines(keepends=True)
+    for cells in csv.reader(lines, delimiter=separator):
+        assert not [cell for cell in cells if cell.lstrip(' "').startswith(tuple("=+-@"))]

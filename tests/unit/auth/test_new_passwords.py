@@ -25,8 +25,12 @@ DISGUISED = [
     "pass\u200bword",
     "PASSWORD\u00a0\u00a0",
     "pa\u00adssword",
+    "password\u3164",
+    "p\ufe0fassword",
+    "password\u2800\u034f",
 ]
 BLANKS = [" " * 8, "\u00a0" * 10, "\t\n" * 5, "\u200b" * 8, "\u3000 \ufeff" * 4, "\u2060" * 9]
+BLANKS += ["\u3164" * 8, "\u2800" * 8, "\ufe0f" * 8, "\u0301" * 8]
 
 
 @pytest.mark.parametrize("password", [*COMMON, *DISGUISED])

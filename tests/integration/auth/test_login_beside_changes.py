@@ -1,0 +1,63 @@
+"""A login whose password is compared while it is changed, or while the account is closed, comes to nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from cli.stack.migrate import DatabaseAccess
+from services.auth.domain.accounts import NewUser
+from services.auth.errors import AccountDisabled, BadCredentials
+from services.auth.operations.log_ins import log_in
+from services.auth.operations.proving import Desk
+from services.auth.operations.registering import register
+from shared.chassis.clock import utc_now
+from shared.chassis.origin import Client
+from tests.integration.accounts import PASSWORD, eventually
+
+NOWHERE = Client(None, None)
+ANN = NewUser("ann@example.org", PASSWORD, "UTC", "en", None, None, None)
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@asynccontextmanager
+async def held(access: DatabaseAccess, change: str) -> AsyncIterator[Callable[[], object]]:
+    """A change of all users that is not committed before the block ends; logins beside it wait for its lock."""
+    connection = await asyncpg.connect(access.owner_dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute(f"UPDATE auth.users SET {change}")
+            yield lambda: connection.fetchval(WAITING)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [("password_hash = 'another'", BadCredentials), ("is_active = false", AccountDisabled)],
+    ids=["password changed", "account closed"],
+)
+async def test_no_login_outlives_what_ends_all_logins(
+    desk: Desk, database_access: DatabaseAccess, change: str, refusal: type[Exception]
+) -> None:
+    now = utc_now()
+    await register(desk, ANN, NOWHERE, now)
+    async with held(database_access, change) as waiting:
+        late = asyncio.create_task(log_in(desk, ANN.email, PASSWORD, NOWHERE, now))
+        await eventually(waiting, bool)
+    with pytest.raises(refusal):
+        await late
+    owner = await asyncpg.connect(database_access.owner_dsn)
+    try:
+        assert await owner.fetchval("SELECT count(*) FROM auth.user_sessions") == 1  # of the registration
+    finally:
+        await owner.close()
+
+
+async def test_logins_at_once_all_succeed(desk: Desk) -> None:
+    now = utc_now()
+    await register(desk, ANN, NOWHERE, now)
+    tokens = await asyncio.gather(*(log_in(desk, ANN.email, PASSWORD, NOWHERE, now) for _ in range(4)))
+    assert len({each.refresh_token for each in tokens}) == 4

@@ -1,0 +1,47 @@
+"""A record that is larger than any of ours is neither decoded nor kept: a reader would stand still over it."""
+
+import time
+
+import pytest
+from aiokafka import ConsumerRecord
+
+from shared.chassis.decoding import MOST_HEADER_BYTES, MOST_HEADERS, MOST_VALUE_BYTES, Received, decode_record
+from shared.chassis.kafka_headers import from_wire
+from tests.contracts.samples import SAMPLES
+from tests.hostile.mutations import good
+
+GOOD = good(SAMPLES["trade.closed"], 1)
+
+
+def decoded(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]) -> Received:
+    record = ConsumerRecord("trade.closed", 0, 7, 0, 0, key, value, None, 0, 0, tuple(headers))
+    return decode_record("trade.closed", record)
+
+
+def test_a_record_of_ours_is_decoded() -> None:
+    assert decoded(GOOD.key, GOOD.value, GOOD.headers).fault == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "headers"),
+    [
+        (GOOD.key, GOOD.value, [*GOOD.headers, *[("more", b"")] * MOST_HEADERS]),
+        (GOOD.key, GOOD.value, [*GOOD.headers, ("more", b"x" * MOST_HEADER_BYTES)]),
+        (GOOD.key, GOOD.value, [*GOOD.headers, ("x" * MOST_HEADER_BYTES, None)]),
+        (GOOD.key, b" " * MOST_VALUE_BYTES, GOOD.headers),
+        (b"7" * MOST_VALUE_BYTES, GOOD.value, GOOD.headers),
+    ],
+    ids=["headers", "a header's value", "a header's name", "body", "key"],
+)
+def test_what_is_too_large_is_named_and_not_kept(
+    key: bytes, value: bytes, headers: list[tuple[str, bytes | None]]
+) -> None:
+    received = decoded(key, value, headers)
+    assert (received.event, received.payload, received.headers, received.offset) == (None, b"", {}, 7)
+    assert "more than" in received.fault
+
+
+def test_many_headers_of_one_name_take_no_longer_than_as_many_of_their_own() -> None:
+    began = time.perf_counter()
+    from_wire([("one", b"0123456789")] * 100_000)
+    assert time.perf_counter() - began < 2  # seconds; joined one by one it would take many times as long
