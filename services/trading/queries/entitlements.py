@@ -48,10 +48,11 @@ async def upsert_entitlements(connection: Connection, events: Sequence[Subscript
 
 def _later_limits(event: SubscriptionChanged) -> tuple[int | None, int | None]:
     """`max_running_sessions` and `max_stored_strategies`, which events of before do not have."""
-    limits = event.limits
-    if {"max_running_sessions", "max_stored_strategies"} <= limits.model_fields_set:
-        return limits.max_running_sessions, limits.max_stored_strategies
-    return LIMITS_UNPUBLISHED[event.plan]
+    limits, (running, stored) = event.limits, LIMITS_UNPUBLISHED[event.plan]
+    return (
+        limits.max_running_sessions if "max_running_sessions" in limits.model_fields_set else running,
+        limits.max_stored_strategies if "max_stored_strategies" in limits.model_fields_set else stored,
+    )
 
 
 async def get_plan_limits(connection: Connection, user_id: int, *, lock: bool = False) -> PlanLimits | None:

@@ -112,12 +112,14 @@ async def test_a_plan_that_shrinks_lets_the_sessions_started_first_enter(trading
     assert [entries[each.session_id] for each in sessions] == ["ALLOWED", "PLAN_LIMIT", "PLAN_LIMIT"]
 
 
-async def test_an_event_from_before_there_were_these_limits_is_still_read(trading: Trading) -> None:
-    """Neither limit is in it."""
-    ann = await trading.subscribe(1)
-    assert (await trading.see("SELECT max_running_sessions FROM entitlements"))[0][0] is None
-    strategy_id = await trading.strategy(1)
-    assert await trading.start(ann, strategy_id)
+async def test_an_event_from_before_there_were_these_limits_has_those_of_its_plan(trading: Trading) -> None:
+    """Neither limit is in it, and it makes nobody unlimited: also not where it comes late, after an upgrade."""
+    await trading.subscribe(1)
+    await trading.subscribe(2, "FREE")
+    rows = await trading.see(
+        "SELECT max_running_sessions, max_stored_strategies FROM entitlements ORDER BY user_id"
+    )
+    assert [tuple(row) for row in rows] == [(1_000, 1_000), (3, 10)]
 
 
 async def test_no_list_answers_more_than_a_megabyte_and_an_item(api: Api) -> None:
