@@ -6,8 +6,9 @@ from datetime import datetime
 from services.analytics.domain.analysis import ClosedBar, Look, closed_bars, look_at
 from services.analytics.operations.analyses import Looking, prepare_month, write_analyses, write_missing
 from services.analytics.queries.market import find_watchers
+from shared.chassis.errors import HistoryTooShort
 from shared.chassis.generations import NewestGeneration
-from shared.chassis.history import CandleHistory, HistoryTooShort
+from shared.chassis.history import CandleHistory
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import to_ms

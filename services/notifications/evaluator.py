@@ -8,8 +8,9 @@ from services.notifications.domain.firing import ClosedBar
 from services.notifications.domain.watching import Conditions, Round
 from services.notifications.operations.firing import SeriesBatch, fire_alerts
 from services.notifications.queries.firings import find_owners
+from shared.chassis.errors import HistoryTooShort
 from shared.chassis.generations import NewestGeneration
-from shared.chassis.history import CandleHistory, HistoryTooShort
+from shared.chassis.history import CandleHistory
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import to_ms

@@ -246,6 +246,10 @@ class Unavailable(ProblemError):
     retry_after_s = 1
 
 
+class HistoryTooShort(Unavailable):
+    """The history does not hold a candle that was published: so it is with one that is no fact."""
+
+
 class AccountNotReady(ProblemError):
     """Just registered: the news has not reached every part of the platform."""
 

@@ -22,10 +22,6 @@ NO_SUCH_SERIES = 404
 OF_SERIES = ("$.symbol", "$.interval")
 
 
-class HistoryTooShort(Unavailable):
-    """The history does not hold a candle that was published: so it is with one that is no fact."""
-
-
 @dataclass(frozen=True)
 class Candle:
     open_time_ms: int

@@ -5,8 +5,7 @@ import socket
 import asyncpg
 from aiokafka.errors import KafkaError
 
-from shared.chassis.errors import Unavailable
-from shared.chassis.history import HistoryTooShort
+from shared.chassis.errors import HistoryTooShort, Unavailable
 from shared.chassis.postgres import LOST_CONNECTION
 
 AWAY = (

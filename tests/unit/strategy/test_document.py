@@ -314,6 +314,6 @@ def test_a_document_has_a_size_in_bytes_which_a_stored_one_may_exceed() -> None:
     number = "-" + "9" * 20 + "." + "9" * 18
     operand = {"ref": "close", "shift": 500, "mul": number, "add": number}
     part = {"left": operand, "op": "crosses_above", "right": operand, "for_bars": 500}
-    document = {**EMA_CROSS, "entry_conditions": {"all": [part] * 100}}
+    document = {**EMA_CROSS, "entry_conditions": {"all": [part] * 120}}
     assert faults(document) == [f"$: has more than {MOST_DOCUMENT_BYTES} bytes in canonical form"]
     assert len(parse_stored(document).canonical) < 2 * MOST_DOCUMENT_BYTES
