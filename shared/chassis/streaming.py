@@ -110,7 +110,7 @@ class Streams:
         of_login = self._of_login.setdefault(login_id, set())
         of_login.add(end)
         # It may have ended after its token was looked at, and before this stream was there to be told.
-        if self._stopping or (self._ended is not None and login_id in self._ended):
+        if self._stopping or (self._ended and login_id and login_id in self._ended):
             end.set()
         try:
             yield end

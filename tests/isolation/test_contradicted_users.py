@@ -44,7 +44,7 @@ async def test_a_contradiction_is_a_forgery_and_the_true_event_goes_on(
     database = await Database.connect(ServiceSettings.model_validate({**values, "service": service}))
     async with database.tenants([VICTIM, OTHER]) as connection:
         await claim_users(connection, [registered(VICTIM), registered(OTHER)])
-    handled = []
+    handled: list[object] = []
 
     async def handle(_: object, events: Sequence[object]) -> None:
         handled.extend(events)

@@ -1,7 +1,7 @@
 """A login whose password is compared while it is changed, or while the account is closed, comes to nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -23,7 +23,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 
 @asynccontextmanager
-async def held(access: DatabaseAccess, change: str) -> AsyncIterator[Callable[[], object]]:
+async def held(access: DatabaseAccess, change: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
     """A change of all users that is not committed before the block ends; logins beside it wait for its lock."""
     connection = await asyncpg.connect(access.owner_dsn)
     try:
