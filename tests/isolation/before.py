@@ -15,7 +15,9 @@ from tests.backend import admin_execute
 from tests.conftest import database_of
 
 # The shape of a statement that works on rows that are there, outside of the body of a function.
-ON_ROWS = re.compile(r"^\s*(UPDATE\s+\w+\s+SET|DELETE\s+FROM|INSERT\s+INTO\s+[^;]*?\bSELECT\b)", re.I | re.M)
+ON_ROWS = re.compile(
+    r"^\s*(UPDATE\s+\w+(\s+AS\s+\w+)?\s+SET|DELETE\s+FROM|INSERT\s+INTO\s+[^;]*?\bSELECT\b)", re.I | re.M
+)
 FUNCTION = re.compile(r"CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE).*?\$\$.*?\$\$", re.I | re.S)
 COMMENT = re.compile(r"--[^\n]*")
 

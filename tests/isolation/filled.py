@@ -58,6 +58,9 @@ class Table:
     columns: Mapping[str, str]
     references: Sequence[Reference]
     allowed: Mapping[str, frozenset[str]]
+    updatable: Mapping[
+        str, str
+    ]  # of each login that may update at all, a column: `user_id` where it may update any
 
     @property
     def full(self) -> str:
@@ -136,6 +139,16 @@ async def read_tables(connection: asyncpg.Connection) -> list[Table]:
             logins,
             row["oid"],
         )
+        updatable = await connection.fetch(
+            """
+            SELECT DISTINCT ON (role) role, attname FROM unnest($1::text[]) AS role, pg_attribute
+            WHERE attrelid = $2 AND attnum > 0 AND NOT attisdropped
+                  AND has_column_privilege(role, attrelid, attnum, 'UPDATE')
+            ORDER BY role, attname <> 'user_id', attnum
+            """,
+            logins,
+            row["oid"],
+        )
         allowed = {login: frozenset[str]() for login in logins} | {
             each["role"]: frozenset(each["allowed"]) for each in held
         }
@@ -150,6 +163,7 @@ async def read_tables(connection: asyncpg.Connection) -> list[Table]:
                 columns,
                 references,
                 allowed,
+                {each["role"]: each["attname"] for each in updatable},
             )
         )
     return tables

@@ -25,6 +25,12 @@ TRIED = {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING, STRATEGIES, SESSIONS
 TRIED |= {OUTBOX_OF_THIS_SERVICE, USERNAMES}
 PLAN_LIMITS, ENTITLED_LIMITS = "0130_more_limits.sql", "0160_more_limits.sql"
 TRIED |= {PLAN_LIMITS, ENTITLED_LIMITS}
+ONE_PUBLIC_ID, OPEN_TRADES, OUTCOMES = (
+    "0051_one_public_id.sql",
+    "0150_trades_follow_fills.sql",
+    "0151_decision_outcomes.sql",
+)
+TRIED |= {ONE_PUBLIC_ID, OPEN_TRADES, OUTCOMES}
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # ago
 
@@ -42,6 +48,7 @@ def test_every_migration_that_works_on_rows_is_tried_here() -> None:
         ("INSERT INTO outbox (id, user_id)\nOVERRIDING SYSTEM VALUE\nSELECT id, user_id FROM outbox_before;", True),
         ("CREATE TABLE a (b text); INSERT INTO a VALUES ('x');", False),
         ("CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$\nBEGIN\nUPDATE a SET b = 1;\nEND\n$$;", False),
+        ("UPDATE a AS t SET b = 1 FROM c;", True),
         ("-- UPDATE a SET b = 1\nALTER TABLE a ADD c text;", False),
         ("DO $$\nBEGIN\n    UPDATE a SET b = 1;\nEND\n$$;", True),
     ],
@@ -242,6 +249,53 @@ async def test_strategies_get_the_sums_of_their_trades_and_what_was_given_up_sta
         rows = await superuser.fetch("SELECT * FROM trading.user_strategies ORDER BY user_id")
         assert [(row["total_uses"], row["winning_trades"], row["total_pnl"]) for row in rows] == [(2, 1, 3)] * 3
         assert [row["deleted_at"] is not None for row in rows] == [False, False, True]
+
+
+async def test_open_trades_follow_the_fills_they_had(postgres: str) -> None:
+    async with before_migration(postgres, OPEN_TRADES) as (access, superuser):
+        await superuser.execute(ID)
+        await superuser.execute(TRADED)
+        await superuser.execute("UPDATE fills SET fee = fill_number, late = fill_number = 3")
+        await migrate(access)
+        rows = await superuser.fetch("SELECT closed_quantity, fee, late FROM trading.user_trades ORDER BY trade_id")
+        assert [tuple(row) for row in rows] == [(2, 6, True), (1, 9, False), (0, 6, False)] * 3
+
+
+async def test_decisions_of_before_get_the_end_they_had(postgres: str) -> None:
+    """Filled, dropped in a session that went on, refused as too small, and one that is still pending."""
+    async with before_migration(postgres, OUTCOMES) as (access, superuser):
+        await superuser.execute(ID)
+        await superuser.execute(TRADED)
+        await superuser.execute(
+            """
+            UPDATE user_trading_sessions SET last_bar = '2026-01-01T04:00:00Z';
+            INSERT INTO decisions (user_id, decision_id, session_id, time, kind, side, reason, outcome, values,
+                                   checks, strategy_hash)
+            SELECT 1, id(100 + n), id(1), '2026-01-01T00:00:00Z'::timestamptz + n * interval '1 hour', 'entry',
+                   'LONG', 'signal', (ARRAY['pending', 'pending', 'too_small', 'pending'])[n], '{}', '{}', 'h'
+            FROM generate_series(1, 4) AS n;
+            UPDATE fills SET decision_id = id(101) WHERE user_id = 1 AND fill_number = 1;
+            """
+        )
+        await migrate(access)
+        rows = await superuser.fetch(
+            "SELECT outcome, refusal, until IS NULL AS lasts FROM trading.decisions ORDER BY decision_id"
+        )
+        assert [tuple(row) for row in rows] == [
+            ("filled", None, False),
+            ("dropped", None, False),
+            ("refused", "too_small", False),
+            ("pending", None, True),
+        ]
+
+
+async def test_of_two_public_ids_of_a_user_the_first_is_kept(postgres: str) -> None:
+    async with before_migration(postgres, ONE_PUBLIC_ID) as (access, superuser):
+        for public_id, user_id in ((b"a", 1), (b"b", 1), (b"c", 2)):
+            await superuser.execute("INSERT INTO trading.user_locator VALUES ($1, $2)", public_id, user_id)
+        await migrate(access)
+        rows = await superuser.fetch("SELECT public_id_sha256, user_id FROM trading.user_locator ORDER BY 1")
+        assert [tuple(row) for row in rows] == [(b"a", 1), (b"c", 2)]
 
 
 async def test_fills_that_ended_trades_get_the_equity_and_sessions_are_found_again(postgres: str) -> None:

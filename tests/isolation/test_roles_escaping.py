@@ -184,6 +184,7 @@ LOCATORS = """
     SELECT n.nspname || '.' || p.proname AS name, format_type(p.proargtypes[0], NULL) AS kind
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
     WHERE p.prosecdef AND p.proname LIKE 'locate%' AND has_function_privilege($1, p.oid, 'EXECUTE')
+          AND p.pronargs = 2 -- with a claim: one that only looks gives nothing away that it was not asked for
 """
 
 
@@ -210,15 +211,17 @@ async def test_a_locator_is_claimed_for_the_current_tenant_only(
 async def test_a_locator_answers_with_one_id_and_gives_none_away(
     intruder: Intruder, superuser: asyncpg.Connection
 ) -> None:
-    """The first who claimed a value has it; who claims it after him is told so, and changes nothing."""
+    """The first who claimed a value has it; who claims it afterwards is told so, and changes nothing. A user has one
+    public id, so that another one is nobody's."""
     for name, value in _locators(await superuser.fetch(LOCATORS, intruder.login)):
+        owner = None if name.endswith(".locate_user") else A
         async with intruder.connection.transaction():
             await become_either(intruder.connection, A)
-            assert await intruder.connection.fetch(f"SELECT {name}({value}, {A})") == [(A,)], name
+            assert await intruder.connection.fetch(f"SELECT {name}({value}, {A})") == [(owner,)], name
         async with intruder.connection.transaction():
             await become_either(intruder.connection, B)
-            assert await intruder.connection.fetch(f"SELECT {name}({value}, {B})") == [(A,)], name
-        assert await intruder.connection.fetch(f"SELECT * FROM {name}({value})") == [(A,)], name
+            assert await intruder.connection.fetch(f"SELECT {name}({value}, {B})") == [(owner,)], name
+        assert await intruder.connection.fetch(f"SELECT * FROM {name}({value})") == [(owner,)], name
         assert refused(await attempt(intruder.connection, f"SELECT * FROM {name.partition('.')[0]}.user_locator"))
 
 

@@ -69,7 +69,8 @@ async def test_a_row_that_hangs_on_anothers_is_refused(filled: Filled, intruder:
 async def test_a_row_is_not_handed_to_another(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
     for table in writable(filled, intruder, "UPDATE"):
         assert refused(await try_as_a(f"UPDATE {table.full} SET user_id = {B}")), table.full
-        own = await try_as_a(f"UPDATE {table.full} SET user_id = user_id")
+        column = table.updatable[intruder.login]
+        own = await try_as_a(f"UPDATE {table.full} SET {column} = {column}")
         assert own == "UPDATE 1" or refused(own, asyncpg.ForeignKeyViolationError), f"{table.full}: {own}"
 
 
@@ -78,6 +79,8 @@ async def test_rows_of_another_are_not_changed(
 ) -> None:
     """By his id, by their place in the file, by a join, with what was there given back."""
     for table in writable(filled, intruder, "UPDATE"):
+        column = table.updatable[intruder.login]
+        taken = str(A) if column == "user_id" else column
         place = await superuser.fetchval(f"SELECT ctid::text FROM {table.full} WHERE user_id = {B}")
         for where in (
             f"WHERE user_id = {B}",
@@ -85,12 +88,13 @@ async def test_rows_of_another_are_not_changed(
             f"WHERE NOT user_id = {A}",
         ):
             for statement in (
-                f"UPDATE {table.full} SET user_id = {A} {where}",
-                f"UPDATE {table.full} SET user_id = user_id {where} RETURNING user_id",
+                f"UPDATE {table.full} SET {column} = {taken} {where}",
+                f"UPDATE {table.full} SET {column} = {column} {where} RETURNING user_id",
             ):
                 assert await try_as_a(statement) == "UPDATE 0", statement
         others = f"(VALUES ({B}::bigint)) AS other (id)"
-        joined = f"UPDATE {table.full} SET user_id = other.id FROM {others} WHERE user_id = other.id"
+        theirs = "other.id" if column == "user_id" else column
+        joined = f"UPDATE {table.full} SET {column} = {theirs} FROM {others} WHERE user_id = other.id"
         assert await try_as_a(joined) == "UPDATE 0", joined
 
 
@@ -117,7 +121,9 @@ async def test_a_merge_reaches_no_row_of_another(filled: Filled, intruder: Intru
         if table.may(intruder.login, "SELECT"):
             ids = f"(VALUES ({B}::bigint)) AS other (id)"
             found = f"MERGE INTO {table.full} AS t USING {ids} ON t.user_id = other.id"
-            statement = f"{found} WHEN MATCHED THEN UPDATE SET user_id = {A}"
+            column = table.updatable[intruder.login]
+            change = f"{column} = {A if column == 'user_id' else f't.{column}'}"
+            statement = f"{found} WHEN MATCHED THEN UPDATE SET {change}"
             assert await try_as_a(statement) == "MERGE 0", statement
 
 
