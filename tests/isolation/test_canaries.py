@@ -50,7 +50,7 @@ async def test_nobody_reads_what_only_another_knows(
     faults = [*_in_answers(world.heard, people), *_in_events(records, people), *await _in_metrics(world, people)]
     lines = world.log.getvalue().splitlines()
     assert sum('"request"' in line for line in lines) > 500, "the services' log was not seen"
-    assert any("events_poisoned" in line for line in lines)
+    assert any("event_poisoned" in line for line in lines)
     faults += _in_log(lines, people, [*_secrets_of(service_env)])
     assert not faults, "\n".join(faults)
     statuses = Counter(text.partition(" ")[0] for _, text, _ in world.heard)

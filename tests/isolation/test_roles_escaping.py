@@ -211,8 +211,8 @@ async def test_a_locator_is_claimed_for_the_current_tenant_only(
 async def test_a_locator_answers_with_one_id_and_gives_none_away(
     intruder: Intruder, superuser: asyncpg.Connection
 ) -> None:
-    """The first who claimed a value has it; who claims it afterwards is told so, and changes nothing. A user has one
-    public id, so that another one is nobody's."""
+    """The first who claimed a value has it; who claims it afterwards is told so, and changes nothing. A user has
+    one public id, so that another one is nobody's."""
     for name, value in _locators(await superuser.fetch(LOCATORS, intruder.login)):
         owner = None if name.endswith(".locate_user") else A
         async with intruder.connection.transaction():
