@@ -42,9 +42,9 @@ class Versioned:
 def refuse_leaps(known: Mapping[int, int], versions: Sequence[tuple[OfUser, int]]) -> None:
     reached = dict(known)
     for event, version in sorted(versions, key=lambda each: each[1]):
-        before = reached.get(event.user_id)
+        before = reached.get(event.user_id, 0)
         refuse_leap(event, version, before)
-        reached[event.user_id] = max(version, before or 0)
+        reached[event.user_id] = max(version, before)
 
 
 def refuse_leap(event: Replayable, version: int, known: int | None) -> None:

@@ -137,7 +137,9 @@ async def test_each_answer_has_a_request_id_and_what_may_pass_says_when(served: 
         for status, answer in operation["responses"].items():
             assert "X-Request-Id" in answer["headers"], f"{method} {path} {status}"
             assert ("Retry-After" in answer["headers"]) >= (status == "503"), f"{method} {path} {status}"
-            assert ("WWW-Authenticate" in answer["headers"]) == (status == "401"), f"{method} {path} {status}"
+            # With 403 where a scope is missing (RFC 6750), which is not why every 403 is answered.
+            challenge = "WWW-Authenticate" in answer["headers"]
+            assert (status == "401") <= challenge <= (status in ("401", "403")), f"{method} {path} {status}"
         made = operation["responses"].get("201") or operation["responses"].get("202")
         assert made is None or {"Location", "Idempotent-Replayed"} <= set(made["headers"])
 
