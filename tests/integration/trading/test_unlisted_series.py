@@ -1,5 +1,7 @@
 """What the exchange does not have is refused where it is asked for, and nothing waits for it."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -59,10 +61,15 @@ async def test_stored_candles_are_proof_while_the_exchange_has_none_to_show(quar
     assert (await ann.start(strategy_id, symbol="ETHUSDT")).status == 201
 
 
-async def test_other_services_learn_what_is_not_there_and_what_cannot_be_told_now(quarters: Api) -> None:
-    running = quarters.running
-    settings = quarters.trading.settings.model_copy(update={"trading_internal_url": running.internal_url})
-    history = CandleHistory(settings)
+async def test_other_services_learn_what_is_not_there_and_what_cannot_be_told_now(
+    quarters: Api, service_env: Callable[[str], dict[str, str]]
+) -> None:
+    caller = {
+        "service": "notifications",
+        "service_key_file": Path(service_env("notifications")["SERVICE_KEY_FILE"]),
+        "trading_internal_url": quarters.running.internal_url,
+    }
+    history = CandleHistory(quarters.trading.settings.model_copy(update=caller))
     await history.check_series("BTCUSDT", "15")
     for query, path in ((NO_SUCH, "$.symbol"), (NOT_AT, "$.interval")):
         with pytest.raises(InvalidInput) as refused:
