@@ -102,7 +102,7 @@ def lines_of(logged: io.StringIO) -> list[dict[str, object]]:
         ("POST", "/v1/notes", b"x" * 2_000, 413, 1),
         ("POST", "/v1/notes", b"{}", 422, 1),
         ("GET", "/v1/failing", None, 500, 2),
-        ("GET", "/v1/lost", None, 503, 3),
+        ("GET", "/v1/lost", None, 503, 4),  # tried three times
     ],
 )
 async def test_answer_and_log_have_the_same_id(
