@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 from uuid import UUID
 
+import asyncpg
 import pytest
 
+from cli.stack.migrate import DatabaseAccess
 from services.trading.queries import candles, decisions, fills, leases, restrictions, sessions, trades
 from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillFilter
@@ -82,7 +84,24 @@ async def test_a_hot_query_uses_an_index(
     assert "Seq Scan" not in plan
 
 
-async def test_trades_of_a_session_are_found_by_the_index_that_keeps_their_entries_apart(trading: Trading) -> None:
+# A hundred sessions of a tenant with fifty trades each, without the sessions themselves.
+MANY_TRADES = """
+    SET session_replication_role = replica;
+    INSERT INTO trading.user_trades (user_id, trade_id, session_id, strategy_id, strategy_hash, symbol, side,
+                                     status, entry_time, entry_price, quantity, pnl, is_paper_trade)
+    SELECT 1, gen_random_uuid(), lpad((n % 100)::text, 32, '0')::uuid, lpad('1', 32, '0')::uuid, 'h', 'A', 'LONG',
+           'CLOSED', '2026-01-01T00:00:00Z'::timestamptz + n * interval '1 minute', 1, 1, 0, true
+    FROM generate_series(1, 5000) AS n;
+    ANALYZE trading.user_trades;
+"""
+
+
+async def test_trades_of_a_session_are_found_by_the_index_that_keeps_their_entries_apart(
+    trading: Trading, postgres: str, database_access: DatabaseAccess
+) -> None:
+    superuser = await asyncpg.connect(postgres, database=database_access.name)
+    await superuser.execute(MANY_TRADES)
+    await superuser.close()
     recorder = Recorder()
     wanted = TradeFilter(session_id=ID)
     await trades.list_trades(cast(Connection, recorder), 1, wanted, Order("entry_time"), (BEFORE, ID), 50)
