@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def cancel_on_signals() -> asyncio.Event:
-    """Have the first signal cancel the running task; the event tells that it came. Later ones are ignored.
+    """Have the first signal cancel the running task; the event is set then. Later signals are ignored.
 
     Without it asyncio raises KeyboardInterrupt at the second Ctrl-C, wherever the cleanup is at that moment.
     """
@@ -26,7 +26,7 @@ def cancel_on_signals() -> asyncio.Event:
             signal.signal(number, signal.SIG_IGN)
         stop.set()
         task.cancel()
-        with suppress(OSError):  # nobody reads any more
+        with suppress(OSError):  # the reader of our output is gone
             click.echo("stopping", err=True)
 
     for number in SIGNALS:

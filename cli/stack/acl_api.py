@@ -186,7 +186,7 @@ async def describe_acls(admin: AIOKafkaAdminClient) -> list[Acl] | None:
 
 
 async def create_acls(admin: AIOKafkaAdminClient, acls: Sequence[Acl]) -> None:
-    """Those that are there already do not matter. Raises KafkaError."""
+    """Add these; existing ones are kept. Raises KafkaError."""
     if acls:
         answer = await admin._send_request(_Of(structs.CreateAclsRequest_v1([acl.row for acl in acls])))
         for code, message in answer.creation_responses:
@@ -202,7 +202,7 @@ async def delete_acls(admin: AIOKafkaAdminClient, acls: Sequence[Acl]) -> None:
 
 
 async def list_users(admin: AIOKafkaAdminClient) -> set[str]:
-    """Those with a SCRAM credential. Raises KafkaError."""
+    """Return the users that have a SCRAM credential. Raises KafkaError."""
     answer = await admin._send_request(_Of(_DescribeCredentials([], {})))
     _raise(answer.error_code, answer.error_message)
     return {result[0] for result in answer.results}
@@ -219,7 +219,7 @@ async def set_passwords(admin: AIOKafkaAdminClient, passwords: Sequence[tuple[st
 
 
 async def delete_users(admin: AIOKafkaAdminClient, users: Sequence[str]) -> None:
-    """Those that are not there do not matter. Raises KafkaError."""
+    """Remove these; unknown names are ignored. Raises KafkaError."""
     await _alter_credentials(admin, [(user, SCRAM_SHA_512, {}) for user in users], [])
 
 

@@ -23,7 +23,7 @@ class MadeUpMarket:
         self._bar_ms = bar_ms
 
     def arguments(self) -> list[str]:
-        """Of the sandbox. Raises BadInput for a folder whose market had 15-minute bars only."""
+        """The sandbox's arguments. Raises BadInput for a folder with a market of 15-minute bars only."""
         if any(self._folder.glob("synthetic_*.csv")):
             raise BadInput(
                 f"the market in {self._folder.parent} is of an earlier version: "

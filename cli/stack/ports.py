@@ -58,7 +58,7 @@ class Ports:
 
 
 def _is_taken_on_ipv6(port: int) -> bool:
-    """Clients try ::1 first where they are told `localhost`, and would talk to somebody else."""
+    """Clients resolve `localhost` to ::1 first, and would reach another program there."""
     with suppress(OSError), socket.socket(socket.AF_INET6) as probe:  # OSError: there is no IPv6
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -20,7 +20,7 @@ def list_file_of(folder: Path) -> Path:
 
 
 def make_service_keys(folder: Path, services: Iterable[str]) -> None:
-    """What is there stays."""
+    """Existing keys are kept."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for service in services:
         if not key_file_of(folder, service).exists():

@@ -116,7 +116,7 @@ def _refuse_ours(name: str) -> None:
 
 
 def _rival(group: str, prefix: str, acls: Sequence[Acl]) -> str:
-    """Who has a group that falls under this prefix, or a prefix that this one falls under; empty if nobody."""
+    """The user whose consumer groups overlap with this prefix; empty if there is none."""
     for service in SERVICES:
         if any((prefix + own).startswith(group) for own in groups_of(service)):
             return service
