@@ -38,7 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if name not in ("KAFKA_HOME", "KAFKA_BOOTSTRAP"):
             del os.environ[name]
     if not hasattr(config, "workerinput"):
-        config.stash[_FOLDER] = begin_run()
+        config.stash[_FOLDER] = folder = begin_run()
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))  # what tests write is removed with it
 
 
 _FOLDER = pytest.StashKey[Path]()

@@ -22,6 +22,7 @@ ProblemError               an answer for the client, RFC 9457
 ├── TooManyStreams    429
 ├── TooManyAtOnce     429
 ├── TooManyHeaders    431
+├── HeadTooLarge      431
 ├── BadGateway        502  the gateway's own: the service was not reached, or went away
 ├── Unavailable       503  try again; Retry-After says when
 ├── AccountNotReady   503  the same, for an account that is seconds old
@@ -182,6 +183,14 @@ class TooManyHeaders(ProblemError):
     status = 431
     type = "too-many-headers"
     title = "The request has too many headers"
+
+
+class HeadTooLarge(ProblemError):
+    """The address and the headers together are longer than 20 kB."""
+
+    status = 431
+    type = "head-too-large"
+    title = "The address and the headers are too long"
 
 
 class UnsupportedEncoding(ProblemError):

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from shared.chassis.errors import (
     AccountNotReady,
+    HeadTooLarge,
     IdempotencyInFlight,
     IdempotencyMismatch,
     InvalidBody,
@@ -21,6 +22,7 @@ from shared.chassis.errors import (
     QuotaExceeded,
     RequestTimeout,
     TooLarge,
+    TooManyHeaders,
     TooManyStreams,
     Unauthorized,
     Unavailable,
@@ -70,6 +72,7 @@ RESUME: Json = {
     "description": "The id of the last event that you have: what came after it follows.",
     "schema": {"type": "string", "maxLength": LONGEST_ID, "pattern": "^[ -~]*$"},
 }
+MISSING_SCOPE = "WWW-Authenticate-Missing-Scope"  # the same header, as a 403 has it
 HEADERS: Json = {
     "X-Request-Id": {
         "description": "Names this request in our logs; it is made here, whatever the client sends",
@@ -89,6 +92,10 @@ HEADERS: Json = {
     },
     "Retry-After": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}},
     "WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}},
+    MISSING_SCOPE: {
+        "description": "Names the scope that the token lacks",
+        "schema": {"type": "string", "pattern": '^Bearer error="insufficient_scope", scope="[a-z:]+"$'},
+    },
 }
 
 
@@ -281,13 +288,16 @@ def _event(name: str, data: Json) -> Json:
 def _refusal(code: int, errors: Sequence[type[ProblemError]], problem: Json) -> Json:
     types = sorted({f"/problems/{error.type}" for error in errors})
     schema = {**problem, "properties": {"type": {"enum": types}, "status": {"const": code}}}
-    headers = {
+    given = {
         "Retry-After": any(error.retry_after_s is not None for error in errors),
-        "WWW-Authenticate": code == Unauthorized.status or MissingScope in errors,
+        "WWW-Authenticate": code == Unauthorized.status,
     }
+    headers = _headers(given)
+    if MissingScope in errors:
+        headers["WWW-Authenticate"] = {"$ref": f"#/components/headers/{MISSING_SCOPE}"}
     return {
         "description": "; ".join(dict.fromkeys(error.title for error in errors)),
-        "headers": _headers(headers),
+        "headers": headers,
         "content": {"application/problem+json": {"schema": schema}},
     }
 
@@ -319,5 +329,5 @@ def _errors_of(endpoint: Endpoint) -> list[type[ProblemError]]:
         implied.append(InvalidInput)
     if "{" in endpoint.path:
         implied.append(NotFound)
-    implied.append(Unavailable)
+    implied += [HeadTooLarge, TooManyHeaders, Unavailable]
     return implied

@@ -11,6 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from shared.chassis.downloads import BrokenOffError, FileStream
 from shared.chassis.errors import (
+    HeadTooLarge,
     InvalidBody,
     InvalidInput,
     RequestTimeout,
@@ -29,6 +30,8 @@ MOST_HEADERS = 128
 # A head as long as the gateway lets through (its `max_header_size`, and 4 kB that Go adds) is read to its end
 # before it is refused: of a connection cut in the middle of it, the gateway says that the service does not answer.
 MOST_HEAD_BYTES = 20 * 2**10
+# A line of a head that is longer than this is no longer read: aiohttp answers 400 in plain text and closes.
+MOST_LINE_BYTES = 64 * 2**10
 SHORTEST_HEADER_BYTES = 4  # a:\r\n
 UNREAD = "X-Connection"  # what Connection says, for the gateway: its library keeps that from it
 LINGERING_S = 2.0  # so long is read on, and thrown away, from a client that was answered before it had sent all
@@ -60,16 +63,20 @@ def runner(app: web.Application, settings: ServiceSettings, shutdown_timeout_s: 
         keepalive_timeout=settings.http_idle_s,
         lingering_time=LINGERING_S,
         auto_decompress=False,
-        max_line_size=MOST_HEAD_BYTES,
-        max_field_size=MOST_HEAD_BYTES,
+        max_line_size=MOST_LINE_BYTES,
+        max_field_size=MOST_LINE_BYTES,
         max_headers=MOST_HEAD_BYTES // SHORTEST_HEADER_BYTES,
     )
 
 
 def check_head(request: web.Request) -> None:
-    """Refuse a head that could not be worked with or stored. Raises TooManyHeaders, InvalidInput."""
+    """Refuse a head that could not be worked with or stored. Raises TooManyHeaders, HeadTooLarge,
+    InvalidInput."""
     if len(request.raw_headers) > MOST_HEADERS:
         raise TooManyHeaders
+    headers_bytes = sum(len(name) + len(value) + SHORTEST_HEADER_BYTES for name, value in request.raw_headers)
+    if len(request.raw_path) + headers_bytes > MOST_HEAD_BYTES:
+        raise HeadTooLarge
     if not _is_text(request.raw_path.encode("utf-8", "surrogateescape")):
         raise InvalidInput(errors=[{"path": "$", "reason": "the address must be UTF-8"}])
     for name, value in request.raw_headers:

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
 import aiohttp
+import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -78,6 +80,11 @@ class Client:
 
     async def refresh(self, refresh_token: str) -> Answer:
         return await self.call("POST", "/v1/auth/refresh", {"refresh_token": refresh_token})
+
+
+def public_id_of(token: str) -> UUID:
+    """Whose token it is."""
+    return UUID(jwt.decode(token, options={"verify_signature": False})["sub"])
 
 
 @asynccontextmanager

@@ -1,9 +1,11 @@
 """Analytics on the real database and broker, beside auth; trading is played by the test."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 from uuid import UUID
 
 import pytest
@@ -12,23 +14,28 @@ from aiohttp.test_utils import TestServer
 
 from cli.stack.service_keys import list_file_of
 from services.analytics.app import build
+from services.analytics.consumers import SUBSCRIPTIONS
 from services.analytics.settings import AnalyticsSettings
 from services.auth.app import build as build_auth
 from shared.chassis.outbox import emit
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection, Database
+from shared.chassis.producer import Producer
 from shared.chassis.service import RunningService
 from shared.chassis.service_tokens import ServiceCallers
+from shared.chassis.settings import ServiceSettings
 from shared.contracts.auth import UserRegistered
 from shared.contracts.envelope import Event
 from shared.contracts.market import CandleClosed
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 from shared.contracts.types import decimal_text, from_ms, new_id
 from shared.strategy.bars import Bar
-from tests.integration.accounts import Answer, Client, auth_settings, client_of
+from tests.integration.accounts import Answer, Client, auth_settings, client_of, public_id_of
 from tests.unit.analytics.facts import INTERVAL, STEP_MS
 
 ServiceEnv = Callable[[str], dict[str, str]]
 STRATEGY = UUID(int=7)
+Handle = Callable[[Connection, Sequence[Event]], Awaitable[None]]
+HANDLERS = {subscription.event.topic: cast(Handle, subscription.handle) for subscription in SUBSCRIPTIONS}
 
 
 def registered(user_id: int, timezone: str = "UTC", seq: int = 1) -> UserRegistered:
@@ -98,6 +105,16 @@ def candles(bars: Sequence[Bar], symbol: str = "BTCUSDT", interval: str = INTERV
     ]
 
 
+@asynccontextmanager
+async def market_of(settings: ServiceSettings) -> AsyncIterator[Producer]:
+    """What tells of the market: nobody but trading may."""
+    producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix, CandleClosed.source)
+    try:
+        yield producer
+    finally:
+        await producer.discard()
+
+
 @dataclass
 class History:
     """Trading's internal listener: the candles it holds, unless it is down."""
@@ -128,14 +145,23 @@ class History:
         return web.json_response({"items": rows, "anchor_ms": self.bars[0].open_time_ms if self.bars else None})
 
 
+async def hear(database: Database, *events: Event) -> None:
+    """One batch of one topic."""
+    handle = HANDLERS[events[0].topic]
+    async with database.tenants({event.user_id for event in events}) as connection:
+        await handle(connection, events)
+
+
 @dataclass(frozen=True)
 class Platform:
-    """`auth` registers people, `analytics` answers them; `history` is all there is of trading."""
+    """`auth` registers people, `analytics` answers them; `history` and `market` are all there is of trading."""
 
     auth: Client
     analytics: Client
     running: RunningService
     history: History
+    market: Producer
+    people: dict[int, UUID] = field(default_factory=dict)  # the public ids that auth gave
 
     @property
     def database(self) -> Database:
@@ -143,10 +169,24 @@ class Platform:
 
     async def register(self, email: str, timezone: str = "UTC") -> str:
         """An access token; the first to register is user 1."""
-        return (await self.auth.register(email, timezone=timezone)).text("access_token")
+        token = (await self.auth.register(email, timezone=timezone)).text("access_token")
+        self.people[len(self.people) + 1] = public_id_of(token)
+        return token
 
-    async def say(self, *events: Event) -> None:
+    def _named(self, events: Iterable[Event]) -> list[Event]:
+        """With the public ids of those who are registered."""
+        return [
+            event.model_copy(update={"public_id": self.people.get(event.user_id, event.public_id)})
+            for event in events
+        ]
+
+    async def hear(self, *events: Event) -> None:
+        """One batch of one topic, handled at once."""
+        await hear(self.database, *self._named(events))
+
+    async def say(self, *unnamed: Event) -> None:
         """Through an outbox and Kafka, as trading does."""
+        events = self._named(unnamed)
         for user_id in dict.fromkeys(event.user_id for event in events):
             async with self.database.tenant(user_id) as connection:
                 await emit(connection, *(event for event in events if event.user_id == user_id))
@@ -203,4 +243,5 @@ async def platform(
         settings = _settings(service_env("analytics"), history, f"{auth.url}/.well-known/jwks.json")
         async with RunningService(build, settings) as running:
             async with client_of(auth.url) as at_auth, client_of(running.url) as at_analytics:
-                yield Platform(at_auth, at_analytics, running, history)
+                async with market_of(settings) as market:
+                    yield Platform(at_auth, at_analytics, running, history, market)

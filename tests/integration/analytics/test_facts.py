@@ -2,35 +2,24 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import cast
 from uuid import UUID
 
 import asyncpg
 import pytest
 
 from cli.stack.migrate import DatabaseAccess
-from services.analytics.consumers import SUBSCRIPTIONS, on_session_started, on_trade_closed
+from services.analytics.consumers import on_session_started, on_trade_closed
 from services.analytics.operations.facts import rebuild_days
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Database
 from shared.contracts.envelope import Event
 from shared.contracts.trading import TradeClosed
 from shared.contracts.types import new_id
 from tests.integration.accounts import eventually
-from tests.integration.analytics.conftest import closed, registered, started, stopped
+from tests.integration.analytics.conftest import closed, hear, registered, started, stopped
 
 Days = list[tuple[object, ...]]
-Handle = Callable[[Connection, Sequence[Event]], Awaitable[None]]
-HANDLERS = {subscription.event.topic: cast(Handle, subscription.handle) for subscription in SUBSCRIPTIONS}
-
-
-async def hear(database: Database, *events: Event) -> None:
-    """One batch of one topic."""
-    handle = HANDLERS[events[0].topic]
-    async with database.tenants({event.user_id for event in events}) as connection:
-        await handle(connection, events)
 
 
 async def days_of(database: Database, user_id: int, mode: str = "PAPER") -> Days:
@@ -282,11 +271,6 @@ async def test_an_id_forged_into_a_batch_is_refused_by_the_database(database: Da
         async with database.tenants([2]) as connection:
             await on_session_started(connection, [started(1, "2026-01-01 10:00")])
     assert await days_of(database, 1) == []
-
-
-async def test_a_zone_that_does_not_exist_is_refused(database: Database) -> None:
-    with pytest.raises(KeyError):
-        await hear(database, registered(1, "Moon/Base"))
 
 
 TABLES = (

@@ -9,7 +9,7 @@ from shared.chassis.paging import encode_cursor
 from shared.contracts.types import new_id
 from tests.integration.analytics.conftest import Platform, closed, registered, started, stopped
 from tests.integration.analytics.test_exports import fetch
-from tests.integration.analytics.test_facts import hear, some_trades
+from tests.integration.analytics.test_facts import some_trades
 
 PERFORMANCE = "/v1/performance"
 
@@ -18,7 +18,7 @@ PERFORMANCE = "/v1/performance"
 async def ann(platform: Platform) -> str:
     token = await platform.register("ann@example.org", "Europe/Rome")
     await platform.get(f"{PERFORMANCE}/summary", token)
-    await hear(platform.database, registered(1, "Europe/Rome"))
+    await platform.hear(registered(1, "Europe/Rome"))
     return token
 
 
@@ -27,8 +27,7 @@ def of(symbol: str, strategy: int, name: str) -> dict[str, Any]:
 
 
 async def some_of_each(platform: Platform) -> None:
-    await hear(
-        platform.database,
+    await platform.hear(
         closed(1, "2026-01-01 10:00", "10", **of("BTCUSDT", 7, "old name")),
         closed(1, "2026-01-02 10:00", "-4", **of("BTCUSDT", 7, "cross")),
         closed(1, "2026-01-03 10:00", "1", **of("ETHUSDT", 8, "fade")),
@@ -76,8 +75,8 @@ async def test_they_come_in_any_order_page_by_page(
 
 
 async def test_a_year_shows_every_day_in_the_users_zone(platform: Platform, ann: str) -> None:
-    await hear(platform.database, started(1, "2025-12-31 10:00", "1000"))
-    await hear(platform.database, closed(1, "2025-12-31 23:30", "100"), closed(1, "2026-02-28 10:00", "-11"))
+    await platform.hear(started(1, "2025-12-31 10:00", "1000"))
+    await platform.hear(closed(1, "2025-12-31 23:30", "100"), closed(1, "2026-02-28 10:00", "-11"))
     year = (await platform.get(f"{PERFORMANCE}/calendar?year=2026", ann)).body
     months: Any = year["months"]
     assert (year["timezone"], sum(len(month["days"]) for month in months)) == ("Europe/Rome", 365)
@@ -97,12 +96,10 @@ async def test_a_year_shows_every_day_in_the_users_zone(platform: Platform, ann:
 
 async def test_capital_that_comes_and_goes_stands_between_the_trades(platform: Platform, ann: str) -> None:
     one, two = new_id(), new_id()
-    await hear(
-        platform.database, started(1, "2026-01-01 09:00", "1000", one), started(1, "2026-01-03 09:00", "50", two)
-    )
-    await hear(platform.database, closed(1, "2026-01-01 10:00", "100", session_id=one))
-    await hear(platform.database, stopped(1, "2026-01-02 10:00", "1100", one))
-    await hear(platform.database, closed(1, "2026-01-03 10:00", "-5", session_id=two))
+    await platform.hear(started(1, "2026-01-01 09:00", "1000", one), started(1, "2026-01-03 09:00", "50", two))
+    await platform.hear(closed(1, "2026-01-01 10:00", "100", session_id=one))
+    await platform.hear(stopped(1, "2026-01-02 10:00", "1100", one))
+    await platform.hear(closed(1, "2026-01-03 10:00", "-5", session_id=two))
     shown = ("kind", "pnl", "capital_added", "capital_taken", "total_pnl", "equity", "in_sessions")
     curve = [
         tuple(point[name] for name in shown)
@@ -123,17 +120,17 @@ async def test_capital_that_comes_and_goes_stands_between_the_trades(platform: P
 
 async def test_the_curve_is_the_same_in_pages_of_any_size(platform: Platform, ann: str) -> None:
     sessions = [started(1, f"2026-01-{day:02} 00:00", str(day)) for day in range(1, 20)]
-    await hear(platform.database, *sessions)
-    await hear(platform.database, *some_trades(1, 60))
+    await platform.hear(*sessions)
+    await platform.hear(*some_trades(1, 60))
     whole = (await platform.get(f"{PERFORMANCE}/equity?flows=true&limit=200", ann)).body["items"]
     assert len(whole) == 79  # type: ignore[arg-type]  # a list
     assert await platform.every(f"{PERFORMANCE}/equity?flows=true", ann) == whole
 
 
 async def test_the_summary_tells_of_falls_and_streaks(platform: Platform, ann: str) -> None:
-    await hear(platform.database, started(1, "2026-01-01 00:00", "1000"))
+    await platform.hear(started(1, "2026-01-01 00:00", "1000"))
     pnls = ("100", "-110", "55", "55", "20", "-112")
-    await hear(platform.database, *(closed(1, f"2026-01-0{day} 10:00", pnl) for day, pnl in enumerate(pnls, 1)))
+    await platform.hear(*(closed(1, f"2026-01-0{day} 10:00", pnl) for day, pnl in enumerate(pnls, 1)))
     summary: Any = (await platform.get(f"{PERFORMANCE}/summary", ann)).body
     assert summary["deepest_drawdown"] == {
         "pct": 10,
@@ -152,10 +149,10 @@ async def test_all_answers_agree_on_the_date_where_the_clock_goes_back_over_midn
     """St. John's went from 2010-11-07 00:01 back to 23:01 of the 6th, at 02:31 in UTC."""
     token = await platform.register("ben@example.org", "America/St_Johns")
     await platform.get(f"{PERFORMANCE}/summary", token)
-    await hear(platform.database, registered(1, "America/St_Johns"))
+    await platform.hear(registered(1, "America/St_Johns"))
     exits = ("6 02:29:59", "6 02:30", "7 02:29:59", "7 02:30:30", "7 02:31", "7 03:29:59", "7 03:30", "8 03:30")
-    await hear(platform.database, started(1, "2010-11-01 00:00", "1000"))
-    await hear(platform.database, *(closed(1, f"2010-11-0{exit}", str(2**n)) for n, exit in enumerate(exits)))
+    await platform.hear(started(1, "2010-11-01 00:00", "1000"))
+    await platform.hear(*(closed(1, f"2010-11-0{exit}", str(2**n)) for n, exit in enumerate(exits)))
     expected = {5: [1], 6: [2, 4, 16, 32], 7: [8, 64], 8: [128]}
     calendar: Any = (await platform.get(f"{PERFORMANCE}/calendar?year=2010", token)).body["months"]
     for day, pnls in expected.items():

@@ -146,8 +146,8 @@ async def test_an_analysis_over_kafka_is_shown_to_who_watches(platform: Platform
     added = await platform.analytics.call("POST", "/v1/watchlist", body, token=ann)
     assert (added.status, added.body["ema_period"]) == (201, 20)
     assert added.headers["Location"] == f"/v1/watchlist/{added.body['watch_id']}"
-    await platform.running.producer.publish(candles(bars))
-    await platform.running.producer.publish(candles(bars)[30:])
+    await platform.market.publish(candles(bars))
+    await platform.market.publish(candles(bars)[30:])
 
     async def rows() -> list[dict[str, object]]:
         return await platform.every(f"{ANALYSIS}?symbol=BTCUSDT", ann)

@@ -19,8 +19,7 @@ from shared.chassis.postgres import Database
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
 from shared.contracts.types import instant_text, new_id
 from tests.integration.accounts import Json
-from tests.integration.analytics.conftest import Platform
-from tests.integration.analytics.test_facts import hear
+from tests.integration.analytics.conftest import Platform, hear
 
 ANALYSIS = "/v1/market-analysis"
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)

@@ -13,8 +13,8 @@ from cli.stack.migrate import DatabaseAccess
 from services.analytics.operations.rebuild import every_user, rebuild_user
 from shared.chassis.postgres import Database
 from shared.contracts.types import new_id
-from tests.integration.analytics.conftest import closed, registered, started, stopped
-from tests.integration.analytics.test_facts import hear, some_trades
+from tests.integration.analytics.conftest import closed, hear, registered, started, stopped
+from tests.integration.analytics.test_facts import some_trades
 
 Type = Callable[..., "asyncio.Future[Result]"]
 

@@ -59,9 +59,16 @@ async def begin(database: Database, user_id: int, email: str = "", now: datetime
     return event.public_id
 
 
-def closed(user_id: int, said_at: datetime, trade_id: UUID | None = None, *, paper: bool = True) -> TradeClosed:
+def closed(
+    user_id: int,
+    said_at: datetime,
+    trade_id: UUID | None = None,
+    *,
+    paper: bool = True,
+    public_id: UUID | None = None,
+) -> TradeClosed:
     event = TradeClosed.model_validate(
-        {"user_id": user_id, "public_id": new_id(), "aggregate": "session", "aggregate_seq": 1}
+        {"user_id": user_id, "public_id": public_id or new_id(), "aggregate": "session", "aggregate_seq": 1}
         | {"trade_id": trade_id or new_id(), "session_id": new_id(), "symbol": "BTCUSDT", "side": "LONG"}
         | {"entry_time": NOW, "exit_time": NOW, "entry_price": "1", "exit_price": "2", "quantity": "1"}
         | {"pnl": "1", "pnl_percentage": "100", "fee": "0", "reason": "signal", "strategy_id": new_id()}

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.integration.accounts import (
     billing_settings,
     client_of,
     eventually,
+    public_id_of,
 )
 from tests.integration.billing.conftest import NOW, closed
 
@@ -75,9 +77,10 @@ async def test_a_grant_for_nobody_is_refused_in_one_line(platform: Platform) -> 
 async def test_usage_counts_a_trade_once_however_often_it_is_said(platform: Platform) -> None:
     token = (await platform.auth.register("ann@example.org")).text("access_token")
     assert (await platform.billing.call("GET", "/v1/usage", token=token)).body["current_period_trades"] == 0
-    trade = closed(1, NOW, new_id())
+    of_ann = partial(closed, 1, NOW, public_id=public_id_of(token))
+    trade = of_ann()
     async with platform.at_billing.database.tenant(1) as connection:
-        await emit(connection, trade, trade, closed(1, NOW), closed(1, NOW, paper=False))
+        await emit(connection, trade, trade, of_ann(), of_ann(paper=False))
     usage = await eventually(
         lambda: platform.billing.call("GET", "/v1/usage", token=token),
         lambda answer: answer.body["current_period_trades"] == 3,

@@ -25,15 +25,16 @@ from shared.chassis.auth import Principal
 from shared.chassis.history import CandleHistory
 from shared.chassis.outbox import emit
 from shared.chassis.postgres import Database
+from shared.chassis.producer import Producer
 from shared.chassis.service import RunningService
 from shared.chassis.service_tokens import ServiceCallers
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
 from shared.contracts.envelope import Event
-from shared.contracts.types import from_ms, new_id
+from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
 from shared.testing.tokens import TokenIssuer, serve_tokens
 from tests.integration.accounts import Answer, Client, Json, client_of
-from tests.integration.analytics.conftest import History, candles
+from tests.integration.analytics.conftest import History, candles, market_of
 from tests.unit.analytics.facts import INTERVAL
 from tests.unit.notifications.plain import series_of
 
@@ -160,6 +161,7 @@ class Platform:
     issuer: TokenIssuer
     client: Client
     session: aiohttp.ClientSession
+    market: Producer
 
     @property
     def database(self) -> Database:
@@ -173,7 +175,7 @@ class Platform:
 
     async def user(self, user_id: int, plan: PlanName = "PREMIUM") -> str:
         """A tenant with a plan; his token."""
-        public_id = new_id()
+        public_id = UUID(int=user_id)  # as the events of analytics' tests have it
         await self.say(subscription(user_id, public_id, plan))
         return self.issuer.make_token(public_id)
 
@@ -200,7 +202,7 @@ class Platform:
             yield answer
 
     async def play(self, bars: Sequence[Bar]) -> None:
-        await self.running.producer.publish(candles(bars))
+        await self.market.publish(candles(bars))
 
     async def inbox(self, token: str, query: str = "") -> list[Json]:
         return await self.every(f"/v1/inbox?{query}", token)
@@ -226,8 +228,9 @@ async def started(env: Mapping[str, str], issuer: TokenIssuer, history: History)
         RunningService(build, settings) as running,
         client_of(running.url) as client,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        market_of(settings) as market,
     ):
-        yield Platform(running, issuer, client, session)
+        yield Platform(running, issuer, client, session, market)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
+from uuid import UUID
 
 from shared.chassis.kafka_headers import headers_of
 from shared.chassis.producer import Outgoing
@@ -23,7 +24,7 @@ def triggered(number: int) -> AlertTriggered:
     alert_id = new_id()
     return AlertTriggered(
         user_id=1,
-        public_id=alert_id,
+        public_id=UUID(int=1),
         aggregate=f"alert:{alert_id}",
         aggregate_seq=1,
         alert_id=alert_id,

@@ -181,8 +181,21 @@ async def trading(
 @pytest.fixture
 async def api(trading: Trading) -> AsyncIterator[Api]:
     """Trading as its clients see it, with a worker."""
+    async with _served(trading, {"http", "relay", "jobs", "worker"}) as served:
+        yield served
+
+
+@pytest.fixture
+async def api_without_worker(trading: Trading) -> AsyncIterator[Api]:
+    """For tests that run a worker of their own."""
+    async with _served(trading, {"http", "relay", "jobs"}) as served:
+        yield served
+
+
+@asynccontextmanager
+async def _served(trading: Trading, components: set[str]) -> AsyncIterator[Api]:
     async with serve_tokens() as tokens:
         settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url})
-        async with RunningService(build, settings, {"http", "relay", "jobs", "worker"}) as running:
+        async with RunningService(build, settings, components) as running:
             async with client_of(running.url) as client:
                 yield Api(trading, client, tokens, running)

@@ -100,7 +100,8 @@ async def test_everything_of_a_session_that_ended_is_filled(api: Api) -> None:
     market = await api.trading.market(wavy_bars(80))
     await api.trading.until_at(await market.tell(80))
     stopped = (await ann.call("POST", path + "/stop", {"reason": "end_of_data"})).body
-    assert {name for name, value in stopped.items() if value is None} == {"bot_configuration_id", "entries"}
+    empty = {name for name, value in stopped.items() if value is None}
+    assert empty == {"bot_configuration_id", "entries", "waiting_for"}
     trades = await every(ann, f"/v1/trades?session_id={stopped['session_id']}")
     pnls = [Decimal(trade["pnl"]) for trade in trades]
     assert stopped["total_trades"] == len(pnls) > 5

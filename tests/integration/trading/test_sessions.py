@@ -30,8 +30,9 @@ ALWAYS_LONG: dict[str, object] = {
 
 
 async def test_of_fifty_racing_starts_for_one_free_place_one_wins(trading: Trading) -> None:
-    ann = await trading.subscribe(1, "FREE", strategies=1, symbols=1)
+    await trading.subscribe(1)
     strategy_ids = [await trading.strategy(1, strategy_name=f"cross {number}") for number in range(50)]
+    ann = await trading.subscribe(1, "FREE", strategies=1, symbols=1)
     starts = [trading.start(ann, strategy_id) for strategy_id in strategy_ids]
     done = await asyncio.gather(*starts, return_exceptions=True)
     assert len([each for each in done if isinstance(each, SessionRow)]) == 1

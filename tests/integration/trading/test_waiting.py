@@ -119,7 +119,8 @@ async def test_a_bar_that_stays_away_later_is_shown_after_a_minute(trading: Trad
     assert [each for each in await alarms(trading) if each.reason.startswith("waiting")] == []
 
 
-async def test_it_is_shown_with_the_session_under_another_tag(api: Api) -> None:
+async def test_it_is_shown_with_the_session_under_another_tag(api_without_worker: Api) -> None:
+    api = api_without_worker
     ann: Caller = await api.caller()
     session = (await ann.start(await ann.make_strategy())).text("session_id")
     path = f"/v1/sessions/{session}"
@@ -129,7 +130,6 @@ async def test_it_is_shown_with_the_session_under_another_tag(api: Api) -> None:
     api.trading.exchange.now_ms += 120_000
     async with listening(api.trading, 2 * SHORT):
         api.trading.clock.see(BEFORE + 2 * MINUTE)
-        await api.trading.see("UPDATE session_leases SET worker = NULL, expires_at = NULL")
 
         async def shown() -> Any:
             return (await ann.call("GET", path)).body["waiting_for"]
