@@ -45,7 +45,6 @@ EARLY: Mapping[str, Sequence[tuple[str, str, bool, Mapping[str, str]]]] = {
     ],
     "trading": [
         ("POST", "/v1/strategies", False, {}),
-        ("POST", "/v1/strategies", True, {"Idempotency_Key": ""}),
         ("GET", "/v1/strategies", True, {}),
         ("GET", "/v1/strategies?no_such=1", True, {}),
         ("POST", "/v1/sessions/0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21/pause", True, {}),

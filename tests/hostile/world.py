@@ -128,6 +128,14 @@ class World:
         answer = requests.post(f"{self.services['auth'].url}/v1/auth/login", json=body, timeout=10)
         self.token = str(answer.json()["access_token"])
 
+    def register(self, email: str) -> str:
+        """The token of a further tenant, whom trading knows."""
+        body = {"email": email, "password": PASSWORD}
+        answer = requests.post(f"{self.services['auth'].url}/v1/auth/register", json=body, timeout=10)
+        token = str(answer.json()["access_token"])
+        _wait_until_known(self, token, "PREMIUM")
+        return token
+
     def process(self, name: str) -> Process:
         return self.gateway if name == "gateway" else self.services[name]
 
@@ -245,7 +253,7 @@ def _populate(world: World) -> None:
     world.token = str(_make(world, "auth", "/v1/auth/register", body)["access_token"])
     asyncio.run(grant(world.database.dsn("billing_app"), EMAIL, "PRO"))
     asyncio.run(_store_candles(world.database.owner_dsn))
-    _wait_until_known(world)
+    _wait_until_known(world, world.token, "PRO")
     strategy = str(_make(world, "trading", "/v1/strategies", dict(CROSS))["strategy_id"])
     start: Json = {"strategy_id": strategy, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
     world.made["/v1/strategies"] = strategy
@@ -271,17 +279,18 @@ async def _store_candles(dsn: str) -> None:
         await connection.close()
 
 
-def _wait_until_known(world: World) -> None:
+def _wait_until_known(world: World, token: str, plan: str) -> None:
     """Until the plan has reached whoever asks for it."""
     deadline = time.monotonic() + START_S
     for service, path, text in (
-        ("billing", "/v1/subscription", "PRO"),
-        ("trading", "/v1/sessions/limits", "PRO"),
+        ("billing", "/v1/subscription", plan),
+        ("trading", "/v1/sessions/limits", plan),
         ("analytics", "/v1/watchlist", "items"),
         ("notifications", "/v1/alerts", "items"),
     ):
         while True:
-            answer = requests.get(world.services[service].url + path, headers=world.headers, timeout=10)
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = requests.get(world.services[service].url + path, headers=headers, timeout=10)
             if answer.status_code == 200 and text in answer.text:
                 break
             assert time.monotonic() < deadline, answer.text
