@@ -12,17 +12,17 @@ import talib
 from benchmarks.crossing import made_up_bars
 from benchmarks.measuring import RUNS, Figure, Rate, summarised
 from benchmarks.servers import Place
+from services.notifications.alert_evaluator import Evaluator
+from services.notifications.domain.condition_sets import Conditions, Round
 from services.notifications.domain.conditions import AlertType, compile_alert
 from services.notifications.domain.firing import ClosedBar
-from services.notifications.domain.watching import Conditions, Round
-from services.notifications.evaluator import Evaluator
 from services.notifications.queries.alerts import ALERT_COLUMNS, AlertRow
-from shared.chassis.history import CandleHistory
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import from_ms, to_ms
+from shared.market.history_client import CandleHistory
 from shared.strategy.bars import Bar
-from shared.strategy.conditions import evaluate
+from shared.strategy.conditions.evaluation import evaluate
 from shared.strategy.series import Series
 
 SYMBOLS = 20

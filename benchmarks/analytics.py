@@ -12,7 +12,7 @@ from benchmarks.servers import Place
 from benchmarks.trades import messages, trades
 from services.analytics.app import build
 from services.analytics.settings import AnalyticsSettings
-from shared.chassis.producer import Outgoing, Producer
+from shared.chassis.events.producer import Outgoing, Producer
 from shared.chassis.service import RunningService
 from shared.contracts.trading import TradeClosed
 

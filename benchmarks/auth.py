@@ -19,17 +19,17 @@ from services.auth.domain.accounts import NewUser
 from services.auth.domain.attempts import Free
 from services.auth.errors import BadCredentials
 from services.auth.operations.activity import log_activity
-from services.auth.operations.log_ins import log_in
+from services.auth.operations.authentication import Desk
+from services.auth.operations.logins import log_in
 from services.auth.operations.passwords import Passwords
-from services.auth.operations.proving import Desk
-from services.auth.operations.registering import register
+from services.auth.operations.registration import register
 from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
 from shared.chassis.activity import Recorder
 from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.clock import utc_now
-from shared.chassis.http import Call, Endpoint, make_app
-from shared.chassis.origin import Client
+from shared.chassis.http.app import Call, Endpoint, make_app
+from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Database
 from shared.chassis.telemetry import configure_logging
 from shared.contracts.activity import ActivityRecorded

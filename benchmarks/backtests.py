@@ -13,8 +13,8 @@ from benchmarks.measuring import Figure, Rate, summarised
 from benchmarks.paper import RESTLESS, Scene, scene
 from benchmarks.servers import Place
 from services.trading.bybit_api import kline_of
-from services.trading.feed import ledger
-from services.trading.feed.ledger import StoredCandle
+from services.trading.feed import queries
+from services.trading.feed.queries import StoredCandle
 from services.trading.operations.queue_backtest import BacktestRequest, queue_backtest
 from services.trading.operations.strategies import create_strategy
 from shared.chassis.clock import utc_now
@@ -70,11 +70,11 @@ async def _fill_queue(world: Scene) -> None:
         await connection.execute(
             "INSERT INTO instruments VALUES ('bybit', 'ETHUSDT', $1, $2, $3, $4)", *tuple(contract)[2:6]
         )
-        series = await ledger.get_or_create_series(connection, "ETHUSDT", INTERVAL)
+        series = await queries.get_or_create_series(connection, "ETHUSDT", INTERVAL)
         bars = [
             StoredCandle(kline_of(bar[0], *map(str, bar[1:]), interval=INTERVAL), None) for bar in wavy_bars(LONG)
         ]
-        await ledger.insert_candles(connection, series.series_id, bars, "HISTORY")
+        await queries.insert_candles(connection, series.series_id, bars, "HISTORY")
     for user_id in ASKING:
         strategy = await create_strategy(world.database, user_id, CROSS)
         until = from_ms(START_MS) + timedelta(days=400)

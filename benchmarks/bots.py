@@ -6,9 +6,9 @@ import time
 from benchmarks.crossing import made_up_bars, strategy
 from benchmarks.measuring import Figure, summarised
 from shared.strategy.bars import Bar, Terms
-from shared.strategy.deciding import Signals
-from shared.strategy.document import Strategy
-from shared.strategy.execution import Execution
+from shared.strategy.document.parse import Strategy
+from shared.strategy.execution.decisions import Signals
+from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 
 SYMBOLS, PARAMETERS, SESSIONS, HISTORY, CLOSES = 20, 50, 10_000, 3_000, 30

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.strategy.bars import Bar
-from shared.strategy.document import Strategy, parse_strategy
+from shared.strategy.document.parse import Strategy, parse_strategy
 
 YEAR = 525_600
 FEE = 0.00055

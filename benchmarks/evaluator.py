@@ -12,12 +12,12 @@ from benchmarks import bots
 from benchmarks.crossing import FEE, STOP, TARGET, YEAR, Columns, columns, made_up_bars, strategy, year
 from benchmarks.measuring import RUNS, Figure, Rate, summarised
 from benchmarks.other_engines import FRESH, in_new_processes, of_peer
-from shared.strategy.backtest import Report, first_decision, run_backtest
+from shared.strategy.backtest.event_search import Search
+from shared.strategy.backtest.run import Report, first_decision, run_backtest
 from shared.strategy.bars import Terms
 from shared.strategy.decimals import exact
-from shared.strategy.execution import Execution, Step
-from shared.strategy.indicators import CANDLE_FIELDS, KINDS, IndicatorSpec, compute
-from shared.strategy.search import Search
+from shared.strategy.execution.steps import Execution, Step
+from shared.strategy.indicators.recipes import CANDLE_FIELDS, KINDS, IndicatorSpec, compute
 from shared.strategy.series import Series
 
 SLOWER = 50_000  # bars for the peer that takes seconds for them

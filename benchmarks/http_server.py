@@ -18,7 +18,7 @@ from jwt import PyJWK
 from pydantic import BaseModel
 
 from shared.chassis.auth import Authenticator, TokenVerifier
-from shared.chassis.http import Call, Endpoint
+from shared.chassis.http.app import Call, Endpoint
 from shared.chassis.keys import ALGORITHM
 from shared.chassis.postgres import Database
 from shared.chassis.service import RunningService

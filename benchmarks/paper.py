@@ -14,15 +14,15 @@ import asyncpg
 from aiohttp.test_utils import TestServer
 
 from benchmarks.servers import Place
-from cli.stack.migrate import ROOT
 from services.trading.operations.start_session import PaperTerms, StartRequest, start_session
 from services.trading.operations.strategies import create_strategy
 from services.trading.settings import TradingSettings
 from shared.chassis.auth import Principal
 from shared.chassis.clock import utc_now
+from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Producer
 from shared.contracts.types import from_ms
+from stack.migrate import ROOT
 from tests.integration.trading.market import BEFORE, Exchange, Market
 from tests.unit.trading.scenes import INTERVAL, STEP_MS, wavy_bars
 

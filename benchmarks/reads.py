@@ -15,8 +15,8 @@ import asyncpg
 
 from benchmarks.measuring import RUNS, Figure, summarised
 from benchmarks.servers import Place
-from cli.stack.ports import Ports
 from shared.testing.tokens import TokenIssuer
+from stack.ports import Ports
 
 CONNECTIONS = 16
 SECONDS = 2.0

@@ -3,11 +3,11 @@
 from benchmarks.measuring import Figure, rate_async
 from benchmarks.servers import Place
 from benchmarks.trades import messages, trades
-from shared.chassis.cluster import KnownCluster
-from shared.chassis.outbox import emit
+from shared.chassis.events.cluster import KnownCluster
+from shared.chassis.events.outbox import emit
+from shared.chassis.events.producer import Producer
+from shared.chassis.events.relay import Relay
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Producer
-from shared.chassis.relay import Relay
 
 ROWS = 10_000
 USERS = 500

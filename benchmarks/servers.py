@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from cli.stack.migrate import SERVICES, DatabaseAccess, all_roles, create_database, migrate
-from cli.stack.service_keys import key_file_of, list_file_of, make_service_keys
-from cli.stack.topics import create_topics, topics_of
 from shared.chassis.service import calm_collector
 from shared.chassis.settings import ServiceSettings
+from stack.migrate import SERVICES, DatabaseAccess, all_roles, create_database, migrate
+from stack.service_keys import key_file_of, list_file_of, make_service_keys
+from stack.topics import create_topics, topics_of
 from tests.backend import DURABLE, PASSWORD, RUN_FOLDER, begin_run, end_run, servers_of_run
 
 

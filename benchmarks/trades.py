@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from shared.chassis.kafka_headers import headers_of
-from shared.chassis.producer import Outgoing
+from shared.chassis.events.headers import headers_of
+from shared.chassis.events.producer import Outgoing
 from shared.contracts.trading import TradeClosed
 from shared.contracts.types import new_id
 

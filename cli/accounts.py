@@ -9,12 +9,12 @@ import click
 
 from cli.failure import BadInput
 from cli.options import OneLineCommand
-from cli.stack.home import DEFAULT_HOME, read_state
-from cli.whereabouts import home_option
-from services.auth.operations.deactivating import Switched, switch_account
+from cli.target import home_option
+from services.auth.operations.deactivation import Switched, switch_account
 from shared.chassis.clock import utc_now
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
+from stack.home import DEFAULT_HOME, read_state
 
 
 @click.group()

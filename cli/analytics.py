@@ -14,10 +14,10 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 
 from cli.failure import BadInput
 from cli.options import BadOption, OneLineCommand, quoted
-from cli.stack.home import DEFAULT_HOME, read_state
 from services.analytics.operations import rebuild
 from services.analytics.settings import AnalyticsSettings
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from stack.home import DEFAULT_HOME, read_state
 
 
 @dataclass(frozen=True)

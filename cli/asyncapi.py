@@ -16,14 +16,14 @@ import services.notifications.consumers
 import services.trading.consumers
 from cli.failure import CheckFailed
 from cli.options import OneLineCommand
-from cli.stack.migrate import ROOT
-from cli.stack.topics import DEAD_LETTER_RETENTION, kept_for, topic_settings
-from shared.chassis.kafka import Subscription
+from shared.chassis.events.handlers import Subscription
 from shared.contracts.auth import LoginEnded
 from shared.contracts.catalog import EVENTS, HALTING
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.types import Instant
+from stack.migrate import ROOT
+from stack.topics import DEAD_LETTER_RETENTION, kept_for, topic_settings
 
 FILE = ROOT / "docs" / "asyncapi.json"
 KAFKA = "0.5.0"  # the version of AsyncAPI's binding

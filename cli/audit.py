@@ -15,11 +15,11 @@ from rich.progress import Progress
 
 from cli.failure import BadInput
 from cli.options import OneLineCommand
-from cli.stack.home import DEFAULT_HOME, read_state
-from cli.whereabouts import home_option
+from cli.target import home_option
 from services.auth.operations.audit import Found, find_extent, verify
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
+from stack.home import DEFAULT_HOME, read_state
 
 MOST_SHOWN = 1_000
 HARMS = {

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import click
 
-from cli.candles_file import Candles, CandlesError, Widened, read_file
-from cli.candles_instrument import InstrumentUsed, check_interval, find_beside, instrument_used
+from cli.candles.file import Candles, CandlesError, Widened, read_file
+from cli.candles.instrument import InstrumentUsed, check_interval, find_beside, instrument_used
 from cli.options import BadOption, OneLineCommand, decimal_option, instrument_option, time_option
 from cli.progress import progress_bar
 from cli.report.file import write_page
 from cli.report.story import of_backtest
 from shared.contracts.types import decimal_text, from_ms, instant_text
 from shared.market.bars import Gap, find_gaps
-from shared.strategy.backtest import Report, run_backtest
+from shared.strategy.backtest.run import Report, run_backtest
 from shared.strategy.bars import Bar, Instrument, Terms, TickTooCoarse
-from shared.strategy.document import Strategy, StrategyError, parse_json, parse_strategy
-from shared.strategy.outcome import Fill, Trade
+from shared.strategy.document.parse import Strategy, StrategyError, parse_json, parse_strategy
+from shared.strategy.execution.outcome import Fill, Trade
 
 _GAPS_SHOWN = 10
 

@@ -8,7 +8,7 @@ import click
 from aiokafka.errors import KafkaError
 
 from cli.failure import BadInput
-from cli.whereabouts import Whereabouts, home_option
+from cli.target import Whereabouts, home_option
 
 PATIENCE_S = 60.0
 

@@ -15,9 +15,9 @@ from rich.table import Table
 
 from cli.failure import BadInput
 from cli.options import OneLineCommand
-from cli.stack import kafka, postgres
-from cli.stack.tools import tool
-from cli.stack.users import server_user
+from stack import kafka, postgres
+from stack.tools import tool
+from stack.users import server_user
 
 LEAST_PYTHON = (3, 11)
 LEAST_FREE_GB = 2

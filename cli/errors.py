@@ -8,8 +8,8 @@ import click
 
 from cli.failure import CheckFailed
 from cli.options import OneLineCommand
-from cli.stack.migrate import ROOT, SERVICES
 from shared.chassis.errors import ProblemError
+from stack.migrate import ROOT, SERVICES
 
 FILE = ROOT / "docs" / "errors.md"
 HEAD = """# Errors

@@ -9,22 +9,22 @@ import click
 from cli.failure import CheckFailed
 from cli.options import OneLineCommand
 from cli.reference_page import page
-from cli.stack.migrate import ROOT
 from services.analytics.routes.endpoints import analytics_endpoints
-from services.auth.routes.log_ins import Routes as AuthRoutes
+from services.auth.routes.logins import Routes as AuthRoutes
 from services.billing.routes import Routes as BillingRoutes
 from services.notifications.routes.alerts import AlertRoutes
 from services.notifications.routes.inbox import InboxRoutes
 from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import candle_endpoints
 from services.trading.routes.configurations import ConfigurationRoutes
-from services.trading.routes.publishing import PublishingRoutes
+from services.trading.routes.published_strategies import PublishingRoutes
 from services.trading.routes.session_parts import SessionPartRoutes
 from services.trading.routes.sessions import SessionRoutes
 from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
-from shared.chassis import openapi
-from shared.chassis.http import Endpoint
+from shared.chassis.http import openapi
+from shared.chassis.http.app import Endpoint
+from stack.migrate import ROOT
 
 FILE = ROOT / "deploy" / "gateway" / "openapi.json"
 PAGE = FILE.with_name("docs.html")

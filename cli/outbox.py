@@ -16,12 +16,12 @@ from rich.table import Table
 
 from cli.failure import BadInput
 from cli.options import BadOption, OneLineCommand, quoted
+from cli.outbox_rows import INBOX_KEPT, OutboxStatus, mark_unsent, note_broker, read_status
 from cli.queues import Queues, ask_cluster_id, open_queues
 from cli.tables import show
-from cli.whereabouts import Whereabouts, find, home_option, service_option
+from cli.target import Whereabouts, find, home_option, service_option
 from shared.chassis.clock import utc_now
-from shared.chassis.outbox import BUCKETS
-from shared.chassis.outbox_replay import INBOX_KEPT, OutboxStatus, mark_unsent, note_broker, read_status
+from shared.chassis.events.outbox import BUCKETS
 from shared.contracts.types import Instant, instant_text
 
 _AGO = re.compile(r"(\d{1,6})([smhd])", re.ASCII)

@@ -9,7 +9,7 @@ from cli.failure import BadInput
 from cli.options import one_line
 from services.billing.domain import Plan, PlanTerms
 from shared.chassis.errors import InvalidBody
-from shared.chassis.json_body import parse_body
+from shared.chassis.http.json_body import parse_body
 from shared.contracts.amounts import Price
 from shared.contracts.billing import Features, Limits, PlanName
 from shared.contracts.texts import Name, Text

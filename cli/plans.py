@@ -13,7 +13,6 @@ import click
 from cli.failure import BadInput
 from cli.options import OneLineCommand
 from cli.plan_file import differences, read_plan, shown
-from cli.stack.home import DEFAULT_HOME, State, read_state
 from services.billing.domain import Plan
 from services.billing.operations.catalogue import Published, move_subscribers, publish_plan
 from services.billing.operations.subscriptions import Granted, grant_plan
@@ -22,6 +21,7 @@ from services.billing.settings import BillingSettings
 from shared.chassis.clock import utc_now
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.contracts.billing import PlanName
+from stack.home import DEFAULT_HOME, State, read_state
 
 NEW_USER_WAIT_S = 10.0
 LOOK_EVERY_S = 0.1

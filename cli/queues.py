@@ -8,9 +8,9 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from cli.failure import BadInput
-from shared.chassis.kafka_access import KafkaAccess
+from shared.chassis.events.broker_access import KafkaAccess
+from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
-from shared.chassis.producer import Producer
 from shared.chassis.settings import ServiceSettings
 
 T = TypeVar("T")

@@ -17,16 +17,16 @@ from rich.table import Table
 from cli.failure import BadInput, CheckFailed
 from cli.options import BadOption, OneLineCommand, quoted
 from cli.report.file import write_page
-from cli.report.of_session import of_session
+from cli.report.session_story import of_session
 from cli.report.story import StopLine
-from cli.stack.home import DEFAULT_HOME, read_state
 from cli.tables import plain, show
-from cli.whereabouts import home_option
+from cli.target import home_option
 from services.trading.operations.verify_session import NotVerifiable, Recorded, Verification, read_session, verify
 from services.trading.settings import TradingSettings
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.contracts.types import decimal_text, from_ms, instant_text
-from shared.strategy.outcome import Fill
+from shared.strategy.execution.outcome import Fill
+from stack.home import DEFAULT_HOME, read_state
 
 
 @click.group()

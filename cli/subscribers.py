@@ -9,10 +9,10 @@ from rich.table import Table
 
 from cli.broker import ask, where_options
 from cli.options import OneLineCommand
-from cli.stack.acls import principal
-from cli.stack.subscribers import add_subscriber, change_password, list_subscribers, remove_subscriber
 from cli.tables import show
-from cli.whereabouts import Whereabouts, find
+from cli.target import Whereabouts, find
+from stack.acls import principal
+from stack.subscribers import add_subscriber, change_password, list_subscribers, remove_subscriber
 
 
 @click.group()

@@ -9,12 +9,12 @@ from rich.table import Table
 
 from cli.broker import ask, where_options
 from cli.options import OneLineCommand
-from cli.stack.acl_api import Acl
-from cli.stack.grants import Grants, apply_grants, plan_grants
-from cli.stack.topics import Done, Plan, apply_topics, plan_topics, topics_of
 from cli.subscribers import password_command, subscriber
 from cli.tables import show
-from cli.whereabouts import find
+from cli.target import find
+from stack.acl_api import Acl
+from stack.grants import Grants, apply_grants, plan_grants
+from stack.topics import Done, Plan, apply_topics, plan_topics, topics_of
 
 NO_AUTHORIZER = "this broker has no authorizer: every client may read and write every topic"
 

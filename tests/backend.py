@@ -17,9 +17,9 @@ from pathlib import Path
 import asyncpg
 from filelock import FileLock
 
-from cli.stack.kafka import KafkaServer
-from cli.stack.postgres import PostgresServer, as_user
-from cli.stack.users import own, server_user
+from stack.kafka import KafkaServer
+from stack.postgres import PostgresServer, as_user
+from stack.users import own, server_user
 
 RUN_FOLDER = "TRADEFLEET_TEST_RUN"
 RUN_PID = "TRADEFLEET_TEST_RUN_PID"

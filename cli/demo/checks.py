@@ -10,9 +10,9 @@ import asyncpg
 
 from cli.demo.ledger import TopicLedger
 from cli.demo.options import DemoOptions
-from cli.stack.migrate import SERVICES
-from shared.strategy.backtest import run_backtest
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Terms
+from stack.migrate import SERVICES
 
 EVENTUALLY_S = 30
 LATE_PERCENT = 1

@@ -24,9 +24,9 @@ from cli.failure import BadInput, CheckFailed
 from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import OneLineCommand
 from cli.plans import grant
-from cli.stack.remains import remove_home
-from cli.stack.stack import Stack, StackOptions
 from shared.contracts.types import decimal_text
+from stack.cleanup import remove_home
+from stack.stack import Stack, StackOptions
 
 HOME = Path(".tradefleet")
 SETTLE_S = 60

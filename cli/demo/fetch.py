@@ -4,7 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from cli.candles_instrument import Beside, write_beside
+from cli.candles.instrument import Beside, write_beside
 from services.trading.bybit_api import MarketApi
 from shared.contracts.types import decimal_text, to_ms
 from shared.strategy.bars import INTERVAL_MS, Instrument

@@ -9,9 +9,9 @@ from datetime import datetime
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from shared.chassis.decoding import decode_record
-from shared.chassis.kafka import partitions_of
-from shared.chassis.kafka_access import KafkaAccess, client_options
+from shared.chassis.events.broker_access import KafkaAccess, client_options
+from shared.chassis.events.decoding import decode_record
+from shared.chassis.events.handlers import partitions_of
 from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import MarketEvent
 from shared.contracts.market import CandleClosed, CandleOpened

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from cli.backtest import read_strategy
-from cli.candles_file import CandlesError, read_file
-from cli.candles_instrument import check_interval, find_beside, instrument_used
+from cli.candles.file import CandlesError, read_file
+from cli.candles.instrument import check_interval, find_beside, instrument_used
 from cli.demo import synthetic
 from cli.demo.fetch import SYMBOLS, file_of
 from cli.options import BadOption, decimal_option
 from shared.contracts.types import SYMBOL_PATTERN
 from shared.strategy.bars import Bar, Instrument, TickTooCoarse, check_tick
-from shared.strategy.document import Strategy, parse_json, parse_strategy
+from shared.strategy.document.parse import Strategy, parse_json, parse_strategy
 
 EXCHANGE_TIMEOUT_S = 3.5  # of which half a second is the start of a process
 _SYMBOL = re.compile(SYMBOL_PATTERN)

@@ -11,8 +11,8 @@ import aiohttp
 import asyncpg
 
 from cli.failure import CheckFailed
-from cli.stack.stack import Stack
 from shared.contracts.types import from_ms
+from stack.stack import Stack
 
 # Without any session getting on: beyond restart of a killed process (2 s) and expiry of its leases (10 s).
 STALL_TIMEOUT_S = 60

@@ -11,7 +11,7 @@ from cli.report.story import Story
 from cli.report.thinning import candles_to_draw, curve_to_draw
 from shared.contracts.types import decimal_text, from_ms
 from shared.strategy.bars import Bar
-from shared.strategy.outcome import Fill, Reason
+from shared.strategy.execution.outcome import Fill, Reason
 
 UP, DOWN, OURS, OTHER, STOP = "#2f9e72", "#d1495b", "#3b7dd8", "#9a8866", "#c77d00"
 FEW_TRADES = 20

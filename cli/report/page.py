@@ -10,7 +10,7 @@ from plotly.offline import get_plotlyjs
 
 from cli.report import figures
 from cli.report.story import Story
-from cli.report.words import in_words
+from cli.report.strategy_text import in_words
 from shared.contracts.types import decimal_text, from_ms, instant_text
 
 STYLE = """

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from shared.strategy.backtest import Report
+from shared.strategy.backtest.metrics import Metrics
+from shared.strategy.backtest.run import Report
 from shared.strategy.bars import Bar, Terms
-from shared.strategy.document import Strategy
-from shared.strategy.execution import Execution
-from shared.strategy.metrics import Metrics
-from shared.strategy.outcome import Fill, Position, Trade
-from shared.strategy.position import standing_stop
+from shared.strategy.document.parse import Strategy
+from shared.strategy.execution.outcome import Fill, Position, Trade
+from shared.strategy.execution.position import standing_stop
+from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 
 

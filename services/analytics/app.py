@@ -6,11 +6,11 @@ from services.analytics.consumers import SUBSCRIPTIONS
 from services.analytics.jobs import run_months, run_retention
 from services.analytics.market import MarketWatch
 from services.analytics.routes.endpoints import analytics_endpoints
-from shared.chassis.history import CandleHistory
-from shared.chassis.interest import publish_interests
-from shared.chassis.kafka import MarketSubscription
+from shared.chassis.events.handlers import MarketSubscription
 from shared.chassis.service_types import Context, Job, Service
 from shared.contracts.market import CandleClosed
+from shared.market.demand import publish_interests
+from shared.market.history_client import CandleHistory
 
 
 def build(context: Context) -> Service:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from services.analytics.operations import facts, rebuild, retention
 from shared.chassis.clock import utc_now
+from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.identity import claim_users
-from shared.chassis.kafka import Subscription
-from shared.chassis.plausible import Versioned
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.billing import SubscriptionChanged

@@ -8,7 +8,7 @@ import structlog
 from services.analytics.operations.analyses import prepare_month
 from services.analytics.operations.retention import drop_some
 from shared.chassis.clock import utc_now
-from shared.chassis.pausing import pause
+from shared.chassis.pause import pause
 from shared.chassis.postgres import Database
 
 LOOK_EVERY_S = 3600

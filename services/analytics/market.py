@@ -7,13 +7,13 @@ from services.analytics.domain.analysis import ClosedBar, Look, closed_bars, loo
 from services.analytics.operations.analyses import Looking, prepare_month, write_analyses, write_missing
 from services.analytics.queries.market import find_watchers
 from shared.chassis.errors import HistoryTooShort
-from shared.chassis.generations import NewestGeneration
-from shared.chassis.history import CandleHistory
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import to_ms
+from shared.market.generations import NewestGeneration
+from shared.market.history_client import CandleHistory
 from shared.strategy.bars import Bar
-from shared.strategy.followed import FollowedSeries
+from shared.strategy.contiguous_series import FollowedSeries
 
 REPAIRED = 10_000  # bars at most, a week of minutes; broker and feed are never away for as long
 

@@ -3,12 +3,12 @@
 from functools import partial
 
 from services.auth.consumers import SUBSCRIPTIONS
-from services.auth.operations.forgetting import forget_attempts
+from services.auth.operations.authentication import Desk
 from services.auth.operations.passwords import Passwords
-from services.auth.operations.proving import Desk
+from services.auth.operations.retention import forget_attempts
 from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
-from services.auth.routes.log_ins import Routes
+from services.auth.routes.logins import Routes
 from services.auth.settings import AuthSettings
 from shared.chassis.auth import Authenticator, TokenVerifier
 from shared.chassis.identity import UserDirectory

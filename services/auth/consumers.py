@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from services.auth.operations.activity import log_activity
 from services.auth.operations.entitlements import project_subscriptions
 from shared.chassis.clock import utc_now
-from shared.chassis.kafka import Subscription
-from shared.chassis.plausible import Versioned
+from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.postgres import Connection
 from shared.contracts.activity import ActivityRecorded
 from shared.contracts.billing import SubscriptionChanged

@@ -6,7 +6,7 @@ from services.billing.operations.requests import book_requests
 from services.billing.operations.subscriptions import begin_subscription
 from services.billing.operations.usage import book_usage
 from shared.chassis.clock import utc_now
-from shared.chassis.kafka import Subscription
+from shared.chassis.events.handlers import Subscription
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered
 from shared.contracts.billing import UsageRecorded

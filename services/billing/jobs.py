@@ -4,7 +4,7 @@ import asyncio
 
 from services.billing.operations.subscriptions import work_deadlines
 from shared.chassis.clock import utc_now
-from shared.chassis.pausing import pause
+from shared.chassis.pause import pause
 from shared.chassis.postgres import Database
 
 LOOK_EVERY_S = 5.0

@@ -2,16 +2,16 @@
 
 from functools import partial
 
+from services.notifications.alert_evaluator import Evaluator
 from services.notifications.consumers import SUBSCRIPTIONS
-from services.notifications.evaluator import Evaluator
 from services.notifications.jobs import forget_the_old
 from services.notifications.routes.alerts import AlertRoutes
 from services.notifications.routes.inbox import InboxRoutes
-from shared.chassis.history import CandleHistory
-from shared.chassis.interest import publish_interests
-from shared.chassis.kafka import MarketSubscription
+from shared.chassis.events.handlers import MarketSubscription
 from shared.chassis.service_types import Context, Job, Service
 from shared.contracts.market import CandleClosed
+from shared.market.demand import publish_interests
+from shared.market.history_client import CandleHistory
 
 
 def build(context: Context) -> Service:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from services.notifications.domain import notices
-from services.notifications.operations.telling import tell
+from services.notifications.operations.notify import tell
 from services.notifications.queries.contacts import upsert_contacts
 from services.notifications.queries.entitlements import upsert_entitlements
 from shared.chassis.clock import utc_now
+from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.identity import claim_users
-from shared.chassis.kafka import Subscription
-from shared.chassis.plausible import Versioned
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.billing import SubscriptionChanged, UsageThreshold

@@ -4,8 +4,8 @@ import asyncio
 
 import structlog
 
-from services.notifications.queries.keeping import drop_inbox_months, forget_notifications
-from shared.chassis.pausing import pause
+from services.notifications.queries.retention import drop_inbox_months, forget_notifications
+from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 
 LOOK_EVERY_S = 3600.0

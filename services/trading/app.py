@@ -2,17 +2,17 @@
 
 from functools import partial
 
-from services.trading.backtests.keeping import forget_backtests
+from services.trading.backtests.retention import forget_backtests
 from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import MarketApi
 from services.trading.consumers import SUBSCRIPTIONS
 from services.trading.feed.feed import feed_job
-from services.trading.listing import Listing
+from services.trading.listed_series import Listing
 from services.trading.operations.start_session import PaperTerms
 from services.trading.routes.backtests import BacktestRoutes
 from services.trading.routes.candles import candle_endpoints
 from services.trading.routes.configurations import ConfigurationRoutes
-from services.trading.routes.publishing import PublishingRoutes
+from services.trading.routes.published_strategies import PublishingRoutes
 from services.trading.routes.session_parts import SessionPartRoutes
 from services.trading.routes.sessions import SessionRoutes
 from services.trading.routes.strategies import StrategyRoutes
@@ -20,8 +20,8 @@ from services.trading.routes.trades import TradeRoutes
 from services.trading.settings import TradingSettings
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.worker import Worker
-from shared.chassis.interest import publish_interests
 from shared.chassis.service_types import Context, Job, Service
+from shared.market.demand import publish_interests
 
 
 def build(context: Context) -> Service:

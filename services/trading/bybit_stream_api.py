@@ -21,7 +21,7 @@ import websocket
 from pybit.unified_trading import WebSocket
 
 from services.trading.bybit_api import CATEGORY, UNREADABLE, Kline, kline_of
-from shared.chassis.pausing import pause
+from shared.chassis.pause import pause
 from shared.contracts.types import from_ms
 
 CONNECT_TIMEOUT_S = 10

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.queries.entitlements import upsert_entitlements
+from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.identity import claim_users
-from shared.chassis.kafka import Subscription
-from shared.chassis.plausible import Versioned
 from shared.chassis.postgres import Connection
 from shared.contracts.billing import SubscriptionChanged
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from shared.contracts.types import EPOCH
 from shared.strategy.bars import INTERVAL_MS, Instrument
 from shared.strategy.decimals import HUNDRED, exact, quantised_quotient
-from shared.strategy.outcome import EntryGuard, EntryProposal
+from shared.strategy.execution.outcome import EntryGuard, EntryProposal
 
 SessionStatus = Literal["ACTIVE", "PAUSED", "STOPPED"]
 Entries = Literal["ALLOWED", "PAUSED", "PLAN_LIMIT"]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from services.trading.bybit_api import MarketApi, VenueUnavailable
-from shared.chassis.pausing import pause
+from shared.chassis.pause import pause
 
 ASK_EVERY_S = 1.0
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,10 +11,10 @@ from typing import get_args
 from uuid import UUID
 
 from shared.chassis.clock import utc_now
-from shared.chassis.http import Answered, Call, Endpoint, Reply
-from shared.chassis.openapi import operation_id
-from shared.chassis.origin import Client, Networks, client_of
-from shared.chassis.outbox import bucket_of, outgoing
+from shared.chassis.events.outbox import bucket_of, outgoing
+from shared.chassis.http.app import Answered, Call, Endpoint, Reply
+from shared.chassis.http.client_address import Client, Networks, client_of
+from shared.chassis.http.openapi import operation_id
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.activity import ActivityRecorded, Actor, Recording
 from shared.contracts.types import new_id

@@ -12,7 +12,7 @@ from shared.chassis.errors import Unauthorized
 from shared.chassis.identity import UserDirectory
 from shared.chassis.keys import KeySource, RemoteKeys
 from shared.chassis.settings import ServiceSettings
-from shared.chassis.signed import MALFORMED, body_of, key_id_of
+from shared.chassis.signed_tokens import MALFORMED, body_of, key_id_of
 
 TOKEN_TYPE = "at+jwt"
 CACHE_LIMIT = 20_000

@@ -7,11 +7,11 @@ import structlog
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from shared.chassis.decoding import Received
 from shared.chassis.ended_logins import KEPT_FOR, EndedLogins
-from shared.chassis.kafka import PartitionReader
-from shared.chassis.kafka_access import KafkaAccess
-from shared.chassis.pausing import pause
+from shared.chassis.events.broker_access import KafkaAccess
+from shared.chassis.events.decoding import Received
+from shared.chassis.events.handlers import PartitionReader
+from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
 from shared.contracts.auth import LoginEnded
 

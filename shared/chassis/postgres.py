@@ -12,8 +12,8 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pydantic import SecretStr
 
+from shared.chassis.crash_points import point
 from shared.chassis.fair_share import FairShare
-from shared.chassis.points import point
 from shared.chassis.settings import ServiceSettings
 
 Connection: TypeAlias = PoolConnectionProxy

@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import structlog
 
-from shared.chassis.pausing import pause
+from shared.chassis.pause import pause
 from shared.chassis.postgres import Database
 
 LOOK_EVERY_S = 3600.0

@@ -13,29 +13,29 @@ import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
-from shared.chassis import openapi, transfer
 from shared.chassis.activity import Recorder
-from shared.chassis.aside import parked_for_upgrade
 from shared.chassis.auth import Authenticator, TokenVerifier
-from shared.chassis.cluster import KnownCluster
-from shared.chassis.consumer import Consumer, Work
+from shared.chassis.crash_points import switch_on
 from shared.chassis.ended_logins import EndedLogins
 from shared.chassis.errors import ProblemError
+from shared.chassis.events.cluster import KnownCluster
+from shared.chassis.events.committed_offsets import ReadPositions
+from shared.chassis.events.consumer import Consumer, Work
+from shared.chassis.events.handlers import groups_of
+from shared.chassis.events.inbox import Inbox, Intake, MarketInbox
+from shared.chassis.events.producer import Producer
+from shared.chassis.events.relay import Relay
+from shared.chassis.events.unhandled import parked_for_upgrade
 from shared.chassis.health import Check, add_health_routes
-from shared.chassis.http import STREAMS, make_app
-from shared.chassis.idempotency import forget_keys
+from shared.chassis.http import openapi, transport
+from shared.chassis.http.app import STREAMS, make_app
+from shared.chassis.http.idempotency import forget_keys
 from shared.chassis.identity import UserDirectory
-from shared.chassis.inbox import Inbox, Intake, MarketInbox
-from shared.chassis.kafka import groups_of
-from shared.chassis.lessor import BillingLessor
 from shared.chassis.login_reader import LoginReader
-from shared.chassis.meter import Meter
-from shared.chassis.pausing import pause
-from shared.chassis.points import switch_on
+from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
-from shared.chassis.producer import Producer
-from shared.chassis.read_positions import ReadPositions
-from shared.chassis.relay import Relay
+from shared.chassis.quota.leases import BillingLessor
+from shared.chassis.quota.meter import Meter
 from shared.chassis.retention import keep_days
 from shared.chassis.service_tokens import ServiceCallers
 from shared.chassis.service_types import Context, Job, Service
@@ -273,7 +273,7 @@ class RunningService:
         return f"ended: {', '.join(ended)}" if ended else ""
 
     async def _bind(self, app: web.Application, port: int) -> str:
-        runner = transfer.runner(app, self._settings, DRAIN_S)
+        runner = transport.runner(app, self._settings, DRAIN_S)
         self._runners.append(runner)
         await runner.setup()
         site = web.TCPSite(runner, self._settings.http_host, port)

@@ -18,7 +18,7 @@ from jwt import PyJWK
 from shared.chassis.clock import utc_now
 from shared.chassis.errors import Forbidden, Unauthorized
 from shared.chassis.keys import ALGORITHM, load_private_key, public_jwk, verification_key
-from shared.chassis.signed import body_of, key_id_of
+from shared.chassis.signed_tokens import body_of, key_id_of
 from shared.contracts.types import new_id
 
 TOKEN_TYPE = "service+jwt"  # no access token is taken for one, nor one for an access token

@@ -7,10 +7,10 @@ from typing import Any
 
 from shared.chassis.auth import Authenticator
 from shared.chassis.ended_logins import EndedLogins
-from shared.chassis.http import Endpoint
-from shared.chassis.kafka import MarketSubscription, Subscription
+from shared.chassis.events.handlers import MarketSubscription, Subscription
+from shared.chassis.events.producer import Producer
+from shared.chassis.http.app import Endpoint
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Producer
 from shared.chassis.settings import ServiceSettings
 
 

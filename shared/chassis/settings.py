@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, FilePath, SecretStr, model_validator
 
-from shared.chassis.kafka_access import KafkaSettings
+from shared.chassis.events.broker_access import KafkaSettings
 
 
 class ServiceSettings(KafkaSettings):
@@ -42,7 +42,7 @@ class ServiceSettings(KafkaSettings):
     trading_internal_url: str = ""
     billing_internal_url: str = ""  # who leases the quotas of requests; empty: they are not metered here
 
-    fault_points: Path | None = None  # the folder of a run of faults: see shared/chassis/points.py
+    fault_points: Path | None = None  # the folder of a run of faults: see shared/chassis/crash_points.py
     process_name: str = ""
 
     @model_validator(mode="after")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.strategy.bars import Bar
-from shared.strategy.carried import Carried
-from shared.strategy.indicators import CANDLE_FIELDS, IndicatorSpec
-from shared.strategy.tolerance import Values
+from shared.strategy.conditions.tolerance import Values
+from shared.strategy.indicators.incremental import Carried
+from shared.strategy.indicators.recipes import CANDLE_FIELDS, IndicatorSpec
 
 if TYPE_CHECKING:
-    from shared.strategy.panel import Panel
+    from shared.strategy.conditions.panel import Panel
 
 _CACHED_INDICATORS = 1024
 _CACHED_TRUTHS = 4096

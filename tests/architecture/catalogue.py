@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 from cli.asyncapi import senders
-from cli.stack.migrate import OWNER, ROLES, SERVICES
 from shared.contracts.market import MarketInterest
+from stack.migrate import OWNER, ROLES, SERVICES
 
 Rule = Callable[[asyncpg.Connection], Awaitable[list[str]]]
 

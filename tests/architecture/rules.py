@@ -12,7 +12,7 @@ UNFINISHED = re.compile(
 )
 DRAWERS = ("utils", "helpers", "common", "manager", "base")
 STATISTICS = ("services/analytics/statistics.py",)
-BROAD_EXCEPT = ("shared/chassis/inbox.py", "shared/chassis/http.py")
+BROAD_EXCEPT = ("shared/chassis/events/inbox.py", "shared/chassis/http/app.py")
 
 
 def faults_of(path: str, source: str) -> Iterator[str]:

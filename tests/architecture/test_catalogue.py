@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from cli.stack.migrate import SERVICES, DatabaseAccess
+from stack.migrate import SERVICES, DatabaseAccess
 from tests.architecture.catalogue import LOGINS, RELATIONS, RULES, SHARED_TABLES, Rule
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
+from stack.migrate import DatabaseAccess
 from tests.architecture import catalogue
 from tests.architecture.catalogue import POLICIES, Rule
 from tests.backend import admin_execute

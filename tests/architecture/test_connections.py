@@ -4,15 +4,15 @@ import tomllib
 
 import pytest
 
-from cli.stack.layout import APART, OF_TRADING, by_role
-from cli.stack.migrate import ROLES, ROOT, SERVICES
-from cli.stack.postgres import SETTINGS
 from services.analytics.settings import AnalyticsSettings
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
 from services.notifications.settings import NotificationsSettings
 from services.trading.settings import TradingSettings
 from shared.chassis.settings import ServiceSettings
+from stack.layout import APART, OF_TRADING, by_role
+from stack.migrate import ROLES, ROOT, SERVICES
+from stack.postgres import SETTINGS
 
 BUDGET = tomllib.loads((ROOT / "deploy" / "postgres" / "connections.toml").read_text())
 OF_PROCESS: dict[str, type[ServiceSettings]] = {

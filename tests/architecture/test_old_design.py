@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
+from stack.migrate import DatabaseAccess
 from tests.architecture.old_design import OLD, WAITING_TABLES
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack.migrate import ROOT
-from shared.chassis import points
+from shared.chassis import crash_points
+from stack.migrate import ROOT
 
 CALL = re.compile(r'\bpoint\("([^"]*)"\)')
 
@@ -17,7 +17,7 @@ CALL = re.compile(r'\bpoint\("([^"]*)"\)')
 def test_every_point_that_is_listed_is_in_the_code_once() -> None:
     files = [*ROOT.glob("shared/**/*.py"), *ROOT.glob("services/**/*.py")]
     found = Counter(name for file in files for name in CALL.findall(file.read_text()))
-    assert found == Counter(points.POINTS)
+    assert found == Counter(crash_points.POINTS)
 
 
 def test_production_refuses_to_switch_them_on(tmp_path: Path) -> None:
@@ -37,11 +37,11 @@ def test_production_refuses_to_switch_them_on(tmp_path: Path) -> None:
 STRIKE = """
 import sys
 from pathlib import Path
-from shared.chassis import points
-points.switch_on(Path(sys.argv[1]), "billing-relay")
+from shared.chassis import crash_points
+crash_points.switch_on(Path(sys.argv[1]), "billing-relay")
 for _ in range(5):
-    points.point("relay.after_rows_read")
-    points.point("relay.after_ack")
+    crash_points.point("relay.after_rows_read")
+    crash_points.point("relay.after_ack")
     print("sent", flush=True)
 """
 
@@ -57,5 +57,5 @@ def test_an_armed_point_kills_at_its_nth_hit(tmp_path: Path, armed: str, sent: i
     fired = [file.read_text() for file in (tmp_path / "fired").iterdir()]
     assert fired == ([armed] if run.returncode == -9 else [])
     (hits,) = (tmp_path / "hits").iterdir()
-    counted = Counter(points.POINTS[index] for index in hits.read_bytes())
+    counted = Counter(crash_points.POINTS[index] for index in hits.read_bytes())
     assert counted["relay.after_rows_read"] == min(sent + 1, 5)

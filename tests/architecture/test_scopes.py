@@ -1,8 +1,8 @@
 """Every operation says what a token must allow, and the documents show it."""
 
 from cli.openapi import all_endpoints
-from shared.chassis import openapi
-from shared.chassis.http import Endpoint
+from shared.chassis.http import openapi
+from shared.chassis.http.app import Endpoint
 
 LOOKS = {"GET", "HEAD"}
 

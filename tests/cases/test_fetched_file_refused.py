@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 from click.testing import CliRunner, Result
 
 from cli.backtest import backtest
-from cli.candles_fetch import fetch_command
+from cli.candles.fetch import fetch_command
 from tests.unit.strategy.scenes import document
 
 pytestmark = pytest.mark.beside_checkout

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.notifications.routes.alerts import AlertBody, AlertsQuery
-from shared.chassis.paging import decode_sorted, encode_sorted
+from shared.chassis.http.paging import decode_sorted, encode_sorted
 
 pytestmark = pytest.mark.beside_checkout
 

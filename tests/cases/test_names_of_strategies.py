@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.backtest import backtest
-from shared.strategy.document import StrategyError, parse_strategy
+from shared.strategy.document.parse import StrategyError, parse_strategy
 
 pytestmark = pytest.mark.beside_checkout
 NAMES = ("blank", "control", "empty", "invisible", "long")

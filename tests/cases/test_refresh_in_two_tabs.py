@@ -10,14 +10,14 @@ import pytest
 
 from services.auth.domain.accounts import NewUser
 from services.auth.errors import BadRefreshToken
+from services.auth.operations.authentication import Desk
 from services.auth.operations.passwords import Passwords
-from services.auth.operations.proving import Desk
 from services.auth.operations.refresh import refresh
-from services.auth.operations.registering import register
+from services.auth.operations.registration import register
 from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens, IssuedTokens
 from shared.chassis.clock import utc_now
-from shared.chassis.origin import Client
+from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Database
 from tests.integration.accounts import PASSWORD, auth_settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from services.auth.routes.log_ins import RegisterBody
+from services.auth.routes.logins import RegisterBody
 
 pytestmark = pytest.mark.beside_checkout
 

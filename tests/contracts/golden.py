@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.chassis import telemetry
-from shared.chassis.kafka_headers import headers_of
+from shared.chassis.events.headers import headers_of
 from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import Message
 from tests.contracts.samples import SAID_AT, SAMPLES, TRACEPARENT, id_of, source_of

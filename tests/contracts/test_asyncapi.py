@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from cli.asyncapi import FILE, READ_BY_ALL, READS, asyncapi_command, describe, receivers
-from cli.stack.migrate import ROOT, SERVICES
-from cli.stack.topics import topics_of
 from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import Message
 from shared.contracts.market import CandleClosed
 from shared.contracts.trading import TradeClosed
+from stack.migrate import ROOT, SERVICES
+from stack.topics import topics_of
 from tests.contracts.golden import first_file, read
 
 SPECIFICATION = Path(__file__).parent / "asyncapi" / "3.0.0.json.gz"

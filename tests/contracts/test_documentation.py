@@ -3,10 +3,10 @@
 import pytest
 
 from cli.asyncapi import receivers, senders
-from cli.stack.migrate import ROOT
 from shared.contracts.catalog import EVENTS, HALTING
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import MarketInterest
+from stack.migrate import ROOT
 
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]

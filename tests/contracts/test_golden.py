@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 from pydantic import ConfigDict, create_model
 
-from shared.chassis.decoding import decode
 from shared.chassis.errors import NewerVersionError, PoisonError
-from shared.chassis.kafka_headers import from_wire, to_wire
+from shared.chassis.events.decoding import decode
+from shared.chassis.events.headers import from_wire, to_wire
 from shared.contracts.catalog import BY_TOPIC, EVENTS
 from shared.contracts.envelope import Message
 from shared.contracts.market import MarketInterest

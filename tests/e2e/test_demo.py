@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from cli.demo.synthetic import write_candles
-from cli.stack.home import read_state
+from stack.home import read_state
 from tests.architecture.old_design import OLD
 
 pytestmark = pytest.mark.timeout(400)

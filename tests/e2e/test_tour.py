@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cli.stack.migrate import ROOT
+from stack.migrate import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 TOUR = ROOT / "docs" / "tour.md"

@@ -9,10 +9,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
-from cli.stack.topics import create_topics, delete_topics, topics_of
 from shared.contracts.notifications import AlertTriggered
 from shared.contracts.trading import TradeClosed
+from stack.migrate import DatabaseAccess
+from stack.topics import create_topics, delete_topics, topics_of
 from tests.backend import RUN_FOLDER, admin_execute
 from tests.conftest import ANY_SOURCE, TEST_PARTITIONS, copy_template, database_of
 from tests.faults.member import TABLE

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.chassis.kafka import Subscription
+from shared.chassis.events.handlers import Subscription
 from shared.chassis.postgres import Connection
 from shared.chassis.service import run
 from shared.chassis.service_types import Context, Service

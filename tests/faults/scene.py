@@ -16,15 +16,15 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from benchmarks.trades import messages, trades
-from cli.stack.migrate import ROOT, DatabaseAccess
-from cli.stack.ports import Ports
-from cli.stack.process import _die_with
-from shared.chassis.kafka import partitions_of
-from shared.chassis.outbox import emit
+from shared.chassis.events.handlers import partitions_of
+from shared.chassis.events.outbox import emit
+from shared.chassis.events.producer import Outgoing, Producer
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Outgoing, Producer
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.trading import TradeClosed
+from stack.migrate import ROOT, DatabaseAccess
+from stack.ports import Ports
+from stack.process import _die_with
 from tests.faults.member import FAILING
 from tests.integration.accounts import eventually
 

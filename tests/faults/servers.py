@@ -15,12 +15,12 @@ from pathlib import Path
 import asyncpg
 import psutil
 
-from cli.stack.kafka import KafkaServer
-from cli.stack.migrate import DatabaseAccess, create_database, migrate
-from cli.stack.ports import Ports
-from cli.stack.postgres import PostgresServer, as_user
-from cli.stack.process import _die_with
-from cli.stack.users import own, server_user
+from stack.kafka import KafkaServer
+from stack.migrate import DatabaseAccess, create_database, migrate
+from stack.ports import Ports
+from stack.postgres import PostgresServer, as_user
+from stack.process import _die_with
+from stack.users import own, server_user
 from tests.backend import PASSWORD
 from tests.conftest import database_of
 

@@ -10,8 +10,8 @@ from aiokafka.partitioner import murmur2
 from click.testing import CliRunner
 
 from cli.outbox import outbox
-from cli.stack.topics import create_topics, topics_of
-from shared.chassis.outbox import bucket_of
+from shared.chassis.events.outbox import bucket_of
+from stack.topics import create_topics, topics_of
 from tests.conftest import TEST_PARTITIONS
 from tests.faults.conftest import HEARD
 from tests.faults.scene import UNSENT, Scene, some_trades

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from benchmarks.trades import messages
-from cli.stack.topics import create_topics, delete_topics, topics_of
-from shared.chassis.producer import Producer
+from shared.chassis.events.producer import Producer
+from stack.topics import create_topics, delete_topics, topics_of
 from tests.conftest import TEST_PARTITIONS
 from tests.faults.scene import Scene, some_trades
 from tests.integration.accounts import eventually

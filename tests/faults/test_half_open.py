@@ -8,11 +8,11 @@ import pytest
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr
 
-from cli.faults.proxy import Proxy, Weather
-from cli.stack.kafka import Front
-from cli.stack.ports import Ports
+from faults.proxy import Proxy, Weather
+from shared.chassis.events.producer import START_TIMEOUT_S, Outgoing, Producer
 from shared.chassis.postgres import ACQUIRE_TIMEOUT_S, INFRASTRUCTURE_FAULTS, Database
-from shared.chassis.producer import START_TIMEOUT_S, Outgoing, Producer
+from stack.kafka import Front
+from stack.ports import Ports
 from tests.faults.scene import Scene
 
 LEEWAY_S = 3

@@ -10,7 +10,6 @@ import asyncpg
 import pytest
 
 from benchmarks.trades import trades
-from cli.stack.migrate import DatabaseAccess
 from services.billing.domain import Change
 from services.billing.operations.subscriptions import change_plan, work_deadlines
 from services.trading.operations.start_session import StartRequest, start_session
@@ -18,13 +17,14 @@ from services.trading.operations.strategies import create_strategy
 from services.trading.queries.sessions import SessionRow
 from services.trading.settings import TradingSettings
 from shared.chassis.auth import Principal
-from shared.chassis.cluster import KnownCluster
 from shared.chassis.errors import PlanLimitReached
-from shared.chassis.outbox import emit
+from shared.chassis.events.cluster import KnownCluster
+from shared.chassis.events.outbox import emit
+from shared.chassis.events.producer import Producer
+from shared.chassis.events.relay import Relay
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Producer
-from shared.chassis.relay import Relay
 from shared.contracts.billing import SubscriptionChanged
+from stack.migrate import DatabaseAccess
 from tests.faults.interleaving import every_order, run_in
 from tests.faults.scene import UNSENT, Scene
 from tests.integration.accounts import billing_settings

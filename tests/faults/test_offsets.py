@@ -6,7 +6,7 @@ import signal
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from shared.chassis.kafka import FETCH_WAIT_MS, partitions_of
+from shared.chassis.events.handlers import FETCH_WAIT_MS, partitions_of
 from tests.faults.scene import Scene, some_trades
 
 BEYOND = 1_000_000

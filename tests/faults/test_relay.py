@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from aiokafka import ConsumerRecord
 
-from shared.chassis.outbox import emit
+from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Database
 from tests.faults.scene import Scene, some_trades
 from tests.integration.accounts import eventually

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
-from cli.stack.topics import create_topics, delete_topics, topics_of
+from stack.migrate import DatabaseAccess
+from stack.topics import create_topics, delete_topics, topics_of
 from tests.backend import admin_execute
 from tests.conftest import TEST_PARTITIONS, copy_template, database_of
 from tests.hostile.world import World, running_world

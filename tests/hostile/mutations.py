@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
-from shared.chassis.kafka_headers import headers_of
+from shared.chassis.events.headers import headers_of
 from shared.contracts.envelope import Event, MarketEvent, Message
 from shared.contracts.types import new_id
 from tests.contracts.samples import SAID_AT, SAMPLES, source_of

@@ -8,7 +8,7 @@ from typing import cast
 
 from cli.openapi import all_endpoints
 from shared.chassis.clock import utc_now
-from shared.chassis.openapi import describe
+from shared.chassis.http.openapi import describe
 from shared.contracts.types import AMOUNT_PATTERN, instant_text
 from tests.integration.accounts import PASSWORD
 from tests.unit.trading.scenes import CROSS

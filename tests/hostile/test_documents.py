@@ -15,7 +15,7 @@ from typing import Any  # a report of another program
 import pytest
 import requests
 
-from cli.stack.migrate import ROOT, SERVICES
+from stack.migrate import ROOT, SERVICES
 from tests.hostile import table
 from tests.hostile.world import Process, World
 

@@ -14,10 +14,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.demo.ledger import consumer_lag
-from cli.stack.migrate import DatabaseAccess
 from services.analytics.operations.watchlist import watch
-from services.trading.feed.wishes import Wishes
+from services.trading.feed.demand import Wishes
 from shared.chassis.clock import utc_now
+from stack.migrate import DatabaseAccess
 from tests.contracts.samples import SAMPLES
 from tests.hostile.mutations import Mutation, good, mutations
 from tests.integration.accounts import eventually

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 import requests
 
-from cli.stack.ports import Ports
+from stack.ports import Ports
 from tests.hostile.wire import exchange, head
 from tests.hostile.world import Process, World
 

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 import requests
 
-from cli.stack.migrate import ROOT
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
+from stack.migrate import ROOT
 from tests.conftest import ServiceEnv
 from tests.hostile.operations import Field, Operation, operations, with_ids
 from tests.hostile.world import World

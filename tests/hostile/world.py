@@ -16,12 +16,12 @@ import psutil
 import requests
 
 from cli.plans import grant
-from cli.stack.environment import ALL_FROM_HERE, GATEWAY_FILES
-from cli.stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
-from cli.stack.ports import Ports
-from cli.stack.stack import CADDYFILE
-from cli.stack.tools import tool
 from services.trading.templates import templates
+from stack.environment import ALL_FROM_HERE, GATEWAY_FILES
+from stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
+from stack.ports import Ports
+from stack.stack import CADDYFILE
+from stack.tools import tool
 from tests.integration.accounts import PASSWORD, write_signing_key
 from tests.unit.trading.scenes import CROSS
 

@@ -13,9 +13,9 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from cli.stack.environment import ALL_FROM_HERE
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
+from stack.environment import ALL_FROM_HERE
 
 T = TypeVar("T")
 Json = dict[str, object]

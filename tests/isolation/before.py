@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from cli.stack.migrate import ROOT, SERVICES, DatabaseAccess, create_database, folders_of, migrate
+from stack.migrate import ROOT, SERVICES, DatabaseAccess, create_database, folders_of, migrate
 from tests.backend import admin_execute
 from tests.conftest import database_of
 

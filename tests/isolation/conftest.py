@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
+from stack.migrate import DatabaseAccess
 from tests.backend import admin_execute
 from tests.conftest import copy_template, database_of
 from tests.isolation.filled import LOGINS, Table, fill

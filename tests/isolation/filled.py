@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from cli.stack.migrate import ROLES, SERVICES
+from stack.migrate import ROLES, SERVICES
 
 A, B = 70_101, 70_202
 MOMENT = datetime(2026, 6, 15, tzinfo=UTC)

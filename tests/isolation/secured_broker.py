@@ -9,12 +9,12 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
-from cli.stack.acls import principal
-from cli.stack.grants import apply_grants
-from cli.stack.kafka import KafkaServer
-from cli.stack.migrate import SERVICES
-from cli.stack.topics import create_topics, topics_of
-from shared.chassis.kafka_access import KafkaAccess
+from shared.chassis.events.broker_access import KafkaAccess
+from stack.acls import principal
+from stack.grants import apply_grants
+from stack.kafka import KafkaServer
+from stack.migrate import SERVICES
+from stack.topics import create_topics, topics_of
 from tests.backend import PASSWORD, _end, _free_port
 
 PREFIX = "secured."

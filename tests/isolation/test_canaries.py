@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from cli.stack.migrate import SERVICES, DatabaseAccess
-from shared.chassis.producer import Outgoing
+from shared.chassis.events.producer import Outgoing
 from shared.contracts.types import new_id
+from stack.migrate import SERVICES, DatabaseAccess
 from tests.hostile.operations import operations
 from tests.integration.accounts import Json, eventually
 from tests.isolation.filled import TABLES

@@ -7,11 +7,11 @@ from uuid import UUID
 import pytest
 
 from cli.asyncapi import SUBSCRIPTIONS
-from shared.chassis.dead_letters import OPEN, Filter, list_entries
-from shared.chassis.decoding import Received
+from cli.dead_letters.rows import OPEN, Filter, list_entries
+from shared.chassis.events.decoding import Received
+from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.inbox import Inbox
 from shared.chassis.identity import claim_users
-from shared.chassis.inbox import Inbox
-from shared.chassis.kafka import Subscription
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from tests.contracts.samples import SAMPLES

@@ -8,8 +8,8 @@ import pytest
 from services.analytics.app import build
 from services.analytics.settings import AnalyticsSettings
 from shared.chassis.errors import PoisonError
+from shared.chassis.events.outbox import emit
 from shared.chassis.identity import claim_users
-from shared.chassis.outbox import emit
 from shared.chassis.service import RunningService
 from shared.contracts.auth import UserRegistered
 from shared.contracts.types import new_id

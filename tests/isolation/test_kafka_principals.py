@@ -21,17 +21,17 @@ from aiokafka.errors import (
 
 from cli.asyncapi import dead_letter_senders, receivers, senders
 from cli.failure import BadInput
-from cli.stack import acl_api
-from cli.stack.acl_api import Acl, Operation, Resource
-from cli.stack.grants import apply_grants, plan_grants
-from cli.stack.migrate import SERVICES
-from cli.stack.subscribers import add_subscriber, change_password, list_subscribers, remove_subscriber
-from cli.stack.topics import admin_of
-from shared.chassis.kafka import PartitionReader, groups_of, partitions_of
-from shared.chassis.kafka_access import KafkaAccess, client_options
-from shared.chassis.producer import Outgoing, Producer
+from shared.chassis.events.broker_access import KafkaAccess, client_options
+from shared.chassis.events.handlers import PartitionReader, groups_of, partitions_of
+from shared.chassis.events.producer import Outgoing, Producer
 from shared.contracts.billing import SubscriptionChanged
 from shared.contracts.catalog import EVENTS
+from stack import acl_api
+from stack.acl_api import Acl, Operation, Resource
+from stack.grants import apply_grants, plan_grants
+from stack.migrate import SERVICES
+from stack.subscribers import add_subscriber, change_password, list_subscribers, remove_subscriber
+from stack.topics import admin_of
 from tests.isolation.secured_broker import SecuredBroker, secured_broker
 
 pytestmark = pytest.mark.timeout(180)

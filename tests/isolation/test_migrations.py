@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from cli.failure import BadInput
-from cli.stack.migrate import OWNER, SERVICES, DatabaseAccess, migrate
 from shared.chassis.clock import utc_now
+from stack.migrate import OWNER, SERVICES, DatabaseAccess, migrate
 from tests.backend import PASSWORD
 from tests.isolation.before import before_migration, migrations, works_on_rows
 

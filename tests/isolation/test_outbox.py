@@ -8,12 +8,12 @@ import asyncpg
 import pytest
 
 from cli.asyncapi import dead_letter_senders, senders
-from cli.stack.migrate import ROLES, SERVICES, DatabaseAccess, migrate
-from shared.chassis.kafka import groups_of
+from shared.chassis.events.handlers import groups_of
 from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import Event
 from shared.contracts.market import MarketInterest
 from shared.contracts.types import new_id
+from stack.migrate import ROLES, SERVICES, DatabaseAccess, migrate
 from tests.isolation.before import before_migration
 from tests.isolation.filled import A, B
 

@@ -6,7 +6,7 @@ from itertools import product
 import asyncpg
 import pytest
 
-from cli.stack.migrate import ROOT, SERVICES, DatabaseAccess
+from stack.migrate import ROOT, SERVICES, DatabaseAccess
 from tests.isolation.filled import LOGINS, A, B, become, fill
 
 # By the type of an argument; a function with another type finds none, and fails here.

@@ -16,7 +16,6 @@ import aiohttp
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from services.analytics.app import build
 from services.analytics.settings import AnalyticsSettings
 from shared.chassis.identity import claim_users
@@ -24,6 +23,7 @@ from shared.chassis.postgres import LOST_CONNECTION, Database
 from shared.chassis.service import RunningService
 from shared.contracts.types import new_id
 from shared.testing.tokens import serve_tokens
+from stack.migrate import DatabaseAccess
 from tests.integration.chassis.conftest import registered
 from tests.isolation.pools import assert_clean, assert_within_budget
 

@@ -10,10 +10,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from shared.chassis.postgres import Connection, Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
+from stack.migrate import DatabaseAccess
 from tests.conftest import ServiceEnv
 from tests.isolation.pools import assert_clean, assert_within_budget, pools_of
 from tests.isolation.stepping import Stepped

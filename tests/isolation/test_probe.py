@@ -12,9 +12,9 @@ from aiohttp.test_utils import TestServer
 
 from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.errors import NotFound, Unauthorized
-from shared.chassis.http import Call, Endpoint, Reply, make_app
-from shared.chassis.openapi import describe
-from shared.chassis.paging import Page, PageQuery
+from shared.chassis.http.app import Call, Endpoint, Reply, make_app
+from shared.chassis.http.openapi import describe
+from shared.chassis.http.paging import Page, PageQuery
 from shared.contracts.types import BodyModel, Id, ViewModel
 from tests.hostile.operations import Operation, _read
 from tests.integration.accounts import Json

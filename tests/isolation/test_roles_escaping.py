@@ -6,7 +6,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from cli.stack.migrate import OWNER
+from stack.migrate import OWNER
 from tests.isolation.conftest import Filled, Intruder
 from tests.isolation.filled import LOGINS, A, B, attempt, become, refused
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
-from cli.stack.migrate import SERVICES
+from stack.migrate import SERVICES
 from tests.architecture.catalogue import QUEUES
 from tests.isolation.conftest import Filled, Intruder
 from tests.isolation.filled import A, B, Table, attempt, become, refused

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
+from stack.migrate import DatabaseAccess
 from tests.hostile.operations import Operation, operations
 from tests.integration.accounts import Json
 from tests.isolation.probe import Probe, kind_of, with_id

@@ -6,7 +6,7 @@ from services.analytics.domain.analysis_ids import moment_of
 from services.analytics.queries import market
 from services.analytics.queries.market import AnalysisRow
 from shared.chassis.errors import NotFound
-from shared.chassis.etags import IfMatch
+from shared.chassis.http.etags import IfMatch
 from shared.chassis.postgres import Connection, Database
 
 

@@ -4,9 +4,9 @@ from services.analytics.routes.export import export_endpoints
 from services.analytics.routes.groups import group_endpoints
 from services.analytics.routes.market import market_endpoints
 from services.analytics.routes.performance import PerformanceRoutes
-from shared.chassis.history import CandleHistory
-from shared.chassis.http import Endpoint
+from shared.chassis.http.app import Endpoint
 from shared.chassis.postgres import Database
+from shared.market.history_client import CandleHistory
 
 
 def analytics_endpoints(database: Database, history: CandleHistory) -> list[Endpoint]:

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from services.analytics.domain.csv_text import Cell, csv_bytes
 from services.analytics.queries import exports, facts
 from services.analytics.routes.period import PeriodQuery, first_day, last_day, period_of
-from shared.chassis.downloads import Download
-from shared.chassis.http import Call, Endpoint
+from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.downloads import Download
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import BY_NAME, example_id
 from shared.contracts.time_zones import zone_or_default

@@ -10,8 +10,8 @@ from services.analytics.queries.groups import OfStrategy, OfSymbol
 from services.analytics.routes.cursors import no_cursor
 from services.analytics.routes.period import PagedPeriodQuery, period_of
 from services.analytics.routes.views import ByStrategyView, BySymbolView, sums_fields
-from shared.chassis.http import Call, Endpoint
-from shared.chassis.paging import Page, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.paging import Page, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.texts import NAME_LENGTH
 from shared.contracts.time_zones import zone_or_default

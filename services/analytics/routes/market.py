@@ -14,13 +14,13 @@ from services.analytics.routes.cursors import id_in, moment_in
 from services.analytics.routes.flags import Flag
 from services.analytics.routes.views import AnalysisView, WatchView, shortened
 from shared.chassis.errors import NotFound, Unavailable
-from shared.chassis.history import CandleHistory
-from shared.chassis.http import Call, Endpoint, Reply, created, tagged
-from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
+from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
 from shared.contracts.texts import Text
 from shared.contracts.types import SYMBOL_PATTERN, BodyModel, Id, Instant, instant_text
+from shared.market.history_client import CandleHistory
 from shared.strategy.bars import INTERVAL_MS
 
 PATH = "/v1/watchlist"

@@ -26,8 +26,8 @@ from services.analytics.routes.views import (
     SummaryView,
     sums_fields,
 )
-from shared.chassis.http import Call, Endpoint
-from shared.chassis.paging import Page, decode_cursor, encode_cursor, page_of
+from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.paging import Page, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.time_zones import zone_or_default
 from shared.contracts.types import instant_text

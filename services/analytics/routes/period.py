@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 
 from services.analytics.domain.local_days import ONE_DAY, Cutoff, Period, day_start, first_date, last_date
-from shared.chassis.paging import PageQuery
+from shared.chassis.http.paging import PageQuery
 from shared.contracts.types import Instant, QueryModel
 
 Mode = Literal["PAPER", "LIVE"]

@@ -9,15 +9,15 @@ import asyncpg
 from services.auth.domain.accounts import Account, Profile, email_sha256
 from services.auth.domain.attempts import account_counter, network_counter, network_of
 from services.auth.errors import UsernameTaken, WrongPassword
-from services.auth.operations.ending import end_logins
-from services.auth.operations.proving import Desk, Found, count_attempt, giving_back, note_failure, succeed
+from services.auth.operations.authentication import Desk, Found, count_attempt, giving_back, note_failure, succeed
+from services.auth.operations.end_logins import end_logins
 from services.auth.queries import accounts, attempts
 from shared.chassis.activity import Activity, record
 from shared.chassis.auth import Principal
 from shared.chassis.errors import Unauthorized
-from shared.chassis.etags import IfMatch
-from shared.chassis.origin import Client
-from shared.chassis.outbox import emit
+from shared.chassis.events.outbox import emit
+from shared.chassis.http.client_address import Client
+from shared.chassis.http.etags import IfMatch
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.auth import UserUpdated
 

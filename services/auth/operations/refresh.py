@@ -7,13 +7,13 @@ import structlog
 from services.auth.domain.accounts import Family, RefreshToken, Verdict, judge_refresh, session_expiry
 from services.auth.domain.attempts import counted, network_of, refresh_counter, seconds_to_wait
 from services.auth.errors import AlreadyRefreshed, BadRefreshToken, TooManyAttempts
-from services.auth.operations.ending import Owner, end_login
-from services.auth.operations.proving import NOBODY, Desk
+from services.auth.operations.authentication import NOBODY, Desk
+from services.auth.operations.end_logins import Owner, end_login
 from services.auth.operations.tokens import IssuedTokens, new_secret, secret_sha256
 from services.auth.queries import attempts
-from services.auth.queries import log_ins as queries
+from services.auth.queries import logins as queries
 from shared.chassis.activity import Activity, record
-from shared.chassis.origin import Client
+from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Connection
 
 log = structlog.get_logger()

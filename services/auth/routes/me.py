@@ -7,18 +7,18 @@ from pydantic import Field, StringConstraints
 
 from services.auth.domain.accounts import Language, Session
 from services.auth.errors import TooManyAttempts, TooManyLogins, UsernameTaken, WrongPassword
-from services.auth.operations import log_ins, profile
+from services.auth.operations import logins, profile
+from services.auth.operations.authentication import Desk
 from services.auth.operations.profile import find_live_profile
-from services.auth.operations.proving import Desk
 from services.auth.queries import activity
-from services.auth.queries import log_ins as queries
+from services.auth.queries import logins as queries
 from services.auth.queries.activity import ActivityRow, Wanted
 from services.auth.routes.fields import NewPassword, Password, TimeZone
 from services.auth.routes.views import ActivityView, EndedView, LogInView, UserView, user_view
 from shared.chassis.errors import InvalidInput, NotFound, Unauthorized
-from shared.chassis.http import Call, Endpoint, Reply, tagged
-from shared.chassis.origin import Networks, client_of
-from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.app import Call, Endpoint, Reply, tagged
+from shared.chassis.http.client_address import Networks, client_of
+from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.contracts.examples import PASSWORD, example
 from shared.contracts.texts import Name, ShortName
 from shared.contracts.types import BodyModel, Instant, from_us, to_us
@@ -109,7 +109,7 @@ class MyRoutes:
         user_id = call.principal.user_id
         async with self._desk.database.tenant(user_id) as connection:
             await find_live_profile(connection, user_id, _log_in_of(call))
-        if not await log_ins.end_session(self._desk.database, call.principal, call.uuid("id"), call.now):
+        if not await logins.end_session(self._desk.database, call.principal, call.uuid("id"), call.now):
             raise NotFound
 
     async def revoke_other_sessions(self, call: Call) -> EndedView:
@@ -117,7 +117,7 @@ class MyRoutes:
         async with self._desk.database.tenant(user_id) as connection:
             await find_live_profile(connection, user_id, current)
         return EndedView(
-            ended=await log_ins.end_other_sessions(self._desk.database, call.principal, current, call.now)
+            ended=await logins.end_other_sessions(self._desk.database, call.principal, current, call.now)
         )
 
     async def list_activity(self, call: Call) -> Page[ActivityView]:

@@ -18,9 +18,9 @@ from services.billing.domain import (
     status_when_left,
 )
 from services.billing.queries import plans, subscriptions
+from shared.chassis.crash_points import point
+from shared.chassis.events.outbox import emit
 from shared.chassis.identity import claim_users
-from shared.chassis.outbox import emit
-from shared.chassis.points import point
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.auth import UserRegistered
 from shared.contracts.billing import PlanName, SubscriptionChanged

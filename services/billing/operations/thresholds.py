@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.billing.domain import THRESHOLDS, Period, reached
 from services.billing.queries.requests import Threshold, insert_thresholds
-from shared.chassis.outbox import emit
+from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection
 from shared.contracts.billing import UsageThreshold
 from shared.contracts.types import instant_text

@@ -3,7 +3,7 @@
 from services.billing.routes.leases import LeaseRoutes
 from services.billing.routes.subscription import SubscriptionRoutes
 from services.billing.routes.usage import UsageRoutes
-from shared.chassis.http import Endpoint
+from shared.chassis.http.app import Endpoint
 from shared.chassis.postgres import Database
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from services.billing.domain import GivenBack, Refused
 from services.billing.operations.leases import lease_block, take_back
 from shared.chassis.errors import Forbidden, QuotaExceeded
-from shared.chassis.http import Call, Endpoint
+from shared.chassis.http.app import Call, Endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.types import BodyModel, Id, ViewModel
 

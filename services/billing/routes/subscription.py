@@ -6,8 +6,8 @@ from services.billing.domain import Plan, PlanChange
 from services.billing.queries import plans, subscriptions
 from services.billing.queries.entitlement import get_entitlement
 from shared.chassis.errors import AccountNotReady
-from shared.chassis.http import Call, Endpoint, Reply, tagged
-from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.app import Call, Endpoint, Reply, tagged
+from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionStatus
 from shared.contracts.examples import ASKED, example

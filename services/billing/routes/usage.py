@@ -9,7 +9,7 @@ from services.billing.domain import ApiDay, Period, QuotaRefusal, Usage, day_of,
 from services.billing.queries import leases, requests, usage
 from services.billing.queries.entitlement import get_entitlement
 from shared.chassis.errors import AccountNotReady
-from shared.chassis.http import Call, Endpoint
+from shared.chassis.http.app import Call, Endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.billing import Limits, PlanName, SubscriptionStatus
 from shared.contracts.examples import NOW, example

@@ -8,8 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, V
 
 from shared.contracts.amounts import OfMarket
 from shared.contracts.types import decimal_text
-from shared.strategy.document import AlertCondition, StrategyError, parse_alert
-from shared.strategy.indicators import MAX_PERIOD
+from shared.strategy.document.parse import AlertCondition, StrategyError, parse_alert
+from shared.strategy.indicators.recipes import MAX_PERIOD
 
 AlertType = Literal["PRICE", "EMA_CROSS", "VOLUME", "CUSTOM"]
 Raw = Mapping[str, object]

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Literal
 
 from shared.contracts.types import decimal_text
-from shared.strategy.document import AlertCondition
-from shared.strategy.nodes import Comparison, Reference
+from shared.strategy.document.nodes import Comparison, Reference
+from shared.strategy.document.parse import AlertCondition
 from shared.strategy.series import Series
 
 Repeat = Literal["ALWAYS", "ONCE"]

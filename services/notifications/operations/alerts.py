@@ -12,7 +12,7 @@ from services.notifications.queries.alerts import AlertRow
 from services.notifications.queries.entitlements import get_entitlement
 from shared.chassis.auth import Principal
 from shared.chassis.errors import AccountNotReady, InvalidInput, NameTaken, NotFound, PlanLimitReached
-from shared.chassis.etags import ANY_STATE, IfMatch
+from shared.chassis.http.etags import ANY_STATE, IfMatch
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.notifications import Channel
 from shared.contracts.types import new_id

@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from services.notifications.domain.condition_sets import Round
 from services.notifications.domain.conditions import ConditionFault
 from services.notifications.domain.firing import Firing, Timing
-from services.notifications.domain.watching import Round
 from services.notifications.operations.alerts import channels_of
 from services.notifications.queries import firings
 from services.notifications.queries.alerts import AlertRow
 from services.notifications.queries.firings import FiringRow
-from shared.chassis.outbox import emit
-from shared.chassis.points import point
+from shared.chassis.crash_points import point
+from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.notifications import AlertTriggered
 

@@ -23,17 +23,17 @@ from services.notifications.queries import alerts, firings
 from services.notifications.queries.alerts import AlertFilter, AlertRow
 from services.notifications.queries.firings import PastFiring
 from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached, Unavailable
-from shared.chassis.history import CandleHistory
-from shared.chassis.http import Call, Endpoint, Reply, created, tagged
-from shared.chassis.json_body import as_stored
-from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
+from shared.chassis.http.json_body import as_stored
+from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.examples import NOW, example
 from shared.contracts.notifications import Channel
 from shared.contracts.texts import Name
 from shared.contracts.types import EPOCH, SYMBOL_PATTERN, Amount, BodyModel, Instant, ViewModel
+from shared.market.history_client import CandleHistory
 from shared.strategy.bars import INTERVAL_MS
-from shared.strategy.document import MOST_DOCUMENT_BYTES
+from shared.strategy.document.parse import MOST_DOCUMENT_BYTES
 
 MICROSECOND = timedelta(microseconds=1)
 

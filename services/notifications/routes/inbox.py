@@ -18,7 +18,7 @@ from services.notifications.domain.kinds import (
     Severity,
     preference_of,
 )
-from services.notifications.operations.reading import (
+from services.notifications.operations.read_notifications import (
     LastPositions,
     change_preferences,
     mark_all_read,
@@ -28,8 +28,8 @@ from services.notifications.queries import inbox
 from services.notifications.queries.inbox import InboxFilter, InboxRow
 from services.notifications.queries.preferences import Preferences, get_preferences
 from shared.chassis.errors import InvalidInput
-from shared.chassis.http import Call, Endpoint, Reply, tagged
-from shared.chassis.paging import (
+from shared.chassis.http.app import Call, Endpoint, Reply, tagged
+from shared.chassis.http.paging import (
     Page,
     PageQuery,
     decode_cursor,
@@ -38,8 +38,8 @@ from shared.chassis.paging import (
     encode_sorted,
     page_of,
 )
+from shared.chassis.http.streaming import HEADER, ServerSentEvent, Stream, StreamQuery, follow
 from shared.chassis.postgres import Database
-from shared.chassis.streaming import HEADER, ServerSentEvent, Stream, StreamQuery, follow
 from shared.contracts.examples import EXIT, example, example_id
 from shared.contracts.types import BodyModel, Id, Instant, ViewModel
 

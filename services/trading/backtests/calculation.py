@@ -17,13 +17,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from services.trading.questions import MOST_FILLS
+from services.trading.backtest_question import MOST_FILLS
 from shared.contracts.types import AMOUNT_PATTERN, decimal_text, from_ms, instant_text
 from shared.market.bars import NotABar, enclosed, find_gaps
-from shared.strategy.backtest import Report, run_backtest
+from shared.strategy.backtest.run import Report, run_backtest
 from shared.strategy.bars import INTERVAL_MS, Bar, Instrument, Terms, TickTooCoarse
-from shared.strategy.document import parse_stored
-from shared.strategy.outcome import Fill, Trade
+from shared.strategy.document.parse import parse_stored
+from shared.strategy.execution.outcome import Fill, Trade
 
 NICENESS = 10  # bots at a candle's close come first
 KILLED_FIRST = "500"  # of 1000: where memory runs out, it is this process that goes

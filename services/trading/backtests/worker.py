@@ -18,7 +18,7 @@ from services.trading.queries import backtest_queue, candles
 from services.trading.queries.backtest_queue import Job
 from services.trading.queries.backtest_results import Kind, ResultHead
 from shared.chassis.clock import utc_now
-from shared.chassis.pausing import pause
+from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.contracts.types import decimal_text
 from shared.strategy.bars import INTERVAL_MS

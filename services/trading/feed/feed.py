@@ -9,15 +9,15 @@ import structlog
 
 from services.trading.bybit_api import MarketApi
 from services.trading.bybit_stream_api import KlineUpdate, MarketStream, SeriesKey
-from services.trading.feed import ledger
+from services.trading.feed import queries
+from services.trading.feed.demand import Wishes
 from services.trading.feed.instruments import keep_instruments
 from services.trading.feed.series_feed import SeriesFeed
-from services.trading.feed.wishes import Wishes
 from services.trading.settings import TradingSettings
 from shared.chassis.clock import utc_now
-from shared.chassis.pausing import pause
+from shared.chassis.events.producer import Producer
+from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
-from shared.chassis.producer import Producer
 from shared.chassis.service_types import Context, Job
 
 RENEW_EVERY_S = 1.0
@@ -64,7 +64,7 @@ class Feed:
 
     async def _holds_lease(self) -> bool:
         async with self._database.tenants(()) as connection:
-            return await ledger.take_lease(connection, self._holder)
+            return await queries.take_lease(connection, self._holder)
 
     async def _lead(self, stop: asyncio.Event) -> None:
         """Until told to stop or the lease is lost; the lease is let go at once when we stop in order."""
@@ -84,7 +84,7 @@ class Feed:
             await asyncio.gather(*tasks, return_exceptions=True)
             api.close()
             async with self._database.tenants(()) as connection:
-                await ledger.release_lease(connection, self._holder)
+                await queries.release_lease(connection, self._holder)
 
     async def _keep_lease(self, over: asyncio.Event, stop: asyncio.Event) -> None:
         failing_since: datetime | None = None
@@ -100,7 +100,7 @@ class Feed:
             except INFRASTRUCTURE_FAULTS as error:
                 failing_since = failing_since or utc_now()
                 log.warning("feed_lease_retries", error=repr(error))
-                if utc_now() - failing_since > ledger.LEASE:
+                if utc_now() - failing_since > queries.LEASE:
                     return
 
 

@@ -9,10 +9,10 @@ from datetime import datetime
 import structlog
 
 from services.trading.bybit_api import Contract, Kline
-from services.trading.feed import ledger
-from services.trading.feed.ledger import StoredCandle, StoredSeries
+from services.trading.feed import queries
+from services.trading.feed.demand import Wish
+from services.trading.feed.queries import StoredCandle, StoredSeries
 from services.trading.feed.settled_bars import SettledBars
-from services.trading.feed.wishes import Wish
 from shared.chassis.postgres import Database
 
 HISTORY_BARS = 3_000
@@ -44,17 +44,17 @@ class Generations:
 
     async def note_contract(self, contract: Contract) -> None:
         async with self._database.tenants(()) as connection:
-            await ledger.upsert_instrument(connection, self._symbol, contract)
+            await queries.upsert_instrument(connection, self._symbol, contract)
 
     async def load(self, wish: Wish) -> Kline | None:
         """As they are stored, none behind another, with history where nothing is; the last bar."""
         async with self._database.tenants(()) as connection:
-            newest = await ledger.get_or_create_series(connection, self._symbol, self._interval)
-            stored = await ledger.list_generations(connection, self._symbol, self._interval)
+            newest = await queries.get_or_create_series(connection, self._symbol, self._interval)
+            stored = await queries.list_generations(connection, self._symbol, self._interval)
             self.live = [each for each in stored if each == newest or wish.keeps(each.generation)]
             for older in self.live[:-1]:
-                await ledger.copy_missing(connection, newest, older)
-            last = await ledger.find_last_candle(connection, newest.series_id)
+                await queries.copy_missing(connection, newest, older)
+            last = await queries.find_last_candle(connection, newest.series_id)
         return last if last is not None else await self._store_history(depth_for(wish.history_bars))
 
     async def _store_history(self, depth: int) -> Kline | None:
@@ -62,8 +62,8 @@ class Generations:
         bars = await self._settled.latest(depth)
         async with self._database.tenants(()) as connection:
             if bars:
-                await ledger.insert_candles(connection, self.newest.series_id, chained(bars, None), "HISTORY")
-            await ledger.set_reach(connection, self.newest.series_id, depth)
+                await queries.insert_candles(connection, self.newest.series_id, chained(bars, None), "HISTORY")
+            await queries.set_reach(connection, self.newest.series_id, depth)
         return bars[-1] if bars else None
 
     async def deepen(self, needed: int, last: Kline | None) -> bool:
@@ -73,15 +73,15 @@ class Generations:
             return False
         depth = depth_for(needed)
         async with self._database.tenants(()) as connection:
-            held = await ledger.count_candles(connection, newest.series_id)
+            held = await queries.count_candles(connection, newest.series_id)
         older: list[Kline] = []
         if last is not None and newest.anchor is not None and held < needed:
             older = await self._settled.before(newest.anchor, depth - held)
         async with self._database.tenants(()) as connection:
             if last is None or not older:
-                await ledger.set_reach(connection, newest.series_id, needed)
+                await queries.set_reach(connection, newest.series_id, needed)
                 return False
-            await ledger.open_generation(connection, newest, chained(older, None), last.open_time, depth)
+            await queries.open_generation(connection, newest, chained(older, None), last.open_time, depth)
         log.info("generation_opened", symbol=self._symbol, interval=self._interval, older=len(older))
         return True
 
@@ -90,22 +90,22 @@ class Generations:
         given = chained(bars, last)
         async with self._database.tenants(()) as connection:
             return {
-                series: await ledger.insert_candles(connection, series.series_id, given, "STREAM")
+                series: await queries.insert_candles(connection, series.series_id, given, "STREAM")
                 for series in self.live
             }
 
     async def unannounced(self) -> Mapping[StoredSeries, list[StoredCandle]]:
         async with self._database.tenants(()) as connection:
-            return {series: await ledger.list_unannounced(connection, series.series_id) for series in self.live}
+            return {series: await queries.list_unannounced(connection, series.series_id) for series in self.live}
 
     async def mark_announced(self, series: StoredSeries, open_times: Sequence[datetime]) -> None:
         async with self._database.tenants(()) as connection:
-            await ledger.mark_announced(connection, series.series_id, open_times)
+            await queries.mark_announced(connection, series.series_id, open_times)
 
     async def mark_opened(self, kline: Kline) -> None:
         async with self._database.tenants(()) as connection:
             for series in self.live:
-                await ledger.mark_opened(connection, series.series_id, kline)
+                await queries.mark_opened(connection, series.series_id, kline)
 
 
 def chained(bars: Sequence[Kline], last: Kline | None) -> list[StoredCandle]:

@@ -7,7 +7,7 @@ import structlog
 
 from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
 from services.trading.operations.instruments import learn_instrument
-from shared.chassis.pausing import pause
+from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 
 log = structlog.get_logger()

@@ -10,15 +10,15 @@ from prometheus_client import Counter, Gauge
 
 from services.trading.bybit_api import Kline, MarketApi, UnknownSymbol, VenueUnavailable
 from services.trading.bybit_stream_api import KlineUpdate
+from services.trading.feed.candle_events import closed_event, opened_event
+from services.trading.feed.demand import Wish
 from services.trading.feed.generations import Generations
-from services.trading.feed.ledger import StoredCandle, StoredSeries
-from services.trading.feed.said import closed_event, opened_event
+from services.trading.feed.queries import StoredCandle, StoredSeries
 from services.trading.feed.settled_bars import SettledBars
-from services.trading.feed.wishes import Wish
-from shared.chassis.pausing import pause
-from shared.chassis.points import point
+from shared.chassis.crash_points import point
+from shared.chassis.events.producer import Producer
+from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
-from shared.chassis.producer import Producer
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.strategy.bars import INTERVAL_MS
 

@@ -10,7 +10,7 @@ import structlog
 from services.trading.domain import FEED_SILENT, Waiting
 from services.trading.queries import alarms, sessions
 from services.trading.queries.sessions import Lease
-from shared.chassis.outbox import emit
+from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.trading import SessionAlarmed
 

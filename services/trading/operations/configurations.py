@@ -10,7 +10,7 @@ from services.trading.errors import ConfigurationsFull
 from services.trading.queries import configurations, entitlements
 from services.trading.queries.configurations import ConfigurationRow
 from shared.chassis.errors import NameTaken, NotFound
-from shared.chassis.etags import ANY_STATE, IfMatch
+from shared.chassis.http.etags import ANY_STATE, IfMatch
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
 

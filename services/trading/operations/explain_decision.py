@@ -7,7 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.domain import ConfigurationLimits, instrument_at
-from services.trading.operations.terms import strategy_of, terms_of
+from services.trading.operations.execution_settings import strategy_of, terms_of
 from services.trading.queries.decisions import DecisionRow, get_decision
 from services.trading.queries.fills import FillRow, list_fills_of_decision
 from services.trading.queries.restrictions import (
@@ -20,11 +20,11 @@ from services.trading.queries.sessions import SessionRow, get_session
 from shared.chassis.errors import NotFound
 from shared.chassis.postgres import Database
 from shared.strategy.bars import Instrument
-from shared.strategy.deciding import NO_DISTANCE
 from shared.strategy.decimals import exact, quantised
-from shared.strategy.document import Strategy
-from shared.strategy.risk import Distance
-from shared.strategy.sizing import share_of
+from shared.strategy.document.parse import Strategy
+from shared.strategy.document.risk import Distance
+from shared.strategy.execution.decisions import NO_DISTANCE
+from shared.strategy.execution.sizing import share_of
 
 MOST_RESTRICTIONS = 10_000
 HELD_BY: Mapping[str, Kind] = {"paused": "PAUSED", "plan_limit": "PLAN_LIMIT", "feed_silent": "FEED_SILENT"}

@@ -5,7 +5,7 @@ from uuid import UUID
 from services.trading.queries import sessions
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.errors import NotFound
-from shared.chassis.etags import IfMatch
+from shared.chassis.http.etags import IfMatch
 from shared.chassis.postgres import Database
 
 

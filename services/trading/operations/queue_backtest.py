@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
+from services.trading.backtest_question import MOST_WAITING, BacktestLimits, Question
 from services.trading.bybit_api import VENUE
 from services.trading.errors import BacktestEnded, TooManyBacktests
-from services.trading.evaluator import evaluator_version
-from services.trading.operations.terms import strategy_of
+from services.trading.evaluator_version import evaluator_version
+from services.trading.operations.execution_settings import strategy_of
 from services.trading.queries import backtest_queue, backtest_results, backtests, candles, strategies
 from services.trading.queries.backtests import BacktestRow
 from services.trading.queries.candles import SeriesRow
 from services.trading.queries.strategies import VersionRow
-from services.trading.questions import MOST_WAITING, BacktestLimits, Question
 from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, PlanLimitReached
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import instant_text, new_id

@@ -8,19 +8,19 @@ from uuid import UUID
 from services.trading.bybit_api import VENUE
 from services.trading.domain import RunningSession, exceeded_limit, history_needed
 from services.trading.errors import LiveTradingOff, StrategyInactive
-from services.trading.operations.terms import limits_of, strategy_of
+from services.trading.operations.execution_settings import limits_of, strategy_of
 from services.trading.queries import configurations, entitlements, sessions, strategies
 from services.trading.queries.configurations import ConfigurationRow
 from services.trading.queries.restrictions import steps_of
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.auth import Principal
 from shared.chassis.errors import AccountNotReady, InvalidInput, PlanLimitReached
-from shared.chassis.outbox import emit
+from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.trading import SessionStarted
 from shared.contracts.types import new_id
 from shared.strategy.bars import Instrument
-from shared.strategy.document import Strategy
+from shared.strategy.document.parse import Strategy
 
 
 @dataclass(frozen=True)

@@ -6,21 +6,21 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.domain import StopReason
-from services.trading.operations.book import opened_of, write_stop
+from services.trading.operations.execution_settings import strategy_of, terms_of
 from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.operations.pause_session import lock_session
-from services.trading.operations.terms import strategy_of, terms_of
+from services.trading.operations.record_step import opened_of, write_stop
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.restrictions import Restriction, insert_restriction
 from services.trading.queries.sessions import SessionRow
-from shared.chassis.outbox import emit
+from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.trading import SessionStopped
 from shared.contracts.types import from_ms, to_ms
-from shared.strategy.document import Strategy
-from shared.strategy.execution import Execution
-from shared.strategy.fingerprint import fingerprint
-from shared.strategy.outcome import Outcome
+from shared.strategy.document.fingerprint import fingerprint
+from shared.strategy.document.parse import Strategy
+from shared.strategy.execution.outcome import Outcome
+from shared.strategy.execution.steps import Execution
 
 
 async def stop_session(

@@ -14,10 +14,10 @@ from services.trading.errors import StrategiesFull, StrategyInUse, VersionsFull
 from services.trading.queries import entitlements, published, sessions, strategies
 from services.trading.queries.strategies import StrategyRow
 from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
-from shared.chassis.etags import ANY_STATE, IfMatch
+from shared.chassis.http.etags import ANY_STATE, IfMatch
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
-from shared.strategy.document import Strategy, StrategyError, parse_strategy
+from shared.strategy.document.parse import Strategy, StrategyError, parse_strategy
 
 
 def read_document(raw: object, read: Callable[[object], Strategy] = parse_strategy) -> Strategy:

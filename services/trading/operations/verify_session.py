@@ -7,7 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.domain import Entries, entry_guard, instrument_at
-from services.trading.operations.terms import strategy_of, terms_of
+from services.trading.operations.execution_settings import strategy_of, terms_of
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.candles import SeriesRow
 from services.trading.queries.restrictions import (
@@ -20,9 +20,9 @@ from services.trading.queries.sessions import SessionRow
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar
-from shared.strategy.execution import Execution
-from shared.strategy.fingerprint import fingerprint
-from shared.strategy.outcome import EntryGuard, Fill, Outcome, Position, Reason, Trade
+from shared.strategy.document.fingerprint import fingerprint
+from shared.strategy.execution.outcome import EntryGuard, Fill, Outcome, Position, Reason, Trade
+from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 
 MOST_RESTRICTIONS = 100_000

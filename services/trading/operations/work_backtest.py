@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from services.trading.evaluator import evaluator_version
+from services.trading.backtest_question import MOST_FAILURES, Question, Range
+from services.trading.evaluator_version import evaluator_version
 from services.trading.queries import backtest_queue, backtest_results, backtests, candles, strategies
 from services.trading.queries.backtest_queue import Job
 from services.trading.queries.backtest_results import Kind, ResultHead
 from services.trading.queries.backtests import BacktestRow
-from services.trading.questions import MOST_FAILURES, Question, Range
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
 from shared.strategy.bars import Terms

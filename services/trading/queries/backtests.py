@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.trading.questions import BacktestLimits, BacktestStatus, Range
+from services.trading.backtest_question import BacktestLimits, BacktestStatus, Range
 from shared.chassis.postgres import Connection
 from shared.strategy.bars import Instrument, Terms
 

@@ -11,7 +11,7 @@ from services.trading.queries.ordering import After, Order
 from services.trading.queries.sessions import Lease
 from shared.chassis.postgres import Connection
 from shared.contracts.types import from_ms, new_id, to_ms
-from shared.strategy.outcome import Decision, Fill, Trade
+from shared.strategy.execution.outcome import Decision, Fill, Trade
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from pydantic import Field
 
+from services.trading.backtest_question import BacktestStatus
 from services.trading.queries.backtest_results import BacktestFill, BacktestTrade
 from services.trading.queries.backtests import BacktestRow, ResultRow
-from services.trading.questions import BacktestStatus
 from shared.contracts.examples import BAR, example
 from shared.contracts.types import Amount, Instant, ViewModel
 

@@ -7,12 +7,12 @@ from uuid import UUID
 
 from pydantic import Field
 
+from services.trading.backtest_question import BacktestStatus
 from services.trading.errors import BacktestEnded, TooManyBacktests
-from services.trading.listing import Listing
+from services.trading.listed_series import Listing
 from services.trading.operations.queue_backtest import BacktestRequest, cancel_backtest, queue_backtest
 from services.trading.operations.start_session import PaperTerms
 from services.trading.queries import backtest_results, backtests
-from services.trading.questions import BacktestStatus
 from services.trading.routes.backtest_views import (
     BacktestFillView,
     BacktestTradeView,
@@ -23,8 +23,8 @@ from services.trading.routes.backtest_views import (
 )
 from services.trading.routes.fields import Symbol
 from shared.chassis.errors import InvalidInput, NotFound, PlanLimitReached
-from shared.chassis.http import Call, Endpoint, Reply
-from shared.chassis.paging import (
+from shared.chassis.http.app import Call, Endpoint, Reply
+from shared.chassis.http.paging import (
     Page,
     PageQuery,
     decode_cursor,

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from services.trading.bybit_api import VENUE
-from services.trading.listing import Listing
+from services.trading.listed_series import Listing
 from services.trading.queries import candles
 from services.trading.queries.candles import SeriesRow
 from services.trading.routes.fields import Interval, Symbol
-from services.trading.routes.listed import check_series
+from services.trading.routes.listed_series import check_series
 from shared.chassis.errors import InvalidInput, NotFound, Unavailable
-from shared.chassis.http import Call, Endpoint
-from shared.chassis.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import Amount, Instant, QueryModel, ViewModel, from_ms, to_ms
 from shared.strategy.bars import Bar

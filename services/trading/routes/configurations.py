@@ -21,9 +21,9 @@ from services.trading.queries.configurations import ConfigurationRow
 from services.trading.routes.fields import Flag
 from services.trading.routes.ordering import after_of, cursor_after, order_of
 from shared.chassis.errors import NameTaken, NotFound
-from shared.chassis.http import Call, Endpoint, Reply, created, tagged
-from shared.chassis.json_body import as_stored
-from shared.chassis.paging import Page, PageQuery, page_of
+from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
+from shared.chassis.http.json_body import as_stored
+from shared.chassis.http.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.amounts import Positive, check_positive
 from shared.contracts.examples import ASKED, example

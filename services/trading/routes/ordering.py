@@ -5,7 +5,7 @@ from uuid import UUID
 
 from services.trading.queries.ordering import After, Order
 from shared.chassis.errors import InvalidInput
-from shared.chassis.paging import decode_sorted, encode_sorted
+from shared.chassis.http.paging import decode_sorted, encode_sorted
 from shared.contracts.types import EPOCH
 
 MICROSECOND = timedelta(microseconds=1)

@@ -15,12 +15,12 @@ from services.trading.queries.ordering import Order
 from services.trading.queries.restrictions import Kind, RestrictionRow, list_restrictions
 from services.trading.routes.ordering import after_of, cursor_after
 from services.trading.routes.views import DecisionOutcome, DecisionView, FillView, decision_view, fill_view
-from shared.chassis import streaming
 from shared.chassis.errors import NotFound
-from shared.chassis.http import Call, Endpoint
-from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.http import streaming
+from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.http.streaming import ServerSentEvent, Stream, StreamQuery, follow
 from shared.chassis.postgres import Connection, Database
-from shared.chassis.streaming import ServerSentEvent, Stream, StreamQuery, follow
 from shared.contracts.examples import example
 from shared.contracts.types import Amount, Instant, ViewModel
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from services.trading.bybit_api import UnknownSymbol, VenueUnavailable
 from services.trading.domain import Awaited, Waiting
 from services.trading.errors import LiveTradingOff, SessionEnded, StrategyInactive
-from services.trading.listing import Listing
+from services.trading.listed_series import Listing
 from services.trading.operations.note_session import note_session
 from services.trading.operations.pause_session import pause_session, resume_session
 from services.trading.operations.start_session import (
@@ -23,19 +23,19 @@ from services.trading.operations.stop_session import stop_session
 from services.trading.queries import entitlements, sessions, strategies, trades
 from services.trading.queries.sessions import RunState, SessionFilter, SessionRow
 from services.trading.routes.fields import Symbol
-from services.trading.routes.listed import Fault, check_series, no_answer, unknown_symbol
+from services.trading.routes.listed_series import Fault, check_series, no_answer, unknown_symbol
 from services.trading.routes.ordering import after_of, cursor_after, order_of
 from services.trading.venue_clock import VenueClock
 from shared.chassis.errors import AccountNotReady, NotFound, PlanLimitReached, Unavailable
-from shared.chassis.http import Call, Endpoint, Reply, created, tagged
-from shared.chassis.paging import Page, PageQuery, page_of
+from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
+from shared.chassis.http.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.amounts import Positive
 from shared.contracts.examples import example, example_id
 from shared.contracts.texts import Text
 from shared.contracts.types import Amount, BodyModel, Id, Instant, ViewModel
 from shared.strategy.bars import Instrument
-from shared.strategy.fingerprint import fingerprint
+from shared.strategy.document.fingerprint import fingerprint
 
 WAITING_DETAILS: Mapping[Awaited, str] = {
     "history": "no candles of this symbol and interval are stored: the feed has got none from the exchange",

@@ -19,12 +19,12 @@ from services.trading.queries.strategies import StrategyRow, VersionRow
 from services.trading.routes.fields import Flag
 from services.trading.routes.ordering import after_of, cursor_after, order_of
 from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
-from shared.chassis.http import Call, Endpoint, Reply, created, tagged
-from shared.chassis.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
+from shared.chassis.http.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import HASH, STRATEGY, example
 from shared.contracts.types import Amount, Instant, QueryModel, ViewModel
-from shared.strategy.differences import differences
+from shared.strategy.document.differences import differences
 
 VERSION_LIMIT = 2**31 - 1
 

@@ -24,8 +24,8 @@ from services.trading.routes.views import (
     trade_view,
 )
 from shared.chassis.errors import NotFound
-from shared.chassis.http import Call, Endpoint, Reply, tagged
-from shared.chassis.paging import Page, PageQuery, page_of
+from shared.chassis.http.app import Call, Endpoint, Reply, tagged
+from shared.chassis.http.paging import Page, PageQuery, page_of
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
 from shared.contracts.texts import Text

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from uuid import UUID, uuid5
 
-from shared.strategy.document import Strategy, parse_json, parse_strategy
+from shared.strategy.document.parse import Strategy, parse_json, parse_strategy
 
 NAMESPACE = UUID("6f1d8f0c-8b5e-5c0a-9a57-6b1f2f6f7c11")
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from shared.chassis.decoding import Received
 from shared.chassis.errors import PoisonError
-from shared.chassis.inbox import MarketInbox
+from shared.chassis.events.decoding import Received
+from shared.chassis.events.inbox import MarketInbox
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed, CandleOpened
 

@@ -13,18 +13,18 @@ from services.trading.bybit_api import VENUE
 from services.trading.domain import LONGEST_SILENCE, is_late
 from services.trading.operations.instruments import change_instrument
 from services.trading.queries import candles, decisions, leases, trades
-from services.trading.queries.mending import find_break
+from services.trading.queries.candle_chain import find_break
 from services.trading.venue_clock import VenueClock
+from services.trading.worker.candle_repair import Mender
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession
-from services.trading.worker.mender import Mender
-from services.trading.worker.silence import Silence
-from shared.chassis.infrastructure import is_infrastructure
-from shared.chassis.points import point
+from services.trading.worker.silent_series import Silence
+from shared.chassis.crash_points import point
+from shared.chassis.infrastructure_faults import is_infrastructure
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import EPOCH, from_ms, to_ms
 from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
-from shared.strategy.outcome import Outcome
+from shared.strategy.execution.outcome import Outcome
 from shared.strategy.series import Series
 
 AT_ONCE = 6

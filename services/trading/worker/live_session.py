@@ -17,19 +17,19 @@ from services.trading.domain import (
     history_needed,
     instrument_at,
 )
-from services.trading.operations.book import Step, write_step
-from services.trading.operations.terms import strategy_of, terms_of
+from services.trading.operations.execution_settings import strategy_of, terms_of
+from services.trading.operations.record_step import Step, write_step
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.restrictions import list_instrument_changes, steps_of
 from services.trading.queries.sessions import Lease, SessionRow
 from services.trading.queries.trades import refusal_of
-from shared.chassis.points import point
+from shared.chassis.crash_points import point
 from shared.chassis.postgres import Database
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar, Instrument
-from shared.strategy.document import Strategy
-from shared.strategy.execution import Execution
-from shared.strategy.outcome import NOTHING, EntryGuard, Outcome
+from shared.strategy.document.parse import Strategy
+from shared.strategy.execution.outcome import NOTHING, EntryGuard, Outcome
+from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 
 # What stepping one session may raise: a fault of ours, that session must not go on, and no other stops for it.

@@ -15,16 +15,16 @@ from services.trading.queries import candles, leases
 from services.trading.queries.sessions import Lease
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.candle_intake import Candle, CandleIntake, check_bar
+from services.trading.worker.candle_repair import Mender
 from services.trading.worker.live_series import LiveSeries
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession, load_session
-from services.trading.worker.mender import Mender
-from services.trading.worker.waiting import Waits
+from services.trading.worker.overdue_bars import Waits
 from shared.chassis.clock import utc_now
-from shared.chassis.decoding import Received
-from shared.chassis.infrastructure import AWAY, is_infrastructure
-from shared.chassis.kafka import PartitionReader
-from shared.chassis.pausing import pause
-from shared.chassis.points import point
+from shared.chassis.crash_points import point
+from shared.chassis.events.decoding import Received
+from shared.chassis.events.handlers import PartitionReader
+from shared.chassis.infrastructure_faults import AWAY, is_infrastructure
+from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.market import CandleClosed, CandleOpened

@@ -12,14 +12,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from cli.stack.service_keys import list_file_of
 from services.analytics.app import build
 from services.analytics.consumers import SUBSCRIPTIONS
 from services.analytics.settings import AnalyticsSettings
 from services.auth.app import build as build_auth
-from shared.chassis.outbox import emit
+from shared.chassis.events.outbox import emit
+from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Connection, Database
-from shared.chassis.producer import Producer
 from shared.chassis.service import RunningService
 from shared.chassis.service_tokens import ServiceCallers
 from shared.chassis.settings import ServiceSettings
@@ -29,6 +28,7 @@ from shared.contracts.market import CandleClosed
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 from shared.contracts.types import decimal_text, from_ms, new_id
 from shared.strategy.bars import Bar
+from stack.service_keys import list_file_of
 from tests.integration.accounts import Answer, Client, auth_settings, client_of, public_id_of
 from tests.unit.analytics.facts import INTERVAL, STEP_MS
 

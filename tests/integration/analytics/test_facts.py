@@ -9,13 +9,13 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from services.analytics.consumers import on_session_started, on_trade_closed
 from services.analytics.operations.facts import rebuild_days
 from shared.chassis.postgres import Database
 from shared.contracts.envelope import Event
 from shared.contracts.trading import TradeClosed
 from shared.contracts.types import new_id
+from stack.migrate import DatabaseAccess
 from tests.integration.accounts import eventually
 from tests.integration.analytics.conftest import closed, hear, registered, started, stopped
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.chassis.paging import encode_cursor
+from shared.chassis.http.paging import encode_cursor
 from shared.contracts.types import new_id
 from tests.integration.analytics.conftest import Platform, closed, registered, started, stopped
 from tests.integration.analytics.test_exports import fetch

@@ -11,9 +11,9 @@ from services.analytics.market import MarketWatch
 from services.analytics.operations.watchlist import MOST_WATCHES, watch
 from services.analytics.settings import AnalyticsSettings
 from shared.chassis.errors import Unavailable
-from shared.chassis.history import CandleHistory
 from shared.chassis.postgres import Database
 from shared.contracts.types import instant_text
+from shared.market.history_client import CandleHistory
 from shared.strategy.bars import Bar
 from tests.integration.accounts import eventually
 from tests.integration.analytics.conftest import History, Platform, ServiceEnv, candles

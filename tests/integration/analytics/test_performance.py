@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from shared.chassis.producer import Outgoing
+from shared.chassis.events.producer import Outgoing
 from shared.contracts.types import new_id
 from tests.integration.accounts import Answer, eventually
 from tests.integration.analytics.conftest import Platform, closed, started

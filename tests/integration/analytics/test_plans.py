@@ -6,7 +6,6 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from services.analytics.queries.days import LIST_DAYS
 from services.analytics.queries.equity import BEFORE_ALL, LIST_EQUITY
 from services.analytics.queries.exports import EXPORT_DAYS, EXPORT_TRADES
@@ -16,6 +15,7 @@ from services.analytics.queries.market import LIST_ANALYSES
 from services.analytics.queries.retention import DELETE_ANALYSES
 from shared.chassis.postgres import Database
 from shared.contracts.types import LATEST
+from stack.migrate import DatabaseAccess
 
 EARLY = datetime(2026, 1, 20, tzinfo=UTC)
 LATE = datetime(2026, 3, 27, tzinfo=UTC)

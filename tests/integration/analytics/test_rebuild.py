@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.analytics import analytics
-from cli.stack.migrate import DatabaseAccess
 from services.analytics.operations.rebuild import every_user, rebuild_user
 from shared.chassis.postgres import Database
 from shared.contracts.types import new_id
+from stack.migrate import DatabaseAccess
 from tests.integration.analytics.conftest import closed, hear, registered, started, stopped
 from tests.integration.analytics.test_facts import some_trades
 

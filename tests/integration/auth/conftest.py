@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from services.auth.app import build
+from services.auth.operations.authentication import Desk
 from services.auth.operations.passwords import Passwords
-from services.auth.operations.proving import Desk
 from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
 from services.auth.settings import AuthSettings

@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from services.auth.operations.entitlements import project_subscriptions
-from services.auth.queries import log_ins as queries
+from services.auth.queries import logins as queries
 from shared.chassis.postgres import Database
 from shared.contracts.billing import Features, Limits, SubscriptionChanged
 from shared.contracts.types import from_ms, new_id

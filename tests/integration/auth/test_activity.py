@@ -9,7 +9,6 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from services.auth.app import build
 from services.auth.domain.chain import ChainCheck
 from services.auth.operations.activity import log_activity
@@ -20,6 +19,7 @@ from shared.chassis.postgres import Database
 from shared.chassis.service import RunningService
 from shared.contracts.activity import ActivityRecorded
 from shared.contracts.types import instant_text, new_id
+from stack.migrate import DatabaseAccess
 from tests.integration.accounts import PASSWORD, Client, Json, client_of, eventually
 
 NOW = utc_now()

@@ -11,16 +11,16 @@ import pytest
 from services.auth.domain.accounts import NewUser
 from services.auth.domain.attempts import FORGOTTEN_AFTER, Free
 from services.auth.errors import BadCredentials, BadRefreshToken, EmailTaken, TooManyAttempts, WrongPassword
-from services.auth.operations.log_ins import log_in
+from services.auth.operations.authentication import Desk
+from services.auth.operations.logins import log_in
 from services.auth.operations.profile import change_password
-from services.auth.operations.proving import Desk
 from services.auth.operations.refresh import refresh
-from services.auth.operations.registering import register
+from services.auth.operations.registration import register
 from services.auth.queries.attempts import forget_attempts
 from shared.chassis.auth import Principal
 from shared.chassis.clock import utc_now
 from shared.chassis.errors import ProblemError
-from shared.chassis.origin import Client
+from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Database
 from tests.integration.accounts import PASSWORD
 from tests.integration.accounts import Client as Caller

@@ -10,17 +10,17 @@ import aiohttp
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from services.auth.app import build as build_auth
-from services.auth.operations.deactivating import switch_account
+from services.auth.operations.deactivation import switch_account
 from services.auth.settings import AuthSettings
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.clock import utc_now
 from shared.chassis.ended_logins import EndedLogins
+from shared.chassis.events.producer import Outgoing
 from shared.chassis.login_reader import LoginReader
-from shared.chassis.producer import Outgoing
 from shared.chassis.service import RunningService
+from stack.migrate import DatabaseAccess
 from tests.conftest import ServiceEnv
 from tests.integration.accounts import PASSWORD, Answer, Client, auth_settings, client_of, eventually
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import jwt
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
-from cli.stack.service_keys import new_private_key
 from services.auth.app import build as build_auth
 from services.auth.operations import signing_keys
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.clock import utc_now
 from shared.chassis.service import RunningService
+from stack.migrate import DatabaseAccess
+from stack.service_keys import new_private_key
 from tests.conftest import ServiceEnv
 from tests.integration.accounts import Client, auth_settings, client_of
 from tests.integration.auth.test_ended_elsewhere import know_of_everybody

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from services.auth.domain.accounts import NewUser
 from services.auth.errors import AccountDisabled, BadCredentials
-from services.auth.operations.log_ins import log_in
-from services.auth.operations.proving import Desk
-from services.auth.operations.registering import register
+from services.auth.operations.authentication import Desk
+from services.auth.operations.logins import log_in
+from services.auth.operations.registration import register
 from shared.chassis.clock import utc_now
-from shared.chassis.origin import Client
+from shared.chassis.http.client_address import Client
+from stack.migrate import DatabaseAccess
 from tests.integration.accounts import PASSWORD, eventually
 
 NOWHERE = Client(None, None)

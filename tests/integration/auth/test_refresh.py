@@ -7,13 +7,13 @@ import pytest
 
 from services.auth.domain.accounts import MOST_SUCCESSORS, RETRY_GRACE, NewUser
 from services.auth.errors import AlreadyRefreshed, BadRefreshToken
-from services.auth.operations.log_ins import log_in
-from services.auth.operations.proving import Desk
+from services.auth.operations.authentication import Desk
+from services.auth.operations.logins import log_in
 from services.auth.operations.refresh import refresh as refresh_from
-from services.auth.operations.registering import register
+from services.auth.operations.registration import register
 from services.auth.operations.tokens import IssuedTokens
 from shared.chassis.clock import utc_now
-from shared.chassis.origin import Client
+from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Database
 from tests.integration.accounts import PASSWORD
 

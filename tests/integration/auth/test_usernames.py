@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
+from stack.migrate import DatabaseAccess
 from tests.integration.accounts import PASSWORD, Client
 
 

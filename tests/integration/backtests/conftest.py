@@ -11,19 +11,19 @@ from uuid import UUID
 import psutil
 import pytest
 
-from cli.stack.migrate import ROOT, DatabaseAccess
 from services.trading.app import build
 from services.trading.backtests.calculator import COMMAND
 from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import Contract, kline_of
 from services.trading.consumers import on_subscription_changed
-from services.trading.feed import ledger
-from services.trading.feed.ledger import StoredCandle
+from services.trading.feed import queries
+from services.trading.feed.queries import StoredCandle
 from shared.chassis.service import RunningService
 from shared.contracts.billing import SubscriptionChanged
 from shared.contracts.types import from_ms, instant_text
 from shared.strategy.bars import Bar
 from shared.testing.tokens import TokenIssuer, serve_tokens
+from stack.migrate import ROOT, DatabaseAccess
 from tests.integration.accounts import Answer, Client, Json, client_of, eventually
 from tests.integration.trading.conftest import ServiceEnv, Trading, exchange, trading
 from tests.integration.trading.market import BEFORE
@@ -138,10 +138,10 @@ class Scene:
         """As the feed does with history."""
         steps = (INSTRUMENT.tick_size, INSTRUMENT.qty_step, INSTRUMENT.min_order_qty, INSTRUMENT.min_notional)
         async with self.trading.database.tenants(()) as connection:
-            await ledger.upsert_instrument(connection, symbol, Contract(*steps))
-            series = await ledger.get_or_create_series(connection, symbol, INTERVAL)
+            await queries.upsert_instrument(connection, symbol, Contract(*steps))
+            series = await queries.get_or_create_series(connection, symbol, INTERVAL)
             candles = [StoredCandle(kline_of(bar[0], *map(str, bar[1:]), interval=INTERVAL), None) for bar in bars]
-            await ledger.insert_candles(connection, series.series_id, candles, "HISTORY")
+            await queries.insert_candles(connection, series.series_id, candles, "HISTORY")
 
     @asynccontextmanager
     async def worker(self, command: Sequence[str] = COMMAND) -> AsyncIterator[None]:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import asyncpg
 import psutil
 
+from services.trading.backtest_question import MOST_FAILURES
 from services.trading.operations import work_backtest
 from services.trading.queries.backtest_queue import Job
-from services.trading.questions import MOST_FAILURES
 from shared.chassis.clock import utc_now
 from tests.integration.accounts import Json, eventually
 from tests.integration.backtests.conftest import BARS, Person, Scene, calculating

@@ -7,7 +7,6 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from services.billing.app import build
 from services.billing.domain import Change, PlanTerms
 from services.billing.operations import catalogue
@@ -16,6 +15,7 @@ from services.billing.queries import plans, subscriptions
 from shared.chassis.postgres import Database
 from shared.chassis.service import RunningService
 from shared.contracts.types import from_ms
+from stack.migrate import DatabaseAccess
 from tests.integration.accounts import billing_settings, client_of
 from tests.integration.billing.conftest import NOW, begin, said
 

@@ -7,7 +7,6 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from services.billing.domain import ApiDay, GivenBack, Lease, Refused
 from services.billing.operations.leases import lease_block, take_back
 from services.billing.operations.requests import book_requests
@@ -17,6 +16,7 @@ from shared.chassis.errors import AccountNotReady
 from shared.chassis.postgres import Database
 from shared.contracts.billing import RequestKind, UsageRecorded
 from shared.contracts.types import new_id
+from stack.migrate import DatabaseAccess
 from tests.integration.billing.conftest import NOW, begin, set_daily_limit
 
 AFTER_IT_EXPIRED = NOW + timedelta(seconds=61)

@@ -11,8 +11,6 @@ import aiohttp
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
-from cli.stack.ports import Ports
 from services.analytics.app import build as build_analytics
 from services.analytics.settings import AnalyticsSettings
 from services.auth.app import build as build_auth
@@ -24,10 +22,12 @@ from services.trading.operations.start_session import PaperTerms, StartRequest, 
 from services.trading.operations.strategies import create_strategy
 from services.trading.settings import TradingSettings
 from shared.chassis.auth import Principal
-from shared.chassis.metered_paths import kind_of
-from shared.chassis.outbox import emit
+from shared.chassis.events.outbox import emit
+from shared.chassis.quota.metered_paths import kind_of
 from shared.chassis.service import RunningService
 from shared.contracts.billing import Features, Limits, SubscriptionChanged, SubscriptionStatus
+from stack.migrate import DatabaseAccess
+from stack.ports import Ports
 from tests.hostile.operations import NOBODYS_ID, Operation, operations
 from tests.integration.accounts import Client, auth_settings, billing_settings, eventually
 from tests.integration.trading.market import BEFORE

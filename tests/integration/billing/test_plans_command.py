@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.plans import plans
-from cli.stack.migrate import DatabaseAccess
 from shared.chassis.postgres import Database
+from stack.migrate import DatabaseAccess
 from tests.integration.accounts import billing_settings
 from tests.integration.billing.conftest import begin
 

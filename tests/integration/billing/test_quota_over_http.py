@@ -12,15 +12,15 @@ import aiohttp
 import asyncpg
 import pytest
 
-from cli.stack.migrate import ROOT, DatabaseAccess
-from cli.stack.ports import Ports
 from services.billing.app import build as build_billing
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.clock import utc_now
-from shared.chassis.meter import ALONE_BLOCK
+from shared.chassis.quota.meter import ALONE_BLOCK
 from shared.chassis.service import RunningService
 from shared.testing.tokens import TokenIssuer, serve_tokens
+from stack.migrate import ROOT, DatabaseAccess
+from stack.ports import Ports
 from tests.integration.accounts import Answer, Client, billing_settings, eventually
 from tests.integration.billing.conftest import begin, set_daily_limit
 

@@ -2,13 +2,13 @@
 
 from datetime import timedelta
 
-from cli.stack.migrate import DatabaseAccess
 from services.billing.domain import Change
 from services.billing.operations.subscriptions import change_plan, work_deadlines
 from services.billing.operations.usage import book_usage
 from shared.chassis.postgres import Database
 from shared.contracts.billing import UsageThreshold
 from shared.contracts.types import new_id
+from stack.migrate import DatabaseAccess
 from tests.integration.billing.conftest import NOW, begin, closed, set_daily_limit
 from tests.integration.billing.test_leases import book, used_of
 

@@ -6,9 +6,9 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 import pytest
 
+from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.outbox import emit
 from shared.chassis.identity import claim_users
-from shared.chassis.kafka import Subscription
-from shared.chassis.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.chassis.service_types import Context, Service
 from shared.chassis.settings import ServiceSettings

@@ -15,7 +15,7 @@ from cli.openapi import all_endpoints
 from shared.chassis.activity import CHANGING, Recorder, is_recorded, object_of, recording_service
 from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.errors import Conflict
-from shared.chassis.http import Call, Endpoint, EndpointHandler, Reply, created, make_app
+from shared.chassis.http.app import Call, Endpoint, EndpointHandler, Reply, created, make_app
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import ViewModel, new_id

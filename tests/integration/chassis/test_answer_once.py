@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 import pytest
 
 from shared.chassis.errors import Conflict, IdempotencyInFlight
-from shared.chassis.idempotency import Answer, answer_once
+from shared.chassis.http.idempotency import Answer, answer_once
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id

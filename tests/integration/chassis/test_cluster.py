@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.chassis.cluster import KnownCluster
-from shared.chassis.outbox import emit
+from shared.chassis.events.cluster import KnownCluster
+from shared.chassis.events.outbox import emit
+from shared.chassis.events.producer import Producer
+from shared.chassis.events.relay import Relay
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Producer
-from shared.chassis.relay import Relay
 from shared.chassis.service import RunningService
 from shared.chassis.settings import ServiceSettings
 from tests.integration.accounts import eventually

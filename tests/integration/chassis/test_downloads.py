@@ -9,12 +9,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from shared.chassis import streaming
-from shared.chassis.downloads import Download
 from shared.chassis.errors import Unavailable
-from shared.chassis.http import Call, Endpoint, make_app
-from shared.chassis.openapi import describe
-from shared.chassis.transfer import ANSWER_WITHIN_S
+from shared.chassis.http import streaming
+from shared.chassis.http.app import Call, Endpoint, make_app
+from shared.chassis.http.downloads import Download
+from shared.chassis.http.openapi import describe
+from shared.chassis.http.transport import ANSWER_WITHIN_S
 from tests.integration.chassis.test_streams import Tokens, headers
 
 PATH = "/v1/numbers/export"

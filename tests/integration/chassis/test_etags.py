@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from shared.chassis.etags import etag_of
-from shared.chassis.http import Call, Endpoint, Reply, make_app, tagged
+from shared.chassis.http.app import Call, Endpoint, Reply, make_app, tagged
+from shared.chassis.http.etags import etag_of
 from shared.contracts.types import ViewModel
 
 

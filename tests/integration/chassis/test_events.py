@@ -7,12 +7,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from shared.chassis.clock import utc_now
-from shared.chassis.cluster import KnownCluster
-from shared.chassis.kafka_headers import headers_of
-from shared.chassis.outbox import OutboxRow, insert_outgoing
+from shared.chassis.events.cluster import KnownCluster
+from shared.chassis.events.headers import headers_of
+from shared.chassis.events.outbox import OutboxRow, insert_outgoing
+from shared.chassis.events.producer import Outgoing, Producer
+from shared.chassis.events.relay import MAX_PAYLOAD_BYTES, Relay
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Outgoing, Producer
-from shared.chassis.relay import MAX_PAYLOAD_BYTES, Relay
 from shared.chassis.service import RunningService
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id

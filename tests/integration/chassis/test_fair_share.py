@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from shared.chassis.auth import SCOPES, Authenticator, Principal, TokenVerifier
 from shared.chassis.errors import Unauthorized
 from shared.chassis.fair_share import FairShare
-from shared.chassis.http import Call, Endpoint, make_app
+from shared.chassis.http.app import Call, Endpoint, make_app
 from shared.chassis.identity import UserDirectory
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings

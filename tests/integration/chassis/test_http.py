@@ -8,9 +8,9 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from shared.chassis.errors import Conflict
-from shared.chassis.http import Call, Endpoint, make_app
-from shared.chassis.openapi import describe
-from shared.chassis.paging import PageQuery
+from shared.chassis.http.app import Call, Endpoint, make_app
+from shared.chassis.http.openapi import describe
+from shared.chassis.http.paging import PageQuery
 from shared.contracts.types import Amount, BodyModel, ViewModel
 
 

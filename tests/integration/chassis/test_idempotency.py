@@ -14,13 +14,13 @@ import aiohttp
 import asyncpg
 import pytest
 
-from cli.stack.migrate import ROOT, DatabaseAccess
-from cli.stack.ports import Ports
 from services.auth.app import build as build_auth
 from services.auth.domain.accounts import MOST_SESSIONS
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.service import RunningService
+from stack.migrate import ROOT, DatabaseAccess
+from stack.ports import Ports
 from tests.integration.accounts import PASSWORD, Json, auth_settings, eventually
 
 ServiceEnv = Callable[[str], dict[str, str]]

@@ -6,12 +6,12 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.auth import Principal
-from shared.chassis.meter import Meter
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.chassis.quota.meter import Meter
 from shared.contracts.billing import UsageRecorded
+from stack.migrate import DatabaseAccess
 from tests.unit.chassis.test_meter import Billing
 
 

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
+from cli.dead_letters.rows import OPEN, Filter, list_entries, replay_entries
 from shared.chassis.clock import utc_now
-from shared.chassis.dead_letters import OPEN, Filter, list_entries, replay_entries
-from shared.chassis.decoding import Received, decode_record
 from shared.chassis.errors import Unavailable
-from shared.chassis.inbox import PATIENCE, Inbox, MarketInbox
-from shared.chassis.kafka_headers import headers_of, to_wire
-from shared.chassis.plausible import Versioned
+from shared.chassis.events.decoding import Received, decode_record
+from shared.chassis.events.headers import headers_of, to_wire
+from shared.chassis.events.inbox import PATIENCE, Inbox, MarketInbox
+from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.postgres import Connection, Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.auth import UserRegistered

@@ -13,7 +13,6 @@ import pytest
 from aiohttp import web
 
 from cli.openapi import FILE, all_endpoints
-from cli.stack.migrate import ROOT, SERVICES
 from services.analytics.app import build as build_analytics
 from services.analytics.settings import AnalyticsSettings
 from services.auth.app import build as build_auth
@@ -24,10 +23,11 @@ from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from services.trading.app import build as build_trading
 from services.trading.settings import TradingSettings
-from shared.chassis.http import Endpoint
-from shared.chassis.openapi import describe
+from shared.chassis.http.app import Endpoint
+from shared.chassis.http.openapi import describe
 from shared.chassis.service import Build, RunningService
 from shared.chassis.settings import ServiceSettings
+from stack.migrate import ROOT, SERVICES
 from tests.integration.accounts import write_signing_key
 
 Json = dict[str, Any]  # Any: JSON

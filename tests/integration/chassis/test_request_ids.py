@@ -13,7 +13,7 @@ import structlog
 from aiohttp.test_utils import TestServer
 
 from shared.chassis.errors import Conflict
-from shared.chassis.http import Call, Endpoint, make_app
+from shared.chassis.http.app import Call, Endpoint, make_app
 from shared.chassis.telemetry import configure_logging
 from shared.contracts.types import BodyModel, ViewModel
 

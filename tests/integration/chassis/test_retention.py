@@ -7,9 +7,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
+from stack.migrate import DatabaseAccess
 
 TODAY = datetime.now(UTC).date()
 

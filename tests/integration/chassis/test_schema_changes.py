@@ -8,14 +8,14 @@ import aiohttp
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
-from shared.chassis.http import Call, Endpoint
-from shared.chassis.kafka import Subscription
+from shared.chassis.events.handlers import Subscription
+from shared.chassis.http.app import Call, Endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.chassis.service import RunningService
 from shared.chassis.service_types import Context, Job, Service
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.auth import UserRegistered
+from stack.migrate import DatabaseAccess
 from tests.integration.accounts import eventually
 from tests.integration.chassis.conftest import registered, say
 

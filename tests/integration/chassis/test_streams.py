@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from shared.chassis import streaming
 from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.errors import Unauthorized
-from shared.chassis.http import STREAMS, Call, Endpoint, make_app
-from shared.chassis.paging import decode_cursor, encode_cursor
-from shared.chassis.streaming import ServerSentEvent, Stream, StreamQuery, follow
+from shared.chassis.http import streaming
+from shared.chassis.http.app import STREAMS, Call, Endpoint, make_app
+from shared.chassis.http.paging import decode_cursor, encode_cursor
+from shared.chassis.http.streaming import ServerSentEvent, Stream, StreamQuery, follow
 from shared.contracts.types import ViewModel
 
 PATH = "/v1/ticks/stream"

@@ -17,15 +17,15 @@ from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Handler
 from click.testing import CliRunner, Result
 
-from cli import candles_fetch
-from cli.candles_fetch import fetch_command
-from cli.candles_file import read_candles
-from cli.candles_instrument import find_beside
-from cli.candles_part import Part, Question
-from cli.stack.migrate import ROOT
+from cli.candles import fetch
+from cli.candles.fetch import fetch_command
+from cli.candles.file import read_candles
+from cli.candles.instrument import find_beside
+from cli.candles.part import Part, Question
 from sandbox.bybit.replay import Candle, Market
 from sandbox.bybit.server import make_app
 from services.trading.bybit_api import kline_of
+from stack.migrate import ROOT
 from tests.integration.accounts import eventually
 
 MINUTE_MS = 60_000
@@ -267,8 +267,8 @@ async def test_what_another_fetch_left_is_not_mixed_in(exchange: Exchange, tmp_p
 async def test_where_nobody_answers_the_waiting_is_told_and_ends(
     exchange: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candles_fetch, "TOLD_FROM_S", 0.2)
-    monkeypatch.setattr(candles_fetch, "FIRST_WAITS_S", (0.1, 0.2, 0.3))
+    monkeypatch.setattr(fetch, "TOLD_FROM_S", 0.2)
+    monkeypatch.setattr(fetch, "FIRST_WAITS_S", (0.1, 0.2, 0.3))
     done = await fetched(exchange, tmp_path / "c.csv.gz", **{"--endpoint": "http://127.0.0.1:1"})
     first, second, last = done.stderr.splitlines()
     assert first.endswith("again in 0.2 s")

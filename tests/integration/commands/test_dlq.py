@@ -14,12 +14,12 @@ import pytest
 import structlog
 from click.testing import Result
 
-from cli.dlq import dlq
+from cli.dead_letters.command import dlq
 from shared.chassis.clock import utc_now
-from shared.chassis.kafka_headers import headers_of
-from shared.chassis.outbox import OutboxRow, insert_outgoing
-from shared.chassis.producer import Outgoing
-from shared.chassis.relay import MAX_PAYLOAD_BYTES
+from shared.chassis.events.headers import headers_of
+from shared.chassis.events.outbox import OutboxRow, insert_outgoing
+from shared.chassis.events.producer import Outgoing
+from shared.chassis.events.relay import MAX_PAYLOAD_BYTES
 from shared.chassis.service import RunningService
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from cli.__main__ import tradefleet
-from cli.stack.migrate import ROOT
+from stack.migrate import ROOT
 
 PAGE = (ROOT / "docs" / "runbook.md").read_text()
 BLOCKS = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", PAGE, re.S | re.M)  # those with a language show what is answered

@@ -10,8 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from click.testing import Result
 
-from cli.stack.topics import Topic, apply_topics, create_topics, delete_topics, plan_topics, topics_of
 from cli.topics import NO_AUTHORIZER, topics
+from stack.topics import Topic, apply_topics, create_topics, delete_topics, plan_topics, topics_of
 from tests.integration.accounts import eventually
 from tests.integration.commands.conftest import told, typed
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import jsonschema_rs
 
 from cli.openapi import all_endpoints
-from shared.chassis.openapi import describe
+from shared.chassis.http.openapi import describe
 
 Json = dict[str, Any]  # Any: JSON
 DOCUMENT = cast(Json, describe("tradefleet", all_endpoints()))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from shared.strategy.bars import Bar
+from stack.migrate import DatabaseAccess
 from tests.integration.examples.documented import Documented, documented
 from tests.integration.examples.reader import Reader
 from tests.integration.trading.market import Market

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from cli.faults.checker import Violation, check
-from cli.stack.migrate import DatabaseAccess
+from faults.checker import Violation, check
+from stack.migrate import DatabaseAccess
 from tests.integration.faults_checker.world import World, build
 
 Judge = Callable[[], Awaitable[list[Violation]]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.faults.checker import check
+from faults.checker import check
 from tests.integration.faults_checker.conftest import Judge
 from tests.integration.faults_checker.world import ANN, BOB, World, uid
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from cli.faults.calls import Call, CallLedger, Made
+from faults.calls import Call, CallLedger, Made
 
 ANN, BOB = "019c0000-0000-7000-8000-0000000000a1", "019c0000-0000-7000-8000-0000000000b2"
 PUBLIC_IDS = {1: ANN, 2: BOB}

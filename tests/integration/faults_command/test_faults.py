@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cli.stack.remains import remove_home
+from stack.cleanup import remove_home
 
 pytestmark = pytest.mark.timeout(330)
 

@@ -12,23 +12,23 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from cli.stack.migrate import ROOT, DatabaseAccess
 from sandbox.bybit.replay import Candle
 from services.trading.bybit_api import MarketApi, kline_of
 from services.trading.bybit_stream_api import KlineUpdate
+from services.trading.feed.demand import Wishes
 from services.trading.feed.feed import Feed, Leading
 from services.trading.feed.series_feed import BARS_CHANGED, SeriesFeed
-from services.trading.feed.wishes import Wishes
 from services.trading.settings import TradingSettings
 from shared.chassis.clock import utc_now
-from shared.chassis.decoding import Received
-from shared.chassis.kafka import PartitionReader
-from shared.chassis.outbox import serialise
+from shared.chassis.events.decoding import Received
+from shared.chassis.events.handlers import PartitionReader
+from shared.chassis.events.outbox import serialise
+from shared.chassis.events.producer import Outgoing, Producer
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Outgoing, Producer
 from shared.contracts.envelope import MarketEvent
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.types import from_ms, to_ms
+from stack.migrate import ROOT, DatabaseAccess
 from tests.integration.accounts import eventually
 from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS, Exchange, candles
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from services.trading.feed.feed import Feed
 from services.trading.settings import TradingSettings
+from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Producer
 from shared.contracts.envelope import MarketEvent
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import to_ms

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.chassis.decoding import Received
+from shared.chassis.events.decoding import Received
 from shared.contracts.envelope import MarketEvent
 from tests.integration.accounts import eventually
 from tests.integration.feed.conftest import FeedScene, chain, minute_of, said

@@ -5,11 +5,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from cli.stack.service_keys import key_file_of
 from services.trading.app import build
-from shared.chassis.history import CandleHistory
 from shared.chassis.service import RunningService
 from shared.chassis.service_tokens import ServiceTokens
+from shared.market.history_client import CandleHistory
+from stack.service_keys import key_file_of
 from tests.integration.feed.conftest import FeedScene, said
 from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS
 

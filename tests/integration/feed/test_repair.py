@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from cli.candles import candles as command
+from cli.candles.command import candles as command
 from services.trading.bybit_api import Kline, kline_of
-from services.trading.feed import ledger
+from services.trading.feed import queries
 from services.trading.feed.generations import chained
 from shared.contracts.types import from_ms
 from tests.integration.commands.conftest import told, typed
@@ -31,8 +31,8 @@ async def type_(scene: FeedScene) -> Type:
     fields = [[getattr(bar, name) for name in bar.__dataclass_fields__] for bar in HOLED]
     bars: list[Kline] = [kline_of(*each, interval="1") for each in fields]
     async with scene.database.tenants(()) as connection:
-        series = await ledger.get_or_create_series(connection, "BTCUSDT", "1")
-        await ledger.insert_candles(connection, series.series_id, chained(bars[:1_490], None), "STREAM")
+        series = await queries.get_or_create_series(connection, "BTCUSDT", "1")
+        await queries.insert_candles(connection, series.series_id, chained(bars[:1_490], None), "STREAM")
     env = {
         "POSTGRES_TRADING_WORKER_DSN": scene.env["POSTGRES_WORKER_DSN"],
         "BYBIT_REST_URL": scene.exchange.rest_url,

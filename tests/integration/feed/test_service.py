@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 
 from services.trading.app import build
-from shared.chassis.interest import announce_changes
 from shared.chassis.service import RunningService
 from shared.contracts.types import new_id
+from shared.market.demand import announce_changes
 from tests.integration.accounts import eventually
 from tests.integration.feed.conftest import FeedScene, Said, chain, minute_of
 from tests.integration.feed.exchange import candles

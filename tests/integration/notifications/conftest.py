@@ -13,26 +13,26 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from cli.stack.service_keys import list_file_of
+from services.notifications.alert_evaluator import Evaluator
 from services.notifications.app import build
 from services.notifications.consumers import on_subscription_changed
-from services.notifications.evaluator import Evaluator
 from services.notifications.operations.alerts import create_alert
 from services.notifications.queries.alerts import AlertRow
 from services.notifications.routes.alerts import AlertBody
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.auth import Principal
-from shared.chassis.history import CandleHistory
-from shared.chassis.outbox import emit
+from shared.chassis.events.outbox import emit
+from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Producer
 from shared.chassis.service import RunningService
 from shared.chassis.service_tokens import ServiceCallers
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
 from shared.contracts.envelope import Event
 from shared.contracts.types import from_ms
+from shared.market.history_client import CandleHistory
 from shared.strategy.bars import Bar
 from shared.testing.tokens import TokenIssuer, serve_tokens
+from stack.service_keys import list_file_of
 from tests.integration.accounts import Answer, Client, Json, client_of
 from tests.integration.analytics.conftest import History, candles, market_of
 from tests.unit.analytics.facts import INTERVAL

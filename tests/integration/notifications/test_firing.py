@@ -7,8 +7,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
-from services.notifications.evaluator import Evaluator
+from services.notifications.alert_evaluator import Evaluator
 from services.notifications.operations.alerts import change_alert, delete_alert
 from services.notifications.operations.firing import OWNERS_AT_ONCE
 from services.notifications.queries.alerts import AlertRow, get_alert
@@ -18,6 +17,7 @@ from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
+from stack.migrate import DatabaseAccess
 from tests.integration.analytics.conftest import candles
 from tests.integration.notifications.conftest import (
     History,

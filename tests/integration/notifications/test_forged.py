@@ -9,8 +9,8 @@ from services.notifications.consumers import on_alert_triggered, on_subscription
 from services.notifications.operations.alerts import change_alert
 from services.notifications.queries.alerts import AlertRow
 from services.notifications.queries.firings import FiringRow, insert_firings
+from shared.chassis.events.producer import Outgoing
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Outgoing
 from shared.contracts.envelope import Event
 from shared.contracts.notifications import AlertTriggered
 from shared.contracts.types import from_ms, new_id

@@ -4,10 +4,10 @@ import asyncio
 
 import asyncpg
 
-from cli.stack.migrate import DatabaseAccess
 from services.notifications.jobs import forget_the_old
-from services.notifications.queries.keeping import drop_inbox_months, forget_notifications
+from services.notifications.queries.retention import drop_inbox_months, forget_notifications
 from shared.chassis.postgres import Database
+from stack.migrate import DatabaseAccess
 from tests.integration.accounts import eventually
 
 FILL = """

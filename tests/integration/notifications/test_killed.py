@@ -7,9 +7,9 @@ from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from cli.stack.migrate import ROOT
+from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Producer
+from stack.migrate import ROOT
 from tests.integration.accounts import eventually
 from tests.integration.analytics.conftest import candles
 from tests.integration.notifications.conftest import (

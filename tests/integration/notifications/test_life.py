@@ -1,6 +1,6 @@
 """The life of an alert: edited by who has seen it, paused, once or always, and what came of it."""
 
-from services.notifications.evaluator import Evaluator
+from services.notifications.alert_evaluator import Evaluator
 from services.notifications.operations.alerts import change_alert
 from shared.chassis.postgres import Database
 from tests.integration.accounts import Json, eventually

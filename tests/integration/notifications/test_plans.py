@@ -2,11 +2,11 @@
 
 import asyncpg
 
-from cli.stack.migrate import DatabaseAccess
 from services.notifications.queries.firings import FIND_OWNERS, FIRING_ORDERS, LIST_CONDITIONS, LIST_DUE_ALERTS
 from services.notifications.queries.inbox import COUNT_UNREAD, LIST_CHANGES, LIST_INBOX
 from shared.chassis.postgres import Database
 from shared.contracts.types import from_ms
+from stack.migrate import DatabaseAccess
 
 FILL = """
     SET search_path = notifications;

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from uuid import UUID
 
-from shared.chassis.kafka_headers import headers_of
-from shared.chassis.producer import Outgoing
+from shared.chassis.events.headers import headers_of
+from shared.chassis.events.producer import Outgoing
 from shared.contracts.envelope import Event
 from shared.contracts.notifications import AlertTriggered
 from shared.contracts.types import new_id

@@ -11,9 +11,9 @@ from urllib.request import Request, urlopen
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from cli.stack.home import read_state
-from shared.chassis.kafka import partitions_of
-from shared.chassis.kafka_access import KafkaAccess, client_options
+from shared.chassis.events.broker_access import KafkaAccess, client_options
+from shared.chassis.events.handlers import partitions_of
+from stack.home import read_state
 from tests.integration.stack.test_stack import status, tradefleet
 
 pytestmark = pytest.mark.timeout(300)

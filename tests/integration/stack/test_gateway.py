@@ -15,11 +15,11 @@ from aiohttp.test_utils import TestServer
 
 from cli.errors import problems
 from cli.openapi import all_endpoints
-from cli.stack.environment import GATEWAY_FILES
-from cli.stack.migrate import SERVICES
-from cli.stack.ports import Ports
-from cli.stack.stack import CADDYFILE
-from cli.stack.tools import tool
+from stack.environment import GATEWAY_FILES
+from stack.migrate import SERVICES
+from stack.ports import Ports
+from stack.stack import CADDYFILE
+from stack.tools import tool
 from tests.integration.accounts import eventually
 
 AWAY = "127.0.0.1:1"  # nobody listens there

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from cli.failure import BadInput
-from cli.stack.migrate import SERVICES, TURN_KEY, DatabaseAccess, create_database, migrate
+from stack.migrate import SERVICES, TURN_KEY, DatabaseAccess, create_database, migrate
 from tests.backend import admin_execute
 from tests.conftest import database_of
 

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from aiokafka.errors import KafkaError
 
-from cli.stack.home import State, read_state
-from shared.chassis.kafka_access import KafkaAccess
-from shared.chassis.producer import Outgoing, Producer
+from shared.chassis.events.broker_access import KafkaAccess
+from shared.chassis.events.producer import Outgoing, Producer
+from stack.home import State, read_state
 from tests.integration.stack.test_stack import status, tradefleet
 
 pytestmark = pytest.mark.timeout(300)

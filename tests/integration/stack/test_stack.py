@@ -17,8 +17,8 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from cli.stack.migrate import ROOT
-from cli.stack.stack import GATEWAY_PORT
+from stack.migrate import ROOT
+from stack.stack import GATEWAY_PORT
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -12,7 +12,6 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestServer
 
-from cli.stack.migrate import DatabaseAccess
 from services.trading.app import build
 from services.trading.bybit_api import MarketApi
 from services.trading.consumers import on_subscription_changed
@@ -24,13 +23,14 @@ from services.trading.settings import TradingSettings
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.worker import Worker
 from shared.chassis.auth import SCOPES, Principal
+from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Producer
 from shared.chassis.service import RunningService
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
 from shared.testing.tokens import serve_tokens
+from stack.migrate import DatabaseAccess
 from tests.integration.accounts import client_of, eventually
 from tests.integration.trading.callers import Api
 from tests.integration.trading.market import BEFORE, Exchange, Market

@@ -6,10 +6,10 @@ from datetime import datetime
 from aiohttp import web
 
 from services.trading.bybit_api import VENUE, Contract, Kline
-from services.trading.feed import ledger
-from services.trading.feed.ledger import StoredCandle
+from services.trading.feed import queries
+from services.trading.feed.queries import StoredCandle
+from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
-from shared.chassis.producer import Producer
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
@@ -76,8 +76,8 @@ class Market:
             INSTRUMENT.tick_size, INSTRUMENT.qty_step, INSTRUMENT.min_order_qty, INSTRUMENT.min_notional
         )
         async with self._database.tenants(()) as connection:
-            await ledger.upsert_instrument(connection, self._symbol, contract)
-            series = await ledger.get_or_create_series(connection, self._symbol, INTERVAL)
+            await queries.upsert_instrument(connection, self._symbol, contract)
+            series = await queries.get_or_create_series(connection, self._symbol, INTERVAL)
         self._series_id = series.series_id
         await self._open(self._bars[0])
 
@@ -88,7 +88,7 @@ class Market:
             bar = self._bars[self.told]
             async with self._database.tenants(()) as connection:
                 candle = StoredCandle(_kline(bar), self._previous(bar))
-                await ledger.insert_candles(connection, self._series_id, [candle], "STREAM")
+                await queries.insert_candles(connection, self._series_id, [candle], "STREAM")
             if said:
                 await self._producer.publish([self._closed(bar)])
             self.told += 1
@@ -98,7 +98,7 @@ class Market:
 
     async def _open(self, bar: Bar, *, said: bool = True) -> None:
         async with self._database.tenants(()) as connection:
-            await ledger.mark_opened(connection, self._series_id, _kline(bar))
+            await queries.mark_opened(connection, self._series_id, _kline(bar))
         if said:
             await self._producer.publish([self._opened(bar)])
 

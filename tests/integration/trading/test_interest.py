@@ -1,9 +1,9 @@
 """What trading tells the feed to watch, and which generation its sessions take."""
 
 from services.trading.operations.stop_session import stop_session
-from shared.chassis.interest import announce_changes
 from shared.contracts.market import MarketInterest
 from shared.contracts.types import from_ms
+from shared.market.demand import announce_changes
 from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE

@@ -4,9 +4,9 @@ import asyncio
 
 from services.trading.operations.stop_session import stop_session
 from shared.contracts.types import from_ms
-from shared.strategy.backtest import run_backtest
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Terms
-from shared.strategy.document import parse_strategy
+from shared.strategy.document.parse import parse_strategy
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import CROSS, INSTRUMENT, wavy_bars

@@ -7,7 +7,6 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from cli.stack.migrate import DatabaseAccess
 from services.trading.queries import candles, decisions, fills, leases, restrictions, sessions, trades
 from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillFilter
@@ -15,6 +14,7 @@ from services.trading.queries.ordering import Order
 from services.trading.queries.sessions import SessionFilter
 from services.trading.queries.trades import TradeFilter
 from shared.chassis.postgres import Connection
+from stack.migrate import DatabaseAccess
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
 

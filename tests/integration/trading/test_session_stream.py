@@ -14,10 +14,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from cli.stack.ports import Ports
-from shared.chassis.paging import encode_cursor
+from shared.chassis.http.paging import encode_cursor
 from shared.contracts.types import new_id
 from shared.testing.tokens import serve_tokens
+from stack.ports import Ports
 from tests.integration.accounts import eventually
 from tests.integration.trading.callers import Api, Caller, every
 from tests.integration.trading.conftest import Trading

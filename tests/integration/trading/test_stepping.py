@@ -9,17 +9,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from services.trading.operations.book import Step, write_step
+from services.trading.operations.record_step import Step, write_step
 from services.trading.operations.stop_session import stop_session
 from services.trading.queries import leases, trades
 from services.trading.queries.sessions import Lease
 from services.trading.worker.live_session import load_session
 from shared.contracts.types import from_ms
-from shared.strategy.backtest import Report, run_backtest
+from shared.strategy.backtest.run import Report, run_backtest
 from shared.strategy.bars import Bar, Terms
-from shared.strategy.document import parse_strategy
-from shared.strategy.fingerprint import fingerprint
-from shared.strategy.outcome import Outcome
+from shared.strategy.document.fingerprint import fingerprint
+from shared.strategy.document.parse import parse_strategy
+from shared.strategy.execution.outcome import Outcome
 from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from shared.chassis.errors import InvalidInput, Unavailable
-from shared.chassis.history import CandleHistory
+from shared.market.history_client import CandleHistory
 from tests.integration.trading.callers import Api, reasons
 from tests.unit.trading.scenes import CROSS, wavy_bars
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.trading.domain import Waiting, awaited_bar
-from services.trading.worker.waiting import WAITING
+from services.trading.worker.overdue_bars import WAITING
 from shared.contracts.types import from_ms, instant_text
 from tests.integration.accounts import eventually
 from tests.integration.trading.callers import Api, Caller, every

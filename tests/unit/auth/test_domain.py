@@ -16,7 +16,7 @@ from services.auth.domain.accounts import (
     judge_refresh,
     session_expiry,
 )
-from shared.chassis.origin import clean_user_agent
+from shared.chassis.http.client_address import clean_user_agent
 from shared.contracts.types import new_id
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)

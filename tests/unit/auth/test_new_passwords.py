@@ -3,7 +3,7 @@
 import pytest
 
 from services.auth.domain.passwords import COMMON_PASSWORDS, check_new_password, check_password
-from services.auth.routes.log_ins import RegisterBody
+from services.auth.routes.logins import RegisterBody
 from services.auth.routes.me import PasswordBody
 
 

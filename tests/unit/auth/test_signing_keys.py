@@ -6,11 +6,11 @@ from pathlib import Path
 import jwt
 import pytest
 
-from cli.stack.service_keys import new_private_key
 from services.auth.operations import signing_keys
 from services.auth.operations.signing_keys import PUBLISHED_BEFORE, SigningKeys, begin_of
 from services.auth.operations.tokens import AccessTokens
 from shared.contracts.types import new_id
+from stack.service_keys import new_private_key
 
 NOW = datetime(2026, 1, 31, 9, 30, 30, tzinfo=UTC)
 OLD, COMING = "20260101T0000Z.pem", "20260131T0935Z.pem"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from aiokafka import TopicPartition
 
-from shared.chassis.fetching import Unreadable, fetch
+from shared.chassis.events.fetch import Unreadable, fetch
 
 BROKEN, WHOLE = TopicPartition("broken", 0), TopicPartition("whole", 0)
 

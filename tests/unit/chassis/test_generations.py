@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from shared.chassis.generations import NewestGeneration
 from shared.contracts.market import CandleClosed
+from shared.market.generations import NewestGeneration
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ONE = Decimal(1)

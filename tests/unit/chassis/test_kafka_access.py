@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
-from shared.chassis.kafka_access import KafkaAccess, KafkaSettings, client_options
+from shared.chassis.events.broker_access import KafkaAccess, KafkaSettings, client_options
 
 LOGIN = {"kafka_sasl_username": "billing", "kafka_sasl_password": "secret"}
 

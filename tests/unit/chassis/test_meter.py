@@ -9,9 +9,9 @@ import pytest
 
 from shared.chassis.auth import Principal
 from shared.chassis.errors import AccountNotReady, ProblemError, QuotaExceeded, Unavailable
-from shared.chassis.lessor import GivenBack, Lease, LeaseRequest
-from shared.chassis.meter import AGAIN_AFTER_S, ALONE_BLOCK, Meter
 from shared.chassis.postgres import Database
+from shared.chassis.quota.leases import GivenBack, Lease, LeaseRequest
+from shared.chassis.quota.meter import AGAIN_AFTER_S, ALONE_BLOCK, Meter
 from shared.contracts.types import new_id
 
 NO_DATABASE = cast(Database, None)  # nothing is reported here

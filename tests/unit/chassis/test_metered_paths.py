@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from shared.chassis.metered_paths import FREE_OPERATIONS, kind_of
+from shared.chassis.quota.metered_paths import FREE_OPERATIONS, kind_of
 from tests.hostile.operations import operations
 
 EVERY = [operation for operation in operations() if not operation.public]

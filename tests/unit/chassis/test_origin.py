@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from shared.chassis.origin import client_address
+from shared.chassis.http.client_address import client_address
 from shared.chassis.settings import ServiceSettings
 
 PROXIES = [ip_network("10.0.0.0/24"), ip_network("fd00::/64")]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.chassis.errors import InvalidInput
-from shared.chassis.paging import (
+from shared.chassis.http.paging import (
     LONGEST_CURSOR,
     MOST_PAGE_BYTES,
     PageQuery,

@@ -5,8 +5,14 @@ import time
 import pytest
 from aiokafka import ConsumerRecord
 
-from shared.chassis.decoding import MOST_HEADER_BYTES, MOST_HEADERS, MOST_VALUE_BYTES, Received, decode_record
-from shared.chassis.kafka_headers import from_wire
+from shared.chassis.events.decoding import (
+    MOST_HEADER_BYTES,
+    MOST_HEADERS,
+    MOST_VALUE_BYTES,
+    Received,
+    decode_record,
+)
+from shared.chassis.events.headers import from_wire
 from tests.contracts.samples import SAMPLES
 from tests.hostile.mutations import good
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import jwt
 import pytest
 
-from cli.stack.service_keys import key_file_of, list_file_of, make_service_keys, new_private_key, publish
 from shared.chassis import service_tokens
 from shared.chassis.auth import TOKEN_TYPE as ACCESS_TOKEN
 from shared.chassis.clock import utc_now
@@ -15,6 +14,7 @@ from shared.chassis.keys import ALGORITHM, load_private_key, public_jwk
 from shared.chassis.service_tokens import TOKEN_TYPE, ServiceCallers, ServiceTokens
 from shared.contracts.types import new_id
 from shared.testing.tokens import TokenIssuer
+from stack.service_keys import key_file_of, list_file_of, make_service_keys, new_private_key, publish
 
 ALLOWED = frozenset({"analytics", "notifications"})
 

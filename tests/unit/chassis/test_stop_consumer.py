@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from shared.chassis import kafka
-from shared.chassis.kafka import stop_consumer
+from shared.chassis.events import handlers
+from shared.chassis.events.handlers import stop_consumer
 
 
 class Client:
@@ -74,7 +74,7 @@ async def test_a_fetcher_that_swallows_being_cancelled_is_told_again() -> None:
 
     consumer = Consumer(stop)
     consumer._fetcher = fetcher
-    async with asyncio.timeout(kafka.STOP_TIMEOUT_S - 1):
+    async with asyncio.timeout(handlers.STOP_TIMEOUT_S - 1):
         await stop_consumer(consumer)
     assert fetcher._fetch_task.cancelled()
     assert not consumer._client.closed
@@ -84,7 +84,7 @@ async def test_a_fetcher_that_swallows_being_cancelled_is_told_again() -> None:
 async def test_of_one_that_does_not_stop_the_connections_are_closed(
     stop: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka, "STOP_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(handlers, "STOP_TIMEOUT_S", 0.05)
     consumer = Consumer(stop)
     await stop_consumer(consumer)
     assert consumer._client.closed

@@ -7,7 +7,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import NodeNotReadyError
 
-from shared.chassis.watchdog import StuckError, Watchdog
+from shared.chassis.events.watchdog import StuckError, Watchdog
 
 PARTITION = TopicPartition("trade.closed", 0)
 STUCK_AFTER_S = 0.2

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.candles_file import CandlesError, Widened, read_candles, read_file
+from cli.candles.file import CandlesError, Widened, read_candles, read_file
 from shared.market.bars import Gap, find_gaps
 
 HEADER = "open_time_ms,open,high,low,close,volume"

@@ -10,7 +10,7 @@ import pytest
 
 from cli.__main__ import COMMANDS
 from cli.openapi import FILE
-from cli.stack.migrate import ROOT
+from stack.migrate import ROOT
 
 
 def tradefleet(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cli.failure import BadInput
-from cli.stack.commands import LAST_WORD, wait_until_ready
-from cli.stack.home import ProcessNote, State
-from cli.stack.ports import Ports
+from cli.platform import LAST_WORD, wait_until_ready
+from stack.home import ProcessNote, State
+from stack.ports import Ports
 
 STEP_TIMEOUT_S = 1.0
 

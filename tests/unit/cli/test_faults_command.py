@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.failure import CommandFailure
-from cli.faults.command import faults
+from cli.fault_run import faults
 
 
 @pytest.mark.parametrize(

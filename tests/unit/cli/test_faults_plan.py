@@ -5,12 +5,12 @@ from itertools import islice
 
 import pytest
 
-from cli.faults.families import FAMILIES
-from cli.faults.plan import STRIKES_A_ROUND, Round, plan, points_of
-from cli.stack.layout import by_role
-from shared.chassis.points import POINTS
+from faults.families import FAMILIES
+from faults.plan import STRIKES_A_ROUND, Round, plan, points_of
+from shared.chassis.crash_points import POINTS
 from shared.contracts.catalog import BY_TOPIC
 from shared.contracts.envelope import Event
+from stack.layout import by_role
 
 ROUNDS = 100
 ALL = tuple(FAMILIES)

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cli.faults.proxy import HOST, MOST_SLICES, Proxy, Weather
-from cli.stack.kafka import Front
-from cli.stack.ports import Ports
+from faults.proxy import HOST, MOST_SLICES, Proxy, Weather
+from stack.kafka import Front
+from stack.ports import Ports
 
 SOON_S = 5
 SILENCE_S = 0.2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.failure import BadInput
-from cli.stack.home import Home, ProcessNote, State, note_of, read_state, running
+from stack.home import Home, ProcessNote, State, note_of, read_state, running
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack.migrate import ROOT
+from stack.migrate import ROOT
 
 PROGRAM = """
 import asyncio, sys

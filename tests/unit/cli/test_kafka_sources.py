@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.failure import BadInput
-from cli.stack import kafka
+from stack import kafka
 
 
 @pytest.fixture(autouse=True)

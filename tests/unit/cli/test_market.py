@@ -11,9 +11,9 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from cli.failure import BadInput
-from cli.stack.market import HISTORY_STEPS, MadeUpMarket
 from sandbox.bybit import made_up as sandbox_market
 from sandbox.bybit.server import make_app
+from stack.market import HISTORY_STEPS, MadeUpMarket
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from cli.stack.ports import Ports
+from stack.ports import Ports
 
 
 def listen_on(port: int) -> socket.socket:

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from cli.errors import FILE as ERRORS
 from cli.errors import errors_command, problem_classes, problems
 from cli.openapi import FILE, PAGE, all_endpoints, openapi_command
-from cli.stack.migrate import ROOT
-from shared.chassis.openapi import operation_id
+from shared.chassis.http.openapi import operation_id
+from stack.migrate import ROOT
 
 CADDYFILE = (ROOT / "deploy" / "gateway" / "Caddyfile").read_text()
 

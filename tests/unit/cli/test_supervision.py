@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from cli.stack.process import Child, Spec
+from stack.process import Child, Spec
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 DEAF = (
@@ -62,7 +62,7 @@ async def test_a_program_that_vanishes_is_tried_again(tmp_path: Path) -> None:
 def test_no_child_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     program = """
         import asyncio, pathlib, sys
-        from cli.stack.process import Child, Spec
+        from stack.process import Child, Spec
 
         SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 

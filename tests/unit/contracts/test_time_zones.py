@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cli.stack.migrate import ROOT
 from shared.contracts.auth import UserRegistered, UserUpdated
 from shared.contracts.time_zones import TIME_ZONES, check_zone, load_zone, zone_or_default
 from shared.contracts.types import new_id
+from stack.migrate import ROOT
 
 NO_ZONES = [
     "",

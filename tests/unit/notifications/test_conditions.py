@@ -4,7 +4,7 @@ import pytest
 
 from services.notifications.domain.conditions import AlertType, ConditionFault, compile_alert, stored_form
 from shared.strategy.bars import Bar
-from shared.strategy.becoming import became_true
+from shared.strategy.conditions.rising_edge import became_true
 from shared.strategy.series import Series
 from tests.unit.analytics.facts import wavy_bars
 from tests.unit.notifications.plain import BREAKOUT, breaks_out, crosses, heavy, price_above, series_of

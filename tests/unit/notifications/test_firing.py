@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from services.notifications.domain.condition_sets import Conditions, Round
 from services.notifications.domain.conditions import AlertType, ConditionFault
 from services.notifications.domain.firing import ClosedBar, Repeat, Timing
-from services.notifications.domain.watching import Conditions, Round
 from shared.contracts.types import from_ms
 from shared.strategy.series import Series
 from tests.unit.notifications.plain import series_of

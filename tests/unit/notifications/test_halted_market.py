@@ -7,7 +7,7 @@ import pytest
 
 from services.notifications.domain.conditions import compile_alert
 from shared.strategy.bars import Bar
-from shared.strategy.becoming import became_true, threshold_of, thresholds_reached
+from shared.strategy.conditions.rising_edge import became_true, threshold_of, thresholds_reached
 from shared.strategy.series import Series
 
 MINUTE = 60_000

@@ -5,9 +5,9 @@ from collections import Counter
 from datetime import timedelta
 from uuid import UUID
 
+from services.notifications.domain.digests import SINGLY_IN_A_MINUTE, Minute, MinuteKey, minute_of, share_out
 from services.notifications.domain.kinds import Kind, Severity
 from services.notifications.domain.notices import Notice
-from services.notifications.domain.storms import SINGLY_IN_A_MINUTE, Minute, MinuteKey, minute_of, share_out
 from shared.contracts.types import from_ms, new_id
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from shared.contracts.types import decimal_text
-from shared.strategy.backtest import Report, run_backtest
+from shared.strategy.backtest.run import Report, run_backtest
 from shared.strategy.bars import Bar, Instrument, Terms
-from shared.strategy.document import Strategy, parse_strategy
+from shared.strategy.document.parse import Strategy, parse_strategy
 
 HOUR = 3_600_000
 START = 1_700_006_400_000  # 2023-11-15T00:00:00Z

@@ -7,11 +7,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.strategy.backtest import run_backtest
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Bar, Instrument, Terms
-from shared.strategy.document import Strategy, parse_strategy
-from shared.strategy.execution import Execution
-from shared.strategy.outcome import Fill, Trade
+from shared.strategy.document.parse import Strategy, parse_strategy
+from shared.strategy.execution.outcome import Fill, Trade
+from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 from tests.unit.strategy.scenes import HOUR, START, document
 

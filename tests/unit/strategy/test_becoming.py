@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.strategy.bars import Bar
-from shared.strategy.becoming import Threshold, became_true, threshold_of, thresholds_reached
-from shared.strategy.conditions import OPERATORS, evaluate
-from shared.strategy.document import parse_alert
-from shared.strategy.nodes import Condition
+from shared.strategy.conditions.evaluation import OPERATORS, evaluate
+from shared.strategy.conditions.rising_edge import Threshold, became_true, threshold_of, thresholds_reached
+from shared.strategy.document.nodes import Condition
+from shared.strategy.document.parse import parse_alert
 from shared.strategy.series import Series
 
 PRICES = st.lists(st.integers(8, 14), min_size=1, max_size=40)

@@ -4,9 +4,9 @@ import random
 from decimal import Decimal
 
 from shared.strategy.bars import Instrument, Terms
-from shared.strategy.document import parse_strategy
-from shared.strategy.execution import Execution
-from shared.strategy.outcome import Fill
+from shared.strategy.document.parse import parse_strategy
+from shared.strategy.execution.outcome import Fill
+from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 from tests.unit.trading.scenes import CROSS, wavy_bars
 

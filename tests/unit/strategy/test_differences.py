@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.strategy.differences import Difference, differences
+from shared.strategy.document.differences import Difference, differences
 
 ADDED = Difference("$.a[1]", "added", None, 2)
 

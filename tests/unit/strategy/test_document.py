@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from shared.strategy.document import (
+from shared.strategy.document.parse import (
     MOST_DOCUMENT_BYTES,
     StrategyError,
     parse_alert,

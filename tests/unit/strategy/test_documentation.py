@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.strategy.document import parse_json, parse_strategy
-from shared.strategy.indicators import KINDS
+from shared.strategy.document.parse import parse_json, parse_strategy
+from shared.strategy.indicators.recipes import KINDS
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = sorted((ROOT / "examples/strategies").glob("*.json"))

@@ -6,11 +6,11 @@ from typing import cast
 
 import pytest
 
-from cli.candles_file import read_candles
+from cli.candles.file import read_candles
 from shared.contracts.types import decimal_text
-from shared.strategy.backtest import Report, run_backtest
+from shared.strategy.backtest.run import Report, run_backtest
 from shared.strategy.bars import Instrument, Terms
-from shared.strategy.document import parse_json, parse_strategy
+from shared.strategy.document.parse import parse_json, parse_strategy
 from tests.unit.strategy.outside import CASES, DATA
 
 Case = dict[str, object]

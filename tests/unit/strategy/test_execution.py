@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from shared.strategy.execution import Execution
-from shared.strategy.outcome import EntryProposal
+from shared.strategy.execution.outcome import EntryProposal
+from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 from tests.unit.strategy.scenes import (
     ALWAYS,

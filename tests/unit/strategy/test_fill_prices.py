@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.strategy.backtest import run_backtest
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Instrument, Terms, TickTooCoarse
 from shared.strategy.decimals import round_to_tick
-from shared.strategy.document import Strategy
-from shared.strategy.execution import Execution
+from shared.strategy.document.parse import Strategy
+from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 from tests.unit.strategy.scenes import ALWAYS, bars, run, strategy, terms
 from tests.unit.strategy.test_batch_equals_steps import plans, walk

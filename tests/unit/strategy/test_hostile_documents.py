@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.strategy.document import Strategy, StrategyError, parse_json, parse_strategy
+from shared.strategy.document.parse import Strategy, StrategyError, parse_json, parse_strategy
 
 EXAMPLES = [
     parse_json(path.read_bytes())

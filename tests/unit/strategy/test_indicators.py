@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.strategy.bars import Bar
-from shared.strategy.indicators import KINDS, IndicatorSpec
+from shared.strategy.indicators.recipes import KINDS, IndicatorSpec
 from shared.strategy.series import Series
 from tests.unit.strategy.scenes import HOUR, bars
 

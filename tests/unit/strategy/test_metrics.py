@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from shared.strategy.metrics import measure
+from shared.strategy.backtest.metrics import measure
 from shared.strategy.series import Series
 from tests.unit.strategy.scenes import ALWAYS, at_close, bars, run, strategy, terms
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from shared.strategy.backtest import run_backtest
+from shared.strategy.backtest.event_search import Search
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Bar, Instrument, Terms
-from shared.strategy.document import Strategy
-from shared.strategy.execution import Execution
-from shared.strategy.search import Search
+from shared.strategy.document.parse import Strategy
+from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 from tests.unit.strategy.scenes import FREE, HOUR, START, at_close, bars, strategy
 from tests.unit.strategy.test_batch_equals_steps import plans, walk

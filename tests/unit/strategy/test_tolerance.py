@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.strategy.bars import Bar
-from shared.strategy.conditions import OPERATORS, parse_condition, truths
-from shared.strategy.indicators import KINDS, IndicatorSpec
-from shared.strategy.nodes import TRUE
+from shared.strategy.conditions.evaluation import OPERATORS, parse_condition, truths
+from shared.strategy.conditions.tolerance import is_above, sides
+from shared.strategy.document.nodes import TRUE
+from shared.strategy.indicators.recipes import KINDS, IndicatorSpec
 from shared.strategy.series import Series
-from shared.strategy.tolerance import is_above, sides
 from tests.unit.strategy.scenes import HOUR
 
 FALL = 40

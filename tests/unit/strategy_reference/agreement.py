@@ -6,8 +6,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 from shared.strategy import bars as engine
-from shared.strategy.backtest import Report, run_backtest
-from shared.strategy.document import parse_strategy
+from shared.strategy.backtest.run import Report, run_backtest
+from shared.strategy.document.parse import parse_strategy
 from tests.reference.document import Json, canonical, part
 from tests.reference.execution import Fill, Result, Run, Trade, candles_of
 from tests.reference.metrics import metrics

@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from services.trading.operations.book import legs_of, open_trade_after
+from services.trading.operations.record_step import legs_of, open_trade_after
 from shared.contracts.types import new_id
-from shared.strategy.backtest import run_backtest
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Terms
-from shared.strategy.document import parse_strategy
-from shared.strategy.execution import Execution
-from shared.strategy.outcome import Outcome
+from shared.strategy.document.parse import parse_strategy
+from shared.strategy.execution.outcome import Outcome
+from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 from tests.unit.trading.scenes import CROSS, INSTRUMENT, wavy_bars
 

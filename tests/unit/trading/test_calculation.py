@@ -4,9 +4,9 @@ import json
 import subprocess
 import sys
 
-from shared.strategy.backtest import run_backtest
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Terms
-from shared.strategy.document import parse_strategy
+from shared.strategy.document.parse import parse_strategy
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
 BARS = wavy_bars(200)

@@ -17,7 +17,7 @@ from services.trading.domain import (
     is_late,
     sessions_within,
 )
-from shared.strategy.outcome import EntryProposal
+from shared.strategy.execution.outcome import EntryProposal
 
 ENTRY = EntryProposal("LONG", Decimal(2), Decimal(100), Decimal(200), Decimal("1.5"), (Decimal(2), Decimal(4)))
 DUE = datetime(2026, 1, 1, tzinfo=UTC)

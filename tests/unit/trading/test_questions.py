@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from services.trading.evaluator import evaluator_version
-from services.trading.questions import Question, Range
+from services.trading.backtest_question import Question, Range
+from services.trading.evaluator_version import evaluator_version
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Terms
 from tests.unit.trading.scenes import INSTRUMENT, START_MS

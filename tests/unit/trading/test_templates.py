@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from services.trading.templates import Template, templates
-from shared.strategy.backtest import run_backtest
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Bar, Terms
 from tests.unit.trading.scenes import INSTRUMENT
 

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from services.trading.feed.wishes import Wishes
+from services.trading.feed.demand import Wishes
 from shared.chassis.errors import ImplausibleError, PoisonError
-from shared.chassis.plausible import MOST_AHEAD
+from shared.chassis.events.plausible_versions import MOST_AHEAD
 from shared.contracts.market import MarketInterest
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

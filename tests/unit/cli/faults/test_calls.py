@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.faults.calls import Call, CallLedger, Made, read_calls
+from faults.calls import Call, CallLedger, Made, read_calls
 
 CALL = Call(
     n=1,

@@ -4,11 +4,11 @@ from importlib import import_module
 
 import pytest
 
-from cli.faults.checker.database import HEARS, statements_of
-from cli.faults.checker.i6_tenants import Canaries
-from cli.faults.checker.things import agrees
-from cli.faults.checker.violation import MOST_OF_A_KIND, few
-from cli.stack.migrate import SERVICES
+from faults.checker.database import HEARS, statements_of
+from faults.checker.i6_tenants import Canaries
+from faults.checker.things import agrees
+from faults.checker.violation import MOST_OF_A_KIND, few
+from stack.migrate import SERVICES
 
 
 def test_it_knows_who_hears_what() -> None:

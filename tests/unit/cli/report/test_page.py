@@ -15,7 +15,7 @@ from cli.report.figures import buy_and_hold, drawdowns, months
 from cli.report.page import page
 from cli.report.story import Story, of_backtest, stops_of
 from cli.report.thinning import candles_to_draw, curve_to_draw
-from shared.strategy.backtest import run_backtest
+from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Bar
 from tests.unit.strategy.scenes import ALWAYS, FREE, HOUR, START, at_close, bars, document, strategy
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.report.words import in_words
+from cli.report.strategy_text import in_words
 from tests.unit.strategy.scenes import strategy
 
 FAST = {"fast": {"type": "EMA", "period": 12}}

@@ -1,0 +1,211 @@
+"""`tradefleet candles check|repair`: what the platform has stored of a series, held against the exchange."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import click
+from rich.table import Table
+
+from cli.failure import BadInput
+from cli.options import OneLineCommand, quoted
+from cli.tables import show
+from cli.target import home_option
+from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
+from services.trading.operations.repair_candles import Finding, examine, mend
+from services.trading.queries.candle_chain import StoredSpan, list_spans
+from services.trading.settings import TradingSettings
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.contracts.types import instant_text
+from shared.strategy.bars import INTERVAL_MS
+from stack.home import DEFAULT_HOME, read_state
+
+PARTS = 1_000  # of the progress bar
+MOST_ROWS = 200
+
+
+@dataclass
+class Checked:
+    """One generation of the series, and what is found in it."""
+
+    span: StoredSpan
+    findings: list[Finding] = field(default_factory=list)
+    repaired: int = 0
+
+    @property
+    def wrong(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.kind != "hole"]
+
+
+def _series(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="One JSON object."),
+        home_option,
+        click.option("--endpoint", default=None, metavar="URL", help="The exchange's; default: the stack's."),
+        click.option("--interval", required=True, type=click.Choice([*INTERVAL_MS])),
+        click.argument("symbol"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("check", cls=OneLineCommand)
+@_series
+def check_command(symbol: str, interval: str, endpoint: str | None, home: Path | None, as_json: bool) -> None:
+    """Find what is missing or different. Exit code 1 if something is.
+
+    A hole, where the exchange has no bar either, is shown and is no fault.
+    """
+    checked = asyncio.run(_work(home, endpoint, symbol, interval, repair=False))
+    _tell(symbol, interval, checked, as_json)
+    if any(each.wrong for each in checked):
+        raise SystemExit(1)
+
+
+@click.command("repair", cls=OneLineCommand)
+@_series
+def repair_command(symbol: str, interval: str, endpoint: str | None, home: Path | None, as_json: bool) -> None:
+    """Fill in what was lost. A stored bar never changes: exit code 1 if one is other than the exchange's.
+
+    May be done while the platform runs, and twice.
+    """
+    asked = asyncio.run(_work(home, endpoint, symbol, interval, repair=True))
+    _tell(symbol, interval, asked, as_json)
+    if any(finding.kind in ("changed", "unknown") for each in asked for finding in each.wrong):
+        raise SystemExit(1)
+
+
+async def _work(
+    home: Path | None, endpoint: str | None, symbol: str, interval: str, *, repair: bool
+) -> list[Checked]:
+    dsn, url = _whereabouts(home, endpoint)
+    api = MarketApi(url)
+    try:
+        database = await Database.connect(_settings(dsn))
+        try:
+            return await _examine_all(database, api, symbol, interval, repair=repair)
+        finally:
+            await database.close()
+    except UnknownSymbol as error:
+        raise BadInput(f"the exchange does not know {quoted(symbol)}") from error
+    except VenueUnavailable as error:
+        raise BadInput(f"the exchange does not answer: {error}") from error
+    except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
+        raise BadInput(f"trading's database does not answer: {error!r}") from error
+    finally:
+        api.close()
+
+
+async def _examine_all(
+    database: Database, api: MarketApi, symbol: str, interval: str, *, repair: bool
+) -> list[Checked]:
+    async with database.tenants(()) as connection:
+        spans = await list_spans(connection, symbol, interval)
+    if not spans:
+        raise BadInput(f"no candles of {quoted(symbol)} {interval} are stored")
+    with _progress(len(spans)) as advance:
+        return [await _examine(database, api, symbol, interval, span, advance, repair=repair) for span in spans]
+
+
+async def _examine(
+    database: Database,
+    api: MarketApi,
+    symbol: str,
+    interval: str,
+    span: StoredSpan,
+    advance: Callable[[int], None],
+    *,
+    repair: bool,
+) -> Checked:
+    checked, done, whole = Checked(span), 0, max(span.last - span.first, span.last.resolution)
+    async for window in examine(database, api, symbol, interval, span):
+        checked.findings += window.findings
+        if repair:
+            checked.repaired += await mend(database, span, window)
+        reached = int(PARTS * (window.last - span.first) / whole)
+        advance(reached - done)
+        done = reached
+    return checked
+
+
+@contextmanager
+def _progress(spans: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with click.progressbar(length=spans * PARTS, label="examining", file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _whereabouts(home: Path | None, endpoint: str | None) -> tuple[str, str]:
+    """The database and the exchange's REST address: a named home's, else the environment's, else `up`'s."""
+    if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
+        raise BadInput(f"--endpoint: {quoted(endpoint)} is no http address")
+    if home is None and (dsn := os.environ.get("POSTGRES_TRADING_WORKER_DSN")):
+        return dsn, endpoint or os.environ.get("BYBIT_REST_URL", "")
+    home = home or DEFAULT_HOME
+    state = read_state(home)
+    if state is None or not state.candles:
+        raise BadInput(
+            f"no stack runs in {home}; start one with `tradefleet up`, or set POSTGRES_TRADING_WORKER_DSN and "
+            "BYBIT_REST_URL"
+        )
+    return state.candles, endpoint or state.sandbox
+
+
+def _settings(dsn: str) -> TradingSettings:
+    """One pool is used; the others are never opened."""
+    dsns = {f"postgres_{role}_dsn": dsn for role in ("app", "worker", "queue")}
+    return TradingSettings.model_validate({**dsns, "kafka_bootstrap": ""})
+
+
+def _tell(symbol: str, interval: str, checked: list[Checked], as_json: bool) -> None:
+    if as_json:
+        click.echo(
+            json.dumps({"symbol": symbol, "interval": interval, "generations": [_shown(each) for each in checked]})
+        )
+        return
+    rows = [(each, finding) for each in checked for finding in each.findings]
+    if rows:
+        table = Table("generation", "what", "bars", "from", "to")
+        for each, finding in rows[:MOST_ROWS]:
+            span = instant_text(finding.first), instant_text(finding.last)
+            table.add_row(str(each.span.generation), finding.kind, str(finding.bars), *span)
+        show(table)
+    if len(rows) > MOST_ROWS:
+        click.echo(f"and {len(rows) - MOST_ROWS} more: see --json")
+    for each in checked:
+        click.echo(_line(symbol, interval, each))
+
+
+def _line(symbol: str, interval: str, checked: Checked) -> str:
+    span = checked.span
+    counts = dict.fromkeys(("missing", "unlinked", "changed", "unknown", "hole"), 0)
+    for finding in checked.findings:
+        counts[finding.kind] += finding.bars
+    found = ", ".join(f"{bars} {kind}" for kind, bars in counts.items() if bars) or "nothing is missing"
+    repaired = f"; {checked.repaired} bars filled in" if checked.repaired else ""
+    return f"{symbol} {interval}, generation {span.generation}: {span.bars} bars stored, {found}{repaired}"
+
+
+def _shown(checked: Checked) -> dict[str, object]:
+    span = checked.span
+    return {
+        "generation": span.generation,
+        "bars": span.bars,
+        "first": instant_text(span.first),
+        "last": instant_text(span.last),
+        "repaired": checked.repaired,
+        "findings": [
+            {"what": f.kind, "bars": f.bars, "from": instant_text(f.first), "to": instant_text(f.last)}
+            for f in checked.findings
+        ],
+    }

@@ -1,0 +1,78 @@
+"""`tradefleet faults`."""
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from cli.failure import BadInput
+from cli.interruption import cancel_on_signals, signals_ignored
+from cli.options import BadOption, OneLineCommand, quoted
+from faults.families import FAMILIES
+from faults.report import Report
+from faults.runner import FaultOptions, Run
+from stack.cleanup import remove_home
+
+HOME = Path(".tradefleet")
+ROUNDS = 10
+
+
+@click.command(cls=OneLineCommand)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of all that is drawn; made up without it.")
+@click.option("--rounds", type=click.IntRange(1), help=f"How many; {ROUNDS} without --minutes.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Rounds until so much time is over.")
+@click.option("--family", default=",".join(FAMILIES), show_default=True, help="Which families of faults.")
+@click.option("--home", type=click.Path(path_type=Path), help="A new folder, to be kept.")
+@click.option("--json", "as_json", is_flag=True, help="The last line is one JSON object.")
+def faults(
+    seed: int | None, rounds: int | None, minutes: float | None, family: str, home: Path | None, as_json: bool
+) -> None:
+    """Break the platform in every way that a seed draws, and check that nothing is lost, doubled or mixed."""
+    options = FaultOptions(
+        seed=time.time_ns() // 1_000_000 if seed is None else seed,
+        families=_families(family),
+        rounds=ROUNDS if rounds is None and minutes is None else rounds,
+        minutes=minutes,
+    )
+    if os.environ.get("KAFKA_BOOTSTRAP"):
+        raise BadInput("KAFKA_BOOTSTRAP is set, and a run of faults kills its broker: unset it")
+    if home is not None and home.exists() and any(home.iterdir()):
+        raise BadOption(f"--home: {home} is not empty")
+    folder = home or HOME / f"faults-{options.seed}-{time.time_ns() // 1_000_000}"
+    console = Console(stderr=as_json, soft_wrap=True)
+    try:
+        report = asyncio.run(_run(options, folder, console))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        if home is None:
+            with signals_ignored():
+                remove_home(folder)
+        raise
+    report.show(console)
+    if report.ok and home is None:
+        remove_home(folder)
+    else:
+        console.print(f"evidence: {folder}")
+    if as_json:
+        print(json.dumps(report.as_object()), flush=True)
+    if not report.ok:
+        raise SystemExit(1)
+
+
+async def _run(options: FaultOptions, home: Path, console: Console) -> Report:
+    cancel_on_signals()
+    console.print(f"seed {options.seed}, families {','.join(options.families)}")
+    return await Run(options, home, console).run()
+
+
+def _families(text: str) -> list[str]:
+    names = [name.strip().upper() for name in text.split(",")]
+    for name in names:
+        if name not in FAMILIES:
+            raise BadOption(f"--family: {quoted(name)} is not one of {', '.join(FAMILIES)}")
+    if len(set(names)) < len(names):
+        raise BadOption("--family: one is given twice")
+    return names

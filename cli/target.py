@@ -1,0 +1,87 @@
+"""Where the platform is that a command speaks to: a stack's home, or what the environment says."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+from pydantic import ValidationError
+
+from cli.failure import BadInput
+from shared.chassis.events.broker_access import KafkaAccess, KafkaSettings
+from stack.home import DEFAULT_HOME, read_state
+from stack.migrate import SERVICES
+
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    default=None,
+    help=f"The stack's folder; without it the environment counts, and then {DEFAULT_HOME}.",
+)
+service_option = click.option(
+    "--service", "services", multiple=True, type=click.Choice(SERVICES), help="This one only; may be repeated."
+)
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Kafka, the prefix of its topics, and per service a DSN of the role that sees its queues."""
+
+    kafka: KafkaAccess
+    prefix: str
+    queues: Mapping[str, str]
+
+    @property
+    def broker(self) -> KafkaAccess:
+        """Kafka, as its operator. Raises BadInput."""
+        if not self.kafka.bootstrap:
+            raise BadInput("KAFKA_BOOTSTRAP is not set")
+        return self.kafka
+
+    def of(self, services: tuple[str, ...]) -> Mapping[str, str]:
+        """The DSNs of these services, of all where none is named. Raises BadInput."""
+        wanted = services or SERVICES
+        for service in wanted:
+            if service not in self.queues:
+                raise BadInput(f"POSTGRES_{service.upper()}_QUEUE_DSN is not set (or name others by --service)")
+        return {service: self.queues[service] for service in SERVICES if service in wanted}
+
+
+def find(home: Path | None, bootstrap: str = "", prefix: str | None = None) -> Whereabouts:
+    """All of it from one place: a named home, else the environment, else `up`'s home. Raises BadInput."""
+    found = _environment(bootstrap) if home is None else None
+    found = found or _stack(home or DEFAULT_HOME)
+    kafka = replace(found.kafka, bootstrap=bootstrap) if bootstrap else found.kafka
+    return replace(found, kafka=kafka, prefix=found.prefix if prefix is None else prefix)
+
+
+def given_kafka(bootstrap: str = "") -> KafkaAccess | None:
+    """Kafka as the environment has it, at another address where one is given; None if neither. Raises BadInput."""
+    if not (address := bootstrap or os.environ.get("KAFKA_BOOTSTRAP")):
+        return None
+    try:
+        return KafkaSettings(kafka_bootstrap=address).kafka
+    except ValidationError as error:
+        what = error.errors()[0]
+        names = ", ".join(str(part).upper() for part in what["loc"])
+        raise BadInput(f"{names}: {what['msg']}" if names else what["msg"].removeprefix("Value error, ")) from error
+
+
+def _environment(bootstrap: str) -> Whereabouts | None:
+    queues = {service: os.environ.get(f"POSTGRES_{service.upper()}_QUEUE_DSN", "") for service in SERVICES}
+    queues = {service: dsn for service, dsn in queues.items() if dsn}
+    kafka = given_kafka(bootstrap)
+    if kafka is None and not queues:
+        return None
+    return Whereabouts(kafka or KafkaAccess(""), os.environ.get("KAFKA_TOPIC_PREFIX", ""), queues)
+
+
+def _stack(home: Path) -> Whereabouts:
+    state = read_state(home)
+    if state is None or not state.kafka:
+        raise BadInput(
+            f"no stack runs in {home}; start one with `tradefleet up`, or set KAFKA_BOOTSTRAP and "
+            "POSTGRES_<SERVICE>_QUEUE_DSN"
+        )
+    return Whereabouts(state.kafka_access, state.topic_prefix, state.queues)

@@ -1,0 +1,93 @@
+"""The database as a superuser sees it, with the topics beside it."""
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from faults.checker.evidence import NUL, REPLACED, Evidence
+
+Connection: TypeAlias = asyncpg.Connection
+
+# Which service works which topic's events.
+HEARS: Mapping[str, tuple[str, ...]] = {
+    "user.registered": ("billing", "analytics", "notifications"),
+    "user.updated": ("analytics", "notifications"),
+    "activity.recorded": ("auth",),
+    "subscription.changed": ("auth", "trading", "analytics", "notifications"),
+    "usage.recorded": ("billing",),
+    "usage.threshold": ("notifications",),
+    "session.started": ("analytics", "notifications"),
+    "session.stopped": ("analytics", "notifications"),
+    "session.alarmed": ("notifications",),
+    "trade.opened": ("notifications",),
+    "trade.closed": ("analytics", "billing", "notifications"),
+    "alert.triggered": ("notifications",),
+}
+FROM_OUTSIDE = """
+    CREATE TEMP TABLE messages (topic text, kafka_partition integer, kafka_offset bigint, key text, headers text,
+                                value text);
+    CREATE TEMP TABLE hears (topic text, service text);
+    CREATE TEMP TABLE explained (event_id text, why text);
+"""
+
+
+@asynccontextmanager
+async def opened(dsn: str, evidence: Evidence) -> AsyncIterator[Connection]:
+    """One look at one moment; nothing of it stays."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=_exact_json)
+        looking = connection.transaction(isolation="repeatable_read")
+        await looking.start()
+        await connection.execute("SET LOCAL TimeZone = 'UTC'")
+        await _lay_out(connection, evidence)
+        yield connection
+        await looking.rollback()
+    finally:
+        await connection.close()
+
+
+async def rows_of(connection: Connection, invariant: str) -> AsyncIterator[list[str]]:
+    """What each statement of an invariant's file finds."""
+    for statement in statements_of(invariant):
+        yield [row[0] for row in await connection.fetch(statement)]
+
+
+def statements_of(invariant: str) -> Iterator[str]:
+    (file,) = Path(__file__).parent.glob(f"{invariant.lower()}_*.sql")
+    yield from (statement for statement in file.read_text().split(";\n") if statement.strip())
+
+
+async def _lay_out(connection: Connection, evidence: Evidence) -> None:
+    await connection.execute(FROM_OUTSIDE)
+    await connection.copy_records_to_table(
+        "messages",
+        records=[
+            (
+                message.topic,
+                message.partition,
+                message.offset,
+                _storable(message.key),
+                json.dumps({name: _storable(value) for name, value in message.headers.items()}),
+                _storable(message.value),
+            )
+            for message in evidence.messages
+        ],
+    )
+    hears = [(topic, service) for topic, services in HEARS.items() for service in services]
+    await connection.copy_records_to_table("hears", records=hears)
+    await connection.copy_records_to_table("explained", records=list(evidence.explained.items()))
+    await connection.execute((Path(__file__).parent / "tables.sql").read_text())
+
+
+def _storable(text: str) -> str:
+    return text.replace(NUL, REPLACED)
+
+
+def _exact_json(text: str) -> Any:  # Any: whatever JSON a row holds
+    return json.loads(text, parse_float=Decimal)

@@ -1,0 +1,136 @@
+"""I1: what calls were answered with is there, and as it was sent."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from faults.calls import Call
+from faults.checker.database import Connection
+from faults.checker.things import KINDS, Kind, Stored, agrees, stored_things, target_of, values_of
+
+STATUSES = {"stop": "STOPPED", "pause": "PAUSED", "resume": "ACTIVE"}
+WRITING = ("PUT", "PATCH")
+
+
+@dataclass
+class Expected:
+    """One thing as calls left it. A call without an answer may have had its effect at any time since, or none."""
+
+    kind: Kind
+    id: str
+    made_by: Call
+    acknowledged: dict[str, tuple[object, Call]] = field(default_factory=dict)
+    possible: dict[str, list[object]] = field(default_factory=dict)
+    removed_by: Call | None = None
+    perhaps_removed: bool = False
+
+    def write(self, call: Call, column: str, value: object) -> None:
+        if call.outcome == "unknown":
+            self.possible.setdefault(column, []).append(value)
+        else:
+            self.acknowledged[column] = (value, call)
+
+    def remove(self, call: Call) -> None:
+        self.perhaps_removed = True
+        if call.outcome == "ok":
+            self.removed_by = call
+
+
+async def not_as_acknowledged(connection: Connection, calls: Sequence[Call]) -> list[str]:
+    stored = {kind.name: await stored_things(connection, kind) for kind in KINDS.values()}
+    found = [
+        fault
+        for expected in _expected(calls).values()
+        for fault in _compare(expected, stored[expected.kind.name].get(expected.id))
+    ]
+    found += [
+        f"{_of(call)} made {call.made.kind} {call.made.id}, a kind of thing that the checker does not know"
+        for call in calls
+        if call.made is not None and call.made.kind not in KINDS
+    ]
+    return found + await _lost_versions(connection, calls)
+
+
+def _expected(calls: Sequence[Call]) -> dict[tuple[str, str], Expected]:
+    things: dict[tuple[str, str], Expected] = {}
+    for call in calls:
+        if call.outcome == "ok" and call.made is not None and (kind := KINDS.get(call.made.kind)):
+            made = things.setdefault((kind.name, call.made.id), Expected(kind, call.made.id, call))
+            if made.made_by is call:
+                for column, value in values_of(kind, call):
+                    made.write(call, column, value)
+                if kind.name == "session":
+                    made.write(call, "status", "ACTIVE")
+        elif call.outcome != "failed" and (target := target_of(call)):
+            kind, id_, verb = target
+            if expected := things.get((kind.name, id_)):
+                _follow(expected, call, verb)
+    return things
+
+
+def _follow(expected: Expected, call: Call, verb: str) -> None:
+    method = call.operation.partition(" ")[0]
+    if method == "DELETE" and not verb:
+        expected.remove(call)
+    elif (method in WRITING and not verb) or verb == "versions":
+        for column, value in values_of(expected.kind, call):
+            if value is not None or method == "PUT":
+                expected.write(call, column, value)
+    elif verb in STATUSES:
+        expected.write(call, "status", STATUSES[verb])
+
+
+def _compare(expected: Expected, stored: Stored | None) -> Iterator[str]:
+    what = f"{expected.kind.name} {expected.id}"
+    made = expected.made_by
+    there = stored is not None and stored.alive
+    if expected.removed_by is not None:
+        if there:
+            yield f"{what}: {_of(expected.removed_by)} removed it, and it is there"
+        return
+    if stored is None or not there:
+        if not expected.perhaps_removed:
+            yield f"{what}: {_of(made)} made it, and it is not there"
+        return
+    if made.tenant is not None and stored.tenant != made.tenant:
+        yield f"{what}: {_of(made)} made it for tenant {made.tenant}, and it is of tenant {stored.tenant}"
+    for column, (value, call) in expected.acknowledged.items():
+        has = _seen(stored, column)
+        possible = expected.possible.get(column, [])
+        if any(isinstance(each, dict | list) for each in possible):
+            continue  # what such a document is stored as was never answered
+        if not any(agrees(each, has) for each in (value, *possible)) and not _changed_by_itself(
+            expected, stored, column
+        ):
+            yield f"{what}: its {column} is {has!r}, and {_of(call)} was sent {value!r}"
+
+
+def _seen(stored: Stored, column: str) -> object:
+    return stored.row.get(column, "no such column")
+
+
+def _changed_by_itself(expected: Expected, stored: Stored, column: str) -> bool:
+    """An alert that expires is switched off; a configuration that is removed leaves its sessions."""
+    if expected.kind.name == "alert" and column == "is_active":
+        return stored.row["expires_at"] is not None
+    return column == "bot_configuration_id" and stored.row[column] is None
+
+
+async def _lost_versions(connection: Connection, calls: Sequence[Call]) -> list[str]:
+    """Every version of a strategy that was acknowledged."""
+    rows = await connection.fetch("SELECT strategy_id::text, version, content_hash FROM trading.strategy_versions")
+    known = {(row["strategy_id"], row["version"]): row["content_hash"] for row in rows}
+    found = []
+    for call in calls:
+        answer = call.answer or {}
+        if call.outcome == "ok" and call.sent and "content_hash" in answer:
+            name = (answer["strategy_id"], answer["version"])
+            if known.get(name) != answer["content_hash"]:
+                found.append(
+                    f"strategy {name[0]}: {_of(call)} made version {name[1]} with the content "
+                    f"{answer['content_hash']}, and it is {known.get(name, 'not there')}"
+                )
+    return found
+
+
+def _of(call: Call) -> str:
+    return f"call {call.n} ({call.operation}, request {call.request_id})"

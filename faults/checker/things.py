@@ -1,0 +1,122 @@
+"""What tenants make by calls: where each kind of thing stands, and how what was sent agrees with what is stored."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+
+from faults.calls import Call, Json
+from faults.checker.database import Connection
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`columns`: fields of a body that are called otherwise in the table, or are not there by themselves (None).
+
+    `alive`: what holds for a row that was not removed, where removing leaves it."""
+
+    name: str
+    table: str
+    id_column: str
+    path: str
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    alive: str = "true"
+
+    @property
+    def made_by(self) -> str:
+        return f"POST {self.path}"
+
+    def column_of(self, name: str) -> str | None:
+        return self.columns.get(name, name)
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("user", "auth.users", "public_id", "/v1/auth/register", {"password": None}),
+        Kind("strategy", "trading.user_strategies", "strategy_id", "/v1/strategies", alive="is_active"),
+        Kind(
+            "configuration",
+            "trading.user_bot_configurations",
+            "bot_configuration_id",
+            "/v1/bot-configurations",
+            {"is_default": None},  # another may have become the default
+        ),
+        Kind(
+            "session",
+            "trading.user_trading_sessions",
+            "session_id",
+            "/v1/sessions",
+            {"mode": None, "version": "strategy_version"},
+        ),
+        Kind("alert", "notifications.user_alerts", "alert_id", "/v1/alerts"),
+        Kind("watch", "analytics.watchlist", "watch_id", "/v1/watchlist"),
+    )
+}
+BY_PATH = {kind.path: kind for kind in KINDS.values()}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A row; `tenant` is its owner's public id."""
+
+    id: str
+    tenant: str
+    alive: bool
+    row: Json
+
+
+async def stored_things(connection: Connection, kind: Kind) -> dict[str, Stored]:
+    """All there are, by id."""
+    rows = await connection.fetch(
+        f"""
+        SELECT thing.{kind.id_column}::text AS id, owner.public_id::text AS tenant, ({kind.alive}) AS alive,
+               to_jsonb(thing) AS row
+        FROM {kind.table} AS thing
+             JOIN (SELECT user_id AS owner_id, public_id FROM auth.users) AS owner ON owner_id = user_id
+        """
+    )
+    return {row["id"]: Stored(**row) for row in rows}
+
+
+def target_of(call: Call) -> tuple[Kind, str, str] | None:
+    """Which thing a call is about, by its path: kind, id, and the verb below it (`stop`, `versions`) or nothing."""
+    parts = call.path.partition("?")[0].strip("/").split("/")
+    kind = BY_PATH.get("/" + "/".join(parts[:2]))
+    if kind is None or not 3 <= len(parts) <= 4:
+        return None
+    return kind, parts[2], parts[3] if len(parts) == 4 else ""
+
+
+def values_of(kind: Kind, call: Call) -> Iterator[tuple[str, object]]:
+    """Column and value of all that was sent; a document's parts as the answer has them, in their one form."""
+    answer = call.answer or {}
+    shown: Json = answer.get("user", answer) if kind.name == "user" else answer
+    for name, value in (call.sent or {}).items():
+        column = kind.column_of(name)
+        if column is not None:
+            structured = isinstance(value, dict | list)
+            yield column, shown.get(name, value) if structured else value
+
+
+def agrees(sent: object, stored: object) -> bool:
+    """Equal as what they stand for: "1.50" is 1.5, and a moment is the same in any zone."""
+    if isinstance(sent, Mapping) and isinstance(stored, Mapping):
+        return sent.keys() == stored.keys() and all(agrees(sent[name], stored[name]) for name in sent)
+    if isinstance(sent, list) and isinstance(stored, list):
+        return len(sent) == len(stored) and all(map(agrees, sent, stored))
+    if isinstance(sent, bool) or isinstance(stored, bool) or sent is None or stored is None:
+        return sent is stored
+    return _plain(sent) == _plain(stored)
+
+
+def _plain(value: object) -> object:
+    text = str(value).strip()
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        pass
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return text

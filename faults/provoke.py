@@ -1,0 +1,122 @@
+"""Brings about what a quiet minute does not: a trial that is over, an event that fails, a poisoned message."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from shared.chassis.clock import utc_now
+from shared.chassis.events.outbox import bucket_of
+from shared.contracts.catalog import BY_TOPIC
+from shared.contracts.types import instant_text, new_id
+
+PARKED_WITHIN_S = 12.0
+DONE_WITHIN_S = 90.0
+LOOK_EVERY_S = 0.1
+LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+OVER = """
+    WITH over AS (
+        SELECT user_id FROM billing.user_subscriptions WHERE status = 'TRIAL' ORDER BY start_date DESC LIMIT 1
+    ), ended AS (
+        UPDATE billing.user_subscriptions SET trial_end_date = now(), current_period_end = now()
+        WHERE user_id IN (SELECT user_id FROM over) AND status = 'TRIAL'
+    )
+    UPDATE billing.subscription_deadlines SET due_at = now() WHERE user_id IN (SELECT user_id FROM over)
+"""
+BUSIEST = "SELECT user_id FROM trading.user_trades ORDER BY entry_time DESC LIMIT 1"
+SPOIL = """
+    SET lock_timeout = '2s';
+    CREATE OR REPLACE FUNCTION analytics.spoiled() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'spoiled by a run of faults'; END $$;
+    CREATE OR REPLACE TRIGGER spoiled BEFORE INSERT ON analytics.trade_facts
+    FOR EACH ROW WHEN (NEW.user_id = %d) EXECUTE FUNCTION analytics.spoiled();
+"""
+UNSPOIL = "SET lock_timeout = '2s'; DROP FUNCTION IF EXISTS analytics.spoiled CASCADE"
+PARKED = "SELECT EXISTS (SELECT FROM analytics.parked WHERE state = 'WAITING')"
+PUBLISH = """
+    INSERT INTO {service}.outbox (user_id, bucket, event_id, topic, key, headers, payload)
+    VALUES (0, $1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
+"""
+NOBODY = "0"
+POISON = {
+    "no JSON": b"{not json",
+    "too deep": b"[" * 10_000,
+    "no UTF-8": b'{"user_id": "\xff\xfe"}',
+    "a NUL": b'{"user_id": "\\u0000"}',
+}
+
+
+async def end_a_trial(superuser_dsn: str) -> None:
+    """The newest trial is over now."""
+    await _ask(superuser_dsn, OVER)
+
+
+@asynccontextmanager
+async def spoiled_trades(superuser_dsn: str) -> AsyncIterator[None]:
+    """One tenant's trades cannot be noted by analytics while this lasts; entered when one was parked for it."""
+    user_id = await _ask(superuser_dsn, BUSIEST)
+    if user_id is None:
+        yield
+        return
+    await _ask(superuser_dsn, SPOIL % user_id, whole=True)
+    try:
+        await _wait_until_parked(superuser_dsn)
+        yield
+    finally:
+        await heal(superuser_dsn)
+
+
+async def publish_poison(superuser_dsn: str, topic: str, poison: str) -> str:
+    """By the outbox of a service that publishes there, about nobody. Returns the event's id."""
+    service = BY_TOPIC[topic].sources()[0]
+    event_id = str(new_id())
+    version = "9" * 4301 if "digits" in poison else "1"
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": event_id,
+        "ce_source": service,
+        "ce_type": topic,
+        "ce_time": instant_text(utc_now()),
+        "ce_dataschema": f"tradefleet:{topic}:{version}",
+    }
+    row = (bucket_of(NOBODY), event_id, topic, NOBODY, json.dumps(headers), POISON.get(poison, b"{}"))
+    await _ask(superuser_dsn, PUBLISH.format(service=service), *row)
+    return event_id
+
+
+async def heal(superuser_dsn: str) -> None:
+    """Nothing fails any more."""
+    await _ask(superuser_dsn, UNSPOIL, whole=True)
+
+
+async def _wait_until_parked(superuser_dsn: str) -> None:
+    for _ in range(int(PARKED_WITHIN_S / LOOK_EVERY_S)):
+        if await _ask(superuser_dsn, PARKED):
+            return
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _ask(dsn: str, statements: str, *arguments: object, whole: bool = False) -> object:
+    """The first value, or nothing of several statements; again while the server is away or a lock is held."""
+    fault: Exception | None = None
+    try:
+        async with asyncio.timeout(DONE_WITHIN_S):
+            while True:
+                try:
+                    return await _ask_once(dsn, statements, *arguments, whole=whole)
+                except LOST as error:
+                    fault = error
+                    await asyncio.sleep(LOOK_EVERY_S)
+    except TimeoutError:
+        raise TimeoutError(f"Postgres does not do {statements!r}: {fault!r}") from None
+
+
+async def _ask_once(dsn: str, statements: str, *arguments: object, whole: bool) -> object:
+    connection = await asyncpg.connect(dsn, timeout=5)
+    try:
+        return await (connection.execute(statements) if whole else connection.fetchval(statements, *arguments))
+    finally:
+        connection.terminate()

@@ -1,0 +1,137 @@
+"""A TCP proxy between clients and a server, in whatever weather: calm, slow, resetting, half-open, in slices."""
+
+import asyncio
+import random
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from stack.kafka import Front
+
+WeatherKind = Literal["calm", "latency", "resets", "half_open", "slices"]
+HOST = "127.0.0.1"
+READ_BYTES = 65_536
+FEW_BYTES = 7
+MOST_SLICES = 200  # of what was read at once: a large answer comes in larger ones
+RESET_WITHIN_BYTES = 4_000
+NO_LINGER = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True)
+class Weather:
+    """`delay_s` is what latency adds each way."""
+
+    kind: WeatherKind = "calm"
+    delay_s: float = 0.0
+
+
+class Proxy:
+    """`async with Proxy(front, draw) as proxy: proxy.change(Weather("slices"))`."""
+
+    def __init__(self, front: Front, draw: random.Random) -> None:
+        self._front = front
+        self._draw = draw
+        self._links: set[_Link] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.weather = Weather()
+
+    @property
+    def port(self) -> int:
+        return self._front.port
+
+    async def __aenter__(self) -> "Proxy":
+        self._server = await asyncio.start_server(self._on_client, HOST, self._front.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for link in list(self._links):
+            link.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def change(self, weather: Weather) -> None:
+        """From now on. Links whose bytes were swallowed stay dead; those that their client has left are ended."""
+        was, self.weather = self.weather, weather
+        for link in list(self._links):
+            if weather.kind == "resets" or (was.kind == "half_open" and link.left):
+                link.abort()
+
+    async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "called by the server"
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            up_reader, up_writer = await asyncio.open_connection(HOST, self._front.behind)
+        except OSError:
+            writer.transport.abort()  # as a server that is not there
+            return
+        link = _Link(writer, up_writer, self._draw.randrange(RESET_WITHIN_BYTES))
+        self._links.add(link)
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pump(link, reader, up_writer))
+                both.create_task(self._pump(link, up_reader, writer))
+        finally:
+            link.abort()
+            self._links.discard(link)
+
+    async def _pump(self, link: "_Link", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(READ_BYTES):
+                await self._pass_on(link, data, writer)
+        if link.dead and self.weather.kind == "half_open":
+            link.left = True  # the farewell is swallowed too
+            return
+        link.close()
+
+    async def _pass_on(self, link: "_Link", data: bytes, writer: asyncio.StreamWriter) -> None:
+        kind = self.weather.kind
+        if link.dead or kind == "half_open":
+            link.dead = True
+            return
+        if kind == "resets":
+            link.bytes_left -= len(data)
+            if link.bytes_left < 0:
+                link.abort()
+                return
+        elif kind == "latency":
+            await asyncio.sleep(self.weather.delay_s)
+        elif kind == "slices":
+            await self._write_slices(data, writer)
+            return
+        writer.write(data)
+        await writer.drain()
+
+    async def _write_slices(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        size = max(self._draw.randint(1, FEW_BYTES), len(data) // MOST_SLICES)
+        for begin in range(0, len(data), size):
+            writer.write(data[begin : begin + size])
+            await writer.drain()
+            await asyncio.sleep(0)
+
+
+class _Link:
+    """One connection: the client's side and the server's."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter, bytes_left: int) -> None:
+        self._sides = (client, server)
+        self.bytes_left = bytes_left  # before it is reset, in that weather
+        self.dead = False  # bytes were swallowed: nothing can go on
+        self.left = False  # one side has closed, and the other was not told
+
+    def close(self) -> None:
+        for side in self._sides:
+            side.close()
+
+    def abort(self) -> None:
+        """By RST, not by a farewell."""
+        for side in self._sides:
+            with suppress(OSError):  # closed already
+                side.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+            side.transport.abort()

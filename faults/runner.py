@@ -1,0 +1,167 @@
+"""A run of faults from start to end."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import TypeAlias
+
+import aiohttp
+from rich.console import Console
+
+from cli.plans import grant
+from faults.checker import check
+from faults.client import Caller
+from faults.crash_points import PointsFolder
+from faults.evidence import EXPLAINED, Evidence, tap_topics
+from faults.injector import Injector
+from faults.load import Load
+from faults.market import Market
+from faults.plan import plan, points_of
+from faults.proxy import Proxy
+from faults.report import Report
+from faults.screen import Progress, Screen
+from faults.settle import Settled, settle
+from stack.kafka import Front
+from stack.migrate import SERVICES
+from stack.stack import Stack, StackOptions
+
+PEOPLE = 4
+CONNECTIONS = 32
+ANSWERED_WITHIN_S = 60.0
+
+Between: TypeAlias = Callable[[Sequence[Front]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class FaultOptions:
+    """Rounds are drawn until there are so many of them, or until the minutes are over."""
+
+    seed: int
+    families: Sequence[str]
+    rounds: int | None
+    minutes: float | None
+
+
+class Run:
+    """Once."""
+
+    def __init__(self, options: FaultOptions, home: Path, console: Console) -> None:
+        self._options = options
+        self._home = home.absolute()
+        self._console = console
+        self._progress = Progress()
+
+    async def run(self) -> Report:
+        """The stack is started, loaded, broken, healed, looked through and stopped."""
+        began = time.monotonic()
+        async with AsyncExitStack() as opened:
+            self._proxies: dict[str, Proxy] = {}
+            self._points = PointsFolder(self._home / "points")
+            market = Market(self._home / "market", self._options.seed)
+
+            async def stand_between(fronts: Sequence[Front]) -> None:
+                for front in fronts:
+                    draw = Random(f"proxy {self._options.seed} {front.server}")
+                    self._proxies[front.server] = await opened.enter_async_context(Proxy(front, draw))
+
+            stack = Stack(self._home, self._stack_options(market, stand_between), self._say)
+            self._stack = await opened.enter_async_context(stack)
+            self._evidence = Evidence(self._home)
+            opened.callback(self._evidence.close)
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+            http = await opened.enter_async_context(aiohttp.ClientSession(connector=connector))
+            caller = Caller(http, stack.gateway, self._evidence)
+            self._load = Load(caller, self._options.seed, PEOPLE)
+            self._injector = Injector(stack, self._proxies, self._points)
+            settled = await self._break_and_heal(market)
+            settled.write(self._home)
+            await self._load.read_everything()
+            await settle(self._stack)  # reading is usage, which is told by and by
+            messages = await tap_topics(stack.kafka, self._home)
+            violations = await self._violations(settled)
+        return Report(
+            seed=self._options.seed,
+            families=list(self._options.families),
+            rounds=self._progress.round,
+            points=points_of(self._options.families),
+            hits=self._points.hits(),
+            tally=self._injector.tally,
+            calls=self._evidence.outcomes,
+            messages=messages,
+            settled=settled,
+            violations=violations,
+            seconds=round(time.monotonic() - began, 1),
+        )
+
+    def _say(self, what: str) -> None:
+        self._console.print(f"  {what}", highlight=False)
+
+    def _stack_options(self, market: Market, between: Between) -> StackOptions:
+        points = {"FAULT_POINTS": str(self._points.folder)}
+        return StackOptions(
+            market.arguments(),
+            env=dict.fromkeys(SERVICES, points),
+            split=True,
+            between=between,
+        )
+
+    async def _break_and_heal(self, market: Market) -> Settled:
+        stop = asyncio.Event()
+        moving = asyncio.create_task(market.run(self._stack.sandbox, stop))
+        try:
+            await self._load.begin()
+            for person in self._load.people:
+                await grant(self._stack.database.dsn("billing_app"), person.email, person.plan)
+            await self._load.furnish()
+            loading = asyncio.create_task(self._load.run(stop))
+            try:
+                await self._rounds()
+            finally:
+                await self._injector.heal()
+                stop.set()
+                self._say("healed; waiting until everything has settled")
+                answered = await _ends(loading)
+        finally:
+            stop.set()
+            await moving
+        settled = await settle(self._stack)
+        if not answered:
+            return replace(
+                settled, fault=f"calls go unanswered {ANSWERED_WITHIN_S:.0f} s after healing; {settled.fault}"
+            )
+        return settled
+
+    async def _rounds(self) -> None:
+        options, began = self._options, time.monotonic()
+        screen = Screen(self._console, self._progress, self._evidence, self._injector.tally)
+        async with screen.showing():
+            for one in islice(plan(options.seed, options.families), options.rounds):
+                if options.minutes is not None and time.monotonic() - began > options.minutes * 60:
+                    return
+                self._progress.begin(one)
+                screen.on_round()
+                await self._injector.inject(one)
+
+    async def _violations(self, settled: Settled) -> list[tuple[str, str]]:
+        (self._home / EXPLAINED).write_text(json.dumps(self._injector.tally.poisoned))
+        found = await asyncio.to_thread(check, self._home, self._stack.superuser_dsn)
+        violations = [(violation.invariant, violation.detail) for violation in found]
+        wedged = [*self._injector.tally.stuck, *([settled.fault] if settled.fault else [])]
+        return [*(("I7", detail) for detail in wedged), *violations]
+
+
+async def _ends(loading: asyncio.Task[None]) -> bool:
+    """Whether every tenant got an answer to what he was at."""
+    _, late = await asyncio.wait([loading], timeout=ANSWERED_WITHIN_S)
+    if late:
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+        return False
+    loading.result()
+    return True

@@ -1,0 +1,70 @@
+"""What a person sees while things break: a live table on a terminal, a line a round elsewhere."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from faults.evidence import Evidence
+from faults.injector import Tally
+from faults.kinds import Fault
+from faults.plan import Round
+
+REFRESH_S = 0.5
+
+
+@dataclass
+class Progress:
+    """Which round it is."""
+
+    round: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+    def begin(self, one: Round) -> None:
+        self.round, self.faults = one.number, list(one.faults)
+
+
+class Screen:
+    """Looks; nothing waits for it."""
+
+    def __init__(self, console: Console, progress: Progress, evidence: Evidence, tally: Tally) -> None:
+        self._console = console
+        self._progress = progress
+        self._evidence = evidence
+        self._tally = tally
+
+    @asynccontextmanager
+    async def showing(self) -> AsyncIterator[None]:
+        """While this lasts the table lives."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(console=self._console, refresh_per_second=4) as live:
+            refreshing = asyncio.create_task(self._refresh(live))
+            try:
+                yield
+            finally:
+                refreshing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await refreshing
+
+    def on_round(self) -> None:
+        """The plan of a round, so that whoever reads the log knows what fell when."""
+        said = "; ".join(f"{fault.after_s} s {fault}" for fault in self._progress.faults)
+        self._console.print(f"  round {self._progress.round}: {said}", highlight=False)
+
+    async def _refresh(self, live: Live) -> None:
+        while True:
+            live.update(self._table())
+            await asyncio.sleep(REFRESH_S)
+
+    def _table(self) -> Table:
+        calls, tally = self._evidence.outcomes, self._tally
+        table = Table("round", "kills", "freezes", "ok", "failed", "unknown")
+        counts = (tally.kills, tally.freezes_at.total(), calls["ok"], calls["failed"], calls["unknown"])
+        table.add_row(str(self._progress.round), *map(str, counts))
+        return table

@@ -1,0 +1,124 @@
+"""Waits until everything has come to rest after the faults, and says what has not."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from cli.demo.ledger import consumer_lag
+from shared.chassis.events.broker_access import client_options
+from stack.health import answers
+from stack.migrate import SERVICES
+from stack.stack import Stack
+
+SETTLED = "settled.json"
+WITHIN_S = 120.0
+LOOK_EVERY_S = 0.5
+# Sessions that have not stepped through the last bar that the market closed.
+BEHIND = """
+    SELECT count(*) FROM trading.user_trading_sessions
+    WHERE status <> 'STOPPED' AND symbol = $1 AND start_time < to_timestamp($2::float8 / 1000)
+          AND (last_bar IS NULL OR last_bar < to_timestamp($2::float8 / 1000))
+"""
+WAITING = " UNION ALL ".join(
+    f"""
+    SELECT '{service}' AS service,
+           (SELECT count(*) FROM {service}.outbox WHERE sent_at IS NULL AND dropped_at IS NULL) AS unsent,
+           (SELECT count(*) FROM {service}.parked WHERE state IN ('WAITING', 'HALTED')) AS parked
+    """
+    for service in SERVICES
+)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How long it took until all processes were ready and until nothing waited; `fault` is what still did."""
+
+    ready_s: float
+    seconds: float
+    fault: str
+    ready: Mapping[str, bool]
+    lag: Mapping[str, int]  # by group, where there is any
+
+    def write(self, folder: Path) -> None:
+        """For the checker."""
+        seen = {"ready": self.ready, "lag": self.lag, "seconds": self.seconds, "limit_s": WITHIN_S}
+        (folder / SETTLED).write_text(json.dumps(seen))
+
+
+async def settle(stack: Stack) -> Settled:
+    """Everything is healed and the load is over."""
+    began = time.monotonic()
+    ready_s = 0.0
+    fault = "not looked at"
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while fault := _unready(await _ready(stack)):
+                await asyncio.sleep(LOOK_EVERY_S)
+            ready_s = time.monotonic() - began
+            while fault := await _waiting(stack):
+                await asyncio.sleep(LOOK_EVERY_S)
+    except TimeoutError:
+        fault = f"not settled within {WITHIN_S:.0f} s: {fault}"
+    seconds = time.monotonic() - began
+    return Settled(round(ready_s, 1), round(seconds, 1), fault, await _ready(stack), await _lag(stack))
+
+
+async def _ready(stack: Stack) -> dict[str, bool]:
+    names = list(stack.health)
+    ready = await asyncio.gather(*(answers(stack.health[name]) for name in names))
+    return dict(zip(names, ready, strict=True))
+
+
+def _unready(ready: Mapping[str, bool]) -> str:
+    unready = [name for name, healthy in ready.items() if not healthy]
+    return f"{', '.join(unready)} not ready" if unready else ""
+
+
+async def _waiting(stack: Stack) -> str:
+    """Outboxes and parked events, sessions, groups; looked at in the order in which one fills the next."""
+    connection = await asyncpg.connect(stack.database.owner_dsn)
+    try:
+        if behind := await _behind(stack, connection):
+            return f"{behind} sessions behind the market"
+        for row in await connection.fetch(WAITING):
+            if row["unsent"] or row["parked"]:
+                return f"{row['service']}: {row['unsent']} unsent, {row['parked']} parked"
+    finally:
+        await connection.close()
+    if lag := await _lag(stack):
+        return f"lag {lag}"
+    return ""
+
+
+async def _behind(stack: Stack, connection: asyncpg.Connection) -> int:
+    behind = 0
+    for symbol, at in (await _market_state(stack))["symbols"].items():
+        if at["last_closed_ms"] is not None:
+            behind += await connection.fetchval(BEHIND, symbol, float(at["last_closed_ms"]))
+    return behind
+
+
+async def _market_state(stack: Stack) -> dict[str, Any]:  # Any: as the sandbox answers
+    async with aiohttp.ClientSession(stack.sandbox) as http, http.get("/control/state") as answer:
+        state: dict[str, Any] = await answer.json()
+        return state
+
+
+async def _lag(stack: Stack) -> dict[str, int]:
+    admin = AIOKafkaAdminClient(**client_options(stack.kafka))
+    try:
+        await admin.start()
+        return dict(await consumer_lag(admin, stack.kafka, stack.topic_prefix))
+    except KafkaError as error:
+        return {repr(error): 1}
+    finally:
+        await admin.close()

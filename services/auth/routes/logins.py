@@ -1,0 +1,203 @@
+"""`/v1/auth`: registering, logging in and out; and the keys that tokens are checked with."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from services.auth.domain.accounts import LONGEST_EMAIL, Language, NewUser, check_email
+from services.auth.domain.passwords import check_password
+from services.auth.errors import (
+    AccountDisabled,
+    AlreadyRefreshed,
+    BadCredentials,
+    BadRefreshToken,
+    EmailTaken,
+    TooManyAttempts,
+    TooManyLogins,
+    TooManyRegistrations,
+    UsernameTaken,
+)
+from services.auth.operations import logins
+from services.auth.operations.authentication import Desk
+from services.auth.operations.refresh import refresh
+from services.auth.operations.registration import Once, register
+from services.auth.operations.tokens import LONGEST_REFRESH_TOKEN
+from services.auth.routes.fields import NewPassword, Password, TimeZone
+from services.auth.routes.me import MyRoutes
+from services.auth.routes.views import JwksView, RegisteredView, TokensView, tokens_view, user_view
+from shared.chassis.auth import Authenticator
+from shared.chassis.errors import Unauthorized
+from shared.chassis.http.app import Call, Endpoint, Reply
+from shared.chassis.http.client_address import Client, Networks, client_of
+from shared.chassis.http.idempotency import REPLAYED, request_sha256
+from shared.contracts.examples import PASSWORD, REFRESH_TOKEN, example
+from shared.contracts.texts import Name, ShortName
+from shared.contracts.types import BodyModel
+
+NO_TRIAL = "Several accounts of your network have begun a trial today: this one is on FREE, without a trial"
+RefreshToken = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_REFRESH_TOKEN)]
+
+
+class RegisterBody(BodyModel):
+    model_config = example(
+        password=PASSWORD,
+        email="ada@example.org",
+        timezone="Europe/Rome",
+        username="ada",
+        first_name="Ada",
+        last_name="Lovelace",
+    )
+
+    email: Annotated[
+        str,
+        Field(max_length=LONGEST_EMAIL + 2, json_schema_extra={"format": "email"}),
+        AfterValidator(check_email),
+    ]
+    password: NewPassword
+    timezone: TimeZone = "UTC"
+    language: Language = "en"
+    username: ShortName | None = None
+    first_name: Name | None = None
+    last_name: Name | None = None
+
+
+class LoginBody(BodyModel):
+    model_config = example(password=PASSWORD)
+
+    email: Annotated[str, Field(max_length=LONGEST_EMAIL + 2)]
+    password: Password
+
+
+class RefreshBody(BodyModel):
+    model_config = example(refresh_token=REFRESH_TOKEN)
+
+    refresh_token: RefreshToken
+
+
+class LogoutBody(BodyModel):
+    """Which log-in to end: that of this token, or else that of the access token in the header."""
+
+    model_config = example(refresh_token=REFRESH_TOKEN)
+
+    refresh_token: RefreshToken | None = None
+
+
+class Routes:
+    """The operations of auth over HTTP."""
+
+    def __init__(self, desk: Desk, authenticator: Authenticator, trusted_proxies: Networks) -> None:
+        self._desk = desk
+        self._authenticator = authenticator
+        self._proxies = trusted_proxies
+        self._mine = MyRoutes(desk, trusted_proxies)
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint(
+                "POST",
+                "/v1/auth/register",
+                self.register,
+                "Make an account and log in",
+                response=RegisteredView,
+                status=201,
+                body=RegisterBody,
+                public=True,
+                errors=(
+                    EmailTaken,
+                    UsernameTaken,
+                    TooManyRegistrations,
+                    BadCredentials,
+                    AccountDisabled,
+                    TooManyAttempts,
+                    TooManyLogins,
+                ),
+            ),
+            Endpoint(
+                "POST",
+                "/v1/auth/login",
+                self.log_in,
+                "Log in",
+                response=TokensView,
+                body=LoginBody,
+                public=True,
+                errors=(BadCredentials, AccountDisabled, TooManyAttempts, TooManyLogins),
+            ),
+            Endpoint(
+                "POST",
+                "/v1/auth/refresh",
+                self.refresh,
+                "New tokens for a refresh token, which is good once",
+                response=TokensView,
+                body=RefreshBody,
+                public=True,
+                errors=(BadRefreshToken, AlreadyRefreshed, TooManyAttempts),
+            ),
+            Endpoint(
+                "POST",
+                "/v1/auth/logout",
+                self.log_out,
+                "End the log-in of a refresh token, or of the access token in the header",
+                body=LogoutBody,
+                public=True,
+                errors=(Unauthorized,),
+            ),
+            Endpoint(
+                "GET",
+                "/.well-known/jwks.json",
+                self.get_jwks,
+                "The keys that access tokens are checked with",
+                response=JwksView,
+                public=True,
+            ),
+            *self._mine.endpoints(),
+        ]
+
+    async def register(self, call: Call) -> Reply:
+        body = call.body(RegisterBody)
+        user = NewUser(
+            email=body.email,
+            password=body.password.get_secret_value(),
+            timezone=body.timezone,
+            language=body.language,
+            username=body.username,
+            first_name=body.first_name,
+            last_name=body.last_name,
+        )
+        once = None
+        if call.idempotency_key is not None:
+            once = Once(call.idempotency_key, request_sha256(call.request, body))
+        made = await register(self._desk, user, self._client(call), call.now, once)
+        tokens = tokens_view(made.tokens).model_dump()
+        notice = NO_TRIAL if made.trial is False else None
+        view = RegisteredView(user=user_view(made.profile), trial=made.trial, notice=notice, **tokens)
+        return Reply(view, 201, {"Location": "/v1/me", **(REPLAYED if made.replayed else {})})
+
+    async def log_in(self, call: Call) -> TokensView:
+        body = call.body(LoginBody)
+        password = body.password.get_secret_value()
+        try:
+            check_email(body.email)
+            password = check_password(password)
+        except ValueError as error:
+            raise BadCredentials from error  # nobody can have registered with these
+        client = self._client(call)
+        return tokens_view(await logins.log_in(self._desk, body.email, password, client, call.now))
+
+    async def refresh(self, call: Call) -> TokensView:
+        token = call.body(RefreshBody).refresh_token.get_secret_value()
+        return tokens_view(await refresh(self._desk, token, self._client(call), call.now))
+
+    async def log_out(self, call: Call) -> None:
+        token, client = call.body(LogoutBody).refresh_token, self._client(call)
+        if token is not None:
+            await logins.log_out(self._desk.database, token.get_secret_value(), client, call.now)
+            return
+        caller = await self._authenticator.principal(call.request.headers.get("Authorization"))
+        await logins.log_out_of(self._desk.database, caller, client, call.now)
+
+    async def get_jwks(self, call: Call) -> Reply:
+        keys = JwksView(keys=self._desk.tokens.keys.published(call.now))
+        return Reply(keys, headers={"Cache-Control": "public, max-age=60"})
+
+    def _client(self, call: Call) -> Client:
+        return client_of(call.request, f"POST {call.request.path}", self._proxies)

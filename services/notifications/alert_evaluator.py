@@ -1,0 +1,89 @@
+"""Evaluates alerts on closed candles, all alerts of a series together."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from services.notifications.domain.condition_sets import Conditions, Round
+from services.notifications.domain.firing import ClosedBar
+from services.notifications.operations.firing import SeriesBatch, fire_alerts
+from services.notifications.queries.firings import find_owners
+from shared.chassis.errors import HistoryTooShort
+from shared.chassis.postgres import Database
+from shared.contracts.market import CandleClosed
+from shared.contracts.types import to_ms
+from shared.market.generations import NewestGeneration
+from shared.market.history_client import CandleHistory
+from shared.strategy.bars import INTERVAL_MS, Bar
+from shared.strategy.contiguous_series import FollowedSeries
+
+
+class Evaluator:
+    """Offsets are committed after the firings are, so a bar may come again; it fires nothing again."""
+
+    def __init__(self, database: Database, history: CandleHistory) -> None:
+        self._database = database
+        self._history = history
+        self._series: dict[str, FollowedSeries] = {}
+        self._newest = NewestGeneration()
+        self._worked: dict[tuple[str, str], datetime] = {}  # symbol, interval → the last bar that had its effect
+        self._conditions = Conditions()
+
+    async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None:
+        by_series = sorted(self._newest.of(events), key=lambda event: event.series)
+        for _, of_series in groupby(by_series, key=lambda event: event.series):
+            candles = list(of_series)
+            is_followed = False
+            try:
+                is_followed = await self._evaluate(candles)
+            finally:
+                if not is_followed:
+                    self._newest.forget(candles[0].symbol, candles[0].interval)
+                    self._series.pop(candles[0].series, None)  # taken up again from the history
+
+    async def _evaluate(self, candles: Sequence[CandleClosed]) -> bool:
+        """Whether the series is followed."""
+        name, symbol, interval = candles[0].series, candles[0].symbol, candles[0].interval
+        fresh = list(_ascending(candles, self._worked.get((symbol, interval))))
+        if not fresh:
+            return name in self._series
+        async with self._database.queue() as connection:
+            owners = await find_owners(connection, symbol, interval)
+        if owners:
+            bars = await self._follow(fresh)
+            batch = SeriesBatch(symbol, interval, bars[-1].closed_at)
+            of_bars = Round(self._conditions, self._series[name].series, bars)
+            await fire_alerts(self._database, owners, batch, of_bars)
+        self._worked[symbol, interval] = fresh[-1].open_time
+        return bool(owners)
+
+    async def _follow(self, candles: Sequence[CandleClosed]) -> list[ClosedBar]:
+        """Each with where it stands in its series, from the anchor on. Raises Unavailable."""
+        followed = self._series.setdefault(candles[0].series, FollowedSeries())
+        for candle in candles:
+            if _take(followed, candle) is None:
+                history = await self._history.fetch(
+                    candle.symbol, candle.interval, to_ms(candle.open_time), candle.generation
+                )
+                followed.restart(Bar(*vars(each).values()) for each in history)
+        bars = []
+        for candle in candles:
+            index = _take(followed, candle)
+            if index is None:
+                raise HistoryTooShort(f"the history of {candle.series} does not reach its candle yet")
+            closed_at = candle.open_time + timedelta(milliseconds=INTERVAL_MS[candle.interval])
+            bars.append(ClosedBar(index, candle.open_time, closed_at, candle.close, candle.said_at))
+        return bars
+
+
+def _ascending(candles: Sequence[CandleClosed], worked: datetime | None) -> Iterator[CandleClosed]:
+    """Without those that had their effect: said again later, they would find alerts younger than they are."""
+    for candle in candles:
+        if worked is None or candle.open_time > worked:
+            worked = candle.open_time
+            yield candle
+
+
+def _take(followed: FollowedSeries, candle: CandleClosed) -> int | None:
+    bar = Bar(to_ms(candle.open_time), candle.open, candle.high, candle.low, candle.close, candle.volume)
+    return followed.take(bar, to_ms(candle.previous_open_time) if candle.previous_open_time else None)

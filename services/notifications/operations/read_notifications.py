@@ -1,0 +1,81 @@
+"""A tenant reads his inbox, and says what he wants to find in it."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from services.notifications.domain.kinds import Kind, Preference
+from services.notifications.queries import inbox, preferences
+from services.notifications.queries.inbox import InboxRow
+from services.notifications.queries.preferences import Preferences
+from shared.chassis.errors import NotFound
+from shared.chassis.http.etags import IfMatch
+from shared.chassis.postgres import Database
+
+FRESH_S = 0.4
+FORGOTTEN_S = 10.0
+
+
+async def mark_read(database: Database, user_id: int, event_id: UUID) -> InboxRow:
+    """Raises NotFound."""
+    async with database.tenant(user_id) as connection:
+        await inbox.lock_inbox(connection, user_id)
+        found = await inbox.mark_read(connection, user_id, event_id)
+        if found is None:
+            raise NotFound
+        row, was_unread = found
+        if was_unread:
+            await inbox.move_on(connection, user_id)
+        return row
+
+
+async def mark_all_read(database: Database, user_id: int, position: int | None, until: datetime | None) -> int:
+    """How many were unread. What came after the position, or the moment, stays so."""
+    async with database.tenant(user_id) as connection:
+        await inbox.lock_inbox(connection, user_id)
+        marked = await inbox.mark_all_read(connection, user_id, position, until)
+        if marked:
+            await inbox.move_on(connection, user_id)
+        return marked
+
+
+async def change_preferences(
+    database: Database, user_id: int, kinds: Mapping[Kind, Preference], if_match: IfMatch
+) -> Preferences:
+    """Raises PreconditionFailed."""
+    async with database.tenant(user_id) as connection:
+        if_match.check((await preferences.lock_preferences(connection, user_id)).version)
+        return await preferences.update_preferences(connection, user_id, kinds)
+
+
+class LastPositions:
+    """How far the inboxes have come that somebody follows: asked for all of them together, a few times a second."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._positions: dict[int, int] = {}
+        self._followed: dict[int, float] = {}  # when each was asked for last
+        self._read_at = 0.0
+        self._reading = asyncio.Lock()
+
+    async def of(self, user_id: int) -> int:
+        self._followed[user_id] = time.monotonic()
+        if not self._is_fresh(user_id):
+            async with self._reading:
+                if not self._is_fresh(user_id):  # whoever waited was asked for by the one before, or reads now
+                    await self._read()
+        return self._positions.get(user_id, 0)
+
+    def _is_fresh(self, user_id: int) -> bool:
+        return user_id in self._positions and time.monotonic() - self._read_at < FRESH_S
+
+    async def _read(self) -> None:
+        began = time.monotonic()
+        self._followed = {user: at for user, at in self._followed.items() if began - at < FORGOTTEN_S}
+        users = list(self._followed)
+        async with self._database.tenants(users) as connection:
+            found = await inbox.find_last_positions(connection, users)
+        self._positions = {user: found.get(user, 0) for user in users}
+        self._read_at = began

@@ -1,0 +1,38 @@
+"""From a session's row to what the evaluator needs."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from services.trading.domain import ConfigurationLimits
+from services.trading.queries.configurations import ConfigurationRow
+from services.trading.queries.sessions import SessionRow
+from shared.strategy.bars import Instrument, Terms
+from shared.strategy.document.parse import Strategy, parse_stored
+
+
+def strategy_of(document: Mapping[str, object]) -> Strategy:
+    """A stored document was valid when it was stored."""
+    return parse_stored(document)
+
+
+def terms_of(session: SessionRow) -> Terms:
+    """As recorded with the session."""
+    assert session.tick_size is not None, "prepared by its worker"
+    assert session.qty_step is not None, "prepared by its worker"
+    assert session.min_order_qty is not None, "prepared by its worker"
+    assert session.min_notional is not None, "prepared by its worker"
+    instrument = Instrument(session.tick_size, session.qty_step, session.min_order_qty, session.min_notional)
+    return Terms(instrument, session.fee_rate, session.slippage, session.initial_balance)
+
+
+def limits_of(configuration: ConfigurationRow | None) -> ConfigurationLimits:
+    """What an entry may not exceed; nothing without a configuration."""
+    if configuration is None:
+        return ConfigurationLimits()
+    least = configuration.config_data.get("min_stop_distance_percentage")
+    return ConfigurationLimits(
+        configuration.max_position_size,
+        configuration.stop_loss_percentage,
+        configuration.take_profit_percentage,
+        Decimal(str(least)) if least is not None else None,
+    )

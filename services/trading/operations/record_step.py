@@ -1,0 +1,266 @@
+"""Writes what one step of a session brought about: decisions, fills, trades, and the events that say so."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import cast
+from uuid import UUID
+
+from services.trading.domain import SessionTotals
+from services.trading.queries import decisions, strategies, trades
+from services.trading.queries.sessions import Lease, SessionRow
+from services.trading.queries.strategies import ClosedTrades
+from services.trading.queries.trades import Cursor
+from shared.chassis.events.outbox import emit
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.envelope import Event
+from shared.contracts.trading import TradeClosed, TradeOpened
+from shared.contracts.types import from_ms, new_id
+from shared.strategy.decimals import exact
+from shared.strategy.execution.outcome import Fill, Outcome, Trade
+
+
+@dataclass(frozen=True)
+class Leg:
+    """The fills of one trade within one step; `trade` when they end it."""
+
+    trade_id: UUID
+    fills: Sequence[Fill]
+    opens: bool
+    trade: Trade | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step to be written. `expected_bar` is where the session must still stand."""
+
+    lease: Lease
+    session: SessionRow
+    strategy_name: str
+    outcome: Outcome
+    open_trade: UUID | None
+    totals: SessionTotals
+    expected_bar: datetime | None
+    last_bar: datetime | None
+    snapshot: dict[str, object]
+    late: bool
+    ends_refusal: bool = False  # a stretch of refused entries lasted until `expected_bar`
+
+
+@dataclass(frozen=True)
+class Written:
+    open_trade: UUID | None
+    totals: SessionTotals
+
+
+async def write_step(database: Database, step: Step) -> Written | None:
+    """The step as one transaction; None when this worker may not, or not like this, and has to look again."""
+    legs = legs_of(step.outcome, step.open_trade)
+    totals = totals_after(step.totals, step.outcome, step.session)
+    events = sum(leg.opens + (leg.trade is not None) for leg in legs)
+    async with database.tenant(step.session.user_id) as connection:
+        cursor = await trades.move_session(
+            connection,
+            step.lease,
+            expected_bar=step.expected_bar,
+            last_bar=step.last_bar,
+            snapshot=step.snapshot,
+            totals=totals,
+            fills=len(step.outcome.fills),
+            events=events,
+            decisions=step.outcome.decisions,
+        )
+        if cursor is None:
+            return None
+        if step.ends_refusal:
+            session = step.session
+            await decisions.end_refusals(connection, [session.user_id], [session.session_id], [step.expected_bar])
+        await _write(
+            connection,
+            step.session,
+            step.strategy_name,
+            step.outcome,
+            legs,
+            step.totals,
+            cursor,
+            late=step.late,
+        )
+        if (step.outcome.fills or step.outcome.dropped) and (opened := opened_of(step.snapshot)) is not None:
+            await decisions.end_orders(connection, step.session.user_id, step.session.session_id, opened)
+    return Written(open_trade_after(legs, step.open_trade), totals)
+
+
+async def write_stop(
+    connection: Connection,
+    session: SessionRow,
+    strategy_name: str,
+    outcome: Outcome,
+    open_trade: UUID | None,
+    *,
+    more_events: int,
+) -> tuple[SessionTotals, int]:
+    """What a stop closed, in the caller's transaction; the totals, and the number of the event that follows."""
+    if session.last_bar is not None:
+        await decisions.end_all(connection, session.user_id, session.session_id, session.last_bar)
+    legs = legs_of(outcome, open_trade)
+    totals = totals_after(session.totals, outcome, session)
+    events = sum(leg.opens + (leg.trade is not None) for leg in legs)
+    cursor = await trades.close_books(
+        connection, session.user_id, session.session_id, totals, len(outcome.fills), events + more_events
+    )
+    before_more = Cursor(cursor.fill_count, cursor.event_seq - more_events)
+    await _write(connection, session, strategy_name, outcome, legs, session.totals, before_more, late=False)
+    return totals, cursor.event_seq
+
+
+def opened_of(snapshot: Mapping[str, object]) -> datetime | None:
+    """The last bar whose open was taken."""
+    opened_ms = cast("int | None", snapshot.get("opened_ms"))
+    return from_ms(opened_ms) if opened_ms is not None else None
+
+
+def legs_of(outcome: Outcome, open_trade: UUID | None) -> list[Leg]:
+    """The step's fills by trade: one that was open before, and each that opens in it."""
+    groups: list[list[Fill]] = []
+    for fill in outcome.fills:
+        if fill.action == "open" or not groups:
+            groups.append([])
+        groups[-1].append(fill)
+    legs = []
+    for number, fills in enumerate(groups):
+        opens = fills[0].action == "open"
+        trade_id = new_id() if opens else open_trade
+        assert trade_id is not None, "a close without an open trade"
+        ended = outcome.trades[number] if number < len(outcome.trades) else None
+        legs.append(Leg(trade_id, fills, opens, ended))
+    return legs
+
+
+def open_trade_after(legs: Sequence[Leg], before: UUID | None) -> UUID | None:
+    """The trade that is open after the step."""
+    if not legs:
+        return before
+    return None if legs[-1].trade is not None else legs[-1].trade_id
+
+
+def totals_after(totals: SessionTotals, outcome: Outcome, session: SessionRow) -> SessionTotals:
+    for trade in outcome.trades:
+        totals = totals.with_trade(trade.pnl, session.initial_balance)
+    return totals
+
+
+async def _write(
+    connection: Connection,
+    session: SessionRow,
+    strategy_name: str,
+    outcome: Outcome,
+    legs: Sequence[Leg],
+    before: SessionTotals,
+    after: Cursor,
+    *,
+    late: bool,
+) -> None:
+    user_id, session_id = session.user_id, session.session_id
+    number = after.fill_count - len(outcome.fills)
+    equity = before.equity(session.initial_balance)
+    late_trades: set[UUID] = set()
+    for leg in legs:
+        if leg.opens:
+            await trades.insert_open_trade(
+                connection,
+                user_id,
+                session_id,
+                leg.trade_id,
+                leg.fills[0],
+                strategy_id=session.strategy_id,
+                strategy_hash=session.strategy_hash,
+                symbol=session.symbol,
+                is_paper=session.is_paper_trading,
+                late=late,
+            )
+        if leg.trade is not None:
+            equity += leg.trade.pnl
+        for fill in leg.fills:
+            number += 1
+            ends = leg.trade is not None and fill is leg.fills[-1]
+            await trades.insert_fill(
+                connection,
+                user_id,
+                session_id,
+                number,
+                leg.trade_id,
+                fill,
+                late=late,
+                equity=equity if ends else None,
+            )
+        if await trades.sum_fills(connection, user_id, leg.trade_id):
+            late_trades.add(leg.trade_id)
+        if leg.trade is not None:
+            await trades.close_trade(connection, user_id, leg.trade_id, leg.trade)
+    if outcome.trades:
+        await strategies.add_to_statistics(connection, user_id, session.strategy_id, _closed_trades(outcome))
+    events = _events(session, strategy_name, legs, after.event_seq, late_trades, late=late)
+    await emit(connection, *events)
+
+
+def _closed_trades(outcome: Outcome) -> ClosedTrades:
+    pnls = [trade.pnl for trade in outcome.trades]
+    with exact():
+        return ClosedTrades(len(pnls), sum(pnl > 0 for pnl in pnls), sum(pnls, Decimal(0)))
+
+
+def _events(
+    session: SessionRow,
+    strategy_name: str,
+    legs: Sequence[Leg],
+    last_seq: int,
+    late_trades: Collection[UUID],
+    *,
+    late: bool,
+) -> list[Event]:
+    """In the order in which it happened, numbered up to the session's last."""
+    seq = last_seq - sum(leg.opens + (leg.trade is not None) for leg in legs)
+    events: list[Event] = []
+    for leg in legs:
+        common = {
+            "user_id": session.user_id,
+            "public_id": session.public_id,
+            "aggregate": f"session:{session.session_id}",
+            "trade_id": leg.trade_id,
+            "session_id": session.session_id,
+            "symbol": session.symbol,
+            "strategy_id": session.strategy_id,
+            "strategy_hash": session.strategy_hash,
+            "is_paper_trade": session.is_paper_trading,
+        }
+        if leg.opens:
+            seq += 1
+            fill = leg.fills[0]
+            opened = {"side": fill.side, "entry_time": from_ms(fill.time_ms), "entry_price": fill.price}
+            events.append(
+                TradeOpened.model_validate(
+                    {**common, **opened, "aggregate_seq": seq, "quantity": fill.qty, "late": late}
+                )
+            )
+        if leg.trade is not None:
+            seq += 1
+            closed = {**_closed(leg.trade, strategy_name), "late": leg.trade_id in late_trades}
+            events.append(TradeClosed.model_validate({**common, **closed, "aggregate_seq": seq}))
+    return events
+
+
+def _closed(trade: Trade, strategy_name: str) -> dict[str, object]:
+    return {
+        "side": trade.side,
+        "entry_time": from_ms(trade.entry_time),
+        "exit_time": from_ms(trade.exit_time),
+        "entry_price": trade.entry_price,
+        "exit_price": trade.exit_price,
+        "quantity": trade.qty,
+        "pnl": trade.pnl,
+        "pnl_percentage": trade.pnl_percentage,
+        "fee": trade.fees,
+        "reason": trade.reason,
+        "strategy_name": strategy_name,
+    }

@@ -1,0 +1,125 @@
+"""Hold stored candles against the exchange's, and fill in what was lost. What is stored never changes."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Literal
+
+from services.trading.bybit_api import KLINE_LIMIT, Kline, MarketApi
+from services.trading.queries import candle_chain
+from services.trading.queries.candle_chain import LinkedBar, StoredSpan
+from shared.chassis.postgres import Database
+from shared.contracts.types import to_ms
+from shared.strategy.bars import INTERVAL_MS
+
+Kind = Literal["missing", "unlinked", "changed", "unknown", "hole"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Bars in a row, by their open times.
+
+    missing   the exchange has them, we do not: they were lost
+    unlinked  stored, and they name another bar before them than the one that is there
+    changed   stored with other values than the exchange has now; what is stored counts
+    unknown   stored, and the exchange does not have them any more
+    hole      neither has them: there was no market. Nothing is wrong.
+    """
+
+    kind: Kind
+    first: datetime
+    last: datetime
+    bars: int
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One window of time."""
+
+    findings: list[Finding]
+    missing: list[Kline]
+    last: datetime
+
+
+async def examine(
+    database: Database, api: MarketApi, symbol: str, interval: str, span: StoredSpan
+) -> AsyncIterator[Examined]:
+    """Window by window, from the span's first bar to its last. Raises VenueUnavailable and UnknownSymbol."""
+    step = timedelta(milliseconds=INTERVAL_MS[interval])
+    begin, before = span.first, span.first
+    while begin <= span.last:
+        end = min(begin + (KLINE_LIMIT - 1) * step, span.last)
+        told = await api.klines(symbol, interval, start=to_ms(begin), end=to_ms(end))
+        async with database.tenants(()) as connection:
+            stored = await candle_chain.list_linked(connection, span.series_id, begin, end)
+        yield _compare(stored, told, step, before, end)
+        before = max([before, *(bar.open_time for bar in told), *(bar.kline.open_time for bar in stored)])
+        begin = end + step
+
+
+def _compare(
+    stored: Sequence[LinkedBar], told: Sequence[Kline], step: timedelta, before: datetime, end: datetime
+) -> Examined:
+    ours = {bar.kline.open_time: bar for bar in stored}
+    theirs = {bar.open_time: bar for bar in told}
+    missing = [bar for moment, bar in theirs.items() if moment not in ours]
+    kinds: dict[Kind, list[datetime]] = {
+        "missing": [bar.open_time for bar in missing],
+        "unlinked": [moment for moment, bar in ours.items() if not bar.is_linked],
+        "changed": [
+            moment for moment, bar in ours.items() if moment in theirs and not _agree(bar.kline, theirs[moment])
+        ],
+        "unknown": [moment for moment in ours if moment not in theirs],
+    }
+    findings = [finding for kind, moments in kinds.items() for finding in _rows(kind, moments, step)]
+    there = sorted({before, *ours, *theirs})
+    holes = [(earlier, later) for earlier, later in pairwise(there) if later - earlier > step]
+    findings += [
+        Finding("hole", earlier + step, later - step, (later - earlier) // step - 1) for earlier, later in holes
+    ]
+    return Examined(findings, missing, end)
+
+
+def _agree(stored: Kline, told: Kline) -> bool:
+    """An older release stored bars without widening them."""
+    prices = (stored.open, stored.high, stored.low, stored.close)
+    return told in (stored, replace(stored, high=max(prices), low=min(prices)))
+
+
+def _rows(kind: Kind, moments: Sequence[datetime], step: timedelta) -> list[Finding]:
+    """Bars that stand beside one another are one finding."""
+    found: list[Finding] = []
+    for moment in moments:
+        if found and moment - found[-1].last == step:
+            found[-1] = Finding(kind, found[-1].first, moment, found[-1].bars + 1)
+        else:
+            found.append(Finding(kind, moment, moment, 1))
+    return found
+
+
+async def mend(database: Database, span: StoredSpan, examined: Examined) -> int:
+    """Store what is missing and bind the bars anew; the number of bars that came."""
+    wrong = [finding for finding in examined.findings if finding.kind in ("missing", "unlinked")]
+    if not wrong:
+        return 0
+    async with database.tenants(()) as connection:
+        inserted = await candle_chain.insert_missing(connection, span.series_id, examined.missing)
+        first = min(finding.first for finding in wrong)
+        await candle_chain.relink(connection, span.series_id, first, max(finding.last for finding in wrong))
+    return inserted
+
+
+async def mend_between(database: Database, api: MarketApi, symbol: str, interval: str, span: StoredSpan) -> int:
+    """Fill a break in a chain from the exchange; the number of bars that came. Where none comes, the bar that is
+    named is gone and the break stays. Raises as `examine` does."""
+    count = 0
+    async for examined in examine(database, api, symbol, interval, span):
+        if examined.missing:
+            count += await mend(database, span, examined)
+    return count
+
+
+def span_around(series_id: int, generation: int, broken: tuple[datetime, datetime]) -> StoredSpan:
+    """The two bars of a break, and what is between."""
+    return StoredSpan(series_id, generation, *broken, bars=2)

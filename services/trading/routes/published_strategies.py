@@ -1,0 +1,210 @@
+"""`/v1/strategies/published` and `/v1/strategies/templates`: strategies to copy into one's own."""
+
+from dataclasses import asdict
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, StringConstraints
+
+from services.trading.errors import PublishedFull, StrategiesFull, StrategyInactive
+from services.trading.operations.published_strategies import (
+    get_published,
+    publish_strategy,
+    take_over_strategy,
+    unpublish_strategy,
+)
+from services.trading.operations.strategies import document_of, keep_strategy
+from services.trading.queries import published
+from services.trading.queries.published import PublishedRow
+from services.trading.routes.ordering import after_of, cursor_after, order_of
+from services.trading.routes.strategies import VERSION_LIMIT, StrategyView, strategy_view
+from services.trading.templates import Template, find_template, templates
+from shared.chassis.errors import NameTaken, NotFound, PlanLimitReached
+from shared.chassis.http.app import Call, Endpoint, Reply, created
+from shared.chassis.http.paging import Page, PageQuery, page_of
+from shared.chassis.postgres import Database
+from shared.contracts.examples import example
+from shared.contracts.texts import Name
+from shared.contracts.types import BodyModel, Instant, ViewModel
+
+PUBLISHED, TEMPLATES = "/v1/strategies/published", "/v1/strategies/templates"
+Hash = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+
+class PublishBody(BodyModel):
+    """`display_name` is shown to everybody beside it. Without `version`, the newest one."""
+
+    model_config = example(display_name="Ada")
+
+    display_name: Name
+    version: int | None = Field(default=None, ge=1, le=VERSION_LIMIT)
+
+
+class CopyBody(BodyModel):
+    """Without a name, that of what is copied."""
+
+    model_config = example(strategy_name="my own ema-cross")
+
+    strategy_name: Name | None = None
+
+
+class PublishedQuery(PageQuery):
+    content_hash: Hash | None = None
+    sort: Literal["created_at", "-created_at"] = "-created_at"
+
+
+class PublishedSummary(ViewModel):
+    """The document stands at its own address only."""
+
+    published_strategy_id: UUID
+    display_name: str
+    strategy_name: str
+    strategy_description: str | None
+    interval: str
+    side: str
+    content_hash: str
+    created_at: Instant
+
+
+class PublishedView(ViewModel):
+    published_strategy_id: UUID
+    display_name: str
+    strategy_name: str
+    document: dict[str, object]
+    content_hash: str
+    created_at: Instant
+
+
+class TemplateView(ViewModel):
+    template_id: UUID
+    strategy_name: str
+    strategy_description: str | None
+    document: dict[str, object]
+    content_hash: str
+
+
+class PublishingRoutes:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def publish_strategy(self, call: Call) -> StrategyView:
+        body, user_id = call.body(PublishBody), call.principal.user_id
+        return strategy_view(
+            await publish_strategy(self._database, user_id, call.uuid(), body.version, body.display_name)
+        )
+
+    async def unpublish_strategy(self, call: Call) -> StrategyView:
+        return strategy_view(await unpublish_strategy(self._database, call.principal.user_id, call.uuid()))
+
+    async def list_published_strategies(self, call: Call) -> Page[PublishedSummary]:
+        query, user_id = call.query(PublishedQuery), call.principal.user_id
+        after = after_of(query.sort, query.cursor)
+        async with self._database.tenant(user_id) as connection:
+            rows = await published.list_published(
+                connection,
+                content_hash=query.content_hash,
+                order=order_of(query.sort),
+                after=after,
+                limit=query.limit + 1,
+            )
+        return page_of(
+            [PublishedSummary.model_validate(row) for row in rows],
+            query.limit,
+            lambda last: cursor_after(query.sort, last.created_at, last.published_strategy_id),
+        )
+
+    async def get_published_strategy(self, call: Call) -> PublishedView:
+        return _published(await get_published(self._database, call.principal.user_id, call.uuid()))
+
+    async def copy_published_strategy(self, call: Call) -> Reply:
+        user_id, name = call.principal.user_id, call.body(CopyBody).strategy_name
+        return _made(strategy_view(await take_over_strategy(self._database, user_id, call.uuid(), name)))
+
+    async def list_templates(self, call: Call) -> Page[TemplateView]:
+        return Page(items=[_template(each) for each in templates()])
+
+    async def get_template(self, call: Call) -> TemplateView:
+        return _template(_known(call))
+
+    async def copy_template(self, call: Call) -> Reply:
+        user_id, name = call.principal.user_id, call.body(CopyBody).strategy_name
+        return _made(strategy_view(await keep_strategy(self._database, user_id, _known(call).strategy, name)))
+
+    def endpoints(self) -> list[Endpoint]:
+        own, taken = "/v1/strategies/{id}", (NameTaken, PlanLimitReached, StrategiesFull)
+        shown, template = PublishedView, TemplateView
+        return [
+            Endpoint(
+                "POST",
+                own + "/publish",
+                self.publish_strategy,
+                "Show a copy of a version to everybody, in place of the one shown before",
+                StrategyView,
+                body=PublishBody,
+                errors=(StrategyInactive, PublishedFull),
+                scope="trade",
+            ),
+            Endpoint(
+                "POST", own + "/unpublish", self.unpublish_strategy, "Take it back", StrategyView, scope="trade"
+            ),
+            Endpoint(
+                "GET",
+                PUBLISHED,
+                self.list_published_strategies,
+                "What others and you have published",
+                Page[PublishedSummary],
+                query=PublishedQuery,
+            ),
+            Endpoint("GET", PUBLISHED + "/{id}", self.get_published_strategy, "A published strategy", shown),
+            Endpoint(
+                "POST",
+                PUBLISHED + "/{id}/copy",
+                self.copy_published_strategy,
+                "Take it over: a strategy of your own",
+                StrategyView,
+                201,
+                body=CopyBody,
+                errors=taken,
+                scope="trade",
+            ),
+            Endpoint("GET", TEMPLATES, self.list_templates, "Ready strategies to begin with", Page[TemplateView]),
+            Endpoint("GET", TEMPLATES + "/{id}", self.get_template, "A ready strategy", template),
+            Endpoint(
+                "POST",
+                TEMPLATES + "/{id}/copy",
+                self.copy_template,
+                "Make it a strategy of your own",
+                StrategyView,
+                201,
+                body=CopyBody,
+                errors=taken,
+                scope="trade",
+            ),
+        ]
+
+
+def _known(call: Call) -> Template:
+    """Raises NotFound."""
+    found = find_template(call.uuid())
+    if found is None:
+        raise NotFound
+    return found
+
+
+def _made(view: StrategyView) -> Reply:
+    return created(view, f"/v1/strategies/{view.strategy_id}")
+
+
+def _published(row: PublishedRow) -> PublishedView:
+    return PublishedView.model_validate(asdict(row))
+
+
+def _template(template: Template) -> TemplateView:
+    strategy = template.strategy
+    return TemplateView(
+        template_id=template.template_id,
+        strategy_name=strategy.name,
+        strategy_description=strategy.description,
+        document=document_of(strategy),
+        content_hash=strategy.content_hash,
+    )

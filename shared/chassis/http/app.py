@@ -1,0 +1,438 @@
+"""HTTP in: parse and validate, call the handler, render; every error is problem+json."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias, TypeVar
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel, ValidationError
+
+from shared.chassis import telemetry
+from shared.chassis.auth import Authenticator, Principal, Scope
+from shared.chassis.clock import utc_now
+from shared.chassis.crash_points import point
+from shared.chassis.errors import (
+    InvalidBody,
+    InvalidInput,
+    MethodNotAllowed,
+    MissingScope,
+    NotFound,
+    ProblemError,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from shared.chassis.http.downloads import Download, FileStream
+from shared.chassis.http.etags import ANY_STATE, IfMatch, etag_of, if_match_of, is_known
+from shared.chassis.http.idempotency import REPLAYED, Answer, answer_once, key_of, request_sha256
+from shared.chassis.http.json_body import parse_body
+from shared.chassis.http.streaming import EventStream, Stream, Streams, last_event_id_of
+from shared.chassis.http.transport import check_head, read_body, send
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, ROLLED_BACK, Database
+from shared.chassis.quota.meter import Meter
+from shared.chassis.quota.metered_paths import kind_of
+from shared.chassis.service_tokens import ServiceCallers
+from shared.contracts.types import new_id
+
+PROBLEM = web.ResponseKey("problem", str)
+STREAMS = web.AppKey("streams", Streams)
+MOST_TRIES = 3  # a migration changes the schema more than once
+
+B = TypeVar("B", bound=BaseModel)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with another status or headers than the endpoint's own."""
+
+    body: BaseModel | None = None
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def created(view: BaseModel, location: str) -> Reply:
+    """201 with the thing itself and where it is."""
+    return Reply(view, 201, {"Location": location})
+
+
+def tagged(view: BaseModel, state: int | datetime, shown: datetime | None = None) -> Reply:
+    """With the ETag of an endpoint that is `tagged`: a version, or the time of the last change; see `etag_of`."""
+    return Reply(view, headers={"ETag": etag_of(state, shown)})
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, validated."""
+
+    request: web.Request
+    now: datetime
+    caller: Principal | None = None
+    body_model: BaseModel | None = None
+    query_model: BaseModel | None = None
+    idempotency_key: str | None = None  # of an endpoint that creates
+    if_match: IfMatch = ANY_STATE  # of an endpoint that changes what is tagged
+    last_event_id: str | None = None  # of a stream
+    service: str | None = None  # that calls an internal endpoint
+
+    @property
+    def principal(self) -> Principal:
+        if self.caller is None:
+            raise Unauthorized
+        return self.caller
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        return self.request.match_info
+
+    def uuid(self, name: str = "id") -> UUID:
+        """An id in the path; one that is no UUID names nothing. Raises NotFound."""
+        text = self.request.match_info[name]
+        try:
+            if len(text) != 36:
+                raise ValueError("not the canonical form")
+            return UUID(text)
+        except ValueError as error:
+            raise NotFound from error
+
+    def number(self, name: str) -> int:
+        """A number in the path; what is none names nothing. Raises NotFound."""
+        text = self.request.match_info[name]
+        if not (text.isascii() and text.isdigit() and len(text) <= 9):
+            raise NotFound
+        return int(text)
+
+    def body(self, model: type[B]) -> B:
+        """The body, as the model that the endpoint names."""
+        assert isinstance(self.body_model, model), "the endpoint names another model"
+        return self.body_model
+
+    def query(self, model: type[B]) -> B:
+        """The query string, as the model that the endpoint names."""
+        assert isinstance(self.query_model, model), "the endpoint names another model"
+        return self.query_model
+
+
+Answered: TypeAlias = Reply | BaseModel | Stream | Download | None
+EndpointHandler = Callable[[Call], Awaitable[Answered]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One operation: what it takes, what it answers, who may call it. OpenAPI is generated from these."""
+
+    method: str
+    path: str
+    handler: EndpointHandler
+    summary: str
+    response: type[BaseModel] | None = None
+    status: int = 200
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    public: bool = False
+    scope: Scope | None = None  # what of a token's it needs; a GET needs `read`
+    callers: frozenset[str] = frozenset()  # of an internal endpoint, the services that may call it
+    errors: tuple[type[ProblemError], ...] = ()
+    tagged: bool = False  # has an ETag: a GET takes If-None-Match, what changes it If-Match
+    events: Mapping[str, type[BaseModel]] = field(default_factory=dict)  # of a stream, what it sends by name
+    media: str = ""  # of a download, such as text/csv
+    media_example: str = ""
+    records_itself: bool = False  # what is done through it is recorded by the handler, not around it: activity.py
+
+    @property
+    def internal(self) -> bool:
+        """For other services, by a listener of its own."""
+        return bool(self.callers)
+
+    @property
+    def needs(self) -> Scope | None:
+        """The scope that a caller's token must have; none of a public or an internal endpoint's."""
+        if self.public or self.internal:
+            return None
+        return self.scope or ("read" if self.method == "GET" else None)
+
+    @property
+    def creates(self) -> bool:
+        """Takes an Idempotency-Key. For a caller who is known the chassis does it, else the handler."""
+        return self.method == "POST" and self.status in (201, 202)
+
+    @property
+    def changes_tagged(self) -> bool:
+        return self.tagged and self.method in ("PUT", "PATCH", "DELETE")
+
+
+def make_app(
+    endpoints: Sequence[Endpoint],
+    authenticator: Authenticator | None,
+    *,
+    body_limit_bytes: int,
+    callers: ServiceCallers | None = None,
+    database: Database | None = None,
+    meter: Meter | None = None,
+) -> web.Application:
+    """An aiohttp application of these endpoints."""
+    app = web.Application(client_max_size=body_limit_bytes, middlewares=[_answer_problems])
+    app[STREAMS] = Streams()
+    app.on_shutdown.append(app[STREAMS].end_all)
+    by_path: dict[str, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, []).append(endpoint)
+    for path, several in by_path.items():
+        resource = app.router.add_resource(path)
+        for endpoint in several:
+            handler = _aiohttp_handler(endpoint, authenticator, callers, database, meter)
+            resource.add_route(endpoint.method, handler)
+        if _is_known_among_ids(path, by_path):
+            resource.add_route("*", _refuse_method([endpoint.method for endpoint in several]))
+    return app
+
+
+def _is_known_among_ids(path: str, paths: Iterable[str]) -> bool:
+    return "{" not in path and any(other.startswith(path.rpartition("/")[0] + "/{") for other in paths)
+
+
+def _refuse_method(allowed: Sequence[str]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """So that no other method of `/things/known` is taken for one of `/things/{id}`."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return handle
+
+
+def _aiohttp_handler(
+    endpoint: Endpoint,
+    authenticator: Authenticator | None,
+    callers: ServiceCallers | None,
+    database: Database | None,
+    meter: Meter | None,
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    kind = kind_of(endpoint.method, endpoint.path)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = service = None
+        if endpoint.internal:
+            assert callers is not None, "an endpoint for services needs their keys"
+            service = callers.check(request.headers.get("Authorization"), endpoint.callers)
+        elif not endpoint.public:
+            assert authenticator is not None, "an endpoint for users needs an authenticator"
+            caller = await authenticator.principal(request.headers.get("Authorization"))
+            _check_scope(endpoint, caller)
+        if caller is None or database is None:
+            return await work(request, caller, service)
+        with database.share.request(caller.user_id):
+            return await work(request, caller, service)
+
+    async def work(request: web.Request, caller: Principal | None, service: str | None) -> web.StreamResponse:
+        if meter is not None and kind is not None and caller is not None:
+            await meter.admit(caller, kind, f"{endpoint.method} {endpoint.path}")
+        call = await _parse(endpoint, request, caller, service)
+        if call.idempotency_key is not None and caller is not None:
+            assert database is not None, "an endpoint that creates needs a database"
+            return await _answer_once(endpoint, call, call.idempotency_key, database)
+        return _response(endpoint, call, await endpoint.handler(call))
+
+    return handle
+
+
+async def _parse(endpoint: Endpoint, request: web.Request, caller: Principal | None, service: str | None) -> Call:
+    query = _parse_query(endpoint.query, request) if endpoint.query else None
+    body = await _parse_body(endpoint.body, request) if endpoint.body else None
+    key = key_of(request) if endpoint.creates else None
+    if_match = if_match_of(request) if endpoint.changes_tagged else ANY_STATE
+    last_event_id = last_event_id_of(request) if endpoint.events else None
+    return Call(request, utc_now(), caller, body, query, key, if_match, last_event_id, service)
+
+
+def _response(endpoint: Endpoint, call: Call, answer: Answered) -> web.StreamResponse:
+    request = call.request
+    if isinstance(answer, Stream):
+        return EventStream(answer, request.app[STREAMS], call.principal)
+    if isinstance(answer, Download):
+        return FileStream(answer, endpoint.media, request.app[STREAMS], call.principal.user_id)
+    response = _render(endpoint, answer)
+    return _not_modified(request, response) if endpoint.tagged and endpoint.method == "GET" else response
+
+
+def _not_modified(request: web.Request, response: web.Response) -> web.Response:
+    """304 where the client has this state already."""
+    tag = response.headers["ETag"]
+    return web.Response(status=304, headers={"ETag": tag}) if is_known(request, tag) else response
+
+
+async def _answer_once(endpoint: Endpoint, call: Call, key: str, database: Database) -> web.Response:
+    async def work() -> Answer:
+        made = await endpoint.handler(call)
+        assert not isinstance(made, Stream | Download), "what creates does not stream"
+        response = _render(endpoint, made)
+        return Answer(response.status, response.headers.get("Location"), response.text or "")
+
+    answer, replayed = await answer_once(
+        database, call.principal.user_id, key, request_sha256(call.request, call.body_model), work
+    )
+    headers = {**({"Location": answer.location} if answer.location else {}), **(REPLAYED if replayed else {})}
+    return web.Response(text=answer.body, status=answer.status, headers=headers, content_type="application/json")
+
+
+def _check_scope(endpoint: Endpoint, caller: Principal) -> None:
+    """Raises MissingScope; an endpoint that names none is for nobody."""
+    if endpoint.needs is None or endpoint.needs not in caller.scopes:
+        raise MissingScope(f"this needs the scope {endpoint.needs}", scope=endpoint.needs)
+
+
+def _render(endpoint: Endpoint, answer: Reply | BaseModel | None) -> web.Response:
+    reply = answer if isinstance(answer, Reply) else Reply(answer)
+    status = reply.status or endpoint.status
+    if reply.body is None:
+        return web.Response(status=204 if reply.status is None and status == 200 else status, headers=reply.headers)
+    return web.Response(
+        text=reply.body.model_dump_json(by_alias=True),
+        status=status,
+        headers=reply.headers,
+        content_type="application/json",
+    )
+
+
+async def _parse_body(model: type[BaseModel], request: web.Request) -> BaseModel:
+    raw = await read_body(request)
+    if raw and request.content_type != "application/json":
+        raise UnsupportedMediaType
+    if not raw:
+        if any(field.is_required() for field in model.model_fields.values()):
+            raise InvalidBody("a JSON body is needed")
+        return model()  # all of it is optional, so the body is too
+    return _validate(model, parse_body(raw))
+
+
+def _parse_query(model: type[BaseModel], request: web.Request) -> BaseModel:
+    values: dict[str, object] = {}
+    for name in request.query:
+        given = request.query.getall(name)
+        if len(given) > 1:
+            raise InvalidInput(errors=[{"path": f"$.{name}", "reason": "stands more than once"}])
+        if "\x00" in given[0]:
+            raise InvalidInput(errors=[{"path": f"$.{name}", "reason": "must not contain NUL"}])
+        values[name] = given[0]
+    return _validate(model, values)
+
+
+def _validate(model: type[BaseModel], values: object) -> BaseModel:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInput(errors=_faults(error)) from error
+
+
+def _faults(error: ValidationError) -> list[dict[str, str]]:
+    return [
+        {
+            "path": "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in fault["loc"]),
+            "reason": fault["msg"].removeprefix("Value error, "),
+        }
+        for fault in error.errors(include_url=False, include_input=False)[:50]
+    ]
+
+
+@web.middleware
+async def _answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    started = time.monotonic()
+    telemetry.request_id.set(str(new_id()))
+    telemetry.traceparent.set(telemetry.new_traceparent(request.headers.get("traceparent")))
+    try:
+        response = await _handle(request, handler)
+    finally:
+        seconds = time.monotonic() - started
+    route = _route_of(request)
+    telemetry.HTTP_REQUESTS.labels(request.method, route, response.status).inc()
+    telemetry.HTTP_SECONDS.labels(request.method, route).observe(seconds)
+    response.headers["X-Request-Id"] = telemetry.request_id.get()
+    response.headers["Cache-Control"] = response.headers.get("Cache-Control", "no-store")
+    problem = {"problem": response[PROBLEM]} if PROBLEM in response else {}
+    log.info(
+        "request", method=request.method, route=route, status=response.status, seconds=round(seconds, 4), **problem
+    )
+    point("http.before_answer")
+    await send(request, response)
+    return response
+
+
+async def _work_again(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A request is worked once more where that repeats nothing: a read whose connection was cut, and anything whose
+    transaction was rolled back because the schema changed under it or two waited for each other."""
+    for _ in range(MOST_TRIES - 1):
+        try:
+            return await handler(request)
+        except ROLLED_BACK as error:
+            log.warning("worked_again", error=repr(error))
+        except LOST_CONNECTION as error:
+            if request.method not in ("GET", "HEAD") or isinstance(error, TimeoutError):
+                raise
+            log.warning("read_again", error=repr(error))
+    return await handler(request)
+
+
+async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        check_head(request)
+        return await _work_again(request, handler)
+    except ProblemError as error:
+        return problem_response(error)
+    except web.HTTPException as error:
+        response = problem_response(_problem_of(error))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except INFRASTRUCTURE_FAULTS as error:
+        log.warning("unavailable", error=repr(error))
+        return problem_response(Unavailable())
+    except Exception:
+        log.exception("request_failed", method=request.method, route=_route_of(request))
+        return problem_response(ProblemError())
+
+
+def _problem_of(error: web.HTTPException) -> ProblemError:
+    match error.status:
+        case 404:
+            return NotFound()
+        case 405:
+            return MethodNotAllowed()
+        case 413:
+            return TooLarge()
+        case _ if error.status < 500:
+            return InvalidBody(error.reason)
+        case _:
+            return ProblemError()
+
+
+def problem_response(error: ProblemError) -> web.Response:
+    """RFC 9457. `retry_after_s` among the extras becomes the Retry-After header as well."""
+    body = {
+        "type": f"/problems/{error.type}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "request_id": telemetry.request_id.get(),
+        **error.extra,
+    }
+    telemetry.HTTP_PROBLEMS.labels(error.type).inc()
+    response = web.json_response(body, status=error.status, content_type="application/problem+json")
+    response[PROBLEM] = error.type
+    if (seconds := error.extra.get("retry_after_s")) is not None:
+        response.headers["Retry-After"] = str(seconds)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MissingScope):
+        response.headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{error.extra["scope"]}"'
+    return response
+
+
+def _route_of(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"

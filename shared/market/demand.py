@@ -1,0 +1,85 @@
+"""Tells the feed which series a service's tenants need, taken together."""
+
+import asyncio
+from typing import Literal
+from uuid import UUID
+
+import structlog
+
+from shared.chassis.events.outbox import NOBODY, emit
+from shared.chassis.pause import pause
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.chassis.service_types import Job
+from shared.contracts.market import MarketInterest
+
+LOOK_EVERY_S = 0.25
+
+log = structlog.get_logger()
+Wisher = Literal["trading", "analytics", "notifications"]
+
+
+def publish_interests(database: Database, wished_by: Wisher) -> Job:
+    """The job that announces every change of what its tenants need of each (symbol, interval)."""
+
+    async def run(stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await announce_changes(database, wished_by)
+            except INFRASTRUCTURE_FAULTS as error:
+                log.warning("interests_retry", error=repr(error))
+            await pause(stop, LOOK_EVERY_S)
+
+    return Job("interests", run)
+
+
+async def announce_changes(database: Database, wished_by: Wisher) -> int:
+    """Say what changed since the last time; the number of series that did."""
+    async with database.queue() as connection:
+        changed = await connection.fetch(
+            """
+            WITH needed AS (
+                SELECT symbol, interval, true AS wanted, max(history_bars) AS history_bars,
+                       array_remove(array_agg(DISTINCT generation ORDER BY generation), NULL) AS generations
+                FROM market_interests GROUP BY symbol, interval
+            ),
+            gone AS (
+                SELECT symbol, interval, false, 0, '{}'::integer[] FROM published_interests p
+                WHERE wanted AND NOT EXISTS (
+                    SELECT FROM market_interests m WHERE m.symbol = p.symbol AND m.interval = p.interval)
+            )
+            INSERT INTO published_interests AS p (symbol, interval, wanted, history_bars, generations,
+                                                  interest_version)
+            SELECT *, 1 FROM (SELECT * FROM needed UNION ALL SELECT * FROM gone) AS now
+            WHERE NOT EXISTS (
+                SELECT FROM published_interests p
+                WHERE (p.symbol, p.interval, p.wanted, p.history_bars, p.generations)
+                      = (now.symbol, now.interval, now.wanted, now.history_bars, now.generations))
+            ON CONFLICT (symbol, interval) DO UPDATE
+               SET wanted = excluded.wanted, history_bars = excluded.history_bars,
+                   generations = excluded.generations, interest_version = p.interest_version + 1
+               WHERE (p.wanted, p.history_bars, p.generations)
+                     <> (excluded.wanted, excluded.history_bars, excluded.generations)
+            RETURNING symbol, interval, wanted, interest_version, history_bars, generations
+            """
+        )
+        await emit(
+            connection,
+            *(
+                MarketInterest(
+                    user_id=NOBODY,
+                    public_id=UUID(int=0),
+                    aggregate="market_interest",
+                    aggregate_seq=row["interest_version"],
+                    wished_by=wished_by,
+                    symbol=row["symbol"],
+                    interval=row["interval"],
+                    wanted=row["wanted"],
+                    interest_version=row["interest_version"],
+                    history_bars=row["history_bars"],
+                    generations=tuple(row["generations"]),
+                )
+                for row in changed
+            ),
+            source=wished_by,
+        )
+    return len(changed)

@@ -1,0 +1,255 @@
+"""The strategy document: parsed, validated with every fault's JSON path, and hashed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, DecimalException
+from itertools import islice
+from types import MappingProxyType
+
+from shared.contracts.texts import check_name, check_text
+from shared.strategy.bars import INTERVAL_MS, Side
+from shared.strategy.conditions.evaluation import ConditionReader
+from shared.strategy.document.nodes import Condition
+from shared.strategy.document.reader import MAX_FAULTS, Fault, Reader, StrategyError, child
+from shared.strategy.document.risk import Risk, parse_risk
+from shared.strategy.indicators.recipes import CANDLE_FIELDS, IndicatorSpec, parse_indicator
+
+__all__ = [
+    "INTERVAL_MS",
+    "MOST_DOCUMENT_BYTES",
+    "AlertCondition",
+    "Fault",
+    "Strategy",
+    "StrategyError",
+    "parse_alert",
+    "parse_json",
+    "parse_stored",
+    "parse_strategy",
+]
+
+MAX_INDICATORS = 32
+MOST_DOCUMENT_BYTES = 32_768  # in canonical form, without name and description
+SIDES = ("LONG", "SHORT", "BOTH")
+_INDICATOR_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
+_HALVES: Mapping[str, Side] = MappingProxyType({"long": "LONG", "short": "SHORT"})
+_LONGEST_NUMBER = 64
+NOT_FINITE = Decimal("NaN")
+Conditions = Mapping[Side, Condition]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A validated document. `entry` and `exit` hold a condition per side; a missing one never comes true."""
+
+    name: str
+    description: str | None
+    interval: str
+    side: str
+    indicators: Mapping[str, IndicatorSpec]
+    entry: Conditions
+    exit: Conditions
+    risk: Risk
+    canonical: str
+    content_hash: str
+
+    def canonical_json(self) -> str:
+        """The text whose SHA-256 is the content hash."""
+        return self.canonical
+
+    @property
+    def interval_ms(self) -> int:
+        return INTERVAL_MS[self.interval]
+
+    @property
+    def longest_lookback(self) -> int:
+        """The longest period (with shift and for_bars) in bars, for how much history the series needs."""
+        periods = [spec.longest_period for spec in self.indicators.values()]
+        conditions = [*self.entry.values(), *self.exit.values()]
+        return max([1, *periods, *(condition.lookback for condition in conditions)])
+
+
+@dataclass(frozen=True, slots=True)
+class AlertCondition:
+    """A condition with the indicators it names, outside a strategy."""
+
+    indicators: Mapping[str, IndicatorSpec]
+    condition: Condition
+
+
+def parse_strategy(raw: object) -> Strategy:
+    """Reads a document from parsed JSON; raises StrategyError with all its faults."""
+    return _parsed(raw, Reader(at_the_door=True))
+
+
+def parse_stored(raw: object) -> Strategy:
+    """Reads a document that was taken before: the rules for its name and description may be narrower by now."""
+    return _parsed(raw, Reader())
+
+
+def _parsed(raw: object, reader: Reader) -> Strategy:
+    given = reader.members(
+        raw,
+        "$",
+        ["strategy_name", "strategy_config", "entry_conditions", "risk_management"],
+        ["strategy_description", "exit_conditions"],
+    )
+    name = reader.text(given.get("strategy_name", "unnamed"), "$.strategy_name", check_name)
+    description = None
+    if "strategy_description" in given:
+        description = reader.text(given["strategy_description"], "$.strategy_description", check_text)
+    interval, side, indicators = _config(reader, given.get("strategy_config"), "$.strategy_config")
+    conditions = ConditionReader(reader, indicators)
+    entry = _conditions(reader, conditions, side, given.get("entry_conditions"), "$.entry_conditions")
+    exits = _conditions(reader, conditions, side, given.get("exit_conditions"), "$.exit_conditions")
+    risk = Risk("fixed_base", Decimal(1))
+    if "risk_management" in given:
+        risk = parse_risk(reader, conditions, given["risk_management"], "$.risk_management")
+    reader.check()
+    canonical = _canonical(
+        {
+            "strategy_config": {
+                "interval": interval,
+                "side": side,
+                "indicators": {key: spec.canonical() for key, spec in indicators.items()},
+            },
+            "entry_conditions": _written(side, entry),
+            "exit_conditions": _written(side, exits) if "exit_conditions" in given else None,
+            "risk_management": risk.canonical(),
+        }
+    )
+    if reader.at_the_door and len(canonical.encode()) > MOST_DOCUMENT_BYTES:
+        raise StrategyError(Fault("$", f"has more than {MOST_DOCUMENT_BYTES} bytes in canonical form"))
+    content_hash = hashlib.sha256(canonical.encode()).hexdigest()
+    return Strategy(name, description, interval, side, indicators, entry, exits, risk, canonical, content_hash)
+
+
+def parse_alert(raw: object) -> AlertCondition:
+    """Reads `{"indicators": {…}, "condition": …}` (indicators may be absent); raises StrategyError."""
+    reader = Reader()
+    given = reader.members(raw, "$", ["condition"], ["indicators"])
+    indicators = _indicators(reader, given.get("indicators", {}), "$.indicators")
+    condition = None
+    if "condition" in given:
+        condition = ConditionReader(reader, indicators).condition(given["condition"], "$.condition")
+    reader.check()
+    assert condition is not None
+    return AlertCondition(indicators, condition)
+
+
+def parse_json(text: bytes | str) -> object:
+    """JSON with its decimals exact; refuses NaN, Infinity, repeated keys and what is nested too deep."""
+    repeated: dict[int, tuple[object, str]] = {}
+
+    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            keys = [key for key, _ in pairs]
+            again = next(key for index, key in enumerate(keys) if key in keys[:index])
+            repeated[id(result)] = (result, again)
+        return result
+
+    try:
+        raw: object = json.loads(
+            text, parse_float=_number, parse_int=_integer, parse_constant=_number, object_pairs_hook=members
+        )
+    except RecursionError:
+        raise StrategyError(Fault("$", "is nested too deep")) from None
+    except UnicodeDecodeError:
+        raise StrategyError(Fault("$", "is not UTF-8 text")) from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise StrategyError(Fault("$", f"is not JSON: {error.msg} at {where}")) from None
+    faults = list(islice(_refused(raw, {key: again for key, (_, again) in repeated.items()}), MAX_FAULTS))
+    if faults:
+        raise StrategyError(*faults)
+    return raw
+
+
+def _number(text: str) -> Decimal:
+    if len(text) > _LONGEST_NUMBER:
+        return NOT_FINITE
+    try:
+        return Decimal(text)
+    except DecimalException:
+        return NOT_FINITE
+
+
+def _integer(text: str) -> int | Decimal:
+    return int(text) if len(text) <= _LONGEST_NUMBER else NOT_FINITE
+
+
+def _refused(raw: object, repeated: Mapping[int, str]) -> Iterator[Fault]:
+    """Walks without recursion; in document order."""
+    waiting: list[tuple[str, object]] = [("$", raw)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, Decimal) and not value.is_finite():
+            yield Fault(path, "is not a finite number that can be kept exactly")
+        elif isinstance(value, dict):
+            if id(value) in repeated:
+                yield Fault(child(path, repeated[id(value)]), "is a repeated key")
+            waiting.extend((child(path, key), each) for key, each in reversed(value.items()))
+        elif isinstance(value, list):
+            waiting.extend((child(path, index), value[index]) for index in range(len(value) - 1, -1, -1))
+
+
+def _config(reader: Reader, raw: object, path: str) -> tuple[str, str, dict[str, IndicatorSpec]]:
+    config = {} if raw is None else reader.members(raw, path, ["interval", "side", "indicators"])
+    return (
+        reader.choice(config.get("interval", "1"), child(path, "interval"), tuple(INTERVAL_MS)),
+        reader.choice(config.get("side", "LONG"), child(path, "side"), SIDES),
+        _indicators(reader, config.get("indicators", {}), child(path, "indicators")),
+    )
+
+
+def _indicators(reader: Reader, raw: object, path: str) -> dict[str, IndicatorSpec]:
+    if not isinstance(raw, Mapping):
+        reader.fault(path, "must be an object")
+        return {}
+    if len(raw) > MAX_INDICATORS:
+        reader.fault(path, f"has more than {MAX_INDICATORS} indicators")
+        reader.doubtful.update(raw)
+        return {}
+    indicators = {}
+    for name, each in raw.items():
+        here = child(path, name)
+        if not isinstance(name, str) or not _INDICATOR_NAME.fullmatch(name):
+            reader.fault(here, "is not a name: a small letter, then at most 31 of a-z 0-9 _")
+        elif name in CANDLE_FIELDS:
+            reader.fault(here, "is a name of the candle's own")
+        else:
+            before = len(reader.faults)
+            indicators[name] = parse_indicator(reader, each, here)
+            if len(reader.faults) > before:
+                reader.doubtful.add(name)
+    return indicators
+
+
+def _conditions(
+    reader: Reader, conditions: ConditionReader, side: str, raw: object, path: str
+) -> dict[Side, Condition]:
+    if raw is None:
+        return {}
+    if side != "BOTH":
+        condition = conditions.condition(raw, path)
+        return {"LONG" if side == "LONG" else "SHORT": condition} if condition is not None else {}
+    halves = {}
+    for half, each in reader.members(raw, path, [], list(_HALVES)).items():
+        condition = conditions.condition(each, child(path, half))
+        if condition is not None:
+            halves[_HALVES[half]] = condition
+    return halves
+
+
+def _written(side: str, conditions: Conditions) -> object:
+    if side == "BOTH":
+        return {key.lower(): condition.canonical() for key, condition in conditions.items()}
+    return next(condition.canonical() for condition in conditions.values())
+
+
+def _canonical(parts: Mapping[str, object]) -> str:
+    given = {key: value for key, value in parts.items() if value is not None}
+    return json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,154 @@
+"""Brings a database to the schema of today: roles, then each service's migrations by dbmate."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+import click
+
+from cli.failure import BadInput
+from stack.tools import tool
+
+ROOT = Path(__file__).parents[1]
+SERVICES = ("auth", "billing", "trading", "analytics", "notifications")
+ROLES = ("app", "worker", "queue")
+OWNER = "tradefleet_owner"
+RECOVERY_TIMEOUT_S = 60
+TURN_TIMEOUT_S = 300
+TURN_LOOK_EVERY_S = 0.2
+TURN_KEY = "tradefleet migrations"
+ROLES_SQL = ROOT / "deploy" / "postgres" / "roles.sql"
+
+
+@dataclass(frozen=True)
+class DatabaseAccess:
+    """Where a database is, and the passwords of its roles."""
+
+    host: str
+    port: int
+    name: str
+    passwords: Mapping[str, str]
+
+    def dsn(self, role: str) -> str:
+        return f"postgresql://{role}:{quote(self.passwords[role])}@{self.host}:{self.port}/{self.name}"
+
+    @property
+    def owner_dsn(self) -> str:
+        return self.dsn(OWNER)
+
+
+def all_roles() -> list[str]:
+    """The owner and three login roles per service."""
+    return [OWNER, *(f"{service}_{role}" for service in SERVICES for role in ROLES)]
+
+
+def new_passwords() -> dict[str, str]:
+    """One secret per role."""
+    return {role: secrets.token_urlsafe(24) for role in all_roles()}
+
+
+async def create_database(superuser_dsn: str, access: DatabaseAccess) -> None:
+    """The database, its roles and its schemas, without tables; may be repeated. Raises BadInput."""
+    connection = await _connect(superuser_dsn)
+    try:
+        async with _turn(connection):  # the roles are the whole server's
+            await _create_database(connection, superuser_dsn, access)
+    finally:
+        await connection.close()
+
+
+async def _create_database(connection: asyncpg.Connection, superuser_dsn: str, access: DatabaseAccess) -> None:
+    if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", OWNER):
+        # BYPASSRLS: a migration that moves rows must see them; the owner serves no request.
+        await connection.execute(f"CREATE ROLE {OWNER} LOGIN NOSUPERUSER BYPASSRLS CREATEDB")
+    if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", access.name):
+        await connection.execute(f'CREATE DATABASE "{access.name}" OWNER {OWNER}')
+    inside = await asyncpg.connect(superuser_dsn, database=access.name)
+    try:
+        await inside.execute(ROLES_SQL.read_text())
+        for role in all_roles():
+            quoted = await inside.fetchval("SELECT quote_literal($1::text)", access.passwords[role])
+            await inside.execute(f"ALTER ROLE {role} PASSWORD {quoted}")
+    finally:
+        await inside.close()
+
+
+@asynccontextmanager
+async def _turn(connection: asyncpg.Connection, wait_s: float = TURN_TIMEOUT_S) -> AsyncIterator[None]:
+    """One run at a time on this connection's database; a run that dies gives its turn up. Raises BadInput."""
+    taken = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
+    if not await connection.fetchval(taken, TURN_KEY):
+        click.echo(f"another migration is under way: waiting up to {wait_s:g} s for it", err=True)
+        try:
+            async with asyncio.timeout(wait_s):
+                while not await connection.fetchval(taken, TURN_KEY):
+                    await asyncio.sleep(TURN_LOOK_EVERY_S)
+        except TimeoutError:
+            raise BadInput(f"another migration is still under way after {wait_s:g} s: try again later") from None
+    try:
+        yield
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", TURN_KEY)
+
+
+async def _connect(superuser_dsn: str) -> asyncpg.Connection:
+    """Wait while a server that was killed recovers. Raises BadInput."""
+    try:
+        async with asyncio.timeout(RECOVERY_TIMEOUT_S):
+            while True:
+                try:
+                    return await asyncpg.connect(superuser_dsn)
+                except asyncpg.CannotConnectNowError:
+                    await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise BadInput("Postgres does not finish its recovery; see its log") from None
+
+
+def folders_of(service: str, root: Path = ROOT) -> list[Path]:
+    """Where the migrations of a service's schema are: those of every service, and its own."""
+    return [root / "shared" / "chassis" / "migrations", root / "services" / service / "migrations"]
+
+
+async def migrate(
+    access: DatabaseAccess,
+    services: Sequence[str] = SERVICES,
+    root: Path = ROOT,
+    wait_s: float = TURN_TIMEOUT_S,
+) -> None:
+    """Apply what is missing, as the owner, once no other run is under way. Raises BadInput with dbmate's words."""
+    connection = await _connect(access.owner_dsn)
+    try:
+        await _refuse_blind_owner(connection)
+        async with _turn(connection, wait_s):
+            for service in services:
+                await _migrate_service(access, service, root)
+    finally:
+        await connection.close()
+
+
+async def _migrate_service(access: DatabaseAccess, service: str, root: Path) -> None:
+    url = access.owner_dsn.replace("postgresql://", "postgres://") + f"?sslmode=disable&search_path={service}"
+    process = await asyncio.create_subprocess_exec(
+        str(tool("dbmate")),
+        *(part for folder in folders_of(service, root) for part in ("--migrations-dir", str(folder))),
+        "--no-dump-schema",
+        "--wait",
+        "up",
+        env={"DATABASE_URL": url, "PATH": ""},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise BadInput(f"migrations of {service} failed: {output.decode().strip().splitlines()[-1]}")
+
+
+async def _refuse_blind_owner(connection: asyncpg.Connection) -> None:
+    """Without BYPASSRLS a migration that moves rows finds none, moves none and reports success. Raises BadInput."""
+    if not await connection.fetchval("SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user"):
+        raise BadInput(f"{OWNER} needs BYPASSRLS: without it a migration would change no row, and say nothing")
