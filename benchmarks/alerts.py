@@ -13,7 +13,7 @@ from benchmarks.crossing import made_up_bars
 from benchmarks.measuring import RUNS, Figure, Rate, summarised
 from benchmarks.servers import Place
 from services.notifications.alert_evaluator import Evaluator
-from services.notifications.domain.condition_sets import Conditions, Round
+from services.notifications.domain.condition_sets import Conditions, ConditionPass
 from services.notifications.domain.conditions import AlertType, compile_alert
 from services.notifications.domain.firing import ClosedBar
 from services.notifications.queries.alerts import ALERT_COLUMNS, AlertRow
@@ -81,7 +81,7 @@ def measure() -> list[Figure]:
         known.learn(condition_hash, *one)
 
     def together(series: Series, index: int) -> None:
-        Round(known, series, [_closed(series.bar(index), index)]).came_true(hashes)
+        ConditionPass(known, series, [_closed(series.bar(index), index)]).came_true(hashes)
 
     def one_by_one(series: Series, index: int) -> None:
         for alert in alerts:

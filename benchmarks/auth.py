@@ -19,7 +19,7 @@ from services.auth.domain.accounts import NewUser
 from services.auth.domain.attempts import Free
 from services.auth.errors import BadCredentials
 from services.auth.operations.activity import log_activity
-from services.auth.operations.authentication import Desk
+from services.auth.operations.authentication import PasswordCheck
 from services.auth.operations.logins import log_in
 from services.auth.operations.passwords import Passwords
 from services.auth.operations.registration import register
@@ -145,7 +145,7 @@ async def _failing(place: Place) -> list[Figure]:
         database, passwords = await Database.connect(place.settings("auth")), Passwords(waiting=8)
         tokens = AccessTokens(SigningKeys(write_signing_key(Path(folder))), issuer="us", audience="api", ttl_s=600)
         days = timedelta(days=30)
-        desk = Desk(database, passwords, tokens, days, days, Free(10**9, 10**9))
+        desk = PasswordCheck(database, passwords, tokens, days, days, Free(10**9, 10**9))
         user = NewUser(EMAIL, PASSWORD, "UTC", "en", None, None, None)
         await register(desk, user, HERE, utc_now())
         wrong = replace(user, password=WRONG)

@@ -13,7 +13,7 @@ from benchmarks.crossing import FEE, STOP, TARGET, YEAR, Columns, columns, made_
 from benchmarks.measuring import RUNS, Figure, Rate, summarised
 from benchmarks.other_engines import FRESH, in_new_processes, of_peer
 from shared.strategy.backtest.event_search import Search
-from shared.strategy.backtest.run import Report, first_decision, run_backtest
+from shared.strategy.backtest.run import BacktestReport, first_decision, run_backtest
 from shared.strategy.bars import Terms
 from shared.strategy.decimals import exact
 from shared.strategy.execution.steps import Execution, Step
@@ -90,7 +90,7 @@ def _parts(series: Series) -> _Parts:
                 execution.open_bar(step, series.bar(index).open_time_ms, series.bar(index).open)
             event = search.next_event(index)
             if event > index:
-                execution.pass_over(series, index, event)
+                execution.skip_bars(series, index, event)
             if event < len(series):
                 execution.close_bar(step, series, event)
             index = event + 1
@@ -134,7 +134,7 @@ def _bare_loop(opens, highs, lows, closes, fast, slow):  # type: ignore[no-untyp
     return returns
 
 
-def _booking(parts: list[_Parts], report: Report) -> Figure:
+def _booking(parts: list[_Parts], report: BacktestReport) -> Figure:
     """Per trade, everything that is done in decimals; beside a loop that does no more than book the same trades."""
     trades = len(report.trades)
     ours = summarised([trades / each.booking for each in parts])
@@ -148,7 +148,7 @@ def _booking(parts: list[_Parts], report: Report) -> Figure:
     )
 
 
-def _bare_booking(report: Report) -> Decimal:
+def _bare_booking(report: BacktestReport) -> Decimal:
     """Quantity, stop, target, fees and pnl of each trade, from its prices."""
     equity, fee = Decimal(10_000), Decimal(str(FEE))
     stop, target = 1 - Decimal(str(STOP)), 1 + Decimal(str(TARGET))

@@ -16,7 +16,7 @@ import services.notifications.consumers
 import services.trading.consumers
 from cli.failure import CheckFailed
 from cli.options import OneLineCommand
-from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.handlers import EventHandler
 from shared.contracts.auth import LoginEnded
 from shared.contracts.catalog import EVENTS, HALTING
 from shared.contracts.envelope import Event, Message
@@ -28,7 +28,7 @@ from stack.topics import DEAD_LETTER_RETENTION, kept_for, topic_settings
 FILE = ROOT / "docs" / "asyncapi.json"
 KAFKA = "0.5.0"  # the version of AsyncAPI's binding
 
-SUBSCRIPTIONS: Mapping[str, Sequence[Subscription[Any]]] = {  # Any: each of its own event type
+EVENT_HANDLERS: Mapping[str, Sequence[EventHandler[Any]]] = {  # Any: each of its own event type
     "auth": services.auth.consumers.SUBSCRIPTIONS,
     "billing": services.billing.consumers.SUBSCRIPTIONS,
     "trading": services.trading.consumers.SUBSCRIPTIONS,
@@ -68,7 +68,7 @@ def receivers(event: type[Message]) -> list[str]:
     """The services that hear this, each as the consumer group of its own name."""
     return [
         service
-        for service, subscriptions in SUBSCRIPTIONS.items()
+        for service, subscriptions in EVENT_HANDLERS.items()
         if event in (*READ_BY_ALL, *READS.get(service, ())) or any(each.event is event for each in subscriptions)
     ]
 

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from cli.failure import BadInput
 from cli.options import OneLineCommand
 from cli.target import home_option
-from services.auth.operations.audit import Found, find_extent, verify
+from services.auth.operations.audit import LogFault, find_extent, verify
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
 from stack.home import DEFAULT_HOME, read_state
@@ -39,7 +39,7 @@ class Verified:
     rows: int
     users: int
     faults: int
-    found: Sequence[Found]
+    found: Sequence[LogFault]
 
 
 @click.group()
@@ -89,7 +89,7 @@ async def _verify(dsn: str, email: str | None) -> Verified:
         extent = await find_extent(database, email)
         if extent is None:
             raise BadInput(f"nobody is registered as {email}")
-        done, found = Verified(0, 0, 0, []), list[Found]()
+        done, found = Verified(0, 0, 0, []), list[LogFault]()
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
             task = bar.add_task("rows", total=extent.entries)
             async for part in verify(database, extent):
@@ -111,11 +111,11 @@ def _settings(dsn: str) -> ServiceSettings:
     return ServiceSettings.model_validate({"service": "auth", "kafka_bootstrap": "", **dsns})
 
 
-def _as_json(one: Found) -> dict[str, object]:
+def _as_json(one: LogFault) -> dict[str, object]:
     user = str(one.public_id) if one.public_id else None
     return {"user_id": user, "user": one.fault.user_id, "row": one.fault.seq, "harm": one.fault.harm}
 
 
-def _in_words(one: Found) -> str:
+def _in_words(one: LogFault) -> str:
     who = one.public_id or f"number {one.fault.user_id}, who is gone"
     return f"user {who}: {HARMS[one.fault.harm].format(seq=one.fault.seq)}"

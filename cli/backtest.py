@@ -16,7 +16,7 @@ from cli.report.file import write_page
 from cli.report.story import of_backtest
 from shared.contracts.types import decimal_text, from_ms, instant_text
 from shared.market.bars import Gap, find_gaps
-from shared.strategy.backtest.run import Report, run_backtest
+from shared.strategy.backtest.run import BacktestReport, run_backtest
 from shared.strategy.bars import Bar, Instrument, Terms, TickTooCoarse
 from shared.strategy.document.parse import Strategy, StrategyError, parse_json, parse_strategy
 from shared.strategy.execution.outcome import Fill, Trade
@@ -67,7 +67,7 @@ def backtest(
             report = run_backtest(document, bars, terms, first_bar_ms, tell)
     except TickTooCoarse as error:
         raise BadOption(f"--instrument tick_size: {error}") from error
-    shown = Shown(report, document, terms, bars, find_gaps(_times(bars), document.interval_ms), file.widened, used)
+    shown = ShownReport(report, document, terms, bars, find_gaps(_times(bars), document.interval_ms), file.widened, used)
     if page is not None:
         story = of_backtest(Path(candles).name, document, terms, bars, report, first_bar_ms, shown.notes)
         write_page(Path(page), story)
@@ -90,10 +90,10 @@ def _times(bars: Sequence[Bar]) -> Iterator[int]:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownReport:
     """A report, and what of its candles and instrument the reader must know."""
 
-    report: Report
+    report: BacktestReport
     strategy: Strategy
     terms: Terms
     bars: Sequence[Bar]
@@ -124,7 +124,7 @@ def read_strategy(path: Path, option: str = "--strategy") -> Strategy:
         raise BadOption(*(f"{option}: {path}: {fault}" for fault in error.faults)) from error
 
 
-def as_object(shown: Shown) -> dict[str, object]:
+def as_object(shown: ShownReport) -> dict[str, object]:
     """What `--json` prints; amounts are plain decimal strings."""
     report, terms, used = shown.report, shown.terms, shown.instrument
     return {
@@ -180,7 +180,7 @@ def _trade(trade: Trade) -> dict[str, object]:
     }
 
 
-def summary(shown: Shown) -> str:
+def summary(shown: ShownReport) -> str:
     """The report for a reader."""
     report, strategy, terms, bars = shown.report, shown.strategy, shown.terms, shown.bars
     metrics = report.metrics

@@ -25,7 +25,7 @@ INSTALL = "make install"
 
 
 @dataclass(frozen=True)
-class Finding:
+class DoctorFinding:
     what: str
     ok: bool
     found: str
@@ -50,11 +50,11 @@ def doctor(as_json: bool) -> None:
         raise SystemExit(2)
 
 
-def _look(what: str, look: Callable[[], str], remedy: str) -> Finding:
+def _look(what: str, look: Callable[[], str], remedy: str) -> DoctorFinding:
     try:
-        return Finding(what, True, look(), remedy)
+        return DoctorFinding(what, True, look(), remedy)
     except BadInput as error:
-        return Finding(what, False, str(error), remedy)
+        return DoctorFinding(what, False, str(error), remedy)
 
 
 def _python() -> str:

@@ -13,7 +13,7 @@ from cli.failure import BadInput
 from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import BadOption, OneLineCommand, quoted
 from faults.families import FAMILIES
-from faults.report import Report
+from faults.report import FaultReport
 from faults.runner import FaultOptions, Run
 from stack.cleanup import remove_home
 
@@ -62,7 +62,7 @@ def faults(
         raise SystemExit(1)
 
 
-async def _run(options: FaultOptions, home: Path, console: Console) -> Report:
+async def _run(options: FaultOptions, home: Path, console: Console) -> FaultReport:
     cancel_on_signals()
     console.print(f"seed {options.seed}, families {','.join(options.families)}")
     return await Run(options, home, console).run()

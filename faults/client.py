@@ -53,7 +53,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClientAnswer:
     status: int
     body: Json
     text: str
@@ -81,7 +81,7 @@ class Caller:
         kind: str = "",
         key: str | None = None,
         query: str = "",
-    ) -> Answer | None:
+    ) -> ClientAnswer | None:
         """`operation` as the OpenAPI file has it: `POST /v1/sessions/{id}/stop`."""
         answer = await self._send(person, operation, body, id_, kind, key, query)
         refused = answer is not None and answer.status == 401 and not operation.startswith("POST /v1/auth/")
@@ -89,7 +89,7 @@ class Caller:
             return await self._send(person, operation, body, id_, kind, key, query)
         return answer
 
-    async def create(self, person: Person, operation: str, kind: str, body: Json, id_: str = "") -> Answer | None:
+    async def create(self, person: Person, operation: str, kind: str, body: Json, id_: str = "") -> ClientAnswer | None:
         """Under one Idempotency-Key until the answer is known; what was made is the person's from then on."""
         key = str(UUID(int=person.draw.getrandbits(128), version=4))
         for _ in range(MOST_TRIES):
@@ -101,7 +101,7 @@ class Caller:
             await asyncio.sleep(RETRY_AFTER_S)
         return None
 
-    async def read(self, person: Person, path: str) -> Answer | None:
+    async def read(self, person: Person, path: str) -> ClientAnswer | None:
         """A GET whose answer is kept, to be looked through for what is somebody else's."""
         answer = await self.call(person, f"GET {path}")
         if answer is not None:
@@ -142,7 +142,7 @@ class Caller:
 
     async def _send(
         self, person: Person, operation: str, body: Json | None, id_: str, kind: str, key: str | None, query: str
-    ) -> Answer | None:
+    ) -> ClientAnswer | None:
         method, _, template = operation.partition(" ")
         path = template.replace("{id}", id_) + query
         headers = {"Authorization": f"Bearer {person.access_token}"} if person.access_token else {}
@@ -157,7 +157,7 @@ class Caller:
             sent = Sent(person.public_id or None, operation, path, key, without_secrets(body))
             self._evidence.note_call(sent, "unknown")
             return None
-        answer = Answer(status, _object(text), text)
+        answer = ClientAnswer(status, _object(text), text)
         if kind == "user" and answer.ok:
             person.public_id = answer.body["user"]["user_id"]
         sent = Sent(person.public_id or None, operation, path, key, without_secrets(body))
@@ -169,19 +169,19 @@ class Caller:
 TIMEOUT = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
 
 
-def _outcome(answer: Answer) -> Outcome:
+def _outcome(answer: ClientAnswer) -> Outcome:
     if answer.ok:
         return "ok"
     return "failed" if answer.status < 500 else "unknown"
 
 
-def _made(kind: str, answer: Answer) -> Made | None:
+def _made(kind: str, answer: ClientAnswer) -> Made | None:
     if not kind or not answer.ok:
         return None
     return Made(kind, answer.body["user"]["user_id"] if kind == "user" else answer.body[ID_FIELDS[kind]])
 
 
-def _in_flight(answer: Answer) -> bool:
+def _in_flight(answer: ClientAnswer) -> bool:
     """The first of two with one key is still worked on: what becomes of it is not known yet."""
     return answer.status == IN_FLIGHT and "idempotency" in str(answer.body.get("type", ""))
 

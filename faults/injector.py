@@ -13,8 +13,8 @@ import asyncpg
 
 from faults import provoke
 from faults.crash_points import PointsFolder
-from faults.kinds import Fault
-from faults.plan import Round
+from faults.kinds import InjectedFault
+from faults.plan import FaultRound
 from faults.proxy import Proxy, Weather
 from stack.health import answers
 from stack.stack import Stack
@@ -60,7 +60,7 @@ class Injector:
         self._points = points
         self.tally = Tally()
 
-    async def inject(self, one: Round) -> None:
+    async def inject(self, one: FaultRound) -> None:
         async with asyncio.TaskGroup() as group:
             for fault in one.faults:
                 group.create_task(self._inject(fault))
@@ -75,7 +75,7 @@ class Injector:
                 _signal(pid, signal.SIGCONT)
         await provoke.heal(self._stack.superuser_dsn)
 
-    async def _inject(self, fault: Fault) -> None:
+    async def _inject(self, fault: InjectedFault) -> None:
         await asyncio.sleep(fault.after_s)
         try:
             await self._do(fault)
@@ -83,7 +83,7 @@ class Injector:
             self.tally.stuck.append(f"{fault}: {error or f'not back within {BACK_WITHIN_S:.0f} s'}")
         self.tally.injected[_name(fault)] += 1
 
-    async def _do(self, fault: Fault) -> None:
+    async def _do(self, fault: InjectedFault) -> None:
         match fault.kind:
             case "strike":
                 await self._strike(fault)
@@ -103,7 +103,7 @@ class Injector:
                 event_id = await provoke.publish_poison(self._stack.superuser_dsn, fault.target, fault.poison)
                 self.tally.poisoned[event_id] = f"{fault}"
 
-    async def _strike(self, fault: Fault) -> None:
+    async def _strike(self, fault: InjectedFault) -> None:
         async with AsyncExitStack() as provoked:
             if fault.point == "billing.deadline_due":
                 await provoke.end_a_trial(self._stack.superuser_dsn)
@@ -127,13 +127,13 @@ class Injector:
             return not self._points.disarm(process)
         return True
 
-    async def _wake(self, fault: Fault) -> None:
+    async def _wake(self, fault: InjectedFault) -> None:
         pid = self._stack.pid(fault.target)
         await asyncio.sleep(fault.lasts_s)
         if pid is not None:
             _signal(pid, signal.SIGCONT)
 
-    async def _kill(self, fault: Fault) -> None:
+    async def _kill(self, fault: InjectedFault) -> None:
         pid = self._stack.pid(fault.target)
         if pid is None:
             return
@@ -143,7 +143,7 @@ class Injector:
         else:
             self.tally.kills_at_rest += 1
 
-    async def _freeze(self, fault: Fault) -> None:
+    async def _freeze(self, fault: InjectedFault) -> None:
         if (pid := self._stack.pid(fault.target)) is not None:
             _signal(pid, signal.SIGSTOP)
             await self._wake(fault)
@@ -166,13 +166,13 @@ class Injector:
             finally:
                 await connection.close()
 
-    async def _weather(self, fault: Fault) -> None:
+    async def _weather(self, fault: InjectedFault) -> None:
         self._proxies[fault.target].change(Weather(fault.weather, fault.delay_s))
         await asyncio.sleep(fault.lasts_s)
         self._proxies[fault.target].change(Weather())
 
 
-def _name(fault: Fault) -> str:
+def _name(fault: InjectedFault) -> str:
     """As the table of faults calls it."""
     if fault.kind == "strike":
         return f"{fault.action} at a point"

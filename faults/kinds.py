@@ -29,7 +29,7 @@ SESSION_TIMEOUT_S = 10.0  # of a consumer's group: who is silent for longer has 
 
 
 @dataclass(frozen=True)
-class Fault:
+class InjectedFault:
     """`target` is a process, a server or a topic; `lasts_s` how long it stands still or the weather is bad."""
 
     kind: Kind
@@ -54,7 +54,7 @@ class Fault:
         return said + (f" for {self.lasts_s} s" if self.lasts_s else "")
 
 
-Draw: TypeAlias = Callable[[Random], Fault]
+Draw: TypeAlias = Callable[[Random], InjectedFault]
 
 
 @dataclass(frozen=True)
@@ -74,46 +74,46 @@ def processes(role: str, services: Sequence[str] = SERVICES) -> list[str]:
     return [f"{service}-{role}" for service in services]
 
 
-def strike(random: Random, point: str, target: str) -> Fault:
+def strike(random: Random, point: str, target: str) -> InjectedFault:
     """A kill four times out of five, else a freeze."""
     nth = random.choice((1, 1, 2, 3)) if point.startswith(OFTEN) else 1
     if random.random() < 0.8:
-        return Fault("strike", target, point, "KILL", nth)
-    return Fault("strike", target, point, "STOP", nth, lasts_s=frozen_for(random))
+        return InjectedFault("strike", target, point, "KILL", nth)
+    return InjectedFault("strike", target, point, "STOP", nth, lasts_s=frozen_for(random))
 
 
 def kill_one_of(targets: Sequence[str]) -> Draw:
-    return lambda random: Fault("kill", random.choice(targets))
+    return lambda random: InjectedFault("kill", random.choice(targets))
 
 
 def freeze_one_of(targets: Sequence[str]) -> Draw:
-    return lambda random: Fault("freeze", random.choice(targets), lasts_s=frozen_for(random))
+    return lambda random: InjectedFault("freeze", random.choice(targets), lasts_s=frozen_for(random))
 
 
 def weather_before(server: str) -> Draw:
     """Bad weather of every kind on the way to a server."""
 
-    def draw(random: Random) -> Fault:
+    def draw(random: Random) -> InjectedFault:
         kind = random.choice(BAD_WEATHER)
         delay_s = round(random.uniform(0.02, 0.3), 2) if kind == "latency" else 0.0
-        return Fault("weather", server, weather=kind, delay_s=delay_s, lasts_s=round(random.uniform(1, 6), 1))
+        return InjectedFault("weather", server, weather=kind, delay_s=delay_s, lasts_s=round(random.uniform(1, 6), 1))
 
     return draw
 
 
 def crash(server: Literal["postgres", "kafka"]) -> Draw:
     kind: Kind = "crash_postgres" if server == "postgres" else "crash_kafka"
-    return lambda _: Fault(kind, server)
+    return lambda _: InjectedFault(kind, server)
 
 
-def terminate_backends(_: Random) -> Fault:
-    return Fault("terminate_backends", "postgres")
+def terminate_backends(_: Random) -> InjectedFault:
+    return InjectedFault("terminate_backends", "postgres")
 
 
-def poison(random: Random) -> Fault:
+def poison(random: Random) -> InjectedFault:
     """On any topic that outboxes send to."""
     topics = sorted(event.topic for event in EVENTS if issubclass(event, Event))
-    return Fault("poison", random.choice(topics), poison=random.choice(get_args(Poison)))
+    return InjectedFault("poison", random.choice(topics), poison=random.choice(get_args(Poison)))
 
 
 def frozen_for(random: Random) -> float:

@@ -5,24 +5,24 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from faults.families import FAMILIES
-from faults.kinds import Fault, strike
+from faults.kinds import InjectedFault, strike
 
 STRIKES_A_ROUND = 6
 WITHIN_S = 3.0
 
 
 @dataclass(frozen=True)
-class Round:
+class FaultRound:
     """Faults of one round, by when they begin; no process has two of them."""
 
     number: int
-    faults: Sequence[Fault]
+    faults: Sequence[InjectedFault]
 
     def __str__(self) -> str:
         return "; ".join(f"{fault.after_s} s {fault}" for fault in self.faults)
 
 
-def plan(seed: int, families: Sequence[str]) -> Iterator[Round]:
+def plan(seed: int, families: Sequence[str]) -> Iterator[FaultRound]:
     """Round after round, without end. Every point of the families comes up equally often."""
     random = Random(f"faults {seed} {','.join(families)}")
     # Drawn apart, so that what each round does besides is what its seed has always done.
@@ -38,7 +38,7 @@ def plan(seed: int, families: Sequence[str]) -> Iterator[Round]:
             drawn.append(strike(random, *card))
         timed = [replace(fault, after_s=round(random.uniform(0, WITHIN_S), 1)) for fault in drawn]
         timed += [replace(draw(apart), after_s=round(apart.uniform(0, WITHIN_S), 1)) for draw in always]
-        yield Round(number, sorted(timed, key=lambda fault: fault.after_s))
+        yield FaultRound(number, sorted(timed, key=lambda fault: fault.after_s))
 
 
 def points_of(families: Sequence[str]) -> list[str]:

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from faults.injector import Tally
-from faults.settle import Settled
+from faults.settle import SettledState
 
 
 @dataclass
-class Report:
+class FaultReport:
     seed: int
     families: list[str]
     rounds: int
@@ -20,7 +20,7 @@ class Report:
     tally: Tally
     calls: Counter[str]
     messages: int
-    settled: Settled
+    settled: SettledState
     violations: list[tuple[str, str]]  # invariant and detail
     seconds: float
 

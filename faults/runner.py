@@ -24,9 +24,9 @@ from faults.load import Load
 from faults.market import Market
 from faults.plan import plan, points_of
 from faults.proxy import Proxy
-from faults.report import Report
-from faults.screen import Progress, Screen
-from faults.settle import Settled, settle
+from faults.report import FaultReport
+from faults.screen import RunProgress, Screen
+from faults.settle import SettledState, settle
 from stack.kafka import Front
 from stack.migrate import SERVICES
 from stack.stack import Stack, StackOptions
@@ -55,9 +55,9 @@ class Run:
         self._options = options
         self._home = home.absolute()
         self._console = console
-        self._progress = Progress()
+        self._progress = RunProgress()
 
-    async def run(self) -> Report:
+    async def run(self) -> FaultReport:
         """The stack is started, loaded, broken, healed, looked through and stopped."""
         began = time.monotonic()
         async with AsyncExitStack() as opened:
@@ -85,7 +85,7 @@ class Run:
             await settle(self._stack)  # reading is usage, which is told by and by
             messages = await tap_topics(stack.kafka, self._home)
             violations = await self._violations(settled)
-        return Report(
+        return FaultReport(
             seed=self._options.seed,
             families=list(self._options.families),
             rounds=self._progress.round,
@@ -111,7 +111,7 @@ class Run:
             between=between,
         )
 
-    async def _break_and_heal(self, market: Market) -> Settled:
+    async def _break_and_heal(self, market: Market) -> SettledState:
         stop = asyncio.Event()
         moving = asyncio.create_task(market.run(self._stack.sandbox, stop))
         try:
@@ -148,7 +148,7 @@ class Run:
                 screen.on_round()
                 await self._injector.inject(one)
 
-    async def _violations(self, settled: Settled) -> list[tuple[str, str]]:
+    async def _violations(self, settled: SettledState) -> list[tuple[str, str]]:
         (self._home / EXPLAINED).write_text(json.dumps(self._injector.tally.poisoned))
         found = await asyncio.to_thread(check, self._home, self._stack.superuser_dsn)
         violations = [(violation.invariant, violation.detail) for violation in found]

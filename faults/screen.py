@@ -11,27 +11,27 @@ from rich.table import Table
 
 from faults.evidence import Evidence
 from faults.injector import Tally
-from faults.kinds import Fault
-from faults.plan import Round
+from faults.kinds import InjectedFault
+from faults.plan import FaultRound
 
 REFRESH_S = 0.5
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """Which round it is."""
 
     round: int = 0
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[InjectedFault] = field(default_factory=list)
 
-    def begin(self, one: Round) -> None:
+    def begin(self, one: FaultRound) -> None:
         self.round, self.faults = one.number, list(one.faults)
 
 
 class Screen:
     """Looks; nothing waits for it."""
 
-    def __init__(self, console: Console, progress: Progress, evidence: Evidence, tally: Tally) -> None:
+    def __init__(self, console: Console, progress: RunProgress, evidence: Evidence, tally: Tally) -> None:
         self._console = console
         self._progress = progress
         self._evidence = evidence

@@ -39,7 +39,7 @@ WAITING = " UNION ALL ".join(
 
 
 @dataclass(frozen=True)
-class Settled:
+class SettledState:
     """How long it took until all processes were ready and until nothing waited; `fault` is what still did."""
 
     ready_s: float
@@ -54,7 +54,7 @@ class Settled:
         (folder / SETTLED).write_text(json.dumps(seen))
 
 
-async def settle(stack: Stack) -> Settled:
+async def settle(stack: Stack) -> SettledState:
     """Everything is healed and the load is over."""
     began = time.monotonic()
     ready_s = 0.0
@@ -69,7 +69,7 @@ async def settle(stack: Stack) -> Settled:
     except TimeoutError:
         fault = f"not settled within {WITHIN_S:.0f} s: {fault}"
     seconds = time.monotonic() - began
-    return Settled(round(ready_s, 1), round(seconds, 1), fault, await _ready(stack), await _lag(stack))
+    return SettledState(round(ready_s, 1), round(seconds, 1), fault, await _ready(stack), await _lag(stack))
 
 
 async def _ready(stack: Stack) -> dict[str, bool]:

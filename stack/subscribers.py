@@ -23,7 +23,7 @@ NO_AUTHORIZER = "this broker has no authorizer: every client may read and write 
 
 
 @dataclass(frozen=True)
-class Subscriber:
+class OutsideReader:
     """`group` is what the names of its consumer groups begin with."""
 
     user: str
@@ -62,7 +62,7 @@ async def remove_subscriber(kafka: KafkaAccess, prefix: str, name: str) -> None:
         await acl_api.wait_until_seen(admin, (), deleted=acls)
 
 
-async def list_subscribers(kafka: KafkaAccess, prefix: str) -> list[Subscriber]:
+async def list_subscribers(kafka: KafkaAccess, prefix: str) -> list[OutsideReader]:
     """Everybody but the services who may read one of our topics. Raises BadInput, KafkaError."""
     ours = {principal(service, prefix) for service in SERVICES}
     topics = {prefix + topic for topic in BY_TOPIC}
@@ -72,7 +72,7 @@ async def list_subscribers(kafka: KafkaAccess, prefix: str) -> list[Subscriber]:
         ]
     users = sorted({acl.user for acl in reading if acl.resource is Resource.TOPIC and acl.name in topics})
     return [
-        Subscriber(
+        OutsideReader(
             user,
             sorted(acl.name for acl in reading if acl.user == user and acl.resource is Resource.TOPIC),
             sorted(acl.name for acl in reading if acl.user == user and acl.resource is Resource.GROUP),

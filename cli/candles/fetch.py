@@ -12,7 +12,7 @@ from typing import TypeVar
 import click
 
 from cli.candles.instrument import Beside, path_beside, write_beside
-from cli.candles.part import Part, Question
+from cli.candles.part import Part, CandlesRequest
 from cli.failure import BadInput
 from cli.options import BadOption, OneLineCommand, one_line, quoted, time_option
 from cli.progress import Tell, progress_bar
@@ -80,7 +80,7 @@ def fetch_command(
     before_ms = None if before is None else time_option("--to", before)
     if before_ms is not None and before_ms <= first_ms:
         raise BadOption("--to: must be later than --from")
-    question = Question(symbol, interval, first_ms, before_ms, endpoint)
+    question = CandlesRequest(symbol, interval, first_ms, before_ms, endpoint)
     with Part(output, question) as part:
         fetched = _run(part, question)
     if as_json:
@@ -89,7 +89,7 @@ def fetch_command(
         click.echo(_summary(fetched, question, output))
 
 
-def _run(part: Part, question: Question) -> Fetched:
+def _run(part: Part, question: CandlesRequest) -> Fetched:
     resumed_from = part.rows
     try:
         with progress_bar(f"{question.symbol} {question.interval}") as tell:
@@ -125,7 +125,7 @@ def _kept(part: Part) -> str:
     return f"{part.rows} bars are kept in {part.path}: the same command goes on from there"
 
 
-async def _fetch(part: Part, question: Question, tell: Tell) -> Instrument | None:
+async def _fetch(part: Part, question: CandlesRequest, tell: Tell) -> Instrument | None:
     """Page after page, until the last bar that is closed; then the instrument, if the exchange gives it."""
     api = MarketApi(question.endpoint)
     pages = _Pages(api, question)
@@ -167,7 +167,7 @@ async def _until_settled(began: float, over_ms: int) -> None:
 class _Pages:
     """As many bars as one request gives; what is empty is passed over in ever larger strides."""
 
-    def __init__(self, api: MarketApi, question: Question) -> None:
+    def __init__(self, api: MarketApi, question: CandlesRequest) -> None:
         self._api = api
         self._question = question
         self._page_ms = KLINE_LIMIT * INTERVAL_MS[question.interval]
@@ -217,7 +217,7 @@ def _short(error: VenueUnavailable) -> str:
     return one_line(str(error))[:LONGEST_FAULT]
 
 
-def _as_object(fetched: Fetched, question: Question, output: Path) -> dict[str, object]:
+def _as_object(fetched: Fetched, question: CandlesRequest, output: Path) -> dict[str, object]:
     return {
         "file": str(output),
         "symbol": question.symbol,
@@ -232,7 +232,7 @@ def _as_object(fetched: Fetched, question: Question, output: Path) -> dict[str, 
     }
 
 
-def _summary(fetched: Fetched, question: Question, output: Path) -> str:
+def _summary(fetched: Fetched, question: CandlesRequest, output: Path) -> str:
     missing = sum(hole.missing for hole in fetched.holes)
     lines = [
         f"{output}: {fetched.bars} bars of {question.symbol} {question.interval}, "

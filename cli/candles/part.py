@@ -19,7 +19,7 @@ WIDENED = b",widened\n"  # ends the row of a bar that was
 
 
 @dataclass(frozen=True)
-class Question:
+class CandlesRequest:
     """What a part is of."""
 
     symbol: str
@@ -33,7 +33,7 @@ class Part:
     """`FILE.part`: a line that says what it is of, then rows, in the order in which they came, each marked if its
     bar was widened. One run has it at a time; its last line counts only if it is whole."""
 
-    def __init__(self, final: Path, question: Question) -> None:
+    def __init__(self, final: Path, question: CandlesRequest) -> None:
         self.final = final
         self.path = final.with_name(final.name + ".part")
         self._question = question

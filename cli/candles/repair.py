@@ -19,7 +19,7 @@ from cli.options import OneLineCommand, quoted
 from cli.tables import show
 from cli.target import home_option
 from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
-from services.trading.operations.repair_candles import Finding, examine, mend
+from services.trading.operations.repair_candles import CandleGap, examine, mend
 from services.trading.queries.candle_chain import StoredSpan, list_spans
 from services.trading.settings import TradingSettings
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
@@ -36,11 +36,11 @@ class Checked:
     """One generation of the series, and what is found in it."""
 
     span: StoredSpan
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[CandleGap] = field(default_factory=list)
     repaired: int = 0
 
     @property
-    def wrong(self) -> list[Finding]:
+    def wrong(self) -> list[CandleGap]:
         return [finding for finding in self.findings if finding.kind != "hole"]
 
 

@@ -10,7 +10,7 @@ import click
 from rich.table import Table
 
 from cli.dead_letters.format import letter_lines, letter_shown
-from cli.dead_letters.ids import Found, Id, find_all, id_option
+from cli.dead_letters.ids import FoundEntry, Id, find_all, id_option
 from cli.dead_letters.replay import Done, drop_found, replay_found, wait_for
 from cli.dead_letters.rows import FOR_A_PERSON, OPEN, Entry, Filter, Letter, list_entries, read_letter
 from cli.failure import BadInput, CheckFailed
@@ -68,14 +68,14 @@ def list_command(
         click.echo(f"and {total - len(found)} more: see --limit, --service, --topic, --key, --state")
 
 
-async def _list(home: Path | None, services: tuple[str, ...], which: Filter, limit: int) -> tuple[list[Found], int]:
-    found: list[Found] = []
+async def _list(home: Path | None, services: tuple[str, ...], which: Filter, limit: int) -> tuple[list[FoundEntry], int]:
+    found: list[FoundEntry] = []
     total = 0
     async with open_queues(find(home).of(services)) as queues:
         for service in queues.services:
             async with queues.of(service) as connection:
                 entries, count = await list_entries(connection, which, limit)
-            found += [Found(Id(service, each.kind, each.id), each) for each in entries]
+            found += [FoundEntry(Id(service, each.kind, each.id), each) for each in entries]
             total += count
     return found, total
 
@@ -99,7 +99,7 @@ def show_command(wanted: Id, services: tuple[str, ...], home: Path | None, as_js
         click.echo("\n".join(letter_lines(letter)))
 
 
-async def _letters(home: Path | None, services: tuple[str, ...], wanted: Id) -> list[tuple[Found, Letter]]:
+async def _letters(home: Path | None, services: tuple[str, ...], wanted: Id) -> list[tuple[FoundEntry, Letter]]:
     async with open_queues(find(home).of(services or _named([wanted]))) as queues:
         letters = []
         for found in await find_all(queues, [wanted]):
@@ -172,7 +172,7 @@ async def _drop(dsns: Mapping[str, str], ids: Sequence[Id], yes: bool) -> list[D
         return await drop_found(queues, found)
 
 
-def _ask(found: Sequence[Found]) -> None:
+def _ask(found: Sequence[FoundEntry]) -> None:
     """Raises CheckFailed for a no, BadInput where nobody answers."""
     _show(found)
     try:
@@ -208,7 +208,7 @@ def _tell(done: Sequence[Done], as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _show(found: Sequence[Found]) -> None:
+def _show(found: Sequence[FoundEntry]) -> None:
     table = Table("id", "topic", "key", "event id", "state", "reason", "attempts", "since")
     for each in found:
         entry = _entry(each)
@@ -218,7 +218,7 @@ def _show(found: Sequence[Found]) -> None:
     show(table)
 
 
-def _shown(found: Found) -> dict[str, object]:
+def _shown(found: FoundEntry) -> dict[str, object]:
     entry = _entry(found)
     return {
         "id": str(found.id),
@@ -234,6 +234,6 @@ def _shown(found: Found) -> dict[str, object]:
     }
 
 
-def _entry(found: Found) -> Entry:
+def _entry(found: FoundEntry) -> Entry:
     assert found.entry is not None, "only what is there is shown"
     return found.entry

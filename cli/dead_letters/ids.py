@@ -28,7 +28,7 @@ class Id:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundEntry:
     """Without an entry it is not there (any more); `was` tells that it once was."""
 
     id: Id
@@ -44,31 +44,31 @@ def id_option(text: str) -> Id:
     raise BadOption(f"{quoted(text)} is no ID as `tradefleet dlq list` shows them, and no event's id")
 
 
-async def find_all(queues: Queues, ids: Sequence[Id]) -> list[Found]:
+async def find_all(queues: Queues, ids: Sequence[Id]) -> list[FoundEntry]:
     """Each once, in the order in which they were named."""
-    found: dict[Id, Found] = {}
+    found: dict[Id, FoundEntry] = {}
     for wanted in ids:
         for each in await _find(queues, wanted):
             found.setdefault(each.id, each)
     return list(found.values())
 
 
-async def _find(queues: Queues, wanted: Id) -> list[Found]:
+async def _find(queues: Queues, wanted: Id) -> list[FoundEntry]:
     if wanted.event_id is not None:
         return await _find_event(queues, wanted, wanted.event_id)
     if wanted.service not in queues.services:
         raise BadOption(f"{wanted} is of a service that --service leaves out")
     async with queues.of(wanted.service) as connection:
         if entry := await find_entry(connection, wanted.kind, wanted.number):
-            return [Found(wanted, entry)]
-        return [Found(wanted, None, was=await has_been(connection, wanted.kind, wanted.number))]
+            return [FoundEntry(wanted, entry)]
+        return [FoundEntry(wanted, None, was=await has_been(connection, wanted.kind, wanted.number))]
 
 
-async def _find_event(queues: Queues, wanted: Id, event_id: UUID) -> list[Found]:
+async def _find_event(queues: Queues, wanted: Id, event_id: UUID) -> list[FoundEntry]:
     """In every service that it waits in."""
     found = []
     for service in queues.services:
         async with queues.of(service) as connection:
             entries = await find_entries_of_event(connection, event_id)
-        found += [Found(Id(service, each.kind, each.id), each) for each in entries]
-    return found or [Found(wanted, None)]
+        found += [FoundEntry(Id(service, each.kind, each.id), each) for each in entries]
+    return found or [FoundEntry(wanted, None)]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cli.dead_letters.ids import Found
+from cli.dead_letters.ids import FoundEntry
 from cli.dead_letters.rows import Entry, drop_entries, look_again, replay_entries
 from cli.queues import Queues
 from shared.chassis.postgres import Connection
@@ -22,7 +22,7 @@ Change = Callable[[Connection, Sequence[Entry]], Awaitable[set[Entry]]]
 
 @dataclass(frozen=True)
 class Done:
-    found: Found
+    found: FoundEntry
     outcome: Outcome
     why: str = ""
 
@@ -31,12 +31,12 @@ class Done:
         return self.outcome in FAILED
 
 
-async def replay_found(queues: Queues, found: Sequence[Found]) -> list[Done]:
+async def replay_found(queues: Queues, found: Sequence[FoundEntry]) -> list[Done]:
     changed = await _change(queues, found, replay_entries)
     return [Done(each, "replayed") if each in changed else _absent(each) for each in found]
 
 
-async def drop_found(queues: Queues, found: Sequence[Found]) -> list[Done]:
+async def drop_found(queues: Queues, found: Sequence[FoundEntry]) -> list[Done]:
     before = {each for each in found if each.entry is not None and each.entry.state == "DROPPED"}
     changed = await _change(queues, [each for each in found if each not in before], drop_entries)
     done = {each: Done(each, "already dropped") for each in before}
@@ -44,14 +44,14 @@ async def drop_found(queues: Queues, found: Sequence[Found]) -> list[Done]:
     return [done.get(each) or _absent(each) for each in found]
 
 
-def _absent(found: Found) -> Done:
+def _absent(found: FoundEntry) -> Done:
     """Not there when looked for, or gone between looking and doing, because it was worked."""
     return Done(found, "already worked" if found.was or found.entry is not None else "not found")
 
 
-async def _change(queues: Queues, found: Sequence[Found], change: Change) -> set[Found]:
+async def _change(queues: Queues, found: Sequence[FoundEntry], change: Change) -> set[FoundEntry]:
     """One transaction per service."""
-    changed: set[Found] = set()
+    changed: set[FoundEntry] = set()
     for service in queues.services:
         here = {each.entry: each for each in found if each.entry is not None and each.id.service == service}
         if here:

@@ -13,7 +13,7 @@ TIMEOUT_S = 30
 
 
 @dataclass
-class Answer:
+class ApiAnswer:
     status: int
     body: Any  # Any: whatever JSON the platform answers
 
@@ -31,7 +31,7 @@ class Client:
     token: str = ""
     refresh_token: str = ""
 
-    async def call(self, method: str, path: str, body: object = None, **query: str) -> Answer:
+    async def call(self, method: str, path: str, body: object = None, **query: str) -> ApiAnswer:
         """The answer, whatever its status."""
         answer = await self._call(method, path, body, query)
         if answer.status == 401 and self.refresh_token:
@@ -45,7 +45,7 @@ class Client:
         fresh = await self.must("POST", "/v1/auth/refresh", offered)
         self.token, self.refresh_token = fresh["access_token"], fresh["refresh_token"]
 
-    async def _call(self, method: str, path: str, body: object, query: Mapping[str, str]) -> Answer:
+    async def _call(self, method: str, path: str, body: object, query: Mapping[str, str]) -> ApiAnswer:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         ends = {"seconds": "0"} if path.endswith("/stream") else {}  # it gives what there is
         async with self.http.request(
@@ -53,7 +53,7 @@ class Client:
         ) as answer:
             text = await answer.text()
             is_json = "json" in answer.headers.get("Content-Type", "")
-            return Answer(answer.status, await answer.json(content_type=None) if text and is_json else text or None)
+            return ApiAnswer(answer.status, await answer.json(content_type=None) if text and is_json else text or None)
 
     async def must(self, method: str, path: str, body: object = None, **query: str) -> Any:
         """The body of a 2xx answer. Raises CheckFailed with the platform's own words otherwise."""

@@ -38,7 +38,7 @@ Fault = str  # empty where there is none
 
 
 @dataclass
-class Outcome:
+class DemoOutcome:
     """Each check's verdict, and what was seen."""
 
     checks: dict[str, bool] = field(default_factory=dict)

@@ -133,7 +133,7 @@ class Demo:
         self._options = options
         self._stack = stack
         self._console = console
-        self._outcome = checks.Outcome()
+        self._outcome = checks.DemoOutcome()
 
     async def run(self) -> dict[str, object]:
         """The JSON object that is told at the end."""

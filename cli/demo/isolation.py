@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from cli.demo.api import Answer, Client
+from cli.demo.api import ApiAnswer, Client
 
 NOBODYS_ID = "01900000-0000-7000-8000-000000000000"
 IDS_PER_OPERATION = 8  # all tries together stay below the requests that FREE has in a day
@@ -118,7 +118,7 @@ async def _try(operation: Operation, owned: list[str], intruder: Client, report:
                 report.breaches.append(f"GET {operation.path} lists things of {query}")
 
 
-async def _call(operation: Operation, one: str, intruder: Client) -> Answer:
+async def _call(operation: Operation, one: str, intruder: Client) -> ApiAnswer:
     path = operation.path
     for name in operation.parameters:
         path = path.replace("{" + name + "}", one)
@@ -130,7 +130,7 @@ def _spread(owned: list[str]) -> list[str]:
     return owned[:: max(1, len(owned) // IDS_PER_OPERATION)]
 
 
-def _bare(answer: Answer, one: str) -> tuple[int, str]:
+def _bare(answer: ApiAnswer, one: str) -> tuple[int, str]:
     body = (
         {k: v for k, v in answer.body.items() if k != "request_id"}
         if isinstance(answer.body, dict)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.demo.api import Client
-from cli.demo.checks import Outcome
+from cli.demo.checks import DemoOutcome
 from cli.demo.scenario import Tenant
 from cli.demo.screen import money
 
@@ -63,7 +63,7 @@ async def summary_of(client: Client) -> dict[str, Any]:
     return summary
 
 
-def show(console: Console, results: list[TenantResult], outcome: Outcome) -> None:
+def show(console: Console, results: list[TenantResult], outcome: DemoOutcome) -> None:
     """The tables that a person reads."""
     for result in results:
         console.print(_tenant_table(result))

@@ -34,7 +34,7 @@ POSITIONS = "SELECT sum(extract(epoch FROM last_bar)) FROM trading.user_trading_
 
 
 @dataclass
-class Progress:
+class ReplayProgress:
     """How far the replay is; read by the live table."""
 
     steps_done: int = 0
@@ -53,7 +53,7 @@ class Replay:
         self._http = http
         self._control = sandbox + "/control"
         self._owner = owner
-        self.progress = Progress()
+        self.progress = ReplayProgress()
 
     async def run(self, symbols: list[str], interval: str, bar_ms: int | None, on_step: Callable[[], None]) -> None:
         """Play all bars. Raises CheckFailed when the sessions stop following."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from cli.demo.replay import Progress
+from cli.demo.replay import ReplayProgress
 from cli.demo.scenario import Tenant
 from shared.contracts.types import decimal_text
 
@@ -28,7 +28,7 @@ PER_TENANT = """
 class Screen:
     """Looks at the database twice a second; the replay does not wait for it."""
 
-    def __init__(self, console: Console, owner_dsn: str, tenants: list[Tenant], progress: Progress) -> None:
+    def __init__(self, console: Console, owner_dsn: str, tenants: list[Tenant], progress: ReplayProgress) -> None:
         self._console = console
         self._owner_dsn = owner_dsn
         self._tenants = tenants

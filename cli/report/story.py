@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.strategy.backtest.metrics import Metrics
-from shared.strategy.backtest.run import Report
+from shared.strategy.backtest.run import BacktestReport
 from shared.strategy.bars import Bar, Terms
 from shared.strategy.document.parse import Strategy
 from shared.strategy.execution.outcome import Fill, Position, Trade
@@ -68,7 +68,7 @@ def of_backtest(
     strategy: Strategy,
     terms: Terms,
     bars: Sequence[Bar],
-    report: Report,
+    report: BacktestReport,
     first_bar_ms: int | None,
     notes: Sequence[str] = (),
 ) -> Story:

@@ -12,7 +12,7 @@ NUL, REPLACED = "\x00", "\ufffd"  # Postgres stores no NUL
 
 
 @dataclass(frozen=True)
-class Message:
+class TopicMessage:
     """As it stood on a topic."""
 
     topic: str
@@ -24,7 +24,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownCanary:
     """What `tenant`, whose own canary this is, was shown at `where`."""
 
     tenant: str
@@ -48,8 +48,8 @@ class Evidence:
     """`explained`: why an event that was not worked, or not sent, is none to be alarmed about; by its id."""
 
     calls: Sequence[Call]
-    messages: Sequence[Message]
-    shown: Sequence[Shown]
+    messages: Sequence[TopicMessage]
+    shown: Sequence[ShownCanary]
     logs: Sequence[Path]
     settled: Settled | None
     explained: Mapping[str, str]
@@ -63,8 +63,8 @@ def read_evidence(folder: Path) -> Evidence:
     """Raises FileNotFoundError where a ledger is not there: what was not kept cannot be judged."""
     return Evidence(
         calls=read_calls(folder / "calls.jsonl"),
-        messages=[Message(**line) for line in _lines(folder / "topics.jsonl")],
-        shown=[Shown(**line) for line in _lines(folder / "canaries.jsonl")],
+        messages=[TopicMessage(**line) for line in _lines(folder / "topics.jsonl")],
+        shown=[ShownCanary(**line) for line in _lines(folder / "canaries.jsonl")],
         logs=sorted((folder / "logs").glob("*.log")),
         settled=_settled(folder / "settled.json"),
         explained=_object(folder / "explained.json") or {},

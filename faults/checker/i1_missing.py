@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from faults.calls import Call
 from faults.checker.database import Connection
-from faults.checker.things import KINDS, Kind, Stored, agrees, stored_things, target_of, values_of
+from faults.checker.things import KINDS, Kind, StoredRow, agrees, stored_things, target_of, values_of
 
 STATUSES = {"stop": "STOPPED", "pause": "PAUSED", "resume": "ACTIVE"}
 WRITING = ("PUT", "PATCH")
@@ -79,7 +79,7 @@ def _follow(expected: Expected, call: Call, verb: str) -> None:
         expected.write(call, "status", STATUSES[verb])
 
 
-def _compare(expected: Expected, stored: Stored | None) -> Iterator[str]:
+def _compare(expected: Expected, stored: StoredRow | None) -> Iterator[str]:
     what = f"{expected.kind.name} {expected.id}"
     made = expected.made_by
     there = stored is not None and stored.alive
@@ -104,11 +104,11 @@ def _compare(expected: Expected, stored: Stored | None) -> Iterator[str]:
             yield f"{what}: its {column} is {has!r}, and {_of(call)} was sent {value!r}"
 
 
-def _seen(stored: Stored, column: str) -> object:
+def _seen(stored: StoredRow, column: str) -> object:
     return stored.row.get(column, "no such column")
 
 
-def _changed_by_itself(expected: Expected, stored: Stored, column: str) -> bool:
+def _changed_by_itself(expected: Expected, stored: StoredRow, column: str) -> bool:
     """An alert that expires is switched off; a configuration that is removed leaves its sessions."""
     if expected.kind.name == "alert" and column == "is_active":
         return stored.row["expires_at"] is not None

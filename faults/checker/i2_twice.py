@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from faults.calls import Call
 from faults.checker.database import Connection
-from faults.checker.things import KINDS, Kind, Stored, agrees, stored_things, values_of
+from faults.checker.things import KINDS, Kind, StoredRow, agrees, stored_things, values_of
 
 Asked = tuple[str | None, str]  # tenant, and key (or the call itself where it has none)
 
@@ -29,7 +29,7 @@ def _two_for_one_key(calls: Sequence[Call]) -> Iterator[str]:
             yield f"the key {key} of tenant {tenant} made {told}"
 
 
-def _unaccounted(kind: Kind, calls: Sequence[Call], stored: Mapping[str, Stored]) -> Iterator[str]:
+def _unaccounted(kind: Kind, calls: Sequence[Call], stored: Mapping[str, StoredRow]) -> Iterator[str]:
     """Things that no answer told of: each must be the one of a call whose answer was lost for good."""
     by_key: dict[Asked, list[Call]] = defaultdict(list)
     for call in calls:
@@ -60,7 +60,7 @@ def _told(call: Call) -> str:
     return call.made.id if call.made is not None else "something that it was not told of"
 
 
-def _may_have_made(kind: Kind, call: Call, thing: Stored) -> bool:
+def _may_have_made(kind: Kind, call: Call, thing: StoredRow) -> bool:
     """What nobody was told of is as it was made: nobody could change it. Documents are stored in another form."""
     return call.tenant == thing.tenant and all(
         agrees(value, thing.row.get(column))

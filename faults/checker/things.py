@@ -57,7 +57,7 @@ BY_PATH = {kind.path: kind for kind in KINDS.values()}
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredRow:
     """A row; `tenant` is its owner's public id."""
 
     id: str
@@ -66,7 +66,7 @@ class Stored:
     row: Json
 
 
-async def stored_things(connection: Connection, kind: Kind) -> dict[str, Stored]:
+async def stored_things(connection: Connection, kind: Kind) -> dict[str, StoredRow]:
     """All there are, by id."""
     rows = await connection.fetch(
         f"""
@@ -76,7 +76,7 @@ async def stored_things(connection: Connection, kind: Kind) -> dict[str, Stored]
              JOIN (SELECT user_id AS owner_id, public_id FROM auth.users) AS owner ON owner_id = user_id
         """
     )
-    return {row["id"]: Stored(**row) for row in rows}
+    return {row["id"]: StoredRow(**row) for row in rows}
 
 
 def target_of(call: Call) -> tuple[Kind, str, str] | None:

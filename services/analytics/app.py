@@ -2,11 +2,11 @@
 
 from functools import partial
 
-from services.analytics.consumers import SUBSCRIPTIONS
+from services.analytics.consumers import EVENT_HANDLERS
 from services.analytics.jobs import run_months, run_retention
 from services.analytics.market import MarketWatch
 from services.analytics.routes.endpoints import analytics_endpoints
-from shared.chassis.events.handlers import MarketSubscription
+from shared.chassis.events.handlers import MarketEventHandler
 from shared.chassis.service_types import Context, Job, Service
 from shared.contracts.market import CandleClosed
 from shared.market.demand import publish_interests
@@ -20,8 +20,8 @@ def build(context: Context) -> Service:
     return Service(
         name="analytics",
         endpoints=analytics_endpoints(database, history),
-        subscriptions=SUBSCRIPTIONS,
-        market_subscriptions=[MarketSubscription(CandleClosed, market.on_candle_closed)],
+        subscriptions=EVENT_HANDLERS,
+        market_subscriptions=[MarketEventHandler(CandleClosed, market.on_candle_closed)],
         jobs=[
             publish_interests(database, "analytics"),
             Job("months", partial(run_months, database)),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.analytics.operations import facts, rebuild, retention
 from shared.chassis.clock import utc_now
-from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.handlers import EventHandler
 from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Connection
@@ -42,11 +42,11 @@ async def on_subscription_changed(connection: Connection, events: Sequence[Subsc
 ZONE = Versioned("aggregate_seq", "user_zones", "zone_version")
 PLAN = Versioned("subscription_version", "entitlements", "subscription_version")
 
-SUBSCRIPTIONS = (
-    Subscription(UserRegistered, on_user_registered, ZONE),
-    Subscription(UserUpdated, on_user_updated, ZONE),
-    Subscription(SessionStarted, on_session_started),
-    Subscription(SessionStopped, on_session_stopped),
-    Subscription(TradeClosed, on_trade_closed),
-    Subscription(SubscriptionChanged, on_subscription_changed, PLAN),
+EVENT_HANDLERS = (
+    EventHandler(UserRegistered, on_user_registered, ZONE),
+    EventHandler(UserUpdated, on_user_updated, ZONE),
+    EventHandler(SessionStarted, on_session_started),
+    EventHandler(SessionStopped, on_session_stopped),
+    EventHandler(TradeClosed, on_trade_closed),
+    EventHandler(SubscriptionChanged, on_subscription_changed, PLAN),
 )

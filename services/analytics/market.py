@@ -13,7 +13,7 @@ from shared.contracts.types import to_ms
 from shared.market.generations import NewestGeneration
 from shared.market.history_client import CandleHistory
 from shared.strategy.bars import Bar
-from shared.strategy.contiguous_series import FollowedSeries
+from shared.strategy.contiguous_series import ContiguousSeries
 
 REPAIRED = 10_000  # bars at most, a week of minutes; broker and feed are never away for as long
 
@@ -26,7 +26,7 @@ class MarketWatch:
     def __init__(self, database: Database, history: CandleHistory) -> None:
         self._database = database
         self._history = history
-        self._series: dict[str, FollowedSeries] = {}
+        self._series: dict[str, ContiguousSeries] = {}
         self._newest = NewestGeneration()
         self._unrepaired: set[str] = set()  # taken up from the history: candles may have been missed
         self._months: set[tuple[int, int]] = set()  # those known to have their partition
@@ -85,7 +85,7 @@ class MarketWatch:
 
     async def _index_of(self, candle: CandleClosed) -> int:
         """Where the candle stands in its series, from the anchor on. Raises Unavailable."""
-        followed = self._series.setdefault(candle.series, FollowedSeries())
+        followed = self._series.setdefault(candle.series, ContiguousSeries())
         bar = Bar(to_ms(candle.open_time), candle.open, candle.high, candle.low, candle.close, candle.volume)
         previous_ms = to_ms(candle.previous_open_time) if candle.previous_open_time else None
         index = followed.take(bar, previous_ms)

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from services.auth.consumers import SUBSCRIPTIONS
-from services.auth.operations.authentication import Desk
+from services.auth.consumers import EVENT_HANDLERS
+from services.auth.operations.authentication import PasswordCheck
 from services.auth.operations.passwords import Passwords
 from services.auth.operations.retention import forget_attempts
 from services.auth.operations.signing_keys import SigningKeys
@@ -25,7 +25,7 @@ def build(context: Context) -> Service:
         audience=settings.token_audience,
         ttl_s=settings.auth_access_token_s,
     )
-    desk = Desk(
+    desk = PasswordCheck(
         context.database,
         passwords,
         tokens,
@@ -40,7 +40,7 @@ def build(context: Context) -> Service:
     return Service(
         name=settings.service,
         endpoints=Routes(desk, authenticator, settings.trusted_proxies).endpoints(),
-        subscriptions=SUBSCRIPTIONS,
+        subscriptions=EVENT_HANDLERS,
         jobs=[Job("forget-attempts", partial(forget_attempts, context.database))],
         authenticator=authenticator,
         on_close=[passwords.close],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from services.auth.operations.activity import log_activity
 from services.auth.operations.entitlements import project_subscriptions
 from shared.chassis.clock import utc_now
-from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.handlers import EventHandler
 from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.postgres import Connection
 from shared.contracts.activity import ActivityRecorded
@@ -22,7 +22,7 @@ async def on_activity_recorded(connection: Connection, events: Sequence[Activity
 
 PLAN = Versioned("subscription_version", "users", "subscription_version")
 
-SUBSCRIPTIONS = (
-    Subscription(SubscriptionChanged, on_subscription_changed, PLAN),
-    Subscription(ActivityRecorded, on_activity_recorded),
+EVENT_HANDLERS = (
+    EventHandler(SubscriptionChanged, on_subscription_changed, PLAN),
+    EventHandler(ActivityRecorded, on_activity_recorded),
 )

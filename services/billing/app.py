@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.billing.consumers import SUBSCRIPTIONS
+from services.billing.consumers import EVENT_HANDLERS
 from services.billing.jobs import run_deadlines
 from services.billing.routes import Routes
 from shared.chassis.service_types import Context, Job, Service
@@ -12,6 +12,6 @@ def build(context: Context) -> Service:
     return Service(
         name=context.settings.service,
         endpoints=Routes(context.database).endpoints(),
-        subscriptions=SUBSCRIPTIONS,
+        subscriptions=EVENT_HANDLERS,
         jobs=[Job("deadlines", partial(run_deadlines, context.database))],
     )

@@ -6,7 +6,7 @@ from services.billing.operations.requests import book_requests
 from services.billing.operations.subscriptions import begin_subscription
 from services.billing.operations.usage import book_usage
 from shared.chassis.clock import utc_now
-from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.handlers import EventHandler
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered
 from shared.contracts.billing import UsageRecorded
@@ -26,8 +26,8 @@ async def on_usage_recorded(connection: Connection, events: Sequence[UsageRecord
     await book_requests(connection, events, utc_now())
 
 
-SUBSCRIPTIONS = (
-    Subscription(UserRegistered, on_user_registered),
-    Subscription(TradeClosed, on_trade_closed),
-    Subscription(UsageRecorded, on_usage_recorded),
+EVENT_HANDLERS = (
+    EventHandler(UserRegistered, on_user_registered),
+    EventHandler(TradeClosed, on_trade_closed),
+    EventHandler(UsageRecorded, on_usage_recorded),
 )

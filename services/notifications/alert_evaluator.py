@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from services.notifications.domain.condition_sets import Conditions, Round
+from services.notifications.domain.condition_sets import Conditions, ConditionPass
 from services.notifications.domain.firing import ClosedBar
 from services.notifications.operations.firing import SeriesBatch, fire_alerts
 from services.notifications.queries.firings import find_owners
@@ -15,7 +15,7 @@ from shared.contracts.types import to_ms
 from shared.market.generations import NewestGeneration
 from shared.market.history_client import CandleHistory
 from shared.strategy.bars import INTERVAL_MS, Bar
-from shared.strategy.contiguous_series import FollowedSeries
+from shared.strategy.contiguous_series import ContiguousSeries
 
 
 class Evaluator:
@@ -24,7 +24,7 @@ class Evaluator:
     def __init__(self, database: Database, history: CandleHistory) -> None:
         self._database = database
         self._history = history
-        self._series: dict[str, FollowedSeries] = {}
+        self._series: dict[str, ContiguousSeries] = {}
         self._newest = NewestGeneration()
         self._worked: dict[tuple[str, str], datetime] = {}  # symbol, interval → the last bar that had its effect
         self._conditions = Conditions()
@@ -52,14 +52,14 @@ class Evaluator:
         if owners:
             bars = await self._follow(fresh)
             batch = SeriesBatch(symbol, interval, bars[-1].closed_at)
-            of_bars = Round(self._conditions, self._series[name].series, bars)
+            of_bars = ConditionPass(self._conditions, self._series[name].series, bars)
             await fire_alerts(self._database, owners, batch, of_bars)
         self._worked[symbol, interval] = fresh[-1].open_time
         return bool(owners)
 
     async def _follow(self, candles: Sequence[CandleClosed]) -> list[ClosedBar]:
         """Each with where it stands in its series, from the anchor on. Raises Unavailable."""
-        followed = self._series.setdefault(candles[0].series, FollowedSeries())
+        followed = self._series.setdefault(candles[0].series, ContiguousSeries())
         for candle in candles:
             if _take(followed, candle) is None:
                 history = await self._history.fetch(
@@ -84,6 +84,6 @@ def _ascending(candles: Sequence[CandleClosed], worked: datetime | None) -> Iter
             yield candle
 
 
-def _take(followed: FollowedSeries, candle: CandleClosed) -> int | None:
+def _take(followed: ContiguousSeries, candle: CandleClosed) -> int | None:
     bar = Bar(to_ms(candle.open_time), candle.open, candle.high, candle.low, candle.close, candle.volume)
     return followed.take(bar, to_ms(candle.previous_open_time) if candle.previous_open_time else None)

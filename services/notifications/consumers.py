@@ -7,7 +7,7 @@ from services.notifications.operations.notify import tell
 from services.notifications.queries.contacts import upsert_contacts
 from services.notifications.queries.entitlements import upsert_entitlements
 from shared.chassis.clock import utc_now
-from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.handlers import EventHandler
 from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Connection
@@ -74,15 +74,15 @@ async def on_usage_threshold(connection: Connection, events: Sequence[UsageThres
 CONTACT = Versioned("aggregate_seq", "contacts", "contact_version")
 PLAN = Versioned("subscription_version", "entitlements", "subscription_version")
 
-SUBSCRIPTIONS = (
-    Subscription(UserRegistered, on_user_registered, CONTACT),
-    Subscription(UserUpdated, on_user_updated, CONTACT),
-    Subscription(SubscriptionChanged, on_subscription_changed, PLAN),
-    Subscription(SessionStarted, on_session_started),
-    Subscription(SessionStopped, on_session_stopped),
-    Subscription(SessionAlarmed, on_session_alarmed),
-    Subscription(TradeOpened, on_trade_opened),
-    Subscription(TradeClosed, on_trade_closed),
-    Subscription(AlertTriggered, on_alert_triggered),
-    Subscription(UsageThreshold, on_usage_threshold),
+EVENT_HANDLERS = (
+    EventHandler(UserRegistered, on_user_registered, CONTACT),
+    EventHandler(UserUpdated, on_user_updated, CONTACT),
+    EventHandler(SubscriptionChanged, on_subscription_changed, PLAN),
+    EventHandler(SessionStarted, on_session_started),
+    EventHandler(SessionStopped, on_session_stopped),
+    EventHandler(SessionAlarmed, on_session_alarmed),
+    EventHandler(TradeOpened, on_trade_opened),
+    EventHandler(TradeClosed, on_trade_closed),
+    EventHandler(AlertTriggered, on_alert_triggered),
+    EventHandler(UsageThreshold, on_usage_threshold),
 )

@@ -5,7 +5,7 @@ from functools import partial
 from services.trading.backtests.retention import forget_backtests
 from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import MarketApi
-from services.trading.consumers import SUBSCRIPTIONS
+from services.trading.consumers import EVENT_HANDLERS
 from services.trading.feed.feed import feed_job
 from services.trading.listed_series import Listing
 from services.trading.operations.start_session import PaperTerms
@@ -48,7 +48,7 @@ def build(context: Context) -> Service:
             *BacktestRoutes(database, listing, paper, settings.backtest_most_bars).endpoints(),
             *candle_endpoints(database, listing),
         ],
-        subscriptions=SUBSCRIPTIONS,
+        subscriptions=EVENT_HANDLERS,
         jobs=[
             publish_interests(database, "trading"),
             Job("worker", Worker(database, settings, clock).run, role="worker"),

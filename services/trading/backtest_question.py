@@ -36,7 +36,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Question:
+class BacktestQuestion:
     """Everything that a result follows from."""
 
     strategy_hash: str

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.queries.entitlements import upsert_entitlements
-from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.handlers import EventHandler
 from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Connection
@@ -20,4 +20,4 @@ async def on_subscription_changed(connection: Connection, events: Sequence[Subsc
 
 PLAN = Versioned("subscription_version", "entitlements", "subscription_version")
 
-SUBSCRIPTIONS = (Subscription(SubscriptionChanged, on_subscription_changed, PLAN),)
+EVENT_HANDLERS = (EventHandler(SubscriptionChanged, on_subscription_changed, PLAN),)

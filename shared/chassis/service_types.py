@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.chassis.auth import Authenticator
 from shared.chassis.ended_logins import EndedLogins
-from shared.chassis.events.handlers import MarketSubscription, Subscription
+from shared.chassis.events.handlers import MarketEventHandler, EventHandler
 from shared.chassis.events.producer import Producer
 from shared.chassis.http.app import Endpoint
 from shared.chassis.postgres import Database
@@ -39,8 +39,8 @@ class Service:
 
     name: str
     endpoints: Sequence[Endpoint] = ()
-    subscriptions: Sequence[Subscription[Any]] = ()  # Any: each of its own event type
-    market_subscriptions: Sequence[MarketSubscription[Any]] = ()  # Any: each of its own event type
+    subscriptions: Sequence[EventHandler[Any]] = ()  # Any: each of its own event type
+    market_subscriptions: Sequence[MarketEventHandler[Any]] = ()  # Any: each of its own event type
     jobs: Sequence[Job] = ()
     relay: bool = True
     authenticator: Authenticator | None = None  # auth checks tokens by its own means

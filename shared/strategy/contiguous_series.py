@@ -7,7 +7,7 @@ from shared.strategy.bars import Bar
 from shared.strategy.series import Series
 
 
-class FollowedSeries:
+class ContiguousSeries:
     """Takes bars with the open time of their predecessor; a broken chain asks for the history."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from shared.strategy.bars import Bar
 from shared.strategy.conditions.tolerance import Values
-from shared.strategy.indicators.incremental import Carried
+from shared.strategy.indicators.incremental import IncrementalIndicator
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, IndicatorSpec
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Series:
         self._bars: list[Bar] = []
         self._buffers = {name: np.empty(_FIRST_CAPACITY) for name in CANDLE_FIELDS}
         self._columns: dict[str, Values] = {}
-        self._indicators: OrderedDict[IndicatorSpec, Carried] = OrderedDict()
+        self._indicators: OrderedDict[IndicatorSpec, IncrementalIndicator] = OrderedDict()
         self._truths: OrderedDict[str, Truths] = OrderedDict()
         self._first_defined: dict[IndicatorSpec, int] = {}
         self.panel: Panel | None = None  # the conditions' own
@@ -81,10 +81,10 @@ class Series:
         """Each output of the indicator (`value` where it is one series), as long as the series."""
         return self._carried(spec).values(self._columns)
 
-    def _carried(self, spec: IndicatorSpec) -> Carried:
+    def _carried(self, spec: IndicatorSpec) -> IncrementalIndicator:
         known = self._indicators.get(spec)
         if known is None:
-            known = self._indicators[spec] = Carried(spec)
+            known = self._indicators[spec] = IncrementalIndicator(spec)
             if len(self._indicators) > _CACHED_INDICATORS:
                 self._indicators.popitem(last=False)
         return known

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.handlers import EventHandler
 from shared.chassis.postgres import Connection
 from shared.chassis.service import run
 from shared.chassis.service_types import Context, Service
@@ -62,7 +62,7 @@ async def _note(connection: Connection, events: Sequence[tuple[Event, object]]) 
 
 
 def build(_: Context) -> Service:
-    trades, alerts = Subscription(TradeClosed, on_trade_closed), Subscription(AlertTriggered, on_alert_triggered)
+    trades, alerts = EventHandler(TradeClosed, on_trade_closed), EventHandler(AlertTriggered, on_alert_triggered)
     return Service("analytics", subscriptions=[trades, alerts])
 
 

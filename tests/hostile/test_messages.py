@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.demo.ledger import consumer_lag
 from services.analytics.operations.watchlist import watch
-from services.trading.feed.demand import Wishes
+from services.trading.feed.demand import DemandedSeries
 from shared.chassis.clock import utc_now
 from stack.migrate import DatabaseAccess
 from tests.contracts.samples import SAMPLES
@@ -39,7 +39,7 @@ class Scene:
     """All services, a worker and the listener of a feed; somebody watches the market of the samples."""
 
     world: World
-    wishes: Wishes
+    wishes: DemandedSeries
     bootstrap: str
     prefix: str
 
@@ -92,13 +92,13 @@ async def scene(
         for symbol in ("BTCUSDT", "ETHUSDT"):
             await watch(world.running["analytics"].database, GOOD_USER, symbol, "15", 5)
         await make_alert(world.running["notifications"].database, GOOD_USER, interval="15")
-        wishes = Wishes()
+        wishes = DemandedSeries()
         async with trading(service, exchange), _listening(wishes, world):
             yield Scene(world, wishes, kafka_bootstrap, topic_prefix)
 
 
 @asynccontextmanager
-async def _listening(wishes: Wishes, world: World) -> AsyncIterator[None]:
+async def _listening(wishes: DemandedSeries, world: World) -> AsyncIterator[None]:
     service, stop = world.running["trading"], asyncio.Event()
     task = asyncio.create_task(wishes.listen(service._settings, service.database, stop))
     try:

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from cli.asyncapi import SUBSCRIPTIONS
+from cli.asyncapi import EVENT_HANDLERS
 from cli.dead_letters.rows import OPEN, Filter, list_entries
 from shared.chassis.events.decoding import Received
-from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.handlers import EventHandler
 from shared.chassis.events.inbox import Inbox
 from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Database
@@ -22,12 +22,12 @@ ServiceEnv = Callable[[str], dict[str, str]]
 VICTIM, OTHER = 1, 2
 
 
-def known_by(service: str) -> Sequence[Subscription[Any]]:  # Any: each of its own event type
-    return [each for each in SUBSCRIPTIONS[service] if each.event.topic in NAMES_A_USER]
+def known_by(service: str) -> Sequence[EventHandler[Any]]:  # Any: each of its own event type
+    return [each for each in EVENT_HANDLERS[service] if each.event.topic in NAMES_A_USER]
 
 
 NAMES_A_USER = ("user.registered", "user.updated", "subscription.changed", "activity.recorded")
-CASES = [(service, each) for service in SUBSCRIPTIONS for each in known_by(service)]
+CASES = [(service, each) for service in EVENT_HANDLERS for each in known_by(service)]
 
 
 def test_every_service_learns_of_users_by_some_event() -> None:
@@ -38,7 +38,7 @@ def test_every_service_learns_of_users_by_some_event() -> None:
 async def test_a_contradiction_is_a_forgery_and_the_true_event_goes_on(
     service_env: ServiceEnv,
     service: str,
-    subscription: Subscription[Any],  # Any: of its own event type
+    subscription: EventHandler[Any],  # Any: of its own event type
 ) -> None:
     values = {name.lower(): value for name, value in service_env(service).items()}
     database = await Database.connect(ServiceSettings.model_validate({**values, "service": service}))

@@ -42,7 +42,7 @@ class Day:
 
 
 @dataclass(frozen=True)
-class Carried:
+class EarlierDays:
     """What the days before the first one to be cut hand on: their first, their last and what it ended with.
 
     `results` has pnl and capital at work of the last 29 days.
@@ -55,7 +55,7 @@ class Carried:
 
 
 def cut_days(
-    trades: Iterable[TradeFact], sessions: Sequence[SessionFact], zone: ZoneInfo, carried: Carried | None = None
+    trades: Iterable[TradeFact], sessions: Sequence[SessionFact], zone: ZoneInfo, carried: EarlierDays | None = None
 ) -> list[Day]:
     """The days of these trades, ascending: all, or those after the days that are `carried`."""
     flows = flows_of(sessions)
@@ -74,7 +74,7 @@ def cut_days(
         return [_day(day, calendar_returns(returns, max(first, day.date - LOOKED_BACK), day.date)) for day in cut]
 
 
-def _returns(days: Sequence[TradingDay], carried: Carried | None) -> dict[date, float | None]:
+def _returns(days: Sequence[TradingDay], carried: EarlierDays | None) -> dict[date, float | None]:
     results = dict(carried.results) if carried else {}
     results |= {day.date: (day.pnl, day.capital_at_work) for day in days}
     return {day: fraction(pnl, capital) for day, (pnl, capital) in results.items()}

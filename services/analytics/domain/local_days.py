@@ -39,7 +39,7 @@ class Cutoff:
 
 
 @dataclass(frozen=True)
-class Period:
+class LocalPeriod:
     """The end is not included; None where it is open."""
 
     first: Cutoff | None = None

@@ -12,14 +12,14 @@ from services.analytics.domain.days import calendar_returns
 from services.analytics.domain.drawdowns import Drawdowns, find_drawdowns
 from services.analytics.domain.facts import SessionFact, TradeFact
 from services.analytics.domain.growth import growth_of
-from services.analytics.domain.local_days import Period, is_within
+from services.analytics.domain.local_days import LocalPeriod, is_within
 from services.analytics.domain.quotients import PRECISION, ZERO, ratio, rounded_percent
 from services.analytics.domain.streaks import Streaks, find_streaks
 from services.analytics.statistics import RiskRatios, risk_ratios
 from shared.statistics import fraction
 
 K = TypeVar("K", bound=Hashable)
-ALL_TIME = Period()
+ALL_TIME = LocalPeriod()
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def summarise(
     sessions: Sequence[SessionFact],
     pnl_before: Decimal,
     zone: ZoneInfo,
-    period: Period = ALL_TIME,
+    period: LocalPeriod = ALL_TIME,
 ) -> Summary:
     """`trades` of the period in order of exit; `sessions` begun by its end; `pnl_before` of earlier trades."""
     flows = flows_of(sessions)

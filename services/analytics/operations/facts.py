@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from services.analytics.domain.days import Carried, Day, cut_days
+from services.analytics.domain.days import EarlierDays, Day, cut_days
 from services.analytics.domain.facts import local_date
 from services.analytics.domain.local_days import day_start
 from services.analytics.queries import days, facts
@@ -87,7 +87,7 @@ async def _days_since(
     connection: Connection,
     zones: Mapping[int, str],
     since: Mapping[Subject, datetime],
-    carried: Mapping[Subject, Carried],
+    carried: Mapping[Subject, EarlierDays],
 ) -> tuple[int, list[tuple[Subject, Day]]]:
     """Of how many trades, and the days; those that are `carried` are taken as they stand."""
     trades = await facts.list_trades_since(connection, since)

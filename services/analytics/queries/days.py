@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from services.analytics.domain.calendar import Traded
-from services.analytics.domain.days import TRAILING_DAYS, Carried, Day
+from services.analytics.domain.days import TRAILING_DAYS, EarlierDays, Day
 from services.analytics.domain.quotients import ZERO
 from services.analytics.queries.facts import Subject
 from shared.chassis.postgres import Connection
@@ -83,7 +83,7 @@ CARRIED = """
 
 async def get_carried(
     connection: Connection, since: Mapping[Subject, date]
-) -> tuple[dict[Subject, Carried], set[Subject]]:
+) -> tuple[dict[Subject, EarlierDays], set[Subject]]:
     """What each subject's days before its date hand on, where there are any; what is read of each is bounded.
 
     And whose days were cut by an earlier version, which knew no capital at work: they hand on nothing.
@@ -96,7 +96,7 @@ async def get_carried(
         [_oldest(day) for day in since.values()],
     )
     carried = {
-        (user_id, mode): Carried(first, last, ending, _results(dates, pnls, capitals))
+        (user_id, mode): EarlierDays(first, last, ending, _results(dates, pnls, capitals))
         for user_id, mode, outdated, first, last, ending, dates, pnls, capitals in rows
         if not outdated
     }

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 
-from services.analytics.domain.local_days import ONE_DAY, Cutoff, Period, day_start, first_date, last_date
+from services.analytics.domain.local_days import ONE_DAY, Cutoff, LocalPeriod, day_start, first_date, last_date
 from shared.chassis.http.paging import PageQuery
 from shared.contracts.types import Instant, QueryModel
 
@@ -49,11 +49,11 @@ class PagedPeriodQuery(PageQuery, PeriodQuery):
     pass
 
 
-def period_of(first: date | None, last: date | None, zone: ZoneInfo) -> Period:
+def period_of(first: date | None, last: date | None, zone: ZoneInfo) -> LocalPeriod:
     """A whole day is in it to its end."""
     if last is not None and not isinstance(last, datetime):
         last += ONE_DAY
-    return Period(_cutoff(first, zone), _cutoff(last, zone))
+    return LocalPeriod(_cutoff(first, zone), _cutoff(last, zone))
 
 
 def _cutoff(value: date | None, zone: ZoneInfo) -> Cutoff | None:

@@ -93,7 +93,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Session:
+class Login:
     """A log-in as its user sees it."""
 
     session_id: UUID

@@ -58,7 +58,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Fault:
+class ChainFault:
     user_id: int
     seq: int
     harm: Harm
@@ -102,32 +102,32 @@ class ChainCheck:
         self._end = Head()
         self._broken = False
 
-    def add(self, link: Link) -> Iterator[Fault]:
+    def add(self, link: Link) -> Iterator[ChainFault]:
         """What is wrong at this row, and between it and the one before it."""
         gap = range(self._end.entries + 1, link.seq)
         for gone in gap:
-            yield Fault(self.user_id, gone, "MISSING")
+            yield ChainFault(self.user_id, gone, "MISSING")
         follows = bool(gap) or link.previous_hash == self._end.hash
         after_broken, self._broken = self._broken, True
         self._end = Head(link.seq, link.hash)
         if self._head is not None and link.seq > self._head.entries:
-            yield Fault(self.user_id, link.seq, "ADDED")
+            yield ChainFault(self.user_id, link.seq, "ADDED")
         elif link.hash != sha256_of(link.entry, link.seq, link.previous_hash):
-            yield Fault(self.user_id, link.seq, "CHANGED" if follows else "MOVED")
+            yield ChainFault(self.user_id, link.seq, "CHANGED" if follows else "MOVED")
         elif not follows and not after_broken:
-            yield Fault(self.user_id, link.seq, "MOVED")
+            yield ChainFault(self.user_id, link.seq, "MOVED")
         else:
             self._broken = False
 
-    def end(self) -> Iterator[Fault]:
+    def end(self) -> Iterator[ChainFault]:
         """What is wrong after the last row."""
         if self._head is None:
-            yield Fault(self.user_id, self._end.entries, "HEAD_MISSING")
+            yield ChainFault(self.user_id, self._end.entries, "HEAD_MISSING")
             return
         for gone in range(self._end.entries + 1, self._head.entries + 1):
-            yield Fault(self.user_id, gone, "MISSING")
+            yield ChainFault(self.user_id, gone, "MISSING")
         if self._end.entries == self._head.entries and self._end.hash != self._head.hash:
-            yield Fault(self.user_id, self._end.entries, "HEAD_CHANGED")
+            yield ChainFault(self.user_id, self._end.entries, "HEAD_CHANGED")
 
 
 def sha256_of(entry: Entry, seq: int, previous_hash: bytes) -> bytes:

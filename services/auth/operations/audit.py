@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.auth.domain.accounts import email_sha256
-from services.auth.domain.chain import ChainCheck, Fault
+from services.auth.domain.chain import ChainCheck, ChainFault
 from services.auth.queries import accounts, activity
 from shared.chassis.postgres import Connection, Database
 
@@ -21,20 +21,20 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Found:
+class LogFault:
     """A fault, and whose log it is in; no public id where the user is gone too."""
 
-    fault: Fault
+    fault: ChainFault
     public_id: UUID | None
 
 
 @dataclass(frozen=True)
-class Progress:
+class AuditProgress:
     """Rows read since the last one, chains ended, and the faults found among them."""
 
     rows: int
     chains: int
-    found: Sequence[Found] = ()
+    found: Sequence[LogFault] = ()
 
 
 async def find_extent(database: Database, email: str | None) -> Extent | None:
@@ -58,7 +58,7 @@ async def find_extent(database: Database, email: str | None) -> Extent | None:
     return Extent(blocks, entries)
 
 
-async def verify(database: Database, extent: Extent) -> AsyncIterator[Progress]:
+async def verify(database: Database, extent: Extent) -> AsyncIterator[AuditProgress]:
     """Block by block; each is read as of one moment, so that what is being written meanwhile is no fault."""
     for block in extent.blocks:
         async with database.tenants(block) as connection:
@@ -67,11 +67,11 @@ async def verify(database: Database, extent: Extent) -> AsyncIterator[Progress]:
                 yield progress
 
 
-async def _verify_block(connection: Connection, block: range) -> AsyncIterator[Progress]:
+async def _verify_block(connection: Connection, block: range) -> AsyncIterator[AuditProgress]:
     heads = await activity.find_heads(connection, block)
     public_ids = await activity.find_public_ids(connection, block)
     check: ChainCheck | None = None
-    faults: list[Fault] = []
+    faults: list[ChainFault] = []
     rows = chains = 0
     async for link in activity.read_links(connection, block):
         if check is None or check.user_id != link.entry.user_id:
@@ -81,10 +81,10 @@ async def _verify_block(connection: Connection, block: range) -> AsyncIterator[P
         faults += check.add(link)
         rows += 1
         if rows == activity.ROWS_AT_ONCE:
-            yield Progress(rows, 0)
+            yield AuditProgress(rows, 0)
             rows = 0
     faults += check.end() if check else []
     for user_id, head in heads.items():  # of which no row is left
         faults += ChainCheck(user_id, head).end()
         chains += 1
-    yield Progress(rows, chains, [Found(fault, public_ids.get(fault.user_id)) for fault in faults])
+    yield AuditProgress(rows, chains, [LogFault(fault, public_ids.get(fault.user_id)) for fault in faults])

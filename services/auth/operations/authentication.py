@@ -31,7 +31,7 @@ NOBODY = 0
 
 
 @dataclass(frozen=True)
-class Desk:
+class PasswordCheck:
     """What a login needs: the accounts, the hashers, the signing keys, how long things last, and how many may
     fail or be made."""
 
@@ -45,7 +45,7 @@ class Desk:
 
 
 @dataclass(frozen=True)
-class Found:
+class ClaimedAccount:
     """Whose e-mail it is, and where this attempt to prove it is counted."""
 
     user_id: int
@@ -55,7 +55,7 @@ class Found:
     network_counter: bytes
 
 
-async def look_up(desk: Desk, email: str, client: Client, now: datetime) -> Found:
+async def look_up(desk: PasswordCheck, email: str, client: Client, now: datetime) -> ClaimedAccount:
     """The same statements whether or not there is such a user. The attempt counts from here on.
 
     Raises TooManyAttempts.
@@ -67,12 +67,12 @@ async def look_up(desk: Desk, email: str, client: Client, now: datetime) -> Foun
         known = await accounts.find_credentials(connection, user_id)
         at_home = await attempts.is_known_network(connection, user_id, network, now - KNOWN_FOR)
         account = account_counter(sha256, network, known=at_home)
-        found = Found(user_id, known, network, account, network_counter(network))
+        found = ClaimedAccount(user_id, known, network, account, network_counter(network))
         await count_attempt(connection, found, desk.free, now)
     return found
 
 
-async def find_known(desk: Desk, found: Found, email: str) -> Found:
+async def find_known(desk: PasswordCheck, found: ClaimedAccount, email: str) -> ClaimedAccount:
     """The same attempt, where an account came about meanwhile."""
     async with desk.database.untenanted() as connection:
         user_id = await accounts.locate_email(connection, email_sha256(email)) or NOBODY
@@ -80,7 +80,7 @@ async def find_known(desk: Desk, found: Found, email: str) -> Found:
         return replace(found, user_id=user_id, known=await accounts.find_credentials(connection, user_id))
 
 
-async def count_attempt(connection: Connection, found: Found, free: Free, now: datetime) -> None:
+async def count_attempt(connection: Connection, found: ClaimedAccount, free: Free, now: datetime) -> None:
     """Raises TooManyAttempts; the attempt is not counted then, and nothing else happens in its transaction."""
     counts = await attempts.lock_attempts(connection, [found.account_counter, found.network_counter], now)
     if seconds := max(seconds_to_wait(count, free.of(count.counter), now) for count in counts):
@@ -89,7 +89,7 @@ async def count_attempt(connection: Connection, found: Found, free: Free, now: d
 
 
 async def prove(
-    desk: Desk, found: Found, password: str, failing: str, client: Client, now: datetime
+    desk: PasswordCheck, found: ClaimedAccount, password: str, failing: str, client: Client, now: datetime
 ) -> Credentials:
     """Raises BadCredentials, which is recorded as `failing`; TooManyLogins."""
     known = found.known
@@ -102,7 +102,7 @@ async def prove(
 
 
 @asynccontextmanager
-async def giving_back(desk: Desk, found: Found) -> AsyncIterator[None]:
+async def giving_back(desk: PasswordCheck, found: ClaimedAccount) -> AsyncIterator[None]:
     """An attempt that nobody had time for was none."""
     try:
         yield
@@ -113,7 +113,7 @@ async def giving_back(desk: Desk, found: Found) -> AsyncIterator[None]:
         raise
 
 
-async def succeed(connection: Connection, found: Found, now: datetime) -> None:
+async def succeed(connection: Connection, found: ClaimedAccount, now: datetime) -> None:
     """The account's failures are forgotten, the network's stay; and here he is known from now on."""
     await attempts.delete_attempts(connection, found.account_counter)
     await attempts.take_back_attempt(connection, found.network_counter)
@@ -126,7 +126,7 @@ class _OfNobody(Exception):
     """Undoes what there is nobody to write down for."""
 
 
-async def note_failure(database: Database, found: Found, activity_type: str, client: Client, now: datetime) -> None:
+async def note_failure(database: Database, found: ClaimedAccount, activity_type: str, client: Client, now: datetime) -> None:
     """In the log of the one whose account it is. Where it is nobody's, the same is written and undone, and a
     transaction committed all the same, so that it takes as long."""
     public_id = found.known.public_id if found.known else new_id()

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from services.auth.domain.accounts import session_expiry
 from services.auth.errors import AccountDisabled, BadCredentials
-from services.auth.operations.authentication import NOBODY, Desk, look_up, prove, succeed
+from services.auth.operations.authentication import NOBODY, PasswordCheck, look_up, prove, succeed
 from services.auth.operations.end_logins import Owner, end_login, end_logins, end_surplus_logins
 from services.auth.operations.tokens import IssuedTokens, new_secret, secret_sha256
 from services.auth.queries import accounts
@@ -20,7 +20,7 @@ from shared.contracts.types import new_id
 TRIES = 2  # a login beside this one may have renewed the hash of the same password
 
 
-async def log_in(desk: Desk, email: str, password: str, client: Client, now: datetime) -> IssuedTokens:
+async def log_in(desk: PasswordCheck, email: str, password: str, client: Client, now: datetime) -> IssuedTokens:
     """The same statements and the same hashing whether or not there is such a user.
 
     Raises BadCredentials, AccountDisabled, TooManyAttempts, TooManyLogins.
@@ -31,7 +31,7 @@ async def log_in(desk: Desk, email: str, password: str, client: Client, now: dat
     raise BadCredentials
 
 
-async def _log_in(desk: Desk, email: str, password: str, client: Client, now: datetime) -> IssuedTokens | None:
+async def _log_in(desk: PasswordCheck, email: str, password: str, client: Client, now: datetime) -> IssuedTokens | None:
     """None where the account changed while the password was compared."""
     found = await look_up(desk, email, client, now)
     known = await prove(desk, found, password, "LOG_IN_FAILED", client, now)
@@ -53,7 +53,7 @@ async def _log_in(desk: Desk, email: str, password: str, client: Client, now: da
 
 
 async def open_session(
-    desk: Desk, connection: Connection, owner: OfUser, client: Client, now: datetime
+    desk: PasswordCheck, connection: Connection, owner: OfUser, client: Client, now: datetime
 ) -> tuple[UUID, IssuedTokens]:
     session_id = new_id()
     token_id, refresh_token = new_secret(), new_secret()

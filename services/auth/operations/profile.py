@@ -9,7 +9,7 @@ import asyncpg
 from services.auth.domain.accounts import Account, Profile, email_sha256
 from services.auth.domain.attempts import account_counter, network_counter, network_of
 from services.auth.errors import UsernameTaken, WrongPassword
-from services.auth.operations.authentication import Desk, Found, count_attempt, giving_back, note_failure, succeed
+from services.auth.operations.authentication import PasswordCheck, ClaimedAccount, count_attempt, giving_back, note_failure, succeed
 from services.auth.operations.end_logins import end_logins
 from services.auth.queries import accounts, attempts
 from shared.chassis.activity import Activity, record
@@ -72,7 +72,7 @@ def updated(user_id: int, number: int, profile: Profile | Account) -> UserUpdate
 
 
 async def change_password(
-    desk: Desk, caller: Principal, session_id: UUID, old: str, new: str, client: Client, now: datetime
+    desk: PasswordCheck, caller: Principal, session_id: UUID, old: str, new: str, client: Client, now: datetime
 ) -> None:
     """Whoever else is logged in is so no more, and is known nowhere but here.
 
@@ -97,7 +97,7 @@ async def change_password(
         await record(connection, "auth", activity)
 
 
-async def _begin(desk: Desk, user_id: int, session_id: UUID, client: Client, now: datetime) -> Found:
+async def _begin(desk: PasswordCheck, user_id: int, session_id: UUID, client: Client, now: datetime) -> ClaimedAccount:
     """Whoever has a token is no stranger: he has a counter of his own."""
     network = network_of(client.ip_address)
     async with desk.database.tenant(user_id) as connection:
@@ -105,6 +105,6 @@ async def _begin(desk: Desk, user_id: int, session_id: UUID, client: Client, now
         known = await accounts.find_credentials(connection, user_id)
         assert known is not None, "a log-in has a user"
         account = account_counter(email_sha256(known.email), network, known=True)
-        found = Found(user_id, known, network, account, network_counter(network))
+        found = ClaimedAccount(user_id, known, network, account, network_counter(network))
         await count_attempt(connection, found, desk.free, now)
     return found

@@ -7,7 +7,7 @@ import structlog
 from services.auth.domain.accounts import Family, RefreshToken, Verdict, judge_refresh, session_expiry
 from services.auth.domain.attempts import counted, network_of, refresh_counter, seconds_to_wait
 from services.auth.errors import AlreadyRefreshed, BadRefreshToken, TooManyAttempts
-from services.auth.operations.authentication import NOBODY, Desk
+from services.auth.operations.authentication import NOBODY, PasswordCheck
 from services.auth.operations.end_logins import Owner, end_login
 from services.auth.operations.tokens import IssuedTokens, new_secret, secret_sha256
 from services.auth.queries import attempts
@@ -19,7 +19,7 @@ from shared.chassis.postgres import Connection
 log = structlog.get_logger()
 
 
-async def refresh(desk: Desk, refresh_token: str, client: Client, now: datetime) -> IssuedTokens:
+async def refresh(desk: PasswordCheck, refresh_token: str, client: Client, now: datetime) -> IssuedTokens:
     """Raises BadRefreshToken, and the login has ended then, if the token had been used before; AlreadyRefreshed,
     TooManyAttempts.
 
@@ -42,7 +42,7 @@ async def refresh(desk: Desk, refresh_token: str, client: Client, now: datetime)
 
 
 async def _exchange(
-    desk: Desk, connection: Connection, user_id: int, token_sha256: bytes, client: Client, now: datetime
+    desk: PasswordCheck, connection: Connection, user_id: int, token_sha256: bytes, client: Client, now: datetime
 ) -> IssuedTokens | None:
     given = await queries.find_refresh_token(connection, user_id, token_sha256)
     if given is None:
@@ -71,7 +71,7 @@ async def _exchange(
 
 
 async def _rotate(
-    desk: Desk,
+    desk: PasswordCheck,
     connection: Connection,
     user_id: int,
     family: Family,

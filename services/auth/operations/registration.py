@@ -21,14 +21,14 @@ from services.auth.errors import (
     TooManyRegistrations,
     UsernameTaken,
 )
-from services.auth.operations.authentication import Desk, Found, find_known, giving_back, look_up, prove, succeed
+from services.auth.operations.authentication import PasswordCheck, ClaimedAccount, find_known, giving_back, look_up, prove, succeed
 from services.auth.operations.end_logins import Owner, end_surplus_logins
 from services.auth.operations.logins import open_session, record_for
 from services.auth.operations.tokens import IssuedTokens
 from services.auth.queries import accounts, registrations
 from shared.chassis.events.outbox import emit
 from shared.chassis.http.client_address import Client
-from shared.chassis.http.idempotency import Answer, find_answer, insert_answer
+from shared.chassis.http.idempotency import KeptAnswer, find_answer, insert_answer
 from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered
@@ -64,7 +64,7 @@ class _Request:
 
 
 async def register(
-    desk: Desk, user: NewUser, client: Client, now: datetime, once: Once | None = None
+    desk: PasswordCheck, user: NewUser, client: Client, now: datetime, once: Once | None = None
 ) -> Registration:
     """For an e-mail that has an account this is a login that was asked for in the wrong place: it fails as one
     does, and only whoever knows the password is told that there is an account. What is refused for the network's
@@ -89,7 +89,7 @@ async def register(
     return await _register_again(desk, found, known, request)
 
 
-async def _check_network(desk: Desk, client: Client, now: datetime) -> None:
+async def _check_network(desk: PasswordCheck, client: Client, now: datetime) -> None:
     """Raises TooManyRegistrations. Before the e-mail is looked at: it tells nothing about that."""
     async with desk.database.untenanted() as connection:
         registered = await registrations.find_registered(connection, provider_of(client.ip_address))
@@ -97,19 +97,19 @@ async def _check_network(desk: Desk, client: Client, now: datetime) -> None:
         _refuse_too_many(desk, as_of(registered, now), now)
 
 
-def _refuse_too_many(desk: Desk, registered: Registered, now: datetime) -> None:
+def _refuse_too_many(desk: PasswordCheck, registered: Registered, now: datetime) -> None:
     if seconds := seconds_to_wait(registered, desk.registrations, now):
         raise TooManyRegistrations(retry_after_s=seconds)
 
 
-async def _is_username_taken(desk: Desk, username: str | None) -> bool:
+async def _is_username_taken(desk: PasswordCheck, username: str | None) -> bool:
     if username is None:
         return False
     async with desk.database.untenanted() as connection:
         return await accounts.locate_username(connection, username) is not None
 
 
-async def _register_with_taken_username(desk: Desk, found: Found, request: _Request) -> Registration:
+async def _register_with_taken_username(desk: PasswordCheck, found: ClaimedAccount, request: _Request) -> Registration:
     """Raises UsernameTaken for an unknown e-mail and for a wrong password alike, after the same work."""
     try:
         known = await prove(desk, found, request.user.password, "REGISTER_FAILED", request.client, request.now)
@@ -118,7 +118,7 @@ async def _register_with_taken_username(desk: Desk, found: Found, request: _Requ
     return await _register_again(desk, found, known, request)
 
 
-async def _claim(desk: Desk, found: Found, request: _Request, password_hash: str) -> Registration | None:
+async def _claim(desk: PasswordCheck, found: ClaimedAccount, request: _Request, password_hash: str) -> Registration | None:
     """None where the e-mail has got an account meanwhile."""
     async with desk.database.untenanted() as connection:
         user_id = await accounts.get_next_user_id(connection)
@@ -138,7 +138,7 @@ async def _claim(desk: Desk, found: Found, request: _Request, password_hash: str
 
 
 async def _make_account(
-    desk: Desk, connection: Connection, user_id: int, request: _Request, password_hash: str
+    desk: PasswordCheck, connection: Connection, user_id: int, request: _Request, password_hash: str
 ) -> Registration:
     user, client, now, once = request.user, request.client, request.now, request.once
     trial = await _count_registration(desk, connection, client, now)
@@ -148,13 +148,13 @@ async def _make_account(
     session_id, tokens = await open_session(desk, connection, registered, client, now)
     await emit(connection, registered)
     if once is not None:  # no token is kept: whoever asks again gets new ones, for the password
-        await insert_answer(connection, user_id, once.key, once.request_sha256, Answer(201, "/v1/me", ""))
+        await insert_answer(connection, user_id, once.key, once.request_sha256, KeptAnswer(201, "/v1/me", ""))
     profile = await accounts.find_profile(connection, user_id, session_id)
     assert profile is not None, "written in this transaction"
     return Registration(profile, tokens, trial)
 
 
-async def _count_registration(desk: Desk, connection: Connection, client: Client, now: datetime) -> bool:
+async def _count_registration(desk: PasswordCheck, connection: Connection, client: Client, now: datetime) -> bool:
     """Whether this account has a trial. Raises TooManyRegistrations, and nothing is registered then."""
     locked = await registrations.lock_registered(connection, provider_of(client.ip_address), now)
     registered = as_of(locked, now)
@@ -164,7 +164,7 @@ async def _count_registration(desk: Desk, connection: Connection, client: Client
     return trial
 
 
-async def _register_again(desk: Desk, found: Found, known: Credentials, request: _Request) -> Registration:
+async def _register_again(desk: PasswordCheck, found: ClaimedAccount, known: Credentials, request: _Request) -> Registration:
     """A key proves nothing: the account that it made is shown to whoever knows its password, as at a login."""
     user_id, client, now, once = found.user_id, request.client, request.now, request.once
     if once is None:

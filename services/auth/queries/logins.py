@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from services.auth.domain.accounts import Family, RefreshToken, Session
+from services.auth.domain.accounts import Family, RefreshToken, Login
 from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import EndReason
@@ -234,10 +234,10 @@ async def list_sessions(
     newest_first: bool,
     beyond: tuple[datetime, UUID] | None,
     limit: int,
-) -> list[Session]:
+) -> list[Login]:
     """Those that have not ended; `beyond` is the one after which the page begins."""
     at, session_id = beyond or (None, None)
     rows = await connection.fetch(
         NEWEST_FIRST if newest_first else OLDEST_FIRST, user_id, now, at, session_id, limit
     )
-    return [Session(*row) for row in rows]
+    return [Login(*row) for row in rows]

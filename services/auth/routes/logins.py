@@ -18,7 +18,7 @@ from services.auth.errors import (
     UsernameTaken,
 )
 from services.auth.operations import logins
-from services.auth.operations.authentication import Desk
+from services.auth.operations.authentication import PasswordCheck
 from services.auth.operations.refresh import refresh
 from services.auth.operations.registration import Once, register
 from services.auth.operations.tokens import LONGEST_REFRESH_TOKEN
@@ -85,7 +85,7 @@ class LogoutBody(BodyModel):
 class Routes:
     """The operations of auth over HTTP."""
 
-    def __init__(self, desk: Desk, authenticator: Authenticator, trusted_proxies: Networks) -> None:
+    def __init__(self, desk: PasswordCheck, authenticator: Authenticator, trusted_proxies: Networks) -> None:
         self._desk = desk
         self._authenticator = authenticator
         self._proxies = trusted_proxies

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from services.auth.domain.accounts import Language, Session
+from services.auth.domain.accounts import Language, Login
 from services.auth.errors import TooManyAttempts, TooManyLogins, UsernameTaken, WrongPassword
 from services.auth.operations import logins, profile
-from services.auth.operations.authentication import Desk
+from services.auth.operations.authentication import PasswordCheck
 from services.auth.operations.profile import find_live_profile
 from services.auth.queries import activity
 from services.auth.queries import logins as queries
@@ -61,7 +61,7 @@ class ActivityQuery(PageQuery):
 
 
 class MyRoutes:
-    def __init__(self, desk: Desk, proxies: Networks) -> None:
+    def __init__(self, desk: PasswordCheck, proxies: Networks) -> None:
         self._desk = desk
         self._proxies = proxies
 
@@ -189,7 +189,7 @@ def _log_in_of(call: Call) -> UUID:
     return call.principal.session_id
 
 
-def _log_in_view(row: Session, current: UUID) -> LogInView:
+def _log_in_view(row: Login, current: UUID) -> LogInView:
     return LogInView(current=row.session_id == current, **vars(row))
 
 

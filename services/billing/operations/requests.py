@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from services.billing.domain import day_of
 from services.billing.operations.thresholds import Meter, Used, say_thresholds
 from services.billing.queries import leases, requests
-from services.billing.queries.requests import DayTotal, Report
+from services.billing.queries.requests import DayTotal, RequestReport
 from shared.chassis.postgres import Connection
 from shared.contracts.billing import UsageRecorded
 
@@ -27,12 +27,12 @@ async def book_requests(connection: Connection, events: Sequence[UsageRecorded],
     await say_thresholds(connection, [_used(total) for total in totals], public_ids, now)
 
 
-async def _reports(connection: Connection, events: Sequence[UsageRecorded]) -> list[Report]:
+async def _reports(connection: Connection, events: Sequence[UsageRecorded]) -> list[RequestReport]:
     days = await requests.find_lease_days(
         connection, [event.user_id for event in events], [event.lease_id for event in events]
     )
     return [
-        Report(
+        RequestReport(
             event.user_id,
             event.lease_id,
             event.kind,

@@ -7,7 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from services.billing.domain import THRESHOLDS, Period, reached
-from services.billing.queries.requests import Threshold, insert_thresholds
+from services.billing.queries.requests import ReachedThreshold, insert_thresholds
 from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection
 from shared.contracts.billing import UsageThreshold
@@ -35,7 +35,7 @@ async def say_thresholds(
     new = await insert_thresholds(
         connection,
         [
-            Threshold(each.user_id, each.meter, each.period.start, percent, each.used, each.limit or 0)
+            ReachedThreshold(each.user_id, each.meter, each.period.start, percent, each.used, each.limit or 0)
             for each, percent in due
         ],
         now,

@@ -15,7 +15,7 @@ UserDay = tuple[int, date]
 
 
 @dataclass(frozen=True)
-class Report:
+class RequestReport:
     """So many requests of one kind, out of one block."""
 
     user_id: int
@@ -68,7 +68,7 @@ async def lock_days(connection: Connection, days: Sequence[UserDay]) -> None:
     )
 
 
-async def insert_reports(connection: Connection, reports: Sequence[Report]) -> list[Report]:
+async def insert_reports(connection: Connection, reports: Sequence[RequestReport]) -> list[RequestReport]:
     """Those that are new; a report is booked once, however often it is said."""
     rows = await connection.fetch(
         """
@@ -84,7 +84,7 @@ async def insert_reports(connection: Connection, reports: Sequence[Report]) -> l
         [report.date for report in reports],
         [report.requests for report in reports],
     )
-    return [Report(*row) for row in rows]
+    return [RequestReport(*row) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class DayTotal:
     limit: int | None
 
 
-async def update_days(connection: Connection, reports: Sequence[Report]) -> list[DayTotal]:
+async def update_days(connection: Connection, reports: Sequence[RequestReport]) -> list[DayTotal]:
     """What the days come to with these reports, which are new."""
     rows = await connection.fetch(
         """
@@ -122,7 +122,7 @@ async def update_days(connection: Connection, reports: Sequence[Report]) -> list
     return [DayTotal(*row) for row in rows]
 
 
-async def update_reported(connection: Connection, reports: Sequence[Report]) -> None:
+async def update_reported(connection: Connection, reports: Sequence[RequestReport]) -> None:
     """What the leases hold no more, because it stands in the day."""
     await connection.execute(
         """
@@ -152,7 +152,7 @@ async def find_day(connection: Connection, user_id: int, day: date) -> ApiDay | 
 
 
 @dataclass(frozen=True)
-class Threshold:
+class ReachedThreshold:
     user_id: int
     meter: str
     period_start: datetime
@@ -162,7 +162,7 @@ class Threshold:
 
 
 async def insert_thresholds(
-    connection: Connection, thresholds: Sequence[Threshold], now: datetime
+    connection: Connection, thresholds: Sequence[ReachedThreshold], now: datetime
 ) -> set[tuple[int, str, datetime, int]]:
     """Those that were not said yet, by user, meter, period and percent."""
     rows: list[asyncpg.Record] = await connection.fetch(

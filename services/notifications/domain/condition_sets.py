@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from services.notifications.domain.conditions import AlertType, ConditionFault, Raw, compile_alert
 from services.notifications.domain.firing import ClosedBar, Firing, Timing, allowed, value_seen
-from shared.strategy.conditions.rising_edge import Threshold, became_true, threshold_of, thresholds_reached
+from shared.strategy.conditions.rising_edge import ThresholdCondition, became_true, threshold_of, thresholds_reached
 from shared.strategy.document.parse import AlertCondition
 from shared.strategy.series import Series
 
@@ -16,7 +16,7 @@ MOST_KNOWN = 50_000
 @dataclass(frozen=True, slots=True)
 class _Known:
     alert: AlertCondition
-    threshold: Threshold | None
+    threshold: ThresholdCondition | None
 
 
 class Conditions:
@@ -46,7 +46,7 @@ class Conditions:
             self._known.popitem(last=False)
 
 
-class Round:
+class ConditionPass:
     """Bars of one series that are worked together, and what came true at them."""
 
     def __init__(self, conditions: Conditions, series: Series, bars: Sequence[ClosedBar]) -> None:
@@ -73,7 +73,7 @@ class Round:
         ]
 
     def _answer(self, hashes: Sequence[bytes]) -> None:
-        alike: dict[str, tuple[list[bytes], list[Threshold]]] = {}
+        alike: dict[str, tuple[list[bytes], list[ThresholdCondition]]] = {}
         for each in hashes:
             known = self.conditions.get(each)
             self._came[each] = []

@@ -43,7 +43,7 @@ TOLD, NOT_TOLD = Preference(), Preference(channels=())
 
 
 @dataclass(frozen=True)
-class Told:
+class KindRules:
     """What a kind is, whoever hears it."""
 
     category: Category
@@ -51,15 +51,15 @@ class Told:
 
 
 # A bot may trade a hundred times a day: whoever wants to hear of each says so.
-OF_KIND: Mapping[Kind, Told] = {
-    "ALERT_TRIGGERED": Told("ALERT", TOLD),
-    "SESSION_STARTED": Told("TRADING", TOLD),
-    "SESSION_STOPPED": Told("TRADING", TOLD),
-    "SESSION_ALARMED": Told("TRADING", TOLD),
-    "TRADE_OPENED": Told("TRADING", NOT_TOLD),
-    "TRADE_CLOSED": Told("TRADING", NOT_TOLD),
-    "SUBSCRIPTION_CHANGED": Told("BILLING", TOLD),
-    "USAGE_THRESHOLD": Told("BILLING", TOLD),
+OF_KIND: Mapping[Kind, KindRules] = {
+    "ALERT_TRIGGERED": KindRules("ALERT", TOLD),
+    "SESSION_STARTED": KindRules("TRADING", TOLD),
+    "SESSION_STOPPED": KindRules("TRADING", TOLD),
+    "SESSION_ALARMED": KindRules("TRADING", TOLD),
+    "TRADE_OPENED": KindRules("TRADING", NOT_TOLD),
+    "TRADE_CLOSED": KindRules("TRADING", NOT_TOLD),
+    "SUBSCRIPTION_CHANGED": KindRules("BILLING", TOLD),
+    "USAGE_THRESHOLD": KindRules("BILLING", TOLD),
 }
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from services.notifications.domain.condition_sets import Round
+from services.notifications.domain.condition_sets import ConditionPass
 from services.notifications.domain.conditions import ConditionFault
 from services.notifications.domain.firing import Firing, Timing
 from services.notifications.operations.alerts import channels_of
@@ -32,7 +32,7 @@ class SeriesBatch:
     closed_at: datetime
 
 
-async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBatch, bars: Round) -> int:
+async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBatch, bars: ConditionPass) -> int:
     """All alerts of these tenants on a series that are due at these bars; how many firings there are.
 
     Worked again, as after being killed, it finds the firings that are there and fires the others.
@@ -60,7 +60,7 @@ async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBa
 
 
 async def _known_conditions(
-    connection: Connection, block: Sequence[int], batch: SeriesBatch, bars: Round
+    connection: Connection, block: Sequence[int], batch: SeriesBatch, bars: ConditionPass
 ) -> list[bytes]:
     """Of the block's alerts, each once; what is new among them is read and compiled."""
     hashes = await firings.list_conditions(connection, block, batch.symbol, batch.interval)
@@ -71,7 +71,7 @@ async def _known_conditions(
     return [each for each in hashes if each in bars.conditions]
 
 
-def _learn(bars: Round, condition_hash: bytes, row: firings.ConditionRow | AlertRow) -> None:
+def _learn(bars: ConditionPass, condition_hash: bytes, row: firings.ConditionRow | AlertRow) -> None:
     """One that this program does not understand holds nobody up."""
     try:
         bars.conditions.learn(condition_hash, row.alert_type, row.condition_data)
@@ -79,7 +79,7 @@ def _learn(bars: Round, condition_hash: bytes, row: firings.ConditionRow | Alert
         log.error("alert_condition_invalid", condition_hash=condition_hash.hex(), error=str(error))
 
 
-def _firings(alert: AlertRow, bars: Round) -> list[Firing]:
+def _firings(alert: AlertRow, bars: ConditionPass) -> list[Firing]:
     if alert.condition_hash not in bars.conditions:  # changed since its block's conditions were read
         _learn(bars, alert.condition_hash, alert)
     timing = Timing(
@@ -96,7 +96,7 @@ def _has_ended(alert: AlertRow, moment: datetime) -> bool:
     return alert.expires_at is not None and alert.expires_at < moment
 
 
-async def _fire(connection: Connection, candidates: Sequence[AlertRow], bars: Round) -> int:
+async def _fire(connection: Connection, candidates: Sequence[AlertRow], bars: ConditionPass) -> int:
     """What is due is asked again under the lock: an alert may have been changed or removed meanwhile."""
     if not candidates:
         return 0

@@ -7,9 +7,9 @@ from services.notifications.domain.digests import Minute, MinuteKey, minute_of, 
 from services.notifications.domain.kinds import OF_KIND, preference_of
 from services.notifications.domain.notices import Notice
 from services.notifications.queries import deliveries, inbox
-from services.notifications.queries.contacts import Reader, get_readers
+from services.notifications.queries.contacts import Recipient, list_recipients
 from services.notifications.queries.deliveries import Delivery
-from services.notifications.queries.inbox import Message
+from services.notifications.queries.inbox import NotificationRow
 from services.notifications.templates import writer_for
 from shared.chassis.postgres import Connection
 from shared.contracts.types import instant_text, new_id
@@ -29,7 +29,7 @@ async def tell(connection: Connection, notices: Sequence[Notice]) -> None:
     """In the transaction that hears of it. Batches, not rows: so many statements, however many notices."""
     if not notices:
         return
-    readers = await get_readers(connection, {notice.user_id for notice in notices})
+    readers = await list_recipients(connection, {notice.user_id for notice in notices})
     wanted = [notice for notice in notices if _wants(readers[notice.user_id], notice)]
     if not wanted:
         return
@@ -41,7 +41,7 @@ async def tell(connection: Connection, notices: Sequence[Notice]) -> None:
 
 
 async def _tell(
-    connection: Connection, fresh: Sequence[Notice], readers: Mapping[int, Reader], positions: dict[int, int]
+    connection: Connection, fresh: Sequence[Notice], readers: Mapping[int, Recipient], positions: dict[int, int]
 ) -> None:
     """`positions` are the last ones of inboxes that are locked."""
     known = await deliveries.get_minutes(connection, {minute_of(notice) for notice in fresh})
@@ -52,8 +52,8 @@ async def _tell(
         _Digest(key, shares.minutes[key], notice, key not in known or known[key].digest_id is None)
         for key, notice in first.items()
     ]
-    made: list[Message] = []
-    grown: list[Message] = []
+    made: list[NotificationRow] = []
+    grown: list[NotificationRow] = []
     for digest in digests:
         message = _of_digest(digest, readers[digest.first.user_id], _next(positions, digest.first))
         (made if digest.is_new else grown).append(message)
@@ -79,7 +79,7 @@ def _digested(notices: Sequence[Notice], minutes: Mapping[MinuteKey, Minute]) ->
         yield Delivery(notice, digest_id, "DIGESTED")
 
 
-def _wants(reader: Reader, notice: Notice) -> bool:
+def _wants(reader: Recipient, notice: Notice) -> bool:
     return preference_of(notice.kind, reader.preferences).wants(notice.severity, "dashboard")
 
 
@@ -88,8 +88,8 @@ def _next(positions: dict[int, int], notice: Notice) -> int:
     return positions[notice.user_id]
 
 
-def _of_notice(notice: Notice, reader: Reader, position: int) -> Message:
-    return Message(
+def _of_notice(notice: Notice, reader: Recipient, position: int) -> NotificationRow:
+    return NotificationRow(
         user_id=notice.user_id,
         event_id=new_id(),
         position=position,
@@ -104,11 +104,11 @@ def _of_notice(notice: Notice, reader: Reader, position: int) -> Message:
     )
 
 
-def _of_digest(digest: _Digest, reader: Reader, position: int) -> Message:
+def _of_digest(digest: _Digest, reader: Recipient, position: int) -> NotificationRow:
     (user_id, kind, at), minute = digest.key, digest.minute
     assert minute.digest_id is not None, "what is digested has a digest"
     writer = writer_for(reader.language, reader.timezone)
-    return Message(
+    return NotificationRow(
         user_id=user_id,
         event_id=minute.digest_id,
         position=position,

@@ -26,7 +26,7 @@ class ContactEvent(Protocol):
 
 
 @dataclass(frozen=True)
-class Reader:
+class Recipient:
     """None where nothing was heard of him yet."""
 
     language: str | None
@@ -54,7 +54,7 @@ async def upsert_contacts(connection: Connection, events: Sequence[ContactEvent]
     )
 
 
-async def get_readers(connection: Connection, users: Collection[int]) -> dict[int, Reader]:
+async def list_recipients(connection: Connection, users: Collection[int]) -> dict[int, Recipient]:
     """All of these, also those of whom nothing is known."""
     rows = await connection.fetch(
         """
@@ -64,6 +64,6 @@ async def get_readers(connection: Connection, users: Collection[int]) -> dict[in
         list(users),
     )
     return {
-        row["user_id"]: Reader(row["language"], row["timezone"], read_preferences(row["kinds"] or {}))
+        row["user_id"]: Recipient(row["language"], row["timezone"], read_preferences(row["kinds"] or {}))
         for row in rows
     }

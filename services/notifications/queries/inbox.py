@@ -26,7 +26,7 @@ class InboxRow:
 
 
 @dataclass(frozen=True)
-class Message:
+class NotificationRow:
     """A row to be written; `data` is shown as it is."""
 
     user_id: int
@@ -83,7 +83,7 @@ async def prepare_months(connection: Connection, moments: Collection[datetime]) 
         await connection.execute("SELECT prepare_inbox_month($1)", moment)
 
 
-async def insert_messages(connection: Connection, messages: Sequence[Message]) -> None:
+async def insert_messages(connection: Connection, messages: Sequence[NotificationRow]) -> None:
     """Their months are prepared."""
     await connection.execute(
         """
@@ -106,7 +106,7 @@ async def insert_messages(connection: Connection, messages: Sequence[Message]) -
     )
 
 
-async def rewrite_messages(connection: Connection, messages: Sequence[Message]) -> None:
+async def rewrite_messages(connection: Connection, messages: Sequence[NotificationRow]) -> None:
     """What they say, at a new position, and unread again."""
     await connection.execute(
         """

@@ -20,7 +20,7 @@ from typing import BinaryIO, Protocol
 from services.trading.backtest_question import MOST_FILLS
 from shared.contracts.types import AMOUNT_PATTERN, decimal_text, from_ms, instant_text
 from shared.market.bars import NotABar, enclosed, find_gaps
-from shared.strategy.backtest.run import Report, run_backtest
+from shared.strategy.backtest.run import BacktestReport, run_backtest
 from shared.strategy.bars import INTERVAL_MS, Bar, Instrument, Terms, TickTooCoarse
 from shared.strategy.document.parse import parse_stored
 from shared.strategy.execution.outcome import Fill, Trade
@@ -119,7 +119,7 @@ def _progress(say: Say) -> _Progress:
     return tell
 
 
-def _head(report: Report, bars: Sequence[Bar], interval_ms: int) -> dict[str, object]:
+def _head(report: BacktestReport, bars: Sequence[Bar], interval_ms: int) -> dict[str, object]:
     first = report.first_decision
     gaps = find_gaps((bar.open_time_ms for bar in bars), interval_ms)
     return {

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Wish:
+class SeriesDemand:
     """What all together want of a series: so many bars of history, and the generations that sessions are on.
 
     None: some may be on any, as they have said so or have said nothing for a moment only.
@@ -47,7 +47,7 @@ class Wish:
         return self.generations is None or generation in self.generations
 
 
-class Wishes:
+class DemandedSeries:
     """The latest word of each who wishes; a series stays for a while after the last wish."""
 
     def __init__(self) -> None:
@@ -86,13 +86,13 @@ class Wishes:
         """Whether anybody wants it now, and not only until a moment ago."""
         return series in self._wished and series not in self._dropped_at
 
-    def of(self, series: SeriesKey, now: datetime) -> Wish:
+    def of(self, series: SeriesKey, now: datetime) -> SeriesDemand:
         """A generation is kept for a while after the last wish too."""
         wishes = [each for each in self._wished.get(series, {}).values() if each.wanted]
         needed = max((each.history_bars for each in wishes), default=0)
         if series not in self._changed_at or now - self._changed_at[series] < KEEP_UNWANTED:
-            return Wish(needed)
-        return Wish(needed, frozenset(generation for each in wishes for generation in each.generations))
+            return SeriesDemand(needed)
+        return SeriesDemand(needed, frozenset(generation for each in wishes for generation in each.generations))
 
     async def listen(self, settings: ServiceSettings, database: Database, stop: asyncio.Event) -> None:
         """Until told to stop; again from the beginning when the broker was away: the versions tell what is new.

@@ -10,7 +10,7 @@ import structlog
 from services.trading.bybit_api import MarketApi
 from services.trading.bybit_stream_api import KlineUpdate, MarketStream, SeriesKey
 from services.trading.feed import queries
-from services.trading.feed.demand import Wishes
+from services.trading.feed.demand import DemandedSeries
 from services.trading.feed.instruments import keep_instruments
 from services.trading.feed.series_feed import SeriesFeed
 from services.trading.settings import TradingSettings
@@ -34,7 +34,7 @@ class Feed:
         self._database = database
         self._producer = producer
         self._settings = settings
-        self._wishes = Wishes()
+        self._wishes = DemandedSeries()
         self._holder = str(uuid4())
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -113,7 +113,7 @@ class Leading:
         producer: Producer,
         api: MarketApi,
         settings: TradingSettings,
-        wishes: Wishes,
+        wishes: DemandedSeries,
         over: asyncio.Event,
     ) -> None:
         self._database = database

@@ -10,7 +10,7 @@ import structlog
 
 from services.trading.bybit_api import Contract, Kline
 from services.trading.feed import queries
-from services.trading.feed.demand import Wish
+from services.trading.feed.demand import SeriesDemand
 from services.trading.feed.queries import StoredCandle, StoredSeries
 from services.trading.feed.settled_bars import SettledBars
 from shared.chassis.postgres import Database
@@ -46,7 +46,7 @@ class Generations:
         async with self._database.tenants(()) as connection:
             await queries.upsert_instrument(connection, self._symbol, contract)
 
-    async def load(self, wish: Wish) -> Kline | None:
+    async def load(self, wish: SeriesDemand) -> Kline | None:
         """As they are stored, none behind another, with history where nothing is; the last bar."""
         async with self._database.tenants(()) as connection:
             newest = await queries.get_or_create_series(connection, self._symbol, self._interval)

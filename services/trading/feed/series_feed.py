@@ -11,7 +11,7 @@ from prometheus_client import Counter, Gauge
 from services.trading.bybit_api import Kline, MarketApi, UnknownSymbol, VenueUnavailable
 from services.trading.bybit_stream_api import KlineUpdate
 from services.trading.feed.candle_events import closed_event, opened_event
-from services.trading.feed.demand import Wish
+from services.trading.feed.demand import SeriesDemand
 from services.trading.feed.generations import Generations
 from services.trading.feed.queries import StoredCandle, StoredSeries
 from services.trading.feed.settled_bars import SettledBars
@@ -30,7 +30,7 @@ QUIET_S = 30.0  # so long without a word from the stream, and REST is asked whet
 SILENT = timedelta(seconds=10)  # a bar missed for so long: the stream is renewed
 MOST_AT_ONCE = 1_000
 MOST_WAITING = 5_000
-ANYTHING = Wish()
+NO_DEMAND = SeriesDemand()
 
 BARS_CHANGED = Counter("feed_bars_changed_total", "Confirmed bars that came again with other values", ["symbol"])
 BARS_WIDENED = Counter("feed_bars_widened_total", "Bars made to enclose their open and close", ["symbol"])
@@ -52,7 +52,7 @@ class SeriesFeed:
         api: MarketApi,
         renew_stream: Callable[[], None],
         quiet_s: float = QUIET_S,
-        wish: Wish = ANYTHING,
+        wish: SeriesDemand = NO_DEMAND,
         unknown_first_s: float = UNKNOWN_FIRST_S,
     ) -> None:
         self._symbol = symbol
@@ -63,12 +63,12 @@ class SeriesFeed:
         self._settled = SettledBars(api, symbol, interval)
         self._generations = Generations(symbol, interval, database, self._settled)
         self._wish = wish
-        self._loaded_for: Wish | None = None
+        self._loaded_for: SeriesDemand | None = None
         self._renew_stream = renew_stream
         self._quiet_s = quiet_s
         self._unknown_first_s = unknown_first_s
         self.unknown = False  # the exchange does not list the symbol
-        self._inbox: asyncio.Queue[KlineUpdate | Wish | None] = asyncio.Queue()
+        self._inbox: asyncio.Queue[KlineUpdate | SeriesDemand | None] = asyncio.Queue()
         self._last: Kline | None = None  # the last confirmed bar
         self._opened: Kline | None = None  # the bar announced as open after it
         self.ready = asyncio.Event()  # history is stored, the instrument is known: the stream may be subscribed
@@ -84,7 +84,7 @@ class SeriesFeed:
         """The stream is up anew: what happened meanwhile is asked for."""
         self._inbox.put_nowait(None)
 
-    def want(self, wish: Wish) -> None:
+    def want(self, wish: SeriesDemand) -> None:
         """What is wanted of it now: more history, or other generations."""
         if wish != self._wish:
             self._wish = wish
@@ -165,7 +165,7 @@ class SeriesFeed:
         finally:
             stopping.cancel()
 
-    async def _take(self, update: KlineUpdate | Wish | None) -> None:
+    async def _take(self, update: KlineUpdate | SeriesDemand | None) -> None:
         if not isinstance(update, KlineUpdate):
             if self._loaded_for != self._wish:
                 await self._load()

@@ -9,7 +9,7 @@ import structlog
 
 from services.trading.domain import FEED_SILENT, Waiting
 from services.trading.queries import alarms, sessions
-from services.trading.queries.sessions import Lease
+from services.trading.queries.sessions import SessionLease
 from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.trading import SessionAlarmed
@@ -19,7 +19,7 @@ SESSION_FAILED = "session_failed"
 log = structlog.get_logger()
 
 
-async def alarm_silence(database: Database, leases: Sequence[Lease], since: datetime) -> list[UUID]:
+async def alarm_silence(database: Database, leases: Sequence[SessionLease], since: datetime) -> list[UUID]:
     """These sessions enter nothing from now on: their candles stay away. Those that were not marked before."""
     async with database.tenants({lease.user_id for lease in leases}) as connection:
         marked = await alarms.lock_leases(connection, leases, silent=False)
@@ -30,7 +30,7 @@ async def alarm_silence(database: Database, leases: Sequence[Lease], since: date
     return marked
 
 
-async def lift_silence(database: Database, leases: Sequence[Lease]) -> None:
+async def lift_silence(database: Database, leases: Sequence[SessionLease]) -> None:
     """Candles come in time again: these sessions may enter from the bar after the one they stand at."""
     async with database.tenants({lease.user_id for lease in leases}) as connection:
         marked = await alarms.lock_leases(connection, leases, silent=True)
@@ -39,7 +39,7 @@ async def lift_silence(database: Database, leases: Sequence[Lease]) -> None:
             await alarms.insert_restrictions(connection, marked, "FEED_SILENT_LIFTED")
 
 
-async def alarm_waiting(database: Database, waits: Sequence[tuple[Lease, Waiting]]) -> None:
+async def alarm_waiting(database: Database, waits: Sequence[tuple[SessionLease, Waiting]]) -> None:
     """These sessions get no bar. Tenants are notified of those that never had one: of a feed that goes silent they
     are when it stops entries."""
     async with database.tenants({lease.user_id for lease, _ in waits}) as connection:
@@ -57,14 +57,14 @@ async def alarm_waiting(database: Database, waits: Sequence[tuple[Lease, Waiting
                 await _tell(connection, [lease.session_id], f"waiting_for_{waiting.what}", waiting.since)
 
 
-async def lift_waiting(database: Database, leases: Sequence[Lease]) -> None:
+async def lift_waiting(database: Database, leases: Sequence[SessionLease]) -> None:
     """Bars have come."""
     async with database.tenants({lease.user_id for lease in leases}) as connection:
         cleared = await alarms.clear_waiting(connection, leases)
         await sessions.touch_sessions(connection, cleared)
 
 
-async def alarm_failure(database: Database, lease: Lease, since: datetime) -> None:
+async def alarm_failure(database: Database, lease: SessionLease, since: datetime) -> None:
     """It cannot be stepped. Whoever tries again, and fails again, tells nothing again."""
     async with database.tenants([lease.user_id]) as connection:
         if await alarms.mark_failed(connection, lease, since):

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from services.trading.bybit_api import VENUE, MarketApi
 from services.trading.domain import InstrumentChange
 from services.trading.queries import candles, restrictions, sessions
-from services.trading.queries.sessions import Lease
+from services.trading.queries.sessions import SessionLease
 from shared.chassis.postgres import Database
 from shared.strategy.bars import Instrument
 
@@ -20,7 +20,7 @@ async def learn_instrument(database: Database, api: MarketApi, symbol: str) -> I
     return instrument
 
 
-async def change_instrument(database: Database, lease: Lease, instrument: Instrument) -> InstrumentChange | None:
+async def change_instrument(database: Database, lease: SessionLease, instrument: Instrument) -> InstrumentChange | None:
     """Record that a running session enters by this instrument from the bar after the one it stands at. Returns None
     if the lease is lost."""
     async with database.tenant(lease.user_id) as connection:

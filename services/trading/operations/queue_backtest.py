@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.backtest_question import MOST_WAITING, BacktestLimits, Question
+from services.trading.backtest_question import MOST_WAITING, BacktestLimits, BacktestQuestion
 from services.trading.bybit_api import VENUE
 from services.trading.errors import BacktestEnded, TooManyBacktests
 from services.trading.evaluator_version import evaluator_version
@@ -121,7 +121,7 @@ async def _version_of(connection: Connection, user_id: int, request: BacktestReq
 
 async def _question_of(
     connection: Connection, request: BacktestRequest, version: VersionRow, most_bars: int
-) -> Question:
+) -> BacktestQuestion:
     """Raises InvalidInput where the stored candles cannot answer it."""
     interval = strategy_of(version.document).interval
     instrument = await candles.get_instrument(connection, VENUE, request.symbol)
@@ -141,7 +141,7 @@ async def _question_of(
         check_tick(instrument.tick_size, [lowest])
     except TickTooCoarse as error:
         raise _invalid("symbol", f"{error}: a backtest of them would trade at other prices") from error
-    return Question(
+    return BacktestQuestion(
         version.content_hash,
         VENUE,
         request.symbol,
@@ -178,7 +178,7 @@ def _values(
     backtest_id: UUID,
     request: BacktestRequest,
     version: VersionRow,
-    question: Question,
+    question: BacktestQuestion,
     kept: UUID | None,
     now: datetime,
 ) -> dict[str, object]:

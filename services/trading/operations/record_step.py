@@ -9,7 +9,7 @@ from uuid import UUID
 
 from services.trading.domain import SessionTotals
 from services.trading.queries import decisions, strategies, trades
-from services.trading.queries.sessions import Lease, SessionRow
+from services.trading.queries.sessions import SessionLease, SessionRow
 from services.trading.queries.strategies import ClosedTrades
 from services.trading.queries.trades import Cursor
 from shared.chassis.events.outbox import emit
@@ -18,11 +18,11 @@ from shared.contracts.envelope import Event
 from shared.contracts.trading import TradeClosed, TradeOpened
 from shared.contracts.types import from_ms, new_id
 from shared.strategy.decimals import exact
-from shared.strategy.execution.outcome import Fill, Outcome, Trade
+from shared.strategy.execution.outcome import Fill, StepOutcome, Trade
 
 
 @dataclass(frozen=True)
-class Leg:
+class TradeFills:
     """The fills of one trade within one step; `trade` when they end it."""
 
     trade_id: UUID
@@ -32,13 +32,13 @@ class Leg:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepRecord:
     """One step to be written. `expected_bar` is where the session must still stand."""
 
-    lease: Lease
+    lease: SessionLease
     session: SessionRow
     strategy_name: str
-    outcome: Outcome
+    outcome: StepOutcome
     open_trade: UUID | None
     totals: SessionTotals
     expected_bar: datetime | None
@@ -54,7 +54,7 @@ class Written:
     totals: SessionTotals
 
 
-async def write_step(database: Database, step: Step) -> Written | None:
+async def write_step(database: Database, step: StepRecord) -> Written | None:
     """The step as one transaction; None when this worker may not, or not like this, and has to look again."""
     legs = legs_of(step.outcome, step.open_trade)
     totals = totals_after(step.totals, step.outcome, step.session)
@@ -95,7 +95,7 @@ async def write_stop(
     connection: Connection,
     session: SessionRow,
     strategy_name: str,
-    outcome: Outcome,
+    outcome: StepOutcome,
     open_trade: UUID | None,
     *,
     more_events: int,
@@ -120,7 +120,7 @@ def opened_of(snapshot: Mapping[str, object]) -> datetime | None:
     return from_ms(opened_ms) if opened_ms is not None else None
 
 
-def legs_of(outcome: Outcome, open_trade: UUID | None) -> list[Leg]:
+def legs_of(outcome: StepOutcome, open_trade: UUID | None) -> list[TradeFills]:
     """The step's fills by trade: one that was open before, and each that opens in it."""
     groups: list[list[Fill]] = []
     for fill in outcome.fills:
@@ -133,18 +133,18 @@ def legs_of(outcome: Outcome, open_trade: UUID | None) -> list[Leg]:
         trade_id = new_id() if opens else open_trade
         assert trade_id is not None, "a close without an open trade"
         ended = outcome.trades[number] if number < len(outcome.trades) else None
-        legs.append(Leg(trade_id, fills, opens, ended))
+        legs.append(TradeFills(trade_id, fills, opens, ended))
     return legs
 
 
-def open_trade_after(legs: Sequence[Leg], before: UUID | None) -> UUID | None:
+def open_trade_after(legs: Sequence[TradeFills], before: UUID | None) -> UUID | None:
     """The trade that is open after the step."""
     if not legs:
         return before
     return None if legs[-1].trade is not None else legs[-1].trade_id
 
 
-def totals_after(totals: SessionTotals, outcome: Outcome, session: SessionRow) -> SessionTotals:
+def totals_after(totals: SessionTotals, outcome: StepOutcome, session: SessionRow) -> SessionTotals:
     for trade in outcome.trades:
         totals = totals.with_trade(trade.pnl, session.initial_balance)
     return totals
@@ -154,8 +154,8 @@ async def _write(
     connection: Connection,
     session: SessionRow,
     strategy_name: str,
-    outcome: Outcome,
-    legs: Sequence[Leg],
+    outcome: StepOutcome,
+    legs: Sequence[TradeFills],
     before: SessionTotals,
     after: Cursor,
     *,
@@ -204,7 +204,7 @@ async def _write(
     await emit(connection, *events)
 
 
-def _closed_trades(outcome: Outcome) -> ClosedTrades:
+def _closed_trades(outcome: StepOutcome) -> ClosedTrades:
     pnls = [trade.pnl for trade in outcome.trades]
     with exact():
         return ClosedTrades(len(pnls), sum(pnl > 0 for pnl in pnls), sum(pnls, Decimal(0)))
@@ -213,7 +213,7 @@ def _closed_trades(outcome: Outcome) -> ClosedTrades:
 def _events(
     session: SessionRow,
     strategy_name: str,
-    legs: Sequence[Leg],
+    legs: Sequence[TradeFills],
     last_seq: int,
     late_trades: Collection[UUID],
     *,

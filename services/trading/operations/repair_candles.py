@@ -17,7 +17,7 @@ Kind = Literal["missing", "unlinked", "changed", "unknown", "hole"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CandleGap:
     """Bars in a row, by their open times.
 
     missing   the exchange has them, we do not: they were lost
@@ -37,7 +37,7 @@ class Finding:
 class Examined:
     """One window of time."""
 
-    findings: list[Finding]
+    findings: list[CandleGap]
     missing: list[Kline]
     last: datetime
 
@@ -76,7 +76,7 @@ def _compare(
     there = sorted({before, *ours, *theirs})
     holes = [(earlier, later) for earlier, later in pairwise(there) if later - earlier > step]
     findings += [
-        Finding("hole", earlier + step, later - step, (later - earlier) // step - 1) for earlier, later in holes
+        CandleGap("hole", earlier + step, later - step, (later - earlier) // step - 1) for earlier, later in holes
     ]
     return Examined(findings, missing, end)
 
@@ -87,14 +87,14 @@ def _agree(stored: Kline, told: Kline) -> bool:
     return told in (stored, replace(stored, high=max(prices), low=min(prices)))
 
 
-def _rows(kind: Kind, moments: Sequence[datetime], step: timedelta) -> list[Finding]:
+def _rows(kind: Kind, moments: Sequence[datetime], step: timedelta) -> list[CandleGap]:
     """Bars that stand beside one another are one finding."""
-    found: list[Finding] = []
+    found: list[CandleGap] = []
     for moment in moments:
         if found and moment - found[-1].last == step:
-            found[-1] = Finding(kind, found[-1].first, moment, found[-1].bars + 1)
+            found[-1] = CandleGap(kind, found[-1].first, moment, found[-1].bars + 1)
         else:
-            found.append(Finding(kind, moment, moment, 1))
+            found.append(CandleGap(kind, moment, moment, 1))
     return found
 
 

@@ -19,7 +19,7 @@ from shared.contracts.trading import SessionStopped
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.document.fingerprint import fingerprint
 from shared.strategy.document.parse import Strategy
-from shared.strategy.execution.outcome import Outcome
+from shared.strategy.execution.outcome import StepOutcome
 from shared.strategy.execution.steps import Execution
 
 
@@ -79,11 +79,11 @@ async def _stop(connection: Connection, session: SessionRow, reason: StopReason,
 
 async def _closing(
     connection: Connection, session: SessionRow, strategy: Strategy, reason: StopReason
-) -> tuple[Outcome, Restriction]:
+) -> tuple[StepOutcome, Restriction]:
     """What closing at the last price brings, nothing for a session that never stepped; and how it is recorded."""
     note = Restriction("STOPPED", reason, session.last_bar)
     if session.snapshot is None or session.last_bar is None:
-        return Outcome(), note
+        return StepOutcome(), note
     execution = Execution.restore(strategy, terms_of(session), _first_bar_ms(session), session.snapshot)
     if (opened := opened_of(session.snapshot)) is not None and opened > session.last_bar:
         note = replace(note, opened_bar=opened)

@@ -21,7 +21,7 @@ from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar
 from shared.strategy.document.fingerprint import fingerprint
-from shared.strategy.execution.outcome import EntryGuard, Fill, Outcome, Position, Reason, Trade
+from shared.strategy.execution.outcome import EntryGuard, Fill, StepOutcome, Position, Reason, Trade
 from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 
@@ -135,7 +135,7 @@ def verify(recorded: Recorded, progress: Progress | None = None, watch: Watch | 
     first_bar_ms = first_bar_ms_of(session)
     execution = Execution(strategy, terms_of(session), first_bar_ms)
     changes = instrument_changes(recorded.restrictions)
-    outcomes: list[Outcome] = []
+    outcomes: list[StepOutcome] = []
     for index, guard in enumerate(_guards(recorded)):
         bar = recorded.bars[index]
         if bar.open_time_ms >= first_bar_ms:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from services.trading.backtest_question import MOST_FAILURES, Question, Range
+from services.trading.backtest_question import MOST_FAILURES, BacktestQuestion, Range
 from services.trading.evaluator_version import evaluator_version
 from services.trading.queries import backtest_queue, backtest_results, backtests, candles, strategies
 from services.trading.queries.backtest_queue import Job
@@ -136,8 +136,8 @@ async def _end_failed(connection: Connection, job: Job, reason: str, now: dateti
     log.error("backtest_failed", backtest_id=str(job.backtest_id), reason=reason)
 
 
-def _question(row: BacktestRow, within: Range) -> Question:
-    return Question(
+def _question(row: BacktestRow, within: Range) -> BacktestQuestion:
+    return BacktestQuestion(
         row.strategy_hash,
         row.venue,
         row.symbol,

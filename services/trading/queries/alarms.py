@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.trading.domain import Waiting
-from services.trading.queries.sessions import Lease
+from services.trading.queries.sessions import SessionLease
 from shared.chassis.postgres import Connection
 
 
@@ -21,7 +21,7 @@ class AlarmedRow:
     event_seq: int
 
 
-async def lock_leases(connection: Connection, leases: Sequence[Lease], *, silent: bool) -> list[UUID]:
+async def lock_leases(connection: Connection, leases: Sequence[SessionLease], *, silent: bool) -> list[UUID]:
     """Those that are still held under this epoch, and are marked as silent or are not."""
     rows = await connection.fetch(
         """
@@ -64,7 +64,7 @@ async def list_awaiting(connection: Connection, session_ids: Sequence[UUID]) -> 
     return [AwaitingRow(**row) for row in rows]
 
 
-async def mark_waiting(connection: Connection, waits: Sequence[tuple[Lease, Waiting]]) -> list[UUID]:
+async def mark_waiting(connection: Connection, waits: Sequence[tuple[SessionLease, Waiting]]) -> list[UUID]:
     """Those that are still held under this epoch and were not marked before; they are marked now."""
     rows = await connection.fetch(
         """
@@ -84,7 +84,7 @@ async def mark_waiting(connection: Connection, waits: Sequence[tuple[Lease, Wait
     return [row["session_id"] for row in rows]
 
 
-async def clear_waiting(connection: Connection, leases: Sequence[Lease]) -> list[UUID]:
+async def clear_waiting(connection: Connection, leases: Sequence[SessionLease]) -> list[UUID]:
     """Those that are still held under this epoch and were marked."""
     rows = await connection.fetch(
         """
@@ -104,7 +104,7 @@ async def is_feed_led(connection: Connection) -> bool:
     return led
 
 
-async def mark_failed(connection: Connection, lease: Lease, since: datetime) -> bool:
+async def mark_failed(connection: Connection, lease: SessionLease, since: datetime) -> bool:
     """Whether it was not marked before."""
     row = await connection.fetchval(
         """
@@ -146,7 +146,7 @@ async def count_event(connection: Connection, session_ids: Sequence[UUID]) -> li
     return [AlarmedRow(**row) for row in rows]
 
 
-def _columns(leases: Sequence[Lease]) -> tuple[list[int], list[UUID], list[int]]:
+def _columns(leases: Sequence[SessionLease]) -> tuple[list[int], list[UUID], list[int]]:
     return (
         [lease.user_id for lease in leases],
         [lease.session_id for lease in leases],

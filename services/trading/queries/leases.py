@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from services.trading.queries.sessions import LEASE, Lease
+from services.trading.queries.sessions import LEASE, SessionLease
 from shared.chassis.postgres import Connection
 
 
@@ -31,7 +31,7 @@ async def fair_share(connection: Connection) -> int:
     return share
 
 
-async def claim(connection: Connection, worker: str, most: int) -> list[Lease]:
+async def claim(connection: Connection, worker: str, most: int) -> list[SessionLease]:
     """Free or expired ones, up to so many; each claim raises the epoch."""
     rows = await connection.fetch(
         """
@@ -47,10 +47,10 @@ async def claim(connection: Connection, worker: str, most: int) -> list[Lease]:
         LEASE,
         most,
     )
-    return [Lease(**row) for row in rows]
+    return [SessionLease(**row) for row in rows]
 
 
-async def renew(connection: Connection, worker: str) -> list[Lease]:
+async def renew(connection: Connection, worker: str) -> list[SessionLease]:
     """All of this worker's that have not expired, in one statement; what is not among them is lost."""
     rows = await connection.fetch(
         """
@@ -60,10 +60,10 @@ async def renew(connection: Connection, worker: str) -> list[Lease]:
         worker,
         LEASE,
     )
-    return [Lease(**row) for row in rows]
+    return [SessionLease(**row) for row in rows]
 
 
-async def list_held(connection: Connection, worker: str) -> list[Lease]:
+async def list_held(connection: Connection, worker: str) -> list[SessionLease]:
     """As they are now, entries included."""
     rows = await connection.fetch(
         """
@@ -72,10 +72,10 @@ async def list_held(connection: Connection, worker: str) -> list[Lease]:
         """,
         worker,
     )
-    return [Lease(**row) for row in rows]
+    return [SessionLease(**row) for row in rows]
 
 
-async def lock_entries(connection: Connection, leases: Sequence[Lease]) -> set[UUID]:
+async def lock_entries(connection: Connection, leases: Sequence[SessionLease]) -> set[UUID]:
     """Lock those leases that are held under this epoch and allow what they did. Returns their sessions; one that is
     being changed is not among them. As trading_worker."""
     rows = await connection.fetch(

@@ -98,7 +98,7 @@ COLUMNS = ", ".join(field.name for field in fields(SessionRow))
 
 
 @dataclass(frozen=True)
-class Lease:
+class SessionLease:
     """A worker's right to step a session; every write carries the epoch."""
 
     user_id: int
@@ -258,7 +258,7 @@ async def lock_lease(connection: Connection, user_id: int, session_id: UUID) -> 
     )
 
 
-async def lock_held_lease(connection: Connection, lease: Lease) -> bool:
+async def lock_held_lease(connection: Connection, lease: SessionLease) -> bool:
     """Whether it is still held under this epoch."""
     found = await connection.fetchval(
         "SELECT 1 FROM session_leases WHERE user_id = $1 AND session_id = $2 AND epoch = $3 FOR UPDATE",
@@ -365,7 +365,7 @@ async def set_steps(
     )
 
 
-async def set_generation(connection: Connection, lease: Lease, generation: int) -> None:
+async def set_generation(connection: Connection, lease: SessionLease, generation: int) -> None:
     """Recorded once, when the session is first prepared."""
     await connection.execute(
         """

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.trading.domain import SessionTotals
 from services.trading.queries.ordering import After, Order
-from services.trading.queries.sessions import Lease
+from services.trading.queries.sessions import SessionLease
 from shared.chassis.postgres import Connection
 from shared.contracts.types import from_ms, new_id, to_ms
 from shared.strategy.execution.outcome import Decision, Fill, Trade
@@ -66,7 +66,7 @@ TRADE_COLUMNS = (
 
 async def move_session(
     connection: Connection,
-    lease: Lease,
+    lease: SessionLease,
     *,
     expected_bar: datetime | None,
     last_bar: datetime | None,
@@ -167,7 +167,7 @@ async def close_books(
 
 
 async def move_cursors(
-    connection: Connection, leases: Sequence[Lease], expected: Sequence[datetime | None], last_bar: datetime
+    connection: Connection, leases: Sequence[SessionLease], expected: Sequence[datetime | None], last_bar: datetime
 ) -> set[UUID]:
     """Sessions that decided nothing, all at once; those that were moved.
 

@@ -7,12 +7,12 @@ from services.trading.listed_series import Listing, UnknownInterval
 from shared.chassis.errors import InvalidInput, Unavailable
 
 
-class Fault(NamedTuple):
+class FieldFault(NamedTuple):
     path: str
     reason: str
 
 
-async def check_series(listing: Listing, symbol: str, interval: str, of_interval: Fault | None = None) -> None:
+async def check_series(listing: Listing, symbol: str, interval: str, of_interval: FieldFault | None = None) -> None:
     """`of_interval` names where the interval comes from, by default `$.interval`.
 
     Raises InvalidInput, Unavailable.
@@ -22,14 +22,14 @@ async def check_series(listing: Listing, symbol: str, interval: str, of_interval
     except UnknownSymbol as error:
         raise unknown_symbol() from error
     except UnknownInterval as error:
-        own = Fault("$.interval", f"the exchange has no candles of {symbol} at this interval")
+        own = FieldFault("$.interval", f"the exchange has no candles of {symbol} at this interval")
         raise InvalidInput(errors=[(of_interval or own)._asdict()]) from error
     except VenueUnavailable as error:
         raise no_answer() from error
 
 
 def unknown_symbol() -> InvalidInput:
-    fault = Fault("$.symbol", "the exchange lists no such linear contract")
+    fault = FieldFault("$.symbol", "the exchange lists no such linear contract")
     return InvalidInput(errors=[fault._asdict()])
 
 

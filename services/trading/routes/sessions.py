@@ -23,7 +23,7 @@ from services.trading.operations.stop_session import stop_session
 from services.trading.queries import entitlements, sessions, strategies, trades
 from services.trading.queries.sessions import RunState, SessionFilter, SessionRow
 from services.trading.routes.fields import Symbol
-from services.trading.routes.listed_series import Fault, check_series, no_answer, unknown_symbol
+from services.trading.routes.listed_series import FieldFault, check_series, no_answer, unknown_symbol
 from services.trading.routes.ordering import after_of, cursor_after, order_of
 from services.trading.venue_clock import VenueClock
 from shared.chassis.errors import AccountNotReady, NotFound, PlanLimitReached, Unavailable
@@ -184,7 +184,7 @@ class SessionRoutes:
         """The exchange's time and instrument of this moment, if it has this series."""
         if interval is not None:
             of_strategy = f"its interval is {interval}, at which the exchange has no candles of {symbol}"
-            await check_series(self._listing, symbol, interval, Fault("$.strategy_id", of_strategy))
+            await check_series(self._listing, symbol, interval, FieldFault("$.strategy_id", of_strategy))
         try:
             return await self._clock.now(), await self._listing.instrument(symbol)
         except UnknownSymbol as error:

@@ -24,7 +24,7 @@ from shared.chassis.postgres import Connection, Database
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import EPOCH, from_ms, to_ms
 from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
-from shared.strategy.execution.outcome import Outcome
+from shared.strategy.execution.outcome import StepOutcome
 from shared.strategy.series import Series
 
 AT_ONCE = 6
@@ -195,11 +195,11 @@ class LiveSeries:
         await self._write([(session, outcome, last_bar) for session, outcome in deciding], late=late)
 
     def _step(
-        self, sessions: Sequence[LiveSession], step: Callable[[LiveSession], Outcome]
-    ) -> tuple[list[LiveSession], list[tuple[LiveSession, Outcome]]]:
+        self, sessions: Sequence[LiveSession], step: Callable[[LiveSession], StepOutcome]
+    ) -> tuple[list[LiveSession], list[tuple[LiveSession, StepOutcome]]]:
         """In memory only: the quiet ones, and those that decided with what they did."""
         quiet: list[LiveSession] = []
-        deciding: list[tuple[LiveSession, Outcome]] = []
+        deciding: list[tuple[LiveSession, StepOutcome]] = []
         for session in sessions:
             try:
                 outcome = step(session)
@@ -212,11 +212,11 @@ class LiveSeries:
                 quiet.append(session)
         return quiet, deciding
 
-    async def _write(self, steps: Sequence[tuple[LiveSession, Outcome, datetime | None]], *, late: bool) -> None:
+    async def _write(self, steps: Sequence[tuple[LiveSession, StepOutcome, datetime | None]], *, late: bool) -> None:
         """A transaction each, a few at once. A session whose step cannot be stored fails alone. All are through
         before a fault of the infrastructure goes on its way."""
 
-        async def one(session: LiveSession, outcome: Outcome, last_bar: datetime | None) -> bool:
+        async def one(session: LiveSession, outcome: StepOutcome, last_bar: datetime | None) -> bool:
             async with self._gate:
                 return await session.write(self._database, outcome, last_bar, late=late)
 

@@ -18,17 +18,17 @@ from services.trading.domain import (
     instrument_at,
 )
 from services.trading.operations.execution_settings import strategy_of, terms_of
-from services.trading.operations.record_step import Step, write_step
+from services.trading.operations.record_step import StepRecord, write_step
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.restrictions import list_instrument_changes, steps_of
-from services.trading.queries.sessions import Lease, SessionRow
+from services.trading.queries.sessions import SessionLease, SessionRow
 from services.trading.queries.trades import refusal_of
 from shared.chassis.crash_points import point
 from shared.chassis.postgres import Database
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar, Instrument
 from shared.strategy.document.parse import Strategy
-from shared.strategy.execution.outcome import NOTHING, EntryGuard, Outcome
+from shared.strategy.execution.outcome import NOTHING, EntryGuard, StepOutcome
 from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 
@@ -46,7 +46,7 @@ class LiveSession:
     """
 
     row: SessionRow
-    lease: Lease
+    lease: SessionLease
     strategy: Strategy
     execution: Execution
     limits: ConfigurationLimits
@@ -67,17 +67,17 @@ class LiveSession:
         """Whether this bar is ahead of it."""
         return time_ms > self.cursor_ms and time_ms >= self.first_bar_ms
 
-    def on_open(self, time_ms: int, price: Decimal) -> Outcome:
+    def on_open(self, time_ms: int, price: Decimal) -> StepOutcome:
         """Step 1, when something waits for it; else the close will do it."""
         self.ends_refusal = self.refused_again = False
         return self.execution.on_open(time_ms, price) if self.execution.pending else NOTHING
 
-    def on_close(self, series: Series, index: int) -> Outcome:
+    def on_close(self, series: Series, index: int) -> StepOutcome:
         """Steps 2 and 3 of a bar, and step 1 before them where it was not done."""
         guard = entry_guard(self.lease.entries, self.limits, silent=self.lease.silent_since is not None)
         return self._in_stretches(self._close(series, index, guard))
 
-    def _close(self, series: Series, index: int, guard: EntryGuard) -> Outcome:
+    def _close(self, series: Series, index: int, guard: EntryGuard) -> StepOutcome:
         changes = self.instrument_changes
         changed = instrument_at(changes, from_ms(series.bar(index).open_time_ms)) if changes else None
         return self.execution.on_close(series, index, guard, changed)
@@ -93,7 +93,7 @@ class LiveSession:
         """Whether what its lease allows refused an entry of the running stretch at the last close."""
         return self.refused_again and self.refusal in REFUSALS.values()
 
-    def _in_stretches(self, outcome: Outcome) -> Outcome:
+    def _in_stretches(self, outcome: StepOutcome) -> StepOutcome:
         """Without the decision that only prolongs a stretch of refusals."""
         refused = next((each for each in outcome.decisions if each.outcome != "pending"), None)
         refusal = refusal_of(refused) if refused is not None else None
@@ -104,9 +104,9 @@ class LiveSession:
             return outcome
         return outcome._replace(decisions=tuple(each for each in outcome.decisions if each is not refused))
 
-    async def write(self, database: Database, outcome: Outcome, last_bar: datetime | None, *, late: bool) -> bool:
+    async def write(self, database: Database, outcome: StepOutcome, last_bar: datetime | None, *, late: bool) -> bool:
         """Commit a step that decided; False when this worker may not, or no more."""
-        step = Step(
+        step = StepRecord(
             self.lease,
             self.row,
             self.strategy.name,
@@ -152,7 +152,7 @@ class ReplayDiffers(ValueError):
     """Stepping again did not give what was stored."""
 
 
-async def load_session(database: Database, lease: Lease) -> LiveSession | None:
+async def load_session(database: Database, lease: SessionLease) -> LiveSession | None:
     """The session under this lease; None while its instrument is not known, its series does not reach back far
     enough, or when it is gone."""
     async with database.tenant(lease.user_id) as connection:

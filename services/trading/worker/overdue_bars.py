@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 from services.trading.domain import AWAITED, Waiting, awaited_bar
 from services.trading.operations.alarms import alarm_waiting, lift_waiting
 from services.trading.queries import alarms
-from services.trading.queries.sessions import Lease
+from services.trading.queries.sessions import SessionLease
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.live_series import LiveSeries
 from services.trading.worker.live_session import LiveSession
@@ -32,7 +32,7 @@ class Waits:
         self._apart_since: dict[UUID, float] = {}  # held, and following no series
 
     async def look(
-        self, held: Mapping[UUID, Lease], series: Collection[LiveSeries], apart: Collection[UUID]
+        self, held: Mapping[UUID, SessionLease], series: Collection[LiveSeries], apart: Collection[UUID]
     ) -> None:
         """Mark those that wait for too long now, and lift the mark of those whose bars have come."""
         overdue = self._in_series(series)
@@ -57,7 +57,7 @@ class Waits:
             if self._is_overdue((awaited := _awaited(session, each.last_bar)).expected_at)
         }
 
-    async def _apart(self, held: Mapping[UUID, Lease], apart: Collection[UUID]) -> dict[UUID, Waiting]:
+    async def _apart(self, held: Mapping[UUID, SessionLease], apart: Collection[UUID]) -> dict[UUID, Waiting]:
         """Those that cannot follow a series yet, and are not marked."""
         now, patience_s = time.monotonic(), self._patience.total_seconds()
         self._apart_since = {each: self._apart_since.get(each, now) for each in apart}
@@ -92,5 +92,5 @@ def _awaited(session: LiveSession, last_of_series: datetime | None) -> Waiting:
     return awaited_bar(row.start_time, session.last_bar, row.interval, has_history=last_of_series is not None)
 
 
-def _is_unmarked(lease: Lease | None) -> bool:
+def _is_unmarked(lease: SessionLease | None) -> bool:
     return lease is not None and lease.waiting_for is None

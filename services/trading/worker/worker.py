@@ -12,7 +12,7 @@ from services.trading.bybit_api import VENUE
 from services.trading.domain import LONGEST_SILENCE
 from services.trading.operations.alarms import alarm_failure
 from services.trading.queries import candles, leases
-from services.trading.queries.sessions import Lease
+from services.trading.queries.sessions import SessionLease
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.candle_intake import Candle, CandleIntake, check_bar
 from services.trading.worker.candle_repair import Mender
@@ -60,11 +60,11 @@ class Worker:
         self._forget()
 
     def _forget(self) -> None:
-        self._held: dict[UUID, Lease] = {}
+        self._held: dict[UUID, SessionLease] = {}
         self._series: dict[SeriesKey, LiveSeries] = {}
         self._waiting: set[UUID] = set()  # held, and not yet followed: the series is not there, or it was dropped
         self._failed: dict[UUID, int] = {}  # not to be stepped again under this epoch
-        self._untold: list[Lease] = []  # failed, and their tenants do not know
+        self._untold: list[SessionLease] = []  # failed, and their tenants do not know
         self._waits = Waits(self._database, self._clock, self._patience / 2)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -205,7 +205,7 @@ class Worker:
         for session_id in sorted(self._waiting):
             await self._join(self._held[session_id])
 
-    def _take_over(self, held: dict[UUID, Lease]) -> None:
+    def _take_over(self, held: dict[UUID, SessionLease]) -> None:
         """Drop what is held no more, and let sessions see what they are allowed now."""
         following = {
             session_id: session
@@ -233,7 +233,7 @@ class Worker:
         for series in self._series.values():
             series.sessions.pop(session_id, None)
 
-    async def _join(self, lease: Lease) -> None:
+    async def _join(self, lease: SessionLease) -> None:
         try:
             session = await load_session(self._database, lease)
         except STEP_FAULTS as error:

@@ -37,7 +37,7 @@ def groups_of(service: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Subscription(Generic[E]):
+class EventHandler(Generic[E]):
     """`handle` gets events new to the inbox, in order per key, in one transaction that sees their tenants.
 
     `versioned`: of a state that is applied only if its version is higher, so that no version may leap.
@@ -49,7 +49,7 @@ class Subscription(Generic[E]):
 
 
 @dataclass(frozen=True)
-class MarketSubscription(Generic[M]):
+class MarketEventHandler(Generic[M]):
     """`handle` opens its own transactions, may see an event again, and is idempotent by the bar's key."""
 
     event: type[M]

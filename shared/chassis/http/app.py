@@ -30,7 +30,7 @@ from shared.chassis.errors import (
 )
 from shared.chassis.http.downloads import Download, FileStream
 from shared.chassis.http.etags import ANY_STATE, IfMatch, etag_of, if_match_of, is_known
-from shared.chassis.http.idempotency import REPLAYED, Answer, answer_once, key_of, request_sha256
+from shared.chassis.http.idempotency import REPLAYED, KeptAnswer, answer_once, key_of, request_sha256
 from shared.chassis.http.json_body import parse_body
 from shared.chassis.http.streaming import EventStream, Stream, Streams, last_event_id_of
 from shared.chassis.http.transport import check_head, read_body, send
@@ -268,11 +268,11 @@ def _not_modified(request: web.Request, response: web.Response) -> web.Response:
 
 
 async def _answer_once(endpoint: Endpoint, call: Call, key: str, database: Database) -> web.Response:
-    async def work() -> Answer:
+    async def work() -> KeptAnswer:
         made = await endpoint.handler(call)
         assert not isinstance(made, Stream | Download), "what creates does not stream"
         response = _render(endpoint, made)
-        return Answer(response.status, response.headers.get("Location"), response.text or "")
+        return KeptAnswer(response.status, response.headers.get("Location"), response.text or "")
 
     answer, replayed = await answer_once(
         database, call.principal.user_id, key, request_sha256(call.request, call.body_model), work

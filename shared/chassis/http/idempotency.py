@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Answer:
+class KeptAnswer:
     """What was answered, as far as it is kept."""
 
     status: int
@@ -40,7 +40,7 @@ class Answer:
 class _AlreadyAnswered(Exception):
     """Leads out of a handler whose request was answered while it was on its way."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: KeptAnswer) -> None:
         super().__init__()
         self.answer = answer
 
@@ -68,8 +68,8 @@ async def answer_once(
     user_id: int,
     key: str,
     sha256: bytes,
-    work: Callable[[], Awaitable[Answer]],
-) -> tuple[Answer, bool]:
+    work: Callable[[], Awaitable[KeptAnswer]],
+) -> tuple[KeptAnswer, bool]:
     """The answer, and whether it was there already. Raises IdempotencyMismatch, IdempotencyInFlight.
 
     What `work` does as this tenant is committed together with its answer. Its first transaction takes the key, so
@@ -99,7 +99,7 @@ async def lock_key(connection: Connection, key: str) -> None:
         raise IdempotencyInFlight
 
 
-async def find_answer(connection: Connection, user_id: int, key: str, sha256: bytes) -> Answer | None:
+async def find_answer(connection: Connection, user_id: int, key: str, sha256: bytes) -> KeptAnswer | None:
     """Raises IdempotencyMismatch."""
     row = await connection.fetchrow(
         "SELECT request_sha256, status, location, body FROM idempotency_keys WHERE user_id = $1 AND key = $2",
@@ -110,10 +110,10 @@ async def find_answer(connection: Connection, user_id: int, key: str, sha256: by
         return None
     if row["request_sha256"] != sha256:
         raise IdempotencyMismatch
-    return Answer(row["status"], row["location"], row["body"])
+    return KeptAnswer(row["status"], row["location"], row["body"])
 
 
-async def insert_answer(connection: Connection, user_id: int, key: str, sha256: bytes, answer: Answer) -> None:
+async def insert_answer(connection: Connection, user_id: int, key: str, sha256: bytes, answer: KeptAnswer) -> None:
     await connection.execute(
         """
         INSERT INTO idempotency_keys (user_id, key, request_sha256, status, location, body)

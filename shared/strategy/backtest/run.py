@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BacktestReport:
     """What a backtest gives. `first_decision` is the index of the first bar at which it could decide."""
 
     fills: tuple[Fill, ...]
@@ -38,7 +38,7 @@ def run_backtest(
     first_bar_ms: int | None = None,
     progress: Progress | None = None,
     search: bool | None = None,
-) -> Report:
+) -> BacktestReport:
     """Executes over all bars; `progress(done, total)` is told now and then, and may raise to cancel.
 
     `search`: whether to look for the bars on which something may happen; the report is the same without. By default
@@ -68,7 +68,7 @@ def run_backtest(
         fills.extend(outcome.fills)
         trades.extend(outcome.trades)
     metrics = measure(series, trades, terms.initial_balance, first, given_start=first_bar_ms is not None)
-    return Report(tuple(fills), tuple(trades), metrics, execution.equity, fingerprint(fills), first)
+    return BacktestReport(tuple(fills), tuple(trades), metrics, execution.equity, fingerprint(fills), first)
 
 
 def _lowest_prices(series: Series) -> list[Decimal]:
@@ -88,10 +88,10 @@ def _pass_quiet(execution: Execution, step: Step, series: Series, search: Search
     if search is not None:
         event = search.next_event(index)
         if event > index:
-            execution.pass_over(series, index, event)
+            execution.skip_bars(series, index, event)
         return event
     while index < len(series) and execution.is_quiet(series, index):
-        execution.pass_over(series, index, index + 1)
+        execution.skip_bars(series, index, index + 1)
         index += 1
     return index
 

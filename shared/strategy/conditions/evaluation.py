@@ -29,7 +29,7 @@ from shared.strategy.document.nodes import (
     Operand,
     Reference,
 )
-from shared.strategy.document.reader import Reader, child, is_decimal_text, shown
+from shared.strategy.document.reader import DocumentReader, child, is_decimal_text, shown
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, MAX_PERIOD, IndicatorSpec
 from shared.strategy.series import Series, Truths
 
@@ -133,7 +133,7 @@ def _operand(operand: Operand, series: Series, start: int, stop: int) -> Values:
 
 def parse_condition(raw: object, indicators: Mapping[str, IndicatorSpec], path: str = "$") -> Condition:
     """Reads one condition by itself; raises StrategyError with all its faults."""
-    reader = Reader()
+    reader = DocumentReader()
     condition = ConditionReader(reader, indicators).condition(raw, path)
     reader.check()
     assert condition is not None
@@ -143,7 +143,7 @@ def parse_condition(raw: object, indicators: Mapping[str, IndicatorSpec], path: 
 class ConditionReader:
     """Reads the conditions of one document; they share the limit on nodes."""
 
-    def __init__(self, reader: Reader, indicators: Mapping[str, IndicatorSpec]) -> None:
+    def __init__(self, reader: DocumentReader, indicators: Mapping[str, IndicatorSpec]) -> None:
         self._reader = reader
         self._indicators = indicators
         self._nodes = 0

@@ -20,7 +20,7 @@ Held = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class ThresholdCondition:
     """A condition that is one comparison with a number. Those of the same `likeness` differ in the number only."""
 
     likeness: str
@@ -29,14 +29,14 @@ class Threshold:
     number: float
 
 
-def threshold_of(condition: Condition) -> Threshold | None:
+def threshold_of(condition: Condition) -> ThresholdCondition | None:
     """None for a condition that is more than that."""
     root = condition.root
     if not isinstance(root, Comparison) or root.for_bars != 1:
         return None
     if not isinstance(root.left, Reference) or not isinstance(root.right, Number):
         return None
-    return Threshold(f"{root.op} {root.left!r}", root.left, root.op, float(root.right.value))
+    return ThresholdCondition(f"{root.op} {root.left!r}", root.left, root.op, float(root.right.value))
 
 
 def became_true(condition: Condition, series: Series, start: int, stop: int) -> list[int]:
@@ -45,7 +45,7 @@ def became_true(condition: Condition, series: Series, start: int, stop: int) -> 
     return [at for at in range(start, stop) if held[at] == TRUE and (at == 0 or held[at - 1] != TRUE)]
 
 
-def thresholds_reached(alike: Sequence[Threshold], series: Series, start: int, stop: int) -> list[tuple[int, int]]:
+def thresholds_reached(alike: Sequence[ThresholdCondition], series: Series, start: int, stop: int) -> list[tuple[int, int]]:
     """As `became_true`, for thresholds of one likeness: (which of them, at which bar), by bar."""
     numbers = np.array([threshold.number for threshold in alike])
     held = _held(alike[0], series, start - 1, stop, numbers)
@@ -53,7 +53,7 @@ def thresholds_reached(alike: Sequence[Threshold], series: Series, start: int, s
     return [(int(one), start + int(bar)) for bar, one in zip(bars, which, strict=True)]
 
 
-def _held(like: Threshold, series: Series, start: int, stop: int, numbers: Values) -> Held:
+def _held(like: ThresholdCondition, series: Series, start: int, stop: int, numbers: Values) -> Held:
     """Bars by numbers. What is not defined compares as false, which is all that counts here."""
     crossing = like.op.startswith("crosses")
     values = _values(like.value, series, start - 1 if crossing else start, stop)[:, np.newaxis]

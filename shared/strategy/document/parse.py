@@ -13,7 +13,7 @@ from shared.contracts.texts import check_name, check_text
 from shared.strategy.bars import INTERVAL_MS, Side
 from shared.strategy.conditions.evaluation import ConditionReader
 from shared.strategy.document.nodes import Condition
-from shared.strategy.document.reader import MAX_FAULTS, Fault, Reader, StrategyError, child
+from shared.strategy.document.reader import MAX_FAULTS, DocumentFault, DocumentReader, StrategyError, child
 from shared.strategy.document.risk import Risk, parse_risk
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, IndicatorSpec, parse_indicator
 
@@ -21,7 +21,7 @@ __all__ = [
     "INTERVAL_MS",
     "MOST_DOCUMENT_BYTES",
     "AlertCondition",
-    "Fault",
+    "DocumentFault",
     "Strategy",
     "StrategyError",
     "parse_alert",
@@ -81,15 +81,15 @@ class AlertCondition:
 
 def parse_strategy(raw: object) -> Strategy:
     """Reads a document from parsed JSON; raises StrategyError with all its faults."""
-    return _parsed(raw, Reader(at_the_door=True))
+    return _parsed(raw, DocumentReader(at_the_door=True))
 
 
 def parse_stored(raw: object) -> Strategy:
     """Reads a document that was taken before: the rules for its name and description may be narrower by now."""
-    return _parsed(raw, Reader())
+    return _parsed(raw, DocumentReader())
 
 
-def _parsed(raw: object, reader: Reader) -> Strategy:
+def _parsed(raw: object, reader: DocumentReader) -> Strategy:
     given = reader.members(
         raw,
         "$",
@@ -121,14 +121,14 @@ def _parsed(raw: object, reader: Reader) -> Strategy:
         }
     )
     if reader.at_the_door and len(canonical.encode()) > MOST_DOCUMENT_BYTES:
-        raise StrategyError(Fault("$", f"has more than {MOST_DOCUMENT_BYTES} bytes in canonical form"))
+        raise StrategyError(DocumentFault("$", f"has more than {MOST_DOCUMENT_BYTES} bytes in canonical form"))
     content_hash = hashlib.sha256(canonical.encode()).hexdigest()
     return Strategy(name, description, interval, side, indicators, entry, exits, risk, canonical, content_hash)
 
 
 def parse_alert(raw: object) -> AlertCondition:
     """Reads `{"indicators": {…}, "condition": …}` (indicators may be absent); raises StrategyError."""
-    reader = Reader()
+    reader = DocumentReader()
     given = reader.members(raw, "$", ["condition"], ["indicators"])
     indicators = _indicators(reader, given.get("indicators", {}), "$.indicators")
     condition = None
@@ -156,12 +156,12 @@ def parse_json(text: bytes | str) -> object:
             text, parse_float=_number, parse_int=_integer, parse_constant=_number, object_pairs_hook=members
         )
     except RecursionError:
-        raise StrategyError(Fault("$", "is nested too deep")) from None
+        raise StrategyError(DocumentFault("$", "is nested too deep")) from None
     except UnicodeDecodeError:
-        raise StrategyError(Fault("$", "is not UTF-8 text")) from None
+        raise StrategyError(DocumentFault("$", "is not UTF-8 text")) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise StrategyError(Fault("$", f"is not JSON: {error.msg} at {where}")) from None
+        raise StrategyError(DocumentFault("$", f"is not JSON: {error.msg} at {where}")) from None
     faults = list(islice(_refused(raw, {key: again for key, (_, again) in repeated.items()}), MAX_FAULTS))
     if faults:
         raise StrategyError(*faults)
@@ -181,22 +181,22 @@ def _integer(text: str) -> int | Decimal:
     return int(text) if len(text) <= _LONGEST_NUMBER else NOT_FINITE
 
 
-def _refused(raw: object, repeated: Mapping[int, str]) -> Iterator[Fault]:
+def _refused(raw: object, repeated: Mapping[int, str]) -> Iterator[DocumentFault]:
     """Walks without recursion; in document order."""
     waiting: list[tuple[str, object]] = [("$", raw)]
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, Decimal) and not value.is_finite():
-            yield Fault(path, "is not a finite number that can be kept exactly")
+            yield DocumentFault(path, "is not a finite number that can be kept exactly")
         elif isinstance(value, dict):
             if id(value) in repeated:
-                yield Fault(child(path, repeated[id(value)]), "is a repeated key")
+                yield DocumentFault(child(path, repeated[id(value)]), "is a repeated key")
             waiting.extend((child(path, key), each) for key, each in reversed(value.items()))
         elif isinstance(value, list):
             waiting.extend((child(path, index), value[index]) for index in range(len(value) - 1, -1, -1))
 
 
-def _config(reader: Reader, raw: object, path: str) -> tuple[str, str, dict[str, IndicatorSpec]]:
+def _config(reader: DocumentReader, raw: object, path: str) -> tuple[str, str, dict[str, IndicatorSpec]]:
     config = {} if raw is None else reader.members(raw, path, ["interval", "side", "indicators"])
     return (
         reader.choice(config.get("interval", "1"), child(path, "interval"), tuple(INTERVAL_MS)),
@@ -205,7 +205,7 @@ def _config(reader: Reader, raw: object, path: str) -> tuple[str, str, dict[str,
     )
 
 
-def _indicators(reader: Reader, raw: object, path: str) -> dict[str, IndicatorSpec]:
+def _indicators(reader: DocumentReader, raw: object, path: str) -> dict[str, IndicatorSpec]:
     if not isinstance(raw, Mapping):
         reader.fault(path, "must be an object")
         return {}
@@ -229,7 +229,7 @@ def _indicators(reader: Reader, raw: object, path: str) -> dict[str, IndicatorSp
 
 
 def _conditions(
-    reader: Reader, conditions: ConditionReader, side: str, raw: object, path: str
+    reader: DocumentReader, conditions: ConditionReader, side: str, raw: object, path: str
 ) -> dict[Side, Condition]:
     if raw is None:
         return {}

@@ -14,7 +14,7 @@ _DECIMAL_PLACES = 18
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class DocumentFault:
     """One thing that is wrong, at its JSON path (`$.strategy_config.side`)."""
 
     path: str
@@ -27,7 +27,7 @@ class Fault:
 class StrategyError(ValueError):
     """The document is refused; `faults` says why, in the document's order."""
 
-    def __init__(self, *faults: Fault) -> None:
+    def __init__(self, *faults: DocumentFault) -> None:
         super().__init__("; ".join(map(str, faults)))
         self.faults = faults
 
@@ -51,19 +51,19 @@ def shown(text: str) -> str:
     return json.dumps(text if len(text) <= 64 else text[:61] + "...")
 
 
-class Reader:
+class DocumentReader:
     """Turns raw JSON into typed values. A fault is recorded and a placeholder returned; `check` raises."""
 
     def __init__(self, *, at_the_door: bool = False) -> None:
         self.at_the_door = at_the_door
         """Whether the document comes from outside: one that is stored was measured by the rules of its day."""
-        self.faults: list[Fault] = []
+        self.faults: list[DocumentFault] = []
         self.doubtful: set[str] = set()
         """Names declared with a fault: what uses them is not a fault of its own."""
 
     def fault(self, path: str, reason: str) -> None:
         if len(self.faults) < MAX_FAULTS:
-            self.faults.append(Fault(path, reason))
+            self.faults.append(DocumentFault(path, reason))
 
     def check(self) -> None:
         if self.faults:

@@ -9,7 +9,7 @@ from shared.contracts.types import decimal_text
 from shared.strategy.conditions.evaluation import ConditionReader
 from shared.strategy.decimals import HUNDRED, ONE, exact, percent_of
 from shared.strategy.document.nodes import Column
-from shared.strategy.document.reader import Reader, child
+from shared.strategy.document.reader import DocumentReader, child
 
 SIZE_TYPES = ("percent_of_equity", "fixed_quote", "fixed_base", "risk_percent")
 DISTANCE_TYPES = ("percent", "atr")
@@ -120,7 +120,7 @@ class Risk:
         return document
 
 
-def parse_risk(reader: Reader, conditions: ConditionReader, raw: object, path: str) -> Risk:
+def parse_risk(reader: DocumentReader, conditions: ConditionReader, raw: object, path: str) -> Risk:
     """Reads the part `risk_management`; faults go to the reader."""
     optional = [
         "leverage",
@@ -161,7 +161,7 @@ def parse_risk(reader: Reader, conditions: ConditionReader, raw: object, path: s
     )
 
 
-def _size(reader: Reader, raw: object, path: str) -> tuple[str, Decimal]:
+def _size(reader: DocumentReader, raw: object, path: str) -> tuple[str, Decimal]:
     given = reader.members(raw, path, ["type", "value"])
     size_type = SIZE_TYPES[0]
     if "type" in given:
@@ -172,7 +172,7 @@ def _size(reader: Reader, raw: object, path: str) -> tuple[str, Decimal]:
 
 
 def _distance(
-    reader: Reader,
+    reader: DocumentReader,
     conditions: ConditionReader,
     raw: object,
     path: str,
@@ -196,7 +196,7 @@ def _distance(
 
 
 def _take_profits(
-    reader: Reader, conditions: ConditionReader, raw: object, path: str
+    reader: DocumentReader, conditions: ConditionReader, raw: object, path: str
 ) -> tuple[TakeProfit, ...] | None:
     if not isinstance(raw, list) or len(raw) > MAX_TARGETS:
         reader.fault(path, f"must be a list of at most {MAX_TARGETS} levels")
@@ -223,7 +223,7 @@ def _take_profits(
     return tuple(levels)
 
 
-def _trailing(reader: Reader, raw: object, path: str) -> TrailingStop:
+def _trailing(reader: DocumentReader, raw: object, path: str) -> TrailingStop:
     given = reader.members(raw, path, ["type", "value"], ["activation"])
     if "type" in given:
         reader.choice(given["type"], child(path, "type"), ("percent",))

@@ -125,7 +125,7 @@ EntryGuard = Callable[[EntryProposal], str | None]
 """Returns the code of what forbids the entry, or None."""
 
 
-class Outcome(NamedTuple):
+class StepOutcome(NamedTuple):
     """What one step brought about. A step that does not decide moved the cursor only and may be forgotten."""
 
     fills: tuple[Fill, ...] = ()
@@ -145,4 +145,4 @@ class Outcome(NamedTuple):
         return bool(self.fills or self.decisions or self.level_spent or self.dropped)
 
 
-NOTHING = Outcome()
+NOTHING = StepOutcome()

@@ -23,7 +23,7 @@ _HIGH, _LOW = attrgetter("high"), attrgetter("low")
 _PERCENTAGES = (None,) * MAX_TARGETS
 
 
-def reaches(long: bool, price: Decimal, level: Decimal) -> bool:
+def is_hit(long: bool, price: Decimal, level: Decimal) -> bool:
     """Whether a price moving in the position's favour is at or beyond the level."""
     return price >= level if long else price <= level
 
@@ -55,7 +55,7 @@ def trail_at(side: Side, entry: Decimal, extreme: Decimal, risk: Risk, tick: Dec
         return None
     long = side == "LONG"
     activation = entry * trailing.activation_fraction
-    if not reaches(long, extreme, entry + activation if long else entry - activation):
+    if not is_hit(long, extreme, entry + activation if long else entry - activation):
         return None
     distance = extreme * trailing.fraction
     return _existing(extreme - distance if long else extreme + distance, tick)
@@ -71,7 +71,7 @@ def standing_stop(position: Position) -> tuple[Decimal, Reason] | None:
     return (stop, "stop_loss")
 
 
-def take_in(position: Position, bars: Sequence[Bar], risk: Risk, tick: Decimal) -> None:
+def track_extreme(position: Position, bars: Sequence[Bar], risk: Risk, tick: Decimal) -> None:
     """The extreme takes in these bars, and the trailing stop is moved to where it stands for the next.
 
     Only a trailing stop asks for the extreme: without one it stays where it is.
@@ -101,7 +101,7 @@ def close_part(
     return Fill(time_ms, "close", position.side, qty, price, fee, reason)
 
 
-def booked(position: Position, last: Fill, strategy_hash: str) -> Trade:
+def to_trade(position: Position, last: Fill, strategy_hash: str) -> Trade:
     """The trade of a position of which the last fill left nothing."""
     pnl = quantised(position.gross - position.fees)
     notional = position.entry_price * position.qty

@@ -46,7 +46,7 @@ class State:
     position: Position | None = None
 
 
-def written(state: State, strategy_hash: str) -> dict[str, object]:
+def dump(state: State, strategy_hash: str) -> dict[str, object]:
     """The state as JSON-able values, decimals as plain strings."""
     entry = state.pending_entry
     return {
@@ -63,7 +63,7 @@ def written(state: State, strategy_hash: str) -> dict[str, object]:
     }
 
 
-def restored(snapshot: Mapping[str, object], strategy_hash: str) -> State:
+def load(snapshot: Mapping[str, object], strategy_hash: str) -> State:
     """The state that was written; ValueError where it is of another version or strategy."""
     if snapshot.get("version") != SNAPSHOT_VERSION:
         raise ValueError(f"snapshot version {snapshot.get('version')} is not {SNAPSHOT_VERSION}")
@@ -84,7 +84,7 @@ def restored(snapshot: Mapping[str, object], strategy_hash: str) -> State:
     )
 
 
-def written_instruments(entries: Instrument, position: Instrument) -> dict[str, object]:
+def dump_instruments(entries: Instrument, position: Instrument) -> dict[str, object]:
     """Of an execution that took a new instrument: what it enters by, and what it holds its position by."""
     return {
         "instruments": [
@@ -94,7 +94,7 @@ def written_instruments(entries: Instrument, position: Instrument) -> dict[str, 
     }
 
 
-def instruments_of(snapshot: Mapping[str, object]) -> list[Instrument] | None:
+def load_instruments(snapshot: Mapping[str, object]) -> list[Instrument] | None:
     """The two that were written; None where there was never another than the terms'."""
     raw = cast("list[Mapping[str, str]] | None", snapshot.get("instruments"))
     if raw is None:

@@ -20,22 +20,22 @@ from shared.strategy.execution.outcome import (
     Decision,
     EntryGuard,
     Fill,
-    Outcome,
+    StepOutcome,
     Position,
     Reason,
     Trade,
 )
 from shared.strategy.execution.position import (
-    booked,
+    to_trade,
     close_part,
     open_position,
-    reaches,
+    is_hit,
     slipped,
     standing_stop,
-    take_in,
+    track_extreme,
 )
 from shared.strategy.execution.sizing import Sizing
-from shared.strategy.execution.snapshot import Day, State, instruments_of, restored, written, written_instruments
+from shared.strategy.execution.snapshot import Day, State, load_instruments, load, dump, dump_instruments
 from shared.strategy.series import Series
 
 
@@ -49,10 +49,10 @@ class Step:
     level_spent: bool = False
     dropped: bool = False
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> StepOutcome:
         if not (self.fills or self.decisions or self.level_spent or self.dropped):
             return NOTHING
-        return Outcome(tuple(self.fills), tuple(self.trades), tuple(self.decisions), self.level_spent, self.dropped)
+        return StepOutcome(tuple(self.fills), tuple(self.trades), tuple(self.decisions), self.level_spent, self.dropped)
 
 
 class Execution:
@@ -95,8 +95,8 @@ class Execution:
     ) -> "Execution":
         """The execution as `snapshot()` left it; ValueError where that was of another strategy or version."""
         execution = cls(strategy, terms, first_bar_ms, tells_forbidden=tells_forbidden)
-        execution._state = restored(snapshot, strategy.content_hash)
-        if (instruments := instruments_of(snapshot)) is not None:
+        execution._state = load(snapshot, strategy.content_hash)
+        if (instruments := load_instruments(snapshot)) is not None:
             entries, of_position = (replace(terms, instrument=each) for each in instruments)
             execution._enter_by(entries)
             execution._hold_by(of_position)
@@ -104,9 +104,9 @@ class Execution:
 
     def snapshot(self) -> dict[str, object]:
         """JSON-able, decimals as strings, versioned."""
-        snapshot = written(self._state, self.strategy.content_hash)
+        snapshot = dump(self._state, self.strategy.content_hash)
         if self.terms != self._given or self._of_position != self._given:
-            snapshot |= written_instruments(self.terms.instrument, self._of_position.instrument)
+            snapshot |= dump_instruments(self.terms.instrument, self._of_position.instrument)
         return snapshot
 
     @property
@@ -139,7 +139,7 @@ class Execution:
         """The UTC day, by its number, on which losses forbid further entries."""
         return self._state.day.number if self._state.day.stopped else None
 
-    def on_open(self, time_ms: int, open_price: Decimal) -> Outcome:
+    def on_open(self, time_ms: int, open_price: Decimal) -> StepOutcome:
         """Step 1: what was decided at the last close fills. Done already for this bar, it does nothing."""
         state = self._state
         if state.opened_ms is not None and time_ms <= state.opened_ms:
@@ -157,7 +157,7 @@ class Execution:
         t: int | None = None,
         guard: EntryGuard | None = None,
         instrument: Instrument | None = None,
-    ) -> Outcome:
+    ) -> StepOutcome:
         """Steps 2 and 3 for bar t, the series' last by default; step 1 before them if it was not done. `instrument`
         is what entries are sized and filled by if they are decided at this close or later; None: as before."""
         index = len(series) - 1 if t is None else t
@@ -167,7 +167,7 @@ class Execution:
             raise ValueError(f"bar {time_ms} was stepped through already")
         if self.is_quiet(series, index):
             self._adopt(instrument)
-            self.pass_over(series, index, index + 1)
+            self.skip_bars(series, index, index + 1)
             return NOTHING
         step = Step()
         with exact():
@@ -231,7 +231,7 @@ class Execution:
         if state.position is not None:
             self._within_bar(step, state.position, bar)
         if state.position is not None:
-            take_in(state.position, (bar,), self._risk, self._tick)
+            track_extreme(state.position, (bar,), self._risk, self._tick)
         if self._may_decide(series, index, time_ms):
             self._decide(step, series, index, bar, guard)
         if state.cooldown > 0:
@@ -253,17 +253,17 @@ class Execution:
         worst, best = (min(bar.open, bar.low), max(bar.open, bar.high))
         if not long:
             worst, best = best, worst
-        if position.stop is not None and reaches(not long, worst, position.stop):
+        if position.stop is not None and is_hit(not long, worst, position.stop):
             return False
         if position.spent < len(position.targets):
             target = position.targets[position.spent].price
-            if target is not None and reaches(long, best, target):
+            if target is not None and is_hit(long, best, target):
                 return False
         if risk.max_bars is not None and position.bars + 1 >= risk.max_bars:
             return False
         return not self._signals_on(series).leaves(position.side, index)
 
-    def pass_over(self, series: Series, start: int, stop: int) -> None:
+    def skip_bars(self, series: Series, start: int, stop: int) -> None:
         """Bars start … stop - 1, of which the caller knows that nothing happens on them, all at once."""
         state = self._state
         time_ms = series.bar(stop - 1).open_time_ms
@@ -275,11 +275,11 @@ class Execution:
             position.bars += stop - start
             if self._risk.trailing_stop is not None:
                 with exact():
-                    take_in(position, series.bars[start:stop], self._risk, self._tick)
+                    track_extreme(position, series.bars[start:stop], self._risk, self._tick)
         if state.cooldown > 0:
             state.cooldown = max(0, state.cooldown - (stop - start))
 
-    def stop(self, time_ms: int, price: Decimal, reason: Reason) -> Outcome:
+    def stop(self, time_ms: int, price: Decimal, reason: Reason) -> StepOutcome:
         """Drops what is pending and closes what is open at this price, without slippage."""
         state = self._state
         step = Step(dropped=self.pending)
@@ -297,14 +297,14 @@ class Execution:
         long = position.side == "LONG"
         adverse, favourable = (bar.low, bar.high) if long else (bar.high, bar.low)
         standing = standing_stop(position)
-        if standing is not None and reaches(not long, bar.open, standing[0]):
+        if standing is not None and is_hit(not long, bar.open, standing[0]):
             price = slipped(bar.open, not long, self._of_position)
             self._close(step, position, position.left, bar.open_time_ms, price, standing[1])
             return
         self._take_profits(step, position, bar, bar.open, at_open=True)
         if self._state.position is None:
             return
-        if standing is not None and reaches(not long, adverse, standing[0]):
+        if standing is not None and is_hit(not long, adverse, standing[0]):
             price = slipped(standing[0], not long, self._of_position)
             self._close(step, position, position.left, bar.open_time_ms, price, standing[1])
             return
@@ -313,7 +313,7 @@ class Execution:
     def _take_profits(self, step: Step, position: Position, bar: Bar, reached: Decimal, at_open: bool) -> None:
         while position.left and position.spent < len(position.targets):
             target = position.targets[position.spent]
-            if target.price is None or not reaches(position.side == "LONG", reached, target.price):
+            if target.price is None or not is_hit(position.side == "LONG", reached, target.price):
                 return
             position.spent += 1
             step.level_spent = True
@@ -366,7 +366,7 @@ class Execution:
             step.decisions.append(entry_decision(strategy, series, index, side, sized, guarded))
 
     def _reason_to_leave(self, position: Position, series: Series, index: int, bar: Bar) -> Reason | None:
-        if position.trail is not None and reaches(position.side == "SHORT", bar.close, position.trail):
+        if position.trail is not None and is_hit(position.side == "SHORT", bar.close, position.trail):
             return "trailing_stop"
         if self._signals_on(series).leaves(position.side, index):
             return "signal"
@@ -383,7 +383,7 @@ class Execution:
         step.fills.append(fill)
         if position.left:
             return
-        trade = booked(position, fill, self.strategy.content_hash)
+        trade = to_trade(position, fill, self.strategy.content_hash)
         step.trades.append(trade)
         state = self._state
         state.position = None

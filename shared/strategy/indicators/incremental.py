@@ -21,7 +21,7 @@ class _Stream(Protocol):
         """One more bar: its value, or its values."""
 
 
-class Carried:
+class IncrementalIndicator:
     """One indicator on one series: its values so far, and the stream that knows how they go on.
 
     Opening a stream takes one pass over the history, so it waits for the first bar that is added. The state follows

@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.contracts.types import decimal_text
 from shared.strategy.conditions.tolerance import Values, settle, sides
-from shared.strategy.document.reader import Reader, child
+from shared.strategy.document.reader import DocumentReader, child
 from shared.strategy.indicators.ta_lib import talib
 
 CANDLE_FIELDS = ("open", "high", "low", "close", "volume")
@@ -96,7 +96,7 @@ class IndicatorSpec:
         return document
 
 
-def parse_indicator(reader: Reader, raw: object, path: str) -> IndicatorSpec:
+def parse_indicator(reader: DocumentReader, raw: object, path: str) -> IndicatorSpec:
     """Reads one declared indicator; faults go to the reader."""
     name = raw.get("type") if isinstance(raw, Mapping) else None
     if not isinstance(name, str) or name not in KINDS:

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from services.analytics.app import build
-from services.analytics.consumers import SUBSCRIPTIONS
+from services.analytics.consumers import EVENT_HANDLERS
 from services.analytics.settings import AnalyticsSettings
 from services.auth.app import build as build_auth
 from shared.chassis.events.outbox import emit
@@ -35,7 +35,7 @@ from tests.unit.analytics.facts import INTERVAL, STEP_MS
 ServiceEnv = Callable[[str], dict[str, str]]
 STRATEGY = UUID(int=7)
 Handle = Callable[[Connection, Sequence[Event]], Awaitable[None]]
-HANDLERS = {subscription.event.topic: cast(Handle, subscription.handle) for subscription in SUBSCRIPTIONS}
+HANDLERS = {subscription.event.topic: cast(Handle, subscription.handle) for subscription in EVENT_HANDLERS}
 
 
 def registered(user_id: int, timezone: str = "UTC", seq: int = 1) -> UserRegistered:

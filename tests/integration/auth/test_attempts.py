@@ -11,7 +11,7 @@ import pytest
 from services.auth.domain.accounts import NewUser
 from services.auth.domain.attempts import FORGOTTEN_AFTER, Free
 from services.auth.errors import BadCredentials, BadRefreshToken, EmailTaken, TooManyAttempts, WrongPassword
-from services.auth.operations.authentication import Desk
+from services.auth.operations.authentication import PasswordCheck
 from services.auth.operations.logins import log_in
 from services.auth.operations.profile import change_password
 from services.auth.operations.refresh import refresh
@@ -33,7 +33,7 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def strict(desk: Desk) -> Desk:
+def strict(desk: PasswordCheck) -> PasswordCheck:
     """Three failures are free for an account, six for a network."""
     return replace(desk, free=Free(account=3, network=6))
 
@@ -46,11 +46,11 @@ async def _outcome(attempt: Awaitable[object]) -> str:
     return "done"
 
 
-async def _outcomes(desk: Desk, times: int, client: Client, now: datetime, email: str = EMAIL) -> list[str]:
+async def _outcomes(desk: PasswordCheck, times: int, client: Client, now: datetime, email: str = EMAIL) -> list[str]:
     return [await _outcome(log_in(desk, email, WRONG, client, now)) for _ in range(times)]
 
 
-async def test_failing_log_ins_are_slowed_and_then_refused(strict: Desk) -> None:
+async def test_failing_log_ins_are_slowed_and_then_refused(strict: PasswordCheck) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     assert await _outcomes(strict, 4, STRANGER, now) == ["bad-credentials"] * 3 + ["too-many-attempts"]
@@ -69,14 +69,14 @@ async def test_the_answer_says_when_to_come_again(auth: Caller) -> None:
     assert (answers[-1].body["type"], answers[-1].headers["Retry-After"]) == ("/problems/too-many-attempts", "1")
 
 
-async def test_many_at_once_are_counted_like_one_after_another(strict: Desk) -> None:
+async def test_many_at_once_are_counted_like_one_after_another(strict: PasswordCheck) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     attempts = [_outcome(log_in(strict, EMAIL, WRONG, STRANGER, now)) for _ in range(8)]
     assert sorted(await asyncio.gather(*attempts)) == ["bad-credentials"] * 3 + ["too-many-attempts"] * 5
 
 
-async def test_it_is_counted_over_instances_and_restarts(strict: Desk, settings: object) -> None:
+async def test_it_is_counted_over_instances_and_restarts(strict: PasswordCheck, settings: object) -> None:
     now = utc_now()
     await _outcomes(strict, 3, STRANGER, now)
     other = await Database.connect(settings)  # type: ignore[arg-type]  # the same as the desk's
@@ -84,7 +84,7 @@ async def test_it_is_counted_over_instances_and_restarts(strict: Desk, settings:
     await other.close()
 
 
-async def test_a_right_password_forgets_the_failures_before_it(strict: Desk) -> None:
+async def test_a_right_password_forgets_the_failures_before_it(strict: PasswordCheck) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     for _ in range(3):
@@ -93,7 +93,7 @@ async def test_a_right_password_forgets_the_failures_before_it(strict: Desk) -> 
         now += FORGOTTEN_AFTER
 
 
-async def test_strangers_do_not_lock_out_who_is_where_he_has_been(strict: Desk) -> None:
+async def test_strangers_do_not_lock_out_who_is_where_he_has_been(strict: PasswordCheck) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     for number in range(8):
@@ -103,7 +103,7 @@ async def test_strangers_do_not_lock_out_who_is_where_he_has_been(strict: Desk) 
     assert await _outcomes(strict, 4, HOME, now) == ["bad-credentials"] * 3 + ["too-many-attempts"]
 
 
-async def test_a_network_is_slowed_whatever_accounts_it_tries(strict: Desk) -> None:
+async def test_a_network_is_slowed_whatever_accounts_it_tries(strict: PasswordCheck) -> None:
     now = utc_now()
     clients = [Client(f"2001:db8::{number}", None) for number in range(8)]
     outcomes = [
@@ -114,7 +114,7 @@ async def test_a_network_is_slowed_whatever_accounts_it_tries(strict: Desk) -> N
     assert await _outcomes(strict, 1, Client("2001:db8:0:1::1", None), now) == ["bad-credentials"]
 
 
-async def test_an_account_of_ones_own_does_not_clear_ones_network(strict: Desk) -> None:
+async def test_an_account_of_ones_own_does_not_clear_ones_network(strict: PasswordCheck) -> None:
     now = utc_now()
     await register(strict, USER, STRANGER, now)
     for number in range(6):
@@ -123,7 +123,7 @@ async def test_an_account_of_ones_own_does_not_clear_ones_network(strict: Desk) 
     assert await _outcomes(strict, 1, STRANGER, now, "one.more@example.org") == ["too-many-attempts"]
 
 
-async def test_registering_a_known_email_fails_and_counts_as_a_log_in(strict: Desk) -> None:
+async def test_registering_a_known_email_fails_and_counts_as_a_log_in(strict: PasswordCheck) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     again = replace(USER, password=WRONG)
@@ -132,7 +132,7 @@ async def test_registering_a_known_email_fails_and_counts_as_a_log_in(strict: De
     assert await _outcomes(strict, 1, STRANGER, now) == ["too-many-attempts"]
 
 
-async def test_only_who_knows_the_password_is_told_that_there_is_an_account(strict: Desk) -> None:
+async def test_only_who_knows_the_password_is_told_that_there_is_an_account(strict: PasswordCheck) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     with pytest.raises(EmailTaken):
@@ -141,7 +141,7 @@ async def test_only_who_knows_the_password_is_told_that_there_is_an_account(stri
         await register(strict, replace(USER, password=WRONG), STRANGER, now)
 
 
-async def test_bad_refresh_tokens_are_slowed_and_good_ones_taken(strict: Desk) -> None:
+async def test_bad_refresh_tokens_are_slowed_and_good_ones_taken(strict: PasswordCheck) -> None:
     now = utc_now()
     good = (await register(strict, USER, HOME, now)).tokens.refresh_token
     outcomes = [await _outcome(refresh(strict, "x" * 43, HOME, now)) for _ in range(7)]
@@ -152,7 +152,7 @@ async def test_bad_refresh_tokens_are_slowed_and_good_ones_taken(strict: Desk) -
     await log_in(strict, EMAIL, PASSWORD, HOME, now)
 
 
-async def test_guessing_the_old_password_is_slowed_too(strict: Desk) -> None:
+async def test_guessing_the_old_password_is_slowed_too(strict: PasswordCheck) -> None:
     now = utc_now()
     made = await register(strict, USER, HOME, now)
     async with strict.database.tenant(1) as connection:
@@ -169,7 +169,7 @@ async def test_guessing_the_old_password_is_slowed_too(strict: Desk) -> None:
         await change(PASSWORD)
 
 
-async def test_an_attempt_that_nobody_had_time_for_is_none(strict: Desk) -> None:
+async def test_an_attempt_that_nobody_had_time_for_is_none(strict: PasswordCheck) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     strict.passwords._places = 0
@@ -179,7 +179,7 @@ async def test_an_attempt_that_nobody_had_time_for_is_none(strict: Desk) -> None
     await log_in(strict, EMAIL, PASSWORD, STRANGER, now)
 
 
-async def test_what_is_counted_is_forgotten_and_bounded(strict: Desk, database: Database) -> None:
+async def test_what_is_counted_is_forgotten_and_bounded(strict: PasswordCheck, database: Database) -> None:
     now = utc_now()
     await _outcomes(strict, 1, STRANGER, now - FORGOTTEN_AFTER, "old@example.org")
     for number in range(3):
@@ -191,7 +191,7 @@ async def test_what_is_counted_is_forgotten_and_bounded(strict: Desk, database: 
         assert await connection.fetchval("SELECT count(*) FROM attempts") == 4
 
 
-async def test_known_or_not_the_database_is_asked_the_same(strict: Desk) -> None:
+async def test_known_or_not_the_database_is_asked_the_same(strict: PasswordCheck) -> None:
     """How long it takes is measured in benchmarks/logging_in.py."""
     now = utc_now()
     await register(strict, USER, HOME, now)

@@ -6,7 +6,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 
 import pytest
 
-from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.handlers import EventHandler
 from shared.chassis.events.outbox import emit
 from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Connection, Database
@@ -38,7 +38,7 @@ class Listener:
         self.heard += events
 
     def build(self, _: Context) -> Service:
-        return Service("analytics", subscriptions=[Subscription(UserRegistered, self.on_user_registered)])
+        return Service("analytics", subscriptions=[EventHandler(UserRegistered, self.on_user_registered)])
 
     def seqs(self, user_id: int) -> list[int]:
         return [event.aggregate_seq for event in self.heard if event.user_id == user_id]

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 import pytest
 
 from shared.chassis.errors import Conflict, IdempotencyInFlight
-from shared.chassis.http.idempotency import Answer, answer_once
+from shared.chassis.http.idempotency import KeptAnswer, answer_once
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
 
-ANSWER = Answer(201, "/v1/watchlist/1", "{}")
-Once = Callable[[Callable[[], Awaitable[Answer]]], Coroutine[None, None, tuple[Answer, bool]]]
+ANSWER = KeptAnswer(201, "/v1/watchlist/1", "{}")
+Once = Callable[[Callable[[], Awaitable[KeptAnswer]]], Coroutine[None, None, tuple[KeptAnswer, bool]]]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def watched(database: Database) -> int:
 
 
 async def test_several_transactions_of_a_handler_are_one(database: Database, once: Once) -> None:
-    async def work() -> Answer:
+    async def work() -> KeptAnswer:
         await watch(database, 5)
         await watch(database, 6)
         raise Conflict
@@ -59,11 +59,11 @@ async def test_several_transactions_of_a_handler_are_one(database: Database, onc
 
 
 async def test_after_a_refusal_the_key_is_free(database: Database, once: Once) -> None:
-    async def refuse() -> Answer:
+    async def refuse() -> KeptAnswer:
         await watch(database, 5)
         raise Conflict
 
-    async def work() -> Answer:
+    async def work() -> KeptAnswer:
         await watch(database, 5)
         return ANSWER
 
@@ -81,7 +81,7 @@ async def test_what_fails_in_one_part_and_is_taken_by_the_handler_leaves_the_oth
             await watch(database, 6)
             raise ZeroDivisionError
 
-    async def work() -> Answer:
+    async def work() -> KeptAnswer:
         await watch(database, 5)
         with pytest.raises(ZeroDivisionError):
             await half_watch()
@@ -96,7 +96,7 @@ async def test_what_fails_in_one_part_and_is_taken_by_the_handler_leaves_the_oth
 async def test_a_handler_that_waits_for_others_holds_no_connection(database: Database, once: Once) -> None:
     waiting, go = asyncio.Event(), asyncio.Event()
 
-    async def work() -> Answer:
+    async def work() -> KeptAnswer:
         waiting.set()
         await go.wait()
         await watch(database, 5)
@@ -113,7 +113,7 @@ async def test_a_handler_that_waits_for_others_holds_no_connection(database: Dat
 async def test_two_that_found_no_answer_together_have_one_effect(database: Database, once: Once) -> None:
     arrived = asyncio.Barrier(8)
 
-    async def work() -> Answer:
+    async def work() -> KeptAnswer:
         await arrived.wait()
         await watch(database, 5)
         return ANSWER
@@ -130,13 +130,13 @@ async def test_one_that_finds_the_answer_on_its_way_gives_it_and_has_no_effect(
 ) -> None:
     waiting, go = asyncio.Event(), asyncio.Event()
 
-    async def slow() -> Answer:
+    async def slow() -> KeptAnswer:
         waiting.set()
         await go.wait()
         await watch(database, 5)
-        return Answer(201, None, "another")
+        return KeptAnswer(201, None, "another")
 
-    async def quick() -> Answer:
+    async def quick() -> KeptAnswer:
         await watch(database, 6)
         return ANSWER
 
@@ -149,11 +149,11 @@ async def test_one_that_finds_the_answer_on_its_way_gives_it_and_has_no_effect(
 
 
 async def test_a_known_answer_is_given_without_the_handler(database: Database, once: Once) -> None:
-    async def work() -> Answer:
+    async def work() -> KeptAnswer:
         await watch(database, 5)
         return ANSWER
 
-    async def never() -> Answer:
+    async def never() -> KeptAnswer:
         raise AssertionError("it was answered")
 
     await once(work)
@@ -161,7 +161,7 @@ async def test_a_known_answer_is_given_without_the_handler(database: Database, o
 
 
 async def test_a_handler_that_writes_nothing_is_answered_once_too(once: Once) -> None:
-    async def work() -> Answer:
+    async def work() -> KeptAnswer:
         return ANSWER
 
     assert await once(work) == (ANSWER, False)
@@ -171,14 +171,14 @@ async def test_a_handler_that_writes_nothing_is_answered_once_too(once: Once) ->
 async def test_a_cancelled_request_leaves_nothing_and_its_key_free(database: Database, once: Once) -> None:
     inside = asyncio.Event()
 
-    async def work() -> Answer:
+    async def work() -> KeptAnswer:
         async with database.tenant(1) as connection:
             await watch(database, 5)
             inside.set()
             await connection.fetchval("SELECT pg_sleep(30)")
         return ANSWER
 
-    async def again() -> Answer:
+    async def again() -> KeptAnswer:
         await watch(database, 5)
         return ANSWER
 
@@ -200,7 +200,7 @@ async def test_a_task_that_outlives_its_request_has_transactions_of_its_own(data
         await go.wait()
         await watch(database, 6)
 
-    async def work() -> Answer:
+    async def work() -> KeptAnswer:
         tasks.append(asyncio.create_task(later()))
         await watch(database, 5)
         return ANSWER

@@ -8,7 +8,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from shared.chassis.events.handlers import Subscription
+from shared.chassis.events.handlers import EventHandler
 from shared.chassis.http.app import Call, Endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.chassis.service import RunningService
@@ -69,7 +69,7 @@ class Working:
                 Endpoint("GET", "/v1/probe", self.get, "Read", public=True),
                 Endpoint("POST", "/v1/probe", self.post, "Write", public=True),
             ],
-            [Subscription(UserRegistered, self.on_registered)],
+            [EventHandler(UserRegistered, self.on_registered)],
             jobs=[Job("probe", self.work)],
         )
 

@@ -21,7 +21,7 @@ from cli.candles import fetch
 from cli.candles.fetch import fetch_command
 from cli.candles.file import read_candles
 from cli.candles.instrument import find_beside
-from cli.candles.part import Part, Question
+from cli.candles.part import Part, CandlesRequest
 from sandbox.bybit.replay import Candle, Market
 from sandbox.bybit.server import make_app
 from services.trading.bybit_api import kline_of
@@ -180,7 +180,7 @@ async def test_what_is_no_bar_is_one_line_and_not_asked_again(exchange: Exchange
 
 async def test_a_widened_bar_is_reported_by_the_run_that_goes_on_too(exchange: Exchange, tmp_path: Path) -> None:
     file = tmp_path / "c.csv"
-    question = Question("BTCUSDT", "1", FIRST_MS, FIRST_MS + TO * MINUTE_MS, exchange.url)
+    question = CandlesRequest("BTCUSDT", "1", FIRST_MS, FIRST_MS + TO * MINUTE_MS, exchange.url)
     with Part(file, question) as part:  # an earlier run, interrupted after its first bar
         part.append([kline_of(FIRST_MS, "2", "1", "3", "1.5", "5", interval="1")])
     done = await fetched(exchange, file, "--json")

@@ -15,7 +15,7 @@ import pytest
 from sandbox.bybit.replay import Candle
 from services.trading.bybit_api import MarketApi, kline_of
 from services.trading.bybit_stream_api import KlineUpdate
-from services.trading.feed.demand import Wishes
+from services.trading.feed.demand import DemandedSeries
 from services.trading.feed.feed import Feed, Leading
 from services.trading.feed.series_feed import BARS_CHANGED, SeriesFeed
 from services.trading.settings import TradingSettings
@@ -139,7 +139,7 @@ class FeedScene:
     @asynccontextmanager
     async def leading(self) -> AsyncIterator[RecordingProducer]:
         """A feed that leads without asking for the lease, as one does that was held up and does not know."""
-        producer, over, wishes = self.producer(), asyncio.Event(), Wishes()
+        producer, over, wishes = self.producer(), asyncio.Event(), DemandedSeries()
         api = MarketApi(self.settings.bybit_rest_url)
         leading = Leading(self.database, producer, api, self.settings, wishes, over)
         tasks = [

@@ -9,24 +9,24 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from services.trading.operations.record_step import Step, write_step
+from services.trading.operations.record_step import StepRecord, write_step
 from services.trading.operations.stop_session import stop_session
 from services.trading.queries import leases, trades
-from services.trading.queries.sessions import Lease
+from services.trading.queries.sessions import SessionLease
 from services.trading.worker.live_session import load_session
 from shared.contracts.types import from_ms
-from shared.strategy.backtest.run import Report, run_backtest
+from shared.strategy.backtest.run import BacktestReport, run_backtest
 from shared.strategy.bars import Bar, Terms
 from shared.strategy.document.fingerprint import fingerprint
 from shared.strategy.document.parse import parse_strategy
-from shared.strategy.execution.outcome import Outcome
+from shared.strategy.execution.outcome import StepOutcome
 from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import CROSS, INSTRUMENT, wavy_bars
 
 
-def backtest(bars: list[Bar], first_bar_ms: int | None = None) -> Report:
+def backtest(bars: list[Bar], first_bar_ms: int | None = None) -> BacktestReport:
     return run_backtest(parse_strategy(CROSS), bars, Terms(INSTRUMENT), first_bar_ms)
 
 
@@ -236,16 +236,16 @@ async def test_what_a_worker_with_an_old_epoch_writes_touches_nothing(trading: T
     assert not await _write_quietly(trading, new)  # the cursor is not where it says
 
 
-async def _write_quietly(trading: Trading, lease: Lease) -> bool:
+async def _write_quietly(trading: Trading, lease: SessionLease) -> bool:
     session = await load_session(trading.database, lease)
     assert session is not None
-    step = Step(
-        lease, session.row, "cross", Outcome(dropped=True), None, session.totals, None, BEFORE, {}, late=False
+    step = StepRecord(
+        lease, session.row, "cross", StepOutcome(dropped=True), None, session.totals, None, BEFORE, {}, late=False
     )
     return await write_step(trading.database, step) is not None
 
 
-async def _move(trading: Trading, lease: Lease) -> set[UUID]:
+async def _move(trading: Trading, lease: SessionLease) -> set[UUID]:
     async with trading.database.tenants([lease.user_id]) as connection:
         return await trades.move_cursors(connection, [lease], [None], from_ms(1))
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.analytics.domain.days import Carried, Day, cut_days, max_drawdown_pct
+from services.analytics.domain.days import EarlierDays, Day, cut_days, max_drawdown_pct
 from services.analytics.domain.facts import SessionFact, TradeFact
 from services.analytics.domain.local_days import day_start
 from services.analytics.domain.quotients import percent
@@ -125,14 +125,14 @@ def test_cutting_from_any_day_on_equals_cutting_all(
     ]
 
 
-def _carried(days: list[Day], since: date) -> Carried | None:
+def _carried(days: list[Day], since: date) -> EarlierDays | None:
     before = [day for day in days if day.date < since]
     if not before:
         return None
     recent = {
         day.date: (day.daily_pnl, day.capital_at_work) for day in before if since - day.date <= timedelta(days=30)
     }
-    return Carried(before[0].date, before[-1].date, before[-1].ending_balance, recent)
+    return EarlierDays(before[0].date, before[-1].date, before[-1].ending_balance, recent)
 
 
 @given(amounts, amounts)

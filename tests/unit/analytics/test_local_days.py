@@ -12,7 +12,7 @@ from services.analytics.domain.local_days import (
     INSTANT,
     ONE_DAY,
     Cutoff,
-    Period,
+    LocalPeriod,
     day_start,
     first_date,
     is_within,
@@ -135,4 +135,4 @@ def test_days_and_periods_of_a_day_have_the_same_trades() -> None:
 
 
 def test_a_period_that_ends_before_it_begins_is_empty() -> None:
-    assert Period(Cutoff(at("2026-01-02 00:00")), Cutoff(at("2026-01-01 00:00"))).spans == []
+    assert LocalPeriod(Cutoff(at("2026-01-02 00:00")), Cutoff(at("2026-01-01 00:00"))).spans == []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.analytics.domain.facts import TradeFact
-from services.analytics.domain.local_days import Cutoff, Period
+from services.analytics.domain.local_days import Cutoff, LocalPeriod
 from services.analytics.domain.quotients import ratio
 from services.analytics.domain.summary import add_up, group_by, summarise
 from services.analytics.routes.views import SumsView, sums_fields
@@ -71,7 +71,7 @@ def test_of_nine_days_there_is_no_ratio() -> None:
 
 
 def test_a_period_begins_with_what_was_earned_before() -> None:
-    begun = Period(Cutoff(at("2026-01-05 00:00")))
+    begun = LocalPeriod(Cutoff(at("2026-01-05 00:00")))
     summary = summarise(
         [trade("2026-01-05 10:00", "-110")], [session("1000", "2026-01-01 00:00")], Decimal(100), UTC_ZONE, begun
     )

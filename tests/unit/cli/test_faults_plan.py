@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 
 from faults.families import FAMILIES
-from faults.plan import STRIKES_A_ROUND, Round, plan, points_of
+from faults.plan import STRIKES_A_ROUND, FaultRound, plan, points_of
 from shared.chassis.crash_points import POINTS
 from shared.contracts.catalog import BY_TOPIC
 from shared.contracts.envelope import Event
@@ -27,7 +27,7 @@ FIRST_OF_7 = (
 )
 
 
-def rounds_of(seed: int, families: tuple[str, ...] = ALL) -> list[Round]:
+def rounds_of(seed: int, families: tuple[str, ...] = ALL) -> list[FaultRound]:
     return list(islice(plan(seed, families), ROUNDS))
 
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.notifications.domain.condition_sets import Conditions, Round
+from services.notifications.domain.condition_sets import Conditions, ConditionPass
 from services.notifications.domain.conditions import AlertType, ConditionFault
 from services.notifications.domain.firing import ClosedBar, Repeat, Timing
 from shared.contracts.types import from_ms
@@ -27,11 +27,11 @@ def bars_of(series: Series, said_at: datetime | None = None) -> list[ClosedBar]:
 
 def round_of(
     alert_type: AlertType, data: dict[str, object], series: Series, bars: list[ClosedBar] | None = None
-) -> Round:
+) -> ConditionPass:
     """Of one condition, known as `b"it"`."""
     conditions = Conditions()
     conditions.learn(b"it", alert_type, data)
-    return Round(conditions, series, bars or bars_of(series))
+    return ConditionPass(conditions, series, bars or bars_of(series))
 
 
 def fired(timing: Timing, bars: list[ClosedBar] | None = None) -> list[int]:
@@ -107,7 +107,7 @@ def test_what_is_not_understood_never_comes_true() -> None:
     conditions = Conditions()
     with pytest.raises(ConditionFault):
         conditions.learn(b"old", "PRICE", {"op": "near"})
-    bars = Round(conditions, RESTLESS, bars_of(RESTLESS))
+    bars = ConditionPass(conditions, RESTLESS, bars_of(RESTLESS))
     assert b"old" in conditions
     assert bars.came_true([b"old"]) == []
     assert bars.firings(b"old", timing()) == []

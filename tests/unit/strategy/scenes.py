@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from shared.contracts.types import decimal_text
-from shared.strategy.backtest.run import Report, run_backtest
+from shared.strategy.backtest.run import BacktestReport, run_backtest
 from shared.strategy.bars import Bar, Instrument, Terms
 from shared.strategy.document.parse import Strategy, parse_strategy
 
@@ -71,11 +71,11 @@ def at_close(*prices: str) -> dict[str, object]:
     return {"any": [{"left": "close", "op": "==", "right": price} for price in prices]}
 
 
-def run(plan: Strategy, rows: Sequence[Bar], on: Terms = FREE, first_bar_ms: int | None = None) -> Report:
+def run(plan: Strategy, rows: Sequence[Bar], on: Terms = FREE, first_bar_ms: int | None = None) -> BacktestReport:
     return run_backtest(plan, rows, on, first_bar_ms)
 
 
-def told(report: Report) -> list[str]:
+def told(report: BacktestReport) -> list[str]:
     """Fills as `bar action price qty reason`, bars counted from 0."""
     return [
         f"{(fill.time_ms - START) // HOUR} {fill.action} {decimal_text(fill.price)} {decimal_text(fill.qty)} "

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.strategy.bars import Bar
 from shared.strategy.conditions.evaluation import OPERATORS, evaluate
-from shared.strategy.conditions.rising_edge import Threshold, became_true, threshold_of, thresholds_reached
+from shared.strategy.conditions.rising_edge import ThresholdCondition, became_true, threshold_of, thresholds_reached
 from shared.strategy.document.nodes import Condition
 from shared.strategy.document.parse import parse_alert
 from shared.strategy.series import Series
@@ -68,5 +68,5 @@ def test_what_is_more_than_one_comparison_with_a_number_is_no_threshold() -> Non
 
 def test_those_of_another_value_or_way_are_not_alike() -> None:
     found = [threshold_of(condition(value, op, 1)) for value in VALUES for op in OPERATORS]
-    likenesses = {each.likeness for each in found if isinstance(each, Threshold)}
+    likenesses = {each.likeness for each in found if isinstance(each, ThresholdCondition)}
     assert len(likenesses) == len(VALUES) * len(OPERATORS)

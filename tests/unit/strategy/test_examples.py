@@ -8,7 +8,7 @@ import pytest
 
 from cli.candles.file import read_candles
 from shared.contracts.types import decimal_text
-from shared.strategy.backtest.run import Report, run_backtest
+from shared.strategy.backtest.run import BacktestReport, run_backtest
 from shared.strategy.bars import Instrument, Terms
 from shared.strategy.document.parse import parse_json, parse_strategy
 from tests.unit.strategy.outside import CASES, DATA
@@ -20,7 +20,7 @@ def members(case: Case, name: str) -> Case:
     return cast(Case, case[name])
 
 
-def ran(case: Case) -> Report:
+def ran(case: Case) -> BacktestReport:
     strategy = parse_strategy(case["strategy"])
     instrument = Instrument(**{name: Decimal(str(text)) for name, text in members(case, "instrument").items()})
     terms = Terms(instrument, *(Decimal(str(case[name])) for name in ("fee", "slippage", "initial_balance")))

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from shared.strategy import bars as engine
-from shared.strategy.backtest.run import Report, run_backtest
+from shared.strategy.backtest.run import BacktestReport, run_backtest
 from shared.strategy.document.parse import parse_strategy
 from tests.reference.document import Json, canonical, part
 from tests.reference.execution import Fill, Result, Run, Trade, candles_of
@@ -51,7 +51,7 @@ def compare(case: Case) -> Outcome:
     return Outcome(differences, set_aside, hits_of(case, own))
 
 
-def differences_of(case: Case, strategy_hash: str, report: Report, mine: Result) -> list[str]:
+def differences_of(case: Case, strategy_hash: str, report: BacktestReport, mine: Result) -> list[str]:
     found = []
     if strategy_hash != mine.strategy_hash:
         found.append(f"content hash: engine {strategy_hash}, reference {mine.strategy_hash}")

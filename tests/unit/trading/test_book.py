@@ -7,7 +7,7 @@ from shared.contracts.types import new_id
 from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Terms
 from shared.strategy.document.parse import parse_strategy
-from shared.strategy.execution.outcome import Outcome
+from shared.strategy.execution.outcome import StepOutcome
 from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 from tests.unit.trading.scenes import CROSS, INSTRUMENT, wavy_bars
@@ -15,7 +15,7 @@ from tests.unit.trading.scenes import CROSS, INSTRUMENT, wavy_bars
 
 def test_a_step_without_fills_leaves_the_open_trade_as_it_is() -> None:
     known = new_id()
-    assert legs_of(Outcome(), known) == []
+    assert legs_of(StepOutcome(), known) == []
     assert open_trade_after([], known) == known
 
 

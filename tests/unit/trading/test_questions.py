@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from services.trading.backtest_question import Question, Range
+from services.trading.backtest_question import BacktestQuestion, Range
 from services.trading.evaluator_version import evaluator_version
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Terms
@@ -13,7 +13,7 @@ from tests.unit.trading.scenes import INSTRUMENT, START_MS
 FIRST = from_ms(START_MS)
 BARS = Range(FIRST, FIRST + timedelta(days=1), 96)
 TERMS = Terms(INSTRUMENT, Decimal("0.00055"), Decimal(0), Decimal(10_000))
-ASKED = Question("hash", "bybit", "BTCUSDT", "15", 1, BARS, TERMS, "evaluator")
+ASKED = BacktestQuestion("hash", "bybit", "BTCUSDT", "15", 1, BARS, TERMS, "evaluator")
 
 
 def test_each_part_makes_it_another_question() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from services.trading.feed.demand import Wishes
+from services.trading.feed.demand import DemandedSeries
 from shared.chassis.errors import ImplausibleError, PoisonError
 from shared.chassis.events.plausible_versions import MOST_AHEAD
 from shared.contracts.market import MarketInterest
@@ -40,8 +40,8 @@ def wish(
     )
 
 
-def heard(*wishes: MarketInterest, at: datetime = NOON) -> Wishes:
-    known = Wishes()
+def heard(*wishes: MarketInterest, at: datetime = NOON) -> DemandedSeries:
+    known = DemandedSeries()
     for each in wishes:
         known.hear(each, at)
     return known
@@ -79,7 +79,7 @@ def test_wanted_again_is_wanted() -> None:
 
 
 def test_an_interval_that_the_exchange_does_not_have_is_passed_over() -> None:
-    wishes = Wishes()
+    wishes = DemandedSeries()
     with pytest.raises(PoisonError):
         wishes.hear(wish(1, interval="7"), NOON)
     assert wishes.wanted(NOON) == set()
