@@ -13,7 +13,7 @@ from benchmarks.crossing import made_up_bars
 from benchmarks.measuring import RUNS, Figure, Rate, summarised
 from benchmarks.servers import Place
 from services.notifications.alert_evaluator import Evaluator
-from services.notifications.domain.condition_sets import Conditions, ConditionPass
+from services.notifications.domain.condition_sets import ConditionPass, Conditions
 from services.notifications.domain.conditions import AlertType, compile_alert
 from services.notifications.domain.firing import ClosedBar
 from services.notifications.queries.alerts import ALERT_COLUMNS, AlertRow

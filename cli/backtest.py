@@ -67,7 +67,9 @@ def backtest(
             report = run_backtest(document, bars, terms, first_bar_ms, tell)
     except TickTooCoarse as error:
         raise BadOption(f"--instrument tick_size: {error}") from error
-    shown = ShownReport(report, document, terms, bars, find_gaps(_times(bars), document.interval_ms), file.widened, used)
+    shown = ShownReport(
+        report, document, terms, bars, find_gaps(_times(bars), document.interval_ms), file.widened, used
+    )
     if page is not None:
         story = of_backtest(Path(candles).name, document, terms, bars, report, first_bar_ms, shown.notes)
         write_page(Path(page), story)

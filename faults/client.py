@@ -89,7 +89,9 @@ class Caller:
             return await self._send(person, operation, body, id_, kind, key, query)
         return answer
 
-    async def create(self, person: Person, operation: str, kind: str, body: Json, id_: str = "") -> ClientAnswer | None:
+    async def create(
+        self, person: Person, operation: str, kind: str, body: Json, id_: str = ""
+    ) -> ClientAnswer | None:
         """Under one Idempotency-Key until the answer is known; what was made is the person's from then on."""
         key = str(UUID(int=person.draw.getrandbits(128), version=4))
         for _ in range(MOST_TRIES):

@@ -96,7 +96,9 @@ def weather_before(server: str) -> Draw:
     def draw(random: Random) -> InjectedFault:
         kind = random.choice(BAD_WEATHER)
         delay_s = round(random.uniform(0.02, 0.3), 2) if kind == "latency" else 0.0
-        return InjectedFault("weather", server, weather=kind, delay_s=delay_s, lasts_s=round(random.uniform(1, 6), 1))
+        return InjectedFault(
+            "weather", server, weather=kind, delay_s=delay_s, lasts_s=round(random.uniform(1, 6), 1)
+        )
 
     return draw
 

@@ -20,6 +20,7 @@ from filelock import FileLock
 from stack.kafka import KafkaServer
 from stack.postgres import PostgresServer, as_user
 from stack.users import own, server_user
+from tests.pace import patient
 
 RUN_FOLDER = "TRADEFLEET_TEST_RUN"
 RUN_PID = "TRADEFLEET_TEST_RUN_PID"
@@ -159,7 +160,7 @@ def _start_kafka(folder: Path, servers: Servers) -> None:
 
 
 def _wait_until(holds: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + READY_TIMEOUT_S
+    deadline = time.monotonic() + patient(READY_TIMEOUT_S)
     while not holds():
         assert time.monotonic() < deadline, f"a server did not start: {log.read_text()[-2000:]}"
         time.sleep(0.05)

@@ -19,6 +19,7 @@ from stack.migrate import ROOT, SERVICES, DatabaseAccess, all_roles, create_data
 from stack.service_keys import key_file_of, list_file_of, make_service_keys
 from stack.topics import create_topics, delete_topics, topics_of
 from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_run, end_run, servers_of_run
+from tests.pace import patient
 from tests.scheduling import Scheduling, turn
 
 SHARED = ROOT.parent / "shared"
@@ -59,6 +60,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """In the order that scheduling wants; what needs the folder beside the checkout is not collected where it is
     absent, and the header says so."""
     items.sort(key=lambda item: turn(item.nodeid))
+    for item in items:
+        given = item.get_closest_marker("timeout")
+        seconds = float(given.args[0] if given else config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(patient(seconds)), append=False)
     if SHARED.exists():
         return
     absent = [item for item in items if item.get_closest_marker("beside_checkout")]

@@ -12,7 +12,7 @@ from typing import TypeVar
 import click
 
 from cli.candles.instrument import Beside, path_beside, write_beside
-from cli.candles.part import Part, CandlesRequest
+from cli.candles.part import CandlesRequest, Part
 from cli.failure import BadInput
 from cli.options import BadOption, OneLineCommand, one_line, quoted, time_option
 from cli.progress import Tell, progress_bar

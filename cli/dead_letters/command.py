@@ -68,7 +68,9 @@ def list_command(
         click.echo(f"and {total - len(found)} more: see --limit, --service, --topic, --key, --state")
 
 
-async def _list(home: Path | None, services: tuple[str, ...], which: Filter, limit: int) -> tuple[list[FoundEntry], int]:
+async def _list(
+    home: Path | None, services: tuple[str, ...], which: Filter, limit: int
+) -> tuple[list[FoundEntry], int]:
     found: list[FoundEntry] = []
     total = 0
     async with open_queues(find(home).of(services)) as queues:

@@ -53,7 +53,9 @@ class Client:
         ) as answer:
             text = await answer.text()
             is_json = "json" in answer.headers.get("Content-Type", "")
-            return ApiAnswer(answer.status, await answer.json(content_type=None) if text and is_json else text or None)
+            return ApiAnswer(
+                answer.status, await answer.json(content_type=None) if text and is_json else text or None
+            )
 
     async def must(self, method: str, path: str, body: object = None, **query: str) -> Any:
         """The body of a 2xx answer. Raises CheckFailed with the platform's own words otherwise."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from services.notifications.domain.condition_sets import Conditions, ConditionPass
+from services.notifications.domain.condition_sets import ConditionPass, Conditions
 from services.notifications.domain.firing import ClosedBar
 from services.notifications.operations.firing import SeriesBatch, fire_alerts
 from services.notifications.queries.firings import find_owners

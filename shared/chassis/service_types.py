@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.chassis.auth import Authenticator
 from shared.chassis.ended_logins import EndedLogins
-from shared.chassis.events.handlers import MarketEventHandler, EventHandler
+from shared.chassis.events.handlers import EventHandler, MarketEventHandler
 from shared.chassis.events.producer import Producer
 from shared.chassis.http.app import Endpoint
 from shared.chassis.postgres import Database

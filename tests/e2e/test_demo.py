@@ -15,13 +15,18 @@ import pytest
 from cli.demo.synthetic import write_candles
 from stack.home import read_state
 from tests.architecture.old_design import OLD
+from tests.pace import patient
 
 pytestmark = pytest.mark.timeout(400)
 
 
 def demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "cli", "demo", *arguments], capture_output=True, text=True, check=False, timeout=350
+        [sys.executable, "-m", "cli", "demo", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patient(350),
     )
 
 
@@ -154,7 +159,7 @@ def test_what_cannot_be_started_leaves_nothing(tmp_path: Path) -> None:
         text=True,
         check=False,
         cwd=tmp_path,
-        timeout=60,
+        timeout=patient(60),
         env={**os.environ, "KAFKA_HOME": str(tmp_path)},
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

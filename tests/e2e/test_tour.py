@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stack.migrate import ROOT
+from tests.pace import patient
 
 pytestmark = pytest.mark.timeout(300)
 TOUR = ROOT / "docs" / "tour.md"
@@ -23,7 +24,7 @@ def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
         text=True,
         check=False,
         cwd=ROOT,
-        timeout=120,
+        timeout=patient(120),
     )
 
 
@@ -45,7 +46,7 @@ def test_the_tour_goes_from_sign_up_to_a_result(gateway: str) -> None:
     steps = "\n".join(re.findall(r"```sh\n(.*?)```", TOUR.read_text(), flags=re.DOTALL))
     assert "http://localhost:8080" in steps
     script = "set -eu\n" + steps.replace("http://localhost:8080", gateway)
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=150)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, timeout=patient(150))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     for wanted in ('"status":"DONE"', '"fingerprint"', '"status":"STOPPED"', '"ending_balance"', '"meters"'):
         assert wanted in done.stdout

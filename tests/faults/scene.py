@@ -27,6 +27,7 @@ from stack.ports import Ports
 from stack.process import _die_with
 from tests.faults.member import FAILING
 from tests.integration.accounts import eventually
+from tests.pace import patient
 
 TOPIC = TradeClosed.topic
 READY_WITHIN_S = 30
@@ -108,7 +109,7 @@ class Member:
         if self.process.poll() is None:
             self.process.send_signal(number)
             self.process.send_signal(signal.SIGCONT)
-        return await asyncio.to_thread(self.process.wait, within_s)
+        return await asyncio.to_thread(self.process.wait, patient(within_s))
 
 
 class Scene:

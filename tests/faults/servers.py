@@ -23,8 +23,9 @@ from stack.process import _die_with
 from stack.users import own, server_user
 from tests.backend import PASSWORD
 from tests.conftest import database_of
+from tests.pace import patient
 
-START_WITHIN_S = 60
+START_WITHIN_S = patient(60)
 # It is processes that crash here, not the machine.
 NO_DISK = ("-c", "fsync=off", "-c", "full_page_writes=off")
 

@@ -17,10 +17,9 @@ from tests.faults.conftest import HEARD
 from tests.faults.scene import UNSENT, Scene, some_trades
 from tests.faults.servers import OwnServers
 from tests.integration.accounts import eventually
+from tests.pace import patient
 
-BROKER_BACK_S = 15
-POSTGRES_BACK_S = 5
-SEND_BOUND_S = 15
+BROKER_BACK_S, POSTGRES_BACK_S, SEND_BOUND_S = (patient(seconds) for seconds in (15, 5, 15))
 
 
 async def test_a_broker_killed_in_mid_stream_delays_and_doubles_nothing(

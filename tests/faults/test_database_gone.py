@@ -8,8 +8,9 @@ from shared.chassis.postgres import COMMAND_TIMEOUT_S
 from tests.faults.scene import Scene, some_trades
 from tests.faults.servers import OwnServers
 from tests.integration.accounts import eventually
+from tests.pace import patient
 
-BACK_S = 5
+BACK_S = patient(5)
 GONE_S = 60
 FREEZE_BOUND_S = COMMAND_TIMEOUT_S + 5
 

@@ -12,6 +12,7 @@ from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Database
 from tests.faults.scene import Scene, some_trades
 from tests.integration.accounts import eventually
+from tests.pace import patient
 
 UNSENT = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"
 
@@ -81,7 +82,7 @@ async def test_who_is_frozen_between_the_parts_of_a_statement_holds_nothing_for_
     await holder.execute("SET LOCAL transaction_timeout = '2s'; SELECT count(*) FROM parked")
     half = await holder._get_statement("SELECT 1 + $1::int", 10)  # described, and never bound
     other = await asyncpg.connect(scene.access.owner_dsn, server_settings={"search_path": "analytics"})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         await other.execute("BEGIN; LOCK TABLE parked IN ACCESS EXCLUSIVE MODE; ROLLBACK")
     assert half is not None
     holder.terminate()

@@ -18,6 +18,7 @@ import requests
 from stack.migrate import ROOT, SERVICES
 from tests.hostile import table
 from tests.hostile.world import Process, World
+from tests.pace import patient
 
 EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "100"))
 SEED = os.environ.get("HOSTILE_SEED")
@@ -49,7 +50,7 @@ def test_a_service_holds_to_its_document(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=max(400, 4 * EXAMPLES),
+        timeout=patient(max(400, 4 * EXAMPLES)),
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     counts = _counts(process, report)

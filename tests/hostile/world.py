@@ -23,10 +23,11 @@ from stack.ports import Ports
 from stack.stack import CADDYFILE
 from stack.tools import tool
 from tests.integration.accounts import PASSWORD, write_signing_key
+from tests.pace import patient
 from tests.unit.trading.scenes import CROSS
 
 EMAIL = "hostile@example.org"
-START_S = 180.0
+START_S = 60.0
 TAKES_WHAT_COMES = "http,consumers,relay"  # no workers and jobs: what changes a row is the request under test
 
 Json = dict[str, object]
@@ -237,7 +238,7 @@ def _start(name: str, command: list[str], environment: Mapping[str, str], port: 
 
 
 def _wait_for(process: Process) -> None:
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + patient(START_S)
     while True:
         with contextlib.suppress(requests.ConnectionError):
             if requests.get(f"{process.url}/readyz", timeout=5).status_code == 200:
@@ -281,7 +282,7 @@ async def _store_candles(dsn: str) -> None:
 
 def _wait_until_known(world: World, token: str, plan: str) -> None:
     """Until the plan has reached whoever asks for it."""
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + patient(START_S)
     for service, path, text in (
         ("billing", "/v1/subscription", plan),
         ("trading", "/v1/sessions/limits", plan),

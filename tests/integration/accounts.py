@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
 from stack.environment import ALL_FROM_HERE
+from tests.pace import patient
 
 T = TypeVar("T")
 Json = dict[str, object]
@@ -96,6 +97,7 @@ async def client_of(url: str) -> AsyncIterator[Client]:
 async def eventually(look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], within_s: float = 20) -> T:
     """Look until it is so; fails with what was seen last."""
     loop = asyncio.get_running_loop()
+    within_s = patient(within_s)
     deadline = loop.time() + within_s
     while not wanted(seen := await look()):
         assert loop.time() < deadline, f"still {seen!r} after {within_s} s"

@@ -16,6 +16,7 @@ from stack.kafka import KafkaServer
 from stack.migrate import SERVICES
 from stack.topics import create_topics, topics_of
 from tests.backend import PASSWORD, _end, _free_port
+from tests.pace import patient
 
 PREFIX = "secured."
 PASSWORDS: Mapping[str, str] = {service: f"{service}-{PASSWORD}" for service in SERVICES}
@@ -58,7 +59,7 @@ def secured_broker(folder: Path) -> Iterator[SecuredBroker]:
 
 
 async def _set_up(admin: KafkaAccess) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         while True:
             try:
                 await create_topics(admin, topics_of(prefix=PREFIX, most_partitions=1))

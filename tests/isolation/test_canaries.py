@@ -19,6 +19,7 @@ from tests.isolation.filled import TABLES
 from tests.isolation.probe import Probe
 from tests.isolation.test_routes import recipes
 from tests.isolation.world import Person, World, running_world
+from tests.pace import patient
 
 ServiceEnv = Callable[[str], dict[str, str]]
 # Where what a tenant writes comes to rest: without one of these the search below would search nothing.
@@ -151,7 +152,7 @@ async def _everything_said(bootstrap: str, prefix: str) -> AsyncIterator[Consume
         ends = await consumer.end_offsets(partitions)
         for partition in partitions:
             consumer.seek(partition, 0)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patient(60)):
             for partition, end in ends.items():
                 while await consumer.position(partition) < end:
                     batches = await consumer.getmany(timeout_ms=200)

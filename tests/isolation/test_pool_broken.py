@@ -26,6 +26,7 @@ from shared.testing.tokens import serve_tokens
 from stack.migrate import DatabaseAccess
 from tests.integration.chassis.conftest import registered
 from tests.isolation.pools import assert_clean, assert_within_budget
+from tests.pace import patient
 
 ServiceEnv = Callable[[str], dict[str, str]]
 PATH = "/v1/watchlist"
@@ -206,6 +207,6 @@ async def test_after_one_connection_was_cut_none_that_was_made_before_is_used(se
 
 
 async def _until(count: Callable[[], int], wanted: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         while count() < wanted:
             await asyncio.sleep(0.002)

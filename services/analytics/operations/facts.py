@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from services.analytics.domain.days import EarlierDays, Day, cut_days
+from services.analytics.domain.days import Day, EarlierDays, cut_days
 from services.analytics.domain.facts import local_date
 from services.analytics.domain.local_days import day_start
 from services.analytics.queries import days, facts

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from services.analytics.domain.calendar import Traded
-from services.analytics.domain.days import TRAILING_DAYS, EarlierDays, Day
+from services.analytics.domain.days import TRAILING_DAYS, Day, EarlierDays
 from services.analytics.domain.quotients import ZERO
 from services.analytics.queries.facts import Subject
 from shared.chassis.postgres import Connection

@@ -126,7 +126,9 @@ class _OfNobody(Exception):
     """Undoes what there is nobody to write down for."""
 
 
-async def note_failure(database: Database, found: ClaimedAccount, activity_type: str, client: Client, now: datetime) -> None:
+async def note_failure(
+    database: Database, found: ClaimedAccount, activity_type: str, client: Client, now: datetime
+) -> None:
     """In the log of the one whose account it is. Where it is nobody's, the same is written and undone, and a
     transaction committed all the same, so that it takes as long."""
     public_id = found.known.public_id if found.known else new_id()

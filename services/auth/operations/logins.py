@@ -31,7 +31,9 @@ async def log_in(desk: PasswordCheck, email: str, password: str, client: Client,
     raise BadCredentials
 
 
-async def _log_in(desk: PasswordCheck, email: str, password: str, client: Client, now: datetime) -> IssuedTokens | None:
+async def _log_in(
+    desk: PasswordCheck, email: str, password: str, client: Client, now: datetime
+) -> IssuedTokens | None:
     """None where the account changed while the password was compared."""
     found = await look_up(desk, email, client, now)
     known = await prove(desk, found, password, "LOG_IN_FAILED", client, now)

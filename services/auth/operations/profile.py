@@ -9,7 +9,14 @@ import asyncpg
 from services.auth.domain.accounts import Account, Profile, email_sha256
 from services.auth.domain.attempts import account_counter, network_counter, network_of
 from services.auth.errors import UsernameTaken, WrongPassword
-from services.auth.operations.authentication import PasswordCheck, ClaimedAccount, count_attempt, giving_back, note_failure, succeed
+from services.auth.operations.authentication import (
+    ClaimedAccount,
+    PasswordCheck,
+    count_attempt,
+    giving_back,
+    note_failure,
+    succeed,
+)
 from services.auth.operations.end_logins import end_logins
 from services.auth.queries import accounts, attempts
 from shared.chassis.activity import Activity, record
@@ -97,7 +104,9 @@ async def change_password(
         await record(connection, "auth", activity)
 
 
-async def _begin(desk: PasswordCheck, user_id: int, session_id: UUID, client: Client, now: datetime) -> ClaimedAccount:
+async def _begin(
+    desk: PasswordCheck, user_id: int, session_id: UUID, client: Client, now: datetime
+) -> ClaimedAccount:
     """Whoever has a token is no stranger: he has a counter of his own."""
     network = network_of(client.ip_address)
     async with desk.database.tenant(user_id) as connection:

@@ -21,7 +21,15 @@ from services.auth.errors import (
     TooManyRegistrations,
     UsernameTaken,
 )
-from services.auth.operations.authentication import PasswordCheck, ClaimedAccount, find_known, giving_back, look_up, prove, succeed
+from services.auth.operations.authentication import (
+    ClaimedAccount,
+    PasswordCheck,
+    find_known,
+    giving_back,
+    look_up,
+    prove,
+    succeed,
+)
 from services.auth.operations.end_logins import Owner, end_surplus_logins
 from services.auth.operations.logins import open_session, record_for
 from services.auth.operations.tokens import IssuedTokens
@@ -109,7 +117,9 @@ async def _is_username_taken(desk: PasswordCheck, username: str | None) -> bool:
         return await accounts.locate_username(connection, username) is not None
 
 
-async def _register_with_taken_username(desk: PasswordCheck, found: ClaimedAccount, request: _Request) -> Registration:
+async def _register_with_taken_username(
+    desk: PasswordCheck, found: ClaimedAccount, request: _Request
+) -> Registration:
     """Raises UsernameTaken for an unknown e-mail and for a wrong password alike, after the same work."""
     try:
         known = await prove(desk, found, request.user.password, "REGISTER_FAILED", request.client, request.now)
@@ -118,7 +128,9 @@ async def _register_with_taken_username(desk: PasswordCheck, found: ClaimedAccou
     return await _register_again(desk, found, known, request)
 
 
-async def _claim(desk: PasswordCheck, found: ClaimedAccount, request: _Request, password_hash: str) -> Registration | None:
+async def _claim(
+    desk: PasswordCheck, found: ClaimedAccount, request: _Request, password_hash: str
+) -> Registration | None:
     """None where the e-mail has got an account meanwhile."""
     async with desk.database.untenanted() as connection:
         user_id = await accounts.get_next_user_id(connection)
@@ -164,7 +176,9 @@ async def _count_registration(desk: PasswordCheck, connection: Connection, clien
     return trial
 
 
-async def _register_again(desk: PasswordCheck, found: ClaimedAccount, known: Credentials, request: _Request) -> Registration:
+async def _register_again(
+    desk: PasswordCheck, found: ClaimedAccount, known: Credentials, request: _Request
+) -> Registration:
     """A key proves nothing: the account that it made is shown to whoever knows its password, as at a login."""
     user_id, client, now, once = found.user_id, request.client, request.now, request.once
     if once is None:

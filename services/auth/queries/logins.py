@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from services.auth.domain.accounts import Family, RefreshToken, Login
+from services.auth.domain.accounts import Family, Login, RefreshToken
 from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import EndReason

@@ -20,7 +20,9 @@ async def learn_instrument(database: Database, api: MarketApi, symbol: str) -> I
     return instrument
 
 
-async def change_instrument(database: Database, lease: SessionLease, instrument: Instrument) -> InstrumentChange | None:
+async def change_instrument(
+    database: Database, lease: SessionLease, instrument: Instrument
+) -> InstrumentChange | None:
     """Record that a running session enters by this instrument from the bar after the one it stands at. Returns None
     if the lease is lost."""
     async with database.tenant(lease.user_id) as connection:

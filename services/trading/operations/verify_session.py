@@ -21,7 +21,7 @@ from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar
 from shared.strategy.document.fingerprint import fingerprint
-from shared.strategy.execution.outcome import EntryGuard, Fill, StepOutcome, Position, Reason, Trade
+from shared.strategy.execution.outcome import EntryGuard, Fill, Position, Reason, StepOutcome, Trade
 from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 

@@ -212,7 +212,9 @@ class LiveSeries:
                 quiet.append(session)
         return quiet, deciding
 
-    async def _write(self, steps: Sequence[tuple[LiveSession, StepOutcome, datetime | None]], *, late: bool) -> None:
+    async def _write(
+        self, steps: Sequence[tuple[LiveSession, StepOutcome, datetime | None]], *, late: bool
+    ) -> None:
         """A transaction each, a few at once. A session whose step cannot be stored fails alone. All are through
         before a fault of the infrastructure goes on its way."""
 

@@ -104,7 +104,9 @@ class LiveSession:
             return outcome
         return outcome._replace(decisions=tuple(each for each in outcome.decisions if each is not refused))
 
-    async def write(self, database: Database, outcome: StepOutcome, last_bar: datetime | None, *, late: bool) -> bool:
+    async def write(
+        self, database: Database, outcome: StepOutcome, last_bar: datetime | None, *, late: bool
+    ) -> bool:
         """Commit a step that decided; False when this worker may not, or no more."""
         step = StepRecord(
             self.lease,

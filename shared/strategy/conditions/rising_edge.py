@@ -45,7 +45,9 @@ def became_true(condition: Condition, series: Series, start: int, stop: int) -> 
     return [at for at in range(start, stop) if held[at] == TRUE and (at == 0 or held[at - 1] != TRUE)]
 
 
-def thresholds_reached(alike: Sequence[ThresholdCondition], series: Series, start: int, stop: int) -> list[tuple[int, int]]:
+def thresholds_reached(
+    alike: Sequence[ThresholdCondition], series: Series, start: int, stop: int
+) -> list[tuple[int, int]]:
     """As `became_true`, for thresholds of one likeness: (which of them, at which bar), by bar."""
     numbers = np.array([threshold.number for threshold in alike])
     held = _held(alike[0], series, start - 1, stop, numbers)

@@ -20,22 +20,22 @@ from shared.strategy.execution.outcome import (
     Decision,
     EntryGuard,
     Fill,
-    StepOutcome,
     Position,
     Reason,
+    StepOutcome,
     Trade,
 )
 from shared.strategy.execution.position import (
-    to_trade,
     close_part,
-    open_position,
     is_hit,
+    open_position,
     slipped,
     standing_stop,
+    to_trade,
     track_extreme,
 )
 from shared.strategy.execution.sizing import Sizing
-from shared.strategy.execution.snapshot import Day, State, load_instruments, load, dump, dump_instruments
+from shared.strategy.execution.snapshot import Day, State, dump, dump_instruments, load, load_instruments
 from shared.strategy.series import Series
 
 
@@ -52,7 +52,9 @@ class Step:
     def outcome(self) -> StepOutcome:
         if not (self.fills or self.decisions or self.level_spent or self.dropped):
             return NOTHING
-        return StepOutcome(tuple(self.fills), tuple(self.trades), tuple(self.decisions), self.level_spent, self.dropped)
+        return StepOutcome(
+            tuple(self.fills), tuple(self.trades), tuple(self.decisions), self.level_spent, self.dropped
+        )
 
 
 class Execution:

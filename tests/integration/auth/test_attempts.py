@@ -46,7 +46,9 @@ async def _outcome(attempt: Awaitable[object]) -> str:
     return "done"
 
 
-async def _outcomes(desk: PasswordCheck, times: int, client: Client, now: datetime, email: str = EMAIL) -> list[str]:
+async def _outcomes(
+    desk: PasswordCheck, times: int, client: Client, now: datetime, email: str = EMAIL
+) -> list[str]:
     return [await _outcome(log_in(desk, email, WRONG, client, now)) for _ in range(times)]
 
 

@@ -140,7 +140,9 @@ async def test_tokens_are_stored_as_hashes_only(desk: PasswordCheck, database: D
     assert token not in str(rows)
 
 
-async def test_expired_log_ins_leave_with_their_tokens_and_locators(desk: PasswordCheck, database: Database) -> None:
+async def test_expired_log_ins_leave_with_their_tokens_and_locators(
+    desk: PasswordCheck, database: Database
+) -> None:
     now = utc_now()
     token = await _registered(desk, now)
     much_later = now + desk.refresh_ttl + desk.longest_session + timedelta(days=1)

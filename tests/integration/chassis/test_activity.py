@@ -19,6 +19,7 @@ from shared.chassis.http.app import Call, Endpoint, EndpointHandler, Reply, crea
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import ViewModel, new_id
+from tests.pace import patient
 
 ANN = UUID("0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21")
 THING = "0190a6f2-7b5e-7c1f-8a52-000000000001"
@@ -155,7 +156,7 @@ async def test_while_others_are_asked_first_no_connection_is_held(database: Data
         requests = [asyncio.create_task(session.post("/v1/things")) for _ in range(12)]
         for _ in requests:
             await waiting.acquire()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             assert await watched(database) == 0
         go.set()
         assert {answer.status for answer in await asyncio.gather(*requests)} == {200}
@@ -174,7 +175,7 @@ async def test_one_request_holds_one_connection(database: Database) -> None:
             await connection.fetchval("SELECT 1")
         return ThingView()
 
-    async with serving(database, change) as session, asyncio.timeout(8):
+    async with serving(database, change) as session, asyncio.timeout(patient(8)):
         tenants = [{"Authorization": str(tenant)} for tenant in range(1, 7)]
         answers = await asyncio.gather(*(session.post("/v1/things", headers=each) for each in tenants))
     assert {answer.status for answer in answers} == {200}

@@ -10,6 +10,7 @@ from shared.chassis.http.idempotency import KeptAnswer, answer_once
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
+from tests.pace import patient
 
 ANSWER = KeptAnswer(201, "/v1/watchlist/1", "{}")
 Once = Callable[[Callable[[], Awaitable[KeptAnswer]]], Coroutine[None, None, tuple[KeptAnswer, bool]]]
@@ -104,7 +105,7 @@ async def test_a_handler_that_waits_for_others_holds_no_connection(database: Dat
 
     first = asyncio.create_task(once(work))
     await waiting.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         assert await watched(database) == 0
     go.set()
     assert await first == (ANSWER, False)

@@ -16,6 +16,7 @@ from shared.chassis.http.downloads import Download
 from shared.chassis.http.openapi import describe
 from shared.chassis.http.transport import ANSWER_WITHIN_S
 from tests.integration.chassis.test_streams import Tokens, headers
+from tests.pace import patient
 
 PATH = "/v1/numbers/export"
 
@@ -98,7 +99,7 @@ async def test_no_more_is_made_than_is_read(client: aiohttp.ClientSession, numbe
     numbers.parts, numbers.size = 2_000, 100_000
     async with client.get(PATH, headers=headers()) as answer:
         await answer.content.read(10)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             while not numbers.closed:  # he takes longer than a client may for one write
                 await asyncio.sleep(0.05)
         assert numbers.made < 400
@@ -110,7 +111,7 @@ async def test_who_goes_leaves_nothing_open(client: aiohttp.ClientSession, numbe
     numbers.parts, numbers.size = 2_000, 100_000
     answer = await client.get(PATH, headers=headers())
     answer.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while not numbers.closed:
             await asyncio.sleep(0.05)
 

@@ -18,6 +18,7 @@ from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
 from tests.integration.accounts import eventually
 from tests.integration.chassis.conftest import Listener, registered, say
+from tests.pace import patient
 
 
 async def count(database: Database, what: str) -> int:
@@ -139,7 +140,7 @@ async def read_all(bootstrap: str, topic: str, expected: int) -> list[ConsumerRe
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             return [await consumer.getone() for _ in range(expected)]
     finally:
         await consumer.stop()

@@ -21,7 +21,7 @@ from cli.candles import fetch
 from cli.candles.fetch import fetch_command
 from cli.candles.file import read_candles
 from cli.candles.instrument import find_beside
-from cli.candles.part import Part, CandlesRequest
+from cli.candles.part import CandlesRequest, Part
 from sandbox.bybit.replay import Candle, Market
 from sandbox.bybit.server import make_app
 from services.trading.bybit_api import kline_of

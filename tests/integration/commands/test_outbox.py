@@ -21,6 +21,7 @@ from shared.chassis.settings import ServiceSettings
 from tests.integration.accounts import eventually
 from tests.integration.chassis.conftest import Listener, registered, say
 from tests.integration.commands.conftest import told, typed
+from tests.pace import patient
 
 ServiceEnv = Callable[[str], dict[str, str]]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -78,7 +79,7 @@ class Scene:
         )
         await consumer.start()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(patient(20)):
                 yield consumer
         finally:
             await consumer.stop()

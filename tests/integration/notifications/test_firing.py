@@ -27,6 +27,7 @@ from tests.integration.notifications.conftest import (
     make_alert,
     new_evaluator,
 )
+from tests.pace import patient
 from tests.unit.analytics.facts import wavy_bars
 from tests.unit.notifications.plain import BREAKOUT, breaks_out, crosses, heavy, price_above
 
@@ -218,7 +219,7 @@ async def test_an_alert_that_is_removed_while_it_is_looked_at_fires_nothing(
 
 
 async def _waits_for_a_lock(database: Database) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while True:
             async with database.untenanted() as connection:
                 waiting = await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted")

@@ -15,6 +15,7 @@ from shared.chassis.events.broker_access import KafkaAccess, client_options
 from shared.chassis.events.handlers import partitions_of
 from stack.home import read_state
 from tests.integration.stack.test_stack import status, tradefleet
+from tests.pace import patient
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -91,7 +92,7 @@ async def said(kafka: KafkaAccess, *topics: str) -> list[int]:
 
 
 def until(holds: Callable[[], bool], within_s: float = 30) -> None:
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + patient(within_s)
     while not holds():
         assert time.monotonic() < deadline, "it does not come about"
         time.sleep(0.1)

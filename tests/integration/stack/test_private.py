@@ -17,6 +17,7 @@ from shared.chassis.events.broker_access import KafkaAccess
 from shared.chassis.events.producer import Outgoing, Producer
 from stack.home import State, read_state
 from tests.integration.stack.test_stack import status, tradefleet
+from tests.pace import patient
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -144,7 +145,7 @@ def test_a_subscriber_is_made_shown_and_removed_by_commands(home: Path) -> None:
 async def _send(access: KafkaAccess, message: Outgoing) -> None:
     producer = Producer(access)
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(patient(15)):
             await producer.send([message])
     finally:
         await producer.stop()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.integration.stack.test_stack import alive, fetch, status, tradefleet
+from tests.pace import patient
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -37,7 +38,7 @@ def start(homes: list[Path]) -> None:
         )
         for home in homes
     ]
-    assert [process.wait(timeout=120) for process in started] == [0] * len(homes)
+    assert [process.wait(timeout=patient(120)) for process in started] == [0] * len(homes)
 
 
 def pid_of(told: Any, name: str) -> int:
@@ -45,7 +46,7 @@ def pid_of(told: Any, name: str) -> int:
 
 
 def until_code(url: str, code: int, within_s: float = 30) -> str:
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + patient(within_s)
     while (answer := fetch(url))[0] != code:
         assert time.monotonic() < deadline, f"{url} still says {answer[0]}"
         time.sleep(0.05)

@@ -19,6 +19,7 @@ import pytest
 
 from stack.migrate import ROOT
 from stack.stack import GATEWAY_PORT
+from tests.pace import patient
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -44,7 +45,7 @@ def tradefleet(*arguments: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=patient(200),
         env=environment,
     )
 
@@ -76,7 +77,7 @@ def alive(pids: list[int]) -> list[int]:
 
 
 def wait_until_gone(pids: list[int], within_s: float = 20) -> None:
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + patient(within_s)
     while left := alive(pids):
         assert time.monotonic() < deadline, f"left behind: {[psutil.Process(pid).cmdline() for pid in left]}"
         time.sleep(0.1)
@@ -173,7 +174,7 @@ def test_ctrl_c_in_the_middle_of_starting_leaves_nothing(home: Path, command: st
     for _ in range(times):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         time.sleep(0.15)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=patient(60))
     assert process.returncode == 130, errors
     assert b"Traceback" not in errors
     wait_until_gone(pids)

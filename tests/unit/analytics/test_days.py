@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.analytics.domain.days import EarlierDays, Day, cut_days, max_drawdown_pct
+from services.analytics.domain.days import Day, EarlierDays, cut_days, max_drawdown_pct
 from services.analytics.domain.facts import SessionFact, TradeFact
 from services.analytics.domain.local_days import day_start
 from services.analytics.domain.quotients import percent

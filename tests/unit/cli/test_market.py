@@ -14,6 +14,7 @@ from cli.failure import BadInput
 from sandbox.bybit import made_up as sandbox_market
 from sandbox.bybit.server import make_app
 from stack.market import HISTORY_STEPS, MadeUpMarket
+from tests.pace import patient
 
 
 @asynccontextmanager
@@ -29,7 +30,7 @@ async def test_it_moves_and_goes_on_from_where_it_stood(tmp_path: Path) -> None:
     position = tmp_path / "market" / "position"
     async with sandbox() as (market, address):
         running = asyncio.create_task(market_of_up.run(address))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while not position.exists() or int(position.read_text()) <= HISTORY_STEPS:
                 await asyncio.sleep(0.02)
         running.cancel()

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.notifications.domain.condition_sets import Conditions, ConditionPass
+from services.notifications.domain.condition_sets import ConditionPass, Conditions
 from services.notifications.domain.conditions import AlertType, ConditionFault
 from services.notifications.domain.firing import ClosedBar, Repeat, Timing
 from shared.contracts.types import from_ms
