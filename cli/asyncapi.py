@@ -29,11 +29,11 @@ FILE = ROOT / "docs" / "asyncapi.json"
 KAFKA = "0.5.0"  # the version of AsyncAPI's binding
 
 EVENT_HANDLERS: Mapping[str, Sequence[EventHandler[Any]]] = {  # Any: each of its own event type
-    "auth": services.auth.consumers.SUBSCRIPTIONS,
-    "billing": services.billing.consumers.SUBSCRIPTIONS,
-    "trading": services.trading.consumers.SUBSCRIPTIONS,
-    "analytics": services.analytics.consumers.SUBSCRIPTIONS,
-    "notifications": services.notifications.consumers.SUBSCRIPTIONS,
+    "auth": services.auth.consumers.EVENT_HANDLERS,
+    "billing": services.billing.consumers.EVENT_HANDLERS,
+    "trading": services.trading.consumers.EVENT_HANDLERS,
+    "analytics": services.analytics.consumers.EVENT_HANDLERS,
+    "notifications": services.notifications.consumers.EVENT_HANDLERS,
 }
 # What is read without an inbox. A test finds each place that does.
 READS: Mapping[str, Sequence[type[Message]]] = {

@@ -14,7 +14,7 @@ from stack.migrate import SERVICES
 def test_it_knows_who_hears_what() -> None:
     hears: dict[str, set[str]] = {}
     for service in SERVICES:
-        for subscription in import_module(f"services.{service}.consumers").SUBSCRIPTIONS:
+        for subscription in import_module(f"services.{service}.consumers").EVENT_HANDLERS:
             hears.setdefault(subscription.event.topic, set()).add(service)
     assert {topic: set(services) for topic, services in HEARS.items()} == hears
 
