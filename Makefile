@@ -1,4 +1,4 @@
-# tradefleet: `make help` lists what there is. Needs Python 3.11 or newer and make, nothing else.
+# tradefleet: `make help` lists the targets. Needs Python 3.11 or newer and make, nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ PEERS := .venv-peers
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## Make .venv with everything in it; quick when nothing changed
+install: $(STAMP) ## Create .venv with all dependencies; quick if nothing changed
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -24,7 +24,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-check: install ## Lint, types, import directions, generated files: what CI runs before the tests
+check: install ## Check lint, types, import directions and generated files; CI runs this before the tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -33,24 +33,24 @@ check: install ## Lint, types, import directions, generated files: what CI runs 
 	@$(BIN)/tradefleet errors --check
 	@$(BIN)/tradefleet asyncapi --check
 
-test: check ## Everything that must hold, on real Postgres and Kafka
+test: check ## Run check and all tests, on real Postgres and Kafka
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-demo: install ## Watch several tenants trade on paper, and check what came of it
+demo: install ## Run several tenants that trade on paper, and check the results
 	@$(BIN)/tradefleet demo
 
 up: install ## Start the whole platform on this machine; Ctrl-C stops it
 	@$(BIN)/tradefleet up
 
-down: install ## Stop what runs in the background
+down: install ## Stop the platform that runs in the background
 	@$(BIN)/tradefleet down
 
-bench: install $(PEERS)/.installed ## Measure, beside others that are installed for it
+bench: install $(PEERS)/.installed ## Run the benchmarks, compared with peers that are installed for them
 	@$(BIN)/python -m benchmarks
 
 $(PEERS)/.installed: benchmarks/requirements.lock
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	@echo "installing what is measured beside into $(PEERS)"
+	@echo "installing the peers of the benchmarks into $(PEERS)"
 	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
@@ -61,16 +61,16 @@ lock: ## Pin every dependency by version and hash
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --constraint requirements.lock --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header benchmarks/requirements.in --output-file benchmarks/requirements.lock
 
-openapi: install ## Write the OpenAPI file that the gateway serves, and its page
+openapi: install ## Generate the OpenAPI file that the gateway serves, and its page
 	@$(BIN)/tradefleet openapi
 
-errors: install ## Write the list of everything that is answered as an error
+errors: install ## Generate docs/errors.md, the list of all errors of the API
 	@$(BIN)/tradefleet errors
 
-asyncapi: install ## Write the AsyncAPI file of all events
+asyncapi: install ## Generate the AsyncAPI file of all events
 	@$(BIN)/tradefleet asyncapi
 
-clean: ## Stop what runs and remove everything that was made
+clean: ## Stop the platform and remove all installed and generated files
 	@test ! -x $(BIN)/tradefleet || $(BIN)/tradefleet down --all --remove >/dev/null 2>&1 || true
 	@rm -rf $(VENV) $(PEERS) .tradefleet .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

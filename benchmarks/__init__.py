@@ -1,1 +1,1 @@
-"""What we measure, against whom. Every figure is a ratio to a peer in the same run, or stands beside its bound."""
+"""Benchmarks. Every figure is compared with a peer in the same run, or with its bound."""

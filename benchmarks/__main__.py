@@ -10,14 +10,14 @@ from rich.table import Table
 
 from benchmarks import alerts, analytics, auth, backtests, closes, evaluator, performance, reads, relay
 from benchmarks.measuring import Figure
-from benchmarks.servers import place
+from benchmarks.servers import start_servers
 
-ON_SERVERS = {
+SERVER_BENCHMARKS = {
     "relay": relay.measure,
     "analytics": analytics.measure,
     "performance": performance.measure,
     "reads": reads.measure,
-    "alerts": alerts.measure_whole,
+    "alerts": alerts.measure_with_postgres,
     "auth": auth.measure,
     "backtests": backtests.measure,
     "closes": closes.measure,
@@ -25,10 +25,10 @@ ON_SERVERS = {
 
 
 def main() -> None:
-    """Measure, and print a table or one JSON object."""
-    names = ["evaluator", *ON_SERVERS]
+    """Run the benchmarks, and print a table or one JSON object."""
+    names = ["evaluator", *SERVER_BENCHMARKS]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("only", nargs="*", choices=[*names, []], help=f"of {', '.join(names)}; default: all")
     arguments = parser.parse_args()
     figures = asyncio.run(_measure(arguments.only or names))
@@ -41,10 +41,10 @@ def main() -> None:
 async def _measure(names: list[str]) -> list[Figure]:
     figures = evaluator.measure() if "evaluator" in names else []
     figures += alerts.measure() if "alerts" in names else []
-    if wanted := [name for name in ON_SERVERS if name in names]:
-        async with place() as where:
+    if wanted := [name for name in SERVER_BENCHMARKS if name in names]:
+        async with start_servers() as servers:
             for name in wanted:
-                figures += await ON_SERVERS[name](where)
+                figures += await SERVER_BENCHMARKS[name](servers)
     return figures
 
 

@@ -1,4 +1,4 @@
-"""Alerts at a candle's close: 10,000 conditions on 20 symbols, answered together and one by one."""
+"""Alerts at a candle's close: 10,000 conditions on 20 symbols, evaluated together and one by one."""
 
 import json
 import time
@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import asyncpg
 import talib
 
-from benchmarks.crossing import made_up_bars
-from benchmarks.measuring import RUNS, Figure, Rate, summarised
-from benchmarks.servers import Place
+from benchmarks.crossing import synthetic_bars
+from benchmarks.measuring import RUNS, Figure, Rate, summarise
+from benchmarks.servers import BenchmarkServers
 from services.notifications.alert_evaluator import Evaluator
-from services.notifications.domain.condition_sets import ConditionPass, Conditions
+from services.notifications.domain.condition_sets import CompiledConditions, ConditionPass
 from services.notifications.domain.conditions import AlertType, compile_alert
 from services.notifications.domain.firing import ClosedBar
 from services.notifications.queries.alerts import ALERT_COLUMNS, AlertRow
@@ -26,23 +26,25 @@ from shared.strategy.conditions.evaluation import evaluate
 from shared.strategy.series import Series
 
 SYMBOLS = 20
-OF_A_SYMBOL = 500
-ALERTS = SYMBOLS * OF_A_SYMBOL
+ALERTS_PER_SYMBOL = 500
+ALERTS = SYMBOLS * ALERTS_PER_SYMBOL
 HISTORY = 3_000
 CLOSES = 10
-OF_A_TENANT = 10
+ALERTS_PER_TENANT = 10
 NAME = f"alerts, {ALERTS:,} on {SYMBOLS} symbols"
 
-Condition = tuple[AlertType, dict[str, Any]]  # Any: whatever the type of an alert takes
-SILENT: Condition = ("PRICE", {"op": "above", "value": "1000000000"})  # so that a series is followed
+Condition = tuple[AlertType, dict[str, Any]]  # Any: depends on the type of alert
+# Makes the evaluator follow a series without firing.
+SILENT: Condition = ("PRICE", {"op": "above", "value": "1000000000"})
 PREPARE = "TRUNCATE notifications.user_alerts, notifications.alert_firings, notifications.market_interests"
 FILL = f"""
     INSERT INTO notifications.user_alerts (user_id, alert_id, public_id, alert_name, symbol, interval, alert_type,
                                            condition_data)
-    SELECT 1 + n / {OF_A_TENANT}, uuidv7(), uuidv7(), type || ' ' || n || gen_random_uuid(), symbol, '1', type, data
+    SELECT 1 + n / {ALERTS_PER_TENANT}, uuidv7(), uuidv7(), type || ' ' || n || gen_random_uuid(), symbol, '1',
+           type, data
     FROM unnest($1::text[], $2::text[], $3::jsonb[]) WITH ORDINALITY AS one (symbol, type, data, n)
 """
-SPREAD = """
+INSERT_DEMAND = """
     INSERT INTO notifications.market_interests (user_id, object_id, symbol, interval)
     SELECT user_id, alert_id, symbol, interval FROM notifications.user_alerts ON CONFLICT DO NOTHING;
     ANALYZE notifications.user_alerts, notifications.market_interests
@@ -50,35 +52,35 @@ SPREAD = """
 
 
 def conditions() -> list[Condition]:
-    """What people ask of one symbol: many prices of their own, and crosses and volumes that others ask for too."""
-    asked: list[Condition] = []
-    for number in range(OF_A_SYMBOL):
+    """Return typical conditions on one symbol: many distinct prices, and crosses and volumes that recur."""
+    result: list[Condition] = []
+    for number in range(ALERTS_PER_SYMBOL):
         match number % 10:
             case 0 | 1:
                 periods = {"fast": 5 + number % 30, "slow": 50 + number % 30}
-                asked.append(("EMA_CROSS", {**periods, "direction": "above"}))
+                result.append(("EMA_CROSS", {**periods, "direction": "above"}))
             case 2:
-                asked.append(("VOLUME", {"period": 10 + number % 20, "multiple": "3"}))
+                result.append(("VOLUME", {"period": 10 + number % 20, "multiple": "3"}))
             case 3:
                 rsi = {"rsi": {"type": "RSI", "period": 10 + number % 10}}
                 both = [{"left": "rsi", "op": "<", "right": 30}, {"left": "close", "op": "<", "right": "open"}]
-                asked.append(("CUSTOM", {"indicators": rsi, "condition": {"all": both}}))
+                result.append(("CUSTOM", {"indicators": rsi, "condition": {"all": both}}))
             case _:
-                asked.append(("PRICE", {"op": "crosses_above", "value": str(40_000 + 40 * number)}))
-    return asked
+                result.append(("PRICE", {"op": "crosses_above", "value": str(40_000 + 40 * number)}))
+    return result
 
 
-Ask = Callable[[Series, int], object]
+Evaluate = Callable[[Series, int], object]
 
 
 def measure() -> list[Figure]:
-    """The computing alone."""
-    bars, asked = made_up_bars(HISTORY + CLOSES), conditions()
-    alerts = [compile_alert(*one) for one in asked]
-    known = Conditions()
-    hashes = {repr(one).encode(): one for one in asked}
+    """Measure the computation alone."""
+    bars, alert_conditions = synthetic_bars(HISTORY + CLOSES), conditions()
+    alerts = [compile_alert(*one) for one in alert_conditions]
+    known = CompiledConditions()
+    hashes = {repr(one).encode(): one for one in alert_conditions}
     for condition_hash, one in hashes.items():
-        known.learn(condition_hash, *one)
+        known.compile(condition_hash, *one)
 
     def together(series: Series, index: int) -> None:
         ConditionPass(known, series, [_closed(series.bar(index), index)]).came_true(hashes)
@@ -91,40 +93,48 @@ def measure() -> list[Figure]:
     ours = _rate(together, bars, CLOSES)
     return [
         Figure(
-            NAME, "closes/s", ours, "a loop over alerts that asks the evaluator", _rate(one_by_one, bars, CLOSES)
+            NAME,
+            "closes/s",
+            ours,
+            "a loop over alerts, each with an evaluator call",
+            _rate(one_by_one, bars, CLOSES),
         ),
         Figure(
-            NAME, "closes/s", ours, "a loop over alerts, each with its own TA-Lib", _rate(_alone(asked), bars, 1)
+            NAME,
+            "closes/s",
+            ours,
+            "a loop over alerts, each with its own TA-Lib",
+            _rate(_by_talib(alert_conditions), bars, 1),
         ),
     ]
 
 
-def _rate(ask: Ask, bars: Sequence[Bar], closes: int) -> Rate:
-    """Closes a second of all symbols together; each series was asked before, as one that is followed."""
+def _rate(evaluate_alerts: Evaluate, bars: Sequence[Bar], closes: int) -> Rate:
+    """Return closes per second of all symbols together. Each series is evaluated once before timing."""
     rates = []
     for _ in range(RUNS):
         every = [Series(bars[:HISTORY]) for _ in range(SYMBOLS)]
         for series in every:
-            ask(series, HISTORY - 1)
+            evaluate_alerts(series, HISTORY - 1)
         began = time.perf_counter()
         for bar in bars[HISTORY : HISTORY + closes]:
             for series in every:
                 series.append(bar)
-                ask(series, len(series) - 1)
+                evaluate_alerts(series, len(series) - 1)
         rates.append(closes / (time.perf_counter() - began))
-    return summarised(rates)
+    return summarise(rates)
 
 
-def _alone(asked: Sequence[Condition]) -> Ask:
-    def ask(series: Series, _: int) -> None:
-        for alert_type, data in asked:
-            _ask_talib(series, alert_type, data)
+def _by_talib(alert_conditions: Sequence[Condition]) -> Evaluate:
+    def evaluate_all(series: Series, _: int) -> None:
+        for alert_type, data in alert_conditions:
+            _evaluate_by_talib(series, alert_type, data)
 
-    return ask
+    return evaluate_all
 
 
-def _ask_talib(series: Series, alert_type: AlertType, data: dict[str, Any]) -> bool:
-    """As one would write it down for one alert."""
+def _evaluate_by_talib(series: Series, alert_type: AlertType, data: dict[str, Any]) -> bool:
+    """Evaluate one alert the direct way, with TA-Lib over the whole series."""
     close, volume = series.column("close"), series.column("volume")
     match alert_type:
         case "EMA_CROSS":
@@ -137,25 +147,25 @@ def _ask_talib(series: Series, alert_type: AlertType, data: dict[str, Any]) -> b
     return bool(close[-2] <= float(str(data["value"])) < close[-1])
 
 
-async def measure_whole(place: Place) -> list[Figure]:
-    """With what is read and written, for alerts of 1,000 tenants."""
-    connection = await asyncpg.connect(place.superuser_dsn)
-    database = await Database.connect(place.settings("notifications"))
-    bars = made_up_bars(HISTORY + 2 * CLOSES * RUNS)
-    evaluator = Evaluator(database, CandleHistory(place.settings("notifications")))
-    ours = await _rate_whole(connection, evaluator, bars)
-    theirs = await _rate_whole(connection, _EveryAlert(database), bars)
+async def measure_with_postgres(servers: BenchmarkServers) -> list[Figure]:
+    """Measure including all reads and writes, for alerts of 1,000 tenants."""
+    connection = await asyncpg.connect(servers.superuser_dsn)
+    database = await Database.connect(servers.settings("notifications"))
+    bars = synthetic_bars(HISTORY + 2 * CLOSES * RUNS)
+    evaluator = Evaluator(database, CandleHistory(servers.settings("notifications")))
+    ours = await _rate_with_postgres(connection, evaluator, bars)
+    theirs = await _rate_with_postgres(connection, _EveryAlert(database), bars)
     await database.close()
     await connection.close()
-    return [Figure(f"{NAME}, with Postgres", "closes/s", ours, "every alert read and asked by itself", theirs)]
+    return [Figure(f"{NAME}, with Postgres", "closes/s", ours, "every alert read and evaluated separately", theirs)]
 
 
-class _Asked(Protocol):
+class _CandleHandler(Protocol):
     async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None: ...
 
 
 class _EveryAlert:
-    """Reads all alerts of a series at each close and asks for one after the other; fires nothing."""
+    """Reads all alerts of a series at each close and evaluates them one after the other; fires none."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -168,7 +178,7 @@ class _EveryAlert:
         for symbol, candles in by_symbol.items():
             series = self._series.setdefault(symbol, Series())
             series.extend(Bar(to_ms(c.open_time), c.open, c.high, c.low, c.close, c.volume) for c in candles)
-            async with self._database.tenants(range(1, ALERTS // OF_A_TENANT + 2)) as connection:
+            async with self._database.tenants(range(1, ALERTS // ALERTS_PER_TENANT + 2)) as connection:
                 rows = await connection.fetch(
                     f"SELECT {ALERT_COLUMNS} FROM user_alerts WHERE symbol = $1 AND is_active", symbol
                 )
@@ -178,30 +188,32 @@ class _EveryAlert:
                 evaluate(condition, series, len(series) - 1)
 
 
-async def _rate_whole(connection: asyncpg.Connection, asked: _Asked, bars: Sequence[Bar]) -> Rate:
+async def _rate_with_postgres(connection: asyncpg.Connection, handler: _CandleHandler, bars: Sequence[Bar]) -> Rate:
     symbols = [f"S{number}USDT" for number in range(SYMBOLS)]
     await connection.execute(PREPARE)
     await _fill(connection, symbols, [SILENT])
     for symbol in symbols:
-        await asked.on_candle_closed(_candles(symbol, bars, 0, HISTORY - 1))
+        await handler.on_candle_closed(_candles(symbol, bars, 0, HISTORY - 1))
     await _fill(connection, symbols, conditions())
-    await asked.on_candle_closed([_candles(symbol, bars, HISTORY - 1, HISTORY)[0] for symbol in symbols])
+    await handler.on_candle_closed([_candles(symbol, bars, HISTORY - 1, HISTORY)[0] for symbol in symbols])
     rates = []
     for run in range(RUNS):
         first = HISTORY + run * CLOSES
         began = time.perf_counter()
         for number in range(first, first + CLOSES):
             every = [candle for symbol in symbols for candle in _candles(symbol, bars, number, number + 1)]
-            await asked.on_candle_closed(every)
+            await handler.on_candle_closed(every)
         rates.append(CLOSES / (time.perf_counter() - began))
-    return summarised(rates)
+    return summarise(rates)
 
 
-async def _fill(connection: asyncpg.Connection, symbols: Sequence[str], asked: Sequence[Condition]) -> None:
-    """Ten alerts to a tenant, each on another symbol."""
-    rows = [(symbol, alert_type, json.dumps(data)) for alert_type, data in asked for symbol in symbols]
+async def _fill(
+    connection: asyncpg.Connection, symbols: Sequence[str], alert_conditions: Sequence[Condition]
+) -> None:
+    """Insert alerts, ten per tenant, each on another symbol."""
+    rows = [(symbol, alert_type, json.dumps(data)) for alert_type, data in alert_conditions for symbol in symbols]
     await connection.execute(FILL, *map(list, zip(*rows, strict=True)))
-    await connection.execute(SPREAD)
+    await connection.execute(INSERT_DEMAND)
 
 
 def _closed(bar: Bar, index: int) -> ClosedBar:

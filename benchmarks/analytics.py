@@ -1,4 +1,4 @@
-"""From `trade.closed` on its topic to analytics' tables, against a transaction per event and bare inserts."""
+"""`trade.closed` from its topic into analytics' tables, against a transaction per event and bare inserts."""
 
 import asyncio
 import time
@@ -7,8 +7,8 @@ from functools import partial
 
 import asyncpg
 
-from benchmarks.measuring import RUNS, Figure, rate_async, summarised
-from benchmarks.servers import Place
+from benchmarks.measuring import RUNS, Figure, measure_rate_async, summarise
+from benchmarks.servers import BenchmarkServers
 from benchmarks.trades import messages, trades
 from services.analytics.app import build
 from services.analytics.settings import AnalyticsSettings
@@ -19,8 +19,8 @@ from shared.contracts.trading import TradeClosed
 EVENTS = 40_000
 USERS = 4_000
 ONE_BY_ONE = 1_000
-AT_ONCE = 1_000
-LOOK_EVERY_S = 0.01
+BATCH = 1_000
+POLL_INTERVAL_S = 0.01
 
 PLAIN_TABLES = """
     CREATE SCHEMA IF NOT EXISTS plain;
@@ -42,51 +42,53 @@ INSERT_FACTS = """
 """
 
 
-async def measure(place: Place) -> list[Figure]:
-    settings = AnalyticsSettings.model_validate(place.environment("analytics"))
+async def measure(servers: BenchmarkServers) -> list[Figure]:
+    settings = AnalyticsSettings.model_validate(servers.environment("analytics"))
     events = trades(EVENTS, USERS)
     ready = messages(events)
-    producer = Producer(place.bootstrap, place.prefix)
-    connection = await asyncpg.connect(place.superuser_dsn)
+    producer = Producer(servers.bootstrap, servers.prefix)
+    connection = await asyncpg.connect(servers.superuser_dsn)
     await connection.execute(PLAIN_TABLES)
     rates = []
     for _ in range(RUNS):
         await _fill(connection, producer, ready)
         rates.append(await _consume(connection, settings))
-    ours = summarised(rates)
-    singly = await rate_async(
+    ours = summarise(rates)
+    singly = await measure_rate_async(
         ONE_BY_ONE, partial(_one_by_one, connection, events[:ONE_BY_ONE]), before=partial(_empty, connection)
     )
-    batched = await rate_async(EVENTS, partial(_batched, connection, events), before=partial(_empty, connection))
+    batched = await measure_rate_async(
+        EVENTS, partial(_batched, connection, events), before=partial(_empty, connection)
+    )
     await connection.close()
     await producer.stop()
     name = "trade.closed, from the topic into analytics' tables"
     return [
         Figure(name, "events/s", ours, "a transaction of five statements per event", singly, aim=12),
-        Figure(name, "events/s", ours, "bare inserts, a thousand at once", batched),
+        Figure(name, "events/s", ours, "bare inserts of a thousand rows", batched),
     ]
 
 
 async def _fill(connection: asyncpg.Connection, producer: Producer, ready: Sequence[Outgoing]) -> None:
-    """The same trades again, to tables that know none of them; earlier messages are known by their offsets."""
+    """Publish the same trades again after emptying the tables. Committed offsets skip earlier messages."""
     await connection.execute("TRUNCATE analytics.trade_facts, analytics.inbox, analytics.user_daily_performance")
-    for begin in range(0, len(ready), AT_ONCE):
-        await producer.send(ready[begin : begin + AT_ONCE])
+    for begin in range(0, len(ready), BATCH):
+        await producer.send(ready[begin : begin + BATCH])
 
 
 async def _consume(connection: asyncpg.Connection, settings: AnalyticsSettings) -> float:
-    """Events a second, from the first row to the last: joining the group is not in it."""
+    """Return events per second from the first row to the last, without the time to join the group."""
     async with RunningService(build, settings, {"consumers"}):
-        first = await _reach(connection, 1)
+        first = await _wait_for_rows(connection, 1)
         began = time.perf_counter()
-        last = await _reach(connection, EVENTS)
+        last = await _wait_for_rows(connection, EVENTS)
         return (last - first) / (time.perf_counter() - began)
 
 
-async def _reach(connection: asyncpg.Connection, wanted: int) -> int:
+async def _wait_for_rows(connection: asyncpg.Connection, wanted: int) -> int:
     async with asyncio.timeout(120):
         while (rows := await connection.fetchval("SELECT count(*) FROM analytics.trade_facts")) < wanted:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
     return int(rows)
 
 
@@ -114,8 +116,8 @@ async def _one_by_one(connection: asyncpg.Connection, events: Sequence[TradeClos
 
 async def _batched(connection: asyncpg.Connection, events: Sequence[TradeClosed]) -> None:
     await connection.execute("SET search_path = plain")
-    for begin in range(0, len(events), AT_ONCE):
-        rows = [_columns(event) for event in events[begin : begin + AT_ONCE]]
+    for begin in range(0, len(events), BATCH):
+        rows = [_columns(event) for event in events[begin : begin + BATCH]]
         await connection.execute(INSERT_FACTS, *map(list, zip(*rows, strict=True)))
 
 

@@ -1,4 +1,4 @@
-"""What recording costs a request that changes something; and whether the time of a failure tells of an account."""
+"""The cost of recording changes over HTTP, and whether the time of a failed login reveals an account."""
 
 import asyncio
 import tempfile
@@ -13,13 +13,13 @@ from uuid import UUID
 import aiohttp
 from aiohttp.test_utils import TestServer
 
-from benchmarks.measuring import RUNS, Figure, Rate, rate_async, summarised
-from benchmarks.servers import Place
+from benchmarks.measuring import RUNS, Figure, Rate, measure_rate_async, summarise
+from benchmarks.servers import BenchmarkServers
 from services.auth.domain.accounts import NewUser
-from services.auth.domain.attempts import Free
+from services.auth.domain.attempts import FreeAttempts
 from services.auth.errors import BadCredentials
 from services.auth.operations.activity import log_activity
-from services.auth.operations.authentication import PasswordCheck
+from services.auth.operations.authentication import AuthContext
 from services.auth.operations.logins import log_in
 from services.auth.operations.passwords import Passwords
 from services.auth.operations.registration import register
@@ -37,33 +37,37 @@ from shared.contracts.types import new_id
 from tests.integration.accounts import write_signing_key
 
 REQUESTS = 400
-AT_ONCE = 8
+CLIENTS = 8
 EVENTS = 5_000
 USERS = 500
 BATCH = 500
-PAIRS = 40  # of each run
+PAIRS = 40  # per run
 HERE = Client("203.0.113.7", None)
 EMAIL, NOBODY = "ann@example.org", "nobody@example.org"
 PASSWORD, WRONG = "correct horse battery", "wrong horse battery"
 WATCH = "INSERT INTO watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES ($1, $2, $3, '1', 5)"
 
 
-async def measure(place: Place) -> list[Figure]:
+async def measure(servers: BenchmarkServers) -> list[Figure]:
     configure_logging("auth", "WARNING")
-    return [*await _recording(place), *await _chaining(place), *await _failing(place)]
+    return [
+        *await _measure_recording(servers),
+        *await _measure_chaining(servers),
+        *await _measure_failures(servers),
+    ]
 
 
-class _People:
-    """A token is the number of a user."""
+class _Tokens:
+    """An authenticator whose tokens are user ids."""
 
     async def principal(self, authorization: str | None) -> Principal:
         user_id = int((authorization or "").removeprefix("Bearer "))
         return Principal(user_id, UUID(int=user_id), SCOPES, None)
 
 
-async def _recording(place: Place) -> list[Figure]:
-    """A row written, by a request of another user each; the same with the event about it."""
-    settings = place.settings("analytics")
+async def _measure_recording(servers: BenchmarkServers) -> list[Figure]:
+    """Measure requests that write one row, each of another user, with and without the recorded event."""
+    settings = servers.settings("analytics")
     database = await Database.connect(settings)
 
     async def make(call: Call) -> None:
@@ -71,40 +75,40 @@ async def _recording(place: Place) -> list[Figure]:
             await connection.execute(WATCH, call.principal.user_id, new_id(), new_id().hex.upper()[:30])
 
     bare = Endpoint("POST", "/v1/things", make, "", scope="trade")
-    recorded = Recorder(database, "analytics", settings.trusted_proxies).recording(bare)
+    recorded = Recorder(database, "analytics", settings.trusted_proxies).wrap(bare)
     rates = {}
     for name, endpoint in (("recorded", recorded), ("bare", bare)):
-        async with _served(endpoint, database) as session:
-            rates[name] = await rate_async(REQUESTS, lambda session=session: _load(session))  # type: ignore[misc]
+        async with _serve(endpoint, database) as session:
+            rates[name] = await measure_rate_async(REQUESTS, lambda session=session: _load(session))  # type: ignore[misc]
     await database.close()
     peer = "the same, not recorded"
     return [Figure("a change over HTTP, recorded", "requests/s", rates["recorded"], peer, rates["bare"], aim=0.6)]
 
 
 @asynccontextmanager
-async def _served(endpoint: Endpoint, database: Database) -> AsyncIterator[aiohttp.ClientSession]:
-    people = _People()
-    app = make_app([endpoint], people, body_limit_bytes=1_000, database=database)  # type: ignore[arg-type]  # tokens of its own
+async def _serve(endpoint: Endpoint, database: Database) -> AsyncIterator[aiohttp.ClientSession]:
+    tokens = _Tokens()
+    app = make_app([endpoint], tokens, body_limit_bytes=1_000, database=database)  # type: ignore[arg-type]  # tokens of its own
     async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
         yield session
 
 
 async def _load(session: aiohttp.ClientSession) -> None:
     async def client(number: int) -> None:
-        for request in range(number, REQUESTS, AT_ONCE):
+        for request in range(number, REQUESTS, CLIENTS):
             async with session.post("/v1/things", headers={"Authorization": f"Bearer {1 + request}"}) as answer:
                 assert answer.status == 204
 
-    await asyncio.gather(*(client(number) for number in range(AT_ONCE)))
+    await asyncio.gather(*(client(number) for number in range(CLIENTS)))
 
 
-async def _chaining(place: Place) -> list[Figure]:
-    """Into the log in batches; the same one by one."""
-    database = await Database.connect(place.settings("auth"))
+async def _measure_chaining(servers: BenchmarkServers) -> list[Figure]:
+    """Measure writing activity into the log, in batches and one by one."""
+    database = await Database.connect(servers.settings("auth"))
     now = utc_now()
 
     def events(count: int) -> list[ActivityRecorded]:
-        return [_did(1 + number % USERS, now + timedelta(seconds=number)) for number in range(count)]
+        return [_activity(1 + number % USERS, now + timedelta(seconds=number)) for number in range(count)]
 
     async def chain(count: int, at_once: int) -> None:
         waiting = events(count)
@@ -113,13 +117,13 @@ async def _chaining(place: Place) -> list[Figure]:
             async with database.tenants({event.user_id for event in batch}) as connection:
                 await log_activity(connection, batch, now)
 
-    ours = await rate_async(EVENTS, lambda: chain(EVENTS, BATCH))
-    theirs = await rate_async(BATCH, lambda: chain(BATCH, 1))
+    ours = await measure_rate_async(EVENTS, lambda: chain(EVENTS, BATCH))
+    theirs = await measure_rate_async(BATCH, lambda: chain(BATCH, 1))
     await database.close()
     return [Figure("activity chained into the log", "events/s", ours, "one by one", theirs)]
 
 
-def _did(user_id: int, at: object) -> ActivityRecorded:
+def _activity(user_id: int, at: object) -> ActivityRecorded:
     fields: Mapping[str, object] = {
         "user_id": user_id,
         "public_id": UUID(int=user_id),
@@ -138,30 +142,32 @@ def _did(user_id: int, at: object) -> ActivityRecorded:
     return ActivityRecorded.model_validate(fields)
 
 
-async def _failing(place: Place) -> list[Figure]:
-    """Pairs of failures in turn: of a known e-mail and of an unknown one, and of a log-in and a registration. Where
-    their times are of one distribution, the first takes longer in half of all pairs."""
+async def _measure_failures(servers: BenchmarkServers) -> list[Figure]:
+    """Measure alternating failures: known and unknown e-mail, login and registration.
+
+    If both times have the same distribution, the first is longer in half of all pairs.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        database, passwords = await Database.connect(place.settings("auth")), Passwords(waiting=8)
+        database, passwords = await Database.connect(servers.settings("auth")), Passwords(waiting=8)
         tokens = AccessTokens(SigningKeys(write_signing_key(Path(folder))), issuer="us", audience="api", ttl_s=600)
         days = timedelta(days=30)
-        desk = PasswordCheck(database, passwords, tokens, days, days, Free(10**9, 10**9))
+        desk = AuthContext(database, passwords, tokens, days, days, FreeAttempts(10**9, 10**9))
         user = NewUser(EMAIL, PASSWORD, "UTC", "en", None, None, None)
         await register(desk, user, HERE, utc_now())
         wrong = replace(user, password=WRONG)
-        known = _Failing(lambda: log_in(desk, EMAIL, WRONG, HERE, utc_now()))
+        known = _FailingAttempt(lambda: log_in(desk, EMAIL, WRONG, HERE, utc_now()))
         figures = [
-            await _compare("a failed log-in of a known e-mail", known, "of an unknown one",
-                           _Failing(lambda: log_in(desk, NOBODY, WRONG, HERE, utc_now()))),
-            await _compare("a failed log-in of a known e-mail", known, "its registration",
-                           _Failing(lambda: register(desk, wrong, HERE, utc_now()))),
+            await _compare("a failed login with a known e-mail", known, "with an unknown one",
+                           _FailingAttempt(lambda: log_in(desk, NOBODY, WRONG, HERE, utc_now()))),
+            await _compare("a failed login with a known e-mail", known, "its registration",
+                           _FailingAttempt(lambda: register(desk, wrong, HERE, utc_now()))),
         ]  # fmt: skip
         await passwords.close()
         await database.close()
     return figures
 
 
-class _Failing:
+class _FailingAttempt:
     def __init__(self, attempt: Callable[[], Awaitable[object]]) -> None:
         self._attempt = attempt
 
@@ -171,10 +177,10 @@ class _Failing:
             await self._attempt()
         except BadCredentials:
             return time.perf_counter() - began
-        raise AssertionError("it was to fail")
+        raise AssertionError("the attempt should have failed")
 
 
-async def _compare(name: str, one: _Failing, peer: str, other: _Failing) -> Figure:
+async def _compare(name: str, one: _FailingAttempt, peer: str, other: _FailingAttempt) -> Figure:
     longer = []
     for _ in range(RUNS):
         times: tuple[list[float], list[float]] = ([], [])
@@ -183,4 +189,4 @@ async def _compare(name: str, one: _Failing, peer: str, other: _Failing) -> Figu
             times[turn].append(await (one, other)[turn].seconds())
         of_pairs = sum(a > b for a in times[0] for b in times[1]) / len(times[0]) / len(times[1])
         longer.append(100 * of_pairs)
-    return Figure(f"{name} takes longer than {peer}", "% of pairs", summarised(longer), "a coin", Rate(50, 0))
+    return Figure(f"{name} takes longer than {peer}", "% of pairs", summarise(longer), "a coin", Rate(50, 0))

@@ -1,5 +1,4 @@
-"""A candle's close → the paper fills that follow from it, with nothing to calculate and beside a queue full of
-backtests."""
+"""The time from a candle's close to the resulting paper fills, with and without a full queue of backtests."""
 
 import asyncio
 import statistics
@@ -9,9 +8,9 @@ from uuid import UUID
 
 import asyncpg
 
-from benchmarks.measuring import Figure, Rate, summarised
+from benchmarks.measuring import Figure, Rate, summarise
 from benchmarks.paper import RESTLESS, Scene, scene
-from benchmarks.servers import Place
+from benchmarks.servers import BenchmarkServers
 from services.trading.bybit_api import kline_of
 from services.trading.feed import queries
 from services.trading.feed.queries import StoredCandle
@@ -22,18 +21,18 @@ from shared.contracts.types import from_ms
 from tests.unit.trading.scenes import CROSS, INTERVAL, START_MS, wavy_bars
 
 SESSIONS = 20
-CLOSES = 60  # measured, each way
-LONG = 20_000  # bars of one backtest
-WAITING = 900  # backtests, of each of two tenants
+CLOSES = 60  # measured with and without backtests
+BACKTEST_BARS = 20_000  # bars of one backtest
+QUEUED = 900  # backtests per tenant, of two tenants
 PROCESSES = 2
-BUSY_FOR_S = 3.0  # before it is measured
-ASKING = (SESSIONS + 1, SESSIONS + 2)  # for backtests
+BUSY_FOR_S = 3.0  # before measuring
+REQUESTERS = (SESSIONS + 1, SESSIONS + 2)  # tenants that request backtests
 
 
-async def measure(place: Place) -> list[Figure]:
-    async with scene(place) as world:
+async def measure(servers: BenchmarkServers) -> list[Figure]:
+    async with scene(servers) as world:
         market = await world.market("BTCUSDT", 10 + 2 * CLOSES + 2)
-        await world.subscribe(max(ASKING))
+        await world.subscribe(max(REQUESTERS))
         await world.start(dict.fromkeys(range(1, SESSIONS + 1), RESTLESS), "BTCUSDT")
         async with world.process("worker"):
             await world.seconds_to_fills(market, 10, SESSIONS)  # warms up
@@ -43,8 +42,8 @@ async def measure(place: Place) -> list[Figure]:
                 await asyncio.sleep(BUSY_FOR_S)
                 beside = await world.seconds_to_fills(market, CLOSES, SESSIONS)
             left = await world.superuser.fetchval("SELECT count(*) FROM trading.backtest_jobs")
-    assert left, "the queue was not full to the end"
-    name = f"a candle's close → {SESSIONS} fills committed, beside {2 * WAITING:,} backtests"
+    assert left, "the queue ran empty before the end"
+    name = f"a candle's close → {SESSIONS} fills committed, beside {2 * QUEUED:,} backtests"
     return [
         _figure(f"{name}, p50", alone, beside, 50),
         _figure(f"{name}, p99", alone, beside, 99),
@@ -56,15 +55,15 @@ def _figure(name: str, alone: list[float], beside: list[float], percentile: int)
     return Figure(
         f"{name} ({1000 * ours:.0f} ms)",
         "a second",
-        Rate(1 / ours, summarised(beside).spread_pct),
+        Rate(1 / ours, summarise(beside).spread_pct),
         f"without backtests ({1000 * theirs:.0f} ms)",
-        Rate(1 / theirs, summarised(alone).spread_pct),
+        Rate(1 / theirs, summarise(alone).spread_pct),
         aim=0.5,
     )
 
 
 async def _fill_queue(world: Scene) -> None:
-    """Each a question of its own, by its fee."""
+    """Queue backtests that differ in their fee, so that none can reuse a result."""
     async with world.database.tenants(()) as connection:
         contract = await connection.fetchrow("SELECT * FROM instruments")
         await connection.execute(
@@ -72,17 +71,18 @@ async def _fill_queue(world: Scene) -> None:
         )
         series = await queries.get_or_create_series(connection, "ETHUSDT", INTERVAL)
         bars = [
-            StoredCandle(kline_of(bar[0], *map(str, bar[1:]), interval=INTERVAL), None) for bar in wavy_bars(LONG)
+            StoredCandle(kline_of(bar[0], *map(str, bar[1:]), interval=INTERVAL), None)
+            for bar in wavy_bars(BACKTEST_BARS)
         ]
         await queries.insert_candles(connection, series.series_id, bars, "HISTORY")
-    for user_id in ASKING:
+    for user_id in REQUESTERS:
         strategy = await create_strategy(world.database, user_id, CROSS)
         until = from_ms(START_MS) + timedelta(days=400)
         request = BacktestRequest(
             *(strategy.strategy_id, None, "ETHUSDT", from_ms(START_MS), until),
             *(Decimal("0.001"), Decimal(0), Decimal(10_000)),
         )
-        row = await queue_backtest(world.database, user_id, request, LONG, utc_now())
+        row = await queue_backtest(world.database, user_id, request, BACKTEST_BARS, utc_now())
         await _copy(world.superuser, row.backtest_id)
 
 
@@ -105,5 +105,5 @@ async def _copy(superuser: asyncpg.Connection, backtest_id: UUID) -> None:
         INSERT INTO trading.backtest_jobs (user_id, backtest_id) SELECT * FROM copied
         """,
         backtest_id,
-        WAITING - 1,
+        QUEUED - 1,
     )

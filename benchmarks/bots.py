@@ -1,10 +1,10 @@
-"""10,000 paper sessions at a candle's close, in memory: what their conditions say, and their steps."""
+"""10,000 paper sessions at a candle's close, in memory: their conditions, and their steps."""
 
 import random
 import time
 
-from benchmarks.crossing import made_up_bars, strategy
-from benchmarks.measuring import Figure, summarised
+from benchmarks.crossing import strategy, synthetic_bars
+from benchmarks.measuring import Figure, summarise
 from shared.strategy.bars import Bar, Terms
 from shared.strategy.document.parse import Strategy
 from shared.strategy.execution.decisions import Signals
@@ -16,12 +16,12 @@ SYMBOLS, PARAMETERS, SESSIONS, HISTORY, CLOSES = 20, 50, 10_000, 3_000, 30
 
 def measure() -> list[Figure]:
     plans = [strategy(fast, slow) for fast, slow in pairs()]
-    bars = [made_up_bars(HISTORY + CLOSES + 1, seed) for seed in range(SYMBOLS)]
+    bars = [synthetic_bars(HISTORY + CLOSES + 1, seed) for seed in range(SYMBOLS)]
     signals, steps = _ours(plans, bars)
     loop = _plain_loop(bars)
     case = f"{SESSIONS:,} sessions, {SYMBOLS} symbols, {PARAMETERS} parameter sets"
     found, stepped, theirs = (
-        summarised([SESSIONS / each for each in seconds]) for seconds in (signals, steps, loop)
+        summarise([SESSIONS / each for each in seconds]) for seconds in (signals, steps, loop)
     )
     peer = f"a plain loop over bots ({1000 * SESSIONS / theirs.per_s:.1f} ms)"
     return [
@@ -33,13 +33,13 @@ def measure() -> list[Figure]:
 
 
 def pairs() -> list[tuple[int, int]]:
-    """Fifty pairs, with some sixty different periods between them."""
+    """Return fifty pairs of periods, with about sixty different periods."""
     draw = random.Random(3)
     return sorted((draw.randint(3, 19), slow) for slow in draw.sample(range(20, 90), PARAMETERS))
 
 
 def _ours(plans: list[Strategy], bars: list[list[Bar]]) -> tuple[list[float], list[float]]:
-    """Seconds per close: the bar taken in and every condition's truth; then the step of each session."""
+    """Return seconds per close: appending the bar and evaluating all conditions; then the step of each session."""
     every = [Series(each[:HISTORY]) for each in bars]
     signals_of = [(series, [Signals(plan, series) for plan in plans]) for series in every]
     executions = [
@@ -51,19 +51,19 @@ def _ours(plans: list[Strategy], bars: list[list[Bar]]) -> tuple[list[float], li
         began = time.process_time()
         for (series, of_series), each in zip(signals_of, bars, strict=True):
             series.append(each[index])
-            for said in of_series:
-                said.side_to_enter(index)
-                said.leaves("LONG", index)
+            for signal in of_series:
+                signal.side_to_enter(index)
+                signal.should_exit("LONG", index)
         signalled = time.process_time()
         for execution, series in executions:
             execution.on_close(series)
         signals.append(signalled - began)
         steps.append(time.process_time() - signalled)
-    return signals[2:], steps[2:]  # the first ones open the streams
+    return signals[2:], steps[2:]  # the first closes open the indicator streams
 
 
 class _Bot:
-    """One that minds its own business: two averages and a cross, over floats."""
+    """A minimal bot: two averages and a cross, over floats."""
 
     def __init__(self, symbol: int, fast: int, slow: int) -> None:
         self.symbol = symbol

@@ -1,4 +1,4 @@
-"""The case that the engine is measured on: a year of one-minute bars, an EMA cross with a stop and a target."""
+"""The case for the engine's benchmarks: a year of one-minute bars, an EMA cross with a stop and a target."""
 
 import random
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Columns = dict[str, npt.NDArray[np.float64]]
 
 
 def document(fast: int = 12, slow: int = 26) -> dict[str, object]:
-    """Long while the fast one is above the slow one."""
+    """Return a strategy that is long while the fast EMA is above the slow one."""
     return {
         "strategy_name": "cross",
         "strategy_config": {
@@ -42,11 +42,11 @@ def strategy(fast: int = 12, slow: int = 26) -> Strategy:
 
 @cache
 def year() -> tuple[Bar, ...]:
-    return tuple(made_up_bars(YEAR))
+    return tuple(synthetic_bars(YEAR))
 
 
-def made_up_bars(count: int, seed: int = 1) -> list[Bar]:
-    """A walk around 50,000 in steps of a tenth, 0.08 % a bar."""
+def synthetic_bars(count: int, seed: int = 1) -> list[Bar]:
+    """Return a random walk from 50,000 in steps of a tenth, 0.08 % per bar."""
     draw, price, bars = random.Random(seed), 500_000, []
     for number in range(count):
         close = max(1_000, price + round(draw.gauss(0, 400)))
@@ -59,6 +59,6 @@ def made_up_bars(count: int, seed: int = 1) -> list[Bar]:
 
 
 def columns(bars: Sequence[Bar]) -> Columns:
-    """Open, high, low and close as floats."""
+    """Return open, high, low and close as float arrays."""
     names = ("open", "high", "low", "close")
     return {name: np.array([float(getattr(bar, name)) for bar in bars]) for name in names}

@@ -1,4 +1,4 @@
-"""The engine on a year of one-minute bars, beside bare loops and other engines; and a bar more for an indicator."""
+"""The engine on a year of one-minute bars, against bare loops and other engines; and indicators at one more bar."""
 
 import time
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from typing import TypeVar
 import numba
 
 from benchmarks import bots
-from benchmarks.crossing import FEE, STOP, TARGET, YEAR, Columns, columns, made_up_bars, strategy, year
-from benchmarks.measuring import RUNS, Figure, Rate, summarised
-from benchmarks.other_engines import FRESH, in_new_processes, of_peer
+from benchmarks.crossing import FEE, STOP, TARGET, YEAR, Columns, columns, strategy, synthetic_bars, year
+from benchmarks.measuring import RUNS, Figure, Rate, summarise
+from benchmarks.other_engines import NEW_PROCESS_BARS, run_peer, time_new_processes
 from shared.strategy.backtest.event_search import Search
 from shared.strategy.backtest.run import BacktestReport, first_decision, run_backtest
 from shared.strategy.bars import Terms
@@ -20,7 +20,7 @@ from shared.strategy.execution.steps import Execution, Step
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, KINDS, IndicatorSpec, compute
 from shared.strategy.series import Series
 
-SLOWER = 50_000  # bars for the peer that takes seconds for them
+SLOW_PEER_BARS = 50_000  # for the peer that takes seconds for so many
 STEPS = 300
 TERMS = Terms()
 CENT, UNIT = Decimal("0.01"), Decimal("0.001")
@@ -31,29 +31,29 @@ def measure() -> list[Figure]:
     prices = columns(year())
     report = run_backtest(strategy(), year(), TERMS, search=True)
     parts = [_parts(Series(year())) for _ in range(RUNS)]
-    whole = _timed(YEAR, lambda: Series(year()), lambda series: run_backtest(strategy(), series, TERMS))
+    whole = _measure(YEAR, lambda: Series(year()), lambda series: run_backtest(strategy(), series, TERMS))
     return [
-        _searching(parts, prices),
-        _booking(parts, report),
-        _beside(whole, "vectorbt", prices, YEAR, 1.0),
-        _beside(whole, "backtesting", prices, SLOWER, 50.0),
+        _search_figure(parts, prices),
+        _booking_figure(parts, report),
+        _compare_with(whole, "vectorbt", prices, YEAR, 1.0),
+        _compare_with(whole, "backtesting", prices, SLOW_PEER_BARS, 50.0),
         _new_process(),
-        *(_step(history) for history in (3_000, 50_000)),
+        *(_one_more_bar(history) for history in (3_000, 50_000)),
         *bots.measure(),
     ]
 
 
-Given = TypeVar("Given")
+Input = TypeVar("Input")
 
 
-def _timed(units: int, prepare: Callable[[], Given], run: Callable[[Given], object]) -> Rate:
+def _measure(units: int, prepare: Callable[[], Input], run: Callable[[Input], object]) -> Rate:
     seconds = []
     for _ in range(RUNS):
-        given = prepare()
+        value = prepare()
         began = time.process_time()
-        run(given)
+        run(value)
         seconds.append(time.process_time() - began)
-    return summarised([units / each for each in seconds])
+    return summarise([units / each for each in seconds])
 
 
 # The parts of a backtest.
@@ -61,7 +61,7 @@ def _timed(units: int, prepare: Callable[[], Given], run: Callable[[Given], obje
 
 @dataclass
 class _Parts:
-    """Seconds of one run: conditions on all bars, the search for events, and the exact steps on those."""
+    """Seconds of one run: conditions on all bars, the search for events, and the exact steps at the events."""
 
     signals: float
     search: float
@@ -69,18 +69,18 @@ class _Parts:
 
 
 class _TimedSearch(Search):
-    looked_s = 0.0
+    search_s = 0.0
 
     def _look(self, index: int) -> int:
         began = time.process_time()
         event = super()._look(index)
-        self.looked_s += time.process_time() - began
+        self.search_s += time.process_time() - began
         return event
 
 
 def _parts(series: Series) -> _Parts:
-    """The loop of `run_backtest`, with a clock."""
-    execution, step, index = Execution(strategy(), TERMS, explains=False), Step(), 0
+    """Run the loop of `run_backtest` and time its parts."""
+    execution, step, index = Execution(strategy(), TERMS, record_decisions=False), Step(), 0
     began = time.process_time()
     search = _TimedSearch(execution, series, first_decision(strategy(), series, None))
     signalled = time.process_time()
@@ -95,20 +95,20 @@ def _parts(series: Series) -> _Parts:
                 execution.close_bar(step, series, event)
             index = event + 1
     over = time.process_time()
-    return _Parts(signalled - began, search.looked_s, over - signalled - search.looked_s)
+    return _Parts(signalled - began, search.search_s, over - signalled - search.search_s)
 
 
-def _searching(parts: list[_Parts], prices: Columns) -> Figure:
+def _search_figure(parts: list[_Parts], prices: Columns) -> Figure:
     loop = numba.njit(_bare_loop)
     loop(*prices.values(), 12, 26)
-    theirs = _timed(YEAR, lambda: None, lambda _: loop(*prices.values(), 12, 26))
-    ours = summarised([YEAR / (each.signals + each.search) for each in parts])
+    theirs = _measure(YEAR, lambda: None, lambda _: loop(*prices.values(), 12, 26))
+    ours = summarise([YEAR / (each.signals + each.search) for each in parts])
     name = f"signals and search ({_ms(YEAR, ours)})"
     return Figure(name, "bars/s", ours, f"a bare numba loop ({_ms(YEAR, theirs)})", theirs, aim=1 / 3)
 
 
 def _bare_loop(opens, highs, lows, closes, fast, slow):  # type: ignore[no-untyped-def]  # compiled by numba
-    """The same logic over floats: two EMAs, the cross, the next open, stop and target; the sum of the returns."""
+    """Return the sum of returns by the same logic over floats: two EMAs, the cross, the next open, stop, target."""
     quick, late = closes[:fast].mean(), closes[:slow].mean()
     for index in range(fast, slow):
         quick += (closes[index] - quick) * 2.0 / (fast + 1)
@@ -134,11 +134,11 @@ def _bare_loop(opens, highs, lows, closes, fast, slow):  # type: ignore[no-untyp
     return returns
 
 
-def _booking(parts: list[_Parts], report: BacktestReport) -> Figure:
-    """Per trade, everything that is done in decimals; beside a loop that does no more than book the same trades."""
+def _booking_figure(parts: list[_Parts], report: BacktestReport) -> Figure:
+    """Compare all work in decimals, per trade, with a loop that only books the same trades."""
     trades = len(report.trades)
-    ours = summarised([trades / each.booking for each in parts])
-    theirs = _timed(trades, lambda: None, lambda _: _bare_booking(report))
+    ours = summarise([trades / each.booking for each in parts])
+    theirs = _measure(trades, lambda: None, lambda _: _bare_booking(report))
     return Figure(
         f"exact booking of {trades:,} trades ({1e6 / ours.per_s:.1f} µs each)",
         "trades/s",
@@ -149,7 +149,7 @@ def _booking(parts: list[_Parts], report: BacktestReport) -> Figure:
 
 
 def _bare_booking(report: BacktestReport) -> Decimal:
-    """Quantity, stop, target, fees and pnl of each trade, from its prices."""
+    """Compute quantity, stop, target, fees and pnl of each trade from its prices."""
     equity, fee = Decimal(10_000), Decimal(str(FEE))
     stop, target = 1 - Decimal(str(STOP)), 1 + Decimal(str(TARGET))
     for trade in report.trades:
@@ -167,17 +167,17 @@ def _bare_booking(report: BacktestReport) -> Decimal:
 # Other engines.
 
 
-def _beside(ours: Rate, peer: str, prices: Columns, bars: int, aim: float) -> Figure:
-    found = of_peer(peer, prices, bars)
-    theirs = summarised([bars / each for each in found.seconds])
+def _compare_with(ours: Rate, peer: str, prices: Columns, bars: int, aim: float) -> Figure:
+    found = run_peer(peer, prices, bars)
+    theirs = summarise([bars / each for each in found.seconds])
     name = f"a backtest of {YEAR:,} bars, warm, whole ({_ms(YEAR, ours)})"
     return Figure(name, "bars/s", ours, f"{peer} {found.version}, {bars:,} bars ({_ms(bars, theirs)})", theirs, aim)
 
 
 def _new_process() -> Figure:
-    ours, theirs, version = in_new_processes(made_up_bars(FRESH))
+    ours, theirs, version = time_new_processes(synthetic_bars(NEW_PROCESS_BARS))
     return Figure(
-        f"a new process on {FRESH:,} bars ({_ms(1, ours)})",
+        f"a new process on {NEW_PROCESS_BARS:,} bars ({_ms(1, ours)})",
         "runs/s",
         ours,
         f"a new process of backtesting {version} ({_ms(1, theirs)})",
@@ -190,38 +190,38 @@ def _ms(units: int, found: Rate) -> str:
     return f"{1000 * units / found.per_s:,.1f} ms"
 
 
-# A bar more.
+# One more bar.
 
 
-def _step(history: int) -> Figure:
-    """Every type of indicator, a bar further; beside TA-Lib over the whole history."""
-    bars = made_up_bars(history + STEPS)
-    specs = [_usual(kind) for kind in sorted(KINDS)]
+def _one_more_bar(history: int) -> Figure:
+    """Advance every type of indicator by a bar; the peer is TA-Lib over the whole history."""
+    bars = synthetic_bars(history + STEPS)
+    specs = [_usual_parameters(kind) for kind in sorted(KINDS)]
     whole = Series(bars[:history])
     candles = {name: whole.column(name) for name in CANDLE_FIELDS}
 
-    def ready() -> Series:
+    def prepare() -> Series:
         series = Series(bars[:history])
-        for _ in range(2):  # the second time the streams are opened
+        for _ in range(2):  # the second pass opens the streams
             for spec in specs:
                 series.values(spec)
             series.append(bars[len(series)])
         return series
 
-    def go_on(series: Series) -> None:
+    def advance(series: Series) -> None:
         for bar in bars[len(series) :]:
             series.append(bar)
             for spec in specs:
                 series.values(spec)
 
-    ours = _timed((STEPS - 2) * len(specs), ready, go_on)
-    theirs = _timed(len(specs), lambda: None, lambda _: [compute(spec, candles) for spec in specs])
+    ours = _measure((STEPS - 2) * len(specs), prepare, advance)
+    theirs = _measure(len(specs), lambda: None, lambda _: [compute(spec, candles) for spec in specs])
     name = f"one bar more after {history:,}, mean of {len(specs)} types ({1e6 / ours.per_s:.2f} µs)"
-    return Figure(name, "values/s", ours, f"TA-Lib anew ({1e6 / theirs.per_s:.0f} µs)", theirs)
+    return Figure(name, "values/s", ours, f"TA-Lib over the history ({1e6 / theirs.per_s:.0f} µs)", theirs)
 
 
-def _usual(kind: str) -> IndicatorSpec:
+def _usual_parameters(kind: str) -> IndicatorSpec:
     usual = {"period": 20, "fast": 12, "slow": 26, "signal": 9, "fastk": 14, "slowk": 3, "slowd": 3}
     integers = {name: usual[name] for name in KINDS[kind].integers}
     assert integers.keys() <= {each.name for each in fields(IndicatorSpec)}
-    return replace(IndicatorSpec(kind), **integers)  # type: ignore[arg-type]  # fields by their names
+    return replace(IndicatorSpec(kind), **integers)  # type: ignore[arg-type]  # keyword arguments by field name

@@ -1,7 +1,7 @@
-"""One read of one row, served in four ways: `python -m benchmarks.http_server <way> <settings.json>`.
+"""One read of one row in four variants: `python -m benchmarks.http_server <variant> <settings.json>`.
 
-`ours` with and without a token on the chassis, the same by hand on aiohttp and on FastAPI. All read through the
-same pool and transaction, so that only what stands above it differs.
+`ours` is on the chassis, with and without a token; `aiohttp` and `fastapi` are written directly on those. All read
+through the same pool and transaction, so that only the HTTP layer differs.
 """
 
 import asyncio
@@ -40,8 +40,8 @@ class WatchView(BaseModel):
     created_at: Instant
 
 
-class Desk:
-    """What every way is given: the database, the key of the tokens, and who the one caller is."""
+class Setup:
+    """The settings of a variant: database, the key of the tokens, and the only caller."""
 
     def __init__(self, given: dict[str, object]) -> None:
         self.settings = ServiceSettings.model_validate(given["settings"])
@@ -56,14 +56,14 @@ class Desk:
         return WatchView.model_validate(dict(row))
 
     def check(self, authorization: str) -> int:
-        """As one does it by hand: verified at each request."""
+        """Verify the token at each request, without a cache."""
         token = authorization.removeprefix("Bearer ")
         jwt.decode(token, self.key, algorithms=[ALGORITHM], issuer="tradefleet", audience="tradefleet-api")
         return self.user_id
 
 
 class _OneKey:
-    """A key that is known beforehand."""
+    """A key source with one known key."""
 
     version = 0
 
@@ -75,7 +75,7 @@ class _OneKey:
 
 
 class _OneUser:
-    """A directory that knows the caller."""
+    """A user directory with one user."""
 
     def __init__(self, user_id: int) -> None:
         self._user_id = user_id
@@ -84,63 +84,63 @@ class _OneUser:
         return self._user_id
 
 
-async def serve_ours(desk: Desk) -> None:
+async def serve_ours(setup: Setup) -> None:
     async def get_watch(call: Call) -> WatchView:
-        return await desk.read(call.principal.user_id, call.uuid())
+        return await setup.read(call.principal.user_id, call.uuid())
 
     async def get_open(call: Call) -> WatchView:
-        return await desk.read(desk.user_id, call.uuid())
+        return await setup.read(setup.user_id, call.uuid())
 
     def build(context: Context) -> Service:
-        desk.database = context.database
-        verifier = TokenVerifier(context.settings, _OneKey(desk.key))
+        setup.database = context.database
+        verifier = TokenVerifier(context.settings, _OneKey(setup.key))
         return Service(
             "analytics",
             endpoints=[
                 Endpoint("GET", "/things/{id}", get_watch, "Read", response=WatchView),
                 Endpoint("GET", "/open/{id}", get_open, "Read without a token", response=WatchView, public=True),
             ],
-            authenticator=Authenticator(verifier, _OneUser(desk.user_id)),  # type: ignore[arg-type]  # it knows one
+            authenticator=Authenticator(verifier, _OneUser(setup.user_id)),  # type: ignore[arg-type]  # it has one user
         )
 
     configure_logging("bench", "WARNING")
-    settings = desk.settings.model_copy(update={"http_port": desk.port})
+    settings = setup.settings.model_copy(update={"http_port": setup.port})
     async with RunningService(build, settings, {"http"}):
         await asyncio.Event().wait()
 
 
-async def serve_aiohttp(desk: Desk) -> None:
+async def serve_aiohttp(setup: Setup) -> None:
     async def get_watch(request: web.Request) -> web.Response:
-        user_id = desk.check(request.headers["Authorization"])
-        view = await desk.read(user_id, UUID(request.match_info["id"]))
+        user_id = setup.check(request.headers["Authorization"])
+        view = await setup.read(user_id, UUID(request.match_info["id"]))
         return web.Response(text=view.model_dump_json(), content_type="application/json")
 
-    desk.database = await Database.connect(desk.settings)
+    setup.database = await Database.connect(setup.settings)
     app = web.Application()
     app.router.add_get("/things/{id}", get_watch)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", desk.port).start()
+    await web.TCPSite(runner, "127.0.0.1", setup.port).start()
     await asyncio.Event().wait()
 
 
-async def serve_fastapi(desk: Desk) -> None:
+async def serve_fastapi(setup: Setup) -> None:
     app = FastAPI()
 
     @app.get("/things/{watch_id}")
     async def get_watch(watch_id: UUID, authorization: str = Header()) -> WatchView:
         try:
-            user_id = desk.check(authorization)
+            user_id = setup.check(authorization)
         except jwt.InvalidTokenError as error:
             raise HTTPException(401) from error
-        return await desk.read(user_id, watch_id)
+        return await setup.read(user_id, watch_id)
 
-    desk.database = await Database.connect(desk.settings)
-    config = uvicorn.Config(app, "127.0.0.1", desk.port, log_level="error", access_log=False)
+    setup.database = await Database.connect(setup.settings)
+    config = uvicorn.Config(app, "127.0.0.1", setup.port, log_level="error", access_log=False)
     await uvicorn.Server(config).serve()
 
 
-WAYS = {"ours": serve_ours, "aiohttp": serve_aiohttp, "fastapi": serve_fastapi}
+VARIANTS = {"ours": serve_ours, "aiohttp": serve_aiohttp, "fastapi": serve_fastapi}
 
 if __name__ == "__main__":
-    asyncio.run(WAYS[sys.argv[1]](Desk(json.loads(Path(sys.argv[2]).read_text()))))
+    asyncio.run(VARIANTS[sys.argv[1]](Setup(json.loads(Path(sys.argv[2]).read_text()))))

@@ -1,4 +1,4 @@
-"""Five runs, their median and spread."""
+"""Runs a measurement five times; median and spread."""
 
 import statistics
 import time
@@ -10,7 +10,7 @@ RUNS = 5
 
 @dataclass(frozen=True)
 class Rate:
-    """Units per second: the median of the runs, and their spread in percent of it."""
+    """Units per second: the median of the runs. The spread is (max - min) in percent of the median."""
 
     per_s: float
     spread_pct: float
@@ -18,7 +18,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Figure:
-    """Ours beside a peer's of the same run. `aim` is the least ratio that we want."""
+    """Our rate and a peer's in the same run. `aim` is the lowest ratio that we want."""
 
     name: str
     unit: str
@@ -32,19 +32,19 @@ class Figure:
         return self.ours.per_s / self.theirs.per_s
 
 
-def rate(units: int, run: Callable[[], object]) -> Rate:
+def measure_rate(units: int, run: Callable[[], object]) -> Rate:
     seconds = []
     for _ in range(RUNS):
         began = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - began)
-    return summarised([units / each for each in seconds])
+    return summarise([units / each for each in seconds])
 
 
-async def rate_async(
+async def measure_rate_async(
     units: int, run: Callable[[], Awaitable[object]], before: Callable[[], Awaitable[object]] | None = None
 ) -> Rate:
-    """`before` prepares each run and is not timed."""
+    """Time `run`; `before` prepares each run and is not timed."""
     seconds = []
     for _ in range(RUNS):
         if before is not None:
@@ -52,9 +52,9 @@ async def rate_async(
         began = time.perf_counter()
         await run()
         seconds.append(time.perf_counter() - began)
-    return summarised([units / each for each in seconds])
+    return summarise([units / each for each in seconds])
 
 
-def summarised(rates: list[float]) -> Rate:
+def summarise(rates: list[float]) -> Rate:
     middle = statistics.median(rates)
     return Rate(middle, 100 * (max(rates) - min(rates)) / middle)

@@ -1,4 +1,4 @@
-"""Runs other engines, in the environment that `make bench` makes for them."""
+"""Runs other engines in the environment that `make bench` creates for them."""
 
 import csv
 import gzip
@@ -15,32 +15,32 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.crossing import Columns, columns, document
-from benchmarks.measuring import RUNS, Rate, summarised
+from benchmarks.measuring import RUNS, Rate, summarise
 from shared.strategy.bars import Bar
 
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 SCRIPT = Path(__file__).with_name("peers.py")
-FRESH = 8_639
+NEW_PROCESS_BARS = 8_639
 
 
 @dataclass(frozen=True)
-class Found:
+class PeerResult:
     version: str
     seconds: list[float]
     trades: int
 
 
-def of_peer(name: str, prices: Columns, bars: int, runs: int = RUNS) -> Found:
-    """Its warm runs over the first bars."""
+def run_peer(name: str, prices: Columns, bars: int, runs: int = RUNS) -> PeerResult:
+    """Measure warm runs of a peer over the first `bars` bars."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "prices.npy"
         np.save(file, np.stack(list(prices.values())))
-        return _asked(name, file, runs, bars)
+        return _run_script(name, file, runs, bars)
 
 
-def in_new_processes(bars: Sequence[Bar]) -> tuple[Rate, Rate, str]:
-    """Whole runs from a file, ours and backtesting's: start, imports, reading, and the result on the screen."""
+def time_new_processes(bars: Sequence[Bar]) -> tuple[Rate, Rate, str]:
+    """Measure new processes, ours and backtesting's: start, imports, reading a file, printing the result."""
     with tempfile.TemporaryDirectory() as folder:
         candles, plan, file = (Path(folder) / name for name in ("candles.csv.gz", "cross.json", "prices.npy"))
         with gzip.open(candles, "wt", newline="") as text:
@@ -50,25 +50,25 @@ def in_new_processes(bars: Sequence[Bar]) -> tuple[Rate, Rate, str]:
         command = [sys.executable, "-m", "cli", "backtest", "--candles", str(candles), "--strategy", str(plan)]
         ours, theirs, version = [], [], ""
         for _ in range(RUNS):
-            began = _of_children()
+            began = _children_cpu_s()
             subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-            ours.append(_of_children() - began)
-            began = _of_children()
-            version = _asked("backtesting", file, 1, FRESH).version
-            theirs.append(_of_children() - began)
-    return summarised([1 / each for each in ours]), summarised([1 / each for each in theirs]), version
+            ours.append(_children_cpu_s() - began)
+            began = _children_cpu_s()
+            version = _run_script("backtesting", file, 1, NEW_PROCESS_BARS).version
+            theirs.append(_children_cpu_s() - began)
+    return summarise([1 / each for each in ours]), summarise([1 / each for each in theirs]), version
 
 
-def _of_children() -> float:
-    """Processor time of the processes that ended."""
+def _children_cpu_s() -> float:
+    """Return the processor time of all ended child processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def _asked(name: str, file: Path, runs: int, bars: int) -> Found:
+def _run_script(name: str, file: Path, runs: int, bars: int) -> PeerResult:
     if not PYTHON.exists():
-        raise SystemExit("the other engines are not installed: `make bench` does it, into .venv-peers")
+        raise SystemExit("the other engines are not installed: `make bench` installs them into .venv-peers")
     command = [str(PYTHON), "-W", "ignore", str(SCRIPT), name, str(file), str(runs), str(bars)]
     environment = {**os.environ, "TQDM_DISABLE": "1"}
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
-    return Found(**json.loads(said.stdout))
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+    return PeerResult(**json.loads(done.stdout))

@@ -1,4 +1,4 @@
-"""Paper sessions on trading's own processes, and a market that is told bar by bar."""
+"""Paper sessions on trading's own processes, and a market that the benchmark advances bar by bar."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 from aiohttp.test_utils import TestServer
 
-from benchmarks.servers import Place
+from benchmarks.servers import BenchmarkServers
 from services.trading.operations.start_session import PaperTerms, StartRequest, start_session
 from services.trading.operations.strategies import create_strategy
 from services.trading.settings import TradingSettings
@@ -27,9 +27,9 @@ from tests.integration.trading.market import BEFORE, Exchange, Market
 from tests.unit.trading.scenes import INTERVAL, STEP_MS, wavy_bars
 
 WITHIN_S = 240.0
-AT_ONCE = 8
+CONCURRENCY = 8
 PAPER = PaperTerms(Decimal("0.00055"), Decimal(0))
-# Has a fill at every open: in, out, in, …
+# Has a fill at every open: entry, exit, entry, …
 RESTLESS: dict[str, object] = {
     "strategy_name": "restless",
     "strategy_config": {"interval": INTERVAL, "side": "LONG", "indicators": {}},
@@ -47,14 +47,14 @@ class Scene:
     exchange: Exchange
 
     async def market(self, symbol: str, bars: int, seed: int = 7) -> Market:
-        """Its first bar is open."""
+        """Create a market whose first bar is open."""
         self.exchange.symbols.add(symbol)
         market = Market(self.database, self.producer, symbol, wavy_bars(bars, seed))
         await market.begin()
         return market
 
     async def subscribe(self, users: int) -> None:
-        """Users 1 to so many may do everything."""
+        """Give users 1 to `users` a plan without limits."""
         await self.superuser.execute(
             """
             INSERT INTO trading.entitlements (user_id, public_id, subscription_version, plan, status,
@@ -67,11 +67,11 @@ class Scene:
     async def start(
         self, documents: Mapping[int, Mapping[str, object]], *symbols: str, since: datetime = BEFORE
     ) -> None:
-        """Each user's strategy on each symbol, from then on; what is stored of before is known to them."""
-        some = asyncio.Semaphore(AT_ONCE)
+        """Start each user's strategy on each symbol, from `since` on; earlier stored bars are its history."""
+        slots = asyncio.Semaphore(CONCURRENCY)
 
         async def start_of(user_id: int, document: Mapping[str, object]) -> None:
-            async with some:
+            async with slots:
                 strategy = await create_strategy(self.database, user_id, document)
                 caller = Principal(user_id, UUID(int=user_id), frozenset(), None)
                 for symbol in symbols:
@@ -82,9 +82,9 @@ class Scene:
 
     @asynccontextmanager
     async def process(self, role: str, **settings: str) -> AsyncIterator[None]:
-        """One role of trading, as it runs in production."""
-        told = {name.upper(): value for name, value in {**self.environment, **settings}.items()}
-        environment = {**os.environ, **told, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"}
+        """Run one role of trading as a process, as in production."""
+        variables = {name.upper(): value for name, value in {**self.environment, **settings}.items()}
+        environment = {**os.environ, **variables, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"}
         command = [sys.executable, "-m", "services.trading", "--only", role]
         process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.DEVNULL)
         try:
@@ -94,9 +94,9 @@ class Scene:
             await process.wait()
 
     async def seconds_to_fills(self, market: Market, closes: int, sessions: int) -> list[float]:
-        """From each close, as the feed says it, to each restless session's fill at the open after it.
+        """Return the seconds from each published close to each session's fill at the next open.
 
-        As it was written, moments before its commit, by the database's clock, which is this machine's.
+        A fill's time is that of its INSERT, just before the commit, by the database's clock (this machine's).
         """
         seconds: list[float] = []
         for _ in range(closes):
@@ -116,16 +116,16 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(place: Place) -> AsyncIterator[Scene]:
-    """Nobody trades yet."""
-    place = await place.another()
+async def scene(servers: BenchmarkServers) -> AsyncIterator[Scene]:
+    """Open a database of its own, an exchange and a producer, without sessions yet."""
+    servers = await servers.create_empty()
     exchange = Exchange()
     server = TestServer(exchange.app())
     await server.start_server()
-    environment = {**place.environment("trading"), "bybit_rest_url": f"http://127.0.0.1:{server.port}"}
+    environment = {**servers.environment("trading"), "bybit_rest_url": f"http://127.0.0.1:{server.port}"}
     database = await Database.connect(TradingSettings.model_validate(environment))
-    producer = Producer(place.bootstrap, place.prefix, "trading")
-    superuser = await asyncpg.connect(place.superuser_dsn)
+    producer = Producer(servers.bootstrap, servers.prefix, "trading")
+    superuser = await asyncpg.connect(servers.superuser_dsn)
     try:
         yield Scene(database, superuser, environment, producer, exchange)
     finally:

@@ -1,6 +1,6 @@
 """Other engines on the same case: `python peers.py vectorbt|backtesting FILE.npy RUNS BARS`, in their environment.
 
-Imports nothing of ours. Prints one JSON object: seconds of each warm run, and how many trades it made.
+Imports nothing of ours. Prints one JSON object: seconds of each warm run, and its number of trades.
 """
 
 import json
@@ -15,7 +15,7 @@ FEE, STOP, TARGET = 0.00055, 0.02, 0.04
 
 
 def vectorbt(prices: dict[str, np.ndarray]) -> Callable[[], int]:
-    """Orders at the next open, stops within the bar, half of the cash; an EMA by pandas' recursion."""
+    """Orders at the next open, stops within the bar, half of the cash; EMAs by pandas' recursion."""
     import pandas as pd
     import vectorbt as vbt
 
@@ -45,7 +45,7 @@ def backtesting(prices: dict[str, np.ndarray]) -> Callable[[], int]:
     index = pd.date_range("2026-01-01", periods=len(prices["close"]), freq="1min")
     frame = pd.DataFrame({name.capitalize(): column for name, column in prices.items()}, index=index)
 
-    class Cross(Strategy):  # type: ignore[misc]  # it has no types here
+    class Cross(Strategy):  # type: ignore[misc]  # not typed in this environment
         def init(self) -> None:
             self.fast, self.slow = (
                 self.I(lambda span=span: pd.Series(self.data.Close).ewm(span=span).mean()) for span in (12, 26)

@@ -1,19 +1,19 @@
-"""Days cut again from the trades, and trades exported; against what Postgres alone does with the same rows."""
+"""Recomputing days from trades, and exporting trades, against Postgres alone on the same rows."""
 
 from functools import partial
 from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from benchmarks.measuring import Figure, rate_async
-from benchmarks.servers import Place
+from benchmarks.measuring import Figure, measure_rate_async
+from benchmarks.servers import BenchmarkServers
 from services.analytics.operations.rebuild import rebuild_user
 from services.analytics.routes.export import ExportQuery, pieces_of
 from services.analytics.settings import AnalyticsSettings
 from shared.chassis.postgres import Database
 
 USERS = 100
-TRADES_OF_EACH = 1_000
+TRADES_PER_USER = 1_000
 EXPORTED = 100_000
 
 FILL = """
@@ -37,22 +37,22 @@ DAYS_BARE = """
 """
 
 
-async def measure(place: Place) -> list[Figure]:
-    settings = AnalyticsSettings.model_validate(place.environment("analytics"))
+async def measure(servers: BenchmarkServers) -> list[Figure]:
+    settings = AnalyticsSettings.model_validate(servers.environment("analytics"))
     database = await Database.connect(settings)
-    connection = await asyncpg.connect(place.superuser_dsn)
+    connection = await asyncpg.connect(servers.superuser_dsn)
     await connection.execute(PLAIN_DAYS)
-    await _fill(connection, USERS, TRADES_OF_EACH)
-    trades = USERS * TRADES_OF_EACH
-    ours = await rate_async(trades, partial(_rebuild, database))
-    bare = await rate_async(trades, partial(connection.execute, DAYS_BARE, USERS))
+    await _fill(connection, USERS, TRADES_PER_USER)
+    trades = USERS * TRADES_PER_USER
+    ours = await measure_rate_async(trades, partial(_rebuild, database))
+    bare = await measure_rate_async(trades, partial(connection.execute, DAYS_BARE, USERS))
     await _fill(connection, 1, EXPORTED)
-    exported = await rate_async(EXPORTED, partial(_export, database))
-    copied = await rate_async(EXPORTED, partial(_copy, connection))
+    exported = await measure_rate_async(EXPORTED, partial(_export, database))
+    copied = await measure_rate_async(EXPORTED, partial(_copy, connection))
     await connection.close()
     await database.close()
     return [
-        Figure("days cut again, 100 people of 1,000 trades", "trades/s", ours, "one INSERT … GROUP BY", bare),
+        Figure("days recomputed, 100 users of 1,000 trades", "trades/s", ours, "one INSERT … GROUP BY", bare),
         Figure("trades exported as CSV", "rows/s", exported, "COPY … TO CSV", copied),
     ]
 
@@ -74,8 +74,8 @@ async def _export(database: Database) -> None:
 
 
 async def _copy(connection: asyncpg.Connection) -> None:
-    async def forget(_: bytes) -> None:
+    async def discard(_: bytes) -> None:
         pass
 
     query = "SELECT * FROM analytics.trade_facts WHERE user_id = 1 ORDER BY exit_time"
-    await connection.copy_from_query(query, output=forget, format="csv")
+    await connection.copy_from_query(query, output=discard, format="csv")

@@ -1,4 +1,4 @@
-"""An authenticated read over HTTP against the same by hand, and what row-level security costs in the database."""
+"""An authenticated read over HTTP against other frameworks, and the cost of row-level security."""
 
 import asyncio
 import json
@@ -13,8 +13,8 @@ from uuid import UUID
 
 import asyncpg
 
-from benchmarks.measuring import RUNS, Figure, summarised
-from benchmarks.servers import Place
+from benchmarks.measuring import RUNS, Figure, summarise
+from benchmarks.servers import BenchmarkServers
 from shared.testing.tokens import TokenIssuer
 from stack.ports import Ports
 
@@ -27,31 +27,31 @@ READY_WITHIN_S = 20.0
 READS = 2_000
 
 
-async def measure(place: Place) -> list[Figure]:
-    watch_id = await _fill(place)
+async def measure(servers: BenchmarkServers) -> list[Figure]:
+    watch_id = await _fill(servers)
     issuer = TokenIssuer()
     token = issuer.make_token(UUID(int=USER_ID))
     rates: dict[str, list[float]] = {"ours": [], "open": [], "metered": [], "aiohttp": [], "fastapi": []}
-    async with _billing(place) as billing_url:
-        for way in ("ours", "aiohttp", "fastapi"):
-            async with _server(way, place, issuer) as port:
+    async with _billing(servers) as billing_url:
+        for variant in ("ours", "aiohttp", "fastapi"):
+            async with _server(variant, servers, issuer) as port:
                 await _load(port, f"/things/{watch_id}", token)  # warms up
-                if way != "ours":
+                if variant != "ours":
                     for _ in range(RUNS):
-                        rates[way].append(await _load(port, f"/things/{watch_id}", token))
+                        rates[variant].append(await _load(port, f"/things/{watch_id}", token))
                     continue
-                async with _server(way, place, issuer, billing_url) as metered:
+                async with _server(variant, servers, issuer, billing_url) as metered:
                     await _load(metered, f"/things/{watch_id}", token)
-                    for _ in range(RUNS):  # by turns, so that the machine's moods are the same for all
+                    for _ in range(RUNS):  # alternating, so that changes of the machine's speed affect all alike
                         rates["ours"].append(await _load(port, f"/things/{watch_id}", token))
                         rates["open"].append(await _load(port, f"/open/{watch_id}", ""))
                         rates["metered"].append(await _load(metered, f"/things/{watch_id}", token))
-    measured = {way: summarised(each) for way, each in rates.items()}
+    measured = {variant: summarise(each) for variant, each in rates.items()}
     name = "authenticated read over HTTP"
     return [
         Figure(name, "requests/s", measured["ours"], "the same read without a token", measured["open"], aim=0.8),
-        Figure(name, "requests/s", measured["ours"], "the same by hand on FastAPI", measured["fastapi"], aim=1),
-        Figure(name, "requests/s", measured["ours"], "the same by hand on bare aiohttp", measured["aiohttp"]),
+        Figure(name, "requests/s", measured["ours"], "the same directly on FastAPI", measured["fastapi"], aim=1),
+        Figure(name, "requests/s", measured["ours"], "the same directly on aiohttp", measured["aiohttp"]),
         Figure(
             "metered authenticated read over HTTP",
             "requests/s",
@@ -60,12 +60,12 @@ async def measure(place: Place) -> list[Figure]:
             measured["ours"],
             aim=0.95,
         ),
-        await _row_level_security(place, watch_id),
+        await _row_level_security(servers, watch_id),
     ]
 
 
-async def _fill(place: Place) -> UUID:
-    connection = await asyncpg.connect(place.superuser_dsn)
+async def _fill(servers: BenchmarkServers) -> UUID:
+    connection = await asyncpg.connect(servers.superuser_dsn)
     await connection.execute(
         """
         INSERT INTO analytics.watchlist (user_id, watch_id, symbol, interval, ema_period)
@@ -84,9 +84,9 @@ async def _fill(place: Place) -> UUID:
 
 
 @asynccontextmanager
-async def _billing(place: Place) -> AsyncIterator[str]:
-    """A process that leases quota to the one caller, who is on PRO; its internal address."""
-    connection = await asyncpg.connect(place.superuser_dsn, server_settings={"search_path": "billing"})
+async def _billing(servers: BenchmarkServers) -> AsyncIterator[str]:
+    """Run billing's HTTP process with the caller on PRO. Yields its internal address."""
+    connection = await asyncpg.connect(servers.superuser_dsn, server_settings={"search_path": "billing"})
     await connection.execute(
         f"""
         INSERT INTO subscribers (user_id, public_id) VALUES ({USER_ID}, '{UUID(int=USER_ID)}');
@@ -100,14 +100,14 @@ async def _billing(place: Place) -> AsyncIterator[str]:
     ports = Ports()
     port = ports.take()
     ports.release(port)
-    environment = {name.upper(): value for name, value in place.environment("billing").items()}
+    environment = {name.upper(): value for name, value in servers.environment("billing").items()}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.billing", "--only", "http"),
         env={**os.environ, **environment, "INTERNAL_HTTP_PORT": str(port)},
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:
-        await _until_it_answers(port)
+        await _wait_until_listening(port)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -115,8 +115,10 @@ async def _billing(place: Place) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _server(way: str, place: Place, issuer: TokenIssuer, billing_url: str = "") -> AsyncIterator[int]:
-    """With billing's address its requests are metered."""
+async def _server(
+    variant: str, servers: BenchmarkServers, issuer: TokenIssuer, billing_url: str = ""
+) -> AsyncIterator[int]:
+    """Run a server process. With billing's address its requests are metered. Yields its port."""
     ports = Ports()
     port = ports.take()
     keys = issuer.jwks()["keys"]
@@ -125,7 +127,7 @@ async def _server(way: str, place: Place, issuer: TokenIssuer, billing_url: str 
         "settings": {
             "service": "analytics",
             "billing_internal_url": billing_url,
-            **place.environment("analytics"),
+            **servers.environment("analytics"),
         },
         "jwk": keys[0],
         "user_id": USER_ID,
@@ -135,17 +137,17 @@ async def _server(way: str, place: Place, issuer: TokenIssuer, billing_url: str 
         Path(file.name).write_text(json.dumps(given))
         ports.release(port)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "benchmarks.http_server", way, file.name
+            sys.executable, "-m", "benchmarks.http_server", variant, file.name
         )
         try:
-            await _until_it_answers(port)
+            await _wait_until_listening(port)
             yield port
         finally:
             process.terminate()
             await process.wait()
 
 
-async def _until_it_answers(port: int) -> None:
+async def _wait_until_listening(port: int) -> None:
     async with asyncio.timeout(READY_WITHIN_S):
         while True:
             try:
@@ -158,7 +160,7 @@ async def _until_it_answers(port: int) -> None:
 
 
 async def _load(port: int, path: str, token: str) -> float:
-    """Requests a second over some connections kept open, each with one request under way."""
+    """Return requests per second over kept-alive connections with one request in flight each."""
     authorization = f"Authorization: Bearer {token}\r\n" if token else ""
     request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n{authorization}\r\n".encode()
     until = time.perf_counter() + SECONDS
@@ -181,10 +183,10 @@ async def _ask(port: int, request: bytes, until: float) -> int:
     return done
 
 
-async def _row_level_security(place: Place, watch_id: UUID) -> Figure:
-    """The tenant set in the round trip that begins, against an explicit WHERE as a role that sees all."""
-    app = await asyncpg.connect(place.access.dsn("analytics_app"))
-    plain = await asyncpg.connect(place.superuser_dsn, server_settings={"search_path": "analytics"})
+async def _row_level_security(servers: BenchmarkServers, watch_id: UUID) -> Figure:
+    """Compare a tenant set in the transaction's first round trip with an explicit WHERE as a superuser."""
+    app = await asyncpg.connect(servers.access.dsn("analytics_app"))
+    plain = await asyncpg.connect(servers.superuser_dsn, server_settings={"search_path": "analytics"})
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(RUNS):
@@ -195,9 +197,9 @@ async def _row_level_security(place: Place, watch_id: UUID) -> Figure:
     return Figure(
         "a tenant's rows, by row-level security",
         "transactions/s",
-        summarised(ours),
+        summarise(ours),
         "an explicit WHERE without it",
-        summarised(theirs),
+        summarise(theirs),
         aim=0.9,
     )
 

@@ -1,7 +1,7 @@
-"""The outbox sent by the relay, against an idempotent producer that is handed the same messages."""
+"""The outbox sent by the relay, against an idempotent producer that is given the same messages."""
 
-from benchmarks.measuring import Figure, rate_async
-from benchmarks.servers import Place
+from benchmarks.measuring import Figure, measure_rate_async
+from benchmarks.servers import BenchmarkServers
 from benchmarks.trades import messages, trades
 from shared.chassis.events.cluster import KnownCluster
 from shared.chassis.events.outbox import emit
@@ -11,11 +11,11 @@ from shared.chassis.postgres import Database
 
 ROWS = 10_000
 USERS = 500
-AT_ONCE = 500  # messages that the bare producer is handed before it waits, as many as the relay
+BATCH = 500  # messages per send of the bare producer, as many as the relay's
 
 
-async def measure(place: Place) -> list[Figure]:
-    settings = place.settings("trading")
+async def measure(servers: BenchmarkServers) -> list[Figure]:
+    settings = servers.settings("trading")
     database = await Database.connect(settings)
     producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix)
     events = trades(ROWS, USERS)
@@ -31,11 +31,11 @@ async def measure(place: Place) -> list[Figure]:
             pass
 
     async def produce() -> None:
-        for begin in range(0, ROWS, AT_ONCE):
-            await producer.send(ready[begin : begin + AT_ONCE])
+        for begin in range(0, ROWS, BATCH):
+            await producer.send(ready[begin : begin + BATCH])
 
-    ours = await rate_async(ROWS, drain, before=fill)
-    theirs = await rate_async(ROWS, produce)
+    ours = await measure_rate_async(ROWS, drain, before=fill)
+    theirs = await measure_rate_async(ROWS, produce)
     await producer.stop()
     await database.close()
     return [Figure("outbox, drained by the relay", "events/s", ours, "a bare idempotent producer", theirs, aim=0.6)]

@@ -1,4 +1,4 @@
-"""Trades that never were, as the events that say they closed."""
+"""Synthetic trades as `trade.closed` events."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -12,7 +12,7 @@ BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def trades(count: int, users: int) -> list[TradeClosed]:
-    """Of so many users in turn, a minute after one another."""
+    """Return trades of `users` users in turn, a minute apart."""
     return [_trade(number, number % users + 1) for number in range(count)]
 
 
@@ -46,7 +46,7 @@ def _trade(number: int, user_id: int) -> TradeClosed:
 
 
 def messages(events: list[TradeClosed]) -> list[Outgoing]:
-    """As the relay sends them."""
+    """Return the messages that the relay would send for the events."""
     return [
         Outgoing(
             event.topic,

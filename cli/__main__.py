@@ -1,6 +1,6 @@
-"""`tradefleet`: one command for those who run the platform and those who try it.
+"""The `tradefleet` command line.
 
-Exit codes: 0 done, 1 a check failed, 2 bad input or a missing part, 130 Ctrl-C.
+Exit codes: 0 success, 1 a check failed, 2 bad input or a missing dependency, 130 Ctrl-C.
 """
 
 import logging
@@ -12,32 +12,32 @@ import click
 
 from cli.options import BadOption
 
-# Where each command is; imported only when it is called, as some bring much with them.
+# Commands are imported only when called, as some have large dependencies.
 COMMANDS = {
-    "analytics": ("cli.analytics", "analytics", "What analytics keeps: cut the days again from the trades."),
+    "analytics": ("cli.analytics", "analytics", "Rebuild the daily performance of analytics."),
     "asyncapi": ("cli.asyncapi", "asyncapi_command", "Write the AsyncAPI file of all events."),
-    "accounts": ("cli.accounts", "accounts", "Close an account, or open it again."),
-    "audit": ("cli.audit", "audit", "Are the activity logs what was written?"),
-    "backtest": ("cli.backtest", "backtest", "Run a strategy over a file of candles."),
-    "candles": ("cli.candles.command", "candles", "Candles: stored ones and the exchange's."),
-    "demo": ("cli.demo.command", "demo", "Watch several tenants trade on paper, and check what came of it."),
-    "doctor": ("cli.doctor", "doctor", "Say what is missing on this machine and how to get it."),
-    "down": ("cli.platform", "down", "Stop what `up --detach` started."),
-    "dlq": ("cli.dead_letters.command", "dlq", "Events that wait for a person, or were given up."),
-    "errors": ("cli.errors", "errors_command", "Write the list of everything the platform answers as an error."),
-    "faults": ("cli.fault_run", "faults", "Break the platform on purpose, and check that nothing is lost."),
+    "accounts": ("cli.accounts", "accounts", "Deactivate and reactivate accounts."),
+    "audit": ("cli.audit", "audit", "Verify that the activity logs are unchanged."),
+    "backtest": ("cli.backtest", "backtest", "Run a strategy over a candle file."),
+    "candles": ("cli.candles.command", "candles", "Fetch candles; check and repair stored ones."),
+    "demo": ("cli.demo.command", "demo", "Run several tenants on paper and check the results."),
+    "doctor": ("cli.doctor", "doctor", "Show what is missing on this machine and how to get it."),
+    "down": ("cli.platform", "down", "Stop a stack started with `up --detach`."),
+    "dlq": ("cli.dead_letters.command", "dlq", "Show, replay and drop events that failed."),
+    "errors": ("cli.errors", "errors_command", "Write the list of all API errors."),
+    "faults": ("cli.fault_run", "faults", "Inject faults and check that no data is lost."),
     "openapi": ("cli.openapi", "openapi_command", "Write the OpenAPI file of the whole platform."),
-    "outbox": ("cli.outbox", "outbox", "What the services have to say: how much waits, and saying it again."),
-    "plans": ("cli.plans", "plans", "The catalogue, and people's plans."),
-    "session": ("cli.session", "session", "Sessions, and whether they did what a backtest does."),
-    "status": ("cli.platform", "status", "What runs where, and whether it is healthy."),
-    "topics": ("cli.topics", "topics", "The topics of the broker, and who may read and write them."),
+    "outbox": ("cli.outbox", "outbox", "Show unsent events, and send published ones again."),
+    "plans": ("cli.plans", "plans", "Manage the plan catalogue and users' plans."),
+    "session": ("cli.session", "session", "Compare a session with its backtest, or report it."),
+    "status": ("cli.platform", "status", "Show the processes of a stack and their health."),
+    "topics": ("cli.topics", "topics", "Manage topics, access rights and subscribers."),
     "up": ("cli.platform", "up", "Start the whole platform on this machine."),
 }
 
 
 class Commands(click.Group):
-    """Loads a command when it is called."""
+    """Imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
@@ -61,13 +61,13 @@ def tradefleet() -> None:
 
 
 def main() -> None:
-    """Run the command that was asked for; failures are one line and an exit code."""
-    logging.getLogger().addHandler(logging.NullHandler())  # what libraries log is not for this person
+    """Run the command line; a failure prints one line and sets the exit code."""
+    logging.getLogger().addHandler(logging.NullHandler())  # hide log output of libraries
     try:
         tradefleet.main(standalone_mode=False)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
-    except (click.Abort, KeyboardInterrupt, CancelledError):  # cancelled: Ctrl-C again, while stopping
+    except (click.Abort, KeyboardInterrupt, CancelledError):  # CancelledError: second Ctrl-C, while stopping
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -1,4 +1,4 @@
-"""`tradefleet accounts`: closes an account, and opens it again."""
+"""`tradefleet accounts`: deactivate and reactivate accounts."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import click
 from cli.failure import BadInput
 from cli.options import OneLineCommand
 from cli.target import home_option
-from services.auth.operations.deactivation import Switched, switch_account
+from services.auth.operations.deactivation import ActivationChange, set_account_active
 from shared.chassis.clock import utc_now
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
@@ -19,29 +19,31 @@ from stack.home import DEFAULT_HOME, read_state
 
 @click.group()
 def accounts() -> None:
-    """Accounts of people."""
+    """Deactivate and reactivate accounts."""
 
 
 @accounts.command("deactivate", cls=OneLineCommand)
 @click.argument("email")
 @home_option
 def deactivate_command(email: str, home: Path | None) -> None:
-    """Close an account: its logins end everywhere within seconds, and nobody can log in to it."""
+    """Deactivate an account: its logins end within seconds, and new logins are refused."""
     done = asyncio.run(_switch(app_dsn(home), email, active=False))
-    click.echo(f"{done.public_id}: deactivated, {done.ended} logins ended" if done.changed else "it was already")
+    click.echo(
+        f"{done.public_id}: deactivated, {done.ended} logins ended" if done.changed else "already deactivated"
+    )
 
 
 @accounts.command("reactivate", cls=OneLineCommand)
 @click.argument("email")
 @home_option
 def reactivate_command(email: str, home: Path | None) -> None:
-    """Open an account that was closed: its owner can log in again."""
+    """Reactivate an account, so that its owner can log in again."""
     done = asyncio.run(_switch(app_dsn(home), email, active=True))
-    click.echo(f"{done.public_id}: active again" if done.changed else "it was already")
+    click.echo(f"{done.public_id}: active again" if done.changed else "already active")
 
 
 def app_dsn(home: Path | None) -> str:
-    """The named stack's; else that of auth's environment, where this runs inside it; else `up`'s.
+    """Return auth's DSN: from `home` if given, else from POSTGRES_APP_DSN, else from the home of `up`.
 
     Raises BadInput.
     """
@@ -54,18 +56,18 @@ def app_dsn(home: Path | None) -> str:
     return state.auth_app
 
 
-async def _switch(dsn: str, email: str, *, active: bool) -> Switched:
-    """Raises BadInput."""
+async def _switch(dsn: str, email: str, *, active: bool) -> ActivationChange:
+    """Raises BadInput if nobody is registered with this e-mail, or the database fails."""
     dsns = dict.fromkeys(("postgres_app_dsn", "postgres_worker_dsn", "postgres_queue_dsn"), dsn)
     database = await Database.connect(
         ServiceSettings.model_validate({"service": "auth", "kafka_bootstrap": "", **dsns})
     )
     try:
-        done = await switch_account(database, email, utc_now(), active=active)
+        done = await set_account_active(database, email, utc_now(), active=active)
     except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
         raise BadInput(f"auth's database does not answer: {error!r}") from error
     finally:
         await database.close()
     if done is None:
-        raise BadInput(f"nobody is registered as {email}")
+        raise BadInput(f"no user is registered as {email}")
     return done

@@ -1,4 +1,4 @@
-"""`tradefleet analytics`: what an operator may do with what analytics keeps."""
+"""`tradefleet analytics`: rebuild the daily performance from the trades."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from stack.home import DEFAULT_HOME, read_state
 
 @dataclass(frozen=True)
 class Total:
-    """Of all users; `changed` are the rows of days that were not as the facts give them."""
+    """Totals over all users; `changed` counts rows of days that differed from the rebuilt ones."""
 
     users: int = 0
     trades: int = 0
@@ -32,36 +32,39 @@ class Total:
 
 @click.group()
 def analytics() -> None:
-    """What analytics keeps."""
+    """Maintain the data of analytics."""
 
 
 @analytics.command("rebuild", cls=OneLineCommand)
-@click.option("--email", default=None, help="Of this person.")
-@click.option("--all", "everybody", is_flag=True, help="Of everybody.")
+@click.option("--email", default=None, help="Rebuild this user only.")
+@click.option("--all", "all_users", is_flag=True, help="Rebuild all users.")
 @click.option("--home", type=click.Path(path_type=Path), default=None, help="The stack's folder.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def rebuild_command(email: str | None, everybody: bool, home: Path | None, as_json: bool) -> None:
-    """Cut all days again from the trades, person by person; who reads meanwhile sees no half."""
-    if (email is None) != everybody:
-        raise BadOption("say whose: --email … or --all")
+def rebuild_command(email: str | None, all_users: bool, home: Path | None, as_json: bool) -> None:
+    """Rebuild all days from the trades, one user per transaction, so that readers see no partial result."""
+    if (email is None) != all_users:
+        raise BadOption("use either --email … or --all")
     total = asyncio.run(_rebuild(*analytics_dsns(home), email))
     if as_json:
         click.echo(json.dumps(asdict(total)))
     else:
-        shown = f"{total.days} days of {total.users} people cut again from {total.trades} trades"
-        click.echo(f"{shown}; {total.changed} of them were not as they should be")
+        shown = f"rebuilt {total.days} days of {total.users} users from {total.trades} trades"
+        click.echo(f"{shown}; {total.changed} of them were wrong")
 
 
 def analytics_dsns(home: Path | None) -> tuple[str, str]:
-    """Of worker and queue: the named stack's; else the environment's, where this runs inside it; else `up`'s."""
+    """Return the DSNs of worker and queue: of `home` if given, else from the environment, else of `up`'s home.
+
+    Raises BadInput.
+    """
     worker, queue = os.environ.get("POSTGRES_WORKER_DSN"), os.environ.get("POSTGRES_QUEUE_DSN")
     if home is None and worker and queue:
         return worker, queue
     home = home or DEFAULT_HOME
     state = read_state(home)
     if state is None or not state.analytics:
-        wanted = "POSTGRES_WORKER_DSN and POSTGRES_QUEUE_DSN of analytics"
-        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set {wanted}")
+        variables = "POSTGRES_WORKER_DSN and POSTGRES_QUEUE_DSN of analytics"
+        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set {variables}")
     return state.analytics, state.queues["analytics"]
 
 
@@ -72,10 +75,10 @@ async def _rebuild(worker_dsn: str, queue_dsn: str, email: str | None) -> Total:
             return await _rebuild_all(database)
         user_id = await rebuild.find_user(database, email)
         if user_id is None:
-            raise BadInput(f"nobody is registered as {quoted(email)}")
+            raise BadInput(f"no user is registered as {quoted(email)}")
         return await _with_user(Total(), database, user_id)
     except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
-        raise BadInput(f"analytics' database does not do it: {error!r}") from error
+        raise BadInput(f"analytics' database failed: {error!r}") from error
     finally:
         await database.close()
 
@@ -88,8 +91,8 @@ async def _rebuild_all(database: Database) -> Total:
         *columns, TextColumn("{task.fields[days]} days"), console=console, disable=not sys.stderr.isatty()
     )
     with bar:
-        task = bar.add_task("people", total=await rebuild.count_users(database), days=0)
-        async for user_id in rebuild.every_user(database):
+        task = bar.add_task("users", total=await rebuild.count_users(database), days=0)
+        async for user_id in rebuild.iterate_users(database):
             total = await _with_user(total, database, user_id)
             bar.update(task, completed=total.users, days=total.days)
     return total
@@ -107,6 +110,6 @@ async def _with_user(total: Total, database: Database, user_id: int) -> Total:
 
 
 def _settings(worker_dsn: str, queue_dsn: str) -> AnalyticsSettings:
-    """Requests are not served: the first pool is never opened."""
+    # The pool of the app role is never opened, as no requests are served.
     dsns = {"postgres_app_dsn": worker_dsn, "postgres_worker_dsn": worker_dsn, "postgres_queue_dsn": queue_dsn}
     return AnalyticsSettings.model_validate({**dsns, "kafka_bootstrap": ""})

@@ -1,4 +1,4 @@
-"""`tradefleet asyncapi`: one AsyncAPI file for every topic, out of the contracts and of who listens."""
+"""`tradefleet asyncapi`: one AsyncAPI file for all topics, generated from contracts and event handlers."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.types import Instant
 from stack.migrate import ROOT
-from stack.topics import DEAD_LETTER_RETENTION, kept_for, topic_settings
+from stack.topics import DEAD_LETTER_RETENTION, retention_settings, topic_settings
 
 FILE = ROOT / "docs" / "asyncapi.json"
 KAFKA = "0.5.0"  # the version of AsyncAPI's binding
@@ -35,18 +35,18 @@ EVENT_HANDLERS: Mapping[str, Sequence[EventHandler[Any]]] = {  # Any: each of it
     "analytics": services.analytics.consumers.EVENT_HANDLERS,
     "notifications": services.notifications.consumers.EVENT_HANDLERS,
 }
-# What is read without an inbox. A test finds each place that does.
+# Events that are consumed without an inbox. A test finds each place that does.
 READS: Mapping[str, Sequence[type[Message]]] = {
     "trading": (MarketInterest, CandleOpened, CandleClosed),
     "analytics": (CandleClosed,),
     "notifications": (CandleClosed,),
 }
-# What the HTTP layer of every service reads, in each of its processes.
+# Events that the HTTP layer of every service consumes, in each of its processes.
 READ_BY_ALL: Sequence[type[Message]] = (LoginEnded,)
 
 
 @click.command("asyncapi", cls=OneLineCommand)
-@click.option("--check", is_flag=True, help="Fail if the file is not what the code says.")
+@click.option("--check", is_flag=True, help="Fail if the file is out of date.")
 @click.option("--output", type=click.Path(path_type=Path), default=FILE, show_default=True)
 def asyncapi_command(check: bool, output: Path) -> None:
     """Write the AsyncAPI file of all events."""
@@ -60,12 +60,12 @@ def asyncapi_command(check: bool, output: Path) -> None:
 
 
 def senders(event: type[Message]) -> Sequence[str]:
-    """The services that publish this."""
+    """Return the services that publish this event."""
     return event.sources()
 
 
 def receivers(event: type[Message]) -> list[str]:
-    """The services that hear this, each as the consumer group of its own name."""
+    """Return the services that consume this event, each in consumer groups of its own."""
     return [
         service
         for service, subscriptions in EVENT_HANDLERS.items()
@@ -74,12 +74,12 @@ def receivers(event: type[Message]) -> list[str]:
 
 
 def dead_letter_senders(event: type[Message]) -> list[str]:
-    """The services that may give one of these up: those that keep what they cannot handle."""
+    """Return the services that may publish dead letters of this event: those that park failed events."""
     return [] if event in READ_BY_ALL else receivers(event)
 
 
 def describe() -> dict[str, Any]:
-    """The whole document."""
+    """Return the whole document."""
     _, schemas = models_json_schema(
         [(event, "serialization") for event in EVENTS], ref_template="#/components/schemas/{model}"
     )
@@ -88,7 +88,7 @@ def describe() -> dict[str, Any]:
         "info": {
             "title": "tradefleet",
             "version": "1",
-            "description": "What the services say to one another. The rules are in docs/events.md.",
+            "description": "The events that the services publish. The rules are in docs/events.md.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
@@ -107,7 +107,7 @@ def describe() -> dict[str, Any]:
 def _channels(event: type[Message]) -> Iterator[tuple[str, dict[str, Any]]]:
     own = {
         "address": event.topic,
-        "description": _promises(event),
+        "description": _guarantees(event),
         "messages": {event.__name__: {"$ref": f"#/components/messages/{event.__name__}"}},
         "bindings": _topic(event.topic, event.partitions, topic_settings(event)),
     }
@@ -118,20 +118,22 @@ def _channels(event: type[Message]) -> Iterator[tuple[str, dict[str, Any]]]:
         f"{event.topic}.dlq",
         {
             "address": f"{event.topic}.dlq",
-            "description": f"What of {event.topic} could not be worked, as it came.",
+            "description": f"Messages of {event.topic} that could not be handled, unchanged.",
             "messages": {"DeadLetter": {"$ref": "#/components/messages/DeadLetter"}},
-            "bindings": _topic(f"{event.topic}.dlq", 1, kept_for(DEAD_LETTER_RETENTION)),
+            "bindings": _topic(f"{event.topic}.dlq", 1, retention_settings(DEAD_LETTER_RETENTION)),
         },
     )
 
 
-def _promises(event: type[Message]) -> str:
-    kept = "Compacted: the last message of each key is kept." if event.compacted else ""
-    kept = kept or f"Kept {event.retention.days} days."
+def _guarantees(event: type[Message]) -> str:
+    retention = "Compacted: the last message of each key is kept." if event.compacted else ""
+    retention = retention or f"Retention: {event.retention.days} days."
     if not issubclass(event, Event):
-        return f"Facts of the exchange: the same fact has the same ce_id, whoever says it. {kept}"
-    waits = "waits for a person" if event.topic in HALTING else "goes on without it"
-    return f"Ordered per key. Where one event cannot be worked, its key {waits}. {kept}"
+        return (
+            f"Facts of the exchange: the same fact has the same ce_id, whichever service publishes it. {retention}"
+        )
+    effect = "waits for an operator" if event.topic in HALTING else "continues without it"
+    return f"Ordered per key. If an event cannot be handled, its key {effect}. {retention}"
 
 
 def _topic(name: str, partitions: int, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -187,27 +189,27 @@ def _headers(event: type[Message]) -> dict[str, Any]:
         "ce_time": TypeAdapter(Instant).json_schema(),
         "ce_dataschema": {"const": f"tradefleet:{event.topic}:{event.version}"},
         "content-type": {"const": "application/json"},
-        "traceparent": {"type": "string", "description": "W3C trace context of what led to this."},
+        "traceparent": {"type": "string", "description": "W3C trace context of the cause of this event."},
     }
 
 
 def _key(event: type[Message]) -> dict[str, Any]:
-    what = "The user_id of the data."
+    key = "The user_id of the data."
     if event is MarketInterest:
-        what = "wished_by:symbol:interval"
+        key = "wished_by:symbol:interval"
     elif not issubclass(event, Event):
-        what = "venue:symbol"
-    return {"type": "string", "description": what}
+        key = "venue:symbol"
+    return {"type": "string", "description": key}
 
 
 def _dead_letter() -> dict[str, Any]:
     text = {"type": "string"}
-    told = ("dlq_reason", "dlq_group", "dlq_attempts", "dlq_topic", "dlq_partition", "dlq_offset")
+    headers = ("dlq_reason", "dlq_group", "dlq_attempts", "dlq_topic", "dlq_partition", "dlq_offset")
     return {
         "name": "dead-letter",
         "title": "DeadLetter",
-        "description": "The message as it came, with its headers and these: why, by whom, from where.",
-        "headers": {"type": "object", "required": list(told), "properties": dict.fromkeys(told, text)},
-        "payload": {"description": "Whatever came."},
+        "description": "The unchanged message; additional headers give the reason, consumer group and origin.",
+        "headers": {"type": "object", "required": list(headers), "properties": dict.fromkeys(headers, text)},
+        "payload": {"description": "The original payload."},
         "bindings": {"kafka": {"key": text, "bindingVersion": KAFKA}},
     }

@@ -1,4 +1,4 @@
-"""`tradefleet audit`: are the activity logs what was written?"""
+"""`tradefleet audit`: verify that the activity logs are unchanged."""
 
 import asyncio
 import json
@@ -16,25 +16,25 @@ from rich.progress import Progress
 from cli.failure import BadInput
 from cli.options import OneLineCommand
 from cli.target import home_option
-from services.auth.operations.audit import LogFault, find_extent, verify
+from services.auth.operations.audit import LogFault, find_scope, verify
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
 from stack.home import DEFAULT_HOME, read_state
 
-MOST_SHOWN = 1_000
-HARMS = {
+MAX_SHOWN = 1_000
+FAULT_TEXTS = {
     "CHANGED": "row {seq} was changed",
-    "MOVED": "row {seq} is not the one that stood there",
+    "MOVED": "row {seq} was replaced by another row",
     "MISSING": "row {seq} was removed",
-    "ADDED": "row {seq} was put there from outside",
-    "HEAD_MISSING": "the end of the log (row {seq}) is not known any more",
-    "HEAD_CHANGED": "the end of the log is not what was written after row {seq}",
+    "ADDED": "row {seq} was added from outside",
+    "HEAD_MISSING": "the record of the log's end (row {seq}) is missing",
+    "HEAD_CHANGED": "the record of the log's end does not match row {seq}",
 }
 
 
 @dataclass
 class Verified:
-    """`found` has the first faults, `faults` counts them all."""
+    """`found` has the first MAX_SHOWN faults; `faults` counts all."""
 
     rows: int
     users: int
@@ -44,32 +44,32 @@ class Verified:
 
 @click.group()
 def audit() -> None:
-    """The activity logs."""
+    """Verify the activity logs."""
 
 
 @audit.command("verify", cls=OneLineCommand)
-@click.option("--email", help="Of this person only.")
+@click.option("--email", help="Verify this user only.")
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def verify_command(email: str | None, home: Path | None, as_json: bool) -> None:
-    """Look for rows that were changed, removed, moved or added. Exit code 1 if there are any."""
+    """Find rows that were changed, removed, moved or added. Exit code 1 if there are any."""
     done = asyncio.run(_verify(auth_dsn(home), email))
     if as_json:
         shown = {"rows": done.rows, "users": done.users, "faults": done.faults}
         click.echo(json.dumps({**shown, "found": [_as_json(one) for one in done.found]}))
     else:
         for one in done.found:
-            click.echo(_in_words(one))
+            click.echo(_fault_text(one))
         if done.faults > len(done.found):
             click.echo(f"and {done.faults - len(done.found):,} more")
-        verdict = f"{done.faults:,} faults" if done.faults else "all as written"
+        verdict = f"{done.faults:,} faults" if done.faults else "unchanged"
         click.echo(f"{done.rows:,} rows of {done.users:,} users: {verdict}")
     if done.faults:
         raise SystemExit(1)
 
 
 def auth_dsn(home: Path | None) -> str:
-    """The named stack's; else that of auth's environment, where this runs inside it; else `up`'s.
+    """Return auth's DSN: from `home` if given, else from POSTGRES_WORKER_DSN, else from the home of `up`.
 
     Raises BadInput.
     """
@@ -83,20 +83,20 @@ def auth_dsn(home: Path | None) -> str:
 
 
 async def _verify(dsn: str, email: str | None) -> Verified:
-    """As auth's own role, which may not change a row. Raises BadInput."""
+    """Verify with auth's worker role, which cannot change rows. Raises BadInput."""
     database = await Database.connect(_settings(dsn))
     try:
-        extent = await find_extent(database, email)
+        extent = await find_scope(database, email)
         if extent is None:
-            raise BadInput(f"nobody is registered as {email}")
+            raise BadInput(f"no user is registered as {email}")
         done, found = Verified(0, 0, 0, []), list[LogFault]()
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
             task = bar.add_task("rows", total=extent.entries)
             async for part in verify(database, extent):
                 bar.advance(task, part.rows)
                 done.rows, done.users = done.rows + part.rows, done.users + part.chains
-                done.faults += len(part.found)
-                found += part.found[: MOST_SHOWN - len(found)]
+                done.faults += len(part.faults)
+                found += part.faults[: MAX_SHOWN - len(found)]
         done.found = found
         return done
     except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
@@ -106,16 +106,16 @@ async def _verify(dsn: str, email: str | None) -> Verified:
 
 
 def _settings(dsn: str) -> ServiceSettings:
-    """One pool is used; the others are never opened."""
+    # Only one pool is used; the others are never opened.
     dsns = dict.fromkeys(("postgres_app_dsn", "postgres_worker_dsn", "postgres_queue_dsn"), dsn)
     return ServiceSettings.model_validate({"service": "auth", "kafka_bootstrap": "", **dsns})
 
 
 def _as_json(one: LogFault) -> dict[str, object]:
     user = str(one.public_id) if one.public_id else None
-    return {"user_id": user, "user": one.fault.user_id, "row": one.fault.seq, "harm": one.fault.harm}
+    return {"user_id": user, "user": one.fault.user_id, "row": one.fault.seq, "harm": one.fault.kind}
 
 
-def _in_words(one: LogFault) -> str:
-    who = one.public_id or f"number {one.fault.user_id}, who is gone"
-    return f"user {who}: {HARMS[one.fault.harm].format(seq=one.fault.seq)}"
+def _fault_text(one: LogFault) -> str:
+    who = one.public_id or f"number {one.fault.user_id} (deleted)"
+    return f"user {who}: {FAULT_TEXTS[one.fault.kind].format(seq=one.fault.seq)}"

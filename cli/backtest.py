@@ -1,4 +1,4 @@
-"""`tradefleet backtest`: one strategy on one file of candles."""
+"""`tradefleet backtest`: run one strategy on one candle file."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from cli.candles.file import Candles, CandlesError, Widened, read_file
-from cli.candles.instrument import InstrumentUsed, check_interval, find_beside, instrument_used
+from cli.candles.instrument import ResolvedInstrument, check_interval, find_instrument_file, resolve_instrument
 from cli.options import BadOption, OneLineCommand, decimal_option, instrument_option, time_option
 from cli.progress import progress_bar
 from cli.report.file import write_page
-from cli.report.story import of_backtest
+from cli.report.story import story_of_backtest
 from shared.contracts.types import decimal_text, from_ms, instant_text
 from shared.market.bars import Gap, find_gaps
 from shared.strategy.backtest.run import BacktestReport, run_backtest
@@ -25,19 +25,21 @@ _GAPS_SHOWN = 10
 
 
 @click.command(cls=OneLineCommand)
-@click.option("--candles", required=True, metavar="FILE.csv[.gz]", help="Candles: open_time_ms,open,high,…")
+@click.option("--candles", required=True, metavar="FILE.csv[.gz]", help="Candle file: open_time_ms,open,high,…")
 @click.option("--strategy", required=True, metavar="FILE.json", help="The strategy document.")
 @click.option(
     "--instrument",
     metavar="KEY=VALUE,…",
-    help="tick_size, qty_step, min_order_qty, min_notional; else as kept beside the candles, or as they show.",
+    help="tick_size, qty_step, min_order_qty, min_notional; default: FILE.instrument.json, else derived.",
 )
-@click.option("--fee", default="0.00055", show_default=True, help="On the notional of every fill.")
-@click.option("--slippage", default="0", show_default=True, help="As a fraction, against us.")
+@click.option("--fee", default="0.00055", show_default=True, help="Fraction of the notional of every fill.")
+@click.option("--slippage", default="0", show_default=True, help="Fraction of the price, against the trader.")
 @click.option("--balance", default="10000", show_default=True, help="The initial balance.")
-@click.option("--trade-from", metavar="TIME", help="ISO or ms: decide from the first bar that opens then or later.")
-@click.option("--report", "page", metavar="FILE.html", help="Also write the result as one page.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the summary.")
+@click.option(
+    "--trade-from", metavar="TIME", help="ISO or ms: first decision on the first bar that opens at or after it."
+)
+@click.option("--report", "page", metavar="FILE.html", help="Also write the result as an HTML page.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the summary.")
 def backtest(
     candles: str,
     strategy: str,
@@ -49,7 +51,7 @@ def backtest(
     page: str | None,
     as_json: bool,
 ) -> None:
-    """Run a strategy over recorded candles: exact fills, fees counted, no funding."""
+    """Run a strategy on recorded candles, with fees and slippage, without funding."""
     amounts = (
         decimal_option("--fee", fee, below=1),
         decimal_option("--slippage", slippage, below=1),
@@ -58,33 +60,33 @@ def backtest(
     first_bar_ms = None if trade_from is None else time_option("--trade-from", trade_from)
     given = [] if instrument is None else [instrument]
     for option in given:
-        instrument_option(option, Instrument())  # before the candles are read, which takes longer
+        instrument_option(option, Instrument())  # validate before reading the candles, which takes longer
     document = read_strategy(Path(strategy))
-    file, used = _read(Path(candles), document, given)
-    terms, bars = Terms(used.instrument, *amounts), file.bars
+    file, resolved = _read(Path(candles), document, given)
+    terms, bars = Terms(resolved.instrument, *amounts), file.bars
     try:
-        with progress_bar("backtest") as tell:
-            report = run_backtest(document, bars, terms, first_bar_ms, tell)
+        with progress_bar("backtest") as on_progress:
+            report = run_backtest(document, bars, terms, first_bar_ms, on_progress)
     except TickTooCoarse as error:
         raise BadOption(f"--instrument tick_size: {error}") from error
-    shown = ShownReport(
-        report, document, terms, bars, find_gaps(_times(bars), document.interval_ms), file.widened, used
+    view = ReportView(
+        report, document, terms, bars, find_gaps(_times(bars), document.interval_ms), file.widened, resolved
     )
     if page is not None:
-        story = of_backtest(Path(candles).name, document, terms, bars, report, first_bar_ms, shown.notes)
+        story = story_of_backtest(Path(candles).name, document, terms, bars, report, first_bar_ms, view.notes)
         write_page(Path(page), story)
-    click.echo(json.dumps(as_object(shown), allow_nan=False) if as_json else summary(shown))
+    click.echo(json.dumps(as_object(view), allow_nan=False) if as_json else summary(view))
 
 
-def _read(path: Path, document: Strategy, instrument: Sequence[str]) -> tuple[Candles, InstrumentUsed]:
+def _read(path: Path, document: Strategy, instrument: Sequence[str]) -> tuple[Candles, ResolvedInstrument]:
     try:
         with progress_bar("reading"):
-            beside = find_beside(path)
-            check_interval(path, beside, document.interval)
-            file = read_file(path, document.interval_ms, sparse=beside is not None)
+            stored = find_instrument_file(path)
+            check_interval(path, stored, document.interval)
+            file = read_file(path, document.interval_ms, sparse=stored is not None)
     except CandlesError as error:
         raise BadOption(f"--candles: {error}") from error
-    return file, instrument_used(file.bars, beside, instrument)
+    return file, resolve_instrument(file.bars, stored, instrument)
 
 
 def _times(bars: Sequence[Bar]) -> Iterator[int]:
@@ -92,8 +94,8 @@ def _times(bars: Sequence[Bar]) -> Iterator[int]:
 
 
 @dataclass(frozen=True)
-class ShownReport:
-    """A report, and what of its candles and instrument the reader must know."""
+class ReportView:
+    """A backtest report with the properties of its candles and instrument that affect the result."""
 
     report: BacktestReport
     strategy: Strategy
@@ -101,14 +103,14 @@ class ShownReport:
     bars: Sequence[Bar]
     gaps: Sequence[Gap]
     widened: Sequence[Widened]
-    instrument: InstrumentUsed
+    instrument: ResolvedInstrument
 
     @property
     def notes(self) -> list[str]:
-        """Sentences of the page."""
+        """Return notes for the HTML page."""
         notes = [f"Instrument: {_instrument(self.instrument)}."]
         if self.gaps:
-            notes.append(f"The candles have holes: {_gaps(self.gaps)}.")
+            notes.append(f"The candles have gaps: {_gaps(self.gaps)}.")
         if self.widened:
             notes.append(
                 f"Bars whose high or low did not enclose open and close were widened: {_widened(self.widened)}."
@@ -117,7 +119,7 @@ class ShownReport:
 
 
 def read_strategy(path: Path, option: str = "--strategy") -> Strategy:
-    """The strategy in a file; BadOption with a line per fault."""
+    """Read a strategy document. Raises BadOption with one line per fault."""
     try:
         return parse_strategy(parse_json(path.read_bytes()))
     except OSError as error:
@@ -126,22 +128,22 @@ def read_strategy(path: Path, option: str = "--strategy") -> Strategy:
         raise BadOption(*(f"{option}: {path}: {fault}" for fault in error.faults)) from error
 
 
-def as_object(shown: ShownReport) -> dict[str, object]:
-    """What `--json` prints; amounts are plain decimal strings."""
-    report, terms, used = shown.report, shown.terms, shown.instrument
+def as_object(view: ReportView) -> dict[str, object]:
+    """Return the JSON of `--json`; amounts are plain decimal strings."""
+    report, terms, resolved = view.report, view.terms, view.instrument
     return {
         "fingerprint": report.fingerprint,
         "fills": len(report.fills),
         "trades": len(report.trades),
         "final_equity": decimal_text(report.final_equity),
-        "strategy_hash": shown.strategy.content_hash,
-        "bars": len(shown.bars),
-        "gaps": [asdict(gap) for gap in shown.gaps],
-        "widened": [asdict(bar) for bar in shown.widened],
+        "strategy_hash": view.strategy.content_hash,
+        "bars": len(view.bars),
+        "gaps": [asdict(gap) for gap in view.gaps],
+        "widened": [asdict(bar) for bar in view.widened],
         "instrument": {
-            **{name: decimal_text(value) for name, value in asdict(used.instrument).items()},
-            "source": used.source,
-            "has_finer_prices": used.has_finer_prices,
+            **{name: decimal_text(value) for name, value in asdict(resolved.instrument).items()},
+            "source": resolved.source,
+            "has_finer_prices": resolved.has_finer_prices,
         },
         "fee": decimal_text(terms.fee),
         "slippage": decimal_text(terms.slippage),
@@ -182,9 +184,9 @@ def _trade(trade: Trade) -> dict[str, object]:
     }
 
 
-def summary(shown: ShownReport) -> str:
-    """The report for a reader."""
-    report, strategy, terms, bars = shown.report, shown.strategy, shown.terms, shown.bars
+def summary(view: ReportView) -> str:
+    """Return the report as text."""
+    report, strategy, terms, bars = view.report, view.strategy, view.terms, view.bars
     metrics = report.metrics
     first = "never on these candles"
     if report.first_decision is not None:
@@ -193,13 +195,13 @@ def summary(shown: ShownReport) -> str:
         ("strategy", f"{strategy.name}  {strategy.side}, interval {strategy.interval}"),
         ("strategy hash", strategy.content_hash),
         ("candles", f"{len(bars)} from {_time(bars[0].open_time_ms)} to {_time(bars[-1].open_time_ms)}"),
-        ("gaps", _gaps(shown.gaps)),
-        *([("widened", _widened(shown.widened))] if shown.widened else []),
-        ("instrument", _instrument(shown.instrument)),
+        ("gaps", _gaps(view.gaps)),
+        *([("widened", _widened(view.widened))] if view.widened else []),
+        ("instrument", _instrument(view.instrument)),
         ("decides from", first),
         (
             "terms",
-            f"fee {_percent(terms.fee)} of every fill, slippage {_percent(terms.slippage)}, no funding",
+            f"fee {_percent(terms.fee)} per fill, slippage {_percent(terms.slippage)}, no funding",
         ),
         ("", ""),
         ("trades", f"{len(report.trades)} ({len(report.fills)} fills)"),
@@ -209,8 +211,8 @@ def summary(shown: ShownReport) -> str:
         ("max drawdown", _shown(metrics.max_drawdown_pct, " %")),
         ("win rate", _shown(metrics.win_rate_pct, " %")),
         ("profit factor", _shown(metrics.profit_factor)),
-        ("expectancy", _shown(metrics.expectancy, " a trade")),
-        ("bars a trade", _shown(metrics.avg_bars)),
+        ("expectancy", _shown(metrics.expectancy, " per trade")),
+        ("bars per trade", _shown(metrics.avg_bars)),
         ("exposure", _shown(metrics.exposure_pct, " % of the bars")),
         ("Sharpe", _shown(metrics.sharpe)),
         ("Sortino", _shown(metrics.sortino)),
@@ -221,14 +223,14 @@ def summary(shown: ShownReport) -> str:
     return "\n".join(f"{name:<14} {value}".rstrip() for name, value in rows)
 
 
-def _instrument(used: InstrumentUsed) -> str:
-    steps = used.instrument
+def _instrument(resolved: ResolvedInstrument) -> str:
+    steps = resolved.instrument
     text = (
         f"tick {decimal_text(steps.tick_size)}, quantity step {decimal_text(steps.qty_step)}, "
-        f"least {decimal_text(steps.min_order_qty)}, least notional {decimal_text(steps.min_notional)}"
+        f"minimum {decimal_text(steps.min_order_qty)}, minimum notional {decimal_text(steps.min_notional)}"
     )
-    text = f"{text}; {used.source}"
-    return f"{text}; the candles have prices finer than the tick" if used.has_finer_prices else text
+    text = f"{text}; {resolved.source}"
+    return f"{text}; the candles have prices finer than the tick" if resolved.has_finer_prices else text
 
 
 def _widened(widened: Sequence[Widened]) -> str:

@@ -1,4 +1,4 @@
-"""What commands share that ask the broker as its operator."""
+"""Options and execution shared by commands that access the broker as its operator."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,33 +8,33 @@ import click
 from aiokafka.errors import KafkaError
 
 from cli.failure import BadInput
-from cli.target import Whereabouts, home_option
+from cli.target import Target, home_option
 
-PATIENCE_S = 60.0
+BROKER_TIMEOUT_S = 60.0
 
 T = TypeVar("T")
 
 
-def where_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Which broker, and how to answer."""
+def broker_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --bootstrap, --prefix, --home and --json."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object."),
         home_option,
-        click.option("--prefix", default=None, help="Before every topic's name, where a broker is shared."),
+        click.option("--prefix", default=None, help="Prefix of all topic names, on a shared broker."),
         click.option("--bootstrap", default="", help="The broker's address."),
     ):
         command = option(command)
     return command
 
 
-def ask(at: Whereabouts, question: Coroutine[Any, Any, T]) -> T:
-    """The broker's answer. Raises BadInput."""
+def run_on_broker(target: Target, operation: Coroutine[Any, Any, T]) -> T:
+    """Run an operation on the broker and return its result. Raises BadInput."""
 
     async def bounded() -> T:
-        async with asyncio.timeout(PATIENCE_S):
-            return await question
+        async with asyncio.timeout(BROKER_TIMEOUT_S):
+            return await operation
 
     try:
         return asyncio.run(bounded())
     except (KafkaError, TimeoutError, OSError) as error:
-        raise BadInput(f"Kafka at {at.kafka} does not do it: {error!r}") from error
+        raise BadInput(f"Kafka at {target.kafka} failed: {error!r}") from error

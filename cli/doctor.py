@@ -1,4 +1,4 @@
-"""`tradefleet doctor`: what is missing on this machine, and how to get it."""
+"""`tradefleet doctor`: show what is missing on this machine and how to get it."""
 
 import json
 import os
@@ -16,11 +16,11 @@ from rich.table import Table
 from cli.failure import BadInput
 from cli.options import OneLineCommand
 from stack import kafka, postgres
-from stack.tools import tool
+from stack.tools import find_tool
 from stack.users import server_user
 
-LEAST_PYTHON = (3, 11)
-LEAST_FREE_GB = 2
+MIN_PYTHON = (3, 11)
+MIN_FREE_GB = 2
 INSTALL = "make install"
 
 
@@ -35,13 +35,13 @@ class DoctorFinding:
 @click.command(cls=OneLineCommand)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def doctor(as_json: bool) -> None:
-    """Say what is missing on this machine and how to get it."""
-    findings = [_look(what, look, remedy) for what, look, remedy in CHECKS]
+    """Show what is missing on this machine and how to get it."""
+    findings = [_check(what, probe, remedy) for what, probe, remedy in CHECKS]
     ok = all(finding.ok for finding in findings)
     if as_json:
         click.echo(json.dumps({"ok": ok, "findings": [asdict(finding) for finding in findings]}))
     else:
-        table = Table("what", "", "found, or how to get it")
+        table = Table("requirement", "", "found, or how to get it")
         for finding in findings:
             mark = "[green]ok[/]" if finding.ok else "[red]missing[/]"
             table.add_row(finding.what, mark, finding.found if finding.ok else finding.remedy)
@@ -50,15 +50,15 @@ def doctor(as_json: bool) -> None:
         raise SystemExit(2)
 
 
-def _look(what: str, look: Callable[[], str], remedy: str) -> DoctorFinding:
+def _check(what: str, probe: Callable[[], str], remedy: str) -> DoctorFinding:
     try:
-        return DoctorFinding(what, True, look(), remedy)
+        return DoctorFinding(what, True, probe(), remedy)
     except BadInput as error:
         return DoctorFinding(what, False, str(error), remedy)
 
 
 def _python() -> str:
-    if sys.version_info < LEAST_PYTHON:
+    if sys.version_info < MIN_PYTHON:
         raise BadInput(platform.python_version())
     return platform.python_version()
 
@@ -79,20 +79,20 @@ def _java() -> str:
 def _kafka() -> str:
     kafka.check()
     given = os.environ.get("KAFKA_BOOTSTRAP")
-    return f"the one at {given}" if given else f"{len(kafka.jars())} jars"
+    return f"at {given}" if given else f"{len(kafka.jars())} jars"
 
 
 def _gateway() -> str:
-    return str(tool("caddy"))
+    return str(find_tool("caddy"))
 
 
 def _migrations() -> str:
-    return str(tool("dbmate"))
+    return str(find_tool("dbmate"))
 
 
 def _disk() -> str:
     free_gb = shutil.disk_usage(Path.cwd()).free // 10**9
-    if free_gb < LEAST_FREE_GB:
+    if free_gb < MIN_FREE_GB:
         raise BadInput(f"{free_gb} GB free")
     return f"{free_gb} GB free"
 
@@ -100,10 +100,10 @@ def _disk() -> str:
 CHECKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("Python 3.11 or newer", _python, "install a newer Python and set PYTHON=… for make"),
     ("Postgres", _postgres, INSTALL),
-    ("a user for Postgres", _unprivileged, "start as an ordinary user, or make a user named postgres"),
+    ("a user for Postgres", _unprivileged, "start as an ordinary user, or create a user named postgres"),
     ("Java", _java, f"{INSTALL}, or set JAVA_HOME"),
     ("Kafka", _kafka, "connect to the network once, or set KAFKA_HOME (unpacked) or KAFKA_BOOTSTRAP (running)"),
     ("the gateway", _gateway, INSTALL),
     ("migrations", _migrations, INSTALL),
-    ("disk", _disk, f"free at least {LEAST_FREE_GB} GB"),
+    ("disk", _disk, f"free at least {MIN_FREE_GB} GB"),
 )

@@ -1,15 +1,15 @@
-"""How a command fails: one line on stderr and an exit code.
+"""Failures of commands: one line on stderr and an exit code.
 
 CommandFailure
-├── CheckFailed   1  what was to hold does not
-└── BadInput      2  the input is wrong, or a part is missing on this machine
+├── CheckFailed   1  a check failed
+└── BadInput      2  invalid input, or a missing dependency on this machine
 """
 
 import click
 
 
 class CommandFailure(click.ClickException):
-    """Shown as one line without a traceback."""
+    """Printed as one line without a traceback."""
 
     def show(self, file: object = None) -> None:
         """Print to stderr."""

@@ -1,4 +1,4 @@
-"""`tradefleet faults`."""
+"""`tradefleet faults`: run the platform under injected faults."""
 
 import asyncio
 import json
@@ -22,16 +22,20 @@ ROUNDS = 10
 
 
 @click.command(cls=OneLineCommand)
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of all that is drawn; made up without it.")
-@click.option("--rounds", type=click.IntRange(1), help=f"How many; {ROUNDS} without --minutes.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Rounds until so much time is over.")
-@click.option("--family", default=",".join(FAMILIES), show_default=True, help="Which families of faults.")
-@click.option("--home", type=click.Path(path_type=Path), help="A new folder, to be kept.")
-@click.option("--json", "as_json", is_flag=True, help="The last line is one JSON object.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of all random choices; default: the time.")
+@click.option(
+    "--rounds", type=click.IntRange(1), help=f"Number of rounds; default {ROUNDS}, or unlimited with --minutes."
+)
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Run rounds for this many minutes.")
+@click.option(
+    "--family", default=",".join(FAMILIES), show_default=True, help="Families of faults, comma-separated."
+)
+@click.option("--home", type=click.Path(path_type=Path), help="New folder for the run; it is kept afterwards.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
 def faults(
     seed: int | None, rounds: int | None, minutes: float | None, family: str, home: Path | None, as_json: bool
 ) -> None:
-    """Break the platform in every way that a seed draws, and check that nothing is lost, doubled or mixed."""
+    """Inject random faults and check that nothing is lost, duplicated or mixed between tenants."""
     options = FaultOptions(
         seed=time.time_ns() // 1_000_000 if seed is None else seed,
         families=_families(family),
@@ -39,7 +43,7 @@ def faults(
         minutes=minutes,
     )
     if os.environ.get("KAFKA_BOOTSTRAP"):
-        raise BadInput("KAFKA_BOOTSTRAP is set, and a run of faults kills its broker: unset it")
+        raise BadInput("KAFKA_BOOTSTRAP is set, but fault runs kill their broker: unset it")
     if home is not None and home.exists() and any(home.iterdir()):
         raise BadOption(f"--home: {home} is not empty")
     folder = home or HOME / f"faults-{options.seed}-{time.time_ns() // 1_000_000}"
@@ -74,5 +78,5 @@ def _families(text: str) -> list[str]:
         if name not in FAMILIES:
             raise BadOption(f"--family: {quoted(name)} is not one of {', '.join(FAMILIES)}")
     if len(set(names)) < len(names):
-        raise BadOption("--family: one is given twice")
+        raise BadOption("--family: a family is given twice")
     return names

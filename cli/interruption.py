@@ -1,4 +1,4 @@
-"""Ctrl-C, once or often, ends a command in order: the first stops its work, the others change nothing."""
+"""Ctrl-C ends a command gracefully: the first signal stops its work, later ones are ignored."""
 
 import asyncio
 import signal
@@ -11,9 +11,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def cancel_on_signals() -> asyncio.Event:
-    """Have the first signal cancel the running task; the event is set then. Later signals are ignored.
+    """Cancel the running task on the first signal and set the returned event. Later signals are ignored.
 
-    Without it asyncio raises KeyboardInterrupt at the second Ctrl-C, wherever the cleanup is at that moment.
+    Otherwise asyncio would raise KeyboardInterrupt on the second Ctrl-C, in the middle of the cleanup.
     """
     stop = asyncio.Event()
     task = asyncio.current_task()
@@ -26,7 +26,7 @@ def cancel_on_signals() -> asyncio.Event:
             signal.signal(number, signal.SIG_IGN)
         stop.set()
         task.cancel()
-        with suppress(OSError):  # the reader of our output is gone
+        with suppress(OSError):  # our output has been closed
             click.echo("stopping", err=True)
 
     for number in SIGNALS:
@@ -36,10 +36,10 @@ def cancel_on_signals() -> asyncio.Event:
 
 @contextmanager
 def signals_ignored() -> Iterator[None]:
-    """For a cleanup that must come to its end."""
-    former = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    """Ignore signals during a cleanup that must complete."""
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

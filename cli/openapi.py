@@ -1,4 +1,4 @@
-"""`tradefleet openapi`: one OpenAPI file for the whole platform, out of the services' endpoints."""
+"""`tradefleet openapi`: one OpenAPI file for the whole platform, generated from the services' endpoints."""
 
 import json
 from pathlib import Path
@@ -28,14 +28,14 @@ from stack.migrate import ROOT
 
 FILE = ROOT / "deploy" / "gateway" / "openapi.json"
 PAGE = FILE.with_name("docs.html")
-NOTHING: Any = cast(Any, None)  # Any: the routes are described here, never called
+UNUSED: Any = cast(Any, None)  # Any: the routes are described here, never called
 
 
 @click.command("openapi", cls=OneLineCommand)
-@click.option("--check", is_flag=True, help="Fail if the file is not what the code says.")
+@click.option("--check", is_flag=True, help="Fail if the file is out of date.")
 @click.option("--output", type=click.Path(path_type=Path), default=FILE, show_default=True)
 def openapi_command(check: bool, output: Path) -> None:
-    """Write the OpenAPI file that the gateway serves, and beside it the page for people."""
+    """Write the OpenAPI file that the gateway serves, and the HTML reference next to it."""
     document = openapi.describe("tradefleet", all_endpoints())
     files = {
         output: json.dumps(document, indent=1, sort_keys=True) + "\n",
@@ -50,19 +50,19 @@ def openapi_command(check: bool, output: Path) -> None:
 
 
 def all_endpoints() -> list[Endpoint]:
-    """Of all five services."""
+    """Return the endpoints of all five services."""
     return [
-        *AuthRoutes(NOTHING, NOTHING, NOTHING).endpoints(),
-        *BillingRoutes(NOTHING).endpoints(),
-        *StrategyRoutes(NOTHING).endpoints(),
-        *PublishingRoutes(NOTHING).endpoints(),
-        *ConfigurationRoutes(NOTHING).endpoints(),
-        *SessionRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
-        *SessionPartRoutes(NOTHING).endpoints(),
-        *TradeRoutes(NOTHING).endpoints(),
-        *BacktestRoutes(NOTHING, NOTHING, NOTHING, NOTHING).endpoints(),
-        *candle_endpoints(NOTHING, NOTHING),
-        *analytics_endpoints(NOTHING, NOTHING),
-        *AlertRoutes(NOTHING, NOTHING).endpoints(),
-        *InboxRoutes(NOTHING).endpoints(),
+        *AuthRoutes(UNUSED, UNUSED, UNUSED).endpoints(),
+        *BillingRoutes(UNUSED).endpoints(),
+        *StrategyRoutes(UNUSED).endpoints(),
+        *PublishingRoutes(UNUSED).endpoints(),
+        *ConfigurationRoutes(UNUSED).endpoints(),
+        *SessionRoutes(UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),
+        *SessionPartRoutes(UNUSED).endpoints(),
+        *TradeRoutes(UNUSED).endpoints(),
+        *BacktestRoutes(UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),
+        *candle_endpoints(UNUSED, UNUSED),
+        *analytics_endpoints(UNUSED, UNUSED),
+        *AlertRoutes(UNUSED, UNUSED).endpoints(),
+        *InboxRoutes(UNUSED).endpoints(),
     ]

@@ -1,4 +1,4 @@
-"""Option values that several commands take; one that is wrong is a line on stderr and exit code 2."""
+"""Option values shared by commands; an invalid value prints a line on stderr and exits with code 2."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ _INSTRUMENT_KEYS = ("tick_size", "qty_step", "min_order_qty", "min_notional")
 
 
 class BadOption(BadInput):
-    """What was given cannot be used; a line on stderr for each reason."""
+    """An option value is invalid; prints one line on stderr per reason."""
 
     def __init__(self, *lines: str) -> None:
         self.lines = tuple(map(one_line, lines))
@@ -31,7 +31,7 @@ class BadOption(BadInput):
 
 
 class OneLineCommand(click.Command):
-    """A command whose usage errors are one line too, as is a file that it cannot have; 130 on Ctrl-C."""
+    """A command that reports usage and file errors as one line; exits with 130 on Ctrl-C."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
@@ -55,14 +55,17 @@ class OneLineCommand(click.Command):
 
 
 def one_line(text: str) -> str:
-    """Without line breaks and other control characters."""
+    """Return the text with line breaks and other control characters escaped."""
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def decimal_option(
     option: str, text: str, below: int | None = None, zero: bool = True, bounded: bool = True
 ) -> Decimal:
-    """A decimal of at least 0 (`zero=False`: above it), below a limit, within the bound of amounts over HTTP."""
+    """Parse a decimal of at least 0 (`zero=False`: above 0), below `below`, and within the API's bound of amounts.
+
+    Raises BadOption.
+    """
     if not is_decimal_text(text):
         raise BadOption(f"{option}: {quoted(text)} is not a decimal of at most 20 digits and 18 decimals")
     value = Decimal(text)
@@ -78,8 +81,8 @@ def decimal_option(
     return value
 
 
-def instrument_option(text: str, rest: Instrument, option: str = "--instrument") -> Instrument:
-    """`tick_size=0.1,qty_step=0.001,…`; what is not given is that of `rest`."""
+def instrument_option(text: str, defaults: Instrument, option: str = "--instrument") -> Instrument:
+    """Parse `tick_size=0.1,qty_step=0.001,…`; missing keys come from `defaults`. Raises BadOption."""
     values: dict[str, Decimal] = {}
     for part in text.split(","):
         key, equals, value = part.strip().partition("=")
@@ -88,21 +91,21 @@ def instrument_option(text: str, rest: Instrument, option: str = "--instrument")
         if key in values:
             raise BadOption(f"{option}: {key} is given twice")
         values[key] = decimal_option(f"{option} {key}", value, zero=key == "min_notional", bounded=False)
-    return replace(rest, **values)
+    return replace(defaults, **values)
 
 
 def time_option(option: str, text: str) -> int:
-    """Milliseconds since 1970, or ISO 8601; a time without offset is UTC."""
+    """Parse milliseconds since 1970 or ISO 8601; a time without offset is UTC. Raises BadOption."""
     if text.isascii() and text.isdigit() and len(text) <= 15:
         milliseconds = int(text)
     else:
         try:
-            moment = datetime.fromisoformat(text)
+            time = datetime.fromisoformat(text)
         except ValueError:
             raise BadOption(f"{option}: {quoted(text)} is neither ISO 8601 nor milliseconds") from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        milliseconds = to_ms(moment)
+        if time.tzinfo is None:
+            time = time.replace(tzinfo=UTC)
+        milliseconds = to_ms(time)
     if not 0 <= milliseconds <= LAST_MS:
         raise BadOption(f"{option}: {quoted(text)} is out of range")
     return milliseconds

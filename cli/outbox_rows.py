@@ -1,4 +1,4 @@
-"""How an outbox stands, and saying again what it has sent already: for a broker that was emptied or replaced."""
+"""Status of an outbox, and replay of its sent rows to a broker that was emptied or replaced."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,10 +7,10 @@ from uuid import UUID
 from shared.chassis.postgres import Connection
 from shared.contracts.types import to_ms
 
-# Beyond it a consumer no longer knows what it has worked: the migrations keep the inbox this long.
-INBOX_KEPT = timedelta(days=30)
-LONGEST_BATCH_S = 900
-CLOCKS_APART = timedelta(hours=1)  # between the machine that made an event's id and the database
+# Consumers detect duplicates only this long: the migrations set this retention of the inbox.
+INBOX_RETENTION = timedelta(days=30)
+BATCH_TIMEOUT_S = 900
+MAX_CLOCK_SKEW = timedelta(hours=1)  # between the machine that created an event's id and the database
 
 
 @dataclass(frozen=True)
@@ -38,33 +38,37 @@ async def read_status(connection: Connection) -> OutboxStatus:
 
 
 async def mark_unsent(connection: Connection, bucket: int, since: datetime) -> int:
-    """All of a bucket that was said since then, under the lock by which relays hold it: whoever sends next finds
-    each key whole, and sends none of its later rows before an earlier one. How many.
+    """Mark the bucket's rows since `since` unsent and return their number.
+
+    Holds the relay's lock on the bucket, so that the next relay sends the rows of each key in order.
     """
-    await connection.execute(f"SET LOCAL statement_timeout = '{LONGEST_BATCH_S}s'")
-    # It is running since BEGIN with the role's limit, and takes another only once it was ended.
+    await connection.execute(f"SET LOCAL statement_timeout = '{BATCH_TIMEOUT_S}s'")
+    # The timer runs since BEGIN with the role's limit; a new limit takes effect only after the timer is disabled.
     await connection.execute("SET LOCAL transaction_timeout = 0")
-    await connection.execute(f"SET LOCAL transaction_timeout = '{LONGEST_BATCH_S}s'")
+    await connection.execute(f"SET LOCAL transaction_timeout = '{BATCH_TIMEOUT_S}s'")
     await connection.execute(
         "SELECT lock_outbox_bucket($1, wait => true)",
         bucket,
-        timeout=LONGEST_BATCH_S,
+        timeout=BATCH_TIMEOUT_S,
     )
-    done = await connection.execute(
+    result = await connection.execute(
         """
         UPDATE outbox SET sent_at = NULL
         WHERE bucket = $1 AND created_at >= $2 AND event_id >= $3 AND sent_at IS NOT NULL
         """,
         bucket,
         since,
-        _first_id(since - CLOCKS_APART),
-        timeout=LONGEST_BATCH_S,
+        _first_id(since - MAX_CLOCK_SKEW),
+        timeout=BATCH_TIMEOUT_S,
     )
-    return int(done.rpartition(" ")[2])
+    return int(result.rpartition(" ")[2])
 
 
-async def note_broker(connection: Connection, cluster_id: str) -> int:
-    """From now on rows go to this cluster, and consumers read from the beginning. How often that was done."""
+async def record_broker(connection: Connection, cluster_id: str) -> int:
+    """Make this cluster the known one: relays send to it, and consumers read from the beginning.
+
+    Returns the number of replays so far.
+    """
     replays: int = await connection.fetchval(
         """
         INSERT INTO event_broker (cluster_id, replays) VALUES ($1, 1)
@@ -77,6 +81,6 @@ async def note_broker(connection: Connection, cluster_id: str) -> int:
     return replays
 
 
-def _first_id(moment: datetime) -> UUID:
-    """No UUIDv7 made at that time or later is below it; the partitions of earlier days are not looked at."""
-    return UUID(int=to_ms(moment) << 80)
+def _first_id(time: datetime) -> UUID:
+    """Return the lowest UUIDv7 of this time; comparing with it excludes partitions of earlier days."""
+    return UUID(int=to_ms(time) << 80)

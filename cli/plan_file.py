@@ -1,4 +1,4 @@
-"""A plan as an operator writes it: a JSON file, checked before anything is published."""
+"""Plan files: the JSON that an operator publishes, and its validation."""
 
 import json
 from pathlib import Path
@@ -15,24 +15,24 @@ from shared.contracts.billing import Features, Limits, PlanName
 from shared.contracts.texts import Name, Text
 from shared.contracts.types import BodyModel, decimal_text
 
-MOST = 2**31 - 1
-LONGEST_FILE_BYTES = 100_000
-FAULTS_SHOWN = 3
+MAX_LIMIT = 2**31 - 1
+MAX_FILE_BYTES = 100_000
+MAX_FAULTS_SHOWN = 3
 
 
-class LimitsOfFile(BodyModel):
-    """Each is to be named; null is no limit."""
+class PlanFileLimits(BodyModel):
+    """Every limit is required; null means unlimited."""
 
-    max_trades_per_month: int | None = Field(ge=0, le=MOST)
-    max_active_strategies: int | None = Field(ge=0, le=MOST)
-    max_symbols: int | None = Field(ge=0, le=MOST)
-    daily_api_requests: int | None = Field(ge=0, le=MOST)
-    max_backtests_per_day: int | None = Field(ge=0, le=MOST)
-    max_running_sessions: int | None = Field(ge=0, le=MOST)
-    max_stored_strategies: int | None = Field(ge=0, le=MOST)
+    max_trades_per_month: int | None = Field(ge=0, le=MAX_LIMIT)
+    max_active_strategies: int | None = Field(ge=0, le=MAX_LIMIT)
+    max_symbols: int | None = Field(ge=0, le=MAX_LIMIT)
+    daily_api_requests: int | None = Field(ge=0, le=MAX_LIMIT)
+    max_backtests_per_day: int | None = Field(ge=0, le=MAX_LIMIT)
+    max_running_sessions: int | None = Field(ge=0, le=MAX_LIMIT)
+    max_stored_strategies: int | None = Field(ge=0, le=MAX_LIMIT)
 
 
-class FeaturesOfFile(BodyModel):
+class PlanFileFeatures(BodyModel):
     advanced_ai: bool
     api_access: bool
     backtesting: bool
@@ -50,20 +50,20 @@ class PlanFile(BodyModel):
     price_yearly: Price
     stripe_price_id_monthly: str | None = Field(default=None, min_length=1, max_length=200)
     stripe_price_id_yearly: str | None = Field(default=None, min_length=1, max_length=200)
-    limits: LimitsOfFile
-    features: FeaturesOfFile
+    limits: PlanFileLimits
+    features: PlanFileFeatures
 
     def terms(self) -> PlanTerms:
-        given = self.model_dump(exclude={"limits", "features"})
+        values = self.model_dump(exclude={"limits", "features"})
         limits, features = self.limits.model_dump(), self.features.model_dump()
-        return PlanTerms(**given, limits=Limits(**limits), features=Features(**features))
+        return PlanTerms(**values, limits=Limits(**limits), features=Features(**features))
 
 
 def read_plan(file: Path) -> PlanTerms:
-    """Raises BadInput, which says what is wrong with it."""
+    """Read and validate a plan file. Raises BadInput with the faults."""
     try:
-        if file.stat().st_size > LONGEST_FILE_BYTES:
-            raise BadInput(f"{file}: is no plan, it is too large")
+        if file.stat().st_size > MAX_FILE_BYTES:
+            raise BadInput(f"{file}: too large for a plan")
         return PlanFile.model_validate(parse_body(file.read_bytes())).terms()
     except OSError as error:
         raise BadInput(f"{file}: {error.strerror}") from error
@@ -72,13 +72,13 @@ def read_plan(file: Path) -> PlanTerms:
     except ValidationError as error:
         faults = [
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_url=False, include_input=False)[:FAULTS_SHOWN]
+            for fault in error.errors(include_url=False, include_input=False)[:MAX_FAULTS_SHOWN]
         ]
         raise BadInput(one_line(f"{file}: {'; '.join(faults)}")) from error
 
 
-def shown(terms: PlanTerms) -> dict[str, object]:
-    """The file that it would be read from."""
+def plan_fields(terms: PlanTerms) -> dict[str, object]:
+    """Return the plan as the content of a plan file."""
     return {
         "name": terms.name,
         "display_name": terms.display_name,
@@ -92,17 +92,17 @@ def shown(terms: PlanTerms) -> dict[str, object]:
     }
 
 
-def differences(before: Plan | None, after: PlanTerms) -> list[str]:
-    """Field by field, `limits.max_symbols: 10 → 20`."""
-    old = {} if before is None else _flat(shown(before.terms))
+def list_changes(before: Plan | None, after: PlanTerms) -> list[str]:
+    """Return the changed fields, such as `limits.max_symbols: 10 → 20`."""
+    old = {} if before is None else _flatten(plan_fields(before.terms))
     return [
         f"{name}: {json.dumps(old.get(name))} → {json.dumps(value)}"
-        for name, value in _flat(shown(after)).items()
+        for name, value in _flatten(plan_fields(after)).items()
         if before is None or old[name] != value
     ]
 
 
-def _flat(plan: dict[str, object]) -> dict[str, object]:
+def _flatten(plan: dict[str, object]) -> dict[str, object]:
     flat: dict[str, object] = {}
     for name, value in plan.items():
         if isinstance(value, dict):

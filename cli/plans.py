@@ -1,4 +1,4 @@
-"""`tradefleet plans`: what an operator may do with the catalogue and with people's plans."""
+"""`tradefleet plans`: manage the plan catalogue and users' plans."""
 
 import asyncio
 import json
@@ -12,10 +12,10 @@ import click
 
 from cli.failure import BadInput
 from cli.options import OneLineCommand
-from cli.plan_file import differences, read_plan, shown
+from cli.plan_file import list_changes, plan_fields, read_plan
 from services.billing.domain import Plan
-from services.billing.operations.catalogue import Published, move_subscribers, publish_plan
-from services.billing.operations.subscriptions import Granted, grant_plan
+from services.billing.operations.catalogue import PublishedPlan, move_subscribers, publish_plan
+from services.billing.operations.subscriptions import PlanGrant, grant_plan
 from services.billing.queries.plans import list_versions
 from services.billing.settings import BillingSettings
 from shared.chassis.clock import utc_now
@@ -24,37 +24,37 @@ from shared.contracts.billing import PlanName
 from stack.home import DEFAULT_HOME, State, read_state
 
 NEW_USER_WAIT_S = 10.0
-LOOK_EVERY_S = 0.1
-CONNECT_S = 10
+POLL_INTERVAL_S = 0.1
+CONNECT_TIMEOUT_S = 10
 NAMES = click.Choice(["FREE", "PREMIUM", "PRO"])
 
 home_option = click.option("--home", type=click.Path(path_type=Path), default=None, help="The stack's folder.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-dry_option = click.option("--dry-run", is_flag=True, help="Say what would be, and change nothing.")
+dry_option = click.option("--dry-run", is_flag=True, help="Show the effect without changing anything.")
 
 
 @click.group()
 def plans() -> None:
-    """The catalogue, and people's plans."""
+    """Manage the plan catalogue and users' plans."""
 
 
 @plans.command("list", cls=OneLineCommand)
-@click.option("--all", "every", is_flag=True, help="Versions too that nobody new gets any more.")
+@click.option("--all", "include_inactive", is_flag=True, help="Include versions that are no longer offered.")
 @home_option
 @json_option
-def list_command(every: bool, home: Path | None, as_json: bool) -> None:
-    """The plans there are."""
-    listed = [plan for plan in asyncio.run(_versions(owner_dsn(home))) if every or plan.is_active]
+def list_command(include_inactive: bool, home: Path | None, as_json: bool) -> None:
+    """List the plans."""
+    listed = [plan for plan in asyncio.run(_versions(owner_dsn(home))) if include_inactive or plan.is_active]
     if as_json:
         click.echo(json.dumps({"plans": [_shown(plan) for plan in listed]}))
         return
     for plan in listed:
-        terms = shown(plan.terms)
+        terms = plan_fields(plan.terms)
         requests = plan.limits.daily_api_requests
-        limit = "any number of" if requests is None else f"{requests:,}"
+        limit = "unlimited" if requests is None else f"{requests:,}"
         click.echo(
-            f"{plan.name} version {plan.version}{'' if plan.is_active else ' (no longer given)'}: "
-            f"{terms['price_monthly']} EUR a month, {terms['price_yearly']} a year, {limit} requests a day"
+            f"{plan.name} version {plan.version}{'' if plan.is_active else ' (no longer offered)'}: "
+            f"{terms['price_monthly']} EUR per month, {terms['price_yearly']} per year, {limit} requests per day"
         )
 
 
@@ -64,18 +64,20 @@ def list_command(every: bool, home: Path | None, as_json: bool) -> None:
 @home_option
 @json_option
 def publish_command(file: Path, dry_run: bool, home: Path | None, as_json: bool) -> None:
-    """Make FILE.json the next version of the plan it names; subscribers keep theirs."""
+    """Publish FILE as the next version of its plan; existing subscribers keep their version."""
     terms = read_plan(file)
     done = asyncio.run(_publish(owner_dsn(home), lambda owner: publish_plan(owner, terms, dry_run=dry_run)))
-    changes = differences(done.before, terms) if done.changed else []
+    changes = list_changes(done.previous, terms) if done.changed else []
     if as_json:
-        told = {"plan": terms.name, "version": done.version, "changed": done.changed, "dry_run": dry_run}
-        click.echo(json.dumps({**told, "changes": changes}))
+        result = {"plan": terms.name, "version": done.version, "changed": done.changed, "dry_run": dry_run}
+        click.echo(json.dumps({**result, "changes": changes}))
         return
     if not done.changed:
-        click.echo(f"{terms.name} is this already (version {done.version})")
+        click.echo(f"{terms.name} is unchanged (version {done.version})")
         return
-    click.echo(f"{terms.name} version {done.version} {'would be' if dry_run else 'is'} what new subscribers get")
+    click.echo(
+        f"{terms.name} version {done.version} {'would be' if dry_run else 'is now'} offered to new subscribers"
+    )
     for change in changes:
         click.echo(f"  {change}")
 
@@ -86,7 +88,7 @@ def publish_command(file: Path, dry_run: bool, home: Path | None, as_json: bool)
 @home_option
 @json_option
 def migrate_command(plan: PlanName, dry_run: bool, home: Path | None, as_json: bool) -> None:
-    """Put all who are on an older version of PLAN on the one that is given now."""
+    """Move all subscribers of older versions of PLAN to the current version."""
 
     def progress(moved: int) -> None:
         if not as_json:
@@ -96,60 +98,70 @@ def migrate_command(plan: PlanName, dry_run: bool, home: Path | None, as_json: b
     if as_json:
         click.echo(json.dumps({"plan": plan, "moved": moved, "dry_run": dry_run}))
     else:
-        click.echo(f"{moved} {'would be' if dry_run else 'were'} moved to the version of {plan} that is given now")
+        click.echo(
+            f"{moved} subscribers {'would be' if dry_run else 'were'} moved to the current version of {plan}"
+        )
 
 
 @plans.command("grant", cls=OneLineCommand)
-@click.option("--email", required=True, help="Whose plan.")
+@click.option("--email", required=True, help="The user's e-mail.")
 @click.option("--plan", required=True, type=NAMES)
 @home_option
-@click.option("--wait", "wait_s", default=NEW_USER_WAIT_S, help="Seconds to wait for a person just registered.")
+@click.option(
+    "--wait", "wait_s", default=NEW_USER_WAIT_S, help="Seconds to wait for a user who has just registered."
+)
 @json_option
 def grant_command(email: str, plan: PlanName, home: Path | None, wait_s: float, as_json: bool) -> None:
-    """Put a person on a plan, from now on and without a charge."""
+    """Give a user a plan, from now on and without a charge."""
     granted = asyncio.run(grant(billing_dsn(home), email, plan, wait_s))
     if as_json:
         shown = {"user_id": str(granted.public_id), "plan": granted.plan}
         click.echo(json.dumps({**shown, "version": granted.version, "changed": granted.changed}))
     elif granted.changed:
-        click.echo(f"{email} is on {granted.plan} now (version {granted.version})")
+        click.echo(f"{email} is now on {granted.plan} (version {granted.version})")
     else:
-        click.echo(f"{email} was on {granted.plan} already (version {granted.version})")
+        click.echo(f"{email} is already on {granted.plan} (version {granted.version})")
 
 
 def billing_dsn(home: Path | None) -> str:
-    """The named stack's; else that of billing's environment, where this runs inside it; else `up`'s."""
+    """Return billing's DSN: from `home` if given, else from POSTGRES_APP_DSN, else from the home of `up`.
+
+    Raises BadInput.
+    """
     return _dsn(home, "POSTGRES_APP_DSN", lambda state: state.billing)
 
 
 def owner_dsn(home: Path | None) -> str:
-    """Of whoever migrates: the catalogue is his."""
+    """Return the owner's DSN, whose role may change the catalogue. Raises BadInput."""
     return _dsn(home, "POSTGRES_OWNER_DSN", lambda state: state.postgres)
 
 
-def _dsn(home: Path | None, name: str, of: Callable[[State], str | None]) -> str:
-    if home is None and (dsn := os.environ.get(name)):
+def _dsn(home: Path | None, variable: str, select: Callable[[State], str | None]) -> str:
+    if home is None and (dsn := os.environ.get(variable)):
         return dsn
     home = home or DEFAULT_HOME
     state = read_state(home)
-    dsn = None if state is None else of(state)
+    dsn = None if state is None else select(state)
     if not dsn:
-        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set {name}")
+        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set {variable}")
     return dsn
 
 
-async def grant(dsn: str, email: str, plan: PlanName, wait_s: float = NEW_USER_WAIT_S) -> Granted:
-    """As billing's own role; waits for a person so new that billing has not heard of him. Raises BadInput."""
+async def grant(dsn: str, email: str, plan: PlanName, wait_s: float = NEW_USER_WAIT_S) -> PlanGrant:
+    """Grant a plan with billing's app role; waits up to `wait_s` for a user that billing does not know yet.
+
+    Raises BadInput.
+    """
     async with _billing(dsn) as database:
-        for _ in range(1 + int(wait_s / LOOK_EVERY_S)):
+        for _ in range(1 + int(wait_s / POLL_INTERVAL_S)):
             if (granted := await grant_plan(database, email, plan, utc_now())) is not None:
                 return granted
-            await asyncio.sleep(LOOK_EVERY_S)
-        raise BadInput(f"nobody is registered as {email}")
+            await asyncio.sleep(POLL_INTERVAL_S)
+        raise BadInput(f"no user is registered as {email}")
 
 
 async def migrate(home: Path | None, plan: PlanName, dry_run: bool, progress: Callable[[int], None]) -> int:
-    """How many are on another version now. Raises BadInput."""
+    """Move subscribers to the current version and return their number. Raises BadInput."""
     queue = _dsn(home, "POSTGRES_QUEUE_DSN", lambda state: state.queues.get("billing"))
     moved = 0
     async with _billing(billing_dsn(home), queue) as database:
@@ -164,20 +176,22 @@ async def _versions(dsn: str) -> list[Plan]:
         return await list_versions(owner)
 
 
-async def _publish(dsn: str, publish: Callable[[asyncpg.Connection], Awaitable[Published]]) -> Published:
+async def _publish(dsn: str, publish: Callable[[asyncpg.Connection], Awaitable[PublishedPlan]]) -> PublishedPlan:
     async with _owner(dsn) as owner:
         return await publish(owner)
 
 
 def _shown(plan: Plan) -> dict[str, object]:
-    return {**shown(plan.terms), "version": plan.version, "is_active": plan.is_active}
+    return {**plan_fields(plan.terms), "version": plan.version, "is_active": plan.is_active}
 
 
 @asynccontextmanager
 async def _owner(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to billing's schema. Raises BadInput."""
+    """Open a connection to billing's schema as the owner. Raises BadInput."""
     try:
-        connection = await asyncpg.connect(dsn, server_settings={"search_path": "billing"}, timeout=CONNECT_S)
+        connection = await asyncpg.connect(
+            dsn, server_settings={"search_path": "billing"}, timeout=CONNECT_TIMEOUT_S
+        )
         try:
             yield connection
         finally:
@@ -188,7 +202,7 @@ async def _owner(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 @asynccontextmanager
 async def _billing(dsn: str, queue_dsn: str = "") -> AsyncIterator[Database]:
-    """Billing's database; pools that are not used are never opened. Raises BadInput."""
+    """Open billing's database; unused pools are never opened. Raises BadInput."""
     database = await Database.connect(_settings(dsn, queue_dsn or dsn))
     try:
         yield database

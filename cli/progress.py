@@ -1,4 +1,4 @@
-"""How far a long piece of work is, and how much longer it will take; on a terminal only, and never on stdout."""
+"""Progress bar with the remaining time, on stderr, and only on a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Tell = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
+OnProgress = Callable[[int, int], None]
+"""Called with the amount done and the total."""
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Tell]:
-    """It is gone when the work is done."""
+def progress_bar(what: str) -> Iterator[OnProgress]:
+    """Show a bar until the work is done; yields the callback that updates it."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

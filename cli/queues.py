@@ -1,4 +1,4 @@
-"""The services' databases as their queue roles see them."""
+"""Access to the services' databases with their queue roles."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,12 +28,12 @@ class Queues:
 
     @asynccontextmanager
     async def of(self, service: str) -> AsyncIterator[Connection]:
-        """Raises BadInput where the database does not answer."""
+        """Open a transaction. Raises BadInput if the database fails."""
         try:
             async with self._databases[service].queue() as connection:
                 yield connection
         except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
-            raise BadInput(f"the database of {service} does not do it: {error!r}") from error
+            raise BadInput(f"the database of {service} failed: {error!r}") from error
 
 
 @asynccontextmanager
@@ -47,13 +47,13 @@ async def open_queues(dsns: Mapping[str, str]) -> AsyncIterator[Queues]:
 
 
 def _settings(service: str, dsn: str) -> ServiceSettings:
-    """One pool is used; the others are never opened."""
+    # Only the queue pool is used; the others are never opened.
     dsns = {f"postgres_{role}_dsn": dsn for role in ("app", "worker", "queue")}
     return ServiceSettings.model_validate({"service": service, **dsns, "kafka_bootstrap": ""})
 
 
-async def ask_cluster_id(kafka: KafkaAccess | str) -> str:
-    """Which Kafka cluster it is. Raises BadInput."""
+async def fetch_cluster_id(kafka: KafkaAccess | str) -> str:
+    """Return the id of the Kafka cluster. Raises BadInput."""
     producer = Producer(kafka)
     try:
         return await producer.connect()

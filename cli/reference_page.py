@@ -1,4 +1,4 @@
-"""The reference of the API as one page: no script, nothing from elsewhere, readable on a phone and in the dark."""
+"""API reference as one HTML page without scripts or external resources, for small screens and dark mode."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from cli.errors import problems
+from cli.errors import list_problems
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -30,16 +30,17 @@ nav a { margin-right: .8rem; white-space: nowrap; }
 :target { outline: 2px solid; outline-offset: .3rem; }
 """
 INTRODUCTION = """
-<p>All resources stand under this one address. Send <code>Authorization: Bearer &lt;access_token&gt;</code>, which
-<code>POST /v1/auth/register</code> or <code>login</code> gives. Amounts and prices are strings such as
+<p>All resources are at this address. Send <code>Authorization: Bearer &lt;access_token&gt;</code> with a token from
+<code>POST /v1/auth/register</code> or <code>login</code>. Amounts and prices are strings such as
 <code>"0.10"</code>, times are UTC such as <code>2026-01-31T09:30:00.123Z</code>, lists are
-{<code>items</code>, <code>next_cursor</code>}. Whatever makes something takes an <code>Idempotency-Key</code>: the
-same request may then be sent again. For machines: <a href="/openapi.json">openapi.json</a>.</p>
+{<code>items</code>, <code>next_cursor</code>}. Requests that create a resource accept an
+<code>Idempotency-Key</code>: the same request may then be sent again. Machine-readable:
+<a href="/openapi.json">openapi.json</a>.</p>
 """
 
 
 def page(document: Json) -> str:
-    """HTML of an OpenAPI document."""
+    """Render an OpenAPI document as HTML."""
     by_tag: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -63,7 +64,7 @@ def _operation(path: str, method: str, operation: Json, document: Json) -> str:
         f'<code>{escape(path)}</code> <span class="quiet">{escape(operation["summary"])}'
         f"{'' if operation['security'] else ' (no token)'}</span></summary><div>\n"
         f"{_parameters(operation['parameters'])}{_sample('Body', body, document)}"
-        f"{_answers(operation['responses'], document)}</div></details>\n"
+        f"{_responses(operation['responses'], document)}</div></details>\n"
     )
 
 
@@ -78,24 +79,24 @@ def _parameters(parameters: list[Json]) -> str:
     return f'<h4>Parameters</h4><div class="wide"><table><tr><th>name<th>in<th>type<th>{rows}</table></div>\n'
 
 
-def _answers(responses: Json, document: Json) -> str:
+def _responses(responses: Json, document: Json) -> str:
     rows = []
     shown = ""
-    for status, answer in responses.items():
-        rows.append(f"<tr><td>{status}<td>{escape(answer['description'])}<td>{_types(answer)}")
-        shown = shown or _sample(f"Answer {status}", answer.get("content", {}), document)
+    for status, response in responses.items():
+        rows.append(f"<tr><td>{status}<td>{escape(response['description'])}<td>{_types(response)}")
+        shown = shown or _sample(f"Response {status}", response.get("content", {}), document)
     return f'{shown}<h4>Statuses</h4><div class="wide"><table>{"".join(rows)}</table></div>'
 
 
-def _types(answer: Json) -> str:
-    """Links to the problems that it may be."""
-    schema = answer.get("content", {}).get("application/problem+json", {}).get("schema", {})
+def _types(response: Json) -> str:
+    """Return links to the problems that the response may contain."""
+    schema = response.get("content", {}).get("application/problem+json", {}).get("schema", {})
     names = [each.rpartition("/")[2] for each in schema.get("properties", {}).get("type", {}).get("enum", [])]
     return " ".join(f'<a href="#problem-{name}">{name}</a>' for name in names)
 
 
 def _sample(title: str, content: Json, document: Json) -> str:
-    """An example, and folded away the types that it is of."""
+    """Return an example, with its types in a collapsed section."""
     if not content or "application/problem+json" in content:
         return ""
     media = next(iter(content.values()))
@@ -105,7 +106,7 @@ def _sample(title: str, content: Json, document: Json) -> str:
     if "application/json" not in content:
         return shown
     types = escape(_text(_shape(media["schema"], document, 0)))
-    return f"{shown}<details><summary>its types</summary><div><pre>{types}</pre></div></details>\n"
+    return f"{shown}<details><summary>types</summary><div><pre>{types}</pre></div></details>\n"
 
 
 def _text(value: Any) -> str:  # Any: JSON
@@ -113,15 +114,15 @@ def _text(value: Any) -> str:  # Any: JSON
 
 
 def _shape(schema: Json, document: Json, depth: int) -> Any:  # Any: JSON
-    """The schema as the JSON it stands for, types in the place of values."""
+    """Return the shape of the JSON, with types in place of values."""
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     if depth > 5:
         return "…"
     if "properties" in schema:
-        needed = schema.get("required", [])
+        required = schema.get("required", [])
         return {
-            name + ("" if name in needed else "?"): _shape(part, document, depth + 1)
+            name + ("" if name in required else "?"): _shape(part, document, depth + 1)
             for name, part in schema["properties"].items()
         }
     if schema.get("type") == "array":
@@ -158,17 +159,17 @@ def _kinds(schema: Json) -> Iterator[str]:
 def _errors() -> str:
     rows = "".join(
         f'<tr id="problem-{each.type}"><td><code>/problems/{each.type}</code><td>{each.status}'
-        f"<td>{escape(each.title)}<br>{_with_code(each.when)}<td>{each.again}"
-        for each in problems()
+        f"<td>{escape(each.title)}<br>{_with_code(each.when)}<td>{each.retry}"
+        for each in list_problems()
     )
     return (
         '<h2 id="errors">errors</h2>\n<p>Every error is <code>application/problem+json</code> with one of these '
-        "types, the fields that are wrong in <code>errors</code>, and the <code>request_id</code> under which we "
-        "find it. Again: the same request may succeed after the seconds of <code>Retry-After</code>."
-        f'</p><div class="wide"><table><tr><th>type<th>status<th>title, and when<th>again{rows}</table></div>\n'
+        "types, the invalid fields in <code>errors</code>, and the <code>request_id</code> that is in our logs. "
+        "Retry: the same request may succeed after the seconds in <code>Retry-After</code>."
+        f'</p><div class="wide"><table><tr><th>type<th>status<th>title and condition<th>retry{rows}</table></div>\n'
     )
 
 
 def _with_code(text: str) -> str:
-    """Markdown's code spans as HTML's."""
+    """Convert Markdown code spans to HTML."""
     return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))

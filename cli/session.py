@@ -1,4 +1,4 @@
-"""`tradefleet session`: what an operator may ask of a session."""
+"""`tradefleet session`: compare a finished session with its backtest, or write its report."""
 
 import asyncio
 import json
@@ -17,11 +17,17 @@ from rich.table import Table
 from cli.failure import BadInput, CheckFailed
 from cli.options import BadOption, OneLineCommand, quoted
 from cli.report.file import write_page
-from cli.report.session_story import of_session
-from cli.report.story import StopLine
+from cli.report.session_story import story_of_session
+from cli.report.story import StopRecorder
 from cli.tables import plain, show
 from cli.target import home_option
-from services.trading.operations.verify_session import NotVerifiable, Recorded, Verification, read_session, verify
+from services.trading.operations.verify_session import (
+    NotVerifiable,
+    SessionRecord,
+    Verification,
+    read_session,
+    verify,
+)
 from services.trading.settings import TradingSettings
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.contracts.types import decimal_text, from_ms, instant_text
@@ -31,7 +37,7 @@ from stack.home import DEFAULT_HOME, read_state
 
 @click.group()
 def session() -> None:
-    """Sessions, and whether they did what a backtest does."""
+    """Compare a finished session with its backtest, or write its report."""
 
 
 @session.command("verify", cls=OneLineCommand)
@@ -39,9 +45,9 @@ def session() -> None:
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def verify_command(session_id: str, home: Path | None, as_json: bool) -> None:
-    """Run the backtest of a finished session's bars, under what held it back, and compare the fills.
+    """Run a backtest of a finished session's bars under its restrictions and compare the fills.
 
-    Exit code 1 where they differ; the first that does is named.
+    Exit code 1 if they differ; shows the first difference.
     """
     wanted = _id(session_id)
     recorded = asyncio.run(_read(trading_dsn(home), wanted))
@@ -54,7 +60,7 @@ def verify_command(session_id: str, home: Path | None, as_json: bool) -> None:
     else:
         show(_table(verification))
     if not verification.holds:
-        raise CheckFailed(f"session {wanted}: {difference(verification)}")
+        raise CheckFailed(f"session {wanted}: {describe_difference(verification)}")
 
 
 @session.command("report", cls=OneLineCommand)
@@ -63,21 +69,21 @@ def verify_command(session_id: str, home: Path | None, as_json: bool) -> None:
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def report_command(session_id: str, page: str, home: Path | None, as_json: bool) -> None:
-    """Write a finished session as the page that `backtest --report` writes of a backtest.
+    """Write a finished session as an HTML page, like `backtest --report`.
 
-    Exit code 1 where its fills are not those of a backtest under what held it back: see `session verify`.
+    Exit code 1 if its fills differ from those of a backtest under its restrictions: see `session verify`.
     """
     recorded = asyncio.run(_read(trading_dsn(home), _id(session_id)))
     if not recorded.bars:
-        raise BadInput(f"session {session_id} has seen no candle: there is nothing to show")
-    line = StopLine()
+        raise BadInput(f"session {session_id} has received no candle: there is nothing to show")
+    recorder = StopRecorder()
     try:
-        verification = _verify(recorded, line)
+        verification = _verify(recorded, recorder)
     except NotVerifiable as error:
         raise BadInput(str(error)) from error
     if not verification.holds:
-        raise CheckFailed(f"session {session_id}: {difference(verification)}")
-    write_page(Path(page), of_session(verification, line.stops), "--html")
+        raise CheckFailed(f"session {session_id}: {describe_difference(verification)}")
+    write_page(Path(page), story_of_session(verification, recorder.stops), "--html")
     written = {
         "session_id": session_id,
         "page": page,
@@ -93,11 +99,14 @@ def _id(text: str) -> UUID:
             raise ValueError("not the canonical form")
         return UUID(text)
     except ValueError:
-        raise BadOption(f"ID: {quoted(text)} is not a session's id") from None
+        raise BadOption(f"ID: {quoted(text)} is not a session id") from None
 
 
 def trading_dsn(home: Path | None) -> str:
-    """The named stack's; else that of trading's environment, where this runs inside it; else `up`'s."""
+    """Return trading's DSN: from `home` if given, else from POSTGRES_APP_DSN, else from the home of `up`.
+
+    Raises BadInput.
+    """
     if home is None and (dsn := os.environ.get("POSTGRES_APP_DSN")):
         return dsn
     home = home or DEFAULT_HOME
@@ -107,8 +116,8 @@ def trading_dsn(home: Path | None) -> str:
     return state.trading
 
 
-async def _read(dsn: str, session_id: UUID) -> Recorded:
-    """As trading's own role. Raises BadInput."""
+async def _read(dsn: str, session_id: UUID) -> SessionRecord:
+    """Read the session with trading's app role. Raises BadInput."""
     dsns = dict.fromkeys(("postgres_app_dsn", "postgres_worker_dsn", "postgres_queue_dsn"), dsn)
     database = await Database.connect(TradingSettings.model_validate({**dsns, "kafka_bootstrap": ""}))
     try:
@@ -121,16 +130,16 @@ async def _read(dsn: str, session_id: UUID) -> Recorded:
         await database.close()
 
 
-def _verify(recorded: Recorded, line: StopLine | None = None) -> Verification:
+def _verify(recorded: SessionRecord, recorder: StopRecorder | None = None) -> Verification:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("backtest", total=len(recorded.bars))
-        watch = None if line is None else line.see
+        watch = None if recorder is None else recorder.record
         return verify(recorded, lambda done, _: progress.update(task, completed=done), watch)
 
 
 def as_object(verification: Verification) -> dict[str, object]:
-    """What `--json` prints; amounts are plain decimal strings."""
+    """Return the JSON of `--json`; amounts are plain decimal strings."""
     recorded, row = verification.recorded, verification.recorded.session
     own, backtest = verification.fingerprints
     number = verification.first_difference()
@@ -169,15 +178,15 @@ def as_object(verification: Verification) -> dict[str, object]:
 
 
 def _fill_object(fills: Sequence[Fill], number: int) -> dict[str, object] | None:
-    """None where there is no such fill."""
+    """Return the fill; None if there is no such fill."""
     if number > len(fills):
         return None
     values = fills[number - 1]._asdict()
     return {name: decimal_text(value) if isinstance(value, Decimal) else value for name, value in values.items()}
 
 
-def difference(verification: Verification) -> str:
-    """In one line, what differs first."""
+def describe_difference(verification: Verification) -> str:
+    """Return the first difference as one line."""
     row, number = verification.recorded.session, verification.first_difference()
     if number is not None:
         own, backtest = [
@@ -185,7 +194,7 @@ def difference(verification: Verification) -> str:
         ]
         return f"fill {number} is {own}, in the backtest {backtest}"
     if row.fingerprint != verification.fingerprints[0]:
-        return f"its fills give the fingerprint {verification.fingerprints[0]}, stored is {row.fingerprint}"
+        return f"its fills have the fingerprint {verification.fingerprints[0]}, but {row.fingerprint} is stored"
     own_balance, other = _balance(row.final_balance), _balance(verification.final_balance)
     return f"its final balance is {own_balance}, the backtest's {other}"
 
@@ -196,7 +205,7 @@ def _balance(amount: Decimal | None) -> str:
 
 def _fill_text(fills: Sequence[Fill], number: int) -> str:
     if number > len(fills):
-        return "not there"
+        return "missing"
     fill = fills[number - 1]
     what = f"{fill.action} {fill.side} {decimal_text(fill.qty)} at {decimal_text(fill.price)}"
     return f"{what} ({fill.reason}, bar {instant_text(from_ms(fill.time_ms))})"
@@ -211,8 +220,8 @@ def _table(verification: Verification) -> Table:
     table.add_row("bars", bars, bars)
     table.add_row("decides from", *[instant_text(row.first_bar) if row.first_bar else "never"] * 2)
     for each in recorded.restrictions:
-        held = f"after {instant_text(each.after_bar)}" if each.after_bar else "from the first bar"
-        table.add_row(each.kind.lower().replace("_", " "), held, held)
+        since = f"after {instant_text(each.after_bar)}" if each.after_bar else "from the first bar"
+        table.add_row(each.kind.lower().replace("_", " "), since, since)
     table.add_row("fills", str(len(recorded.fills)), str(len(verification.backtest)))
     table.add_row("final balance", _balance(row.final_balance), _balance(verification.final_balance))
     table.add_row("fingerprint", own, backtest)

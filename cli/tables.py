@@ -1,4 +1,4 @@
-"""Tables on a terminal; elsewhere wide enough for whoever reads them by program."""
+"""Tables on a terminal; in a pipe, wide enough that programs can parse them."""
 
 from rich.console import Console
 from rich.table import Table
@@ -6,16 +6,16 @@ from rich.text import Text
 
 from cli.options import one_line
 
-WIDTH_OF_A_PIPE = 400
+PIPE_WIDTH = 400
 
 
 def show(table: Table) -> None:
     console = Console()
     if not console.is_terminal:
-        console = Console(width=WIDTH_OF_A_PIPE)
+        console = Console(width=PIPE_WIDTH)
     console.print(table)
 
 
 def plain(text: object) -> Text:
-    """What came from outside: no markup, no control characters."""
+    """Return external text without markup and control characters."""
     return Text(one_line(str(text)))

@@ -1,4 +1,4 @@
-"""Where the platform is that a command speaks to: a stack's home, or what the environment says."""
+"""The platform that a command works on, found by a stack's home or the environment."""
 
 import os
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ home_option = click.option(
     "--home",
     type=click.Path(path_type=Path),
     default=None,
-    help=f"The stack's folder; without it the environment counts, and then {DEFAULT_HOME}.",
+    help=f"The stack's folder; default: from the environment, else {DEFAULT_HOME}.",
 )
 service_option = click.option(
-    "--service", "services", multiple=True, type=click.Choice(SERVICES), help="This one only; may be repeated."
+    "--service", "services", multiple=True, type=click.Choice(SERVICES), help="Only this service; repeatable."
 )
 
 
 @dataclass(frozen=True)
-class Whereabouts:
-    """Kafka, the prefix of its topics, and per service a DSN of the role that sees its queues."""
+class Target:
+    """Kafka, the topic prefix, and the DSN of the queue role by service."""
 
     kafka: KafkaAccess
     prefix: str
@@ -34,30 +34,36 @@ class Whereabouts:
 
     @property
     def broker(self) -> KafkaAccess:
-        """Kafka, as its operator. Raises BadInput."""
+        """Kafka, as its operator. Raises BadInput if its address is not set."""
         if not self.kafka.bootstrap:
             raise BadInput("KAFKA_BOOTSTRAP is not set")
         return self.kafka
 
     def of(self, services: tuple[str, ...]) -> Mapping[str, str]:
-        """The DSNs of these services, of all where none is named. Raises BadInput."""
+        """Return the queue DSNs of these services, or of all if empty. Raises BadInput."""
         wanted = services or SERVICES
         for service in wanted:
             if service not in self.queues:
-                raise BadInput(f"POSTGRES_{service.upper()}_QUEUE_DSN is not set (or name others by --service)")
+                raise BadInput(f"POSTGRES_{service.upper()}_QUEUE_DSN is not set (or select others with --service)")
         return {service: self.queues[service] for service in SERVICES if service in wanted}
 
 
-def find(home: Path | None, bootstrap: str = "", prefix: str | None = None) -> Whereabouts:
-    """All of it from one place: a named home, else the environment, else `up`'s home. Raises BadInput."""
+def find_target(home: Path | None, bootstrap: str = "", prefix: str | None = None) -> Target:
+    """Find the target: from `home` if given, else from the environment, else from the home of `up`.
+
+    Raises BadInput.
+    """
     found = _environment(bootstrap) if home is None else None
     found = found or _stack(home or DEFAULT_HOME)
     kafka = replace(found.kafka, bootstrap=bootstrap) if bootstrap else found.kafka
     return replace(found, kafka=kafka, prefix=found.prefix if prefix is None else prefix)
 
 
-def given_kafka(bootstrap: str = "") -> KafkaAccess | None:
-    """Kafka as the environment has it, at another address where one is given; None if neither. Raises BadInput."""
+def kafka_from_environment(bootstrap: str = "") -> KafkaAccess | None:
+    """Return Kafka from the environment; `bootstrap` overrides its address. None if neither is set.
+
+    Raises BadInput.
+    """
     if not (address := bootstrap or os.environ.get("KAFKA_BOOTSTRAP")):
         return None
     try:
@@ -68,20 +74,20 @@ def given_kafka(bootstrap: str = "") -> KafkaAccess | None:
         raise BadInput(f"{names}: {what['msg']}" if names else what["msg"].removeprefix("Value error, ")) from error
 
 
-def _environment(bootstrap: str) -> Whereabouts | None:
+def _environment(bootstrap: str) -> Target | None:
     queues = {service: os.environ.get(f"POSTGRES_{service.upper()}_QUEUE_DSN", "") for service in SERVICES}
     queues = {service: dsn for service, dsn in queues.items() if dsn}
-    kafka = given_kafka(bootstrap)
+    kafka = kafka_from_environment(bootstrap)
     if kafka is None and not queues:
         return None
-    return Whereabouts(kafka or KafkaAccess(""), os.environ.get("KAFKA_TOPIC_PREFIX", ""), queues)
+    return Target(kafka or KafkaAccess(""), os.environ.get("KAFKA_TOPIC_PREFIX", ""), queues)
 
 
-def _stack(home: Path) -> Whereabouts:
+def _stack(home: Path) -> Target:
     state = read_state(home)
     if state is None or not state.kafka:
         raise BadInput(
             f"no stack runs in {home}; start one with `tradefleet up`, or set KAFKA_BOOTSTRAP and "
             "POSTGRES_<SERVICE>_QUEUE_DSN"
         )
-    return Whereabouts(state.kafka_access, state.topic_prefix, state.queues)
+    return Target(state.kafka_access, state.topic_prefix, state.queues)

@@ -1,4 +1,4 @@
-"""`tradefleet topics`: the topics, ACLs and users that the contracts want of the broker."""
+"""`tradefleet topics`: topics, ACLs and users that the contracts require on the broker."""
 
 import json
 from dataclasses import asdict
@@ -7,21 +7,21 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from cli.broker import ask, where_options
+from cli.broker import broker_options, run_on_broker
 from cli.options import OneLineCommand
 from cli.subscribers import password_command, subscriber
 from cli.tables import show
-from cli.target import find
+from cli.target import find_target
 from stack.acl_api import Acl
 from stack.grants import Grants, apply_grants, plan_grants
-from stack.topics import Done, Plan, apply_topics, plan_topics, topics_of
+from stack.topics import Plan, TopicChange, apply_topics, plan_topics, topics_of
 
 NO_AUTHORIZER = "this broker has no authorizer: every client may read and write every topic"
 
 
 @click.group()
 def topics() -> None:
-    """The topics of the broker, and who may read and write them."""
+    """Manage topics, access rights and subscribers."""
 
 
 topics.add_command(subscriber)
@@ -29,12 +29,12 @@ topics.add_command(password_command)
 
 
 @topics.command("plan", cls=OneLineCommand)
-@where_options
+@broker_options
 def plan_command(bootstrap: str, prefix: str | None, home: Path | None, as_json: bool) -> None:
-    """Show what is missing or different. Exit code 1 if something is."""
-    at = find(home, bootstrap, prefix)
-    plan = ask(at, plan_topics(at.broker, topics_of(prefix=at.prefix), at.prefix))
-    grants = ask(at, plan_grants(at.broker, at.prefix))
+    """Show missing and different topics and grants. Exit code 1 if there are any."""
+    at = find_target(home, bootstrap, prefix)
+    plan = run_on_broker(at, plan_topics(at.broker, topics_of(prefix=at.prefix), at.prefix))
+    grants = run_on_broker(at, plan_grants(at.broker, at.prefix))
     if as_json:
         click.echo(json.dumps({**_shown(plan), "grants": _shown_grants(grants)}))
     else:
@@ -45,20 +45,20 @@ def plan_command(bootstrap: str, prefix: str | None, home: Path | None, as_json:
 
 
 @topics.command("apply", cls=OneLineCommand)
-@where_options
-@click.option("--partitions", is_flag=True, help="Change numbers of partitions too, which moves keys.")
+@broker_options
+@click.option("--partitions", is_flag=True, help="Also change partition counts, which moves keys.")
 def apply_command(bootstrap: str, prefix: str | None, home: Path | None, as_json: bool, partitions: bool) -> None:
-    """Make what is missing and alter what is different. Exit code 1 if something had to be refused."""
-    at = find(home, bootstrap, prefix)
-    work = apply_topics(at.broker, topics_of(prefix=at.prefix), at.prefix, change_partitions=partitions)
-    done = ask(at, work)
-    grants = ask(at, apply_grants(at.broker, at.prefix))
+    """Create missing topics and grants and alter different ones. Exit code 1 if a change was refused."""
+    at = find_target(home, bootstrap, prefix)
+    operation = apply_topics(at.broker, topics_of(prefix=at.prefix), at.prefix, change_partitions=partitions)
+    done = run_on_broker(at, operation)
+    grants = run_on_broker(at, apply_grants(at.broker, at.prefix))
     if as_json:
         shown = {"done": [_shown_done(each) for each in done], "grants": _shown_grants(grants)}
         click.echo(json.dumps(shown))
     else:
         _show_done(done, nothing_else=not grants.differ)
-        _show_grants_made(grants)
+        _show_applied_grants(grants)
     if any(each.outcome == "refused" for each in done):
         raise SystemExit(1)
 
@@ -76,7 +76,7 @@ def _shown(plan: Plan) -> dict[str, object]:
 
 def _show_plan(plan: Plan) -> None:
     if plan.differences:
-        table = Table("topic", "what", "has", "should be")
+        table = Table("topic", "property", "actual", "expected")
         for difference in plan.differences:
             table.add_row(difference.topic, difference.what, difference.has, difference.wanted)
         show(table)
@@ -84,21 +84,21 @@ def _show_plan(plan: Plan) -> None:
     else:
         click.echo(f"{len(plan.topics)} topics, nothing to do")
     if plan.unknown:
-        click.echo(f"of no contract, left alone: {', '.join(plan.unknown)}")
+        click.echo(f"not in any contract, unchanged: {', '.join(plan.unknown)}")
 
 
 def _shown_grants(grants: Grants) -> dict[str, object]:
     return {
         "authorizer": grants.authorizer,
-        "missing": [shown_acl(acl) for acl in grants.missing],
-        "superfluous": [shown_acl(acl) for acl in grants.superfluous],
-        "others": [shown_acl(acl) for acl in grants.others],
+        "missing": [acl_json(acl) for acl in grants.missing],
+        "superfluous": [acl_json(acl) for acl in grants.superfluous],
+        "others": [acl_json(acl) for acl in grants.others],
         "users_missing": list(grants.users_missing),
     }
 
 
-def shown_acl(acl: Acl) -> dict[str, str]:
-    """As JSON."""
+def acl_json(acl: Acl) -> dict[str, str]:
+    """Return the ACL as JSON."""
     words = {name: getattr(acl, name).name for name in ("resource", "operation", "pattern", "permission")}
     return {"user": acl.user, "name": acl.name, "host": acl.host, **words}
 
@@ -110,35 +110,35 @@ def _show_grants(grants: Grants) -> None:
     for acl in grants.missing:
         click.echo(f"missing: {acl}")
     for acl in grants.superfluous:
-        click.echo(f"superfluous: {acl}")
+        click.echo(f"not needed: {acl}")
     for user in grants.users_missing:
-        click.echo(f"no such user: {user}: `tradefleet topics password {user}`")
+        click.echo(f"user {user} is missing: see `tradefleet topics password {user}`")
     for acl in grants.others:
-        click.echo(f"of no contract, left alone: {acl}")
+        click.echo(f"not in any contract, unchanged: {acl}")
 
 
-def _show_grants_made(grants: Grants) -> None:
+def _show_applied_grants(grants: Grants) -> None:
     if not grants.authorizer:
         click.echo(NO_AUTHORIZER)
         return
     for acl in grants.missing:
         click.echo(f"granted: {acl}")
     for acl in grants.superfluous:
-        click.echo(f"taken back: {acl}")
+        click.echo(f"revoked: {acl}")
     for user in grants.users_missing:
-        click.echo(f"no such user: {user}: `tradefleet topics password {user}`")
+        click.echo(f"user {user} is missing: see `tradefleet topics password {user}`")
 
 
-def _shown_done(done: Done) -> dict[str, str]:
+def _shown_done(done: TopicChange) -> dict[str, str]:
     return {**asdict(done.difference), "outcome": done.outcome, "why": done.why}
 
 
-def _show_done(done: list[Done], *, nothing_else: bool) -> None:
+def _show_done(done: list[TopicChange], *, nothing_else: bool) -> None:
     if not done:
         if nothing_else:
             click.echo("nothing to do")
         return
-    table = Table("topic", "what", "had", "should be", "done", "why not")
+    table = Table("topic", "property", "before", "expected", "outcome", "reason")
     for each in done:
         difference = each.difference
         table.add_row(difference.topic, difference.what, difference.has, difference.wanted, each.outcome, each.why)

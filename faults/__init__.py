@@ -1,1 +1,1 @@
-"""`tradefleet faults`: the platform under load while things break, and what must hold afterwards."""
+"""`tradefleet faults`: inject faults while the platform is under load, then check its invariants."""

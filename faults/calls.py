@@ -1,4 +1,4 @@
-"""The ledger of client calls: what tenants asked for and what they were answered, one line of JSON a call."""
+"""The ledger of client calls: each request with its answer, one line of JSON per call."""
 
 import json
 from collections.abc import Mapping
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 Outcome = Literal["ok", "failed", "unknown"]
-Json: TypeAlias = Mapping[str, Any]  # Any: whatever JSON clients and services say
+Json: TypeAlias = Mapping[str, Any]  # Any: JSON of clients and services
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a call made; `kind` is `session`, `alert` and so on."""
+class CreatedObject:
+    """The object that a call created. `kind` is `session`, `alert` and so on."""
 
     kind: str
     id: str
@@ -20,7 +20,10 @@ class Made:
 
 @dataclass(frozen=True)
 class Call:
-    """`unknown`: no answer, or one of 5xx; nobody knows what became of it. `tenant` is a public id."""
+    """One request and its answer. `unknown` means no answer or a 5xx: whether it had an effect is not known.
+
+    `tenant` is a public id.
+    """
 
     n: int
     at: str
@@ -31,22 +34,22 @@ class Call:
     outcome: Outcome
     status: int | None
     request_id: str | None
-    made: Made | None
+    made: CreatedObject | None
     sent: Json | None
     answer: Json | None
 
-    def as_line(self) -> str:
+    def to_line(self) -> str:
         return json.dumps(asdict(self)) + "\n"
 
     @classmethod
-    def of_line(cls, line: str) -> "Call":
+    def from_line(cls, line: str) -> "Call":
         fields = json.loads(line)
         made = fields.pop("made")
-        return cls(**fields, made=None if made is None else Made(**made))
+        return cls(**fields, made=None if made is None else CreatedObject(**made))
 
 
 class CallLedger:
-    """Append-only; every line reaches the file whole before the next begins."""
+    """Append-only. Each line is written whole before the next one begins."""
 
     def __init__(self, file: Path) -> None:
         self._lines = file.open("a", buffering=1)
@@ -55,10 +58,10 @@ class CallLedger:
         self._lines.close()
 
     def note(self, call: Call) -> None:
-        self._lines.write(call.as_line())
+        self._lines.write(call.to_line())
 
 
 def read_calls(file: Path) -> list[Call]:
-    """In the order in which they were answered or given up. Raises FileNotFoundError."""
+    """Return the calls in the order in which they were answered or timed out. Raises FileNotFoundError."""
     with file.open() as lines:
-        return sorted((Call.of_line(line) for line in lines), key=lambda call: call.n)
+        return sorted((Call.from_line(line) for line in lines), key=lambda call: call.n)

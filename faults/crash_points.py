@@ -1,11 +1,11 @@
-"""The runner's side of the named points: arms processes, and reads what they hit and where they were struck."""
+"""The runner's side of the crash points: arms processes, and reads which points they hit."""
 
 from collections import Counter
 from pathlib import Path
 
 from shared.chassis.crash_points import POINTS
 
-# After these a process is through with what it did: a kill that falls there strikes nothing.
+# After these points a process has completed its work, so a kill there interrupts nothing.
 AT_REST = frozenset(
     {
         "transaction.after_commit",
@@ -22,7 +22,7 @@ AT_REST = frozenset(
 
 
 class PointsFolder:
-    """What shared/chassis/crash_points.py keeps in a folder."""
+    """The folder that shared/chassis/crash_points.py reads and writes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,7 +38,7 @@ class PointsFolder:
         return (self.folder / "arm" / process).exists()
 
     def disarm(self, process: str) -> bool:
-        """Whether it was still armed: it has not struck and will not."""
+        """Disarm the process. Returns True if it was still armed, so the strike did not happen and will not."""
         try:
             (self.folder / "arm" / process).unlink()
         except FileNotFoundError:
@@ -46,7 +46,7 @@ class PointsFolder:
         return True
 
     def in_flight(self, process: str, pid: int) -> str:
-        """The point that this process hit last, if something was between it and the next; else nothing."""
+        """Return the point that the process hit last, or an empty text if the process was idle after it."""
         try:
             hits = (self.folder / "hits" / f"{process}-{pid}").read_bytes()
         except FileNotFoundError:
@@ -55,7 +55,7 @@ class PointsFolder:
         return "" if last in AT_REST else last
 
     def hits(self) -> Counter[str]:
-        """How often each point was hit, by all processes there were."""
+        """Return how often each point was hit, over all processes."""
         count: Counter[str] = Counter()
         for file in (self.folder / "hits").iterdir():
             for index, times in Counter(file.read_bytes()).items():

@@ -1,4 +1,4 @@
-"""What a run of faults keeps for whoever judges it: every call, what tenants were shown, all topics."""
+"""Records the evidence of a fault run for the checker: all calls, all texts shown to tenants, all topics."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from faults.calls import Call, CallLedger, Json, Made, Outcome
+from faults.calls import Call, CallLedger, CreatedObject, Json, Outcome
 from shared.chassis.clock import utc_now
 from shared.chassis.events.broker_access import KafkaAccess, client_options
 from shared.chassis.events.handlers import partitions_of
@@ -17,12 +17,12 @@ from stack.topics import topics_of
 
 CALLS, TOPICS, CANARIES = "calls.jsonl", "topics.jsonl", "canaries.jsonl"
 EXPLAINED = "explained.json"
-# Kept by nobody: whoever reads the evidence could act as the tenant.
+# Not recorded, because a reader of the evidence could act as the tenant.
 SECRETS = frozenset({"password", "access_token", "refresh_token"})
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentRequest:
     tenant: str | None
     operation: str
     path: str
@@ -31,15 +31,15 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Answered:
+class ReceivedAnswer:
     status: int | None = None
     request_id: str | None = None
-    made: Made | None = None
+    made: CreatedObject | None = None
     answer: Json | None = None
 
 
 class Evidence:
-    """Lines in a folder; the files are whole at every moment."""
+    """Ledgers in a folder. Lines are written whole, so the files can be read at any time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,27 +51,27 @@ class Evidence:
         self._calls.close()
         self._canaries.close()
 
-    def note_call(self, sent: Sent, outcome: Outcome, answer: Answered | None = None) -> None:
+    def note_call(self, sent: SentRequest, outcome: Outcome, answer: ReceivedAnswer | None = None) -> None:
         self.outcomes[outcome] += 1
-        answered = answer or Answered()
+        answered = answer or ReceivedAnswer()
         self._calls.note(
             Call(n=self.outcomes.total(), at=utc_now().isoformat(), outcome=outcome, **vars(sent), **vars(answered))
         )
 
     def note_shown(self, tenant: str, canary: str, where: str, text: str) -> None:
-        """What an answer showed to a tenant, whose own canary this is."""
+        """Record the text of an answer to a tenant. `canary` is the tenant's own."""
         line = {"tenant": tenant, "canary": canary, "where": where, "text": text}
         self._canaries.write(json.dumps(line) + "\n")
 
 
-def without_secrets(body: Any) -> Any:  # Any: whatever JSON there is
+def without_secrets(body: Any) -> Any:  # Any: any JSON
     if not isinstance(body, Mapping):
         return body
     return {name: without_secrets(value) for name, value in body.items() if name not in SECRETS}
 
 
-async def tap_topics(kafka: KafkaAccess | str, folder: Path) -> int:
-    """Everything on every topic and its dead letters, from the first message to the last; how many there are."""
+async def dump_topics(kafka: KafkaAccess | str, folder: Path) -> int:
+    """Write all messages of all topics and dead letter topics to a file. Returns their count."""
     consumer = AIOKafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
     await consumer.start()
     count = 0
@@ -80,13 +80,13 @@ async def tap_topics(kafka: KafkaAccess | str, folder: Path) -> int:
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
-        left = {partition for partition in partitions if ends[partition] > 0}
+        unread = {partition for partition in partitions if ends[partition] > 0}
         with (folder / TOPICS).open("w") as file:
-            while left:
+            while unread:
                 for records in (await consumer.getmany(timeout_ms=500, max_records=5_000)).values():
                     file.writelines(json.dumps(_message(record)) + "\n" for record in records)
                     count += len(records)
-                left = {partition for partition in left if await consumer.position(partition) < ends[partition]}
+                unread = {partition for partition in unread if await consumer.position(partition) < ends[partition]}
     finally:
         await consumer.stop()
     return count

@@ -1,4 +1,4 @@
-"""Breaks what the plan says, and heals it again."""
+"""Injects the planned faults and heals them."""
 
 import asyncio
 import os
@@ -16,12 +16,12 @@ from faults.crash_points import PointsFolder
 from faults.kinds import InjectedFault
 from faults.plan import FaultRound
 from faults.proxy import Proxy, Weather
-from stack.health import answers
+from stack.health import is_healthy
 from stack.stack import Stack
 
-COME_BY_WITHIN_S = 12.0  # an armed process that does not come by its point for so long is disarmed
-BACK_WITHIN_S = 60.0
-LOOK_EVERY_S = 0.02
+REACHED_WITHIN_S = 12.0  # an armed process that does not reach its point in this time is disarmed
+RECOVERED_WITHIN_S = 60.0
+POLL_INTERVAL_S = 0.02
 TERMINATE = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name LIKE 'tradefleet-%'
@@ -30,20 +30,20 @@ TERMINATE = """
 
 @dataclass
 class Tally:
-    """What was done. A kill is a strike where it fell between two named points, or at one."""
+    """Counts of injected faults. A kill counts for a point if it hit the process there or before the next point."""
 
     injected: Counter[str] = field(default_factory=Counter)
-    missed: Counter[str] = field(default_factory=Counter)  # strikes whose process did not come by
+    missed: Counter[str] = field(default_factory=Counter)  # strikes whose process did not reach the point
     kills_at: Counter[str] = field(default_factory=Counter)
     freezes_at: Counter[str] = field(default_factory=Counter)
     kills_at_rest: int = 0
-    outages_s: dict[str, list[float]] = field(default_factory=dict)  # from the crash until it answered again
-    stuck: list[str] = field(default_factory=list)  # what a fault was not over with in time
-    poisoned: dict[str, str] = field(default_factory=dict)  # why an event was not worked, by its id
+    outages_s: dict[str, list[float]] = field(default_factory=dict)  # from the crash to the first answer
+    stuck: list[str] = field(default_factory=list)  # faults that did not end in time
+    poisoned: dict[str, str] = field(default_factory=dict)  # event id → why the event was not handled
 
     @property
     def kills(self) -> int:
-        """Of processes, with something in flight."""
+        """Kills of processes that had work in flight."""
         return self.kills_at.total()
 
     @property
@@ -52,7 +52,7 @@ class Tally:
 
 
 class Injector:
-    """`inject` returns when the faults of a round are over; `heal` whenever everything has to be well."""
+    """`inject` returns when all faults of a round are over. `heal` removes every fault that may remain."""
 
     def __init__(self, stack: Stack, proxies: Mapping[str, Proxy], points: PointsFolder) -> None:
         self._stack = stack
@@ -60,16 +60,16 @@ class Injector:
         self._points = points
         self.tally = Tally()
 
-    async def inject(self, one: FaultRound) -> None:
+    async def inject(self, fault_round: FaultRound) -> None:
         async with asyncio.TaskGroup() as group:
-            for fault in one.faults:
+            for fault in fault_round.faults:
                 group.create_task(self._inject(fault))
 
     async def heal(self) -> None:
-        """Calm weather, nothing armed, everybody awake, nothing that fails."""
+        """Reset the proxies, disarm and resume all processes, and repair provoked failures."""
         for proxy in self._proxies.values():
             proxy.change(Weather())
-        for part in self._stack.parts:
+        for part in self._stack.service_processes:
             self._points.disarm(part.name)
             if (pid := self._stack.pid(part.name)) is not None:
                 _signal(pid, signal.SIGCONT)
@@ -80,7 +80,7 @@ class Injector:
         try:
             await self._do(fault)
         except TimeoutError as error:
-            self.tally.stuck.append(f"{fault}: {error or f'not back within {BACK_WITHIN_S:.0f} s'}")
+            self.tally.stuck.append(f"{fault}: {error or f'not recovered within {RECOVERED_WITHIN_S:.0f} s'}")
         self.tally.injected[_name(fault)] += 1
 
     async def _do(self, fault: InjectedFault) -> None:
@@ -104,11 +104,11 @@ class Injector:
                 self.tally.poisoned[event_id] = f"{fault}"
 
     async def _strike(self, fault: InjectedFault) -> None:
-        async with AsyncExitStack() as provoked:
+        async with AsyncExitStack() as provocations:
             if fault.point == "billing.deadline_due":
                 await provoke.end_a_trial(self._stack.superuser_dsn)
             if fault.point.startswith("parked."):
-                await provoked.enter_async_context(provoke.spoiled_trades(self._stack.superuser_dsn))
+                await provocations.enter_async_context(provoke.failing_trades(self._stack.superuser_dsn))
             self._points.arm(fault.target, fault.point, fault.action, fault.nth)
         if not await self._has_fired(fault.target):
             self.tally.missed[fault.point] += 1
@@ -120,9 +120,9 @@ class Injector:
 
     async def _has_fired(self, process: str) -> bool:
         try:
-            async with asyncio.timeout(COME_BY_WITHIN_S):
+            async with asyncio.timeout(REACHED_WITHIN_S):
                 while self._points.is_armed(process):
-                    await asyncio.sleep(LOOK_EVERY_S)
+                    await asyncio.sleep(POLL_INTERVAL_S)
         except TimeoutError:
             return not self._points.disarm(process)
         return True
@@ -149,13 +149,13 @@ class Injector:
             await self._wake(fault)
 
     async def _crash(self, name: str, number: signal.Signals, health: str) -> None:
-        """Until the server answers again; the stack restarts it."""
+        """Kill a server and wait until it answers again. The stack restarts it."""
         began = time.monotonic()
         pid = self._stack.pid(name)
         await self._stack.kill(name, number)
-        async with asyncio.timeout(BACK_WITHIN_S):
-            while self._stack.pid(name) in (pid, None) or not await answers(health):
-                await asyncio.sleep(LOOK_EVERY_S)
+        async with asyncio.timeout(RECOVERED_WITHIN_S):
+            while self._stack.pid(name) in (pid, None) or not await is_healthy(health):
+                await asyncio.sleep(POLL_INTERVAL_S)
         self.tally.outages_s.setdefault(name, []).append(round(time.monotonic() - began, 1))
 
     async def _terminate_backends(self) -> None:
@@ -173,7 +173,7 @@ class Injector:
 
 
 def _name(fault: InjectedFault) -> str:
-    """As the table of faults calls it."""
+    """Return the name of the fault in the report's table."""
     if fault.kind == "strike":
         return f"{fault.action} at a point"
     if fault.kind == "weather":

@@ -1,4 +1,4 @@
-"""What can be broken: a fault says everything that the injector has to know."""
+"""The kinds of faults. A fault holds everything that the injector needs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from shared.contracts.envelope import Event
 from stack.migrate import SERVICES
 
 Kind = Literal[
-    "strike",  # at a named point
+    "strike",  # kill or freeze at a crash point
     "kill",  # at any moment
-    "freeze",  # at any moment, and woken later
+    "freeze",  # stop at any moment, continue later
     "crash_postgres",
     "crash_kafka",
     "terminate_backends",
-    "weather",  # on the way to a server
-    "poison",  # a message that nobody can handle, on a topic
+    "weather",  # bad network conditions in front of a server
+    "poison",  # a message on a topic that no consumer can handle
 ]
 Poison = Literal["no JSON", "too deep", "no UTF-8", "a NUL", "a version of 4,301 digits", "nobody's"]
 
 BAD_WEATHER: tuple[WeatherKind, ...] = ("latency", "resets", "half_open", "slices")
-OFTEN = ("transaction.", "consumer.", "inbox.", "feed.")  # come by several times a second
-SESSION_TIMEOUT_S = 10.0  # of a consumer's group: who is silent for longer has lost what it held
+FREQUENT_POINTS = ("transaction.", "consumer.", "inbox.", "feed.")  # hit several times a second
+SESSION_TIMEOUT_S = 10.0  # of consumer groups: a member that is silent for longer loses its partitions
 
 
 @dataclass(frozen=True)
 class InjectedFault:
-    """`target` is a process, a server or a topic; `lasts_s` how long it stands still or the weather is bad."""
+    """`target` is a process, a server or a topic. `lasts_s` is how long a freeze or bad weather lasts."""
 
     kind: Kind
     target: str
@@ -40,18 +40,18 @@ class InjectedFault:
     weather: WeatherKind = "calm"
     poison: Poison | Literal[""] = ""
     delay_s: float = 0.0
-    after_s: float = 0.0  # from the beginning of its round
+    after_s: float = 0.0  # from the start of its round
     lasts_s: float = 0.0
 
     def __str__(self) -> str:
-        said = {
+        description = {
             "strike": f"{self.action} {self.target} at {self.point}, hit {self.nth}",
             "kill": f"KILL {self.target}",
             "freeze": f"STOP {self.target}",
             "weather": f"{self.weather} before {self.target}",
             "poison": f"poison on {self.target}: {self.poison}",
         }.get(self.kind, self.kind.replace("_", " "))
-        return said + (f" for {self.lasts_s} s" if self.lasts_s else "")
+        return description + (f" for {self.lasts_s} s" if self.lasts_s else "")
 
 
 Draw: TypeAlias = Callable[[Random], InjectedFault]
@@ -59,27 +59,29 @@ Draw: TypeAlias = Callable[[Random], InjectedFault]
 
 @dataclass(frozen=True)
 class Family:
-    """`points`: the processes where each is come by, struck in turn; `besides`: what else happens meanwhile, one of
-    all families' in a round; `always`: what happens in each round.
+    """A family of faults.
+
+    `points` maps each crash point to the processes that hit it; the points are struck in turn. `extras` are other
+    faults, of which each round has one out of all families. `every_round` are faults that every round has.
     """
 
     title: str
     points: dict[Point, Sequence[str]]
-    besides: Sequence[Draw]
-    always: Sequence[Draw] = ()
+    extras: Sequence[Draw]
+    every_round: Sequence[Draw] = ()
 
 
 def processes(role: str, services: Sequence[str] = SERVICES) -> list[str]:
-    """As the stack names them when it is split by role."""
+    """Return the names that the stack gives to processes when it is split by role."""
     return [f"{service}-{role}" for service in services]
 
 
 def strike(random: Random, point: str, target: str) -> InjectedFault:
-    """A kill four times out of five, else a freeze."""
-    nth = random.choice((1, 1, 2, 3)) if point.startswith(OFTEN) else 1
+    """Draw a kill (four out of five times) or a freeze at a crash point."""
+    nth = random.choice((1, 1, 2, 3)) if point.startswith(FREQUENT_POINTS) else 1
     if random.random() < 0.8:
         return InjectedFault("strike", target, point, "KILL", nth)
-    return InjectedFault("strike", target, point, "STOP", nth, lasts_s=frozen_for(random))
+    return InjectedFault("strike", target, point, "STOP", nth, lasts_s=draw_freeze_s(random))
 
 
 def kill_one_of(targets: Sequence[str]) -> Draw:
@@ -87,11 +89,11 @@ def kill_one_of(targets: Sequence[str]) -> Draw:
 
 
 def freeze_one_of(targets: Sequence[str]) -> Draw:
-    return lambda random: InjectedFault("freeze", random.choice(targets), lasts_s=frozen_for(random))
+    return lambda random: InjectedFault("freeze", random.choice(targets), lasts_s=draw_freeze_s(random))
 
 
 def weather_before(server: str) -> Draw:
-    """Bad weather of every kind on the way to a server."""
+    """Return a draw of one kind of bad weather in front of a server."""
 
     def draw(random: Random) -> InjectedFault:
         kind = random.choice(BAD_WEATHER)
@@ -113,13 +115,13 @@ def terminate_backends(_: Random) -> InjectedFault:
 
 
 def poison(random: Random) -> InjectedFault:
-    """On any topic that outboxes send to."""
+    """Draw a poisoned message for any topic that outboxes publish to."""
     topics = sorted(event.topic for event in EVENTS if issubclass(event, Event))
     return InjectedFault("poison", random.choice(topics), poison=random.choice(get_args(Poison)))
 
 
-def frozen_for(random: Random) -> float:
-    """Half of the time for longer than a group waits."""
+def draw_freeze_s(random: Random) -> float:
+    """Draw the length of a freeze: half of them are longer than a consumer group's session time-out."""
     if random.random() < 0.5:
         return round(SESSION_TIMEOUT_S + random.uniform(1, 4), 1)
     return round(random.uniform(0.5, 6), 1)

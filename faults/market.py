@@ -1,4 +1,4 @@
-"""The made-up market of a run: moved by the runner, bar by bar, so that it stands still when all is to settle."""
+"""The synthetic market of a run. The runner advances it bar by bar and stops it before the platform settles."""
 
 import asyncio
 from contextlib import suppress
@@ -14,20 +14,20 @@ ANSWER_TIMEOUT_S = 30
 
 
 class Market:
-    """Candles follow from the seed."""
+    """Candles generated from the seed."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder = folder
         self._seed = seed
 
     def arguments(self) -> list[str]:
-        """Of the sandbox; writes the candles."""
+        """Write the candle files and return the sandbox's arguments for them."""
         self._folder.mkdir(parents=True, exist_ok=True)
         candles = write_candles(self._folder, seed=self._seed, bars=BARS)
         return [f"--candles={symbol}={file}" for symbol, file in candles.items()]
 
     async def run(self, sandbox: str, stop: asyncio.Event) -> None:
-        """A bar every so often, until told to stop."""
+        """Advance the market by a bar at a time until `stop` is set."""
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
         async with aiohttp.ClientSession(sandbox, timeout=timeout) as http:
             while not stop.is_set():

@@ -1,4 +1,4 @@
-"""Brings about what a quiet minute does not: a trial that is over, an event that fails, a poisoned message."""
+"""Provokes rare situations: a trial that ends, an event whose handling fails, a poisoned message."""
 
 import asyncio
 import json
@@ -14,10 +14,10 @@ from shared.contracts.types import instant_text, new_id
 
 PARKED_WITHIN_S = 12.0
 DONE_WITHIN_S = 90.0
-LOOK_EVERY_S = 0.1
-LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+POLL_INTERVAL_S = 0.1
+CONNECTION_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
-OVER = """
+END_TRIAL = """
     WITH over AS (
         SELECT user_id FROM billing.user_subscriptions WHERE status = 'TRIAL' ORDER BY start_date DESC LIMIT 1
     ), ended AS (
@@ -26,15 +26,15 @@ OVER = """
     )
     UPDATE billing.subscription_deadlines SET due_at = now() WHERE user_id IN (SELECT user_id FROM over)
 """
-BUSIEST = "SELECT user_id FROM trading.user_trades ORDER BY entry_time DESC LIMIT 1"
-SPOIL = """
+LATEST_TRADER = "SELECT user_id FROM trading.user_trades ORDER BY entry_time DESC LIMIT 1"
+BREAK_TRADES = """
     SET lock_timeout = '2s';
-    CREATE OR REPLACE FUNCTION analytics.spoiled() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION 'spoiled by a run of faults'; END $$;
-    CREATE OR REPLACE TRIGGER spoiled BEFORE INSERT ON analytics.trade_facts
-    FOR EACH ROW WHEN (NEW.user_id = %d) EXECUTE FUNCTION analytics.spoiled();
+    CREATE OR REPLACE FUNCTION analytics.fail_trades() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'broken by a fault run'; END $$;
+    CREATE OR REPLACE TRIGGER fail_trades BEFORE INSERT ON analytics.trade_facts
+    FOR EACH ROW WHEN (NEW.user_id = %d) EXECUTE FUNCTION analytics.fail_trades();
 """
-UNSPOIL = "SET lock_timeout = '2s'; DROP FUNCTION IF EXISTS analytics.spoiled CASCADE"
+REPAIR_TRADES = "SET lock_timeout = '2s'; DROP FUNCTION IF EXISTS analytics.fail_trades CASCADE"
 PARKED = "SELECT EXISTS (SELECT FROM analytics.parked WHERE state = 'WAITING')"
 PUBLISH = """
     INSERT INTO {service}.outbox (user_id, bucket, event_id, topic, key, headers, payload)
@@ -50,18 +50,18 @@ POISON = {
 
 
 async def end_a_trial(superuser_dsn: str) -> None:
-    """The newest trial is over now."""
-    await _ask(superuser_dsn, OVER)
+    """End the newest trial now."""
+    await _run(superuser_dsn, END_TRIAL)
 
 
 @asynccontextmanager
-async def spoiled_trades(superuser_dsn: str) -> AsyncIterator[None]:
-    """One tenant's trades cannot be noted by analytics while this lasts; entered when one was parked for it."""
-    user_id = await _ask(superuser_dsn, BUSIEST)
+async def failing_trades(superuser_dsn: str) -> AsyncIterator[None]:
+    """Make analytics fail to store one tenant's trades; enter once an event was parked for it."""
+    user_id = await _run(superuser_dsn, LATEST_TRADER)
     if user_id is None:
         yield
         return
-    await _ask(superuser_dsn, SPOIL % user_id, whole=True)
+    await _run(superuser_dsn, BREAK_TRADES % user_id, whole=True)
     try:
         await _wait_until_parked(superuser_dsn)
         yield
@@ -70,7 +70,7 @@ async def spoiled_trades(superuser_dsn: str) -> AsyncIterator[None]:
 
 
 async def publish_poison(superuser_dsn: str, topic: str, poison: str) -> str:
-    """By the outbox of a service that publishes there, about nobody. Returns the event's id."""
+    """Publish an event of no user through the outbox of a service that may publish to the topic. Returns its id."""
     service = BY_TOPIC[topic].sources()[0]
     event_id = str(new_id())
     version = "9" * 4301 if "digits" in poison else "1"
@@ -83,38 +83,41 @@ async def publish_poison(superuser_dsn: str, topic: str, poison: str) -> str:
         "ce_dataschema": f"tradefleet:{topic}:{version}",
     }
     row = (bucket_of(NOBODY), event_id, topic, NOBODY, json.dumps(headers), POISON.get(poison, b"{}"))
-    await _ask(superuser_dsn, PUBLISH.format(service=service), *row)
+    await _run(superuser_dsn, PUBLISH.format(service=service), *row)
     return event_id
 
 
 async def heal(superuser_dsn: str) -> None:
-    """Nothing fails any more."""
-    await _ask(superuser_dsn, UNSPOIL, whole=True)
+    """Remove the provoked failure."""
+    await _run(superuser_dsn, REPAIR_TRADES, whole=True)
 
 
 async def _wait_until_parked(superuser_dsn: str) -> None:
-    for _ in range(int(PARKED_WITHIN_S / LOOK_EVERY_S)):
-        if await _ask(superuser_dsn, PARKED):
+    for _ in range(int(PARKED_WITHIN_S / POLL_INTERVAL_S)):
+        if await _run(superuser_dsn, PARKED):
             return
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
-async def _ask(dsn: str, statements: str, *arguments: object, whole: bool = False) -> object:
-    """The first value, or nothing of several statements; again while the server is away or a lock is held."""
+async def _run(dsn: str, statements: str, *arguments: object, whole: bool = False) -> object:
+    """Run a query and return its first value, or several statements (`whole`), which return no value.
+
+    Retries while the server is down or a lock is held. Raises TimeoutError after `DONE_WITHIN_S`.
+    """
     fault: Exception | None = None
     try:
         async with asyncio.timeout(DONE_WITHIN_S):
             while True:
                 try:
-                    return await _ask_once(dsn, statements, *arguments, whole=whole)
-                except LOST as error:
+                    return await _run_once(dsn, statements, *arguments, whole=whole)
+                except CONNECTION_LOST as error:
                     fault = error
-                    await asyncio.sleep(LOOK_EVERY_S)
+                    await asyncio.sleep(POLL_INTERVAL_S)
     except TimeoutError:
-        raise TimeoutError(f"Postgres does not do {statements!r}: {fault!r}") from None
+        raise TimeoutError(f"Postgres did not run {statements!r}: {fault!r}") from None
 
 
-async def _ask_once(dsn: str, statements: str, *arguments: object, whole: bool) -> object:
+async def _run_once(dsn: str, statements: str, *arguments: object, whole: bool) -> object:
     connection = await asyncpg.connect(dsn, timeout=5)
     try:
         return await (connection.execute(statements) if whole else connection.fetchval(statements, *arguments))

@@ -1,4 +1,4 @@
-"""A TCP proxy between clients and a server, in whatever weather: calm, slow, resetting, half-open, in slices."""
+"""A TCP proxy in front of a server that simulates network conditions: calm, latency, resets, half-open, slices."""
 
 import asyncio
 import random
@@ -8,20 +8,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from stack.kafka import Front
+from stack.kafka import ProxyRoute
 
 WeatherKind = Literal["calm", "latency", "resets", "half_open", "slices"]
 HOST = "127.0.0.1"
 READ_BYTES = 65_536
 FEW_BYTES = 7
-MOST_SLICES = 200  # of what was read at once: a large answer comes in larger ones
+MAX_SLICES = 200  # per read: large reads are passed on in larger slices
 RESET_WITHIN_BYTES = 4_000
 NO_LINGER = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True)
 class Weather:
-    """`delay_s` is what latency adds each way."""
+    """The network condition. `delay_s` is the latency added in each direction."""
 
     kind: WeatherKind = "calm"
     delay_s: float = 0.0
@@ -30,7 +30,7 @@ class Weather:
 class Proxy:
     """`async with Proxy(front, draw) as proxy: proxy.change(Weather("slices"))`."""
 
-    def __init__(self, front: Front, draw: random.Random) -> None:
+    def __init__(self, front: ProxyRoute, draw: random.Random) -> None:
         self._front = front
         self._draw = draw
         self._links: set[_Link] = set()
@@ -55,10 +55,13 @@ class Proxy:
         await self._server.wait_closed()
 
     def change(self, weather: Weather) -> None:
-        """From now on. Links whose bytes were swallowed stay dead; those that their client has left are ended."""
-        was, self.weather = self.weather, weather
+        """Set the weather from now on.
+
+        Links whose bytes were swallowed stay dead. Those whose client has closed its side are aborted.
+        """
+        previous, self.weather = self.weather, weather
         for link in list(self._links):
-            if weather.kind == "resets" or (was.kind == "half_open" and link.left):
+            if weather.kind == "resets" or (previous.kind == "half_open" and link.left):
                 link.abort()
 
     async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,9 +70,9 @@ class Proxy:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            up_reader, up_writer = await asyncio.open_connection(HOST, self._front.behind)
+            up_reader, up_writer = await asyncio.open_connection(HOST, self._front.upstream_port)
         except OSError:
-            writer.transport.abort()  # as a server that is not there
+            writer.transport.abort()  # as if the server were down
             return
         link = _Link(writer, up_writer, self._draw.randrange(RESET_WITHIN_BYTES))
         self._links.add(link)
@@ -86,7 +89,7 @@ class Proxy:
             while data := await reader.read(READ_BYTES):
                 await self._pass_on(link, data, writer)
         if link.dead and self.weather.kind == "half_open":
-            link.left = True  # the farewell is swallowed too
+            link.left = True  # the FIN is swallowed too
             return
         link.close()
 
@@ -109,7 +112,7 @@ class Proxy:
         await writer.drain()
 
     async def _write_slices(self, data: bytes, writer: asyncio.StreamWriter) -> None:
-        size = max(self._draw.randint(1, FEW_BYTES), len(data) // MOST_SLICES)
+        size = max(self._draw.randint(1, FEW_BYTES), len(data) // MAX_SLICES)
         for begin in range(0, len(data), size):
             writer.write(data[begin : begin + size])
             await writer.drain()
@@ -117,20 +120,20 @@ class Proxy:
 
 
 class _Link:
-    """One connection: the client's side and the server's."""
+    """One proxied connection: the client's side and the server's."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter, bytes_left: int) -> None:
         self._sides = (client, server)
-        self.bytes_left = bytes_left  # before it is reset, in that weather
-        self.dead = False  # bytes were swallowed: nothing can go on
-        self.left = False  # one side has closed, and the other was not told
+        self.bytes_left = bytes_left  # until the reset, in the weather `resets`
+        self.dead = False  # bytes were swallowed, so the stream cannot continue
+        self.left = False  # one side has closed, and the close was not passed on
 
     def close(self) -> None:
         for side in self._sides:
             side.close()
 
     def abort(self) -> None:
-        """By RST, not by a farewell."""
+        """Close both sides with RST instead of FIN."""
         for side in self._sides:
             with suppress(OSError):  # closed already
                 side.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)

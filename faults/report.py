@@ -1,4 +1,4 @@
-"""What a run of faults tells in the end: tables for a person, one object for a program."""
+"""The report of a fault run: tables for a terminal, one JSON object for programs."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class FaultReport:
     seed: int
     families: list[str]
     rounds: int
-    points: list[str]  # those that the families strike at
+    points: list[str]  # crash points of the families
     hits: Counter[str]
     tally: Tally
     calls: Counter[str]
@@ -79,7 +79,7 @@ class FaultReport:
         return sorted({*self.points, *self.hits})
 
     def _points_table(self) -> Table:
-        table = Table("point", "hits", "killed at", "frozen at", "not come by", title="Named points")
+        table = Table("point", "hits", "killed at", "frozen at", "not reached", title="Crash points")
         for point in self._all_points():
             tally = self.tally
             counts = (self.hits[point], tally.kills_at[point], tally.freezes_at[point], tally.missed[point])
@@ -87,7 +87,7 @@ class FaultReport:
         return table
 
     def _faults_table(self) -> Table:
-        table = Table("fault", "times", "back after, longest", title="Faults")
+        table = Table("fault", "times", "longest recovery", title="Faults")
         for name, times in sorted(self.tally.injected.items()):
             outages = self.tally.outages_s.get(name.removeprefix("crash "), [])
             table.add_row(name, str(times), f"{max(outages)} s" if outages else "")

@@ -1,4 +1,4 @@
-"""A run of faults from start to end."""
+"""Runs the platform under faults from start to end."""
 
 import asyncio
 import json
@@ -16,9 +16,9 @@ from rich.console import Console
 
 from cli.plans import grant
 from faults.checker import check
-from faults.client import Caller
+from faults.client import GatewayClient
 from faults.crash_points import PointsFolder
-from faults.evidence import EXPLAINED, Evidence, tap_topics
+from faults.evidence import EXPLAINED, Evidence, dump_topics
 from faults.injector import Injector
 from faults.load import Load
 from faults.market import Market
@@ -27,20 +27,20 @@ from faults.proxy import Proxy
 from faults.report import FaultReport
 from faults.screen import RunProgress, Screen
 from faults.settle import SettledState, settle
-from stack.kafka import Front
+from stack.kafka import ProxyRoute
 from stack.migrate import SERVICES
 from stack.stack import Stack, StackOptions
 
-PEOPLE = 4
+TENANTS = 4
 CONNECTIONS = 32
 ANSWERED_WITHIN_S = 60.0
 
-Between: TypeAlias = Callable[[Sequence[Front]], Awaitable[None]]
+StartProxies: TypeAlias = Callable[[Sequence[ProxyRoute]], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class FaultOptions:
-    """Rounds are drawn until there are so many of them, or until the minutes are over."""
+    """Rounds are drawn until there are `rounds` of them, or until `minutes` have passed."""
 
     seed: int
     families: Sequence[str]
@@ -49,7 +49,7 @@ class FaultOptions:
 
 
 class Run:
-    """Once."""
+    """One fault run."""
 
     def __init__(self, options: FaultOptions, home: Path, console: Console) -> None:
         self._options = options
@@ -58,32 +58,32 @@ class Run:
         self._progress = RunProgress()
 
     async def run(self) -> FaultReport:
-        """The stack is started, loaded, broken, healed, looked through and stopped."""
+        """Start the stack, load it, inject faults, heal, check and stop it. Returns the report."""
         began = time.monotonic()
         async with AsyncExitStack() as opened:
             self._proxies: dict[str, Proxy] = {}
             self._points = PointsFolder(self._home / "points")
             market = Market(self._home / "market", self._options.seed)
 
-            async def stand_between(fronts: Sequence[Front]) -> None:
+            async def start_proxies(fronts: Sequence[ProxyRoute]) -> None:
                 for front in fronts:
                     draw = Random(f"proxy {self._options.seed} {front.server}")
                     self._proxies[front.server] = await opened.enter_async_context(Proxy(front, draw))
 
-            stack = Stack(self._home, self._stack_options(market, stand_between), self._say)
+            stack = Stack(self._home, self._stack_options(market, start_proxies), self._print)
             self._stack = await opened.enter_async_context(stack)
             self._evidence = Evidence(self._home)
             opened.callback(self._evidence.close)
             connector = aiohttp.TCPConnector(limit=CONNECTIONS)
             http = await opened.enter_async_context(aiohttp.ClientSession(connector=connector))
-            caller = Caller(http, stack.gateway, self._evidence)
-            self._load = Load(caller, self._options.seed, PEOPLE)
+            caller = GatewayClient(http, stack.gateway, self._evidence)
+            self._load = Load(caller, self._options.seed, TENANTS)
             self._injector = Injector(stack, self._proxies, self._points)
             settled = await self._break_and_heal(market)
             settled.write(self._home)
             await self._load.read_everything()
-            await settle(self._stack)  # reading is usage, which is told by and by
-            messages = await tap_topics(stack.kafka, self._home)
+            await settle(self._stack)  # reads are metered, and their usage is published with a delay
+            messages = await dump_topics(stack.kafka, self._home)
             violations = await self._violations(settled)
         return FaultReport(
             seed=self._options.seed,
@@ -99,16 +99,16 @@ class Run:
             seconds=round(time.monotonic() - began, 1),
         )
 
-    def _say(self, what: str) -> None:
-        self._console.print(f"  {what}", highlight=False)
+    def _print(self, text: str) -> None:
+        self._console.print(f"  {text}", highlight=False)
 
-    def _stack_options(self, market: Market, between: Between) -> StackOptions:
+    def _stack_options(self, market: Market, between: StartProxies) -> StackOptions:
         points = {"FAULT_POINTS": str(self._points.folder)}
         return StackOptions(
             market.arguments(),
             env=dict.fromkeys(SERVICES, points),
             split=True,
-            between=between,
+            start_proxies=between,
         )
 
     async def _break_and_heal(self, market: Market) -> SettledState:
@@ -116,8 +116,8 @@ class Run:
         moving = asyncio.create_task(market.run(self._stack.sandbox, stop))
         try:
             await self._load.begin()
-            for person in self._load.people:
-                await grant(self._stack.database.dsn("billing_app"), person.email, person.plan)
+            for tenant in self._load.tenants:
+                await grant(self._stack.database.dsn("billing_app"), tenant.email, tenant.plan)
             await self._load.furnish()
             loading = asyncio.create_task(self._load.run(stop))
             try:
@@ -125,15 +125,15 @@ class Run:
             finally:
                 await self._injector.heal()
                 stop.set()
-                self._say("healed; waiting until everything has settled")
-                answered = await _ends(loading)
+                self._print("healed; waiting for the platform to settle")
+                answered = await _finish(loading)
         finally:
             stop.set()
             await moving
         settled = await settle(self._stack)
         if not answered:
             return replace(
-                settled, fault=f"calls go unanswered {ANSWERED_WITHIN_S:.0f} s after healing; {settled.fault}"
+                settled, fault=f"calls are unanswered {ANSWERED_WITHIN_S:.0f} s after healing; {settled.fault}"
             )
         return settled
 
@@ -141,12 +141,12 @@ class Run:
         options, began = self._options, time.monotonic()
         screen = Screen(self._console, self._progress, self._evidence, self._injector.tally)
         async with screen.showing():
-            for one in islice(plan(options.seed, options.families), options.rounds):
+            for fault_round in islice(plan(options.seed, options.families), options.rounds):
                 if options.minutes is not None and time.monotonic() - began > options.minutes * 60:
                     return
-                self._progress.begin(one)
+                self._progress.begin(fault_round)
                 screen.on_round()
-                await self._injector.inject(one)
+                await self._injector.inject(fault_round)
 
     async def _violations(self, settled: SettledState) -> list[tuple[str, str]]:
         (self._home / EXPLAINED).write_text(json.dumps(self._injector.tally.poisoned))
@@ -156,8 +156,8 @@ class Run:
         return [*(("I7", detail) for detail in wedged), *violations]
 
 
-async def _ends(loading: asyncio.Task[None]) -> bool:
-    """Whether every tenant got an answer to what he was at."""
+async def _finish(loading: asyncio.Task[None]) -> bool:
+    """Wait for the load to end. Returns False if a tenant still had no answer in time."""
     _, late = await asyncio.wait([loading], timeout=ANSWERED_WITHIN_S)
     if late:
         loading.cancel()

@@ -1,4 +1,4 @@
-"""What a person sees while things break: a live table on a terminal, a line a round elsewhere."""
+"""Shows the progress of a run: a live table on a terminal, and one line per round."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,17 +19,17 @@ REFRESH_S = 0.5
 
 @dataclass
 class RunProgress:
-    """Which round it is."""
+    """The current round."""
 
     round: int = 0
     faults: list[InjectedFault] = field(default_factory=list)
 
-    def begin(self, one: FaultRound) -> None:
-        self.round, self.faults = one.number, list(one.faults)
+    def begin(self, fault_round: FaultRound) -> None:
+        self.round, self.faults = fault_round.number, list(fault_round.faults)
 
 
 class Screen:
-    """Looks; nothing waits for it."""
+    """Displays the counters. The run never waits for it."""
 
     def __init__(self, console: Console, progress: RunProgress, evidence: Evidence, tally: Tally) -> None:
         self._console = console
@@ -39,7 +39,7 @@ class Screen:
 
     @asynccontextmanager
     async def showing(self) -> AsyncIterator[None]:
-        """While this lasts the table lives."""
+        """Keep a live table on the terminal."""
         if not self._console.is_terminal:
             yield
             return
@@ -53,9 +53,9 @@ class Screen:
                     await refreshing
 
     def on_round(self) -> None:
-        """The plan of a round, so that whoever reads the log knows what fell when."""
-        said = "; ".join(f"{fault.after_s} s {fault}" for fault in self._progress.faults)
-        self._console.print(f"  round {self._progress.round}: {said}", highlight=False)
+        """Print the plan of the round, so that the log shows what was injected when."""
+        faults = "; ".join(f"{fault.after_s} s {fault}" for fault in self._progress.faults)
+        self._console.print(f"  round {self._progress.round}: {faults}", highlight=False)
 
     async def _refresh(self, live: Live) -> None:
         while True:

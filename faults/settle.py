@@ -1,4 +1,4 @@
-"""Waits until everything has come to rest after the faults, and says what has not."""
+"""Waits until the platform has settled after the faults, and reports what has not."""
 
 import asyncio
 import json
@@ -15,14 +15,14 @@ from aiokafka.errors import KafkaError
 
 from cli.demo.ledger import consumer_lag
 from shared.chassis.events.broker_access import client_options
-from stack.health import answers
+from stack.health import is_healthy
 from stack.migrate import SERVICES
 from stack.stack import Stack
 
 SETTLED = "settled.json"
 WITHIN_S = 120.0
-LOOK_EVERY_S = 0.5
-# Sessions that have not stepped through the last bar that the market closed.
+POLL_INTERVAL_S = 0.5
+# Sessions that have not processed the last closed bar of the market.
 BEHIND = """
     SELECT count(*) FROM trading.user_trading_sessions
     WHERE status <> 'STOPPED' AND symbol = $1 AND start_time < to_timestamp($2::float8 / 1000)
@@ -40,32 +40,32 @@ WAITING = " UNION ALL ".join(
 
 @dataclass(frozen=True)
 class SettledState:
-    """How long it took until all processes were ready and until nothing waited; `fault` is what still did."""
+    """Seconds until all processes were ready and until nothing was left to process. `fault` names what is left."""
 
     ready_s: float
     seconds: float
     fault: str
     ready: Mapping[str, bool]
-    lag: Mapping[str, int]  # by group, where there is any
+    lag: Mapping[str, int]  # by group, only above 0
 
     def write(self, folder: Path) -> None:
-        """For the checker."""
-        seen = {"ready": self.ready, "lag": self.lag, "seconds": self.seconds, "limit_s": WITHIN_S}
-        (folder / SETTLED).write_text(json.dumps(seen))
+        """Write the state for the checker."""
+        state = {"ready": self.ready, "lag": self.lag, "seconds": self.seconds, "limit_s": WITHIN_S}
+        (folder / SETTLED).write_text(json.dumps(state))
 
 
 async def settle(stack: Stack) -> SettledState:
-    """Everything is healed and the load is over."""
+    """Wait until the platform has settled; call it after healing and after the load has ended."""
     began = time.monotonic()
     ready_s = 0.0
-    fault = "not looked at"
+    fault = "not checked"
     try:
         async with asyncio.timeout(WITHIN_S):
             while fault := _unready(await _ready(stack)):
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
             ready_s = time.monotonic() - began
             while fault := await _waiting(stack):
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
     except TimeoutError:
         fault = f"not settled within {WITHIN_S:.0f} s: {fault}"
     seconds = time.monotonic() - began
@@ -74,7 +74,7 @@ async def settle(stack: Stack) -> SettledState:
 
 async def _ready(stack: Stack) -> dict[str, bool]:
     names = list(stack.health)
-    ready = await asyncio.gather(*(answers(stack.health[name]) for name in names))
+    ready = await asyncio.gather(*(is_healthy(stack.health[name]) for name in names))
     return dict(zip(names, ready, strict=True))
 
 
@@ -84,7 +84,10 @@ def _unready(ready: Mapping[str, bool]) -> str:
 
 
 async def _waiting(stack: Stack) -> str:
-    """Outboxes and parked events, sessions, groups; looked at in the order in which one fills the next."""
+    """Return what is left to process, or "".
+
+    Checks sessions, then outboxes and parked events, then consumer lag: the order in which one feeds the next.
+    """
     connection = await asyncpg.connect(stack.database.owner_dsn)
     try:
         if behind := await _behind(stack, connection):

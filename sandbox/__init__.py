@@ -1,1 +1,1 @@
-"""The outside world to develop against: servers that speak its protocols and keep a ledger of what reached them."""
+"""Local stand-ins for external services: servers that speak their protocols and record the requests they get."""

@@ -1,7 +1,7 @@
 """Statistics of returns and equity, each defined once for backtests and analytics: float64, unrounded, pure.
 
-Figures that are shown are rounded once, at the end (`rounded`): one that is made of others is made of their
-unrounded values. None means undefined.
+Displayed figures are rounded once, at the end (`rounded`); a figure derived from others uses their unrounded
+values. None means undefined.
 """
 
 import math
@@ -10,18 +10,18 @@ from decimal import Decimal, localcontext
 
 DAYS_PER_YEAR = 365
 """A crypto market trades every day."""
-LEAST_DAYS = 10
-"""Sharpe, Sortino and Calmar of fewer daily returns are undefined: a year cannot be read from a week."""
-LEAST_DEVIATION = 1e-13
-"""Of daily returns as fractions: what is not above it is float64's rounding."""
-LEAST_RELATIVE_DEVIATION = 1e-9
-"""The same as a share of the largest return: amounts have 8 places, so equal returns differ in the last digits."""
+MIN_DAYS = 10
+"""Sharpe, Sortino and Calmar are undefined for fewer daily returns: a week says nothing about a year."""
+MIN_DEVIATION = 1e-13
+"""A deviation of daily returns (as fractions) not above it is rounding noise of float64."""
+MIN_RELATIVE_DEVIATION = 1e-9
+"""The same bound relative to the largest return: amounts have 8 places, so equal returns differ slightly."""
 _PRECISION = 60  # digits; sums of amounts stay exact far beyond any balance
 _PLACES = 6
 
 
 def fraction(part: Decimal, whole: Decimal) -> float | None:
-    """`part / whole`, correct to float64; None unless `whole` is above 0."""
+    """Return `part / whole`, correct to float64; None unless `whole` is above 0."""
     if whole <= 0:
         return None
     with localcontext() as context:
@@ -30,9 +30,9 @@ def fraction(part: Decimal, whole: Decimal) -> float | None:
 
 
 def realised_returns(starting: Decimal, daily_pnls: Iterable[Decimal]) -> list[float] | None:
-    """Each day's pnl as a fraction of the equity at its start, where no capital is added or taken.
+    """Return each day's pnl as a fraction of the equity at its start, if no capital is added or withdrawn.
 
-    None if a day starts without equity.
+    Returns None if a day starts without equity.
     """
     returns = []
     with localcontext() as context:
@@ -48,7 +48,7 @@ def realised_returns(starting: Decimal, daily_pnls: Iterable[Decimal]) -> list[f
 
 
 def deviation(returns: Sequence[float]) -> float | None:
-    """Sample deviation (n - 1); 0 where the returns differ by rounding only; None of fewer than two."""
+    """Return the sample deviation (n - 1): 0 if the returns differ only by rounding, None for fewer than two."""
     if len(returns) < 2:
         return None
     average = mean(returns)
@@ -61,39 +61,39 @@ def mean(returns: Sequence[float]) -> float:
 
 
 def volatility(returns: Sequence[float]) -> float | None:
-    """The deviation of daily returns, per year; None of fewer than two."""
+    """Return the annualised deviation of daily returns; None for fewer than two."""
     daily = deviation(returns)
     return None if daily is None else daily * math.sqrt(DAYS_PER_YEAR)
 
 
 def sharpe(returns: Sequence[float]) -> float | None:
-    """Mean over sample deviation of daily returns, per year, without a risk-free rate.
+    """Return mean over sample deviation of daily returns, annualised, without a risk-free rate.
 
-    None of fewer than LEAST_DAYS returns, and where they are equal.
+    Returns None for fewer than MIN_DAYS returns, or if they are equal.
     """
-    return _per_year(returns, deviation(returns)) if len(returns) >= LEAST_DAYS else None
+    return _per_year(returns, deviation(returns)) if len(returns) >= MIN_DAYS else None
 
 
 def sortino(returns: Sequence[float]) -> float | None:
-    """Mean over downside deviation against 0 of daily returns, per year.
+    """Return mean over downside deviation against 0 of daily returns, annualised.
 
-    None of fewer than LEAST_DAYS returns, and where none is a loss.
+    Returns None for fewer than MIN_DAYS returns, or if none is a loss.
     """
-    if len(returns) < LEAST_DAYS:
+    if len(returns) < MIN_DAYS:
         return None
     squares = math.fsum(min(value, 0.0) ** 2 for value in returns)
     return _per_year(returns, _above_noise(math.sqrt(squares / len(returns)), returns))
 
 
 def calmar(growth: float | None, days: int, drawdown_pct: float | None) -> float | None:
-    """Compounded yearly return in percent over the greatest drawdown in percent, both unrounded.
+    """Return the compounded yearly return in percent over the maximum drawdown in percent, both unrounded.
 
-    `growth` is ending over starting equity, after `days` calendar days. None of fewer than LEAST_DAYS, without a
-    drawdown, and where nothing is left to compound.
+    `growth` is ending over starting equity after `days` calendar days. Returns None for fewer than MIN_DAYS,
+    without a drawdown, or if no equity is left to compound.
     """
-    if days < LEAST_DAYS or growth is None or growth <= 0 or drawdown_pct is None:
+    if days < MIN_DAYS or growth is None or growth <= 0 or drawdown_pct is None:
         return None
-    if drawdown_pct <= LEAST_DEVIATION * 100:
+    if drawdown_pct <= MIN_DEVIATION * 100:
         return None
     try:
         yearly_pct = (math.pow(growth, DAYS_PER_YEAR / days) - 1) * 100
@@ -103,14 +103,15 @@ def calmar(growth: float | None, days: int, drawdown_pct: float | None) -> float
 
 
 def max_drawdown_pct(starting: Decimal, pnls: Iterable[Decimal]) -> float | None:
-    """The greatest fall of realised equity below its highest so far, the start included, in percent of the highest.
+    """Return the maximum drawdown: the largest fall of realised equity below its highest value so far, including
+    the start, in percent of that value.
 
-    None where equity was never above 0.
+    Returns None if equity was never above 0.
     """
     with localcontext() as context:
         context.prec = _PRECISION
         equity = highest = starting
-        fall, below = Decimal(0), starting  # the greatest so far and the height it is below
+        fall, below = Decimal(0), starting  # the largest fall so far, and the high that it is below
         for pnl in pnls:
             equity += pnl
             highest = max(highest, equity)
@@ -121,12 +122,12 @@ def max_drawdown_pct(starting: Decimal, pnls: Iterable[Decimal]) -> float | None
 
 
 def ratio(part: float, whole: float) -> float | None:
-    """None unless `whole` is above 0."""
+    """Return `part / whole`; None unless `whole` is above 0."""
     return part / whole if whole > 0 else None
 
 
 def rounded(value: float | None) -> float | None:
-    """To 6 places, without a negative zero, as figures are stored and shown; None where not finite."""
+    """Round to 6 places, without a negative zero, as figures are stored and shown. Returns None if not finite."""
     if value is None or not math.isfinite(value):
         return None
     return round(value, _PLACES) + 0.0
@@ -138,4 +139,4 @@ def _per_year(returns: Sequence[float], daily_deviation: float | None) -> float 
 
 def _above_noise(value: float, returns: Sequence[float]) -> float:
     largest = max(map(abs, returns))
-    return value if value > max(LEAST_DEVIATION, LEAST_RELATIVE_DEVIATION * largest) else 0.0
+    return value if value > max(MIN_DEVIATION, MIN_RELATIVE_DEVIATION * largest) else 0.0

@@ -1,1 +1,1 @@
-"""The platform on one machine: real Postgres, real Kafka, the gateway, the services, the sandbox."""
+"""Runs the platform on one machine: Postgres, Kafka, the gateway, the services and the exchange sandbox."""

@@ -1,6 +1,6 @@
-"""Kafka's requests about ACLs and SCRAM credentials, which aiokafka's admin client cannot send.
+"""Kafka requests for ACLs and SCRAM credentials, which aiokafka's admin client does not offer.
 
-Of ACLs it has the structures, of credentials nothing. The numbers are those of Kafka's protocol.
+aiokafka has the structures of ACL requests, but not those of credentials. Numbers are from Kafka's protocol.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-ITERATIONS = 4_096  # the least that Kafka takes: passwords are random, guessing is no concern
+ITERATIONS = 4_096  # Kafka's minimum: passwords are random, so guessing is not a concern
 SCRAM_SHA_512 = 2
 NO_SUCH_CREDENTIAL = 91
-SEEN_WITHIN_S = 30.0
-LOOK_EVERY_S = 0.05
+VISIBLE_TIMEOUT_S = 30.0
+POLL_INTERVAL_S = 0.05
 
 Struct = TypeVar("Struct", bound=RequestStruct)
 
@@ -54,7 +54,7 @@ class Permission(IntEnum):
 
 @dataclass(frozen=True, order=True)
 class Acl:
-    """Allows `user` one operation on a topic or group, from every host, unless told otherwise."""
+    """Allows `user` one operation on a topic or group, from every host by default."""
 
     user: str
     resource: Resource
@@ -80,8 +80,8 @@ class Acl:
         )
 
 
-class _Of(Request[Struct]):  # type: ignore[misc]  # aiokafka has no types
-    """A request whose structure is at hand."""
+class _StructRequest(Request[Struct]):  # type: ignore[misc]  # aiokafka has no types
+    """Sends a given structure as it is."""
 
     API_KEY = -1
 
@@ -167,11 +167,11 @@ class _DescribeCredentials(RequestStruct):  # type: ignore[misc]  # aiokafka has
 
 
 async def describe_acls(admin: AIOKafkaAdminClient) -> list[Acl] | None:
-    """All of them; None where the cluster has no authorizer, and so everybody may do everything."""
+    """Return all ACLs; None if the cluster has no authorizer, so that every client may do everything."""
     anything = structs.DescribeAclsRequest_v1(
         *(Resource.ANY, None, Pattern.ANY, None, None, Operation.ANY, Permission.ANY)
     )
-    answer = await admin._send_request(_Of(anything))
+    answer = await admin._send_request(_StructRequest(anything))
     if answer.error_code == SecurityDisabled.errno:
         return None
     _raise(answer.error_code, answer.error_message)
@@ -188,28 +188,28 @@ async def describe_acls(admin: AIOKafkaAdminClient) -> list[Acl] | None:
 async def create_acls(admin: AIOKafkaAdminClient, acls: Sequence[Acl]) -> None:
     """Add these; existing ones are kept. Raises KafkaError."""
     if acls:
-        answer = await admin._send_request(_Of(structs.CreateAclsRequest_v1([acl.row for acl in acls])))
+        answer = await admin._send_request(_StructRequest(structs.CreateAclsRequest_v1([acl.row for acl in acls])))
         for code, message in answer.creation_responses:
             _raise(code, message)
 
 
 async def delete_acls(admin: AIOKafkaAdminClient, acls: Sequence[Acl]) -> None:
-    """These very ones. Raises KafkaError."""
+    """Delete exactly these. Raises KafkaError."""
     if acls:
-        answer = await admin._send_request(_Of(structs.DeleteAclsRequest_v1([acl.row for acl in acls])))
+        answer = await admin._send_request(_StructRequest(structs.DeleteAclsRequest_v1([acl.row for acl in acls])))
         for code, message, _ in answer.filter_responses:
             _raise(code, message)
 
 
 async def list_users(admin: AIOKafkaAdminClient) -> set[str]:
     """Return the users that have a SCRAM credential. Raises KafkaError."""
-    answer = await admin._send_request(_Of(_DescribeCredentials([], {})))
+    answer = await admin._send_request(_StructRequest(_DescribeCredentials([], {})))
     _raise(answer.error_code, answer.error_message)
     return {result[0] for result in answer.results}
 
 
 async def set_passwords(admin: AIOKafkaAdminClient, passwords: Sequence[tuple[str, str]]) -> None:
-    """Of users; connections that are open stay so, and the password itself is not sent. Raises KafkaError."""
+    """Set passwords by user. Open connections stay open; only salted hashes are sent. Raises KafkaError."""
     upsertions: list[Any] = []
     for user, password in passwords:
         salt = os.urandom(32)
@@ -224,10 +224,10 @@ async def delete_users(admin: AIOKafkaAdminClient, users: Sequence[str]) -> None
 
 
 async def _alter_credentials(admin: AIOKafkaAdminClient, deletions: list[Any], upsertions: list[Any]) -> None:
-    """Any: tuples of a structure."""
+    # Any: tuples in the order of the structure.
     if not deletions and not upsertions:
         return
-    answer = await admin._send_request(_Of(_AlterCredentials(deletions, upsertions, {})))
+    answer = await admin._send_request(_StructRequest(_AlterCredentials(deletions, upsertions, {})))
     for user, code, message, _ in answer.results:
         if code != NO_SUCH_CREDENTIAL:
             _raise(code, f"{user}: {message}")
@@ -236,16 +236,16 @@ async def _alter_credentials(admin: AIOKafkaAdminClient, deletions: list[Any], u
 async def wait_until_seen(
     admin: AIOKafkaAdminClient, users: Collection[str], created: Collection[Acl] = (), deleted: Collection[Acl] = ()
 ) -> None:
-    """Until the broker acts on what it acknowledged, which is a moment later. Raises KafkaTimeoutError."""
+    """Wait until acknowledged changes take effect, which takes a moment. Raises KafkaTimeoutError."""
     try:
-        async with asyncio.timeout(SEEN_WITHIN_S):
+        async with asyncio.timeout(VISIBLE_TIMEOUT_S):
             while True:
                 acls = set(await describe_acls(admin) or ())
                 if acls.issuperset(created) and acls.isdisjoint(deleted) and await list_users(admin) >= set(users):
                     return
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
     except TimeoutError as error:
-        raise KafkaTimeoutError("the broker took ACLs and users and does not show them") from error
+        raise KafkaTimeoutError("the broker accepted ACLs and users but does not show them") from error
 
 
 def _raise(code: int, message: str | None) -> None:

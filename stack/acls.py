@@ -1,4 +1,4 @@
-"""What each service may do on the broker: derived from who sends and who receives each event."""
+"""Broker ACLs of each service, derived from the publishers and consumers of each event."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,12 +10,12 @@ from stack.migrate import SERVICES
 
 
 def principal(name: str, prefix: str = "") -> str:
-    """The user as which a service or subscriber authenticates; platforms that share a broker have their own."""
+    """Return the user of a service or subscriber; the prefix separates platforms that share a broker."""
     return prefix + name
 
 
 def acls_of(prefix: str = "") -> frozenset[Acl]:
-    """All of the services. Reading and writing include describing; idempotent producers need nothing more."""
+    """Return the ACLs of all services. READ and WRITE imply DESCRIBE, and suffice for idempotent producers."""
     return frozenset(acl for service in SERVICES for acl in _of_service(service, prefix))
 
 
@@ -33,7 +33,7 @@ def _of_service(service: str, prefix: str) -> Iterator[Acl]:
 
 
 def acls_of_subscriber(name: str, topics: Iterable[str], group: str, prefix: str = "") -> frozenset[Acl]:
-    """Read-only: these topics, and consumer groups whose names begin with `group`."""
+    """Return READ rights on these topics and on consumer groups whose names start with `group`."""
     user = principal(name, prefix)
     reading = {Acl(user, Resource.TOPIC, prefix + topic, Operation.READ) for topic in topics}
     return frozenset({*reading, Acl(user, Resource.GROUP, prefix + group, Operation.READ, Pattern.PREFIXED)})

@@ -1,4 +1,4 @@
-"""Removes what a stack kept, also what lies outside its folder."""
+"""Removal of all files of a stack, including those outside its home."""
 
 import shutil
 from pathlib import Path
@@ -7,6 +7,6 @@ from stack.postgres import outside_data_folder
 
 
 def remove_home(home: Path) -> None:
-    """The stack must not run any more."""
+    """Delete the home and its external data folder. The stack must be stopped."""
     shutil.rmtree(outside_data_folder(home), ignore_errors=True)
     shutil.rmtree(home, ignore_errors=True)

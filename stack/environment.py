@@ -1,4 +1,4 @@
-"""What each process is told by its environment: addresses, roles' DSNs, tokens."""
+"""Environment variables of each process: addresses, role DSNs and key files."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from shared.chassis.events.broker_access import KafkaAccess
 from shared.chassis.settings import ServiceSettings
 from stack.acls import principal
 from stack.home import Home, Secrets
-from stack.layout import Part
+from stack.layout import ServiceProcess
 from stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
 from stack.service_keys import key_file_of, list_file_of
 
@@ -26,11 +26,11 @@ SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "notifications": NotificationsSettings,
 }
 GATEWAY_FILES = ROOT / "deploy" / "gateway"
-GATEWAY_NETWORKS = '["127.0.0.1/32"]'  # where the gateway calls from
+GATEWAY_NETWORKS = '["127.0.0.1/32"]'  # source addresses of the gateway's requests
 
 
-# Everybody who uses a stack on one machine comes from the same address.
-ALL_FROM_HERE = {
+# All users of a local stack share one IP address, so limits per address must not apply.
+SHARED_ADDRESS_LIMITS = {
     "AUTH_REGISTRATIONS_AN_HOUR": "1000000",
     "AUTH_REGISTRATIONS_A_DAY": "1000000",
     "AUTH_TRIALS_A_DAY": "1000000",
@@ -41,7 +41,7 @@ ALL_FROM_HERE = {
 class Addresses:
     """Ports on 127.0.0.1, and Kafka with the operator's login.
 
-    `services` are those of `processes` that serve HTTP.
+    `processes` are ports by process name, `services` the ports by service of those that serve HTTP.
     """
 
     gateway: int
@@ -57,13 +57,18 @@ class Addresses:
 
 
 def service_environment(
-    part: Part, home: Home, secrets: Secrets, database: DatabaseAccess, at: Addresses, topic_prefix: str
+    process: ServiceProcess,
+    home: Home,
+    secrets: Secrets,
+    database: DatabaseAccess,
+    at: Addresses,
+    topic_prefix: str,
 ) -> dict[str, str]:
-    """The environment of one process; it is given its own service's roles and no other."""
-    service = part.service
+    """Return the environment of one process, with database roles of its own service only."""
+    service = process.service
     environment = {
-        "PROCESS_NAME": part.name,
-        "HTTP_PORT": str(at.processes[part.name]),
+        "PROCESS_NAME": process.name,
+        "HTTP_PORT": str(at.processes[process.name]),
         **kafka_environment(service_login(service, at.kafka, secrets, topic_prefix), topic_prefix),
         "JWKS_URL": f"{at.url('auth')}/.well-known/jwks.json",
         "TRUSTED_PROXIES": GATEWAY_NETWORKS,
@@ -72,37 +77,37 @@ def service_environment(
         "TRADING_INTERNAL_URL": f"http://127.0.0.1:{at.trading_internal}",
         "PYTHONPATH": str(ROOT),
         **{f"POSTGRES_{role.upper()}_DSN": database.dsn(f"{service}_{role}") for role in ROLES},
-        **{f"POSTGRES_{role.upper()}_CONNECTIONS": str(most) for role, most in part.pools.items()},
+        **{f"POSTGRES_{role.upper()}_CONNECTIONS": str(limit) for role, limit in process.pools.items()},
     }
     if service == "billing":
-        if part.serves_http:
+        if process.serves_http:
             environment["INTERNAL_HTTP_PORT"] = str(at.billing_internal)
     else:
         environment["BILLING_INTERNAL_URL"] = f"http://127.0.0.1:{at.billing_internal}"
     if service == "auth":
         environment["AUTH_SIGNING_KEY_FILE"] = str(home.signing_key)
         environment["AUTH_SIGNING_KEYS"] = str(home.signing_keys)
-        environment |= ALL_FROM_HERE
+        environment |= SHARED_ADDRESS_LIMITS
     if service == "trading":
         sandbox = f"127.0.0.1:{at.sandbox}"
         environment |= {
             "BYBIT_REST_URL": f"http://{sandbox}",
             "BYBIT_WS_URL": f"ws://{sandbox}/v5/public/linear",
         }
-        if part.serves_http:
+        if process.serves_http:
             environment["INTERNAL_HTTP_PORT"] = str(at.trading_internal)
     return environment
 
 
-def settings_given(service: str) -> dict[str, str]:
-    """What this process' environment sets of a service's own settings; its servers are the stack's to name."""
+def settings_from_environment(service: str) -> dict[str, str]:
+    """Return the service settings set in our own environment, except servers, which the stack provides."""
     names = {name.upper() for name in SETTINGS[service].model_fields}
     given = {name: os.environ[name] for name in names if name in os.environ}
     return {name: value for name, value in given.items() if not name.startswith(("KAFKA_", "POSTGRES_"))}
 
 
 def service_login(service: str, operator: KafkaAccess, secrets: Secrets, prefix: str) -> KafkaAccess:
-    """The same cluster as the service's own principal, where it has principals."""
+    """Return access to the cluster as the service's own principal, or as the operator if it has no principals."""
     if not operator.has_principal:
         return operator
     login = replace(operator, mechanism="SCRAM-SHA-512", certificate_file=None, key_file=None)
@@ -110,7 +115,7 @@ def service_login(service: str, operator: KafkaAccess, secrets: Secrets, prefix:
 
 
 def kafka_environment(access: KafkaAccess, prefix: str) -> dict[str, str]:
-    """What KafkaSettings reads."""
+    """Return the variables that `KafkaSettings` reads."""
     environment = {"KAFKA_BOOTSTRAP": access.bootstrap, "KAFKA_TOPIC_PREFIX": prefix}
     environment["KAFKA_SECURITY_PROTOCOL"] = access.protocol
     if access.has_principal:
@@ -121,7 +126,7 @@ def kafka_environment(access: KafkaAccess, prefix: str) -> dict[str, str]:
 
 
 def gateway_environment(at: Addresses, home: Path) -> dict[str, str]:
-    """The placeholders of the Caddyfile."""
+    """Return the values of the Caddyfile's placeholders."""
     addresses = {f"{service.upper()}_ADDRESS": f"127.0.0.1:{at.services[service]}" for service in SERVICES}
     return {
         **addresses,

@@ -1,4 +1,4 @@
-"""The ACLs and users of the broker: what there should be, what there is, and how the one becomes the other."""
+"""ACLs and users of the broker: expected ones compared with existing ones, and applying the differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from stack import acl_api
 from stack.acl_api import Acl, Pattern, Resource
 from stack.acls import acls_of, principal
 from stack.migrate import SERVICES
-from stack.topics import admin_of, topics_of
+from stack.topics import open_admin_client, topics_of
 
 
 @dataclass(frozen=True)
 class Grants:
-    """`others` are ACLs on our topics that no contract names, such as subscribers': they are left alone."""
+    """`others` are ACLs on our topics that no contract defines, such as those of subscribers; left unchanged."""
 
     authorizer: bool = False
     missing: Sequence[Acl] = ()
@@ -29,32 +29,32 @@ class Grants:
 
 
 async def plan_grants(kafka: KafkaAccess | str, prefix: str) -> Grants:
-    """What would have to be done. Raises KafkaError."""
-    async with admin_of(kafka) as admin:
+    """Return the differences between expected and existing grants. Raises KafkaError."""
+    async with open_admin_client(kafka) as admin:
         return await _plan(admin, prefix)
 
 
 async def apply_grants(kafka: KafkaAccess | str, prefix: str, passwords: Mapping[str, str] | None = None) -> Grants:
-    """Do it, and return what was to be done; `passwords`, where given, are the services' from now on.
+    """Apply the differences and return them; sets `passwords` of services if given.
 
-    Users without a password stay missing: see `tradefleet topics password`. Raises KafkaError.
+    Does not create users for which no password is given: see `tradefleet topics password`. Raises KafkaError.
     """
-    async with admin_of(kafka) as admin:
+    async with open_admin_client(kafka) as admin:
         plan = await _plan(admin, prefix)
         if plan.authorizer:
-            of_services = [(principal(name, prefix), word) for name, word in (passwords or {}).items()]
-            await acl_api.set_passwords(admin, of_services)
+            credentials = [(principal(name, prefix), password) for name, password in (passwords or {}).items()]
+            await acl_api.set_passwords(admin, credentials)
             await acl_api.create_acls(admin, plan.missing)
             await acl_api.delete_acls(admin, plan.superfluous)
             await acl_api.wait_until_seen(
-                admin, {user for user, _ in of_services}, created=plan.missing, deleted=plan.superfluous
+                admin, {user for user, _ in credentials}, created=plan.missing, deleted=plan.superfluous
             )
         return plan
 
 
 async def remove_grants(kafka: KafkaAccess | str, prefix: str) -> None:
-    """All of the services of this prefix, and their users. Raises KafkaError."""
-    async with admin_of(kafka) as admin:
+    """Remove all ACLs and users of the services with this prefix. Raises KafkaError."""
+    async with open_admin_client(kafka) as admin:
         ours = {principal(service, prefix) for service in SERVICES}
         acls = await acl_api.describe_acls(admin)
         if acls is not None:
@@ -66,20 +66,20 @@ async def _plan(admin: AIOKafkaAdminClient, prefix: str) -> Grants:
     existing = await acl_api.describe_acls(admin)
     if existing is None:
         return Grants()
-    wanted = acls_of(prefix)
+    expected = acls_of(prefix)
     ours = {principal(service, prefix) for service in SERVICES}
     topics = {topic.name for topic in topics_of(prefix=prefix)}
-    there = set(existing)
+    present = set(existing)
     return Grants(
         authorizer=True,
-        missing=sorted(wanted - there),
-        superfluous=sorted(acl for acl in there - wanted if acl.user in ours),
-        others=sorted(acl for acl in there if acl.user not in ours and _touches(acl, topics)),
+        missing=sorted(expected - present),
+        superfluous=sorted(acl for acl in present - expected if acl.user in ours),
+        others=sorted(acl for acl in present if acl.user not in ours and _applies_to(acl, topics)),
         users_missing=sorted(ours - await acl_api.list_users(admin)),
     )
 
 
-def _touches(acl: Acl, topics: set[str]) -> bool:
+def _applies_to(acl: Acl, topics: set[str]) -> bool:
     if acl.resource is not Resource.TOPIC:
         return False
     if acl.pattern is Pattern.PREFIXED:

@@ -1,4 +1,4 @@
-"""Asks each part whether it can work."""
+"""Health checks of servers and services."""
 
 import asyncio
 from contextlib import suppress
@@ -9,8 +9,8 @@ import asyncpg
 PROBE_TIMEOUT_S = 3
 
 
-async def answers(url: str) -> bool:
-    """Whether an HTTP address says 200, a database answers a query, `tcp://host:port` takes a connection."""
+async def is_healthy(url: str) -> bool:
+    """Whether an HTTP URL returns 200, a database answers a query, or `tcp://host:port` accepts a connection."""
     if url.startswith("tcp://"):
         return await _connects(url.removeprefix("tcp://"))
     if url.startswith("postgresql://"):
@@ -22,8 +22,8 @@ async def answers(url: str) -> bool:
     return False
 
 
-async def waits_for_a_person(url: str) -> str:
-    """Why a process that runs is not ready before an operator has typed a command; empty if that is not so."""
+async def pending_operator_action(url: str) -> str:
+    """Return why a running process is not ready if only a command of an operator can help; empty otherwise."""
     if not url.endswith("/readyz"):
         return ""
     with suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
@@ -45,7 +45,7 @@ async def _connects(address: str) -> bool:
 
 
 async def _queries(dsn: str) -> bool:
-    """A server that is still recovering takes connections and refuses them afterwards."""
+    """Run a query: a server that is still recovering accepts connections but refuses queries."""
     with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             connection = await asyncpg.connect(dsn, timeout=PROBE_TIMEOUT_S)

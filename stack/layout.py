@@ -1,4 +1,4 @@
-"""Which processes the services run as: one each (trading's feed and backtests apart), or one per role."""
+"""Process layout: one process per service (trading's feed and backtests separate), or one per role."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,14 @@ from stack.migrate import ROOT, SERVICES
 
 CONNECTIONS = ROOT / "deploy" / "postgres" / "connections.toml"
 TRADING_ROLES = ("http", "consumers", "relay", "jobs", "worker")
-OF_EVERY_SERVICE = ("http", "consumers", "relay", "jobs")
-APART = ("feed", "backtests")
-OF_TRADING = ("worker", *APART)
+COMMON_ROLES = ("http", "consumers", "relay", "jobs")
+SEPARATE_ROLES = ("feed", "backtests")
+TRADING_EXTRA_ROLES = ("worker", *SEPARATE_ROLES)
 
 
 @dataclass(frozen=True)
-class Part:
-    """A process of a service. `roles` are what `--only` is given; `pools` its connections, unless the default."""
+class ServiceProcess:
+    """A process of a service. `roles` is the value of `--only`; `pools` overrides connection limits by role."""
 
     name: str
     service: str
@@ -25,26 +25,26 @@ class Part:
 
     @property
     def serves_http(self) -> bool:
-        """Whether the gateway and other services go to it."""
+        """Whether the gateway and other services send requests to it."""
         return not self.roles or "http" in self.roles
 
 
-def together() -> list[Part]:
-    """A process per service with all its roles, the feed, and the one that works on backtests."""
-    services = [Part(name, name, TRADING_ROLES if name == "trading" else ()) for name in SERVICES]
-    return [*services, *(Part(role, "trading", (role,)) for role in APART)]
+def processes_per_service() -> list[ServiceProcess]:
+    """Return one process per service, plus one for the feed and one for backtests."""
+    services = [ServiceProcess(name, name, TRADING_ROLES if name == "trading" else ()) for name in SERVICES]
+    return [*services, *(ServiceProcess(role, "trading", (role,)) for role in SEPARATE_ROLES)]
 
 
-def by_role() -> list[Part]:
-    """A process per service and role, named `<service>-<role>`, with the few connections that the role needs."""
+def processes_per_role() -> list[ServiceProcess]:
+    """Return one process per service and role, named `<service>-<role>`, with the few connections it needs."""
     pools = connections()["split"]
     return [
-        Part(f"{service}-{role}", service, (role,), pools[role])
+        ServiceProcess(f"{service}-{role}", service, (role,), pools[role])
         for service in SERVICES
-        for role in (*OF_EVERY_SERVICE, *(OF_TRADING if service == "trading" else ()))
+        for role in (*COMMON_ROLES, *(TRADING_EXTRA_ROLES if service == "trading" else ()))
     ]
 
 
 def connections() -> dict[str, Any]:
-    """The budget of database connections."""
+    """Return the budget of database connections."""
     return tomllib.loads(CONNECTIONS.read_text())

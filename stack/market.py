@@ -1,4 +1,4 @@
-"""The made-up market of `up`: it moves by itself, and after a restart goes on from where it stood."""
+"""The made-up market of `up`: it advances by itself and resumes its position after a restart."""
 
 import asyncio
 from contextlib import suppress
@@ -8,44 +8,43 @@ import aiohttp
 
 from cli.failure import BadInput
 
-HISTORY_STEPS = (
-    400 * 24 * 60
-)  # minutes that have passed when a market begins, so that indicators have their history
-LOOK_EVERY_S = 1.0
+# Minutes of history before a new market starts, so that indicators have their warm-up.
+HISTORY_STEPS = 400 * 24 * 60
+POLL_INTERVAL_S = 1.0
 ANSWER_TIMEOUT_S = 30
 
 
 class MadeUpMarket:
-    """Moves a minute a step; where it stands lives in `home/market`."""
+    """One step is one minute of the market; the position is stored in `home/market`."""
 
     def __init__(self, home: Path, bar_ms: int) -> None:
         self._folder = home.absolute() / "market"
         self._bar_ms = bar_ms
 
     def arguments(self) -> list[str]:
-        """The sandbox's arguments. Raises BadInput for a folder with a market of 15-minute bars only."""
+        """Return the sandbox's arguments. Raises BadInput if the folder has a market of an earlier version."""
         if any(self._folder.glob("synthetic_*.csv")):
             raise BadInput(
-                f"the market in {self._folder.parent} is of an earlier version: "
+                f"the market in {self._folder.parent} was created by an earlier version: "
                 f"`tradefleet down --home {self._folder.parent} --remove` removes it"
             )
         self._folder.mkdir(parents=True, exist_ok=True)
         return ["--bar-ms", str(self._bar_ms), "--made-up"]
 
-    async def go_to_position(self, sandbox: str) -> None:
-        """Where it stood when it was last looked after."""
+    async def restore_position(self, sandbox: str) -> None:
+        """Move the sandbox to the last stored position."""
         async with _control(sandbox) as http:
             await self._catch_up(http)
 
     async def run(self, sandbox: str) -> None:
-        """Keep it moving, also when the sandbox was restarted, and note where it stands."""
+        """Keep the market running across restarts of the sandbox, and store its position."""
         async with _control(sandbox) as http:
             while True:
                 with suppress(aiohttp.ClientError, TimeoutError):
-                    self._note(await self._catch_up(http))
+                    self._store(await self._catch_up(http))
                     async with http.post("/control/start") as answer:
                         answer.raise_for_status()
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
 
     async def _catch_up(self, http: aiohttp.ClientSession) -> int:
         async with http.post("/control/jump", json={"steps_done": self._position()}) as answer:
@@ -62,7 +61,7 @@ class MadeUpMarket:
         except (OSError, ValueError):
             return HISTORY_STEPS
 
-    def _note(self, position: int) -> None:
+    def _store(self, position: int) -> None:
         partial = self._file.with_suffix(".new")
         partial.write_text(str(position))
         partial.replace(self._file)

@@ -1,4 +1,4 @@
-"""Brings a database to the schema of today: roles, then each service's migrations by dbmate."""
+"""Creates the database and its roles, and applies each service's migrations with dbmate."""
 
 import asyncio
 import secrets
@@ -12,22 +12,22 @@ import asyncpg
 import click
 
 from cli.failure import BadInput
-from stack.tools import tool
+from stack.tools import find_tool
 
 ROOT = Path(__file__).parents[1]
 SERVICES = ("auth", "billing", "trading", "analytics", "notifications")
 ROLES = ("app", "worker", "queue")
 OWNER = "tradefleet_owner"
 RECOVERY_TIMEOUT_S = 60
-TURN_TIMEOUT_S = 300
-TURN_LOOK_EVERY_S = 0.2
-TURN_KEY = "tradefleet migrations"
+LOCK_TIMEOUT_S = 300
+LOCK_POLL_INTERVAL_S = 0.2
+LOCK_KEY = "tradefleet migrations"
 ROLES_SQL = ROOT / "deploy" / "postgres" / "roles.sql"
 
 
 @dataclass(frozen=True)
 class DatabaseAccess:
-    """Where a database is, and the passwords of its roles."""
+    """Address of a database and the passwords of its roles."""
 
     host: str
     port: int
@@ -43,20 +43,20 @@ class DatabaseAccess:
 
 
 def all_roles() -> list[str]:
-    """The owner and three login roles per service."""
+    """Return the owner and three login roles per service."""
     return [OWNER, *(f"{service}_{role}" for service in SERVICES for role in ROLES)]
 
 
 def new_passwords() -> dict[str, str]:
-    """One secret per role."""
+    """Generate one password per role."""
     return {role: secrets.token_urlsafe(24) for role in all_roles()}
 
 
 async def create_database(superuser_dsn: str, access: DatabaseAccess) -> None:
-    """The database, its roles and its schemas, without tables; may be repeated. Raises BadInput."""
+    """Create the database, its roles and schemas, without tables. Idempotent. Raises BadInput."""
     connection = await _connect(superuser_dsn)
     try:
-        async with _turn(connection):  # the roles are the whole server's
+        async with _migration_lock(connection):  # roles belong to the whole server
             await _create_database(connection, superuser_dsn, access)
     finally:
         await connection.close()
@@ -79,25 +79,25 @@ async def _create_database(connection: asyncpg.Connection, superuser_dsn: str, a
 
 
 @asynccontextmanager
-async def _turn(connection: asyncpg.Connection, wait_s: float = TURN_TIMEOUT_S) -> AsyncIterator[None]:
-    """One run at a time on this connection's database; a run that dies gives its turn up. Raises BadInput."""
-    taken = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
-    if not await connection.fetchval(taken, TURN_KEY):
-        click.echo(f"another migration is under way: waiting up to {wait_s:g} s for it", err=True)
+async def _migration_lock(connection: asyncpg.Connection, wait_s: float = LOCK_TIMEOUT_S) -> AsyncIterator[None]:
+    """Allow one run at a time on this database; released if the process dies. Raises BadInput after `wait_s`."""
+    try_lock = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
+    if not await connection.fetchval(try_lock, LOCK_KEY):
+        click.echo(f"another migration is running: waiting up to {wait_s:g} s", err=True)
         try:
             async with asyncio.timeout(wait_s):
-                while not await connection.fetchval(taken, TURN_KEY):
-                    await asyncio.sleep(TURN_LOOK_EVERY_S)
+                while not await connection.fetchval(try_lock, LOCK_KEY):
+                    await asyncio.sleep(LOCK_POLL_INTERVAL_S)
         except TimeoutError:
-            raise BadInput(f"another migration is still under way after {wait_s:g} s: try again later") from None
+            raise BadInput(f"another migration is still running after {wait_s:g} s: try again later") from None
     try:
         yield
     finally:
-        await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", TURN_KEY)
+        await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", LOCK_KEY)
 
 
 async def _connect(superuser_dsn: str) -> asyncpg.Connection:
-    """Wait while a server that was killed recovers. Raises BadInput."""
+    """Connect, waiting while a killed server recovers. Raises BadInput after RECOVERY_TIMEOUT_S."""
     try:
         async with asyncio.timeout(RECOVERY_TIMEOUT_S):
             while True:
@@ -106,11 +106,11 @@ async def _connect(superuser_dsn: str) -> asyncpg.Connection:
                 except asyncpg.CannotConnectNowError:
                     await asyncio.sleep(0.1)
     except TimeoutError:
-        raise BadInput("Postgres does not finish its recovery; see its log") from None
+        raise BadInput("Postgres has not finished its recovery; see its log") from None
 
 
 def folders_of(service: str, root: Path = ROOT) -> list[Path]:
-    """Where the migrations of a service's schema are: those of every service, and its own."""
+    """Return the folders of a service's migrations: the shared ones and its own."""
     return [root / "shared" / "chassis" / "migrations", root / "services" / service / "migrations"]
 
 
@@ -118,13 +118,13 @@ async def migrate(
     access: DatabaseAccess,
     services: Sequence[str] = SERVICES,
     root: Path = ROOT,
-    wait_s: float = TURN_TIMEOUT_S,
+    wait_s: float = LOCK_TIMEOUT_S,
 ) -> None:
-    """Apply what is missing, as the owner, once no other run is under way. Raises BadInput with dbmate's words."""
+    """Apply missing migrations as the owner, one run at a time. Raises BadInput with dbmate's last line."""
     connection = await _connect(access.owner_dsn)
     try:
-        await _refuse_blind_owner(connection)
-        async with _turn(connection, wait_s):
+        await _check_owner_bypasses_rls(connection)
+        async with _migration_lock(connection, wait_s):
             for service in services:
                 await _migrate_service(access, service, root)
     finally:
@@ -134,7 +134,7 @@ async def migrate(
 async def _migrate_service(access: DatabaseAccess, service: str, root: Path) -> None:
     url = access.owner_dsn.replace("postgresql://", "postgres://") + f"?sslmode=disable&search_path={service}"
     process = await asyncio.create_subprocess_exec(
-        str(tool("dbmate")),
+        str(find_tool("dbmate")),
         *(part for folder in folders_of(service, root) for part in ("--migrations-dir", str(folder))),
         "--no-dump-schema",
         "--wait",
@@ -148,7 +148,7 @@ async def _migrate_service(access: DatabaseAccess, service: str, root: Path) -> 
         raise BadInput(f"migrations of {service} failed: {output.decode().strip().splitlines()[-1]}")
 
 
-async def _refuse_blind_owner(connection: asyncpg.Connection) -> None:
-    """Without BYPASSRLS a migration that moves rows finds none, moves none and reports success. Raises BadInput."""
+async def _check_owner_bypasses_rls(connection: asyncpg.Connection) -> None:
+    """Raises BadInput without BYPASSRLS: a migration that moves rows would see none and report success."""
     if not await connection.fetchval("SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user"):
-        raise BadInput(f"{OWNER} needs BYPASSRLS: without it a migration would change no row, and say nothing")
+        raise BadInput(f"{OWNER} needs BYPASSRLS: without it migrations would silently change no rows")

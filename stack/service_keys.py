@@ -1,4 +1,4 @@
-"""The keys with which services call one another: a private one each, and the list of the public ones."""
+"""Keys that authenticate calls between services: one private key each, and the list of public keys."""
 
 import json
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ def list_file_of(folder: Path) -> Path:
 
 
 def make_service_keys(folder: Path, services: Iterable[str]) -> None:
-    """Existing keys are kept."""
+    """Generate missing keys; existing ones are kept."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for service in services:
         if not key_file_of(folder, service).exists():
@@ -29,7 +29,7 @@ def make_service_keys(folder: Path, services: Iterable[str]) -> None:
 
 
 def publish(folder: Path, service: str, key_file: Path) -> None:
-    """Add the public half to the list; what stands there stays, so that two are accepted during a change."""
+    """Add the public key to the list. Old entries remain, so that both keys are accepted during a rotation."""
     listed = json.loads(list_file_of(folder).read_text())["keys"] if list_file_of(folder).exists() else []
     added = {**public_jwk(load_private_key(key_file)), "service": service}
     if added not in listed:
@@ -37,5 +37,5 @@ def publish(folder: Path, service: str, key_file: Path) -> None:
 
 
 def new_private_key() -> bytes:
-    """Ed25519, PEM."""
+    """Generate an Ed25519 key in PEM."""
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

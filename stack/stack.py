@@ -1,4 +1,4 @@
-"""Starts and stops everything in order; usable as a library: `async with Stack(home, options) as stack:`."""
+"""Start and stop the whole platform in order. Library use: `async with Stack(home, options) as stack:`."""
 
 import asyncio
 import os
@@ -12,32 +12,32 @@ from pathlib import Path
 from aiokafka.errors import KafkaError
 
 from cli.failure import BadInput
-from cli.target import given_kafka
+from cli.target import kafka_from_environment
 from shared.chassis.events.broker_access import KafkaAccess
 from stack import kafka
 from stack.environment import (
-    ALL_FROM_HERE,
+    SHARED_ADDRESS_LIMITS,
     Addresses,
     gateway_environment,
     service_environment,
-    settings_given,
+    settings_from_environment,
 )
 from stack.grants import Grants, apply_grants, remove_grants
-from stack.health import answers, waits_for_a_person
-from stack.home import Home, ProcessNote, State, login_of, note_of
-from stack.kafka import Front, KafkaServer
-from stack.layout import Part, by_role, together
+from stack.health import is_healthy, pending_operator_action
+from stack.home import Home, ProcessRecord, State, find_process_record, login_json
+from stack.kafka import KafkaServer, ProxyRoute
+from stack.layout import ServiceProcess, processes_per_role, processes_per_service
 from stack.migrate import ROOT, SERVICES, DatabaseAccess, create_database, migrate
 from stack.ports import Ports
-from stack.postgres import PostgresServer, as_user, data_folder
+from stack.postgres import PostgresServer, data_folder, popen_user
 from stack.process import Child, Spec, child_environment
-from stack.tools import tool
-from stack.topics import Done, apply_topics, delete_topics, topics_of
+from stack.tools import find_tool
+from stack.topics import TopicChange, apply_topics, delete_topics, topics_of
 from stack.users import server_user
 
 DATABASE = "tradefleet"
 GATEWAY_PORT = 8080
-READY_TIMEOUT_S = 180  # of one process, on a machine that is busy with others
+READY_TIMEOUT_S = 180  # for one process, on a machine that is busy with other work
 READY_EVERY_S = 0.05
 TOPICS_TIMEOUT_S = 60
 FOREIGN_KAFKA_TIMEOUT_S = 7
@@ -48,33 +48,36 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class StackOptions:
-    """`sandbox` are arguments of the exchange sandbox; `env` is given to the service of that name besides.
+    """Options of a stack.
 
-    `gateway_port`: 8080, or any other where that is taken, unless one is asked for; that one must be free.
-    `split`: a process per role. `between` is called before any service starts and puts itself between the services
-    and their servers, at the addresses it is given.
+    `sandbox`: command-line arguments of the exchange sandbox.
+    `env`: extra environment variables by service name.
+    `gateway_port`: this port, which must be free. If None: 8080, or any free port if 8080 is taken.
+    `split`: run one process per role.
+    `start_proxies`: called before any service starts, to start proxies between the services and their servers at
+    the given addresses.
     """
 
     sandbox: Sequence[str] = ()
     env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     gateway_port: int | None = None
-    prepare_market: Callable[[str], Awaitable[None]] | None = None  # with the sandbox's address, before services
-    topic_prefix: str = ""  # for a broker that others use too; its topics are removed in the end
+    prepare_market: Callable[[str], Awaitable[None]] | None = None  # gets the sandbox's URL, before services start
+    topic_prefix: str = ""  # for a shared broker; the topics with this prefix are deleted on stop
     split: bool = False
-    between: Callable[[Sequence[Front]], Awaitable[None]] | None = None
+    start_proxies: Callable[[Sequence[ProxyRoute]], Awaitable[None]] | None = None
 
 
 class Stack:
-    """Postgres, Kafka, migrations, topics, sandbox, the services' processes, gateway."""
+    """Postgres, Kafka, migrations, topics, the sandbox, the service processes and the gateway."""
 
     def __init__(self, home: Path, options: StackOptions | None = None, report: Report = lambda _: None) -> None:
         self._home = Home(home)
         self._options = options or StackOptions()
         self._report = report
-        self._parts = by_role() if self._options.split else together()
+        self._service_processes = processes_per_role() if self._options.split else processes_per_service()
         self._children: dict[str, Child] = {}
         self._health: dict[str, str] = {}
-        self._noted: dict[str, ProcessNote] = {}
+        self._recorded: dict[str, ProcessRecord] = {}
         self._ports = Ports()
         self._watch: asyncio.Task[None] | None = None
 
@@ -95,18 +98,17 @@ class Stack:
         return f"http://127.0.0.1:{self._at.sandbox}"
 
     @property
-    def parts(self) -> Sequence[Part]:
-        """The services' processes."""
-        return self._parts
+    def service_processes(self) -> Sequence[ServiceProcess]:
+        return self._service_processes
 
     @property
     def health(self) -> Mapping[str, str]:
-        """Where each process is asked whether it can work."""
+        """Health check address by process name; see `stack.health`."""
         return self._health
 
     @property
     def kafka(self) -> KafkaAccess:
-        """The broker itself, whatever stands in front of it, as its operator."""
+        """Direct access to the broker as its operator, bypassing any proxy."""
         return self._kafka
 
     @property
@@ -115,7 +117,7 @@ class Stack:
 
     @property
     def database(self) -> DatabaseAccess:
-        """The server itself, whatever stands in front of it."""
+        """Direct access to the server, bypassing any proxy."""
         return self._database
 
     @property
@@ -142,9 +144,9 @@ class Stack:
         self._at = self._addresses(self._ports)
         await _together(*(asyncio.to_thread(server.prepare) for server in (postgres, broker) if server))
         await _together(self._start_postgres(postgres), self._start_kafka(broker))
-        if self._options.between is not None:
-            self._ports.release(*(front.port for front in self._fronts.values()))
-            await self._options.between(list(self._fronts.values()))
+        if self._options.start_proxies is not None:
+            self._ports.release(*(route.port for route in self._proxies.values()))
+            await self._options.start_proxies(list(self._proxies.values()))
         await self._start_sandbox()
         await _together(*self._services())
         await self._start_gateway()
@@ -155,42 +157,46 @@ class Stack:
             return self._ports.take_exactly(self._options.gateway_port)
         port = self._ports.take(GATEWAY_PORT)
         if port != GATEWAY_PORT:
-            instead = f"http://127.0.0.1:{port}"
-            self._report(f"PORT {GATEWAY_PORT} IS TAKEN by another program: the gateway is at {instead}")
+            url = f"http://127.0.0.1:{port}"
+            self._report(f"PORT {GATEWAY_PORT} IS TAKEN by another program: the gateway listens on {url}")
         return port
 
     def _addresses(self, ports: Ports) -> Addresses:
-        processes = {part.name: ports.take() for part in self._parts}
-        front = self._fronts.get("kafka")
+        processes = {process.name: ports.take() for process in self._service_processes}
+        proxy = self._proxies.get("kafka")
         return Addresses(
             gateway=self._gateway_port,
             processes=processes,
-            services={part.service: processes[part.name] for part in self._parts if part.serves_http},
+            services={
+                process.service: processes[process.name]
+                for process in self._service_processes
+                if process.serves_http
+            },
             trading_internal=ports.take(),
             billing_internal=ports.take(),
             sandbox=ports.take(),
-            kafka=replace(self._kafka, bootstrap=f"127.0.0.1:{front.port}") if front else self._kafka,
+            kafka=replace(self._kafka, bootstrap=f"127.0.0.1:{proxy.port}") if proxy else self._kafka,
         )
 
     def _servers(self, ports: Ports) -> tuple[PostgresServer, KafkaServer | None]:
         self._postgres = PostgresServer(data_folder(self.home), ports.take(), self._secrets.superuser)
         self._database = DatabaseAccess("127.0.0.1", self._postgres.port, DATABASE, self._secrets.roles)
-        self._fronts: dict[str, Front] = {}
-        if self._options.between is not None:
-            self._fronts["postgres"] = Front("postgres", ports.take(), self._postgres.port)
-        if (given := given_kafka()) is not None:
+        self._proxies: dict[str, ProxyRoute] = {}
+        if self._options.start_proxies is not None:
+            self._proxies["postgres"] = ProxyRoute("postgres", ports.take(), self._postgres.port)
+        if (given := kafka_from_environment()) is not None:
             self._kafka = given
             return self._postgres, None
-        if self._options.between is not None:
-            self._fronts["kafka"] = Front("kafka", ports.take(), ports.take())
+        if self._options.start_proxies is not None:
+            self._proxies["kafka"] = ProxyRoute("kafka", ports.take(), ports.take())
         broker = KafkaServer(
-            self.home / "kafka", ports.take(), ports.take(), self._fronts.get("kafka"), self._secrets.kafka_admin
+            self.home / "kafka", ports.take(), ports.take(), self._proxies.get("kafka"), self._secrets.kafka_admin
         )
         self._kafka = broker.admin
         return self._postgres, broker
 
     async def _start_postgres(self, server: PostgresServer) -> None:
-        spec = Spec("postgres", server.command(), stop_signal=signal.SIGINT, user=as_user(server_user()))
+        spec = Spec("postgres", server.command(), stop_signal=signal.SIGINT, user=popen_user(server_user()))
         await self._launch(spec, server.dsn(), server.port)
         await create_database(server.dsn(), self._database)
         self._health["postgres"] = self._database.owner_dsn
@@ -199,20 +205,23 @@ class Stack:
 
     async def _start_kafka(self, server: KafkaServer | None) -> None:
         if server is None:
-            self._report(f"Kafka at {self._kafka} is used")
+            self._report(f"using Kafka at {self._kafka}")
         else:
             spec = Spec("kafka", server.command())
-            behind = [server.front.behind] if server.front else []
-            await self._launch(spec, f"tcp://{server.bootstrap}", server.port, server.controller_port, *behind)
-        done, grants = await self._make_topics(TOPICS_TIMEOUT_S if server else FOREIGN_KAFKA_TIMEOUT_S)
+            upstream = [server.proxy.upstream_port] if server.proxy else []
+            await self._launch(spec, f"tcp://{server.bootstrap}", server.port, server.controller_port, *upstream)
+        done, grants = await self._apply_topics(TOPICS_TIMEOUT_S if server else FOREIGN_KAFKA_TIMEOUT_S)
         for refused in [each for each in done if each.outcome == "refused"]:
             has, wanted = refused.difference.has, refused.difference.wanted
-            what = f"{refused.difference.topic} has {has} {refused.difference.what}, not {wanted}"
+            what = f"{refused.difference.topic} has {has} {refused.difference.what}, expected {wanted}"
             self._report(f"topic {what}: see `tradefleet topics plan`")
-        self._report("topics and grants made" if grants.authorizer else "topics made")
+        self._report("topics and grants applied" if grants.authorizer else "topics applied")
 
-    async def _make_topics(self, timeout_s: float) -> tuple[list[Done], Grants]:
-        """With users and ACLs. A broker takes connections some time before it takes any of them."""
+    async def _apply_topics(self, timeout_s: float) -> tuple[list[TopicChange], Grants]:
+        """Apply topics, users and ACLs. Retries, as a broker accepts connections before it can create any of them.
+
+        Raises BadInput after `timeout_s`.
+        """
         topics = topics_of(prefix=self.topic_prefix)
         fault: KafkaError | None = None
         try:
@@ -226,7 +235,7 @@ class Stack:
                         await asyncio.sleep(READY_EVERY_S)
         except TimeoutError:
             why = f": {fault!r}" if fault else ""
-            raise BadInput(f"Kafka at {self._kafka} does not make topics{why}") from None
+            raise BadInput(f"cannot create topics on Kafka at {self._kafka}{why}") from None
 
     async def _start_sandbox(self) -> None:
         command = [
@@ -243,42 +252,44 @@ class Stack:
             await self._options.prepare_market(self.sandbox)
 
     def _services(self) -> Iterator[Coroutine[None, None, None]]:
-        for part in self._parts:
+        for process in self._service_processes:
             internal = {"trading": self._at.trading_internal, "billing": self._at.billing_internal}
-            inside = [internal[part.service]] if part.service in internal and part.serves_http else []
-            port = self._at.processes[part.name]
-            yield self._launch(self._service_spec(part), f"http://127.0.0.1:{port}/readyz", port, *inside)
+            has_internal = process.service in internal and process.serves_http
+            internal_ports = [internal[process.service]] if has_internal else []
+            port = self._at.processes[process.name]
+            spec = self._service_spec(process)
+            yield self._launch(spec, f"http://127.0.0.1:{port}/readyz", port, *internal_ports)
 
-    def _service_spec(self, part: Part) -> Spec:
-        roles = ["--only", ",".join(part.roles)] if part.roles else []
-        front = self._fronts.get("postgres")
-        database = replace(self._database, port=front.port) if front else self._database
-        environment = service_environment(part, self._home, self._secrets, database, self._at, self.topic_prefix)
-        given = settings_given(part.service)
-        environment |= {name: value for name, value in given.items() if name in ALL_FROM_HERE}
-        environment = {**given, **environment, **self._options.env.get(part.service, {})}
-        return Spec(part.name, [sys.executable, "-m", f"services.{part.service}", *roles], environment)
+    def _service_spec(self, process: ServiceProcess) -> Spec:
+        roles = ["--only", ",".join(process.roles)] if process.roles else []
+        proxy = self._proxies.get("postgres")
+        database = replace(self._database, port=proxy.port) if proxy else self._database
+        environment = service_environment(process, self._home, self._secrets, database, self._at, self.topic_prefix)
+        given = settings_from_environment(process.service)
+        environment |= {name: value for name, value in given.items() if name in SHARED_ADDRESS_LIMITS}
+        environment = {**given, **environment, **self._options.env.get(process.service, {})}
+        return Spec(process.name, [sys.executable, "-m", f"services.{process.service}", *roles], environment)
 
     async def _start_gateway(self) -> None:
         environment = gateway_environment(self._at, self.home)
-        caddy = [str(tool("caddy"))]
-        configured = ["--config", str(CADDYFILE), "--adapter", "caddyfile"]
+        caddy = [str(find_tool("caddy"))]
+        config = ["--config", str(CADDYFILE), "--adapter", "caddyfile"]
         process = await asyncio.create_subprocess_exec(
             *caddy,
             "validate",
-            *configured,
+            *config,
             env=child_environment(environment),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
         output, _ = await process.communicate()
         if process.returncode:
-            raise BadInput(f"the gateway's configuration is wrong: {output.decode().strip().splitlines()[-1]}")
-        spec = Spec("gateway", [*caddy, "run", *configured], environment)
+            raise BadInput(f"the gateway's configuration is invalid: {output.decode().strip().splitlines()[-1]}")
+        spec = Spec("gateway", [*caddy, "run", *config], environment)
         await self._launch(spec, f"{self.gateway}/healthz", self._at.gateway)
 
     async def _launch(self, spec: Spec, health: str, *ports: int) -> None:
-        """Start on the ports kept for it and wait until it answers. Raises BadInput with the end of its log."""
+        """Start a process on its reserved ports and wait until it is healthy. Raises BadInput with the log tail."""
         self._ports.release(*ports)
         child = Child(spec, self.logs / f"{spec.name}.log")
         self._children[spec.name] = child
@@ -288,34 +299,34 @@ class Stack:
         why = ""
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
-                while not await answers(health):
-                    if why := await waits_for_a_person(health):
+                while not await is_healthy(health):
+                    if why := await pending_operator_action(health):
                         break
                     if child.restarts > 3:
                         raise BadInput(f"{spec.name} does not start: {child.log_tail(2)}")
                     await asyncio.sleep(READY_EVERY_S)
         except TimeoutError:
-            raise BadInput(f"{spec.name} does not get ready: {child.log_tail(2)}") from None
-        self._report(f"{spec.name} waits: {why}" if why else f"{spec.name} ready")
+            raise BadInput(f"{spec.name} does not become ready: {child.log_tail(2)}") from None
+        self._report(f"{spec.name} is waiting: {why}" if why else f"{spec.name} ready")
 
     def pid(self, name: str) -> int | None:
-        """None while it is down."""
+        """Return the process id; None while the process is down."""
         return self._children[name].pid
 
     async def kill(self, name: str, number: int = signal.SIGKILL) -> None:
-        """As a fault would; it is restarted by the supervision."""
+        """Kill a process, to simulate a fault; the supervisor restarts it."""
         self._children[name].kill(number)
 
     async def stop_process(self, name: str) -> None:
-        """Stop one process in order and leave it stopped."""
+        """Stop one process gracefully and leave it stopped."""
         await self._children[name].stop()
 
     async def start_process(self, name: str) -> None:
-        """Start one that was stopped, and wait until it answers."""
+        """Start a stopped process and wait until it is healthy."""
         await self._launch(self._children[name].spec, self._health[name])
 
     async def stop(self) -> None:
-        """All in reverse order: first who takes requests, last the servers."""
+        """Stop everything in reverse order: the gateway first, the database and the broker last."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -338,18 +349,18 @@ class Stack:
                 await remove_grants(self._kafka, prefix)
 
     async def _keep_state(self) -> None:
-        """Restarted processes have other pids; one that is down stands there with its last."""
+        """Write the state whenever a pid changes; a process that is down keeps its last pid there."""
         while True:
             await asyncio.sleep(0.5)
             self._write_state()
 
     def _write_state(self) -> None:
         alive = [(name, child.pid) for name, child in self._children.items() if child.pid]
-        notes = {name: note for name, pid in alive if (note := note_of(name, pid))}
-        supervisor = note_of("tradefleet", os.getpid())
-        if supervisor is None or {**self._noted, **notes} == self._noted:
+        records = {name: record for name, pid in alive if (record := find_process_record(name, pid))}
+        supervisor = find_process_record("tradefleet", os.getpid())
+        if supervisor is None or {**self._recorded, **records} == self._recorded:
             return
-        self._noted |= notes
+        self._recorded |= records
         self._home.write_state(
             State(
                 supervisor=supervisor,
@@ -364,17 +375,17 @@ class Stack:
                 trading=self._database.dsn("trading_app"),
                 queues={service: self._database.dsn(f"{service}_queue") for service in SERVICES},
                 kafka=self._kafka.bootstrap,
-                kafka_login=login_of(self._kafka),
+                kafka_login=login_json(self._kafka),
                 topic_prefix=self.topic_prefix,
                 sandbox=self.sandbox,
                 health=dict(self._health),
-                processes=list(self._noted.values()),
+                processes=list(self._recorded.values()),
             )
         )
 
 
 async def _together(*work: Coroutine[None, None, object]) -> None:
-    """All at once; the first failure ends the others and is raised as it is."""
+    """Run all concurrently; the first failure cancels the others and is raised unwrapped."""
     try:
         async with asyncio.TaskGroup() as group:
             for each in work:

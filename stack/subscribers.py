@@ -1,4 +1,4 @@
-"""Outside readers of the topics: a user with a password, who may read some topics and nothing else."""
+"""External subscribers of the topics: users with a password and read access to selected topics."""
 
 import re
 import secrets
@@ -16,15 +16,15 @@ from stack.acl_api import Acl, Operation, Pattern, Resource
 from stack.acls import acls_of_subscriber, principal
 from stack.kafka import ADMIN
 from stack.migrate import SERVICES
-from stack.topics import admin_of
+from stack.topics import open_admin_client
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,62}")
-NO_AUTHORIZER = "this broker has no authorizer: every client may read and write every topic, and needs no user"
+NO_AUTHORIZER = "this broker has no authorizer: every client may read and write every topic without a user"
 
 
 @dataclass(frozen=True)
-class OutsideReader:
-    """`group` is what the names of its consumer groups begin with."""
+class ExternalReader:
+    """A user with READ rights; `groups` are names or prefixes of its consumer groups."""
 
     user: str
     topics: Sequence[str]
@@ -32,15 +32,15 @@ class OutsideReader:
 
 
 async def add_subscriber(kafka: KafkaAccess, prefix: str, name: str, topics: Sequence[str], group: str) -> str:
-    """Its new password, which is kept nowhere. Raises BadInput, KafkaError."""
+    """Create the user and return its password, which is not stored. Raises BadInput, KafkaError."""
     _check_names(name, topics, group)
-    async with admin_of(kafka) as admin:
+    async with open_admin_client(kafka) as admin:
         acls = await _existing(admin)
         user = principal(name, prefix)
         if user in await acl_api.list_users(admin) or any(acl.user == user for acl in acls):
-            raise BadInput(f"there is a user {user} already: `topics subscriber remove`, or `topics password`")
-        if rival := _rival(prefix + group, prefix, acls):
-            raise BadInput(f"--group {group}: groups of {rival} would be this subscriber's too, or the reverse")
+            raise BadInput(f"user {user} already exists: see `topics subscriber remove` and `topics password`")
+        if owner := _find_overlap(prefix + group, prefix, acls):
+            raise BadInput(f"--group {group}: overlaps with the consumer groups of {owner}")
         password = secrets.token_urlsafe(32)
         await acl_api.set_passwords(admin, [(user, password)])
         grants = sorted(acls_of_subscriber(name, topics, group, prefix))
@@ -50,29 +50,29 @@ async def add_subscriber(kafka: KafkaAccess, prefix: str, name: str, topics: Seq
 
 
 async def remove_subscriber(kafka: KafkaAccess, prefix: str, name: str) -> None:
-    """Its ACLs first: what is connected can read nothing from then on. Raises BadInput, KafkaError."""
+    """Delete ACLs, then the user, so that open connections lose access at once. Raises BadInput, KafkaError."""
     user = principal(name, prefix)
-    _refuse_ours(name)
-    async with admin_of(kafka) as admin:
+    _refuse_platform_user(name)
+    async with open_admin_client(kafka) as admin:
         acls = [acl for acl in await _existing(admin) if acl.user == user]
         if not acls and user not in await acl_api.list_users(admin):
-            raise BadInput(f"there is no subscriber {name}")
+            raise BadInput(f"no subscriber named {name}")
         await acl_api.delete_acls(admin, acls)
         await acl_api.delete_users(admin, [user])
         await acl_api.wait_until_seen(admin, (), deleted=acls)
 
 
-async def list_subscribers(kafka: KafkaAccess, prefix: str) -> list[OutsideReader]:
-    """Everybody but the services who may read one of our topics. Raises BadInput, KafkaError."""
+async def list_subscribers(kafka: KafkaAccess, prefix: str) -> list[ExternalReader]:
+    """Return all users except services that may read one of our topics. Raises BadInput, KafkaError."""
     ours = {principal(service, prefix) for service in SERVICES}
     topics = {prefix + topic for topic in BY_TOPIC}
-    async with admin_of(kafka) as admin:
+    async with open_admin_client(kafka) as admin:
         reading = [
             acl for acl in await _existing(admin) if acl.operation is Operation.READ and acl.user not in ours
         ]
     users = sorted({acl.user for acl in reading if acl.resource is Resource.TOPIC and acl.name in topics})
     return [
-        OutsideReader(
+        ExternalReader(
             user,
             sorted(acl.name for acl in reading if acl.user == user and acl.resource is Resource.TOPIC),
             sorted(acl.name for acl in reading if acl.user == user and acl.resource is Resource.GROUP),
@@ -82,9 +82,12 @@ async def list_subscribers(kafka: KafkaAccess, prefix: str) -> list[OutsideReade
 
 
 async def change_password(kafka: KafkaAccess, prefix: str, name: str) -> str:
-    """A new one for a service or a subscriber; connections that are open stay so. Raises BadInput, KafkaError."""
+    """Set and return a new password of a service or subscriber. Open connections stay open.
+
+    Raises BadInput, KafkaError.
+    """
     user = principal(name, prefix)
-    async with admin_of(kafka) as admin:
+    async with open_admin_client(kafka) as admin:
         acls = await _existing(admin)
         if name not in SERVICES and not any(acl.user == user for acl in acls):
             raise BadInput(f"{name} is neither a service nor a subscriber")
@@ -101,27 +104,27 @@ async def _existing(admin: AIOKafkaAdminClient) -> list[Acl]:
 
 
 def _check_names(name: str, topics: Sequence[str], group: str) -> None:
-    _refuse_ours(name)
+    _refuse_platform_user(name)
     for what, value in (("the name", name), ("--group", group)):
         if not NAME.fullmatch(value):
-            raise BadInput(f"{what}: 2 to 63 of a-z, 0-9, '.', '_' and '-', the first a letter or digit")
+            raise BadInput(f"{what}: use 2 to 63 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit")
     unknown = [topic for topic in topics if topic not in BY_TOPIC]
     if unknown or not topics:
         raise BadInput(f"--topics: {', '.join(unknown) or 'none'}: the topics are {', '.join(sorted(BY_TOPIC))}")
 
 
-def _refuse_ours(name: str) -> None:
+def _refuse_platform_user(name: str) -> None:
     if name in SERVICES or name == ADMIN:
-        raise BadInput(f"{name} is one of the platform's own users")
+        raise BadInput(f"{name} is a user of the platform itself")
 
 
-def _rival(group: str, prefix: str, acls: Sequence[Acl]) -> str:
-    """The user whose consumer groups overlap with this prefix; empty if there is none."""
+def _find_overlap(group: str, prefix: str, acls: Sequence[Acl]) -> str:
+    """Return the user whose consumer groups overlap with this prefix; empty if there is none."""
     for service in SERVICES:
         if any((prefix + own).startswith(group) for own in groups_of(service)):
             return service
     for acl in acls:
-        of_groups = acl.resource is Resource.GROUP and acl.pattern is Pattern.PREFIXED
-        if of_groups and (acl.name.startswith(group) or group.startswith(acl.name)):
+        is_group_prefix = acl.resource is Resource.GROUP and acl.pattern is Pattern.PREFIXED
+        if is_group_prefix and (acl.name.startswith(group) or group.startswith(acl.name)):
             return acl.user
     return ""

@@ -1,4 +1,4 @@
-"""Programs that come in wheels: dbmate, caddy."""
+"""Programs installed from wheels: dbmate, caddy."""
 
 import sysconfig
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from cli.failure import BadInput
 
 
-def tool(name: str) -> Path:
-    """Where pip put the program. Raises BadInput."""
+def find_tool(name: str) -> Path:
+    """Return the path of a program installed by pip. Raises BadInput if it is missing."""
     found = Path(sysconfig.get_path("scripts")) / name
     if not found.exists():
         raise BadInput(f"{name} is missing: install the package {name}-bin (make install)")

@@ -1,4 +1,4 @@
-"""Which topics there should be, what the broker has, and how the one becomes the other; never auto-created."""
+"""Expected topics compared with the broker's, and applying the differences; topics are never auto-created."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -16,17 +16,17 @@ from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import Message
 
 DEAD_LETTER_RETENTION = timedelta(days=14)
-MOST_REPLICAS = 3
-SEEN_WITHIN_S = 10.0
-LOOK_EVERY_S = 0.05
-OF_THE_TOPIC = 1  # where a setting comes from, as Kafka numbers it: from this very topic
+MAX_REPLICAS = 3
+VISIBLE_TIMEOUT_S = 10.0
+POLL_INTERVAL_S = 0.05
+SOURCE_TOPIC = 1  # config source in Kafka's protocol: set on this topic
 
-Outcome = Literal["made", "altered", "refused"]
+Outcome = Literal["created", "altered", "refused"]
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic as it should be; `settings` are those that we care about, in Kafka's own names."""
+    """An expected topic; `settings` are those that we manage, by Kafka's names."""
 
     name: str
     partitions: int
@@ -34,8 +34,8 @@ class Topic:
 
 
 @dataclass(frozen=True)
-class Existing:
-    """A topic as the broker has it; `own` are all the settings that were made for this very topic."""
+class ExistingTopic:
+    """A topic on the broker; `own` are the settings made for this topic rather than inherited."""
 
     partitions: int
     replicas: int
@@ -53,82 +53,82 @@ class Difference:
 
 @dataclass(frozen=True)
 class Plan:
-    """`unknown` are topics under our prefix that no contract names: they are told, and left alone."""
+    """`unknown` are topics with our prefix that no contract defines: they are reported and left unchanged."""
 
     topics: Sequence[Topic]
-    existing: Mapping[str, Existing]
+    existing: Mapping[str, ExistingTopic]
     replicas: int
     differences: Sequence[Difference]
     unknown: Sequence[str]
 
 
 @dataclass(frozen=True)
-class Done:
+class TopicChange:
     difference: Difference
     outcome: Outcome
     why: str = ""
 
 
-def topics_of(events: Sequence[type[Message]] = EVENTS, prefix: str = "", most_partitions: int = 99) -> list[Topic]:
-    """Each event's topic, and for its dead letters another."""
+def topics_of(events: Sequence[type[Message]] = EVENTS, prefix: str = "", max_partitions: int = 99) -> list[Topic]:
+    """Return the topic of each event and its dead-letter topic."""
     topics = []
     for event in events:
-        partitions = min(event.partitions, most_partitions)
+        partitions = min(event.partitions, max_partitions)
         topics.append(Topic(prefix + event.topic, partitions, topic_settings(event)))
-        topics.append(Topic(f"{prefix}{event.topic}.dlq", 1, kept_for(DEAD_LETTER_RETENTION)))
+        topics.append(Topic(f"{prefix}{event.topic}.dlq", 1, retention_settings(DEAD_LETTER_RETENTION)))
     return topics
 
 
 def topic_settings(event: type[Message]) -> Mapping[str, str]:
-    return {"cleanup.policy": "compact"} if event.compacted else kept_for(event.retention)
+    return {"cleanup.policy": "compact"} if event.compacted else retention_settings(event.retention)
 
 
-def kept_for(duration: timedelta) -> Mapping[str, str]:
+def retention_settings(duration: timedelta) -> Mapping[str, str]:
     return {"cleanup.policy": "delete", "retention.ms": str(duration // timedelta(milliseconds=1))}
 
 
 async def plan_topics(kafka: KafkaAccess | str, topics: Sequence[Topic], prefix: str) -> Plan:
-    """What would have to be done. Raises KafkaError."""
-    async with admin_of(kafka) as admin:
+    """Return the differences between expected and existing topics. Raises KafkaError."""
+    async with open_admin_client(kafka) as admin:
         return await _plan(admin, topics, prefix)
 
 
 async def apply_topics(
     kafka: KafkaAccess | str, topics: Sequence[Topic], prefix: str, *, change_partitions: bool = False
-) -> list[Done]:
-    """Do what is to be done, and say what was; nothing where nothing is to be done. Raises KafkaError."""
-    async with admin_of(kafka) as admin:
+) -> list[TopicChange]:
+    """Apply the differences and return what was done with each. Raises KafkaError."""
+    async with open_admin_client(kafka) as admin:
         plan = await _plan(admin, topics, prefix)
         done = []
         for difference in plan.differences:
-            if why := _why_not(difference, change_partitions=change_partitions):
-                done.append(Done(difference, "refused", why))
+            if why := _refusal(difference, change_partitions=change_partitions):
+                done.append(TopicChange(difference, "refused", why))
             else:
-                done.append(Done(difference, "made" if difference.what == "missing" else "altered"))
-        doing = [each.difference for each in done if each.outcome != "refused"]
-        await _make(admin, _of(doing, plan, "missing"), plan.replicas)
-        await _grow(admin, _of(doing, plan, "partitions"))
-        await _set(admin, _of(doing, plan, "cleanup.policy", "retention.ms"), plan.existing)
-        if doing:
-            await _seen(admin, topics, prefix, doing)
+                done.append(TopicChange(difference, "created" if difference.what == "missing" else "altered"))
+        accepted = [each.difference for each in done if each.outcome != "refused"]
+        await _create(admin, _select(accepted, plan, "missing"), plan.replicas)
+        await _add_partitions(admin, _select(accepted, plan, "partitions"))
+        await _alter_settings(admin, _select(accepted, plan, "cleanup.policy", "retention.ms"), plan.existing)
+        if accepted:
+            await _wait_until_visible(admin, topics, prefix, accepted)
         return done
 
 
 async def create_topics(kafka: KafkaAccess | str, topics: Sequence[Topic]) -> None:
-    """Make those that are not there, and look no further. Raises KafkaError."""
-    async with admin_of(kafka) as admin:
-        await _make(admin, topics, 1)
+    """Create missing topics; existing ones are not changed. Raises KafkaError."""
+    async with open_admin_client(kafka) as admin:
+        await _create(admin, topics, 1)
 
 
 async def delete_topics(kafka: KafkaAccess | str, names: Sequence[str]) -> None:
-    """Those that are not there do not matter. Raises KafkaError."""
-    async with admin_of(kafka) as admin:
+    """Delete these topics; missing ones are ignored. Raises KafkaError."""
+    async with open_admin_client(kafka) as admin:
         await admin.delete_topics(list(names))
 
 
 @asynccontextmanager
-async def admin_of(kafka: KafkaAccess | str) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A connected admin client. Raises KafkaError."""
+async def open_admin_client(kafka: KafkaAccess | str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Open a connected admin client. Raises KafkaError."""
     admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
         await admin.start()
@@ -143,15 +143,15 @@ async def _plan(admin: AIOKafkaAdminClient, topics: Sequence[Topic], prefix: str
     known = sorted(ours & described.keys())
     settings = await _settings_of(admin, known)
     existing = {
-        name: Existing(
+        name: ExistingTopic(
             partitions=len(described[name]),
             replicas=min(len(partition["replicas"]) for partition in described[name]),
             settings={setting: value for setting, (value, _) in settings[name].items()},
-            own={setting: value for setting, (value, source) in settings[name].items() if source == OF_THE_TOPIC},
+            own={setting: value for setting, (value, source) in settings[name].items() if source == SOURCE_TOPIC},
         )
         for name in known
     }
-    replicas = min(MOST_REPLICAS, len((await admin.describe_cluster())["brokers"]))
+    replicas = min(MAX_REPLICAS, len((await admin.describe_cluster())["brokers"]))
     unknown = sorted(
         name for name in described.keys() - ours if name.startswith(prefix) and not name.startswith("__")
     )
@@ -159,20 +159,20 @@ async def _plan(admin: AIOKafkaAdminClient, topics: Sequence[Topic], prefix: str
     return Plan(topics, existing, replicas, differences, unknown)
 
 
-async def _seen(
+async def _wait_until_visible(
     admin: AIOKafkaAdminClient, topics: Sequence[Topic], prefix: str, done: Sequence[Difference]
 ) -> None:
-    """Wait until the broker shows what it was told, which is a moment later. Raises KafkaError."""
+    """Wait until the broker shows the changes; they become visible with a delay. Raises KafkaTimeoutError."""
     try:
-        async with asyncio.timeout(SEEN_WITHIN_S):
+        async with asyncio.timeout(VISIBLE_TIMEOUT_S):
             while left := set((await _plan(admin, topics, prefix)).differences) & set(done):
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(POLL_INTERVAL_S)
     except TimeoutError as error:
         names = ", ".join(sorted({difference.topic for difference in left}))
-        raise KafkaTimeoutError(f"the broker took changes of {names} and does not show them") from error
+        raise KafkaTimeoutError(f"the broker accepted changes of {names} but does not show them") from error
 
 
-def _differences(topic: Topic, existing: Existing | None, replicas: int) -> Iterator[Difference]:
+def _differences(topic: Topic, existing: ExistingTopic | None, replicas: int) -> Iterator[Difference]:
     if existing is None:
         yield Difference(topic.name, "missing", "", f"{topic.partitions} partitions")
         return
@@ -185,27 +185,27 @@ def _differences(topic: Topic, existing: Existing | None, replicas: int) -> Iter
             yield Difference(topic.name, setting, has, wanted)
 
 
-def _why_not(difference: Difference, *, change_partitions: bool) -> str:
+def _refusal(difference: Difference, *, change_partitions: bool) -> str:
     if difference.what == "replicas":
-        return "replicas are moved by Kafka's own kafka-reassign-partitions, at a time of your choice"
+        return "change replicas with Kafka's kafka-reassign-partitions, at a time of your choice"
     if difference.what != "partitions":
         return ""
     if int(difference.has) > int(difference.wanted):
-        return "Kafka takes no partition away: this needs another topic"
+        return "Kafka cannot remove partitions: use another topic"
     if not change_partitions:
         return (
-            "keys would move to other partitions, and what is in flight of a key be overtaken by what comes "
-            "after it; with --partitions, once the consumers have read everything"
+            "keys would move to other partitions, and an event in flight could be overtaken by a later one of its "
+            "key; use --partitions once the consumers have read everything"
         )
     return ""
 
 
-def _of(differences: Sequence[Difference], plan: Plan, *what: str) -> list[Topic]:
+def _select(differences: Sequence[Difference], plan: Plan, *what: str) -> list[Topic]:
     names = {difference.topic for difference in differences if difference.what in what}
     return [topic for topic in plan.topics if topic.name in names]
 
 
-async def _make(admin: AIOKafkaAdminClient, topics: Sequence[Topic], replicas: int) -> None:
+async def _create(admin: AIOKafkaAdminClient, topics: Sequence[Topic], replicas: int) -> None:
     if not topics:
         return
     new = [NewTopic(each.name, each.partitions, replicas, topic_configs=dict(each.settings)) for each in topics]
@@ -215,13 +215,15 @@ async def _make(admin: AIOKafkaAdminClient, topics: Sequence[Topic], replicas: i
             raise for_code(code)
 
 
-async def _grow(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
+async def _add_partitions(admin: AIOKafkaAdminClient, topics: Sequence[Topic]) -> None:
     if topics:
         await admin.create_partitions({each.name: NewPartitions(each.partitions) for each in topics})
 
 
-async def _set(admin: AIOKafkaAdminClient, topics: Sequence[Topic], existing: Mapping[str, Existing]) -> None:
-    """What was set for the topic by others is said again: Kafka forgets what is not named."""
+async def _alter_settings(
+    admin: AIOKafkaAdminClient, topics: Sequence[Topic], existing: Mapping[str, ExistingTopic]
+) -> None:
+    """Set `settings` and repeat the other settings of the topic: Kafka resets those that a request omits."""
     if not topics:
         return
     resources = [
@@ -237,7 +239,7 @@ async def _set(admin: AIOKafkaAdminClient, topics: Sequence[Topic], existing: Ma
 async def _settings_of(
     admin: AIOKafkaAdminClient, names: Sequence[str]
 ) -> Mapping[str, Mapping[str, tuple[str, int]]]:
-    """Per topic: each setting's value, and where it comes from."""
+    """Return each setting's value and config source, by topic."""
     if not names:
         return {}
     settings: dict[str, dict[str, tuple[str, int]]] = {}

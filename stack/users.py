@@ -1,4 +1,4 @@
-"""Whom a server runs as: Postgres refuses to run as root."""
+"""The system user that a server runs as: Postgres refuses to run as root."""
 
 import os
 import pwd
@@ -10,7 +10,7 @@ UNPRIVILEGED = ("postgres", "nobody")
 
 
 def server_user() -> pwd.struct_passwd | None:
-    """None when we are an ordinary user ourselves; else the unprivileged one for Postgres. Raises BadInput."""
+    """Return the unprivileged user for Postgres if we are root, else None. Raises BadInput if none exists."""
     if os.geteuid() != 0:
         return None
     for name in UNPRIVILEGED:
@@ -19,17 +19,17 @@ def server_user() -> pwd.struct_passwd | None:
         except KeyError:
             continue
     raise BadInput(
-        f"Postgres does not run as root, and none of the users {', '.join(UNPRIVILEGED)} exists: "
-        "start as an ordinary user, or make a user named postgres"
+        f"Postgres does not run as root, and no user named {' or '.join(UNPRIVILEGED)} exists: "
+        "start as an ordinary user, or create a user named postgres"
     )
 
 
-def own(path: Path, user: pwd.struct_passwd | None) -> None:
-    """Hand a folder or file over, if there is somebody to hand it to."""
+def change_owner(path: Path, user: pwd.struct_passwd | None) -> None:
+    """Make `user` the owner of a folder or file; does nothing if None."""
     if user is not None:
         os.chown(path, user.pw_uid, user.pw_gid)
 
 
 def is_reachable(path: Path) -> bool:
-    """Whether any user can walk to this folder."""
+    """Whether every user can traverse the path to this folder."""
     return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents])

@@ -18,8 +18,8 @@ import asyncpg
 from filelock import FileLock
 
 from stack.kafka import KafkaServer
-from stack.postgres import PostgresServer, as_user
-from stack.users import own, server_user
+from stack.postgres import PostgresServer, popen_user
+from stack.users import change_owner, server_user
 from tests.pace import patient
 
 RUN_FOLDER = "TRADEFLEET_TEST_RUN"
@@ -130,7 +130,7 @@ def _containers() -> Servers:
 def _start_postgres(folder: Path, servers: Servers) -> None:
     data = folder / "postgres"
     data.mkdir(mode=0o700, exist_ok=True)
-    own(data, server_user())
+    change_owner(data, server_user())
     server = PostgresServer(data, _free_port(), PASSWORD, max_connections=300)
     server.prepare()
     unsafe_but_fast = [] if DURABLE in os.environ else ["-c", "fsync=off", "-c", "full_page_writes=off"]
@@ -140,7 +140,7 @@ def _start_postgres(folder: Path, servers: Servers) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            **as_user(server_user()),
+            **popen_user(server_user()),
         )
     _STARTED.append(process)
     servers.pids.append(process.pid)

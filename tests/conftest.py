@@ -13,7 +13,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from cli.errors import problems
+from cli.errors import list_problems
 from shared.chassis.telemetry import HTTP_PROBLEMS
 from stack.migrate import ROOT, SERVICES, DatabaseAccess, all_roles, create_database, migrate
 from stack.service_keys import key_file_of, list_file_of, make_service_keys
@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def every_problem_that_is_answered_is_listed() -> Iterator[None]:
     """Whatever the tests make the services of this process answer stands in docs/errors.md."""
     yield
-    listed = {problem.type for problem in problems()}
+    listed = {problem.type for problem in list_problems()}
     answered = {sample.labels["type"] for metric in HTTP_PROBLEMS.collect() for sample in metric.samples}
     assert answered <= listed, f"not in docs/errors.md: {answered - listed}"
 
@@ -178,7 +178,7 @@ def any_source(database_access: DatabaseAccess) -> None:
 def topic_prefix(kafka_bootstrap: str) -> Iterator[str]:
     """Topics of this test's own."""
     prefix = f"t{uuid4().hex[:10]}."
-    topics = topics_of(prefix=prefix, most_partitions=TEST_PARTITIONS)
+    topics = topics_of(prefix=prefix, max_partitions=TEST_PARTITIONS)
     asyncio.run(create_topics(kafka_bootstrap, topics))
     yield prefix
     asyncio.run(delete_topics(kafka_bootstrap, [topic.name for topic in topics]))

@@ -1,4 +1,4 @@
-"""`tradefleet candles`."""
+"""`tradefleet candles`: fetch candle files; check and repair stored candles."""
 
 import click
 
@@ -8,7 +8,7 @@ from cli.candles.repair import check_command, repair_command
 
 @click.group()
 def candles() -> None:
-    """Candles: those that the platform has stored, and those of the exchange."""
+    """Fetch candles of the exchange; check and repair the stored ones."""
 
 
 candles.add_command(check_command)

@@ -1,6 +1,6 @@
-"""Candle files: CSV, gzipped or not, read strictly. A fault is refused with its line; the header is 1.
+"""Candle files: CSV, optionally gzipped, with strict validation. Errors name the line; the header is line 1.
 
-What a bar is stands in `shared/market/bars.py`, for this door as for the others.
+`shared/market/bars.py` defines what a valid bar is, here as for the other inputs.
 """
 
 import csv
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from cli.options import LAST_MS, quoted
-from shared.market.bars import NotABar, check_time, enclosed
+from shared.market.bars import NotABar, check_time, enclose_body
 from shared.strategy.bars import Bar
 
 COLUMNS = Bar._fields
@@ -27,12 +27,12 @@ _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
 
 
 class CandlesError(ValueError):
-    """The file cannot be used; the message names it and the line."""
+    """The file is invalid; the message names the file and the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Widened:
-    """A bar whose high or low did not enclose open and close, and was made to."""
+    """A bar whose high or low did not enclose open and close and was adjusted."""
 
     line: int
     open_time_ms: int
@@ -45,15 +45,15 @@ class Candles:
 
 
 def read_candles(path: Path, interval_ms: int | None = None) -> list[Bar]:
-    """As `read_file`, the bars alone."""
+    """Like `read_file`, but return the bars only."""
     return read_file(path, interval_ms).bars
 
 
 def read_file(path: Path, interval_ms: int | None = None, *, sparse: bool = False) -> Candles:
-    """All bars of the file.
+    """Read all bars of the file. Raises CandlesError.
 
-    With an interval each bar must open on its grid, and unless it is known that they are `sparse`, the smallest
-    step between two of them must be the interval.
+    With an interval, each bar must open on its grid, and the smallest step between two bars must be the interval
+    unless the candles are known to be `sparse`.
     """
     bars: list[Bar] = []
     lines: list[int] = []
@@ -61,9 +61,9 @@ def read_file(path: Path, interval_ms: int | None = None, *, sparse: bool = Fals
     line = 1
     try:
         with _text(path) as text:
-            for line, told in _rows(text):
-                bar = enclosed(told)
-                if bar is not told:
+            for line, row_bar in _rows(text):
+                bar = enclose_body(row_bar)
+                if bar is not row_bar:
                     widened.append(Widened(line, bar.open_time_ms))
                 bars.append(bar)
                 lines.append(line)
@@ -114,9 +114,11 @@ def _rows(text: Iterable[str]) -> Iterator[tuple[int, Bar]]:
                 raise _Refused(line, f"has {len(row)} columns, the header has {len(header)}")
             bar = _bar(line, [row[position] for position in positions])
             if previous is not None and bar.open_time_ms == previous:
-                raise _Refused(line, f"open_time_ms {previous} is there twice")
+                raise _Refused(line, f"open_time_ms {previous} occurs twice")
             if previous is not None and bar.open_time_ms < previous:
-                raise _Refused(line, f"open_time_ms {bar.open_time_ms} does not come after {previous}")
+                raise _Refused(
+                    line, f"open_time_ms {bar.open_time_ms} is earlier than {previous} in the line before"
+                )
             previous = bar.open_time_ms
             yield line, bar
     except csv.Error as error:
@@ -152,7 +154,7 @@ def _check_times(path: Path, bars: Sequence[Bar], lines: Sequence[int], interval
 
 def _check_steps(path: Path, bars: Sequence[Bar], lines: Sequence[int], interval_ms: int) -> None:
     steps = [later.open_time_ms - earlier.open_time_ms for earlier, later in pairwise(bars)]
-    if not steps or interval_ms in steps:  # where one of them is the interval, it is that of the file
+    if not steps or interval_ms in steps:  # one step of this length proves the interval
         return
     smallest = min(steps)
     line = lines[steps.index(smallest) + 1]

@@ -1,4 +1,4 @@
-"""The exchange's instrument beside a candle file: `FILE.instrument.json`, written by `candles fetch`."""
+"""The instrument stored with a candle file: `FILE.instrument.json`, written by `candles fetch`."""
 
 import json
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ _STEPS = tuple(each.name for each in fields(Instrument))
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """What the exchange said of the candles of one file."""
+class InstrumentFile:
+    """Symbol, interval and instrument of the candles in one file."""
 
     symbol: str
     interval: str
@@ -26,29 +26,29 @@ class Beside:
 
 
 @dataclass(frozen=True, slots=True)
-class InstrumentUsed:
-    """`source` says where it is from; `has_finer_prices` that fills are rounded, the tick being coarser."""
+class ResolvedInstrument:
+    """`source` describes its origin; `has_finer_prices`: candles are finer than the tick, so fills are rounded."""
 
     instrument: Instrument
     source: str
     has_finer_prices: bool
 
 
-def path_beside(candles: Path) -> Path:
+def instrument_path(candles: Path) -> Path:
     return candles.with_name(candles.name + ".instrument.json")
 
 
-def write_beside(candles: Path, beside: Beside) -> None:
-    steps = {name: decimal_text(value) for name, value in asdict(beside.instrument).items()}
-    text = json.dumps({"symbol": beside.symbol, "interval": beside.interval, **steps}, indent=2)
-    path_beside(candles).write_text(text + "\n")
+def write_instrument_file(candles: Path, content: InstrumentFile) -> None:
+    steps = {name: decimal_text(value) for name, value in asdict(content.instrument).items()}
+    text = json.dumps({"symbol": content.symbol, "interval": content.interval, **steps}, indent=2)
+    instrument_path(candles).write_text(text + "\n")
 
 
-def find_beside(candles: Path) -> Beside | None:
-    """None where nothing is kept. Raises CandlesError for what is there and cannot be used."""
-    path = path_beside(candles)
+def find_instrument_file(candles: Path) -> InstrumentFile | None:
+    """Read the instrument file of a candle file; None if there is none. Raises CandlesError if it is invalid."""
+    path = instrument_path(candles)
     try:
-        kept = json.loads(path.read_bytes())
+        raw = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -56,34 +56,36 @@ def find_beside(candles: Path) -> Beside | None:
     except ValueError:
         raise CandlesError(f"{path}: is not JSON") from None
     names = ("symbol", "interval", *_STEPS)
-    if not isinstance(kept, dict) or not all(isinstance(kept.get(name), str) for name in names):
-        raise CandlesError(f"{path}: must be an object with the texts {', '.join(names)}")
-    if fault := next((name for name in _STEPS if not is_decimal_text(kept[name])), None):
+    if not isinstance(raw, dict) or not all(isinstance(raw.get(name), str) for name in names):
+        raise CandlesError(f"{path}: must be an object with the strings {', '.join(names)}")
+    if fault := next((name for name in _STEPS if not is_decimal_text(raw[name])), None):
         raise CandlesError(f"{path}: {fault} is not a decimal")
     try:
-        instrument = Instrument(*(Decimal(kept[name]) for name in _STEPS))
+        instrument = Instrument(*(Decimal(raw[name]) for name in _STEPS))
     except ValueError as error:
         raise CandlesError(f"{path}: {error}") from None
-    return Beside(kept["symbol"], kept["interval"], instrument)
+    return InstrumentFile(raw["symbol"], raw["interval"], instrument)
 
 
-def check_interval(candles: Path, beside: Beside | None, interval: str) -> None:
-    """Raises CandlesError where the candles are known to be of another interval than the strategy's."""
-    if beside is not None and beside.interval != interval:
+def check_interval(candles: Path, stored: InstrumentFile | None, interval: str) -> None:
+    """Raises CandlesError if the candles are known to have another interval than the strategy."""
+    if stored is not None and stored.interval != interval:
         raise CandlesError(
-            f"{candles}: its candles are of interval {beside.interval}, the strategy's is {interval}"
+            f"{candles}: its candles have interval {stored.interval}, but the strategy has {interval}"
         )
 
 
-def instrument_used(bars: Sequence[Bar], beside: Beside | None, options: Sequence[str]) -> InstrumentUsed:
-    """The options' values; what they do not give is the exchange's, else it follows from the candles.
+def resolve_instrument(
+    bars: Sequence[Bar], stored: InstrumentFile | None, options: Sequence[str]
+) -> ResolvedInstrument:
+    """Combine the options' values, the stored instrument and, without one, values derived from the candles.
 
     Raises BadOption.
     """
-    instrument = instrument_of(bars) if beside is None else beside.instrument
-    source = "from the candles" if beside is None else f"of {beside.symbol}, kept beside the candles"
+    instrument = instrument_of(bars) if stored is None else stored.instrument
+    source = "derived from the candles" if stored is None else f"of {stored.symbol}, stored with the candles"
     for option in options:
         instrument = instrument_option(option, instrument)
     if options:
         source = f"as given, the rest {source}"
-    return InstrumentUsed(instrument, source, has_finer_prices(bars, instrument.tick_size))
+    return ResolvedInstrument(instrument, source, has_finer_prices(bars, instrument.tick_size))

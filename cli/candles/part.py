@@ -1,4 +1,4 @@
-"""The part of a candle file that an interrupted run left: where the next one goes on."""
+"""The partial candle file of an interrupted run, from which the next run resumes."""
 
 import fcntl
 import gzip
@@ -15,12 +15,12 @@ from services.trading.bybit_api import Kline
 from shared.contracts.types import to_ms
 
 HEADER = ",".join(COLUMNS) + "\n"
-WIDENED = b",widened\n"  # ends the row of a bar that was
+WIDENED = b",widened\n"  # end of the row of a widened bar
 
 
 @dataclass(frozen=True)
 class CandlesRequest:
-    """What a part is of."""
+    """The request that a partial file belongs to."""
 
     symbol: str
     interval: str
@@ -29,28 +29,30 @@ class CandlesRequest:
     endpoint: str
 
 
-class Part:
-    """`FILE.part`: a line that says what it is of, then rows, in the order in which they came, each marked if its
-    bar was widened. One run has it at a time; its last line counts only if it is whole."""
+class PartialFile:
+    """`FILE.part`: a line with the request, then rows in order of arrival, each marked if its bar was widened.
 
-    def __init__(self, final: Path, question: CandlesRequest) -> None:
+    Locked by one run at a time; an incomplete last line is ignored.
+    """
+
+    def __init__(self, final: Path, request: CandlesRequest) -> None:
         self.final = final
         self.path = final.with_name(final.name + ".part")
-        self._question = question
+        self._request = request
         self.last_ms: int | None = None
         self.rows = 0
 
-    def __enter__(self) -> "Part":
+    def __enter__(self) -> "PartialFile":
         try:
             self._file: BinaryIO = self.path.open("a+b")
         except OSError as error:
             raise BadInput(f"-o: {self.path}: cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._take_up()
+            self._resume()
         except BlockingIOError:
             self._file.close()
-            raise BadInput(f"-o: another run writes {self.path}") from None
+            raise BadInput(f"-o: another run is writing {self.path}") from None
         except BaseException:
             self._file.close()
             raise
@@ -59,18 +61,18 @@ class Part:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def _take_up(self) -> None:
-        """What a run before this one has left."""
+    def _resume(self) -> None:
+        """Read the rows of an earlier run. Raises BadInput if it belongs to another request."""
         self._file.seek(0)
-        told = self._file.readline()
+        header = self._file.readline()
         end = self._file.tell()
-        if not told.endswith(b"\n"):
+        if not header.endswith(b"\n"):
             self._file.truncate(0)
-            self._file.write(json.dumps(asdict(self._question)).encode() + b"\n")
+            self._file.write(json.dumps(asdict(self._request)).encode() + b"\n")
             self._file.flush()
             return
-        if told != json.dumps(asdict(self._question)).encode() + b"\n":
-            raise BadInput(f"{self.path} was left by another fetch: go on with that one, or remove it")
+        if header != json.dumps(asdict(self._request)).encode() + b"\n":
+            raise BadInput(f"{self.path} was left by another fetch: finish that one, or remove the file")
         for line in self._file:
             if not line.endswith(b"\n"):
                 break
@@ -80,22 +82,22 @@ class Part:
         self._file.truncate(end)
 
     def append(self, bars: Sequence[Kline]) -> None:
-        """On the disk before it returns, as far as the system says."""
+        """Append rows and flush them to the system."""
         self._file.write("".join(map(_row, bars)).encode())
         self._file.flush()
         self.last_ms = to_ms(bars[-1].open_time)
         self.rows += len(bars)
 
     def times(self) -> Iterator[int]:
-        """Of all bars."""
+        """Yield the open times of all bars."""
         return (int(line.partition(b",")[0]) for line in self._lines())
 
     def widened(self) -> Iterator[int]:
-        """The times of the bars that were."""
+        """Yield the open times of widened bars."""
         return (int(line.partition(b",")[0]) for line in self._lines() if line.endswith(WIDENED))
 
     def finish(self) -> None:
-        """The file under its own name, whole or not at all; the part is gone then."""
+        """Write the final file atomically and delete the partial file. Raises BadInput."""
         new = self.final.with_name(self.final.name + ".new")
         try:
             with new.open("wb") as file:

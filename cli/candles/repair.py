@@ -1,4 +1,4 @@
-"""`tradefleet candles check|repair`: what the platform has stored of a series, held against the exchange."""
+"""`tradefleet candles check|repair`: compare the stored candles of a series with the exchange."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from cli.options import OneLineCommand, quoted
 from cli.tables import show
 from cli.target import home_option
 from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
-from services.trading.operations.repair_candles import CandleGap, examine, mend
+from services.trading.operations.repair_candles import CandleGap, examine, repair_bars
 from services.trading.queries.candle_chain import StoredSpan, list_spans
 from services.trading.settings import TradingSettings
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
@@ -27,13 +27,13 @@ from shared.contracts.types import instant_text
 from shared.strategy.bars import INTERVAL_MS
 from stack.home import DEFAULT_HOME, read_state
 
-PARTS = 1_000  # of the progress bar
-MOST_ROWS = 200
+BAR_STEPS = 1_000  # of the progress bar, per generation
+MAX_ROWS_SHOWN = 200
 
 
 @dataclass
 class Checked:
-    """One generation of the series, and what is found in it."""
+    """One generation of the series and its findings."""
 
     span: StoredSpan
     findings: list[CandleGap] = field(default_factory=list)
@@ -48,7 +48,9 @@ def _series(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object."),
         home_option,
-        click.option("--endpoint", default=None, metavar="URL", help="The exchange's; default: the stack's."),
+        click.option(
+            "--endpoint", default=None, metavar="URL", help="Address of the exchange's API; default: the stack's."
+        ),
         click.option("--interval", required=True, type=click.Choice([*INTERVAL_MS])),
         click.argument("symbol"),
     ):
@@ -59,12 +61,12 @@ def _series(command: Callable[..., None]) -> Callable[..., None]:
 @click.command("check", cls=OneLineCommand)
 @_series
 def check_command(symbol: str, interval: str, endpoint: str | None, home: Path | None, as_json: bool) -> None:
-    """Find what is missing or different. Exit code 1 if something is.
+    """Find missing and different bars. Exit code 1 if there are any.
 
-    A hole, where the exchange has no bar either, is shown and is no fault.
+    A hole, where the exchange has no bar either, is shown but is not a fault.
     """
-    checked = asyncio.run(_work(home, endpoint, symbol, interval, repair=False))
-    _tell(symbol, interval, checked, as_json)
+    checked = asyncio.run(_run(home, endpoint, symbol, interval, repair=False))
+    _print(symbol, interval, checked, as_json)
     if any(each.wrong for each in checked):
         raise SystemExit(1)
 
@@ -72,20 +74,20 @@ def check_command(symbol: str, interval: str, endpoint: str | None, home: Path |
 @click.command("repair", cls=OneLineCommand)
 @_series
 def repair_command(symbol: str, interval: str, endpoint: str | None, home: Path | None, as_json: bool) -> None:
-    """Fill in what was lost. A stored bar never changes: exit code 1 if one is other than the exchange's.
+    """Fill in missing bars. Stored bars never change: exit code 1 if one differs from the exchange's.
 
-    May be done while the platform runs, and twice.
+    Safe to run while the platform runs, and to repeat.
     """
-    asked = asyncio.run(_work(home, endpoint, symbol, interval, repair=True))
-    _tell(symbol, interval, asked, as_json)
-    if any(finding.kind in ("changed", "unknown") for each in asked for finding in each.wrong):
+    checked = asyncio.run(_run(home, endpoint, symbol, interval, repair=True))
+    _print(symbol, interval, checked, as_json)
+    if any(finding.kind in ("changed", "unknown") for each in checked for finding in each.wrong):
         raise SystemExit(1)
 
 
-async def _work(
+async def _run(
     home: Path | None, endpoint: str | None, symbol: str, interval: str, *, repair: bool
 ) -> list[Checked]:
-    dsn, url = _whereabouts(home, endpoint)
+    dsn, url = _find_addresses(home, endpoint)
     api = MarketApi(url)
     try:
         database = await Database.connect(_settings(dsn))
@@ -124,12 +126,12 @@ async def _examine(
     *,
     repair: bool,
 ) -> Checked:
-    checked, done, whole = Checked(span), 0, max(span.last - span.first, span.last.resolution)
+    checked, done, length = Checked(span), 0, max(span.last - span.first, span.last.resolution)
     async for window in examine(database, api, symbol, interval, span):
         checked.findings += window.findings
         if repair:
-            checked.repaired += await mend(database, span, window)
-        reached = int(PARTS * (window.last - span.first) / whole)
+            checked.repaired += await repair_bars(database, span, window)
+        reached = int(BAR_STEPS * (window.last - span.first) / length)
         advance(reached - done)
         done = reached
     return checked
@@ -137,18 +139,21 @@ async def _examine(
 
 @contextmanager
 def _progress(spans: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, nothing elsewhere."""
+    """Show a progress bar, on a terminal only."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    with click.progressbar(length=spans * PARTS, label="examining", file=sys.stderr) as bar:
+    with click.progressbar(length=spans * BAR_STEPS, label="examining", file=sys.stderr) as bar:
         yield bar.update
 
 
-def _whereabouts(home: Path | None, endpoint: str | None) -> tuple[str, str]:
-    """The database and the exchange's REST address: a named home's, else the environment's, else `up`'s."""
+def _find_addresses(home: Path | None, endpoint: str | None) -> tuple[str, str]:
+    """Return the DSN and the REST address: of `home` if given, else from the environment, else of `up`'s home.
+
+    Raises BadInput.
+    """
     if endpoint is not None and urlsplit(endpoint).scheme not in ("http", "https"):
-        raise BadInput(f"--endpoint: {quoted(endpoint)} is no http address")
+        raise BadInput(f"--endpoint: {quoted(endpoint)} is not an HTTP URL")
     if home is None and (dsn := os.environ.get("POSTGRES_TRADING_WORKER_DSN")):
         return dsn, endpoint or os.environ.get("BYBIT_REST_URL", "")
     home = home or DEFAULT_HOME
@@ -162,12 +167,12 @@ def _whereabouts(home: Path | None, endpoint: str | None) -> tuple[str, str]:
 
 
 def _settings(dsn: str) -> TradingSettings:
-    """One pool is used; the others are never opened."""
+    # Only one pool is used; the others are never opened.
     dsns = {f"postgres_{role}_dsn": dsn for role in ("app", "worker", "queue")}
     return TradingSettings.model_validate({**dsns, "kafka_bootstrap": ""})
 
 
-def _tell(symbol: str, interval: str, checked: list[Checked], as_json: bool) -> None:
+def _print(symbol: str, interval: str, checked: list[Checked], as_json: bool) -> None:
     if as_json:
         click.echo(
             json.dumps({"symbol": symbol, "interval": interval, "generations": [_shown(each) for each in checked]})
@@ -175,13 +180,13 @@ def _tell(symbol: str, interval: str, checked: list[Checked], as_json: bool) -> 
         return
     rows = [(each, finding) for each in checked for finding in each.findings]
     if rows:
-        table = Table("generation", "what", "bars", "from", "to")
-        for each, finding in rows[:MOST_ROWS]:
+        table = Table("generation", "finding", "bars", "from", "to")
+        for each, finding in rows[:MAX_ROWS_SHOWN]:
             span = instant_text(finding.first), instant_text(finding.last)
             table.add_row(str(each.span.generation), finding.kind, str(finding.bars), *span)
         show(table)
-    if len(rows) > MOST_ROWS:
-        click.echo(f"and {len(rows) - MOST_ROWS} more: see --json")
+    if len(rows) > MAX_ROWS_SHOWN:
+        click.echo(f"and {len(rows) - MAX_ROWS_SHOWN} more: see --json")
     for each in checked:
         click.echo(_line(symbol, interval, each))
 
@@ -191,7 +196,7 @@ def _line(symbol: str, interval: str, checked: Checked) -> str:
     counts = dict.fromkeys(("missing", "unlinked", "changed", "unknown", "hole"), 0)
     for finding in checked.findings:
         counts[finding.kind] += finding.bars
-    found = ", ".join(f"{bars} {kind}" for kind, bars in counts.items() if bars) or "nothing is missing"
+    found = ", ".join(f"{bars} {kind}" for kind, bars in counts.items() if bars) or "no faults"
     repaired = f"; {checked.repaired} bars filled in" if checked.repaired else ""
     return f"{symbol} {interval}, generation {span.generation}: {span.bars} bars stored, {found}{repaired}"
 

@@ -1,20 +1,20 @@
-"""How a message is shown: readable, without secrets, and harmless to a terminal whatever it holds."""
+"""Display of a message: without secrets, and safe for a terminal whatever it contains."""
 
 import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
 
-from cli.dead_letters.rows import Letter
+from cli.dead_letters.rows import DeadLetter
 from cli.options import one_line
 from shared.chassis.telemetry import is_secret
 
-MOST_CHARACTERS = 20_000
+MAX_CHARACTERS = 20_000
 REDACTED = "[redacted]"
 
 
-def letter_shown(letter: Letter) -> dict[str, object]:
-    """For `--json`."""
+def dead_letter_json(letter: DeadLetter) -> dict[str, object]:
+    """Return the JSON of `--json`."""
     body = _body(letter.payload)
     return {
         "headers": _without_secrets(letter.headers),
@@ -28,31 +28,31 @@ def letter_shown(letter: Letter) -> dict[str, object]:
     }
 
 
-def letter_lines(letter: Letter) -> Iterator[str]:
-    """For people. Whatever is no printable ASCII is escaped by JSON."""
+def dead_letter_lines(letter: DeadLetter) -> Iterator[str]:
+    """Yield lines of text. Characters other than printable ASCII are escaped."""
     headers = _without_secrets(letter.headers)
     yield "headers"
-    for name, value in headers.items() if isinstance(headers, dict) else [("which are none", headers)]:
+    for name, value in headers.items() if isinstance(headers, dict) else [("not an object", headers)]:
         yield f"  {one_line(name)}: {one_line(str(value))}"
     yield f"body ({len(letter.payload)} bytes, SHA-256 {hashlib.sha256(letter.payload).hexdigest()})"
     body = _body(letter.payload)
     if body is None:
-        yield "  is no JSON; it is in <topic>.dlq as it came"
+        yield "  not JSON; see the unchanged message in <topic>.dlq"
     else:
         text = json.dumps(body, indent=2)
-        yield from ("  " + line for line in text[:MOST_CHARACTERS].splitlines())
-        if len(text) > MOST_CHARACTERS:
-            yield f"  … and {len(text) - MOST_CHARACTERS} characters more"
+        yield from ("  " + line for line in text[:MAX_CHARACTERS].splitlines())
+        if len(text) > MAX_CHARACTERS:
+            yield f"  … and {len(text) - MAX_CHARACTERS} more characters"
     if letter.ahead:
-        yield f"waits behind {letter.ahead} of its key"
-    yield f"behind it wait {letter.behind}" if letter.behind else "nothing waits behind it"
+        yield f"waits behind {letter.ahead} events of its key"
+    yield f"{letter.behind} events wait behind it" if letter.behind else "no events wait behind it"
     yield from (f"  {event_id}" for event_id in letter.next_behind)
     if letter.behind > len(letter.next_behind):
         yield f"  and {letter.behind - len(letter.next_behind)} more"
 
 
 def _body(payload: bytes) -> Any:  # Any: JSON
-    """None where it is none: what cannot be read cannot be cleared of secrets either."""
+    """Return the payload without secrets; None if it is not JSON, as secrets cannot be removed then."""
     try:
         return _without_secrets(json.loads(payload))
     except (ValueError, RecursionError):

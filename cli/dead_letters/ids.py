@@ -1,11 +1,11 @@
-"""How an event is named on the command line, and finding it."""
+"""Ids of failed events on the command line, and their lookup."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from cli.dead_letters.rows import Entry, Kind, find_entries_of_event, find_entry, has_been
+from cli.dead_letters.rows import Entry, Kind, find_entries_of_event, find_entry, was_handled
 from cli.options import BadOption, quoted
 from cli.queues import Queues
 from stack.migrate import SERVICES
@@ -15,8 +15,8 @@ _EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
-class Id:
-    """`billing:heard:12`; or, before it was found, an event's id in whichever service."""
+class EntryId:
+    """`billing:heard:12`, or before the lookup an event id in any service."""
 
     service: str = ""
     kind: Kind = "heard"
@@ -29,46 +29,46 @@ class Id:
 
 @dataclass(frozen=True)
 class FoundEntry:
-    """Without an entry it is not there (any more); `was` tells that it once was."""
+    """Result of a lookup. `entry` is None if not found; `handled` if it existed and has been handled."""
 
-    id: Id
+    id: EntryId
     entry: Entry | None
-    was: bool = False
+    handled: bool = False
 
 
-def id_option(text: str) -> Id:
+def id_option(text: str) -> EntryId:
     if match := _ID.fullmatch(text):
-        return Id(match[1], "heard" if match[2] == "heard" else "unsent", int(match[3]))
+        return EntryId(match[1], "heard" if match[2] == "heard" else "unsent", int(match[3]))
     if _EVENT_ID.fullmatch(text):
-        return Id(event_id=UUID(text))
-    raise BadOption(f"{quoted(text)} is no ID as `tradefleet dlq list` shows them, and no event's id")
+        return EntryId(event_id=UUID(text))
+    raise BadOption(f"{quoted(text)} is neither an ID of `tradefleet dlq list` nor an event id")
 
 
-async def find_all(queues: Queues, ids: Sequence[Id]) -> list[FoundEntry]:
-    """Each once, in the order in which they were named."""
-    found: dict[Id, FoundEntry] = {}
+async def find_all(queues: Queues, ids: Sequence[EntryId]) -> list[FoundEntry]:
+    """Look up the ids in order, without duplicates."""
+    found: dict[EntryId, FoundEntry] = {}
     for wanted in ids:
         for each in await _find(queues, wanted):
             found.setdefault(each.id, each)
     return list(found.values())
 
 
-async def _find(queues: Queues, wanted: Id) -> list[FoundEntry]:
+async def _find(queues: Queues, wanted: EntryId) -> list[FoundEntry]:
     if wanted.event_id is not None:
         return await _find_event(queues, wanted, wanted.event_id)
     if wanted.service not in queues.services:
-        raise BadOption(f"{wanted} is of a service that --service leaves out")
+        raise BadOption(f"{wanted} belongs to a service that is not selected by --service")
     async with queues.of(wanted.service) as connection:
         if entry := await find_entry(connection, wanted.kind, wanted.number):
             return [FoundEntry(wanted, entry)]
-        return [FoundEntry(wanted, None, was=await has_been(connection, wanted.kind, wanted.number))]
+        return [FoundEntry(wanted, None, handled=await was_handled(connection, wanted.kind, wanted.number))]
 
 
-async def _find_event(queues: Queues, wanted: Id, event_id: UUID) -> list[FoundEntry]:
-    """In every service that it waits in."""
+async def _find_event(queues: Queues, wanted: EntryId, event_id: UUID) -> list[FoundEntry]:
+    """Look up an event id in all selected services."""
     found = []
     for service in queues.services:
         async with queues.of(service) as connection:
             entries = await find_entries_of_event(connection, event_id)
-        found += [FoundEntry(Id(service, each.kind, each.id), each) for each in entries]
+        found += [FoundEntry(EntryId(service, each.kind, each.id), each) for each in entries]
     return found or [FoundEntry(wanted, None)]

@@ -1,5 +1,6 @@
-"""Events that wait aside or were given up, as a person looks at them and decides: what was heard and could not be
-worked (parked), and what was to be said and cannot be sent (outbox). All as the queue role.
+"""Rows of failed events, read and changed with the queue role.
+
+Kind `heard`: received but not handled (table `parked`). Kind `unsent`: cannot be published (table `outbox`).
 """
 
 from collections.abc import Collection, Sequence
@@ -17,7 +18,7 @@ from shared.contracts.catalog import HALTING
 
 Kind: TypeAlias = Literal["heard", "unsent"]
 OPEN: tuple[State, ...] = ("WAITING", "HALTED", "DEAD")
-FOR_A_PERSON: tuple[State, ...] = ("HALTED", "DEAD")
+NEEDS_OPERATOR: tuple[State, ...] = ("HALTED", "DEAD")
 NEIGHBOURS = 10
 
 
@@ -42,8 +43,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Letter:
-    """All of it. `ahead` are those of its key that it waits for, `behind` those that wait for it."""
+class DeadLetter:
+    """An entry with its message. `ahead` and `behind` count the events of its key that wait before and after it."""
 
     entry: Entry
     headers: Headers
@@ -74,8 +75,8 @@ _UNSENT = """
 """
 
 
-async def list_entries(connection: Connection, which: Filter, most: int) -> tuple[list[Entry], int]:
-    """The first of them, key by key in order, and how many there are."""
+async def list_entries(connection: Connection, which: Filter, limit: int) -> tuple[list[Entry], int]:
+    """Return the first `limit` entries, ordered by key, and the total count."""
     rows = await connection.fetch(
         f"""
         SELECT *, count(*) OVER () AS total
@@ -88,13 +89,13 @@ async def list_entries(connection: Connection, which: Filter, most: int) -> tupl
         list(which.states),
         which.topic,
         which.key,
-        most,
+        limit,
     )
     return [Entry.of(row) for row in rows], rows[0]["total"] if rows else 0
 
 
 async def find_entry(connection: Connection, kind: Kind, number: int) -> Entry | None:
-    """Whatever its state; None also where it was worked or sent meanwhile."""
+    """Find an entry in any state; None if it does not exist or has been handled or sent."""
     if kind == "heard":
         row = await connection.fetchrow(f"{_HEARD} WHERE id = $1", number)
     else:
@@ -103,15 +104,15 @@ async def find_entry(connection: Connection, kind: Kind, number: int) -> Entry |
 
 
 async def find_entries_of_event(connection: Connection, event_id: UUID) -> list[Entry]:
-    """By the id that stands in logs and messages."""
+    """Find the entries of an event id, which is in logs and messages."""
     rows = await connection.fetch(
         f"SELECT * FROM ({_HEARD} UNION ALL {_UNSENT}) AS entry WHERE event_id = $2", list(HALTING), event_id
     )
     return [Entry.of(row) for row in rows]
 
 
-async def has_been(connection: Connection, kind: Kind, number: int) -> bool:
-    """Whether there was such an event, and nothing is left to do for it: it was worked or sent."""
+async def was_handled(connection: Connection, kind: Kind, number: int) -> bool:
+    """Whether such an event existed and has been handled or sent."""
     if kind == "heard":
         last = await connection.fetchval(
             "SELECT pg_sequence_last_value(pg_get_serial_sequence('parked', 'id')::regclass)"
@@ -120,8 +121,8 @@ async def has_been(connection: Connection, kind: Kind, number: int) -> bool:
     return bool(await connection.fetchval("SELECT true FROM outbox WHERE id = $1", number))
 
 
-async def read_letter(connection: Connection, entry: Entry) -> Letter | None:
-    """None where it was worked meanwhile."""
+async def read_dead_letter(connection: Connection, entry: Entry) -> DeadLetter | None:
+    """Read an entry's message; None if it has been handled meanwhile."""
     table = "parked" if entry.kind == "heard" else "outbox"
     row = await connection.fetchrow(
         f"SELECT headers, payload FROM {table} WHERE user_id = $1 AND event_id = $2 AND id = $3",
@@ -134,7 +135,7 @@ async def read_letter(connection: Connection, entry: Entry) -> Letter | None:
     ahead, behind = await (
         _parked_of_key(connection, entry) if entry.kind == "heard" else _unsent_of_key(connection, entry)
     )
-    return Letter(entry, row["headers"], row["payload"], ahead, len(behind), behind[:NEIGHBOURS])
+    return DeadLetter(entry, row["headers"], row["payload"], ahead, len(behind), behind[:NEIGHBOURS])
 
 
 async def _parked_of_key(connection: Connection, entry: Entry) -> tuple[int, list[UUID]]:
@@ -176,22 +177,22 @@ def _around(entry: Entry, rows: Sequence[asyncpg.Record]) -> tuple[int, list[UUI
 
 
 async def replay_entries(connection: Connection, entries: Collection[Entry]) -> set[Entry]:
-    """Have them tried again at once, as if for the first time; those that are gone meanwhile were worked."""
-    heard = "state = 'WAITING', attempts = 0, next_attempt_at = now(), replayed_at = now()"
-    return await _change(connection, entries, heard, "dead_reason = NULL, dropped_at = NULL")
+    """Retry the events now, with attempts reset. Returns those changed; the others have been handled meanwhile."""
+    parked = "state = 'WAITING', attempts = 0, next_attempt_at = now(), replayed_at = now()"
+    return await _change(connection, entries, parked, "dead_reason = NULL, dropped_at = NULL")
 
 
 async def drop_entries(connection: Connection, entries: Collection[Entry]) -> set[Entry]:
-    """Let them go: their keys go on without them."""
+    """Discard the events: their keys continue without them. Returns those changed."""
     return await _change(connection, entries, "state = 'DROPPED'", "dropped_at = now()")
 
 
-async def _change(connection: Connection, entries: Collection[Entry], heard: str, unsent: str) -> set[Entry]:
-    """Locked in the order of their ids, so that two of these at once do not wait for each other."""
+async def _change(connection: Connection, entries: Collection[Entry], parked: str, outbox: str) -> set[Entry]:
+    """Update entries, locking rows in order of id to avoid deadlocks between concurrent runs."""
     changed: set[Entry] = set()
     for kind, table, change, only in (
-        ("heard", "parked", heard, "true"),
-        ("unsent", "outbox", unsent, "sent_at IS NULL AND dead_reason IS NOT NULL"),
+        ("heard", "parked", parked, "true"),
+        ("unsent", "outbox", outbox, "sent_at IS NULL AND dead_reason IS NOT NULL"),
     ):
         these = {entry.id: entry for entry in entries if entry.kind == kind}
         rows = await connection.fetch(
@@ -215,8 +216,8 @@ async def _change(connection: Connection, entries: Collection[Entry], heard: str
     return changed
 
 
-async def look_again(connection: Connection, entry: Entry) -> tuple[State | Literal["DONE"], str]:
-    """How it stands with one that is replayed: DONE when it was worked or sent, else its state and why."""
+async def read_replay_state(connection: Connection, entry: Entry) -> tuple[State | Literal["DONE"], str]:
+    """Return the state of a replayed entry and its reason; DONE if it has been handled or sent."""
     if entry.kind == "unsent":
         row = await connection.fetchrow(
             "SELECT sent_at, dead_reason FROM outbox WHERE user_id = $1 AND event_id = $2",

@@ -1,1 +1,1 @@
-"""`tradefleet demo`: several tenants trade recorded or made-up candles on paper, and what came of it is checked."""
+"""`tradefleet demo`: several tenants trade recorded or synthetic candles on paper; the results are checked."""

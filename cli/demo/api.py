@@ -1,4 +1,4 @@
-"""The demo as a client: everything it asks of the platform goes through the gateway, as anybody's would."""
+"""HTTP client of the demo: all requests go through the gateway, like those of any client."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,16 +15,16 @@ TIMEOUT_S = 30
 @dataclass
 class ApiAnswer:
     status: int
-    body: Any  # Any: whatever JSON the platform answers
+    body: Any  # Any: the JSON body of the response
 
     def problem(self) -> str:
-        """The reason in a problem's words."""
+        """Return the detail of a problem response."""
         return str(self.body.get("detail", self.body)) if isinstance(self.body, dict) else str(self.body)
 
 
 @dataclass
 class Client:
-    """One tenant's way in; an access token that has expired is refreshed."""
+    """API client of one tenant; refreshes its access token when it has expired."""
 
     http: aiohttp.ClientSession
     gateway: str
@@ -32,7 +32,7 @@ class Client:
     refresh_token: str = ""
 
     async def call(self, method: str, path: str, body: object = None, **query: str) -> ApiAnswer:
-        """The answer, whatever its status."""
+        """Send a request and return the response with any status."""
         answer = await self._call(method, path, body, query)
         if answer.status == 401 and self.refresh_token:
             await self._refresh()
@@ -40,16 +40,16 @@ class Client:
         return answer
 
     async def _refresh(self) -> None:
-        offered = {"refresh_token": self.refresh_token}
+        body = {"refresh_token": self.refresh_token}
         self.token, self.refresh_token = "", ""
-        fresh = await self.must("POST", "/v1/auth/refresh", offered)
+        fresh = await self.must("POST", "/v1/auth/refresh", body)
         self.token, self.refresh_token = fresh["access_token"], fresh["refresh_token"]
 
     async def _call(self, method: str, path: str, body: object, query: Mapping[str, str]) -> ApiAnswer:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        ends = {"seconds": "0"} if path.endswith("/stream") else {}  # it gives what there is
+        stream = {"seconds": "0"} if path.endswith("/stream") else {}  # end the stream after the available items
         async with self.http.request(
-            method, self.gateway + path, json=body, params={**query, **ends}, headers=headers
+            method, self.gateway + path, json=body, params={**query, **stream}, headers=headers
         ) as answer:
             text = await answer.text()
             is_json = "json" in answer.headers.get("Content-Type", "")
@@ -58,14 +58,14 @@ class Client:
             )
 
     async def must(self, method: str, path: str, body: object = None, **query: str) -> Any:
-        """The body of a 2xx answer. Raises CheckFailed with the platform's own words otherwise."""
+        """Send a request and return the body of a 2xx response. Raises CheckFailed with the problem otherwise."""
         answer = await self.call(method, path, body, **query)
         if not 200 <= answer.status < 300:
-            raise CheckFailed(f"{method} {path} answered {answer.status}: {answer.problem()}")
+            raise CheckFailed(f"{method} {path} returned {answer.status}: {answer.problem()}")
         return answer.body
 
     async def every(self, path: str, **query: str) -> AsyncIterator[Any]:
-        """All items of a list, page after page."""
+        """Yield all items of a list, page by page."""
         cursor: str | None = None
         while True:
             page = await self.must("GET", path, limit="200", **query, **({"cursor": cursor} if cursor else {}))
@@ -78,7 +78,7 @@ class Client:
 
 @asynccontextmanager
 async def open_http() -> AsyncIterator[aiohttp.ClientSession]:
-    """One connection pool for all tenants of the demo."""
+    """Open one connection pool for all tenants of the demo."""
     connector = aiohttp.TCPConnector(limit=16)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:

@@ -1,4 +1,4 @@
-"""What must hold after the replay, worked out from plain SQL, the topics and the answers clients get."""
+"""Checks after the replay, computed from SQL, the topics and API responses."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,10 +14,10 @@ from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Terms
 from stack.migrate import SERVICES
 
-EVENTUALLY_S = 30
-LATE_PERCENT = 1
+EVENTUALLY_TIMEOUT_S = 30
+MAX_TARDY_PERCENT = 1
 
-# How often each thing must have been said, from the tables of who says it.
+# Expected number of events by topic, from the publisher's tables.
 EXPECTED_EVENTS = {
     "user.registered": "SELECT count(*) FROM auth.users",
     "subscription.changed": "SELECT coalesce(sum(subscription_version), 0) FROM billing.subscribers",
@@ -34,32 +34,32 @@ EXPECTED_EVENTS = {
     "candle.closed": "SELECT count(*) FROM trading.candles WHERE origin = 'STREAM'",
 }
 
-Fault = str  # empty where there is none
+Fault = str  # empty if there is none
 
 
 @dataclass
 class DemoOutcome:
-    """Each check's verdict, and what was seen."""
+    """Result and observation of each check."""
 
     checks: dict[str, bool] = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
 
-    def record(self, name: str, fault: Fault, otherwise: str) -> None:
-        """A check without a fault holds."""
+    def record(self, name: str, fault: Fault, observation: str) -> None:
+        """Record a check; it passes if `fault` is empty."""
         self.checks[name] = not fault
-        self.seen[name] = fault or otherwise
+        self.seen[name] = fault or observation
 
     @property
     def ok(self) -> bool:
         return all(self.checks.values())
 
 
-async def eventually(look: Callable[[], Awaitable[Fault]]) -> Fault:
-    """No fault as soon as it is gone; the last one seen otherwise."""
+async def eventually(check: Callable[[], Awaitable[Fault]]) -> Fault:
+    """Repeat `check` until it returns no fault; returns the last fault after EVENTUALLY_TIMEOUT_S."""
     fault = ""
     try:
-        async with asyncio.timeout(EVENTUALLY_S):
-            while fault := await look():
+        async with asyncio.timeout(EVENTUALLY_TIMEOUT_S):
+            while fault := await check():
                 await asyncio.sleep(0.2)
     except TimeoutError:
         return fault
@@ -67,7 +67,7 @@ async def eventually(look: Callable[[], Awaitable[Fault]]) -> Fault:
 
 
 def expected_fingerprints(options: DemoOptions) -> dict[tuple[str, str], str]:
-    """(strategy, symbol) → the backtest's fingerprint of the same bars."""
+    """Return the fingerprint of the backtest on the same bars by (strategy, symbol)."""
     expected = {}
     for candles in options.candles:
         terms = Terms(options.instruments[candles.symbol], options.fee, Decimal(0), options.balance)
@@ -80,7 +80,7 @@ def expected_fingerprints(options: DemoOptions) -> dict[tuple[str, str], str]:
 def compare_fingerprints(
     expected: Mapping[tuple[str, str], str], sessions: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> Fault:
-    """`sessions` are strategy name and view. The first whose fills are not the backtest's."""
+    """Return the first session whose fills differ from its backtest; `sessions` are (strategy name, view)."""
     for strategy, view in sessions:
         if view["fingerprint"] != expected[(strategy, view["symbol"])]:
             return f"session {view['session_id']}: {strategy} on {view['symbol']} differs from its backtest"
@@ -88,24 +88,24 @@ def compare_fingerprints(
 
 
 async def count_tables(owner: asyncpg.Connection) -> dict[str, int]:
-    """Topic → how many events there must be."""
+    """Return the expected number of events by topic."""
     return {
         topic: int(sum([row[0] for row in await owner.fetch(query)])) for topic, query in EXPECTED_EVENTS.items()
     }
 
 
 async def compare_events(owner: asyncpg.Connection, ledger: TopicLedger, *, all_above_zero: bool) -> Fault:
-    """The first topic whose distinct events are not as many as the tables say."""
+    """Return the first topic whose number of distinct events differs from the tables."""
     for topic, expected in (await count_tables(owner)).items():
         if ledger.counts[topic] != expected:
-            return f"{topic}: {ledger.counts[topic]} events, {expected} by the tables"
+            return f"{topic}: {ledger.counts[topic]} events, expected {expected} from the tables"
         if all_above_zero and not expected:
-            return f"{topic}: none"
+            return f"{topic}: no events"
     return ""
 
 
-async def look_for_unsent(owner: asyncpg.Connection) -> Fault:
-    """What waits in an outbox or is parked."""
+async def find_unsent(owner: asyncpg.Connection) -> Fault:
+    """Return the first service with unsent or parked events."""
     for service in SERVICES:
         unsent = await owner.fetchval(f"SELECT count(*) FROM {service}.outbox WHERE sent_at IS NULL")
         parked = await owner.fetchval(f"SELECT count(*) FROM {service}.parked")
@@ -115,7 +115,7 @@ async def look_for_unsent(owner: asyncpg.Connection) -> Fault:
 
 
 async def compare_fill_times(owner: asyncpg.Connection, ledger: TopicLedger) -> tuple[Fault, str]:
-    """Fills are committed while bars arrive: before the second-next bar is announced."""
+    """Check that fills are committed before the second-next bar is announced; returns fault and observation."""
     fills = await owner.fetch(
         """
         SELECT s.symbol, s.interval, (extract(epoch FROM f.time) * 1000)::bigint AS time_ms, f.created_at, f.late
@@ -126,7 +126,7 @@ async def compare_fill_times(owner: asyncpg.Connection, ledger: TopicLedger) -> 
     in_time = [fill for fill in fills if not fill["late"]]
     tardy = 0
     for fill in in_time:
-        said = ledger.second_next(fill["symbol"], fill["interval"], fill["time_ms"])
-        tardy += said is not None and fill["created_at"] >= said
+        announced = ledger.second_next(fill["symbol"], fill["interval"], fill["time_ms"])
+        tardy += announced is not None and fill["created_at"] >= announced
     seen = f"{len(fills)} fills, {len(fills) - len(in_time)} marked late, {tardy} tardy"
-    return (seen if tardy * 100 > len(in_time) * LATE_PERCENT else ""), seen
+    return (seen if tardy * 100 > len(in_time) * MAX_TARDY_PERCENT else ""), seen

@@ -1,4 +1,4 @@
-"""The demo from start to end."""
+"""`tradefleet demo`: run the demo and print its result."""
 
 import asyncio
 import json
@@ -16,9 +16,9 @@ from cli.demo import checks, outcome
 from cli.demo.api import Client, open_http
 from cli.demo.isolation import try_everything
 from cli.demo.ledger import read_topics, wait_until_consumed
-from cli.demo.options import DemoOptions, Given, read_options
+from cli.demo.options import DemoOptions, RawOptions, read_options
 from cli.demo.replay import Replay
-from cli.demo.scenario import Plot, Tenant, look_back, register, set_up, try_what_free_may_not
+from cli.demo.scenario import Scenario, Tenant, add_notes, register, set_up, try_paid_features
 from cli.demo.screen import Screen
 from cli.failure import BadInput, CheckFailed
 from cli.interruption import cancel_on_signals, signals_ignored
@@ -29,21 +29,31 @@ from stack.cleanup import remove_home
 from stack.stack import Stack, StackOptions
 
 HOME = Path(".tradefleet")
-SETTLE_S = 60
-PLAN_WAIT_S = 15
+SETTLE_TIMEOUT_S = 60
+PLAN_TIMEOUT_S = 15
 
 
 @click.command(cls=OneLineCommand)
-@click.option("--candles", multiple=True, metavar="SYMBOL=FILE|bybit", help="Repeatable; made-up ones without it.")
-@click.option("--strategy", multiple=True, metavar="FILE", help="Repeatable; three of our own without it.")
+@click.option(
+    "--candles", multiple=True, metavar="SYMBOL=FILE|bybit", help="Candles; repeatable; default: synthetic."
+)
+@click.option(
+    "--strategy", multiple=True, metavar="FILE", help="Strategy document; repeatable; default: three built-in ones."
+)
 @click.option("--instrument", multiple=True, metavar="[SYMBOL:]KEY=VALUE,…", help="tick_size, qty_step, …")
-@click.option("--fee", default="0.00055", show_default=True, help="On the notional of every fill.")
-@click.option("--balance", default="10000", show_default=True, help="Each session's initial balance.")
-@click.option("--tenants", type=click.IntRange(1, 1000), default=3, show_default=True, help="One more is on FREE.")
-@click.option("--bars", type=click.IntRange(1), help="Only the first so many of each file.")
-@click.option("--bar-ms", type=click.IntRange(1), help="Pace of the market; without it, it waits for the bots.")
-@click.option("--keep", is_flag=True, help="Stay up afterwards, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="The last line is one JSON object.")
+@click.option("--fee", default="0.00055", show_default=True, help="Fraction of the notional of every fill.")
+@click.option("--balance", default="10000", show_default=True, help="Initial balance of each session.")
+@click.option(
+    "--tenants",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    help="Number of tenants, plus one on FREE.",
+)
+@click.option("--bars", type=click.IntRange(1), help="Use only this many bars of each file.")
+@click.option("--bar-ms", type=click.IntRange(1), help="Milliseconds per bar; default: wait for the bots.")
+@click.option("--keep", is_flag=True, help="Keep the platform running until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
 def demo(
     candles: tuple[str, ...],
     strategy: tuple[str, ...],
@@ -56,11 +66,11 @@ def demo(
     keep: bool,
     as_json: bool,
 ) -> None:
-    """Watch several tenants trade on paper, and check what came of it."""
+    """Run several tenants on paper and check the results."""
     home = HOME / f"demo-{time.time_ns() // 1_000_000}"
-    given = Given(candles, strategy, instrument, fee, balance, tenants, bars, bar_ms)
+    raw = RawOptions(candles, strategy, instrument, fee, balance, tenants, bars, bar_ms)
     try:
-        options = read_options(given, home / "market")
+        options = read_options(raw, home / "market")
     except BaseException:
         with signals_ignored():
             remove_home(home)
@@ -73,7 +83,7 @@ def demo(
             remove_home(home)
         raise
     except BadInput:
-        if not any((home / "logs").glob("*")):  # nothing was started, so there is nothing to read
+        if not any((home / "logs").glob("*")):  # nothing was started, so there are no logs to keep
             remove_home(home)
         raise
     if not ok:
@@ -95,7 +105,7 @@ async def _run(options: DemoOptions, home: Path, console: Console, *, keep: bool
         console.print(f"ready in {time.monotonic() - started:.1f} s at {stack.gateway}")
         result = await Demo(options, stack, console).run()
         if keep:
-            console.print(f"staying up at {stack.gateway} until Ctrl-C")
+            console.print(f"running at {stack.gateway} until Ctrl-C")
             _print_last(result, as_json)
             await asyncio.Event().wait()
     if result["ok"]:
@@ -107,7 +117,7 @@ async def _run(options: DemoOptions, home: Path, console: Console, *, keep: bool
 
 
 def _print_last(result: dict[str, object], as_json: bool) -> None:
-    """Nothing follows it."""
+    """Print the JSON object as the last line."""
     if as_json:
         print(json.dumps(result), flush=True)
 
@@ -127,7 +137,7 @@ def _sandbox_arguments(options: DemoOptions, instruments: Path) -> list[str]:
 
 
 class Demo:
-    """The main job, once."""
+    """One run of the demo on a running stack."""
 
     def __init__(self, options: DemoOptions, stack: Stack, console: Console) -> None:
         self._options = options
@@ -136,19 +146,19 @@ class Demo:
         self._outcome = checks.DemoOutcome()
 
     async def run(self) -> dict[str, object]:
-        """The JSON object that is told at the end."""
+        """Run the demo and return the JSON object of the result."""
         async with AsyncExitStack() as opened:
             self._http = await opened.enter_async_context(open_http())
             self._owner = await asyncpg.connect(self._stack.database.owner_dsn)
             opened.push_async_callback(self._owner.close)
-            tenants = await self._people()
+            tenants = await self._create_tenants()
             await self._replay(tenants)
             await self._stop_sessions(tenants)
             await self._settle()
             for tenant in tenants:
-                await look_back(tenant)
+                await add_notes(tenant)
             await self._settle()
-            results = [await outcome.ask(tenant) for tenant in tenants]
+            results = [await outcome.fetch_result(tenant) for tenant in tenants]
             events = await self._check(tenants, results)
             outcome.show(self._console, results, self._outcome)
         return {
@@ -163,10 +173,10 @@ class Demo:
             "ok": self._outcome.ok,
         }
 
-    async def _people(self) -> list[Tenant]:
-        """N tenants who trade, and one more on FREE who tries what he may not."""
+    async def _create_tenants(self) -> list[Tenant]:
+        """Register the trading tenants and one on FREE that tries features outside its plan."""
         options = self._options
-        plot = Plot(
+        scenario = Scenario(
             documents=[document.raw for document in options.documents],
             symbols=options.symbols,
             interval=options.interval,
@@ -175,14 +185,14 @@ class Demo:
             busy=options.busy,
         )
         tenants = [
-            await self._register(f"tenant{number + 1}", plot.plan_needed()) for number in range(options.tenants)
+            await self._register(f"tenant{number + 1}", scenario.plan_needed()) for number in range(options.tenants)
         ]
         free = await self._register("free", "FREE")
         for tenant in tenants:
-            await set_up(tenant, plot)
-        free.refusals = await try_what_free_may_not(free, plot)
-        wanted = 2 if options.busy and len(options.symbols) > 1 else 1
-        fault = "" if len(free.refusals) >= wanted else f"{len(free.refusals)} of {wanted} refused"
+            await set_up(tenant, scenario)
+        free.refusals = await try_paid_features(free, scenario)
+        expected = 2 if options.busy and len(options.symbols) > 1 else 1
+        fault = "" if len(free.refusals) >= expected else f"{len(free.refusals)} of {expected} refused"
         self._outcome.record("free_plan_refused", fault, "; ".join(free.refusals))
         return [*tenants, free]
 
@@ -190,15 +200,15 @@ class Demo:
         tenant = await register(Client(self._http, self._stack.gateway), name)
         granted = await grant(self._stack.database.dsn("billing_app"), tenant.email, plan)  # type: ignore[arg-type]
         tenant.plan = plan
-        for path in ("/v1/sessions/limits", "/v1/alerts"):  # whoever answers knows the tenant
+        for path in ("/v1/sessions/limits", "/v1/alerts"):  # wait until both services know the tenant
             await tenant.client.must("GET", path)
-        async with asyncio.timeout(PLAN_WAIT_S):
+        async with asyncio.timeout(PLAN_TIMEOUT_S):
             while await self._versions(tenant.email) != {granted.version}:
                 await asyncio.sleep(0.05)
         return tenant
 
     async def _versions(self, email: str) -> set[int]:
-        """Which version of the plan trading and notifications have heard of."""
+        """Return the plan versions that trading and notifications have received."""
         rows = await self._owner.fetch(
             """
             SELECT e.subscription_version FROM trading.entitlements e JOIN auth.users u USING (user_id)
@@ -216,7 +226,7 @@ class Demo:
         replay = Replay(self._stack, self._http, self._stack.sandbox, self._owner)
         screen = Screen(self._console, self._stack.database.owner_dsn, tenants, replay.progress)
         sessions = sum(len(tenant.sessions) for tenant in tenants)
-        self._console.print(f"{len(tenants)} tenants, {sessions} sessions; the market begins")
+        self._console.print(f"{len(tenants)} tenants, {sessions} sessions; starting the market")
         began = time.monotonic()
         async with screen.showing():
             await replay.run(options.symbols, options.interval, options.bar_ms, screen.on_step)
@@ -224,7 +234,7 @@ class Demo:
         steps = replay.progress.steps_total
         self._console.print(f"played {steps} steps in {seconds:.1f} s ({1000 * seconds / steps:.0f} ms each)")
         fault = "" if replay.progress.kills == ["trading", "feed"] else f"only {replay.progress.kills}"
-        self._outcome.record("processes_killed", fault, "trading and the feed, once each, in mid-replay")
+        self._outcome.record("processes_killed", fault, "trading and the feed, once each, during the replay")
 
     async def _stop_sessions(self, tenants: list[Tenant]) -> None:
         for tenant in tenants:
@@ -233,11 +243,11 @@ class Demo:
                 await tenant.client.must("POST", path, {"reason": "end_of_data"})
 
     async def _settle(self) -> None:
-        """Until the last event is consumed."""
-        unsent = await checks.eventually(lambda: checks.look_for_unsent(self._owner))
-        waiting = await wait_until_consumed(self._stack.kafka, self._stack.topic_prefix, SETTLE_S)
+        """Wait until all events are consumed. Raises CheckFailed after the time-out."""
+        unsent = await checks.eventually(lambda: checks.find_unsent(self._owner))
+        waiting = await wait_until_consumed(self._stack.kafka, self._stack.topic_prefix, SETTLE_TIMEOUT_S)
         if unsent or waiting:
-            raise CheckFailed(f"events do not come to rest: {unsent or dict(waiting)}")
+            raise CheckFailed(f"events are not fully consumed: {unsent or dict(waiting)}")
 
     async def _check(self, tenants: list[Tenant], results: list[outcome.TenantResult]) -> dict[str, int]:
         record = self._outcome.record
@@ -248,15 +258,13 @@ class Demo:
         ledger = await read_topics(self._stack.kafka, self._stack.topic_prefix)
         fault, seen = await checks.compare_fill_times(self._owner, ledger)
         record("fills_committed_as_bars_arrive", fault, seen)
-        record(
-            "analytics_equal_trading", await self._compare_analytics(results), "trades and pnl, to the last digit"
-        )
+        record("analytics_equal_trading", await self._compare_analytics(results), "trades and pnl, exactly equal")
         record("usage_equals_closed_trades", await self._compare_usage(results), "distinct closed trades")
         await self._check_isolation(tenants)
         ledger = await read_topics(self._stack.kafka, self._stack.topic_prefix)
         fault = await checks.compare_events(self._owner, ledger, all_above_zero=self._options.busy)
         record("events_equal_tables", fault, f"{sum(ledger.counts.values())} distinct events")
-        fault = await checks.eventually(lambda: checks.look_for_unsent(self._owner)) or (
+        fault = await checks.eventually(lambda: checks.find_unsent(self._owner)) or (
             f"{ledger.dead_letters} dead letters" if ledger.dead_letters else ""
         )
         record("nothing_left_over", fault, "outboxes, parked events and dead letters are empty")
@@ -272,9 +280,9 @@ class Demo:
                 """,
                 result.tenant.email,
             )
-            said = (result.summary["trades"], result.summary["pnl"])
-            if said != (row["trades"], decimal_text(row["pnl"])):
-                return f"{result.tenant.email}: analytics {said}, trading {tuple(row)}"
+            reported = (result.summary["trades"], result.summary["pnl"])
+            if reported != (row["trades"], decimal_text(row["pnl"])):
+                return f"{result.tenant.email}: analytics {reported}, trading {tuple(row)}"
         return ""
 
     async def _compare_usage(self, results: list[outcome.TenantResult]) -> str:
@@ -291,7 +299,7 @@ class Demo:
         return ""
 
     async def _check_isolation(self, tenants: list[Tenant]) -> None:
-        """The last tenant, on FREE, reaches for everything of the first; and the first for the last's."""
+        """Have the last tenant, on FREE, try to access everything of the first, and vice versa."""
         documents = [(await tenants[0].client.must("GET", "/openapi.json"))]
         tried, operations, breaches = 0, 0, []
         for owner, intruder in ((tenants[0], tenants[-1]), (tenants[-1], tenants[0])):
@@ -305,7 +313,7 @@ class Demo:
         await self._stack.stop_process("trading")
         fault = ""
         for result in results:
-            if await outcome.summary_of(result.tenant.client) != result.summary:
-                fault = f"{result.tenant.email}: another answer"
-        self._outcome.record("analytics_answers_without_trading", fault, "the same, with trading stopped")
+            if await outcome.fetch_summary(result.tenant.client) != result.summary:
+                fault = f"{result.tenant.email}: different response"
+        self._outcome.record("analytics_answers_without_trading", fault, "same response with trading stopped")
         await self._stack.start_process("trading")

@@ -1,10 +1,10 @@
-"""`python -m cli.demo.fetch INTERVAL FOLDER`: recent candles of Bybit, in a process that can be given up on."""
+"""`python -m cli.demo.fetch INTERVAL FOLDER`: fetch recent Bybit candles, in a process that can be killed."""
 
 import asyncio
 import sys
 from pathlib import Path
 
-from cli.candles.instrument import Beside, write_beside
+from cli.candles.instrument import InstrumentFile, write_instrument_file
 from services.trading.bybit_api import MarketApi
 from shared.contracts.types import decimal_text, to_ms
 from shared.strategy.bars import INTERVAL_MS, Instrument
@@ -17,7 +17,7 @@ def file_of(folder: Path, symbol: str) -> Path:
 
 
 async def fetch(interval: str, folder: Path) -> None:
-    """The last thousand bars of each symbol, the open one left out."""
+    """Write the last thousand closed bars of each symbol."""
     api = MarketApi("")
     now_ms = to_ms(await api.server_time())
     for symbol in SYMBOLS:
@@ -29,7 +29,7 @@ async def fetch(interval: str, folder: Path) -> None:
         file_of(folder, symbol).write_text("\n".join(lines) + "\n")
         contract = await api.contract(symbol)
         steps = (contract.tick_size, contract.qty_step, contract.min_order_qty, contract.min_notional)
-        write_beside(file_of(folder, symbol), Beside(symbol, interval, Instrument(*steps)))
+        write_instrument_file(file_of(folder, symbol), InstrumentFile(symbol, interval, Instrument(*steps)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One tenant reaches for everything of another: every operation of every OpenAPI file, every id there is."""
+"""Tries to access another tenant's data through every operation of the OpenAPI files, with every known id."""
 
 import json
 import re
@@ -9,14 +9,14 @@ from uuid import UUID
 
 from cli.demo.api import ApiAnswer, Client
 
-NOBODYS_ID = "01900000-0000-7000-8000-000000000000"
-IDS_PER_OPERATION = 8  # all tries together stay below the requests that FREE has in a day
+UNKNOWN_ID = "01900000-0000-7000-8000-000000000000"
+IDS_PER_OPERATION = 8  # keeps the total below the daily request limit of FREE
 METHODS = ("get", "post", "put", "patch", "delete")
 UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-# Not the tenant's own things: what everybody may see.
+# Data that all users may see.
 PUBLIC = ("/v1/plans", "/v1/candles")
-# What counts one's own requests, and what one is told of them.
-COUNTS_READING = {"/v1/usage", "/v1/inbox/count"}
+# Responses that change with the tenant's own requests.
+SELF_COUNTING_PATHS = {"/v1/usage", "/v1/inbox/count"}
 
 
 @dataclass
@@ -36,25 +36,27 @@ class Operation:
 
 
 async def try_everything(openapi: Iterable[Any], owner: Client, intruder: Client) -> IsolationReport:
-    """The intruder gets nothing of the owner's: each answer equals the one for what does not exist."""
+    """Check that the intruder gets nothing of the owner: each response equals that for an unknown id."""
     operations = [operation for document in openapi for operation in _operations(document)]
     readable = [operation for operation in operations if operation.method == "get" and not operation.parameters]
-    owned = sorted({found async for found in _ids_shown_to(owner, readable)})
-    known_to_intruder = {found async for found in _ids_shown_to(intruder, readable)}
+    owned = sorted({found async for found in _visible_ids(owner, readable)})
+    known_to_intruder = {found async for found in _visible_ids(intruder, readable)}
     secrets = [found for found in owned if found not in known_to_intruder]
     report = IsolationReport(operations=len(operations))
-    before = await _everything_of(owner, readable)
+    before = await _snapshot(owner, readable)
     for operation in operations:
         await _try(operation, secrets, intruder, report)
-    after = await _everything_of(owner, readable)
+    after = await _snapshot(owner, readable)
     report.breaches += [
-        f"what the owner has at {path} was changed" for path in before if not _is_kept(before[path], after[path])
+        f"data of the owner at {path} was changed"
+        for path in before
+        if not _is_unchanged(before[path], after[path])
     ]
     return report
 
 
-def _is_kept(before: object, after: object) -> bool:
-    """All that a list had is in it as it was; it may have grown, as an inbox does that tells of one's own doing."""
+def _is_unchanged(before: object, after: object) -> bool:
+    """Compare two responses; lists may have grown, such as an inbox with notifications of own actions."""
     if isinstance(before, dict) and isinstance(after, dict) and "items" in before:
         return all(item in after.get("items", ()) for item in before["items"])
     return before == after
@@ -76,7 +78,7 @@ def _operations(document: Any) -> Iterable[Operation]:
                 )
 
 
-async def _ids_shown_to(client: Client, readable: Iterable[Operation]) -> AsyncIterator[str]:
+async def _visible_ids(client: Client, readable: Iterable[Operation]) -> AsyncIterator[str]:
     for operation in readable:
         answer = await client.call("GET", operation.path)
         if answer.status == 200:
@@ -84,28 +86,28 @@ async def _ids_shown_to(client: Client, readable: Iterable[Operation]) -> AsyncI
                 yield str(UUID(found))
 
 
-async def _everything_of(client: Client, readable: Iterable[Operation]) -> dict[str, object]:
-    """But for what counts one's own requests, these among them."""
+async def _snapshot(client: Client, readable: Iterable[Operation]) -> dict[str, object]:
+    """Return the responses of all readable paths, except those that count the tenant's own requests."""
     answers = {
         operation.path: await client.call("GET", operation.path)
         for operation in readable
-        if operation.path not in COUNTS_READING
+        if operation.path not in SELF_COUNTING_PATHS
     }
     return {path: answer.body if answer.status == 200 else answer.status for path, answer in answers.items()}
 
 
 async def _try(operation: Operation, owned: list[str], intruder: Client, report: IsolationReport) -> None:
     if operation.parameters:
-        nothing = await _call(operation, NOBODYS_ID, intruder)
-        for one in _spread(owned):
+        unknown = await _call(operation, UNKNOWN_ID, intruder)
+        for one in _sample(owned):
             report.tried += 1
             answer = await _call(operation, one, intruder)
-            if not 400 <= answer.status < 500 or _bare(answer, one) != _bare(nothing, NOBODYS_ID):
+            if not 400 <= answer.status < 500 or _normalize(answer, one) != _normalize(unknown, UNKNOWN_ID):
                 report.breaches.append(f"{operation.method} {operation.path} with {one}: {answer.status}")
     elif operation.method == "get":
         queries = [
             {},
-            *({name: one} for name in operation.query if name.endswith("_id") for one in _spread(owned)),
+            *({name: one} for name in operation.query if name.endswith("_id") for one in _sample(owned)),
         ]
         for query in queries:
             report.tried += 1
@@ -113,9 +115,9 @@ async def _try(operation: Operation, owned: list[str], intruder: Client, report:
             shown = json.dumps(answer.body)
             asked_for = set(query.values())
             if leaked := [one for one in owned if one in shown and one not in asked_for]:
-                report.breaches.append(f"GET {operation.path} shows {leaked[0]}")
+                report.breaches.append(f"GET {operation.path} returns {leaked[0]}")
             if query and answer.status == 200 and isinstance(answer.body, dict) and answer.body.get("items"):
-                report.breaches.append(f"GET {operation.path} lists things of {query}")
+                report.breaches.append(f"GET {operation.path} returns items for {query}")
 
 
 async def _call(operation: Operation, one: str, intruder: Client) -> ApiAnswer:
@@ -125,12 +127,12 @@ async def _call(operation: Operation, one: str, intruder: Client) -> ApiAnswer:
     return await intruder.call(operation.method.upper(), path, {} if operation.has_body else None)
 
 
-def _spread(owned: list[str]) -> list[str]:
-    """A spread over all of them where there are very many."""
+def _sample(owned: list[str]) -> list[str]:
+    """Return a sample, evenly spread, if there are more than IDS_PER_OPERATION."""
     return owned[:: max(1, len(owned) // IDS_PER_OPERATION)]
 
 
-def _bare(answer: ApiAnswer, one: str) -> tuple[int, str]:
+def _normalize(answer: ApiAnswer, one: str) -> tuple[int, str]:
     body = (
         {k: v for k, v in answer.body.items() if k != "request_id"}
         if isinstance(answer.body, dict)

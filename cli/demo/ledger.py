@@ -1,4 +1,4 @@
-"""What Kafka holds, read from the first message to the last: what was said, how often, and when."""
+"""Events on Kafka, read from the first message to the last: counts and announcement times."""
 
 import asyncio
 from bisect import bisect_right
@@ -22,24 +22,24 @@ SETTLE_TIMEOUT_S = 60
 
 @dataclass
 class TopicLedger:
-    """Distinct event ids by topic; when each bar was first announced; what lies in the dead letters."""
+    """Distinct events by topic, first announcement of each bar, and the number of dead letters."""
 
     counts: dict[str, int] = field(default_factory=dict)
-    first_said: dict[tuple[str, str, int], datetime] = field(default_factory=dict)
+    first_announced: dict[tuple[str, str, int], datetime] = field(default_factory=dict)
     dead_letters: int = 0
     _times: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def second_next(self, symbol: str, interval: str, time_ms: int) -> datetime | None:
-        """When the bar after the next one was first announced; None if it never was."""
+        """Return when the bar after the next one was first announced; None if it was not."""
         times = self._times.setdefault(
-            (symbol, interval), sorted(t for s, i, t in self.first_said if (s, i) == (symbol, interval))
+            (symbol, interval), sorted(t for s, i, t in self.first_announced if (s, i) == (symbol, interval))
         )
         index = bisect_right(times, time_ms) + 1
-        return self.first_said[(symbol, interval, times[index])] if index < len(times) else None
+        return self.first_announced[(symbol, interval, times[index])] if index < len(times) else None
 
 
 async def read_topics(kafka: KafkaAccess | str, prefix: str) -> TopicLedger:
-    """Everything on every topic of the catalogue and its dead letters."""
+    """Read all topics of the catalogue and their dead letters."""
     ledger = TopicLedger()
     ids: dict[str, set[str]] = {event.topic: set() for event in EVENTS}
     consumer = AIOKafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
@@ -54,7 +54,7 @@ async def read_topics(kafka: KafkaAccess | str, prefix: str) -> TopicLedger:
         while left:
             for partition, records in (await consumer.getmany(timeout_ms=500, max_records=5_000)).items():
                 for record in records:
-                    _note(ledger, ids, partition.topic.removeprefix(prefix), record)
+                    _record(ledger, ids, partition.topic.removeprefix(prefix), record)
             left = {partition for partition in left if await consumer.position(partition) < ends[partition]}
     finally:
         await consumer.stop()
@@ -62,7 +62,7 @@ async def read_topics(kafka: KafkaAccess | str, prefix: str) -> TopicLedger:
     return ledger
 
 
-def _note(ledger: TopicLedger, ids: dict[str, set[str]], topic: str, record: object) -> None:
+def _record(ledger: TopicLedger, ids: dict[str, set[str]], topic: str, record: object) -> None:
     if topic.endswith(".dlq"):
         ledger.dead_letters += 1
         return
@@ -70,15 +70,15 @@ def _note(ledger: TopicLedger, ids: dict[str, set[str]], topic: str, record: obj
     ids[topic].add(str(received.event_id))
     event = received.event
     if isinstance(event, CandleOpened | CandleClosed):
-        said = datetime.fromisoformat(received.headers["ce_time"])
+        announced = datetime.fromisoformat(received.headers["ce_time"])
         bar = (event.symbol, event.interval, to_ms(event.open_time))
-        ledger.first_said[bar] = min(said, ledger.first_said.get(bar, said))
+        ledger.first_announced[bar] = min(announced, ledger.first_announced.get(bar, announced))
 
 
 async def wait_until_consumed(
     kafka: KafkaAccess | str, prefix: str, timeout_s: float = SETTLE_TIMEOUT_S
 ) -> Counter[str]:
-    """Wait until every consumer group has committed everything; what is still waiting by group otherwise."""
+    """Wait until all consumer groups have committed everything; returns the remaining lag by group."""
     admin = AIOKafkaAdminClient(**client_options(kafka))
     await admin.start()
     try:
@@ -93,7 +93,7 @@ async def wait_until_consumed(
 
 
 async def consumer_lag(admin: AIOKafkaAdminClient, kafka: KafkaAccess | str, prefix: str) -> Counter[str]:
-    """Messages not yet committed, by group; other groups of a broker that others use too are not ours."""
+    """Return uncommitted messages by group; ignores groups without our prefix on a shared broker."""
     lag: Counter[str] = Counter()
     consumer = AIOKafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
     await consumer.start()

@@ -1,4 +1,4 @@
-"""What the demo was asked to do, checked before anything is started."""
+"""Options of the demo, validated before anything is started."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from typing import Any
 
 from cli.backtest import read_strategy
 from cli.candles.file import CandlesError, read_file
-from cli.candles.instrument import check_interval, find_beside, instrument_used
+from cli.candles.instrument import check_interval, find_instrument_file, resolve_instrument
 from cli.demo import synthetic
 from cli.demo.fetch import SYMBOLS, file_of
 from cli.options import BadOption, decimal_option
@@ -21,14 +21,14 @@ from shared.contracts.types import SYMBOL_PATTERN
 from shared.strategy.bars import Bar, Instrument, TickTooCoarse, check_tick
 from shared.strategy.document.parse import Strategy, parse_json, parse_strategy
 
-EXCHANGE_TIMEOUT_S = 3.5  # of which half a second is the start of a process
+EXCHANGE_TIMEOUT_S = 3.5  # including half a second to start the process
 _SYMBOL = re.compile(SYMBOL_PATTERN)
-WAYS = "use recorded ones, --candles SYMBOL=FILE, or leave --candles out for made-up ones"
+CANDLES_HINT = "use recorded candles with --candles SYMBOL=FILE, or omit --candles for synthetic ones"
 
 
 @dataclass(frozen=True)
 class SymbolCandles:
-    """One symbol's candles as they will be played, and the instrument they are traded with."""
+    """Candles of one symbol to replay, and the instrument to trade."""
 
     symbol: str
     file: Path
@@ -38,7 +38,7 @@ class SymbolCandles:
 
 @dataclass(frozen=True)
 class Document:
-    """A strategy as the client sends it, and as it is understood."""
+    """A strategy document as the client sends it, and parsed."""
 
     raw: Mapping[str, Any]
     strategy: Strategy
@@ -46,7 +46,7 @@ class Document:
 
 @dataclass(frozen=True)
 class DemoOptions:
-    source: str  # said in the first line
+    source: str  # shown in the first line
     real: bool
     candles: Sequence[SymbolCandles]
     documents: Sequence[Document]
@@ -55,7 +55,7 @@ class DemoOptions:
     tenants: int
     bars: int | None
     bar_ms: int | None
-    busy: bool  # alerts, watchlists and a configuration beside the sessions
+    busy: bool  # with alerts, watchlists and a configuration in addition to sessions
 
     @property
     def symbols(self) -> list[str]:
@@ -71,8 +71,8 @@ class DemoOptions:
 
 
 @dataclass(frozen=True)
-class Given:
-    """The command line's values as they came."""
+class RawOptions:
+    """Unvalidated values of the command line."""
 
     candles: Sequence[str]
     strategies: Sequence[str]
@@ -84,16 +84,16 @@ class Given:
     bar_ms: int | None
 
 
-def read_options(given: Given, folder: Path) -> DemoOptions:
-    """Raises BadOption; what has to be written (made-up or fetched candles) goes to the folder."""
-    fee = decimal_option("--fee", given.fee, below=1)
-    balance = decimal_option("--balance", given.balance, zero=False)
-    documents = _documents(given.strategies)
+def read_options(raw: RawOptions, folder: Path) -> DemoOptions:
+    """Validate the options. Writes synthetic or fetched candles to `folder`. Raises BadOption."""
+    fee = decimal_option("--fee", raw.fee, below=1)
+    balance = decimal_option("--balance", raw.balance, zero=False)
+    documents = _documents(raw.strategies)
     interval = documents[0].strategy.interval
     folder.mkdir(parents=True, exist_ok=True)
-    source, real, paths = _candle_files(given.candles, interval, folder)
-    steps = _steps_of(given.instruments, list(paths))
-    candles = [_read(symbol, path, documents, given.bars, steps[symbol]) for symbol, path in paths.items()]
+    source, real, paths = _candle_files(raw.candles, interval, folder)
+    steps = _steps_of(raw.instruments, list(paths))
+    candles = [_read(symbol, path, documents, raw.bars, steps[symbol]) for symbol, path in paths.items()]
     return DemoOptions(
         source=source,
         real=real,
@@ -101,10 +101,10 @@ def read_options(given: Given, folder: Path) -> DemoOptions:
         documents=documents,
         fee=fee,
         balance=balance,
-        tenants=given.tenants,
-        bars=given.bars,
-        bar_ms=given.bar_ms,
-        busy=not (given.candles and given.strategies),
+        tenants=raw.tenants,
+        bars=raw.bars,
+        bar_ms=raw.bar_ms,
+        busy=not (raw.candles and raw.strategies),
     )
 
 
@@ -112,23 +112,23 @@ def _documents(paths: Sequence[str]) -> list[Document]:
     if paths:
         documents = [Document(_raw(Path(path)), read_strategy(Path(path))) for path in paths]
     else:
-        shipped = sorted((files("cli.demo") / "strategies").iterdir(), key=lambda file: file.name)
-        raws = [json.loads(file.read_text()) for file in shipped if file.name.endswith(".json")]
+        built_in = sorted((files("cli.demo") / "strategies").iterdir(), key=lambda file: file.name)
+        raws = [json.loads(file.read_text()) for file in built_in if file.name.endswith(".json")]
         documents = [Document(raw, parse_strategy(parse_json(json.dumps(raw)))) for raw in raws]
     names = [document.strategy.name for document in documents]
-    if doubled := next((name for name in names if names.count(name) > 1), None):
-        raise BadOption(f"--strategy: two strategies are named {doubled!r}")
+    if duplicate := next((name for name in names if names.count(name) > 1), None):
+        raise BadOption(f"--strategy: two strategies are named {duplicate!r}")
     if len({document.strategy.interval for document in documents}) > 1:
-        raise BadOption("--strategy: all strategies of a demo have the same interval")
+        raise BadOption("--strategy: all strategies of a demo must have the same interval")
     return documents
 
 
 def _raw(path: Path) -> Mapping[str, Any]:
-    """As the file has it, numbers as text: sent as they were written."""
+    """Read the document with numbers as strings, so that they are sent as written."""
     try:
         raw = json.loads(path.read_bytes(), parse_float=str)
     except (OSError, ValueError):
-        raw = read_strategy(path)  # says what is wrong with it
+        raw = read_strategy(path)  # raises BadOption with the fault
     assert isinstance(raw, dict), "checked by read_strategy"
     return raw
 
@@ -136,12 +136,12 @@ def _raw(path: Path) -> Mapping[str, Any]:
 def _candle_files(given: Sequence[str], interval: str, folder: Path) -> tuple[str, bool, dict[str, Path]]:
     if not given:
         if interval != synthetic.INTERVAL:
-            raise BadOption(f"--strategy: made-up candles have interval {synthetic.INTERVAL}, not {interval}")
+            raise BadOption(f"--strategy: synthetic candles have interval {synthetic.INTERVAL}, not {interval}")
         return f"synthetic, seed {synthetic.SEED}", False, synthetic.write_candles(folder)
     if "bybit" in given:
         if len(given) > 1:
-            raise BadOption("--candles: bybit goes alone")
-        return "real, recent ones of Bybit", True, _fetch(interval, folder)
+            raise BadOption("--candles: bybit cannot be combined with files")
+        return "real, recent candles of Bybit", True, _fetch(interval, folder)
     paths: dict[str, Path] = {}
     for each in given:
         symbol, equals, file = each.partition("=")
@@ -157,35 +157,35 @@ def _candle_files(given: Sequence[str], interval: str, folder: Path) -> tuple[st
 
 
 def _fetch(interval: str, folder: Path) -> dict[str, Path]:
-    """Raises BadOption when the exchange does not answer soon."""
+    """Fetch recent candles in a subprocess. Raises BadOption after EXCHANGE_TIMEOUT_S."""
     command = [sys.executable, "-m", "cli.demo.fetch", interval, str(folder)]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=EXCHANGE_TIMEOUT_S)
     except (subprocess.SubprocessError, OSError):
-        raise BadOption(f"--candles bybit: the exchange does not answer; {WAYS}") from None
+        raise BadOption(f"--candles bybit: the exchange does not answer; {CANDLES_HINT}") from None
     return {symbol: file_of(folder, symbol) for symbol in SYMBOLS}
 
 
 def _read(
-    symbol: str, path: Path, documents: Sequence[Document], most: int | None, steps: Sequence[str]
+    symbol: str, path: Path, documents: Sequence[Document], max_bars: int | None, steps: Sequence[str]
 ) -> SymbolCandles:
     strategy = documents[0].strategy
     try:
-        beside = find_beside(path)
-        check_interval(path, beside, strategy.interval)
-        bars = read_file(path, strategy.interval_ms, sparse=beside is not None).bars
+        stored = find_instrument_file(path)
+        check_interval(path, stored, strategy.interval)
+        bars = read_file(path, strategy.interval_ms, sparse=stored is not None).bars
     except CandlesError as error:
         raise BadOption(f"--candles: {error}") from error
-    used = instrument_used(bars, beside, steps)
+    resolved = resolve_instrument(bars, stored, steps)
     try:
-        check_tick(used.instrument.tick_size, (bar.low for bar in bars))
+        check_tick(resolved.instrument.tick_size, (bar.low for bar in bars))
     except TickTooCoarse as error:
         raise BadOption(f"--instrument {symbol}: {error}") from error
-    return SymbolCandles(symbol, path.absolute(), bars[:most], used.instrument)
+    return SymbolCandles(symbol, path.absolute(), bars[:max_bars], resolved.instrument)
 
 
 def _steps_of(given: Sequence[str], symbols: Sequence[str]) -> dict[str, list[str]]:
-    """The options of each symbol: those without a symbol first, which are for all of them."""
+    """Return the --instrument values by symbol; those for all symbols come first."""
     steps: dict[str, list[str]] = {symbol: [] for symbol in symbols}
     for each in sorted(given, key=lambda text: ":" in text):
         symbol, colon, text = each.rpartition(":")

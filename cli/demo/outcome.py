@@ -1,4 +1,4 @@
-"""What is told at the end: a table per tenant, the checks, one JSON object."""
+"""Result of the demo: a table per tenant, the checks and one JSON object."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from cli.demo.screen import money
 
 @dataclass
 class TenantResult:
-    """As the platform tells it to the tenant himself."""
+    """A tenant's results as returned by the API to the tenant."""
 
     tenant: Tenant
     sessions: list[dict[str, Any]]  # the sessions' views
@@ -45,33 +45,33 @@ class TenantResult:
         }
 
 
-async def ask(tenant: Tenant) -> TenantResult:
-    """Everything through the gateway."""
+async def fetch_result(tenant: Tenant) -> TenantResult:
+    """Fetch a tenant's results through the gateway."""
     client = tenant.client
     views = [await client.must("GET", f"/v1/sessions/{session.session_id}") for session in tenant.sessions]
     return TenantResult(
         tenant,
         views,
-        await summary_of(client),
+        await fetch_summary(client),
         await client.must("GET", "/v1/usage"),
         sum([alert["triggered_count"] async for alert in client.every("/v1/alerts")]),
     )
 
 
-async def summary_of(client: Client) -> dict[str, Any]:
+async def fetch_summary(client: Client) -> dict[str, Any]:
     summary: dict[str, Any] = await client.must("GET", "/v1/performance/summary", mode="PAPER")
     return summary
 
 
 def show(console: Console, results: list[TenantResult], outcome: DemoOutcome) -> None:
-    """The tables that a person reads."""
+    """Print the tables."""
     for result in results:
         console.print(_tenant_table(result))
         for refusal in result.tenant.refusals:
             console.print(f"  refused {refusal}")
-    checks = Table("check", "holds", "seen", title="Checks")
-    for name, holds in outcome.checks.items():
-        checks.add_row(name, "[green]yes[/]" if holds else "[red]NO[/]", outcome.seen[name])
+    checks = Table("check", "passed", "details", title="Checks")
+    for name, passed in outcome.checks.items():
+        checks.add_row(name, "[green]yes[/]" if passed else "[red]NO[/]", outcome.seen[name])
     console.print(checks)
 
 

@@ -1,4 +1,4 @@
-"""Plays the candles: one step at a time, the next when every session stands at the last; kills two processes."""
+"""Replays the candles: each step waits until all sessions have processed the last; kills two processes."""
 
 import asyncio
 import signal
@@ -14,14 +14,14 @@ from cli.failure import CheckFailed
 from shared.contracts.types import from_ms
 from stack.stack import Stack
 
-# Without any session getting on: beyond restart of a killed process (2 s) and expiry of its leases (10 s).
+# Maximum time without progress of any session: above restart of a process (2 s) and expiry of leases (10 s).
 STALL_TIMEOUT_S = 60
 SUBSCRIBE_TIMEOUT_S = 60
-POLL_S = 0.004
+POLL_INTERVAL_S = 0.004
 KILL_TRADING_AT = 0.4
 KILL_FEED_AT = 0.7
 
-# Sessions that have not stepped through the last closed bar, or have not filled at the open of the one after it.
+# Sessions that have not processed the last closed bar, or have not filled at the open of the next bar.
 WAITING = """
     SELECT count(*) FROM trading.user_trading_sessions
     WHERE status <> 'STOPPED' AND symbol = $1 AND (
@@ -29,13 +29,13 @@ WAITING = """
         OR ($3 AND (snapshot->>'pending_entry' IS NOT NULL OR snapshot->>'pending_exit' IS NOT NULL)))
 """
 
-# Changes whenever a session gets on.
+# Changes whenever a session progresses.
 POSITIONS = "SELECT sum(extract(epoch FROM last_bar)) FROM trading.user_trading_sessions WHERE status <> 'STOPPED'"
 
 
 @dataclass
 class ReplayProgress:
-    """How far the replay is; read by the live table."""
+    """Progress of the replay, shown in the live table."""
 
     steps_done: int = 0
     steps_total: int = 0
@@ -56,7 +56,7 @@ class Replay:
         self.progress = ReplayProgress()
 
     async def run(self, symbols: list[str], interval: str, bar_ms: int | None, on_step: Callable[[], None]) -> None:
-        """Play all bars. Raises CheckFailed when the sessions stop following."""
+        """Replay all bars. Raises CheckFailed if the sessions stop progressing."""
         await self._wait_for_subscriptions({f"kline.{interval}.{symbol}" for symbol in symbols})
         if bar_ms is None:
             await self._step_through(on_step)
@@ -71,7 +71,7 @@ class Replay:
             state = await self._post("step", {"count": 1})
             if (name := kills.get(step)) is not None:
                 await self._kill(name)
-            self._note(state)
+            self._update_progress(state)
             await self._wait_for_sessions(state)
             on_step()
 
@@ -84,7 +84,7 @@ class Replay:
             state = await self._state()
             for at in [at for at in kills if at <= state["steps_done"]]:
                 await self._kill(kills.pop(at))
-            self._note(state)
+            self._update_progress(state)
             self.progress.behind = await self._behind(state)
             on_step()
             await asyncio.sleep(0.05)
@@ -95,23 +95,23 @@ class Replay:
         self.progress.kills.append(name)
         self.progress.note = f"{name} killed at step {self.progress.steps_done}"
 
-    def _note(self, state: Mapping[str, Any]) -> None:
+    def _update_progress(self, state: Mapping[str, Any]) -> None:
         self.progress.steps_done = int(state["steps_done"])
         self.progress.clock = from_ms(int(state["clock_ms"]))
 
     async def _wait_for_sessions(self, state: Mapping[str, Any]) -> None:
-        """Until every session has stepped through the last bar that the market closed, as long as they get on."""
+        """Wait until every session has processed the last closed bar. Raises CheckFailed if none progresses."""
         loop = asyncio.get_running_loop()
-        position, look_at = None, loop.time() + STALL_TIMEOUT_S
+        position, check_at = None, loop.time() + STALL_TIMEOUT_S
         while behind := await self._behind(state):
             self.progress.behind = behind
-            if loop.time() > look_at:
+            if loop.time() > check_at:
                 before, position = position, await self._owner.fetchval(POSITIONS)
                 if position == before:
-                    still = f"{behind} sessions stand still at {self.progress.clock}"
-                    raise CheckFailed(f"{still}; the logs are in {self._stack.home}")
-                look_at = loop.time() + STALL_TIMEOUT_S
-            await asyncio.sleep(POLL_S)
+                    stall = f"{behind} sessions make no progress at {self.progress.clock}"
+                    raise CheckFailed(f"{stall}; the logs are in {self._stack.home}")
+                check_at = loop.time() + STALL_TIMEOUT_S
+            await asyncio.sleep(POLL_INTERVAL_S)
         self.progress.behind = 0
 
     async def _behind(self, state: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Who takes part in the demo and what they do before the first bar."""
+"""Tenants of the demo and their actions before and after the replay."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,12 @@ class Tenant:
     client: Client
     canary: str
     sessions: list[Session] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)  # what its plan did not allow, with the reason
+    refusals: list[str] = field(default_factory=list)  # requests that its plan did not allow, with the reason
 
 
 @dataclass(frozen=True)
-class Plot:
-    """What each tenant sets up; `busy` adds alerts, a watchlist and a configuration to the sessions."""
+class Scenario:
+    """Setup of each tenant; `busy` adds alerts, a watchlist and a configuration to the sessions."""
 
     documents: Sequence[Mapping[str, Any]]
     symbols: Sequence[str]
@@ -42,13 +42,13 @@ class Plot:
     busy: bool
 
     def plan_needed(self) -> str:
-        """PREMIUM where it suffices."""
+        """Return PREMIUM if it suffices, else PRO."""
         small = len(self.documents) <= PREMIUM_STRATEGIES and len(self.symbols) <= PREMIUM_SYMBOLS
         return "PREMIUM" if small else "PRO"
 
 
 async def register(client: Client, name: str) -> Tenant:
-    """A new account, as a visitor would make one; it starts on the PREMIUM trial."""
+    """Register a new account through the API; it starts on the PREMIUM trial."""
     email = f"{name}-{secrets.token_hex(4)}@example.org"
     body = await client.must(
         "POST",
@@ -64,30 +64,30 @@ async def register(client: Client, name: str) -> Tenant:
     )
 
 
-async def set_up(tenant: Tenant, plot: Plot) -> None:
-    """Strategies, and where the plot is busy a configuration, alerts and a watchlist; then the sessions."""
+async def set_up(tenant: Tenant, scenario: Scenario) -> None:
+    """Create strategies and sessions; if `busy`, also configurations, alerts and a watchlist."""
     client = tenant.client
     configuration = None
-    if plot.busy:
+    if scenario.busy:
         names = {"username": f"ada-{tenant.canary}", "first_name": "Ada", "last_name": tenant.canary}
         await client.must("PATCH", "/v1/me", names)
         configuration = await client.must("POST", "/v1/bot-configurations", _configuration(tenant))
         await client.must("PUT", "/v1/inbox/preferences", {"kinds": {"TRADE_OPENED": {}, "TRADE_CLOSED": {}}})
-        await client.must("POST", "/v1/bot-configurations", _careful(tenant))
-        for alert in _alerts(tenant, plot):
+        await client.must("POST", "/v1/bot-configurations", _strict_configuration(tenant))
+        for alert in _alerts(tenant, scenario):
             await client.must("POST", "/v1/alerts", alert)
-        for symbol in plot.symbols:
+        for symbol in scenario.symbols:
             await client.must(
-                "POST", "/v1/watchlist", {"symbol": symbol, "interval": plot.interval, "ema_period": 20}
+                "POST", "/v1/watchlist", {"symbol": symbol, "interval": scenario.interval, "ema_period": 20}
             )
-    for document in plot.documents:
+    for document in scenario.documents:
         strategy = await client.must("POST", "/v1/strategies", document)
-        for symbol in plot.symbols:
+        for symbol in scenario.symbols:
             request = {
                 "strategy_id": strategy["strategy_id"],
                 "symbol": symbol,
                 "mode": "PAPER",
-                "initial_balance": plot.initial_balance,
+                "initial_balance": scenario.initial_balance,
                 "notes": f"of the demo, {tenant.canary}",
             }
             if configuration:
@@ -105,8 +105,8 @@ def _configuration(tenant: Tenant) -> dict[str, object]:
     }
 
 
-def _careful(tenant: Tenant) -> dict[str, object]:
-    """Every limit there is; no session of the demo is held to it."""
+def _strict_configuration(tenant: Tenant) -> dict[str, object]:
+    """Return a configuration with every limit; no session of the demo uses it."""
     return {
         "config_name": f"careful {tenant.canary}",
         "config_data": {"min_stop_distance_percentage": "0.5"},
@@ -118,16 +118,16 @@ def _careful(tenant: Tenant) -> dict[str, object]:
     }
 
 
-def _alerts(tenant: Tenant, plot: Plot) -> list[dict[str, object]]:
-    """One of each type; the price alert stands close to the first price, so that it fires."""
-    symbol = plot.symbols[0]
-    series = {"symbol": symbol, "interval": plot.interval}
+def _alerts(tenant: Tenant, scenario: Scenario) -> list[dict[str, object]]:
+    """Return one alert of each type; the price alert is close to the first price, so that it fires."""
+    symbol = scenario.symbols[0]
+    series = {"symbol": symbol, "interval": scenario.interval}
     return [
         {
             **series,
             "alert_name": f"price {tenant.canary}",
             "alert_type": "PRICE",
-            "condition_data": {"op": "crosses_above", "value": plot.last_prices[symbol]},
+            "condition_data": {"op": "crosses_above", "value": scenario.last_prices[symbol]},
         },
         {
             **series,
@@ -153,43 +153,45 @@ def _alerts(tenant: Tenant, plot: Plot) -> list[dict[str, object]]:
     ]
 
 
-async def look_back(tenant: Tenant) -> None:
-    """A note to the last trade, and to the last analysis of what is watched."""
-    client, noted = tenant.client, f"looked at again, {tenant.canary}"
+async def add_notes(tenant: Tenant) -> None:
+    """Add a note to the last trade and to the last market analysis."""
+    client, note = tenant.client, f"looked at again, {tenant.canary}"
     for trade in (await client.must("GET", "/v1/trades", sort="-entry_time", limit="1"))["items"]:
-        await client.must("PATCH", f"/v1/trades/{trade['trade_id']}", {"notes": noted})
-    for seen in (await client.must("GET", "/v1/market-analysis", sort="-timestamp", limit="1"))["items"]:
-        await client.must("PATCH", f"/v1/market-analysis/{seen['analysis_id']}", {"user_notes": noted})
+        await client.must("PATCH", f"/v1/trades/{trade['trade_id']}", {"notes": note})
+    for analysis in (await client.must("GET", "/v1/market-analysis", sort="-timestamp", limit="1"))["items"]:
+        await client.must("PATCH", f"/v1/market-analysis/{analysis['analysis_id']}", {"user_notes": note})
 
 
-async def try_what_free_may_not(tenant: Tenant, plot: Plot) -> list[str]:
-    """The FREE tenant asks for what its plan does not have; the reasons it is given."""
+async def try_paid_features(tenant: Tenant, scenario: Scenario) -> list[str]:
+    """Request features outside the FREE plan and return the refusals with their reasons."""
     client = tenant.client
-    refused = []
+    refusals = []
     backtest = {
         "strategy_id": str(new_id()),
-        "symbol": plot.symbols[0],
+        "symbol": scenario.symbols[0],
         "from": "2026-01-01T00:00:00Z",
         "to": "2026-02-01T00:00:00Z",
     }
     answer = await client.call("POST", "/v1/backtests", backtest)
     if answer.status == 403:
-        refused.append(f"a backtest: {answer.problem()}")
-    if plot.busy:
-        refused += await _try_second_symbol(tenant, plot)
-    return refused
+        refusals.append(f"a backtest: {answer.problem()}")
+    if scenario.busy:
+        refusals += await _try_second_symbol(tenant, scenario)
+    return refusals
 
 
-async def _try_second_symbol(tenant: Tenant, plot: Plot) -> list[str]:
+async def _try_second_symbol(tenant: Tenant, scenario: Scenario) -> list[str]:
     client = tenant.client
-    document = plot.documents[0]
+    document = scenario.documents[0]
     strategy = await client.must("POST", "/v1/strategies", document)
     request = {
         "strategy_id": strategy["strategy_id"],
         "mode": "PAPER",
-        "initial_balance": plot.initial_balance,
+        "initial_balance": scenario.initial_balance,
     }
-    first = await client.must("POST", "/v1/sessions", {**request, "symbol": plot.symbols[0]})
-    tenant.sessions.append(Session(first["session_id"], plot.symbols[0], str(document["strategy_name"]), document))
-    answer = await client.call("POST", "/v1/sessions", {**request, "symbol": plot.symbols[1]})
+    first = await client.must("POST", "/v1/sessions", {**request, "symbol": scenario.symbols[0]})
+    tenant.sessions.append(
+        Session(first["session_id"], scenario.symbols[0], str(document["strategy_name"]), document)
+    )
+    answer = await client.call("POST", "/v1/sessions", {**request, "symbol": scenario.symbols[1]})
     return [f"a second symbol: {answer.problem()}"] if answer.status == 403 else []

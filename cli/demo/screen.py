@@ -1,4 +1,4 @@
-"""What a person sees while the demo runs: a live table on a terminal, plain lines elsewhere."""
+"""Display of the running demo: a live table on a terminal, plain lines otherwise."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from cli.demo.scenario import Tenant
 from shared.contracts.types import decimal_text
 
 REFRESH_S = 0.5
-LINES = 10  # of progress, where there is no terminal
+LINES = 10  # of progress, without a terminal
 
 PER_TENANT = """
     SELECT u.email, count(s.session_id) AS sessions, coalesce(sum(s.fill_count), 0) AS fills,
@@ -26,19 +26,19 @@ PER_TENANT = """
 
 
 class Screen:
-    """Looks at the database twice a second; the replay does not wait for it."""
+    """Polls the database twice a second, independently of the replay."""
 
     def __init__(self, console: Console, owner_dsn: str, tenants: list[Tenant], progress: ReplayProgress) -> None:
         self._console = console
         self._owner_dsn = owner_dsn
         self._tenants = tenants
         self._progress = progress
-        self._said = 0
-        self._noted = ""
+        self._tenths_printed = 0
+        self._last_note = ""
 
     @asynccontextmanager
     async def showing(self) -> AsyncIterator[None]:
-        """While this lasts the table lives."""
+        """Show the live table inside the context."""
         if not self._console.is_terminal:
             yield
             return
@@ -55,16 +55,16 @@ class Screen:
         await connection.close()
 
     def on_step(self) -> None:
-        """A line for every tenth of the way, and one for what happens."""
+        """Print a line for every tenth of the steps and for every new note."""
         progress = self._progress
         if self._console.is_terminal:
             return
-        if progress.note != self._noted:
-            self._noted = progress.note
+        if progress.note != self._last_note:
+            self._last_note = progress.note
             self._console.print(f"  {progress.note}")
         tenth = progress.steps_done * LINES // max(1, progress.steps_total)
-        if tenth > self._said:
-            self._said = tenth
+        if tenth > self._tenths_printed:
+            self._tenths_printed = tenth
             self._console.print(
                 f"  {progress.steps_done} of {progress.steps_total} steps, market at {progress.clock}"
             )
@@ -93,5 +93,5 @@ class Screen:
 
 
 def money(amount: Decimal) -> str:
-    """To two places for the eye; the JSON has all of them."""
+    """Format with two decimals for display; the JSON has all digits."""
     return decimal_text(Decimal(amount).quantize(Decimal("0.01")))

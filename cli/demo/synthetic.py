@@ -1,4 +1,4 @@
-"""Made-up candles for the default demo: a fixed seed, trends that turn, a few jumps. Not a market."""
+"""Synthetic candles for the default demo: fixed seed, changing trends, a few jumps; no model of a real market."""
 
 import random
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ MARKETS = (
 
 
 def write_candles(folder: Path, seed: int = SEED, bars: int = BARS) -> dict[str, Path]:
-    """One CSV per symbol in `folder`; the same seed gives the same bytes."""
+    """Write one CSV per symbol to `folder`; the same seed gives the same bytes."""
     files = {}
     for market in MARKETS:
         files[market.symbol] = folder / f"synthetic_{market.symbol}_15m.csv"
@@ -38,20 +38,20 @@ def write_candles(folder: Path, seed: int = SEED, bars: int = BARS) -> dict[str,
 
 
 def _rows(market: Market, seed: int, bars: int) -> Iterator[str]:
-    draw = random.Random(f"{seed}:{market.symbol}")
+    rng = random.Random(f"{seed}:{market.symbol}")
     price = market.first_price
     drift = 0.0
     for bar in range(bars):
-        if draw.random() < 0.02:  # a trend ends, another begins
-            drift = draw.gauss(0, market.volatility / 3)
-        jump = draw.gauss(0, market.volatility * 4) if draw.random() < 0.01 else 0.0
-        close = _moved(price, drift + jump + draw.gauss(0, market.volatility))
-        high = max(_moved(max(price, close), abs(draw.gauss(0, market.volatility / 2))), price, close)
-        low = min(_moved(min(price, close), -abs(draw.gauss(0, market.volatility / 2))), price, close)
-        volume = Decimal(repr(round(draw.lognormvariate(4, 0.6) * (3 if jump else 1), 3)))
+        if rng.random() < 0.02:  # a trend ends, another begins
+            drift = rng.gauss(0, market.volatility / 3)
+        jump = rng.gauss(0, market.volatility * 4) if rng.random() < 0.01 else 0.0
+        close = _move(price, drift + jump + rng.gauss(0, market.volatility))
+        high = max(_move(max(price, close), abs(rng.gauss(0, market.volatility / 2))), price, close)
+        low = min(_move(min(price, close), -abs(rng.gauss(0, market.volatility / 2))), price, close)
+        volume = Decimal(repr(round(rng.lognormvariate(4, 0.6) * (3 if jump else 1), 3)))
         yield f"{FIRST_OPEN_MS + bar * INTERVAL_MS},{price},{high},{low},{close},{volume}"
         price = close
 
 
-def _moved(price: Decimal, by: float) -> Decimal:
+def _move(price: Decimal, by: float) -> Decimal:
     return max((price * Decimal(repr(1 + by))).quantize(TICK), TICK)

@@ -1,1 +1,1 @@
-"""A result as one page that needs nothing from elsewhere: what was traded, what came of it, and on which terms."""
+"""Result of a backtest or session as one self-contained HTML page: trades, metrics and terms."""

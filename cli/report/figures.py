@@ -1,4 +1,4 @@
-"""The pictures of a report, drawn by plotly. Floats: what is drawn, not what is booked."""
+"""Charts of a report, drawn with plotly. Floats are fine here: values are drawn, not booked."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from cli.report.story import Story
-from cli.report.thinning import candles_to_draw, curve_to_draw
+from cli.report.thinning import downsample_candles, downsample_curve
 from shared.contracts.types import decimal_text, from_ms
 from shared.strategy.bars import Bar
 from shared.strategy.execution.outcome import Fill, Reason
@@ -23,8 +23,8 @@ _EXITS: dict[Reason, tuple[str, str]] = {
 
 
 def market(story: Story) -> go.Figure:
-    """Candles with entries, exits and stops."""
-    bars, size = candles_to_draw(story.bars)
+    """Return the chart of candles with entries, exits and stops."""
+    bars, size = downsample_candles(story.bars)
     each = "a bar" if size == 1 else f"{size} bars"
     figure = go.Figure(
         go.Candlestick(
@@ -82,7 +82,7 @@ def _add_stops(figure: go.Figure, story: Story) -> None:
 
 
 def _first_trades(story: Story) -> list[datetime] | None:
-    """Where there are many trades the picture opens on the last few; the slider leads to the others."""
+    """Return the initial time window: the last FEW_TRADES trades; None, for all, if there are no more."""
     if len(story.trades) <= FEW_TRADES:
         return None
     length = story.strategy.interval_ms
@@ -98,23 +98,23 @@ def _heights(bars: Sequence[Bar], window: Sequence[datetime]) -> list[float]:
 
 
 def equity(story: Story) -> go.Figure:
-    """Realised equity against buying at the first chance and holding, and its drawdown below."""
+    """Return the chart of realised equity, buy and hold, and the drawdown."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.05)
     curve = [*story.equity, (story.bars[-1].open_time_ms, story.final_equity)]
-    drawn = curve_to_draw(curve)
+    drawn = downsample_curve(curve)
     x = [_time(at) for at, _ in drawn]
     step = {"shape": "hv", "color": OURS, "width": 2}
     figure.add_scattergl(x=x, y=_floats([value for _, value in drawn]), name="equity", line=step, row=1, col=1)
-    held = curve_to_draw(buy_and_hold(story))
+    hold = downsample_curve(buy_and_hold(story))
     figure.add_scattergl(
-        x=[_time(at) for at, _ in held],
-        y=_floats([value for _, value in held]),
+        x=[_time(at) for at, _ in hold],
+        y=_floats([value for _, value in hold]),
         name="buy and hold",
         line={"color": OTHER, "width": 1},
         row=1,
         col=1,
     )
-    falls = curve_to_draw(drawdowns(curve))
+    falls = downsample_curve(drawdowns(curve))
     figure.add_scatter(
         x=[_time(at) for at, _ in falls],
         y=[value for _, value in falls],
@@ -125,13 +125,13 @@ def equity(story: Story) -> go.Figure:
         col=1,
     )
     figure.update_yaxes(title_text="quote currency", row=1, col=1)
-    figure.update_yaxes(title_text="% below the highest", row=2, col=1)
+    figure.update_yaxes(title_text="% below the peak", row=2, col=1)
     figure.update_layout(height=520)
     return figure
 
 
 def buy_and_hold(story: Story) -> list[tuple[int, Decimal]]:
-    """The initial balance put into the market at the open after the first decision bar."""
+    """Return the value over time of the initial balance invested at the open after the first decision bar."""
     if story.first_decision is None or story.first_decision + 1 >= len(story.bars):
         return []
     bars = story.bars[story.first_decision + 1 :]
@@ -140,7 +140,7 @@ def buy_and_hold(story: Story) -> list[tuple[int, Decimal]]:
 
 
 def drawdowns(curve: Sequence[tuple[int, Decimal]]) -> list[tuple[int, float]]:
-    """In percent, 0 or below."""
+    """Return the drawdown over time in percent, 0 or below."""
     highest, falls = curve[0][1], []
     for at, value in curve:
         highest = max(highest, value)
@@ -149,7 +149,7 @@ def drawdowns(curve: Sequence[tuple[int, Decimal]]) -> list[tuple[int, float]]:
 
 
 def distribution(story: Story) -> go.Figure:
-    """How many trades came to how much."""
+    """Return the histogram of trades by pnl."""
     figure = go.Figure()
     for name, color, wanted in (("gain", UP, True), ("loss", DOWN, False)):
         values = [float(trade.pnl_percentage) for trade in story.trades if (trade.pnl > 0) is wanted]
@@ -161,7 +161,7 @@ def distribution(story: Story) -> go.Figure:
 
 
 def months(story: Story) -> dict[int, dict[int, Decimal]]:
-    """Realised return in percent of each UTC month from the first bar's to the last's."""
+    """Return the realised return in percent by year and month (UTC), from the first bar to the last."""
     first, last = _time(story.bars[0].open_time_ms), _time(story.bars[-1].open_time_ms)
     pnl: dict[tuple[int, int], Decimal] = {}
     for trade in story.trades:

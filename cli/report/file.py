@@ -1,4 +1,4 @@
-"""The page as a file: whole or not at all."""
+"""Atomic writing of the report page."""
 
 from pathlib import Path
 
@@ -7,7 +7,8 @@ from cli.report.story import Story
 
 
 def write_page(path: Path, story: Story, option: str = "--report") -> None:
-    """Raises BadOption where it cannot be written. Plotly takes a second to import, and most runs need none."""
+    """Write the page. Raises BadOption if the file cannot be written."""
+    # Imported here because plotly takes a second to import and most runs do not need it.
     from cli.report.page import page
 
     partial = path.with_name(path.name + ".partial")

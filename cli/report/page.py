@@ -1,4 +1,4 @@
-"""The page around the pictures: one file, readable on a phone, in the light and in the dark."""
+"""HTML page of a report: one file, for small screens, light and dark mode."""
 
 import json
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from plotly.offline import get_plotlyjs
 
 from cli.report import figures
 from cli.report.story import Story
-from cli.report.strategy_text import in_words
+from cli.report.strategy_text import describe_strategy
 from shared.contracts.types import decimal_text, from_ms, instant_text
 
 STYLE = """
@@ -33,7 +33,7 @@ pre { background: var(--soft); padding: .75rem; overflow-x: auto; border-radius:
       font: .85em/1.45 ui-monospace, monospace; }
 details summary { cursor: pointer; padding: .3rem 0; }
 """
-# Colours of text and grid follow the reader's scheme, also when it changes.
+# Text and grid colours follow the colour scheme of the browser, also when it changes.
 SCRIPT = """
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function paint() {
@@ -49,25 +49,25 @@ dark.addEventListener("change", paint);
 addEventListener("load", paint);
 """
 NOT_MODELLED = (
-    "Funding payments, liquidation, partial fills, the spread and what an order of this size does to the market "
-    "are not part of it. Within a bar a stop comes before the targets not already passed at its open. Equity is of "
-    "finished trades only, so a drawdown within a trade is not shown. A trade that breaks even counts in the win "
-    "rate, and not as won."
+    "Funding payments, liquidation, partial fills, the spread and market impact are not modelled. Within a bar, a "
+    "stop is filled before the targets that were not already passed at its open. Equity includes closed trades "
+    "only, so drawdowns within a trade are not shown. A trade that breaks even counts as a trade in the win rate, "
+    "but not as won."
 )
-MOST_TRADES = 1_000
+MAX_TRADES_SHOWN = 1_000
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
 def page(story: Story) -> str:
-    """The whole file."""
+    """Render the whole page."""
     title = escape(f"{story.strategy.name}: {story.heading}")
     sections = [
-        _section("Market", _picture(figures.market(story), "market")),
-        _section("Equity", _picture(figures.equity(story), "equity")),
+        _section("Market", _chart(figures.market(story), "market")),
+        _section("Equity", _chart(figures.equity(story), "equity")),
         _section("Months", _months(story)),
-        _section("Trades", _picture(figures.distribution(story), "distribution") + _trades(story)),
-        _section("The strategy", _strategy(story)),
-        _section("On which terms", _terms(story)),
+        _section("Trades", _chart(figures.distribution(story), "distribution") + _trades(story)),
+        _section("Strategy", _strategy(story)),
+        _section("Terms", _terms(story)),
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
@@ -105,7 +105,7 @@ def _figures(story: Story) -> Iterable[str]:
         ("win rate", _number(metrics.win_rate_pct, " %")),
         ("profit factor", _number(metrics.profit_factor)),
         ("expectancy", _number(metrics.expectancy)),
-        ("bars a trade", _number(metrics.avg_bars)),
+        ("bars per trade", _number(metrics.avg_bars)),
         ("exposure", _number(metrics.exposure_pct, " %")),
         ("Sharpe", _number(metrics.sharpe)),
         ("Sortino", _number(metrics.sortino)),
@@ -115,7 +115,7 @@ def _figures(story: Story) -> Iterable[str]:
     return (f"<div>{name}<b>{value}</b></div>" for name, value in shown)
 
 
-def _picture(figure: go.Figure, name: str) -> str:
+def _chart(figure: go.Figure, name: str) -> str:
     figure.update_layout(
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
@@ -152,7 +152,7 @@ def _month(value: Decimal | None) -> str:
 
 
 def _trades(story: Story) -> str:
-    shown = story.trades[-MOST_TRADES:]
+    shown = story.trades[-MAX_TRADES_SHOWN:]
     rows = "".join(
         f"<tr><td>{_time(trade.entry_time)}</td><td>{_time(trade.exit_time)}</td><td>{trade.side}</td>"
         f"<td>{decimal_text(trade.qty)}</td><td>{decimal_text(trade.entry_price)}</td>"
@@ -170,10 +170,10 @@ def _trades(story: Story) -> str:
 def _strategy(story: Story) -> str:
     strategy = story.strategy
     about = f"<p>{escape(strategy.description)}</p>" if strategy.description else ""
-    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in in_words(strategy))
+    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in describe_strategy(strategy))
     document = escape(json.dumps(json.loads(strategy.canonical), indent=2, ensure_ascii=False))
     return (
-        f"{about}<ul>{sentences}</ul><details><summary>The document</summary><pre>{document}</pre></details>"
+        f"{about}<ul>{sentences}</ul><details><summary>Document</summary><pre>{document}</pre></details>"
         f'<p class="quiet">Content hash {strategy.content_hash}</p>'
     )
 
@@ -182,13 +182,13 @@ def _terms(story: Story) -> str:
     terms, instrument = story.terms, story.terms.instrument
     rows = {
         "initial balance": decimal_text(terms.initial_balance),
-        "fee, of the notional of every fill": f"{decimal_text(terms.fee * 100)} %",
+        "fee per fill, of its notional": f"{decimal_text(terms.fee * 100)} %",
         "slippage, against the trader": f"{decimal_text(terms.slippage * 100)} %",
         "fees paid": _number(story.metrics.fees),
         "tick size": decimal_text(instrument.tick_size),
         "quantity step": decimal_text(instrument.qty_step),
-        "least quantity": decimal_text(instrument.min_order_qty),
-        "least notional": decimal_text(instrument.min_notional),
+        "minimum quantity": decimal_text(instrument.min_order_qty),
+        "minimum notional": decimal_text(instrument.min_notional),
     }
     table = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows.items())
     return (

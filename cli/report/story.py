@@ -1,4 +1,4 @@
-"""What a report tells: bars, fills and trades with the stops that stood meanwhile, and what came of them."""
+"""Report data: bars, fills, trades, the stop over time, and metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,36 +9,36 @@ from shared.strategy.backtest.run import BacktestReport
 from shared.strategy.bars import Bar, Terms
 from shared.strategy.document.parse import Strategy
 from shared.strategy.execution.outcome import Fill, Position, Trade
-from shared.strategy.execution.position import standing_stop
+from shared.strategy.execution.position import active_stop
 from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 
 
 @dataclass(frozen=True)
-class StopAt:
-    """The stop as it stood within a bar; None where there was no position, or one without a stop."""
+class StopLevel:
+    """The stop price from this bar on; None if there was no position, or no stop."""
 
     time_ms: int
     price: Decimal | None
 
 
-class StopLine:
-    """Follows the stop from bar to bar."""
+class StopRecorder:
+    """Records the stop price of each bar, one entry per change."""
 
     def __init__(self) -> None:
-        self.stops: list[StopAt] = []
+        self.stops: list[StopLevel] = []
 
-    def see(self, time_ms: int, position: Position | None) -> None:
-        """What is held after this bar's open."""
-        standing = standing_stop(position) if position is not None else None
-        price = standing[0] if standing is not None else None
+    def record(self, time_ms: int, position: Position | None) -> None:
+        """Record the stop of the position held after this bar's open."""
+        stop = active_stop(position) if position is not None else None
+        price = stop[0] if stop is not None else None
         if not self.stops or self.stops[-1].price != price:
-            self.stops.append(StopAt(time_ms, price))
+            self.stops.append(StopLevel(time_ms, price))
 
 
 @dataclass(frozen=True)
 class Story:
-    """`heading` says what it is of; `notes` what the reader must know besides."""
+    """Data of one report page; `heading` names the run, `notes` are additional remarks."""
 
     heading: str
     strategy: Strategy
@@ -50,12 +50,12 @@ class Story:
     fingerprint: str
     final_equity: Decimal
     first_decision: int | None
-    stops: Sequence[StopAt]
+    stops: Sequence[StopLevel]
     notes: Sequence[str] = ()
 
     @property
     def equity(self) -> list[tuple[int, Decimal]]:
-        """Realised: the initial balance at the first bar, then after each trade."""
+        """Realised equity: the initial balance at the first bar, then the equity after each trade."""
         curve, equity = [(self.bars[0].open_time_ms, self.terms.initial_balance)], self.terms.initial_balance
         for trade in self.trades:
             equity += trade.pnl
@@ -63,7 +63,7 @@ class Story:
         return curve
 
 
-def of_backtest(
+def story_of_backtest(
     heading: str,
     strategy: Strategy,
     terms: Terms,
@@ -83,16 +83,18 @@ def of_backtest(
         report.fingerprint,
         report.final_equity,
         report.first_decision,
-        stops_of(strategy, terms, bars, first_bar_ms),
+        record_stops(strategy, terms, bars, first_bar_ms),
         notes,
     )
 
 
-def stops_of(strategy: Strategy, terms: Terms, bars: Sequence[Bar], first_bar_ms: int | None) -> list[StopAt]:
-    """Each bar's stop, from stepping once more; one entry wherever it changes."""
-    series, execution, line = Series(bars), Execution(strategy, terms, first_bar_ms), StopLine()
+def record_stops(
+    strategy: Strategy, terms: Terms, bars: Sequence[Bar], first_bar_ms: int | None
+) -> list[StopLevel]:
+    """Execute the strategy again and return the stop over time, one entry per change."""
+    series, execution, recorder = Series(bars), Execution(strategy, terms, first_bar_ms), StopRecorder()
     for index, bar in enumerate(bars):
         execution.on_open(bar.open_time_ms, bar.open)
-        line.see(bar.open_time_ms, execution.position)
+        recorder.record(bar.open_time_ms, execution.position)
         execution.on_close(series, index)
-    return line.stops
+    return recorder.stops

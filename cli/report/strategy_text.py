@@ -1,4 +1,4 @@
-"""A strategy in plain words, from the parsed document."""
+"""Description of a strategy in English sentences, from the parsed document."""
 
 from collections.abc import Iterator
 
@@ -21,13 +21,13 @@ _SIZES = {
     "percent_of_equity": "{} % of equity",
     "fixed_quote": "{} of the quote currency",
     "fixed_base": "{} of the base currency",
-    "risk_percent": "so much that the stop costs {} % of equity",
+    "risk_percent": "an amount for which the stop costs {} % of equity",
 }
 _PARTS = ("fast", "slow", "signal", "fastk", "slowk", "slowd")
 
 
-def in_words(strategy: Strategy) -> list[str]:
-    """A sentence each: what it looks at, when it enters and leaves, how much and with which stops."""
+def describe_strategy(strategy: Strategy) -> list[str]:
+    """Return one sentence per indicator, entry, exit and risk rule."""
     return [*_indicators(strategy), *_conditions(strategy), *_risk(strategy.risk)]
 
 
@@ -56,7 +56,7 @@ def _node(node: Node) -> str:
             word = " and " if node.kind == "all" else " or "
             return word.join(f"({_node(part)})" if isinstance(part, Group) else _node(part) for part in node.parts)
         case Not():
-            return f"it is not so that ({_node(node.part)})"
+            return f"not ({_node(node.part)})"
         case Comparison():
             lasting = f" for {node.for_bars} bars" if node.for_bars > 1 else ""
             return f"{_operand(node.left)} {_OPERATORS[node.op]} {_operand(node.right)}{lasting}"
@@ -90,7 +90,7 @@ def _risk(risk: Risk) -> Iterator[str]:
     if risk.cooldown_bars:
         yield f"Waits {risk.cooldown_bars} bars after a trade."
     if risk.max_daily_loss_percentage is not None:
-        yield f"Enters no more on a day that has lost {decimal_text(risk.max_daily_loss_percentage)} %."
+        yield f"Stops entering on a day once it has lost {decimal_text(risk.max_daily_loss_percentage)} %."
 
 
 def _distance(distance: Distance) -> str:

@@ -1,4 +1,4 @@
-"""Fewer points for a picture: candles put together, curves by their extremes. Only what is drawn gets coarser."""
+"""Downsampling for charts: candles are merged, curves keep their extremes. Metrics use the full data."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -6,21 +6,21 @@ from typing import TypeVar
 
 from shared.strategy.bars import Bar
 
-MOST_CANDLES = 3_000
-MOST_POINTS = 4_000
+MAX_CANDLES = 3_000
+MAX_POINTS = 4_000
 
 T = TypeVar("T")
 
 
-def candles_to_draw(bars: Sequence[Bar], most: int = MOST_CANDLES) -> tuple[list[Bar], int]:
-    """At most so many candles, and how many bars each of them is."""
+def downsample_candles(bars: Sequence[Bar], most: int = MAX_CANDLES) -> tuple[list[Bar], int]:
+    """Merge bars into at most `most` candles; returns them and the number of bars per candle."""
     size = max(1, -(-len(bars) // most))
     if size == 1:
         return list(bars), 1
-    return [_together(bars[start : start + size]) for start in range(0, len(bars), size)], size
+    return [_merge(bars[start : start + size]) for start in range(0, len(bars), size)], size
 
 
-def _together(bars: Sequence[Bar]) -> Bar:
+def _merge(bars: Sequence[Bar]) -> Bar:
     return Bar(
         bars[0].open_time_ms,
         bars[0].open,
@@ -31,15 +31,15 @@ def _together(bars: Sequence[Bar]) -> Bar:
     )
 
 
-def curve_to_draw(points: Sequence[tuple[int, T]], most: int = MOST_POINTS) -> list[tuple[int, T]]:
-    """First, lowest, highest and last of each stretch, in their order, so that no extreme is lost."""
+def downsample_curve(points: Sequence[tuple[int, T]], most: int = MAX_POINTS) -> list[tuple[int, T]]:
+    """Keep the first, lowest, highest and last point of each section, in order, so that no extreme is lost."""
     size = max(1, -(-4 * len(points) // most))
     if size <= 4:
         return list(points)
-    kept: list[tuple[int, T]] = []
+    selected: list[tuple[int, T]] = []
     for start in range(0, len(points), size):
-        stretch = range(start, min(start + size, len(points)))
-        by_value = sorted(stretch, key=lambda index: points[index][1])  # type: ignore[arg-type,return-value]  # numbers
-        wanted = {stretch[0], by_value[0], by_value[-1], stretch[-1]}
-        kept += [points[index] for index in sorted(wanted)]
-    return kept
+        section = range(start, min(start + size, len(points)))
+        by_value = sorted(section, key=lambda index: points[index][1])  # type: ignore[arg-type,return-value]  # numbers
+        wanted = {section[0], by_value[0], by_value[-1], section[-1]}
+        selected += [points[index] for index in sorted(wanted)]
+    return selected

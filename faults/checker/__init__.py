@@ -1,6 +1,6 @@
-"""Decides after a run of faults whether I1 to I7 held: from ledgers kept outside, and plain SQL.
+"""Checks after a fault run whether invariants I1 to I7 held, from ledgers kept outside the platform and plain SQL.
 
-It imports nothing of the platform: what it knows of topics and tables stands here a second time, on purpose.
+It imports nothing of the platform. Its knowledge of topics and tables is a deliberate second copy.
 """
 
 from faults.checker.check import check

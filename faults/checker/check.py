@@ -1,30 +1,33 @@
-"""All invariants, one after the other."""
+"""Runs the checks of all invariants."""
 
 import asyncio
 from pathlib import Path
 
 from faults.checker import i1_missing, i2_twice, i6_tenants, i7_wedged
-from faults.checker.database import opened, rows_of
+from faults.checker.database import open_database, run_statements
 from faults.checker.evidence import read_evidence
-from faults.checker.violation import Violation, few
+from faults.checker.violation import Violation, limit_details
 
 INVARIANTS = ("I1", "I2", "I3", "I4", "I5", "I6", "I7")
 
 
 def check(folder: Path, dsn: str) -> list[Violation]:
-    """What did not hold, in order; `dsn` is a superuser's. Not to be called where an event loop runs."""
+    """Return the violations, sorted. `dsn` is a superuser's. Must not be called from a running event loop."""
     return asyncio.run(_check(folder, dsn))
 
 
 async def _check(folder: Path, dsn: str) -> list[Violation]:
     evidence = read_evidence(folder)
-    found = [*few("I6", i6_tenants.in_responses(evidence)), *few("I6", i6_tenants.in_logs(evidence))]
-    found += few("I7", i7_wedged.not_settled(evidence.settled))
-    async with opened(dsn, evidence) as connection:
+    found = [
+        *limit_details("I6", i6_tenants.find_in_responses(evidence)),
+        *limit_details("I6", i6_tenants.find_in_logs(evidence)),
+    ]
+    found += limit_details("I7", i7_wedged.find_unsettled(evidence.settled))
+    async with open_database(dsn, evidence) as connection:
         for invariant in INVARIANTS:
-            async for details in rows_of(connection, invariant):
-                found += few(invariant, details)
-        found += few("I1", await i1_missing.not_as_acknowledged(connection, evidence.calls))
-        found += few("I2", await i2_twice.made_twice(connection, evidence.calls))
-        found += few("I6", await i6_tenants.in_events(connection, evidence))
+            async for details in run_statements(connection, invariant):
+                found += limit_details(invariant, details)
+        found += limit_details("I1", await i1_missing.find_missing(connection, evidence.calls))
+        found += limit_details("I2", await i2_twice.find_duplicates(connection, evidence.calls))
+        found += limit_details("I6", await i6_tenants.find_in_events(connection, evidence))
     return sorted(found)

@@ -1,4 +1,4 @@
-"""The database as a superuser sees it, with the topics beside it."""
+"""The database as a superuser sees it, with the messages of the topics loaded beside it."""
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -13,8 +13,8 @@ from faults.checker.evidence import NUL, REPLACED, Evidence
 
 Connection: TypeAlias = asyncpg.Connection
 
-# Which service works which topic's events.
-HEARS: Mapping[str, tuple[str, ...]] = {
+# The services that consume each topic.
+CONSUMERS: Mapping[str, tuple[str, ...]] = {
     "user.registered": ("billing", "analytics", "notifications"),
     "user.updated": ("analytics", "notifications"),
     "activity.recorded": ("auth",),
@@ -28,7 +28,7 @@ HEARS: Mapping[str, tuple[str, ...]] = {
     "trade.closed": ("analytics", "billing", "notifications"),
     "alert.triggered": ("notifications",),
 }
-FROM_OUTSIDE = """
+EVIDENCE_TABLES = """
     CREATE TEMP TABLE messages (topic text, kafka_partition integer, kafka_offset bigint, key text, headers text,
                                 value text);
     CREATE TEMP TABLE hears (topic text, service text);
@@ -37,23 +37,23 @@ FROM_OUTSIDE = """
 
 
 @asynccontextmanager
-async def opened(dsn: str, evidence: Evidence) -> AsyncIterator[Connection]:
-    """One look at one moment; nothing of it stays."""
+async def open_database(dsn: str, evidence: Evidence) -> AsyncIterator[Connection]:
+    """Open one repeatable-read snapshot with the evidence loaded; it is rolled back at the end."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=_exact_json)
-        looking = connection.transaction(isolation="repeatable_read")
-        await looking.start()
+        snapshot = connection.transaction(isolation="repeatable_read")
+        await snapshot.start()
         await connection.execute("SET LOCAL TimeZone = 'UTC'")
-        await _lay_out(connection, evidence)
+        await _load_evidence(connection, evidence)
         yield connection
-        await looking.rollback()
+        await snapshot.rollback()
     finally:
         await connection.close()
 
 
-async def rows_of(connection: Connection, invariant: str) -> AsyncIterator[list[str]]:
-    """What each statement of an invariant's file finds."""
+async def run_statements(connection: Connection, invariant: str) -> AsyncIterator[list[str]]:
+    """Run each statement of an invariant's file and yield the texts of its violations."""
     for statement in statements_of(invariant):
         yield [row[0] for row in await connection.fetch(statement)]
 
@@ -63,8 +63,8 @@ def statements_of(invariant: str) -> Iterator[str]:
     yield from (statement for statement in file.read_text().split(";\n") if statement.strip())
 
 
-async def _lay_out(connection: Connection, evidence: Evidence) -> None:
-    await connection.execute(FROM_OUTSIDE)
+async def _load_evidence(connection: Connection, evidence: Evidence) -> None:
+    await connection.execute(EVIDENCE_TABLES)
     await connection.copy_records_to_table(
         "messages",
         records=[
@@ -79,8 +79,8 @@ async def _lay_out(connection: Connection, evidence: Evidence) -> None:
             for message in evidence.messages
         ],
     )
-    hears = [(topic, service) for topic, services in HEARS.items() for service in services]
-    await connection.copy_records_to_table("hears", records=hears)
+    consumers = [(topic, service) for topic, services in CONSUMERS.items() for service in services]
+    await connection.copy_records_to_table("hears", records=consumers)
     await connection.copy_records_to_table("explained", records=list(evidence.explained.items()))
     await connection.execute((Path(__file__).parent / "tables.sql").read_text())
 
@@ -89,5 +89,5 @@ def _storable(text: str) -> str:
     return text.replace(NUL, REPLACED)
 
 
-def _exact_json(text: str) -> Any:  # Any: whatever JSON a row holds
+def _exact_json(text: str) -> Any:  # Any: JSON of a row
     return json.loads(text, parse_float=Decimal)

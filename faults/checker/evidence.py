@@ -1,4 +1,4 @@
-"""What a run left behind, read from its folder."""
+"""Reads the evidence of a run from its folder."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,12 +8,12 @@ from typing import Any
 
 from faults.calls import Call, read_calls
 
-NUL, REPLACED = "\x00", "\ufffd"  # Postgres stores no NUL
+NUL, REPLACED = "\x00", "\ufffd"  # Postgres cannot store NUL in text
 
 
 @dataclass(frozen=True)
 class TopicMessage:
-    """As it stood on a topic."""
+    """A message as stored on its topic."""
 
     topic: str
     partition: int
@@ -25,7 +25,7 @@ class TopicMessage:
 
 @dataclass(frozen=True)
 class ShownCanary:
-    """What `tenant`, whose own canary this is, was shown at `where`."""
+    """The text that `tenant` was shown at `where`. `canary` is the tenant's own."""
 
     tenant: str
     canary: str
@@ -35,7 +35,7 @@ class ShownCanary:
 
 @dataclass(frozen=True)
 class Settled:
-    """How it stood when it was looked at last, `seconds` after everything was healed."""
+    """The state at the last check, `seconds` after all faults were healed."""
 
     ready: Mapping[str, bool]
     lag: Mapping[str, int]  # by group/topic
@@ -45,7 +45,7 @@ class Settled:
 
 @dataclass(frozen=True)
 class Evidence:
-    """`explained`: why an event that was not worked, or not sent, is none to be alarmed about; by its id."""
+    """Everything the checks read. `explained` maps an event id to the reason why it may be unhandled or unsent."""
 
     calls: Sequence[Call]
     messages: Sequence[TopicMessage]
@@ -55,32 +55,32 @@ class Evidence:
     explained: Mapping[str, str]
 
     def canaries(self) -> dict[str, str]:
-        """Canary → whose it is."""
+        """Map each canary to its tenant."""
         return {shown.canary: shown.tenant for shown in self.shown if shown.canary}
 
 
 def read_evidence(folder: Path) -> Evidence:
-    """Raises FileNotFoundError where a ledger is not there: what was not kept cannot be judged."""
+    """Read all ledgers. Raises FileNotFoundError if one is missing: a check without it would prove nothing."""
     return Evidence(
         calls=read_calls(folder / "calls.jsonl"),
-        messages=[TopicMessage(**line) for line in _lines(folder / "topics.jsonl")],
-        shown=[ShownCanary(**line) for line in _lines(folder / "canaries.jsonl")],
+        messages=[TopicMessage(**line) for line in _read_lines(folder / "topics.jsonl")],
+        shown=[ShownCanary(**line) for line in _read_lines(folder / "canaries.jsonl")],
         logs=sorted((folder / "logs").glob("*.log")),
-        settled=_settled(folder / "settled.json"),
-        explained=_object(folder / "explained.json") or {},
+        settled=_read_settled(folder / "settled.json"),
+        explained=_read_object(folder / "explained.json") or {},
     )
 
 
-def _lines(file: Path) -> Iterator[Any]:  # Any: as the line has it
+def _read_lines(file: Path) -> Iterator[Any]:  # Any: JSON of a line
     with file.open() as lines:
         for line in lines:
             yield json.loads(line)
 
 
-def _settled(file: Path) -> Settled | None:
-    found = _object(file)
+def _read_settled(file: Path) -> Settled | None:
+    found = _read_object(file)
     return None if found is None else Settled(**found)
 
 
-def _object(file: Path) -> Any:  # Any: whatever JSON
+def _read_object(file: Path) -> Any:  # Any: any JSON
     return json.loads(file.read_text()) if file.exists() else None

@@ -1,4 +1,4 @@
-"""I1: what calls were answered with is there, and as it was sent."""
+"""I1: everything that a call acknowledged is stored, with the values that were sent."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,10 @@ WRITING = ("PUT", "PATCH")
 
 @dataclass
 class Expected:
-    """One thing as calls left it. A call without an answer may have had its effect at any time since, or none."""
+    """The expected state of one object after all calls.
+
+    A call without an answer may have taken effect at any time since it was sent, or never.
+    """
 
     kind: Kind
     id: str
@@ -21,7 +24,7 @@ class Expected:
     acknowledged: dict[str, tuple[object, Call]] = field(default_factory=dict)
     possible: dict[str, list[object]] = field(default_factory=dict)
     removed_by: Call | None = None
-    perhaps_removed: bool = False
+    maybe_removed: bool = False
 
     def write(self, call: Call, column: str, value: object) -> None:
         if call.outcome == "unknown":
@@ -30,12 +33,12 @@ class Expected:
             self.acknowledged[column] = (value, call)
 
     def remove(self, call: Call) -> None:
-        self.perhaps_removed = True
+        self.maybe_removed = True
         if call.outcome == "ok":
             self.removed_by = call
 
 
-async def not_as_acknowledged(connection: Connection, calls: Sequence[Call]) -> list[str]:
+async def find_missing(connection: Connection, calls: Sequence[Call]) -> list[str]:
     stored = {kind.name: await stored_things(connection, kind) for kind in KINDS.values()}
     found = [
         fault
@@ -43,11 +46,11 @@ async def not_as_acknowledged(connection: Connection, calls: Sequence[Call]) -> 
         for fault in _compare(expected, stored[expected.kind.name].get(expected.id))
     ]
     found += [
-        f"{_of(call)} made {call.made.kind} {call.made.id}, a kind of thing that the checker does not know"
+        f"{_describe(call)} made {call.made.kind} {call.made.id}, a kind that the checker does not know"
         for call in calls
         if call.made is not None and call.made.kind not in KINDS
     ]
-    return found + await _lost_versions(connection, calls)
+    return found + await _find_missing_versions(connection, calls)
 
 
 def _expected(calls: Sequence[Call]) -> dict[tuple[str, str], Expected]:
@@ -63,11 +66,11 @@ def _expected(calls: Sequence[Call]) -> dict[tuple[str, str], Expected]:
         elif call.outcome != "failed" and (target := target_of(call)):
             kind, id_, verb = target
             if expected := things.get((kind.name, id_)):
-                _follow(expected, call, verb)
+                _apply(expected, call, verb)
     return things
 
 
-def _follow(expected: Expected, call: Call, verb: str) -> None:
+def _apply(expected: Expected, call: Call, verb: str) -> None:
     method = call.operation.partition(" ")[0]
     if method == "DELETE" and not verb:
         expected.remove(call)
@@ -85,38 +88,41 @@ def _compare(expected: Expected, stored: StoredRow | None) -> Iterator[str]:
     there = stored is not None and stored.alive
     if expected.removed_by is not None:
         if there:
-            yield f"{what}: {_of(expected.removed_by)} removed it, and it is there"
+            yield f"{what}: {_describe(expected.removed_by)} removed it, and it is there"
         return
     if stored is None or not there:
-        if not expected.perhaps_removed:
-            yield f"{what}: {_of(made)} made it, and it is not there"
+        if not expected.maybe_removed:
+            yield f"{what}: {_describe(made)} made it, and it is not there"
         return
     if made.tenant is not None and stored.tenant != made.tenant:
-        yield f"{what}: {_of(made)} made it for tenant {made.tenant}, and it is of tenant {stored.tenant}"
+        yield f"{what}: {_describe(made)} made it for tenant {made.tenant}, and it is of tenant {stored.tenant}"
     for column, (value, call) in expected.acknowledged.items():
-        has = _seen(stored, column)
+        has = _stored_value(stored, column)
         possible = expected.possible.get(column, [])
         if any(isinstance(each, dict | list) for each in possible):
-            continue  # what such a document is stored as was never answered
+            continue  # the stored form of such a document is unknown, because no answer showed it
         if not any(agrees(each, has) for each in (value, *possible)) and not _changed_by_itself(
             expected, stored, column
         ):
-            yield f"{what}: its {column} is {has!r}, and {_of(call)} was sent {value!r}"
+            yield f"{what}: its {column} is {has!r}, and {_describe(call)} was sent {value!r}"
 
 
-def _seen(stored: StoredRow, column: str) -> object:
+def _stored_value(stored: StoredRow, column: str) -> object:
     return stored.row.get(column, "no such column")
 
 
 def _changed_by_itself(expected: Expected, stored: StoredRow, column: str) -> bool:
-    """An alert that expires is switched off; a configuration that is removed leaves its sessions."""
+    """Return whether the platform itself may change the column.
+
+    It deactivates alerts that expire, and detaches sessions from a configuration that is removed.
+    """
     if expected.kind.name == "alert" and column == "is_active":
         return stored.row["expires_at"] is not None
     return column == "bot_configuration_id" and stored.row[column] is None
 
 
-async def _lost_versions(connection: Connection, calls: Sequence[Call]) -> list[str]:
-    """Every version of a strategy that was acknowledged."""
+async def _find_missing_versions(connection: Connection, calls: Sequence[Call]) -> list[str]:
+    """Check that each acknowledged version of a strategy is stored."""
     rows = await connection.fetch("SELECT strategy_id::text, version, content_hash FROM trading.strategy_versions")
     known = {(row["strategy_id"], row["version"]): row["content_hash"] for row in rows}
     found = []
@@ -126,11 +132,11 @@ async def _lost_versions(connection: Connection, calls: Sequence[Call]) -> list[
             name = (answer["strategy_id"], answer["version"])
             if known.get(name) != answer["content_hash"]:
                 found.append(
-                    f"strategy {name[0]}: {_of(call)} made version {name[1]} with the content "
+                    f"strategy {name[0]}: {_describe(call)} made version {name[1]} with the content "
                     f"{answer['content_hash']}, and it is {known.get(name, 'not there')}"
                 )
     return found
 
 
-def _of(call: Call) -> str:
+def _describe(call: Call) -> str:
     return f"call {call.n} ({call.operation}, request {call.request_id})"

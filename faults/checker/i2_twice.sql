@@ -1,6 +1,6 @@
--- I2: nothing happened twice. Each statement's rows are violations.
+-- I2: nothing happened twice. Each row of a statement is a violation.
 
-SELECT format('%s of %s (key %s) was said %s times, as events %s', topic, thing, min(key), count(*),
+SELECT format('%s of %s (key %s) was published %s times, as events %s', topic, thing, min(key), count(*),
               string_agg(event_id::text, ', ' ORDER BY event_id))
 FROM events WHERE thing IS NOT NULL GROUP BY topic, thing HAVING count(*) > 1;
 
@@ -8,22 +8,22 @@ SELECT format('%s: event %s had its effect %s times, for users %s', service, eve
               string_agg(user_id::text, ', ' ORDER BY user_id))
 FROM heard GROUP BY service, consumer, event_id HAVING count(*) > 1;
 
--- The same id with another body is refused; what was worked must be what was said.
-SELECT format('%s: event %s was worked with a body that is not on %s', heard.service, heard.event_id, min(said.topic))
+-- A second body under the same id is refused, so the handled body must be one that was published.
+SELECT format('%s: event %s was handled with a body that is not on %s', heard.service, heard.event_id, min(said.topic))
 FROM heard JOIN said USING (event_id)
 WHERE position(U&'\FFFD' IN said.value) = 0
 GROUP BY heard.service, heard.event_id
 HAVING NOT bool_or(heard.body_sha256 = sha256(convert_to(said.value, 'UTF8')));
 
-SELECT format('trading: trade %s is there %s times, for users %s', trade_id, count(*),
+SELECT format('trading: trade %s is stored %s times, for users %s', trade_id, count(*),
               string_agg(user_id::text, ', ' ORDER BY user_id))
 FROM trading.user_trades GROUP BY trade_id HAVING count(*) > 1;
 
-SELECT format('analytics: trade %s is a fact %s times, for users %s', trade_id, count(*),
+SELECT format('analytics: trade %s has %s facts, for users %s', trade_id, count(*),
               string_agg(user_id::text, ', ' ORDER BY user_id))
 FROM analytics.trade_facts GROUP BY trade_id HAVING count(*) > 1;
 
-SELECT format('billing: trade %s is used %s times, for users %s', trade_id, count(*),
+SELECT format('billing: trade %s is in the usage ledger %s times, for users %s', trade_id, count(*),
               string_agg(user_id::text, ', ' ORDER BY user_id))
 FROM billing.usage_ledger GROUP BY trade_id HAVING count(*) > 1;
 
@@ -36,7 +36,7 @@ SELECT format('alert %s of user %s counts %s firings and has %s', alert_id, user
 FROM notifications.user_alerts LEFT JOIN notifications.alert_firings USING (user_id, alert_id)
 GROUP BY user_id, alert_id HAVING triggered_count <> count(open_time);
 
-SELECT format('user %s was told %s times of %s of %s', user_id, count(*), event_type, about)
+SELECT format('user %s was notified %s times of %s of %s', user_id, count(*), event_type, about)
 FROM (
     SELECT user_id, event_type, coalesce(session_id::text, concat_ws(' ', data ->> 'alert_id', data ->> 'open_time'))
                                 AS about

@@ -1,7 +1,7 @@
--- I3: what was reckoned equals the ledger to the last decimal. Each statement's rows are violations. A quotient is
--- never formed: it was rounded once, to 8 places, so that times its divisor it is off by half a unit at most.
+-- I3: every computed figure equals the ledger to the last decimal. Each row of a statement is a violation. Quotients
+-- are not recomputed: each was rounded once, to 8 places, so times its divisor it is off by half a unit at most.
 
--- Fills give the trade.
+-- A trade follows from its fills.
 SELECT format('trade %s of user %s: its %s is %s, by its fills %s', trade_id, user_id, name, has, wanted)
 FROM trading.user_trades AS trade
      LEFT JOIN (
@@ -29,7 +29,7 @@ FROM trading.user_trades AS trade
      ) AS compared (name, has, wanted, applies)
 WHERE status <> 'CANCELLED' AND applies AND has IS DISTINCT FROM wanted;
 
--- Trades give the session.
+-- A session's figures follow from its trades.
 SELECT format('session %s of user %s: its %s is %s, by its trades and fills %s', session_id, user_id, name, has, wanted)
 FROM trading.user_trading_sessions AS session
      CROSS JOIN LATERAL (
@@ -60,7 +60,7 @@ FROM trading.user_trading_sessions AS session
      ) AS compared (name, has, wanted)
 WHERE has IS DISTINCT FROM wanted;
 
--- Trades give the strategy's statistics.
+-- A strategy's statistics follow from its trades.
 SELECT format('strategy %s of user %s: uses, win rate, mean pnl are %s, by its trades %s', strategy_id, user_id,
               (total_uses, win_rate, avg_pnl), (uses, rate, mean))
 FROM trading.user_strategies
@@ -70,8 +70,9 @@ FROM trading.user_strategies
      USING (user_id, strategy_id)
 WHERE (total_uses, win_rate, avg_pnl) IS DISTINCT FROM (uses, rate, mean);
 
--- What was said of a trade is what it is.
-SELECT format('%s (event %s): the %s of trade %s is said to be %s and is %s', topic, event_id, name, trade_id, said, has)
+-- The events of a trade carry its stored values.
+SELECT format('%s (event %s): the %s of trade %s is published as %s and stored as %s', topic, event_id, name, trade_id,
+              said, has)
 FROM events JOIN trading.user_trades AS trade ON trade_id::text = thing AND user_id::text = key
      CROSS JOIN LATERAL (VALUES
          ('quantity', quantity, true), ('entry_price', entry_price, true),
@@ -81,7 +82,7 @@ FROM events JOIN trading.user_trades AS trade ON trade_id::text = thing AND user
      CROSS JOIN LATERAL (SELECT pg_temp.as_number(body ->> name) AS said) AS of_event
 WHERE topic IN ('trade.opened', 'trade.closed') AND applies AND said IS DISTINCT FROM has;
 
--- Analytics' facts are trading's trades and sessions.
+-- Analytics' facts equal trading's trades and sessions.
 SELECT format('analytics has a fact of trade %s of user %s, which trading has not closed', trade_id, user_id)
 FROM analytics.trade_facts
 WHERE NOT EXISTS (SELECT FROM trading.user_trades AS trade WHERE trade.trade_id = trade_facts.trade_id
@@ -111,7 +112,7 @@ FROM analytics.session_facts AS fact JOIN trading.user_trading_sessions AS sessi
      ) AS compared (name, has, wanted)
 WHERE has IS DISTINCT FROM wanted;
 
--- Days are cut from the trades, in the owner's zone; capital at work is NULL in those an earlier version cut.
+-- Days follow from the trades, in the user's time zone. Capital at work is NULL in days of an earlier version.
 SELECT format('day %s of user %s (%s) is %s, by trading''s trades it is %s', date, user_id, mode,
               CASE WHEN day.user_id IS NULL THEN 'missing' ELSE 'there' END,
               CASE WHEN traded.user_id IS NULL THEN 'none' ELSE 'one' END)
@@ -172,7 +173,7 @@ FROM begun JOIN analytics.user_daily_performance AS day USING (user_id, mode, da
      ) AS compared (name, has, wanted)
 WHERE has IS DISTINCT FROM wanted;
 
--- Billing's usage is trading's trades, and its counter the ledger's count.
+-- Billing's usage equals trading's closed trades, and its counter equals the ledger's count.
 SELECT format('billing has usage of trade %s of user %s, which trading has not closed', trade_id, user_id)
 FROM billing.usage_ledger
 WHERE NOT EXISTS (SELECT FROM trading.user_trades AS trade WHERE trade.trade_id = usage_ledger.trade_id
@@ -191,8 +192,8 @@ WHERE status IN ('ACTIVE', 'TRIAL', 'PAST_DUE')
       AND (trade_id IS NULL OR occurred_at >= current_period_start AND occurred_at < current_period_end)
 GROUP BY user_id, subscription_id HAVING current_period_trades <> count(trade_id);
 
--- Candles are said as they are stored.
-SELECT format('candle.closed (event %s, %s/%s): the %s of %s %s at %s is said to be %s and is %s', event_id,
+-- Candle events carry the stored values.
+SELECT format('candle.closed (event %s, %s/%s): the %s of %s %s at %s is published as %s and stored as %s', event_id,
               kafka_partition, kafka_offset, name, symbol, interval, open_time, said, has)
 FROM trading.candles JOIN trading.series USING (series_id)
      JOIN events ON topic = 'candle.closed'

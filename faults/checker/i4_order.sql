@@ -1,6 +1,6 @@
--- I4: order per key. Each statement's rows are violations.
+-- I4: order per key. Each row of a statement is a violation.
 
--- The same thing said again under another id is I2's.
+-- The same fact published again under another id is a violation of I2, not of I4.
 SELECT format('%s/%s/%s: event %s is number %s of %s (key %s), after number %s', topic, kafka_partition, kafka_offset,
               event_id, aggregate_seq, aggregate, key, before)
 FROM (
@@ -15,8 +15,8 @@ WHERE aggregate_seq <= before
 SELECT format('key %s of %s lies in partitions %s', key, topic, string_agg(DISTINCT kafka_partition::text, ', '))
 FROM events WHERE topic NOT LIKE 'candle.%' GROUP BY topic, key HAVING count(DISTINCT kafka_partition) > 1;
 
--- An aggregate's numbers run over several topics. Compacted ones may have let go of some.
-SELECT format('%s (key %s) has numbers up to %s, and nothing was said under %s', aggregate, key, last,
+-- An aggregate's sequence numbers span several topics. Compacted topics may have dropped some.
+SELECT format('%s (key %s) has numbers up to %s, and no event has number %s', aggregate, key, last,
               (SELECT string_agg(number::text, ', ') FROM generate_series(1, last) AS number
                WHERE NOT number = ANY (numbers)))
 FROM (
@@ -28,7 +28,7 @@ FROM (
 ) AS numbered
 WHERE cardinality(numbers) <> last;
 
-SELECT format('session %s of user %s has numbered %s events, and number %s is the last that was said', session_id,
+SELECT format('session %s of user %s has numbered %s events, and the last one published is number %s', session_id,
               user_id, event_seq, last)
 FROM trading.user_trading_sessions
      JOIN (SELECT aggregate, max(aggregate_seq) AS last
@@ -36,8 +36,9 @@ FROM trading.user_trading_sessions
            GROUP BY aggregate) AS numbered ON aggregate = 'session:' || session_id
 WHERE event_seq <> last;
 
--- Projections stand at the highest version that their service has heard.
-SELECT format('%s: user %s stands at version %s of the subscription, and heard of %s', service, user_id, version, highest)
+-- Projections have the highest version that their service has received.
+SELECT format('%s: user %s has version %s of the subscription, and received version %s', service, user_id, version,
+              highest)
 FROM (
     SELECT 'trading' AS service, user_id, subscription_version AS version FROM trading.entitlements
     UNION ALL SELECT 'notifications', user_id, subscription_version FROM notifications.entitlements

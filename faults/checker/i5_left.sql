@@ -1,4 +1,4 @@
--- I5: outboxes empty, nothing waiting aside, unless it is explained. Each statement's rows are violations.
+-- I5: outboxes are empty and nothing is parked, unless explained. Each row of a statement is a violation.
 
 SELECT format('%s: outbox row %s (%s, key %s) of %s was not sent', service, event_id, topic, key, created_at)
 FROM written
@@ -14,13 +14,13 @@ SELECT format('%s: event %s of %s/%s/%s (key %s) is %s after %s attempts: %s', s
               kafka_partition, kafka_offset, key, state, attempts, reason)
 FROM aside
 WHERE state IN ('WAITING', 'HALTED', 'DEAD') AND event_id::text NOT IN (SELECT event_id FROM explained)
-      -- What could not be read is named by its place.
+      -- A message that could not be decoded is identified by topic, partition and offset.
       AND NOT EXISTS (SELECT FROM said WHERE said.topic = aside.topic AND said.kafka_partition = aside.kafka_partition
                       AND said.kafka_offset = aside.kafka_offset
                       AND said.event_id::text IN (SELECT event_id FROM explained));
 
--- A dead letter is somebody's: it still stands aside, was let go, or was worked after all.
-SELECT format('%s/%s/%s: the dead letter of event %s (%s) belongs to nothing that stands aside or was worked', topic,
+-- Each dead letter belongs to a parked event, to a dropped one, or to one that was handled in the end.
+SELECT format('%s/%s/%s: the dead letter of event %s (%s) belongs to nothing that is parked or was handled', topic,
               kafka_partition, kafka_offset, event_id, headers ->> 'dlq_group')
 FROM said
 WHERE topic LIKE '%.dlq' AND coalesce(event_id::text, '') NOT IN (SELECT event_id FROM explained)

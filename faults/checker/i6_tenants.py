@@ -1,4 +1,4 @@
-"""I6: canaries of one tenant in what another was shown or in his events, and secrets of anybody in logs."""
+"""I6: finds canaries of one tenant in answers to or events of another, and canaries and secrets in logs."""
 
 import json
 import re
@@ -13,23 +13,23 @@ JSON_WEB_TOKEN = re.compile(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")
 SECRET_FIELD = re.compile(
     rb'"(?:password|access_token|refresh_token|authorization)\\*"\s*:\s*\\*"(?!\[redacted\])', re.I
 )
-SHOWN_OF_A_SECRET = 12
+SHOWN_SECRET_CHARS = 12
 
 
 class Canaries:
-    """Whose canaries a text holds."""
+    """Finds the canaries in a text, with their owners."""
 
     def __init__(self, owners: Mapping[str, str]) -> None:
         self._owners = owners
-        self._prefix = _common_beginning(list(owners))
+        self._prefix = _common_prefix(list(owners))
 
     def found_in(self, text: str) -> Iterator[tuple[str, str]]:
-        """Each canary and its owner."""
+        """Yield each canary in the text with its owner."""
         if self._prefix in text:
             yield from ((canary, owner) for canary, owner in self._owners.items() if canary in text)
 
 
-def in_responses(evidence: Evidence) -> Iterator[str]:
+def find_in_responses(evidence: Evidence) -> Iterator[str]:
     canaries = Canaries(evidence.canaries())
     for shown in evidence.shown:
         for canary, owner in canaries.found_in(shown.text):
@@ -41,8 +41,8 @@ def in_responses(evidence: Evidence) -> Iterator[str]:
                 yield f"call {call.n} ({call.operation}) showed tenant {call.tenant} the canary {canary} of {owner}"
 
 
-async def in_events(connection: Connection, evidence: Evidence) -> list[str]:
-    """Dead letters are events too."""
+async def find_in_events(connection: Connection, evidence: Evidence) -> list[str]:
+    """Check all messages, dead letters included."""
     users = {str(row["public_id"]): str(row["user_id"]) for row in await connection.fetch(USERS)}
     canaries = Canaries(evidence.canaries())
     return [
@@ -54,7 +54,7 @@ async def in_events(connection: Connection, evidence: Evidence) -> list[str]:
     ]
 
 
-def _common_beginning(texts: Sequence[str]) -> str:
+def _common_prefix(texts: Sequence[str]) -> str:
     pairs = zip(min(texts, default=""), max(texts, default=""), strict=False)
     return "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
@@ -62,8 +62,8 @@ def _common_beginning(texts: Sequence[str]) -> str:
 USERS = "SELECT user_id, public_id FROM auth.users"
 
 
-def in_logs(evidence: Evidence) -> Iterator[str]:
-    """Nothing that a tenant wrote belongs into a log, and no secret of his."""
+def find_in_logs(evidence: Evidence) -> Iterator[str]:
+    """Check that logs hold neither text written by a tenant nor secrets."""
     owners = evidence.canaries()
     for file in evidence.logs:
         content = file.read_bytes()
@@ -75,9 +75,9 @@ def in_logs(evidence: Evidence) -> Iterator[str]:
 
 
 def _matches(file: Path, content: bytes, matches: Iterable["re.Match[bytes]"], what: str) -> Iterator[str]:
-    """Told by its beginning: a report is no place for a secret either."""
+    """Yield each match, shortened to its first characters: the report must not leak the secret either."""
     for match in matches:
-        beginning = match.group()[:SHOWN_OF_A_SECRET].decode(errors="replace")
+        beginning = match.group()[:SHOWN_SECRET_CHARS].decode(errors="replace")
         yield f"{_place(file, content, match.start())} holds {what}: {beginning}…"
 
 

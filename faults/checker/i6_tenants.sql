@@ -1,6 +1,6 @@
--- I6: nothing of one tenant with another. Each statement's rows are violations.
+-- I6: no data of one tenant reaches another. Each row of a statement is a violation.
 
--- What refers to somebody else's thing, inside a schema and across. Two effects of one thing are I2's.
+-- Rows that refer to a row of another tenant, within a schema and across schemas. Duplicates belong to I2.
 SELECT format('%s of user %s refers to %s %s, which is of user %s', who, refers.user_id, what, refers.id, owner.user_id)
 FROM (
     SELECT 'a trade' AS who, 'session' AS what, user_id, session_id AS id FROM trading.user_trades
@@ -23,13 +23,13 @@ FROM (
           GROUP BY trade_id HAVING count(*) = 1
     UNION SELECT 'a firing', 'alert', min(user_id), alert_id FROM notifications.alert_firings
           GROUP BY alert_id, open_time HAVING count(*) = 1
-    UNION SELECT 'a message', 'session', user_id, session_id FROM notifications.user_system_events
-    UNION SELECT 'a message', 'alert', user_id, pg_temp.as_uuid(data ->> 'alert_id')
+    UNION SELECT 'a notification', 'session', user_id, session_id FROM notifications.user_system_events
+    UNION SELECT 'a notification', 'alert', user_id, pg_temp.as_uuid(data ->> 'alert_id')
           FROM notifications.user_system_events
-    UNION SELECT 'a wish', 'session', user_id, object_id FROM trading.market_interests
-    UNION SELECT 'a wish', 'watch', user_id, object_id FROM analytics.market_interests
-    UNION SELECT 'a wish', 'alert', user_id, object_id FROM notifications.market_interests
-    UNION SELECT 'a refresh token', 'log-in', user_id, session_id FROM auth.refresh_tokens
+    UNION SELECT 'a demand', 'session', user_id, object_id FROM trading.market_interests
+    UNION SELECT 'a demand', 'watch', user_id, object_id FROM analytics.market_interests
+    UNION SELECT 'a demand', 'alert', user_id, object_id FROM notifications.market_interests
+    UNION SELECT 'a refresh token', 'login', user_id, session_id FROM auth.refresh_tokens
 ) AS refers
      JOIN (
          SELECT 'session' AS what, user_id, session_id AS id FROM trading.user_trading_sessions
@@ -39,15 +39,15 @@ FROM (
          UNION ALL SELECT 'configuration', user_id, bot_configuration_id FROM trading.user_bot_configurations
          UNION ALL SELECT 'watch', user_id, watch_id FROM analytics.watchlist
          UNION ALL SELECT 'alert', user_id, alert_id FROM notifications.user_alerts
-         UNION ALL SELECT 'log-in', user_id, session_id FROM auth.user_sessions
+         UNION ALL SELECT 'login', user_id, session_id FROM auth.user_sessions
      ) AS owner USING (what, id)
 GROUP BY who, refers.user_id, what, refers.id, owner.user_id
 HAVING refers.user_id <> owner.user_id
        AND NOT EXISTS (SELECT FROM trading.user_trades WHERE what = 'trade' AND trade_id = refers.id
                        GROUP BY trade_id HAVING count(*) > 1);
 
--- One number, one public id.
-SELECT format('%s: user %s has the public id %s, which is not his', who, named.user_id, named.public_id)
+-- Each user id has one public id.
+SELECT format('%s: user %s has the public id %s of another user or of none', who, named.user_id, named.public_id)
 FROM (
     SELECT 'billing.subscribers' AS who, user_id, public_id FROM billing.subscribers
     UNION SELECT 'trading.entitlements', user_id, public_id FROM trading.entitlements
@@ -66,7 +66,7 @@ FROM (
 ) AS located JOIN auth.users ON public_id_sha256 = sha256(uuid_send(public_id))
 WHERE users.user_id <> located.user_id;
 
--- An event is of its key's tenant, in whole, and so are the rows that it left.
+-- An event belongs to the tenant of its key, and so do the rows that result from it.
 SELECT format('%s/%s/%s: event %s has the key %s and is of user %s, public id %s', topic, kafka_partition, kafka_offset,
               event_id, key, body ->> 'user_id', body ->> 'public_id')
 FROM events LEFT JOIN auth.users ON user_id::text = key
@@ -77,14 +77,14 @@ SELECT format('%s: outbox row %s (%s) of user %s has the key %s', service, event
 FROM written
 WHERE topic NOT LIKE 'market.interest%' AND topic NOT LIKE '%.dlq' AND key <> user_id::text;
 
-SELECT format('%s: the effect of event %s (key %s) is noted for user %s', heard.service, event_id, key, user_id)
+SELECT format('%s: the effect of event %s (key %s) is recorded for user %s', heard.service, event_id, key, user_id)
 FROM heard JOIN due USING (service, event_id)
 WHERE key <> user_id::text
       AND (SELECT count(*) FROM heard AS other WHERE other.service = heard.service
            AND other.event_id = heard.event_id) = 1;
 
--- Row-level security stands on every tenant's table, its partitions included.
-SELECT format('%s.%s is not held to its tenant by row-level security', nspname, relname)
+-- Row-level security is enabled and forced on every tenant table, partitions included.
+SELECT format('%s.%s is not restricted to its tenant by row-level security', nspname, relname)
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
      JOIN pg_attribute ON attrelid = pg_class.oid AND attname = 'user_id'
 WHERE nspname IN ('auth', 'billing', 'trading', 'analytics', 'notifications') AND relkind IN ('r', 'p')

@@ -1,13 +1,13 @@
-"""I7: whether it came to rest in time, as it was seen from outside."""
+"""I7: whether the platform settled in time, as seen from outside."""
 
 from collections.abc import Iterator
 
 from faults.checker.evidence import Settled
 
 
-def not_settled(settled: Settled | None) -> Iterator[str]:
+def find_unsettled(settled: Settled | None) -> Iterator[str]:
     if settled is None:
-        yield "settled.json is not there: nobody looked whether it came to rest"
+        yield "settled.json is missing: whether the platform settled is not known"
         return
     for name, ready in settled.ready.items():
         if not ready:
@@ -16,4 +16,4 @@ def not_settled(settled: Settled | None) -> Iterator[str]:
         if behind:
             yield f"{group} is {behind} messages behind"
     if settled.seconds > settled.limit_s:
-        yield f"it took {settled.seconds} s to come to rest, more than {settled.limit_s} s"
+        yield f"settling took {settled.seconds} s, more than {settled.limit_s} s"

@@ -1,5 +1,5 @@
--- What was seen outside and what stands in the database, side by side, for the statements of each invariant.
--- `messages`, `hears` and `explained` are filled from outside before this. All of it goes with the transaction.
+-- Temporary tables for the statements of each invariant: messages from the topics beside rows of the database.
+-- `messages`, `hears` and `explained` are filled before this file runs. The rollback removes all of them.
 
 CREATE FUNCTION pg_temp.as_text(value bytea) RETURNS text LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -19,7 +19,7 @@ CREATE FUNCTION pg_temp.as_time(value text) RETURNS timestamptz LANGUAGE sql STA
 CREATE FUNCTION pg_temp.as_ms(value timestamptz) RETURNS text LANGUAGE sql STABLE AS
     $$ SELECT (extract(epoch FROM value) * 1000)::bigint::text $$;
 
--- What an event is about, so that the same thing said twice under two ids is seen.
+-- What an event is about, to detect the same fact published under two ids.
 CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE
         WHEN topic LIKE 'trade.%' THEN body ->> 'trade_id'
@@ -77,7 +77,7 @@ SELECT topic, kafka_partition, kafka_offset, key, headers::jsonb AS headers, val
        pg_temp.as_uuid(headers::jsonb ->> 'ce_id') AS event_id, pg_temp.as_json(value) AS body
 FROM messages;
 
--- Each event where it first stood; without what a consumer refused to read (it is parked by its place, not its id).
+-- Each event at its first position, without those that a consumer could not decode (parked by position, not by id).
 CREATE TEMP TABLE events AS
 SELECT topic, event_id, kafka_partition, kafka_offset, key, headers, body,
        body ->> 'aggregate' AS aggregate, pg_temp.as_number(body ->> 'aggregate_seq') AS aggregate_seq,
@@ -88,7 +88,7 @@ FROM (SELECT DISTINCT ON (topic, event_id) * FROM said
 WHERE NOT EXISTS (SELECT FROM aside WHERE aside.topic = first.topic AND aside.kafka_partition = first.kafka_partition
                   AND aside.kafka_offset = first.kafka_offset AND aside.event_id <> first.event_id);
 
--- Which events each service must have worked: all that it hears but for those set aside.
+-- The events that each service must have handled: all of the topics it consumes, except parked ones.
 CREATE TEMP TABLE due AS
 SELECT service, events.* FROM events JOIN hears USING (topic)
 WHERE NOT EXISTS (SELECT FROM aside WHERE aside.service = hears.service AND aside.event_id = events.event_id);
@@ -96,7 +96,7 @@ WHERE NOT EXISTS (SELECT FROM aside WHERE aside.service = hears.service AND asid
 CREATE TEMP TABLE spoken AS
 SELECT topic, thing FROM written WHERE thing IS NOT NULL UNION SELECT topic, thing FROM events WHERE thing IS NOT NULL;
 
--- Trades and capital as analytics must know them by now: what waits or was set aside on the way is told elsewhere.
+-- Trades and capital that analytics must have by now. Unsent and parked events are excluded: I5 reports those.
 CREATE TEMP TABLE withheld AS
 SELECT topic, thing FROM written WHERE sent_at IS NULL
 UNION SELECT topic, thing FROM aside WHERE service = 'analytics';
@@ -114,7 +114,7 @@ SELECT user_id, CASE WHEN is_paper_trading THEN 'PAPER' ELSE 'LIVE' END AS mode,
 FROM trading.user_trading_sessions JOIN auth.users USING (user_id)
 WHERE NOT EXISTS (SELECT FROM withheld WHERE topic = 'session.started' AND thing = session_id::text);
 
--- What sessions brought in, and gave back at their end.
+-- Capital that sessions brought in at their start and returned at their end.
 CREATE TEMP TABLE flows AS
 SELECT user_id, mode, start_time AS moment, date, initial_balance AS amount FROM capital
 UNION ALL
@@ -125,7 +125,7 @@ WHERE status = 'STOPPED' AND end_time IS NOT NULL
       AND NOT EXISTS (SELECT FROM withheld WHERE topic IN ('session.started', 'session.stopped')
                       AND thing = session_id::text);
 
--- What stands in the inbox together with others of its minute, in a message that is there.
+-- Events that were combined into a digest notification that is stored.
 CREATE TEMP TABLE digested AS
 SELECT user_id, deliveries.event_id, message_id FROM notifications.deliveries
      JOIN notifications.user_system_events AS message USING (user_id)

@@ -1,4 +1,4 @@
-"""What tenants make by calls: where each kind of thing stands, and how what was sent agrees with what is stored."""
+"""The objects that tenants create: the table of each kind, and how sent values compare with stored ones."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,11 @@ from faults.checker.database import Connection
 
 @dataclass(frozen=True)
 class Kind:
-    """`columns`: fields of a body that are called otherwise in the table, or are not there by themselves (None).
+    """A kind of object and its table.
 
-    `alive`: what holds for a row that was not removed, where removing leaves it."""
+    `columns` maps body fields to columns of another name, or to None if there is no such column.
+    `alive` is an SQL condition that holds for rows that were not removed, for kinds whose removal keeps the row.
+    """
 
     name: str
     table: str
@@ -58,7 +60,7 @@ BY_PATH = {kind.path: kind for kind in KINDS.values()}
 
 @dataclass(frozen=True)
 class StoredRow:
-    """A row; `tenant` is its owner's public id."""
+    """A stored row. `tenant` is the public id of its owner."""
 
     id: str
     tenant: str
@@ -67,7 +69,7 @@ class StoredRow:
 
 
 async def stored_things(connection: Connection, kind: Kind) -> dict[str, StoredRow]:
-    """All there are, by id."""
+    """Return all stored objects of the kind, by id."""
     rows = await connection.fetch(
         f"""
         SELECT thing.{kind.id_column}::text AS id, owner.public_id::text AS tenant, ({kind.alive}) AS alive,
@@ -80,7 +82,7 @@ async def stored_things(connection: Connection, kind: Kind) -> dict[str, StoredR
 
 
 def target_of(call: Call) -> tuple[Kind, str, str] | None:
-    """Which thing a call is about, by its path: kind, id, and the verb below it (`stop`, `versions`) or nothing."""
+    """Return the object that a path addresses: kind, id, and the verb after it (`stop`, `versions`) or ""."""
     parts = call.path.partition("?")[0].strip("/").split("/")
     kind = BY_PATH.get("/" + "/".join(parts[:2]))
     if kind is None or not 3 <= len(parts) <= 4:
@@ -89,7 +91,7 @@ def target_of(call: Call) -> tuple[Kind, str, str] | None:
 
 
 def values_of(kind: Kind, call: Call) -> Iterator[tuple[str, object]]:
-    """Column and value of all that was sent; a document's parts as the answer has them, in their one form."""
+    """Yield column and value of each field sent. Documents are taken from the answer, which has the stored form."""
     answer = call.answer or {}
     shown: Json = answer.get("user", answer) if kind.name == "user" else answer
     for name, value in (call.sent or {}).items():
@@ -100,7 +102,7 @@ def values_of(kind: Kind, call: Call) -> Iterator[tuple[str, object]]:
 
 
 def agrees(sent: object, stored: object) -> bool:
-    """Equal as what they stand for: "1.50" is 1.5, and a moment is the same in any zone."""
+    """Compare by meaning: "1.50" equals 1.5, and a time is equal in any time zone."""
     if isinstance(sent, Mapping) and isinstance(stored, Mapping):
         return sent.keys() == stored.keys() and all(agrees(sent[name], stored[name]) for name in sent)
     if isinstance(sent, list) and isinstance(stored, list):

@@ -1,24 +1,24 @@
-"""What did not hold."""
+"""A violated invariant."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-MOST_OF_A_KIND = 20
+MAX_DETAILS = 20
 
 
 @dataclass(frozen=True, order=True)
 class Violation:
-    """`detail` names what it is about: ids, topic, offset, call."""
+    """`detail` identifies the object: ids, topic, offset, call."""
 
     invariant: str
     detail: str
 
 
-def few(invariant: str, details: Iterable[str]) -> Iterator[Violation]:
-    """The first of one kind in order, and how many more there are: a broken run must stay readable."""
+def limit_details(invariant: str, details: Iterable[str]) -> Iterator[Violation]:
+    """Yield the first details in order and the count of the rest, so that a long report stays readable."""
     ordered = sorted(set(details))
-    for detail in ordered[:MOST_OF_A_KIND]:
+    for detail in ordered[:MAX_DETAILS]:
         yield Violation(invariant, detail)
-    if len(ordered) > MOST_OF_A_KIND:
-        more = len(ordered) - MOST_OF_A_KIND
-        yield Violation(invariant, f"{ordered[MOST_OF_A_KIND]} (and {more - 1} more of this kind)")
+    if len(ordered) > MAX_DETAILS:
+        more = len(ordered) - MAX_DETAILS
+        yield Violation(invariant, f"{ordered[MAX_DETAILS]} (and {more - 1} more of this kind)")

@@ -1,4 +1,4 @@
-"""Faults by family, as spec'd: a family joins by a module of its own and a line here."""
+"""Families of faults. To add one, write a module and add it to this mapping."""
 
 from collections.abc import Mapping
 

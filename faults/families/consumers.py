@@ -1,9 +1,9 @@
-"""B: consumers, with those of candles: feed, worker, alerts."""
+"""B: consumers, including those of candles: feed, worker, alerts."""
 
 from faults.kinds import Family, crash, freeze_one_of, kill_one_of, poison, processes, weather_before
 
 CONSUMERS = processes("consumers", ("billing", "analytics", "notifications"))
-OF_CANDLES = ["trading-worker", "trading-feed"]
+CANDLE_CONSUMERS = ["trading-worker", "trading-feed"]
 
 FAMILY = Family(
     "consumers",
@@ -27,7 +27,7 @@ FAMILY = Family(
     (
         kill_one_of(processes("consumers")),
         freeze_one_of(CONSUMERS),
-        freeze_one_of(OF_CANDLES),
+        freeze_one_of(CANDLE_CONSUMERS),
         crash("kafka"),
         weather_before("kafka"),
     ),

@@ -1,8 +1,8 @@
 """A made-up market of nearly fifty years: every price is a function of its minute, so nothing is stored and any
-moment can be requested. The bars of all intervals are made of the same minutes.
+time can be requested. The bars of all intervals are built from the same minutes.
 
-The logarithm of a price is noise of many scales, from one minute to six weeks. The variance doubles from each scale
-to the next, as in a random walk; that there is a longest scale keeps prices near where they began.
+The logarithm of a price is noise on many scales, from one minute to six weeks. The variance doubles from each scale
+to the next, as in a random walk. The scales are bounded, so that prices stay near `first_price`.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from sandbox.bybit.replay import INTERVAL_MS, Candle, Market, Series, longer_intervals
 
 FIRST_MS = 1_735_689_600_000  # 2025-01-01T00:00:00Z
-DAYS = 17_500  # a partition is made at most fifty years ahead
+DAYS = 17_500  # partitions are created at most fifty years ahead
 DAY_MINUTES = 1_440
 MINUTE_MS = 60_000
 SCALES = 17  # the longest: 2**16 minutes, six weeks
-MINUTE_DEVIATION = 0.0004  # of a price, within a minute
-DAYS_KEPT = 64
+MINUTE_DEVIATION = 0.0004  # of a price within a minute, as a fraction
+CACHED_DAYS = 64
 VOLUME_DIGITS = 3
 
 Ticks = NDArray[np.int64]
@@ -32,7 +32,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MadeUpSymbol:
-    """`digits`: decimals of a price; `volume`: what is traded in a usual minute."""
+    """`digits`: decimal places of a price; `volume`: traded in a usual minute."""
 
     name: str
     first_price: float
@@ -59,7 +59,7 @@ class _Day:
 
 
 class MadeUpCandles(Sequence[Candle]):
-    """All bars of one symbol and interval, each made when it is asked for."""
+    """All bars of one symbol and interval, each computed on access."""
 
     def __init__(self, symbol: MadeUpSymbol, interval: str) -> None:
         self._symbol = symbol
@@ -93,12 +93,12 @@ class MadeUpCandles(Sequence[Candle]):
 
 
 class MadeUpMarket(Market):
-    """Moves a minute a step."""
+    """A made-up market that moves by one minute per step."""
 
     def __init__(self, symbols: Sequence[MadeUpSymbol] = SYMBOLS) -> None:
-        moments = range(FIRST_MS, FIRST_MS + DAYS * INTERVAL_MS["D"] + 1, MINUTE_MS)
+        times = range(FIRST_MS, FIRST_MS + DAYS * INTERVAL_MS["D"] + 1, MINUTE_MS)
         longer = [_series(symbol, interval) for symbol in symbols for interval in longer_intervals("1")]
-        self._begin([_series(symbol, "1") for symbol in symbols], longer, moments)
+        self._set_up([_series(symbol, "1") for symbol in symbols], longer, times)
 
 
 def _series(symbol: MadeUpSymbol, interval: str) -> Series:
@@ -106,7 +106,7 @@ def _series(symbol: MadeUpSymbol, interval: str) -> Series:
     return Series(symbol.name, candles, interval, candles.starts)
 
 
-@lru_cache(maxsize=DAYS_KEPT)
+@lru_cache(maxsize=CACHED_DAYS)
 def _day(symbol: MadeUpSymbol, number: int) -> _Day:
     minutes = np.arange(number * DAY_MINUTES, (number + 1) * DAY_MINUTES + 1, dtype=np.uint64)
     prices = symbol.first_price * np.exp(_walk(symbol.seed, minutes))
@@ -130,18 +130,18 @@ def _day(symbol: MadeUpSymbol, number: int) -> _Day:
 
 
 def _walk(seed: int, minutes: NDArray[np.uint64]) -> Numbers:
-    """How far the logarithm of the price is from where it began."""
-    away = np.zeros(len(minutes))
+    """Return the logarithm of price ÷ `first_price` at each minute."""
+    distance = np.zeros(len(minutes))
     for scale in range(SCALES):
         cell = minutes >> np.uint64(scale)
         part = (minutes & np.uint64(2**scale - 1)) / 2**scale
         here, there = _draw(seed, scale, cell), _draw(seed, scale, cell + np.uint64(1))
-        away += MINUTE_DEVIATION * 2 ** (scale / 2) * (here + (there - here) * part)
-    return away
+        distance += MINUTE_DEVIATION * 2 ** (scale / 2) * (here + (there - here) * part)
+    return distance
 
 
 def _draw(seed: int, stream: int, numbers: NDArray[np.uint64]) -> Numbers:
-    """From -1 to 1 and evenly spread: the same for the same numbers, without a state (the mixer of SplitMix64)."""
+    """Return uniform values from -1 to 1 that depend on the arguments only (the mixer of SplitMix64)."""
     mixed = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed << 8 | stream)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)

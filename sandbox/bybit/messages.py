@@ -1,4 +1,4 @@
-"""The shapes of Bybit's V5 messages; its documentation's examples are the authority."""
+"""Bybit's V5 messages, with the structure of the examples in its documentation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ Json = dict[str, object]
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
-# What a ticker message of the stream carries.
-PUSHED = (
+# The fields of a ticker message on the stream.
+TICKER_FIELDS = (
     "symbol",
     "price24hPcnt",
     "lastPrice",
@@ -42,7 +42,7 @@ PUSHED = (
 
 @dataclass(frozen=True)
 class Instrument:
-    """What instruments-info says of a linear contract."""
+    """The filters of a linear contract in instruments-info."""
 
     tick_size: str = "0.01"
     qty_step: str = "0.001"
@@ -95,7 +95,7 @@ def kline_push(push: Push, interval_ms: int, now_ms: int) -> Json:
 
 
 def ticker(series: Series) -> Json:
-    """A linear ticker; the book is one tick wide around the last price, what a replay cannot know is empty."""
+    """Return a linear ticker. Bid and ask are the last price; fields that a replay cannot know are empty."""
     price = series.last_price()
     day = max(1, DAY_MS // series.interval_ms)
     window = [*series.candles[max(0, series.closed - day) : series.closed]] or [series.candles[0]]
@@ -139,7 +139,7 @@ def ticker(series: Series) -> Json:
 
 def ticker_push(series: Series, now_ms: int, sequence: int) -> Json:
     full = ticker(series)
-    data = {**{name: full[name] for name in PUSHED}, "tickDirection": "ZeroPlusTick"}
+    data = {**{name: full[name] for name in TICKER_FIELDS}, "tickDirection": "ZeroPlusTick"}
     return {
         "topic": f"tickers.{series.symbol}",
         "type": "snapshot",
@@ -150,7 +150,7 @@ def ticker_push(series: Series, now_ms: int, sequence: int) -> Json:
 
 
 def instrument_info(symbol: str, instrument: Instrument) -> Json:
-    """A linear perpetual as instruments-info lists it."""
+    """Return a linear perpetual as in instruments-info."""
     base = symbol.removesuffix("USDT").removesuffix("USD")
     digits = max(0, -int(Decimal(instrument.tick_size).normalize().as_tuple().exponent))
     return {

@@ -1,4 +1,4 @@
-"""The market as it stands at one moment of a replay; pure: no clock but its own, no sockets."""
+"""The state of the market during a replay. Pure: no clock but its own, no sockets."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ INTERVAL_MS = {
 
 @dataclass(frozen=True, slots=True)
 class Candle:
-    """Prices and volume as the file has them."""
+    """Prices and volume exactly as in the file."""
 
     start: int
     open: str
@@ -25,14 +25,14 @@ class Candle:
 
     @property
     def turnover(self) -> str:
-        """Derived, as the files have none: volume × the mean of high, low and close."""
+        """Volume × the mean of high, low and close, because the files have no turnover."""
         typical = (Decimal(self.high) + Decimal(self.low) + Decimal(self.close)) / 3
         return format((Decimal(self.volume) * typical).quantize(Decimal("0.0001")), "f")
 
 
 @dataclass(frozen=True)
 class Push:
-    """One kline message: the bar as it was just seen, whole once confirmed."""
+    """One kline message: the bar's current state, final if `confirm`."""
 
     symbol: str
     interval: str
@@ -41,12 +41,12 @@ class Push:
 
 
 class Series:
-    """One symbol's bars of one interval: `closed` of them are confirmed, and the next may be open."""
+    """One symbol's bars of one interval: the first `closed` are confirmed, the next may be open."""
 
     def __init__(
         self, symbol: str, candles: Sequence[Candle], interval: str, starts: Sequence[int] | None = None
     ) -> None:
-        """`starts`: when each candle begins, where that is known without looking at all of them."""
+        """`starts`: the candles' start times, if known without reading all candles."""
         self.symbol = symbol
         self.candles = candles
         self.interval = interval
@@ -59,7 +59,7 @@ class Series:
         return INTERVAL_MS[self.interval]
 
     def price_before(self, span_ms: int) -> str:
-        """The open of the bar that stood so long before the last confirmed one ended."""
+        """Return the open of the bar at `span_ms` before the end of the last confirmed bar."""
         if self.last_closed is None:
             return self.candles[0].open
         since = self.last_closed.start + self.interval_ms - span_ms
@@ -71,7 +71,7 @@ class Series:
 
     @property
     def current(self) -> Candle | None:
-        """The open bar, of which only the first trade has been seen."""
+        """The open bar, with its first trade only."""
         if self.opened == self.closed:
             return None
         bar = self.candles[self.closed]
@@ -84,7 +84,7 @@ class Series:
         return self.last_closed.close if self.last_closed else self.candles[0].open
 
     def move_to(self, clock_ms: int) -> list[Push]:
-        """Confirm what has ended by now, open what begins by now; what is to be pushed, in order."""
+        """Confirm the bars that have ended, open those that have begun. Return the pushes in order."""
         pushes = []
         while self.opened < len(self.candles) or self.closed < self.opened:
             if self.closed < self.opened:
@@ -102,55 +102,55 @@ class Series:
         return pushes
 
     def jump_to(self, clock_ms: int) -> None:
-        """As `move_to`, but nothing is pushed."""
+        """As `move_to`, without pushes."""
         self.opened = bisect_right(self._starts, clock_ms)
         self.closed = bisect_right(self._starts, clock_ms - self.interval_ms)
 
     def visible(
-        self, first: int = 0, last: int = 2**62, most: int = 2**62, *, newest: bool = False
+        self, first: int = 0, last: int = 2**62, limit: int = 2**62, *, newest: bool = False
     ) -> list[Candle]:
-        """The bars from `first` to `last` that a client may see now, ascending; the last may be open.
+        """Return the bars that start from `first` to `last` and are visible now, ascending; the last may be open.
 
-        At most `most` of them: the first, or with `newest` the last.
+        At most `limit` bars: the first ones, or with `newest` the last ones.
         """
         begin = bisect_left(self._starts, first, hi=self.closed)
         end = bisect_right(self._starts, last, hi=self.closed)
         current = self.current
         open_too = current is not None and first <= current.start <= last
         if newest:
-            begin = max(begin, end - (most - open_too))
+            begin = max(begin, end - (limit - open_too))
         else:
-            end = min(end, begin + most)
-            open_too = open_too and end - begin < most
+            end = min(end, begin + limit)
+            open_too = open_too and end - begin < limit
         return [*self.candles[begin:end], *([current] if current and open_too else [])]
 
 
 class Market:
-    """All symbols under one clock, which stands still between steps.
+    """All symbols under one clock, which moves only by steps.
 
-    `series` are the bars that each symbol is made of; the bars of longer intervals are merged from them.
+    `series` are the bars of each symbol's base interval; the bars of longer intervals are merged from them.
     """
 
     def __init__(self, files: Mapping[str, Sequence[Candle]], interval: str = "auto") -> None:
-        series = [_replayed(symbol, candles, interval) for symbol, candles in files.items()]
-        moments = {
-            moment
+        series = [_load_series(symbol, candles, interval) for symbol, candles in files.items()]
+        times = {
+            time
             for each in series
             for candle in each.candles
-            for moment in (candle.start, candle.start + each.interval_ms)
+            for time in (candle.start, candle.start + each.interval_ms)
         }
-        self._begin(series, [longer for each in series for longer in _longer(each)], sorted(moments))
+        self._set_up(series, [longer for each in series for longer in _longer_series(each)], sorted(times))
 
-    def _begin(self, series: Iterable[Series], longer: Iterable[Series], moments: Sequence[int]) -> None:
-        """`moments`: when a bar of `series` ends or begins."""
+    def _set_up(self, series: Iterable[Series], longer: Iterable[Series], times: Sequence[int]) -> None:
+        """`times`: when a bar of `series` ends or begins, ascending."""
         self.series = {each.symbol: each for each in series}
         self._all = {(each.symbol, each.interval): each for each in (*self.series.values(), *longer)}
-        self._moments = moments
+        self._times = times
         self.steps_done = 0
-        self.clock_ms = moments[0] - 1
+        self.clock_ms = times[0] - 1
 
     def find(self, symbol: str, interval: str) -> Series | None:
-        """None where the market has no such bars."""
+        """Return the series, or None if the market has no such bars."""
         return self._all.get((symbol, interval))
 
     def intervals(self, symbol: str) -> list[str]:
@@ -158,60 +158,60 @@ class Market:
 
     @property
     def steps_total(self) -> int:
-        return len(self._moments)
+        return len(self._times)
 
     @property
     def done(self) -> bool:
         return self.steps_done == self.steps_total
 
     def step(self) -> list[Push]:
-        """To the next moment at which a bar ends or begins: ends first, then beginnings."""
+        """Move to the next time at which a bar ends or begins. Return the pushes: confirmed bars, then new ones."""
         if self.done:
             return []
-        self.clock_ms = self._moments[self.steps_done]
+        self.clock_ms = self._times[self.steps_done]
         self.steps_done += 1
         pushes = [push for series in self._all.values() for push in series.move_to(self.clock_ms)]
         return sorted(pushes, key=lambda push: not push.confirm)
 
     def jump_to(self, steps_done: int) -> None:
-        """To where so many steps lead, without the pushes between; never backwards."""
+        """Move to the state after `steps_done` steps in total, without pushes; never backwards."""
         steps_done = min(steps_done, self.steps_total)
         if steps_done <= self.steps_done:
             return
         self.steps_done = steps_done
-        self.clock_ms = self._moments[steps_done - 1]
+        self.clock_ms = self._times[steps_done - 1]
         for series in self._all.values():
             series.jump_to(self.clock_ms)
 
 
-def _replayed(symbol: str, candles: Sequence[Candle], interval: str) -> Series:
+def _load_series(symbol: str, candles: Sequence[Candle], interval: str) -> Series:
     series = Series(symbol, candles, _interval_of(candles) if interval == "auto" else interval)
     _check(symbol, candles, series.interval_ms)
     return series
 
 
 def longer_intervals(interval: str) -> list[str]:
-    """Those whose bars can be made from bars of this one."""
+    """Return the intervals whose bars can be merged from bars of this one."""
     shorter_ms = INTERVAL_MS[interval]
     return [name for name, length in INTERVAL_MS.items() if length > shorter_ms and length % shorter_ms == 0]
 
 
-def _longer(series: Series) -> list[Series]:
-    made = ((interval, _merged(series, INTERVAL_MS[interval])) for interval in longer_intervals(series.interval))
-    return [Series(series.symbol, candles, interval) for interval, candles in made if candles]
+def _longer_series(series: Series) -> list[Series]:
+    merged = ((interval, _merge(series, INTERVAL_MS[interval])) for interval in longer_intervals(series.interval))
+    return [Series(series.symbol, candles, interval) for interval, candles in merged if candles]
 
 
-def _merged(series: Series, interval_ms: int) -> list[Candle]:
-    """Bars of a longer interval; one of which the series does not reach to both ends is left out."""
+def _merge(series: Series, interval_ms: int) -> list[Candle]:
+    """Return the bars of a longer interval, without those that the series does not cover from start to end."""
     first, end = series.candles[0].start, series.candles[-1].start + series.interval_ms
-    merged = []
+    bars = []
     for start, group in groupby(series.candles, key=lambda candle: candle.start - candle.start % interval_ms):
         if start >= first and start + interval_ms <= end:
-            merged.append(_one_bar(start, list(group)))
-    return merged
+            bars.append(_merge_into_one(start, list(group)))
+    return bars
 
 
-def _one_bar(start: int, parts: Sequence[Candle]) -> Candle:
+def _merge_into_one(start: int, parts: Sequence[Candle]) -> Candle:
     return Candle(
         start,
         parts[0].open,
@@ -233,4 +233,4 @@ def _interval_of(candles: Sequence[Candle]) -> str:
     for name, milliseconds in INTERVAL_MS.items():
         if milliseconds == smallest:
             return name
-    raise ValueError(f"bars {smallest} ms apart are no interval of Bybit's")
+    raise ValueError(f"Bybit has no interval of {smallest} ms")

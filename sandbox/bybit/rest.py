@@ -16,20 +16,20 @@ from sandbox.bybit.messages import (
 from sandbox.bybit.replay import INTERVAL_MS, Market, Series
 
 PARAMS_ERROR = 10001
-MOST = 1_000
+MAX_LIMIT = 1_000
 DEFAULT_KLINES = 200
 DEFAULT_INSTRUMENTS = 500
 
 
 class BadParams(Exception):
-    """Answered as Bybit does: HTTP 200 and a retCode."""
+    """Returned as Bybit does: HTTP 200 with a retCode."""
 
 
 Query = Mapping[str, str]
 
 
 def add_rest(app: web.Application, market: Market, instruments: Mapping[str, Instrument]) -> None:
-    """Answers from the market as it stands."""
+    """Add the REST endpoints, which serve the market's current state."""
 
     def kline(query: Query) -> Json:
         _check_category(query)
@@ -39,7 +39,7 @@ def add_rest(app: web.Application, market: Market, instruments: Mapping[str, Ins
         series = market.find(symbol, query["interval"])
         first, last = _integer(query, "start", 0), _integer(query, "end", 2**62)
         limit = _limit(query, DEFAULT_KLINES)
-        # Bybit counts from the start where one is given without an end, from the newest otherwise.
+        # Bybit applies the limit from the start if that is given without an end, otherwise from the newest.
         newest = "start" not in query or "end" in query
         chosen = series.visible(first, last, limit, newest=newest) if series else []
         return {"symbol": symbol, "category": "linear", "list": newest_first(chosen)}
@@ -55,26 +55,28 @@ def add_rest(app: web.Application, market: Market, instruments: Mapping[str, Ins
         symbols = sorted(market.series)
         if "symbol" in query:
             symbols = [symbol for symbol in symbols if symbol == query["symbol"]]
-        begin = _integer(query, "cursor", 0) if query.get("cursor") else 0
-        page = symbols[begin : begin + limit]
-        more = str(begin + limit) if begin + limit < len(symbols) else ""
+        offset = _integer(query, "cursor", 0) if query.get("cursor") else 0
+        page = symbols[offset : offset + limit]
+        more = str(offset + limit) if offset + limit < len(symbols) else ""
         listed = [instrument_info(symbol, instruments.get(symbol, Instrument())) for symbol in page]
         return {"category": "linear", "list": listed, "nextPageCursor": more}
 
-    answers: dict[str, Callable[[Query], Json]] = {
+    handlers: dict[str, Callable[[Query], Json]] = {
         "time": lambda _: server_time(market.clock_ms),
         "kline": kline,
         "tickers": tickers,
         "instruments-info": instruments_info,
     }
-    for name, answer in answers.items():
-        app.router.add_get(f"/v5/market/{name}", _answering(market, answer))
+    for name, respond in handlers.items():
+        app.router.add_get(f"/v5/market/{name}", _json_handler(market, respond))
 
 
-def _answering(market: Market, answer: Callable[[Query], Json]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _json_handler(
+    market: Market, respond: Callable[[Query], Json]
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         try:
-            return web.json_response(envelope(answer(request.query), market.clock_ms))
+            return web.json_response(envelope(respond(request.query), market.clock_ms))
         except BadParams as error:
             return web.json_response(envelope({}, market.clock_ms, PARAMS_ERROR, str(error)))
 
@@ -104,6 +106,6 @@ def _integer(query: Query, name: str, default: int) -> int:
 
 def _limit(query: Query, default: int) -> int:
     limit = _integer(query, "limit", default)
-    if not 1 <= limit <= MOST:
+    if not 1 <= limit <= MAX_LIMIT:
         raise BadParams("params error: limit invalid")
     return limit

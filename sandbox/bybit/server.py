@@ -1,4 +1,4 @@
-"""The sandbox as one aiohttp application: Bybit's public side, and a control side of our own."""
+"""The sandbox as one aiohttp application: Bybit's public API, and our own control API."""
 
 import asyncio
 from collections import deque
@@ -13,13 +13,13 @@ from sandbox.bybit.rest import add_rest
 from sandbox.bybit.stream import Stream
 
 LEDGER_LENGTH = 10_000
-MOST_STEPS = 100_000
+MAX_STEPS = 100_000
 
 
 def make_app(market: Market, instruments: Mapping[str, Instrument], bar_ms: int | None = None) -> web.Application:
-    """`bar_ms`: how long a step lasts once started; None: it goes on only when told."""
+    """`bar_ms`: the duration of a step once started; None: the replay moves only by `/control/step` and `jump`."""
     ledger: deque[Json] = deque(maxlen=LEDGER_LENGTH)
-    app = web.Application(middlewares=[_noting(market, ledger)])
+    app = web.Application(middlewares=[_recorder(market, ledger)])
     stream = Stream(market)
     add_rest(app, market, instruments)
     app.router.add_get("/v5/public/linear", stream.handle)
@@ -28,7 +28,7 @@ def make_app(market: Market, instruments: Mapping[str, Instrument], bar_ms: int 
 
 
 class _Control:
-    """`/control/*`, which Bybit does not have."""
+    """`/control/*`: moves the replay, injects faults, and shows state and ledger. Bybit has no such API."""
 
     def __init__(
         self, app: web.Application, market: Market, stream: Stream, ledger: deque[Json], bar_ms: int | None
@@ -53,31 +53,31 @@ class _Control:
         return web.json_response(list(self._ledger))
 
     async def _post_step(self, request: web.Request) -> web.Response:
-        count = (await _body_of(request)).get("count", 1)
-        if not isinstance(count, int) or not 1 <= count <= MOST_STEPS:
+        count = (await _read_body(request)).get("count", 1)
+        if not isinstance(count, int) or not 1 <= count <= MAX_STEPS:
             return web.json_response({"error": "count must be from 1 to 100000"}, status=422)
         for _step in range(count):
             await self._stream.push(self._market.step())
         return web.json_response(self._state())
 
     async def _post_jump(self, request: web.Request) -> web.Response:
-        """Nothing is pushed, so it is for a market that nobody listens to yet."""
-        steps_done = (await _body_of(request)).get("steps_done")
+        """Jump without pushing: for a market that has no subscribers yet."""
+        steps_done = (await _read_body(request)).get("steps_done")
         if not isinstance(steps_done, int) or steps_done < 0:
-            return web.json_response({"error": "steps_done must be a whole number"}, status=422)
+            return web.json_response({"error": "steps_done must be an integer of at least 0"}, status=422)
         self._market.jump_to(steps_done)
         return web.json_response(self._state())
 
     async def _post_start(self, _: web.Request) -> web.Response:
         if self._bar_ms is None:
-            return web.json_response({"error": "this sandbox steps; start it with --bar-ms to pace"}, status=409)
+            return web.json_response({"error": "start the sandbox with --bar-ms for a paced replay"}, status=409)
         if self._pacing is None:
             self._pacing = asyncio.create_task(self._pace(self._bar_ms / 1000))
         return web.json_response(self._state())
 
     async def _post_stream(self, request: web.Request) -> web.Response:
-        """Faults to test with: `mute` says nothing more, `speak` does again, `drop` ends all connections."""
-        fault = (await _body_of(request)).get("fault")
+        """Inject a fault: `mute` stops pushing, `speak` resumes it, `drop` closes all connections."""
+        fault = (await _read_body(request)).get("fault")
         if fault == "drop":
             await self._stream.close()
         elif fault in ("mute", "speak"):
@@ -121,7 +121,7 @@ class _Control:
         }
 
 
-async def _body_of(request: web.Request) -> Json:
+async def _read_body(request: web.Request) -> Json:
     try:
         body = await request.json() if request.can_read_body else {}
     except ValueError:
@@ -129,11 +129,11 @@ async def _body_of(request: web.Request) -> Json:
     return body if isinstance(body, dict) else {"count": None}
 
 
-def _noting(market: Market, ledger: deque[Json]) -> Middleware:
+def _recorder(market: Market, ledger: deque[Json]) -> Middleware:
     @web.middleware
-    async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not request.path.startswith("/control"):
             ledger.append({"clock_ms": market.clock_ms, "method": request.method, "path": request.path_qs})
         return await handler(request)
 
-    return note
+    return record

@@ -10,26 +10,26 @@ from aiohttp import WSMsgType, web
 from sandbox.bybit.messages import Json, ack, kline_push, new_connection_id, ticker_push
 from sandbox.bybit.replay import INTERVAL_MS, Market, Push
 
-# pybit registers a subscription after it has sent it; an answer that is faster kills its socket.
+# pybit registers a subscription only after sending it; an earlier acknowledgement makes its socket fail.
 ACK_DELAY_S = 0.025
-LONGEST_MESSAGE = 21_000
+MAX_ARGS_LENGTH = 21_000
 
 
 class Stream:
-    """Subscribers, and what is pushed to them."""
+    """The subscribers, and the pushes to them."""
 
     def __init__(self, market: Market) -> None:
         self._market = market
         self._subscribed: dict[web.WebSocketResponse, set[str]] = {}
         self._sequence = 0
-        self.muted = False  # a fault to test with: connections stand, nothing is pushed
+        self.muted = False  # an injected fault: connections stay open, nothing is pushed
 
     def topics(self) -> list[str]:
-        """What anybody is subscribed to."""
+        """Return all topics with a subscriber."""
         return sorted({topic for topics in self._subscribed.values() for topic in topics})
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(autoping=True, max_msg_size=LONGEST_MESSAGE * 2)
+        socket = web.WebSocketResponse(autoping=True, max_msg_size=MAX_ARGS_LENGTH * 2)
         await socket.prepare(request)
         connection = new_connection_id()
         self._subscribed[socket] = set()
@@ -42,12 +42,12 @@ class Stream:
         return socket
 
     async def close(self) -> None:
-        """Drop everybody."""
+        """Close all connections."""
         for socket in list(self._subscribed):
             await socket.close()
 
     async def push(self, pushes: Sequence[Push]) -> None:
-        """Send what happened to whom it concerns, in order."""
+        """Send kline messages, then tickers, to the subscribers of each topic."""
         if self.muted:
             return
         now_ms = self._market.clock_ms
@@ -80,7 +80,7 @@ class Stream:
         self, socket: web.WebSocketResponse, connection: str, operation: str, request_id: str, topics: object
     ) -> None:
         await asyncio.sleep(ACK_DELAY_S)
-        fault = self._fault_of(topics)
+        fault = self._subscription_fault(topics)
         if fault:
             await socket.send_json(ack(operation, request_id, connection, ok=False, message=fault))
             return
@@ -94,17 +94,17 @@ class Stream:
             await self._send_tickers(socket, topics)
 
     async def _send_tickers(self, socket: web.WebSocketResponse, topics: Sequence[str]) -> None:
-        """A snapshot comes with the subscription."""
+        """Send the first snapshot of each subscribed ticker."""
         for topic in topics:
             if topic.startswith("tickers."):
                 self._sequence += 1
                 series = self._market.series[topic.removeprefix("tickers.")]
                 await socket.send_json(ticker_push(series, self._market.clock_ms, self._sequence))
 
-    def _fault_of(self, topics: object) -> str:
+    def _subscription_fault(self, topics: object) -> str:
         if not isinstance(topics, list) or not topics or not all(isinstance(topic, str) for topic in topics):
             return "Params Error"
-        if sum(map(len, topics)) > LONGEST_MESSAGE:
+        if sum(map(len, topics)) > MAX_ARGS_LENGTH:
             return "args size too large"
         for topic in topics:
             name, *rest = topic.split(".")
@@ -119,5 +119,5 @@ class Stream:
 async def _send(receivers: Sequence[web.WebSocketResponse], message: Json) -> None:
     text = json.dumps(message)
     for socket in receivers:
-        with suppress(ConnectionError):  # it is about to leave
+        with suppress(ConnectionError):  # the client is disconnecting
             await socket.send_str(text)

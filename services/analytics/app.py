@@ -1,4 +1,4 @@
-"""The wiring of analytics."""
+"""Builds the analytics service from its parts."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from services.analytics.routes.endpoints import analytics_endpoints
 from shared.chassis.events.handlers import MarketEventHandler
 from shared.chassis.service_types import Context, Job, Service
 from shared.contracts.market import CandleClosed
-from shared.market.demand import publish_interests
+from shared.market.demand import publish_demand
 from shared.market.history_client import CandleHistory
 
 
@@ -20,10 +20,10 @@ def build(context: Context) -> Service:
     return Service(
         name="analytics",
         endpoints=analytics_endpoints(database, history),
-        subscriptions=EVENT_HANDLERS,
-        market_subscriptions=[MarketEventHandler(CandleClosed, market.on_candle_closed)],
+        handlers=EVENT_HANDLERS,
+        market_handlers=[MarketEventHandler(CandleClosed, market.on_candle_closed)],
         jobs=[
-            publish_interests(database, "analytics"),
+            publish_demand(database, "analytics"),
             Job("months", partial(run_months, database)),
             Job("retention", partial(run_retention, database)),
         ],

@@ -1,4 +1,4 @@
-"""What analytics hears: batches, written as batches."""
+"""Handlers of the events that analytics consumes; each writes a whole batch."""
 
 from collections.abc import Sequence
 
@@ -14,29 +14,29 @@ from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 
 
 async def on_user_registered(connection: Connection, events: Sequence[UserRegistered]) -> None:
-    await facts.note_zones(connection, events)
-    await rebuild.note_emails(connection, events)
+    await facts.record_zones(connection, events)
+    await rebuild.record_emails(connection, events)
     await claim_users(connection, events)
 
 
 async def on_user_updated(connection: Connection, events: Sequence[UserUpdated]) -> None:
-    await facts.note_zones(connection, events)
+    await facts.record_zones(connection, events)
 
 
 async def on_session_started(connection: Connection, events: Sequence[SessionStarted]) -> None:
-    await facts.note_sessions_started(connection, events)
+    await facts.record_sessions_started(connection, events)
 
 
 async def on_session_stopped(connection: Connection, events: Sequence[SessionStopped]) -> None:
-    await facts.note_sessions_stopped(connection, events)
+    await facts.record_sessions_stopped(connection, events)
 
 
 async def on_trade_closed(connection: Connection, events: Sequence[TradeClosed]) -> None:
-    await facts.note_trades(connection, events)
+    await facts.record_trades(connection, events)
 
 
 async def on_subscription_changed(connection: Connection, events: Sequence[SubscriptionChanged]) -> None:
-    await retention.note_plans(connection, events, utc_now())
+    await retention.record_plans(connection, events, utc_now())
 
 
 ZONE = Versioned("aggregate_seq", "user_zones", "zone_version")

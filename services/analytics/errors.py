@@ -1,23 +1,23 @@
-"""What can go wrong in analytics.
+"""Errors of analytics, in addition to those of the chassis.
 
 ProblemError
 └── Conflict
     ├── AlreadyWatched  409
-    └── WatchlistFull   409  unwatch something first
+    └── WatchlistFull   409  the user must remove a watch first
 """
 
 from shared.chassis.errors import Conflict
 
 
 class AlreadyWatched(Conflict):
-    """The same symbol, interval and period is on the watchlist."""
+    """A watch with the same symbol, interval and period exists."""
 
     type = "already-watched"
-    title = "This is on your watchlist already"
+    title = "This is already on your watchlist"
 
 
 class WatchlistFull(Conflict):
-    """It holds as many as it can; `limit` says how many. Unwatch something first."""
+    """`limit` is the maximum number of watches. Remove one first."""
 
     type = "watchlist-full"
     title = "Your watchlist is full"

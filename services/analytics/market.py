@@ -1,10 +1,10 @@
-"""Follows the series that are watched, and has each closed candle looked at, those that were missed too."""
+"""Follows watched series and analyses each closed candle, including candles missed during a gap."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
-from services.analytics.domain.analysis import ClosedBar, Look, closed_bars, look_at
-from services.analytics.operations.analyses import Looking, prepare_month, write_analyses, write_missing
+from services.analytics.domain.analysis import CandleAnalysis, ClosedBar, analyse_candle, closed_bars
+from services.analytics.operations.analyses import Analyse, prepare_month, write_analyses, write_missing
 from services.analytics.queries.market import find_watchers
 from shared.chassis.errors import HistoryTooShort
 from shared.chassis.postgres import Database
@@ -15,26 +15,26 @@ from shared.market.history_client import CandleHistory
 from shared.strategy.bars import Bar
 from shared.strategy.contiguous_series import ContiguousSeries
 
-REPAIRED = 10_000  # bars at most, a week of minutes; broker and feed are never away for as long
+MAX_BACKFILL_BARS = 10_000  # a week of 1-minute bars; outages of broker or feed are shorter
 
-Writing = Callable[[Database, Sequence[int], str, str, Sequence[ClosedBar], Looking], Awaitable[None]]
+Write = Callable[[Database, Sequence[int], str, str, Sequence[ClosedBar], Analyse], Awaitable[None]]
 
 
 class MarketWatch:
-    """Indicators are computed once per series and period, for however many watch it."""
+    """Analyses closed candles. Indicators are computed once per series and period, however many users watch it."""
 
     def __init__(self, database: Database, history: CandleHistory) -> None:
         self._database = database
         self._history = history
         self._series: dict[str, ContiguousSeries] = {}
         self._newest = NewestGeneration()
-        self._unrepaired: set[str] = set()  # taken up from the history: candles may have been missed
-        self._months: set[tuple[int, int]] = set()  # those known to have their partition
+        self._to_backfill: set[str] = set()  # loaded from the history: candles may have been missed
+        self._months: set[tuple[int, int]] = set()  # months that have their partition
 
     async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None:
-        """A candle heard again gives the same rows, which are there."""
+        """Analyse candles. Idempotent: a redelivered candle gives rows that exist already."""
         by_series: dict[str, list[CandleClosed]] = {}
-        for event in self._newest.of(events):
+        for event in self._newest.select(events):
             by_series.setdefault(event.series, []).append(event)
         for candles in by_series.values():
             is_followed = False
@@ -42,11 +42,11 @@ class MarketWatch:
                 is_followed = await self._analyse(candles)
             finally:
                 if not is_followed:
-                    self._newest.forget(candles[0].symbol, candles[0].interval)
-                    self._series.pop(candles[0].series, None)  # taken up again from the history
+                    self._newest.reset(candles[0].symbol, candles[0].interval)
+                    self._series.pop(candles[0].series, None)  # the next candle loads it from the history
 
     async def _analyse(self, candles: Sequence[CandleClosed]) -> bool:
-        """Whether the series is followed: somebody watches it."""
+        """Analyse candles of one series. Returns whether the series is followed, i.e. has watchers."""
         first = candles[0]
         async with self._database.queue() as connection:
             watchers = await find_watchers(connection, first.symbol, first.interval)
@@ -54,28 +54,35 @@ class MarketWatch:
             return False
         indices = [await self._index_of(candle) for candle in candles]
         series = self._series[first.series].series
-        looks: dict[tuple[int, int], Look] = {}
+        analyses: dict[tuple[int, int], CandleAnalysis] = {}
 
-        def look(index: int, ema_period: int) -> Look:
+        def analyse(index: int, ema_period: int) -> CandleAnalysis:
             key = (index, ema_period)
-            if key not in looks:
-                looks[key] = look_at(series, index, ema_period)
-            return looks[key]
+            if key not in analyses:
+                analyses[key] = analyse_candle(series, index, ema_period)
+            return analyses[key]
 
-        if first.series in self._unrepaired:
-            before = closed_bars(series, first.series, range(max(0, min(indices) - REPAIRED), min(indices)))
-            await self._write(write_missing, watchers, first, before, look)
-            self._unrepaired.discard(first.series)
+        if first.series in self._to_backfill:
+            before = closed_bars(
+                series, first.series, range(max(0, min(indices) - MAX_BACKFILL_BARS), min(indices))
+            )
+            await self._write(write_missing, watchers, first, before, analyse)
+            self._to_backfill.discard(first.series)
         bars = closed_bars(series, first.series, indices)
-        await self._write(write_analyses, watchers, first, bars, look)
+        await self._write(write_analyses, watchers, first, bars, analyse)
         return True
 
     async def _write(
-        self, write: Writing, watchers: Sequence[int], of: CandleClosed, bars: Sequence[ClosedBar], look: Looking
+        self,
+        write: Write,
+        watchers: Sequence[int],
+        candle: CandleClosed,
+        bars: Sequence[ClosedBar],
+        analyse: Analyse,
     ) -> None:
         for bar in bars:
             await self._prepare_month(bar.timestamp)
-        await write(self._database, watchers, of.symbol, of.interval, bars, look)
+        await write(self._database, watchers, candle.symbol, candle.interval, bars, analyse)
 
     async def _prepare_month(self, moment: datetime) -> None:
         month = (moment.year, moment.month)
@@ -84,7 +91,10 @@ class MarketWatch:
             self._months.add(month)
 
     async def _index_of(self, candle: CandleClosed) -> int:
-        """Where the candle stands in its series, from the anchor on. Raises Unavailable."""
+        """Append the candle to its series and return its index, counted from the anchor.
+
+        Raises Unavailable, and HistoryTooShort if the history does not reach the candle yet.
+        """
         followed = self._series.setdefault(candle.series, ContiguousSeries())
         bar = Bar(to_ms(candle.open_time), candle.open, candle.high, candle.low, candle.close, candle.volume)
         previous_ms = to_ms(candle.previous_open_time) if candle.previous_open_time else None
@@ -92,7 +102,7 @@ class MarketWatch:
         if index is None:
             history = await self._history.fetch(candle.symbol, candle.interval, bar.open_time_ms, candle.generation)
             followed.restart(Bar(*vars(each).values()) for each in history)
-            self._unrepaired.add(candle.series)
+            self._to_backfill.add(candle.series)
             index = followed.take(bar, previous_ms)
         if index is None:
             raise HistoryTooShort(f"the history of {candle.series} does not reach its candle yet")

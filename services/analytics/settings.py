@@ -1,4 +1,4 @@
-"""The environment of analytics."""
+"""Settings of analytics, read from the environment."""
 
 from typing import Literal
 

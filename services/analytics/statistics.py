@@ -6,12 +6,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 from shared import statistics
-from shared.statistics import LEAST_DAYS
+from shared.statistics import MIN_DAYS
 
 
 @dataclass(frozen=True)
 class RiskRatios:
-    """Of less than ten days each is None."""
+    """Ratios per year; all are None for fewer than ten days."""
 
     sharpe: Decimal | None
     sortino: Decimal | None
@@ -22,27 +22,27 @@ class RiskRatios:
 def risk_ratios(
     returns: Sequence[float], growth: Fraction | None, days: int, drawdown: Fraction | None
 ) -> RiskRatios:
-    """Of daily returns over so many calendar days. `drawdown` is the deepest as a share of the highest equity."""
+    """Return ratios of daily returns over `days` calendar days. `drawdown`: the deepest, as a share of its peak."""
     sharpe, volatility = trailing_risk(returns)
     calmar = statistics.calmar(_float(growth), days, _float(None if drawdown is None else drawdown * 100))
-    return RiskRatios(sharpe, shown(statistics.sortino(returns)), shown(calmar), volatility)
+    return RiskRatios(sharpe, rounded_decimal(statistics.sortino(returns)), rounded_decimal(calmar), volatility)
 
 
 def trailing_risk(returns: Sequence[float]) -> tuple[Decimal | None, Decimal | None]:
-    """Sharpe and volatility of daily returns, per year; None under ten days."""
-    if len(returns) < LEAST_DAYS:
+    """Return Sharpe ratio and volatility of daily returns, per year; None for fewer than ten days."""
+    if len(returns) < MIN_DAYS:
         return None, None
-    return shown(statistics.sharpe(returns)), shown(statistics.volatility(returns))
+    return rounded_decimal(statistics.sharpe(returns)), rounded_decimal(statistics.volatility(returns))
 
 
-def shown(value: float | None) -> Decimal | None:
-    """As it is stored and shown: the shortest text of the float64 of 6 places."""
+def rounded_decimal(value: float | None) -> Decimal | None:
+    """Round to 6 places. The result has the digits of the shortest text of that float64, as stored and shown."""
     rounded = statistics.rounded(value)
     return None if rounded is None else Decimal(repr(rounded))
 
 
 def _float(value: Fraction | None) -> float | None:
-    """None as well where it is beyond float64."""
+    """Convert to float; None also if the value is beyond float64."""
     try:
         return None if value is None else float(value)  # a statistic
     except OverflowError:

@@ -1,1 +1,1 @@
-"""Who you are: accounts, log-ins and access tokens."""
+"""Accounts, logins and access tokens."""

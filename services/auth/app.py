@@ -1,11 +1,11 @@
-"""The wiring of auth."""
+"""Wires auth: settings and database to endpoints, event handlers and jobs."""
 
 from functools import partial
 
 from services.auth.consumers import EVENT_HANDLERS
-from services.auth.operations.authentication import PasswordCheck
+from services.auth.operations.authentication import AuthContext
 from services.auth.operations.passwords import Passwords
-from services.auth.operations.retention import forget_attempts
+from services.auth.operations.retention import delete_expired_counters
 from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
 from services.auth.routes.logins import Routes
@@ -25,23 +25,23 @@ def build(context: Context) -> Service:
         audience=settings.token_audience,
         ttl_s=settings.auth_access_token_s,
     )
-    desk = PasswordCheck(
+    auth = AuthContext(
         context.database,
         passwords,
         tokens,
         settings.refresh_token_ttl,
-        settings.longest_session,
+        settings.longest_login,
         settings.free_attempts,
-        settings.registrations,
+        settings.registration_limits,
     )
     authenticator = Authenticator(
         TokenVerifier(settings, tokens.keys), UserDirectory(context.database), context.ended_logins
     )
     return Service(
         name=settings.service,
-        endpoints=Routes(desk, authenticator, settings.trusted_proxies).endpoints(),
-        subscriptions=EVENT_HANDLERS,
-        jobs=[Job("forget-attempts", partial(forget_attempts, context.database))],
+        endpoints=Routes(auth, authenticator, settings.trusted_proxies).endpoints(),
+        handlers=EVENT_HANDLERS,
+        jobs=[Job("forget-attempts", partial(delete_expired_counters, context.database))],
         authenticator=authenticator,
         on_close=[passwords.close],
     )

@@ -1,4 +1,4 @@
-"""What auth hears."""
+"""Event handlers of auth."""
 
 from collections.abc import Sequence
 
@@ -20,9 +20,9 @@ async def on_activity_recorded(connection: Connection, events: Sequence[Activity
     await log_activity(connection, events, utc_now())
 
 
-PLAN = Versioned("subscription_version", "users", "subscription_version")
+SUBSCRIPTION_VERSION = Versioned("subscription_version", "users", "subscription_version")
 
 EVENT_HANDLERS = (
-    EventHandler(SubscriptionChanged, on_subscription_changed, PLAN),
+    EventHandler(SubscriptionChanged, on_subscription_changed, SUBSCRIPTION_VERSION),
     EventHandler(ActivityRecorded, on_activity_recorded),
 )

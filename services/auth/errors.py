@@ -1,43 +1,43 @@
-"""What can go wrong in auth, beside what can go wrong everywhere.
+"""Errors of auth, beside those of the chassis.
 
 ProblemError
-├── EmailTaken            409  this e-mail has an account, and this is its password
-├── UsernameTaken         409  names the field
-├── TooManyRegistrations  429  of this network; Retry-After says how long to wait
-├── BadCredentials        401  says the same for an unknown e-mail and a wrong password
-├── WrongPassword         403  the old password, of whoever wants a new one
-├── AlreadyRefreshed      409  this refresh token was used seconds ago, and often; go on with the answer
-├── BadRefreshToken       401  unknown, expired, used before or logged out: log in again
+├── EmailTaken            409  this e-mail has an account, and the password is right
+├── UsernameTaken         409  `errors` names the field
+├── TooManyRegistrations  429  from this network; Retry-After gives the wait
+├── BadCredentials        401  the same for an unknown e-mail and a wrong password
+├── WrongPassword         403  the old password, when setting a new one
+├── AlreadyRefreshed      409  this refresh token was used many times seconds ago; use a token from those responses
+├── BadRefreshToken       401  unknown, expired, reused or logged out: log in again
 ├── AccountDisabled       403  the password was right
-├── TooManyAttempts       429  too many have failed; Retry-After says how long to wait
-└── TooManyLogins         503  all hashers are busy and the queue is full
+├── TooManyAttempts       429  too many have failed; Retry-After gives the wait
+└── TooManyLogins         503  all password threads are busy and the queue is full
 """
 
 from shared.chassis.errors import ProblemError
 
 
 class EmailTaken(ProblemError):
-    """Registering once more, with the password of the account that there is: log in. With another password it is
-    answered as a log-in would be."""
+    """This e-mail has an account, and the password is right: log in. With another password, registering is answered
+    like a login."""
 
     status = 409
     type = "email-taken"
-    title = "This e-mail has an account already"
+    title = "This e-mail already has an account"
 
 
 class UsernameTaken(ProblemError):
-    """Usernames are unique, whatever their case. `errors` names the field."""
+    """Usernames are unique, compared without case. `errors` names the field."""
 
     status = 409
     type = "username-taken"
-    title = "Somebody else has this username"
+    title = "This username is taken"
 
     def __init__(self) -> None:
-        super().__init__(errors=[{"path": "$.username", "reason": "is somebody else's; choose another"}])
+        super().__init__(errors=[{"path": "$.username", "reason": "is taken; choose another"}])
 
 
 class TooManyRegistrations(ProblemError):
-    """Many accounts were made from this network within the hour or the day."""
+    """Too many accounts were registered from this network within the hour or the day."""
 
     status = 429
     type = "too-many-registrations"
@@ -46,7 +46,7 @@ class TooManyRegistrations(ProblemError):
 
 
 class BadCredentials(ProblemError):
-    """The same for an e-mail that nobody has and for a wrong password."""
+    """The e-mail is unknown or the password is wrong; the response is the same for both."""
 
     status = 401
     type = "bad-credentials"
@@ -54,7 +54,7 @@ class BadCredentials(ProblemError):
 
 
 class WrongPassword(ProblemError):
-    """A new password is set by whoever knows the old one."""
+    """Setting a new password requires the old one."""
 
     status = 403
     type = "wrong-password"
@@ -62,8 +62,8 @@ class WrongPassword(ProblemError):
 
 
 class TooManyAttempts(ProblemError):
-    """Too many have failed, for this account or from this network. A right password is not looked at either before
-    Retry-After has passed."""
+    """Too many attempts have failed for this account or from this network. Until Retry-After has passed, even a
+    right password is not checked."""
 
     status = 429
     type = "too-many-attempts"
@@ -72,7 +72,7 @@ class TooManyAttempts(ProblemError):
 
 
 class BadRefreshToken(ProblemError):
-    """It is unknown, expired, logged out, or was used before, which ends the log-in that it belongs to."""
+    """The refresh token is unknown, expired, logged out or was used before. Reuse ends the login it belongs to."""
 
     status = 401
     type = "bad-refresh-token"
@@ -80,16 +80,16 @@ class BadRefreshToken(ProblemError):
 
 
 class AlreadyRefreshed(ProblemError):
-    """The same refresh token was shown many times within seconds: go on with a token that one of these requests was
-    given. The login goes on."""
+    """The same refresh token was sent many times within seconds: continue with a token that one of these requests
+    returned. The login stays active."""
 
     status = 409
     type = "already-refreshed"
-    title = "Other requests have refreshed this login a moment ago"
+    title = "Other requests refreshed this login a moment ago"
 
 
 class AccountDisabled(ProblemError):
-    """The password is right and the account is closed."""
+    """The password is right, but the account is closed."""
 
     status = 403
     type = "account-disabled"
@@ -97,7 +97,7 @@ class AccountDisabled(ProblemError):
 
 
 class TooManyLogins(ProblemError):
-    """Checking passwords takes time on purpose, and a great many people are waiting for it."""
+    """Checking passwords is slow on purpose, and too many requests are waiting for it."""
 
     status = 503
     type = "too-many-logins"

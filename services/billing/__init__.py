@@ -1,1 +1,1 @@
-"""What you may use: plans, subscriptions and the ledger of what was used."""
+"""Plans, subscriptions, usage and quotas."""

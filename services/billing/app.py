@@ -1,4 +1,4 @@
-"""The wiring of billing."""
+"""Wires billing: database to endpoints, event handlers and jobs."""
 
 from functools import partial
 
@@ -12,6 +12,6 @@ def build(context: Context) -> Service:
     return Service(
         name=context.settings.service,
         endpoints=Routes(context.database).endpoints(),
-        subscriptions=EVENT_HANDLERS,
+        handlers=EVENT_HANDLERS,
         jobs=[Job("deadlines", partial(run_deadlines, context.database))],
     )

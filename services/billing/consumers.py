@@ -1,4 +1,4 @@
-"""What billing hears."""
+"""Event handlers of billing."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The rules of plans, periods and usage."""
+"""Rules of plans, periods, usage and quotas."""
 
 import calendar
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from shared.contracts.billing import Features, Limits, PlanName, SubscriptionSta
 TRIAL_PLAN: PlanName = "PREMIUM"
 TRIAL = timedelta(days=14)
 LARGEST_BLOCK = 50
-BLOCKS_OF_A_DAY = 50  # a block is 2 % of the day
-LEASE = timedelta(seconds=60)
-GIVING_BACK = timedelta(seconds=10)  # of a lease's time: a service stops using it so long before it expires
+BLOCKS_PER_DAY = 50  # a block is 2 % of the daily limit
+LEASE_DURATION = timedelta(seconds=60)
+RETURN_MARGIN = timedelta(seconds=10)  # a service stops using a lease this long before it expires
 THRESHOLDS: tuple[Literal[80, 100], ...] = (80, 100)
 LIVE_STATUSES: tuple[SubscriptionStatus, ...] = ("ACTIVE", "TRIAL", "PAST_DUE")
 
 
 @dataclass(frozen=True)
 class PlanTerms:
-    """What a plan is; prices in EUR."""
+    """The terms of a plan; prices in EUR."""
 
     name: PlanName
     display_name: str
@@ -36,7 +36,7 @@ class PlanTerms:
 
 @dataclass(frozen=True)
 class Plan:
-    """A row of the catalogue: one version of a plan. Of all versions of a name one at most is active."""
+    """A row of the catalogue: one version of a plan. At most one version per name is active."""
 
     plan_id: int
     version: int
@@ -59,7 +59,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Period:
-    """From `start` on, up to but without `end`."""
+    """From `start` inclusive to `end` exclusive."""
 
     start: datetime
     end: datetime
@@ -67,7 +67,7 @@ class Period:
 
 @dataclass(frozen=True)
 class Subscriber:
-    """The aggregate: its version numbers every change of the user's subscription."""
+    """The aggregate of a user's subscriptions: `version` counts their changes."""
 
     user_id: int
     public_id: UUID
@@ -90,7 +90,7 @@ class Subscription:
 
 @dataclass(frozen=True)
 class Change:
-    """What a subscription becomes, and why: `trial_started`, `trial_ended`, `granted`, …"""
+    """The new plan and status of a subscription, and the reason: `trial_started`, `trial_ended`, `granted`, …"""
 
     plan: PlanName
     status: SubscriptionStatus
@@ -99,7 +99,7 @@ class Change:
 
 @dataclass(frozen=True)
 class PlanChange:
-    """One step of a user's history."""
+    """One entry of a user's plan history."""
 
     change_number: int
     plan: PlanName
@@ -113,7 +113,7 @@ class PlanChange:
 
 @dataclass(frozen=True)
 class Usage:
-    """Distinct closed trades of a period."""
+    """Distinct closed trades in a period."""
 
     paper_trades: int
     live_trades: int
@@ -124,7 +124,7 @@ class Usage:
 
 
 def month_containing(anchor: datetime, now: datetime) -> Period:
-    """The month that `now` is in, counted from `anchor`; the 31st becomes the last day of a shorter month."""
+    """Return the month containing `now`, counted from `anchor`; the 31st becomes a shorter month's last day."""
     months = max(0, (now.year - anchor.year) * 12 + now.month - anchor.month)
     if months > 0 and _add_months(anchor, months) > now:
         months -= 1
@@ -139,23 +139,23 @@ def _add_months(anchor: datetime, months: int) -> datetime:
 
 
 def first_period(status: SubscriptionStatus, start: datetime) -> Period:
-    """A trial is one period; everything else runs by months."""
+    """Return the trial's period for a trial, else the first month."""
     return Period(start, start + TRIAL) if status == "TRIAL" else month_containing(start, start)
 
 
-def status_when_left(subscription: Subscription, now: datetime) -> SubscriptionStatus:
-    """A trial that has run its time is expired; what is left earlier is cancelled."""
+def ended_status(subscription: Subscription, now: datetime) -> SubscriptionStatus:
+    """Return EXPIRED for a trial that is over, CANCELLED for a subscription that ends early."""
     over = subscription.trial_end_date is not None and subscription.trial_end_date <= now
     return "EXPIRED" if subscription.status == "TRIAL" and over else "CANCELLED"
 
 
 def is_due(subscription: Subscription, now: datetime) -> bool:
-    """Whether the trial or the period is over."""
+    """Return whether the trial or the period is over."""
     return subscription.period.end <= now
 
 
-def first_change(*, is_new_person: bool, trial: bool) -> Change:
-    """How an account begins: with the trial, once per person, unless auth gives it none."""
+def initial_change(*, is_new_person: bool, trial: bool) -> Change:
+    """Return the first change of an account: a trial, once per person, unless auth grants none."""
     if not is_new_person:
         return Change("FREE", "ACTIVE", "registered_again")
     if not trial:
@@ -164,13 +164,13 @@ def first_change(*, is_new_person: bool, trial: bool) -> Change:
 
 
 def remaining(limit: int | None, used: int) -> int | None:
-    """What is left of a limit; None of no limit."""
+    """Return what remains of a limit; None if there is no limit."""
     return None if limit is None else max(0, limit - used)
 
 
 @dataclass(frozen=True)
 class ApiDay:
-    """A row of user_api_usage."""
+    """A row of `user_api_usage`."""
 
     date: date
     total_requests: int
@@ -183,7 +183,7 @@ class ApiDay:
 
 @dataclass(frozen=True)
 class Lease:
-    """A block of requests. `usable` from when it was asked for; billing keeps it until `expires_at`."""
+    """A block of requests. A service may use it for `usable`; billing holds it until `expires_at`."""
 
     user_id: int
     lease_id: UUID
@@ -196,8 +196,8 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class GivenBack:
-    """A block that is used no more, and how much of it was."""
+class ReturnedLease:
+    """A block that a service has stopped using, and the number of requests used from it."""
 
     user_id: int
     lease_id: UUID
@@ -205,8 +205,8 @@ class GivenBack:
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A request that the day had no place for."""
+class LeaseRefusal:
+    """A lease refused because the day's quota is used up."""
 
     used: int
     limit: int
@@ -215,7 +215,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class QuotaRefusal:
-    """Who was refused what, when and why."""
+    """A refused request: service, operation, login, usage and time."""
 
     service: str
     operation: str
@@ -226,25 +226,25 @@ class QuotaRefusal:
 
 
 def day_of(now: datetime) -> Period:
-    """The UTC day."""
+    """Return the UTC day containing `now`."""
     start = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
     return Period(start, start + timedelta(days=1))
 
 
-def block_of(limit: int | None, gone: int) -> int:
-    """How many requests are leased at once, of a day of which so many are used or leased; 0: none are left."""
+def block_size(limit: int | None, taken: int) -> int:
+    """Return how many requests to lease at once when `taken` of the day are used or leased; 0 if none are left."""
     if limit is None:
         return LARGEST_BLOCK
-    return max(0, min(LARGEST_BLOCK, max(1, limit // BLOCKS_OF_A_DAY), limit - gone))
+    return max(0, min(LARGEST_BLOCK, max(1, limit // BLOCKS_PER_DAY), limit - taken))
 
 
 def seconds_until(moment: datetime, now: datetime) -> int:
-    """Rounded up, at least 1."""
+    """Return the seconds, rounded up, at least 1."""
     return max(1, -((now - moment) // timedelta(seconds=1)))
 
 
-def reached(used: int, limit: int | None) -> list[Literal[80, 100]]:
-    """The thresholds that this use has come to."""
+def reached_thresholds(used: int, limit: int | None) -> list[Literal[80, 100]]:
+    """Return the thresholds, in percent, that this usage has reached."""
     if not limit:
         return []
     return [percent for percent in THRESHOLDS if used * 100 >= limit * percent]

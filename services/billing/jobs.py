@@ -1,17 +1,17 @@
-"""What billing does by the clock."""
+"""Periodic jobs of billing."""
 
 import asyncio
 
-from services.billing.operations.subscriptions import work_deadlines
+from services.billing.operations.subscriptions import process_deadlines
 from shared.chassis.clock import utc_now
 from shared.chassis.pause import pause
 from shared.chassis.postgres import Database
 
-LOOK_EVERY_S = 5.0
+POLL_EVERY_S = 5.0
 
 
 async def run_deadlines(database: Database, stop: asyncio.Event) -> None:
-    """Until told to stop; without a pause while there is more to do."""
+    """Process due deadlines until `stop` is set; pause only when none is left."""
     while not stop.is_set():
-        if await work_deadlines(database, utc_now()) == 0:
-            await pause(stop, LOOK_EVERY_S)
+        if await process_deadlines(database, utc_now()) == 0:
+            await pause(stop, POLL_EVERY_S)

@@ -1,4 +1,4 @@
-"""The environment of billing."""
+"""Settings of billing, from the environment."""
 
 from typing import Literal
 

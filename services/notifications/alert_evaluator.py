@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from services.notifications.domain.condition_sets import ConditionPass, Conditions
+from services.notifications.domain.condition_sets import CompiledConditions, ConditionPass
 from services.notifications.domain.firing import ClosedBar
 from services.notifications.operations.firing import SeriesBatch, fire_alerts
 from services.notifications.queries.firings import find_owners
@@ -19,32 +19,35 @@ from shared.strategy.contiguous_series import ContiguousSeries
 
 
 class Evaluator:
-    """Offsets are committed after the firings are, so a bar may come again; it fires nothing again."""
+    """Evaluates the conditions of a series when its bars close.
+
+    Offsets are committed after the firings, so a bar may be delivered again; it fires no alert twice.
+    """
 
     def __init__(self, database: Database, history: CandleHistory) -> None:
         self._database = database
         self._history = history
         self._series: dict[str, ContiguousSeries] = {}
         self._newest = NewestGeneration()
-        self._worked: dict[tuple[str, str], datetime] = {}  # symbol, interval → the last bar that had its effect
-        self._conditions = Conditions()
+        self._evaluated: dict[tuple[str, str], datetime] = {}  # symbol, interval → open time of the last bar
+        self._conditions = CompiledConditions()
 
     async def on_candle_closed(self, events: Sequence[CandleClosed]) -> None:
-        by_series = sorted(self._newest.of(events), key=lambda event: event.series)
-        for _, of_series in groupby(by_series, key=lambda event: event.series):
-            candles = list(of_series)
+        by_series = sorted(self._newest.select(events), key=lambda event: event.series)
+        for _, group in groupby(by_series, key=lambda event: event.series):
+            candles = list(group)
             is_followed = False
             try:
                 is_followed = await self._evaluate(candles)
             finally:
                 if not is_followed:
-                    self._newest.forget(candles[0].symbol, candles[0].interval)
-                    self._series.pop(candles[0].series, None)  # taken up again from the history
+                    self._newest.reset(candles[0].symbol, candles[0].interval)
+                    self._series.pop(candles[0].series, None)  # the next candle loads it from the history
 
     async def _evaluate(self, candles: Sequence[CandleClosed]) -> bool:
-        """Whether the series is followed."""
+        """Evaluate new candles of one series. Returns whether the series is followed, i.e. has active alerts."""
         name, symbol, interval = candles[0].series, candles[0].symbol, candles[0].interval
-        fresh = list(_ascending(candles, self._worked.get((symbol, interval))))
+        fresh = list(_newer_than(candles, self._evaluated.get((symbol, interval))))
         if not fresh:
             return name in self._series
         async with self._database.queue() as connection:
@@ -52,13 +55,16 @@ class Evaluator:
         if owners:
             bars = await self._follow(fresh)
             batch = SeriesBatch(symbol, interval, bars[-1].closed_at)
-            of_bars = ConditionPass(self._conditions, self._series[name].series, bars)
-            await fire_alerts(self._database, owners, batch, of_bars)
-        self._worked[symbol, interval] = fresh[-1].open_time
+            condition_pass = ConditionPass(self._conditions, self._series[name].series, bars)
+            await fire_alerts(self._database, owners, batch, condition_pass)
+        self._evaluated[symbol, interval] = fresh[-1].open_time
         return bool(owners)
 
     async def _follow(self, candles: Sequence[CandleClosed]) -> list[ClosedBar]:
-        """Each with where it stands in its series, from the anchor on. Raises Unavailable."""
+        """Append the candles to their series and return them with their indices, counted from the anchor.
+
+        Raises Unavailable, and HistoryTooShort if the history does not reach a candle yet.
+        """
         followed = self._series.setdefault(candles[0].series, ContiguousSeries())
         for candle in candles:
             if _take(followed, candle) is None:
@@ -72,15 +78,18 @@ class Evaluator:
             if index is None:
                 raise HistoryTooShort(f"the history of {candle.series} does not reach its candle yet")
             closed_at = candle.open_time + timedelta(milliseconds=INTERVAL_MS[candle.interval])
-            bars.append(ClosedBar(index, candle.open_time, closed_at, candle.close, candle.said_at))
+            bars.append(ClosedBar(index, candle.open_time, closed_at, candle.close, candle.published_at))
         return bars
 
 
-def _ascending(candles: Sequence[CandleClosed], worked: datetime | None) -> Iterator[CandleClosed]:
-    """Without those that had their effect: said again later, they would find alerts younger than they are."""
+def _newer_than(candles: Sequence[CandleClosed], evaluated: datetime | None) -> Iterator[CandleClosed]:
+    """Yield candles after the last evaluated one, ascending.
+
+    Evaluated again, a redelivered candle could fire alerts that were created after it closed.
+    """
     for candle in candles:
-        if worked is None or candle.open_time > worked:
-            worked = candle.open_time
+        if evaluated is None or candle.open_time > evaluated:
+            evaluated = candle.open_time
             yield candle
 
 

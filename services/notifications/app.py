@@ -1,16 +1,16 @@
-"""The wiring of notifications."""
+"""Builds the notifications service from its parts."""
 
 from functools import partial
 
 from services.notifications.alert_evaluator import Evaluator
 from services.notifications.consumers import EVENT_HANDLERS
-from services.notifications.jobs import forget_the_old
+from services.notifications.jobs import delete_expired
 from services.notifications.routes.alerts import AlertRoutes
 from services.notifications.routes.inbox import InboxRoutes
 from shared.chassis.events.handlers import MarketEventHandler
 from shared.chassis.service_types import Context, Job, Service
 from shared.contracts.market import CandleClosed
-from shared.market.demand import publish_interests
+from shared.market.demand import publish_demand
 from shared.market.history_client import CandleHistory
 
 
@@ -21,10 +21,10 @@ def build(context: Context) -> Service:
     return Service(
         name="notifications",
         endpoints=[*AlertRoutes(database, history).endpoints(), *InboxRoutes(database).endpoints()],
-        subscriptions=EVENT_HANDLERS,
-        market_subscriptions=[MarketEventHandler(CandleClosed, evaluator.on_candle_closed)],
+        handlers=EVENT_HANDLERS,
+        market_handlers=[MarketEventHandler(CandleClosed, evaluator.on_candle_closed)],
         jobs=[
-            publish_interests(database, "notifications"),
-            Job("keeping", partial(forget_the_old, database)),
+            publish_demand(database, "notifications"),
+            Job("retention", partial(delete_expired, database)),
         ],
     )

@@ -1,9 +1,9 @@
-"""What notifications hears, its own alerts among it."""
+"""Handlers of the events that notifications consumes, its own `alert.triggered` among them."""
 
 from collections.abc import Sequence
 
 from services.notifications.domain import notices
-from services.notifications.operations.notify import tell
+from services.notifications.operations.notify import notify_users
 from services.notifications.queries.contacts import upsert_contacts
 from services.notifications.queries.entitlements import upsert_entitlements
 from shared.chassis.clock import utc_now
@@ -18,7 +18,7 @@ from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStop
 
 
 async def on_user_registered(connection: Connection, events: Sequence[UserRegistered]) -> None:
-    """In whose language and zone we write."""
+    """Store the language and time zone that texts are written in."""
     await upsert_contacts(connection, events)
 
 
@@ -27,48 +27,50 @@ async def on_user_updated(connection: Connection, events: Sequence[UserUpdated])
 
 
 async def on_subscription_changed(connection: Connection, events: Sequence[SubscriptionChanged]) -> None:
-    """Whoever is located here has a plan: the locator is claimed with it."""
+    """Store the plan, claim the user's locator, and notify users whose plan changed."""
     await upsert_entitlements(connection, events)
     await claim_users(connection, events)
     now = utc_now()
-    told = [notices.of_subscription(event, now) for event in events]
-    await tell(connection, [notice for notice in told if notice is not None])
+    changes = [notices.from_subscription_changed(event, now) for event in events]
+    await notify_users(connection, [notice for notice in changes if notice is not None])
 
 
 async def on_alert_triggered(connection: Connection, events: Sequence[AlertTriggered]) -> None:
-    """Into the inbox of those who asked for the dashboard."""
+    """Notify the owners of alerts that ask for the dashboard."""
     now = utc_now()
-    await tell(connection, [notices.of_alert(event, now) for event in events if "dashboard" in event.channels])
+    await notify_users(
+        connection, [notices.from_alert_triggered(event, now) for event in events if "dashboard" in event.channels]
+    )
 
 
 async def on_session_started(connection: Connection, events: Sequence[SessionStarted]) -> None:
     now = utc_now()
-    await tell(connection, [notices.of_session_start(event, now) for event in events])
+    await notify_users(connection, [notices.from_session_started(event, now) for event in events])
 
 
 async def on_session_stopped(connection: Connection, events: Sequence[SessionStopped]) -> None:
     now = utc_now()
-    await tell(connection, [notices.of_session_stop(event, now) for event in events])
+    await notify_users(connection, [notices.from_session_stopped(event, now) for event in events])
 
 
 async def on_session_alarmed(connection: Connection, events: Sequence[SessionAlarmed]) -> None:
     now = utc_now()
-    await tell(connection, [notices.of_session_alarm(event, now) for event in events])
+    await notify_users(connection, [notices.from_session_alarmed(event, now) for event in events])
 
 
 async def on_trade_opened(connection: Connection, events: Sequence[TradeOpened]) -> None:
     now = utc_now()
-    await tell(connection, [notices.of_trade_opened(event, now) for event in events])
+    await notify_users(connection, [notices.from_trade_opened(event, now) for event in events])
 
 
 async def on_trade_closed(connection: Connection, events: Sequence[TradeClosed]) -> None:
     now = utc_now()
-    await tell(connection, [notices.of_trade_closed(event, now) for event in events])
+    await notify_users(connection, [notices.from_trade_closed(event, now) for event in events])
 
 
 async def on_usage_threshold(connection: Connection, events: Sequence[UsageThreshold]) -> None:
     now = utc_now()
-    await tell(connection, [notices.of_threshold(event, now) for event in events])
+    await notify_users(connection, [notices.from_usage_threshold(event, now) for event in events])
 
 
 CONTACT = Versioned("aggregate_seq", "contacts", "contact_version")

@@ -1,14 +1,14 @@
-"""What can go wrong in notifications, beside what can go wrong everywhere.
+"""Errors of notifications, in addition to those of the chassis.
 
 ProblemError
-└── AlertsFull  409  remove one first
+└── AlertsFull  409  the tenant must delete an alert first
 """
 
 from shared.chassis.errors import Conflict
 
 
 class AlertsFull(Conflict):
-    """`limit` says how many there can be. Remove one first."""
+    """`limit` is the maximum number of alerts. Delete one first."""
 
     type = "alerts-full"
-    title = "You have as many alerts as there can be"
+    title = "You have reached the maximum number of alerts"

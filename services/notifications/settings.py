@@ -1,4 +1,4 @@
-"""The environment of notifications."""
+"""Settings of notifications, read from the environment."""
 
 from typing import Literal
 

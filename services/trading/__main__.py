@@ -1,4 +1,4 @@
-"""`python -m services.trading`; the feed and backtests run apart: `--only feed`, `--only backtests`."""
+"""`python -m services.trading`; run the feed and backtests apart with `--only feed` and `--only backtests`."""
 
 from services.trading.app import build
 from services.trading.settings import TradingSettings

@@ -1,8 +1,8 @@
-"""The wiring of trading."""
+"""Wires the trading service together."""
 
 from functools import partial
 
-from services.trading.backtests.retention import forget_backtests
+from services.trading.backtests.retention import delete_old_backtests
 from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import MarketApi
 from services.trading.consumers import EVENT_HANDLERS
@@ -21,7 +21,7 @@ from services.trading.settings import TradingSettings
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.worker import Worker
 from shared.chassis.service_types import Context, Job, Service
-from shared.market.demand import publish_interests
+from shared.market.demand import publish_demand
 
 
 def build(context: Context) -> Service:
@@ -48,14 +48,14 @@ def build(context: Context) -> Service:
             *BacktestRoutes(database, listing, paper, settings.backtest_most_bars).endpoints(),
             *candle_endpoints(database, listing),
         ],
-        subscriptions=EVENT_HANDLERS,
+        handlers=EVENT_HANDLERS,
         jobs=[
-            publish_interests(database, "trading"),
+            publish_demand(database, "trading"),
             Job("worker", Worker(database, settings, clock).run, role="worker"),
             Job("venue-clock", clock.run, role="worker"),
             feed_job(context, settings),
             Job("backtests", BacktestWorker(database, settings.backtest_processes).run, role="backtests"),
-            Job("forget-backtests", partial(forget_backtests, database, settings.backtest_keep_days)),
+            Job("forget-backtests", partial(delete_old_backtests, database, settings.backtest_keep_days)),
         ],
         on_close=[close],
     )

@@ -1,4 +1,4 @@
-"""What a backtest asks, and what makes two of them the same question; pure."""
+"""The inputs of a backtest, hashed so that equal requests share a result; pure."""
 
 import hashlib
 import json
@@ -11,14 +11,14 @@ from shared.contracts.types import decimal_text, to_ms
 from shared.strategy.bars import Terms
 
 BacktestStatus = Literal["QUEUED", "RUNNING", "DONE", "FAILED", "CANCELLED"]
-MOST_WAITING = 1_000  # of one tenant
-MOST_FAILURES = 3  # of one job: then it has failed
-MOST_FILLS = 500_000  # of one result
+MAX_WAITING = 1_000  # of one tenant
+MAX_FAILURES = 3  # of one job, after which it is FAILED
+MAX_FILLS = 500_000  # in one result
 
 
 @dataclass(frozen=True)
 class BacktestLimits:
-    """What a plan says of backtests; None: unlimited."""
+    """The plan's limits on backtests; None: unlimited."""
 
     plan: str
     has_backtesting: bool
@@ -27,8 +27,8 @@ class BacktestLimits:
 
 @dataclass(frozen=True)
 class Range:
-    """Stored bars of a series: the first and the last open time, and how many. A bar in it never changes; one that
-    is filled in later makes it another range."""
+    """Stored bars of a series: first and last open time, and count. Bars in it never change; filling in a missing
+    bar later gives a different range."""
 
     first: datetime
     last: datetime
@@ -37,7 +37,7 @@ class Range:
 
 @dataclass(frozen=True)
 class BacktestQuestion:
-    """Everything that a result follows from."""
+    """Everything that determines a result."""
 
     strategy_hash: str
     venue: str

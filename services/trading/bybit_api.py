@@ -1,5 +1,7 @@
-"""Bybit's public market data by REST, through pybit, which is synchronous: threads of our own, time-outs and
-retries ours. Whatever an answer looks like, a method gives what it promises or raises one of two errors.
+"""Bybit's public market data by REST.
+
+pybit is synchronous, so calls run in threads of our own; timeouts and retries are ours too. A response of any shape
+either gives the declared return value or raises one of two errors.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ from pybit.unified_trading import HTTP
 from pydantic import TypeAdapter
 
 from shared.contracts.types import Amount, from_ms
-from shared.market.bars import NotABar, check_time, enclosed
+from shared.market.bars import NotABar, check_time, enclose_body
 from shared.strategy.bars import INTERVAL_MS, Bar
 
 VENUE = "bybit"
@@ -28,7 +30,7 @@ KLINE_LIMIT = 1_000
 END_OF_TIME_MS = 4_102_444_800_000  # 2100
 NO_SUCH_CODE = -1  # an empty set of codes to retry would be replaced by pybit's own
 PARAMS_ERROR = 10001
-# What reading an answer of another shape than promised comes to.
+# Raised when a response does not have the documented shape.
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 PYBIT_FAULTS = (FailedRequestError, requests.RequestException, *UNREADABLE)
 
@@ -37,11 +39,11 @@ _AMOUNT: TypeAdapter[Decimal] = TypeAdapter(Amount)
 
 
 class VenueUnavailable(Exception):
-    """The exchange did not answer, or not sensibly; try again later."""
+    """The exchange did not answer, or its answer was unusable; retry later."""
 
 
 class NotBars(VenueUnavailable):
-    """The exchange answered with something that is no bar. Asked again at once it would answer the same."""
+    """The exchange answered with an invalid bar. An immediate retry would get the same answer."""
 
 
 class UnknownSymbol(Exception):
@@ -50,7 +52,7 @@ class UnknownSymbol(Exception):
 
 @dataclass(frozen=True)
 class Kline:
-    """A bar of the exchange's. `widened`: its high or low did not enclose open and close, and was made to."""
+    """A bar from the exchange. `widened`: its high or low did not enclose open and close, and was widened to."""
 
     open_time: datetime
     open: Decimal
@@ -63,7 +65,7 @@ class Kline:
 
 @dataclass(frozen=True)
 class Contract:
-    """What orders of a symbol must fit."""
+    """The steps and minimums that orders of a symbol must respect."""
 
     tick_size: Decimal
     qty_step: Decimal
@@ -72,7 +74,7 @@ class Contract:
 
 
 class MarketApi:
-    """REST. Every method raises VenueUnavailable or UnknownSymbol."""
+    """REST client. Every method may raise VenueUnavailable or UnknownSymbol."""
 
     def __init__(self, rest_url: str) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bybit")
@@ -82,17 +84,19 @@ class MarketApi:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._http.client.close()  # pybit leaves its kept connections open
+        self._http.client.close()  # pybit leaves its pooled connections open
 
     async def server_time(self) -> datetime:
-        """The exchange's clock."""
-        return await self._ask(lambda told: from_ms(int(told["timeNano"]) // 1_000_000), self._http.get_server_time)
+        """Return the exchange's current time."""
+        return await self._ask(
+            lambda result: from_ms(int(result["timeNano"]) // 1_000_000), self._http.get_server_time
+        )
 
     async def contract(self, symbol: str) -> Contract:
-        def read(told: Any) -> Contract:  # Any: JSON
-            if not told["list"]:
+        def read(result: Any) -> Contract:  # Any: JSON
+            if not result["list"]:
                 raise UnknownSymbol(symbol)
-            listed = told["list"][0]
+            listed = result["list"][0]
             lots = listed["lotSizeFilter"]
             return Contract(
                 _positive(listed["priceFilter"]["tickSize"]),
@@ -104,9 +108,9 @@ class MarketApi:
         return await self._ask(read, self._http.get_instruments_info, category=CATEGORY, symbol=symbol)
 
     async def klines(self, symbol: str, interval: str, **window: int) -> list[Kline]:
-        """Up to a thousand bars, ascending; the last may be open. `window`: start, end in ms, both included."""
+        """Return up to 1,000 bars, ascending; the last may still be open. `window`: start, end in ms, inclusive."""
         return await self._ask(
-            lambda told: _ascending([kline_of(*row[:6], interval=interval) for row in reversed(told["list"])]),
+            lambda result: _ascending([kline_of(*row[:6], interval=interval) for row in reversed(result["list"])]),
             self._http.get_kline,
             category=CATEGORY,
             symbol=symbol,
@@ -116,10 +120,10 @@ class MarketApi:
         )
 
     async def has_bars(self, symbol: str, interval: str) -> bool:
-        """Whether the exchange has any bar of this series."""
+        """Return whether the exchange has any bar of this series."""
         window = {"start": 0, "end": END_OF_TIME_MS, "limit": 1}
         return await self._ask(
-            lambda told: bool(told["list"]),
+            lambda result: bool(result["list"]),
             self._http.get_kline,
             category=CATEGORY,
             symbol=symbol,
@@ -143,33 +147,33 @@ class MarketApi:
 
 
 def kline_of(start: object, *numbers: object, interval: str) -> Kline:
-    """Raises one of UNREADABLE for what is no bar (`shared/market/bars.py` has the rule): NotABar among them."""
+    """Parse a bar. Raises one of UNREADABLE, such as NotABar, if it is invalid (rules: `shared/market/bars.py`)."""
     open_time_ms = int(str(start))
     opened, high, low, closed, volume = (_AMOUNT.validate_python(number) for number in numbers)
-    told = Bar(open_time_ms, opened, high, low, closed, volume)
+    received = Bar(open_time_ms, opened, high, low, closed, volume)
     try:
         check_time(open_time_ms, INTERVAL_MS[interval])
-        bar = enclosed(told)
+        bar = enclose_body(received)
     except NotABar as error:
         raise NotABar(f"the bar of {open_time_ms}: {error}") from None
-    return Kline(from_ms(open_time_ms), *bar[1:], widened=bar is not told)
+    return Kline(from_ms(open_time_ms), *bar[1:], widened=bar is not received)
 
 
 def _ascending(bars: list[Kline]) -> list[Kline]:
     if any(later.open_time <= earlier.open_time for earlier, later in pairwise(bars)):
-        raise ValueError("its bars are not in order")
+        raise ValueError("the bars are not in ascending order")
     return bars
 
 
-def _amount(told: object) -> Decimal:
-    amount = _AMOUNT.validate_python(told)
+def _amount(value: object) -> Decimal:
+    amount = _AMOUNT.validate_python(value)
     if amount < 0:
-        raise ValueError(f"{told!r} is below 0")
+        raise ValueError(f"{value!r} is below 0")
     return amount
 
 
-def _positive(told: object) -> Decimal:
-    amount = _amount(told)
+def _positive(value: object) -> Decimal:
+    amount = _amount(value)
     if not amount:
-        raise ValueError("0 is no price and no step")
+        raise ValueError("0 is not a valid price or step")
     return amount

@@ -1,8 +1,8 @@
-"""Bybit's public stream through pybit's WebSocket, one thread for a socket.
+"""Bybit's public stream through pybit's WebSocket, one thread per socket.
 
-What pybit does by itself and we do not want: it sends a subscription before it has registered it, dies of an
-acknowledgement that is faster, gives a socket up for ever when the exchange refuses connections for a moment, and
-ends it when a callback raises. Here it never reconnects by itself; a supervisor does, with a growing pause.
+Defaults of pybit that we override: it sends a subscription before registering it and crashes if the
+acknowledgement arrives first, gives up a socket for good when the exchange briefly refuses connections, and closes
+it when a callback raises. Here pybit never reconnects by itself; a supervisor does, with an increasing pause.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ from shared.contracts.types import from_ms
 
 CONNECT_TIMEOUT_S = 10
 PING_EVERY_S = 20
-PONG_WITHIN_S = 10  # a socket whose other end is gone ends after both
+PONG_WITHIN_S = 10  # a socket without a peer is closed after both
 ACK_WITHIN_S = 5
-REFUSED_AGAIN_S = 30  # a refused subscription is tried again
+REFUSED_AGAIN_S = 30  # pause before a refused subscription is retried
 RECONNECT_FIRST_S = 0.2
 RECONNECT_LONGEST_S = 5.0
-STEADY_S = 10  # a socket that lived so long lets the pause begin anew
+STEADY_S = 10  # a socket that lasted this long resets the reconnect pause
 LOOK_EVERY_S = 0.1
 
-# websocket-client's only way to bound connecting; it is for the whole process.
+# websocket-client has no other way to limit the connect time; this applies to the whole process.
 websocket.setdefaulttimeout(CONNECT_TIMEOUT_S)
 
 log = structlog.get_logger()
@@ -42,12 +42,12 @@ SeriesKey = tuple[str, str]
 
 
 class StreamBroken(Exception):
-    """The socket is gone, or does not do what it was asked."""
+    """The socket is closed, or does not acknowledge or deliver."""
 
 
 @dataclass(frozen=True)
 class KlineUpdate:
-    """A bar as the stream tells it; `confirmed` once it is over. `venue_time` is the exchange's clock."""
+    """A bar as streamed; `confirmed` once it has closed. `venue_time` is the exchange's clock."""
 
     symbol: str
     interval: str
@@ -63,12 +63,12 @@ class _Subscription:
 
 
 class _Socket(WebSocket):  # type: ignore[misc]  # pybit has no types
-    """pybit's socket at an address of ours, that registers before it subscribes and never reconnects by itself."""
+    """pybit's socket at a URL of ours; registers before it subscribes, and never reconnects by itself."""
 
     def __init__(self, url: str, on_answered: Callable[[str, bool], None]) -> None:
         self._url = url
         self._on_answered = on_answered
-        # retries=1 would raise even after it has connected; with 2 a second attempt never connects.
+        # With retries=1 pybit raises even after it has connected; with 2, the second attempt never connects.
         super().__init__(
             CATEGORY,
             testnet=False,
@@ -82,7 +82,7 @@ class _Socket(WebSocket):  # type: ignore[misc]  # pybit has no types
         super()._connect(self._url or url)
 
     def exit(self) -> None:
-        """pybit's own may leave the connection open."""
+        """Close the connection, which pybit's own `exit` may leave open."""
         raw = self._raw()
         super().exit()
         if raw is not None:
@@ -92,7 +92,7 @@ class _Socket(WebSocket):  # type: ignore[misc]  # pybit has no types
         return getattr(getattr(self, "ws", None), "sock", None)
 
     def ask(self, operation: str, topic: str, callback: Callable[[Any], None] | None = None) -> None:  # Any: JSON
-        """Subscribe (with its callback) or unsubscribe."""
+        """Subscribe (with a callback) or unsubscribe."""
         request_id = str(uuid4())
         message = json.dumps({"op": operation, "req_id": request_id, "args": [topic]})
         if callback is not None:
@@ -101,7 +101,7 @@ class _Socket(WebSocket):  # type: ignore[misc]  # pybit has no types
         self.ws.send(message)
 
     def _process_subscription_message(self, message: Any) -> None:  # Any: JSON
-        """pybit's own dies of a refusal."""
+        """Report the answer; pybit's own method crashes on a refusal."""
         sent = self.subscriptions.get(message.get("req_id"))
         if sent:
             topic = json.loads(sent)["args"][0]
@@ -110,7 +110,7 @@ class _Socket(WebSocket):  # type: ignore[misc]  # pybit has no types
             self._on_answered(topic, bool(message.get("success")))
 
     def _process_unsubscription_message(self, message: Any) -> None:  # Any: JSON
-        """Nothing hangs on it: what still comes is ignored by whoever receives it."""
+        """Do nothing: the receiver ignores updates that still arrive."""
 
     def _process_normal_message(self, message: Any) -> None:  # Any: JSON
         callback = self.callback_directory.get(message.get("topic"))
@@ -118,9 +118,9 @@ class _Socket(WebSocket):  # type: ignore[misc]  # pybit has no types
             callback(message)
 
     def _on_error(self, error: object) -> None:
-        """On the socket's thread, where pybit's own raises: mark it for the supervisor.
+        """Mark the socket for the supervisor. Runs on the socket's thread, where pybit's own method raises.
 
-        websocket-client leaves a connection open that the server has closed.
+        Closes the connection too: websocket-client leaves it open after the server has closed it.
         """
         log.warning("stream_error", error=repr(error))
         self.exited = True
@@ -129,7 +129,7 @@ class _Socket(WebSocket):  # type: ignore[misc]  # pybit has no types
 
 
 class MarketStream:
-    """Kline updates, and a word each time the exchange has accepted a subscription."""
+    """Calls back with kline updates, and each time the exchange accepts a subscription."""
 
     def __init__(
         self,
@@ -147,22 +147,22 @@ class MarketStream:
         self._silent = False
         self._loop = asyncio.get_running_loop()
 
-    def want(self, series: set[SeriesKey]) -> None:
-        """Which (symbol, interval) to be subscribed to."""
+    def set_series(self, series: set[SeriesKey]) -> None:
+        """Set the (symbol, interval) pairs to be subscribed to."""
         self._wanted = set(series)
 
-    def renew(self) -> None:
-        """It is up and says nothing of what happens: connect anew."""
+    def reconnect(self) -> None:
+        """Connect again: the socket is open, but updates are missing."""
         self._silent = True
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Connect, subscribe, watch; again with a growing pause when it breaks."""
+        """Connect, subscribe and watch; reconnect with an increasing pause when the socket breaks."""
         pause_s = RECONNECT_FIRST_S
         thread = ThreadPoolExecutor(1, thread_name_prefix="bybit-stream")
         try:
             while not stop.is_set():
                 try:
-                    await self._loop.run_in_executor(thread, self._keep_up)
+                    await self._loop.run_in_executor(thread, self._maintain)
                     await pause(stop, LOOK_EVERY_S)
                 except (websocket.WebSocketException, OSError, StreamBroken) as error:
                     log.warning("stream_reconnects", error=repr(error), pause_s=pause_s)
@@ -175,10 +175,11 @@ class MarketStream:
             await asyncio.wait({self._loop.run_in_executor(thread, self._close)})
             thread.shutdown(wait=False)
 
-    def _keep_up(self) -> None:
+    def _maintain(self) -> None:
+        """Connect if necessary and bring the subscriptions up to date. Raises StreamBroken."""
         if self._socket is None:
             self._subscriptions, self._silent = {}, False
-            self._socket = _Socket(self._url, self._answered)
+            self._socket = _Socket(self._url, self._on_answer)
             self._connected_at = time.monotonic()
         if self._socket.exited or not self._socket.is_connected():
             raise StreamBroken("the socket is closed")
@@ -206,28 +207,28 @@ class MarketStream:
         if socket is not None:
             socket.exit()
 
-    def _answered(self, topic: str, accepted: bool) -> None:
-        """On the socket's thread."""
+    def _on_answer(self, topic: str, accepted: bool) -> None:
+        """Record the exchange's answer to a subscription. Runs on the socket's thread."""
         _, interval, symbol = topic.split(".")
         known = self._subscriptions.get((symbol, interval))
         if known is not None:
             known.state = "ACCEPTED" if accepted else "REFUSED"
             if accepted:
-                self._tell(self._on_subscribed, symbol, interval)
+                self._call_in_loop(self._on_subscribed, symbol, interval)
 
     def _receive(self, message: Any) -> None:  # Any: JSON
-        """On the socket's thread: hand over and nothing else."""
+        """Parse a message and hand it to the loop, nothing else. Runs on the socket's thread."""
         try:
             updates = [_update(message, item) for item in message["data"]]
         except UNREADABLE as error:
             log.error("stream_message_unreadable", error=repr(error))
             return
         for update in updates:
-            self._tell(self._on_update, update)
+            self._call_in_loop(self._on_update, update)
 
-    def _tell(self, what: Callable[..., None], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: we are going down
-            self._loop.call_soon_threadsafe(what, *arguments)
+    def _call_in_loop(self, callback: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: shutting down
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
 
 def _topic(series: SeriesKey) -> str:

@@ -1,4 +1,4 @@
-"""What trading hears: plans that change."""
+"""Event handlers: apply changes of plans."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,10 @@ from shared.contracts.billing import SubscriptionChanged
 
 
 async def on_subscription_changed(connection: Connection, events: Sequence[SubscriptionChanged]) -> None:
-    """Whoever is located here has a plan: the locator is claimed with it."""
+    """Store the plans, apply their limits to running sessions, and claim the users' locator rows.
+
+    The locator is claimed here, so that every located user has a plan.
+    """
     for user_id in await upsert_entitlements(connection, events):
         await hold_to_plan(connection, user_id)
     await claim_users(connection, events)

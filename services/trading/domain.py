@@ -1,4 +1,4 @@
-"""Rules of trading; pure."""
+"""Trading rules; pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from shared.strategy.execution.outcome import EntryGuard, EntryProposal
 SessionStatus = Literal["ACTIVE", "PAUSED", "STOPPED"]
 Entries = Literal["ALLOWED", "PAUSED", "PLAN_LIMIT"]
 StopReason = Literal["manual", "end_of_data"]
-# What a session may become; to become what it is changes nothing.
+# Allowed changes of status; setting the current status changes nothing.
 TRANSITIONS: Mapping[SessionStatus, frozenset[SessionStatus]] = {
     "ACTIVE": frozenset({"PAUSED", "STOPPED"}),
     "PAUSED": frozenset({"ACTIVE", "STOPPED"}),
@@ -36,18 +36,18 @@ class PlanLimits:
     max_stored_strategies: int | None = None
 
 
-# The shipped catalogue's (max_running_sessions, max_stored_strategies): of subscriptions that were published before
-# plans had these limits. Without them nothing would be limited.
+# (max_running_sessions, max_stored_strategies) of the shipped catalogue, for subscriptions published before plans
+# had these limits. Without them nothing would be limited.
 LIMITS_UNPUBLISHED: Mapping[str, tuple[int, int]] = {"FREE": (3, 10), "PREMIUM": (50, 100), "PRO": (1_000, 1_000)}
 
 LimitName = Literal["max_active_strategies", "max_symbols", "max_running_sessions"]
 
-# Of one tenant, whatever their plan.
-MOST_VERSIONS = 200  # of a strategy
-MOST_CONFIGURATIONS = 100
-MOST_EVER_STORED = 10_000  # strategies, those given up among them
-MOST_PUBLISHED = 10
-STORED_BEFORE_PLAN = 10  # strategies, while the plan of a new account is not known here yet
+# Per tenant, in every plan.
+MAX_VERSIONS = 200  # per strategy
+MAX_CONFIGURATIONS = 100
+MAX_EVER_STORED = 10_000  # strategies, including deleted ones
+MAX_PUBLISHED = 10
+STORED_BEFORE_PLAN = 10  # strategies, until the plan of a new account arrives here
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Limit:
 
 
 @dataclass
-class _InUse:
-    """What running sessions take of a plan."""
+class _PlanUsage:
+    """How much of a plan the running sessions use."""
 
     strategies: set[UUID] = field(default_factory=set)
     symbols: set[str] = field(default_factory=set)
@@ -79,16 +79,16 @@ class _InUse:
         self.symbols.add(session.symbol)
         self.sessions += 1
 
-    def exceeded_by(self, wanted: RunningSession, limits: PlanLimits) -> Limit | None:
-        """The first limit that one more session would exceed."""
+    def exceeded_by(self, requested: RunningSession, limits: PlanLimits) -> Limit | None:
+        """Return the first limit that one more session would exceed."""
         checks: tuple[tuple[LimitName, int | None, int, bool], ...] = (
             (
                 "max_active_strategies",
                 limits.max_active_strategies,
                 len(self.strategies),
-                wanted.strategy_id in self.strategies,
+                requested.strategy_id in self.strategies,
             ),
-            ("max_symbols", limits.max_symbols, len(self.symbols), wanted.symbol in self.symbols),
+            ("max_symbols", limits.max_symbols, len(self.symbols), requested.symbol in self.symbols),
             ("max_running_sessions", limits.max_running_sessions, self.sessions, False),
         )
         for name, limit, used, counted in checks:
@@ -97,28 +97,30 @@ class _InUse:
         return None
 
 
-def exceeded_limit(limits: PlanLimits, running: Iterable[RunningSession], wanted: RunningSession) -> Limit | None:
-    """The first limit of the plan that one more session would exceed."""
-    in_use = _InUse()
+def exceeded_limit(
+    limits: PlanLimits, running: Iterable[RunningSession], requested: RunningSession
+) -> Limit | None:
+    """Return the first limit of the plan that one more session would exceed."""
+    usage = _PlanUsage()
     for session in running:
-        in_use.add(session)
-    return in_use.exceeded_by(wanted, limits)
+        usage.add(session)
+    return usage.exceeded_by(requested, limits)
 
 
 def sessions_within(limits: PlanLimits, running: Iterable[RunningSession]) -> set[UUID]:
-    """Of these sessions, oldest first, those that may keep entering: the ones started first stay within."""
+    """Return the sessions, given oldest first, that may keep entering: those started first fit into the limits."""
     sessions = list(running)
     return {session.session_id for session in sessions} - limited_sessions(limits, sessions).keys()
 
 
 def limited_sessions(limits: PlanLimits, running: Iterable[RunningSession]) -> dict[UUID, Limit]:
-    """The others, each with the limit that it would exceed."""
-    kept = _InUse()
+    """Return the sessions, given oldest first, that may not enter, each with the limit it would exceed."""
+    usage = _PlanUsage()
     limited: dict[UUID, Limit] = {}
     for session in running:
-        exceeded = kept.exceeded_by(session, limits)
+        exceeded = usage.exceeded_by(session, limits)
         if exceeded is None:
-            kept.add(session)
+            usage.add(session)
         else:
             limited[session.session_id] = exceeded
     return limited
@@ -126,7 +128,7 @@ def limited_sessions(limits: PlanLimits, running: Iterable[RunningSession]) -> d
 
 @dataclass(frozen=True)
 class ConfigurationLimits:
-    """What an entry may not exceed, whatever the strategy says; percentages of the entry price."""
+    """Limits on entries, applied in addition to the strategy's rules; percentages are of the entry price."""
 
     max_position_size: Decimal | None = None
     stop_loss_percentage: Decimal | None = None
@@ -134,7 +136,7 @@ class ConfigurationLimits:
     min_stop_distance_percentage: Decimal | None = None
 
     def refusal(self, entry: EntryProposal) -> str | None:
-        """The code of what forbids this entry."""
+        """Return the code of the limit that this entry exceeds, or None."""
         if self.max_position_size is not None and entry.notional > self.max_position_size:
             return "max_position_size"
         stop = entry.stop_distance_pct
@@ -151,27 +153,27 @@ class ConfigurationLimits:
 
 REFUSALS: dict[Entries, str] = {"PAUSED": "paused", "PLAN_LIMIT": "plan_limit"}
 FEED_SILENT = "feed_silent"
-LONGEST_SILENCE = timedelta(minutes=2)  # beyond an expected bar; then nothing is entered
+LONGEST_SILENCE = timedelta(minutes=2)  # after a bar is due; then entries are refused
 
 
 def entry_guard(entries: Entries, limits: ConfigurationLimits, *, silent: bool = False) -> EntryGuard:
-    """What the execution asks before it orders an entry."""
+    """Return the check that the execution runs before it orders an entry; it gives the refusal's code or None."""
     refused = REFUSALS.get(entries, FEED_SILENT if silent else None)
     return lambda proposal: refused or limits.refusal(proposal)
 
 
 def entry_deadline(interval: str) -> timedelta:
-    """How long after its bar's close a step is on time."""
+    """Return how long after it was due a step still counts as on time."""
     return min(timedelta(milliseconds=INTERVAL_MS[interval] // 10), LONGEST_DEADLINE)
 
 
 def history_needed(longest_lookback: int) -> int:
-    """So many bars a strategy's series has to hold: its longest period is at most a fifth of them."""
+    """Return how many bars a strategy's series must hold: its longest period is at most a fifth of them."""
     return 5 * longest_lookback
 
 
 def is_late(venue_now: datetime, due: datetime, interval: str) -> bool:
-    """Whether a step that was due then is taken late, by the exchange's clock."""
+    """Return whether a step due at `due` is late, by the exchange's clock."""
     return venue_now > due + entry_deadline(interval)
 
 
@@ -181,7 +183,7 @@ AWAITED: tuple[Awaited, ...] = get_args(Awaited)
 
 @dataclass(frozen=True)
 class Waiting:
-    """What a session waits for, since when, and when it was expected; by the exchange's clock."""
+    """What a session waits for, since when, and when it was expected; times by the exchange's clock."""
 
     what: Awaited
     since: datetime
@@ -189,7 +191,7 @@ class Waiting:
 
 
 def awaited_bar(start: datetime, last_bar: datetime | None, interval: str, *, has_history: bool) -> Waiting:
-    """The next bar of a session that was started then and stands at `last_bar`; before it, its series' history."""
+    """Return what a session started at `start` waits for after `last_bar`: its series' history, or the next bar."""
     step = timedelta(milliseconds=INTERVAL_MS[interval])
     if last_bar is not None:
         return Waiting("bar", last_bar + step, last_bar + 2 * step)
@@ -201,21 +203,21 @@ def awaited_bar(start: datetime, last_bar: datetime | None, interval: str, *, ha
 
 @dataclass(frozen=True)
 class InstrumentChange:
-    """What a session enters by from the bar after `after_bar` on; None: from the first."""
+    """The instrument a session enters with from the bar after `after_bar` on; None: from the first bar."""
 
     after_bar: datetime | None
     instrument: Instrument
 
 
 def instrument_at(changes: Sequence[InstrumentChange], bar: datetime) -> Instrument | None:
-    """What an entry decided at this bar's close is sized by; None: what the session began with."""
-    held = [each for each in changes if each.after_bar is None or each.after_bar < bar]
-    return held[-1].instrument if held else None
+    """Return the instrument that sizes an entry decided at this bar's close; None: the session's first one."""
+    applied = [each for each in changes if each.after_bar is None or each.after_bar < bar]
+    return applied[-1].instrument if applied else None
 
 
 @dataclass(frozen=True)
 class SessionTotals:
-    """A session's running sums, moved by each closed trade."""
+    """A session's running sums, updated by each closed trade."""
 
     total_trades: int
     winning_trades: int

@@ -1,4 +1,4 @@
-"""Which evaluator this is: a result is kept under it, and no other evaluator's answer is taken for its own."""
+"""The evaluator's version: part of the key of a stored result, so that a release never reuses another's results."""
 
 import hashlib
 from functools import cache
@@ -14,7 +14,7 @@ NUMERIC = ("TA-Lib", "numpy", "numba")
 
 @cache
 def evaluator_version() -> str:
-    """Of its source text and of what computes for it, so that nobody has to think of raising a number."""
+    """Hash the evaluator's source and its numeric libraries, so that no version number has to be raised by hand."""
     digest = hashlib.sha256()
     for library in NUMERIC:
         digest.update(f"{library} {version(library)}\n".encode())

@@ -1,4 +1,4 @@
-"""Which series the exchange has: asked before anything is made that would wait for one."""
+"""Checks that the exchange has a series, before anything is created that would wait for it."""
 
 import time
 from collections import OrderedDict
@@ -6,24 +6,24 @@ from collections import OrderedDict
 import structlog
 
 from services.trading.bybit_api import VENUE, MarketApi, UnknownSymbol, VenueUnavailable
-from services.trading.operations.instruments import learn_instrument
+from services.trading.operations.instruments import refresh_instrument
 from services.trading.queries import candles
 from shared.chassis.postgres import Database
 from shared.strategy.bars import INTERVAL_MS, Instrument
 
 KNOWN_FOR_S = 3600.0
 UNKNOWN_FOR_S = 30.0
-MOST_KNOWN = 10_000
+MAX_ANSWERS = 10_000
 
 log = structlog.get_logger()
 
 
 class UnknownInterval(Exception):
-    """The exchange lists the symbol and has no candles of it at this interval."""
+    """The exchange lists the symbol but has no candles of it at this interval."""
 
 
 class Listing:
-    """Remembers answers for a while, so that requests of tenants do not become as many to the exchange."""
+    """Caches answers, so that requests of tenants do not cause as many requests to the exchange."""
 
     def __init__(self, database: Database, api: MarketApi) -> None:
         self._database = database
@@ -31,22 +31,22 @@ class Listing:
         self._answers: OrderedDict[tuple[str, str], tuple[float, type[Exception] | None]] = OrderedDict()
 
     async def instrument(self, symbol: str) -> Instrument:
-        """As the exchange has it now. Raises UnknownSymbol, VenueUnavailable."""
-        return await learn_instrument(self._database, self._api, symbol)
+        """Return the exchange's current instrument. Raises UnknownSymbol, VenueUnavailable."""
+        return await refresh_instrument(self._database, self._api, symbol)
 
     async def refresh(self, symbol: str) -> None:
-        """Bring the stored instrument up to date, as far as the exchange answers; else what is stored counts."""
+        """Update the stored instrument; keep it as it is if the exchange does not answer or list the symbol."""
         try:
             await self.instrument(symbol)
         except (UnknownSymbol, VenueUnavailable) as error:
             log.info("instrument_not_refreshed", symbol=symbol, error=repr(error))
 
     async def check(self, symbol: str, interval: str) -> None:
-        """Raises UnknownSymbol, UnknownInterval, VenueUnavailable."""
-        known = self._answers.get((symbol, interval))
-        if known is not None and time.monotonic() < known[0]:
-            if known[1] is not None:
-                raise known[1](symbol)
+        """Check that the exchange has this series. Raises UnknownSymbol, UnknownInterval, VenueUnavailable."""
+        cached = self._answers.get((symbol, interval))
+        if cached is not None and time.monotonic() < cached[0]:
+            if cached[1] is not None:
+                raise cached[1](symbol)
             return
         try:
             await self._ask(symbol, interval)
@@ -58,11 +58,11 @@ class Listing:
     def _remember(self, symbol: str, interval: str, fault: type[Exception] | None, for_s: float) -> None:
         self._answers[symbol, interval] = (time.monotonic() + for_s, fault)
         self._answers.move_to_end((symbol, interval))
-        while len(self._answers) > MOST_KNOWN:
+        while len(self._answers) > MAX_ANSWERS:
             self._answers.popitem(last=False)
 
     async def _ask(self, symbol: str, interval: str) -> None:
-        """A market that has not begun has bars of no interval, and is no fault of this one."""
+        """Ask the exchange. A market that has not begun has no bars at any interval, which is no fault."""
         await self._api.contract(symbol)
         async with self._database.untenanted() as connection:
             stored = await candles.get_series(connection, VENUE, symbol, interval)
@@ -77,5 +77,5 @@ class Listing:
     async def _has_bars(self, symbol: str, interval: str) -> bool:
         try:
             return await self._api.has_bars(symbol, interval)
-        except UnknownSymbol:  # it is listed: the parameter that was refused is the interval
+        except UnknownSymbol:  # the symbol is listed, so the refused parameter is the interval
             return False

@@ -1,4 +1,4 @@
-"""The environment of trading."""
+"""The settings of the trading service, read from the environment."""
 
 from decimal import Decimal
 from typing import Literal
@@ -17,10 +17,10 @@ class TradingSettings(ServiceSettings):
     bybit_rest_url: str = ""  # empty: the exchange itself
     bybit_ws_url: str = ""
 
-    instruments_every_s: float = Field(default=3600, gt=0)  # the feed asks again for the contracts it follows
+    instruments_every_s: float = Field(default=3600, gt=0)  # how often the feed refreshes its contracts
 
-    backtest_processes: int = Field(default=1, ge=1, le=64)  # of a process that works on backtests, at once
-    backtest_most_bars: int = Field(default=2_000_000, ge=1)  # of one; a million take about a gigabyte
+    backtest_processes: int = Field(default=1, ge=1, le=64)  # at once, per backtest worker
+    backtest_most_bars: int = Field(default=2_000_000, ge=1)  # per backtest; a million take about a gigabyte
     backtest_keep_days: int = Field(default=90, ge=1)  # after it ended
 
     paper_fee: Decimal = Field(default=Decimal("0.00055"), ge=0, lt=1)  # of the notional of every fill

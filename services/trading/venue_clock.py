@@ -1,4 +1,4 @@
-"""The exchange's clock, as far as it is known: asked every second, and read off what the stream says."""
+"""The exchange's clock: polled every second, and updated from the times in the stream."""
 
 import asyncio
 import time
@@ -25,17 +25,17 @@ class VenueClock:
 
     @property
     def latest(self) -> datetime:
-        """The latest time the exchange was seen at; for what only matters by the second."""
+        """The latest time received from the exchange; accurate to about a second."""
         return self._latest
 
     @property
     def last_seen(self) -> datetime | None:
-        """None before it was ever seen."""
+        """The latest time received from the exchange; None before the first."""
         return self._latest if self._latest > BEGINNING else None
 
     @property
-    def reckoned(self) -> datetime:
-        """Where it stands by now: it is taken to run on while the exchange does not answer."""
+    def estimated(self) -> datetime:
+        """The exchange's current time; assumed to keep running while the exchange does not answer."""
         return self._latest + timedelta(seconds=time.monotonic() - self._seen_at)
 
     def see(self, moment: datetime) -> None:
@@ -43,7 +43,7 @@ class VenueClock:
             self._latest, self._seen_at = moment, time.monotonic()
 
     async def now(self) -> datetime:
-        """Asked this moment. Raises VenueUnavailable."""
+        """Ask the exchange for its time. Raises VenueUnavailable."""
         self.see(await self.api.server_time())
         self._seen_at = time.monotonic()
         return self._latest

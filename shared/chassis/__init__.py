@@ -1,1 +1,1 @@
-"""What the services stand on: HTTP, Postgres, Kafka, outbox, inbox, tokens, settings, telemetry."""
+"""The base of every service: HTTP, Postgres, Kafka, outbox, inbox, tokens, settings, telemetry."""

@@ -1,8 +1,8 @@
-"""What people do is recorded: one event for each change, in the transaction that makes it.
+"""The activity log: one event for each change that a user makes, in the transaction of the change.
 
-An operation of a person's that changes something is one transaction here, with the event about it: it is said
-exactly once if the change is made, and never of what was refused. What is public (there is nobody yet who does it),
-and what has to commit something although it refuses, records by itself.
+An operation that changes something runs in one transaction together with its event, so the event is published
+exactly once if the change commits, and never for a refused one. Public operations (their caller is not known yet)
+and those that commit something although they refuse record their activity themselves.
 """
 
 from dataclasses import dataclass, replace
@@ -12,11 +12,11 @@ from uuid import UUID
 
 from shared.chassis.clock import utc_now
 from shared.chassis.events.outbox import bucket_of, outgoing
-from shared.chassis.http.app import Answered, Call, Endpoint, Reply
+from shared.chassis.http.app import Call, Endpoint, HandlerResult, Reply
 from shared.chassis.http.client_address import Client, Networks, client_of
 from shared.chassis.http.openapi import operation_id
 from shared.chassis.postgres import Connection, Database
-from shared.contracts.activity import ActivityRecorded, Actor, Recording
+from shared.contracts.activity import ActivityRecorded, Actor, RecordingService
 from shared.contracts.types import new_id
 
 FIRST = b'"aggregate_seq":1'
@@ -25,7 +25,7 @@ CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 @dataclass(frozen=True)
 class Activity:
-    """What was done, to what of whose, by whom."""
+    """One thing that was done: by whom, to which object of which user."""
 
     user_id: int
     public_id: UUID
@@ -36,13 +36,14 @@ class Activity:
     actor: Actor = "USER"
 
 
-async def record(connection: Connection, service: Recording, activity: Activity) -> None:
-    """Say it if this transaction commits. The last thing in it: from here on the user's other changes wait."""
-    said = ActivityRecorded(
+async def record(connection: Connection, service: RecordingService, activity: Activity) -> None:
+    """Publish the activity if this transaction commits. Call it last: it locks the user's counter, so the user's
+    other changes wait until the transaction ends."""
+    event = ActivityRecorded(
         user_id=activity.user_id,
         public_id=activity.public_id,
         aggregate=f"activity:{service}:{activity.public_id}",
-        aggregate_seq=1,  # or whichever it turns out to be
+        aggregate_seq=1,  # a placeholder: the statement below inserts the real number
         activity_id=new_id(),
         service=service,
         actor=activity.actor,
@@ -53,8 +54,8 @@ async def record(connection: Connection, service: Recording, activity: Activity)
         endpoint=activity.client.endpoint,
         at=activity.at,
     )
-    row = outgoing(said, service, utc_now())
-    before, after = row.payload.split(FIRST, 1)  # in a text of somebody's choice the quotes would be escaped
+    row = outgoing(event, service, utc_now())
+    before, after = row.payload.split(FIRST, 1)  # unambiguous: in a text from a client the quotes would be escaped
     await connection.execute(
         """
         WITH counted AS (
@@ -76,34 +77,34 @@ async def record(connection: Connection, service: Recording, activity: Activity)
 
 
 def is_recorded(endpoint: Endpoint) -> bool:
-    """Whether the chassis does it."""
+    """Return whether the chassis records the activity of this endpoint."""
     own = endpoint.public or endpoint.internal or endpoint.records_itself or endpoint.events
     return endpoint.method in CHANGING and not own
 
 
 class Recorder:
-    """Records what is done through one service's operations."""
+    """Records the activity of one service's operations."""
 
     def __init__(self, database: Database, service: str, proxies: Networks) -> None:
         self._database = database
         self._service = service
         self._proxies = proxies
 
-    def recording(self, endpoint: Endpoint) -> Endpoint:
-        """The same operation, recorded where it is one of those that are."""
+    def wrap(self, endpoint: Endpoint) -> Endpoint:
+        """Return the endpoint, with a handler that records its activity if it is one of those recorded."""
         if not is_recorded(endpoint):
             return endpoint
         service = recording_service(self._service)
 
-        async def handle(call: Call) -> Answered:
-            async with self._database.as_one(call.principal.user_id) as whole:
+        async def handle(call: Call) -> HandlerResult:
+            async with self._database.one_transaction(call.principal.user_id) as transaction:
                 answer = await endpoint.handler(call)
-                await record(await whole.connection(), service, self._activity(endpoint, call, answer))
+                await record(await transaction.connection(), service, self._activity(endpoint, call, answer))
             return answer
 
         return replace(endpoint, handler=handle)
 
-    def _activity(self, endpoint: Endpoint, call: Call, answer: Answered) -> Activity:
+    def _activity(self, endpoint: Endpoint, call: Call, answer: HandlerResult) -> Activity:
         return Activity(
             user_id=call.principal.user_id,
             public_id=call.principal.public_id,
@@ -114,17 +115,17 @@ class Recorder:
         )
 
 
-def recording_service(name: str) -> Recording:
-    """Raises ValueError for a name that the contract does not know."""
-    for known in get_args(Recording):
+def recording_service(name: str) -> RecordingService:
+    """Return the service's name as the contract's type. Raises ValueError if it is not one of those."""
+    for known in get_args(RecordingService):
         if known == name:
-            service: Recording = known
+            service: RecordingService = known
             return service
-    raise ValueError(f"{name} is no service whose activity is heard")
+    raise ValueError(f"{name} is not a service that records activity")
 
 
-def object_of(template: str, path: str, answer: Answered) -> str | None:
-    """What was made, or else what the first id of the path names, or else nothing but the caller himself."""
+def object_of(template: str, path: str, answer: HandlerResult) -> str | None:
+    """Return the path of the created resource, else the path up to its first id, else None for the caller."""
     if isinstance(answer, Reply) and "Location" in answer.headers:
         return answer.headers["Location"]
     head, brace, _ = template.partition("{")

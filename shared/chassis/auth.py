@@ -1,4 +1,4 @@
-"""From an access token to the one who calls."""
+"""Authentication of users by access token."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ NOTHING_ENDED = EndedLogins()
 
 @dataclass(frozen=True)
 class Principal:
-    """Who calls: the tenant, and what the token lets them do."""
+    """The authenticated caller: the tenant and the scopes of the token."""
 
     user_id: int
     public_id: UUID
@@ -42,7 +42,7 @@ class Claims:
 
 
 class TokenVerifier:
-    """Checks access tokens against auth's published keys; remembers a verified one until it expires."""
+    """Verifies access tokens with auth's published keys; caches a verified one until it expires."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class TokenVerifier:
         keys: KeySource | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`keys` are auth's own; else they are fetched from it."""
+        """`keys` is for auth itself; other services fetch the keys from auth."""
         self._settings = settings
         self._clock = clock
         self._keys = keys or RemoteKeys(settings.jwks_url)
@@ -58,7 +58,7 @@ class TokenVerifier:
         self._verified_by = self._keys.version
 
     async def claims(self, token: str) -> Claims:
-        """Raises Unauthorized; Unavailable if auth's keys were never seen."""
+        """Raises Unauthorized, or Unavailable if auth's keys could never be fetched."""
         if self._verified_by != self._keys.version:
             self._verified_by = self._keys.version
             self._verified.clear()
@@ -98,12 +98,12 @@ class TokenVerifier:
 
 
 def _scopes_in(claim: object) -> frozenset[str]:
-    """Those that there are; a token without any has none."""
+    """Return the known scopes in the claim; a token without the claim has none."""
     return SCOPES.intersection(claim.split(" ")) if isinstance(claim, str) else frozenset()
 
 
 class Authenticator:
-    """Token → principal, for the HTTP layer."""
+    """Turns an Authorization header into a principal, for the HTTP layer."""
 
     def __init__(self, verifier: TokenVerifier, users: UserDirectory, ended: EndedLogins = NOTHING_ENDED) -> None:
         self._verifier = verifier

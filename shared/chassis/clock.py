@@ -1,8 +1,8 @@
-"""The one place that asks what time it is."""
+"""The only place that reads the clock."""
 
 from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """Wall time; everything below the edge takes it as an argument."""
+    """Return the wall time. Code below the edge takes the time as an argument instead."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Named points in the code at which a run of faults can strike; nothing at all unless settings switch them on."""
+"""Named points in the code where a fault run can kill or stop the process; inactive unless settings enable them."""
 
 import os
 import signal
@@ -35,16 +35,16 @@ _SIGNALS = {"KILL": signal.SIGKILL, "STOP": signal.SIGSTOP}
 
 
 def point(name: Point) -> None:
-    """Where a fault may strike; off, this is one comparison."""
+    """Mark a place where a fault may strike; costs one comparison when switched off."""
     if _switched_on is not None:
         _switched_on.hit(name)
 
 
 def switch_on(folder: Path, process_name: str) -> None:
-    """Count hits below `folder/hits`, and strike where `folder/arm/<process_name>` says.
+    """Count hits below `folder/hits`, and strike as `folder/arm/<process_name>` orders.
 
-    The file holds one line, `<point> <KILL|STOP> <nth>`: the nth hit of that point from then on strikes, after
-    the file was moved to `folder/fired`, so that each is claimed once.
+    The file holds one line, `<point> <KILL|STOP> <nth>`: the nth hit of that point from then on strikes. Before
+    that the file is moved to `folder/fired`, so that each order is executed once.
     """
     global _switched_on
     _switched_on = _Points(folder, process_name)
@@ -59,7 +59,7 @@ class _Points:
         self._mark = f"{process_name}-{os.getpid()}"
         self._hits = os.open(folder / "hits" / self._mark, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._strikes = 0
-        self._seen: tuple[str, int] = ("", 0)  # the line that is armed, and how often its point was hit since
+        self._seen: tuple[str, int] = ("", 0)  # the armed line, and how often its point was hit since
 
     def hit(self, name: Point) -> None:
         os.write(self._hits, bytes([POINTS.index(name)]))
@@ -81,7 +81,7 @@ class _Points:
         try:
             self._armed.rename(self._fired / f"{self._mark}-{self._strikes}")
         except FileNotFoundError:
-            return  # taken back meanwhile
+            return  # withdrawn meanwhile
         os.kill(os.getpid(), number)
 
 

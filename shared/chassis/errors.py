@@ -1,36 +1,36 @@
-"""What goes wrong above the services, and what follows from it.
+"""The errors shared by all services, and the consequence of each.
 
-ProblemError               an answer for the client, RFC 9457
+ProblemError               answered to the client as RFC 9457 problem+json
 ├── InvalidBody       400  not JSON
 ├── Unauthorized      401  no token, or not a valid one
 ├── Forbidden         403
-│   ├── MissingScope       names the scope that the token would need
-│   └── PlanLimitReached   says which limit and how much is used
-├── NotFound          404  also for what belongs to somebody else
+│   ├── MissingScope       names the scope that the token needs
+│   └── PlanLimitReached   names the limit and how much of it is used
+├── NotFound          404  also for what belongs to another user
 ├── MethodNotAllowed  405
 ├── RequestTimeout    408  the body did not arrive in time
 ├── Conflict          409
 │   └── NameTaken
-├── IdempotencyInFlight 409  the first request with this key is still under way
-├── PreconditionFailed 412  If-Match names another state than the one there is
+├── IdempotencyInFlight 409  the first request with this key is still in progress
+├── PreconditionFailed 412  If-Match names a state that is no longer current
 ├── TooLarge          413
 ├── UnsupportedEncoding 415
 ├── UnsupportedMediaType 415  a body that is not application/json
-├── IdempotencyMismatch 422  this key was another request's
+├── IdempotencyMismatch 422  this key was used for another request
 ├── InvalidInput      422  names each field and the reason
-├── QuotaExceeded     429  the plan's requests of this UTC day are used up
+├── QuotaExceeded     429  the plan's requests for this UTC day are used up
 ├── TooManyStreams    429
 ├── TooManyAtOnce     429
 ├── TooManyHeaders    431
 ├── HeadTooLarge      431
-├── BadGateway        502  the gateway's own: the service was not reached, or went away
-├── Unavailable       503  try again; Retry-After says when
+├── BadGateway        502  sent by the gateway: the service was not reached or closed the connection
+├── Unavailable       503  retry after the seconds in Retry-After
 ├── AccountNotReady   503  the same, for an account that is seconds old
-└── GatewayTimeout    504  the gateway's own: the service took too long
-PoisonError                one message that can never be handled: it goes to the dead letters
-└── ForgedError            it says what its sender may not say: the same, and its key goes on
-    └── ImplausibleError   its version is far ahead of what is known
-NewerVersionError          a message newer than this reader: its key waits for the upgrade
+└── GatewayTimeout    504  sent by the gateway: the service took too long
+PoisonError                a message that can never be handled; goes to the dead letters
+└── ForgedError            a message that its sender may not publish; its key is not blocked
+    └── ImplausibleError   a version far ahead of the known one
+NewerVersionError          a message newer than this reader; its key waits for the upgrade
 """
 
 from collections.abc import Mapping
@@ -38,11 +38,11 @@ from typing import ClassVar
 
 
 class ProblemError(Exception):
-    """A fault of ours, which is in our logs under this request's id.
+    """An internal error. It is in our logs under this request's id.
 
-    Base of everything that is answered as problem+json. A class has its own `type`, its docstring says when it is
-    answered (docs/errors.md is written out of them), and `retry_after_s` is set where the same request may succeed
-    later. `extra` is shown to the client beside it.
+    Base class of every answer as problem+json. A subclass has its own `type`. Its docstring says when it is
+    answered (docs/errors.md is generated from the docstrings). `retry_after_s` is set if the same request may
+    succeed later. `extra` is added to the body.
     """
 
     status: ClassVar[int] = 500
@@ -59,7 +59,7 @@ class ProblemError(Exception):
 
 
 class InvalidBody(ProblemError):
-    """No JSON, JSON that is ambiguous or too deep, or a body that is not framed as its headers say."""
+    """The body is not JSON, is ambiguous or too deeply nested, or does not match the framing in its headers."""
 
     status = 400
     type = "invalid-body"
@@ -67,15 +67,15 @@ class InvalidBody(ProblemError):
 
 
 class Unauthorized(ProblemError):
-    """No access token, or one that is not valid or no longer: refresh it, or log in."""
+    """The access token is missing, invalid or expired. Refresh it or log in."""
 
     status = 401
     type = "unauthorized"
-    title = "A valid access token is needed"
+    title = "A valid access token is required"
 
 
 class Forbidden(ProblemError):
-    """The token is valid and does not reach this far."""
+    """The token is valid but does not permit this request."""
 
     status = 403
     type = "forbidden"
@@ -83,38 +83,39 @@ class Forbidden(ProblemError):
 
 
 class MissingScope(Forbidden):
-    """`scope` names what the token would need: `read` to look, `trade` to change strategies, sessions and alerts,
-    `admin` to change the account. The tokens of a login have all three."""
+    """`scope` names the scope that the token lacks: `read` to read, `trade` to change strategies, sessions and
+    alerts, `admin` to change the account. The tokens of a login have all three."""
 
     type = "missing-scope"
-    title = "The token has not the scope that this needs"
+    title = "The token does not have the required scope"
 
 
 class PlanLimitReached(Forbidden):
-    """`limit` names which limit of `plan`, `allowed` and `used` how much of it there is and is used."""
+    """A limit of the plan is reached. `limit` names the limit of `plan`; `allowed` is its value, `used` the current
+    use."""
 
     type = "plan-limit"
     title = "The plan does not allow that"
 
 
 class NotFound(ProblemError):
-    """No such path, or no such thing, or somebody else's."""
+    """The path or the resource does not exist, or the resource belongs to another user."""
 
     status = 404
     type = "not-found"
-    title = "There is no such thing"
+    title = "Not found"
 
 
 class MethodNotAllowed(ProblemError):
-    """The `Allow` header says which methods there are."""
+    """The resource does not support this method. The `Allow` header lists the supported ones."""
 
     status = 405
     type = "method-not-allowed"
-    title = "This resource has no such method"
+    title = "This resource does not support this method"
 
 
 class RequestTimeout(ProblemError):
-    """The body took longer to arrive than a body may."""
+    """The body did not arrive within the time limit."""
 
     status = 408
     type = "request-timeout"
@@ -122,55 +123,55 @@ class RequestTimeout(ProblemError):
 
 
 class Conflict(ProblemError):
-    """What is there, or its state, does not go with the request."""
+    """The request conflicts with an existing resource or with its state."""
 
     status = 409
     type = "conflict"
-    title = "This conflicts with what is there"
+    title = "The request conflicts with the current state"
 
 
 class NameTaken(Conflict):
-    """Names are unique among your things of one kind."""
+    """You already have a resource of this kind with this name. Names are unique per kind."""
 
     type = "name-taken"
-    title = "There is one of that name already"
+    title = "The name is already in use"
 
 
 class IdempotencyInFlight(ProblemError):
-    """The first request with this key has no answer yet; this one had no effect."""
+    """The first request with this key has not been answered yet. This request had no effect."""
 
     status = 409
     type = "idempotency-in-flight"
-    title = "The first request with this Idempotency-Key is still under way; try again"
+    title = "The first request with this Idempotency-Key is still in progress; try again"
     retry_after_s = 1
 
 
 class IdempotencyMismatch(ProblemError):
-    """The key is known with another method, path, query or body; this request had no effect."""
+    """The key was used with another method, path, query or body. This request had no effect."""
 
     status = 422
     type = "idempotency-mismatch"
-    title = "This Idempotency-Key was given to another request"
+    title = "This Idempotency-Key was used for another request"
 
 
 class PreconditionFailed(ProblemError):
-    """`If-Match` names another state than the one there is: read it again, and decide anew."""
+    """`If-Match` does not name the current state. Read the resource again before you change it."""
 
     status = 412
     type = "precondition-failed"
-    title = "It has changed since you read it"
+    title = "The resource has changed since you read it"
 
 
 class UnsupportedMediaType(ProblemError):
-    """A body with a `Content-Type` other than application/json."""
+    """The body has a `Content-Type` other than application/json."""
 
     status = 415
     type = "unsupported-media-type"
-    title = "Bodies are taken as application/json"
+    title = "The body must be application/json"
 
 
 class TooLarge(ProblemError):
-    """The body is longer than a body may be."""
+    """The body exceeds the size limit."""
 
     status = 413
     type = "too-large"
@@ -186,23 +187,24 @@ class TooManyHeaders(ProblemError):
 
 
 class HeadTooLarge(ProblemError):
-    """The address and the headers together are longer than 20 kB."""
+    """The URL and the headers together are longer than 20 kB."""
 
     status = 431
     type = "head-too-large"
-    title = "The address and the headers are too long"
+    title = "The URL and the headers are too long"
 
 
 class UnsupportedEncoding(ProblemError):
-    """A body with a `Content-Encoding`."""
+    """The body has a `Content-Encoding`. Only unencoded bodies are accepted."""
 
     status = 415
     type = "unsupported-encoding"
-    title = "Bodies are not taken in this encoding"
+    title = "The encoding of the body is not supported"
 
 
 class InvalidInput(ProblemError):
-    """`errors` is a list of {path, reason}, the path a JSON path such as `$.price` or the name of a header."""
+    """The request failed validation. `errors` is a list of {path, reason}. A path is a JSON path such as `$.price`
+    or the name of a header."""
 
     status = 422
     type = "invalid-input"
@@ -210,17 +212,18 @@ class InvalidInput(ProblemError):
 
 
 class QuotaExceeded(ProblemError):
-    """`limit` is how many requests the plan gives a UTC day, `used` how many of them are gone; `GET /v1/usage` says
-    more. What stops, cancels or closes, and reading one's positions, is never refused for it."""
+    """The requests of the plan for this UTC day are used up. `limit` is the number per day, `used` how many were
+    made; see `GET /v1/usage`. Requests that stop, cancel or close something, or read your positions, are never
+    refused for this reason."""
 
     status = 429
     type = "quota-exceeded"
-    title = "The requests of this day are used up"
+    title = "The request quota for today is used up"
     retry_after_s = 60
 
 
 class TooManyStreams(ProblemError):
-    """You have as many streams and files open as one may have at once."""
+    """You have reached the limit of concurrently open streams and downloads."""
 
     status = 429
     type = "too-many-streams"
@@ -229,16 +232,17 @@ class TooManyStreams(ProblemError):
 
 
 class TooManyAtOnce(ProblemError):
-    """You have as many requests under way at once as one may have; this one had no effect."""
+    """You have reached the limit of concurrent requests. This request had no effect."""
 
     status = 429
     type = "too-many-at-once"
-    title = "Too many of your requests are under way"
+    title = "Too many concurrent requests"
     retry_after_s = 1
 
 
 class BadGateway(ProblemError):
-    """The gateway did not reach the service, or lost it on the way: whether there was an effect is not known."""
+    """The gateway did not reach the service or lost the connection. It is unknown whether the request had an
+    effect."""
 
     status = 502
     type = "bad-gateway"
@@ -247,20 +251,21 @@ class BadGateway(ProblemError):
 
 
 class Unavailable(ProblemError):
-    """Something that this needs is away for the moment."""
+    """A component that this request needs is temporarily unavailable."""
 
     status = 503
     type = "unavailable"
-    title = "Not available at the moment"
+    title = "Temporarily unavailable"
     retry_after_s = 1
 
 
 class HistoryTooShort(Unavailable):
-    """The history does not hold a candle that was published: so it is with one that is no fact."""
+    """The history lacks a candle that was published. A forged candle is one cause, so the event itself may be at
+    fault: it is not counted as an infrastructure fault."""
 
 
 class AccountNotReady(ProblemError):
-    """Just registered: the news has not reached every part of the platform."""
+    """The account was registered seconds ago and is not yet known to every service."""
 
     status = 503
     type = "account-not-ready"
@@ -269,7 +274,7 @@ class AccountNotReady(ProblemError):
 
 
 class GatewayTimeout(ProblemError):
-    """The service took too long for the gateway: whether there was an effect is not known."""
+    """The service did not answer the gateway in time. It is unknown whether the request had an effect."""
 
     status = 504
     type = "gateway-timeout"
@@ -278,19 +283,19 @@ class GatewayTimeout(ProblemError):
 
 
 class PoisonError(Exception):
-    """This message can never be handled."""
+    """A message that can never be handled."""
 
 
 class ForgedError(PoisonError):
-    """This message says what its sender may not say. Nobody's true event is lost where its key goes on."""
+    """A message that its sender may not publish. Its key is not blocked, as skipping it loses no genuine event."""
 
 
 class ImplausibleError(ForgedError):
-    """The version of this message is so far ahead of what is known that it would shut out what is true."""
+    """The version of this message is so far ahead of the known one that genuine later versions would be ignored."""
 
 
 class NewerVersionError(Exception):
-    """This message is of a later version than this program knows."""
+    """A message with a schema version later than this program knows."""
 
     def __init__(self, detail: str, version: int) -> None:
         super().__init__(detail)

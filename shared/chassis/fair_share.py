@@ -1,4 +1,4 @@
-"""A tenant's part of what tenants share in one process: the requests under way, the connections they hold."""
+"""Limits each tenant's share of a process: concurrent requests and the database connections they hold."""
 
 import asyncio
 import contextlib
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from shared.chassis.errors import TooManyAtOnce
 
-MOST_REQUESTS = 100  # of one tenant under way at once; those without a connection wait for one
-PART_OF_CONNECTIONS = 3  # a tenant holds at most one in so many of the pool
+MAX_REQUESTS = 100  # concurrent requests of one tenant; those without a connection wait for one
+PART_OF_CONNECTIONS = 3  # a tenant holds at most one third of the pool
 
 
 @dataclass
 class _Request:
-    """`held`: how many connections it has; the first waits for its turn, what is nested in it does not."""
+    """`held` is the number of its connections; only the first waits for its turn, nested ones do not."""
 
     user_id: int
     held: int = 0
@@ -24,16 +24,16 @@ class _Request:
 @dataclass
 class _Turns:
     free: asyncio.Semaphore
-    users: int = 0  # of the semaphore: those who hold or wait
+    users: int = 0  # requests that hold or wait for the semaphore
 
 
 _request: ContextVar[_Request | None] = ContextVar("request", default=None)
 
 
 class FairShare:
-    """Only requests of a known caller count: consumers, jobs, streams under way and health checks do not."""
+    """Counts only requests of authenticated callers, not consumers, jobs, running streams or health checks."""
 
-    def __init__(self, connections: int, most_requests: int = MOST_REQUESTS) -> None:
+    def __init__(self, connections: int, most_requests: int = MAX_REQUESTS) -> None:
         self._most_held = max(1, connections // PART_OF_CONNECTIONS)
         self._most_requests = most_requests
         self._requests: Counter[int] = Counter()
@@ -41,7 +41,7 @@ class FairShare:
 
     @contextlib.contextmanager
     def request(self, user_id: int) -> Iterator[None]:
-        """For as long as a request is worked. Raises TooManyAtOnce before anything was done."""
+        """Count a request while it is handled. Raises TooManyAtOnce before anything is done."""
         if self._requests[user_id] >= self._most_requests:
             raise TooManyAtOnce
         self._requests[user_id] += 1
@@ -50,11 +50,11 @@ class FairShare:
             yield
         finally:
             _request.reset(token)
-            self._requests -= Counter({user_id: 1})  # whoever has none is forgotten
+            self._requests -= Counter({user_id: 1})  # subtraction drops users at zero
 
     @contextlib.asynccontextmanager
     async def turn(self, wait_s: float) -> AsyncIterator[None]:
-        """For as long as the request under way holds a connection. Raises TimeoutError."""
+        """Wait for the current request's turn to hold a connection, and hold it. Raises TimeoutError."""
         request = _request.get()
         if request is None:
             yield

@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it can work."""
+"""Liveness, readiness and metrics endpoints."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,10 +15,9 @@ Parked = Callable[[], Awaitable[list[str]]]
 
 
 def add_health_routes(app: web.Application, database: Database, checks: list[Check], parked: Parked) -> None:
-    """`/healthz`: the loop turns. `/readyz`: database, broker and jobs answer. `/metrics` for Prometheus.
+    """Add `/healthz` (the event loop runs), `/readyz` (database, broker and jobs work) and `/metrics` (Prometheus).
 
-    What is parked for an upgrade stands in the answer of `/readyz` and does not make it unready: one message must
-    not take a service out of use.
+    `/readyz` lists events parked for an upgrade but stays ready: one message must not take a service out of use.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -38,7 +37,7 @@ def add_health_routes(app: web.Application, database: Database, checks: list[Che
 
 
 async def _shown(parked: Parked) -> list[str]:
-    """Nothing while the database is away, which is a fault of its own."""
+    """Return an empty list while the database is unavailable: that is reported as a fault of its own."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             return await parked()

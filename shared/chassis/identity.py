@@ -1,4 +1,4 @@
-"""From the id the world sees to the id inside."""
+"""Maps the public id of a user to the internal one."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -21,9 +21,9 @@ class OfUser(Protocol):
 
 
 async def claim_users(connection: Connection, users: Iterable[OfUser]) -> None:
-    """Note whose public ids these are; the connection must have the tenants set. Raises ForgedError.
+    """Register the public ids of these users; the connection must have the tenants set. Raises ForgedError.
 
-    The first pair of a user and a public id that is known counts, for either of the two.
+    The first registered pair of user id and public id is final for both.
     """
     pairs = {(user.public_id, user.user_id) for user in users}
     taken = await connection.fetch(
@@ -35,15 +35,15 @@ async def claim_users(connection: Connection, users: Iterable[OfUser]) -> None:
         raise ForgedError(CONTRADICTION)
 
 
-class VouchedUsers:
-    """Remembers which pairs of a user and a public id are the known ones: they stay so for ever."""
+class KnownUsers:
+    """Caches the registered pairs of user id and public id, which never change."""
 
     def __init__(self) -> None:
-        self._vouched: set[tuple[int, UUID]] = set()
+        self._checked: set[tuple[int, UUID]] = set()
 
     async def check(self, connection: Connection, users: Sequence[OfUser]) -> None:
-        """Raises ForgedError where one of these contradicts what is known; an unknown pair passes."""
-        pairs = {(user.user_id, user.public_id) for user in users} - self._vouched
+        """Raises ForgedError if a pair contradicts a registered one; an unknown pair passes."""
+        pairs = {(user.user_id, user.public_id) for user in users} - self._checked
         if not pairs:
             return
         rows = await connection.fetch(
@@ -56,20 +56,20 @@ class VouchedUsers:
         )
         if any(row["is_known"] is False for row in rows):
             raise ForgedError(CONTRADICTION)
-        if len(self._vouched) >= CACHE_LIMIT:
-            self._vouched.clear()
-        self._vouched |= {(row["user_id"], row["public_id"]) for row in rows if row["is_known"]}
+        if len(self._checked) >= CACHE_LIMIT:
+            self._checked.clear()
+        self._checked |= {(row["user_id"], row["public_id"]) for row in rows if row["is_known"]}
 
 
 class UserDirectory:
-    """Looks users up; waits a little for one so new that the event about him is still on its way."""
+    """Looks up users; waits a few seconds for one whose registration event has not arrived yet."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[UUID, int] = {}
 
     async def user_id(self, public_id: UUID) -> int:
-        """The tenant's id. Raises AccountNotReady (503)."""
+        """Return the tenant's id. Raises AccountNotReady (503)."""
         if (known := self._known.get(public_id)) is not None:
             return known
         found = await self._wait_for(public_id)

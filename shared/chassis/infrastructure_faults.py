@@ -1,4 +1,4 @@
-"""Which faults are the infrastructure's, named class by class: any other is a fault of the event that met it."""
+"""The faults of the infrastructure, listed class by class; any other fault is blamed on the event that met it."""
 
 import socket
 
@@ -8,23 +8,23 @@ from aiokafka.errors import KafkaError
 from shared.chassis.errors import HistoryTooShort, Unavailable
 from shared.chassis.postgres import LOST_CONNECTION
 
-AWAY = (
-    # No connection. Not OSError: a file that is no zone is one too.
+RETRYABLE_FAULTS = (
+    # No connection. Not OSError as a whole: a file that is not a time zone raises one too.
     ConnectionError,
     TimeoutError,
     socket.gaierror,
     *(fault for fault in LOST_CONNECTION if fault is not OSError),
-    # The server is there and cannot serve.
+    # The server is up but cannot serve.
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.ObjectNotInPrerequisiteStateError,
-    # It was not our turn.
+    # A conflict with another transaction.
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
-    # The schema was changed under the connection.
+    # The schema changed during the connection.
     asyncpg.InvalidCachedStatementError,
     # Another service does not answer.
     Unavailable,
@@ -32,7 +32,7 @@ AWAY = (
 
 
 def is_infrastructure(error: BaseException) -> bool:
-    """Whether the same work may succeed later, whatever event it is about."""
+    """Return whether the same operation may succeed later, whichever event it handles."""
     if isinstance(error, KafkaError):
         return bool(error.retriable)
-    return isinstance(error, AWAY) and not isinstance(error, HistoryTooShort)
+    return isinstance(error, RETRYABLE_FAULTS) and not isinstance(error, HistoryTooShort)

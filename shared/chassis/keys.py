@@ -1,4 +1,4 @@
-"""Ed25519 keys that tokens are checked with: fetched from auth, or known beforehand."""
+"""Ed25519 keys that verify tokens: fetched from auth, or known beforehand."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ from shared.chassis.errors import Unavailable
 
 ALGORITHM = "EdDSA"
 REFETCH_AT_MOST_EVERY_S = 2.0
-FIRST_AT_MOST_EVERY_S = 0.2  # while no key has ever been fetched
+FIRST_AT_MOST_EVERY_S = 0.2  # until the first key is fetched
 REFRESH_EVERY_S = 60.0  # a key that auth has withdrawn is trusted no longer than this
 FETCH_TIMEOUT_S = 3
 LONGEST_JWKS = 65_536
@@ -29,17 +29,17 @@ log = structlog.get_logger()
 
 
 class KeySource(Protocol):
-    """`version` rises when a key is withdrawn: what was verified with it must be verified again."""
+    """`version` rises when a key is withdrawn: tokens verified before must be verified again."""
 
     version: int
 
     async def find(self, kid: str) -> PyJWK | None:
-        """Raises Unavailable where no key was ever had."""
+        """Return the key, or None. Raises Unavailable if no key was ever fetched."""
         ...
 
 
 class RemoteKeys:
-    """A published JWKS. The last keys are kept while it cannot be reached."""
+    """The keys of a published JWKS. The last ones are kept while it cannot be reached."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -55,9 +55,9 @@ class RemoteKeys:
                 if kid not in self._keys and self._age_s() > self._shortest_age_s():
                     await self._fetch()
         elif self._age_s() > REFRESH_EVERY_S and (self._refreshing is None or self._refreshing.done()):
-            self._refreshing = asyncio.create_task(self._refresh())  # requests go on with the keys there are
+            self._refreshing = asyncio.create_task(self._refresh())  # requests continue with the current keys
         if not self._keys:
-            raise Unavailable("auth's keys cannot be had at the moment", retry_after_s=2)
+            raise Unavailable("auth's keys are not available at the moment", retry_after_s=2)
         return self._keys.get(kid)
 
     def _age_s(self) -> float:
@@ -85,17 +85,17 @@ class RemoteKeys:
 
     def _take(self, keys: dict[str, PyJWK]) -> None:
         if not keys:
-            raise ValueError("a JWKS without a key")
+            raise ValueError("the JWKS contains no key")
         self.version += bool(self._keys.keys() - keys.keys())
         self._keys = keys
 
 
 def parse_jwks(raw: bytes) -> dict[str, PyJWK]:
-    """Keys by their ids. Raises ValueError."""
+    """Parse a JWKS into keys by id. Raises ValueError."""
     try:
         return {entry["kid"]: PyJWK(entry, algorithm=ALGORITHM) for entry in json.loads(raw)["keys"]}
     except (KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
-        raise ValueError(f"no JWKS: {error!r}") from error
+        raise ValueError(f"not a JWKS: {error!r}") from error
 
 
 def load_private_key(file: Path) -> Ed25519PrivateKey:
@@ -107,7 +107,7 @@ def load_private_key(file: Path) -> Ed25519PrivateKey:
 
 
 def public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:
-    """RFC 8037; the key's id is its thumbprint (RFC 7638)."""
+    """Return the public key as a JWK (RFC 8037); the key id is its thumbprint (RFC 7638)."""
     raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(raw)}
     thumbprint = hashlib.sha256(json.dumps(members, separators=(",", ":"), sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""Follows `login.ended` in every process that serves HTTP."""
+"""Reads `login.ended` in every process that serves HTTP."""
 
 import asyncio
 from contextlib import suppress
@@ -22,10 +22,10 @@ log = structlog.get_logger()
 
 
 class LoginReader:
-    """Reads every partition without a group, from so far back that no token of an ended login is still good.
+    """Reads every partition without a group, far enough back to know every ended login with unexpired tokens.
 
-    While the broker is away the tokens of logins that end meanwhile go on until they expire, ten minutes at most:
-    nobody is refused because Kafka is.
+    While the broker is unavailable, the tokens of logins that end meanwhile stay valid until they expire, ten
+    minutes at most: an outage of Kafka locks no user out.
     """
 
     def __init__(self, kafka: KafkaAccess | str, topic_prefix: str, ended: EndedLogins) -> None:
@@ -36,11 +36,11 @@ class LoginReader:
 
     @property
     def fault(self) -> str:
-        """Until what had ended before this process began is known."""
+        """Set until the logins that ended before this process started are read."""
         return "" if self._caught_up else "the logins that have ended are not read yet"
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop, whatever happens to the broker."""
+        """Read until `stop` is set, restarting after any fault of the broker."""
         while not stop.is_set():
             reader = PartitionReader(
                 self._kafka, self._prefix, [LoginEnded], from_end=False, reaching_back=KEPT_FOR
@@ -66,7 +66,8 @@ class LoginReader:
 
 
 def _login_ended(item: Received) -> LoginEnded | None:
-    """Of a newer version too: its fields are only added to, and a login that has ended is refused in any case."""
+    """Return the event, also one of a newer version: versions only add fields, and an ended login must be refused
+    in any case."""
     if isinstance(item.event, LoginEnded):
         return item.event
     if item.needs_version:

@@ -1,10 +1,10 @@
-"""Waiting that ends when the service does."""
+"""A sleep that ends when the service stops."""
 
 import asyncio
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Sleep, or less if told to stop."""
+    """Sleep, but return at once when `stop` is set."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()

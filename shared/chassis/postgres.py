@@ -1,4 +1,4 @@
-"""The database as a service may reach it: every transaction says for whom it is, in the same round trip."""
+"""Access to the database: every transaction sets its tenant in the round trip that begins it."""
 
 import asyncio
 import json
@@ -22,9 +22,9 @@ Pool: TypeAlias = asyncpg.Pool
 CONNECT_TIMEOUT_S = 5
 ACQUIRE_TIMEOUT_S = 10
 COMMAND_TIMEOUT_S = 35  # the roles' statement_timeout is 30 s: the server gives up first
-BEGIN_TIMEOUT_S = 3  # a connection that does not answer even this is dead, whatever TCP says
+BEGIN_TIMEOUT_S = 3  # a connection that does not answer even this is dead, whatever TCP reports
 
-# What a connection says when the server was restarted under it (asyncpg >= 0.32 for the last one).
+# Raised by a connection whose server was restarted (the last one with asyncpg >= 0.32).
 LOST_CONNECTION = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -34,12 +34,12 @@ LOST_CONNECTION = (
     asyncpg.exceptions.InternalClientError,
     OSError,
 )
-# What a statement that was prepared before the schema changed fails with. Its transaction was rolled back, asyncpg
-# has forgotten all such statements of the pool, and the same work succeeds.
+# Raised by a statement prepared before a schema change. Its transaction was rolled back and asyncpg has dropped all
+# such statements of the pool, so a retry succeeds.
 STALE_STATEMENT = (asyncpg.InvalidCachedStatementError, asyncpg.exceptions.OutdatedSchemaCacheError)
-TYPE_IS_GONE = "cache lookup failed"  # of a type that was dropped, as Postgres' own internal error
+TYPE_IS_GONE = "cache lookup failed"  # how Postgres reports a dropped type, as an internal error
 ROLLED_BACK = (*STALE_STATEMENT, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-# Faults of the infrastructure: the same work may succeed later.
+# Faults of the infrastructure: the same operation may succeed later.
 INFRASTRUCTURE_FAULTS = (
     *LOST_CONNECTION,
     *STALE_STATEMENT,
@@ -47,7 +47,7 @@ INFRASTRUCTURE_FAULTS = (
     asyncpg.OperatorInterventionError,
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
-    # Not made yet, or closed for a restore: who starts first waits.
+    # The database is not created yet, or closed for a restore: a service that starts first waits.
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.ObjectNotInPrerequisiteStateError,
@@ -55,17 +55,17 @@ INFRASTRUCTURE_FAULTS = (
 )
 
 
-class Whole:
-    """The one transaction of a request, begun when its first part is; `over` once it ended."""
+class RequestTransaction:
+    """The single transaction of a request; it begins with its first part."""
 
     def __init__(self, user_id: int, begin: Callable[[], Awaitable[Connection]]) -> None:
         self.user_id = user_id
-        self.over = False
+        self.ended = False
         self._begin = begin
         self._connection: Connection | None = None
 
     @property
-    def begun(self) -> bool:
+    def has_begun(self) -> bool:
         return self._connection is not None
 
     async def connection(self) -> Connection:
@@ -74,12 +74,12 @@ class Whole:
         return self._connection
 
 
-# What the transactions of the request under way are to be parts of.
-_whole: ContextVar[Whole | None] = ContextVar("whole", default=None)
+# The transaction that the `tenant()` blocks of the current request join.
+_request_transaction: ContextVar[RequestTransaction | None] = ContextVar("request_transaction", default=None)
 
 
 class Database:
-    """Three pools, one per role of the service; `tenant()` is what handlers use."""
+    """Three connection pools, one per database role of the service; handlers use `tenant()`."""
 
     def __init__(self, app: Pool, worker: Pool, queue: Pool) -> None:
         self.share = FairShare(app.get_max_size())
@@ -89,7 +89,7 @@ class Database:
 
     @classmethod
     async def connect(cls, settings: ServiceSettings) -> "Database":
-        """Open the pools lazily: a service starts while the database is still away."""
+        """Open the pools lazily: a service can start while the database is still unavailable."""
         app, worker, queue = await asyncio.gather(
             _open_pool(settings.postgres_app_dsn, settings.postgres_app_connections, settings.service),
             _open_pool(settings.postgres_worker_dsn, settings.postgres_worker_connections, settings.service),
@@ -98,7 +98,7 @@ class Database:
         return cls(app, worker, queue)
 
     async def close(self) -> None:
-        """Close, waiting a little for what is in flight."""
+        """Close the pools, waiting up to 3 s each for connections in use."""
         for pool in (self._app, self._worker, self._queue):
             try:
                 await asyncio.wait_for(pool.close(), timeout=3)
@@ -107,95 +107,95 @@ class Database:
 
     @asynccontextmanager
     async def tenant(self, user_id: int) -> AsyncIterator[Connection]:
-        """A transaction that sees one tenant's rows; inside of `as_one` a part of a larger one."""
-        whole = _whole.get()
-        if whole is not None and whole.user_id == user_id and not whole.over:
-            connection = await whole.connection()
-            async with _savepoint(connection, of=user_id, then=user_id):
+        """Open a transaction that sees one tenant's rows; inside `one_transaction` it is a part of that one."""
+        transaction = _request_transaction.get()
+        if transaction is not None and transaction.user_id == user_id and not transaction.ended:
+            connection = await transaction.connection()
+            async with _savepoint(connection, tenant=user_id, next_tenant=user_id):
                 yield connection
             return
-        async with self._of_app(_begin_for(user_id)) as connection:
+        async with self._app_transaction(_begin_for_tenant(user_id)) as connection:
             yield connection
 
     @asynccontextmanager
-    async def as_one(
+    async def one_transaction(
         self, user_id: int, first: Callable[[Connection], Awaitable[None]] | None = None
-    ) -> AsyncIterator[Whole]:
-        """Every `tenant(user_id)` inside of it is a part of one transaction: all of them or none.
+    ) -> AsyncIterator[RequestTransaction]:
+        """Make every `tenant(user_id)` inside a part of one transaction: all of them commit, or none.
 
-        It begins with the first of them, and with `first`: what is asked of others before that holds no connection.
-        One inside of another is a part of it.
+        The transaction begins with the first part, after which `first` runs, so calls to other services before that
+        hold no connection. A nested `one_transaction` joins the outer one, unless it has a `first`.
         """
-        outer = _whole.get()
-        if first is None and outer is not None and outer.user_id == user_id and not outer.over:
+        outer = _request_transaction.get()
+        if first is None and outer is not None and outer.user_id == user_id and not outer.ended:
             yield outer
             return
         async with AsyncExitStack() as stack:
 
             async def begin() -> Connection:
-                connection = await stack.enter_async_context(self._of_app(_begin_for(user_id)))
+                connection = await stack.enter_async_context(self._app_transaction(_begin_for_tenant(user_id)))
                 if first is not None:
                     await first(connection)
                 return connection
 
-            whole = Whole(user_id, begin)
-            token = _whole.set(whole)
+            transaction = RequestTransaction(user_id, begin)
+            token = _request_transaction.set(transaction)
             try:
-                yield whole
+                yield transaction
             finally:
-                whole.over = True
-                _whole.reset(token)
+                transaction.ended = True
+                _request_transaction.reset(token)
 
     @asynccontextmanager
     async def tenants(self, user_ids: Collection[int]) -> AsyncIterator[Connection]:
-        """A consumer's transaction, which sees the rows of the tenants whose events are in its batch."""
+        """Open a consumer's transaction, which sees the rows of the tenants whose events are in its batch."""
         async with _transaction(self._worker, _begin_for_batch(user_ids)) as connection:
             yield connection
 
     @asynccontextmanager
     async def queue(self) -> AsyncIterator[Connection]:
-        """A transaction over the queues of all tenants (outbox, parked, leases) and nothing else."""
+        """Open a transaction on the queues of all tenants (outbox, parked, leases) and nothing else."""
         async with _transaction(self._queue, "BEGIN") as connection:
             yield connection
 
     @asynccontextmanager
     async def untenanted(self) -> AsyncIterator[Connection]:
-        """A transaction that sees no tenant's rows: locators, plans, candles.
+        """Open a transaction that sees no tenant's rows: locators, plans, candles.
 
-        Inside of `as_one`, once that has begun, a part of it: one request holds one connection.
+        Inside a `one_transaction` that has begun it is a part of it, so that one request holds one connection.
         """
-        whole = _whole.get()
-        if whole is not None and whole.begun and not whole.over:
-            connection = await whole.connection()
-            async with _savepoint(connection, of=None, then=whole.user_id):
+        transaction = _request_transaction.get()
+        if transaction is not None and transaction.has_begun and not transaction.ended:
+            connection = await transaction.connection()
+            async with _savepoint(connection, tenant=None, next_tenant=transaction.user_id):
                 yield connection
             return
-        async with self._of_app("BEGIN") as connection:
+        async with self._app_transaction("BEGIN") as connection:
             yield connection
 
     @asynccontextmanager
-    async def _of_app(self, begin: str) -> AsyncIterator[Connection]:
+    async def _app_transaction(self, begin: str) -> AsyncIterator[Connection]:
         async with self.share.turn(ACQUIRE_TIMEOUT_S), _transaction(self._app, begin) as connection:
             yield connection
 
     async def ping(self) -> None:
-        """Raise if the database does not answer within two seconds."""
+        """Raises if the database does not answer within two seconds."""
         async with asyncio.timeout(2):
             async with self._app.acquire() as connection:
                 await connection.execute("SELECT 1")
 
 
-def _begin_for(user_id: int) -> str:
-    return f"BEGIN; {_for(user_id)}"
+def _begin_for_tenant(user_id: int) -> str:
+    return f"BEGIN; {_set_tenant_sql(user_id)}"
 
 
-def _for(user_id: int) -> str:
+def _set_tenant_sql(user_id: int) -> str:
     if type(user_id) is not int:
         raise TypeError(f"a tenant is an int, not {type(user_id).__name__}")
     return f"SET LOCAL app.user_id = '{user_id}'"
 
 
-_FOR_NOBODY = "SET LOCAL app.user_id = ''"
+_SET_NO_TENANT_SQL = "SET LOCAL app.user_id = ''"
 
 
 def _begin_for_batch(user_ids: Collection[int]) -> str:
@@ -206,16 +206,16 @@ def _begin_for_batch(user_ids: Collection[int]) -> str:
 
 
 @asynccontextmanager
-async def _savepoint(connection: Connection, of: int | None, then: int) -> AsyncIterator[None]:
-    """What fails inside is undone, and what came before it is not. It is `of` a tenant, what follows of `then`."""
-    await connection.execute(f"SAVEPOINT part; {_FOR_NOBODY if of is None else _for(of)}")
+async def _savepoint(connection: Connection, tenant: int | None, next_tenant: int) -> AsyncIterator[None]:
+    """Undo only this part if it fails. It runs as `tenant` (None: as no tenant), what follows as `next_tenant`."""
+    await connection.execute(f"SAVEPOINT part; {_SET_NO_TENANT_SQL if tenant is None else _set_tenant_sql(tenant)}")
     try:
         yield
     except BaseException:
         if not connection.is_closed():
             await connection.execute("ROLLBACK TO part")
         raise
-    await connection.execute(f"RELEASE part; {_for(then)}")
+    await connection.execute(f"RELEASE part; {_set_tenant_sql(next_tenant)}")
 
 
 @asynccontextmanager
@@ -229,32 +229,32 @@ async def _transaction(pool: Pool, begin: str) -> AsyncIterator[Connection]:
             raise
         point("transaction.before_commit")
         if await connection.execute("COMMIT") != "COMMIT":
-            raise asyncpg.InFailedSQLTransactionError("a statement of it had failed, so it was rolled back")
+            raise asyncpg.InFailedSQLTransactionError("a statement had failed, so the transaction was rolled back")
         point("transaction.after_commit")
     except LOST_CONNECTION:
-        await _trust_no_other(pool)
+        await _expire_connections(pool)
         raise
     except asyncpg.InternalServerError as error:
         if TYPE_IS_GONE not in str(error):
             raise
-        await _trust_no_other(pool)  # asyncpg keeps these statements
+        await _expire_connections(pool)  # asyncpg keeps these statements
         raise asyncpg.InvalidCachedStatementError(str(error)) from error
     finally:
-        await _give_back(pool, connection)
+        await _release(pool, connection)
 
 
 async def _begin(pool: Pool, begin: str) -> Connection:
-    """Begin on a living connection; one that died with the server is replaced, as nothing was done yet."""
+    """Begin a transaction; a connection that died with the server is replaced, as nothing was done on it yet."""
     for attempt in range(3):
         connection = await _acquire(pool)
         try:
             await connection.execute(begin, timeout=BEGIN_TIMEOUT_S)
         except BaseException as error:
             _terminate(connection)
-            await _give_back(pool, connection)
+            await _release(pool, connection)
             if not isinstance(error, LOST_CONNECTION):
                 raise
-            await _trust_no_other(pool)
+            await _expire_connections(pool)
             if attempt == 2:
                 raise
         else:
@@ -263,22 +263,23 @@ async def _begin(pool: Pool, begin: str) -> Connection:
 
 
 async def _acquire(pool: Pool) -> Connection:
-    """What the operating system says of a server that is not reached is an OSError of any kind."""
+    """Acquire a connection. The operating system reports an unreachable server as any kind of OSError; those are
+    raised as ConnectionError."""
     try:
         return await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
     except OSError as error:
         if isinstance(error, TimeoutError | ConnectionError):
             raise
-        raise ConnectionError(f"the database is not reached: {error}") from error
+        raise ConnectionError(f"the database is unreachable: {error}") from error
 
 
-async def _trust_no_other(pool: Pool) -> None:
-    """Where one connection was cut the others were too, noticed or not: whoever tries again gets one made anew."""
+async def _expire_connections(pool: Pool) -> None:
+    """Replace all connections on their next use: when one was cut, the others were too, noticed or not."""
     await pool.expire_connections()
 
 
 async def _roll_back(connection: Connection) -> None:
-    """Leave nothing behind for the next borrower; a connection that cannot is not given back alive."""
+    """Roll back, so that the next user of the connection gets a clean one; terminate it if that fails."""
     try:
         async with asyncio.timeout(2):
             await connection.execute("ROLLBACK")
@@ -289,15 +290,15 @@ async def _roll_back(connection: Connection) -> None:
         _terminate(connection)
 
 
-async def _give_back(pool: Pool, connection: Connection) -> None:
-    """Whole even if the borrower is cancelled. One that dies in its reset is asyncpg's to replace, and what was
-    committed before stays so."""
+async def _release(pool: Pool, connection: Connection) -> None:
+    """Return the connection to the pool, even if the task is cancelled. asyncpg replaces one that fails during its
+    reset; what was committed before stays committed."""
     with suppress(asyncpg.PostgresError, *LOST_CONNECTION):
         await asyncio.shield(pool.release(connection))
 
 
 def _terminate(connection: Connection) -> None:
-    """asyncpg takes a connection back by itself when it finds it dead."""
+    """Terminate the connection; asyncpg may already have released one that it found dead."""
     with suppress(asyncpg.InterfaceError):
         connection.terminate()
 
@@ -327,11 +328,11 @@ async def _prepare(connection: asyncpg.Connection) -> None:
 _encode_json: Callable[[object], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
-def _encode_time(moment: datetime) -> tuple[int]:
-    """asyncpg itself would read a naive time as one of the server's own zone; here it is a DataError."""
-    if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise ValueError("a moment is a datetime with its offset from UTC")
-    return ((moment - _POSTGRES_EPOCH) // _MICROSECOND,)
+def _encode_time(time: datetime) -> tuple[int]:
+    """Encode an aware time. asyncpg itself would read a naive one in the server's zone; here it is a DataError."""
+    if not isinstance(time, datetime) or time.tzinfo is None:
+        raise ValueError("a time must be a datetime with an offset from UTC")
+    return ((time - _POSTGRES_EPOCH) // _MICROSECOND,)
 
 
 def _decode_time(microseconds: tuple[int]) -> datetime:

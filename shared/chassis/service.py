@@ -1,4 +1,4 @@
-"""Starts a service, supervises its parts, and drains it within ten seconds of SIGTERM."""
+"""Starts a service, supervises its jobs, and drains it within ten seconds of SIGTERM."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ from shared.chassis.ended_logins import EndedLogins
 from shared.chassis.errors import ProblemError
 from shared.chassis.events.cluster import KnownCluster
 from shared.chassis.events.committed_offsets import ReadPositions
-from shared.chassis.events.consumer import Consumer, Work
+from shared.chassis.events.consumer import BatchHandler, Consumer
 from shared.chassis.events.handlers import groups_of
 from shared.chassis.events.inbox import Inbox, Intake, MarketInbox
 from shared.chassis.events.producer import Producer
@@ -29,14 +29,14 @@ from shared.chassis.events.unhandled import parked_for_upgrade
 from shared.chassis.health import Check, add_health_routes
 from shared.chassis.http import openapi, transport
 from shared.chassis.http.app import STREAMS, make_app
-from shared.chassis.http.idempotency import forget_keys
+from shared.chassis.http.idempotency import delete_old_keys
 from shared.chassis.identity import UserDirectory
 from shared.chassis.login_reader import LoginReader
 from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.quota.leases import BillingLessor
 from shared.chassis.quota.meter import Meter
-from shared.chassis.retention import keep_days
+from shared.chassis.retention import maintain_event_days
 from shared.chassis.service_tokens import ServiceCallers
 from shared.chassis.service_types import Context, Job, Service
 from shared.chassis.settings import ServiceSettings
@@ -47,8 +47,8 @@ RESTART_FIRST_S = 0.2
 RESTART_LONGEST_S = 5.0
 RETRY_PARKED_EVERY_S = 1.0
 ROLES = ("http", "consumers", "relay", "jobs", "worker", "feed", "backtests")
-APART = frozenset(("feed", "backtests"))  # processes of their own, always
-BESIDE = frozenset(ROLES) - APART
+SEPARATE_ROLES = frozenset(("feed", "backtests"))  # always run as separate processes
+DEFAULT_ROLES = frozenset(ROLES) - SEPARATE_ROLES
 
 Build = Callable[[Context], Service]
 
@@ -56,12 +56,12 @@ log = structlog.get_logger()
 
 
 def run(build: Build, settings_type: type[ServiceSettings]) -> None:
-    """A service's `__main__`: settings from the environment, roles from `--only`."""
+    """Run a service's `__main__`: settings from the environment, roles from `--only`."""
     parser = argparse.ArgumentParser()
     parser.add_argument(
         "--only",
         default="",
-        help=f"comma-separated, of {','.join(ROLES)}; default: all but {', '.join(sorted(APART))}",
+        help=f"comma-separated roles from {','.join(ROLES)}; default: all but {', '.join(sorted(SEPARATE_ROLES))}",
     )
     names = [name for name in parser.parse_args().only.split(",") if name]
     if unknown := [name for name in names if name not in ROLES]:
@@ -76,7 +76,7 @@ def run(build: Build, settings_type: type[ServiceSettings]) -> None:
     configure_logging(settings.service, settings.log_level)
     if settings.fault_points is not None:
         switch_on(settings.fault_points, settings.process_name or settings.service)
-    roles = frozenset(names) or BESIDE
+    roles = frozenset(names) or DEFAULT_ROLES
     asyncio.run(_serve(build, settings, roles))
 
 
@@ -86,15 +86,15 @@ async def _serve(build: Build, settings: ServiceSettings, roles: frozenset[str])
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with RunningService(build, settings, roles, stop) as running:
-        calm_collector()
+        tune_garbage_collector()
         await stop.wait()
     if running.failed:
         raise SystemExit(1)
 
 
-def calm_collector() -> None:
-    """What is loaded by now stays for ever, and batches come and go: looking for cycles at every 700 objects costs
-    a third of the time of decoding them."""
+def tune_garbage_collector() -> None:
+    """Freeze the loaded modules and collect less often. Modules stay loaded and batches are short-lived; with the
+    default threshold of 700 objects, looking for cycles takes a third of the time of decoding a batch."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
@@ -107,7 +107,7 @@ class RunningService:
         self,
         build: Build,
         settings: ServiceSettings,
-        roles: Iterable[str] = BESIDE,
+        roles: Iterable[str] = DEFAULT_ROLES,
         stop: asyncio.Event | None = None,
     ) -> None:
         self._build = build
@@ -167,30 +167,30 @@ class RunningService:
         if "consumers" not in self._roles:
             return []
         name = self.service.name
-        of_events, of_market = groups_of(name)
-        groups: dict[str, list[Intake[Any]]] = {  # Any: each of its own event type
-            of_events: [
+        event_group, market_group = groups_of(name)
+        groups: dict[str, list[Intake[Any]]] = {  # Any: each has its own event type
+            event_group: [
                 Inbox(self.database, name, each.event, each.handle, each.versioned)
-                for each in self.service.subscriptions
+                for each in self.service.handlers
             ],
-            of_market: [
-                MarketInbox(self.database, of_market, each.event, each.handle)
-                for each in self.service.market_subscriptions
+            market_group: [
+                MarketInbox(self.database, market_group, each.event, each.handle)
+                for each in self.service.market_handlers
             ],
         }
         self._intakes = [intake for intakes in groups.values() for intake in intakes]
         return [
-            self._consumer(group, {intake.topic: intake.work for intake in intakes})
+            self._consumer(group, {intake.topic: intake.process for intake in intakes})
             for group, intakes in groups.items()
             if intakes
         ]
 
-    def _consumer(self, group: str, work: Mapping[str, Work]) -> Consumer:
+    def _consumer(self, group: str, handlers: Mapping[str, BatchHandler]) -> Consumer:
         return Consumer(
             group=group,
             kafka=self._settings.kafka,
             topic_prefix=self._settings.kafka_topic_prefix,
-            work=work,
+            handlers=handlers,
             cluster=self.cluster,
             positions=ReadPositions(self.database),
         )
@@ -205,20 +205,20 @@ class RunningService:
         if consumers:
             jobs.append(Job("retry-parked", self._retry_parked))
         if "jobs" in self._roles and any(endpoint.creates for endpoint in self.service.endpoints):
-            jobs.append(Job("forget-keys", partial(forget_keys, self.database)))
+            jobs.append(Job("delete-old-keys", partial(delete_old_keys, self.database)))
         if "relay" in self._roles and self.service.relay:
             jobs.append(Job("relay", Relay(self.database, self.producer, self.cluster).run))
-            jobs.append(Job("keep-days", partial(keep_days, self.database)))
+            jobs.append(Job("event-days", partial(maintain_event_days, self.database)))
         return jobs
 
     async def _retry_parked(self, stop: asyncio.Event) -> None:
-        """Without a pause while keys get on: what waits behind a head that got through is due at once."""
+        """Retry parked events, without a pause while retries succeed: the next one of a key is then due at once."""
         while not stop.is_set():
             if not sum([await intake.retry_parked() for intake in self._intakes]):
                 await pause(stop, RETRY_PARKED_EVERY_S)
 
     async def _supervise(self, job: Job) -> None:
-        """Faults of the infrastructure are waited out; any other fault ends the process, loudly."""
+        """Run a job; restart it after infrastructure faults. Any other fault ends the process."""
         wait_s = RESTART_FIRST_S
         while not self._stop.is_set():
             try:
@@ -230,7 +230,7 @@ class RunningService:
             wait_s = min(wait_s * 2, RESTART_LONGEST_S)
 
     def _on_job_end(self, task: asyncio.Task[None]) -> None:
-        """A job that ends before it was told to, however it does, ends the process: its supervisor restarts it."""
+        """End the process if a job ended, in any way, before the stop. The process supervisor restarts it."""
         error = None if task.cancelled() else task.exception()
         if error is None and self._stop.is_set():
             return
@@ -240,33 +240,33 @@ class RunningService:
 
     async def _listen(self, checks: list[Check]) -> None:
         settings, service = self._settings, self.service
-        outside = [endpoint for endpoint in service.endpoints if not endpoint.internal]
-        inside = [endpoint for endpoint in service.endpoints if endpoint.internal]
+        external = [endpoint for endpoint in service.endpoints if not endpoint.internal]
+        internal = [endpoint for endpoint in service.endpoints if endpoint.internal]
         authenticator = service.authenticator or Authenticator(
             TokenVerifier(settings), UserDirectory(self.database), self._ended_logins
         )
         recorder = Recorder(self.database, service.name, settings.trusted_proxies)
         app = make_app(
-            [recorder.recording(endpoint) for endpoint in outside] if "http" in self._roles else [],
+            [recorder.wrap(endpoint) for endpoint in external] if "http" in self._roles else [],
             authenticator,
             body_limit_bytes=settings.body_limit_bytes,
             database=self.database,
             meter=self._meter,
         )
         app[STREAMS].follow(self._ended_logins)
-        document = openapi.describe(service.name, outside)
+        document = openapi.describe(service.name, external)
         app.router.add_get("/openapi.json", _static_json(document))
         parked = partial(parked_for_upgrade, self.database)
         add_health_routes(app, self.database, [self._jobs_check, *checks], parked)
         self.url = await self._bind(app, settings.http_port)
-        if inside and "http" in self._roles:
-            internal = make_app(
-                inside,
+        if internal and "http" in self._roles:
+            internal_app = make_app(
+                internal,
                 None,
                 body_limit_bytes=settings.body_limit_bytes,
                 callers=ServiceCallers(settings.service, settings.service_keys_file),
             )
-            self.internal_url = await self._bind(internal, settings.internal_http_port or 0)
+            self.internal_url = await self._bind(internal_app, settings.internal_http_port or 0)
 
     async def _jobs_check(self) -> str:
         ended = [task.get_name() for task in self._tasks if task.done()]

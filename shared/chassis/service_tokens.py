@@ -1,8 +1,7 @@
-"""How services call one another: a token of a minute, signed by the caller's own key, for one service.
+"""Authentication between services: a token valid for one minute and one service, signed with the caller's own key.
 
-Each service holds its private key; all hold the list of everybody's public keys, in which a service may stand with
-several. Nobody is asked for a token, so that a service that is away stops nobody. Both files are looked at again
-while the service runs.
+Each service holds its private key, and the list of all public keys, which may contain several per service. No token
+service is involved, so no other service has to be up. Both files are re-read while the service runs.
 """
 
 import json
@@ -21,16 +20,16 @@ from shared.chassis.keys import ALGORITHM, load_private_key, public_jwk, verific
 from shared.chassis.signed_tokens import body_of, key_id_of
 from shared.contracts.types import new_id
 
-TOKEN_TYPE = "service+jwt"  # no access token is taken for one, nor one for an access token
+TOKEN_TYPE = "service+jwt"  # so that service tokens and access tokens are never accepted as each other
 LIFE_S = 60
 RENEW_AFTER_S = 30.0
-LOOK_EVERY_S = 2.0
+CHECK_FILE_EVERY_S = 2.0
 
 log = structlog.get_logger()
 
 
 class ServiceTokens:
-    """Signs for this service; a token is used for half of its life."""
+    """Signs tokens of this service; each is reused for half of its life."""
 
     def __init__(self, service: str, key_file: Path | None) -> None:
         self._service = service
@@ -38,7 +37,7 @@ class ServiceTokens:
         self._signed: dict[str, tuple[str, float]] = {}
 
     def authorization(self, audience: str) -> dict[str, str]:
-        """The header for a call of that service."""
+        """Return the header for a call to the service `audience`."""
         token, signed_at = self._signed.get(audience, ("", 0.0))
         if not token or time.monotonic() - signed_at > RENEW_AFTER_S:
             token = self.sign(audience)
@@ -46,8 +45,8 @@ class ServiceTokens:
         return {"Authorization": f"Bearer {token}"}
 
     def sign(self, audience: str) -> str:
-        assert self._key_file is not None, "settings.py asks for it where another service is called"
-        key = load_private_key(self._key_file)  # anew, so that a key that was changed needs no restart
+        assert self._key_file is not None, "settings.py requires it if another service is called"
+        key = load_private_key(self._key_file)  # read each time, so that a changed key needs no restart
         now = int(utc_now().timestamp())
         claims = {"iss": self._service, "aud": audience, "iat": now, "exp": now + LIFE_S, "jti": str(new_id())}
         return jwt.encode(claims, key, ALGORITHM, headers={"typ": TOKEN_TYPE, "kid": public_jwk(key)["kid"]})
@@ -60,17 +59,17 @@ class ServiceKey:
 
 
 class ServiceCallers:
-    """Who calls this service from inside."""
+    """Authenticates the services that call this one."""
 
     def __init__(self, service: str, keys_file: Path | None) -> None:
         self._service = service
         self._keys_file = keys_file
         self._keys: dict[str, ServiceKey] = {}
         self._read: tuple[int, int] | None = None
-        self._looked_at: float | None = None
+        self._checked_at: float | None = None
 
     def check(self, authorization: str | None, allowed: frozenset[str]) -> str:
-        """Which service calls. Raises Unauthorized; Forbidden for one that this endpoint is not for."""
+        """Return the calling service. Raises Unauthorized, or Forbidden if it is not one of `allowed`."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized
@@ -80,7 +79,7 @@ class ServiceCallers:
         return caller
 
     def _caller(self, token: str) -> str:
-        self._look_again()
+        self._reload_keys()
         known = self._keys.get(key_id_of(token, TOKEN_TYPE))
         if known is None:
             raise Unauthorized
@@ -89,12 +88,12 @@ class ServiceCallers:
             raise Unauthorized
         return known.service
 
-    def _look_again(self) -> None:
+    def _reload_keys(self) -> None:
         if self._keys_file is None:
             return
-        if self._looked_at is not None and time.monotonic() - self._looked_at < LOOK_EVERY_S:
+        if self._checked_at is not None and time.monotonic() - self._checked_at < CHECK_FILE_EVERY_S:
             return
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         try:
             status = self._keys_file.stat()
             if (status.st_mtime_ns, status.st_ino) == self._read:
@@ -106,11 +105,11 @@ class ServiceCallers:
 
 
 def parse_service_keys(raw: bytes) -> dict[str, ServiceKey]:
-    """By key id; each entry names its service. Raises ValueError."""
+    """Parse the list of public keys into keys by id; each entry names its service. Raises ValueError."""
     try:
         return {entry["kid"]: ServiceKey(entry["service"], verification_key(entry)) for entry in _entries(raw)}
     except (KeyError, TypeError, jwt.PyJWTError) as error:
-        raise ValueError(f"no list of services' keys: {error!r}") from error
+        raise ValueError(f"not a list of services' keys: {error!r}") from error
 
 
 def _entries(raw: bytes) -> list[Mapping[str, str]]:

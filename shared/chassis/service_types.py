@@ -1,4 +1,4 @@
-"""What a service is made of."""
+"""The parts of a service, and what the chassis provides to build them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +16,7 @@ from shared.chassis.settings import ServiceSettings
 
 @dataclass(frozen=True)
 class Job:
-    """Something that runs beside the requests until told to stop. `role` is what `--only` calls it."""
+    """A background task that runs until `stop` is set. `role` is its name in `--only`."""
 
     name: str
     run: Callable[[asyncio.Event], Awaitable[None]]
@@ -25,7 +25,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Context:
-    """What the chassis hands to a service when it is put together."""
+    """What the chassis passes to a service when it is built."""
 
     database: Database
     producer: Producer
@@ -35,13 +35,13 @@ class Context:
 
 @dataclass(frozen=True)
 class Service:
-    """What the service hands back."""
+    """The parts of a service, for the chassis to run."""
 
     name: str
     endpoints: Sequence[Endpoint] = ()
-    subscriptions: Sequence[EventHandler[Any]] = ()  # Any: each of its own event type
-    market_subscriptions: Sequence[MarketEventHandler[Any]] = ()  # Any: each of its own event type
+    handlers: Sequence[EventHandler[Any]] = ()  # Any: each has its own event type
+    market_handlers: Sequence[MarketEventHandler[Any]] = ()  # Any: each has its own event type
     jobs: Sequence[Job] = ()
     relay: bool = True
-    authenticator: Authenticator | None = None  # auth checks tokens by its own means
+    authenticator: Authenticator | None = None  # auth brings its own; the others use the default
     on_close: Sequence[Callable[[], Awaitable[None]]] = field(default_factory=tuple)

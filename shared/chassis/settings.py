@@ -1,4 +1,4 @@
-"""What every service reads from its environment."""
+"""The settings that every service reads from its environment."""
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -10,17 +10,17 @@ from shared.chassis.events.broker_access import KafkaSettings
 
 
 class ServiceSettings(KafkaSettings):
-    """Upper case names, no prefix: `HTTP_PORT=8081`. A service adds its own fields beside these."""
+    """Upper case names without a prefix: `HTTP_PORT=8081`. A service adds its own fields in a subclass."""
 
     service: str
     environment: str = "development"
     log_level: str = "INFO"
 
     http_host: str = "127.0.0.1"
-    http_port: int = 0  # 0: a free one
-    internal_http_port: int | None = None  # the listener for other services, where a service has one
+    http_port: int = 0  # 0: any free port
+    internal_http_port: int | None = None  # the listener for other services, if the service has one
     body_limit_bytes: int = 1_048_576
-    http_idle_s: float = Field(default=60.0, gt=0)  # how long a connection may be without a whole request's head
+    http_idle_s: float = Field(default=60.0, gt=0)  # how long a connection may wait for a complete request head
     http_body_s: float = Field(default=20.0, gt=0)  # how long a body may take to arrive
     http_answer_s: float = Field(default=30.0, gt=0)  # how long a client may take to read an answer
 
@@ -31,18 +31,18 @@ class ServiceSettings(KafkaSettings):
     postgres_worker_connections: int = 3
     postgres_queue_connections: int = 3
 
-    # Whose X-Forwarded-For is believed: the gateway's address. Nobody's unless set.
+    # The networks whose X-Forwarded-For is trusted: the gateway's address. None by default.
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
     jwks_url: str = ""
     token_issuer: str = "tradefleet"
     token_audience: str = "tradefleet-api"
-    service_key_file: FilePath | None = None  # this service's own private key, for calls of other services
-    service_keys_file: FilePath | None = None  # the public keys of all services, where others may call this one
+    service_key_file: FilePath | None = None  # this service's own private key, for calls to other services
+    service_keys_file: FilePath | None = None  # the public keys of all services, if others may call this one
     trading_internal_url: str = ""
-    billing_internal_url: str = ""  # who leases the quotas of requests; empty: they are not metered here
+    billing_internal_url: str = ""  # leases the request quotas; empty: requests are not metered here
 
-    fault_points: Path | None = None  # the folder of a run of faults: see shared/chassis/crash_points.py
+    fault_points: Path | None = None  # the folder of a fault run: see shared/chassis/crash_points.py
     process_name: str = ""
 
     @model_validator(mode="after")

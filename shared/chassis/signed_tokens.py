@@ -1,4 +1,4 @@
-"""What access tokens and services' tokens have in common: EdDSA, a fixed type, an issuer, an audience and times."""
+"""Checks shared by access tokens and service tokens: EdDSA, a fixed type, an issuer, an audience and times."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -11,14 +11,14 @@ from shared.chassis.errors import Unauthorized
 from shared.chassis.keys import ALGORITHM
 
 LONGEST_TOKEN = 2_048
-CLOCK_LEEWAY_S = 5  # how far the clock of the host that signed may be ahead of ours; `exp` has none
+CLOCK_LEEWAY_S = 5  # how far the signing host's clock may be ahead of ours; `exp` has no leeway
 MALFORMED = (jwt.InvalidTokenError, KeyError, ValueError, AttributeError, TypeError, OverflowError)
 
 Body = Mapping[str, Any]  # Any: JSON
 
 
 def key_id_of(token: str, token_type: str) -> str:
-    """Which key is said to have signed it. Raises Unauthorized for what is no token of this type."""
+    """Return the key id in the token's header. Raises Unauthorized if it is not a token of this type."""
     if len(token) > LONGEST_TOKEN:
         raise Unauthorized
     try:
@@ -33,7 +33,7 @@ def key_id_of(token: str, token_type: str) -> str:
 def body_of(
     token: str, key: PyJWK, *, issuer: str, audience: str, now: datetime, required: Sequence[str] = ()
 ) -> Body:
-    """What it says, if it is signed with this key and good at this time. Raises Unauthorized."""
+    """Return the claims of a token that is signed with this key and valid now. Raises Unauthorized."""
     try:
         body = jwt.decode(
             token,
@@ -43,7 +43,7 @@ def body_of(
             audience=audience,
             options={
                 "require": ["exp", "iat", "iss", "aud", *required],
-                "verify_exp": False,  # these three by our own clock, and with our own leeway
+                "verify_exp": False,  # these three are checked below, with our clock and leeway
                 "verify_iat": False,
                 "verify_nbf": False,
             },
@@ -55,7 +55,8 @@ def body_of(
 
 
 def _check_times(body: Body, now: datetime) -> None:
-    """From `iat` (and `nbf`) on, with some leeway, until `exp`, with none. Raises Unauthorized, ValueError."""
+    """Check that now is after `iat` and `nbf`, with some leeway, and before `exp`, with none. Raises Unauthorized,
+    ValueError."""
     begins = max(_seconds(body["iat"]), _seconds(body.get("nbf", 0)))
     if not begins - CLOCK_LEEWAY_S <= now.timestamp() < _seconds(body["exp"]):
         raise Unauthorized
@@ -63,5 +64,5 @@ def _check_times(body: Body, now: datetime) -> None:
 
 def _seconds(claim: object) -> float:
     if isinstance(claim, bool) or not isinstance(claim, int | float):
-        raise ValueError("is no number of seconds")
+        raise ValueError("is not a number of seconds")
     return claim

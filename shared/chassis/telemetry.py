@@ -1,4 +1,4 @@
-"""Structured logs with secrets redacted, metrics, and the trace that a request carries through Kafka."""
+"""Structured logs with secrets redacted, metrics, and the trace of a request across Kafka."""
 
 import logging
 import re
@@ -14,43 +14,43 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 traceparent: ContextVar[str] = ContextVar("traceparent", default="")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-# While a batch of events is worked: the trace of each tenant's event, carried on into what is said because of it.
+# While a batch of events is handled: the trace of each tenant's event, continued in the events that it causes.
 _causes: ContextVar[Mapping[int, str] | None] = ContextVar("causes", default=None)
 
 HTTP_REQUESTS = Counter("http_requests_total", "Requests answered", ["method", "route", "status"])
 HTTP_PROBLEMS = Counter("http_problems_total", "Requests answered with a problem, by its type", ["type"])
 HTTP_SECONDS = Histogram("http_request_seconds", "Time to answer", ["method", "route"])
-QUOTA_ALONE = Counter("quota_blocks_alone_total", "Blocks of requests used without a lease: billing did not answer")
+QUOTA_UNLEASED = Counter("quota_blocks_alone_total", "Request blocks used without a lease: billing did not answer")
 EVENTS_SENT = Counter("outbox_sent_total", "Outbox rows acknowledged by the broker", ["topic"])
 EVENTS_DEAD = Counter("outbox_dead_total", "Outbox rows that can never be sent", ["topic"])
 OUTBOX_WAITING = Gauge("outbox_waiting", "Outbox rows not yet sent")
 OUTBOX_OLDEST_S = Gauge("outbox_oldest_seconds", "Age of the oldest outbox row not yet sent")
 OLDEST_TRANSACTION_S = Gauge("postgres_oldest_transaction_seconds", "How long the oldest transaction has been open")
-EVENTS_CONSUMED = Counter("events_consumed_total", "Events worked", ["topic"])
+EVENTS_CONSUMED = Counter("events_consumed_total", "Events handled", ["topic"])
 EVENTS_DUPLICATE = Counter("events_duplicate_total", "Events already known to the inbox", ["topic"])
-EVENTS_PARKED = Counter("events_parked_total", "Events set aside", ["topic"])
+EVENTS_PARKED = Counter("events_parked_total", "Events parked", ["topic"])
 EVENTS_TOO_NEW = Counter("events_too_new_total", "Events newer than this program; their keys wait", ["topic"])
 EVENTS_FORGED = Counter("events_forged_total", "Events that their sender may not publish", ["topic"])
-CONSUMER_LAG = Gauge("consumer_lag", "Messages of this member's partitions not yet read", ["group"])
-EVENTS_ALTERED = Counter("events_altered_total", "Known event ids that came with another body", ["topic"])
+CONSUMER_LAG = Gauge("consumer_lag", "Unread messages in this member's partitions", ["group"])
+EVENTS_ALTERED = Counter("events_altered_total", "Known event ids received with another body", ["topic"])
 
 _TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 _SECRET_NAMES = ("password", "secret", "token", "authorization", "dsn", "api_key", "private", "cookie")
 
 
 def new_traceparent(incoming: str | None = None) -> str:
-    """The caller's trace continued under a span of our own, or a new one."""
+    """Continue the caller's trace in a new span, or start a new trace."""
     trace = incoming[3:35] if incoming and _TRACEPARENT.match(incoming) else secrets.token_hex(16)
     return f"00-{trace}-{secrets.token_hex(8)}-01"
 
 
-def carry_on(traces: Mapping[int, str]) -> None:
-    """Whose event of the batch that is worked from here on had which trace."""
+def set_cause_traces(traces: Mapping[int, str]) -> None:
+    """Set the trace of each tenant's event in the batch that is handled next, by user id."""
     _causes.set(traces)
 
 
 def trace_for(user_id: int | None) -> str:
-    """What an event about this tenant is said in: the trace of the event or request that it follows from."""
+    """Return the traceparent for a new event of this tenant: that of the event or request that caused it."""
     causes = _causes.get()
     if causes and user_id is not None and user_id in causes:
         return new_traceparent(causes[user_id])
@@ -58,7 +58,7 @@ def trace_for(user_id: int | None) -> str:
 
 
 def is_secret(name: str) -> bool:
-    """Whether what goes by this name is never shown."""
+    """Return whether a value of this name must be redacted."""
     return any(word in name.lower() for word in _SECRET_NAMES)
 
 
@@ -77,7 +77,7 @@ def _add_context(_: object, __: str, event: MutableMapping[str, object]) -> Muta
 
 
 def configure_logging(service: str, level: str = "INFO", stream: TextIO = sys.stdout) -> None:
-    """One JSON object a line; the standard library's loggers speak through it too, from WARNING on."""
+    """Log one JSON object per line, including the standard library's loggers from WARNING on."""
     numeric = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[

@@ -1,1 +1,1 @@
-"""What the services say to one another: one file of events per publisher, and the types they are made of."""
+"""The events that services exchange, one file per publisher, and the types of their fields."""

@@ -22,11 +22,11 @@ class UserRegistered(Event):
     timezone: ZoneName
     language: str
     is_active: bool
-    trial: bool = True  # whether the account begins with one: auth limits how many a network gets
+    trial: bool = True  # whether the account starts with a trial: auth limits the number of trials per network
 
 
 class UserUpdated(Event):
-    """The same, after a change: `aggregate_seq` is of one sequence with that of `user.registered`."""
+    """The user's data after a change. `aggregate_seq` continues the sequence of `user.registered`."""
 
     topic: ClassVar[str] = "user.updated"
     source: ClassVar[str] = "auth"
@@ -41,7 +41,7 @@ class UserUpdated(Event):
 
 
 class LoginEnded(Event):
-    """A login has ended before its access tokens have expired: every service refuses them from now on."""
+    """A login ended before its access tokens expired: every service refuses them from now on."""
 
     topic: ClassVar[str] = "login.ended"
     source: ClassVar[str] = "auth"

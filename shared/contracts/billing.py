@@ -1,4 +1,4 @@
-"""What billing says."""
+"""Events that billing publishes."""
 
 from typing import ClassVar, Literal
 from uuid import UUID
@@ -23,7 +23,7 @@ class Limits(BaseModel):
     max_symbols: int | None
     daily_api_requests: int | None
     max_backtests_per_day: int | None
-    # Since version 1 was first published; messages from before have neither.
+    # Added after version 1 was first published; earlier messages have neither.
     max_running_sessions: int | None = None
     max_stored_strategies: int | None = None
 
@@ -39,7 +39,8 @@ class Features(BaseModel):
 
 
 class SubscriptionChanged(Event):
-    """Carries the whole entitlement; a reader applies it only if `subscription_version` is higher."""
+    """Carries the whole entitlement. A consumer applies it only if `subscription_version` is higher than the one it
+    has."""
 
     topic: ClassVar[str] = "subscription.changed"
     source: ClassVar[str] = "billing"
@@ -57,10 +58,10 @@ class SubscriptionChanged(Event):
 
 
 class UsageRecorded(Event):
-    """Requests that one instance of a service answered, out of a block that it had leased.
+    """Requests that one instance of a service answered out of a leased block.
 
-    Lease, kind and window are its natural key: the windows of a lease are counted, from 1, so that what is said
-    twice counts once, whatever its id.
+    Lease, kind and window are its natural key. The windows of a lease are numbered from 1, so that usage published
+    twice, even under another event id, counts once.
     """
 
     topic: ClassVar[str] = "usage.recorded"
@@ -77,7 +78,7 @@ class UsageRecorded(Event):
 
 
 class UsageThreshold(Event):
-    """Once per meter, period and percent."""
+    """A threshold of a limit is reached. Published once per meter, period and percent."""
 
     topic: ClassVar[str] = "usage.threshold"
     source: ClassVar[str] = "billing"

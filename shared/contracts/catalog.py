@@ -1,4 +1,4 @@
-"""Every event there is: topics, partitions and retention are derived from here and from nowhere else."""
+"""The catalogue of all events, the only source of topics, partitions and retention."""
 
 from shared.contracts.activity import ActivityRecorded
 from shared.contracts.auth import LoginEnded, UserRegistered, UserUpdated
@@ -29,7 +29,7 @@ EVENTS: tuple[type[Message], ...] = (
 
 BY_TOPIC: dict[str, type[Message]] = {event.topic: event for event in EVENTS}
 
-# Where an event that cannot be sent or worked makes its key wait for a person, rather than go on without it.
+# Topics on which an event that cannot be sent or handled blocks its key until an operator acts.
 HALTING: frozenset[str] = frozenset(
     event.topic for event in EVENTS if issubclass(event, Event) and event.on_poison == "halt"
 )

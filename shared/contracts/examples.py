@@ -1,4 +1,4 @@
-"""What stands in the examples of the API's documents: all of them tell of one user, one strategy, one trade."""
+"""The values in the examples of the API documents: they all describe one user, one strategy and one trade."""
 
 from collections.abc import Mapping
 from uuid import UUID, uuid5
@@ -30,7 +30,7 @@ ASKED, BAR, ENTRY, EXIT, NOW = (
     for time in ("09:02:11.480", "09:15:00.000", "09:30:00.000", "11:45:00.000", "12:00:00.273")
 )
 
-# What a field of this name holds wherever its model says nothing else.
+# The example of a field by its name, unless its model gives another one.
 BY_NAME: Mapping[str, JsonValue] = {
     **STRATEGY,
     "document": dict(STRATEGY),
@@ -78,7 +78,7 @@ BY_NAME: Mapping[str, JsonValue] = {
     "to": "2026-02-01T00:00:00.000Z",
     "start": "2026-01-17T00:00:00.000Z",
     "end": "2026-01-31T00:00:00.000Z",
-    # prices, amounts and what came of them
+    # prices, amounts and results
     "open": "91180.5",
     "high": "91422",
     "low": "91106.5",
@@ -150,7 +150,7 @@ BY_NAME: Mapping[str, JsonValue] = {
     "max_backtests_per_day": 50,
     "max_running_sessions": 50,
     "max_stored_strategies": 100,
-    # who, and from where
+    # users and clients
     "email": "ada@example.org",
     "username": "ada",
     "first_name": "Ada",
@@ -168,15 +168,15 @@ BY_NAME: Mapping[str, JsonValue] = {
 
 
 def example_id(name: str) -> str:
-    """The same for the same thing, so that one example leads to another; a UUIDv7, as ours are."""
+    """Return the same UUIDv7 for the same name, so that examples refer to each other."""
     known = UUID("0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21")
     return f"{str(known).rpartition('-')[0]}-{uuid5(known, name.removesuffix('s')).hex[-12:]}"
 
 
 def example(**values: JsonValue) -> ConfigDict:
-    """The `model_config` of a model that says what some of its fields hold; a name may end in `_`."""
+    """Return the `model_config` of a model with examples for some fields; a name may end in `_`."""
 
-    def tell(schema: JsonDict) -> None:
+    def add_examples(schema: JsonDict) -> None:
         properties = schema["properties"]
         assert isinstance(properties, dict)
         for name, value in values.items():
@@ -184,4 +184,4 @@ def example(**values: JsonValue) -> ConfigDict:
             assert isinstance(field, dict)
             field["examples"] = [value]
 
-    return ConfigDict(json_schema_extra=tell)
+    return ConfigDict(json_schema_extra=add_examples)

@@ -1,4 +1,4 @@
-"""What the feed says of the market, and what the others ask it to watch."""
+"""Candle events from the feed, and the demand for series that the services publish."""
 
 from datetime import timedelta
 from typing import ClassVar, Literal
@@ -19,7 +19,7 @@ class _Candle(MarketEvent):
     interval: str
     generation: int = Field(ge=1)
     open_time: Instant
-    previous_open_time: Instant | None  # None: the series' first bar
+    previous_open_time: Instant | None  # None for the first bar of the series
     open: Amount
     venue_time: Instant  # the exchange's clock when the feed saw it
 
@@ -38,7 +38,7 @@ class _Candle(MarketEvent):
 
 
 class CandleOpened(_Candle):
-    """The bar's first trade is seen."""
+    """The first trade of the bar was seen."""
 
     topic: ClassVar[str] = "candle.opened"
     kind: ClassVar[str] = "opened"
@@ -57,10 +57,12 @@ class CandleClosed(_Candle):
 
 
 class MarketInterest(Event):
-    """Whether `wished_by` wants this series; the highest `interest_version` counts. `user_id` is 0: nobody.
+    """Whether the service `wished_by` needs this series. The highest `interest_version` counts. `user_id` is 0, as
+    the event is not about a user.
 
-    `history_bars`: so many bars its indicators need, where the exchange has them; a series that holds fewer gets a
-    new generation. `generations`: those that sessions are on; whoever is on none takes the newest.
+    `history_bars` is the number of bars that the indicators need, if the exchange has them; a series that holds
+    fewer gets a new generation. `generations` are those that sessions use; a consumer that uses none takes the
+    newest.
     """
 
     topic: ClassVar[str] = "market.interest"

@@ -1,4 +1,4 @@
-"""What notifications says."""
+"""Events that notifications publishes."""
 
 from typing import ClassVar, Literal
 from uuid import UUID
@@ -21,6 +21,6 @@ class AlertTriggered(Event):
     interval: str
     open_time: Instant  # of the bar that triggered it
     price: Amount  # its close
-    value_seen: str | None  # the left operand where the condition is one comparison
+    value_seen: str | None  # the value of the left operand, if the condition is a single comparison
     condition: dict[str, object]
     channels: tuple[Channel, ...]

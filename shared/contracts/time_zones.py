@@ -1,4 +1,4 @@
-"""The time zones a user may have: the names and the rules of the tzdata package, never those of the host."""
+"""The time zones that a user may choose: names and rules from the tzdata package, never from the host."""
 
 from functools import lru_cache
 from importlib.resources import files
@@ -8,29 +8,29 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator
 
 DEFAULT_ZONE = "UTC"
-NO_PLACES = frozenset(("Factory", "localtime", "posixrules"))  # files beside the zones that name no zone
+NOT_ZONES = frozenset(("Factory", "localtime", "posixrules"))  # files next to the zones that are not zones
 
-TIME_ZONES = frozenset(files("tzdata").joinpath("zones").read_text(encoding="ascii").split()) - NO_PLACES
+TIME_ZONES = frozenset(files("tzdata").joinpath("zones").read_text(encoding="ascii").split()) - NOT_ZONES
 
 
 def check_zone(name: str) -> str:
-    """Raises ValueError for a name that is not on IANA's list, exactly as it is written there."""
+    """Raises ValueError for a name that is not in IANA's list with exactly this spelling."""
     if name not in TIME_ZONES:
         raise ValueError("must be a time zone of the IANA database, such as Europe/Rome")
     return name
 
 
 ZoneName = Annotated[str, AfterValidator(check_zone)]
-"""The same on every way in: a body, an event, an option of a command."""
+"""The same rule for every input: bodies, events, command options."""
 
 
 @lru_cache(maxsize=len(TIME_ZONES))
 def load_zone(name: str) -> ZoneInfo:
-    """From the package: two hosts cut the same days, whatever their own folders hold. Raises ValueError."""
+    """Load a zone from the package, so that all hosts agree on where days begin. Raises ValueError."""
     with files("tzdata").joinpath("zoneinfo", *check_zone(name).split("/")).open("rb") as file:
         return ZoneInfo.from_file(file, key=name)
 
 
 def zone_or_default(name: str) -> ZoneInfo:
-    """For a name that was stored: UTC where it is on the list no longer, because an answer must not fail for it."""
+    """Load the zone of a stored name, or UTC if it is no longer in the list: a request must not fail for it."""
     return load_zone(name if name in TIME_ZONES else DEFAULT_ZONE)

@@ -1,4 +1,4 @@
-"""What trading says of sessions and trades."""
+"""Events of sessions and trades that trading publishes."""
 
 from typing import ClassVar, Literal
 from uuid import UUID
@@ -43,11 +43,11 @@ class SessionStopped(Event):
 
 
 class SessionAlarmed(Event):
-    """What its tenant must know of a session that goes on otherwise than he expects, once for each cause.
+    """A session needs the tenant's attention. Published once for each cause.
 
-    `feed_silent`: no candles come, so it enters nothing until they do. `session_failed`: it cannot be stepped by a
-    fault of ours. `waiting_for_history`, `waiting_for_first_bar`, `waiting_for_feed`: it has had no candle yet, a
-    minute after one was due. Others may be added.
+    `feed_silent`: no candles arrive, so it opens no position until they do. `session_failed`: an internal error
+    prevents its next step. `waiting_for_history`, `waiting_for_first_bar`, `waiting_for_feed`: it has not received
+    its first candle a minute after one was due. Other reasons may be added.
     """
 
     topic: ClassVar[str] = "session.alarmed"
@@ -78,7 +78,7 @@ class TradeOpened(Event):
 
 
 class TradeClosed(Event):
-    """A whole round trip. `pnl` is net of `fee`, the fees of all its fills."""
+    """A complete round trip. `pnl` is net of `fee`, the fees of all its fills."""
 
     topic: ClassVar[str] = "trade.closed"
     source: ClassVar[str] = "trading"

@@ -1,4 +1,4 @@
-"""Money, time and identity as they stand on the wire."""
+"""Money, time and ids in their wire format."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,10 +18,10 @@ from pydantic import (
 
 AMOUNT_PATTERN = r"^-?\d{1,20}(\.\d{1,18})?$"
 INSTANT_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
-SYMBOL_PATTERN = r"^[A-Z0-9]{2,30}$"  # of the exchange's contracts
+SYMBOL_PATTERN = r"^[A-Z0-9]{2,30}$"  # the exchange's contracts
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# At the ends of the calendar another zone's time does not exist, and Postgres means infinity.
+# Near the ends of the calendar, the time in another zone may not exist, and Postgres reads infinity.
 EARLIEST = datetime(1, 1, 3, tzinfo=UTC)
 LATEST = datetime(9999, 12, 29, tzinfo=UTC)
 
@@ -33,9 +33,9 @@ _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def decimal_text(value: Decimal) -> str:
-    """Plain notation without trailing zeros: `1.50` → `1.5`, `1E+2` → `100`, `-0` → `0`."""
+    """Return plain notation without trailing zeros: `1.50` → `1.5`, `1E+2` → `100`, `-0` → `0`."""
     text = str(value)
-    if "E" in text:  # seldom; asking for plain notation at once takes several times as long
+    if "E" in text:  # rare; always formatting in plain notation would take several times as long
         text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -44,13 +44,13 @@ def decimal_text(value: Decimal) -> str:
 
 def _to_decimal(value: object, info: ValidationInfo) -> Decimal:
     config = info.config or {}
-    # A number in JSON arrives as a Decimal too: a client's body may not hold one.
+    # A number in JSON arrives as a Decimal too, and a client's body must not contain one.
     if isinstance(value, Decimal) and not config.get("strict"):
         if not value.is_finite():
             raise ValueError("must be a finite decimal")
         value = format(value, "f")
     if config.get("from_attributes") and isinstance(value, str) and _STORED_AMOUNT.fullmatch(value):
-        return Decimal(value)  # of our own rows: nothing fails because of the size of what is stored
+        return Decimal(value)  # from our own rows: reading must not fail because of the size of a stored value
     if not isinstance(value, str) or not _AMOUNT.fullmatch(value):
         raise ValueError("must be a decimal string of at most 20 digits before the point and 18 after it")
     return Decimal(value)
@@ -86,7 +86,7 @@ def _to_id(value: object) -> UUID:
 
 
 def instant_text(value: datetime) -> str:
-    """`2026-01-31T09:30:00.123Z`; microseconds stand only where there are any."""
+    """Return the time as `2026-01-31T09:30:00.123Z`, with microseconds only if there are any."""
     spec = "microseconds" if value.microsecond % 1000 else "milliseconds"
     return value.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
 
@@ -105,51 +105,51 @@ Instant = Annotated[
     PlainSerializer(instant_text, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-"""A moment: an aware UTC datetime here, RFC 3339 in JSON."""
+"""A point in time: an aware UTC datetime here, RFC 3339 in JSON."""
 
 
 Id = Annotated[UUID, BeforeValidator(_to_id)]
-"""An id that a client sends: the canonical form only."""
+"""An id from a client, in canonical form only."""
 
 
 def to_ms(moment: datetime) -> int:
-    """Milliseconds since 1970, exact."""
+    """Return milliseconds since 1970, exact."""
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def to_us(moment: datetime) -> int:
-    """Microseconds since 1970, exact."""
+    """Return microseconds since 1970, exact."""
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def from_us(microseconds: int) -> datetime:
-    """The moment, exact."""
+    """Return the time of microseconds since 1970, exact."""
     return EPOCH + timedelta(microseconds=microseconds)
 
 
 def from_ms(milliseconds: int) -> datetime:
-    """The moment, exact; `datetime.fromtimestamp` would go through a float."""
+    """Return the time of milliseconds since 1970, exact; `datetime.fromtimestamp` would use a float."""
     return EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def new_id() -> UUID:
-    """A UUIDv7: rises with time, so that indexes stay warm."""
+    """Return a UUIDv7: it rises with time, so that inserts stay in the cached part of an index."""
     return UUID(int=uuid_utils.uuid7().int)
 
 
 class BodyModel(BaseModel):
-    """What a client sends as JSON: unknown keys are refused, and "5" or 1.0 is no integer, "yes" no boolean."""
+    """A JSON body from a client: unknown keys are refused, "5" and 1.0 are not integers, "yes" is not a boolean."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class QueryModel(BaseModel):
-    """What a client sends in the query string, where everything is text: unknown keys are refused."""
+    """A query string from a client, where everything is text: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ViewModel(BaseModel):
-    """What a service answers, from what it has stored."""
+    """A response body, built from stored rows."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)

@@ -1,8 +1,8 @@
-"""What a bar is: one rule for candle files, `candles fetch`, the feed and backtests over HTTP.
+"""The definition of a valid bar, shared by candle files, `candles fetch`, the feed and backtests over HTTP.
 
 A bar opens on its interval's grid (a multiple of its length since 1970, UTC). Its prices are above 0, its volume is
-not below, and all are finite. A high or low that does not enclose open and close is widened to do so: exchanges
-round, and a live feed must go on; whoever reads bars reports it. Anything else is no bar.
+at least 0, and all are finite. A high or low that does not enclose open and close is widened to do so, because
+exchanges round and a live feed must not stop; readers of bars report it. Anything else is not a bar.
 """
 
 from collections.abc import Iterable
@@ -14,20 +14,20 @@ from shared.strategy.bars import Bar
 
 
 class NotABar(ValueError):
-    """The message is the reason, for a reader who has the bar in front of them."""
+    """The message is the reason, worded for a reader who can see the bar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Bars that are not there: how many, after which bar's open time, before which."""
+    """Missing bars: their number, and the open times of the bars before and after them."""
 
     after_ms: int
     before_ms: int
     missing: int
 
 
-def enclosed(bar: Bar) -> Bar:
-    """The bar, its high and low widened where they do not enclose open and close (the same object where they do).
+def enclose_body(bar: Bar) -> Bar:
+    """Widen high and low if they do not enclose open and close; returns the same object if they do.
 
     Raises NotABar.
     """
@@ -54,7 +54,7 @@ def check_time(open_time_ms: int, interval_ms: int) -> None:
 
 
 def find_gaps(times: Iterable[int], interval_ms: int) -> list[Gap]:
-    """Where the next bar opens later than one interval after its predecessor. The times are on the grid, rising."""
+    """Return the gaps between consecutive open times, which must be rising and on the grid."""
     return [
         Gap(earlier, later, (later - earlier) // interval_ms - 1)
         for earlier, later in pairwise(times)

@@ -1,4 +1,4 @@
-"""Tells the feed which series a service's tenants need, taken together."""
+"""Publishes the combined demand of a service's tenants for market series to the feed."""
 
 import asyncio
 from typing import Literal
@@ -12,28 +12,28 @@ from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.service_types import Job
 from shared.contracts.market import MarketInterest
 
-LOOK_EVERY_S = 0.25
+POLL_EVERY_S = 0.25
 
 log = structlog.get_logger()
-Wisher = Literal["trading", "analytics", "notifications"]
+Requester = Literal["trading", "analytics", "notifications"]
 
 
-def publish_interests(database: Database, wished_by: Wisher) -> Job:
-    """The job that announces every change of what its tenants need of each (symbol, interval)."""
+def publish_demand(database: Database, requester: Requester) -> Job:
+    """Return the job that publishes every change in the tenants' demand for a (symbol, interval)."""
 
     async def run(stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                await announce_changes(database, wished_by)
+                await publish_changes(database, requester)
             except INFRASTRUCTURE_FAULTS as error:
                 log.warning("interests_retry", error=repr(error))
-            await pause(stop, LOOK_EVERY_S)
+            await pause(stop, POLL_EVERY_S)
 
     return Job("interests", run)
 
 
-async def announce_changes(database: Database, wished_by: Wisher) -> int:
-    """Say what changed since the last time; the number of series that did."""
+async def publish_changes(database: Database, requester: Requester) -> int:
+    """Publish the changes since the last call. Returns the number of changed series."""
     async with database.queue() as connection:
         changed = await connection.fetch(
             """
@@ -70,7 +70,7 @@ async def announce_changes(database: Database, wished_by: Wisher) -> int:
                     public_id=UUID(int=0),
                     aggregate="market_interest",
                     aggregate_seq=row["interest_version"],
-                    wished_by=wished_by,
+                    wished_by=requester,
                     symbol=row["symbol"],
                     interval=row["interval"],
                     wanted=row["wanted"],
@@ -80,6 +80,6 @@ async def announce_changes(database: Database, wished_by: Wisher) -> int:
                 )
                 for row in changed
             ),
-            source=wished_by,
+            source=requester,
         )
     return len(changed)

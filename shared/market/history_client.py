@@ -1,5 +1,5 @@
-"""Candles from before: what analytics and notifications ask of trading, once per series and after a gap; and
-whether the exchange has a series at all."""
+"""The client of trading's candle history. Analytics and notifications use it once per series and after a gap, and
+to check whether the exchange has a series."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import Amount
 
 TIMEOUT_S = 20
-CHECK_TIMEOUT_S = 8  # trading may have to ask the exchange
-MOST_KNOWN = 10_000
+CHECK_TIMEOUT_S = 8  # trading may have to call the exchange
+MAX_KNOWN = 10_000
 PAGE = 5_000
-NOT_FOR_WHAT_WAS_ASKED = (401, 403, 407, 408, 425, 429)  # but for who asks, or when
+NOT_ABOUT_THE_QUERY = (401, 403, 407, 408, 425, 429)  # refused because of the caller or the time
 NO_SUCH_SERIES = 404
-OF_SERIES = ("$.symbol", "$.interval")
+SERIES_FIELDS = ("$.symbol", "$.interval")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class _Problem(BaseModel):
 
 
 class HistoryRefused(PoisonError):
-    """Trading never answers such a request; `faults` name the part of the series that is wrong."""
+    """Trading will never answer such a request; `faults` names the part of the series that is wrong."""
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(f"trading's history refuses the series: {status}")
@@ -51,11 +51,11 @@ class HistoryRefused(PoisonError):
         except ValidationError:
             errors = []
         self.status = status
-        self.faults = [fault for fault in errors if fault.get("path") in OF_SERIES]
+        self.faults = [fault for fault in errors if fault.get("path") in SERIES_FIELDS]
 
 
 class CandleHistory:
-    """Trading's internal listener, called with a token of this service."""
+    """The candle history at trading's internal listener, called with a token of this service."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._url = settings.trading_internal_url.rstrip("/") + "/internal/v1/candles"
@@ -64,11 +64,11 @@ class CandleHistory:
         self._known: set[tuple[str, str]] = set()  # series that the exchange has
 
     async def fetch(self, symbol: str, interval: str, to_ms: int, generation: int | None = None) -> list[Candle]:
-        """All confirmed candles of the series from its anchor up to and with `to_ms`, ascending; of the newest
-        generation where none is named.
+        """Return all confirmed candles of the series from its anchor up to and including `to_ms`, ascending, of the
+        newest generation unless one is given.
 
-        None of a series that the exchange does not have. Raises Unavailable when trading does not answer; the
-        caller tries again later. Raises HistoryRefused where it refuses what is asked for.
+        Returns an empty list if the exchange does not have the series. Raises Unavailable if trading does not
+        answer; the caller retries later. Raises HistoryRefused if trading refuses the request.
         """
         candles: list[Candle] = []
         end = to_ms
@@ -89,9 +89,10 @@ class CandleHistory:
                 end = page.items[0][0] - 1
 
     async def check_series(self, symbol: str, interval: str) -> None:
-        """Before something is made that would wait for this series. A service without trading checks nothing.
+        """Check that the exchange has the series, before creating something that depends on it. Does nothing in a
+        service without trading's address.
 
-        Raises InvalidInput naming the field if the exchange does not have it, Unavailable if nobody can tell now.
+        Raises InvalidInput naming the field if it does not, Unavailable if it cannot be checked now.
         """
         if not self._has_trading or (symbol, interval) in self._known:
             return
@@ -102,20 +103,20 @@ class CandleHistory:
         except HistoryRefused as error:
             if error.faults:
                 raise InvalidInput(errors=error.faults) from error
-            raise Unavailable("the market cannot be asked at the moment", retry_after_s=2) from error
+            raise Unavailable("the series cannot be checked at the moment", retry_after_s=2) from error
         except (Unavailable, ValidationError) as error:
-            raise Unavailable("the market cannot be asked at the moment", retry_after_s=2) from error
-        if len(self._known) < MOST_KNOWN:
+            raise Unavailable("the series cannot be checked at the moment", retry_after_s=2) from error
+        if len(self._known) < MAX_KNOWN:
             self._known.add((symbol, interval))
 
     async def _page(self, session: aiohttp.ClientSession, query: Mapping[str, str]) -> _HistoryPage:
         headers = self._tokens.authorization("trading")
         try:
             async with session.get(self._url, params=query, headers=headers) as answer:
-                if 400 <= answer.status < 500 and answer.status not in NOT_FOR_WHAT_WAS_ASKED:
+                if 400 <= answer.status < 500 and answer.status not in NOT_ABOUT_THE_QUERY:
                     raise HistoryRefused(answer.status, await answer.read())
                 answer.raise_for_status()
                 body = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable("candle history cannot be had at the moment") from error
+            raise Unavailable("the candle history is not available at the moment") from error
         return _HistoryPage.model_validate_json(body)

@@ -1,4 +1,4 @@
-"""The instrument of candles that came without one, and whether one fits its candles."""
+"""Derives the instrument of candles that have none, and checks whether an instrument fits its candles."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -8,13 +8,14 @@ from shared.strategy.decimals import exact
 
 
 def instrument_of(bars: Iterable[Bar]) -> Instrument:
-    """Its tick is 10⁻ᵏ, k being the most decimal places of any price, trailing zeros apart; steps have defaults."""
+    """Derive an instrument. Its tick is 10⁻ᵏ, with k the most decimal places of any price, without trailing zeros;
+    the steps are the defaults."""
     places = max((_places(price) for bar in bars for price in bar[1:5]), default=0)
     return Instrument(tick_size=Decimal(1).scaleb(-places))
 
 
 def has_finer_prices(bars: Iterable[Bar], tick: Decimal) -> bool:
-    """Whether a price is no multiple of the tick, so that fills at it are rounded."""
+    """Return whether a price is not a multiple of the tick, so that fills at it are rounded."""
     with exact():
         return any(price % tick for bar in bars for price in bar[1:5])
 

@@ -1,4 +1,4 @@
-"""A bar, an instrument's steps, and the terms on which a strategy trades."""
+"""Bars, instruments, and the terms a strategy trades on."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ INTERVAL_MS = {
     "720": 43_200_000,
     "D": DAY_MS,
 }
-"""Bybit's kline codes and their lengths."""
+"""Bybit's kline interval codes and their lengths."""
 
 
 class Bar(NamedTuple):
-    """One candle; decimals as the venue wrote them."""
+    """One candle; decimals exactly as the venue sent them."""
 
     open_time_ms: int
     open: Decimal
@@ -36,7 +36,7 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """What the venue rounds to and the least it takes."""
+    """The venue's price tick, quantity step and minimum order."""
 
     tick_size: Decimal = Decimal("0.01")
     qty_step: Decimal = Decimal("0.001")
@@ -51,11 +51,11 @@ class Instrument:
 
 
 class TickTooCoarse(ValueError):
-    """A price of the candles is below one tick; the message names both."""
+    """A candle price is below one tick; the message has both."""
 
 
 def check_tick(tick: Decimal, prices: Iterable[Decimal]) -> None:
-    """Raises TickTooCoarse: such a price would be rounded to 0, or to a multiple of itself."""
+    """Raise TickTooCoarse if a price is below one tick: it would be rounded to 0 or to a multiple of itself."""
     lowest = min(prices, default=tick)
     if lowest < tick:
         raise TickTooCoarse(f"the candles have a price of {lowest:f}, below the tick size of {tick:f}")
@@ -63,7 +63,7 @@ def check_tick(tick: Decimal, prices: Iterable[Decimal]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Fee on every fill's notional, slippage as a fraction, and the balance to begin with."""
+    """Fee and slippage as fractions (the fee of each fill's notional), and the initial balance."""
 
     instrument: Instrument = Instrument()
     fee: Decimal = Decimal("0.00055")

@@ -1,4 +1,4 @@
-"""A series that follows the market bar by bar, and knows when it has missed one."""
+"""A series that follows the market bar by bar and detects gaps."""
 
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -8,13 +8,13 @@ from shared.strategy.series import Series
 
 
 class ContiguousSeries:
-    """Takes bars with the open time of their predecessor; a broken chain asks for the history."""
+    """Takes each bar with its predecessor's open time; after a gap the caller must `restart` from the history."""
 
     def __init__(self) -> None:
         self.series = Series()
 
     def take(self, bar: Bar, previous_ms: int | None) -> int | None:
-        """The bar's index, also when it is known already; None when a bar before it is missing."""
+        """Append the bar unless it is known already. Return its index, or None if a bar before it is missing."""
         bars = self.series.bars
         last_ms = bars[-1].open_time_ms if bars else None
         if last_ms is not None and bar.open_time_ms <= last_ms:
@@ -26,5 +26,5 @@ class ContiguousSeries:
         return len(self.series) - 1
 
     def restart(self, bars: Iterable[Bar]) -> None:
-        """From the history, the anchor on."""
+        """Replace the series by the history, which begins at the anchor."""
         self.series = Series(bars)

@@ -1,10 +1,11 @@
-"""Exact decimal arithmetic: nothing is rounded but where the rules say so, and then once.
+"""Exact decimal arithmetic: values are rounded only where the rules require it, and only once.
 
-Inside `exact()` an operation whose result would have to be rounded raises `decimal.Inexact`. Quotients are
-therefore never formed: flooring and rounding divide whole numbers of units (`//`), which is exact. What is written
-down to 8 places is divided and rounded in contexts of its own, so that it is rounded once.
+Inside `exact()` an operation whose result would have to be rounded raises `decimal.Inexact`. So code inside it
+never divides with `/`: flooring and rounding use integer division (`//`), which is exact. Values with 8 places are
+divided and rounded in separate contexts, so that they are rounded once.
 
-Functions that reckon expect to be called inside `exact()`; entering it costs as much as ten operations.
+Call the arithmetic functions inside `exact()`; they do not enter it themselves, because that costs as much as ten
+operations.
 """
 
 from contextlib import AbstractContextManager
@@ -21,14 +22,15 @@ from decimal import (
     localcontext,
 )
 
-# 20 digits before a point and 18 after it, products of a few of those, and float64 values down to 5E-324.
+# Enough for 20 digits before the point and 18 after it, products of a few of those, and float64 down to 5E-324.
 _DIGITS = 1500
 _FAULTS = [InvalidOperation, DivisionByZero, Overflow]
 _EXACT = Context(prec=_DIGITS, rounding=ROUND_DOWN, traps=[Inexact, *_FAULTS])
-# ROUND_05UP leaves a last digit from which the second rounding is what it would be from the exact quotient.
+# ROUND_05UP keeps a last digit that makes the second rounding give what the exact quotient would.
 _QUOTIENTS = Context(prec=160, rounding=ROUND_05UP, traps=_FAULTS)
 _PLACES = Context(prec=_DIGITS, rounding=ROUND_HALF_EVEN, traps=_FAULTS)
-SHARES = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=_FAULTS)  # for what is compared and shown, never booked
+# For values that are compared or displayed, never booked.
+INEXACT = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=_FAULTS)
 _EIGHT_PLACES = Decimal(1).scaleb(-8)
 _HALF = Decimal("0.5")
 HUNDRED = Decimal(100)
@@ -37,34 +39,34 @@ ZERO = Decimal(0)
 
 
 def exact() -> AbstractContextManager[Context]:
-    """The context in which money is reckoned."""
+    """The context for money arithmetic: an inexact result raises `decimal.Inexact`."""
     return localcontext(_EXACT)
 
 
-def not_exact() -> AbstractContextManager[Context]:
-    """For code of others that is called from inside `exact()`."""
-    return localcontext(SHARES)
+def inexact() -> AbstractContextManager[Context]:
+    """A rounding context, for foreign code that is called from inside `exact()`."""
+    return localcontext(INEXACT)
 
 
 def round_to_tick(price: Decimal, tick: Decimal) -> Decimal:
-    """To the nearest multiple of the tick, half-up; a price that is not above 0 gives 0."""
-    if price <= ZERO:  # an int would be made a decimal first, here and wherever amounts are compared
+    """Round to the nearest multiple of the tick, half-up; a price at or below 0 gives 0."""
+    if price <= ZERO:  # ZERO and not 0: comparing with an int converts it to a decimal first
         return ZERO
     return (price + tick * _HALF) // tick * tick
 
 
 def fill_price(price: Decimal, tick: Decimal) -> Decimal:
-    """A fill's: to the tick, and never below one."""
+    """Round a fill's price to the tick; at least one tick."""
     return round_to_tick(price, tick) or tick
 
 
 def percent_of(percent: Decimal) -> Decimal:
-    """A percentage as the fraction that amounts are multiplied by; may be asked for outside of `exact()`."""
+    """Return a percentage as a fraction. May be called outside `exact()`."""
     return percent.scaleb(-2, _EXACT)
 
 
 def floor_quotient(numerator: Decimal, denominator: Decimal, step: Decimal) -> Decimal:
-    """The largest multiple of `step` that is at most numerator ÷ denominator (all above 0)."""
+    """Return the largest multiple of `step` that is at most numerator ÷ denominator (all above 0)."""
     return numerator // (denominator * step) * step or ZERO
 
 
@@ -73,10 +75,10 @@ def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
 
 
 def quantised_quotient(numerator: Decimal, denominator: Decimal) -> Decimal:
-    """numerator ÷ denominator to 8 places, half-even, rounded once from the exact quotient."""
-    return quantised(_QUOTIENTS.divide(numerator, denominator))
+    """Return numerator ÷ denominator to 8 places, half-even, rounded once from the exact quotient."""
+    return quantise(_QUOTIENTS.divide(numerator, denominator))
 
 
-def quantised(value: Decimal) -> Decimal:
-    """The value to 8 places, half-even."""
+def quantise(value: Decimal) -> Decimal:
+    """Round to 8 places, half-even."""
     return _PLACES.quantize(value, _EIGHT_PLACES) or ZERO

@@ -1,4 +1,4 @@
-"""A series of bars from its anchor, with every indicator and condition computed once for all who ask."""
+"""A series of bars from its anchor, with cached indicators and conditions that all its users share."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,7 @@ _PIECE = 1024
 
 @dataclass(slots=True)
 class Truths:
-    """A condition's truth at each bar so far, and what answers for the next ones."""
+    """A condition's truth at each bar so far, and the function that evaluates the next bars."""
 
     values: bytearray = field(default_factory=bytearray)
     at: Callable[[int], int] | None = None
@@ -32,7 +32,7 @@ class Truths:
 
 
 class Series:
-    """Bars of strictly rising times. Index 0 is the anchor; values never change once their bar is there."""
+    """Bars with strictly rising times. Index 0 is the anchor. Values of a bar never change after it is appended."""
 
     def __init__(self, bars: Iterable[Bar] = ()) -> None:
         self._bars: list[Bar] = []
@@ -41,7 +41,7 @@ class Series:
         self._indicators: OrderedDict[IndicatorSpec, IncrementalIndicator] = OrderedDict()
         self._truths: OrderedDict[str, Truths] = OrderedDict()
         self._first_defined: dict[IndicatorSpec, int] = {}
-        self.panel: Panel | None = None  # the conditions' own
+        self.panel: Panel | None = None  # created and used by `conditions.evaluation`
         self.extend(bars)
 
     def __len__(self) -> int:
@@ -74,51 +74,51 @@ class Series:
             self._columns[name] = buffer[:end]
 
     def column(self, name: str) -> Values:
-        """One of open, high, low, close, volume as float64."""
+        """Return open, high, low, close or volume as float64."""
         return self._columns[name]
 
     def values(self, spec: IndicatorSpec) -> dict[str, Values]:
-        """Each output of the indicator (`value` where it is one series), as long as the series."""
-        return self._carried(spec).values(self._columns)
+        """Return each output of the indicator by name (`value` if it has one), as long as the series."""
+        return self._indicator(spec).values(self._columns)
 
-    def _carried(self, spec: IndicatorSpec) -> IncrementalIndicator:
-        known = self._indicators.get(spec)
-        if known is None:
-            known = self._indicators[spec] = IncrementalIndicator(spec)
+    def _indicator(self, spec: IndicatorSpec) -> IncrementalIndicator:
+        cached = self._indicators.get(spec)
+        if cached is None:
+            cached = self._indicators[spec] = IncrementalIndicator(spec)
             if len(self._indicators) > _CACHED_INDICATORS:
                 self._indicators.popitem(last=False)
-        return known
+        return cached
 
     def first_defined(self, specs: Iterable[IndicatorSpec]) -> int | None:
-        """The first bar at which all of these are defined in all outputs; None if it has not come."""
+        """Return the first bar at which all outputs of all specs are defined; None if there is none yet."""
         first = 0
         for spec in specs:
-            known = self._first_defined.get(spec)
-            if known is None:
-                known = _first_defined(list(self.values(spec).values()))
-                if known is None:
+            cached = self._first_defined.get(spec)
+            if cached is None:
+                cached = _first_defined(list(self.values(spec).values()))
+                if cached is None:
                     return None
-                self._first_defined[spec] = known
-            first = max(first, known)
+                self._first_defined[spec] = cached
+            first = max(first, cached)
         return first if first < len(self) else None
 
     def candle_at(self, name: str) -> Callable[[int], float]:
-        """Answers a candle's field at a bar, as the series grows."""
+        """Return a function from a bar's index to the candle field; it stays valid as the series grows."""
         return lambda index: self._columns[name].item(index)
 
     def value_at(self, spec: IndicatorSpec, output: str) -> Callable[[int], float]:
-        """Answers an indicator's output at a bar, as the series grows."""
-        carried, position = self._carried(spec), spec.outputs.index(output)
-        return partial(carried.at, self._columns, position)
+        """Return a function from a bar's index to the indicator's output; it stays valid as the series grows."""
+        indicator, position = self._indicator(spec), spec.outputs.index(output)
+        return partial(indicator.at, self._columns, position)
 
     def truths(self, key: str) -> Truths:
-        """What is known of a condition's truth; who asks carries it on."""
-        known = self._truths.get(key)
-        if known is None:
-            known = self._truths[key] = Truths()
+        """Return the cached truths of a condition; the caller extends them to the newest bar."""
+        cached = self._truths.get(key)
+        if cached is None:
+            cached = self._truths[key] = Truths()
             if len(self._truths) > _CACHED_TRUTHS:
                 self._truths.popitem(last=False)
-        return known
+        return cached
 
     def _reserve(self, length: int) -> None:
         capacity = len(self._buffers["close"])
@@ -132,7 +132,7 @@ class Series:
 
 
 def _first_defined(outputs: Sequence[Values]) -> int | None:
-    """The first place at which none is NaN: near the beginning, so that it is looked for piece by piece."""
+    """Return the first index at which no output is NaN. It is near the start, so the search goes piece by piece."""
     for start in range(0, len(outputs[0]), _PIECE):
         defined = ~np.isnan([each[start : start + _PIECE] for each in outputs]).any(axis=0)
         if defined.any():

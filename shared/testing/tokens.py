@@ -1,4 +1,4 @@
-"""Access tokens as auth signs them, and the address where their key is published: for tests without auth."""
+"""Issues access tokens like auth and serves their public key, for tests without auth."""
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ SCOPES = ("read", "trade", "admin")
 
 
 class TokenIssuer:
-    """Signs with a key of its own; `jwks_url` answers with the public half while it is served."""
+    """Signs with its own key; `jwks_url` serves the public key while `serve_tokens` runs."""
 
     def __init__(self, issuer: str = "tradefleet", audience: str = "tradefleet-api") -> None:
         self._key = Ed25519PrivateKey.generate()
@@ -30,7 +30,7 @@ class TokenIssuer:
         self.jwks_url = ""
 
     def jwks(self) -> dict[str, object]:
-        """As `/.well-known/jwks.json` answers."""
+        """Return the document of `/.well-known/jwks.json`."""
         public = OKPAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
         return {"keys": [{**public, "use": "sig", "alg": ALGORITHM, "kid": KEY_ID}]}
 
@@ -43,7 +43,7 @@ class TokenIssuer:
         lasts: timedelta = timedelta(minutes=10),
         **claims: object,
     ) -> str:
-        """For this person; `claims` replace or add to those that auth writes."""
+        """Sign a token for this user; `claims` replaces or adds claims."""
         now = utc_now()
         written = {
             "iss": self._issuer,
@@ -60,7 +60,7 @@ class TokenIssuer:
 
 @asynccontextmanager
 async def serve_tokens() -> AsyncIterator[TokenIssuer]:
-    """An issuer whose key can be fetched over HTTP."""
+    """Yield an issuer whose key can be fetched over HTTP."""
     issuer = TokenIssuer()
 
     async def answer(_: web.Request) -> web.Response:

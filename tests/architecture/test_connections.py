@@ -10,7 +10,7 @@ from services.billing.settings import BillingSettings
 from services.notifications.settings import NotificationsSettings
 from services.trading.settings import TradingSettings
 from shared.chassis.settings import ServiceSettings
-from stack.layout import APART, OF_TRADING, by_role
+from stack.layout import SEPARATE_ROLES, TRADING_EXTRA_ROLES, processes_per_role
 from stack.migrate import ROLES, ROOT, SERVICES
 from stack.postgres import SETTINGS
 
@@ -27,7 +27,7 @@ OF_PROCESS: dict[str, type[ServiceSettings]] = {
 
 
 def test_every_process_has_a_line() -> None:
-    assert set(BUDGET["processes"]) == {*SERVICES, *APART} == set(OF_PROCESS)
+    assert set(BUDGET["processes"]) == {*SERVICES, *SEPARATE_ROLES} == set(OF_PROCESS)
 
 
 @pytest.mark.parametrize("process", sorted(OF_PROCESS))
@@ -43,8 +43,8 @@ def test_a_role_split_off_opens_no_more_than_the_process_of_all_roles(role: str)
 
 
 def test_split_by_role_they_fit_into_the_server_too() -> None:
-    opened = sum(sum(part.pools.values()) for part in by_role())
-    assert len(by_role()) == 4 * len(SERVICES) + len(OF_TRADING)
+    opened = sum(sum(part.pools.values()) for part in processes_per_role())
+    assert len(processes_per_role()) == 4 * len(SERVICES) + len(TRADING_EXTRA_ROLES)
     assert opened + BUDGET["kept_back"] <= BUDGET["max_connections"]
 
 

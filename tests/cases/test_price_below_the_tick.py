@@ -12,4 +12,4 @@ def test_a_coin_below_half_a_cent_fills_at_its_price(shared_folder: Path) -> Non
     report = ran(shared_folder / "cases" / "price-below-the-tick")
     assert [fill["price"] for fill in report["fill_list"]] == ["0.0041", "0.0049"]
     assert report["instrument"]["tick_size"] == "0.0001"
-    assert report["instrument"]["source"] == "from the candles"
+    assert report["instrument"]["source"] == "derived from the candles"

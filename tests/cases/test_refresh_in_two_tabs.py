@@ -10,7 +10,7 @@ import pytest
 
 from services.auth.domain.accounts import NewUser
 from services.auth.errors import BadRefreshToken
-from services.auth.operations.authentication import PasswordCheck
+from services.auth.operations.authentication import AuthContext
 from services.auth.operations.passwords import Passwords
 from services.auth.operations.refresh import refresh
 from services.auth.operations.registration import register
@@ -26,22 +26,22 @@ BROWSER = Client("192.0.2.7", "a browser")
 
 
 @pytest.fixture
-async def desk(service_env: Callable[[str], dict[str, str]], tmp_path: Path) -> AsyncIterator[PasswordCheck]:
+async def desk(service_env: Callable[[str], dict[str, str]], tmp_path: Path) -> AsyncIterator[AuthContext]:
     settings = auth_settings(service_env("auth"), tmp_path)
     database = await Database.connect(settings)
     passwords = Passwords(waiting=8)
     tokens = AccessTokens(SigningKeys(settings.auth_signing_key_file), issuer="us", audience="api", ttl_s=600)
-    yield PasswordCheck(database, passwords, tokens, settings.refresh_token_ttl, settings.longest_session)
+    yield AuthContext(database, passwords, tokens, settings.refresh_token_ttl, settings.longest_login)
     await passwords.close()
     await database.close()
 
 
-async def _log_in(desk: PasswordCheck, now: datetime) -> str:
+async def _log_in(desk: AuthContext, now: datetime) -> str:
     user = NewUser("ann@example.org", PASSWORD, "UTC", "en", None, None, None)
     return (await register(desk, user, BROWSER, now)).tokens.refresh_token
 
 
-async def test_the_sequences_of_the_case(desk: PasswordCheck, shared_folder: Path) -> None:
+async def test_the_sequences_of_the_case(desk: AuthContext, shared_folder: Path) -> None:
     sequences = json.loads((shared_folder / "cases/refresh-in-two-tabs/sequence.json").read_text())
     now = utc_now()
     token = await _log_in(desk, now)
@@ -55,7 +55,7 @@ async def test_the_sequences_of_the_case(desk: PasswordCheck, shared_folder: Pat
     await _all_work(desk, [answers[1], later], now + timedelta(minutes=11))
 
 
-async def test_a_late_use_still_ends_the_login(desk: PasswordCheck) -> None:
+async def test_a_late_use_still_ends_the_login(desk: AuthContext) -> None:
     now = utc_now()
     token = await _log_in(desk, now)
     answers = [await refresh(desk, token, BROWSER, now) for _ in range(3)]
@@ -66,5 +66,5 @@ async def test_a_late_use_still_ends_the_login(desk: PasswordCheck) -> None:
             await refresh(desk, answer.refresh_token, BROWSER, now + timedelta(seconds=12))
 
 
-async def _all_work(desk: PasswordCheck, answers: list[IssuedTokens], now: datetime) -> list[str]:
+async def _all_work(desk: AuthContext, answers: list[IssuedTokens], now: datetime) -> list[str]:
     return [(await refresh(desk, answer.refresh_token, BROWSER, now)).refresh_token for answer in answers]

@@ -108,7 +108,7 @@ def _read_directly(folder: Path) -> Iterator[str]:
     for file in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
-                "MarketSubscription",
+                "MarketEventHandler",
                 "PartitionReader",
             ):
                 yield from (

@@ -34,5 +34,5 @@ def test_a_row_says_what_the_contract_says(event: type[Message]) -> None:
 
 def _poison(event: type[Message]) -> str:
     if not issubclass(event, Event):
-        return "its series goes on"
-    return "its key waits" if event.topic in HALTING else "its key goes on"
+        return "its series continues"
+    return "its key halts" if event.topic in HALTING else "its key continues"

@@ -35,7 +35,7 @@ def test_todays_reader_reads_it(golden: Golden) -> None:
     headers = from_wire(to_wire(golden.headers))
     event = decode(golden.topic, golden.key, golden.value.encode(), headers)
     assert type(event) is BY_TOPIC[golden.topic]
-    assert event.said_at == SAID_AT
+    assert event.published_at == SAID_AT
 
 
 @every_golden

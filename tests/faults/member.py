@@ -63,7 +63,7 @@ async def _note(connection: Connection, events: Sequence[tuple[Event, object]]) 
 
 def build(_: Context) -> Service:
     trades, alerts = EventHandler(TradeClosed, on_trade_closed), EventHandler(AlertTriggered, on_alert_triggered)
-    return Service("analytics", subscriptions=[trades, alerts])
+    return Service("analytics", handlers=[trades, alerts])
 
 
 if __name__ == "__main__":

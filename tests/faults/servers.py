@@ -18,9 +18,9 @@ import psutil
 from stack.kafka import KafkaServer
 from stack.migrate import DatabaseAccess, create_database, migrate
 from stack.ports import Ports
-from stack.postgres import PostgresServer, as_user
+from stack.postgres import PostgresServer, popen_user
 from stack.process import _die_with
-from stack.users import own, server_user
+from stack.users import change_owner, server_user
 from tests.backend import PASSWORD
 from tests.conftest import database_of
 from tests.pace import patient
@@ -105,7 +105,7 @@ class Killable:
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=partial(_die_with, os.getpid()),
-                **(as_user(server_user()) if as_server else {}),
+                **(popen_user(server_user()) if as_server else {}),
             )
 
 
@@ -116,7 +116,7 @@ class KillablePostgres(Killable):
         super().__init__(folder)
         self.port = port
         folder.mkdir(mode=0o700)
-        own(folder, server_user())
+        change_owner(folder, server_user())
         self._server = PostgresServer(folder, port, PASSWORD)
 
     @property

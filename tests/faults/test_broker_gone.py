@@ -74,7 +74,7 @@ async def test_an_emptied_broker_gets_nothing_until_the_replay_and_then_everythi
     await empty(own_scene, own_servers)
     await own_scene.say(after := some_trades(20, after=60))
     for member in (relay, consumer):
-        await eventually(member.faults, lambda faults: "the broker is another one" in str(faults), 30)
+        await eventually(member.faults, lambda faults: "the broker has changed" in str(faults), 30)
     await asyncio.to_thread(replay, own_scene)
     await eventually(lambda: own_scene.number(UNSENT), lambda waiting: waiting == 0)
     await own_scene.settled([*before, *after])
@@ -106,7 +106,7 @@ async def test_what_a_producer_sent_to_the_emptied_broker_hides_nothing_from_it(
     while await next_producer_id(own_scene.bootstrap) < used - 1:
         pass
     await create_topics(own_scene.bootstrap, topics_of(HEARD, own_scene.prefix, TEST_PARTITIONS))
-    await eventually(relay.faults, lambda faults: "the broker is another one" in str(faults), 30)
+    await eventually(relay.faults, lambda faults: "the broker has changed" in str(faults), 30)
     await asyncio.to_thread(replay, own_scene)
     await eventually(lambda: own_scene.number(UNSENT), lambda waiting: waiting == 0)
     assert {record_id(each) for each in await own_scene.on_topic()} == await said(own_scene)

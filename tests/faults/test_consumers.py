@@ -161,7 +161,7 @@ async def test_a_topic_that_was_deleted_and_made_again_is_read_on(scene: Scene) 
     await scene.settled(events)
     topics = [
         topic
-        for topic in topics_of(prefix=scene.prefix, most_partitions=TEST_PARTITIONS)
+        for topic in topics_of(prefix=scene.prefix, max_partitions=TEST_PARTITIONS)
         if topic.name == scene.topic
     ]
     await delete_topics(scene.bootstrap, [scene.topic])

@@ -11,18 +11,18 @@ from pydantic import SecretStr
 from faults.proxy import Proxy, Weather
 from shared.chassis.events.producer import START_TIMEOUT_S, Outgoing, Producer
 from shared.chassis.postgres import ACQUIRE_TIMEOUT_S, INFRASTRUCTURE_FAULTS, Database
-from stack.kafka import Front
+from stack.kafka import ProxyRoute
 from stack.ports import Ports
 from tests.faults.scene import Scene
 
 LEEWAY_S = 3
 
 
-def front_of(server: str, port: int) -> Front:
+def front_of(server: str, port: int) -> ProxyRoute:
     ports = Ports()
     taken = ports.take()
     ports.release(taken)
-    return Front(server, taken, port)
+    return ProxyRoute(server, taken, port)
 
 
 async def test_a_database_that_answers_nothing_is_waited_for_so_long_and_used_again(scene: Scene) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.trades import trades
 from services.billing.domain import Change
-from services.billing.operations.subscriptions import change_plan, work_deadlines
+from services.billing.operations.subscriptions import change_plan, process_deadlines
 from services.trading.operations.start_session import StartRequest, start_session
 from services.trading.operations.strategies import create_strategy
 from services.trading.queries.sessions import SessionRow
@@ -172,7 +172,7 @@ async def test_a_grant_while_the_trial_ends_leaves_one_plan_and_rising_versions(
             async with stepped.tenant(user_id) as connection:
                 await change_plan(connection, user_id, Change("PRO", "ACTIVE", "granted"), over)
 
-        done = await run_in(order, superuser, database, [grant, lambda stepped: work_deadlines(stepped, over)])
+        done = await run_in(order, superuser, database, [grant, lambda stepped: process_deadlines(stepped, over)])
         assert not [each for each in done if isinstance(each, BaseException)], order.text
         live = await owner.fetch(
             """

@@ -19,7 +19,7 @@ def running(
 ) -> Iterator[World]:
     database = database_of(postgres, f"test_{uuid4().hex[:12]}")
     prefix = f"t{uuid4().hex[:10]}."
-    topics = topics_of(prefix=prefix, most_partitions=TEST_PARTITIONS)
+    topics = topics_of(prefix=prefix, max_partitions=TEST_PARTITIONS)
     asyncio.run(copy_template(postgres, template.name, database.name))
     asyncio.run(create_topics(kafka_bootstrap, topics))
     try:

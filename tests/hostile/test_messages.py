@@ -100,7 +100,7 @@ async def scene(
 @asynccontextmanager
 async def _listening(wishes: DemandedSeries, world: World) -> AsyncIterator[None]:
     service, stop = world.running["trading"], asyncio.Event()
-    task = asyncio.create_task(wishes.listen(service._settings, service.database, stop))
+    task = asyncio.create_task(wishes.consume(service._settings, service.database, stop))
     try:
         yield
         assert not task.done(), "it ended"
@@ -149,4 +149,4 @@ async def _works_what_is_good(scene: Scene) -> None:
 
 
 async def _wanted(scene: Scene) -> set[tuple[str, str]]:
-    return scene.wishes.wanted(utc_now())
+    return scene.wishes.list_series(utc_now())

@@ -17,11 +17,11 @@ import requests
 
 from cli.plans import grant
 from services.trading.templates import templates
-from stack.environment import ALL_FROM_HERE, GATEWAY_FILES
+from stack.environment import GATEWAY_FILES, SHARED_ADDRESS_LIMITS
 from stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
 from stack.ports import Ports
 from stack.stack import CADDYFILE
-from stack.tools import tool
+from stack.tools import find_tool
 from tests.integration.accounts import PASSWORD, write_signing_key
 from tests.pace import patient
 from tests.unit.trading.scenes import CROSS
@@ -187,7 +187,7 @@ def running_world(
         "KAFKA_BOOTSTRAP": kafka,
         "KAFKA_TOPIC_PREFIX": topic_prefix,
         "JWKS_URL": f"http://{at['auth']}/.well-known/jwks.json",
-        **ALL_FROM_HERE,
+        **SHARED_ADDRESS_LIMITS,
         "AUTH_SIGNING_KEY_FILE": str(write_signing_key(folder)),
         "AUTH_FREE_ATTEMPTS_ACCOUNT": "1000000",  # nearly all that comes here fails
         "AUTH_FREE_ATTEMPTS_NETWORK": "1000000",
@@ -215,7 +215,9 @@ def running_world(
         addresses = {f"{name.upper()}_ADDRESS": at[name] for name in SERVICES}
         kept = dict.fromkeys(("XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(folder / "caddy"))
         listening = {"GATEWAY_LISTEN": f"http://:{numbers['gateway']}", "GATEWAY_FILES": str(GATEWAY_FILES)}
-        gateway = start("gateway", [str(tool("caddy")), "run", *configured], {**addresses, **kept, **listening})
+        gateway = start(
+            "gateway", [str(find_tool("caddy")), "run", *configured], {**addresses, **kept, **listening}
+        )
         for process in (*services.values(), gateway):
             _wait_for(process)
         world = World(services, gateway, database, commands)

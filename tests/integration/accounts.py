@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
-from stack.environment import ALL_FROM_HERE
+from stack.environment import SHARED_ADDRESS_LIMITS
 from tests.pace import patient
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ def write_signing_key(folder: Path) -> Path:
 
 def auth_settings(env: Mapping[str, str], folder: Path) -> AuthSettings:
     values: dict[str, object] = {name.lower(): value for name, value in env.items()}
-    limits: dict[str, object] = {name.lower(): value for name, value in ALL_FROM_HERE.items()}
+    limits: dict[str, object] = {name.lower(): value for name, value in SHARED_ADDRESS_LIMITS.items()}
     return AuthSettings.model_validate({**limits, **values, "auth_signing_key_file": write_signing_key(folder)})
 
 

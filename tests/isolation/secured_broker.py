@@ -62,7 +62,7 @@ async def _set_up(admin: KafkaAccess) -> None:
     async with asyncio.timeout(patient(60)):
         while True:
             try:
-                await create_topics(admin, topics_of(prefix=PREFIX, most_partitions=1))
+                await create_topics(admin, topics_of(prefix=PREFIX, max_partitions=1))
                 break
             except KafkaError:
                 await asyncio.sleep(0.1)

@@ -56,7 +56,7 @@ async def test_a_contradiction_is_a_forgery_and_the_true_event_goes_on(
         return received(sample.model_copy(update={"user_id": user_id, "public_id": public_id}))
 
     taken, invented = event(OTHER, public_id_of(VICTIM)), event(VICTIM, UUID(int=9))
-    await inbox.work([taken, invented, event(VICTIM, public_id_of(VICTIM))])
+    await inbox.process([taken, invented, event(VICTIM, public_id_of(VICTIM))])
     async with database.queue() as connection:
         entries, _ = await list_entries(connection, Filter(states=OPEN), 10)
         letters = await connection.fetchval("SELECT count(*) FROM outbox WHERE topic LIKE '%.dlq'")

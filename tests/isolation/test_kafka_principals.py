@@ -31,7 +31,7 @@ from stack.acl_api import Acl, Operation, Resource
 from stack.grants import apply_grants, plan_grants
 from stack.migrate import SERVICES
 from stack.subscribers import add_subscriber, change_password, list_subscribers, remove_subscriber
-from stack.topics import admin_of
+from stack.topics import open_admin_client
 from tests.isolation.secured_broker import SecuredBroker, secured_broker
 
 pytestmark = pytest.mark.timeout(180)
@@ -183,7 +183,7 @@ async def test_no_service_manages_the_broker(broker: SecuredBroker) -> None:
     topic = f"{broker.prefix}trade.closed"
     grab = Acl(f"{broker.prefix}trading", Resource.TOPIC, f"{broker.prefix}subscription.changed", Operation.WRITE)
     for service in SERVICES:
-        async with admin_of(broker.service(service)) as admin:
+        async with open_admin_client(broker.service(service)) as admin:
             for work in (
                 acl_api.describe_acls(admin),
                 acl_api.create_acls(admin, [grab]),
@@ -225,7 +225,7 @@ async def test_what_was_granted_besides_is_shown_and_taken_back(broker: SecuredB
     topic = f"{broker.prefix}subscription.changed"
     forged = Acl(f"{broker.prefix}trading", Resource.TOPIC, topic, Operation.WRITE)
     everybody = Acl("*", Resource.TOPIC, topic, Operation.READ)
-    async with admin_of(broker.admin) as admin:
+    async with open_admin_client(broker.admin) as admin:
         await acl_api.create_acls(admin, [forged, everybody])
         await acl_api.wait_until_seen(admin, (), created=[forged, everybody])
     plan = await plan_grants(broker.admin, broker.prefix)
@@ -233,7 +233,7 @@ async def test_what_was_granted_besides_is_shown_and_taken_back(broker: SecuredB
     await apply_grants(broker.admin, broker.prefix)
     plan = await plan_grants(broker.admin, broker.prefix)
     assert (plan.differ, list(plan.others)) == (False, [everybody])
-    async with admin_of(broker.admin) as admin:
+    async with open_admin_client(broker.admin) as admin:
         await acl_api.delete_acls(admin, [everybody])
         await acl_api.wait_until_seen(admin, (), deleted=[everybody])
 

@@ -27,7 +27,7 @@ FEW = {"app": 2, "worker": 2, "queue": 2}
 
 @asynccontextmanager
 async def as_one(database: Database, user_id: int) -> AsyncIterator[Connection]:
-    async with database.as_one(user_id, _first) as whole:
+    async with database.one_transaction(user_id, _first) as whole:
         yield await whole.connection()
 
 
@@ -214,7 +214,7 @@ async def test_a_transaction_that_failed_in_silence_is_not_taken_for_done(databa
 
 
 async def test_a_task_that_outlives_its_request_reaches_no_later_one(database: Database) -> None:
-    """What was begun inside `as_one` remembers its connection, which by then is somebody else's."""
+    """What was begun inside `one_transaction` remembers its connection, which by then is somebody else's."""
     go, seen = asyncio.Event(), []
 
     async def straggler() -> None:

@@ -1,1 +1,1 @@
-"""Rules of analytics; pure. What is money is exact."""
+"""Pure rules of analytics. Amounts of money are exact."""

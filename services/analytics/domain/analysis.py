@@ -1,4 +1,4 @@
-"""What a closed candle looks like to somebody who watches its series; indicators as TA-Lib gives them."""
+"""Analysis of a closed candle, with the indicator values of TA-Lib."""
 
 import math
 from bisect import bisect_right
@@ -21,7 +21,7 @@ Trend = Literal["UP", "DOWN", "FLAT"]
 
 
 class AnalysisData(BaseModel):
-    """What stands in `analysis_data`."""
+    """The content of the column `analysis_data`."""
 
     version: Literal[1] = 1
     series: str
@@ -32,7 +32,7 @@ class AnalysisData(BaseModel):
 
 @dataclass(frozen=True)
 class Watch:
-    """As the analysis sees it, over all users."""
+    """A watch of any user, reduced to what the analysis needs."""
 
     user_id: int
     watch_id: UUID
@@ -41,7 +41,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class ClosedBar:
-    """A bar of a series, by its index in it."""
+    """A bar of a series and its index in it."""
 
     index: int
     timestamp: datetime
@@ -49,10 +49,10 @@ class ClosedBar:
 
 
 @dataclass(frozen=True)
-class Look:
-    """At one candle with one EMA, for however many watch it. None where the EMA is not defined yet.
+class CandleAnalysis:
+    """The analysis of one candle with one EMA period, shared by all watches. None where the EMA is not defined yet.
 
-    The indicator's values are those of float64, to their last digit.
+    Indicator values have all digits of their float64.
     """
 
     price: Decimal
@@ -63,14 +63,14 @@ class Look:
     volume: Decimal
 
 
-def look_at(series: Series, index: int, ema_period: int) -> Look:
-    """At the bar of this index in a series that begins at its anchor."""
+def analyse_candle(series: Series, index: int, ema_period: int) -> CandleAnalysis:
+    """Analyse the bar at `index` of a series that begins at its anchor."""
     bar: Bar = series.bar(index)
     emas = series.values(IndicatorSpec("EMA", period=ema_period))["value"]
     above = series.values(IndicatorSpec("CANDLES_ABOVE_EMA", period=ema_period))["value"]
     distance = series.values(IndicatorSpec("DISTANCE_FROM_EMA", period=ema_period))["value"]
     ema, before = emas[index].item(), emas[index - 1].item() if index else math.nan
-    return Look(
+    return CandleAnalysis(
         price=bar.close,
         ema_value=decimal_of(ema),
         candles_above_ema=None if math.isnan(above[index]) else int(above[index]),
@@ -92,20 +92,22 @@ def closed_bars(series: Series, name: str, indices: Iterable[int]) -> list[Close
     ]
 
 
-def missing_of(
-    bars: Sequence[ClosedBar], interval: str, begun_at: datetime, last_seen: datetime | None
+def select_missing(
+    bars: Sequence[ClosedBar], interval: str, created_at: datetime, last_analysed: datetime | None
 ) -> Sequence[ClosedBar]:
-    """Of those of a series, ascending: what came after the last that a watch saw; where it saw none, what closed
-    since it was begun."""
+    """Return the bars, of one series and ascending, that a watch has not analysed yet.
+
+    They are those after the last analysed one or, without any, those closed since the watch was created.
+    """
     step = timedelta(milliseconds=INTERVAL_MS[interval])
-    since = begun_at - step if last_seen is None else last_seen
+    since = created_at - step if last_analysed is None else last_analysed
     return bars[bisect_right(bars, since, key=lambda bar: bar.timestamp) :]
 
 
 def trend(price: float, ema: float, ema_before: float) -> Trend | None:
-    """UP where the close is above a rising EMA, DOWN where it is below a falling one, FLAT otherwise.
+    """Return UP if the close is above a rising EMA, DOWN if it is below a falling one, else FLAT.
 
-    None where an EMA is not defined. Compared as conditions are: what differs by rounding only is equal.
+    Returns None if an EMA is not defined. Values that differ only by rounding are equal, as in conditions.
     """
     if not (math.isfinite(ema) and math.isfinite(ema_before)):
         return None
@@ -115,5 +117,5 @@ def trend(price: float, ema: float, ema_before: float) -> Trend | None:
 
 
 def decimal_of(value: float) -> Decimal | None:
-    """The shortest text that gives this float64 again; None where there is no value."""
+    """Return the shortest decimal that converts back to this float64; None if it is not finite."""
     return Decimal(repr(value)) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""An analysis is named by its time and its watch, so that nothing has to be stored or looked up by its id."""
+"""Ids of analyses, derived from candle time and watch, so that the id needs neither a column nor an index."""
 
 import hashlib
 from datetime import datetime
@@ -15,12 +15,12 @@ _FREE_BITS = _OTHER_BITS & ~(0xF << 76) & ~(0b11 << 62)
 
 
 def analysis_id(watch_id: UUID, timestamp: datetime) -> UUID:
-    """A UUIDv7 of the candle's time, whose other bits are of the watch."""
+    """Return a UUIDv7 with the candle's time; its other bits are a hash of the watch."""
     hashed = int.from_bytes(hashlib.sha256(watch_id.bytes).digest()[:10])
     return UUID(int=to_ms(timestamp) << _AFTER_TIME | _VERSION_7 | _VARIANT | hashed & _FREE_BITS)
 
 
-def moment_of(identity: UUID) -> datetime | None:
-    """The time of the candle that it names; None where it can name none."""
+def candle_time_of(identity: UUID) -> datetime | None:
+    """Return the candle time encoded in an id, or None if the id encodes no valid time."""
     milliseconds = identity.int >> _AFTER_TIME
     return from_ms(milliseconds) if milliseconds <= _LATEST_MS else None

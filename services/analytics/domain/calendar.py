@@ -1,4 +1,4 @@
-"""A year of local days, month by month; days without trades are told apart from those that brought nothing."""
+"""A year of local days by month. Days without trades are distinguished from days with a pnl of zero."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ DayStatus = Literal["TRADED", "QUIET", "COMING"]
 
 
 @dataclass(frozen=True)
-class Traded:
-    """What a calendar needs of a day with trades. Days that an earlier version cut have no capital at work yet."""
+class TradedDay:
+    """What the calendar needs of a day with trades. Days computed by an earlier version have no capital at work."""
 
     date: date
     daily_pnl: Decimal
@@ -46,24 +46,24 @@ class Month:
 
 
 def days_of_year(year: int, first: date | None, last: date | None) -> list[date]:
-    """Those from `first` to `last`, both included."""
+    """Return the dates of a year from `first` to `last`, both inclusive."""
     begin, end = max(date(year, 1, 1), first or date.min), min(date(year, 12, 31), last or date.max)
     return [begin + timedelta(days=number) for number in range((end - begin).days + 1)]
 
 
-def months_of(dates: Iterable[date], traded: Mapping[date, Traded], today: date) -> list[Month]:
-    """Of consecutive dates."""
+def months_of(dates: Iterable[date], traded: Mapping[date, TradedDay], today: date) -> list[Month]:
+    """Group consecutive dates by month."""
     by_month = groupby(dates, key=lambda day: day.month)
     return [_month(month, list(of_month), traded, today) for month, of_month in by_month]
 
 
-def _day(day: date, traded: Traded | None, today: date) -> CalendarDay:
+def _day(day: date, traded: TradedDay | None, today: date) -> CalendarDay:
     if traded is None:
         return CalendarDay(day, "COMING" if day > today else "QUIET")
     return CalendarDay(day, "TRADED", traded.daily_pnl, traded.daily_pnl_percentage, traded.total_trades)
 
 
-def _month(month: int, dates: Sequence[date], traded: Mapping[date, Traded], today: date) -> Month:
+def _month(month: int, dates: Sequence[date], traded: Mapping[date, TradedDay], today: date) -> Month:
     rows = [traded[day] for day in dates if day in traded]
     with localcontext() as context:
         context.prec = PRECISION
@@ -79,7 +79,7 @@ def _month(month: int, dates: Sequence[date], traded: Mapping[date, Traded], tod
         )
 
 
-def _return_pct(rows: Sequence[Traded]) -> Decimal | None:
-    """One day's return after the other, of their unrounded values; None where one is not defined."""
+def _return_pct(rows: Sequence[TradedDay]) -> Decimal | None:
+    """Compound the unrounded daily returns; None if one of them is undefined."""
     growth = growth_of((row.capital_at_work or ZERO, row.daily_pnl) for row in rows)
     return None if growth is None else rounded_percent(growth - 1, RATIO_PLACES)

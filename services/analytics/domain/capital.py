@@ -1,7 +1,8 @@
-"""Capital at work: what sessions hold, and what a day's trades are measured by.
+"""Capital at work: the capital that sessions hold, on which a day's percentages are based.
 
-A day's capital at work is the least capital with which the day could have been traded: what the running sessions
-held at its start, and the most that sessions begun in it brought in beyond what others had given back by then.
+A day's capital at work is the least capital with which the day could have been traded: the balance of running
+sessions at its start, plus the highest net inflow during the day (balances of started sessions less those of
+stopped ones).
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ from services.analytics.domain.quotients import PRECISION, ZERO
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What a session brought in, or gave back."""
+    """Capital added by a session at its start, or taken out at its stop."""
 
     moment: datetime
     added: Decimal
@@ -25,23 +26,23 @@ class Flow:
 
 
 @dataclass(frozen=True)
-class Sofar:
-    """What came before the days that are looked at."""
+class PriorTotals:
+    """Totals before the days that are computed."""
 
     pnl: Decimal = ZERO
     added: Decimal = ZERO
     taken: Decimal = ZERO
 
-    def with_flows(self, flows: Iterable[Flow]) -> "Sofar":
+    def with_flows(self, flows: Iterable[Flow]) -> "PriorTotals":
         added, taken = self.added, self.taken
         for flow in flows:
             added, taken = added + flow.added, taken + flow.taken
-        return Sofar(self.pnl, added, taken)
+        return PriorTotals(self.pnl, added, taken)
 
 
 @dataclass(frozen=True)
 class TradingDay:
-    """A local date with trades, in order of exit. `added` and `taken` are the flows since the one before."""
+    """A local date with trades, in order of exit. `added` and `taken` are the flows since the previous such day."""
 
     date: date
     trades: Sequence[TradeFact]
@@ -52,11 +53,11 @@ class TradingDay:
     taken: Decimal
 
 
-NOTHING = Sofar()
+NO_PRIOR = PriorTotals()
 
 
 def flows_of(sessions: Iterable[SessionFact]) -> list[Flow]:
-    """In order of time."""
+    """Return the capital flows of sessions, in order of time."""
     flows = []
     for session in sessions:
         flows.append(Flow(session.started_at, session.initial_balance, ZERO))
@@ -66,40 +67,41 @@ def flows_of(sessions: Iterable[SessionFact]) -> list[Flow]:
 
 
 def trading_days(
-    trades: Iterable[TradeFact], flows: Iterable[Flow], zone: ZoneInfo, sofar: Sofar = NOTHING
+    trades: Iterable[TradeFact], flows: Iterable[Flow], zone: ZoneInfo, prior: PriorTotals = NO_PRIOR
 ) -> list[TradingDay]:
-    """Ascending. Trades and flows belong to the local date of their moment; `sofar` is of those not among them.
+    """Return the days with trades, ascending. `prior` has the totals of earlier trades and flows.
 
-    The starting balance is all that sessions begun by the end of the day brought in, and all pnl before.
+    Trades and flows belong to the local date of their time. A day's starting balance is the capital added by its
+    end plus all earlier pnl.
     """
     by_date: dict[date, list[TradeFact]] = {}
     for trade in sorted(trades, key=lambda trade: (trade.exit_time, trade.trade_id)):
         by_date.setdefault(local_date(trade.exit_time, zone), []).append(trade)
-    ahead: dict[date, list[Flow]] = {}
+    flows_by_date: dict[date, list[Flow]] = {}
     for flow in flows:
-        ahead.setdefault(local_date(flow.moment, zone), []).append(flow)
-    come, days = sorted(ahead, reverse=True), []
+        flows_by_date.setdefault(local_date(flow.moment, zone), []).append(flow)
+    pending, days = sorted(flows_by_date, reverse=True), []
     with localcontext() as context:
         context.prec = PRECISION
         for day in sorted(by_date):
-            last = sofar
-            while come and come[-1] < day:
-                sofar = sofar.with_flows(ahead[come.pop()])
-            held = sofar.pnl + sofar.added - sofar.taken
-            today = ahead[come.pop()] if come and come[-1] == day else []
-            sofar = sofar.with_flows(today)
+            previous = prior
+            while pending and pending[-1] < day:
+                prior = prior.with_flows(flows_by_date[pending.pop()])
+            held = prior.pnl + prior.added - prior.taken
+            today = flows_by_date[pending.pop()] if pending and pending[-1] == day else []
+            prior = prior.with_flows(today)
             pnl = sum((trade.pnl for trade in by_date[day]), ZERO)
-            flowed = (sofar.added - last.added, sofar.taken - last.taken)
-            at_work = held + _most_brought_in(today)
-            days.append(TradingDay(day, by_date[day], pnl, sofar.pnl + sofar.added, at_work, *flowed))
-            sofar = Sofar(sofar.pnl + pnl, sofar.added, sofar.taken)
+            flowed = (prior.added - previous.added, prior.taken - previous.taken)
+            at_work = held + _peak_inflow(today)
+            days.append(TradingDay(day, by_date[day], pnl, prior.pnl + prior.added, at_work, *flowed))
+            prior = PriorTotals(prior.pnl + pnl, prior.added, prior.taken)
     return days
 
 
-def _most_brought_in(flows: Iterable[Flow]) -> Decimal:
-    """The highest balance of these flows, in order of time; what comes and goes at one moment is one."""
+def _peak_inflow(flows: Iterable[Flow]) -> Decimal:
+    """Return the highest running balance of flows in order of time. Flows at the same time are netted."""
     balance = highest = ZERO
-    for _, at_once in groupby(flows, key=lambda flow: flow.moment):
-        balance += sum((flow.added - flow.taken for flow in at_once), ZERO)
+    for _, simultaneous in groupby(flows, key=lambda flow: flow.moment):
+        balance += sum((flow.added - flow.taken for flow in simultaneous), ZERO)
         highest = max(highest, balance)
     return highest

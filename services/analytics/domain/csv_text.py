@@ -1,4 +1,4 @@
-"""Rows as CSV (RFC 4180) that a spreadsheet opens as what they are: no text is a formula, numbers stay numbers."""
+"""CSV (RFC 4180) that is safe to open in a spreadsheet: no text becomes a formula, numbers stay numbers."""
 
 import csv
 import io
@@ -12,28 +12,28 @@ from uuid import UUID
 from shared.contracts.types import decimal_text, instant_text
 
 BREAKS = ("\t", "\r", "\n")
-# What a cell begins with where a spreadsheet takes it for a formula, also in the wide and small forms of East Asia.
-FORMULA_BEGINS = (*"=+-@＝＋－＠﹦﹢﹣﹫", *BREAKS)
-# Where spreadsheets of some locales split a line into cells, and where all of them begin another line.
+# Spreadsheets take a cell that begins with one of these for a formula, also in East Asian wide and small forms.
+FORMULA_STARTS = (*"=+-@＝＋－＠﹦﹢﹣﹫", *BREAKS)
+# Some locales' spreadsheets split a line into cells at `;` and tab; all begin another line at line breaks.
 _SEPARATOR = re.compile(r"\r\n|[;\t\r\n]")
-_NOT_SEEN = "CZ"  # categories of controls, formats, code points without a character, blanks and separators
+_INVISIBLE = "CZ"  # first letter of Unicode categories: controls, formats, unassigned, blanks and separators
 Cell = str | int | Decimal | date | UUID | None
 
 
 def csv_bytes(rows: Iterable[Sequence[Cell]]) -> bytes:
-    """In UTF-8."""
+    """Return the rows as CSV in UTF-8."""
     text = io.StringIO()
     csv.writer(text).writerows([cell_text(cell) for cell in row] for row in rows)
     return text.getvalue().encode()
 
 
 def cell_text(cell: Cell) -> str:
-    """Only text of somebody's choice can begin as a formula."""
+    """Return the text of a cell. Only `str` cells need escaping: users choose their content."""
     match cell:
         case None:
             return ""
         case str():
-            return defused(cell)
+            return escape_formulas(cell)
         case Decimal():
             return decimal_text(cell)
         case datetime():
@@ -42,8 +42,8 @@ def cell_text(cell: Cell) -> str:
             return str(cell)
 
 
-def defused(text: str) -> str:
-    """With an apostrophe wherever a cell could begin as a formula: at the start, and after each separator."""
+def escape_formulas(text: str) -> str:
+    """Put an apostrophe wherever a formula could begin: at the start, and after each separator."""
     starts = [0, *(found.end() for found in _SEPARATOR.finditer(text))]
     ends = [*starts[1:], len(text)]
     parts = [text[start:end] for start, end in zip(starts, ends, strict=True)]
@@ -53,8 +53,10 @@ def defused(text: str) -> str:
 
 
 def _is_formula(text: str, start: int) -> bool:
-    """Behind any blanks and invisible characters, which spreadsheets skip, and behind quotes: where another
-    separator than ours is taken, they quote the part and are no part of it."""
-    seen = (each for each in text[start:] if each != '"' and unicodedata.category(each)[0] not in _NOT_SEEN)
-    first = next(seen, "")
-    return bool(first) and first in FORMULA_BEGINS
+    """Return whether a formula begins at `start`, after skipping blanks, invisible characters and quotes.
+
+    Spreadsheets skip the first two. With another separator than ours, quotes enclose the part and are not in it.
+    """
+    visible = (each for each in text[start:] if each != '"' and unicodedata.category(each)[0] not in _INVISIBLE)
+    first = next(visible, "")
+    return bool(first) and first in FORMULA_STARTS

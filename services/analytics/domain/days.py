@@ -1,4 +1,4 @@
-"""From facts to days: one pure function, so that the same facts give the same days in whatever order they came."""
+"""Computes days from facts in one pure function, so that the order in which facts arrive does not matter."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,22 +6,22 @@ from datetime import date, timedelta
 from decimal import Decimal, localcontext
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.capital import NOTHING, TradingDay, flows_of, trading_days
+from services.analytics.domain.capital import NO_PRIOR, TradingDay, flows_of, trading_days
 from services.analytics.domain.facts import SessionFact, TradeFact, local_date
 from services.analytics.domain.quotients import PRECISION, ZERO, percent
 from services.analytics.statistics import trailing_risk
 from shared.statistics import fraction
 
 TRAILING_DAYS = 30
-LOOKED_BACK = timedelta(days=TRAILING_DAYS - 1)
+LOOKBACK = timedelta(days=TRAILING_DAYS - 1)
 
 
 @dataclass(frozen=True)
 class Day:
     """A local day with trades. Balances and pnl are exact, percentages have 8 places; the rest are statistics.
 
-    Percentages are of the capital at work. The flows are what sessions brought in and gave back since the day
-    before with trades.
+    Percentages are of the capital at work. `capital_added` and `capital_taken` are the flows since the previous day
+    with trades.
     """
 
     date: date
@@ -43,7 +43,7 @@ class Day:
 
 @dataclass(frozen=True)
 class EarlierDays:
-    """What the days before the first one to be cut hand on: their first, their last and what it ended with.
+    """What is needed of the days before the first one to compute: first and last date, and the last balance.
 
     `results` has pnl and capital at work of the last 29 days.
     """
@@ -54,28 +54,28 @@ class EarlierDays:
     results: Mapping[date, tuple[Decimal, Decimal]] = field(default_factory=dict)
 
 
-def cut_days(
-    trades: Iterable[TradeFact], sessions: Sequence[SessionFact], zone: ZoneInfo, carried: EarlierDays | None = None
+def compute_days(
+    trades: Iterable[TradeFact], sessions: Sequence[SessionFact], zone: ZoneInfo, earlier: EarlierDays | None = None
 ) -> list[Day]:
-    """The days of these trades, ascending: all, or those after the days that are `carried`."""
+    """Return the days of these trades, ascending: all, or those after the `earlier` days."""
     flows = flows_of(sessions)
     with localcontext() as context:
         context.prec = PRECISION
-        if carried is None:
-            cut = trading_days(trades, flows, zone)
+        if earlier is None:
+            computed = trading_days(trades, flows, zone)
         else:
-            later = [trade for trade in trades if local_date(trade.exit_time, zone) > carried.last_date]
-            dated = [(local_date(flow.moment, zone) > carried.last_date, flow) for flow in flows]
-            sofar = NOTHING.with_flows(flow for is_later, flow in dated if not is_later)
-            sofar = replace(sofar, pnl=carried.ending_balance - sofar.added)
-            cut = trading_days(later, [flow for is_later, flow in dated if is_later], zone, sofar)
-        returns = _returns(cut, carried)
-        first = carried.first_date if carried else min(returns, default=date.min)
-        return [_day(day, calendar_returns(returns, max(first, day.date - LOOKED_BACK), day.date)) for day in cut]
+            later = [trade for trade in trades if local_date(trade.exit_time, zone) > earlier.last_date]
+            dated = [(local_date(flow.moment, zone) > earlier.last_date, flow) for flow in flows]
+            prior = NO_PRIOR.with_flows(flow for is_later, flow in dated if not is_later)
+            prior = replace(prior, pnl=earlier.ending_balance - prior.added)
+            computed = trading_days(later, [flow for is_later, flow in dated if is_later], zone, prior)
+        returns = _returns(computed, earlier)
+        first = earlier.first_date if earlier else min(returns, default=date.min)
+        return [_day(day, calendar_returns(returns, max(first, day.date - LOOKBACK), day.date)) for day in computed]
 
 
-def _returns(days: Sequence[TradingDay], carried: EarlierDays | None) -> dict[date, float | None]:
-    results = dict(carried.results) if carried else {}
+def _returns(days: Sequence[TradingDay], earlier: EarlierDays | None) -> dict[date, float | None]:
+    results = dict(earlier.results) if earlier else {}
     results |= {day.date: (day.pnl, day.capital_at_work) for day in days}
     return {day: fraction(pnl, capital) for day, (pnl, capital) in results.items()}
 
@@ -104,13 +104,16 @@ def _day(day: TradingDay, recent: Sequence[float]) -> Day:
 
 
 def calendar_returns(returns: Mapping[date, float | None], first: date, last: date) -> list[float]:
-    """Of the calendar days from `first` to `last`; 0 where nothing was traded, left out where undefined."""
+    """Return the returns of the calendar days from `first` to `last`: 0 without trades, left out if undefined."""
     days = map(date.fromordinal, range(first.toordinal(), last.toordinal() + 1))
     return [value for day in days if (value := returns.get(day, 0.0)) is not None]
 
 
 def max_drawdown_pct(starting: Decimal, pnls: Iterable[Decimal]) -> Decimal | None:
-    """Of realised equity within a day, from its highest so far, the start included; None without capital."""
+    """Return the maximum drawdown of realised equity within a day, in percent; None without capital.
+
+    It is measured from the highest equity so far, including the start.
+    """
     equity = highest = starting
     deepest = percent(ZERO, starting)
     with localcontext() as context:
@@ -118,7 +121,7 @@ def max_drawdown_pct(starting: Decimal, pnls: Iterable[Decimal]) -> Decimal | No
         for pnl in pnls:
             equity += pnl
             highest = max(highest, equity)
-            fall = percent(highest - equity, highest)
-            if fall is not None and deepest is not None and fall > deepest:
-                deepest = fall
+            drawdown = percent(highest - equity, highest)
+            if drawdown is not None and deepest is not None and drawdown > deepest:
+                deepest = drawdown
     return deepest

@@ -1,4 +1,4 @@
-"""How far and how long realised equity stood below its highest."""
+"""Depth and duration of drawdowns of realised equity."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ Equity = Decimal | Fraction
 
 @dataclass(frozen=True)
 class Drawdown:
-    """From the day of the highest equity to the one on which it was reached again; None: not yet."""
+    """A drawdown from the day of its peak to the day of recovery, or to the last trade if it has not recovered."""
 
-    share: Fraction  # of the highest
+    share: Fraction  # of the peak
     peak_date: date
     trough_date: date
     recovery_date: date | None
@@ -29,33 +29,34 @@ class Drawdown:
 
 @dataclass(frozen=True)
 class Drawdowns:
-    """The first of the deepest, and the first of the longest."""
+    """The deepest and the longest drawdown; of equal ones the first."""
 
     deepest: Drawdown | None
     longest: Drawdown | None
 
 
 def find_drawdowns(days: Iterable[TradingDay]) -> Drawdowns:
-    """Of equity after each trade. A day begins with its capital at work: capital that came or went since the day
-    before is no rise and no fall, so the height before it is taken in proportion.
+    """Find the drawdowns of equity after each trade.
 
-    The first day's start is a height like any other; what is not recovered lasts until the last trade. A day
-    without capital at work is passed over; after all is lost the next capital is a height of its own.
+    A day begins with its capital at work. Capital added or taken since the day before is neither gain nor loss, so
+    the previous peak is scaled in proportion. The start of the first day counts as a peak. A drawdown without
+    recovery lasts until the last trade. Days without capital at work are skipped. After a total loss the next
+    capital begins a new curve.
     """
     deepest = longest = None
     with localcontext() as context:
         context.prec = PRECISION
-        for fall in _falls(days):
-            if deepest is None or fall.share > deepest.share:
-                deepest = fall
-            if longest is None or fall.days > longest.days:
-                longest = fall
+        for drawdown in _iterate_drawdowns(days):
+            if deepest is None or drawdown.share > deepest.share:
+                deepest = drawdown
+            if longest is None or drawdown.days > longest.days:
+                longest = drawdown
     return Drawdowns(deepest, longest)
 
 
 @dataclass
 class _Curve:
-    """The height, the lowest since, and equity now, in terms of the capital at work now."""
+    """The peak, the lowest equity since, and current equity, all scaled to the current capital at work."""
 
     highest: Equity
     lowest: Equity
@@ -64,19 +65,19 @@ class _Curve:
     last: date
     trough: date | None = None
 
-    def turn_to(self, day: TradingDay) -> None:
+    def start_day(self, day: TradingDay) -> None:
         if day.capital_at_work != self.equity:
             scale = Fraction(day.capital_at_work) / Fraction(self.equity)
             self.highest, self.lowest = Fraction(self.highest) * scale, Fraction(self.lowest) * scale
         self.equity, self.last = day.capital_at_work, day.date
 
-    def fall(self, recovery: date | None) -> Iterator[Drawdown]:
+    def drawdown(self, recovery: date | None) -> Iterator[Drawdown]:
         if self.trough is not None:
             share = 1 - Fraction(self.lowest) / Fraction(self.highest)
             yield Drawdown(share, self.peak, self.trough, recovery, (self.last - self.peak).days)
 
 
-def _falls(days: Iterable[TradingDay]) -> Iterator[Drawdown]:
+def _iterate_drawdowns(days: Iterable[TradingDay]) -> Iterator[Drawdown]:
     curve: _Curve | None = None
     for day in days:
         capital = day.capital_at_work
@@ -84,16 +85,16 @@ def _falls(days: Iterable[TradingDay]) -> Iterator[Drawdown]:
             continue
         if curve is None:
             curve = _Curve(capital, capital, capital, day.date, day.date)
-        curve.turn_to(day)
+        curve.start_day(day)
         for trade in day.trades:
             curve.equity += trade.pnl
             if curve.equity < curve.lowest:
                 curve.lowest, curve.trough = curve.equity, day.date
             elif curve.equity >= curve.highest:
-                yield from curve.fall(day.date)
+                yield from curve.drawdown(day.date)
                 curve = _Curve(curve.equity, curve.equity, curve.equity, day.date, day.date)
         if curve.equity <= 0:
-            yield from curve.fall(None)
+            yield from curve.drawdown(None)
             curve = None
     if curve is not None:
-        yield from curve.fall(None)
+        yield from curve.drawdown(None)

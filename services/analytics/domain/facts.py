@@ -1,4 +1,4 @@
-"""Facts as trading published them: finished trades, and what sessions brought in and gave back."""
+"""Facts as trading published them: closed trades, and the capital of sessions."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 @dataclass(frozen=True)
 class TradeFact:
-    """A finished round trip; `pnl` is net of `fee`."""
+    """A closed trade (round trip); `pnl` is net of `fee`."""
 
     trade_id: UUID
     symbol: str
@@ -22,7 +22,7 @@ class TradeFact:
 
 @dataclass(frozen=True)
 class SessionFact:
-    """What a session brought in and gave back, and when."""
+    """The capital of a session at its start and, if it has stopped, at its end."""
 
     initial_balance: Decimal
     started_at: datetime
@@ -31,5 +31,5 @@ class SessionFact:
 
 
 def local_date(moment: datetime, zone: ZoneInfo) -> date:
-    """The date that a clock of the zone shows: the day to which a trade or a flow belongs."""
+    """Return the date in the zone: the day to which a trade or a flow belongs."""
     return moment.astimezone(zone).date()

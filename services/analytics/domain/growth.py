@@ -1,4 +1,4 @@
-"""What days compound to, exactly."""
+"""Exact compounding of daily returns."""
 
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
@@ -9,10 +9,11 @@ from services.analytics.domain.quotients import PRECISION
 
 
 def growth_of(days: Iterable[tuple[Decimal, Decimal]]) -> Fraction | None:
-    """The product of 1 + pnl ÷ capital, of the capital at work and the pnl of each day; 1 of no day.
+    """Return the product of 1 + pnl ÷ capital over days given as (capital at work, pnl); 1 without days.
 
-    None where a day has no capital, or where more than all was lost before the last day. While capital neither
-    comes nor goes, the factors cancel out, so that what is multiplied are the stretches between flows.
+    None if a day has no capital, or if more than everything was lost before the last day. Without flows the capital
+    of one day is the result of the day before and the factors cancel out, so only one factor per stretch between
+    flows is multiplied.
     """
     upper, lower = list[Decimal](), list[Decimal]()
     held: Decimal | None = None

@@ -1,7 +1,7 @@
-"""Where local dates begin on the time line, and periods between them.
+"""Start times of local dates, and periods between them.
 
-Where a clock goes back over midnight, a date begins, gives way to the one before for a while, and begins again:
-then it is two stretches of time, and the date before it as well.
+Where a clock goes back over midnight, a date begins, the previous date resumes for a while, and then the date
+begins again: both dates consist of two spans of time.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ ONE_DAY = timedelta(days=1)
 INSTANT = timedelta(microseconds=1)
 ALWAYS = (EARLIEST, LATEST + INSTANT)
 
-Span = tuple[datetime, datetime]  # its end is not included
+Span = tuple[datetime, datetime]  # the end is exclusive
 
 
 @dataclass(frozen=True)
 class Cutoff:
-    """Divides time in two. `turned_back` comes after `moment` and yet belongs to what is before."""
+    """Divides time into before and after. The span `turned_back` follows `moment` but belongs to before."""
 
     moment: datetime
     turned_back: Span | None = None
@@ -40,7 +40,7 @@ class Cutoff:
 
 @dataclass(frozen=True)
 class LocalPeriod:
-    """The end is not included; None where it is open."""
+    """A period between two cutoffs; None where it is unbounded. The end is exclusive."""
 
     first: Cutoff | None = None
     last: Cutoff | None = None
@@ -51,7 +51,7 @@ class LocalPeriod:
 
     @cached_property
     def spans(self) -> list[Span]:
-        """One, but where it begins or ends while a clock goes back over midnight."""
+        """The spans of the period: one, or more if it begins or ends while a clock goes back over midnight."""
         begun = self.first.after if self.first else [ALWAYS]
         not_ended = self.last.before if self.last else [ALWAYS]
         common = [(max(a, c), min(b, d)) for a, b in begun for c, d in not_ended]
@@ -59,7 +59,7 @@ class LocalPeriod:
 
     @property
     def end(self) -> datetime:
-        """Nothing of it is at or after this."""
+        """The exclusive upper bound of all spans."""
         return self.last.before[-1][1] if self.last else ALWAYS[1]
 
 
@@ -68,7 +68,7 @@ def is_within(moment: datetime, spans: Sequence[Span]) -> bool:
 
 
 def day_start(day: date, zone: ZoneInfo) -> Cutoff:
-    """Local dates before `day` are before it, all others after."""
+    """Return the cutoff between the local dates before `day` and the others."""
     midnight = datetime.combine(day, time.min, zone)
     first, second = midnight.astimezone(UTC), midnight.replace(fold=1).astimezone(UTC)
     if first == second:
@@ -80,20 +80,20 @@ def day_start(day: date, zone: ZoneInfo) -> Cutoff:
 
 
 def first_date(moment: datetime, zone: ZoneInfo) -> date:
-    """The earliest date of the moment and of all that come after it."""
+    """Return the earliest local date at or after `moment`."""
     day = local_date(moment, zone)
     turned_back = day_start(day, zone).turned_back
     return day - ONE_DAY if turned_back and moment < turned_back[0] else day
 
 
 def last_date(moment: datetime, zone: ZoneInfo) -> date:
-    """The latest date of all moments before this one."""
+    """Return the latest local date before `moment`."""
     day = local_date(moment - INSTANT, zone)
     return day + ONE_DAY if day_start(day + ONE_DAY, zone).moment < moment else day
 
 
 def _clock_change(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
-    """The moment after `low`, at the latest `high`, from which the zone has the offset that it has at `high`."""
+    """Return the time in (`low`, `high`] from which the zone has the offset that it has at `high`."""
     offset = high.astimezone(zone).utcoffset()
     while high - low > INSTANT:
         middle = low + (high - low) / 2

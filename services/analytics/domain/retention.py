@@ -1,11 +1,11 @@
-"""How long a user's analyses are kept. The table is in the service's README too."""
+"""Retention of analyses by plan. The service's README has the same table."""
 
 from collections.abc import Mapping
 from datetime import timedelta
 
 from shared.contracts.billing import PlanName
 
-KEPT: Mapping[PlanName, timedelta] = {
+RETENTION: Mapping[PlanName, timedelta] = {
     "FREE": timedelta(days=30),
     "PREMIUM": timedelta(days=180),
     "PRO": timedelta(days=730),

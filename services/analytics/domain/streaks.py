@@ -1,4 +1,4 @@
-"""Trades won and lost in a row."""
+"""Streaks of winning and losing trades."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 @dataclass(frozen=True)
 class Streaks:
-    """`current` is that of the last trade: won if above 0, lost if below."""
+    """`current` is the streak that includes the last trade: winning if above 0, losing if below."""
 
     longest_winning: int = 0
     longest_losing: int = 0
@@ -15,7 +15,7 @@ class Streaks:
 
 
 def find_streaks(pnls: Iterable[Decimal]) -> Streaks:
-    """In order of exit. A trade that brought nothing ends a streak and is none."""
+    """Find streaks of trades in order of exit. A trade with a pnl of 0 ends a streak and starts none."""
     won = lost = longest_won = longest_lost = 0
     for pnl in pnls:
         won = won + 1 if pnl > 0 else 0

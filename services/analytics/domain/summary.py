@@ -1,4 +1,4 @@
-"""What the trades of a period come to. Sums are exact; what is a statistic comes from statistics.py."""
+"""Summary of the trades of a period. Sums are exact; statistics come from `statistics.py`."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.capital import Sofar, TradingDay, flows_of, trading_days
+from services.analytics.domain.capital import PriorTotals, TradingDay, flows_of, trading_days
 from services.analytics.domain.days import calendar_returns
 from services.analytics.domain.drawdowns import Drawdowns, find_drawdowns
 from services.analytics.domain.facts import SessionFact, TradeFact
@@ -24,7 +24,7 @@ ALL_TIME = LocalPeriod()
 
 @dataclass(frozen=True)
 class Sums:
-    """`gains` and `losses` are what winning trades won and losing ones lost, both ≥ 0."""
+    """Sums over trades. `gains` is the pnl of winning trades, `losses` minus the pnl of losing ones; both ≥ 0."""
 
     trades: int
     winning_trades: int
@@ -59,7 +59,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Summary:
-    """`return_pct` compounds the days' returns on the capital at work; None where one of them has none."""
+    """`return_pct` compounds the daily returns on the capital at work; None if a day has no capital at work."""
 
     sums: Sums
     starting_balance: Decimal
@@ -78,15 +78,19 @@ def summarise(
     zone: ZoneInfo,
     period: LocalPeriod = ALL_TIME,
 ) -> Summary:
-    """`trades` of the period in order of exit; `sessions` begun by its end; `pnl_before` of earlier trades."""
+    """Summarise a period.
+
+    `trades` are those of the period, in order of exit; `sessions` those started before its end; `pnl_before` is the
+    pnl of earlier trades.
+    """
     flows = flows_of(sessions)
     with localcontext() as context:
         context.prec = PRECISION
         sums = add_up(trades)
-        sofar = Sofar(pnl_before).with_flows(flow for flow in flows if is_within(flow.moment, period.before))
+        prior = PriorTotals(pnl_before).with_flows(flow for flow in flows if is_within(flow.moment, period.before))
         during = [flow for flow in flows if is_within(flow.moment, period.spans)]
-        starting = pnl_before + sofar.with_flows(during).added
-        days = trading_days(trades, during, zone, sofar)
+        starting = pnl_before + prior.with_flows(during).added
+        days = trading_days(trades, during, zone, prior)
         drawdowns = find_drawdowns(days)
         growth = growth_of((day.capital_at_work, day.pnl) for day in days)
         has_capital = any(day.capital_at_work > 0 for day in days) if days else starting > 0
@@ -105,7 +109,10 @@ def summarise(
 
 
 def daily_returns(days: Sequence[TradingDay]) -> list[float]:
-    """Of every calendar day from the first with a trade to the last, those without capital at work left out."""
+    """Return the returns of all calendar days from the first to the last with trades.
+
+    Days without capital at work are left out.
+    """
     if not days:
         return []
     returns = {day.date: fraction(day.pnl, day.capital_at_work) for day in days}
@@ -113,7 +120,7 @@ def daily_returns(days: Sequence[TradingDay]) -> list[float]:
 
 
 def add_up(trades: Sequence[TradeFact]) -> Sums:
-    """Exact."""
+    """Sum trades exactly."""
     with localcontext() as context:
         context.prec = PRECISION
         pnls = [trade.pnl for trade in trades]
@@ -131,7 +138,7 @@ def add_up(trades: Sequence[TradeFact]) -> Sums:
 
 
 def group_by(trades: Sequence[TradeFact], key: Callable[[TradeFact], K]) -> dict[K, list[TradeFact]]:
-    """In order of first appearance."""
+    """Group trades by `key`, in order of first appearance."""
     groups: dict[K, list[TradeFact]] = {}
     for trade in trades:
         groups.setdefault(key(trade), []).append(trade)

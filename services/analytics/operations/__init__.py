@@ -1,1 +1,1 @@
-"""What analytics does."""
+"""Operations of analytics."""

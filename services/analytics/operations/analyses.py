@@ -1,13 +1,13 @@
-"""Writes how closed candles look to everybody who watches their series."""
+"""Writes analyses of closed candles for all users who watch their series."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TypeVar
 
-from services.analytics.domain.analysis import ClosedBar, Look, missing_of
+from services.analytics.domain.analysis import CandleAnalysis, ClosedBar, select_missing
 from services.analytics.queries import market
-from services.analytics.queries.market import Seen
+from services.analytics.queries.market import NewAnalysis
 from shared.chassis.postgres import Database
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ T = TypeVar("T")
 USERS_AT_ONCE = 1_000
 ROWS_AT_ONCE = 5_000
 
-Looking = Callable[[int, int], Look]  # index of the bar, and EMA period
+Analyse = Callable[[int, int], CandleAnalysis]  # index of the bar, and EMA period
 
 
 async def write_analyses(
@@ -24,18 +24,18 @@ async def write_analyses(
     symbol: str,
     interval: str,
     bars: Sequence[ClosedBar],
-    look: Looking,
+    analyse: Analyse,
 ) -> None:
-    """`bars` are of one series. A row per watch and candle, once, however often this is done."""
+    """Write one analysis per watch and bar; `bars` are of one series. Idempotent."""
     for users in _blocks(watchers, USERS_AT_ONCE):
         async with database.tenants(users) as connection:
             watches = await market.list_watches_of_series(connection, users, symbol, interval)
-            seen = [
-                Seen(watch, bar.timestamp, look(bar.index, watch.ema_period), bar.data)
+            new_analyses = [
+                NewAnalysis(watch, bar.timestamp, analyse(bar.index, watch.ema_period), bar.data)
                 for bar in bars
                 for watch in watches
             ]
-            for block in _blocks(seen, ROWS_AT_ONCE):
+            for block in _blocks(new_analyses, ROWS_AT_ONCE):
                 await market.insert_analyses(connection, symbol, interval, block)
 
 
@@ -45,25 +45,25 @@ async def write_missing(
     symbol: str,
     interval: str,
     bars: Sequence[ClosedBar],
-    look: Looking,
+    analyse: Analyse,
 ) -> None:
-    """Of `bars`, ascending, those that were closed since a watch last saw one."""
+    """Write analyses of those of `bars`, ascending, that closed after the last analysis of a watch."""
     for users in _blocks(watchers, USERS_AT_ONCE):
         async with database.tenants(users) as connection:
             watches = await market.list_watches_of_series(connection, users, symbol, interval)
-            known = await market.list_last_seen(connection, watches)
-            seen = (
-                Seen(watch, bar.timestamp, look(bar.index, watch.ema_period), bar.data)
+            known = await market.list_last_analysed(connection, watches)
+            new_analyses = (
+                NewAnalysis(watch, bar.timestamp, analyse(bar.index, watch.ema_period), bar.data)
                 for watch in watches
                 if watch.watch_id in known
-                for bar in missing_of(bars, interval, *known[watch.watch_id])
+                for bar in select_missing(bars, interval, *known[watch.watch_id])
             )
-            while block := list(islice(seen, ROWS_AT_ONCE)):
+            while block := list(islice(new_analyses, ROWS_AT_ONCE)):
                 await market.insert_analyses(connection, symbol, interval, block)
 
 
 async def prepare_month(database: Database, moment: datetime) -> None:
-    """Apart from what is written to it, so that nobody waits for the lock."""
+    """Create the month's partition, in its own transaction so that writers do not wait for its lock."""
     async with database.tenants(()) as connection:
         await market.prepare_month(connection, moment)
 

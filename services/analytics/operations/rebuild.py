@@ -1,9 +1,9 @@
-"""All days of a user cut again from the facts, in one transaction: who reads meanwhile sees no half of it."""
+"""Rebuilds a user's days from the facts, in one transaction so that readers never see a partial rebuild."""
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 
-from services.analytics.operations.facts import Rebuilt, rebuild_days
+from services.analytics.operations.facts import RebuildCounts, rebuild_days
 from services.analytics.queries import people
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.auth import UserRegistered
@@ -12,12 +12,12 @@ USERS_AT_ONCE = 1_000
 
 
 def email_sha256(email: str) -> bytes:
-    """What an address is found by: upper and lower case are the same person."""
+    """Return the hash by which an address is found. Upper and lower case are equal."""
     return hashlib.sha256(email.strip().lower().encode()).digest()
 
 
-async def note_emails(connection: Connection, events: Sequence[UserRegistered]) -> None:
-    """So that an operator finds people; nothing is kept that an address could be read from."""
+async def record_emails(connection: Connection, events: Sequence[UserRegistered]) -> None:
+    """Store hashes of e-mail addresses, by which operators find users. The addresses themselves are not stored."""
     await people.claim_emails(connection, {email_sha256(event.email): event.user_id for event in events})
 
 
@@ -31,8 +31,8 @@ async def count_users(database: Database) -> int:
         return await people.count_users(connection)
 
 
-async def every_user(database: Database) -> AsyncIterator[int]:
-    """Of whom there are facts, ascending; a block at a time."""
+async def iterate_users(database: Database) -> AsyncIterator[int]:
+    """Yield the ids of all users known to analytics, ascending. Reads them in blocks of `USERS_AT_ONCE`."""
     after: int | None = None
     while True:
         async with database.queue() as connection:
@@ -44,6 +44,6 @@ async def every_user(database: Database) -> AsyncIterator[int]:
         after = users[-1]
 
 
-async def rebuild_user(database: Database, user_id: int) -> Rebuilt:
+async def rebuild_user(database: Database, user_id: int) -> RebuildCounts:
     async with database.tenants([user_id]) as connection:
         return await rebuild_days(connection, [user_id])

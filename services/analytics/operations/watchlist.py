@@ -1,4 +1,4 @@
-"""What a user watches; the feed is told in the same transaction."""
+"""Add and remove watches, and their demand for market series in the same transaction."""
 
 from uuid import UUID
 
@@ -9,23 +9,23 @@ from shared.chassis.errors import NotFound
 from shared.chassis.postgres import Database
 from shared.contracts.types import new_id
 
-MOST_WATCHES = 200
+MAX_WATCHES = 200
 
 
 async def watch(database: Database, user_id: int, symbol: str, interval: str, ema_period: int) -> WatchRow:
-    """Raises AlreadyWatched, WatchlistFull."""
+    """Add a watch. Raises AlreadyWatched, WatchlistFull."""
     async with database.tenant(user_id) as connection:
-        if await market.count_watches(connection, user_id) >= MOST_WATCHES:
-            raise WatchlistFull(f"a watchlist holds {MOST_WATCHES}", limit=MOST_WATCHES)
+        if await market.count_watches(connection, user_id) >= MAX_WATCHES:
+            raise WatchlistFull(f"a watchlist holds at most {MAX_WATCHES} watches", limit=MAX_WATCHES)
         row = await market.insert_watch(connection, user_id, new_id(), symbol, interval, ema_period)
         if row is None:
-            raise AlreadyWatched(f"{symbol} {interval} with period {ema_period} is watched already")
-        await market.insert_interest(connection, user_id, row.watch_id, symbol, interval)
+            raise AlreadyWatched(f"{symbol} {interval} with period {ema_period} is already on the watchlist")
+        await market.insert_demand(connection, user_id, row.watch_id, symbol, interval)
         return row
 
 
 async def get_watch(database: Database, user_id: int, watch_id: UUID) -> WatchRow:
-    """Raises NotFound."""
+    """Return one watch. Raises NotFound."""
     async with database.tenant(user_id) as connection:
         row = await market.find_watch(connection, user_id, watch_id)
     if row is None:
@@ -34,7 +34,7 @@ async def get_watch(database: Database, user_id: int, watch_id: UUID) -> WatchRo
 
 
 async def unwatch(database: Database, user_id: int, watch_id: UUID) -> None:
-    """Raises NotFound."""
+    """Remove a watch; its analyses are kept. Raises NotFound."""
     async with database.tenant(user_id) as connection:
         if not await market.delete_watch(connection, user_id, watch_id):
             raise NotFound

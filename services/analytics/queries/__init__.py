@@ -1,1 +1,1 @@
-"""All SQL of analytics."""
+"""The SQL of analytics."""

@@ -1,4 +1,4 @@
-"""The days as they are stored."""
+"""Stored days of performance."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from services.analytics.domain.calendar import Traded
+from services.analytics.domain.calendar import TradedDay
 from services.analytics.domain.days import TRAILING_DAYS, Day, EarlierDays
 from services.analytics.domain.quotients import ZERO
 from services.analytics.queries.facts import Subject
@@ -17,7 +17,7 @@ from shared.contracts.types import Amount
 
 
 class DayData(BaseModel):
-    """What stands in `data`: the flows since the day before with trades. Version 1 had none that were taken."""
+    """The column `data`: the flows since the previous day with trades. Version 1 had no `capital_taken`."""
 
     model_config = ConfigDict(from_attributes=True)  # amounts of any size
 
@@ -28,7 +28,7 @@ class DayData(BaseModel):
 
 @dataclass(frozen=True)
 class DayRow:
-    """Days that an earlier version cut have no capital at work."""
+    """A stored day. Days computed by an earlier version have no capital at work."""
 
     date: date
     timezone: str
@@ -60,8 +60,8 @@ LIST_DAYS = f"""
 """
 
 
-# Each subject by the index, whatever the planner believes of tables that grow fast.
-CARRIED = """
+# The LATERAL joins make Postgres use the index for each subject, also with stale statistics of fast-growing tables.
+EARLIER_DAYS = """
     SELECT s.user_id, s.mode, first.capital_at_work IS NULL AS outdated, first.date, last.date,
            last.ending_balance, recent.dates, recent.pnls, recent.capitals
     FROM unnest($1::bigint[], $2::text[], $3::date[], $4::date[]) AS s(user_id, mode, since, oldest)
@@ -81,26 +81,27 @@ CARRIED = """
 """
 
 
-async def get_carried(
+async def get_earlier_days(
     connection: Connection, since: Mapping[Subject, date]
 ) -> tuple[dict[Subject, EarlierDays], set[Subject]]:
-    """What each subject's days before its date hand on, where there are any; what is read of each is bounded.
+    """Return what is needed of each subject's days before its date, if it has any; reads a bounded number of rows.
 
-    And whose days were cut by an earlier version, which knew no capital at work: they hand on nothing.
+    The second result has the subjects whose days were computed by an earlier version, without capital at work: they
+    are missing in the first, and all their days must be recomputed.
     """
     rows = await connection.fetch(
-        CARRIED,
+        EARLIER_DAYS,
         [user_id for user_id, _ in since],
         [mode for _, mode in since],
         list(since.values()),
         [_oldest(day) for day in since.values()],
     )
-    carried = {
+    earlier = {
         (user_id, mode): EarlierDays(first, last, ending, _results(dates, pnls, capitals))
         for user_id, mode, outdated, first, last, ending, dates, pnls, capitals in rows
         if not outdated
     }
-    return carried, {(row["user_id"], row["mode"]) for row in rows if row["outdated"]}
+    return earlier, {(row["user_id"], row["mode"]) for row in rows if row["outdated"]}
 
 
 def _results(
@@ -116,7 +117,7 @@ def _oldest(day: date) -> date:
 async def delete_other_days(
     connection: Connection, subjects: Collection[Subject], kept: Collection[tuple[Subject, date]]
 ) -> int:
-    """Of these subjects all days but those kept; how many there were."""
+    """Delete all days of the subjects except those in `kept`. Returns the count."""
     done: str = await connection.execute(
         """
         DELETE FROM user_daily_performance d USING unnest($1::bigint[], $2::text[]) AS s(user_id, mode)
@@ -135,7 +136,7 @@ async def delete_other_days(
 
 
 async def upsert_days(connection: Connection, zones: Mapping[int, str], days: Sequence[tuple[Subject, Day]]) -> int:
-    """As the facts now give them; how many were not so. To the last digit: 1.50 is another row than 1.5."""
+    """Store days and return how many differed from the stored ones. Digits count: 1.50 differs from 1.5."""
     if not days:
         return 0
     done: str = await connection.execute(
@@ -203,8 +204,10 @@ async def list_days(
     return [DayRow(**row) for row in rows]
 
 
-async def list_traded(connection: Connection, user_id: int, mode: str, first: date, last: date) -> list[Traded]:
-    """Both ends included; at most those of a year are asked for."""
+async def list_traded_days(
+    connection: Connection, user_id: int, mode: str, first: date, last: date
+) -> list[TradedDay]:
+    """List days with trades, both ends inclusive. Unpaged: callers ask for one year at most."""
     rows = await connection.fetch(
         """
         SELECT date, daily_pnl, daily_pnl_percentage, total_trades, capital_at_work FROM user_daily_performance
@@ -215,4 +218,4 @@ async def list_traded(connection: Connection, user_id: int, mode: str, first: da
         first,
         last,
     )
-    return [Traded(*row) for row in rows]
+    return [TradedDay(*row) for row in rows]

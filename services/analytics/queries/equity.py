@@ -1,4 +1,4 @@
-"""Realised equity after each trade, and what sessions brought in and gave back."""
+"""Realised equity after each trade and each capital flow of a session."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ Position = tuple[datetime, int, UUID]
 
 BEFORE_ALL = (EARLIEST, -1, UUID(int=0))
 
-# A page: what came up to a position is summed once, and of what follows no more is read than is shown, but for the
-# sessions, which are few. At the same moment capital comes first and goes last.
+# One page: everything up to the position is summed once, and only as many trades after it are read as the page
+# shows. Sessions are few and read in full. At the same time capital is added before trades and taken after them.
 LIST_EQUITY = """
     WITH before AS (
         SELECT (SELECT coalesce(sum(pnl), 0) FROM trade_facts
@@ -59,7 +59,7 @@ LIST_EQUITY = """
 
 @dataclass(frozen=True)
 class EquityRow:
-    """`id` is of the trade, or of the session; `in_sessions` is what those not stopped hold."""
+    """`id` is the trade's or the session's id; `in_sessions` is the balance of sessions that have not stopped."""
 
     time: datetime
     rank: int
@@ -89,7 +89,7 @@ async def list_equity(
     flows: bool,
     limit: int,
 ) -> list[EquityRow]:
-    """Of these spans; totals run from the very first trade on. With `flows` those are points too."""
+    """List equity points within the spans; totals include all earlier trades. `flows` adds points for flows."""
     found: list[EquityRow] = []
     for begin, end in spans:
         position = max((begin, -1, UUID(int=0)), after or BEFORE_ALL)

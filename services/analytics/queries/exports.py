@@ -1,4 +1,4 @@
-"""What is exported, a piece at a time from a position on: its cost is that of the piece, wherever it is."""
+"""Rows of exports, read in chunks from a position; the cost of a chunk does not depend on its position."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -40,7 +40,7 @@ async def list_trades_to_export(
     after: tuple[datetime, UUID],
     limit: int,
 ) -> Sequence[Sequence[Cell]]:
-    """Of these spans."""
+    """List trades within the spans, after a position."""
     found: list[Sequence[Cell]] = []
     for begin, end in spans:
         if end > after[0] and len(found) < limit:
@@ -52,6 +52,6 @@ async def list_trades_to_export(
 async def list_days_to_export(
     connection: Connection, user_id: int, mode: str, last: date, after: date, limit: int
 ) -> Sequence[Sequence[Cell]]:
-    """Up to `last`."""
+    """List days after `after` and up to `last`, which is inclusive."""
     rows: Sequence[Sequence[Cell]] = await connection.fetch(EXPORT_DAYS, user_id, mode, last, after, limit)
     return rows

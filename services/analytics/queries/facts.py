@@ -1,4 +1,4 @@
-"""What trading has said: zones, sessions and trades, each once."""
+"""Facts: time zones, sessions and trades, each stored once."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from shared.chassis.postgres import Connection
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 
 Subject = tuple[int, str]  # user and mode
-Change = tuple[Subject, datetime]  # whose days change, and the moment of what changed
+Change = tuple[Subject, datetime]  # the subject whose days change, and the time of the change in its history
 UTC_ZONE = "UTC"
 
 LIST_TRADES = """
@@ -32,8 +32,11 @@ TRADES_SINCE = """
 
 
 async def lock_zones(connection: Connection, users: Collection[int]) -> dict[int, str]:
-    """Each user's zone, his row locked until the end: whoever cuts his days waits. UTC for one still unheard of."""
-    in_order = sorted(set(users))  # always, so that two batches never wait for each other
+    """Return each user's time zone, UTC if unknown, and lock the rows until the transaction ends.
+
+    The lock serialises transactions that compute a user's days.
+    """
+    in_order = sorted(set(users))  # always the same order, so that two batches cannot deadlock
     await connection.execute(
         "INSERT INTO user_zones (user_id) SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING", in_order
     )
@@ -47,7 +50,7 @@ async def lock_zones(connection: Connection, users: Collection[int]) -> dict[int
 
 
 async def update_zones(connection: Connection, zones: Mapping[int, tuple[str, int]]) -> set[int]:
-    """Zone and version as they were said, where that is newer than what is known; whose zone is another now."""
+    """Store time zones given as (zone, version); older versions are ignored. Returns users whose zone changed."""
     rows = await connection.fetch(
         """
         UPDATE user_zones SET timezone = t.timezone, zone_version = t.version
@@ -68,7 +71,7 @@ async def get_zone(connection: Connection, user_id: int) -> str:
 
 
 async def insert_trades(connection: Connection, events: Sequence[TradeClosed]) -> list[Change]:
-    """A trade is a fact once, whatever comes again; the exits of the new ones."""
+    """Insert trades; those stored already are ignored. Returns the exits of the new ones."""
     rows = await connection.fetch(
         """
         INSERT INTO trade_facts (user_id, trade_id, session_id, mode, symbol, side, strategy_id, strategy_name,
@@ -103,7 +106,7 @@ async def insert_trades(connection: Connection, events: Sequence[TradeClosed]) -
 
 
 async def upsert_started(connection: Connection, events: Sequence[SessionStarted]) -> list[Change]:
-    """When they began, and when they ended where that is known already."""
+    """Store starts of sessions. Returns the times of the starts, and of the stops that are known already."""
     rows = await connection.fetch(
         """
         INSERT INTO session_facts (user_id, session_id, mode, symbol, initial_balance, started_at)
@@ -125,7 +128,7 @@ async def upsert_started(connection: Connection, events: Sequence[SessionStarted
 
 
 async def upsert_stopped(connection: Connection, events: Sequence[SessionStopped]) -> list[Change]:
-    """When they ended."""
+    """Store stops of sessions. Returns their times."""
     rows = await connection.fetch(
         """
         INSERT INTO session_facts (user_id, session_id, mode, symbol, initial_balance, final_balance, stopped_at)
@@ -149,7 +152,7 @@ async def upsert_stopped(connection: Connection, events: Sequence[SessionStopped
 async def list_trades_since(
     connection: Connection, since: Mapping[Subject, datetime]
 ) -> dict[Subject, list[TradeFact]]:
-    """Of each subject from its moment on, in order of exit."""
+    """List the trades of each subject from its time on, in order of exit."""
     rows = await connection.fetch(
         TRADES_SINCE,
         [user_id for user_id, _ in since],
@@ -165,7 +168,7 @@ async def list_trades_since(
 async def list_sessions_of(
     connection: Connection, subjects: Collection[Subject]
 ) -> dict[Subject, list[SessionFact]]:
-    """Those known to have begun."""
+    """List the sessions of each subject whose start is known."""
     rows = await connection.fetch(
         """
         SELECT f.user_id, f.mode, initial_balance, started_at, final_balance, stopped_at
@@ -182,7 +185,7 @@ async def list_sessions_of(
 
 
 async def list_trades(connection: Connection, user_id: int, mode: str, spans: Sequence[Span]) -> list[TradeFact]:
-    """In order of exit."""
+    """List trades within the spans, in order of exit."""
     rows = await connection.fetch(LIST_TRADES, user_id, mode, *ends_of(spans))
     return [TradeFact(*row) for row in rows]
 
@@ -193,12 +196,12 @@ async def sum_pnl(connection: Connection, user_id: int, mode: str, spans: Sequen
 
 
 def ends_of(spans: Sequence[Span]) -> tuple[list[datetime], list[datetime]]:
-    """As `unnest` takes them."""
+    """Return the starts and the ends of the spans, as `unnest` takes them."""
     return [begin for begin, _ in spans], [end for _, end in spans]
 
 
 async def list_sessions(connection: Connection, user_id: int, mode: str, end: datetime) -> list[SessionFact]:
-    """Those begun before."""
+    """List sessions started before `end`."""
     rows = await connection.fetch(
         """
         SELECT initial_balance, started_at, final_balance, stopped_at FROM session_facts

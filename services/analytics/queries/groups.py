@@ -1,4 +1,4 @@
-"""What trades of one symbol or of one strategy come to: summed where they are, exactly."""
+"""Sums over trades by symbol and by strategy, computed exactly in Postgres."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,27 +28,29 @@ LIST_BY_STRATEGY = f"""
 
 
 @dataclass(frozen=True)
-class OfSymbol:
+class SymbolSums:
     symbol: str
     sums: Sums
 
 
 @dataclass(frozen=True)
-class OfStrategy:
-    """Under the name that it had when its last trade ended."""
+class StrategySums:
+    """Sums of a strategy, with the name it had when its last trade closed."""
 
     strategy_id: UUID
     strategy_name: str
     sums: Sums
 
 
-async def list_by_symbol(connection: Connection, user_id: int, mode: str, spans: Sequence[Span]) -> list[OfSymbol]:
+async def list_by_symbol(
+    connection: Connection, user_id: int, mode: str, spans: Sequence[Span]
+) -> list[SymbolSums]:
     rows = await connection.fetch(LIST_BY_SYMBOL, user_id, mode, *ends_of(spans))
-    return [OfSymbol(symbol, Sums(*sums)) for symbol, *sums in rows]
+    return [SymbolSums(symbol, Sums(*sums)) for symbol, *sums in rows]
 
 
 async def list_by_strategy(
     connection: Connection, user_id: int, mode: str, spans: Sequence[Span]
-) -> list[OfStrategy]:
+) -> list[StrategySums]:
     rows = await connection.fetch(LIST_BY_STRATEGY, user_id, mode, *ends_of(spans))
-    return [OfStrategy(strategy_id, name, Sums(*sums)) for strategy_id, name, *sums in rows]
+    return [StrategySums(strategy_id, name, Sums(*sums)) for strategy_id, name, *sums in rows]

@@ -1,4 +1,4 @@
-"""What is watched, and the analyses of closed candles."""
+"""Watches, and analyses of closed candles."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from services.analytics.domain.analysis import AnalysisData, Look, Watch
+from services.analytics.domain.analysis import AnalysisData, CandleAnalysis, Watch
 from services.analytics.domain.analysis_ids import analysis_id
 from shared.chassis.postgres import Connection
 from shared.contracts.types import EARLIEST, LATEST
@@ -45,17 +45,17 @@ class AnalysisRow:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One analysis to be written: who watched what, and how it looked."""
+class NewAnalysis:
+    """An analysis to be written."""
 
     watch: Watch
     timestamp: datetime
-    look: Look
+    analysis: CandleAnalysis
     data: AnalysisData
 
 
 WATCH_COLUMNS = ", ".join(WatchRow.__dataclass_fields__)
-# On the list now: what a row says of itself is whether it was when the candle closed.
+# Whether the watch is on the list now. The table's own column is whether it was when the candle closed.
 ON_LIST = """
     EXISTS (SELECT FROM watchlist w WHERE w.user_id = a.user_id AND w.watch_id = a.watch_id) AS is_watchlist
 """
@@ -65,7 +65,7 @@ ANALYSIS_COLUMNS = ", ".join(
 
 
 def _list_analyses(beyond: str, direction: str) -> str:
-    """Ends and position are never NULL: a plan for all of them goes by the index."""
+    """Return the query of a list. Bounds and position are never NULL, so that a generic plan uses the index."""
     return f"""
         SELECT {ANALYSIS_COLUMNS} FROM user_market_analysis a
         WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR interval = $3)
@@ -97,7 +97,7 @@ async def count_watches(connection: Connection, user_id: int) -> int:
 async def insert_watch(
     connection: Connection, user_id: int, watch_id: UUID, symbol: str, interval: str, ema_period: int
 ) -> WatchRow | None:
-    """None if it is watched already."""
+    """Insert a watch; returns None if the same watch exists."""
     row = await connection.fetchrow(
         f"""
         INSERT INTO watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES ($1, $2, $3, $4, $5)
@@ -112,7 +112,7 @@ async def insert_watch(
     return WatchRow(**row) if row else None
 
 
-async def insert_interest(connection: Connection, user_id: int, watch_id: UUID, symbol: str, interval: str) -> None:
+async def insert_demand(connection: Connection, user_id: int, watch_id: UUID, symbol: str, interval: str) -> None:
     await connection.execute(
         "INSERT INTO market_interests (user_id, object_id, symbol, interval) VALUES ($1, $2, $3, $4)",
         user_id,
@@ -132,7 +132,7 @@ async def list_watches(
     after: UUID | None,
     limit: int,
 ) -> list[WatchRow]:
-    """Ids rise with the time at which they were made."""
+    """List watches after the cursor. Ids are UUIDv7, so they sort by creation time."""
     rows = await connection.fetch(LIST_WATCHES[sort], user_id, symbol, interval, after, limit)
     return [WatchRow(**row) for row in rows]
 
@@ -145,7 +145,7 @@ async def find_watch(connection: Connection, user_id: int, watch_id: UUID) -> Wa
 
 
 async def delete_watch(connection: Connection, user_id: int, watch_id: UUID) -> bool:
-    """With its interest; whether it was there."""
+    """Delete a watch and its demand. Returns whether it existed."""
     await connection.execute(
         "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", user_id, watch_id
     )
@@ -156,7 +156,7 @@ async def delete_watch(connection: Connection, user_id: int, watch_id: UUID) -> 
 
 
 async def find_watchers(connection: Connection, symbol: str, interval: str) -> list[int]:
-    """Across tenants, as the queue role: ids only, ascending."""
+    """Return the users who watch a series, ascending. Reads ids across tenants, so it needs the queue role."""
     rows = await connection.fetch(
         "SELECT DISTINCT user_id FROM market_interests WHERE symbol = $1 AND interval = $2 ORDER BY user_id",
         symbol,
@@ -180,10 +180,10 @@ async def list_watches_of_series(
     return [Watch(**row) for row in rows]
 
 
-async def list_last_seen(
+async def list_last_analysed(
     connection: Connection, watches: Collection[Watch]
 ) -> dict[UUID, tuple[datetime, datetime | None]]:
-    """When each was begun, and the last candle that it has seen."""
+    """Return for each watch its creation time and the time of its last analysis."""
     rows = await connection.fetch(
         """
         SELECT watch_id, created_at, (SELECT max(timestamp) FROM user_market_analysis a
@@ -197,12 +197,14 @@ async def list_last_seen(
 
 
 async def prepare_month(connection: Connection, moment: datetime) -> None:
-    """The partition of this moment's month is there."""
+    """Create the partition of this time's month if it is missing."""
     await connection.execute("SELECT prepare_analysis_month($1)", moment)
 
 
-async def insert_analyses(connection: Connection, symbol: str, interval: str, seen: Sequence[Seen]) -> None:
-    """One per watch and candle, however often the candle is heard."""
+async def insert_analyses(
+    connection: Connection, symbol: str, interval: str, analyses: Sequence[NewAnalysis]
+) -> None:
+    """Insert analyses; one that exists for the watch and candle is left as it is."""
     await connection.execute(
         """
         INSERT INTO user_market_analysis (symbol, interval, user_id, watch_id, ema_period, timestamp, price,
@@ -217,17 +219,17 @@ async def insert_analyses(connection: Connection, symbol: str, interval: str, se
         """,
         symbol,
         interval,
-        [one.watch.user_id for one in seen],
-        [one.watch.watch_id for one in seen],
-        [one.watch.ema_period for one in seen],
-        [one.timestamp for one in seen],
-        [one.look.price for one in seen],
-        [one.look.ema_value for one in seen],
-        [one.look.candles_above_ema for one in seen],
-        [one.look.distance_from_ema for one in seen],
-        [one.look.trend_direction for one in seen],
-        [one.look.volume for one in seen],
-        [one.data.model_dump_json() for one in seen],
+        [one.watch.user_id for one in analyses],
+        [one.watch.watch_id for one in analyses],
+        [one.watch.ema_period for one in analyses],
+        [one.timestamp for one in analyses],
+        [one.analysis.price for one in analyses],
+        [one.analysis.ema_value for one in analyses],
+        [one.analysis.candles_above_ema for one in analyses],
+        [one.analysis.distance_from_ema for one in analyses],
+        [one.analysis.trend_direction for one in analyses],
+        [one.analysis.volume for one in analyses],
+        [one.data.model_dump_json() for one in analyses],
     )
 
 
@@ -245,7 +247,7 @@ async def list_analyses(
     after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> list[AnalysisRow]:
-    """From `first` on, before `last`."""
+    """List analyses from `first` (inclusive) to `last` (exclusive)."""
     rows = await connection.fetch(
         LIST_ANALYSES[sort],
         user_id,
@@ -264,7 +266,7 @@ async def list_analyses(
 async def list_analyses_at(
     connection: Connection, user_id: int, moment: datetime, *, lock: bool
 ) -> list[AnalysisRow]:
-    """As many at most as there are watches."""
+    """List a user's analyses of one candle time: at most one per watch."""
     rows = await connection.fetch(
         f"""
         SELECT {ANALYSIS_COLUMNS} FROM user_market_analysis a WHERE user_id = $1 AND timestamp = $2

@@ -1,4 +1,4 @@
-"""Who there is, across tenants: ids and times as the queue role sees them, and whose an e-mail is."""
+"""Users across tenants: ids as the queue role reads them, and the owners of e-mail addresses."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from shared.chassis.postgres import Connection
 
 
 async def claim_emails(connection: Connection, owners: Mapping[bytes, int]) -> None:
-    """By their hashes; the first to claim one owns it."""
+    """Store the owners of e-mail hashes; the first user to claim a hash owns it."""
     await connection.execute(
         "SELECT locate_email(hashed, claim) FROM unnest($1::bytea[], $2::bigint[]) AS t(hashed, claim)",
         list(owners),

@@ -1,4 +1,4 @@
-"""Plans as billing said them, whose analyses are to be looked through, and what is too old."""
+"""Retention of analyses: plans as billing last published them, users that are due, and deletion."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ DELETE_ANALYSES = """
 async def upsert_entitlements(
     connection: Connection, events: Sequence[SubscriptionChanged]
 ) -> dict[int, PlanName | None]:
-    """Applied only if newer than what is known; whose were, and on which plan they were before."""
+    """Store plans; events older than the stored version are ignored. Returns previous plans of updated users."""
     latest = {event.user_id: event for event in sorted(events, key=lambda event: event.subscription_version)}
     rows = await connection.fetch(
         """
@@ -44,8 +44,8 @@ async def list_plans(connection: Connection, users: Collection[int]) -> dict[int
     return {row["user_id"]: row["plan"] for row in rows}
 
 
-async def begin_rounds(connection: Connection, users: Collection[int]) -> None:
-    """Of those whose zone has not been heard of."""
+async def insert_rounds(connection: Connection, users: Collection[int]) -> None:
+    """Insert rounds for users without one, i.e. whose time zone is not known yet."""
     await connection.execute(
         "INSERT INTO user_rounds (user_id) SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING", sorted(users)
     )
@@ -63,7 +63,7 @@ async def upsert_rounds(connection: Connection, users: Collection[int], due_at: 
 
 
 async def list_due(connection: Connection, now: datetime, limit: int) -> list[int]:
-    """Across tenants, as the queue role: ids only, those that wait longest."""
+    """Return the users due longest. Reads ids across tenants, so it needs the queue role."""
     rows = await connection.fetch(
         "SELECT user_id FROM user_rounds WHERE retention_due_at <= $1 ORDER BY retention_due_at LIMIT $2",
         now,
@@ -73,6 +73,6 @@ async def list_due(connection: Connection, now: datetime, limit: int) -> list[in
 
 
 async def delete_analyses(connection: Connection, users: Collection[int], before: datetime, limit: int) -> int:
-    """So many of them at most; how many it were."""
+    """Delete up to `limit` analyses of the users older than `before`. Returns the count."""
     done: str = await connection.execute(DELETE_ANALYSES, list(users), before, limit)
     return int(done.rpartition(" ")[2])

@@ -1,1 +1,1 @@
-"""HTTP in."""
+"""HTTP routes of analytics."""

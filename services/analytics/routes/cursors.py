@@ -1,4 +1,4 @@
-"""What stands in the cursors of these lists; a forged one is refused like any other bad input."""
+"""Parses the cursors of these lists. A forged cursor raises InvalidInput, like any other bad input."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -12,36 +12,36 @@ _INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 Position = tuple[str | int, ...] | None
 
 
-def date_in(position: Position) -> date | None:
+def parse_date(position: Position) -> date | None:
     try:
         return date.fromisoformat(str(position[0])) if position else None
     except ValueError as error:
-        raise no_cursor() from error
+        raise invalid_cursor() from error
 
 
-def id_in(position: Position) -> UUID | None:
+def parse_id(position: Position) -> UUID | None:
     try:
         return UUID(str(position[0])) if position else None
     except ValueError as error:
-        raise no_cursor() from error
+        raise invalid_cursor() from error
 
 
-def moment_in(position: Position) -> tuple[datetime, UUID] | None:
-    """A time and the id of what stands at it."""
+def parse_time_and_id(position: Position) -> tuple[datetime, UUID] | None:
+    """Parse the time and id of a row."""
     try:
         return (_INSTANT.validate_python(position[0]), UUID(str(position[1]))) if position else None
     except ValueError as error:
-        raise no_cursor() from error
+        raise invalid_cursor() from error
 
 
-def point_in(position: Position) -> tuple[datetime, int, UUID] | None:
-    """A time, what kind of thing stands at it, and its id."""
+def parse_equity_position(position: Position) -> tuple[datetime, int, UUID] | None:
+    """Parse the time, rank (kind) and id of an equity point."""
     try:
         if not position:
             return None
         return (_INSTANT.validate_python(position[0]), _rank(position[1]), UUID(str(position[2])))
     except ValueError as error:
-        raise no_cursor() from error
+        raise invalid_cursor() from error
 
 
 def _rank(value: str | int) -> int:
@@ -50,5 +50,5 @@ def _rank(value: str | int) -> int:
     return int(value)
 
 
-def no_cursor() -> InvalidInput:
+def invalid_cursor() -> InvalidInput:
     return InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}])

@@ -1,4 +1,4 @@
-"""All that analytics answers."""
+"""All endpoints of analytics."""
 
 from services.analytics.routes.export import export_endpoints
 from services.analytics.routes.groups import group_endpoints

@@ -1,4 +1,4 @@
-"""`/v1/performance/export`: trades or days as a file, made as it is read."""
+"""`/v1/performance/export`: trades or days as a file, generated while it is read."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import date, datetime, timedelta
@@ -46,7 +46,7 @@ def export_endpoints(database: Database) -> list[Endpoint]:
             "GET",
             "/v1/performance/export",
             export_performance,
-            "Your trades or days as a CSV file, oldest first",
+            "Download your trades or days as a CSV file, oldest first",
             query=ExportQuery,
             media="text/csv",
             media_example=EXAMPLE,
@@ -95,7 +95,7 @@ async def _read_all(
     after: P,
     position_of: Callable[[Sequence[Cell]], P],
 ) -> AsyncIterator[bytes]:
-    """A piece at a time, each in a transaction of its own: a slow reader holds no connection."""
+    """Yield chunks, each read in its own transaction, so that a slow reader holds no connection."""
     header: Rows = [names]
     while True:
         async with database.tenant(user_id) as connection:

@@ -1,4 +1,4 @@
-"""A yes or no in a query string."""
+"""A boolean in a query string."""
 
 from typing import Annotated
 
@@ -14,4 +14,4 @@ def _flag(value: object) -> object:
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
-"""`true` or `false`, and nothing else that might mean it."""
+"""`true` or `false`; other spellings such as `1` or `yes` are refused."""

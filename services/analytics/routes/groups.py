@@ -1,4 +1,4 @@
-"""`/by-symbol`, `/by-strategy`: few enough to be ordered where they are shown."""
+"""`/by-symbol` and `/by-strategy`. Groups are few, so they are sorted and paged in memory."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
@@ -6,8 +6,8 @@ from typing import Literal, TypeVar
 
 from services.analytics.domain.summary import Sums
 from services.analytics.queries import facts, groups
-from services.analytics.queries.groups import OfStrategy, OfSymbol
-from services.analytics.routes.cursors import no_cursor
+from services.analytics.queries.groups import StrategySums, SymbolSums
+from services.analytics.routes.cursors import invalid_cursor
 from services.analytics.routes.period import PagedPeriodQuery, period_of
 from services.analytics.routes.views import ByStrategyView, BySymbolView, sums_fields
 from shared.chassis.http.app import Call, Endpoint
@@ -19,7 +19,7 @@ from shared.contracts.types import ViewModel, decimal_text
 
 T = TypeVar("T")
 V = TypeVar("V", bound=ViewModel)
-Key = tuple[Decimal | str, str]  # what it is ordered by, and its name
+Key = tuple[Decimal | str, str]  # sort value, and symbol or strategy id as tie-breaker
 
 SymbolSort = Literal["symbol", "-symbol", "pnl", "-pnl", "trades", "-trades"]
 StrategySort = Literal["strategy_name", "-strategy_name", "pnl", "-pnl", "trades", "-trades"]
@@ -41,7 +41,7 @@ def group_endpoints(database: Database) -> list[Endpoint]:
             spans = period_of(query.from_, query.to, zone).spans
             found = await groups.list_by_symbol(connection, user_id, query.mode, spans)
 
-        def key_of(one: OfSymbol) -> Key:
+        def key_of(one: SymbolSums) -> Key:
             return _key(query.sort, one.sums, one.symbol, one.symbol)
 
         return _page(found, query.sort, query.cursor, query.limit, key_of, _symbol_view)
@@ -53,7 +53,7 @@ def group_endpoints(database: Database) -> list[Endpoint]:
             spans = period_of(query.from_, query.to, zone).spans
             found = await groups.list_by_strategy(connection, user_id, query.mode, spans)
 
-        def key_of(one: OfStrategy) -> Key:
+        def key_of(one: StrategySums) -> Key:
             return _key(query.sort, one.sums, one.strategy_name, str(one.strategy_id))
 
         return _page(found, query.sort, query.cursor, query.limit, key_of, _strategy_view)
@@ -63,7 +63,7 @@ def group_endpoints(database: Database) -> list[Endpoint]:
             "GET",
             "/v1/performance/by-symbol",
             list_performance_by_symbol,
-            "What your trades came to, by symbol",
+            "Get your trading results by symbol",
             response=Page[BySymbolView],
             query=BySymbolQuery,
         ),
@@ -71,7 +71,7 @@ def group_endpoints(database: Database) -> list[Endpoint]:
             "GET",
             "/v1/performance/by-strategy",
             list_performance_by_strategy,
-            "What your trades came to, by strategy",
+            "Get your trading results by strategy",
             response=Page[ByStrategyView],
             query=ByStrategyQuery,
         ),
@@ -85,7 +85,7 @@ def _key(sort: str, sums: Sums, name: str, tie: str) -> Key:
         case "trades":
             return (Decimal(sums.trades), tie)
         case _:
-            return (name[:NAME_LENGTH], tie)  # names of before there was a limit would make cursors as long
+            return (name[:NAME_LENGTH], tie)  # names older than the limit may be longer and would make long cursors
 
 
 def _page(
@@ -96,12 +96,12 @@ def _page(
     key_of: Callable[[T], Key],
     view_of: Callable[[T], V],
 ) -> Page[V]:
-    """What comes after the cursor in this order, whatever has changed since the page before."""
-    falling = sort.startswith("-")
+    """Return the page after the cursor. Compares keys, so groups changed since the last page cause no error."""
+    descending = sort.startswith("-")
     after = _after(sort, cursor)
-    ordered = sorted(found, key=key_of, reverse=falling)
+    ordered = sorted(found, key=key_of, reverse=descending)
     if after is not None:
-        ordered = [one for one in ordered if (key_of(one) < after if falling else key_of(one) > after)]
+        ordered = [one for one in ordered if (key_of(one) < after if descending else key_of(one) > after)]
     page = page_of(ordered[: limit + 1], limit, lambda last: _cursor(sort, key_of(last)))
     return Page[V](items=[view_of(one) for one in page.items], next_cursor=page.next_cursor)
 
@@ -121,16 +121,16 @@ def _after(sort: str, cursor: str | None) -> Key | None:
     try:
         amount = Decimal(value)
     except InvalidOperation as error:
-        raise no_cursor() from error
+        raise invalid_cursor() from error
     if not amount.is_finite():
-        raise no_cursor()
+        raise invalid_cursor()
     return (amount, tie)
 
 
-def _symbol_view(one: OfSymbol) -> BySymbolView:
+def _symbol_view(one: SymbolSums) -> BySymbolView:
     return BySymbolView.model_validate({**sums_fields(one.sums), "symbol": one.symbol})
 
 
-def _strategy_view(one: OfStrategy) -> ByStrategyView:
+def _strategy_view(one: StrategySums) -> ByStrategyView:
     named = {"strategy_id": one.strategy_id, "strategy_name": one.strategy_name}
     return ByStrategyView.model_validate({**sums_fields(one.sums), **named})

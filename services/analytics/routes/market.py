@@ -1,4 +1,4 @@
-"""What a user watches, and how it looked at each closed candle."""
+"""HTTP routes of the watchlist and of analyses of closed candles."""
 
 from dataclasses import asdict
 from typing import Annotated, Literal
@@ -10,9 +10,9 @@ from services.analytics.operations.notes import change_notes, get_analysis
 from services.analytics.operations.watchlist import get_watch, unwatch, watch
 from services.analytics.queries import market
 from services.analytics.queries.market import AnalysisRow
-from services.analytics.routes.cursors import id_in, moment_in
+from services.analytics.routes.cursors import parse_id, parse_time_and_id
 from services.analytics.routes.flags import Flag
-from services.analytics.routes.views import AnalysisView, WatchView, shortened
+from services.analytics.routes.views import AnalysisView, WatchView, round_amount
 from shared.chassis.errors import NotFound, Unavailable
 from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
 from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
@@ -29,13 +29,15 @@ ANALYSES = "/v1/market-analysis"
 Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
 
 
-def _known(interval: str) -> str:
+def _check_interval(interval: str) -> str:
     if interval not in INTERVAL_MS:
         raise ValueError(f"must be one of {' '.join(INTERVAL_MS)}")
     return interval
 
 
-Interval = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})]
+Interval = Annotated[
+    str, AfterValidator(_check_interval), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})
+]
 
 
 class WatchBody(BodyModel):
@@ -63,7 +65,7 @@ class AnalysisQuery(PageQuery):
 
 
 class NotesBody(BodyModel):
-    """Null takes them away."""
+    """Null removes the notes."""
 
     model_config = example(user_notes="Above since the morning")
 
@@ -91,7 +93,7 @@ def _watchlist_endpoints(database: Database, history: CandleHistory) -> list[End
                 symbol=query.symbol,
                 interval=query.interval,
                 sort=query.sort,
-                after=id_in(position),
+                after=parse_id(position),
                 limit=query.limit + 1,
             )
         views = [WatchView.model_validate(asdict(row)) for row in rows]
@@ -109,20 +111,22 @@ def _watchlist_endpoints(database: Database, history: CandleHistory) -> list[End
             "POST",
             PATH,
             watch_symbol,
-            "Watch a symbol: an analysis of each closed candle",
+            "Watch a symbol: each closed candle is analysed",
             response=WatchView,
             status=201,
             body=WatchBody,
             errors=(AlreadyWatched, WatchlistFull, Unavailable),
             scope="trade",
         ),
-        Endpoint("GET", PATH, list_watchlist, "What you watch", response=Page[WatchView], query=WatchlistQuery),
-        Endpoint("GET", PATH + "/{id}", get_watched_symbol, "One of what you watch", response=WatchView),
+        Endpoint(
+            "GET", PATH, list_watchlist, "List your watchlist", response=Page[WatchView], query=WatchlistQuery
+        ),
+        Endpoint("GET", PATH + "/{id}", get_watched_symbol, "Get a watch", response=WatchView),
         Endpoint(
             "DELETE",
             PATH + "/{id}",
             unwatch_symbol,
-            "Watch no more; what was seen stays",
+            "Remove a watch; its analyses are kept",
             status=204,
             errors=(NotFound,),
             scope="trade",
@@ -145,7 +149,7 @@ def _analysis_endpoints(database: Database) -> list[Endpoint]:
                 first=query.from_,
                 last=query.to,
                 sort=query.sort,
-                after=moment_in(position),
+                after=parse_time_and_id(position),
                 limit=query.limit + 1,
             )
         views = [_analysis_view(row) for row in rows]
@@ -169,7 +173,7 @@ def _analysis_endpoints(database: Database) -> list[Endpoint]:
             "GET",
             ANALYSES,
             list_market_analysis,
-            "Analyses of the symbols you watch, oldest first",
+            "List analyses of the symbols you watch, oldest first",
             response=Page[AnalysisView],
             query=AnalysisQuery,
         ),
@@ -177,7 +181,7 @@ def _analysis_endpoints(database: Database) -> list[Endpoint]:
             "GET",
             ANALYSES + "/{id}",
             get_market_analysis,
-            "One analysis",
+            "Get an analysis",
             response=AnalysisView,
             tagged=True,
         ),
@@ -185,7 +189,7 @@ def _analysis_endpoints(database: Database) -> list[Endpoint]:
             "PATCH",
             ANALYSES + "/{id}",
             change_market_analysis,
-            "Write your notes to an analysis",
+            "Edit your notes on an analysis",
             response=AnalysisView,
             body=NotesBody,
             tagged=True,
@@ -200,7 +204,7 @@ def _analysis_view(row: AnalysisRow) -> AnalysisView:
         {
             **fields,
             "analysis_id": row.analysis_id,
-            "ema_value": shortened(row.ema_value),
-            "distance_from_ema": shortened(row.distance_from_ema),
+            "ema_value": round_amount(row.ema_value),
+            "distance_from_ema": round_amount(row.distance_from_ema),
         }
     )

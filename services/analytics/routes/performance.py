@@ -1,4 +1,4 @@
-"""What a user's trades came to."""
+"""HTTP routes of a user's trading performance."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from services.analytics.domain.facts import TradeFact
 from services.analytics.domain.summary import Summary, add_up, group_by, summarise
 from services.analytics.queries import days, equity, facts
 from services.analytics.queries.equity import EquityRow
-from services.analytics.routes.cursors import date_in, point_in
+from services.analytics.routes.cursors import parse_date, parse_equity_position
 from services.analytics.routes.flags import Flag
 from services.analytics.routes.period import YEARS, PagedPeriodQuery, PeriodQuery, first_day, last_day, period_of
 from services.analytics.routes.views import (
@@ -36,13 +36,13 @@ PATH = "/v1/performance"
 
 
 class EquityQuery(PagedPeriodQuery):
-    """With `flows` capital that sessions bring in and give back stands between the trades."""
+    """With `flows` the list also has points where sessions add or take capital."""
 
     flows: Flag = False
 
 
 class CalendarQuery(PeriodQuery):
-    """Without `year` the one that it is where the user is."""
+    """`year` defaults to the current year in the user's time zone."""
 
     year: int | None = Field(default=None, ge=YEARS.start, lt=YEARS.stop)
 
@@ -59,7 +59,7 @@ class PerformanceRoutes:
             before = await facts.sum_pnl(connection, user_id, query.mode, period.before)
             trades = await facts.list_trades(connection, user_id, query.mode, period.spans)
             sessions = await facts.list_sessions(connection, user_id, query.mode, period.end)
-        # Many trades take a while: the loop goes on meanwhile.
+        # Many trades take a while; a thread keeps the event loop free.
         summary = await asyncio.to_thread(summarise, trades, sessions, before, zone_or_default(zone), period)
         return _summary_view(summary, trades, query, zone)
 
@@ -74,7 +74,7 @@ class PerformanceRoutes:
                 query.mode,
                 first=first_day(query.from_, zone),
                 last=last_day(query.to, zone),
-                after=date_in(position),
+                after=parse_date(position),
                 limit=query.limit + 1,
             )
         views = [DayView.model_validate(asdict(row)) for row in rows]
@@ -90,7 +90,7 @@ class PerformanceRoutes:
                 user_id,
                 query.mode,
                 spans=period.spans,
-                after=point_in(position),
+                after=parse_equity_position(position),
                 flows=query.flows,
                 limit=query.limit + 1,
             )
@@ -106,7 +106,9 @@ class PerformanceRoutes:
             today = call.now.astimezone(zone).date()
             year = query.year or today.year
             dates = days_of_year(year, first_day(query.from_, zone), last_day(query.to, zone))
-            rows = await days.list_traded(connection, user_id, query.mode, dates[0], dates[-1]) if dates else []
+            rows = (
+                await days.list_traded_days(connection, user_id, query.mode, dates[0], dates[-1]) if dates else []
+            )
         months = months_of(dates, {row.date: row for row in rows}, today)
         shown = [MonthView.model_validate(asdict(month)) for month in months]
         return CalendarView(year=year, mode=query.mode, timezone=name, months=shown)
@@ -117,7 +119,7 @@ class PerformanceRoutes:
                 "GET",
                 f"{PATH}/summary",
                 self.get_performance_summary,
-                "What your trades of a period came to, exactly",
+                "Get a summary of your trades in a period",
                 response=SummaryView,
                 query=PeriodQuery,
             ),
@@ -125,7 +127,7 @@ class PerformanceRoutes:
                 "GET",
                 f"{PATH}/daily",
                 self.list_daily_performance,
-                "Your days with trades, cut in your time zone",
+                "List your days with trades, in your time zone",
                 response=Page[DayView],
                 query=PagedPeriodQuery,
             ),
@@ -133,7 +135,7 @@ class PerformanceRoutes:
                 "GET",
                 f"{PATH}/equity",
                 self.list_equity,
-                "Realised equity after each trade",
+                "List your realised equity after each trade",
                 response=Page[EquityPoint],
                 query=EquityQuery,
             ),
@@ -141,7 +143,7 @@ class PerformanceRoutes:
                 "GET",
                 f"{PATH}/calendar",
                 self.get_performance_calendar,
-                "A year of your days, month by month",
+                "Get a year of daily results, month by month",
                 response=CalendarView,
                 query=CalendarQuery,
             ),

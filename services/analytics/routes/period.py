@@ -1,4 +1,4 @@
-"""`from` and `to`: a time, or a date, which is a whole day of the user's own."""
+"""The query parameters `from` and `to`: a time, or a date, which means a whole day in the user's time zone."""
 
 import re
 from datetime import date, datetime
@@ -25,7 +25,7 @@ def _date_or_time(value: object) -> date:
     except ValidationError as error:
         raise ValueError("must be a date, or a time with its offset such as 2026-01-31T09:30:00Z") from error
     except ValueError as error:
-        raise ValueError("is not a date that exists") from error
+        raise ValueError("is not an existing date") from error
     if parsed.year not in YEARS:
         raise ValueError(f"must be between {YEARS.start} and {YEARS.stop}")
     return parsed
@@ -36,7 +36,7 @@ Moment = Annotated[
     PlainValidator(_date_or_time),
     WithJsonSchema({"anyOf": [{"type": "string", "format": form} for form in ("date", "date-time")]}),
 ]
-"""A date, or an aware datetime (which is a date to Python as well)."""
+"""A date, or an aware datetime (in Python a subclass of date)."""
 
 
 class PeriodQuery(QueryModel):
@@ -50,7 +50,7 @@ class PagedPeriodQuery(PageQuery, PeriodQuery):
 
 
 def period_of(first: date | None, last: date | None, zone: ZoneInfo) -> LocalPeriod:
-    """A whole day is in it to its end."""
+    """Return the period from `first` to `last`. A `last` that is a date is included to its end."""
     if last is not None and not isinstance(last, datetime):
         last += ONE_DAY
     return LocalPeriod(_cutoff(first, zone), _cutoff(last, zone))
@@ -63,10 +63,10 @@ def _cutoff(value: date | None, zone: ZoneInfo) -> Cutoff | None:
 
 
 def first_day(value: date | None, zone: ZoneInfo) -> date | None:
-    """The user's first day of which something is at or after it."""
+    """Return the user's first day that has a part at or after `value`."""
     return first_date(value, zone) if isinstance(value, datetime) else value
 
 
 def last_day(value: date | None, zone: ZoneInfo) -> date | None:
-    """The user's last day of which something is before it."""
+    """Return the user's last day that has a part before `value`."""
     return last_date(value, zone) if isinstance(value, datetime) else value

@@ -1,6 +1,6 @@
-"""What analytics answers. Money is a string; statistics are numbers of 6 places, null where undefined.
+"""Response models of analytics. Money is a string; statistics are numbers with 6 places, null where undefined.
 
-What a figure leaves open stands in its description; docs/statistics.md has the formulas.
+Field descriptions have the details; docs/statistics.md has the formulas.
 """
 
 from datetime import date
@@ -17,15 +17,17 @@ from shared.contracts.examples import EXIT, example
 from shared.contracts.types import Amount, Instant, ViewModel
 
 Statistic = float | None
-WIN_RATE = "Share of trades with a pnl above 0, in percent; one that broke even counts as a trade and not as won."
-REALISED = "Of finished trades only: a loss of an open position is not in it until the trade has ended."
-ON_CAPITAL = "Of `capital_at_work`; null where that is not above 0."
-TEN_DAYS = "Per year; null of fewer than 10 days"
+WIN_RATE = (
+    "Share of trades with a pnl above 0, in percent; a trade that breaks even counts as a trade but not as won."
+)
+REALISED = "Of closed trades only: the loss of an open position is included once the trade is closed."
+ON_CAPITAL = "Relative to `capital_at_work`; null if that is not above 0."
+TEN_DAYS = "Per year; null for fewer than 10 days"
 TRAILING = f"Of the last 30 days. {TEN_DAYS}"
 
 
 class SumsView(ViewModel):
-    """Exact, but for the last five, which are statistics. `gains` and `losses` are both ≥ 0."""
+    """All values are exact except the last five, which are statistics. `gains` and `losses` are both ≥ 0."""
 
     trades: int
     winning_trades: int
@@ -53,7 +55,7 @@ class ByStrategyView(SumsView):
 
 
 class DrawdownView(ViewModel):
-    """Of realised equity: from the day of the highest to the one on which it was reached again, null if not yet."""
+    """A drawdown of realised equity, from the day of its peak to the day of recovery, null if there is none yet."""
 
     model_config = example(
         pct=1.204819, peak_date="2026-01-19", trough_date="2026-01-23", recovery_date="2026-01-31", days=12
@@ -67,8 +69,8 @@ class DrawdownView(ViewModel):
 
 
 class SummaryView(SumsView):
-    """`current_streak` counts trades won above 0, lost below; one that broke even ends it. Balances are of all that
-    sessions ever brought in; percentages are of the capital that was at work.
+    """`current_streak` is above 0 for winning trades and below 0 for losing ones; a trade that breaks even ends it.
+    Balances include all capital that sessions ever added; percentages are relative to the capital at work.
     """
 
     model_config = example(longest_winning_streak=1, longest_losing_streak=0, current_streak=1)
@@ -78,7 +80,7 @@ class SummaryView(SumsView):
     starting_balance: Amount
     ending_balance: Amount
     return_pct: Statistic = Field(
-        description="The days' returns on the capital at work, compounded; null where a day with trades had none."
+        description="The daily returns on the capital at work, compounded; null if a day with trades had none."
     )
     max_drawdown_pct: Statistic = Field(description=REALISED)
     deepest_drawdown: DrawdownView | None
@@ -87,15 +89,15 @@ class SummaryView(SumsView):
     longest_losing_streak: int
     current_streak: int
     volatility: Statistic = Field(description=f"{TEN_DAYS}.")
-    sharpe: Statistic = Field(description=f"{TEN_DAYS}, and where all returns are equal.")
-    sortino: Statistic = Field(description=f"{TEN_DAYS}, and without a day of loss.")
-    calmar: Statistic = Field(description=f"{TEN_DAYS}, and without a drawdown.")
+    sharpe: Statistic = Field(description=f"{TEN_DAYS}, or if all returns are equal.")
+    sortino: Statistic = Field(description=f"{TEN_DAYS}, or without a losing day.")
+    calmar: Statistic = Field(description=f"{TEN_DAYS}, or without a drawdown.")
     by_symbol: list[BySymbolView]
     by_strategy: list[ByStrategyView]
 
 
 class DayData(ViewModel):
-    """What sessions brought in and gave back since the day before with trades."""
+    """The capital that sessions added and took since the previous day with trades."""
 
     version: int
     capital_added: Amount
@@ -103,15 +105,15 @@ class DayData(ViewModel):
 
 
 class DayView(ViewModel):
-    """Balances are of all that sessions ever brought in; percentages are of the capital that was at work."""
+    """Balances include all capital that sessions ever added; percentages are relative to the capital at work."""
 
     date: date
     timezone: str
     starting_balance: Amount
     ending_balance: Amount
     capital_at_work: Amount | None = Field(
-        description="What running sessions held at the start of the day, and the most that sessions begun in it "
-        "brought in beyond what others had given back by then; null in days that an earlier version cut."
+        description="Balance of running sessions at the start of the day, plus the highest net inflow of capital "
+        "during the day; null in days that an earlier version computed."
     )
     daily_pnl: Amount
     daily_pnl_percentage: Amount | None = Field(description=ON_CAPITAL)
@@ -120,15 +122,15 @@ class DayView(ViewModel):
     losing_trades: int
     win_rate: Amount | None = Field(description=WIN_RATE)
     max_drawdown: Amount | None = Field(description=f"{ON_CAPITAL} {REALISED}")
-    sharpe_ratio: Statistic = Field(description=f"{TRAILING}, and where all returns are equal.")
+    sharpe_ratio: Statistic = Field(description=f"{TRAILING}, or if all returns are equal.")
     volatility: Statistic = Field(description=f"{TRAILING}.")
     data: DayData
     created_at: Instant
 
 
 class EquityPoint(ViewModel):
-    """After a trade, or after a session brought capital in or gave it back. `total_pnl` is all pnl up to it,
-    `equity` that and all that sessions begun by then brought in, `in_sessions` without what stopped ones gave back.
+    """Equity after a trade, or after a session added or took capital. `total_pnl` is the pnl of all trades so far,
+    `equity` adds the capital that sessions have added so far, `in_sessions` subtracts what stopped ones have taken.
     """
 
     model_config = example(kind="TRADE", time=EXIT)
@@ -147,7 +149,7 @@ class EquityPoint(ViewModel):
 
 
 class CalendarDayView(ViewModel):
-    """QUIET: nothing was traded; COMING: it has not been yet."""
+    """QUIET: a day without trades; COMING: a day in the future."""
 
     model_config = example(status="TRADED")
 
@@ -159,7 +161,7 @@ class CalendarDayView(ViewModel):
 
 
 class MonthView(ViewModel):
-    """`return_pct` compounds the days' returns; null where a day with trades had no capital at work."""
+    """`return_pct` compounds the daily returns; null if a day with trades had no capital at work."""
 
     model_config = example(month=1, days_traded=1, winning_days=1, losing_days=0)
 
@@ -203,8 +205,8 @@ class AnalysisDataView(ViewModel):
 
 
 class AnalysisView(ViewModel):
-    """`timestamp` is the candle's open time. Values of the EMA are null until it is defined. `is_watchlist`: its
-    watch is on the list still. The ETag is of `version`.
+    """`timestamp` is the candle's open time. EMA values are null until the EMA is defined. `is_watchlist`: whether
+    the watch is still on the list. The ETag is derived from `version`.
     """
 
     model_config = example(
@@ -236,13 +238,13 @@ class AnalysisView(ViewModel):
 
 
 def sums_fields(sums: Sums) -> dict[str, object]:
-    """As SumsView takes them."""
+    """Return the fields of SumsView."""
     derived = ("win_rate_pct", "profit_factor", "expectancy", "average_win", "average_loss")
     return {**vars(sums), **{name: getattr(sums, name) for name in derived}}
 
 
-def shortened(value: Decimal | None) -> Decimal | None:
-    """As an amount may stand on the wire: at most 18 places. A float64 with more than that is below 0.1."""
+def round_amount(value: Decimal | None) -> Decimal | None:
+    """Round to at most 18 places, the limit for amounts in responses. A float64 with more places is below 0.1."""
     if value is None or int(value.as_tuple().exponent) >= -18:
         return value
     return round(value, 18)

@@ -1,1 +1,1 @@
-"""The rules of auth: pure."""
+"""Rules of auth, without I/O."""

@@ -1,4 +1,4 @@
-"""The rules of accounts and log-ins."""
+"""Rules of accounts, logins and refresh tokens."""
 
 import hashlib
 import re
@@ -11,9 +11,9 @@ from uuid import UUID
 Language = Literal["en", "it"]
 
 LONGEST_EMAIL = 254
-MOST_SESSIONS = 100  # log-ins of one user at a time; the oldest is ended for a newer one
+MOST_LOGINS = 100  # per user; a newer login ends the oldest
 RETRY_GRACE = timedelta(seconds=10)
-MOST_SUCCESSORS = 20  # of one refresh token, within the grace
+MOST_SUCCESSORS = 20  # tokens issued for one refresh token, within RETRY_GRACE
 
 _EMAIL = re.compile(
     r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
@@ -23,17 +23,17 @@ _EMAIL = re.compile(
 
 
 def check_email(text: str) -> str:
-    """An address as it was written. Raises ValueError."""
+    """Return the address as written, without spaces around it. Raises ValueError if it is not valid."""
     email = text.strip(" ")
     local = email.partition("@")[0]
-    dots_are_wrong = local.startswith(".") or local.endswith(".") or ".." in local
-    if len(email) > LONGEST_EMAIL or dots_are_wrong or not _EMAIL.fullmatch(email):
+    has_misplaced_dot = local.startswith(".") or local.endswith(".") or ".." in local
+    if len(email) > LONGEST_EMAIL or has_misplaced_dot or not _EMAIL.fullmatch(email):
         raise ValueError("must be an e-mail address")
     return email
 
 
 def email_sha256(email: str) -> bytes:
-    """What an address is found by: upper and lower case are the same person."""
+    """Return the lookup key of an address; upper and lower case give the same key."""
     return hashlib.sha256(email.strip(" ").lower().encode()).digest()
 
 
@@ -50,7 +50,7 @@ class NewUser:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a log-in is checked against."""
+    """What a login is checked against."""
 
     public_id: UUID
     email: str
@@ -60,7 +60,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Account:
-    """What is published of a user."""
+    """The published fields of a user."""
 
     public_id: UUID
     email: str
@@ -71,7 +71,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Profile:
-    """A user as he sees himself."""
+    """A user's own view of their account."""
 
     public_id: UUID
     email: str
@@ -94,7 +94,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Login:
-    """A log-in as its user sees it."""
+    """A login as its user sees it."""
 
     session_id: UUID
     ip_address: str | None
@@ -106,10 +106,10 @@ class Login:
 
 @dataclass(frozen=True)
 class Family:
-    """A login and the refresh tokens that follow from it.
+    """A login and its refresh tokens.
 
-    `generation` counts the tokens that were used, `rotated_token` is the last of them: only these two tell whether
-    a token from before tokens were marked has been used.
+    `generation` counts the used tokens; `rotated_token` is the last of them. A token from before uses were marked
+    carries no mark of its own: these two fields show whether it was used.
     """
 
     session_id: UUID
@@ -125,7 +125,7 @@ class Family:
 
 @dataclass(frozen=True)
 class RefreshToken:
-    """One that was given out. It is good once; its first use is marked on it."""
+    """An issued refresh token. It can be used once; its first use is stored with it."""
 
     sha256: bytes
     session_id: UUID
@@ -136,22 +136,22 @@ class RefreshToken:
 
 
 class Verdict(Enum):
-    ROTATE = "its first use"
-    REPEAT = "another tab, or a lost answer: one more token beside those given for it"
-    TOO_OFTEN = "within the grace too, but it has had its successors"
-    REUSE = "it was used before: the family ends"
-    REFUSE = "the family has ended already"
+    ROTATE = "first use: issue the next token"
+    REPEAT = "another tab or a lost response, within the grace: issue one more token"
+    TOO_OFTEN = "within the grace, but it has had all its successors"
+    REUSE = "used before: end the family"
+    REFUSE = "the family has already ended"
 
 
 def judge_refresh(family: Family, token: RefreshToken, now: datetime) -> Verdict:
-    """What a refresh token of this family is good for.
+    """Decide what to do with a refresh token of this family.
 
-    Several tabs of one browser show the same token at the same moment and each goes on with the answer it got, so
-    each token is judged by its own first use. Nothing that is shown within RETRY_GRACE of that ends the family.
+    Several tabs of one browser may send the same token at once, and each continues with the token it received.
+    Therefore each token is judged by its own first use, and repeats within RETRY_GRACE of it do not end the family.
     """
     if not family.is_active or not family.user_is_active or family.expires_at <= now:
         return Verdict.REFUSE
-    used, used_at = (token.used_at is not None, token.used_at) if token.marked else _use_before_marks(family, token)
+    used, used_at = (token.used_at is not None, token.used_at) if token.marked else _infer_use(family, token)
     if not used:
         return Verdict.ROTATE
     if used_at is None or now - used_at > RETRY_GRACE:
@@ -159,13 +159,13 @@ def judge_refresh(family: Family, token: RefreshToken, now: datetime) -> Verdict
     return Verdict.REPEAT if token.successors < MOST_SUCCESSORS else Verdict.TOO_OFTEN
 
 
-def _use_before_marks(family: Family, token: RefreshToken) -> tuple[bool, datetime | None]:
-    """Whether and when a token that carries no mark was used; the moment is known for the last one only."""
+def _infer_use(family: Family, token: RefreshToken) -> tuple[bool, datetime | None]:
+    """Return whether and when a token without a mark was used; the time is known only for the last used one."""
     if token.generation == family.generation:
         return False, None
     return True, family.rotated_at if token.sha256 == family.rotated_token else None
 
 
-def session_expiry(created_at: datetime, now: datetime, idle: timedelta, longest: timedelta) -> datetime:
-    """A log-in ends when it is not used for `idle`, and in any case `longest` after it began."""
+def login_expiry(created_at: datetime, now: datetime, idle: timedelta, longest: timedelta) -> datetime:
+    """A login expires when it is not used for `idle`, and in any case `longest` after it began."""
     return min(now + idle, created_at + longest)

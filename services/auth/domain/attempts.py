@@ -1,15 +1,16 @@
-"""Who fails again and again has to wait: slowed first, then refused for a quarter of an hour at a time.
+"""Backoff after failed attempts: the wait doubles from one second up to a quarter of an hour.
 
-Three counters, each of which forgets after an hour without another attempt:
+There are three kinds of counter; each is reset after an hour without an attempt:
 
-- of an account (the hash of its e-mail, whether or not there is one), one for all strangers together and one for
-  each network from which somebody with its password has come before. So strangers can lock out strangers; whoever
-  comes from where he has been before has a counter of his own.
-- of a network (an IPv4 address, an IPv6 /64), for whatever fails from there.
-- of a network, for refresh tokens that are none. A valid one is taken whatever this counter says.
+- per account (the hash of the e-mail, whether or not it has an account): one counter for all unknown networks
+  together, and one for each network from which the account's password was given before. Strangers can therefore
+  lock out strangers, but not the owner on a known network.
+- per network (an IPv4 address, an IPv6 /64): every failure from there.
+- per network: invalid refresh tokens. A valid token is accepted whatever this counter says.
 
-An attempt counts when it begins, so that many at once are no way around. A right password clears the account's
-counter and takes the attempt itself off the network's: not more, or else an account of one's own would clear it.
+An attempt is counted when it begins, so that concurrent attempts cannot bypass the limit. A right password clears
+the account's counter but takes only this attempt off the network's counter: otherwise an attacker could clear it by
+logging in to an account of their own.
 """
 
 import hashlib
@@ -20,30 +21,34 @@ from math import ceil
 
 FIRST_WAIT = timedelta(seconds=1)
 LONGEST_WAIT = timedelta(minutes=15)
-FORGOTTEN_AFTER = timedelta(hours=1)
-KNOWN_FOR = timedelta(days=90)
+COUNTER_TTL = timedelta(hours=1)
+KNOWN_NETWORK_TTL = timedelta(days=90)
 MOST_KNOWN_NETWORKS = 50
 MOST_COUNTERS = 200_000
 
-ACCOUNT, NETWORK, REFRESHES = b"\x01", b"\x02", b"\x03"  # counters are locked in this order
+ACCOUNT, NETWORK, REFRESHES = (
+    b"\x01",
+    b"\x02",
+    b"\x03",
+)  # the order of locking, against deadlocks
 STRANGERS = "strangers"
-NOWHERE = "0.0.0.0/32"  # of all who have no address
+NOWHERE = "0.0.0.0/32"  # for all clients without an address
 
 
 @dataclass(frozen=True)
-class Free:
-    """How many failures cost nothing yet."""
+class FreeAttempts:
+    """How many failures are free of a wait."""
 
     account: int = 10
     network: int = 100
 
-    def of(self, counter: bytes) -> int:
+    def for_counter(self, counter: bytes) -> int:
         return self.account if counter.startswith(ACCOUNT) else self.network
 
 
 @dataclass(frozen=True)
-class Count:
-    """What a counter says."""
+class AttemptCount:
+    """The value of a counter."""
 
     counter: bytes
     failures: int
@@ -51,7 +56,7 @@ class Count:
 
 
 def network_of(address: str | None) -> str:
-    """Whom an address is counted with."""
+    """Return the network under which failures from an address are counted."""
     if address is None:
         return NOWHERE
     parsed = ip_address(address)
@@ -72,31 +77,31 @@ def refresh_counter(network: str) -> bytes:
     return _counter(REFRESHES, network.encode())
 
 
-def _counter(kind: bytes, what: bytes) -> bytes:
-    return kind + hashlib.sha256(what).digest()
+def _counter(kind: bytes, subject: bytes) -> bytes:
+    return kind + hashlib.sha256(subject).digest()
 
 
 def wait_after(failures: int, free: int) -> timedelta:
-    """Until the next attempt: 1, 2, 4 … seconds after those that are free, a quarter of an hour at most."""
+    """Return the wait until the next attempt: 1, 2, 4 … seconds after the free ones, at most LONGEST_WAIT."""
     if failures < free:
         return timedelta()
     doubled: int = 2 ** min(failures - free, 20)
     return min(FIRST_WAIT * doubled, LONGEST_WAIT)
 
 
-def seconds_to_wait(count: Count, free: int, now: datetime) -> int:
-    """0 where an attempt may be made."""
+def seconds_to_wait(count: AttemptCount, free: int, now: datetime) -> int:
+    """Return 0 if an attempt may be made now."""
     wait = wait_after(count.failures, free)
-    if not wait or is_forgotten(count, now):
+    if not wait or is_expired(count, now):
         return 0
     return max(0, ceil((count.last_at + wait - now) / timedelta(seconds=1)))
 
 
-def counted(count: Count, now: datetime) -> Count:
-    """With one attempt more."""
-    before = 0 if is_forgotten(count, now) else count.failures
-    return Count(count.counter, before + 1, max(now, count.last_at))
+def add_attempt(count: AttemptCount, now: datetime) -> AttemptCount:
+    """Return the count with one more attempt; `last_at` never moves back, as clocks of instances differ."""
+    before = 0 if is_expired(count, now) else count.failures
+    return AttemptCount(count.counter, before + 1, max(now, count.last_at))
 
 
-def is_forgotten(count: Count, now: datetime) -> bool:
-    return now - count.last_at >= FORGOTTEN_AFTER
+def is_expired(count: AttemptCount, now: datetime) -> bool:
+    return now - count.last_at >= COUNTER_TTL

@@ -1,8 +1,8 @@
-"""The activity log: each row carries the hash of the row before it for that user, so that tampering shows.
+"""The hash chain of the activity log: each row carries the hash of the user's previous row, so tampering shows.
 
-`hash` = SHA-256 of the row's canonical bytes: a JSON array in ASCII, without spaces, keys sorted, of all its
-columns in the order of `canonical_bytes`. Times are microseconds since 1970, addresses and hashes hexadecimal,
-`previous_hash` is the last; before the first row it is 32 zero bytes.
+`hash` is the SHA-256 of the row's canonical bytes: a JSON array of all its columns in the order of
+`canonical_bytes`, in ASCII, without spaces, keys sorted. Times are microseconds since 1970; addresses and hashes
+are hexadecimal; `previous_hash` comes last and is 32 zero bytes for the first row.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from uuid import UUID
 from shared.contracts.types import to_us
 
 GENESIS = bytes(32)
-FORM = "tradefleet activity 1"
+FORMAT = "tradefleet activity 1"
 
-Harm = Literal["CHANGED", "MOVED", "MISSING", "ADDED", "HEAD_MISSING", "HEAD_CHANGED"]
+FaultKind = Literal["CHANGED", "MOVED", "MISSING", "ADDED", "HEAD_MISSING", "HEAD_CHANGED"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a row says, but for its place."""
+    """The content of a row, without its position in the chain."""
 
     user_id: int
     activity_id: UUID
@@ -41,7 +41,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Head:
-    """Where a user's chain ends."""
+    """The end of a user's chain."""
 
     entries: int = 0
     hash: bytes = GENESIS
@@ -49,7 +49,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Link:
-    """A row as it is stored."""
+    """A stored row."""
 
     entry: Entry
     seq: int
@@ -61,13 +61,13 @@ class Link:
 class ChainFault:
     user_id: int
     seq: int
-    harm: Harm
+    kind: FaultKind
 
 
 def canonical_bytes(entry: Entry, seq: int, previous_hash: bytes) -> bytes:
     address = None if entry.ip_address is None else ip_address(entry.ip_address).packed.hex()
     values = [
-        FORM,
+        FORMAT,
         entry.user_id,
         seq,
         str(entry.activity_id),
@@ -86,15 +86,17 @@ def canonical_bytes(entry: Entry, seq: int, previous_hash: bytes) -> bytes:
 
 
 def append(head: Head, entry: Entry) -> tuple[Link, Head]:
-    """The row for it at the end of a chain, and the end that the chain has then."""
+    """Return the row that appends `entry` to a chain, and the new head."""
     seq = head.entries + 1
     digest = sha256_of(entry, seq, head.hash)
     return Link(entry, seq, head.hash, digest), Head(seq, digest)
 
 
 class ChainCheck:
-    """Looks at one user's chain, his rows in the order of their places. After a fault it goes on from what stands
-    there, so that each is told once."""
+    """Checks the chain of one user, row by row in the order of `seq`.
+
+    After a fault it continues from the stored row, so that each fault is reported once.
+    """
 
     def __init__(self, user_id: int, head: Head | None) -> None:
         self.user_id = user_id
@@ -103,29 +105,29 @@ class ChainCheck:
         self._broken = False
 
     def add(self, link: Link) -> Iterator[ChainFault]:
-        """What is wrong at this row, and between it and the one before it."""
+        """Yield the faults of this row and of the gap before it."""
         gap = range(self._end.entries + 1, link.seq)
-        for gone in gap:
-            yield ChainFault(self.user_id, gone, "MISSING")
-        follows = bool(gap) or link.previous_hash == self._end.hash
+        for seq in gap:
+            yield ChainFault(self.user_id, seq, "MISSING")
+        is_linked = bool(gap) or link.previous_hash == self._end.hash
         after_broken, self._broken = self._broken, True
         self._end = Head(link.seq, link.hash)
         if self._head is not None and link.seq > self._head.entries:
             yield ChainFault(self.user_id, link.seq, "ADDED")
         elif link.hash != sha256_of(link.entry, link.seq, link.previous_hash):
-            yield ChainFault(self.user_id, link.seq, "CHANGED" if follows else "MOVED")
-        elif not follows and not after_broken:
+            yield ChainFault(self.user_id, link.seq, "CHANGED" if is_linked else "MOVED")
+        elif not is_linked and not after_broken:
             yield ChainFault(self.user_id, link.seq, "MOVED")
         else:
             self._broken = False
 
     def end(self) -> Iterator[ChainFault]:
-        """What is wrong after the last row."""
+        """Yield the faults after the last row."""
         if self._head is None:
             yield ChainFault(self.user_id, self._end.entries, "HEAD_MISSING")
             return
-        for gone in range(self._end.entries + 1, self._head.entries + 1):
-            yield ChainFault(self.user_id, gone, "MISSING")
+        for seq in range(self._end.entries + 1, self._head.entries + 1):
+            yield ChainFault(self.user_id, seq, "MISSING")
         if self._end.entries == self._head.entries and self._end.hash != self._head.hash:
             yield ChainFault(self.user_id, self._end.entries, "HEAD_CHANGED")
 

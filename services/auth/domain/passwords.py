@@ -1,4 +1,4 @@
-"""Which passwords an account may have. (NOTICE: where the list of the commonest ones is from.)"""
+"""Rules for passwords. NOTICE names the sources of the list of common ones."""
 
 import gzip
 import unicodedata
@@ -11,7 +11,7 @@ LONGEST_PASSWORD = 1024
 
 
 def check_password(text: str) -> str:
-    """A password in the form in which it is hashed (NFC). Raises ValueError."""
+    """Return the password in the form that is hashed (NFC). Raises ValueError."""
     if "\x00" in text:
         raise ValueError("must not contain NUL")
     password = unicodedata.normalize("NFC", text)
@@ -21,18 +21,18 @@ def check_password(text: str) -> str:
 
 
 def check_new_password(text: str) -> str:
-    """The same, for one that is being set. Raises ValueError for what everybody tries first."""
+    """Check a password that is being set. Raises ValueError, also for one of the most common passwords."""
     password = check_password(text)
-    seen = "".join(filter(is_drawn, _fold(password)))
-    if not seen:
-        raise ValueError("must not consist of blanks alone")
-    if seen in COMMON_PASSWORDS or _fold(password).strip() in COMMON_PASSWORDS:
-        raise ValueError("must not be one of the commonest passwords")
+    visible = "".join(filter(is_drawn, _fold(password)))
+    if not visible:
+        raise ValueError("must not consist of blanks only")
+    if visible in COMMON_PASSWORDS or _fold(password).strip() in COMMON_PASSWORDS:
+        raise ValueError("must not be one of the most common passwords")
     return password
 
 
 def _fold(text: str) -> str:
-    """Without regard to case, and to how a letter is encoded."""
+    """Remove differences of case and of Unicode encoding."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 

@@ -1,6 +1,6 @@
-"""How many accounts a network may make, and how many of them begin with a trial.
+"""How many accounts a network may register, and how many of them begin with a trial.
 
-Counted by windows that begin with the first registration in them: of an IPv4 /24, of an IPv6 /48.
+A network is an IPv4 /24 or an IPv6 /48. Windows of an hour and a day begin with the first registration in them.
 """
 
 from dataclasses import dataclass, replace
@@ -9,22 +9,22 @@ from ipaddress import ip_address, ip_network
 from math import ceil
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-NOWHERE = "0.0.0.0/32"  # of all who have no address
+NOWHERE = "0.0.0.0/32"  # for all clients without an address
 PREFIXES = {4: 24, 6: 48}
 
 
 @dataclass(frozen=True)
-class Allowed:
-    """What one network may register."""
+class RegistrationLimits:
+    """The limits of one network."""
 
-    an_hour: int = 20
-    a_day: int = 60
-    trials_a_day: int = 5
+    per_hour: int = 20
+    per_day: int = 60
+    trials_per_day: int = 5
 
 
 @dataclass(frozen=True)
-class Registered:
-    """What one network has registered in its running hour and day."""
+class RegistrationCount:
+    """The registrations of one network in its current hour and day."""
 
     network: str
     hour_began: datetime
@@ -34,8 +34,8 @@ class Registered:
     trials_in_day: int
 
 
-def provider_of(address: str | None) -> str:
-    """The network that an address is counted with: wider than for failed attempts, as addresses come in blocks."""
+def provider_network(address: str | None) -> str:
+    """Return the network of an address: wider than for failed attempts, as providers assign addresses in blocks."""
     if address is None:
         return NOWHERE
     parsed = ip_address(address)
@@ -44,8 +44,8 @@ def provider_of(address: str | None) -> str:
     return str(ip_network((parsed, PREFIXES[parsed.version]), strict=False))
 
 
-def as_of(registered: Registered, now: datetime) -> Registered:
-    """With new windows for those that are over; a window that lies ahead (a clock went back) is begun anew too."""
+def roll_windows(registered: RegistrationCount, now: datetime) -> RegistrationCount:
+    """Restart the windows that are over, and those that begin in the future because a clock went back."""
     if not timedelta() <= now - registered.hour_began < HOUR:
         registered = replace(registered, hour_began=now, in_hour=0)
     if not timedelta() <= now - registered.day_began < DAY:
@@ -53,22 +53,22 @@ def as_of(registered: Registered, now: datetime) -> Registered:
     return registered
 
 
-def seconds_to_wait(registered: Registered, allowed: Allowed, now: datetime) -> int:
-    """0 where one more may register; `registered` as of now."""
+def seconds_to_wait(registered: RegistrationCount, limits: RegistrationLimits, now: datetime) -> int:
+    """Return 0 if one more account may register. Call `roll_windows` first."""
     waits = [timedelta()]
-    if registered.in_hour >= allowed.an_hour:
+    if registered.in_hour >= limits.per_hour:
         waits.append(registered.hour_began + HOUR - now)
-    if registered.in_day >= allowed.a_day:
+    if registered.in_day >= limits.per_day:
         waits.append(registered.day_began + DAY - now)
     return ceil(max(waits) / timedelta(seconds=1))
 
 
-def has_trial(registered: Registered, allowed: Allowed) -> bool:
-    """Whether the next account of this network begins with a trial; `registered` as of now."""
-    return registered.trials_in_day < allowed.trials_a_day
+def has_trial(registered: RegistrationCount, limits: RegistrationLimits) -> bool:
+    """Return whether the network's next account begins with a trial. Call `roll_windows` first."""
+    return registered.trials_in_day < limits.trials_per_day
 
 
-def with_one_more(registered: Registered, *, trial: bool) -> Registered:
+def add_registration(registered: RegistrationCount, *, trial: bool) -> RegistrationCount:
     return replace(
         registered,
         in_hour=registered.in_hour + 1,

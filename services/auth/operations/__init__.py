@@ -1,1 +1,1 @@
-"""What auth does, one function and one transaction each."""
+"""The operations of auth: one function and one transaction each."""

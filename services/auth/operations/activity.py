@@ -1,4 +1,4 @@
-"""What all services say that people did, chained into the log."""
+"""Append the activity of all services to the hash-chained log."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,13 +14,13 @@ log = structlog.get_logger()
 
 
 async def log_activity(connection: Connection, events: Sequence[ActivityRecorded], now: datetime) -> None:
-    """Each once, for ever: also one that comes after the inbox has forgotten it."""
+    """Append each event once, even if it is delivered again after the inbox no longer knows it."""
     heads = await activity.lock_heads(connection, {event.user_id for event in events})
     known = await activity.find_logged(connection, [(event.user_id, event.activity_id) for event in events])
     links: list[Link] = []
     for event in events:
         if event.activity_id in known:
-            log.warning("activity_again", activity_id=str(event.activity_id))
+            log.warning("activity_duplicate", activity_id=str(event.activity_id))
             continue
         known.add(event.activity_id)
         link, heads[event.user_id] = append(heads[event.user_id], _entry(event, now))

@@ -1,4 +1,4 @@
-"""Are the activity logs what was written? Reads every chain, of so many users at a time, and changes nothing."""
+"""Verify the activity logs: read every chain, in blocks of users, and change nothing."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ USERS_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
-class Extent:
-    """Whose chains are to be read, in blocks, and how many rows their heads say there are."""
+class AuditScope:
+    """The users whose chains to read, in blocks, and the number of rows according to their heads."""
 
     blocks: Sequence[range]
     entries: int
@@ -22,7 +22,7 @@ class Extent:
 
 @dataclass(frozen=True)
 class LogFault:
-    """A fault, and whose log it is in; no public id where the user is gone too."""
+    """A fault and the user whose log it is in; `public_id` is None if the user row is missing too."""
 
     fault: ChainFault
     public_id: UUID | None
@@ -30,15 +30,15 @@ class LogFault:
 
 @dataclass(frozen=True)
 class AuditProgress:
-    """Rows read since the last one, chains ended, and the faults found among them."""
+    """Rows read since the last progress, chains completed, and the faults found in them."""
 
     rows: int
     chains: int
-    found: Sequence[LogFault] = ()
+    faults: Sequence[LogFault] = ()
 
 
-async def find_extent(database: Database, email: str | None) -> Extent | None:
-    """Of one person, or of all; None where nobody has this e-mail."""
+async def find_scope(database: Database, email: str | None) -> AuditScope | None:
+    """Return the scope of one user, or of all. Returns None if no account has this e-mail."""
     async with database.tenants([]) as connection:
         if email is not None:
             user_id = await accounts.locate_email(connection, email_sha256(email))
@@ -55,14 +55,14 @@ async def find_extent(database: Database, email: str | None) -> Extent | None:
     for block in blocks:
         async with database.tenants(block) as connection:
             entries += await activity.count_entries(connection, block)
-    return Extent(blocks, entries)
+    return AuditScope(blocks, entries)
 
 
-async def verify(database: Database, extent: Extent) -> AsyncIterator[AuditProgress]:
-    """Block by block; each is read as of one moment, so that what is being written meanwhile is no fault."""
-    for block in extent.blocks:
+async def verify(database: Database, scope: AuditScope) -> AsyncIterator[AuditProgress]:
+    """Verify block by block. Each block is read from one snapshot, so concurrent writes are no faults."""
+    for block in scope.blocks:
         async with database.tenants(block) as connection:
-            await activity.read_as_of_one_moment(connection)
+            await activity.use_snapshot(connection)
             async for progress in _verify_block(connection, block):
                 yield progress
 
@@ -84,7 +84,7 @@ async def _verify_block(connection: Connection, block: range) -> AsyncIterator[A
             yield AuditProgress(rows, 0)
             rows = 0
     faults += check.end() if check else []
-    for user_id, head in heads.items():  # of which no row is left
+    for user_id, head in heads.items():  # chains of which no row is left
         faults += ChainCheck(user_id, head).end()
         chains += 1
     yield AuditProgress(rows, chains, [LogFault(fault, public_ids.get(fault.user_id)) for fault in faults])

@@ -1,4 +1,4 @@
-"""Showing who one is by a password, and what follows from failing at it."""
+"""Verify passwords, and count and record failed attempts."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,17 +7,17 @@ from datetime import datetime, timedelta
 
 from services.auth.domain.accounts import Credentials, email_sha256
 from services.auth.domain.attempts import (
-    KNOWN_FOR,
+    KNOWN_NETWORK_TTL,
     MOST_KNOWN_NETWORKS,
     NOWHERE,
-    Free,
+    FreeAttempts,
     account_counter,
-    counted,
+    add_attempt,
     network_counter,
     network_of,
     seconds_to_wait,
 )
-from services.auth.domain.registrations import Allowed
+from services.auth.domain.registrations import RegistrationLimits
 from services.auth.errors import BadCredentials, TooManyAttempts, TooManyLogins
 from services.auth.operations.passwords import Passwords
 from services.auth.operations.tokens import AccessTokens
@@ -27,117 +27,124 @@ from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
 
-NOBODY = 0
+NO_USER = 0
 
 
 @dataclass(frozen=True)
-class PasswordCheck:
-    """What a login needs: the accounts, the hashers, the signing keys, how long things last, and how many may
-    fail or be made."""
+class AuthContext:
+    """The dependencies of the operations: database, password hashing, token signing, lifetimes and limits."""
 
     database: Database
     passwords: Passwords
     tokens: AccessTokens
     refresh_ttl: timedelta
-    longest_session: timedelta
-    free: Free = field(default_factory=Free)
-    registrations: Allowed = field(default_factory=Allowed)
+    longest_login: timedelta
+    free_attempts: FreeAttempts = field(default_factory=FreeAttempts)
+    registration_limits: RegistrationLimits = field(default_factory=RegistrationLimits)
 
 
 @dataclass(frozen=True)
-class ClaimedAccount:
-    """Whose e-mail it is, and where this attempt to prove it is counted."""
+class PasswordAttempt:
+    """An attempt to give an account's password, and the counters it is counted in.
+
+    `user_id` is NO_USER and `credentials` None if the e-mail has no account.
+    """
 
     user_id: int
-    known: Credentials | None
+    credentials: Credentials | None
     network: str
     account_counter: bytes
     network_counter: bytes
 
 
-async def look_up(desk: PasswordCheck, email: str, client: Client, now: datetime) -> ClaimedAccount:
-    """The same statements whether or not there is such a user. The attempt counts from here on.
+async def begin_attempt(auth: AuthContext, email: str, client: Client, now: datetime) -> PasswordAttempt:
+    """Look up the account and count the attempt. Raises TooManyAttempts.
 
-    Raises TooManyAttempts.
+    Executes the same statements whether or not the e-mail has an account, so that timing does not reveal it.
     """
     sha256, network = email_sha256(email), network_of(client.ip_address)
-    async with desk.database.untenanted() as connection:
-        user_id = await accounts.locate_email(connection, sha256) or NOBODY
-    async with desk.database.tenant(user_id) as connection:
-        known = await accounts.find_credentials(connection, user_id)
-        at_home = await attempts.is_known_network(connection, user_id, network, now - KNOWN_FOR)
-        account = account_counter(sha256, network, known=at_home)
-        found = ClaimedAccount(user_id, known, network, account, network_counter(network))
-        await count_attempt(connection, found, desk.free, now)
-    return found
+    async with auth.database.untenanted() as connection:
+        user_id = await accounts.locate_email(connection, sha256) or NO_USER
+    async with auth.database.tenant(user_id) as connection:
+        credentials = await accounts.find_credentials(connection, user_id)
+        known = await attempts.is_known_network(connection, user_id, network, now - KNOWN_NETWORK_TTL)
+        account = account_counter(sha256, network, known=known)
+        attempt = PasswordAttempt(user_id, credentials, network, account, network_counter(network))
+        await count_attempt(connection, attempt, auth.free_attempts, now)
+    return attempt
 
 
-async def find_known(desk: PasswordCheck, found: ClaimedAccount, email: str) -> ClaimedAccount:
-    """The same attempt, where an account came about meanwhile."""
-    async with desk.database.untenanted() as connection:
-        user_id = await accounts.locate_email(connection, email_sha256(email)) or NOBODY
-    async with desk.database.tenant(user_id) as connection:
-        return replace(found, user_id=user_id, known=await accounts.find_credentials(connection, user_id))
+async def reload_account(auth: AuthContext, attempt: PasswordAttempt, email: str) -> PasswordAttempt:
+    """Return the attempt with the account that was registered meanwhile."""
+    async with auth.database.untenanted() as connection:
+        user_id = await accounts.locate_email(connection, email_sha256(email)) or NO_USER
+    async with auth.database.tenant(user_id) as connection:
+        return replace(attempt, user_id=user_id, credentials=await accounts.find_credentials(connection, user_id))
 
 
-async def count_attempt(connection: Connection, found: ClaimedAccount, free: Free, now: datetime) -> None:
-    """Raises TooManyAttempts; the attempt is not counted then, and nothing else happens in its transaction."""
-    counts = await attempts.lock_attempts(connection, [found.account_counter, found.network_counter], now)
-    if seconds := max(seconds_to_wait(count, free.of(count.counter), now) for count in counts):
+async def count_attempt(
+    connection: Connection, attempt: PasswordAttempt, free: FreeAttempts, now: datetime
+) -> None:
+    """Raises TooManyAttempts; then the attempt is not counted, and its transaction changes nothing."""
+    counts = await attempts.lock_attempts(connection, [attempt.account_counter, attempt.network_counter], now)
+    if seconds := max(seconds_to_wait(count, free.for_counter(count.counter), now) for count in counts):
         raise TooManyAttempts(retry_after_s=seconds)
-    await attempts.update_attempts(connection, [counted(count, now) for count in counts])
+    await attempts.update_attempts(connection, [add_attempt(count, now) for count in counts])
 
 
-async def prove(
-    desk: PasswordCheck, found: ClaimedAccount, password: str, failing: str, client: Client, now: datetime
+async def verify_password(
+    auth: AuthContext, attempt: PasswordAttempt, password: str, failure_type: str, client: Client, now: datetime
 ) -> Credentials:
-    """Raises BadCredentials, which is recorded as `failing`; TooManyLogins."""
-    known = found.known
-    async with giving_back(desk, found):
-        right = await desk.passwords.check(known.password_hash if known else None, password)
-    if not right or known is None:
-        await note_failure(desk.database, found, failing, client, now)
+    """Raises BadCredentials, after recording it as an activity of `failure_type`; TooManyLogins."""
+    credentials = attempt.credentials
+    async with uncount_if_busy(auth, attempt):
+        right = await auth.passwords.check(credentials.password_hash if credentials else None, password)
+    if not right or credentials is None:
+        await record_failure(auth.database, attempt, failure_type, client, now)
         raise BadCredentials
-    return known
+    return credentials
 
 
 @asynccontextmanager
-async def giving_back(desk: PasswordCheck, found: ClaimedAccount) -> AsyncIterator[None]:
-    """An attempt that nobody had time for was none."""
+async def uncount_if_busy(auth: AuthContext, attempt: PasswordAttempt) -> AsyncIterator[None]:
+    """Take the attempt off its counters if the password could not be checked for lack of capacity."""
     try:
         yield
     except TooManyLogins:
-        async with desk.database.untenanted() as connection:
-            await attempts.take_back_attempt(connection, found.account_counter)
-            await attempts.take_back_attempt(connection, found.network_counter)
+        async with auth.database.untenanted() as connection:
+            await attempts.uncount_attempt(connection, attempt.account_counter)
+            await attempts.uncount_attempt(connection, attempt.network_counter)
         raise
 
 
-async def succeed(connection: Connection, found: ClaimedAccount, now: datetime) -> None:
-    """The account's failures are forgotten, the network's stay; and here he is known from now on."""
-    await attempts.delete_attempts(connection, found.account_counter)
-    await attempts.take_back_attempt(connection, found.network_counter)
-    if found.network != NOWHERE:
+async def record_success(connection: Connection, attempt: PasswordAttempt, now: datetime) -> None:
+    """Clear the account's failures but not the network's, and mark the network as known to the user."""
+    await attempts.delete_attempts(connection, attempt.account_counter)
+    await attempts.uncount_attempt(connection, attempt.network_counter)
+    if attempt.network != NOWHERE:
         most = MOST_KNOWN_NETWORKS
-        await attempts.upsert_known_network(connection, found.user_id, found.network, now, most)
+        await attempts.upsert_known_network(connection, attempt.user_id, attempt.network, now, most)
 
 
-class _OfNobody(Exception):
-    """Undoes what there is nobody to write down for."""
+class _NoAccount(Exception):
+    """Rolls back the record of a failure that belongs to no account."""
 
 
-async def note_failure(
-    database: Database, found: ClaimedAccount, activity_type: str, client: Client, now: datetime
+async def record_failure(
+    database: Database, attempt: PasswordAttempt, activity_type: str, client: Client, now: datetime
 ) -> None:
-    """In the log of the one whose account it is. Where it is nobody's, the same is written and undone, and a
-    transaction committed all the same, so that it takes as long."""
-    public_id = found.known.public_id if found.known else new_id()
-    activity = Activity(found.user_id, public_id, activity_type, client, now, actor="UNKNOWN")
-    async with database.as_one(found.user_id):
+    """Record the failure in the account's activity log.
+
+    Without an account, the same is written and rolled back inside a transaction that commits, so that the response
+    takes as long.
+    """
+    public_id = attempt.credentials.public_id if attempt.credentials else new_id()
+    activity = Activity(attempt.user_id, public_id, activity_type, client, now, actor="UNKNOWN")
+    async with database.one_transaction(attempt.user_id):
         try:
-            async with database.tenant(found.user_id) as connection:
+            async with database.tenant(attempt.user_id) as connection:
                 await record(connection, "auth", activity)
-                if found.known is None:
-                    raise _OfNobody
-        except _OfNobody:
+                if attempt.credentials is None:
+                    raise _NoAccount
+        except _NoAccount:
             pass

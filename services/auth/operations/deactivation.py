@@ -1,4 +1,4 @@
-"""An operator closes an account, or opens it again."""
+"""Deactivate and reactivate accounts, by an operator."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from uuid import UUID
 
 from services.auth.domain.accounts import email_sha256
 from services.auth.operations.end_logins import Owner, end_logins
-from services.auth.operations.profile import updated
+from services.auth.operations.profile import user_updated
 from services.auth.queries import accounts
 from shared.chassis.activity import Activity, record
 from shared.chassis.events.outbox import emit
@@ -15,16 +15,18 @@ from shared.chassis.postgres import Database
 
 
 @dataclass(frozen=True)
-class Switched:
-    """Whether it changed anything, and how many logins ended."""
+class ActivationChange:
+    """Whether the account changed, and how many logins ended."""
 
     public_id: UUID
     changed: bool
     ended: int = 0
 
 
-async def switch_account(database: Database, email: str, now: datetime, *, active: bool) -> Switched | None:
-    """None where nobody has this e-mail. The logins of an account that is closed end with it."""
+async def set_account_active(
+    database: Database, email: str, now: datetime, *, active: bool
+) -> ActivationChange | None:
+    """Deactivating an account ends its logins. Returns None if no account has this e-mail."""
     async with database.untenanted() as connection:
         user_id = await accounts.locate_email(connection, email_sha256(email))
     if user_id is None:
@@ -35,12 +37,12 @@ async def switch_account(database: Database, email: str, now: datetime, *, activ
         account = await accounts.find_account(connection, user_id)
         assert account is not None, "the locator names a user"
         if number is None:
-            return Switched(account.public_id, changed=False)
+            return ActivationChange(account.public_id, changed=False)
         owner = Owner(user_id, account.public_id)
         ended = 0 if active else await end_logins(connection, owner, "DEACTIVATED", now)
-        await emit(connection, updated(user_id, number, account))
-        done = "REACTIVATE_ACCOUNT" if active else "DEACTIVATE_ACCOUNT"
-        by_hand = Client(None, None, "tradefleet accounts")
-        activity = Activity(user_id, account.public_id, done, by_hand, now, "/v1/me", "ADMINISTRATOR")
+        await emit(connection, user_updated(user_id, number, account))
+        activity_type = "REACTIVATE_ACCOUNT" if active else "DEACTIVATE_ACCOUNT"
+        operator = Client(None, None, "tradefleet accounts")
+        activity = Activity(user_id, account.public_id, activity_type, operator, now, "/v1/me", "ADMINISTRATOR")
         await record(connection, "auth", activity)
-        return Switched(account.public_id, changed=True, ended=ended)
+        return ActivationChange(account.public_id, changed=True, ended=ended)

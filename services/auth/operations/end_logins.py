@@ -1,11 +1,11 @@
-"""Ending logins: the one place that does, so that each is published to the services that take its access tokens."""
+"""End logins. Only this module does, so that `login.ended` is published for each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.auth.domain.accounts import MOST_SESSIONS
+from services.auth.domain.accounts import MOST_LOGINS
 from services.auth.queries import logins as queries
 from shared.chassis.events.outbox import emit
 from shared.chassis.identity import OfUser
@@ -15,7 +15,7 @@ from shared.contracts.auth import EndReason, LoginEnded
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose logins they are."""
+    """The user whose logins they are."""
 
     user_id: int
     public_id: UUID
@@ -24,8 +24,8 @@ class Owner:
 async def end_login(
     connection: Connection, owner: OfUser, login_id: UUID, reason: EndReason, now: datetime
 ) -> bool:
-    """False if this user has no such login, or it had ended before."""
-    ended = await queries.update_session_ended(connection, owner.user_id, login_id, reason, now)
+    """Return False if this user has no such login, or it has already ended."""
+    ended = await queries.update_login_ended(connection, owner.user_id, login_id, reason, now)
     await _publish(connection, owner, ended, reason, now)
     return bool(ended)
 
@@ -33,15 +33,15 @@ async def end_login(
 async def end_logins(
     connection: Connection, owner: OfUser, reason: EndReason, now: datetime, *, keep: UUID | None = None
 ) -> int:
-    """All of a user, but `keep`; how many there were."""
-    ended = await queries.update_other_sessions_ended(connection, owner.user_id, keep, reason, now)
+    """End all logins of a user except `keep`. Returns the count."""
+    ended = await queries.update_other_logins_ended(connection, owner.user_id, keep, reason, now)
     await _publish(connection, owner, ended, reason, now)
     return len(ended)
 
 
 async def end_surplus_logins(connection: Connection, owner: OfUser, now: datetime) -> None:
-    """The oldest, where a user has more than they may."""
-    ended = await queries.update_surplus_sessions_ended(connection, owner.user_id, MOST_SESSIONS, now)
+    """End the oldest logins of a user who has more than MOST_LOGINS."""
+    ended = await queries.update_surplus_logins_ended(connection, owner.user_id, MOST_LOGINS, now)
     await _publish(connection, owner, ended, "TOO_MANY", now)
 
 

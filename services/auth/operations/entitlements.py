@@ -1,4 +1,4 @@
-"""What billing says of subscriptions, shown on the account."""
+"""Project the subscriptions published by billing onto accounts."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from shared.contracts.billing import SubscriptionChanged
 
 
 async def project_subscriptions(connection: Connection, events: Sequence[SubscriptionChanged]) -> None:
-    """The newest version of each user is kept."""
+    """Store the newest version of each user's subscription."""
     newest: dict[int, SubscriptionChanged] = {}
     for event in sorted(events, key=lambda event: event.subscription_version):
         newest[event.user_id] = event

@@ -1,4 +1,4 @@
-"""Registering: an account, its first login, and the news of it."""
+"""Register an account: create it with its first login, and publish `user.registered`."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -7,12 +7,12 @@ import asyncpg
 
 from services.auth.domain.accounts import Credentials, NewUser, Profile, email_sha256
 from services.auth.domain.registrations import (
-    Registered,
-    as_of,
+    RegistrationCount,
+    add_registration,
     has_trial,
-    provider_of,
+    provider_network,
+    roll_windows,
     seconds_to_wait,
-    with_one_more,
 )
 from services.auth.errors import (
     AccountDisabled,
@@ -22,21 +22,21 @@ from services.auth.errors import (
     UsernameTaken,
 )
 from services.auth.operations.authentication import (
-    ClaimedAccount,
-    PasswordCheck,
-    find_known,
-    giving_back,
-    look_up,
-    prove,
-    succeed,
+    AuthContext,
+    PasswordAttempt,
+    begin_attempt,
+    record_success,
+    reload_account,
+    uncount_if_busy,
+    verify_password,
 )
 from services.auth.operations.end_logins import Owner, end_surplus_logins
-from services.auth.operations.logins import open_session, record_for
+from services.auth.operations.logins import open_login, record_activity
 from services.auth.operations.tokens import IssuedTokens
 from services.auth.queries import accounts, registrations
 from shared.chassis.events.outbox import emit
 from shared.chassis.http.client_address import Client
-from shared.chassis.http.idempotency import KeptAnswer, find_answer, insert_answer
+from shared.chassis.http.idempotency import StoredAnswer, find_answer, insert_answer
 from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered
@@ -44,8 +44,8 @@ from shared.contracts.types import new_id
 
 
 @dataclass(frozen=True)
-class Once:
-    """The client's key, and what has to be the same for it to be the same request."""
+class IdempotencyKey:
+    """The client's idempotency key, and the hash that identifies the same request."""
 
     key: str
     request_sha256: bytes
@@ -53,7 +53,7 @@ class Once:
 
 @dataclass(frozen=True)
 class Registration:
-    """`trial`: whether the account begins with one; None where it is an older account, whose plan billing knows."""
+    """`trial`: whether the account begins with a trial; None for an existing account, whose plan billing knows."""
 
     profile: Profile
     tokens: IssuedTokens
@@ -63,143 +63,151 @@ class Registration:
 
 @dataclass(frozen=True)
 class _Request:
-    """What is to be registered, by whom and when."""
+    """A request to register."""
 
     user: NewUser
     client: Client
     now: datetime
-    once: Once | None
+    idempotency: IdempotencyKey | None
 
 
 async def register(
-    desk: PasswordCheck, user: NewUser, client: Client, now: datetime, once: Once | None = None
+    auth: AuthContext, user: NewUser, client: Client, now: datetime, idempotency: IdempotencyKey | None = None
 ) -> Registration:
-    """For an e-mail that has an account this is a login that was asked for in the wrong place: it fails as one
-    does, and only whoever knows the password is told that there is an account. What is refused for the network's
-    or for the username's sake is refused in the same way whether or not the e-mail has an account.
+    """Register an account and log in.
+
+    An e-mail that has an account is treated like a login: a wrong password fails like one, so only those who know
+    the password learn that the account exists. Refusals because of the network or the username are the same whether
+    or not the e-mail has an account.
 
     Raises BadCredentials, EmailTaken, UsernameTaken, TooManyRegistrations, TooManyAttempts, TooManyLogins,
     IdempotencyMismatch.
     """
-    request = _Request(user, client, now, once)
-    await _check_network(desk, client, now)
-    found = await look_up(desk, user.email, client, now)
-    if await _is_username_taken(desk, user.username):
-        return await _register_with_taken_username(desk, found, request)
-    if found.known is None:
-        async with giving_back(desk, found):
-            password_hash = await desk.passwords.hash(user.password)
-        made = await _claim(desk, found, request, password_hash)
-        if made is not None:
-            return made
-        found = await find_known(desk, found, user.email)  # somebody was faster
-    known = await prove(desk, found, user.password, "REGISTER_FAILED", client, now)
-    return await _register_again(desk, found, known, request)
+    request = _Request(user, client, now, idempotency)
+    await _check_network(auth, client, now)
+    attempt = await begin_attempt(auth, user.email, client, now)
+    if await _is_username_taken(auth, user.username):
+        return await _register_with_taken_username(auth, attempt, request)
+    if attempt.credentials is None:
+        async with uncount_if_busy(auth, attempt):
+            password_hash = await auth.passwords.hash(user.password)
+        registration = await _claim(auth, attempt, request, password_hash)
+        if registration is not None:
+            return registration
+        attempt = await reload_account(auth, attempt, user.email)  # registered by another request
+    credentials = await verify_password(auth, attempt, user.password, "REGISTER_FAILED", client, now)
+    return await _register_again(auth, attempt, credentials, request)
 
 
-async def _check_network(desk: PasswordCheck, client: Client, now: datetime) -> None:
-    """Raises TooManyRegistrations. Before the e-mail is looked at: it tells nothing about that."""
-    async with desk.database.untenanted() as connection:
-        registered = await registrations.find_registered(connection, provider_of(client.ip_address))
+async def _check_network(auth: AuthContext, client: Client, now: datetime) -> None:
+    """Raises TooManyRegistrations. Runs before the e-mail is looked up, so the refusal reveals nothing about it."""
+    async with auth.database.untenanted() as connection:
+        registered = await registrations.find_registration_count(connection, provider_network(client.ip_address))
     if registered is not None:
-        _refuse_too_many(desk, as_of(registered, now), now)
+        _refuse_too_many(auth, roll_windows(registered, now), now)
 
 
-def _refuse_too_many(desk: PasswordCheck, registered: Registered, now: datetime) -> None:
-    if seconds := seconds_to_wait(registered, desk.registrations, now):
+def _refuse_too_many(auth: AuthContext, registered: RegistrationCount, now: datetime) -> None:
+    if seconds := seconds_to_wait(registered, auth.registration_limits, now):
         raise TooManyRegistrations(retry_after_s=seconds)
 
 
-async def _is_username_taken(desk: PasswordCheck, username: str | None) -> bool:
+async def _is_username_taken(auth: AuthContext, username: str | None) -> bool:
     if username is None:
         return False
-    async with desk.database.untenanted() as connection:
+    async with auth.database.untenanted() as connection:
         return await accounts.locate_username(connection, username) is not None
 
 
 async def _register_with_taken_username(
-    desk: PasswordCheck, found: ClaimedAccount, request: _Request
+    auth: AuthContext, attempt: PasswordAttempt, request: _Request
 ) -> Registration:
-    """Raises UsernameTaken for an unknown e-mail and for a wrong password alike, after the same work."""
+    """Raises UsernameTaken for an unknown e-mail and for a wrong password, after the same work."""
     try:
-        known = await prove(desk, found, request.user.password, "REGISTER_FAILED", request.client, request.now)
+        credentials = await verify_password(
+            auth, attempt, request.user.password, "REGISTER_FAILED", request.client, request.now
+        )
     except BadCredentials as error:
         raise UsernameTaken from error
-    return await _register_again(desk, found, known, request)
+    return await _register_again(auth, attempt, credentials, request)
 
 
 async def _claim(
-    desk: PasswordCheck, found: ClaimedAccount, request: _Request, password_hash: str
+    auth: AuthContext, attempt: PasswordAttempt, request: _Request, password_hash: str
 ) -> Registration | None:
-    """None where the e-mail has got an account meanwhile."""
-    async with desk.database.untenanted() as connection:
+    """Return None if the e-mail has been registered meanwhile."""
+    async with auth.database.untenanted() as connection:
         user_id = await accounts.get_next_user_id(connection)
     try:
-        async with desk.database.tenant(user_id) as connection:
+        async with auth.database.tenant(user_id) as connection:
             if await accounts.locate_email(connection, email_sha256(request.user.email), claim=user_id) != user_id:
                 return None
-            made = await _make_account(desk, connection, user_id, request, password_hash)
-            await succeed(connection, replace(found, user_id=user_id), request.now)
-            owner = Owner(user_id, made.profile.public_id)
-            await record_for(connection, owner, "REGISTER", request.client, request.now, object="/v1/me")
-            return made
+            registration = await _create_account(auth, connection, user_id, request, password_hash)
+            await record_success(connection, replace(attempt, user_id=user_id), request.now)
+            owner = Owner(user_id, registration.profile.public_id)
+            await record_activity(connection, owner, "REGISTER", request.client, request.now, object="/v1/me")
+            return registration
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == accounts.USERNAME_TAKEN:
             raise UsernameTaken from error
         raise
 
 
-async def _make_account(
-    desk: PasswordCheck, connection: Connection, user_id: int, request: _Request, password_hash: str
+async def _create_account(
+    auth: AuthContext, connection: Connection, user_id: int, request: _Request, password_hash: str
 ) -> Registration:
-    user, client, now, once = request.user, request.client, request.now, request.once
-    trial = await _count_registration(desk, connection, client, now)
-    registered = _registered(user_id, user, trial=trial)
+    user, client, now, idempotency = request.user, request.client, request.now, request.idempotency
+    trial = await _count_registration(auth, connection, client, now)
+    registered = _user_registered(user_id, user, trial=trial)
     await claim_users(connection, [registered])
     await accounts.insert_user(connection, user_id, registered.public_id, user, password_hash, now)
-    session_id, tokens = await open_session(desk, connection, registered, client, now)
+    session_id, tokens = await open_login(auth, connection, registered, client, now)
     await emit(connection, registered)
-    if once is not None:  # no token is kept: whoever asks again gets new ones, for the password
-        await insert_answer(connection, user_id, once.key, once.request_sha256, KeptAnswer(201, "/v1/me", ""))
+    if idempotency is not None:  # no token is stored: a repeated request gets new ones, for the password
+        await insert_answer(
+            connection, user_id, idempotency.key, idempotency.request_sha256, StoredAnswer(201, "/v1/me", "")
+        )
     profile = await accounts.find_profile(connection, user_id, session_id)
     assert profile is not None, "written in this transaction"
     return Registration(profile, tokens, trial)
 
 
-async def _count_registration(desk: PasswordCheck, connection: Connection, client: Client, now: datetime) -> bool:
-    """Whether this account has a trial. Raises TooManyRegistrations, and nothing is registered then."""
-    locked = await registrations.lock_registered(connection, provider_of(client.ip_address), now)
-    registered = as_of(locked, now)
-    _refuse_too_many(desk, registered, now)
-    trial = has_trial(registered, desk.registrations)
-    await registrations.update_registered(connection, with_one_more(registered, trial=trial))
+async def _count_registration(auth: AuthContext, connection: Connection, client: Client, now: datetime) -> bool:
+    """Count the account and return whether it begins with a trial. Raises TooManyRegistrations."""
+    locked = await registrations.lock_registration_count(connection, provider_network(client.ip_address), now)
+    registered = roll_windows(locked, now)
+    _refuse_too_many(auth, registered, now)
+    trial = has_trial(registered, auth.registration_limits)
+    await registrations.update_registration_count(connection, add_registration(registered, trial=trial))
     return trial
 
 
 async def _register_again(
-    desk: PasswordCheck, found: ClaimedAccount, known: Credentials, request: _Request
+    auth: AuthContext, attempt: PasswordAttempt, credentials: Credentials, request: _Request
 ) -> Registration:
-    """A key proves nothing: the account that it made is shown to whoever knows its password, as at a login."""
-    user_id, client, now, once = found.user_id, request.client, request.now, request.once
-    if once is None:
+    """Answer a repeated request. The key proves nothing: the password was verified, as at a login."""
+    user_id, client, now, idempotency = attempt.user_id, request.client, request.now, request.idempotency
+    if idempotency is None:
         raise EmailTaken
-    async with desk.database.tenant(user_id) as connection:
-        if await find_answer(connection, user_id, once.key, once.request_sha256) is None:
+    async with auth.database.tenant(user_id) as connection:
+        if await find_answer(connection, user_id, idempotency.key, idempotency.request_sha256) is None:
             raise EmailTaken
-        if not await accounts.update_login(connection, user_id, known.password_hash, known.password_hash, now):
+        if not await accounts.update_login(
+            connection, user_id, credentials.password_hash, credentials.password_hash, now
+        ):
             raise BadCredentials
-        owner = Owner(user_id, known.public_id)
-        session_id, tokens = await open_session(desk, connection, owner, client, now)
+        owner = Owner(user_id, credentials.public_id)
+        session_id, tokens = await open_login(auth, connection, owner, client, now)
         await end_surplus_logins(connection, owner, now)
         profile = await accounts.find_profile(connection, user_id, session_id)
         if profile is None:
             raise AccountDisabled
-        await succeed(connection, found, now)
-        await record_for(connection, owner, "LOG_IN", client, now, object=f"/v1/me/sessions/{session_id}")
+        await record_success(connection, attempt, now)
+        await record_activity(connection, owner, "LOG_IN", client, now, object=f"/v1/me/sessions/{session_id}")
     return Registration(profile, tokens, replayed=True)
 
 
-def _registered(user_id: int, user: NewUser, *, trial: bool) -> UserRegistered:
+def _user_registered(user_id: int, user: NewUser, *, trial: bool) -> UserRegistered:
     public_id = new_id()
     return UserRegistered(
         user_id=user_id,

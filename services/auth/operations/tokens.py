@@ -1,4 +1,4 @@
-"""Access tokens; refresh tokens, which are 256 random bits."""
+"""Access tokens (JWT) and refresh tokens (256 random bits)."""
 
 import hashlib
 import secrets
@@ -17,12 +17,12 @@ LONGEST_REFRESH_TOKEN = 200
 
 
 def new_secret() -> str:
-    """256 random bits, as text."""
+    """Return 256 random bits as text."""
     return secrets.token_urlsafe(32)
 
 
 def secret_sha256(secret: str) -> bytes:
-    """The form in which a secret is stored."""
+    """Return the hash under which a secret is stored."""
     return hashlib.sha256(secret.encode()).digest()
 
 
@@ -34,7 +34,7 @@ class IssuedTokens:
 
 
 class AccessTokens:
-    """Signs access tokens with the key whose turn it is."""
+    """Signs access tokens with the current signing key."""
 
     def __init__(self, keys: SigningKeys, *, issuer: str, audience: str, ttl_s: int) -> None:
         self.keys = keys
@@ -43,7 +43,7 @@ class AccessTokens:
         self.ttl_s = ttl_s
 
     def sign(self, public_id: UUID, session_id: UUID, token_id: str, now: datetime) -> str:
-        """A token for one login. The subject is the public id; the tenant's number stays inside."""
+        """Return a token of one login. The subject is the public id; the internal user id is not disclosed."""
         claims = {
             "iss": self._issuer,
             "aud": self._audience,

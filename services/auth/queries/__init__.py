@@ -1,1 +1,1 @@
-"""All SQL of auth."""
+"""All SQL of auth, one typed function per statement."""

@@ -1,4 +1,4 @@
-"""Users, and whose an e-mail is."""
+"""Users, and the locators of e-mails and usernames."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from uuid import UUID
 from services.auth.domain.accounts import Account, Credentials, NewUser, Profile
 from shared.chassis.postgres import Connection
 
-USERNAME_TAKEN = "username_taken"  # the constraint's name
+USERNAME_TAKEN = "username_taken"  # name of the constraint
 
 
 async def get_next_user_id(connection: Connection) -> int:
@@ -17,13 +17,13 @@ async def get_next_user_id(connection: Connection) -> int:
 
 
 async def locate_email(connection: Connection, email_sha256: bytes, claim: int | None = None) -> int | None:
-    """Whose e-mail this is; with `claim`, the first to claim it owns it."""
+    """Return the user who owns this e-mail. With `claim`, assign it to that user unless it has an owner."""
     owner: int | None = await connection.fetchval("SELECT locate_email($1, $2)", email_sha256, claim)
     return owner
 
 
 async def locate_username(connection: Connection, username: str) -> int | None:
-    """Whose username this is, without regard to case."""
+    """Return the user with this username, compared without case."""
     owner: int | None = await connection.fetchval("SELECT locate_username($1)", username)
     return owner
 
@@ -63,7 +63,7 @@ async def find_public_id(connection: Connection, user_id: int) -> UUID | None:
 
 
 async def find_profile(connection: Connection, user_id: int, session_id: UUID) -> Profile | None:
-    """The user, if he is active and this log-in of his has not ended."""
+    """Return the user if they are active and this login has not ended."""
     row = await connection.fetchrow(
         """
         SELECT public_id, email, username, first_name, last_name, timezone, language, u.is_active,
@@ -82,7 +82,7 @@ CHANGEABLE = ("username", "first_name", "last_name", "timezone", "language")
 
 
 async def lock_user(connection: Connection, user_id: int) -> datetime | None:
-    """When he was last changed; held until the transaction ends."""
+    """Lock the user until the transaction ends. Returns when they were last changed."""
     changed_at: datetime | None = await connection.fetchval(
         "SELECT updated_at FROM users WHERE user_id = $1 FOR UPDATE", user_id
     )
@@ -90,7 +90,7 @@ async def lock_user(connection: Connection, user_id: int) -> datetime | None:
 
 
 async def update_profile(connection: Connection, user_id: int, values: Mapping[str, object]) -> int | None:
-    """The number of this change of the user's; None where it changes nothing. `values` has all of CHANGEABLE."""
+    """Return the sequence number of this change, or None if nothing changes. `values` has all of CHANGEABLE."""
     number: int | None = await connection.fetchval(
         """
         UPDATE users SET username = $2, first_name = $3, last_name = $4, timezone = $5, language = $6,
@@ -106,7 +106,7 @@ async def update_profile(connection: Connection, user_id: int, values: Mapping[s
 
 
 async def update_active(connection: Connection, user_id: int, *, active: bool) -> int | None:
-    """The number of this change of the user's; None where it changes nothing."""
+    """Return the sequence number of this change, or None if nothing changes."""
     number: int | None = await connection.fetchval(
         """
         UPDATE users SET is_active = $2, aggregate_seq = aggregate_seq + 1
@@ -119,7 +119,7 @@ async def update_active(connection: Connection, user_id: int, *, active: bool) -
 
 
 async def find_account(connection: Connection, user_id: int) -> Account | None:
-    """What is published of a user."""
+    """Return the published fields of a user."""
     row = await connection.fetchrow(
         "SELECT public_id, email, timezone, language, is_active FROM users WHERE user_id = $1", user_id
     )
@@ -127,7 +127,7 @@ async def find_account(connection: Connection, user_id: int) -> Account | None:
 
 
 async def update_password(connection: Connection, user_id: int, old_hash: str, new_hash: str) -> bool:
-    """False where the password is another one by now."""
+    """Return False if the password has been changed meanwhile."""
     tag = await connection.execute(
         "UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2", user_id, old_hash, new_hash
     )
@@ -135,8 +135,11 @@ async def update_password(connection: Connection, user_id: int, old_hash: str, n
 
 
 async def update_login(connection: Connection, user_id: int, old_hash: str, new_hash: str, now: datetime) -> bool:
-    """Count a login and replace the hash, under the user's lock. False where the password that was compared is
-    another one by now, or the account is closed: both end all logins, and this one would come after that."""
+    """Count a login and replace the hash, under the user's lock.
+
+    Returns False if the password has been changed or the account closed meanwhile: both end all logins, and this
+    one would begin after that.
+    """
     tag = await connection.execute(
         """
         UPDATE users SET last_login = $4, login_count = login_count + 1, password_hash = $3
@@ -152,7 +155,7 @@ async def update_login(connection: Connection, user_id: int, old_hash: str, new_
 
 @dataclass(frozen=True)
 class Entitlement:
-    """What `users` shows of a subscription."""
+    """The projection of a subscription in `users`."""
 
     user_id: int
     version: int
@@ -163,7 +166,7 @@ class Entitlement:
 
 
 async def update_subscriptions(connection: Connection, entitlements: Sequence[Entitlement]) -> None:
-    """Each user once; an older version than the one that is there changes nothing."""
+    """Update each user once; a version that is not newer than the stored one changes nothing."""
     await connection.execute(
         """
         UPDATE users u

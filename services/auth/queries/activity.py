@@ -12,19 +12,19 @@ ROWS_AT_ONCE = 2_000
 
 
 async def lock_heads(connection: Connection, user_ids: Collection[int]) -> dict[int, Head]:
-    """Where each user's chain ends, held until the transaction ends."""
+    """Lock the head of each user's chain until the transaction ends, creating missing ones."""
     rows = await connection.fetch(
         """
         INSERT INTO user_activity_heads AS h (user_id) SELECT unnest($1::bigint[])
         ON CONFLICT (user_id) DO UPDATE SET entries = h.entries RETURNING user_id, entries, hash
         """,
-        sorted(set(user_ids)),  # always in this order, so that two batches never wait for each other
+        sorted(set(user_ids)),  # in a fixed order, so that two batches cannot deadlock
     )
     return {row["user_id"]: Head(row["entries"], row["hash"]) for row in rows}
 
 
 async def find_logged(connection: Connection, activities: Collection[tuple[int, UUID]]) -> set[UUID]:
-    """Those of these that are in the log."""
+    """Return the ids that are already in the log."""
     rows = await connection.fetch(
         """
         SELECT activity_id FROM user_activity_log
@@ -80,14 +80,14 @@ async def update_heads(connection: Connection, heads: Mapping[int, Head]) -> Non
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What of a log is asked for; `beyond` is the place after which the page begins, in the page's own order."""
+class ActivityFilter:
+    """A page of a log. `after` is the `seq` of the last row of the previous page, in the order of the page."""
 
     activity_type: str | None
     since: datetime | None
     before: datetime | None
     newest_first: bool
-    beyond: int | None
+    after: int | None
     limit: int
 
 
@@ -117,15 +117,15 @@ class ActivityRow:
     created_at: datetime
 
 
-async def list_activity(connection: Connection, user_id: int, wanted: Wanted) -> list[ActivityRow]:
+async def list_activity(connection: Connection, user_id: int, page: ActivityFilter) -> list[ActivityRow]:
     rows = await connection.fetch(
-        NEWEST_FIRST if wanted.newest_first else OLDEST_FIRST,
+        NEWEST_FIRST if page.newest_first else OLDEST_FIRST,
         user_id,
-        wanted.activity_type,
-        wanted.since,
-        wanted.before,
-        wanted.beyond,
-        wanted.limit,
+        page.activity_type,
+        page.since,
+        page.before,
+        page.after,
+        page.limit,
     )
     return [ActivityRow(*row) for row in rows]
 
@@ -135,13 +135,13 @@ async def get_highest_user_id(connection: Connection) -> int:
     return highest
 
 
-async def read_as_of_one_moment(connection: Connection) -> None:
-    """For the rest of the transaction, of which it is the first statement."""
+async def use_snapshot(connection: Connection) -> None:
+    """Read one snapshot for the rest of the transaction. Must be its first statement."""
     await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 async def count_entries(connection: Connection, user_ids: Collection[int]) -> int:
-    """As their heads say."""
+    """Return the number of rows according to the heads."""
     entries: int = await connection.fetchval(
         "SELECT coalesce(sum(entries), 0)::bigint FROM user_activity_heads WHERE user_id = ANY ($1)", user_ids
     )
@@ -161,7 +161,7 @@ async def find_public_ids(connection: Connection, user_ids: Collection[int]) -> 
 
 
 async def read_links(connection: Connection, user_ids: Collection[int]) -> AsyncIterator[Link]:
-    """All rows of these users, each user's together and in the order of their places; read as they are needed."""
+    """Stream all rows of these users, ordered by user and `seq`."""
     rows = connection.cursor(
         """
         SELECT user_id, activity_id, timestamp, activity_type, actor, service, host(ip_address), user_agent,

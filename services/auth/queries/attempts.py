@@ -1,14 +1,14 @@
-"""How often somebody has failed, and where he was known."""
+"""Counters of failed attempts, and the known networks of users."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.auth.domain.attempts import Count
+from services.auth.domain.attempts import AttemptCount
 from shared.chassis.postgres import Connection
 
 
-async def lock_attempts(connection: Connection, counters: Sequence[bytes], now: datetime) -> list[Count]:
-    """Each counter, held until the transaction ends; one that was not there says 0."""
+async def lock_attempts(connection: Connection, counters: Sequence[bytes], now: datetime) -> list[AttemptCount]:
+    """Lock each counter until the transaction ends, creating missing ones with 0."""
     rows = await connection.fetch(
         """
         INSERT INTO attempts AS a SELECT counter, 0, $2 FROM unnest($1::bytea[]) AS counter ORDER BY counter
@@ -17,10 +17,10 @@ async def lock_attempts(connection: Connection, counters: Sequence[bytes], now: 
         counters,
         now,
     )
-    return [Count(*row) for row in rows]
+    return [AttemptCount(*row) for row in rows]
 
 
-async def update_attempts(connection: Connection, counts: Sequence[Count]) -> None:
+async def update_attempts(connection: Connection, counts: Sequence[AttemptCount]) -> None:
     await connection.execute(
         """
         UPDATE attempts SET failures = new.failures, last_at = new.last_at
@@ -37,14 +37,14 @@ async def delete_attempts(connection: Connection, counter: bytes) -> None:
     await connection.execute("DELETE FROM attempts WHERE counter = $1", counter)
 
 
-async def take_back_attempt(connection: Connection, counter: bytes) -> None:
+async def uncount_attempt(connection: Connection, counter: bytes) -> None:
     await connection.execute(
         "UPDATE attempts SET failures = failures - 1 WHERE counter = $1 AND failures > 0", counter
     )
 
 
-async def forget_attempts(connection: Connection, before: datetime, most: int) -> int:
-    """Those before a moment, and the oldest where there are more than `most`; how many went."""
+async def delete_expired_attempts(connection: Connection, before: datetime, most: int) -> int:
+    """Delete counters last used before `before`, and the oldest beyond `most`. Returns the count."""
     tag: str = await connection.execute(
         """
         DELETE FROM attempts WHERE last_at < $1
@@ -72,7 +72,7 @@ async def is_known_network(connection: Connection, user_id: int, network: str, s
 async def upsert_known_network(
     connection: Connection, user_id: int, network: str, now: datetime, most: int
 ) -> None:
-    """The networks used last are kept, so many of them."""
+    """Record a login from a network; keep only the `most` networks used last."""
     await connection.execute(
         """
         INSERT INTO known_networks VALUES ($1, $2::text::cidr, $3)

@@ -1,4 +1,4 @@
-"""Log-ins and the refresh tokens that follow from them."""
+"""Logins and their refresh tokens."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,12 +10,12 @@ from shared.contracts.auth import EndReason
 
 
 async def locate_refresh_token(connection: Connection, token_sha256: bytes, claim: int | None = None) -> int | None:
-    """Whose refresh token this is."""
+    """Return the user who owns this refresh token. With `claim`, assign it to that user."""
     owner: int | None = await connection.fetchval("SELECT locate_refresh_token($1, $2)", token_sha256, claim)
     return owner
 
 
-async def insert_session(
+async def insert_login(
     connection: Connection,
     user_id: int,
     session_id: UUID,
@@ -78,7 +78,7 @@ async def find_refresh_token(connection: Connection, user_id: int, token_sha256:
 async def update_refresh_token_used(
     connection: Connection, user_id: int, token_sha256: bytes, now: datetime
 ) -> None:
-    """Its first use stays; each use has given a token."""
+    """Mark the token used and count one more successor; the time of the first use is kept."""
     await connection.execute(
         """
         UPDATE refresh_tokens SET marked = true, used_at = coalesce(used_at, $3), successors = successors + 1
@@ -91,7 +91,7 @@ async def update_refresh_token_used(
 
 
 async def lock_family(connection: Connection, user_id: int, session_id: UUID) -> Family | None:
-    """The log-in, held until the transaction ends."""
+    """Lock the login until the transaction ends."""
     row = await connection.fetchrow(
         """
         SELECT s.session_id, s.is_active, u.is_active, u.public_id, s.generation, s.rotated_token,
@@ -116,7 +116,7 @@ async def update_rotated(
     now: datetime,
     expires_at: datetime,
 ) -> None:
-    """A new pair of tokens; in the same generation it answers a repetition."""
+    """Store a new pair of tokens. The same generation means a repeated use of the same refresh token."""
     await connection.execute(
         """
         UPDATE user_sessions
@@ -139,7 +139,7 @@ async def update_rotated(
 async def delete_old_refresh_tokens(
     connection: Connection, user_id: int, session_id: UUID, before: datetime
 ) -> None:
-    """Tokens that have expired by themselves need not be recognised any more."""
+    """Delete tokens that have expired by age: their reuse need not be detected."""
     await connection.execute(
         "DELETE FROM refresh_tokens WHERE user_id = $1 AND session_id = $2 AND issued_at < $3",
         user_id,
@@ -148,10 +148,10 @@ async def delete_old_refresh_tokens(
     )
 
 
-async def update_session_ended(
+async def update_login_ended(
     connection: Connection, user_id: int, session_id: UUID, reason: EndReason, now: datetime
 ) -> list[UUID]:
-    """Those that ended: none where there is no such login, or it had ended before."""
+    """Return the login that ended; empty if there is no such login, or it has already ended."""
     rows = await connection.fetch(
         """
         UPDATE user_sessions SET is_active = false, ended_at = $4, end_reason = $3
@@ -165,10 +165,10 @@ async def update_session_ended(
     return [row["session_id"] for row in rows]
 
 
-async def update_other_sessions_ended(
+async def update_other_logins_ended(
     connection: Connection, user_id: int, keep: UUID | None, reason: EndReason, now: datetime
 ) -> list[UUID]:
-    """All but `keep`; those that ended."""
+    """End all logins but `keep`. Returns those that ended."""
     rows = await connection.fetch(
         """
         UPDATE user_sessions SET is_active = false, ended_at = $4, end_reason = $3
@@ -182,10 +182,8 @@ async def update_other_sessions_ended(
     return [row["session_id"] for row in rows]
 
 
-async def update_surplus_sessions_ended(
-    connection: Connection, user_id: int, keep: int, now: datetime
-) -> list[UUID]:
-    """The oldest logins end where there are more than `keep`; those that ended."""
+async def update_surplus_logins_ended(connection: Connection, user_id: int, keep: int, now: datetime) -> list[UUID]:
+    """End the oldest logins if there are more than `keep`. Returns those that ended."""
     rows = await connection.fetch(
         """
         UPDATE user_sessions SET is_active = false, ended_at = $3, end_reason = 'TOO_MANY'
@@ -201,8 +199,8 @@ async def update_surplus_sessions_ended(
     return [row["session_id"] for row in rows]
 
 
-async def delete_forgotten_sessions(connection: Connection, user_id: int, before: datetime) -> None:
-    """With their refresh tokens and locators."""
+async def delete_expired_logins(connection: Connection, user_id: int, before: datetime) -> None:
+    """Delete logins that expired before `before`, with their refresh tokens and locators."""
     await connection.execute("DELETE FROM user_sessions WHERE user_id = $1 AND expires_at < $2", user_id, before)
 
 
@@ -226,17 +224,17 @@ OLDEST_FIRST = (
 )
 
 
-async def list_sessions(
+async def list_logins(
     connection: Connection,
     user_id: int,
     now: datetime,
     *,
     newest_first: bool,
-    beyond: tuple[datetime, UUID] | None,
+    after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> list[Login]:
-    """Those that have not ended; `beyond` is the one after which the page begins."""
-    at, session_id = beyond or (None, None)
+    """Return active logins. `after` is the last login of the previous page."""
+    at, session_id = after or (None, None)
     rows = await connection.fetch(
         NEWEST_FIRST if newest_first else OLDEST_FIRST, user_id, now, at, session_id, limit
     )

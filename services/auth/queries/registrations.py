@@ -1,12 +1,12 @@
-"""How many accounts a network has made."""
+"""Registrations counted per network."""
 
 from datetime import datetime
 
-from services.auth.domain.registrations import Registered
+from services.auth.domain.registrations import RegistrationCount
 from shared.chassis.postgres import Connection
 
 
-async def find_registered(connection: Connection, network: str) -> Registered | None:
+async def find_registration_count(connection: Connection, network: str) -> RegistrationCount | None:
     row = await connection.fetchrow(
         """
         SELECT network::text, hour_began, in_hour, day_began, in_day, trials_in_day FROM registrations
@@ -14,11 +14,11 @@ async def find_registered(connection: Connection, network: str) -> Registered | 
         """,
         network,
     )
-    return None if row is None else Registered(*row)
+    return None if row is None else RegistrationCount(*row)
 
 
-async def lock_registered(connection: Connection, network: str, now: datetime) -> Registered:
-    """Held until the transaction ends; the row is made where there is none."""
+async def lock_registration_count(connection: Connection, network: str, now: datetime) -> RegistrationCount:
+    """Lock the network's row until the transaction ends, creating it if it is missing."""
     row = await connection.fetchrow(
         """
         INSERT INTO registrations AS r VALUES ($1::text::cidr, $2, 0, $2, 0, 0)
@@ -28,10 +28,10 @@ async def lock_registered(connection: Connection, network: str, now: datetime) -
         network,
         now,
     )
-    return Registered(*row)
+    return RegistrationCount(*row)
 
 
-async def update_registered(connection: Connection, registered: Registered) -> None:
+async def update_registration_count(connection: Connection, registered: RegistrationCount) -> None:
     await connection.execute(
         """
         UPDATE registrations SET hour_began = $2, in_hour = $3, day_began = $4, in_day = $5, trials_in_day = $6
@@ -46,7 +46,7 @@ async def update_registered(connection: Connection, registered: Registered) -> N
     )
 
 
-async def forget_registered(connection: Connection, before: datetime) -> int:
-    """Networks whose day began before a moment; how many went."""
+async def delete_expired_registrations(connection: Connection, before: datetime) -> int:
+    """Delete networks whose day began before `before`. Returns the count."""
     tag: str = await connection.execute("DELETE FROM registrations WHERE day_began < $1", before)
     return int(tag.split()[-1])

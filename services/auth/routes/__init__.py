@@ -1,1 +1,1 @@
-"""HTTP in: logging in, and what is one's own."""
+"""HTTP endpoints of auth."""

@@ -1,4 +1,4 @@
-"""What several of these routes take."""
+"""Field types shared by the request bodies."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from services.auth.domain.passwords import LONGEST_PASSWORD, check_new_password
 from shared.contracts.time_zones import ZoneName
 
-# Longer input than any password is refused before it is looked at more closely.
+# Input longer than any password is refused before it is normalized.
 Password = Annotated[SecretStr, Field(max_length=2 * LONGEST_PASSWORD)]
 TimeZone = Annotated[ZoneName, Field(max_length=64)]
 

@@ -1,4 +1,4 @@
-"""`/v1/auth`: registering, logging in and out; and the keys that tokens are checked with."""
+"""`/v1/auth`: register, log in, refresh, log out; and the keys for verifying tokens."""
 
 from typing import Annotated
 
@@ -18,9 +18,9 @@ from services.auth.errors import (
     UsernameTaken,
 )
 from services.auth.operations import logins
-from services.auth.operations.authentication import PasswordCheck
+from services.auth.operations.authentication import AuthContext
 from services.auth.operations.refresh import refresh
-from services.auth.operations.registration import Once, register
+from services.auth.operations.registration import IdempotencyKey, register
 from services.auth.operations.tokens import LONGEST_REFRESH_TOKEN
 from services.auth.routes.fields import NewPassword, Password, TimeZone
 from services.auth.routes.me import MyRoutes
@@ -34,7 +34,7 @@ from shared.contracts.examples import PASSWORD, REFRESH_TOKEN, example
 from shared.contracts.texts import Name, ShortName
 from shared.contracts.types import BodyModel
 
-NO_TRIAL = "Several accounts of your network have begun a trial today: this one is on FREE, without a trial"
+NO_TRIAL = "Several accounts from your network began a trial today: this one is on FREE, without a trial"
 RefreshToken = Annotated[SecretStr, Field(min_length=1, max_length=LONGEST_REFRESH_TOKEN)]
 
 
@@ -75,7 +75,7 @@ class RefreshBody(BodyModel):
 
 
 class LogoutBody(BodyModel):
-    """Which log-in to end: that of this token, or else that of the access token in the header."""
+    """The login to end: that of this token, or without one that of the access token in the header."""
 
     model_config = example(refresh_token=REFRESH_TOKEN)
 
@@ -83,13 +83,13 @@ class LogoutBody(BodyModel):
 
 
 class Routes:
-    """The operations of auth over HTTP."""
+    """The endpoints of auth."""
 
-    def __init__(self, desk: PasswordCheck, authenticator: Authenticator, trusted_proxies: Networks) -> None:
-        self._desk = desk
+    def __init__(self, auth: AuthContext, authenticator: Authenticator, trusted_proxies: Networks) -> None:
+        self._auth = auth
         self._authenticator = authenticator
         self._proxies = trusted_proxies
-        self._mine = MyRoutes(desk, trusted_proxies)
+        self._me = MyRoutes(auth, trusted_proxies)
 
     def endpoints(self) -> list[Endpoint]:
         return [
@@ -97,7 +97,7 @@ class Routes:
                 "POST",
                 "/v1/auth/register",
                 self.register,
-                "Make an account and log in",
+                "Create an account and log in",
                 response=RegisteredView,
                 status=201,
                 body=RegisterBody,
@@ -126,7 +126,7 @@ class Routes:
                 "POST",
                 "/v1/auth/refresh",
                 self.refresh,
-                "New tokens for a refresh token, which is good once",
+                "Exchange a refresh token, which can be used once, for new tokens",
                 response=TokensView,
                 body=RefreshBody,
                 public=True,
@@ -136,7 +136,7 @@ class Routes:
                 "POST",
                 "/v1/auth/logout",
                 self.log_out,
-                "End the log-in of a refresh token, or of the access token in the header",
+                "End the login of a refresh token, or of the access token in the header",
                 body=LogoutBody,
                 public=True,
                 errors=(Unauthorized,),
@@ -145,11 +145,11 @@ class Routes:
                 "GET",
                 "/.well-known/jwks.json",
                 self.get_jwks,
-                "The keys that access tokens are checked with",
+                "Get the keys for verifying access tokens",
                 response=JwksView,
                 public=True,
             ),
-            *self._mine.endpoints(),
+            *self._me.endpoints(),
         ]
 
     async def register(self, call: Call) -> Reply:
@@ -163,14 +163,16 @@ class Routes:
             first_name=body.first_name,
             last_name=body.last_name,
         )
-        once = None
+        idempotency = None
         if call.idempotency_key is not None:
-            once = Once(call.idempotency_key, request_sha256(call.request, body))
-        made = await register(self._desk, user, self._client(call), call.now, once)
-        tokens = tokens_view(made.tokens).model_dump()
-        notice = NO_TRIAL if made.trial is False else None
-        view = RegisteredView(user=user_view(made.profile), trial=made.trial, notice=notice, **tokens)
-        return Reply(view, 201, {"Location": "/v1/me", **(REPLAYED if made.replayed else {})})
+            idempotency = IdempotencyKey(call.idempotency_key, request_sha256(call.request, body))
+        registration = await register(self._auth, user, self._client(call), call.now, idempotency)
+        tokens = tokens_view(registration.tokens).model_dump()
+        notice = NO_TRIAL if registration.trial is False else None
+        view = RegisteredView(
+            user=user_view(registration.profile), trial=registration.trial, notice=notice, **tokens
+        )
+        return Reply(view, 201, {"Location": "/v1/me", **(REPLAYED if registration.replayed else {})})
 
     async def log_in(self, call: Call) -> TokensView:
         body = call.body(LoginBody)
@@ -179,24 +181,24 @@ class Routes:
             check_email(body.email)
             password = check_password(password)
         except ValueError as error:
-            raise BadCredentials from error  # nobody can have registered with these
+            raise BadCredentials from error  # no account can have been registered with these
         client = self._client(call)
-        return tokens_view(await logins.log_in(self._desk, body.email, password, client, call.now))
+        return tokens_view(await logins.log_in(self._auth, body.email, password, client, call.now))
 
     async def refresh(self, call: Call) -> TokensView:
         token = call.body(RefreshBody).refresh_token.get_secret_value()
-        return tokens_view(await refresh(self._desk, token, self._client(call), call.now))
+        return tokens_view(await refresh(self._auth, token, self._client(call), call.now))
 
     async def log_out(self, call: Call) -> None:
         token, client = call.body(LogoutBody).refresh_token, self._client(call)
         if token is not None:
-            await logins.log_out(self._desk.database, token.get_secret_value(), client, call.now)
+            await logins.log_out(self._auth.database, token.get_secret_value(), client, call.now)
             return
         caller = await self._authenticator.principal(call.request.headers.get("Authorization"))
-        await logins.log_out_of(self._desk.database, caller, client, call.now)
+        await logins.log_out_current(self._auth.database, caller, client, call.now)
 
     async def get_jwks(self, call: Call) -> Reply:
-        keys = JwksView(keys=self._desk.tokens.keys.published(call.now))
+        keys = JwksView(keys=self._auth.tokens.keys.published(call.now))
         return Reply(keys, headers={"Cache-Control": "public, max-age=60"})
 
     def _client(self, call: Call) -> Client:

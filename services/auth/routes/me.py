@@ -1,4 +1,4 @@
-"""`/v1/me`: what is one's own."""
+"""`/v1/me`: the user's own profile, logins and activity."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -8,13 +8,13 @@ from pydantic import Field, StringConstraints
 from services.auth.domain.accounts import Language, Login
 from services.auth.errors import TooManyAttempts, TooManyLogins, UsernameTaken, WrongPassword
 from services.auth.operations import logins, profile
-from services.auth.operations.authentication import PasswordCheck
+from services.auth.operations.authentication import AuthContext
 from services.auth.operations.profile import find_live_profile
 from services.auth.queries import activity
 from services.auth.queries import logins as queries
-from services.auth.queries.activity import ActivityRow, Wanted
+from services.auth.queries.activity import ActivityFilter, ActivityRow
 from services.auth.routes.fields import NewPassword, Password, TimeZone
-from services.auth.routes.views import ActivityView, EndedView, LogInView, UserView, user_view
+from services.auth.routes.views import ActivityView, EndedView, LoginView, UserView, user_view
 from shared.chassis.errors import InvalidInput, NotFound, Unauthorized
 from shared.chassis.http.app import Call, Endpoint, Reply, tagged
 from shared.chassis.http.client_address import Networks, client_of
@@ -27,7 +27,7 @@ Order = Literal["created_at", "-created_at"]
 
 
 class ProfileChanges(BodyModel):
-    """What is left out stays as it is; null removes a name."""
+    """Fields that are left out do not change; null removes a name."""
 
     model_config = example(timezone="Europe/Rome", last_name="King")
 
@@ -37,7 +37,7 @@ class ProfileChanges(BodyModel):
     timezone: TimeZone | None = None
     language: Language | None = None
 
-    def given(self) -> dict[str, object]:
+    def changed_fields(self) -> dict[str, object]:
         values = {name: getattr(self, name) for name in self.model_fields_set}
         return {name: value for name, value in values.items() if value is not None or name.endswith("name")}
 
@@ -49,7 +49,7 @@ class PasswordBody(BodyModel):
     new_password: NewPassword
 
 
-class LogInsQuery(PageQuery):
+class LoginsQuery(PageQuery):
     sort: Order = "-created_at"
 
 
@@ -61,19 +61,21 @@ class ActivityQuery(PageQuery):
 
 
 class MyRoutes:
-    def __init__(self, desk: PasswordCheck, proxies: Networks) -> None:
-        self._desk = desk
+    """Handler names are operation ids and, for changes, activity types (`REVOKE_SESSION`): do not rename them."""
+
+    def __init__(self, auth: AuthContext, proxies: Networks) -> None:
+        self._auth = auth
         self._proxies = proxies
 
     async def get_me(self, call: Call) -> Reply:
-        async with self._desk.database.tenant(call.principal.user_id) as connection:
-            me = await find_live_profile(connection, call.principal.user_id, _log_in_of(call))
+        async with self._auth.database.tenant(call.principal.user_id) as connection:
+            me = await find_live_profile(connection, call.principal.user_id, _login_of(call))
         return tagged(user_view(me), me.updated_at)
 
     async def change_me(self, call: Call) -> Reply:
-        changes = call.body(ProfileChanges).given()
+        changes = call.body(ProfileChanges).changed_fields()
         me = await profile.change_profile(
-            self._desk.database, call.principal, _log_in_of(call), changes, call.if_match
+            self._auth.database, call.principal, _login_of(call), changes, call.if_match
         )
         return tagged(user_view(me), me.updated_at)
 
@@ -81,71 +83,71 @@ class MyRoutes:
         body = call.body(PasswordBody)
         old, new = body.old_password.get_secret_value(), body.new_password.get_secret_value()
         client = client_of(call.request, "POST /v1/me/password", self._proxies)
-        await profile.change_password(self._desk, call.principal, _log_in_of(call), old, new, client, call.now)
+        await profile.change_password(self._auth, call.principal, _login_of(call), old, new, client, call.now)
 
-    async def list_log_ins(self, call: Call) -> Page[LogInView]:
-        query, user_id, current = call.query(LogInsQuery), call.principal.user_id, _log_in_of(call)
+    async def list_log_ins(self, call: Call) -> Page[LoginView]:
+        query, user_id, current = call.query(LoginsQuery), call.principal.user_id, _login_of(call)
         position = decode_sorted(query.sort, query.cursor, int, str)
         try:
-            beyond = (from_us(int(position[0])), UUID(str(position[1]))) if position else None
+            after = (from_us(int(position[0])), UUID(str(position[1]))) if position else None
         except (ValueError, OverflowError) as error:
             raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
-        async with self._desk.database.tenant(user_id) as connection:
+        async with self._auth.database.tenant(user_id) as connection:
             await find_live_profile(connection, user_id, current)
-            rows = await queries.list_sessions(
+            rows = await queries.list_logins(
                 connection,
                 user_id,
                 call.now,
                 newest_first=query.sort == "-created_at",
-                beyond=beyond,
+                after=after,
                 limit=query.limit + 1,
             )
-        views = [_log_in_view(row, current) for row in rows]
+        views = [_login_view(row, current) for row in rows]
         return page_of(
             views, query.limit, lambda last: encode_sorted(query.sort, to_us(last.created_at), str(last.session_id))
         )
 
     async def revoke_session(self, call: Call) -> None:
         user_id = call.principal.user_id
-        async with self._desk.database.tenant(user_id) as connection:
-            await find_live_profile(connection, user_id, _log_in_of(call))
-        if not await logins.end_session(self._desk.database, call.principal, call.uuid("id"), call.now):
+        async with self._auth.database.tenant(user_id) as connection:
+            await find_live_profile(connection, user_id, _login_of(call))
+        if not await logins.revoke_login(self._auth.database, call.principal, call.uuid("id"), call.now):
             raise NotFound
 
     async def revoke_other_sessions(self, call: Call) -> EndedView:
-        user_id, current = call.principal.user_id, _log_in_of(call)
-        async with self._desk.database.tenant(user_id) as connection:
+        user_id, current = call.principal.user_id, _login_of(call)
+        async with self._auth.database.tenant(user_id) as connection:
             await find_live_profile(connection, user_id, current)
         return EndedView(
-            ended=await logins.end_other_sessions(self._desk.database, call.principal, current, call.now)
+            ended=await logins.revoke_other_logins(self._auth.database, call.principal, current, call.now)
         )
 
     async def list_activity(self, call: Call) -> Page[ActivityView]:
         query, user_id = call.query(ActivityQuery), call.principal.user_id
         position = decode_sorted(query.sort, query.cursor, int)
-        wanted = Wanted(
+        page_filter = ActivityFilter(
             activity_type=query.type,
             since=query.from_,
             before=query.to,
             newest_first=query.sort == "-created_at",
-            beyond=int(position[0]) if position else None,
+            after=int(position[0]) if position else None,
             limit=query.limit + 1,
         )
-        async with self._desk.database.tenant(user_id) as connection:
-            await find_live_profile(connection, user_id, _log_in_of(call))
-            rows = await activity.list_activity(connection, user_id, wanted)
+        async with self._auth.database.tenant(user_id) as connection:
+            await find_live_profile(connection, user_id, _login_of(call))
+            rows = await activity.list_activity(connection, user_id, page_filter)
         page = page_of(rows, query.limit, lambda last: encode_sorted(query.sort, last.seq))
         return Page(items=[_activity_view(row) for row in page.items], next_cursor=page.next_cursor)
 
     def endpoints(self) -> list[Endpoint]:
         me, sessions = "/v1/me", "/v1/me/sessions"
         return [
-            Endpoint("GET", me, self.get_me, "Who am I", response=UserView, tagged=True),
+            Endpoint("GET", me, self.get_me, "Get your profile", response=UserView, tagged=True),
             Endpoint(
                 "PATCH",
                 me,
                 self.change_me,
-                "Change my profile",
+                "Change your profile",
                 response=UserView,
                 body=ProfileChanges,
                 errors=(UsernameTaken,),
@@ -156,41 +158,43 @@ class MyRoutes:
                 "POST",
                 me + "/password",
                 self.change_password,
-                "Set a new password, which ends all my other log-ins",
+                "Set a new password, which ends all your other logins",
                 body=PasswordBody,
                 errors=(WrongPassword, TooManyAttempts, TooManyLogins),
-                records_itself=True,
-                scope="admin",  # what fails is recorded too
+                records_itself=True,  # failures are recorded too
+                scope="admin",
             ),
-            Endpoint("GET", sessions, self.list_log_ins, "My log-ins", response=Page[LogInView], query=LogInsQuery),
+            Endpoint(
+                "GET", sessions, self.list_log_ins, "List your logins", response=Page[LoginView], query=LoginsQuery
+            ),
             Endpoint(
                 "DELETE",
                 sessions,
                 self.revoke_other_sessions,
-                "End all my other log-ins",
+                "End all your other logins",
                 response=EndedView,
                 scope="admin",
             ),
-            Endpoint("DELETE", sessions + "/{id}", self.revoke_session, "End one of my log-ins", scope="admin"),
+            Endpoint("DELETE", sessions + "/{id}", self.revoke_session, "End one of your logins", scope="admin"),
             Endpoint(
                 "GET",
                 me + "/activity",
                 self.list_activity,
-                "What was done in my name, newest first",
+                "List the activity of your account, newest first",
                 response=Page[ActivityView],
                 query=ActivityQuery,
             ),
         ]
 
 
-def _log_in_of(call: Call) -> UUID:
+def _login_of(call: Call) -> UUID:
     if call.principal.session_id is None:
         raise Unauthorized
     return call.principal.session_id
 
 
-def _log_in_view(row: Login, current: UUID) -> LogInView:
-    return LogInView(current=row.session_id == current, **vars(row))
+def _login_view(row: Login, current: UUID) -> LoginView:
+    return LoginView(current=row.session_id == current, **vars(row))
 
 
 def _activity_view(row: ActivityRow) -> ActivityView:

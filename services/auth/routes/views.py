@@ -1,4 +1,4 @@
-"""What auth shows."""
+"""Response models of auth."""
 
 from typing import Literal
 from uuid import UUID
@@ -52,7 +52,7 @@ class UserView(ViewModel):
 
 
 class RegisteredView(TokensView):
-    """`trial`: whether the account begins with a trial; null where it is an older one. `notice` says why not."""
+    """`trial`: whether the account begins with a trial; null for an existing account. `notice` explains why not."""
 
     model_config = example(
         access_token="eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTkwYTZmMiJ9.c2lnbmVk",
@@ -67,8 +67,8 @@ class RegisteredView(TokensView):
     notice: str | None
 
 
-class LogInView(ViewModel):
-    """`user_agent` is what the device says it is, `last_used_at` when it last asked for tokens."""
+class LoginView(ViewModel):
+    """`user_agent` is as sent by the device; `last_used_at` is when it last requested tokens."""
 
     model_config = example(current=True)
 
@@ -88,7 +88,7 @@ class EndedView(ViewModel):
 
 
 class ActivityView(ViewModel):
-    """`timestamp` is when it was done, `created_at` when it came into the log; `data` says to what."""
+    """`timestamp` is when it was done, `created_at` when it was logged; `data` names the object."""
 
     model_config = example(
         activity_type="SESSION_STARTED", endpoint="POST /v1/sessions", data={"session_id": example_id("session_id")}

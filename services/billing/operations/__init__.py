@@ -1,1 +1,1 @@
-"""One function per thing billing does, one transaction each."""
+"""The operations of billing: one function and one transaction each."""

@@ -1,4 +1,4 @@
-"""The catalogue changes by versions, and people are moved to a newer one by an operator's word."""
+"""Publish versions of plans, and move subscribers to the active version, by an operator."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,35 +16,35 @@ MOVED_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
-class Published:
-    """Whether the terms are new, the version that they have, and the one that was active before."""
+class PublishedPlan:
+    """Whether the terms are new, their version, and the latest version before them."""
 
     changed: bool
     version: int
-    before: Plan | None
+    previous: Plan | None
 
 
-async def publish_plan(owner: asyncpg.Connection, terms: PlanTerms, *, dry_run: bool = False) -> Published:
-    """The next version of a plan, for those who come from now on; a dry run says what would be.
+async def publish_plan(owner: asyncpg.Connection, terms: PlanTerms, *, dry_run: bool = False) -> PublishedPlan:
+    """Publish the next version of a plan, for new subscribers. A dry run only returns what would change.
 
-    By the owner of the schema, as a migration is: no role that serves anything may change the catalogue.
+    Runs as the owner of the schema, like a migration: no role of a service may change the catalogue.
     """
     async with owner.transaction():
         latest = await plans.lock_latest(owner, terms.name)
         if latest is not None and latest.is_active and latest.terms == terms:
-            return Published(False, latest.version, latest)
+            return PublishedPlan(False, latest.version, latest)
         version = 1 if latest is None else latest.version + 1
         if not dry_run:
             await plans.insert_version(owner, terms, version)
-        return Published(True, version, latest)
+        return PublishedPlan(True, version, latest)
 
 
 async def move_subscribers(
     database: Database, name: PlanName, now: datetime, *, dry_run: bool = False
 ) -> AsyncIterator[int]:
-    """All who are on an older version of this plan, a transaction each; after every page how many it moved.
+    """Move all subscribers of an older version of this plan, one transaction each. Yields the count per page.
 
-    Interrupted, it may be begun again.
+    May be run again after an interruption.
     """
     last = -1
     while True:

@@ -1,10 +1,10 @@
-"""Requests that services report are booked, each report once."""
+"""Book the requests reported by services, each report once."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from services.billing.domain import day_of
-from services.billing.operations.thresholds import Meter, Used, say_thresholds
+from services.billing.operations.thresholds import Meter, MeterReading, publish_thresholds
 from services.billing.queries import leases, requests
 from services.billing.queries.requests import DayTotal, RequestReport
 from shared.chassis.postgres import Connection
@@ -12,19 +12,19 @@ from shared.contracts.billing import UsageRecorded
 
 
 async def book_requests(connection: Connection, events: Sequence[UsageRecorded], now: datetime) -> None:
-    """In the day that the block was leased from; of a block that nobody leased, in that in which it was used."""
+    """Book requests in the day of their lease, or for a lease unknown to billing in the day they were used."""
     reports = await _reports(connection, events)
     await requests.lock_days(connection, list({(report.user_id, report.date) for report in reports}))
-    fresh = await requests.insert_reports(connection, reports)
-    if not fresh:
+    new_reports = await requests.insert_reports(connection, reports)
+    if not new_reports:
         return
     await leases.lock_leases(
-        connection, [report.user_id for report in fresh], [report.lease_id for report in fresh]
+        connection, [report.user_id for report in new_reports], [report.lease_id for report in new_reports]
     )
-    await requests.update_reported(connection, fresh)
-    totals = await requests.update_days(connection, fresh)
+    await requests.update_reported(connection, new_reports)
+    totals = await requests.update_days(connection, new_reports)
     public_ids = {event.user_id: event.public_id for event in events}
-    await say_thresholds(connection, [_used(total) for total in totals], public_ids, now)
+    await publish_thresholds(connection, [_reading(total) for total in totals], public_ids, now)
 
 
 async def _reports(connection: Connection, events: Sequence[UsageRecorded]) -> list[RequestReport]:
@@ -44,7 +44,7 @@ async def _reports(connection: Connection, events: Sequence[UsageRecorded]) -> l
     ]
 
 
-def _used(total: DayTotal) -> Used:
+def _reading(total: DayTotal) -> MeterReading:
     noon = datetime(total.date.year, total.date.month, total.date.day, 12, tzinfo=UTC)
     meter: Meter = "api_requests"
-    return Used(total.user_id, meter, total.used, total.limit, day_of(noon))
+    return MeterReading(total.user_id, meter, total.used, total.limit, day_of(noon))

@@ -1,4 +1,4 @@
-"""Subscriptions begin, change, renew and end; every change is said."""
+"""Begin, change, renew and end subscriptions, and publish every change."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ from services.billing.domain import (
     Plan,
     Subscriber,
     Subscription,
-    first_change,
+    ended_status,
     first_period,
+    initial_change,
     is_due,
     month_containing,
-    status_when_left,
 )
 from services.billing.queries import plans, subscriptions
 from shared.chassis.crash_points import point
@@ -29,24 +29,27 @@ DUE_AT_ONCE = 100
 
 
 def email_sha256(email: str) -> bytes:
-    """What an address is found by: upper and lower case are the same person."""
+    """Return the lookup key of an address; upper and lower case give the same key."""
     return hashlib.sha256(email.strip().lower().encode()).digest()
 
 
 async def begin_subscription(connection: Connection, event: UserRegistered, now: datetime) -> None:
-    """The trial, or FREE for a person who has had one or is not given one; nothing for a user who is known."""
+    """Begin the trial, or FREE for a person who had a trial or gets none. Does nothing for a known user."""
     await claim_users(connection, [event])
     owner = await subscriptions.locate_email(connection, email_sha256(event.email), claim=event.user_id)
     await subscriptions.insert_subscriber(connection, event.user_id, event.public_id)
     subscriber = await subscriptions.lock_subscriber(connection, event.user_id)
     if subscriber is None or subscriber.version > 0:
         return
-    change = first_change(is_new_person=owner == event.user_id, trial=event.trial)
+    change = initial_change(is_new_person=owner == event.user_id, trial=event.trial)
     await _begin(connection, subscriber, None, change, now)
 
 
 async def change_plan(connection: Connection, user_id: int, change: Change, now: datetime) -> bool:
-    """The one way a plan changes: trial's end, grant. False if the user is on it already or not known."""
+    """Change the plan; every change at a trial's end or by a grant goes through here.
+
+    Returns False if the user is unknown or already has this plan and status.
+    """
     subscriber = await subscriptions.lock_subscriber(connection, user_id)
     if subscriber is None:
         return False
@@ -54,14 +57,14 @@ async def change_plan(connection: Connection, user_id: int, change: Change, now:
     if live is not None and (live.plan, live.status) == (change.plan, change.status):
         return False
     if live is not None:
-        await subscriptions.update_ended(connection, live, status_when_left(live, now), now)
+        await subscriptions.update_ended(connection, live, ended_status(live, now), now)
     await _begin(connection, subscriber, live, change, now)
     return True
 
 
 @dataclass(frozen=True)
-class Granted:
-    """Whether it changed anything, and what holds now."""
+class PlanGrant:
+    """The current plan, and whether the grant changed it."""
 
     public_id: UUID
     plan: PlanName
@@ -69,8 +72,8 @@ class Granted:
     changed: bool
 
 
-async def grant_plan(database: Database, email: str, plan: PlanName, now: datetime) -> Granted | None:
-    """An operator's word: this person is on this plan from now on. None for an e-mail nobody here has."""
+async def grant_plan(database: Database, email: str, plan: PlanName, now: datetime) -> PlanGrant | None:
+    """Put a person on a plan, by an operator. Returns None for an unknown e-mail."""
     async with database.untenanted() as connection:
         user_id = await subscriptions.locate_email(connection, email_sha256(email))
     if user_id is None:
@@ -79,13 +82,13 @@ async def grant_plan(database: Database, email: str, plan: PlanName, now: dateti
         changed = await change_plan(connection, user_id, Change(plan, "ACTIVE", "granted"), now)
         subscriber = await subscriptions.lock_subscriber(connection, user_id)
     assert subscriber is not None, "claimed together with the e-mail"
-    return Granted(subscriber.public_id, plan, subscriber.version, changed)
+    return PlanGrant(subscriber.public_id, plan, subscriber.version, changed)
 
 
 async def move_to_active_version(
     connection: Connection, user_id: int, name: PlanName, now: datetime, *, dry_run: bool = False
 ) -> bool:
-    """Who is on an older version of this plan is on the active one; period, status and trial stay."""
+    """Move a subscriber of this plan to its active version; period, status and trial do not change."""
     subscriber = await subscriptions.lock_subscriber(connection, user_id)
     live = await subscriptions.find_live_subscription(connection, user_id)
     if subscriber is None or live is None or live.plan != name:
@@ -95,7 +98,7 @@ async def move_to_active_version(
         return plan.plan_id != live.plan_id
     await subscriptions.update_plan(connection, live, plan)
     moved = replace(live, plan_id=plan.plan_id, plan_version=plan.version)
-    await _note_and_announce(connection, subscriber, moved, plan, live, "plan_migrated", now)
+    await _record_and_publish(connection, subscriber, moved, plan, live, "plan_migrated", now)
     return True
 
 
@@ -105,10 +108,10 @@ async def _begin(
     plan = await plans.get_plan(connection, change.plan)
     period = first_period(change.status, now)
     begun = await subscriptions.insert_subscription(connection, subscriber.user_id, plan, change, period)
-    await _note_and_announce(connection, subscriber, begun, plan, previous, change.reason, now)
+    await _record_and_publish(connection, subscriber, begun, plan, previous, change.reason, now)
 
 
-async def _note_and_announce(
+async def _record_and_publish(
     connection: Connection,
     subscriber: Subscriber,
     subscription: Subscription,
@@ -117,12 +120,12 @@ async def _note_and_announce(
     reason: str,
     now: datetime,
 ) -> None:
-    """A step of the user's history, under the number that it is said with."""
+    """Insert an entry of the plan history, numbered by the version that is published with it."""
     await subscriptions.insert_change(connection, subscriber.version + 1, subscription, previous, reason, now)
-    await _announce(connection, subscriber, subscription, plan, None if previous is None else previous.plan, reason)
+    await _publish(connection, subscriber, subscription, plan, None if previous is None else previous.plan, reason)
 
 
-async def _announce(
+async def _publish(
     connection: Connection,
     subscriber: Subscriber,
     subscription: Subscription,
@@ -130,7 +133,7 @@ async def _announce(
     previous: PlanName | None,
     reason: str,
 ) -> None:
-    """Say the whole entitlement under the next version, and note when to look at it again."""
+    """Publish the whole entitlement under the next version, and set the next deadline."""
     version = subscriber.version + 1
     trial_started_at = subscriber.trial_started_at
     if subscription.status == "TRIAL":
@@ -157,23 +160,23 @@ async def _announce(
     )
 
 
-async def work_deadlines(database: Database, now: datetime) -> int:
-    """End the trials that are over, begin the months that have come; how many subscriptions changed."""
+async def process_deadlines(database: Database, now: datetime) -> int:
+    """End trials that are over and renew periods. Returns how many subscriptions changed."""
     async with database.queue() as connection:
         due = await subscriptions.list_due(connection, now, DUE_AT_ONCE)
     changed = 0
     for user_id in due:
         point("billing.deadline_due")
         async with database.tenant(user_id) as connection:
-            changed += await _work_deadline(connection, user_id, now)
+            changed += await _process_deadline(connection, user_id, now)
     return changed
 
 
-async def _work_deadline(connection: Connection, user_id: int, now: datetime) -> bool:
+async def _process_deadline(connection: Connection, user_id: int, now: datetime) -> bool:
     subscriber = await subscriptions.lock_subscriber(connection, user_id)
     live = await subscriptions.find_live_subscription(connection, user_id)
     if subscriber is None or live is None or not is_due(live, now):
-        return False  # another process was here between the list and the lock
+        return False  # another process handled it between the list and the lock
     if live.status == "TRIAL":
         return await change_plan(connection, user_id, Change("FREE", "ACTIVE", "trial_ended"), now)
     await _renew_period(connection, subscriber, live, month_containing(live.start_date, now))
@@ -184,4 +187,4 @@ async def _renew_period(connection: Connection, subscriber: Subscriber, live: Su
     plan = await plans.get_version(connection, live.plan_id)
     await subscriptions.update_period(connection, live, period)
     renewed = replace(live, period=period)
-    await _announce(connection, subscriber, renewed, plan, live.plan, "period_renewed")
+    await _publish(connection, subscriber, renewed, plan, live.plan, "period_renewed")

@@ -1,4 +1,4 @@
-"""What is said when a meter comes to 80 and to 100 % of its limit: once per meter, period and threshold."""
+"""Publish `usage.threshold` when a meter reaches 80 and 100 % of its limit, once per meter and period."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from services.billing.domain import THRESHOLDS, Period, reached
+from services.billing.domain import THRESHOLDS, Period, reached_thresholds
 from services.billing.queries.requests import ReachedThreshold, insert_thresholds
 from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection
@@ -17,7 +17,9 @@ Meter = Literal["trades", "api_requests"]
 
 
 @dataclass(frozen=True)
-class Used:
+class MeterReading:
+    """The usage of a meter in a period."""
+
     user_id: int
     meter: Meter
     used: int
@@ -25,11 +27,11 @@ class Used:
     period: Period
 
 
-async def say_thresholds(
-    connection: Connection, meters: Sequence[Used], public_ids: Mapping[int, UUID], now: datetime
+async def publish_thresholds(
+    connection: Connection, readings: Sequence[MeterReading], public_ids: Mapping[int, UUID], now: datetime
 ) -> None:
-    """Called with what the meters count locked, so that a period's thresholds are said in their order."""
-    due = [(each, percent) for each in meters for percent in reached(each.used, each.limit)]
+    """The caller holds a lock on the metered rows, so that a period's thresholds are published in order."""
+    due = [(each, percent) for each in readings for percent in reached_thresholds(each.used, each.limit)]
     if not due:
         return
     new = await insert_thresholds(
@@ -50,8 +52,8 @@ async def say_thresholds(
     )
 
 
-def _event(each: Used, percent: Literal[80, 100], public_id: UUID) -> UsageThreshold:
-    assert each.limit is not None, "without a limit there is no threshold"
+def _event(each: MeterReading, percent: Literal[80, 100], public_id: UUID) -> UsageThreshold:
+    assert each.limit is not None, "without a limit no threshold is reached"
     return UsageThreshold(
         user_id=each.user_id,
         public_id=public_id,

@@ -1,9 +1,9 @@
-"""Trades are booked, each once."""
+"""Book closed trades, each once."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from services.billing.operations.thresholds import Used, say_thresholds
+from services.billing.operations.thresholds import MeterReading, publish_thresholds
 from services.billing.queries import subscriptions, usage
 from services.billing.queries.usage import UsedTrade
 from shared.chassis.postgres import Connection
@@ -11,7 +11,7 @@ from shared.contracts.trading import TradeClosed
 
 
 async def book_usage(connection: Connection, events: Sequence[TradeClosed], now: datetime) -> None:
-    """Each trade once, in the period in which it was said to be closed."""
+    """Book each trade once, at the time its `trade.closed` was published."""
     users = sorted({event.user_id for event in events})
     public_ids = await subscriptions.lock_subscribers(connection, users)
     await usage.insert_usage(
@@ -22,15 +22,15 @@ async def book_usage(connection: Connection, events: Sequence[TradeClosed], now:
                 trade_id=event.trade_id,
                 session_id=event.session_id,
                 mode="PAPER" if event.is_paper_trade else "LIVE",
-                occurred_at=event.said_at or now,
+                occurred_at=event.published_at or now,
             )
             for event in events
         ],
     )
     counted = await usage.update_period_trades(connection, users)
-    await say_thresholds(
+    await publish_thresholds(
         connection,
-        [Used(each.user_id, "trades", each.trades, each.limit, each.period) for each in counted],
+        [MeterReading(each.user_id, "trades", each.trades, each.limit, each.period) for each in counted],
         public_ids,
         now,
     )

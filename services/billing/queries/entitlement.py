@@ -1,4 +1,4 @@
-"""What a user may do now."""
+"""The current entitlement of a user."""
 
 from services.billing.domain import LIVE_STATUSES, Plan, Subscription
 from services.billing.queries import plans, subscriptions
@@ -7,9 +7,9 @@ from shared.chassis.postgres import Connection
 
 
 async def get_entitlement(connection: Connection, user_id: int) -> tuple[Subscription, Plan]:
-    """The user's subscription, and the plan whose limits hold: FREE where it is no longer live.
+    """Return the user's last subscription and the plan whose limits apply: FREE if the subscription has ended.
 
-    Raises AccountNotReady for a user of whom billing has not heard.
+    Raises AccountNotReady for a user whose `user.registered` billing has not handled yet.
     """
     last = await subscriptions.find_last_subscription(connection, user_id)
     if last is None:

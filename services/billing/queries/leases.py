@@ -1,15 +1,15 @@
-"""Blocks of a day's requests that are leased to services, and what was refused."""
+"""Blocks of a day's requests that are leased to services, and refusals."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from services.billing.domain import GivenBack, Lease, QuotaRefusal
+from services.billing.domain import Lease, QuotaRefusal, ReturnedLease
 from shared.chassis.postgres import Connection
 
 
 async def lock_day(connection: Connection, user_id: int, day: date, limit: int | None) -> tuple[int, bool]:
-    """The user's row of that day, held until the transaction ends: requests used, and whether the row is new."""
+    """Lock the user's row of the day until the transaction ends. Returns requests used and whether it is new."""
     row = await connection.fetchrow(
         """
         INSERT INTO user_api_usage (user_id, date, daily_limit) VALUES ($1, $2, $3)
@@ -32,7 +32,7 @@ HELD = """
 
 
 async def count_held(connection: Connection, user_id: int, day: date, now: datetime) -> int:
-    """Requests that leases of that day hold: those that may still be used, and those used and not yet reported."""
+    """Return the requests held by leases of the day: those still usable, and those used but not yet reported."""
     held: int = await connection.fetchval(HELD, user_id, day, now)
     return held
 
@@ -53,8 +53,8 @@ async def insert_lease(connection: Connection, lease: Lease) -> None:
     )
 
 
-async def update_given_back(connection: Connection, blocks: Sequence[GivenBack]) -> None:
-    """What was used of blocks that are used no more; said again it changes nothing."""
+async def update_returned(connection: Connection, blocks: Sequence[ReturnedLease]) -> None:
+    """Store the use of returned blocks. Idempotent: only the first return of a block counts."""
     users, lease_ids = [block.user_id for block in blocks], [block.lease_id for block in blocks]
     await lock_leases(connection, users, lease_ids)
     await connection.execute(
@@ -70,7 +70,7 @@ async def update_given_back(connection: Connection, blocks: Sequence[GivenBack])
 
 
 async def lock_leases(connection: Connection, user_ids: Sequence[int], lease_ids: Sequence[UUID]) -> None:
-    """In one order, whoever does it."""
+    """Lock leases in a fixed order, so that transactions cannot deadlock."""
     await connection.execute(
         """
         SELECT FROM quota_leases
@@ -83,14 +83,14 @@ async def lock_leases(connection: Connection, user_ids: Sequence[int], lease_ids
 
 
 async def delete_before(connection: Connection, user_id: int, leases: date, reports: date) -> None:
-    """What no late report can need any more."""
+    """Delete leases, refusals and reports that no late report can refer to any more."""
     await connection.execute("DELETE FROM quota_leases WHERE user_id = $1 AND date < $2", user_id, leases)
     await connection.execute("DELETE FROM quota_refusals WHERE user_id = $1 AND date < $2", user_id, leases)
     await connection.execute("DELETE FROM api_usage_reports WHERE user_id = $1 AND date < $2", user_id, reports)
 
 
 async def upsert_refusal(connection: Connection, user_id: int, day: date, refusal: QuotaRefusal) -> None:
-    """The last one of an operation at a service."""
+    """Store the refusal; only the last one per operation, service and day is kept."""
     await connection.execute(
         """
         INSERT INTO quota_refusals (user_id, meter, date, service, operation, login_id, used, allowed, refused_at)
@@ -111,7 +111,7 @@ async def upsert_refusal(connection: Connection, user_id: int, day: date, refusa
 
 
 async def list_refusals(connection: Connection, user_id: int, limit: int) -> list[QuotaRefusal]:
-    """The last first."""
+    """Return the refusals of requests, newest first."""
     rows = await connection.fetch(
         """
         SELECT service, operation, login_id, used, allowed, refused_at FROM quota_refusals

@@ -1,4 +1,4 @@
-"""The catalogue: plans in versions, nobody's rows."""
+"""The catalogue: versions of plans, without a tenant."""
 
 import asyncpg
 
@@ -13,7 +13,7 @@ COLUMNS = """plan_id, name, version, is_active, display_name, description, price
 
 
 async def list_plans(connection: Connection) -> list[Plan]:
-    """Those that one may subscribe to, the cheapest first."""
+    """Return the active plans, cheapest first."""
     rows = await connection.fetch(
         f"SELECT {COLUMNS} FROM subscription_plans WHERE is_active ORDER BY price_monthly, plan_id"
     )
@@ -21,13 +21,13 @@ async def list_plans(connection: Connection) -> list[Plan]:
 
 
 async def list_versions(connection: asyncpg.Connection) -> list[Plan]:
-    """Every version there ever was."""
+    """Return every version of every plan."""
     rows = await connection.fetch(f"SELECT {COLUMNS} FROM subscription_plans ORDER BY name, version")
     return [_plan(row) for row in rows]
 
 
 async def get_plan(connection: Connection, name: PlanName) -> Plan:
-    """The version that new subscribers get."""
+    """Return the active version, which new subscribers get."""
     row = await connection.fetchrow(f"SELECT {COLUMNS} FROM subscription_plans WHERE name = $1 AND is_active", name)
     assert row is not None, f"the catalogue has no plan {name}"
     return _plan(row)
@@ -40,7 +40,7 @@ async def get_version(connection: Connection, plan_id: int) -> Plan:
 
 
 async def lock_latest(connection: asyncpg.Connection, name: PlanName) -> Plan | None:
-    """The newest version of a plan; who publishes at the same time waits. For the owner."""
+    """Return the newest version of a plan; concurrent publishers wait. For the owner of the schema."""
     await connection.execute("LOCK TABLE subscription_plans IN SHARE ROW EXCLUSIVE MODE")
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM subscription_plans WHERE name = $1 ORDER BY version DESC LIMIT 1", name
@@ -49,7 +49,7 @@ async def lock_latest(connection: asyncpg.Connection, name: PlanName) -> Plan | 
 
 
 async def insert_version(connection: asyncpg.Connection, terms: PlanTerms, version: int) -> Plan:
-    """The next version, which is the active one from now on. For the owner."""
+    """Insert a version and make it the active one. For the owner of the schema."""
     await connection.execute(
         "UPDATE subscription_plans SET is_active = false WHERE name = $1 AND is_active", terms.name
     )

@@ -1,4 +1,4 @@
-"""Requests by UTC day, booked from what services report, and the thresholds that were said."""
+"""Requests per UTC day, booked from the reports of services, and published thresholds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ UserDay = tuple[int, date]
 
 @dataclass(frozen=True)
 class RequestReport:
-    """So many requests of one kind, out of one block."""
+    """A number of requests of one kind from one lease in one window."""
 
     user_id: int
     lease_id: UUID
@@ -29,7 +29,7 @@ class RequestReport:
 async def find_lease_days(
     connection: Connection, user_ids: Sequence[int], lease_ids: Sequence[UUID]
 ) -> Mapping[UUID, date]:
-    """The day of each lease that billing has granted: a block counts in the day that it was taken from."""
+    """Return the day of each lease known to billing: requests count in the day of their lease."""
     rows = await connection.fetch(
         "SELECT lease_id, date FROM quota_leases WHERE user_id = ANY ($1) AND lease_id = ANY ($2)",
         user_ids,
@@ -39,7 +39,7 @@ async def find_lease_days(
 
 
 async def lock_days(connection: Connection, days: Sequence[UserDay]) -> None:
-    """In one order. A day that has no row yet is given one, with the limit of the user's plan."""
+    """Lock days in a fixed order, creating missing rows with the limit of the user's plan."""
     ordered = sorted(days)
     users, dates = [user_id for user_id, _ in ordered], [day for _, day in ordered]
     await connection.execute(
@@ -69,7 +69,7 @@ async def lock_days(connection: Connection, days: Sequence[UserDay]) -> None:
 
 
 async def insert_reports(connection: Connection, reports: Sequence[RequestReport]) -> list[RequestReport]:
-    """Those that are new; a report is booked once, however often it is said."""
+    """Insert reports. Returns the new ones; a report that is delivered again is not booked twice."""
     rows = await connection.fetch(
         """
         INSERT INTO api_usage_reports (user_id, lease_id, kind, window_number, date, requests)
@@ -96,7 +96,7 @@ class DayTotal:
 
 
 async def update_days(connection: Connection, reports: Sequence[RequestReport]) -> list[DayTotal]:
-    """What the days come to with these reports, which are new."""
+    """Add new reports to their days. Returns the totals."""
     rows = await connection.fetch(
         """
         UPDATE user_api_usage u
@@ -123,7 +123,7 @@ async def update_days(connection: Connection, reports: Sequence[RequestReport]) 
 
 
 async def update_reported(connection: Connection, reports: Sequence[RequestReport]) -> None:
-    """What the leases hold no more, because it stands in the day."""
+    """Add new reports to their leases, which no longer hold the requests now booked in the day."""
     await connection.execute(
         """
         UPDATE quota_leases q SET reported = q.reported + new.requests
@@ -164,7 +164,7 @@ class ReachedThreshold:
 async def insert_thresholds(
     connection: Connection, thresholds: Sequence[ReachedThreshold], now: datetime
 ) -> set[tuple[int, str, datetime, int]]:
-    """Those that were not said yet, by user, meter, period and percent."""
+    """Insert thresholds. Returns those not published yet, by user, meter, period and percent."""
     rows: list[asyncpg.Record] = await connection.fetch(
         """
         INSERT INTO usage_thresholds (user_id, meter, period_start, percent, used, allowed, reached_at)

@@ -1,4 +1,4 @@
-"""Who is on which plan: subscribers, their subscriptions, their changes and deadlines."""
+"""Subscribers, their subscriptions, plan changes and deadlines."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,7 +21,7 @@ async def insert_subscriber(connection: Connection, user_id: int, public_id: UUI
 
 
 async def lock_subscriber(connection: Connection, user_id: int) -> Subscriber | None:
-    """The aggregate's row, held until the transaction ends."""
+    """Lock the aggregate's row until the transaction ends."""
     row = await connection.fetchrow(
         """
         SELECT user_id, public_id, subscription_version, trial_started_at FROM subscribers
@@ -33,7 +33,7 @@ async def lock_subscriber(connection: Connection, user_id: int) -> Subscriber | 
 
 
 async def lock_subscribers(connection: Connection, user_ids: Sequence[int]) -> Mapping[int, UUID]:
-    """The public ids of those who are known."""
+    """Lock the rows of known users. Returns their public ids."""
     rows = await connection.fetch(
         "SELECT user_id, public_id FROM subscribers WHERE user_id = ANY ($1) ORDER BY user_id FOR UPDATE", user_ids
     )
@@ -73,7 +73,7 @@ async def find_live_subscription(connection: Connection, user_id: int) -> Subscr
 
 
 async def find_last_subscription(connection: Connection, user_id: int) -> Subscription | None:
-    """The live one, or the one that ended last."""
+    """Return the live subscription, or the one that ended last."""
     row = await connection.fetchrow(
         f"{SUBSCRIPTION} WHERE s.user_id = $1 ORDER BY s.end_date DESC NULLS FIRST, s.start_date DESC LIMIT 1",
         user_id,
@@ -113,7 +113,7 @@ async def update_ended(
 async def insert_subscription(
     connection: Connection, user_id: int, plan: Plan, change: Change, period: Period
 ) -> Subscription:
-    """A live subscription; trades that already count in its period are counted."""
+    """Insert a live subscription; trades already booked in its period are counted."""
     trial_end_date = period.end if change.status == "TRIAL" else None
     subscription_id = new_id()
     await connection.execute(
@@ -147,7 +147,7 @@ async def insert_subscription(
 
 
 async def update_plan(connection: Connection, subscription: Subscription, plan: Plan) -> None:
-    """The same subscription, on another version of its plan."""
+    """Move a subscription to another version of its plan."""
     await connection.execute(
         "UPDATE user_subscriptions SET plan_id = $3 WHERE user_id = $1 AND subscription_id = $2",
         subscription.user_id,
@@ -214,7 +214,7 @@ async def update_period(connection: Connection, subscription: Subscription, peri
 
 
 async def insert_deadline(connection: Connection, user_id: int, due_at: datetime) -> None:
-    """When to look at this user's subscription again; replaces the last one."""
+    """Set when to process this user's subscription again; replaces the previous deadline."""
     await connection.execute(
         """
         INSERT INTO subscription_deadlines VALUES ($1, $2)
@@ -226,7 +226,7 @@ async def insert_deadline(connection: Connection, user_id: int, due_at: datetime
 
 
 async def list_due(connection: Connection, now: datetime, limit: int) -> list[int]:
-    """Users whose deadline has passed, the oldest first. For the queue role."""
+    """Return users whose deadline has passed, oldest first. For the queue role."""
     rows = await connection.fetch(
         "SELECT user_id FROM subscription_deadlines WHERE due_at <= $1 ORDER BY due_at LIMIT $2", now, limit
     )
@@ -234,7 +234,7 @@ async def list_due(connection: Connection, now: datetime, limit: int) -> list[in
 
 
 async def list_subscribers(connection: Connection, after: int, limit: int) -> list[int]:
-    """Users who have a subscription, by their ids. For the queue role, which knows them by their deadlines."""
+    """Return users with a subscription, by id. For the queue role, which sees them through their deadlines."""
     rows = await connection.fetch(
         "SELECT user_id FROM subscription_deadlines WHERE user_id > $1 ORDER BY user_id LIMIT $2", after, limit
     )
@@ -242,6 +242,6 @@ async def list_subscribers(connection: Connection, after: int, limit: int) -> li
 
 
 async def locate_email(connection: Connection, email_sha256: bytes, claim: int | None = None) -> int | None:
-    """Whose e-mail this is; with `claim`, the first to claim it owns it."""
+    """Return the user who owns this e-mail. With `claim`, assign it to that user unless it has an owner."""
     owner: int | None = await connection.fetchval("SELECT locate_email($1, $2)", email_sha256, claim)
     return owner

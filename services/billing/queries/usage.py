@@ -1,4 +1,4 @@
-"""The ledger of what was used."""
+"""The usage ledger."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class UsedTrade:
 
 
 async def insert_usage(connection: Connection, trades: Sequence[UsedTrade]) -> None:
-    """A trade is booked once, however often it is said."""
+    """Book trades; a trade that is delivered again is not booked twice."""
     await connection.execute(
         """
         INSERT INTO usage_ledger (user_id, trade_id, session_id, mode, occurred_at)
@@ -36,7 +36,7 @@ async def insert_usage(connection: Connection, trades: Sequence[UsedTrade]) -> N
 
 @dataclass(frozen=True)
 class PeriodTrades:
-    """Of a live subscription."""
+    """The trades of a live subscription in its current period."""
 
     user_id: int
     trades: int
@@ -45,7 +45,7 @@ class PeriodTrades:
 
 
 async def update_period_trades(connection: Connection, user_ids: Sequence[int]) -> list[PeriodTrades]:
-    """Count the ledger again for the running periods of these users."""
+    """Recount the current periods of these users from the ledger."""
     rows = await connection.fetch(
         """
         UPDATE user_subscriptions s

@@ -1,4 +1,4 @@
-"""HTTP in."""
+"""HTTP endpoints of billing."""
 
 from services.billing.routes.leases import LeaseRoutes
 from services.billing.routes.subscription import SubscriptionRoutes
@@ -8,7 +8,7 @@ from shared.chassis.postgres import Database
 
 
 class Routes:
-    """The operations of billing over HTTP."""
+    """The endpoints of billing."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,12 +1,12 @@
-"""Quota leases, for the HTTP layer of the other services: on the internal listener, never routed by the gateway."""
+"""Quota leases for the other services: on the internal listener, never routed by the gateway."""
 
 from datetime import timedelta
 from uuid import UUID
 
 from pydantic import Field
 
-from services.billing.domain import GivenBack, Refused
-from services.billing.operations.leases import lease_block, take_back
+from services.billing.domain import LeaseRefusal, ReturnedLease
+from services.billing.operations.leases import lease_block, return_leases
 from shared.chassis.errors import Forbidden, QuotaExceeded
 from shared.chassis.http.app import Call, Endpoint
 from shared.chassis.postgres import Database
@@ -35,15 +35,15 @@ class BlockBody(BodyModel):
     used: int = Field(ge=0, le=MOST)
 
 
-class GivenBackBody(BodyModel):
+class ReturnedLeasesBody(BodyModel):
     blocks: list[BlockBody] = Field(min_length=1, max_length=MOST_BLOCKS)
 
 
-METERED = frozenset(("auth", "trading", "analytics", "notifications"))
+METERED_SERVICES = frozenset(("auth", "trading", "analytics", "notifications"))
 
 
 class LeaseRoutes:
-    """For the services that meter requests."""
+    """Endpoints for the services that meter requests."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -54,30 +54,30 @@ class LeaseRoutes:
                 "POST",
                 "/internal/v1/leases",
                 self.lease_quota,
-                "A block of a tenant's requests of the day",
+                "Lease a block of a tenant's daily requests",
                 response=LeaseView,
                 body=LeaseBody,
-                callers=METERED,
+                callers=METERED_SERVICES,
                 errors=(QuotaExceeded,),
             ),
             Endpoint(
                 "POST",
                 "/internal/v1/leases/given-back",
                 self.give_back_quota,
-                "Blocks that are used no more",
-                body=GivenBackBody,
-                callers=METERED,
+                "Return blocks that are no longer used",
+                body=ReturnedLeasesBody,
+                callers=METERED_SERVICES,
             ),
         ]
 
     async def lease_quota(self, call: Call) -> LeaseView:
-        asked = call.body(LeaseBody)
-        if asked.service != call.service:
-            raise Forbidden(f"{call.service} may not ask for {asked.service}")
+        request = call.body(LeaseBody)
+        if request.service != call.service:
+            raise Forbidden(f"{call.service} may not lease for {request.service}")
         answer = await lease_block(
-            self._database, asked.user_id, asked.service, asked.operation, asked.login_id, call.now
+            self._database, request.user_id, request.service, request.operation, request.login_id, call.now
         )
-        if isinstance(answer, Refused):
+        if isinstance(answer, LeaseRefusal):
             raise QuotaExceeded(limit=answer.limit, used=answer.used, retry_after_s=answer.retry_after_s)
         return LeaseView(
             lease_id=answer.lease_id,
@@ -86,5 +86,7 @@ class LeaseRoutes:
         )
 
     async def give_back_quota(self, call: Call) -> None:
-        blocks = call.body(GivenBackBody).blocks
-        await take_back(self._database, [GivenBack(block.user_id, block.lease_id, block.used) for block in blocks])
+        blocks = call.body(ReturnedLeasesBody).blocks
+        await return_leases(
+            self._database, [ReturnedLease(block.user_id, block.lease_id, block.used) for block in blocks]
+        )

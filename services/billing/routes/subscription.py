@@ -1,4 +1,4 @@
-"""The catalogue, one's own plan, and how one came to it."""
+"""The catalogue, the user's subscription and their plan history."""
 
 from typing import Literal
 
@@ -36,7 +36,7 @@ class PlanView(ViewModel):
 
 
 class SubscriptionView(ViewModel):
-    """`limits` and `features` are what holds now: those of FREE where no subscription is live."""
+    """`limits` and `features` are those that apply now: those of FREE if no subscription is live."""
 
     model_config = example(
         display_name="Premium",
@@ -60,7 +60,7 @@ class SubscriptionView(ViewModel):
 
 
 class PlanChangeView(ViewModel):
-    """`version` is that of the subscription after it."""
+    """`version` is the subscription's version after the change."""
 
     model_config = example(previous_plan=None, previous_plan_version=None, status="TRIAL", reason="trial")
 
@@ -79,7 +79,7 @@ class ChangesQuery(PageQuery):
 
 
 class SubscriptionRoutes:
-    """Plans and subscriptions."""
+    """Endpoints for plans and subscriptions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -90,7 +90,7 @@ class SubscriptionRoutes:
                 "GET",
                 "/v1/plans",
                 self.list_plans,
-                "The plans there are",
+                "List the plans",
                 response=Page[PlanView],
                 public=True,
                 tagged=True,
@@ -99,7 +99,7 @@ class SubscriptionRoutes:
                 "GET",
                 "/v1/subscription",
                 self.get_subscription,
-                "My plan and what it allows",
+                "Get your plan and its limits",
                 response=SubscriptionView,
                 errors=(AccountNotReady,),
             ),
@@ -107,7 +107,7 @@ class SubscriptionRoutes:
                 "GET",
                 "/v1/subscription/changes",
                 self.list_plan_changes,
-                "How I came to my plan",
+                "List the changes of your plan",
                 response=Page[PlanChangeView],
                 query=ChangesQuery,
             ),
@@ -115,9 +115,9 @@ class SubscriptionRoutes:
 
     async def list_plans(self, call: Call) -> Reply:
         async with self._database.untenanted() as connection:
-            shown = await plans.list_plans(connection)
-        page = Page[PlanView](items=[_plan_view(plan) for plan in shown])
-        return tagged(page, max((plan.plan_id for plan in shown), default=0))
+            active = await plans.list_plans(connection)
+        page = Page[PlanView](items=[_plan_view(plan) for plan in active])
+        return tagged(page, max((plan.plan_id for plan in active), default=0))
 
     async def get_subscription(self, call: Call) -> SubscriptionView:
         user_id = call.principal.user_id

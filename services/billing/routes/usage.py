@@ -1,4 +1,4 @@
-"""Usage, limit by limit, with the last refusals and their reasons."""
+"""Usage per meter, with the last refusals and their reasons."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -34,14 +34,14 @@ class PeriodView(ViewModel):
 
 
 class RefusalView(ViewModel):
-    """The last one of an operation: at which service, of which log-in, what, when and why."""
+    """The last refusal of an operation: service, operation, login, time and reason."""
 
     model_config = example(
         operation="GET /v1/candles",
         refused_at=NOW,
         used=20000,
         limit=20000,
-        reason="20000 of 20000 requests of the day were used or under way",
+        reason="20000 of 20000 requests of the day were used or in progress",
     )
 
     service: str
@@ -54,7 +54,7 @@ class RefusalView(ViewModel):
 
 
 class MeterView(ViewModel):
-    """`used` and `remaining` are null where another service counts; `counted_at` is where to ask it."""
+    """`used` and `remaining` are null if another service counts; `counted_at` is the path to read it."""
 
     model_config = example(
         meter="api_requests",
@@ -78,7 +78,7 @@ class MeterView(ViewModel):
 
 
 class ApiUsageView(ViewModel):
-    """Requests of a UTC day. What a service has answered stands here some seconds later."""
+    """Requests of a UTC day, a few seconds behind the services."""
 
     model_config = example(
         total_requests=1284,
@@ -112,7 +112,7 @@ class UsageView(ViewModel):
 
 
 class UsageRoutes:
-    """What was used of the limits."""
+    """Endpoints for usage."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -123,7 +123,7 @@ class UsageRoutes:
                 "GET",
                 "/v1/usage",
                 self.get_usage,
-                "What I have used of my limits",
+                "Get your usage and limits",
                 response=UsageView,
                 errors=(AccountNotReady,),
             ),
@@ -148,7 +148,7 @@ class UsageRoutes:
             api_usage=counted,
             meters=[
                 *_trade_meters(plan.limits, used, last.period),
-                *_meters_of_trading(plan.limits),
+                *_trading_meters(plan.limits),
                 _api_meter(counted, today, refusals),
             ],
         )
@@ -159,7 +159,7 @@ def _period_view(period: Period) -> PeriodView:
 
 
 def _today(day: ApiDay | None, today: Period, limit: int | None) -> ApiUsageView:
-    """With the limit that holds now: the day's row has the one of the last lease."""
+    """Return the day with the current limit: its row has the limit of the last lease."""
     trading, analysis, backtest, total = 0, 0, 0, 0
     if day is not None:
         trading, analysis, backtest = day.trading_requests, day.analysis_requests, day.backtest_requests
@@ -177,54 +177,59 @@ def _today(day: ApiDay | None, today: Period, limit: int | None) -> ApiUsageView
 
 def _trade_meters(limits: Limits, used: Usage, period: Period) -> list[MeterView]:
     return [
-        _counted_here(
+        _own_meter(
             "live_trades",
             used.live_trades,
             limits.max_trades_per_month,
             period,
-            "Live sessions make no more entries when it is reached; open positions are always managed.",
+            "When it is reached, live sessions open no new positions; open positions are still managed.",
         ),
-        _counted_here(
+        _own_meter(
             "paper_trades",
             used.paper_trades,
             None,
             period,
-            "Trades on paper are not limited; paper sessions are, by their number, strategies and symbols.",
+            "Paper trades are not limited; paper sessions are, by count, strategies and symbols.",
         ),
     ]
 
 
-def _meters_of_trading(limits: Limits) -> list[MeterView]:
+def _trading_meters(limits: Limits) -> list[MeterView]:
     sessions = "/v1/sessions/limits"
     return [
-        _counted_there(
+        _remote_meter(
             "active_strategies",
             limits.max_active_strategies,
             sessions,
-            "Distinct strategies in running sessions. A refused start says why, and so does each decision.",
+            "Distinct strategies in running sessions. A refused start and each decision state the reason.",
         ),
-        _counted_there("symbols", limits.max_symbols, sessions, "Distinct symbols in running sessions."),
-        _counted_there(
-            "running_sessions", limits.max_running_sessions, sessions, "Sessions not stopped, paused too."
+        _remote_meter("symbols", limits.max_symbols, sessions, "Distinct symbols in running sessions."),
+        _remote_meter(
+            "running_sessions",
+            limits.max_running_sessions,
+            sessions,
+            "Sessions that are not stopped, including paused ones.",
         ),
-        _counted_there("stored_strategies", limits.max_stored_strategies, sessions, "Strategies not given up."),
-        _counted_there(
+        _remote_meter(
+            "stored_strategies", limits.max_stored_strategies, sessions, "Strategies that are not deleted."
+        ),
+        _remote_meter(
             "backtests",
             limits.max_backtests_per_day,
             "/v1/backtests",
-            "Backtests of a UTC day. A refused one says why.",
+            "Backtests of this UTC day. A refused one states the reason.",
         ),
     ]
 
 
 def _api_meter(counted: ApiUsageView, today: Period, refusals: Sequence[QuotaRefusal]) -> MeterView:
-    meter = _counted_here(
+    meter = _own_meter(
         "api_requests",
         counted.total_requests,
         counted.daily_limit,
         today,
-        "Requests of this UTC day. When it is reached, others are answered with 429 until the day ends; what "
-        "stops, pauses or cancels, and reading one's positions, never is.",
+        "Requests of this UTC day. When it is reached, requests are refused with 429 until the day ends, except "
+        "those that stop, pause or cancel, or read your positions.",
     )
     return meter.model_copy(update={"last_refusals": [_refusal_view(each) for each in refusals]})
 
@@ -237,11 +242,11 @@ def _refusal_view(refusal: QuotaRefusal) -> RefusalView:
         refused_at=refusal.refused_at,
         used=refusal.used,
         limit=refusal.allowed,
-        reason=f"{refusal.used} of {refusal.allowed} requests of the day were used or under way",
+        reason=f"{refusal.used} of {refusal.allowed} requests of the day were used or in progress",
     )
 
 
-def _counted_here(meter: MeterName, used: int, limit: int | None, period: Period, explanation: str) -> MeterView:
+def _own_meter(meter: MeterName, used: int, limit: int | None, period: Period, explanation: str) -> MeterView:
     return MeterView(
         meter=meter,
         used=used,
@@ -254,7 +259,7 @@ def _counted_here(meter: MeterName, used: int, limit: int | None, period: Period
     )
 
 
-def _counted_there(meter: MeterName, limit: int | None, where: str, explanation: str) -> MeterView:
+def _remote_meter(meter: MeterName, limit: int | None, path: str, explanation: str) -> MeterView:
     return MeterView(
         meter=meter,
         used=None,
@@ -262,6 +267,6 @@ def _counted_there(meter: MeterName, limit: int | None, where: str, explanation:
         remaining=None,
         unlimited=limit is None,
         period=None,
-        counted_at=where,
+        counted_at=path,
         explanation=explanation,
     )

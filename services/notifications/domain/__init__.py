@@ -1,1 +1,1 @@
-"""Rules of alerts; pure."""
+"""Pure rules of alerts and notifications."""

@@ -1,4 +1,4 @@
-"""Alerts as conditions. Every type is the one grammar of strategies, so there is one evaluator."""
+"""Alert conditions. Every type compiles to the condition grammar of strategies, so there is one evaluator."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,7 +14,7 @@ from shared.strategy.indicators.recipes import MAX_PERIOD
 AlertType = Literal["PRICE", "EMA_CROSS", "VOLUME", "CUSTOM"]
 Raw = Mapping[str, object]
 
-VERSION = 1  # of the forms below; stands beside each stored condition
+VERSION = 1  # of the forms below; stored as `condition_version` with each condition
 OPERATORS = {
     "above": ">",
     "below": "<",
@@ -24,7 +24,7 @@ OPERATORS = {
 
 
 def _integer_as_decimal(value: object) -> object:
-    """JSON's 64000 is the amount "64000"; its true is none."""
+    """Accept the JSON number 64000 as the amount "64000", but not the JSON value true."""
     return Decimal(value) if type(value) is int else value
 
 
@@ -33,7 +33,7 @@ Period = Annotated[StrictInt, Field(ge=2, le=MAX_PERIOD)]
 
 
 class _Form(BaseModel):
-    """Unlike in a body, an amount may be a number here, as in a strategy's conditions."""
+    """Base of the forms. Unlike in a request body, amounts may be numbers, as in a strategy's conditions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,7 +67,7 @@ class EmaCrossCondition(_Form):
 
 
 class VolumeCondition(_Form):
-    """Either `above` a volume, or above a `multiple` of the mean volume of the `period` bars before."""
+    """Volume above a fixed value, or above a `multiple` of the mean volume of the `period` bars before."""
 
     above: Quantity | None = None
     multiple: Quantity | None = None
@@ -82,9 +82,9 @@ class VolumeCondition(_Form):
 
     def document(self) -> Raw:
         if self.multiple is None:
-            assert self.above is not None, "one of two"
+            assert self.above is not None, "the validator requires one of the two"
             return {"condition": {"left": "volume", "op": ">", "right": decimal_text(self.above)}}
-        # A bar is not part of its own measure: with it, a multiple of the period or more could never be reached.
+        # The mean excludes the bar itself: otherwise a multiple ≥ period could never be reached.
         mean = {"ref": "mean", "shift": 1, "mul": decimal_text(self.multiple)}
         indicators = {"mean": {"type": "SMA", "period": self.period, "source": "volume"}}
         return {"indicators": indicators, "condition": {"left": "volume", "op": ">", "right": mean}}
@@ -98,7 +98,7 @@ SIMPLE: Mapping[str, type[PriceCondition | EmaCrossCondition | VolumeCondition]]
 
 
 class ConditionFault(ValueError):
-    """`faults` are (path below the condition data, reason)."""
+    """A condition is not valid. `faults` are pairs of path below the condition data and reason."""
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(f"{path}: {reason}" for path, reason in faults))
@@ -106,7 +106,7 @@ class ConditionFault(ValueError):
 
 
 def compile_alert(alert_type: AlertType, data: Raw) -> AlertCondition:
-    """The condition that the data stand for. Raises ConditionFault."""
+    """Compile condition data to a condition of the strategy grammar. Raises ConditionFault."""
     try:
         document = data if alert_type == "CUSTOM" else SIMPLE[alert_type].model_validate(data).document()
         return parse_alert(document)
@@ -121,8 +121,8 @@ def compile_alert(alert_type: AlertType, data: Raw) -> AlertCondition:
         raise ConditionFault([(fault.path.removeprefix("$"), fault.reason) for fault in error.faults]) from error
 
 
-def stored_form(alert_type: AlertType, data: Raw) -> dict[str, object]:
-    """As it is kept: what may be written in several ways is written in one. Raises ConditionFault."""
+def normalise_condition(alert_type: AlertType, data: Raw) -> dict[str, object]:
+    """Return the condition data in the canonical form that is stored. Raises ConditionFault."""
     compile_alert(alert_type, data)
     if alert_type == "CUSTOM":
         return dict(data)

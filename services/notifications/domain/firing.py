@@ -1,4 +1,4 @@
-"""When an alert fires."""
+"""Decides when an alert may fire."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,18 +16,18 @@ Repeat = Literal["ALWAYS", "ONCE"]
 
 @dataclass(frozen=True)
 class ClosedBar:
-    """A bar of a series, by its index there. `said_at` is wall time, the others are the exchange's."""
+    """A bar of a series and its index in it. `published_at` is wall time, the other times are the exchange's."""
 
     index: int
     open_time: datetime
     closed_at: datetime
     close: Decimal
-    said_at: datetime | None
+    published_at: datetime | None
 
 
 @dataclass(frozen=True)
 class Timing:
-    """When an alert may fire. `watched_from` is wall time, the others are the exchange's."""
+    """When an alert may fire. `watched_from` is wall time, the other times are the exchange's."""
 
     watched_from: datetime
     expires_at: datetime | None
@@ -36,8 +36,8 @@ class Timing:
     repeat: Repeat = "ALWAYS"
 
     def allows(self, bar: ClosedBar) -> bool:
-        """Whether the bar was said after the alert began to watch, and is neither too late nor too soon."""
-        if bar.said_at is not None and bar.said_at <= self.watched_from:
+        """Return whether the bar was published after `watched_from`, is not past expiry and not in the cooldown."""
+        if bar.published_at is not None and bar.published_at <= self.watched_from:
             return False
         if self.has_expired(bar.closed_at):
             return False
@@ -55,13 +55,13 @@ class Firing:
     value_seen: str | None
 
 
-def allowed(timing: Timing, came: Sequence[ClosedBar]) -> list[ClosedBar]:
-    """Those of the bars at which a condition became true, ascending, at which its alert may fire."""
-    return list(_allowed(timing, came))
+def firing_bars(timing: Timing, rising_bars: Sequence[ClosedBar]) -> list[ClosedBar]:
+    """Return the bars at which an alert fires. `rising_bars`: where its condition became true, ascending."""
+    return list(_firing_bars(timing, rising_bars))
 
 
-def _allowed(timing: Timing, came: Sequence[ClosedBar]) -> Iterator[ClosedBar]:
-    for bar in came:
+def _firing_bars(timing: Timing, rising_bars: Sequence[ClosedBar]) -> Iterator[ClosedBar]:
+    for bar in rising_bars:
         if timing.allows(bar):
             yield bar
             if timing.repeat == "ONCE":
@@ -70,7 +70,7 @@ def _allowed(timing: Timing, came: Sequence[ClosedBar]) -> Iterator[ClosedBar]:
 
 
 def value_seen(alert: AlertCondition, series: Series, index: int) -> str | None:
-    """The left operand, where the condition is one comparison."""
+    """Return the value of the left operand if the condition is a single comparison, else None."""
     root = alert.condition.root
     if not isinstance(root, Comparison) or not isinstance(root.left, Reference):
         return None

@@ -1,4 +1,4 @@
-"""What there is to tell, and who wants to hear it."""
+"""Kinds of notifications, and the preferences for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ Kind = Literal[
     "SUBSCRIPTION_CHANGED",
     "USAGE_THRESHOLD",
 ]
-# What an inbox holds: a digest counts several of a kind.
+# The event types in an inbox. A digest counts several notices of one kind.
 EventType = Literal[Kind, "DIGEST"]
-InboxChannel = Literal["dashboard"]  # those that exist, of shared.contracts.notifications.Channel
+InboxChannel = Literal["dashboard"]  # the implemented ones of shared.contracts.notifications.Channel
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -28,48 +28,48 @@ CHANNELS: tuple[InboxChannel, ...] = get_args(InboxChannel)
 
 
 class Preference(BaseModel):
-    """How a kind is told: nowhere without a channel, and nothing below the floor."""
+    """The channels that deliver a kind, and the lowest severity to deliver. Without channels it is switched off."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     channels: tuple[InboxChannel, ...] = ("dashboard",)
     severity_floor: Severity = "INFO"
 
-    def wants(self, severity: Severity, channel: InboxChannel) -> bool:
+    def accepts(self, severity: Severity, channel: InboxChannel) -> bool:
         return channel in self.channels and SEVERITIES.index(severity) >= SEVERITIES.index(self.severity_floor)
 
 
-TOLD, NOT_TOLD = Preference(), Preference(channels=())
+ON_BY_DEFAULT, OFF_BY_DEFAULT = Preference(), Preference(channels=())
 
 
 @dataclass(frozen=True)
 class KindRules:
-    """What a kind is, whoever hears it."""
+    """The rules of a kind, the same for all users. `default` applies where a user has no preference."""
 
     category: Category
-    unless_said: Preference
+    default: Preference
 
 
-# A bot may trade a hundred times a day: whoever wants to hear of each says so.
-OF_KIND: Mapping[Kind, KindRules] = {
-    "ALERT_TRIGGERED": KindRules("ALERT", TOLD),
-    "SESSION_STARTED": KindRules("TRADING", TOLD),
-    "SESSION_STOPPED": KindRules("TRADING", TOLD),
-    "SESSION_ALARMED": KindRules("TRADING", TOLD),
-    "TRADE_OPENED": KindRules("TRADING", NOT_TOLD),
-    "TRADE_CLOSED": KindRules("TRADING", NOT_TOLD),
-    "SUBSCRIPTION_CHANGED": KindRules("BILLING", TOLD),
-    "USAGE_THRESHOLD": KindRules("BILLING", TOLD),
+# A bot may trade a hundred times a day, so notifications of trades are opt-in.
+KIND_RULES: Mapping[Kind, KindRules] = {
+    "ALERT_TRIGGERED": KindRules("ALERT", ON_BY_DEFAULT),
+    "SESSION_STARTED": KindRules("TRADING", ON_BY_DEFAULT),
+    "SESSION_STOPPED": KindRules("TRADING", ON_BY_DEFAULT),
+    "SESSION_ALARMED": KindRules("TRADING", ON_BY_DEFAULT),
+    "TRADE_OPENED": KindRules("TRADING", OFF_BY_DEFAULT),
+    "TRADE_CLOSED": KindRules("TRADING", OFF_BY_DEFAULT),
+    "SUBSCRIPTION_CHANGED": KindRules("BILLING", ON_BY_DEFAULT),
+    "USAGE_THRESHOLD": KindRules("BILLING", ON_BY_DEFAULT),
 }
 
 
 def read_preferences(stored: Mapping[str, object]) -> dict[Kind, Preference]:
-    """As far as this program understands what was stored: a newer one may know more kinds and channels."""
-    return {kind: _read_preference(said) for kind in KINDS if isinstance(said := stored.get(kind), Mapping)}
+    """Parse stored preferences. Unknown kinds and channels are ignored: a newer version may have written them."""
+    return {kind: _read_preference(raw) for kind in KINDS if isinstance(raw := stored.get(kind), Mapping)}
 
 
-def _read_preference(said: Mapping[str, object]) -> Preference:
-    channels, floor = said.get("channels", CHANNELS), said.get("severity_floor")
+def _read_preference(raw: Mapping[str, object]) -> Preference:
+    channels, floor = raw.get("channels", CHANNELS), raw.get("severity_floor")
     known = channels if isinstance(channels, list | tuple) else ()
     return Preference(
         channels=tuple(channel for channel in CHANNELS if channel in known),
@@ -77,9 +77,9 @@ def _read_preference(said: Mapping[str, object]) -> Preference:
     )
 
 
-def preference_of(kind: Kind, said: Mapping[Kind, Preference]) -> Preference:
-    return said.get(kind, OF_KIND[kind].unless_said)
+def preference_of(kind: Kind, preferences: Mapping[Kind, Preference]) -> Preference:
+    return preferences.get(kind, KIND_RULES[kind].default)
 
 
-def graver(one: Severity, other: Severity) -> Severity:
+def more_severe(one: Severity, other: Severity) -> Severity:
     return max(one, other, key=SEVERITIES.index)

@@ -1,4 +1,4 @@
-"""From what is heard to what a person is told of it."""
+"""Maps consumed events to notices, from which notifications are written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,20 +14,22 @@ from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStop
 from shared.contracts.types import decimal_text, instant_text, new_id
 from shared.strategy.bars import INTERVAL_MS
 
-# How a session or trade ends that nobody meant to end.
-UNWANTED = ("kill_switch", "liquidation", "adl")
+# Reasons for which a session or trade ends against the user's intent.
+INVOLUNTARY = ("kill_switch", "liquidation", "adl")
 PLANS = ("FREE", "PREMIUM", "PRO")
 
 
 @dataclass(frozen=True)
 class Notice:
-    """One event, for one person. `values` go into the text, `data` are kept beside it as they are; a digest counts
-    it as `counted_as`.
+    """One event for one user.
+
+    `values` are formatted into the text, `data` is stored with it unformatted, `counted_as` is the key under which
+    a digest counts it.
     """
 
     user_id: int
     event_id: UUID
-    said_at: datetime
+    published_at: datetime
     kind: Kind
     counted_as: str
     values: Mapping[str, Value]
@@ -37,12 +39,12 @@ class Notice:
     trade_id: UUID | None = None
 
 
-def of_alert(event: AlertTriggered, heard_at: datetime) -> Notice:
+def from_alert_triggered(event: AlertTriggered, received_at: datetime) -> Notice:
     closed_at = event.open_time + timedelta(milliseconds=INTERVAL_MS[event.interval])
     return Notice(
         event.user_id,
-        _id_of(event),
-        event.said_at or heard_at,
+        _event_id(event),
+        event.published_at or received_at,
         "ALERT_TRIGGERED",
         event.symbol,
         {
@@ -64,11 +66,11 @@ def of_alert(event: AlertTriggered, heard_at: datetime) -> Notice:
     )
 
 
-def of_session_start(event: SessionStarted, heard_at: datetime) -> Notice:
+def from_session_started(event: SessionStarted, received_at: datetime) -> Notice:
     return Notice(
         event.user_id,
-        _id_of(event),
-        event.said_at or heard_at,
+        _event_id(event),
+        event.published_at or received_at,
         "SESSION_STARTED",
         event.symbol,
         {
@@ -90,11 +92,11 @@ def of_session_start(event: SessionStarted, heard_at: datetime) -> Notice:
     )
 
 
-def of_session_stop(event: SessionStopped, heard_at: datetime) -> Notice:
+def from_session_stopped(event: SessionStopped, received_at: datetime) -> Notice:
     return Notice(
         event.user_id,
-        _id_of(event),
-        event.said_at or heard_at,
+        _event_id(event),
+        event.published_at or received_at,
         "SESSION_STOPPED",
         event.symbol,
         {
@@ -115,16 +117,16 @@ def of_session_stop(event: SessionStopped, heard_at: datetime) -> Notice:
             "final_balance": decimal_text(event.final_balance),
             "stopped_at": instant_text(event.stopped_at),
         },
-        "WARNING" if event.reason in UNWANTED else "INFO",
+        "WARNING" if event.reason in INVOLUNTARY else "INFO",
         session_id=event.session_id,
     )
 
 
-def of_session_alarm(event: SessionAlarmed, heard_at: datetime) -> Notice:
+def from_session_alarmed(event: SessionAlarmed, received_at: datetime) -> Notice:
     return Notice(
         event.user_id,
-        _id_of(event),
-        event.said_at or heard_at,
+        _event_id(event),
+        event.published_at or received_at,
         "SESSION_ALARMED",
         event.symbol,
         {"symbol": event.symbol, "reason": Word(event.reason), "time": event.since},
@@ -139,16 +141,16 @@ def of_session_alarm(event: SessionAlarmed, heard_at: datetime) -> Notice:
     )
 
 
-def of_trade_opened(event: TradeOpened, heard_at: datetime) -> Notice:
+def from_trade_opened(event: TradeOpened, received_at: datetime) -> Notice:
     return Notice(
         event.user_id,
-        _id_of(event),
-        event.said_at or heard_at,
+        _event_id(event),
+        event.published_at or received_at,
         "TRADE_OPENED",
         event.symbol,
-        {**_of_trade(event), "price": event.entry_price, "time": event.entry_time},
+        {**_trade_values(event), "price": event.entry_price, "time": event.entry_time},
         {
-            **_data_of_trade(event),
+            **_trade_data(event),
             "entry_time": instant_text(event.entry_time),
             "entry_price": decimal_text(event.entry_price),
         },
@@ -157,15 +159,15 @@ def of_trade_opened(event: TradeOpened, heard_at: datetime) -> Notice:
     )
 
 
-def of_trade_closed(event: TradeClosed, heard_at: datetime) -> Notice:
+def from_trade_closed(event: TradeClosed, received_at: datetime) -> Notice:
     return Notice(
         event.user_id,
-        _id_of(event),
-        event.said_at or heard_at,
+        _event_id(event),
+        event.published_at or received_at,
         "TRADE_CLOSED",
         event.symbol,
         {
-            **_of_trade(event),
+            **_trade_values(event),
             "strategy_name": event.strategy_name,
             "reason": Word(event.reason),
             "price": event.exit_price,
@@ -173,7 +175,7 @@ def of_trade_closed(event: TradeClosed, heard_at: datetime) -> Notice:
             "time": event.exit_time,
         },
         {
-            **_data_of_trade(event),
+            **_trade_data(event),
             "strategy_name": event.strategy_name,
             "entry_time": instant_text(event.entry_time),
             "entry_price": decimal_text(event.entry_price),
@@ -184,20 +186,20 @@ def of_trade_closed(event: TradeClosed, heard_at: datetime) -> Notice:
             "fee": decimal_text(event.fee),
             "reason": event.reason,
         },
-        "WARNING" if event.reason in UNWANTED else "INFO",
+        "WARNING" if event.reason in INVOLUNTARY else "INFO",
         session_id=event.session_id,
         trade_id=event.trade_id,
     )
 
 
-def of_subscription(event: SubscriptionChanged, heard_at: datetime) -> Notice | None:
-    """None where the plan is the one that it was, or the first."""
+def from_subscription_changed(event: SubscriptionChanged, received_at: datetime) -> Notice | None:
+    """Return a notice, or None if the plan did not change or is the user's first."""
     if event.previous_plan is None or event.previous_plan == event.plan:
         return None
     return Notice(
         event.user_id,
-        _id_of(event),
-        event.said_at or heard_at,
+        _event_id(event),
+        event.published_at or received_at,
         "SUBSCRIPTION_CHANGED",
         event.plan,
         {"plan": event.plan, "previous_plan": event.previous_plan},
@@ -212,11 +214,11 @@ def of_subscription(event: SubscriptionChanged, heard_at: datetime) -> Notice | 
     )
 
 
-def of_threshold(event: UsageThreshold, heard_at: datetime) -> Notice:
+def from_usage_threshold(event: UsageThreshold, received_at: datetime) -> Notice:
     return Notice(
         event.user_id,
-        _id_of(event),
-        event.said_at or heard_at,
+        _event_id(event),
+        event.published_at or received_at,
         "USAGE_THRESHOLD",
         event.meter,
         {"used": event.used, "limit": event.limit, "meter": Word(event.meter), "percent": event.percent},
@@ -232,7 +234,7 @@ def of_threshold(event: UsageThreshold, heard_at: datetime) -> Notice:
     )
 
 
-def _of_trade(event: TradeOpened | TradeClosed) -> dict[str, Value]:
+def _trade_values(event: TradeOpened | TradeClosed) -> dict[str, Value]:
     return {
         "side": Word(event.side),
         "quantity": event.quantity,
@@ -241,7 +243,7 @@ def _of_trade(event: TradeOpened | TradeClosed) -> dict[str, Value]:
     }
 
 
-def _data_of_trade(event: TradeOpened | TradeClosed) -> dict[str, object]:
+def _trade_data(event: TradeOpened | TradeClosed) -> dict[str, object]:
     return {
         "trade_id": str(event.trade_id),
         "session_id": str(event.session_id),
@@ -253,6 +255,6 @@ def _data_of_trade(event: TradeOpened | TradeClosed) -> dict[str, object]:
     }
 
 
-def _id_of(event: Event) -> UUID:
-    """Under which it was heard; one that came by no topic has its first here."""
-    return event.heard_id or new_id()
+def _event_id(event: Event) -> UUID:
+    """Return the id that the event has on its topic, or a new one if it was not read from a topic."""
+    return event.message_id or new_id()

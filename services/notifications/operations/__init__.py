@@ -1,1 +1,1 @@
-"""What notifications does."""
+"""Operations of notifications."""

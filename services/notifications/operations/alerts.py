@@ -1,11 +1,11 @@
-"""Make, change and remove alerts; the feed is told in the same transaction which series they need."""
+"""Create, change and delete alerts, and update their demand for market series in the same transaction."""
 
 from collections.abc import Mapping
 from uuid import UUID
 
 import asyncpg
 
-from services.notifications.domain.conditions import AlertType, ConditionFault, stored_form
+from services.notifications.domain.conditions import AlertType, ConditionFault, normalise_condition
 from services.notifications.errors import AlertsFull
 from services.notifications.queries import alerts
 from services.notifications.queries.alerts import AlertRow
@@ -18,8 +18,8 @@ from shared.contracts.notifications import Channel
 from shared.contracts.types import new_id
 
 Values = Mapping[str, object]
-DELIVERED: tuple[Channel, ...] = ("dashboard",)  # the channels that exist today
-MOST_ALERTS = 200
+DELIVERING_CHANNELS: tuple[Channel, ...] = ("dashboard",)  # the other channels are not implemented yet
+MAX_ALERTS = 200
 
 
 async def create_alert(database: Database, caller: Principal, values: Values) -> AlertRow:
@@ -28,19 +28,19 @@ async def create_alert(database: Database, caller: Principal, values: Values) ->
     try:
         async with database.tenant(caller.user_id) as connection:
             await _check_plan(connection, caller.user_id, values)
-            if await alerts.count_alerts(connection, caller.user_id) >= MOST_ALERTS:
-                raise AlertsFull(f"there can be {MOST_ALERTS} alerts", limit=MOST_ALERTS)
+            if await alerts.count_alerts(connection, caller.user_id) >= MAX_ALERTS:
+                raise AlertsFull(f"a tenant can have at most {MAX_ALERTS} alerts", limit=MAX_ALERTS)
             alert = await alerts.insert_alert(connection, caller.user_id, caller.public_id, new_id(), values)
-            await alerts.set_interest(connection, alert)
+            await alerts.set_demand(connection, alert)
             return alert
     except asyncpg.UniqueViolationError as error:
-        raise NameTaken(f"an alert is named {values['alert_name']!r} already") from error
+        raise NameTaken(f"an alert named {values['alert_name']!r} already exists") from error
 
 
 async def change_alert(
     database: Database, user_id: int, alert_id: UUID, changes: Values, if_match: IfMatch = ANY_STATE
 ) -> AlertRow:
-    """What a plan lacks can always be given up.
+    """Apply `changes`. Switching off a feature is always allowed, also one that the plan does not include.
 
     Raises NotFound, PreconditionFailed, InvalidInput, PlanLimitReached, NameTaken.
     """
@@ -55,10 +55,10 @@ async def change_alert(
             if "condition_data" in changes:
                 values = _with_checked_condition(values)
             alert = await alerts.update_alert(connection, user_id, alert_id, values)
-            await alerts.set_interest(connection, alert)
+            await alerts.set_demand(connection, alert)
             return alert
     except asyncpg.UniqueViolationError as error:
-        raise NameTaken("an alert has that name already") from error
+        raise NameTaken("an alert with that name already exists") from error
 
 
 async def delete_alert(database: Database, user_id: int, alert_id: UUID, if_match: IfMatch = ANY_STATE) -> None:
@@ -68,27 +68,27 @@ async def delete_alert(database: Database, user_id: int, alert_id: UUID, if_matc
         if found is None:
             raise NotFound
         if_match.check(found.updated_at)
-        await alerts.delete_interest(connection, user_id, alert_id)
+        await alerts.delete_demand(connection, user_id, alert_id)
         await alerts.delete_alert(connection, user_id, alert_id)
 
 
 def channels_of(alert: AlertRow) -> tuple[Channel, ...]:
-    """Those that the alert asks for and that exist."""
+    """Return the channels that the alert asks for and that deliver today."""
     wanted: dict[Channel, bool] = {
         "dashboard": alert.notify_dashboard,
         "telegram": alert.notify_telegram,
         "email": alert.notify_email,
         "webhook": alert.notify_webhook,
     }
-    return tuple(channel for channel in DELIVERED if wanted[channel])
+    return tuple(channel for channel in DELIVERING_CHANNELS if wanted[channel])
 
 
 def _with_checked_condition(values: Values) -> Values:
-    """With the condition as it is stored. Raises InvalidInput with the JSON path of each fault."""
+    """Normalise `condition_data`. Raises InvalidInput with the JSON path of each fault."""
     data = values["condition_data"]
     assert isinstance(data, dict), "validated by the route"
     try:
-        return {**values, "condition_data": stored_form(_alert_type(values["alert_type"]), data)}
+        return {**values, "condition_data": normalise_condition(_alert_type(values["alert_type"]), data)}
     except ConditionFault as error:
         raise InvalidInput(
             "the alert's condition is not valid",
@@ -103,9 +103,9 @@ def _alert_type(value: object) -> AlertType:
     raise AssertionError(f"{value} is validated by the route")
 
 
-async def _check_plan(connection: Connection, user_id: int, asked: Values) -> None:
-    """Raises PlanLimitReached for a channel that is asked for and that the plan does not have."""
-    if not asked.get("notify_telegram"):
+async def _check_plan(connection: Connection, user_id: int, requested: Values) -> None:
+    """Raises PlanLimitReached if a requested channel is not in the plan, AccountNotReady if the plan is unknown."""
+    if not requested.get("notify_telegram"):
         return
     entitlement = await get_entitlement(connection, user_id)
     if entitlement is None:

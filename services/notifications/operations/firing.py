@@ -1,4 +1,4 @@
-"""Alerts that fire: the firing, the count and the event in one transaction, once for an alert and a bar."""
+"""Fires alerts: writes the firing, the count and the event in one transaction, once per alert and bar."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.notifications import AlertTriggered
 
-OWNERS_AT_ONCE = 500
+OWNERS_PER_BLOCK = 500
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class SeriesBatch:
-    """Bars of one series that are worked together, up to the one that closed at `closed_at`."""
+    """Bars of one series that are evaluated together; the last one closed at `closed_at`."""
 
     symbol: str
     interval: str
@@ -33,24 +33,24 @@ class SeriesBatch:
 
 
 async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBatch, bars: ConditionPass) -> int:
-    """All alerts of these tenants on a series that are due at these bars; how many firings there are.
+    """Fire the alerts of these tenants that are due at these bars. Returns the number of new firings.
 
-    Worked again, as after being killed, it finds the firings that are there and fires the others.
+    Idempotent: after a crash it can run again on the same bars and adds only the firings that are missing.
     """
     fired = 0
-    for start in range(0, len(owners), OWNERS_AT_ONCE):
-        block = owners[start : start + OWNERS_AT_ONCE]
-        bars.conditions.forget_oldest()
+    for start in range(0, len(owners), OWNERS_PER_BLOCK):
+        block = owners[start : start + OWNERS_PER_BLOCK]
+        bars.conditions.evict_oldest()
         async with database.tenants(block) as connection:
-            came_true = bars.came_true(await _known_conditions(connection, block, batch, bars))
-            looked_at = await firings.list_due_alerts(
+            came_true = bars.came_true(await _compiled_conditions(connection, block, batch, bars))
+            candidates = await firings.list_due_alerts(
                 connection, block, batch.symbol, batch.interval, came_true, batch.closed_at
             )
-            due = [alert for alert in looked_at if _firings(alert, bars)]
+            due = [alert for alert in candidates if _firings(alert, bars)]
             new = await _fire(connection, due, bars)
-            over = [alert for alert in looked_at if _has_ended(alert, batch.closed_at)]
-            if over:
-                await firings.switch_off_expired(connection, over, batch.closed_at)
+            expired = [alert for alert in candidates if _has_expired(alert, batch.closed_at)]
+            if expired:
+                await firings.deactivate_expired(connection, expired, batch.closed_at)
             if new:
                 point("alerts.before_firing")
         if new:
@@ -59,29 +59,29 @@ async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBa
     return fired
 
 
-async def _known_conditions(
+async def _compiled_conditions(
     connection: Connection, block: Sequence[int], batch: SeriesBatch, bars: ConditionPass
 ) -> list[bytes]:
-    """Of the block's alerts, each once; what is new among them is read and compiled."""
+    """Return the distinct condition hashes of the block's alerts; reads and compiles those not compiled yet."""
     hashes = await firings.list_conditions(connection, block, batch.symbol, batch.interval)
     unknown = [each for each in hashes if each not in bars.conditions]
     if unknown:
         for row in await firings.get_conditions(connection, block, batch.symbol, batch.interval, unknown):
-            _learn(bars, row.condition_hash, row)
+            _compile(bars, row.condition_hash, row)
     return [each for each in hashes if each in bars.conditions]
 
 
-def _learn(bars: ConditionPass, condition_hash: bytes, row: firings.ConditionRow | AlertRow) -> None:
-    """One that this program does not understand holds nobody up."""
+def _compile(bars: ConditionPass, condition_hash: bytes, row: firings.ConditionRow | AlertRow) -> None:
+    """Compile a condition. An invalid one is logged and does not stop the evaluation of the others."""
     try:
-        bars.conditions.learn(condition_hash, row.alert_type, row.condition_data)
+        bars.conditions.compile(condition_hash, row.alert_type, row.condition_data)
     except ConditionFault as error:
         log.error("alert_condition_invalid", condition_hash=condition_hash.hex(), error=str(error))
 
 
 def _firings(alert: AlertRow, bars: ConditionPass) -> list[Firing]:
     if alert.condition_hash not in bars.conditions:  # changed since its block's conditions were read
-        _learn(bars, alert.condition_hash, alert)
+        _compile(bars, alert.condition_hash, alert)
     timing = Timing(
         alert.watched_from,
         alert.expires_at,
@@ -92,44 +92,46 @@ def _firings(alert: AlertRow, bars: ConditionPass) -> list[Firing]:
     return bars.firings(alert.condition_hash, timing)
 
 
-def _has_ended(alert: AlertRow, moment: datetime) -> bool:
+def _has_expired(alert: AlertRow, moment: datetime) -> bool:
     return alert.expires_at is not None and alert.expires_at < moment
 
 
 async def _fire(connection: Connection, candidates: Sequence[AlertRow], bars: ConditionPass) -> int:
-    """What is due is asked again under the lock: an alert may have been changed or removed meanwhile."""
+    """Fire the candidates that are still due under the lock: one may have been changed or deleted meanwhile."""
     if not candidates:
         return 0
-    held = {
+    locked = {
         (alert.user_id, alert.alert_id): alert for alert in await firings.lock_active_alerts(connection, candidates)
     }
-    wanted = {key: _firings(alert, bars) for key, alert in held.items()}
+    due = {key: _firings(alert, bars) for key, alert in locked.items()}
     rows = [
         FiringRow(*key, firing.bar.open_time, firing.bar.closed_at, firing.bar.close, firing.value_seen)
-        for key, of_alert in wanted.items()
-        for firing in of_alert
+        for key, alert_firings in due.items()
+        for firing in alert_firings
     ]
     new = await firings.insert_firings(connection, rows)
-    await firings.count_firings(
+    await firings.add_to_counts(
         connection, [row for row in rows if ((row.user_id, row.alert_id), row.open_time) in new]
     )
     fresh = {
-        key: [firing for firing in of_alert if (key, firing.bar.open_time) in new]
-        for key, of_alert in wanted.items()
+        key: [firing for firing in alert_firings if (key, firing.bar.open_time) in new]
+        for key, alert_firings in due.items()
     }
-    done = [held[key] for key, of_alert in fresh.items() if of_alert and held[key].repeat == "ONCE"]
-    if done:
-        await firings.switch_off(connection, done)
-    await emit(connection, *_events(held, fresh))
+    finished = [
+        locked[key] for key, alert_firings in fresh.items() if alert_firings and locked[key].repeat == "ONCE"
+    ]
+    if finished:
+        await firings.deactivate(connection, finished)
+    await emit(connection, *_events(locked, fresh))
     return len(new)
 
 
 def _events(
     alerts: Mapping[firings.AlertKey, AlertRow], fresh: Mapping[firings.AlertKey, Sequence[Firing]]
 ) -> Iterator[AlertTriggered]:
-    for key, of_alert in fresh.items():
+    for key, alert_firings in fresh.items():
         alert = alerts[key]
-        for number, firing in enumerate(of_alert, alert.triggered_count + 1):
+        for number, firing in enumerate(alert_firings, alert.triggered_count + 1):
             yield AlertTriggered(
                 user_id=alert.user_id,
                 public_id=alert.public_id,

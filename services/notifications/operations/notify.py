@@ -1,10 +1,10 @@
-"""Tells people what happened: each event once, in the inbox of those who want to hear it."""
+"""Notifies users of events: each event once, in the inboxes of users whose preferences ask for it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.notifications.domain.digests import Minute, MinuteKey, minute_of, share_out
-from services.notifications.domain.kinds import OF_KIND, preference_of
+from services.notifications.domain.digests import Minute, MinuteKey, minute_of, split_notices
+from services.notifications.domain.kinds import KIND_RULES, preference_of
 from services.notifications.domain.notices import Notice
 from services.notifications.queries import deliveries, inbox
 from services.notifications.queries.contacts import Recipient, list_recipients
@@ -17,7 +17,7 @@ from shared.contracts.types import instant_text, new_id
 
 @dataclass(frozen=True)
 class _Digest:
-    """A minute's, with the first notice that made it grow in this batch; `is_new` where there was none."""
+    """The digest of a minute. `first` is the first notice that this batch adds; `is_new` if it has no row yet."""
 
     key: MinuteKey
     minute: Minute
@@ -25,77 +25,82 @@ class _Digest:
     is_new: bool
 
 
-async def tell(connection: Connection, notices: Sequence[Notice]) -> None:
-    """In the transaction that hears of it. Batches, not rows: so many statements, however many notices."""
+async def notify_users(connection: Connection, notices: Sequence[Notice]) -> None:
+    """Write notifications, in the transaction that consumes the events.
+
+    The number of statements does not depend on the number of notices.
+    """
     if not notices:
         return
     readers = await list_recipients(connection, {notice.user_id for notice in notices})
-    wanted = [notice for notice in notices if _wants(readers[notice.user_id], notice)]
+    wanted = [notice for notice in notices if _is_wanted(readers[notice.user_id], notice)]
     if not wanted:
         return
     positions = await deliveries.lock_inboxes(connection, {notice.user_id for notice in wanted})
     delivered = await deliveries.find_delivered(connection, wanted)
     fresh = [notice for notice in wanted if (notice.user_id, notice.event_id) not in delivered]
     if fresh:
-        await _tell(connection, fresh, readers, positions)
+        await _deliver(connection, fresh, readers, positions)
 
 
-async def _tell(
+async def _deliver(
     connection: Connection, fresh: Sequence[Notice], readers: Mapping[int, Recipient], positions: dict[int, int]
 ) -> None:
-    """`positions` are the last ones of inboxes that are locked."""
+    """Write notices that were not delivered before. `positions` are the last ones of the locked inboxes."""
     known = await deliveries.get_minutes(connection, {minute_of(notice) for notice in fresh})
-    shares = share_out(fresh, known)
-    singly = [_of_notice(notice, readers[notice.user_id], _next(positions, notice)) for notice in shares.singly]
-    first = {minute_of(notice): notice for notice in reversed(shares.digested)}
+    split = split_notices(fresh, known)
+    single = [
+        _message_row(notice, readers[notice.user_id], _next_position(positions, notice)) for notice in split.single
+    ]
+    first = {minute_of(notice): notice for notice in reversed(split.digested)}
     digests = [
-        _Digest(key, shares.minutes[key], notice, key not in known or known[key].digest_id is None)
+        _Digest(key, split.minutes[key], notice, key not in known or known[key].digest_id is None)
         for key, notice in first.items()
     ]
-    made: list[NotificationRow] = []
+    created: list[NotificationRow] = []
     grown: list[NotificationRow] = []
     for digest in digests:
-        message = _of_digest(digest, readers[digest.first.user_id], _next(positions, digest.first))
-        (made if digest.is_new else grown).append(message)
-    new = [*singly, *made]
+        message = _digest_row(digest, readers[digest.first.user_id], _next_position(positions, digest.first))
+        (created if digest.is_new else grown).append(message)
+    new = [*single, *created]
     if new:
         await inbox.prepare_months(connection, {message.timestamp for message in new})
         await inbox.insert_messages(connection, new)
     if grown:
-        await inbox.rewrite_messages(connection, grown)
-    await deliveries.upsert_minutes(connection, shares.minutes)
+        await inbox.update_messages(connection, grown)
+    await deliveries.upsert_minutes(connection, split.minutes)
     entries = [
-        Delivery(notice, row.event_id, "DELIVERED") for notice, row in zip(shares.singly, singly, strict=True)
+        Delivery(notice, row.event_id, "DELIVERED") for notice, row in zip(split.single, single, strict=True)
     ]
-    entries += _digested(shares.digested, shares.minutes)
+    entries += _digested_deliveries(split.digested, split.minutes)
     await deliveries.insert_deliveries(connection, entries)
     await deliveries.update_positions(connection, positions)
 
 
-def _digested(notices: Sequence[Notice], minutes: Mapping[MinuteKey, Minute]) -> Iterator[Delivery]:
+def _digested_deliveries(notices: Sequence[Notice], minutes: Mapping[MinuteKey, Minute]) -> Iterator[Delivery]:
     for notice in notices:
         digest_id = minutes[minute_of(notice)].digest_id
-        assert digest_id is not None, "what is digested has a digest"
+        assert digest_id is not None, "a digested notice has a digest"
         yield Delivery(notice, digest_id, "DIGESTED")
 
 
-def _wants(reader: Recipient, notice: Notice) -> bool:
-    return preference_of(notice.kind, reader.preferences).wants(notice.severity, "dashboard")
+def _is_wanted(reader: Recipient, notice: Notice) -> bool:
+    return preference_of(notice.kind, reader.preferences).accepts(notice.severity, "dashboard")
 
 
-def _next(positions: dict[int, int], notice: Notice) -> int:
+def _next_position(positions: dict[int, int], notice: Notice) -> int:
     positions[notice.user_id] += 1
     return positions[notice.user_id]
 
 
-def _of_notice(notice: Notice, reader: Recipient, position: int) -> NotificationRow:
+def _message_row(notice: Notice, reader: Recipient, position: int) -> NotificationRow:
     return NotificationRow(
         user_id=notice.user_id,
         event_id=new_id(),
         position=position,
-        timestamp=notice.said_at,
+        timestamp=notice.published_at,
         event_type=notice.kind,
-        event_category=OF_KIND[notice.kind].category,
+        event_category=KIND_RULES[notice.kind].category,
         message=writer_for(reader.language, reader.timezone).message(notice.kind, notice.values),
         data=notice.data,
         severity=notice.severity,
@@ -104,17 +109,17 @@ def _of_notice(notice: Notice, reader: Recipient, position: int) -> Notification
     )
 
 
-def _of_digest(digest: _Digest, reader: Recipient, position: int) -> NotificationRow:
+def _digest_row(digest: _Digest, reader: Recipient, position: int) -> NotificationRow:
     (user_id, kind, at), minute = digest.key, digest.minute
-    assert minute.digest_id is not None, "what is digested has a digest"
+    assert minute.digest_id is not None, "a digested notice has a digest"
     writer = writer_for(reader.language, reader.timezone)
     return NotificationRow(
         user_id=user_id,
         event_id=minute.digest_id,
         position=position,
-        timestamp=digest.first.said_at,
+        timestamp=digest.first.published_at,
         event_type="DIGEST",
-        event_category=OF_KIND[kind].category,
+        event_category=KIND_RULES[kind].category,
         message=writer.digest(kind, at, minute.digested),
         data={
             "event_type": kind,

@@ -1,4 +1,4 @@
-"""A tenant reads his inbox, and says what he wants to find in it."""
+"""Mark notifications as read, change preferences, and poll the positions of inboxes that clients stream."""
 
 import asyncio
 import time
@@ -14,12 +14,12 @@ from shared.chassis.errors import NotFound
 from shared.chassis.http.etags import IfMatch
 from shared.chassis.postgres import Database
 
-FRESH_S = 0.4
-FORGOTTEN_S = 10.0
+MAX_AGE_S = 0.4
+UNFOLLOW_AFTER_S = 10.0
 
 
 async def mark_read(database: Database, user_id: int, event_id: UUID) -> InboxRow:
-    """Raises NotFound."""
+    """Mark one notification as read. Raises NotFound."""
     async with database.tenant(user_id) as connection:
         await inbox.lock_inbox(connection, user_id)
         found = await inbox.mark_read(connection, user_id, event_id)
@@ -27,17 +27,17 @@ async def mark_read(database: Database, user_id: int, event_id: UUID) -> InboxRo
             raise NotFound
         row, was_unread = found
         if was_unread:
-            await inbox.move_on(connection, user_id)
+            await inbox.advance_position(connection, user_id)
         return row
 
 
 async def mark_all_read(database: Database, user_id: int, position: int | None, until: datetime | None) -> int:
-    """How many were unread. What came after the position, or the moment, stays so."""
+    """Return how many were marked. Those after the position, or created after `until`, stay unread."""
     async with database.tenant(user_id) as connection:
         await inbox.lock_inbox(connection, user_id)
         marked = await inbox.mark_all_read(connection, user_id, position, until)
         if marked:
-            await inbox.move_on(connection, user_id)
+            await inbox.advance_position(connection, user_id)
         return marked
 
 
@@ -51,31 +51,34 @@ async def change_preferences(
 
 
 class LastPositions:
-    """How far the inboxes have come that somebody follows: asked for all of them together, a few times a second."""
+    """The last positions of inboxes that clients stream, polled for all of them with one query.
+
+    A position is at most `MAX_AGE_S` old; an inbox not asked for within `UNFOLLOW_AFTER_S` is no longer polled.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._positions: dict[int, int] = {}
-        self._followed: dict[int, float] = {}  # when each was asked for last
+        self._followed: dict[int, float] = {}  # user → when their position was last asked for
         self._read_at = 0.0
         self._reading = asyncio.Lock()
 
-    async def of(self, user_id: int) -> int:
+    async def get(self, user_id: int) -> int:
         self._followed[user_id] = time.monotonic()
         if not self._is_fresh(user_id):
             async with self._reading:
-                if not self._is_fresh(user_id):  # whoever waited was asked for by the one before, or reads now
+                if not self._is_fresh(user_id):  # the previous holder of the lock may have read it already
                     await self._read()
         return self._positions.get(user_id, 0)
 
     def _is_fresh(self, user_id: int) -> bool:
-        return user_id in self._positions and time.monotonic() - self._read_at < FRESH_S
+        return user_id in self._positions and time.monotonic() - self._read_at < MAX_AGE_S
 
     async def _read(self) -> None:
-        began = time.monotonic()
-        self._followed = {user: at for user, at in self._followed.items() if began - at < FORGOTTEN_S}
+        started = time.monotonic()
+        self._followed = {user: at for user, at in self._followed.items() if started - at < UNFOLLOW_AFTER_S}
         users = list(self._followed)
         async with self._database.tenants(users) as connection:
             found = await inbox.find_last_positions(connection, users)
         self._positions = {user: found.get(user, 0) for user in users}
-        self._read_at = began
+        self._read_at = started

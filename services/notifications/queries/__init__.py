@@ -1,1 +1,1 @@
-"""All SQL of notifications."""
+"""The SQL of notifications."""

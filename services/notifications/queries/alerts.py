@@ -1,4 +1,4 @@
-"""Alerts of one tenant, and the series they need."""
+"""Alerts of one tenant, and their demand for market series."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -37,7 +37,7 @@ class AlertRow:
 
 
 ALERT_COLUMNS = ", ".join(field.name for field in fields(AlertRow))
-# What a client may write, in this order.
+# The columns that a client may write, in the order of the query parameters.
 WRITABLE = (
     "alert_name",
     "symbol",
@@ -74,7 +74,7 @@ async def insert_alert(
 async def update_alert(
     connection: Connection, user_id: int, alert_id: UUID, values: Mapping[str, object]
 ) -> AlertRow:
-    """An alert that is switched on, or gets another condition, watches from now on."""
+    """Update an alert. If it is activated or gets another condition, `watched_from` becomes now."""
     condition = f"${3 + WRITABLE.index('condition_data')}"
     row = await connection.fetchrow(
         f"""
@@ -90,12 +90,12 @@ async def update_alert(
 
 
 def _places(first: int) -> str:
-    """`$4, $5, …`, one for each column that a client may write."""
+    """Return the placeholders `$4, $5, …`, one for each writable column."""
     return ", ".join(f"${number}" for number in range(first, first + len(WRITABLE)))
 
 
 async def count_alerts(connection: Connection, user_id: int) -> int:
-    """Until the transaction ends nobody else makes an alert for this tenant."""
+    """Count the tenant's alerts under a lock: no other transaction can create one until this transaction ends."""
     await connection.execute("SELECT lock_for_tenant('alerts')")
     count: int = await connection.fetchval("SELECT count(*) FROM user_alerts WHERE user_id = $1", user_id)
     return count
@@ -115,14 +115,14 @@ async def get_alert(connection: Connection, user_id: int, alert_id: UUID, *, loc
 
 @dataclass(frozen=True)
 class AlertFilter:
-    """What is None does not matter."""
+    """Filters of the list; None matches everything."""
 
     symbol: str | None
     alert_type: str | None
     is_active: bool | None
 
 
-# The orders of the list, each with the column that it goes by: unique for a tenant.
+# The orders of the list, each with its column, which is unique within a tenant, and the cursor comparison.
 ORDERS = {
     "created_at": ("alert_id", ">"),
     "-created_at": ("alert_id", "<"),
@@ -134,7 +134,7 @@ ORDERS = {
 async def list_alerts(
     connection: Connection, user_id: int, wanted: AlertFilter, sort: str, beyond: UUID | str | None, limit: int
 ) -> list[AlertRow]:
-    """Ids rise with time."""
+    """List alerts beyond the cursor. Ids are UUIDv7, so they sort by creation time."""
     column, beyond_it = ORDERS[sort]
     kind = "uuid" if column == "alert_id" else "text"
     rows = await connection.fetch(
@@ -156,12 +156,12 @@ async def list_alerts(
 
 
 async def delete_alert(connection: Connection, user_id: int, alert_id: UUID) -> None:
-    """Its firings go with it."""
+    """Delete an alert and, by cascade, its firings."""
     await connection.execute("DELETE FROM user_alerts WHERE user_id = $1 AND alert_id = $2", user_id, alert_id)
 
 
-async def set_interest(connection: Connection, alert: AlertRow) -> None:
-    """The feed brings the series of an active alert."""
+async def set_demand(connection: Connection, alert: AlertRow) -> None:
+    """Replace the alert's demand for its series: an active alert has one, an inactive one has none."""
     await connection.execute(
         "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", alert.user_id, alert.alert_id
     )
@@ -175,7 +175,7 @@ async def set_interest(connection: Connection, alert: AlertRow) -> None:
         )
 
 
-async def delete_interest(connection: Connection, user_id: int, alert_id: UUID) -> None:
+async def delete_demand(connection: Connection, user_id: int, alert_id: UUID) -> None:
     await connection.execute(
         "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", user_id, alert_id
     )

@@ -1,4 +1,4 @@
-"""Whom we write to: language and zone as auth last said, and what he wants to hear."""
+"""Recipients: language and time zone as auth last published them, and their preferences."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from shared.chassis.postgres import Connection
 
 
 class ContactEvent(Protocol):
-    """What of `user.registered`, and whatever follows it, is kept."""
+    """The fields of `user.registered` and `user.updated` that are stored."""
 
     @property
     def user_id(self) -> int: ...
@@ -27,7 +27,7 @@ class ContactEvent(Protocol):
 
 @dataclass(frozen=True)
 class Recipient:
-    """None where nothing was heard of him yet."""
+    """Language and time zone are None until an event of the user was consumed."""
 
     language: str | None
     timezone: str | None
@@ -35,7 +35,7 @@ class Recipient:
 
 
 async def upsert_contacts(connection: Connection, events: Sequence[ContactEvent]) -> None:
-    """Applied only if newer than what is known."""
+    """Store contacts; events older than the stored version are ignored."""
     latest = {event.user_id: event for event in sorted(events, key=lambda event: event.aggregate_seq)}
     await connection.execute(
         """
@@ -55,7 +55,7 @@ async def upsert_contacts(connection: Connection, events: Sequence[ContactEvent]
 
 
 async def list_recipients(connection: Connection, users: Collection[int]) -> dict[int, Recipient]:
-    """All of these, also those of whom nothing is known."""
+    """Return a recipient for each user, also for users without a stored contact."""
     rows = await connection.fetch(
         """
         SELECT u AS user_id, c.language, c.timezone, p.kinds FROM unnest($1::bigint[]) AS u

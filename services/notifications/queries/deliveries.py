@@ -1,4 +1,4 @@
-"""What telling needs, for many tenants at once: their inboxes' numbers, the ledger, and the minutes."""
+"""Delivery for many tenants at once: positions of inboxes, the ledger of deliveries, and counts per minute."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from services.notifications.domain.digests import Minute, MinuteKey
 from services.notifications.domain.notices import Notice
 from shared.chassis.postgres import Connection
 
-Delivered = tuple[int, UUID]  # a person and an event
+Delivered = tuple[int, UUID]  # user and event
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Where an event came to stand in the inbox."""
+    """A row of the ledger: the notification that carries an event."""
 
     notice: Notice
     message_id: UUID
@@ -21,9 +21,9 @@ class Delivery:
 
 
 async def lock_inboxes(connection: Connection, users: Collection[int]) -> dict[int, int]:
-    """The last number of each; until the transaction ends nobody else gives one.
+    """Lock inboxes until the transaction ends, creating missing ones. Returns the last position of each.
 
-    Always locked in one order, so that two batches never wait for each other.
+    Rows are always locked in the same order, so that two batches cannot deadlock.
     """
     await connection.execute(
         "INSERT INTO inboxes (user_id) SELECT u FROM unnest($1::bigint[]) AS u ORDER BY u ON CONFLICT DO NOTHING",
@@ -48,7 +48,7 @@ async def update_positions(connection: Connection, positions: Mapping[int, int])
 
 
 async def find_delivered(connection: Connection, notices: Sequence[Notice]) -> set[Delivered]:
-    """Those that stand in the ledger, for the dashboard."""
+    """Return the notices that already have a ledger row for the dashboard."""
     rows = await connection.fetch(
         """
         SELECT user_id, event_id FROM deliveries
@@ -71,14 +71,14 @@ async def insert_deliveries(connection: Connection, deliveries: Sequence[Deliver
         [delivery.notice.user_id for delivery in deliveries],
         [delivery.notice.event_id for delivery in deliveries],
         [delivery.notice.kind for delivery in deliveries],
-        [delivery.notice.said_at for delivery in deliveries],
+        [delivery.notice.published_at for delivery in deliveries],
         [delivery.message_id for delivery in deliveries],
         [delivery.state for delivery in deliveries],
     )
 
 
 async def get_minutes(connection: Connection, keys: Collection[MinuteKey]) -> dict[MinuteKey, Minute]:
-    """Of inboxes that are locked; those that were not begun are left out."""
+    """Return the minutes that have a row. The inboxes must be locked."""
     rows = await connection.fetch(
         """
         SELECT m.* FROM inbox_minutes m
@@ -106,7 +106,7 @@ async def upsert_minutes(connection: Connection, minutes: Mapping[MinuteKey, Min
             updated_at = now()
         """,
         *map(list, zip(*minutes, strict=True)),
-        [minute.told for minute in minutes.values()],
+        [minute.count for minute in minutes.values()],
         [minute.digest_id for minute in minutes.values()],
         [dict(minute.digested) for minute in minutes.values()],
         [minute.severity for minute in minutes.values()],

@@ -1,4 +1,4 @@
-"""What of a tenant's plan alerts need, as billing last said."""
+"""The features of a tenant's plan that alerts need, as billing last published them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Entitlement:
 
 
 async def upsert_entitlements(connection: Connection, events: Sequence[SubscriptionChanged]) -> None:
-    """Applied only if newer than what is known."""
+    """Store entitlements; events older than the stored version are ignored."""
     latest = {event.user_id: event for event in sorted(events, key=lambda event: event.subscription_version)}
     await connection.execute(
         """

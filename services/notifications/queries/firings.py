@@ -1,4 +1,4 @@
-"""Alerts of many tenants on one series: who has some, which fire, which are over."""
+"""Alerts of many tenants on one series: their owners, those that are due, and their firings."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ LIST_CONDITIONS = """
     SELECT DISTINCT condition_hash FROM user_alerts
     WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
 """
-# Whose condition is one of these, or who have expired.
+# Active alerts whose condition is one of these, and those that have expired.
 LIST_DUE_ALERTS = f"""
     SELECT {ALERT_COLUMNS} FROM user_alerts
     WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
@@ -53,7 +53,7 @@ class FiringRow:
 
 @dataclass(frozen=True)
 class PastFiring:
-    """Of those from before this was kept the bar alone is known."""
+    """A firing as listed. The columns are None for firings from before these columns existed."""
 
     open_time: datetime
     closed_at: datetime | None
@@ -70,7 +70,7 @@ class ConditionRow:
 
 
 async def find_owners(connection: Connection, symbol: str, interval: str) -> list[int]:
-    """Across tenants, as the queue role: ids only, ascending."""
+    """Return the users with demand for a series, ascending. Reads across tenants, so it needs the queue role."""
     rows = await connection.fetch(FIND_OWNERS, symbol, interval)
     return [row["user_id"] for row in rows]
 
@@ -78,7 +78,7 @@ async def find_owners(connection: Connection, symbol: str, interval: str) -> lis
 async def list_conditions(
     connection: Connection, users: Collection[int], symbol: str, interval: str
 ) -> list[bytes]:
-    """Of their active alerts on a series, each once."""
+    """Return the distinct condition hashes of the users' active alerts on a series."""
     rows = await connection.fetch(LIST_CONDITIONS, list(users), symbol, interval)
     return [row["condition_hash"] for row in rows]
 
@@ -86,7 +86,7 @@ async def list_conditions(
 async def get_conditions(
     connection: Connection, users: Collection[int], symbol: str, interval: str, hashes: Collection[bytes]
 ) -> list[ConditionRow]:
-    """What they say. All alerts of one hash say the same."""
+    """Return the condition of each hash; all alerts with one hash have the same condition."""
     rows = await connection.fetch(
         """
         SELECT DISTINCT ON (condition_hash) condition_hash, alert_type, condition_data FROM user_alerts
@@ -110,13 +110,13 @@ async def list_due_alerts(
     hashes: Collection[bytes],
     closed_at: datetime,
 ) -> list[AlertRow]:
-    """Those whose condition came true, and those that have expired."""
+    """Return active alerts whose condition became true, and those that expired before `closed_at`."""
     rows = await connection.fetch(LIST_DUE_ALERTS, list(users), symbol, interval, list(hashes), closed_at)
     return [AlertRow(**row) for row in rows]
 
 
 async def lock_active_alerts(connection: Connection, alerts: Collection[AlertRow]) -> list[AlertRow]:
-    """As they are now, and as they stay until the transaction ends; those removed or switched off are left out."""
+    """Lock alerts until the transaction ends and return their current rows, without deleted and inactive ones."""
     rows = await connection.fetch(
         f"""
         SELECT {ALERT_COLUMNS} FROM user_alerts
@@ -130,7 +130,7 @@ async def lock_active_alerts(connection: Connection, alerts: Collection[AlertRow
 
 
 async def insert_firings(connection: Connection, firings: Sequence[FiringRow]) -> set[tuple[AlertKey, datetime]]:
-    """Those that are new, by alert and bar."""
+    """Insert firings and return the keys of those that did not exist, as alert and open time of the bar."""
     rows = await connection.fetch(
         """
         INSERT INTO alert_firings (user_id, alert_id, open_time, closed_at, price, value_seen)
@@ -148,8 +148,8 @@ async def insert_firings(connection: Connection, firings: Sequence[FiringRow]) -
     return {((row["user_id"], row["alert_id"]), row["open_time"]) for row in rows}
 
 
-async def count_firings(connection: Connection, firings: Sequence[FiringRow]) -> None:
-    """Onto the alerts, each of these once."""
+async def add_to_counts(connection: Connection, firings: Sequence[FiringRow]) -> None:
+    """Add the firings to `triggered_count` and `last_triggered` of their alerts."""
     await connection.execute(
         """
         UPDATE user_alerts AS a SET triggered_count = a.triggered_count + fired.times,
@@ -167,17 +167,17 @@ async def count_firings(connection: Connection, firings: Sequence[FiringRow]) ->
     )
 
 
-async def switch_off(connection: Connection, alerts: Collection[AlertRow]) -> None:
-    """Their series are no longer asked for."""
-    await _switch_off(connection, alerts, None)
+async def deactivate(connection: Connection, alerts: Collection[AlertRow]) -> None:
+    """Deactivate alerts and delete their demand."""
+    await _deactivate(connection, alerts, None)
 
 
-async def switch_off_expired(connection: Connection, alerts: Collection[AlertRow], moment: datetime) -> None:
-    """Those that have still expired by then: one may have been given more time meanwhile."""
-    await _switch_off(connection, alerts, moment)
+async def deactivate_expired(connection: Connection, alerts: Collection[AlertRow], moment: datetime) -> None:
+    """Deactivate those that expired before `moment`, by their current rows: expiry may have been extended."""
+    await _deactivate(connection, alerts, moment)
 
 
-async def _switch_off(connection: Connection, alerts: Collection[AlertRow], moment: datetime | None) -> None:
+async def _deactivate(connection: Connection, alerts: Collection[AlertRow], moment: datetime | None) -> None:
     await connection.execute(
         """
         WITH ended AS (
@@ -199,6 +199,5 @@ async def _switch_off(connection: Connection, alerts: Collection[AlertRow], mome
 async def list_firings(
     connection: Connection, user_id: int, alert_id: UUID, sort: str, beyond: datetime | None, limit: int
 ) -> list[PastFiring]:
-    """Of one alert."""
     rows = await connection.fetch(FIRING_ORDERS[sort], user_id, alert_id, beyond, limit)
     return [PastFiring(**row) for row in rows]

@@ -1,4 +1,4 @@
-"""The inbox: what a tenant was told."""
+"""The inbox: a tenant's notifications and their positions."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -27,7 +27,7 @@ class InboxRow:
 
 @dataclass(frozen=True)
 class NotificationRow:
-    """A row to be written; `data` is shown as it is."""
+    """A row to be written; `data` is returned to the client unchanged."""
 
     user_id: int
     event_id: UUID
@@ -44,7 +44,7 @@ class NotificationRow:
 
 @dataclass(frozen=True)
 class InboxFilter:
-    """What is None does not matter. `since` is included, `until` is not."""
+    """Filters of the list; None matches everything. `since` is inclusive, `until` exclusive."""
 
     unread: bool
     category: str | None
@@ -64,7 +64,7 @@ _FILTERED = """
           AND ($8::timestamptz IS NULL OR timestamp < $8) AND ($9::uuid IS NULL OR event_id {beyond} $9)
     ORDER BY event_id {direction} LIMIT $10
 """
-# Ids rise with time.
+# Ids are UUIDv7, so they sort by creation time.
 LIST_INBOX = {
     "-created_at": _FILTERED.format(columns=INBOX_COLUMNS, beyond="<", direction="DESC"),
     "created_at": _FILTERED.format(columns=INBOX_COLUMNS, beyond=">", direction="ASC"),
@@ -77,14 +77,14 @@ COUNT_UNREAD = "SELECT count(*) FROM user_system_events WHERE user_id = $1 AND N
 
 
 async def prepare_months(connection: Connection, moments: Collection[datetime]) -> None:
-    """The partitions in which messages of these times will lie."""
+    """Create the partitions for messages of these times if they are missing."""
     months = {(moment.year, moment.month): moment for moment in moments}
     for moment in months.values():
         await connection.execute("SELECT prepare_inbox_month($1)", moment)
 
 
 async def insert_messages(connection: Connection, messages: Sequence[NotificationRow]) -> None:
-    """Their months are prepared."""
+    """Insert messages. Their partitions must exist: see `prepare_months`."""
     await connection.execute(
         """
         INSERT INTO user_system_events (user_id, event_id, position, timestamp, event_type, event_category, message,
@@ -106,8 +106,8 @@ async def insert_messages(connection: Connection, messages: Sequence[Notificatio
     )
 
 
-async def rewrite_messages(connection: Connection, messages: Sequence[NotificationRow]) -> None:
-    """What they say, at a new position, and unread again."""
+async def update_messages(connection: Connection, messages: Sequence[NotificationRow]) -> None:
+    """Replace text, data and severity, move the messages to their new positions and mark them unread."""
     await connection.execute(
         """
         UPDATE user_system_events AS e SET position = n.position, message = n.message, data = n.data,
@@ -145,7 +145,7 @@ async def list_inbox(
 
 
 async def list_changes(connection: Connection, user_id: int, after: int, up_to: int, limit: int) -> list[InboxRow]:
-    """What was told or told anew beyond a position, in the order in which it was."""
+    """Return messages added or updated after position `after` and up to `up_to`, by position."""
     return [InboxRow(**row) for row in await connection.fetch(LIST_CHANGES, user_id, after, up_to, limit)]
 
 
@@ -155,7 +155,7 @@ async def count_unread(connection: Connection, user_id: int) -> int:
 
 
 async def get_last_position(connection: Connection, user_id: int) -> int:
-    """0 for an inbox in which nothing ever was."""
+    """Return the inbox's last position, or 0 if it never had a message."""
     position: int | None = await connection.fetchval(
         "SELECT last_position FROM inboxes WHERE user_id = $1", user_id
     )
@@ -170,17 +170,17 @@ async def find_last_positions(connection: Connection, users: Collection[int]) ->
 
 
 async def lock_inbox(connection: Connection, user_id: int) -> None:
-    """Before its messages, as whoever tells does."""
+    """Lock the inbox. Take this lock before those of its messages, in the same order as deliveries do."""
     await connection.execute("SELECT FROM inboxes WHERE user_id = $1 FOR UPDATE", user_id)
 
 
-async def move_on(connection: Connection, user_id: int) -> None:
-    """A number for a change that is no message: what was read."""
+async def advance_position(connection: Connection, user_id: int) -> None:
+    """Use up one position for a change without a message: something was read."""
     await connection.execute("UPDATE inboxes SET last_position = last_position + 1 WHERE user_id = $1", user_id)
 
 
 async def mark_read(connection: Connection, user_id: int, event_id: UUID) -> tuple[InboxRow, bool] | None:
-    """The message, and whether it was unread; None where there is none."""
+    """Mark a message as read. Returns the message and whether it was unread, or None if it does not exist."""
     row = await connection.fetchrow(
         f"SELECT {INBOX_COLUMNS} FROM user_system_events WHERE user_id = $1 AND event_id = $2", user_id, event_id
     )
@@ -195,7 +195,7 @@ async def mark_read(connection: Connection, user_id: int, event_id: UUID) -> tup
 
 
 async def mark_all_read(connection: Connection, user_id: int, position: int | None, until: datetime | None) -> int:
-    """Those up to a position, and written by a moment; how many were unread."""
+    """Mark messages up to a position, and created up to `until`, as read. Returns how many were unread."""
     status: str = await connection.execute(
         """
         UPDATE user_system_events SET is_read = true

@@ -1,4 +1,4 @@
-"""What a tenant wants to be told."""
+"""A tenant's notification preferences."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from shared.chassis.postgres import Connection
 
 @dataclass(frozen=True)
 class Preferences:
-    """`kinds` are those of which something was said. Version 0: nothing ever was."""
+    """`kinds` has the kinds the tenant has set; version 0 means that none was ever set."""
 
     version: int
     kinds: Mapping[Kind, Preference]
@@ -21,7 +21,7 @@ async def get_preferences(connection: Connection, user_id: int) -> Preferences:
 
 
 async def lock_preferences(connection: Connection, user_id: int) -> Preferences:
-    """As they are, and as they stay until the transaction ends."""
+    """Lock the tenant's preferences until the transaction ends, creating the row if it is missing."""
     await connection.execute("INSERT INTO inbox_preferences (user_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id)
     row = await connection.fetchrow(
         "SELECT version, kinds FROM inbox_preferences WHERE user_id = $1 FOR UPDATE", user_id
@@ -33,6 +33,6 @@ async def update_preferences(connection: Connection, user_id: int, kinds: Mappin
     version: int = await connection.fetchval(
         "UPDATE inbox_preferences SET kinds = $2, version = version + 1 WHERE user_id = $1 RETURNING version",
         user_id,
-        {kind: said.model_dump(mode="json") for kind, said in kinds.items()},
+        {kind: preference.model_dump(mode="json") for kind, preference in kinds.items()},
     )
     return Preferences(version, kinds)

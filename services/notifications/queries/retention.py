@@ -1,14 +1,17 @@
-"""How long what is kept is kept; the functions say so."""
+"""Deletion of rows whose retention is over. The periods are in the SQL functions."""
 
 from shared.chassis.postgres import Connection
 
 
 async def drop_inbox_months(connection: Connection) -> list[str]:
-    """As the queue role: the months that ended a year ago."""
+    """Drop the inbox's partitions that ended a year ago; needs the queue role."""
     return [row["done"] for row in await connection.fetch("SELECT drop_inbox_months() AS done")]
 
 
-async def forget_notifications(connection: Connection, most: int) -> int:
-    """As the queue role: old rows of the ledger, of firings and of minutes, so many of each at once."""
-    gone: int = await connection.fetchval("SELECT forget_notifications($1)", most)
-    return gone
+async def delete_expired_rows(connection: Connection, limit: int) -> int:
+    """Delete old rows of `deliveries`, `alert_firings` and `inbox_minutes`, up to `limit` of each.
+
+    Returns the largest number deleted from one table. Needs the queue role.
+    """
+    deleted: int = await connection.fetchval("SELECT forget_notifications($1)", limit)
+    return deleted

@@ -1,4 +1,4 @@
-"""Alerts over HTTP."""
+"""HTTP routes of alerts."""
 
 import json
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from services.notifications.domain.conditions import AlertType
 from services.notifications.domain.firing import Repeat
 from services.notifications.errors import AlertsFull
 from services.notifications.operations.alerts import (
-    DELIVERED,
+    DELIVERING_CHANNELS,
     change_alert,
     channels_of,
     create_alert,
@@ -33,7 +33,7 @@ from shared.contracts.texts import Name
 from shared.contracts.types import EPOCH, SYMBOL_PATTERN, Amount, BodyModel, Instant, ViewModel
 from shared.market.history_client import CandleHistory
 from shared.strategy.bars import INTERVAL_MS
-from shared.strategy.document.parse import MOST_DOCUMENT_BYTES
+from shared.strategy.document.parse import MAX_DOCUMENT_BYTES
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -41,35 +41,37 @@ Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
 Cooldown = Annotated[int, Field(ge=0, le=31_536_000)]
 
 
-def _known(interval: str) -> str:
+def _check_interval(interval: str) -> str:
     if interval not in INTERVAL_MS:
         raise ValueError(f"must be one of {' '.join(INTERVAL_MS)}")
     return interval
 
 
-Interval = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})]
+Interval = Annotated[
+    str, AfterValidator(_check_interval), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})
+]
 
-# The same as in the table: the ends of the calendar do not come back from Postgres as times.
+# The same bounds as in the table: the extremes of the calendar cannot be read back from Postgres as times.
 EARLIEST_EXPIRY = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST_EXPIRY = datetime(2200, 1, 1, tzinfo=UTC)
 
 
-def _reachable(moment: datetime) -> datetime:
+def _check_expiry(moment: datetime) -> datetime:
     if not EARLIEST_EXPIRY <= moment < LATEST_EXPIRY:
-        raise ValueError(f"must be from {EARLIEST_EXPIRY.year} on and before {LATEST_EXPIRY.year}")
+        raise ValueError(f"must be in {EARLIEST_EXPIRY.year} or later and before {LATEST_EXPIRY.year}")
     return moment
 
 
-Expiry = Annotated[Instant, AfterValidator(_reachable)]
+Expiry = Annotated[Instant, AfterValidator(_check_expiry)]
 
 
-def _usable(channel: Channel) -> AfterValidator:
-    """Asking for a channel that does not deliver yet is refused: nobody should wait for what never comes."""
+def _require_delivering(channel: Channel) -> AfterValidator:
+    """Refuse a channel that does not deliver yet, so that no user relies on it."""
 
-    def check(wanted: bool | None) -> bool | None:
-        if wanted and channel not in DELIVERED:
-            raise ValueError(f"alerts are not delivered by {channel} yet, only by {', '.join(DELIVERED)}")
-        return wanted
+    def check(requested: bool | None) -> bool | None:
+        if requested and channel not in DELIVERING_CHANNELS:
+            raise ValueError(f"alerts are not delivered by {channel} yet, only by {', '.join(DELIVERING_CHANNELS)}")
+        return requested
 
     return AfterValidator(check)
 
@@ -86,16 +88,18 @@ ALERT: JsonDict = {
 }
 
 
-def _kept(condition: dict[str, object]) -> dict[str, object]:
-    """Raises ValueError."""
+def _check_size(condition: dict[str, object]) -> dict[str, object]:
+    """Return the condition without floats. Raises ValueError if it is too large."""
     stored = as_stored(condition)
-    if len(json.dumps(stored).encode()) > MOST_DOCUMENT_BYTES:
-        raise ValueError(f"must be at most {MOST_DOCUMENT_BYTES} bytes")
+    if len(json.dumps(stored).encode()) > MAX_DOCUMENT_BYTES:
+        raise ValueError(f"must be at most {MAX_DOCUMENT_BYTES} bytes")
     return stored
 
 
 class AlertBody(BodyModel):
-    """`condition_data` by type: see the service's README. With `repeat` ONCE its firing switches it off."""
+    """The form of `condition_data` depends on the type: see the service's README. With `repeat` ONCE the alert
+    deactivates itself when it fires.
+    """
 
     model_config = example(**ALERT)
 
@@ -105,9 +109,9 @@ class AlertBody(BodyModel):
     alert_type: AlertType
     condition_data: dict[str, object]
     notify_dashboard: bool = True
-    notify_telegram: Annotated[bool, _usable("telegram")] = False
-    notify_email: Annotated[bool, _usable("email")] = False
-    notify_webhook: Annotated[bool, _usable("webhook")] = False
+    notify_telegram: Annotated[bool, _require_delivering("telegram")] = False
+    notify_email: Annotated[bool, _require_delivering("email")] = False
+    notify_webhook: Annotated[bool, _require_delivering("webhook")] = False
     cooldown_seconds: Cooldown = 0
     expires_at: Expiry | None = None
     repeat: Repeat = "ALWAYS"
@@ -116,20 +120,20 @@ class AlertBody(BodyModel):
     @field_validator("condition_data")
     @classmethod
     def _without_floats(cls, value: dict[str, object]) -> dict[str, object]:
-        return _kept(value)
+        return _check_size(value)
 
 
 class AlertChanges(BodyModel):
-    """What is left out stays as it is."""
+    """Fields that are left out keep their values."""
 
     model_config = example(condition_data={"op": "above", "value": "90500"}, cooldown_seconds=3600)
 
     alert_name: Name | None = None
     condition_data: dict[str, object] | None = None
     notify_dashboard: bool | None = None
-    notify_telegram: Annotated[bool | None, _usable("telegram")] = None
-    notify_email: Annotated[bool | None, _usable("email")] = None
-    notify_webhook: Annotated[bool | None, _usable("webhook")] = None
+    notify_telegram: Annotated[bool | None, _require_delivering("telegram")] = None
+    notify_email: Annotated[bool | None, _require_delivering("email")] = None
+    notify_webhook: Annotated[bool | None, _require_delivering("webhook")] = None
     cooldown_seconds: Cooldown | None = None
     expires_at: Expiry | None = None
     repeat: Repeat | None = None
@@ -138,16 +142,16 @@ class AlertChanges(BodyModel):
     @field_validator("condition_data")
     @classmethod
     def _without_floats(cls, value: dict[str, object] | None) -> dict[str, object] | None:
-        return None if value is None else _kept(value)
+        return None if value is None else _check_size(value)
 
     def given(self) -> dict[str, object]:
-        """Null says nothing but for `expires_at`, which it removes."""
+        """Return the changes. Null means no change, except for `expires_at`, which it removes."""
         values = {name: getattr(self, name) for name in self.model_fields_set}
         return {name: value for name, value in values.items() if value is not None or name == "expires_at"}
 
 
 class AlertView(ViewModel):
-    """`channels` are those of the asked-for that deliver today."""
+    """`channels` lists the requested channels that deliver today."""
 
     model_config = example(
         **ALERT,
@@ -193,7 +197,7 @@ class FiringsQuery(PageQuery):
 
 
 class FiringView(ViewModel):
-    """`open_time` and `closed_at` are of the bar, `price` is its close. Of old firings the bar alone is known."""
+    """`open_time` and `closed_at` are the bar's times, `price` is its close. Old firings have only `open_time`."""
 
     model_config = example(value_seen="91350")
 
@@ -273,7 +277,7 @@ class AlertRoutes:
                 "POST",
                 everything,
                 self.create_alert,
-                "Make an alert",
+                "Create an alert",
                 response=AlertView,
                 status=201,
                 body=AlertBody,
@@ -284,11 +288,11 @@ class AlertRoutes:
                 "GET",
                 everything,
                 self.list_alerts,
-                "Your alerts",
+                "List your alerts",
                 response=Page[AlertView],
                 query=AlertsQuery,
             ),
-            Endpoint("GET", one, self.get_alert, "An alert", response=AlertView, tagged=True),
+            Endpoint("GET", one, self.get_alert, "Get an alert", response=AlertView, tagged=True),
             Endpoint(
                 "PATCH",
                 one,
@@ -300,13 +304,13 @@ class AlertRoutes:
                 tagged=True,
                 scope="trade",
             ),
-            Endpoint("DELETE", one, self.delete_alert, "Remove an alert", status=204, tagged=True, scope="trade"),
+            Endpoint("DELETE", one, self.delete_alert, "Delete an alert", status=204, tagged=True, scope="trade"),
             Endpoint("POST", one + "/pause", self.pause_alert, "Pause an alert", response=AlertView, scope="trade"),
             Endpoint(
                 "POST",
                 one + "/resume",
                 self.resume_alert,
-                "Resume an alert, from now on",
+                "Resume an alert: it fires on candles from now on",
                 response=AlertView,
                 scope="trade",
             ),
@@ -314,7 +318,7 @@ class AlertRoutes:
                 "GET",
                 one + "/firings",
                 self.list_firings,
-                "When an alert fired, the last first",
+                "List an alert's firings, newest first",
                 response=Page[FiringView],
                 query=FiringsQuery,
             ),
@@ -325,7 +329,7 @@ def _id_in(found: tuple[str | int, ...]) -> UUID:
     try:
         return UUID(str(found[0]))
     except ValueError as error:
-        raise _not_of_this_list() from error
+        raise _invalid_cursor() from error
 
 
 def _moment_in(found: tuple[str | int, ...] | None) -> datetime | None:
@@ -334,10 +338,10 @@ def _moment_in(found: tuple[str | int, ...] | None) -> datetime | None:
     try:
         return EPOCH + int(found[0]) * MICROSECOND
     except OverflowError as error:
-        raise _not_of_this_list() from error
+        raise _invalid_cursor() from error
 
 
-def _not_of_this_list() -> InvalidInput:
+def _invalid_cursor() -> InvalidInput:
     return InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}])
 
 

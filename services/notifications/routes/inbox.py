@@ -1,4 +1,4 @@
-"""The inbox over HTTP: what was told, as a list and as it comes, and what is to be told."""
+"""HTTP routes of the inbox: notifications as a list and as a stream, and the preferences for them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -43,7 +43,7 @@ from shared.chassis.postgres import Database
 from shared.contracts.examples import EXIT, example, example_id
 from shared.contracts.types import BodyModel, Id, Instant, ViewModel
 
-AT_ONCE = 100
+MAX_CHANGES = 100
 
 
 MESSAGE: JsonDict = {
@@ -80,7 +80,7 @@ class InboxQuery(PageQuery):
 
 
 class MessageView(ViewModel):
-    """`position` is the number of its last change in your inbox: a digest that grows gets a new one."""
+    """`position` numbers the last change of the message within your inbox: a digest that grows gets a new one."""
 
     model_config = example(**MESSAGE)
 
@@ -99,7 +99,7 @@ class MessageView(ViewModel):
 
 
 class CountView(ViewModel):
-    """`position` is that of the inbox's last change, which is counted in."""
+    """`position` is that of the inbox's last change, which `unread` includes."""
 
     model_config = example(unread=3, position=17)
 
@@ -108,7 +108,9 @@ class CountView(ViewModel):
 
 
 class ReadBody(BodyModel):
-    """Without either all is read. `position`: up to a message's, or the count's. `until`: what was there then."""
+    """Without either, all messages are marked as read. `position`: messages up to this position, as in a message or
+    in the count. `until`: messages created up to this time.
+    """
 
     model_config = example(position=17)
 
@@ -123,14 +125,14 @@ class ReadView(ViewModel):
 
 
 class PreferenceBody(BodyModel):
-    """Without a channel the kind is not told; below the floor it is not either."""
+    """You are not notified of a kind without channels, nor of events below `severity_floor`."""
 
     channels: list[InboxChannel] = Field(default=["dashboard"], max_length=4)
     severity_floor: Severity = "INFO"
 
 
 class PreferencesBody(BodyModel):
-    """By kind. What is left out has its default."""
+    """Preferences by kind. Kinds that are left out get their defaults."""
 
     model_config = example(kinds={"TRADE_CLOSED": {"channels": ["dashboard"], "severity_floor": "INFO"}})
 
@@ -143,7 +145,7 @@ class PreferenceView(ViewModel):
 
 
 class PreferencesView(ViewModel):
-    """All kinds there are."""
+    """Preferences for all kinds."""
 
     model_config = example(kinds={"TRADE_CLOSED": {"channels": ["dashboard"], "severity_floor": "INFO"}})
 
@@ -175,32 +177,33 @@ class InboxRoutes:
 
     async def count_unread(self, call: Call) -> CountView:
         _, count = await self._changes(call.principal.user_id, None)
-        assert count is not None, "nothing stands before it"
+        assert count is not None, "without a position no changes are read, so the count is final"
         return count
 
     async def stream_inbox(self, call: Call) -> Stream:
-        """Without Last-Event-ID from now on: the count as it is, then what comes."""
+        """Stream changes. Without Last-Event-ID the stream begins with the current count."""
         user_id = call.principal.user_id
         found = decode_cursor(call.last_event_id, int, path=HEADER)
         after = None if found is None else int(found[0])
 
         async def look(position: int | None) -> Sequence[tuple[int | None, ServerSentEvent]]:
-            if position is not None and await self._last.of(user_id) <= position:
+            if position is not None and await self._last.get(user_id) <= position:
                 return []
             rows, count = await self._changes(user_id, position)
-            return [*map(_told, rows), *([_counted(count)] if count is not None else [])]
+            return [*map(_message_event, rows), *([_count_event(count)] if count is not None else [])]
 
         return Stream(follow(look, after, call.query(StreamQuery).seconds))
 
     async def _changes(self, user_id: int, after: int | None) -> tuple[list[InboxRow], CountView | None]:
-        """What came beyond a position, so much at once, and, where that is all, how much is unread by now.
+        """Return up to `MAX_CHANGES` messages beyond a position, and the unread count if there are no more.
 
-        Whoever tells holds the inbox's row until his messages are there to be seen: those up to its number all are.
+        A delivery holds the lock of the inbox's row until it commits, so all messages up to the last position are
+        visible.
         """
         async with self._database.tenant(user_id) as connection:
             last = await inbox.get_last_position(connection, user_id)
-            rows = [] if after is None else await inbox.list_changes(connection, user_id, after, last, AT_ONCE)
-            if len(rows) == AT_ONCE:
+            rows = [] if after is None else await inbox.list_changes(connection, user_id, after, last, MAX_CHANGES)
+            if len(rows) == MAX_CHANGES:
                 return rows, None
             return rows, CountView(unread=await inbox.count_unread(connection, user_id), position=last)
 
@@ -219,8 +222,8 @@ class InboxRoutes:
 
     async def put_preferences(self, call: Call) -> Reply:
         kinds = {
-            kind: Preference(channels=tuple(sorted(set(said.channels))), severity_floor=said.severity_floor)
-            for kind, said in call.body(PreferencesBody).kinds.items()
+            kind: Preference(channels=tuple(sorted(set(body.channels))), severity_floor=body.severity_floor)
+            for kind, body in call.body(PreferencesBody).kinds.items()
         }
         return _preferences(await change_preferences(self._database, call.principal.user_id, kinds, call.if_match))
 
@@ -231,16 +234,18 @@ class InboxRoutes:
                 "GET",
                 everything,
                 self.list_inbox,
-                "Your inbox, newest first",
+                "List your inbox, newest first",
                 response=Page[MessageView],
                 query=InboxQuery,
             ),
-            Endpoint("GET", everything + "/count", self.count_unread, "How much is unread", response=CountView),
+            Endpoint(
+                "GET", everything + "/count", self.count_unread, "Count your unread messages", response=CountView
+            ),
             Endpoint(
                 "GET",
                 everything + "/stream",
                 self.stream_inbox,
-                "Your inbox as it fills: messages, digests that grow, and how much is unread",
+                "Stream your inbox: new messages, digests that grow, and the number of unread messages",
                 query=StreamQuery,
                 events={"message": MessageView, "digest": MessageView, "unread": CountView},
             ),
@@ -248,7 +253,7 @@ class InboxRoutes:
                 "POST",
                 everything + "/{id}/read",
                 self.mark_read,
-                "Mark one as read",
+                "Mark a message as read",
                 response=MessageView,
                 scope="trade",
             ),
@@ -256,7 +261,7 @@ class InboxRoutes:
                 "POST",
                 everything + "/read",
                 self.mark_all_read,
-                "Mark all as read, or all up to somewhere",
+                "Mark all messages as read, or all up to a position or time",
                 response=ReadView,
                 body=ReadBody,
                 scope="trade",
@@ -265,7 +270,7 @@ class InboxRoutes:
                 "GET",
                 preferences,
                 self.get_preferences,
-                "What you are told",
+                "Get your notification preferences",
                 response=PreferencesView,
                 tagged=True,
             ),
@@ -273,7 +278,7 @@ class InboxRoutes:
                 "PUT",
                 preferences,
                 self.put_preferences,
-                "Choose what you are told",
+                "Set your notification preferences",
                 response=PreferencesView,
                 body=PreferencesBody,
                 tagged=True,
@@ -289,12 +294,12 @@ def _id_in(found: tuple[str | int, ...] | None) -> UUID | None:
         raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
 
 
-def _told(row: InboxRow) -> tuple[int, ServerSentEvent]:
+def _message_event(row: InboxRow) -> tuple[int, ServerSentEvent]:
     name = "digest" if row.event_type == "DIGEST" else "message"
     return row.position, ServerSentEvent(name, _view(row), encode_cursor(row.position))
 
 
-def _counted(count: CountView) -> tuple[int, ServerSentEvent]:
+def _count_event(count: CountView) -> tuple[int, ServerSentEvent]:
     return count.position, ServerSentEvent("unread", count, encode_cursor(count.position))
 
 
@@ -302,6 +307,6 @@ def _view(row: InboxRow) -> MessageView:
     return MessageView.model_validate(asdict(row))
 
 
-def _preferences(said: Preferences) -> Reply:
-    kinds = {kind: preference_of(kind, said.kinds).model_dump() for kind in KINDS}
-    return tagged(PreferencesView.model_validate({"kinds": kinds}), said.version)
+def _preferences(stored: Preferences) -> Reply:
+    kinds = {kind: preference_of(kind, stored.kinds).model_dump() for kind in KINDS}
+    return tagged(PreferencesView.model_validate({"kinds": kinds}), stored.version)

@@ -1,4 +1,4 @@
-"""The languages in which we write, a file each."""
+"""The languages of notification texts, one JSON file each."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +13,6 @@ LANGUAGES: Mapping[str, Language] = {
 
 
 def writer_for(language: str | None, zone: str | None) -> Writer:
-    """In English where we do not have the reader's language, or do not know it yet."""
+    """Return a writer for a user. Falls back to English if the language is unknown or has no templates."""
     texts = LANGUAGES.get((language or DEFAULT_LANGUAGE).partition("-")[0].lower(), LANGUAGES[DEFAULT_LANGUAGE])
     return Writer(texts, zone_or_default(zone or DEFAULT_ZONE))

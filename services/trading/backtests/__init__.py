@@ -1,1 +1,1 @@
-"""Works on backtests: takes them from the queue, calculates each in a process apart, keeps what came of it."""
+"""Runs queued backtests: claims them, calculates each in a separate process, stores the results."""

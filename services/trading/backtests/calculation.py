@@ -1,7 +1,8 @@
 """The program that calculates backtests, one after another: `python -m services.trading.backtests.calculation`.
 
-It has no database, no settings and no secrets. It reads a line of JSON, then bars, one a line, and an empty line.
-It answers with lines of a word and what belongs to it: `progress`, then `refused`, or `head`, rows and `end`.
+It has no database, no settings and no secrets. It reads a line of JSON, then bars, one per line, and an empty line.
+It answers with lines of a kind and a payload: any number of `progress`, then either `refused`, or `head`, chunks of
+`fills` and `trades`, and `end`.
 """
 
 import json
@@ -17,87 +18,87 @@ from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from services.trading.backtest_question import MOST_FILLS
+from services.trading.backtest_question import MAX_FILLS
 from shared.contracts.types import AMOUNT_PATTERN, decimal_text, from_ms, instant_text
-from shared.market.bars import NotABar, enclosed, find_gaps
+from shared.market.bars import NotABar, enclose_body, find_gaps
 from shared.strategy.backtest.run import BacktestReport, run_backtest
 from shared.strategy.bars import INTERVAL_MS, Bar, Instrument, Terms, TickTooCoarse
 from shared.strategy.document.parse import parse_stored
 from shared.strategy.execution.outcome import Fill, Trade
 
-NICENESS = 10  # bots at a candle's close come first
-KILLED_FIRST = "500"  # of 1000: where memory runs out, it is this process that goes
+NICENESS = 10  # workers stepping sessions at a candle's close come first
+OOM_SCORE = "500"  # of 1000: when memory runs out, the kernel kills this process first
 REPORT_EVERY_S = 0.25
-ROWS_AT_ONCE = 1_000
+ROWS_PER_CHUNK = 1_000
 
-Say = Callable[[str, str], None]
+Send = Callable[[str, str], None]
 Row = dict[str, str | int]
 _AMOUNT = re.compile(AMOUNT_PATTERN, re.ASCII)
 
 
 class _Refused(Exception):
-    """There is no result, and there never will be one."""
+    """The backtest has no result; calculating it again would not change that."""
 
 
 def main() -> None:
-    """Until the other side closes its end."""
+    """Answer requests until standard input is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     with suppress(OSError):  # Linux only
-        Path("/proc/self/oom_score_adj").write_text(KILLED_FIRST)
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever prints, prints to the log
+    os.dup2(2, 1)  # prints of any library go to the log, not into the answers
 
-    def say(word: str, what: str) -> None:
-        answers.write(f"{word} {what}\n".encode())
+    def send(kind: str, payload: str) -> None:
+        answers.write(f"{kind} {payload}\n".encode())
         answers.flush()
 
     with suppress(BrokenPipeError):
-        while asked := sys.stdin.buffer.readline():
-            _answer(json.loads(asked), _bars(sys.stdin.buffer), say)
+        while request := sys.stdin.buffer.readline():
+            _answer(json.loads(request), _bars(sys.stdin.buffer), send)
 
 
 def _bars(source: BinaryIO) -> list[Bar]:
     bars = []
     while (line := source.readline()) != b"\n":
         if not line:
-            raise SystemExit("the bars ended before their end")
+            raise SystemExit("the input ended within the bars")
         time_ms, opened, high, low, close, volume = line.decode().split("\t")
         numbers = (Decimal(opened), Decimal(high), Decimal(low), Decimal(close), Decimal(volume))
         bars.append(Bar(int(time_ms), *numbers))
     return bars
 
 
-def _answer(asked: Mapping[str, object], bars: Sequence[Bar], say: Say) -> None:
-    strategy, terms = parse_stored(asked["document"]), _terms(asked["terms"])
+def _answer(request: Mapping[str, object], bars: Sequence[Bar], send: Send) -> None:
+    strategy, terms = parse_stored(request["document"]), _terms(request["terms"])
     try:
-        report = run_backtest(strategy, _checked(bars), terms, None, _progress(say))
-        if len(report.fills) > MOST_FILLS:
-            raise _Refused(f"it has {len(report.fills)} fills, and {MOST_FILLS} is the most that is kept")
+        report = run_backtest(strategy, _enclosed(bars), terms, None, _progress(send))
+        if len(report.fills) > MAX_FILLS:
+            raise _Refused(f"the backtest has {len(report.fills)} fills; at most {MAX_FILLS} are stored")
         head = json.dumps(_head(report, bars, INTERVAL_MS[strategy.interval]), allow_nan=False)
         fills = [_fill(number, fill) for number, fill in enumerate(report.fills, 1)]
         trades = [_trade(number, trade) for number, trade in enumerate(report.trades, 1)]
     except (_Refused, TickTooCoarse) as refused:
-        say("refused", str(refused))
+        send("refused", str(refused))
         return
-    say("head", head)
-    for word, rows in (("fills", fills), ("trades", trades)):
+    send("head", head)
+    for kind, rows in (("fills", fills), ("trades", trades)):
         for chunk in _chunks(rows):
-            say(word, json.dumps(chunk))
-    say("end", "")
+            send(kind, json.dumps(chunk))
+    send("end", "")
 
 
-def _checked(bars: Sequence[Bar]) -> list[Bar]:
-    """As the feed takes them; those that an older release stored were not checked then."""
+def _enclosed(bars: Sequence[Bar]) -> list[Bar]:
+    """Enclose bars as the feed does; older releases stored them unchecked. Raises _Refused for an invalid bar."""
     try:
-        return [enclosed(bar) for bar in bars]
+        return [enclose_body(bar) for bar in bars]
     except NotABar as fault:
-        raise _Refused(f"a stored candle is no bar: {fault}") from None
+        raise _Refused(f"a stored candle is invalid: {fault}") from None
 
 
-def _terms(told: object) -> Terms:
-    assert isinstance(told, dict), "written by the process that asks"
-    values = {name: Decimal(text) for name, text in told.items()}
+def _terms(texts: object) -> Terms:
+    assert isinstance(texts, dict), "written by the worker"
+    values = {name: Decimal(text) for name, text in texts.items()}
     names = ("tick_size", "qty_step", "min_order_qty", "min_notional")
     instrument = Instrument(*(values[name] for name in names))
     return Terms(instrument, values["fee"], values["slippage"], values["initial_balance"])
@@ -107,16 +108,16 @@ class _Progress(Protocol):
     def __call__(self, done: int, total: int, /) -> None: ...
 
 
-def _progress(say: Say) -> _Progress:
+def _progress(send: Send) -> _Progress:
     last = time.monotonic()
 
-    def tell(done: int, _total: int, /) -> None:
+    def report(done: int, _total: int, /) -> None:
         nonlocal last
         if time.monotonic() - last >= REPORT_EVERY_S:
             last = time.monotonic()
-            say("progress", str(done))
+            send("progress", str(done))
 
-    return tell
+    return report
 
 
 def _head(report: BacktestReport, bars: Sequence[Bar], interval_ms: int) -> dict[str, object]:
@@ -168,9 +169,7 @@ def _trade(number: int, trade: Trade) -> Row:
 def _amount(value: Decimal) -> str:
     text = decimal_text(value)
     if not _AMOUNT.fullmatch(text):
-        raise _Refused(
-            f"it comes to an amount of {len(text)} characters, and 20 digits and 18 decimals are the most"
-        )
+        raise _Refused(f"an amount has {len(text)} characters; at most 20 digits and 18 decimals can be stored")
     return text
 
 
@@ -179,8 +178,8 @@ def _time(milliseconds: int) -> str:
 
 
 def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    for begin in range(0, len(rows), ROWS_AT_ONCE):
-        yield rows[begin : begin + ROWS_AT_ONCE]
+    for begin in range(0, len(rows), ROWS_PER_CHUNK):
+        yield rows[begin : begin + ROWS_PER_CHUNK]
 
 
 if __name__ == "__main__":

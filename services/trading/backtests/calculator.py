@@ -1,4 +1,4 @@
-"""A process that calculates, as the one that works on backtests sees it."""
+"""The calculation process, as the backtest worker uses it."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import suppress
 
 COMMAND = (sys.executable, "-m", "services.trading.backtests.calculation")
-# It calculates, and needs no secret of ours.
+# The only variables passed on: the calculation needs no secrets.
 ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "NUMBA_CACHE_DIR")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 LONGEST_LINE = 2**23
@@ -16,37 +16,37 @@ Write = Callable[[bytes], Awaitable[None]]
 
 
 class CalculationEnded(Exception):
-    """The process ended before its answer was whole; the text says how."""
+    """The process ended before its answer was complete; the message says how."""
 
 
 class Calculator:
-    """Started when it is first asked, and again after it ended; it keeps warm in between."""
+    """A calculation process, started by the first request and after it has ended; reused in between."""
 
     def __init__(self, command: Sequence[str] = COMMAND, environment: Mapping[str, str] = os.environ) -> None:
         self._command = command
         self._environment = {name: environment[name] for name in ENVIRONMENT if name in environment} | ONE_THREAD
         self._process: asyncio.subprocess.Process | None = None
 
-    async def ask(self, question: str, feed: Callable[[Write], Awaitable[None]]) -> None:
-        """A line of JSON, and the bars that `feed` writes. Raises CalculationEnded."""
+    async def send(self, request: str, feed: Callable[[Write], Awaitable[None]]) -> None:
+        """Send a request, a line of JSON, and the bars that `feed` writes. Raises CalculationEnded."""
         await self._start()
-        await self._write(question.encode() + b"\n")
+        await self._write(request.encode() + b"\n")
         await feed(self._write)
         await self._write(b"\n")
 
-    async def answer(self) -> AsyncIterator[tuple[str, str]]:
-        """Words and what belongs to them, until `end`. Raises CalculationEnded."""
-        assert self._process is not None, "ask() first"
+    async def receive(self) -> AsyncIterator[tuple[str, str]]:
+        """Yield the answer's kinds and payloads, up to `end` or `refused`. Raises CalculationEnded."""
+        assert self._process is not None, "send() first"
         assert self._process.stdout is not None, "it is a pipe"
         while line := await self._process.stdout.readline():
-            word, _, what = line.decode().rstrip("\n").partition(" ")
-            yield word, what
-            if word in ("end", "refused"):
+            kind, _, payload = line.decode().rstrip("\n").partition(" ")
+            yield kind, payload
+            if kind in ("end", "refused"):
                 return
         raise await self._ended()
 
-    async def end(self) -> None:
-        """At once, whatever it is at."""
+    async def kill(self) -> None:
+        """Kill the process, even in the middle of a calculation."""
         if self._process is None:
             return
         with suppress(ProcessLookupError):
@@ -78,5 +78,5 @@ class Calculator:
         assert self._process is not None, "started"
         code = await self._process.wait()
         if code < 0:
-            return CalculationEnded(f"the process that calculated it was ended by signal {-code}")
-        return CalculationEnded("the evaluator failed on it")
+            return CalculationEnded(f"the calculation was killed by signal {-code}")
+        return CalculationEnded("the evaluator failed")

@@ -1,4 +1,4 @@
-"""Backtests that ended long ago are forgotten."""
+"""Retention: deletes backtests that ended long ago."""
 
 import asyncio
 from datetime import timedelta
@@ -10,19 +10,19 @@ from shared.chassis.clock import utc_now
 from shared.chassis.pause import pause
 from shared.chassis.postgres import Database
 
-LOOK_EVERY_S = 600.0
-AT_ONCE = 100  # their fills go with them
+CHECK_EVERY_S = 600.0
+BATCH = 100  # small, because their fills are deleted with them
 
 log = structlog.get_logger()
 
 
-async def forget_backtests(database: Database, keep_days: int, stop: asyncio.Event) -> None:
-    """Until told to stop."""
+async def delete_old_backtests(database: Database, keep_days: int, stop: asyncio.Event) -> None:
+    """Delete backtests that ended more than `keep_days` ago, until `stop` is set."""
     while not stop.is_set():
         before = utc_now() - timedelta(days=keep_days)
         async with database.queue() as connection:
-            gone = await backtest_queue.forget_backtests(connection, before, AT_ONCE)
-        if gone:
-            log.info("backtests_forgotten", backtests=gone)
-        if gone < AT_ONCE:
-            await pause(stop, LOOK_EVERY_S)
+            deleted = await backtest_queue.delete_backtests(connection, before, BATCH)
+        if deleted:
+            log.info("backtests_deleted", backtests=deleted)
+        if deleted < BATCH:
+            await pause(stop, CHECK_EVERY_S)

@@ -1,4 +1,4 @@
-"""Takes backtests from the queue, each into a process apart, and keeps its claims while they are calculated."""
+"""The backtest worker: claims queued backtests, runs each in a separate process, renews its claims meanwhile."""
 
 import asyncio
 import json
@@ -25,22 +25,22 @@ from shared.strategy.bars import INTERVAL_MS
 
 CLAIM_EVERY_S = 0.25
 RENEW_EVERY_S = 0.5
-AGAIN_AFTER_S = 0.5
-BARS_AT_ONCE = 20_000
-MOST_KEPT_WARM = 200_000  # bars: after more of them a process holds much memory, and another is started
+RETRY_AFTER_S = 0.5
+BARS_PER_WINDOW = 20_000
+RESTART_AFTER_BARS = 200_000  # a process that calculated more bars holds much memory, and is replaced
 
-ENDED = Counter("trading_backtests_ended_total", "Backtests that were worked on, by how they ended", ["outcome"])
+ENDED = Counter("trading_backtests_ended_total", "Backtests whose calculation ended, by outcome", ["outcome"])
 
 log = structlog.get_logger()
 
 
 class _Refused(Exception):
-    """The calculation says that there will never be a result."""
+    """The calculation reported that the backtest can have no result."""
 
 
 @dataclass(eq=False)
-class _Held:
-    """A claim, how far it is, and whether it is not ours any more."""
+class _Claim:
+    """A claimed job, the bars done so far, and an event that is set when the claim is lost."""
 
     job: Job
     done: int = 0
@@ -48,17 +48,17 @@ class _Held:
 
 
 class BacktestWorker:
-    """So many calculations at once. What it knows can be lost: its claims expire, and others take the jobs up."""
+    """Runs `processes` calculations at once. If it dies, its claims expire and other workers claim the jobs."""
 
     def __init__(self, database: Database, processes: int, command: Sequence[str] = COMMAND) -> None:
         self._database = database
         self._processes = processes
         self._command = command
         self._name = str(uuid4())
-        self._held: set[_Held] = set()
+        self._claims: set[_Claim] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop; then what is not finished is let go at once."""
+        """Run until `stop` is set, then release unfinished jobs at once."""
         over = asyncio.Event()
         renewing = asyncio.create_task(self._keep_claims(over))
         slots = [asyncio.create_task(self._work(stop)) for _ in range(self._processes)]
@@ -71,27 +71,27 @@ class BacktestWorker:
             await asyncio.gather(*slots, renewing, return_exceptions=True)
 
     async def _keep_claims(self, over: asyncio.Event) -> None:
-        """All in one statement, with how far each is; a claim that is gone was cancelled or taken over."""
+        """Renew all claims, with their progress, in one statement. A missing claim was cancelled or taken over."""
         while not over.is_set():
-            held = list(self._held)
+            claims = list(self._claims)
             try:
-                if held:
-                    await self._renew(held)
+                if claims:
+                    await self._renew(claims)
             except INFRASTRUCTURE_FAULTS as error:
                 log.warning("backtests_not_renewed", error=repr(error))
             await pause(over, RENEW_EVERY_S)
 
-    async def _renew(self, held: Sequence[_Held]) -> None:
+    async def _renew(self, claims: Sequence[_Claim]) -> None:
         async with self._database.queue() as connection:
-            jobs = [(each.job, each.done) for each in held]
-            ours = await backtest_queue.renew(connection, self._name, jobs)
-            await backtest_queue.forget_turns(connection, utc_now() - timedelta(minutes=10))
-        for each in held:
-            if (each.job.backtest_id, each.job.epoch) not in ours:
+            jobs = [(each.job, each.done) for each in claims]
+            renewed = await backtest_queue.renew(connection, self._name, jobs)
+            await backtest_queue.delete_turns(connection, utc_now() - timedelta(minutes=10))
+        for each in claims:
+            if (each.job.backtest_id, each.job.epoch) not in renewed:
                 each.lost.set()
 
     async def _work(self, stop: asyncio.Event) -> None:
-        """One after another."""
+        """Claim and calculate one backtest after another until `stop` is set."""
         calculator = Calculator(self._command)
         try:
             while not stop.is_set():
@@ -103,57 +103,57 @@ class BacktestWorker:
                 if job is None:
                     await pause(stop, CLAIM_EVERY_S)
                 else:
-                    await self._work_on(_Held(job), calculator, stop)
+                    await self._work_on(_Claim(job), calculator, stop)
         finally:
-            await calculator.end()
+            await calculator.kill()
 
-    async def _work_on(self, held: _Held, calculator: Calculator, stop: asyncio.Event) -> None:
-        self._held.add(held)
-        working = asyncio.create_task(self._calculate(held, calculator))
-        waiting = [asyncio.create_task(each.wait()) for each in (stop, held.lost)]
+    async def _work_on(self, claim: _Claim, calculator: Calculator, stop: asyncio.Event) -> None:
+        self._claims.add(claim)
+        working = asyncio.create_task(self._calculate(claim, calculator))
+        waiting = [asyncio.create_task(each.wait()) for each in (stop, claim.lost)]
         try:
             await asyncio.wait([working, *waiting], return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 working.cancel()
-                await calculator.end()
+                await calculator.kill()
             (fault,) = await asyncio.gather(working, return_exceptions=True)
-            await self._settle(held, fault, calculator, stop)
+            await self._settle(claim, fault, calculator, stop)
         finally:
             for task in (working, *waiting):
                 task.cancel()
-            self._held.discard(held)
+            self._claims.discard(claim)
 
     async def _settle(
-        self, held: _Held, fault: BaseException | None, calculator: Calculator, stop: asyncio.Event
+        self, claim: _Claim, fault: BaseException | None, calculator: Calculator, stop: asyncio.Event
     ) -> None:
-        """What follows from how it went; the claim is kept until that is written."""
-        job, database = held.job, self._database
+        """Write the outcome: done, failed, or back to the queue. The claim is renewed until this is written."""
+        job, database = claim.job, self._database
         match fault:
             case None:
                 ENDED.labels("done").inc()
             case ClaimLost():
-                await calculator.end()
-            case asyncio.CancelledError() if held.lost.is_set():
-                log.info("backtest_taken_away", backtest_id=str(job.backtest_id))
+                await calculator.kill()
+            case asyncio.CancelledError() if claim.lost.is_set():
+                log.info("backtest_claim_lost", backtest_id=str(job.backtest_id))
             case asyncio.CancelledError():
-                await self._write(stop, lambda: work_backtest.let_go(database, job))
+                await self._write(stop, lambda: work_backtest.release_job(database, job))
             case _Refused():
                 ENDED.labels("refused").inc()
                 await self._write(stop, lambda: work_backtest.fail_backtest(database, job, str(fault), utc_now()))
             case CalculationEnded():
                 ENDED.labels("crashed").inc()
                 log.error("backtest_crashed", backtest_id=str(job.backtest_id), reason=str(fault))
-                await calculator.end()
-                await self._write(stop, lambda: work_backtest.let_go(database, job, str(fault)))
+                await calculator.kill()
+                await self._write(stop, lambda: work_backtest.release_job(database, job, str(fault)))
             case _ if isinstance(fault, INFRASTRUCTURE_FAULTS):
                 log.warning("backtest_interrupted", backtest_id=str(job.backtest_id), error=repr(fault))
-                await calculator.end()
-                await self._write(stop, lambda: work_backtest.let_go(database, job))
+                await calculator.kill()
+                await self._write(stop, lambda: work_backtest.release_job(database, job))
             case _:
                 raise fault
 
     async def _write(self, stop: asyncio.Event, write: Callable[[], Awaitable[None]]) -> None:
-        """Again until it is written, or the claim is lost; when told to stop, once."""
+        """Retry `write` until it succeeds or the claim is lost; once `stop` is set, do not retry."""
         while True:
             try:
                 return await write()
@@ -163,24 +163,24 @@ class BacktestWorker:
                 log.warning("backtest_not_written", error=repr(error))
                 if stop.is_set():
                     return None
-            await pause(stop, AGAIN_AFTER_S)
+            await pause(stop, RETRY_AFTER_S)
 
-    async def _calculate(self, held: _Held, calculator: Calculator) -> None:
-        assignment = await work_backtest.begin_backtest(self._database, held.job, utc_now())
+    async def _calculate(self, claim: _Claim, calculator: Calculator) -> None:
+        assignment = await work_backtest.begin_backtest(self._database, claim.job, utc_now())
         if assignment is None:
             return
-        await calculator.ask(_question(assignment), lambda write: self._feed(assignment, write))
-        answer = calculator.answer()
-        head = await _until_head(held, answer)
+        await calculator.send(_request(assignment), lambda write: self._feed(assignment, write))
+        answer = calculator.receive()
+        head = await _until_head(claim, answer)
         if head.bars != assignment.range.bars:
-            raise CalculationEnded("its candles changed while it was calculated")
+            raise CalculationEnded("its candles changed during the calculation")
         await work_backtest.finish_backtest(self._database, assignment, head, _rows(answer), utc_now())
-        if head.bars > MOST_KEPT_WARM:
-            await calculator.end()
+        if head.bars > RESTART_AFTER_BARS:
+            await calculator.kill()
 
     async def _feed(self, assignment: Assignment, write: Write) -> None:
-        """In windows, so that no statement takes long."""
-        window = timedelta(milliseconds=INTERVAL_MS[assignment.interval]) * BARS_AT_ONCE
+        """Write the bars in windows, so that no statement takes long."""
+        window = timedelta(milliseconds=INTERVAL_MS[assignment.interval]) * BARS_PER_WINDOW
         end = assignment.range.last + timedelta(microseconds=1)
         first = assignment.range.first
         while first < end:
@@ -190,7 +190,7 @@ class BacktestWorker:
             first = before
 
 
-def _question(assignment: Assignment) -> str:
+def _request(assignment: Assignment) -> str:
     terms, instrument = assignment.terms, assignment.terms.instrument
     amounts = {
         "tick_size": instrument.tick_size,
@@ -201,23 +201,23 @@ def _question(assignment: Assignment) -> str:
         "slippage": terms.slippage,
         "initial_balance": terms.initial_balance,
     }
-    told = {name: decimal_text(amount) for name, amount in amounts.items()}
-    return json.dumps({"document": assignment.document, "terms": told})
+    terms_text = {name: decimal_text(amount) for name, amount in amounts.items()}
+    return json.dumps({"document": assignment.document, "terms": terms_text})
 
 
-async def _until_head(held: _Held, answer: AsyncIterator[tuple[str, str]]) -> ResultHead:
-    async for word, what in answer:
-        match word:
+async def _until_head(claim: _Claim, answer: AsyncIterator[tuple[str, str]]) -> ResultHead:
+    async for kind, payload in answer:
+        match kind:
             case "progress":
-                held.done = int(what)
+                claim.done = int(payload)
             case "refused":
-                raise _Refused(what)
+                raise _Refused(payload)
             case "head":
-                return ResultHead.read(what)
-    raise AssertionError("an answer ends with `end`, `refused` or an error")
+                return ResultHead.read(payload)
+    raise AssertionError("an answer ends with `end`, `refused` or an exception")
 
 
 async def _rows(answer: AsyncIterator[tuple[str, str]]) -> AsyncIterator[tuple[Kind, str]]:
-    async for word, what in answer:
-        if word != "end":
-            yield cast(Kind, word), what
+    async for kind, payload in answer:
+        if kind != "end":
+            yield cast(Kind, kind), payload

@@ -1,1 +1,4 @@
-"""Reads the exchange's public stream and says `candle.opened` and `candle.closed`, each bar once, in order."""
+"""The market feed: reads the exchange's public stream and publishes `candle.opened` and `candle.closed`.
+
+Each bar is published once, in order.
+"""

@@ -1,4 +1,4 @@
-"""What is said of a series' bars."""
+"""The candle events of a series, built from its bars."""
 
 from datetime import datetime
 

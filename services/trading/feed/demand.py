@@ -1,4 +1,4 @@
-"""Which series somebody wants, read from `market.interest` from its beginning on, also while standing by."""
+"""The demand for series, read from `market.interest` from its beginning; also while this feed is on standby."""
 
 import asyncio
 import re
@@ -14,8 +14,8 @@ from shared.chassis.clock import utc_now
 from shared.chassis.errors import PoisonError
 from shared.chassis.events.handlers import PartitionReader
 from shared.chassis.events.inbox import MarketInbox
-from shared.chassis.events.plausible_versions import refuse_leap
-from shared.chassis.infrastructure_faults import AWAY
+from shared.chassis.events.plausible_versions import check_version_step
+from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS
 from shared.chassis.pause import pause
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
@@ -23,11 +23,11 @@ from shared.contracts.market import MarketInterest
 from shared.contracts.types import SYMBOL_PATTERN
 from shared.strategy.bars import INTERVAL_MS
 
-KEEP_UNWANTED = timedelta(minutes=10)
+DROP_AFTER = timedelta(minutes=10)
 READ_WAIT_MS = 200
 RETRY_S = 1.0
 RETRY_PARKED_EVERY_S = 1.0
-MOST_HISTORY_BARS = 1_000_000
+MAX_HISTORY_BARS = 1_000_000
 CONSUMER = "trading-feed"
 
 log = structlog.get_logger()
@@ -35,78 +35,80 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class SeriesDemand:
-    """What all together want of a series: so many bars of history, and the generations that sessions are on.
+    """The combined demand for a series: bars of history, and the generations that sessions run on.
 
-    None: some may be on any, as they have said so or have said nothing for a moment only.
+    `generations` is None while the demand is new or changed recently: sessions may then be on any generation.
     """
 
     history_bars: int = 0
     generations: frozenset[int] | None = None
 
-    def keeps(self, generation: int) -> bool:
+    def includes(self, generation: int) -> bool:
         return self.generations is None or generation in self.generations
 
 
 class DemandedSeries:
-    """The latest word of each who wishes; a series stays for a while after the last wish."""
+    """The latest demand of each service; a series stays for `DROP_AFTER` once nobody demands it."""
 
     def __init__(self) -> None:
-        self._wished: dict[SeriesKey, dict[str, MarketInterest]] = {}
+        self._interests: dict[SeriesKey, dict[str, MarketInterest]] = {}
         self._dropped_at: dict[SeriesKey, datetime] = {}
         self._changed_at: dict[SeriesKey, datetime] = {}
 
-    def hear(self, wish: MarketInterest, now: datetime) -> None:
-        """Raises PoisonError for what names no series."""
-        if wish.interval not in INTERVAL_MS or not re.fullmatch(SYMBOL_PATTERN, wish.symbol):
-            raise PoisonError("symbol, interval: name no series")
-        if wish.history_bars > MOST_HISTORY_BARS:
-            raise PoisonError("history_bars: more than any indicator needs")
-        series = (wish.symbol, wish.interval)
-        known = self._wished.setdefault(series, {})
-        before = known.get(wish.wished_by)
-        if before is not None and wish.interest_version <= before.interest_version:
+    def record(self, interest: MarketInterest, now: datetime) -> None:
+        """Take in one message; older versions are ignored. Raises PoisonError if it is invalid."""
+        if interest.interval not in INTERVAL_MS or not re.fullmatch(SYMBOL_PATTERN, interest.symbol):
+            raise PoisonError("symbol, interval: not a series")
+        if interest.history_bars > MAX_HISTORY_BARS:
+            raise PoisonError(f"history_bars: must be at most {MAX_HISTORY_BARS}")
+        series = (interest.symbol, interest.interval)
+        known = self._interests.setdefault(series, {})
+        before = known.get(interest.wished_by)
+        if before is not None and interest.interest_version <= before.interest_version:
             return
-        refuse_leap(wish, wish.interest_version, before.interest_version if before else None)
-        known[wish.wished_by] = wish
-        changed_at = min(wish.said_at or now, now)
+        check_version_step(interest, interest.interest_version, before.interest_version if before else None)
+        known[interest.wished_by] = interest
+        changed_at = min(interest.published_at or now, now)
         self._changed_at[series] = max(changed_at, self._changed_at.get(series, changed_at))
         if any(each.wanted for each in known.values()):
             self._dropped_at.pop(series, None)
         else:
             self._dropped_at[series] = changed_at
 
-    def wanted(self, now: datetime) -> set[SeriesKey]:
+    def list_series(self, now: datetime) -> set[SeriesKey]:
+        """Return the series to follow: those in demand, and those whose demand ended recently."""
         return {
             series
-            for series in self._wished
-            if series not in self._dropped_at or now - self._dropped_at[series] < KEEP_UNWANTED
+            for series in self._interests
+            if series not in self._dropped_at or now - self._dropped_at[series] < DROP_AFTER
         }
 
-    def is_needed(self, series: SeriesKey) -> bool:
-        """Whether anybody wants it now, and not only until a moment ago."""
-        return series in self._wished and series not in self._dropped_at
+    def has_demand(self, series: SeriesKey) -> bool:
+        """Whether any service demands the series now, not only until recently."""
+        return series in self._interests and series not in self._dropped_at
 
-    def of(self, series: SeriesKey, now: datetime) -> SeriesDemand:
-        """A generation is kept for a while after the last wish too."""
-        wishes = [each for each in self._wished.get(series, {}).values() if each.wanted]
-        needed = max((each.history_bars for each in wishes), default=0)
-        if series not in self._changed_at or now - self._changed_at[series] < KEEP_UNWANTED:
+    def demand_for(self, series: SeriesKey, now: datetime) -> SeriesDemand:
+        """Return the series' demand. A generation too is kept for `DROP_AFTER` after the last change of demand."""
+        interests = [each for each in self._interests.get(series, {}).values() if each.wanted]
+        needed = max((each.history_bars for each in interests), default=0)
+        if series not in self._changed_at or now - self._changed_at[series] < DROP_AFTER:
             return SeriesDemand(needed)
-        return SeriesDemand(needed, frozenset(generation for each in wishes for generation in each.generations))
+        return SeriesDemand(needed, frozenset(generation for each in interests for generation in each.generations))
 
-    async def listen(self, settings: ServiceSettings, database: Database, stop: asyncio.Event) -> None:
-        """Until told to stop; again from the beginning when the broker was away: the versions tell what is new.
+    async def consume(self, settings: ServiceSettings, database: Database, stop: asyncio.Event) -> None:
+        """Consume the topic until `stop` is set. After an outage of the broker, read it again from the beginning:
+        versions tell what is new.
 
-        What cannot be read is set aside, and the demand for the other series is read on.
+        Messages that cannot be handled are parked; the demand for other series is still read.
         """
-        inbox = MarketInbox(database, CONSUMER, MarketInterest, self._hear_all, in_order=False)
+        inbox = MarketInbox(database, CONSUMER, MarketInterest, self._record_all, in_order=False)
         while not stop.is_set():
             reader = PartitionReader(settings.kafka, settings.kafka_topic_prefix, [MarketInterest], from_end=False)
             try:
                 await reader.start()
                 await self._read(reader, inbox, stop)
-            except (*AWAY, KafkaError, OSError) as error:
-                log.warning("wishes_retry", error=repr(error))
+            except (*RETRYABLE_FAULTS, KafkaError, OSError) as error:
+                log.warning("demand_retries", error=repr(error))
                 await pause(stop, RETRY_S)
             finally:
                 await reader.stop()
@@ -116,11 +118,11 @@ class DemandedSeries:
         retried_at = loop.time()
         while not stop.is_set():
             if received := await reader.read(READ_WAIT_MS):
-                await inbox.work(received)
+                await inbox.process(received)
             if loop.time() - retried_at > RETRY_PARKED_EVERY_S:
                 await inbox.retry_parked()
                 retried_at = loop.time()
 
-    async def _hear_all(self, wishes: Sequence[MarketInterest]) -> None:
-        for wish in wishes:
-            self.hear(wish, utc_now())
+    async def _record_all(self, interests: Sequence[MarketInterest]) -> None:
+        for interest in interests:
+            self.record(interest, utc_now())

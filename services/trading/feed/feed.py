@@ -1,4 +1,4 @@
-"""The feed: which series are wanted, one SeriesFeed for each, one stream for all; led by lease."""
+"""The feed: one SeriesFeed for each series in demand, one stream for all of them; one feed leads, by lease."""
 
 import asyncio
 from datetime import datetime
@@ -11,7 +11,7 @@ from services.trading.bybit_api import MarketApi
 from services.trading.bybit_stream_api import KlineUpdate, MarketStream, SeriesKey
 from services.trading.feed import queries
 from services.trading.feed.demand import DemandedSeries
-from services.trading.feed.instruments import keep_instruments
+from services.trading.feed.instruments import refresh_instruments
 from services.trading.feed.series_feed import SeriesFeed
 from services.trading.settings import TradingSettings
 from shared.chassis.clock import utc_now
@@ -21,29 +21,29 @@ from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.service_types import Context, Job
 
 RENEW_EVERY_S = 1.0
-LOOK_EVERY_S = 0.05
-LET_GO_WITHIN_S = 5
+CHECK_DEMAND_EVERY_S = 0.05
+STOP_WITHIN_S = 5
 
 log = structlog.get_logger()
 
 
 class Feed:
-    """Leads while it holds the lease; stands by otherwise, knowing what is wanted."""
+    """Leads while it holds the lease; otherwise on standby, still reading the demand."""
 
     def __init__(self, database: Database, producer: Producer, settings: TradingSettings) -> None:
         self._database = database
         self._producer = producer
         self._settings = settings
-        self._wishes = DemandedSeries()
+        self._demand = DemandedSeries()
         self._holder = str(uuid4())
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop. A feed that no longer reads the demand ends, whatever else it does."""
+        """Run until `stop` is set. The feed also ends when it can no longer read the demand."""
         over = asyncio.Event()
-        reading = asyncio.create_task(self._wishes.listen(self._settings, self._database, over))
+        reading = asyncio.create_task(self._demand.consume(self._settings, self._database, over))
         following = asyncio.create_task(self._follow(over))
         stopping = asyncio.create_task(stop.wait())
-        tasks: list[asyncio.Task[Any]] = [reading, following, stopping]  # Any: of different results
+        tasks: list[asyncio.Task[Any]] = [reading, following, stopping]  # Any: their result types differ
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             over.set()
@@ -67,11 +67,11 @@ class Feed:
             return await queries.take_lease(connection, self._holder)
 
     async def _lead(self, stop: asyncio.Event) -> None:
-        """Until told to stop or the lease is lost; the lease is let go at once when we stop in order."""
+        """Lead until `stop` is set or the lease is lost. A regular stop releases the lease at once."""
         log.info("feed_leads", holder=self._holder)
         over = asyncio.Event()
         api = MarketApi(self._settings.bybit_rest_url)
-        leading = Leading(self._database, self._producer, api, self._settings, self._wishes, over)
+        leading = FeedLeader(self._database, self._producer, api, self._settings, self._demand, over)
         tasks = [asyncio.create_task(work) for work in (leading.run(), self._keep_lease(over, stop))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -104,8 +104,8 @@ class Feed:
                     return
 
 
-class Leading:
-    """What a leading feed does."""
+class FeedLeader:
+    """The work of the feed that holds the lease: follow the demand, with one SeriesFeed for each series."""
 
     def __init__(
         self,
@@ -113,64 +113,66 @@ class Leading:
         producer: Producer,
         api: MarketApi,
         settings: TradingSettings,
-        wishes: DemandedSeries,
+        demand: DemandedSeries,
         over: asyncio.Event,
     ) -> None:
         self._database = database
         self._producer = producer
         self._api = api
-        self._wishes = wishes
+        self._demand = demand
         self._over = over
         self._instruments_every_s = settings.instruments_every_s
         self._series: dict[SeriesKey, SeriesFeed] = {}
         self._tasks: dict[SeriesKey, asyncio.Task[None]] = {}
-        self._given_up: set[SeriesKey] = set()  # their symbols are unknown, and nobody needs them now
+        self._dropped: set[SeriesKey] = set()  # their symbols are unknown, and there is no demand now
         self._stream = MarketStream(settings.bybit_ws_url, self._on_update, self._on_subscribed)
 
     async def run(self) -> None:
         stream = asyncio.create_task(self._stream.run(self._over))
         instruments = asyncio.create_task(
-            keep_instruments(self._database, self._api, self._symbols, self._instruments_every_s, self._over)
+            refresh_instruments(self._database, self._api, self._symbols, self._instruments_every_s, self._over)
         )
         try:
             while not self._over.is_set():
                 for task in (stream, instruments, *self._tasks.values()):
                     if task.done():
-                        task.result()  # a fault of ours is not to be hidden
-                self._follow_wishes()
-                await pause(self._over, LOOK_EVERY_S)
+                        task.result()  # raises what ended it: a programming error must not stay hidden
+                self._follow_demand()
+                await pause(self._over, CHECK_DEMAND_EVERY_S)
         finally:
             self._over.set()
             running = [stream, instruments, *self._tasks.values()]
-            _, late = await asyncio.wait(running, timeout=LET_GO_WITHIN_S)
+            _, late = await asyncio.wait(running, timeout=STOP_WITHIN_S)
             for task in late:
                 task.cancel()
 
     def _symbols(self) -> set[str]:
         return {symbol for (symbol, _), feed in self._series.items() if feed.ready.is_set()}
 
-    def _follow_wishes(self) -> None:
+    def _follow_demand(self) -> None:
         now = utc_now()
-        wanted = self._wishes.wanted(now)
-        # A series that cannot be had is not kept for those who may come back to it.
-        useless = {series for series, feed in self._series.items() if feed.unknown} | self._given_up
-        self._given_up = {series for series in useless & wanted if not self._wishes.is_needed(series)}
-        wanted -= self._given_up
+        wanted = self._demand.list_series(now)
+        # An unknown symbol gets no grace period: it is dropped as soon as no service demands it.
+        unknown = {series for series, feed in self._series.items() if feed.unknown} | self._dropped
+        self._dropped = {series for series in unknown & wanted if not self._demand.has_demand(series)}
+        wanted -= self._dropped
         for series in wanted & self._series.keys():
-            self._series[series].want(self._wishes.of(series, now))
+            self._series[series].set_demand(self._demand.demand_for(series, now))
         for series in wanted - self._series.keys():
-            wish = self._wishes.of(series, now)
-            feed = SeriesFeed(*series, self._database, self._producer, self._api, self._stream.renew, wish=wish)
+            demand = self._demand.demand_for(series, now)
+            feed = SeriesFeed(
+                *series, self._database, self._producer, self._api, self._stream.reconnect, demand=demand
+            )
             self._series[series] = feed
             self._tasks[series] = asyncio.create_task(feed.run(self._over))
         for series in self._series.keys() - wanted:
             self._tasks.pop(series).cancel()
             del self._series[series]
-        self._stream.want({series for series, feed in self._series.items() if feed.ready.is_set()})
+        self._stream.set_series({series for series, feed in self._series.items() if feed.ready.is_set()})
 
     def _on_update(self, update: KlineUpdate) -> None:
         if (feed := self._series.get((update.symbol, update.interval))) is not None:
-            feed.tell(update)
+            feed.enqueue(update)
 
     def _on_subscribed(self, symbol: str, interval: str) -> None:
         if (feed := self._series.get((symbol, interval))) is not None:
@@ -178,5 +180,5 @@ class Leading:
 
 
 def feed_job(context: Context, settings: TradingSettings) -> Job:
-    """The feed as a job of its own role: `--only feed`."""
+    """Return the feed as a job of its own role: `--only feed`."""
     return Job("feed", Feed(context.database, context.producer, settings).run, role="feed")

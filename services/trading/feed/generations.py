@@ -1,6 +1,6 @@
-"""The generations of one series: those that sessions are on, and the newest, which whoever comes takes.
+"""The generations of one series: those that sessions run on, and the newest, which new sessions take.
 
-All hold the same bars and move together; they differ in where they begin.
+All are given the same new bars; they differ in their first bar.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 def depth_for(needed: int) -> int:
-    """So many bars are fetched for such a need: by doubling, so that there are few generations."""
+    """Return how many bars to fetch if `needed` are demanded. Depths double, so that there are few generations."""
     depth = HISTORY_BARS
     while depth < needed:
         depth *= 2
@@ -29,7 +29,7 @@ def depth_for(needed: int) -> int:
 
 
 class Generations:
-    """Their rows, oldest first. Empty before `load`."""
+    """The followed generations, `live`, oldest first; empty before `load`."""
 
     def __init__(self, symbol: str, interval: str, database: Database, settled: SettledBars) -> None:
         self._symbol = symbol
@@ -42,32 +42,38 @@ class Generations:
     def newest(self) -> StoredSeries:
         return self.live[-1]
 
-    async def note_contract(self, contract: Contract) -> None:
+    async def store_contract(self, contract: Contract) -> None:
         async with self._database.tenants(()) as connection:
             await queries.upsert_instrument(connection, self._symbol, contract)
 
-    async def load(self, wish: SeriesDemand) -> Kline | None:
-        """As they are stored, none behind another, with history where nothing is; the last bar."""
+    async def load(self, demand: SeriesDemand) -> Kline | None:
+        """Load the demanded generations and return the last bar.
+
+        Older generations get the bars they miss; a series without bars gets its history.
+        """
         async with self._database.tenants(()) as connection:
             newest = await queries.get_or_create_series(connection, self._symbol, self._interval)
             stored = await queries.list_generations(connection, self._symbol, self._interval)
-            self.live = [each for each in stored if each == newest or wish.keeps(each.generation)]
+            self.live = [each for each in stored if each == newest or demand.includes(each.generation)]
             for older in self.live[:-1]:
                 await queries.copy_missing(connection, newest, older)
             last = await queries.find_last_candle(connection, newest.series_id)
-        return last if last is not None else await self._store_history(depth_for(wish.history_bars))
+        return last if last is not None else await self._store_history(depth_for(demand.history_bars))
 
     async def _store_history(self, depth: int) -> Kline | None:
-        """Bars from before the series went live: stored for the indicators, never announced."""
-        bars = await self._settled.latest(depth)
+        """Store bars from before the series went live. They are for indicators and are never published."""
+        bars = await self._settled.fetch_latest(depth)
         async with self._database.tenants(()) as connection:
             if bars:
-                await queries.insert_candles(connection, self.newest.series_id, chained(bars, None), "HISTORY")
+                await queries.insert_candles(connection, self.newest.series_id, chain_bars(bars, None), "HISTORY")
             await queries.set_reach(connection, self.newest.series_id, depth)
         return bars[-1] if bars else None
 
     async def deepen(self, needed: int, last: Kline | None) -> bool:
-        """Whether a new generation was opened, as this need is not met and the exchange has older bars."""
+        """Open a new generation if the newest holds too few bars and the exchange has older ones.
+
+        Returns whether it did.
+        """
         newest = self.newest
         if needed <= newest.reach:
             return False
@@ -76,25 +82,25 @@ class Generations:
             held = await queries.count_candles(connection, newest.series_id)
         older: list[Kline] = []
         if last is not None and newest.anchor is not None and held < needed:
-            older = await self._settled.before(newest.anchor, depth - held)
+            older = await self._settled.fetch_before(newest.anchor, depth - held)
         async with self._database.tenants(()) as connection:
             if last is None or not older:
                 await queries.set_reach(connection, newest.series_id, needed)
                 return False
-            await queries.open_generation(connection, newest, chained(older, None), last.open_time, depth)
+            await queries.open_generation(connection, newest, chain_bars(older, None), last.open_time, depth)
         log.info("generation_opened", symbol=self._symbol, interval=self._interval, older=len(older))
         return True
 
     async def store(self, bars: Sequence[Kline], last: Kline | None) -> Mapping[StoredSeries, list[StoredCandle]]:
-        """Confirmed bars after the last one, into each; as they stand there then."""
-        given = chained(bars, last)
+        """Store confirmed bars that follow `last`, in every generation. Returns them as they are stored."""
+        chain = chain_bars(bars, last)
         async with self._database.tenants(()) as connection:
             return {
-                series: await queries.insert_candles(connection, series.series_id, given, "STREAM")
+                series: await queries.insert_candles(connection, series.series_id, chain, "STREAM")
                 for series in self.live
             }
 
-    async def unannounced(self) -> Mapping[StoredSeries, list[StoredCandle]]:
+    async def list_unannounced(self) -> Mapping[StoredSeries, list[StoredCandle]]:
         async with self._database.tenants(()) as connection:
             return {series: await queries.list_unannounced(connection, series.series_id) for series in self.live}
 
@@ -108,7 +114,7 @@ class Generations:
                 await queries.mark_opened(connection, series.series_id, kline)
 
 
-def chained(bars: Sequence[Kline], last: Kline | None) -> list[StoredCandle]:
-    """Each with the open time of the one before it."""
+def chain_bars(bars: Sequence[Kline], last: Kline | None) -> list[StoredCandle]:
+    """Pair each bar with the open time of the bar before it."""
     before = [last.open_time if last else None, *(bar.open_time for bar in bars)]
     return [StoredCandle(bar, previous) for bar, previous in zip(bars, before, strict=False)]

@@ -1,4 +1,4 @@
-"""Contracts change their steps now and then: the feed asks for those it follows, again and again."""
+"""Refresh the stored instruments of followed symbols: exchanges change tick sizes and quantity steps."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,23 +6,23 @@ from collections.abc import Callable
 import structlog
 
 from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
-from services.trading.operations.instruments import learn_instrument
+from services.trading.operations.instruments import refresh_instrument
 from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 
 log = structlog.get_logger()
 
 
-async def keep_instruments(
+async def refresh_instruments(
     database: Database, api: MarketApi, symbols: Callable[[], set[str]], every_s: float, over: asyncio.Event
 ) -> None:
-    """Until told to stop. One that cannot be had is asked for again the next time."""
+    """Ask the exchange every `every_s` seconds until `over` is set. A failed symbol is retried the next time."""
     while not over.is_set():
         await pause(over, every_s)
         for symbol in sorted(symbols()):
             if over.is_set():
                 return
             try:
-                await learn_instrument(database, api, symbol)
+                await refresh_instrument(database, api, symbol)
             except (*INFRASTRUCTURE_FAULTS, UnknownSymbol, VenueUnavailable) as error:
                 log.warning("instrument_not_refreshed", symbol=symbol, error=repr(error))

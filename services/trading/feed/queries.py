@@ -1,4 +1,4 @@
-"""All SQL of the feed. It works as trading_worker with no tenant set: it sees nobody's rows."""
+"""All SQL of the feed. It runs as trading_worker with no tenant set, so it sees no tenant's rows."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ class StoredSeries:
     interval: str
     generation: int
     anchor: datetime | None
-    reach: int  # needs of up to so many bars are met, as far as the exchange has bars
+    reach: int  # demands up to this many bars are met, as far as the exchange has bars
 
 
 SERIES_COLUMNS = ", ".join(StoredSeries.__dataclass_fields__)
@@ -30,14 +30,14 @@ SERIES_COLUMNS = ", ".join(StoredSeries.__dataclass_fields__)
 
 @dataclass(frozen=True)
 class StoredCandle:
-    """A confirmed bar, and the one before it."""
+    """A confirmed bar, and the open time of the bar before it."""
 
     kline: Kline
     previous_open_time: datetime | None
 
 
 async def take_lease(connection: Connection, holder: str) -> bool:
-    """Whether this feed leads for the next seconds."""
+    """Take or renew the lease for `LEASE`. Returns whether this feed holds it."""
     row = await connection.fetchval(
         """
         INSERT INTO feed_lease (holder, expires_at) VALUES ($1, now() + $2)
@@ -60,7 +60,7 @@ async def upsert_instrument(connection: Connection, symbol: str, contract: Contr
 
 
 async def get_or_create_series(connection: Connection, symbol: str, interval: str) -> StoredSeries:
-    """The newest generation of the series; the first one if there is none."""
+    """Return the newest generation of the series; create the first one if there is none."""
     await connection.execute(
         "INSERT INTO series (venue, symbol, interval) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         VENUE,
@@ -71,7 +71,7 @@ async def get_or_create_series(connection: Connection, symbol: str, interval: st
 
 
 async def list_generations(connection: Connection, symbol: str, interval: str) -> list[StoredSeries]:
-    """Oldest first."""
+    """List the generations, oldest first."""
     rows = await connection.fetch(
         f"""
         SELECT {SERIES_COLUMNS} FROM series
@@ -87,8 +87,10 @@ async def list_generations(connection: Connection, symbol: str, interval: str) -
 async def open_generation(
     connection: Connection, after: StoredSeries, older: Sequence[StoredCandle], until: datetime, reach: int
 ) -> None:
-    """The next generation: `older` bars, then those of the one `after` which it comes, up to a time. None of them
-    was ever said of it. Nothing when somebody else was faster."""
+    """Insert the generation that follows `after`: the `older` bars, then the bars of `after` up to `until`.
+
+    None of these bars is published for it. Does nothing if another feed has inserted the generation already.
+    """
     series_id = await connection.fetchval(
         """
         INSERT INTO series (venue, symbol, interval, generation, reach, opened_time, opened_price)
@@ -124,7 +126,7 @@ async def count_candles(connection: Connection, series_id: int) -> int:
 
 
 async def copy_missing(connection: Connection, source: StoredSeries, target: StoredSeries) -> None:
-    """What a generation lacks at its end and another one has, to be said of it too."""
+    """Append to `target` the later bars that only `source` has; they are yet to be published for `target`."""
     await connection.execute(
         """
         INSERT INTO candles (series_id, open_time, previous_open_time, open, high, low, close, volume, origin)
@@ -151,9 +153,9 @@ async def find_last_candle(connection: Connection, series_id: int) -> Kline | No
 async def insert_candles(
     connection: Connection, series_id: int, candles: Sequence[StoredCandle], origin: str
 ) -> list[StoredCandle]:
-    """Store bars, the first one being the anchor of a new series; as they stand then.
+    """Insert bars and return them as they are stored. The first one becomes the anchor of a new series.
 
-    A bar that is there stays as it is: a confirmed bar never changes.
+    A stored bar is left as it is: a confirmed bar never changes.
     """
     open_times = [candle.kline.open_time for candle in candles]
     inserted = await connection.fetch(
@@ -190,7 +192,8 @@ def _columns(candles: Sequence[StoredCandle]) -> list[list[Decimal]]:
 
 
 async def mark_announced(connection: Connection, series_id: int, open_times: Sequence[datetime]) -> None:
-    """Nobody waits for the disk: a mark that a crash forgets is a bar said again, with the same id."""
+    """Mark bars as published. Commits asynchronously: a mark lost in a crash means that the bar is published again,
+    with the same event id."""
     await connection.execute("SET LOCAL synchronous_commit = off")
     await connection.execute(
         """
@@ -203,7 +206,7 @@ async def mark_announced(connection: Connection, series_id: int, open_times: Seq
 
 
 async def list_unannounced(connection: Connection, series_id: int) -> list[StoredCandle]:
-    """Bars that were stored and perhaps never said: the feed died in between."""
+    """List bars that may not have been published: the feed died between storing and marking them."""
     rows = await connection.fetch(
         """
         SELECT open_time, open, high, low, close, volume, previous_open_time FROM candles
@@ -215,7 +218,7 @@ async def list_unannounced(connection: Connection, series_id: int) -> list[Store
 
 
 async def mark_opened(connection: Connection, series_id: int, kline: Kline) -> None:
-    """The bar that is open now: what is stopped before it ends closes at its open. It never goes back."""
+    """Record the bar that is open now, never an earlier one. A session stopped during it closes at its open."""
     await connection.execute(
         """
         UPDATE series SET opened_time = $2, opened_price = $3

@@ -1,4 +1,7 @@
-"""One series: from what stream and REST tell, in whatever order, to each bar once, ascending, in a chain."""
+"""The feed of one series: turns updates of stream and REST, in any order, into a chain of bars.
+
+Each bar is published once, ascending, and names the bar before it.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -26,22 +29,24 @@ RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 10.0
 UNKNOWN_FIRST_S = 30.0
 UNKNOWN_LONGEST_S = 3600.0
-QUIET_S = 30.0  # so long without a word from the stream, and REST is asked whether it has missed a bar
-SILENT = timedelta(seconds=10)  # a bar missed for so long: the stream is renewed
-MOST_AT_ONCE = 1_000
-MOST_WAITING = 5_000
+QUIET_S = 30.0  # without an update for this long, REST is asked whether the stream has missed a bar
+RECONNECT_AFTER = timedelta(seconds=10)  # the stream is reconnected if it missed a bar that closed this long ago
+MAX_BATCH = 1_000
+MAX_QUEUED = 5_000
 NO_DEMAND = SeriesDemand()
 
-BARS_CHANGED = Counter("feed_bars_changed_total", "Confirmed bars that came again with other values", ["symbol"])
-BARS_WIDENED = Counter("feed_bars_widened_total", "Bars made to enclose their open and close", ["symbol"])
-SERIES_UNKNOWN = Gauge("feed_series_unknown", "Series that are wanted of symbols the exchange does not list")
-BARS_HEALED = Counter("feed_bars_healed_total", "Bars the stream skipped, fetched by REST", ["symbol"])
+BARS_CHANGED = Counter("feed_bars_changed_total", "Confirmed bars received again with other values", ["symbol"])
+BARS_WIDENED = Counter(
+    "feed_bars_widened_total", "Bars whose high or low was widened to enclose open and close", ["symbol"]
+)
+SERIES_UNKNOWN = Gauge("feed_series_unknown", "Series in demand whose symbol the exchange does not list")
+BARS_HEALED = Counter("feed_bars_healed_total", "Bars that the stream skipped and REST had", ["symbol"])
 
 log = structlog.get_logger()
 
 
 class SeriesFeed:
-    """Works its inbox one after the other; REST is asked only when the stream has a hole, is quiet or was away."""
+    """Handles queued updates one by one. Asks REST only when the stream has a gap, is quiet or was down."""
 
     def __init__(
         self,
@@ -50,9 +55,9 @@ class SeriesFeed:
         database: Database,
         producer: Producer,
         api: MarketApi,
-        renew_stream: Callable[[], None],
+        reconnect_stream: Callable[[], None],
         quiet_s: float = QUIET_S,
-        wish: SeriesDemand = NO_DEMAND,
+        demand: SeriesDemand = NO_DEMAND,
         unknown_first_s: float = UNKNOWN_FIRST_S,
     ) -> None:
         self._symbol = symbol
@@ -62,36 +67,36 @@ class SeriesFeed:
         self._api = api
         self._settled = SettledBars(api, symbol, interval)
         self._generations = Generations(symbol, interval, database, self._settled)
-        self._wish = wish
+        self._demand = demand
         self._loaded_for: SeriesDemand | None = None
-        self._renew_stream = renew_stream
+        self._reconnect_stream = reconnect_stream
         self._quiet_s = quiet_s
         self._unknown_first_s = unknown_first_s
         self.unknown = False  # the exchange does not list the symbol
-        self._inbox: asyncio.Queue[KlineUpdate | SeriesDemand | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[KlineUpdate | SeriesDemand | None] = asyncio.Queue()
         self._last: Kline | None = None  # the last confirmed bar
         self._opened: Kline | None = None  # the bar announced as open after it
-        self.ready = asyncio.Event()  # history is stored, the instrument is known: the stream may be subscribed
+        self.ready = asyncio.Event()  # history and instrument are stored: the stream may be subscribed
 
-    def tell(self, update: KlineUpdate) -> None:
-        if self._inbox.qsize() >= MOST_WAITING:
-            while not self._inbox.empty():
-                self._inbox.get_nowait()
-            self.reconcile()  # REST has what is dropped here
-        self._inbox.put_nowait(update)
+    def enqueue(self, update: KlineUpdate) -> None:
+        if self._queue.qsize() >= MAX_QUEUED:
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self.reconcile()  # fetches by REST what is dropped here
+        self._queue.put_nowait(update)
 
     def reconcile(self) -> None:
-        """The stream is up anew: what happened meanwhile is asked for."""
-        self._inbox.put_nowait(None)
+        """Ask REST for the bars since the last confirmed one, as after a new subscription of the stream."""
+        self._queue.put_nowait(None)
 
-    def want(self, wish: SeriesDemand) -> None:
-        """What is wanted of it now: more history, or other generations."""
-        if wish != self._wish:
-            self._wish = wish
-            self._inbox.put_nowait(wish)
+    def set_demand(self, demand: SeriesDemand) -> None:
+        """Change the demand: more history, or other generations."""
+        if demand != self._demand:
+            self._demand = demand
+            self._queue.put_nowait(demand)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop. Whatever happens to this series, the others go on."""
+        """Run until `stop` is set. Outages are retried here, so that other series are not affected."""
         try:
             await self._run(stop)
         finally:
@@ -105,7 +110,7 @@ class SeriesFeed:
                 self._set_unknown(False)
                 pause_s, unknown_pause_s = RETRY_FIRST_S, self._unknown_first_s
                 self.ready.set()
-                await self._work(stop)
+                await self._handle_updates(stop)
             except UnknownSymbol:
                 self._set_unknown(True)
                 self.ready.clear()
@@ -118,7 +123,7 @@ class SeriesFeed:
                 pause_s = min(pause_s * 2, RETRY_LONGEST_S)
 
     def _set_unknown(self, unknown: bool) -> None:
-        """Logged when it changes, and not at each try."""
+        """Log only changes, not every retry."""
         if unknown == self.unknown:
             return
         self.unknown = unknown
@@ -127,47 +132,48 @@ class SeriesFeed:
             log.error("unknown_symbol", symbol=self._symbol, interval=self._interval)
 
     async def _prepare(self) -> None:
-        """Instrument, generations, history; and what was stored but perhaps never said."""
+        """Store instrument and history, load the generations, and publish bars that may be unpublished."""
         contract = await self._api.contract(self._symbol)
-        await self._generations.note_contract(contract)
+        await self._generations.store_contract(contract)
         self._opened = None
         await self._load()
 
     async def _load(self) -> None:
-        """Have every generation that is wanted, and one that begins early enough."""
-        wish, known = self._wish, {series.generation for series in self._generations.live}
-        self._last = await self._generations.load(wish)
-        if await self._generations.deepen(wish.history_bars, self._last):
-            self._last = await self._generations.load(wish)
-        unsaid = {series: candles for series, candles in (await self._generations.unannounced()).items() if candles}
-        if unsaid:
-            count = sum(map(len, unsaid.values()))
-            log.info("bars_said_again", symbol=self._symbol, interval=self._interval, count=count)
-            await self._announce(unsaid, await self._api.server_time())
+        """Load every generation in demand, and open one with more history if the demand needs it."""
+        demand, known = self._demand, {series.generation for series in self._generations.live}
+        self._last = await self._generations.load(demand)
+        if await self._generations.deepen(demand.history_bars, self._last):
+            self._last = await self._generations.load(demand)
+        stored = await self._generations.list_unannounced()
+        pending = {series: candles for series, candles in stored.items() if candles}
+        if pending:
+            count = sum(map(len, pending.values()))
+            log.info("bars_published_again", symbol=self._symbol, interval=self._interval, count=count)
+            await self._announce(pending, await self._api.server_time())
         if self._opened is not None and self._is_ahead(self._opened):
             added = [series for series in self._generations.live if series.generation not in known]
-            await self._say_opened(added, self._opened, await self._api.server_time())
-        self._loaded_for = wish
+            await self._publish_opened(added, self._opened, await self._api.server_time())
+        self._loaded_for = demand
 
-    async def _work(self, stop: asyncio.Event) -> None:
+    async def _handle_updates(self, stop: asyncio.Event) -> None:
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
-                receiving = asyncio.create_task(self._inbox.get())
+                receiving = asyncio.create_task(self._queue.get())
                 both = {receiving, stopping}
                 await asyncio.wait(both, timeout=self._quiet_s, return_when=asyncio.FIRST_COMPLETED)
                 if receiving.done():
-                    await self._take(receiving.result())
+                    await self._handle(receiving.result())
                     continue
                 receiving.cancel()
                 if not stop.is_set():
-                    await self._ask_in_silence()
+                    await self._check_quiet_stream()
         finally:
             stopping.cancel()
 
-    async def _take(self, update: KlineUpdate | SeriesDemand | None) -> None:
+    async def _handle(self, update: KlineUpdate | SeriesDemand | None) -> None:
         if not isinstance(update, KlineUpdate):
-            if self._loaded_for != self._wish:
+            if self._loaded_for != self._demand:
                 await self._load()
             if update is None:
                 await self._catch_up(None)
@@ -185,13 +191,16 @@ class SeriesFeed:
             await self._open(kline, update.venue_time)
 
     def _skipped(self, open_time: datetime) -> bool:
-        """Whether there may have been a bar before this one that was not confirmed."""
+        """Whether an unconfirmed bar may be missing between the last confirmed one and this."""
         if self._opened is not None and self._opened.open_time == open_time:
             return False
         return self._last is None or open_time > self._last.open_time + self._step
 
-    async def _ask_in_silence(self) -> None:
-        """No word from the stream: perhaps no trade, perhaps it is dead and does not know."""
+    async def _check_quiet_stream(self) -> None:
+        """Ask REST after a quiet period: there may have been no trade, or the stream may be dead without noticing.
+
+        If it missed a bar, reconnect it.
+        """
         before = self._last
         if before is None or await self._api.server_time() < before.open_time + 2 * self._step:
             return
@@ -199,22 +208,22 @@ class SeriesFeed:
         if (
             self._last is not None
             and self._last != before
-            and venue_time > self._last.open_time + self._step + SILENT
+            and venue_time > self._last.open_time + self._step + RECONNECT_AFTER
         ):
             log.warning("stream_silent", symbol=self._symbol, interval=self._interval)
-            self._renew_stream()
+            self._reconnect_stream()
 
     async def _catch_up(self, until: datetime | None) -> datetime:
-        """Ask REST for what is between the last confirmed bar and `until` (None: now); the exchange's time."""
-        looked_to = self._last.open_time if self._last else None
+        """Fetch the bars after the last confirmed one, up to `until` (None: now). Returns the exchange's time."""
+        reached = self._last.open_time if self._last else None
         while True:
-            page = await self._settled.after(looked_to, until)
+            page = await self._settled.fetch_after(reached, until)
             if page.closed:
                 BARS_HEALED.labels(self._symbol).inc(len(page.closed))
                 await self._close(page.closed, page.venue_time)
             if page.is_last:
                 break
-            looked_to = page.end
+            reached = page.end
         if until is None and page.current is not None and self._is_new(page.current):
             await self._open(page.current, page.venue_time)
         return page.venue_time
@@ -227,19 +236,19 @@ class SeriesFeed:
         return self._last is None or kline.open_time > self._last.open_time
 
     async def _close(self, bars: Sequence[Kline], venue_time: datetime) -> None:
-        """Store, then say; a death in between is made good at the next start."""
+        """Store the bars, then publish them. After a crash in between, the next start publishes them."""
         stored = await self._generations.store(bars, self._last)
         self._report_widened(bars)
         newest = stored[self._generations.newest]
-        for candle, of_venue in zip(newest, bars, strict=True):
-            self._compare(of_venue, candle.kline)
+        for candle, received in zip(newest, bars, strict=True):
+            self._compare(received, candle.kline)
         await self._announce(stored, venue_time)
         self._last = newest[-1].kline
 
     async def _announce(self, stored: Mapping[StoredSeries, Sequence[StoredCandle]], venue_time: datetime) -> None:
         for series, candles in stored.items():
-            for begin in range(0, len(candles), MOST_AT_ONCE):
-                batch = candles[begin : begin + MOST_AT_ONCE]
+            for begin in range(0, len(candles), MAX_BATCH):
+                batch = candles[begin : begin + MAX_BATCH]
                 point("feed.before_candle")
                 await self._producer.publish(self._events(series, batch, venue_time))
                 await self._generations.mark_announced(series, [candle.kline.open_time for candle in batch])
@@ -253,18 +262,20 @@ class SeriesFeed:
             if self._opened is None or self._opened.open_time != candle.kline.open_time:
                 events.append(opened_event(series, candle.kline, candle.previous_open_time, venue_time))
             elif self._opened.open != candle.kline.open:
-                self._alarm(candle.kline, self._opened)
+                self._report_changed(candle.kline, self._opened)
             events.append(closed_event(series, candle, venue_time))
         return events
 
     async def _open(self, kline: Kline, venue_time: datetime) -> None:
         await self._generations.mark_opened(kline)
-        await self._say_opened(self._generations.live, kline, venue_time)
+        await self._publish_opened(self._generations.live, kline, venue_time)
         self._opened = kline
 
-    async def _say_opened(self, of: Sequence[StoredSeries], kline: Kline, venue_time: datetime) -> None:
+    async def _publish_opened(
+        self, generations: Sequence[StoredSeries], kline: Kline, venue_time: datetime
+    ) -> None:
         previous = self._last.open_time if self._last else None
-        await self._producer.publish([opened_event(series, kline, previous, venue_time) for series in of])
+        await self._producer.publish([opened_event(series, kline, previous, venue_time) for series in generations])
 
     def _report_widened(self, bars: Sequence[Kline]) -> None:
         for bar in bars:
@@ -272,11 +283,11 @@ class SeriesFeed:
                 BARS_WIDENED.labels(self._symbol).inc()
                 log.warning("bar_widened", symbol=self._symbol, interval=self._interval, bar=str(bar))
 
-    def _compare(self, told: Kline, known: Kline) -> None:
-        """A confirmed bar that comes again is the same bar; what is stored counts."""
-        if told != known:
-            self._alarm(told, known)
+    def _compare(self, received: Kline, stored: Kline) -> None:
+        """Report a confirmed bar that was received again with other values; the stored bar stays."""
+        if received != stored:
+            self._report_changed(received, stored)
 
-    def _alarm(self, told: Kline, known: Kline) -> None:
+    def _report_changed(self, received: Kline, stored: Kline) -> None:
         BARS_CHANGED.labels(self._symbol).inc()
-        log.error("confirmed_bar_changed", symbol=self._symbol, told=str(told), known=str(known))
+        log.error("confirmed_bar_changed", symbol=self._symbol, received=str(received), stored=str(stored))

@@ -1,4 +1,4 @@
-"""Bars by REST that will not change any more."""
+"""Bars fetched by REST, once they are settled: they will not change any more."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from services.trading.bybit_api import KLINE_LIMIT, Kline, MarketApi, VenueUnava
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import INTERVAL_MS
 
-SETTLING = timedelta(seconds=2)  # how long after its end a bar by REST may still come or change
-READ_AGAIN_S = 0.5
-MOST_READINGS = 8
+SETTLING = timedelta(seconds=2)  # how long after its end a bar may still appear or change in REST
+REREAD_AFTER_S = 0.5
+MAX_READS = 8
 
 
 @dataclass(frozen=True)
 class Page:
-    """Bars that are over, ascending, and the open one if it was there; all up to `end` was looked at."""
+    """Closed bars, ascending, and the open bar if it was in the answer. Covers the time up to `end`."""
 
     closed: list[Kline]
     current: Kline | None
@@ -26,7 +26,7 @@ class Page:
 
 
 class SettledBars:
-    """Of one series. Every method raises VenueUnavailable or UnknownSymbol."""
+    """Fetches settled bars of one series. Every method raises VenueUnavailable or UnknownSymbol."""
 
     def __init__(self, api: MarketApi, symbol: str, interval: str) -> None:
         self._api = api
@@ -34,8 +34,8 @@ class SettledBars:
         self._interval = interval
         self._step_ms = INTERVAL_MS[interval]
 
-    async def latest(self, count: int) -> list[Kline]:
-        """The last bars that are over, at least `count` of them where the exchange has so many."""
+    async def fetch_latest(self, count: int) -> list[Kline]:
+        """Fetch the last closed bars, at least `count` if the exchange has as many."""
         now_ms = to_ms(await self._api.server_time())
         bars: list[Kline] = []
         window: dict[str, int] = {}
@@ -50,9 +50,9 @@ class SettledBars:
             boundary_ms -= self._step_ms
         return [bar for bar in bars if to_ms(bar.open_time) < boundary_ms]
 
-    async def before(self, anchor: datetime, count: int) -> list[Kline]:
-        """The bars before the anchor, at least `count` of them where the exchange has so many; none of them is
-        young."""
+    async def fetch_before(self, anchor: datetime, count: int) -> list[Kline]:
+        """Fetch the bars before the anchor, at least `count` if the exchange has as many. They are old enough to be
+        settled."""
         bars: list[Kline] = []
         end_ms = to_ms(anchor) - 1
         while len(bars) < count:
@@ -63,21 +63,21 @@ class SettledBars:
             end_ms = to_ms(page[0].open_time) - 1
         return bars
 
-    async def after(self, last: datetime | None, until: datetime | None) -> Page:
-        """The next bars after `last` (None: whatever there is) that open before `until` (None: now).
+    async def fetch_after(self, last: datetime | None, until: datetime | None) -> Page:
+        """Fetch the next bars after `last` (None: any) that open before `until` (None: now).
 
-        The clock is asked first: what was over then is over in the answer.
+        The exchange's clock is read first: a bar that was over by then is closed in the answer.
         """
         now = await self._api.server_time()
         if until is not None:
-            now = max(now, until)  # the stream has seen a bar open then
+            now = max(now, until)  # the stream has shown a bar that opened then
         target_ms = to_ms(until if until is not None else now)
         window = {"end": target_ms}
         if last is not None:
             first_ms = to_ms(last) + self._step_ms
             if first_ms > target_ms:
                 return Page([], None, from_ms(target_ms), True, now)
-            # A window of a thousand bars gives them all, whichever end the exchange counts from.
+            # A window of one page is returned whole, whichever end the exchange counts from.
             window = {"start": first_ms, "end": min(first_ms + (KLINE_LIMIT - 1) * self._step_ms, target_ms)}
         boundary_ms = self._boundary(min(to_ms(now), target_ms))
         bars = await self._read(window, boundary_ms, to_ms(now))
@@ -90,22 +90,23 @@ class SettledBars:
         )
 
     def _boundary(self, now_ms: int) -> int:
-        """Bars that open before it are over."""
+        """Return the open time of the current bar: bars that open before it are over."""
         return now_ms - now_ms % self._step_ms
 
     def _is_fresh(self, bars: list[Kline], boundary_ms: int, now_ms: int) -> bool:
-        """Whether the last bar before the boundary may still come or change: nothing after it is there yet."""
+        """Whether the last bar before the boundary may still appear or change: there is no later bar yet."""
         beyond = bool(bars) and to_ms(bars[-1].open_time) >= boundary_ms
         return not beyond and from_ms(now_ms) < from_ms(boundary_ms) + SETTLING
 
     async def _read(self, window: Mapping[str, int], boundary_ms: int, now_ms: int) -> list[Kline]:
+        """Read the window; while its last bar is fresh, read again until two answers are equal."""
         bars = await self._api.klines(self._symbol, self._interval, **window)
         if window["end"] < boundary_ms - self._step_ms or not self._is_fresh(bars, boundary_ms, now_ms):
             return bars
-        for _ in range(MOST_READINGS):
-            await asyncio.sleep(READ_AGAIN_S)
+        for _ in range(MAX_READS):
+            await asyncio.sleep(REREAD_AFTER_S)
             again = await self._api.klines(self._symbol, self._interval, **window)
             if again == bars:
                 return bars
             bars = again
-        raise VenueUnavailable(f"{self._symbol} {self._interval}: the last bar does not settle")
+        raise VenueUnavailable(f"{self._symbol} {self._interval}: the last bar keeps changing")

@@ -1,1 +1,1 @@
-"""One function per thing trading does, one transaction each."""
+"""The operations of trading: one function each, one transaction each."""

@@ -1,4 +1,4 @@
-"""Tell tenants what is wrong with their sessions, once for each cause."""
+"""Notify tenants of problems with their sessions, once per cause."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,18 +20,21 @@ log = structlog.get_logger()
 
 
 async def alarm_silence(database: Database, leases: Sequence[SessionLease], since: datetime) -> list[UUID]:
-    """These sessions enter nothing from now on: their candles stay away. Those that were not marked before."""
+    """Stop entries of these sessions, because their candles are overdue, and notify their tenants.
+
+    Returns the sessions that were not marked before.
+    """
     async with database.tenants({lease.user_id for lease in leases}) as connection:
         marked = await alarms.lock_leases(connection, leases, silent=False)
         if marked:
             await alarms.set_silent(connection, marked, since)
             await alarms.insert_restrictions(connection, marked, "FEED_SILENT")
-            await _tell(connection, marked, FEED_SILENT, since)
+            await _emit_alarms(connection, marked, FEED_SILENT, since)
     return marked
 
 
 async def lift_silence(database: Database, leases: Sequence[SessionLease]) -> None:
-    """Candles come in time again: these sessions may enter from the bar after the one they stand at."""
+    """Allow entries again, from the bar after each session's last one, because candles arrive on time again."""
     async with database.tenants({lease.user_id for lease in leases}) as connection:
         marked = await alarms.lock_leases(connection, leases, silent=True)
         if marked:
@@ -40,8 +43,10 @@ async def lift_silence(database: Database, leases: Sequence[SessionLease]) -> No
 
 
 async def alarm_waiting(database: Database, waits: Sequence[tuple[SessionLease, Waiting]]) -> None:
-    """These sessions get no bar. Tenants are notified of those that never had one: of a feed that goes silent they
-    are when it stops entries."""
+    """Mark these sessions as waiting for a bar.
+
+    Tenants are notified only of sessions that never had a bar; for later bars, the silence alarm notifies them.
+    """
     async with database.tenants({lease.user_id for lease, _ in waits}) as connection:
         if not await alarms.is_feed_led(connection):
             waits = [(lease, replace(waiting, what="feed")) for lease, waiting in waits]
@@ -54,25 +59,25 @@ async def alarm_waiting(database: Database, waits: Sequence[tuple[SessionLease, 
             expected = waiting.expected_at.isoformat()
             log.warning("session_waits", session_id=str(lease.session_id), what=waiting.what, expected_at=expected)
             if row.last_bar is None:
-                await _tell(connection, [lease.session_id], f"waiting_for_{waiting.what}", waiting.since)
+                await _emit_alarms(connection, [lease.session_id], f"waiting_for_{waiting.what}", waiting.since)
 
 
 async def lift_waiting(database: Database, leases: Sequence[SessionLease]) -> None:
-    """Bars have come."""
+    """Clear the waiting marks of these sessions, because bars have arrived."""
     async with database.tenants({lease.user_id for lease in leases}) as connection:
         cleared = await alarms.clear_waiting(connection, leases)
         await sessions.touch_sessions(connection, cleared)
 
 
 async def alarm_failure(database: Database, lease: SessionLease, since: datetime) -> None:
-    """It cannot be stepped. Whoever tries again, and fails again, tells nothing again."""
+    """Notify the tenant that their session cannot be stepped, once however many workers fail on it."""
     async with database.tenants([lease.user_id]) as connection:
         if await alarms.mark_failed(connection, lease, since):
-            await _tell(connection, [lease.session_id], SESSION_FAILED, since)
+            await _emit_alarms(connection, [lease.session_id], SESSION_FAILED, since)
 
 
-async def _tell(connection: Connection, session_ids: Sequence[UUID], reason: str, since: datetime) -> None:
-    rows = await alarms.count_event(connection, session_ids)
+async def _emit_alarms(connection: Connection, session_ids: Sequence[UUID], reason: str, since: datetime) -> None:
+    rows = await alarms.increment_event_seq(connection, session_ids)
     events = [
         SessionAlarmed(
             user_id=row.user_id,

@@ -1,11 +1,11 @@
-"""Make, change and remove bot configurations; at most one is the default."""
+"""Create, change and delete bot configurations; at most one is the default."""
 
 from collections.abc import Mapping
 from uuid import UUID
 
 import asyncpg
 
-from services.trading.domain import MOST_CONFIGURATIONS
+from services.trading.domain import MAX_CONFIGURATIONS
 from services.trading.errors import ConfigurationsFull
 from services.trading.queries import configurations, entitlements
 from services.trading.queries.configurations import ConfigurationRow
@@ -18,30 +18,34 @@ Values = Mapping[str, object]
 
 
 async def create_configuration(database: Database, user_id: int, values: Values) -> ConfigurationRow:
+    """Raises ConfigurationsFull, NameTaken."""
     configuration_id = new_id()
     try:
         async with database.tenant(user_id) as connection:
-            if await configurations.count_configurations(connection, user_id) >= MOST_CONFIGURATIONS:
+            if await configurations.count_configurations(connection, user_id) >= MAX_CONFIGURATIONS:
                 raise ConfigurationsFull(
-                    f"there can be {MOST_CONFIGURATIONS} configurations", limit=MOST_CONFIGURATIONS
+                    f"you can have at most {MAX_CONFIGURATIONS} configurations", limit=MAX_CONFIGURATIONS
                 )
-            await _make_room(connection, user_id, configuration_id, values)
+            await _clear_other_default(connection, user_id, configuration_id, values)
             return await configurations.insert_configuration(connection, user_id, configuration_id, values)
     except asyncpg.UniqueViolationError as error:
-        raise _taken(values) from error
+        raise _name_taken(values) from error
 
 
 async def change_configuration(
     database: Database, user_id: int, configuration_id: UUID, values: Values, if_match: IfMatch = ANY_STATE
 ) -> ConfigurationRow:
-    """Sessions started from now on are held to it; running ones keep the limits they loaded."""
+    """Change a configuration for sessions started from now on; running ones keep the limits recorded with them.
+
+    Raises NotFound, PreconditionFailed, NameTaken.
+    """
     try:
         async with database.tenant(user_id) as connection:
-            await _make_room(connection, user_id, configuration_id, values)
-            await _check(connection, user_id, configuration_id, if_match)
+            await _clear_other_default(connection, user_id, configuration_id, values)
+            await _lock(connection, user_id, configuration_id, if_match)
             changed = await configurations.update_configuration(connection, user_id, configuration_id, values)
     except asyncpg.UniqueViolationError as error:
-        raise _taken(values) from error
+        raise _name_taken(values) from error
     assert changed is not None, "locked above"
     return changed
 
@@ -50,24 +54,29 @@ async def delete_configuration(
     database: Database, user_id: int, configuration_id: UUID, if_match: IfMatch = ANY_STATE
 ) -> None:
     async with database.tenant(user_id) as connection:
-        await _check(connection, user_id, configuration_id, if_match)
+        await _lock(connection, user_id, configuration_id, if_match)
         await configurations.delete_configuration(connection, user_id, configuration_id)
 
 
-async def _make_room(connection: Connection, user_id: int, configuration_id: UUID, values: Values) -> None:
-    """One default at a time: whoever makes one waits for the others who do, as starts of sessions do."""
+async def _clear_other_default(
+    connection: Connection, user_id: int, configuration_id: UUID, values: Values
+) -> None:
+    """Unset the other default, if this one is the default.
+
+    Locks the entitlements row, so that changes of the default and starts of sessions run one at a time.
+    """
     if values["is_default"]:
         await entitlements.get_plan_limits(connection, user_id, lock=True)
         await configurations.clear_default(connection, user_id, configuration_id)
 
 
-async def _check(connection: Connection, user_id: int, configuration_id: UUID, if_match: IfMatch) -> None:
-    """Raises NotFound, PreconditionFailed."""
+async def _lock(connection: Connection, user_id: int, configuration_id: UUID, if_match: IfMatch) -> None:
+    """Lock the configuration and check its revision. Raises NotFound, PreconditionFailed."""
     found = await configurations.get_configuration(connection, user_id, configuration_id, lock=True)
     if found is None:
         raise NotFound
     if_match.check(found.revision)
 
 
-def _taken(values: Values) -> NameTaken:
-    return NameTaken(f"a configuration is named {values['config_name']!r} already")
+def _name_taken(values: Values) -> NameTaken:
+    return NameTaken(f"a configuration named {values['config_name']!r} already exists")

@@ -1,4 +1,4 @@
-"""From a session's row to what the evaluator needs."""
+"""Convert a session's row to the evaluator's inputs."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -11,22 +11,22 @@ from shared.strategy.document.parse import Strategy, parse_stored
 
 
 def strategy_of(document: Mapping[str, object]) -> Strategy:
-    """A stored document was valid when it was stored."""
+    """Parse a stored document, which was validated when it was stored."""
     return parse_stored(document)
 
 
 def terms_of(session: SessionRow) -> Terms:
-    """As recorded with the session."""
-    assert session.tick_size is not None, "prepared by its worker"
-    assert session.qty_step is not None, "prepared by its worker"
-    assert session.min_order_qty is not None, "prepared by its worker"
-    assert session.min_notional is not None, "prepared by its worker"
+    """Return the terms recorded with the session, which its worker must have prepared."""
+    assert session.tick_size is not None, "set when its worker prepared it"
+    assert session.qty_step is not None, "set when its worker prepared it"
+    assert session.min_order_qty is not None, "set when its worker prepared it"
+    assert session.min_notional is not None, "set when its worker prepared it"
     instrument = Instrument(session.tick_size, session.qty_step, session.min_order_qty, session.min_notional)
     return Terms(instrument, session.fee_rate, session.slippage, session.initial_balance)
 
 
 def limits_of(configuration: ConfigurationRow | None) -> ConfigurationLimits:
-    """What an entry may not exceed; nothing without a configuration."""
+    """Return the configuration's limits on entries; unlimited without a configuration."""
     if configuration is None:
         return ConfigurationLimits()
     least = configuration.config_data.get("min_stop_distance_percentage")

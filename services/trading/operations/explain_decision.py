@@ -1,4 +1,4 @@
-"""Why a decision was taken, and what came of it. Everything it is worked out from never changes."""
+"""Explain a decision: its reasons and its results, from data that never changes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,19 +20,24 @@ from services.trading.queries.sessions import SessionRow, get_session
 from shared.chassis.errors import NotFound
 from shared.chassis.postgres import Database
 from shared.strategy.bars import Instrument
-from shared.strategy.decimals import exact, quantised
+from shared.strategy.decimals import exact, quantise
 from shared.strategy.document.parse import Strategy
 from shared.strategy.document.risk import Distance
 from shared.strategy.execution.decisions import NO_DISTANCE
-from shared.strategy.execution.sizing import share_of
+from shared.strategy.execution.sizing import percent_of_price
 
-MOST_RESTRICTIONS = 10_000
-HELD_BY: Mapping[str, Kind] = {"paused": "PAUSED", "plan_limit": "PLAN_LIMIT", "feed_silent": "FEED_SILENT"}
+MAX_RESTRICTIONS = 10_000
+RESTRICTION_BY_REFUSAL: Mapping[str, Kind] = {
+    "paused": "PAUSED",
+    "plan_limit": "PLAN_LIMIT",
+    "feed_silent": "FEED_SILENT",
+}
 
 
 @dataclass(frozen=True)
 class RefusedBy:
-    """`allowed` and `asked` of figures, `plan` of a plan's limit, `after_bar` of what held from then on."""
+    """The limit that refused an entry. `allowed` and `asked` are set for amounts, `plan` for a plan's limit,
+    `after_bar` for a restriction: the bar after which it applied."""
 
     limit: str
     allowed: Decimal | None = None
@@ -42,14 +47,14 @@ class RefusedBy:
 
 
 @dataclass(frozen=True)
-class Explained:
+class Explanation:
     decision: DecisionRow
     session: SessionRow
     fills: Sequence[FillRow]
     refused_by: RefusedBy | None
 
 
-async def explain_decision(database: Database, user_id: int, decision_id: UUID) -> Explained:
+async def explain_decision(database: Database, user_id: int, decision_id: UUID) -> Explanation:
     """Raises NotFound."""
     async with database.tenant(user_id) as connection:
         decision = await get_decision(connection, user_id, decision_id)
@@ -57,16 +62,16 @@ async def explain_decision(database: Database, user_id: int, decision_id: UUID) 
             raise NotFound
         session = await get_session(connection, user_id, decision.session_id)
         assert session is not None, "a decision refers to it"
-        restrictions = await list_restrictions(connection, user_id, decision.session_id, 0, MOST_RESTRICTIONS)
+        restrictions = await list_restrictions(connection, user_id, decision.session_id, 0, MAX_RESTRICTIONS)
         fills = await list_fills_of_decision(connection, user_id, decision_id)
     strategy = strategy_of(session.strategy_config)
-    return Explained(decision, session, fills, refused_by(decision, session, strategy, restrictions))
+    return Explanation(decision, session, fills, refused_by(decision, session, strategy, restrictions))
 
 
 def refused_by(
     decision: DecisionRow, session: SessionRow, strategy: Strategy, restrictions: Sequence[RestrictionRow]
 ) -> RefusedBy | None:
-    """None for what was ordered."""
+    """Return the limit that refused the decision; None if it was ordered."""
     close = _number(decision.values.get("close"))
     if decision.refusal is None:
         return None
@@ -75,9 +80,9 @@ def refused_by(
     if decision.refusal == "too_small" and decision.qty is not None and close is not None:
         changed = instrument_at(instrument_changes(restrictions), decision.time)
         return _too_small(decision.qty, close, changed or terms_of(session).instrument)
-    if decision.refusal in HELD_BY:
-        return _held(decision, HELD_BY[decision.refusal], restrictions)
-    return _configured(decision.refusal, decision, close, session.limits, strategy)
+    if decision.refusal in RESTRICTION_BY_REFUSAL:
+        return _restricted(decision, RESTRICTION_BY_REFUSAL[decision.refusal], restrictions)
+    return _exceeded_limit(decision.refusal, decision, close, session.limits, strategy)
 
 
 def _too_small(qty: Decimal, close: Decimal, instrument: Instrument) -> RefusedBy:
@@ -86,8 +91,8 @@ def _too_small(qty: Decimal, close: Decimal, instrument: Instrument) -> RefusedB
     return RefusedBy("min_notional", instrument.min_notional, _notional(qty, close))
 
 
-def _held(decision: DecisionRow, kind: Kind, restrictions: Sequence[RestrictionRow]) -> RefusedBy:
-    """What stood at that bar: the latest of its kind before it."""
+def _restricted(decision: DecisionRow, kind: Kind, restrictions: Sequence[RestrictionRow]) -> RefusedBy:
+    """Return the restriction that applied at that bar: the latest of its kind before it."""
     before = [each for each in restrictions if each.after_bar is None or each.after_bar < decision.time]
     found = next((each for each in reversed(before) if each.kind == kind), None)
     if found is None:
@@ -95,11 +100,11 @@ def _held(decision: DecisionRow, kind: Kind, restrictions: Sequence[RestrictionR
     if kind != "PLAN_LIMIT":
         return RefusedBy(decision.refusal or kind, after_bar=found.after_bar)
     allowed = Decimal(found.limit_value) if found.limit_value is not None else None
-    asked = allowed + 1 if allowed is not None else None  # with this session, which is the first beyond it
+    asked = allowed + 1 if allowed is not None else None  # including this session, the first beyond the limit
     return RefusedBy(found.limit_name or "plan_limit", allowed, asked, found.reason, found.after_bar)
 
 
-def _configured(
+def _exceeded_limit(
     refusal: str, decision: DecisionRow, close: Decimal | None, limits: ConfigurationLimits, strategy: Strategy
 ) -> RefusedBy:
     allowed: Decimal | None = getattr(limits, refusal, None)
@@ -120,7 +125,8 @@ def _configured(
 
 
 def _no_distance(decision: DecisionRow, strategy: Strategy) -> RefusedBy:
-    """The first stop or target whose distance is not above 0; `asked` is None where its indicator is undefined."""
+    """Explain with the first stop or target whose distance is not above 0; `asked` is None if its indicator is
+    undefined."""
     stop, targets = strategy.risk.stop_loss, strategy.risk.take_profits or ()
     for distance in [*([stop] if stop else []), *(level.distance for level in targets)]:
         if distance.column is not None:
@@ -132,17 +138,17 @@ def _no_distance(decision: DecisionRow, strategy: Strategy) -> RefusedBy:
 
 def _notional(qty: Decimal, close: Decimal) -> Decimal:
     with exact():
-        return quantised(qty * close)
+        return quantise(qty * close)
 
 
 def _percentage(distance: Distance, decision: DecisionRow, close: Decimal) -> Decimal | None:
-    """Of the price at the decision bar."""
+    """Return the distance in percent of the close of the decision bar; None if its indicator is undefined."""
     if distance.column is None:
         return distance.value
     value = _number(decision.values.get(distance.column.name))
-    return None if value is None else quantised(share_of(close, distance.value * value))
+    return None if value is None else quantise(percent_of_price(close, distance.value * value))
 
 
 def _number(value: float | None) -> Decimal | None:
-    """As decimal arithmetic takes in a series' value: its shortest text."""
+    """Convert a series' value as the decimal arithmetic does: by its shortest text."""
     return None if value is None else Decimal(repr(value))

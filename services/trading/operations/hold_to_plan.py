@@ -1,4 +1,4 @@
-"""Hold running sessions to a plan that changed, or to a place that became free."""
+"""Apply the plan's limits to running sessions after the plan changed or a place became free."""
 
 from uuid import UUID
 
@@ -9,7 +9,10 @@ from shared.chassis.postgres import Connection
 
 
 async def hold_to_plan(connection: Connection, user_id: int) -> None:
-    """The sessions started first keep entering, the others may only leave. Whoever calls has locked the plan."""
+    """Let the sessions started first enter, as many as fit into the plan; the others may only exit.
+
+    The caller has already locked the plan.
+    """
     limits = await entitlements.get_plan_limits(connection, user_id, lock=True)
     if limits is None:
         return
@@ -18,14 +21,14 @@ async def hold_to_plan(connection: Connection, user_id: int) -> None:
     entries = await sessions.get_entries(connection, user_id)
     for session in running:
         limit = limited.get(session.session_id)
-        was = entries.get(session.session_id)
-        if was == "ALLOWED" and limit is not None:
-            await _note_plan(connection, user_id, session.session_id, "PLAN_LIMIT", limits.plan, limit)
-        elif was == "PLAN_LIMIT" and limit is None:
-            await _note_plan(connection, user_id, session.session_id, "ALLOWED", limits.plan, None)
+        current = entries.get(session.session_id)
+        if current == "ALLOWED" and limit is not None:
+            await _set_entries(connection, user_id, session.session_id, "PLAN_LIMIT", limits.plan, limit)
+        elif current == "PLAN_LIMIT" and limit is None:
+            await _set_entries(connection, user_id, session.session_id, "ALLOWED", limits.plan, None)
 
 
-async def _note_plan(
+async def _set_entries(
     connection: Connection, user_id: int, session_id: UUID, entries: Entries, plan: str, limit: Limit | None
 ) -> None:
     session = await sessions.get_session(connection, user_id, session_id)

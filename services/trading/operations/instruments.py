@@ -1,5 +1,5 @@
-"""Instruments: learned from the exchange by whichever part asks it, and taken by running sessions from their next
-entry on."""
+"""Instruments: stored whenever a part asks the exchange for one, and used by running sessions from their next entry
+on."""
 
 from dataclasses import asdict
 
@@ -11,8 +11,8 @@ from shared.chassis.postgres import Database
 from shared.strategy.bars import Instrument
 
 
-async def learn_instrument(database: Database, api: MarketApi, symbol: str) -> Instrument:
-    """Ask the exchange and bring the stored instrument up to date. Raises UnknownSymbol, VenueUnavailable."""
+async def refresh_instrument(database: Database, api: MarketApi, symbol: str) -> Instrument:
+    """Fetch the instrument from the exchange and store it. Raises UnknownSymbol, VenueUnavailable."""
     contract = await api.contract(symbol)
     instrument = Instrument(**asdict(contract))
     async with database.tenants(()) as connection:
@@ -23,8 +23,10 @@ async def learn_instrument(database: Database, api: MarketApi, symbol: str) -> I
 async def change_instrument(
     database: Database, lease: SessionLease, instrument: Instrument
 ) -> InstrumentChange | None:
-    """Record that a running session enters by this instrument from the bar after the one it stands at. Returns None
-    if the lease is lost."""
+    """Record that a running session enters with this instrument from the bar after its last one.
+
+    Returns None if the lease is lost or the session has stopped.
+    """
     async with database.tenant(lease.user_id) as connection:
         if not await sessions.lock_held_lease(connection, lease):
             return None

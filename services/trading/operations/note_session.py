@@ -1,4 +1,4 @@
-"""What a person writes about a session."""
+"""Change a session's notes."""
 
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from shared.chassis.postgres import Database
 async def note_session(
     database: Database, user_id: int, session_id: UUID, notes: str | None, if_match: IfMatch
 ) -> SessionRow:
-    """Also of one that is stopped."""
+    """Set the notes, also of a stopped session. Raises NotFound, PreconditionFailed."""
     async with database.tenant(user_id) as connection:
         session = await sessions.get_session(connection, user_id, session_id, lock=True)
         if session is None:

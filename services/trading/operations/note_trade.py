@@ -1,4 +1,4 @@
-"""What a person writes about a trade."""
+"""Change a trade's notes."""
 
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from shared.chassis.postgres import Database
 async def note_trade(
     database: Database, user_id: int, trade_id: UUID, notes: str | None, if_match: IfMatch
 ) -> TradeRow:
-    """Also of one that is closed."""
+    """Set the notes, also of a closed trade. Raises NotFound, PreconditionFailed."""
     async with database.tenant(user_id) as connection:
         trade = await trades.get_trade(connection, user_id, trade_id, lock=True)
         if trade is None:

@@ -1,4 +1,4 @@
-"""Pause and resume a session: entries stop and go on, exits always go on."""
+"""Pause and resume a session's entries; its exits always continue."""
 
 from uuid import UUID
 
@@ -13,12 +13,13 @@ from shared.chassis.postgres import Connection, Database
 
 
 async def pause_session(database: Database, user_id: int, session_id: UUID) -> SessionRow:
-    """No entries from the next close on; exits, stops and targets go on. Pausing twice is once."""
+    """Stop entries from the next close on; exits, stops and targets continue. Idempotent. Raises NotFound,
+    SessionEnded."""
     return await _switch(database, user_id, session_id, "PAUSED", "PAUSED", "PAUSED")
 
 
 async def resume_session(database: Database, user_id: int, session_id: UUID) -> SessionRow:
-    """Entries again, as far as the plan has a place. Resuming twice is once."""
+    """Allow entries again, within the limits of the plan. Idempotent. Raises NotFound, SessionEnded."""
     return await _switch(database, user_id, session_id, "ACTIVE", "ALLOWED", "RESUMED")
 
 
@@ -46,14 +47,16 @@ async def _switch(
     return found
 
 
-def check_transition(now: SessionStatus, wanted: SessionStatus) -> None:
-    """Raises SessionEnded."""
-    if wanted not in TRANSITIONS[now]:
-        raise SessionEnded(f"a session that is {now} cannot become {wanted}", from_status=now, to_status=wanted)
+def check_transition(current: SessionStatus, requested: SessionStatus) -> None:
+    """Raises SessionEnded if the change of status is not allowed."""
+    if requested not in TRANSITIONS[current]:
+        raise SessionEnded(
+            f"a session that is {current} cannot become {requested}", from_status=current, to_status=requested
+        )
 
 
 async def lock_session(connection: Connection, user_id: int, session_id: UUID) -> SessionRow:
-    """The plan, the lease, the session, always in this order, so that no two wait for each other."""
+    """Lock the plan, the lease and the session, always in this order, to prevent deadlocks. Raises NotFound."""
     await entitlements.get_plan_limits(connection, user_id, lock=True)
     await sessions.lock_lease(connection, user_id, session_id)
     session = await sessions.get_session(connection, user_id, session_id, lock=True)

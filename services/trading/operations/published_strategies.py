@@ -1,10 +1,10 @@
-"""Show a strategy to everybody, take it back, and take over what others show."""
+"""Publish a strategy to all users, withdraw it, and copy published strategies."""
 
 from uuid import UUID
 
-from services.trading.domain import MOST_PUBLISHED
+from services.trading.domain import MAX_PUBLISHED
 from services.trading.errors import PublishedFull, StrategyInactive
-from services.trading.operations.strategies import get_own, keep_strategy, read_document
+from services.trading.operations.strategies import get_own, read_document, save_strategy
 from services.trading.queries import published, strategies
 from services.trading.queries.published import PublishedRow
 from services.trading.queries.strategies import StrategyRow
@@ -17,33 +17,36 @@ from shared.strategy.document.parse import parse_stored
 async def publish_strategy(
     database: Database, user_id: int, strategy_id: UUID, version: int | None, display_name: str
 ) -> StrategyRow:
-    """A copy of one version, in place of what was shown of it before. The same again changes nothing."""
+    """Publish a copy of one version, replacing the one published before. Publishing the same again changes nothing.
+
+    Raises NotFound, StrategyInactive, InvalidInput, PublishedFull.
+    """
     async with database.tenant(user_id) as connection:
         found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
         if not found.is_active:
             raise StrategyInactive
-        wanted = await strategies.get_version(connection, user_id, strategy_id, version or found.version)
-        if wanted is None:
+        source = await strategies.get_version(connection, user_id, strategy_id, version or found.version)
+        if source is None:
             fault = {"path": "$.version", "reason": "there is no such version of the strategy"}
             raise InvalidInput(errors=[fault])
-        read_document(wanted.document)  # one that was stored before may not be shown to everybody
+        read_document(source.document)  # an old document may break rules that were added since
         if found.published_strategy_id is not None:
-            shown = await published.get_published(connection, found.published_strategy_id)
-            if shown and (found.published_version, shown.display_name) == (wanted.version, display_name):
+            current = await published.get_published(connection, found.published_strategy_id)
+            if current and (found.published_version, current.display_name) == (source.version, display_name):
                 return found
             await published.withdraw_published(connection, found.published_strategy_id)
-        if await strategies.count_published(connection, user_id, besides=strategy_id) >= MOST_PUBLISHED:
-            raise PublishedFull(f"you can publish {MOST_PUBLISHED} strategies", limit=MOST_PUBLISHED)
+        if await strategies.count_published(connection, user_id, excluding=strategy_id) >= MAX_PUBLISHED:
+            raise PublishedFull(f"you can publish at most {MAX_PUBLISHED} strategies", limit=MAX_PUBLISHED)
         published_id = new_id()
         await published.insert_published(
-            connection, published_id, display_name, wanted.document, wanted.content_hash
+            connection, published_id, display_name, source.document, source.content_hash
         )
-        await strategies.set_publication(connection, user_id, strategy_id, published_id, wanted.version)
+        await strategies.set_publication(connection, user_id, strategy_id, published_id, source.version)
         return await get_own(connection, user_id, strategy_id)
 
 
 async def unpublish_strategy(database: Database, user_id: int, strategy_id: UUID) -> StrategyRow:
-    """Copies that others took stay theirs. Twice is once."""
+    """Withdraw the published copy; copies made by others stay. Idempotent. Raises NotFound."""
     async with database.tenant(user_id) as connection:
         found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
         if found.published_strategy_id is None:
@@ -53,12 +56,12 @@ async def unpublish_strategy(database: Database, user_id: int, strategy_id: UUID
         return await get_own(connection, user_id, strategy_id)
 
 
-async def take_over_strategy(
+async def copy_published_strategy(
     database: Database, user_id: int, published_id: UUID, strategy_name: str | None
 ) -> StrategyRow:
-    """A copy of one's own, with the same content."""
+    """Copy a published strategy into one of the tenant's own. Raises NotFound, and as `save_strategy` does."""
     found = await get_published(database, user_id, published_id)
-    return await keep_strategy(database, user_id, read_document(found.document, parse_stored), strategy_name)
+    return await save_strategy(database, user_id, read_document(found.document, parse_stored), strategy_name)
 
 
 async def get_published(database: Database, user_id: int, published_id: UUID) -> PublishedRow:

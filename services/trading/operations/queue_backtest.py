@@ -1,11 +1,11 @@
-"""Ask for a backtest, within the limits of the plan; and cancel one."""
+"""Queue a backtest, within the limits of the plan, and cancel one."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.backtest_question import MOST_WAITING, BacktestLimits, BacktestQuestion
+from services.trading.backtest_question import MAX_WAITING, BacktestLimits, BacktestQuestion
 from services.trading.bybit_api import VENUE
 from services.trading.errors import BacktestEnded, TooManyBacktests
 from services.trading.evaluator_version import evaluator_version
@@ -22,7 +22,7 @@ from shared.strategy.bars import Terms, TickTooCoarse, check_tick
 
 @dataclass(frozen=True)
 class BacktestRequest:
-    """Bars from `from_time` on, and before `to_time`."""
+    """A backtest of the bars that open at or after `from_time` and before `to_time`."""
 
     strategy_id: UUID
     version: int | None
@@ -37,10 +37,10 @@ class BacktestRequest:
 async def queue_backtest(
     database: Database, user_id: int, request: BacktestRequest, most_bars: int, now: datetime
 ) -> BacktestRow:
-    """What was asked before is answered by the result that was kept; all else waits for its turn.
+    """Queue the backtest, or complete it at once with the stored result of an equal request.
 
-    It counts in the transaction that takes it, the tenant's plan locked: of racing requests no more are taken than
-    the plan allows.
+    The request is counted in the same transaction, with the tenant's plan locked, so that racing requests do not
+    exceed the plan. Raises InvalidInput, AccountNotReady, PlanLimitReached, TooManyBacktests.
     """
     if request.from_time >= request.to_time:
         raise _invalid("to", "must be later than `from`")
@@ -49,28 +49,31 @@ async def queue_backtest(
         version = await _version_of(connection, user_id, request)
         question = await _question_of(connection, request, version, most_bars)
         limits = _check_feature(await backtests.get_backtest_limits(connection, user_id, lock=True))
-        await _take_from_limit(connection, user_id, limits, now)
-        kept = await backtest_results.find_result(connection, user_id, question.sha256(), now)
+        await _count_request(connection, user_id, limits, now)
+        stored = await backtest_results.find_result(connection, user_id, question.sha256(), now)
         backtest_id = new_id()
-        values = _values(user_id, backtest_id, request, version, question, kept, now)
+        values = _values(user_id, backtest_id, request, version, question, stored, now)
         await backtests.insert_backtest(connection, values)
-        if kept is None:
-            if await backtest_queue.count_jobs(connection, user_id) >= MOST_WAITING:
+        if stored is None:
+            if await backtest_queue.count_jobs(connection, user_id) >= MAX_WAITING:
                 raise TooManyBacktests(
-                    f"{MOST_WAITING} backtests wait or run already: wait for some, or cancel some"
+                    f"{MAX_WAITING} backtests are queued or running: wait for some to end, or cancel some"
                 )
             await backtest_queue.insert_job(connection, user_id, backtest_id)
         return await _get(connection, user_id, backtest_id)
 
 
 async def cancel_backtest(database: Database, user_id: int, backtest_id: UUID, now: datetime) -> BacktestRow:
-    """Whoever works on it notices within a second that the job is gone. Cancelled once, it stays so."""
+    """Cancel the backtest; a process that calculates it notices within a second. Idempotent.
+
+    Raises NotFound, BacktestEnded.
+    """
     async with database.tenant(user_id) as connection:
         status = await backtests.lock_status(connection, user_id, backtest_id)
         if status is None:
             raise NotFound
         if status in ("DONE", "FAILED"):
-            raise BacktestEnded(f"it has ended already: {status}")
+            raise BacktestEnded(f"the backtest has already ended: {status}")
         if status != "CANCELLED":
             await backtest_queue.delete_job(connection, user_id, backtest_id)
             await backtests.set_ended(connection, user_id, backtest_id, "CANCELLED", now)
@@ -82,6 +85,7 @@ def _invalid(field: str, reason: str) -> InvalidInput:
 
 
 def _check_feature(limits: BacktestLimits | None) -> BacktestLimits:
+    """Raises AccountNotReady, PlanLimitReached."""
     if limits is None:
         raise AccountNotReady
     if not limits.has_backtesting:
@@ -91,14 +95,14 @@ def _check_feature(limits: BacktestLimits | None) -> BacktestLimits:
     return limits
 
 
-async def _take_from_limit(connection: Connection, user_id: int, limits: BacktestLimits, now: datetime) -> None:
-    """One of today's, by UTC."""
+async def _count_request(connection: Connection, user_id: int, limits: BacktestLimits, now: datetime) -> None:
+    """Count one request of today (UTC). Raises PlanLimitReached."""
     day, most = now.astimezone(UTC).date(), limits.max_backtests_per_day
-    used = await backtests.get_used_on(connection, user_id, day)
+    used = await backtests.get_usage(connection, user_id, day)
     if most is not None and used >= most:
         midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
         raise PlanLimitReached(
-            f"the plan {limits.plan} allows {most} backtests a day (UTC), {used} were asked for today",
+            f"the plan {limits.plan} allows {most} backtests a day (UTC), {used} were requested today",
             limit="max_backtests_per_day",
             allowed=most,
             used=used,
@@ -122,7 +126,7 @@ async def _version_of(connection: Connection, user_id: int, request: BacktestReq
 async def _question_of(
     connection: Connection, request: BacktestRequest, version: VersionRow, most_bars: int
 ) -> BacktestQuestion:
-    """Raises InvalidInput where the stored candles cannot answer it."""
+    """Build the question. Raises InvalidInput if the stored candles cannot answer it."""
     interval = strategy_of(version.document).interval
     instrument = await candles.get_instrument(connection, VENUE, request.symbol)
     generation = await backtests.find_generation(connection, VENUE, request.symbol, interval)
@@ -140,7 +144,7 @@ async def _question_of(
         lowest = await backtests.get_lowest_price(connection, series.series_id, within)
         check_tick(instrument.tick_size, [lowest])
     except TickTooCoarse as error:
-        raise _invalid("symbol", f"{error}: a backtest of them would trade at other prices") from error
+        raise _invalid("symbol", f"{error}: a backtest would trade at other prices") from error
     return BacktestQuestion(
         version.content_hash,
         VENUE,
@@ -157,13 +161,13 @@ async def _no_series(connection: Connection, symbol: str, interval: str) -> Inva
     stored = await backtests.list_intervals(connection, VENUE, symbol)
     if not stored:
         return _invalid("symbol", "no candles of this symbol are stored")
-    there = ", ".join(sorted(stored, key=lambda each: (len(each), each)))
-    reason = f"its interval is {interval}, and candles of {symbol} are stored at {there}"
+    intervals = ", ".join(sorted(stored, key=lambda each: (len(each), each)))
+    reason = f"its interval is {interval}, and candles of {symbol} are stored at {intervals}"
     return _invalid("strategy_id", reason)
 
 
 async def _no_candles(connection: Connection, request: BacktestRequest, series: SeriesRow) -> InvalidInput:
-    """Names the end of the range that lies beyond what is stored."""
+    """Return a fault that names the end of the range beyond the stored candles."""
     assert series.anchor is not None, "it has bars"
     if request.to_time <= series.anchor:
         return _invalid("to", f"no candles are stored before {instant_text(series.anchor)}")
@@ -179,7 +183,7 @@ def _values(
     request: BacktestRequest,
     version: VersionRow,
     question: BacktestQuestion,
-    kept: UUID | None,
+    result_id: UUID | None,
     now: datetime,
 ) -> dict[str, object]:
     instrument = question.terms.instrument
@@ -204,15 +208,15 @@ def _values(
         "qty_step": instrument.qty_step,
         "min_order_qty": instrument.min_order_qty,
         "min_notional": instrument.min_notional,
-        "status": "DONE" if kept else "QUEUED",
-        "result_id": kept,
+        "status": "DONE" if result_id else "QUEUED",
+        "result_id": result_id,
         "created_at": now,
-        "started_at": now if kept else None,
-        "ended_at": now if kept else None,
+        "started_at": now if result_id else None,
+        "ended_at": now if result_id else None,
     }
 
 
 async def _get(connection: Connection, user_id: int, backtest_id: UUID) -> BacktestRow:
     row = await backtests.get_backtest(connection, user_id, backtest_id)
-    assert row is not None, "there a moment ago, in this transaction"
+    assert row is not None, "written in this transaction"
     return row

@@ -1,4 +1,4 @@
-"""Writes what one step of a session brought about: decisions, fills, trades, and the events that say so."""
+"""Write the outcome of one step of a session: decisions, fills, trades, and their events."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from shared.strategy.execution.outcome import Fill, StepOutcome, Trade
 
 @dataclass(frozen=True)
 class TradeFills:
-    """The fills of one trade within one step; `trade` when they end it."""
+    """The fills of one trade within one step; `trade` is set if they close it."""
 
     trade_id: UUID
     fills: Sequence[Fill]
@@ -33,7 +33,7 @@ class TradeFills:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step to be written. `expected_bar` is where the session must still stand."""
+    """One step to be written. `expected_bar` is the `last_bar` that the session must still have."""
 
     lease: SessionLease
     session: SessionRow
@@ -49,13 +49,14 @@ class StepRecord:
 
 
 @dataclass(frozen=True)
-class Written:
+class StepResult:
     open_trade: UUID | None
     totals: SessionTotals
 
 
-async def write_step(database: Database, step: StepRecord) -> Written | None:
-    """The step as one transaction; None when this worker may not, or not like this, and has to look again."""
+async def write_step(database: Database, step: StepRecord) -> StepResult | None:
+    """Write the step as one transaction. Returns None if the lease is lost or the session's cursor has moved: the
+    worker has to read the session again."""
     legs = legs_of(step.outcome, step.open_trade)
     totals = totals_after(step.totals, step.outcome, step.session)
     events = sum(leg.opens + (leg.trade is not None) for leg in legs)
@@ -86,9 +87,9 @@ async def write_step(database: Database, step: StepRecord) -> Written | None:
             cursor,
             late=step.late,
         )
-        if (step.outcome.fills or step.outcome.dropped) and (opened := opened_of(step.snapshot)) is not None:
+        if (step.outcome.fills or step.outcome.dropped) and (opened := last_opened_bar(step.snapshot)) is not None:
             await decisions.end_orders(connection, step.session.user_id, step.session.session_id, opened)
-    return Written(open_trade_after(legs, step.open_trade), totals)
+    return StepResult(open_trade_after(legs, step.open_trade), totals)
 
 
 async def write_stop(
@@ -100,13 +101,16 @@ async def write_stop(
     *,
     more_events: int,
 ) -> tuple[SessionTotals, int]:
-    """What a stop closed, in the caller's transaction; the totals, and the number of the event that follows."""
+    """Write the outcome of a stop, in the caller's transaction.
+
+    Returns the totals and the session's last event number, with `more_events` numbers reserved for the caller.
+    """
     if session.last_bar is not None:
         await decisions.end_all(connection, session.user_id, session.session_id, session.last_bar)
     legs = legs_of(outcome, open_trade)
     totals = totals_after(session.totals, outcome, session)
     events = sum(leg.opens + (leg.trade is not None) for leg in legs)
-    cursor = await trades.close_books(
+    cursor = await trades.update_totals(
         connection, session.user_id, session.session_id, totals, len(outcome.fills), events + more_events
     )
     before_more = Cursor(cursor.fill_count, cursor.event_seq - more_events)
@@ -114,14 +118,14 @@ async def write_stop(
     return totals, cursor.event_seq
 
 
-def opened_of(snapshot: Mapping[str, object]) -> datetime | None:
-    """The last bar whose open was taken."""
+def last_opened_bar(snapshot: Mapping[str, object]) -> datetime | None:
+    """Return the last bar whose open the session has processed."""
     opened_ms = cast("int | None", snapshot.get("opened_ms"))
     return from_ms(opened_ms) if opened_ms is not None else None
 
 
 def legs_of(outcome: StepOutcome, open_trade: UUID | None) -> list[TradeFills]:
-    """The step's fills by trade: one that was open before, and each that opens in it."""
+    """Group the step's fills by trade: the one that was open before, and each that opens in this step."""
     groups: list[list[Fill]] = []
     for fill in outcome.fills:
         if fill.action == "open" or not groups:
@@ -138,7 +142,7 @@ def legs_of(outcome: StepOutcome, open_trade: UUID | None) -> list[TradeFills]:
 
 
 def open_trade_after(legs: Sequence[TradeFills], before: UUID | None) -> UUID | None:
-    """The trade that is open after the step."""
+    """Return the trade that is open after the step."""
     if not legs:
         return before
     return None if legs[-1].trade is not None else legs[-1].trade_id
@@ -219,7 +223,7 @@ def _events(
     *,
     late: bool,
 ) -> list[Event]:
-    """In the order in which it happened, numbered up to the session's last."""
+    """Build the events in the order in which they happened, numbered up to `last_seq`."""
     seq = last_seq - sum(leg.opens + (leg.trade is not None) for leg in legs)
     events: list[Event] = []
     for leg in legs:

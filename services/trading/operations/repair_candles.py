@@ -1,4 +1,4 @@
-"""Hold stored candles against the exchange's, and fill in what was lost. What is stored never changes."""
+"""Compare stored candles with the exchange's and fill in lost ones. Stored candles never change."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +18,13 @@ Kind = Literal["missing", "unlinked", "changed", "unknown", "hole"]
 
 @dataclass(frozen=True)
 class CandleGap:
-    """Bars in a row, by their open times.
+    """A run of consecutive bars, by their open times.
 
     missing   the exchange has them, we do not: they were lost
-    unlinked  stored, and they name another bar before them than the one that is there
-    changed   stored with other values than the exchange has now; what is stored counts
-    unknown   stored, and the exchange does not have them any more
-    hole      neither has them: there was no market. Nothing is wrong.
+    unlinked  stored, but the predecessor they name is not the bar stored before them
+    changed   stored with other values than the exchange has now; the stored values count
+    unknown   stored, but the exchange no longer has them
+    hole      neither has them: there was no market. Not a fault.
     """
 
     kind: Kind
@@ -34,8 +34,8 @@ class CandleGap:
 
 
 @dataclass(frozen=True)
-class Examined:
-    """One window of time."""
+class ExaminedWindow:
+    """The comparison of one window of time."""
 
     findings: list[CandleGap]
     missing: list[Kline]
@@ -44,25 +44,25 @@ class Examined:
 
 async def examine(
     database: Database, api: MarketApi, symbol: str, interval: str, span: StoredSpan
-) -> AsyncIterator[Examined]:
-    """Window by window, from the span's first bar to its last. Raises VenueUnavailable and UnknownSymbol."""
+) -> AsyncIterator[ExaminedWindow]:
+    """Compare window by window, from the span's first bar to its last. Raises VenueUnavailable, UnknownSymbol."""
     step = timedelta(milliseconds=INTERVAL_MS[interval])
     begin, before = span.first, span.first
     while begin <= span.last:
         end = min(begin + (KLINE_LIMIT - 1) * step, span.last)
-        told = await api.klines(symbol, interval, start=to_ms(begin), end=to_ms(end))
+        fetched = await api.klines(symbol, interval, start=to_ms(begin), end=to_ms(end))
         async with database.tenants(()) as connection:
             stored = await candle_chain.list_linked(connection, span.series_id, begin, end)
-        yield _compare(stored, told, step, before, end)
-        before = max([before, *(bar.open_time for bar in told), *(bar.kline.open_time for bar in stored)])
+        yield _compare(stored, fetched, step, before, end)
+        before = max([before, *(bar.open_time for bar in fetched), *(bar.kline.open_time for bar in stored)])
         begin = end + step
 
 
 def _compare(
-    stored: Sequence[LinkedBar], told: Sequence[Kline], step: timedelta, before: datetime, end: datetime
-) -> Examined:
+    stored: Sequence[LinkedBar], fetched: Sequence[Kline], step: timedelta, before: datetime, end: datetime
+) -> ExaminedWindow:
     ours = {bar.kline.open_time: bar for bar in stored}
-    theirs = {bar.open_time: bar for bar in told}
+    theirs = {bar.open_time: bar for bar in fetched}
     missing = [bar for moment, bar in theirs.items() if moment not in ours]
     kinds: dict[Kind, list[datetime]] = {
         "missing": [bar.open_time for bar in missing],
@@ -72,23 +72,23 @@ def _compare(
         ],
         "unknown": [moment for moment in ours if moment not in theirs],
     }
-    findings = [finding for kind, moments in kinds.items() for finding in _rows(kind, moments, step)]
-    there = sorted({before, *ours, *theirs})
-    holes = [(earlier, later) for earlier, later in pairwise(there) if later - earlier > step]
+    findings = [finding for kind, moments in kinds.items() for finding in _runs(kind, moments, step)]
+    existing = sorted({before, *ours, *theirs})
+    holes = [(earlier, later) for earlier, later in pairwise(existing) if later - earlier > step]
     findings += [
         CandleGap("hole", earlier + step, later - step, (later - earlier) // step - 1) for earlier, later in holes
     ]
-    return Examined(findings, missing, end)
+    return ExaminedWindow(findings, missing, end)
 
 
-def _agree(stored: Kline, told: Kline) -> bool:
-    """An older release stored bars without widening them."""
+def _agree(stored: Kline, fetched: Kline) -> bool:
+    """Compare the bars, allowing for an older release that stored bars without widening them."""
     prices = (stored.open, stored.high, stored.low, stored.close)
-    return told in (stored, replace(stored, high=max(prices), low=min(prices)))
+    return fetched in (stored, replace(stored, high=max(prices), low=min(prices)))
 
 
-def _rows(kind: Kind, moments: Sequence[datetime], step: timedelta) -> list[CandleGap]:
-    """Bars that stand beside one another are one finding."""
+def _runs(kind: Kind, moments: Sequence[datetime], step: timedelta) -> list[CandleGap]:
+    """Combine consecutive bars into one finding."""
     found: list[CandleGap] = []
     for moment in moments:
         if found and moment - found[-1].last == step:
@@ -98,8 +98,8 @@ def _rows(kind: Kind, moments: Sequence[datetime], step: timedelta) -> list[Cand
     return found
 
 
-async def mend(database: Database, span: StoredSpan, examined: Examined) -> int:
-    """Store what is missing and bind the bars anew; the number of bars that came."""
+async def repair_bars(database: Database, span: StoredSpan, examined: ExaminedWindow) -> int:
+    """Store missing bars and relink the chain. Returns the number of bars stored."""
     wrong = [finding for finding in examined.findings if finding.kind in ("missing", "unlinked")]
     if not wrong:
         return 0
@@ -110,16 +110,16 @@ async def mend(database: Database, span: StoredSpan, examined: Examined) -> int:
     return inserted
 
 
-async def mend_between(database: Database, api: MarketApi, symbol: str, interval: str, span: StoredSpan) -> int:
-    """Fill a break in a chain from the exchange; the number of bars that came. Where none comes, the bar that is
-    named is gone and the break stays. Raises as `examine` does."""
+async def repair_break(database: Database, api: MarketApi, symbol: str, interval: str, span: StoredSpan) -> int:
+    """Fill a break in a chain from the exchange. Returns the number of bars stored; if 0, the named predecessor no
+    longer exists and the break stays. Raises as `examine` does."""
     count = 0
     async for examined in examine(database, api, symbol, interval, span):
         if examined.missing:
-            count += await mend(database, span, examined)
+            count += await repair_bars(database, span, examined)
     return count
 
 
 def span_around(series_id: int, generation: int, broken: tuple[datetime, datetime]) -> StoredSpan:
-    """The two bars of a break, and what is between."""
+    """Return the span from one bar of a break to the other."""
     return StoredSpan(series_id, generation, *broken, bars=2)

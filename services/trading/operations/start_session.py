@@ -11,7 +11,7 @@ from services.trading.errors import LiveTradingOff, StrategyInactive
 from services.trading.operations.execution_settings import limits_of, strategy_of
 from services.trading.queries import configurations, entitlements, sessions, strategies
 from services.trading.queries.configurations import ConfigurationRow
-from services.trading.queries.restrictions import steps_of
+from services.trading.queries.restrictions import instrument_columns
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.auth import Principal
 from shared.chassis.errors import AccountNotReady, InvalidInput, PlanLimitReached
@@ -36,14 +36,14 @@ class StartRequest:
 
 @dataclass(frozen=True)
 class PaperTerms:
-    """What paper trading costs."""
+    """The costs of paper trading, as fractions."""
 
     fee: Decimal
     slippage: Decimal
 
 
 async def find_interval(database: Database, user_id: int, request: StartRequest) -> str | None:
-    """The interval of the strategy's version; None if there is no such strategy or version."""
+    """Return the interval of the strategy's version; None if there is no such strategy or version."""
     async with database.tenant(user_id) as connection:
         strategy = await strategies.get_strategy(connection, user_id, request.strategy_id)
         if strategy is None:
@@ -61,12 +61,13 @@ async def start_session(
     venue_now: datetime,
     instrument: Instrument | None = None,
 ) -> SessionRow:
-    """`instrument` is the exchange's of now; None: the session's worker takes the stored one.
+    """Start a session. `instrument` is the exchange's current one; None: the session's worker takes the stored one.
 
-    Limits are checked in the transaction that starts it, the tenant's plan locked: of racing starts for one
-    free place one wins."""
+    Limits are checked in the same transaction, with the tenant's plan locked: when starts race for one free place,
+    one wins. Raises LiveTradingOff, AccountNotReady, InvalidInput, StrategyInactive, PlanLimitReached.
+    """
     if request.mode == "LIVE":
-        raise LiveTradingOff("sessions run on paper here; trading with real orders has to be turned on first")
+        raise LiveTradingOff("this platform only runs paper sessions")
     async with database.tenant(caller.user_id) as connection:
         limits = await entitlements.get_plan_limits(connection, caller.user_id, lock=True)
         if limits is None:
@@ -83,8 +84,8 @@ async def start_session(
             raise _missing("version", "version of the strategy")
         configuration = await _configuration_of(connection, caller.user_id, request.bot_configuration_id)
         running = await sessions.list_running(connection, caller.user_id)
-        wanted = RunningSession(new_id(), request.strategy_id, request.symbol)
-        if (exceeded := exceeded_limit(limits, running, wanted)) is not None:
+        requested = RunningSession(new_id(), request.strategy_id, request.symbol)
+        if (exceeded := exceeded_limit(limits, running, requested)) is not None:
             what = exceeded.name.removeprefix("max_").replace("_", " ")
             raise PlanLimitReached(
                 f"the plan {limits.plan} allows {exceeded.limit} {what}, {exceeded.used} in use",
@@ -94,11 +95,13 @@ async def start_session(
                 plan=limits.plan,
             )
         document = strategy_of(version.document)
-        await sessions.claim_session(connection, caller.user_id, wanted.session_id)
-        await _insert(connection, caller, request, paper, venue_now, wanted, version, document, configuration)
+        await sessions.insert_locator(connection, caller.user_id, requested.session_id)
+        await _insert(connection, caller, request, paper, venue_now, requested, version, document, configuration)
         if instrument is not None:
-            await sessions.set_steps(connection, caller.user_id, wanted.session_id, steps_of(instrument))
-        created = await sessions.get_session(connection, caller.user_id, wanted.session_id)
+            await sessions.set_instrument(
+                connection, caller.user_id, requested.session_id, instrument_columns(instrument)
+            )
+        created = await sessions.get_session(connection, caller.user_id, requested.session_id)
     assert created is not None, "inserted above"
     return created
 
@@ -107,12 +110,14 @@ def _missing(field: str, what: str) -> InvalidInput:
     return InvalidInput(errors=[{"path": f"$.{field}", "reason": f"there is no such {what}"}])
 
 
-async def _configuration_of(connection: Connection, user_id: int, wanted: UUID | None) -> ConfigurationRow | None:
-    """The one asked for, else the default one, else none."""
-    if wanted is None:
+async def _configuration_of(
+    connection: Connection, user_id: int, requested: UUID | None
+) -> ConfigurationRow | None:
+    """Return the requested configuration, else the default one, else None; counts its use. Raises InvalidInput."""
+    if requested is None:
         found = await configurations.get_default_configuration(connection, user_id)
     else:
-        found = await configurations.get_configuration(connection, user_id, wanted)
+        found = await configurations.get_configuration(connection, user_id, requested)
         if found is None or not found.is_active:
             raise _missing("bot_configuration_id", "active bot configuration")
     if found is not None:
@@ -126,16 +131,16 @@ async def _insert(
     request: StartRequest,
     paper: PaperTerms,
     venue_now: datetime,
-    wanted: RunningSession,
+    requested: RunningSession,
     version: strategies.VersionRow,
     document: Strategy,
     configuration: ConfigurationRow | None,
 ) -> None:
     values: dict[str, object] = {
         "user_id": caller.user_id,
-        "session_id": wanted.session_id,
+        "session_id": requested.session_id,
         "public_id": caller.public_id,
-        "strategy_id": wanted.strategy_id,
+        "strategy_id": requested.strategy_id,
         "strategy_version": version.version,
         "strategy_hash": version.content_hash,
         "bot_configuration_id": configuration.bot_configuration_id if configuration else None,
@@ -154,22 +159,22 @@ async def _insert(
         "event_seq": 1,
     }
     await sessions.insert_session(connection, values)
-    await sessions.insert_lease(connection, caller.user_id, wanted.session_id)
+    await sessions.insert_lease(connection, caller.user_id, requested.session_id)
     series = (request.symbol, document.interval, history_needed(document.longest_lookback))
-    await sessions.insert_interest(connection, caller.user_id, wanted.session_id, *series)
+    await sessions.insert_interest(connection, caller.user_id, requested.session_id, *series)
     await emit(
         connection,
         SessionStarted(
             user_id=caller.user_id,
             public_id=caller.public_id,
-            aggregate=f"session:{wanted.session_id}",
+            aggregate=f"session:{requested.session_id}",
             aggregate_seq=1,
-            session_id=wanted.session_id,
+            session_id=requested.session_id,
             symbol=request.symbol,
             interval=document.interval,
             mode="PAPER",
             initial_balance=request.initial_balance,
-            strategy_id=wanted.strategy_id,
+            strategy_id=requested.strategy_id,
             strategy_name=document.name,
             strategy_hash=version.content_hash,
             started_at=venue_now,

@@ -1,4 +1,4 @@
-"""Stop a session: what is pending is dropped, what is open is closed at the last price the session has seen."""
+"""Stop a session: drop its pending order and close its position at the last price the session has seen."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -9,7 +9,7 @@ from services.trading.domain import StopReason
 from services.trading.operations.execution_settings import strategy_of, terms_of
 from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.operations.pause_session import lock_session
-from services.trading.operations.record_step import opened_of, write_stop
+from services.trading.operations.record_step import last_opened_bar, write_stop
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.restrictions import Restriction, insert_restriction
 from services.trading.queries.sessions import SessionRow
@@ -26,7 +26,8 @@ from shared.strategy.execution.steps import Execution
 async def stop_session(
     database: Database, user_id: int, session_id: UUID, reason: StopReason, venue_now: datetime
 ) -> SessionRow:
-    """Drops a pending entry and closes at the last price the session has seen. Stopping twice is once."""
+    """Drop a pending entry and close the position at the last price the session has seen. Idempotent. Raises
+    NotFound."""
     async with database.tenant(user_id) as connection:
         session = await lock_session(connection, user_id, session_id)
         if session.status != "STOPPED":
@@ -42,7 +43,7 @@ async def _stop(connection: Connection, session: SessionRow, reason: StopReason,
     strategy = strategy_of(session.strategy_config)
     await sessions.delete_lease(connection, user_id, session_id)
     await sessions.delete_interest(connection, user_id, session_id)
-    outcome, note = await _closing(connection, session, strategy, reason)
+    outcome, note = await _close_position(connection, session, strategy, reason)
     open_trade = await trades.get_open_trade(connection, user_id, session_id)
     totals, seq = await write_stop(connection, session, strategy.name, outcome, open_trade, more_events=1)
     final = totals.equity(session.initial_balance)
@@ -77,15 +78,16 @@ async def _stop(connection: Connection, session: SessionRow, reason: StopReason,
     )
 
 
-async def _closing(
+async def _close_position(
     connection: Connection, session: SessionRow, strategy: Strategy, reason: StopReason
 ) -> tuple[StepOutcome, Restriction]:
-    """What closing at the last price brings, nothing for a session that never stepped; and how it is recorded."""
+    """Return the outcome of closing at the last price, which is empty for a session that never stepped, and the
+    restriction to record."""
     note = Restriction("STOPPED", reason, session.last_bar)
     if session.snapshot is None or session.last_bar is None:
         return StepOutcome(), note
     execution = Execution.restore(strategy, terms_of(session), _first_bar_ms(session), session.snapshot)
-    if (opened := opened_of(session.snapshot)) is not None and opened > session.last_bar:
+    if (opened := last_opened_bar(session.snapshot)) is not None and opened > session.last_bar:
         note = replace(note, opened_bar=opened)
     if execution.position is None:
         return execution.stop(to_ms(session.last_bar), Decimal(1), reason), note
@@ -99,7 +101,7 @@ def _first_bar_ms(session: SessionRow) -> int | None:
 
 
 async def _last_price(connection: Connection, session: SessionRow) -> tuple[int, Decimal]:
-    """The close of the session's last bar, or the open of the bar announced since."""
+    """Return the close of the session's last bar, or the open of the bar announced since; with its time in ms."""
     assert session.last_bar is not None, "a position needs a bar"
     series = await candles.get_series(
         connection, session.venue, session.symbol, session.interval, session.generation
@@ -108,8 +110,8 @@ async def _last_price(connection: Connection, session: SessionRow) -> tuple[int,
     seen = session.last_bar
     if series.opened_time is not None and series.opened_price is not None and series.opened_time > seen:
         between = await candles.list_bars_between(connection, series.series_id, seen, series.opened_time, 2)
-        if len(between) == 1 or opened_of(session.snapshot or {}) == series.opened_time:
+        if len(between) == 1 or last_opened_bar(session.snapshot or {}) == series.opened_time:
             return to_ms(series.opened_time), series.opened_price
     bar = await candles.get_bar(connection, series.series_id, seen)
-    assert bar is not None, "a confirmed bar stays"
+    assert bar is not None, "confirmed bars are never deleted"
     return bar.open_time_ms, bar.close

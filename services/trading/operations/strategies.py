@@ -1,4 +1,4 @@
-"""Make, change, deactivate and give up strategies; every change of a document is a version that stays as it is."""
+"""Create, change, deactivate and delete strategies; every change of a document creates an immutable version."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.trading.domain import MOST_EVER_STORED, MOST_VERSIONS, STORED_BEFORE_PLAN
+from services.trading.domain import MAX_EVER_STORED, MAX_VERSIONS, STORED_BEFORE_PLAN
 from services.trading.errors import StrategiesFull, StrategyInUse, VersionsFull
 from services.trading.queries import entitlements, published, sessions, strategies
 from services.trading.queries.strategies import StrategyRow
@@ -21,7 +21,7 @@ from shared.strategy.document.parse import Strategy, StrategyError, parse_strate
 
 
 def read_document(raw: object, read: Callable[[object], Strategy] = parse_strategy) -> Strategy:
-    """Raises InvalidInput with every fault's JSON path."""
+    """Parse a document. Raises InvalidInput with every fault's JSON path."""
     try:
         return read(raw)
     except StrategyError as error:
@@ -32,7 +32,7 @@ def read_document(raw: object, read: Callable[[object], Strategy] = parse_strate
 
 
 def document_of(strategy: Strategy) -> dict[str, object]:
-    """As it is stored and shown: the canonical parts with name and description."""
+    """Return the document as it is stored and shown: the canonical parts with name and description."""
     parts: dict[str, object] = json.loads(strategy.canonical_json())
     named: dict[str, object] = {"strategy_name": strategy.name}
     if strategy.description is not None:
@@ -41,18 +41,20 @@ def document_of(strategy: Strategy) -> dict[str, object]:
 
 
 async def create_strategy(database: Database, user_id: int, raw: object) -> StrategyRow:
-    return await keep_strategy(database, user_id, read_document(raw))
+    return await save_strategy(database, user_id, read_document(raw))
 
 
-async def keep_strategy(
+async def save_strategy(
     database: Database, user_id: int, strategy: Strategy, strategy_name: str | None = None
 ) -> StrategyRow:
-    """As one of this tenant's own, under another name where one is given. Raises InvalidInput, StrategiesFull,
-    PlanLimitReached."""
+    """Store a strategy of this tenant, under `strategy_name` if given.
+
+    Raises InvalidInput, NameTaken, StrategiesFull, PlanLimitReached.
+    """
     named = strategy if strategy_name is None else replace(strategy, name=strategy_name)
     document, strategy_id = document_of(named), new_id()
     read_document(document)
-    async with _name_must_be_free(named.name), database.tenant(user_id) as connection:
+    async with _raise_name_taken(named.name), database.tenant(user_id) as connection:
         await _check_room(connection, user_id)
         await strategies.insert_strategy(connection, user_id, strategy_id, document, named.content_hash)
         await strategies.insert_version(connection, user_id, strategy_id, 1, document, named.content_hash)
@@ -62,17 +64,20 @@ async def keep_strategy(
 async def change_strategy(
     database: Database, user_id: int, strategy_id: UUID, raw: object, if_match: IfMatch = ANY_STATE
 ) -> StrategyRow:
-    """A new version; running sessions stay on theirs. The same document again changes nothing."""
+    """Create a version; running sessions stay on theirs. The same document again changes nothing.
+
+    Raises InvalidInput, NotFound, PreconditionFailed, NameTaken, VersionsFull.
+    """
     strategy = read_document(raw)
     document = document_of(strategy)
-    async with _name_must_be_free(strategy.name), database.tenant(user_id) as connection:
+    async with _raise_name_taken(strategy.name), database.tenant(user_id) as connection:
         found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
         if_match.check(found.revision)
         same = (found.strategy_name, found.strategy_description) == (strategy.name, strategy.description)
         if same and found.content_hash == strategy.content_hash:
             return found
-        if found.version >= MOST_VERSIONS:
-            raise VersionsFull(f"a strategy can have {MOST_VERSIONS} versions", limit=MOST_VERSIONS)
+        if found.version >= MAX_VERSIONS:
+            raise VersionsFull(f"a strategy can have at most {MAX_VERSIONS} versions", limit=MAX_VERSIONS)
         version = await strategies.update_strategy(
             connection, user_id, strategy_id, document, strategy.content_hash
         )
@@ -80,8 +85,10 @@ async def change_strategy(
         return await get_own(connection, user_id, strategy_id)
 
 
-async def switch_strategy(database: Database, user_id: int, strategy_id: UUID, *, is_active: bool) -> StrategyRow:
-    """A deactivated one starts no session; running ones go on. Twice is once."""
+async def set_strategy_active(
+    database: Database, user_id: int, strategy_id: UUID, *, is_active: bool
+) -> StrategyRow:
+    """Activate or deactivate a strategy. Running sessions continue, new ones need an active one. Idempotent."""
     async with database.tenant(user_id) as connection:
         found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
         if found.is_active == is_active:
@@ -93,7 +100,10 @@ async def switch_strategy(database: Database, user_id: int, strategy_id: UUID, *
 async def delete_strategy(
     database: Database, user_id: int, strategy_id: UUID, if_match: IfMatch = ANY_STATE
 ) -> None:
-    """Given up, not erased: trades refer to its versions. Not while a session runs on it."""
+    """Mark the strategy deleted; its versions stay, because trades refer to them.
+
+    Raises NotFound, PreconditionFailed, StrategyInUse.
+    """
     async with database.tenant(user_id) as connection:
         found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
         if_match.check(found.revision)
@@ -103,16 +113,18 @@ async def delete_strategy(
         if found.published_strategy_id is not None:
             await published.withdraw_published(connection, found.published_strategy_id)
             await strategies.set_publication(connection, user_id, strategy_id, None, None)
-        await strategies.give_up_strategy(connection, user_id, strategy_id)
+        await strategies.delete_strategy(connection, user_id, strategy_id)
 
 
 async def _check_room(connection: Connection, user_id: int) -> None:
-    """Raises StrategiesFull, PlanLimitReached. Of racing requests for one free place one wins."""
+    """Raises StrategiesFull, PlanLimitReached. Takes a lock: when requests race for one free place, one wins."""
     stored = await strategies.count_stored(connection, user_id, lock=True)
     limits = await entitlements.get_plan_limits(connection, user_id)
     most = STORED_BEFORE_PLAN if limits is None else limits.max_stored_strategies
-    if stored.ever >= MOST_EVER_STORED:
-        raise StrategiesFull(f"{MOST_EVER_STORED} strategies were made", limit=MOST_EVER_STORED)
+    if stored.ever >= MAX_EVER_STORED:
+        raise StrategiesFull(
+            f"{MAX_EVER_STORED} strategies were created, including deleted ones", limit=MAX_EVER_STORED
+        )
     if most is not None and stored.kept >= most:
         plan = "FREE" if limits is None else limits.plan
         raise PlanLimitReached(
@@ -135,8 +147,9 @@ async def get_own(
 
 
 @asynccontextmanager
-async def _name_must_be_free(name: str) -> AsyncIterator[None]:
+async def _raise_name_taken(name: str) -> AsyncIterator[None]:
+    """Convert a unique violation to NameTaken."""
     try:
         yield
     except asyncpg.UniqueViolationError as error:
-        raise NameTaken(f"a strategy is named {name!r} already") from error
+        raise NameTaken(f"a strategy named {name!r} already exists") from error

@@ -1,4 +1,4 @@
-"""Whether a finished session did what a backtest of its bars does, under what held it back."""
+"""Verify a finished session against a backtest of its bars under the same restrictions."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ from shared.strategy.execution.outcome import EntryGuard, Fill, Position, Reason
 from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 
-MOST_RESTRICTIONS = 100_000
-MOST_BARS = 10_000_000
+MAX_RESTRICTIONS = 100_000
+MAX_BARS = 10_000_000
 PROGRESS_EVERY = 500
-# What an entry is refused for, from the bar after the restriction on; a pause and the plan take turns.
+# Whether entries are allowed from the bar after the restriction on; a pause and the plan replace each other.
 ENTRIES_AFTER: Mapping[Kind, Entries] = {
     "PAUSED": "PAUSED",
     "RESUMED": "ALLOWED",
@@ -41,13 +41,16 @@ Watch = Callable[[int, Position | None], None]
 
 
 class NotVerifiable(ValueError):
-    """It is not there, not finished, or what it was traded on is not."""
+    """The session does not exist or has not ended, or its candles or its strategy are gone."""
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """What is known of a session that has ended. `opened` is the open of the bar whose close it did not see, where
-    step 1 was taken at it, `closed_at` the time and price of the last bar it saw, at which a stop closes."""
+class SessionRecord:
+    """A finished session as recorded. Times are in ms.
+
+    `opened` is the open of the last bar, if step 1 was taken there and its close was not seen. `closed_at` is the
+    time and price of the last bar seen, at which a stop closes.
+    """
 
     session: SessionRow
     restrictions: Sequence[RestrictionRow]
@@ -59,14 +62,14 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Verification:
-    recorded: Recorded
+    recorded: SessionRecord
     backtest: Sequence[Fill]
     trades: Sequence[Trade]
     final_balance: Decimal
 
     @property
     def fingerprints(self) -> tuple[str, str]:
-        """The session's, which is also what was stored as it ended, and the backtest's."""
+        """The fingerprint of the session's fills, and that of the backtest's."""
         return fingerprint(self.recorded.fills), fingerprint(self.backtest)
 
     @property
@@ -76,7 +79,7 @@ class Verification:
         return own == other == session.fingerprint and session.final_balance == self.final_balance
 
     def first_difference(self) -> int | None:
-        """The number of the first fill that one of them does not have, or has otherwise."""
+        """Return the number of the first fill that differs or that only one of them has."""
         own, other = [[_line(fill) for fill in fills] for fills in (self.recorded.fills, self.backtest)]
         for number in range(max(len(own), len(other))):
             if own[number : number + 1] != other[number : number + 1]:
@@ -84,54 +87,57 @@ class Verification:
         return None
 
 
-async def read_session(database: Database, session_id: UUID) -> Recorded:
-    """Raises NotVerifiable."""
+async def read_session(database: Database, session_id: UUID) -> SessionRecord:
+    """Read the session's record. Raises NotVerifiable."""
     async with database.untenanted() as connection:
         user_id = await sessions.locate_session(connection, session_id)
     if user_id is None:
         raise NotVerifiable(f"there is no session {session_id}")
     async with database.tenant(user_id) as connection:
         session = await sessions.get_session(connection, user_id, session_id)
-        assert session is not None, "it was located"
+        assert session is not None, "its locator row exists"
         if session.status != "STOPPED":
             raise NotVerifiable(f"session {session_id} is {session.status}: stop it first")
-        restrictions = await list_restrictions(connection, user_id, session_id, 0, MOST_RESTRICTIONS)
+        restrictions = await list_restrictions(connection, user_id, session_id, 0, MAX_RESTRICTIONS)
         filled = await trades.list_fills_of(connection, user_id, [session_id])
         if session.last_bar is None:
-            return Recorded(session, restrictions, [], None, None, filled[session_id])
+            return SessionRecord(session, restrictions, [], None, None, filled[session_id])
         series = await candles.get_series(
             connection, session.venue, session.symbol, session.interval, session.generation
         )
         assert series is not None, "the session stepped through it"
-        bars = await candles.list_bars_between(connection, series.series_id, None, session.last_bar, MOST_BARS)
+        bars = await candles.list_bars_between(connection, series.series_id, None, session.last_bar, MAX_BARS)
         if not bars or bars[-1].open_time_ms != to_ms(session.last_bar):
-            raise NotVerifiable(f"the candles up to {session.last_bar}, its last bar, are not there any more")
+            raise NotVerifiable(f"the candles up to its last bar {session.last_bar} are no longer stored")
         stop = restrictions[-1]
         opened = await _open_of(connection, series, stop.opened_bar) if stop.opened_bar else None
         closed_at = (bars[-1].open_time_ms, bars[-1].close)
         if stop.price_bar is not None and stop.price_bar > session.last_bar:
             closed_at = await _open_of(connection, series, stop.price_bar)
-    return Recorded(session, restrictions, bars, opened, closed_at, filled[session_id])
+    return SessionRecord(session, restrictions, bars, opened, closed_at, filled[session_id])
 
 
 async def _open_of(connection: Connection, series: SeriesRow, open_time: datetime) -> tuple[int, Decimal]:
-    """Of a bar, as announced where it has not closed yet. Raises NotVerifiable."""
+    """Return a bar's time and open, from its announcement if it has not closed yet. Raises NotVerifiable."""
     bar = await candles.get_bar(connection, series.series_id, open_time)
     if bar is not None:
         return bar.open_time_ms, bar.open
     if series.opened_time == open_time and series.opened_price is not None:
         return to_ms(open_time), series.opened_price
-    raise NotVerifiable(f"the candle of {open_time}, whose open it saw, is not there any more")
+    raise NotVerifiable(f"the candle of {open_time}, whose open the session used, is no longer stored")
 
 
-def verify(recorded: Recorded, progress: Progress | None = None, watch: Watch | None = None) -> Verification:
-    """The backtest; `progress(done, total)` is told now and then, `watch` after each bar's open what is held."""
+def verify(recorded: SessionRecord, progress: Progress | None = None, watch: Watch | None = None) -> Verification:
+    """Run the backtest. Raises NotVerifiable.
+
+    Calls `progress(done, total)` now and then, and `watch(open time in ms, position)` after each bar's open.
+    """
     session, series = recorded.session, Series(recorded.bars)
     if not recorded.bars:
         return Verification(recorded, [], [], session.initial_balance)
     strategy = strategy_of(session.strategy_config)
     if strategy.content_hash != session.strategy_hash:
-        raise NotVerifiable("its strategy is not the one whose hash it recorded")
+        raise NotVerifiable("its strategy does not have the hash recorded with the session")
     first_bar_ms = first_bar_ms_of(session)
     execution = Execution(strategy, terms_of(session), first_bar_ms)
     changes = instrument_changes(recorded.restrictions)
@@ -156,16 +162,16 @@ def verify(recorded: Recorded, progress: Progress | None = None, watch: Watch | 
 
 
 def first_bar_ms_of(session: SessionRow) -> int:
-    """It decides from the first bar on that opens after it was started."""
+    """Return the earliest open time of a bar on which the session decides: just after its start."""
     return to_ms(session.start_time) + 1
 
 
-def reason_of(recorded: Recorded) -> Reason:
+def reason_of(recorded: SessionRecord) -> Reason:
     return "end_of_data" if recorded.session.stop_reason == "end_of_data" else "manual"
 
 
-def _guards(recorded: Recorded) -> Iterator[EntryGuard]:
-    """What refuses entries at each bar's close: each restriction holds from the bar after `after_bar` on."""
+def _guards(recorded: SessionRecord) -> Iterator[EntryGuard]:
+    """Yield each bar's check on entries: a restriction applies from the bar after `after_bar` on."""
     left = list(recorded.restrictions)
     entries: Entries = "ALLOWED"
     silent = False

@@ -1,5 +1,7 @@
-"""What a process that works on backtests does to one: take it up, end it, let it go. After its claim was lost it
-changes nothing."""
+"""A worker's operations on a backtest: claim, begin, finish, fail, release.
+
+After its claim is lost, the worker changes nothing.
+"""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -7,7 +9,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from services.trading.backtest_question import MOST_FAILURES, BacktestQuestion, Range
+from services.trading.backtest_question import MAX_FAILURES, BacktestQuestion, Range
 from services.trading.evaluator_version import evaluator_version
 from services.trading.queries import backtest_queue, backtest_results, backtests, candles, strategies
 from services.trading.queries.backtest_queue import Job
@@ -17,7 +19,7 @@ from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
 from shared.strategy.bars import Terms
 
-LOST = "the process that worked on it was lost"
+WORKER_LOST = "the worker process was lost"
 
 log = structlog.get_logger()
 
@@ -25,12 +27,12 @@ Chunks = AsyncIterator[tuple[Kind, str]]
 
 
 class ClaimLost(Exception):
-    """Cancelled, or taken up by somebody else."""
+    """The job was cancelled, or claimed by another worker."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What is to be calculated."""
+    """A backtest to be calculated."""
 
     job: Job
     document: dict[str, object]
@@ -42,38 +44,41 @@ class Assignment:
 
 
 async def claim_job(database: Database, worker: str) -> Job | None:
-    """The next one: of the tenant who has waited longest for a turn."""
+    """Claim the next job, of the tenant that has waited longest for a turn; None if the queue is empty."""
     async with database.queue() as connection:
-        await backtest_queue.free_expired(connection, LOST)
+        await backtest_queue.release_expired(connection, WORKER_LOST)
         user_id = await backtest_queue.find_next_tenant(connection)
         if user_id is None:
             return None
         job = await backtest_queue.claim_first(connection, user_id, worker)
         if job is not None:
-            await backtest_queue.note_turn(connection, user_id)
+            await backtest_queue.record_turn(connection, user_id)
         return job
 
 
 async def begin_backtest(database: Database, job: Job, now: datetime) -> Assignment | None:
-    """None: there is nothing to calculate, as it failed too often or the answer is kept. Raises ClaimLost."""
+    """Mark the backtest running and return what to calculate. Raises ClaimLost.
+
+    Returns None, with the backtest ended, if it has failed too often or its result is already stored.
+    """
     async with database.tenant(job.user_id) as connection:
-        row = await _held(connection, job)
-        if job.failures >= MOST_FAILURES:
+        row = await _lock_claimed(connection, job)
+        if job.failures >= MAX_FAILURES:
             await _end_failed(connection, job, f"{job.failure_reason} ({job.failures} times)", now)
             return None
         series = await candles.get_series(connection, row.venue, row.symbol, row.interval, row.generation)
         version = await strategies.get_version(connection, job.user_id, row.strategy_id, row.strategy_version)
-        assert series is not None, "a series stays"
-        assert version is not None, "a version stays"
-        # Bars that closed since it was asked for are not in it; those filled in since are.
+        assert series is not None, "series are never deleted"
+        assert version is not None, "versions are never deleted"
+        # Bars that closed after the request are excluded; missing bars filled in since are included.
         before = row.last_bar + timedelta(microseconds=1)
         within = await backtests.find_range(connection, series.series_id, row.from_time, before)
-        assert within is not None, "candles stay"
+        assert within is not None, "candles are never deleted"
         question = _question(row, within)
-        kept = await backtest_results.find_result(connection, job.user_id, question.sha256(), now)
-        if kept is not None:
-            await _take_out(connection, job)
-            await backtests.set_ended(connection, job.user_id, job.backtest_id, "DONE", now, result_id=kept)
+        stored = await backtest_results.find_result(connection, job.user_id, question.sha256(), now)
+        if stored is not None:
+            await _delete_job(connection, job)
+            await backtests.set_ended(connection, job.user_id, job.backtest_id, "DONE", now, result_id=stored)
             return None
         await backtests.set_running(connection, job.user_id, job.backtest_id, within.bars, now)
         document = dict(version.document)
@@ -83,7 +88,7 @@ async def begin_backtest(database: Database, job: Job, now: datetime) -> Assignm
 async def finish_backtest(
     database: Database, assignment: Assignment, head: ResultHead, chunks: Chunks, now: datetime
 ) -> None:
-    """The result with all its rows, and the end of the job, at once. Raises ClaimLost."""
+    """Store the result with all its rows and end the job, in one transaction. Raises ClaimLost."""
     job, result_id = assignment.job, new_id()
     async with database.tenant(job.user_id) as connection:
         first = await backtest_results.insert_result(
@@ -94,30 +99,30 @@ async def finish_backtest(
                 await backtest_results.insert_rows(connection, job.user_id, result_id, kind, rows)
         if not first:
             found = await backtest_results.find_result(connection, job.user_id, assignment.question_sha256, now)
-            assert found is not None, "it was in the way a moment ago"
+            assert found is not None, "its insert conflicted with ours"
             result_id = found
-        await _held(connection, job)
-        await _take_out(connection, job)
+        await _lock_claimed(connection, job)
+        await _delete_job(connection, job)
         await backtests.set_ended(connection, job.user_id, job.backtest_id, "DONE", now, result_id=result_id)
 
 
 async def fail_backtest(database: Database, job: Job, reason: str, now: datetime) -> None:
-    """For ever: to calculate it again would come to the same. Raises ClaimLost."""
+    """Fail the backtest for good: calculating it again would give the same. Raises ClaimLost."""
     async with database.tenant(job.user_id) as connection:
-        await _held(connection, job)
+        await _lock_claimed(connection, job)
         await _end_failed(connection, job, reason, now)
 
 
-async def let_go(database: Database, job: Job, failure_reason: str | None = None) -> None:
-    """Somebody takes it up again; with a reason it has failed once more."""
+async def release_job(database: Database, job: Job, failure_reason: str | None = None) -> None:
+    """Release the job for another worker; with a reason, count one more failure."""
     async with database.tenant(job.user_id) as connection:
         await backtests.lock_status(connection, job.user_id, job.backtest_id)
-        if await backtest_queue.set_free(connection, job, failure_reason):
-            await backtests.set_waiting(connection, job.user_id, job.backtest_id)
+        if await backtest_queue.release_job(connection, job, failure_reason):
+            await backtests.set_queued(connection, job.user_id, job.backtest_id)
 
 
-async def _held(connection: Connection, job: Job) -> BacktestRow:
-    """The backtest, locked, if the claim still stands."""
+async def _lock_claimed(connection: Connection, job: Job) -> BacktestRow:
+    """Return the backtest, locked. Raises ClaimLost if this worker no longer holds the claim."""
     await backtests.lock_status(connection, job.user_id, job.backtest_id)
     row = await backtests.get_backtest(connection, job.user_id, job.backtest_id)
     if row is None or not await backtest_queue.is_held(connection, job):
@@ -125,13 +130,13 @@ async def _held(connection: Connection, job: Job) -> BacktestRow:
     return row
 
 
-async def _take_out(connection: Connection, job: Job) -> None:
+async def _delete_job(connection: Connection, job: Job) -> None:
     if not await backtest_queue.delete_job(connection, job.user_id, job.backtest_id, job.epoch):
         raise ClaimLost
 
 
 async def _end_failed(connection: Connection, job: Job, reason: str, now: datetime) -> None:
-    await _take_out(connection, job)
+    await _delete_job(connection, job)
     await backtests.set_ended(connection, job.user_id, job.backtest_id, "FAILED", now, failure_reason=reason)
     log.error("backtest_failed", backtest_id=str(job.backtest_id), reason=reason)
 

@@ -1,1 +1,1 @@
-"""All SQL of trading, one typed function per statement."""
+"""All SQL of the trading service except the feed's, one typed function per statement."""

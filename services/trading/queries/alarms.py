@@ -1,4 +1,4 @@
-"""What is wrong with running sessions: the marks on their leases, and the numbers of the events that tell of it."""
+"""Alarms of running sessions: the marks on their leases, and the sequence numbers of the alarm events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from shared.chassis.postgres import Connection
 
 @dataclass(frozen=True)
 class AlarmedRow:
-    """A session as the event about it names it; `event_seq` is that event's number."""
+    """A session as its alarm event names it; `event_seq` is the event's number."""
 
     user_id: int
     session_id: UUID
@@ -22,7 +22,10 @@ class AlarmedRow:
 
 
 async def lock_leases(connection: Connection, leases: Sequence[SessionLease], *, silent: bool) -> list[UUID]:
-    """Those that are still held under this epoch, and are marked as silent or are not."""
+    """Lock leases still held under this epoch that are marked as silent or, if not `silent`, are not.
+
+    Returns their sessions.
+    """
     rows = await connection.fetch(
         """
         SELECT session_id FROM session_leases
@@ -45,7 +48,7 @@ async def set_silent(connection: Connection, session_ids: Sequence[UUID], since:
 
 @dataclass(frozen=True)
 class AwaitingRow:
-    """A session that waits for a bar."""
+    """A session whose next bar is overdue."""
 
     session_id: UUID
     start_time: datetime
@@ -65,7 +68,7 @@ async def list_awaiting(connection: Connection, session_ids: Sequence[UUID]) -> 
 
 
 async def mark_waiting(connection: Connection, waits: Sequence[tuple[SessionLease, Waiting]]) -> list[UUID]:
-    """Those that are still held under this epoch and were not marked before; they are marked now."""
+    """Mark leases that are still held under this epoch and not marked yet; return the sessions marked now."""
     rows = await connection.fetch(
         """
         UPDATE session_leases AS l
@@ -85,7 +88,7 @@ async def mark_waiting(connection: Connection, waits: Sequence[tuple[SessionLeas
 
 
 async def clear_waiting(connection: Connection, leases: Sequence[SessionLease]) -> list[UUID]:
-    """Those that are still held under this epoch and were marked."""
+    """Clear the mark of leases that are still held under this epoch; return the sessions that were marked."""
     rows = await connection.fetch(
         """
         UPDATE session_leases AS l SET waiting_for = NULL, waiting_since = NULL, waiting_expected = NULL
@@ -105,7 +108,7 @@ async def is_feed_led(connection: Connection) -> bool:
 
 
 async def mark_failed(connection: Connection, lease: SessionLease, since: datetime) -> bool:
-    """Whether it was not marked before."""
+    """Mark the session as failed; returns False if it was already or if the lease is lost."""
     row = await connection.fetchval(
         """
         UPDATE session_leases SET failed_at = $4
@@ -120,7 +123,7 @@ async def mark_failed(connection: Connection, lease: SessionLease, since: dateti
 
 
 async def insert_restrictions(connection: Connection, session_ids: Sequence[UUID], kind: str) -> None:
-    """From the bar on at which each session stands; their leases are locked."""
+    """Insert a restriction for each session, after its last bar. The caller has locked the leases."""
     await connection.execute(
         """
         INSERT INTO session_restrictions (user_id, session_id, restriction_number, kind, after_bar)
@@ -134,8 +137,8 @@ async def insert_restrictions(connection: Connection, session_ids: Sequence[UUID
     )
 
 
-async def count_event(connection: Connection, session_ids: Sequence[UUID]) -> list[AlarmedRow]:
-    """One more event of each of these sessions."""
+async def increment_event_seq(connection: Connection, session_ids: Sequence[UUID]) -> list[AlarmedRow]:
+    """Increment each session's event number and return the rows for its event."""
     rows = await connection.fetch(
         """
         UPDATE user_trading_sessions SET event_seq = event_seq + 1 WHERE session_id = ANY ($1::uuid[])

@@ -1,4 +1,4 @@
-"""The queue of backtests: taken and renewed across tenants, as trading_queue; put in and taken out by their own."""
+"""The queue of backtests. Claims and renewals run across tenants, as trading_queue; tenants insert and delete."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ LEASE = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Job:
-    """A claim. `failures` are those before it."""
+    """A claimed job; `failures` counts the earlier attempts that failed."""
 
     user_id: int
     backtest_id: UUID
@@ -33,7 +33,7 @@ async def count_jobs(connection: Connection, user_id: int) -> int:
 
 
 async def delete_job(connection: Connection, user_id: int, backtest_id: UUID, epoch: int | None = None) -> bool:
-    """Whether it was there, under this epoch if one is given: of those who end a job, one does."""
+    """Delete the job, under this epoch if one is given. Returns whether it existed: only one caller ends a job."""
     deleted = await connection.fetchval(
         """
         DELETE FROM backtest_jobs
@@ -56,8 +56,8 @@ async def is_held(connection: Connection, job: Job) -> bool:
     return held
 
 
-async def set_free(connection: Connection, job: Job, failure_reason: str | None = None) -> bool:
-    """Let it be taken up again; with a reason it has failed once more. Whether it was ours to let go."""
+async def release_job(connection: Connection, job: Job, failure_reason: str | None = None) -> bool:
+    """Return a job to the queue; a reason counts as a failure. Returns False if the claim was lost."""
     freed = await connection.fetchval(
         """
         UPDATE backtest_jobs SET worker = NULL, expires_at = NULL, done = 0, epoch = epoch + 1,
@@ -72,8 +72,8 @@ async def set_free(connection: Connection, job: Job, failure_reason: str | None 
     return bool(freed)
 
 
-async def free_expired(connection: Connection, failure_reason: str) -> int:
-    """Those whose process was not heard of any more: it may have been them that killed it."""
+async def release_expired(connection: Connection, failure_reason: str) -> int:
+    """Return expired jobs to the queue and count a failure for each: the job may have killed its process."""
     freed = await connection.fetch(
         """
         UPDATE backtest_jobs AS j SET worker = NULL, expires_at = NULL, done = 0, failures = j.failures + 1,
@@ -90,7 +90,7 @@ async def free_expired(connection: Connection, failure_reason: str) -> int:
 
 
 async def find_next_tenant(connection: Connection) -> int | None:
-    """Of those who wait, the one whose turn was longest ago; one step through the index for each of them."""
+    """Find the waiting tenant whose turn was longest ago. Takes one index lookup per waiting tenant."""
     user_id: int | None = await connection.fetchval(
         """
         WITH RECURSIVE waiting AS (
@@ -108,7 +108,7 @@ async def find_next_tenant(connection: Connection) -> int | None:
 
 
 async def claim_first(connection: Connection, user_id: int, worker: str) -> Job | None:
-    """The tenant's first free job. Each claim raises the epoch."""
+    """Claim the tenant's oldest free job. Each claim raises the epoch."""
     row = await connection.fetchrow(
         """
         UPDATE backtest_jobs AS j SET worker = $2, epoch = j.epoch + 1, expires_at = now() + $3, done = 0
@@ -126,7 +126,7 @@ async def claim_first(connection: Connection, user_id: int, worker: str) -> Job 
     return Job(**row) if row else None
 
 
-async def note_turn(connection: Connection, user_id: int) -> None:
+async def record_turn(connection: Connection, user_id: int) -> None:
     await connection.execute(
         """
         INSERT INTO backtest_turns (user_id, turn_at) VALUES ($1, clock_timestamp())
@@ -136,13 +136,13 @@ async def note_turn(connection: Connection, user_id: int) -> None:
     )
 
 
-async def forget_turns(connection: Connection, before: datetime) -> None:
-    """Who has not had a turn for long is as good as one who never had."""
+async def delete_turns(connection: Connection, before: datetime) -> None:
+    """Delete turns before `before`: a tenant without a recent turn comes first, like one who never had a turn."""
     await connection.execute("DELETE FROM backtest_turns WHERE turn_at < $1", before)
 
 
 async def renew(connection: Connection, worker: str, jobs: Sequence[tuple[Job, int]]) -> set[tuple[UUID, int]]:
-    """Keep these, each with how many bars it is through; those (by id and epoch) that are still held."""
+    """Renew claims, each with the number of bars done. Returns those still held, by id and epoch."""
     rows = await connection.fetch(
         """
         UPDATE backtest_jobs AS j SET expires_at = now() + $2, done = held.done
@@ -162,7 +162,7 @@ async def renew(connection: Connection, worker: str, jobs: Sequence[tuple[Job, i
     return {(row["backtest_id"], row["epoch"]) for row in rows}
 
 
-async def forget_backtests(connection: Connection, before: datetime, most: int) -> int:
-    """Those that ended before then, and the results that only they had; how many went."""
-    gone: int = await connection.fetchval("SELECT forget_backtests($1, $2)", before, most)
-    return gone
+async def delete_backtests(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete up to `limit` backtests that ended before then, and results that no other uses; returns how many."""
+    deleted: int = await connection.fetchval("SELECT forget_backtests($1, $2)", before, limit)
+    return deleted

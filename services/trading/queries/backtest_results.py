@@ -1,4 +1,4 @@
-"""Results of backtests: kept by the question that they answer."""
+"""Results of backtests, keyed by a hash of everything that they depend on."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from shared.chassis.postgres import Connection
 
 Kind = Literal["fills", "trades"]
 
-# A chunk is a JSON array of rows as the calculation wrote them: amounts are strings in it, and become numeric.
+# A chunk is a JSON array of rows from the calculation; its amounts are strings, cast to numeric here.
 INSERTS: dict[Kind, str] = {
     "fills": """
         INSERT INTO backtest_fills (user_id, result_id, fill_number, time, action, side, qty, price, fee, reason)
@@ -64,7 +64,7 @@ class BacktestTrade:
 
 @dataclass(frozen=True)
 class ResultHead:
-    """A result without its fills and trades, as the calculation tells it."""
+    """A result without its fills and trades, as the calculation reports it."""
 
     bars: int
     fingerprint: str
@@ -77,17 +77,17 @@ class ResultHead:
 
     @classmethod
     def read(cls, text: str) -> "ResultHead":
-        told = json.loads(text)
-        first = told["first_decision"]
-        values = {
-            "final_equity": Decimal(told["final_equity"]),
+        values = json.loads(text)
+        first = values["first_decision"]
+        parsed = {
+            "final_equity": Decimal(values["final_equity"]),
             "first_decision": None if first is None else datetime.fromisoformat(first),
         }
-        return cls(**{**told, **values})
+        return cls(**{**values, **parsed})
 
 
 async def find_result(connection: Connection, user_id: int, question_sha256: bytes, now: datetime) -> UUID | None:
-    """The one that is kept for this question, which is kept on from now."""
+    """Find the stored result of this question; its retention starts again at `now`."""
     result_id: UUID | None = await connection.fetchval(
         "UPDATE backtest_results SET asked_at = $3 WHERE user_id = $1 AND question_sha256 = $2 RETURNING result_id",
         user_id,
@@ -100,7 +100,7 @@ async def find_result(connection: Connection, user_id: int, question_sha256: byt
 async def insert_result(
     connection: Connection, user_id: int, result_id: UUID, question_sha256: bytes, head: ResultHead, now: datetime
 ) -> bool:
-    """Whether it is the first one for this question."""
+    """Insert a result; returns False if this question has one already."""
     inserted = await connection.fetchval(
         """
         INSERT INTO backtest_results (user_id, result_id, question_sha256, fingerprint, final_equity, fills, trades,

@@ -1,4 +1,4 @@
-"""Backtests of a tenant, what they may ask and how often."""
+"""Backtests of a tenant, the plan's limits on them, and the candles that they may use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class ResultRow:
 
 @dataclass(frozen=True)
 class BacktestRow:
-    """`done` are the bars that were stepped through so far."""
+    """`done` is the number of bars processed so far."""
 
     backtest_id: UUID
     strategy_id: UUID
@@ -59,7 +59,7 @@ COLUMNS = """
     b.started_at, b.ended_at, r.result_id, r.fingerprint, r.final_equity, r.fills, r.trades, r.missing_bars,
     r.first_decision, r.metrics, r.created_at AS result_created_at
 """
-SHOWN = """
+TABLES = """
     backtests b LEFT JOIN backtest_jobs j ON j.user_id = b.user_id AND j.backtest_id = b.backtest_id
     LEFT JOIN backtest_results r ON r.user_id = b.user_id AND r.result_id = b.result_id
 """
@@ -75,7 +75,7 @@ async def insert_backtest(connection: Connection, values: Mapping[str, object]) 
 
 async def get_backtest(connection: Connection, user_id: int, backtest_id: UUID) -> BacktestRow | None:
     row = await connection.fetchrow(
-        f"SELECT {COLUMNS} FROM {SHOWN} WHERE b.user_id = $1 AND b.backtest_id = $2", user_id, backtest_id
+        f"SELECT {COLUMNS} FROM {TABLES} WHERE b.user_id = $1 AND b.backtest_id = $2", user_id, backtest_id
     )
     return _backtest(row) if row else None
 
@@ -91,11 +91,11 @@ async def list_backtests(
     after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> list[BacktestRow]:
-    """In the order in which they were made, or the other way round."""
+    """List backtests by creation time, either way."""
     beyond, order = ("<", "DESC") if newest_first else (">", "ASC")
     rows = await connection.fetch(
         f"""
-        SELECT {COLUMNS} FROM {SHOWN}
+        SELECT {COLUMNS} FROM {TABLES}
         WHERE b.user_id = $1 AND ($2::text IS NULL OR b.status = $2)
               AND ($3::uuid IS NULL OR b.strategy_id = $3) AND ($4::text IS NULL OR b.symbol = $4)
               AND ($5::timestamptz IS NULL OR (b.created_at, b.backtest_id) {beyond} ($5, $6::uuid))
@@ -112,7 +112,7 @@ async def list_backtests(
 
 
 async def lock_status(connection: Connection, user_id: int, backtest_id: UUID) -> BacktestStatus | None:
-    """Its status, which stays until the transaction ends. A backtest is locked before its job."""
+    """Return the status and lock the row until the transaction ends. Lock a backtest before its job."""
     status: BacktestStatus | None = await connection.fetchval(
         "SELECT status FROM backtests WHERE user_id = $1 AND backtest_id = $2 FOR UPDATE", user_id, backtest_id
     )
@@ -132,7 +132,7 @@ async def set_running(connection: Connection, user_id: int, backtest_id: UUID, b
     )
 
 
-async def set_waiting(connection: Connection, user_id: int, backtest_id: UUID) -> None:
+async def set_queued(connection: Connection, user_id: int, backtest_id: UUID) -> None:
     await connection.execute(
         "UPDATE backtests SET status = 'QUEUED' WHERE user_id = $1 AND backtest_id = $2 AND status = 'RUNNING'",
         user_id,
@@ -165,7 +165,7 @@ async def set_ended(
 
 
 async def get_backtest_limits(connection: Connection, user_id: int, *, lock: bool = False) -> BacktestLimits | None:
-    """With `lock`, backtests of one tenant are taken one after the other."""
+    """With `lock`, requests of one tenant for backtests run one after the other."""
     row = await connection.fetchrow(
         f"""
         SELECT plan, has_backtesting, max_backtests_per_day
@@ -176,7 +176,7 @@ async def get_backtest_limits(connection: Connection, user_id: int, *, lock: boo
     return BacktestLimits(**row) if row else None
 
 
-async def get_used_on(connection: Connection, user_id: int, day: date) -> int:
+async def get_usage(connection: Connection, user_id: int, day: date) -> int:
     used: int | None = await connection.fetchval(
         "SELECT used FROM backtest_days WHERE user_id = $1 AND day = $2", user_id, day
     )
@@ -184,7 +184,7 @@ async def get_used_on(connection: Connection, user_id: int, day: date) -> int:
 
 
 async def count_use(connection: Connection, user_id: int, day: date) -> None:
-    """One more on this day; other days are over."""
+    """Count one backtest on this day; delete the counts of earlier days."""
     await connection.execute("DELETE FROM backtest_days WHERE user_id = $1 AND day < $2", user_id, day)
     await connection.execute(
         """
@@ -197,7 +197,7 @@ async def count_use(connection: Connection, user_id: int, day: date) -> None:
 
 
 async def list_intervals(connection: Connection, venue: str, symbol: str) -> list[str]:
-    """Those at which there are candles of this symbol."""
+    """List the intervals at which there are candles of this symbol."""
     rows = await connection.fetch(
         "SELECT DISTINCT interval FROM series WHERE venue = $1 AND symbol = $2 AND anchor IS NOT NULL ORDER BY 1",
         venue,
@@ -207,7 +207,7 @@ async def list_intervals(connection: Connection, venue: str, symbol: str) -> lis
 
 
 async def find_generation(connection: Connection, venue: str, symbol: str, interval: str) -> int | None:
-    """The newest one that has bars."""
+    """Find the newest generation that has bars."""
     generation: int | None = await connection.fetchval(
         """
         SELECT max(generation) FROM series
@@ -221,9 +221,9 @@ async def find_generation(connection: Connection, venue: str, symbol: str, inter
 
 
 async def find_range(
-    connection: Connection, series_id: int, first: datetime, before: datetime, most: int | None = None
+    connection: Connection, series_id: int, first: datetime, before: datetime, max_bars: int | None = None
 ) -> Range | None:
-    """Of the bars that open from `first` on and before `before`; counted up to one more than `most`."""
+    """Find the range of bars that open from `first` on and before `before`; counts at most `max_bars` + 1."""
     row = await connection.fetchrow(
         """
         SELECT min(open_time) AS first, max(open_time) AS last, count(*)::integer AS bars FROM (
@@ -233,13 +233,13 @@ async def find_range(
         series_id,
         first,
         before,
-        None if most is None else most + 1,
+        None if max_bars is None else max_bars + 1,
     )
     return Range(**row) if row and row["bars"] else None
 
 
 async def get_lowest_price(connection: Connection, series_id: int, within: Range) -> Decimal:
-    """Of the bars of a range that has some."""
+    """Return the lowest price in a range, which must not be empty."""
     lowest: Decimal = await connection.fetchval(
         "SELECT min(low) FROM candles WHERE series_id = $1 AND open_time BETWEEN $2 AND $3",
         series_id,

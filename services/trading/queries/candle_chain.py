@@ -1,4 +1,4 @@
-"""Stored candles with what binds them: each names the bar before it."""
+"""Stored candles as a chain: each names the bar before it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from shared.chassis.postgres import Connection
 
 @dataclass(frozen=True)
 class LinkedBar:
-    """A stored bar; `previous` is the one it names, `before` the one that is stored before it."""
+    """A stored bar; `previous` is the bar that it names as its predecessor, `before` the one stored before it."""
 
     kline: Kline
     previous: datetime | None
@@ -33,7 +33,7 @@ class StoredSpan:
 
 
 async def list_spans(connection: Connection, symbol: str, interval: str) -> list[StoredSpan]:
-    """Of the generations that hold bars, oldest first."""
+    """List the generations that hold bars, oldest first."""
     rows = await connection.fetch(
         """
         SELECT series_id, generation, least(anchor, min(open_time)) AS first, max(open_time) AS last,
@@ -50,7 +50,7 @@ async def list_spans(connection: Connection, symbol: str, interval: str) -> list
 
 
 async def list_linked(connection: Connection, series_id: int, first: datetime, last: datetime) -> list[LinkedBar]:
-    """Both included."""
+    """List the bars from `first` to `last`, both included."""
     rows = await connection.fetch(
         """
         SELECT open_time, open, high, low, close, volume, previous_open_time AS previous,
@@ -75,8 +75,10 @@ async def list_linked(connection: Connection, series_id: int, first: datetime, l
 async def find_break(
     connection: Connection, series_id: int, after: datetime | None
 ) -> tuple[datetime, datetime] | None:
-    """The first place from this bar on where a stored bar names one before it that is not stored: the two bars
-    between which it is missing."""
+    """Find the first gap from `after` on: a stored bar whose named predecessor is not stored.
+
+    Returns the open times of the bars before and after the gap.
+    """
     row = await connection.fetchrow(
         """
         SELECT before, open_time FROM (
@@ -93,7 +95,7 @@ async def find_break(
 
 
 async def insert_missing(connection: Connection, series_id: int, bars: Sequence[Kline]) -> int:
-    """Bars that were lost. Not to be said: whoever follows the series has had them, or takes them from here."""
+    """Insert lost bars; returns how many were new. They are not published: consumers read them from here."""
     rows = await connection.fetch(
         """
         INSERT INTO candles (series_id, open_time, open, high, low, close, volume, origin)
@@ -113,7 +115,7 @@ async def insert_missing(connection: Connection, series_id: int, bars: Sequence[
 
 
 async def relink(connection: Connection, series_id: int, first: datetime, last: datetime) -> None:
-    """Have each bar from the first to the last, and the one after, name the bar that is stored before it."""
+    """Set the predecessor of each bar from `first` to `last`, and of the next one, to the bar stored before it."""
     await connection.execute(
         """
         UPDATE candles AS c SET previous_open_time = linked.before

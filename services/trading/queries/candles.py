@@ -1,4 +1,4 @@
-"""Candles, series and instruments: the market's rows, which are nobody's."""
+"""Candles, series and instruments: market data, which belongs to no tenant."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class SeriesRow:
     anchor: datetime | None
     opened_time: datetime | None
     opened_price: Decimal | None
-    reach: int  # needs of up to so many bars are met, as far as the exchange has bars
+    reach: int  # demands up to this many bars are met, as far as the exchange has bars
 
 
 async def get_series(
     connection: Connection, venue: str, symbol: str, interval: str, generation: int | None = None
 ) -> SeriesRow | None:
-    """This generation, or the newest one."""
+    """Return this generation of the series, or the newest one."""
     row = await connection.fetchrow(
         """
         SELECT series_id, generation, anchor, opened_time, opened_price, reach FROM series
@@ -53,7 +53,7 @@ async def get_instrument(connection: Connection, venue: str, symbol: str) -> Ins
 
 
 async def list_instruments(connection: Connection, venue: str, symbols: Sequence[str]) -> dict[str, Instrument]:
-    """By symbol; one that is not known is not among them."""
+    """List instruments by symbol; unknown symbols are left out."""
     rows = await connection.fetch(
         """
         SELECT symbol, tick_size, qty_step, min_order_qty, min_notional FROM instruments
@@ -66,7 +66,7 @@ async def list_instruments(connection: Connection, venue: str, symbols: Sequence
 
 
 async def upsert_instrument(connection: Connection, venue: str, symbol: str, instrument: Instrument) -> None:
-    """As trading_worker. What is the same is not written."""
+    """Store an instrument, as trading_worker; an unchanged one is not written."""
     await connection.execute(
         """
         INSERT INTO instruments AS i (venue, symbol, tick_size, qty_step, min_order_qty, min_notional)
@@ -85,7 +85,7 @@ async def upsert_instrument(connection: Connection, venue: str, symbol: str, ins
 
 
 async def list_bars(connection: Connection, series_id: int, after: datetime | None = None) -> list[Bar]:
-    """All confirmed bars of the series, or those after a time, ascending."""
+    """List the confirmed bars of the series, all or those after a time, ascending."""
     rows = await connection.fetch(
         """
         SELECT open_time, open, high, low, close, volume FROM candles
@@ -98,7 +98,7 @@ async def list_bars(connection: Connection, series_id: int, after: datetime | No
 
 
 async def list_bars_until(connection: Connection, series_id: int, until: datetime, limit: int) -> list[Bar]:
-    """The last bars up to and with a time, ascending."""
+    """List the last bars up to `until`, included, ascending."""
     rows: Sequence[asyncpg.Record] = await connection.fetch(
         """
         SELECT open_time, open, high, low, close, volume FROM candles
@@ -139,7 +139,7 @@ async def list_page(
     newest_first: bool,
     limit: int,
 ) -> list[Bar]:
-    """Bars from `first` on and `before` a time, in the order asked for, those beyond the last page's end."""
+    """List a page of the bars that open from `first` on and before `before`; it starts after the bar `beyond`."""
     order, side = ("DESC", "<") if newest_first else ("ASC", ">")
     rows = await connection.fetch(
         f"""
@@ -172,8 +172,9 @@ async def copy_bars(
     before: datetime,
     write: Callable[[bytes], Awaitable[None]],
 ) -> None:
-    """Bars from `first` on and before `before`, ascending, as lines of text: open time in ms and decimals as they
-    are stored, with tabs between. Nothing is decoded on the way: an event loop can hand on a million."""
+    """Write the bars that open from `first` on and before `before`, ascending, as tab-separated lines: open time in
+    ms, then the stored decimals. Nothing is decoded on the way, so that a million bars do not block the event loop.
+    """
     await connection.copy_from_query(
         """
         SELECT (extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume FROM candles

@@ -1,4 +1,4 @@
-"""Bot configurations: the limits a session may not exceed."""
+"""Bot configurations: limits that a session's entries may not exceed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -30,7 +30,7 @@ class ConfigurationRow:
 
 
 COLUMNS = ", ".join(field.name for field in fields(ConfigurationRow))
-# What a client may write, in this order.
+# The columns that a client may write, in the order of the statements' parameters.
 WRITABLE = (
     "config_name",
     "config_data",
@@ -60,7 +60,7 @@ async def insert_configuration(
 
 
 async def count_configurations(connection: Connection, user_id: int) -> int:
-    """Until the transaction ends nobody else makes one for this tenant."""
+    """Count configurations; until the transaction ends nobody else can insert one for this tenant."""
     await connection.execute("SELECT lock_for_tenant('configurations')")
     count: int = await connection.fetchval(
         "SELECT count(*) FROM user_bot_configurations WHERE user_id = $1", user_id
@@ -84,14 +84,14 @@ async def update_configuration(
     return ConfigurationRow(**row) if row else None
 
 
-async def clear_default(connection: Connection, user_id: int, besides: UUID) -> None:
+async def clear_default(connection: Connection, user_id: int, excluding: UUID) -> None:
     await connection.execute(
         """
         UPDATE user_bot_configurations SET is_default = false, revision = revision + 1
         WHERE user_id = $1 AND is_default AND bot_configuration_id <> $2
         """,
         user_id,
-        besides,
+        excluding,
     )
 
 
@@ -140,15 +140,15 @@ async def list_configurations(
 
 
 async def delete_configuration(connection: Connection, user_id: int, configuration_id: UUID) -> bool:
-    """Sessions that used it go on without."""
-    done = await connection.fetchval(
+    """Delete a configuration; returns whether it existed. Sessions that use it keep their recorded limits."""
+    deleted = await connection.fetchval(
         """
         DELETE FROM user_bot_configurations WHERE user_id = $1 AND bot_configuration_id = $2 RETURNING true
         """,
         user_id,
         configuration_id,
     )
-    return bool(done)
+    return bool(deleted)
 
 
 async def count_use(connection: Connection, user_id: int, configuration_id: UUID) -> None:

@@ -1,4 +1,4 @@
-"""Decisions: why a session traded, or did not. Each leads to the fills it brought, and to their trade."""
+"""Decisions: why a session traded, or did not. Each references its fills and their trade."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -33,7 +33,7 @@ class DecisionRow:
 
 
 COLUMNS = ", ".join(field.name for field in fields(DecisionRow) if field.name not in ("fill_ids", "trade_id"))
-# An entry's decision leads to its trade's open and to the stops and targets that came with it.
+# The fills of an entry's decision are its trade's open and the stops and targets that were set with it.
 COLUMNS += """,
     ARRAY(SELECT f.fill_id FROM fills AS f WHERE f.user_id = decisions.user_id
           AND f.decision_id = decisions.decision_id ORDER BY f.fill_number) AS fill_ids,
@@ -44,8 +44,10 @@ COLUMNS += """,
 
 @dataclass(frozen=True)
 class DecisionFilter:
-    """None: any. `first` and `last` are times of the decision bar from which, and before which. `outcome` may be
-    `too_small`, a refusal by the exchange's minimum."""
+    """None: any. The decision bar's time is from `first` on and before `last`.
+
+    `outcome` may also be `too_small`, a refusal by the exchange's minimum.
+    """
 
     session_id: UUID | None = None
     symbol: str | None = None
@@ -56,7 +58,7 @@ class DecisionFilter:
 
 
 async def list_decisions(
-    connection: Connection, user_id: int, wanted: DecisionFilter, order: Order, after: After, limit: int
+    connection: Connection, user_id: int, criteria: DecisionFilter, order: Order, after: After, limit: int
 ) -> list[DecisionRow]:
     rows = await connection.fetch(
         f"""
@@ -72,12 +74,12 @@ async def list_decisions(
         ORDER BY {order.by("decision_id")} LIMIT $10
         """,
         user_id,
-        wanted.session_id,
-        wanted.symbol,
-        wanted.kind,
-        wanted.outcome,
-        wanted.first,
-        wanted.last,
+        criteria.session_id,
+        criteria.symbol,
+        criteria.kind,
+        criteria.outcome,
+        criteria.first,
+        criteria.last,
         *(after or (None, None)),
         limit,
     )
@@ -92,7 +94,7 @@ async def get_decision(connection: Connection, user_id: int, decision_id: UUID) 
 
 
 async def end_orders(connection: Connection, user_id: int, session_id: UUID, opened: datetime) -> None:
-    """The orders that were pending at this bar's open: those with a fill are filled, the others dropped."""
+    """End the orders that were pending at this bar's open: `filled` if they have a fill, else `dropped`."""
     await connection.execute(
         """
         UPDATE decisions AS d SET until = $3, outcome = CASE WHEN EXISTS (
@@ -109,7 +111,7 @@ async def end_orders(connection: Connection, user_id: int, session_id: UUID, ope
 async def end_refusals(
     connection: Connection, user_ids: Sequence[int], session_ids: Sequence[UUID], until: Sequence[datetime | None]
 ) -> None:
-    """Of each session the stretch of refused entries that lasted until its bar."""
+    """End each session's running stretch of refused entries, with the bar until which it lasted."""
     await connection.execute(
         """
         UPDATE decisions AS d SET until = ended.until
@@ -124,7 +126,7 @@ async def end_refusals(
 
 
 async def end_all(connection: Connection, user_id: int, session_id: UUID, until: datetime) -> None:
-    """A stop drops what is pending and ends a stretch of refusals."""
+    """End everything at a stop: drop pending orders, and end the running stretch of refusals."""
     await connection.execute(
         """
         UPDATE decisions SET until = $3, outcome = CASE outcome WHEN 'pending' THEN 'dropped' ELSE outcome END

@@ -1,4 +1,4 @@
-"""What a tenant's plan allows, as billing last said."""
+"""The limits of each tenant's plan, projected from billing's events."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from shared.contracts.billing import SubscriptionChanged
 
 
 async def upsert_entitlements(connection: Connection, events: Sequence[SubscriptionChanged]) -> list[int]:
-    """Apply the latest of each tenant, if it is newer than what is known; whose changed."""
+    """Apply each tenant's latest event if it is newer than the stored one. Returns the tenants that changed."""
     latest = {event.user_id: event for event in sorted(events, key=lambda event: event.subscription_version)}
     later_limits = [_later_limits(event) for event in latest.values()]
     rows = await connection.fetch(
@@ -47,7 +47,8 @@ async def upsert_entitlements(connection: Connection, events: Sequence[Subscript
 
 
 def _later_limits(event: SubscriptionChanged) -> tuple[int | None, int | None]:
-    """`max_running_sessions` and `max_stored_strategies`, which events of before do not have."""
+    """Return `max_running_sessions` and `max_stored_strategies`; older events do not have them, so the catalogue's
+    limits apply."""
     limits, (running, stored) = event.limits, LIMITS_UNPUBLISHED[event.plan]
     return (
         limits.max_running_sessions if "max_running_sessions" in limits.model_fields_set else running,
@@ -56,7 +57,7 @@ def _later_limits(event: SubscriptionChanged) -> tuple[int | None, int | None]:
 
 
 async def get_plan_limits(connection: Connection, user_id: int, *, lock: bool = False) -> PlanLimits | None:
-    """With `lock`, starts of sessions of one tenant happen one after the other."""
+    """With `lock`, one tenant's sessions are started one after the other."""
     row = await connection.fetchrow(
         f"""
         SELECT plan, subscription_version AS version, max_active_strategies, max_symbols,

@@ -1,4 +1,4 @@
-"""Fills, as they are shown: each leads to its trade and to the decision that ordered it."""
+"""Fills as the API shows them: each references its trade and the decision that ordered it."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -11,7 +11,7 @@ from shared.chassis.postgres import Connection
 
 @dataclass(frozen=True)
 class FillRow:
-    """`equity` is the session's after a fill that ends a trade."""
+    """`equity` is the session's equity after a fill that closes a trade, else None."""
 
     fill_id: UUID
     session_id: UUID
@@ -35,7 +35,7 @@ COLUMNS = ", ".join(field.name for field in fields(FillRow))
 
 @dataclass(frozen=True)
 class FillFilter:
-    """None: any. `first` and `last` are times from which, and before which."""
+    """None: any. The fill's time is from `first` on and before `last`."""
 
     session_id: UUID | None = None
     trade_id: UUID | None = None
@@ -48,7 +48,7 @@ class FillFilter:
 async def list_fills(
     connection: Connection, user_id: int, session_id: UUID, after: int, limit: int
 ) -> list[FillRow]:
-    """Of one session, in the order they happened."""
+    """List one session's fills, in the order they happened."""
     rows = await connection.fetch(
         f"""
         SELECT {COLUMNS} FROM fills WHERE user_id = $1 AND session_id = $2 AND fill_number > $3::bigint
@@ -63,9 +63,9 @@ async def list_fills(
 
 
 async def list_all_fills(
-    connection: Connection, user_id: int, wanted: FillFilter, order: Order, after: After, limit: int
+    connection: Connection, user_id: int, criteria: FillFilter, order: Order, after: After, limit: int
 ) -> list[FillRow]:
-    """Of all sessions."""
+    """List fills of all sessions."""
     rows = await connection.fetch(
         f"""
         SELECT {COLUMNS} FROM fills
@@ -79,12 +79,12 @@ async def list_all_fills(
         ORDER BY {order.by("fill_id")} LIMIT $10
         """,
         user_id,
-        wanted.session_id,
-        wanted.trade_id,
-        wanted.decision_id,
-        wanted.symbol,
-        wanted.first,
-        wanted.last,
+        criteria.session_id,
+        criteria.trade_id,
+        criteria.decision_id,
+        criteria.symbol,
+        criteria.first,
+        criteria.last,
         *(after or (None, None)),
         limit,
     )
@@ -99,7 +99,7 @@ async def get_fill(connection: Connection, user_id: int, fill_id: UUID) -> FillR
 
 
 async def list_fills_of_decision(connection: Connection, user_id: int, decision_id: UUID) -> list[FillRow]:
-    """In the order they happened."""
+    """List the fills that a decision ordered, in the order they happened."""
     rows = await connection.fetch(
         f"SELECT {COLUMNS} FROM fills WHERE user_id = $1 AND decision_id = $2 ORDER BY fill_number",
         user_id,

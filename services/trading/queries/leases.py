@@ -1,4 +1,4 @@
-"""Claims and renewals, across tenants: as trading_queue, on session_leases and workers only."""
+"""Claims and renewals of session leases, across tenants: as trading_queue, on session_leases and workers only."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -8,7 +8,7 @@ from shared.chassis.postgres import Connection
 
 
 async def heartbeat(connection: Connection, worker: str) -> None:
-    """Say that this worker lives."""
+    """Record that this worker is alive; delete workers that expired a minute ago."""
     await connection.execute("DELETE FROM workers WHERE expires_at < now() - interval '1 minute'")
     await connection.execute(
         """
@@ -21,7 +21,7 @@ async def heartbeat(connection: Connection, worker: str) -> None:
 
 
 async def fair_share(connection: Connection) -> int:
-    """How many sessions each living worker should hold, rounded up."""
+    """Return how many sessions each live worker should hold, rounded up."""
     share: int = await connection.fetchval(
         """
         SELECT ceil((SELECT count(*) FROM session_leases)::numeric
@@ -31,8 +31,8 @@ async def fair_share(connection: Connection) -> int:
     return share
 
 
-async def claim(connection: Connection, worker: str, most: int) -> list[SessionLease]:
-    """Free or expired ones, up to so many; each claim raises the epoch."""
+async def claim(connection: Connection, worker: str, limit: int) -> list[SessionLease]:
+    """Claim up to `limit` free or expired leases. Each claim raises the epoch."""
     rows = await connection.fetch(
         """
         UPDATE session_leases AS l SET worker = $1, epoch = l.epoch + 1, expires_at = now() + $2
@@ -45,13 +45,13 @@ async def claim(connection: Connection, worker: str, most: int) -> list[SessionL
         """,
         worker,
         LEASE,
-        most,
+        limit,
     )
     return [SessionLease(**row) for row in rows]
 
 
 async def renew(connection: Connection, worker: str) -> list[SessionLease]:
-    """All of this worker's that have not expired, in one statement; what is not among them is lost."""
+    """Renew this worker's unexpired leases, in one statement. Leases that are not returned are lost."""
     rows = await connection.fetch(
         """
         UPDATE session_leases SET expires_at = now() + $2 WHERE worker = $1 AND expires_at > now()
@@ -64,7 +64,7 @@ async def renew(connection: Connection, worker: str) -> list[SessionLease]:
 
 
 async def list_held(connection: Connection, worker: str) -> list[SessionLease]:
-    """As they are now, entries included."""
+    """List this worker's leases as they are now, with what entries they allow."""
     rows = await connection.fetch(
         """
         SELECT user_id, session_id, epoch, entries, silent_since, waiting_for FROM session_leases
@@ -76,8 +76,10 @@ async def list_held(connection: Connection, worker: str) -> list[SessionLease]:
 
 
 async def lock_entries(connection: Connection, leases: Sequence[SessionLease]) -> set[UUID]:
-    """Lock those leases that are held under this epoch and allow what they did. Returns their sessions; one that is
-    being changed is not among them. As trading_worker."""
+    """Lock the leases still held under this epoch with `entries` unchanged, as trading_worker.
+
+    Returns their sessions. Leases locked by a concurrent change are skipped.
+    """
     rows = await connection.fetch(
         """
         SELECT l.session_id FROM session_leases AS l
@@ -95,7 +97,7 @@ async def lock_entries(connection: Connection, leases: Sequence[SessionLease]) -
 
 
 async def release(connection: Connection, worker: str, session_ids: Sequence[UUID] | None = None) -> None:
-    """Let go of these, or of all."""
+    """Release this worker's leases of these sessions, or all."""
     await connection.execute(
         """
         UPDATE session_leases SET worker = NULL, expires_at = NULL
@@ -106,5 +108,5 @@ async def release(connection: Connection, worker: str, session_ids: Sequence[UUI
     )
 
 
-async def forget_worker(connection: Connection, worker: str) -> None:
+async def delete_worker(connection: Connection, worker: str) -> None:
     await connection.execute("DELETE FROM workers WHERE worker = $1", worker)

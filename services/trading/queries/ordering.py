@@ -1,4 +1,4 @@
-"""The order of a list: by a time and then by an id, either way; a page goes on after the last one's."""
+"""The order of a list: by a time, then by an id, either way. A page starts after the last row shown."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ After = tuple[datetime, UUID] | None
 
 @dataclass(frozen=True)
 class Order:
-    """`column` is one of ours, never a client's text."""
+    """`column` is a constant of our code, never a client's text: it is written into the SQL."""
 
     column: str
     descending: bool = False
@@ -19,7 +19,7 @@ class Order:
         return f"{self.column} {direction}, {id_column} {direction}"
 
     def beyond(self, id_column: str, first: int) -> str:
-        """A condition on the parameters `first` and the next: the time and the id of the row before the page."""
+        """Return a condition on parameters `first` and `first + 1`: time and id of the row before the page."""
         sign = "<" if self.descending else ">"
         place = f"${first}::timestamptz"
         return f"({place} IS NULL OR ({self.column}, {id_column}) {sign} ({place}, ${first + 1}::uuid))"

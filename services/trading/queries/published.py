@@ -1,4 +1,4 @@
-"""Published strategies: nobody's rows. Each is a copy that never changes."""
+"""Published strategies, which belong to no tenant. Each is a copy that never changes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -21,7 +21,7 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """Without the document, and with what one from before there were limits has of them."""
+    """A published strategy without its document; texts stored before there were length limits are cut to them."""
 
     published_strategy_id: UUID
     display_name: str
@@ -86,5 +86,5 @@ async def list_published(
 
 
 async def withdraw_published(connection: Connection, published_id: UUID) -> None:
-    """The current tenant's own only; the database sees to that."""
+    """Withdraw a publication. The database function allows it only for the current tenant's own."""
     await connection.execute("SELECT withdraw_publication($1)", published_id)

@@ -1,5 +1,7 @@
-"""What held a session back or changed under it, from the bar after `after_bar` on. Never changed; numbered under
-the lease's lock."""
+"""Restrictions: what limited or changed a session, from the bar after `after_bar` on.
+
+They are append-only and numbered under the lease's lock.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -26,8 +28,11 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Restriction:
-    """`limit_*` of a plan. Of a stop, `opened_bar` is the bar beyond `after_bar` whose open had been taken, `price`
-    the open or close of `price_bar` that it closed at. The steps are an instrument's, from the next entry on."""
+    """`limit_*` are set for a plan limit, the instrument's steps for an instrument change.
+
+    Of a stop, `opened_bar` is the bar after `after_bar` whose open was already processed, `price` the open or close
+    of `price_bar` at which the position was closed.
+    """
 
     kind: Kind
     reason: str | None = None
@@ -44,7 +49,7 @@ class Restriction:
 
     @property
     def instrument(self) -> Instrument | None:
-        """Of one that changed."""
+        """The new instrument of an `INSTRUMENT_CHANGED`, else None."""
         steps = (self.tick_size, self.qty_step, self.min_order_qty, self.min_notional)
         given = [each for each in steps if each is not None]
         return Instrument(*given) if len(given) == len(steps) else None
@@ -52,15 +57,15 @@ class Restriction:
 
 @dataclass(frozen=True)
 class RestrictionRow(Restriction):
-    """`status` is the session's from then on."""
+    """`status` is the session's status from then on."""
 
     restriction_number: int = 0
     created_at: datetime | None = None
     status: SessionStatus = "ACTIVE"
 
 
-WRITTEN = tuple(field.name for field in fields(Restriction))
-PLACES = ", ".join(f"${number}" for number in range(3, 3 + len(WRITTEN)))
+INSERTED = tuple(field.name for field in fields(Restriction))
+PLACES = ", ".join(f"${number}" for number in range(3, 3 + len(INSERTED)))
 COLUMNS = ", ".join(f"r.{field.name}" for field in fields(RestrictionRow) if field.name != "status")
 COLUMNS += """,
     coalesce((SELECT CASE p.kind WHEN 'RESUMED' THEN 'ACTIVE' ELSE p.kind END FROM session_restrictions AS p
@@ -73,20 +78,20 @@ COLUMNS += """,
 async def insert_restriction(connection: Connection, user_id: int, session_id: UUID, note: Restriction) -> None:
     await connection.execute(
         f"""
-        INSERT INTO session_restrictions (user_id, session_id, restriction_number, {", ".join(WRITTEN)})
+        INSERT INTO session_restrictions (user_id, session_id, restriction_number, {", ".join(INSERTED)})
         SELECT $1, $2, coalesce(max(restriction_number), 0) + 1, {PLACES}
         FROM session_restrictions WHERE user_id = $1 AND session_id = $2
         """,
         user_id,
         session_id,
-        *(getattr(note, name) for name in WRITTEN),
+        *(getattr(note, name) for name in INSERTED),
     )
 
 
 async def list_restrictions(
     connection: Connection, user_id: int, session_id: UUID, after: int, limit: int
 ) -> list[RestrictionRow]:
-    """In their order."""
+    """List a session's restrictions in order, those numbered above `after`."""
     rows = await connection.fetch(
         f"""
         SELECT {COLUMNS} FROM session_restrictions AS r
@@ -101,7 +106,7 @@ async def list_restrictions(
     return [RestrictionRow(**row) for row in rows]
 
 
-def steps_of(instrument: Instrument) -> dict[str, Decimal]:
+def instrument_columns(instrument: Instrument) -> dict[str, Decimal]:
     return {
         "tick_size": instrument.tick_size,
         "qty_step": instrument.qty_step,
@@ -111,12 +116,12 @@ def steps_of(instrument: Instrument) -> dict[str, Decimal]:
 
 
 def instrument_changes(rows: Iterable[Restriction]) -> list[InstrumentChange]:
-    """In their order."""
+    """Return the instrument changes among restrictions, in order."""
     return [InstrumentChange(row.after_bar, row.instrument) for row in rows if row.instrument is not None]
 
 
 async def list_instrument_changes(connection: Connection, user_id: int, session_id: UUID) -> list[InstrumentChange]:
-    """In their order."""
+    """List a session's instrument changes, in order."""
     rows = await connection.fetch(
         """
         SELECT after_bar, tick_size, qty_step, min_order_qty, min_notional FROM session_restrictions

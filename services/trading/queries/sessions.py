@@ -23,7 +23,7 @@ LEASE = timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class SessionRow:
-    """A session as its owner and its worker need it."""
+    """A session as the API and the worker need it."""
 
     user_id: int
     session_id: UUID
@@ -85,7 +85,7 @@ class SessionRow:
 
     @property
     def limits(self) -> ConfigurationLimits:
-        """As they were when it was started."""
+        """The bot configuration's limits when the session was started."""
         return ConfigurationLimits(
             self.max_position_size,
             self.stop_loss_percentage,
@@ -105,7 +105,7 @@ class SessionLease:
     session_id: UUID
     epoch: int
     entries: Entries
-    silent_since: datetime | None = None  # the feed says nothing since then, by the exchange's clock
+    silent_since: datetime | None = None  # no bar has come since then, by the exchange's clock
     waiting_for: Awaited | None = None
 
 
@@ -138,8 +138,10 @@ async def insert_interest(
 
 
 async def set_interest_generation(connection: Connection, user_id: int, session_id: UUID, generation: int) -> None:
-    """The feed keeps saying this generation while the session runs. Once; also for one that began before there were
-    any."""
+    """Set the generation that the feed publishes while the session runs, if none is set yet.
+
+    Sessions from before there were generations get theirs here too.
+    """
     await connection.execute(
         """
         UPDATE market_interests SET generation = $3
@@ -173,7 +175,7 @@ async def get_session(
 
 @dataclass(frozen=True)
 class SessionFilter:
-    """None: any. `first` and `last` are start times from which, and before which."""
+    """None: any. The start time is from `first` on and before `last`."""
 
     status: SessionStatus | None = None
     symbol: str | None = None
@@ -184,7 +186,7 @@ class SessionFilter:
 
 
 async def list_sessions(
-    connection: Connection, user_id: int, wanted: SessionFilter, order: Order, after: After, limit: int
+    connection: Connection, user_id: int, criteria: SessionFilter, order: Order, after: After, limit: int
 ) -> list[SessionRow]:
     rows = await connection.fetch(
         f"""
@@ -196,27 +198,27 @@ async def list_sessions(
         ORDER BY {order.by("session_id")} LIMIT $10
         """,
         user_id,
-        wanted.status,
-        wanted.symbol,
-        wanted.is_paper_trading,
-        wanted.strategy_id,
-        wanted.first,
-        wanted.last,
+        criteria.status,
+        criteria.symbol,
+        criteria.is_paper_trading,
+        criteria.strategy_id,
+        criteria.first,
+        criteria.last,
         *(after or (None, None)),
         limit,
     )
     return [SessionRow(**row) for row in rows]
 
 
-async def claim_session(connection: Connection, user_id: int, session_id: UUID) -> None:
-    """So that it is found by whoever has its id only."""
+async def insert_locator(connection: Connection, user_id: int, session_id: UUID) -> None:
+    """Register the session's owner, so that callers that have only the session's id can find them."""
     await connection.execute("SELECT locate_session($1, $2)", session_id, user_id)
 
 
 async def locate_session(connection: Connection, session_id: UUID) -> int | None:
-    """Whose it is."""
-    found: int | None = await connection.fetchval("SELECT locate_session($1)", session_id)
-    return found
+    """Return the session's owner; None if unknown."""
+    user_id: int | None = await connection.fetchval("SELECT locate_session($1)", session_id)
+    return user_id
 
 
 async def set_notes(connection: Connection, user_id: int, session_id: UUID, notes: str | None) -> None:
@@ -231,7 +233,7 @@ async def set_notes(connection: Connection, user_id: int, session_id: UUID, note
 
 
 async def list_running(connection: Connection, user_id: int) -> list[RunningSession]:
-    """Oldest first."""
+    """List sessions that are not stopped, oldest first."""
     rows = await connection.fetch(
         """
         SELECT session_id, strategy_id, symbol FROM user_trading_sessions
@@ -252,14 +254,14 @@ async def set_status(connection: Connection, user_id: int, session_id: UUID, sta
 
 
 async def lock_lease(connection: Connection, user_id: int, session_id: UUID) -> None:
-    """Before the session's row, as a step of a worker does: so that the two never wait for each other."""
+    """Lock the lease. Do so before locking the session's row, as a worker's step does, to avoid deadlocks."""
     await connection.execute(
         "SELECT FROM session_leases WHERE user_id = $1 AND session_id = $2 FOR UPDATE", user_id, session_id
     )
 
 
 async def lock_held_lease(connection: Connection, lease: SessionLease) -> bool:
-    """Whether it is still held under this epoch."""
+    """Lock the lease; returns whether it is still held under this epoch."""
     found = await connection.fetchval(
         "SELECT 1 FROM session_leases WHERE user_id = $1 AND session_id = $2 AND epoch = $3 FOR UPDATE",
         lease.user_id,
@@ -270,7 +272,7 @@ async def lock_held_lease(connection: Connection, lease: SessionLease) -> bool:
 
 
 async def set_entries(connection: Connection, user_id: int, session_ids: Sequence[UUID], entries: Entries) -> None:
-    """What the worker is to allow; it looks at each renewal and is held to it at each commit."""
+    """Set which entries the worker allows. It reads this at each renewal, and each commit of a step checks it."""
     await connection.execute(
         "UPDATE session_leases SET entries = $3 WHERE user_id = $1 AND session_id = ANY ($2::uuid[])",
         user_id,
@@ -280,6 +282,7 @@ async def set_entries(connection: Connection, user_id: int, session_ids: Sequenc
 
 
 async def get_entries(connection: Connection, user_id: int) -> dict[UUID, Entries]:
+    """Return which entries each running session of the tenant is allowed, and lock their leases."""
     rows = await connection.fetch(
         "SELECT session_id, entries FROM session_leases WHERE user_id = $1 ORDER BY session_id FOR UPDATE", user_id
     )
@@ -288,7 +291,7 @@ async def get_entries(connection: Connection, user_id: int) -> dict[UUID, Entrie
 
 @dataclass(frozen=True)
 class RunState:
-    """What a running session may do, and what it waits for in vain."""
+    """The entries a running session is allowed, and the overdue bar that it waits for."""
 
     entries: Entries
     waiting: Waiting | None
@@ -297,7 +300,7 @@ class RunState:
 async def list_run_states(
     connection: Connection, user_id: int, session_ids: Sequence[UUID]
 ) -> dict[UUID, RunState]:
-    """Of those that run."""
+    """Return the states of those sessions that run."""
     rows = await connection.fetch(
         """
         SELECT session_id, entries, waiting_for, waiting_since, waiting_expected FROM session_leases
@@ -313,14 +316,14 @@ async def list_run_states(
 
 
 async def touch_sessions(connection: Connection, session_ids: Sequence[UUID]) -> None:
-    """What their leases say of them is shown with them: their tags change with it."""
+    """Update `updated_at`, so that ETags change: the API shows parts of the lease with the session."""
     await connection.execute(
         "UPDATE user_trading_sessions SET updated_at = now() WHERE session_id = ANY ($1::uuid[])", session_ids
     )
 
 
 async def delete_lease(connection: Connection, user_id: int, session_id: UUID) -> None:
-    """Whoever holds it finds that out at the next write, which touches no row."""
+    """Delete the lease. The worker that holds it notices at its next write, which changes no row."""
     await connection.execute(
         "DELETE FROM session_leases WHERE user_id = $1 AND session_id = $2", user_id, session_id
     )
@@ -350,10 +353,10 @@ async def end_session(
     )
 
 
-async def set_steps(
+async def set_instrument(
     connection: Connection, user_id: int, session_id: UUID, instrument: Mapping[str, Decimal]
 ) -> None:
-    """The instrument that the session begins with; recorded once."""
+    """Set the instrument that the session starts with; only if none is set yet."""
     await connection.execute(
         """
         UPDATE user_trading_sessions SET tick_size = $3, qty_step = $4, min_order_qty = $5, min_notional = $6
@@ -366,7 +369,7 @@ async def set_steps(
 
 
 async def set_generation(connection: Connection, lease: SessionLease, generation: int) -> None:
-    """Recorded once, when the session is first prepared."""
+    """Set the generation that the session runs on, when it is first loaded; only if none is set yet."""
     await connection.execute(
         """
         UPDATE user_trading_sessions SET generation = $3

@@ -47,7 +47,7 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class ClosedTrades:
-    """What some closed trades add to the statistics of their strategy."""
+    """What closed trades add to the statistics of their strategy."""
 
     trades: int
     won: int
@@ -88,7 +88,7 @@ def _parts(document: Document) -> list[object]:
 async def update_strategy(
     connection: Connection, user_id: int, strategy_id: UUID, document: Document, content_hash: str
 ) -> int:
-    """The new version's number; the row is locked by the caller."""
+    """Update the strategy and return the new version's number. The caller has locked the row."""
     version: int = await connection.fetchval(
         """
         UPDATE user_strategies SET strategy_name = $3, strategy_description = $4, strategy_config = $5,
@@ -128,7 +128,7 @@ async def insert_version(
 async def get_strategy(
     connection: Connection, user_id: int, strategy_id: UUID, *, lock: Literal["", "SHARE", "UPDATE"] = ""
 ) -> StrategyRow | None:
-    """None for one that was given up, too. Who locks it to change it waits for those who start a session on it."""
+    """Return the strategy; None also if it was deleted. Changes lock it FOR UPDATE, session starts FOR SHARE."""
     row = await connection.fetchrow(
         f"""
         SELECT {COLUMNS} FROM user_strategies WHERE user_id = $1 AND strategy_id = $2 AND deleted_at IS NULL
@@ -167,15 +167,15 @@ async def list_strategies(
 
 
 @dataclass(frozen=True)
-class Stored:
-    """How many there are, and with those given up, which stay because trades refer to them."""
+class StoredCounts:
+    """`kept` counts the strategies, `ever` also the deleted ones, which stay because trades refer to them."""
 
     kept: int
     ever: int
 
 
-async def count_stored(connection: Connection, user_id: int, *, lock: bool = False) -> Stored:
-    """With `lock`, nobody else stores or publishes a strategy for this tenant until the transaction ends."""
+async def count_stored(connection: Connection, user_id: int, *, lock: bool = False) -> StoredCounts:
+    """With `lock`, no other transaction stores or publishes a strategy for this tenant until this one ends."""
     if lock:
         await _lock_stored(connection)
     row = await connection.fetchrow(
@@ -185,11 +185,11 @@ async def count_stored(connection: Connection, user_id: int, *, lock: bool = Fal
         """,
         user_id,
     )
-    return Stored(**row)
+    return StoredCounts(**row)
 
 
-async def count_published(connection: Connection, user_id: int, besides: UUID) -> int:
-    """Of the others. Locks as `count_stored` may."""
+async def count_published(connection: Connection, user_id: int, excluding: UUID) -> int:
+    """Count the other published strategies. Takes the lock of `count_stored`."""
     await _lock_stored(connection)
     count: int = await connection.fetchval(
         """
@@ -197,7 +197,7 @@ async def count_published(connection: Connection, user_id: int, besides: UUID) -
         WHERE user_id = $1 AND published_strategy_id IS NOT NULL AND strategy_id <> $2
         """,
         user_id,
-        besides,
+        excluding,
     )
     return count
 
@@ -249,7 +249,7 @@ async def set_active(connection: Connection, user_id: int, strategy_id: UUID, is
 async def set_publication(
     connection: Connection, user_id: int, strategy_id: UUID, published_id: UUID | None, version: int | None
 ) -> None:
-    """What of it is public; None: nothing."""
+    """Set which publication is the strategy's; None: it is not public."""
     await connection.execute(
         """
         UPDATE user_strategies SET is_public = $3::uuid IS NOT NULL, published_strategy_id = $3,
@@ -263,8 +263,8 @@ async def set_publication(
     )
 
 
-async def give_up_strategy(connection: Connection, user_id: int, strategy_id: UUID) -> None:
-    """Its versions stay: trades refer to them. Its name becomes free."""
+async def delete_strategy(connection: Connection, user_id: int, strategy_id: UUID) -> None:
+    """Mark the strategy as deleted and free its name. Its versions stay, because trades refer to them."""
     await connection.execute(
         """
         UPDATE user_strategies SET is_active = false, deleted_at = now(), revision = revision + 1,
@@ -277,8 +277,10 @@ async def give_up_strategy(connection: Connection, user_id: int, strategy_id: UU
 
 
 async def add_to_statistics(connection: Connection, user_id: int, strategy_id: UUID, closed: ClosedTrades) -> None:
-    """Uses, win rate (percent) and mean pnl follow from sums, which are exact; in the transaction that closes the
-    trades."""
+    """Add closed trades to uses, win rate (percent) and mean PnL, in the transaction that closes them.
+
+    The rates are computed from sums, so that rounding does not accumulate.
+    """
     await connection.execute(
         """
         UPDATE user_strategies SET

@@ -1,4 +1,4 @@
-"""Fills, trades and decisions."""
+"""Trades, and the writes of a session's step: cursor, decisions, fills."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from shared.strategy.execution.outcome import Decision, Fill, Trade
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a session stands after its row was moved."""
+    """A session's counters after its row was updated."""
 
     fill_count: int
     event_seq: int
@@ -52,7 +52,7 @@ class TradeRow:
 
 
 COMPUTED = ("decision_ids", "remaining_quantity")
-# Decisions are those that its fills lead back to, in the order they were taken.
+# `decision_ids` are the decisions of the trade's fills, in the order they were taken.
 TRADE_COLUMNS = (
     ", ".join(name for name in TradeRow.__dataclass_fields__ if name not in COMPUTED)
     + """,
@@ -76,8 +76,10 @@ async def move_session(
     events: int,
     decisions: Sequence[Decision],
 ) -> Cursor | None:
-    """Move the session forward under its lease, with what was decided; None when the lease, the cursor or what is
-    allowed has changed."""
+    """Move the session's cursor under its lease and insert its decisions.
+
+    Returns None, and changes nothing, if the lease, the cursor or the allowed entries have changed.
+    """
     row = await connection.fetchrow(
         """
         WITH lease AS (
@@ -127,7 +129,7 @@ async def move_session(
         [decision.reason for decision in decisions],
         [decision.qty for decision in decisions],
         ["pending" if decision.outcome == "pending" else "refused" for decision in decisions],
-        [refusal_of(decision) for decision in decisions],
+        [refusal_code(decision) for decision in decisions],
         [dict(decision.values) for decision in decisions],
         [dict(decision.checks) for decision in decisions],
         [decision.allowed for decision in decisions],
@@ -136,15 +138,15 @@ async def move_session(
     return Cursor(**row) if row else None
 
 
-def refusal_of(decision: Decision) -> str | None:
-    """What refused an entry; an entry too small for the exchange is refused like any other."""
+def refusal_code(decision: Decision) -> str | None:
+    """Return the code of what refused an entry, `too_small` included; None if nothing did."""
     return "too_small" if decision.outcome == "too_small" else decision.refusal
 
 
-async def close_books(
+async def update_totals(
     connection: Connection, user_id: int, session_id: UUID, totals: SessionTotals, fills: int, events: int
 ) -> Cursor:
-    """What a stop changes in the session's sums; its row is locked by the caller."""
+    """Update the session's totals and counters at a stop. The caller has locked the row."""
     row = await connection.fetchrow(
         """
         UPDATE user_trading_sessions AS s SET
@@ -169,9 +171,9 @@ async def close_books(
 async def move_cursors(
     connection: Connection, leases: Sequence[SessionLease], expected: Sequence[datetime | None], last_bar: datetime
 ) -> set[UUID]:
-    """Sessions that decided nothing, all at once; those that were moved.
+    """Move the cursors of sessions that decided nothing, in one statement. Returns the sessions moved.
 
-    Nobody waits for the disk: a move that a crash of the server forgets is stepped again, to the same end.
+    Commits asynchronously: a move lost in a crash of the server is stepped again, with the same result.
     """
     await connection.execute("SET LOCAL synchronous_commit = off")
     rows = await connection.fetch(
@@ -204,8 +206,8 @@ async def insert_fill(
     late: bool,
     equity: Decimal | None,
 ) -> None:
-    """It leads back to the decision that ordered it, of a bar before: an open to its entry's, a close to the
-    side's latest."""
+    """Insert a fill and link it to the decision of an earlier bar that ordered it: for an open the entry's, for a
+    close the side's latest."""
     await connection.execute(
         """
         INSERT INTO fills (user_id, session_id, fill_number, trade_id, time, action, side, qty, price, fee, reason,
@@ -284,7 +286,7 @@ async def sum_fills(connection: Connection, user_id: int, trade_id: UUID) -> boo
 
 
 async def close_trade(connection: Connection, user_id: int, trade_id: UUID, trade: Trade) -> None:
-    """After `sum_fills`, which has the fees."""
+    """Close a trade. Call `sum_fills` first: it sets the fees."""
     await connection.execute(
         """
         UPDATE user_trades SET status = 'CLOSED', exit_time = $3, exit_price = $4, gross_pnl = $5, pnl = $6,
@@ -303,17 +305,17 @@ async def close_trade(connection: Connection, user_id: int, trade_id: UUID, trad
 
 
 async def get_open_trade(connection: Connection, user_id: int, session_id: UUID) -> UUID | None:
-    found: UUID | None = await connection.fetchval(
+    trade_id: UUID | None = await connection.fetchval(
         "SELECT trade_id FROM user_trades WHERE user_id = $1 AND session_id = $2 AND status = 'OPEN'",
         user_id,
         session_id,
     )
-    return found
+    return trade_id
 
 
 @dataclass(frozen=True)
 class TradeFilter:
-    """None: any. `first` and `last` are entry times from which, and before which."""
+    """None: any. The entry time is from `first` on and before `last`."""
 
     session_id: UUID | None = None
     strategy_id: UUID | None = None
@@ -324,7 +326,7 @@ class TradeFilter:
 
 
 async def list_trades(
-    connection: Connection, user_id: int, wanted: TradeFilter, order: Order, after: After, limit: int
+    connection: Connection, user_id: int, criteria: TradeFilter, order: Order, after: After, limit: int
 ) -> list[TradeRow]:
     rows = await connection.fetch(
         f"""
@@ -336,12 +338,12 @@ async def list_trades(
         ORDER BY {order.by("trade_id")} LIMIT $10
         """,
         user_id,
-        wanted.session_id,
-        wanted.strategy_id,
-        wanted.symbol,
-        wanted.status,
-        wanted.first,
-        wanted.last,
+        criteria.session_id,
+        criteria.strategy_id,
+        criteria.symbol,
+        criteria.status,
+        criteria.first,
+        criteria.last,
         *(after or (None, None)),
         limit,
     )
@@ -371,8 +373,8 @@ async def set_notes(connection: Connection, user_id: int, trade_id: UUID, notes:
 async def list_fills_of(
     connection: Connection, user_id: int, session_ids: Sequence[UUID]
 ) -> dict[UUID, list[Fill]]:
-    """All fills of these sessions, in their order, as the fingerprint needs them."""
-    found: dict[UUID, list[Fill]] = {session_id: [] for session_id in session_ids}
+    """Return all fills by session, in order, as the fingerprint needs them."""
+    fills: dict[UUID, list[Fill]] = {session_id: [] for session_id in session_ids}
     rows = await connection.fetch(
         """
         SELECT session_id, time, action, side, qty, price, fee, reason FROM fills
@@ -382,7 +384,7 @@ async def list_fills_of(
         session_ids,
     )
     for row in rows:
-        found[row["session_id"]].append(
+        fills[row["session_id"]].append(
             Fill(
                 to_ms(row["time"]),
                 row["action"],
@@ -393,4 +395,4 @@ async def list_fills_of(
                 row["reason"],
             )
         )
-    return found
+    return fills

@@ -1,1 +1,1 @@
-"""HTTP in: parse → operation or query → render."""
+"""HTTP routes: parse the request, run an operation or query, render the view."""

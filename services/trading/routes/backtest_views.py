@@ -1,4 +1,4 @@
-"""How backtests and their results are shown."""
+"""The API's views of backtests and their results."""
 
 from dataclasses import asdict
 from typing import Literal
@@ -14,7 +14,7 @@ from shared.contracts.types import Amount, Instant, ViewModel
 
 
 class ProgressView(ViewModel):
-    """In bars; `percent` is rounded down."""
+    """Progress in bars; `percent` is rounded down."""
 
     model_config = example(done=2976, total=2976, percent=100)
 
@@ -45,7 +45,8 @@ class MetricsView(ViewModel):
 
 
 class ResultView(ViewModel):
-    """`missing_bars` are holes among the bars; it could decide from `first_decision` on, or never."""
+    """`missing_bars` counts bars missing within the range. `first_decision` is the first bar at which the strategy
+    could decide; null if there is none."""
 
     model_config = example(fills=2, missing_bars=0, first_decision=BAR)
 
@@ -60,7 +61,7 @@ class ResultView(ViewModel):
 
 
 class BacktestView(ViewModel):
-    """`result` is there once it is DONE, `failure_reason` once it has FAILED."""
+    """`result` is set once the status is DONE, `failure_reason` once it is FAILED."""
 
     model_config = example(fee="0.00055", status="DONE", failure_reason=None, ended_at="2026-01-31T12:00:01.731Z")
 
@@ -99,7 +100,7 @@ class BacktestFillView(ViewModel):
 
 
 class BacktestTradeView(ViewModel):
-    """`pnl` is net of `fee`, the fees of all its fills; `bars` is how many closes it has seen."""
+    """`pnl` is net of `fee`, the fees of all its fills; `bars` counts the closes while it was open."""
 
     model_config = example(reason="exit_signal", bars=9)
 

@@ -1,4 +1,4 @@
-"""`/v1/backtests`: ask, follow, cancel; what each filled and traded."""
+"""`/v1/backtests`: request, follow and cancel backtests; list their fills and trades."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -44,8 +44,8 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class BacktestBody(BodyModel):
-    """Of the closed bars that open from `from` on and before `to`; indicators begin with the first of them. Without
-    `fee`, `slippage` and `initial_balance` it is on the terms of paper trading, with 10000."""
+    """The backtest covers the closed bars that open at or after `from` and before `to`; indicators begin with the
+    first of them. `fee` and `slippage` default to those of paper trading, `initial_balance` to 10000."""
 
     model_config = example(
         from_="2026-01-01T00:00:00Z",
@@ -151,7 +151,7 @@ class BacktestRoutes:
         )
 
     async def _result_of(self, call: Call) -> UUID | None:
-        """Raises NotFound for a backtest that is not there; one that has no result has no rows."""
+        """Return the id of the backtest's result, or None while it has none. Raises NotFound."""
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await backtests.get_backtest(connection, user_id, call.uuid())
@@ -160,13 +160,13 @@ class BacktestRoutes:
         return row.result.result_id if row.result else None
 
     def endpoints(self) -> list[Endpoint]:
-        every, one = "/v1/backtests", "/v1/backtests/{id}"
+        collection, item = "/v1/backtests", "/v1/backtests/{id}"
         return [
             Endpoint(
                 "POST",
-                every,
+                collection,
                 self.create_backtest,
-                "Ask for a backtest over stored candles; what was asked before is answered at once",
+                "Queue a backtest over stored candles; a repeated request is answered from the stored result",
                 response=BacktestView,
                 status=202,
                 body=BacktestBody,
@@ -175,37 +175,37 @@ class BacktestRoutes:
             ),
             Endpoint(
                 "GET",
-                every,
+                collection,
                 self.list_backtests,
-                "Your backtests",
+                "List your backtests",
                 response=Page[BacktestView],
                 query=BacktestsQuery,
             ),
             Endpoint(
-                "GET", one, self.get_backtest, "A backtest: how far it is, or its result", response=BacktestView
+                "GET", item, self.get_backtest, "Get a backtest with its progress or result", response=BacktestView
             ),
             Endpoint(
                 "DELETE",
-                one,
+                item,
                 self.cancel_backtest,
-                "Cancel it, running or not; one that has ended is kept as it is",
+                "Cancel a queued or running backtest",
                 response=BacktestView,
                 errors=(BacktestEnded,),
                 scope="trade",
             ),
             Endpoint(
                 "GET",
-                one + "/fills",
+                item + "/fills",
                 self.list_backtest_fills,
-                "The fills of its result, in the order they happened; none before it is done",
+                "List a backtest's fills in the order they happened; empty until it is done",
                 response=Page[BacktestFillView],
                 query=PageQuery,
             ),
             Endpoint(
                 "GET",
-                one + "/trades",
+                item + "/trades",
                 self.list_backtest_trades,
-                "The trades of its result, in the order they ended; none before it is done",
+                "List a backtest's trades in the order they closed; empty until it is done",
                 response=Page[BacktestTradeView],
                 query=PageQuery,
             ),

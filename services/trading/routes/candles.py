@@ -1,4 +1,4 @@
-"""Candles: for everybody with a token, and for the services that need history."""
+"""Candles: for all users, and for the services that need history."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ from shared.strategy.bars import Bar
 
 LATEST_MS = 253_402_300_799_999  # the end of year 9999
 
-# Of the series; without it the newest one counts.
+# Of the series; defaults to the newest.
 Generation = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -51,7 +51,7 @@ class HistoryQuery(QueryModel):
 
 
 class HistoryView(ViewModel):
-    """Rows are open time in ms, open, high, low, close, volume; ascending."""
+    """Each item is open time in ms, open, high, low, close, volume; ascending."""
 
     items: list[tuple[int, Amount, Amount, Amount, Amount, Amount]]
     anchor_ms: int | None
@@ -94,7 +94,7 @@ def candle_endpoints(database: Database, listing: Listing) -> list[Endpoint]:
             "GET",
             "/v1/candles",
             list_candles,
-            "Confirmed candles of a series that somebody trades or watches",
+            "List confirmed candles of a series that is traded or watched",
             response=Page[CandleView],
             query=CandlesQuery,
             errors=(Unavailable,),
@@ -103,7 +103,7 @@ def candle_endpoints(database: Database, listing: Listing) -> list[Endpoint]:
             "GET",
             "/internal/v1/candles",
             list_history,
-            "The last candles up to a time, for other services",
+            "List the last candles up to a time, for other services",
             response=HistoryView,
             query=HistoryQuery,
             errors=(NotFound, Unavailable),
@@ -127,7 +127,7 @@ async def _page(
 
 
 def _position(query: CandlesQuery) -> tuple[int | None, datetime | None]:
-    """The generation, and the bar after which the page begins: all pages of a list are of one generation."""
+    """Return the generation, which is the same for all pages of a list, and the bar after which the page begins."""
     position = decode_sorted(query.sort, query.cursor, int, int)
     if position is None:
         return query.generation, None

@@ -1,4 +1,4 @@
-"""`/v1/bot-configurations`: the limits a session may not exceed, whatever its strategy says."""
+"""`/v1/bot-configurations`: limits on a session's entries, applied in addition to its strategy's rules."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from services.trading.operations.configurations import (
 from services.trading.queries import configurations
 from services.trading.queries.configurations import ConfigurationRow
 from services.trading.routes.fields import Flag
-from services.trading.routes.ordering import after_of, cursor_after, order_of
+from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from shared.chassis.errors import NameTaken, NotFound
 from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
 from shared.chassis.http.json_body import as_stored
@@ -30,7 +30,7 @@ from shared.contracts.examples import ASKED, example
 from shared.contracts.texts import Name, check_texts_within
 from shared.contracts.types import AMOUNT_PATTERN, Amount, BodyModel, Instant, ViewModel
 
-MOST_DATA_BYTES = 20_000
+MAX_DATA_BYTES = 20_000
 
 
 CONFIGURATION: JsonDict = {
@@ -46,7 +46,7 @@ CONFIGURATION: JsonDict = {
 
 
 class ConfigurationBody(BodyModel):
-    """`config_data` is yours to fill; `min_stop_distance_percentage` in it is a limit too."""
+    """`config_data` is free-form, except `min_stop_distance_percentage`, which is a limit too."""
 
     model_config = example(**CONFIGURATION)
 
@@ -63,11 +63,11 @@ class ConfigurationBody(BodyModel):
     @field_validator("config_data")
     @classmethod
     def _fits(cls, value: dict[str, object]) -> dict[str, object]:
-        """Numbers become decimal strings, so that none is kept as a float."""
+        """Convert numbers to decimal strings, so that none is stored as a float."""
         check_texts_within(value)
         stored = as_stored(value)
-        if len(json.dumps(stored).encode()) > MOST_DATA_BYTES:
-            raise ValueError(f"must be at most {MOST_DATA_BYTES} bytes")
+        if len(json.dumps(stored).encode()) > MAX_DATA_BYTES:
+            raise ValueError(f"must be at most {MAX_DATA_BYTES} bytes")
         least = stored.get("min_stop_distance_percentage")
         if least is not None:
             _check_percentage("min_stop_distance_percentage", least)
@@ -120,20 +120,20 @@ class ConfigurationRoutes:
 
     async def list_bot_configurations(self, call: Call) -> Page[ConfigurationView]:
         query, user_id = call.query(ConfigurationsQuery), call.principal.user_id
-        after = after_of(query.sort, query.cursor)
+        after = parse_cursor(query.sort, query.cursor)
         async with self._database.tenant(user_id) as connection:
             rows = await configurations.list_configurations(
                 connection,
                 user_id,
                 is_active=query.is_active,
-                order=order_of(query.sort),
+                order=parse_order(query.sort),
                 after=after,
                 limit=query.limit + 1,
             )
         return page_of(
             [_view(row) for row in rows],
             query.limit,
-            lambda last: cursor_after(query.sort, last.created_at, last.bot_configuration_id),
+            lambda last: encode_position(query.sort, last.created_at, last.bot_configuration_id),
         )
 
     async def get_bot_configuration(self, call: Call) -> Reply:
@@ -152,14 +152,14 @@ class ConfigurationRoutes:
         await delete_configuration(self._database, call.principal.user_id, call.uuid(), call.if_match)
 
     def endpoints(self) -> list[Endpoint]:
-        every, one = "/v1/bot-configurations", "/v1/bot-configurations/{id}"
-        view, body, taken = ConfigurationView, ConfigurationBody, (NameTaken,)
+        collection, item = "/v1/bot-configurations", "/v1/bot-configurations/{id}"
+        view, body = ConfigurationView, ConfigurationBody
         return [
             Endpoint(
                 "POST",
-                every,
+                collection,
                 self.create_bot_configuration,
-                "Make a configuration",
+                "Create a configuration",
                 view,
                 201,
                 body=body,
@@ -168,29 +168,29 @@ class ConfigurationRoutes:
             ),
             Endpoint(
                 "GET",
-                every,
+                collection,
                 self.list_bot_configurations,
-                "Your configurations",
+                "List your configurations",
                 Page[ConfigurationView],
                 query=ConfigurationsQuery,
             ),
-            Endpoint("GET", one, self.get_bot_configuration, "A configuration", view, tagged=True),
+            Endpoint("GET", item, self.get_bot_configuration, "Get a configuration", view, tagged=True),
             Endpoint(
                 "PUT",
-                one,
+                item,
                 self.change_bot_configuration,
-                "Change a configuration, for sessions started from now on",
+                "Change a configuration; running sessions keep their limits",
                 view,
                 body=body,
-                errors=taken,
+                errors=(NameTaken,),
                 tagged=True,
                 scope="trade",
             ),
             Endpoint(
                 "DELETE",
-                one,
+                item,
                 self.delete_bot_configuration,
-                "Remove a configuration",
+                "Delete a configuration",
                 status=204,
                 tagged=True,
                 scope="trade",

@@ -1,4 +1,4 @@
-"""Fields that several requests have."""
+"""Field types shared by several requests."""
 
 from typing import Annotated
 
@@ -26,4 +26,4 @@ def _true_or_false(value: object) -> bool:
 
 
 Flag = Annotated[bool, BeforeValidator(_true_or_false)]
-"""Of a query string: as JSON writes it."""
+"""A boolean in a query string: `true` or `false`, as in JSON."""

@@ -1,4 +1,4 @@
-"""Refuse a series that the exchange does not have, before anything waits for it."""
+"""Refuses a series that the exchange does not have, before anything waits for it."""
 
 from typing import NamedTuple
 
@@ -12,20 +12,22 @@ class FieldFault(NamedTuple):
     reason: str
 
 
-async def check_series(listing: Listing, symbol: str, interval: str, of_interval: FieldFault | None = None) -> None:
-    """`of_interval` names where the interval comes from, by default `$.interval`.
+async def check_series(
+    listing: Listing, symbol: str, interval: str, interval_fault: FieldFault | None = None
+) -> None:
+    """Check that the exchange has the series. Raises InvalidInput, Unavailable.
 
-    Raises InvalidInput, Unavailable.
+    `interval_fault` is the fault to report for an unknown interval; by default it points to `$.interval`.
     """
     try:
         await listing.check(symbol, interval)
     except UnknownSymbol as error:
         raise unknown_symbol() from error
     except UnknownInterval as error:
-        own = FieldFault("$.interval", f"the exchange has no candles of {symbol} at this interval")
-        raise InvalidInput(errors=[(of_interval or own)._asdict()]) from error
+        default = FieldFault("$.interval", f"the exchange has no candles of {symbol} at this interval")
+        raise InvalidInput(errors=[(interval_fault or default)._asdict()]) from error
     except VenueUnavailable as error:
-        raise no_answer() from error
+        raise venue_unavailable() from error
 
 
 def unknown_symbol() -> InvalidInput:
@@ -33,5 +35,5 @@ def unknown_symbol() -> InvalidInput:
     return InvalidInput(errors=[fault._asdict()])
 
 
-def no_answer() -> Unavailable:
+def venue_unavailable() -> Unavailable:
     return Unavailable("the exchange does not answer at the moment", retry_after_s=2)

@@ -1,4 +1,4 @@
-"""Lists in an order that the client chooses: `sort` is a column's name, with a minus the newest first."""
+"""Lists in an order chosen by the client: `sort` is a column name, prefixed by a minus for descending order."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -11,13 +11,13 @@ from shared.contracts.types import EPOCH
 MICROSECOND = timedelta(microseconds=1)
 
 
-def order_of(sort: str) -> Order:
-    """`sort` was validated by the query's model, which names the columns there are."""
+def parse_order(sort: str) -> Order:
+    """Parse `sort`, which the query's model has validated against the sortable columns."""
     return Order(sort.removeprefix("-"), sort.startswith("-"))
 
 
-def after_of(sort: str, cursor: str | None) -> After:
-    """Where the page before ended. Raises InvalidInput."""
+def parse_cursor(sort: str, cursor: str | None) -> After:
+    """Return the position at which the previous page ended. Raises InvalidInput."""
     position = decode_sorted(sort, cursor, int, str)
     if position is None:
         return None
@@ -27,5 +27,5 @@ def after_of(sort: str, cursor: str | None) -> After:
         raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
 
 
-def cursor_after(sort: str, moment: datetime, one: UUID) -> str:
-    return encode_sorted(sort, (moment - EPOCH) // MICROSECOND, str(one))
+def encode_position(sort: str, moment: datetime, row_id: UUID) -> str:
+    return encode_sorted(sort, (moment - EPOCH) // MICROSECOND, str(row_id))

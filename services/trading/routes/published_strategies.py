@@ -1,4 +1,4 @@
-"""`/v1/strategies/published` and `/v1/strategies/templates`: strategies to copy into one's own."""
+"""`/v1/strategies/published` and `/v1/strategies/templates`: strategies that a tenant can copy."""
 
 from dataclasses import asdict
 from typing import Annotated, Literal
@@ -8,15 +8,15 @@ from pydantic import Field, StringConstraints
 
 from services.trading.errors import PublishedFull, StrategiesFull, StrategyInactive
 from services.trading.operations.published_strategies import (
+    copy_published_strategy,
     get_published,
     publish_strategy,
-    take_over_strategy,
     unpublish_strategy,
 )
-from services.trading.operations.strategies import document_of, keep_strategy
+from services.trading.operations.strategies import document_of, save_strategy
 from services.trading.queries import published
 from services.trading.queries.published import PublishedRow
-from services.trading.routes.ordering import after_of, cursor_after, order_of
+from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from services.trading.routes.strategies import VERSION_LIMIT, StrategyView, strategy_view
 from services.trading.templates import Template, find_template, templates
 from shared.chassis.errors import NameTaken, NotFound, PlanLimitReached
@@ -32,7 +32,7 @@ Hash = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class PublishBody(BodyModel):
-    """`display_name` is shown to everybody beside it. Without `version`, the newest one."""
+    """`display_name` is the author's public name. `version` defaults to the newest."""
 
     model_config = example(display_name="Ada")
 
@@ -41,7 +41,7 @@ class PublishBody(BodyModel):
 
 
 class CopyBody(BodyModel):
-    """Without a name, that of what is copied."""
+    """`strategy_name` defaults to the name of the original."""
 
     model_config = example(strategy_name="my own ema-cross")
 
@@ -54,7 +54,7 @@ class PublishedQuery(PageQuery):
 
 
 class PublishedSummary(ViewModel):
-    """The document stands at its own address only."""
+    """Without the document, which is returned for a single published strategy only."""
 
     published_strategy_id: UUID
     display_name: str
@@ -98,19 +98,19 @@ class PublishingRoutes:
 
     async def list_published_strategies(self, call: Call) -> Page[PublishedSummary]:
         query, user_id = call.query(PublishedQuery), call.principal.user_id
-        after = after_of(query.sort, query.cursor)
+        after = parse_cursor(query.sort, query.cursor)
         async with self._database.tenant(user_id) as connection:
             rows = await published.list_published(
                 connection,
                 content_hash=query.content_hash,
-                order=order_of(query.sort),
+                order=parse_order(query.sort),
                 after=after,
                 limit=query.limit + 1,
             )
         return page_of(
             [PublishedSummary.model_validate(row) for row in rows],
             query.limit,
-            lambda last: cursor_after(query.sort, last.created_at, last.published_strategy_id),
+            lambda last: encode_position(query.sort, last.created_at, last.published_strategy_id),
         )
 
     async def get_published_strategy(self, call: Call) -> PublishedView:
@@ -118,72 +118,79 @@ class PublishingRoutes:
 
     async def copy_published_strategy(self, call: Call) -> Reply:
         user_id, name = call.principal.user_id, call.body(CopyBody).strategy_name
-        return _made(strategy_view(await take_over_strategy(self._database, user_id, call.uuid(), name)))
+        return _created(strategy_view(await copy_published_strategy(self._database, user_id, call.uuid(), name)))
 
     async def list_templates(self, call: Call) -> Page[TemplateView]:
         return Page(items=[_template(each) for each in templates()])
 
     async def get_template(self, call: Call) -> TemplateView:
-        return _template(_known(call))
+        return _template(_require_template(call))
 
     async def copy_template(self, call: Call) -> Reply:
         user_id, name = call.principal.user_id, call.body(CopyBody).strategy_name
-        return _made(strategy_view(await keep_strategy(self._database, user_id, _known(call).strategy, name)))
+        return _created(
+            strategy_view(await save_strategy(self._database, user_id, _require_template(call).strategy, name))
+        )
 
     def endpoints(self) -> list[Endpoint]:
-        own, taken = "/v1/strategies/{id}", (NameTaken, PlanLimitReached, StrategiesFull)
-        shown, template = PublishedView, TemplateView
+        own, copy_errors = "/v1/strategies/{id}", (NameTaken, PlanLimitReached, StrategiesFull)
+        view, template = PublishedView, TemplateView
         return [
             Endpoint(
                 "POST",
                 own + "/publish",
                 self.publish_strategy,
-                "Show a copy of a version to everybody, in place of the one shown before",
+                "Publish a copy of a version to all users, replacing the one published before",
                 StrategyView,
                 body=PublishBody,
                 errors=(StrategyInactive, PublishedFull),
                 scope="trade",
             ),
             Endpoint(
-                "POST", own + "/unpublish", self.unpublish_strategy, "Take it back", StrategyView, scope="trade"
+                "POST",
+                own + "/unpublish",
+                self.unpublish_strategy,
+                "Withdraw the published copy",
+                StrategyView,
+                scope="trade",
             ),
             Endpoint(
                 "GET",
                 PUBLISHED,
                 self.list_published_strategies,
-                "What others and you have published",
+                "List the strategies that all users have published",
                 Page[PublishedSummary],
                 query=PublishedQuery,
             ),
-            Endpoint("GET", PUBLISHED + "/{id}", self.get_published_strategy, "A published strategy", shown),
+            Endpoint("GET", PUBLISHED + "/{id}", self.get_published_strategy, "Get a published strategy", view),
             Endpoint(
                 "POST",
                 PUBLISHED + "/{id}/copy",
                 self.copy_published_strategy,
-                "Take it over: a strategy of your own",
+                "Copy a published strategy into one of your own",
                 StrategyView,
                 201,
                 body=CopyBody,
-                errors=taken,
+                errors=copy_errors,
                 scope="trade",
             ),
-            Endpoint("GET", TEMPLATES, self.list_templates, "Ready strategies to begin with", Page[TemplateView]),
-            Endpoint("GET", TEMPLATES + "/{id}", self.get_template, "A ready strategy", template),
+            Endpoint("GET", TEMPLATES, self.list_templates, "List the template strategies", Page[TemplateView]),
+            Endpoint("GET", TEMPLATES + "/{id}", self.get_template, "Get a template strategy", template),
             Endpoint(
                 "POST",
                 TEMPLATES + "/{id}/copy",
                 self.copy_template,
-                "Make it a strategy of your own",
+                "Copy a template into a strategy of your own",
                 StrategyView,
                 201,
                 body=CopyBody,
-                errors=taken,
+                errors=copy_errors,
                 scope="trade",
             ),
         ]
 
 
-def _known(call: Call) -> Template:
+def _require_template(call: Call) -> Template:
     """Raises NotFound."""
     found = find_template(call.uuid())
     if found is None:
@@ -191,7 +198,7 @@ def _known(call: Call) -> Template:
     return found
 
 
-def _made(view: StrategyView) -> Reply:
+def _created(view: StrategyView) -> Reply:
     return created(view, f"/v1/strategies/{view.strategy_id}")
 
 

@@ -1,4 +1,4 @@
-"""What belongs to one session: its fills, decisions and restrictions, and the stream of what happens in it."""
+"""The parts of a session: its fills, decisions and restrictions, and the stream of its changes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillRow
 from services.trading.queries.ordering import Order
 from services.trading.queries.restrictions import Kind, RestrictionRow, list_restrictions
-from services.trading.routes.ordering import after_of, cursor_after
+from services.trading.routes.ordering import encode_position, parse_cursor
 from services.trading.routes.views import DecisionOutcome, DecisionView, FillView, decision_view, fill_view
 from shared.chassis.errors import NotFound
 from shared.chassis.http import streaming
@@ -24,7 +24,7 @@ from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import example
 from shared.contracts.types import Amount, Instant, ViewModel
 
-AT_ONCE = 100  # of each kind, at one look
+BATCH = 100  # most rows of each kind per poll
 
 
 class SessionDecisionsQuery(PageQuery):
@@ -32,8 +32,8 @@ class SessionDecisionsQuery(PageQuery):
 
 
 class RestrictionView(ViewModel):
-    """It holds from the bar after `after_bar` on; null: from the first. Of a stop, the price it closed at; of an
-    instrument that changed, the steps that the next entry is rounded to."""
+    """Applies from the bar after `after_bar` on; null: from the first bar. `price` is the price a stop closed at;
+    the steps and minimums are those of a changed instrument, used from the next entry on."""
 
     model_config = example(
         restriction_number=1,
@@ -67,7 +67,7 @@ class RestrictionView(ViewModel):
 
 
 class StateView(ViewModel):
-    """What a session became, and why; `STARTED` is the first of all."""
+    """A change of a session's state, with its reason; the first is always `STARTED`."""
 
     model_config = example(kind="STARTED", status="ACTIVE", reason=None, after_bar=None)
 
@@ -91,8 +91,9 @@ class EquityView(ViewModel):
 
 @dataclass(frozen=True)
 class Position:
-    """How far a client has seen. Of states, the start is 0 and each restriction its number; of fills, 2 n - 1 is
-    fill n and 2 n all that came with it. Both rise under locks, so that none comes to stand before one shown."""
+    """How far a client has read. `state`: 0 is the start, else the number of the last restriction. `fill`: 2 n - 1
+    is fill n, and 2 n is fill n with its equity. Both numbers are assigned under locks, so that nothing is ever
+    inserted before what was already sent."""
 
     state: int = -1
     fill: int = 0
@@ -101,7 +102,7 @@ class Position:
         return self, ServerSentEvent(name, view, encode_cursor(self.state, self.fill))
 
 
-Found = tuple[Position, ServerSentEvent]
+PositionedEvent = tuple[Position, ServerSentEvent]
 
 
 class SessionPartRoutes:
@@ -112,28 +113,28 @@ class SessionPartRoutes:
         query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
         position = decode_cursor(query.cursor, int)
         async with self._database.tenant(user_id) as connection:
-            await _must_be_there(connection, user_id, session_id)
+            await _require_session(connection, user_id, session_id)
             after = int(position[0]) if position else 0
             rows = await fills.list_fills(connection, user_id, session_id, after, query.limit + 1)
         return page_of([fill_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.fill_number))
 
     async def list_decisions(self, call: Call) -> Page[DecisionView]:
         query, user_id, session_id = call.query(SessionDecisionsQuery), call.principal.user_id, call.uuid()
-        after = after_of("time", query.cursor)
+        after = parse_cursor("time", query.cursor)
         async with self._database.tenant(user_id) as connection:
-            await _must_be_there(connection, user_id, session_id)
-            wanted = DecisionFilter(session_id, outcome=query.outcome)
+            await _require_session(connection, user_id, session_id)
+            filters = DecisionFilter(session_id, outcome=query.outcome)
             rows = await decisions.list_decisions(
-                connection, user_id, wanted, Order("time"), after, query.limit + 1
+                connection, user_id, filters, Order("time"), after, query.limit + 1
             )
         views = [decision_view(row) for row in rows]
-        return page_of(views, query.limit, lambda last: cursor_after("time", last.time, last.decision_id))
+        return page_of(views, query.limit, lambda last: encode_position("time", last.time, last.decision_id))
 
     async def list_restrictions(self, call: Call) -> Page[RestrictionView]:
         query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
         position = decode_cursor(query.cursor, int)
         async with self._database.tenant(user_id) as connection:
-            await _must_be_there(connection, user_id, session_id)
+            await _require_session(connection, user_id, session_id)
             after = int(position[0]) if position else 0
             rows = await list_restrictions(connection, user_id, session_id, after, query.limit + 1)
         views = [RestrictionView.model_validate(asdict(row)) for row in rows]
@@ -144,72 +145,76 @@ class SessionPartRoutes:
         seen = decode_cursor(call.last_event_id, int, int, path=streaming.HEADER)
         after = Position(int(seen[0]), int(seen[1])) if seen else Position()
         async with self._database.tenant(user_id) as connection:
-            started_at = await _must_be_there(connection, user_id, session_id)
+            started_at = await _require_session(connection, user_id, session_id)
 
-        async def look(position: Position) -> Sequence[Found]:
+        async def poll(position: Position) -> Sequence[PositionedEvent]:
             async with self._database.tenant(user_id) as connection:
-                # States first: the fills that came before one of them are there by the time they are looked for.
-                states = await list_restrictions(connection, user_id, session_id, position.state, AT_ONCE)
-                filled = await fills.list_fills(connection, user_id, session_id, position.fill // 2, AT_ONCE)
-            return _found(session_id, started_at, position, states, filled)
+                # States first, so that the second query finds every fill written before any of these states.
+                states = await list_restrictions(connection, user_id, session_id, position.state, BATCH)
+                filled = await fills.list_fills(connection, user_id, session_id, position.fill // 2, BATCH)
+            return _merge_events(session_id, started_at, position, states, filled)
 
-        return Stream(follow(look, after, call.query(StreamQuery).seconds))
+        return Stream(follow(poll, after, call.query(StreamQuery).seconds))
 
     def endpoints(self) -> list[Endpoint]:
-        one = "/v1/sessions/{id}"
+        item = "/v1/sessions/{id}"
         return [
             Endpoint(
                 "GET",
-                one + "/fills",
+                item + "/fills",
                 self.list_fills,
-                "Its fills, in the order they happened",
+                "List a session's fills in the order they happened",
                 Page[FillView],
                 query=PageQuery,
             ),
             Endpoint(
                 "GET",
-                one + "/decisions",
+                item + "/decisions",
                 self.list_decisions,
-                "What it decided, why, and what came of it",
+                "List a session's decisions with their reasons and outcomes",
                 Page[DecisionView],
                 query=SessionDecisionsQuery,
             ),
             Endpoint(
                 "GET",
-                one + "/restrictions",
+                item + "/restrictions",
                 self.list_restrictions,
-                "What held it back, and from which bar on",
+                "List what restricted a session, and from which bar on",
                 Page[RestrictionView],
                 query=PageQuery,
             ),
             Endpoint(
                 "GET",
-                one + "/stream",
+                item + "/stream",
                 self.stream_session,
-                "What happens in it, from its start: states, fills, and the equity after each trade",
+                "Stream a session from its start: states, fills, and the equity after each trade",
                 query=StreamQuery,
                 events={"state": StateView, "fill": FillView, "equity": EquityView},
             ),
         ]
 
 
-async def _must_be_there(connection: Connection, user_id: int, session_id: UUID) -> datetime:
-    """When it was started. Raises NotFound."""
+async def _require_session(connection: Connection, user_id: int, session_id: UUID) -> datetime:
+    """Return when the session was started. Raises NotFound."""
     row = await sessions.get_session(connection, user_id, session_id)
     if row is None:
         raise NotFound
     return row.created_at
 
 
-def _found(
+def _merge_events(
     session_id: UUID,
     started_at: datetime,
     seen: Position,
     states: Sequence[RestrictionRow],
     filled: Sequence[FillRow],
-) -> list[Found]:
-    """Merged by the time at which they were written; where one kind has more to come, the other waits for it."""
-    events: list[Found] = []
+) -> list[PositionedEvent]:
+    """Merge states and fills by the time they were written.
+
+    When a full batch of one kind was read, events of the other kind after its end are held back, as more of the
+    first may precede them.
+    """
+    events: list[PositionedEvent] = []
     if seen.state < 0:
         seen = Position(0, seen.fill)
         started = StateView(
@@ -218,14 +223,14 @@ def _found(
         events.append(seen.event("state", started))
     left = list(states)
     for fill in filled:
-        if len(states) == AT_ONCE and fill.created_at > _at(states[-1]):
+        if len(states) == BATCH and fill.created_at > _at(states[-1]):
             break
         while left and _at(left[0]) <= fill.created_at:
-            seen = _tell_state(events, session_id, seen, left.pop(0))
-        seen = _tell_fill(events, seen, fill)
-    if len(filled) < AT_ONCE:
+            seen = _append_state(events, session_id, seen, left.pop(0))
+        seen = _append_fill(events, seen, fill)
+    if len(filled) < BATCH:
         for state in left:
-            seen = _tell_state(events, session_id, seen, state)
+            seen = _append_state(events, session_id, seen, state)
     return events
 
 
@@ -234,7 +239,9 @@ def _at(state: RestrictionRow) -> datetime:
     return state.created_at
 
 
-def _tell_state(events: list[Found], session_id: UUID, seen: Position, state: RestrictionRow) -> Position:
+def _append_state(
+    events: list[PositionedEvent], session_id: UUID, seen: Position, state: RestrictionRow
+) -> Position:
     seen = Position(state.restriction_number, seen.fill)
     view = StateView(
         session_id=session_id,
@@ -248,15 +255,15 @@ def _tell_state(events: list[Found], session_id: UUID, seen: Position, state: Re
     return seen
 
 
-def _tell_fill(events: list[Found], seen: Position, fill: FillRow) -> Position:
-    """The fill, unless it was seen and only its equity was not."""
-    whole = 2 * fill.fill_number
+def _append_fill(events: list[PositionedEvent], seen: Position, fill: FillRow) -> Position:
+    """Append the fill and its equity, except what the client has already read."""
+    complete = 2 * fill.fill_number
     equity: Decimal | None = fill.equity
-    if seen.fill < whole - 1:
-        seen = Position(seen.state, whole if equity is None else whole - 1)
+    if seen.fill < complete - 1:
+        seen = Position(seen.state, complete if equity is None else complete - 1)
         events.append(seen.event("fill", fill_view(fill)))
-    if equity is not None and seen.fill < whole:
-        seen = Position(seen.state, whole)
+    if equity is not None and seen.fill < complete:
+        seen = Position(seen.state, complete)
         view = EquityView(
             session_id=fill.session_id,
             trade_id=fill.trade_id,

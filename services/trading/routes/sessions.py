@@ -1,4 +1,4 @@
-"""`/v1/sessions`: start, pause, resume, stop; what each filled and decided."""
+"""`/v1/sessions`: start, list, annotate, pause, resume and stop sessions."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,8 +23,8 @@ from services.trading.operations.stop_session import stop_session
 from services.trading.queries import entitlements, sessions, strategies, trades
 from services.trading.queries.sessions import RunState, SessionFilter, SessionRow
 from services.trading.routes.fields import Symbol
-from services.trading.routes.listed_series import FieldFault, check_series, no_answer, unknown_symbol
-from services.trading.routes.ordering import after_of, cursor_after, order_of
+from services.trading.routes.listed_series import FieldFault, check_series, unknown_symbol, venue_unavailable
+from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from services.trading.venue_clock import VenueClock
 from shared.chassis.errors import AccountNotReady, NotFound, PlanLimitReached, Unavailable
 from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
@@ -38,10 +38,10 @@ from shared.strategy.bars import Instrument
 from shared.strategy.document.fingerprint import fingerprint
 
 WAITING_DETAILS: Mapping[Awaited, str] = {
-    "history": "no candles of this symbol and interval are stored: the feed has got none from the exchange",
-    "first_bar": "no candle that opened after the session's start has closed, and one was due",
-    "bar": "the candle after the last one has not come from the exchange",
-    "feed": "no feed is running that would get candles from the exchange",
+    "history": "no candles of this symbol and interval are stored: the feed has received none from the exchange",
+    "first_bar": "a candle that opened after the session's start should have closed by now, and none has",
+    "bar": "the next candle has not arrived from the exchange",
+    "feed": "no feed is running to get candles from the exchange",
 }
 
 
@@ -69,7 +69,7 @@ class SessionChanges(BodyModel):
 
 
 class StopBody(BodyModel):
-    """`end_of_data`: the series has ended, the position is closed at its last close."""
+    """`end_of_data`: the series has ended; an open position is closed at its last close."""
 
     model_config = example(reason="manual")
 
@@ -89,10 +89,10 @@ class SessionsQuery(PageQuery):
 
 
 class WaitingView(ViewModel):
-    """What has not come a minute after it was expected, by the exchange's clock.
+    """What is still missing a minute after it was expected, by the exchange's clock.
 
-    `history`: the series has no candles at all. `first_bar`: none has closed that opened after the start. `bar`:
-    the one after `last_bar`. `feed`: any, as no feed runs.
+    `history`: the series has no candles at all. `first_bar`: no candle that opened after the start has closed.
+    `bar`: the candle after `last_bar`. `feed`: any candle, because no feed is running.
     """
 
     model_config = example(what="first_bar", detail=WAITING_DETAILS["first_bar"])
@@ -104,7 +104,7 @@ class WaitingView(ViewModel):
 
 
 class SessionView(ViewModel):
-    """`entries` is what a running session may do, whatever its status: a plan may hold it back too."""
+    """`entries` tells whether a running session may enter: besides a pause, the plan's limits may prevent it."""
 
     model_config = example(status="ACTIVE", stop_reason=None, fills=2, waiting_for=None)
 
@@ -181,32 +181,33 @@ class SessionRoutes:
         return created(_view(row, fingerprint([]), RunState("ALLOWED", None)), f"/v1/sessions/{row.session_id}")
 
     async def _venue_facts(self, symbol: str, interval: str | None) -> tuple[datetime, Instrument]:
-        """The exchange's time and instrument of this moment, if it has this series."""
+        """Return the exchange's current time and instrument. Raises InvalidInput if it does not have the series,
+        Unavailable if it does not answer."""
         if interval is not None:
-            of_strategy = f"its interval is {interval}, at which the exchange has no candles of {symbol}"
-            await check_series(self._listing, symbol, interval, FieldFault("$.strategy_id", of_strategy))
+            reason = f"its interval is {interval}, at which the exchange has no candles of {symbol}"
+            await check_series(self._listing, symbol, interval, FieldFault("$.strategy_id", reason))
         try:
             return await self._clock.now(), await self._listing.instrument(symbol)
         except UnknownSymbol as error:
             raise unknown_symbol() from error
         except VenueUnavailable as error:
-            raise no_answer() from error
+            raise venue_unavailable() from error
 
     async def list_sessions(self, call: Call) -> Page[SessionView]:
         query, user_id = call.query(SessionsQuery), call.principal.user_id
-        after = after_of(query.sort, query.cursor)
+        after = parse_cursor(query.sort, query.cursor)
         paper = None if query.mode is None else query.mode == "PAPER"
-        wanted = SessionFilter(query.status, query.symbol, paper, query.strategy_id, query.from_, query.to)
+        filters = SessionFilter(query.status, query.symbol, paper, query.strategy_id, query.from_, query.to)
         async with self._database.tenant(user_id) as connection:
             rows = await sessions.list_sessions(
-                connection, user_id, wanted, order_of(query.sort), after, query.limit + 1
+                connection, user_id, filters, parse_order(query.sort), after, query.limit + 1
             )
             views = await _views(connection, user_id, rows)
         by_start = query.sort.endswith("start_time")
         return page_of(
             views,
             query.limit,
-            lambda last: cursor_after(
+            lambda last: encode_position(
                 query.sort, last.start_time if by_start else last.created_at, last.session_id
             ),
         )
@@ -252,7 +253,7 @@ class SessionRoutes:
         return await self._shown(await resume_session(self._database, call.principal.user_id, call.uuid()))
 
     async def stop_session(self, call: Call) -> SessionView:
-        """Stopping needs no exchange: without its clock the last time it was seen at stands."""
+        """Stop the session, also while the exchange does not answer; then its last known time is used."""
         try:
             now = await self._clock.now()
         except VenueUnavailable:
@@ -266,13 +267,13 @@ class SessionRoutes:
             return (await _views(connection, row.user_id, [row]))[0]
 
     def endpoints(self) -> list[Endpoint]:
-        every, one, view = "/v1/sessions", "/v1/sessions/{id}", SessionView
+        collection, item, view = "/v1/sessions", "/v1/sessions/{id}", SessionView
         return [
             Endpoint(
                 "POST",
-                every,
+                collection,
                 self.start_session,
-                "Start a session; it decides from the first bar that opens after now",
+                "Start a session; its first decision is on the first bar that opens after the request",
                 response=view,
                 status=201,
                 body=StartBody,
@@ -281,25 +282,25 @@ class SessionRoutes:
             ),
             Endpoint(
                 "GET",
-                every,
+                collection,
                 self.list_sessions,
-                "Your sessions",
+                "List your sessions",
                 response=Page[SessionView],
                 query=SessionsQuery,
             ),
             Endpoint(
                 "GET",
-                every + "/limits",
+                collection + "/limits",
                 self.get_session_limits,
-                "What your plan allows, and how much of it is in use",
+                "Get your plan's limits and how much of them you use",
                 response=LimitsView,
             ),
-            Endpoint("GET", one, self.get_session, "A session", response=view, tagged=True),
+            Endpoint("GET", item, self.get_session, "Get a session", response=view, tagged=True),
             Endpoint(
                 "PATCH",
-                one,
+                item,
                 self.note_session,
-                "Write a note on a session",
+                "Change the notes of a session",
                 response=view,
                 body=SessionChanges,
                 tagged=True,
@@ -307,27 +308,27 @@ class SessionRoutes:
             ),
             Endpoint(
                 "POST",
-                one + "/pause",
+                item + "/pause",
                 self.pause_session,
-                "No more entries; exits, stops and targets go on",
+                "Pause entries; exits, stops and targets continue",
                 response=view,
                 errors=(SessionEnded,),
                 scope="trade",
             ),
             Endpoint(
                 "POST",
-                one + "/resume",
+                item + "/resume",
                 self.resume_session,
-                "Entries again",
+                "Resume entries",
                 response=view,
                 errors=(SessionEnded,),
                 scope="trade",
             ),
             Endpoint(
                 "POST",
-                one + "/stop",
+                item + "/stop",
                 self.stop_session,
-                "Drop a pending entry and close at the last price seen",
+                "Stop a session: drop a pending entry and close the position at the last price seen",
                 response=view,
                 body=StopBody,
                 scope="trade",
@@ -336,7 +337,7 @@ class SessionRoutes:
 
 
 async def _views(connection: Connection, user_id: int, rows: list[SessionRow]) -> list[SessionView]:
-    """The fingerprint of a stopped session is stored; that of a running one follows from its fills so far."""
+    """Render sessions. A stopped one's fingerprint is stored; a running one's is computed from its fills so far."""
     running = [row.session_id for row in rows if row.fingerprint is None]
     filled = await trades.list_fills_of(connection, user_id, running)
     states = await sessions.list_run_states(connection, user_id, running)

@@ -1,4 +1,4 @@
-"""`/v1/strategies`: the document of docs/strategy.md as body."""
+"""`/v1/strategies`: strategies and their versions; the body is the document described in docs/strategy.md."""
 
 from dataclasses import asdict
 from typing import Literal
@@ -12,12 +12,12 @@ from services.trading.operations.strategies import (
     create_strategy,
     delete_strategy,
     get_own,
-    switch_strategy,
+    set_strategy_active,
 )
 from services.trading.queries import strategies
 from services.trading.queries.strategies import StrategyRow, VersionRow
 from services.trading.routes.fields import Flag
-from services.trading.routes.ordering import after_of, cursor_after, order_of
+from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
 from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
 from shared.chassis.http.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
@@ -30,7 +30,7 @@ VERSION_LIMIT = 2**31 - 1
 
 
 class StrategyBody(RootModel[dict[str, object]]):
-    """A strategy document; what it may hold is in docs/strategy.md."""
+    """A strategy document; its format is described in docs/strategy.md."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**STRATEGY}]})
 
@@ -42,14 +42,14 @@ class StrategiesQuery(PageQuery):
 
 
 class ComparisonQuery(QueryModel):
-    """Two versions of the strategy: without `to` the newest one, without `from` the one before."""
+    """Two versions of the strategy: `to` defaults to the newest, `from` to the one before `to`."""
 
     from_: int | None = Field(default=None, alias="from", ge=1, le=VERSION_LIMIT)
     to: int | None = Field(default=None, ge=1, le=VERSION_LIMIT)
 
 
 class StrategyView(ViewModel):
-    """`total_uses` counts closed trades, of which `win_rate` is in percent and `avg_pnl` the mean."""
+    """`total_uses` counts closed trades; `win_rate` (percent) and `avg_pnl` (mean) are over these."""
 
     model_config = example(is_public=True, published_version=1)
 
@@ -82,7 +82,7 @@ class VersionView(ViewModel):
 
 
 class DifferenceView(ViewModel):
-    """What was added has no `old`, what was removed no `new`: null then."""
+    """`old` is null for an added value, `new` for a removed one."""
 
     model_config = example(path="$.strategy_config.indicators.fast.period", change="changed", old=5, new=8)
 
@@ -93,7 +93,7 @@ class DifferenceView(ViewModel):
 
 
 class ComparisonView(ViewModel):
-    """The hash is of what is executed; name and description are not in it."""
+    """The hashes cover what is executed; name and description are not part of them."""
 
     model_config = example(from_version=1, to_version=2, from_hash=HASH, to_hash=HASH[::-1], hash_differs=True)
 
@@ -116,21 +116,21 @@ class StrategyRoutes:
 
     async def list_strategies(self, call: Call) -> Page[StrategyView]:
         query, user_id = call.query(StrategiesQuery), call.principal.user_id
-        after = after_of(query.sort, query.cursor)
+        after = parse_cursor(query.sort, query.cursor)
         async with self._database.tenant(user_id) as connection:
             rows = await strategies.list_strategies(
                 connection,
                 user_id,
                 is_active=query.is_active,
                 is_public=query.is_public,
-                order=order_of(query.sort),
+                order=parse_order(query.sort),
                 after=after,
                 limit=query.limit + 1,
             )
         return page_of(
             [strategy_view(row) for row in rows],
             query.limit,
-            lambda last: cursor_after(query.sort, last.created_at, last.strategy_id),
+            lambda last: encode_position(query.sort, last.created_at, last.strategy_id),
         )
 
     async def get_strategy(self, call: Call) -> Reply:
@@ -157,11 +157,11 @@ class StrategyRoutes:
 
     async def deactivate_strategy(self, call: Call) -> StrategyView:
         user_id, strategy_id = call.principal.user_id, call.uuid()
-        return strategy_view(await switch_strategy(self._database, user_id, strategy_id, is_active=False))
+        return strategy_view(await set_strategy_active(self._database, user_id, strategy_id, is_active=False))
 
     async def reactivate_strategy(self, call: Call) -> StrategyView:
         user_id, strategy_id = call.principal.user_id, call.uuid()
-        return strategy_view(await switch_strategy(self._database, user_id, strategy_id, is_active=True))
+        return strategy_view(await set_strategy_active(self._database, user_id, strategy_id, is_active=True))
 
     async def list_strategy_versions(self, call: Call) -> Page[VersionView]:
         query, user_id, strategy_id = call.query(PageQuery), call.principal.user_id, call.uuid()
@@ -186,29 +186,28 @@ class StrategyRoutes:
         async with self._database.tenant(user_id) as connection:
             strategy = await get_own(connection, user_id, call.uuid())
             to = query.to or strategy.version
-            new = await _wanted(connection, user_id, strategy, "to", to)
-            old = await _wanted(connection, user_id, strategy, "from", query.from_ or max(1, to - 1))
-        return _compared(old, new)
+            new = await _require_version(connection, user_id, strategy, "to", to)
+            old = await _require_version(connection, user_id, strategy, "from", query.from_ or max(1, to - 1))
+        return _comparison_view(old, new)
 
     def endpoints(self) -> list[Endpoint]:
-        one, versions = "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
-        view, told = StrategyView, Page[VersionView]
-        compared = "What differs between two versions, by JSON path"
+        item, versions = "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
+        view = StrategyView
         return [
-            *self._editing(),
+            *self._editing_endpoints(),
             Endpoint(
                 "POST",
-                one + "/deactivate",
+                item + "/deactivate",
                 self.deactivate_strategy,
-                "Start no more sessions on it",
+                "Deactivate a strategy: it starts no more sessions; running ones continue",
                 view,
                 scope="trade",
             ),
             Endpoint(
                 "POST",
-                one + "/reactivate",
+                item + "/reactivate",
                 self.reactivate_strategy,
-                "Sessions may start on it again",
+                "Reactivate a strategy, so that it can start sessions again",
                 view,
                 scope="trade",
             ),
@@ -216,58 +215,61 @@ class StrategyRoutes:
                 "GET",
                 versions,
                 self.list_strategy_versions,
-                "All versions of a strategy; none ever changes",
-                told,
+                "List all versions of a strategy; versions never change",
+                Page[VersionView],
                 query=PageQuery,
             ),
-            Endpoint("GET", versions + "/{version}", self.get_strategy_version, "One version", VersionView),
+            Endpoint("GET", versions + "/{version}", self.get_strategy_version, "Get a version", VersionView),
             Endpoint(
                 "GET",
-                one + "/comparison",
+                item + "/comparison",
                 self.compare_strategy_versions,
-                compared,
+                "List the differences between two versions by JSON path",
                 ComparisonView,
                 query=ComparisonQuery,
             ),
         ]
 
-    def _editing(self) -> list[Endpoint]:
-        every, one, versions = "/v1/strategies", "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
-        view, body, taken = StrategyView, StrategyBody, (NameTaken, VersionsFull)
-        room = (NameTaken, PlanLimitReached, StrategiesFull)
-        changing = "Change a strategy: a new version; running sessions stay on theirs"
+    def _editing_endpoints(self) -> list[Endpoint]:
+        collection, item, versions = "/v1/strategies", "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
+        view, body, change_errors = StrategyView, StrategyBody, (NameTaken, VersionsFull)
         return [
             Endpoint(
                 "POST",
-                every,
+                collection,
                 self.create_strategy,
-                "Make a strategy",
+                "Create a strategy",
                 view,
                 201,
                 body=body,
-                errors=room,
+                errors=(NameTaken, PlanLimitReached, StrategiesFull),
                 scope="trade",
             ),
             Endpoint(
-                "GET", every, self.list_strategies, "Your strategies", Page[StrategyView], query=StrategiesQuery
+                "GET",
+                collection,
+                self.list_strategies,
+                "List your strategies",
+                Page[StrategyView],
+                query=StrategiesQuery,
             ),
-            Endpoint("GET", one, self.get_strategy, "A strategy as it is now", view, tagged=True),
+            Endpoint("GET", item, self.get_strategy, "Get a strategy in its current version", view, tagged=True),
             Endpoint(
                 "PUT",
-                one,
+                item,
                 self.change_strategy,
-                changing,
+                "Change a strategy, which creates a version; running sessions stay on theirs",
                 view,
                 body=body,
-                errors=taken,
+                errors=change_errors,
                 tagged=True,
                 scope="trade",
             ),
             Endpoint(
                 "DELETE",
-                one,
+                item,
                 self.delete_strategy,
-                "Give up a strategy",
+                "Delete a strategy; its versions stay for the trades that refer to them",
                 status=204,
                 errors=(StrategyInUse,),
                 tagged=True,
@@ -277,17 +279,17 @@ class StrategyRoutes:
                 "POST",
                 versions,
                 self.add_strategy_version,
-                "Add a version",
+                "Add a version to a strategy",
                 view,
                 201,
                 body=body,
-                errors=taken,
+                errors=change_errors,
                 scope="trade",
             ),
         ]
 
 
-async def _wanted(
+async def _require_version(
     connection: Connection, user_id: int, strategy: StrategyRow, field: str, version: int
 ) -> VersionRow:
     """Raises InvalidInput."""
@@ -298,7 +300,7 @@ async def _wanted(
     return row
 
 
-def _compared(old: VersionRow, new: VersionRow) -> ComparisonView:
+def _comparison_view(old: VersionRow, new: VersionRow) -> ComparisonView:
     found = differences(old.document, new.document)
     return ComparisonView(
         strategy_id=old.strategy_id,

@@ -1,4 +1,4 @@
-"""`/v1/trades`, `/v1/fills` and `/v1/decisions`: what came of all sessions, and why."""
+"""`/v1/trades`, `/v1/fills` and `/v1/decisions`: the trades, fills and decisions of all sessions."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillFilter
 from services.trading.queries.trades import TradeFilter, TradeRow
 from services.trading.routes.fields import Symbol
-from services.trading.routes.ordering import after_of, cursor_after, order_of
+from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from services.trading.routes.views import (
     DecisionOutcome,
     DecisionView,
@@ -80,17 +80,21 @@ class TradeRoutes:
 
     async def list_trades(self, call: Call) -> Page[TradeView]:
         query, user_id = call.query(TradesQuery), call.principal.user_id
-        after = after_of(query.sort, query.cursor)
-        wanted = TradeFilter(query.session_id, query.strategy_id, query.symbol, query.status, query.from_, query.to)
+        after = parse_cursor(query.sort, query.cursor)
+        filters = TradeFilter(
+            query.session_id, query.strategy_id, query.symbol, query.status, query.from_, query.to
+        )
         async with self._database.tenant(user_id) as connection:
             rows = await trades.list_trades(
-                connection, user_id, wanted, order_of(query.sort), after, query.limit + 1
+                connection, user_id, filters, parse_order(query.sort), after, query.limit + 1
             )
         by_entry = query.sort.endswith("entry_time")
         return page_of(
             [trade_view(row) for row in rows],
             query.limit,
-            lambda last: cursor_after(query.sort, last.entry_time if by_entry else last.created_at, last.trade_id),
+            lambda last: encode_position(
+                query.sort, last.entry_time if by_entry else last.created_at, last.trade_id
+            ),
         )
 
     async def get_trade(self, call: Call) -> Reply:
@@ -107,16 +111,16 @@ class TradeRoutes:
 
     async def list_all_fills(self, call: Call) -> Page[FillView]:
         query, user_id = call.query(FillsQuery), call.principal.user_id
-        after = after_of(query.sort, query.cursor)
-        wanted = FillFilter(
+        after = parse_cursor(query.sort, query.cursor)
+        filters = FillFilter(
             query.session_id, query.trade_id, query.decision_id, query.symbol, query.from_, query.to
         )
         async with self._database.tenant(user_id) as connection:
             rows = await fills.list_all_fills(
-                connection, user_id, wanted, order_of(query.sort), after, query.limit + 1
+                connection, user_id, filters, parse_order(query.sort), after, query.limit + 1
             )
         views = [fill_view(row) for row in rows]
-        return page_of(views, query.limit, lambda last: cursor_after(query.sort, last.time, last.fill_id))
+        return page_of(views, query.limit, lambda last: encode_position(query.sort, last.time, last.fill_id))
 
     async def get_fill(self, call: Call) -> FillView:
         user_id = call.principal.user_id
@@ -128,36 +132,36 @@ class TradeRoutes:
 
     async def list_all_decisions(self, call: Call) -> Page[DecisionView]:
         query, user_id = call.query(DecisionsQuery), call.principal.user_id
-        after = after_of(query.sort, query.cursor)
-        wanted = DecisionFilter(query.session_id, query.symbol, query.kind, query.outcome, query.from_, query.to)
+        after = parse_cursor(query.sort, query.cursor)
+        filters = DecisionFilter(query.session_id, query.symbol, query.kind, query.outcome, query.from_, query.to)
         async with self._database.tenant(user_id) as connection:
             rows = await decisions.list_decisions(
-                connection, user_id, wanted, order_of(query.sort), after, query.limit + 1
+                connection, user_id, filters, parse_order(query.sort), after, query.limit + 1
             )
         views = [decision_view(row) for row in rows]
-        return page_of(views, query.limit, lambda last: cursor_after(query.sort, last.time, last.decision_id))
+        return page_of(views, query.limit, lambda last: encode_position(query.sort, last.time, last.decision_id))
 
     async def get_decision(self, call: Call) -> ExplainedView:
         return explained_view(await explain_decision(self._database, call.principal.user_id, call.uuid()))
 
     def endpoints(self) -> list[Endpoint]:
-        trade = TradeView
+        view = TradeView
         return [
             Endpoint(
                 "GET",
                 "/v1/trades",
                 self.list_trades,
-                "Your trades, in the order of their entries",
+                "List your trades, by default in the order of their entries",
                 Page[TradeView],
                 query=TradesQuery,
             ),
-            Endpoint("GET", "/v1/trades/{id}", self.get_trade, "A trade", trade, tagged=True),
+            Endpoint("GET", "/v1/trades/{id}", self.get_trade, "Get a trade", view, tagged=True),
             Endpoint(
                 "PATCH",
                 "/v1/trades/{id}",
                 self.note_trade,
-                "Write a note on a trade",
-                trade,
+                "Change the notes of a trade",
+                view,
                 body=TradeChanges,
                 tagged=True,
                 scope="trade",
@@ -166,16 +170,16 @@ class TradeRoutes:
                 "GET",
                 "/v1/fills",
                 self.list_all_fills,
-                "Your fills, in the order of their times",
+                "List your fills, by default in the order of their times",
                 Page[FillView],
                 query=FillsQuery,
             ),
-            Endpoint("GET", "/v1/fills/{id}", self.get_fill, "A fill", FillView),
+            Endpoint("GET", "/v1/fills/{id}", self.get_fill, "Get a fill", FillView),
             Endpoint(
                 "GET",
                 "/v1/decisions",
                 self.list_all_decisions,
-                "What your sessions decided, in the order of the bars",
+                "List your sessions' decisions, by default in the order of the bars",
                 Page[DecisionView],
                 query=DecisionsQuery,
             ),
@@ -183,7 +187,7 @@ class TradeRoutes:
                 "GET",
                 "/v1/decisions/{id}",
                 self.get_decision,
-                "Why it traded, or did not: values, checks and limits at the decision bar, and what came of it",
+                "Explain a decision: values, checks and limits at its bar, and the resulting fills",
                 ExplainedView,
             ),
         ]

@@ -1,4 +1,4 @@
-"""How fills, trades and decisions are shown: each leads to the others by its ids."""
+"""The API's views of fills, trades and decisions, which refer to each other by id."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,14 +7,14 @@ from uuid import UUID
 
 from pydantic.config import JsonDict
 
-from services.trading.operations.explain_decision import Explained
+from services.trading.operations.explain_decision import Explanation
 from services.trading.queries.decisions import DecisionRow
 from services.trading.queries.fills import FillRow
 from services.trading.queries.trades import TradeRow
 from shared.contracts.examples import BAR, example
 from shared.contracts.types import Amount, Instant, ViewModel
 
-# `too_small` is a refusal, by the least that the exchange takes.
+# `too_small` is a refusal because of the exchange's minimum order.
 DecisionOutcome = Literal["pending", "filled", "dropped", "stale", "refused", "too_small"]
 DECISION: JsonDict = {
     "time": BAR,
@@ -30,7 +30,7 @@ DECISION: JsonDict = {
 
 
 class FillView(ViewModel):
-    """`equity` is the session's, where the fill ends a trade."""
+    """`equity` is the session's equity after a fill that closes a trade, else null."""
 
     model_config = example(action="close", price="91350", fee="2.7633375", reason="exit_signal")
 
@@ -52,8 +52,8 @@ class FillView(ViewModel):
 
 
 class TradeView(ViewModel):
-    """`pnl` is net of `fee`, the fees of its fills so far; `late` if any of them was. `decision_ids` are those that
-    its fills lead back to."""
+    """`pnl` is net of `fee`, the fees of its fills so far; `late` is true if any fill was late. `decision_ids` are
+    the decisions of its fills."""
 
     model_config = example(status="CLOSED", remaining_quantity="0")
 
@@ -84,12 +84,13 @@ class TradeView(ViewModel):
 
 
 class DecisionView(ViewModel):
-    """`time` is the decision bar's. `values` are the indicators there, `checks` conditions and limits; null where
-    undefined. `fill_ids` and `trade_id` are what came of it.
+    """`time` is that of the decision bar. `values` are the indicators there, `checks` the conditions and limits;
+    null where undefined. `fill_ids` and `trade_id` are the resulting fills and trade.
 
-    An order is `pending` until the next bar's open, where it is `filled` or `dropped`; `stale` is one that came too
-    late to be sent. An entry that is `refused` close after close for one reason is stored at the first of them.
-    `until` is the bar at whose open an order ended, or the last bar of those closes; null while it lasts.
+    An order is `pending` until the next bar's open, where it becomes `filled` or `dropped`; `stale` is an order
+    that was too late to be sent. When an entry is `refused` at consecutive closes for the same reason, only the
+    first is stored. `until` is the bar at whose open the order ended, or the last bar of those closes; null until
+    then.
     """
 
     model_config = example(**DECISION)
@@ -113,8 +114,8 @@ class DecisionView(ViewModel):
 
 
 class RefusedByView(ViewModel):
-    """The limit that an entry would have exceeded, what it allows and what was asked. `after_bar`: it held from the
-    bar after that on."""
+    """The limit that an entry would have exceeded, the allowed and the requested amount. The restriction applied
+    from the bar after `after_bar` on."""
 
     model_config = example(limit="max_position_size", allowed="2500", asked="4950.6875", plan=None)
 
@@ -126,7 +127,7 @@ class RefusedByView(ViewModel):
 
 
 class ExplainedView(DecisionView):
-    """With the strategy's version, and the times of the bar, of the decision and of the first fill."""
+    """A decision with the strategy's version, and the times of the bar, of the decision and of the first fill."""
 
     model_config = example(**DECISION)
 
@@ -150,13 +151,13 @@ def trade_view(row: TradeRow) -> TradeView:
 
 
 def decision_view(row: DecisionRow) -> DecisionView:
-    shown = asdict(row)
-    return DecisionView.model_validate({name: shown[name] for name in DecisionView.model_fields})
+    values = asdict(row)
+    return DecisionView.model_validate({name: values[name] for name in DecisionView.model_fields})
 
 
-def explained_view(explained: Explained) -> ExplainedView:
-    decision, session, fills = explained.decision, explained.session, explained.fills
-    refused = explained.refused_by
+def explained_view(explanation: Explanation) -> ExplainedView:
+    decision, session, fills = explanation.decision, explanation.session, explanation.fills
+    refused = explanation.refused_by
     return ExplainedView(
         **decision_view(decision).model_dump(),
         strategy_id=session.strategy_id,

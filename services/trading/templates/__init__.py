@@ -1,4 +1,4 @@
-"""Strategies to begin with: documents that one copies into one's own."""
+"""Template strategies: documents that a tenant can copy into a strategy of their own."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +12,7 @@ NAMESPACE = UUID("6f1d8f0c-8b5e-5c0a-9a57-6b1f2f6f7c11")
 
 @dataclass(frozen=True)
 class Template:
-    """`template_id` follows from the file's name."""
+    """`template_id` is derived from the file's name."""
 
     template_id: UUID
     strategy: Strategy
@@ -20,7 +20,7 @@ class Template:
 
 @cache
 def templates() -> tuple[Template, ...]:
-    """In the order of their names."""
+    """Return all templates in the order of their file names."""
     return tuple(_read(file) for file in sorted(Path(__file__).parent.glob("*.json")))
 
 

@@ -1,1 +1,1 @@
-"""Steps sessions through the bars of their series; spread over workers by leases in Postgres."""
+"""The worker: steps sessions through the bars of their series. Leases in Postgres spread sessions over workers."""

@@ -1,4 +1,4 @@
-"""The candles that a worker reads: those that are none are set aside, and those that cannot be stepped."""
+"""The intake of candle events: parks records that cannot be decoded, and candles that cannot be stepped."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -14,7 +14,7 @@ Candle = CandleOpened | CandleClosed
 
 
 class CandleIntake:
-    """Without order: what a series has missed is taken from the stored candles."""
+    """Does not keep order: a series reads the bars it missed from the stored candles."""
 
     def __init__(self, database: Database, step: Callable[[Sequence[Candle]], Awaitable[None]]) -> None:
         self._inboxes = {
@@ -22,15 +22,15 @@ class CandleIntake:
             for event in (CandleOpened, CandleClosed)
         }
 
-    async def take(self, received: Sequence[Received]) -> list[Received]:
-        """Those that are candles."""
-        if any(one.event is None for one in received):
+    async def admit(self, received: Sequence[Received]) -> list[Received]:
+        """Park records that are not candles; return the others."""
+        if any(record.event is None for record in received):
             for topic, inbox in self._inboxes.items():
-                await inbox.take([one for one in received if one.topic == topic])
-        return [one for one in received if isinstance(one.event, Candle)]
+                await inbox.admit([record for record in received if record.topic == topic])
+        return [record for record in received if isinstance(record.event, Candle)]
 
-    async def park(self, one: Received, error: Exception) -> None:
-        await self._inboxes[one.topic].park(one, error)
+    async def park(self, record: Received, error: Exception) -> None:
+        await self._inboxes[record.topic].park(record, error)
 
     async def retry_parked(self) -> None:
         for inbox in self._inboxes.values():
@@ -38,11 +38,11 @@ class CandleIntake:
 
 
 def check_bar(candle: Candle) -> None:
-    """Raises PoisonError for prices that no market has."""
+    """Raise PoisonError if prices or volume are impossible."""
     if candle.open <= 0:
-        raise PoisonError("open: is not above 0")
+        raise PoisonError("open: must be above 0")
     if isinstance(candle, CandleClosed) and not (
         0 < candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high
         and candle.volume >= 0
     ):
-        raise PoisonError("open, high, low, close, volume: are no bar's")
+        raise PoisonError("open, high, low, close, volume: not a valid bar")

@@ -1,4 +1,4 @@
-"""Fetches from the exchange what is missing from stored candles, while the series that are whole are stepped."""
+"""Repairs gaps in stored candles from the exchange, in the background: other series are stepped meanwhile."""
 
 import asyncio
 import time
@@ -7,51 +7,51 @@ from datetime import datetime
 import structlog
 
 from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
-from services.trading.operations.repair_candles import mend_between, span_around
+from services.trading.operations.repair_candles import repair_break, span_around
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 
-AGAIN_S = 5.0
+RETRY_AFTER_S = 5.0
 
 log = structlog.get_logger()
 
 
-class Mender:
-    """One try at a time for a series, the next one a little later."""
+class CandleRepairer:
+    """Runs one repair at a time for a series; retries wait `RETRY_AFTER_S`."""
 
     def __init__(self, database: Database, api: MarketApi) -> None:
         self._database = database
         self._api = api
-        self._tries: dict[int, asyncio.Task[None]] = {}
-        self._begun_at: dict[int, float] = {}
+        self._repairs: dict[int, asyncio.Task[None]] = {}
+        self._started_at: dict[int, float] = {}
 
-    def mend(self, series_id: int, series: tuple[str, str, int], broken: tuple[datetime, datetime]) -> None:
-        """Have this break looked at, if it is not already."""
-        running = self._tries.get(series_id)
+    def repair(self, series_id: int, series: tuple[str, str, int], gap: tuple[datetime, datetime]) -> None:
+        """Start the repair of this gap, unless one is running or was started recently."""
+        running = self._repairs.get(series_id)
         if running is not None:
             if not running.done():
                 return
-            running.result()  # a fault of ours is not to be hidden
-        if time.monotonic() - self._begun_at.get(series_id, -AGAIN_S) < AGAIN_S:
+            running.result()  # raises what ended it: a programming error must not stay hidden
+        if time.monotonic() - self._started_at.get(series_id, -RETRY_AFTER_S) < RETRY_AFTER_S:
             return
-        self._begun_at[series_id] = time.monotonic()
-        self._tries[series_id] = asyncio.create_task(self._try(series_id, series, broken))
+        self._started_at[series_id] = time.monotonic()
+        self._repairs[series_id] = asyncio.create_task(self._repair(series_id, series, gap))
 
     async def close(self) -> None:
-        for task in self._tries.values():
+        for task in self._repairs.values():
             task.cancel()
-        await asyncio.gather(*self._tries.values(), return_exceptions=True)
-        self._tries.clear()
+        await asyncio.gather(*self._repairs.values(), return_exceptions=True)
+        self._repairs.clear()
 
-    async def _try(self, series_id: int, series: tuple[str, str, int], broken: tuple[datetime, datetime]) -> None:
+    async def _repair(self, series_id: int, series: tuple[str, str, int], gap: tuple[datetime, datetime]) -> None:
         symbol, interval, generation = series
-        span = span_around(series_id, generation, broken)
-        named = {"symbol": symbol, "interval": interval, "after": str(span.first), "before": str(span.last)}
+        span = span_around(series_id, generation, gap)
+        context = {"symbol": symbol, "interval": interval, "after": str(span.first), "before": str(span.last)}
         try:
-            count = await mend_between(self._database, self._api, symbol, interval, span)
+            count = await repair_break(self._database, self._api, symbol, interval, span)
         except (*INFRASTRUCTURE_FAULTS, UnknownSymbol, VenueUnavailable) as error:
-            log.warning("series_not_mended", **named, error=repr(error))
+            log.warning("series_not_mended", **context, error=repr(error))
             return
         if count:
-            log.info("series_mended", **named, count=count)
+            log.info("series_mended", **context, count=count)
         else:
-            log.error("series_not_mended", **named, error="the exchange does not have the missing bar either")
+            log.error("series_not_mended", **context, error="the exchange does not have the missing bar either")

@@ -15,9 +15,9 @@ from services.trading.operations.instruments import change_instrument
 from services.trading.queries import candles, decisions, leases, trades
 from services.trading.queries.candle_chain import find_break
 from services.trading.venue_clock import VenueClock
-from services.trading.worker.candle_repair import Mender
+from services.trading.worker.candle_repair import CandleRepairer
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession
-from services.trading.worker.silent_series import Silence
+from services.trading.worker.silent_series import SilenceMonitor
 from shared.chassis.crash_points import point
 from shared.chassis.infrastructure_faults import is_infrastructure
 from shared.chassis.postgres import Connection, Database
@@ -27,17 +27,19 @@ from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
 from shared.strategy.execution.outcome import StepOutcome
 from shared.strategy.series import Series
 
-AT_ONCE = 6
+CONCURRENT_WRITES = 6
 
-STEPS_DECIDED = Counter("trading_steps_decided_total", "Steps of sessions that decided something")
-STEPS_QUIET = Counter("trading_steps_quiet_total", "Steps of sessions that moved the cursor only")
-SESSIONS_FAILED = Counter("trading_sessions_failed_total", "Sessions that could not be stepped: somebody must look")
+STEPS_DECIDED = Counter("trading_steps_decided_total", "Steps of sessions that made a decision")
+STEPS_QUIET = Counter("trading_steps_quiet_total", "Steps of sessions that only moved the cursor")
+SESSIONS_FAILED = Counter(
+    "trading_sessions_failed_total", "Sessions that failed while being stepped; needs an operator"
+)
 
 log = structlog.get_logger()
 
 
 class LiveSeries:
-    """Bars from the anchor on, shared by all its sessions; a broken chain is healed from the stored candles."""
+    """Bars from the anchor on, shared by all its sessions. Missed bars are loaded from the stored candles."""
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class LiveSeries:
         generation: int,
         database: Database,
         clock: VenueClock,
-        mender: Mender,
+        repairer: CandleRepairer,
         patience: timedelta = LONGEST_SILENCE,
     ) -> None:
         self.key = (symbol, interval, generation)
@@ -55,29 +57,31 @@ class LiveSeries:
         self._interval = interval
         self._database = database
         self._clock = clock
-        self._mender = mender
-        self._broken = False  # a stored bar is missing: nothing goes on before it is there
+        self._repairer = repairer
+        self._broken = False  # a stored bar is missing: no step is taken until it is repaired
         self._series = Series()
         self._opened: tuple[int, Decimal] | None = None
         self.sessions: dict[UUID, LiveSession] = {}
-        self.lost: set[UUID] = set()  # to be looked at again by the worker
-        self.failed: set[UUID] = set()  # not to be stepped again by this worker under this lease
-        self._silence = Silence(interval, clock, patience)
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        self.lost: set[UUID] = set()  # dropped; the worker loads them again if it still holds them
+        self.failed: set[UUID] = set()  # this worker does not step them again under this lease
+        self._silence = SilenceMonitor(interval, clock, patience)
+        self._gate = asyncio.Semaphore(CONCURRENT_WRITES)
 
-    async def heal(self) -> None:
-        """Take in what is stored beyond the last bar, and the open of the bar announced since; up to where a bar is
-        missing from what is stored."""
+    async def load_stored(self) -> None:
+        """Load the stored bars after the last one, and the open of the bar announced after them.
+
+        If a stored bar is missing, stop before the gap and start its repair.
+        """
         after = from_ms(self._series.bars[-1].open_time_ms) if len(self._series) else None
         async with self._database.untenanted() as connection:
-            # The announced bar first: every bar before it is stored by then.
+            # Read the announced bar first: then all bars before it are stored already.
             stored = await candles.get_series(connection, VENUE, *self.key)
-            broken = await find_break(connection, self._series_id, after)
+            gap = await find_break(connection, self._series_id, after)
             bars = await candles.list_bars(connection, self._series_id, after)
-        self._broken = broken is not None
-        if broken is not None:
-            self._mender.mend(self._series_id, self.key, broken)
-            self._series.extend(bar for bar in bars if bar.open_time_ms < to_ms(broken[1]))
+        self._broken = gap is not None
+        if gap is not None:
+            self._repairer.repair(self._series_id, self.key, gap)
+            self._series.extend(bar for bar in bars if bar.open_time_ms < to_ms(gap[1]))
             return
         self._series.extend(bars)
         if stored is not None and stored.opened_time is not None and stored.opened_price is not None:
@@ -92,18 +96,18 @@ class LiveSeries:
         return from_ms(self._last_ms) if self._last_ms is not None else None
 
     @property
-    def awaited_at(self) -> datetime:
-        """When the bar after the last one should be confirmed; long ago where there is none at all."""
+    def next_bar_due(self) -> datetime:
+        """When the bar after the last one should be confirmed; the epoch if there is no bar at all."""
         step = timedelta(milliseconds=INTERVAL_MS[self._interval])
         return from_ms(self._last_ms) + 2 * step if self._last_ms is not None else EPOCH
 
     @property
-    def unheard_for(self) -> timedelta:
+    def quiet_for(self) -> timedelta:
         """How long no bar has come, by our own clock."""
-        return self._silence.unheard_for
+        return self._silence.quiet_for
 
-    async def join(self, session: LiveSession) -> None:
-        """Take a session up where it stands: replayed to its cursor, then through what it has missed."""
+    async def add_session(self, session: LiveSession) -> None:
+        """Add a session: replay it to its cursor, then step it through the bars that it missed."""
         try:
             session.replay(self._series)
         except STEP_FAULTS as error:
@@ -123,8 +127,8 @@ class LiveSeries:
         if event.previous_open_time is not None and to_ms(event.previous_open_time) != self._last_ms:
             await self._catch_up()
             if self._last_ms != to_ms(event.previous_open_time):
-                return  # beyond it already, or its predecessor is still to come
-        self._silence.hear()
+                return  # the series is already beyond it, or its predecessor is still to come
+        self._silence.reset()
         self._opened = (time_ms, event.open)
         await self._open_bar(self.sessions.values())
 
@@ -137,21 +141,23 @@ class LiveSeries:
             log.info("chain_broken", series=event.series, at=time_ms)
             await self._catch_up()
             return
-        self._silence.hear()
+        self._silence.reset()
         self._series.append(Bar(time_ms, event.open, event.high, event.low, event.close, event.volume))
         await self._close_bar(len(self._series) - 1, self.sessions.values(), event.venue_time)
 
     async def watch(self) -> None:
-        """Whether it goes on: after what is missing came, or in a silence. What is stored, and was not said, is no
-        silence."""
-        if not self._broken and self._silence.since(self._last_ms) is None:
+        """Check a broken or silent series: load bars stored meanwhile, then begin a silence if it still is one.
+
+        Stored bars whose events did not come are no silence.
+        """
+        if not self._broken and self._silence.overdue_since(self._last_ms) is None:
             return
         await self._catch_up()
-        if (since := self._silence.since(self._last_ms)) is not None:
+        if (since := self._silence.overdue_since(self._last_ms)) is not None:
             await self._silence.begin(self._database, self.sessions.values(), since)
 
-    async def take_instrument(self, instrument: Instrument) -> None:
-        """Sessions that enter by another one go on with it; those whose lease is lost are looked at again."""
+    async def apply_instrument(self, instrument: Instrument) -> None:
+        """Switch sessions with another instrument to this one; drop those whose lease is lost."""
         for session in list(self.sessions.values()):
             if session.instrument == instrument:
                 continue
@@ -162,17 +168,17 @@ class LiveSeries:
                 session.instrument_changes.append(change)
 
     async def _catch_up(self) -> None:
-        """The stored candles have what the events did not bring: a bar is stored before it is said."""
+        """Load and step the bars whose events were missed. The feed stores each bar before it publishes it."""
         known = len(self._series)
-        await self.heal()
+        await self.load_stored()
         if len(self._series) > known:
-            self._silence.hear()
+            self._silence.reset()
         for index in range(known, len(self._series)):
             await self._close_bar(index, self.sessions.values())
         await self._open_bar(self.sessions.values())
 
     async def _open_bar(self, sessions: Iterable[LiveSession]) -> None:
-        """Step 1 for those who wait for it, if a bar is announced beyond the last one."""
+        """Take step 1 of the announced bar, if there is one after the last, for the sessions that have it ahead."""
         if self._opened is None or (self._last_ms is not None and self._opened[0] <= self._last_ms):
             return
         time_ms, price = self._opened
@@ -182,8 +188,10 @@ class LiveSeries:
         await self._write([(session, outcome, session.last_bar) for session, outcome in deciding], late=late)
 
     async def _close_bar(self, index: int, sessions: Iterable[LiveSession], seen: datetime | None = None) -> None:
-        """Steps 2 and 3: what decides is written session by session, what does not all at once. `seen` is the
-        exchange's clock when the feed saw the bar; None: it is taken from the stored candles, now."""
+        """Take steps 2 and 3. Steps with a decision are written one by one, the others in one statement.
+
+        `seen` is the exchange's time when the feed saw the bar; None if it was read from the stored candles.
+        """
         bar = self._series.bar(index)
         behind = [session for session in sessions if session.steps_through(bar.open_time_ms)]
         last_bar = from_ms(bar.open_time_ms)
@@ -197,7 +205,7 @@ class LiveSeries:
     def _step(
         self, sessions: Sequence[LiveSession], step: Callable[[LiveSession], StepOutcome]
     ) -> tuple[list[LiveSession], list[tuple[LiveSession, StepOutcome]]]:
-        """In memory only: the quiet ones, and those that decided with what they did."""
+        """Step sessions in memory. Returns the quiet ones, and those that decided, with their outcomes."""
         quiet: list[LiveSession] = []
         deciding: list[tuple[LiveSession, StepOutcome]] = []
         for session in sessions:
@@ -206,7 +214,7 @@ class LiveSeries:
             except STEP_FAULTS as error:
                 self._fail(session, error)
                 continue
-            if outcome.decides:
+            if outcome.must_be_stored:
                 deciding.append((session, outcome))
             else:
                 quiet.append(session)
@@ -215,28 +223,30 @@ class LiveSeries:
     async def _write(
         self, steps: Sequence[tuple[LiveSession, StepOutcome, datetime | None]], *, late: bool
     ) -> None:
-        """A transaction each, a few at once. A session whose step cannot be stored fails alone. All are through
-        before a fault of the infrastructure goes on its way."""
+        """Write steps, a transaction each, several concurrently. A session whose step cannot be stored fails alone.
 
-        async def one(session: LiveSession, outcome: StepOutcome, last_bar: datetime | None) -> bool:
+        An infrastructure fault is raised only after all writes have ended.
+        """
+
+        async def write_one(session: LiveSession, outcome: StepOutcome, last_bar: datetime | None) -> bool:
             async with self._gate:
                 return await session.write(self._database, outcome, last_bar, late=late)
 
-        written = await asyncio.gather(*(one(*step) for step in steps), return_exceptions=True)
-        away: BaseException | None = None
+        written = await asyncio.gather(*(write_one(*step) for step in steps), return_exceptions=True)
+        outage: BaseException | None = None
         for (session, _, _), done in zip(steps, written, strict=True):
             if isinstance(done, Exception) and not is_infrastructure(done):
                 self._fail(session, done)
             elif isinstance(done, BaseException):
-                away = done
+                outage = done
             elif not done:
                 self._drop(session)
-        if away is not None:
-            raise away
+        if outage is not None:
+            raise outage
         STEPS_DECIDED.inc(len(steps))
 
     async def _move_cursors(self, quiet: Sequence[LiveSession], last_bar: datetime) -> None:
-        """What decided nothing moves on together."""
+        """Move the cursors of sessions that decided nothing, in one transaction."""
         if not quiet:
             return
         async with self._database.tenants({session.row.user_id for session in quiet}) as connection:
@@ -250,7 +260,7 @@ class LiveSeries:
         STEPS_QUIET.inc(len(quiet))
 
     def _drop(self, session: LiveSession) -> None:
-        """It may have been stopped, paused or taken over: what the database says counts."""
+        """Drop a session whose write changed no row: it may have been stopped, paused or taken over."""
         self.sessions.pop(session.row.session_id, None)
         self.lost.add(session.row.session_id)
 
@@ -262,11 +272,14 @@ class LiveSeries:
 
 
 async def _move_quietly(connection: Connection, quiet: Sequence[LiveSession], last_bar: datetime) -> set[UUID]:
-    """Returns those that were moved. What a lease allows must hold while a refusal by it is only prolonged: those
-    leases are locked, and one that is not free is looked at again."""
-    if held := [session.lease for session in quiet if session.held_again]:
-        standing = await leases.lock_entries(connection, held)
-        quiet = [each for each in quiet if not each.held_again or each.row.session_id in standing]
+    """Move cursors and end stretches of refusals. Returns the sessions moved.
+
+    A refusal that is only prolonged writes no decision, so the lease that causes it is locked and checked here; the
+    session of a lease that has changed or is locked is not moved.
+    """
+    if held := [session.lease for session in quiet if session.is_refused_by_lease]:
+        unchanged = await leases.lock_entries(connection, held)
+        quiet = [each for each in quiet if not each.is_refused_by_lease or each.row.session_id in unchanged]
     moved = await trades.move_cursors(
         connection, [each.lease for each in quiet], [each.last_bar for each in quiet], last_bar
     )

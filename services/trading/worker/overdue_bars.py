@@ -1,4 +1,4 @@
-"""Sessions that get no bar a minute after it was expected: marked with what they wait for, until bars come."""
+"""Marks sessions whose bar is a minute overdue with what they wait for, until a bar comes."""
 
 import time
 from collections import Counter
@@ -22,21 +22,21 @@ LONGEST_WAIT = timedelta(minutes=1)  # beyond the time at which the bar was expe
 WAITING = Gauge("trading_sessions_waiting", "Sessions without a bar a minute after it was expected", ["what"])
 
 
-class Waits:
-    """Of one worker. As with silence, `patience` of our own clock has to pass besides."""
+class OverdueMonitor:
+    """For the sessions of one worker. As with silence, `patience` must also pass by our own clock."""
 
     def __init__(self, database: Database, clock: VenueClock, patience: timedelta) -> None:
         self._database = database
         self._clock = clock
         self._patience = patience
-        self._apart_since: dict[UUID, float] = {}  # held, and following no series
+        self._unfollowed_since: dict[UUID, float] = {}  # sessions that we hold and that follow no series
 
-    async def look(
-        self, held: Mapping[UUID, SessionLease], series: Collection[LiveSeries], apart: Collection[UUID]
+    async def update_marks(
+        self, held: Mapping[UUID, SessionLease], series: Collection[LiveSeries], unfollowed: Collection[UUID]
     ) -> None:
-        """Mark those that wait for too long now, and lift the mark of those whose bars have come."""
-        overdue = self._in_series(series)
-        overdue.update(await self._apart(held, apart))
+        """Mark the sessions that have waited too long; clear the marks of those whose bars have come."""
+        overdue = self._find_in_series(series)
+        overdue.update(await self._find_unfollowed(held, unfollowed))
         new = [(held[each], waiting) for each, waiting in overdue.items() if _is_unmarked(held.get(each))]
         over = [session.lease for each in series for session in each.sessions.values() if self._is_over(session)]
         if new:
@@ -47,23 +47,25 @@ class Waits:
         for what in AWAITED:
             WAITING.labels(what).set(counted[what])
 
-    def _in_series(self, series: Iterable[LiveSeries]) -> dict[UUID, Waiting]:
-        """Those that follow a series, and have been waiting for its next bar for too long."""
+    def _find_in_series(self, series: Iterable[LiveSeries]) -> dict[UUID, Waiting]:
+        """Find the sessions that follow a series whose next bar is overdue."""
         return {
-            session_id: awaited
+            session_id: waiting
             for each in series
-            if each.unheard_for >= self._patience and self._is_overdue(each.awaited_at)
+            if each.quiet_for >= self._patience and self._is_overdue(each.next_bar_due)
             for session_id, session in each.sessions.items()
-            if self._is_overdue((awaited := _awaited(session, each.last_bar)).expected_at)
+            if self._is_overdue((waiting := _waiting(session, each.last_bar)).expected_at)
         }
 
-    async def _apart(self, held: Mapping[UUID, SessionLease], apart: Collection[UUID]) -> dict[UUID, Waiting]:
-        """Those that cannot follow a series yet, and are not marked."""
+    async def _find_unfollowed(
+        self, held: Mapping[UUID, SessionLease], unfollowed: Collection[UUID]
+    ) -> dict[UUID, Waiting]:
+        """Find the sessions without a series that are overdue and not marked."""
         now, patience_s = time.monotonic(), self._patience.total_seconds()
-        self._apart_since = {each: self._apart_since.get(each, now) for each in apart}
+        self._unfollowed_since = {each: self._unfollowed_since.get(each, now) for each in unfollowed}
         long = [
             held[each]
-            for each, since in self._apart_since.items()
+            for each, since in self._unfollowed_since.items()
             if now - since >= patience_s and _is_unmarked(held.get(each))
         ]
         if not long:
@@ -74,20 +76,20 @@ class Waits:
             row.session_id: awaited_bar(row.start_time, row.last_bar, row.interval, has_history=False)
             for row in rows
         }
-        return {each: awaited for each, awaited in found.items() if self._is_overdue(awaited.expected_at)}
+        return {each: waiting for each, waiting in found.items() if self._is_overdue(waiting.expected_at)}
 
     def _is_over(self, session: LiveSession) -> bool:
-        """Whether a bar has come since it was marked; what it waits for next is another stretch."""
+        """Whether a bar has come since the mark was set. A wait for a later bar gets a mark of its own."""
         if session.lease.waiting_for is None or session.last_bar is None:
             return False
         never_had_one = session.lease.waiting_for in ("history", "first_bar")
-        return never_had_one or not self._is_overdue(_awaited(session, session.last_bar).expected_at)
+        return never_had_one or not self._is_overdue(_waiting(session, session.last_bar).expected_at)
 
     def _is_overdue(self, expected_at: datetime) -> bool:
-        return self._clock.reckoned > expected_at + LONGEST_WAIT
+        return self._clock.estimated > expected_at + LONGEST_WAIT
 
 
-def _awaited(session: LiveSession, last_of_series: datetime | None) -> Waiting:
+def _waiting(session: LiveSession, last_of_series: datetime | None) -> Waiting:
     row = session.row
     return awaited_bar(row.start_time, session.last_bar, row.interval, has_history=last_of_series is not None)
 

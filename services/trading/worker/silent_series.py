@@ -1,4 +1,4 @@
-"""Whether a series' candles stay away: then its sessions enter nothing, and their tenants are told."""
+"""Detects silent series, whose candles do not come: their sessions stop entering, and tenants are notified."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -14,33 +14,33 @@ from shared.contracts.types import from_ms
 from shared.strategy.bars import INTERVAL_MS
 
 
-class Silence:
-    """Of one series. It is told by the exchange's clock; `patience` of our own has to pass as well, as a replay may
-    be far ahead of its feed within a moment."""
+class SilenceMonitor:
+    """Watches one series. Silence is measured by the exchange's clock; `patience` must also pass by our own clock,
+    because in a replay the exchange's clock may suddenly be far ahead of the feed."""
 
     def __init__(self, interval: str, clock: VenueClock, patience: timedelta) -> None:
         self._step = timedelta(milliseconds=INTERVAL_MS[interval])
         self._clock = clock
         self._patience = patience
-        self._heard_at = time.monotonic()
+        self._last_bar_at = time.monotonic()
 
-    def hear(self) -> None:
-        self._heard_at = time.monotonic()
+    def reset(self) -> None:
+        self._last_bar_at = time.monotonic()
 
     @property
-    def unheard_for(self) -> timedelta:
-        """By our own clock."""
-        return timedelta(seconds=time.monotonic() - self._heard_at)
+    def quiet_for(self) -> timedelta:
+        """How long no bar has come, by our own clock."""
+        return timedelta(seconds=time.monotonic() - self._last_bar_at)
 
-    def since(self, last_ms: int | None) -> datetime | None:
-        """When the bar after this one should have been confirmed, if we have waited for it in vain for too long."""
-        if last_ms is None or self.unheard_for < self._patience:
+    def overdue_since(self, last_ms: int | None) -> datetime | None:
+        """Return when the next bar was due, if it is overdue by more than `LONGEST_SILENCE`, else None."""
+        if last_ms is None or self.quiet_for < self._patience:
             return None
         due = from_ms(last_ms) + 2 * self._step
-        return due if self._clock.reckoned > due + LONGEST_SILENCE else None
+        return due if self._clock.estimated > due + LONGEST_SILENCE else None
 
     async def begin(self, database: Database, sessions: Iterable[LiveSession], since: datetime) -> None:
-        """For those that are not marked yet, as one that has just been started."""
+        """Mark the sessions that are not marked yet, such as newly started ones."""
         entering = [session for session in sessions if session.lease.silent_since is None]
         if not entering:
             return
@@ -50,7 +50,7 @@ class Silence:
                 session.lease = replace(session.lease, silent_since=since)
 
     async def end(self, database: Database, sessions: Sequence[LiveSession], due: datetime, seen: datetime) -> None:
-        """Once a bar comes in time; those that come late are still part of it."""
+        """End the silence if the bar came in time. Bars that come late still belong to the silence."""
         silent = [session for session in sessions if session.lease.silent_since is not None]
         if not silent or seen > due + LONGEST_SILENCE:
             return

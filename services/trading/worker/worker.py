@@ -15,15 +15,15 @@ from services.trading.queries import candles, leases
 from services.trading.queries.sessions import SessionLease
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.candle_intake import Candle, CandleIntake, check_bar
-from services.trading.worker.candle_repair import Mender
+from services.trading.worker.candle_repair import CandleRepairer
 from services.trading.worker.live_series import LiveSeries
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession, load_session
-from services.trading.worker.overdue_bars import Waits
+from services.trading.worker.overdue_bars import OverdueMonitor
 from shared.chassis.clock import utc_now
 from shared.chassis.crash_points import point
 from shared.chassis.events.decoding import Received
 from shared.chassis.events.handlers import PartitionReader
-from shared.chassis.infrastructure_faults import AWAY, is_infrastructure
+from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS, is_infrastructure
 from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
@@ -32,8 +32,8 @@ from shared.contracts.market import CandleClosed, CandleOpened
 RENEW_EVERY_S = 3.0
 CLAIM_EVERY_S = 0.2
 READ_WAIT_MS = 20
-WATCH_EVERY_S = 1.0  # series that say nothing, or cannot go on
-CLAIM_AT_ONCE = 500
+CHECK_EVERY_S = 1.0  # how often to check series, instruments and overdue bars
+MAX_CLAIMS = 500
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ SeriesKey = tuple[str, str, int]
 
 
 class Worker:
-    """Everything it knows can be lost: the leases, cursors and snapshots in the database are the truth."""
+    """Keeps only a cache: leases, cursors and snapshots in the database are authoritative."""
 
     def __init__(
         self,
@@ -54,24 +54,24 @@ class Worker:
         self._settings = settings
         self._clock = clock
         self._patience = patience
-        self._mender = Mender(database, clock.api)
+        self._repairer = CandleRepairer(database, clock.api)
         self._name = str(uuid4())
-        self._intake = CandleIntake(database, self._step_again)
-        self._forget()
+        self._intake = CandleIntake(database, self._replay)
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._held: dict[UUID, SessionLease] = {}
         self._series: dict[SeriesKey, LiveSeries] = {}
-        self._waiting: set[UUID] = set()  # held, and not yet followed: the series is not there, or it was dropped
-        self._failed: dict[UUID, int] = {}  # not to be stepped again under this epoch
-        self._untold: list[SessionLease] = []  # failed, and their tenants do not know
-        self._waits = Waits(self._database, self._clock, self._patience / 2)
+        self._unfollowed: set[UUID] = set()  # held, but in no series: it is not ready, or dropped them
+        self._failed: dict[UUID, int] = {}  # must not be stepped again under this epoch
+        self._unnotified: list[SessionLease] = []  # failed sessions whose tenants are still to be notified
+        self._overdue = OverdueMonitor(self._database, self._clock, self._patience / 2)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop; then the leases are let go at once. After a fault everything is taken up anew."""
+        """Run until `stop` is set, then release the leases at once. After an outage, reload all state."""
         while not stop.is_set():
             self._name = str(uuid4())
-            self._forget()
+            self._reset()
             reader = PartitionReader(
                 self._settings.kafka,
                 self._settings.kafka_topic_prefix,
@@ -83,8 +83,8 @@ class Worker:
                 async with self._database.queue() as connection:
                     await leases.heartbeat(connection, self._name)
                 await self._work(reader, stop)
-            except (*AWAY, KafkaError, OSError) as error:
-                log.warning("worker_begins_anew", worker=self._name, error=repr(error))
+            except (*RETRYABLE_FAULTS, KafkaError, OSError) as error:
+                log.warning("worker_restarts", worker=self._name, error=repr(error))
                 await pause(stop, 0.5)
             finally:
                 await reader.stop()
@@ -94,7 +94,7 @@ class Worker:
         over = asyncio.Event()
         claiming = asyncio.create_task(self._keep_leases(over))
         try:
-            last_claim = last_look = 0.0
+            last_claim = last_check = 0.0
             loop = asyncio.get_running_loop()
             while not stop.is_set():
                 if claiming.done():
@@ -102,56 +102,56 @@ class Worker:
                 if loop.time() - last_claim > CLAIM_EVERY_S:
                     await self._claim_and_join()
                     last_claim = loop.time()
-                await self._step_all(await self._intake.take(await reader.read(READ_WAIT_MS)))
-                if loop.time() - last_look > WATCH_EVERY_S:
+                await self._step_all(await self._intake.admit(await reader.read(READ_WAIT_MS)))
+                if loop.time() - last_check > CHECK_EVERY_S:
                     await self._intake.retry_parked()
                     await self._watch()
-                    await self._take_instruments()
-                    await self._waits.look(self._held, self._series.values(), self._waiting)
-                    last_look = loop.time()
-                await self._tell_failures()
+                    await self._apply_instruments()
+                    await self._overdue.update_marks(self._held, self._series.values(), self._unfollowed)
+                    last_check = loop.time()
+                await self._notify_failures()
         finally:
             over.set()
             claiming.cancel()
-            await asyncio.gather(claiming, self._mender.close(), return_exceptions=True)
+            await asyncio.gather(claiming, self._repairer.close(), return_exceptions=True)
 
     async def _step_all(self, received: Sequence[Received]) -> None:
-        """Each series in its order; several series side by side. All are through before a fault goes its way.
+        """Step each series in order, several series concurrently. Infrastructure faults are raised after all ended.
 
-        A candle that cannot be stepped is parked, and its series is taken up again from the stored candles.
+        A candle that cannot be stepped is parked, and its sessions are loaded again from the database.
         """
         by_series: dict[SeriesKey, list[Received]] = {}
-        for one in received:
-            if isinstance(one.event, Candle):
-                self._clock.see(one.event.venue_time)
-                key = (one.event.symbol, one.event.interval, one.event.generation)
-                by_series.setdefault(key, []).append(one)
+        for record in received:
+            if isinstance(record.event, Candle):
+                self._clock.see(record.event.venue_time)
+                key = (record.event.symbol, record.event.interval, record.event.generation)
+                by_series.setdefault(key, []).append(record)
         steps = [_Steps(self._series[key], of_key) for key, of_key in by_series.items() if key in self._series]
         done = await asyncio.gather(*(each.run() for each in steps), return_exceptions=True)
-        outages = [fault for fault in done if fault is not None and not _is_of_the_candle(fault)]
+        outages = [fault for fault in done if fault is not None and not _is_candle_fault(fault)]
         if outages:
             raise outages[0]
         for each, fault in zip(steps, done, strict=True):
             if isinstance(fault, Exception):
                 await self._intake.park(each.received[each.stepped], fault)
-                self._waiting |= set(self._series.pop(each.series.key).sessions)
+                self._unfollowed |= set(self._series.pop(each.series.key).sessions)
             else:
-                self._note(each.series)
+                self._collect_dropped(each.series)
 
-    async def _step_again(self, candles: Sequence[Candle]) -> None:
-        """Those that a person had replayed: a series that has them from the stored candles passes over them."""
+    async def _replay(self, candles: Sequence[Candle]) -> None:
+        """Step candles that an operator replays. A series skips those that it has from the stored candles."""
         for candle in candles:
             if (series := self._series.get((candle.symbol, candle.interval, candle.generation))) is not None:
                 await _step(series, candle)
-                self._note(series)
+                self._collect_dropped(series)
 
     async def _watch(self) -> None:
         for series in self._series.values():
             await series.watch()
-            self._note(series)
+            self._collect_dropped(series)
 
-    async def _take_instruments(self) -> None:
-        """Whoever learned of a new one has stored it."""
+    async def _apply_instruments(self) -> None:
+        """Pass stored instruments to the series. Whichever process asked the exchange has stored them."""
         if not self._series:
             return
         async with self._database.untenanted() as connection:
@@ -159,30 +159,30 @@ class Worker:
             known = await candles.list_instruments(connection, VENUE, symbols)
         for (symbol, _, _), series in self._series.items():
             if symbol in known:
-                await series.take_instrument(known[symbol])
-                self._note(series)
+                await series.apply_instrument(known[symbol])
+                self._collect_dropped(series)
 
-    async def _tell_failures(self) -> None:
-        while self._untold:
-            await alarm_failure(self._database, self._untold[0], self._clock.last_seen or utc_now())
-            self._untold.pop(0)
+    async def _notify_failures(self) -> None:
+        while self._unnotified:
+            await alarm_failure(self._database, self._unnotified[0], self._clock.last_seen or utc_now())
+            self._unnotified.pop(0)
 
-    def _note(self, series: LiveSeries) -> None:
-        """What the series could not go on with."""
-        self._waiting |= series.lost
+    def _collect_dropped(self, series: LiveSeries) -> None:
+        """Collect the sessions that the series dropped or that failed."""
+        self._unfollowed |= series.lost
         series.lost.clear()
         for session_id in series.failed:
             self._fail(session_id)
         series.failed.clear()
 
     def _fail(self, session_id: UUID) -> None:
-        self._waiting.discard(session_id)
+        self._unfollowed.discard(session_id)
         if session_id in self._held:
             self._failed[session_id] = self._held[session_id].epoch
-            self._untold.append(self._held[session_id])
+            self._unnotified.append(self._held[session_id])
 
     async def _keep_leases(self, over: asyncio.Event) -> None:
-        """Renew all in one statement, whatever the steps are at."""
+        """Renew all leases in one statement, independently of the steps."""
         while not over.is_set():
             async with self._database.queue() as connection:
                 await leases.heartbeat(connection, self._name)
@@ -193,7 +193,7 @@ class Worker:
         async with self._database.queue() as connection:
             share = await leases.fair_share(connection)
             if len(self._held) < share:
-                await leases.claim(connection, self._name, min(share - len(self._held), CLAIM_AT_ONCE))
+                await leases.claim(connection, self._name, min(share - len(self._held), MAX_CLAIMS))
             held = {lease.session_id: lease for lease in await leases.list_held(connection, self._name)}
         if held.keys() - self._held.keys():
             point("worker.after_claim")
@@ -201,12 +201,12 @@ class Worker:
         if surplus:
             async with self._database.queue() as connection:
                 await leases.release(connection, self._name, surplus)
-        self._take_over({key: lease for key, lease in held.items() if key not in surplus})
-        for session_id in sorted(self._waiting):
+        self._apply_leases({key: lease for key, lease in held.items() if key not in surplus})
+        for session_id in sorted(self._unfollowed):
             await self._join(self._held[session_id])
 
-    def _take_over(self, held: dict[UUID, SessionLease]) -> None:
-        """Drop what is held no more, and let sessions see what they are allowed now."""
+    def _apply_leases(self, held: dict[UUID, SessionLease]) -> None:
+        """Drop sessions that are no longer held, and give the others their current leases."""
         following = {
             session_id: session
             for series in self._series.values()
@@ -218,7 +218,7 @@ class Worker:
                 self._stop_following(session_id)
             else:
                 session.lease = lease
-        self._waiting = {
+        self._unfollowed = {
             session_id
             for session_id, lease in held.items()
             if (session_id not in following or lease.epoch != following[session_id].lease.epoch)
@@ -226,7 +226,7 @@ class Worker:
         }
         self._held = held
         self._failed = {session_id: epoch for session_id, epoch in self._failed.items() if session_id in held}
-        if not self._waiting:
+        if not self._unfollowed:
             self._series = {key: series for key, series in self._series.items() if series.sessions}
 
     def _stop_following(self, session_id: UUID) -> None:
@@ -245,12 +245,12 @@ class Worker:
         series = await self._series_of(session)
         if series is None:
             return
-        self._waiting.discard(lease.session_id)
-        await series.join(session)
-        self._note(series)
+        self._unfollowed.discard(lease.session_id)
+        await series.add_session(session)
+        self._collect_dropped(series)
 
     async def _series_of(self, session: LiveSession) -> LiveSeries | None:
-        """In memory already, or from its first bar on out of the database."""
+        """Return the series from memory, or load it from the database; None if it is not stored."""
         row = session.row
         assert row.generation is not None, "prepared with its instrument"
         key = (row.symbol, row.interval, row.generation)
@@ -260,23 +260,23 @@ class Worker:
             stored = await candles.get_series(connection, VENUE, *key)
         if stored is None:
             return None
-        series = LiveSeries(stored.series_id, *key, self._database, self._clock, self._mender, self._patience)
-        await series.heal()
+        series = LiveSeries(stored.series_id, *key, self._database, self._clock, self._repairer, self._patience)
+        await series.load_stored()
         self._series[key] = series
         return series
 
     async def _release(self) -> None:
-        """So that another worker need not wait for the leases to expire."""
+        """Release all leases, so that other workers need not wait for them to expire."""
         try:
             async with self._database.queue() as connection:
                 await leases.release(connection, self._name)
-                await leases.forget_worker(connection, self._name)
+                await leases.delete_worker(connection, self._name)
         except INFRASTRUCTURE_FAULTS as error:
-            log.warning("leases_expire", worker=self._name, error=repr(error))
+            log.warning("leases_not_released", worker=self._name, error=repr(error))
 
 
 class _Steps:
-    """The candles of one series; `stepped` are through."""
+    """The received candles of one series; `stepped` counts those processed."""
 
     def __init__(self, series: LiveSeries, received: Sequence[Received]) -> None:
         self.series = series
@@ -284,9 +284,9 @@ class _Steps:
         self.stepped = 0
 
     async def run(self) -> None:
-        for one in self.received:
-            assert isinstance(one.event, Candle), "taken as a candle"
-            await _step(self.series, one.event)
+        for record in self.received:
+            assert isinstance(record.event, Candle), "taken as a candle"
+            await _step(self.series, record.event)
             self.stepped += 1
 
 
@@ -298,5 +298,5 @@ async def _step(series: LiveSeries, candle: Candle) -> None:
         await series.on_closed(candle)
 
 
-def _is_of_the_candle(fault: BaseException) -> bool:
+def _is_candle_fault(fault: BaseException) -> bool:
     return isinstance(fault, Exception) and not is_infrastructure(fault)

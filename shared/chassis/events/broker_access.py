@@ -14,7 +14,7 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 @dataclass(frozen=True)
 class KafkaAccess:
-    """A cluster and the principal that connects to it. Without a CA file TLS trusts the system's authorities."""
+    """A cluster and the principal that connects to it. Without a CA file, TLS trusts the system's authorities."""
 
     bootstrap: str
     protocol: SecurityProtocol = "PLAINTEXT"
@@ -34,7 +34,7 @@ class KafkaAccess:
 
 
 def client_options(kafka: KafkaAccess | str) -> dict[str, Any]:  # Any: keyword arguments of an untyped library
-    """Keyword arguments of every aiokafka client. A bare address is a cluster without security."""
+    """Return the keyword arguments of every aiokafka client. A plain address means a cluster without security."""
     if isinstance(kafka, str):
         return {"bootstrap_servers": kafka}
     options: dict[str, Any] = {"bootstrap_servers": kafka.bootstrap, "security_protocol": kafka.protocol}
@@ -50,7 +50,7 @@ def client_options(kafka: KafkaAccess | str) -> dict[str, Any]:  # Any: keyword 
 
 
 def _tls(kafka: KafkaAccess) -> ssl.SSLContext:
-    """Verifies the broker's certificate and name. Raises OSError for a file that cannot be used."""
+    """Create a context that verifies the broker's certificate and name. Raises OSError for an unusable file."""
     context = ssl.create_default_context(cafile=kafka.ca_file)
     if kafka.certificate_file is not None:
         context.load_cert_chain(kafka.certificate_file, kafka.key_file)
@@ -58,7 +58,7 @@ def _tls(kafka: KafkaAccess) -> ssl.SSLContext:
 
 
 class KafkaSettings(BaseSettings):
-    """The part of a process' environment that names the cluster: `KAFKA_BOOTSTRAP=…`."""
+    """The Kafka settings of a process: `KAFKA_BOOTSTRAP=…`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
@@ -70,32 +70,32 @@ class KafkaSettings(BaseSettings):
     kafka_sasl_password: SecretStr = SecretStr("")
     kafka_sasl_password_file: Path | None = None  # instead of the password itself
     kafka_ca_file: Path | None = None
-    kafka_certificate_file: Path | None = None  # of the client, where the broker asks for one
+    kafka_certificate_file: Path | None = None  # the client's, if the broker requires one
     kafka_key_file: Path | None = None
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        """Checked at the start: a client that cannot connect would only retry."""
+        """Check at startup: a client that cannot connect would only retry."""
         access = self.kafka
         if access.has_principal and not (access.username and access.password):
             raise ValueError(
-                "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD (or KAFKA_SASL_PASSWORD_FILE) are needed where "
+                "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD (or KAFKA_SASL_PASSWORD_FILE) are required if "
                 f"KAFKA_SECURITY_PROTOCOL is {access.protocol}"
             )
         if not access.has_principal and (access.username or access.password):
             raise ValueError(
-                f"KAFKA_SASL_* is set, and KAFKA_SECURITY_PROTOCOL is {access.protocol}: it would not be used"
+                f"KAFKA_SASL_* is set but not used, because KAFKA_SECURITY_PROTOCOL is {access.protocol}"
             )
         if access.protocol.endswith("SSL"):
             try:
                 _tls(access)
             except OSError as error:
-                raise ValueError(f"the files of TLS to Kafka cannot be used: {error}") from error
+                raise ValueError(f"the TLS files for Kafka cannot be used: {error}") from error
         return self
 
     @property
     def kafka(self) -> KafkaAccess:
-        """Raises ValueError where the password's file cannot be read."""
+        """Raises ValueError if the password file cannot be read."""
         password = self.kafka_sasl_password.get_secret_value()
         if self.kafka_sasl_password_file is not None:
             try:

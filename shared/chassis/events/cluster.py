@@ -1,7 +1,7 @@
-"""Which Kafka cluster this is: one that was emptied or replaced must be noticed, or what is sent to it is lost.
+"""Detects a Kafka cluster that was emptied or replaced; otherwise events sent to it would be lost.
 
-An idempotent producer that outlived an emptied broker shares its producer id with a new one: its sends are
-acknowledged and thrown away as duplicates. So the cluster's id is asked for on the producer's own connection.
+An idempotent producer that outlives an emptied broker may share its producer id with a new one: its sends are then
+acknowledged but discarded as duplicates. So the cluster id is requested on the producer's own connection.
 """
 
 import asyncio
@@ -20,38 +20,38 @@ log = structlog.get_logger()
 
 
 class ClusterChangedError(KafkaError):  # type: ignore[misc]  # aiokafka has no types
-    """The broker is another one than before: what was sent to it is unknown, positions mean nothing there."""
+    """The broker is another one than before: what it holds is unknown, and committed positions are meaningless."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """The cluster that a service's rows were sent to, and how often its outbox was replayed."""
+class ClusterState:
+    """The cluster that a service's outbox was sent to, and how often the outbox was replayed."""
 
     cluster_id: str
     replays: int
 
 
 class KnownCluster:
-    """The database's memory of the broker. `fault` says what readiness should tell, or nothing."""
+    """The cluster recorded in the database. `fault` is shown by readiness, if not empty."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.fault = ""
 
-    async def compare(self, cluster_id: str) -> Known:
-        """What the database knows, which is this cluster where it knew none; notes a fault if it is another."""
+    async def compare(self, cluster_id: str) -> ClusterState:
+        """Return the recorded cluster, after recording this one if there was none. Sets `fault` if they differ."""
         known = await self._known(cluster_id)
         if known.cluster_id == cluster_id:
             self.fault = ""
         elif not self.fault:
             self.fault = (
-                f"the broker is another one (cluster {cluster_id}, was {known.cluster_id}): nothing is sent to it "
+                f"the broker has changed (cluster {cluster_id}, was {known.cluster_id}): nothing is sent to it "
                 "before `tradefleet outbox replay`"
             )
             log.error("broker_changed", cluster_id=cluster_id, known=known.cluster_id)
         return known
 
-    async def _known(self, cluster_id: str) -> Known:
+    async def _known(self, cluster_id: str) -> ClusterState:
         async with self._database.queue() as connection:
             row = await connection.fetchrow("SELECT cluster_id, replays FROM event_broker")
             if row is None:
@@ -63,11 +63,11 @@ class KnownCluster:
                     """,
                     cluster_id,
                 )
-        return Known(row["cluster_id"], row["replays"])
+        return ClusterState(row["cluster_id"], row["replays"])
 
 
 async def cluster_id_of(client: Any) -> str:  # Any: aiokafka's client has no types
-    """The id of the cluster at the other end of this client's connection. Raises KafkaError."""
+    """Return the id of the cluster that this client is connected to. Raises KafkaError."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             node = client.get_random_node()
@@ -75,5 +75,5 @@ async def cluster_id_of(client: Any) -> str:  # Any: aiokafka's client has no ty
                 raise NodeNotReadyError("no broker is known")
             answer = await client.send(node, MetadataRequest([]))
     except TimeoutError as error:
-        raise NodeNotReadyError("the broker does not say who it is") from error
+        raise NodeNotReadyError("the broker did not answer with its cluster id") from error
     return str(answer.cluster_id)

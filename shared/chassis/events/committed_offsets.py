@@ -1,23 +1,27 @@
-"""Whether the offsets that a group has committed belong to this broker and this state of the outbox."""
+"""Records whether a group's committed offsets belong to this cluster and this replay of the outbox."""
 
 from collections.abc import Collection, Sequence
 
 from aiokafka import TopicPartition
 
-from shared.chassis.events.cluster import Known
+from shared.chassis.events.cluster import ClusterState
 from shared.chassis.postgres import Database
 
 
 class ReadPositions:
-    """A broker that was emptied may hold offsets committed by members that had not noticed; those lose events."""
+    """Tells which committed offsets can be trusted.
+
+    After a broker was emptied, it may hold offsets committed by members that had not noticed; trusting those would
+    lose events.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def unknown(
-        self, group: str, partitions: Collection[TopicPartition], known: Known
+        self, group: str, partitions: Collection[TopicPartition], known: ClusterState
     ) -> list[TopicPartition]:
-        """Those of which nothing was committed yet on this cluster and since its last replay."""
+        """Return the partitions without a commit on this cluster since its last replay."""
         async with self._database.queue() as connection:
             rows = await connection.fetch(
                 """
@@ -31,8 +35,8 @@ class ReadPositions:
         trusted = {TopicPartition(row["topic"], row["kafka_partition"]) for row in rows}
         return [partition for partition in partitions if partition not in trusted]
 
-    async def mark(self, group: str, partitions: Sequence[TopicPartition], known: Known) -> None:
-        """From now on what is committed for them is trusted."""
+    async def mark(self, group: str, partitions: Sequence[TopicPartition], known: ClusterState) -> None:
+        """Record that the committed offsets of these partitions can be trusted from now on."""
         async with self._database.queue() as connection:
             await connection.execute(
                 """

@@ -1,4 +1,4 @@
-"""A member of a consumer group: batches to the workers, offsets committed after the work, nothing stuck unseen."""
+"""A member of a consumer group: passes batches to handlers, then commits offsets, and notices when it is stuck."""
 
 import asyncio
 import time
@@ -11,13 +11,13 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from shared.chassis.crash_points import point
 from shared.chassis.events.broker_access import KafkaAccess, client_options
-from shared.chassis.events.cluster import ClusterChangedError, Known, KnownCluster, cluster_id_of
+from shared.chassis.events.cluster import ClusterChangedError, ClusterState, KnownCluster, cluster_id_of
 from shared.chassis.events.committed_offsets import ReadPositions
 from shared.chassis.events.decoding import Received, decode_record
 from shared.chassis.events.fetch import Unreadable, fetch
 from shared.chassis.events.handlers import FETCH_WAIT_MS, MAX_RECORDS, stop_consumer
 from shared.chassis.events.watchdog import Watchdog
-from shared.chassis.infrastructure_faults import AWAY
+from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS
 from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
 
@@ -29,18 +29,18 @@ RETRY_LONGEST_S = 5.0
 COMPARE_CLUSTER_EVERY_S = 1.0
 SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_MS = 1_000
-REBALANCE_TIMEOUT_MS = 25_000  # longer than a batch may take to be drained
+REBALANCE_TIMEOUT_MS = 25_000  # longer than draining a batch may take
 MAX_POLL_MS = 300_000
-METADATA_MAX_AGE_MS = 10_000  # how soon a topic that was made anew is seen
+METADATA_MAX_AGE_MS = 10_000  # how soon a recreated topic is noticed
 
-Work = Callable[[list[Received]], Awaitable[None]]
+BatchHandler = Callable[[list[Received]], Awaitable[None]]
 
 log = structlog.get_logger()
 
 
 @dataclass
 class _Batch:
-    """What one partition brought."""
+    """The records fetched from one partition."""
 
     partition: TopicPartition
     records: Sequence[ConsumerRecord | Unreadable]
@@ -58,7 +58,7 @@ class _Batch:
 
 
 class Consumer:
-    """One group over several topics; `work` gets a topic's batch and raises faults of the infrastructure only."""
+    """One group over several topics. A topic's handler gets its batches and raises only infrastructure faults."""
 
     def __init__(
         self,
@@ -66,20 +66,20 @@ class Consumer:
         group: str,
         kafka: KafkaAccess,
         topic_prefix: str,
-        work: Mapping[str, Work],
+        handlers: Mapping[str, BatchHandler],
         cluster: KnownCluster,
         positions: ReadPositions,
     ) -> None:
         self._group = topic_prefix + group
         self._kafka = kafka
         self._prefix = topic_prefix
-        self._work = work
+        self._handlers = handlers
         self._cluster = cluster
         self._positions = positions
         self.fault = "the broker does not answer"
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop, whatever happens to the broker and the database. Raises StuckError."""
+        """Consume until `stop` is set, restarting after faults of the broker or the database. Raises StuckError."""
         while not stop.is_set():
             consumer = AIOKafkaConsumer(
                 **client_options(self._kafka),
@@ -94,7 +94,7 @@ class Consumer:
                 metadata_max_age_ms=METADATA_MAX_AGE_MS,
             )
             try:
-                await self._take_part(consumer, stop)
+                await self._run_member(consumer, stop)
             except (*INFRASTRUCTURE_FAULTS, KafkaError) as error:
                 log.warning("consumer_restarts", group=self._group, error=repr(error))
                 await pause(stop, RETRY_FIRST_S)
@@ -102,9 +102,9 @@ class Consumer:
                 self.fault = "the broker does not answer"
                 await stop_consumer(consumer)
 
-    async def _take_part(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
-        member = _Member(consumer, self._group, self._prefix, self._work, self._positions)
-        topics = [self._prefix + topic for topic in self._work]
+    async def _run_member(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
+        member = _Member(consumer, self._group, self._prefix, self._handlers, self._positions)
+        topics = [self._prefix + topic for topic in self._handlers]
         async with asyncio.timeout(START_TIMEOUT_S):
             consumer.subscribe(topics, listener=member)
             await consumer.start()
@@ -112,77 +112,78 @@ class Consumer:
         known = await self._known(cluster_id, stop)
         if known is None:
             return
-        member.trust(Known(cluster_id, known.replays))
+        member.trust(ClusterState(cluster_id, known.replays))
         watchdog = Watchdog(consumer, self._group, topics, member.active_at)
         compared_at = time.monotonic()
         while not stop.is_set():
             self.fault = watchdog.fault()
             await member.step()
-            await watchdog.look()
+            await watchdog.check()
             if time.monotonic() - compared_at > COMPARE_CLUSTER_EVERY_S:
                 await self._compare(consumer, cluster_id, known)
                 compared_at = time.monotonic()
 
-    async def _known(self, cluster_id: str, stop: asyncio.Event) -> Known | None:
-        """What the database knows of the broker; while it is away, this member stays in the group and waits."""
+    async def _known(self, cluster_id: str, stop: asyncio.Event) -> ClusterState | None:
+        """Return the recorded cluster, or None once `stop` is set. While the database is unavailable, this member
+        stays in the group and waits."""
         while not stop.is_set():
             try:
                 return await self._cluster.compare(cluster_id)
             except INFRASTRUCTURE_FAULTS as error:
-                log.info("not_compared", group=self._group, error=repr(error))
+                log.info("cluster_not_compared", group=self._group, error=repr(error))
                 await pause(stop, RETRY_FIRST_S)
         return None
 
-    async def _compare(self, consumer: AIOKafkaConsumer, cluster_id: str, known: Known) -> None:
-        """Raises ClusterChangedError when the positions of this member mean nothing any more."""
+    async def _compare(self, consumer: AIOKafkaConsumer, cluster_id: str, known: ClusterState) -> None:
+        """Raises ClusterChangedError if the positions of this member are no longer meaningful."""
         now_id = await cluster_id_of(consumer._client)
         if now_id != cluster_id:
             raise ClusterChangedError(f"cluster {now_id} answers for {cluster_id}")
         try:
             replays = (await self._cluster.compare(now_id)).replays
         except INFRASTRUCTURE_FAULTS as error:
-            log.info("not_compared", group=self._group, error=repr(error))
-            return  # a database that is away for a moment is no reason to leave the group
+            log.info("cluster_not_compared", group=self._group, error=repr(error))
+            return  # a short outage of the database is no reason to leave the group
         if replays != known.replays:
             raise ClusterChangedError(f"the outbox was replayed ({replays}): read from the beginning")
 
 
 class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """From joining the group to leaving it."""
+    """One membership, from joining the group to leaving it."""
 
     def __init__(
         self,
         consumer: AIOKafkaConsumer,
         group: str,
         prefix: str,
-        work: Mapping[str, Work],
+        handlers: Mapping[str, BatchHandler],
         positions: ReadPositions,
     ) -> None:
         self._consumer = consumer
         self._group = group
         self._prefix = prefix
-        self._work = work
+        self._handlers = handlers
         self._positions = positions
         self._trusted = asyncio.Event()
-        self._known = Known("", 0)
-        self._settled = asyncio.Event()  # the partitions are ours, and their positions the right ones
+        self._known = ClusterState("", 0)
+        self._settled = asyncio.Event()  # the partitions are assigned and their positions are set
         self._settlements = 0
         self._fault: BaseException | None = None
-        self._working = asyncio.Lock()
-        self._unmarked: set[TopicPartition] = set()  # read from their start, until the first commit
+        self._processing = asyncio.Lock()
+        self._unmarked: set[TopicPartition] = set()  # read from the beginning, until their first commit
         self._retry_s: dict[TopicPartition, float] = {}
         self._resume_at: dict[TopicPartition, float] = {}
         self.active_at: dict[TopicPartition, float] = {}
 
-    def trust(self, known: Known) -> None:
-        """Which cluster and replay the offsets of this member belong to."""
+    def trust(self, known: ClusterState) -> None:
+        """Set the cluster and replay that the offsets of this member belong to."""
         self._known = known
         self._trusted.set()
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """What is being worked is finished and committed before the partitions go."""
+        """Wait until the current batches are processed and committed before the partitions are given up."""
         try:
-            async with asyncio.timeout(DRAIN_TIMEOUT_S), self._working:
+            async with asyncio.timeout(DRAIN_TIMEOUT_S), self._processing:
                 self._settled.clear()
                 for state in (self._retry_s, self._resume_at, self.active_at):
                     state.clear()
@@ -190,7 +191,7 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             log.warning("not_drained", group=self._group, partitions=len(revoked))
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Offsets committed on another cluster, or before a replay, are not trusted: from the beginning."""
+        """Start from the beginning if the offsets were committed on another cluster or before a replay."""
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT_S):
                 await self._trusted.wait()
@@ -198,7 +199,7 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             for partition in unknown:
                 self._consumer.seek(partition, 0)
         except (*INFRASTRUCTURE_FAULTS, KafkaError) as error:
-            self._fault = error  # for whoever reads; aiokafka would log it and go on at the wrong place
+            self._fault = error  # raised by `step`; aiokafka would only log it and continue at the wrong position
         else:
             self._unmarked = set(unknown)
         self.active_at.update(dict.fromkeys(assigned, time.monotonic()))
@@ -206,7 +207,7 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         self._settled.set()
 
     async def step(self) -> None:
-        """What has come, topic by topic: one transaction for all partitions of a topic."""
+        """Fetch and process the next records, topic by topic: all partitions of a topic in one batch."""
         self._resume_due()
         settlements = self._settlements
         fetched = await fetch(self._consumer, timeout_ms=FETCH_WAIT_MS, max_records=MAX_RECORDS)
@@ -217,7 +218,7 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         point("consumer.after_fetch")
         async with asyncio.timeout(DRAIN_TIMEOUT_S):
             await self._settled.wait()
-        async with self._working:
+        async with self._processing:
             mine = self._consumer.assignment()
             if settlements != self._settlements:  # perhaps fetched before the positions were set
                 mine -= self._unmarked
@@ -226,24 +227,24 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             by_topic: dict[str, list[_Batch]] = {}
             for partition, records in fetched.items():
                 if partition in mine:
-                    by_topic.setdefault(partition.topic, []).append(self._decoded(partition, records))
+                    by_topic.setdefault(partition.topic, []).append(self._decode_batch(partition, records))
             for topic, batches in by_topic.items():
-                await self._work_batches(topic.removeprefix(self._prefix), batches)
+                await self._process_batches(topic.removeprefix(self._prefix), batches)
 
-    def _decoded(self, partition: TopicPartition, records: Sequence[ConsumerRecord | Unreadable]) -> _Batch:
+    def _decode_batch(self, partition: TopicPartition, records: Sequence[ConsumerRecord | Unreadable]) -> _Batch:
         topic = partition.topic.removeprefix(self._prefix)
         self.active_at[partition] = time.monotonic()
         return _Batch(partition, records, [decode_record(topic, record) for record in records])
 
-    async def _work_batches(self, topic: str, batches: Sequence[_Batch]) -> None:
+    async def _process_batches(self, topic: str, batches: Sequence[_Batch]) -> None:
         try:
-            await self._work[topic]([one for batch in batches for one in batch.received])
-        except (*AWAY, KafkaError) as error:
+            await self._handlers[topic]([record for batch in batches for record in batch.received])
+        except (*RETRYABLE_FAULTS, KafkaError) as error:
             log.warning("consumer_retries", topic=topic, error=repr(error))
             for batch in batches:
                 pause_s = self._retry_s.get(batch.partition, RETRY_FIRST_S)
                 self._retry_s[batch.partition] = min(pause_s * 2, RETRY_LONGEST_S)
-                self._take_again(batch.partition, batch.first, pause_s)
+                self._retry_later(batch.partition, batch.first, pause_s)
             return
         point("consumer.after_work")
         for batch in batches:
@@ -256,20 +257,21 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await self._consumer.commit(dict(offsets))
         except (KafkaError, IllegalStateError, TimeoutError) as error:
-            # The group has moved on without us, or the broker is away: whoever reads the partition next finds
-            # the effects in the inbox.
+            # The group has rebalanced, or the broker is unavailable: the next reader of the partition finds these
+            # events in the inbox and skips them.
             log.info("commit_refused", group=self._group, error=repr(error))
             return
         if marked := self._unmarked & offsets.keys():
             try:
                 await self._positions.mark(self._group, sorted(marked), self._known)
             except INFRASTRUCTURE_FAULTS as error:
-                log.info("not_marked", group=self._group, error=repr(error))  # with the next commit, then
+                # Retried with the next commit.
+                log.info("positions_not_marked", group=self._group, error=repr(error))
             else:
                 self._unmarked -= marked
 
-    def _take_again(self, partition: TopicPartition, offset: int, after_s: float) -> None:
-        """Nothing of it was committed; the partition rests meanwhile, and the others go on."""
+    def _retry_later(self, partition: TopicPartition, offset: int, after_s: float) -> None:
+        """Pause the partition and fetch it again from `offset`, as nothing was committed; the others continue."""
         try:
             self._consumer.pause(partition)
             self._consumer.seek(partition, offset)

@@ -1,4 +1,4 @@
-"""From a Kafka record to an event, or to the reason why it is none."""
+"""Decodes a Kafka record into an event, or into the reason why it is not one."""
 
 import hashlib
 import re
@@ -22,11 +22,11 @@ NOBODY = 0
 LARGEST_USER_ID = 2**63 - 1
 LONGEST_KEY = 200
 LONGEST_REASON = 500
-# Of a record. What our own publishers send is far below, and no part of more than this is looked at or kept.
-MOST_HEADERS = 128
-MOST_HEADER_BYTES = 32_768
-MOST_VALUE_BYTES = 1_048_576
-# What decoding may raise. It is a pure function of the message, so each of these is a fault of the message.
+# Limits of a record. Our own publishers stay far below; a larger record is neither decoded nor stored.
+MAX_HEADERS = 128
+MAX_HEADER_BYTES = 32_768
+MAX_VALUE_BYTES = 1_048_576
+# What decoding may raise. Decoding depends on the message only, so each of these is a fault of the message.
 FAULTS_OF_THE_MESSAGE = (
     ArithmeticError,
     AssertionError,
@@ -45,10 +45,10 @@ _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 @dataclass(frozen=True)
 class Received:
-    """A record as it came; `event` is None where `fault` says why it cannot be handled.
+    """A record as received; `event` is None if `fault` says why it cannot be handled.
 
-    `needs_version` is the version that a reader would have to know, 0 where the record is not newer than this
-    program. `order_key` is what it waits with, where that is another than its key.
+    `needs_version` is the schema version that a reader needs to know; 0 if the record is not newer than this
+    program. `order_key` is the key that orders it, if that differs from its Kafka key.
     """
 
     topic: str
@@ -66,19 +66,19 @@ class Received:
 
     @property
     def user_id(self) -> int:
-        """The tenant named by the key, which is what the database is told; 0 where it names none."""
+        """The tenant named by the key, under which the database stores the record; 0 if it names none."""
         if self.key.isascii() and self.key.isdigit() and len(self.key) <= 19:
             value = int(self.key)
-            return value if value <= LARGEST_USER_ID and self.topic not in _OF_NOBODY else NOBODY
+            return value if value <= LARGEST_USER_ID and self.topic not in _WITHOUT_TENANT else NOBODY
         return NOBODY
 
     @property
-    def waits_with(self) -> str:
-        """What it is ordered with, as the database stores it."""
+    def stored_order_key(self) -> str:
+        """The key that orders it, as the database stores it."""
         return bounded(self.order_key or self.key)
 
-    def refused(self, reason: str, *, is_forged: bool) -> "Received":
-        """It can never be handled."""
+    def with_fault(self, reason: str, *, is_forged: bool) -> "Received":
+        """Return a copy that can never be handled, with the reason."""
         return replace(self, event=None, fault=bounded(reason, LONGEST_REASON), is_forged=is_forged)
 
     def body_sha256(self) -> bytes:
@@ -86,7 +86,7 @@ class Received:
 
 
 def decode_record(topic: str, record: ConsumerRecord | Unreadable) -> Received:
-    """Raises nothing: whatever is wrong with the record is a fault on the result."""
+    """Decode a record. Raises nothing: any problem with the record becomes the `fault` of the result."""
     if isinstance(record, Unreadable):
         return Received(topic, record.partition, record.offset, "", None, {}, b"", None, record.reason)
     if fault := _oversize(record):
@@ -120,19 +120,19 @@ def decode_record(topic: str, record: ConsumerRecord | Unreadable) -> Received:
 
 
 def _oversize(record: ConsumerRecord) -> str:
-    """Why it is not even looked at; empty where it is of a size to be decoded."""
-    if len(record.headers) > MOST_HEADERS:
-        return f"has {len(record.headers)} headers, more than {MOST_HEADERS}"
+    """Return the reason why the record is too large to be decoded, or an empty text."""
+    if len(record.headers) > MAX_HEADERS:
+        return f"has {len(record.headers)} headers, more than {MAX_HEADERS}"
     size = sum(len(name) + len(value or b"") for name, value in record.headers)
-    if size > MOST_HEADER_BYTES:
-        return f"has headers of {size} bytes, more than {MOST_HEADER_BYTES}"
-    if (size := len(record.value or b"") + len(record.key or b"")) > MOST_VALUE_BYTES:
-        return f"has {size} bytes, more than {MOST_VALUE_BYTES}"
+    if size > MAX_HEADER_BYTES:
+        return f"has headers of {size} bytes, more than {MAX_HEADER_BYTES}"
+    if (size := len(record.value or b"") + len(record.key or b"")) > MAX_VALUE_BYTES:
+        return f"has {size} bytes, more than {MAX_VALUE_BYTES}"
     return ""
 
 
 def decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:
-    """The event in a message. Raises PoisonError, NewerVersionError, and nothing else."""
+    """Return the event in a message. Raises PoisonError, NewerVersionError, and nothing else."""
     try:
         return _decode(topic, key, payload, headers)
     except FAULTS_OF_THE_MESSAGE as error:
@@ -142,23 +142,23 @@ def decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:
 def _decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:
     model = BY_TOPIC.get(topic)
     if model is None:
-        raise PoisonError(f"{topic} is no topic of ours")
+        raise PoisonError(f"{topic} is not one of our topics")
     version = version_of(topic, headers)
     if version is not None and version > model.version:
         raise NewerVersionError(f"{topic} version {version}, this program knows {model.version}", version)
     event = _validate(model, payload)
     if event.key() != key:
-        raise PoisonError("the key does not belong to what the body says")
+        raise PoisonError("the key does not match the body")
     if isinstance(event, Event) and (event.user_id == NOBODY) != isinstance(event, MarketInterest):
-        raise PoisonError("user_id: names nobody" if event.user_id == NOBODY else "user_id: is about nobody")
+        raise PoisonError("user_id: must name a user" if event.user_id == NOBODY else "user_id: must be 0")
     event_id = event_id_of(headers)
     if event_id is None:
-        raise PoisonError("ce_id is missing or no UUID")
+        raise PoisonError("ce_id is missing or not a UUID")
     if isinstance(event, MarketEvent) and event.event_id() != event_id:
-        raise PoisonError("ce_id does not follow from the bar")
+        raise PoisonError("ce_id is not the id derived from the bar")
     _check_attributes(event, headers, version)
-    event.note_said_at(_said_at(headers))
-    event.note_heard_id(event_id)
+    event.set_published_at(_published_at(headers))
+    event.set_message_id(event_id)
     return event
 
 
@@ -169,10 +169,10 @@ def _validate(model: type[Message], payload: bytes) -> Message:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"
         raise PoisonError(f"{where}: {first['msg']}") from error
-    if b"\\u0000" in payload:  # the only way in which JSON can hold a NUL
+    if b"\\u0000" in payload:  # the only form in which JSON can contain a NUL
         for where, text in _texts(event.model_dump()):
             if "\x00" in text:
-                raise PoisonError(f"{where}: holds a NUL character")
+                raise PoisonError(f"{where}: contains a NUL character")
     return event
 
 
@@ -189,7 +189,7 @@ def _texts(value: object, where: str = "") -> Iterator[tuple[str, str]]:
 
 
 def version_of(topic: str, headers: Headers) -> int | None:
-    """The version in `ce_dataschema`; None where it names none of this topic."""
+    """Return the version in `ce_dataschema`, or None if it is not a schema of this topic."""
     prefix, _, version = headers.get("ce_dataschema", "").rpartition(":")
     return int(version) if prefix == f"tradefleet:{topic}" and _VERSION.fullmatch(version) else None
 
@@ -199,25 +199,26 @@ def _check_attributes(event: Message, headers: Headers, version: int | None) -> 
         raise PoisonError(f"ce_dataschema is missing or not tradefleet:{event.topic}:<version>")
     if headers.get("ce_type") != event.topic:
         raise PoisonError("ce_type is missing or not the topic")
-    if not event.is_of(headers.get("ce_source", "")):
-        raise ForgedError("ce_source is missing or no service that may publish this")
+    if not event.may_come_from(headers.get("ce_source", "")):
+        raise ForgedError("ce_source is missing or not a service that may publish this")
 
 
-def _said_at(headers: Headers) -> datetime:
+def _published_at(headers: Headers) -> datetime:
     try:
         return _INSTANT.validate_python(headers.get("ce_time", ""))
     except ValidationError as error:
-        raise PoisonError("ce_time is missing or no time") from error
+        raise PoisonError("ce_time is missing or not a time") from error
 
 
 def event_id_of(headers: Headers) -> UUID | None:
-    """The id that a message carries, if it is one."""
+    """Return the event id in the headers, or None if it is missing or not a UUID."""
     text = headers.get("ce_id", "")
     return UUID(text) if _ID.fullmatch(text) else None
 
 
 def _order_key_of_newer(topic: str, payload: bytes) -> str:
-    """As far as this program can read it: fields are only added, so mostly it can."""
+    """Return the order key of a newer message, or an empty text if it cannot be read. Usually it can be, as new
+    versions only add fields."""
     model = BY_TOPIC[topic]
     try:
         return model.model_validate_json(payload).order_key()
@@ -226,18 +227,18 @@ def _order_key_of_newer(topic: str, payload: bytes) -> str:
 
 
 def storable(text: str) -> str:
-    """Without what Postgres does not store: NUL, and halves of surrogate pairs."""
+    """Replace what Postgres cannot store: NUL and lone surrogates."""
     return text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 
 def bounded(text: str, most: int = LONGEST_KEY) -> str:
-    """Storable, and short enough for an index: the end of a longer one is replaced by its hash."""
+    """Return the text storable and short enough for an index: a longer one is cut and its hash appended."""
     text = storable(text)
     if len(text) <= most:
         return text
     return f"{text[: most - 17]}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-_OF_NOBODY = frozenset(
+_WITHOUT_TENANT = frozenset(
     topic for topic, event in BY_TOPIC.items() if not issubclass(event, Event) or event is MarketInterest
 )

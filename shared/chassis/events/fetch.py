@@ -1,4 +1,4 @@
-"""Fetches records; one that the client library cannot parse is passed over, and named."""
+"""Fetches records; a record that the client library cannot parse is skipped and reported."""
 
 import struct
 import zlib
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
-# What aiokafka raises for a record that it cannot parse: a header's name that is no UTF-8, a compression that is
-# not installed. The broker has accepted the record, so each fetch would meet it again.
+# What aiokafka raises for a record that it cannot parse, such as a header name that is not UTF-8 or a compression
+# that is not installed. The broker has accepted the record, so every fetch would meet it again.
 PARSE_FAULTS = (
     ArithmeticError,
     AssertionError,
@@ -25,7 +25,7 @@ PARSE_FAULTS = (
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A record that was passed over; its content is not known."""
+    """A record that was skipped; its content is unknown."""
 
     topic: str
     partition: int
@@ -37,12 +37,12 @@ Fetched = Mapping[TopicPartition, Sequence[ConsumerRecord | Unreadable]]
 
 
 async def fetch(consumer: AIOKafkaConsumer, *, timeout_ms: int, max_records: int) -> Fetched:
-    """What has come, by partition, in order. Raises KafkaError."""
+    """Fetch the next records by partition, in order. Raises KafkaError."""
     before = _positions(consumer)
     try:
         fetched: Fetched = await consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
     except PARSE_FAULTS:
-        # Records of other partitions may have been taken with it: all are fetched again.
+        # Records of other partitions may be lost with the failed fetch, so all are fetched again.
         assigned = consumer.assignment()
         for partition, offset in before.items():
             if partition in assigned:
@@ -63,7 +63,7 @@ def _positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
 async def _fetch_singly(
     consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], timeout_ms: int, max_records: int
 ) -> Fetched:
-    """Record by record up to the one that cannot be parsed, which is passed over where it is the first."""
+    """Fetch record by record up to the one that cannot be parsed; skip that one if it is the first."""
     fetched: dict[TopicPartition, list[ConsumerRecord | Unreadable]] = {}
     for partition in partitions:
         if (consumer.highwater(partition) or 0) <= await consumer.position(partition):
@@ -71,10 +71,10 @@ async def _fetch_singly(
         records = fetched.setdefault(partition, [])
         try:
             while len(records) < max_records:
-                one = await consumer.getmany(partition, timeout_ms=timeout_ms, max_records=1)
-                if not one:
+                fetched_one = await consumer.getmany(partition, timeout_ms=timeout_ms, max_records=1)
+                if not fetched_one:
                     break
-                records += one[partition]
+                records += fetched_one[partition]
         except PARSE_FAULTS as error:
             if not records:
                 offset = await consumer.position(partition)

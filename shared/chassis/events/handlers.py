@@ -1,4 +1,4 @@
-"""What a service hears, and readers that read every partition without a group."""
+"""Event handlers of a service, and a reader that reads every partition without a consumer group."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -32,15 +32,16 @@ log = structlog.get_logger()
 
 
 def groups_of(service: str) -> tuple[str, str]:
-    """The consumer groups of a service: of its events, and of the market's."""
+    """Return the consumer groups of a service: the one for user events and the one for market events."""
     return service, f"{service}-market"
 
 
 @dataclass(frozen=True)
 class EventHandler(Generic[E]):
-    """`handle` gets events new to the inbox, in order per key, in one transaction that sees their tenants.
+    """`handle` gets events that are new to the inbox, in order per key, in one transaction that sees their tenants.
 
-    `versioned`: of a state that is applied only if its version is higher, so that no version may leap.
+    `versioned` is set for a state that is applied only if its version is higher, so that versions far ahead are
+    refused.
     """
 
     event: type[E]
@@ -50,22 +51,23 @@ class EventHandler(Generic[E]):
 
 @dataclass(frozen=True)
 class MarketEventHandler(Generic[M]):
-    """`handle` opens its own transactions, may see an event again, and is idempotent by the bar's key."""
+    """`handle` opens its own transactions, may get an event more than once, and is idempotent by the bar's key."""
 
     event: type[M]
     handle: Callable[[Sequence[M]], Awaitable[None]]
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Leave, bounded in time, whatever the broker does; where that fails, at least the connections are closed."""
-    if not await _through(consumer.stop(), consumer):
-        await _through(consumer._client.close(), consumer)
+    """Leave the group within a time limit; if that fails, close at least the connections."""
+    if not await _finish(consumer.stop(), consumer):
+        await _finish(consumer._client.close(), consumer)
 
 
-async def _through(work: Coroutine[None, None, None], consumer: AIOKafkaConsumer) -> bool:
-    """In a task of its own: aiokafka cancels its tasks while it stops, and what awaits them ends as cancelled.
+async def _finish(work: Coroutine[None, None, None], consumer: AIOKafkaConsumer) -> bool:
+    """Run `work` in its own task: aiokafka cancels its tasks while it stops, and what awaits them is cancelled too.
 
-    Its fetcher swallows being cancelled while it is between two assignments, and has to be told again.
+    Between two assignments aiokafka's fetcher swallows a cancellation, so it is cancelled repeatedly. Returns
+    whether the work has finished without an error.
     """
     task = asyncio.create_task(work)
     try:
@@ -85,7 +87,7 @@ async def _through(work: Coroutine[None, None, None], consumer: AIOKafkaConsumer
 
 
 async def partitions_of(kafka: KafkaAccess | str, topics: Sequence[str]) -> list[TopicPartition]:
-    """Every partition of these topics. Raises KafkaError, also for a topic that is not there."""
+    """Return every partition of these topics. Raises KafkaError, also for a topic that does not exist."""
     admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
         async with asyncio.timeout(10):
@@ -104,7 +106,7 @@ async def partitions_of(kafka: KafkaAccess | str, topics: Sequence[str]) -> list
 
 
 class PartitionReader:
-    """Reads every partition of some topics without a group, from their end, their beginning or so far back."""
+    """Reads every partition of some topics without a group: from the end, the beginning, or `reaching_back` ago."""
 
     def __init__(
         self,
@@ -124,7 +126,7 @@ class PartitionReader:
         self._ends: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
-        """Fix where to read from: whatever is said from now on will be read. Raises KafkaError."""
+        """Set the start positions; everything published from now on will be read. Raises KafkaError."""
         consumer = AIOKafkaConsumer(
             **client_options(self._kafka),
             group_id=None,
@@ -149,7 +151,7 @@ class PartitionReader:
     async def _offsets_since(
         self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
     ) -> dict[TopicPartition, int]:
-        """Of the first message of each partition that is not older than what is asked for, where there is one."""
+        """Return the offset of each partition's first message that is recent enough, if there is one."""
         if self._reaching_back is None:
             return {}
         since_ms = to_ms(utc_now() - self._reaching_back)
@@ -157,9 +159,9 @@ class PartitionReader:
         return {partition: at.offset for partition, at in found.items() if at is not None}
 
     async def read(self, timeout_ms: int = FETCH_WAIT_MS) -> list[Received]:
-        """What has come, in order per partition; empty after the time-out. Raises KafkaError.
+        """Return the next records, in order per partition; empty after the timeout. Raises KafkaError.
 
-        What is no event has a fault, and is for the caller to set aside (`MarketInbox`).
+        A record that is not an event has a fault, and the caller has to park it (`MarketInbox`).
         """
         assert self._consumer is not None, "start() first"
         batches = await fetch(self._consumer, timeout_ms=timeout_ms, max_records=MAX_RECORDS)
@@ -170,7 +172,7 @@ class PartitionReader:
         ]
 
     async def caught_up(self) -> bool:
-        """Whether everything that was there at the start has been read."""
+        """Return whether all messages that existed at the start have been read."""
         assert self._consumer is not None, "start() first"
         for partition, end in self._ends.items():
             if await self._consumer.position(partition) < end:

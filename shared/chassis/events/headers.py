@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 in binary mode: the attributes as Kafka headers."""
+"""CloudEvents 1.0 in binary mode: its attributes as Kafka headers."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,14 +10,14 @@ from shared.contracts.types import instant_text
 Headers = dict[str, str]
 
 
-def headers_of(event: Message, event_id: str, source: str, moment: datetime) -> Headers:
-    """`ce_time` is when it was said, in wall time."""
+def headers_of(event: Message, event_id: str, source: str, published_at: datetime) -> Headers:
+    """`published_at` is wall time; it becomes `ce_time`."""
     return {
         "ce_specversion": "1.0",
         "ce_id": event_id,
         "ce_source": source,
         "ce_type": event.topic,
-        "ce_time": instant_text(moment),
+        "ce_time": instant_text(published_at),
         "ce_dataschema": f"tradefleet:{event.topic}:{event.version}",
         "content-type": "application/json",
         "traceparent": telemetry.trace_for(event.user_id if isinstance(event, Event) else None),
@@ -29,7 +29,8 @@ def to_wire(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
 
 
 def from_wire(headers: object) -> Headers:
-    """Headers as text, those of one name joined. What is not text is replaced, so that no header stops a reader."""
+    """Return headers as text; values of the same name are joined. Bytes that are not UTF-8 are replaced, so that no
+    header stops a reader."""
     texts: dict[str, list[str]] = {}
     if isinstance(headers, list | tuple):
         for name, value in headers:

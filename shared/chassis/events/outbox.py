@@ -1,4 +1,4 @@
-"""What a service says: a row beside the change it speaks of, sent on by a relay (relay.py)."""
+"""The outbox: a service inserts its events in the transaction of the change; the relay sends them (relay.py)."""
 
 import zlib
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ NOBODY = 0
 
 
 async def emit(connection: Connection, *events: Event, source: str | None = None) -> None:
-    """Say these, in this order, if and when this transaction commits."""
-    moment = utc_now()
+    """Publish these events, in this order, when this transaction commits."""
+    now = utc_now()
     await insert_outgoing(
         connection,
-        [outgoing(event, source or event.source, moment) for event in events],
+        [outgoing(event, source or event.source, now) for event in events],
     )
 
 
@@ -34,18 +34,18 @@ class OutboxRow:
     payload: bytes
 
 
-def outgoing(event: Event, source: str, moment: datetime) -> OutboxRow:
-    return OutboxRow(event.user_id, event.topic, event.key(), *serialise(event, source, moment))
+def outgoing(event: Event, source: str, published_at: datetime) -> OutboxRow:
+    return OutboxRow(event.user_id, event.topic, event.key(), *serialise(event, source, published_at))
 
 
-def serialise(event: Message, source: str, moment: datetime) -> tuple[str, Headers, bytes]:
-    """The event's id, headers and value."""
+def serialise(event: Message, source: str, published_at: datetime) -> tuple[str, Headers, bytes]:
+    """Return a new event id, and the headers and the value of the message."""
     event_id = str(new_id())
-    return event_id, headers_of(event, event_id, source, moment), event.model_dump_json().encode()
+    return event_id, headers_of(event, event_id, source, published_at), event.model_dump_json().encode()
 
 
 async def insert_outgoing(connection: Connection, rows: Sequence[OutboxRow]) -> None:
-    """Write outbox rows as one statement, their order kept by their ids."""
+    """Insert outbox rows in one statement; their ids keep the order."""
     if not rows:
         return
     await connection.execute(
@@ -68,5 +68,5 @@ async def insert_outgoing(connection: Connection, rows: Sequence[OutboxRow]) -> 
 
 
 def bucket_of(key: str) -> int:
-    """Which bucket a key's rows wait in; the same for ever."""
+    """Return the bucket of a key. It never changes."""
     return zlib.crc32(key.encode()) % BUCKETS

@@ -1,4 +1,4 @@
-"""The rows of events that wait aside, and of those that were given up."""
+"""Queries of the `parked` table: events that wait, and those that were given up."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from shared.chassis.postgres import Connection
 from shared.contracts.envelope import Message
 from shared.contracts.types import new_id
 
-HEADS_AT_ONCE = 100
+HEADS_BATCH = 100
 
-# What the states mean stands in the migration (0002_event_days.sql).
+# The states are explained in the migration (0002_event_days.sql).
 State: TypeAlias = Literal["WAITING", "HALTED", "DEAD", "DROPPED"]
 
 
@@ -58,7 +58,7 @@ class ParkedRow:
         )
 
     def received(self, event: Message | None) -> Received:
-        """The record as it came once, under the id that it carries."""
+        """Return the record as it was received, with the event id in its headers."""
         return Received(
             self.topic,
             self.partition,
@@ -77,23 +77,24 @@ class ParkedRow:
         return self.key if self.message_key is None else self.message_key
 
 
-def parked_row(consumer: str, one: Received, reason: str, state: State = "WAITING") -> ParkedRow:
-    """A row for a record. Poison is named by where it stood: the id it claims may be anybody's."""
-    key = one.waits_with
+def parked_row(consumer: str, record: Received, reason: str, state: State = "WAITING") -> ParkedRow:
+    """Build the row of a record. The id of poison is derived from its position, as the id in its headers may belong
+    to another event."""
+    key = record.stored_order_key
     return ParkedRow(
-        one.user_id,
+        record.user_id,
         consumer,
-        one.event_id if one.event is not None and one.event_id else _id_of_place(one),
-        one.topic,
+        record.event_id if record.event is not None and record.event_id else _id_of_position(record),
+        record.topic,
         key,
-        _storable_headers(one.headers),
-        one.payload,
-        one.partition,
-        one.offset,
+        _storable_headers(record.headers),
+        record.payload,
+        record.partition,
+        record.offset,
         state,
         bounded(reason, LONGEST_REASON),
-        None if one.key == key else storable(one.key),
-        one.needs_version or None,
+        None if record.key == key else storable(record.key),
+        record.needs_version or None,
     )
 
 
@@ -101,15 +102,15 @@ def _storable_headers(headers: Headers) -> Headers:
     return {storable(name): storable(value) for name, value in headers.items()}
 
 
-def _id_of_place(one: Received) -> UUID:
-    """The same for a record that is read again, another for another record at the same place."""
-    return uuid5(NAMESPACE_OID, f"{one.topic}/{one.partition}/{one.offset}/{one.body_sha256().hex()}")
+def _id_of_position(record: Received) -> UUID:
+    """Return the same id when the record is read again, and another one for another record at the same position."""
+    return uuid5(NAMESPACE_OID, f"{record.topic}/{record.partition}/{record.offset}/{record.body_sha256().hex()}")
 
 
 async def find_keys_with_parked(
     connection: Connection, consumer: str, topic: str, keys: Collection[str]
 ) -> set[str]:
-    """Which of these keys have something waiting."""
+    """Return those of the keys that have waiting events."""
     rows = await connection.fetch(
         """
         SELECT DISTINCT key FROM parked
@@ -123,7 +124,7 @@ async def find_keys_with_parked(
 
 
 async def insert_parked(connection: Connection, rows: Sequence[ParkedRow]) -> set[UUID]:
-    """Set aside, in this order; one that is there or was worked already stays as it is. The ids of the new."""
+    """Insert rows in this order, except events that are parked or handled already. Returns the ids inserted."""
     if not rows:
         return set()
     new = await connection.fetch(
@@ -160,7 +161,7 @@ async def insert_parked(connection: Connection, rows: Sequence[ParkedRow]) -> se
 
 
 async def list_heads(connection: Connection, consumer: str, topic: str) -> list[tuple[int, int]]:
-    """The first of every waiting key whose time has come, as user and id."""
+    """Return the first event of every waiting key that is due, as user id and id."""
     rows = await connection.fetch(
         """
         SELECT user_id, id FROM (
@@ -171,7 +172,7 @@ async def list_heads(connection: Connection, consumer: str, topic: str) -> list[
         """,
         consumer,
         topic,
-        HEADS_AT_ONCE,
+        HEADS_BATCH,
     )
     return [(row["user_id"], row["id"]) for row in rows]
 
@@ -184,17 +185,17 @@ async def find_waiting(connection: Connection, user_id: int, parked_id: int) -> 
 
 
 async def delete_waiting(connection: Connection, user_id: int, parked_id: int) -> ParkedRow | None:
-    """None if it was handled, or let go, meanwhile."""
+    """Returns None if it was handled or dropped meanwhile."""
     row = await connection.fetchrow(
         "DELETE FROM parked WHERE user_id = $1 AND id = $2 AND state = 'WAITING' RETURNING *", user_id, parked_id
     )
     return ParkedRow.of(row) if row else None
 
 
-async def put_off(
+async def schedule_retry(
     connection: Connection, user_id: int, parked_id: int, reason: str, first: timedelta, longest: timedelta
 ) -> tuple[ParkedRow, int] | None:
-    """Count an attempt; the next is due twice as long after it. The row and how many there were."""
+    """Count an attempt and double the wait until the next one. Returns the row and the number of attempts."""
     row = await connection.fetchrow(
         """
         UPDATE parked SET attempts = attempts + 1, reason = $3,
@@ -210,10 +211,10 @@ async def put_off(
     return (ParkedRow.of(row), row["attempts"]) if row else None
 
 
-async def put_off_uncounted(
+async def schedule_uncounted_retry(
     connection: Connection, user_id: int, parked_id: int, reason: str, after: timedelta
 ) -> None:
-    """It was not the event's fault."""
+    """Schedule a retry without counting an attempt, as the fault was not the event's."""
     await connection.execute(
         """
         UPDATE parked SET reason = $3, next_attempt_at = now() + $4::interval
@@ -239,7 +240,7 @@ async def set_state(
 
 
 async def list_newer(connection: Connection) -> list[tuple[str, int, int]]:
-    """What waits for an upgrade: by topic, how many keys, and the version that a reader has to know."""
+    """Return, for each topic with events that wait for an upgrade, the number of keys and the version required."""
     rows = await connection.fetch(
         """
         SELECT topic, count(DISTINCT (consumer, key)) AS keys, max(needs_version) AS version FROM parked
@@ -249,16 +250,18 @@ async def list_newer(connection: Connection) -> list[tuple[str, int, int]]:
     return [(row["topic"], row["keys"], row["version"]) for row in rows]
 
 
-def dead_letter(consumer: str, one: Received, reason: str, attempts: int) -> OutboxRow:
-    """The message as it came, with why it was given up; sent by the outbox like everything else."""
+def dead_letter(consumer: str, record: Received, reason: str, attempts: int) -> OutboxRow:
+    """Build the outbox row of a dead letter: the message as received, with the reason why it was given up."""
     headers = {
-        **one.headers,
+        **record.headers,
         "dlq_reason": reason,
         "dlq_group": consumer,
         "dlq_attempts": str(attempts),
-        "dlq_topic": one.topic,
-        "dlq_partition": str(one.partition),
-        "dlq_offset": str(one.offset),
+        "dlq_topic": record.topic,
+        "dlq_partition": str(record.partition),
+        "dlq_offset": str(record.offset),
     }
-    key = bounded(one.key)
-    return OutboxRow(one.user_id, f"{one.topic}.dlq", key, str(new_id()), _storable_headers(headers), one.payload)
+    key = bounded(record.key)
+    return OutboxRow(
+        record.user_id, f"{record.topic}.dlq", key, str(new_id()), _storable_headers(headers), record.payload
+    )

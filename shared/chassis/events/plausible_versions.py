@@ -1,4 +1,4 @@
-"""Versions rise by small steps: one that is far ahead would shut out everything true that follows it."""
+"""Refuses versions that are far ahead: applying one would make all genuine later versions look outdated."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Protocol
 from shared.chassis.errors import ImplausibleError
 from shared.chassis.postgres import Connection
 
-MOST_AHEAD = 1_000
-MOST_AT_FIRST = 1_000_000  # of a sequence that may be old when it is met for the first time
+MAX_STEP = 1_000
+MAX_FIRST_VERSION = 1_000_000  # a sequence may be old when its first event is received
 
 
 class Replayable(Protocol):
@@ -23,32 +23,32 @@ class OfUser(Replayable, Protocol):
 
 @dataclass(frozen=True)
 class Versioned:
-    """A state that comes whole: the event's field with its version, and where the service keeps the last one."""
+    """A versioned state: the event's field with the version, and the table and column that store the last one."""
 
     field: str
     table: str
     column: str
 
-    async def refuse_leaps(self, connection: Connection, events: Sequence[OfUser]) -> None:
-        """Raises ImplausibleError where one is no plausible step of its user's."""
+    async def check_version_steps(self, connection: Connection, events: Sequence[OfUser]) -> None:
+        """Raises ImplausibleError if a version is not a plausible step for its user."""
         rows = await connection.fetch(
             f"SELECT user_id, {self.column} AS version FROM {self.table} WHERE user_id = ANY ($1::bigint[])",
             list({event.user_id for event in events}),
         )
         known = {row["user_id"]: row["version"] for row in rows}
-        refuse_leaps(known, [(event, getattr(event, self.field)) for event in events])
+        check_version_steps(known, [(event, getattr(event, self.field)) for event in events])
 
 
-def refuse_leaps(known: Mapping[int, int], versions: Sequence[tuple[OfUser, int]]) -> None:
+def check_version_steps(known: Mapping[int, int], versions: Sequence[tuple[OfUser, int]]) -> None:
     reached = dict(known)
     for event, version in sorted(versions, key=lambda each: each[1]):
         before = reached.get(event.user_id, 0)
-        refuse_leap(event, version, before)
+        check_version_step(event, version, before)
         reached[event.user_id] = max(version, before)
 
 
-def refuse_leap(event: Replayable, version: int, known: int | None) -> None:
-    """Raises ImplausibleError, unless a person had the event worked again. None: nothing of it is known yet."""
-    most = MOST_AT_FIRST if known is None else known + MOST_AHEAD
-    if version > most and not event.is_replayed:
-        raise ImplausibleError(f"version {version} is not plausible: at most {most} is")
+def check_version_step(event: Replayable, version: int, known: int | None) -> None:
+    """Raises ImplausibleError, unless an operator replayed the event. `known` is None before the first version."""
+    limit = MAX_FIRST_VERSION if known is None else known + MAX_STEP
+    if version > limit and not event.is_replayed:
+        raise ImplausibleError(f"version {version} is not plausible: the highest plausible one is {limit}")

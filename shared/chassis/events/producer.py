@@ -1,4 +1,4 @@
-"""Sending to Kafka, bounded in time: a producer that hangs, or whose broker was replaced, is thrown away."""
+"""Sends to Kafka with time limits; a producer that hangs, or whose broker was replaced, is discarded."""
 
 import asyncio
 from collections import deque
@@ -17,7 +17,7 @@ from shared.contracts.envelope import MarketEvent
 
 START_TIMEOUT_S = 10
 SEND_TIMEOUT_S = 10
-# Longer than a send may take: no batch is given up while a later one of its partition still goes out.
+# Longer than a send may take, so that no batch expires while a later one of its partition is still sent.
 BATCH_LIFE_MS = 20_000
 CLOSE_TIMEOUT_S = 3
 USED_IDS_KEPT = 1_000
@@ -34,7 +34,7 @@ class Outgoing:
 
 
 class Producer:
-    """An idempotent producer, made when first needed and made anew after any fault."""
+    """An idempotent producer, created when first needed and recreated after any fault."""
 
     def __init__(self, kafka: KafkaAccess | str, topic_prefix: str = "", source: str = "") -> None:
         self._kafka = kafka
@@ -42,39 +42,39 @@ class Producer:
         self._source = source
         self._producer: AIOKafkaProducer | None = None
         self._cluster_id = ""
-        # A broker that was emptied gives them out anew. What one of these has sent to it before that was noticed is
-        # to the broker what the new one sends first: it would acknowledge that and throw it away.
+        # An emptied broker assigns producer ids anew. If a new producer got an id that an earlier one of ours had
+        # used on that broker, the broker would acknowledge its first sends and discard them as duplicates.
         self._used_ids: deque[int] = deque(maxlen=USED_IDS_KEPT)
         self._starting = asyncio.Lock()
 
     async def connect(self) -> str:
-        """The id of the cluster that is sent to. Raises KafkaError."""
-        await self._started()
+        """Return the id of the connected cluster. Raises KafkaError."""
+        await self._ensure_started()
         return self._cluster_id
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         """Send in order and wait until all are acknowledged.
 
-        Raises KafkaError when the broker refuses one, does not answer in time, or is another one than before;
-        what was sent is then unknown.
+        Raises KafkaError if the broker refuses a message, does not answer in time, or has changed; it is then
+        unknown which messages were sent.
         """
         if not messages:
             return
-        producer = await self._started()
+        producer = await self._ensure_started()
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                await asyncio.gather(*[await self._hand_over(producer, message) for message in messages])
+                await asyncio.gather(*[await self._enqueue(producer, message) for message in messages])
                 if (cluster_id := await cluster_id_of(producer.client)) != self._cluster_id:
                     raise ClusterChangedError(f"cluster {cluster_id} answers for {self._cluster_id}")
         except TimeoutError as error:
             await self._discard(producer)
             raise KafkaTimeoutError("the broker did not acknowledge in time") from error
-        except BaseException:  # cancelled half-way as well: what is in its buffers is unknown
+        except BaseException:  # also when cancelled half-way: the state of the buffers is unknown
             await self._discard(producer)
             raise
 
     async def publish(self, events: Sequence[MarketEvent]) -> None:
-        """Send facts of the market, in order; their ids follow from what they say. Raises KafkaError."""
+        """Send market events in order; their ids are derived from their content. Raises KafkaError."""
         now = utc_now()
         await self.send(
             [
@@ -88,7 +88,7 @@ class Producer:
             ]
         )
 
-    async def _hand_over(self, producer: AIOKafkaProducer, message: Outgoing) -> asyncio.Future[object]:
+    async def _enqueue(self, producer: AIOKafkaProducer, message: Outgoing) -> asyncio.Future[object]:
         future: asyncio.Future[object] = await producer.send(
             self._prefix + message.topic,
             value=message.payload,
@@ -97,7 +97,7 @@ class Producer:
         )
         return future
 
-    async def _started(self) -> AIOKafkaProducer:
+    async def _ensure_started(self) -> AIOKafkaProducer:
         async with self._starting:
             while self._producer is None:
                 producer, cluster_id = await self._start()
@@ -129,12 +129,12 @@ class Producer:
             raise
 
     async def discard(self) -> None:
-        """Throw the producer away with what is in its buffers; the next send makes a new one."""
+        """Discard the producer and its buffers; the next send creates a new one."""
         if self._producer is not None:
             await self._discard(self._producer)
 
     async def _discard(self, producer: AIOKafkaProducer) -> None:
-        """Two sends that fail together throw one away, and not also the one that was made since."""
+        """Discard this producer. Does nothing if it was replaced already, as when two concurrent sends fail."""
         is_current = self._producer is producer
         if is_current:
             self._producer = None
@@ -142,12 +142,12 @@ class Producer:
             await _abandon(producer)
 
     async def stop(self) -> None:
-        """For the end of the process: every send was waited for, so nothing is in the buffers."""
+        """Stop at the end of the process. Every send was awaited, so the buffers are empty."""
         await self.discard()
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
-    """End it without flushing: `stop()` would go on sending, behind the back of the producer made next."""
+    """Close the producer without flushing: `stop()` would continue to send, concurrently with the next producer."""
     producer._closed = True
     sender = producer._sender.sender_task if producer._sender is not None else None
     if sender is not None:
@@ -158,4 +158,4 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
             if sender is not None:
                 await asyncio.wait([sender])
     except (KafkaError, TimeoutError, OSError) as error:
-        log.warning("producer_thrown_away", error=repr(error))
+        log.warning("producer_discarded", error=repr(error))

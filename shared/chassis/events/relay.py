@@ -19,7 +19,7 @@ from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
 from shared.contracts.catalog import HALTING
 
 BATCH = 500
-AT_ONCE = 2  # buckets: while the database works for one, the broker takes the other's rows
+CONCURRENT_BUCKETS = 2  # while the database serves one, the broker receives the rows of the other
 IDLE_S = 0.05
 RETRY_S = 0.5
 MEASURE_EVERY_S = 5.0
@@ -35,12 +35,12 @@ log = structlog.get_logger()
 
 
 class Relay:
-    """Sends what waits, bucket by bucket.
+    """Sends unsent rows, bucket by bucket.
 
-    A bucket is held by an advisory lock for one transaction, so no two relays work on one key at once. Rows
-    go in the order of their ids, and by what is unsent, never by what is beyond the last id: a transaction
-    that was slow to commit is not overtaken for ever. A row that can never be sent is marked dead; where its
-    topic halts, the later ones of its key wait behind it for a person.
+    An advisory lock holds a bucket for one transaction, so no two relays send rows of one key at once. Rows are
+    sent in the order of their ids and are selected by being unsent, not by being above the last id sent, as that
+    would skip a row whose transaction commits late. A row that can never be sent is marked dead; if its topic
+    halts, the later rows of its key wait behind it for an operator.
     """
 
     def __init__(self, database: Database, producer: Producer, cluster: KnownCluster) -> None:
@@ -50,7 +50,7 @@ class Relay:
         self._measured_at = -MEASURE_EVERY_S
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop; then what is waiting is sent once more."""
+        """Send until `stop` is set, then once more."""
         while not stop.is_set():
             try:
                 sent = await self._pass()
@@ -72,7 +72,7 @@ class Relay:
         return await self.send_waiting()
 
     async def send_waiting(self) -> int:
-        """One pass over the buckets that have something to send; the number of rows sent."""
+        """Send one batch of each bucket with unsent rows. Returns the number of rows sent."""
         async with self._database.queue() as connection:
             waiting = await connection.fetch(
                 """
@@ -85,7 +85,9 @@ class Relay:
         if not waiting or not await self._may_send():
             return 0
         buckets = iter([row["bucket"] for row in waiting])
-        done = await asyncio.gather(*(self._send_buckets(buckets) for _ in range(AT_ONCE)), return_exceptions=True)
+        done = await asyncio.gather(
+            *(self._send_buckets(buckets) for _ in range(CONCURRENT_BUCKETS)), return_exceptions=True
+        )
         for error in done:
             if isinstance(error, BaseException):
                 raise error
@@ -95,13 +97,13 @@ class Relay:
         return sum([await self._send_bucket(bucket) for bucket in buckets])
 
     async def _may_send(self) -> bool:
-        """Whether the broker is the one that this outbox was sent to so far."""
+        """Return whether the broker is the one that this outbox was sent to before."""
         cluster_id = await self._producer.connect()
         return (await self._cluster.compare(cluster_id)).cluster_id == cluster_id
 
     async def _send_bucket(self, bucket: int) -> int:
         async with self._database.queue() as connection:
-            rows = await _take(connection, bucket)
+            rows = await _lock_rows(connection, bucket)
             point("relay.after_rows_read")
             sent, dead = await self._send(rows)
             point("relay.after_ack")
@@ -117,8 +119,8 @@ class Relay:
         return len(sent)
 
     async def _send(self, rows: Sequence[asyncpg.Record]) -> tuple[list[asyncpg.Record], Dead]:
-        """Together; one by one where the broker refuses something among them. Raises KafkaError."""
-        sendable, dead = _sift(rows)
+        """Send the rows together, or one by one if the broker refuses one as too large. Raises KafkaError."""
+        sendable, dead = _split_sendable(rows)
         try:
             await self._producer.send([_message(row) for row in sendable])
         except MessageSizeTooLargeError:
@@ -134,14 +136,15 @@ class Relay:
             try:
                 await self._producer.send([_message(row)])
             except MessageSizeTooLargeError:
-                dead.append((row, "larger than the broker takes"))
+                dead.append((row, "larger than the broker accepts"))
                 halted.add(_lane(row))
             else:
                 sent.append(row)
         return sent, dead
 
     async def _measure(self) -> None:
-        """How much waits and since when, and whether a transaction stays open: it slows every relay down."""
+        """Measure how many rows wait and since when, and how long the oldest transaction has been open: a long one
+        slows every relay down."""
         async with self._database.queue() as connection:
             row = await connection.fetchrow(
                 """
@@ -158,8 +161,8 @@ class Relay:
             log.error("long_transaction", seconds=round(row["open_s"]))
 
 
-async def _take(connection: Connection, bucket: int) -> list[asyncpg.Record]:
-    """The bucket's next rows, held until the transaction ends; none where another relay holds it."""
+async def _lock_rows(connection: Connection, bucket: int) -> list[asyncpg.Record]:
+    """Hold the bucket until the transaction ends and return its next rows; none if another relay holds it."""
     if not await connection.fetchval("SELECT lock_outbox_bucket($1)", bucket):
         return []
     rows: list[asyncpg.Record] = await connection.fetch(
@@ -179,15 +182,16 @@ async def _take(connection: Connection, bucket: int) -> list[asyncpg.Record]:
     return rows
 
 
-def _sift(rows: Sequence[asyncpg.Record]) -> tuple[list[asyncpg.Record], Dead]:
-    """What can be sent, and what never can; on a topic that halts nothing of a key goes after what is dead."""
+def _split_sendable(rows: Sequence[asyncpg.Record]) -> tuple[list[asyncpg.Record], Dead]:
+    """Split rows into those that can be sent and those that never can. On a topic that halts, rows behind a dead
+    one of their key are in neither."""
     sendable: list[asyncpg.Record] = []
     dead: Dead = []
     halted: set[Lane] = set()
     for row in rows:
         if row["topic"] in HALTING and _lane(row) in halted:
             continue
-        if reason := _why_never(row):
+        if reason := _dead_reason(row):
             dead.append((row, reason))
             halted.add(_lane(row))
         else:
@@ -199,14 +203,14 @@ def _lane(row: asyncpg.Record) -> Lane:
     return row["topic"], row["key"]
 
 
-def _why_never(row: asyncpg.Record) -> str:
-    """Dead letters go as they came, whatever they hold."""
+def _dead_reason(row: asyncpg.Record) -> str:
+    """Return why the row can never be sent, or an empty text. Dead letters are sent with any body, as received."""
     if len(row["payload"]) > MAX_PAYLOAD_BYTES:
         return f"its body of {len(row['payload'])} bytes is larger than {MAX_PAYLOAD_BYTES}"
     try:
         headers = "".join([part for header in row["headers"].items() for part in header])
     except (AttributeError, TypeError):
-        return "its headers are no texts"
+        return "its headers are not texts"
     if len(headers) > MAX_HEADERS_CHARACTERS:
         return "its headers are too large"
     if not row["topic"].endswith(DEAD_LETTERS):

@@ -1,4 +1,4 @@
-"""The events of a topic that a consumer cannot handle: parked, retried, refused and given up."""
+"""Events that a consumer cannot handle: parks, retries, refuses and gives them up."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,8 +16,8 @@ from shared.chassis.events.parked_rows import (
     list_heads,
     list_newer,
     parked_row,
-    put_off,
-    put_off_uncounted,
+    schedule_retry,
+    schedule_uncounted_retry,
     set_state,
 )
 from shared.chassis.infrastructure_faults import is_infrastructure
@@ -30,8 +30,9 @@ RETRY_OF_INFRASTRUCTURE = timedelta(seconds=5)
 log = structlog.get_logger()
 
 
-class Aside:
-    """The parked events of one topic and consumer. `halts`: a key waits for a person where one is given up."""
+class ParkedEvents:
+    """The parked events of one topic and consumer. With `halts`, a key whose event is given up waits for an
+    operator."""
 
     def __init__(self, database: Database, consumer: str, topic: str, *, halts: bool, attempts: int) -> None:
         self._database = database
@@ -40,52 +41,59 @@ class Aside:
         self._halts = halts
         self._attempts = attempts
 
-    def stops_its_key(self, one: Received) -> bool:
-        """Whether what comes after it waits for a person: not where it is forged, or names nobody."""
-        return bool(one.needs_version) or (self._halts and one.user_id != NOBODY and not one.is_forged)
+    def blocks_its_key(self, record: Received) -> bool:
+        """Return whether later events of its key must wait if it is refused. Forged events and events without a
+        tenant do not block their key; events newer than this program always do."""
+        return bool(record.needs_version) or (self._halts and record.user_id != NOBODY and not record.is_forged)
 
     async def refuse(self, connection: Connection, refused: Sequence[Received]) -> None:
-        """What can never be handled, to the dead letters at once; what is too new waits for the upgrade."""
+        """Send events that can never be handled to the dead letters at once; those that are too new wait for the
+        upgrade."""
         if not refused:
             return
-        states: list[State] = ["HALTED" if self.stops_its_key(one) else "DEAD" for one in refused]
+        states: list[State] = ["HALTED" if self.blocks_its_key(record) else "DEAD" for record in refused]
         rows = [
-            parked_row(self._consumer, one, one.fault, state) for one, state in zip(refused, states, strict=True)
+            parked_row(self._consumer, record, record.fault, state)
+            for record, state in zip(refused, states, strict=True)
         ]
         new = await insert_parked(connection, rows)
-        fresh = [one for one, row in zip(refused, rows, strict=True) if row.event_id in new]
-        letters = [dead_letter(self._consumer, one, one.fault, 1) for one in fresh if not one.needs_version]
+        fresh = [record for record, row in zip(refused, rows, strict=True) if row.event_id in new]
+        letters = [
+            dead_letter(self._consumer, record, record.fault, 1) for record in fresh if not record.needs_version
+        ]
         await insert_outgoing(connection, letters)
         telemetry.EVENTS_PARKED.labels(self._topic).inc(len(new))
-        for one in fresh:
-            self._alarm(one)
+        for record in fresh:
+            self._alarm(record)
 
-    async def park(self, one: Received, error: Exception) -> None:
-        """With its key, to be tried again; at once to the dead letters where that is in vain."""
-        async with self._database.tenants([one.user_id, NOBODY]) as connection:
+    async def park(self, record: Received, error: Exception) -> None:
+        """Park the record, so that it is retried and its key waits; poison goes to the dead letters at once."""
+        async with self._database.tenants([record.user_id, NOBODY]) as connection:
             if isinstance(error, PoisonError):
-                await self.refuse(connection, [one.refused(str(error), is_forged=isinstance(error, ForgedError))])
+                await self.refuse(
+                    connection, [record.with_fault(str(error), is_forged=isinstance(error, ForgedError))]
+                )
                 return
-            await insert_parked(connection, [parked_row(self._consumer, one, reason_of(error))])
-        log.error("event_parked", topic=self._topic, event_id=str(one.event_id), exc_info=error)
+            await insert_parked(connection, [parked_row(self._consumer, record, reason_of(error))])
+        log.error("event_parked", topic=self._topic, event_id=str(record.event_id), exc_info=error)
         telemetry.EVENTS_PARKED.labels(self._topic).inc()
 
     async def park_behind(self, connection: Connection, behind: Sequence[Received]) -> None:
-        rows = [parked_row(self._consumer, one, "waits behind an earlier one") for one in behind]
+        rows = [parked_row(self._consumer, record, "waits behind an earlier event") for record in behind]
         await insert_parked(connection, rows)
 
     async def list_due(self) -> list[tuple[int, int]]:
         async with self._database.queue() as connection:
             return await list_heads(connection, self._consumer, self._topic)
 
-    async def put_off(self, user_id: int, parked_id: int, error: Exception) -> None:
-        """Tried in vain: again later, or given up."""
+    async def schedule_retry(self, user_id: int, parked_id: int, error: Exception) -> None:
+        """Schedule the next retry after a failed one, or give the event up."""
         reason = reason_of(error)
         async with self._database.tenants([user_id, NOBODY]) as connection:
             if is_infrastructure(error):
-                await put_off_uncounted(connection, user_id, parked_id, reason, RETRY_OF_INFRASTRUCTURE)
+                await schedule_uncounted_retry(connection, user_id, parked_id, reason, RETRY_OF_INFRASTRUCTURE)
                 return
-            done = await put_off(connection, user_id, parked_id, reason, FIRST_RETRY, LONGEST_RETRY)
+            done = await schedule_retry(connection, user_id, parked_id, reason, FIRST_RETRY, LONGEST_RETRY)
             if done is None:
                 return
             row, attempts = done
@@ -95,17 +103,22 @@ class Aside:
             if attempts < self._attempts and not isinstance(error, PoisonError):
                 return
             log.error("event_given_up", topic=self._topic, event_id=str(row.event_id), reason=reason)
-            given_up = row.received(None).refused(reason, is_forged=isinstance(error, ForgedError))
+            given_up = row.received(None).with_fault(reason, is_forged=isinstance(error, ForgedError))
             await insert_outgoing(connection, [dead_letter(self._consumer, given_up, reason, attempts)])
-            state: State = "HALTED" if self.stops_its_key(given_up) else "DEAD"
+            state: State = "HALTED" if self.blocks_its_key(given_up) else "DEAD"
             await set_state(connection, user_id, parked_id, state, None)
 
-    def _alarm(self, one: Received) -> None:
-        where = {"topic": one.topic, "partition": one.partition, "offset": one.offset, "reason": one.fault}
-        if one.needs_version:
+    def _alarm(self, record: Received) -> None:
+        where = {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "reason": record.fault,
+        }
+        if record.needs_version:
             telemetry.EVENTS_TOO_NEW.labels(self._topic).inc()
             log.error("newer_version", **where)
-        elif one.is_forged:
+        elif record.is_forged:
             telemetry.EVENTS_FORGED.labels(self._topic).inc()
             log.error("event_forged", **where)
         else:
@@ -113,7 +126,7 @@ class Aside:
 
 
 async def parked_for_upgrade(database: Database) -> list[str]:
-    """What a service has parked because it is newer than its program, for its readiness."""
+    """List the events parked because they are newer than this program, for `/readyz`."""
     async with database.queue() as connection:
         newer = await list_newer(connection)
     return [

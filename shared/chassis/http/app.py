@@ -1,4 +1,4 @@
-"""HTTP in: parse and validate, call the handler, render; every error is problem+json."""
+"""The HTTP layer: validate a request, call the handler, render the response; every error is problem+json."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ from shared.chassis.errors import (
 )
 from shared.chassis.http.downloads import Download, FileStream
 from shared.chassis.http.etags import ANY_STATE, IfMatch, etag_of, if_match_of, is_known
-from shared.chassis.http.idempotency import REPLAYED, KeptAnswer, answer_once, key_of, request_sha256
+from shared.chassis.http.idempotency import REPLAYED, StoredAnswer, answer_once, key_of, request_sha256
 from shared.chassis.http.json_body import parse_body
 from shared.chassis.http.streaming import EventStream, Stream, Streams, last_event_id_of
 from shared.chassis.http.transport import check_head, read_body, send
@@ -42,7 +42,7 @@ from shared.contracts.types import new_id
 
 PROBLEM = web.ResponseKey("problem", str)
 STREAMS = web.AppKey("streams", Streams)
-MOST_TRIES = 3  # a migration changes the schema more than once
+MAX_ATTEMPTS = 3  # one migration may change the schema more than once
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -51,7 +51,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer with another status or headers than the endpoint's own."""
+    """A response whose status or headers differ from the endpoint's defaults."""
 
     body: BaseModel | None = None
     status: int | None = None
@@ -59,28 +59,28 @@ class Reply:
 
 
 def created(view: BaseModel, location: str) -> Reply:
-    """201 with the thing itself and where it is."""
+    """Return 201 with the created resource and its Location."""
     return Reply(view, 201, {"Location": location})
 
 
 def tagged(view: BaseModel, state: int | datetime, shown: datetime | None = None) -> Reply:
-    """With the ETag of an endpoint that is `tagged`: a version, or the time of the last change; see `etag_of`."""
+    """Return the view with its ETag, for a `tagged` endpoint; see `etag_of`."""
     return Reply(view, headers={"ETag": etag_of(state, shown)})
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request, validated."""
+    """One validated request."""
 
     request: web.Request
     now: datetime
     caller: Principal | None = None
     body_model: BaseModel | None = None
     query_model: BaseModel | None = None
-    idempotency_key: str | None = None  # of an endpoint that creates
-    if_match: IfMatch = ANY_STATE  # of an endpoint that changes what is tagged
-    last_event_id: str | None = None  # of a stream
-    service: str | None = None  # that calls an internal endpoint
+    idempotency_key: str | None = None  # endpoints that create
+    if_match: IfMatch = ANY_STATE  # endpoints that change a tagged resource
+    last_event_id: str | None = None  # streams
+    service: str | None = None  # internal endpoints: the calling service
 
     @property
     def principal(self) -> Principal:
@@ -93,7 +93,7 @@ class Call:
         return self.request.match_info
 
     def uuid(self, name: str = "id") -> UUID:
-        """An id in the path; one that is no UUID names nothing. Raises NotFound."""
+        """Return an id in the path. Raises NotFound if it is not a UUID in canonical form."""
         text = self.request.match_info[name]
         try:
             if len(text) != 36:
@@ -103,30 +103,30 @@ class Call:
             raise NotFound from error
 
     def number(self, name: str) -> int:
-        """A number in the path; what is none names nothing. Raises NotFound."""
+        """Return a number in the path. Raises NotFound if it is not one of up to 9 digits."""
         text = self.request.match_info[name]
         if not (text.isascii() and text.isdigit() and len(text) <= 9):
             raise NotFound
         return int(text)
 
     def body(self, model: type[B]) -> B:
-        """The body, as the model that the endpoint names."""
-        assert isinstance(self.body_model, model), "the endpoint names another model"
+        """Return the body as the model that the endpoint declares."""
+        assert isinstance(self.body_model, model), "the endpoint declares another model"
         return self.body_model
 
     def query(self, model: type[B]) -> B:
-        """The query string, as the model that the endpoint names."""
-        assert isinstance(self.query_model, model), "the endpoint names another model"
+        """Return the query string as the model that the endpoint declares."""
+        assert isinstance(self.query_model, model), "the endpoint declares another model"
         return self.query_model
 
 
-Answered: TypeAlias = Reply | BaseModel | Stream | Download | None
-EndpointHandler = Callable[[Call], Awaitable[Answered]]
+HandlerResult: TypeAlias = Reply | BaseModel | Stream | Download | None
+EndpointHandler = Callable[[Call], Awaitable[HandlerResult]]
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One operation: what it takes, what it answers, who may call it. OpenAPI is generated from these."""
+    """One operation: its input, its response and who may call it. OpenAPI is generated from these."""
 
     method: str
     path: str
@@ -137,30 +137,31 @@ class Endpoint:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     public: bool = False
-    scope: Scope | None = None  # what of a token's it needs; a GET needs `read`
-    callers: frozenset[str] = frozenset()  # of an internal endpoint, the services that may call it
+    scope: Scope | None = None  # the scope a token must have; the default of a GET is `read`
+    callers: frozenset[str] = frozenset()  # internal endpoints: the services that may call it
     errors: tuple[type[ProblemError], ...] = ()
-    tagged: bool = False  # has an ETag: a GET takes If-None-Match, what changes it If-Match
-    events: Mapping[str, type[BaseModel]] = field(default_factory=dict)  # of a stream, what it sends by name
-    media: str = ""  # of a download, such as text/csv
+    tagged: bool = False  # has an ETag: a GET accepts If-None-Match, a change accepts If-Match
+    events: Mapping[str, type[BaseModel]] = field(default_factory=dict)  # streams: the model of each event name
+    media: str = ""  # downloads: the media type, such as text/csv
     media_example: str = ""
-    records_itself: bool = False  # what is done through it is recorded by the handler, not around it: activity.py
+    records_itself: bool = False  # the handler records the activity itself, the chassis does not: activity.py
 
     @property
     def internal(self) -> bool:
-        """For other services, by a listener of its own."""
+        """Whether it is for other services only, on a separate listener."""
         return bool(self.callers)
 
     @property
     def needs(self) -> Scope | None:
-        """The scope that a caller's token must have; none of a public or an internal endpoint's."""
+        """The scope that the caller's token must have; None for public and internal endpoints."""
         if self.public or self.internal:
             return None
         return self.scope or ("read" if self.method == "GET" else None)
 
     @property
     def creates(self) -> bool:
-        """Takes an Idempotency-Key. For a caller who is known the chassis does it, else the handler."""
+        """Whether it accepts an Idempotency-Key. The chassis processes the key of an authenticated caller; the
+        handler has to process it otherwise."""
         return self.method == "POST" and self.status in (201, 202)
 
     @property
@@ -177,7 +178,7 @@ def make_app(
     database: Database | None = None,
     meter: Meter | None = None,
 ) -> web.Application:
-    """An aiohttp application of these endpoints."""
+    """Build an aiohttp application from these endpoints."""
     app = web.Application(client_max_size=body_limit_bytes, middlewares=[_answer_problems])
     app[STREAMS] = Streams()
     app.on_shutdown.append(app[STREAMS].end_all)
@@ -189,17 +190,17 @@ def make_app(
         for endpoint in several:
             handler = _aiohttp_handler(endpoint, authenticator, callers, database, meter)
             resource.add_route(endpoint.method, handler)
-        if _is_known_among_ids(path, by_path):
+        if _overlaps_id_path(path, by_path):
             resource.add_route("*", _refuse_method([endpoint.method for endpoint in several]))
     return app
 
 
-def _is_known_among_ids(path: str, paths: Iterable[str]) -> bool:
+def _overlaps_id_path(path: str, paths: Iterable[str]) -> bool:
     return "{" not in path and any(other.startswith(path.rpartition("/")[0] + "/{") for other in paths)
 
 
 def _refuse_method(allowed: Sequence[str]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """So that no other method of `/things/known` is taken for one of `/things/{id}`."""
+    """Answer 405, so that an undefined method of `/things/known` is not routed to `/things/{id}`."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         raise web.HTTPMethodNotAllowed(request.method, allowed)
@@ -219,10 +220,10 @@ def _aiohttp_handler(
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = service = None
         if endpoint.internal:
-            assert callers is not None, "an endpoint for services needs their keys"
+            assert callers is not None, "an internal endpoint needs the services' keys"
             service = callers.check(request.headers.get("Authorization"), endpoint.callers)
         elif not endpoint.public:
-            assert authenticator is not None, "an endpoint for users needs an authenticator"
+            assert authenticator is not None, "a user endpoint needs an authenticator"
             caller = await authenticator.principal(request.headers.get("Authorization"))
             _check_scope(endpoint, caller)
         if caller is None or database is None:
@@ -251,7 +252,7 @@ async def _parse(endpoint: Endpoint, request: web.Request, caller: Principal | N
     return Call(request, utc_now(), caller, body, query, key, if_match, last_event_id, service)
 
 
-def _response(endpoint: Endpoint, call: Call, answer: Answered) -> web.StreamResponse:
+def _response(endpoint: Endpoint, call: Call, answer: HandlerResult) -> web.StreamResponse:
     request = call.request
     if isinstance(answer, Stream):
         return EventStream(answer, request.app[STREAMS], call.principal)
@@ -262,17 +263,17 @@ def _response(endpoint: Endpoint, call: Call, answer: Answered) -> web.StreamRes
 
 
 def _not_modified(request: web.Request, response: web.Response) -> web.Response:
-    """304 where the client has this state already."""
+    """Answer 304 if the client already has this state."""
     tag = response.headers["ETag"]
     return web.Response(status=304, headers={"ETag": tag}) if is_known(request, tag) else response
 
 
 async def _answer_once(endpoint: Endpoint, call: Call, key: str, database: Database) -> web.Response:
-    async def work() -> KeptAnswer:
+    async def work() -> StoredAnswer:
         made = await endpoint.handler(call)
-        assert not isinstance(made, Stream | Download), "what creates does not stream"
+        assert not isinstance(made, Stream | Download), "an endpoint that creates does not stream"
         response = _render(endpoint, made)
-        return KeptAnswer(response.status, response.headers.get("Location"), response.text or "")
+        return StoredAnswer(response.status, response.headers.get("Location"), response.text or "")
 
     answer, replayed = await answer_once(
         database, call.principal.user_id, key, request_sha256(call.request, call.body_model), work
@@ -282,9 +283,9 @@ async def _answer_once(endpoint: Endpoint, call: Call, key: str, database: Datab
 
 
 def _check_scope(endpoint: Endpoint, caller: Principal) -> None:
-    """Raises MissingScope; an endpoint that names none is for nobody."""
+    """Raises MissingScope, also for an endpoint that declares no scope: it is denied by default."""
     if endpoint.needs is None or endpoint.needs not in caller.scopes:
-        raise MissingScope(f"this needs the scope {endpoint.needs}", scope=endpoint.needs)
+        raise MissingScope(f"the scope {endpoint.needs} is required", scope=endpoint.needs)
 
 
 def _render(endpoint: Endpoint, answer: Reply | BaseModel | None) -> web.Response:
@@ -306,8 +307,8 @@ async def _parse_body(model: type[BaseModel], request: web.Request) -> BaseModel
         raise UnsupportedMediaType
     if not raw:
         if any(field.is_required() for field in model.model_fields.values()):
-            raise InvalidBody("a JSON body is needed")
-        return model()  # all of it is optional, so the body is too
+            raise InvalidBody("a JSON body is required")
+        return model()  # every field is optional, so the body is too
     return _validate(model, parse_body(raw))
 
 
@@ -316,7 +317,7 @@ def _parse_query(model: type[BaseModel], request: web.Request) -> BaseModel:
     for name in request.query:
         given = request.query.getall(name)
         if len(given) > 1:
-            raise InvalidInput(errors=[{"path": f"$.{name}", "reason": "stands more than once"}])
+            raise InvalidInput(errors=[{"path": f"$.{name}", "reason": "is given more than once"}])
         if "\x00" in given[0]:
             raise InvalidInput(errors=[{"path": f"$.{name}", "reason": "must not contain NUL"}])
         values[name] = given[0]
@@ -363,25 +364,25 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     return response
 
 
-async def _work_again(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A request is worked once more where that repeats nothing: a read whose connection was cut, and anything whose
-    transaction was rolled back because the schema changed under it or two waited for each other."""
-    for _ in range(MOST_TRIES - 1):
+async def _handle_with_retries(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Handle a request, and retry it where a retry repeats no effect: a read whose database connection was cut, and
+    any request whose transaction was rolled back by a schema change or a deadlock."""
+    for _ in range(MAX_ATTEMPTS - 1):
         try:
             return await handler(request)
         except ROLLED_BACK as error:
-            log.warning("worked_again", error=repr(error))
+            log.warning("request_retried", error=repr(error))
         except LOST_CONNECTION as error:
             if request.method not in ("GET", "HEAD") or isinstance(error, TimeoutError):
                 raise
-            log.warning("read_again", error=repr(error))
+            log.warning("read_retried", error=repr(error))
     return await handler(request)
 
 
 async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         check_head(request)
-        return await _work_again(request, handler)
+        return await _handle_with_retries(request, handler)
     except ProblemError as error:
         return problem_response(error)
     except web.HTTPException as error:
@@ -412,7 +413,7 @@ def _problem_of(error: web.HTTPException) -> ProblemError:
 
 
 def problem_response(error: ProblemError) -> web.Response:
-    """RFC 9457. `retry_after_s` among the extras becomes the Retry-After header as well."""
+    """Render a problem (RFC 9457). `retry_after_s` in the extras also sets the Retry-After header."""
     body = {
         "type": f"/problems/{error.type}",
         "title": error.title,

@@ -1,4 +1,4 @@
-"""Where a request comes from."""
+"""The client of a request: its address and its user agent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Networks = Sequence[IPv4Network | IPv6Network]
 
 @dataclass(frozen=True)
 class Client:
-    """The one who asks: his address, what he says he is, and what he asked for (`POST /v1/strategies`)."""
+    """The sender of a request: address, user agent, and the endpoint called (`POST /v1/strategies`)."""
 
     ip_address: str | None
     user_agent: str | None
@@ -21,7 +21,7 @@ class Client:
 
 
 def client_of(request: web.Request, endpoint: str, proxies: Networks) -> Client:
-    """`proxies` are those whose X-Forwarded-For is believed."""
+    """`proxies` are the networks whose X-Forwarded-For is trusted."""
     return Client(
         client_address(request.remote, request.headers.getall("X-Forwarded-For", []), proxies),
         clean_user_agent(request.headers.get("User-Agent")),
@@ -30,9 +30,9 @@ def client_of(request: web.Request, endpoint: str, proxies: Networks) -> Client:
 
 
 def client_address(peer: str | None, forwarded: Sequence[str], proxies: Networks) -> str | None:
-    """The address nearest to us that is none of `proxies`: the peer's, or the one that they forward for.
+    """Return the nearest address that is not one of `proxies`: the peer's, or the one that the proxies forward for.
 
-    Where a proxy names what is no address, its own is all that is known. None if the peer has none.
+    If a proxy forwards something that is not an address, return the proxy's own. Returns None if the peer has none.
     """
     address = _address(peer or "")
     hops = [hop for line in forwarded for hop in line.split(",")]
@@ -53,7 +53,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def clean_user_agent(header: str | None) -> str | None:
-    """What a client says it is, cut to what is kept, without what does not print."""
+    """Return the user agent, truncated, with non-printable characters replaced."""
     if not header:
         return None
     return "".join(char if char.isprintable() else "?" for char in header[:LONGEST_USER_AGENT])

@@ -1,4 +1,4 @@
-"""Files that are made as they are sent: of any length in a bounded memory, to a reader of any pace."""
+"""File downloads generated while they are sent: any length in bounded memory, for fast and slow clients."""
 
 import asyncio
 import contextlib
@@ -12,20 +12,20 @@ from aiohttp import web
 from shared.chassis.http.streaming import Streams
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
 
-AT_ONCE_BYTES = 65_536  # within the time for one write a client need not take more
+WRITE_BYTES = 65_536  # the most that a client has to read within the timeout of one write
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 log = structlog.get_logger()
 
 
-class BrokenOffError(Exception):
-    """What was sent is not the whole, and the client must see that it is not."""
+class DownloadAbortedError(Exception):
+    """The download cannot be completed; the connection is reset so that the client sees it is truncated."""
 
 
 @dataclass(frozen=True)
 class Download:
-    """What a handler of an endpoint with `media` answers. `first` is there before the answer begins, so that what
-    goes wrong until then is a problem like any other; what goes wrong later breaks the connection off.
+    """The result of a handler of an endpoint with `media`. `first` is ready before the response starts, so an error
+    until then is answered as a problem; a later error aborts the connection.
     """
 
     filename: str
@@ -33,11 +33,11 @@ class Download:
     rest: AsyncIterator[bytes]
 
     def __post_init__(self) -> None:
-        assert _NAME.fullmatch(self.filename), "a name that no header or file system takes for another"
+        assert _NAME.fullmatch(self.filename), "the filename is not safe in a header and on every file system"
 
 
 class FileStream(web.StreamResponse):
-    """The answer to one client, written by `write_all` as its parts are made."""
+    """The response to one client; `write_all` writes the parts as they are generated."""
 
     def __init__(self, download: Download, media: str, streams: Streams, user_id: int) -> None:
         super().__init__(
@@ -54,14 +54,14 @@ class FileStream(web.StreamResponse):
         self._user_id = user_id
 
     async def write_all(self, request: web.Request, write_within_s: float) -> None:
-        """Raises TimeoutError where the client does not read, ConnectionError where it has gone, BrokenOffError
-        where the rest cannot be had.
+        """Raises TimeoutError if the client does not read, ConnectionError if it has disconnected and
+        DownloadAbortedError if the rest cannot be generated.
         """
-        with self._streams.one_more(self._user_id):
+        with self._streams.slot(self._user_id):
             try:
                 await self.prepare(request)
                 await self._write(self._download.first, write_within_s)
-                async for part in _until_broken(self._download.rest):
+                async for part in _parts_or_abort(self._download.rest):
                     await self._write(part, write_within_s)
                 async with asyncio.timeout(write_within_s):
                     await self.write_eof()
@@ -70,17 +70,17 @@ class FileStream(web.StreamResponse):
                     await self._download.rest.aclose()  # type: ignore[attr-defined]  # a generator, wherever it is one
 
     async def _write(self, part: bytes, write_within_s: float) -> None:
-        for begin in range(0, len(part), AT_ONCE_BYTES):
+        for begin in range(0, len(part), WRITE_BYTES):
             async with asyncio.timeout(write_within_s):
-                await self.write(part[begin : begin + AT_ONCE_BYTES])
+                await self.write(part[begin : begin + WRITE_BYTES])
 
 
-async def _until_broken(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _parts_or_abort(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     while True:
         try:
             part = await anext(parts, None)
         except INFRASTRUCTURE_FAULTS as error:
-            raise BrokenOffError(repr(error)) from error
+            raise DownloadAbortedError(repr(error)) from error
         if part is None:
             return
         yield part

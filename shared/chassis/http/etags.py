@@ -1,4 +1,4 @@
-"""ETag and If-Match: who edits may say which state he has seen, and is refused where there is another by now."""
+"""ETag and If-Match: a client may name the state it has seen, and its change is refused if that is out of date."""
 
 import re
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ _TAG = re.compile(r'(W/)?("[!#-~]*")')
 
 
 def etag_of(state: int | datetime, shown: datetime | None = None) -> str:
-    """Of a version that rises with every change, or of the time of the last one.
+    """Return the ETag of a version that rises with every change, or of the time of the last change.
 
-    `shown` is the time of the last change of anything that is shown: where that moves by itself, it makes another
-    tag, and stands in no editor's way.
+    `shown` is the time of the last change to any shown value. Values that change by themselves give a new tag this
+    way, but do not make If-Match fail.
     """
     text = str(state) if isinstance(state, int) else _of_time(state)
     return f'"{text}"' if shown is None else f'"{text}.{_of_time(shown)}"'
@@ -33,12 +33,15 @@ def _of_time(moment: datetime) -> str:
 
 @dataclass(frozen=True)
 class IfMatch:
-    """The states that the client would change; None where any will do."""
+    """The states that the client accepts; None for any state."""
 
     tags: frozenset[str] | None = None
 
     def check(self, state: int | datetime) -> None:
-        """Called in the transaction that changes it, its row locked. Raises PreconditionFailed."""
+        """Compare with the current state. Raises PreconditionFailed.
+
+        Call it in the transaction of the change, with the row locked.
+        """
         if self.tags is not None and etag_of(state) not in {_SHOWN.sub('"', tag) for tag in self.tags}:
             raise PreconditionFailed
 
@@ -55,7 +58,7 @@ def if_match_of(request: web.Request) -> IfMatch:
 
 
 def is_known(request: web.Request, tag: str) -> bool:
-    """Whether the client has what this tag names, as far as If-None-Match says. Raises InvalidInput."""
+    """Return whether If-None-Match lists this tag. Raises InvalidInput."""
     given = _tags(request, "If-None-Match")
     return given is not None and (given == ["*"] or tag in {each.removeprefix("W/") for each in given})
 

@@ -1,4 +1,4 @@
-"""Examples for the OpenAPI documents, made of what models and the names of their fields tell."""
+"""Examples for the OpenAPI documents, built from the models and the names of their fields."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,15 @@ Json = Mapping[str, Any]  # Any: JSON
 
 
 class NoExample(LookupError):
-    """Neither the model nor the names of its fields tell one."""
+    """Neither the model nor the names of its fields give an example."""
 
 
 def example_of(schema: Json, definitions: Json, name: str = "", *, sent: bool = False) -> object:
-    """What a field of this name may hold: what its model says of it, else what the name means everywhere, else what
-    its parts tell. In a body that is sent, of what may be left out only what the model says. Raises NoExample."""
+    """Return an example for a field of this name. Raises NoExample.
+
+    In order of preference: the example of its model, the common example of the name, one built from its parts. A
+    request body (`sent`) includes an optional field only if the model gives an example for it.
+    """
     if "examples" in schema:
         return schema["examples"][0]
     if name in BY_NAME:
@@ -22,8 +25,8 @@ def example_of(schema: Json, definitions: Json, name: str = "", *, sent: bool = 
     if "$ref" in schema:
         return example_of(definitions[schema["$ref"].rpartition("/")[2]], definitions, name, sent=sent)
     if "anyOf" in schema:
-        some = next(each for each in schema["anyOf"] if each.get("type") != "null")
-        return example_of(some, definitions, name, sent=sent)
+        not_null = next(each for each in schema["anyOf"] if each.get("type") != "null")
+        return example_of(not_null, definitions, name, sent=sent)
     if "const" in schema or "enum" in schema:
         return schema.get("const") or schema["enum"][0]
     if "properties" in schema:

@@ -1,9 +1,9 @@
-"""Idempotency-Key: a request that makes something may be sent again, and makes it once.
+"""Idempotency-Key: a request that creates something can be retried and creates it once.
 
-As Stripe has it: the same key with the same request gets the first answer again, with another request it is
-refused, and while the first is under way the second is told to wait. The answer is written in the transaction
-that made the thing, so it is there whenever the thing is. A refusal is not kept: nothing was made, and the same
-request may succeed later.
+The rules are Stripe's: the same key with the same request gets the first answer again, with another request it is
+refused, and while the first request is in progress the second is asked to wait. The answer is stored in the
+transaction that creates the resource, so one never exists without the other. A refusal is not stored: nothing was
+created, and the same request may succeed later.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from shared.chassis.postgres import Connection, Database
 HEADER = "Idempotency-Key"
 REPLAYED = {"Idempotent-Replayed": "true"}
 LONGEST_KEY = 255
-FORGET_EVERY_S = 600.0
-FORGET_AT_ONCE = 5_000
+CLEANUP_EVERY_S = 600.0
+CLEANUP_BATCH = 5_000
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class KeptAnswer:
-    """What was answered, as far as it is kept."""
+class StoredAnswer:
+    """The stored parts of an answer."""
 
     status: int
     location: str | None
@@ -38,27 +38,27 @@ class KeptAnswer:
 
 
 class _AlreadyAnswered(Exception):
-    """Leads out of a handler whose request was answered while it was on its way."""
+    """Leaves the handler of a request that a concurrent request with the same key has answered meanwhile."""
 
-    def __init__(self, answer: KeptAnswer) -> None:
+    def __init__(self, answer: StoredAnswer) -> None:
         super().__init__()
         self.answer = answer
 
 
 def key_of(request: web.Request) -> str | None:
-    """The client's key, or None. Raises InvalidInput."""
-    given = request.headers.getall(HEADER, [])
-    if not given:
+    """Return the client's key, or None. Raises InvalidInput."""
+    values = request.headers.getall(HEADER, [])
+    if not values:
         return None
-    key = given[0]
-    if len(given) > 1 or not 1 <= len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
-        reason = f"must stand once, with 1 to {LONGEST_KEY} printable ASCII characters"
+    key = values[0]
+    if len(values) > 1 or not 1 <= len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
+        reason = f"must be given once, with 1 to {LONGEST_KEY} printable ASCII characters"
         raise InvalidInput(errors=[{"path": HEADER, "reason": reason}])
     return key
 
 
 def request_sha256(request: web.Request, body: BaseModel | None) -> bytes:
-    """What has to be the same for it to be the same request; secrets in a body are masked and so not in it."""
+    """Return the hash that identifies a request. Secrets in the body are masked, so they are not part of it."""
     shown = body.model_dump_json() if body is not None else ""
     return hashlib.sha256(f"{request.method} {request.path_qs}\n{shown}".encode()).digest()
 
@@ -68,12 +68,12 @@ async def answer_once(
     user_id: int,
     key: str,
     sha256: bytes,
-    work: Callable[[], Awaitable[KeptAnswer]],
-) -> tuple[KeptAnswer, bool]:
-    """The answer, and whether it was there already. Raises IdempotencyMismatch, IdempotencyInFlight.
+    work: Callable[[], Awaitable[StoredAnswer]],
+) -> tuple[StoredAnswer, bool]:
+    """Return the answer, and whether it is replayed. Raises IdempotencyMismatch, IdempotencyInFlight.
 
-    What `work` does as this tenant is committed together with its answer. Its first transaction takes the key, so
-    of requests that come that far together one goes on.
+    What `work` writes as this tenant is committed together with the answer. The transaction locks the key when it
+    begins, so only one of several concurrent requests continues.
     """
     async with database.tenant(user_id) as connection:
         if (known := await find_answer(connection, user_id, key, sha256)) is not None:
@@ -85,21 +85,21 @@ async def answer_once(
             raise _AlreadyAnswered(known)
 
     try:
-        async with database.as_one(user_id, take_key) as whole:
+        async with database.one_transaction(user_id, take_key) as transaction:
             answer = await work()
-            await insert_answer(await whole.connection(), user_id, key, sha256, answer)
+            await insert_answer(await transaction.connection(), user_id, key, sha256, answer)
             return answer, False
     except _AlreadyAnswered as error:
         return error.answer, True
 
 
 async def lock_key(connection: Connection, key: str) -> None:
-    """The current tenant's, until the transaction ends, also by its process dying. Raises IdempotencyInFlight."""
+    """Lock the current tenant's key until the transaction ends, even by a crash. Raises IdempotencyInFlight."""
     if not await connection.fetchval("SELECT try_lock_idempotency_key($1)", key):
         raise IdempotencyInFlight
 
 
-async def find_answer(connection: Connection, user_id: int, key: str, sha256: bytes) -> KeptAnswer | None:
+async def find_answer(connection: Connection, user_id: int, key: str, sha256: bytes) -> StoredAnswer | None:
     """Raises IdempotencyMismatch."""
     row = await connection.fetchrow(
         "SELECT request_sha256, status, location, body FROM idempotency_keys WHERE user_id = $1 AND key = $2",
@@ -110,10 +110,12 @@ async def find_answer(connection: Connection, user_id: int, key: str, sha256: by
         return None
     if row["request_sha256"] != sha256:
         raise IdempotencyMismatch
-    return KeptAnswer(row["status"], row["location"], row["body"])
+    return StoredAnswer(row["status"], row["location"], row["body"])
 
 
-async def insert_answer(connection: Connection, user_id: int, key: str, sha256: bytes, answer: KeptAnswer) -> None:
+async def insert_answer(
+    connection: Connection, user_id: int, key: str, sha256: bytes, answer: StoredAnswer
+) -> None:
     await connection.execute(
         """
         INSERT INTO idempotency_keys (user_id, key, request_sha256, status, location, body)
@@ -128,12 +130,12 @@ async def insert_answer(connection: Connection, user_id: int, key: str, sha256: 
     )
 
 
-async def forget_keys(database: Database, stop: asyncio.Event) -> None:
-    """Until told to stop: keys are kept for a day."""
+async def delete_old_keys(database: Database, stop: asyncio.Event) -> None:
+    """Delete keys older than a day until `stop` is set."""
     while not stop.is_set():
         async with database.queue() as connection:
-            gone = await connection.fetchval("SELECT forget_idempotency_keys($1)", FORGET_AT_ONCE)
-        if gone:
-            log.info("idempotency_keys_forgotten", keys=gone)
-        if gone < FORGET_AT_ONCE:
-            await pause(stop, FORGET_EVERY_S)
+            deleted = await connection.fetchval("SELECT forget_idempotency_keys($1)", CLEANUP_BATCH)
+        if deleted:
+            log.info("idempotency_keys_deleted", keys=deleted)
+        if deleted < CLEANUP_BATCH:
+            await pause(stop, CLEANUP_EVERY_S)

@@ -1,4 +1,4 @@
-"""JSON as it comes from outside: numbers become Decimal, and what is ambiguous is refused."""
+"""Parses JSON from clients: numbers become Decimal, and ambiguous JSON is refused."""
 
 import json
 from decimal import Decimal, InvalidOperation
@@ -11,7 +11,7 @@ LONGEST_NUMBER = 60
 
 
 def parse_body(raw: bytes) -> object:
-    """Raises InvalidBody, which says what is wrong with it."""
+    """Raises InvalidBody with the reason."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -47,7 +47,7 @@ def _check(value: object, depth: int) -> None:
 
 
 def _check_text(text: str) -> None:
-    """Postgres stores neither NUL nor half a surrogate pair."""
+    """Raises InvalidBody for text that Postgres cannot store: NUL and lone surrogates."""
     if "\x00" in text:
         raise InvalidBody("text must not contain NUL")
     if any("\ud800" <= character <= "\udfff" for character in text):
@@ -58,7 +58,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result: dict[str, object] = {}
     for name, value in pairs:
         if name in result:
-            raise InvalidBody(f"the key {name[:60]!r} stands twice")
+            raise InvalidBody(f"the key {name[:60]!r} is given twice")
         result[name] = value
     return result
 
@@ -86,7 +86,7 @@ def _refuse_constant(text: str) -> object:
 
 
 def as_stored(value: dict[str, object]) -> dict[str, object]:
-    """As JSON that keeps no float: numbers with a point become decimal strings."""
+    """Return the value as JSON without floats: numbers with a point become decimal strings."""
     stored: dict[str, object] = json.loads(json.dumps(value, default=_as_text))
     return stored
 

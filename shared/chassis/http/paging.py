@@ -1,4 +1,4 @@
-"""Lists: {items, next_cursor}. A cursor is opaque to clients and stable under inserts."""
+"""Pages of lists: {items, next_cursor}. A cursor is opaque to clients and stable under inserts."""
 
 import base64
 import binascii
@@ -13,8 +13,8 @@ from shared.contracts.types import QueryModel, ViewModel
 
 T = TypeVar("T")
 
-LONGEST_CURSOR = 2_000  # a name of 100 characters takes 900 of them at most
-MOST_PAGE_BYTES = 1_000_000  # and the item that reaches it
+LONGEST_CURSOR = 2_000  # a name of 100 characters takes at most 900 of them
+MAX_PAGE_BYTES = 1_000_000  # plus the item that reaches it
 
 
 class Page(ViewModel, Generic[T]):
@@ -28,15 +28,15 @@ class PageQuery(QueryModel):
 
 
 def encode_cursor(*position: str | int) -> str:
-    """The position after which the next page begins."""
+    """Encode the position after which the next page begins."""
     text = json.dumps(position, ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str | None, *kinds: type, path: str = "$.cursor") -> tuple[str | int, ...] | None:
-    """The position, or None for the first page. Raises InvalidInput for a cursor that is not one of ours.
+    """Return the position, or None for the first page. Raises InvalidInput for a cursor of another list.
 
-    `path` is where it came from, if not from the query: the Last-Event-ID of a stream is a cursor too.
+    `path` is its source if that is not the query: the Last-Event-ID of a stream is a cursor too.
     """
     if cursor is None:
         return None
@@ -54,17 +54,17 @@ def decode_cursor(cursor: str | None, *kinds: type, path: str = "$.cursor") -> t
 
 
 def _is_text(part: str) -> bool:
-    """What Postgres can store: neither NUL nor half a surrogate pair."""
+    """Return whether Postgres can store it: no NUL and no lone surrogate."""
     return "\x00" not in part and not any("\ud800" <= character <= "\udfff" for character in part)
 
 
 def encode_sorted(sort: str, *position: str | int) -> str:
-    """A cursor of a list that can be had in several orders."""
+    """Encode a cursor of a list that has several sort orders."""
     return encode_cursor(sort, *position)
 
 
 def decode_sorted(sort: str, cursor: str | None, *kinds: type) -> tuple[str | int, ...] | None:
-    """The position in this order. Raises InvalidInput, also for a cursor of another order."""
+    """Return the position in this order. Raises InvalidInput, also for a cursor of another order."""
     position = decode_cursor(cursor, str, *kinds)
     if position is None:
         return None
@@ -74,24 +74,24 @@ def decode_sorted(sort: str, cursor: str | None, *kinds: type) -> tuple[str | in
 
 
 def page_of(rows: list[T], limit: int, cursor_of: Callable[[T], str]) -> Page[T]:
-    """A page from limit + 1 rows: the row too many says that there is a next page.
+    """Build a page from limit + 1 rows: the extra row means that there is a next page.
 
-    So do rows for which the page has no room, by its size in bytes.
+    So do rows that are cut off because the page would exceed its size in bytes.
     """
-    items = _fitting(rows[:limit])
+    items = _limit_bytes(rows[:limit])
     return Page[T](items=items, next_cursor=cursor_of(items[-1]) if len(rows) > len(items) else None)
 
 
-def _fitting(items: list[T]) -> list[T]:
+def _limit_bytes(items: list[T]) -> list[T]:
     size = 0
     for count, item in enumerate(items, 1):
         size += _bytes_of(item)
-        if size >= MOST_PAGE_BYTES:
+        if size >= MAX_PAGE_BYTES:
             return items[:count]
     return items
 
 
 def _bytes_of(item: object) -> int:
-    """As JSON; of a row that becomes a view later, about that."""
+    """Return the size as JSON; approximate for a row that is turned into a view later."""
     text = item.model_dump_json() if isinstance(item, BaseModel) else str(item)
     return len(text.encode(errors="replace"))

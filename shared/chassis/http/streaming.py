@@ -1,4 +1,4 @@
-"""Server-sent events: what happens as it happens, and after a broken connection from where it broke."""
+"""Server-sent events: live updates that a client can resume after a broken connection."""
 
 import asyncio
 import contextlib
@@ -22,10 +22,10 @@ from shared.contracts.types import QueryModel
 HEADER = "Last-Event-ID"
 LONGEST_ID = 500
 KEEP_ALIVE_S = 15.0
-LOOK_EVERY_S = 1.0
+POLL_EVERY_S = 1.0
 RETRY_MS = 2_000
-MOST_OF_A_USER = 20
-MOST_OF_A_PROCESS = 1_000
+MAX_PER_USER = 20
+MAX_PER_PROCESS = 1_000
 
 P = TypeVar("P")
 
@@ -33,14 +33,14 @@ log = structlog.get_logger()
 
 
 class StreamQuery(QueryModel):
-    """Without `seconds` a stream lasts until the access token ends; with 0 it gives what there is, and ends."""
+    """Without `seconds` a stream lasts until the access token expires; with 0 it sends pending events and ends."""
 
     seconds: int | None = Field(default=None, ge=0, le=3_600)
 
 
 @dataclass(frozen=True)
 class ServerSentEvent:
-    """`id` is what a client that connects again sends as Last-Event-ID."""
+    """A client that reconnects sends `id` as Last-Event-ID."""
 
     event: str
     data: BaseModel
@@ -52,21 +52,23 @@ class ServerSentEvent:
 
 @dataclass(frozen=True)
 class Stream:
-    """What a handler of an endpoint with `stream` answers."""
+    """The result of a handler of an endpoint with `events`."""
 
     events: AsyncIterator[ServerSentEvent]
 
 
 async def follow(
-    look: Callable[[P], Awaitable[Sequence[tuple[P, ServerSentEvent]]]], after: P, seconds: int | None
+    poll: Callable[[P], Awaitable[Sequence[tuple[P, ServerSentEvent]]]], after: P, seconds: int | None
 ) -> AsyncIterator[ServerSentEvent]:
-    """What `look` finds beyond a position, oldest first, and then what comes; it is asked again when it found some,
-    else after a second. A position must never come to stand before one that was shown already.
+    """Yield the events that `poll` finds after a position, oldest first, then new ones as they appear.
+
+    `poll` is called again at once after it found events, otherwise after a second. New events must never get a
+    position before one that was already sent, or they are missed.
     """
     ends = None if seconds is None else time.monotonic() + seconds
     while True:
         try:
-            found = await look(after)
+            found = await poll(after)
         except INFRASTRUCTURE_FAULTS as error:
             log.warning("stream_waits", error=repr(error))
             found = []
@@ -76,108 +78,108 @@ async def follow(
         if not found:
             if ends is not None and time.monotonic() >= ends:
                 return
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_EVERY_S)
 
 
 class Streams:
-    """Those that are open in this process; told to end before it does."""
+    """The streams and downloads open in this process; shutdown ends the streams."""
 
     def __init__(self) -> None:
         self._ended: EndedLogins | None = None
         self._stopping = False
         self._open: Counter[int] = Counter()
-        self._of_login: dict[UUID | None, set[asyncio.Event]] = {}
+        self._by_login: dict[UUID | None, set[asyncio.Event]] = {}
 
     def check(self, user_id: int) -> None:
-        """Whether there is room for one more. Raises TooManyStreams, Unavailable."""
-        if self._open[user_id] >= MOST_OF_A_USER:
-            raise TooManyStreams(f"{MOST_OF_A_USER} are open already: close one")
-        if self._stopping or self._open.total() >= MOST_OF_A_PROCESS:
+        """Raises TooManyStreams or Unavailable if no further stream can be opened."""
+        if self._open[user_id] >= MAX_PER_USER:
+            raise TooManyStreams(f"{MAX_PER_USER} are open already: close one")
+        if self._stopping or self._open.total() >= MAX_PER_PROCESS:
             raise Unavailable
 
     @contextlib.contextmanager
-    def one_more(self, user_id: int) -> Iterator[None]:
+    def slot(self, user_id: int) -> Iterator[None]:
         self._open[user_id] += 1
         try:
             yield
         finally:
-            self._open -= Counter({user_id: 1})  # whoever has none is forgotten
+            self._open -= Counter({user_id: 1})  # subtraction drops users at zero
 
     @contextlib.contextmanager
-    def told_to_end(self, login_id: UUID | None) -> Iterator[asyncio.Event]:
-        """Set when the process is to stop, or this login has ended."""
+    def end_signal(self, login_id: UUID | None) -> Iterator[asyncio.Event]:
+        """Yield an event that is set when the process is about to stop or this login has ended."""
         end = asyncio.Event()
-        of_login = self._of_login.setdefault(login_id, set())
-        of_login.add(end)
-        # It may have ended after its token was looked at, and before this stream was there to be told.
+        signals = self._by_login.setdefault(login_id, set())
+        signals.add(end)
+        # The login may have ended after its token was checked and before this stream was registered.
         if self._stopping or (self._ended and login_id and login_id in self._ended):
             end.set()
         try:
             yield end
         finally:
-            of_login.discard(end)
-            if not of_login and self._of_login.get(login_id) is of_login:
-                del self._of_login[login_id]
+            signals.discard(end)
+            if not signals and self._by_login.get(login_id) is signals:
+                del self._by_login[login_id]
 
     def follow(self, ended: EndedLogins) -> None:
-        """Have the streams of a login end with it."""
+        """End the streams of a login when it ends."""
         self._ended = ended
-        ended.watch(self.end_of_login)
+        ended.watch(self.end_login)
 
-    def end_of_login(self, login_id: UUID) -> None:
-        for end in self._of_login.get(login_id, ()):
+    def end_login(self, login_id: UUID) -> None:
+        for end in self._by_login.get(login_id, ()):
             end.set()
 
     async def end_all(self, _: web.Application) -> None:
         self._stopping = True
-        for of_login in self._of_login.values():
-            for end in of_login:
+        for signals in self._by_login.values():
+            for end in signals:
                 end.set()
 
 
 class EventStream(web.StreamResponse):
-    """The answer to one client, written by `write_all` as events come."""
+    """The response to one client; `write_all` writes the events as they arrive."""
 
-    def __init__(self, stream: Stream, streams: Streams, who: Principal) -> None:
+    def __init__(self, stream: Stream, streams: Streams, caller: Principal) -> None:
         super().__init__(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
-        streams.check(who.user_id)
+        streams.check(caller.user_id)
         self._events = stream.events
         self._streams = streams
-        self._who = who
+        self._caller = caller
 
     async def write_all(self, request: web.Request, write_within_s: float) -> None:
-        """Until the events end, the token or its login does, the process is to stop, or the client is gone.
+        """Write events until they end, the token expires, its login ends, the process stops or the client leaves.
 
-        Raises TimeoutError where the client does not read, ConnectionError where it has gone.
+        Raises TimeoutError if the client does not read, ConnectionError if it has disconnected.
         """
-        with self._streams.one_more(self._who.user_id), self._streams.told_to_end(self._who.session_id) as end:
+        with self._streams.slot(self._caller.user_id), self._streams.end_signal(self._caller.session_id) as end:
             await self._write_all(request, write_within_s, end)
 
     async def _write_all(self, request: web.Request, write_within_s: float, end: asyncio.Event) -> None:
-        coming = _next(self._events)
+        next_event = _next(self._events)
         stopping = asyncio.ensure_future(end.wait())
         try:
             await self.prepare(request)
             await self.write(f"retry: {RETRY_MS}\n\n".encode())
-            while (left_s := self._who.token_expires_at - time.time()) > 0:
-                waiting: set[asyncio.Future[Any]] = {coming, stopping}  # Any: of an event and of a flag
+            while (left_s := self._caller.token_expires_at - time.time()) > 0:
+                waiting: set[asyncio.Future[Any]] = {next_event, stopping}  # Any: of an event and of a flag
                 pause_s = min(KEEP_ALIVE_S, left_s)
                 await asyncio.wait(waiting, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
                 if stopping.done():
                     break
                 text = b": nothing new\n\n"
-                if coming.done():
-                    if (event := coming.result()) is None:
+                if next_event.done():
+                    if (event := next_event.result()) is None:
                         break
-                    text, coming = event.encoded(), _next(self._events)
+                    text, next_event = event.encoded(), _next(self._events)
                 async with asyncio.timeout(write_within_s):
                     await self.write(text)
             async with asyncio.timeout(write_within_s):
                 await self.write_eof()
         finally:
-            for task in (coming, stopping):
+            for task in (next_event, stopping):
                 task.cancel()
-            await asyncio.gather(coming, stopping, return_exceptions=True)
+            await asyncio.gather(next_event, stopping, return_exceptions=True)
             with contextlib.suppress(AttributeError):
                 await self._events.aclose()  # type: ignore[attr-defined]  # a generator, wherever it is one
 
@@ -192,5 +194,5 @@ def last_event_id_of(request: web.Request) -> str | None:
     if not given or given == [""]:
         return None
     if len(given) > 1 or len(given[0]) > LONGEST_ID or not given[0].isascii() or not given[0].isprintable():
-        raise InvalidInput(errors=[{"path": HEADER, "reason": "must stand once, and be an id of this stream"}])
+        raise InvalidInput(errors=[{"path": HEADER, "reason": "must be given once, and be an id of this stream"}])
     return given[0]

@@ -1,4 +1,4 @@
-"""Leases of the quota of requests, from billing's internal listener."""
+"""The client of billing's internal listener, which leases blocks of the request quota."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from shared.chassis.errors import AccountNotReady, QuotaExceeded, Unavailable
 from shared.chassis.service_tokens import ServiceTokens
 from shared.chassis.settings import ServiceSettings
 
-TIMEOUT_S = 5.0  # slow is not away: who is away is gone on without, above the quota
+TIMEOUT_S = 5.0  # generous: requests continue unmetered, above the quota, once billing counts as unreachable
 CONNECT_S = 2.0
 
 
 class LeaseRequest(BaseModel):
-    """For whom, and what it was that needed it: a refusal is noted with it."""
+    """The tenant, and the operation that needs a block; billing records a refusal with it."""
 
     user_id: int
     service: str = Field(max_length=40)
@@ -26,15 +26,15 @@ class LeaseRequest(BaseModel):
 
 
 class Lease(BaseModel):
-    """A block of `granted` requests, to be used within `usable_ms` of asking for it."""
+    """A block of `granted` requests, usable for `usable_ms` after it was requested."""
 
     lease_id: UUID
     granted: int = Field(ge=1)
     usable_ms: int = Field(ge=0)
 
 
-class GivenBack(BaseModel):
-    """A block that is no longer used, and how many of it were."""
+class ReturnedBlock(BaseModel):
+    """A block that is no longer used, and how many of its requests were used."""
 
     user_id: int
     lease_id: UUID
@@ -42,7 +42,7 @@ class GivenBack(BaseModel):
 
 
 class _Refusal(BaseModel):
-    """As much of the problem as is passed on."""
+    """The fields of billing's problem that are passed on."""
 
     type: str = ""
     limit: int = 0
@@ -52,10 +52,10 @@ class _Refusal(BaseModel):
 
 class Lessor(Protocol):
     async def lease(self, request: LeaseRequest) -> Lease:
-        """Raises QuotaExceeded, AccountNotReady, and Unavailable where it does not answer."""
+        """Raises QuotaExceeded, AccountNotReady, or Unavailable if billing does not answer."""
         ...
 
-    async def give_back(self, blocks: Sequence[GivenBack]) -> None:
+    async def return_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
         """Raises Unavailable."""
         ...
 
@@ -69,7 +69,7 @@ class _Answer:
 
 
 class BillingLessor:
-    """Keeps its connections open."""
+    """Leases blocks over HTTP; keeps its connections open."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._url = settings.billing_internal_url.rstrip("/") + "/internal/v1/leases"
@@ -83,18 +83,18 @@ class BillingLessor:
                 return Lease.model_validate_json(answer.body)
             refusal = _Refusal.model_validate_json(answer.body)
         except ValidationError as error:
-            raise Unavailable("the quota cannot be asked for at the moment") from error
+            raise Unavailable("the quota cannot be checked at the moment") from error
         if refusal.type == f"/problems/{QuotaExceeded.type}":
             raise QuotaExceeded(limit=refusal.limit, used=refusal.used, retry_after_s=refusal.retry_after_s)
         if refusal.type == f"/problems/{AccountNotReady.type}":
             raise AccountNotReady
-        raise Unavailable("the quota cannot be asked for at the moment")
+        raise Unavailable("the quota cannot be checked at the moment")
 
-    async def give_back(self, blocks: Sequence[GivenBack]) -> None:
+    async def return_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
         shown = ",".join(block.model_dump_json() for block in blocks)
         answer = await self._post(f"{self._url}/given-back", f'{{"blocks":[{shown}]}}')
         if answer.status != 204:
-            raise Unavailable("the quota cannot be given back at the moment")
+            raise Unavailable("the block cannot be returned at the moment")
 
     async def close(self) -> None:
         if self._session is not None:
@@ -111,4 +111,4 @@ class BillingLessor:
             async with self._session.post(url, data=body, headers=headers) as answer:
                 return _Answer(answer.status, await answer.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable("the quota cannot be asked for at the moment") from error
+            raise Unavailable("the quota cannot be checked at the moment") from error

@@ -1,7 +1,7 @@
-"""One request, one unit of the tenant's day: taken from a block that is leased from billing, reported in batches.
+"""Meters requests: each uses one unit of the tenant's daily quota, from a block leased from billing.
 
-A request costs a look into a dictionary; what is asked of billing or written is one thing per block and per report.
-What becomes of a block is in services/billing/README.md.
+A request costs a dictionary lookup. Billing is called once per block, and usage is written in batches once per
+report. The life of a block is described in services/billing/README.md.
 """
 
 import asyncio
@@ -22,32 +22,33 @@ from shared.chassis.errors import AccountNotReady, QuotaExceeded, Unavailable
 from shared.chassis.events.outbox import OutboxRow, insert_outgoing, serialise
 from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
-from shared.chassis.quota.leases import GivenBack, LeaseRequest, Lessor
+from shared.chassis.quota.leases import LeaseRequest, Lessor, ReturnedBlock
 from shared.contracts.billing import RequestKind, UsageRecorded
 from shared.contracts.types import new_id
 
 REPORT_EVERY_S = 2.0
-AGAIN_AFTER_S = 1.0  # so long billing's refusal holds, and its silence, before it is asked again
-ALONE_BLOCK = 20  # of a tenant whose blocks are not known here: 2 % of the smallest plan's day
-AT_ONCE = 500
-GIVEN_BACK_KEPT = 10_000
+RETRY_AFTER_S = 1.0  # how long after a refusal or no answer before billing is called again
+UNLEASED_BLOCK = 20  # for a tenant whose block size is not known here: 2 % of the smallest plan's day
+BATCH = 500
+MAX_ENDED_BLOCKS = 10_000
 
 log = structlog.get_logger()
 
 
 @dataclass
 class Block:
-    """`until` is by the monotonic clock. `alone`: nobody granted it, as billing did not answer."""
+    """A number of requests that may be served. `until` is on the monotonic clock. `unleased` means that billing did
+    not grant it, because it did not answer."""
 
     user_id: int
     public_id: UUID
     lease_id: UUID
     size: int
     until: float
-    alone: bool = False
+    unleased: bool = False
     used: int = 0
     unreported: Counter[RequestKind] = field(default_factory=Counter)
-    since: datetime | None = None  # the first that is not reported
+    since: datetime | None = None  # the time of the first unreported request
     windows: int = 0
     events: int = 0
 
@@ -64,12 +65,12 @@ class Block:
 
 @dataclass
 class _Tenant:
-    """What one tenant has here. `alone_spent`: he has had the block that there is without billing."""
+    """The state of one tenant in this process. `unleased_spent`: the one block without a lease is spent."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     block: Block | None = None
-    size: int = ALONE_BLOCK
-    alone_spent: bool = False
+    size: int = UNLEASED_BLOCK
+    unleased_spent: bool = False
     refusal: QuotaExceeded | None = None
     refused_on: date | None = None
     refused_until: float = 0.0
@@ -79,7 +80,7 @@ class _Tenant:
 
 
 class Meter:
-    """Of one process. `admit` before the work, `run` beside it, `close` when no more requests come."""
+    """The meter of one process: `admit` before each request, `run` in the background, `close` after the last."""
 
     def __init__(
         self,
@@ -96,12 +97,13 @@ class Meter:
         self._unreported: dict[UUID, Block] = {}
         self._reports: list[list[OutboxRow]] = []  # a transaction each
         self._ended: list[Block] = []
-        self._away = False
-        self._away_until = 0.0
-        self._asking = 0  # while billing is away one request at a time waits to see whether it is back
+        self._unreachable = False
+        self._unreachable_until = 0.0
+        self._probing = 0  # while billing is unreachable, only one request at a time calls it
 
     async def admit(self, caller: Principal, kind: RequestKind, operation: str) -> None:
-        """Take one of the tenant's day. Raises QuotaExceeded (429), and Unavailable (503) without billing."""
+        """Use one request of the tenant's daily quota. Raises QuotaExceeded (429), or Unavailable (503) if billing
+        is unreachable."""
         tenant = self._tenants.get(caller.user_id)
         if tenant is None:
             tenant = self._tenants[caller.user_id] = _Tenant()
@@ -115,80 +117,80 @@ class Meter:
             self._unreported[block.lease_id] = block
 
     async def _renew(self, tenant: _Tenant, caller: Principal, operation: str) -> None:
-        """Another block; those who wait for it take from it. Raises as `admit`."""
-        asked = self._clock()
-        if tenant.refusal is not None and asked < tenant.refused_until:
-            raise _again(tenant.refusal)
-        if asked < self._away_until or (self._away and self._asking):
-            self._go_on_alone(tenant, caller)
+        """Get another block, which the waiting requests share. Raises the same as `admit`."""
+        requested_at = self._clock()
+        if tenant.refusal is not None and requested_at < tenant.refused_until:
+            raise _repeat_refusal(tenant.refusal)
+        if requested_at < self._unreachable_until or (self._unreachable and self._probing):
+            self._use_unleased(tenant, caller)
             return
-        self._asking += 1
+        self._probing += 1
         try:
-            await self._lease(tenant, caller, operation, asked)
+            await self._lease(tenant, caller, operation, requested_at)
         finally:
-            self._asking -= 1
+            self._probing -= 1
 
-    async def _lease(self, tenant: _Tenant, caller: Principal, operation: str, asked: float) -> None:
-        """`asked`: a block's time runs from then, so that it is over here before it is over at billing."""
+    async def _lease(self, tenant: _Tenant, caller: Principal, operation: str, requested_at: float) -> None:
+        """Lease a block. Its time starts at `requested_at`, so that it expires here before it does at billing."""
         request = LeaseRequest(
             user_id=caller.user_id, service=self._service, operation=operation, login_id=caller.session_id
         )
         try:
             lease = await self._lessor.lease(request)
         except QuotaExceeded as refusal:
-            self._away = False
+            self._unreachable = False
             tenant.refusal, tenant.refused_on = refusal, utc_now().date()
-            tenant.refused_until = self._clock() + AGAIN_AFTER_S
+            tenant.refused_until = self._clock() + RETRY_AFTER_S
             raise
         except AccountNotReady:
-            # Seconds old, and billing has not heard of him yet: what is used is booked all the same.
-            self._away = False
-            self._hold(tenant, self._alone(caller, ALONE_BLOCK, self._clock() + AGAIN_AFTER_S))
+            # The account is seconds old and billing does not know it yet; its usage is recorded all the same.
+            self._unreachable = False
+            self._set_block(tenant, self._unleased_block(caller, UNLEASED_BLOCK, self._clock() + RETRY_AFTER_S))
         except Unavailable as error:
             log.warning("quota_not_leased", error=error.detail)
-            self._away, self._away_until = True, self._clock() + AGAIN_AFTER_S
-            self._go_on_alone(tenant, caller)
+            self._unreachable, self._unreachable_until = True, self._clock() + RETRY_AFTER_S
+            self._use_unleased(tenant, caller)
         else:
-            self._away = False
-            tenant.refusal, tenant.alone_spent, tenant.size = None, False, lease.granted
-            until = asked + lease.usable_ms / 1000
-            self._hold(tenant, Block(caller.user_id, caller.public_id, lease.lease_id, lease.granted, until))
+            self._unreachable = False
+            tenant.refusal, tenant.unleased_spent, tenant.size = None, False, lease.granted
+            until = requested_at + lease.usable_ms / 1000
+            self._set_block(tenant, Block(caller.user_id, caller.public_id, lease.lease_id, lease.granted, until))
 
-    def _go_on_alone(self, tenant: _Tenant, caller: Principal) -> None:
-        """One block more, used up as long as billing is away; then no further. Raises as `admit`."""
+    def _use_unleased(self, tenant: _Tenant, caller: Principal) -> None:
+        """Allow one block without a lease while billing is unreachable, and no more. Raises the same as `admit`."""
         block = tenant.block
-        if block is not None and block.alone and block.used < block.size:
-            block.until = self._clock() + AGAIN_AFTER_S
+        if block is not None and block.unleased and block.used < block.size:
+            block.until = self._clock() + RETRY_AFTER_S
             return
         if tenant.refusal is not None and tenant.refused_on == utc_now().date():
-            raise _again(tenant.refusal)
-        if tenant.alone_spent:
-            raise Unavailable("your quota cannot be asked for at the moment", retry_after_s=2)
-        tenant.alone_spent = True
-        self._hold(tenant, self._alone(caller, tenant.size, self._clock() + AGAIN_AFTER_S))
+            raise _repeat_refusal(tenant.refusal)
+        if tenant.unleased_spent:
+            raise Unavailable("your quota cannot be checked at the moment", retry_after_s=2)
+        tenant.unleased_spent = True
+        self._set_block(tenant, self._unleased_block(caller, tenant.size, self._clock() + RETRY_AFTER_S))
 
-    def _alone(self, caller: Principal, size: int, until: float) -> Block:
-        telemetry.QUOTA_ALONE.inc()
-        return Block(caller.user_id, caller.public_id, new_id(), size, until, alone=True)
+    def _unleased_block(self, caller: Principal, size: int, until: float) -> Block:
+        telemetry.QUOTA_UNLEASED.inc()
+        return Block(caller.user_id, caller.public_id, new_id(), size, until, unleased=True)
 
-    def _hold(self, tenant: _Tenant, block: Block) -> None:
+    def _set_block(self, tenant: _Tenant, block: Block) -> None:
         self._end(tenant)
         tenant.block = block
 
     def _end(self, tenant: _Tenant) -> None:
-        if tenant.block is not None and not tenant.block.alone:
+        if tenant.block is not None and not tenant.block.unleased:
             self._ended.append(tenant.block)
-            del self._ended[:-GIVEN_BACK_KEPT]
+            del self._ended[:-MAX_ENDED_BLOCKS]
         tenant.block = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Report, and give back, until told to stop."""
+        """Report usage and return blocks until `stop` is set."""
         while not stop.is_set():
             await pause(stop, REPORT_EVERY_S)
             await self.report()
 
     async def close(self) -> None:
-        """What is left is reported, and every block given back."""
+        """Report the remaining usage and return every block."""
         for tenant in self._tenants.values():
             self._end(tenant)
         try:
@@ -199,15 +201,15 @@ class Meter:
         await self._lessor.close()
 
     async def report(self) -> None:
-        """What was used since the last time, in its order; the same rows again where that failed."""
-        self._forget_idle()
+        """Write the usage since the last report, in order; rows whose write failed are written again first."""
+        self._drop_idle()
         events = list(self._collect())
-        for first in range(0, len(events), AT_ONCE):
-            self._reports.append(self._rows_of(events[first : first + AT_ONCE]))
+        for first in range(0, len(events), BATCH):
+            self._reports.append(self._rows_of(events[first : first + BATCH]))
         while self._reports:
             await self._write(self._reports[0])
             del self._reports[0]
-        await self._give_back()
+        await self._return_blocks()
 
     def _rows_of(self, events: Sequence[UsageRecorded]) -> list[OutboxRow]:
         moment = utc_now()
@@ -221,7 +223,7 @@ class Meter:
             async with self._database.tenants({row.user_id for row in rows}) as connection:
                 await insert_outgoing(connection, rows)
         except asyncpg.UniqueViolationError:
-            log.info("usage_reported_already", rows=len(rows))  # the commit whose outcome was not known
+            log.info("usage_reported_already", rows=len(rows))  # an earlier commit of unknown outcome had succeeded
 
     def _collect(self) -> Iterator[UsageRecorded]:
         now = utc_now()
@@ -230,7 +232,7 @@ class Meter:
             yield from self._events_of(block, now)
 
     def _events_of(self, block: Block, now: datetime) -> Iterator[UsageRecorded]:
-        assert block.since is not None, "it is noted with the first request"
+        assert block.since is not None, "set with the first request"
         counts, since = block.unreported, block.since
         block.unreported, block.since = Counter(), None
         block.windows += 1
@@ -250,31 +252,32 @@ class Meter:
                 window_end=max(since, now),
             )
 
-    def _forget_idle(self) -> None:
-        """Tenants without a block; but not what one may not have anew, while billing is away."""
+    def _drop_idle(self) -> None:
+        """Drop tenants without a block, except those whose refusal, or unleased block while billing is unreachable,
+        must be remembered."""
         now, today = self._clock(), utc_now().date()
         for user_id, tenant in list(self._tenants.items()):
             block = tenant.block
-            if block is not None and not block.has(now) and not (block.alone and self._away):
+            if block is not None and not block.has(now) and not (block.unleased and self._unreachable):
                 self._end(tenant)
-            remembered = tenant.refused_on == today or (tenant.alone_spent and self._away)
+            remembered = tenant.refused_on == today or (tenant.unleased_spent and self._unreachable)
             if tenant.block is None and not remembered and not tenant.lock.locked():
                 del self._tenants[user_id]
 
-    async def _give_back(self) -> None:
+    async def _return_blocks(self) -> None:
         while self._ended:
-            some, self._ended = self._ended[:AT_ONCE], self._ended[AT_ONCE:]
+            batch, self._ended = self._ended[:BATCH], self._ended[BATCH:]
             try:
-                await self._lessor.give_back(
-                    [GivenBack(user_id=each.user_id, lease_id=each.lease_id, used=each.used) for each in some]
+                await self._lessor.return_blocks(
+                    [ReturnedBlock(user_id=each.user_id, lease_id=each.lease_id, used=each.used) for each in batch]
                 )
             except Unavailable:
-                self._ended[:0] = some
+                self._ended[:0] = batch
                 return
 
 
-def _again(refusal: QuotaExceeded) -> QuotaExceeded:
-    """The same refusal, now."""
+def _repeat_refusal(refusal: QuotaExceeded) -> QuotaExceeded:
+    """Return the same refusal with the seconds left until midnight UTC."""
     now = utc_now()
     midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
     left_s = -((now - midnight) // timedelta(seconds=1))

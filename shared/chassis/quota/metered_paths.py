@@ -1,13 +1,13 @@
-"""What each operation counts as, and what is never metered: the one table of it.
+"""The kind that each operation is metered as, and the operations that are never metered.
 
-Never metered and never refused, whatever the quota, the plan, the payment or the status: what stops, pauses,
-cancels or closes something that trades, what removes a key or a log-in, and reading one's positions; and how one
-learns of one's limits and gets others, or nobody could ever leave a limit. `/v1/auth` is the log-in itself.
+Never metered and never refused, whatever the quota, plan, payment or status: operations that stop, pause, cancel or
+close something that trades, that remove a key or a login, and that read one's positions; also those that show one's
+limits and change the plan, or nobody could ever leave a limit. `/v1/auth` is logging in itself.
 """
 
 from shared.contracts.billing import RequestKind
 
-# Of a resource, by the longest beginning of its path that stands here.
+# By the prefix of the path.
 KINDS: dict[str, RequestKind] = {
     "/v1/strategies": "trading",
     "/v1/bot-configurations": "trading",
@@ -21,15 +21,15 @@ KINDS: dict[str, RequestKind] = {
     "/v1/watchlist": "analysis",
 }
 
-# Free as the last word of a path that is posted to, whatever it is of.
+# A POST is free if its path ends in one of these, on any resource.
 FREE_VERBS = frozenset({"stop", "pause", "flatten", "close", "cancel", "kill", "kill-switch", "logout"})
 
-# Free with everything below them.
+# Free, with all paths below.
 FREE_RESOURCES = ("/v1/auth", "/v1/plans", "/v1/subscription", "/v1/usage")
 
 FREE_OPERATIONS = frozenset(
     {
-        # One's positions: what is open stands in sessions and trades.
+        # Reading one's positions: open positions are shown in sessions and trades.
         "GET /v1/sessions",
         "GET /v1/sessions/limits",
         "GET /v1/sessions/{id}",
@@ -38,7 +38,7 @@ FREE_OPERATIONS = frozenset(
         "GET /v1/trades/{id}",
         # Cancelling.
         "DELETE /v1/backtests/{id}",
-        # Log-ins.
+        # Logins.
         "GET /v1/me/sessions",
         "DELETE /v1/me/sessions",
         "DELETE /v1/me/sessions/{id}",
@@ -47,7 +47,7 @@ FREE_OPERATIONS = frozenset(
 
 
 def kind_of(method: str, path: str) -> RequestKind | None:
-    """What a request to this operation counts as; None: it is never metered and never refused."""
+    """Return the kind that a request to this operation counts as, or None if it is never metered or refused."""
     if f"{method} {path}" in FREE_OPERATIONS or any(_below(path, resource) for resource in FREE_RESOURCES):
         return None
     if method == "POST" and path.rpartition("/")[2] in FREE_VERBS:

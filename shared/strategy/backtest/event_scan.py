@@ -1,8 +1,8 @@
-"""The scan for bars on which something may happen; compiled, over floats. What does happen is not its business.
+"""The scan, compiled and over floats, for bars on which something may happen. It does not decide what happens.
 
-It names a bar too many rather than one too few: floats are as large as the decimals they stand for or the same, so
-that a price which reaches a level does so here too. Where it runs ahead of a fill whose price it only guesses, its
-levels stand nearer by a margin, and who asked holds them to the position as it was booked.
+It may return a bar too many, never one too few: rounding decimals to floats keeps their order, so a price that
+reaches a level does so here too. Beyond a fill whose price is only a guess, the scan moves its levels nearer by a
+margin, and the caller checks them against the actual position.
 """
 
 import numpy as np
@@ -13,12 +13,12 @@ Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.uint8]
 Sides = npt.NDArray[np.int8]
 
-# What the strategy and the terms say: places in `rules` (a stop or target that is not there is infinitely far, one
-# that is 0 is read from its column) …
+# Indexes of the strategy's and the terms' values in `rules` (an absent stop or target is infinitely far; one that
+# is 0 is read from its column) …
 SLIPPAGE, STOP, TARGET, TRAIL, ACTIVATION, TICK, RULES = range(7)
-# … and in `counts`; -1 where there is none.
+# … and in `counts`; -1 means no limit.
 COOLDOWN, MAX_BARS, REVERSES, ALL_AT_ONCE, COUNTS = range(5)
-# A stretch of bars on which nothing happens, as a row of whole numbers (END: the bar on which something may) …
+# A stretch of bars on which nothing happens, as a row of integers (END: the bar on which something may happen) …
 MODE, BEGIN, END, LIMIT, STRETCH = range(5)
 # … and the levels at which it ends.
 ADVERSE, FAVOURABLE, EXTREME, ENTRY, LEVELS = range(5)
@@ -33,54 +33,54 @@ def scan(
     lows: Floats,
     closes: Floats,
     entries: Sides,
-    leaves_long: Flags,
-    leaves_short: Flags,
+    exits_long: Flags,
+    exits_short: Flags,
     stop_distances: Floats,
     target_distances: Floats,
     rules: Floats,
     counts: Integers,
     stretches: Integers,
     levels: Floats,
-    most: int,
+    max_stretches: int,
 ) -> int:
-    """Writes up to `most` stretches, the first of which is given, and returns how many.
+    """Write up to `max_stretches` stretches and return their number; the caller fills in the start of the first.
 
-    Beyond the first event it goes on as if an entry were filled at the next open, a stop or target had closed all,
-    and so on: a guess, and where it cannot guess, or with a trailing stop, it ends.
+    Beyond the first event the scan guesses: an entry fills at the next open, a stop or target closes the whole
+    position. It ends where it cannot guess, and after the first event of a strategy with a trailing stop.
     """
     bars, tick = len(closes), rules[TICK]
     mode, begin, limit = stretches[0, MODE], stretches[0, BEGIN], stretches[0, LIMIT]
-    # Prices of a short position are taken negative: what is said here of a long one holds for both.
+    # Prices of a short position are negated, so that the comparisons for a long position hold for both.
     adverse, favourable = mode * levels[0, ADVERSE], mode * levels[0, FAVOURABLE]
     extreme, entry = mode * levels[0, EXTREME], mode * levels[0, ENTRY]
-    trails = rules[TRAIL] > 0.0
+    trailing = rules[TRAIL] > 0.0
     written = 0
-    while written < most:
+    while written < max_stretches:
         index = min(max(begin, limit), bars) if mode == FLAT else begin
         while mode == FLAT and index < bars and entries[index] == 0:
             index += 1
-        worst, best, leaves = (lows, highs, leaves_long) if mode == LONG else (highs, lows, leaves_short)
-        follows = (1.0 - mode * rules[TRAIL]) * (1.0 + mode * MARGIN)
-        trails_from = entry * (1.0 + mode * rules[ACTIVATION]) * (1.0 - mode * MARGIN)
+        worst, best, exits = (lows, highs, exits_long) if mode == LONG else (highs, lows, exits_short)
+        trail = (1.0 - mode * rules[TRAIL]) * (1.0 + mode * MARGIN)
+        active_from = entry * (1.0 + mode * rules[ACTIVATION]) * (1.0 - mode * MARGIN)
         stopped = reached = False
         while mode != FLAT and index < bars:
             opened = mode * opens[index]
             stopped = mode * worst[index] <= adverse or opened <= adverse
             reached = mode * best[index] >= favourable or opened >= favourable
-            if stopped or reached or leaves[index] == 1 or index >= limit:
+            if stopped or reached or exits[index] == 1 or index >= limit:
                 break
-            if trails:
-                if extreme >= trails_from and min(mode * worst[index], opened) <= extreme * follows + 0.6 * tick:
+            if trailing:
+                if extreme >= active_from and min(mode * worst[index], opened) <= extreme * trail + 0.6 * tick:
                     break
                 extreme = max(extreme, mode * best[index])
-                if extreme >= trails_from and mode * closes[index] <= extreme * follows + 0.6 * tick:
+                if extreme >= active_from and mode * closes[index] <= extreme * trail + 0.6 * tick:
                     break
             index += 1
         stretches[written, MODE], stretches[written, BEGIN] = mode, begin
         stretches[written, END], stretches[written, LIMIT] = index, limit
         levels[written, ADVERSE], levels[written, FAVOURABLE] = mode * adverse, mode * favourable
         written += 1
-        if trails or index + 1 >= bars or (reached and not stopped and counts[ALL_AT_ONCE] == 0):
+        if trailing or index + 1 >= bars or (reached and not stopped and counts[ALL_AT_ONCE] == 0):
             break
         if stopped or reached:
             mode, begin, limit = FLAT, index, index + counts[COOLDOWN]

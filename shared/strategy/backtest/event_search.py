@@ -1,4 +1,4 @@
-"""Finds the next bar on which something may happen: a backtest steps through those and passes the others."""
+"""Finds the next bar on which something may happen: a backtest steps through those bars and skips the others."""
 
 import sys
 from bisect import bisect_left
@@ -46,12 +46,12 @@ from shared.strategy.execution.outcome import Position
 from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 
-_FIRST_LOOK, _FARTHEST_LOOK = 4, 512
-_WORTH_LOADING = 50_000  # bars from which on a process that has no compiled scan yet gains by one
+_FIRST_STRETCHES, _MAX_STRETCHES = 4, 512  # of one scan; more with every scan whose guesses held
+_WORTH_LOADING = 50_000  # from so many bars on, loading numba pays off
 
 
-def worthwhile(bars: int) -> bool:
-    """Whether searching beats stepping through every bar: loading the compiled scan takes its time, once."""
+def is_worthwhile(bars: int) -> bool:
+    """Whether searching is faster than stepping through every bar. Loading numba takes time once per process."""
     return bars >= _WORTH_LOADING or "numba" in sys.modules
 
 
@@ -61,13 +61,13 @@ def _compiled() -> Callable[..., int]:
 
     try:
         compiled: Callable[..., int] = numba.njit(cache=True, nogil=True)(scan)
-    except RuntimeError:  # no folder to keep it in
+    except RuntimeError:  # no writable folder for the cache
         compiled = numba.njit(nogil=True)(scan)
     return compiled
 
 
 class Search:
-    """Looks ahead from where an execution stands, by guesses; where one was wrong it looks again."""
+    """Scans ahead from an execution's state by guessing what follows; scans again after a wrong guess."""
 
     def __init__(self, execution: Execution, series: Series, first_decision: int | None) -> None:
         self._execution = execution
@@ -79,8 +79,8 @@ class Search:
         self._columns = (
             *(series.column(name) for name in ("open", "high", "low", "close")),
             _entries(execution, series, first),
-            _leaves(execution, series, "LONG"),
-            _leaves(execution, series, "SHORT"),
+            _exits(execution, series, "LONG"),
+            _exits(execution, series, "SHORT"),
             _distances(risk.stop_loss, series),
             _distances(targets[0].distance if targets else None, series),
         )
@@ -97,14 +97,14 @@ class Search:
         self._counts[MAX_BARS] = risk.max_bars or -1
         self._counts[REVERSES] = strategy.side == "BOTH" and risk.cooldown_bars == 0
         self._counts[ALL_AT_ONCE] = len(targets) > 0 and targets[0].close_percent == 100
-        self._stretches = np.zeros((_FARTHEST_LOOK, STRETCH), dtype=np.int64)
-        self._levels = np.zeros((_FARTHEST_LOOK, LEVELS))
-        self._most = _FIRST_LOOK
+        self._stretches = np.zeros((_MAX_STRETCHES, STRETCH), dtype=np.int64)
+        self._levels = np.zeros((_MAX_STRETCHES, LEVELS))
+        self._max_stretches = _FIRST_STRETCHES
         self._ahead: list[tuple[int, int, int, int, float, float]] = []
         self._at = 0
 
     def next_event(self, index: int) -> int:
-        """The first bar from this one on that has to be stepped through; the series' length if there is none."""
+        """Return the first bar from `index` on that must be stepped through; the series' length if none."""
         execution, ahead = self._execution, self._ahead
         if execution.pending:
             return index
@@ -114,13 +114,13 @@ class Search:
         self._at = at
         if at < len(ahead):
             begin, end, mode, limit, adverse, favourable = ahead[at]
-            if begin <= index and self._holds(index, mode, limit, adverse, favourable):
+            if begin <= index and self._is_valid(index, mode, limit, adverse, favourable):
                 return end
-            self._most = _FIRST_LOOK
-        return self._look(index)
+            self._max_stretches = _FIRST_STRETCHES
+        return self._scan_from(index)
 
-    def _holds(self, index: int, mode: int, limit: int, adverse: float, favourable: float) -> bool:
-        """Whether a stretch that was guessed ends no later than it must for the state as it is."""
+    def _is_valid(self, index: int, mode: int, limit: int, adverse: float, favourable: float) -> bool:
+        """Whether a guessed stretch ends no later than the execution's actual state requires."""
         position = self._execution.position
         if position is None:
             return mode == FLAT and limit <= index + self._execution.cooldown
@@ -133,20 +133,22 @@ class Search:
             return stop <= adverse and target >= favourable
         return stop >= adverse and target <= favourable
 
-    def _look(self, index: int) -> int:
-        """Scan from the state as it is."""
+    def _scan_from(self, index: int) -> int:
+        """Scan from the execution's actual state and return the first event."""
         execution, row, level = self._execution, self._stretches[0], self._levels[0]
         position = execution.position
         row[BEGIN] = index
         if position is None:
             row[MODE] = FLAT
-            row[LIMIT] = self._may_enter_from(index)
+            row[LIMIT] = self._first_entry_bar(index)
         else:
             row[MODE] = LONG if position.side == "LONG" else SHORT
             row[LIMIT] = self._last_bar(index, position)
             level[ADVERSE], level[FAVOURABLE] = _stop(position), _target(position)
             level[EXTREME], level[ENTRY] = float(position.extreme), float(position.entry_price)
-        count = self._scan(*self._columns, self._rules, self._counts, self._stretches, self._levels, self._most)
+        count = self._scan(
+            *self._columns, self._rules, self._counts, self._stretches, self._levels, self._max_stretches
+        )
         self._ahead = list(
             zip(
                 *(self._stretches[:count, each].tolist() for each in (BEGIN, END, MODE, LIMIT)),
@@ -155,16 +157,16 @@ class Search:
             )
         )
         self._at = 0
-        self._most = min(4 * self._most, _FARTHEST_LOOK)
+        self._max_stretches = min(4 * self._max_stretches, _MAX_STRETCHES)
         return self._ahead[0][1]
 
     def _last_bar(self, index: int, position: Position) -> int:
-        """The bar at whose close the position has lived long enough; the series' length where it may live on."""
-        most = self._max_bars
-        return len(self._series) if most is None else max(index, index + most - position.bars - 1)
+        """Return the bar at whose close `max_bars` ends the position; the series' length if there is no limit."""
+        max_bars = self._max_bars
+        return len(self._series) if max_bars is None else max(index, index + max_bars - position.bars - 1)
 
-    def _may_enter_from(self, index: int) -> int:
-        """The first bar at whose close an entry is not forbidden beforehand."""
+    def _first_entry_bar(self, index: int) -> int:
+        """Return the first bar at whose close cooldown, daily loss and equity allow an entry."""
         execution = self._execution
         if execution.equity <= 0:
             return len(self._series)
@@ -177,7 +179,7 @@ class Search:
 
 
 def _entries(execution: Execution, series: Series, first: int) -> Sides:
-    """The side whose entry condition alone is true, from the first decision bar on."""
+    """Return per bar the side whose entry condition alone is true; 0 before the first decision bar."""
     sides = np.zeros(len(series), dtype=np.int8)
     for side, condition in execution.strategy.entry.items():
         true = np.frombuffer(truths(condition, series), dtype=np.uint8) == TRUE
@@ -186,7 +188,7 @@ def _entries(execution: Execution, series: Series, first: int) -> Sides:
     return sides
 
 
-def _leaves(execution: Execution, series: Series, side: Side) -> Flags:
+def _exits(execution: Execution, series: Series, side: Side) -> Flags:
     condition = execution.strategy.exit.get(side)
     if condition is None:
         return np.zeros(len(series), dtype=np.uint8)
@@ -194,28 +196,28 @@ def _leaves(execution: Execution, series: Series, side: Side) -> Flags:
 
 
 def _distances(distance: Distance | None, series: Series) -> Floats:
-    """Of each bar, where they are taken from a column."""
+    """Return the distance at each bar; zeros if it is not taken from a column."""
     if distance is None or distance.column is None:
         return np.zeros(len(series))
     return distance.column.values(series) * float(distance.value)
 
 
 def _percentage(distance: Distance | None) -> float:
-    """As a fraction of the price; infinite where there is no such stop or target, 0 where it is no percentage."""
+    """Return the fraction of the price; infinite for an absent stop or target, 0 if it is not a percentage."""
     if distance is None:
         return np.inf
     return float(distance.fraction) if distance.column is None else 0.0
 
 
 def _stop(position: Position) -> float:
-    """The stop loss as a float, beyond every price where there is none; the trailing stop is the scan's."""
+    """Return the stop loss as a float, beyond every price if absent. The scan computes the trailing stop."""
     if position.stop is None:
         return -np.inf if position.side == "LONG" else np.inf
     return float(position.stop)
 
 
 def _target(position: Position) -> float:
-    """The next level as a float, beyond every price where there is none."""
+    """Return the next target's price as a float, beyond every price if absent."""
     if position.spent < len(position.targets):
         price = position.targets[position.spent].price
         if price is not None:

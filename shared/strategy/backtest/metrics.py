@@ -1,4 +1,4 @@
-"""What came of a backtest, as statistics: float64, rounded to 6 places, None where undefined."""
+"""Statistics of a backtest: float64, rounded to 6 places, None where undefined."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ def measure(
     *,
     given_start: bool,
 ) -> Metrics:
-    """The metrics of a run over `series` that could decide from the bar `first_decision` on.
+    """Return the metrics of a run over `series` whose first decision bar is `first_decision`.
 
-    `given_start`: the run was told from when to trade, so that its days begin with the first decision's and not
-    with the first bar's.
+    `given_start`: the caller chose when trading starts, so daily returns begin with the day of the first decision
+    and not with that of the first bar.
     """
     with exact():
         equity = initial_balance + sum((trade.pnl for trade in trades), ZERO)
@@ -82,7 +82,7 @@ def _percent(value: float | None) -> float | None:
 
 
 def _buy_and_hold_pct(series: Series, first_decision: int | None) -> float | None:
-    """From the open after the first decision bar to the last close."""
+    """Return the change from the open after the first decision bar to the last close."""
     if first_decision is None or first_decision + 1 >= len(series):
         return None
     bought, sold = series.bar(first_decision + 1).open, series.bar(len(series) - 1).close
@@ -92,7 +92,7 @@ def _buy_and_hold_pct(series: Series, first_decision: int | None) -> float | Non
 
 
 def _daily_pnls(series: Series, trades: Sequence[Trade], start: int | None) -> list[Decimal]:
-    """Of each UTC day from that of the bar `start` to the last bar's, those without a trade included."""
+    """Return the pnl of each UTC day from bar `start` to the last bar, days without a trade included."""
     if start is None or start >= len(series):
         return []
     first = series.bar(start).open_time_ms // DAY_MS

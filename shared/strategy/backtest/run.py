@@ -1,14 +1,14 @@
-"""A strategy run over all bars of a series at once."""
+"""Runs a strategy over all bars of a series."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from shared.strategy.backtest.event_search import Search, worthwhile
+from shared.strategy.backtest.event_search import Search, is_worthwhile
 from shared.strategy.backtest.metrics import Metrics, measure
 from shared.strategy.bars import Bar, Terms, check_tick
-from shared.strategy.decimals import exact, not_exact
+from shared.strategy.decimals import exact, inexact
 from shared.strategy.document.fingerprint import fingerprint
 from shared.strategy.document.parse import Strategy
 from shared.strategy.execution.outcome import Fill, Trade
@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class BacktestReport:
-    """What a backtest gives. `first_decision` is the index of the first bar at which it could decide."""
+    """The result of a backtest. `first_decision` is the index of the first bar at which it could decide."""
 
     fills: tuple[Fill, ...]
     trades: tuple[Trade, ...]
@@ -39,28 +39,28 @@ def run_backtest(
     progress: Progress | None = None,
     search: bool | None = None,
 ) -> BacktestReport:
-    """Executes over all bars; `progress(done, total)` is told now and then, and may raise to cancel.
+    """Run the strategy over all bars. Raises TickTooCoarse.
 
-    `search`: whether to look for the bars on which something may happen; the report is the same without. By default
-    where that is quicker. Raises TickTooCoarse.
+    `progress(done, total)` is called about every 1,000 bars and may raise to cancel the run. `search`: whether to
+    search for the bars on which something may happen; None if that is faster. The report is the same either way.
     """
     series = bars if isinstance(bars, Series) else Series(bars)
     check_tick(terms.instrument.tick_size, _lowest_prices(series))
-    execution = Execution(strategy, terms, first_bar_ms, explains=False)
+    execution = Execution(strategy, terms, first_bar_ms, record_decisions=False)
     first = first_decision(strategy, series, first_bar_ms)
     total = len(series)
-    searching = worthwhile(total) if search is None else search
+    searching = is_worthwhile(total) if search is None else search
     finder = Search(execution, series, first) if searching else None
     step = Step()
-    index, told = 0, 0
+    index, reported = 0, 0
     with exact():
-        while (index := _pass_quiet(execution, step, series, finder, index)) < total:
+        while (index := _skip_quiet_bars(execution, step, series, finder, index)) < total:
             execution.close_bar(step, series, index)
             index += 1
-            if progress is not None and index - told >= _PROGRESS_EVERY:
-                told = index
-                with not_exact():
-                    progress(told, total)
+            if progress is not None and index - reported >= _PROGRESS_EVERY:
+                reported = index
+                with inexact():
+                    progress(reported, total)
     fills, trades = step.fills, step.trades
     if total:
         last = series.bar(total - 1)
@@ -72,7 +72,7 @@ def run_backtest(
 
 
 def _lowest_prices(series: Series) -> list[Decimal]:
-    """A bar that nobody checked may have a low that is not the lowest of its prices."""
+    """Return the lowest open, high, low and close: in an unchecked bar, `low` may not be the lowest price."""
     if not len(series):
         return []
     return [
@@ -80,8 +80,8 @@ def _lowest_prices(series: Series) -> list[Decimal]:
     ]
 
 
-def _pass_quiet(execution: Execution, step: Step, series: Series, search: Search | None, index: int) -> int:
-    """Fills what is pending, and passes over the bars on which nothing more happens; the first on which it may."""
+def _skip_quiet_bars(execution: Execution, step: Step, series: Series, search: Search | None, index: int) -> int:
+    """Fill pending orders and skip the quiet bars. Return the next bar on which something may happen."""
     if execution.pending and index < len(series):
         bar = series.bar(index)
         execution.open_bar(step, bar.open_time_ms, bar.open)
@@ -97,7 +97,7 @@ def _pass_quiet(execution: Execution, step: Step, series: Series, search: Search
 
 
 def first_decision(strategy: Strategy, series: Series, first_bar_ms: int | None) -> int | None:
-    """The first bar at which every indicator is defined, or `first_bar_ms` if that is later."""
+    """Return the first bar at which every indicator is defined and that opens at `first_bar_ms` or later."""
     first = series.first_defined(strategy.indicators.values())
     if first is None or first_bar_ms is None:
         return first

@@ -1,18 +1,18 @@
-"""A comparison's truth on arrays of values: equal within the tolerance is equal, and NaN makes it undefined."""
+"""Comparisons on arrays: values within the tolerance are equal, and NaN makes a comparison undefined."""
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.strategy.conditions.tolerance import Values, sides
+from shared.strategy.conditions.tolerance import Values, comparison_masks
 from shared.strategy.document.nodes import UNDEFINED
 
 Truth = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 
 
-def compared(op: str, left: Values, right: Values) -> Truth:
-    """Element by element."""
-    above, below, defined = sides(left, right)
+def compare(op: str, left: Values, right: Values) -> Truth:
+    """Compare element by element."""
+    above, below, defined = comparison_masks(left, right)
     match op:
         case ">":
             result = above
@@ -27,17 +27,18 @@ def compared(op: str, left: Values, right: Values) -> Truth:
     return _three_valued(result, defined)
 
 
-def crossed(op: str, left: Values, right: Values) -> Truth:
-    """From one side at the bar before to the other side, for each bar but the first; undefined if one of the four
-    values is. Bars follow one another along the first axis."""
-    above, below, defined = sides(left, right)
+def crosses(op: str, left: Values, right: Values) -> Truth:
+    """Return for each bar but the first whether `left` crossed `right` since the previous bar.
+
+    Undefined if one of the four values is NaN. Bars run along the first axis."""
+    above, below, defined = comparison_masks(left, right)
     beyond = above if op == "crosses_above" else below
     before = ~beyond[:-1] & defined[:-1]
     return _three_valued(before & beyond[1:], defined[:-1] & defined[1:])
 
 
 def _three_valued(result: Flags, defined: Flags) -> Truth:
-    """What is undefined does not hold: its place in the result is 0."""
+    """Combine both arrays. The result of an undefined element must be False."""
     truth = np.logical_not(defined).view(np.uint8)
     truth *= UNDEFINED
     truth += result.view(np.uint8)

@@ -1,8 +1,8 @@
-"""Conditions: their grammar, and their three-valued truth on a series.
+"""The grammar of conditions, and their three-valued truth on a series.
 
-A backtest asks for all bars at once, which is done on arrays. Live sessions ask for the newest one, which
-`panel.py` answers for all plain comparisons together, and `moment.py` for what is more. The answers are kept by the
-series, so that sessions with the same condition share them.
+A backtest evaluates all bars at once, on arrays. A live session evaluates the newest bar: `panel.py` evaluates all
+plain comparisons of a series together, `one_bar.py` every other condition. The series caches the results, so that
+sessions with the same condition share them.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 
-from shared.strategy.conditions.arrays import Truth, compared, crossed
+from shared.strategy.conditions.arrays import Truth, compare, crosses
 from shared.strategy.conditions.one_bar import truth_at
 from shared.strategy.conditions.panel import Panel
 from shared.strategy.conditions.tolerance import Values
@@ -29,57 +29,57 @@ from shared.strategy.document.nodes import (
     Operand,
     Reference,
 )
-from shared.strategy.document.reader import DocumentReader, child, is_decimal_text, shown
+from shared.strategy.document.reader import DocumentReader, child, is_decimal_text, quoted
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, MAX_PERIOD, IndicatorSpec
 from shared.strategy.series import Series, Truths
 
 MAX_DEPTH = 8
 MAX_NODES = 128
 OPERATORS = (">", ">=", "<", "<=", "==", "crosses_above", "crosses_below")
-_BAR_BY_BAR = 4  # so many bars or fewer are cheaper one at a time
+_BAR_BY_BAR = 4  # up to so many bars are cheaper one at a time
 _NOT = np.array([TRUE, FALSE, UNDEFINED], dtype=np.uint8)
 
 
 def truths(condition: Condition, series: Series) -> bytearray:
-    """FALSE, TRUE or UNDEFINED for every bar of the series."""
-    return carried_on(condition, series, series.truths(condition.key))
+    """Return FALSE, TRUE or UNDEFINED for every bar of the series."""
+    return extend_truths(condition, series, series.truths(condition.key))
 
 
-def carried_on(condition: Condition, series: Series, known: Truths) -> bytearray:
-    """What is known of the condition's truth, completed to the series' last bar."""
-    missing = len(series) - len(known.values)
+def extend_truths(condition: Condition, series: Series, cached: Truths) -> bytearray:
+    """Extend the cached truths to the last bar of the series and return them."""
+    missing = len(series) - len(cached.values)
     if missing > _BAR_BY_BAR:
         with np.errstate(all="ignore"):
-            known.values += _truth(condition.root, series, len(known.values), len(series)).tobytes()
+            cached.values += _truth(condition.root, series, len(cached.values), len(series)).tobytes()
     elif missing:
-        _bar_by_bar(condition, series, known)
-    return known.values
+        _extend_bar_by_bar(condition, series, cached)
+    return cached.values
 
 
-def _bar_by_bar(condition: Condition, series: Series, known: Truths) -> None:
-    if known.at is None:
-        known.at = truth_at(condition.root, series)
+def _extend_bar_by_bar(condition: Condition, series: Series, cached: Truths) -> None:
+    if cached.at is None:
+        cached.at = truth_at(condition.root, series)
         if series.panel is None:
             series.panel = Panel(series)
-        if isinstance(condition.root, Comparison) and series.panel.takes(condition.root):
-            series.panel.add(condition.root, known)
-            known.in_panel = True
-    for index in range(len(known.values), len(series)):
-        if known.in_panel and index > 0 and series.panel is not None:
-            series.panel.answer(index)
+        if isinstance(condition.root, Comparison) and series.panel.accepts(condition.root):
+            series.panel.add(condition.root, cached)
+            cached.in_panel = True
+    for index in range(len(cached.values), len(series)):
+        if cached.in_panel and index > 0 and series.panel is not None:
+            series.panel.evaluate(index)
         else:
-            known.values.append(known.at(index))
+            cached.values.append(cached.at(index))
 
 
 def evaluate(condition: Condition, series: Series, index: int) -> bool | None:
-    """True, false, or None where it is undefined."""
+    """Return the condition's truth at the bar; None if undefined."""
     truth = truths(condition, series)[index]
     return None if truth == UNDEFINED else truth == TRUE
 
 
 def _truth(node: Node, series: Series, start: int, stop: int) -> Truth:
     if isinstance(node, Comparison):
-        return _held(node, series, start, stop)
+        return _truth_for_bars(node, series, start, stop)
     if isinstance(node, Not):
         return _NOT[_truth(node.part, series, start, stop)]
     parts = np.stack([_truth(part, series, start, stop) for part in node.parts])
@@ -88,34 +88,34 @@ def _truth(node: Node, series: Series, start: int, stop: int) -> Truth:
     return np.where((parts == decisive).any(axis=0), decisive, undecided).astype(np.uint8)
 
 
-def _held(node: Comparison, series: Series, start: int, stop: int) -> Truth:
-    """The comparison at each bar and the `for_bars - 1` before it, all of them."""
+def _truth_for_bars(node: Comparison, series: Series, start: int, stop: int) -> Truth:
+    """Return whether the comparison is true at each bar and at all of the `for_bars - 1` bars before it."""
     reach = node.for_bars - 1
-    single = _compared(node, series, start - reach, stop)
+    single = _comparison_truth(node, series, start - reach, stop)
     if reach == 0:
         return single
-    any_false = _within_last(single == FALSE, node.for_bars)
-    any_undefined = _within_last(single == UNDEFINED, node.for_bars)
+    any_false = _any_in_window(single == FALSE, node.for_bars)
+    any_undefined = _any_in_window(single == UNDEFINED, node.for_bars)
     return np.where(any_false, FALSE, np.where(any_undefined, UNDEFINED, TRUE)).astype(np.uint8)
 
 
-def _within_last(hits: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
-    counted = np.concatenate(([0], np.cumsum(hits)))
-    return counted[width:] > counted[:-width]
+def _any_in_window(flags: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
+    counts = np.concatenate(([0], np.cumsum(flags)))
+    return counts[width:] > counts[:-width]
 
 
-def _compared(node: Comparison, series: Series, start: int, stop: int) -> Truth:
+def _comparison_truth(node: Comparison, series: Series, start: int, stop: int) -> Truth:
     if not node.op.startswith("crosses"):
-        return compared(node.op, *(_operand(each, series, start, stop) for each in (node.left, node.right)))
+        return compare(node.op, *(_operand(each, series, start, stop) for each in (node.left, node.right)))
     first = max(start - 1, 0)
     left, right = (_operand(each, series, first, stop) for each in (node.left, node.right))
-    truth = crossed(node.op, left, right)
-    before = min(first + 1, stop) - start  # up to the first bar there is none before it
+    truth = crosses(node.op, left, right)
+    before = min(first + 1, stop) - start  # bars that have no previous bar
     return np.concatenate((np.full(before, UNDEFINED, dtype=np.uint8), truth)) if before > 0 else truth
 
 
 def _operand(operand: Operand, series: Series, start: int, stop: int) -> Values:
-    """Values at start … stop - 1; NaN before the first bar, for numbers too."""
+    """Return the values at start … stop - 1; NaN before the first bar, for numbers too."""
     if isinstance(operand, Number):
         constant = np.full(stop - start, float(operand.value))
         constant[: max(0, min(-start, stop - start))] = np.nan
@@ -132,7 +132,7 @@ def _operand(operand: Operand, series: Series, start: int, stop: int) -> Values:
 
 
 def parse_condition(raw: object, indicators: Mapping[str, IndicatorSpec], path: str = "$") -> Condition:
-    """Reads one condition by itself; raises StrategyError with all its faults."""
+    """Parse a single condition. Raises StrategyError with all its faults."""
     reader = DocumentReader()
     condition = ConditionReader(reader, indicators).condition(raw, path)
     reader.check()
@@ -141,7 +141,7 @@ def parse_condition(raw: object, indicators: Mapping[str, IndicatorSpec], path: 
 
 
 class ConditionReader:
-    """Reads the conditions of one document; they share the limit on nodes."""
+    """Parses the conditions of one document; they share the limit on nodes."""
 
     def __init__(self, reader: DocumentReader, indicators: Mapping[str, IndicatorSpec]) -> None:
         self._reader = reader
@@ -149,7 +149,7 @@ class ConditionReader:
         self._nodes = 0
 
     def condition(self, raw: object, path: str) -> Condition | None:
-        """The condition, or None where a fault was recorded."""
+        """Return the condition, or None after recording a fault."""
         before = len(self._reader.faults)
         root = self._node(raw, path, 1)
         if root is None or len(self._reader.faults) > before:
@@ -157,7 +157,7 @@ class ConditionReader:
         return Condition(root, repr(root))
 
     def column(self, raw: object, path: str, indicators_only: bool = False) -> Column | None:
-        """A name: `close`, `fast`, `bands.upper`."""
+        """Return the column that a name refers to: `close`, `fast`, `bands.upper`."""
         if not isinstance(raw, str):
             self._reader.fault(path, "must be a name")
             return None
@@ -165,10 +165,10 @@ class ConditionReader:
             return Column(raw, raw)
         name, dot, output = raw.partition(".")
         spec = self._indicators.get(name)
-        if name in self._reader.doubtful:
+        if name in self._reader.faulty_names:
             return None
         if spec is None:
-            self._reader.fault(path, f"{shown(raw)} is not defined")
+            self._reader.fault(path, f"{quoted(raw)} is not defined")
             return None
         if spec.outputs == ("value",):
             if dot:
@@ -176,8 +176,8 @@ class ConditionReader:
                 return None
             return Column(raw, None, spec, "value")
         if not dot or output not in spec.outputs:
-            wanted = " ".join(f"{name}.{each}" for each in spec.outputs)
-            self._reader.fault(path, f"must name an output: {wanted}")
+            expected = " ".join(f"{name}.{each}" for each in spec.outputs)
+            self._reader.fault(path, f"must name an output: {expected}")
             return None
         return Column(raw, None, spec, output)
 

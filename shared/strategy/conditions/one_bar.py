@@ -1,6 +1,6 @@
-"""A condition's truth at one bar: the rules of `conditions.py` on single values, for who steps bar by bar.
+"""A condition's truth at one bar: the rules of `evaluation.py` on single values, for stepping bar by bar.
 
-A property test holds the two to each other.
+A property test compares the two implementations.
 """
 
 from collections.abc import Callable
@@ -25,10 +25,10 @@ ValueAt = Callable[[int], float]
 
 
 def truth_at(node: Node, series: Series) -> TruthAt:
-    """Answers FALSE, TRUE or UNDEFINED for a bar by its index, as the series grows."""
+    """Return a function from a bar's index to FALSE, TRUE or UNDEFINED; it stays valid as the series grows."""
     if isinstance(node, Comparison):
-        single = _crossed(node, series) if node.op in _CROSSES else _compared(node, series)
-        return single if node.for_bars == 1 else _held(single, node.for_bars)
+        single = _crossing(node, series) if node.op in _CROSSES else _comparison(node, series)
+        return single if node.for_bars == 1 else _for_bars(single, node.for_bars)
     if isinstance(node, Not):
         part = truth_at(node.part, series)
         return lambda index: _NOT[part(index)]
@@ -48,49 +48,49 @@ def truth_at(node: Node, series: Series) -> TruthAt:
     return combined
 
 
-def _compared(node: Comparison, series: Series) -> TruthAt:
+def _comparison(node: Comparison, series: Series) -> TruthAt:
     left, right, holds = value_at(node.left, series), value_at(node.right, series), _PLAIN[node.op]
 
-    def compared(index: int) -> int:
+    def comparison(index: int) -> int:
         one, other = left(index), right(index)
         if one != one or other != other:
             return UNDEFINED
         return TRUE if holds(one, other) else FALSE
 
-    return compared
+    return comparison
 
 
-def _crossed(node: Comparison, series: Series) -> TruthAt:
+def _crossing(node: Comparison, series: Series) -> TruthAt:
     left, right = value_at(node.left, series), value_at(node.right, series)
     beyond = _PLAIN[_CROSSES[node.op]]
 
-    def crossed(index: int) -> int:
+    def crossing(index: int) -> int:
         one, other, one_before, other_before = left(index), right(index), left(index - 1), right(index - 1)
         if one != one or other != other or one_before != one_before or other_before != other_before:
             return UNDEFINED
         return TRUE if beyond(one, other) and not beyond(one_before, other_before) else FALSE
 
-    return crossed
+    return crossing
 
 
-def _held(single: TruthAt, bars: int) -> TruthAt:
-    """At the bar and the `bars - 1` before it, all of them; those truths are kept, each is asked for once."""
-    kept: dict[int, int] = {}
+def _for_bars(single: TruthAt, bars: int) -> TruthAt:
+    """Whether `single` is true at the bar and at all of the `bars - 1` before it. Evaluates each bar once."""
+    cached: dict[int, int] = {}
 
-    def held(index: int) -> int:
+    def for_bars(index: int) -> int:
         for each in range(index - bars + 1, index + 1):
-            if each not in kept:
-                kept[each] = single(each)
-        for each in [each for each in kept if each <= index - bars]:
-            del kept[each]
-        truths = kept.values()
+            if each not in cached:
+                cached[each] = single(each)
+        for each in [each for each in cached if each <= index - bars]:
+            del cached[each]
+        truths = cached.values()
         return FALSE if FALSE in truths else UNDEFINED if UNDEFINED in truths else TRUE
 
-    return held
+    return for_bars
 
 
 def value_at(operand: Operand, series: Series) -> ValueAt:
-    """NaN before the first bar, for numbers too."""
+    """Return a function from a bar's index to the operand's value; NaN before the first bar, for numbers too."""
     if isinstance(operand, Number):
         constant = float(operand.value)
         return lambda index: constant if index >= 0 else _NAN

@@ -1,7 +1,7 @@
-"""When conditions become true: at which bars one holds that did not hold at the bar before.
+"""The rising edges of conditions: the bars at which a condition is is_true and was not at the previous bar.
 
-Most alerts compare one value with a number. Those that compare the same value in the same way are answered
-together, as one comparison of arrays; the answer is that of the evaluator (a property test).
+Most alerts compare one value with a number. Alerts that compare the same value by the same operator are evaluated
+together, as one comparison on arrays; a property test compares the result with the evaluator's.
 """
 
 from collections.abc import Sequence
@@ -10,27 +10,27 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.strategy.conditions.arrays import compared, crossed
+from shared.strategy.conditions.arrays import compare, crosses
 from shared.strategy.conditions.evaluation import truths
 from shared.strategy.conditions.tolerance import Values
 from shared.strategy.document.nodes import TRUE, Comparison, Condition, Number, Reference
 from shared.strategy.series import Series
 
-Held = npt.NDArray[np.bool_]
+TruthTable = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdCondition:
-    """A condition that is one comparison with a number. Those of the same `likeness` differ in the number only."""
+    """A comparison with a number. Conditions with the same `group_key` differ in the number only."""
 
-    likeness: str
+    group_key: str
     value: Reference
     op: str
     number: float
 
 
-def threshold_of(condition: Condition) -> ThresholdCondition | None:
-    """None for a condition that is more than that."""
+def as_threshold(condition: Condition) -> ThresholdCondition | None:
+    """Return the condition as a ThresholdCondition; None if it is anything else than one."""
     root = condition.root
     if not isinstance(root, Comparison) or root.for_bars != 1:
         return None
@@ -39,32 +39,34 @@ def threshold_of(condition: Condition) -> ThresholdCondition | None:
     return ThresholdCondition(f"{root.op} {root.left!r}", root.left, root.op, float(root.right.value))
 
 
-def became_true(condition: Condition, series: Series, start: int, stop: int) -> list[int]:
-    """The bars from `start` to before `stop` at which it did."""
-    held = truths(condition, series)
-    return [at for at in range(start, stop) if held[at] == TRUE and (at == 0 or held[at - 1] != TRUE)]
+def find_rising_edges(condition: Condition, series: Series, start: int, stop: int) -> list[int]:
+    """Return the bars in start … stop - 1 at which the condition became is_true."""
+    is_true = truths(condition, series)
+    return [at for at in range(start, stop) if is_true[at] == TRUE and (at == 0 or is_true[at - 1] != TRUE)]
 
 
-def thresholds_reached(
-    alike: Sequence[ThresholdCondition], series: Series, start: int, stop: int
+def find_threshold_edges(
+    group: Sequence[ThresholdCondition], series: Series, start: int, stop: int
 ) -> list[tuple[int, int]]:
-    """As `became_true`, for thresholds of one likeness: (which of them, at which bar), by bar."""
-    numbers = np.array([threshold.number for threshold in alike])
-    held = _held(alike[0], series, start - 1, stop, numbers)
-    bars, which = np.nonzero(held[1:] & ~held[:-1])
-    return [(int(one), start + int(bar)) for bar, one in zip(bars, which, strict=True)]
+    """As `find_rising_edges`, for thresholds with one `group_key`: pairs (index in `group`, bar), by bar."""
+    numbers = np.array([threshold.number for threshold in group])
+    is_true = _truths_by_number(group[0], series, start - 1, stop, numbers)
+    bars, indexes = np.nonzero(is_true[1:] & ~is_true[:-1])
+    return [(int(index), start + int(bar)) for bar, index in zip(bars, indexes, strict=True)]
 
 
-def _held(like: ThresholdCondition, series: Series, start: int, stop: int, numbers: Values) -> Held:
-    """Bars by numbers. What is not defined compares as false, which is all that counts here."""
-    crossing = like.op.startswith("crosses")
-    values = _values(like.value, series, start - 1 if crossing else start, stop)[:, np.newaxis]
-    truth = crossed(like.op, values, numbers) if crossing else compared(like.op, values, numbers)
+def _truths_by_number(
+    first: ThresholdCondition, series: Series, start: int, stop: int, numbers: Values
+) -> TruthTable:
+    """Return bars × numbers. An undefined comparison counts as false."""
+    crossing = first.op.startswith("crosses")
+    values = _values(first.value, series, start - 1 if crossing else start, stop)[:, np.newaxis]
+    truth = crosses(first.op, values, numbers) if crossing else compare(first.op, values, numbers)
     return np.asarray(truth == TRUE, dtype=np.bool_)
 
 
 def _values(reference: Reference, series: Series, start: int, stop: int) -> Values:
-    """Those at start … stop - 1, NaN before the first bar."""
+    """Return the values at start … stop - 1; NaN before the first bar."""
     column = reference.column.values(series)
     first, last = start - reference.shift, stop - reference.shift
     found = column[max(0, first) : max(0, last)]

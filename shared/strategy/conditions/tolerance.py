@@ -1,8 +1,8 @@
-"""Rounding is no signal: comparisons with a tolerance, and what indicators are on a market that stands still.
+"""Rounding is no signal: comparisons with a tolerance, and indicator values on a market that does not move.
 
 Running sums of floats differ in their last bits, so that equal averages would seem to cross. The rules are in
-docs/strategy.md; each is here for arrays, and for single values as a live session steps bar by bar (a property test
-holds the two to each other, bit for bit).
+docs/strategy.md. Each is implemented twice: on arrays, and on single values for live sessions that step bar by bar.
+A property test compares the two bit for bit.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,65 +18,67 @@ if TYPE_CHECKING:
 Values = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Outputs = tuple[float, ...]
-SettleAt = Callable[[Mapping[str, Values], int, Outputs], Outputs]
-"""Takes the columns, a bar's index and TA-Lib's values there; gives the values after the rules."""
+NoiseSuppressor = Callable[[Mapping[str, Values], int, Outputs], Outputs]
+"""Maps the columns, a bar's index and TA-Lib's values at that bar to the values with the rules applied."""
 
-TOLERANCE = 1e-9  # of the larger of two numbers, and for MACD of the source
-LEAST_PERCENT = 1e-7  # below it a percentage is nothing
-_ALMOST_ALL = 100.0 - LEAST_PERCENT
-_BLOCK = 8192  # elements whose intermediate results stay in the processor's cache
-_LARGEST = float_info.max  # an infinite number is equal to none but itself
+TOLERANCE = 1e-9  # relative to the larger of two numbers; for MACD to the source
+MIN_PERCENT = 1e-7  # a percentage up to this is 0
+_MAX_PERCENT = 100.0 - MIN_PERCENT
+_BLOCK = 8192  # elements; their intermediate results fit in the CPU cache
+_LARGEST = float_info.max  # caps the tolerance, so that an infinite number equals only itself
 
 
 def is_above(one: float, other: float) -> bool:
-    """Whether one number exceeds the other by more than rounding; not where one is NaN."""
+    """Whether `one` exceeds `other` by more than the tolerance; False if either is NaN."""
     return one - other > min(TOLERANCE * max(abs(one), abs(other)), _LARGEST)
 
 
-def sides(left: Values, right: Values) -> tuple[Flags, Flags, Flags]:
-    """`is_above` element by element, both ways, and where both are numbers. Neither above nor below is equal."""
+def comparison_masks(left: Values, right: Values) -> tuple[Flags, Flags, Flags]:
+    """Return three masks: `left` above `right`, below it, both defined. Equal is neither above nor below."""
     with np.errstate(all="ignore"):
         if len(left) <= _BLOCK or left.shape != right.shape:
-            return _sides(left, right)
+            return _comparison_masks(left, right)
         above, below, defined = (np.empty(left.shape, dtype=np.bool_) for _ in range(3))
         for start in range(0, len(left), _BLOCK):
             part = slice(start, start + _BLOCK)
-            above[part], below[part], defined[part] = _sides(left[part], right[part])
+            above[part], below[part], defined[part] = _comparison_masks(left[part], right[part])
         return above, below, defined
 
 
-def _sides(left: Values, right: Values) -> tuple[Flags, Flags, Flags]:
+def _comparison_masks(left: Values, right: Values) -> tuple[Flags, Flags, Flags]:
     difference = left - right
-    tolerance = np.maximum(np.abs(left), np.abs(right))  # NaN where one is
+    tolerance = np.maximum(np.abs(left), np.abs(right))  # NaN where either is NaN
     defined = np.equal(tolerance, tolerance)
     tolerance *= TOLERANCE
     np.minimum(tolerance, _LARGEST, out=tolerance)
     return difference > tolerance, difference < -tolerance, defined
 
 
-def settle(spec: "IndicatorSpec", candles: Mapping[str, Values], outputs: tuple[Values, ...]) -> tuple[Values, ...]:
-    """TA-Lib's values over the whole series, after the rules; what is NaN stays NaN."""
+def suppress_noise(
+    spec: "IndicatorSpec", candles: Mapping[str, Values], outputs: tuple[Values, ...]
+) -> tuple[Values, ...]:
+    """Apply the rules to TA-Lib's values over the whole series; NaN stays NaN."""
     match spec.type:
         case "SMA" | "WMA" | "BBANDS":
             source = candles[_source(spec)]
-            return tuple(_replaced(each, _flat(source, spec.period), source) for each in outputs)
+            return tuple(_replace(each, _flat_windows(source, spec.period), source) for each in outputs)
         case "STDDEV":
-            return (_replaced(outputs[0], _flat(candles[_source(spec)], spec.period), 0.0),)
+            return (_replace(outputs[0], _flat_windows(candles[_source(spec)], spec.period), 0.0),)
         case "CCI":
-            flat = [_flat(candles[name], spec.period) for name in ("high", "low", "close")]
-            return (_replaced(outputs[0], flat[0] & flat[1] & flat[2], 0.0),)
+            flat = [_flat_windows(candles[name], spec.period) for name in ("high", "low", "close")]
+            return (_replace(outputs[0], flat[0] & flat[1] & flat[2], 0.0),)
         case "RSI" | "MFI" | "STOCH":
-            return tuple(_within_bounds(each) for each in outputs)
+            return tuple(_snap_all_to_bounds(each) for each in outputs)
         case "MACD":
             least = TOLERANCE * np.abs(candles[_source(spec)])
-            return tuple(_replaced(each, np.abs(each) <= least, 0.0) for each in outputs)
+            return tuple(_replace(each, np.abs(each) <= least, 0.0) for each in outputs)
         case "DISTANCE_FROM_EMA":
-            return (_replaced(outputs[0], np.abs(outputs[0]) <= LEAST_PERCENT, 0.0),)
+            return (_replace(outputs[0], np.abs(outputs[0]) <= MIN_PERCENT, 0.0),)
     return outputs
 
 
-def settles_at(spec: "IndicatorSpec") -> SettleAt | None:
-    """The same at one bar, of finite values; None for a type without a rule."""
+def noise_suppressor(spec: "IndicatorSpec") -> NoiseSuppressor | None:
+    """Return the function that does the same for finite values at one bar; None for a type without a rule."""
     period = spec.period
     match spec.type:
         case "SMA" | "WMA" | "BBANDS":
@@ -94,14 +96,12 @@ def settles_at(spec: "IndicatorSpec") -> SettleAt | None:
                 else outputs
             )
         case "RSI" | "MFI" | "STOCH":
-            return lambda _, __, outputs: tuple(map(_bounded, outputs))
+            return lambda _, __, outputs: tuple(map(_snap_to_bounds, outputs))
         case "MACD":
             name = _source(spec)
-            return lambda columns, index, outputs: _without_noise(
-                outputs, TOLERANCE * abs(columns[name].item(index))
-            )
+            return lambda columns, index, outputs: _zero_noise(outputs, TOLERANCE * abs(columns[name].item(index)))
         case "DISTANCE_FROM_EMA":
-            return lambda _, __, outputs: _without_noise(outputs, LEAST_PERCENT)
+            return lambda _, __, outputs: _zero_noise(outputs, MIN_PERCENT)
     return None
 
 
@@ -110,21 +110,21 @@ def _source(spec: "IndicatorSpec") -> str:
     return spec.source
 
 
-def _replaced(values: Values, where: Flags, by: Values | float) -> Values:
+def _replace(values: Values, where: Flags, by: Values | float) -> Values:
     if not where.any():
         return values
     return np.where(where & ~np.isnan(values), by, values)
 
 
-def _flat(source: Values, period: int) -> Flags:
-    """Where the last `period` values, this one included, are one number."""
+def _flat_windows(source: Values, period: int) -> Flags:
+    """Whether the last `period` values, this one included, are equal."""
     same = np.zeros(len(source), dtype=np.bool_)
     np.equal(source[1:], source[:-1], out=same[1:])
     if np.count_nonzero(same) < period - 1:
         return np.zeros(len(source), dtype=np.bool_)
     index = np.arange(len(source))
-    began = np.maximum.accumulate(np.where(same, 0, index))
-    return np.asarray(index - began >= period - 1, dtype=np.bool_)
+    starts = np.maximum.accumulate(np.where(same, 0, index))
+    return np.asarray(index - starts >= period - 1, dtype=np.bool_)
 
 
 def _is_flat(source: Values, index: int, period: int) -> bool:
@@ -134,14 +134,14 @@ def _is_flat(source: Values, index: int, period: int) -> bool:
     return bool((source[index - period + 1 : index + 1] == value).all())
 
 
-def _within_bounds(values: Values) -> Values:
-    values = _replaced(values, values <= LEAST_PERCENT, 0.0)
-    return _replaced(values, values >= _ALMOST_ALL, 100.0)
+def _snap_all_to_bounds(values: Values) -> Values:
+    values = _replace(values, values <= MIN_PERCENT, 0.0)
+    return _replace(values, values >= _MAX_PERCENT, 100.0)
 
 
-def _bounded(value: float) -> float:
-    return 0.0 if value <= LEAST_PERCENT else 100.0 if value >= _ALMOST_ALL else value
+def _snap_to_bounds(value: float) -> float:
+    return 0.0 if value <= MIN_PERCENT else 100.0 if value >= _MAX_PERCENT else value
 
 
-def _without_noise(values: Outputs, least: float) -> Outputs:
+def _zero_noise(values: Outputs, least: float) -> Outputs:
     return tuple(0.0 if abs(each) <= least else each for each in values)

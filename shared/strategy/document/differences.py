@@ -1,4 +1,4 @@
-"""What differs between two documents, by JSON path."""
+"""The differences between two documents, by JSON path."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from shared.strategy.document.reader import child
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A value that changed, or one that is in one of the two only: the other is None then."""
+    """A value that was added, removed or changed. `old` of an added value and `new` of a removed one are None."""
 
     path: str
-    change: str  # added, removed, changed
+    change: str  # "added", "removed" or "changed"
     old: object
     new: object
 
 
 def differences(old: object, new: object, path: str = "$") -> Iterator[Difference]:
-    """The smallest parts that differ, in the order of their paths' names; lists are compared place by place."""
+    """Yield the smallest parts that differ, with keys in sorted order. Lists are compared index by index."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted(old.keys() | new.keys()):
             yield from _member(key in old, old.get(key), key in new, new.get(key), child(path, key))

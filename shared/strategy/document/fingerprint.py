@@ -1,4 +1,4 @@
-"""The fingerprint: one string that is the same wherever the same fills happened."""
+"""The fingerprint of a run: equal for runs with the same fills."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from shared.strategy.execution.outcome import Fill
 
 
 def fingerprint(fills: Iterable[Fill]) -> str:
-    """SHA-256 of a line `time_ms,action,side,qty,price,reason` per fill, in their order."""
+    """Return the SHA-256 over a line `time_ms,action,side,qty,price,reason` per fill, in order."""
     lines = [
         f"{time_ms},{action},{side},{decimal_text(qty)},{decimal_text(price)},{reason}\n"
         for time_ms, action, side, qty, price, _, reason in fills

@@ -1,4 +1,4 @@
-"""What a condition is made of: columns, operands, comparisons and their combinations."""
+"""The nodes of a condition: columns, operands, comparisons and their combinations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ FALSE, TRUE, UNDEFINED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A series of values: a candle's field, or an output of an indicator; the same under whatever name."""
+    """A candle field or an output of an indicator. `name` does not count in comparisons."""
 
     name: str = field(repr=False, compare=False)
     field_name: str | None
@@ -28,7 +28,7 @@ class Column:
         return series.values(self.spec)[self.output]
 
     def value_at(self, series: Series) -> Callable[[int], float]:
-        """Answers the value at a bar, as the series grows."""
+        """Return a function from a bar's index to the value; it stays valid as the series grows."""
         if self.field_name is not None:
             return series.candle_at(self.field_name)
         assert self.spec is not None
@@ -106,7 +106,7 @@ Node = Comparison | Group | Not
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition ready to be asked; conditions that differ in names only have the same `key`."""
+    """A parsed condition. Conditions that differ only in indicator names have the same `key`."""
 
     root: Node
     key: str
@@ -116,7 +116,7 @@ class Condition:
 
     @property
     def lookback(self) -> int:
-        """The longest period in it, with its shift and for_bars."""
+        """The longest period in it, with its shift and for_bars, in bars."""
         return _lookback(self.root)
 
 

@@ -1,4 +1,4 @@
-"""The strategy document: parsed, validated with every fault's JSON path, and hashed."""
+"""Parses, validates and hashes strategy documents; reports every fault with its JSON path."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from shared.strategy.indicators.recipes import CANDLE_FIELDS, IndicatorSpec, par
 
 __all__ = [
     "INTERVAL_MS",
-    "MOST_DOCUMENT_BYTES",
+    "MAX_DOCUMENT_BYTES",
     "AlertCondition",
     "DocumentFault",
     "Strategy",
@@ -31,18 +31,18 @@ __all__ = [
 ]
 
 MAX_INDICATORS = 32
-MOST_DOCUMENT_BYTES = 32_768  # in canonical form, without name and description
+MAX_DOCUMENT_BYTES = 32_768  # in canonical form, without name and description
 SIDES = ("LONG", "SHORT", "BOTH")
 _INDICATOR_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _HALVES: Mapping[str, Side] = MappingProxyType({"long": "LONG", "short": "SHORT"})
-_LONGEST_NUMBER = 64
+_MAX_NUMBER_LENGTH = 64
 NOT_FINITE = Decimal("NaN")
 Conditions = Mapping[Side, Condition]
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A validated document. `entry` and `exit` hold a condition per side; a missing one never comes true."""
+    """A validated document. `entry` and `exit` have a condition per side; a missing one is never true."""
 
     name: str
     description: str | None
@@ -65,7 +65,7 @@ class Strategy:
 
     @property
     def longest_lookback(self) -> int:
-        """The longest period (with shift and for_bars) in bars, for how much history the series needs."""
+        """The longest period in bars, with shift and for_bars: the history that the series needs."""
         periods = [spec.longest_period for spec in self.indicators.values()]
         conditions = [*self.entry.values(), *self.exit.values()]
         return max([1, *periods, *(condition.lookback for condition in conditions)])
@@ -73,23 +73,23 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class AlertCondition:
-    """A condition with the indicators it names, outside a strategy."""
+    """A condition outside a strategy, with the indicators it uses."""
 
     indicators: Mapping[str, IndicatorSpec]
     condition: Condition
 
 
 def parse_strategy(raw: object) -> Strategy:
-    """Reads a document from parsed JSON; raises StrategyError with all its faults."""
-    return _parsed(raw, DocumentReader(at_the_door=True))
+    """Parse a document from JSON values. Raises StrategyError with all its faults."""
+    return _parse(raw, DocumentReader(incoming=True))
 
 
 def parse_stored(raw: object) -> Strategy:
-    """Reads a document that was taken before: the rules for its name and description may be narrower by now."""
-    return _parsed(raw, DocumentReader())
+    """Parse a stored document. Today's rules for name, description and size may be stricter and are not applied."""
+    return _parse(raw, DocumentReader())
 
 
-def _parsed(raw: object, reader: DocumentReader) -> Strategy:
+def _parse(raw: object, reader: DocumentReader) -> Strategy:
     given = reader.members(
         raw,
         "$",
@@ -115,19 +115,19 @@ def _parsed(raw: object, reader: DocumentReader) -> Strategy:
                 "side": side,
                 "indicators": {key: spec.canonical() for key, spec in indicators.items()},
             },
-            "entry_conditions": _written(side, entry),
-            "exit_conditions": _written(side, exits) if "exit_conditions" in given else None,
+            "entry_conditions": _canonical_conditions(side, entry),
+            "exit_conditions": _canonical_conditions(side, exits) if "exit_conditions" in given else None,
             "risk_management": risk.canonical(),
         }
     )
-    if reader.at_the_door and len(canonical.encode()) > MOST_DOCUMENT_BYTES:
-        raise StrategyError(DocumentFault("$", f"has more than {MOST_DOCUMENT_BYTES} bytes in canonical form"))
+    if reader.incoming and len(canonical.encode()) > MAX_DOCUMENT_BYTES:
+        raise StrategyError(DocumentFault("$", f"has more than {MAX_DOCUMENT_BYTES} bytes in canonical form"))
     content_hash = hashlib.sha256(canonical.encode()).hexdigest()
     return Strategy(name, description, interval, side, indicators, entry, exits, risk, canonical, content_hash)
 
 
 def parse_alert(raw: object) -> AlertCondition:
-    """Reads `{"indicators": {…}, "condition": …}` (indicators may be absent); raises StrategyError."""
+    """Parse `{"indicators": {…}, "condition": …}`; indicators are optional. Raises StrategyError."""
     reader = DocumentReader()
     given = reader.members(raw, "$", ["condition"], ["indicators"])
     indicators = _indicators(reader, given.get("indicators", {}), "$.indicators")
@@ -140,15 +140,15 @@ def parse_alert(raw: object) -> AlertCondition:
 
 
 def parse_json(text: bytes | str) -> object:
-    """JSON with its decimals exact; refuses NaN, Infinity, repeated keys and what is nested too deep."""
+    """Parse JSON with exact decimals. Raises StrategyError for NaN, Infinity, repeated keys or deep nesting."""
     repeated: dict[int, tuple[object, str]] = {}
 
     def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
         result = dict(pairs)
         if len(result) < len(pairs):
             keys = [key for key, _ in pairs]
-            again = next(key for index, key in enumerate(keys) if key in keys[:index])
-            repeated[id(result)] = (result, again)
+            repeated_key = next(key for index, key in enumerate(keys) if key in keys[:index])
+            repeated[id(result)] = (result, repeated_key)
         return result
 
     try:
@@ -162,14 +162,16 @@ def parse_json(text: bytes | str) -> object:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise StrategyError(DocumentFault("$", f"is not JSON: {error.msg} at {where}")) from None
-    faults = list(islice(_refused(raw, {key: again for key, (_, again) in repeated.items()}), MAX_FAULTS))
+    faults = list(
+        islice(_json_faults(raw, {key: repeated_key for key, (_, repeated_key) in repeated.items()}), MAX_FAULTS)
+    )
     if faults:
         raise StrategyError(*faults)
     return raw
 
 
 def _number(text: str) -> Decimal:
-    if len(text) > _LONGEST_NUMBER:
+    if len(text) > _MAX_NUMBER_LENGTH:
         return NOT_FINITE
     try:
         return Decimal(text)
@@ -178,22 +180,22 @@ def _number(text: str) -> Decimal:
 
 
 def _integer(text: str) -> int | Decimal:
-    return int(text) if len(text) <= _LONGEST_NUMBER else NOT_FINITE
+    return int(text) if len(text) <= _MAX_NUMBER_LENGTH else NOT_FINITE
 
 
-def _refused(raw: object, repeated: Mapping[int, str]) -> Iterator[DocumentFault]:
-    """Walks without recursion; in document order."""
-    waiting: list[tuple[str, object]] = [("$", raw)]
-    while waiting:
-        path, value = waiting.pop()
+def _json_faults(raw: object, repeated: Mapping[int, str]) -> Iterator[DocumentFault]:
+    """Yield non-finite numbers and repeated keys in document order, without recursion."""
+    stack: list[tuple[str, object]] = [("$", raw)]
+    while stack:
+        path, value = stack.pop()
         if isinstance(value, Decimal) and not value.is_finite():
             yield DocumentFault(path, "is not a finite number that can be kept exactly")
         elif isinstance(value, dict):
             if id(value) in repeated:
                 yield DocumentFault(child(path, repeated[id(value)]), "is a repeated key")
-            waiting.extend((child(path, key), each) for key, each in reversed(value.items()))
+            stack.extend((child(path, key), each) for key, each in reversed(value.items()))
         elif isinstance(value, list):
-            waiting.extend((child(path, index), value[index]) for index in range(len(value) - 1, -1, -1))
+            stack.extend((child(path, index), value[index]) for index in range(len(value) - 1, -1, -1))
 
 
 def _config(reader: DocumentReader, raw: object, path: str) -> tuple[str, str, dict[str, IndicatorSpec]]:
@@ -211,7 +213,7 @@ def _indicators(reader: DocumentReader, raw: object, path: str) -> dict[str, Ind
         return {}
     if len(raw) > MAX_INDICATORS:
         reader.fault(path, f"has more than {MAX_INDICATORS} indicators")
-        reader.doubtful.update(raw)
+        reader.faulty_names.update(raw)
         return {}
     indicators = {}
     for name, each in raw.items():
@@ -224,7 +226,7 @@ def _indicators(reader: DocumentReader, raw: object, path: str) -> dict[str, Ind
             before = len(reader.faults)
             indicators[name] = parse_indicator(reader, each, here)
             if len(reader.faults) > before:
-                reader.doubtful.add(name)
+                reader.faulty_names.add(name)
     return indicators
 
 
@@ -244,7 +246,7 @@ def _conditions(
     return halves
 
 
-def _written(side: str, conditions: Conditions) -> object:
+def _canonical_conditions(side: str, conditions: Conditions) -> object:
     if side == "BOTH":
         return {key.lower(): condition.canonical() for key, condition in conditions.items()}
     return next(condition.canonical() for condition in conditions.values())

@@ -1,4 +1,4 @@
-"""What is wrong with a document, and the reader that collects every fault with its JSON path."""
+"""Document faults, and the reader that collects all of them with their JSON paths."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _DECIMAL_PLACES = 18
 
 @dataclass(frozen=True, slots=True)
 class DocumentFault:
-    """One thing that is wrong, at its JSON path (`$.strategy_config.side`)."""
+    """One fault of a document, with its JSON path (`$.strategy_config.side`)."""
 
     path: str
     reason: str
@@ -25,7 +25,7 @@ class DocumentFault:
 
 
 class StrategyError(ValueError):
-    """The document is refused; `faults` says why, in the document's order."""
+    """The document is refused; `faults` has the reasons, in document order."""
 
     def __init__(self, *faults: DocumentFault) -> None:
         super().__init__("; ".join(map(str, faults)))
@@ -33,7 +33,7 @@ class StrategyError(ValueError):
 
 
 def child(path: str, key: object) -> str:
-    """The path of a member; keys that are not plain names are quoted in ASCII."""
+    """Return the path of a member. Keys that are not plain names are quoted in ASCII."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     text = str(key)
@@ -46,20 +46,20 @@ def is_decimal_text(text: str) -> bool:
     return _DECIMAL.fullmatch(text) is not None
 
 
-def shown(text: str) -> str:
-    """A value as an error message may carry it: one line, ASCII, short."""
+def quoted(text: str) -> str:
+    """Quote a value for an error message: one line, ASCII, at most 64 characters of it."""
     return json.dumps(text if len(text) <= 64 else text[:61] + "...")
 
 
 class DocumentReader:
-    """Turns raw JSON into typed values. A fault is recorded and a placeholder returned; `check` raises."""
+    """Converts raw JSON to typed values. Records a fault and returns a placeholder; `check` raises all faults."""
 
-    def __init__(self, *, at_the_door: bool = False) -> None:
-        self.at_the_door = at_the_door
-        """Whether the document comes from outside: one that is stored was measured by the rules of its day."""
+    def __init__(self, *, incoming: bool = False) -> None:
+        self.incoming = incoming
+        """Whether a client sent the document. Today's text rules and size limit do not apply to a stored one."""
         self.faults: list[DocumentFault] = []
-        self.doubtful: set[str] = set()
-        """Names declared with a fault: what uses them is not a fault of its own."""
+        self.faulty_names: set[str] = set()
+        """Indicators declared with a fault; a use of one is not reported as another fault."""
 
     def fault(self, path: str, reason: str) -> None:
         if len(self.faults) < MAX_FAULTS:
@@ -72,7 +72,7 @@ class DocumentReader:
     def members(
         self, raw: object, path: str, required: Collection[str], optional: Collection[str] = ()
     ) -> dict[str, object]:
-        """The members that are given: optional ones that are null are left out."""
+        """Return the members that are present; optional members that are null are left out."""
         if not isinstance(raw, Mapping):
             self.fault(path, "must be an object")
             return {}
@@ -86,8 +86,8 @@ class DocumentReader:
                 self.fault(child(path, key), "is required")
             elif raw[key] is None:
                 self.fault(child(path, key), "is required and may not be null")
-        wanted = [*required, *optional]
-        return {key: raw[key] for key in wanted if key in raw and raw[key] is not None}
+        allowed = [*required, *optional]
+        return {key: raw[key] for key in allowed if key in raw and raw[key] is not None}
 
     def text(self, raw: object, path: str, check: Callable[[str], str]) -> str:
         if not isinstance(raw, str):
@@ -96,7 +96,7 @@ class DocumentReader:
         if "\0" in raw or any("\ud800" <= character <= "\udfff" for character in raw):
             self.fault(path, "must be text without NUL characters and lone surrogates")
             return ""
-        if not self.at_the_door:
+        if not self.incoming:
             return raw
         try:
             return check(raw)
@@ -120,7 +120,7 @@ class DocumentReader:
         return high
 
     def decimal(self, raw: object, path: str) -> Decimal | None:
-        """A decimal of at most 20 digits before the point and 18 after it, else None and a fault."""
+        """Return a decimal of at most 20 digits before the point and 18 after it; None after recording a fault."""
         value = _decimal(raw)
         if value is None:
             self.fault(path, "must be a finite decimal of at most 20 digits before the point and 18 after it")
@@ -135,17 +135,17 @@ class DocumentReader:
         above: bool = True,
         below: bool = False,
     ) -> Decimal:
-        """A decimal above `low` (`above=False`: or equal to it), up to `high` (`below=True`: below it)."""
+        """Return a decimal above `low` (not `above`: at least `low`) and at most `high` (`below`: below `high`)."""
         value = self.decimal(raw, path)
         if value is None:
             return Decimal(1)
         too_low = value <= low if above else value < low
         too_high = high is not None and (value >= high if below else value > high)
         if too_low or too_high:
-            wanted = f"above {low}" if above else f"at least {low}"
+            expected = f"above {low}" if above else f"at least {low}"
             if high is not None:
-                wanted += f" and {'below' if below else 'at most'} {high}"
-            self.fault(path, f"must be {wanted}")
+                expected += f" and {'below' if below else 'at most'} {high}"
+            self.fault(path, f"must be {expected}")
             return Decimal(1)
         return value
 

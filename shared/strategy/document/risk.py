@@ -1,4 +1,4 @@
-"""Risk management: sizes, stops, targets and limits, as the document gives them."""
+"""Risk management: sizes, stops, targets and limits as written in the document."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ MAX_BARS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """How far a stop or target stands from the entry: a percentage of it, or multiples of a series' value."""
+    """The distance of a stop or target from the entry price: a percentage of it or a multiple of an indicator."""
 
     type: str
     value: Decimal
@@ -27,7 +27,7 @@ class Distance:
     fraction: Decimal = field(init=False, repr=False, compare=False)
     above: Decimal = field(init=False, repr=False, compare=False)
     below: Decimal = field(init=False, repr=False, compare=False)
-    """What the entry price is multiplied by for that percentage above it, and below it."""
+    """`above` and `below`: the factors that move the entry price up or down by the percentage."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fraction", percent_of(self.value))
@@ -88,18 +88,18 @@ class Risk:
     cooldown_bars: int = 0
     max_daily_loss_percentage: Decimal | None = None
     size_fraction: Decimal = field(init=False, repr=False, compare=False)
-    rest_at: int | None = field(init=False, repr=False, compare=False)
-    """The level at which the percents reach 100: it takes all that is left."""
-    asks_series: bool = field(init=False, repr=False, compare=False)
-    """Whether a distance is taken from an indicator."""
+    rest_index: int | None = field(init=False, repr=False, compare=False)
+    """Index of the level at which the percentages reach 100: it closes the whole rest."""
+    uses_indicators: bool = field(init=False, repr=False, compare=False)
+    """Whether a distance depends on an indicator."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size_fraction", percent_of(self.size))
-        listed = list(accumulate(level.close_percent for level in self.take_profits or ()))
-        object.__setattr__(self, "rest_at", listed.index(HUNDRED) if HUNDRED in listed else None)
+        sums = list(accumulate(level.close_percent for level in self.take_profits or ()))
+        object.__setattr__(self, "rest_index", sums.index(HUNDRED) if HUNDRED in sums else None)
         distances = [self.stop_loss, *(level.distance for level in self.take_profits or ())]
-        asks = any(each is not None and each.column is not None for each in distances)
-        object.__setattr__(self, "asks_series", asks)
+        uses = any(each is not None and each.column is not None for each in distances)
+        object.__setattr__(self, "uses_indicators", uses)
 
     def canonical(self) -> dict[str, object]:
         document: dict[str, object] = {
@@ -121,7 +121,7 @@ class Risk:
 
 
 def parse_risk(reader: DocumentReader, conditions: ConditionReader, raw: object, path: str) -> Risk:
-    """Reads the part `risk_management`; faults go to the reader."""
+    """Parse the member `risk_management`; faults are recorded in the reader."""
     optional = [
         "leverage",
         "stop_loss",
@@ -177,10 +177,10 @@ def _distance(
     raw: object,
     path: str,
     percent_below: int | None,
-    also: tuple[str, ...] = (),
+    further: tuple[str, ...] = (),
 ) -> Distance | None:
     wants_indicator = isinstance(raw, Mapping) and raw.get("type") == "atr"
-    required = ["type", "value", *(["indicator"] if wants_indicator else []), *also]
+    required = ["type", "value", *(["indicator"] if wants_indicator else []), *further]
     given = reader.members(raw, path, required)
     if "type" not in given or "value" not in given:
         return None
@@ -205,7 +205,7 @@ def _take_profits(
     levels: list[TakeProfit] = []
     for index, each in enumerate(raw):
         here = child(path, index)
-        distance = _distance(reader, conditions, each, here, None, also=("close_percent",))
+        distance = _distance(reader, conditions, each, here, None, further=("close_percent",))
         if distance is None or not isinstance(each, Mapping) or each.get("close_percent") is None:
             continue
         percent = reader.amount(each["close_percent"], child(here, "close_percent"), high=100)

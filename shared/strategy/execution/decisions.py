@@ -1,4 +1,4 @@
-"""Decisions at a close: which side to enter, with how much, and the evidence that is kept of it."""
+"""Decisions at a close: the side to enter, the size, and the evidence that is recorded."""
 
 from decimal import Decimal
 from typing import NamedTuple
@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.strategy.bars import Bar, Side
-from shared.strategy.conditions.evaluation import carried_on, evaluate
-from shared.strategy.decimals import HUNDRED, ZERO, exact, not_exact, quantised_quotient
+from shared.strategy.conditions.evaluation import evaluate, extend_truths
+from shared.strategy.decimals import HUNDRED, ZERO, exact, inexact, quantised_quotient
 from shared.strategy.document.nodes import TRUE
 from shared.strategy.document.parse import Strategy
 from shared.strategy.document.risk import Risk
@@ -16,11 +16,11 @@ from shared.strategy.execution.outcome import (
     EntryGuard,
     EntryOutcome,
     EntryProposal,
-    Forbidden,
     Position,
+    ProhibitionCode,
     Reason,
 )
-from shared.strategy.execution.sizing import Distances, Sizing, distances_at, share_of
+from shared.strategy.execution.sizing import Distances, Sizing, distances_at, percent_of_price
 from shared.strategy.execution.snapshot import PendingEntry, State
 from shared.strategy.series import Series
 
@@ -28,7 +28,7 @@ NO_DISTANCE = "no_distance"
 
 
 class Signals:
-    """What a strategy's conditions say on one series."""
+    """Evaluates a strategy's conditions on one series."""
 
     def __init__(self, strategy: Strategy, series: Series) -> None:
         self.series = series
@@ -36,31 +36,31 @@ class Signals:
         self._exit = {side: (each, series.truths(each.key)) for side, each in strategy.exit.items()}
 
     def side_to_enter(self, index: int) -> Side | None:
-        """The side whose entry condition is true while the other's is not."""
-        wanted: Side | None = None
-        for side, condition, known in self._entry:
-            truths = known.values
+        """Return the side whose entry condition is true while the other side's is not."""
+        chosen: Side | None = None
+        for side, condition, cached in self._entry:
+            truths = cached.values
             if index >= len(truths):
-                carried_on(condition, self.series, known)
+                extend_truths(condition, self.series, cached)
             if truths[index] == TRUE:
-                if wanted is not None:
+                if chosen is not None:
                     return None
-                wanted = side
-        return wanted
+                chosen = side
+        return chosen
 
-    def leaves(self, side: Side, index: int) -> bool:
+    def should_exit(self, side: Side, index: int) -> bool:
         """Whether the exit condition of this side is true."""
         found = self._exit.get(side)
         if found is None:
             return False
-        condition, known = found
-        if index >= len(known.values):
-            carried_on(condition, self.series, known)
-        return known.values[index] == TRUE
+        condition, cached = found
+        if index >= len(cached.values):
+            extend_truths(condition, self.series, cached)
+        return cached.values[index] == TRUE
 
 
-class Sized(NamedTuple):
-    """An entry as sized: the order for the next open, or why there is none."""
+class SizedEntry(NamedTuple):
+    """A sized entry: the order for the next open, or the reason why there is none."""
 
     order: PendingEntry | None
     qty: Decimal | None
@@ -68,7 +68,7 @@ class Sized(NamedTuple):
     refusal: str | None = None
 
 
-def sized_entry(
+def size_entry(
     strategy: Strategy,
     sizing: Sizing,
     equity: Decimal,
@@ -76,36 +76,38 @@ def sized_entry(
     index: int,
     side: Side,
     guard: EntryGuard | None,
-) -> Sized:
-    """The entry for which the condition is true at this bar's close."""
+) -> SizedEntry:
+    """Size the entry of `side` at the bar's close, then call the guard."""
     bar = series.bar(index)
     distances = distances_at(strategy.risk, series, index)
     qty = None
     if distances is not None:
         qty = sizing.quantity(equity, bar.close, distances.stop)
     if distances is None or qty is None:
-        return Sized(None, None, "refused", NO_DISTANCE)
+        return SizedEntry(None, None, "refused", NO_DISTANCE)
     if not sizing.is_large_enough(qty, bar.close):
-        return Sized(None, qty, "too_small")
+        return SizedEntry(None, qty, "too_small")
     if guard is not None:
-        with not_exact():
+        with inexact():
             refusal = guard(_proposal(strategy, side, qty, bar, distances))
         if refusal is not None:
-            return Sized(None, qty, "refused", refusal)
-    return Sized(PendingEntry(side, qty, distances.stop, distances.targets), qty, "pending")
+            return SizedEntry(None, qty, "refused", refusal)
+    return SizedEntry(PendingEntry(side, qty, distances.stop, distances.targets), qty, "pending")
 
 
 class Prohibition(NamedTuple):
-    """What forbids every entry at a close, with its figures."""
+    """A rule that forbids every entry at a close, with its limit (`allowed`) and the actual figure (`asked`)."""
 
-    code: Forbidden
+    code: ProhibitionCode
     allowed: Decimal
     asked: Decimal
 
 
-def prohibition(risk: Risk, state: State) -> Prohibition | None:
-    """To be called inside `exact()`. Of a cooldown `asked` is the number of closes that have passed, of a day's
-    losses their percentage of the equity at its start."""
+def find_prohibition(risk: Risk, state: State) -> Prohibition | None:
+    """Return the rule that forbids entries now, or None. Call it inside `exact()`.
+
+    `asked` of a cooldown is the number of closes that have passed; of a daily loss, the loss as a percentage of the
+    equity at the start of the day."""
     if state.cooldown > 0:
         closes = risk.cooldown_bars
         return Prohibition("cooldown_bars", Decimal(closes), Decimal(closes - state.cooldown))
@@ -149,9 +151,9 @@ def exit_decision(strategy: Strategy, series: Series, index: int, position: Posi
 
 
 def entry_decision(
-    strategy: Strategy, series: Series, index: int, side: Side, sized: Sized, guarded: bool
+    strategy: Strategy, series: Series, index: int, side: Side, sized: SizedEntry, guarded: bool
 ) -> Decision:
-    """With the checks in the order in which they were made, up to the one that refused."""
+    """Return the decision with its checks in the order of evaluation, up to the one that refused."""
     checks = _truths(strategy, series, index)
     checks["distance"] = sized.qty is not None
     if sized.qty is not None:
@@ -175,9 +177,11 @@ def _proposal(strategy: Strategy, side: Side, qty: Decimal, bar: Bar, distances:
     stop = strategy.risk.stop_loss
     stop_pct = None
     if stop is not None:
-        stop_pct = stop.value if distances.stop is None else share_of(bar.close, distances.stop)
+        stop_pct = stop.value if distances.stop is None else percent_of_price(bar.close, distances.stop)
     targets = tuple(
-        level.distance.value if level.distance.column is None else share_of(bar.close, distances.targets[position])
+        level.distance.value
+        if level.distance.column is None
+        else percent_of_price(bar.close, distances.targets[position])
         for position, level in enumerate(strategy.risk.take_profits or ())
     )
     with exact():
@@ -186,7 +190,7 @@ def _proposal(strategy: Strategy, side: Side, qty: Decimal, bar: Bar, distances:
 
 
 def _values(strategy: Strategy, series: Series, index: int) -> dict[str, float | None]:
-    """The close and every output of the declared indicators at the bar; None where undefined."""
+    """Return the close and every output of the declared indicators at the bar; None if undefined."""
     values: dict[str, float | None] = {"close": series.column("close")[index].item()}
     for name, spec in strategy.indicators.items():
         for output, column in series.values(spec).items():

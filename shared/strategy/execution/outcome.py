@@ -1,4 +1,4 @@
-"""What a step of the execution brings about: fills, trades, decisions, and what may refuse an entry."""
+"""The outcome of a step: fills, trades and decisions; and the interface of entry guards."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,12 +21,12 @@ Reason = Literal[
     "liquidation",
     "adl",
 ]
-Forbidden = Literal["cooldown_bars", "max_daily_loss_percentage", "no_equity"]
+ProhibitionCode = Literal["cooldown_bars", "max_daily_loss_percentage", "no_equity"]
 EntryOutcome = Literal["pending", "refused", "too_small"]
 
 
 class Fill(NamedTuple):
-    """One fill; `time_ms` is its bar's open time, `side` the position's, `fee` exact."""
+    """One fill. `time_ms` is its bar's open time, `side` the position's, `fee` exact."""
 
     time_ms: int
     action: Action
@@ -38,7 +38,7 @@ class Fill(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """One round trip. Gross and fees are exact; pnl, percentage and exit price have 8 places, half-even."""
+    """One round trip. Gross and fees are exact; pnl, pnl_percentage and exit price have 8 places, half-even."""
 
     side: Side
     entry_time: int
@@ -56,7 +56,7 @@ class Trade(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A level as it stands for a position: the price (None: it does not exist) and its part."""
+    """A take-profit level of a position. `price` None: the level would be at or below 0 and does not exist."""
 
     price: Decimal | None
     qty: Decimal
@@ -65,10 +65,10 @@ class Target(NamedTuple):
 
 @dataclass(slots=True)
 class Position:
-    """What is open; only the execution changes it.
+    """The open position; only the execution changes it.
 
-    `stop` is the stop loss, `trail` the trailing stop for the next bar, `spent` the number of levels gone,
-    `closed_notional` the sum of price times quantity of the closes so far.
+    `stop` is the stop loss, `trail` the trailing stop for the next bar, `left` the quantity still open, `spent` the
+    number of take-profit levels reached, `closed_notional` the sum of price × quantity of the closes so far.
     """
 
     side: Side
@@ -89,11 +89,11 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided at a close and why: the indicators' values and the outcome of each check.
+    """A decision at a close, with its evidence: the indicators' values and the result of each check.
 
-    Outcomes: `pending` (an order for the next open), `refused` (`refusal` names what refused it: the guard's code,
-    one of Forbidden, or `no_distance` where a stop or target distance is undefined or not above 0), `too_small`.
-    `allowed` and `asked` are the figures of one of Forbidden.
+    Outcomes: `pending` (an order for the next open); `refused`, where `refusal` is the guard's code, a
+    ProhibitionCode, or `no_distance` (a stop or target distance is undefined or not above 0); `too_small`.
+    `allowed` and `asked` are the limit and the actual figure of a ProhibitionCode.
     """
 
     time_ms: int
@@ -111,7 +111,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class EntryProposal:
-    """An entry about to be ordered, at `close[t]`. Distances are percentages of that price; None: no stop."""
+    """An entry about to be ordered, at `close[t]`. Distances are percentages of that price; None means no stop."""
 
     side: Side
     qty: Decimal
@@ -122,27 +122,28 @@ class EntryProposal:
 
 
 EntryGuard = Callable[[EntryProposal], str | None]
-"""Returns the code of what forbids the entry, or None."""
+"""Returns the code of the rule that forbids the entry, or None."""
 
 
 class StepOutcome(NamedTuple):
-    """What one step brought about. A step that does not decide moved the cursor only and may be forgotten."""
+    """The outcome of one step."""
 
     fills: tuple[Fill, ...] = ()
     trades: tuple[Trade, ...] = ()
     decisions: tuple[Decision, ...] = ()
     level_spent: bool = False
     dropped: bool = False
-    """A pending order was dropped."""
+    """Whether a pending order was dropped."""
 
     @property
     def decision(self) -> Decision | None:
-        """The last one: on a reversal the entry, which follows the exit."""
+        """The last decision: on a reversal the entry, which follows the exit."""
         return self.decisions[-1] if self.decisions else None
 
     @property
-    def decides(self) -> bool:
+    def must_be_stored(self) -> bool:
+        """False for a step that can be repeated from the stored bars after a restart."""
         return bool(self.fills or self.decisions or self.level_spent or self.dropped)
 
 
-NOTHING = StepOutcome()
+NO_OUTCOME = StepOutcome()

@@ -1,4 +1,4 @@
-"""A position's life: opened with its stop and targets, trailed, closed in parts, booked as a trade."""
+"""The arithmetic of a position: open it with stop and targets, trail the stop, close parts, book the trade."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -11,7 +11,7 @@ from shared.strategy.decimals import (
     ZERO,
     fill_price,
     floor_to_step,
-    quantised,
+    quantise,
     quantised_quotient,
     round_to_tick,
 )
@@ -24,32 +24,32 @@ _PERCENTAGES = (None,) * MAX_TARGETS
 
 
 def is_hit(long: bool, price: Decimal, level: Decimal) -> bool:
-    """Whether a price moving in the position's favour is at or beyond the level."""
+    """Whether the price is at or beyond the level: at or above it if `long`, else at or below it."""
     return price >= level if long else price <= level
 
 
-def slipped(price: Decimal, buying: bool, terms: Terms) -> Decimal:
-    """The fill price of a market order: slippage against us, to the tick."""
+def apply_slippage(price: Decimal, buying: bool, terms: Terms) -> Decimal:
+    """Return the fill price of a market order: slippage is adverse, the result is rounded to the tick."""
     if terms.slippage:
         price *= ONE + terms.slippage if buying else ONE - terms.slippage
     return fill_price(price, terms.instrument.tick_size)
 
 
 def open_position(entry: PendingEntry, time_ms: int, price: Decimal, risk: Risk, terms: Terms) -> Position:
-    """The position that an entry fill at `price` gives; stop and targets are computed from that price."""
+    """Return the position after an entry fill at `price`, from which stop and targets are computed."""
     side, qty, tick = entry.side, entry.qty, terms.instrument.tick_size
     stop = None
     if risk.stop_loss is not None:
-        stop = _level(price, side == "SHORT", risk.stop_loss, entry.stop_distance, tick)
+        stop = _level_price(price, side == "SHORT", risk.stop_loss, entry.stop_distance, tick)
     fee = price * qty * terms.fee
-    trail = trail_at(side, price, price, risk, tick)
+    trail = trailing_stop_price(side, price, price, risk, tick)
     targets = _targets(entry, price, risk, terms)
-    # By position and not by name, here and below: it is the hot path of a backtest.
+    # Positional arguments, here and below, because they are faster and this is the hot path of a backtest.
     return Position(side, time_ms, price, qty, qty, ZERO, fee, ZERO, stop, trail, price, targets, 0, 0)
 
 
-def trail_at(side: Side, entry: Decimal, extreme: Decimal, risk: Risk, tick: Decimal) -> Decimal | None:
-    """The trailing stop for the next bar; None while it is not live."""
+def trailing_stop_price(side: Side, entry: Decimal, extreme: Decimal, risk: Risk, tick: Decimal) -> Decimal | None:
+    """Return the trailing stop for the next bar; None while it is not active."""
     trailing = risk.trailing_stop
     if trailing is None:
         return None
@@ -58,11 +58,11 @@ def trail_at(side: Side, entry: Decimal, extreme: Decimal, risk: Risk, tick: Dec
     if not is_hit(long, extreme, entry + activation if long else entry - activation):
         return None
     distance = extreme * trailing.fraction
-    return _existing(extreme - distance if long else extreme + distance, tick)
+    return _positive_price(extreme - distance if long else extreme + distance, tick)
 
 
-def standing_stop(position: Position) -> tuple[Decimal, Reason] | None:
-    """The tighter of stop loss and trailing stop; where they are equal it counts as the stop loss."""
+def active_stop(position: Position) -> tuple[Decimal, Reason] | None:
+    """Return the tighter of stop loss and trailing stop; if they are equal, the stop loss. None without a stop."""
     stop, trail = position.stop, position.trail
     if trail is None:
         return None if stop is None else (stop, "stop_loss")
@@ -72,9 +72,9 @@ def standing_stop(position: Position) -> tuple[Decimal, Reason] | None:
 
 
 def track_extreme(position: Position, bars: Sequence[Bar], risk: Risk, tick: Decimal) -> None:
-    """The extreme takes in these bars, and the trailing stop is moved to where it stands for the next.
+    """Update the extreme with these bars, and move the trailing stop to its level for the next bar.
 
-    Only a trailing stop asks for the extreme: without one it stays where it is.
+    Does nothing without a trailing stop, because only that uses the extreme.
     """
     if risk.trailing_stop is None:
         return
@@ -84,13 +84,13 @@ def track_extreme(position: Position, bars: Sequence[Bar], risk: Risk, tick: Dec
         extreme = min(position.extreme, min(map(_LOW, bars)))
     if extreme != position.extreme:
         position.extreme = extreme
-        position.trail = trail_at(position.side, position.entry_price, extreme, risk, tick)
+        position.trail = trailing_stop_price(position.side, position.entry_price, extreme, risk, tick)
 
 
 def close_part(
     position: Position, time_ms: int, price: Decimal, qty: Decimal, reason: Reason, terms: Terms
 ) -> Fill:
-    """Takes `qty` off the position at `price`."""
+    """Close `qty` of the position at `price` and return the fill."""
     notional = price * qty
     fee = notional * terms.fee
     gain = price - position.entry_price if position.side == "LONG" else position.entry_price - price
@@ -102,16 +102,16 @@ def close_part(
 
 
 def to_trade(position: Position, last: Fill, strategy_hash: str) -> Trade:
-    """The trade of a position of which the last fill left nothing."""
-    pnl = quantised(position.gross - position.fees)
+    """Return the trade of a position that the `last` fill has closed."""
+    pnl = quantise(position.gross - position.fees)
     notional = position.entry_price * position.qty
-    at_once = last.qty == position.qty
+    in_one_fill = last.qty == position.qty
     return Trade(
         position.side,
         position.entry_time,
         last.time_ms,
         position.entry_price,
-        quantised(last.price) if at_once else quantised_quotient(position.closed_notional, position.qty),
+        quantise(last.price) if in_one_fill else quantised_quotient(position.closed_notional, position.qty),
         position.qty,
         position.gross,
         position.fees,
@@ -123,25 +123,25 @@ def to_trade(position: Position, last: Fill, strategy_hash: str) -> Trade:
     )
 
 
-def _targets(entry: PendingEntry, filled: Decimal, risk: Risk, terms: Terms) -> tuple[Target, ...]:
+def _targets(entry: PendingEntry, fill: Decimal, risk: Risk, terms: Terms) -> tuple[Target, ...]:
     tick, step, qty, above = terms.instrument.tick_size, terms.instrument.qty_step, entry.qty, entry.side == "LONG"
     distances = entry.target_distances or _PERCENTAGES
     targets = []
     for index, level in enumerate(risk.take_profits or ()):
-        price = _level(filled, above, level.distance, distances[index], tick)
+        price = _level_price(fill, above, level.distance, distances[index], tick)
         part = qty if level.closes_all else floor_to_step(qty * level.close_fraction, step)
-        targets.append(Target(price, part, index == risk.rest_at))
+        targets.append(Target(price, part, index == risk.rest_index))
     return tuple(targets)
 
 
-def _level(
-    filled: Decimal, above: bool, asked: Distance, distance: Decimal | None, tick: Decimal
+def _level_price(
+    fill: Decimal, above: bool, spec: Distance, distance: Decimal | None, tick: Decimal
 ) -> Decimal | None:
-    """Where a stop or target stands: so far away in price or, where that is None, by its percentage."""
+    """Return the price of a stop or target at `distance` in price; if that is None, at the percentage in `spec`."""
     if distance is None:
-        return _existing(filled * (asked.above if above else asked.below), tick)
-    return _existing(filled + distance if above else filled - distance, tick)
+        return _positive_price(fill * (spec.above if above else spec.below), tick)
+    return _positive_price(fill + distance if above else fill - distance, tick)
 
 
-def _existing(price: Decimal, tick: Decimal) -> Decimal | None:
+def _positive_price(price: Decimal, tick: Decimal) -> Decimal | None:
     return round_to_tick(price, tick) or None

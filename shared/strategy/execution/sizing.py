@@ -1,4 +1,4 @@
-"""How much to enter with, fixed at the close of the deciding bar."""
+"""The quantity of an entry, fixed at the close of the decision bar."""
 
 from decimal import Decimal
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.strategy.bars import Terms
-from shared.strategy.decimals import HUNDRED, ONE, SHARES, ZERO, exact, floor_quotient
+from shared.strategy.decimals import HUNDRED, INEXACT, ONE, ZERO, exact, floor_quotient
 from shared.strategy.document.risk import Distance, Risk
 from shared.strategy.series import Series
 
@@ -14,7 +14,7 @@ _RESERVE = Decimal("1.01")
 
 
 class Distances(NamedTuple):
-    """Price distances taken from indicators at the decision bar; None and () where they are percentages."""
+    """Price distances computed from indicators at the decision bar; None and () if they are percentages."""
 
     stop: Decimal | None
     targets: tuple[Decimal, ...]
@@ -24,8 +24,8 @@ PERCENTAGES = Distances(None, ())
 
 
 def distances_at(risk: Risk, series: Series, index: int) -> Distances | None:
-    """The distances that depend on a series' value; None where such a value is undefined or not above 0."""
-    if not risk.asks_series:
+    """Return the distances that depend on indicators; None if such a value is undefined or not above 0."""
+    if not risk.uses_indicators:
         return PERCENTAGES
     stop: Decimal | None = None
     targets: list[Decimal] = []
@@ -43,7 +43,7 @@ def distances_at(risk: Risk, series: Series, index: int) -> Distances | None:
 
 
 class Sizing:
-    """A strategy's sizes on its terms; to be asked inside `exact()`, with an equity above 0."""
+    """Sizes the entries of a strategy on its terms. Use inside `exact()`, with an equity above 0."""
 
     def __init__(self, risk: Risk, terms: Terms) -> None:
         self._risk = risk
@@ -54,28 +54,28 @@ class Sizing:
             self._fits = risk.size_fraction * self._reserve <= ONE
 
     def quantity(self, equity: Decimal, close: Decimal, stop_distance: Decimal | None) -> Decimal | None:
-        """The quantity, floored to the step; None where the distance of risk_percent is not above 0."""
+        """Return the quantity, floored to the step; None if the stop distance of risk_percent is not above 0."""
         risk, step = self._risk, self._instrument.qty_step
         match risk.size_type:
             case "percent_of_equity" if self._fits:
                 return floor_quotient(equity * self._share, close, step)
             case "percent_of_equity":
-                return self._most(equity, close)
+                return self._max_quantity(equity, close)
             case "fixed_quote":
-                wanted = floor_quotient(risk.size, close, step)
+                desired = floor_quotient(risk.size, close, step)
             case "fixed_base":
-                wanted = floor_quotient(risk.size, ONE, step)
+                desired = floor_quotient(risk.size, ONE, step)
             case _:
                 distance = stop_distance
                 if distance is None and risk.stop_loss is not None:
                     distance = close * risk.stop_loss.fraction
                 if distance is None or distance <= ZERO:
                     return None
-                wanted = floor_quotient(equity * risk.size_fraction, distance, step)
-        return min(wanted, self._most(equity, close))
+                desired = floor_quotient(equity * risk.size_fraction, distance, step)
+        return min(desired, self._max_quantity(equity, close))
 
-    def _most(self, equity: Decimal, close: Decimal) -> Decimal:
-        """What a reserve for fees and the way to the next open leaves."""
+    def _max_quantity(self, equity: Decimal, close: Decimal) -> Decimal:
+        """Return the largest quantity that leaves a reserve for fees and for a price move until the next open."""
         return floor_quotient(equity * self._risk.leverage, close * self._reserve, self._instrument.qty_step)
 
     def is_large_enough(self, qty: Decimal, close: Decimal) -> bool:
@@ -91,6 +91,6 @@ def _distance(distance: Distance, series: Series, index: int) -> Decimal | None:
     return distance.value * Decimal(repr(value))
 
 
-def share_of(price: Decimal, distance: Decimal) -> Decimal:
-    """A distance as a percentage of a price, for limits that compare it."""
-    return SHARES.divide(SHARES.multiply(distance, HUNDRED), price)
+def percent_of_price(price: Decimal, distance: Decimal) -> Decimal:
+    """Return a distance as a percentage of the price, not exact: for comparison with limits."""
+    return INEXACT.divide(INEXACT.multiply(distance, HUNDRED), price)

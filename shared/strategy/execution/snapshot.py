@@ -1,4 +1,4 @@
-"""What an execution remembers between steps, and its form as JSON."""
+"""The state of an execution between steps, and its JSON form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,7 +14,7 @@ SNAPSHOT_VERSION = 1
 
 
 class PendingEntry(NamedTuple):
-    """An entry for the next open; distances are those that were taken from indicators at the decision bar."""
+    """An entry for the next open. Distances are those computed from indicators at the decision bar."""
 
     side: Side
     qty: Decimal
@@ -24,7 +24,7 @@ class PendingEntry(NamedTuple):
 
 @dataclass(slots=True)
 class Day:
-    """A UTC day by the bars' open times: the equity it began with and what its trades brought."""
+    """A UTC day by the bars' open times: the equity at its start, and the pnl of its trades."""
 
     number: int | None
     equity: Decimal
@@ -34,7 +34,7 @@ class Day:
 
 @dataclass(slots=True)
 class State:
-    """Times are the open times of the last bar whose step 1, and whose steps 2 and 3, were done."""
+    """`opened_ms` and `closed_ms` are open times: of the last bar with step 1 done, and with steps 2 and 3 done."""
 
     equity: Decimal
     opened_ms: int | None = None
@@ -47,7 +47,7 @@ class State:
 
 
 def dump(state: State, strategy_hash: str) -> dict[str, object]:
-    """The state as JSON-able values, decimals as plain strings."""
+    """Return the state as JSON values, decimals as plain strings."""
     entry = state.pending_entry
     return {
         "version": SNAPSHOT_VERSION,
@@ -56,15 +56,15 @@ def dump(state: State, strategy_hash: str) -> dict[str, object]:
         "opened_ms": state.opened_ms,
         "closed_ms": state.closed_ms,
         "cooldown": state.cooldown,
-        "day": _written_fields(state.day),
+        "day": _dump_fields(state.day),
         "pending_exit": state.pending_exit,
-        "pending_entry": None if entry is None else _written_value(entry),
-        "position": None if state.position is None else _written_fields(state.position),
+        "pending_entry": None if entry is None else _dump_value(entry),
+        "position": None if state.position is None else _dump_fields(state.position),
     }
 
 
 def load(snapshot: Mapping[str, object], strategy_hash: str) -> State:
-    """The state that was written; ValueError where it is of another version or strategy."""
+    """Return the state of a snapshot. Raises ValueError if it has another version or strategy."""
     if snapshot.get("version") != SNAPSHOT_VERSION:
         raise ValueError(f"snapshot version {snapshot.get('version')} is not {SNAPSHOT_VERSION}")
     if snapshot.get("strategy") != strategy_hash:
@@ -85,7 +85,7 @@ def load(snapshot: Mapping[str, object], strategy_hash: str) -> State:
 
 
 def dump_instruments(entries: Instrument, position: Instrument) -> dict[str, object]:
-    """Of an execution that took a new instrument: what it enters by, and what it holds its position by."""
+    """Return the JSON form of the instrument for new entries and of the one that the open position uses."""
     return {
         "instruments": [
             {each.name: decimal_text(getattr(instrument, each.name)) for each in fields(Instrument)}
@@ -95,7 +95,7 @@ def dump_instruments(entries: Instrument, position: Instrument) -> dict[str, obj
 
 
 def load_instruments(snapshot: Mapping[str, object]) -> list[Instrument] | None:
-    """The two that were written; None where there was never another than the terms'."""
+    """Return the instruments for new entries and for the position; None if they are the instrument of the terms."""
     raw = cast("list[Mapping[str, str]] | None", snapshot.get("instruments"))
     if raw is None:
         return None
@@ -133,21 +133,21 @@ def _position(read: "_Members") -> Position:
     )
 
 
-def _written_fields(record: Day | Position) -> dict[str, object]:
-    return {each.name: _written_value(getattr(record, each.name)) for each in fields(record)}
+def _dump_fields(record: Day | Position) -> dict[str, object]:
+    return {each.name: _dump_value(getattr(record, each.name)) for each in fields(record)}
 
 
-def _written_value(value: object) -> object:
+def _dump_value(value: object) -> object:
     if isinstance(value, Decimal):
         return decimal_text(value)
     if isinstance(value, Target | PendingEntry):
-        return {name: _written_value(each) for name, each in value._asdict().items()}
-    return [_written_value(each) for each in value] if isinstance(value, tuple) else value
+        return {name: _dump_value(each) for name, each in value._asdict().items()}
+    return [_dump_value(each) for each in value] if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True, slots=True)
 class _Members:
-    """The typed members of an object in a snapshot, which we wrote ourselves."""
+    """Typed access to an object of a snapshot. Trusted, because we wrote it."""
 
     raw: Mapping[str, object]
 

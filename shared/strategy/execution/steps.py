@@ -1,4 +1,4 @@
-"""One strategy executed bar after bar: the same steps in a backtest, on paper and for the exchange."""
+"""Executes a strategy bar by bar: the same steps in a backtest, in paper trading and on the exchange."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,12 +11,12 @@ from shared.strategy.execution.decisions import (
     Signals,
     entry_decision,
     exit_decision,
+    find_prohibition,
     forbidden_decision,
-    prohibition,
-    sized_entry,
+    size_entry,
 )
 from shared.strategy.execution.outcome import (
-    NOTHING,
+    NO_OUTCOME,
     Decision,
     EntryGuard,
     Fill,
@@ -26,11 +26,11 @@ from shared.strategy.execution.outcome import (
     Trade,
 )
 from shared.strategy.execution.position import (
+    active_stop,
+    apply_slippage,
     close_part,
     is_hit,
     open_position,
-    slipped,
-    standing_stop,
     to_trade,
     track_extreme,
 )
@@ -41,7 +41,7 @@ from shared.strategy.series import Series
 
 @dataclass(slots=True)
 class Step:
-    """What the running step has brought about so far."""
+    """The outcome of the current step so far."""
 
     fills: list[Fill] = field(default_factory=list)
     trades: list[Trade] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Step:
 
     def outcome(self) -> StepOutcome:
         if not (self.fills or self.decisions or self.level_spent or self.dropped):
-            return NOTHING
+            return NO_OUTCOME
         return StepOutcome(
             tuple(self.fills), tuple(self.trades), tuple(self.decisions), self.level_spent, self.dropped
         )
@@ -66,16 +66,16 @@ class Execution:
         terms: Terms,
         first_bar_ms: int | None = None,
         *,
-        explains: bool = True,
-        tells_forbidden: bool = False,
+        record_decisions: bool = True,
+        report_forbidden: bool = False,
     ) -> None:
-        """`explains`: whether decisions are told, with their evidence; `tells_forbidden`: also an entry at a close
-        where none is allowed at all. What they lead to is the same."""
-        self._tells_forbidden = tells_forbidden
-        self._explains = explains
+        """`record_decisions`: whether outcomes contain decisions with their evidence. `report_forbidden`: whether
+        they also contain the entries at closes where no entry is allowed. Fills are the same either way."""
+        self._report_forbidden = report_forbidden
+        self._record_decisions = record_decisions
         self.strategy = strategy
-        self.terms = terms  # of entries decided from now on
-        self._given = self._of_position = terms
+        self.terms = terms  # for entries decided from now on
+        self._initial_terms = self._position_terms = terms
         self.first_bar_ms = first_bar_ms
         self._risk = strategy.risk
         self._sizing = Sizing(strategy.risk, terms)
@@ -93,60 +93,60 @@ class Execution:
         first_bar_ms: int | None,
         snapshot: Mapping[str, object],
         *,
-        tells_forbidden: bool = False,
+        report_forbidden: bool = False,
     ) -> "Execution":
-        """The execution as `snapshot()` left it; ValueError where that was of another strategy or version."""
-        execution = cls(strategy, terms, first_bar_ms, tells_forbidden=tells_forbidden)
+        """Restore the execution from `snapshot()`. Raises ValueError if that has another strategy or version."""
+        execution = cls(strategy, terms, first_bar_ms, report_forbidden=report_forbidden)
         execution._state = load(snapshot, strategy.content_hash)
         if (instruments := load_instruments(snapshot)) is not None:
-            entries, of_position = (replace(terms, instrument=each) for each in instruments)
-            execution._enter_by(entries)
-            execution._hold_by(of_position)
+            entries, position_terms = (replace(terms, instrument=each) for each in instruments)
+            execution._set_entry_terms(entries)
+            execution._set_position_terms(position_terms)
         return execution
 
     def snapshot(self) -> dict[str, object]:
-        """JSON-able, decimals as strings, versioned."""
+        """Return the state as JSON values, with a version; decimals are strings."""
         snapshot = dump(self._state, self.strategy.content_hash)
-        if self.terms != self._given or self._of_position != self._given:
-            snapshot |= dump_instruments(self.terms.instrument, self._of_position.instrument)
+        if self.terms != self._initial_terms or self._position_terms != self._initial_terms:
+            snapshot |= dump_instruments(self.terms.instrument, self._position_terms.instrument)
         return snapshot
 
     @property
     def equity(self) -> Decimal:
-        """Initial balance + Σ pnl of the finished trades."""
+        """The initial balance plus the pnl of all finished trades."""
         return self._state.equity
 
     @property
     def position(self) -> Position | None:
-        """What is open; for reading only."""
+        """The open position, read-only."""
         return self._state.position
 
     @property
     def pending(self) -> bool:
-        """Whether an order waits for the next open."""
+        """Whether an order is pending for the next open."""
         return self._state.pending_exit is not None or self._state.pending_entry is not None
 
     @property
     def closed_ms(self) -> int | None:
-        """The open time of the last bar that it stepped through to the end."""
+        """The open time of the last bar with all three steps done."""
         return self._state.closed_ms
 
     @property
     def cooldown(self) -> int:
-        """The closes that still pass without an entry decision."""
+        """The number of closes left without an entry decision."""
         return self._state.cooldown
 
     @property
     def stopped_day(self) -> int | None:
-        """The UTC day, by its number, on which losses forbid further entries."""
+        """The UTC day (days since 1970) on which losses forbid further entries; None if they do not."""
         return self._state.day.number if self._state.day.stopped else None
 
     def on_open(self, time_ms: int, open_price: Decimal) -> StepOutcome:
-        """Step 1: what was decided at the last close fills. Done already for this bar, it does nothing."""
+        """Step 1: fill the orders decided at the last close. Does nothing if that is done for this bar already."""
         state = self._state
         if state.opened_ms is not None and time_ms <= state.opened_ms:
             if time_ms == state.opened_ms and time_ms != state.closed_ms:
-                return NOTHING
+                return NO_OUTCOME
             raise ValueError(f"bar {time_ms} was stepped through already")
         step = Step()
         with exact():
@@ -160,40 +160,40 @@ class Execution:
         guard: EntryGuard | None = None,
         instrument: Instrument | None = None,
     ) -> StepOutcome:
-        """Steps 2 and 3 for bar t, the series' last by default; step 1 before them if it was not done. `instrument`
-        is what entries are sized and filled by if they are decided at this close or later; None: as before."""
+        """Steps 2 and 3 for bar t, by default the last; step 1 first if not done. `instrument` sizes and fills the
+        entries decided at this close or later; None leaves it unchanged."""
         index = len(series) - 1 if t is None else t
         time_ms = series.bar(index).open_time_ms
         closed_ms = self._state.closed_ms
         if closed_ms is not None and time_ms <= closed_ms:
             raise ValueError(f"bar {time_ms} was stepped through already")
         if self.is_quiet(series, index):
-            self._adopt(instrument)
+            self._adopt_instrument(instrument)
             self.skip_bars(series, index, index + 1)
-            return NOTHING
+            return NO_OUTCOME
         step = Step()
         with exact():
             self.close_bar(step, series, index, guard, instrument)
         return step.outcome()
 
-    def _adopt(self, instrument: Instrument | None) -> None:
-        """After the bar's open: what was decided before it is filled, and is held by what it was decided by."""
+    def _adopt_instrument(self, instrument: Instrument | None) -> None:
+        """Use a new instrument for entries from this close on. An open position keeps its own."""
         if instrument is None or instrument == self.terms.instrument:
             return
-        self._enter_by(replace(self.terms, instrument=instrument))
+        self._set_entry_terms(replace(self.terms, instrument=instrument))
         if self._state.position is None:
-            self._hold_by(self.terms)
+            self._set_position_terms(self.terms)
 
-    def _enter_by(self, terms: Terms) -> None:
+    def _set_entry_terms(self, terms: Terms) -> None:
         self.terms = terms
         self._sizing = Sizing(self._risk, terms)
 
-    def _hold_by(self, terms: Terms) -> None:
-        self._of_position = terms
+    def _set_position_terms(self, terms: Terms) -> None:
+        self._position_terms = terms
         self._tick = terms.instrument.tick_size
 
     def open_bar(self, step: Step, time_ms: int, open_price: Decimal) -> None:
-        """Step 1: what is pending fills; to be called inside `exact()`."""
+        """Step 1: fill the pending orders. Call it inside `exact()`."""
         state, terms = self._state, self.terms
         state.opened_ms = time_ms
         if time_ms // DAY_MS != state.day.number:
@@ -201,16 +201,16 @@ class Execution:
         position, reason, entry = state.position, state.pending_exit, state.pending_entry
         state.pending_exit = state.pending_entry = None
         if reason is not None and position is not None:
-            price = slipped(open_price, position.side == "SHORT", self._of_position)
+            price = apply_slippage(open_price, position.side == "SHORT", self._position_terms)
             self._close(step, position, position.left, time_ms, price, reason)
         if entry is None:
             return
         if state.equity <= ZERO:
             step.dropped = True
             return
-        if self._of_position is not terms:
-            self._hold_by(terms)
-        price = slipped(open_price, entry.side == "LONG", terms)
+        if self._position_terms is not terms:
+            self._set_position_terms(terms)
+        price = apply_slippage(open_price, entry.side == "LONG", terms)
         position = open_position(entry, time_ms, price, self._risk, terms)
         step.fills.append(Fill(time_ms, "open", entry.side, entry.qty, price, position.fees, "entry"))
         state.position = position
@@ -223,15 +223,15 @@ class Execution:
         guard: EntryGuard | None = None,
         instrument: Instrument | None = None,
     ) -> None:
-        """The three steps of a bar, or what is left of them; to be called inside `exact()`."""
+        """The three steps of a bar, or those not done yet. Call it inside `exact()`."""
         state, bar = self._state, series.bar(index)
         time_ms = bar.open_time_ms
         if state.opened_ms != time_ms:
             self.open_bar(step, time_ms, bar.open)
         state.closed_ms = time_ms
-        self._adopt(instrument)
+        self._adopt_instrument(instrument)
         if state.position is not None:
-            self._within_bar(step, state.position, bar)
+            self._apply_stops_and_targets(step, state.position, bar)
         if state.position is not None:
             track_extreme(state.position, (bar,), self._risk, self._tick)
         if self._may_decide(series, index, time_ms):
@@ -240,13 +240,13 @@ class Execution:
             state.cooldown -= 1
 
     def is_quiet(self, series: Series, index: int) -> bool:
-        """Whether nothing can happen on this bar but that it passes. False says that something may."""
+        """Whether nothing can happen on this bar. False means that something may happen."""
         state = self._state
         position = state.position
         if state.pending_entry is not None or state.pending_exit is not None:
             return False
         if position is None:
-            passes = state.cooldown > 0 and not self._tells_forbidden
+            passes = state.cooldown > 0 and not self._report_forbidden
             return passes or self._signals_on(series).side_to_enter(index) is None
         if self._risk.trailing_stop is not None:
             return False  # it moves within the bar
@@ -263,10 +263,10 @@ class Execution:
                 return False
         if risk.max_bars is not None and position.bars + 1 >= risk.max_bars:
             return False
-        return not self._signals_on(series).leaves(position.side, index)
+        return not self._signals_on(series).should_exit(position.side, index)
 
     def skip_bars(self, series: Series, start: int, stop: int) -> None:
-        """Bars start … stop - 1, of which the caller knows that nothing happens on them, all at once."""
+        """Skip bars start … stop - 1 at once. The caller must know that nothing happens on them."""
         state = self._state
         time_ms = series.bar(stop - 1).open_time_ms
         state.opened_ms = state.closed_ms = time_ms
@@ -282,7 +282,7 @@ class Execution:
             state.cooldown = max(0, state.cooldown - (stop - start))
 
     def stop(self, time_ms: int, price: Decimal, reason: Reason) -> StepOutcome:
-        """Drops what is pending and closes what is open at this price, without slippage."""
+        """Drop pending orders, and close an open position at this price without slippage."""
         state = self._state
         step = Step(dropped=self.pending)
         state.pending_entry = state.pending_exit = None
@@ -294,21 +294,21 @@ class Execution:
 
     # Step 2: stops and targets.
 
-    def _within_bar(self, step: Step, position: Position, bar: Bar) -> None:
+    def _apply_stops_and_targets(self, step: Step, position: Position, bar: Bar) -> None:
         position.bars += 1
         long = position.side == "LONG"
         adverse, favourable = (bar.low, bar.high) if long else (bar.high, bar.low)
-        standing = standing_stop(position)
-        if standing is not None and is_hit(not long, bar.open, standing[0]):
-            price = slipped(bar.open, not long, self._of_position)
-            self._close(step, position, position.left, bar.open_time_ms, price, standing[1])
+        active = active_stop(position)
+        if active is not None and is_hit(not long, bar.open, active[0]):
+            price = apply_slippage(bar.open, not long, self._position_terms)
+            self._close(step, position, position.left, bar.open_time_ms, price, active[1])
             return
         self._take_profits(step, position, bar, bar.open, at_open=True)
         if self._state.position is None:
             return
-        if standing is not None and is_hit(not long, adverse, standing[0]):
-            price = slipped(standing[0], not long, self._of_position)
-            self._close(step, position, position.left, bar.open_time_ms, price, standing[1])
+        if active is not None and is_hit(not long, adverse, active[0]):
+            price = apply_slippage(active[0], not long, self._position_terms)
+            self._close(step, position, position.left, bar.open_time_ms, price, active[1])
             return
         self._take_profits(step, position, bar, favourable, at_open=False)
 
@@ -320,7 +320,7 @@ class Execution:
             position.spent += 1
             step.level_spent = True
             part = position.left if target.takes_rest else target.qty
-            if part and part >= self._of_position.instrument.min_order_qty:
+            if part and part >= self._position_terms.instrument.min_order_qty:
                 price = fill_price(reached, self._tick) if at_open else target.price
                 self._close(step, position, part, bar.open_time_ms, price, "take_profit")
 
@@ -342,35 +342,35 @@ class Execution:
 
     def _decide(self, step: Step, series: Series, index: int, bar: Bar, guard: EntryGuard | None) -> None:
         state, strategy = self._state, self.strategy
-        leaving = state.position
-        if leaving is not None:
-            reason = self._reason_to_leave(leaving, series, index, bar)
+        closing = state.position
+        if closing is not None:
+            reason = self._exit_reason(closing, series, index, bar)
             if reason is None:
                 return
             state.pending_exit = reason
-            if self._explains:
-                step.decisions.append(exit_decision(strategy, series, index, leaving, reason))
+            if self._record_decisions:
+                step.decisions.append(exit_decision(strategy, series, index, closing, reason))
             if strategy.side != "BOTH" or self._risk.cooldown_bars > 0:
                 return
-        forbidden = prohibition(self._risk, state)
-        if forbidden is not None and not self._tells_forbidden:
+        forbidden = find_prohibition(self._risk, state)
+        if forbidden is not None and not self._report_forbidden:
             return
         side = self._signals_on(series).side_to_enter(index)
-        if side is None or (leaving is not None and side == leaving.side):
+        if side is None or (closing is not None and side == closing.side):
             return
         if forbidden is not None:
             step.decisions.append(forbidden_decision(strategy, series, index, side, forbidden))
             return
-        sized = sized_entry(strategy, self._sizing, state.equity, series, index, side, guard)
+        sized = size_entry(strategy, self._sizing, state.equity, series, index, side, guard)
         state.pending_entry = sized.order
-        if self._explains:
+        if self._record_decisions:
             guarded = guard is not None
             step.decisions.append(entry_decision(strategy, series, index, side, sized, guarded))
 
-    def _reason_to_leave(self, position: Position, series: Series, index: int, bar: Bar) -> Reason | None:
+    def _exit_reason(self, position: Position, series: Series, index: int, bar: Bar) -> Reason | None:
         if position.trail is not None and is_hit(position.side == "SHORT", bar.close, position.trail):
             return "trailing_stop"
-        if self._signals_on(series).leaves(position.side, index):
+        if self._signals_on(series).should_exit(position.side, index):
             return "signal"
         if self._risk.max_bars is not None and position.bars >= self._risk.max_bars:
             return "time"
@@ -381,7 +381,7 @@ class Execution:
     def _close(
         self, step: Step, position: Position, qty: Decimal, time_ms: int, price: Decimal, reason: Reason
     ) -> None:
-        fill = close_part(position, time_ms, price, qty, reason, self._of_position)
+        fill = close_part(position, time_ms, price, qty, reason, self._position_terms)
         step.fills.append(fill)
         if position.left:
             return

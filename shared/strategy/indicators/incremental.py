@@ -1,4 +1,4 @@
-"""Indicators carried forward bar by bar by TA-Lib's own streams: what `compute` gives, bit for bit."""
+"""Updates indicators bar by bar with TA-Lib's own streams; the values equal those of `compute` bit for bit."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -6,43 +6,43 @@ from typing import Protocol
 
 import numpy as np
 
-from shared.strategy.conditions.tolerance import Values, is_above, settles_at
+from shared.strategy.conditions.tolerance import Values, is_above, noise_suppressor
 from shared.strategy.indicators.recipes import IndicatorSpec, compute, distance_pct, recipe
 from shared.strategy.indicators.ta_lib import talib
 
 _ROOM = 256
-_CHEAPER_AT_ONCE = 50  # bars of a stream cost as much as so many times as many of the whole computation
+_STREAM_COST = 50  # one bar of a stream costs as much as this many bars of `compute`
 
 
 class _Stream(Protocol):
-    """What TA-Lib's streams have in common."""
+    """The interface of TA-Lib's streams."""
 
     def update(self, *bar: float) -> float | tuple[float, ...]:
-        """One more bar: its value, or its values."""
+        """Add a bar; return its value or values."""
 
 
 class IncrementalIndicator:
-    """One indicator on one series: its values so far, and the stream that knows how they go on.
+    """One indicator on one series: its values so far, and the stream that computes the next ones.
 
-    Opening a stream takes one pass over the history, so it waits for the first bar that is added. The state follows
-    from the bars alone: there is nothing to be stored over a restart.
+    Opening a stream takes one pass over the history, so it is opened when the first bar is added. The state follows
+    from the bars alone, so nothing is stored for a restart.
     """
 
     def __init__(self, spec: IndicatorSpec) -> None:
         self._spec = spec
         self._recipe = recipe(spec)
-        self._settle = settles_at(spec)
+        self._suppress = noise_suppressor(spec)
         derived = spec.type in ("CANDLES_ABOVE_EMA", "DISTANCE_FROM_EMA")
         self._first = self._recipe.columns[0]
         self._plain = len(self._recipe.columns) == len(spec.outputs) == 1 and not derived
         self._length = -1
         self._stream: _Stream | None = None
-        self._all_at_once = False  # a value was not finite: TA-Lib's streams are defined for finite ones only
+        self._always_recompute = False  # set once a value is not finite: TA-Lib's streams need finite values
         self._buffers: tuple[Values, ...] = ()
         self._views: dict[str, Values] | None = None
 
     def values(self, columns: Mapping[str, Values]) -> dict[str, Values]:
-        """Each output over these columns, which are those of the last time or longer."""
+        """Return each output by name. `columns` are those of the last call, possibly longer."""
         length = len(columns["close"])
         if length != self._length:
             self._grow(columns, length)
@@ -52,17 +52,17 @@ class IncrementalIndicator:
         return self._views
 
     def at(self, columns: Mapping[str, Values], output: int, index: int) -> float:
-        """One output, by its place, at one bar: the hot path of live sessions."""
+        """Return one output, by its index in `spec.outputs`, at one bar. The hot path of live sessions."""
         if index == self._length and self._plain and self._stream is not None and index < len(self._buffers[0]):
-            given = columns[self._first].item(index)
-            if isfinite(given) and isfinite(value := self._stream.update(given)):  # type: ignore[arg-type]  # plain
-                if self._settle is not None:
-                    (value,) = self._settle(columns, index, (value,))  # type: ignore[arg-type]  # plain: no tuple
+            last = columns[self._first].item(index)
+            if isfinite(last) and isfinite(value := self._stream.update(last)):  # type: ignore[arg-type]  # plain
+                if self._suppress is not None:
+                    (value,) = self._suppress(columns, index, (value,))  # type: ignore[arg-type]  # plain: no tuple
                 self._buffers[0][index] = value
                 self._length = index + 1
                 self._views = None
                 return value  # type: ignore[return-value]  # plain: not a tuple
-            self._all_at_once = True
+            self._always_recompute = True
         length = len(columns["close"])
         if length != self._length:
             self._grow(columns, length)
@@ -70,17 +70,17 @@ class IncrementalIndicator:
 
     def _grow(self, columns: Mapping[str, Values], length: int) -> None:
         self._views = None
-        known = self._length
-        if known <= 0 or self._all_at_once or (length - known) * _CHEAPER_AT_ONCE > length + _ROOM:
+        length_before = self._length
+        if length_before <= 0 or self._always_recompute or (length - length_before) * _STREAM_COST > length + _ROOM:
             self._compute(columns, length)
             return
         if self._stream is None and not self._open(columns):
             self._compute(columns, length)
             return
         self._reserve(length)
-        for index in range(known, length):
+        for index in range(length_before, length):
             if not self._advance(columns, index):
-                self._all_at_once = True
+                self._always_recompute = True
                 self._compute(columns, length)
                 return
         self._length = length
@@ -91,25 +91,25 @@ class IncrementalIndicator:
         self._length = length
 
     def _open(self, columns: Mapping[str, Values]) -> bool:
-        """Whether the stream stands at the last bar whose values are known."""
+        """Open the stream at the last computed bar; False if a value is not finite or the history is too short."""
         inputs = [columns[name][: self._length] for name in self._recipe.columns]
         if not all(np.isfinite(each).all() for each in inputs):
-            self._all_at_once = True
+            self._always_recompute = True
             return False
         try:
             self._stream = getattr(talib.stream, self._recipe.function)(*inputs, *self._recipe.arguments)
-        except talib.InsufficientHistory:  # type: ignore[attr-defined]  # it is there, its stub forgets it
+        except talib.InsufficientHistory:  # type: ignore[attr-defined]  # exists, but is missing in the stub
             return False
         return True
 
     def _advance(self, columns: Mapping[str, Values], index: int) -> bool:
-        """The values at one more bar; False where the stream cannot say."""
+        """Compute the values at one more bar; False if an input or a value is not finite."""
         assert self._stream is not None
         inputs = [columns[name].item(index) for name in self._recipe.columns]
         if not all(map(isfinite, inputs)):
             return False
-        answer = self._stream.update(*inputs)
-        outputs = answer if isinstance(answer, tuple) else (answer,)
+        result = self._stream.update(*inputs)
+        outputs = result if isinstance(result, tuple) else (result,)
         if not all(map(isfinite, outputs)):
             return False
         if self._spec.type == "CANDLES_ABOVE_EMA":
@@ -117,8 +117,8 @@ class IncrementalIndicator:
         elif self._spec.type == "DISTANCE_FROM_EMA":
             with np.errstate(all="ignore"):
                 outputs = (distance_pct(columns["close"][index : index + 1], np.array(outputs)).item(),)
-        if self._settle is not None:
-            outputs = self._settle(columns, index, outputs)
+        if self._suppress is not None:
+            outputs = self._suppress(columns, index, outputs)
         for buffer, value in zip(self._buffers, outputs, strict=True):
             buffer[index] = value
         return True

@@ -1,4 +1,4 @@
-"""The indicators: parameters, outputs, and values, which are TA-Lib's after the rules of `tolerance.py`."""
+"""The indicators: parameters, outputs and values. Values are TA-Lib's with the rules of `tolerance.py` applied."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from shared.contracts.types import decimal_text
-from shared.strategy.conditions.tolerance import Values, settle, sides
+from shared.strategy.conditions.tolerance import Values, comparison_masks, suppress_noise
 from shared.strategy.document.reader import DocumentReader, child
 from shared.strategy.indicators.ta_lib import talib
 
@@ -18,7 +18,7 @@ MAX_PERIOD = 500
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a type of indicator takes and gives. The source is None where it reads the whole candle."""
+    """Parameters and outputs of an indicator type. `source` is None if it cannot be chosen."""
 
     integers: tuple[str, ...]
     source: str | None = None
@@ -39,15 +39,15 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "LOWEST": Kind(("period",), "low"),
     }
 )
-_FUNCTIONS = {"HIGHEST": "MAX", "LOWEST": "MIN"}  # where TA-Lib's name is another
-_SIMPLE = 0  # TA-Lib's number for a simple moving average
-_LEAST = {"signal": 1, "fastk": 1, "slowk": 1, "slowd": 1}
+_FUNCTIONS = {"HIGHEST": "MAX", "LOWEST": "MIN"}  # types that TA-Lib names differently
+_SIMPLE = 0  # TA-Lib's code for a simple moving average
+_MIN_VALUES = {"signal": 1, "fastk": 1, "slowk": 1, "slowd": 1}
 _DEFAULT_DEVIATIONS = Decimal(2)
 
 
 @dataclass(frozen=True, slots=True)
 class IndicatorSpec:
-    """A type with its parameters: `IndicatorSpec("RSI", period=14)`; those it does not take stay unset."""
+    """An indicator type with its parameters: `IndicatorSpec("RSI", period=14)`. Other parameters stay unset."""
 
     type: str
     period: int = 0
@@ -66,21 +66,21 @@ class IndicatorSpec:
             object.__setattr__(self, "source", KINDS[self.type].source)
         if self.type == "BBANDS" and self.deviations is None:
             object.__setattr__(self, "deviations", _DEFAULT_DEVIATIONS)
-        known = tuple(getattr(self, each.name) for each in fields(self) if each.compare)
-        object.__setattr__(self, "_hash", hash(known))
+        compared = tuple(getattr(self, each.name) for each in fields(self) if each.compare)
+        object.__setattr__(self, "_hash", hash(compared))
 
     def __hash__(self) -> int:
-        """Reckoned once: a series is asked for its indicators at every bar."""
+        """Return the precomputed hash: a series looks up its indicators at every bar."""
         return self._hash
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """`("value",)` for one series; the names behind the dot for several."""
+        """`("value",)` for a single output, else the names after the dot."""
         return KINDS[self.type].outputs
 
     @property
     def longest_period(self) -> int:
-        """How many bars its slowest part spans."""
+        """The number of bars that its slowest part spans."""
         if self.type == "MACD":
             return self.slow + self.signal
         return max(self.period, self.fastk + self.slowk + self.slowd, 1)
@@ -97,7 +97,7 @@ class IndicatorSpec:
 
 
 def parse_indicator(reader: DocumentReader, raw: object, path: str) -> IndicatorSpec:
-    """Reads one declared indicator; faults go to the reader."""
+    """Parse one declared indicator; faults are recorded in the reader."""
     name = raw.get("type") if isinstance(raw, Mapping) else None
     if not isinstance(name, str) or name not in KINDS:
         if isinstance(raw, Mapping):
@@ -111,7 +111,7 @@ def parse_indicator(reader: DocumentReader, raw: object, path: str) -> Indicator
         optional.append("deviations")
     members = reader.members(raw, path, ["type", *kind.integers], optional)
     integers = {
-        key: reader.integer(members[key], child(path, key), _LEAST.get(key, 2), MAX_PERIOD)
+        key: reader.integer(members[key], child(path, key), _MIN_VALUES.get(key, 2), MAX_PERIOD)
         for key in kind.integers
         if key in members
     }
@@ -128,7 +128,7 @@ def parse_indicator(reader: DocumentReader, raw: object, path: str) -> Indicator
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How TA-Lib is asked: a function (or the stream of the same name), the columns it reads, its arguments."""
+    """A TA-Lib call: the function (or the stream of the same name), the columns it reads, and its arguments."""
 
     function: str
     columns: tuple[str, ...]
@@ -136,7 +136,7 @@ class Recipe:
 
 
 def recipe(spec: IndicatorSpec) -> Recipe:
-    """What the indicator is, or is made from."""
+    """Return the TA-Lib call that computes the indicator, or the average that it is derived from."""
     if spec.source is not None:
         return Recipe(_FUNCTIONS.get(spec.type, spec.type), (spec.source,), _arguments(spec))
     match spec.type:
@@ -162,16 +162,16 @@ def _arguments(spec: IndicatorSpec) -> tuple[float, ...]:
 
 
 def compute(spec: IndicatorSpec, candles: Mapping[str, Values]) -> dict[str, Values]:
-    """Each output over the whole series, NaN where it is not defined."""
-    asked = recipe(spec)
+    """Return each output over the whole series; NaN where undefined."""
+    call = recipe(spec)
     with np.errstate(all="ignore"):
-        answer = getattr(talib, asked.function)(*(candles[name] for name in asked.columns), *asked.arguments)
-        results: tuple[Values, ...] = answer if isinstance(answer, tuple) else (answer,)
+        result = getattr(talib, call.function)(*(candles[name] for name in call.columns), *call.arguments)
+        results: tuple[Values, ...] = result if isinstance(result, tuple) else (result,)
         if spec.type == "CANDLES_ABOVE_EMA":
             results = (_candles_above(candles["close"], results[0]),)
         elif spec.type == "DISTANCE_FROM_EMA":
             results = (distance_pct(candles["close"], results[0]),)
-        results = settle(spec, candles, results)
+        results = suppress_noise(spec, candles, results)
     return dict(zip(spec.outputs, results, strict=True))
 
 
@@ -180,9 +180,9 @@ def distance_pct(close: Values, average: Values) -> Values:
 
 
 def _candles_above(close: Values, average: Values) -> Values:
-    above, _, _ = sides(close, average)
+    above, _, _ = comparison_masks(close, average)
     index = np.arange(len(close))
     last_not_above = np.maximum.accumulate(np.where(above, -1, index)) if len(close) else index
-    counted = (index - last_not_above).astype(np.float64)
-    counted[np.isnan(average)] = np.nan
-    return counted
+    counts = (index - last_not_above).astype(np.float64)
+    counts[np.isnan(average)] = np.nan
+    return counts

@@ -8,7 +8,7 @@ import pytest
 import talib
 
 from services.analytics.market import MarketWatch
-from services.analytics.operations.watchlist import MOST_WATCHES, watch
+from services.analytics.operations.watchlist import MAX_WATCHES, watch
 from services.analytics.settings import AnalyticsSettings
 from shared.chassis.errors import Unavailable
 from shared.chassis.postgres import Database
@@ -202,7 +202,7 @@ async def test_a_watch_that_cannot_be_is_refused(platform: Platform) -> None:
 
 async def test_a_watchlist_has_an_end(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
-    for number in range(MOST_WATCHES):
+    for number in range(MAX_WATCHES):
         await watch(platform.database, 1, f"S{number}USDT", INTERVAL, 20)
     body: dict[str, object] = {"symbol": "BTCUSDT", "interval": INTERVAL}
     answer = await platform.analytics.call("POST", "/v1/watchlist", body, token=ann)

@@ -7,13 +7,13 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from services.analytics.domain.analysis import AnalysisData, Look, Watch
+from services.analytics.domain.analysis import AnalysisData, CandleAnalysis, Watch
 from services.analytics.domain.analysis_ids import analysis_id
-from services.analytics.domain.retention import KEPT
-from services.analytics.operations.retention import drop_some
+from services.analytics.domain.retention import RETENTION
+from services.analytics.operations.retention import drop_expired
 from services.analytics.operations.watchlist import unwatch, watch
 from services.analytics.queries import market
-from services.analytics.queries.market import Seen
+from services.analytics.queries.market import NewAnalysis
 from services.analytics.queries.retention import upsert_rounds
 from shared.chassis.postgres import Database
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
@@ -23,7 +23,7 @@ from tests.integration.analytics.conftest import Platform, hear
 
 ANALYSIS = "/v1/market-analysis"
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
-LOOK = Look(Decimal(1), Decimal(1), 1, Decimal(0), "FLAT", Decimal(1))
+LOOK = CandleAnalysis(Decimal(1), Decimal(1), 1, Decimal(0), "FLAT", Decimal(1))
 DATA = AnalysisData(series="x", open=Decimal(1), high=Decimal(1), low=Decimal(1))
 
 
@@ -32,7 +32,7 @@ async def see(database: Database, user_id: int, watch_id: UUID, *moments: dateti
     async with database.tenants([user_id]) as connection:
         for moment in moments:
             await market.prepare_month(connection, moment)
-        seen = [Seen(Watch(user_id, watch_id, 20), moment, LOOK, DATA) for moment in moments]
+        seen = [NewAnalysis(Watch(user_id, watch_id, 20), moment, LOOK, DATA) for moment in moments]
         await market.insert_analyses(connection, "BTCUSDT", "15", seen)
 
 
@@ -60,7 +60,7 @@ async def look_through(database: Database, *users: int) -> None:
 async def drop_all(database: Database, now: datetime, at_once: int = 5_000) -> list[int]:
     """What each step dropped, until nobody waits."""
     steps = []
-    while (dropped := await drop_some(database, now, at_once)) is not None:
+    while (dropped := await drop_expired(database, now, at_once)) is not None:
         steps.append(dropped)
     return steps
 
@@ -123,10 +123,10 @@ async def test_analyses_and_watches_are_listed_in_both_orders_and_filtered(platf
     assert {(row["watch_id"], row["is_watchlist"]) for row in gone} == {(ids[0], False)}
 
 
-@pytest.mark.parametrize("plan", KEPT)
+@pytest.mark.parametrize("plan", RETENTION)
 async def test_each_plan_keeps_its_days(database: Database, plan: PlanName) -> None:
     row = await watch(database, 1, "BTCUSDT", "15", 20)
-    edge = NOW - KEPT[plan]
+    edge = NOW - RETENTION[plan]
     await see(database, 1, row.watch_id, edge - timedelta(minutes=15), edge, NOW)
     await hear(database, subscribed(1, 1, plan))
     await look_through(database, 1)

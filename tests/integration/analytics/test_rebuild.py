@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.analytics import analytics
-from services.analytics.operations.rebuild import every_user, rebuild_user
+from services.analytics.operations.rebuild import iterate_users, rebuild_user
 from shared.chassis.postgres import Database
 from shared.contracts.types import new_id
 from stack.migrate import DatabaseAccess
@@ -80,9 +80,9 @@ async def test_one_person_is_found_by_his_address(database: Database, type_rebui
     await fill(database)
     result = await type_rebuild("--email", " 2@Example.ORG")
     assert result.exit_code == 0, result.output
-    assert "of 1 people cut again from 20 trades; 0 of them" in result.stdout
+    assert "of 1 users from 20 trades; 0 of them were wrong" in result.stdout
     unknown = await type_rebuild("--email", "nobody@example.org")
-    assert (unknown.exit_code, unknown.stderr) == (2, 'tradefleet: nobody is registered as "nobody@example.org"\n')
+    assert (unknown.exit_code, unknown.stderr) == (2, 'tradefleet: no user is registered as "nobody@example.org"\n')
 
 
 @pytest.mark.parametrize("words", [(), ("--all", "--email", "x@example.org"), ("--some",)])
@@ -112,4 +112,4 @@ async def test_who_reads_meanwhile_sees_no_half_of_it(database: Database) -> Non
 
 async def test_everybody_is_come_by_once(database: Database) -> None:
     await hear(database, *(closed(user_id, "2026-01-01 10:00", "1") for user_id in (5, 3, 900)))
-    assert [user_id async for user_id in every_user(database)] == [3, 5, 900]
+    assert [user_id async for user_id in iterate_users(database)] == [3, 5, 900]

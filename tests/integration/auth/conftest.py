@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.auth.app import build
-from services.auth.operations.authentication import PasswordCheck
+from services.auth.operations.authentication import AuthContext
 from services.auth.operations.passwords import Passwords
 from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
@@ -35,8 +35,8 @@ async def database(settings: AuthSettings) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def desk(settings: AuthSettings, database: Database) -> AsyncIterator[PasswordCheck]:
+async def desk(settings: AuthSettings, database: Database) -> AsyncIterator[AuthContext]:
     passwords = Passwords(waiting=8)
     tokens = AccessTokens(SigningKeys(settings.auth_signing_key_file), issuer="us", audience="api", ttl_s=600)
-    yield PasswordCheck(database, passwords, tokens, settings.refresh_token_ttl, settings.longest_session)
+    yield AuthContext(database, passwords, tokens, settings.refresh_token_ttl, settings.longest_login)
     await passwords.close()

@@ -60,7 +60,7 @@ async def _faults(database: Database, user_id: int) -> list[str]:
     async with database.tenants([user_id]) as connection:
         check = ChainCheck(user_id, (await activity.find_heads(connection, [user_id])).get(user_id))
         found = [fault async for link in activity.read_links(connection, [user_id]) for fault in check.add(link)]
-        return [fault.harm for fault in [*found, *check.end()]]
+        return [fault.kind for fault in [*found, *check.end()]]
 
 
 async def test_each_is_in_the_log_once_and_the_chain_is_whole(database: Database) -> None:

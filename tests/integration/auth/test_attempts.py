@@ -9,14 +9,14 @@ from uuid import UUID
 import pytest
 
 from services.auth.domain.accounts import NewUser
-from services.auth.domain.attempts import FORGOTTEN_AFTER, Free
+from services.auth.domain.attempts import COUNTER_TTL, FreeAttempts
 from services.auth.errors import BadCredentials, BadRefreshToken, EmailTaken, TooManyAttempts, WrongPassword
-from services.auth.operations.authentication import PasswordCheck
+from services.auth.operations.authentication import AuthContext
 from services.auth.operations.logins import log_in
 from services.auth.operations.profile import change_password
 from services.auth.operations.refresh import refresh
 from services.auth.operations.registration import register
-from services.auth.queries.attempts import forget_attempts
+from services.auth.queries.attempts import delete_expired_attempts
 from shared.chassis.auth import Principal
 from shared.chassis.clock import utc_now
 from shared.chassis.errors import ProblemError
@@ -33,9 +33,9 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def strict(desk: PasswordCheck) -> PasswordCheck:
+def strict(desk: AuthContext) -> AuthContext:
     """Three failures are free for an account, six for a network."""
-    return replace(desk, free=Free(account=3, network=6))
+    return replace(desk, free_attempts=FreeAttempts(account=3, network=6))
 
 
 async def _outcome(attempt: Awaitable[object]) -> str:
@@ -46,13 +46,11 @@ async def _outcome(attempt: Awaitable[object]) -> str:
     return "done"
 
 
-async def _outcomes(
-    desk: PasswordCheck, times: int, client: Client, now: datetime, email: str = EMAIL
-) -> list[str]:
+async def _outcomes(desk: AuthContext, times: int, client: Client, now: datetime, email: str = EMAIL) -> list[str]:
     return [await _outcome(log_in(desk, email, WRONG, client, now)) for _ in range(times)]
 
 
-async def test_failing_log_ins_are_slowed_and_then_refused(strict: PasswordCheck) -> None:
+async def test_failing_log_ins_are_slowed_and_then_refused(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     assert await _outcomes(strict, 4, STRANGER, now) == ["bad-credentials"] * 3 + ["too-many-attempts"]
@@ -71,14 +69,14 @@ async def test_the_answer_says_when_to_come_again(auth: Caller) -> None:
     assert (answers[-1].body["type"], answers[-1].headers["Retry-After"]) == ("/problems/too-many-attempts", "1")
 
 
-async def test_many_at_once_are_counted_like_one_after_another(strict: PasswordCheck) -> None:
+async def test_many_at_once_are_counted_like_one_after_another(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     attempts = [_outcome(log_in(strict, EMAIL, WRONG, STRANGER, now)) for _ in range(8)]
     assert sorted(await asyncio.gather(*attempts)) == ["bad-credentials"] * 3 + ["too-many-attempts"] * 5
 
 
-async def test_it_is_counted_over_instances_and_restarts(strict: PasswordCheck, settings: object) -> None:
+async def test_it_is_counted_over_instances_and_restarts(strict: AuthContext, settings: object) -> None:
     now = utc_now()
     await _outcomes(strict, 3, STRANGER, now)
     other = await Database.connect(settings)  # type: ignore[arg-type]  # the same as the desk's
@@ -86,16 +84,16 @@ async def test_it_is_counted_over_instances_and_restarts(strict: PasswordCheck, 
     await other.close()
 
 
-async def test_a_right_password_forgets_the_failures_before_it(strict: PasswordCheck) -> None:
+async def test_a_right_password_forgets_the_failures_before_it(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     for _ in range(3):
         assert await _outcomes(strict, 2, STRANGER, now) == ["bad-credentials"] * 2
         await log_in(strict, EMAIL, PASSWORD, STRANGER, now)
-        now += FORGOTTEN_AFTER
+        now += COUNTER_TTL
 
 
-async def test_strangers_do_not_lock_out_who_is_where_he_has_been(strict: PasswordCheck) -> None:
+async def test_strangers_do_not_lock_out_who_is_where_he_has_been(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     for number in range(8):
@@ -105,7 +103,7 @@ async def test_strangers_do_not_lock_out_who_is_where_he_has_been(strict: Passwo
     assert await _outcomes(strict, 4, HOME, now) == ["bad-credentials"] * 3 + ["too-many-attempts"]
 
 
-async def test_a_network_is_slowed_whatever_accounts_it_tries(strict: PasswordCheck) -> None:
+async def test_a_network_is_slowed_whatever_accounts_it_tries(strict: AuthContext) -> None:
     now = utc_now()
     clients = [Client(f"2001:db8::{number}", None) for number in range(8)]
     outcomes = [
@@ -116,7 +114,7 @@ async def test_a_network_is_slowed_whatever_accounts_it_tries(strict: PasswordCh
     assert await _outcomes(strict, 1, Client("2001:db8:0:1::1", None), now) == ["bad-credentials"]
 
 
-async def test_an_account_of_ones_own_does_not_clear_ones_network(strict: PasswordCheck) -> None:
+async def test_an_account_of_ones_own_does_not_clear_ones_network(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, STRANGER, now)
     for number in range(6):
@@ -125,7 +123,7 @@ async def test_an_account_of_ones_own_does_not_clear_ones_network(strict: Passwo
     assert await _outcomes(strict, 1, STRANGER, now, "one.more@example.org") == ["too-many-attempts"]
 
 
-async def test_registering_a_known_email_fails_and_counts_as_a_log_in(strict: PasswordCheck) -> None:
+async def test_registering_a_known_email_fails_and_counts_as_a_log_in(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     again = replace(USER, password=WRONG)
@@ -134,7 +132,7 @@ async def test_registering_a_known_email_fails_and_counts_as_a_log_in(strict: Pa
     assert await _outcomes(strict, 1, STRANGER, now) == ["too-many-attempts"]
 
 
-async def test_only_who_knows_the_password_is_told_that_there_is_an_account(strict: PasswordCheck) -> None:
+async def test_only_who_knows_the_password_is_told_that_there_is_an_account(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     with pytest.raises(EmailTaken):
@@ -143,7 +141,7 @@ async def test_only_who_knows_the_password_is_told_that_there_is_an_account(stri
         await register(strict, replace(USER, password=WRONG), STRANGER, now)
 
 
-async def test_bad_refresh_tokens_are_slowed_and_good_ones_taken(strict: PasswordCheck) -> None:
+async def test_bad_refresh_tokens_are_slowed_and_good_ones_taken(strict: AuthContext) -> None:
     now = utc_now()
     good = (await register(strict, USER, HOME, now)).tokens.refresh_token
     outcomes = [await _outcome(refresh(strict, "x" * 43, HOME, now)) for _ in range(7)]
@@ -154,7 +152,7 @@ async def test_bad_refresh_tokens_are_slowed_and_good_ones_taken(strict: Passwor
     await log_in(strict, EMAIL, PASSWORD, HOME, now)
 
 
-async def test_guessing_the_old_password_is_slowed_too(strict: PasswordCheck) -> None:
+async def test_guessing_the_old_password_is_slowed_too(strict: AuthContext) -> None:
     now = utc_now()
     made = await register(strict, USER, HOME, now)
     async with strict.database.tenant(1) as connection:
@@ -171,30 +169,30 @@ async def test_guessing_the_old_password_is_slowed_too(strict: PasswordCheck) ->
         await change(PASSWORD)
 
 
-async def test_an_attempt_that_nobody_had_time_for_is_none(strict: PasswordCheck) -> None:
+async def test_an_attempt_that_nobody_had_time_for_is_none(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
-    strict.passwords._places = 0
+    strict.passwords._free_places = 0
     outcomes = [await _outcome(log_in(strict, EMAIL, PASSWORD, STRANGER, now)) for _ in range(9)]
     assert outcomes == ["too-many-logins"] * 9
-    strict.passwords._places = 1
+    strict.passwords._free_places = 1
     await log_in(strict, EMAIL, PASSWORD, STRANGER, now)
 
 
-async def test_what_is_counted_is_forgotten_and_bounded(strict: PasswordCheck, database: Database) -> None:
+async def test_what_is_counted_is_forgotten_and_bounded(strict: AuthContext, database: Database) -> None:
     now = utc_now()
-    await _outcomes(strict, 1, STRANGER, now - FORGOTTEN_AFTER, "old@example.org")
+    await _outcomes(strict, 1, STRANGER, now - COUNTER_TTL, "old@example.org")
     for number in range(3):
         client = Client(f"192.0.2.{number}", None)
         await _outcomes(strict, 1, client, now + number * SECOND, f"{number}@example.org")
     async with database.untenanted() as connection:
-        assert await forget_attempts(connection, now - FORGOTTEN_AFTER + SECOND, 100) == 2
-        assert await forget_attempts(connection, now - FORGOTTEN_AFTER, 4) == 2
+        assert await delete_expired_attempts(connection, now - COUNTER_TTL + SECOND, 100) == 2
+        assert await delete_expired_attempts(connection, now - COUNTER_TTL, 4) == 2
         assert await connection.fetchval("SELECT count(*) FROM attempts") == 4
 
 
-async def test_known_or_not_the_database_is_asked_the_same(strict: PasswordCheck) -> None:
-    """How long it takes is measured in benchmarks/logging_in.py."""
+async def test_known_or_not_the_database_is_asked_the_same(strict: AuthContext) -> None:
+    """How long it takes is measured in benchmarks/auth.py."""
     now = utc_now()
     await register(strict, USER, HOME, now)
     asked: list[str] = []

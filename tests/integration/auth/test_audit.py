@@ -59,7 +59,7 @@ def _type(dsn: str, *words: str) -> Result:
 
 def test_what_was_written_is_as_written(dsn: str) -> None:
     result = _type(dsn)
-    assert (result.exit_code, result.output) == (0, "12 rows of 3 users: all as written\n")
+    assert (result.exit_code, result.output) == (0, "12 rows of 3 users: unchanged\n")
     assert json.loads(_type(dsn, "--json").output) == {"rows": 12, "users": 3, "faults": 0, "found": []}
 
 
@@ -104,16 +104,16 @@ def test_a_fault_is_told_in_words_and_of_one_person_where_asked(
         1,
         [
             f"user {PUBLIC_IDS[2]}: row 4 was removed",
-            "user number 3, who is gone: row 4 was removed",
+            "user number 3 (deleted): row 4 was removed",
             "10 rows of 3 users: 2 faults",
         ],
     )
-    assert _type(dsn, "--email", "1@Example.org").output == "4 rows of 1 users: all as written\n"
+    assert _type(dsn, "--email", "1@Example.org").output == "4 rows of 1 users: unchanged\n"
     assert _type(dsn, "--email", "2@example.org").exit_code == 1
 
 
 def test_an_unknown_email_and_a_missing_stack_are_bad_input_in_one_line(dsn: str, tmp_path: Path) -> None:
     unknown = _type(dsn, "--email", "nobody@example.org")
-    assert (unknown.exit_code, unknown.stderr) == (2, "tradefleet: nobody is registered as nobody@example.org\n")
+    assert (unknown.exit_code, unknown.stderr) == (2, "tradefleet: no user is registered as nobody@example.org\n")
     for missing in (_type(dsn, "--home", str(tmp_path)), _type("postgresql://auth_worker:x@127.0.0.1:1/none")):
         assert (missing.exit_code, len(missing.stderr.splitlines())) == (2, 1)

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from services.auth.app import build as build_auth
-from services.auth.operations.deactivation import switch_account
+from services.auth.operations.deactivation import set_account_active
 from services.auth.settings import AuthSettings
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
@@ -149,13 +149,15 @@ async def test_a_reused_refresh_token_and_a_closed_account_end_theirs_too(platfo
 
     mine = await auth.log_in("ann@example.org")
     assert all(await platform.is_taken(mine.text("access_token")))
-    done = await switch_account(platform.running.database, "ANN@example.org", utc_now(), active=False)
+    done = await set_account_active(platform.running.database, "ANN@example.org", utc_now(), active=False)
     assert done is not None
     assert (done.changed, done.ended) == (True, 1)
     await _until_refused(platform, mine)
     assert (await auth.log_in("ann@example.org")).status == 403
-    assert await switch_account(platform.running.database, "nobody@example.org", utc_now(), active=False) is None
-    again = await switch_account(platform.running.database, "ann@example.org", utc_now(), active=True)
+    assert (
+        await set_account_active(platform.running.database, "nobody@example.org", utc_now(), active=False) is None
+    )
+    again = await set_account_active(platform.running.database, "ann@example.org", utc_now(), active=True)
     assert again is not None
     assert again.changed
     assert (await auth.log_in("ann@example.org")).status == 200

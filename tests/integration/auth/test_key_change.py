@@ -40,7 +40,7 @@ async def both(service_env: ServiceEnv, tmp_path: Path) -> AsyncIterator[tuple[C
 async def test_no_request_fails_while_the_key_changes(
     both: tuple[Client, Client, Path], database_access: DatabaseAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signing_keys, "PUBLISHED_BEFORE", timedelta(seconds=3))
+    monkeypatch.setattr(signing_keys, "PUBLISH_LEAD", timedelta(seconds=3))
     auth, _, folder = both
     first = await auth.register("ann@example.org")
 

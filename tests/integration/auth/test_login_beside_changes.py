@@ -9,7 +9,7 @@ import pytest
 
 from services.auth.domain.accounts import NewUser
 from services.auth.errors import AccountDisabled, BadCredentials
-from services.auth.operations.authentication import PasswordCheck
+from services.auth.operations.authentication import AuthContext
 from services.auth.operations.logins import log_in
 from services.auth.operations.registration import register
 from shared.chassis.clock import utc_now
@@ -40,7 +40,7 @@ async def held(access: DatabaseAccess, change: str) -> AsyncIterator[Callable[[]
     ids=["password changed", "account closed"],
 )
 async def test_no_login_outlives_what_ends_all_logins(
-    desk: PasswordCheck, database_access: DatabaseAccess, change: str, refusal: type[Exception]
+    desk: AuthContext, database_access: DatabaseAccess, change: str, refusal: type[Exception]
 ) -> None:
     now = utc_now()
     await register(desk, ANN, NOWHERE, now)
@@ -56,7 +56,7 @@ async def test_no_login_outlives_what_ends_all_logins(
         await owner.close()
 
 
-async def test_logins_at_once_all_succeed(desk: PasswordCheck) -> None:
+async def test_logins_at_once_all_succeed(desk: AuthContext) -> None:
     now = utc_now()
     await register(desk, ANN, NOWHERE, now)
     tokens = await asyncio.gather(*(log_in(desk, ANN.email, PASSWORD, NOWHERE, now) for _ in range(4)))

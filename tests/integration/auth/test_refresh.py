@@ -7,7 +7,7 @@ import pytest
 
 from services.auth.domain.accounts import MOST_SUCCESSORS, RETRY_GRACE, NewUser
 from services.auth.errors import AlreadyRefreshed, BadRefreshToken
-from services.auth.operations.authentication import PasswordCheck
+from services.auth.operations.authentication import AuthContext
 from services.auth.operations.logins import log_in
 from services.auth.operations.refresh import refresh as refresh_from
 from services.auth.operations.registration import register
@@ -21,17 +21,17 @@ NOWHERE = Client(None, None)
 LATER = RETRY_GRACE + timedelta(seconds=1)
 
 
-async def refresh(desk: PasswordCheck, token: str, now: datetime) -> IssuedTokens:
+async def refresh(desk: AuthContext, token: str, now: datetime) -> IssuedTokens:
     return await refresh_from(desk, token, NOWHERE, now)
 
 
-async def _registered(desk: PasswordCheck, now: datetime) -> str:
+async def _registered(desk: AuthContext, now: datetime) -> str:
     user = NewUser("ann@example.org", PASSWORD, "UTC", "en", None, None, None)
     made = await register(desk, user, NOWHERE, now)
     return made.tokens.refresh_token
 
 
-async def _refused(desk: PasswordCheck, token: str, now: datetime) -> bool:
+async def _refused(desk: AuthContext, token: str, now: datetime) -> bool:
     try:
         await refresh(desk, token, now)
     except BadRefreshToken:
@@ -39,14 +39,14 @@ async def _refused(desk: PasswordCheck, token: str, now: datetime) -> bool:
     return False
 
 
-async def test_a_chain_of_refreshes_goes_on(desk: PasswordCheck) -> None:
+async def test_a_chain_of_refreshes_goes_on(desk: AuthContext) -> None:
     now = utc_now()
     token = await _registered(desk, now)
     for days in range(1, 5):
         token = (await refresh(desk, token, now + timedelta(days=days))).refresh_token
 
 
-async def test_a_used_token_ends_the_family(desk: PasswordCheck) -> None:
+async def test_a_used_token_ends_the_family(desk: AuthContext) -> None:
     now = utc_now()
     first = await _registered(desk, now)
     second = (await refresh(desk, first, now)).refresh_token
@@ -54,7 +54,7 @@ async def test_a_used_token_ends_the_family(desk: PasswordCheck) -> None:
     assert await _refused(desk, second, now + LATER)
 
 
-async def test_a_reuse_leaves_other_log_ins_alone(desk: PasswordCheck) -> None:
+async def test_a_reuse_leaves_other_log_ins_alone(desk: AuthContext) -> None:
     now = utc_now()
     first = await _registered(desk, now)
     other = await log_in(desk, "ann@example.org", PASSWORD, NOWHERE, now)
@@ -63,7 +63,7 @@ async def test_a_reuse_leaves_other_log_ins_alone(desk: PasswordCheck) -> None:
     await refresh(desk, other.refresh_token, now + LATER)
 
 
-async def test_a_lost_answer_is_given_again_and_the_login_goes_on(desk: PasswordCheck) -> None:
+async def test_a_lost_answer_is_given_again_and_the_login_goes_on(desk: AuthContext) -> None:
     now = utc_now()
     first = await _registered(desk, now)
     lost = await refresh(desk, first, now)
@@ -73,7 +73,7 @@ async def test_a_lost_answer_is_given_again_and_the_login_goes_on(desk: Password
 
 
 @pytest.mark.parametrize("tabs", [2, 3, 4, 8])
-async def test_tabs_that_refresh_at_once_each_go_on_for_hours(desk: PasswordCheck, tabs: int) -> None:
+async def test_tabs_that_refresh_at_once_each_go_on_for_hours(desk: AuthContext, tabs: int) -> None:
     now = utc_now()
     first = await _registered(desk, now)
     answers = await asyncio.gather(*(refresh(desk, first, now + timedelta(seconds=n % 3)) for n in range(tabs)))
@@ -84,7 +84,7 @@ async def test_tabs_that_refresh_at_once_each_go_on_for_hours(desk: PasswordChec
         tokens = [(await refresh(desk, token, at)).refresh_token for token in reversed(tokens)]
 
 
-async def test_the_middle_tab_may_be_the_first_and_the_last_to_come_again(desk: PasswordCheck) -> None:
+async def test_the_middle_tab_may_be_the_first_and_the_last_to_come_again(desk: AuthContext) -> None:
     now = utc_now()
     first = await _registered(desk, now)
     tabs = [(await refresh(desk, first, now)).refresh_token for _ in range(4)]
@@ -94,7 +94,7 @@ async def test_the_middle_tab_may_be_the_first_and_the_last_to_come_again(desk: 
         await refresh(desk, token, later)
 
 
-async def test_a_late_use_of_a_used_token_ends_every_tab(desk: PasswordCheck) -> None:
+async def test_a_late_use_of_a_used_token_ends_every_tab(desk: AuthContext) -> None:
     now = utc_now()
     first = await _registered(desk, now)
     one, two = [(await refresh(desk, first, now)).refresh_token for _ in range(2)]
@@ -103,7 +103,7 @@ async def test_a_late_use_of_a_used_token_ends_every_tab(desk: PasswordCheck) ->
     assert await _refused(desk, two, now + 2 * LATER)
 
 
-async def test_the_grace_begins_with_the_first_use_and_is_not_prolonged(desk: PasswordCheck) -> None:
+async def test_the_grace_begins_with_the_first_use_and_is_not_prolonged(desk: AuthContext) -> None:
     now = utc_now()
     first = await _registered(desk, now)
     await refresh(desk, first, now)
@@ -111,7 +111,7 @@ async def test_the_grace_begins_with_the_first_use_and_is_not_prolonged(desk: Pa
     assert await _refused(desk, first, now + LATER)
 
 
-async def test_of_very_many_within_the_grace_some_are_refused_and_none_is_logged_out(desk: PasswordCheck) -> None:
+async def test_of_very_many_within_the_grace_some_are_refused_and_none_is_logged_out(desk: AuthContext) -> None:
     now = utc_now()
     first = await _registered(desk, now)
     answers = [(await refresh(desk, first, now)).refresh_token for _ in range(MOST_SUCCESSORS)]
@@ -121,18 +121,18 @@ async def test_of_very_many_within_the_grace_some_are_refused_and_none_is_logged
         await refresh(desk, token, now + LATER)
 
 
-async def test_a_log_in_that_is_not_used_expires(desk: PasswordCheck) -> None:
+async def test_a_log_in_that_is_not_used_expires(desk: AuthContext) -> None:
     now = utc_now()
     token = await _registered(desk, now)
     assert await _refused(desk, token, now + desk.refresh_ttl)
 
 
 @pytest.mark.parametrize("token", ["x", "", "é" * 40, "A" * 43])
-async def test_an_unknown_token_is_refused(desk: PasswordCheck, token: str) -> None:
+async def test_an_unknown_token_is_refused(desk: AuthContext, token: str) -> None:
     assert await _refused(desk, token, utc_now())
 
 
-async def test_tokens_are_stored_as_hashes_only(desk: PasswordCheck, database: Database) -> None:
+async def test_tokens_are_stored_as_hashes_only(desk: AuthContext, database: Database) -> None:
     token = await _registered(desk, utc_now())
     async with database.tenant(1) as connection:
         rows = await connection.fetch("SELECT * FROM user_sessions s JOIN refresh_tokens t USING (user_id)")
@@ -140,12 +140,10 @@ async def test_tokens_are_stored_as_hashes_only(desk: PasswordCheck, database: D
     assert token not in str(rows)
 
 
-async def test_expired_log_ins_leave_with_their_tokens_and_locators(
-    desk: PasswordCheck, database: Database
-) -> None:
+async def test_expired_log_ins_leave_with_their_tokens_and_locators(desk: AuthContext, database: Database) -> None:
     now = utc_now()
     token = await _registered(desk, now)
-    much_later = now + desk.refresh_ttl + desk.longest_session + timedelta(days=1)
+    much_later = now + desk.refresh_ttl + desk.longest_login + timedelta(days=1)
     await log_in(desk, "ann@example.org", PASSWORD, NOWHERE, much_later)
     async with database.tenant(1) as connection:
         assert await connection.fetchval("SELECT count(*) FROM refresh_tokens") == 1

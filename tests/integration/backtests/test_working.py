@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import asyncpg
 import psutil
 
-from services.trading.backtest_question import MOST_FAILURES
+from services.trading.backtest_question import MAX_FAILURES
 from services.trading.operations import work_backtest
 from services.trading.queries.backtest_queue import Job
 from shared.chassis.clock import utc_now
@@ -146,7 +146,7 @@ async def test_a_job_that_kills_its_process_fails_alone(scene: Scene) -> None:
     poison = await ann.asked()
     async with scene.worker(DIES):
         seen = await ann.ended(poison)
-    reason = f"the process that calculated it was ended by signal 9 ({MOST_FAILURES} times)"
+    reason = f"the calculation was killed by signal 9 ({MAX_FAILURES} times)"
     assert (seen["status"], seen["failure_reason"], seen["result"]) == ("FAILED", reason, None)
     path = await bob.asked()
     async with scene.worker():
@@ -158,7 +158,7 @@ async def test_a_job_that_the_evaluator_fails_on_says_so(scene: Scene) -> None:
     path = await ann.asked()
     async with scene.worker(FAILS):
         seen = await ann.ended(path)
-    assert seen["failure_reason"] == f"the evaluator failed on it ({MOST_FAILURES} times)"
+    assert seen["failure_reason"] == f"the evaluator failed ({MAX_FAILURES} times)"
 
 
 async def test_of_a_tenants_many_jobs_and_anothers_first_the_first_is_next(scene: Scene) -> None:
@@ -200,7 +200,7 @@ async def test_who_lost_its_claim_writes_nothing(scene: Scene) -> None:
     await scene.trading.see("UPDATE backtest_jobs SET expires_at = now() - interval '1 second'")
     job = await _take(scene)
     assert (job.epoch, job.failures) == (frozen.epoch + 1, 1)
-    await work_backtest.let_go(database, frozen, "it thinks that it failed")
+    await work_backtest.release_job(database, frozen, "it thinks that it failed")
     for late in (
         work_backtest.fail_backtest(database, frozen, "late", utc_now()),
         work_backtest.begin_backtest(database, frozen, utc_now()),

@@ -74,7 +74,7 @@ def closed(
         | {"pnl": "1", "pnl_percentage": "100", "fee": "0", "reason": "signal", "strategy_id": new_id()}
         | {"strategy_name": "x", "strategy_hash": "x", "is_paper_trade": paper}
     )
-    event.note_said_at(said_at)
+    event.set_published_at(said_at)
     return event
 
 

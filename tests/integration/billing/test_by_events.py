@@ -69,7 +69,7 @@ async def test_a_grant_waits_for_a_new_user_and_reaches_auth(platform: Platform)
 
 
 async def test_a_grant_for_nobody_is_refused_in_one_line(platform: Platform) -> None:
-    with pytest.raises(BadInput, match=r"^nobody is registered as nobody@example\.org$"):
+    with pytest.raises(BadInput, match=r"^no user is registered as nobody@example\.org$"):
         await grant(platform.billing_dsn, "nobody@example.org", "PRO", wait_s=0.2)
 
 

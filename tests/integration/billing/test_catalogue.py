@@ -10,7 +10,7 @@ import pytest
 from services.billing.app import build
 from services.billing.domain import Change, PlanTerms
 from services.billing.operations import catalogue
-from services.billing.operations.subscriptions import change_plan, work_deadlines
+from services.billing.operations.subscriptions import change_plan, process_deadlines
 from services.billing.queries import plans, subscriptions
 from shared.chassis.postgres import Database
 from shared.chassis.service import RunningService
@@ -73,7 +73,7 @@ async def test_a_new_month_keeps_the_version(database: Database, owner: asyncpg.
     async with database.tenant(1) as connection:
         await change_plan(connection, 1, Change("PREMIUM", "ACTIVE", "granted"), NOW)
     await _publish_dearer(database, owner)
-    assert await work_deadlines(database, NO_HURRY) == 1
+    assert await process_deadlines(database, NO_HURRY) == 1
     last = (await said(database))[-1]
     assert (last.reason, last.limits.max_symbols) == ("period_renewed", 10)
 

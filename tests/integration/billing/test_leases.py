@@ -7,8 +7,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from services.billing.domain import ApiDay, GivenBack, Lease, Refused
-from services.billing.operations.leases import lease_block, take_back
+from services.billing.domain import ApiDay, Lease, LeaseRefusal, ReturnedLease
+from services.billing.operations.leases import lease_block, return_leases
 from services.billing.operations.requests import book_requests
 from services.billing.queries.leases import HELD, list_refusals
 from services.billing.queries.requests import find_day
@@ -22,7 +22,9 @@ from tests.integration.billing.conftest import NOW, begin, set_daily_limit
 AFTER_IT_EXPIRED = NOW + timedelta(seconds=61)
 
 
-async def _lease(database: Database, now: datetime = NOW, operation: str = "GET /v1/alerts") -> Lease | Refused:
+async def _lease(
+    database: Database, now: datetime = NOW, operation: str = "GET /v1/alerts"
+) -> Lease | LeaseRefusal:
     return await lease_block(database, 1, "notifications", operation, None, now)
 
 
@@ -72,9 +74,9 @@ async def test_many_at_once_never_lease_more_than_the_day_has(limited: Database)
     leases = await asyncio.gather(*(_lease(limited) for _ in range(60)))
     granted = [lease.granted for lease in leases if isinstance(lease, Lease)]
     assert (sum(granted), set(granted)) == (100, {2})
-    refused = [lease for lease in leases if isinstance(lease, Refused)]
+    refused = [lease for lease in leases if isinstance(lease, LeaseRefusal)]
     assert len(refused) == 10
-    assert refused[0] == Refused(used=100, limit=100, retry_after_s=(24 * 60 - 9 * 60 - 30) * 60)
+    assert refused[0] == LeaseRefusal(used=100, limit=100, retry_after_s=(24 * 60 - 9 * 60 - 30) * 60)
 
 
 @pytest.mark.parametrize(
@@ -90,23 +92,23 @@ async def test_a_block_is_two_percent_and_at_most_fifty(
 async def test_what_is_not_used_is_free_again_when_it_expires_and_not_before(limited: Database) -> None:
     for _ in range(50):
         await _granted(limited)
-    assert isinstance(await _lease(limited, NOW + timedelta(seconds=59)), Refused)
+    assert isinstance(await _lease(limited, NOW + timedelta(seconds=59)), LeaseRefusal)
     assert isinstance(await _lease(limited, AFTER_IT_EXPIRED), Lease)
 
 
 async def test_what_is_given_back_is_free_at_once_and_what_was_used_is_not(limited: Database) -> None:
     leases = [await _granted(limited) for _ in range(50)]
-    back = [GivenBack(1, lease.lease_id, used) for lease, used in zip(leases[:3], (0, 1, 2), strict=True)]
+    back = [ReturnedLease(1, lease.lease_id, used) for lease, used in zip(leases[:3], (0, 1, 2), strict=True)]
     for _ in range(2):
-        await take_back(limited, back)
+        await return_leases(limited, back)
     again = [await _lease(limited) for _ in range(3)]
     assert [lease.granted if isinstance(lease, Lease) else 0 for lease in again] == [2, 1, 0]
 
 
 async def test_what_was_used_and_is_not_reported_yet_stays_used_after_it_expired(limited: Database) -> None:
     leases = [await _granted(limited) for _ in range(50)]
-    await take_back(limited, [GivenBack(1, lease.lease_id, 2) for lease in leases])
-    assert isinstance(await _lease(limited, AFTER_IT_EXPIRED), Refused)
+    await return_leases(limited, [ReturnedLease(1, lease.lease_id, 2) for lease in leases])
+    assert isinstance(await _lease(limited, AFTER_IT_EXPIRED), LeaseRefusal)
 
 
 async def test_a_report_counts_once_whatever_brings_it(limited: Database) -> None:
@@ -123,7 +125,7 @@ async def test_what_is_reported_leaves_the_block_and_stands_in_the_day(limited: 
     leases = [await _granted(limited) for _ in range(50)]
     await book(limited, *(used_of(lease.lease_id, 2) for lease in leases))
     assert (await _day(limited)).total_requests == 100
-    assert isinstance(await _lease(limited, AFTER_IT_EXPIRED), Refused)
+    assert isinstance(await _lease(limited, AFTER_IT_EXPIRED), LeaseRefusal)
 
 
 async def test_what_a_killed_service_never_reported_counts_as_unused_once_it_expired(limited: Database) -> None:
@@ -136,7 +138,7 @@ async def test_what_a_killed_service_never_reported_counts_as_unused_once_it_exp
 async def test_a_block_that_nobody_leased_is_booked_in_its_day_and_lowers_what_is_left(limited: Database) -> None:
     await book(limited, used_of(new_id(), 99))
     assert (await _granted(limited)).granted == 1
-    assert isinstance(await _lease(limited), Refused)
+    assert isinstance(await _lease(limited), LeaseRefusal)
 
 
 async def test_a_block_ends_with_the_day_and_counts_in_the_day_it_was_taken_from(limited: Database) -> None:

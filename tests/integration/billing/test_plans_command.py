@@ -60,12 +60,12 @@ def test_publishing_a_file_says_what_changes_and_moving_moves(
     file = str(_plan_file(owner_env, tmp_path, price_monthly="39.99"))
     tried = _as_owner(owner_env, "publish", file, "--dry-run")
     assert tried.output == (
-        'PREMIUM version 2 would be what new subscribers get\n  price_monthly: "29.99" → "39.99"\n'
+        'PREMIUM version 2 would be offered to new subscribers\n  price_monthly: "29.99" → "39.99"\n'
     )
-    assert "version 2 is what" in _as_owner(owner_env, "publish", file).output
-    assert _as_owner(owner_env, "publish", file).output == "PREMIUM is this already (version 2)\n"
+    assert "version 2 is now offered" in _as_owner(owner_env, "publish", file).output
+    assert _as_owner(owner_env, "publish", file).output == "PREMIUM is unchanged (version 2)\n"
     listed = _as_owner(owner_env, "list", "--all").output
-    assert "PREMIUM version 1 (no longer given): 29.99 EUR" in listed
+    assert "PREMIUM version 1 (no longer offered): 29.99 EUR" in listed
     moved = _as_owner(owner_env, "migrate", "PREMIUM", "--json")
     assert json.loads(moved.output) == {"plan": "PREMIUM", "moved": 1, "dry_run": False}
 
@@ -104,8 +104,8 @@ def _type(dsn: str, *words: str) -> Result:
 
 
 def test_a_grant_says_what_holds_now(dsn: str) -> None:
-    assert _type(dsn, *ANN, "PRO").output == "Ann@Example.org is on PRO now (version 2)\n"
-    assert _type(dsn, *ANN, "PRO").output == "Ann@Example.org was on PRO already (version 2)\n"
+    assert _type(dsn, *ANN, "PRO").output == "Ann@Example.org is now on PRO (version 2)\n"
+    assert _type(dsn, *ANN, "PRO").output == "Ann@Example.org is already on PRO (version 2)\n"
 
 
 def test_as_json_it_is_one_object(dsn: str) -> None:
@@ -121,7 +121,7 @@ def test_an_unknown_email_is_bad_input_in_one_line(dsn: str) -> None:
     result = _type(dsn, "grant", "--email", "nobody@example.org", "--plan", "PRO", "--wait", "0.2")
     assert (result.exit_code, result.stderr) == (
         2,
-        "tradefleet: nobody is registered as nobody@example.org\n",
+        "tradefleet: no user is registered as nobody@example.org\n",
     )
 
 

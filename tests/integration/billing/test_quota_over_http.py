@@ -16,7 +16,7 @@ from services.billing.app import build as build_billing
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.clock import utc_now
-from shared.chassis.quota.meter import ALONE_BLOCK
+from shared.chassis.quota.meter import UNLEASED_BLOCK
 from shared.chassis.service import RunningService
 from shared.testing.tokens import TokenIssuer, serve_tokens
 from stack.migrate import ROOT, DatabaseAccess
@@ -152,10 +152,10 @@ async def test_without_billing_an_instance_goes_on_for_a_block_and_then_says_whe
     async with RunningService(build_notifications, _settings(env), {"http"}) as alone:
         async with aiohttp.ClientSession() as session:
             client = Client(alone.url, session)
-            answers = [await client.call("GET", METERED, token=platform.token) for _ in range(ALONE_BLOCK + 2)]
-    assert [answer.status for answer in answers] == [200] * ALONE_BLOCK + [503] * 2
+            answers = [await client.call("GET", METERED, token=platform.token) for _ in range(UNLEASED_BLOCK + 2)]
+    assert [answer.status for answer in answers] == [200] * UNLEASED_BLOCK + [503] * 2
     assert int(answers[-1].headers["Retry-After"]) >= 1
-    await platform.until_used(ALONE_BLOCK)
+    await platform.until_used(UNLEASED_BLOCK)
 
 
 async def test_a_killed_instance_counts_no_more_than_it_answered_and_no_less_than_it_reported(

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from services.billing.domain import TRIAL, Change, Plan
-from services.billing.operations.subscriptions import begin_subscription, change_plan, work_deadlines
+from services.billing.operations.subscriptions import begin_subscription, change_plan, process_deadlines
 from services.billing.queries import plans as catalogue
 from services.billing.queries import subscriptions
 from shared.chassis.postgres import Database
@@ -78,8 +78,8 @@ async def test_the_same_person_again_has_no_second_trial(database: Database) -> 
 
 async def test_a_trial_that_is_over_leads_to_free(database: Database) -> None:
     await begin(database, 1)
-    assert await work_deadlines(database, NOW + TRIAL - timedelta(microseconds=1)) == 0
-    assert await work_deadlines(database, NOW + TRIAL) == 1
+    assert await process_deadlines(database, NOW + TRIAL - timedelta(microseconds=1)) == 0
+    assert await process_deadlines(database, NOW + TRIAL) == 1
     last = (await said(database))[-1]
     assert (last.plan, last.status, last.reason, last.previous_plan) == (
         "FREE",
@@ -94,15 +94,15 @@ async def test_a_trial_that_is_over_leads_to_free(database: Database) -> None:
 
 async def test_two_jobs_end_a_trial_once(database: Database) -> None:
     await begin(database, 1)
-    await asyncio.gather(*(work_deadlines(database, NOW + TRIAL) for _ in range(4)))
+    await asyncio.gather(*(process_deadlines(database, NOW + TRIAL) for _ in range(4)))
     assert [event.subscription_version for event in await said(database)] == [1, 2]
 
 
 async def test_months_follow_one_another_and_missed_ones_are_skipped(database: Database) -> None:
     await begin(database, 1)
     await _change(database, 1, GRANT_PRO)
-    assert await work_deadlines(database, NOW + timedelta(days=70)) == 1
-    assert await work_deadlines(database, NOW + timedelta(days=70)) == 0
+    assert await process_deadlines(database, NOW + timedelta(days=70)) == 1
+    assert await process_deadlines(database, NOW + timedelta(days=70)) == 0
     last = (await said(database))[-1]
     assert (last.plan, last.reason) == ("PRO", "period_renewed")
     assert last.period_start.date().isoformat() == "2026-03-31"
@@ -114,7 +114,7 @@ async def test_a_grant_takes_over_from_the_trial(database: Database) -> None:
     last = (await said(database))[-1]
     assert (last.plan, last.status, last.subscription_version) == ("PRO", "ACTIVE", 2)
     assert (last.previous_plan, last.limits.max_active_strategies) == ("PREMIUM", None)
-    assert await work_deadlines(database, NOW + TRIAL) == 0
+    assert await process_deadlines(database, NOW + TRIAL) == 0
 
 
 async def test_what_is_granted_already_changes_nothing(database: Database) -> None:

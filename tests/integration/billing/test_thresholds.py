@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from services.billing.domain import Change
-from services.billing.operations.subscriptions import change_plan, work_deadlines
+from services.billing.operations.subscriptions import change_plan, process_deadlines
 from services.billing.operations.usage import book_usage
 from shared.chassis.postgres import Database
 from shared.contracts.billing import UsageThreshold
@@ -47,7 +47,7 @@ async def test_a_new_period_says_them_anew(database: Database) -> None:
     async with database.tenant(1) as connection:
         await change_plan(connection, 1, Change("FREE", "ACTIVE", "granted"), NOW)
     await _trade(database, 8)
-    assert await work_deadlines(database, A_MONTH_ON) == 1
+    assert await process_deadlines(database, A_MONTH_ON) == 1
     await _trade(database, 8, A_MONTH_ON - NOW)
     first, second = await _said(database)
     assert (first.percent, second.percent) == (80, 80)

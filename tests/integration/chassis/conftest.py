@@ -38,7 +38,7 @@ class Listener:
         self.heard += events
 
     def build(self, _: Context) -> Service:
-        return Service("analytics", subscriptions=[EventHandler(UserRegistered, self.on_user_registered)])
+        return Service("analytics", handlers=[EventHandler(UserRegistered, self.on_user_registered)])
 
     def seqs(self, user_id: int) -> list[int]:
         return [event.aggregate_seq for event in self.heard if event.user_id == user_id]

@@ -74,7 +74,7 @@ async def serving(
     endpoint = Endpoint(method, path, handler, "", response=ThingView, status=status, scope="trade")
     proxies = [ip_network("127.0.0.1/32")]
     app = make_app(
-        [Recorder(database, "analytics", proxies).recording(endpoint)],
+        [Recorder(database, "analytics", proxies).wrap(endpoint)],
         Ann(),  # type: ignore[arg-type]  # tokens of the test's own
         body_limit_bytes=1_000,
         database=database,

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 import pytest
 
 from shared.chassis.errors import Conflict, IdempotencyInFlight
-from shared.chassis.http.idempotency import KeptAnswer, answer_once
+from shared.chassis.http.idempotency import StoredAnswer, answer_once
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
 from tests.pace import patient
 
-ANSWER = KeptAnswer(201, "/v1/watchlist/1", "{}")
-Once = Callable[[Callable[[], Awaitable[KeptAnswer]]], Coroutine[None, None, tuple[KeptAnswer, bool]]]
+ANSWER = StoredAnswer(201, "/v1/watchlist/1", "{}")
+Once = Callable[[Callable[[], Awaitable[StoredAnswer]]], Coroutine[None, None, tuple[StoredAnswer, bool]]]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def watched(database: Database) -> int:
 
 
 async def test_several_transactions_of_a_handler_are_one(database: Database, once: Once) -> None:
-    async def work() -> KeptAnswer:
+    async def work() -> StoredAnswer:
         await watch(database, 5)
         await watch(database, 6)
         raise Conflict
@@ -60,11 +60,11 @@ async def test_several_transactions_of_a_handler_are_one(database: Database, onc
 
 
 async def test_after_a_refusal_the_key_is_free(database: Database, once: Once) -> None:
-    async def refuse() -> KeptAnswer:
+    async def refuse() -> StoredAnswer:
         await watch(database, 5)
         raise Conflict
 
-    async def work() -> KeptAnswer:
+    async def work() -> StoredAnswer:
         await watch(database, 5)
         return ANSWER
 
@@ -82,7 +82,7 @@ async def test_what_fails_in_one_part_and_is_taken_by_the_handler_leaves_the_oth
             await watch(database, 6)
             raise ZeroDivisionError
 
-    async def work() -> KeptAnswer:
+    async def work() -> StoredAnswer:
         await watch(database, 5)
         with pytest.raises(ZeroDivisionError):
             await half_watch()
@@ -97,7 +97,7 @@ async def test_what_fails_in_one_part_and_is_taken_by_the_handler_leaves_the_oth
 async def test_a_handler_that_waits_for_others_holds_no_connection(database: Database, once: Once) -> None:
     waiting, go = asyncio.Event(), asyncio.Event()
 
-    async def work() -> KeptAnswer:
+    async def work() -> StoredAnswer:
         waiting.set()
         await go.wait()
         await watch(database, 5)
@@ -114,7 +114,7 @@ async def test_a_handler_that_waits_for_others_holds_no_connection(database: Dat
 async def test_two_that_found_no_answer_together_have_one_effect(database: Database, once: Once) -> None:
     arrived = asyncio.Barrier(8)
 
-    async def work() -> KeptAnswer:
+    async def work() -> StoredAnswer:
         await arrived.wait()
         await watch(database, 5)
         return ANSWER
@@ -131,13 +131,13 @@ async def test_one_that_finds_the_answer_on_its_way_gives_it_and_has_no_effect(
 ) -> None:
     waiting, go = asyncio.Event(), asyncio.Event()
 
-    async def slow() -> KeptAnswer:
+    async def slow() -> StoredAnswer:
         waiting.set()
         await go.wait()
         await watch(database, 5)
-        return KeptAnswer(201, None, "another")
+        return StoredAnswer(201, None, "another")
 
-    async def quick() -> KeptAnswer:
+    async def quick() -> StoredAnswer:
         await watch(database, 6)
         return ANSWER
 
@@ -150,11 +150,11 @@ async def test_one_that_finds_the_answer_on_its_way_gives_it_and_has_no_effect(
 
 
 async def test_a_known_answer_is_given_without_the_handler(database: Database, once: Once) -> None:
-    async def work() -> KeptAnswer:
+    async def work() -> StoredAnswer:
         await watch(database, 5)
         return ANSWER
 
-    async def never() -> KeptAnswer:
+    async def never() -> StoredAnswer:
         raise AssertionError("it was answered")
 
     await once(work)
@@ -162,7 +162,7 @@ async def test_a_known_answer_is_given_without_the_handler(database: Database, o
 
 
 async def test_a_handler_that_writes_nothing_is_answered_once_too(once: Once) -> None:
-    async def work() -> KeptAnswer:
+    async def work() -> StoredAnswer:
         return ANSWER
 
     assert await once(work) == (ANSWER, False)
@@ -172,14 +172,14 @@ async def test_a_handler_that_writes_nothing_is_answered_once_too(once: Once) ->
 async def test_a_cancelled_request_leaves_nothing_and_its_key_free(database: Database, once: Once) -> None:
     inside = asyncio.Event()
 
-    async def work() -> KeptAnswer:
+    async def work() -> StoredAnswer:
         async with database.tenant(1) as connection:
             await watch(database, 5)
             inside.set()
             await connection.fetchval("SELECT pg_sleep(30)")
         return ANSWER
 
-    async def again() -> KeptAnswer:
+    async def again() -> StoredAnswer:
         await watch(database, 5)
         return ANSWER
 
@@ -201,7 +201,7 @@ async def test_a_task_that_outlives_its_request_has_transactions_of_its_own(data
         await go.wait()
         await watch(database, 6)
 
-    async def work() -> KeptAnswer:
+    async def work() -> StoredAnswer:
         tasks.append(asyncio.create_task(later()))
         await watch(database, 5)
         return ANSWER

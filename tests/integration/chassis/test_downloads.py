@@ -118,11 +118,11 @@ async def test_who_goes_leaves_nothing_open(client: aiohttp.ClientSession, numbe
 
 async def test_a_user_has_so_many_at_once(client: aiohttp.ClientSession, numbers: Numbers) -> None:
     numbers.wait.clear()
-    open_ones = [await client.get(PATH, headers=headers()) for _ in range(streaming.MOST_OF_A_USER)]
+    open_ones = [await client.get(PATH, headers=headers()) for _ in range(streaming.MAX_PER_USER)]
     async with client.get(PATH, headers=headers()) as answer:
         assert answer.status == 429
     numbers.wait.set()
-    assert [(await one.text())[-1] for one in open_ones] == ["2"] * streaming.MOST_OF_A_USER
+    assert [(await one.text())[-1] for one in open_ones] == ["2"] * streaming.MAX_PER_USER
 
 
 def test_its_document_tells_of_its_kind_and_its_name(numbers: Numbers) -> None:

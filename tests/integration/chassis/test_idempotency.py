@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from services.auth.app import build as build_auth
-from services.auth.domain.accounts import MOST_SESSIONS
+from services.auth.domain.accounts import MOST_LOGINS
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.service import RunningService
@@ -145,7 +145,7 @@ async def test_a_key_that_is_none_is_refused_by_name(caller: Caller, key: str) -
     status, body, _ = await caller.make(key)
     assert status == 422
     assert body["errors"] == [
-        {"path": "Idempotency-Key", "reason": "must stand once, with 1 to 255 printable ASCII characters"}
+        {"path": "Idempotency-Key", "reason": "must be given once, with 1 to 255 printable ASCII characters"}
     ]
 
 
@@ -175,12 +175,12 @@ async def test_log_ins_by_registering_again_are_as_few_as_others(caller: Caller)
         SELECT user_id, uuidv7(), sha256(n::text::bytea), sha256(('r' || n)::bytea), created_at, expires_at
         FROM auth.user_sessions, generate_series(1, $1) AS n
         """,
-        MOST_SESSIONS,
+        MOST_LOGINS,
     )
     await connection.close()
     caller.token = ""
     assert (await caller.register("a@example.org", "first"))[0] == 201
-    assert await caller.rows("auth.user_sessions WHERE is_active") == MOST_SESSIONS
+    assert await caller.rows("auth.user_sessions WHERE is_active") == MOST_LOGINS
 
 
 @pytest.mark.parametrize(

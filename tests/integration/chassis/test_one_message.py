@@ -13,7 +13,7 @@ from shared.chassis.clock import utc_now
 from shared.chassis.errors import Unavailable
 from shared.chassis.events.decoding import Received, decode_record
 from shared.chassis.events.headers import headers_of, to_wire
-from shared.chassis.events.inbox import PATIENCE, Inbox, MarketInbox
+from shared.chassis.events.inbox import MAX_FAULTS_IN_A_ROW, Inbox, MarketInbox
 from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.postgres import Connection, Database
 from shared.chassis.settings import ServiceSettings
@@ -136,7 +136,7 @@ async def test_those_of_a_thousand_that_fail_lose_and_double_none_of_the_others(
     }
     handler = Heard(faults)
     inbox = Inbox(database, "analytics", UserRegistered, handler.users)
-    await inbox.work([received(registered(user_id), user_id) for user_id in range(1, 1_101)])
+    await inbox.process([received(registered(user_id), user_id) for user_id in range(1, 1_101)])
     assert {int(key) for key, _, _ in await parked(database)} == set(faults)
     heard = [event.user_id for event in handler.heard if isinstance(event, UserRegistered)]
     assert sorted(heard) == [user_id for user_id in range(1, 1_101) if user_id not in faults]
@@ -147,7 +147,7 @@ async def test_a_newer_version_parks_its_key_and_is_worked_after_the_upgrade(
 ) -> None:
     handler = Heard()
     inbox = Inbox(database, "analytics", UserRegistered, handler.users)
-    await inbox.work([newer(registered(1)), received(registered(1, 2)), received(registered(2))])
+    await inbox.process([newer(registered(1)), received(registered(1, 2)), received(registered(2))])
     assert [(key, state) for key, state, _ in await parked(database)] == [("1", "HALTED"), ("1", "WAITING")]
     assert "version 2" in (await parked(database))[0][2]
     assert [event.user_id for event in handler.heard if isinstance(event, UserRegistered)] == [2]
@@ -166,12 +166,12 @@ async def test_a_candle_that_fails_parks_its_series_and_the_others_go_on(databas
     inbox = MarketInbox(database, "analytics-market", CandleClosed, handler.candles)
     first, other = candle("15"), candle("60")
     second = candle("15", open_time=first.open_time + timedelta(minutes=15), previous_open_time=first.open_time)
-    await inbox.work([received(first), received(other), received(second)])
+    await inbox.process([received(first), received(other), received(second)])
     assert handler.series == [other.series]
     series = first.series
     assert await parked(database) == [
         (series, "WAITING", "KeyError('fails')"),
-        (series, "WAITING", "waits behind an earlier one"),
+        (series, "WAITING", "waits behind an earlier event"),
     ]
     handler.faults.clear()
     while await inbox.retry_parked():
@@ -185,7 +185,7 @@ async def test_a_newer_candle_parks_its_series_and_the_others_go_on(
     handler = Heard()
     inbox = MarketInbox(database, "analytics-market", CandleClosed, handler.candles)
     too_new, other = candle("15"), candle("60")
-    await inbox.work([newer(too_new, 1), received(other, 2)])
+    await inbox.process([newer(too_new, 1), received(other, 2)])
     assert handler.series == [other.series]
     assert [(key, state) for key, state, _ in await parked(database)] == [(too_new.series, "HALTED")]
     monkeypatch.setattr(CandleClosed, "version", 2)
@@ -198,10 +198,10 @@ async def test_a_fault_of_the_infrastructure_that_meets_one_key_only_holds_nobod
     handler = Heard({"15": Unavailable("for this one only")})
     inbox = MarketInbox(database, "analytics-market", CandleClosed, handler.candles)
     batch = [received(candle("15")), received(candle("60", number=1))]
-    for _ in range(PATIENCE):
+    for _ in range(MAX_FAULTS_IN_A_ROW):
         with pytest.raises(Unavailable):
-            await inbox.work(batch)
-    await inbox.work(batch)
+            await inbox.process(batch)
+    await inbox.process(batch)
     assert [(key, state) for key, state, _ in await parked(database)] == [(candle("15").series, "WAITING")]
     assert candle("60", number=1).series in handler.series
 
@@ -209,9 +209,9 @@ async def test_a_fault_of_the_infrastructure_that_meets_one_key_only_holds_nobod
 async def test_one_that_meets_two_keys_is_waited_out(database: Database) -> None:
     handler = Heard({"15": Unavailable(), "60": Unavailable()})
     inbox = MarketInbox(database, "analytics-market", CandleClosed, handler.candles)
-    for _ in range(PATIENCE + 2):
+    for _ in range(MAX_FAULTS_IN_A_ROW + 2):
         with pytest.raises(Unavailable):
-            await inbox.work([received(candle("15")), received(candle("60"))])
+            await inbox.process([received(candle("15")), received(candle("60"))])
     assert await parked(database) == []
 
 
@@ -219,7 +219,7 @@ async def test_a_topic_belongs_to_its_owners(database: Database) -> None:
     """A forgery is given up, and the key that it names goes on."""
     handler = Heard()
     inbox = Inbox(database, "analytics", UserRegistered, handler.users)
-    await inbox.work([received(registered(1), headers={"ce_source": "trading"}), received(registered(1))])
+    await inbox.process([received(registered(1), headers={"ce_source": "trading"}), received(registered(1))])
     (one,) = await parked(database)
     assert (one[0], one[1], "ce_source" in one[2]) == ("1", "DEAD", True)
     assert len(handler.heard) == 1
@@ -272,7 +272,7 @@ async def test_a_version_that_leaps_is_given_up_the_next_one_counts_and_a_person
         handler.users,
         Versioned("aggregate_seq", "user_zones", "zone_version"),
     )
-    await inbox.work([received(registered(1, seq)) for seq in (2**63 - 1, 1_001, 1)])
+    await inbox.process([received(registered(1, seq)) for seq in (2**63 - 1, 1_001, 1)])
     assert [(key, state, reason[:7]) for key, state, reason in await parked(database)] == [
         ("1", "DEAD", "version")
     ] * 2
@@ -287,6 +287,6 @@ async def test_a_key_or_header_of_any_size_is_parked(database: Database) -> None
     """NUL in the name of a header, a key larger than an index takes."""
     record = Record(b"x" * 100_000, b"{}", [("a\x00b", b"\x00\xff"), ("ce_id", b"")] * 2)
     inbox = Inbox(database, "analytics", UserRegistered, Heard().users)
-    await inbox.work([decode_record("user.registered", record)])
+    await inbox.process([decode_record("user.registered", record)])
     ((key, state, _),) = await parked(database)
     assert (len(key) <= 200, state) == (True, "DEAD")

@@ -140,7 +140,7 @@ async def test_it_ends_when_the_process_is_to(app: web.Application, client: aioh
 async def test_a_user_has_so_many_at_once_and_who_is_gone_leaves_room(
     client: aiohttp.ClientSession, ticks: Ticks
 ) -> None:
-    open_ones = [await client.get(PATH, headers=headers()) for _ in range(streaming.MOST_OF_A_USER)]
+    open_ones = [await client.get(PATH, headers=headers()) for _ in range(streaming.MAX_PER_USER)]
     async with client.get(PATH, headers=headers()) as answer:
         assert answer.status == 429
         assert "Retry-After" in answer.headers

@@ -20,8 +20,8 @@ from click.testing import CliRunner, Result
 from cli.candles import fetch
 from cli.candles.fetch import fetch_command
 from cli.candles.file import read_candles
-from cli.candles.instrument import find_beside
-from cli.candles.part import CandlesRequest, Part
+from cli.candles.instrument import find_instrument_file
+from cli.candles.part import CandlesRequest, PartialFile
 from sandbox.bybit.replay import Candle, Market
 from sandbox.bybit.server import make_app
 from services.trading.bybit_api import kline_of
@@ -159,7 +159,7 @@ async def test_a_file_that_is_there_is_replaced_by_force_only(exchange: Exchange
 async def test_the_instrument_is_kept_beside_the_candles(exchange: Exchange, tmp_path: Path) -> None:
     file = tmp_path / "c.csv.gz"
     done = await fetched(exchange, file)
-    beside = find_beside(file)
+    beside = find_instrument_file(file)
     assert beside is not None
     assert (beside.symbol, beside.interval, str(beside.instrument.tick_size)) == ("BTCUSDT", "1", "0.01")
     assert "c.csv.gz.instrument.json" in done.stdout
@@ -174,14 +174,14 @@ async def test_what_is_no_bar_is_one_line_and_not_asked_again(exchange: Exchange
     exchange.faults = [priceless]
     done = await fetched(exchange, tmp_path / "c.csv")
     assert (done.exit_code, done.stdout, done.stderr.count("\n"), exchange.asked) == (2, "", 1, 1)
-    assert f"what is no bar: the bar of {FIRST_MS + MINUTE_MS}: a price is not above 0" in done.stderr
+    assert f"an invalid bar: the bar of {FIRST_MS + MINUTE_MS}: a price is not above 0" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_widened_bar_is_reported_by_the_run_that_goes_on_too(exchange: Exchange, tmp_path: Path) -> None:
     file = tmp_path / "c.csv"
     question = CandlesRequest("BTCUSDT", "1", FIRST_MS, FIRST_MS + TO * MINUTE_MS, exchange.url)
-    with Part(file, question) as part:  # an earlier run, interrupted after its first bar
+    with PartialFile(file, question) as part:  # an earlier run, interrupted after its first bar
         part.append([kline_of(FIRST_MS, "2", "1", "3", "1.5", "5", interval="1")])
     done = await fetched(exchange, file, "--json")
     assert json.loads(done.stdout)["widened"] == [FIRST_MS]
@@ -193,7 +193,7 @@ async def test_a_range_and_a_plain_file_are_what_they_are_asked_to_be(exchange: 
     first, before = str(FIRST_MS + 10 * MINUTE_MS), str(FIRST_MS + 13 * MINUTE_MS)
     done = await fetched(exchange, file, **{"--from": first, "--to": before})
     assert file.read_text().splitlines()[1:] == [row(10), row(11), row(12)]
-    assert done.stdout.splitlines()[1] == "no holes"
+    assert done.stdout.splitlines()[1] == "no gaps"
 
 
 async def test_without_an_end_it_is_every_bar_that_is_over_and_no_other(exchange: Exchange, tmp_path: Path) -> None:
@@ -267,12 +267,12 @@ async def test_what_another_fetch_left_is_not_mixed_in(exchange: Exchange, tmp_p
 async def test_where_nobody_answers_the_waiting_is_told_and_ends(
     exchange: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "TOLD_FROM_S", 0.2)
+    monkeypatch.setattr(fetch, "MIN_REPORTED_WAIT_S", 0.2)
     monkeypatch.setattr(fetch, "FIRST_WAITS_S", (0.1, 0.2, 0.3))
     done = await fetched(exchange, tmp_path / "c.csv.gz", **{"--endpoint": "http://127.0.0.1:1"})
     first, second, last = done.stderr.splitlines()
-    assert first.endswith("again in 0.2 s")
-    assert second.endswith("again in 0.3 s")
+    assert first.endswith("retry in 0.2 s")
+    assert second.endswith("retry in 0.3 s")
     assert "the exchange does not answer: " in last
     assert last.endswith("nothing was fetched")
     assert done.exit_code == 2
@@ -282,7 +282,7 @@ async def test_where_nobody_answers_the_waiting_is_told_and_ends(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"symbol": "btc/usdt"}, "is no symbol"),
+        ({"symbol": "btc/usdt"}, "is not a symbol"),
         ({"--interval": "7"}, "'7' is not one of"),
         ({"--from": "then"}, "--from: "),
         ({"--to": str(FIRST_MS)}, "--to: must be later than --from"),

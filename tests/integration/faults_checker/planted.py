@@ -58,7 +58,7 @@ read_statements(Path(__file__).with_suffix(".sql").read_text())
 # I1: what calls were answered with.
 
 
-@planted("I1", "made robot 1, a kind of thing that the checker does not know")
+@planted("I1", "made robot 1, a kind that the checker does not know")
 async def a_kind_that_nobody_checks(world: World) -> None:
     world.call("POST /v1/robots", "1", "robot")
 
@@ -76,7 +76,7 @@ async def a_sent_event_is_not_on_its_topic(world: World) -> None:
     world.messages.remove(world.message("trade.opened"))
 
 
-@planted("I1", "the bar of 2026-01-31 10:00:00+00 of BTCUSDT 15 is marked as said and not on candle.closed")
+@planted("I1", "the bar of 2026-01-31 10:00:00+00 of BTCUSDT 15 is marked published and not on candle.closed")
 async def a_bar_is_not_on_its_topic(world: World) -> None:
     world.messages.remove(world.message("candle.closed"))
 
@@ -86,23 +86,23 @@ async def a_topic_that_nobody_checks(world: World) -> None:
     world.put("trade.split", 1, {"ce_id": uid("f001")}, json.dumps({"user_id": 1, "public_id": ANN}))
 
 
-@planted("I1", "notifications: the message at alert.triggered/2/0 has no id and was not set aside")
+@planted("I1", "notifications: the message at alert.triggered/2/0 has no id and was not parked")
 async def a_message_without_an_id_is_ignored(world: World) -> None:
     world.put("alert.triggered", 2, {}, "{}")
 
 
-@planted("I1", "user 2 registered, and that was never said")
+@planted("I1", "user 2 registered, and its user.registered was never published")
 async def an_account_was_never_said(world: World) -> None:
     await _unsay(world, "user.registered", 1)
 
 
-@planted("I1", f"session {uid('a100')} of user 1 is STOPPED, and its session.stopped was never said")
+@planted("I1", f"session {uid('a100')} of user 1 is STOPPED, and its session.stopped was never published")
 async def a_stop_was_never_said(world: World) -> None:
     await _unsay(world, "session.stopped", 0)
     await world.sql("UPDATE trading.user_trading_sessions SET event_seq = 5 WHERE user_id = 1")
 
 
-@planted("I1", f"trade {uid('b1002')} of user 2 is OPEN, and its trade.opened was never said")
+@planted("I1", f"trade {uid('b1002')} of user 2 is OPEN, and its trade.opened was never published")
 async def an_entry_was_never_said(world: World) -> None:
     await _unsay(world, "trade.opened", 3)
     await world.sql("UPDATE trading.user_trading_sessions SET event_seq = 3 WHERE user_id = 2")
@@ -150,7 +150,7 @@ async def a_call_whose_answer_was_lost_made_two_things(world: World) -> None:
         )
 
 
-@planted("I2", f"trade.opened of {uid('b1002')} (key 2) was said 2 times", uid("f001"))
+@planted("I2", f"trade.opened of {uid('b1002')} (key 2) was published 2 times", uid("f001"))
 async def one_thing_was_said_under_two_ids(world: World) -> None:
     message = world.message("trade.opened", 3)
     world.put("trade.opened", 2, {"ce_id": uid("f001")}, message["value"])
@@ -171,12 +171,12 @@ async def one_e_mail_has_two_users(world: World) -> None:
 # I3
 
 
-@planted("I3", f"the quantity of trade {uid('b1002')} is said to be 2.5 and is 2")
+@planted("I3", f"the quantity of trade {uid('b1002')} is published as 2.5 and stored as 2")
 async def a_trade_is_said_to_be_larger(world: World) -> None:
     await _say_otherwise(world, quantity="2.5")
 
 
-@planted("I3", "the close of BTCUSDT 15 at 2026-01-31 10:00:00+00 is said to be 95.50000001 and is 95.5")
+@planted("I3", "the close of BTCUSDT 15 at 2026-01-31 10:00:00+00 is published as 95.50000001 and stored as 95.5")
 async def a_bar_is_said_with_another_price(world: World) -> None:
     _rewrite(world.message("candle.closed"), close="95.50000001")
 
@@ -190,7 +190,7 @@ async def two_events_of_one_key_changed_places(world: World) -> None:
     first["offset"], second["offset"] = second["offset"], first["offset"]
 
 
-@planted("I4", f"session:{uid('b100')} (key 2) has numbers up to 5, and nothing was said under 4")
+@planted("I4", f"session:{uid('b100')} (key 2) has numbers up to 5, and no event has number 4")
 async def a_number_is_missing(world: World) -> None:
     message = world.message("trade.opened", 3)
     await _say_otherwise(world, aggregate_seq=5)
@@ -266,13 +266,13 @@ async def a_group_is_behind(world: World) -> None:
     world.settled["lag"]["analytics/trade.closed"] = 3
 
 
-@planted("I7", "it took 121.0 s to come to rest, more than 120.0 s")
+@planted("I7", "settling took 121.0 s, more than 120.0 s")
 async def it_took_too_long(world: World) -> None:
     assert world.settled is not None
     world.settled["seconds"] = 121.0
 
 
-@planted("I7", "settled.json is not there")
+@planted("I7", "settled.json is missing")
 async def nobody_looked(world: World) -> None:
     world.settled = None
 

@@ -49,12 +49,12 @@ INSERT INTO notifications.alert_firings VALUES (1, '{a300}', '2026-01-31T09:45Z'
 UPDATE notifications.user_alerts SET triggered_count = 3 WHERE alert_id = '{a300}';
 
 -- I1 a version of a subscription was never said
--- > version 2 of the subscription of user 2 was never said
+-- > version 2 of the subscription of user 2 was never published
 UPDATE billing.subscribers SET subscription_version = 2 WHERE user_id = 2;
 
 -- I1 a trade is no fact
 -- > analytics: trade {a1001}
--- > is no fact
+-- > has no fact
 DELETE FROM analytics.trade_facts WHERE trade_id = '{a1001}';
 
 -- I1 a trade is not booked
@@ -67,11 +67,11 @@ UPDATE billing.user_subscriptions SET current_period_trades = 1;
 UPDATE analytics.session_facts SET stopped_at = NULL, final_balance = NULL;
 
 -- I1 nobody was told of a firing
--- > no message tells user 1 that alert {a300} fired
+-- > user 1 has no notification that alert {a300} fired
 DELETE FROM notifications.user_system_events WHERE data ->> 'open_time' = '2026-01-31T09:15:00.000Z';
 
 -- I1 nobody was told of a stop
--- > no message tells user 1 of session.stopped of session {a100}
+-- > user 1 has no notification of session.stopped of session {a100}
 DELETE FROM notifications.user_system_events WHERE event_type = 'SESSION_STOPPED';
 
 -- I1 a digest counts too much
@@ -100,7 +100,7 @@ DELETE FROM analytics.user_zones WHERE user_id = 2;
 DELETE FROM notifications.entitlements WHERE user_id = 2;
 
 -- I1 a plan is not the one that was said
--- > trading: user 1 has the plan PRO by version 2, which said PREMIUM
+-- > trading: user 1 has the plan PRO at version 2, which carries PREMIUM
 UPDATE trading.entitlements SET plan = 'PRO' WHERE user_id = 1;
 
 -- I1 a limit is not the one that was said
@@ -108,7 +108,7 @@ UPDATE trading.entitlements SET plan = 'PRO' WHERE user_id = 1;
 UPDATE trading.entitlements SET max_symbols = 9 WHERE user_id = 2;
 
 -- I2 something is there that nobody asked for
--- > no call accounts for watch {b200} of tenant {BOB}; none is like it
+-- > no call accounts for watch {b200} of tenant {BOB}; no call is similar
 INSERT INTO analytics.watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES (2, '{b200}',
 'BTCUSDT', '15', 99);
 
@@ -119,16 +119,16 @@ INSERT INTO billing.inbox SELECT 2, consumer, event_id, body_sha256 FROM billing
 
 -- I2 an event was worked with another body
 -- > auth: event
--- > was worked with a body that is not on subscription.changed
+-- > was handled with a body that is not on subscription.changed
 UPDATE auth.inbox SET body_sha256 = sha256('other') WHERE user_id = 2;
 
 -- I2 one trade is two facts
--- > analytics: trade {a1001} is a fact 2 times, for users 1, 2
+-- > analytics: trade {a1001} has 2 facts, for users 1, 2
 INSERT INTO analytics.trade_facts SELECT 2, trade_id, '{b100}', mode, symbol, side, strategy_id, strategy_name,
 entry_time, exit_time, pnl, fee, reason FROM analytics.trade_facts WHERE trade_id = '{a1001}';
 
 -- I2 one trade is booked twice
--- > billing: trade {a1001} is used 2 times, for users 1, 2
+-- > billing: trade {a1001} is in the usage ledger 2 times, for users 1, 2
 INSERT INTO billing.usage_ledger VALUES (2, '{a1001}', '{b100}', 'PAPER', '2026-03-01Z');
 
 -- I2 an alert counts a firing twice
@@ -136,13 +136,13 @@ INSERT INTO billing.usage_ledger VALUES (2, '{a1001}', '{b100}', 'PAPER', '2026-
 UPDATE notifications.user_alerts SET triggered_count = 1 WHERE user_id = 2;
 
 -- I2 a user was told twice
--- > user 1 was told 2 times of SESSION_STOPPED of {a100}
+-- > user 1 was notified 2 times of SESSION_STOPPED of {a100}
 INSERT INTO notifications.user_system_events (user_id, event_id, position, timestamp, event_type, event_category, message,
 session_id) SELECT user_id, gen_random_uuid(), 9, timestamp, event_type, event_category, message, session_id FROM
 notifications.user_system_events WHERE event_type = 'SESSION_STOPPED';
 
 -- I2 one trade is there twice
--- > trading: trade {a1001} is there 2 times, for users 1, 2
+-- > trading: trade {a1001} is stored 2 times, for users 1, 2
 INSERT INTO trading.user_trades (user_id, trade_id, session_id, strategy_id, strategy_hash, symbol, side, status,
 entry_time, entry_price, quantity, is_paper_trade) VALUES (2, '{a1001}', '{b100}', '{b001}', 'hash-b', 'BTCUSDT', 'LONG',
 'CANCELLED', '2026-02-03Z', 1, 1, true);
@@ -262,11 +262,11 @@ UPDATE analytics.user_daily_performance SET win_rate = 0.00000001 WHERE date = '
 INSERT INTO billing.usage_ledger VALUES (2, '{b1002}', '{b100}', 'PAPER', '2026-03-01Z');
 
 -- I4 the last number is missing
--- > session {a100} of user 1 has numbered 7 events, and number 6 is the last that was said
+-- > session {a100} of user 1 has numbered 7 events, and the last one published is number 6
 UPDATE trading.user_trading_sessions SET event_seq = 7 WHERE user_id = 1;
 
 -- I4 a projection went back
--- > notifications: user 1 stands at version 1 of the subscription, and heard of 2
+-- > notifications: user 1 has version 1 of the subscription, and received version 2
 UPDATE notifications.entitlements SET subscription_version = 1, plan = 'FREE' WHERE user_id = 1;
 
 -- I5 an event was not sent
@@ -307,7 +307,7 @@ INSERT INTO trading.session_restrictions (user_id, session_id, restriction_numbe
 'PAUSED');
 
 -- I6 a message refers to what is of another
--- > a message of user 2 refers to alert {a300}, which is of user 1
+-- > a notification of user 2 refers to alert {a300}, which is of user 1
 INSERT INTO notifications.user_system_events (user_id, event_id, position, timestamp, event_type, event_category, message,
 data) VALUES (2, gen_random_uuid(), 9, '2026-01-31Z', 'OTHER', 'ALERT', '', '{"alert_id": "{a300}"}');
 
@@ -325,18 +325,18 @@ UPDATE trading.outbox SET user_id = 2 WHERE topic = 'session.stopped';
 
 -- I6 an effect is noted for another
 -- > billing: the effect of event
--- > (key 1) is noted for user 2
+-- > (key 1) is recorded for user 2
 UPDATE billing.inbox SET user_id = 2 WHERE event_id = (SELECT event_id FROM trading.outbox WHERE topic =
 'trade.closed' ORDER BY id LIMIT 1);
 
--- I6 a table is not held to its tenant
--- > trading.user_trades is not held to its tenant
+-- I6 a table is not restricted to its tenant
+-- > trading.user_trades is not restricted to its tenant
 ALTER TABLE trading.user_trades NO FORCE ROW LEVEL SECURITY;
 
 -- I7 a bar was never said
--- > the bar of 2026-01-31 10:00:00+00 of BTCUSDT 15 is confirmed and was never said
+-- > the bar of 2026-01-31 10:00:00+00 of BTCUSDT 15 is confirmed and was never published
 UPDATE trading.candles SET announced_at = NULL;
 
 -- I7 nobody steps a session
--- > session {b100} of user 2 runs and nobody steps it
+-- > session {b100} of user 2 is running and has no lease
 DELETE FROM trading.session_leases;

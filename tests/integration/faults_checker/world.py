@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from faults.calls import Call, CallLedger, Made
+from faults.calls import Call, CallLedger, CreatedObject
 
 ANN, BOB = "019c0000-0000-7000-8000-0000000000a1", "019c0000-0000-7000-8000-0000000000b2"
 PUBLIC_IDS = {1: ANN, 2: BOB}
@@ -112,7 +112,7 @@ class World:
             outcome=more.get("outcome", "ok"),
             status={"POST": 201, "DELETE": 204}.get(method, 200) if ok else more.get("status"),
             request_id=f"request-{len(self.calls) + 1}",
-            made=Made(kind, id_) if kind and ok else None,
+            made=CreatedObject(kind, id_) if kind and ok else None,
             sent=more.get("sent"),
             answer=more.get("answer", {}) if ok else None,
         )

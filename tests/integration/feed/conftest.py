@@ -16,7 +16,7 @@ from sandbox.bybit.replay import Candle
 from services.trading.bybit_api import MarketApi, kline_of
 from services.trading.bybit_stream_api import KlineUpdate
 from services.trading.feed.demand import DemandedSeries
-from services.trading.feed.feed import Feed, Leading
+from services.trading.feed.feed import Feed, FeedLeader
 from services.trading.feed.series_feed import BARS_CHANGED, SeriesFeed
 from services.trading.settings import TradingSettings
 from shared.chassis.clock import utc_now
@@ -141,9 +141,9 @@ class FeedScene:
         """A feed that leads without asking for the lease, as one does that was held up and does not know."""
         producer, over, wishes = self.producer(), asyncio.Event(), DemandedSeries()
         api = MarketApi(self.settings.bybit_rest_url)
-        leading = Leading(self.database, producer, api, self.settings, wishes, over)
+        leading = FeedLeader(self.database, producer, api, self.settings, wishes, over)
         tasks = [
-            asyncio.create_task(work) for work in (wishes.listen(self.settings, self.database, over), leading.run())
+            asyncio.create_task(work) for work in (wishes.consume(self.settings, self.database, over), leading.run())
         ]
         try:
             yield producer
@@ -231,7 +231,7 @@ class LoneSeries:
         (bar,) = candles([minute])
         kline = kline_of(bar.start, bar.open, bar.high, bar.low, close or bar.close, bar.volume, interval="1")
         end = from_ms(bar.start + MINUTE_MS if confirmed else bar.start)
-        self.feed.tell(KlineUpdate("BTCUSDT", "1", kline, confirmed, end))
+        self.feed.enqueue(KlineUpdate("BTCUSDT", "1", kline, confirmed, end))
 
 
 def _alarms() -> int:

@@ -10,7 +10,7 @@ from click.testing import Result
 from cli.candles.command import candles as command
 from services.trading.bybit_api import Kline, kline_of
 from services.trading.feed import queries
-from services.trading.feed.generations import chained
+from services.trading.feed.generations import chain_bars
 from shared.contracts.types import from_ms
 from tests.integration.commands.conftest import told, typed
 from tests.integration.feed.conftest import FeedScene
@@ -32,7 +32,7 @@ async def type_(scene: FeedScene) -> Type:
     bars: list[Kline] = [kline_of(*each, interval="1") for each in fields]
     async with scene.database.tenants(()) as connection:
         series = await queries.get_or_create_series(connection, "BTCUSDT", "1")
-        await queries.insert_candles(connection, series.series_id, chained(bars[:1_490], None), "STREAM")
+        await queries.insert_candles(connection, series.series_id, chain_bars(bars[:1_490], None), "STREAM")
     env = {
         "POSTGRES_TRADING_WORKER_DSN": scene.env["POSTGRES_WORKER_DSN"],
         "BYBIT_REST_URL": scene.exchange.rest_url,
@@ -112,7 +112,7 @@ async def test_what_cannot_be_examined_is_one_line_and_exit_code_2(scene: FeedSc
         (("check", "ETHUSDT", "--interval", "1"), "no candles"),
         (("check", "BTCUSDT", "--interval", "5"), "no candles"),
         (("check", "BTCUSDT", "--interval", "7"), "interval"),
-        (("check", "BTCUSDT", "--interval", "1", "--endpoint", "ftp://x"), "no http address"),
+        (("check", "BTCUSDT", "--interval", "1", "--endpoint", "ftp://x"), "not an HTTP URL"),
         (("repair", "BTCUSDT", "--interval", "1", "--endpoint", "http://127.0.0.1:9"), "does not answer"),
         (("repair",), "Missing"),
     ]:

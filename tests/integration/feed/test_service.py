@@ -8,7 +8,7 @@ import pytest
 from services.trading.app import build
 from shared.chassis.service import RunningService
 from shared.contracts.types import new_id
-from shared.market.demand import announce_changes
+from shared.market.demand import publish_changes
 from tests.integration.accounts import eventually
 from tests.integration.feed.conftest import FeedScene, Said, chain, minute_of
 from tests.integration.feed.exchange import candles
@@ -36,8 +36,8 @@ async def wish(running: RunningService) -> None:
             "INSERT INTO market_interests (user_id, object_id, symbol, interval) VALUES (1, $1, 'BTCUSDT', '1')",
             new_id(),
         )
-    assert await announce_changes(running.database, "trading") == 1
-    assert await announce_changes(running.database, "trading") == 0
+    assert await publish_changes(running.database, "trading") == 1
+    assert await publish_changes(running.database, "trading") == 0
 
 
 @pytest.mark.parametrize("scene", [HOLED], indirect=True)

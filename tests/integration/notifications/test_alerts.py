@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.notifications.operations.alerts import MOST_ALERTS, change_alert
+from services.notifications.operations.alerts import MAX_ALERTS, change_alert
 from shared.chassis.errors import PlanLimitReached
 from tests.integration.accounts import Json, eventually
 from tests.integration.notifications.conftest import ABOVE_TEN, NOT_YET, Platform, bars_at, make_alert, subscription
@@ -184,8 +184,8 @@ async def test_an_alert_is_changed_paused_and_removed(platform: Platform) -> Non
 
 
 async def test_there_is_an_end_to_alerts(platform: Platform) -> None:
-    for number in range(MOST_ALERTS):
+    for number in range(MAX_ALERTS):
         alert = await make_alert(platform.database, 1, alert_name=f"a{number}")
     token = platform.issuer.make_token(alert.public_id)
     answer = await platform.call("POST", ALERTS, token, ABOVE_TEN)
-    assert (answer.status, answer.body["type"], answer.body["limit"]) == (409, "/problems/alerts-full", MOST_ALERTS)
+    assert (answer.status, answer.body["type"], answer.body["limit"]) == (409, "/problems/alerts-full", MAX_ALERTS)

@@ -9,7 +9,7 @@ import pytest
 
 from services.notifications.alert_evaluator import Evaluator
 from services.notifications.operations.alerts import change_alert, delete_alert
-from services.notifications.operations.firing import OWNERS_AT_ONCE
+from services.notifications.operations.firing import OWNERS_PER_BLOCK
 from services.notifications.queries.alerts import AlertRow, get_alert
 from shared.chassis.clock import utc_now
 from shared.chassis.errors import Unavailable
@@ -112,7 +112,7 @@ async def test_a_cooldown_and_an_expiry_go_by_the_exchanges_time(database: Datab
 
 
 def said_at(candle: CandleClosed, ahead: timedelta) -> CandleClosed:
-    candle.note_said_at(utc_now() + ahead)
+    candle.set_published_at(utc_now() + ahead)
     return candle
 
 
@@ -185,7 +185,7 @@ async def test_alerts_of_many_tenants_are_worked_in_blocks(
     database: Database, evaluator: Evaluator, database_access: DatabaseAccess
 ) -> None:
     await make_alert(database, 1)
-    tenants = 2 * OWNERS_AT_ONCE + 1
+    tenants = 2 * OWNERS_PER_BLOCK + 1
     owner = await asyncpg.connect(database_access.owner_dsn)
     await owner.execute(
         f"""

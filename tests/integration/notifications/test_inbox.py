@@ -90,7 +90,7 @@ async def test_an_alert_without_the_dashboard_is_not_shown_there(platform: Platf
 async def test_a_month_gets_its_partition_with_its_first_message(database: Database) -> None:
     begin, _ = session(1)
     for month in (datetime(2027, 12, 31, 23, 59, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)):
-        begin.note_said_at(month)
+        begin.set_published_at(month)
         async with database.tenants([1]) as connection:
             await on_session_started(connection, [begin, begin])
     async with database.tenant(1) as connection:
@@ -121,6 +121,6 @@ async def test_whoever_has_a_session_in_trouble_is_told(platform: Platform) -> N
     assert {str(item["event_type"]) for item in messages} == {"SESSION_ALARMED"}
     assert {str(item["session_id"]) for item in messages} == {str(begin.session_id)}
     texts = " ".join(str(item["message"]) for item in messages)
-    assert "no candles come" in texts
-    assert "cannot go on" in texts
+    assert "no candles are arriving" in texts
+    assert "cannot continue" in texts
     assert "of_tomorrow" in texts

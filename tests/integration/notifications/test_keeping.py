@@ -4,8 +4,8 @@ import asyncio
 
 import asyncpg
 
-from services.notifications.jobs import forget_the_old
-from services.notifications.queries.retention import drop_inbox_months, forget_notifications
+from services.notifications.jobs import delete_expired
+from services.notifications.queries.retention import delete_expired_rows, drop_inbox_months
 from shared.chassis.postgres import Database
 from stack.migrate import DatabaseAccess
 from tests.integration.accounts import eventually
@@ -43,7 +43,7 @@ async def filled(access: DatabaseAccess) -> asyncpg.Connection:
 async def test_a_year_is_kept(database: Database, database_access: DatabaseAccess) -> None:
     owner = await filled(database_access)
     stop = asyncio.Event()
-    job = asyncio.create_task(forget_the_old(database, stop))
+    job = asyncio.create_task(delete_expired(database, stop))
 
     async def left() -> tuple[int, ...]:
         return tuple(await owner.fetchrow(COUNTS))
@@ -58,7 +58,7 @@ async def test_a_year_is_kept(database: Database, database_access: DatabaseAcces
 async def test_no_more_than_so_much_goes_at_once(database: Database, database_access: DatabaseAccess) -> None:
     owner = await filled(database_access)
     async with database.queue() as connection:
-        assert await forget_notifications(connection, 10) == 10
+        assert await delete_expired_rows(connection, 10) == 10
     assert tuple(await owner.fetchrow(COUNTS))[1:] == (41, 113, 41)
     async with database.queue() as connection:
         done = await drop_inbox_months(connection)

@@ -27,8 +27,8 @@ def speaks(user_id: int, language: str, timezone: str, number: int = 1) -> UserR
 def beginning(user_id: int, said_at: datetime = MORNING, event_id: UUID | None = None) -> SessionStarted:
     """As it is heard: with the id and the time of its message."""
     event = started(user_id, "2026-01-31 09:30")
-    event.note_said_at(said_at)
-    event.note_heard_id(event_id or new_id())
+    event.set_published_at(said_at)
+    event.set_message_id(event_id or new_id())
     return event
 
 
@@ -78,7 +78,7 @@ async def test_an_event_is_told_once_even_when_nobody_remembers_having_heard_it(
     assert [row["session_id"] for row in await rows(database, 1)] == [event.session_id, another.session_id]
     async with database.tenant(1) as connection:
         ledger = await connection.fetch("SELECT event_id, channel, state, attempts, message_id FROM deliveries")
-    assert {row["event_id"] for row in ledger} == {event.heard_id, another.heard_id}
+    assert {row["event_id"] for row in ledger} == {event.message_id, another.message_id}
     assert {tuple(row)[1:4] for row in ledger} == {("dashboard", "DELIVERED", 1)}
     assert {row["message_id"] for row in ledger} == {row["event_id"] for row in await rows(database, 1)}
 

@@ -13,13 +13,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from cli.errors import problems
+from cli.errors import list_problems
 from cli.openapi import all_endpoints
 from stack.environment import GATEWAY_FILES
 from stack.migrate import SERVICES
 from stack.ports import Ports
 from stack.stack import CADDYFILE
-from stack.tools import tool
+from stack.tools import find_tool
 from tests.integration.accounts import eventually
 
 AWAY = "127.0.0.1:1"  # nobody listens there
@@ -59,7 +59,9 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
         arguments = ["run", "--config", str(CADDYFILE), "--adapter", "caddyfile"]
         ports.release(port)
         with (tmp_path / "log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(tool("caddy"), *arguments, env=environment, stderr=log)
+            process = await asyncio.create_subprocess_exec(
+                find_tool("caddy"), *arguments, env=environment, stderr=log
+            )
         try:
             async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
                 await eventually(lambda: _answers(session), bool)
@@ -98,11 +100,11 @@ async def test_its_own_errors_are_problems_of_the_list(
 ) -> None:
     answer, text = await gateway.ask(method, path, body)
     problem = json.loads(text)
-    listed = next(each for each in problems() if each.type == expected)
+    listed = next(each for each in list_problems() if each.type == expected)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert (problem["type"], problem["title"]) == (f"/problems/{listed.type}", listed.title)
     assert answer.status == problem["status"] == listed.status
-    assert answer.headers.get("Retry-After") == ("1" if listed.again == "yes" else None)
+    assert answer.headers.get("Retry-After") == ("1" if listed.retry == "yes" else None)
     assert answer.headers["X-Request-Id"] == problem["request_id"]
     assert UUID.match(problem["request_id"])
 
@@ -128,7 +130,7 @@ async def test_a_fault_is_found_in_the_log_by_the_id_that_was_told(gateway: Gate
 
 async def test_every_problem_leads_to_what_it_means(gateway: Gateway) -> None:
     _, page = await gateway.ask("GET", "/docs")
-    for problem in problems():
+    for problem in list_problems():
         answer, _ = await gateway.ask("GET", f"/problems/{problem.type}")
         path, _, place = answer.headers["Location"].partition("#")
         assert (answer.status, path) == (302, "/docs")

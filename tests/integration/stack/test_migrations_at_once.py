@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from cli.failure import BadInput
-from stack.migrate import SERVICES, TURN_KEY, DatabaseAccess, create_database, migrate
+from stack.migrate import LOCK_KEY, SERVICES, DatabaseAccess, create_database, migrate
 from tests.backend import admin_execute
 from tests.conftest import database_of
 
@@ -35,15 +35,15 @@ async def test_three_at_once_on_an_empty_database_all_succeed(
             assert await connection.fetchval(f"SELECT count(*) FROM {service}.schema_migrations") > 0
     finally:
         await connection.close()
-    assert "another migration is under way: waiting up to 300 s for it" in capsys.readouterr().err
+    assert "another migration is running: waiting up to 300 s" in capsys.readouterr().err
 
 
 async def test_who_waits_too_long_for_another_is_refused_in_one_line(postgres: str, access: DatabaseAccess) -> None:
     await create_database(postgres, access)
     other = await asyncpg.connect(access.owner_dsn)
     try:
-        await other.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", TURN_KEY)
-        with pytest.raises(BadInput, match="another migration is still under way"):
+        await other.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", LOCK_KEY)
+        with pytest.raises(BadInput, match="another migration is still running"):
             await migrate(access, wait_s=0.5)
     finally:
         await other.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from services.trading.bybit_api import VENUE, MarketApi
-from services.trading.feed.instruments import keep_instruments
+from services.trading.feed.instruments import refresh_instruments
 from services.trading.operations.stop_session import stop_session
 from services.trading.queries import candles
 from shared.strategy.bars import Instrument
@@ -82,7 +82,7 @@ async def test_the_feed_asks_again_for_the_contracts_that_it_follows(trading: Tr
     await learn(trading, COARSE)
     over, api = asyncio.Event(), MarketApi(trading.exchange.url)
     keeping = asyncio.create_task(
-        keep_instruments(trading.database, api, lambda: {"BTCUSDT", "NOSUCH"}, 0.05, over)
+        refresh_instruments(trading.database, api, lambda: {"BTCUSDT", "NOSUCH"}, 0.05, over)
     )
     stored = "SELECT tick_size FROM instruments"
     await eventually(lambda: trading.see(stored), lambda rows: rows[0]["tick_size"] == Decimal("0.01"))

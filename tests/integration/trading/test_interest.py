@@ -3,7 +3,7 @@
 from services.trading.operations.stop_session import stop_session
 from shared.contracts.market import MarketInterest
 from shared.contracts.types import from_ms
-from shared.market.demand import announce_changes
+from shared.market.demand import publish_changes
 from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
@@ -27,7 +27,7 @@ TAKEN = "SELECT generation FROM user_trading_sessions ORDER BY created_at"
 
 async def said(trading: Trading) -> list[MarketInterest]:
     """After whatever has changed is announced."""
-    await announce_changes(trading.database, "trading")
+    await publish_changes(trading.database, "trading")
     rows = await trading.see("SELECT payload FROM outbox WHERE topic = 'market.interest' ORDER BY id")
     return [MarketInterest.model_validate_json(row["payload"]) for row in rows]
 

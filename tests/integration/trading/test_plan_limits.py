@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from services.trading.domain import MOST_CONFIGURATIONS, MOST_PUBLISHED, MOST_VERSIONS, STORED_BEFORE_PLAN
+from services.trading.domain import MAX_CONFIGURATIONS, MAX_PUBLISHED, MAX_VERSIONS, STORED_BEFORE_PLAN
 from shared.contracts.billing import PlanName
 from tests.integration.accounts import Answer, Json
 from tests.integration.trading.callers import Api, Caller, every
@@ -63,10 +63,10 @@ async def test_a_new_account_stores_a_few_before_its_plan_is_known(api: Api) -> 
 async def test_versions_of_a_strategy_are_bounded(api: Api) -> None:
     ann = await api.caller(1)
     path = f"/v1/strategies/{await ann.make_strategy()}"
-    await api.trading.see(f"UPDATE user_strategies SET version = {MOST_VERSIONS - 1} RETURNING 1")
+    await api.trading.see(f"UPDATE user_strategies SET version = {MAX_VERSIONS - 1} RETURNING 1")
     assert (await ann.call("PUT", path, _sized(25))).status == 200
     full = await ann.call("PUT", path, _sized(26))
-    assert (full.status, full.body["type"], full.body["limit"]) == (409, "/problems/versions-full", MOST_VERSIONS)
+    assert (full.status, full.body["type"], full.body["limit"]) == (409, "/problems/versions-full", MAX_VERSIONS)
     assert (await ann.call("POST", path + "/versions", _sized(27))).status == 409
     assert (await ann.call("PUT", path, _sized(25))).status == 200, "the same again is no new version"
 
@@ -78,7 +78,7 @@ async def test_configurations_are_bounded(api: Api) -> None:
         INSERT INTO user_bot_configurations (user_id, bot_configuration_id, config_name, config_data)
         SELECT 1, gen_random_uuid(), 'old ' || number, '{}' FROM generate_series(1, $1 - 1) AS number RETURNING 1
         """,
-        MOST_CONFIGURATIONS,
+        MAX_CONFIGURATIONS,
     )
     bodies = [{"config_name": f"c{number}"} for number in range(RACING)]
     done = await asyncio.gather(*(ann.call("POST", "/v1/bot-configurations", {**body}) for body in bodies))
@@ -88,11 +88,11 @@ async def test_configurations_are_bounded(api: Api) -> None:
 
 async def test_published_strategies_are_few(api: Api) -> None:
     ann = await api.caller(1)
-    made = [(await _strategy(ann, f"s{number}")).text("strategy_id") for number in range(MOST_PUBLISHED + 5)]
+    made = [(await _strategy(ann, f"s{number}")).text("strategy_id") for number in range(MAX_PUBLISHED + 5)]
     body = {"display_name": "Ann"}
     paths = [f"/v1/strategies/{strategy_id}" for strategy_id in made]
     done = await asyncio.gather(*(ann.call("POST", path + "/publish", {**body}) for path in paths))
-    assert sorted(answer.status for answer in done) == [200] * MOST_PUBLISHED + [409] * 5
+    assert sorted(answer.status for answer in done) == [200] * MAX_PUBLISHED + [409] * 5
     shown = [path for path, answer in zip(paths, done, strict=True) if answer.status == 200]
     left_out = next(path for path, answer in zip(paths, done, strict=True) if answer.status == 409)
     assert (await ann.call("POST", shown[0] + "/publish", {"display_name": "Ada"})).status == 200

@@ -150,7 +150,7 @@ async def test_what_cannot_be_verified_is_said_in_one_line(trading: Trading, ser
     ann = await trading.subscribe(1)
     running = await trading.start(ann, await trading.strategy(1))
     for given, said in (
-        ("what is that", "is not a session's id"),
+        ("what is that", "is not a session id"),
         (str(new_id()), "there is no session"),
         (str(running.session_id), "is ACTIVE: stop it first"),
     ):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.analytics.domain.days import cut_days
+from services.analytics.domain.days import compute_days
 from services.analytics.domain.facts import TradeFact
 from services.analytics.domain.growth import growth_of
 from services.analytics.domain.summary import Summary, summarise
@@ -85,7 +85,7 @@ def test_the_return_of_a_period_without_flows_is_empyricals(pnls: list[int | Non
     summary, returns = summary_of(pnls), returns_of(pnls)
     assert summary.return_pct is not None
     assert float(summary.return_pct) == pytest.approx(100 * empyrical.cum_returns_final(returns), abs=1e-7)
-    days = cut_days(history(pnls), [SESSION], UTC_ZONE)
+    days = compute_days(history(pnls), [SESSION], UTC_ZONE)
     growth = growth_of((day.capital_at_work, day.daily_pnl) for day in days)
     assert growth is not None
     assert float(growth - 1) == pytest.approx(empyrical.cum_returns_final(returns), abs=1e-12)
@@ -94,7 +94,7 @@ def test_the_return_of_a_period_without_flows_is_empyricals(pnls: list[int | Non
 @settings(max_examples=40)
 @given(daily_pnls)
 def test_a_day_looks_back_thirty(pnls: list[int | None]) -> None:
-    last = cut_days(history(pnls), [SESSION], UTC_ZONE)[-1]
+    last = compute_days(history(pnls), [SESSION], UTC_ZONE)[-1]
     returns = returns_of(pnls)[-30:]
     assert same(last.volatility, empyrical.annual_volatility(returns, annualization=PER_YEAR))
     assert same(last.sharpe_ratio, empyrical.sharpe_ratio(returns, annualization=PER_YEAR))

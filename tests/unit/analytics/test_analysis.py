@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import talib
 
-from services.analytics.domain.analysis import closed_bars, decimal_of, look_at, missing_of, trend
-from services.analytics.domain.analysis_ids import analysis_id, moment_of
-from services.analytics.routes.views import shortened
+from services.analytics.domain.analysis import analyse_candle, closed_bars, decimal_of, select_missing, trend
+from services.analytics.domain.analysis_ids import analysis_id, candle_time_of
+from services.analytics.routes.views import round_amount
 from shared.strategy.bars import Bar
 from shared.strategy.series import Series
 from tests.unit.analytics.facts import INTERVAL, wavy_bars
@@ -21,7 +21,7 @@ def test_values_are_those_of_talib_from_the_anchor() -> None:
     bars = wavy_bars(80)
     series = Series(bars)
     emas = talib.EMA(np.array([str(bar.close) for bar in bars], dtype=np.float64), 20)
-    looks = [look_at(series, index, 20) for index in range(len(bars))]
+    looks = [analyse_candle(series, index, 20) for index in range(len(bars))]
     assert [look.ema_value for look in looks] == [decimal_of(ema.item()) for ema in emas]
     assert [look.price for look in looks] == [bar.close for bar in bars]
     undefined = {(look.ema_value, look.trend_direction, look.candles_above_ema) for look in looks[:19]}
@@ -36,8 +36,8 @@ def test_values_are_those_of_talib_from_the_anchor() -> None:
 def test_a_look_does_not_change_when_the_series_grows() -> None:
     bars = wavy_bars(60)
     grown = Series(bars)
-    assert [look_at(Series(bars[: index + 1]), index, 5) for index in range(60)] == [
-        look_at(grown, index, 5) for index in range(60)
+    assert [analyse_candle(Series(bars[: index + 1]), index, 5) for index in range(60)] == [
+        analyse_candle(grown, index, 5) for index in range(60)
     ]
 
 
@@ -63,7 +63,7 @@ def test_the_trend_is_up_above_a_rising_and_down_below_a_falling_average(
 def test_a_market_that_stands_still_is_flat_and_at_its_average() -> None:
     price = Decimal("93.15")
     series = Series([Bar(index * 60_000, price, price, price, price, Decimal(0)) for index in range(120)])
-    looks = [look_at(series, index, 21) for index in range(30, 120)]
+    looks = [analyse_candle(series, index, 21) for index in range(30, 120)]
     assert {look.trend_direction for look in looks} == {"FLAT"}
     assert {look.candles_above_ema for look in looks} == {0}
     assert {look.distance_from_ema for look in looks} == {Decimal(0)}
@@ -79,7 +79,7 @@ def test_a_value_is_kept_to_its_last_digit_and_shown_to_eighteen_places(value: f
     kept = decimal_of(value)
     assert kept is not None
     assert kept.__float__() == value
-    shown = shortened(kept)
+    shown = round_amount(kept)
     assert shown is not None
     assert abs(shown - kept) <= Decimal("0.5e-18")
     assert decimal_of(float("nan")) is decimal_of(float("inf")) is None
@@ -88,17 +88,17 @@ def test_a_value_is_kept_to_its_last_digit_and_shown_to_eighteen_places(value: f
 def test_an_id_tells_its_moment_and_is_another_for_another_watch() -> None:
     moment, watches = datetime(2026, 1, 31, 9, 30, 0, 123_000, UTC), [uuid4() for _ in range(50)]
     ids = [analysis_id(watch, moment) for watch in watches]
-    assert {moment_of(one) for one in ids} == {moment}
+    assert {candle_time_of(one) for one in ids} == {moment}
     assert len(set(ids)) == 50
     assert {(one.version, one.variant) for one in ids} == {(7, "specified in RFC 4122")}
     assert analysis_id(watches[0], moment) == ids[0]
     assert analysis_id(watches[0], moment + timedelta(milliseconds=1)) > ids[0]
-    assert moment_of(UUID(int=2**128 - 1)) is None
+    assert candle_time_of(UUID(int=2**128 - 1)) is None
 
 
 def test_what_a_watch_has_missed_is_what_closed_since_it_last_saw_one() -> None:
     bars = closed_bars(Series(wavy_bars(10)), "x", range(10))
     begun = bars[4].timestamp + timedelta(minutes=1)  # bar 4 closes after it
-    assert missing_of(bars, INTERVAL, begun, None) == bars[4:]
-    assert missing_of(bars, INTERVAL, begun, bars[6].timestamp) == bars[7:]
-    assert missing_of(bars, INTERVAL, bars[9].timestamp + timedelta(days=1), None) == []
+    assert select_missing(bars, INTERVAL, begun, None) == bars[4:]
+    assert select_missing(bars, INTERVAL, begun, bars[6].timestamp) == bars[7:]
+    assert select_missing(bars, INTERVAL, bars[9].timestamp + timedelta(days=1), None) == []

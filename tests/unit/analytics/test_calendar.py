@@ -3,14 +3,14 @@
 from datetime import date
 from decimal import Decimal
 
-from services.analytics.domain.calendar import Traded, days_of_year, months_of
+from services.analytics.domain.calendar import TradedDay, days_of_year, months_of
 
 TODAY = date(2028, 3, 10)
 
 
-def traded(month: int, day: int, pnl: str, capital: str | None) -> Traded:
+def traded(month: int, day: int, pnl: str, capital: str | None) -> TradedDay:
     at_work = None if capital is None else Decimal(capital)
-    return Traded(date(2028, month, day), Decimal(pnl), None, 1, at_work)
+    return TradedDay(date(2028, month, day), Decimal(pnl), None, 1, at_work)
 
 
 def test_a_year_has_twelve_months_and_its_days() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.analytics.domain.csv_text import FORMULA_BEGINS, Cell, cell_text, csv_bytes
+from services.analytics.domain.csv_text import FORMULA_STARTS, Cell, cell_text, csv_bytes
 
 FORMULAS = ["=1+1", '=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "＝1", "＋1", "－1", "＠1", "﹦1"]
 SEPARATORS = [";", "\t", "\r", "\n", "\r\n"]
@@ -90,10 +90,10 @@ def test_whatever_a_text_holds_it_is_one_cell_and_no_formula(given_texts: list[s
     (cells,) = csv.reader(io.StringIO(csv_bytes([["first", *given_texts]]).decode(), newline=""))
     for text, cell in zip(given_texts, cells[1:], strict=True):
         assert cell.replace("'", "") == text.replace("'", "")
-        assert not cell.startswith(FORMULA_BEGINS)
+        assert not cell.startswith(FORMULA_STARTS)
         for part in re.split(r"[;\t\r\n]", cell):
             shown = "".join(each for each in part if unicodedata.category(each)[0] not in "CZ")
-            assert not shown.startswith(FORMULA_BEGINS), (text, cell)
+            assert not shown.startswith(FORMULA_STARTS), (text, cell)
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])

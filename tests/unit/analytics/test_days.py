@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.analytics.domain.days import Day, EarlierDays, cut_days, max_drawdown_pct
+from services.analytics.domain.days import Day, EarlierDays, compute_days, max_drawdown_pct
 from services.analytics.domain.facts import SessionFact, TradeFact
 from services.analytics.domain.local_days import day_start
 from services.analytics.domain.quotients import percent
@@ -31,7 +31,7 @@ zones = st.sampled_from(ZONES).map(ZoneInfo)
 
 def test_a_trade_belongs_to_the_local_date_of_its_exit() -> None:
     trades = [trade("2026-06-01 21:59", "1"), trade("2026-06-01 22:00", "10")]
-    assert [(day.date, day.daily_pnl) for day in cut_days(trades, [], ROME)] == [
+    assert [(day.date, day.daily_pnl) for day in compute_days(trades, [], ROME)] == [
         (date(2026, 6, 1), Decimal(1)),
         (date(2026, 6, 2), Decimal(10)),
     ]
@@ -40,7 +40,7 @@ def test_a_trade_belongs_to_the_local_date_of_its_exit() -> None:
 def test_balances_follow_from_capital_and_all_pnl_before() -> None:
     sessions = [session("10000", "2026-01-01 00:00"), session("500.5", "2026-01-03 12:00")]
     trades = [trade("2026-01-01 10:00", "100"), trade("2026-01-03 10:00", "-50.5"), trade("2026-01-05 10:00", "1")]
-    days = cut_days(trades, sessions, UTC_ZONE)
+    days = compute_days(trades, sessions, UTC_ZONE)
     assert [(day.starting_balance, day.ending_balance, day.capital_added) for day in days] == [
         (Decimal(10000), Decimal(10100), Decimal(10000)),
         (Decimal("10600.5"), Decimal(10550), Decimal("500.5")),
@@ -50,7 +50,7 @@ def test_balances_follow_from_capital_and_all_pnl_before() -> None:
 
 
 def test_a_trade_is_counted_though_its_session_is_not_yet_known() -> None:
-    (day,) = cut_days([trade("2026-01-01 10:00", "-5")], [], UTC_ZONE)
+    (day,) = compute_days([trade("2026-01-01 10:00", "-5")], [], UTC_ZONE)
     assert (day.starting_balance, day.ending_balance) == (Decimal(0), Decimal(-5))
     assert day.daily_pnl_percentage is None
     assert (day.total_trades, day.winning_trades, day.losing_trades) == (1, 0, 1)
@@ -58,7 +58,7 @@ def test_a_trade_is_counted_though_its_session_is_not_yet_known() -> None:
 
 def test_the_drawdown_is_from_the_highest_equity_within_the_day() -> None:
     trades = [trade(f"2026-01-01 0{hour}:00", pnl) for hour, pnl in enumerate(["100", "-220", "50", "-40"])]
-    (day,) = cut_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
+    (day,) = compute_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
     assert day.max_drawdown == Decimal(20)  # from 1100 to 880
     assert max_drawdown_pct(Decimal(0), []) is None
     assert max_drawdown_pct(Decimal(100), []) == 0
@@ -67,21 +67,21 @@ def test_the_drawdown_is_from_the_highest_equity_within_the_day() -> None:
 def test_statistics_come_with_the_tenth_day_and_look_back_thirty() -> None:
     start = at("2026-01-01 12:00")
     trades = [trade(start + timedelta(days=number), "10" if number % 2 else "-5") for number in range(45)]
-    days = cut_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
+    days = compute_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
     assert [day.sharpe_ratio is None for day in days] == [True] * 9 + [False] * 36
     assert [day.volatility is None for day in days] == [True] * 9 + [False] * 36
     # The same capital and the same thirty returns: day 45 does not see the first fifteen.
     capital = str(days[15].starting_balance)
-    later = cut_days(trades[15:], [session(capital, "2026-01-01 00:00")], UTC_ZONE)
+    later = compute_days(trades[15:], [session(capital, "2026-01-01 00:00")], UTC_ZONE)
     assert (days[-1].sharpe_ratio, days[-1].volatility) == (later[-1].sharpe_ratio, later[-1].volatility)
-    quiet = cut_days([trades[0], trades[40]], [session("1000", "2026-01-01 00:00")], UTC_ZONE)
+    quiet = compute_days([trades[0], trades[40]], [session("1000", "2026-01-01 00:00")], UTC_ZONE)
     assert quiet[1].volatility is not None  # days without trades are days of no return
     assert quiet[1].sharpe_ratio is not None
 
 
 def test_equal_returns_have_no_sharpe() -> None:
     trades = [trade(at("2026-01-01 12:00") + timedelta(days=n), "0") for n in range(12)]
-    days = cut_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
+    days = compute_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
     assert days[-1].volatility == 0
     assert days[-1].sharpe_ratio is None
 
@@ -90,17 +90,17 @@ def test_equal_returns_have_no_sharpe() -> None:
 def test_the_order_in_which_facts_came_does_not_matter(
     trades: list[TradeFact], sessions: list[SessionFact], zone: ZoneInfo, shuffle: Random
 ) -> None:
-    expected = cut_days(trades, sessions, zone)
+    expected = compute_days(trades, sessions, zone)
     shuffle.shuffle(trades)
     shuffle.shuffle(sessions)
-    assert cut_days(trades, sessions, zone) == expected
+    assert compute_days(trades, sessions, zone) == expected
 
 
 @given(facts, capitals, zones)
 def test_days_equal_a_naive_sum_to_the_last_digit(
     trades: list[TradeFact], sessions: list[SessionFact], zone: ZoneInfo
 ) -> None:
-    days = cut_days(trades, sessions, zone)
+    days = compute_days(trades, sessions, zone)
     assert [day.date for day in days] == sorted({each.exit_time.astimezone(zone).date() for each in trades})
     for day in days:
         within = [each for each in trades if each.exit_time.astimezone(zone).date() == day.date]
@@ -118,9 +118,9 @@ def test_days_equal_a_naive_sum_to_the_last_digit(
 def test_cutting_from_any_day_on_equals_cutting_all(
     trades: list[TradeFact], sessions: list[SessionFact], zone: ZoneInfo, since: date
 ) -> None:
-    everything = cut_days(trades, sessions, zone)
+    everything = compute_days(trades, sessions, zone)
     later = [each for each in trades if each.exit_time >= day_start(since, zone).moment]
-    assert cut_days(later, sessions, zone, _carried(everything, since)) == [
+    assert compute_days(later, sessions, zone, _carried(everything, since)) == [
         day for day in everything if day.date >= since
     ]
 
@@ -146,4 +146,4 @@ def test_a_percentage_is_right_to_eight_places(part: Decimal, whole: Decimal) ->
 
 
 def test_without_trades_there_are_no_days() -> None:
-    assert cut_days([], [session("1", "2026-01-01 00:00")], UTC_ZONE) == []
+    assert compute_days([], [session("1", "2026-01-01 00:00")], UTC_ZONE) == []

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.analytics.domain.days import cut_days
+from services.analytics.domain.days import compute_days
 from services.analytics.domain.facts import SessionFact, TradeFact
 from services.analytics.domain.summary import summarise
 from tests.unit.analytics.exact import World, day_figures, period_figures
@@ -49,7 +49,7 @@ def some_pnl(draw: random.Random, balance: Decimal, places: int) -> Decimal:
 def test_every_shown_digit_is_that_of_the_exact_calculation(seeds: range) -> None:
     for seed in seeds:
         world = random_world(seed)
-        for day in cut_days(world.trades, world.sessions, world.zone):
+        for day in compute_days(world.trades, world.sessions, world.zone):
             for name, exact in day_figures(world, day.date).items():
                 assert getattr(day, name) == exact, (seed, day.date, name)
         summary = summarise(world.trades, world.sessions, Decimal(0), world.zone)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.days import Day, cut_days
+from services.analytics.domain.days import Day, compute_days
 from tests.unit.analytics.facts import at, session, trade
 
 ROME, UTC_ZONE = ZoneInfo("Europe/Rome"), ZoneInfo("UTC")
@@ -24,7 +24,7 @@ def test_a_day_of_23_hours_with_every_column() -> None:
         trade(at("2026-03-29 21:59") + timedelta(seconds=59), "-30.3"),
         trade("2026-03-29 22:00", "5"),
     ]
-    before, short, after = cut_days(trades, [session("1000", "2026-03-27 10:00")], ROME)
+    before, short, after = compute_days(trades, [session("1000", "2026-03-27 10:00")], ROME)
     assert shown(before, "date", "ending_balance", "daily_pnl_percentage") == ("2026-03-28", "1010", "1.00000000")
     assert {field.name: str(getattr(short, field.name)) for field in fields(short)} == {
         "date": "2026-03-29",
@@ -50,7 +50,7 @@ def test_a_day_of_25_hours_has_both_its_hours_of_two() -> None:
     """On 2026-10-25 Rome goes from 03:00 back to 02:00: the day is from 22:00 to 23:00 UTC."""
     times = ["10-24 21:59", "10-24 22:00", "10-25 00:30", "10-25 01:30", "10-25 22:59", "10-25 23:00"]
     trades = [trade(f"2026-{time}", str(10**number)) for number, time in enumerate(times)]
-    days = cut_days(trades, [session("1000", "2026-10-01 00:00")], ROME)
+    days = compute_days(trades, [session("1000", "2026-10-01 00:00")], ROME)
     assert [(day.date.day, int(day.daily_pnl)) for day in days] == [(24, 1), (25, 11110), (26, 100000)]
 
 
@@ -68,7 +68,7 @@ def test_what_sessions_bring_and_take_is_a_flow_and_no_gain() -> None:
         trade("2026-01-05 12:00", "-18.16"),
     ]
     columns = ("starting_balance", "capital_at_work", "daily_pnl_percentage", "ending_balance")
-    days = cut_days(trades, sessions, UTC_ZONE)
+    days = compute_days(trades, sessions, UTC_ZONE)
     assert [shown(day, *columns) for day in days] == [
         ("1000", "1000", "10.00000000", "1100"),
         ("1600", "500", "3.20000000", "1616"),
@@ -86,7 +86,7 @@ def test_a_flow_belongs_to_the_local_day_it_came_on() -> None:
     sessions = [session("1000", "2026-01-01 23:30", "990", "2026-01-03 23:30"), session("7", "2026-01-02 23:00")]
     trades = [trade(f"2026-01-0{number} 12:00", "1") for number in (1, 2, 4)]
     columns = ("date", "starting_balance", "capital_added", "capital_taken")
-    assert [shown(day, *columns) for day in cut_days(trades, sessions, ROME)] == [
+    assert [shown(day, *columns) for day in compute_days(trades, sessions, ROME)] == [
         ("2026-01-01", "0", "0", "0"),
         ("2026-01-02", "1001", "1000", "0"),
         ("2026-01-04", "1009", "7", "990"),
@@ -95,7 +95,7 @@ def test_a_flow_belongs_to_the_local_day_it_came_on() -> None:
 
 def test_a_trade_before_its_session_counts_and_has_no_percentage_yet() -> None:
     trades = [trade("2026-01-01 10:00", "-5"), trade("2026-01-02 10:00", "10")]
-    first, second = cut_days(trades, [session("100", "2026-01-02 00:00")], UTC_ZONE)
+    first, second = compute_days(trades, [session("100", "2026-01-02 00:00")], UTC_ZONE)
     columns = ("starting_balance", "ending_balance", "daily_pnl_percentage")
     assert shown(first, *columns) == ("0", "-5", "None")
     assert shown(second, "starting_balance", "ending_balance", "daily_pnl_percentage") == (
@@ -112,7 +112,7 @@ def test_volatility_and_sharpe_of_ten_days_worked_by_hand() -> None:
         pnl = balance * (1 if number % 2 else -1) / 100
         trades.append(trade(at("2026-01-01 12:00") + timedelta(days=number), pnl))
         balance += pnl
-    days = cut_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
+    days = compute_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
     assert [day.volatility for day in days[:9]] == [None] * 9
     assert days[9].sharpe_ratio == 0
     assert days[9].volatility == Decimal(str(round(0.01 * math.sqrt(10 / 9) * math.sqrt(365), 6)))
@@ -123,6 +123,6 @@ def test_volatility_and_sharpe_of_ten_days_worked_by_hand() -> None:
 def test_days_without_trades_are_returns_of_nothing() -> None:
     """Won 1 % on the first of ten days: mean 0.1 %, deviation 1 % × √((0.9² + 9 × 0.1²) / 9) = 1 % × √0.1."""
     trades = [trade("2026-01-01 12:00", "10"), trade("2026-01-10 12:00", "0")]
-    days = cut_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
+    days = compute_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
     assert days[1].volatility == Decimal(str(round(0.01 * math.sqrt(0.1) * math.sqrt(365), 6)))
     assert days[1].sharpe_ratio == Decimal(str(round(0.001 / (0.01 * math.sqrt(0.1)) * math.sqrt(365), 6)))

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
-from services.analytics.domain.days import cut_days
+from services.analytics.domain.days import compute_days
 from services.analytics.domain.facts import local_date
 from services.analytics.domain.local_days import (
     INSTANT,
@@ -88,7 +88,7 @@ def test_a_day_is_as_long_as_its_zone_says(day: str, hours: int) -> None:
     begin = date.fromisoformat(day)
     start, end = day_start(begin, ROME).moment, day_start(begin + ONE_DAY, ROME).moment
     assert end - start == timedelta(hours=hours)
-    cut = cut_days([trade(start, "1"), trade(end - INSTANT, "1")], [], ROME)
+    cut = compute_days([trade(start, "1"), trade(end - INSTANT, "1")], [], ROME)
     assert [(each.date, each.total_trades) for each in cut] == [(begin, 2)]
 
 
@@ -127,7 +127,7 @@ def test_where_the_clock_goes_back_over_midnight_a_date_is_two_stretches() -> No
 
 def test_days_and_periods_of_a_day_have_the_same_trades() -> None:
     trades = [trade(f"2010-11-07 0{time}", "1") for time in ("2:29", "2:30", "2:31", "3:29", "3:30")]
-    days = cut_days(trades, [], ST_JOHNS)
+    days = compute_days(trades, [], ST_JOHNS)
     assert [(day.date.day, day.total_trades) for day in days] == [(6, 3), (7, 2)]
     for day in days:
         spans = period_of(day.date, day.date, ST_JOHNS).spans

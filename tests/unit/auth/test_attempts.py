@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.auth.domain.attempts import (
-    FORGOTTEN_AFTER,
+    COUNTER_TTL,
     LONGEST_WAIT,
-    Count,
-    Free,
+    AttemptCount,
+    FreeAttempts,
     account_counter,
-    counted,
+    add_attempt,
     network_counter,
     network_of,
     seconds_to_wait,
@@ -29,20 +29,20 @@ def test_the_wait_doubles_up_to_a_quarter_of_an_hour(failures: int, seconds: int
 
 
 def test_the_wait_is_told_in_whole_seconds_and_passes() -> None:
-    count = Count(b"", 12, NOW)
+    count = AttemptCount(b"", 12, NOW)
     assert [seconds_to_wait(count, 10, NOW + timedelta(seconds=s)) for s in (0, 0.5, 3.9, 4)] == [4, 4, 1, 0]
 
 
 def test_what_is_an_hour_old_is_forgotten() -> None:
-    count = Count(b"", 50, NOW)
-    assert FORGOTTEN_AFTER > LONGEST_WAIT
-    assert counted(count, NOW + FORGOTTEN_AFTER - timedelta(seconds=1)).failures == 51
-    assert counted(count, NOW + FORGOTTEN_AFTER) == Count(b"", 1, NOW + FORGOTTEN_AFTER)
+    count = AttemptCount(b"", 50, NOW)
+    assert COUNTER_TTL > LONGEST_WAIT
+    assert add_attempt(count, NOW + COUNTER_TTL - timedelta(seconds=1)).failures == 51
+    assert add_attempt(count, NOW + COUNTER_TTL) == AttemptCount(b"", 1, NOW + COUNTER_TTL)
 
 
 def test_a_clock_that_runs_behind_another_takes_nothing_off_and_waits_for_nothing() -> None:
-    count = Count(b"", 5, NOW)
-    assert counted(count, NOW - timedelta(seconds=9)).last_at == NOW
+    count = AttemptCount(b"", 5, NOW)
+    assert add_attempt(count, NOW - timedelta(seconds=9)).last_at == NOW
     assert seconds_to_wait(count, 10, NOW - timedelta(seconds=9)) == 0
 
 
@@ -67,6 +67,6 @@ def test_strangers_share_a_counter_that_is_not_of_those_who_are_known() -> None:
 
 
 def test_more_is_free_for_a_network_than_for_an_account() -> None:
-    free = Free(account=3, network=7)
-    assert free.of(account_counter(EMAIL, "x", known=True)) == 3
-    assert free.of(network_counter("x")) == 7
+    free = FreeAttempts(account=3, network=7)
+    assert free.for_counter(account_counter(EMAIL, "x", known=True)) == 3
+    assert free.for_counter(network_counter("x")) == 7

@@ -49,7 +49,7 @@ def _chain(length: int) -> tuple[list[Link], Head]:
 def _faults(links: list[Link], head: Head | None) -> list[tuple[int, str]]:
     check = ChainCheck(42, head)
     found = [fault for link in links for fault in check.add(link)] + [*check.end()]
-    return [(fault.seq, fault.harm) for fault in found]
+    return [(fault.seq, fault.kind) for fault in found]
 
 
 def test_the_bytes_that_are_hashed_are_for_ever() -> None:

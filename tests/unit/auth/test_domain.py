@@ -14,7 +14,7 @@ from services.auth.domain.accounts import (
     check_email,
     email_sha256,
     judge_refresh,
-    session_expiry,
+    login_expiry,
 )
 from shared.chassis.http.client_address import clean_user_agent
 from shared.contracts.types import new_id
@@ -127,5 +127,5 @@ def test_nothing_is_given_for_a_log_in_that_has_ended(ended: Family) -> None:
 
 def test_a_log_in_ends_when_idle_and_in_any_case_at_its_limit() -> None:
     idle, longest = timedelta(days=30), timedelta(days=90)
-    assert session_expiry(NOW, NOW + timedelta(days=10), idle, longest) == NOW + timedelta(days=40)
-    assert session_expiry(NOW, NOW + timedelta(days=80), idle, longest) == NOW + longest
+    assert login_expiry(NOW, NOW + timedelta(days=10), idle, longest) == NOW + timedelta(days=40)
+    assert login_expiry(NOW, NOW + timedelta(days=80), idle, longest) == NOW + longest

@@ -35,13 +35,13 @@ BLANKS += ["\u3164" * 8, "\u2800" * 8, "\ufe0f" * 8, "\u0301" * 8]
 
 @pytest.mark.parametrize("password", [*COMMON, *DISGUISED])
 def test_a_common_password_is_not_taken_however_it_is_written(password: str) -> None:
-    with pytest.raises(ValueError, match="commonest"):
+    with pytest.raises(ValueError, match="most common"):
         check_new_password(password)
 
 
 @pytest.mark.parametrize("password", BLANKS)
 def test_blanks_alone_are_no_password(password: str) -> None:
-    with pytest.raises(ValueError, match="blanks alone"):
+    with pytest.raises(ValueError, match="blanks only"):
         check_new_password(password)
 
 
@@ -60,7 +60,7 @@ def test_who_has_one_from_before_can_still_log_in() -> None:
 
 
 def test_it_is_refused_at_every_way_of_setting_one() -> None:
-    with pytest.raises(ValueError, match="commonest"):
+    with pytest.raises(ValueError, match="most common"):
         RegisterBody.model_validate({"email": "a@b.org", "password": "Password1"})
-    with pytest.raises(ValueError, match="commonest"):
+    with pytest.raises(ValueError, match="most common"):
         PasswordBody.model_validate({"old_password": "x", "new_password": "Password1"})

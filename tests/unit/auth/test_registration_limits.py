@@ -7,18 +7,18 @@ import pytest
 
 from services.auth.domain.registrations import (
     NOWHERE,
-    Allowed,
-    Registered,
-    as_of,
+    RegistrationCount,
+    RegistrationLimits,
+    add_registration,
     has_trial,
-    provider_of,
+    provider_network,
+    roll_windows,
     seconds_to_wait,
-    with_one_more,
 )
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
-NONE = Registered("192.0.2.0/24", NOW, 0, NOW, 0, 0)
-ALLOWED = Allowed(an_hour=2, a_day=5, trials_a_day=1)
+NONE = RegistrationCount("192.0.2.0/24", NOW, 0, NOW, 0, 0)
+ALLOWED = RegistrationLimits(per_hour=2, per_day=5, trials_per_day=1)
 
 
 @pytest.mark.parametrize(
@@ -33,30 +33,30 @@ ALLOWED = Allowed(an_hour=2, a_day=5, trials_a_day=1)
     ],
 )
 def test_addresses_are_counted_with_their_neighbours(address: str | None, network: str) -> None:
-    assert provider_of(address) == network
+    assert provider_network(address) == network
 
 
 def test_the_hour_is_full_before_the_day() -> None:
-    two = with_one_more(with_one_more(NONE, trial=True), trial=False)
+    two = add_registration(add_registration(NONE, trial=True), trial=False)
     assert (two.in_hour, two.in_day, two.trials_in_day) == (2, 2, 1)
-    assert seconds_to_wait(as_of(two, NOW), ALLOWED, NOW) == 3_600
-    assert seconds_to_wait(as_of(two, NOW + timedelta(minutes=59, seconds=59.5)), ALLOWED, NOW) > 0
+    assert seconds_to_wait(roll_windows(two, NOW), ALLOWED, NOW) == 3_600
+    assert seconds_to_wait(roll_windows(two, NOW + timedelta(minutes=59, seconds=59.5)), ALLOWED, NOW) > 0
     later = NOW + timedelta(hours=1)
-    assert seconds_to_wait(as_of(two, later), ALLOWED, later) == 0
+    assert seconds_to_wait(roll_windows(two, later), ALLOWED, later) == 0
     full = replace(two, in_day=5)
-    assert seconds_to_wait(as_of(full, later), ALLOWED, later) == 23 * 3_600
+    assert seconds_to_wait(roll_windows(full, later), ALLOWED, later) == 23 * 3_600
     tomorrow = NOW + timedelta(days=1)
-    assert seconds_to_wait(as_of(full, tomorrow), ALLOWED, tomorrow) == 0
+    assert seconds_to_wait(roll_windows(full, tomorrow), ALLOWED, tomorrow) == 0
 
 
 def test_the_trials_of_a_day_are_few() -> None:
     assert has_trial(NONE, ALLOWED)
-    one = with_one_more(NONE, trial=True)
-    assert not has_trial(as_of(one, NOW + timedelta(hours=23)), ALLOWED)
-    assert has_trial(as_of(one, NOW + timedelta(days=1)), ALLOWED)
+    one = add_registration(NONE, trial=True)
+    assert not has_trial(roll_windows(one, NOW + timedelta(hours=23)), ALLOWED)
+    assert has_trial(roll_windows(one, NOW + timedelta(days=1)), ALLOWED)
 
 
 def test_a_clock_that_went_back_locks_nobody_out() -> None:
     full = replace(NONE, in_hour=99, in_day=99)
     earlier = NOW - timedelta(hours=2)
-    assert seconds_to_wait(as_of(full, earlier), ALLOWED, earlier) == 0
+    assert seconds_to_wait(roll_windows(full, earlier), ALLOWED, earlier) == 0

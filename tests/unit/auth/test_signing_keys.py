@@ -7,7 +7,7 @@ import jwt
 import pytest
 
 from services.auth.operations import signing_keys
-from services.auth.operations.signing_keys import PUBLISHED_BEFORE, SigningKeys, begin_of
+from services.auth.operations.signing_keys import PUBLISH_LEAD, SigningKeys, activation_time
 from services.auth.operations.tokens import AccessTokens
 from shared.contracts.types import new_id
 from stack.service_keys import new_private_key
@@ -18,7 +18,7 @@ OLD, COMING = "20260101T0000Z.pem", "20260131T0935Z.pem"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(signing_keys, "LOOK_EVERY_S", -1.0)  # at each use
+    monkeypatch.setattr(signing_keys, "RELOAD_EVERY_S", -1.0)  # at each use
     _put(tmp_path, OLD)
     return tmp_path
 
@@ -37,7 +37,7 @@ async def test_a_key_is_published_before_it_signs_and_stays_until_it_is_removed(
     _put(folder, COMING)
     coming = next(kid for kid in _kids(keys, NOW) if kid != old)
     assert (_kids(keys, NOW), keys.signing(NOW).kid) == ([old, coming], old)
-    later = begin_of(COMING)
+    later = activation_time(COMING)
     assert (_kids(keys, later), keys.signing(later).kid) == ([old, coming], coming)
     (folder / OLD).unlink()
     assert (_kids(keys, later), keys.signing(later).kid) == ([coming], coming)
@@ -50,7 +50,7 @@ def test_a_key_that_is_put_there_late_signs_when_it_can_be_known(folder: Path) -
     old = keys.signing(NOW).kid
     _put(folder, "20260131T0900Z.pem")
     assert keys.signing(NOW).kid == old
-    assert keys.signing(NOW + PUBLISHED_BEFORE).kid != old
+    assert keys.signing(NOW + PUBLISH_LEAD).kid != old
 
 
 def test_tokens_are_signed_by_the_key_whose_turn_it_is(folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_tokens_are_signed_by_the_key_whose_turn_it_is(folder: Path) -> None:
     tokens = AccessTokens(keys, issuer="us", audience="api", ttl_s=600)
     _put(folder, COMING)
     kids = []
-    for now in (NOW, begin_of(COMING) + timedelta(seconds=1)):
+    for now in (NOW, activation_time(COMING) + timedelta(seconds=1)):
         token = tokens.sign(new_id(), new_id(), "id", now)
         kids.append(jwt.get_unverified_header(token)["kid"])
     assert kids == _kids(keys, NOW)

@@ -10,12 +10,12 @@ from services.billing.domain import (
     Change,
     Period,
     Subscription,
-    first_change,
+    ended_status,
     first_period,
+    initial_change,
     is_due,
     month_containing,
     remaining,
-    status_when_left,
 )
 from shared.contracts.billing import SubscriptionStatus
 from shared.contracts.types import new_id
@@ -58,16 +58,16 @@ def test_a_trial_is_one_period_of_fourteen_days() -> None:
 
 
 def test_a_trial_is_given_once_per_person() -> None:
-    assert first_change(is_new_person=True, trial=True) == Change("PREMIUM", "TRIAL", "trial_started")
-    assert first_change(is_new_person=False, trial=True).plan == "FREE"
-    assert first_change(is_new_person=True, trial=False) == Change("FREE", "ACTIVE", "no_trial")
+    assert initial_change(is_new_person=True, trial=True) == Change("PREMIUM", "TRIAL", "trial_started")
+    assert initial_change(is_new_person=False, trial=True).plan == "FREE"
+    assert initial_change(is_new_person=True, trial=False) == Change("FREE", "ACTIVE", "no_trial")
 
 
 def test_a_trial_expires_at_its_end_and_is_cancelled_before() -> None:
     trial = _subscription("TRIAL")
-    assert status_when_left(trial, trial.period.end) == "EXPIRED"
-    assert status_when_left(trial, trial.period.end - timedelta(seconds=1)) == "CANCELLED"
-    assert status_when_left(_subscription("ACTIVE"), NOW + timedelta(days=99)) == "CANCELLED"
+    assert ended_status(trial, trial.period.end) == "EXPIRED"
+    assert ended_status(trial, trial.period.end - timedelta(seconds=1)) == "CANCELLED"
+    assert ended_status(_subscription("ACTIVE"), NOW + timedelta(days=99)) == "CANCELLED"
 
 
 def test_a_period_is_over_at_its_end() -> None:

@@ -30,13 +30,13 @@ def closed(minute: int, generation: int, symbol: str = "BTCUSDT") -> CandleClose
 
 def test_the_newest_of_those_heard_together_and_before() -> None:
     newest = NewestGeneration()
-    assert newest.of([closed(0, 1)]) == [closed(0, 1)]
-    assert newest.of([closed(1, 1), closed(1, 2)]) == [closed(1, 2)]
-    assert newest.of([closed(2, 1)]) == []
-    assert newest.of([closed(2, 2)]) == [closed(2, 2)]
+    assert newest.select([closed(0, 1)]) == [closed(0, 1)]
+    assert newest.select([closed(1, 1), closed(1, 2)]) == [closed(1, 2)]
+    assert newest.select([closed(2, 1)]) == []
+    assert newest.select([closed(2, 2)]) == [closed(2, 2)]
 
 
 def test_another_series_has_generations_of_its_own() -> None:
     newest = NewestGeneration()
-    newest.of([closed(0, 2)])
-    assert newest.of([closed(0, 1, "ETHUSDT")]) == [closed(0, 1, "ETHUSDT")]
+    newest.select([closed(0, 2)])
+    assert newest.select([closed(0, 1, "ETHUSDT")]) == [closed(0, 1, "ETHUSDT")]

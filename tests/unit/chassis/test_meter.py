@@ -10,8 +10,8 @@ import pytest
 from shared.chassis.auth import Principal
 from shared.chassis.errors import AccountNotReady, ProblemError, QuotaExceeded, Unavailable
 from shared.chassis.postgres import Database
-from shared.chassis.quota.leases import GivenBack, Lease, LeaseRequest
-from shared.chassis.quota.meter import AGAIN_AFTER_S, ALONE_BLOCK, Meter
+from shared.chassis.quota.leases import Lease, LeaseRequest, ReturnedBlock
+from shared.chassis.quota.meter import RETRY_AFTER_S, UNLEASED_BLOCK, Meter
 from shared.contracts.types import new_id
 
 NO_DATABASE = cast(Database, None)  # nothing is reported here
@@ -29,7 +29,7 @@ class Billing:
         self.size = size
         self.fault: ProblemError | None = None
         self.asked: list[LeaseRequest] = []
-        self.back: list[GivenBack] = []
+        self.back: list[ReturnedBlock] = []
         self.hangs: asyncio.Event | None = None
 
     async def lease(self, request: LeaseRequest) -> Lease:
@@ -45,7 +45,7 @@ class Billing:
         self.left -= granted
         return Lease(lease_id=new_id(), granted=granted, usable_ms=50_000)
 
-    async def give_back(self, blocks: Sequence[GivenBack]) -> None:
+    async def return_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
         if self.fault is not None:
             raise Unavailable
         self.back += blocks
@@ -103,7 +103,7 @@ async def test_a_refusal_holds_for_a_moment_and_then_billing_is_asked_again() ->
     assert await scene.many(3) == ["quota-exceeded"] * 3
     assert len(scene.billing.asked) == 1
     scene.billing.left = 2
-    scene.now += AGAIN_AFTER_S
+    scene.now += RETRY_AFTER_S
     assert await scene.ask() == "ok"
 
 
@@ -139,7 +139,7 @@ async def test_without_billing_there_is_one_block_more_and_then_none() -> None:
     await scene.many(2)
     scene.billing.fault = Unavailable()
     assert await scene.many(3) == ["ok", "ok", "unavailable"]
-    scene.now += AGAIN_AFTER_S
+    scene.now += RETRY_AFTER_S
     assert await scene.ask() == "unavailable"
     assert len(scene.billing.asked) == 3
 
@@ -147,14 +147,14 @@ async def test_without_billing_there_is_one_block_more_and_then_none() -> None:
 async def test_a_tenant_who_is_new_here_has_a_small_block_without_billing() -> None:
     scene = Scene()
     scene.billing.fault = Unavailable()
-    answers = await scene.many(ALONE_BLOCK + 1)
-    assert (answers.count("ok"), answers[-1]) == (ALONE_BLOCK, "unavailable")
+    answers = await scene.many(UNLEASED_BLOCK + 1)
+    assert (answers.count("ok"), answers[-1]) == (UNLEASED_BLOCK, "unavailable")
 
 
 async def test_one_block_more_is_one_whatever_is_tidied_up_meanwhile() -> None:
     scene = Scene()
     scene.billing.fault = Unavailable()
-    await scene.many(ALONE_BLOCK)
+    await scene.many(UNLEASED_BLOCK)
     for _ in range(5):
         scene.now += 100
         await scene.back()
@@ -166,7 +166,7 @@ async def test_when_billing_is_back_leases_go_on_and_the_next_outage_has_its_own
     scene.billing.fault = Unavailable()
     await scene.many(5)
     scene.billing.fault = None
-    scene.now += AGAIN_AFTER_S
+    scene.now += RETRY_AFTER_S
     assert await scene.many(4) == ["ok"] * 4
     assert scene.billing.left == 96
     scene.billing.fault = Unavailable()
@@ -178,7 +178,7 @@ async def test_while_billing_hangs_one_request_waits_for_it_and_the_others_go_on
     scene.billing.fault = Unavailable()
     await scene.ask()
     scene.billing.hangs = asyncio.Event()
-    scene.now += AGAIN_AFTER_S
+    scene.now += RETRY_AFTER_S
     waiting = asyncio.create_task(scene.ask(2))
     await asyncio.sleep(0)
     assert await scene.many(3) == ["ok"] * 3
@@ -191,7 +191,7 @@ async def test_who_was_refused_today_has_no_block_more_without_billing() -> None
     scene = Scene(left=0)
     await scene.ask()
     scene.billing.fault = Unavailable()
-    scene.now += 10 * AGAIN_AFTER_S
+    scene.now += 10 * RETRY_AFTER_S
     await scene.back()
     assert await scene.many(2) == ["quota-exceeded"] * 2
 
@@ -201,7 +201,7 @@ async def test_an_account_of_which_billing_has_not_heard_goes_on_for_a_moment() 
     scene.billing.fault = AccountNotReady()
     assert await scene.many(3) == ["ok"] * 3
     scene.billing.fault = None
-    scene.now += AGAIN_AFTER_S
+    scene.now += RETRY_AFTER_S
     assert await scene.ask() == "ok"
     assert len(scene.billing.asked) == 2
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared.chassis.errors import InvalidInput
 from shared.chassis.http.paging import (
     LONGEST_CURSOR,
-    MOST_PAGE_BYTES,
+    MAX_PAGE_BYTES,
     PageQuery,
     decode_cursor,
     decode_sorted,
@@ -58,7 +58,7 @@ def test_a_page_ends_with_the_item_that_reaches_its_size(size: int, expected: in
     page = page_of(rows, 7, lambda last: encode_cursor(last.number))
     assert len(page.items) == expected
     assert decode_cursor(page.next_cursor, int) == (expected - 1,)
-    assert len(page.model_dump_json()) < MOST_PAGE_BYTES + size + 1_000
+    assert len(page.model_dump_json()) < MAX_PAGE_BYTES + size + 1_000
 
 
 def test_pages_cut_by_size_are_complete_together() -> None:

@@ -6,9 +6,9 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from shared.chassis.events.decoding import (
-    MOST_HEADER_BYTES,
-    MOST_HEADERS,
-    MOST_VALUE_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    MAX_VALUE_BYTES,
     Received,
     decode_record,
 )
@@ -31,11 +31,11 @@ def test_a_record_of_ours_is_decoded() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "headers"),
     [
-        (GOOD.key, GOOD.value, [*GOOD.headers, *[("more", b"")] * MOST_HEADERS]),
-        (GOOD.key, GOOD.value, [*GOOD.headers, ("more", b"x" * MOST_HEADER_BYTES)]),
-        (GOOD.key, GOOD.value, [*GOOD.headers, ("x" * MOST_HEADER_BYTES, None)]),
-        (GOOD.key, b" " * MOST_VALUE_BYTES, GOOD.headers),
-        (b"7" * MOST_VALUE_BYTES, GOOD.value, GOOD.headers),
+        (GOOD.key, GOOD.value, [*GOOD.headers, *[("more", b"")] * MAX_HEADERS]),
+        (GOOD.key, GOOD.value, [*GOOD.headers, ("more", b"x" * MAX_HEADER_BYTES)]),
+        (GOOD.key, GOOD.value, [*GOOD.headers, ("x" * MAX_HEADER_BYTES, None)]),
+        (GOOD.key, b" " * MAX_VALUE_BYTES, GOOD.headers),
+        (b"7" * MAX_VALUE_BYTES, GOOD.value, GOOD.headers),
     ],
     ids=["headers", "a header's value", "a header's name", "body", "key"],
 )

@@ -9,7 +9,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 def test_an_event_is_said_in_the_trace_of_the_one_it_follows_from() -> None:
     def work() -> tuple[str, str]:
-        telemetry.carry_on({7: TRACE})
+        telemetry.set_cause_traces({7: TRACE})
         return telemetry.trace_for(7), telemetry.trace_for(8)
 
     followed, other = contextvars.copy_context().run(work)
@@ -20,7 +20,7 @@ def test_an_event_is_said_in_the_trace_of_the_one_it_follows_from() -> None:
 
 def test_a_trace_that_is_none_is_not_carried_on() -> None:
     def work() -> str:
-        telemetry.carry_on({7: "\r\nevil: header"})
+        telemetry.set_cause_traces({7: "\r\nevil: header"})
         return telemetry.trace_for(7)
 
     assert len(contextvars.copy_context().run(work)) == len(TRACE)

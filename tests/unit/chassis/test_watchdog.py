@@ -58,7 +58,7 @@ async def look_for(watchdog: Watchdog, consumer: FakeConsumer, grow: int) -> Non
     for _ in range(10):
         consumer.end += grow
         await asyncio.sleep(STUCK_AFTER_S / 5)
-        await watchdog.look()
+        await watchdog.check()
 
 
 async def test_one_that_reads_nothing_while_its_lag_grows_is_stuck(
@@ -82,7 +82,7 @@ async def test_one_that_had_nothing_to_read_for_long_is_not_stuck_when_something
     await look_for(watchdog, consumer, grow=0)
     consumer.end += 1
     await asyncio.sleep(STUCK_AFTER_S / 4)
-    await watchdog.look()
+    await watchdog.check()
 
 
 async def test_one_that_has_read_everything_is_not(watchdog: Watchdog, consumer: FakeConsumer) -> None:
@@ -101,7 +101,7 @@ async def test_one_that_tries_again_and_again_is_not(
         consumer.end += 1
         active_at[PARTITION] = time.monotonic()
         await asyncio.sleep(STUCK_AFTER_S / 5)
-        await watchdog.look()
+        await watchdog.check()
 
 
 async def test_a_broker_that_is_away_is_not_the_members_fault(watchdog: Watchdog, consumer: FakeConsumer) -> None:

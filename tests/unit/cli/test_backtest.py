@@ -65,10 +65,11 @@ def test_json_is_one_object_with_amounts_as_plain_strings(folder: Path) -> None:
 
 def test_the_summary_says_its_terms_and_gaps(folder: Path) -> None:
     text = ran(folder, "--slippage", "0.001").stdout
-    assert "fee 0.055 % of every fill, slippage 0.1 %, no funding" in text
+    assert "fee 0.055 % per fill, slippage 0.1 %, no funding" in text
     assert "buy and hold   100.00 %" in text
     assert "gaps           none" in text
-    assert "instrument     tick 1, quantity step 0.001, least 0.001, least notional 5; from the candles" in text
+    assert "instrument     tick 1, quantity step 0.001, minimum 0.001, minimum notional 5" in text
+    assert "minimum notional 5; derived from the candles" in text
 
 
 @pytest.mark.parametrize("when", ["3600000", "1970-01-01T01:00:00Z", "1970-01-01T00:30", "1970-01-01T02:00+01:00"])

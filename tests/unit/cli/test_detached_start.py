@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cli.failure import BadInput
-from cli.platform import LAST_WORD, wait_until_ready
-from stack.home import ProcessNote, State
+from cli.platform import READY_LINE, wait_until_ready
+from stack.home import ProcessRecord, State
 from stack.ports import Ports
 
 STEP_TIMEOUT_S = 1.0
@@ -32,7 +32,7 @@ def lines(*texts: str, apart_s: float) -> str:
 
 
 def test_a_slow_start_is_waited_for_while_it_gets_on(tmp_path: Path) -> None:
-    program = lines("postgres ready", "database migrated", "topics made", "auth ready", LAST_WORD, apart_s=0.4)
+    program = lines("postgres ready", "database migrated", "topics applied", "auth ready", READY_LINE, apart_s=0.4)
     with starting(tmp_path / "up.log", program) as process:
         wait_until_ready(process, tmp_path, tmp_path / "up.log", STEP_TIMEOUT_S)
 
@@ -48,7 +48,7 @@ def test_a_start_that_stands_still_names_who_does_not_answer(tmp_path: Path) -> 
     ports = Ports()
     closed = ports.take()
     ports.release()
-    note = ProcessNote("billing", 1, 0.0)
+    note = ProcessRecord("billing", 1, 0.0)
     health = {"billing": f"tcp://127.0.0.1:{closed}"}
     (tmp_path / "state.json").write_text(json.dumps(asdict(State(note, health=health, processes=[note]))))
     with starting(tmp_path / "up.log", lines("  auth ready", apart_s=60)) as process:
@@ -58,5 +58,5 @@ def test_a_start_that_stands_still_names_who_does_not_answer(tmp_path: Path) -> 
 
 def test_a_start_that_never_came_to_a_process_names_its_last_line(tmp_path: Path) -> None:
     with starting(tmp_path / "up.log", lines("fetching", apart_s=60)) as process:
-        with pytest.raises(BadInput, match="nothing came after 'fetching'"):
+        with pytest.raises(BadInput, match="no output after 'fetching'"):
             wait_until_ready(process, tmp_path, tmp_path / "up.log", STEP_TIMEOUT_S)

@@ -14,7 +14,7 @@ from cli.fault_run import faults
     [
         (["--family", "A,Q"], '--family: "Q" is not one of A, B, C'),
         (["--family", ""], '--family: "" is not one of A, B, C'),
-        (["--family", "A,B,A"], "--family: one is given twice"),
+        (["--family", "A,B,A"], "--family: a family is given twice"),
         (["--rounds", "0"], "0 is not in the range x>=1"),
         (["--minutes", "0"], "0.0 is not in the range x>0"),
         (["--seed", "x"], "'x' is not a valid integer"),
@@ -27,7 +27,7 @@ def test_wrong_options_are_one_line(options: list[str], why: str, monkeypatch: p
 
 def test_a_broker_of_somebody_else_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP", "broker:9092")
-    assert failure() == "KAFKA_BOOTSTRAP is set, and a run of faults kills its broker: unset it"
+    assert failure() == "KAFKA_BOOTSTRAP is set, but fault runs kill their broker: unset it"
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from faults.plan import STRIKES_A_ROUND, FaultRound, plan, points_of
 from shared.chassis.crash_points import POINTS
 from shared.contracts.catalog import BY_TOPIC
 from shared.contracts.envelope import Event
-from stack.layout import by_role
+from stack.layout import processes_per_role
 
 ROUNDS = 100
 ALL = tuple(FAMILIES)
@@ -67,7 +67,7 @@ def test_no_process_has_two_faults_in_a_round() -> None:
 
 
 def test_every_target_is_a_process_of_the_split_stack_or_a_server() -> None:
-    known = {part.name for part in by_role()} | SERVERS | set(BY_TOPIC)
+    known = {part.name for part in processes_per_role()} | SERVERS | set(BY_TOPIC)
     assert {fault.target for one in rounds_of(5) for fault in one.faults} <= known
 
 

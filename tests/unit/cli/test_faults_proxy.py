@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from faults.proxy import HOST, MOST_SLICES, Proxy, Weather
-from stack.kafka import Front
+from faults.proxy import HOST, MAX_SLICES, Proxy, Weather
+from stack.kafka import ProxyRoute
 from stack.ports import Ports
 
 SOON_S = 5
@@ -42,9 +42,9 @@ def echo() -> Echo:
 @pytest.fixture
 async def proxy(echo: Echo) -> AsyncIterator[Proxy]:
     ports = Ports()
-    front = Front("echo", ports.take(), ports.take())
+    front = ProxyRoute("echo", ports.take(), ports.take())
     ports.release()
-    server = await asyncio.start_server(echo.serve, HOST, front.behind)
+    server = await asyncio.start_server(echo.serve, HOST, front.upstream_port)
     async with server, Proxy(front, random.Random(1)) as proxy:
         yield proxy
 
@@ -184,12 +184,12 @@ async def test_a_large_answer_comes_in_so_many_slices_only(proxy: Proxy, client:
     proxy.change(Weather("slices"))
     message = bytes(60_000)
     await client.ask(message)
-    assert 10 < len(echo.pieces) <= 2 * MOST_SLICES
+    assert 10 < len(echo.pieces) <= 2 * MAX_SLICES
 
 
 async def test_without_a_server_behind_it_a_connection_ends_at_once() -> None:
     ports = Ports()
-    front = Front("nobody", ports.take(), ports.take())
+    front = ProxyRoute("nobody", ports.take(), ports.take())
     ports.release()
     async with Proxy(front, random.Random(1)) as proxy:
         reader, writer = await asyncio.open_connection(HOST, proxy.port)

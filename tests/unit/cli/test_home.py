@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.failure import BadInput
-from stack.home import Home, ProcessNote, State, note_of, read_state, running
+from stack.home import Home, ProcessRecord, State, find_process, find_process_record, read_state
 
 
 @pytest.fixture
@@ -20,19 +20,19 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
         process.kill()
 
 
-def noted(process: "subprocess.Popen[bytes]") -> ProcessNote:
-    note = note_of("sleeper", process.pid)
+def noted(process: "subprocess.Popen[bytes]") -> ProcessRecord:
+    note = find_process_record("sleeper", process.pid)
     assert note is not None
     return note
 
 
-def leave(home: Path, note: ProcessNote) -> None:
+def leave(home: Path, note: ProcessRecord) -> None:
     """As if a supervisor had been killed."""
     (home / "state.json").write_text(json.dumps(asdict(State(supervisor=note, processes=[note]))))
 
 
 def test_a_second_stack_is_refused(tmp_path: Path) -> None:
-    with Home(tmp_path), pytest.raises(BadInput, match="a stack runs in"):
+    with Home(tmp_path), pytest.raises(BadInput, match="a stack is already running in"):
         Home(tmp_path).__enter__()
     with Home(tmp_path):
         pass
@@ -50,7 +50,7 @@ def test_what_a_killed_stack_left_is_ended(tmp_path: Path, sleeper: "subprocess.
     note = noted(sleeper)
     leave(tmp_path, note)
     with Home(tmp_path):
-        assert running(note) is None
+        assert find_process(note) is None
 
 
 def test_a_process_that_only_has_the_same_number_lives_on(
@@ -61,8 +61,8 @@ def test_a_process_that_only_has_the_same_number_lives_on(
     leave(tmp_path, earlier)
     with Home(tmp_path):
         assert sleeper.poll() is None
-    assert running(note) is not None
-    assert running(earlier) is None
+    assert find_process(note) is not None
+    assert find_process(earlier) is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"supervisor": {"name": "x"}}'])

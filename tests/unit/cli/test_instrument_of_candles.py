@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.backtest import backtest
-from cli.demo.options import Given, read_options
+from cli.demo.options import RawOptions, read_options
 from cli.options import BadOption
 from tests.unit.strategy.scenes import document
 
@@ -74,7 +74,7 @@ def test_the_instrument_kept_beside_the_candles_is_taken_and_said(folder: Path) 
     assert first_price(result) == "0.004"
     used = json.loads(result.stdout)["instrument"]
     assert (used["tick_size"], used["qty_step"], used["has_finer_prices"]) == ("0.0005", "10", True)
-    assert used["source"] == "of CHEAPUSDT, kept beside the candles"
+    assert used["source"] == "of CHEAPUSDT, stored with the candles"
 
 
 def test_the_option_overrides_what_it_gives_and_leaves_the_rest(folder: Path) -> None:
@@ -98,11 +98,11 @@ def test_a_given_tick_above_a_price_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"interval": "15"}, "its candles are of interval 15, the strategy's is 60"),
-        ({"tick_size": 1}, "must be an object with the texts"),
+        ({"interval": "15"}, "its candles have interval 15, but the strategy has 60"),
+        ({"tick_size": 1}, "must be an object with the strings"),
         ({"tick_size": "1e-3"}, "tick_size is not a decimal"),
         ({"tick_size": "0"}, "tick_size and qty_step must be above 0"),
-        ({"symbol": None}, "must be an object with the texts"),
+        ({"symbol": None}, "must be an object with the strings"),
     ],
 )
 def test_what_is_kept_and_cannot_be_used_is_one_line(folder: Path, changes: dict[str, object], line: str) -> None:
@@ -122,8 +122,10 @@ def test_a_fetched_file_with_many_holes_is_of_the_interval_that_is_kept_with_it(
 
 
 def test_the_demo_has_the_same_instruments(folder: Path) -> None:
-    def options(*steps: str) -> Given:
-        return Given([f"CHEAPUSDT={folder / 'c.csv'}"], [str(folder / "s.json")], steps, "0", "100", 1, None, None)
+    def options(*steps: str) -> RawOptions:
+        return RawOptions(
+            [f"CHEAPUSDT={folder / 'c.csv'}"], [str(folder / "s.json")], steps, "0", "100", 1, None, None
+        )
 
     assert str(read_options(options(), folder).instruments["CHEAPUSDT"].tick_size) == "0.0001"
     keep_beside(folder)

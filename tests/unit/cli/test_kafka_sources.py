@@ -45,7 +45,7 @@ def test_a_changed_jar_is_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     for line in kafka.CHECKSUMS.read_text().splitlines():
         (cache / line.split()[1]).write_bytes(b"something else")
     monkeypatch.setenv("TRADEFLEET_CACHE", str(tmp_path))
-    with pytest.raises(BadInput, match="not the file it should be"):
+    with pytest.raises(BadInput, match="has the wrong checksum"):
         kafka.check()
 
 
@@ -56,8 +56,8 @@ def test_a_java_home_without_java_is_refused(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_the_ways_to_have_kafka_fit_on_a_line() -> None:
-    assert "\n" not in kafka.WAYS
-    assert all(way in kafka.WAYS for way in ("network", "KAFKA_HOME", "KAFKA_BOOTSTRAP"))
+    assert "\n" not in kafka.SOURCES_HINT
+    assert all(way in kafka.SOURCES_HINT for way in ("network", "KAFKA_HOME", "KAFKA_BOOTSTRAP"))
 
 
 def test_a_cluster_id_is_never_read_as_an_option() -> None:

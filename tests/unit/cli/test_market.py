@@ -38,13 +38,13 @@ async def test_it_moves_and_goes_on_from_where_it_stood(tmp_path: Path) -> None:
             await running
         assert market.steps_done > HISTORY_STEPS
     async with sandbox() as (market, address):
-        await market_of_up.go_to_position(address)
+        await market_of_up.restore_position(address)
         assert market.steps_done == int(position.read_text())
 
 
 async def test_a_new_one_has_its_history_behind_it(tmp_path: Path) -> None:
     async with sandbox() as (market, address):
-        await MadeUpMarket(tmp_path, bar_ms=2).go_to_position(address)
+        await MadeUpMarket(tmp_path, bar_ms=2).restore_position(address)
         assert market.steps_done == HISTORY_STEPS
         days = f"{address}/v5/market/kline?category=linear&symbol=BTCUSDT&interval=D&limit=1000"
         answer = json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(days).read()))

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.errors import FILE as ERRORS
-from cli.errors import errors_command, problem_classes, problems
+from cli.errors import errors_command, list_problems, problem_classes
 from cli.openapi import FILE, PAGE, all_endpoints, openapi_command
 from shared.chassis.http.openapi import operation_id
 from stack.migrate import ROOT
@@ -22,7 +22,7 @@ def test_the_page_shows_every_operation_and_every_problem() -> None:
     for endpoint in all_endpoints():
         if not endpoint.internal:
             assert f'id="{operation_id(endpoint)}"' in page
-    for problem in problems():
+    for problem in list_problems():
         assert f'id="problem-{problem.type}"' in page
 
 
@@ -66,7 +66,7 @@ def test_problems_are_made_where_the_list_looks_for_them() -> None:
 
 
 def test_every_problem_a_document_names_is_listed() -> None:
-    listed = {(f"/problems/{problem.type}", problem.status) for problem in problems()}
+    listed = {(f"/problems/{problem.type}", problem.status) for problem in list_problems()}
     told = {
         (name, int(status))
         for operations in json.loads(FILE.read_text())["paths"].values()
@@ -91,7 +91,7 @@ def test_what_makes_something_takes_a_key() -> None:
 def test_the_gateways_own_problems_are_listed() -> None:
     answered = re.findall(r'^\t+(?:(\d{3})|default) ([a-z-]+) "(.*)"$', CADDYFILE, re.MULTILINE)
     assert len(answered) == 9
-    listed = {(each.type, each.title): each.status for each in problems()}
+    listed = {(each.type, each.title): each.status for each in list_problems()}
     assert all(listed[name, title] == int(status or 500) for status, name, title in answered)
 
 

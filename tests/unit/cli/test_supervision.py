@@ -32,7 +32,7 @@ async def test_a_killed_child_comes_back_and_its_log_says_so(tmp_path: Path) -> 
     child.kill()
     await until(lambda: child.pid not in (None, first))
     assert child.restarts == 1
-    assert "ended with -9" in child.log_tail()
+    assert "exited with -9" in child.log_tail()
     await child.stop()
     assert child.pid is None
 

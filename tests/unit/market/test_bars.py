@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.market.bars import Gap, NotABar, check_time, enclosed, find_gaps
+from shared.market.bars import Gap, NotABar, check_time, enclose_body, find_gaps
 from shared.strategy.bars import INTERVAL_MS, Bar
 
 HOUR = 3_600_000
@@ -19,7 +19,7 @@ def bar(opened: str, high: str, low: str, close: str, volume: str = "1") -> Bar:
 
 def test_a_whole_bar_is_returned_as_it_is() -> None:
     whole = bar("100.0", "101.00", "99", "100.5")
-    assert enclosed(whole) is whole
+    assert enclose_body(whole) is whole
 
 
 @given(PRICES, PRICES, PRICES, PRICES)
@@ -27,7 +27,7 @@ def test_a_widened_bar_encloses_its_open_and_close(
     one: Decimal, two: Decimal, three: Decimal, four: Decimal
 ) -> None:
     told = Bar(0, one, two, three, four, Decimal(0))
-    taken = enclosed(told)
+    taken = enclose_body(told)
     assert taken.low <= min(taken.open, taken.close)
     assert taken.high >= max(taken.open, taken.close)
     assert (taken.open, taken.close) == (told.open, told.close)
@@ -47,7 +47,7 @@ def test_a_widened_bar_encloses_its_open_and_close(
 )
 def test_what_is_no_bar_is_refused_with_the_reason(told: Bar, reason: str) -> None:
     with pytest.raises(NotABar, match=reason):
-        enclosed(told)
+        enclose_body(told)
 
 
 @pytest.mark.parametrize("interval", INTERVAL_MS)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.notifications.domain.conditions import AlertType, ConditionFault, compile_alert, stored_form
+from services.notifications.domain.conditions import AlertType, ConditionFault, compile_alert, normalise_condition
 from shared.strategy.bars import Bar
-from shared.strategy.conditions.rising_edge import became_true
+from shared.strategy.conditions.rising_edge import find_rising_edges
 from shared.strategy.series import Series
 from tests.unit.analytics.facts import wavy_bars
 from tests.unit.notifications.plain import BREAKOUT, breaks_out, crosses, heavy, price_above, series_of
@@ -14,7 +14,7 @@ Data = dict[str, object]
 
 def fired(alert_type: AlertType, data: Data, series: Series) -> list[int]:
     alert = compile_alert(alert_type, data)
-    return became_true(alert.condition, series, 0, len(series))
+    return find_rising_edges(alert.condition, series, 0, len(series))
 
 
 def test_a_price_alert_says_once_that_the_price_is_above() -> None:
@@ -101,12 +101,12 @@ def test_every_type_fires_where_a_plain_computation_says(seed: int) -> None:
 )
 def test_a_fault_is_named_by_its_path(alert_type: AlertType, data: Data, path: str) -> None:
     with pytest.raises(ConditionFault) as caught:
-        stored_form(alert_type, data)
+        normalise_condition(alert_type, data)
     assert [found for found, _ in caught.value.faults] == [path]
 
 
 def test_what_may_be_written_in_several_ways_is_kept_in_one() -> None:
-    assert stored_form("PRICE", {"op": "above", "value": 64000}) == {"op": "above", "value": "64000"}
-    assert stored_form("PRICE", {"op": "above", "value": "64000.50"}) == {"op": "above", "value": "64000.5"}
-    assert stored_form("VOLUME", {"period": 4, "multiple": 2}) == {"period": 4, "multiple": "2"}
-    assert stored_form("CUSTOM", BREAKOUT) == BREAKOUT
+    assert normalise_condition("PRICE", {"op": "above", "value": 64000}) == {"op": "above", "value": "64000"}
+    assert normalise_condition("PRICE", {"op": "above", "value": "64000.50"}) == {"op": "above", "value": "64000.5"}
+    assert normalise_condition("VOLUME", {"period": 4, "multiple": 2}) == {"period": 4, "multiple": "2"}
+    assert normalise_condition("CUSTOM", BREAKOUT) == BREAKOUT

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.notifications.domain.condition_sets import ConditionPass, Conditions
+from services.notifications.domain.condition_sets import CompiledConditions, ConditionPass
 from services.notifications.domain.conditions import AlertType, ConditionFault
 from services.notifications.domain.firing import ClosedBar, Repeat, Timing
 from shared.contracts.types import from_ms
@@ -29,8 +29,8 @@ def round_of(
     alert_type: AlertType, data: dict[str, object], series: Series, bars: list[ClosedBar] | None = None
 ) -> ConditionPass:
     """Of one condition, known as `b"it"`."""
-    conditions = Conditions()
-    conditions.learn(b"it", alert_type, data)
+    conditions = CompiledConditions()
+    conditions.compile(b"it", alert_type, data)
     return ConditionPass(conditions, series, bars or bars_of(series))
 
 
@@ -104,9 +104,9 @@ def test_a_bar_that_was_not_announced_fires_nothing() -> None:
 
 
 def test_what_is_not_understood_never_comes_true() -> None:
-    conditions = Conditions()
+    conditions = CompiledConditions()
     with pytest.raises(ConditionFault):
-        conditions.learn(b"old", "PRICE", {"op": "near"})
+        conditions.compile(b"old", "PRICE", {"op": "near"})
     bars = ConditionPass(conditions, RESTLESS, bars_of(RESTLESS))
     assert b"old" in conditions
     assert bars.came_true([b"old"]) == []

@@ -7,7 +7,7 @@ import pytest
 
 from services.notifications.domain.conditions import compile_alert
 from shared.strategy.bars import Bar
-from shared.strategy.conditions.rising_edge import became_true, threshold_of, thresholds_reached
+from shared.strategy.conditions.rising_edge import as_threshold, find_rising_edges, find_threshold_edges
 from shared.strategy.series import Series
 
 MINUTE = 60_000
@@ -31,7 +31,7 @@ def halted(seed: int) -> Series:
 @pytest.mark.parametrize("seed", range(60))
 def test_no_volume_is_not_above_a_multiple_of_none(seed: int) -> None:
     alert = compile_alert("VOLUME", {"period": 20, "multiple": "3"})
-    assert became_true(alert.condition, halted(seed), FALL, FALL + 60) == []
+    assert find_rising_edges(alert.condition, halted(seed), FALL, FALL + 60) == []
 
 
 def test_closes_of_one_price_do_not_cross_its_averages() -> None:
@@ -39,7 +39,7 @@ def test_closes_of_one_price_do_not_cross_its_averages() -> None:
     series = Series([flat(index, price, Decimal(1)) for index in range(300)])
     for direction in ("above", "below"):
         alert = compile_alert("EMA_CROSS", {"fast": 9, "slow": 21, "direction": direction})
-        assert became_true(alert.condition, series, 0, 300) == []
+        assert find_rising_edges(alert.condition, series, 0, 300) == []
 
 
 def test_a_price_that_differs_by_rounding_reaches_no_threshold_beyond_it() -> None:
@@ -48,8 +48,8 @@ def test_a_price_that_differs_by_rounding_reaches_no_threshold_beyond_it() -> No
     found = []
     for op in (">", "<", ">=", "=="):
         data = {"indicators": indicators, "condition": {"left": "mean", "op": op, "right": "93.15"}}
-        threshold = threshold_of(compile_alert("CUSTOM", data).condition)
+        threshold = as_threshold(compile_alert("CUSTOM", data).condition)
         assert threshold is not None
         series = Series([flat(index, Decimal("93.15"), Decimal(1)) for index in range(40)])
-        found.append(thresholds_reached([threshold], series, 0, 40))
+        found.append(find_threshold_edges([threshold], series, 0, 40))
     assert found == [[], [], [(0, 6)], [(0, 6)]]

@@ -3,8 +3,8 @@
 import pytest
 
 from services.notifications.domain.kinds import (
+    KIND_RULES,
     KINDS,
-    OF_KIND,
     Preference,
     Severity,
     preference_of,
@@ -34,11 +34,11 @@ def test_what_a_newer_program_wrote_does_not_stop_an_older_one() -> None:
 
 
 def test_every_kind_has_a_category_and_a_default_and_trades_are_off() -> None:
-    assert set(OF_KIND) == set(KINDS)
-    silent = {kind for kind in KINDS if not preference_of(kind, {}).wants("CRITICAL", "dashboard")}
+    assert set(KIND_RULES) == set(KINDS)
+    silent = {kind for kind in KINDS if not preference_of(kind, {}).accepts("CRITICAL", "dashboard")}
     assert silent == {"TRADE_OPENED", "TRADE_CLOSED"}
 
 
 @pytest.mark.parametrize(("severity", "wanted"), [("INFO", False), ("WARNING", True), ("CRITICAL", True)])
 def test_nothing_below_the_floor_is_told(severity: Severity, wanted: bool) -> None:
-    assert Preference(severity_floor="WARNING").wants(severity, "dashboard") is wanted
+    assert Preference(severity_floor="WARNING").accepts(severity, "dashboard") is wanted

@@ -59,7 +59,9 @@ def test_it_is_the_same_after_a_restart() -> None:
     for market in (first, again):
         market.jump_to(400 * DAY)
     assert [first.step() for _ in range(20)] == [again.step() for _ in range(20)]
-    assert series_of("D", first).visible(most=5, newest=True) == series_of("D", again).visible(most=5, newest=True)
+    assert series_of("D", first).visible(limit=5, newest=True) == series_of("D", again).visible(
+        limit=5, newest=True
+    )
 
 
 def test_symbols_do_not_move_together() -> None:

@@ -112,8 +112,8 @@ def test_a_page_is_the_first_or_the_newest_of_its_window() -> None:
     series = Market({"A": candles(*range(100, 110))}).series["A"]
     series.move_to(105 * MINUTE)  # 100 to 104 are closed, 105 is open
     seen = {
-        newest: [bar.start // MINUTE for bar in series.visible(101 * MINUTE, most=3, newest=newest)]
+        newest: [bar.start // MINUTE for bar in series.visible(101 * MINUTE, limit=3, newest=newest)]
         for newest in (False, True)
     }
     assert seen == {False: [101, 102, 103], True: [103, 104, 105]}
-    assert [bar.start // MINUTE for bar in series.visible(104 * MINUTE, most=3)] == [104, 105]
+    assert [bar.start // MINUTE for bar in series.visible(104 * MINUTE, limit=3)] == [104, 105]

@@ -124,8 +124,8 @@ def test_batch_equals_steps_with_restarts(
         if index in restarts:
             again = Execution.restore(plan, terms, first, json.loads(kept))
             for missed in range(kept_at + 1, index):
-                assert not again.on_open(series.bar(missed).open_time_ms, series.bar(missed).open).decides
-                assert not again.on_close(series, missed).decides
+                assert not again.on_open(series.bar(missed).open_time_ms, series.bar(missed).open).must_be_stored
+                assert not again.on_close(series, missed).must_be_stored
             assert again.snapshot() == execution.snapshot()
             execution = again
         outcomes = []
@@ -138,7 +138,7 @@ def test_batch_equals_steps_with_restarts(
         for outcome in outcomes:
             fills += outcome.fills
             trades += outcome.trades
-        if any(outcome.decides for outcome in outcomes):
+        if any(outcome.must_be_stored for outcome in outcomes):
             kept, kept_at = json.dumps(execution.snapshot()), index
     last = execution.stop(rows[-1].open_time_ms, rows[-1].close, "end_of_data")
     assert tuple(fills) + last.fills == report.fills

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from shared.strategy.bars import Bar
 from shared.strategy.conditions.evaluation import OPERATORS, evaluate
-from shared.strategy.conditions.rising_edge import ThresholdCondition, became_true, threshold_of, thresholds_reached
+from shared.strategy.conditions.rising_edge import (
+    ThresholdCondition,
+    as_threshold,
+    find_rising_edges,
+    find_threshold_edges,
+)
 from shared.strategy.document.nodes import Condition
 from shared.strategy.document.parse import parse_alert
 from shared.strategy.series import Series
@@ -41,32 +46,34 @@ def test_together_they_come_true_when_each_does(
     stop = data.draw(st.integers(1, len(prices)))
     start = data.draw(st.integers(0, stop - 1))
     conditions = [condition(value, op, number) for number in range(7, 16)]
-    thresholds = [threshold for each in conditions if (threshold := threshold_of(each))]
+    thresholds = [threshold for each in conditions if (threshold := as_threshold(each))]
     assert len(thresholds) == len(conditions)
-    assert len({threshold.likeness for threshold in thresholds}) == 1
+    assert len({threshold.group_key for threshold in thresholds}) == 1
     expected = [
         (which, at)
         for at in range(start, stop)
         for which, each in enumerate(conditions)
         if evaluate(each, series, at) is True and (at == 0 or evaluate(each, series, at - 1) is not True)
     ]
-    assert thresholds_reached(thresholds, series, start, stop) == expected
-    alone = [(which, at) for which, each in enumerate(conditions) for at in became_true(each, series, start, stop)]
+    assert find_threshold_edges(thresholds, series, start, stop) == expected
+    alone = [
+        (which, at) for which, each in enumerate(conditions) for at in find_rising_edges(each, series, start, stop)
+    ]
     assert sorted(alone) == sorted(expected)
 
 
 def test_what_is_more_than_one_comparison_with_a_number_is_no_threshold() -> None:
-    assert threshold_of(condition("close", ">", 10, for_bars=2)) is None
+    assert as_threshold(condition("close", ">", 10, for_bars=2)) is None
     for raw in (
         {"left": "close", "op": ">", "right": "open"},
         {"left": 10, "op": "<", "right": "close"},
         {"not": {"left": "close", "op": ">", "right": 10}},
         {"all": [{"left": "close", "op": ">", "right": 10}]},
     ):
-        assert threshold_of(parse_alert({"condition": raw}).condition) is None
+        assert as_threshold(parse_alert({"condition": raw}).condition) is None
 
 
 def test_those_of_another_value_or_way_are_not_alike() -> None:
-    found = [threshold_of(condition(value, op, 1)) for value in VALUES for op in OPERATORS]
-    likenesses = {each.likeness for each in found if isinstance(each, ThresholdCondition)}
+    found = [as_threshold(condition(value, op, 1)) for value in VALUES for op in OPERATORS]
+    likenesses = {each.group_key for each in found if isinstance(each, ThresholdCondition)}
     assert len(likenesses) == len(VALUES) * len(OPERATORS)

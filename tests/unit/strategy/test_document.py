@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 
 from shared.strategy.document.parse import (
-    MOST_DOCUMENT_BYTES,
+    MAX_DOCUMENT_BYTES,
     StrategyError,
     parse_alert,
     parse_json,
@@ -315,5 +315,5 @@ def test_a_document_has_a_size_in_bytes_which_a_stored_one_may_exceed() -> None:
     operand = {"ref": "close", "shift": 500, "mul": number, "add": number}
     part = {"left": operand, "op": "crosses_above", "right": operand, "for_bars": 500}
     document = {**EMA_CROSS, "entry_conditions": {"all": [part] * 120}}
-    assert faults(document) == [f"$: has more than {MOST_DOCUMENT_BYTES} bytes in canonical form"]
-    assert len(parse_stored(document).canonical) < 2 * MOST_DOCUMENT_BYTES
+    assert faults(document) == [f"$: has more than {MAX_DOCUMENT_BYTES} bytes in canonical form"]
+    assert len(parse_stored(document).canonical) < 2 * MAX_DOCUMENT_BYTES

@@ -248,7 +248,7 @@ def test_a_guard_refuses_an_entry_and_the_decision_says_so() -> None:
     )
     series, execution = Series(bars(*["100 102 98 100"] * 3)), Execution(plan, FREE)
     outcomes = [execution.on_close(series, index, guard) for index in range(3)]
-    assert outcomes[2].decides
+    assert outcomes[2].must_be_stored
     decision = outcomes[2].decision
     assert decision is not None
     assert (decision.outcome, decision.refusal) == ("refused", "paused")
@@ -284,7 +284,7 @@ def test_stop_closes_what_is_open_and_drops_what_is_pending() -> None:
 def test_a_step_is_taken_once() -> None:
     series, execution = Series(bars("1", "2")), Execution(strategy(NEVER), FREE)
     execution.on_open(START, Decimal(1))
-    assert not execution.on_open(START, Decimal(1)).decides
+    assert not execution.on_open(START, Decimal(1)).must_be_stored
     execution.on_close(series, 0)
     with pytest.raises(ValueError, match="stepped through already"):
         execution.on_close(series, 0)

@@ -54,7 +54,7 @@ def test_no_bar_is_passed_over_on_which_stepping_does_something(
     while index < len(series):
         event = search.next_event(index)
         for quiet in range(index, min(event, index + looks[index % len(looks)])):
-            assert not execution.on_close(series, quiet).decides
+            assert not execution.on_close(series, quiet).must_be_stored
             index = quiet + 1
         if index == event < len(series):
             execution.on_close(series, index)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.strategy.bars import Bar
 from shared.strategy.conditions.evaluation import OPERATORS, parse_condition, truths
-from shared.strategy.conditions.tolerance import is_above, sides
+from shared.strategy.conditions.tolerance import comparison_masks, is_above
 from shared.strategy.document.nodes import TRUE
 from shared.strategy.indicators.recipes import KINDS, IndicatorSpec
 from shared.strategy.series import Series
@@ -145,7 +145,7 @@ NUMBERS = st.floats() | st.floats(0.9999999985, 1.0000000015) | st.sampled_from(
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=30))
 def test_arrays_are_compared_as_single_numbers_are(pairs: list[tuple[float, float]]) -> None:
     left, right = (np.array(each) for each in zip(*pairs, strict=True))
-    above, below, defined = sides(left, right)
+    above, below, defined = comparison_masks(left, right)
     assert above.tolist() == [is_above(one, other) for one, other in pairs]
     assert below.tolist() == [is_above(other, one) for one, other in pairs]
     assert defined.tolist() == [one == one and other == other for one, other in pairs]
@@ -155,7 +155,9 @@ def test_long_arrays_are_compared_piece_by_piece() -> None:
     rng = np.random.default_rng(3)
     left = rng.choice([1.0, 1.0 + 1e-10, 2.0, np.nan], 50_000)
     right = rng.choice([1.0, 1.0 - 1e-10, 2.0, np.nan], 50_000)
-    for mine, expected in zip(sides(left, right), zip(*map(_three, left, right), strict=True), strict=True):
+    for mine, expected in zip(
+        comparison_masks(left, right), zip(*map(_three, left, right), strict=True), strict=True
+    ):
         assert mine.tolist() == list(expected)
 
 

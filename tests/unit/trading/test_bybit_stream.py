@@ -106,7 +106,7 @@ class Heard:
 async def streaming(server: Server, *symbols: str) -> AsyncIterator[tuple[MarketStream, Heard]]:
     heard, stop = Heard(), asyncio.Event()
     stream = MarketStream(server.url, heard.updates.append, lambda symbol, _: heard.accepted.append(symbol))
-    stream.want({(symbol, "1") for symbol in symbols})
+    stream.set_series({(symbol, "1") for symbol in symbols})
     await server.come_up()
     stream._url = server.url
     running = asyncio.create_task(stream.run(stop))
@@ -194,13 +194,13 @@ async def test_what_is_no_longer_wanted_is_unsubscribed_and_nothing_like_it() ->
     server = Server()
     async with streaming(server, "BTCUSDT", "BTCUSD") as (stream, heard):
         await heard.until(accepted=2)
-        stream.want({("BTCUSDT", "1")})
+        stream.set_series({("BTCUSDT", "1")})
 
         async def unsubscribed() -> list[object]:
             return [asked["args"] for asked in server.heard if asked["op"] == "unsubscribe"]
 
         assert await eventually(unsubscribed, bool) == [["kline.1.BTCUSD"]]
-        stream.want({("BTCUSDT", "1"), ("BTCUSD", "1")})
+        stream.set_series({("BTCUSDT", "1"), ("BTCUSD", "1")})
         await heard.until(accepted=3)
 
 
@@ -208,6 +208,6 @@ async def test_a_stream_told_that_it_is_silent_connects_anew() -> None:
     server = Server()
     async with streaming(server, "BTCUSDT") as (stream, heard):
         await heard.until(accepted=1)
-        stream.renew()
+        stream.reconnect()
         await heard.until(accepted=2)
         assert len(server.subscribed()) == 2

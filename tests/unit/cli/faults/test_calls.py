@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.calls import Call, CallLedger, Made, read_calls
+from faults.calls import Call, CallLedger, CreatedObject, read_calls
 
 CALL = Call(
     n=1,
@@ -18,7 +18,7 @@ CALL = Call(
     outcome="ok",
     status=201,
     request_id="a request",
-    made=Made("session", "019c0000-0000-7000-8000-00000000a100"),
+    made=CreatedObject("session", "019c0000-0000-7000-8000-00000000a100"),
     sent={"symbol": "BTCUSDT"},
     answer={"status": "ACTIVE"},
 )

@@ -4,10 +4,10 @@ from importlib import import_module
 
 import pytest
 
-from faults.checker.database import HEARS, statements_of
+from faults.checker.database import CONSUMERS, statements_of
 from faults.checker.i6_tenants import Canaries
 from faults.checker.things import agrees
-from faults.checker.violation import MOST_OF_A_KIND, few
+from faults.checker.violation import MAX_DETAILS, limit_details
 from stack.migrate import SERVICES
 
 
@@ -16,7 +16,7 @@ def test_it_knows_who_hears_what() -> None:
     for service in SERVICES:
         for subscription in import_module(f"services.{service}.consumers").EVENT_HANDLERS:
             hears.setdefault(subscription.event.topic, set()).add(service)
-    assert {topic: set(services) for topic, services in HEARS.items()} == hears
+    assert {topic: set(services) for topic, services in CONSUMERS.items()} == hears
 
 
 @pytest.mark.parametrize("invariant", ["I1", "I2", "I3", "I4", "I5", "I6", "I7"])
@@ -64,8 +64,8 @@ def test_canaries_are_found_wherever_they_stand() -> None:
 
 
 def test_many_of_a_kind_are_told_as_few() -> None:
-    told = list(few("I1", (f"thing {number:03}" for number in range(100))))
-    assert len(told) == MOST_OF_A_KIND + 1
+    told = list(limit_details("I1", (f"thing {number:03}" for number in range(100))))
+    assert len(told) == MAX_DETAILS + 1
     assert told[0].detail == "thing 000"
     assert told[-1].detail == "thing 020 (and 79 more of this kind)"
-    assert [violation.detail for violation in few("I1", ["b", "a", "b"])] == ["a", "b"]
+    assert [violation.detail for violation in limit_details("I1", ["b", "a", "b"])] == ["a", "b"]

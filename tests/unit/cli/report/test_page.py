@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from cli.backtest import backtest
 from cli.report.figures import buy_and_hold, drawdowns, months
 from cli.report.page import page
-from cli.report.story import Story, of_backtest, stops_of
-from cli.report.thinning import candles_to_draw, curve_to_draw
+from cli.report.story import Story, record_stops, story_of_backtest
+from cli.report.thinning import downsample_candles, downsample_curve
 from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Bar
 from tests.unit.strategy.scenes import ALWAYS, FREE, HOUR, START, at_close, bars, document, strategy
@@ -25,13 +25,13 @@ TRAILING = {"trailing_stop": {"type": "percent", "value": "10"}}
 
 def story(rows: Sequence[Bar], entry: object = ALWAYS, leave: object = None, **risk: object) -> Story:
     plan = strategy(entry, leave, risk=risk)
-    return of_backtest("made up", plan, FREE, rows, run_backtest(plan, rows, FREE), None)
+    return story_of_backtest("made up", plan, FREE, rows, run_backtest(plan, rows, FREE), None)
 
 
 def test_a_stop_is_drawn_from_the_entry_on_and_ends_with_the_position() -> None:
     rows = bars("100", "100", "100", "100 100 80 80", "80")
     plan = strategy(at_close("100"), risk=PERCENT_STOP)
-    stops = stops_of(plan, FREE, rows, None)
+    stops = record_stops(plan, FREE, rows, None)
     assert [(stop.time_ms, stop.price) for stop in stops] == [
         (START, None),
         (START + HOUR, Decimal("90.00")),
@@ -41,7 +41,7 @@ def test_a_stop_is_drawn_from_the_entry_on_and_ends_with_the_position() -> None:
 
 def test_a_trailing_stop_is_drawn_as_it_moves() -> None:
     rows = bars("100", "100", "120", "140", "140")
-    prices = [stop.price for stop in stops_of(strategy(ALWAYS, risk=TRAILING), FREE, rows, None)]
+    prices = [stop.price for stop in record_stops(strategy(ALWAYS, risk=TRAILING), FREE, rows, None)]
     assert prices == [None, Decimal("90.00"), Decimal("108.00"), Decimal("126.00")]
 
 
@@ -71,7 +71,7 @@ def test_buy_and_hold_ends_where_the_metric_says() -> None:
 
 def test_fewer_candles_have_the_same_extremes() -> None:
     rows = bars(*(f"{n} {n + 5} {n - 5} {n + 1}" for n in range(100, 350)))
-    drawn, size = candles_to_draw(rows, most=100)
+    drawn, size = downsample_candles(rows, most=100)
     assert (size, len(drawn)) == (3, 84)
     assert max(bar.high for bar in drawn) == max(bar.high for bar in rows)
     assert (drawn[0].open, drawn[-1].close) == (rows[0].open, rows[-1].close)
@@ -80,7 +80,7 @@ def test_fewer_candles_have_the_same_extremes() -> None:
 
 def test_a_curve_with_fewer_points_keeps_ends_and_extremes() -> None:
     curve = [(at, (at * 37) % 1009) for at in range(5_000)]
-    drawn = curve_to_draw(curve, most=400)
+    drawn = downsample_curve(curve, most=400)
     assert len(drawn) <= 400
     assert drawn == sorted(drawn)
     assert {curve[0], curve[-1], max(curve, key=lambda p: p[1]), min(curve, key=lambda p: p[1])} <= set(drawn)
@@ -107,7 +107,7 @@ def test_a_name_is_text_and_never_markup() -> None:
     plan = strategy(ALWAYS)
     rows = bars("100", "101")
     object.__setattr__(plan, "name", "<script>alert(1)</script>")
-    text = page(of_backtest("a & b", plan, FREE, rows, run_backtest(plan, rows, FREE), None))
+    text = page(story_of_backtest("a & b", plan, FREE, rows, run_backtest(plan, rows, FREE), None))
     assert "<script>alert(1)" not in text
     assert "a &amp; b" in text
 

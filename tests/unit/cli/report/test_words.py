@@ -2,14 +2,14 @@
 
 import pytest
 
-from cli.report.strategy_text import in_words
+from cli.report.strategy_text import describe_strategy
 from tests.unit.strategy.scenes import strategy
 
 FAST = {"fast": {"type": "EMA", "period": 12}}
 
 
 def sentences(entry: object, **risk: object) -> list[str]:
-    return in_words(strategy(entry, indicators=FAST, risk=risk))
+    return describe_strategy(strategy(entry, indicators=FAST, risk=risk))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def sentences(entry: object, **risk: object) -> list[str]:
             },
             "close is above 1 and (close equals 2)",
         ),
-        ({"not": {"left": "close", "op": "<=", "right": 1}}, "it is not so that (close is at or below 1)"),
+        ({"not": {"left": "close", "op": "<=", "right": 1}}, "not (close is at or below 1)"),
     ],
 )
 def test_a_condition_is_a_sentence(entry: object, words: str) -> None:
@@ -55,5 +55,5 @@ def test_indicators_stops_and_limits_are_told() -> None:
         "Trails a stop by 3 %, once 1 % in profit.",
         "Leaves after 9 bars.",
         "Waits 2 bars after a trade.",
-        "Enters no more on a day that has lost 5 %.",
+        "Stops entering on a day once it has lost 5 %.",
     ]
