@@ -31,7 +31,8 @@ def demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 TEN_DAYS = "1000"  # bars, and some more: from then on days have a Sharpe ratio and a volatility
-OF_TROUBLE = {"session.alarmed", "usage.threshold"}  # said where something is wrong, or nearly used up
+# Published where something is wrong or nearly used up, or where a login ends early: not in a quiet demo.
+OF_TROUBLE = {"session.alarmed", "usage.threshold", "login.ended"}
 
 
 def told(done: "subprocess.CompletedProcess[str]") -> Any:
