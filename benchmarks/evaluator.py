@@ -71,9 +71,9 @@ class _Parts:
 class _TimedSearch(Search):
     search_s = 0.0
 
-    def _look(self, index: int) -> int:
+    def _scan_from(self, index: int) -> int:
         began = time.process_time()
-        event = super()._look(index)
+        event = super()._scan_from(index)
         self.search_s += time.process_time() - began
         return event
 

@@ -143,7 +143,8 @@ class FeedScene:
         api = MarketApi(self.settings.bybit_rest_url)
         leading = FeedLeader(self.database, producer, api, self.settings, wishes, over)
         tasks = [
-            asyncio.create_task(work) for work in (wishes.consume(self.settings, self.database, over), leading.run())
+            asyncio.create_task(work)
+            for work in (wishes.consume(self.settings, self.database, over), leading.run())
         ]
         try:
             yield producer

@@ -21,7 +21,7 @@ ALLOWED = frozenset({"analytics", "notifications"})
 
 @pytest.fixture
 def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(service_tokens, "LOOK_EVERY_S", -1.0)  # at each call
+    monkeypatch.setattr(service_tokens, "CHECK_FILE_EVERY_S", -1.0)  # at each call
     make_service_keys(tmp_path, ("trading", "billing", "analytics", "notifications"))
     return tmp_path
 
