@@ -18,7 +18,7 @@ from shared.contracts.notifications import Channel
 from shared.contracts.types import new_id
 
 Values = Mapping[str, object]
-DELIVERING_CHANNELS: tuple[Channel, ...] = ("dashboard",)  # the other channels are not implemented yet
+DELIVERING_CHANNELS: tuple[Channel, ...] = ("dashboard",)  # no other channel delivers
 MAX_ALERTS = 200
 
 

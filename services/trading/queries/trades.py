@@ -122,6 +122,14 @@ async def move_session(
         totals.max_drawdown,
         fills,
         events,
+        *_decision_columns(decisions),
+    )
+    return Cursor(**row) if row else None
+
+
+def _decision_columns(decisions: Sequence[Decision]) -> list[list[object]]:
+    """One list per column of `decisions`, from its id on."""
+    return [
         [new_id() for _ in decisions],
         [from_ms(decision.time_ms) for decision in decisions],
         [decision.kind for decision in decisions],
@@ -134,8 +142,7 @@ async def move_session(
         [dict(decision.checks) for decision in decisions],
         [decision.allowed for decision in decisions],
         [decision.asked for decision in decisions],
-    )
-    return Cursor(**row) if row else None
+    ]
 
 
 def refusal_code(decision: Decision) -> str | None:

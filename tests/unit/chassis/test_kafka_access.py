@@ -75,9 +75,9 @@ def test_tls_verifies_the_broker_and_shows_a_certificate_where_there_is_one(cert
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"kafka_security_protocol": "SASL_SSL"}, "are needed"),
-        ({"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_sasl_username": "billing"}, "are needed"),
-        (LOGIN, "would not be used"),
+        ({"kafka_security_protocol": "SASL_SSL"}, "are required"),
+        ({"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_sasl_username": "billing"}, "are required"),
+        (LOGIN, "set but not used"),
         ({"kafka_security_protocol": "SSL", "kafka_ca_file": "/nowhere"}, "cannot be used"),
         ({"kafka_security_protocol": "TLS"}, "Input should be"),
         ({"kafka_security_protocol": "SASL_SSL", "kafka_sasl_mechanism": "GSSAPI", **LOGIN}, "Input should be"),

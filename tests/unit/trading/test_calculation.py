@@ -39,7 +39,7 @@ def test_one_process_answers_one_question_after_another_and_refuses_what_cannot_
     told = answers(question(fee="0.000000000000000001"), question())
     expected = run_backtest(parse_strategy(CROSS), BARS, Terms())
     assert [word for word, _ in told] == ["refused", "head", "fills", "trades", "end"]
-    assert "18 decimals are the most" in told[0][1]
+    assert "18 decimals can be stored" in told[0][1]
     head, fills, trades = (json.loads(what) for _, what in told[1:4])
     assert (head["bars"], head["fingerprint"]) == (len(BARS), expected.fingerprint)
     assert [fill["price"] for fill in fills] == [f"{fill.price.normalize():f}" for fill in expected.fills]
