@@ -26,7 +26,7 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Spec:
-    """What to run. `stop_signal` requests a graceful stop; `user` holds Popen arguments to run as another user."""
+    """A program to run. `stop_signal` requests a graceful stop; `user` holds Popen arguments for another user."""
 
     name: str
     command: Sequence[str]
@@ -102,7 +102,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C must reach only us; we stop the children in order
-                preexec_fn=partial(_die_with_parent, os.getpid()) if sys.platform == "linux" else None,
+                preexec_fn=partial(die_with_parent, os.getpid()) if sys.platform == "linux" else None,
                 **self.spec.user,
             )
         finally:
@@ -135,7 +135,7 @@ class Child:
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Run in the child before exec: have the kernel kill it when the parent is killed."""
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

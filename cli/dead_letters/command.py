@@ -33,7 +33,7 @@ ids_argument = click.argument(
 def dlq() -> None:
     """Show, replay and drop events that failed.
 
-    An ID is one shown by `dlq list` (billing:heard:12), or an event id from the logs.
+    An ID is one shown by `dlq list`, such as `billing:heard:12`, or an event id from the logs.
     """
 
 

@@ -183,7 +183,7 @@ AWAITED: tuple[Awaited, ...] = get_args(Awaited)
 
 @dataclass(frozen=True)
 class Waiting:
-    """What a session waits for, since when, and when it was expected; times by the exchange's clock."""
+    """The event that a session waits for, since when, and when it was expected; times by the exchange's clock."""
 
     what: Awaited
     since: datetime

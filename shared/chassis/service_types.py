@@ -25,7 +25,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Context:
-    """What the chassis passes to a service when it is built."""
+    """The parts that the chassis passes to a service when it is built."""
 
     database: Database
     producer: Producer

@@ -92,7 +92,7 @@ class MarketEvent(Message):
     retention: ClassVar[timedelta] = timedelta(days=2)
 
     def event_id(self) -> UUID:
-        """Return the id of the fact: the same whoever publishes it and however often."""
+        """Return the id of the fact: the same for every publisher and every repetition."""
         raise NotImplementedError
 
 

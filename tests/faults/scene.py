@@ -24,7 +24,7 @@ from shared.chassis.settings import ServiceSettings
 from shared.contracts.trading import TradeClosed
 from stack.migrate import ROOT, DatabaseAccess
 from stack.ports import Ports
-from stack.process import _die_with_parent
+from stack.process import die_with_parent
 from tests.faults.member import FAILING
 from tests.integration.accounts import eventually
 from tests.pace import patient
@@ -53,7 +53,7 @@ class Member:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=partial(_die_with_parent, os.getpid()),
+                preexec_fn=partial(die_with_parent, os.getpid()),
             )
 
     async def ready(self, within_s: float = READY_WITHIN_S) -> "Member":

@@ -19,7 +19,7 @@ from stack.kafka import KafkaServer
 from stack.migrate import DatabaseAccess, create_database, migrate
 from stack.ports import Ports
 from stack.postgres import PostgresServer, popen_user
-from stack.process import _die_with_parent
+from stack.process import die_with_parent
 from stack.users import change_owner, server_user
 from tests.backend import PASSWORD
 from tests.conftest import database_of
@@ -104,7 +104,7 @@ class Killable:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=partial(_die_with_parent, os.getpid()),
+                preexec_fn=partial(die_with_parent, os.getpid()),
                 **(popen_user(server_user()) if as_server else {}),
             )
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -20,6 +21,7 @@ from services.trading.templates import templates
 from stack.environment import GATEWAY_FILES, SHARED_ADDRESS_LIMITS
 from stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
 from stack.ports import Ports
+from stack.process import die_with_parent
 from stack.stack import CADDYFILE
 from stack.tools import find_tool
 from tests.integration.accounts import PASSWORD, write_signing_key
@@ -235,6 +237,7 @@ def _start(name: str, command: list[str], environment: Mapping[str, str], port: 
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
+            preexec_fn=partial(die_with_parent, os.getpid()),
         )
     return Process(f"http://127.0.0.1:{port}", log, popen)
 

@@ -15,7 +15,7 @@ DayStatus = Literal["TRADED", "QUIET", "COMING"]
 
 @dataclass(frozen=True)
 class TradedDay:
-    """What the calendar needs of a day with trades. Days computed by an earlier version have no capital at work."""
+    """A day with trades, as the calendar needs it. Days computed by an earlier version have no capital at work."""
 
     date: date
     daily_pnl: Decimal

@@ -43,7 +43,7 @@ class Day:
 
 @dataclass(frozen=True)
 class EarlierDays:
-    """What is needed of the days before the first one to compute: first and last date, and the last balance.
+    """The days before the first one to compute: first and last date, and the last balance.
 
     `results` has pnl and capital at work of the last 29 days.
     """

@@ -50,7 +50,7 @@ class NewUser:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a login is checked against."""
+    """The stored values that a login is checked against."""
 
     public_id: UUID
     email: str

@@ -89,7 +89,7 @@ class SessionsQuery(PageQuery):
 
 
 class WaitingView(ViewModel):
-    """What is still missing a minute after it was expected, by the exchange's clock.
+    """The event still missing a minute after it was expected, by the exchange's clock.
 
     `history`: the series has no candles at all. `first_bar`: no candle that opened after the start has closed.
     `bar`: the candle after `last_bar`. `feed`: any candle, because no feed is running.

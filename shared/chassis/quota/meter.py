@@ -143,7 +143,7 @@ class Meter:
             tenant.refused_until = self._clock() + RETRY_AFTER_S
             raise
         except AccountNotReady:
-            # The account is seconds old and billing does not know it yet; its usage is recorded all the same.
+            # The account is seconds old and billing does not know it yet; its usage is recorded even so.
             self._unreachable = False
             self._set_block(tenant, self._unleased_block(caller, UNLEASED_BLOCK, self._clock() + RETRY_AFTER_S))
         except Unavailable as error:
