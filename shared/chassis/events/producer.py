@@ -42,8 +42,9 @@ class Producer:
         self._source = source
         self._producer: AIOKafkaProducer | None = None
         self._cluster_id = ""
-        # An emptied broker assigns producer ids from the beginning. If a new producer got an id that an earlier one of
-        # ours had used on that broker, the broker would acknowledge its first sends and discard them as duplicates.
+        # An emptied broker assigns producer ids from the beginning. If a new producer got an id that an earlier one
+        # of ours had used on that broker, the broker would acknowledge its first sends and discard them as
+        # duplicates.
         self._used_ids: deque[int] = deque(maxlen=USED_IDS_KEPT)
         self._starting = asyncio.Lock()
 
