@@ -1,13 +1,11 @@
 """Builds the analytics service from its parts."""
 
-from functools import partial
-
 from services.analytics.consumers import EVENT_HANDLERS
-from services.analytics.jobs import run_months, run_retention
+from services.analytics.jobs import months, retention
 from services.analytics.market import MarketWatch
 from services.analytics.routes.endpoints import analytics_endpoints
 from shared.chassis.events.handlers import MarketEventHandler
-from shared.chassis.service_types import Context, Job, Service
+from shared.chassis.service_types import Context, Service
 from shared.contracts.market import CandleClosed
 from shared.market.demand import publish_demand
 from shared.market.history_client import CandleHistory
@@ -24,7 +22,7 @@ def build(context: Context) -> Service:
         market_handlers=[MarketEventHandler(CandleClosed, market.on_candle_closed)],
         jobs=[
             publish_demand(database, "analytics"),
-            Job("months", partial(run_months, database)),
-            Job("retention", partial(run_retention, database)),
+            months(database),
+            retention(database),
         ],
     )

@@ -1,6 +1,5 @@
 """Background jobs: create partitions of analyses, and delete analyses whose retention is over."""
 
-import asyncio
 from datetime import timedelta
 
 import structlog
@@ -8,7 +7,7 @@ import structlog
 from services.analytics.operations.analyses import prepare_month
 from services.analytics.operations.retention import drop_expired
 from shared.chassis.clock import utc_now
-from shared.chassis.pause import pause
+from shared.chassis.jobs import Job, every
 from shared.chassis.postgres import Database
 
 CHECK_INTERVAL_S = 3600
@@ -19,18 +18,23 @@ AHEAD = timedelta(days=7)
 log = structlog.get_logger()
 
 
-async def run_months(database: Database, stop: asyncio.Event) -> None:
+def months(database: Database) -> Job:
     """Create the partition of this month, and that of the next month a week before it begins."""
-    while not stop.is_set():
+
+    async def work() -> None:
         for moment in (utc_now(), utc_now() + AHEAD):
             await prepare_month(database, moment)
-        await pause(stop, CHECK_INTERVAL_S)
+
+    return every("months", CHECK_INTERVAL_S, work)
 
 
-async def run_retention(database: Database, stop: asyncio.Event) -> None:
+def retention(database: Database) -> Job:
     """Delete expired analyses step by step, each in its own transaction; wait longer once no user is due."""
-    while not stop.is_set():
+
+    async def work() -> float | None:
         dropped = await drop_expired(database, utc_now())
         if dropped:
             log.info("analyses_dropped", rows=dropped)
-        await pause(stop, RETENTION_EVERY_S if dropped is None else STEP_PAUSE_S)
+        return None if dropped is None else STEP_PAUSE_S
+
+    return every("retention", RETENTION_EVERY_S, work)

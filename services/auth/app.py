@@ -1,18 +1,16 @@
 """Wires auth: settings and database to endpoints, event handlers and jobs."""
 
-from functools import partial
-
 from services.auth.consumers import EVENT_HANDLERS
 from services.auth.operations.authentication import AuthContext
 from services.auth.operations.passwords import Passwords
-from services.auth.operations.retention import delete_expired_counters
+from services.auth.operations.retention import retention
 from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
 from services.auth.routes.logins import Routes
 from services.auth.settings import AuthSettings
 from shared.chassis.auth import Authenticator, TokenVerifier
 from shared.chassis.identity import UserDirectory
-from shared.chassis.service_types import Context, Job, Service
+from shared.chassis.service_types import Context, Service
 
 
 def build(context: Context) -> Service:
@@ -41,7 +39,7 @@ def build(context: Context) -> Service:
         name=settings.service,
         endpoints=Routes(auth, authenticator, settings.trusted_proxies).endpoints(),
         handlers=EVENT_HANDLERS,
-        jobs=[Job("forget-attempts", partial(delete_expired_counters, context.database))],
+        jobs=[retention(context.database)],
         authenticator=authenticator,
         on_close=[passwords.close],
     )

@@ -1,11 +1,9 @@
 """Wires billing: database to endpoints, event handlers and jobs."""
 
-from functools import partial
-
 from services.billing.consumers import EVENT_HANDLERS
-from services.billing.jobs import run_deadlines
+from services.billing.jobs import deadlines
 from services.billing.routes import Routes
-from shared.chassis.service_types import Context, Job, Service
+from shared.chassis.service_types import Context, Service
 
 
 def build(context: Context) -> Service:
@@ -13,5 +11,5 @@ def build(context: Context) -> Service:
         name=context.settings.service,
         endpoints=Routes(context.database).endpoints(),
         handlers=EVENT_HANDLERS,
-        jobs=[Job("deadlines", partial(run_deadlines, context.database))],
+        jobs=[deadlines(context.database)],
     )

@@ -1,17 +1,17 @@
 """Periodic jobs of billing."""
 
-import asyncio
-
 from services.billing.operations.subscriptions import process_deadlines
 from shared.chassis.clock import utc_now
-from shared.chassis.pause import pause
+from shared.chassis.jobs import AT_ONCE, Job, every
 from shared.chassis.postgres import Database
 
 POLL_EVERY_S = 5.0
 
 
-async def run_deadlines(database: Database, stop: asyncio.Event) -> None:
-    """Process due deadlines until `stop` is set; pause only when none is left."""
-    while not stop.is_set():
-        if await process_deadlines(database, utc_now()) == 0:
-            await pause(stop, POLL_EVERY_S)
+def deadlines(database: Database) -> Job:
+    """Process due deadlines; without a pause until none is left."""
+
+    async def work() -> float | None:
+        return AT_ONCE if await process_deadlines(database, utc_now()) else None
+
+    return every("deadlines", POLL_EVERY_S, work)

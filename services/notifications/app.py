@@ -1,14 +1,12 @@
 """Builds the notifications service from its parts."""
 
-from functools import partial
-
 from services.notifications.alert_evaluator import Evaluator
 from services.notifications.consumers import EVENT_HANDLERS
-from services.notifications.jobs import delete_expired
+from services.notifications.jobs import retention
 from services.notifications.routes.alerts import AlertRoutes
 from services.notifications.routes.inbox import InboxRoutes
 from shared.chassis.events.handlers import MarketEventHandler
-from shared.chassis.service_types import Context, Job, Service
+from shared.chassis.service_types import Context, Service
 from shared.contracts.market import CandleClosed
 from shared.market.demand import publish_demand
 from shared.market.history_client import CandleHistory
@@ -25,6 +23,6 @@ def build(context: Context) -> Service:
         market_handlers=[MarketEventHandler(CandleClosed, evaluator.on_candle_closed)],
         jobs=[
             publish_demand(database, "notifications"),
-            Job("retention", partial(delete_expired, database)),
+            retention(database),
         ],
     )

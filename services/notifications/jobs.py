@@ -1,11 +1,9 @@
 """Background job: delete rows whose retention is over."""
 
-import asyncio
-
 import structlog
 
 from services.notifications.queries.retention import delete_expired_rows, drop_inbox_months
-from shared.chassis.pause import pause
+from shared.chassis.jobs import AT_ONCE, Job, every
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 
 CHECK_INTERVAL_S = 3600.0
@@ -15,9 +13,10 @@ MAX_ROWS = 5_000
 log = structlog.get_logger()
 
 
-async def delete_expired(database: Database, stop: asyncio.Event) -> None:
-    """Run until `stop` is set. Does not pause while a full batch was deleted, because more rows may be due."""
-    while not stop.is_set():
+def retention(database: Database) -> Job:
+    """Delete expired rows; without a pause after a full batch, because more rows may be due."""
+
+    async def work() -> float | None:
         try:
             async with database.queue() as connection:
                 dropped = await drop_inbox_months(connection)
@@ -25,9 +24,9 @@ async def delete_expired(database: Database, stop: asyncio.Event) -> None:
                 deleted = await delete_expired_rows(connection, MAX_ROWS)
         except INFRASTRUCTURE_FAULTS as error:
             log.info("retention_delayed", error=repr(error))
-            await pause(stop, BUSY_RETRY_S)
-            continue
+            return BUSY_RETRY_S
         if dropped or deleted:
             log.info("expired_rows_deleted", months=dropped, rows=deleted)
-        if deleted < MAX_ROWS:
-            await pause(stop, CHECK_INTERVAL_S)
+        return AT_ONCE if deleted == MAX_ROWS else None
+
+    return every("retention", CHECK_INTERVAL_S, work)

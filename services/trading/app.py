@@ -1,8 +1,6 @@
 """Wires the trading service together."""
 
-from functools import partial
-
-from services.trading.backtests.retention import delete_old_backtests
+from services.trading.backtests.retention import retention
 from services.trading.backtests.worker import BacktestWorker
 from services.trading.bybit_api import MarketApi
 from services.trading.consumers import EVENT_HANDLERS
@@ -18,9 +16,10 @@ from services.trading.routes.sessions import SessionRoutes
 from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
 from services.trading.settings import TradingSettings
-from services.trading.venue_clock import VenueClock
+from services.trading.venue_clock import ASK_EVERY_S, VenueClock
 from services.trading.worker.worker import Worker
-from shared.chassis.service_types import Context, Job, Service
+from shared.chassis.jobs import Job, every
+from shared.chassis.service_types import Context, Service
 from shared.market.demand import publish_demand
 
 
@@ -52,10 +51,10 @@ def build(context: Context) -> Service:
         jobs=[
             publish_demand(database, "trading"),
             Job("worker", Worker(database, settings, clock).run, role="worker"),
-            Job("venue-clock", clock.run, role="worker"),
+            every("venue-clock", ASK_EVERY_S, clock.refresh, role="worker"),
             feed_job(context, settings),
             Job("backtests", BacktestWorker(database, settings.backtest_processes).run, role="backtests"),
-            Job("forget-backtests", partial(delete_old_backtests, database, settings.backtest_keep_days)),
+            retention(database, settings.backtest_keep_days),
         ],
         on_close=[close],
     )

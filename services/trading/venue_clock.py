@@ -1,13 +1,11 @@
 """The exchange's clock: polled every second, and updated from the times in the stream."""
 
-import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from services.trading.bybit_api import MarketApi, VenueUnavailable
-from shared.chassis.pause import pause
 
 ASK_EVERY_S = 1.0
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,10 +46,9 @@ class VenueClock:
         self._seen_at = time.monotonic()
         return self._latest
 
-    async def run(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                await self.now()
-            except VenueUnavailable as error:
-                log.warning("venue_clock", error=repr(error))
-            await pause(stop, ASK_EVERY_S)
+    async def refresh(self) -> None:
+        """Ask the exchange for its time; keep the estimate if it does not answer."""
+        try:
+            await self.now()
+        except VenueUnavailable as error:
+            log.warning("venue_clock", error=repr(error))

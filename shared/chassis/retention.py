@@ -1,11 +1,9 @@
 """Retention of events: creates and drops the daily partitions of the event tables."""
 
-import asyncio
-
 import asyncpg
 import structlog
 
-from shared.chassis.pause import pause
+from shared.chassis.jobs import Job, every
 from shared.chassis.postgres import Database
 
 RUN_EVERY_S = 3600.0
@@ -14,15 +12,17 @@ BUSY_RETRY_S = 60.0
 log = structlog.get_logger()
 
 
-async def maintain_event_days(database: Database, stop: asyncio.Event) -> None:
-    """Until `stop` is set, create the partitions of the coming days and drop those that are no longer needed."""
-    while not stop.is_set():
+def event_days(database: Database) -> Job:
+    """Create the partitions of the coming days and drop those that are no longer needed."""
+
+    async def work() -> float | None:
         try:
             async with database.queue() as connection:
                 done = await connection.fetch("SELECT keep_event_days() AS what")
         except asyncpg.LockNotAvailableError:
-            await pause(stop, BUSY_RETRY_S)  # a partition is in use; the cleanup can wait
-            continue
+            return BUSY_RETRY_S  # a partition is in use; the cleanup can wait
         if done:
             log.info("event_days", done=[row["what"] for row in done])
-        await pause(stop, RUN_EVERY_S)
+        return None
+
+    return every("event-days", RUN_EVERY_S, work)

@@ -29,16 +29,17 @@ from shared.chassis.events.unhandled import parked_for_upgrade
 from shared.chassis.health import Check, add_health_routes
 from shared.chassis.http import openapi, transport
 from shared.chassis.http.app import STREAMS, make_app
-from shared.chassis.http.idempotency import delete_old_keys
+from shared.chassis.http.idempotency import key_retention
 from shared.chassis.identity import UserDirectory
+from shared.chassis.jobs import AT_ONCE, Job, every
 from shared.chassis.login_reader import LoginReader
 from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.quota.leases import BillingLessor
 from shared.chassis.quota.meter import Meter
-from shared.chassis.retention import maintain_event_days
+from shared.chassis.retention import event_days
 from shared.chassis.service_tokens import ServiceCallers
-from shared.chassis.service_types import Context, Job, Service
+from shared.chassis.service_types import Context, Service
 from shared.chassis.settings import ServiceSettings
 from shared.chassis.telemetry import configure_logging
 
@@ -203,19 +204,17 @@ class RunningService:
         if self._meter is not None:
             jobs.append(Job("usage", self._meter.run))
         if consumers:
-            jobs.append(Job("retry-parked", self._retry_parked))
+            jobs.append(every("retry-parked", RETRY_PARKED_EVERY_S, self._retry_parked))
         if "jobs" in self._roles and any(endpoint.creates for endpoint in self.service.endpoints):
-            jobs.append(Job("delete-old-keys", partial(delete_old_keys, self.database)))
+            jobs.append(key_retention(self.database))
         if "relay" in self._roles and self.service.relay:
             jobs.append(Job("relay", Relay(self.database, self.producer, self.cluster).run))
-            jobs.append(Job("event-days", partial(maintain_event_days, self.database)))
+            jobs.append(event_days(self.database))
         return jobs
 
-    async def _retry_parked(self, stop: asyncio.Event) -> None:
-        """Retry parked events, without a pause while retries succeed: the next one of a key is then due at once."""
-        while not stop.is_set():
-            if not sum([await intake.retry_parked() for intake in self._intakes]):
-                await pause(stop, RETRY_PARKED_EVERY_S)
+    async def _retry_parked(self) -> float | None:
+        """Retry parked events; at once again while retries succeed, because the next one of a key is then due."""
+        return AT_ONCE if sum([await intake.retry_parked() for intake in self._intakes]) else None
 
     async def _supervise(self, job: Job) -> None:
         """Run a job; restart it after infrastructure faults. Any other fault ends the process."""

@@ -1,6 +1,5 @@
 """The parts of a service, and what the chassis provides to build them."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,17 +9,9 @@ from shared.chassis.ended_logins import EndedLogins
 from shared.chassis.events.handlers import EventHandler, MarketEventHandler
 from shared.chassis.events.producer import Producer
 from shared.chassis.http.app import Endpoint
+from shared.chassis.jobs import Job
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
-
-
-@dataclass(frozen=True)
-class Job:
-    """A background task that runs until `stop` is set. `role` is its name in `--only`."""
-
-    name: str
-    run: Callable[[asyncio.Event], Awaitable[None]]
-    role: str = "jobs"
 
 
 @dataclass(frozen=True)

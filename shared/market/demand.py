@@ -1,15 +1,13 @@
 """Publishes the combined demand of a service's tenants for market series to the feed."""
 
-import asyncio
 from typing import Literal
 from uuid import UUID
 
 import structlog
 
 from shared.chassis.events.outbox import NOBODY, emit
-from shared.chassis.pause import pause
+from shared.chassis.jobs import Job, every
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
-from shared.chassis.service_types import Job
 from shared.contracts.market import MarketInterest
 
 POLL_EVERY_S = 0.25
@@ -21,15 +19,13 @@ Requester = Literal["trading", "analytics", "notifications"]
 def publish_demand(database: Database, requester: Requester) -> Job:
     """Return the job that publishes every change in the tenants' demand for a (symbol, interval)."""
 
-    async def run(stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                await publish_changes(database, requester)
-            except INFRASTRUCTURE_FAULTS as error:
-                log.warning("interests_retry", error=repr(error))
-            await pause(stop, POLL_EVERY_S)
+    async def work() -> None:
+        try:
+            await publish_changes(database, requester)
+        except INFRASTRUCTURE_FAULTS as error:
+            log.warning("demand_not_published", error=repr(error))
 
-    return Job("interests", run)
+    return every("demand", POLL_EVERY_S, work)
 
 
 async def publish_changes(database: Database, requester: Requester) -> int:

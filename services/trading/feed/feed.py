@@ -16,9 +16,10 @@ from services.trading.feed.series_feed import SeriesFeed
 from services.trading.settings import TradingSettings
 from shared.chassis.clock import utc_now
 from shared.chassis.events.producer import Producer
+from shared.chassis.jobs import Job
 from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
-from shared.chassis.service_types import Context, Job
+from shared.chassis.service_types import Context
 
 RENEW_EVERY_S = 1.0
 CHECK_DEMAND_EVERY_S = 0.05

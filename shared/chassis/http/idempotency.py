@@ -6,7 +6,6 @@ transaction that creates the resource, so one never exists without the other. A 
 created, and the same request may succeed later.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from shared.chassis.errors import IdempotencyInFlight, IdempotencyMismatch, InvalidInput
-from shared.chassis.pause import pause
+from shared.chassis.jobs import AT_ONCE, Job, every
 from shared.chassis.postgres import Connection, Database
 
 HEADER = "Idempotency-Key"
@@ -130,12 +129,14 @@ async def insert_answer(
     )
 
 
-async def delete_old_keys(database: Database, stop: asyncio.Event) -> None:
-    """Delete keys older than a day until `stop` is set."""
-    while not stop.is_set():
+def key_retention(database: Database) -> Job:
+    """Delete keys older than a day."""
+
+    async def work() -> float | None:
         async with database.queue() as connection:
             deleted = await connection.fetchval("SELECT forget_idempotency_keys($1)", CLEANUP_BATCH)
         if deleted:
             log.info("idempotency_keys_deleted", keys=deleted)
-        if deleted < CLEANUP_BATCH:
-            await pause(stop, CLEANUP_EVERY_S)
+        return AT_ONCE if deleted == CLEANUP_BATCH else None
+
+    return every("key-retention", CLEANUP_EVERY_S, work)

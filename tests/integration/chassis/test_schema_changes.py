@@ -10,9 +10,10 @@ import pytest
 
 from shared.chassis.events.handlers import EventHandler
 from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.jobs import Job
 from shared.chassis.postgres import Connection, Database
 from shared.chassis.service import RunningService
-from shared.chassis.service_types import Context, Job, Service
+from shared.chassis.service_types import Context, Service
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.auth import UserRegistered
 from stack.migrate import DatabaseAccess

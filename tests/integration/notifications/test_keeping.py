@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 
-from services.notifications.jobs import delete_expired
+from services.notifications.jobs import retention
 from services.notifications.queries.retention import delete_expired_rows, drop_inbox_months
 from shared.chassis.postgres import Database
 from stack.migrate import DatabaseAccess
@@ -43,7 +43,7 @@ async def filled(access: DatabaseAccess) -> asyncpg.Connection:
 async def test_a_year_is_kept(database: Database, database_access: DatabaseAccess) -> None:
     owner = await filled(database_access)
     stop = asyncio.Event()
-    job = asyncio.create_task(delete_expired(database, stop))
+    job = asyncio.create_task(retention(database).run(stop))
 
     async def left() -> tuple[int, ...]:
         return tuple(await owner.fetchrow(COUNTS))
