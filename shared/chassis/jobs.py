@@ -11,7 +11,7 @@ AT_ONCE = 0.0
 
 @dataclass(frozen=True)
 class Job:
-    """A background task that runs until it is told to stop. `role` is its name in `--only`."""
+    """A background task that runs until it is asked to stop. `role` is its name in `--only`."""
 
     name: str
     run: Callable[[asyncio.Event], Coroutine[object, object, None]]
