@@ -2,7 +2,7 @@
 
 from services.analytics.routes.export import export_endpoints
 from services.analytics.routes.groups import group_endpoints
-from services.analytics.routes.market import market_endpoints
+from services.analytics.routes.market import AnalysisRoutes, WatchlistRoutes
 from services.analytics.routes.performance import PerformanceRoutes
 from shared.chassis.http.app import Endpoint
 from shared.chassis.postgres import Database
@@ -14,5 +14,6 @@ def analytics_endpoints(database: Database, history: CandleHistory) -> list[Endp
         *PerformanceRoutes(database).endpoints(),
         *group_endpoints(database),
         *export_endpoints(database),
-        *market_endpoints(database, history),
+        *WatchlistRoutes(database, history).endpoints(),
+        *AnalysisRoutes(database).endpoints(),
     ]

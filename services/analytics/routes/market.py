@@ -14,8 +14,9 @@ from services.analytics.routes.cursors import parse_id, parse_time_and_id
 from services.analytics.routes.flags import Flag
 from services.analytics.routes.views import AnalysisView, WatchView, round_amount
 from shared.chassis.errors import NotFound, Unavailable
-from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
+from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
 from shared.contracts.texts import Text
@@ -72,21 +73,29 @@ class NotesBody(BodyModel):
     user_notes: Text | None
 
 
-def market_endpoints(database: Database, history: CandleHistory) -> list[Endpoint]:
-    return [*_watchlist_endpoints(database, history), *_analysis_endpoints(database)]
+class WatchlistRoutes(Routes):
+    def __init__(self, database: Database, history: CandleHistory) -> None:
+        self._database = database
+        self._history = history
 
-
-def _watchlist_endpoints(database: Database, history: CandleHistory) -> list[Endpoint]:
-    async def watch_symbol(call: Call) -> Reply:
-        body = call.body(WatchBody)
-        await history.check_series(body.symbol, body.interval)
-        row = await watch(database, call.principal.user_id, body.symbol, body.interval, body.ema_period)
+    @endpoint(
+        "POST",
+        PATH,
+        "Watch a symbol: each closed candle is analysed",
+        status=201,
+        errors=(AlreadyWatched, WatchlistFull, Unavailable),
+        scope="trade",
+    )
+    async def watch_symbol(self, call: Call, body: WatchBody) -> Reply[WatchView]:
+        await self._history.check_series(body.symbol, body.interval)
+        row = await watch(self._database, call.principal.user_id, body.symbol, body.interval, body.ema_period)
         return created(WatchView.model_validate(asdict(row)), f"{PATH}/{row.watch_id}")
 
-    async def list_watchlist(call: Call) -> Page[WatchView]:
-        query, user_id = call.query(WatchlistQuery), call.principal.user_id
+    @endpoint("GET", PATH, "List your watchlist")
+    async def list_watchlist(self, call: Call, query: WatchlistQuery) -> Page[WatchView]:
+        user_id = call.principal.user_id
         position = decode_sorted(query.sort, query.cursor, str)
-        async with database.tenant(user_id) as connection:
+        async with self._database.tenant(user_id) as connection:
             rows = await market.list_watches(
                 connection,
                 user_id,
@@ -99,46 +108,32 @@ def _watchlist_endpoints(database: Database, history: CandleHistory) -> list[End
         views = [WatchView.model_validate(asdict(row)) for row in rows]
         return page_of(views, query.limit, lambda last: encode_sorted(query.sort, str(last.watch_id)))
 
-    async def get_watched_symbol(call: Call) -> WatchView:
-        row = await get_watch(database, call.principal.user_id, call.uuid())
+    @endpoint("GET", PATH + "/{id}", "Get a watch")
+    async def get_watched_symbol(self, call: Call) -> WatchView:
+        row = await get_watch(self._database, call.principal.user_id, call.uuid())
         return WatchView.model_validate(asdict(row))
 
-    async def unwatch_symbol(call: Call) -> None:
-        await unwatch(database, call.principal.user_id, call.uuid())
-
-    return [
-        Endpoint(
-            "POST",
-            PATH,
-            watch_symbol,
-            "Watch a symbol: each closed candle is analysed",
-            response=WatchView,
-            status=201,
-            body=WatchBody,
-            errors=(AlreadyWatched, WatchlistFull, Unavailable),
-            scope="trade",
-        ),
-        Endpoint(
-            "GET", PATH, list_watchlist, "List your watchlist", response=Page[WatchView], query=WatchlistQuery
-        ),
-        Endpoint("GET", PATH + "/{id}", get_watched_symbol, "Get a watch", response=WatchView),
-        Endpoint(
-            "DELETE",
-            PATH + "/{id}",
-            unwatch_symbol,
-            "Remove a watch; its analyses are kept",
-            status=204,
-            errors=(NotFound,),
-            scope="trade",
-        ),
-    ]
+    @endpoint(
+        "DELETE",
+        PATH + "/{id}",
+        "Remove a watch; its analyses are kept",
+        status=204,
+        errors=(NotFound,),
+        scope="trade",
+    )
+    async def unwatch_symbol(self, call: Call) -> None:
+        await unwatch(self._database, call.principal.user_id, call.uuid())
 
 
-def _analysis_endpoints(database: Database) -> list[Endpoint]:
-    async def list_market_analysis(call: Call) -> Page[AnalysisView]:
-        query, user_id = call.query(AnalysisQuery), call.principal.user_id
+class AnalysisRoutes(Routes):
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @endpoint("GET", ANALYSES, "List analyses of the symbols you watch, oldest first")
+    async def list_market_analysis(self, call: Call, query: AnalysisQuery) -> Page[AnalysisView]:
+        user_id = call.principal.user_id
         position = decode_sorted(query.sort, query.cursor, str, str)
-        async with database.tenant(user_id) as connection:
+        async with self._database.tenant(user_id) as connection:
             rows = await market.list_analyses(
                 connection,
                 user_id,
@@ -159,43 +154,17 @@ def _analysis_endpoints(database: Database) -> list[Endpoint]:
             lambda last: encode_sorted(query.sort, instant_text(last.timestamp), str(last.watch_id)),
         )
 
-    async def get_market_analysis(call: Call) -> Reply:
-        row = await get_analysis(database, call.principal.user_id, call.uuid())
+    @endpoint("GET", ANALYSES + "/{id}", "Get an analysis", tagged=True)
+    async def get_market_analysis(self, call: Call) -> Reply[AnalysisView]:
+        row = await get_analysis(self._database, call.principal.user_id, call.uuid())
         return tagged(_analysis_view(row), row.version)
 
-    async def change_market_analysis(call: Call) -> Reply:
-        notes = call.body(NotesBody).user_notes
-        row = await change_notes(database, call.principal.user_id, call.uuid(), notes, call.if_match)
+    @endpoint("PATCH", ANALYSES + "/{id}", "Edit your notes on an analysis", tagged=True, scope="trade")
+    async def change_market_analysis(self, call: Call, body: NotesBody) -> Reply[AnalysisView]:
+        row = await change_notes(
+            self._database, call.principal.user_id, call.uuid(), body.user_notes, call.if_match
+        )
         return tagged(_analysis_view(row), row.version)
-
-    return [
-        Endpoint(
-            "GET",
-            ANALYSES,
-            list_market_analysis,
-            "List analyses of the symbols you watch, oldest first",
-            response=Page[AnalysisView],
-            query=AnalysisQuery,
-        ),
-        Endpoint(
-            "GET",
-            ANALYSES + "/{id}",
-            get_market_analysis,
-            "Get an analysis",
-            response=AnalysisView,
-            tagged=True,
-        ),
-        Endpoint(
-            "PATCH",
-            ANALYSES + "/{id}",
-            change_market_analysis,
-            "Edit your notes on an analysis",
-            response=AnalysisView,
-            body=NotesBody,
-            tagged=True,
-            scope="trade",
-        ),
-    ]
 
 
 def _analysis_view(row: AnalysisRow) -> AnalysisView:

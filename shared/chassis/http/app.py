@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar  # Any: of whichever model
 from uuid import UUID
 
 import structlog
@@ -45,25 +45,26 @@ STREAMS = web.AppKey("streams", Streams)
 MAX_ATTEMPTS = 3  # one migration may change the schema more than once
 
 B = TypeVar("B", bound=BaseModel)
+V = TypeVar("V", bound=BaseModel)
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Reply:
+class Reply(Generic[V]):
     """A response whose status or headers differ from the endpoint's defaults."""
 
-    body: BaseModel | None = None
+    body: V | None = None
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def created(view: BaseModel, location: str) -> Reply:
+def created(view: V, location: str) -> Reply[V]:
     """Return 201 with the created resource and its Location."""
     return Reply(view, 201, {"Location": location})
 
 
-def tagged(view: BaseModel, state: int | datetime, shown: datetime | None = None) -> Reply:
+def tagged(view: V, state: int | datetime, shown: datetime | None = None) -> Reply[V]:
     """Return the view with its ETag, for a `tagged` endpoint; see `etag_of`."""
     return Reply(view, headers={"ETag": etag_of(state, shown)})
 
@@ -120,7 +121,7 @@ class Call:
         return self.query_model
 
 
-HandlerResult: TypeAlias = Reply | BaseModel | Stream | Download | None
+HandlerResult: TypeAlias = Reply[Any] | BaseModel | Stream | Download | None
 EndpointHandler = Callable[[Call], Awaitable[HandlerResult]]
 
 
@@ -288,7 +289,7 @@ def _check_scope(endpoint: Endpoint, caller: Principal) -> None:
         raise MissingScope(f"the scope {endpoint.needs} is required", scope=endpoint.needs)
 
 
-def _render(endpoint: Endpoint, answer: Reply | BaseModel | None) -> web.Response:
+def _render(endpoint: Endpoint, answer: Reply[Any] | BaseModel | None) -> web.Response:
     reply = answer if isinstance(answer, Reply) else Reply(answer)
     status = reply.status or endpoint.status
     if reply.body is None:
