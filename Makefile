@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test demo up down bench lock openapi asyncapi errors clean
+.PHONY: help install check test test-durations demo up down bench lock openapi asyncapi errors schema clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Create .venv with all dependencies; quick if nothing changed
 
@@ -32,9 +32,13 @@ check: install ## Check lint, types, import directions and generated files; CI r
 	@$(BIN)/tradefleet openapi --check
 	@$(BIN)/tradefleet errors --check
 	@$(BIN)/tradefleet asyncapi --check
+	@$(BIN)/tradefleet schema --check
 
 test: check ## Run check and all tests, on real Postgres and Kafka
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+test-durations: install ## Run the tests and list the 20 slowest
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -q --durations=20
 
 demo: install ## Run several tenants that trade on paper, and check the results
 	@$(BIN)/tradefleet demo
@@ -66,6 +70,9 @@ openapi: install ## Generate the OpenAPI file that the gateway serves, and its p
 
 errors: install ## Generate docs/errors.md, the list of all errors of the API
 	@$(BIN)/tradefleet errors
+
+schema: install ## Generate each service's schema.sql from its migrations
+	@$(BIN)/tradefleet schema
 
 asyncapi: install ## Generate the AsyncAPI file of all events
 	@$(BIN)/tradefleet asyncapi

@@ -29,6 +29,7 @@ COMMANDS = {
     "openapi": ("cli.openapi", "openapi_command", "Write the OpenAPI file of the whole platform."),
     "outbox": ("cli.outbox", "outbox", "Show unsent events, and send published ones again."),
     "plans": ("cli.plans", "plans", "Manage the plan catalogue and users' plans."),
+    "schema": ("cli.schema", "schema_command", "Write each service's database schema."),
     "session": ("cli.session", "session", "Compare a session with its backtest, or report it."),
     "status": ("cli.platform", "status", "Show the processes of a stack and their health."),
     "topics": ("cli.topics", "topics", "Manage topics, access rights and subscribers."),
