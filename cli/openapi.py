@@ -10,12 +10,13 @@ from cli.failure import CheckFailed
 from cli.options import OneLineCommand
 from cli.reference_page import page
 from services.analytics.routes.endpoints import analytics_endpoints
-from services.auth.routes.logins import Routes as AuthRoutes
+from services.auth.routes.logins import LoginRoutes
+from services.auth.routes.me import MyRoutes
 from services.billing.routes import Routes as BillingRoutes
 from services.notifications.routes.alerts import AlertRoutes
 from services.notifications.routes.inbox import InboxRoutes
 from services.trading.routes.backtests import BacktestRoutes
-from services.trading.routes.candles import candle_endpoints
+from services.trading.routes.candles import CandleRoutes
 from services.trading.routes.configurations import ConfigurationRoutes
 from services.trading.routes.published_strategies import PublishingRoutes
 from services.trading.routes.session_parts import SessionPartRoutes
@@ -52,7 +53,8 @@ def openapi_command(check: bool, output: Path) -> None:
 def all_endpoints() -> list[Endpoint]:
     """Return the endpoints of all five services."""
     return [
-        *AuthRoutes(UNUSED, UNUSED, UNUSED).endpoints(),
+        *LoginRoutes(UNUSED, UNUSED, UNUSED).endpoints(),
+        *MyRoutes(UNUSED, UNUSED).endpoints(),
         *BillingRoutes(UNUSED).endpoints(),
         *StrategyRoutes(UNUSED).endpoints(),
         *PublishingRoutes(UNUSED).endpoints(),
@@ -61,7 +63,7 @@ def all_endpoints() -> list[Endpoint]:
         *SessionPartRoutes(UNUSED).endpoints(),
         *TradeRoutes(UNUSED).endpoints(),
         *BacktestRoutes(UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),
-        *candle_endpoints(UNUSED, UNUSED),
+        *CandleRoutes(UNUSED, UNUSED).endpoints(),
         *analytics_endpoints(UNUSED, UNUSED),
         *AlertRoutes(UNUSED, UNUSED).endpoints(),
         *InboxRoutes(UNUSED).endpoints(),

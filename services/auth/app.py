@@ -6,7 +6,8 @@ from services.auth.operations.passwords import Passwords
 from services.auth.operations.retention import retention
 from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
-from services.auth.routes.logins import Routes
+from services.auth.routes.logins import LoginRoutes
+from services.auth.routes.me import MyRoutes
 from services.auth.settings import AuthSettings
 from shared.chassis.auth import Authenticator, TokenVerifier
 from shared.chassis.identity import UserDirectory
@@ -37,7 +38,10 @@ def build(context: Context) -> Service:
     )
     return Service(
         name=settings.service,
-        endpoints=Routes(auth, authenticator, settings.trusted_proxies).endpoints(),
+        endpoints=[
+            *LoginRoutes(auth, authenticator, settings.trusted_proxies).endpoints(),
+            *MyRoutes(auth, settings.trusted_proxies).endpoints(),
+        ],
         handlers=EVENT_HANDLERS,
         jobs=[retention(context.database)],
         authenticator=authenticator,

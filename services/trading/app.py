@@ -8,7 +8,7 @@ from services.trading.feed.feed import feed_job
 from services.trading.listed_series import Listing
 from services.trading.operations.start_session import PaperTerms
 from services.trading.routes.backtests import BacktestRoutes
-from services.trading.routes.candles import candle_endpoints
+from services.trading.routes.candles import CandleRoutes
 from services.trading.routes.configurations import ConfigurationRoutes
 from services.trading.routes.published_strategies import PublishingRoutes
 from services.trading.routes.session_parts import SessionPartRoutes
@@ -45,7 +45,7 @@ def build(context: Context) -> Service:
             *SessionPartRoutes(database).endpoints(),
             *TradeRoutes(database).endpoints(),
             *BacktestRoutes(database, listing, paper, settings.backtest_most_bars).endpoints(),
-            *candle_endpoints(database, listing),
+            *CandleRoutes(database, listing).endpoints(),
         ],
         handlers=EVENT_HANDLERS,
         jobs=[

@@ -1,7 +1,7 @@
 """All endpoints of analytics."""
 
-from services.analytics.routes.export import export_endpoints
-from services.analytics.routes.groups import group_endpoints
+from services.analytics.routes.export import ExportRoutes
+from services.analytics.routes.groups import GroupRoutes
 from services.analytics.routes.market import AnalysisRoutes, WatchlistRoutes
 from services.analytics.routes.performance import PerformanceRoutes
 from shared.chassis.http.app import Endpoint
@@ -12,8 +12,8 @@ from shared.market.history_client import CandleHistory
 def analytics_endpoints(database: Database, history: CandleHistory) -> list[Endpoint]:
     return [
         *PerformanceRoutes(database).endpoints(),
-        *group_endpoints(database),
-        *export_endpoints(database),
+        *GroupRoutes(database).endpoints(),
+        *ExportRoutes(database).endpoints(),
         *WatchlistRoutes(database, history).endpoints(),
         *AnalysisRoutes(database).endpoints(),
     ]

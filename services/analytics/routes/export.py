@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 from services.analytics.domain.csv_text import Cell, csv_bytes
 from services.analytics.queries import exports, facts
 from services.analytics.routes.period import PeriodQuery, first_day, last_day, period_of
-from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.app import Call
 from shared.chassis.http.downloads import Download
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import BY_NAME, example_id
 from shared.contracts.time_zones import zone_or_default
@@ -31,27 +32,25 @@ class ExportQuery(PeriodQuery):
     format: Literal["csv"] = "csv"
 
 
-def export_endpoints(database: Database) -> list[Endpoint]:
-    async def export_performance(call: Call) -> Download:
-        query, user_id = call.query(ExportQuery), call.principal.user_id
-        async with database.tenant(user_id) as connection:
+class ExportRoutes(Routes):
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @endpoint(
+        "GET",
+        "/v1/performance/export",
+        "Download your trades or days as a CSV file, oldest first",
+        media="text/csv",
+        media_example=EXAMPLE,
+    )
+    async def export_performance(self, call: Call, query: ExportQuery) -> Download:
+        user_id = call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
             zone = zone_or_default(await facts.get_zone(connection, user_id))
         day = call.now.astimezone(zone).date().isoformat()
         filename = f"{query.what}-{query.mode.lower()}-{day}.csv"
-        pieces = pieces_of(database, user_id, query, zone)
+        pieces = pieces_of(self._database, user_id, query, zone)
         return Download(filename, await anext(pieces), pieces)
-
-    return [
-        Endpoint(
-            "GET",
-            "/v1/performance/export",
-            export_performance,
-            "Download your trades or days as a CSV file, oldest first",
-            query=ExportQuery,
-            media="text/csv",
-            media_example=EXAMPLE,
-        )
-    ]
 
 
 def pieces_of(database: Database, user_id: int, query: ExportQuery, zone: ZoneInfo) -> AsyncIterator[bytes]:

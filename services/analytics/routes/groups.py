@@ -10,8 +10,9 @@ from services.analytics.queries.groups import StrategySums, SymbolSums
 from services.analytics.routes.cursors import invalid_cursor
 from services.analytics.routes.period import PagedPeriodQuery, period_of
 from services.analytics.routes.views import ByStrategyView, BySymbolView, sums_fields
-from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.app import Call
 from shared.chassis.http.paging import Page, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.texts import NAME_LENGTH
 from shared.contracts.time_zones import zone_or_default
@@ -33,10 +34,14 @@ class ByStrategyQuery(PagedPeriodQuery):
     sort: StrategySort = "strategy_name"
 
 
-def group_endpoints(database: Database) -> list[Endpoint]:
-    async def list_performance_by_symbol(call: Call) -> Page[BySymbolView]:
-        query, user_id = call.query(BySymbolQuery), call.principal.user_id
-        async with database.tenant(user_id) as connection:
+class GroupRoutes(Routes):
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @endpoint("GET", "/v1/performance/by-symbol", "Get your trading results by symbol")
+    async def list_performance_by_symbol(self, call: Call, query: BySymbolQuery) -> Page[BySymbolView]:
+        user_id = call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
             zone = zone_or_default(await facts.get_zone(connection, user_id))
             spans = period_of(query.from_, query.to, zone).spans
             found = await groups.list_by_symbol(connection, user_id, query.mode, spans)
@@ -46,9 +51,10 @@ def group_endpoints(database: Database) -> list[Endpoint]:
 
         return _page(found, query.sort, query.cursor, query.limit, key_of, _symbol_view)
 
-    async def list_performance_by_strategy(call: Call) -> Page[ByStrategyView]:
-        query, user_id = call.query(ByStrategyQuery), call.principal.user_id
-        async with database.tenant(user_id) as connection:
+    @endpoint("GET", "/v1/performance/by-strategy", "Get your trading results by strategy")
+    async def list_performance_by_strategy(self, call: Call, query: ByStrategyQuery) -> Page[ByStrategyView]:
+        user_id = call.principal.user_id
+        async with self._database.tenant(user_id) as connection:
             zone = zone_or_default(await facts.get_zone(connection, user_id))
             spans = period_of(query.from_, query.to, zone).spans
             found = await groups.list_by_strategy(connection, user_id, query.mode, spans)
@@ -57,25 +63,6 @@ def group_endpoints(database: Database) -> list[Endpoint]:
             return _key(query.sort, one.sums, one.strategy_name, str(one.strategy_id))
 
         return _page(found, query.sort, query.cursor, query.limit, key_of, _strategy_view)
-
-    return [
-        Endpoint(
-            "GET",
-            "/v1/performance/by-symbol",
-            list_performance_by_symbol,
-            "Get your trading results by symbol",
-            response=Page[BySymbolView],
-            query=BySymbolQuery,
-        ),
-        Endpoint(
-            "GET",
-            "/v1/performance/by-strategy",
-            list_performance_by_strategy,
-            "Get your trading results by strategy",
-            response=Page[ByStrategyView],
-            query=ByStrategyQuery,
-        ),
-    ]
 
 
 def _key(sort: str, sums: Sums, name: str, tie: str) -> Key:

@@ -26,8 +26,9 @@ from services.analytics.routes.views import (
     SummaryView,
     sums_fields,
 )
-from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.app import Call
 from shared.chassis.http.paging import Page, decode_cursor, encode_cursor, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.time_zones import zone_or_default
 from shared.contracts.types import instant_text
@@ -47,12 +48,13 @@ class CalendarQuery(PeriodQuery):
     year: int | None = Field(default=None, ge=YEARS.start, lt=YEARS.stop)
 
 
-class PerformanceRoutes:
+class PerformanceRoutes(Routes):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get_performance_summary(self, call: Call) -> SummaryView:
-        query, user_id = call.query(PeriodQuery), call.principal.user_id
+    @endpoint("GET", f"{PATH}/summary", "Get a summary of your trades in a period")
+    async def get_performance_summary(self, call: Call, query: PeriodQuery) -> SummaryView:
+        user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             zone = await facts.get_zone(connection, user_id)
             period = period_of(query.from_, query.to, zone_or_default(zone))
@@ -63,8 +65,9 @@ class PerformanceRoutes:
         summary = await asyncio.to_thread(summarise, trades, sessions, before, zone_or_default(zone), period)
         return _summary_view(summary, trades, query, zone)
 
-    async def list_daily_performance(self, call: Call) -> Page[DayView]:
-        query, user_id = call.query(PagedPeriodQuery), call.principal.user_id
+    @endpoint("GET", f"{PATH}/daily", "List your days with trades, in your time zone")
+    async def list_daily_performance(self, call: Call, query: PagedPeriodQuery) -> Page[DayView]:
+        user_id = call.principal.user_id
         position = decode_cursor(query.cursor, str)
         async with self._database.tenant(user_id) as connection:
             zone = zone_or_default(await facts.get_zone(connection, user_id))
@@ -80,8 +83,9 @@ class PerformanceRoutes:
         views = [DayView.model_validate(asdict(row)) for row in rows]
         return page_of(views, query.limit, lambda last: encode_cursor(last.date.isoformat()))
 
-    async def list_equity(self, call: Call) -> Page[EquityPoint]:
-        query, user_id = call.query(EquityQuery), call.principal.user_id
+    @endpoint("GET", f"{PATH}/equity", "List your realised equity after each trade")
+    async def list_equity(self, call: Call, query: EquityQuery) -> Page[EquityPoint]:
+        user_id = call.principal.user_id
         position = decode_cursor(query.cursor, str, int, str)
         async with self._database.tenant(user_id) as connection:
             period = period_of(query.from_, query.to, zone_or_default(await facts.get_zone(connection, user_id)))
@@ -98,8 +102,9 @@ class PerformanceRoutes:
         points = [_equity_point(row) for row in page.items]
         return Page[EquityPoint](items=points, next_cursor=page.next_cursor)
 
-    async def get_performance_calendar(self, call: Call) -> CalendarView:
-        query, user_id = call.query(CalendarQuery), call.principal.user_id
+    @endpoint("GET", f"{PATH}/calendar", "Get a year of daily results, month by month")
+    async def get_performance_calendar(self, call: Call, query: CalendarQuery) -> CalendarView:
+        user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             name = await facts.get_zone(connection, user_id)
             zone = zone_or_default(name)
@@ -112,42 +117,6 @@ class PerformanceRoutes:
         months = months_of(dates, {row.date: row for row in rows}, today)
         shown = [MonthView.model_validate(asdict(month)) for month in months]
         return CalendarView(year=year, mode=query.mode, timezone=name, months=shown)
-
-    def endpoints(self) -> list[Endpoint]:
-        return [
-            Endpoint(
-                "GET",
-                f"{PATH}/summary",
-                self.get_performance_summary,
-                "Get a summary of your trades in a period",
-                response=SummaryView,
-                query=PeriodQuery,
-            ),
-            Endpoint(
-                "GET",
-                f"{PATH}/daily",
-                self.list_daily_performance,
-                "List your days with trades, in your time zone",
-                response=Page[DayView],
-                query=PagedPeriodQuery,
-            ),
-            Endpoint(
-                "GET",
-                f"{PATH}/equity",
-                self.list_equity,
-                "List your realised equity after each trade",
-                response=Page[EquityPoint],
-                query=EquityQuery,
-            ),
-            Endpoint(
-                "GET",
-                f"{PATH}/calendar",
-                self.get_performance_calendar,
-                "Get a year of daily results, month by month",
-                response=CalendarView,
-                query=CalendarQuery,
-            ),
-        ]
 
 
 def _equity_cursor(last: EquityRow) -> str:

@@ -23,13 +23,13 @@ from services.auth.operations.refresh import refresh
 from services.auth.operations.registration import IdempotencyKey, register
 from services.auth.operations.tokens import LONGEST_REFRESH_TOKEN
 from services.auth.routes.fields import NewPassword, Password, TimeZone
-from services.auth.routes.me import MyRoutes
 from services.auth.routes.views import JwksView, RegisteredView, TokensView, tokens_view, user_view
 from shared.chassis.auth import Authenticator
 from shared.chassis.errors import Unauthorized
-from shared.chassis.http.app import Call, Endpoint, Reply
+from shared.chassis.http.app import Call, Reply
 from shared.chassis.http.client_address import Client, Networks, client_of
 from shared.chassis.http.idempotency import REPLAYED, request_sha256
+from shared.chassis.http.routes import Routes, endpoint
 from shared.contracts.examples import PASSWORD, REFRESH_TOKEN, example
 from shared.contracts.texts import Name, ShortName
 from shared.contracts.types import BodyModel
@@ -82,78 +82,29 @@ class LogoutBody(BodyModel):
     refresh_token: RefreshToken | None = None
 
 
-class Routes:
-    """The endpoints of auth."""
-
+class LoginRoutes(Routes):
     def __init__(self, auth: AuthContext, authenticator: Authenticator, trusted_proxies: Networks) -> None:
         self._auth = auth
         self._authenticator = authenticator
         self._proxies = trusted_proxies
-        self._me = MyRoutes(auth, trusted_proxies)
 
-    def endpoints(self) -> list[Endpoint]:
-        return [
-            Endpoint(
-                "POST",
-                "/v1/auth/register",
-                self.register,
-                "Create an account and log in",
-                response=RegisteredView,
-                status=201,
-                body=RegisterBody,
-                public=True,
-                errors=(
-                    EmailTaken,
-                    UsernameTaken,
-                    TooManyRegistrations,
-                    BadCredentials,
-                    AccountDisabled,
-                    TooManyAttempts,
-                    TooManyLogins,
-                ),
-            ),
-            Endpoint(
-                "POST",
-                "/v1/auth/login",
-                self.log_in,
-                "Log in",
-                response=TokensView,
-                body=LoginBody,
-                public=True,
-                errors=(BadCredentials, AccountDisabled, TooManyAttempts, TooManyLogins),
-            ),
-            Endpoint(
-                "POST",
-                "/v1/auth/refresh",
-                self.refresh,
-                "Exchange a refresh token, which can be used once, for new tokens",
-                response=TokensView,
-                body=RefreshBody,
-                public=True,
-                errors=(BadRefreshToken, AlreadyRefreshed, TooManyAttempts),
-            ),
-            Endpoint(
-                "POST",
-                "/v1/auth/logout",
-                self.log_out,
-                "End the login of a refresh token, or of the access token in the header",
-                body=LogoutBody,
-                public=True,
-                errors=(Unauthorized,),
-            ),
-            Endpoint(
-                "GET",
-                "/.well-known/jwks.json",
-                self.get_jwks,
-                "Get the keys for verifying access tokens",
-                response=JwksView,
-                public=True,
-            ),
-            *self._me.endpoints(),
-        ]
-
-    async def register(self, call: Call) -> Reply:
-        body = call.body(RegisterBody)
+    @endpoint(
+        "POST",
+        "/v1/auth/register",
+        "Create an account and log in",
+        status=201,
+        public=True,
+        errors=(
+            EmailTaken,
+            UsernameTaken,
+            TooManyRegistrations,
+            BadCredentials,
+            AccountDisabled,
+            TooManyAttempts,
+            TooManyLogins,
+        ),
+    )
+    async def register(self, call: Call, body: RegisterBody) -> Reply[RegisteredView]:
         user = NewUser(
             email=body.email,
             password=body.password.get_secret_value(),
@@ -174,8 +125,14 @@ class Routes:
         )
         return Reply(view, 201, {"Location": "/v1/me", **(REPLAYED if registration.replayed else {})})
 
-    async def log_in(self, call: Call) -> TokensView:
-        body = call.body(LoginBody)
+    @endpoint(
+        "POST",
+        "/v1/auth/login",
+        "Log in",
+        public=True,
+        errors=(BadCredentials, AccountDisabled, TooManyAttempts, TooManyLogins),
+    )
+    async def log_in(self, call: Call, body: LoginBody) -> TokensView:
         password = body.password.get_secret_value()
         try:
             check_email(body.email)
@@ -185,19 +142,34 @@ class Routes:
         client = self._client(call)
         return tokens_view(await logins.log_in(self._auth, body.email, password, client, call.now))
 
-    async def refresh(self, call: Call) -> TokensView:
-        token = call.body(RefreshBody).refresh_token.get_secret_value()
+    @endpoint(
+        "POST",
+        "/v1/auth/refresh",
+        "Exchange a refresh token, which can be used once, for new tokens",
+        public=True,
+        errors=(BadRefreshToken, AlreadyRefreshed, TooManyAttempts),
+    )
+    async def refresh(self, call: Call, body: RefreshBody) -> TokensView:
+        token = body.refresh_token.get_secret_value()
         return tokens_view(await refresh(self._auth, token, self._client(call), call.now))
 
-    async def log_out(self, call: Call) -> None:
-        token, client = call.body(LogoutBody).refresh_token, self._client(call)
+    @endpoint(
+        "POST",
+        "/v1/auth/logout",
+        "End the login of a refresh token, or of the access token in the header",
+        public=True,
+        errors=(Unauthorized,),
+    )
+    async def log_out(self, call: Call, body: LogoutBody) -> None:
+        token, client = body.refresh_token, self._client(call)
         if token is not None:
             await logins.log_out(self._auth.database, token.get_secret_value(), client, call.now)
             return
         caller = await self._authenticator.principal(call.request.headers.get("Authorization"))
         await logins.log_out_current(self._auth.database, caller, client, call.now)
 
-    async def get_jwks(self, call: Call) -> Reply:
+    @endpoint("GET", "/.well-known/jwks.json", "Get the keys for verifying access tokens", public=True)
+    async def get_jwks(self, call: Call) -> Reply[JwksView]:
         keys = JwksView(keys=self._auth.tokens.keys.published(call.now))
         return Reply(keys, headers={"Cache-Control": "public, max-age=60"})
 

@@ -16,13 +16,16 @@ from services.auth.queries.activity import ActivityFilter, ActivityRow
 from services.auth.routes.fields import NewPassword, Password, TimeZone
 from services.auth.routes.views import ActivityView, EndedView, LoginView, UserView, user_view
 from shared.chassis.errors import InvalidInput, NotFound, Unauthorized
-from shared.chassis.http.app import Call, Endpoint, Reply, tagged
+from shared.chassis.http.app import Call, Reply, tagged
 from shared.chassis.http.client_address import Networks, client_of
 from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.contracts.examples import PASSWORD, example
 from shared.contracts.texts import Name, ShortName
 from shared.contracts.types import BodyModel, Instant, from_us, to_us
 
+ME = "/v1/me"
+SESSIONS = ME + "/sessions"
 Order = Literal["created_at", "-created_at"]
 
 
@@ -60,33 +63,42 @@ class ActivityQuery(PageQuery):
     sort: Order = "-created_at"
 
 
-class MyRoutes:
+class MyRoutes(Routes):
     """Handler names are operation ids and, for changes, activity types (`REVOKE_SESSION`): do not rename them."""
 
     def __init__(self, auth: AuthContext, proxies: Networks) -> None:
         self._auth = auth
         self._proxies = proxies
 
-    async def get_me(self, call: Call) -> Reply:
+    @endpoint("GET", ME, "Get your profile", tagged=True)
+    async def get_me(self, call: Call) -> Reply[UserView]:
         async with self._auth.database.tenant(call.principal.user_id) as connection:
             me = await find_live_profile(connection, call.principal.user_id, _login_of(call))
         return tagged(user_view(me), me.updated_at)
 
-    async def change_me(self, call: Call) -> Reply:
-        changes = call.body(ProfileChanges).changed_fields()
+    @endpoint("PATCH", ME, "Change your profile", errors=(UsernameTaken,), tagged=True, scope="admin")
+    async def change_me(self, call: Call, body: ProfileChanges) -> Reply[UserView]:
         me = await profile.change_profile(
-            self._auth.database, call.principal, _login_of(call), changes, call.if_match
+            self._auth.database, call.principal, _login_of(call), body.changed_fields(), call.if_match
         )
         return tagged(user_view(me), me.updated_at)
 
-    async def change_password(self, call: Call) -> None:
-        body = call.body(PasswordBody)
+    @endpoint(
+        "POST",
+        ME + "/password",
+        "Set a new password, which ends all your other logins",
+        errors=(WrongPassword, TooManyAttempts, TooManyLogins),
+        records_itself=True,  # failures are recorded too
+        scope="admin",
+    )
+    async def change_password(self, call: Call, body: PasswordBody) -> None:
         old, new = body.old_password.get_secret_value(), body.new_password.get_secret_value()
         client = client_of(call.request, "POST /v1/me/password", self._proxies)
         await profile.change_password(self._auth, call.principal, _login_of(call), old, new, client, call.now)
 
-    async def list_log_ins(self, call: Call) -> Page[LoginView]:
-        query, user_id, current = call.query(LoginsQuery), call.principal.user_id, _login_of(call)
+    @endpoint("GET", SESSIONS, "List your logins")
+    async def list_log_ins(self, call: Call, query: LoginsQuery) -> Page[LoginView]:
+        user_id, current = call.principal.user_id, _login_of(call)
         position = decode_sorted(query.sort, query.cursor, int, str)
         try:
             after = (from_us(int(position[0])), UUID(str(position[1]))) if position else None
@@ -107,13 +119,7 @@ class MyRoutes:
             views, query.limit, lambda last: encode_sorted(query.sort, to_us(last.created_at), str(last.session_id))
         )
 
-    async def revoke_session(self, call: Call) -> None:
-        user_id = call.principal.user_id
-        async with self._auth.database.tenant(user_id) as connection:
-            await find_live_profile(connection, user_id, _login_of(call))
-        if not await logins.revoke_login(self._auth.database, call.principal, call.uuid("id"), call.now):
-            raise NotFound
-
+    @endpoint("DELETE", SESSIONS, "End all your other logins", scope="admin")
     async def revoke_other_sessions(self, call: Call) -> EndedView:
         user_id, current = call.principal.user_id, _login_of(call)
         async with self._auth.database.tenant(user_id) as connection:
@@ -122,8 +128,17 @@ class MyRoutes:
             ended=await logins.revoke_other_logins(self._auth.database, call.principal, current, call.now)
         )
 
-    async def list_activity(self, call: Call) -> Page[ActivityView]:
-        query, user_id = call.query(ActivityQuery), call.principal.user_id
+    @endpoint("DELETE", SESSIONS + "/{id}", "End one of your logins", scope="admin")
+    async def revoke_session(self, call: Call) -> None:
+        user_id = call.principal.user_id
+        async with self._auth.database.tenant(user_id) as connection:
+            await find_live_profile(connection, user_id, _login_of(call))
+        if not await logins.revoke_login(self._auth.database, call.principal, call.uuid("id"), call.now):
+            raise NotFound
+
+    @endpoint("GET", ME + "/activity", "List the activity of your account, newest first")
+    async def list_activity(self, call: Call, query: ActivityQuery) -> Page[ActivityView]:
+        user_id = call.principal.user_id
         position = decode_sorted(query.sort, query.cursor, int)
         page_filter = ActivityFilter(
             activity_type=query.type,
@@ -138,53 +153,6 @@ class MyRoutes:
             rows = await activity.list_activity(connection, user_id, page_filter)
         page = page_of(rows, query.limit, lambda last: encode_sorted(query.sort, last.seq))
         return Page(items=[_activity_view(row) for row in page.items], next_cursor=page.next_cursor)
-
-    def endpoints(self) -> list[Endpoint]:
-        me, sessions = "/v1/me", "/v1/me/sessions"
-        return [
-            Endpoint("GET", me, self.get_me, "Get your profile", response=UserView, tagged=True),
-            Endpoint(
-                "PATCH",
-                me,
-                self.change_me,
-                "Change your profile",
-                response=UserView,
-                body=ProfileChanges,
-                errors=(UsernameTaken,),
-                tagged=True,
-                scope="admin",
-            ),
-            Endpoint(
-                "POST",
-                me + "/password",
-                self.change_password,
-                "Set a new password, which ends all your other logins",
-                body=PasswordBody,
-                errors=(WrongPassword, TooManyAttempts, TooManyLogins),
-                records_itself=True,  # failures are recorded too
-                scope="admin",
-            ),
-            Endpoint(
-                "GET", sessions, self.list_log_ins, "List your logins", response=Page[LoginView], query=LoginsQuery
-            ),
-            Endpoint(
-                "DELETE",
-                sessions,
-                self.revoke_other_sessions,
-                "End all your other logins",
-                response=EndedView,
-                scope="admin",
-            ),
-            Endpoint("DELETE", sessions + "/{id}", self.revoke_session, "End one of your logins", scope="admin"),
-            Endpoint(
-                "GET",
-                me + "/activity",
-                self.list_activity,
-                "List the activity of your account, newest first",
-                response=Page[ActivityView],
-                query=ActivityQuery,
-            ),
-        ]
 
 
 def _login_of(call: Call) -> UUID:

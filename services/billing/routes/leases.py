@@ -8,7 +8,8 @@ from pydantic import Field
 from services.billing.domain import LeaseRefusal, ReturnedLease
 from services.billing.operations.leases import lease_block, return_leases
 from shared.chassis.errors import Forbidden, QuotaExceeded
-from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.app import Call
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.types import BodyModel, Id, ViewModel
 
@@ -42,40 +43,24 @@ class ReturnedLeasesBody(BodyModel):
 METERED_SERVICES = frozenset(("auth", "trading", "analytics", "notifications"))
 
 
-class LeaseRoutes:
+class LeaseRoutes(Routes):
     """Endpoints for the services that meter requests."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def endpoints(self) -> list[Endpoint]:
-        return [
-            Endpoint(
-                "POST",
-                "/internal/v1/leases",
-                self.lease_quota,
-                "Lease a block of a tenant's daily requests",
-                response=LeaseView,
-                body=LeaseBody,
-                callers=METERED_SERVICES,
-                errors=(QuotaExceeded,),
-            ),
-            Endpoint(
-                "POST",
-                "/internal/v1/leases/given-back",
-                self.give_back_quota,
-                "Return blocks that are no longer used",
-                body=ReturnedLeasesBody,
-                callers=METERED_SERVICES,
-            ),
-        ]
-
-    async def lease_quota(self, call: Call) -> LeaseView:
-        request = call.body(LeaseBody)
-        if request.service != call.service:
-            raise Forbidden(f"{call.service} may not lease for {request.service}")
+    @endpoint(
+        "POST",
+        "/internal/v1/leases",
+        "Lease a block of a tenant's daily requests",
+        callers=METERED_SERVICES,
+        errors=(QuotaExceeded,),
+    )
+    async def lease_quota(self, call: Call, body: LeaseBody) -> LeaseView:
+        if body.service != call.service:
+            raise Forbidden(f"{call.service} may not lease for {body.service}")
         answer = await lease_block(
-            self._database, request.user_id, request.service, request.operation, request.login_id, call.now
+            self._database, body.user_id, body.service, body.operation, body.login_id, call.now
         )
         if isinstance(answer, LeaseRefusal):
             raise QuotaExceeded(limit=answer.limit, used=answer.used, retry_after_s=answer.retry_after_s)
@@ -85,8 +70,13 @@ class LeaseRoutes:
             usable_ms=answer.usable // timedelta(milliseconds=1),
         )
 
-    async def give_back_quota(self, call: Call) -> None:
-        blocks = call.body(ReturnedLeasesBody).blocks
+    @endpoint(
+        "POST",
+        "/internal/v1/leases/given-back",
+        "Return blocks that are no longer used",
+        callers=METERED_SERVICES,
+    )
+    async def give_back_quota(self, call: Call, body: ReturnedLeasesBody) -> None:
         await return_leases(
-            self._database, [ReturnedLease(block.user_id, block.lease_id, block.used) for block in blocks]
+            self._database, [ReturnedLease(block.user_id, block.lease_id, block.used) for block in body.blocks]
         )

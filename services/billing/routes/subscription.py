@@ -6,8 +6,9 @@ from services.billing.domain import Plan, PlanChange
 from services.billing.queries import plans, subscriptions
 from services.billing.queries.entitlement import get_entitlement
 from shared.chassis.errors import AccountNotReady
-from shared.chassis.http.app import Call, Endpoint, Reply, tagged
+from shared.chassis.http.app import Call, Reply, tagged
 from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionStatus
 from shared.contracts.examples import ASKED, example
@@ -78,47 +79,20 @@ class ChangesQuery(PageQuery):
     sort: Literal["created_at", "-created_at"] = "-created_at"
 
 
-class SubscriptionRoutes:
+class SubscriptionRoutes(Routes):
     """Endpoints for plans and subscriptions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def endpoints(self) -> list[Endpoint]:
-        return [
-            Endpoint(
-                "GET",
-                "/v1/plans",
-                self.list_plans,
-                "List the plans",
-                response=Page[PlanView],
-                public=True,
-                tagged=True,
-            ),
-            Endpoint(
-                "GET",
-                "/v1/subscription",
-                self.get_subscription,
-                "Get your plan and its limits",
-                response=SubscriptionView,
-                errors=(AccountNotReady,),
-            ),
-            Endpoint(
-                "GET",
-                "/v1/subscription/changes",
-                self.list_plan_changes,
-                "List the changes of your plan",
-                response=Page[PlanChangeView],
-                query=ChangesQuery,
-            ),
-        ]
-
-    async def list_plans(self, call: Call) -> Reply:
+    @endpoint("GET", "/v1/plans", "List the plans", public=True, tagged=True)
+    async def list_plans(self, call: Call) -> Reply[Page[PlanView]]:
         async with self._database.untenanted() as connection:
             active = await plans.list_plans(connection)
         page = Page[PlanView](items=[_plan_view(plan) for plan in active])
         return tagged(page, max((plan.plan_id for plan in active), default=0))
 
+    @endpoint("GET", "/v1/subscription", "Get your plan and its limits", errors=(AccountNotReady,))
     async def get_subscription(self, call: Call) -> SubscriptionView:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
@@ -138,8 +112,8 @@ class SubscriptionRoutes:
             features=plan.features,
         )
 
-    async def list_plan_changes(self, call: Call) -> Page[PlanChangeView]:
-        query = call.query(ChangesQuery)
+    @endpoint("GET", "/v1/subscription/changes", "List the changes of your plan")
+    async def list_plan_changes(self, call: Call, query: ChangesQuery) -> Page[PlanChangeView]:
         position = decode_sorted(query.sort, query.cursor, int)
         after = None if position is None else int(position[0])
         async with self._database.tenant(call.principal.user_id) as connection:

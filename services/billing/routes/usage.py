@@ -9,7 +9,8 @@ from services.billing.domain import ApiDay, Period, QuotaRefusal, Usage, day_of,
 from services.billing.queries import leases, requests, usage
 from services.billing.queries.entitlement import get_entitlement
 from shared.chassis.errors import AccountNotReady
-from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.app import Call
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.billing import Limits, PlanName, SubscriptionStatus
 from shared.contracts.examples import NOW, example
@@ -111,24 +112,13 @@ class UsageView(ViewModel):
     meters: list[MeterView]
 
 
-class UsageRoutes:
+class UsageRoutes(Routes):
     """Endpoints for usage."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def endpoints(self) -> list[Endpoint]:
-        return [
-            Endpoint(
-                "GET",
-                "/v1/usage",
-                self.get_usage,
-                "Get your usage and limits",
-                response=UsageView,
-                errors=(AccountNotReady,),
-            ),
-        ]
-
+    @endpoint("GET", "/v1/usage", "Get your usage and limits", errors=(AccountNotReady,))
     async def get_usage(self, call: Call) -> UsageView:
         user_id = call.principal.user_id
         today = day_of(call.now)

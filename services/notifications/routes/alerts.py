@@ -1,19 +1,17 @@
 """HTTP routes of alerts."""
 
-import json
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, field_validator
+from pydantic import field_validator
 from pydantic.config import JsonDict
 
 from services.notifications.domain.conditions import AlertType
 from services.notifications.domain.firing import Repeat
 from services.notifications.errors import AlertsFull
 from services.notifications.operations.alerts import (
-    DELIVERING_CHANNELS,
     change_alert,
     channels_of,
     create_alert,
@@ -22,59 +20,20 @@ from services.notifications.operations.alerts import (
 from services.notifications.queries import alerts, firings
 from services.notifications.queries.alerts import AlertFilter, AlertRow
 from services.notifications.queries.firings import PastFiring
+from services.notifications.routes.fields import Cooldown, Expiry, Interval, Symbol, check_size, require_delivering
 from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached, Unavailable
-from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
-from shared.chassis.http.json_body import as_stored
+from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.examples import NOW, example
 from shared.contracts.notifications import Channel
 from shared.contracts.texts import Name
-from shared.contracts.types import EPOCH, SYMBOL_PATTERN, Amount, BodyModel, Instant, ViewModel
+from shared.contracts.types import EPOCH, Amount, BodyModel, Instant, ViewModel
 from shared.market.history_client import CandleHistory
-from shared.strategy.bars import INTERVAL_MS
-from shared.strategy.document.parse import MAX_DOCUMENT_BYTES
 
+ALERTS, ONE_ALERT = "/v1/alerts", "/v1/alerts/{id}"
 MICROSECOND = timedelta(microseconds=1)
-
-Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
-Cooldown = Annotated[int, Field(ge=0, le=31_536_000)]
-
-
-def _check_interval(interval: str) -> str:
-    if interval not in INTERVAL_MS:
-        raise ValueError(f"must be one of {' '.join(INTERVAL_MS)}")
-    return interval
-
-
-Interval = Annotated[
-    str, AfterValidator(_check_interval), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})
-]
-
-# The same bounds as in the table: the extremes of the calendar cannot be read back from Postgres as times.
-EARLIEST_EXPIRY = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST_EXPIRY = datetime(2200, 1, 1, tzinfo=UTC)
-
-
-def _check_expiry(moment: datetime) -> datetime:
-    if not EARLIEST_EXPIRY <= moment < LATEST_EXPIRY:
-        raise ValueError(f"must be in {EARLIEST_EXPIRY.year} or later and before {LATEST_EXPIRY.year}")
-    return moment
-
-
-Expiry = Annotated[Instant, AfterValidator(_check_expiry)]
-
-
-def _require_delivering(channel: Channel) -> AfterValidator:
-    """Refuse a channel that does not deliver yet, so that no user relies on it."""
-
-    def check(requested: bool | None) -> bool | None:
-        if requested and channel not in DELIVERING_CHANNELS:
-            raise ValueError(f"alerts are not delivered by {channel} yet, only by {', '.join(DELIVERING_CHANNELS)}")
-        return requested
-
-    return AfterValidator(check)
-
 
 ALERT: JsonDict = {
     "alert_name": "above ninety thousand",
@@ -86,14 +45,6 @@ ALERT: JsonDict = {
     "notify_email": False,
     "cooldown_seconds": 900,
 }
-
-
-def _check_size(condition: dict[str, object]) -> dict[str, object]:
-    """Return the condition without floats. Raises ValueError if it is too large."""
-    stored = as_stored(condition)
-    if len(json.dumps(stored).encode()) > MAX_DOCUMENT_BYTES:
-        raise ValueError(f"must be at most {MAX_DOCUMENT_BYTES} bytes")
-    return stored
 
 
 class AlertBody(BodyModel):
@@ -109,9 +60,9 @@ class AlertBody(BodyModel):
     alert_type: AlertType
     condition_data: dict[str, object]
     notify_dashboard: bool = True
-    notify_telegram: Annotated[bool, _require_delivering("telegram")] = False
-    notify_email: Annotated[bool, _require_delivering("email")] = False
-    notify_webhook: Annotated[bool, _require_delivering("webhook")] = False
+    notify_telegram: Annotated[bool, require_delivering("telegram")] = False
+    notify_email: Annotated[bool, require_delivering("email")] = False
+    notify_webhook: Annotated[bool, require_delivering("webhook")] = False
     cooldown_seconds: Cooldown = 0
     expires_at: Expiry | None = None
     repeat: Repeat = "ALWAYS"
@@ -120,7 +71,7 @@ class AlertBody(BodyModel):
     @field_validator("condition_data")
     @classmethod
     def _without_floats(cls, value: dict[str, object]) -> dict[str, object]:
-        return _check_size(value)
+        return check_size(value)
 
 
 class AlertChanges(BodyModel):
@@ -131,9 +82,9 @@ class AlertChanges(BodyModel):
     alert_name: Name | None = None
     condition_data: dict[str, object] | None = None
     notify_dashboard: bool | None = None
-    notify_telegram: Annotated[bool | None, _require_delivering("telegram")] = None
-    notify_email: Annotated[bool | None, _require_delivering("email")] = None
-    notify_webhook: Annotated[bool | None, _require_delivering("webhook")] = None
+    notify_telegram: Annotated[bool | None, require_delivering("telegram")] = None
+    notify_email: Annotated[bool | None, require_delivering("email")] = None
+    notify_webhook: Annotated[bool | None, require_delivering("webhook")] = None
     cooldown_seconds: Cooldown | None = None
     expires_at: Expiry | None = None
     repeat: Repeat | None = None
@@ -142,7 +93,7 @@ class AlertChanges(BodyModel):
     @field_validator("condition_data")
     @classmethod
     def _without_floats(cls, value: dict[str, object] | None) -> dict[str, object] | None:
-        return None if value is None else _check_size(value)
+        return None if value is None else check_size(value)
 
     def given(self) -> dict[str, object]:
         """Return the changes. Null means no change, except for `expires_at`, which it removes."""
@@ -208,19 +159,27 @@ class FiringView(ViewModel):
     created_at: Instant
 
 
-class AlertRoutes:
+class AlertRoutes(Routes):
     def __init__(self, database: Database, history: CandleHistory) -> None:
         self._database = database
         self._history = history
 
-    async def create_alert(self, call: Call) -> Reply:
-        body = call.body(AlertBody)
+    @endpoint(
+        "POST",
+        ALERTS,
+        "Create an alert",
+        status=201,
+        errors=(NameTaken, AlertsFull, PlanLimitReached, Unavailable),
+        scope="trade",
+    )
+    async def create_alert(self, call: Call, body: AlertBody) -> Reply[AlertView]:
         await self._history.check_series(body.symbol, body.interval)
         alert = await create_alert(self._database, call.principal, body.model_dump())
-        return created(_view(alert), f"/v1/alerts/{alert.alert_id}")
+        return created(_view(alert), f"{ALERTS}/{alert.alert_id}")
 
-    async def list_alerts(self, call: Call) -> Page[AlertView]:
-        query, user_id = call.query(AlertsQuery), call.principal.user_id
+    @endpoint("GET", ALERTS, "List your alerts")
+    async def list_alerts(self, call: Call, query: AlertsQuery) -> Page[AlertView]:
+        user_id = call.principal.user_id
         by_name = query.sort.endswith("alert_name")
         found = decode_sorted(query.sort, query.cursor, str)
         beyond = None if found is None else str(found[0]) if by_name else _id_in(found)
@@ -233,7 +192,8 @@ class AlertRoutes:
             lambda last: encode_sorted(query.sort, last.alert_name if by_name else str(last.alert_id)),
         )
 
-    async def get_alert(self, call: Call) -> Reply:
+    @endpoint("GET", ONE_ALERT, "Get an alert", tagged=True)
+    async def get_alert(self, call: Call) -> Reply[AlertView]:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await alerts.get_alert(connection, user_id, call.uuid())
@@ -241,24 +201,36 @@ class AlertRoutes:
             raise NotFound
         return _tagged(row)
 
-    async def change_alert(self, call: Call) -> Reply:
-        return await self._change(call, call.body(AlertChanges).given())
+    @endpoint(
+        "PATCH",
+        ONE_ALERT,
+        "Change an alert",
+        errors=(NameTaken, PlanLimitReached),
+        tagged=True,
+        scope="trade",
+    )
+    async def change_alert(self, call: Call, body: AlertChanges) -> Reply[AlertView]:
+        return await self._change(call, body.given())
 
-    async def pause_alert(self, call: Call) -> Reply:
-        return await self._change(call, {"is_active": False})
-
-    async def resume_alert(self, call: Call) -> Reply:
-        return await self._change(call, {"is_active": True})
-
-    async def _change(self, call: Call, changes: dict[str, object]) -> Reply:
-        user_id = call.principal.user_id
-        return _tagged(await change_alert(self._database, user_id, call.uuid(), changes, call.if_match))
-
+    @endpoint("DELETE", ONE_ALERT, "Delete an alert", status=204, tagged=True, scope="trade")
     async def delete_alert(self, call: Call) -> None:
         await delete_alert(self._database, call.principal.user_id, call.uuid(), call.if_match)
 
-    async def list_firings(self, call: Call) -> Page[FiringView]:
-        query, user_id, alert_id = call.query(FiringsQuery), call.principal.user_id, call.uuid()
+    @endpoint("POST", ONE_ALERT + "/pause", "Pause an alert", scope="trade")
+    async def pause_alert(self, call: Call) -> Reply[AlertView]:
+        return await self._change(call, {"is_active": False})
+
+    @endpoint("POST", ONE_ALERT + "/resume", "Resume an alert: it fires on candles from now on", scope="trade")
+    async def resume_alert(self, call: Call) -> Reply[AlertView]:
+        return await self._change(call, {"is_active": True})
+
+    async def _change(self, call: Call, changes: dict[str, object]) -> Reply[AlertView]:
+        user_id = call.principal.user_id
+        return _tagged(await change_alert(self._database, user_id, call.uuid(), changes, call.if_match))
+
+    @endpoint("GET", ONE_ALERT + "/firings", "List an alert's firings, newest first")
+    async def list_firings(self, call: Call, query: FiringsQuery) -> Page[FiringView]:
+        user_id, alert_id = call.principal.user_id, call.uuid()
         beyond = _moment_in(decode_sorted(query.sort, query.cursor, int))
         async with self._database.tenant(user_id) as connection:
             if await alerts.get_alert(connection, user_id, alert_id) is None:
@@ -269,60 +241,6 @@ class AlertRoutes:
             query.limit,
             lambda last: encode_sorted(query.sort, (last.open_time - EPOCH) // MICROSECOND),
         )
-
-    def endpoints(self) -> list[Endpoint]:
-        everything, one = "/v1/alerts", "/v1/alerts/{id}"
-        return [
-            Endpoint(
-                "POST",
-                everything,
-                self.create_alert,
-                "Create an alert",
-                response=AlertView,
-                status=201,
-                body=AlertBody,
-                errors=(NameTaken, AlertsFull, PlanLimitReached, Unavailable),
-                scope="trade",
-            ),
-            Endpoint(
-                "GET",
-                everything,
-                self.list_alerts,
-                "List your alerts",
-                response=Page[AlertView],
-                query=AlertsQuery,
-            ),
-            Endpoint("GET", one, self.get_alert, "Get an alert", response=AlertView, tagged=True),
-            Endpoint(
-                "PATCH",
-                one,
-                self.change_alert,
-                "Change an alert",
-                response=AlertView,
-                body=AlertChanges,
-                errors=(NameTaken, PlanLimitReached),
-                tagged=True,
-                scope="trade",
-            ),
-            Endpoint("DELETE", one, self.delete_alert, "Delete an alert", status=204, tagged=True, scope="trade"),
-            Endpoint("POST", one + "/pause", self.pause_alert, "Pause an alert", response=AlertView, scope="trade"),
-            Endpoint(
-                "POST",
-                one + "/resume",
-                self.resume_alert,
-                "Resume an alert: it fires on candles from now on",
-                response=AlertView,
-                scope="trade",
-            ),
-            Endpoint(
-                "GET",
-                one + "/firings",
-                self.list_firings,
-                "List an alert's firings, newest first",
-                response=Page[FiringView],
-                query=FiringsQuery,
-            ),
-        ]
 
 
 def _id_in(found: tuple[str | int, ...]) -> UUID:
@@ -345,7 +263,7 @@ def _invalid_cursor() -> InvalidInput:
     return InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}])
 
 
-def _tagged(row: AlertRow) -> Reply:
+def _tagged(row: AlertRow) -> Reply[AlertView]:
     return tagged(_view(row), row.updated_at)
 
 

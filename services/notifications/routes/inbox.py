@@ -28,7 +28,7 @@ from services.notifications.queries import inbox
 from services.notifications.queries.inbox import InboxFilter, InboxRow
 from services.notifications.queries.preferences import Preferences, get_preferences
 from shared.chassis.errors import InvalidInput
-from shared.chassis.http.app import Call, Endpoint, Reply, tagged
+from shared.chassis.http.app import Call, Reply, tagged
 from shared.chassis.http.paging import (
     Page,
     PageQuery,
@@ -38,13 +38,14 @@ from shared.chassis.http.paging import (
     encode_sorted,
     page_of,
 )
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.http.streaming import HEADER, ServerSentEvent, Stream, StreamQuery, follow
 from shared.chassis.postgres import Database
 from shared.contracts.examples import EXIT, example, example_id
 from shared.contracts.types import BodyModel, Id, Instant, ViewModel
 
+INBOX, PREFERENCES = "/v1/inbox", "/v1/inbox/preferences"
 MAX_CHANGES = 100
-
 
 MESSAGE: JsonDict = {
     "position": 17,
@@ -152,13 +153,14 @@ class PreferencesView(ViewModel):
     kinds: dict[Kind, PreferenceView]
 
 
-class InboxRoutes:
+class InboxRoutes(Routes):
     def __init__(self, database: Database) -> None:
         self._database = database
         self._last = LastPositions(database)
 
-    async def list_inbox(self, call: Call) -> Page[MessageView]:
-        query, user_id = call.query(InboxQuery), call.principal.user_id
+    @endpoint("GET", INBOX, "List your inbox, newest first")
+    async def list_inbox(self, call: Call, query: InboxQuery) -> Page[MessageView]:
+        user_id = call.principal.user_id
         beyond = _id_in(decode_sorted(query.sort, query.cursor, str))
         wanted = InboxFilter(
             query.unread,
@@ -175,12 +177,19 @@ class InboxRoutes:
             [_view(row) for row in rows], query.limit, lambda last: encode_sorted(query.sort, str(last.event_id))
         )
 
+    @endpoint("GET", INBOX + "/count", "Count your unread messages")
     async def count_unread(self, call: Call) -> CountView:
         _, count = await self._changes(call.principal.user_id, None)
         assert count is not None, "without a position no changes are read, so the count is final"
         return count
 
-    async def stream_inbox(self, call: Call) -> Stream:
+    @endpoint(
+        "GET",
+        INBOX + "/stream",
+        "Stream your inbox: new messages, digests that grow, and the number of unread messages",
+        events={"message": MessageView, "digest": MessageView, "unread": CountView},
+    )
+    async def stream_inbox(self, call: Call, query: StreamQuery) -> Stream:
         """Stream changes. Without Last-Event-ID the stream begins with the current count."""
         user_id = call.principal.user_id
         found = decode_cursor(call.last_event_id, int, path=HEADER)
@@ -192,7 +201,7 @@ class InboxRoutes:
             rows, count = await self._changes(user_id, position)
             return [*map(_message_event, rows), *([_count_event(count)] if count is not None else [])]
 
-        return Stream(follow(look, after, call.query(StreamQuery).seconds))
+        return Stream(follow(look, after, query.seconds))
 
     async def _changes(self, user_id: int, after: int | None) -> tuple[list[InboxRow], CountView | None]:
         """Return up to `MAX_CHANGES` messages beyond a position, and the unread count if there are no more.
@@ -207,84 +216,33 @@ class InboxRoutes:
                 return rows, None
             return rows, CountView(unread=await inbox.count_unread(connection, user_id), position=last)
 
+    @endpoint("POST", INBOX + "/{id}/read", "Mark a message as read", scope="trade")
     async def mark_read(self, call: Call) -> MessageView:
         return _view(await mark_read(self._database, call.principal.user_id, call.uuid()))
 
-    async def mark_all_read(self, call: Call) -> ReadView:
-        up_to = call.body(ReadBody)
-        marked = await mark_all_read(self._database, call.principal.user_id, up_to.position, up_to.until)
+    @endpoint(
+        "POST",
+        INBOX + "/read",
+        "Mark all messages as read, or all up to a position or time",
+        scope="trade",
+    )
+    async def mark_all_read(self, call: Call, body: ReadBody) -> ReadView:
+        marked = await mark_all_read(self._database, call.principal.user_id, body.position, body.until)
         return ReadView(marked_read=marked)
 
-    async def get_preferences(self, call: Call) -> Reply:
+    @endpoint("GET", PREFERENCES, "Get your notification preferences", tagged=True)
+    async def get_preferences(self, call: Call) -> Reply[PreferencesView]:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             return _preferences(await get_preferences(connection, user_id))
 
-    async def put_preferences(self, call: Call) -> Reply:
+    @endpoint("PUT", PREFERENCES, "Set your notification preferences", tagged=True, scope="trade")
+    async def put_preferences(self, call: Call, body: PreferencesBody) -> Reply[PreferencesView]:
         kinds = {
-            kind: Preference(channels=tuple(sorted(set(body.channels))), severity_floor=body.severity_floor)
-            for kind, body in call.body(PreferencesBody).kinds.items()
+            kind: Preference(channels=tuple(sorted(set(given.channels))), severity_floor=given.severity_floor)
+            for kind, given in body.kinds.items()
         }
         return _preferences(await change_preferences(self._database, call.principal.user_id, kinds, call.if_match))
-
-    def endpoints(self) -> list[Endpoint]:
-        everything, preferences = "/v1/inbox", "/v1/inbox/preferences"
-        return [
-            Endpoint(
-                "GET",
-                everything,
-                self.list_inbox,
-                "List your inbox, newest first",
-                response=Page[MessageView],
-                query=InboxQuery,
-            ),
-            Endpoint(
-                "GET", everything + "/count", self.count_unread, "Count your unread messages", response=CountView
-            ),
-            Endpoint(
-                "GET",
-                everything + "/stream",
-                self.stream_inbox,
-                "Stream your inbox: new messages, digests that grow, and the number of unread messages",
-                query=StreamQuery,
-                events={"message": MessageView, "digest": MessageView, "unread": CountView},
-            ),
-            Endpoint(
-                "POST",
-                everything + "/{id}/read",
-                self.mark_read,
-                "Mark a message as read",
-                response=MessageView,
-                scope="trade",
-            ),
-            Endpoint(
-                "POST",
-                everything + "/read",
-                self.mark_all_read,
-                "Mark all messages as read, or all up to a position or time",
-                response=ReadView,
-                body=ReadBody,
-                scope="trade",
-            ),
-            Endpoint(
-                "GET",
-                preferences,
-                self.get_preferences,
-                "Get your notification preferences",
-                response=PreferencesView,
-                tagged=True,
-            ),
-            Endpoint(
-                "PUT",
-                preferences,
-                self.put_preferences,
-                "Set your notification preferences",
-                response=PreferencesView,
-                body=PreferencesBody,
-                tagged=True,
-                scope="trade",
-            ),
-        ]
 
 
 def _id_in(found: tuple[str | int, ...] | None) -> UUID | None:
@@ -307,6 +265,6 @@ def _view(row: InboxRow) -> MessageView:
     return MessageView.model_validate(asdict(row))
 
 
-def _preferences(stored: Preferences) -> Reply:
+def _preferences(stored: Preferences) -> Reply[PreferencesView]:
     kinds = {kind: preference_of(kind, stored.kinds).model_dump() for kind in KINDS}
     return tagged(PreferencesView.model_validate({"kinds": kinds}), stored.version)

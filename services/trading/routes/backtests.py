@@ -23,7 +23,7 @@ from services.trading.routes.backtest_views import (
 )
 from services.trading.routes.fields import Symbol
 from shared.chassis.errors import InvalidInput, NotFound, PlanLimitReached
-from shared.chassis.http.app import Call, Endpoint, Reply
+from shared.chassis.http.app import Call, Reply
 from shared.chassis.http.paging import (
     Page,
     PageQuery,
@@ -33,11 +33,13 @@ from shared.chassis.http.paging import (
     encode_sorted,
     page_of,
 )
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.amounts import Fraction, Positive
 from shared.contracts.examples import example
 from shared.contracts.types import EPOCH, BodyModel, Id, Instant
 
+PATH = "/v1/backtests"
 Order = Literal["created_at", "-created_at"]
 INITIAL_BALANCE = Decimal(10_000)
 MICROSECOND = timedelta(microseconds=1)
@@ -72,15 +74,22 @@ class BacktestsQuery(PageQuery):
     sort: Order = "-created_at"
 
 
-class BacktestRoutes:
+class BacktestRoutes(Routes):
     def __init__(self, database: Database, listing: Listing, paper: PaperTerms, most_bars: int) -> None:
         self._database = database
         self._listing = listing
         self._paper = paper
         self._most_bars = most_bars
 
-    async def create_backtest(self, call: Call) -> Reply:
-        body = call.body(BacktestBody)
+    @endpoint(
+        "POST",
+        PATH,
+        "Queue a backtest over stored candles; a repeated request is answered from the stored result",
+        status=202,
+        errors=(PlanLimitReached, TooManyBacktests),
+        scope="trade",
+    )
+    async def create_backtest(self, call: Call, body: BacktestBody) -> Reply[BacktestView]:
         request = BacktestRequest(
             body.strategy_id,
             body.version,
@@ -93,10 +102,11 @@ class BacktestRoutes:
         )
         await self._listing.refresh(body.symbol)
         row = await queue_backtest(self._database, call.principal.user_id, request, self._most_bars, call.now)
-        return Reply(backtest_view(row), headers={"Location": f"/v1/backtests/{row.backtest_id}"})
+        return Reply(backtest_view(row), headers={"Location": f"{PATH}/{row.backtest_id}"})
 
-    async def list_backtests(self, call: Call) -> Page[BacktestView]:
-        query, user_id = call.query(BacktestsQuery), call.principal.user_id
+    @endpoint("GET", PATH, "List your backtests")
+    async def list_backtests(self, call: Call, query: BacktestsQuery) -> Page[BacktestView]:
+        user_id = call.principal.user_id
         after = _position(query)
         async with self._database.tenant(user_id) as connection:
             rows = await backtests.list_backtests(
@@ -115,6 +125,7 @@ class BacktestRoutes:
             lambda last: encode_sorted(query.sort, (last.created_at - EPOCH) // MICROSECOND, str(last.backtest_id)),
         )
 
+    @endpoint("GET", PATH + "/{id}", "Get a backtest with its progress or result")
     async def get_backtest(self, call: Call) -> BacktestView:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
@@ -123,11 +134,23 @@ class BacktestRoutes:
             raise NotFound
         return backtest_view(row)
 
+    @endpoint(
+        "DELETE",
+        PATH + "/{id}",
+        "Cancel a queued or running backtest",
+        errors=(BacktestEnded,),
+        scope="trade",
+    )
     async def cancel_backtest(self, call: Call) -> BacktestView:
         return backtest_view(await cancel_backtest(self._database, call.principal.user_id, call.uuid(), call.now))
 
-    async def list_backtest_fills(self, call: Call) -> Page[BacktestFillView]:
-        query, user_id = call.query(PageQuery), call.principal.user_id
+    @endpoint(
+        "GET",
+        PATH + "/{id}/fills",
+        "List a backtest's fills in the order they happened; empty until it is done",
+    )
+    async def list_backtest_fills(self, call: Call, query: PageQuery) -> Page[BacktestFillView]:
+        user_id = call.principal.user_id
         after, result_id = _number(query), await self._result_of(call)
         async with self._database.tenant(user_id) as connection:
             rows = (
@@ -137,8 +160,13 @@ class BacktestRoutes:
             )
         return page_of([fill_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.fill_number))
 
-    async def list_backtest_trades(self, call: Call) -> Page[BacktestTradeView]:
-        query, user_id = call.query(PageQuery), call.principal.user_id
+    @endpoint(
+        "GET",
+        PATH + "/{id}/trades",
+        "List a backtest's trades in the order they closed; empty until it is done",
+    )
+    async def list_backtest_trades(self, call: Call, query: PageQuery) -> Page[BacktestTradeView]:
+        user_id = call.principal.user_id
         after, result_id = _number(query), await self._result_of(call)
         async with self._database.tenant(user_id) as connection:
             rows = (
@@ -158,58 +186,6 @@ class BacktestRoutes:
         if row is None:
             raise NotFound
         return row.result.result_id if row.result else None
-
-    def endpoints(self) -> list[Endpoint]:
-        collection, item = "/v1/backtests", "/v1/backtests/{id}"
-        return [
-            Endpoint(
-                "POST",
-                collection,
-                self.create_backtest,
-                "Queue a backtest over stored candles; a repeated request is answered from the stored result",
-                response=BacktestView,
-                status=202,
-                body=BacktestBody,
-                errors=(PlanLimitReached, TooManyBacktests),
-                scope="trade",
-            ),
-            Endpoint(
-                "GET",
-                collection,
-                self.list_backtests,
-                "List your backtests",
-                response=Page[BacktestView],
-                query=BacktestsQuery,
-            ),
-            Endpoint(
-                "GET", item, self.get_backtest, "Get a backtest with its progress or result", response=BacktestView
-            ),
-            Endpoint(
-                "DELETE",
-                item,
-                self.cancel_backtest,
-                "Cancel a queued or running backtest",
-                response=BacktestView,
-                errors=(BacktestEnded,),
-                scope="trade",
-            ),
-            Endpoint(
-                "GET",
-                item + "/fills",
-                self.list_backtest_fills,
-                "List a backtest's fills in the order they happened; empty until it is done",
-                response=Page[BacktestFillView],
-                query=PageQuery,
-            ),
-            Endpoint(
-                "GET",
-                item + "/trades",
-                self.list_backtest_trades,
-                "List a backtest's trades in the order they closed; empty until it is done",
-                response=Page[BacktestTradeView],
-                query=PageQuery,
-            ),
-        ]
 
 
 def _position(query: BacktestsQuery) -> tuple[datetime, UUID] | None:

@@ -12,8 +12,9 @@ from services.trading.queries.candles import SeriesRow
 from services.trading.routes.fields import Interval, Symbol
 from services.trading.routes.listed_series import check_series
 from shared.chassis.errors import InvalidInput, NotFound, Unavailable
-from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.app import Call
 from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import Amount, Instant, QueryModel, ViewModel, from_ms, to_ms
 from shared.strategy.bars import Bar
@@ -57,15 +58,24 @@ class HistoryView(ViewModel):
     anchor_ms: int | None
 
 
-def candle_endpoints(database: Database, listing: Listing) -> list[Endpoint]:
-    async def list_candles(call: Call) -> Page[CandleView]:
-        query = call.query(CandlesQuery)
+class CandleRoutes(Routes):
+    def __init__(self, database: Database, listing: Listing) -> None:
+        self._database = database
+        self._listing = listing
+
+    @endpoint(
+        "GET",
+        "/v1/candles",
+        "List confirmed candles of a series that is traded or watched",
+        errors=(Unavailable,),
+    )
+    async def list_candles(self, call: Call, query: CandlesQuery) -> Page[CandleView]:
         generation, beyond = _position(query)
-        async with database.tenant(call.principal.user_id) as connection:
+        async with self._database.tenant(call.principal.user_id) as connection:
             series = await candles.get_series(connection, VENUE, query.symbol, query.interval, generation)
             bars = await _page(connection, series, query, beyond) if series is not None else []
         if series is None:
-            await check_series(listing, query.symbol, query.interval)
+            await check_series(self._listing, query.symbol, query.interval)
             return Page(items=[])
         return page_of(
             [_view(bar) for bar in bars],
@@ -73,9 +83,15 @@ def candle_endpoints(database: Database, listing: Listing) -> list[Endpoint]:
             lambda last: encode_sorted(query.sort, series.generation, to_ms(last.open_time)),
         )
 
-    async def list_history(call: Call) -> HistoryView:
-        query = call.query(HistoryQuery)
-        async with database.untenanted() as connection:
+    @endpoint(
+        "GET",
+        "/internal/v1/candles",
+        "List the last candles up to a time, for other services",
+        errors=(NotFound, Unavailable),
+        callers=frozenset(("analytics", "notifications")),
+    )
+    async def list_history(self, call: Call, query: HistoryQuery) -> HistoryView:
+        async with self._database.untenanted() as connection:
             series = await candles.get_series(connection, VENUE, query.symbol, query.interval, query.generation)
             bars = []
             if series is not None:
@@ -83,33 +99,11 @@ def candle_endpoints(database: Database, listing: Listing) -> list[Endpoint]:
                 bars = await candles.list_bars_until(connection, series.series_id, moment, query.limit)
         if series is None or series.anchor is None:
             try:
-                await check_series(listing, query.symbol, query.interval)
+                await check_series(self._listing, query.symbol, query.interval)
             except InvalidInput as error:
                 raise NotFound("the exchange does not have this series", **error.extra) from error
             return HistoryView(items=[], anchor_ms=None)
         return HistoryView(items=[tuple(bar) for bar in bars], anchor_ms=to_ms(series.anchor))
-
-    return [
-        Endpoint(
-            "GET",
-            "/v1/candles",
-            list_candles,
-            "List confirmed candles of a series that is traded or watched",
-            response=Page[CandleView],
-            query=CandlesQuery,
-            errors=(Unavailable,),
-        ),
-        Endpoint(
-            "GET",
-            "/internal/v1/candles",
-            list_history,
-            "List the last candles up to a time, for other services",
-            response=HistoryView,
-            query=HistoryQuery,
-            errors=(NotFound, Unavailable),
-            callers=frozenset(("analytics", "notifications")),
-        ),
-    ]
 
 
 async def _page(

@@ -21,15 +21,17 @@ from services.trading.queries.configurations import ConfigurationRow
 from services.trading.routes.fields import Flag
 from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from shared.chassis.errors import NameTaken, NotFound
-from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
+from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.json_body import as_stored
 from shared.chassis.http.paging import Page, PageQuery, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.amounts import Positive, check_positive
 from shared.contracts.examples import ASKED, example
 from shared.contracts.texts import Name, check_texts_within
 from shared.contracts.types import AMOUNT_PATTERN, Amount, BodyModel, Instant, ViewModel
 
+PATH = "/v1/bot-configurations"
 MAX_DATA_BYTES = 20_000
 
 
@@ -109,17 +111,25 @@ class ConfigurationView(ViewModel):
     updated_at: Instant
 
 
-class ConfigurationRoutes:
+class ConfigurationRoutes(Routes):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create_bot_configuration(self, call: Call) -> Reply:
-        values = call.body(ConfigurationBody).model_dump()
-        row = await create_configuration(self._database, call.principal.user_id, values)
-        return created(_view(row), f"/v1/bot-configurations/{row.bot_configuration_id}")
+    @endpoint(
+        "POST",
+        PATH,
+        "Create a configuration",
+        status=201,
+        errors=(NameTaken, ConfigurationsFull),
+        scope="trade",
+    )
+    async def create_bot_configuration(self, call: Call, body: ConfigurationBody) -> Reply[ConfigurationView]:
+        row = await create_configuration(self._database, call.principal.user_id, body.model_dump())
+        return created(_view(row), f"{PATH}/{row.bot_configuration_id}")
 
-    async def list_bot_configurations(self, call: Call) -> Page[ConfigurationView]:
-        query, user_id = call.query(ConfigurationsQuery), call.principal.user_id
+    @endpoint("GET", PATH, "List your configurations")
+    async def list_bot_configurations(self, call: Call, query: ConfigurationsQuery) -> Page[ConfigurationView]:
+        user_id = call.principal.user_id
         after = parse_cursor(query.sort, query.cursor)
         async with self._database.tenant(user_id) as connection:
             rows = await configurations.list_configurations(
@@ -136,7 +146,8 @@ class ConfigurationRoutes:
             lambda last: encode_position(query.sort, last.created_at, last.bot_configuration_id),
         )
 
-    async def get_bot_configuration(self, call: Call) -> Reply:
+    @endpoint("GET", PATH + "/{id}", "Get a configuration", tagged=True)
+    async def get_bot_configuration(self, call: Call) -> Reply[ConfigurationView]:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await configurations.get_configuration(connection, user_id, call.uuid())
@@ -144,61 +155,24 @@ class ConfigurationRoutes:
             raise NotFound
         return _tagged(row)
 
-    async def change_bot_configuration(self, call: Call) -> Reply:
-        values, user_id = call.body(ConfigurationBody).model_dump(), call.principal.user_id
+    @endpoint(
+        "PUT",
+        PATH + "/{id}",
+        "Change a configuration; running sessions keep their limits",
+        errors=(NameTaken,),
+        tagged=True,
+        scope="trade",
+    )
+    async def change_bot_configuration(self, call: Call, body: ConfigurationBody) -> Reply[ConfigurationView]:
+        values, user_id = body.model_dump(), call.principal.user_id
         return _tagged(await change_configuration(self._database, user_id, call.uuid(), values, call.if_match))
 
+    @endpoint("DELETE", PATH + "/{id}", "Delete a configuration", status=204, tagged=True, scope="trade")
     async def delete_bot_configuration(self, call: Call) -> None:
         await delete_configuration(self._database, call.principal.user_id, call.uuid(), call.if_match)
 
-    def endpoints(self) -> list[Endpoint]:
-        collection, item = "/v1/bot-configurations", "/v1/bot-configurations/{id}"
-        view, body = ConfigurationView, ConfigurationBody
-        return [
-            Endpoint(
-                "POST",
-                collection,
-                self.create_bot_configuration,
-                "Create a configuration",
-                view,
-                201,
-                body=body,
-                errors=(NameTaken, ConfigurationsFull),
-                scope="trade",
-            ),
-            Endpoint(
-                "GET",
-                collection,
-                self.list_bot_configurations,
-                "List your configurations",
-                Page[ConfigurationView],
-                query=ConfigurationsQuery,
-            ),
-            Endpoint("GET", item, self.get_bot_configuration, "Get a configuration", view, tagged=True),
-            Endpoint(
-                "PUT",
-                item,
-                self.change_bot_configuration,
-                "Change a configuration; running sessions keep their limits",
-                view,
-                body=body,
-                errors=(NameTaken,),
-                tagged=True,
-                scope="trade",
-            ),
-            Endpoint(
-                "DELETE",
-                item,
-                self.delete_bot_configuration,
-                "Delete a configuration",
-                status=204,
-                tagged=True,
-                scope="trade",
-            ),
-        ]
 
-
-def _tagged(row: ConfigurationRow) -> Reply:
+def _tagged(row: ConfigurationRow) -> Reply[ConfigurationView]:
     return tagged(_view(row), row.revision, row.updated_at)
 
 

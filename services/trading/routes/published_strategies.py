@@ -20,14 +20,16 @@ from services.trading.routes.ordering import encode_position, parse_cursor, pars
 from services.trading.routes.strategies import VERSION_LIMIT, StrategyView, strategy_view
 from services.trading.templates import Template, find_template, templates
 from shared.chassis.errors import NameTaken, NotFound, PlanLimitReached
-from shared.chassis.http.app import Call, Endpoint, Reply, created
+from shared.chassis.http.app import Call, Reply, created
 from shared.chassis.http.paging import Page, PageQuery, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
 from shared.contracts.texts import Name
 from shared.contracts.types import BodyModel, Instant, ViewModel
 
 PUBLISHED, TEMPLATES = "/v1/strategies/published", "/v1/strategies/templates"
+COPY_ERRORS = (NameTaken, PlanLimitReached, StrategiesFull)
 Hash = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
@@ -83,21 +85,30 @@ class TemplateView(ViewModel):
     content_hash: str
 
 
-class PublishingRoutes:
+class PublishingRoutes(Routes):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def publish_strategy(self, call: Call) -> StrategyView:
-        body, user_id = call.body(PublishBody), call.principal.user_id
+    @endpoint(
+        "POST",
+        "/v1/strategies/{id}/publish",
+        "Publish a copy of a version to all users, replacing the one published before",
+        errors=(StrategyInactive, PublishedFull),
+        scope="trade",
+    )
+    async def publish_strategy(self, call: Call, body: PublishBody) -> StrategyView:
+        user_id = call.principal.user_id
         return strategy_view(
             await publish_strategy(self._database, user_id, call.uuid(), body.version, body.display_name)
         )
 
+    @endpoint("POST", "/v1/strategies/{id}/unpublish", "Withdraw the published copy", scope="trade")
     async def unpublish_strategy(self, call: Call) -> StrategyView:
         return strategy_view(await unpublish_strategy(self._database, call.principal.user_id, call.uuid()))
 
-    async def list_published_strategies(self, call: Call) -> Page[PublishedSummary]:
-        query, user_id = call.query(PublishedQuery), call.principal.user_id
+    @endpoint("GET", PUBLISHED, "List the strategies that all users have published")
+    async def list_published_strategies(self, call: Call, query: PublishedQuery) -> Page[PublishedSummary]:
+        user_id = call.principal.user_id
         after = parse_cursor(query.sort, query.cursor)
         async with self._database.tenant(user_id) as connection:
             rows = await published.list_published(
@@ -113,81 +124,43 @@ class PublishingRoutes:
             lambda last: encode_position(query.sort, last.created_at, last.published_strategy_id),
         )
 
+    @endpoint("GET", PUBLISHED + "/{id}", "Get a published strategy")
     async def get_published_strategy(self, call: Call) -> PublishedView:
         return _published(await get_published(self._database, call.principal.user_id, call.uuid()))
 
-    async def copy_published_strategy(self, call: Call) -> Reply:
-        user_id, name = call.principal.user_id, call.body(CopyBody).strategy_name
+    @endpoint(
+        "POST",
+        PUBLISHED + "/{id}/copy",
+        "Copy a published strategy into one of your own",
+        status=201,
+        errors=COPY_ERRORS,
+        scope="trade",
+    )
+    async def copy_published_strategy(self, call: Call, body: CopyBody) -> Reply[StrategyView]:
+        user_id, name = call.principal.user_id, body.strategy_name
         return _created(strategy_view(await copy_published_strategy(self._database, user_id, call.uuid(), name)))
 
+    @endpoint("GET", TEMPLATES, "List the template strategies")
     async def list_templates(self, call: Call) -> Page[TemplateView]:
         return Page(items=[_template(each) for each in templates()])
 
+    @endpoint("GET", TEMPLATES + "/{id}", "Get a template strategy")
     async def get_template(self, call: Call) -> TemplateView:
         return _template(_require_template(call))
 
-    async def copy_template(self, call: Call) -> Reply:
-        user_id, name = call.principal.user_id, call.body(CopyBody).strategy_name
+    @endpoint(
+        "POST",
+        TEMPLATES + "/{id}/copy",
+        "Copy a template into a strategy of your own",
+        status=201,
+        errors=COPY_ERRORS,
+        scope="trade",
+    )
+    async def copy_template(self, call: Call, body: CopyBody) -> Reply[StrategyView]:
+        user_id, name = call.principal.user_id, body.strategy_name
         return _created(
             strategy_view(await save_strategy(self._database, user_id, _require_template(call).strategy, name))
         )
-
-    def endpoints(self) -> list[Endpoint]:
-        own, copy_errors = "/v1/strategies/{id}", (NameTaken, PlanLimitReached, StrategiesFull)
-        view, template = PublishedView, TemplateView
-        return [
-            Endpoint(
-                "POST",
-                own + "/publish",
-                self.publish_strategy,
-                "Publish a copy of a version to all users, replacing the one published before",
-                StrategyView,
-                body=PublishBody,
-                errors=(StrategyInactive, PublishedFull),
-                scope="trade",
-            ),
-            Endpoint(
-                "POST",
-                own + "/unpublish",
-                self.unpublish_strategy,
-                "Withdraw the published copy",
-                StrategyView,
-                scope="trade",
-            ),
-            Endpoint(
-                "GET",
-                PUBLISHED,
-                self.list_published_strategies,
-                "List the strategies that all users have published",
-                Page[PublishedSummary],
-                query=PublishedQuery,
-            ),
-            Endpoint("GET", PUBLISHED + "/{id}", self.get_published_strategy, "Get a published strategy", view),
-            Endpoint(
-                "POST",
-                PUBLISHED + "/{id}/copy",
-                self.copy_published_strategy,
-                "Copy a published strategy into one of your own",
-                StrategyView,
-                201,
-                body=CopyBody,
-                errors=copy_errors,
-                scope="trade",
-            ),
-            Endpoint("GET", TEMPLATES, self.list_templates, "List the template strategies", Page[TemplateView]),
-            Endpoint("GET", TEMPLATES + "/{id}", self.get_template, "Get a template strategy", template),
-            Endpoint(
-                "POST",
-                TEMPLATES + "/{id}/copy",
-                self.copy_template,
-                "Copy a template into a strategy of your own",
-                StrategyView,
-                201,
-                body=CopyBody,
-                errors=copy_errors,
-                scope="trade",
-            ),
-        ]
 
 
 def _require_template(call: Call) -> Template:
@@ -198,7 +171,7 @@ def _require_template(call: Call) -> Template:
     return found
 
 
-def _created(view: StrategyView) -> Reply:
+def _created(view: StrategyView) -> Reply[StrategyView]:
     return created(view, f"/v1/strategies/{view.strategy_id}")
 
 

@@ -17,13 +17,15 @@ from services.trading.routes.ordering import encode_position, parse_cursor
 from services.trading.routes.views import DecisionOutcome, DecisionView, FillView, decision_view, fill_view
 from shared.chassis.errors import NotFound
 from shared.chassis.http import streaming
-from shared.chassis.http.app import Call, Endpoint
+from shared.chassis.http.app import Call
 from shared.chassis.http.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.http.streaming import ServerSentEvent, Stream, StreamQuery, follow
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import example
 from shared.contracts.types import Amount, Instant, ViewModel
 
+PATH = "/v1/sessions/{id}"
 BATCH = 100  # most rows of each kind per poll
 
 
@@ -105,12 +107,13 @@ class Position:
 PositionedEvent = tuple[Position, ServerSentEvent]
 
 
-class SessionPartRoutes:
+class SessionPartRoutes(Routes):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def list_fills(self, call: Call) -> Page[FillView]:
-        query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
+    @endpoint("GET", PATH + "/fills", "List a session's fills in the order they happened")
+    async def list_fills(self, call: Call, query: PageQuery) -> Page[FillView]:
+        user_id, session_id = call.principal.user_id, call.uuid()
         position = decode_cursor(query.cursor, int)
         async with self._database.tenant(user_id) as connection:
             await _require_session(connection, user_id, session_id)
@@ -118,8 +121,9 @@ class SessionPartRoutes:
             rows = await fills.list_fills(connection, user_id, session_id, after, query.limit + 1)
         return page_of([fill_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.fill_number))
 
-    async def list_decisions(self, call: Call) -> Page[DecisionView]:
-        query, user_id, session_id = call.query(SessionDecisionsQuery), call.principal.user_id, call.uuid()
+    @endpoint("GET", PATH + "/decisions", "List a session's decisions with their reasons and outcomes")
+    async def list_decisions(self, call: Call, query: SessionDecisionsQuery) -> Page[DecisionView]:
+        user_id, session_id = call.principal.user_id, call.uuid()
         after = parse_cursor("time", query.cursor)
         async with self._database.tenant(user_id) as connection:
             await _require_session(connection, user_id, session_id)
@@ -130,8 +134,9 @@ class SessionPartRoutes:
         views = [decision_view(row) for row in rows]
         return page_of(views, query.limit, lambda last: encode_position("time", last.time, last.decision_id))
 
-    async def list_restrictions(self, call: Call) -> Page[RestrictionView]:
-        query, user_id, session_id = call.query(PageQuery), call.principal.user_id, call.uuid()
+    @endpoint("GET", PATH + "/restrictions", "List what restricted a session, and from which bar on")
+    async def list_restrictions(self, call: Call, query: PageQuery) -> Page[RestrictionView]:
+        user_id, session_id = call.principal.user_id, call.uuid()
         position = decode_cursor(query.cursor, int)
         async with self._database.tenant(user_id) as connection:
             await _require_session(connection, user_id, session_id)
@@ -140,7 +145,13 @@ class SessionPartRoutes:
         views = [RestrictionView.model_validate(asdict(row)) for row in rows]
         return page_of(views, query.limit, lambda last: encode_cursor(last.restriction_number))
 
-    async def stream_session(self, call: Call) -> Stream:
+    @endpoint(
+        "GET",
+        PATH + "/stream",
+        "Stream a session from its start: states, fills, and the equity after each trade",
+        events={"state": StateView, "fill": FillView, "equity": EquityView},
+    )
+    async def stream_session(self, call: Call, query: StreamQuery) -> Stream:
         user_id, session_id = call.principal.user_id, call.uuid()
         seen = decode_cursor(call.last_event_id, int, int, path=streaming.HEADER)
         after = Position(int(seen[0]), int(seen[1])) if seen else Position()
@@ -154,44 +165,7 @@ class SessionPartRoutes:
                 filled = await fills.list_fills(connection, user_id, session_id, position.fill // 2, BATCH)
             return _merge_events(session_id, started_at, position, states, filled)
 
-        return Stream(follow(poll, after, call.query(StreamQuery).seconds))
-
-    def endpoints(self) -> list[Endpoint]:
-        item = "/v1/sessions/{id}"
-        return [
-            Endpoint(
-                "GET",
-                item + "/fills",
-                self.list_fills,
-                "List a session's fills in the order they happened",
-                Page[FillView],
-                query=PageQuery,
-            ),
-            Endpoint(
-                "GET",
-                item + "/decisions",
-                self.list_decisions,
-                "List a session's decisions with their reasons and outcomes",
-                Page[DecisionView],
-                query=SessionDecisionsQuery,
-            ),
-            Endpoint(
-                "GET",
-                item + "/restrictions",
-                self.list_restrictions,
-                "List what restricted a session, and from which bar on",
-                Page[RestrictionView],
-                query=PageQuery,
-            ),
-            Endpoint(
-                "GET",
-                item + "/stream",
-                self.stream_session,
-                "Stream a session from its start: states, fills, and the equity after each trade",
-                query=StreamQuery,
-                events={"state": StateView, "fill": FillView, "equity": EquityView},
-            ),
-        ]
+        return Stream(follow(poll, after, query.seconds))
 
 
 async def _require_session(connection: Connection, user_id: int, session_id: UUID) -> datetime:

@@ -19,13 +19,15 @@ from services.trading.queries.strategies import StrategyRow, VersionRow
 from services.trading.routes.fields import Flag
 from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
-from shared.chassis.http.app import Call, Endpoint, Reply, created, tagged
+from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import HASH, STRATEGY, example
 from shared.contracts.types import Amount, Instant, QueryModel, ViewModel
 from shared.strategy.document.differences import differences
 
+PATH = "/v1/strategies"
 VERSION_LIMIT = 2**31 - 1
 
 
@@ -106,16 +108,25 @@ class ComparisonView(ViewModel):
     differences: list[DifferenceView]
 
 
-class StrategyRoutes:
+class StrategyRoutes(Routes):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create_strategy(self, call: Call) -> Reply:
-        row = await create_strategy(self._database, call.principal.user_id, call.body(StrategyBody).root)
-        return created(strategy_view(row), f"/v1/strategies/{row.strategy_id}")
+    @endpoint(
+        "POST",
+        PATH,
+        "Create a strategy",
+        status=201,
+        errors=(NameTaken, PlanLimitReached, StrategiesFull),
+        scope="trade",
+    )
+    async def create_strategy(self, call: Call, body: StrategyBody) -> Reply[StrategyView]:
+        row = await create_strategy(self._database, call.principal.user_id, body.root)
+        return created(strategy_view(row), f"{PATH}/{row.strategy_id}")
 
-    async def list_strategies(self, call: Call) -> Page[StrategyView]:
-        query, user_id = call.query(StrategiesQuery), call.principal.user_id
+    @endpoint("GET", PATH, "List your strategies")
+    async def list_strategies(self, call: Call, query: StrategiesQuery) -> Page[StrategyView]:
+        user_id = call.principal.user_id
         after = parse_cursor(query.sort, query.cursor)
         async with self._database.tenant(user_id) as connection:
             rows = await strategies.list_strategies(
@@ -133,7 +144,8 @@ class StrategyRoutes:
             lambda last: encode_position(query.sort, last.created_at, last.strategy_id),
         )
 
-    async def get_strategy(self, call: Call) -> Reply:
+    @endpoint("GET", PATH + "/{id}", "Get a strategy in its current version", tagged=True)
+    async def get_strategy(self, call: Call) -> Reply[StrategyView]:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await strategies.get_strategy(connection, user_id, call.uuid())
@@ -141,30 +153,65 @@ class StrategyRoutes:
             raise NotFound
         return _tagged(row)
 
-    async def change_strategy(self, call: Call) -> Reply:
-        body = call.body(StrategyBody).root
-        return _tagged(
-            await change_strategy(self._database, call.principal.user_id, call.uuid(), body, call.if_match)
-        )
+    @endpoint(
+        "PUT",
+        PATH + "/{id}",
+        "Change a strategy, which creates a version; running sessions stay on theirs",
+        errors=(NameTaken, VersionsFull),
+        tagged=True,
+        scope="trade",
+    )
+    async def change_strategy(self, call: Call, body: StrategyBody) -> Reply[StrategyView]:
+        user_id = call.principal.user_id
+        return _tagged(await change_strategy(self._database, user_id, call.uuid(), body.root, call.if_match))
 
-    async def add_strategy_version(self, call: Call) -> Reply:
-        body = call.body(StrategyBody).root
-        row = await change_strategy(self._database, call.principal.user_id, call.uuid(), body)
-        return created(strategy_view(row), f"/v1/strategies/{row.strategy_id}/versions/{row.version}")
-
+    @endpoint(
+        "DELETE",
+        PATH + "/{id}",
+        "Delete a strategy; its versions stay for the trades that refer to them",
+        status=204,
+        errors=(StrategyInUse,),
+        tagged=True,
+        scope="trade",
+    )
     async def delete_strategy(self, call: Call) -> None:
         await delete_strategy(self._database, call.principal.user_id, call.uuid(), call.if_match)
 
+    @endpoint(
+        "POST",
+        PATH + "/{id}/versions",
+        "Add a version to a strategy",
+        status=201,
+        errors=(NameTaken, VersionsFull),
+        scope="trade",
+    )
+    async def add_strategy_version(self, call: Call, body: StrategyBody) -> Reply[StrategyView]:
+        row = await change_strategy(self._database, call.principal.user_id, call.uuid(), body.root)
+        return created(strategy_view(row), f"{PATH}/{row.strategy_id}/versions/{row.version}")
+
+    @endpoint(
+        "POST",
+        PATH + "/{id}/deactivate",
+        "Deactivate a strategy: it starts no more sessions; running ones continue",
+        scope="trade",
+    )
     async def deactivate_strategy(self, call: Call) -> StrategyView:
         user_id, strategy_id = call.principal.user_id, call.uuid()
         return strategy_view(await set_strategy_active(self._database, user_id, strategy_id, is_active=False))
 
+    @endpoint(
+        "POST",
+        PATH + "/{id}/reactivate",
+        "Reactivate a strategy, so that it can start sessions again",
+        scope="trade",
+    )
     async def reactivate_strategy(self, call: Call) -> StrategyView:
         user_id, strategy_id = call.principal.user_id, call.uuid()
         return strategy_view(await set_strategy_active(self._database, user_id, strategy_id, is_active=True))
 
-    async def list_strategy_versions(self, call: Call) -> Page[VersionView]:
-        query, user_id, strategy_id = call.query(PageQuery), call.principal.user_id, call.uuid()
+    @endpoint("GET", PATH + "/{id}/versions", "List all versions of a strategy; versions never change")
+    async def list_strategy_versions(self, call: Call, query: PageQuery) -> Page[VersionView]:
+        user_id, strategy_id = call.principal.user_id, call.uuid()
         position = decode_cursor(query.cursor, int)
         after = int(position[0]) if position else 0
         async with self._database.tenant(user_id) as connection:
@@ -173,6 +220,7 @@ class StrategyRoutes:
             rows = await strategies.list_versions(connection, user_id, strategy_id, after, query.limit + 1)
         return page_of([_version(row) for row in rows], query.limit, lambda last: encode_cursor(last.version))
 
+    @endpoint("GET", PATH + "/{id}/versions/{version}", "Get a version")
     async def get_strategy_version(self, call: Call) -> VersionView:
         user_id, strategy_id = call.principal.user_id, call.uuid()
         async with self._database.tenant(user_id) as connection:
@@ -181,112 +229,15 @@ class StrategyRoutes:
             raise NotFound
         return _version(row)
 
-    async def compare_strategy_versions(self, call: Call) -> ComparisonView:
-        query, user_id = call.query(ComparisonQuery), call.principal.user_id
+    @endpoint("GET", PATH + "/{id}/comparison", "List the differences between two versions by JSON path")
+    async def compare_strategy_versions(self, call: Call, query: ComparisonQuery) -> ComparisonView:
+        user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             strategy = await get_own(connection, user_id, call.uuid())
             to = query.to or strategy.version
             new = await _require_version(connection, user_id, strategy, "to", to)
             old = await _require_version(connection, user_id, strategy, "from", query.from_ or max(1, to - 1))
         return _comparison_view(old, new)
-
-    def endpoints(self) -> list[Endpoint]:
-        item, versions = "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
-        view = StrategyView
-        return [
-            *self._editing_endpoints(),
-            Endpoint(
-                "POST",
-                item + "/deactivate",
-                self.deactivate_strategy,
-                "Deactivate a strategy: it starts no more sessions; running ones continue",
-                view,
-                scope="trade",
-            ),
-            Endpoint(
-                "POST",
-                item + "/reactivate",
-                self.reactivate_strategy,
-                "Reactivate a strategy, so that it can start sessions again",
-                view,
-                scope="trade",
-            ),
-            Endpoint(
-                "GET",
-                versions,
-                self.list_strategy_versions,
-                "List all versions of a strategy; versions never change",
-                Page[VersionView],
-                query=PageQuery,
-            ),
-            Endpoint("GET", versions + "/{version}", self.get_strategy_version, "Get a version", VersionView),
-            Endpoint(
-                "GET",
-                item + "/comparison",
-                self.compare_strategy_versions,
-                "List the differences between two versions by JSON path",
-                ComparisonView,
-                query=ComparisonQuery,
-            ),
-        ]
-
-    def _editing_endpoints(self) -> list[Endpoint]:
-        collection, item, versions = "/v1/strategies", "/v1/strategies/{id}", "/v1/strategies/{id}/versions"
-        view, body, change_errors = StrategyView, StrategyBody, (NameTaken, VersionsFull)
-        return [
-            Endpoint(
-                "POST",
-                collection,
-                self.create_strategy,
-                "Create a strategy",
-                view,
-                201,
-                body=body,
-                errors=(NameTaken, PlanLimitReached, StrategiesFull),
-                scope="trade",
-            ),
-            Endpoint(
-                "GET",
-                collection,
-                self.list_strategies,
-                "List your strategies",
-                Page[StrategyView],
-                query=StrategiesQuery,
-            ),
-            Endpoint("GET", item, self.get_strategy, "Get a strategy in its current version", view, tagged=True),
-            Endpoint(
-                "PUT",
-                item,
-                self.change_strategy,
-                "Change a strategy, which creates a version; running sessions stay on theirs",
-                view,
-                body=body,
-                errors=change_errors,
-                tagged=True,
-                scope="trade",
-            ),
-            Endpoint(
-                "DELETE",
-                item,
-                self.delete_strategy,
-                "Delete a strategy; its versions stay for the trades that refer to them",
-                status=204,
-                errors=(StrategyInUse,),
-                tagged=True,
-                scope="trade",
-            ),
-            Endpoint(
-                "POST",
-                versions,
-                self.add_strategy_version,
-                "Add a version to a strategy",
-                view,
-                201,
-                body=body,
-                errors=change_errors,
-                scope="trade",
-            ),
-        ]
 
 
 async def _require_version(
@@ -317,7 +268,7 @@ def strategy_view(row: StrategyRow) -> StrategyView:
     return StrategyView.model_validate(asdict(row))
 
 
-def _tagged(row: StrategyRow) -> Reply:
+def _tagged(row: StrategyRow) -> Reply[StrategyView]:
     return tagged(strategy_view(row), row.revision, row.updated_at)
 
 

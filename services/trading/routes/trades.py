@@ -24,8 +24,9 @@ from services.trading.routes.views import (
     trade_view,
 )
 from shared.chassis.errors import NotFound
-from shared.chassis.http.app import Call, Endpoint, Reply, tagged
+from shared.chassis.http.app import Call, Reply, tagged
 from shared.chassis.http.paging import Page, PageQuery, page_of
+from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
 from shared.contracts.texts import Text
@@ -74,12 +75,13 @@ class TradeChanges(BodyModel):
     notes: Text | None
 
 
-class TradeRoutes:
+class TradeRoutes(Routes):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def list_trades(self, call: Call) -> Page[TradeView]:
-        query, user_id = call.query(TradesQuery), call.principal.user_id
+    @endpoint("GET", "/v1/trades", "List your trades, by default in the order of their entries")
+    async def list_trades(self, call: Call, query: TradesQuery) -> Page[TradeView]:
+        user_id = call.principal.user_id
         after = parse_cursor(query.sort, query.cursor)
         filters = TradeFilter(
             query.session_id, query.strategy_id, query.symbol, query.status, query.from_, query.to
@@ -97,7 +99,8 @@ class TradeRoutes:
             ),
         )
 
-    async def get_trade(self, call: Call) -> Reply:
+    @endpoint("GET", "/v1/trades/{id}", "Get a trade", tagged=True)
+    async def get_trade(self, call: Call) -> Reply[TradeView]:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await trades.get_trade(connection, user_id, call.uuid())
@@ -105,12 +108,14 @@ class TradeRoutes:
             raise NotFound
         return _tagged(row)
 
-    async def note_trade(self, call: Call) -> Reply:
-        user_id, notes = call.principal.user_id, call.body(TradeChanges).notes
-        return _tagged(await note_trade(self._database, user_id, call.uuid(), notes, call.if_match))
+    @endpoint("PATCH", "/v1/trades/{id}", "Change the notes of a trade", tagged=True, scope="trade")
+    async def note_trade(self, call: Call, body: TradeChanges) -> Reply[TradeView]:
+        user_id = call.principal.user_id
+        return _tagged(await note_trade(self._database, user_id, call.uuid(), body.notes, call.if_match))
 
-    async def list_all_fills(self, call: Call) -> Page[FillView]:
-        query, user_id = call.query(FillsQuery), call.principal.user_id
+    @endpoint("GET", "/v1/fills", "List your fills, by default in the order of their times")
+    async def list_all_fills(self, call: Call, query: FillsQuery) -> Page[FillView]:
+        user_id = call.principal.user_id
         after = parse_cursor(query.sort, query.cursor)
         filters = FillFilter(
             query.session_id, query.trade_id, query.decision_id, query.symbol, query.from_, query.to
@@ -122,6 +127,7 @@ class TradeRoutes:
         views = [fill_view(row) for row in rows]
         return page_of(views, query.limit, lambda last: encode_position(query.sort, last.time, last.fill_id))
 
+    @endpoint("GET", "/v1/fills/{id}", "Get a fill")
     async def get_fill(self, call: Call) -> FillView:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
@@ -130,8 +136,9 @@ class TradeRoutes:
             raise NotFound
         return fill_view(row)
 
-    async def list_all_decisions(self, call: Call) -> Page[DecisionView]:
-        query, user_id = call.query(DecisionsQuery), call.principal.user_id
+    @endpoint("GET", "/v1/decisions", "List your sessions' decisions, by default in the order of the bars")
+    async def list_all_decisions(self, call: Call, query: DecisionsQuery) -> Page[DecisionView]:
+        user_id = call.principal.user_id
         after = parse_cursor(query.sort, query.cursor)
         filters = DecisionFilter(query.session_id, query.symbol, query.kind, query.outcome, query.from_, query.to)
         async with self._database.tenant(user_id) as connection:
@@ -141,57 +148,14 @@ class TradeRoutes:
         views = [decision_view(row) for row in rows]
         return page_of(views, query.limit, lambda last: encode_position(query.sort, last.time, last.decision_id))
 
+    @endpoint(
+        "GET",
+        "/v1/decisions/{id}",
+        "Explain a decision: values, checks and limits at its bar, and the resulting fills",
+    )
     async def get_decision(self, call: Call) -> ExplainedView:
         return explained_view(await explain_decision(self._database, call.principal.user_id, call.uuid()))
 
-    def endpoints(self) -> list[Endpoint]:
-        view = TradeView
-        return [
-            Endpoint(
-                "GET",
-                "/v1/trades",
-                self.list_trades,
-                "List your trades, by default in the order of their entries",
-                Page[TradeView],
-                query=TradesQuery,
-            ),
-            Endpoint("GET", "/v1/trades/{id}", self.get_trade, "Get a trade", view, tagged=True),
-            Endpoint(
-                "PATCH",
-                "/v1/trades/{id}",
-                self.note_trade,
-                "Change the notes of a trade",
-                view,
-                body=TradeChanges,
-                tagged=True,
-                scope="trade",
-            ),
-            Endpoint(
-                "GET",
-                "/v1/fills",
-                self.list_all_fills,
-                "List your fills, by default in the order of their times",
-                Page[FillView],
-                query=FillsQuery,
-            ),
-            Endpoint("GET", "/v1/fills/{id}", self.get_fill, "Get a fill", FillView),
-            Endpoint(
-                "GET",
-                "/v1/decisions",
-                self.list_all_decisions,
-                "List your sessions' decisions, by default in the order of the bars",
-                Page[DecisionView],
-                query=DecisionsQuery,
-            ),
-            Endpoint(
-                "GET",
-                "/v1/decisions/{id}",
-                self.get_decision,
-                "Explain a decision: values, checks and limits at its bar, and the resulting fills",
-                ExplainedView,
-            ),
-        ]
 
-
-def _tagged(row: TradeRow) -> Reply:
+def _tagged(row: TradeRow) -> Reply[TradeView]:
     return tagged(trade_view(row), row.revision, row.updated_at)

@@ -1,0 +1,130 @@
+"""The API's views of sessions and of the limits on them."""
+
+from collections.abc import Mapping
+from typing import Literal
+from uuid import UUID
+
+from services.trading.domain import Awaited, Waiting
+from services.trading.queries.sessions import RunState, SessionRow
+from shared.contracts.examples import example
+from shared.contracts.types import Amount, Instant, ViewModel
+
+WAITING_DETAILS: Mapping[Awaited, str] = {
+    "history": "no candles of this symbol and interval are stored: the feed has received none from the exchange",
+    "first_bar": "a candle that opened after the session's start should have closed by now, and none has",
+    "bar": "the next candle has not arrived from the exchange",
+    "feed": "no feed is running to get candles from the exchange",
+}
+
+
+class WaitingView(ViewModel):
+    """The event still missing a minute after it was expected, by the exchange's clock.
+
+    `history`: the series has no candles at all. `first_bar`: no candle that opened after the start has closed.
+    `bar`: the candle after `last_bar`. `feed`: any candle, because no feed is running.
+    """
+
+    model_config = example(what="first_bar", detail=WAITING_DETAILS["first_bar"])
+
+    what: Awaited
+    since: Instant
+    expected_at: Instant
+    detail: str
+
+
+class SessionView(ViewModel):
+    """`entries` tells whether a running session may enter: besides a pause, the plan's limits may prevent it."""
+
+    model_config = example(status="ACTIVE", stop_reason=None, fills=2, waiting_for=None)
+
+    session_id: UUID
+    strategy_id: UUID
+    strategy_version: int
+    strategy_hash: str
+    bot_configuration_id: UUID | None
+    symbol: str
+    interval: str
+    mode: Literal["PAPER", "LIVE"]
+    status: Literal["ACTIVE", "PAUSED", "STOPPED"]
+    entries: Literal["ALLOWED", "PAUSED", "PLAN_LIMIT"] | None
+    waiting_for: WaitingView | None
+    stop_reason: str | None
+    initial_balance: Amount
+    final_balance: Amount | None
+    equity: Amount
+    total_pnl: Amount
+    total_trades: int
+    winning_trades: int
+    losing_trades: int
+    max_drawdown: Amount
+    fills: int
+    fingerprint: str
+    fee_rate: Amount
+    slippage: Amount
+    notes: str | None
+    first_bar: Instant | None
+    last_bar: Instant | None
+    start_time: Instant
+    end_time: Instant | None
+    ended_at: Instant | None
+    created_at: Instant
+    updated_at: Instant
+
+
+class LimitsView(ViewModel):
+    model_config = example(active_strategies=1, active_symbols=1, running_sessions=1, stored_strategies=2)
+
+    plan: str
+    version: int
+    max_active_strategies: int | None
+    max_symbols: int | None
+    max_running_sessions: int | None
+    max_stored_strategies: int | None
+    active_strategies: int
+    active_symbols: int
+    running_sessions: int
+    stored_strategies: int
+
+
+def session_view(row: SessionRow, fingerprint_now: str, state: RunState | None) -> SessionView:
+    return SessionView(
+        session_id=row.session_id,
+        strategy_id=row.strategy_id,
+        strategy_version=row.strategy_version,
+        strategy_hash=row.strategy_hash,
+        bot_configuration_id=row.bot_configuration_id,
+        symbol=row.symbol,
+        interval=row.interval,
+        mode="PAPER" if row.is_paper_trading else "LIVE",
+        status=row.status,
+        entries=state.entries if state else None,
+        waiting_for=_waiting(state.waiting) if state else None,
+        stop_reason=row.stop_reason,
+        initial_balance=row.initial_balance,
+        final_balance=row.final_balance,
+        equity=row.totals.equity(row.initial_balance),
+        total_pnl=row.total_pnl,
+        total_trades=row.total_trades,
+        winning_trades=row.winning_trades,
+        losing_trades=row.losing_trades,
+        max_drawdown=row.max_drawdown,
+        fills=row.fill_count,
+        fingerprint=fingerprint_now,
+        fee_rate=row.fee_rate,
+        slippage=row.slippage,
+        notes=row.notes,
+        first_bar=row.first_bar,
+        last_bar=row.last_bar,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        ended_at=row.ended_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _waiting(waiting: Waiting | None) -> WaitingView | None:
+    if waiting is None:
+        return None
+    detail = WAITING_DETAILS[waiting.what]
+    return WaitingView(what=waiting.what, since=waiting.since, expected_at=waiting.expected_at, detail=detail)
