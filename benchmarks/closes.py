@@ -57,19 +57,19 @@ async def _steps(servers: BenchmarkServers, *, quiet: bool) -> tuple[Rate, float
         symbols = [f"COIN{number}USDT" for number in range(SYMBOLS)]
         bars = HISTORY + WARM + STEPS + 2
         markets = [await world.market(symbol, bars, seed) for seed, symbol in enumerate(symbols)]
-        history_end = max([await market.tell(HISTORY, said=False) for market in markets])
+        history_end = max([await market.close_bars(HISTORY, announce=False) for market in markets])
         await world.subscribe(USERS)
         sets = pairs()
         documents = {user: _document(*sets[user % len(sets)], quiet=quiet) for user in range(1, USERS + 1)}
         await world.start(documents, *symbols, since=from_ms(history_end + 1))
         async with world.process("worker"):
             for _ in range(WARM):
-                await _wait_for_all(world, max([await market.tell() for market in markets]))
+                await _wait_for_all(world, max([await market.close_bars() for market in markets]))
             await count_writes(world.superuser)
             seconds = []
             for _ in range(STEPS):
                 began = time.perf_counter()
-                await _wait_for_all(world, max(await asyncio.gather(*(market.tell() for market in markets))))
+                await _wait_for_all(world, max(await asyncio.gather(*(market.close_bars() for market in markets))))
                 seconds.append(time.perf_counter() - began)
             written = len(await writes(world.superuser)) / STEPS
     return summarise([USERS * SYMBOLS / each for each in seconds]), written

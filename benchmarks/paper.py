@@ -101,7 +101,7 @@ class Scene:
         seconds: list[float] = []
         for _ in range(closes):
             began = utc_now()
-            opened = from_ms(await market.tell() + STEP_MS)
+            opened = from_ms(await market.close_bars() + STEP_MS)
             async with asyncio.timeout(WITHIN_S):
                 while len(rows := await self._fills_at(opened)) < sessions:
                     await asyncio.sleep(0.02)

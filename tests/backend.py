@@ -1,4 +1,4 @@
-"""The real Postgres and Kafka that tests run against: given ones, containers, or our own for the run."""
+"""Provide the real Postgres and Kafka for the tests: external ones, containers, or servers started for the run."""
 
 import json
 import os
@@ -24,8 +24,8 @@ from tests.pace import patient
 
 RUN_FOLDER = "TRADEFLEET_TEST_RUN"
 RUN_PID = "TRADEFLEET_TEST_RUN_PID"
-DURABLE = "TRADEFLEET_TEST_DURABLE"  # set: commits reach the disk, as they do at a user's
-_STARTED: list[subprocess.Popen[bytes]] = []  # kept, so that none is reported as forgotten
+DURABLE = "TRADEFLEET_TEST_DURABLE"  # if set, commits are flushed to disk, as in production
+_STARTED: list[subprocess.Popen[bytes]] = []  # referenced, so that none is reported as leaked
 MEMORY, ROOM_BYTES = Path("/dev/shm"), 6 * 2**30
 READY_TIMEOUT_S = 60
 PASSWORD = "devpassword"
@@ -33,7 +33,7 @@ PASSWORD = "devpassword"
 
 @dataclass
 class Servers:
-    """A superuser's DSN, a bootstrap address, and the processes that are ours to end."""
+    """A superuser's DSN, a bootstrap address, and the processes and containers this run has to stop."""
 
     postgres_dsn: str
     kafka_bootstrap: str
@@ -42,10 +42,10 @@ class Servers:
 
 
 def begin_run() -> Path:
-    """A folder that all test processes of this run share.
+    """Create a folder that all test processes of this run share.
 
-    In memory where there is room: a database has some 600 files, and a file system on a disk spends a third of the
-    run's processor time on making and removing them for each test.
+    In memory if there is room: a database has some 600 files, and creating and removing them for each test on a
+    disk file system takes a third of the run's processor time.
     """
     folder = Path(tempfile.mkdtemp(prefix="tradefleet-tests-", dir=MEMORY if _has_room(MEMORY) else None))
     folder.chmod(0o755)
@@ -62,22 +62,22 @@ def _has_room(folder: Path) -> bool:
 
 
 def servers_of_run() -> Servers:
-    """The run's servers, started by whoever asks first."""
+    """Return the run's servers; the first caller starts them."""
     folder = Path(os.environ[RUN_FOLDER])
     with FileLock(folder / "servers.lock", timeout=300):
-        noted = folder / "servers.json"
-        if noted.exists():
-            return Servers(**json.loads(noted.read_text()))
+        state_file = folder / "servers.json"
+        if state_file.exists():
+            return Servers(**json.loads(state_file.read_text()))
         servers = _start(folder)
-        noted.write_text(json.dumps(asdict(servers)))
+        state_file.write_text(json.dumps(asdict(servers)))
         return servers
 
 
 def end_run(folder: Path) -> None:
     """Stop what this run started and remove its folder."""
-    noted = folder / "servers.json"
-    if noted.exists():
-        servers = Servers(**json.loads(noted.read_text()))
+    state_file = folder / "servers.json"
+    if state_file.exists():
+        servers = Servers(**json.loads(state_file.read_text()))
         for pid in servers.pids:
             _end(pid)
         for container in servers.containers:
@@ -99,7 +99,7 @@ def _start(folder: Path) -> Servers:
 
 
 def _watch_over(folder: Path, servers: Servers) -> None:
-    """A run that is killed cannot stop its servers."""
+    """Start the watchdog: a run that is killed cannot stop its own servers."""
     arguments = [os.environ[RUN_PID], str(folder), *map(str, servers.pids)]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.watchdog", *arguments],
@@ -113,7 +113,10 @@ def _watch_over(folder: Path, servers: Servers) -> None:
 
 
 def _containers() -> Servers:
-    """By testcontainers; the containers end with the run, not with the process that started them."""
+    """Start the servers with testcontainers.
+
+    They live as long as the run, not as long as the process that started them.
+    """
     from testcontainers.community.kafka import KafkaContainer
     from testcontainers.community.postgres import PostgresContainer
 
@@ -195,7 +198,7 @@ def _end(pid: int) -> None:
 
 
 async def admin_execute(dsn: str, *statements: str) -> None:
-    """Statements that stand outside a transaction, as the superuser."""
+    """Run statements outside a transaction, as the superuser."""
     connection = await asyncpg.connect(dsn)
     try:
         for statement in statements:

@@ -1,4 +1,5 @@
-"""Fixtures for every test: real servers once a run, a database and topics of its own for each test that asks."""
+"""Fixtures for every test: real servers once per run, and a database and topics for each test that requests
+them."""
 
 import asyncio
 import hashlib
@@ -28,19 +29,19 @@ pytest_plugins = ["tests.reference.table", "tests.hostile.table"]
 
 ServiceEnv = Callable[[str], dict[str, str]]
 
-# Five hours from UTC, with summer time: whoever reads a time as local is seen in every run.
+# A time zone five hours from UTC, with daylight saving time: code that reads a time as local fails in every run.
 os.environ["TZ"] = "America/New_York"
 time.tzset()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The controller of a run owns its folder; workers of xdist inherit it."""
+    """Create the run's folder in the controller; xdist workers inherit it."""
     for name in [name for name in os.environ if name.startswith(("POSTGRES_", "KAFKA_", "TRADEFLEET_HOME"))]:
         if name not in ("KAFKA_HOME", "KAFKA_BOOTSTRAP"):
             del os.environ[name]
     if not hasattr(config, "workerinput"):
         config.stash[_FOLDER] = folder = begin_run()
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))  # what tests write is removed with it
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))  # removed with the run's folder
 
 
 _FOLDER = pytest.StashKey[Path]()
@@ -57,8 +58,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In the order that scheduling wants; what needs the folder beside the checkout is not collected where it is
-    absent, and the header says so."""
+    """Sort the tests for the scheduler, scale their time-outs, and deselect `beside_checkout` tests if the folder
+    beside the checkout is absent. The report header says so."""
     items.sort(key=lambda item: turn(item.nodeid))
     for item in items:
         given = item.get_closest_marker("timeout")
@@ -72,8 +73,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
-def every_problem_that_is_answered_is_listed() -> Iterator[None]:
-    """Whatever the tests make the services of this process answer stands in docs/errors.md."""
+def every_returned_problem_is_documented() -> Iterator[None]:
+    """Check that every problem the services of this process return is in docs/errors.md."""
     yield
     listed = {problem.type for problem in list_problems()}
     answered = {sample.labels["type"] for metric in HTTP_PROBLEMS.collect() for sample in metric.samples}
@@ -87,7 +88,7 @@ def servers() -> Servers:
 
 @pytest.fixture(scope="session")
 def postgres(servers: Servers) -> str:
-    """A superuser's DSN."""
+    """Return a superuser's DSN."""
     return servers.postgres_dsn
 
 
@@ -98,7 +99,7 @@ def kafka_bootstrap(servers: Servers) -> str:
 
 @pytest.fixture(scope="session")
 def template(postgres: str) -> DatabaseAccess:
-    """A migrated database to copy, named after what the migrations say; made once per server."""
+    """Return a migrated template database, named after a digest of the migrations; created once per server."""
     access = database_of(postgres, f"template_{_migrations_digest()}")
     asyncio.run(_make_template(postgres, access))
     return access
@@ -143,7 +144,7 @@ def database_of(dsn: str, name: str) -> DatabaseAccess:
 
 @pytest.fixture
 def database_access(postgres: str, template: DatabaseAccess) -> Iterator[DatabaseAccess]:
-    """A database of this test's own, migrated, dropped afterwards."""
+    """Create a migrated database for this test, and drop it afterwards."""
     access = database_of(postgres, f"test_{uuid4().hex[:12]}")
     asyncio.run(copy_template(postgres, template.name, access.name))
     yield access
@@ -153,16 +154,16 @@ def database_access(postgres: str, template: DatabaseAccess) -> Iterator[Databas
 async def copy_template(postgres: str, template: str, name: str) -> None:
     connection = await asyncpg.connect(postgres)
     try:
-        # Two copies at once of one template refuse each other.
+        # Postgres refuses two concurrent copies of one template.
         await connection.execute("SELECT pg_advisory_lock(4712)")
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER tradefleet_owner")
-        # A database's own grants are not copied: as in roles.sql.
+        # A copy does not inherit the database's own grants; repeat the REVOKE of roles.sql.
         await connection.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
     finally:
         await connection.close()
 
 
-# For tests in which one service's outbox stands for those of all: it sends whatever it holds.
+# For tests in which one service's outbox plays those of all services: it may publish any event.
 ANY_SOURCE = "; ".join(
     f"ALTER TABLE IF EXISTS {service}.outbox DROP CONSTRAINT outbox_of_this_service" for service in SERVICES
 )
@@ -170,13 +171,13 @@ ANY_SOURCE = "; ".join(
 
 @pytest.fixture
 def any_source(database_access: DatabaseAccess) -> None:
-    """Outboxes of this test's database take the events of other services too."""
+    """Let the outboxes of this test's database accept events of other services too."""
     asyncio.run(admin_execute(database_access.owner_dsn, ANY_SOURCE))
 
 
 @pytest.fixture
 def topic_prefix(kafka_bootstrap: str) -> Iterator[str]:
-    """Topics of this test's own."""
+    """Create topics for this test, and delete them afterwards."""
     prefix = f"t{uuid4().hex[:10]}."
     topics = topics_of(prefix=prefix, max_partitions=TEST_PARTITIONS)
     asyncio.run(create_topics(kafka_bootstrap, topics))
@@ -186,7 +187,7 @@ def topic_prefix(kafka_bootstrap: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def service_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The keys with which services call one another."""
+    """Create the keys with which services authenticate calls to one another."""
     folder = tmp_path_factory.mktemp("service-keys")
     make_service_keys(folder, SERVICES)
     return folder
@@ -196,7 +197,8 @@ def service_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service_env(
     database_access: DatabaseAccess, kafka_bootstrap: str, topic_prefix: str, service_keys: Path
 ) -> ServiceEnv:
-    """The environment of a service on this test's database and topics; several services share them."""
+    """Return a function that gives a service's environment on this test's database and topics, shared by all
+    services."""
 
     def environment(service: str) -> dict[str, str]:
         dsns = {
@@ -216,7 +218,8 @@ def service_env(
 
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
-    """Cases and candles beside the checkout; tests that need them are not collected without it."""
+    """Return the folder of cases and candles beside the checkout; tests that need it are not collected without
+    it."""
     return SHARED
 
 

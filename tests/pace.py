@@ -1,20 +1,20 @@
-"""How much slower this machine is than the one on which the tests' time-outs were chosen.
+"""How much slower this machine is than the one the tests' time-outs were chosen on.
 
-A time-out says that something hangs, not how fast it is: on a slow machine it is longer by `PACE`. What must happen
-within a time that is promised to users is not scaled.
+A test's time-out detects a hang; it does not measure speed. `PACE` scales it on slow machines. Time limits that are
+promised to users are not scaled.
 """
 
 import os
 import time
 from typing import Final
 
-FACTOR = "TRADEFLEET_TEST_PACE"  # measured once a run and inherited by its processes; or given
+FACTOR = "TRADEFLEET_TEST_PACE"  # measured once per run and inherited by its processes, or set by the environment
 ADDITIONS, EXPECTED_S = 2_000_000, 0.08
 MOST = 6.0
 
 
-def _measured() -> float:
-    """The best of three, against what two idle cores of 2024 take; no less than 1."""
+def _measure() -> float:
+    """Return the best of three measurements relative to two idle cores of 2024; at least 1."""
     best = EXPECTED_S * MOST
     for _ in range(3):
         began = time.perf_counter()
@@ -25,9 +25,9 @@ def _measured() -> float:
     return max(1.0, best / EXPECTED_S)
 
 
-PACE: Final = float(os.environ.setdefault(FACTOR, f"{_measured():.2f}"))
+PACE: Final = float(os.environ.setdefault(FACTOR, f"{_measure():.2f}"))
 
 
 def patient(seconds: float) -> float:
-    """A time-out for this machine."""
+    """Scale a time-out to this machine."""
     return seconds * PACE

@@ -1,20 +1,21 @@
-"""Which tests run in which of the run's three processes: two cores are busy with two, and wait with some tests."""
+"""Assigns tests to the run's three processes: two keep two cores busy, one runs the tests that mostly wait."""
 
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-# What mostly waits, for time-outs and for platforms to start: in one process, from the beginning.
+# Mostly wait for time-outs and for platforms to start: all in one process, first.
 WAITING = ("tests/faults/", "tests/integration/faults_command/", "tests/integration/stack/")
-# Busy for minutes: begun early, so that no process goes on with it alone in the end.
+# Take minutes of CPU time: started early, so that they do not run alone at the end.
 LONG = ("tests/hostile/test_documents.py", "tests/e2e/")
 
 
 def turn(nodeid: str) -> int:
-    """By what the tests are put into order."""
+    """Return the sort key of a test: waiting tests first, then long ones."""
     return 0 if nodeid.startswith(WAITING) else 1 if nodeid.startswith(LONG) else 2
 
 
-class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it has no types
-    """A file is of one process, so that what it shares is made once; and all files that wait are."""
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Keep each file in one process, so that its shared fixtures are created once, and all waiting tests in one
+    process."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "waiting" if nodeid.startswith(WAITING) else str(super()._split_scope(nodeid))

@@ -1,4 +1,4 @@
-"""Ends a test run's servers if the run itself was killed: `python -m tests.watchdog RUN_PID FOLDER PID…`."""
+"""Stops a test run's servers if the run itself was killed: `python -m tests.watchdog RUN_PID FOLDER PID…`."""
 
 import shutil
 import sys
@@ -8,11 +8,11 @@ from contextlib import suppress
 import psutil
 
 LOOK_EVERY_S = 0.5
-GRACE_S = 10  # a run that ends by itself stops them by itself
+GRACE_S = 10  # time for a run that ends normally to stop them itself
 
 
 def main() -> None:
-    """Wait for the run to end, then end what is left."""
+    """Wait for the run to end, then kill the remaining servers and remove the folder."""
     run, folder, *pids = sys.argv[1:]
     servers = [psutil.Process(int(pid)) for pid in pids]
     with suppress(psutil.NoSuchProcess):

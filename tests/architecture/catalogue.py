@@ -1,5 +1,5 @@
-"""Rules of isolation, as functions from a database's catalogue to its faults, each of which names what is at fault;
-tested in test_catalogue_rules.py."""
+"""Rules of tenant isolation: functions that read a database's catalogue and return faults, each naming the object
+at fault. Tested in test_catalogue_rules.py."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,12 +11,12 @@ from stack.migrate import OWNER, ROLES, SERVICES
 
 Rule = Callable[[asyncpg.Connection], Awaitable[list[str]]]
 
-# Seen across tenants by the queue role, and nothing else is.
+# Tables that the queue role reads across tenants; there are no others.
 QUEUES = {"outbox", "parked", "market_interests", "session_leases", "subscription_deadlines", "user_rounds"}
 QUEUES |= {"backtest_jobs", "backtest_turns"}
-# Hashed value → user id, reached through one function each, without any grant.
+# Maps a hashed value to a user id; read through one function each, without any grant.
 LOCATOR = "locator"
-# Nobody's rows. A table that is not named here is a tenant's.
+# Tables without a tenant. Every table that is not listed here must belong to a tenant.
 SHARED_TABLES = {
     *(f"{service}.published_interests" for service in senders(MarketInterest)),
     *(
@@ -32,7 +32,7 @@ SHARED_TABLES = {
 }
 PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 LOGINS = {f"{service}_{role}" for service in SERVICES for role in ROLES}
-# As Postgres prints them. What a policy says is one of these to the letter: `OR true` is no policy.
+# As Postgres prints them. A policy must equal one of these exactly: `OR true` would make it none.
 POLICIES = {
     "one_tenant": (
         "app",
@@ -46,7 +46,8 @@ POLICIES = {
     ),
     "queue": ("queue", "true"),
 }
-# What a function that runs as its owner may give back: one id, one number, whether it did, or what it did.
+# The result types allowed for a function that runs as its owner: one id, one number, whether it did something, or
+# what it did.
 DEFINER_RESULTS = {"bigint", "boolean", "void", "trigger", "double precision", "SETOF text"}
 
 IN_SERVICES = f"n.nspname IN ({', '.join(repr(service) for service in SERVICES)})"
@@ -57,7 +58,7 @@ RELATIONS = f"""
            c.reloptions AS options, {HAS_TENANT} AS of_tenant
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {IN_SERVICES} ORDER BY 1
 """
-# Table and column grants, those to PUBLIC among them, which information_schema leaves out.
+# Table and column grants, including those to PUBLIC, which information_schema omits.
 GRANTS = f"""
     SELECT n.nspname || '.' || c.relname AS name, n.nspname AS service, c.relname, c.relkind::text AS kind,
            c.relispartition AS is_partition, {HAS_TENANT} AS of_tenant, g.privilege_type AS privilege,
@@ -72,7 +73,7 @@ GRANTS = f"""
 
 
 async def tenant_tables_are_forced(connection: asyncpg.Connection) -> list[str]:
-    """Row-level security is on for every tenant table and its partitions, and binds the owner too."""
+    """Row-level security is on for every tenant table and its partitions, and also binds the owner."""
     return [
         f"{row['name']}: row-level security is not {'forced' if row['enabled'] else 'on'}"
         for row in await connection.fetch(RELATIONS)
@@ -84,7 +85,7 @@ async def tenant_tables_are_forced(connection: asyncpg.Connection) -> list[str]:
 async def tables_are_a_tenants_or_listed(connection: asyncpg.Connection) -> list[str]:
     rows = [row for row in await connection.fetch(RELATIONS) if row["kind"] in "rpf"]
     return [
-        f"{row['name']}: has no user_id, and is not listed as nobody's"
+        f"{row['name']}: has no user_id, and is not listed as shared"
         for row in rows
         if not row["of_tenant"] and row["name"] not in SHARED_TABLES
     ] + [f"{row['name']}: is a foreign table" for row in rows if row["kind"] == "f"]
@@ -102,8 +103,8 @@ async def tenants_are_bigint_and_never_null(connection: asyncpg.Connection) -> l
     return [f"{row['name']}: user_id is not a bigint that is never null" for row in rows]
 
 
-async def views_ask_as_the_caller(connection: asyncpg.Connection) -> list[str]:
-    """A view runs as its owner, who sees everything, unless it says otherwise; a materialized one always did."""
+async def views_run_as_the_caller(connection: asyncpg.Connection) -> list[str]:
+    """Without security_invoker a view runs as its owner, who sees all rows; a materialized view always does."""
     return [
         f"{row['name']}: is a {'materialized view' if row['kind'] == 'm' else 'view without security_invoker'}"
         for row in await connection.fetch(RELATIONS)
@@ -133,7 +134,7 @@ async def policies_are_one_of_three(connection: asyncpg.Connection) -> list[str]
 
 
 async def grants_come_with_a_policy(connection: asyncpg.Connection) -> list[str]:
-    """Without one the role sees nothing, in silence; and what nobody may touch is no table of anybody's."""
+    """Without a policy the role silently sees no rows; a tenant table that is granted to no role is unused."""
     of = {
         (f"{row['schemaname']}.{row['tablename']}", role)
         for row in await connection.fetch("SELECT schemaname, tablename, roles::text[] AS roles FROM pg_policies")
@@ -154,7 +155,8 @@ async def grants_come_with_a_policy(connection: asyncpg.Connection) -> list[str]
 
 
 async def grants_stay_small(connection: asyncpg.Connection) -> list[str]:
-    """Of a service's tables, its own three roles; four privileges; no locator, no partition, nothing to PUBLIC."""
+    """Only the service's own three roles, only four privileges; nothing on locators and partitions, nothing to
+    PUBLIC."""
     faults = set()
     for row in await connection.fetch(GRANTS):
         what = f"{row['name']}: {row['grantee']} may {row['privilege']}"
@@ -171,7 +173,7 @@ async def grants_stay_small(connection: asyncpg.Connection) -> list[str]:
 
 
 async def keys_begin_with_the_tenant(connection: asyncpg.Connection) -> list[str]:
-    """Primary keys and whatever else is unique; a table has a primary key."""
+    """Applies to primary keys and all unique indexes; every table has a primary key."""
     rows = await connection.fetch(
         f"""
         SELECT n.nspname || '.' || c.relname AS name, x.relname AS key, a.attname::text AS first
@@ -188,7 +190,7 @@ async def keys_begin_with_the_tenant(connection: asyncpg.Connection) -> list[str
 
 
 async def references_carry_the_tenant(connection: asyncpg.Connection) -> list[str]:
-    """From user_id to user_id, within one schema."""
+    """A reference includes user_id on both sides and stays within one schema."""
     rows = await connection.fetch(
         f"""
         SELECT n.nspname || '.' || c.relname AS name, k.conname, c.relnamespace <> r.relnamespace AS crosses,
@@ -209,7 +211,7 @@ async def references_carry_the_tenant(connection: asyncpg.Connection) -> list[st
 
 
 async def roles_are_small(connection: asyncpg.Connection) -> list[str]:
-    """Each exists, may nothing by itself, belongs to nobody and has nobody in it."""
+    """Each role exists, has no attributes of its own, is a member of no role and has no members."""
     rows = await connection.fetch(
         """
         SELECT rolname, rolsuper OR rolbypassrls OR rolcreatedb OR rolcreaterole OR rolinherit OR rolreplication
@@ -225,7 +227,7 @@ async def roles_are_small(connection: asyncpg.Connection) -> list[str]:
 
 
 async def schemas_are_closed(connection: asyncpg.Connection) -> list[str]:
-    """A service's roles may look into its own schema, and make things nowhere."""
+    """A service's roles can use their own schema only, and create objects nowhere."""
     rows = await connection.fetch(
         """
         SELECT n.nspname AS name, r.rolname AS role, has_schema_privilege(r.rolname, n.oid, 'USAGE') AS usage,
@@ -254,7 +256,7 @@ async def schemas_are_closed(connection: asyncpg.Connection) -> list[str]:
 
 
 async def definer_functions_are_narrow(connection: asyncpg.Connection) -> list[str]:
-    """They run as the owner: a fixed search_path, not for everybody, and one small answer."""
+    """They run as the owner: a fixed search_path, no EXECUTE for PUBLIC, and one small result."""
     rows = await connection.fetch(
         f"""
         SELECT n.nspname || '.' || p.proname AS name, n.nspname AS service, p.proconfig AS settings,
@@ -303,7 +305,7 @@ RULES: tuple[Rule, ...] = (
     tenant_tables_are_forced,
     tables_are_a_tenants_or_listed,
     tenants_are_bigint_and_never_null,
-    views_ask_as_the_caller,
+    views_run_as_the_caller,
     policies_are_one_of_three,
     grants_come_with_a_policy,
     grants_stay_small,

@@ -1,4 +1,4 @@
-"""The tables and columns of the design that this product grew from, each with where it is now."""
+"""The tables and columns of the design that preceded this product, each with its current place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Now:
-    """Where an old table is. `columns` have kept their names, `elsewhere` are under another; `waiting` are made, or
-    filled, by what comes later."""
+    """The current place of an old table. `columns` have kept their names, `elsewhere` have another name; `waiting`
+    are added or filled by later features."""
 
     table: str
     columns: Sequence[str]
@@ -97,7 +97,7 @@ OLD: Mapping[str, Now] = {
             "created_at",
             "updated_at",
         ],
-        elsewhere={"current_period_trades": "billing.usage_ledger.trade_id"},  # counted, never added to
+        elsewhere={"current_period_trades": "billing.usage_ledger.trade_id"},  # counted, never incremented
         waiting={"stripe_subscription_id": STRIPE, "stripe_customer_id": STRIPE, "next_billing_date": STRIPE},
     ),
     "user_trading_sessions": Now(

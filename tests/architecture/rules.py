@@ -1,4 +1,4 @@
-"""Rules of how we write, as functions from a source text to its faults; tested in test_rules.py."""
+"""Code rules as functions from a source text to its faults; tested in test_rules.py."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ BROAD_EXCEPT = ("shared/chassis/events/inbox.py", "shared/chassis/http/app.py")
 
 
 def faults_of(path: str, source: str) -> Iterator[str]:
-    """Every rule that this file breaks."""
+    """Yield every rule that this file breaks."""
     tree = ast.parse(source)
     is_test = path.startswith("tests/")
     lines = source.count("\n")

@@ -1,4 +1,4 @@
-"""Every text and list that a client can send has a bound, in bodies and in query strings."""
+"""Every text and list that a client can send is bounded, in bodies and in query strings."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,12 +21,12 @@ BOUNDS = {
     "object": ("properties", "propertyNames"),
 }
 FORMATS = ("uuid", "date-time", "date")
-# Free objects, each bounded in bytes by its own validator, which has a test.
+# Free-form objects; each is bounded in bytes by a validator of its own, which has a test.
 FREE = {"AlertBody.condition_data", "AlertChanges.condition_data", "ConfigurationBody.config_data"}
 
 
 def unbounded(model: type[BaseModel]) -> list[str]:
-    """The fields without a bound, as `Model.field`."""
+    """Return the fields without a bound, as `Model.field`."""
     schema = model.model_json_schema()
     return [where for where in _walk(model.__name__, schema, schema) if where.removesuffix("[]") not in FREE]
 
@@ -59,6 +59,6 @@ class _Unbounded(BodyModel):
     number: int
 
 
-def test_what_has_none_is_found() -> None:
+def test_fields_without_a_bound_are_found() -> None:
     found = ["_Unbounded.name", "_Unbounded.tags", "_Unbounded.tags[]", "_Unbounded.more", "_Unbounded.more[]"]
     assert unbounded(_Unbounded) == found

@@ -1,4 +1,4 @@
-"""Isolation as the database has it, read from its catalogue after the migrations."""
+"""Tenant isolation of the migrated database, read from its catalogue."""
 
 from collections.abc import AsyncIterator
 
@@ -24,21 +24,21 @@ async def test_the_migrated_database_keeps_the_rule(owner: asyncpg.Connection, r
     assert not faults, "\n".join(faults)
 
 
-async def test_the_rules_see_every_service(owner: asyncpg.Connection) -> None:
+async def test_the_rules_cover_every_service(owner: asyncpg.Connection) -> None:
     relations = await owner.fetch(RELATIONS)
     tables = {row["name"] for row in relations if row["kind"] in "rp"}
     tenants = {row["name"] for row in relations if row["of_tenant"] and row["kind"] in "rp"}
     assert len(tenants) > 30
     assert {name.partition(".")[0] for name in tenants} == set(SERVICES)
-    assert tables >= SHARED_TABLES, "nobody's tables that are no more"
+    assert tables >= SHARED_TABLES, "listed shared tables that do not exist"
     functions = await owner.fetch("SELECT pronamespace::regnamespace::text FROM pg_proc WHERE prosecdef")
     assert {row[0] for row in functions} >= set(SERVICES)
 
 
-async def test_a_new_database_lets_nobody_make_temporary_tables(
+async def test_no_role_can_create_temporary_tables_in_a_new_database(
     owner: asyncpg.Connection, template: DatabaseAccess
 ) -> None:
-    """Seen on the template: a copy of it does not take this over by itself."""
+    """Checked on the template, because a copy of it does not inherit this privilege."""
     may = (
         "SELECT rolname FROM pg_roles WHERE rolname = ANY ($1) AND has_database_privilege(rolname, $2, 'TEMPORARY')"
     )

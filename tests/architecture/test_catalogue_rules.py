@@ -1,4 +1,4 @@
-"""Each rule of the catalogue finds what it is for, and says where: bad things are made, and taken back."""
+"""Each rule of the catalogue finds its fault and names the object: faulty objects are created, and rolled back."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -55,12 +55,12 @@ BAD: list[tuple[Rule, str, str]] = [
         "analytics.leak: user_id is not",
     ),
     (
-        catalogue.views_ask_as_the_caller,
+        catalogue.views_run_as_the_caller,
         "CREATE VIEW analytics.leak AS SELECT * FROM analytics.watchlist",
         "analytics.leak: is a view",
     ),
     (
-        catalogue.views_ask_as_the_caller,
+        catalogue.views_run_as_the_caller,
         "CREATE MATERIALIZED VIEW analytics.leak AS SELECT * FROM analytics.watchlist",
         "analytics.leak: is a materialized view",
     ),
@@ -194,7 +194,7 @@ BAD: list[tuple[Rule, str, str]] = [
 
 @pytest.fixture(scope="module")
 def scratch(postgres: str, template: DatabaseAccess) -> Iterator[str]:
-    """A superuser's way into a database of our own; whatever is made there is taken back with its transaction."""
+    """A superuser's DSN for a database of its own; everything created there is rolled back with its transaction."""
     name = f"test_{uuid4().hex[:12]}"
     asyncio.run(copy_template(postgres, template.name, name))
     yield urlsplit(postgres)._replace(path=f"/{name}").geturl()
@@ -204,7 +204,7 @@ def scratch(postgres: str, template: DatabaseAccess) -> Iterator[str]:
 @pytest.fixture
 async def connection(scratch: str, postgres: str) -> AsyncIterator[asyncpg.Connection]:
     guard = await asyncpg.connect(postgres)
-    await guard.execute("SELECT pg_advisory_lock_shared(4711)")  # nobody sets up the server's roles meanwhile
+    await guard.execute("SELECT pg_advisory_lock_shared(4711)")  # no other test sets up roles meanwhile
     opened = await asyncpg.connect(scratch)
     transaction = opened.transaction()
     await transaction.start()
@@ -218,16 +218,16 @@ async def connection(scratch: str, postgres: str) -> AsyncIterator[asyncpg.Conne
 
 
 @pytest.mark.parametrize(
-    ("rule", "bad", "said"), BAD, ids=lambda value: getattr(value, "__name__", str(value)[:60])
+    ("rule", "bad", "expected"), BAD, ids=lambda value: getattr(value, "__name__", str(value)[:60])
 )
-async def test_each_rule_names_what_it_is_for(
-    connection: asyncpg.Connection, rule: Rule, bad: str, said: str
+async def test_each_rule_names_its_fault(
+    connection: asyncpg.Connection, rule: Rule, bad: str, expected: str
 ) -> None:
     before = await rule(connection)
     await connection.execute(bad)
     found = [fault for fault in await rule(connection) if fault not in before]
-    assert any(fault.startswith(said) for fault in found), found
+    assert any(fault.startswith(expected) for fault in found), found
 
 
-def test_no_rule_is_without_a_test() -> None:
+def test_every_rule_has_a_test() -> None:
     assert {rule for rule, _, _ in BAD} == set(catalogue.RULES)

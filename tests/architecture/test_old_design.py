@@ -1,4 +1,4 @@
-"""Every table and column of the design that this product grew from is somewhere: where, or for what it waits."""
+"""Every table and column of the preceding design has a current place, or names the feature that it waits for."""
 
 from collections.abc import AsyncIterator
 
@@ -17,15 +17,15 @@ async def owner(database_access: DatabaseAccess) -> AsyncIterator[asyncpg.Connec
 
 
 @pytest.mark.parametrize("old", OLD)
-async def test_a_column_of_the_old_design_is_where_it_is_said_to_be(owner: asyncpg.Connection, old: str) -> None:
-    assert [place for place in OLD[old].places if not await is_there(owner, place)] == []
+async def test_a_column_of_the_old_design_is_at_its_listed_place(owner: asyncpg.Connection, old: str) -> None:
+    assert [place for place in OLD[old].places if not await exists(owner, place)] == []
 
 
-def test_fourteen_tables_are_told_of() -> None:
-    assert len(OLD) + len(WAITING_TABLES) == 15  # the fourteen, and the one that the old design forgot
+def test_all_tables_of_the_old_design_are_listed() -> None:
+    assert len(OLD) + len(WAITING_TABLES) == 15  # the fourteen, and one that the old design omitted
 
 
-async def is_there(connection: asyncpg.Connection, place: str) -> bool:
+async def exists(connection: asyncpg.Connection, place: str) -> bool:
     return bool(
         await connection.fetchval(
             """

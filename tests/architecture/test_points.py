@@ -1,4 +1,4 @@
-"""Each named point stands at one place in the code, and can be switched on nowhere that matters."""
+"""Each named fault point is at exactly one place in the code, and cannot be switched on in production."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from stack.migrate import ROOT
 CALL = re.compile(r'\bpoint\("([^"]*)"\)')
 
 
-def test_every_point_that_is_listed_is_in_the_code_once() -> None:
+def test_every_listed_point_is_in_the_code_once() -> None:
     files = [*ROOT.glob("shared/**/*.py"), *ROOT.glob("services/**/*.py")]
     found = Counter(name for file in files for name in CALL.findall(file.read_text()))
     assert found == Counter(crash_points.POINTS)

@@ -1,4 +1,4 @@
-"""The rules find what they are for, and the code breaks none of them."""
+"""The rules find their faults, and the code breaks none of them."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
         ("tests/unit/test_x.py", "x = 1\n" * 601),
     ],
 )
-def test_each_rule_finds_what_it_is_for(path: str, source: str) -> None:
+def test_each_rule_finds_its_fault(path: str, source: str) -> None:
     assert list(faults_of(path, source))
 
 
@@ -47,7 +47,7 @@ def test_no_service_asks_whether_it_is_a_demo() -> None:
         assert "if demo" not in file.read_text(), file
 
 
-def test_every_service_says_what_it_owns() -> None:
+def test_the_readme_of_every_service_says_what_it_owns() -> None:
     for service in ("auth", "billing", "trading", "analytics", "notifications"):
         text = (ROOT / "services" / service / "README.md").read_text()
         for word in ("own", "ublishe", "onsume", "ettings", "not"):
@@ -63,11 +63,11 @@ def test_the_lock_names_no_host_and_has_hashes() -> None:
 
 @pytest.mark.parametrize("service", ["trading", "analytics", "notifications"])
 def test_a_service_starts_without_pandas(service: str) -> None:
-    """Which is installed here, and which TA-Lib would bring."""
+    """pandas is installed here, and TA-Lib would import it."""
     check = f"import sys, services.{service}.__main__; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", "import pandas"], check=False, cwd=ROOT).returncode == 0
     assert subprocess.run([sys.executable, "-c", check], check=False, cwd=ROOT).returncode == 0
 
 
-def test_the_tests_that_are_put_into_an_order_are_there() -> None:
+def test_the_tests_with_a_fixed_order_exist() -> None:
     assert [place for place in (*WAITING, *LONG) if not (ROOT / place).exists()] == []

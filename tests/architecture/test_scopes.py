@@ -1,10 +1,10 @@
-"""Every operation says what a token must allow, and the documents show it."""
+"""Every operation names the scope that its token needs, and the API documents show it."""
 
 from cli.openapi import all_endpoints
 from shared.chassis.http import openapi
 from shared.chassis.http.app import Endpoint
 
-LOOKS = {"GET", "HEAD"}
+READING_METHODS = {"GET", "HEAD"}
 
 
 def faults_of(endpoint: Endpoint) -> list[str]:
@@ -14,15 +14,15 @@ def faults_of(endpoint: Endpoint) -> list[str]:
     if endpoint.needs is None:
         return [f"{where} names no scope"]
     of_account = endpoint.path == "/v1/me" or endpoint.path.startswith("/v1/me/")
-    wanted = "read" if endpoint.method in LOOKS else "admin" if of_account else "trade"
+    wanted = "read" if endpoint.method in READING_METHODS else "admin" if of_account else "trade"
     return [] if endpoint.needs == wanted else [f"{where} needs {endpoint.needs}, not {wanted}"]
 
 
-def test_every_endpoint_has_the_scope_of_what_it_does() -> None:
+def test_every_endpoint_has_the_scope_of_its_method_and_path() -> None:
     assert [fault for endpoint in all_endpoints() for fault in faults_of(endpoint)] == []
 
 
-def test_one_that_has_none_is_found() -> None:
+def test_an_endpoint_without_a_scope_or_with_a_wrong_one_is_found() -> None:
     async def handler(_: object) -> None:
         return None
 
@@ -33,7 +33,7 @@ def test_one_that_has_none_is_found() -> None:
     assert len(faults_of(Endpoint("GET", "/v1/things", handler, "", public=True, scope="read"))) == 1
 
 
-def test_the_document_shows_it() -> None:
+def test_the_openapi_document_shows_the_scope() -> None:
     endpoints = all_endpoints()
     paths = openapi.describe("tradefleet", endpoints)["paths"]
     for endpoint in endpoints:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.beside_checkout
 
 
 @pytest.mark.parametrize("name", ["session", "twice", "inexact"])
-def test_the_balance_is_refused_by_its_path(shared_folder: Path, name: str) -> None:
+def test_the_balance_is_refused_with_its_path(shared_folder: Path, name: str) -> None:
     body = json.loads((shared_folder / f"cases/balances-without-bounds/{name}.json").read_text())
     with pytest.raises(ValidationError) as refused:
         StartBody.model_validate({**body, "strategy_id": str(uuid4())})

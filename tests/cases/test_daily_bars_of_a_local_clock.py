@@ -1,4 +1,4 @@
-"""A day of 25 hours does not open on the grid: its line is refused, and no bar is counted as missing."""
+"""A day of 25 hours opens off the grid: its line is refused, and no bar counts as missing."""
 
 from pathlib import Path
 

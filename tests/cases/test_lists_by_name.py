@@ -1,4 +1,4 @@
-"""cases/lists-by-name: the cursor after the first alert is taken back in every order that holds the name."""
+"""cases/lists-by-name: the cursor after the first alert is accepted in every order by name."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""cases/names-of-strategies: each body is refused at `$.strategy_name`, on every way in."""
+"""cases/names-of-strategies: each body is refused at `$.strategy_name`, by the parser and by `backtest`."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def _body(shared_folder: Path, name: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_name_is_refused_by_its_path(shared_folder: Path, name: str) -> None:
+def test_the_name_is_refused_with_its_path(shared_folder: Path, name: str) -> None:
     with pytest.raises(StrategyError) as refused:
         parse_strategy(_body(shared_folder, name))
     assert [fault.path for fault in refused.value.faults] == ["$.strategy_name"]

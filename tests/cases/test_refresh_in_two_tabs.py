@@ -1,4 +1,4 @@
-"""Tabs that refresh at the same moment keep their login; `refresh-in-two-tabs` has the order of their requests."""
+"""Tabs that refresh at the same time keep their login; `refresh-in-two-tabs` has the order of their requests."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ BROWSER = Client("192.0.2.7", "a browser")
 
 
 @pytest.fixture
-async def desk(service_env: Callable[[str], dict[str, str]], tmp_path: Path) -> AsyncIterator[AuthContext]:
+async def auth_context(service_env: Callable[[str], dict[str, str]], tmp_path: Path) -> AsyncIterator[AuthContext]:
     settings = auth_settings(service_env("auth"), tmp_path)
     database = await Database.connect(settings)
     passwords = Passwords(waiting=8)
@@ -36,35 +36,35 @@ async def desk(service_env: Callable[[str], dict[str, str]], tmp_path: Path) -> 
     await database.close()
 
 
-async def _log_in(desk: AuthContext, now: datetime) -> str:
+async def _log_in(auth_context: AuthContext, now: datetime) -> str:
     user = NewUser("ann@example.org", PASSWORD, "UTC", "en", None, None, None)
-    return (await register(desk, user, BROWSER, now)).tokens.refresh_token
+    return (await register(auth_context, user, BROWSER, now)).tokens.refresh_token
 
 
-async def test_the_sequences_of_the_case(desk: AuthContext, shared_folder: Path) -> None:
+async def test_the_sequences_of_the_case(auth_context: AuthContext, shared_folder: Path) -> None:
     sequences = json.loads((shared_folder / "cases/refresh-in-two-tabs/sequence.json").read_text())
     now = utc_now()
-    token = await _log_in(desk, now)
+    token = await _log_in(auth_context, now)
     parallel, one_after_another = sequences
-    answers = await asyncio.gather(*(refresh(desk, token, BROWSER, now) for _ in range(parallel["times"])))
-    token = (await _all_work(desk, answers, now + timedelta(minutes=10)))[0]
+    answers = await asyncio.gather(*(refresh(auth_context, token, BROWSER, now) for _ in range(parallel["times"])))
+    token = (await _refresh_all(auth_context, answers, now + timedelta(minutes=10)))[0]
 
     now += timedelta(minutes=20)
-    answers = [await refresh(desk, token, BROWSER, now) for _ in range(one_after_another["times"])]
-    later = await refresh(desk, answers[0].refresh_token, BROWSER, now + timedelta(minutes=10))
-    await _all_work(desk, [answers[1], later], now + timedelta(minutes=11))
+    answers = [await refresh(auth_context, token, BROWSER, now) for _ in range(one_after_another["times"])]
+    later = await refresh(auth_context, answers[0].refresh_token, BROWSER, now + timedelta(minutes=10))
+    await _refresh_all(auth_context, [answers[1], later], now + timedelta(minutes=11))
 
 
-async def test_a_late_use_still_ends_the_login(desk: AuthContext) -> None:
+async def test_a_late_use_still_ends_the_login(auth_context: AuthContext) -> None:
     now = utc_now()
-    token = await _log_in(desk, now)
-    answers = [await refresh(desk, token, BROWSER, now) for _ in range(3)]
+    token = await _log_in(auth_context, now)
+    answers = [await refresh(auth_context, token, BROWSER, now) for _ in range(3)]
     with pytest.raises(BadRefreshToken):
-        await refresh(desk, token, BROWSER, now + timedelta(seconds=11))
+        await refresh(auth_context, token, BROWSER, now + timedelta(seconds=11))
     for answer in answers:
         with pytest.raises(BadRefreshToken):
-            await refresh(desk, answer.refresh_token, BROWSER, now + timedelta(seconds=12))
+            await refresh(auth_context, answer.refresh_token, BROWSER, now + timedelta(seconds=12))
 
 
-async def _all_work(desk: AuthContext, answers: list[IssuedTokens], now: datetime) -> list[str]:
-    return [(await refresh(desk, answer.refresh_token, BROWSER, now)).refresh_token for answer in answers]
+async def _refresh_all(auth_context: AuthContext, answers: list[IssuedTokens], now: datetime) -> list[str]:
+    return [(await refresh(auth_context, answer.refresh_token, BROWSER, now)).refresh_token for answer in answers]

@@ -1,4 +1,4 @@
-"""A session that starts after the exchange changed the tick trades by the exchange's, whatever was stored."""
+"""A session started after the exchange changed the tick size uses the exchange's tick, not the stored one."""
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -29,7 +29,7 @@ EVERY_BAR = {
 
 @pytest.fixture
 async def caller(scene: FeedScene) -> AsyncIterator[Caller]:
-    """A tenant of trading with its feed and a worker, on the sandbox."""
+    """A tenant of a running trading service with its feed and a worker, on the sandbox."""
     async with serve_tokens() as tokens:
         settings = scene.settings.model_copy(update={"jwks_url": tokens.jwks_url})
         async with RunningService(build, settings, {"http", "relay", "jobs", "worker", "feed"}) as running:
@@ -47,7 +47,7 @@ async def start(caller: Caller, name: str) -> str:
 
 
 async def prices(scene: FeedScene, caller: Caller, session: str, count: int) -> list[Decimal]:
-    """Of its fills, once there are so many; the market goes on meanwhile."""
+    """Return the prices of the session's fills once there are `count`; the market moves on meanwhile."""
 
     async def look() -> list[Decimal]:
         found = await every(caller, f"/v1/sessions/{session}/fills")
@@ -58,14 +58,14 @@ async def prices(scene: FeedScene, caller: Caller, session: str, count: int) -> 
     return await eventually(look, lambda seen: len(seen) >= count, 60)
 
 
-async def test_the_second_session_fills_on_the_exchanges_tick_and_the_stored_one_is_brought_up_to_date(
+async def test_the_second_session_uses_the_tick_of_the_exchange_and_the_stored_one_is_updated(
     scene: FeedScene,
     caller: Caller,
 ) -> None:
     await prices(scene, caller, await start(caller, "first"), 2)
-    await scene.see("UPDATE instruments SET tick_size = 50 WHERE symbol = 'BTCUSDT'")
+    await scene.fetch("UPDATE instruments SET tick_size = 50 WHERE symbol = 'BTCUSDT'")
     session = await start(caller, "second")
-    (stored,) = await scene.see("SELECT tick_size FROM instruments WHERE symbol = 'BTCUSDT'")
+    (stored,) = await scene.fetch("SELECT tick_size FROM instruments WHERE symbol = 'BTCUSDT'")
     assert stored["tick_size"] == Decimal("0.25")
     found = await prices(scene, caller, session, 5)
     assert all(price % Decimal("0.25") == 0 for price in found)

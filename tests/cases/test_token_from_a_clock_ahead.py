@@ -1,4 +1,4 @@
-"""A token of a host whose clock is a little ahead is taken; `token-from-a-clock-ahead` has its claims."""
+"""A token from a host whose clock is slightly ahead is accepted; `token-from-a-clock-ahead` has its claims."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def _token(issuer: TokenIssuer, claims: dict[str, str], ahead_s: float) -> str:
     return issuer.make_token(new_id(), scopes, iss=claims["iss"], aud=claims["aud"], iat=now, exp=exp)
 
 
-async def test_the_claims_of_the_case_are_taken_and_those_of_ten_minutes_ahead_are_not(shared_folder: Path) -> None:
+async def test_the_claims_of_the_case_are_accepted_and_those_ten_minutes_ahead_are_not(shared_folder: Path) -> None:
     claims = json.loads((shared_folder / "cases/token-from-a-clock-ahead/claims.json").read_text())
     dsns = dict.fromkeys(("postgres_app_dsn", "postgres_worker_dsn", "postgres_queue_dsn"), "")
     async with serve_tokens() as issuer:

@@ -1,13 +1,13 @@
-"""Nothing is not above three times a mean of nothing."""
+"""A volume of zero is not above three times a mean of zero."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.cases.backtesting import entered_at, ran
+from tests.cases.backtesting import entry_bars, run_case
 
 
 @pytest.mark.beside_checkout
-def test_volume_nought_is_not_above_a_mean_of_nought(shared_folder: Path) -> None:
-    report = ran(shared_folder / "cases" / "volume-spike-without-volume")
-    assert entered_at(report, 1_704_067_200_000) == [36]
+def test_zero_volume_is_not_above_a_mean_of_zero(shared_folder: Path) -> None:
+    report = run_case(shared_folder / "cases" / "volume-spike-without-volume")
+    assert entry_bars(report, 1_704_067_200_000) == [36]

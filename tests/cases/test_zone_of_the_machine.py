@@ -1,4 +1,4 @@
-"""A file that Debian puts beside the zones is no zone; `zone-of-the-machine` registers with one."""
+"""A file that Debian puts beside the zones is not a zone; `zone-of-the-machine` registers with one."""
 
 import json
 from pathlib import Path

@@ -1,23 +1,23 @@
-"""What of a change to an event would break those who read it, or the messages that were written before."""
+"""Find changes of an event that would break its consumers, or messages that were written earlier."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
-SAYS_NOTHING = ("title", "description", "examples", "default")
+NOT_VALIDATING = ("title", "description", "examples", "default")
 
 Schema = Mapping[str, Any]  # Any: JSON
 
 
 def breaks(then: Schema, model: type[BaseModel]) -> list[str]:
-    """A sentence for each thing that may not be; fields may be added, with a default."""
+    """Return a sentence for each breaking change; fields with a default may be added."""
     now = model.model_json_schema()
     return list(_compare("", _resolved(then, then), _resolved(now, now)))
 
 
 def _resolved(part: Any, whole: Schema) -> Any:
-    """Without references, and without what says nothing of validity."""
+    """Resolve the references, and drop keywords that do not affect validity."""
     if isinstance(part, list):
         return [_resolved(each, whole) for each in part]
     if not isinstance(part, dict):
@@ -27,7 +27,7 @@ def _resolved(part: Any, whole: Schema) -> Any:
     if "properties" in part:
         properties = {name: _resolved(each, whole) for name, each in part["properties"].items()}
         return {**_resolved({k: v for k, v in part.items() if k != "properties"}, whole), "properties": properties}
-    return {name: _resolved(each, whole) for name, each in part.items() if name not in (*SAYS_NOTHING, "$defs")}
+    return {name: _resolved(each, whole) for name, each in part.items() if name not in (*NOT_VALIDATING, "$defs")}
 
 
 def _compare(where: str, then: Any, now: Any) -> Iterator[str]:

@@ -1,9 +1,8 @@
-"""The messages of each version of each event as they once stood on the wire, kept for ever.
+"""The messages of each version of each event as first sent over Kafka, kept permanently.
 
-A field that is added later (with a default, and without a new version) gets a file of its own beside the first,
+A field added later (with a default, and without a new version) gets a file of its own beside the first,
 `<topic>.v<version>.<n>.json`. `python -m tests.contracts.golden` writes the first file of an event that has none;
-nothing writes one that is there.
-"""
+it never overwrites an existing file."""
 
 import json
 from collections.abc import Mapping
@@ -16,14 +15,14 @@ from shared.chassis import telemetry
 from shared.chassis.events.headers import headers_of
 from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import Message
-from tests.contracts.samples import SAID_AT, SAMPLES, TRACEPARENT, id_of, source_of
+from tests.contracts.samples import PUBLISHED_AT, SAMPLES, TRACEPARENT, id_of, source_of
 
 FOLDER = Path(__file__).parent / "golden"
 
 
 @dataclass(frozen=True)
 class Golden:
-    """`schema` is what its readers took for valid when it was written."""
+    """`schema` is the schema by which consumers validated the message when it was written."""
 
     topic: str
     version: int
@@ -46,12 +45,12 @@ def first_file(event: type[Message]) -> Path:
     return FOLDER / f"{event.topic}.v{event.version}.json"
 
 
-def written_today(sample: Message) -> tuple[str, Mapping[str, str], str]:
-    """Key, headers and value, of the fields that the sample names."""
+def serialise(sample: Message) -> tuple[str, Mapping[str, str], str]:
+    """Return key, headers and value of a sample, with the fields that the sample sets."""
 
     def headers() -> Mapping[str, str]:
         telemetry.traceparent.set(TRACEPARENT)
-        return headers_of(sample, id_of(sample), source_of(sample), SAID_AT)
+        return headers_of(sample, id_of(sample), source_of(sample), PUBLISHED_AT)
 
     return sample.key(), Context().run(headers), sample.model_dump_json(exclude_unset=True)
 
@@ -60,7 +59,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for event in EVENTS:
         if not first_file(event).exists():
-            key, headers, value = written_today(SAMPLES[event.topic])
+            key, headers, value = serialise(SAMPLES[event.topic])
             content = {"key": key, "headers": headers, "value": value, "schema": event.model_json_schema()}
             first_file(event).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 

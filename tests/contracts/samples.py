@@ -1,4 +1,4 @@
-"""One event of each kind, with every field set by hand: what the golden files hold."""
+"""One event of each kind, with every field set by hand: the content of the golden files."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
 from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped, TradeClosed, TradeOpened
 
-SAID_AT = datetime(2026, 1, 31, 9, 30, 0, 123_000, tzinfo=UTC)
+PUBLISHED_AT = datetime(2026, 1, 31, 9, 30, 0, 123_000, tzinfo=UTC)
 EVENT_ID = "019c1349-ff5b-7c1f-8a52-3d0f9c7e4b21"
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -53,7 +53,7 @@ _ended = LoginEnded(
     aggregate_seq=1,
     login_id=_SESSION,
     reason="LOGGED_OUT",
-    at=SAID_AT,
+    at=PUBLISHED_AT,
 )
 _recorded = ActivityRecorded(
     user_id=42,
@@ -68,7 +68,7 @@ _recorded = ActivityRecorded(
     address="2001:db8::1",
     user_agent="cürl/8.5",
     endpoint="POST /v1/strategies",
-    at=SAID_AT,
+    at=PUBLISHED_AT,
 )
 _changed = SubscriptionChanged(
     user_id=42,
@@ -215,7 +215,7 @@ _triggered = AlertTriggered(
     condition={"left": {"price": "close"}, "operator": ">", "right": {"value": "100000"}},
     channels=("dashboard", "telegram"),
 )
-_wish = MarketInterest(
+_interest = MarketInterest(
     user_id=0,
     public_id=UUID(int=0),
     aggregate="market_interest",
@@ -244,7 +244,7 @@ _bar_closed = CandleClosed(
     open_time=_BEGIN,
     previous_open_time=datetime(2026, 1, 31, 9, 0, tzinfo=UTC),
     open=Decimal("97123.5"),
-    venue_time=SAID_AT,
+    venue_time=PUBLISHED_AT,
     high=Decimal("97200"),
     low=Decimal("97000.1"),
     close=Decimal("97150.00"),
@@ -267,7 +267,7 @@ SAMPLES: Mapping[str, Message] = {
         _opened,
         _closed,
         _triggered,
-        _wish,
+        _interest,
         _bar_opened,
         _bar_closed,
     )

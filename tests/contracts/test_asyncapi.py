@@ -1,4 +1,4 @@
-"""docs/asyncapi.json: valid by AsyncAPI's own schema, true of the code, and true of the messages."""
+"""docs/asyncapi.json is valid by AsyncAPI's own schema, and matches the code and the messages."""
 
 import ast
 import gzip
@@ -29,7 +29,7 @@ def faults_of(document: dict[str, Any]) -> list[str]:
     return [error.message[:200] for error in jsonschema_rs.Draft7Validator(schema).iter_errors(document)]
 
 
-def test_it_is_valid_asyncapi() -> None:
+def test_the_document_is_valid_asyncapi() -> None:
     assert faults_of(DOCUMENT) == []
 
 
@@ -41,11 +41,11 @@ def test_it_is_valid_asyncapi() -> None:
         {"operations": {"x": {"action": "shout", "channel": {"$ref": "#/channels/trade.closed"}}}},
     ],
 )
-def test_what_is_not_valid_is_found(change: dict[str, Any]) -> None:
+def test_an_invalid_document_is_found(change: dict[str, Any]) -> None:
     assert faults_of({**DOCUMENT, **change})
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_can_be_resolved() -> None:
     for reference in _references(DOCUMENT):
         found: Any = DOCUMENT
         for step in reference.removeprefix("#/").split("/"):
@@ -63,23 +63,23 @@ def _references(part: object) -> Iterator[str]:
             yield from _references(each)
 
 
-def test_its_channels_are_the_topics_that_are_made() -> None:
-    told = {
+def test_its_channels_are_the_topics_that_are_created() -> None:
+    documented = {
         binding["topic"]: (binding["partitions"], binding["topicConfiguration"])
         for channel in DOCUMENT["channels"].values()
         for binding in [channel["bindings"]["kafka"]]
     }
-    assert {name: partitions for name, (partitions, _) in told.items()} == {
+    assert {name: partitions for name, (partitions, _) in documented.items()} == {
         topic.name: topic.partitions for topic in topics_of()
     }
     for topic in topics_of():
-        configuration = told[topic.name][1]
+        configuration = documented[topic.name][1]
         assert configuration["cleanup.policy"] == [topic.settings["cleanup.policy"]]
         assert str(configuration.get("retention.ms", "")) == topic.settings.get("retention.ms", "")
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.topic)
-def test_the_golden_message_is_as_it_describes(event: type[Message]) -> None:
+def test_the_golden_message_matches_its_schema(event: type[Message]) -> None:
     golden = read(first_file(event))
     message = DOCUMENT["components"]["messages"][event.__name__]
     payload = {**message["payload"], "components": DOCUMENT["components"]}
@@ -88,22 +88,22 @@ def test_the_golden_message_is_as_it_describes(event: type[Message]) -> None:
     assert set(message["headers"]["properties"]) == set(golden.headers)
 
 
-def test_who_hears_what_is_told() -> None:
+def test_the_receivers_of_an_event_are_documented() -> None:
     assert receivers(TradeClosed) == ["billing", "analytics", "notifications"]
     assert receivers(CandleClosed) == ["trading", "analytics", "notifications"]
     operation = DOCUMENT["operations"]["billing.receive.trade.closed"]
     assert (operation["action"], operation["channel"]) == ("receive", {"$ref": "#/channels/trade.closed"})
 
 
-def test_every_place_that_reads_without_an_inbox_is_in_the_table() -> None:
+def test_every_reader_without_an_inbox_is_in_the_table() -> None:
     found = {service: set(_read_directly(ROOT / "services" / service)) for service in SERVICES}
-    told = {service: {event.__name__ for event in READS.get(service, ())} for service in SERVICES}
-    assert found == told
+    documented = {service: {event.__name__ for event in READS.get(service, ())} for service in SERVICES}
+    assert found == documented
     assert set(_read_directly(ROOT / "shared" / "chassis")) == {event.__name__ for event in READ_BY_ALL}
 
 
 def _read_directly(folder: Path) -> Iterator[str]:
-    """The events named in calls that read a topic without a group's inbox."""
+    """Yield the events named in calls that read a topic without the inbox of a group."""
     names = {event.__name__ for event in EVENTS}
     for file in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -116,7 +116,7 @@ def _read_directly(folder: Path) -> Iterator[str]:
                 )
 
 
-def test_the_file_is_what_the_code_says() -> None:
+def test_the_file_is_current() -> None:
     done = CliRunner().invoke(asyncapi_command, ["--check"])
     assert (done.exit_code, done.output) == (0, "")
 

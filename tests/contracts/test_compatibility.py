@@ -1,4 +1,4 @@
-"""The rule that finds breaking changes, tried on models that were changed."""
+"""The check for breaking changes, tested on changed models."""
 
 from decimal import Decimal
 from typing import Literal
@@ -14,7 +14,7 @@ class Inner(BaseModel):
 
 
 class Then(BaseModel):
-    """As it was."""
+    """The model before the change."""
 
     number: int = Field(ge=1)
     text: str
@@ -91,7 +91,7 @@ THEN = Then.model_json_schema()
 
 
 @pytest.mark.parametrize("model", [Then, Added, AddedDeep])
-def test_what_readers_do_not_notice_breaks_nothing(model: type[BaseModel]) -> None:
+def test_compatible_changes_are_not_reported(model: type[BaseModel]) -> None:
     assert breaks(THEN, model) == []
 
 
@@ -111,5 +111,5 @@ def test_what_readers_do_not_notice_breaks_nothing(model: type[BaseModel]) -> No
         (WithoutDefault, "late has no default"),
     ],
 )
-def test_what_readers_would_stumble_over_is_named(model: type[BaseModel], field: str) -> None:
+def test_breaking_changes_are_reported(model: type[BaseModel], field: str) -> None:
     assert any(sentence.startswith(field) for sentence in breaks(THEN, model)), breaks(THEN, model)

@@ -1,4 +1,4 @@
-"""The table of docs/events.md, held to the contracts."""
+"""The table in docs/events.md equals the contracts."""
 
 import pytest
 
@@ -15,12 +15,12 @@ ROWS = [
 ]
 
 
-def test_it_lists_the_topics_of_the_catalogue_in_their_order() -> None:
+def test_the_table_lists_the_topics_of_the_catalogue_in_order() -> None:
     assert [row[0] for row in ROWS] == [f"`{event.topic}`" for event in EVENTS]
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.topic)
-def test_a_row_says_what_the_contract_says(event: type[Message]) -> None:
+def test_a_row_equals_the_contract(event: type[Message]) -> None:
     about_a_user = issubclass(event, Event) and event is not MarketInterest
     assert ROWS[EVENTS.index(event)][1:] == [
         ", ".join(senders(event)),

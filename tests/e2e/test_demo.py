@@ -1,4 +1,4 @@
-"""The main job, small: everything the demo checks holds, and bad input is one line."""
+"""The demo on a small scale: all its checks hold, and bad input is one line."""
 
 import json
 import os
@@ -30,30 +30,30 @@ def demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-TEN_DAYS = "1000"  # bars, and some more: from then on days have a Sharpe ratio and a volatility
-# Published where something is wrong or nearly used up, or where a login ends early: not in a quiet demo.
+TEN_DAYS = "1000"  # bars, and a few more: from ten days on, days have a Sharpe ratio and a volatility
+# Events published only when something is wrong or nearly used up, or when a login ends early: not in this demo.
 OF_TROUBLE = {"session.alarmed", "usage.threshold", "login.ended"}
 
 
-def told(done: "subprocess.CompletedProcess[str]") -> Any:
+def parse_result(done: "subprocess.CompletedProcess[str]") -> Any:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @dataclass(frozen=True)
-class Played:
-    """A demo that stays up: what it said, its last line, and its database."""
+class FinishedDemo:
+    """A finished demo that stays up: its output, its last line, and its database."""
 
-    said: str
+    output: str
     result: Any  # JSON
     owner_dsn: str
 
 
 @pytest.fixture(scope="module")
-def default_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+def default_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
     folder = tmp_path_factory.mktemp("demo")
     for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)  # Postgres runs as another user when we are root
+        each.chmod(0o755)  # as root, Postgres runs as another user
     arguments = ["--bars", TEN_DAYS, "--tenants", "2", "--json", "--keep"]
     with subprocess.Popen(
         [sys.executable, "-m", "cli", "demo", *arguments],
@@ -63,31 +63,31 @@ def default_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         cwd=folder,
     ) as running:
         try:
-            yield _played(running, folder)
+            yield _wait_for_result(running, folder)
         finally:
             running.terminate()
 
 
-def _played(running: "subprocess.Popen[str]", folder: Path) -> Played:
+def _wait_for_result(running: "subprocess.Popen[str]", folder: Path) -> FinishedDemo:
     assert running.stdout is not None
-    said = ""
+    output = ""
     for line in running.stdout:
-        said += line
+        output += line
         if line.startswith("{"):
             (home,) = (folder / ".tradefleet").glob("demo-*")
             state = read_state(home)
             assert state is not None
-            return Played(said, json.loads(line), state.postgres)
-    raise AssertionError(said[-6000:])
+            return FinishedDemo(output, json.loads(line), state.postgres)
+    raise AssertionError(output[-6000:])
 
 
-def test_the_default_demo_holds_what_it_checks(default_demo: Played) -> None:
+def test_all_checks_of_the_default_demo_hold(default_demo: FinishedDemo) -> None:
     result = default_demo.result
-    assert "synthetic" in default_demo.said.splitlines()[0]
+    assert "synthetic" in default_demo.output.splitlines()[0]
     assert result["ok"] is True
     assert all(result["checks"].values()), result["checks"]
-    unheard = {topic for topic, count in result["events"].items() if not count}
-    assert unheard <= OF_TROUBLE, result["events"]
+    unpublished = {topic for topic, count in result["events"].items() if not count}
+    assert unpublished <= OF_TROUBLE, result["events"]
     plans = [tenant["plan"] for tenant in result["tenants"]]
     assert plans == ["PREMIUM", "PREMIUM", "FREE"]
     first = result["tenants"][0]
@@ -95,7 +95,7 @@ def test_the_default_demo_holds_what_it_checks(default_demo: Played) -> None:
     assert first["alerts"] > 0
 
 
-async def test_every_column_of_the_old_design_that_waits_for_nothing_is_filled(default_demo: Played) -> None:
+async def test_every_implemented_column_of_the_old_design_is_filled(default_demo: FinishedDemo) -> None:
     owner = await asyncpg.connect(default_demo.owner_dsn)
     try:
         empty = [place for old in OLD.values() for place in old.places if not await is_filled(owner, place)]
@@ -109,12 +109,12 @@ async def is_filled(owner: asyncpg.Connection, place: str) -> bool:
     return bool(await owner.fetchval(f"SELECT EXISTS (SELECT FROM {table} WHERE {column} IS NOT NULL)"))
 
 
-def test_given_strategies_and_candles_are_run_by_each_tenant_and_nothing_else(tmp_path: Path) -> None:
+def test_only_the_given_strategies_and_candles_are_run_by_each_tenant(tmp_path: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     files = write_candles(tmp_path, seed=5, bars=90)
     strategy = Path(__file__).parents[2] / "cli/demo/strategies/bands-both.json"
-    result = told(
+    result = parse_result(
         demo(
             *(f"--candles={symbol}={file}" for symbol, file in files.items()),
             f"--strategy={strategy}",
@@ -153,7 +153,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], named: str)
     assert named in done.stderr
 
 
-def test_what_cannot_be_started_leaves_nothing(tmp_path: Path) -> None:
+def test_a_demo_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "cli", "demo"],
         capture_output=True,

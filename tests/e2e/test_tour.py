@@ -1,4 +1,4 @@
-"""docs/tour.md, run by a shell as it stands in the page: from sign-up to a first result."""
+"""docs/tour.md, run by a shell exactly as the page shows: from sign-up to a first result."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[str]:
     for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # Postgres runs as another user when we are root
+        folder.chmod(0o755)  # as root, Postgres runs as another user
     home = str(tmp_path / "home")
     started = command("up", "--detach", "--home", home)
     try:
@@ -42,7 +42,7 @@ def gateway(tmp_path: Path) -> Iterator[str]:
         command("down", "--home", home, "--remove")
 
 
-def test_the_tour_goes_from_sign_up_to_a_result(gateway: str) -> None:
+def test_the_tour_leads_from_sign_up_to_a_result(gateway: str) -> None:
     steps = "\n".join(re.findall(r"```sh\n(.*?)```", TOUR.read_text(), flags=re.DOTALL))
     assert "http://localhost:8080" in steps
     script = "set -eu\n" + steps.replace("http://localhost:8080", gateway)

@@ -1,4 +1,4 @@
-"""Scenes on the run's servers, and on servers of the tests' own that may be killed."""
+"""Scenes on the run's servers, and on the tests' own servers, which may be killed."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -20,12 +20,12 @@ from tests.faults.scene import Scene
 from tests.faults.servers import OwnServers
 
 NewScene = Callable[[], Awaitable[Scene]]
-HEARD = (TradeClosed, AlertTriggered)
+CONSUMED = (TradeClosed, AlertTriggered)
 
 
 @asynccontextmanager
 async def scenes_on(dsn: str, template: str, bootstrap: str, folder: Path) -> AsyncIterator[NewScene]:
-    """Makes scenes, and ends them."""
+    """Yield a function that creates scenes, and end them all."""
     made: list[Scene] = []
 
     async def new() -> Scene:
@@ -38,7 +38,7 @@ async def scenes_on(dsn: str, template: str, bootstrap: str, folder: Path) -> As
         own_folder.mkdir()
         scene = Scene(access, environment_of(access, bootstrap, f"t{uuid4().hex[:10]}."), own_folder)
         made.append(scene)
-        await create_topics(bootstrap, topics_of(HEARD, scene.prefix, TEST_PARTITIONS))
+        await create_topics(bootstrap, topics_of(CONSUMED, scene.prefix, TEST_PARTITIONS))
         return scene
 
     yield new
@@ -56,7 +56,7 @@ def environment_of(access: DatabaseAccess, bootstrap: str, prefix: str) -> dict[
 
 
 async def clear(dsn: str, scene: Scene) -> None:
-    topics = topics_of(HEARD, scene.prefix)
+    topics = topics_of(CONSUMED, scene.prefix)
     await delete_topics(scene.bootstrap, [topic.name for topic in topics])
     await admin_execute(dsn, f"DROP DATABASE {scene.access.name} WITH (FORCE)")
 
@@ -65,15 +65,15 @@ async def clear(dsn: str, scene: Scene) -> None:
 async def new_scene(
     postgres: str, template: DatabaseAccess, kafka_bootstrap: str, tmp_path: Path
 ) -> AsyncIterator[NewScene]:
-    """On the servers that other tests use as well."""
+    """Create scenes on the servers that other tests use as well."""
     made: list[Scene] = []
     async with scenes_on(postgres, template.name, kafka_bootstrap, tmp_path) as new:
 
-        async def noted() -> Scene:
+        async def new_and_noted() -> Scene:
             made.append(await new())
             return made[-1]
 
-        yield noted
+        yield new_and_noted
     for scene in made:
         await clear(postgres, scene)
 
@@ -85,7 +85,10 @@ async def scene(new_scene: NewScene) -> Scene:
 
 @pytest.fixture(scope="package")
 def own_servers() -> Iterator[OwnServers]:
-    """In the run's folder: pytest's own is closed to other users again and again, and Postgres runs as one."""
+    """Start servers that may be killed.
+
+    They are in the run's folder because pytest repeatedly closes its own to other users, and Postgres runs as one.
+    """
     folder = Path(os.environ[RUN_FOLDER]) / f"killable-{os.getpid()}"
     folder.mkdir(mode=0o755)
     servers = OwnServers(folder)
@@ -98,7 +101,7 @@ def own_servers() -> Iterator[OwnServers]:
 
 @pytest.fixture
 async def own_scene(own_servers: OwnServers, tmp_path: Path) -> AsyncIterator[Scene]:
-    """On servers that only this test uses now."""
+    """A scene on servers that only this test uses at the moment."""
     own_servers.heal()
     kafka, postgres = own_servers.kafka, own_servers.postgres
     async with scenes_on(postgres.dsn, own_servers.template, kafka.bootstrap, tmp_path) as new:

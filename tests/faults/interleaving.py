@@ -1,8 +1,8 @@
-"""Tries every order in which the statements of concurrent transactions may fall, on the real database.
+"""Tries every order in which the statements of concurrent transactions can run, on the real database.
 
 `for order in every_order(): await run_in(order, superuser, [script, script])`. A script gets a database on which
-each statement, and each COMMIT, is a step that waits for its turn. A script whose step waits for a lock of another
-has no turn until it has it.
+each statement, and each COMMIT, is a step that waits for its turn. A script whose step waits for another's lock
+gets no turn until it has the lock.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ Script: TypeAlias = Callable[[Database], Awaitable[object]]
 
 
 class Order:
-    """Which of those that could make a step makes it, each time; `A`, `B`, … in its text."""
+    """Chooses which of the ready scripts makes each step. `text` shows the choices as `A`, `B`, …."""
 
     def __init__(self, first: Sequence[int]) -> None:
         self._first = first
-        self.taken: list[tuple[int, int]] = []  # which one, of how many
+        self.taken: list[tuple[int, int]] = []  # index chosen, out of how many
         self.text = ""
 
     def choose(self, ready: Sequence[int]) -> int:
@@ -39,7 +39,8 @@ class Order:
 
 
 def every_order() -> Iterator[Order]:
-    """Each time the order before it with its last choice that had another made otherwise."""
+    """Yield all orders, depth first: each one changes the last choice of the one before that has an alternative
+    left."""
     first: list[int] = []
     for _ in range(MOST_ORDERS):
         order = Order(first)
@@ -50,7 +51,7 @@ def every_order() -> Iterator[Order]:
         if not taken:
             return
         first = [index for index, _ in taken[:-1]] + [taken[-1][0] + 1]
-    raise AssertionError(f"more than {MOST_ORDERS} orders: nothing locks anybody out")
+    raise AssertionError(f"more than {MOST_ORDERS} orders: no script waits for a lock")
 
 
 async def run_in(
@@ -60,7 +61,7 @@ async def run_in(
     scripts: Sequence[Script],
     between: Callable[[], Awaitable[object]] | None = None,
 ) -> list[object]:
-    """What each script gave or raised; `between` runs after every step."""
+    """Run the scripts in this order and return each one's result or exception; `between` runs after every step."""
     turns = [_Turn() for _ in scripts]
     tasks = [
         asyncio.ensure_future(script(SteppedDatabase(database, turn)))
@@ -82,7 +83,7 @@ async def run_in(
 
 
 async def _settle(superuser: asyncpg.Connection, task: "asyncio.Future[object]", turn: "_Turn") -> None:
-    """Until it stands before a step, waits for another's lock, or is over."""
+    """Wait until the script is ready for a step, waits for another's lock, or has finished."""
     while not task.done() and not turn.ready.is_set():
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_EVERY_S):
@@ -93,7 +94,7 @@ async def _settle(superuser: asyncpg.Connection, task: "asyncio.Future[object]",
 
 
 class _Turn:
-    """One script's leave to make its next step."""
+    """A script's permission to make its next step."""
 
     def __init__(self) -> None:
         self.ready = asyncio.Event()
@@ -112,7 +113,7 @@ class _Turn:
 
 
 class SteppedDatabase(Database):
-    """The same pools; each statement waits for its turn."""
+    """The same pools, but each statement waits for its turn."""
 
     def __init__(self, database: Database, turn: _Turn) -> None:
         super().__init__(database._app, database._worker, database._queue)
@@ -136,7 +137,7 @@ class _Stepped:
         self._connection = connection
         self._turn = turn
 
-    def __getattr__(self, name: str) -> Any:  # Any: whatever a connection has
+    def __getattr__(self, name: str) -> Any:  # Any: any attribute of a connection
         method = getattr(self._connection, name)
         if name not in STATEMENTS:
             return method

@@ -1,6 +1,6 @@
 """A service of one table, as a process that can be killed: `python -m tests.faults.member --only consumers`.
 
-Each event it hears becomes a row, in the order in which it was heard, so that effects are counted by plain SQL.
+Each event it consumes becomes a row, in the order of consumption, so that effects are counted by plain SQL.
 `FAILING_USER` makes the handler fail for that tenant while a file of that name exists.
 """
 

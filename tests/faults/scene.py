@@ -1,4 +1,4 @@
-"""A database, topics and processes on them, to be killed and frozen; effects are counted by SQL."""
+"""A database, topics, and processes on them that tests kill and freeze; effects are counted by SQL."""
 
 import asyncio
 import os
@@ -61,7 +61,7 @@ class Member:
         return self
 
     async def faults(self) -> list[str]:
-        """What its readiness says."""
+        """Return the faults of its readiness."""
         assert self.process.poll() is None, f"{self.name} ended: {self.log.read_text()[-2000:]}"
         try:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as session:
@@ -71,34 +71,36 @@ class Member:
             return [repr(error)]
 
     async def metric(self, name: str) -> float:
-        """The sum over its labels."""
+        """Return the sum of the metric over its labels."""
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{self.url}/metrics") as answer:
                 lines = (await answer.text()).splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
     async def logs(self, event: str, within_s: float = 20) -> None:
-        """Wait until it says so once more than it has said so far."""
-        said = self._said(event)
-        await eventually(lambda: asyncio.to_thread(self._said, event), lambda times: times > said, within_s)
+        """Wait until the process logs this event once more than so far."""
+        count = self._count_logged(event)
+        await eventually(
+            lambda: asyncio.to_thread(self._count_logged, event), lambda times: times > count, within_s
+        )
 
-    def _said(self, event: str) -> int:
+    def _count_logged(self, event: str) -> int:
         return self.log.read_text().count(f'"event": "{event}"')
 
     def arm(self, line: str) -> None:
-        """`<point> <KILL|STOP> <nth>`"""
+        """Arm a fault point: `<point> <KILL|STOP> <nth>`."""
         (self._folder / "arm").mkdir(exist_ok=True)
         (self._folder / "arm" / self.name).write_text(line)
 
-    async def struck(self) -> None:
+    async def wait_until_struck(self) -> None:
         """Wait until its armed point was reached."""
         await eventually(self._is_struck, bool)
 
     async def _is_struck(self) -> bool:
         return any(file.name.startswith(f"{self.name}-") for file in (self._folder / "fired").iterdir())
 
-    async def died(self) -> int:
-        """Wait until it has ended by itself, or by its armed point."""
+    async def wait_until_ended(self) -> int:
+        """Wait until the process has ended by itself or at its armed point, and return its exit code."""
         await eventually(lambda: asyncio.to_thread(self.process.poll), lambda code: code is not None, 30)
         return self.process.returncode
 
@@ -113,7 +115,7 @@ class Member:
 
 
 class Scene:
-    """A database and topics of the test's own, and the processes on them."""
+    """A database and topics for one test, and the processes on them."""
 
     def __init__(self, access: DatabaseAccess, environment: Mapping[str, str], folder: Path) -> None:
         self.access = access
@@ -128,7 +130,7 @@ class Scene:
         self.settings = ServiceSettings.model_validate({**values, "service": "analytics"})
 
     def spawn(self, role: str, **environment: str) -> Member:
-        """A process of these roles, ready or not."""
+        """Start a process with these roles, without waiting until it is ready."""
         command = ["tests.faults.member", "--only", role]
         own = {"FAULT_POINTS": str(self.folder), FAILING: str(self.failing), **environment}
         name = f"{role.replace(',', '-')}-{len(self.members)}"
@@ -143,8 +145,8 @@ class Scene:
         for member in self.members:
             await member.end()
 
-    async def say(self, events: Sequence[TradeClosed]) -> None:
-        """Into the outbox, each in a transaction of its own."""
+    async def publish(self, events: Sequence[TradeClosed]) -> None:
+        """Publish through the outbox, each event in a transaction of its own."""
         database = await Database.connect(self.settings)
         for event in events:
             async with database.tenant(event.user_id) as connection:
@@ -152,7 +154,7 @@ class Scene:
         await database.close()
 
     async def produce(self, events: Sequence[TradeClosed], times: int = 1) -> None:
-        """Straight to the topic, the same messages so many times."""
+        """Send the messages directly to the topic, `times` times."""
         for _ in range(times):
             await self.send(messages(list(events)))
 
@@ -172,21 +174,23 @@ class Scene:
     async def number(self, statement: str, *arguments: object) -> int:
         return int((await self.sql(statement, *arguments))[0][0])
 
-    async def heard(self) -> list[UUID]:
+    async def list_effects(self) -> list[UUID]:
         return [row[0] for row in await self.sql("SELECT object_id FROM heard ORDER BY id")]
 
-    async def settled(self, events: Iterable[TradeClosed], within_s: float = 60) -> None:
-        """Every event has its effect, once, and each tenant's in the order in which they were said."""
-        wanted = list(events)
-        await eventually(self.heard, lambda heard: set(heard) >= {event.trade_id for event in wanted}, within_s)
-        assert len(await self.heard()) == len(wanted)
-        for user_id in {event.user_id for event in wanted}:
+    async def assert_settled(self, events: Iterable[TradeClosed], within_s: float = 60) -> None:
+        """Wait until every event has its effect, once, and each tenant's in the order of publication."""
+        expected = list(events)
+        await eventually(
+            self.list_effects, lambda effects: set(effects) >= {event.trade_id for event in expected}, within_s
+        )
+        assert len(await self.list_effects()) == len(expected)
+        for user_id in {event.user_id for event in expected}:
             rows = await self.sql("SELECT aggregate_seq FROM heard WHERE user_id = $1 ORDER BY id", user_id)
             seqs = [row[0] for row in rows]
             assert seqs == sorted(seqs), f"user {user_id}"
 
-    async def on_topic(self, topic: str = "") -> list[ConsumerRecord]:
-        """All that the topic holds."""
+    async def read_topic(self, topic: str = "") -> list[ConsumerRecord]:
+        """Read all messages of the topic."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
         await consumer.start()
         try:
@@ -202,7 +206,7 @@ class Scene:
             await consumer.stop()
 
     async def committed(self, group: str = "analytics") -> int:
-        """How many messages of the topic the group says it has worked."""
+        """Return how many messages of the topic the group has committed."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
         try:
@@ -213,5 +217,5 @@ class Scene:
 
 
 def some_trades(count: int = 200, users: int = 5, after: int = 0) -> list[TradeClosed]:
-    """Of each user in rising numbers; `after` so many that came before."""
+    """Return `count` trades, of each user with rising sequence numbers, after the first `after` ones."""
     return trades(after + count, users)[after:]

@@ -1,4 +1,4 @@
-"""A Postgres and a Kafka of the tests' own, which may be killed, frozen, started again and emptied."""
+"""A Postgres and a Kafka for these tests alone, which may be killed, frozen, restarted and emptied."""
 
 import asyncio
 import os
@@ -26,12 +26,12 @@ from tests.conftest import database_of
 from tests.pace import patient
 
 START_WITHIN_S = patient(60)
-# It is processes that crash here, not the machine.
+# Only processes crash here, not the machine, so fsync is not needed.
 NO_DISK = ("-c", "fsync=off", "-c", "full_page_writes=off")
 
 
 class Killable:
-    """A server of which nobody else knows."""
+    """A server that no other test uses."""
 
     port: int
     at_once = signal.SIGKILL  # ends all its processes
@@ -41,7 +41,7 @@ class Killable:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Return when it takes connections."""
+        """Start the server, and return when it accepts connections."""
         self.begin()
         self.wait()
 
@@ -52,11 +52,11 @@ class Killable:
             time.sleep(0.05)
 
     def begin(self) -> None:
-        """Start it, and wait for nothing."""
+        """Start the server without waiting."""
         raise NotImplementedError
 
     def send(self, number: signal.Signals) -> None:
-        """To all its processes, the first one first, so that it makes no more of them."""
+        """Send to all its processes, the parent first, so that it starts no more of them."""
         assert self._process is not None, "start() first"
         self._process.send_signal(number)
         for child in psutil.Process(self._process.pid).children(recursive=True):
@@ -64,7 +64,7 @@ class Killable:
                 child.send_signal(number)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Return when it is gone."""
+        """Kill the server, and return when it is gone."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
@@ -72,7 +72,7 @@ class Killable:
             self._process = None
 
     def heal(self) -> None:
-        """As it was before whatever a test has done to it."""
+        """Restore the server after a test, whatever the test did to it."""
         if self._process is not None and self._process.poll() is not None:
             self._process = None
         if self._process is None:
@@ -81,7 +81,7 @@ class Killable:
             self.send(signal.SIGCONT)
 
     def stop(self) -> None:
-        """For good, frozen or not."""
+        """Stop the server for good, even if it is frozen."""
         if self._process is not None and self._process.poll() is None:
             self.send(signal.SIGCONT)
         self.kill(self.at_once)
@@ -128,7 +128,7 @@ class KillablePostgres(Killable):
         self._run([*self._server.command(), *NO_DISK], as_server=True)
 
     def stop_at_once(self) -> None:
-        """As after a crash: it has to recover."""
+        """Stop it as in a crash, so that it has to recover."""
         self.kill(self.at_once)
 
     async def answers(self) -> None:
@@ -156,13 +156,13 @@ class KillableKafka(Killable):
         self._run(self._server.command(), as_server=False)
 
     def empty(self) -> None:
-        """Its log is gone, and with it topics, offsets and the cluster's id."""
+        """Delete its log, and with it the topics, offsets and the cluster id."""
         assert self._process is None, "kill() first"
         shutil.rmtree(self.folder / "data")
 
 
 class OwnServers:
-    """Both, and the name of a database with analytics' tables, to be copied."""
+    """Both servers, and the name of a template database with analytics' tables."""
 
     template = "template_of_faults"
 

@@ -1,4 +1,5 @@
-"""A broker that dies, hangs or loses everything: what was said is heard, once and in order, when it is back."""
+"""A broker that dies, hangs or loses everything: published events are consumed once and in order when it is
+back."""
 
 import asyncio
 import signal
@@ -13,7 +14,7 @@ from cli.outbox import outbox
 from shared.chassis.events.outbox import bucket_of
 from stack.topics import create_topics, topics_of
 from tests.conftest import TEST_PARTITIONS
-from tests.faults.conftest import HEARD
+from tests.faults.conftest import CONSUMED
 from tests.faults.scene import UNSENT, Scene, some_trades
 from tests.faults.servers import OwnServers
 from tests.integration.accounts import eventually
@@ -22,14 +23,14 @@ from tests.pace import patient
 BROKER_BACK_S, POSTGRES_BACK_S, SEND_BOUND_S = (patient(seconds) for seconds in (15, 5, 15))
 
 
-async def test_a_broker_killed_in_mid_stream_delays_and_doubles_nothing(
+async def test_a_broker_killed_in_mid_stream_loses_and_duplicates_nothing(
     own_scene: Scene, own_servers: OwnServers
 ) -> None:
     relay, consumer = own_scene.spawn("relay"), await own_scene.start("consumers")
     await relay.ready()
     relay.arm("relay.after_ack STOP 3")
-    await own_scene.say(events := some_trades(200))
-    await relay.struck()
+    await own_scene.publish(events := some_trades(200))
+    await relay.wait_until_struck()
     own_servers.kafka.kill()
     relay.send(signal.SIGCONT)
     own_servers.kafka.start()
@@ -37,27 +38,27 @@ async def test_a_broker_killed_in_mid_stream_delays_and_doubles_nothing(
     await consumer.ready()
     await relay.ready()
     assert time.monotonic() - back_at < BROKER_BACK_S
-    await own_scene.settled(events, within_s=30)
+    await own_scene.assert_settled(events, within_s=30)
 
 
-async def test_a_broker_that_hangs_is_waited_for_so_long_and_nothing_is_sent_out_of_order(
+async def test_waiting_for_a_hanging_broker_is_bounded_and_keeps_the_order(
     own_scene: Scene, own_servers: OwnServers
 ) -> None:
     relay = own_scene.spawn("relay")
     await own_scene.start("consumers")
-    await own_scene.say(before := some_trades(20))
-    await own_scene.settled(before)
+    await own_scene.publish(before := some_trades(20))
+    await own_scene.assert_settled(before)
     own_servers.kafka.send(signal.SIGSTOP)
-    told = asyncio.create_task(relay.logs("relay_retries", SEND_BOUND_S))
+    retrying = asyncio.create_task(relay.logs("relay_retries", SEND_BOUND_S))
     await asyncio.sleep(0)
-    await own_scene.say(during := some_trades(50, after=20))
-    await told
+    await own_scene.publish(during := some_trades(50, after=20))
+    await retrying
     own_servers.kafka.send(signal.SIGCONT)
-    await own_scene.say(after := some_trades(20, after=70))
-    await own_scene.settled([*before, *during, *after], within_s=40)
+    await own_scene.publish(after := some_trades(20, after=70))
+    await own_scene.assert_settled([*before, *during, *after], within_s=40)
 
 
-async def said(scene: Scene) -> set[str]:
+async def published_ids(scene: Scene) -> set[str]:
     return {str(row[0]) for row in await scene.sql("SELECT event_id FROM outbox")}
 
 
@@ -65,64 +66,68 @@ def record_id(record: ConsumerRecord) -> str:
     return str(dict(record.headers)["ce_id"], "ascii")
 
 
-async def test_an_emptied_broker_gets_nothing_until_the_replay_and_then_everything(
+async def test_an_emptied_broker_gets_nothing_before_the_replay_and_then_everything(
     own_scene: Scene, own_servers: OwnServers
 ) -> None:
     relay, consumer = own_scene.spawn("relay"), await own_scene.start("consumers")
-    await own_scene.say(before := some_trades(60))
-    await own_scene.settled(before)
+    await own_scene.publish(before := some_trades(60))
+    await own_scene.assert_settled(before)
     await empty(own_scene, own_servers)
-    await own_scene.say(after := some_trades(20, after=60))
+    await own_scene.publish(after := some_trades(20, after=60))
     for member in (relay, consumer):
         await eventually(member.faults, lambda faults: "the broker has changed" in str(faults), 30)
     await asyncio.to_thread(replay, own_scene)
     await eventually(lambda: own_scene.number(UNSENT), lambda waiting: waiting == 0)
-    await own_scene.settled([*before, *after])
-    assert {record_id(each) for each in await own_scene.on_topic()} == await said(own_scene)
-    await own_scene.say(later := some_trades(20, after=80))
-    await own_scene.settled([*before, *after, *later])
+    await own_scene.assert_settled([*before, *after])
+    assert {record_id(each) for each in await own_scene.read_topic()} == await published_ids(own_scene)
+    await own_scene.publish(later := some_trades(20, after=80))
+    await own_scene.assert_settled([*before, *after, *later])
     for member in (relay, consumer):
         await member.ready()
 
 
-async def test_what_a_producer_sent_to_the_emptied_broker_hides_nothing_from_it(
+async def test_a_reused_producer_id_hides_no_event_from_the_emptied_broker(
     own_scene: Scene, own_servers: OwnServers
 ) -> None:
-    """The emptied broker gives the ids of producers out anew: what one with an id of before has sent is to the
-    broker what the new one sends first, and it would acknowledge that and throw it away."""
+    """The emptied broker assigns producer ids from the start again.
+
+    A message of a producer with an old id looks to the broker like the first one of the new producer with that id,
+    whose message it would then acknowledge and discard as a duplicate.
+    """
     earlier, hidden, other = keys_that_collide()
     for _ in range(5):
         await next_producer_id(own_scene.bootstrap)
-    await own_scene.say([some_trades(earlier, earlier)[-1]])
-    await own_scene.sql("UPDATE outbox SET sent_at = now()")  # by a relay of yesterday
+    await own_scene.publish([some_trades(earlier, earlier)[-1]])
+    await own_scene.sql("UPDATE outbox SET sent_at = now()")  # as if an earlier relay had sent it
     relay = await own_scene.start("relay")
-    await own_scene.say([some_trades(other, other)[-1]])
+    await own_scene.publish([some_trades(other, other)[-1]])
     await eventually(lambda: own_scene.number(UNSENT), lambda waiting: waiting == 0)
     used = await next_producer_id(own_scene.bootstrap) - 1
     own_servers.kafka.kill()
-    await own_scene.say([some_trades(hidden, hidden)[-1]])
+    await own_scene.publish([some_trades(hidden, hidden)[-1]])
     own_servers.kafka.empty()
     own_servers.kafka.start()
     while await next_producer_id(own_scene.bootstrap) < used - 1:
         pass
-    await create_topics(own_scene.bootstrap, topics_of(HEARD, own_scene.prefix, TEST_PARTITIONS))
+    await create_topics(own_scene.bootstrap, topics_of(CONSUMED, own_scene.prefix, TEST_PARTITIONS))
     await eventually(relay.faults, lambda faults: "the broker has changed" in str(faults), 30)
     await asyncio.to_thread(replay, own_scene)
     await eventually(lambda: own_scene.number(UNSENT), lambda waiting: waiting == 0)
-    assert {record_id(each) for each in await own_scene.on_topic()} == await said(own_scene)
+    assert {record_id(each) for each in await own_scene.read_topic()} == await published_ids(own_scene)
 
 
 async def next_producer_id(bootstrap: str) -> int:
-    """They are given out in turn."""
+    """Return the next producer id; the broker assigns them in sequence."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
     await producer.start()
-    given: int = producer._txn_manager.producer_id
+    producer_id: int = producer._txn_manager.producer_id
     await producer.stop()
-    return given
+    return producer_id
 
 
 def keys_that_collide() -> tuple[int, int, int]:
-    """Two users of one partition, of whom the first is sent first, and one of the other partition."""
+    """Return two users of one partition, in the order in which the relay sends them, and one of the other
+    partition."""
     of_partition: dict[int, list[int]] = {}
     for user_id in range(1, 50):
         key = str(user_id)
@@ -137,22 +142,22 @@ async def empty(scene: Scene, servers: OwnServers) -> None:
     servers.kafka.kill()
     servers.kafka.empty()
     servers.kafka.start()
-    await create_topics(scene.bootstrap, topics_of(HEARD, scene.prefix, TEST_PARTITIONS))
+    await create_topics(scene.bootstrap, topics_of(CONSUMED, scene.prefix, TEST_PARTITIONS))
 
 
 def replay(scene: Scene) -> None:
-    """As an operator does it."""
+    """Replay as an operator does."""
     environment = {
         "KAFKA_BOOTSTRAP": scene.bootstrap,
         "POSTGRES_ANALYTICS_QUEUE_DSN": scene.environment["POSTGRES_QUEUE_DSN"],
     }
     command = ["replay", "--since", "1h", "--service", "analytics"]
-    done = CliRunner(env=environment).invoke(outbox, command)
-    assert done.exit_code == 0, done.output
+    result = CliRunner(env=environment).invoke(outbox, command)
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("first", ["broker", "database"])
-async def test_it_starts_with_nothing_there_and_works_as_soon_as_both_are(
+async def test_it_starts_without_servers_and_works_as_soon_as_both_are_up(
     own_scene: Scene, own_servers: OwnServers, first: str
 ) -> None:
     kafka, postgres = own_servers.kafka, own_servers.postgres
@@ -170,5 +175,5 @@ async def test_it_starts_with_nothing_there_and_works_as_soon_as_both_are(
         await eventually(member.faults, lambda faults: faults == ["the broker does not answer"], POSTGRES_BACK_S)
         kafka.start()
     await member.ready(POSTGRES_BACK_S if first == "broker" else BROKER_BACK_S)
-    await own_scene.say(events := some_trades(20))
-    await own_scene.settled(events)
+    await own_scene.publish(events := some_trades(20))
+    await own_scene.assert_settled(events)

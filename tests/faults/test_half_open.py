@@ -1,4 +1,4 @@
-"""A server that swallows every byte without a word: waiting for it ends."""
+"""A server that accepts every byte and never answers: waiting for it is bounded."""
 
 import random
 import time
@@ -20,12 +20,12 @@ LEEWAY_S = 3
 
 def front_of(server: str, port: int) -> ProxyRoute:
     ports = Ports()
-    taken = ports.take()
-    ports.release(taken)
-    return ProxyRoute(server, taken, port)
+    free_port = ports.take()
+    ports.release(free_port)
+    return ProxyRoute(server, free_port, port)
 
 
-async def test_a_database_that_answers_nothing_is_waited_for_so_long_and_used_again(scene: Scene) -> None:
+async def test_waiting_for_a_silent_database_is_bounded_and_it_is_used_again(scene: Scene) -> None:
     dsn = scene.settings.postgres_app_dsn.get_secret_value()
     port = urlsplit(dsn).port
     assert port is not None
@@ -45,7 +45,7 @@ async def test_a_database_that_answers_nothing_is_waited_for_so_long_and_used_ag
         await database.close()
 
 
-async def test_a_broker_that_answers_nothing_is_waited_for_so_long(scene: Scene) -> None:
+async def test_waiting_for_a_silent_broker_is_bounded(scene: Scene) -> None:
     port = int(scene.bootstrap.rpartition(":")[2])
     async with Proxy(front_of("kafka", port), random.Random(1)) as proxy:
         proxy.change(Weather("half_open"))

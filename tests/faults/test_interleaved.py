@@ -1,4 +1,4 @@
-"""Two transactions on the same thing, in every order in which their statements may fall."""
+"""Two transactions on the same rows, in every order in which their statements can run."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from tests.faults.interleaving import every_order, run_in
 from tests.faults.scene import UNSENT, Scene
 from tests.integration.accounts import billing_settings
 from tests.integration.billing.conftest import NOW, begin
-from tests.integration.trading.conftest import PAPER, hear, plan_changed
+from tests.integration.trading.conftest import PAPER, consume, plan_changed
 from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import CROSS
 
@@ -43,8 +43,9 @@ async def superuser(postgres: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def say_next(database: Database, user_id: int, aggregate: str) -> None:
-    """As every operation does it: the aggregate's row first, and then the event with its next number."""
+async def publish_next(database: Database, user_id: int, aggregate: str) -> None:
+    """Publish as every operation does: update the aggregate's row first, then emit the event with its next
+    number."""
     async with database.tenant(user_id) as connection:
         seq = await connection.fetchval(
             "UPDATE counters SET seq = seq + 1 WHERE user_id = $1 AND aggregate = $2 RETURNING seq",
@@ -56,10 +57,10 @@ async def say_next(database: Database, user_id: int, aggregate: str) -> None:
 
 
 @pytest.mark.parametrize("aggregates", [("one", "one"), ("one", "another")], ids=["one aggregate", "two"])
-async def test_what_two_transactions_say_is_sent_in_order_whichever_way_they_interleave(
+async def test_events_of_interleaved_transactions_are_sent_in_order(
     scene: Scene, superuser: asyncpg.Connection, aggregates: tuple[str, str]
 ) -> None:
-    """A relay looks after every single step: nothing is overtaken and lost."""
+    """A relay runs after every single step: no event is overtaken and lost."""
     database = await Database.connect(scene.settings)
     producer = Producer(scene.bootstrap, scene.prefix)
     relay = Relay(database, producer, KnownCluster(database))
@@ -70,10 +71,10 @@ async def test_what_two_transactions_say_is_sent_in_order_whichever_way_they_int
         user_id = orders
 
         async def first(stepped: Database, user_id: int = user_id) -> None:
-            await say_next(stepped, user_id, aggregates[0])
+            await publish_next(stepped, user_id, aggregates[0])
 
         async def second(stepped: Database, user_id: int = user_id) -> None:
-            await say_next(stepped, user_id, aggregates[1])
+            await publish_next(stepped, user_id, aggregates[1])
 
         done = await run_in(order, superuser, database, [first, second], relay.send_waiting)
         assert done == [None, None], order.text
@@ -81,7 +82,7 @@ async def test_what_two_transactions_say_is_sent_in_order_whichever_way_they_int
     await producer.stop()
     await database.close()
     seqs: dict[tuple[int, str], list[int]] = {}
-    for record in await scene.on_topic():
+    for record in await scene.read_topic():
         event = trades(1, 1)[0].model_validate_json(record.value)
         seqs.setdefault((event.user_id, event.aggregate), []).append(event.aggregate_seq)
     expected = [1, 2] if len(set(aggregates)) == 1 else [1]
@@ -90,8 +91,8 @@ async def test_what_two_transactions_say_is_sent_in_order_whichever_way_they_int
 
 
 @dataclass
-class Subscribed:
-    """A tenant of trading with room for one strategy."""
+class SubscribedTenant:
+    """A tenant of trading with their plan and two strategies."""
 
     database: Database
     caller: Principal
@@ -102,11 +103,11 @@ class Subscribed:
         return await start_session(database, self.caller, request, PAPER, BEFORE)
 
 
-async def subscribed(database: Database, user_id: int, strategies: int) -> Subscribed:
-    await hear(database, plan_changed(user_id, 1, "FREE", strategies))
+async def subscribe(database: Database, user_id: int, strategies: int) -> SubscribedTenant:
+    await consume(database, plan_changed(user_id, 1, "FREE", strategies))
     made = [await create_strategy(database, user_id, {**CROSS, "strategy_name": name}) for name in ("a", "b")]
     principal = Principal(user_id, UUID(int=user_id), frozenset(), None)
-    return Subscribed(database, principal, (made[0].strategy_id, made[1].strategy_id))
+    return SubscribedTenant(database, principal, (made[0].strategy_id, made[1].strategy_id))
 
 
 @pytest.fixture
@@ -117,12 +118,12 @@ async def trading(service_env: ServiceEnv) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def test_of_two_starts_for_one_free_place_one_wins_whichever_way_they_interleave(
+async def test_one_of_two_interleaved_starts_gets_the_last_free_place(
     trading: Database, superuser: asyncpg.Connection
 ) -> None:
     orders = set()
     for user_id, order in enumerate(every_order(), 1):
-        tenant = await subscribed(trading, user_id, strategies=1)
+        tenant = await subscribe(trading, user_id, strategies=1)
         done = await run_in(
             order,
             superuser,
@@ -135,19 +136,19 @@ async def test_of_two_starts_for_one_free_place_one_wins_whichever_way_they_inte
     assert len(orders) > 10
 
 
-async def test_a_start_while_the_plan_shrinks_never_leaves_more_entering_than_the_plan_allows(
+async def test_a_start_while_the_plan_shrinks_never_exceeds_the_plan(
     trading: Database, superuser: asyncpg.Connection, database_access: DatabaseAccess
 ) -> None:
     owner = await asyncpg.connect(database_access.owner_dsn)
     for user_id, order in enumerate(every_order(), 1):
-        tenant = await subscribed(trading, user_id, strategies=2)
+        tenant = await subscribe(trading, user_id, strategies=2)
         await tenant.start(trading, 0)
         smaller = plan_changed(user_id, 2, "FREE", 1)
         await run_in(
             order,
             superuser,
             trading,
-            [lambda stepped: tenant.start(stepped, 1), lambda stepped: hear(stepped, smaller)],  # noqa: B023
+            [lambda stepped: tenant.start(stepped, 1), lambda stepped: consume(stepped, smaller)],  # noqa: B023
         )
         entering = await owner.fetchval(
             """
@@ -182,8 +183,8 @@ async def test_a_grant_while_the_trial_ends_leaves_one_plan_and_rising_versions(
             user_id,
         )
         assert [row["name"] for row in live] == ["PRO"], order.text
-        said = await owner.fetch("SELECT payload FROM outbox WHERE user_id = $1 ORDER BY id", user_id)
-        versions = [SubscriptionChanged.model_validate_json(row["payload"]).aggregate_seq for row in said]
+        rows = await owner.fetch("SELECT payload FROM outbox WHERE user_id = $1 ORDER BY id", user_id)
+        versions = [SubscriptionChanged.model_validate_json(row["payload"]).aggregate_seq for row in rows]
         assert versions == list(range(1, len(versions) + 1)), order.text
         assert len(versions) >= 2, order.text
     await owner.close()

@@ -1,4 +1,4 @@
-"""Offsets that mean nothing to the broker: reading goes on from the earliest message, and doubles nothing."""
+"""Offsets unknown to the broker: consumption continues from the earliest message, and duplicates nothing."""
 
 import asyncio
 import signal
@@ -12,28 +12,28 @@ from tests.faults.scene import Scene, some_trades
 BEYOND = 1_000_000
 
 
-async def test_an_offset_beyond_the_end_is_read_again_from_the_earliest(scene: Scene) -> None:
+async def test_an_offset_beyond_the_end_is_reset_to_the_earliest(scene: Scene) -> None:
     first = await scene.start("consumers")
     await scene.produce(events := some_trades(30))
-    await scene.settled(events)
+    await scene.assert_settled(events)
     await first.end(signal.SIGTERM)
     await commit_beyond_the_end(scene)
-    await scene.produce(more := some_trades(30, after=30))  # before anybody could stand at the end
+    await scene.produce(more := some_trades(30, after=30))  # before a consumer could be assigned the end
     await scene.start("consumers")
-    await scene.settled([*events, *more])
+    await scene.assert_settled([*events, *more])
 
 
-async def test_messages_that_the_broker_dropped_under_a_reader_stop_nobody(scene: Scene) -> None:
+async def test_messages_deleted_under_a_consumer_do_not_stop_it(scene: Scene) -> None:
     frozen = await scene.start("consumers")
     await scene.produce(events := some_trades(30))
-    await scene.settled(events)
+    await scene.assert_settled(events)
     frozen.send(signal.SIGSTOP)
-    await asyncio.sleep(4 * FETCH_WAIT_MS / 1000)  # until what it last asked for was answered with nothing
-    await scene.produce(some_trades(30, after=30))  # retention takes them before anybody has read them
+    await asyncio.sleep(4 * FETCH_WAIT_MS / 1000)  # until its last fetch was answered empty
+    await scene.produce(some_trades(30, after=30))  # retention deletes them before they are consumed
     await drop_all_messages(scene)
     await scene.produce(more := some_trades(30, after=60))
     frozen.send(signal.SIGCONT)
-    await scene.settled([*events, *more])  # and nothing else: where it stood was not there any more
+    await scene.assert_settled([*events, *more])  # and nothing else: its old offset does not exist any more
 
 
 async def commit_beyond_the_end(scene: Scene) -> None:

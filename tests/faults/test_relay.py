@@ -1,4 +1,4 @@
-"""What was said is sent, in order per key, whoever is killed meanwhile."""
+"""Published events are sent, in order per key, whichever process is killed."""
 
 import asyncio
 import signal
@@ -18,7 +18,7 @@ UNSENT = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"
 
 
 def first_seqs(records: Sequence[ConsumerRecord]) -> dict[bytes, list[int]]:
-    """Of each key the numbers of its events, in the order in which each came first."""
+    """Return the sequence numbers of each key's events, in the order of their first appearance."""
     seen: set[bytes] = set()
     seqs: dict[bytes, list[int]] = {}
     for record in records:
@@ -31,7 +31,7 @@ def first_seqs(records: Sequence[ConsumerRecord]) -> dict[bytes, list[int]]:
 
 
 async def _first_seqs(scene: Scene) -> dict[bytes, list[int]]:
-    return first_seqs(await scene.on_topic())
+    return first_seqs(await scene.read_topic())
 
 
 async def assert_all_sent_in_order(scene: Scene, count: int) -> None:
@@ -46,11 +46,11 @@ async def assert_all_sent_in_order(scene: Scene, count: int) -> None:
 @pytest.mark.parametrize(
     "where", ["relay.after_rows_read", "relay.after_ack", "relay.after_mark", "relay.after_commit"]
 )
-async def test_two_relays_of_which_one_is_killed_lose_nothing_and_keep_the_order(scene: Scene, where: str) -> None:
+async def test_a_killed_relay_beside_another_loses_nothing_and_keeps_the_order(scene: Scene, where: str) -> None:
     first, _ = await scene.start("relay"), await scene.start("relay")
     first.arm(f"{where} KILL 3")
     events = some_trades()
-    await scene.say(events)
+    await scene.publish(events)
     if where != "relay.after_commit":
         await eventually(lambda: asyncio.to_thread(first.process.poll), lambda code: code is not None, 30)
         assert first.process.returncode == -signal.SIGKILL
@@ -61,17 +61,18 @@ async def test_a_frozen_relay_holds_its_bucket_for_a_bounded_time(scene: Scene) 
     frozen = await scene.start("relay")
     frozen.arm("relay.after_rows_read STOP 1")
     events = some_trades(20, 2)
-    await scene.say(events)
-    await frozen.struck()
+    await scene.publish(events)
+    await frozen.wait_until_struck()
     await scene.start("relay")
     await assert_all_sent_in_order(scene, len(events))
     frozen.send(signal.SIGCONT)
-    await scene.say(more := some_trades(20, 2, after=20))
+    await scene.publish(more := some_trades(20, 2, after=20))
     await assert_all_sent_in_order(scene, len(events) + len(more))
 
 
-async def test_who_is_frozen_between_the_parts_of_a_statement_holds_nothing_for_ever(scene: Scene) -> None:
-    """To the database he is at work, not idle, and a statement's time-out waits for him too."""
+async def test_a_client_frozen_within_a_statement_does_not_hold_its_locks_for_ever(scene: Scene) -> None:
+    """Postgres counts such a client as active, not idle, and the statement time-out does not apply while it waits
+    for it."""
     database = await Database.connect(scene.settings)
     async with database.tenant(1) as connection, database.queue() as queue:
         limits = [await each.fetchval("SHOW transaction_timeout") for each in (connection, queue)]
@@ -90,10 +91,10 @@ async def test_who_is_frozen_between_the_parts_of_a_statement_holds_nothing_for_
 
 
 @pytest.mark.parametrize("first_commits", [0, 1])
-async def test_interleaved_transactions_of_two_tenants_are_sent_whichever_commits_first(
+async def test_interleaved_transactions_of_two_tenants_are_sent_in_either_commit_order(
     scene: Scene, first_commits: int
 ) -> None:
-    """Rows of the slow one have lower ids than those sent before it."""
+    """The slow transaction's rows have lower ids than the rows sent before it."""
     await scene.start("relay")
     database = await Database.connect(scene.settings)
     events = some_trades(2, 2)
@@ -108,12 +109,12 @@ async def test_interleaved_transactions_of_two_tenants_are_sent_whichever_commit
     await database.close()
 
 
-async def test_a_long_transaction_stalls_nobody_and_is_told(scene: Scene) -> None:
+async def test_a_long_transaction_stalls_no_relay_and_shows_in_a_metric(scene: Scene) -> None:
     relay = await scene.start("relay")
     database = await Database.connect(scene.settings)
     async with database.tenant(99) as connection:
         await connection.fetch("SELECT pg_current_xact_id()")
-        await scene.say(events := some_trades(10, 2))
+        await scene.publish(events := some_trades(10, 2))
         await assert_all_sent_in_order(scene, len(events))
         await eventually(
             lambda: relay.metric("postgres_oldest_transaction_seconds"), lambda seconds: seconds > 1, 15

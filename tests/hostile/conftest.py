@@ -1,4 +1,5 @@
-"""One world a test process, for all of these tests: starting five services for each would take longer than they."""
+"""One world per test process for all of these tests: starting five services for each would take longer than the
+tests."""
 
 import asyncio
 from collections.abc import Iterator
@@ -32,6 +33,6 @@ def running(
 
 @pytest.fixture
 def world(running: World) -> World:
-    """Logged in anew."""
+    """The shared world, with a new login."""
     running.log_in()
     return running

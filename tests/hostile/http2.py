@@ -1,4 +1,4 @@
-"""As much of HTTP/2 as a client needs that gives its body another length than it has."""
+"""The part of HTTP/2 needed by a client whose body has another length than declared."""
 
 import socket
 import struct
@@ -10,7 +10,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RESET, SETTINGS, GO_AWAY = 0, 1, 3, 4, 7
 END_STREAM, END_HEADERS = 1, 4
 STREAM = 1
-STATUS_400 = 0x80 | 12  # of HPACK's static table
+STATUS_400 = 0x80 | 12  # from HPACK's static table
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Frame:
 
 
 def post(port: int, path: str, declared: int, body: bytes) -> list[Frame]:
-    """What is answered to a body that is `declared` long in its head, until its stream ends."""
+    """Send a body with `declared` as its content-length, and return the frames of the stream until it ends."""
     fields = {
         ":method": "POST",
         ":scheme": "http",
@@ -44,7 +44,7 @@ def post(port: int, path: str, declared: int, body: bytes) -> list[Frame]:
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         connection.sendall(PREFACE + b"".join(frame.encoded() for frame in sent))
         received = b""
-        while not (frames := _ended(received)):
+        while not (frames := _frames_if_ended(received)):
             more = connection.recv(65_536)
             assert more, "closed before its stream ended"
             received += more
@@ -56,8 +56,8 @@ def _literal(text: str) -> bytes:
     return bytes([len(text)]) + text.encode()
 
 
-def _ended(received: bytes) -> list[Frame]:
-    """The frames, once the stream's last is among them."""
+def _frames_if_ended(received: bytes) -> list[Frame]:
+    """Return the stream's frames if its last one is among them, otherwise none."""
     frames = []
     while len(received) >= 9 and len(received) >= (end := 9 + int.from_bytes(received[:3])):
         frames.append(Frame(received[3], received[4], int.from_bytes(received[5:9]), received[9:end]))

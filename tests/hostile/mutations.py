@@ -1,4 +1,4 @@
-"""Messages of every event with one thing wrong: a header, the key, a field, or the body as a whole."""
+"""Messages of every event with one fault: in a header, the key, a field, or the whole body."""
 
 import json
 import random
@@ -10,7 +10,7 @@ from uuid import UUID
 from shared.chassis.events.headers import headers_of
 from shared.contracts.envelope import Event, MarketEvent, Message
 from shared.contracts.types import new_id
-from tests.contracts.samples import SAID_AT, SAMPLES, source_of
+from tests.contracts.samples import PUBLISHED_AT, SAMPLES, source_of
 
 FIRST_USER = 5_000_000
 Headers = list[tuple[str, bytes | None]]
@@ -29,7 +29,7 @@ BODIES: tuple[bytes | None, ...] = (
     *(None, b"", b"null", b"[]", b"{}", b"1", b'"x"', b"\xff\xfe", b"\x00", b"{not json", b"9" * 5_000, b"NaN"),
     *(b"[" * 100_000, b'{"a":' * 50_000, b'{"user_id": 1, "user_id": 2}', b"\xef\xbb\xbf{}", b"{}" * 1_000),
 )
-# As JSON: `json` itself does not write all of them.
+# JSON texts, some of which `json` itself does not write.
 VALUES = (
     *("null", "true", "0", "-1", "1", "2147483648", "9223372036854775807", "9223372036854775808", "-2147483649"),
     *("9" * 4301, "1e999999999", "NaN", "-Infinity", "0.1", "[]", "{}", "[" * 150 + "]" * 150, '""', '" "'),
@@ -44,7 +44,7 @@ VALUES = (
 
 @dataclass(frozen=True)
 class Mutation:
-    """`what` names the seed's case where it fails."""
+    """`what` describes the case if it fails."""
 
     topic: str
     what: str
@@ -54,15 +54,15 @@ class Mutation:
 
 
 def mutations(seed: int, count: int) -> Iterator[Mutation]:
-    """So many of all, drawn by the seed; each of a user or market of its own."""
+    """Yield up to `count` mutations drawn by the seed, each for a user or market of its own."""
     draw = random.Random(seed)
     everything = [(topic, how) for topic, sample in sorted(SAMPLES.items()) for how in _all_of(sample)]
     for number, (topic, how) in enumerate(draw.sample(everything, min(count, len(everything)))):
-        yield _mutated(good(SAMPLES[topic], number), *how)
+        yield _mutate(good(SAMPLES[topic], number), *how)
 
 
 def good(sample: Message, number: int) -> Mutation:
-    """Nothing wrong: the sample as an event of its own."""
+    """Return a valid message: the sample as a separate event."""
     changes: dict[str, object] = {}
     if isinstance(sample, MarketEvent):
         changes["generation"] = number % 1_000 + 1
@@ -74,12 +74,12 @@ def good(sample: Message, number: int) -> Mutation:
         changes["symbol"] = f"FUZZ{number}USDT"
     event = sample.model_copy(update=changes)
     event_id = event.event_id() if isinstance(event, MarketEvent) else new_id()
-    headers = headers_of(event, str(event_id), source_of(event), SAID_AT)
+    headers = headers_of(event, str(event_id), source_of(event), PUBLISHED_AT)
     wire: Headers = [(name, value.encode()) for name, value in headers.items()]
     return Mutation(event.topic, "nothing", event.key().encode(), event.model_dump_json().encode(), wire)
 
 
-def _all_of(sample: Message) -> Iterator[tuple[str, str, Any]]:  # Any: of the kinds above
+def _all_of(sample: Message) -> Iterator[tuple[str, str, Any]]:  # Any: any of the kinds above
     names = ("ce_id", "ce_source", "ce_type", "ce_time", "ce_dataschema", "traceparent", "content-type", "new")
     for name in names:
         yield "header", name, "missing"
@@ -88,7 +88,7 @@ def _all_of(sample: Message) -> Iterator[tuple[str, str, Any]]:  # Any: of the k
         for value in HEADERS:
             yield "header", name, value
     yield "newer", "", None
-    # The broker itself refuses a message without key on a compacted topic.
+    # The broker itself refuses a message without a key on a compacted topic.
     yield from (("key", "", key) for key in KEYS if key is not None or not sample.compacted)
     yield from (("body", "", body) for body in BODIES)
     for field in _fields(json.loads(sample.model_dump_json())):
@@ -103,7 +103,7 @@ def _fields(body: Mapping[str, object], path: str = "") -> Iterator[str]:
             yield from _fields(value, f"{path}{name}.")
 
 
-def _mutated(base: Mutation, kind: str, name: str, value: Any) -> Mutation:  # Any: of the kinds above
+def _mutate(base: Mutation, kind: str, name: str, value: Any) -> Mutation:  # Any: any of the kinds above
     key, body, headers = base.key, base.value, base.headers
     match kind:
         case "header":

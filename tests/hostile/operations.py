@@ -1,4 +1,4 @@
-"""The platform's operations as its OpenAPI document tells them: a later route is attacked like the first."""
+"""The platform's operations, read from its OpenAPI document, so that new routes are attacked as well."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,12 +15,12 @@ from tests.unit.trading.scenes import CROSS
 
 Json = dict[str, object]
 Schema = Mapping[str, object]
-NOBODYS_ID = "0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21"
+UNKNOWN_ID = "0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21"
 
 
 @dataclass(frozen=True)
 class Field:
-    """Of a body, or of a query string. `kind` is one of the keys of WRONG in wrong_values.py."""
+    """A field of a body or a query string. `kind` is one of the keys of WRONG in wrong_values.py."""
 
     name: str
     schema: Schema
@@ -43,7 +43,7 @@ class Operation:
     path: str
     public: bool
     body_required: bool
-    body: tuple[Field, ...] | None  # None: it takes none; empty: any object
+    body: tuple[Field, ...] | None  # None: the operation takes no body; empty: any object
     query: tuple[Field, ...]
 
     @property
@@ -51,7 +51,7 @@ class Operation:
         return f"{self.method} {self.path}"
 
     def sample(self, strategy_id: str) -> Json:
-        """A body that it takes."""
+        """Return a body that the operation accepts."""
         if self.label in SAMPLES:
             named = any(field.name == "strategy_id" for field in self.body or ())
             return {**SAMPLES[self.label], **({"strategy_id": strategy_id} if named else {})}
@@ -70,7 +70,7 @@ ALERT: Json = {
     "condition_data": {"op": "above", "value": "10"},
 }
 BACKTEST: Json = {"symbol": "BTCUSDT", "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
-# Of what a document cannot tell.
+# Bodies that cannot be derived from the document.
 SAMPLES: Mapping[str, Json] = {
     "POST /v1/auth/register": {"email": "another@example.org", "password": PASSWORD},
     "POST /v1/auth/login": {"email": "another@example.org", "password": PASSWORD},
@@ -95,7 +95,7 @@ def _sample(field: Field) -> object:
         case "boolean":
             return True
         case "uuid":
-            return NOBODYS_ID
+            return UNKNOWN_ID
         case "date-time":
             return instant_text(utc_now() + timedelta(days=1))
         case "object":
@@ -110,13 +110,13 @@ def _read(document: Json) -> Iterator[Operation]:
     paths = cast("dict[str, dict[str, Json]]", document["paths"])
     schemas = cast("dict[str, dict[str, Json]]", document["components"])["schemas"]
     for path, methods in paths.items():
-        for method, told in methods.items():
-            parameters = cast("list[Json]", told["parameters"])
-            request = cast("Json", told.get("requestBody", {}))
+        for method, described in methods.items():
+            parameters = cast("list[Json]", described["parameters"])
+            request = cast("Json", described.get("requestBody", {}))
             yield Operation(
                 method.upper(),
                 path,
-                told["security"] == [],
+                described["security"] == [],
                 bool(request.get("required")),
                 _body_fields(request, schemas) if request else None,
                 tuple(
@@ -129,24 +129,24 @@ def _read(document: Json) -> Iterator[Operation]:
 
 def _body_fields(request: Json, schemas: Mapping[str, Json]) -> tuple[Field, ...]:
     content = cast("dict[str, dict[str, Json]]", request["content"])
-    schema = _resolved(content["application/json"]["schema"], schemas)
+    schema = _resolve(content["application/json"]["schema"], schemas)
     required = cast("list[str]", schema.get("required", []))
     properties = cast("dict[str, Json]", schema.get("properties", {}))
     return tuple(_field(name, each, schemas, name in required) for name, each in properties.items())
 
 
 def _field(name: str, schema: Schema, schemas: Mapping[str, Json], required: bool) -> Field:
-    options = [_resolved(each, schemas) for each in cast("list[Schema]", schema.get("anyOf", [schema]))]
+    options = [_resolve(each, schemas) for each in cast("list[Schema]", schema.get("anyOf", [schema]))]
     kinds = [each for each in options if each.get("type") != "null"]
     return Field(name, kinds[-1], required, len(kinds) < len(options))
 
 
-def _resolved(schema: Schema, schemas: Mapping[str, Json]) -> Schema:
+def _resolve(schema: Schema, schemas: Mapping[str, Json]) -> Schema:
     reference = schema.get("$ref")
     return schemas[reference.rpartition("/")[2]] if isinstance(reference, str) else schema
 
 
-def with_ids(path: str, made: Mapping[str, str]) -> str:
-    """The path of something that is there, where one of its kind is."""
+def with_ids(path: str, created: Mapping[str, str]) -> str:
+    """Return the path with the ids of an existing object of its kind, if there is one."""
     collection = path.partition("/{")[0]
-    return re.sub(r"\{\w+\}", "1", re.sub(r"\{\w*id\}", made.get(collection, NOBODYS_ID), path))
+    return re.sub(r"\{\w+\}", "1", re.sub(r"\{\w*id\}", created.get(collection, UNKNOWN_ID), path))

@@ -1,4 +1,4 @@
-"""What schemathesis cannot know of this platform: documents that mean something, and headers of the wild."""
+"""Hooks with knowledge that schemathesis lacks: meaningful documents, and unusual headers."""
 
 import os
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from tests.hostile.world import EMAIL
 from tests.integration.accounts import PASSWORD
 from tests.unit.trading.scenes import CROSS
 
-Case: TypeAlias = schemathesis.Case[Any]  # of any kind of document
+Case: TypeAlias = schemathesis.Case[Any]  # a document of any kind
 Json = dict[str, JsonValue]
 
-# Headers that are nobody's business: whatever they hold, the answer is the same.
+# Headers that no service reads: their values must not change the answer.
 TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=40).map(str.strip)
 HEADERS = st.dictionaries(
     st.sampled_from(["Accept-Language", "User-Agent", "X-Forwarded-For", "X-Request-Id", "traceparent", "Cookie"]),
@@ -32,13 +32,13 @@ def _strategy(name: str) -> Json:
 
 
 def _session(_: str) -> Json:
-    known = {"strategy_id": os.environ["HOSTILE_STRATEGY_ID"], "symbol": "BTCUSDT", "mode": "PAPER"}
-    return {**known, "initial_balance": "10000"}
+    valid = {"strategy_id": os.environ["HOSTILE_STRATEGY_ID"], "symbol": "BTCUSDT", "mode": "PAPER"}
+    return {**valid, "initial_balance": "10000"}
 
 
 def _backtest(_: str) -> Json:
-    known = {"strategy_id": os.environ["HOSTILE_STRATEGY_ID"], "symbol": "BTCUSDT"}
-    return {**known, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
+    valid = {"strategy_id": os.environ["HOSTILE_STRATEGY_ID"], "symbol": "BTCUSDT"}
+    return {**valid, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
 
 
 def _alert(name: str) -> Json:
@@ -54,7 +54,7 @@ def _account(name: str) -> Json:
     return {"email": f"{name}@example.org", "password": PASSWORD}
 
 
-# Without these a strategy would never be made, and what follows from one never be reached.
+# Without valid bodies no strategy would be created, and the operations that need one would not be reached.
 VALID: dict[str, Callable[[str], Json]] = {
     "POST /v1/strategies": _strategy,
     "PUT /v1/strategies/{id}": _strategy,
@@ -85,15 +85,15 @@ def _varied(case: Case, headers: dict[str, str], body: Json | None) -> Case:
         if body is not None:
             case.body = body
         if case.path.endswith("/stream"):
-            case.query["seconds"] = 0  # it gives what there is, and ends
-        if "Idempotency-Key" in case.headers:  # one drawn before would show what was made, and deleted, then
+            case.query["seconds"] = 0  # the stream ends after the stored events
+        if "Idempotency-Key" in case.headers:  # a reused key would replay the answer for an object deleted since
             case.headers["Idempotency-Key"] = str(uuid4())
     return case
 
 
 @schemathesis.auth()
 class Login:
-    """Logs in again after a 401: operations under test end log-ins."""
+    """Logs in again after a 401, because operations under test end logins."""
 
     def get(self, case: Case, context: schemathesis.AuthContext) -> str:
         body = {"email": EMAIL, "password": PASSWORD}

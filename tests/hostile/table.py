@@ -1,4 +1,5 @@
-"""A pytest plugin: how many requests were tried against how many operations, added up over all workers."""
+"""A pytest plugin that reports how many requests were tried against how many operations, summed over all
+workers."""
 
 import json
 from collections import Counter
@@ -12,7 +13,7 @@ _totals: dict[str, Counter[str]] = {}
 
 
 def record(record_property: Callable[[str, object], None], kind: str, counts: Counter[str]) -> None:
-    """Requests by operation."""
+    """Record the number of requests by operation."""
     record_property(PROPERTY, json.dumps({kind: counts}))
 
 

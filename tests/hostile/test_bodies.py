@@ -1,4 +1,4 @@
-"""Every operation that takes a body refuses what is none, says which field is wrong, and keeps nothing of it."""
+"""Every operation with a body refuses an invalid one, names the wrong field, and stores nothing."""
 
 import gzip
 import http.client
@@ -45,14 +45,14 @@ class Answer:
     seconds: float
 
     def fault(self, attempt: Attempt) -> str:
-        """What is wrong with it as an answer to this; empty if nothing is."""
+        """Return the fault of this answer to the attempt, or an empty text."""
         if self.status not in attempt.statuses or self.seconds > SLOWEST_S:
             return f"{self.status} after {self.seconds:.1f} s"
         if not self.content_type.startswith("application/problem+json"):
             return self.content_type
         problem = json.loads(self.body)
-        told = {"type", "title", "status", "detail", "request_id"} <= set(problem)
-        if not told or problem["status"] != self.status or len(self.body) > 20_000:
+        complete = {"type", "title", "status", "detail", "request_id"} <= set(problem)
+        if not complete or problem["status"] != self.status or len(self.body) > 20_000:
             return self.body[:300].decode()
         paths = [fault["path"] for fault in problem.get("errors", [])]
         named = not attempt.path or any(path.startswith(attempt.path) for path in paths)
@@ -64,7 +64,7 @@ def send(process: Process, operation: Operation, path: str, token: str, attempt:
     headers = dict(attempt.headers) if operation.public else {**dict(attempt.headers), "Authorization": token}
     began = time.monotonic()
     try:
-        with suppress(ConnectionError):  # it may be answered before all of it is sent
+        with suppress(ConnectionError):  # the answer may arrive before the whole body is sent
             connection.request(operation.method, path, attempt.body, headers)
         answer = connection.getresponse()
         body = answer.read()
@@ -74,13 +74,13 @@ def send(process: Process, operation: Operation, path: str, token: str, attempt:
 
 
 @pytest.mark.parametrize("operation", WITH_BODY, ids=lambda operation: operation.label)
-def test_a_wrong_body_is_refused_with_its_reason_and_leaves_nothing(
+def test_a_wrong_body_is_refused_with_the_reason_and_stores_nothing(
     world: World, operation: Operation, record_property: Callable[[str, object], None]
 ) -> None:
     process = world.service_of(operation.path)
-    sample = operation.sample(world.made["/v1/strategies"])
-    attempts = [*_no_bodies(operation, sample), *_packed(sample), *_wrong_fields(operation, sample)]
-    path, token = with_ids(operation.path, world.made), f"Bearer {world.token}"
+    sample = operation.sample(world.created["/v1/strategies"])
+    attempts = [*_no_bodies(operation, sample), *_compressed(sample), *_wrong_fields(operation, sample)]
+    path, token = with_ids(operation.path, world.created), f"Bearer {world.token}"
     before, peak, began = world.rows_of(process), process.peak_bytes(), process.log_size()
     answers = [(attempt, send(process, operation, path, token, attempt)) for attempt in attempts]
     table.record(record_property, "wrong bodies", Counter({operation.label: len(attempts)}))
@@ -92,7 +92,7 @@ def test_a_wrong_body_is_refused_with_its_reason_and_leaves_nothing(
 
 
 def _no_bodies(operation: Operation, sample: Json) -> Iterator[Attempt]:
-    """No JSON, JSON that we do not take, or too much of it."""
+    """Yield bodies without JSON, with JSON that is not accepted, or that are too large."""
     text = json.dumps(sample)
     within, first = text[:-1], next(iter(sample), "anything")
     if operation.body_required:
@@ -126,7 +126,7 @@ def _no_bodies(operation: Operation, sample: Json) -> Iterator[Attempt]:
         yield Attempt(value[:20], value.encode(), (422,), "$")
 
 
-def _packed(sample: Json) -> Iterator[Attempt]:
+def _compressed(sample: Json) -> Iterator[Attempt]:
     text = json.dumps(sample).encode()
     packed = {"gzip": BOMB, "deflate": DEFLATED_BOMB, "x-gzip": gzip.compress(text), "br": text, "zstd": text}
     packed |= {"gzip, gzip": gzip.compress(gzip.compress(text)), "identity, gzip": gzip.compress(text), "x": text}

@@ -1,6 +1,6 @@
-"""Each service, as it runs, does what its OpenAPI document says and nothing else: schemathesis tries it.
+"""Each running service behaves exactly as its OpenAPI document says: schemathesis tests it.
 
-HOSTILE_EXAMPLES asks for more than 100 per operation, HOSTILE_SEED for others than those of every run.
+HOSTILE_EXAMPLES sets more than 100 examples per operation, HOSTILE_SEED another seed than the fixed one.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any  # a report of another program
+from typing import Any  # the report of another program
 
 import pytest
 import requests
@@ -39,7 +39,7 @@ CHECKS = {
 
 @pytest.mark.timeout(500)
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_holds_to_its_document(
+def test_a_service_conforms_to_its_document(
     world: World, service: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     process, report = world.services[service], tmp_path / "report.ndjson"
@@ -73,12 +73,12 @@ def _environment(world: World) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "SCHEMATHESIS_HOOKS": "tests.hostile.schemathesis_hooks",
         "HOSTILE_AUTH": world.services["auth"].url,
-        "HOSTILE_STRATEGY_ID": world.made["/v1/strategies"],
+        "HOSTILE_STRATEGY_ID": world.created["/v1/strategies"],
     }
 
 
 def _counts(process: Process, report: Path) -> Counter[str]:
-    """Requests by operation of the document; what is sent to none is not counted."""
+    """Return the number of requests by documented operation; requests to other paths are not counted."""
     paths = requests.get(f"{process.url}/openapi.json", timeout=10).json()["paths"]
     tried = Counter(f"{case['method']} {case['path']}" for case in _cases(report))
     named = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]

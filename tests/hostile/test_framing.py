@@ -1,4 +1,4 @@
-"""What is hardly HTTP is answered with a 4xx or a closed connection, soon, and nobody else is disturbed."""
+"""Malformed HTTP is answered with a 4xx or a closed connection, quickly, and without affecting other clients."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from tests.hostile import table
-from tests.hostile.operations import NOBODYS_ID, Operation, operations
+from tests.hostile.operations import UNKNOWN_ID, Operation, operations
 from tests.hostile.wire import exchange, head
 from tests.hostile.world import World
 from tests.hostile.wrong_values import NAIVE_TIMES, WRONG_IDS
 
 SOONEST_S = 6.0
 JSON = {"Content_Type": "application/json"}
-POST = head("POST", "/v1/auth/refresh", **JSON)[:-2]  # its last header is followed by more
+POST = head("POST", "/v1/auth/refresh", **JSON)[:-2]  # without the final line, so that more headers can follow
 BODY = b'{"refresh_token": "x"}'
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
 GET = head("GET", "/v1/plans")[:-2]
@@ -69,8 +69,8 @@ FRAMES: Mapping[str, bytes] = {
     "half a head, then the end": GET,
     "nothing, then the end": b"",
 }
-# Caddy reads a folded line as RFC 9112 lets it, and says 501 and 505 to what HTTP says that of.
-TAKEN: Mapping[tuple[str, str], int] = {
+# Caddy accepts a folded line as RFC 9112 allows, and answers 501 and 505 where HTTP requires them.
+OTHER_STATUS: Mapping[tuple[str, str], int] = {
     ("gateway", "a folded header"): 200,
     ("gateway", "an unknown transfer coding"): 501,
     ("gateway", "chunked twice"): 501,
@@ -78,9 +78,9 @@ TAKEN: Mapping[tuple[str, str], int] = {
     ("gateway", "packed chunks"): 501,
     ("gateway", "HTTP/9"): 505,
 }
-# It copies each chunk by itself, until its limit for the time of a body: test_slow_clients.py.
+# Caddy copies each chunk separately until its time limit for a body: see test_slow_clients.py.
 NOT_TRIED: Mapping[str, tuple[str, ...]] = {"gateway": ("chunks of one byte without end",)}
-# Names of nothing: a 404 or 400, whatever the encoding.
+# Paths that do not exist: a 404 or 400, whatever the encoding.
 NOWHERE = (
     "/..", "/../../etc/passwd", "/v1/../../etc/passwd", "/v1/..%2f..%2fetc%2fpasswd", "/%2e%2e/%2e%2e/etc/passwd",
     "/v1/%252e%252e/etc/passwd", "/openapi.json/../../../etc/passwd", "/..\\..\\windows", "/v1/%zz", "/v1/%",
@@ -92,18 +92,19 @@ NOWHERE = (
 
 
 @pytest.mark.parametrize("who", ["auth", "gateway"])
-def test_what_is_hardly_http_is_refused_soon(
-    world: World, who: str, record_property: Callable[[str, object], None]
+def test_malformed_http_is_refused_quickly(
+    world: World, name_of_process: str, record_property: Callable[[str, object], None]
 ) -> None:
-    process = world.process(who)
+    process = world.process(name_of_process)
     peak, began = process.peak_bytes(), process.log_size()
-    frames = {name: sent for name, sent in FRAMES.items() if name not in NOT_TRIED.get(who, ())}
+    frames = {name: sent for name, sent in FRAMES.items() if name not in NOT_TRIED.get(name_of_process, ())}
     answers = {name: exchange(process.port, sent, end=name.endswith("the end")) for name, sent in frames.items()}
-    table.record(record_property, "hardly HTTP", Counter({who: len(frames)}))
+    table.record(record_property, "hardly HTTP", Counter({name_of_process: len(frames)}))
     faults = [
         f"{name}: {answer.status} after {answer.seconds:.1f} s"
         for name, answer in answers.items()
-        if answer.seconds > SOONEST_S or not (answer.refused or TAKEN.get((who, name)) == answer.status)
+        if answer.seconds > SOONEST_S
+        or not (answer.refused or OTHER_STATUS.get((name_of_process, name)) == answer.status)
     ]
     assert not faults, "\n".join(faults)
     assert process.tracebacks(began) == []
@@ -119,16 +120,16 @@ LONG_HEADS: Mapping[str, tuple[bytes, int]] = {
 
 
 @pytest.mark.parametrize("name", LONG_HEADS)
-def test_the_service_answers_every_head_that_the_gateway_lets_through(world: World, name: str) -> None:
-    """It used to cut the connection in the middle of some, for which the gateway said 502."""
+def test_the_service_answers_every_head_that_the_gateway_passes_on(world: World, name: str) -> None:
+    """A regression: the service closed the connection in the middle of some heads, and the gateway answered 502."""
     sent, status = LONG_HEADS[name]
     answers = [exchange(world.process("gateway").port, sent).status for _ in range(30)]
     assert answers == [status] * 30
 
 
 @pytest.mark.parametrize("who", ["trading", "gateway"])
-def test_there_is_nothing_outside_the_paths_that_are_told(world: World, who: str) -> None:
-    process = world.process(who)
+def test_no_undocumented_path_answers(world: World, name_of_process: str) -> None:
+    process = world.process(name_of_process)
     began = process.log_size()
     answers = {path: exchange(process.port, head("GET", path, **_bearer(world))) for path in NOWHERE}
     faults = [f"{path[:60]}: {answer.status}" for path, answer in answers.items() if not answer.refused]
@@ -142,9 +143,9 @@ LISTS = [operation for operation in operations() if operation.query]
 
 
 @pytest.mark.parametrize("operation", ONE_OF_ITS_KIND, ids=lambda operation: operation.label)
-def test_an_id_that_is_none_names_nothing(world: World, operation: Operation) -> None:
+def test_an_invalid_id_is_refused(world: World, operation: Operation) -> None:
     process = world.service_of(operation.path)
-    wrong = (*WRONG_IDS[:-1], "1" * 36, "%00", "%2e%2e", "..%2f", NOBODYS_ID + "%0a", "null", "0" * 2_000)
+    wrong = (*WRONG_IDS[:-1], "1" * 36, "%00", "%2e%2e", "..%2f", UNKNOWN_ID + "%0a", "null", "0" * 2_000)
     sent = JSON | _bearer(world) | ({"Content_Length": "2"} if operation.body is not None else {})
     body = b"{}" if operation.body is not None else b""
     answers = {
@@ -159,9 +160,9 @@ def _with(path: str, id_: str) -> str:
 
 
 @pytest.mark.parametrize("operation", LISTS, ids=lambda operation: operation.label)
-def test_a_query_is_refused_by_the_name_of_what_is_wrong_in_it(world: World, operation: Operation) -> None:
+def test_a_wrong_query_parameter_is_refused_by_name(world: World, operation: Operation) -> None:
     process = world.service_of(operation.path)
-    path = operation.path.replace("{id}", world.made.get(operation.path.partition("/{")[0], NOBODYS_ID))
+    path = operation.path.replace("{id}", world.created.get(operation.path.partition("/{")[0], UNKNOWN_ID))
     needed = "&".join(f"{field.name}={_plain(field.name)}" for field in operation.query if field.required)
     wrong = [("$.no_such", "no_such=1"), ("$.no_such", "no_such=" + "x" * 5_000)]
     for field in operation.query:

@@ -1,4 +1,4 @@
-"""Every list is complete and without repetition, in every order and in pages of any size."""
+"""Every list is complete and without duplicates, in every order and in pages of any size."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def _orders(operation: Operation) -> list[str]:
 
 @pytest.fixture
 def fuller(world: World) -> World:
-    """More than one of what a tenant makes, under the longest names there may be. Once is enough."""
+    """Add more of everything a tenant creates, with the longest names allowed. Once is enough for all lists."""
     for name in LONGEST:
         for service, path, body in _things(world, name):
             answer = requests.post(world.services[service].url + path, json=body, headers=world.headers, timeout=20)
@@ -50,12 +50,12 @@ def _things(world: World, name: str) -> list[tuple[str, str, Json]]:
 
 
 @pytest.mark.parametrize("operation", LISTS, ids=lambda operation: operation.label)
-def test_a_list_is_read_to_its_end_in_every_order(
+def test_a_list_is_complete_in_every_order(
     fuller: World, operation: Operation, record_property: Callable[[str, object], None]
 ) -> None:
-    url = fuller.service_of(operation.path).url + with_ids(operation.path, fuller.made)
-    asked = {"symbol": "BTCUSDT", "interval": "15"}
-    needed = {field.name: asked[field.name] for field in operation.query if field.required}
+    url = fuller.service_of(operation.path).url + with_ids(operation.path, fuller.created)
+    values = {"symbol": "BTCUSDT", "interval": "15"}
+    needed = {field.name: values[field.name] for field in operation.query if field.required}
     tried = 0
     for order in _orders(operation) or [""]:
         query = {**needed, **({"sort": order} if order else {})}

@@ -1,4 +1,4 @@
-"""Whatever one Kafka message holds, no service ends, goes deaf or stands still for it."""
+"""No Kafka message, whatever it contains, makes a service end, stop consuming or block."""
 
 import asyncio
 import os
@@ -29,17 +29,17 @@ from tests.unit.trading.scenes import wavy_bars
 ServiceEnv = Callable[[str], dict[str, str]]
 COUNT = 2_000
 SEED = int(os.environ.get("FUZZ_SEED", "0")) or random.SystemRandom().randrange(2**32)
-SETTLED_WITHIN_S = 300.0  # on a busy machine; else some ten
+SETTLED_WITHIN_S = 300.0  # on a busy machine; otherwise about ten
 GOOD_USER = 4_000_000
 BARS = 20
 
 
 @dataclass
 class Scene:
-    """All services, a worker and the listener of a feed; somebody watches the market of the samples."""
+    """All services, a worker and a feed listener, with demand for the market of the samples."""
 
     world: World
-    wishes: DemandedSeries
+    demanded: DemandedSeries
     bootstrap: str
     prefix: str
 
@@ -68,7 +68,7 @@ class Scene:
         return found
 
     async def ready(self) -> dict[str, tuple[int, list[str]]]:
-        """Status and parked keys of each service's readiness; each of its jobs is still there."""
+        """Return status and parked keys of each service's readiness; assert that each of its jobs runs."""
         answers = {}
         async with aiohttp.ClientSession() as session:
             for name, service in self.world.running.items():
@@ -92,15 +92,15 @@ async def scene(
         for symbol in ("BTCUSDT", "ETHUSDT"):
             await watch(world.running["analytics"].database, GOOD_USER, symbol, "15", 5)
         await make_alert(world.running["notifications"].database, GOOD_USER, interval="15")
-        wishes = DemandedSeries()
-        async with trading(service, exchange), _listening(wishes, world):
-            yield Scene(world, wishes, kafka_bootstrap, topic_prefix)
+        demanded = DemandedSeries()
+        async with trading(service, exchange), _listen(demanded, world):
+            yield Scene(world, demanded, kafka_bootstrap, topic_prefix)
 
 
 @asynccontextmanager
-async def _listening(wishes: DemandedSeries, world: World) -> AsyncIterator[None]:
+async def _listen(demanded: DemandedSeries, world: World) -> AsyncIterator[None]:
     service, stop = world.running["trading"], asyncio.Event()
-    task = asyncio.create_task(wishes.consume(service._settings, service.database, stop))
+    task = asyncio.create_task(demanded.consume(service._settings, service.database, stop))
     try:
         yield
         assert not task.done(), "it ended"
@@ -110,25 +110,25 @@ async def _listening(wishes: DemandedSeries, world: World) -> AsyncIterator[None
 
 
 @pytest.mark.timeout(600)
-async def test_thousands_of_wrong_messages_stop_nobody(scene: Scene) -> None:
+async def test_thousands_of_wrong_messages_stop_no_service(scene: Scene) -> None:
     print(f"FUZZ_SEED={SEED}")  # noqa: T201
     await scene.send(list(mutations(SEED, COUNT)))
     await eventually(scene.lag, lambda lag: lag == {}, SETTLED_WITHIN_S)
     assert await scene.number("SELECT count(*) FROM analytics.parked") > 0
-    await _works_what_is_good(scene)
+    await _assert_valid_messages_are_handled(scene)
     ready = await scene.ready()
     assert {status for status, _ in ready.values()} == {200}, ready
 
 
-async def _works_what_is_good(scene: Scene) -> None:
-    """Each service, each market topic, and the feed's listener."""
+async def _assert_valid_messages_are_handled(scene: Scene) -> None:
+    """Check each service, each market topic, and the feed's listener."""
     topics = ("user.registered", "subscription.changed", "session.started", "trade.closed", "activity.recorded")
     number = 900_000 + random.Random(SEED).randrange(10_000)
     await scene.send([good(SAMPLES[topic], number) for topic in (*topics, "market.interest")])
     service = scene.world.running["trading"]
     market = Market(service.database, service.producer, "ETHUSDT", wavy_bars(BARS + 1))
     await market.begin()
-    await market.tell(BARS)
+    await market.close_bars(BARS)
     user_id = 5_000_000 + number
     for rows in (
         f"analytics.trade_facts WHERE user_id = {user_id}",
@@ -145,8 +145,8 @@ async def _works_what_is_good(scene: Scene) -> None:
     analysed = "SELECT count(*) FROM analytics.user_market_analysis"
     await eventually(lambda: scene.number(analysed), lambda found: found == BARS, SETTLED_WITHIN_S)
     series = (f"FUZZ{number}USDT", "15")
-    await eventually(lambda: _wanted(scene), lambda wanted: series in wanted, SETTLED_WITHIN_S)
+    await eventually(lambda: _demanded_series(scene), lambda demanded: series in demanded, SETTLED_WITHIN_S)
 
 
-async def _wanted(scene: Scene) -> set[tuple[str, str]]:
-    return scene.wishes.list_series(utc_now())
+async def _demanded_series(scene: Scene) -> set[tuple[str, str]]:
+    return scene.demanded.list_series(utc_now())

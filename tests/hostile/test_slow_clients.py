@@ -1,4 +1,4 @@
-"""Clients that take their time: the others go on being served, and the slow ones lose their connection soon."""
+"""Slow clients: others are still served, and the slow ones soon lose their connection."""
 
 import contextlib
 import socket
@@ -16,31 +16,31 @@ from tests.hostile.world import Process, World
 
 LIMIT_S = 1.0
 CLOSED_WITHIN_S = 6.0
-SLOWEST_S = 1.0  # of 99 in 100 requests of others; two cores, and other tests beside
+SLOWEST_S = 1.0  # for 99 of 100 requests of other clients, on two cores with other tests running
 SERVED = 150
 MOST_GROWTH = 48 * 2**20
-MOST_UNREAD_GROWTH = 128 * 2**20  # ten answers of 2 MB under way at once
-LARGE_ROWS, LARGE_ROW_BYTES = 90, 19_000  # of the hundred configurations that there may be
+MOST_UNREAD_GROWTH = 128 * 2**20  # ten answers of 2 MB in progress at once
+LARGE_ROWS, LARGE_ROW_BYTES = 90, 19_000  # of the hundred configurations that a tenant may have
 
 Held = list[socket.socket]
 
 
 @dataclass(frozen=True)
 class Impatient:
-    """A trading service with limits of a second, alone or behind a gateway of the same impatience."""
+    """A trading service with limits of a second, alone or behind a gateway with similar limits."""
 
     world: World
     process: Process
     behind: Process
-    others: str  # the token of another tenant: what one holds up is their own share
+    others: str  # the token of another tenant, because a slow client only uses up its own tenant's share
 
     def head(self, method: str, path: str, **more: str) -> bytes:
         return head(method, path, Authorization=f"Bearer {self.world.token}", **more)
 
     def serve_others(self) -> float:
-        """The slowest but one in a hundred of other clients' requests, in seconds."""
-        asked = head("GET", "/v1/sessions/limits", Authorization=f"Bearer {self.others}")
-        answers = [exchange(self.process.port, asked) for _ in range(SERVED)]
+        """Return the 99th percentile of other clients' request times, in seconds."""
+        request = head("GET", "/v1/sessions/limits", Authorization=f"Bearer {self.others}")
+        answers = [exchange(self.process.port, request) for _ in range(SERVED)]
         assert {answer.status for answer in answers} == {200}
         return sorted(answer.seconds for answer in answers)[int(0.99 * SERVED)]
 
@@ -66,18 +66,18 @@ def impatient(running: World, request: pytest.FixtureRequest) -> Iterator[Impati
 
 
 def _fill(world: World, trading: Process) -> None:
-    """So many rows that a page of them is more than a socket holds."""
+    """Create so many rows that a page of them exceeds a socket's buffers."""
     with requests.Session() as session:
         for number in range(LARGE_ROWS):
             body = {"config_name": f"large {number}", "config_data": {"x": "y" * LARGE_ROW_BYTES}}
             url = f"{trading.url}/v1/bot-configurations"
             answer = session.post(url, json=body, headers=world.headers, timeout=10)
-            assert answer.status_code in (201, 409), answer.text  # 409: they are there from the last time
+            assert answer.status_code in (201, 409), answer.text  # 409: they exist from the previous run
 
 
 @contextlib.contextmanager
 def held(port: int, count: int, first: bytes) -> Iterator[Held]:
-    """So many connections, each having said no more than this."""
+    """Open `count` connections, each of which has sent only `first`."""
     with contextlib.ExitStack() as stack:
         connections = []
         for _ in range(count):
@@ -92,7 +92,7 @@ def held(port: int, count: int, first: bytes) -> Iterator[Held]:
 
 @contextlib.contextmanager
 def dripping(connections: Held, drop: bytes) -> Iterator[None]:
-    """Each says a little more ten times a second."""
+    """Send a little more on each connection ten times a second."""
     stop = threading.Event()
 
     def drip() -> None:
@@ -119,7 +119,7 @@ def _until_closed(*processes: Process) -> None:
 
 @contextlib.contextmanager
 def undisturbed(impatient: Impatient, most_growth: int = MOST_GROWTH) -> Iterator[None]:
-    """Memory bounded, nothing thrown, and all connections gone soon after."""
+    """Assert that memory stays bounded and nothing is thrown."""
     processes = {impatient.process.port: impatient.process, impatient.behind.port: impatient.behind}.values()
     before = [(process, process.peak_bytes(), process.log_size()) for process in processes]
     yield
@@ -132,23 +132,27 @@ CLIENTS: dict[str, tuple[int, Callable[[Impatient], bytes], bytes]] = {
     "say nothing": (500, lambda _: b"", b""),
     "never end their head": (100, lambda _: b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\nX: ", b"y"),
     "send headers one by one": (100, lambda _: b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\n", b"X: y\r\n"),
-    "never end their body": (100, lambda of: of.head("POST", "/v1/alerts", Content_Length="9000"), b" "),
-    "never end their chunks": (100, lambda of: _post(of, Transfer_Encoding="chunked"), b"1\r\n \r\n"),
-    "stop in their body": (100, lambda of: _post(of, Content_Length="9000") + b"{", b""),
-    "keep what they asked through": (100, lambda of: of.head("GET", "/v1/sessions/limits"), b""),
+    "never end their body": (
+        100,
+        lambda impatient: impatient.head("POST", "/v1/alerts", Content_Length="9000"),
+        b" ",
+    ),
+    "never end their chunks": (100, lambda impatient: _post(impatient, Transfer_Encoding="chunked"), b"1\r\n \r\n"),
+    "stop in their body": (100, lambda impatient: _post(impatient, Content_Length="9000") + b"{", b""),
+    "keep what they asked through": (100, lambda impatient: impatient.head("GET", "/v1/sessions/limits"), b""),
 }
 
 
-# Caddy 2.11 reads up to 256 kB of a body that was answered already, however slowly it comes; the service is free.
+# Caddy 2.11 reads up to 256 kB of a body after its answer, however slowly it comes; the service is not held up.
 HELD_BY_THE_GATEWAY = ("never end their body",)
 
 
-def _post(of: Impatient, **headers: str) -> bytes:
-    return of.head("POST", "/v1/strategies", Content_Type="application/json", **headers)
+def _post(impatient: Impatient, **headers: str) -> bytes:
+    return impatient.head("POST", "/v1/strategies", Content_Type="application/json", **headers)
 
 
 @pytest.mark.parametrize("clients", CLIENTS)
-def test_slow_clients_keep_nobody_waiting_and_lose_their_connection(impatient: Impatient, clients: str) -> None:
+def test_slow_clients_delay_no_others_and_lose_their_connection(impatient: Impatient, clients: str) -> None:
     count, first, drop = CLIENTS[clients]
     with undisturbed(impatient), held(impatient.process.port, count, first(impatient)) as connections:
         with dripping(connections, drop) if drop else contextlib.nullcontext():
@@ -158,29 +162,29 @@ def test_slow_clients_keep_nobody_waiting_and_lose_their_connection(impatient: I
                 _until_closed(impatient.process)
 
 
-def test_who_never_reads_a_large_answer_loses_it(impatient: Impatient) -> None:
-    asked = impatient.head("GET", "/v1/bot-configurations?limit=200") * 8
-    with undisturbed(impatient, MOST_UNREAD_GROWTH), held(impatient.process.port, 10, asked):
+def test_a_client_that_never_reads_a_large_answer_is_disconnected(impatient: Impatient) -> None:
+    request = impatient.head("GET", "/v1/bot-configurations?limit=200") * 8
+    with undisturbed(impatient, MOST_UNREAD_GROWTH), held(impatient.process.port, 10, request):
         assert impatient.serve_others() < SLOWEST_S
         _until_closed(impatient.process)
 
 
-def test_who_closes_his_side_is_let_go(impatient: Impatient) -> None:
+def test_a_client_that_closes_its_side_is_disconnected(impatient: Impatient) -> None:
     whole = impatient.head("GET", "/v1/sessions/limits")
-    for said in (b"GET /v1/ses", _post(impatient, Content_Length="9000") + b"{", whole):
-        with undisturbed(impatient), held(impatient.process.port, 50, said) as connections:
+    for sent in (b"GET /v1/ses", _post(impatient, Content_Length="9000") + b"{", whole):
+        with undisturbed(impatient), held(impatient.process.port, 50, sent) as connections:
             for connection in connections:
                 connection.shutdown(socket.SHUT_WR)
             assert impatient.serve_others() < SLOWEST_S
             _until_closed(impatient.process)
 
 
-def test_who_goes_away_in_the_middle_leaves_nothing(impatient: Impatient) -> None:
+def test_a_client_that_disconnects_in_the_middle_leaves_nothing(impatient: Impatient) -> None:
     rows = impatient.world.rows_of(impatient.world.services["trading"])
     whole = impatient.head("GET", "/v1/trades")
-    for said in (b"GET /v1/ses", _post(impatient, Content_Length="9000") + b"{", whole):
+    for sent in (b"GET /v1/ses", _post(impatient, Content_Length="9000") + b"{", whole):
         with undisturbed(impatient):
-            with held(impatient.process.port, 50, said):
+            with held(impatient.process.port, 50, sent):
                 pass
             assert impatient.serve_others() < SLOWEST_S
             _until_closed(impatient.process)

@@ -1,5 +1,5 @@
-"""A body is never taken for requests: not on the client's connection, and not on the one that clients share behind
-the gateway."""
+"""A body is never interpreted as a request, neither on the client's connection nor on the shared one behind the
+gateway."""
 
 import re
 import select
@@ -17,15 +17,15 @@ from tests.hostile.wire import exchange, head
 from tests.hostile.world import World
 
 PATIENCE_S = 20.0
-QUIET_S = 2.5  # after an answer: nothing more comes
+QUIET_S = 2.5  # no more data for this long after an answer
 AT_ONCE = 8
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 SMUGGLED = head("GET", "/healthz")
 
-# Answered by Caddy, without a service.
+# Answered by Caddy itself, without a service.
 OWN = ("/healthz", "/docs", "/openapi.json", "/problems/not-found", "/nothing", "/", "/readyz")
 METHODS = ("POST", "GET", "HEAD", "BREW")
-# Of each kind of answer that a service gives before it read a body: method, path, whether with a token, headers.
+# One request for each kind of answer that a service gives before reading the body: method, path, token, headers.
 EARLY: Mapping[str, Sequence[tuple[str, str, bool, Mapping[str, str]]]] = {
     "auth": [
         ("POST", "/v1/me/password", False, {}),
@@ -68,7 +68,7 @@ EARLY: Mapping[str, Sequence[tuple[str, str, bool, Mapping[str, str]]]] = {
 
 @dataclass(frozen=True)
 class Talk:
-    """All that came over one connection: the statuses of its answers, and whether it was closed against us."""
+    """The answers' statuses on one connection, and whether the server closed it."""
 
     statuses: tuple[int, ...]
     closed: bool
@@ -76,7 +76,7 @@ class Talk:
 
 
 def talk(port: int, sent: bytes, then: bytes = b"") -> Talk:
-    """Send, and `then` once it was answered; read until it is closed or nothing more comes."""
+    """Send `sent`, then `then` after the first answer; read until the connection is closed or quiet."""
     received, closed, until = b"", False, time.monotonic() + PATIENCE_S
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         connection.setblocking(False)
@@ -100,7 +100,7 @@ def talk(port: int, sent: bytes, then: bytes = b"") -> Talk:
 
 
 def framed(content: bytes) -> dict[str, tuple[dict[str, str], bytes]]:
-    """The same content as each kind of body; `broken` is what no reader can find the end of."""
+    """Return the same content framed in each way; in `broken` no reader can find the end."""
     chunk = b"%x\r\n%b\r\n" % (len(content), content)
     return {
         "length": ({"Content_Length": str(len(content))}, content),
@@ -110,12 +110,12 @@ def framed(content: bytes) -> dict[str, tuple[dict[str, str], bytes]]:
     }
 
 
-# Go reads up to 256 kB of a body before it gives up; the gateway lets 1 MB through.
+# Go reads up to 256 kB of a body before it gives up; the gateway accepts 1 MB.
 SIZES = {"100 bytes": 100, "300 kB": 300_000, "1.1 MB": 1_100_000}
 
 
 def requests_of(size: int) -> bytes:
-    """Pipelined, of about that many bytes."""
+    """Return about this many bytes of pipelined requests."""
     return SMUGGLED * max(1, size // len(SMUGGLED))
 
 
@@ -126,12 +126,12 @@ def bodies() -> Iterator[tuple[str, dict[str, str], bytes]]:
 
 
 def _faults(port: int, tried: Sequence[tuple[str, bytes]]) -> list[str]:
-    """Of those that got more than one answer, or whose connection goes on."""
+    """Return the attempts that got more than one answer, or whose connection stayed open."""
 
     def fault(one: tuple[str, bytes]) -> str:
         name, sent = one
         got = talk(port, sent)
-        # What does not wait to be asked for its body, or has no end, may lose the answer with the connection.
+        # A body that does not wait for `100 Continue`, or has no end, may lose the answer with the connection.
         fewest = 0 if "broken" in name or "expected" in name else 1
         fine = fewest <= len(got.statuses) <= 1 and got.closed
         return "" if fine else f"{name}: {len(got.statuses)} answers {got.statuses[:3]}, closed {got.closed}"
@@ -141,7 +141,7 @@ def _faults(port: int, tried: Sequence[tuple[str, bytes]]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", OWN)
-def test_what_the_gateway_answers_by_itself_ends_the_connection_of_a_body(world: World, path: str) -> None:
+def test_an_answer_of_the_gateway_itself_closes_the_connection_of_a_body(world: World, path: str) -> None:
     tried = [
         (f"{method} {path} with {name}", head(method, path, **headers) + body)
         for method, (name, headers, body) in product(METHODS, bodies())
@@ -160,9 +160,7 @@ def _early(world: World, service: str) -> list[tuple[str, bytes]]:
 
 @pytest.mark.parametrize("through", ["service", "gateway"])
 @pytest.mark.parametrize("service", EARLY)
-def test_what_a_service_answers_before_it_read_the_body_ends_the_connection(
-    world: World, service: str, through: str
-) -> None:
+def test_an_answer_before_the_body_was_read_closes_the_connection(world: World, service: str, through: str) -> None:
     process = world.process(service if through == "service" else "gateway")
     began = process.log_size()
     assert _faults(process.port, _early(world, service)) == []
@@ -170,9 +168,10 @@ def test_what_a_service_answers_before_it_read_the_body_ends_the_connection(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/problems/not-found", "/v1/strategies"])
-def test_who_comes_after_on_the_same_connection_has_not_spoken_for_another(world: World, path: str) -> None:
-    """A body ends in the head of a request, so that the next client's own, with its token, would be its rest."""
-    strategy = world.made["/v1/strategies"]
+def test_the_next_client_does_not_complete_a_smuggled_request(world: World, path: str) -> None:
+    """The body ends in the head of a request, so that the next client's request, with its token, would become the
+    rest of it."""
+    strategy = world.created["/v1/strategies"]
     prefix = head("DELETE", f"/v1/strategies/{strategy}", X="")[:-4]
     victim = head("GET", f"/v1/strategies/{strategy}", **_bearer(world, True))
     tried = [
@@ -188,8 +187,9 @@ def test_who_comes_after_on_the_same_connection_has_not_spoken_for_another(world
 
 
 @pytest.mark.parametrize("service", EARLY)
-def test_others_get_their_own_answers_over_the_connections_that_all_share(world: World, service: str) -> None:
-    """The gateway's to a service: another client's request follows each that was answered early."""
+def test_clients_get_their_own_answers_over_shared_connections(world: World, service: str) -> None:
+    """On the gateway's connection to a service, another client's request follows each one that was answered
+    early."""
     victim = head("GET", "/v1/me", **_bearer(world, True)) if service == "auth" else _victim(world, service)
     expected = exchange(world.gateway.port, victim)
     assert expected.status == 200
@@ -205,7 +205,7 @@ def test_others_get_their_own_answers_over_the_connections_that_all_share(world:
 def _victim(world: World, service: str) -> bytes:
     path = {
         "billing": "/v1/plans",
-        "trading": f"/v1/strategies/{world.made['/v1/strategies']}",
+        "trading": f"/v1/strategies/{world.created['/v1/strategies']}",
         "analytics": "/v1/watchlist",
         "notifications": "/v1/alerts",
     }[service]
@@ -217,7 +217,7 @@ def _bearer(world: World, token: bool) -> dict[str, str]:
 
 
 def test_a_body_that_was_read_leaves_the_connection_open(world: World) -> None:
-    """Else each request of a client would cost it a connection."""
+    """Otherwise each request of a client would cost a new connection."""
     body = b'{"refresh_token": "x"}'
     sent = head("POST", "/v1/auth/refresh", Content_Type="application/json", Content_Length=str(len(body))) + body
     for process in (world.gateway, world.services["auth"]):
@@ -226,7 +226,7 @@ def test_a_body_that_was_read_leaves_the_connection_open(world: World) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/auth/login", "/v1/strategies", "/v1/plans"])
 @pytest.mark.parametrize("declared", [0, 1, 10, 300])
-def test_a_body_of_http2_unlike_its_length_is_the_clients_fault(world: World, path: str, declared: int) -> None:
-    """It used to be 502, as if the service were away."""
+def test_an_http2_body_of_another_length_is_a_client_error(world: World, path: str, declared: int) -> None:
+    """A regression: it was 502, as if the service were down."""
     first = http2.post(world.gateway.port, path, declared, b"{}")[0]
     assert first.kind == http2.RESET or first.payload[0] == http2.STATUS_400

@@ -1,4 +1,4 @@
-"""No time without its offset: not in a request, not on its way to the database, not in our code."""
+"""Times without an offset are refused: in requests, on the way to the database, and in our code."""
 
 import os
 import time
@@ -42,7 +42,7 @@ async def database(service_env: ServiceEnv) -> AsyncIterator[Database]:
         ("SELECT $1::timestamptz", datetime(2026, 1, 31, tzinfo=UTC).date()),
     ],
 )
-async def test_the_database_takes_no_time_without_its_offset(
+async def test_the_database_refuses_a_time_without_an_offset(
     database: Database, query: str, argument: object
 ) -> None:
     async with database.untenanted() as connection:
@@ -60,7 +60,7 @@ async def test_the_database_takes_no_time_without_its_offset(
         datetime(9999, 12, 29, tzinfo=UTC),
     ],
 )
-async def test_a_moment_comes_back_from_the_database_as_it_went(database: Database, moment: datetime) -> None:
+async def test_a_time_survives_a_round_trip_to_the_database(database: Database, moment: datetime) -> None:
     async with database.untenanted() as connection:
         back = await connection.fetchval("SELECT $1::timestamptz", moment)
         many = await connection.fetchval("SELECT $1::timestamptz[]", [moment, None])
@@ -71,12 +71,12 @@ async def test_a_moment_comes_back_from_the_database_as_it_went(database: Databa
     assert text == moment.astimezone(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
 
 
-def test_the_run_is_far_from_utc() -> None:
+def test_the_tests_run_far_from_utc() -> None:
     assert os.environ["TZ"] == "America/New_York"
     assert time.localtime(0).tm_gmtoff == -5 * 3600
 
 
-def test_the_lint_against_naive_times_stands_and_exempts_nothing() -> None:
+def test_the_lint_against_naive_times_is_active_without_exemptions() -> None:
     lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
     refused = [*lint["ignore"], *(rule for rules in lint["per-file-ignores"].values() for rule in rules)]
     assert "DTZ" in lint["select"]
@@ -89,28 +89,28 @@ TIMED_BODIES = [(one, field) for one in operations() for field in one.body or ()
 
 @pytest.mark.parametrize(("operation", "field"), TIMED_QUERIES, ids=_name)
 @pytest.mark.parametrize("naive", NAIVE_TIMES)
-def test_a_query_takes_no_time_without_its_offset(
+def test_a_query_refuses_a_time_without_an_offset(
     world: World, operation: Operation, field: Field, naive: str
 ) -> None:
     given = {"symbol": "BTCUSDT", "interval": "15", "what": "trades"}
     needed = {each.name: given[each.name] for each in operation.query if each.required}
-    url = world.service_of(operation.path).url + with_ids(operation.path, world.made)
+    url = world.service_of(operation.path).url + with_ids(operation.path, world.created)
     answer = requests.get(url, {**needed, field.name: naive}, headers=world.headers, timeout=10)
     assert (answer.status_code, _paths(answer)) == (422, [f"$.{field.name}"])
 
 
 @pytest.mark.parametrize(("operation", "field"), TIMED_BODIES, ids=_name)
 @pytest.mark.parametrize("naive", NAIVE_TIMES)
-def test_a_body_takes_no_time_without_its_offset(
+def test_a_body_refuses_a_time_without_an_offset(
     world: World, operation: Operation, field: Field, naive: str
 ) -> None:
-    url = world.service_of(operation.path).url + with_ids(operation.path, world.made)
-    body = {**operation.sample(world.made["/v1/strategies"]), field.name: naive}
+    url = world.service_of(operation.path).url + with_ids(operation.path, world.created)
+    body = {**operation.sample(world.created["/v1/strategies"]), field.name: naive}
     answer = requests.request(operation.method, url, json=body, headers=world.headers, timeout=10)
     assert (answer.status_code, _paths(answer)) == (422, [f"$.{field.name}"])
 
 
-def test_there_are_times_to_try() -> None:
+def test_some_operations_take_times() -> None:
     assert {field.name for _, field in TIMED_QUERIES} >= {"from", "to"}
     assert {field.name for _, field in TIMED_BODIES} >= {"expires_at"}
 

@@ -1,4 +1,4 @@
-"""Bytes that are no text, wherever a request has some: a 4xx from every service, never a fault."""
+"""Bytes that are not valid text, in every part of a request: a 4xx from every service, never a 5xx."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ PATHS = {
 
 
 def requests(method: bytes, path: bytes, token: bytes) -> Iterator[bytes]:
-    """With those bytes in one place each."""
+    """Return requests with those bytes in one place each."""
     body = b"Content-Length: 2\r\n\r\n{}" if method == b"POST" else b"\r\n"
     bearer = b"Authorization: Bearer " + token + b"\r\n"
     for raw in NO_TEXT:
@@ -38,10 +38,10 @@ def requests(method: bytes, path: bytes, token: bytes) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("who", [*PATHS, "gateway"])
-def test_bytes_that_are_no_text_are_the_clients_fault(world: World, who: str) -> None:
-    process = world.process(who)
+def test_undecodable_bytes_are_a_client_error(world: World, name: str) -> None:
+    process = world.process(name)
     began = process.log_size()
-    method, path = PATHS.get(who, PATHS["trading"])
+    method, path = PATHS.get(name, PATHS["trading"])
     tried = list(requests(method, path, world.token.encode()))
     answers = [(sent, exchange(process.port, sent)) for sent in tried]
     assert [(sent, answer.status) for sent, answer in answers if not answer.refused] == []
@@ -49,7 +49,7 @@ def test_bytes_that_are_no_text_are_the_clients_fault(world: World, who: str) ->
 
 
 @pytest.mark.parametrize("query", ["limit=%ff", "cursor=%ff", "%ff=1", "cursor=%ed%a0%80", "cursor=%c0%af"])
-def test_escaped_bytes_that_are_no_text_are_refused_or_none(world: World, query: str) -> None:
+def test_escaped_undecodable_bytes_are_refused_or_find_nothing(world: World, query: str) -> None:
     for process, path in ((world.services["trading"], "/v1/strategies"), (world.services["billing"], "/v1/plans")):
         sent = f"GET {path}?{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {world.token}\r\n\r\n"
         assert exchange(process.port, sent.encode()).status < 500

@@ -1,4 +1,4 @@
-"""HTTP by hand: what no client library would send."""
+"""Raw HTTP that no client library would send."""
 
 import select
 import socket
@@ -10,7 +10,7 @@ PATIENCE_S = 8.0
 
 @dataclass(frozen=True)
 class RawAnswer:
-    """`status` 0: the connection was closed without an answer; -1: neither came within our patience."""
+    """`status` 0: the connection was closed without an answer; -1: neither happened within the time limit."""
 
     status: int
     seconds: float
@@ -24,19 +24,19 @@ class RawAnswer:
 
 
 def head(method: str, target: str, **headers: str) -> bytes:
-    """A request's head. Names with a dash are written with an underscore."""
+    """Return a request's head. Write dashes in header names as underscores."""
     lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
 
 def exchange(port: int, sent: bytes, *, end: bool = False, patience_s: float = PATIENCE_S) -> RawAnswer:
-    """Send, and read the one answer, at the same time. `end` closes our side after sending."""
+    """Send, and read one answer at the same time. `end` closes our side after sending."""
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=patience_s) as connection:
         received, answered = _talk(connection, sent, end, began + patience_s)
     seconds = time.monotonic() - began
-    if not received.startswith(b"HTTP/1."):  # nothing, or HTTP/2's goodbye
+    if not received.startswith(b"HTTP/1."):  # empty, or a GOAWAY frame of HTTP/2
         return RawAnswer(0 if answered else -1, seconds)
     top, _, body = received.partition(b"\r\n\r\n")
     lines = top.decode("latin-1").split("\r\n")
@@ -45,7 +45,7 @@ def exchange(port: int, sent: bytes, *, end: bool = False, patience_s: float = P
 
 
 def _talk(connection: socket.socket, sent: bytes, end: bool, until: float) -> tuple[bytes, bool]:
-    """What came, and whether it was all, or the connection was closed."""
+    """Return the received bytes, and whether the answer is complete or the connection was closed."""
     received, rest = b"", memoryview(sent)
     connection.setblocking(False)
     if end and not rest:
@@ -67,7 +67,7 @@ def _talk(connection: socket.socket, sent: bytes, end: bool, until: float) -> tu
                 received += more
         except ConnectionError:
             if not readable:
-                rest = rest[:0]  # closed against us; what it said before may still be read
+                rest = rest[:0]  # closed by the peer; data sent before may still be readable
             else:
                 return received, True
     return received, True

@@ -1,4 +1,4 @@
-"""The five services as processes, with a tenant who has made something of everything."""
+"""The five services as processes, with a tenant who has created one of everything."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ from tests.unit.trading.scenes import CROSS
 
 EMAIL = "hostile@example.org"
 START_S = 60.0
-TAKES_WHAT_COMES = "http,consumers,relay"  # no workers and jobs: what changes a row is the request under test
+ROLES_WITHOUT_JOBS = "http,consumers,relay"  # no workers and jobs, so that only the request under test changes rows
 
 Json = dict[str, object]
 CONFIGURATION: Json = {"config_name": "limits", "max_position_size": "1000"}
@@ -50,7 +50,7 @@ CANDLES = """
     FROM series, generate_series(0, 19) AS n
 """
 
-# Trading asks the exchange for its time and its contracts only.
+# Trading asks the exchange only for its time and its contracts.
 EXCHANGE = """
 import sys
 from aiohttp import web
@@ -61,7 +61,7 @@ web.run_app(Exchange().app(), host="127.0.0.1", port=int(sys.argv[1]), print=Non
 
 @dataclass
 class Process:
-    """One of the world's servers, its address, and what it wrote."""
+    """One of the world's server processes, its address and its log."""
 
     url: str
     log: Path
@@ -76,17 +76,17 @@ class Process:
         return int(psutil.Process(self.popen.pid).memory_info().rss)
 
     def peak_bytes(self) -> int:
-        """The most that was ever resident; what was let go in between counts too."""
+        """Return the peak of resident memory, including memory released since."""
         status = Path(f"/proc/{self.popen.pid}/status").read_text()
         return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
     def connections(self) -> int:
-        """How many clients hold."""
+        """Return the number of open client connections."""
         held = psutil.Process(self.popen.pid).net_connections("tcp")
         return sum(1 for one in held if one.laddr.port == self.port and one.status != psutil.CONN_LISTEN)
 
     def tracebacks(self, since: int) -> list[str]:
-        """Lines of the log from there on that hold one."""
+        """Return the log's lines from that offset on that contain a traceback."""
         return [line for line in self.written(since).splitlines() if "Traceback" in line or '"exception"' in line]
 
     def log_size(self) -> int:
@@ -96,7 +96,7 @@ class Process:
         return self.log.read_bytes()[since:].decode(errors="replace")
 
     def paths(self) -> frozenset[str]:
-        """Of its OpenAPI document."""
+        """Return the paths of its OpenAPI document."""
         if not self._paths:
             self._paths = frozenset(requests.get(f"{self.url}/openapi.json", timeout=10).json()["paths"])
         return self._paths
@@ -112,27 +112,27 @@ class Process:
 
 @dataclass
 class World:
-    """`made` is the id of what the tenant made first, by the path that lists it."""
+    """`created` has the id of the tenant's first object by the path that lists it."""
 
     services: Mapping[str, Process]
     gateway: Process
     database: DatabaseAccess
     commands: Mapping[str, tuple[list[str], Mapping[str, str]]]
     token: str = ""
-    made: dict[str, str] = field(default_factory=dict)
+    created: dict[str, str] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
     def log_in(self) -> None:
-        """An access token lasts ten minutes: each test takes one of its own."""
+        """Log in again: an access token lasts ten minutes, so each test uses a new one."""
         body = {"email": EMAIL, "password": PASSWORD}
         answer = requests.post(f"{self.services['auth'].url}/v1/auth/login", json=body, timeout=10)
         self.token = str(answer.json()["access_token"])
 
     def register(self, email: str) -> str:
-        """The token of a further tenant, whom trading knows."""
+        """Register another tenant, wait until trading knows them, and return their token."""
         body = {"email": email, "password": PASSWORD}
         answer = requests.post(f"{self.services['auth'].url}/v1/auth/register", json=body, timeout=10)
         token = str(answer.json()["access_token"])
@@ -144,7 +144,7 @@ class World:
 
     @contextlib.contextmanager
     def another(self, name: str, port: int, **env: str) -> Iterator[Process]:
-        """A further process of a service or of the gateway, with other settings, at that port."""
+        """Start another process of a service or of the gateway, with other settings, at that port."""
         command, environment = self.commands[name]
         at = {"HTTP_PORT": str(port), "GATEWAY_LISTEN": f"http://:{port}"}
         process = _start(f"{name}-{port}", command, {**environment, **at, **env}, port, self.gateway.log.parent)
@@ -158,19 +158,19 @@ class World:
         return next(process for process in self.services.values() if path in process.paths())
 
     def rows_of(self, process: Process) -> dict[str, int]:
-        """How many, by the service's tables; what it hears of by and by is not counted."""
+        """Count the rows of the service's tables, except those that it fills from consumed events."""
         service = next(name for name, each in self.services.items() if each is process)
         return asyncio.run(_row_counts(self.database.owner_dsn, service))
 
 
-HEARD = ("inbox", "parked", "user_activity_log", "activity_")
+FILLED_FROM_EVENTS = ("inbox", "parked", "user_activity_log", "activity_")
 
 
 async def _row_counts(dsn: str, schema: str) -> dict[str, int]:
     connection = await asyncpg.connect(dsn)
     try:
         tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
-        names = sorted(row["tablename"] for row in tables if not row["tablename"].startswith(HEARD))
+        names = sorted(row["tablename"] for row in tables if not row["tablename"].startswith(FILLED_FROM_EVENTS))
         counted = " UNION ALL ".join(f"SELECT '{name}', count(*) FROM {schema}.{name}" for name in names)
         return {row[0]: row[1] for row in await connection.fetch(counted)}
     finally:
@@ -181,7 +181,7 @@ async def _row_counts(dsn: str, schema: str) -> dict[str, int]:
 def running_world(
     folder: Path, database: DatabaseAccess, kafka: str, topic_prefix: str, env: Mapping[str, str]
 ) -> Iterator[World]:
-    """`env` is given to every service besides."""
+    """Start the world; `env` is added to every service's environment."""
     ports = Ports()
     numbers = {name: ports.take() for name in (*SERVICES, "gateway", "exchange")}
     at = {name: f"127.0.0.1:{number}" for name, number in numbers.items()}
@@ -191,7 +191,7 @@ def running_world(
         "JWKS_URL": f"http://{at['auth']}/.well-known/jwks.json",
         **SHARED_ADDRESS_LIMITS,
         "AUTH_SIGNING_KEY_FILE": str(write_signing_key(folder)),
-        "AUTH_FREE_ATTEMPTS_ACCOUNT": "1000000",  # nearly all that comes here fails
+        "AUTH_FREE_ATTEMPTS_ACCOUNT": "1000000",  # nearly all requests here fail
         "AUTH_FREE_ATTEMPTS_NETWORK": "1000000",
         "BYBIT_REST_URL": f"http://{at['exchange']}",
         **env,
@@ -211,14 +211,14 @@ def running_world(
         services = {}
         for name in SERVICES:
             dsns = {f"POSTGRES_{role.upper()}_DSN": database.dsn(f"{name}_{role}") for role in ROLES}
-            command = [sys.executable, "-m", f"services.{name}", "--only", TAKES_WHAT_COMES]
+            command = [sys.executable, "-m", f"services.{name}", "--only", ROLES_WITHOUT_JOBS]
             services[name] = start(name, command, {**shared, **dsns, "HTTP_PORT": str(numbers[name])})
         configured = ["--config", str(CADDYFILE), "--adapter", "caddyfile"]
         addresses = {f"{name.upper()}_ADDRESS": at[name] for name in SERVICES}
-        kept = dict.fromkeys(("XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(folder / "caddy"))
+        caddy_folders = dict.fromkeys(("XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(folder / "caddy"))
         listening = {"GATEWAY_LISTEN": f"http://:{numbers['gateway']}", "GATEWAY_FILES": str(GATEWAY_FILES)}
         gateway = start(
-            "gateway", [str(find_tool("caddy")), "run", *configured], {**addresses, **kept, **listening}
+            "gateway", [str(find_tool("caddy")), "run", *configured], {**addresses, **caddy_folders, **listening}
         )
         for process in (*services.values(), gateway):
             _wait_for(process)
@@ -254,7 +254,7 @@ def _wait_for(process: Process) -> None:
 
 
 def _populate(world: World) -> None:
-    """A tenant on PRO, known to every service, with one thing of each kind."""
+    """Create a tenant on PRO, known to every service, with one object of each kind."""
     body: Json = {"email": EMAIL, "password": PASSWORD}
     world.token = str(_make(world, "auth", "/v1/auth/register", body)["access_token"])
     asyncio.run(grant(world.database.dsn("billing_app"), EMAIL, "PRO"))
@@ -262,10 +262,10 @@ def _populate(world: World) -> None:
     _wait_until_known(world, world.token, "PRO")
     strategy = str(_make(world, "trading", "/v1/strategies", dict(CROSS))["strategy_id"])
     start: Json = {"strategy_id": strategy, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
-    world.made["/v1/strategies"] = strategy
-    shown = _post(world, "trading", f"/v1/strategies/{strategy}/publish", {"display_name": "hostile"}, 200)
-    world.made["/v1/strategies/published"] = str(shown["published_strategy_id"])
-    world.made["/v1/strategies/templates"] = str(templates()[0].template_id)
+    world.created["/v1/strategies"] = strategy
+    published = _post(world, "trading", f"/v1/strategies/{strategy}/publish", {"display_name": "hostile"}, 200)
+    world.created["/v1/strategies/published"] = str(published["published_strategy_id"])
+    world.created["/v1/strategies/templates"] = str(templates()[0].template_id)
     for service, path, body, name in (
         ("trading", "/v1/bot-configurations", CONFIGURATION, "bot_configuration_id"),
         ("trading", "/v1/sessions", start, "session_id"),
@@ -273,11 +273,11 @@ def _populate(world: World) -> None:
         ("notifications", "/v1/alerts", ALERT, "alert_id"),
         ("analytics", "/v1/watchlist", WATCH, "watch_id"),
     ):
-        world.made[path] = str(_make(world, service, path, body)[name])
+        world.created[path] = str(_make(world, service, path, body)[name])
 
 
 async def _store_candles(dsn: str) -> None:
-    """A few, of which a backtest can be asked for."""
+    """Store a few candles, so that a backtest can be requested."""
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "trading"})
     try:
         await connection.execute(CANDLES)
@@ -286,7 +286,7 @@ async def _store_candles(dsn: str) -> None:
 
 
 def _wait_until_known(world: World, token: str, plan: str) -> None:
-    """Until the plan has reached whoever asks for it."""
+    """Wait until every service has the tenant's plan."""
     deadline = time.monotonic() + patient(START_S)
     for service, path, text in (
         ("billing", "/v1/subscription", plan),
@@ -310,5 +310,5 @@ def _make(world: World, service: str, path: str, body: Json) -> Json:
 def _post(world: World, service: str, path: str, body: Json, *statuses: int) -> Json:
     answer = requests.post(world.services[service].url + path, json=body, headers=world.headers, timeout=20)
     assert answer.status_code in statuses, answer.text
-    made: Json = answer.json()
-    return made
+    decoded: Json = answer.json()
+    return decoded

@@ -1,4 +1,4 @@
-"""What no client should send, by the kind of field; each in JSON as it goes over the wire."""
+"""Values that no client should send, by the kind of field; each as JSON text."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -72,7 +72,7 @@ WRONG_AMOUNTS = (
 WRONG_INTEGERS = ('"5"', "5.0", "5.5", "true", "false", '""', "[]", "{}", "1e2", "9" * 59)
 TOO_LARGE_INTEGERS = (str(2**31), str(2**63 - 1), str(2**63), str(-(2**63) - 1), str(2**64), str(10**50))
 LONG = json.dumps("x" * 100_000)
-# Nobody can see or find these, they drive terminals, or turn a text around.
+# Invisible characters, and ones that control terminals or reverse a text.
 UNSEEN = (
     "\u200b",
     "a\u200bb",
@@ -89,7 +89,7 @@ NO_TEXT = ("5", "1.5", "true", "[]", "{}", '["x"]')
 
 WRONG: Mapping[str, tuple[str, ...]] = {
     "string": (*NO_TEXT, LONG, *map(json.dumps, UNSEEN)),
-    "mail of a log-in": (*NO_TEXT, LONG),  # who logs in with what nobody can have registered is answered 401
+    "mail of a log-in": (*NO_TEXT, LONG),  # a login with an address that cannot be registered is answered 401
     "password": (*NO_TEXT, LONG),
     "email": (*NO_TEXT, LONG, *map(json.dumps, WRONG_EMAILS)),
     "choice": (*NO_TEXT, LONG, '"nope"', '""'),

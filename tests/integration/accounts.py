@@ -1,4 +1,4 @@
-"""Auth and billing as their clients and their neighbours see them."""
+"""Settings and an HTTP client for tests of auth and billing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -51,7 +51,7 @@ class Answer:
 
 
 class Client:
-    """Calls one service."""
+    """Calls one service over HTTP."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url = url
@@ -70,8 +70,8 @@ class Client:
         sent |= {name.replace("_", "-"): value for name, value in more.items()}
         async with self._session.request(method, self.url + path, json=body, headers=sent) as answer:
             is_json = "json" in answer.content_type and await answer.read()
-            shown = await answer.json(content_type=None) if is_json else {}
-            return Answer(answer.status, shown, answer.headers)
+            decoded = await answer.json(content_type=None) if is_json else {}
+            return Answer(answer.status, decoded, answer.headers)
 
     async def register(self, email: str, **more: object) -> Answer:
         return await self.call("POST", "/v1/auth/register", {"email": email, "password": PASSWORD, **more})
@@ -84,7 +84,7 @@ class Client:
 
 
 def public_id_of(token: str) -> UUID:
-    """Whose token it is."""
+    """Return the public id of the token's user, without verifying the token."""
     return UUID(jwt.decode(token, options={"verify_signature": False})["sub"])
 
 
@@ -95,7 +95,8 @@ async def client_of(url: str) -> AsyncIterator[Client]:
 
 
 async def eventually(look: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], within_s: float = 20) -> T:
-    """Look until it is so; fails with what was seen last."""
+    """Poll `look` until `wanted` accepts its result, and return that; fail with the last result after the
+    time-out."""
     loop = asyncio.get_running_loop()
     within_s = patient(within_s)
     deadline = loop.time() + within_s

@@ -1,4 +1,4 @@
-"""A database as it was before a migration, for rows to be put into it and found again afterwards."""
+"""Databases in the state before a migration, to insert rows and check them after it."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from stack.migrate import ROOT, SERVICES, DatabaseAccess, create_database, folde
 from tests.backend import admin_execute
 from tests.conftest import database_of
 
-# The shape of a statement that works on rows that are there, outside of the body of a function.
+# Matches a statement that changes existing rows, outside the body of a function.
 ON_ROWS = re.compile(
     r"^\s*(UPDATE\s+\w+(\s+AS\s+\w+)?\s+SET|DELETE\s+FROM|INSERT\s+INTO\s+[^;]*?\bSELECT\b)", re.I | re.M
 )
@@ -24,9 +24,10 @@ COMMENT = re.compile(r"--[^\n]*")
 
 @asynccontextmanager
 async def before_migration(postgres: str, name: str) -> AsyncIterator[tuple[DatabaseAccess, asyncpg.Connection]]:
-    """Everything is applied but this migration and those of its folder after it; a superuser's connection.
+    """Create a database with all migrations but this one and the later ones of its folder, and yield a superuser's
+    connection.
 
-    `await migrate(access)` then applies the rest, as the product does.
+    `await migrate(access)` then applies the rest, as in production.
     """
     access = database_of(postgres, f"test_{uuid4().hex[:12]}")
     await _create(postgres, access)
@@ -44,7 +45,7 @@ async def before_migration(postgres: str, name: str) -> AsyncIterator[tuple[Data
 
 
 async def _create(postgres: str, access: DatabaseAccess) -> None:
-    """One at a time: the roles that it alters are the whole server's."""
+    """Create databases one at a time: the roles that this alters belong to the whole server."""
     connection = await asyncpg.connect(postgres)
     try:
         await connection.execute("SELECT pg_advisory_lock(4711)")
@@ -68,5 +69,5 @@ def migrations() -> Iterator[Path]:
 
 
 def works_on_rows(sql: str) -> bool:
-    """Whether it changes rows that it finds, and not only tables."""
+    """Return whether a migration changes existing rows, and not only tables."""
     return ON_ROWS.search(FUNCTION.sub("", COMMENT.sub("", sql))) is not None

@@ -1,4 +1,4 @@
-"""Databases that isolation is tried on."""
+"""Databases for the tests of isolation."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +16,7 @@ from tests.isolation.filled import LOGINS, Table, fill
 
 @dataclass(frozen=True)
 class Filled:
-    """Where it is, and what is in it."""
+    """A filled database: its access and its tables."""
 
     access: DatabaseAccess
     superuser_dsn: str
@@ -29,7 +29,7 @@ class Filled:
 
 @pytest.fixture(scope="session")
 def filled(postgres: str, template: DatabaseAccess) -> Iterator[Filled]:
-    """Two tenants with a row in every table; nobody who attacks it changes it."""
+    """A database where two tenants have a row in every table. The tests that attack it leave it unchanged."""
     access = database_of(postgres, f"test_{uuid4().hex[:12]}")
     asyncio.run(copy_template(postgres, template.name, access.name))
     try:

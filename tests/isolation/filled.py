@@ -1,4 +1,4 @@
-"""A database in which two tenants have a row in every table there is, written from the catalogue."""
+"""A database in which two tenants have a row in every table, generated from the catalogue."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ REFERENCES = """
                  AND a.attnum = ANY (k.conkey)) AS columns
     FROM pg_constraint k WHERE k.conrelid = $1 AND k.contype = 'f'
 """
-# Checks bind what a row says, not whose it is: without them any value of its type will do.
+# Check constraints restrict values, not owners: without them any value of a column's type can be inserted.
 CHECKS = """
     SELECT k.conrelid::regclass::text AS table, quote_ident(k.conname) AS name FROM pg_constraint k
     JOIN pg_namespace n ON n.oid = k.connamespace
@@ -49,7 +49,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Table:
-    """`columns` are those that may be written, with their types."""
+    """`columns` are the writable ones, with their types."""
 
     service: str
     name: str
@@ -58,9 +58,7 @@ class Table:
     columns: Mapping[str, str]
     references: Sequence[Reference]
     allowed: Mapping[str, frozenset[str]]
-    updatable: Mapping[
-        str, str
-    ]  # of each login that may update at all, a column: `user_id` where it may update any
+    updatable: Mapping[str, str]  # for each login with UPDATE, one column: `user_id` if that is updatable
 
     @property
     def full(self) -> str:
@@ -68,17 +66,17 @@ class Table:
 
     @property
     def is_tenants(self) -> bool:
-        """Reached by name, with rows of tenants in it."""
+        """Whether the table is addressed by its own name and holds rows of tenants."""
         return self.of_tenant and not self.is_partition
 
     def may(self, login: str, privilege: str) -> bool:
         return privilege in self.allowed[login]
 
     def row(self, tenant: int, *, new: bool = False, **changes: object) -> dict[str, object]:
-        """What `tenant` has here; with `new`, another beside it that hangs on the same things."""
-        hangs_on = {column for reference in self.references for column in reference.columns}
+        """Return the row of `tenant`; with `new`, a second one that references the same rows."""
+        referencing = {column for reference in self.references for column in reference.columns}
         row = {
-            column: value_of(column, kind, tenant, again=new and column not in hangs_on)
+            column: value_of(column, kind, tenant, again=new and column not in referencing)
             for column, kind in self.columns.items()
         }
         return {**row, **changes}
@@ -89,7 +87,7 @@ class Table:
 
 
 def value_of(column: str, kind: str, tenant: int, *, again: bool = False) -> object:
-    """The same for the same tenant and type wherever it stands, so that every reference finds its row."""
+    """Return the same value for the same tenant and type in every column, so that every reference finds its row."""
     if column == "user_id":
         return tenant
     number = 2 if again else 1
@@ -120,7 +118,7 @@ def value_of(column: str, kind: str, tenant: int, *, again: bool = False) -> obj
 
 
 async def read_tables(connection: asyncpg.Connection) -> list[Table]:
-    """All that the services' schemas hold, with what each login may do to it."""
+    """Return all tables of the services' schemas, with the privileges of each login."""
     tables = []
     privileges = """
         SELECT role, array_agg(p) AS allowed FROM unnest($1::text[]) AS role, unnest($2::text[]) AS p
@@ -170,7 +168,7 @@ async def read_tables(connection: asyncpg.Connection) -> list[Table]:
 
 
 async def fill(superuser: asyncpg.Connection) -> list[Table]:
-    """Write each tenant's row into every table; the tables."""
+    """Write each tenant's row into every table, and return the tables."""
     for check in await superuser.fetch(CHECKS, SERVICES):
         await superuser.execute(f"ALTER TABLE {check['table']} DROP CONSTRAINT {check['name']}")
     for row in await superuser.fetch(
@@ -178,7 +176,7 @@ async def fill(superuser: asyncpg.Connection) -> list[Table]:
     ):
         await superuser.execute(f"SELECT {row['name']}('{MOMENT.isoformat()}')")
     tables = await read_tables(superuser)
-    await superuser.execute("SET session_replication_role = replica")  # in any order
+    await superuser.execute("SET session_replication_role = replica")  # so that any order works
     for table in tables:
         if table.is_tenants:
             for tenant in (A, B):
@@ -188,26 +186,26 @@ async def fill(superuser: asyncpg.Connection) -> list[Table]:
     return await read_tables(superuser)
 
 
-async def become(connection: asyncpg.Connection, role: str, tenant: int | str) -> None:
-    """Say for whom the transaction is, as the chassis does for this role."""
+async def set_tenant(connection: asyncpg.Connection, role: str, tenant: int | str) -> None:
+    """Set the tenant of the transaction, as the chassis does for this role."""
     name = {"app": "app.user_id", "worker": "app.user_ids"}.get(role)
     if name is not None:
         await connection.execute(f"SELECT set_config('{name}', $1, true)", str(tenant))
 
 
 async def attempt(connection: asyncpg.Connection, statement: str, *values: object) -> asyncpg.PostgresError | str:
-    """What the database says to it, or the error; nothing of it stays."""
+    """Execute a statement, roll it back, and return its status or its error."""
     transaction = connection.transaction()
     await transaction.start()
     try:
-        done: str = await connection.execute(statement, *values)
+        status: str = await connection.execute(statement, *values)
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except asyncpg.PostgresError as error:
         return error
     finally:
         with suppress(asyncpg.PostgresError):
             await transaction.rollback()
-    return done
+    return status
 
 
 def refused(answer: asyncpg.PostgresError | str, *errors: type[asyncpg.PostgresError]) -> bool:

@@ -1,4 +1,4 @@
-"""What a pool must look like when nobody is using it."""
+"""The required state of an unused connection pool."""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def pools_of(database: Database) -> Mapping[str, Pool]:
 
 
 async def assert_clean(database: Database) -> None:
-    """Every connection is back; whoever borrows one next is nobody, and in no transaction."""
+    """Assert that every connection was returned, without a tenant, a transaction or a lock."""
     for role, pool in pools_of(database).items():
         await eventually(partial(_is_whole, pool), bool, SETTLED_WITHIN_S)
         borrowed = [await pool.acquire(timeout=SETTLED_WITHIN_S) for _ in range(pool.get_max_size())]
@@ -47,7 +47,7 @@ async def _is_whole(pool: Pool) -> bool:
 
 
 async def assert_within_budget(superuser: asyncpg.Connection, database: Database, service: str) -> None:
-    """No more backends than the pools may have, and none left in a transaction."""
+    """Assert that there are no more backends than the pools may open, and none in a transaction."""
 
     async def backends() -> list[asyncpg.Record]:
         return list(

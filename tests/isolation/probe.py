@@ -1,4 +1,4 @@
-"""One tenant reaches for what is another's, through every operation that the OpenAPI document tells of."""
+"""A probe in which one tenant tries to reach another's data through every operation of the OpenAPI document."""
 
 import json
 import re
@@ -9,8 +9,8 @@ from typing import Protocol
 from tests.hostile.operations import Operation
 from tests.integration.accounts import Json
 
-NOBODYS_ID = "01900000-0000-7000-8000-000000000000"
-# What an id in a path is the id of, by the path before it. A new collection is named here, or its routes fail.
+UNKNOWN_ID = "01900000-0000-7000-8000-000000000000"
+# The kind of the id in a path, by the path before it. Add each new collection here, or its routes fail.
 KINDS = {
     "/v1/strategies": "strategy_id",
     "/v1/strategies/published": "published_strategy_id",
@@ -27,10 +27,10 @@ KINDS = {
     "/v1/market-analysis": "analysis_id",
     "/v1/me/sessions": "login_id",
 }
-# What is for everybody: another's is shown, under nobody's name but the one he chose to show.
+# Kinds that are open to every tenant. They show no more of their owner than the chosen display name.
 OPEN_KINDS = frozenset({"published_strategy_id", "template_id"})
 PATH_NAMES = re.compile("{id}({version})?")
-# Of each answer its own, whoever asks for what.
+# Headers that differ between any two answers.
 OWN = {"x-request-id", "date", "content-length"}
 
 
@@ -41,7 +41,7 @@ class Caller(Protocol):
     def canary(self) -> str: ...
 
 
-class Who(Caller, Protocol):
+class Tenant(Caller, Protocol):
     @property
     def ids(self) -> Mapping[str, list[str]]: ...
     @property
@@ -50,7 +50,7 @@ class Who(Caller, Protocol):
     def private_ids(self) -> list[str]: ...
 
 
-class Answered(Protocol):
+class AnswerLike(Protocol):
     @property
     def status(self) -> int: ...
     @property
@@ -64,21 +64,23 @@ class Platform(Protocol):
         self,
         method: str,
         template: str,
-        who: Caller | None,
+        caller: Caller | None,
         path: str = "",
         body: Json | None = None,
         **headers: str,
-    ) -> Answered: ...
+    ) -> AnswerLike: ...
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`owner` has what `intruder` is after; `recipes` are the intruder's own bodies, by operation, and
-    `owners_recipes` those of the other."""
+    """`owner` has the data that `intruder` tries to reach.
+
+    `recipes` are the intruder's own bodies by operation, `owners_recipes` the owner's.
+    """
 
     platform: Platform
-    owner: Who
-    intruder: Who
+    owner: Tenant
+    intruder: Tenant
     recipes: Mapping[str, Json]
     owners_recipes: Mapping[str, Json]
     kinds: Mapping[str, str] = field(default_factory=lambda: KINDS)
@@ -115,7 +117,7 @@ class Probe:
 
     def _own(self, operation: Operation) -> tuple[str, Json | None]:
         body = None if operation.body is None else self.recipes.get(operation.label, {})
-        return with_id(operation.path, NOBODYS_ID), body
+        return with_id(operation.path, UNKNOWN_ID), body
 
     async def _by_path(self, operation: Operation) -> AsyncIterator[str]:
         kind = self._kind_of(operation.path)
@@ -125,52 +127,53 @@ class Probe:
         if not self.owner.ids.get(kind):
             yield f"is of a {kind}, and there is none to try it with"
             return
-        nothing = await self._with(operation, NOBODYS_ID)
+        nothing = await self._with(operation, UNKNOWN_ID)
         if nothing.status not in (403, 404):
             yield f"answers {nothing.status} to the id of nothing"
         for one in self.owner.private_ids if kind in OPEN_KINDS else self.owner.all_ids:
             found = await self._with(operation, one)
-            if (difference := differs(found, one, nothing, NOBODYS_ID)) is not None:
+            if (difference := differs(found, one, nothing, UNKNOWN_ID)) is not None:
                 yield f"with another's {one} {difference}"
 
-    async def _with(self, operation: Operation, one: str) -> Answered:
+    async def _with(self, operation: Operation, one: str) -> AnswerLike:
         _, body = self._own(operation)
         path = with_id(operation.path, one)
         return await self.platform.call(operation.method, operation.path, self.intruder, path, body)
 
     async def _by_fields(self, operation: Operation) -> AsyncIterator[str]:
-        """Ids in a query string or a body: what is another's does as much as what is not there."""
+        """Try ids in a query string or a body: the owner's ids must have the same effect as unknown ones."""
         _, own = self._own(operation)
         own_ids = {kind: several[0] for kind, several in self.intruder.ids.items() if several}
-        path = with_id(operation.path, own_ids.get(self._kind_of(operation.path) or "", NOBODYS_ID))
-        for given in (*operation.query, *(operation.body or ())):
-            if given.kind != "uuid" and not given.name.endswith("_id"):
+        path = with_id(operation.path, own_ids.get(self._kind_of(operation.path) or "", UNKNOWN_ID))
+        for parameter in (*operation.query, *(operation.body or ())):
+            if parameter.kind != "uuid" and not parameter.name.endswith("_id"):
                 continue
-            if not self.owner.ids.get(given.name):
-                yield f"takes a {given.name}, and there is none to try it with"
+            if not self.owner.ids.get(parameter.name):
+                yield f"takes a {parameter.name}, and there is none to try it with"
                 continue
             answers = []
-            for one in (NOBODYS_ID, *self.owner.ids[given.name]):
-                if given in operation.query:
-                    sent, body = f"{path}?{given.name}={one}", own
+            for one in (UNKNOWN_ID, *self.owner.ids[parameter.name]):
+                if parameter in operation.query:
+                    sent, body = f"{path}?{parameter.name}={one}", own
                 else:
-                    sent, body = path, {**own_ids_in(operation, own_ids), **(own or {}), given.name: one}
+                    sent, body = path, {**own_ids_in(operation, own_ids), **(own or {}), parameter.name: one}
                 answers.append(
                     (await self.platform.call(operation.method, operation.path, self.intruder, sent, body), one)
                 )
             for found, one in answers[1:]:
-                if (difference := differs(found, one, answers[0][0], NOBODYS_ID)) is not None:
-                    yield f"with another's {given.name} {one} {difference}"
-                elif given not in operation.query and found.status < 400:
-                    yield f"takes another's {given.name}: {found.status}"
+                if (difference := differs(found, one, answers[0][0], UNKNOWN_ID)) is not None:
+                    yield f"with another's {parameter.name} {one} {difference}"
+                elif parameter not in operation.query and found.status < 400:
+                    yield f"takes another's {parameter.name}: {found.status}"
 
     async def _by_listing(self, operation: Operation) -> AsyncIterator[str]:
-        """Whatever is asked for without a word of another's shows nothing of his; nor do his pages go on for me."""
+        """Check that a list shows nothing of the owner, and that the owner's cursors do not work for the
+        intruder."""
         own_ids = {kind: several[0] for kind, several in self.intruder.ids.items() if several}
-        paths = [with_id(operation.path, own_ids.get(self._kind_of(operation.path) or "", NOBODYS_ID))]
+        paths = [with_id(operation.path, own_ids.get(self._kind_of(operation.path) or "", UNKNOWN_ID))]
         if any(field.name == "cursor" for field in operation.query):
-            theirs = {kind: several[0] for kind, several in self.owner.ids.items() if several}
-            path = with_id(operation.path, theirs.get(self._kind_of(operation.path) or "", NOBODYS_ID))
+            owner_ids = {kind: several[0] for kind, several in self.owner.ids.items() if several}
+            path = with_id(operation.path, owner_ids.get(self._kind_of(operation.path) or "", UNKNOWN_ID))
             page = await self.platform.call("GET", operation.path, self.owner, f"{path}?limit=1")
             if page.status == 200 and (cursor := json.loads(page.text).get("next_cursor")):
                 paths += [f"{path}?cursor={cursor}" for path in (paths[0], path)]
@@ -181,19 +184,19 @@ class Probe:
                     yield f"shows another's {one} at {path}"
 
     async def _by_key(self, operation: Operation) -> AsyncIterator[str]:
-        """An Idempotency-Key is of whoever sent it."""
+        """Check that an Idempotency-Key belongs to the tenant who sent it."""
         key = {"Idempotency_Key": f"the key of {self.owner.canary} to {operation.label}"}
-        for who, recipes in ((self.owner, self.owners_recipes), (self.intruder, self.recipes)):
+        for caller, recipes in ((self.owner, self.owners_recipes), (self.intruder, self.recipes)):
             body = None if operation.body is None else recipes.get(operation.label, {})
-            answer = await self.platform.call(operation.method, operation.path, who, "", body, **key)
-        known = answer.headers.get("Idempotent-Replayed") or "idempotency" in answer.text
-        if known or self.owner.canary in answer.text:
+            answer = await self.platform.call(operation.method, operation.path, caller, "", body, **key)
+        replayed = answer.headers.get("Idempotent-Replayed") or "idempotency" in answer.text
+        if replayed or self.owner.canary in answer.text:
             yield "gives one tenant the answer to another's Idempotency-Key"
 
 
 @dataclass(frozen=True)
 class _Stranger:
-    """A token that looks like one."""
+    """A token that is well-formed but unknown."""
 
     token: str = "eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCIsImtpZCI6IngifQ.eyJzdWIiOiIxIn0.AAAA"
     canary: str = ""
@@ -204,7 +207,7 @@ def kind_of(path: str, kinds: Mapping[str, str] = KINDS) -> str | None:
 
 
 def with_id(path: str, one: str) -> str:
-    """The id first; numbers after it are 1."""
+    """Replace the first placeholder by the id, and further ones by 1."""
     head, brace, tail = path.partition("{")
     return head + one + re.sub(r"{\w+}", "1", tail.partition("}")[2]) if brace else path
 
@@ -213,8 +216,8 @@ def own_ids_in(operation: Operation, own: Mapping[str, str]) -> Json:
     return {field.name: own[field.name] for field in operation.body or () if field.name in own}
 
 
-def differs(found: Answered, one: str, nothing: Answered, other: str) -> str | None:
-    """How the answer to `one` differs from that to `other`, each named in it or not."""
+def differs(found: AnswerLike, one: str, nothing: AnswerLike, other: str) -> str | None:
+    """Return how the answer to `one` differs from the answer to `other`, or None. Each id is masked first."""
     if found.status != nothing.status:
         return f"answers {found.status}, with nothing's {nothing.status}"
     if _bare(found, one) != _bare(nothing, other):
@@ -222,9 +225,9 @@ def differs(found: Answered, one: str, nothing: Answered, other: str) -> str | N
     return None
 
 
-def _bare(answer: Answered, one: str) -> tuple[str, dict[str, str]]:
-    shown = json.loads(answer.text) if answer.text else None
-    if isinstance(shown, dict):
-        shown.pop("request_id", None)
+def _bare(answer: AnswerLike, one: str) -> tuple[str, dict[str, str]]:
+    body = json.loads(answer.text) if answer.text else None
+    if isinstance(body, dict):
+        body.pop("request_id", None)
     headers = {name.lower(): value for name, value in answer.headers.items() if name.lower() not in OWN}
-    return json.dumps(shown, sort_keys=True).replace(one, "{id}"), headers
+    return json.dumps(body, sort_keys=True).replace(one, "{id}"), headers

@@ -1,4 +1,4 @@
-"""A broker that asks who its clients are, as the stack runs it."""
+"""A broker that authenticates its clients, as the stack runs it."""
 
 import asyncio
 import subprocess
@@ -24,7 +24,7 @@ PASSWORDS: Mapping[str, str] = {service: f"{service}-{PASSWORD}" for service in 
 
 @dataclass(frozen=True)
 class SecuredBroker:
-    """Its operator, and each service's login."""
+    """The operator's access, and each service's."""
 
     admin: KafkaAccess
     controller_port: int
@@ -45,7 +45,7 @@ class SecuredBroker:
 
 @contextmanager
 def secured_broker(folder: Path) -> Iterator[SecuredBroker]:
-    """With the topics, the services' users and their ACLs."""
+    """Start a broker with the topics, the services' users and their ACLs."""
     server = KafkaServer(folder / "kafka", _free_port(), _free_port(), admin_password=PASSWORD)
     server.prepare()
     with (folder / "kafka.log").open("w") as log:

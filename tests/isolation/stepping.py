@@ -1,4 +1,4 @@
-"""Runs work step by step and cancels it at the one that is asked for."""
+"""Runs a coroutine step by step and cancels it at a chosen step."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
@@ -7,10 +7,10 @@ from typing import Any
 
 
 class Stepped:
-    """`await Stepped(work, at, late)`: the task that awaits it is cancelled at the work's await number `at`.
+    """`await Stepped(work, at, late)` cancels its task at await number `at` of the work.
 
-    Early: just as it begins to wait. Late: when what it waits for is there and it has not been told yet, so that
-    whatever it was given is lost. `struck` says whether there was such a step.
+    Early: when the work starts to wait. Late: when the awaited result is there but has not been delivered yet, so
+    that it is lost. `struck` tells whether the work had such a step.
     """
 
     def __init__(self, work: Coroutine[Any, Any, object], at: int, *, late: bool) -> None:
@@ -24,12 +24,12 @@ class Stepped:
         task = asyncio.current_task()
         assert task is not None
         inner = self._work.__await__()
-        go_on: Callable[[], Any] = partial(inner.send, None)
+        resume: Callable[[], Any] = partial(inner.send, None)
         while True:
             try:
-                waited = go_on()
-            except StopIteration as done:
-                return done.value
+                waited = resume()
+            except StopIteration as stop:
+                return stop.value
             self.steps += 1
             if self.steps == self._at:
                 self.struck = True
@@ -39,10 +39,10 @@ class Stepped:
                     task.cancel()
             try:
                 yield waited
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the work's to take
-                go_on = partial(inner.throw, error)
+            except BaseException as error:  # noqa: BLE001 - every exception belongs to the work
+                resume = partial(inner.throw, error)
             else:
-                go_on = partial(inner.send, None)
+                resume = partial(inner.send, None)
 
     async def run(self) -> object:
         return await self

@@ -1,4 +1,5 @@
-"""Strings that only one tenant knows: written wherever he may write, looked for wherever anybody else reads."""
+"""Strings known to one tenant only: written to every field they may write, searched for in everything that others
+can read."""
 
 import asyncio
 import json
@@ -22,13 +23,13 @@ from tests.isolation.world import Person, World, running_world
 from tests.pace import patient
 
 ServiceEnv = Callable[[str], dict[str, str]]
-# Where what a tenant writes comes to rest: without one of these the search below would search nothing.
-KEPT_IN = {
+# Tables that must contain the canaries: otherwise the search below would prove nothing.
+STORED_IN = {
     *("auth.users", "auth.user_sessions", "trading.user_strategies", "trading.strategy_versions"),
     *("trading.user_bot_configurations", "trading.user_trading_sessions", "notifications.user_alerts"),
     *("notifications.user_system_events", "analytics.trade_facts"),
 }
-HEARD_ON = {"user.registered", "session.started", "trade.closed", "alert.triggered"}
+PUBLISHED_ON = {"user.registered", "session.started", "trade.closed", "alert.triggered"}
 
 
 @pytest.fixture
@@ -39,24 +40,24 @@ async def settled(
         yield world
 
 
-async def test_nobody_reads_what_only_another_knows(
+async def test_no_tenant_reads_the_strings_of_another(
     settled: tuple[World, Person, Person], kafka_bootstrap: str, topic_prefix: str, service_env: ServiceEnv
 ) -> None:
     world, *people = settled
-    assert await _tables_with(world, people[0]) >= KEPT_IN
+    assert await _tables_with(world, people[0]) >= STORED_IN
     await _ask_everything(world, *people)
     await _provoke_errors(world, *people)
-    await _say_what_is_poison(world, *people)
-    records = [record async for record in _everything_said(kafka_bootstrap, topic_prefix)]
-    faults = [*_in_answers(world.heard, people), *_in_events(records, people), *await _in_metrics(world, people)]
+    await _publish_poison(world, *people)
+    records = [record async for record in _read_all_messages(kafka_bootstrap, topic_prefix)]
+    faults = [*_in_answers(world.answers, people), *_in_events(records, people), *await _in_metrics(world, people)]
     lines = world.log.getvalue().splitlines()
     assert sum('"request"' in line for line in lines) > 500, "the services' log was not seen"
     assert any("event_poisoned" in line for line in lines)
     faults += _in_log(lines, people, [*_secrets_of(service_env)])
     assert not faults, "\n".join(faults)
-    statuses = Counter(text.partition(" ")[0] for _, text, _ in world.heard)
-    assert len(world.heard) > 500, statuses
-    assert {record.topic.removeprefix(topic_prefix) for record in records} >= HEARD_ON
+    statuses = Counter(text.partition(" ")[0] for _, text, _ in world.answers)
+    assert len(world.answers) > 500, statuses
+    assert {record.topic.removeprefix(topic_prefix) for record in records} >= PUBLISHED_ON
 
 
 async def _tables_with(world: World, person: Person) -> set[str]:
@@ -83,14 +84,14 @@ async def _ask_everything(world: World, first: Person, second: Person) -> None:
 
 
 async def _provoke_errors(world: World, first: Person, second: Person) -> None:
-    """Each runs into what the other has: the same e-mail, the same names, the same ids."""
+    """Let each tenant run into the other's data: the same e-mail, the same names, the same ids."""
     for one, other in ((first, second), (second, first)):
-        log_ins: tuple[Json, ...] = (
+        entries: tuple[Json, ...] = (
             {"email": other.email, "password": "a long enough one"},
             {"email": other.email.upper(), "password": "a long enough one"},
             {"email": other.email, "password": "short"},
         )
-        for entry in log_ins:
+        for entry in entries:
             await world.call("POST", "/v1/auth/register", one, body=entry)
             await world.call("POST", "/v1/auth/login", one, body=entry)
         await world.call("POST", "/v1/auth/refresh", one, body={"refresh_token": one.secrets[0]})
@@ -101,45 +102,45 @@ async def _provoke_errors(world: World, first: Person, second: Person) -> None:
                     await world.call(method, path, one, body=wrong)
 
 
-async def _say_what_is_poison(world: World, *people: Person) -> None:
-    """Events that no service can work: they are set aside, and logged as what is wrong with them."""
+async def _publish_poison(world: World, *people: Person) -> None:
+    """Publish events that no service can handle, so that they are parked and logged with their fault."""
     producer = world.running["auth"].producer
-    said = 0
+    published = 0
     for person in people:
-        known = {"user_id": person.user_id, "public_id": str(new_id()), "email": person.email}
+        valid = {"user_id": person.user_id, "public_id": str(new_id()), "email": person.email}
         for body in (
-            json.dumps(known),
-            json.dumps({**known, person.canary: person.canary}),
+            json.dumps(valid),
+            json.dumps({**valid, person.canary: person.canary}),
             f'{{"user_id": "{person.canary}"',
             person.canary,
         ):
             headers = {"ce_id": str(new_id()), "ce_time": "2026-01-31T09:30:00Z", "ce_dataschema": person.canary}
             await producer.send([Outgoing("user.registered", str(person.user_id), headers, body.encode())])
-            said += 1
+            published += 1
     dead = "SELECT count(*) FROM analytics.parked WHERE topic = 'user.registered'"
-    await eventually(lambda: world.database.fetchval(dead), lambda count: count >= said, 30)
+    await eventually(lambda: world.database.fetchval(dead), lambda count: count >= published, 30)
 
 
-def _in_answers(heard: Sequence[tuple[str, str, str]], people: list[Person]) -> Iterator[str]:
-    """To one of the two, or to somebody without a token."""
-    for asker, operation, text in heard:
+def _in_answers(answers: Sequence[tuple[str, str, str]], people: list[Person]) -> Iterator[str]:
+    """Yield canaries in answers to the other tenant, or to a caller without a token."""
+    for caller, operation, text in answers:
         for person in people:
-            if asker != person.canary and person.canary in text:
-                yield f"{operation}: {asker or 'nobody'} is shown {person.canary}"
+            if caller != person.canary and person.canary in text:
+                yield f"{operation}: {caller or 'nobody'} is shown {person.canary}"
 
 
 def _in_events(records: list[ConsumerRecord], people: list[Person]) -> Iterator[str]:
     for record in records:
-        shown = b"|".join([record.value or b"", *(value for _, value in record.headers)])
+        content = b"|".join([record.value or b"", *(value for _, value in record.headers)])
         for person in people:
-            if person.canary.encode() in shown and record.key != str(person.user_id).encode():
+            if person.canary.encode() in content and record.key != str(person.user_id).encode():
                 yield f"{record.topic}: a message keyed {record.key!r} has {person.canary}"
             for secret in person.secrets:
-                if secret.encode() in shown:
+                if secret.encode() in content:
                     yield f"{record.topic}: a message has a secret of {person.canary}"
 
 
-async def _everything_said(bootstrap: str, prefix: str) -> AsyncIterator[ConsumerRecord]:
+async def _read_all_messages(bootstrap: str, prefix: str) -> AsyncIterator[ConsumerRecord]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
@@ -177,7 +178,7 @@ async def _in_metrics(world: World, people: list[Person]) -> list[str]:
 
 
 def _secrets_of(env: ServiceEnv) -> Iterator[str]:
-    """Of the services: passwords of the database with their DSNs, and the token between them."""
+    """Return the services' secrets: DSNs, database passwords and tokens."""
     for service in SERVICES:
         for name, value in env(service).items():
             if name.endswith("_DSN"):
@@ -188,19 +189,23 @@ def _secrets_of(env: ServiceEnv) -> Iterator[str]:
 
 
 def _in_log(lines: Sequence[str], people: list[Person], secrets: list[str]) -> Iterator[str]:
-    """No line has a tenant's own words, a token, a password or a way into the database."""
+    """Yield log lines with a tenant's texts, a token, a password or a DSN."""
     for line in lines:
         for word in (*secrets, *(word for person in people for word in (person.canary, *person.secrets))):
             if word in line:
                 yield f"a line of the log has {word!r}: {line[:400]}"
 
 
-def test_what_is_looked_for_is_found() -> None:
-    """In an answer to another and to nobody, in a message with another's key, in its headers, in the log."""
+def test_the_search_finds_leaks() -> None:
+    """In an answer to another tenant and to an anonymous caller, in a message with another's key, in its headers,
+    in the log."""
     first, second = (Person("", "", f"canary{n}", secrets=[f"secret{n}"], user_id=n) for n in (1, 2))
     people = [first, second]
-    heard = [("canary1", "GET /a", "canary1"), ("canary1", "GET /b", "canary2"), ("", "GET /c", "canary1")]
-    assert [*_in_answers(heard, people)] == ["GET /b: canary1 is shown canary2", "GET /c: nobody is shown canary1"]
+    answers = [("canary1", "GET /a", "canary1"), ("canary1", "GET /b", "canary2"), ("", "GET /c", "canary1")]
+    assert [*_in_answers(answers, people)] == [
+        "GET /b: canary1 is shown canary2",
+        "GET /c: nobody is shown canary1",
+    ]
     assert [*_in_log(["fine", "has canary1", "has secret2", "has dsn"], people, ["dsn"])] == [
         "a line of the log has 'canary1': has canary1",
         "a line of the log has 'secret2': has secret2",

@@ -1,4 +1,4 @@
-"""An event says that somebody's public id is another's: he would be let in as him."""
+"""A forged event claims another user's public id, which would log its user in as the other."""
 
 from collections.abc import AsyncIterator, Callable
 from uuid import UUID
@@ -14,7 +14,7 @@ from shared.chassis.service import RunningService
 from shared.contracts.auth import UserRegistered
 from shared.contracts.types import new_id
 from tests.integration.accounts import eventually
-from tests.integration.chassis.conftest import registered
+from tests.integration.chassis.conftest import user_registered
 
 ServiceEnv = Callable[[str], dict[str, str]]
 VICTIM, FORGER = 1, 2
@@ -33,7 +33,7 @@ async def locate(running: RunningService, public_id: UUID) -> int | None:
         return found
 
 
-async def say(running: RunningService, event: UserRegistered) -> None:
+async def publish(running: RunningService, event: UserRegistered) -> None:
     async with running.database.tenant(event.user_id) as connection:
         await emit(connection, event)
 
@@ -42,20 +42,20 @@ async def test_a_public_id_is_claimed_once(running: RunningService) -> None:
     public_id = new_id()
     for _ in range(2):
         async with running.database.tenants([VICTIM]) as connection:
-            await claim_users(connection, [registered(VICTIM, public_id=public_id)])
+            await claim_users(connection, [user_registered(VICTIM, public_id=public_id)])
     with pytest.raises(PoisonError):
         async with running.database.tenants([FORGER]) as connection:
-            await claim_users(connection, [registered(FORGER), registered(FORGER, public_id=public_id)])
+            await claim_users(connection, [user_registered(FORGER), user_registered(FORGER, public_id=public_id)])
     assert await locate(running, public_id) == VICTIM
 
 
-async def test_an_event_that_takes_anothers_public_id_is_set_aside_whole(running: RunningService) -> None:
-    """Its other effects too, and those who come after it under other keys go on."""
+async def test_an_event_with_the_public_id_of_another_user_is_parked_as_a_whole(running: RunningService) -> None:
+    """None of its effects is kept, and later events under other keys are handled."""
     public_id, other = new_id(), new_id()
-    await say(running, registered(VICTIM, public_id=public_id))
+    await publish(running, user_registered(VICTIM, public_id=public_id))
     await eventually(lambda: locate(running, public_id), lambda found: found == VICTIM)
-    await say(running, registered(FORGER, public_id=public_id))
-    await say(running, registered(3, public_id=other))
+    await publish(running, user_registered(FORGER, public_id=public_id))
+    await publish(running, user_registered(3, public_id=other))
     await eventually(lambda: locate(running, other), lambda found: found == 3)
 
     async def parked() -> list[int]:

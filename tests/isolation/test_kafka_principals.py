@@ -1,5 +1,5 @@
-"""Each service's Kafka principal tries everything on every topic and group: what the contracts name works, and
-nothing else does."""
+"""Each service's Kafka principal tries every operation on every topic and group; only what the contracts grant
+works."""
 
 import asyncio
 import socket
@@ -83,7 +83,10 @@ async def writes(producer: Any, topic: str) -> bool:
 
 
 async def reads(access: KafkaAccess, topic: str) -> bool:
-    """One message that the operator has put there. What may not even be described is never fetched."""
+    """Return whether it can read a message of the operator.
+
+    A topic that the principal may not describe cannot be fetched from either.
+    """
     try:
         await partitions_of(access, [topic])
     except TopicAuthorizationFailedError:
@@ -99,14 +102,14 @@ async def reads(access: KafkaAccess, topic: str) -> bool:
         return True
 
 
-async def test_every_topic_is_written_by_its_senders_only(broker: SecuredBroker) -> None:
+async def test_only_its_senders_write_a_topic(broker: SecuredBroker) -> None:
     for service in SERVICES:
         async with plain_producer(broker.service(service)) as producer:
             for topic, allowed in WRITERS.items():
                 assert await writes(producer, broker.prefix + topic) == (service in allowed), f"{service}: {topic}"
 
 
-async def test_every_topic_is_read_by_its_receivers_only(broker: SecuredBroker) -> None:
+async def test_only_its_receivers_read_a_topic(broker: SecuredBroker) -> None:
     async with plain_producer(broker.admin) as producer:
         for topic in READERS:
             assert await writes(producer, broker.prefix + topic)
@@ -115,7 +118,7 @@ async def test_every_topic_is_read_by_its_receivers_only(broker: SecuredBroker) 
         assert {service for service, can in zip(SERVICES, may, strict=True) if can} == allowed, topic
 
 
-async def test_every_group_is_used_by_its_service_only(broker: SecuredBroker) -> None:
+async def test_only_its_service_uses_a_group(broker: SecuredBroker) -> None:
     groups = [(owner, broker.prefix + group) for owner in SERVICES for group in groups_of(owner)]
     for service in SERVICES:
         topic = next(topic for topic, allowed in READERS.items() if service in allowed)
@@ -132,8 +135,8 @@ async def test_every_group_is_used_by_its_service_only(broker: SecuredBroker) ->
             assert may == (service == owner), f"{service}: {group}"
 
 
-async def test_the_programs_of_a_service_need_no_more_than_it_has(broker: SecuredBroker) -> None:
-    """An idempotent producer, the cluster's id, the topics' partitions, a reader without a group."""
+async def test_the_grants_of_a_service_suffice_for_its_programs(broker: SecuredBroker) -> None:
+    """An idempotent producer, the cluster id, the topics' partitions, a consumer without a group."""
     producer = Producer(broker.service("billing"), broker.prefix)
     try:
         assert await producer.connect()
@@ -155,7 +158,7 @@ async def test_the_programs_of_a_service_need_no_more_than_it_has(broker: Secure
 
 
 @pytest.mark.parametrize("wrong", ["no login", "no such user", "wrong password", "wrong admin", "the controller's"])
-async def test_who_has_no_login_does_nothing(broker: SecuredBroker, wrong: str) -> None:
+async def test_without_a_login_nothing_is_allowed(broker: SecuredBroker, wrong: str) -> None:
     access = {
         "no login": broker.anonymous,
         "no such user": broker.login("mallory", "guess"),
@@ -221,7 +224,7 @@ def _raise(code: int) -> None:
         raise KafkaError(code)
 
 
-async def test_what_was_granted_besides_is_shown_and_taken_back(broker: SecuredBroker) -> None:
+async def test_surplus_grants_are_shown_and_revoked(broker: SecuredBroker) -> None:
     topic = f"{broker.prefix}subscription.changed"
     forged = Acl(f"{broker.prefix}trading", Resource.TOPIC, topic, Operation.WRITE)
     everybody = Acl("*", Resource.TOPIC, topic, Operation.READ)
@@ -288,7 +291,7 @@ async def test_a_subscriber_reads_its_topics_and_does_nothing_else(broker: Secur
         ("reports", ["trade.closed"], "trading-market"),
     ],
 )
-async def test_a_subscriber_is_refused_what_would_be_another_s(
+async def test_a_subscriber_cannot_get_the_topics_or_groups_of_another(
     broker: SecuredBroker, name: str, topics: list[str], group: str
 ) -> None:
     with pytest.raises(BadInput):

@@ -1,4 +1,4 @@
-"""Migrations that change rows, on a database that has some: each is counted before and found again after."""
+"""Migrations that change rows, on a database with rows: they are counted before and checked after."""
 
 import json
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ PLAN_VERSIONS = "0110_plan_versions.sql"
 STRATEGIES, SESSIONS = "0120_strategies.sql", "0121_sessions.sql"
 BACKTESTS = "0130_backtests.sql"
 WHOLE_FACTS = "0110_whole_facts.sql"
-OUTBOX_OF_THIS_SERVICE = "0060_outbox_of_this_service.sql"  # tried in test_outbox.py
+OUTBOX_OF_THIS_SERVICE = "0060_outbox_of_this_service.sql"  # tested in test_outbox.py
 USERNAMES = "0122_usernames.sql"
 TRIED = {EVENT_DAYS, FINITE_EXPIRY, PLAN_VERSIONS, TELLING, STRATEGIES, SESSIONS, BACKTESTS, WHOLE_FACTS}
 TRIED |= {OUTBOX_OF_THIS_SERVICE, USERNAMES}
@@ -32,11 +32,11 @@ ONE_PUBLIC_ID, OPEN_TRADES, OUTCOMES = (
 )
 TRIED |= {ONE_PUBLIC_ID, OPEN_TRADES, OUTCOMES}
 TENANTS = (1, 2, 3)
-DAYS = (0, 1, 9, 40)  # ago
+DAYS = (0, 1, 9, 40)  # days ago
 
 
-def test_every_migration_that_works_on_rows_is_tried_here() -> None:
-    """One that is not yet: fill a database with `before_migration`, migrate, and count."""
+def test_every_migration_that_changes_rows_is_tested_here() -> None:
+    """If this fails for a new migration: fill a database with `before_migration`, migrate, and check the rows."""
     assert {file.name for file in migrations() if works_on_rows(file.read_text())} == TRIED
 
 
@@ -53,12 +53,12 @@ def test_every_migration_that_works_on_rows_is_tried_here() -> None:
         ("DO $$\nBEGIN\n    UPDATE a SET b = 1;\nEND\n$$;", True),
     ],
 )
-def test_what_works_on_rows_is_told_from_what_does_not(sql: str, does: bool) -> None:
+def test_migrations_that_change_rows_are_recognised(sql: str, does: bool) -> None:
     assert works_on_rows(sql) == does
 
 
 async def test_events_move_into_their_days_with_every_value(postgres: str) -> None:
-    """Sent, unsent and dead, of several tenants and days; what was halted is HALTED."""
+    """Sent, unsent and dead events of several tenants and days; a halted event becomes HALTED."""
     async with before_migration(postgres, EVENT_DAYS) as (access, superuser):
         for service in SERVICES:
             await _write_events(superuser, service)
@@ -109,7 +109,7 @@ async def _write_events(connection: asyncpg.Connection, service: str) -> None:
 
 
 def _id_of(moment: datetime) -> UUID:
-    """A UUIDv7 of then."""
+    """Return a UUIDv7 of that time."""
     milliseconds = int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1))
     return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | uuid4().int & ((1 << 62) - 1))
 
@@ -146,7 +146,7 @@ async def _next_id(connection: asyncpg.Connection, service: str) -> int:
     return number
 
 
-async def test_expiries_at_the_ends_of_the_calendar_become_none_or_past(postgres: str) -> None:
+async def test_extreme_expiries_become_null_or_past(postgres: str) -> None:
     async with before_migration(postgres, FINITE_EXPIRY) as (access, superuser):
         expiries = {"infinity": None, "-infinity": "1970", "0044-03-15 BC": "1970", "2027-01-31": "2027"}
         for user_id, moment in enumerate(expiries, 1):
@@ -163,7 +163,7 @@ async def test_expiries_at_the_ends_of_the_calendar_become_none_or_past(postgres
         assert [row["year"] for row in rows] == list(expiries.values())
 
 
-async def test_every_plan_that_a_user_has_had_becomes_a_step_of_his_history(postgres: str) -> None:
+async def test_every_past_plan_of_a_user_becomes_a_history_entry(postgres: str) -> None:
     async with before_migration(postgres, PLAN_VERSIONS) as (access, superuser):
         for user_id in TENANTS:
             await superuser.execute(
@@ -189,7 +189,7 @@ async def test_every_plan_that_a_user_has_had_becomes_a_step_of_his_history(post
     assert [tuple(row) for row in rows] == [(user_id, *step) for user_id in TENANTS for step in steps]
 
 
-async def test_messages_that_are_there_are_numbered_in_their_order(postgres: str) -> None:
+async def test_existing_messages_are_numbered_in_order(postgres: str) -> None:
     async with before_migration(postgres, TELLING) as (access, superuser):
         await superuser.execute(
             """
@@ -241,7 +241,7 @@ ID = """
 """
 
 
-async def test_strategies_get_the_sums_of_their_trades_and_what_was_given_up_stays_so(postgres: str) -> None:
+async def test_strategies_get_the_sums_of_their_trades_and_retired_ones_stay_retired(postgres: str) -> None:
     async with before_migration(postgres, STRATEGIES) as (access, superuser):
         await superuser.execute(ID)
         await superuser.execute(TRADED)
@@ -251,7 +251,7 @@ async def test_strategies_get_the_sums_of_their_trades_and_what_was_given_up_sta
         assert [row["deleted_at"] is not None for row in rows] == [False, False, True]
 
 
-async def test_open_trades_follow_the_fills_they_had(postgres: str) -> None:
+async def test_open_trades_are_updated_from_their_fills(postgres: str) -> None:
     async with before_migration(postgres, OPEN_TRADES) as (access, superuser):
         await superuser.execute(ID)
         await superuser.execute(TRADED)
@@ -261,8 +261,8 @@ async def test_open_trades_follow_the_fills_they_had(postgres: str) -> None:
         assert [tuple(row) for row in rows] == [(2, 6, True), (1, 9, False), (0, 6, False)] * 3
 
 
-async def test_decisions_of_before_get_the_end_they_had(postgres: str) -> None:
-    """Filled, dropped in a session that went on, refused as too small, and one that is still pending."""
+async def test_existing_decisions_get_their_outcome(postgres: str) -> None:
+    """One filled, one dropped in a session that continued, one refused as too small, and one still pending."""
     async with before_migration(postgres, OUTCOMES) as (access, superuser):
         await superuser.execute(ID)
         await superuser.execute(TRADED)
@@ -289,7 +289,7 @@ async def test_decisions_of_before_get_the_end_they_had(postgres: str) -> None:
         ]
 
 
-async def test_of_two_public_ids_of_a_user_the_first_is_kept(postgres: str) -> None:
+async def test_the_first_of_two_public_ids_of_a_user_is_kept(postgres: str) -> None:
     async with before_migration(postgres, ONE_PUBLIC_ID) as (access, superuser):
         for public_id, user_id in ((b"a", 1), (b"b", 1), (b"c", 2)):
             await superuser.execute("INSERT INTO trading.user_locator VALUES ($1, $2)", public_id, user_id)
@@ -298,7 +298,7 @@ async def test_of_two_public_ids_of_a_user_the_first_is_kept(postgres: str) -> N
         assert [tuple(row) for row in rows] == [(b"a", 1), (b"c", 2)]
 
 
-async def test_fills_that_ended_trades_get_the_equity_and_sessions_are_found_again(postgres: str) -> None:
+async def test_closing_fills_get_the_equity_and_sessions_get_locators(postgres: str) -> None:
     async with before_migration(postgres, SESSIONS) as (access, superuser):
         await superuser.execute(ID)
         await superuser.execute(TRADED)
@@ -309,7 +309,7 @@ async def test_fills_that_ended_trades_get_the_equity_and_sessions_are_found_aga
         assert [row[0] for row in found] == [1, 2, 3, None]
 
 
-async def test_plans_that_were_heard_before_say_how_many_backtests_they_allow(postgres: str) -> None:
+async def test_existing_entitlements_get_their_backtest_limits(postgres: str) -> None:
     async with before_migration(postgres, BACKTESTS) as (access, superuser):
         for user_id, plan in enumerate(("FREE", "PREMIUM", "PRO"), 1):
             await superuser.execute(
@@ -350,7 +350,7 @@ async def test_every_version_of_a_plan_gets_the_limits_of_its_name(postgres: str
         assert [tuple(row) for row in rows] == [("FREE", 3, 10), ("PREMIUM", 50, 100), ("PRO", 1000, 1000)] * 2
 
 
-async def test_everybody_of_whom_there_are_facts_gets_his_turn(postgres: str) -> None:
+async def test_every_user_with_facts_gets_a_round(postgres: str) -> None:
     async with before_migration(postgres, WHOLE_FACTS) as (access, superuser):
         await superuser.execute("INSERT INTO analytics.user_zones (user_id) SELECT generate_series(1, 3)")
         await migrate(access)
@@ -358,7 +358,7 @@ async def test_everybody_of_whom_there_are_facts_gets_his_turn(postgres: str) ->
         assert [row["user_id"] for row in rows] == list(TENANTS)
 
 
-async def test_of_several_with_one_username_the_first_keeps_it(postgres: str) -> None:
+async def test_the_first_of_several_users_keeps_a_shared_username(postgres: str) -> None:
     async with before_migration(postgres, USERNAMES) as (access, superuser):
         for user_id, username in enumerate(("Ada", "bob", "ADA", None, " ada ", "Bobby"), 1):
             await superuser.execute(
@@ -377,7 +377,7 @@ async def test_of_several_with_one_username_the_first_keeps_it(postgres: str) ->
 
 @pytest.fixture
 async def blind_owner(postgres: str, database_access: DatabaseAccess) -> AsyncIterator[asyncpg.Connection]:
-    """Owns the tables of analytics, and has no BYPASSRLS."""
+    """A role that owns the tables of analytics and lacks BYPASSRLS."""
     role = f"owner_{uuid4().hex[:12]}"
     superuser = await asyncpg.connect(postgres, database=database_access.name)
     await superuser.execute(
@@ -398,10 +398,10 @@ async def blind_owner(postgres: str, database_access: DatabaseAccess) -> AsyncIt
         await superuser.close()
 
 
-async def test_an_owner_without_bypassrls_changes_nothing_and_says_nothing(
+async def test_an_owner_without_bypassrls_silently_changes_nothing(
     blind_owner: asyncpg.Connection, postgres: str, database_access: DatabaseAccess
 ) -> None:
-    """The trap: the table is his, the statement succeeds, and no row is touched. See docs/decisions/0002."""
+    """The trap: the role owns the table, the statement succeeds, and no row is changed. See docs/decisions/0002."""
     update = "UPDATE analytics.watchlist SET ema_period = 6"
     assert await blind_owner.execute(update) == "UPDATE 0"
     role = await blind_owner.fetchval("SELECT current_user")
@@ -414,7 +414,7 @@ async def test_an_owner_without_bypassrls_changes_nothing_and_says_nothing(
         await superuser.close()
 
 
-async def test_migrations_are_not_begun_by_an_owner_who_sees_nothing(
+async def test_migrations_refuse_an_owner_without_bypassrls(
     blind_owner: asyncpg.Connection, database_access: DatabaseAccess
 ) -> None:
     role = await blind_owner.fetchval("SELECT current_user")

@@ -1,4 +1,5 @@
-"""What a service's outbox takes: what the contracts let that service send, as itself, for its tenant."""
+"""A service's outbox accepts only the events that the contracts let the service send, as itself, for the current
+tenant."""
 
 import json
 from collections.abc import AsyncIterator
@@ -22,7 +23,7 @@ Row = tuple[int, str, str, dict[str, str]]  # tenant, topic, key, headers
 
 
 def event_row(service: str, topic: str, **changes: object) -> Row:
-    """As the service itself writes it."""
+    """Return the row as the service itself writes it."""
     user_id, key = (0, f"{service}:BTCUSDT:15") if topic == MarketInterest.topic else (A, str(A))
     row = {"user_id": user_id, "key": key, "source": service, "type": topic, **changes}
     headers = {"ce_source": str(row["source"]), "ce_type": str(row["type"])}
@@ -34,14 +35,14 @@ def dead_letter_row(service: str, topic: str, **headers: str) -> Row:
 
 
 def row_for(service: str, topic: str) -> Row:
-    """The best that the service could write for this topic."""
+    """Return the row for this topic that the service would most legitimately write."""
     if topic.endswith(".dlq"):
         return dead_letter_row(service, topic.removesuffix(".dlq"))
     return event_row(service, topic)
 
 
 def topics_of_outbox(service: str) -> set[str]:
-    """As the contracts have it."""
+    """Return the topics that the contracts allow."""
     sent = {event.topic for event in EVENTS if issubclass(event, Event) and service in senders(event)}
     return sent | {f"{event.topic}.dlq" for event in EVENTS if service in dead_letter_senders(event)}
 
@@ -56,8 +57,8 @@ async def as_role(access: DatabaseAccess, service: str, role: str) -> AsyncItera
         await connection.close()
 
 
-async def takes(connection: asyncpg.Connection, row: Row, **columns: str) -> bool:
-    """Whether the outbox takes it; nothing of it stays."""
+async def accepts(connection: asyncpg.Connection, row: Row, **columns: str) -> bool:
+    """Return whether the outbox accepts the row; the insert is rolled back."""
     user_id, topic, key, headers = row
     transaction = connection.transaction()
     await transaction.start()
@@ -75,49 +76,49 @@ async def takes(connection: asyncpg.Connection, row: Row, **columns: str) -> boo
     return True
 
 
-async def test_the_outbox_takes_the_topics_of_the_contracts_and_no_other(database_access: DatabaseAccess) -> None:
+async def test_the_outbox_accepts_only_the_topics_of_the_contracts(database_access: DatabaseAccess) -> None:
     """A new topic or sender needs a migration that replaces outbox_may_send: see 0060 of the chassis."""
     everything = sorted(
         {event.topic for event in EVENTS} | {f"{event.topic}.dlq" for event in EVENTS} | {"made.up"}
     )
     for service in SERVICES:
         async with as_role(database_access, service, "queue") as connection:
-            taken = {topic for topic in everything if await takes(connection, row_for(service, topic))}
-        assert taken == topics_of_outbox(service), service
+            accepted = {topic for topic in everything if await accepts(connection, row_for(service, topic))}
+        assert accepted == topics_of_outbox(service), service
 
 
 async def test_no_role_sends_as_another_service_or_for_another_tenant(database_access: DatabaseAccess) -> None:
     for service in SERVICES:
         other = next(name for name in SERVICES if name != service)
-        mine = "activity.recorded"
+        topic = "activity.recorded"
         for role in ROLES:
             async with as_role(database_access, service, role) as connection:
-                assert await takes(connection, event_row(service, mine)), f"{service}_{role}"
+                assert await accepts(connection, event_row(service, topic)), f"{service}_{role}"
                 for row in (
-                    event_row(service, mine, source=other),
-                    event_row(service, mine, source=""),
-                    event_row(service, mine, type="user.registered"),
-                    event_row(service, mine, key=B),
-                    event_row(service, mine, key=f" {A}"),
-                    event_row(service, mine, key=f"0{A}"),
-                    event_row(service, mine, key=""),
-                    (A, mine, str(A), {}),
+                    event_row(service, topic, source=other),
+                    event_row(service, topic, source=""),
+                    event_row(service, topic, type="user.registered"),
+                    event_row(service, topic, key=B),
+                    event_row(service, topic, key=f" {A}"),
+                    event_row(service, topic, key=f"0{A}"),
+                    event_row(service, topic, key=""),
+                    (A, topic, str(A), {}),
                 ):
-                    assert not await takes(connection, row), f"{service}_{role}: {row}"
-                # What is marked as done with is taken by nobody's relay, and marked for sending by nobody.
+                    assert not await accepts(connection, row), f"{service}_{role}: {row}"
+                # A row marked as done is picked up by no relay, and no role can mark it for sending again.
                 for columns in ({"dead_reason": "'x'"}, {"dropped_at": "now()"}, {"sent_at": "now()"}):
-                    assert not await takes(connection, event_row(service, mine, key=B), **columns), columns
+                    assert not await accepts(connection, event_row(service, topic, key=B), **columns), columns
 
 
-async def test_a_demand_is_of_the_service_that_has_it(database_access: DatabaseAccess) -> None:
+async def test_a_demand_belongs_to_its_service(database_access: DatabaseAccess) -> None:
     demand = MarketInterest.topic
     async with as_role(database_access, "analytics", "queue") as connection:
-        assert await takes(connection, event_row("analytics", demand))
+        assert await accepts(connection, event_row("analytics", demand))
         for changes in ({"key": "trading:BTCUSDT:15"}, {"key": "analyticsx"}, {"key": ""}, {"user_id": A}):
-            assert not await takes(connection, event_row("analytics", demand, **changes)), changes
+            assert not await accepts(connection, event_row("analytics", demand, **changes)), changes
 
 
-async def test_only_services_that_have_demands_have_tables_for_them(database_access: DatabaseAccess) -> None:
+async def test_only_services_with_demands_have_tables_for_them(database_access: DatabaseAccess) -> None:
     names = ("market_interests", "published_interests")
     connection = await asyncpg.connect(database_access.owner_dsn)
     try:
@@ -131,21 +132,21 @@ async def test_only_services_that_have_demands_have_tables_for_them(database_acc
     }
 
 
-async def test_a_dead_letter_names_who_gave_it_up_and_where_it_was(database_access: DatabaseAccess) -> None:
+async def test_a_dead_letter_names_its_group_and_its_topic(database_access: DatabaseAccess) -> None:
     async with as_role(database_access, "billing", "worker") as connection:
         for group in (*groups_of("billing"), "billing-worker"):
-            assert await takes(connection, dead_letter_row("billing", "trade.closed", dlq_group=group))
+            assert await accepts(connection, dead_letter_row("billing", "trade.closed", dlq_group=group))
         for wrong in (
             {"dlq_group": "trading"},
             {"dlq_group": "billingx"},
             {"dlq_group": ""},
             {"dlq_topic": "user.registered"},
         ):
-            assert not await takes(connection, dead_letter_row("billing", "trade.closed", **wrong)), wrong
+            assert not await accepts(connection, dead_letter_row("billing", "trade.closed", **wrong)), wrong
 
 
-async def test_what_stood_there_and_was_another_s_to_send_is_let_go(postgres: str) -> None:
-    """Its own rows stay as they are, sent and unsent."""
+async def test_existing_rows_that_another_service_should_send_are_dropped(postgres: str) -> None:
+    """The service's own rows stay unchanged, sent and unsent."""
     rows = {"own": event_row("auth", "user.registered"), "forged": event_row("auth", "trade.closed")}
     rows |= {"for another": event_row("auth", "user.updated", key=B)}
     async with before_migration(postgres, OUTBOX_OF_THIS_SERVICE) as (access, superuser):
@@ -171,7 +172,7 @@ async def test_what_stood_there_and_was_another_s_to_send_is_let_go(postgres: st
             "SELECT convalidated FROM pg_constraint WHERE conname = 'outbox_of_this_service' AND "
             "conrelid = 'auth.outbox'::regclass"
         )
-        # `dlq replay` of what was let go would send it.
+        # A `dlq replay` of the dropped rows would send them.
         async with as_role(access, "auth", "queue") as connection:
             again = "UPDATE outbox SET dead_reason = NULL, dropped_at = NULL WHERE dropped_at IS NOT NULL"
             with pytest.raises(asyncpg.CheckViolationError):

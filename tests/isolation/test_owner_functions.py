@@ -1,4 +1,4 @@
-"""Functions that run as the owner, called by each role that may, with arguments that ask for more than is right."""
+"""Functions that run as the owner, called by each role that may, with arguments that ask for too much."""
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import product
@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 
 from stack.migrate import ROOT, SERVICES, DatabaseAccess
-from tests.isolation.filled import LOGINS, A, B, become, fill
+from tests.isolation.filled import LOGINS, A, B, fill, set_tenant
 
-# By the type of an argument; a function with another type finds none, and fails here.
+# By argument type; a function with another type fails here until values are added.
 HOSTILE = {
     "timestamp with time zone": (
         "NULL",
@@ -54,14 +54,14 @@ MOMENTS = """
 
 @pytest.fixture
 async def of_today(database_access: DatabaseAccess, postgres: str) -> AsyncIterator[asyncpg.Connection]:
-    """Every table has a row of two tenants, and each happened an hour ago."""
+    """A database where every table has a row of two tenants, each an hour old."""
     superuser = await asyncpg.connect(postgres, database=database_access.name)
     try:
         await fill(superuser)
         await superuser.execute("SET session_replication_role = replica")
         for row in await superuser.fetch(MOMENTS, SERVICES):
             await superuser.execute(f"UPDATE {row['table']} SET {row['changes']}")
-        # What is done has no place in the queue any more; it would keep the rest from being forgotten.
+        # A finished backtest is not in the queue any more; a row there would protect it from deletion.
         await superuser.execute("DELETE FROM trading.backtest_jobs; SET session_replication_role = origin")
         yield superuser
     finally:
@@ -69,7 +69,7 @@ async def of_today(database_access: DatabaseAccess, postgres: str) -> AsyncItera
 
 
 async def contents(superuser: asyncpg.Connection) -> dict[str, int]:
-    """How many rows each table has, the partitions among them."""
+    """Count the rows of each table, partitions included."""
     tables = await superuser.fetch(
         "SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p')",
@@ -84,11 +84,11 @@ def calls(name: str, kinds: list[str]) -> Iterator[str]:
         yield f"SELECT {name}({', '.join(typed)})"
 
 
-async def test_no_argument_makes_them_do_more_than_they_are_for(
+async def test_no_argument_makes_them_exceed_their_purpose(
     of_today: asyncpg.Connection, database_access: DatabaseAccess
 ) -> None:
-    """Nothing of today is forgotten, nothing of another tenant claimed, no table made for what never comes."""
-    await of_today.execute("SELECT trading.forget_backtests(now(), 1)")  # not even by the owner
+    """No row of today is deleted, no locator of another tenant claimed, no table created for a remote month."""
+    await of_today.execute("SELECT trading.forget_backtests(now(), 1)")  # not even for the owner
     before = await contents(of_today)
     tried = 0
     for service, role in LOGINS:
@@ -113,17 +113,17 @@ async def test_no_argument_makes_them_do_more_than_they_are_for(
 
 
 async def _commits(connection: asyncpg.Connection, role: str, call: str) -> bool:
-    """Called as A, for good; whether the function did anything but refuse."""
+    """Call the function as tenant A and commit; return whether it was not refused."""
     try:
         async with connection.transaction():
-            await become(connection, role, A)
+            await set_tenant(connection, role, A)
             await connection.execute(call)
     except asyncpg.PostgresError:
         return False
     return True
 
 
-async def test_what_is_old_is_forgotten_a_bounded_number_at_once(
+async def test_old_rows_are_deleted_in_bounded_batches(
     of_today: asyncpg.Connection, database_access: DatabaseAccess
 ) -> None:
     await of_today.execute(
@@ -139,8 +139,8 @@ async def test_what_is_old_is_forgotten_a_bounded_number_at_once(
     assert [row["user_id"] for row in left] == [B]
 
 
-def test_locks_are_taken_through_the_functions_of_the_schema_only() -> None:
-    """The roles of the services may not call Postgres' own."""
+def test_locks_are_taken_only_through_the_functions_of_the_schema() -> None:
+    """The services' roles may not call Postgres' own lock functions."""
     files = [file for folder in ("services", "shared") for file in (ROOT / folder).rglob("*.py")]
     assert len(files) > 200
     assert [
@@ -148,8 +148,8 @@ def test_locks_are_taken_through_the_functions_of_the_schema_only() -> None:
     ] == []
 
 
-async def test_locks_of_one_service_do_not_hinder_another(database_access: DatabaseAccess) -> None:
-    """Each holds everything that it can, and still every other takes its own."""
+async def test_locks_of_one_service_do_not_block_another(database_access: DatabaseAccess) -> None:
+    """Each service holds all the locks it can, and every other service still gets its own."""
     held: list[asyncpg.Connection] = []
     try:
         for service in SERVICES:
@@ -161,14 +161,14 @@ async def test_locks_of_one_service_do_not_hinder_another(database_access: Datab
             app = await asyncpg.connect(database_access.dsn(f"{service}_app"))
             held.append(app)
             await app.execute("BEGIN")
-            await become(app, "app", A)
+            await set_tenant(app, "app", A)
             assert await app.fetchval("SELECT try_lock_idempotency_key('k')"), service
             other = await asyncpg.connect(database_access.dsn(f"{service}_app"))
             held.append(other)
             await other.execute("BEGIN")
-            await become(other, "app", A)
+            await set_tenant(other, "app", A)
             assert not await other.fetchval("SELECT try_lock_idempotency_key('k')"), service
-            await become(other, "app", B)
+            await set_tenant(other, "app", B)
             assert await other.fetchval("SELECT try_lock_idempotency_key('k')"), service
             await other.execute("SELECT lock_for_tenant('strategies')")
     finally:

@@ -1,5 +1,8 @@
-"""Clients that go away in the middle, and a server that ends every connection: over real sockets, nobody sees
-another's, nobody who only reads is refused, and the pool is whole afterwards."""
+"""Broken connections over real sockets: clients that disconnect in the middle, and a server that ends every
+connection.
+
+No tenant sees another's data, no read is refused, and the pool is intact afterwards.
+"""
 
 import asyncio
 import json
@@ -24,7 +27,7 @@ from shared.chassis.service import RunningService
 from shared.contracts.types import new_id
 from shared.testing.tokens import serve_tokens
 from stack.migrate import DatabaseAccess
-from tests.integration.chassis.conftest import registered
+from tests.integration.chassis.conftest import user_registered
 from tests.isolation.pools import assert_clean, assert_within_budget
 from tests.pace import patient
 
@@ -40,7 +43,7 @@ SEED = 20_260_132
 
 @dataclass
 class Served:
-    """Analytics over HTTP, and a token of each tenant, who watches one symbol that is his alone."""
+    """Analytics over HTTP, and a token per tenant. Each tenant watches one symbol of their own."""
 
     running: RunningService
     tokens: dict[int, str]
@@ -51,7 +54,7 @@ class Served:
         return self.running.database
 
     async def end_all_connections(self) -> int:
-        """As `pg_terminate_backend` does it; how many there were."""
+        """End the service's connections with `pg_terminate_backend`, and return how many there were."""
         ended = await self.superuser.fetch(
             """
             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -72,7 +75,7 @@ async def served(service_env: ServiceEnv, postgres: str, database_access: Databa
     async with serve_tokens() as issuer:
         settings = AnalyticsSettings.model_validate({**values, "jwks_url": issuer.jwks_url})
         async with RunningService(build, settings, {"http"}) as running:
-            people = [registered(user_id) for user_id in TENANTS]
+            people = [user_registered(user_id) for user_id in TENANTS]
             async with running.database.tenants(TENANTS) as connection:
                 await claim_users(connection, people)
             for user_id in TENANTS:
@@ -89,7 +92,7 @@ async def served(service_env: ServiceEnv, postgres: str, database_access: Databa
     await superuser.close()
 
 
-async def test_clients_that_go_away_leave_nothing_behind(served: Served) -> None:
+async def test_disconnected_clients_leave_nothing_behind(served: Served) -> None:
     draw = random.Random(SEED)
     left = iter(range(REQUESTS))
     outcomes: Counter[str] = Counter()
@@ -106,7 +109,8 @@ async def test_clients_that_go_away_leave_nothing_behind(served: Served) -> None
 
 
 async def _call(served: Served, user_id: int, way: str) -> str:
-    """One request on a connection of its own: `reset` at once, after `half` of it, after `part` of the answer."""
+    """Send one request on a connection of its own: `reset` at once, after `half` of it, or after `part` of the
+    answer."""
     at = urlsplit(served.running.url)
     reader, writer = await asyncio.open_connection(at.hostname, at.port)
     request = f"GET {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.tokens[user_id]}\r\n"
@@ -131,8 +135,8 @@ def _assert_own(body: dict[str, list[dict[str, str]]], user_id: int) -> None:
     assert [item["symbol"] for item in body["items"]] == [symbol_of(user_id)]
 
 
-async def test_readers_do_not_notice_that_every_connection_was_ended(served: Served) -> None:
-    """Over HTTP a read is done once more by the service, and answers; it is never a 5xx."""
+async def test_reads_succeed_although_every_connection_was_ended(served: Served) -> None:
+    """Over HTTP the service retries a read once and answers; it is never a 5xx."""
     ended, answered = asyncio.Event(), Counter[int]()
 
     async def reader(number: int) -> None:
@@ -159,7 +163,7 @@ async def test_readers_do_not_notice_that_every_connection_was_ended(served: Ser
 
 
 async def test_one_retry_is_enough_when_every_connection_was_ended(served: Served) -> None:
-    """For whoever has no HTTP in front of him."""
+    """For callers without the HTTP layer."""
     ended, retries, done = asyncio.Event(), 0, 0
 
     async def read(user_id: int) -> None:
@@ -190,7 +194,7 @@ async def test_one_retry_is_enough_when_every_connection_was_ended(served: Serve
     await assert_clean(served.database)
 
 
-async def test_after_one_connection_was_cut_none_that_was_made_before_is_used(served: Served) -> None:
+async def test_after_one_cut_connection_no_older_one_is_used(served: Served) -> None:
     database = served.database
     async with database.tenant(TENANTS[0]) as one, database.tenant(TENANTS[1]) as other:
         before = {one.get_server_pid(), other.get_server_pid()}

@@ -1,4 +1,4 @@
-"""Whoever is cancelled, wherever he is, leaves the next borrower of his connection nothing."""
+"""A task cancelled at any point leaves nothing on its connection for the next borrower."""
 
 import asyncio
 import itertools
@@ -47,7 +47,7 @@ TRANSACTIONS: dict[str, Transaction] = {
 
 @pytest.fixture
 async def database(service_env: ServiceEnv, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
-    """Of analytics' roles, with as many connections as the test asks for."""
+    """Pools of analytics' roles, with as many connections as the test requests."""
     connections = {f"postgres_{role}_connections": n for role, n in getattr(request, "param", FEW).items()}
     values = {name.lower(): value for name, value in service_env("analytics").items()}
     opened = await Database.connect(
@@ -76,7 +76,7 @@ async def insert_watch(connection: Connection, user_id: int, period: int) -> Non
 
 
 async def write_twice(database: Database, name: str, user_id: int, *, failing: bool) -> None:
-    """Two statements that stand or fall together, where this transaction may write."""
+    """Write two rows in one transaction, where this kind of transaction may write."""
     async with TRANSACTIONS[name](database, user_id) as connection:
         if name in ("tenant", "as_one"):
             await insert_watch(connection, user_id, 5)
@@ -88,7 +88,7 @@ async def write_twice(database: Database, name: str, user_id: int, *, failing: b
             raise ValueError("the handler failed")
 
 
-class _same(AbstractAsyncContextManager[Connection]):  # noqa: N801 - stands where `database.tenant()` does
+class _same(AbstractAsyncContextManager[Connection]):  # noqa: N801 - used in place of `database.tenant()`
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -107,7 +107,10 @@ class _same(AbstractAsyncContextManager[Connection]):  # noqa: N801 - stands whe
 async def test_cancelled_at_each_await_in_turn(
     database: Database, superuser: asyncpg.Connection, name: str, cold: bool, failing: bool, late: bool
 ) -> None:
-    """Cancelled means cancelled, and both rows are there or none is. Cold: the connection is yet to be opened."""
+    """A cancelled task stays cancelled, and either both rows exist or neither.
+
+    Cold: the connection must be opened first.
+    """
     for at in itertools.count(1):
         if cold:
             for pool in pools_of(database).values():
@@ -126,7 +129,7 @@ async def test_cancelled_at_each_await_in_turn(
     await assert_within_budget(superuser, database, "analytics")
 
 
-@pytest.mark.timeout(600)  # on a machine that does much else
+@pytest.mark.timeout(600)  # on a machine that is busy with other work
 @pytest.mark.parametrize("database", [{"app": 6, "worker": 3, "queue": 3}], indirect=True)
 async def test_ten_thousand_requests_of_many_tenants_cancelled_at_random(
     database: Database, superuser: asyncpg.Connection
@@ -164,7 +167,7 @@ async def _at_random(database: Database, user_id: int, draw: random.Random) -> N
 
 
 async def _see_own(database: Database, name: str, user_id: int) -> None:
-    """Each read shows what this one may see, before and after a pause."""
+    """Assert that each read shows only this tenant's rows, before and after a pause."""
     expected = {"queue": None, "untenanted": []}.get(name, [user_id])
     async with TRANSACTIONS[name](database, user_id) as connection:
         for _ in range(2):
@@ -176,8 +179,8 @@ async def _see_own(database: Database, name: str, user_id: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_what_one_borrower_leaves_on_a_connection_the_next_does_not_find(database: Database) -> None:
-    """A setting of the whole session, a cursor beyond its transaction, a lock, a channel."""
+async def test_the_state_a_borrower_leaves_is_reset_for_the_next(database: Database) -> None:
+    """A session setting, a cursor beyond its transaction, a lock, a channel."""
     async with database.tenant(1) as connection:
         await insert_watch(connection, 1, 5)
     for _ in range(FEW["app"]):
@@ -197,8 +200,8 @@ async def test_what_one_borrower_leaves_on_a_connection_the_next_does_not_find(d
         assert await connection.fetch("SELECT pg_listening_channels()") == []
 
 
-async def test_a_transaction_that_failed_in_silence_is_not_taken_for_done(database: Database) -> None:
-    """The database answers its COMMIT with ROLLBACK, which is no error to it."""
+async def test_a_silently_failed_transaction_raises(database: Database) -> None:
+    """The database answers COMMIT with ROLLBACK, which is no error to Postgres."""
 
     async def twice() -> None:
         async with database.tenant(1) as connection:
@@ -213,8 +216,9 @@ async def test_a_transaction_that_failed_in_silence_is_not_taken_for_done(databa
         assert await connection.fetchval("SELECT count(*) FROM watchlist") == 0
 
 
-async def test_a_task_that_outlives_its_request_reaches_no_later_one(database: Database) -> None:
-    """What was begun inside `one_transaction` remembers its connection, which by then is somebody else's."""
+async def test_a_task_that_outlives_its_request_cannot_use_a_later_connection(database: Database) -> None:
+    """A task started inside `one_transaction` keeps its connection, which another request may have borrowed by
+    then."""
     go, seen = asyncio.Event(), []
 
     async def straggler() -> None:

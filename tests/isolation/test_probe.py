@@ -1,4 +1,4 @@
-"""The probe itself: endpoints that leak, each in its own way, are found by their names, and honest ones are not."""
+"""Tests of the probe: it finds endpoints that leak, each in its own way, and reports no fault of correct ones."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -65,15 +65,15 @@ async def get_any(call: Call) -> ThingView:
     return thing(call.uuid())
 
 
-async def get_telling(call: Call) -> ThingView:
-    """Refused in other words where there is something."""
+async def get_revealing(call: Call) -> ThingView:
+    """Refuse with another message if the thing exists."""
     try:
         return own(call, call.uuid())
     except NotFound:
         raise NotFound("it is not yours" if call.uuid() in THINGS else "there is none") from None
 
 
-async def get_telling_by_header(call: Call) -> Reply:
+async def get_revealing_by_header(call: Call) -> Reply[ThingView]:
     try:
         return Reply(own(call, call.uuid()))
     except NotFound as error:
@@ -83,9 +83,9 @@ async def get_telling_by_header(call: Call) -> Reply:
 
 
 async def list_own(call: Call) -> Page[ThingView]:
-    wanted = call.query(ThingsQuery).thing_id
-    mine = [one for one, (who, _) in THINGS.items() if NAMES[who] == call.principal.user_id]
-    return Page(items=[thing(one) for one in mine if wanted in (None, one)])
+    thing_id = call.query(ThingsQuery).thing_id
+    own_things = [one for one, (name, _) in THINGS.items() if NAMES[name] == call.principal.user_id]
+    return Page(items=[thing(one) for one in own_things if thing_id in (None, one)])
 
 
 async def list_all(call: Call) -> Page[ThingView]:
@@ -93,8 +93,8 @@ async def list_all(call: Call) -> Page[ThingView]:
 
 
 async def list_by_id(call: Call) -> Page[ThingView]:
-    wanted = call.query(ThingsQuery).thing_id
-    return Page(items=[thing(wanted)] if wanted in THINGS else [])
+    thing_id = call.query(ThingsQuery).thing_id
+    return Page(items=[thing(thing_id)] if thing_id in THINGS else [])
 
 
 async def share_own(call: Call) -> ThingView:
@@ -111,7 +111,7 @@ async def rename(call: Call) -> ThingView:
     return own(call, call.uuid())
 
 
-async def answer_anybody(_: Call) -> Page[ThingView]:
+async def answer_everyone(_: Call) -> Page[ThingView]:
     return Page(items=[])
 
 
@@ -126,13 +126,13 @@ HONEST = (
 
 class Leak(NamedTuple):
     endpoint: Endpoint
-    said: str
+    fault: str
 
 
 LEAKS = (
     Leak(Endpoint(GET, "/v1/things/{id}", get_any, "", response=ThingView), "answers 200, with nothing's 404"),
-    Leak(Endpoint(GET, "/v1/things/{id}", get_telling, "", response=ThingView), "answers another body"),
-    Leak(Endpoint(GET, "/v1/things/{id}", get_telling_by_header, "", response=ThingView), "answers another body"),
+    Leak(Endpoint(GET, "/v1/things/{id}", get_revealing, "", response=ThingView), "answers another body"),
+    Leak(Endpoint(GET, "/v1/things/{id}", get_revealing_by_header, "", response=ThingView), "answers another body"),
     Leak(
         Endpoint(GET, "/v1/things", list_all, "", response=Page[ThingView], query=ThingsQuery),
         "shows another's the owner's canary",
@@ -158,7 +158,7 @@ LEAKS = (
 
 
 @dataclass
-class Somebody:
+class SampleTenant:
     token: str
     canary: str
     ids: Mapping[str, list[str]]
@@ -173,7 +173,7 @@ class Somebody:
 
 
 class Names:
-    """Stands where the authenticator does: the token is the name."""
+    """Replaces the authenticator: the token is the name."""
 
     async def principal(self, authorization: str | None) -> Principal:
         name = (authorization or "").removeprefix("Bearer ")
@@ -198,14 +198,14 @@ class Small:
         self,
         method: str,
         template: str,
-        who: Caller | None,
+        caller: Caller | None,
         path: str = "",
         body: Json | None = None,
         **headers: str,
     ) -> Answer:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if who is not None:
-            sent["Authorization"] = f"Bearer {who.token}"
+        if caller is not None:
+            sent["Authorization"] = f"Bearer {caller.token}"
         async with self.session.request(method, path or template, json=body, headers=sent) as answer:
             return Answer(answer.status, await answer.text(), answer.headers)
 
@@ -215,47 +215,49 @@ Find = Callable[..., Awaitable[list[str]]]
 
 @pytest.fixture
 def find() -> Find:
-    """What the probe finds on a service of these endpoints."""
-    owner, intruder = (Somebody(name, canary, {"thing_id": [str(one)]}) for one, (name, canary) in THINGS.items())
+    """Return a function that gives the probe's findings on a service of these endpoints."""
+    owner, intruder = (
+        SampleTenant(name, canary, {"thing_id": [str(one)]}) for one, (name, canary) in THINGS.items()
+    )
     recipes: dict[str, Json] = {
         "POST /v1/shares": {"thing_id": str(INTRUDERS)},
         "PATCH /v1/things/{id}": {"name": "x"},
     }
 
-    async def finding(*endpoints: Endpoint, without_samples: bool = False) -> list[str]:
+    async def run_probe(*endpoints: Endpoint, without_samples: bool = False) -> list[str]:
         app = make_app(endpoints, Names(), body_limit_bytes=10_000)  # type: ignore[arg-type]
         document = json.loads(json.dumps(describe("small", endpoints)))
         operations: list[Operation] = [*_read(document)]
-        held = Somebody(owner.token, owner.canary, {}) if without_samples else owner
+        held = SampleTenant(owner.token, owner.canary, {}) if without_samples else owner
         async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
             return await Probe(Small(session), held, intruder, recipes, recipes, KIND).faults(operations)
 
-    return finding
+    return run_probe
 
 
-async def test_an_honest_service_has_no_fault(find: Find) -> None:
+async def test_a_correct_service_has_no_fault(find: Find) -> None:
     assert await find(*HONEST) == []
 
 
 @pytest.mark.parametrize("leak", LEAKS, ids=lambda leak: f"{leak.endpoint.handler.__name__} {leak.endpoint.path}")
-async def test_a_leak_is_found_by_its_name(find: Find, leak: Leak) -> None:
+async def test_a_leak_is_found_and_named(find: Find, leak: Leak) -> None:
     faults = await find(leak.endpoint)
     label = f"{leak.endpoint.method} {leak.endpoint.path}: "
-    assert any(fault.startswith(label) and leak.said in fault for fault in faults), faults
+    assert any(fault.startswith(label) and leak.fault in fault for fault in faults), faults
 
 
-async def test_an_endpoint_that_asks_nobody_who_he_is_is_found(find: Find) -> None:
-    """Declared for tenants; what serves it was told otherwise."""
-    (described,) = [Endpoint(GET, "/v1/things", answer_anybody, "", response=Page[ThingView], query=ThingsQuery)]
+async def test_an_endpoint_without_authentication_is_found(find: Find) -> None:
+    """The document declares the endpoint for tenants, but it is served as public."""
+    (described,) = [Endpoint(GET, "/v1/things", answer_everyone, "", response=Page[ThingView], query=ThingsQuery)]
     operations = [*_read(json.loads(json.dumps(describe("small", [described]))))]
     app = make_app(
-        [Endpoint(GET, "/v1/things", answer_anybody, "", public=True)],
+        [Endpoint(GET, "/v1/things", answer_everyone, "", public=True)],
         None,
         body_limit_bytes=1_000,
     )
-    nobody = Somebody("", "canary", {"thing_id": [str(OWNERS)]})
+    tenant = SampleTenant("", "canary", {"thing_id": [str(OWNERS)]})
     async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
-        faults = await Probe(Small(session), nobody, nobody, {}, {}, KIND).faults(operations)
+        faults = await Probe(Small(session), tenant, tenant, {}, {}, KIND).faults(operations)
     assert "GET /v1/things: answers 200 without a token" in faults
     assert "GET /v1/things: answers 200 to a token of nobody" in faults
 

@@ -1,4 +1,4 @@
-"""Each service's roles try to become more than they are, and to get at what is not a row of a table."""
+"""Each service's roles try to gain privileges, and to reach data outside of tables."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,10 +8,10 @@ import pytest
 
 from stack.migrate import OWNER
 from tests.isolation.conftest import Filled, Intruder
-from tests.isolation.filled import LOGINS, A, B, attempt, become, refused
+from tests.isolation.filled import LOGINS, A, B, attempt, refused, set_tenant
 
-SOME = "outbox"  # every service has it
-# Each is refused to each role. {schema} is its own, {role} itself.
+SOME = "outbox"  # a table that every service has
+# Each is refused to each role. {schema} is its own schema, {role} its own name.
 ESCAPES = (
     "ALTER ROLE {role} SUPERUSER",
     "ALTER ROLE {role} BYPASSRLS",
@@ -89,7 +89,7 @@ ESCAPES = (
     "SELECT pg_stat_reset()",
     "SELECT pg_switch_wal()",
 )
-# What this server has no files for, nobody can have.
+# Without the extension's files on this server, no role can create it.
 NOT_THERE = (asyncpg.UndefinedObjectError, asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFileError)
 NEEDS_FILES = ("CREATE EXTENSION", "CREATE LANGUAGE", "CREATE SERVER")
 
@@ -107,7 +107,7 @@ async def test_no_role_gets_further(filled: Filled, statement: str) -> None:
 
 
 async def test_no_role_sets_up_the_server(intruder: Intruder) -> None:
-    """Statements that stand outside a transaction."""
+    """Statements that cannot run in a transaction."""
     for statement in (
         "ALTER SYSTEM SET log_statement = 'all'",
         "CREATE DATABASE leak",
@@ -117,7 +117,9 @@ async def test_no_role_sets_up_the_server(intruder: Intruder) -> None:
             await intruder.connection.execute(statement)
 
 
-async def test_no_role_becomes_another(filled: Filled, intruder: Intruder, superuser: asyncpg.Connection) -> None:
+async def test_no_role_switches_to_another(
+    filled: Filled, intruder: Intruder, superuser: asyncpg.Connection
+) -> None:
     roles = [row["rolname"] for row in await superuser.fetch("SELECT rolname FROM pg_roles")]
     assert OWNER in roles
     for other in roles:
@@ -147,7 +149,7 @@ async def test_backends_of_others_are_not_ended(intruder: Intruder, superuser: a
 
 
 async def test_no_role_gets_into_another_database(filled: Filled) -> None:
-    """Those that are on every server: somewhere to leave things that no rule looks at."""
+    """The databases that every server has, where data would escape all rules."""
     for service, role in LOGINS:
         for other in ("postgres", "template1"):
             access = replace(filled.access, name=other)
@@ -155,7 +157,7 @@ async def test_no_role_gets_into_another_database(filled: Filled) -> None:
                 await asyncpg.connect(access.dsn(f"{service}_{role}"))
 
 
-async def test_what_others_ask_the_database_is_not_shown(intruder: Intruder, superuser: asyncpg.Connection) -> None:
+async def test_queries_of_others_are_not_visible(intruder: Intruder, superuser: asyncpg.Connection) -> None:
     await superuser.execute("SELECT 'a value of a tenant'")
     shown = await intruder.connection.fetch(
         "SELECT query FROM pg_stat_activity WHERE usename <> current_user AND query <> '<insufficient privilege>'"
@@ -174,7 +176,7 @@ async def test_no_sequence_is_set(intruder: Intruder, superuser: asyncpg.Connect
 
 
 def _locators(rows: list[asyncpg.Record]) -> Iterator[tuple[str, str]]:
-    """Each with a value of its kind, which stays the same."""
+    """Yield each locator with a constant value of its type."""
     for row in rows:
         value = {"uuid": "'00000000-0000-7000-8000-000000000001'::uuid", "bytea": "sha256('a value'::bytea)"}
         yield row["name"], value[row["kind"]]
@@ -188,10 +190,10 @@ LOCATORS = """
 """
 
 
-async def become_either(connection: asyncpg.Connection, tenant: int) -> None:
-    """Some locators are claimed in a request, some in a batch, some in either."""
+async def set_tenant_for_both_roles(connection: asyncpg.Connection, tenant: int) -> None:
+    """Set the tenant both ways: some locators are claimed in a request, some in a batch, some in either."""
     for role in ("app", "worker"):
-        await become(connection, role, tenant)
+        await set_tenant(connection, role, tenant)
 
 
 async def test_a_locator_is_claimed_for_the_current_tenant_only(
@@ -202,24 +204,26 @@ async def test_a_locator_is_claimed_for_the_current_tenant_only(
     for name, value in _locators(located):
         assert refused(await attempt(intruder.connection, f"SELECT {name}({value}, {B})")), f"{name} for nobody"
         async with intruder.connection.transaction():
-            await become_either(intruder.connection, A)
+            await set_tenant_for_both_roles(intruder.connection, A)
             for claim in (str(B), "0", "-1", f"{A}{A}"):
                 assert refused(await attempt(intruder.connection, f"SELECT {name}({value}, {claim})")), name
             assert await attempt(intruder.connection, f"SELECT {name}({value}, {A})") == "SELECT 1", name
 
 
-async def test_a_locator_answers_with_one_id_and_gives_none_away(
+async def test_a_locator_returns_one_id_and_never_changes_owner(
     intruder: Intruder, superuser: asyncpg.Connection
 ) -> None:
-    """The first who claimed a value has it; who claims it afterwards is told so, and changes nothing. A user has
-    one public id, so that another one is nobody's."""
+    """The first tenant to claim a value keeps it; a later claim returns the owner and changes nothing.
+
+    A user has only one public id, so a second one belongs to no user.
+    """
     for name, value in _locators(await superuser.fetch(LOCATORS, intruder.login)):
         owner = None if name.endswith(".locate_user") else A
         async with intruder.connection.transaction():
-            await become_either(intruder.connection, A)
+            await set_tenant_for_both_roles(intruder.connection, A)
             assert await intruder.connection.fetch(f"SELECT {name}({value}, {A})") == [(owner,)], name
         async with intruder.connection.transaction():
-            await become_either(intruder.connection, B)
+            await set_tenant_for_both_roles(intruder.connection, B)
             assert await intruder.connection.fetch(f"SELECT {name}({value}, {B})") == [(owner,)], name
         assert await intruder.connection.fetch(f"SELECT * FROM {name}({value})") == [(owner,)], name
         assert refused(await attempt(intruder.connection, f"SELECT * FROM {name.partition('.')[0]}.user_locator"))
@@ -228,7 +232,7 @@ async def test_a_locator_answers_with_one_id_and_gives_none_away(
 async def test_functions_that_run_as_the_owner_are_for_those_who_need_them(
     filled: Filled, intruder: Intruder, superuser: asyncpg.Connection
 ) -> None:
-    """And a search_path of the caller's choice leads none of them astray."""
+    """A search_path chosen by the caller does not mislead them either."""
     functions = await superuser.fetch(
         """
         SELECT n.nspname AS service, p.proname AS name, p.oid::regprocedure::text AS call,

@@ -1,14 +1,14 @@
-"""Each service's roles read what is not theirs: from every table there is, in every way we know."""
+"""Each service's roles try to read foreign rows, from every table and in every known way."""
 
 import asyncpg
 import pytest
 
 from tests.architecture.catalogue import LOCATOR, QUEUES
 from tests.isolation.conftest import Filled, Intruder
-from tests.isolation.filled import LOGINS, A, B, Table, attempt, become
+from tests.isolation.filled import LOGINS, A, B, Table, attempt, set_tenant
 
 DENIED = asyncpg.InsufficientPrivilegeError
-# Said by a setting: no number, no tenant. Blank and unset are the same as nobody.
+# Values of the setting that are no valid tenant. Blank and unset both mean no tenant.
 HOSTILE = (
     *("", " ", "abc", "1 OR 1", f"{A} OR 1=1", f"{A};", f"{A}'--", f"{A},{B}x", "NULL", "{}", f"{{{A},{B}}}", "*"),
     *("%", "-1", "0", "1e2", f"{A}.0", "0x", "9" * 19, "9" * 40, "1" * 100_000, ",", f"{A},,{B}", "\n", "١٠١"),
@@ -16,7 +16,7 @@ HOSTILE = (
 
 
 def readable(filled: Filled, intruder: Intruder) -> list[Table]:
-    """Tables on which only the policy stands between this role and all rows."""
+    """Return the tables on which only the policy separates this role from all rows."""
     return [
         table
         for table in filled.tenants
@@ -34,7 +34,7 @@ async def test_both_tenants_have_a_row_in_every_table(filled: Filled, superuser:
         assert await owners(superuser, table) == {A, B}, table.full
 
 
-async def test_a_role_sees_nothing_before_it_says_for_whom(filled: Filled, intruder: Intruder) -> None:
+async def test_a_role_sees_nothing_before_a_tenant_is_set(filled: Filled, intruder: Intruder) -> None:
     for table in readable(filled, intruder):
         assert await owners(intruder.connection, table) == set(), table.full
 
@@ -44,7 +44,7 @@ async def test_a_role_sees_its_own_tenant_and_no_other(filled: Filled, intruder:
     assert tables or intruder.role == "queue" or intruder.login == "auth_worker"
     for tenant in (A, B, A):
         async with intruder.connection.transaction():
-            await become(intruder.connection, intruder.role, tenant)
+            await set_tenant(intruder.connection, intruder.role, tenant)
             for table in tables:
                 assert await owners(intruder.connection, table) == {tenant}, table.full
     for table in tables:
@@ -52,7 +52,7 @@ async def test_a_role_sees_its_own_tenant_and_no_other(filled: Filled, intruder:
 
 
 async def test_no_setting_but_its_own_opens_anything(filled: Filled, intruder: Intruder) -> None:
-    """The tenant of requests says nothing to a worker, the tenants of a batch nothing to requests."""
+    """A request's tenant setting means nothing to a worker, and a batch's tenants mean nothing to a request."""
     others = {"app": ("app.user_ids",), "worker": ("app.user_id",), "queue": ("app.user_id", "app.user_ids")}
     async with intruder.connection.transaction():
         for name in (*others[intruder.role], "app.user", "user_id"):
@@ -64,7 +64,7 @@ async def test_no_setting_but_its_own_opens_anything(filled: Filled, intruder: I
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:20]))
 @pytest.mark.parametrize("role", ["app", "worker"])
-async def test_what_is_no_tenant_shows_nothing(filled: Filled, text: str, role: str) -> None:
+async def test_an_invalid_tenant_shows_nothing(filled: Filled, text: str, role: str) -> None:
     for service, _ in LOGINS[::3]:
         connection = await asyncpg.connect(filled.access.dsn(f"{service}_{role}"))
         try:
@@ -72,7 +72,7 @@ async def test_what_is_no_tenant_shows_nothing(filled: Filled, text: str, role: 
                 transaction = connection.transaction()
                 await transaction.start()
                 try:
-                    await become(connection, role, text)
+                    await set_tenant(connection, role, text)
                     assert await owners(connection, table) == set(), table.full
                 except (asyncpg.DataError, asyncpg.ProgramLimitExceededError):
                     pass
@@ -91,8 +91,8 @@ async def test_row_security_cannot_be_switched_off(filled: Filled, intruder: Int
                     await intruder.connection.fetch(f"SELECT * FROM {table.full}")
 
 
-async def test_what_is_not_granted_is_denied(filled: Filled, intruder: Intruder) -> None:
-    """Partitions, locators, the tables of other services, and one's own that are written only."""
+async def test_reading_without_a_grant_is_denied(filled: Filled, intruder: Intruder) -> None:
+    """Partitions, locators, tables of other services, and own tables that are only written."""
     denied = [table for table in filled.tables if not table.may(intruder.login, "SELECT")]
     assert {table.service for table in denied} >= {service for service, _ in LOGINS} - {intruder.service}
     assert any(table.is_partition and table.service == intruder.service for table in denied)
@@ -102,27 +102,28 @@ async def test_what_is_not_granted_is_denied(filled: Filled, intruder: Intruder)
             assert isinstance(await attempt(intruder.connection, statement), DENIED), statement
 
 
-async def test_a_statement_kept_over_tenants_shows_the_new_one_only(filled: Filled, intruder: Intruder) -> None:
-    """Prepared by the driver, prepared in SQL, and with one plan for all, which is made at the sixth time."""
+async def test_a_prepared_statement_shows_only_the_current_tenant(filled: Filled, intruder: Intruder) -> None:
+    """Prepared by the driver, prepared in SQL, and with a generic plan, which Postgres makes at the sixth
+    execution."""
     connection = intruder.connection
     for table in readable(filled, intruder):
         await connection.execute("RESET plan_cache_mode")
-        kept = await connection.prepare(f"SELECT user_id FROM {table.full}")
+        prepared = await connection.prepare(f"SELECT user_id FROM {table.full}")
         await connection.execute(f"PREPARE kept AS SELECT user_id FROM {table.full}")
         for turn in range(16):
             if turn == 8:
                 await connection.execute("SET plan_cache_mode = force_generic_plan")
             tenant = (A, B)[turn % 2] if turn > 6 else A
             async with connection.transaction():
-                await become(connection, intruder.role, tenant)
-                assert {row["user_id"] for row in await kept.fetch()} == {tenant}, table.full
+                await set_tenant(connection, intruder.role, tenant)
+                assert {row["user_id"] for row in await prepared.fetch()} == {tenant}, table.full
                 assert {row["user_id"] for row in await connection.fetch("EXECUTE kept")} == {tenant}, table.full
-        assert await kept.fetch() == [], table.full
+        assert await prepared.fetch() == [], table.full
         assert await connection.fetch("EXECUTE kept") == [], table.full
         await connection.execute("DEALLOCATE kept")
 
 
-async def test_places_in_a_file_are_no_way_in(
+async def test_row_addresses_give_no_access(
     filled: Filled, intruder: Intruder, superuser: asyncpg.Connection
 ) -> None:
     for table in readable(filled, intruder):
@@ -130,7 +131,7 @@ async def test_places_in_a_file_are_no_way_in(
             row["ctid"] for row in await superuser.fetch(f"SELECT ctid::text FROM {table.full} WHERE user_id = {B}")
         ]
         async with intruder.connection.transaction():
-            await become(intruder.connection, intruder.role, A)
+            await set_tenant(intruder.connection, intruder.role, A)
             for place in places:
                 found = await intruder.connection.fetch(
                     f"SELECT user_id FROM {table.full} WHERE ctid = '{place}'::tid OR ctid >= '(0,0)'"
@@ -138,7 +139,7 @@ async def test_places_in_a_file_are_no_way_in(
                 assert {row["user_id"] for row in found} == {A}, table.full
 
 
-async def test_a_copy_is_of_ones_own_rows(filled: Filled, intruder: Intruder) -> None:
+async def test_copy_returns_only_own_rows(filled: Filled, intruder: Intruder) -> None:
     for table in readable(filled, intruder):
         read = bytearray()
 
@@ -146,7 +147,7 @@ async def test_a_copy_is_of_ones_own_rows(filled: Filled, intruder: Intruder) ->
             read.extend(data)
 
         async with intruder.connection.transaction():
-            await become(intruder.connection, intruder.role, A)
+            await set_tenant(intruder.connection, intruder.role, A)
             await intruder.connection.copy_from_query(f"SELECT user_id FROM {table.full}", output=take)
             if not table.name.startswith(("outbox", "inbox")):
                 await _copy_whole(intruder.connection, table, take)
@@ -155,7 +156,7 @@ async def test_a_copy_is_of_ones_own_rows(filled: Filled, intruder: Intruder) ->
 
 
 async def _copy_whole(connection: asyncpg.Connection, table: Table, take: object) -> None:
-    """A partitioned table cannot be copied by its name."""
+    """Copy the table by its name; a partitioned table cannot be copied that way."""
     try:
         async with connection.transaction():
             await connection.copy_from_table(table.name, schema_name=table.service, output=take)
@@ -164,7 +165,7 @@ async def _copy_whole(connection: asyncpg.Connection, table: Table, take: object
 
 
 async def test_statistics_show_no_values(filled: Filled, intruder: Intruder) -> None:
-    """The most common values of a column stand in pg_stats: of tables without policies only."""
+    """pg_stats shows the most common values of a column, but only for tables without policies."""
     shown = await intruder.connection.fetch(
         "SELECT DISTINCT schemaname || '.' || tablename FROM pg_stats WHERE schemaname = ANY ($1::text[])",
         sorted({service for service, _ in LOGINS}),
@@ -174,7 +175,7 @@ async def test_statistics_show_no_values(filled: Filled, intruder: Intruder) -> 
         assert isinstance(await attempt(intruder.connection, f"SELECT * FROM pg_catalog.{catalogue}"), DENIED)
 
 
-async def test_what_others_are_asking_is_not_shown(intruder: Intruder, superuser: asyncpg.Connection) -> None:
+async def test_running_queries_of_others_are_not_visible(intruder: Intruder, superuser: asyncpg.Connection) -> None:
     await superuser.execute("SELECT 'a secret of another'")
     pid = await superuser.fetchval("SELECT pg_backend_pid()")
     seen = await intruder.connection.fetchrow("SELECT query, client_addr FROM pg_stat_activity WHERE pid = $1", pid)

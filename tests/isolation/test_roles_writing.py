@@ -1,4 +1,4 @@
-"""Each service's roles write what is not theirs: rows of others, onto rows of others, rows that hang on them."""
+"""Each service's roles try to write foreign rows: to change them, to replace them, and to reference them."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,13 +8,13 @@ import pytest
 from stack.migrate import SERVICES
 from tests.architecture.catalogue import QUEUES
 from tests.isolation.conftest import Filled, Intruder
-from tests.isolation.filled import A, B, Table, attempt, become, refused
+from tests.isolation.filled import A, B, Table, attempt, refused, set_tenant
 
 Try = Callable[..., Awaitable[asyncpg.PostgresError | str]]
 
 
 def writable(filled: Filled, intruder: Intruder, privilege: str) -> list[Table]:
-    """By this role, which a policy holds to its tenants: the queue's is `true` on queues."""
+    """Return the tables this role writes under a tenant policy. The queue role's policy is `true` on queues."""
     return [
         table
         for table in filled.tenants
@@ -24,23 +24,25 @@ def writable(filled: Filled, intruder: Intruder, privilege: str) -> list[Table]:
 
 @pytest.fixture
 async def try_as_a(intruder: Intruder) -> Try:
-    """A statement in a transaction of the first tenant's."""
+    """Return a function that tries a statement in a transaction of tenant A."""
 
-    async def trying(statement: str, *values: object) -> asyncpg.PostgresError | str:
+    async def try_statement(statement: str, *values: object) -> asyncpg.PostgresError | str:
         transaction = intruder.connection.transaction()
         await transaction.start()
         try:
-            await become(intruder.connection, intruder.role, A)
+            await set_tenant(intruder.connection, intruder.role, A)
             return await attempt(intruder.connection, statement, *values)
         finally:
             await transaction.rollback()
 
-    return trying
+    return try_statement
 
 
-async def test_a_tenant_writes_for_himself(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
-    """So that what is refused below is refused for its owner and for nothing else. Where a tenant can have one row
-    only, it is that he has it already."""
+async def test_a_tenant_writes_own_rows(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
+    """Proves that the refusals below depend on the row's owner alone.
+
+    Where a tenant can have only one row, the error is that it exists already.
+    """
     for table in writable(filled, intruder, "INSERT"):
         row = table.row(A, new=True)
         answer = await try_as_a(table.insert(row), *row.values())
@@ -48,25 +50,25 @@ async def test_a_tenant_writes_for_himself(filled: Filled, intruder: Intruder, t
 
 
 async def test_a_row_of_another_is_refused(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
-    """A worker's batch of one tenant with another's id in it, too; with or without what it would hang on."""
+    """Also in a worker's batch of one tenant with another's id in it, with and without the referenced rows."""
     for table in writable(filled, intruder, "INSERT"):
         for row in (table.row(B, new=True), table.row(A, new=True, user_id=B), table.row(B)):
             assert refused(await try_as_a(table.insert(row), *row.values())), table.full
 
 
-async def test_a_row_that_hangs_on_anothers_is_refused(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
+async def test_a_reference_to_a_foreign_row_is_refused(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
     for table in writable(filled, intruder, "INSERT"):
         for reference in table.references:
-            theirs = table.row(B)
+            foreign = table.row(B)
             columns = [column for column in reference.columns if column != "user_id"]
-            if not any(theirs[column] != table.row(A)[column] for column in columns):
+            if not any(foreign[column] != table.row(A)[column] for column in columns):
                 continue
-            row = table.row(A, new=True, **{column: theirs[column] for column in columns})
+            row = table.row(A, new=True, **{column: foreign[column] for column in columns})
             answer = await try_as_a(table.insert(row), *row.values())
             assert refused(answer, asyncpg.ForeignKeyViolationError), f"{table.full} {reference.name}: {answer}"
 
 
-async def test_a_row_is_not_handed_to_another(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
+async def test_a_row_cannot_be_moved_to_another_tenant(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
     for table in writable(filled, intruder, "UPDATE"):
         assert refused(await try_as_a(f"UPDATE {table.full} SET user_id = {B}")), table.full
         column = table.updatable[intruder.login]
@@ -77,10 +79,10 @@ async def test_a_row_is_not_handed_to_another(filled: Filled, intruder: Intruder
 async def test_rows_of_another_are_not_changed(
     filled: Filled, intruder: Intruder, superuser: asyncpg.Connection, try_as_a: Try
 ) -> None:
-    """By his id, by their place in the file, by a join, with what was there given back."""
+    """Addressed by the tenant's id, by row address, by a join, and with unchanged values."""
     for table in writable(filled, intruder, "UPDATE"):
         column = table.updatable[intruder.login]
-        taken = str(A) if column == "user_id" else column
+        value = str(A) if column == "user_id" else column
         place = await superuser.fetchval(f"SELECT ctid::text FROM {table.full} WHERE user_id = {B}")
         for where in (
             f"WHERE user_id = {B}",
@@ -88,13 +90,13 @@ async def test_rows_of_another_are_not_changed(
             f"WHERE NOT user_id = {A}",
         ):
             for statement in (
-                f"UPDATE {table.full} SET {column} = {taken} {where}",
+                f"UPDATE {table.full} SET {column} = {value} {where}",
                 f"UPDATE {table.full} SET {column} = {column} {where} RETURNING user_id",
             ):
                 assert await try_as_a(statement) == "UPDATE 0", statement
         others = f"(VALUES ({B}::bigint)) AS other (id)"
-        theirs = "other.id" if column == "user_id" else column
-        joined = f"UPDATE {table.full} SET {column} = {theirs} FROM {others} WHERE user_id = other.id"
+        foreign = "other.id" if column == "user_id" else column
+        joined = f"UPDATE {table.full} SET {column} = {foreign} FROM {others} WHERE user_id = other.id"
         assert await try_as_a(joined) == "UPDATE 0", joined
 
 
@@ -106,14 +108,14 @@ async def test_rows_of_another_are_not_removed(filled: Filled, intruder: Intrude
         assert await try_as_a(f"DELETE FROM {table.full} WHERE user_id <> {A} RETURNING user_id") == "DELETE 0"
 
 
-async def test_a_conflict_reaches_no_row_of_another(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
+async def test_on_conflict_reaches_no_row_of_another(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
     for table in writable(filled, intruder, "INSERT"):
-        insert, theirs = table.insert(table.row(B)), table.row(B)
-        assert refused(await try_as_a(f"{insert} ON CONFLICT DO NOTHING", *theirs.values())), table.full
+        insert, foreign = table.insert(table.row(B)), table.row(B)
+        assert refused(await try_as_a(f"{insert} ON CONFLICT DO NOTHING", *foreign.values())), table.full
         if table.may(intruder.login, "UPDATE"):
             for change in (f"user_id = {A}", "user_id = EXCLUDED.user_id"):
                 statement = f"{insert} ON CONFLICT ({await key_of(intruder, table)}) DO UPDATE SET {change}"
-                assert refused(await try_as_a(statement, *theirs.values())), statement
+                assert refused(await try_as_a(statement, *foreign.values())), statement
 
 
 async def test_a_merge_reaches_no_row_of_another(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
@@ -127,8 +129,8 @@ async def test_a_merge_reaches_no_row_of_another(filled: Filled, intruder: Intru
             assert await try_as_a(statement) == "MERGE 0", statement
 
 
-async def test_what_is_not_granted_is_not_written(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
-    """Partitions, locators, other services' tables, and what this role only reads."""
+async def test_writing_without_a_grant_is_denied(filled: Filled, intruder: Intruder, try_as_a: Try) -> None:
+    """Partitions, locators, tables of other services, and tables that this role only reads."""
     for table in filled.tables:
         some = next(iter(table.columns), "user_id")
         for privilege, statement in {
@@ -142,7 +144,7 @@ async def test_what_is_not_granted_is_not_written(filled: Filled, intruder: Intr
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_role_that_sees_all_tenants_reaches_queues_only(filled: Filled, service: str) -> None:
+def test_the_role_that_sees_all_tenants_reaches_only_queues(filled: Filled, service: str) -> None:
     reached = {table.name for table in filled.tenants if table.allowed[f"{service}_queue"]}
     assert reached
     assert reached <= QUEUES

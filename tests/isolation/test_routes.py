@@ -1,4 +1,4 @@
-"""Every operation there is, with what is another's."""
+"""Every operation, tried with another tenant's ids."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -23,11 +23,11 @@ async def settled(
 
 
 def recipes(person: Person) -> dict[str, Json]:
-    """Bodies that each operation takes from this one."""
-    made = bodies(person)
-    strategy = made["POST /v1/strategies"]
+    """Return bodies that each operation accepts from this tenant."""
+    created = bodies(person)
+    strategy = created["POST /v1/strategies"]
     return {
-        **made,
+        **created,
         "POST /v1/sessions": {
             "strategy_id": person.ids["strategy_id"][0],
             "symbol": "BTCUSDT",
@@ -37,7 +37,7 @@ def recipes(person: Person) -> dict[str, Json]:
         "POST /v1/backtests": backtest_of(person),
         "PUT /v1/strategies/{id}": strategy,
         "POST /v1/strategies/{id}/versions": strategy,
-        "PUT /v1/bot-configurations/{id}": made["POST /v1/bot-configurations"],
+        "PUT /v1/bot-configurations/{id}": created["POST /v1/bot-configurations"],
         "PATCH /v1/alerts/{id}": {"notify_dashboard": True},
         "PATCH /v1/market-analysis/{id}": {"user_notes": person.canary},
         "PUT /v1/inbox/preferences": {"kinds": {}},
@@ -50,8 +50,8 @@ def recipes(person: Person) -> dict[str, Json]:
     }
 
 
-async def test_no_operation_gives_or_changes_what_is_anothers(settled: tuple[World, Person, Person]) -> None:
-    """And each was really tried: its owner gets what the other did not."""
+async def test_no_operation_shows_or_changes_data_of_another_tenant(settled: tuple[World, Person, Person]) -> None:
+    """Each operation is then repeated as the owner, who must get what the intruder did not."""
     world, owner, intruder = settled
     every = operations()
     before = await world.digest(owner)
@@ -70,12 +70,12 @@ async def test_no_operation_gives_or_changes_what_is_anothers(settled: tuple[Wor
 
 
 def creates(operation: Operation) -> bool:
-    """Tried last, because the owner sends it too, with a key."""
+    """Tried last, because the owner sends it as well, with a key."""
     return operation.method == "POST" and "{" not in operation.path
 
 
 async def _refused_to_owner(world: World, owner: Person, every: list[Operation]) -> AsyncIterator[str]:
-    """Reads first, then changes, then what removes; a session that the probe itself made stands in nobody's way."""
+    """Run reads first, then changes, then deletions; stop the sessions that the probe itself started first."""
     own = recipes(owner)
     for session in (await world.json("GET", "/v1/sessions", owner))["items"]:  # type: ignore[attr-defined]
         if session["session_id"] not in owner.ids["session_id"]:
@@ -93,7 +93,7 @@ async def _refused_to_owner(world: World, owner: Person, every: list[Operation])
 
 
 async def _open_inside(world: World, intruder: Person) -> AsyncIterator[str]:
-    """What services ask each other is not for tenants, and not at the address that they reach."""
+    """Return the internal operations that answer a tenant at the public address."""
     inside = [
         (running, endpoint)
         for running in world.running.values()

@@ -1,4 +1,4 @@
-"""The five services, and two tenants who have made one of everything through the API."""
+"""The five services, and two tenants who have created one of everything through the API."""
 
 import asyncio
 import io
@@ -46,7 +46,8 @@ SYMBOL = {"symbol": "BTCUSDT", "interval": "15"}
 
 @dataclass
 class Person:
-    """`ids` by their kind; `canary` stands in every text that he may write, `secrets` may be written nowhere."""
+    """`ids` are by kind; `canary` is in every text that the tenant may write, `secrets` must not be stored
+    anywhere."""
 
     email: str
     password: str
@@ -74,46 +75,46 @@ class Answer:
 
 @dataclass
 class World:
-    """`routes` are the addresses of the services by the operations they have, `heard` is what each was answered."""
+    """`routes` has the address of the service for each operation, `answers` everything that was answered."""
 
     running: Mapping[str, RunningService]
     session: aiohttp.ClientSession
     database: asyncpg.Connection
     log: io.StringIO
     routes: dict[tuple[str, str], str] = field(default_factory=dict)
-    heard: list[tuple[str, str, str]] = field(default_factory=list)
+    answers: list[tuple[str, str, str]] = field(default_factory=list)
 
     async def call(
         self,
         method: str,
         template: str,
-        who: Caller | None,
+        caller: Caller | None,
         path: str = "",
         body: Json | None = None,
         **headers: str,
     ) -> Answer:
-        """An operation of the platform, at whichever service has it."""
+        """Call an operation at the service that has it."""
         url = self.routes[method, template] + (path or template)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if who is not None:
-            sent["Authorization"] = f"Bearer {who.token}"
-        ends = {"seconds": "0"} if template.endswith("/stream") else {}  # a stream gives what there is
+        if caller is not None:
+            sent["Authorization"] = f"Bearer {caller.token}"
+        ends = {"seconds": "0"} if template.endswith("/stream") else {}  # the stream ends after the stored events
         async with self.session.request(method, url, params=ends, json=body, headers=sent) as answer:
             text = await answer.text()
-            shown = text + "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
-            self.heard.append((who.canary if who else "", f"{method} {path or template}", shown))
+            whole = text + "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+            self.answers.append((caller.canary if caller else "", f"{method} {path or template}", whole))
             return Answer(answer.status, text, answer.headers)
 
     async def json(
-        self, method: str, template: str, who: Person | None, path: str = "", body: Json | None = None
+        self, method: str, template: str, caller: Person | None, path: str = "", body: Json | None = None
     ) -> Json:
-        answer = await self.call(method, template, who, path, body)
+        answer = await self.call(method, template, caller, path, body)
         assert answer.status < 300, f"{method} {path or template}: {answer.status} {answer.text}"
-        shown: Json = json.loads(answer.text or "{}")
-        return shown
+        decoded: Json = json.loads(answer.text or "{}")
+        return decoded
 
     async def digest(self, person: Person) -> dict[str, str]:
-        """Of all his rows, by table, as a superuser reads them."""
+        """Return a digest of all rows of the tenant by table, read as a superuser."""
         tables = [
             f"{row['service']}.{row['name']}"
             for row in await self.database.fetch(TABLES, SERVICES)
@@ -129,7 +130,7 @@ class World:
 
 @asynccontextmanager
 async def captured_log() -> AsyncIterator[io.StringIO]:
-    """What the services write, as they write it."""
+    """Capture the services' log in the format they write."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
@@ -147,7 +148,7 @@ async def captured_log() -> AsyncIterator[io.StringIO]:
 async def running_services(
     env: ServiceEnv, access: DatabaseAccess, superuser_dsn: str, folder: Path
 ) -> AsyncIterator[tuple[World, Exchange]]:
-    """Nobody has an account yet."""
+    """Start the services, without any account."""
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(captured_log())
         exchange = Exchange()
@@ -169,7 +170,7 @@ async def running_services(
 async def running_world(
     env: ServiceEnv, access: DatabaseAccess, superuser_dsn: str, folder: Path
 ) -> AsyncIterator[tuple[World, Person, Person]]:
-    """Settled: nothing changes any more unless somebody asks for it."""
+    """Start the services with two tenants, and wait until no event is left to send."""
     async with running_services(env, access, superuser_dsn, folder) as (world, exchange):
         first, second = [_person(name) for name in ("first", "second")]
         for person in (first, second):
@@ -213,7 +214,7 @@ async def _register(world: World, person: Person, access: DatabaseAccess) -> Non
     agent = {"User_Agent": person.canary}
     await world.call("POST", "/v1/auth/register", person, body={**entry, **names}, **agent)
     person.user_id = await world.database.fetchval("SELECT user_id FROM auth.users WHERE email = $1", person.email)
-    for _ in range(2):  # another log-in, which may be ended without ending this one
+    for _ in range(2):  # a second login, so that one can be ended without the other
         tokens = await world.json("POST", "/v1/auth/login", person, body=entry)
         person.token = str(tokens["access_token"])
         person.secrets += [str(tokens["access_token"]), str(tokens["refresh_token"])]
@@ -223,7 +224,7 @@ async def _register(world: World, person: Person, access: DatabaseAccess) -> Non
 
 
 async def until_known(world: World, person: Caller, plan: str = "PRO") -> None:
-    """To every service, and on this plan."""
+    """Wait until every service knows the tenant and the plan."""
     for path, text in (
         ("/v1/subscription", plan),
         ("/v1/sessions/limits", plan),
@@ -239,9 +240,9 @@ async def until_known(world: World, person: Caller, plan: str = "PRO") -> None:
 
 
 def bodies(person: Person) -> dict[str, Json]:
-    """What this one makes, by the operation that makes it; each text of his own choice is his canary."""
+    """Return the bodies of the objects this tenant creates, by operation; every free text is their canary."""
     canary = person.canary
-    document = {key: _renamed(value, "fast", f"i_{canary}") for key, value in CROSS.items()}
+    document = {key: _rename(value, "fast", f"i_{canary}") for key, value in CROSS.items()}
     document |= {"strategy_name": canary, "strategy_description": canary}
     return {
         "POST /v1/strategies": document,
@@ -261,20 +262,20 @@ def bodies(person: Person) -> dict[str, Json]:
     }
 
 
-def _renamed(value: object, old: str, new: str) -> object:
+def _rename(value: object, old: str, new: str) -> object:
     if isinstance(value, dict):
-        return {(new if key == old else key): _renamed(each, old, new) for key, each in value.items()}
+        return {(new if key == old else key): _rename(each, old, new) for key, each in value.items()}
     return new if value == old else value
 
 
 async def _play(world: World, service: RunningService, exchange: Exchange, first: Person, second: Person) -> None:
-    """Each makes his things; the market moves, so that sessions trade and alerts fire."""
+    """Create both tenants' objects and move the market, so that sessions trade and alerts fire."""
     market = Market(service.database, service.producer, "BTCUSDT", wavy_bars(BARS + 1))
     await market.begin()
     for person in (first, second):
         await _make(world, person)
     async with trading(service, exchange):
-        await market.tell(BARS)
+        await market.close_bars(BARS)
         for person in (first, second):
             await _collect(world, person)
     await _backtest(world, service, first, second)
@@ -282,7 +283,7 @@ async def _play(world: World, service: RunningService, exchange: Exchange, first
 
 @asynccontextmanager
 async def trading(service: RunningService, exchange: Exchange) -> AsyncIterator[None]:
-    """Sessions are worked."""
+    """Run the worker of the sessions."""
     api = MarketApi(exchange.url)
     settings = service._settings
     assert isinstance(settings, TradingSettings)
@@ -298,7 +299,7 @@ async def trading(service: RunningService, exchange: Exchange) -> AsyncIterator[
 
 @asynccontextmanager
 async def backtesting(service: RunningService) -> AsyncIterator[None]:
-    """Backtests are worked."""
+    """Run the worker of the backtests."""
     stop = asyncio.Event()
     working = asyncio.create_task(BacktestWorker(service.database, 1).run(stop))
     try:
@@ -309,23 +310,23 @@ async def backtesting(service: RunningService) -> AsyncIterator[None]:
 
 
 def backtest_of(person: Person, **changes: str) -> Json:
-    """What he may ask for."""
-    known: Json = {"strategy_id": person.ids["strategy_id"][0], "symbol": "BTCUSDT"}
-    return {**known, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z", **changes}
+    """Return the body of a backtest that the tenant may request."""
+    terms: Json = {"strategy_id": person.ids["strategy_id"][0], "symbol": "BTCUSDT"}
+    return {**terms, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z", **changes}
 
 
 async def _backtest(world: World, service: RunningService, *people: Person) -> None:
-    """Each has one that waits, and one that is done."""
+    """Create one pending and one finished backtest for each tenant."""
     path = "/v1/backtests"
     for person in people:
-        asked = await world.json("POST", path, person, body=backtest_of(person))
-        person.ids["backtest_id"] = [str(asked["backtest_id"])]
+        backtest = await world.json("POST", path, person, body=backtest_of(person))
+        person.ids["backtest_id"] = [str(backtest["backtest_id"])]
     async with backtesting(service):
         for person in people:
-            await _until_there(lambda p=person: world.json("GET", path, p, path + "?status=DONE"))  # type: ignore[misc]
+            await _wait_for_items(lambda p=person: world.json("GET", path, p, path + "?status=DONE"))  # type: ignore[misc]
     for person in people:
-        waits = await world.json("POST", path, person, body=backtest_of(person, fee="0.001"))
-        person.ids["backtest_id"].insert(0, str(waits["backtest_id"]))
+        pending = await world.json("POST", path, person, body=backtest_of(person, fee="0.001"))
+        person.ids["backtest_id"].insert(0, str(pending["backtest_id"]))
 
 
 async def _make(world: World, person: Person) -> None:
@@ -337,8 +338,8 @@ async def _make(world: World, person: Person) -> None:
     }
     for label, body in bodies(person).items():
         path = label.partition(" ")[2]
-        made = await world.json("POST", path, person, body=body)
-        person.ids[kinds[path]] = [str(made[kinds[path]])]
+        created = await world.json("POST", path, person, body=body)
+        person.ids[kinds[path]] = [str(created[kinds[path]])]
     await _publish(world, person)
     own = {kind: person.ids[kind][0] for kind in ("strategy_id", "bot_configuration_id")}
     start: Json = {**own, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
@@ -350,20 +351,20 @@ async def _make(world: World, person: Person) -> None:
 
 
 async def _publish(world: World, person: Person) -> None:
-    """One with nothing of his in it."""
+    """Publish a strategy without any of the tenant's own texts."""
     strategy = str((await world.json("POST", "/v1/strategies", person, body={**CROSS}))["strategy_id"])
     publish = "/v1/strategies/{id}/publish"
     path = publish.replace("{id}", strategy)
-    shown = await world.json("POST", publish, person, path, {"display_name": "somebody"})
+    published = await world.json("POST", publish, person, path, {"display_name": "somebody"})
     person.ids["strategy_id"].append(strategy)
-    person.ids["published_strategy_id"] = [str(shown["published_strategy_id"])]
+    person.ids["published_strategy_id"] = [str(published["published_strategy_id"])]
     templates = (await world.json("GET", "/v1/strategies/templates", person))["items"]
     assert isinstance(templates, list)
     person.ids["template_id"] = [str(templates[0]["template_id"])]
 
 
 async def _collect(world: World, person: Person) -> None:
-    """The ids of what came about by itself."""
+    """Collect the ids of objects that the platform created by itself."""
     session = person.ids["session_id"][0]
     decisions = "/v1/sessions/{id}/decisions"
     for kind, template, path, name in (
@@ -375,12 +376,12 @@ async def _collect(world: World, person: Person) -> None:
         ("analysis_id", "/v1/market-analysis", "/v1/market-analysis", "analysis_id"),
         ("", "/v1/performance/equity", "/v1/performance/equity", "trade_id"),
     ):
-        items = await _until_there(lambda t=template, p=path: world.json("GET", t, person, p))  # type: ignore[misc]
+        items = await _wait_for_items(lambda t=template, p=path: world.json("GET", t, person, p))  # type: ignore[misc]
         if kind:
             person.ids[kind] = [str(item[name]) for item in items if not item.get("current")][:2]
 
 
-async def _until_there(look: Callable[[], Awaitable[Json]]) -> list[Json]:
+async def _wait_for_items(look: Callable[[], Awaitable[Json]]) -> list[Json]:
     page = await eventually(look, lambda page: bool(page["items"]), SETTLED_WITHIN_S)
     items = page["items"]
     assert isinstance(items, list)

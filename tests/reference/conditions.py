@@ -1,4 +1,4 @@
-"""Conditions at one bar: True, False, or None where undefined."""
+"""Evaluate conditions at one bar: True, False, or None where undefined."""
 
 import math
 from decimal import Decimal
@@ -10,7 +10,7 @@ Columns = dict[str, Column]
 
 
 def columns_of(candles: Candles, indicators: dict[str, object]) -> Columns:
-    """Everything an operand can name."""
+    """Return a column for every name that an operand can use."""
     columns = {name: candles.column(name) for name in ("open", "high", "low", "close", "volume")}
     for name, spec in indicators.items():
         assert isinstance(spec, dict)

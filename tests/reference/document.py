@@ -1,4 +1,4 @@
-"""A valid document in its canonical form, and the hash of that."""
+"""The canonical form of a valid document, and its hash."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ TAKES_SOURCE = ("SMA", "EMA", "WMA", "DEMA", "TEMA", "RSI", "ROC", "MOM", "STDDE
 
 
 def plain(value: Fraction | Decimal | int | str) -> str:
-    """Plain decimal notation without trailing zeros; the value must have one that ends."""
+    """Plain decimal notation without trailing zeros; the value must have a finite decimal expansion."""
     number = Fraction(value)
     digits = 0
     while number.denominator != 1:
@@ -81,7 +81,7 @@ def _indicator(raw: object) -> Json:
 
 
 def _decimals_of(raw: object) -> Json:
-    """A size, stop or target: everything but its type and indicator is a decimal."""
+    """A size, stop or target: all fields except type and indicator are decimals."""
     assert isinstance(raw, dict)
     words = ("type", "indicator")
     return {k: v if k in words else _decimal(v) for k, v in raw.items() if v is not None}
@@ -108,7 +108,7 @@ def _risk(raw: Json) -> Json:
 
 
 def canonical(document: Json) -> Json:
-    """The four parts with defaults filled in, decimals as plain strings and nothing that is null."""
+    """The four parts with defaults filled in, decimals as plain strings, and nulls removed."""
     config = part(document, "strategy_config")
     side = config["side"]
 

@@ -1,4 +1,4 @@
-"""A strategy on bars, step by step as the specification tells it, in exact fractions."""
+"""Run a strategy on bars, step by step as in the specification, in exact fractions."""
 
 import hashlib
 import math
@@ -89,8 +89,8 @@ class Position:
     targets: list[Fraction | None]
     spent: list[bool]
     fills: list[Fill]
-    bars: int = 0  # that it stood in after their open
-    closes: int = 0  # that it has seen
+    bars: int = 0  # in which it was open, after their open
+    closes: int = 0  # closes since the entry
 
     @property
     def sign(self) -> int:
@@ -120,7 +120,7 @@ def number(value: object) -> Fraction:
 
 
 class Run:
-    """One backtest. `run()` is the order of the specification; everything else is what it calls."""
+    """One backtest. `run()` follows the order of the specification and calls the other methods."""
 
     def __init__(
         self,
@@ -145,11 +145,11 @@ class Run:
         self.position: Position | None = None
         self.leaving: str | None = None  # reason of a pending exit
         self.order: Order | None = None  # pending entry
-        self.ended_at: int | None = None  # bar of the last trade's end
+        self.ended_at: int | None = None  # bar in which the last trade ended
         self.day, self.day_equity, self.day_pnl, self.day_lost = -1, self.equity, Fraction(0), False
 
     def _decides_from(self, names: list[str], trade_from: int | None) -> int:
-        """The first decision bar; the number of bars where there is none."""
+        """Return the first decision bar, or the number of bars if there is none."""
         declared = [c for key, c in self.columns.items() if key.split(".")[0] in names]
         for t, bar in enumerate(self.bars):
             late_enough = trade_from is None or bar.time >= trade_from
@@ -174,7 +174,7 @@ class Run:
 
     def at_open(self, t: int, bar: Bar) -> None:
         if self.leaving and self.position:
-            price = self.slipped(Fraction(bar.open), -self.position.sign)
+            price = self.with_slippage(Fraction(bar.open), -self.position.sign)
             self.close(t, self.position.left, price, self.leaving)
         self.leaving, order, self.order = None, self.order, None
         if order is None:
@@ -186,7 +186,7 @@ class Run:
 
     def open(self, bar: Bar, order: Order) -> None:
         sign = 1 if order.side == "LONG" else -1
-        price = self.filled(self.slipped(Fraction(bar.open), sign))
+        price = self.fill_price(self.with_slippage(Fraction(bar.open), sign))
         fill = Fill(bar.time, "open", order.side, order.qty, price, order.qty * price * self.fee, "entry")
         self.result.fills.append(fill)
         stop = self.risk.get("stop_loss")
@@ -207,10 +207,10 @@ class Run:
         )
 
     def level(self, price: Fraction, raw: object, distance: Fraction | None, sign: int) -> Fraction | None:
-        """A stop or target beside the fill price; None where it would not be above 0."""
+        """A stop or target at a distance from the fill price; None if it would not be above 0."""
         assert isinstance(raw, dict)
         beside = price * number(raw["value"]) / 100 if distance is None else distance
-        return self.existing(price + sign * beside)
+        return self.valid_level(price + sign * beside)
 
     # 2. Stops and targets
 
@@ -226,13 +226,13 @@ class Run:
         stop, reason = self.stop_of(position)
         if stop is not None and sign * price <= sign * stop:
             self.result.hits["stop at the open"] += 1
-            self.close(t, position.left, self.slipped(Fraction(price), -sign), reason)
+            self.close(t, position.left, self.with_slippage(Fraction(price), -sign), reason)
             return
         self.take_profits(t, position, Fraction(price), at_open=True)
         if self.position is None:
             return
         if stop is not None and sign * adverse <= sign * stop:
-            self.close(t, position.left, self.slipped(stop, -sign), reason)
+            self.close(t, position.left, self.with_slippage(stop, -sign), reason)
             return
         self.take_profits(t, position, Fraction(favourable), at_open=False)
 
@@ -252,10 +252,10 @@ class Run:
         live_at = position.price * (1 + sign * number(raw.get("activation") or 0) / 100)
         if sign * position.extreme < sign * live_at:
             return None
-        return self.existing(position.extreme * (1 - sign * number(raw["value"]) / 100))
+        return self.valid_level(position.extreme * (1 - sign * number(raw["value"]) / 100))
 
     def take_profits(self, t: int, position: Position, reached: Fraction, at_open: bool) -> None:
-        """Every target not spent that `reached` is at or beyond, in their order."""
+        """Fill every remaining target that `reached` is at or beyond, in their order."""
         listed = Fraction(0)
         for i, raw in enumerate(self.levels()):
             listed += number(raw["close_percent"])
@@ -289,12 +289,12 @@ class Run:
                 return
         if t < self.result.decides_from:
             return
-        wanted = self.wanted_side(t)
+        wanted = self.entry_side(t)
         if wanted is None or (position is not None and wanted == position.side):
             return
-        if self.forbidden(t, position):
+        if self.is_refused(t, position):
             return
-        self.order = self.sized(t, Fraction(bar.close), wanted)
+        self.order = self.size_order(t, Fraction(bar.close), wanted)
         if self.order and position:
             self.result.hits["reversal"] += 1
 
@@ -313,7 +313,7 @@ class Run:
             raw = raw.get(side.lower())
         return raw is not None and evaluate(self.columns, raw, t) is True
 
-    def wanted_side(self, t: int) -> str | None:
+    def entry_side(self, t: int) -> str | None:
         if not self.both:
             return self.side if self.is_true("entry_conditions", self.side, t) else None
         long, short = (self.is_true("entry_conditions", side, t) for side in ("LONG", "SHORT"))
@@ -322,7 +322,7 @@ class Run:
             return None
         return "LONG" if long else "SHORT" if short else None
 
-    def forbidden(self, t: int, leaving: Position | None) -> bool:
+    def is_refused(self, t: int, leaving: Position | None) -> bool:
         cooldown = int(str(self.risk.get("cooldown_bars") or 0))
         refusals = {
             "cooldown": self.ended_at is not None and t - self.ended_at < cooldown,
@@ -334,8 +334,8 @@ class Run:
             self.result.hits[f"refused: {name}"] += holds
         return any(refusals.values())
 
-    def sized(self, t: int, close: Fraction, side: str) -> Order | None:
-        """The order with its quantity and distances; None where the rules allow none."""
+    def size_order(self, t: int, close: Fraction, side: str) -> Order | None:
+        """The order with its quantity and distances; None if the rules refuse it."""
         stop, size = self.risk.get("stop_loss"), part(self.risk, "position_size")
         stop_distance = self.distance(stop, t) if isinstance(stop, dict) else None
         targets = [self.distance(raw, t) for raw in self.levels()]
@@ -363,18 +363,18 @@ class Run:
         return Order(side, qty, stop_distance, targets)
 
     def distance(self, raw: Json, t: int) -> Fraction | None:
-        """Of a stop or target by an indicator: 0 where that is undefined. None for percents."""
+        """The distance of a stop or target by an indicator, 0 where that is undefined; None for percentages."""
         if raw["type"] == "percent":
             return None
         series = self.columns[str(raw["indicator"])][t]
         return Fraction(0) if math.isnan(series) else number(raw["value"]) * Fraction(repr(float(series)))
 
-    # What all steps use
+    # Used by all steps
 
     def close(self, t: int, qty: Fraction, price: Fraction, reason: str) -> None:
         position, time = self.position, self.bars[t].time
         assert position is not None
-        price = self.filled(price)
+        price = self.fill_price(price)
         fill = Fill(time, "close", position.side, qty, price, qty * price * self.fee, reason)
         self.result.fills.append(fill)
         position.fills.append(fill)
@@ -417,21 +417,21 @@ class Run:
         raw = self.risk.get("take_profits")
         return raw if isinstance(raw, list) else []
 
-    def slipped(self, price: Fraction, direction: int) -> Fraction:
-        """What a buy (1) or a sell (-1) at that price gets."""
+    def with_slippage(self, price: Fraction, direction: int) -> Fraction:
+        """The price after slippage of a buy (1) or a sell (-1)."""
         return price * (1 + direction * self.slippage)
 
     def to_tick(self, price: Fraction) -> Fraction:
         return math.floor(price / self.tick + Fraction(1, 2)) * self.tick
 
-    def filled(self, price: Fraction) -> Fraction:
-        """No fill has a price at or below 0."""
+    def fill_price(self, price: Fraction) -> Fraction:
+        """Round to the tick; no fill has a price at or below 0."""
         return max(self.tick, self.to_tick(price))
 
     def to_step(self, qty: Fraction) -> Fraction:
         return math.floor(qty / self.step) * self.step
 
-    def existing(self, price: Fraction) -> Fraction | None:
+    def valid_level(self, price: Fraction) -> Fraction | None:
         rounded = self.to_tick(price)
         return rounded if rounded > 0 else None
 

@@ -1,8 +1,7 @@
 """The indicators from their definitions, in plain floats: one list per output, NaN where undefined.
 
-Seeds, look-backs and the order of the float operations are those TA-Lib documents or is known for, so that
-equality with it can be asked for bit by bit; `test_indicators_agree_with_talib.py` says for which it holds.
-"""
+Seeds, look-backs and the order of float operations are those that TA-Lib documents or is known for, so that results
+can be compared bit by bit; `test_indicators_agree_with_talib.py` lists where they are equal."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 
 Column = list[float]
 NAN = math.nan
-ZERO = 1e-14  # below this TA-Lib takes a divisor for zero
+ZERO = 1e-14  # TA-Lib treats a divisor below this as zero
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,13 @@ class Candles:
 
 
 def _padded(length: int, values: Column) -> Column:
-    """The values at the end of a column of that length; NaN before them."""
+    """The values at the end of a column of this length, with NaN before them."""
     return [NAN] * (length - len(values)) + values
 
 
 def equal(a: float, b: float) -> bool:
-    """Rounding is no signal: two numbers that differ by a thousand-millionth of the larger are one."""
+    """Two numbers that differ by at most a thousand-millionth of the larger are equal, so that rounding is no
+    signal."""
     return a == b or abs(a - b) <= 1e-9 * max(abs(a), abs(b)) < math.inf
 
 
@@ -81,7 +81,7 @@ def _ema(x: Sequence[float], period: int, factor: float | None = None) -> Column
 
 
 def _wma(x: Sequence[float], period: int) -> Column:
-    """Weights 1..period; weighted and plain sum are both carried along."""
+    """Weights 1..period; the weighted and the plain sum are both updated bar by bar."""
     divider = period * (period + 1) // 2
     plain = weighted = leaving = 0.0
     out = []
@@ -115,11 +115,11 @@ def _tema(x: Sequence[float], period: int) -> Column:
     return [c + (3.0 * a - 3.0 * b) for a, b, c in triples]
 
 
-# Momentum.
+# Momentum
 
 
 def _rsi(x: Sequence[float], period: int) -> Column:
-    """Wilder: the first averages are simple ones of `period` changes."""
+    """Wilder's method: the first averages are simple averages of `period` changes."""
     if len(x) <= period:
         return []
     gain = loss = 0.0
@@ -151,7 +151,7 @@ def _mom(x: Sequence[float], period: int) -> Column:
 
 
 def _stddev(x: Sequence[float], period: int) -> Column:
-    """Of the whole window, around its own mean: no running sum of squares that loses small deviations."""
+    """Computed over the whole window around its mean: a running sum of squares would lose small deviations."""
     out = []
     for i in range(period - 1, len(x)):
         window = x[i - period + 1 : i + 1]
@@ -160,7 +160,7 @@ def _stddev(x: Sequence[float], period: int) -> Column:
     return out
 
 
-# Indicators of the whole candle.
+# Indicators of the whole candle
 
 
 def _true_range(c: Candles, i: int) -> float:
@@ -219,7 +219,7 @@ def _dx(plus: float, minus: float, ranges: float) -> float | None:
 
 
 def _cci(c: Candles, period: int) -> Column:
-    """The window is a ring: its sums are taken in the order of the ring's slots."""
+    """The window is a ring buffer: its sums are taken in the order of the slots."""
     ring = [0.0] * period
     out = []
     for i in range(len(c.close)):
@@ -269,14 +269,12 @@ def _obv(c: Candles) -> Column:
     return out
 
 
-# Indicators of several outputs.
+# Indicators with several outputs
 
 
 def _macd(x: Sequence[float], fast: int, slow: int, signal: int) -> dict[str, Column]:
-    """Both averages begin at the same bar: the fast one is seeded with the window that ends there.
-
-    All three outputs begin where the signal line does.
-    """
+    """Both averages begin at the same bar: the fast one is seeded with the window that ends there. All three
+    outputs begin where the signal line does."""
     quick = _ema(x[slow - fast :], fast)
     slower = _ema(x, slow)
     line = [a - b for a, b in zip(quick, slower, strict=True)] if slower else []
@@ -308,7 +306,7 @@ def _stoch(c: Candles, fastk: int, slowk: int, slowd: int) -> dict[str, Column]:
     return {"k": k[len(k) - len(d) :], "d": d}
 
 
-# Indicators of our own.
+# Indicators of our own
 
 
 def _rolling(pick: Callable[[Sequence[float]], float], x: Sequence[float], period: int) -> Column:
@@ -316,7 +314,7 @@ def _rolling(pick: Callable[[Sequence[float]], float], x: Sequence[float], perio
 
 
 def _candles_above_ema(c: Candles, period: int) -> Column:
-    """Counts back to the first close that is not above; a bar without an EMA is none."""
+    """Counts back to the first close that is not above; undefined at a bar without an EMA."""
     ema = _padded(len(c.close), _ema(c.close, period))
     out: Column = []
     count = 0
@@ -354,27 +352,27 @@ OF_CANDLES: dict[str, Callable[[Candles, int], Column]] = {
 
 
 def indicator(candles: Candles, spec: dict[str, object]) -> dict[str, Column]:
-    """Every output of a declared indicator (keyed "" where it is the only one), as long as the candles."""
-    return {name: settled(candles, spec, values) for name, values in before_rules(candles, spec).items()}
+    """Every output of a declared indicator (keyed "" if it is the only one), with the length of the candles."""
+    return {name: apply_rules(candles, spec, values) for name, values in before_rules(candles, spec).items()}
 
 
-def settled(candles: Candles, spec: dict[str, object], values: Column) -> Column:
-    """What rounding left of nothing is nothing; a window in which nothing moved has the value that it shows."""
-    return [value if math.isnan(value) else _settled(candles, spec, t, value) for t, value in enumerate(values)]
+def apply_rules(candles: Candles, spec: dict[str, object], values: Column) -> Column:
+    """Replace rounding errors around 0 by 0; in a window without any change, return the value it shows exactly."""
+    return [value if math.isnan(value) else _apply_rules(candles, spec, t, value) for t, value in enumerate(values)]
 
 
-def _settled(candles: Candles, spec: dict[str, object], t: int, value: float) -> float:
+def _apply_rules(candles: Candles, spec: dict[str, object], t: int, value: float) -> float:
     kind, source = str(spec["type"]), candles.column(str(spec.get("source") or "close"))
 
-    def stands_still(x: Column) -> bool:
+    def is_constant(x: Column) -> bool:
         period = int(str(spec["period"]))
         return t + 1 >= period and len(set(x[t + 1 - period : t + 1])) == 1
 
-    if kind in ("SMA", "WMA", "BBANDS") and stands_still(source):
+    if kind in ("SMA", "WMA", "BBANDS") and is_constant(source):
         return source[t]
-    if kind == "STDDEV" and stands_still(source):
+    if kind == "STDDEV" and is_constant(source):
         return 0.0
-    if kind == "CCI" and all(stands_still(x) for x in (candles.high, candles.low, candles.close)):
+    if kind == "CCI" and all(is_constant(x) for x in (candles.high, candles.low, candles.close)):
         return 0.0
     if kind in ("RSI", "MFI", "STOCH"):
         return 0.0 if value <= 1e-7 else 100.0 if value >= 100 - 1e-7 else value
@@ -386,7 +384,7 @@ def _settled(candles: Candles, spec: dict[str, object], t: int, value: float) ->
 
 
 def before_rules(candles: Candles, spec: dict[str, object]) -> dict[str, Column]:
-    """The plain definitions."""
+    """The plain definitions, without the rules for markets that do not move."""
 
     def integer(key: str) -> int:
         return int(str(spec[key]))

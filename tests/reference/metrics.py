@@ -1,4 +1,4 @@
-"""The statistics of a run, from the trades' exact numbers; None where undefined."""
+"""The statistics of a run, from the exact numbers of its trades; None where undefined."""
 
 import math
 import statistics
@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from tests.reference.execution import DAY_MS, Bar, Result, Trade
 
-LEAST_DAYS = 10  # of returns; fewer make no Sharpe, Sortino or Calmar
+LEAST_DAYS = 10  # of returns; with fewer there is no Sharpe, Sortino or Calmar
 
 
 def _ratio(numerator: float | Fraction, denominator: float | Fraction) -> float | None:
@@ -15,7 +15,7 @@ def _ratio(numerator: float | Fraction, denominator: float | Fraction) -> float 
 
 
 def _daily_returns(days: range, trades: Sequence[Trade], initial: Fraction) -> list[float] | None:
-    """One for each UTC day, also where it has no bar; None once nothing is left."""
+    """One return for each UTC day, including days without bars; None once the equity is lost."""
     returns, equity = [], initial
     for day in days:
         if equity <= 0:

@@ -1,4 +1,4 @@
-"""Candles to run random strategies on: slices of recorded ones, jumpy ones that are made up, and halts in both."""
+"""Candles for random strategies: slices of recorded ones, jumpy generated ones, and halts in both."""
 
 import csv
 import gzip
@@ -43,7 +43,7 @@ def recorded_slice(rng: random.Random, length: int) -> tuple[str, tuple[Bar, ...
 
 
 def jumpy(rng: random.Random, length: int) -> tuple[str, tuple[Bar, ...]]:
-    """Gaps in time, bars without volume, flat bars, opens far from the last close, runs that keep a direction."""
+    """Gaps in time, bars without volume, flat bars, opens far from the last close, and trends."""
     interval = rng.choice(list(INTERVALS_MS))
     step = INTERVALS_MS[interval]
     places = rng.choice((0, 1, 2, 3))
@@ -77,8 +77,8 @@ def jumpy(rng: random.Random, length: int) -> tuple[str, tuple[Bar, ...]]:
     return interval, tuple(bars)
 
 
-def standing_still(rng: random.Random, bars: tuple[Bar, ...]) -> tuple[Bar, ...]:
-    """The same with halts: stretches of one price, most of them without volume, or that rock by one coarse tick."""
+def add_halts(rng: random.Random, bars: tuple[Bar, ...]) -> tuple[Bar, ...]:
+    """The same bars with halts: stretches at one price, most without volume, some rocking by one coarse tick."""
     out = list(bars)
     for _ in range(rng.randrange(1, 5)):
         first = rng.randrange(1, len(out))

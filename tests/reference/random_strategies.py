@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from tests.reference.document import TAKES_SOURCE, Json
 from tests.reference.execution import Bar, Terms
-from tests.reference.random_candles import RECORDED, jumpy, recorded_slice, standing_still
+from tests.reference.random_candles import RECORDED, add_halts, jumpy, recorded_slice
 
 SOURCES = ("open", "high", "low", "close", "volume")
 TYPES = (*TAKES_SOURCE, "ATR", "ADX", "CCI", "MFI", "STOCH", "OBV", "HIGHEST", "LOWEST",
@@ -21,7 +21,7 @@ AROUND = {"RSI": 50, "ADX": 25, "CCI": 0, "MFI": 50, "STOCH": 50, "ROC": 0, "MOM
 
 @dataclass(frozen=True)
 class Case:
-    """All that a run needs."""
+    """All inputs of a run."""
 
     seed: int
     document: Json
@@ -29,11 +29,11 @@ class Case:
     terms: Terms
     trade_from: int | None
     is_recorded: bool
-    stands_still: bool = False
+    has_halts: bool = False
 
 
 class Drawing:
-    """One strategy being drawn; knows the operands it has declared, by what they can be compared with."""
+    """One strategy being drawn; keeps the declared operands, grouped by what they can be compared with."""
 
     def __init__(self, rng: random.Random, bars: tuple[Bar, ...]) -> None:
         self.rng, self.bars = rng, bars
@@ -47,7 +47,7 @@ class Drawing:
         return self.rng.random() < chance
 
     def decimal(self, low: float, high: float, places: int = 2) -> object:
-        """As a number of the document or as a string, some with zeros at their end."""
+        """A number of the document or a string, some with trailing zeros."""
         text = f"{self.rng.uniform(low, high):.{places}f}"
         if Decimal(text) == 0:
             text = "0.1"
@@ -93,8 +93,8 @@ class Drawing:
         if measures_price and self.maybe(chance):
             self.distances.extend(outputs)
 
-    def referred(self, name: str, near: bool) -> object:
-        """A name as it is, or as a ref with some of its fields."""
+    def operand(self, name: str, near: bool) -> object:
+        """A plain name, or a ref with some of its fields."""
         if self.maybe(0.65):
             return name
         ref: Json = {"ref": name}
@@ -116,15 +116,15 @@ class Drawing:
         right: object
         if group == "scaled":
             name, level = rng.choice(self.scaled)
-            left = self.referred(name, near=False) if self.maybe(0.5) else name
+            left = self.operand(name, near=False) if self.maybe(0.5) else name
             right = self.decimal(level - 8, level + 8, 1) if self.maybe(0.8) else level
         elif group == "prices" and self.maybe(0.15):
             left, right = rng.choice(self.prices), rng.choice(self.bars).close
             right = str(right) if self.maybe(0.5) else right
         else:
             names = self.prices if group == "prices" else self.volumes
-            left = self.referred(rng.choice(names), near=True)
-            right = self.referred(rng.choice(names), near=True)
+            left = self.operand(rng.choice(names), near=True)
+            right = self.operand(rng.choice(names), near=True)
         if self.maybe(0.2):
             left, right = right, left
         node: Json = {"left": left, "op": rng.choice(OPS if self.maybe(0.4) else PLAIN_OPS), "right": right}
@@ -160,7 +160,7 @@ class Drawing:
         return {"type": kind, "value": self.decimal(low, high, 6 if kind == "fixed_base" else 2)}
 
     def beside(self, kind: str, indicator: str, low: float, high: float) -> Json:
-        """A stop or target by percent or by an indicator."""
+        """A stop or target by percentage or by an indicator."""
         if kind == "percent":
             return {"type": "percent", "value": self.decimal(low, high, 2)}
         return {"type": "atr", "value": self.decimal(low / 2 + 0.1, high / 2 + 0.2, 2), "indicator": indicator}
@@ -226,7 +226,7 @@ class Drawing:
             "risk_management": self.risk(),
         }
         leave = self.conditions(side, 0.75)
-        if side == "BOTH" and entry and self.maybe(0.4):  # as those do that turn round
+        if side == "BOTH" and entry and self.maybe(0.4):  # like strategies that reverse
             if entry.get("long") and self.maybe(0.6):
                 entry["short"] = {"not": entry["long"]}
             leave = {"long": entry.get("short"), "short": entry.get("long")}
@@ -238,7 +238,7 @@ class Drawing:
 
 
 def draw_terms(rng: random.Random, bars: tuple[Bar, ...]) -> Terms:
-    """Steps from fine to so coarse that they bite."""
+    """Terms with steps from fine to coarse enough to matter."""
     close = bars[0].close
     digits = close.adjusted()
     tick = Decimal(rng.choice((1, 1, 5))).scaleb(digits - rng.choice((5, 4, 3, 2)))
@@ -255,15 +255,15 @@ def draw_terms(rng: random.Random, bars: tuple[Bar, ...]) -> Terms:
 
 
 def draw_case(seed: int) -> Case:
-    """The case of that seed: the same on every machine that has, or has not, the recorded candles."""
+    """The case of a seed: the same on all machines with the recorded candles, and on all without them."""
     rng = random.Random(seed)
     wants_recorded, length = rng.random() < 0.4, rng.randrange(150, 420)
     is_recorded = wants_recorded and RECORDED.is_dir()
     interval, bars = (recorded_slice if is_recorded else jumpy)(rng, length)
     halts = random.Random(f"halts of {seed}")
-    stands_still = halts.random() < 0.35
-    if stands_still:
-        bars = standing_still(halts, bars)
+    has_halts = halts.random() < 0.35
+    if has_halts:
+        bars = add_halts(halts, bars)
     trade_from = rng.choice(bars[: length // 3]).time - rng.randrange(2) if rng.random() < 0.2 else None
     terms = draw_terms(rng, bars)
-    return Case(seed, Drawing(rng, bars).document(interval), bars, terms, trade_from, is_recorded, stands_still)
+    return Case(seed, Drawing(rng, bars).document(interval), bars, terms, trade_from, is_recorded, has_halts)

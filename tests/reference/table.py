@@ -1,4 +1,5 @@
-"""A pytest plugin: what the run of random strategies hit, added up over all workers, and what it never hit."""
+"""A pytest plugin: the rules and elements that the random strategies hit, summed over all workers, and those never
+hit."""
 
 import json
 import os
@@ -46,7 +47,7 @@ _totals: Counter[str] = Counter()
 
 
 def record(record_property: Callable[[str, object], None], hits: Counter[str], set_aside: bool) -> None:
-    """Hands one case's hits to the table, also from another process."""
+    """Pass the hits of a case to the table, also from another process."""
     counted = Counter({"case: compared": 1, "case: set aside": int(set_aside)}) + hits
     record_property(PROPERTY, json.dumps(counted))
 
@@ -59,7 +60,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def faults() -> list[str]:
-    """Nothing is asked of a run of fewer strategies than the rule."""
+    """A run with fewer strategies than `LEAST_TO_JUDGE` is not judged."""
     compared = _totals["case: compared"]
     if compared < LEAST_TO_JUDGE:
         return []

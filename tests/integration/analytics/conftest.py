@@ -1,4 +1,4 @@
-"""Analytics on the real database and broker, beside auth; trading is played by the test."""
+"""Analytics on the real database and broker, beside auth; the test plays trading."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -38,18 +38,18 @@ Handle = Callable[[Connection, Sequence[Event]], Awaitable[None]]
 HANDLERS = {subscription.event.topic: cast(Handle, subscription.handle) for subscription in EVENT_HANDLERS}
 
 
-def registered(user_id: int, timezone: str = "UTC", seq: int = 1) -> UserRegistered:
-    """`seq` says which of two words about a user is the later one."""
+def user_registered(user_id: int, timezone: str = "UTC", seq: int = 1) -> UserRegistered:
+    """Build a registration; of two events of a user, the one with the higher `seq` is the later."""
     return UserRegistered.model_validate(
         {"user_id": user_id, "public_id": UUID(int=user_id), "aggregate": "user", "aggregate_seq": seq}
         | {"email": f"{user_id}@example.org", "timezone": timezone, "language": "en", "is_active": True}
     )
 
 
-def closed(
+def trade_closed(
     user_id: int, exit_time: str, pnl: str, *, trade_id: UUID | None = None, paper: bool = True, **more: object
 ) -> TradeClosed:
-    """A trade that ended at a UTC time."""
+    """Build a trade that ended at this UTC time."""
     moment = datetime.fromisoformat(exit_time).replace(tzinfo=UTC)
     return TradeClosed.model_validate(
         {"user_id": user_id, "public_id": UUID(int=user_id), "aggregate": "session", "aggregate_seq": 1}
@@ -69,14 +69,16 @@ def _session(user_id: int, session_id: UUID, balance: str) -> dict[str, object]:
     )
 
 
-def started(user_id: int, at: str, balance: str = "10000", session_id: UUID | None = None) -> SessionStarted:
+def session_started(
+    user_id: int, at: str, balance: str = "10000", session_id: UUID | None = None
+) -> SessionStarted:
     moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
     return SessionStarted.model_validate(
         _session(user_id, session_id or new_id(), balance) | {"started_at": moment}
     )
 
 
-def stopped(user_id: int, at: str, balance: str, session_id: UUID) -> SessionStopped:
+def session_stopped(user_id: int, at: str, balance: str, session_id: UUID) -> SessionStopped:
     moment = datetime.fromisoformat(at).replace(tzinfo=UTC)
     return SessionStopped.model_validate(
         _session(user_id, session_id, balance)
@@ -85,7 +87,7 @@ def stopped(user_id: int, at: str, balance: str, session_id: UUID) -> SessionSto
 
 
 def candles(bars: Sequence[Bar], symbol: str = "BTCUSDT", interval: str = INTERVAL) -> list[CandleClosed]:
-    """What the feed says of these bars, the first one being the series' first."""
+    """Build the events that the feed publishes for these bars; the first bar begins the series."""
     return [
         CandleClosed(
             venue="BYBIT",
@@ -107,7 +109,7 @@ def candles(bars: Sequence[Bar], symbol: str = "BTCUSDT", interval: str = INTERV
 
 @asynccontextmanager
 async def market_of(settings: ServiceSettings) -> AsyncIterator[Producer]:
-    """What tells of the market: nobody but trading may."""
+    """A producer of candles that has trading as its source, as only trading may publish them."""
     producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix, CandleClosed.source)
     try:
         yield producer
@@ -117,13 +119,13 @@ async def market_of(settings: ServiceSettings) -> AsyncIterator[Producer]:
 
 @dataclass
 class History:
-    """Trading's internal listener: the candles it holds, unless it is down."""
+    """Trading's internal listener, which serves `bars` unless it is down."""
 
     callers: ServiceCallers
     bars: list[Bar] = field(default_factory=list)
     down: bool = False
-    lacks: str = ""  # the path of what the exchange does not have
-    asked: int = 0
+    missing: str = ""  # the path of a field the exchange does not know
+    requests: int = 0
     url: str = ""
 
     def app(self) -> web.Application:
@@ -132,12 +134,12 @@ class History:
         return app
 
     async def _answer(self, request: web.Request) -> web.Response:
-        self.asked += 1
+        self.requests += 1
         if self.down:
             return web.Response(status=503)
         self.callers.check(request.headers.get("Authorization"), frozenset({"analytics", "notifications"}))
-        if self.lacks:
-            fault = {"path": self.lacks, "reason": "the exchange does not have it"}
+        if self.missing:
+            fault = {"path": self.missing, "reason": "the exchange does not have it"}
             return web.json_response({"type": "not-found", "errors": [fault]}, status=404)
         until, limit = int(request.query["to_ms"]), int(request.query["limit"])
         shown = [bar for bar in self.bars if bar.open_time_ms <= until][-limit:]
@@ -145,8 +147,8 @@ class History:
         return web.json_response({"items": rows, "anchor_ms": self.bars[0].open_time_ms if self.bars else None})
 
 
-async def hear(database: Database, *events: Event) -> None:
-    """One batch of one topic."""
+async def consume(database: Database, *events: Event) -> None:
+    """Handle one batch of events of one topic."""
     handle = HANDLERS[events[0].topic]
     async with database.tenants({event.user_id for event in events}) as connection:
         await handle(connection, events)
@@ -154,39 +156,39 @@ async def hear(database: Database, *events: Event) -> None:
 
 @dataclass(frozen=True)
 class Platform:
-    """`auth` registers people, `analytics` answers them; `history` and `market` are all there is of trading."""
+    """Auth and analytics over HTTP; `history` and `market` stand in for trading."""
 
     auth: Client
     analytics: Client
     running: RunningService
     history: History
     market: Producer
-    people: dict[int, UUID] = field(default_factory=dict)  # the public ids that auth gave
+    people: dict[int, UUID] = field(default_factory=dict)  # public ids from auth, by user id
 
     @property
     def database(self) -> Database:
         return self.running.database
 
     async def register(self, email: str, timezone: str = "UTC") -> str:
-        """An access token; the first to register is user 1."""
+        """Register a user and return an access token; the first one is user 1."""
         token = (await self.auth.register(email, timezone=timezone)).text("access_token")
         self.people[len(self.people) + 1] = public_id_of(token)
         return token
 
-    def _named(self, events: Iterable[Event]) -> list[Event]:
-        """With the public ids of those who are registered."""
+    def _with_public_ids(self, events: Iterable[Event]) -> list[Event]:
+        """Return the events with the public ids of registered users."""
         return [
             event.model_copy(update={"public_id": self.people.get(event.user_id, event.public_id)})
             for event in events
         ]
 
-    async def hear(self, *events: Event) -> None:
-        """One batch of one topic, handled at once."""
-        await hear(self.database, *self._named(events))
+    async def consume(self, *events: Event) -> None:
+        """Handle one batch of events of one topic at once."""
+        await consume(self.database, *self._with_public_ids(events))
 
-    async def say(self, *unnamed: Event) -> None:
-        """Through an outbox and Kafka, as trading does."""
-        events = self._named(unnamed)
+    async def publish(self, *anonymous: Event) -> None:
+        """Publish events through the outbox and Kafka, as trading does."""
+        events = self._with_public_ids(anonymous)
         for user_id in dict.fromkeys(event.user_id for event in events):
             async with self.database.tenant(user_id) as connection:
                 await emit(connection, *(event for event in events if event.user_id == user_id))
@@ -197,7 +199,7 @@ class Platform:
         return answer
 
     async def every(self, path: str, token: str) -> list[dict[str, object]]:
-        """All items of a list, page by page."""
+        """Return all items of a list, read page by page."""
         items: list[dict[str, object]] = []
         cursor = ""
         while True:
@@ -229,7 +231,7 @@ def _settings(env: dict[str, str], history: History, jwks_url: str = "") -> Anal
 
 @pytest.fixture
 async def database(service_env: ServiceEnv, history: History) -> AsyncIterator[Database]:
-    """Analytics' own, without a process."""
+    """Analytics' database, without a running service."""
     opened = await Database.connect(_settings(service_env("analytics"), history))
     yield opened
     await opened.close()

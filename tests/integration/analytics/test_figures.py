@@ -1,4 +1,4 @@
-"""By symbol and strategy, by day of the year, and capital that comes and goes: as a client sees them."""
+"""Figures by symbol, strategy and calendar day, and the equity curve with capital flows, over HTTP."""
 
 from typing import Any
 from uuid import UUID
@@ -7,7 +7,13 @@ import pytest
 
 from shared.chassis.http.paging import encode_cursor
 from shared.contracts.types import new_id
-from tests.integration.analytics.conftest import Platform, closed, registered, started, stopped
+from tests.integration.analytics.conftest import (
+    Platform,
+    session_started,
+    session_stopped,
+    trade_closed,
+    user_registered,
+)
 from tests.integration.analytics.test_exports import fetch
 from tests.integration.analytics.test_facts import some_trades
 
@@ -18,7 +24,7 @@ PERFORMANCE = "/v1/performance"
 async def ann(platform: Platform) -> str:
     token = await platform.register("ann@example.org", "Europe/Rome")
     await platform.get(f"{PERFORMANCE}/summary", token)
-    await platform.hear(registered(1, "Europe/Rome"))
+    await platform.consume(user_registered(1, "Europe/Rome"))
     return token
 
 
@@ -26,18 +32,18 @@ def of(symbol: str, strategy: int, name: str) -> dict[str, Any]:
     return {"symbol": symbol, "strategy_id": UUID(int=strategy), "strategy_name": name}
 
 
-async def some_of_each(platform: Platform) -> None:
-    await platform.hear(
-        closed(1, "2026-01-01 10:00", "10", **of("BTCUSDT", 7, "old name")),
-        closed(1, "2026-01-02 10:00", "-4", **of("BTCUSDT", 7, "cross")),
-        closed(1, "2026-01-03 10:00", "1", **of("ETHUSDT", 8, "fade")),
-        closed(1, "2026-01-04 10:00", "0", **of("SOLUSDT", 8, "fade")),
-        closed(1, "2026-01-05 10:00", "99", paper=False, **of("XRPUSDT", 9, "live")),
+async def consume_samples(platform: Platform) -> None:
+    await platform.consume(
+        trade_closed(1, "2026-01-01 10:00", "10", **of("BTCUSDT", 7, "old name")),
+        trade_closed(1, "2026-01-02 10:00", "-4", **of("BTCUSDT", 7, "cross")),
+        trade_closed(1, "2026-01-03 10:00", "1", **of("ETHUSDT", 8, "fade")),
+        trade_closed(1, "2026-01-04 10:00", "0", **of("SOLUSDT", 8, "fade")),
+        trade_closed(1, "2026-01-05 10:00", "99", paper=False, **of("XRPUSDT", 9, "live")),
     )
 
 
 async def test_the_sums_of_each_symbol_and_of_each_strategy(platform: Platform, ann: str) -> None:
-    await some_of_each(platform)
+    await consume_samples(platform)
     btc, eth, sol = await platform.every(f"{PERFORMANCE}/by-symbol", ann)
     assert [each["symbol"] for each in (btc, eth, sol)] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
     shown = ("trades", "winning_trades", "losing_trades", "pnl", "fees", "gains", "losses", "profit_factor")
@@ -62,10 +68,8 @@ async def test_the_sums_of_each_symbol_and_of_each_strategy(platform: Platform, 
         ("-trades", ["BTCUSDT", "SOLUSDT", "ETHUSDT"]),
     ],
 )
-async def test_they_come_in_any_order_page_by_page(
-    platform: Platform, ann: str, sort: str, symbols: list[str]
-) -> None:
-    await some_of_each(platform)
+async def test_groups_are_paged_in_every_order(platform: Platform, ann: str, sort: str, symbols: list[str]) -> None:
+    await consume_samples(platform)
     found, cursor = [], ""
     for _ in symbols:
         page = await platform.get(f"{PERFORMANCE}/by-symbol?sort={sort}&limit=1{cursor}", ann)
@@ -75,8 +79,8 @@ async def test_they_come_in_any_order_page_by_page(
 
 
 async def test_a_year_shows_every_day_in_the_users_zone(platform: Platform, ann: str) -> None:
-    await platform.hear(started(1, "2025-12-31 10:00", "1000"))
-    await platform.hear(closed(1, "2025-12-31 23:30", "100"), closed(1, "2026-02-28 10:00", "-11"))
+    await platform.consume(session_started(1, "2025-12-31 10:00", "1000"))
+    await platform.consume(trade_closed(1, "2025-12-31 23:30", "100"), trade_closed(1, "2026-02-28 10:00", "-11"))
     year = (await platform.get(f"{PERFORMANCE}/calendar?year=2026", ann)).body
     months: Any = year["months"]
     assert (year["timezone"], sum(len(month["days"]) for month in months)) == ("Europe/Rome", 365)
@@ -94,12 +98,14 @@ async def test_a_year_shows_every_day_in_the_users_zone(platform: Platform, ann:
         assert (await platform.analytics.call("GET", f"{PERFORMANCE}/calendar?{wrong}", token=ann)).status == 422
 
 
-async def test_capital_that_comes_and_goes_stands_between_the_trades(platform: Platform, ann: str) -> None:
+async def test_capital_flows_are_listed_between_the_trades(platform: Platform, ann: str) -> None:
     one, two = new_id(), new_id()
-    await platform.hear(started(1, "2026-01-01 09:00", "1000", one), started(1, "2026-01-03 09:00", "50", two))
-    await platform.hear(closed(1, "2026-01-01 10:00", "100", session_id=one))
-    await platform.hear(stopped(1, "2026-01-02 10:00", "1100", one))
-    await platform.hear(closed(1, "2026-01-03 10:00", "-5", session_id=two))
+    await platform.consume(
+        session_started(1, "2026-01-01 09:00", "1000", one), session_started(1, "2026-01-03 09:00", "50", two)
+    )
+    await platform.consume(trade_closed(1, "2026-01-01 10:00", "100", session_id=one))
+    await platform.consume(session_stopped(1, "2026-01-02 10:00", "1100", one))
+    await platform.consume(trade_closed(1, "2026-01-03 10:00", "-5", session_id=two))
     shown = ("kind", "pnl", "capital_added", "capital_taken", "total_pnl", "equity", "in_sessions")
     curve = [
         tuple(point[name] for name in shown)
@@ -119,18 +125,18 @@ async def test_capital_that_comes_and_goes_stands_between_the_trades(platform: P
 
 
 async def test_the_curve_is_the_same_in_pages_of_any_size(platform: Platform, ann: str) -> None:
-    sessions = [started(1, f"2026-01-{day:02} 00:00", str(day)) for day in range(1, 20)]
-    await platform.hear(*sessions)
-    await platform.hear(*some_trades(1, 60))
+    sessions = [session_started(1, f"2026-01-{day:02} 00:00", str(day)) for day in range(1, 20)]
+    await platform.consume(*sessions)
+    await platform.consume(*some_trades(1, 60))
     whole = (await platform.get(f"{PERFORMANCE}/equity?flows=true&limit=200", ann)).body["items"]
     assert len(whole) == 79  # type: ignore[arg-type]  # a list
     assert await platform.every(f"{PERFORMANCE}/equity?flows=true", ann) == whole
 
 
-async def test_the_summary_tells_of_falls_and_streaks(platform: Platform, ann: str) -> None:
-    await platform.hear(started(1, "2026-01-01 00:00", "1000"))
+async def test_the_summary_shows_drawdowns_and_streaks(platform: Platform, ann: str) -> None:
+    await platform.consume(session_started(1, "2026-01-01 00:00", "1000"))
     pnls = ("100", "-110", "55", "55", "20", "-112")
-    await platform.hear(*(closed(1, f"2026-01-0{day} 10:00", pnl) for day, pnl in enumerate(pnls, 1)))
+    await platform.consume(*(trade_closed(1, f"2026-01-0{day} 10:00", pnl) for day, pnl in enumerate(pnls, 1)))
     summary: Any = (await platform.get(f"{PERFORMANCE}/summary", ann)).body
     assert summary["deepest_drawdown"] == {
         "pct": 10,
@@ -145,14 +151,14 @@ async def test_the_summary_tells_of_falls_and_streaks(platform: Platform, ann: s
     assert (summary["return_pct"], summary["average_win"], summary["average_loss"]) == (0.8, 57.5, 111)
 
 
-async def test_all_answers_agree_on_the_date_where_the_clock_goes_back_over_midnight(platform: Platform) -> None:
+async def test_all_endpoints_agree_on_the_date_when_the_clock_goes_back_over_midnight(platform: Platform) -> None:
     """St. John's went from 2010-11-07 00:01 back to 23:01 of the 6th, at 02:31 in UTC."""
     token = await platform.register("ben@example.org", "America/St_Johns")
     await platform.get(f"{PERFORMANCE}/summary", token)
-    await platform.hear(registered(1, "America/St_Johns"))
+    await platform.consume(user_registered(1, "America/St_Johns"))
     exits = ("6 02:29:59", "6 02:30", "7 02:29:59", "7 02:30:30", "7 02:31", "7 03:29:59", "7 03:30", "8 03:30")
-    await platform.hear(started(1, "2010-11-01 00:00", "1000"))
-    await platform.hear(*(closed(1, f"2010-11-0{exit}", str(2**n)) for n, exit in enumerate(exits)))
+    await platform.consume(session_started(1, "2010-11-01 00:00", "1000"))
+    await platform.consume(*(trade_closed(1, f"2010-11-0{exit}", str(2**n)) for n, exit in enumerate(exits)))
     expected = {5: [1], 6: [2, 4, 16, 32], 7: [8, 64], 8: [128]}
     calendar: Any = (await platform.get(f"{PERFORMANCE}/calendar?year=2010", token)).body["months"]
     for day, pnls in expected.items():
@@ -165,8 +171,8 @@ async def test_all_answers_agree_on_the_date_where_the_clock_goes_back_over_midn
         _, exported = await fetch(platform, token, f"what=trades&{period}")
         _, exported_days = await fetch(platform, token, f"what=days&{period}")
         assert [point["pnl"] for point in equity] == [row["pnl"] for row in exported] == list(map(str, pnls))
-        of_days = [each["daily_pnl"] for each in (row, exported_days[0], calendar[10]["days"][day - 1])]
-        assert {*of_days, *(each["pnl"] for each in (summary, by_symbol, by_strategy))} == {str(sum(pnls))}
+        by_day = [each["daily_pnl"] for each in (row, exported_days[0], calendar[10]["days"][day - 1])]
+        assert {*by_day, *(each["pnl"] for each in (summary, by_symbol, by_strategy))} == {str(sum(pnls))}
         shown = ("starting_balance", "ending_balance")
         assert [row[name] for name in shown] == [summary[name] for name in shown]
         assert float(str(row["daily_pnl_percentage"])) == summary["return_pct"]
@@ -187,6 +193,6 @@ FORGED = (
 
 
 @pytest.mark.parametrize("path", FORGED)
-async def test_what_is_forged_is_refused(platform: Platform, ann: str, path: str) -> None:
+async def test_a_forged_cursor_or_parameter_is_refused(platform: Platform, ann: str, path: str) -> None:
     answer = await platform.analytics.call("GET", f"{PERFORMANCE}/{path}", token=ann)
     assert (answer.status, answer.body["type"]) == (422, "/problems/invalid-input")

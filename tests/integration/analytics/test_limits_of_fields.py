@@ -1,4 +1,4 @@
-"""Names of any script and sums of any size: every list is read to its end, and no answer fails."""
+"""Names in any script and sums of any size: every list is read to its end, and no request fails."""
 
 from decimal import Decimal
 from uuid import uuid4
@@ -7,27 +7,27 @@ import pytest
 
 from shared.contracts.trading import TradeClosed
 from tests.integration.accounts import eventually
-from tests.integration.analytics.conftest import Platform, closed, started
+from tests.integration.analytics.conftest import Platform, session_started, trade_closed
 
 PERFORMANCE = "/v1/performance"
-LETTERS = "🚀Ж漢a\x1b"  # the last one of before names had rules
+LETTERS = "🚀Ж漢a\x1b"  # the last one is from before names had rules
 SORTS = [f"{sign}{name}" for name in ("strategy_name", "pnl", "trades") for sign in ("", "-")]
 HUGE = "60000000000000000000"
 
 
 def _trades() -> list[TradeClosed]:
-    """Two strategies a name of the longest, a third of another length, all trades alike."""
+    """Build equal trades: for each letter, two strategies of one name of the greatest length."""
     trades = []
     for number, letter in enumerate(LETTERS * 2):
         name = letter * (100 if letter != "\x1b" else 3_000)
-        trade = closed(1, "2026-01-02T10:00:00", "1.5", strategy_id=uuid4())
+        trade = trade_closed(1, "2026-01-02T10:00:00", "1.5", strategy_id=uuid4())
         trades.append(trade.model_copy(update={"strategy_name": name, "aggregate_seq": number + 1}))
     return trades
 
 
 async def test_a_list_by_name_is_read_to_its_end_in_every_order(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
-    await platform.say(started(1, "2026-01-01T00:00:00"), *_trades())
+    await platform.publish(session_started(1, "2026-01-01T00:00:00"), *_trades())
     path = f"{PERFORMANCE}/by-strategy"
     await eventually(lambda: platform.every(path, ann), lambda items: len(items) == len(LETTERS) * 2)
     for sort in SORTS:
@@ -49,10 +49,10 @@ async def _one_by_one(platform: Platform, path: str, token: str) -> list[object]
 
 
 @pytest.mark.parametrize("path", ["summary", "equity?flows=true", "daily", "by-strategy", "by-symbol"])
-async def test_balances_of_before_there_was_a_bound_fail_no_answer(platform: Platform, path: str) -> None:
+async def test_balances_from_before_the_limit_fail_no_request(platform: Platform, path: str) -> None:
     ann = await platform.register("ann@example.org")
-    sessions = [started(1, f"2026-01-0{day}T00:00:00", HUGE) for day in (1, 2, 3)]
-    await platform.say(*sessions, closed(1, "2026-01-04T10:00:00", HUGE))
+    sessions = [session_started(1, f"2026-01-0{day}T00:00:00", HUGE) for day in (1, 2, 3)]
+    await platform.publish(*sessions, trade_closed(1, "2026-01-04T10:00:00", HUGE))
     await eventually(
         lambda: platform.get(f"{PERFORMANCE}/summary", ann),
         lambda answer: answer.body["trades"] == 1 and Decimal(answer.text("starting_balance")) == 3 * Decimal(HUGE),

@@ -1,4 +1,4 @@
-"""One row per user, watched symbol and closed candle; its values are TA-Lib's from the anchor."""
+"""One row per user, watched symbol and closed candle; its values are TA-Lib's, computed from the series' anchor."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -33,8 +33,8 @@ def market(database: Database, service_env: ServiceEnv, history: History) -> Mar
 
 
 @pytest.fixture
-def market_again(database: Database, service_env: ServiceEnv, history: History) -> MarketWatch:
-    """After a restart."""
+def market_after_restart(database: Database, service_env: ServiceEnv, history: History) -> MarketWatch:
+    """A second watch on the same data, as after a restart."""
     return market_watch(database, service_env, history)
 
 
@@ -46,7 +46,7 @@ def market_watch(database: Database, service_env: ServiceEnv, history: History) 
     return MarketWatch(database, CandleHistory(settings))
 
 
-async def seen_by(database: Database, user_id: int) -> list[tuple[datetime, int, str | None]]:
+async def list_analyses(database: Database, user_id: int) -> list[tuple[datetime, int, str | None]]:
     async with database.tenant(user_id) as connection:
         rows = await connection.fetch(
             "SELECT timestamp, ema_period, ema_value FROM user_market_analysis ORDER BY ema_period, timestamp"
@@ -54,66 +54,68 @@ async def seen_by(database: Database, user_id: int) -> list[tuple[datetime, int,
     return [(row[0], row[1], None if row[2] is None else str(row[2])) for row in rows]
 
 
-async def test_each_closed_candle_is_seen_once_by_each_watch(database: Database, market: MarketWatch) -> None:
+async def test_each_closed_candle_is_analysed_once_per_watch(database: Database, market: MarketWatch) -> None:
     bars = wavy_bars(120)
-    said = candles(bars)
+    events = candles(bars)
     for user_id, period in ((1, 20), (2, 20), (2, 5)):
         await watch(database, user_id, "BTCUSDT", INTERVAL, period)
     await watch(database, 3, "ETHUSDT", INTERVAL, 20)
     for start in range(0, 120, 10):
-        await market.on_candle_closed(said[max(0, start - 4) : start + 10])
-    await market.on_candle_closed(said[20:60])
-    expected = [(candle.open_time, 20, ema) for candle, ema in zip(said, averages(bars, 20), strict=True)]
-    shorter = [(candle.open_time, 5, ema) for candle, ema in zip(said, averages(bars, 5), strict=True)]
-    assert await seen_by(database, 1) == expected
-    assert await seen_by(database, 2) == shorter + expected
-    assert await seen_by(database, 3) == []
+        await market.on_candle_closed(events[max(0, start - 4) : start + 10])
+    await market.on_candle_closed(events[20:60])
+    expected = [(candle.open_time, 20, ema) for candle, ema in zip(events, averages(bars, 20), strict=True)]
+    shorter = [(candle.open_time, 5, ema) for candle, ema in zip(events, averages(bars, 5), strict=True)]
+    assert await list_analyses(database, 1) == expected
+    assert await list_analyses(database, 2) == shorter + expected
+    assert await list_analyses(database, 3) == []
 
 
-async def test_who_comes_late_has_the_values_from_the_anchor(
+async def test_a_late_watch_has_values_computed_from_the_anchor(
     database: Database, market: MarketWatch, history: History
 ) -> None:
     bars = wavy_bars(100)
-    said = candles(bars)
-    await market.on_candle_closed(said[:50])
+    events = candles(bars)
+    await market.on_candle_closed(events[:50])
     await watch(database, 1, "BTCUSDT", INTERVAL, 20)
     history.bars = bars[:61]
-    await market.on_candle_closed(said[60:70])
-    assert [ema for _, _, ema in await seen_by(database, 1)] == averages(bars, 20)[60:70]
-    assert history.asked == 1
+    await market.on_candle_closed(events[60:70])
+    assert [ema for _, _, ema in await list_analyses(database, 1)] == averages(bars, 20)[60:70]
+    assert history.requests == 1
 
 
-async def test_a_broken_chain_is_mended_from_the_history(
+async def test_a_gap_is_repaired_from_the_history(
     database: Database, market: MarketWatch, history: History
 ) -> None:
     bars = wavy_bars(100)
-    said = candles(bars)
+    events = candles(bars)
     await watch(database, 1, "BTCUSDT", INTERVAL, 20)
-    await market.on_candle_closed(said[:40])
+    await market.on_candle_closed(events[:40])
     history.bars, history.down = bars, True
     with pytest.raises(Unavailable):
-        await market.on_candle_closed(said[50:52])
+        await market.on_candle_closed(events[50:52])
     history.down = False
-    await market.on_candle_closed(said[50:52])
-    assert [ema for _, _, ema in await seen_by(database, 1)] == averages(bars, 20)[:52]
+    await market.on_candle_closed(events[50:52])
+    assert [ema for _, _, ema in await list_analyses(database, 1)] == averages(bars, 20)[:52]
 
 
-async def test_each_watch_gets_back_what_it_missed_and_no_more(
-    database: Database, market: MarketWatch, history: History, market_again: MarketWatch
+async def test_each_watch_gets_the_candles_it_missed_and_no_others(
+    database: Database, market: MarketWatch, history: History, market_after_restart: MarketWatch
 ) -> None:
-    """Candles 40 to 59 went by while nobody listened; whoever began to watch meanwhile has not missed them."""
+    """Candles 40 to 59 were not consumed; a watch that was added meanwhile has not missed them."""
     bars = wavy_bars(100)
-    said = candles(bars)
+    events = candles(bars)
     await watch(database, 1, "BTCUSDT", INTERVAL, 20)
-    await market.on_candle_closed(said[:40])
+    await market.on_candle_closed(events[:40])
     await watch(database, 2, "BTCUSDT", INTERVAL, 20)
     history.bars = bars
-    await market_again.on_candle_closed(said[60:62])
-    assert [ema for _, _, ema in await seen_by(database, 1)] == averages(bars, 20)[:62]
-    assert [ema for _, _, ema in await seen_by(database, 2)] == averages(bars, 20)[60:62]
+    await market_after_restart.on_candle_closed(events[60:62])
+    assert [ema for _, _, ema in await list_analyses(database, 1)] == averages(bars, 20)[:62]
+    assert [ema for _, _, ema in await list_analyses(database, 2)] == averages(bars, 20)[60:62]
 
 
-async def test_months_have_partitions_that_nobody_reaches(database: Database, market: MarketWatch) -> None:
+async def test_months_have_partitions_that_no_role_accesses_directly(
+    database: Database, market: MarketWatch
+) -> None:
     await watch(database, 1, "BTCUSDT", INTERVAL, 20)
     await market.on_candle_closed(candles(wavy_bars(120)))
     async with database.tenant(1) as connection:
@@ -138,7 +140,7 @@ async def test_months_have_partitions_that_nobody_reaches(database: Database, ma
     assert tuple(refused[0]) == (False, True)
 
 
-async def test_an_analysis_over_kafka_is_shown_to_who_watches(platform: Platform) -> None:
+async def test_an_analysis_over_kafka_is_shown_to_its_watcher_only(platform: Platform) -> None:
     ann, ben = [await platform.register(f"{name}@example.org") for name in ("ann", "ben")]
     bars = wavy_bars(60)
     platform.history.bars = bars
@@ -164,28 +166,28 @@ async def test_an_analysis_over_kafka_is_shown_to_who_watches(platform: Platform
     assert [row["timestamp"] for row in last] == [row["timestamp"] for row in seen[-2:]]
 
 
-async def test_a_watch_is_wished_for_and_taken_back(platform: Platform) -> None:
+async def test_a_watch_is_published_as_demand_and_withdrawn(platform: Platform) -> None:
     ann, ben = [await platform.register(f"{name}@example.org") for name in ("ann", "ben")]
     body: dict[str, object] = {"symbol": "BTCUSDT", "interval": INTERVAL, "ema_period": 9}
     added = await platform.analytics.call("POST", "/v1/watchlist", body, token=ann)
     again = await platform.analytics.call("POST", "/v1/watchlist", body, token=ann)
     assert (again.status, again.body["type"]) == (409, "/problems/already-watched")
 
-    async def wished() -> list[tuple[str, bool]]:
+    async def published() -> list[tuple[str, bool]]:
         async with platform.database.queue() as connection:
             rows = await connection.fetch("SELECT symbol, wanted FROM published_interests")
         return [tuple(row) for row in rows]
 
-    assert await eventually(wished, bool) == [("BTCUSDT", True)]
+    assert await eventually(published, bool) == [("BTCUSDT", True)]
     path = f"/v1/watchlist/{added.body['watch_id']}"
     assert (await platform.analytics.call("DELETE", path, token=ben)).status == 404
     assert [row["watch_id"] for row in await platform.every("/v1/watchlist", ann)] == [added.body["watch_id"]]
     assert (await platform.analytics.call("DELETE", path, token=ann)).status == 204
     assert (await platform.analytics.call("DELETE", path, token=ann)).status == 404
-    assert await eventually(wished, lambda found: found == [("BTCUSDT", False)])
+    assert await eventually(published, lambda found: found == [("BTCUSDT", False)])
 
 
-async def test_a_watch_that_cannot_be_is_refused(platform: Platform) -> None:
+async def test_an_invalid_watch_is_refused(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
     for name, value in (
         *(("symbol", "btc usdt"), ("symbol", ""), ("symbol", 7), ("interval", "7"), ("interval", 15)),
@@ -200,7 +202,7 @@ async def test_a_watch_that_cannot_be_is_refused(platform: Platform) -> None:
     assert await platform.every("/v1/watchlist", ann) == []
 
 
-async def test_a_watchlist_has_an_end(platform: Platform) -> None:
+async def test_a_watchlist_is_bounded(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
     for number in range(MAX_WATCHES):
         await watch(platform.database, 1, f"S{number}USDT", INTERVAL, 20)

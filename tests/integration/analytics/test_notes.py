@@ -1,4 +1,4 @@
-"""Notes to an analysis, lists in both orders, and what is dropped when a plan keeps it no longer."""
+"""Notes on analyses, lists in both orders, and the retention of each plan."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,24 +19,26 @@ from shared.chassis.postgres import Database
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
 from shared.contracts.types import instant_text, new_id
 from tests.integration.accounts import Json
-from tests.integration.analytics.conftest import Platform, hear
+from tests.integration.analytics.conftest import Platform, consume
 
 ANALYSIS = "/v1/market-analysis"
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
-LOOK = CandleAnalysis(Decimal(1), Decimal(1), 1, Decimal(0), "FLAT", Decimal(1))
+ANALYSED = CandleAnalysis(Decimal(1), Decimal(1), 1, Decimal(0), "FLAT", Decimal(1))
 DATA = AnalysisData(series="x", open=Decimal(1), high=Decimal(1), low=Decimal(1))
 
 
-async def see(database: Database, user_id: int, watch_id: UUID, *moments: datetime) -> None:
-    """Analyses as if the market had gone on for long."""
+async def insert_analyses(database: Database, user_id: int, watch_id: UUID, *moments: datetime) -> None:
+    """Insert analyses at these times."""
     async with database.tenants([user_id]) as connection:
         for moment in moments:
             await market.prepare_month(connection, moment)
-        seen = [NewAnalysis(Watch(user_id, watch_id, 20), moment, LOOK, DATA) for moment in moments]
-        await market.insert_analyses(connection, "BTCUSDT", "15", seen)
+        analyses = [NewAnalysis(Watch(user_id, watch_id, 20), moment, ANALYSED, DATA) for moment in moments]
+        await market.insert_analyses(connection, "BTCUSDT", "15", analyses)
 
 
-def subscribed(user_id: int, version: int, plan: PlanName, previous: PlanName | None = None) -> SubscriptionChanged:
+def subscription_changed(
+    user_id: int, version: int, plan: PlanName, previous: PlanName | None = None
+) -> SubscriptionChanged:
     return SubscriptionChanged.model_validate(
         {"user_id": user_id, "public_id": UUID(int=user_id), "aggregate": "subscription", "aggregate_seq": version}
         | {"subscription_version": version, "plan": plan, "status": "ACTIVE"}
@@ -45,37 +47,37 @@ def subscribed(user_id: int, version: int, plan: PlanName, previous: PlanName | 
     )
 
 
-async def kept(database: Database, user_id: int) -> int:
+async def count_analyses(database: Database, user_id: int) -> int:
     async with database.tenant(user_id) as connection:
         count: int = await connection.fetchval("SELECT count(*) FROM user_market_analysis")
     return count
 
 
-async def look_through(database: Database, *users: int) -> None:
-    """It is their turn."""
+async def make_due(database: Database, *users: int) -> None:
+    """Make retention due for these users."""
     async with database.tenants(users) as connection:
         await upsert_rounds(connection, users, NOW)
 
 
 async def drop_all(database: Database, now: datetime, at_once: int = 5_000) -> list[int]:
-    """What each step dropped, until nobody waits."""
+    """Run retention until no user is due; returns how many analyses each step dropped."""
     steps = []
     while (dropped := await drop_expired(database, now, at_once)) is not None:
         steps.append(dropped)
     return steps
 
 
-async def test_notes_are_written_by_whoever_has_seen_the_last(platform: Platform) -> None:
+async def test_a_stale_etag_cannot_overwrite_a_note(platform: Platform) -> None:
     ann, ben = [await platform.register(f"{name}@example.org") for name in ("ann", "ben")]
     for token in (ann, ben):
         await platform.get("/v1/watchlist", token)
     row = await watch(platform.database, 1, "BTCUSDT", "15", 20)
-    await see(platform.database, 1, row.watch_id, NOW)
+    await insert_analyses(platform.database, 1, row.watch_id, NOW)
     path = f"{ANALYSIS}/{analysis_id(row.watch_id, NOW)}"
     (listed,) = await platform.every(ANALYSIS, ann)
     assert listed == (await platform.get(path, ann)).body
-    seen = {"If-Match": '"1"', "Authorization": f"Bearer {ann}"}
-    async with aiohttp.ClientSession(platform.running.url, headers=seen) as session:
+    headers = {"If-Match": '"1"', "Authorization": f"Bearer {ann}"}
+    async with aiohttp.ClientSession(platform.running.url, headers=headers) as session:
         for notes, status, tag in (("a gap ☂", 200, '"2"'), ("lost", 412, None)):
             async with session.patch(path, json={"user_notes": notes}) as answer:
                 assert (answer.status, answer.headers.get("ETag")) == (status, tag)
@@ -101,7 +103,7 @@ async def test_analyses_and_watches_are_listed_in_both_orders_and_filtered(platf
     watches = [await watch(platform.database, 1, "BTCUSDT", "15", period) for period in (20, 50)]
     moments = [NOW + timedelta(minutes=15 * number) for number in range(10)]
     for row in watches:
-        await see(platform.database, 1, row.watch_id, *moments)
+        await insert_analyses(platform.database, 1, row.watch_id, *moments)
     rising = await platform.every(ANALYSIS, ann)
     falling = await platform.every(f"{ANALYSIS}?sort=-timestamp", ann)
     assert len(rising) == 20
@@ -124,34 +126,37 @@ async def test_analyses_and_watches_are_listed_in_both_orders_and_filtered(platf
 
 
 @pytest.mark.parametrize("plan", RETENTION)
-async def test_each_plan_keeps_its_days(database: Database, plan: PlanName) -> None:
+async def test_each_plan_retains_its_days(database: Database, plan: PlanName) -> None:
     row = await watch(database, 1, "BTCUSDT", "15", 20)
     edge = NOW - RETENTION[plan]
-    await see(database, 1, row.watch_id, edge - timedelta(minutes=15), edge, NOW)
-    await hear(database, subscribed(1, 1, plan))
-    await look_through(database, 1)
+    await insert_analyses(database, 1, row.watch_id, edge - timedelta(minutes=15), edge, NOW)
+    await consume(database, subscription_changed(1, 1, plan))
+    await make_due(database, 1)
     assert await drop_all(database, NOW) == [1]
-    assert await kept(database, 1) == 2
+    assert await count_analyses(database, 1) == 2
 
 
-async def test_a_step_is_bounded_and_the_next_goes_on(database: Database) -> None:
+async def test_a_step_is_bounded_and_the_next_continues(database: Database) -> None:
     rows = {user_id: await watch(database, user_id, "BTCUSDT", "15", 20) for user_id in (1, 2, 3)}
     old = [NOW - timedelta(days=100, minutes=15 * number) for number in range(6)]
     for user_id, row in rows.items():
-        await see(database, user_id, row.watch_id, *old, NOW)
-    await hear(database, subscribed(1, 1, "PREMIUM"), subscribed(2, 1, "FREE"))
-    await hear(database, subscribed(1, 2, "FREE", "PREMIUM"), subscribed(2, 2, "PRO", "FREE"))
-    await look_through(database, 1, 2, 3)
+        await insert_analyses(database, user_id, row.watch_id, *old, NOW)
+    await consume(database, subscription_changed(1, 1, "PREMIUM"), subscription_changed(2, 1, "FREE"))
+    await consume(
+        database, subscription_changed(1, 2, "FREE", "PREMIUM"), subscription_changed(2, 2, "PRO", "FREE")
+    )
+    await make_due(database, 1, 2, 3)
     assert await drop_all(database, NOW, at_once=4) == [4, 2]
-    assert [await kept(database, user_id) for user_id in (1, 2, 3)] == [1, 7, 7]  # of the third no plan is known
+    # The plan of the third user is unknown, so all of their analyses stay.
+    assert [await count_analyses(database, user_id) for user_id in (1, 2, 3)] == [1, 7, 7]
 
 
-async def test_only_who_keeps_less_now_is_looked_through_at_once(database: Database) -> None:
-    await hear(database, subscribed(1, 1, "PRO"), subscribed(2, 1, "FREE"))
+async def test_only_a_user_with_shorter_retention_is_due_at_once(database: Database) -> None:
+    await consume(database, subscription_changed(1, 1, "PRO"), subscription_changed(2, 1, "FREE"))
     now = datetime.now(UTC)
     assert await drop_all(database, now) == []
-    await hear(database, subscribed(1, 2, "FREE", "PRO"), subscribed(2, 2, "PRO", "FREE"))
-    await hear(database, subscribed(2, 1, "FREE"))  # heard again
+    await consume(database, subscription_changed(1, 2, "FREE", "PRO"), subscription_changed(2, 2, "PRO", "FREE"))
+    await consume(database, subscription_changed(2, 1, "FREE"))  # received again
     async with database.queue() as connection:
         due = await connection.fetch("SELECT user_id FROM user_rounds WHERE retention_due_at <= now()")
     assert [row["user_id"] for row in due] == [1]

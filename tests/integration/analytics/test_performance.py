@@ -1,4 +1,4 @@
-"""Trades said over Kafka, and what their owner is told of them."""
+"""Trades published over Kafka, and the performance their owner is shown."""
 
 from decimal import Decimal
 from typing import Any
@@ -7,31 +7,31 @@ from uuid import UUID
 from shared.chassis.events.producer import Outgoing
 from shared.contracts.types import new_id
 from tests.integration.accounts import Answer, eventually
-from tests.integration.analytics.conftest import Platform, closed, started
+from tests.integration.analytics.conftest import Platform, session_started, trade_closed
 from tests.integration.analytics.test_facts import some_trades
 
 SUMMARY = "/v1/performance/summary"
 
 
-async def until_booked(platform: Platform, token: str, trades: int) -> Answer:
+async def until_counted(platform: Platform, token: str, trades: int) -> Answer:
     return await eventually(lambda: platform.get(SUMMARY, token), lambda answer: answer.body["trades"] == trades)
 
 
-async def test_who_moves_has_his_days_cut_in_the_new_zone(platform: Platform) -> None:
+async def test_a_change_of_time_zone_recomputes_the_users_days(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
-    await platform.say(*some_trades(1, 5))
-    assert (await until_booked(platform, ann, 5)).body["timezone"] == "UTC"
+    await platform.publish(*some_trades(1, 5))
+    assert (await until_counted(platform, ann, 5)).body["timezone"] == "UTC"
     assert (await platform.auth.call("PATCH", "/v1/me", {"timezone": "Europe/Rome"}, ann)).status == 200
     await eventually(lambda: platform.get(SUMMARY, ann), lambda answer: answer.body["timezone"] == "Europe/Rome")
 
 
-async def test_trades_said_twice_and_in_disorder_are_summed_to_the_last_digit(platform: Platform) -> None:
+async def test_repeated_and_unordered_trades_are_summed_to_the_last_digit(platform: Platform) -> None:
     ann = await platform.register("ann@example.org", "Europe/Rome")
     await platform.get(SUMMARY, ann)
     trades = some_trades(1, 120)
-    await platform.say(*trades[60:], *trades[:60])
-    await platform.say(*trades[:30], started(1, "2026-01-01 00:00"))
-    summary = (await until_booked(platform, ann, 120)).body
+    await platform.publish(*trades[60:], *trades[:60])
+    await platform.publish(*trades[:30], session_started(1, "2026-01-01 00:00"))
+    summary = (await until_counted(platform, ann, 120)).body
     assert Decimal(str(summary["pnl"])) == sum(trade.pnl for trade in trades)
     assert Decimal(str(summary["fees"])) == sum(trade.fee for trade in trades)
     assert summary["timezone"] == "Europe/Rome"
@@ -46,14 +46,14 @@ async def test_trades_said_twice_and_in_disorder_are_summed_to_the_last_digit(pl
     assert last["equity"] == capital.body["ending_balance"]
 
 
-async def test_a_period_is_of_whole_local_days_or_of_moments(platform: Platform) -> None:
+async def test_a_period_consists_of_local_days_or_times(platform: Platform) -> None:
     ann = await platform.register("ann@example.org", "Europe/Rome")
-    await platform.say(
-        closed(1, "2026-01-01 22:59", "1"),
-        closed(1, "2026-01-01 23:00", "10"),
-        closed(1, "2026-01-02 23:00", "100"),
+    await platform.publish(
+        trade_closed(1, "2026-01-01 22:59", "1"),
+        trade_closed(1, "2026-01-01 23:00", "10"),
+        trade_closed(1, "2026-01-02 23:00", "100"),
     )
-    await until_booked(platform, ann, 3)
+    await until_counted(platform, ann, 3)
 
     async def pnl(period: str) -> object:
         return (await platform.get(f"{SUMMARY}?{period}", ann)).body["pnl"]
@@ -69,17 +69,17 @@ async def test_a_period_is_of_whole_local_days_or_of_moments(platform: Platform)
     assert [point["total_pnl"] for point in curve] == ["11", "111"]
 
 
-async def test_the_summary_tells_by_symbol_and_by_strategy(platform: Platform) -> None:
+async def test_the_summary_groups_by_symbol_and_by_strategy(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
     other: dict[str, Any] = {"symbol": "ETHUSDT", "strategy_id": UUID(int=8), "strategy_name": "fade"}
-    await platform.say(
-        started(1, "2026-01-01 00:00", "1000"),
-        closed(1, "2026-01-01 10:00", "100"),
-        closed(1, "2026-01-01 11:00", "-50", **other),
-        closed(1, "2026-01-02 11:00", "25.5", **other),
+    await platform.publish(
+        session_started(1, "2026-01-01 00:00", "1000"),
+        trade_closed(1, "2026-01-01 10:00", "100"),
+        trade_closed(1, "2026-01-01 11:00", "-50", **other),
+        trade_closed(1, "2026-01-02 11:00", "25.5", **other),
     )
     await eventually(lambda: platform.get(SUMMARY, ann), lambda answer: answer.body["starting_balance"] == "1000")
-    summary = (await until_booked(platform, ann, 3)).body
+    summary = (await until_counted(platform, ann, 3)).body
     assert (summary["gains"], summary["losses"], summary["pnl"]) == ("125.5", "50", "75.5")
     assert (summary["best_trade"], summary["worst_trade"], summary["ending_balance"]) == ("100", "-50", "1075.5")
     assert (summary["win_rate_pct"], summary["profit_factor"], summary["expectancy"]) == (
@@ -98,12 +98,12 @@ async def test_the_summary_tells_by_symbol_and_by_strategy(platform: Platform) -
     assert {(each["strategy_name"], each["pnl"]) for each in by_strategy} == {("cross", "100"), ("fade", "-24.5")}
 
 
-async def test_two_tenants_see_their_own_only(platform: Platform) -> None:
+async def test_two_tenants_see_only_their_own_trades(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
     ben = await platform.register("ben@example.org")
-    await platform.say(closed(1, "2026-01-01 10:00", "1"), closed(2, "2026-01-01 10:00", "-3"))
-    assert (await until_booked(platform, ann, 1)).body["pnl"] == "1"
-    assert (await until_booked(platform, ben, 1)).body["pnl"] == "-3"
+    await platform.publish(trade_closed(1, "2026-01-01 10:00", "1"), trade_closed(2, "2026-01-01 10:00", "-3"))
+    assert (await until_counted(platform, ann, 1)).body["pnl"] == "1"
+    assert (await until_counted(platform, ben, 1)).body["pnl"] == "-3"
     for path in ("daily", "equity"):
         (one,) = await platform.every(f"/v1/performance/{path}", ben)
         assert one.get("daily_pnl", one.get("pnl")) == "-3"
@@ -112,7 +112,7 @@ async def test_two_tenants_see_their_own_only(platform: Platform) -> None:
 async def test_a_trade_forged_for_another_tenant_has_no_effect(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
     await platform.get(SUMMARY, ann)
-    forged = closed(1, "2026-01-01 10:00", "1")
+    forged = trade_closed(1, "2026-01-01 10:00", "1")
     headers = {"ce_id": str(new_id()), "ce_time": "2026-01-31T09:30:00Z", "ce_dataschema": "x:1"}
     await platform.running.producer.send([Outgoing(forged.topic, "2", headers, forged.model_dump_json().encode())])
 
@@ -131,7 +131,7 @@ NONSENSE = (
 )
 
 
-async def test_what_makes_no_sense_is_refused(platform: Platform) -> None:
+async def test_an_invalid_query_is_refused(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
     paths = [f"{path}?{query}" for path in ("summary", "daily", "equity") for query in NONSENSE]
     forged = [f"{path}?cursor={text}" for path in ("daily", "equity") for text in ("x", "WyJ4Il0", "WzFd", "W10")]
@@ -140,6 +140,6 @@ async def test_what_makes_no_sense_is_refused(platform: Platform) -> None:
         assert (answer.status, answer.body["type"]) == (422, "/problems/invalid-input"), path
 
 
-async def test_nobody_is_told_anything_without_a_token(platform: Platform) -> None:
+async def test_nothing_is_shown_without_a_token(platform: Platform) -> None:
     for path in ("/v1/performance/summary", "/v1/watchlist", "/v1/market-analysis"):
         assert (await platform.analytics.call("GET", path)).status == 401

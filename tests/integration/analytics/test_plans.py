@@ -68,14 +68,14 @@ async def test_reads_use_their_indexes(filled: Database) -> None:
         assert "Seq Scan on trade" not in plan
 
 
-async def test_sums_by_symbol_and_strategy_read_ones_own_trades_only(filled: Database) -> None:
+async def test_sums_by_symbol_and_strategy_read_only_the_users_own_trades(filled: Database) -> None:
     for query in (LIST_BY_SYMBOL, LIST_BY_STRATEGY):
         async with filled.tenant(1) as connection:
             plan = str(await connection.fetch("EXPLAIN " + query, 1, "PAPER", [EARLY], [LATE]))
         assert "Scan on trade_facts_" in plan or "Index Scan using trade_facts_" in plan
 
 
-async def test_what_is_too_old_is_found_by_its_time(filled: Database) -> None:
+async def test_expired_analyses_are_found_by_their_time(filled: Database) -> None:
     async with filled.tenants([1, 2]) as connection:
         plan = str(await connection.fetch("EXPLAIN " + DELETE_ANALYSES, [1, 2], EARLY, 10))
     assert "_user_id_timestamp_watch_id_idx" in plan

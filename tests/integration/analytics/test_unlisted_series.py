@@ -1,4 +1,4 @@
-"""What the exchange does not have is not watched; while nobody can tell, the client is asked to come again."""
+"""Series that the exchange does not list are not watched; while that is unknown, the client is asked to retry."""
 
 import pytest
 
@@ -9,9 +9,9 @@ WATCH: Json = {"symbol": "NOSUCHUSDT", "interval": "15", "ema_period": 20}
 
 
 @pytest.mark.parametrize("path", ["$.symbol", "$.interval"])
-async def test_a_series_that_the_exchange_does_not_have_is_refused(platform: Platform, path: str) -> None:
+async def test_an_unlisted_series_is_refused(platform: Platform, path: str) -> None:
     ann = await platform.register("ann@example.org")
-    platform.history.lacks = path
+    platform.history.missing = path
     for _ in range(2):
         refused = await platform.analytics.call("POST", "/v1/watchlist", WATCH, ann)
         assert (refused.status, refused.body["errors"]) == (
@@ -21,7 +21,7 @@ async def test_a_series_that_the_exchange_does_not_have_is_refused(platform: Pla
     assert await platform.every("/v1/watchlist", ann) == []
 
 
-async def test_while_trading_is_away_it_is_asked_for_later_unless_the_series_is_known(platform: Platform) -> None:
+async def test_during_an_outage_of_trading_only_known_series_are_accepted(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
     assert (await platform.analytics.call("POST", "/v1/watchlist", WATCH, ann)).status == 201
     platform.history.down = True

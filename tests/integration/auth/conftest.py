@@ -1,4 +1,4 @@
-"""Auth over HTTP, and its operations with a clock in hand."""
+"""Auth over HTTP, and its operations with an explicit clock."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path

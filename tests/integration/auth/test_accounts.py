@@ -1,4 +1,4 @@
-"""Registering, logging in, logging out, and who am I."""
+"""Registration, login, logout and `GET /v1/me`."""
 
 import asyncio
 from uuid import UUID
@@ -15,7 +15,7 @@ from shared.contracts.types import from_ms, new_id
 from tests.integration.accounts import PASSWORD, Client
 
 
-async def test_a_new_user_gets_himself_and_tokens(auth: Client) -> None:
+async def test_registration_returns_the_user_and_tokens(auth: Client) -> None:
     answer = await auth.register("ann@example.org", timezone="Europe/Rome", language="it", first_name="Ann")
     assert (answer.status, answer.headers["Location"]) == (201, "/v1/me")
     assert {"access_token", "refresh_token", "token_type", "expires_in"} < set(answer.body)
@@ -28,20 +28,20 @@ async def test_a_new_user_gets_himself_and_tokens(auth: Client) -> None:
     )
 
 
-async def test_the_token_carries_the_public_id_and_not_the_number(auth: Client) -> None:
+async def test_the_token_carries_the_public_id_and_not_the_user_id(auth: Client) -> None:
     answer = await auth.register("ann@example.org")
     claims = jwt.decode(answer.text("access_token"), options={"verify_signature": False})
     assert UUID(claims["sub"]).version == 7
     assert not any(isinstance(value, int) for name, value in claims.items() if name not in ("iat", "exp"))
 
 
-async def test_an_email_has_one_account_without_regard_to_case(auth: Client) -> None:
+async def test_an_email_has_one_account_regardless_of_case(auth: Client) -> None:
     both = await asyncio.gather(auth.register("Ann@Example.org"), auth.register("ann@example.ORG"))
     assert sorted(answer.status for answer in both) == [201, 409]
     assert (await auth.log_in("ANN@EXAMPLE.ORG")).status == 200
 
 
-async def test_registering_says_so_once_and_a_refused_one_says_nothing(auth: Client, database: Database) -> None:
+async def test_a_registration_publishes_one_event_and_a_refused_one_none(auth: Client, database: Database) -> None:
     await auth.register("ann@example.org")
     await auth.register("ann@example.org")
     async with database.queue() as connection:
@@ -61,7 +61,7 @@ async def test_registering_says_so_once_and_a_refused_one_says_nothing(auth: Cli
         ("role", "admin"),
     ],
 )
-async def test_what_cannot_be_kept_is_refused_by_name(auth: Client, field: str, value: str) -> None:
+async def test_an_invalid_field_is_refused_by_name(auth: Client, field: str, value: str) -> None:
     body: dict[str, object] = {"email": "ann@example.org", "password": PASSWORD, field: value}
     answer = await auth.call("POST", "/v1/auth/register", body)
     assert answer.status == 422
@@ -69,7 +69,7 @@ async def test_what_cannot_be_kept_is_refused_by_name(auth: Client, field: str, 
     assert PASSWORD not in str(answer.body)
 
 
-async def test_a_wrong_password_and_an_unknown_email_look_the_same(auth: Client) -> None:
+async def test_a_wrong_password_and_an_unknown_email_get_the_same_answer(auth: Client) -> None:
     await auth.register("ann@example.org")
     wrong = await auth.log_in("ann@example.org", "wrong horse")
     unknown = await auth.log_in("nobody@example.org", "wrong horse")
@@ -77,13 +77,13 @@ async def test_a_wrong_password_and_an_unknown_email_look_the_same(auth: Client)
     assert {**wrong.body, "request_id": ""} == {**unknown.body, "request_id": ""}
 
 
-async def test_a_log_in_is_counted(auth: Client) -> None:
+async def test_a_login_is_counted(auth: Client) -> None:
     await auth.register("ann@example.org")
     token = (await auth.log_in("ann@example.org")).text("access_token")
     assert (await auth.call("GET", "/v1/me", token=token)).body["login_count"] == 2
 
 
-async def test_a_disabled_account_does_not_log_in(auth: Client, database: Database) -> None:
+async def test_a_disabled_account_cannot_log_in(auth: Client, database: Database) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     async with database.tenant(1) as connection:
         await connection.execute("UPDATE users SET is_active = false")
@@ -92,7 +92,7 @@ async def test_a_disabled_account_does_not_log_in(auth: Client, database: Databa
 
 
 @pytest.mark.parametrize("by", ["refresh token", "access token"])
-async def test_logging_out_ends_the_log_in(auth: Client, by: str) -> None:
+async def test_logging_out_ends_the_login(auth: Client, by: str) -> None:
     tokens = await auth.register("ann@example.org")
     access, again = tokens.text("access_token"), tokens.text("refresh_token")
     if by == "refresh token":
@@ -104,7 +104,7 @@ async def test_logging_out_ends_the_log_in(auth: Client, by: str) -> None:
     assert (await auth.call("GET", "/v1/me", token=access)).status == 401
 
 
-async def test_a_user_sees_his_log_ins_and_ends_one(auth: Client) -> None:
+async def test_a_user_lists_their_logins_and_ends_one(auth: Client) -> None:
     first = await auth.register("ann@example.org")
     second = (await auth.log_in("ann@example.org")).text("access_token")
     listed = (await auth.call("GET", "/v1/me/sessions", token=second)).body["items"]
@@ -116,7 +116,7 @@ async def test_a_user_sees_his_log_ins_and_ends_one(auth: Client) -> None:
     assert (await auth.refresh(first.text("refresh_token"))).status == 401
 
 
-async def test_anothers_log_in_cannot_be_ended(auth: Client) -> None:
+async def test_the_login_of_another_user_cannot_be_ended(auth: Client) -> None:
     ann, bob = await auth.register("ann@example.org"), await auth.register("bob@example.org")
     listed = (await auth.call("GET", "/v1/me/sessions", token=bob.text("access_token"))).body["items"]
     assert isinstance(listed, list)
@@ -125,7 +125,7 @@ async def test_anothers_log_in_cannot_be_ended(auth: Client) -> None:
     assert (await auth.refresh(bob.text("refresh_token"))).status == 200
 
 
-async def test_the_keys_are_published_and_check_a_token(auth: Client) -> None:
+async def test_the_published_keys_verify_a_token(auth: Client) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     keys = (await auth.call("GET", "/.well-known/jwks.json")).body["keys"]
     assert isinstance(keys, list)
@@ -134,7 +134,7 @@ async def test_the_keys_are_published_and_check_a_token(auth: Client) -> None:
 
 
 @pytest.mark.parametrize("forged", ["", "x.y.z", "eyJhbGciOiJub25lIn0.e30."])
-async def test_a_forged_token_is_nobody(auth: Client, forged: str) -> None:
+async def test_a_forged_token_is_refused(auth: Client, forged: str) -> None:
     assert (await auth.call("GET", "/v1/me", token=forged)).status == 401
 
 
@@ -158,7 +158,7 @@ async def test_an_older_subscription_never_replaces_a_newer_one(auth: Client, da
     assert (me["subscription_tier"], me["trial_end_date"]) == ("PRO", "1970-01-01T00:00:01.000Z")
 
 
-async def test_the_app_role_sees_no_other_tenant_whatever_it_asks(auth: Client, database: Database) -> None:
+async def test_the_app_role_sees_no_other_tenant(auth: Client, database: Database) -> None:
     await auth.register("ann@example.org")
     await auth.register("bob@example.org")
     async with database.tenant(2) as connection:
@@ -183,7 +183,7 @@ async def test_the_app_role_sees_no_other_tenant_whatever_it_asks(auth: Client, 
         "INSERT INTO refresh_tokens SELECT 1, '\\x00', gen_random_uuid(), 0, now()",
     ],
 )
-async def test_the_app_role_may_not(auth: Client, database: Database, attempt: str) -> None:
+async def test_the_app_role_lacks_the_privilege(auth: Client, database: Database, attempt: str) -> None:
     await auth.register("ann@example.org")
     await auth.register("bob@example.org")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -191,7 +191,7 @@ async def test_the_app_role_may_not(auth: Client, database: Database, attempt: s
             await connection.execute(attempt)
 
 
-async def test_a_log_in_cannot_hang_on_anothers_user(auth: Client, database: Database) -> None:
+async def test_a_refresh_token_cannot_reference_the_login_of_another_user(auth: Client, database: Database) -> None:
     await auth.register("ann@example.org")
     await auth.register("bob@example.org")
     async with database.tenant(1) as connection:
@@ -201,7 +201,7 @@ async def test_a_log_in_cannot_hang_on_anothers_user(auth: Client, database: Dat
             await queries.insert_refresh_token(connection, 2, b"x" * 32, anns, 0, from_ms(0))
 
 
-async def test_log_ins_are_found_by_their_user(auth: Client, database: Database) -> None:
+async def test_listing_logins_uses_the_index_on_the_user(auth: Client, database: Database) -> None:
     await auth.register("ann@example.org")
     async with database.tenant(1) as connection:
         await connection.execute(

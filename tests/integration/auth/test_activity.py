@@ -1,4 +1,4 @@
-"""What was done to what is a user's: heard from all services, once, in a chain that nobody can change."""
+"""The activity log: consumed from all services, each entry once, in a hash chain that no role can change."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,13 +26,13 @@ NOW = utc_now()
 
 
 @pytest.fixture
-async def hearing(settings: AuthSettings) -> AsyncIterator[Client]:
-    """Auth with all its parts."""
+async def full_auth(settings: AuthSettings) -> AsyncIterator[Client]:
+    """Run auth with all its roles."""
     async with RunningService(build, settings) as running, client_of(running.url) as client:
         yield client
 
 
-def did(user_id: int, number: int = 1, **more: object) -> ActivityRecorded:
+def activity_event(user_id: int, number: int = 1, **more: object) -> ActivityRecorded:
     fields: Json = {
         "user_id": user_id,
         "public_id": UUID(int=user_id),
@@ -63,8 +63,8 @@ async def _faults(database: Database, user_id: int) -> list[str]:
         return [fault.kind for fault in [*found, *check.end()]]
 
 
-async def test_each_is_in_the_log_once_and_the_chain_is_whole(database: Database) -> None:
-    events = [did(1 + number % 3, number) for number in range(1, 31)]
+async def test_each_activity_is_logged_once_and_the_chain_is_intact(database: Database) -> None:
+    events = [activity_event(1 + number % 3, number) for number in range(1, 31)]
     await log(database, *events[:20], events[3])
     await log(database, *events[10:])
     for user_id in (1, 2, 3):
@@ -74,14 +74,14 @@ async def test_each_is_in_the_log_once_and_the_chain_is_whole(database: Database
         assert [row["activity_id"] for row in rows] == [e.activity_id for e in events if e.user_id == user_id]
 
 
-async def test_batches_at_the_same_time_make_one_chain(database: Database) -> None:
-    batches = [[did(user_id, number) for user_id in (1, 2)] for number in range(1, 9)]
+async def test_concurrent_batches_make_one_chain(database: Database) -> None:
+    batches = [[activity_event(user_id, number) for user_id in (1, 2)] for number in range(1, 9)]
     await asyncio.gather(*(log(database, *batch) for batch in batches))
     assert [await _faults(database, user_id) for user_id in (1, 2)] == [[], []]
 
 
 async def test_every_column_of_the_log_is_filled(database: Database) -> None:
-    await log(database, event := did(1))
+    await log(database, event := activity_event(1))
     async with database.tenant(1) as connection:
         row = dict(await connection.fetchrow("SELECT * FROM user_activity_log"))
     assert not [column for column, value in row.items() if value is None]
@@ -101,7 +101,7 @@ async def test_every_column_of_the_log_is_filled(database: Database) -> None:
     ],
 )
 async def test_no_role_may_change_or_remove_a_row(database: Database, role: str, attack: str) -> None:
-    await log(database, did(1))
+    await log(database, activity_event(1))
     transaction = {"app": database.tenant(1), "worker": database.tenants([1]), "queue": database.queue()}[role]
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with transaction as connection:
@@ -109,8 +109,8 @@ async def test_no_role_may_change_or_remove_a_row(database: Database, role: str,
     assert await _faults(database, 1) == []
 
 
-async def test_a_row_cannot_be_put_among_others_by_the_one_who_writes_them(database: Database) -> None:
-    await log(database, did(1), did(1, 2))
+async def test_the_role_that_appends_rows_cannot_insert_between_them(database: Database) -> None:
+    await log(database, activity_event(1), activity_event(1, 2))
     with pytest.raises(asyncpg.UniqueViolationError):
         async with database.tenants([1]) as connection:
             await connection.execute(
@@ -123,44 +123,44 @@ async def _types(client: Client, token: str, query: str = "") -> list[str]:
     return [str(item["activity_type"]) for item in cast("list[Json]", page["items"])]
 
 
-async def test_a_person_sees_what_was_done_in_his_name(hearing: Client) -> None:
-    token = (await hearing.register("ann@example.org")).text("access_token")
-    await hearing.log_in("ann@example.org", "wrong horse battery")
-    again = await hearing.log_in("ann@example.org")
-    await hearing.call("PATCH", "/v1/me", {"username": "ann"}, token, User_Agent="my\ttool")
-    await hearing.call("PATCH", "/v1/me", {"timezone": "Mars/Base"}, token)
-    await hearing.call("POST", "/v1/auth/logout", {"refresh_token": again.text("refresh_token")})
+async def test_a_user_sees_the_activities_under_their_name(full_auth: Client) -> None:
+    token = (await full_auth.register("ann@example.org")).text("access_token")
+    await full_auth.log_in("ann@example.org", "wrong horse battery")
+    again = await full_auth.log_in("ann@example.org")
+    await full_auth.call("PATCH", "/v1/me", {"username": "ann"}, token, User_Agent="my\ttool")
+    await full_auth.call("PATCH", "/v1/me", {"timezone": "Mars/Base"}, token)
+    await full_auth.call("POST", "/v1/auth/logout", {"refresh_token": again.text("refresh_token")})
     expected = ["LOG_OUT", "CHANGE_ME", "LOG_IN", "LOG_IN_FAILED", "REGISTER"]
-    await eventually(lambda: _types(hearing, token), lambda seen: seen == expected)
-    page = (await hearing.call("GET", "/v1/me/activity?type=CHANGE_ME", token=token)).body
+    await eventually(lambda: _types(full_auth, token), lambda seen: seen == expected)
+    page = (await full_auth.call("GET", "/v1/me/activity?type=CHANGE_ME", token=token)).body
     [item] = cast("list[Json]", page["items"])
     assert (item["actor"], item["service"], item["endpoint"]) == ("USER", "auth", "PATCH /v1/me")
     assert (item["ip_address"], item["user_agent"]) == ("127.0.0.1", "my?tool")
-    page = (await hearing.call("GET", "/v1/me/activity?type=LOG_IN_FAILED", token=token)).body
+    page = (await full_auth.call("GET", "/v1/me/activity?type=LOG_IN_FAILED", token=token)).body
     assert cast("list[Json]", page["items"])[0]["actor"] == "UNKNOWN"
 
 
-async def test_a_used_refresh_token_and_a_new_password_are_in_the_log(
-    hearing: Client, database_access: DatabaseAccess
+async def test_a_reused_refresh_token_and_a_new_password_are_logged(
+    full_auth: Client, database_access: DatabaseAccess
 ) -> None:
-    first = await hearing.register("ann@example.org")
-    second = await hearing.log_in("ann@example.org")
+    first = await full_auth.register("ann@example.org")
+    second = await full_auth.log_in("ann@example.org")
     token = second.text("access_token")
     used = first.text("refresh_token")
-    assert (await hearing.refresh(used)).status == 200
+    assert (await full_auth.refresh(used)).status == 200
     owner = await asyncpg.connect(database_access.owner_dsn)
     await owner.execute("UPDATE auth.refresh_tokens SET used_at = used_at - interval '11 seconds'")
     await owner.close()
-    assert (await hearing.refresh(used)).status == 401
+    assert (await full_auth.refresh(used)).status == 401
     passwords = {"old_password": PASSWORD, "new_password": "new horse battery"}
-    assert (await hearing.call("POST", "/v1/me/password", passwords, token)).status == 204  # type: ignore[arg-type]
+    assert (await full_auth.call("POST", "/v1/me/password", passwords, token)).status == 204  # type: ignore[arg-type]
     expected = ["CHANGE_PASSWORD", "REUSE_REFRESH_TOKEN", "LOG_IN", "REGISTER"]
-    await eventually(lambda: _types(hearing, token), lambda seen: seen == expected)
+    await eventually(lambda: _types(full_auth, token), lambda seen: seen == expected)
 
 
-async def test_the_list_has_pages_orders_and_filters(auth: Client, database: Database) -> None:
+async def test_the_list_is_paged_sorted_and_filtered(auth: Client, database: Database) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
-    await log(database, *(did(1, n, activity_type="ODD" if n % 2 else "EVEN") for n in range(1, 8)))
+    await log(database, *(activity_event(1, n, activity_type="ODD" if n % 2 else "EVEN") for n in range(1, 8)))
     assert await _types(auth, token, "?sort=created_at&limit=3") == ["ODD", "EVEN", "ODD"]
     assert await _types(auth, token, "?type=EVEN") == ["EVEN"] * 3
 
@@ -177,8 +177,8 @@ async def test_the_list_has_pages_orders_and_filters(auth: Client, database: Dat
     assert (await auth.call("GET", "/v1/me/activity?type=x%20y", token=token)).status == 422
 
 
-async def test_a_log_is_read_by_an_index(auth: Client, database: Database) -> None:
-    await log(database, *(did(1, n, activity_type=f"TYPE_{n % 50}") for n in range(1, 3_000)))
+async def test_reading_the_log_uses_an_index(auth: Client, database: Database) -> None:
+    await log(database, *(activity_event(1, n, activity_type=f"TYPE_{n % 50}") for n in range(1, 3_000)))
     async with database.tenant(1) as connection:
         plan = await connection.fetch("EXPLAIN " + activity.NEWEST_FIRST, 1, "TYPE_7", None, None, None, 51)
     assert "user_activity_log_" in str(plan)

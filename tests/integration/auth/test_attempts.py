@@ -1,4 +1,5 @@
-"""Who fails again and again has to wait, and whom that must not lock out; what an answer tells of an account."""
+"""Failed logins: repeated failures are delayed without locking out the owner, and do not reveal whether an account
+exists."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -34,7 +35,7 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture
 def strict(desk: AuthContext) -> AuthContext:
-    """Three failures are free for an account, six for a network."""
+    """Return a context that allows three failures per account and six per network without delay."""
     return replace(desk, free_attempts=FreeAttempts(account=3, network=6))
 
 
@@ -50,7 +51,7 @@ async def _outcomes(desk: AuthContext, times: int, client: Client, now: datetime
     return [await _outcome(log_in(desk, email, WRONG, client, now)) for _ in range(times)]
 
 
-async def test_failing_log_ins_are_slowed_and_then_refused(strict: AuthContext) -> None:
+async def test_failing_logins_are_slowed_and_then_refused(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     assert await _outcomes(strict, 4, STRANGER, now) == ["bad-credentials"] * 3 + ["too-many-attempts"]
@@ -63,28 +64,28 @@ async def test_failing_log_ins_are_slowed_and_then_refused(strict: AuthContext) 
     assert refused.value.extra == {"retry_after_s": 2}
 
 
-async def test_the_answer_says_when_to_come_again(auth: Caller) -> None:
+async def test_the_answer_says_when_to_retry(auth: Caller) -> None:
     answers = [await auth.log_in("nobody@example.org", WRONG) for _ in range(11)]
     assert [answer.status for answer in answers] == [401] * 10 + [429]
     assert (answers[-1].body["type"], answers[-1].headers["Retry-After"]) == ("/problems/too-many-attempts", "1")
 
 
-async def test_many_at_once_are_counted_like_one_after_another(strict: AuthContext) -> None:
+async def test_concurrent_failures_are_counted_like_sequential_ones(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     attempts = [_outcome(log_in(strict, EMAIL, WRONG, STRANGER, now)) for _ in range(8)]
     assert sorted(await asyncio.gather(*attempts)) == ["bad-credentials"] * 3 + ["too-many-attempts"] * 5
 
 
-async def test_it_is_counted_over_instances_and_restarts(strict: AuthContext, settings: object) -> None:
+async def test_failures_are_counted_across_instances_and_restarts(strict: AuthContext, settings: object) -> None:
     now = utc_now()
     await _outcomes(strict, 3, STRANGER, now)
-    other = await Database.connect(settings)  # type: ignore[arg-type]  # the same as the desk's
+    other = await Database.connect(settings)  # type: ignore[arg-type]  # the settings of `desk`
     assert await _outcomes(replace(strict, database=other), 1, STRANGER, now) == ["too-many-attempts"]
     await other.close()
 
 
-async def test_a_right_password_forgets_the_failures_before_it(strict: AuthContext) -> None:
+async def test_a_correct_password_resets_the_failures(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     for _ in range(3):
@@ -93,7 +94,7 @@ async def test_a_right_password_forgets_the_failures_before_it(strict: AuthConte
         now += COUNTER_TTL
 
 
-async def test_strangers_do_not_lock_out_who_is_where_he_has_been(strict: AuthContext) -> None:
+async def test_strangers_do_not_lock_out_a_user_on_a_known_network(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     for number in range(8):
@@ -103,7 +104,7 @@ async def test_strangers_do_not_lock_out_who_is_where_he_has_been(strict: AuthCo
     assert await _outcomes(strict, 4, HOME, now) == ["bad-credentials"] * 3 + ["too-many-attempts"]
 
 
-async def test_a_network_is_slowed_whatever_accounts_it_tries(strict: AuthContext) -> None:
+async def test_a_network_is_slowed_across_the_accounts_it_tries(strict: AuthContext) -> None:
     now = utc_now()
     clients = [Client(f"2001:db8::{number}", None) for number in range(8)]
     outcomes = [
@@ -114,7 +115,7 @@ async def test_a_network_is_slowed_whatever_accounts_it_tries(strict: AuthContex
     assert await _outcomes(strict, 1, Client("2001:db8:0:1::1", None), now) == ["bad-credentials"]
 
 
-async def test_an_account_of_ones_own_does_not_clear_ones_network(strict: AuthContext) -> None:
+async def test_logging_in_to_an_own_account_does_not_reset_the_network(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, STRANGER, now)
     for number in range(6):
@@ -123,7 +124,7 @@ async def test_an_account_of_ones_own_does_not_clear_ones_network(strict: AuthCo
     assert await _outcomes(strict, 1, STRANGER, now, "one.more@example.org") == ["too-many-attempts"]
 
 
-async def test_registering_a_known_email_fails_and_counts_as_a_log_in(strict: AuthContext) -> None:
+async def test_registering_a_known_email_fails_and_counts_as_a_login(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     again = replace(USER, password=WRONG)
@@ -132,7 +133,7 @@ async def test_registering_a_known_email_fails_and_counts_as_a_log_in(strict: Au
     assert await _outcomes(strict, 1, STRANGER, now) == ["too-many-attempts"]
 
 
-async def test_only_who_knows_the_password_is_told_that_there_is_an_account(strict: AuthContext) -> None:
+async def test_only_the_correct_password_reveals_that_the_account_exists(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     with pytest.raises(EmailTaken):
@@ -141,7 +142,7 @@ async def test_only_who_knows_the_password_is_told_that_there_is_an_account(stri
         await register(strict, replace(USER, password=WRONG), STRANGER, now)
 
 
-async def test_bad_refresh_tokens_are_slowed_and_good_ones_taken(strict: AuthContext) -> None:
+async def test_bad_refresh_tokens_are_slowed_and_good_ones_accepted(strict: AuthContext) -> None:
     now = utc_now()
     good = (await register(strict, USER, HOME, now)).tokens.refresh_token
     outcomes = [await _outcome(refresh(strict, "x" * 43, HOME, now)) for _ in range(7)]
@@ -169,7 +170,7 @@ async def test_guessing_the_old_password_is_slowed_too(strict: AuthContext) -> N
         await change(PASSWORD)
 
 
-async def test_an_attempt_that_nobody_had_time_for_is_none(strict: AuthContext) -> None:
+async def test_an_attempt_refused_for_load_is_not_counted(strict: AuthContext) -> None:
     now = utc_now()
     await register(strict, USER, HOME, now)
     strict.passwords._free_places = 0
@@ -179,7 +180,7 @@ async def test_an_attempt_that_nobody_had_time_for_is_none(strict: AuthContext) 
     await log_in(strict, EMAIL, PASSWORD, STRANGER, now)
 
 
-async def test_what_is_counted_is_forgotten_and_bounded(strict: AuthContext, database: Database) -> None:
+async def test_counters_expire_and_are_deleted_in_bounded_batches(strict: AuthContext, database: Database) -> None:
     now = utc_now()
     await _outcomes(strict, 1, STRANGER, now - COUNTER_TTL, "old@example.org")
     for number in range(3):
@@ -191,31 +192,31 @@ async def test_what_is_counted_is_forgotten_and_bounded(strict: AuthContext, dat
         assert await connection.fetchval("SELECT count(*) FROM attempts") == 4
 
 
-async def test_known_or_not_the_database_is_asked_the_same(strict: AuthContext) -> None:
-    """How long it takes is measured in benchmarks/auth.py."""
+async def test_known_and_unknown_emails_run_the_same_queries(strict: AuthContext) -> None:
+    """Timing is measured in benchmarks/auth.py."""
     now = utc_now()
     await register(strict, USER, HOME, now)
-    asked: list[str] = []
-    async with strict.database._app.acquire() as connection:  # the only one there is
-        connection.add_query_logger(lambda query: asked.append(" ".join(query.query.split()[:4])))
+    queries: list[str] = []
+    async with strict.database._app.acquire() as connection:  # the pool's only connection
+        connection.add_query_logger(lambda query: queries.append(" ".join(query.query.split()[:4])))
     failing = (
         log_in(strict, EMAIL, WRONG, STRANGER, now),
         log_in(strict, "nobody@example.org", WRONG, STRANGER, now),
         register(strict, replace(USER, password=WRONG), STRANGER, now),
     )
     seen: list[list[str]] = []
-    asked.clear()
+    queries.clear()
     for attempt in failing:
         with pytest.raises(BadCredentials):
             await attempt
-        seen.append(asked[:])
-        asked.clear()
+        seen.append(queries[:])
+        queries.clear()
     ends = ("RELEASE part", "ROLLBACK TO")
     known, unknown, registering = [[each for each in one if not each.startswith(ends)] for one in seen]
     assert len(known) > 8
     assert known == unknown
-    # A registration first looks how many came from its network, before it looks at the e-mail.
-    asked_before, registering = registering[: -len(known)], registering[-len(known) :]
-    assert [each for each in asked_before if "network" in each]
-    assert not [each for each in asked_before if "email" in each]
+    # A registration first counts registrations from its network, before it looks up the e-mail.
+    network_queries, registering = registering[: -len(known)], registering[-len(known) :]
+    assert [each for each in network_queries if "network" in each]
+    assert not [each for each in network_queries if "email" in each]
     assert registering == known

@@ -1,4 +1,4 @@
-"""`tradefleet audit verify`, as an operator types it."""
+"""`tradefleet audit verify`, as an operator runs it."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from services.auth.settings import AuthSettings
 from shared.chassis.clock import utc_now
 from shared.chassis.postgres import Database
 from stack.migrate import DatabaseAccess
-from tests.integration.auth.test_activity import did, log
+from tests.integration.auth.test_activity import activity_event, log
 
 ROWS = 4
 PUBLIC_IDS = {user_id: str(UUID(int=user_id)) for user_id in (1, 2)}
@@ -25,7 +25,7 @@ MOVE = "UPDATE auth.user_activity_log SET seq = {} WHERE user_id = 2 AND seq = {
 
 @pytest.fixture
 def dsn(settings: AuthSettings) -> str:
-    """Two people, and a third one who has rows and no account any more."""
+    """Prepare two users with accounts, and a third with rows but without an account."""
     asyncio.run(_prepare(settings))
     return settings.postgres_worker_dsn.get_secret_value()
 
@@ -37,12 +37,14 @@ async def _prepare(settings: AuthSettings) -> None:
         async with database.tenant(user_id) as connection:
             await accounts.locate_email(connection, email_sha256(user.email), claim=user_id)
             await accounts.insert_user(connection, user_id, UUID(int=user_id), user, "", utc_now())
-    await log(database, *(did(user_id, number) for number in range(1, ROWS + 1) for user_id in (1, 2, 3)))
+    await log(
+        database, *(activity_event(user_id, number) for number in range(1, ROWS + 1) for user_id in (1, 2, 3))
+    )
     await database.close()
 
 
 def _plant(postgres: str, access: DatabaseAccess, *statements: str) -> None:
-    """As a superuser, whom nothing holds back."""
+    """Change rows as a superuser, whom no privilege restricts."""
 
     async def run() -> None:
         connection = await asyncpg.connect(postgres, database=access.name)
@@ -57,7 +59,7 @@ def _type(dsn: str, *words: str) -> Result:
     return CliRunner().invoke(audit, ["verify", *words], env={"POSTGRES_WORKER_DSN": dsn})
 
 
-def test_what_was_written_is_as_written(dsn: str) -> None:
+def test_an_unchanged_log_verifies(dsn: str) -> None:
     result = _type(dsn)
     assert (result.exit_code, result.output) == (0, "12 rows of 3 users: unchanged\n")
     assert json.loads(_type(dsn, "--json").output) == {"rows": 12, "users": 3, "faults": 0, "found": []}
@@ -80,7 +82,7 @@ def test_what_was_written_is_as_written(dsn: str) -> None:
     ],
     ids=["changed", "hash", "removed", "last removed", "all removed", "swapped", "head", "count"],
 )
-def test_what_was_planted_is_found(
+def test_a_planted_change_is_found(
     dsn: str,
     postgres: str,
     database_access: DatabaseAccess,
@@ -95,7 +97,7 @@ def test_what_was_planted_is_found(
     assert {one["user_id"] for one in found} == {PUBLIC_IDS[2]}
 
 
-def test_a_fault_is_told_in_words_and_of_one_person_where_asked(
+def test_a_fault_is_described_and_one_user_can_be_selected(
     dsn: str, postgres: str, database_access: DatabaseAccess
 ) -> None:
     _plant(postgres, database_access, "DELETE FROM auth.user_activity_log WHERE user_id > 1 AND seq = 4")
@@ -112,7 +114,7 @@ def test_a_fault_is_told_in_words_and_of_one_person_where_asked(
     assert _type(dsn, "--email", "2@example.org").exit_code == 1
 
 
-def test_an_unknown_email_and_a_missing_stack_are_bad_input_in_one_line(dsn: str, tmp_path: Path) -> None:
+def test_an_unknown_email_and_a_missing_stack_are_one_line_of_bad_input(dsn: str, tmp_path: Path) -> None:
     unknown = _type(dsn, "--email", "nobody@example.org")
     assert (unknown.exit_code, unknown.stderr) == (2, "tradefleet: no user is registered as nobody@example.org\n")
     for missing in (_type(dsn, "--home", str(tmp_path)), _type("postgresql://auth_worker:x@127.0.0.1:1/none")):

@@ -1,4 +1,4 @@
-"""Auth's signing key is changed while people log in, refresh and call: no request fails."""
+"""Auth's signing key changes while users log in, refresh and call the API: no request fails."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from stack.migrate import DatabaseAccess
 from stack.service_keys import new_private_key
 from tests.conftest import ServiceEnv
 from tests.integration.accounts import Client, auth_settings, client_of
-from tests.integration.auth.test_ended_elsewhere import know_of_everybody
+from tests.integration.auth.test_ended_elsewhere import project_users
 
 
 @pytest.fixture
@@ -46,9 +46,9 @@ async def test_no_request_fails_while_the_key_changes(
 
     async def statuses() -> tuple[int, int]:
         token = first.text("access_token")
-        return tuple([(await client.call("GET", path, token=token)).status for client, path in _reads(both)])  # type: ignore[return-value]  # of two
+        return tuple([(await client.call("GET", path, token=token)).status for client, path in _reads(both)])  # type: ignore[return-value]  # a pair
 
-    await know_of_everybody(database_access.owner_dsn)
+    await project_users(database_access.owner_dsn)
     assert await statuses() == (200, 200)
     kids: dict[str, int] = {}
     refresh_token = first.text("refresh_token")

@@ -1,4 +1,4 @@
-"""What a person sees and changes of himself, and his log-ins."""
+"""A user's own profile and logins."""
 
 import asyncio
 from datetime import timedelta
@@ -32,7 +32,7 @@ async def _change_password(auth: Client, token: str, old: str = PASSWORD, new: s
     return await auth.call("POST", "/v1/me/password", {"old_password": old, "new_password": new}, token)
 
 
-async def test_a_profile_is_changed_and_others_are_told(auth: Client, database: Database) -> None:
+async def test_changing_a_profile_publishes_an_event(auth: Client, database: Database) -> None:
     token = (await auth.register("ann@example.org", first_name="Ann", username="a")).text("access_token")
     answer = await auth.call("PATCH", "/v1/me", {"timezone": "Europe/Rome", "username": None}, token)
     assert answer.status == 200
@@ -42,12 +42,12 @@ async def test_a_profile_is_changed_and_others_are_told(auth: Client, database: 
         "Ann",
     )
     assert (await auth.call("GET", "/v1/me", token=token)).body == answer.body
-    [said] = await _outbox(database, "user.updated")
-    assert b'"aggregate_seq":2,' in said
-    assert b'"timezone":"Europe/Rome"' in said
+    [event] = await _outbox(database, "user.updated")
+    assert b'"aggregate_seq":2,' in event
+    assert b'"timezone":"Europe/Rome"' in event
 
 
-async def test_what_changes_nothing_is_not_told(auth: Client, database: Database) -> None:
+async def test_a_change_without_effect_publishes_nothing(auth: Client, database: Database) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     before = await auth.call("GET", "/v1/me", token=token)
     for changes in ({}, {"timezone": "UTC"}, {"language": None}):
@@ -65,13 +65,13 @@ async def test_what_changes_nothing_is_not_told(auth: Client, database: Database
         ("first_name", "a\u0007"),
     ],
 )
-async def test_what_cannot_be_kept_is_refused_by_name(auth: Client, field: str, value: str) -> None:
+async def test_an_invalid_field_is_refused_by_name(auth: Client, field: str, value: str) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     answer = await auth.call("PATCH", "/v1/me", {field: value}, token)
     assert (answer.status, f"$.{field}" in str(answer.body["errors"])) == (422, True)
 
 
-async def test_of_two_who_edit_the_same_state_one_wins(auth: Client, settings: AuthSettings) -> None:
+async def test_one_of_two_concurrent_edits_wins(auth: Client, settings: AuthSettings) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     tag = (await auth.call("GET", "/v1/me", token=token)).headers["ETag"]
     edits = [auth.call("PATCH", "/v1/me", {"username": name}, token, If_Match=tag) for name in "ab"]
@@ -82,16 +82,16 @@ async def test_of_two_who_edit_the_same_state_one_wins(auth: Client, settings: A
     assert (await auth.call("GET", "/v1/me", token=token, If_None_Match=again.headers["ETag"])).status == 304
 
 
-async def test_a_new_password_ends_the_other_log_ins(auth: Client, database: Database) -> None:
+async def test_a_new_password_ends_the_other_logins(auth: Client, database: Database) -> None:
     other = await auth.register("ann@example.org")
-    mine = await auth.log_in("ann@example.org")
-    assert (await _change_password(auth, mine.text("access_token"))).status == 204
+    current = await auth.log_in("ann@example.org")
+    assert (await _change_password(auth, current.text("access_token"))).status == 204
     assert (await auth.refresh(other.text("refresh_token"))).status == 401
     assert (await auth.call("GET", "/v1/me", token=other.text("access_token"))).status == 401
-    assert (await auth.refresh(mine.text("refresh_token"))).status == 200
+    assert (await auth.refresh(current.text("refresh_token"))).status == 200
     assert (await auth.log_in("ann@example.org")).status == 401
     assert (await auth.log_in("ann@example.org", NEW)).status == 200
-    assert len(await _outbox(database, "activity.recorded")) == 5  # registered, in, changed, failed, in
+    assert len(await _outbox(database, "activity.recorded")) == 5  # registered, login, changed, failed, login
 
 
 async def test_a_new_password_needs_the_old_one(auth: Client) -> None:
@@ -103,7 +103,7 @@ async def test_a_new_password_needs_the_old_one(auth: Client) -> None:
     assert (await auth.log_in("ann@example.org")).status == 200
 
 
-async def test_log_ins_are_listed_in_pages_and_in_both_orders(auth: Client) -> None:
+async def test_logins_are_listed_in_pages_and_in_both_orders(auth: Client) -> None:
     first = await auth.register("ann@example.org")
     for _ in range(3):
         await auth.log_in("ann@example.org")
@@ -123,7 +123,7 @@ async def test_log_ins_are_listed_in_pages_and_in_both_orders(auth: Client) -> N
     assert wrong.status == 422
 
 
-async def test_all_other_log_ins_are_ended_at_once(auth: Client) -> None:
+async def test_all_other_logins_are_ended_at_once(auth: Client) -> None:
     first = await auth.register("ann@example.org")
     others = [await auth.log_in("ann@example.org") for _ in range(2)]
     token = first.text("access_token")
@@ -133,21 +133,25 @@ async def test_all_other_log_ins_are_ended_at_once(auth: Client) -> None:
     assert (await auth.call("DELETE", "/v1/me/sessions", token=token)).body == {"ended": 0}
 
 
-async def test_a_revoked_log_in_ends_elsewhere_with_its_access_token(
+async def test_a_revoked_login_ends_elsewhere_with_its_access_token(
     auth: Client, database: Database, settings: AuthSettings
 ) -> None:
-    """At auth at once; at a service that only checks tokens when the token ends, also one it has seen before."""
-    mine, gone = await auth.register("ann@example.org"), await auth.log_in("ann@example.org")
+    """Auth refuses it immediately.
+
+    A service that only verifies tokens refuses it when the access token expires, even a token it has already
+    accepted.
+    """
+    current, revoked = await auth.register("ann@example.org"), await auth.log_in("ann@example.org")
     now = utc_now()
     verifier = TokenVerifier(
         settings.model_copy(update={"jwks_url": auth.url + "/.well-known/jwks.json"}), clock=lambda: now
     )
     elsewhere = Authenticator(verifier, UserDirectory(database))
-    header = f"Bearer {gone.text('access_token')}"
+    header = f"Bearer {revoked.text('access_token')}"
     assert (await elsewhere.principal(header)).user_id == 1
-    assert (await auth.call("DELETE", "/v1/me/sessions", token=mine.text("access_token"))).body == {"ended": 1}
-    assert (await auth.refresh(gone.text("refresh_token"))).status == 401
-    assert (await auth.call("GET", "/v1/me", token=gone.text("access_token"))).status == 401
+    assert (await auth.call("DELETE", "/v1/me/sessions", token=current.text("access_token"))).body == {"ended": 1}
+    assert (await auth.refresh(revoked.text("refresh_token"))).status == 401
+    assert (await auth.call("GET", "/v1/me", token=revoked.text("access_token"))).status == 401
     now += timedelta(seconds=settings.auth_access_token_s - 5)
     assert (await elsewhere.principal(header)).user_id == 1
     now += timedelta(seconds=6)

@@ -1,4 +1,4 @@
-"""A network makes so many accounts an hour, and fewer trials a day; whose account has none is told."""
+"""Registrations per network and hour are limited, trials per day too; an account without a trial gets a notice."""
 
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
@@ -14,7 +14,7 @@ LIMITS = {
     "auth_registrations_an_hour": 3,
     "auth_registrations_a_day": 4,
     "auth_trials_a_day": 1,
-    "trusted_proxies": (ip_network("127.0.0.0/8"),),  # the tests' own client
+    "trusted_proxies": (ip_network("127.0.0.0/8"),),  # the address of the tests' own client
 }
 
 
@@ -31,23 +31,23 @@ async def _register(auth: Client, name: str, address: str, password: str = PASSW
 
 
 async def test_a_network_is_limited_and_another_is_not(auth: Client) -> None:
-    made = [await _register(auth, f"a{n}", f"192.0.2.{n}") for n in range(5)]
-    assert [answer.status for answer in made] == [201, 201, 201, 429, 429]
-    assert made[3].body["type"] == "/problems/too-many-registrations"
-    assert 3_590 <= int(made[3].headers["Retry-After"]) <= 3_600
+    answers = [await _register(auth, f"a{n}", f"192.0.2.{n}") for n in range(5)]
+    assert [answer.status for answer in answers] == [201, 201, 201, 429, 429]
+    assert answers[3].body["type"] == "/problems/too-many-registrations"
+    assert 3_590 <= int(answers[3].headers["Retry-After"]) <= 3_600
     assert (await _register(auth, "b", "198.51.100.1")).status == 201
     assert [(await _register(auth, f"c{n}", f"2001:db8:7:{n}::1")).status for n in range(4)] == [201] * 3 + [429]
     assert (await _register(auth, "d", "2001:db8:8::1")).status == 201
 
 
-async def test_beyond_the_trials_of_a_day_an_account_has_none_and_is_told(auth: Client) -> None:
+async def test_beyond_the_daily_trials_an_account_gets_no_trial_and_a_notice(auth: Client) -> None:
     first, second = [await _register(auth, name, "192.0.2.1") for name in ("a", "b")]
     assert (first.body["trial"], first.body["notice"]) == (True, None)
     assert second.body["trial"] is False
     assert "without a trial" in str(second.body["notice"])
 
 
-async def test_what_is_refused_tells_nothing_about_an_email(auth: Client) -> None:
+async def test_a_refusal_does_not_reveal_whether_an_email_exists(auth: Client) -> None:
     for name in ("a", "b", "c"):
         await _register(auth, name, "192.0.2.1")
     known = await _register(auth, "a", "192.0.2.9", "a wrong password")
@@ -63,7 +63,7 @@ async def test_what_is_refused_tells_nothing_about_an_email(auth: Client) -> Non
     assert logged_in.status == 200
 
 
-async def test_what_made_no_account_is_not_counted(auth: Client) -> None:
+async def test_a_failed_registration_is_not_counted(auth: Client) -> None:
     for _ in range(6):
         assert (await _register(auth, "a", "192.0.2.1", "password")).status == 422
     assert (await _register(auth, "a", "192.0.2.1")).status == 201

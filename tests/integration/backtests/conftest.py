@@ -1,4 +1,4 @@
-"""Backtests on the real database: asked over HTTP, worked on here or in processes of their own."""
+"""Backtests on the real database: requested over HTTP, calculated by workers here or in processes of their own."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ from tests.unit.trading.scenes import CROSS, INSTRUMENT, INTERVAL, START_MS, STE
 __all__ = ["exchange", "trading"]  # fixtures
 
 BARS = 300
-MOST = 500  # bars of one backtest
+MAX_BARS = 500  # of one backtest
 ENDED = ("DONE", "FAILED", "CANCELLED")
 NO_LIMITS: Json = {
     "max_trades_per_month": None,
@@ -49,7 +49,7 @@ NO_FEATURES: Json = {
 
 
 def at(index: int) -> str:
-    """The open time of a bar."""
+    """Return the open time of the bar with this index."""
     return instant_text(from_ms(START_MS + index * STEP_MS))
 
 
@@ -68,33 +68,33 @@ class Person:
         assert answer.status == 201, answer.body
         return answer.text("strategy_id")
 
-    async def ask(self, **changes: object) -> Answer:
+    async def request_backtest(self, **changes: object) -> Answer:
         if not self.strategy_id:
             self.strategy_id = await self.make_strategy()
         body = {"strategy_id": self.strategy_id, "symbol": "BTCUSDT", "from": at(0), "to": at(BARS)}
         return await self.call("POST", "/v1/backtests", {**body, **changes})
 
-    async def asked(self, **changes: object) -> str:
-        """The path of a backtest that was taken."""
-        answer = await self.ask(**changes)
+    async def queue_backtest(self, **changes: object) -> str:
+        """Request a backtest that must be accepted; returns its path."""
+        answer = await self.request_backtest(**changes)
         assert answer.status == 202, answer.body
         return answer.headers["Location"]
 
-    async def see(self, path: str) -> Json:
+    async def get(self, path: str) -> Json:
         return (await self.call("GET", path)).body
 
     async def until(self, path: str, *statuses: str, within_s: float = 150) -> Json:
-        return await eventually(lambda: self.see(path), lambda seen: seen["status"] in statuses, within_s)
+        return await eventually(lambda: self.get(path), lambda seen: seen["status"] in statuses, within_s)
 
-    async def ended(self, path: str) -> Json:
+    async def until_ended(self, path: str) -> Json:
         return await self.until(path, *ENDED)
 
-    async def all_of(self, path: str) -> list[Json]:
-        """Every item of a list, by pages."""
+    async def list_all(self, path: str) -> list[Json]:
+        """Return all items of a list, read page by page."""
         items: list[Json] = []
         joint, cursor = "&" if "?" in path else "?", ""
         while True:
-            page = await self.see(f"{path}{joint}limit=7{cursor}")
+            page = await self.get(f"{path}{joint}limit=7{cursor}")
             listed = page["items"]
             assert isinstance(listed, list)
             items += listed
@@ -112,10 +112,10 @@ class Scene:
     database: str
     started: list[asyncio.subprocess.Process] = field(default_factory=list)
 
-    async def person(self, user_id: int = 1, *, most: int | None = None, feature: bool = True) -> Person:
+    async def person(self, user_id: int = 1, *, max_per_day: int | None = None, feature: bool = True) -> Person:
         public_id = UUID(int=user_id)
         version = self.trading.versions[user_id] = self.trading.versions.get(user_id, 0) + 1
-        told: Json = {
+        event: Json = {
             "user_id": user_id,
             "public_id": public_id,
             "aggregate": "subscription",
@@ -123,7 +123,7 @@ class Scene:
             "subscription_version": version,
             "plan": "PREMIUM",
             "status": "ACTIVE",
-            "limits": {**NO_LIMITS, "max_backtests_per_day": most},
+            "limits": {**NO_LIMITS, "max_backtests_per_day": max_per_day},
             "features": {**NO_FEATURES, "backtesting": feature},
             "period_start": BEFORE,
             "period_end": None,
@@ -131,11 +131,11 @@ class Scene:
             "reason": "test",
         }
         async with self.trading.database.tenants([user_id]) as connection:
-            await on_subscription_changed(connection, [SubscriptionChanged.model_validate(told)])
+            await on_subscription_changed(connection, [SubscriptionChanged.model_validate(event)])
         return Person(self.client, self.tokens.make_token(public_id), user_id)
 
     async def store(self, bars: Sequence[Bar], symbol: str = "BTCUSDT") -> None:
-        """As the feed does with history."""
+        """Store bars as the feed stores history."""
         steps = (INSTRUMENT.tick_size, INSTRUMENT.qty_step, INSTRUMENT.min_order_qty, INSTRUMENT.min_notional)
         async with self.trading.database.tenants(()) as connection:
             await queries.upsert_instrument(connection, symbol, Contract(*steps))
@@ -145,7 +145,7 @@ class Scene:
 
     @asynccontextmanager
     async def worker(self, command: Sequence[str] = COMMAND) -> AsyncIterator[None]:
-        """In this process, told to stop in the end."""
+        """Run a worker in this process; it is stopped on exit."""
         stop = asyncio.Event()
         task = asyncio.create_task(BacktestWorker(self.trading.database, 1, command).run(stop))
         try:
@@ -155,7 +155,7 @@ class Scene:
             await task
 
     async def process(self, *module: str) -> asyncio.subprocess.Process:
-        """One of its own; ended with the test."""
+        """Start a Python module as a process, which is killed at the end of the test."""
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self.env}
         command = [sys.executable, "-m", *module]
         process = await asyncio.create_subprocess_exec(
@@ -165,12 +165,12 @@ class Scene:
         return process
 
 
-def calculating(parent: int) -> list[psutil.Process]:
-    """The processes in which it calculates, and no other child of its."""
-    return [each for each in psutil.Process(parent).children() if _calculates(each)]
+def calculation_processes(parent: int) -> list[psutil.Process]:
+    """Return the child processes of `parent` that calculate backtests."""
+    return [each for each in psutil.Process(parent).children() if _is_calculation(each)]
 
 
-def _calculates(process: psutil.Process) -> bool:
+def _is_calculation(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         command = " ".join(process.cmdline())
         return ("-c" in command and "progress" in command) or "backtests.calculation" in command
@@ -179,9 +179,9 @@ def _calculates(process: psutil.Process) -> bool:
 
 @pytest.fixture
 async def scene(trading: Trading, service_env: ServiceEnv, database_access: DatabaseAccess) -> AsyncIterator[Scene]:
-    """A market of BTCUSDT with some bars, and nobody who works on backtests yet."""
+    """Trading over HTTP with bars of BTCUSDT, without a backtest worker."""
     async with serve_tokens() as tokens:
-        settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url, "backtest_most_bars": MOST})
+        settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url, "backtest_most_bars": MAX_BARS})
         async with RunningService(build, settings, {"http"}) as running, client_of(running.url) as client:
             scene = Scene(trading, client, tokens, service_env("trading"), database_access.name)
             await scene.store(wavy_bars(BARS))

@@ -1,4 +1,4 @@
-"""A process that works on backtests by the command it is given: to be killed, or told to stop."""
+"""A backtest worker process that calculates with the given command; tests kill or stop it."""
 
 import asyncio
 import signal

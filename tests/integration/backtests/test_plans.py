@@ -9,7 +9,7 @@ from services.trading.queries import backtest_queue, backtest_results, backtests
 from services.trading.queries.backtest_queue import Job
 from shared.chassis.postgres import Connection
 from tests.integration.trading.conftest import Trading, exchange, trading
-from tests.integration.trading.test_plans import Recorder, _explained
+from tests.integration.trading.test_plans import Recorder, explain
 
 __all__ = ["exchange", "trading"]  # fixtures
 ID = UUID(int=1)
@@ -18,11 +18,11 @@ ID = UUID(int=1)
 async def plan_of(trading: Trading, recorder: Recorder, *, queue: bool = False) -> str:
     database = trading.database
     async with database.queue() if queue else database.tenant(1) as connection:
-        return await _explained(connection, recorder)
+        return await explain(connection, recorder)
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-async def test_the_list_is_read_in_its_order(trading: Trading, newest_first: bool) -> None:
+async def test_the_list_is_read_by_an_index_in_its_order(trading: Trading, newest_first: bool) -> None:
     recorder = Recorder()
     await backtests.list_backtests(
         cast(Connection, recorder),
@@ -48,7 +48,7 @@ async def test_rows_of_a_result_are_found_by_its_key(trading: Trading) -> None:
         assert "Seq Scan" not in plan
 
 
-async def test_the_queue_is_walked_by_tenant_and_kept_by_worker(trading: Trading) -> None:
+async def test_the_queue_is_claimed_by_tenant_and_renewed_by_worker(trading: Trading) -> None:
     recorder = Recorder()
     await backtest_queue.find_next_tenant(cast(Connection, recorder))
     assert "backtest_jobs_free" in await plan_of(trading, recorder, queue=True)

@@ -1,4 +1,4 @@
-"""Billing's database, and its operations with a clock in hand."""
+"""Billing's database, and its operations with an explicit clock."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ async def database(service_env: Callable[[str], dict[str, str]]) -> AsyncIterato
 
 
 async def set_daily_limit(owner_dsn: str, plan: str, requests: int | None) -> None:
-    """Of the active version, in place: tests only."""
+    """Set it on the active version in place; only tests do this."""
     owner = await asyncpg.connect(owner_dsn)
     try:
         await owner.execute(
@@ -38,7 +38,7 @@ async def set_daily_limit(owner_dsn: str, plan: str, requests: int | None) -> No
         await owner.close()
 
 
-def registered(user_id: int, email: str) -> UserRegistered:
+def registered_event(user_id: int, email: str) -> UserRegistered:
     return UserRegistered(
         user_id=user_id,
         public_id=new_id(),
@@ -52,16 +52,16 @@ def registered(user_id: int, email: str) -> UserRegistered:
 
 
 async def begin(database: Database, user_id: int, email: str = "", now: datetime = NOW) -> UUID:
-    """A subscriber with his trial; his public id."""
-    event = registered(user_id, email or f"user{user_id}@example.org")
+    """Create a subscriber on trial and return their public id."""
+    event = registered_event(user_id, email or f"user{user_id}@example.org")
     async with database.tenants([user_id]) as connection:
         await begin_subscription(connection, event, now)
     return event.public_id
 
 
-def closed(
+def closed_event(
     user_id: int,
-    said_at: datetime,
+    published_at: datetime,
     trade_id: UUID | None = None,
     *,
     paper: bool = True,
@@ -74,12 +74,12 @@ def closed(
         | {"pnl": "1", "pnl_percentage": "100", "fee": "0", "reason": "signal", "strategy_id": new_id()}
         | {"strategy_name": "x", "strategy_hash": "x", "is_paper_trade": paper}
     )
-    event.set_published_at(said_at)
+    event.set_published_at(published_at)
     return event
 
 
-async def said(database: Database) -> list[SubscriptionChanged]:
-    """What waits in the outbox, in order."""
+async def list_published(database: Database) -> list[SubscriptionChanged]:
+    """Return the subscription events in the outbox, in order."""
     async with database.queue() as connection:
         rows = await connection.fetch("SELECT payload FROM outbox WHERE topic = 'subscription.changed' ORDER BY id")
     return [SubscriptionChanged.model_validate_json(row["payload"]) for row in rows]

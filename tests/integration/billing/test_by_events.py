@@ -1,4 +1,4 @@
-"""Registered at auth, on trial at billing, shown at auth again: over real Kafka."""
+"""Registration at auth starts a trial at billing, which auth shows: over real Kafka."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from tests.integration.accounts import (
     eventually,
     public_id_of,
 )
-from tests.integration.billing.conftest import NOW, closed
+from tests.integration.billing.conftest import NOW, closed_event
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,16 @@ async def test_a_grant_waits_for_a_new_user_and_reaches_auth(platform: Platform)
     assert not (await grant(platform.billing_dsn, "ann@example.org", "PRO")).changed
 
 
-async def test_a_grant_for_nobody_is_refused_in_one_line(platform: Platform) -> None:
+async def test_a_grant_for_an_unknown_email_is_refused_in_one_line(platform: Platform) -> None:
     with pytest.raises(BadInput, match=r"^no user is registered as nobody@example\.org$"):
         await grant(platform.billing_dsn, "nobody@example.org", "PRO", wait_s=0.2)
 
 
 @pytest.mark.usefixtures("any_source")
-async def test_usage_counts_a_trade_once_however_often_it_is_said(platform: Platform) -> None:
+async def test_usage_counts_a_trade_once_however_often_it_is_published(platform: Platform) -> None:
     token = (await platform.auth.register("ann@example.org")).text("access_token")
     assert (await platform.billing.call("GET", "/v1/usage", token=token)).body["current_period_trades"] == 0
-    of_ann = partial(closed, 1, NOW, public_id=public_id_of(token))
+    of_ann = partial(closed_event, 1, NOW, public_id=public_id_of(token))
     trade = of_ann()
     async with platform.at_billing.database.tenant(1) as connection:
         await emit(connection, trade, trade, of_ann(), of_ann(paper=False))
@@ -95,7 +95,7 @@ async def test_usage_counts_a_trade_once_however_often_it_is_said(platform: Plat
 async def test_a_trade_forged_for_another_tenant_has_no_effect(platform: Platform) -> None:
     ann = (await platform.auth.register("ann@example.org")).text("access_token")
     await platform.billing.call("GET", "/v1/usage", token=ann)
-    forged = closed(1, NOW)
+    forged = closed_event(1, NOW)
     headers = {"ce_id": str(new_id()), "ce_time": "2026-01-31T09:30:00Z", "ce_dataschema": "x:1"}
     body = forged.model_dump_json().encode()
     await platform.at_billing.producer.send([Outgoing(forged.topic, "2", headers, body)])
@@ -109,7 +109,7 @@ async def test_a_trade_forged_for_another_tenant_has_no_effect(platform: Platfor
     assert (await platform.billing.call("GET", "/v1/usage", token=ann)).body["current_period_trades"] == 0
 
 
-async def test_the_plans_are_shown_to_everybody_and_the_rest_to_nobody(platform: Platform) -> None:
+async def test_plans_are_public_and_everything_else_needs_a_token(platform: Platform) -> None:
     plans = (await platform.billing.call("GET", "/v1/plans")).body["items"]
     assert isinstance(plans, list)
     assert [plan["name"] for plan in plans] == ["FREE", "PREMIUM", "PRO"]

@@ -1,4 +1,5 @@
-"""Plans in versions: what is published is for those who come, who is there keeps his until he is moved."""
+"""Plan versions: a new version applies to new subscribers; existing ones keep theirs until an operator moves
+them."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from shared.chassis.service import RunningService
 from shared.contracts.types import from_ms
 from stack.migrate import DatabaseAccess
 from tests.integration.accounts import billing_settings, client_of
-from tests.integration.billing.conftest import NOW, begin, said
+from tests.integration.billing.conftest import NOW, begin, list_published
 
 NO_HURRY = from_ms(4_000_000_000_000)
 
@@ -51,13 +52,13 @@ async def _move(database: Database, *, dry_run: bool = False) -> int:
     return sum([n async for n in catalogue.move_subscribers(database, "PREMIUM", NOW, dry_run=dry_run)])
 
 
-async def test_who_comes_gets_the_new_version_and_who_is_there_keeps_his(
+async def test_new_subscribers_get_the_new_version_and_existing_ones_keep_theirs(
     database: Database, owner: asyncpg.Connection
 ) -> None:
     await begin(database, 1)
     dearer = await _publish_dearer(database, owner)
     await begin(database, 2)
-    assert [event.limits.max_symbols for event in await said(database)] == [10, 20]
+    assert [event.limits.max_symbols for event in await list_published(database)] == [10, 20]
     assert await _premium(database) == dearer
     async with database.tenant(1) as connection:
         live = await subscriptions.find_live_subscription(connection, 1)
@@ -74,11 +75,11 @@ async def test_a_new_month_keeps_the_version(database: Database, owner: asyncpg.
         await change_plan(connection, 1, Change("PREMIUM", "ACTIVE", "granted"), NOW)
     await _publish_dearer(database, owner)
     assert await process_deadlines(database, NO_HURRY) == 1
-    last = (await said(database))[-1]
+    last = (await list_published(database))[-1]
     assert (last.reason, last.limits.max_symbols) == ("period_renewed", 10)
 
 
-async def test_an_operator_moves_everybody_once_and_period_and_trial_stay(
+async def test_an_operator_moves_each_subscriber_once_and_keeps_period_and_trial(
     database: Database, owner: asyncpg.Connection
 ) -> None:
     for user_id in (1, 2, 3):
@@ -89,15 +90,13 @@ async def test_an_operator_moves_everybody_once_and_period_and_trial_stay(
     assert await _move(database, dry_run=True) == 2
     assert await _move(database) == 2
     assert await _move(database) == 0
-    first, moved = [event for event in await said(database) if event.user_id == 1]
+    first, moved = [event for event in await list_published(database) if event.user_id == 1]
     assert (moved.reason, moved.limits.max_symbols, moved.status) == ("plan_migrated", 20, "TRIAL")
     assert (moved.period_start, moved.period_end) == (first.period_start, first.period_end)
     assert moved.previous_plan == "PREMIUM"
 
 
-async def test_the_same_terms_again_publish_nothing_and_neither_does_a_dry_run(
-    database: Database, owner: asyncpg.Connection
-) -> None:
+async def test_unchanged_terms_and_a_dry_run_publish_nothing(database: Database, owner: asyncpg.Connection) -> None:
     terms = await _premium(database)
     assert not (await catalogue.publish_plan(owner, terms)).changed
     assert (await catalogue.publish_plan(owner, replace(terms, description="x"), dry_run=True)).changed
@@ -105,7 +104,7 @@ async def test_the_same_terms_again_publish_nothing_and_neither_does_a_dry_run(
 
 
 @pytest.mark.parametrize("role", ["app", "worker", "queue"])
-async def test_no_role_that_serves_may_change_the_catalogue(database_access: DatabaseAccess, role: str) -> None:
+async def test_no_service_role_may_change_the_catalogue(database_access: DatabaseAccess, role: str) -> None:
     connection = await asyncpg.connect(database_access.dsn(f"billing_{role}"))
     try:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -114,7 +113,7 @@ async def test_no_role_that_serves_may_change_the_catalogue(database_access: Dat
         await connection.close()
 
 
-async def test_the_history_of_a_plan_is_kept_in_order(database: Database, owner: asyncpg.Connection) -> None:
+async def test_plan_changes_are_listed_in_order(database: Database, owner: asyncpg.Connection) -> None:
     await begin(database, 1)
     await _publish_dearer(database, owner)
     await _move(database)
@@ -139,11 +138,11 @@ async def test_the_catalogue_has_an_etag_that_changes_with_it(
     settings = billing_settings(service_env("billing"))
     async with RunningService(build, settings, {"http"}) as billing, client_of(billing.url) as client:
         first = await client.call("GET", "/v1/plans")
-        known = {"If-None-Match": first.headers["ETag"]}
-        assert (await client.call("GET", "/v1/plans", headers=known)).status == 304
+        if_none_match = {"If-None-Match": first.headers["ETag"]}
+        assert (await client.call("GET", "/v1/plans", headers=if_none_match)).status == 304
         await _publish_dearer(database, owner)
-        again = await client.call("GET", "/v1/plans", headers=known)
+        again = await client.call("GET", "/v1/plans", headers=if_none_match)
     assert again.status == 200
-    shown = {plan["name"]: plan for plan in again.body["items"]}  # type: ignore[attr-defined]
-    assert (shown["PREMIUM"]["version"], shown["PREMIUM"]["price_monthly"]) == (2, "39.99")
-    assert [*shown] == ["FREE", "PREMIUM", "PRO"]
+    items = {plan["name"]: plan for plan in again.body["items"]}  # type: ignore[attr-defined]
+    assert (items["PREMIUM"]["version"], items["PREMIUM"]["price_monthly"]) == (2, "39.99")
+    assert [*items] == ["FREE", "PREMIUM", "PRO"]

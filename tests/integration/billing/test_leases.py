@@ -1,4 +1,4 @@
-"""Blocks of a day's requests: exact over instances, given back, expired, reported once."""
+"""Leases of a day's requests: exact across instances, returned, expired, reported once."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -64,13 +64,13 @@ async def _day(database: Database, now: datetime = NOW) -> ApiDay:
 
 @pytest.fixture
 async def limited(database: Database, database_access: DatabaseAccess) -> Database:
-    """A tenant on trial with 100 requests a day: blocks of two."""
+    """A tenant on trial with 100 requests a day, so that leases are blocks of two."""
     await begin(database, 1)
     await set_daily_limit(database_access.owner_dsn, "PREMIUM", 100)
     return database
 
 
-async def test_many_at_once_never_lease_more_than_the_day_has(limited: Database) -> None:
+async def test_concurrent_leases_never_exceed_the_daily_limit(limited: Database) -> None:
     leases = await asyncio.gather(*(_lease(limited) for _ in range(60)))
     granted = [lease.granted for lease in leases if isinstance(lease, Lease)]
     assert (sum(granted), set(granted)) == (100, {2})
@@ -82,21 +82,21 @@ async def test_many_at_once_never_lease_more_than_the_day_has(limited: Database)
 @pytest.mark.parametrize(
     ("limit", "size"), [(1, 1), (49, 1), (100, 2), (1_000, 20), (2_500, 50), (20_000, 50), (None, 50)]
 )
-async def test_a_block_is_two_percent_and_at_most_fifty(
+async def test_a_lease_is_two_percent_of_the_limit_and_at_most_fifty(
     limited: Database, database_access: DatabaseAccess, limit: int | None, size: int
 ) -> None:
     await set_daily_limit(database_access.owner_dsn, "PREMIUM", limit)
     assert (await _granted(limited)).granted == size
 
 
-async def test_what_is_not_used_is_free_again_when_it_expires_and_not_before(limited: Database) -> None:
+async def test_unused_requests_become_available_only_when_the_lease_expires(limited: Database) -> None:
     for _ in range(50):
         await _granted(limited)
     assert isinstance(await _lease(limited, NOW + timedelta(seconds=59)), LeaseRefusal)
     assert isinstance(await _lease(limited, AFTER_IT_EXPIRED), Lease)
 
 
-async def test_what_is_given_back_is_free_at_once_and_what_was_used_is_not(limited: Database) -> None:
+async def test_returned_requests_are_available_at_once_and_used_ones_are_not(limited: Database) -> None:
     leases = [await _granted(limited) for _ in range(50)]
     back = [ReturnedLease(1, lease.lease_id, used) for lease, used in zip(leases[:3], (0, 1, 2), strict=True)]
     for _ in range(2):
@@ -105,43 +105,43 @@ async def test_what_is_given_back_is_free_at_once_and_what_was_used_is_not(limit
     assert [lease.granted if isinstance(lease, Lease) else 0 for lease in again] == [2, 1, 0]
 
 
-async def test_what_was_used_and_is_not_reported_yet_stays_used_after_it_expired(limited: Database) -> None:
+async def test_used_requests_not_yet_reported_stay_used_after_the_lease_expired(limited: Database) -> None:
     leases = [await _granted(limited) for _ in range(50)]
     await return_leases(limited, [ReturnedLease(1, lease.lease_id, 2) for lease in leases])
     assert isinstance(await _lease(limited, AFTER_IT_EXPIRED), LeaseRefusal)
 
 
-async def test_a_report_counts_once_whatever_brings_it(limited: Database) -> None:
+async def test_a_report_counts_once_however_often_it_is_delivered(limited: Database) -> None:
     lease = await _granted(limited)
-    said = used_of(lease.lease_id, 1, kind="trading")
-    await asyncio.gather(*(book(limited, said, said) for _ in range(5)))
-    await book(limited, used_of(lease.lease_id, 1, window=2, kind="backtest"), said)
+    report = used_of(lease.lease_id, 1, kind="trading")
+    await asyncio.gather(*(book(limited, report, report) for _ in range(5)))
+    await book(limited, used_of(lease.lease_id, 1, window=2, kind="backtest"), report)
     day = await _day(limited)
     assert (day.total_requests, day.trading_requests, day.backtest_requests, day.analysis_requests) == (2, 1, 1, 0)
     assert (day.daily_limit, day.requests_remaining) == (100, 98)
 
 
-async def test_what_is_reported_leaves_the_block_and_stands_in_the_day(limited: Database) -> None:
+async def test_reported_requests_move_from_the_lease_to_the_day(limited: Database) -> None:
     leases = [await _granted(limited) for _ in range(50)]
     await book(limited, *(used_of(lease.lease_id, 2) for lease in leases))
     assert (await _day(limited)).total_requests == 100
     assert isinstance(await _lease(limited, AFTER_IT_EXPIRED), LeaseRefusal)
 
 
-async def test_what_a_killed_service_never_reported_counts_as_unused_once_it_expired(limited: Database) -> None:
+async def test_requests_a_killed_service_never_reported_count_as_unused_after_expiry(limited: Database) -> None:
     lease = await _granted(limited)
     await book(limited, used_of(lease.lease_id, 1))
     left = [await _lease(limited, AFTER_IT_EXPIRED) for _ in range(51)]
     assert sum(each.granted for each in left if isinstance(each, Lease)) == 99
 
 
-async def test_a_block_that_nobody_leased_is_booked_in_its_day_and_lowers_what_is_left(limited: Database) -> None:
+async def test_a_report_without_a_lease_is_booked_and_lowers_the_remainder(limited: Database) -> None:
     await book(limited, used_of(new_id(), 99))
     assert (await _granted(limited)).granted == 1
     assert isinstance(await _lease(limited), LeaseRefusal)
 
 
-async def test_a_block_ends_with_the_day_and_counts_in_the_day_it_was_taken_from(limited: Database) -> None:
+async def test_a_lease_ends_with_its_day_and_counts_in_that_day(limited: Database) -> None:
     evening = datetime(2026, 1, 31, 23, 59, 50, tzinfo=UTC)
     lease = await _granted(limited, evening)
     assert lease.usable == timedelta(seconds=10)
@@ -151,7 +151,7 @@ async def test_a_block_ends_with_the_day_and_counts_in_the_day_it_was_taken_from
     assert (await _granted(limited, evening + timedelta(seconds=11))).date == datetime(2026, 2, 1).date()  # noqa: DTZ001
 
 
-async def test_a_new_day_forgets_what_no_late_report_can_need(limited: Database) -> None:
+async def test_a_later_lease_deletes_leases_that_no_late_report_can_need(limited: Database) -> None:
     lease = await _granted(limited)
     await book(limited, used_of(lease.lease_id, 1))
     await _granted(limited, NOW + timedelta(days=40))
@@ -161,7 +161,7 @@ async def test_a_new_day_forgets_what_no_late_report_can_need(limited: Database)
         assert await connection.fetchval("SELECT count(*) FROM user_api_usage") == 2
 
 
-async def test_the_last_refusal_of_each_operation_is_kept_with_its_reason(
+async def test_the_last_refusal_of_each_operation_is_stored_with_its_reason(
     limited: Database, database_access: DatabaseAccess
 ) -> None:
     await set_daily_limit(database_access.owner_dsn, "PREMIUM", 0)
@@ -177,7 +177,7 @@ async def test_the_last_refusal_of_each_operation_is_kept_with_its_reason(
 
 
 @pytest.mark.parametrize("status", ["CANCELLED", "EXPIRED"])
-async def test_who_has_no_live_subscription_has_the_day_of_free(
+async def test_without_a_live_subscription_the_free_limit_applies(
     limited: Database, database_access: DatabaseAccess, status: str
 ) -> None:
     owner = await asyncpg.connect(database_access.owner_dsn)
@@ -187,12 +187,12 @@ async def test_who_has_no_live_subscription_has_the_day_of_free(
     assert (await _day(limited)).daily_limit == 1_000
 
 
-async def test_a_user_of_whom_nobody_has_heard_has_no_quota_yet(database: Database) -> None:
+async def test_a_user_unknown_to_billing_has_no_quota_yet(database: Database) -> None:
     with pytest.raises(AccountNotReady):
         await _lease(database)
 
 
-async def test_the_sum_that_each_lease_costs_is_found_by_an_index(limited: Database) -> None:
+async def test_the_sum_for_each_lease_uses_an_index(limited: Database) -> None:
     async with limited.tenant(1) as connection:
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
         plan = await connection.fetch("EXPLAIN " + HELD, 1, NOW.date(), NOW)

@@ -1,4 +1,4 @@
-"""A tenant whose plan has expired and whose day is used up, at every operation that there is."""
+"""A tenant with an expired plan and no quota left, at every operation."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -28,7 +28,7 @@ from shared.chassis.service import RunningService
 from shared.contracts.billing import Features, Limits, SubscriptionChanged, SubscriptionStatus
 from stack.migrate import DatabaseAccess
 from stack.ports import Ports
-from tests.hostile.operations import NOBODYS_ID, Operation, operations
+from tests.hostile.operations import UNKNOWN_ID, Operation, operations
 from tests.integration.accounts import Client, auth_settings, billing_settings, eventually
 from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import CROSS
@@ -42,7 +42,7 @@ STOPS = ("POST /v1/sessions/{id}/pause", "POST /v1/sessions/{id}/stop", "GET /v1
 
 @dataclass
 class World:
-    """The five services, metered, and one tenant with a session for each status that he will have."""
+    """The five services, metered, and one tenant with a session for each subscription status in the test."""
 
     running: dict[str, RunningService]
     session: aiohttp.ClientSession
@@ -56,7 +56,7 @@ class World:
 
     async def call(self, operation: Operation, session_id: str) -> tuple[int, str]:
         is_session = operation.path.startswith("/v1/sessions/")
-        path = operation.path.replace("{id}", session_id if is_session else NOBODYS_ID)
+        path = operation.path.replace("{id}", session_id if is_session else UNKNOWN_ID)
         path = path.replace("{version}", "1")
         path += "?seconds=0" if path.endswith("/stream") else ""
         body = None if operation.body is None else operation.sample(self.strategy_id)
@@ -70,8 +70,9 @@ class World:
         finally:
             await connection.close()
 
-    async def become(self, status: SubscriptionStatus, version: int) -> None:
-        """In billing's rows, and as every service hears it: nothing is allowed any more."""
+    async def set_status(self, status: SubscriptionStatus, version: int) -> None:
+        """Set the status in billing's rows, and publish the event to the other services with every limit at
+        zero."""
         await self.owner(
             "UPDATE billing.user_subscriptions SET status = $1, "
             "end_date = CASE $1 WHEN 'PAST_DUE' THEN NULL ELSE now() END",
@@ -130,13 +131,14 @@ async def _start(stack: AsyncExitStack, service_env: ServiceEnv, folder: Path) -
         ("notifications", build_notifications, NotificationsSettings),
     ):
         values = {key.lower(): value for key, value in {**service_env(name), **more}.items()}
-        given = kind.model_validate({**values, "jwks_url": jwks_url})
-        running[name] = await stack.enter_async_context(RunningService(build, given, ROLES))
+        service_settings = kind.model_validate({**values, "jwks_url": jwks_url})
+        running[name] = await stack.enter_async_context(RunningService(build, service_settings, ROLES))
     return running
 
 
 async def _settle(world: World) -> None:
-    """Registered, known everywhere, with running sessions; then the quota of every plan is nothing."""
+    """Register the tenant, wait until every service knows them, start the sessions, then set every plan's quota to
+    zero."""
     registered = await Client(world.running["auth"].url, world.session).register("ann@example.org")
     world.token = registered.text("access_token")
     await eventually(
@@ -162,11 +164,11 @@ async def _settle(world: World) -> None:
     await world.owner("UPDATE billing.subscription_plans SET daily_api_requests = 0")
 
 
-async def test_what_may_never_be_refused_is_not_and_everything_else_is(world: World) -> None:
+async def test_only_the_operations_that_may_never_be_refused_still_work(world: World) -> None:
     every = [operation for operation in operations() if not operation.public]
     faults = []
     for version, status in enumerate(STATUSES, 10):
-        await world.become(status, version)
+        await world.set_status(status, version)
         for label in STOPS:
             operation = next(each for each in every if each.label == label)
             answered, _ = await world.call(operation, world.sessions[status])

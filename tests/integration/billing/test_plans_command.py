@@ -1,4 +1,4 @@
-"""`tradefleet plans`, as an operator types it."""
+"""`tradefleet plans`, as an operator runs it."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ def dsn(service_env: Callable[[str], dict[str, str]]) -> str:
 
 @pytest.fixture
 def owner_env(database_access: DatabaseAccess) -> dict[str, str]:
-    """Of whoever migrates."""
+    """Return the environment of the role that runs migrations."""
     return {
         "POSTGRES_OWNER_DSN": database_access.owner_dsn,
         "POSTGRES_APP_DSN": database_access.dsn("billing_app"),
@@ -45,7 +45,7 @@ def _as_owner(env: dict[str, str], *words: str) -> Result:
 
 
 def _plan_file(env: dict[str, str], folder: Path, **changes: object) -> Path:
-    """PREMIUM as it is, but for the changes."""
+    """Write the PREMIUM plan with these changes to a file."""
     listed = json.loads(_as_owner(env, "list", "--json").output)["plans"]
     premium = next(plan for plan in listed if plan["name"] == "PREMIUM")
     del premium["version"], premium["is_active"]
@@ -54,7 +54,7 @@ def _plan_file(env: dict[str, str], folder: Path, **changes: object) -> Path:
     return file
 
 
-def test_publishing_a_file_says_what_changes_and_moving_moves(
+def test_publishing_a_file_shows_the_changes_and_move_applies_them(
     owner_env: dict[str, str], dsn: str, tmp_path: Path
 ) -> None:
     file = str(_plan_file(owner_env, tmp_path, price_monthly="39.99"))
@@ -80,7 +80,7 @@ def test_publishing_a_file_says_what_changes_and_moving_moves(
         ({"limits": {}}, "limits.max_trades_per_month: "),
     ],
 )
-def test_a_file_that_is_no_plan_is_one_line_that_names_the_field(
+def test_an_invalid_plan_file_is_one_line_that_names_the_field(
     owner_env: dict[str, str], tmp_path: Path, changes: dict[str, object], says: str
 ) -> None:
     result = _as_owner(owner_env, "publish", str(_plan_file(owner_env, tmp_path, **changes)))
@@ -89,7 +89,7 @@ def test_a_file_that_is_no_plan_is_one_line_that_names_the_field(
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"name": 1, "name": 2}', "\udcff"])
-def test_a_file_that_is_not_there_or_no_json_is_one_line(
+def test_a_missing_or_malformed_file_is_one_line(
     owner_env: dict[str, str], tmp_path: Path, content: str | None
 ) -> None:
     file = tmp_path / "plan.json"
@@ -103,12 +103,12 @@ def _type(dsn: str, *words: str) -> Result:
     return CliRunner().invoke(plans, words, env={"POSTGRES_APP_DSN": dsn})
 
 
-def test_a_grant_says_what_holds_now(dsn: str) -> None:
+def test_a_grant_prints_the_current_plan(dsn: str) -> None:
     assert _type(dsn, *ANN, "PRO").output == "Ann@Example.org is now on PRO (version 2)\n"
     assert _type(dsn, *ANN, "PRO").output == "Ann@Example.org is already on PRO (version 2)\n"
 
 
-def test_as_json_it_is_one_object(dsn: str) -> None:
+def test_the_json_output_is_one_object(dsn: str) -> None:
     shown = json.loads(_type(dsn, *ANN, "FREE", "--json").output)
     assert (shown["plan"], shown["version"], shown["changed"]) == ("FREE", 2, True)
 
@@ -125,13 +125,13 @@ def test_an_unknown_email_is_bad_input_in_one_line(dsn: str) -> None:
     )
 
 
-def test_without_a_stack_it_says_so(tmp_path: Path) -> None:
+def test_without_a_stack_it_reports_that(tmp_path: Path) -> None:
     result = CliRunner().invoke(plans, [*ANN, "PRO", "--home", str(tmp_path)], env={"POSTGRES_APP_DSN": ""})
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
     assert "tradefleet up" in result.stderr
 
 
-def test_a_database_that_is_away_is_one_line() -> None:
+def test_an_unreachable_database_is_one_line() -> None:
     result = _type("postgresql://billing_app:x@127.0.0.1:1/none", *ANN, "PRO")
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)

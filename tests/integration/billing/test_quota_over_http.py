@@ -1,4 +1,4 @@
-"""The day's requests, over real sockets: two instances of a service, billing, and Kafka between them."""
+"""The daily quota over real sockets: two instances of a service, billing, and Kafka between them."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ METERED = "/v1/alerts"
 
 @dataclass
 class Platform:
-    """Billing and two instances of notifications; a tenant on PREMIUM's trial."""
+    """Billing and two instances of notifications, and a tenant on PREMIUM's trial."""
 
     billing: RunningService
     instances: list[Client]
@@ -46,7 +46,7 @@ class Platform:
         await set_daily_limit(self.access.owner_dsn, "PREMIUM", requests)
 
     async def see(self, query: str) -> list[asyncpg.Record]:
-        """Everything, as the owner sees it."""
+        """Query as the owner, past row level security."""
         connection = await asyncpg.connect(self.access.owner_dsn)
         try:
             return list(await connection.fetch(query))
@@ -92,17 +92,17 @@ async def platform(service_env: ServiceEnv, database_access: DatabaseAccess) -> 
         token = tokens.make_token(public_id)
         found = Platform(billing, instances, Client(billing.url, session), token, env, database_access)
         await eventually(lambda: found.see("SELECT FROM notifications.user_locator"), lambda rows: len(rows) == 1)
-        assert (await found.usage()).status == 200  # and its connections are open
+        assert (await found.usage()).status == 200  # and its connection pool is open
         yield found
 
 
-async def test_of_fifty_parallel_requests_with_one_unit_left_exactly_one_passes(platform: Platform) -> None:
+async def test_with_one_unit_left_exactly_one_of_fifty_parallel_requests_passes(platform: Platform) -> None:
     await platform.limit(1)
     answers = await asyncio.gather(*(platform.ask(number % 2) for number in range(50)))
     assert sorted(answer.status for answer in answers) == [200] + [429] * 49
 
 
-async def test_a_refusal_says_limit_use_and_when_to_come_again(platform: Platform) -> None:
+async def test_a_refusal_shows_limit_usage_and_when_to_retry(platform: Platform) -> None:
     await platform.limit(3)
     assert [(await platform.ask()).status for _ in range(4)] == [200, 200, 200, 429]
     refused = await platform.ask(1)
@@ -116,8 +116,8 @@ async def test_a_refusal_says_limit_use_and_when_to_come_again(platform: Platfor
     assert abs(int(refused.headers["Retry-After"]) - left_s) <= 30
 
 
-async def test_what_two_instances_used_is_reported_once_and_refusals_are_explained(platform: Platform) -> None:
-    """And 80 and 100 % reach the inbox, over Kafka."""
+async def test_usage_of_two_instances_is_reported_once_and_refusals_are_explained(platform: Platform) -> None:
+    """The 80 and 100 % thresholds also reach the notifications, over Kafka."""
     await platform.limit(10)
     answers = [await platform.ask(number % 2) for number in range(14)]
     assert [answer.status for answer in answers].count(200) == 10
@@ -131,13 +131,13 @@ async def test_what_two_instances_used_is_reported_once_and_refusals_are_explain
     api_usage = (await platform.usage()).body["api_usage"]
     assert isinstance(api_usage, dict)
     assert (api_usage["total_requests"], api_usage["requests_remaining"]) == (10, 0)
-    told = "SELECT message FROM notifications.user_system_events WHERE event_type = 'USAGE_THRESHOLD' ORDER BY 1"
-    rows = await eventually(lambda: platform.see(told), lambda rows: len(rows) == 2)
+    query = "SELECT message FROM notifications.user_system_events WHERE event_type = 'USAGE_THRESHOLD' ORDER BY 1"
+    rows = await eventually(lambda: platform.see(query), lambda rows: len(rows) == 2)
     assert "(100 %)" in rows[0][0]
     assert "(80 %)" in rows[1][0]
 
 
-async def test_what_is_refused_by_its_token_or_not_metered_uses_nothing(platform: Platform) -> None:
+async def test_unauthorized_and_unmetered_requests_use_no_quota(platform: Platform) -> None:
     await platform.limit(1)
     for _ in range(3):
         assert (await platform.instances[0].call("GET", METERED, token="x")).status == 401
@@ -145,7 +145,7 @@ async def test_what_is_refused_by_its_token_or_not_metered_uses_nothing(platform
     assert (await platform.ask()).status == 200
 
 
-async def test_without_billing_an_instance_goes_on_for_a_block_and_then_says_when_to_come_again(
+async def test_without_billing_an_instance_serves_one_lease_and_then_asks_to_retry(
     platform: Platform,
 ) -> None:
     env = {**platform.env, "BILLING_INTERNAL_URL": "http://127.0.0.1:9"}
@@ -158,7 +158,7 @@ async def test_without_billing_an_instance_goes_on_for_a_block_and_then_says_whe
     await platform.until_used(UNLEASED_BLOCK)
 
 
-async def test_a_killed_instance_counts_no_more_than_it_answered_and_no_less_than_it_reported(
+async def test_usage_of_a_killed_instance_is_between_its_reports_and_its_answers(
     platform: Platform,
 ) -> None:
     ports = Ports()
@@ -170,14 +170,14 @@ async def test_a_killed_instance_counts_no_more_than_it_answered_and_no_less_tha
         env=env,
         stdout=asyncio.subprocess.DEVNULL,
     )
-    said = """SELECT coalesce(sum((convert_from(payload, 'UTF8')::jsonb ->> 'count')::int), 0) AS n
+    total = """SELECT coalesce(sum((convert_from(payload, 'UTF8')::jsonb ->> 'count')::int), 0) AS n
               FROM notifications.outbox WHERE topic = 'usage.recorded'"""
     try:
         async with aiohttp.ClientSession() as session:
             client = Client(f"http://127.0.0.1:{port}", session)
             await _until_up(client)
             first = [await client.call("GET", METERED, token=platform.token) for _ in range(30)]
-            await eventually(lambda: platform.see(said), lambda rows: rows[0]["n"] == 30)
+            await eventually(lambda: platform.see(total), lambda rows: rows[0]["n"] == 30)
             more = [await client.call("GET", METERED, token=platform.token) for _ in range(5)]
             process.send_signal(signal.SIGKILL)
     finally:

@@ -1,4 +1,4 @@
-"""A trial begins, ends, and gives way to plans; every change says the whole entitlement."""
+"""A trial begins, ends, and is replaced by plans; every change publishes the whole entitlement."""
 
 import asyncio
 from datetime import timedelta
@@ -12,7 +12,7 @@ from services.billing.queries import plans as catalogue
 from services.billing.queries import subscriptions
 from shared.chassis.postgres import Database
 from shared.contracts.billing import PlanName, SubscriptionChanged
-from tests.integration.billing.conftest import NOW, begin, registered, said
+from tests.integration.billing.conftest import NOW, begin, list_published, registered_event
 
 GRANT_PRO = Change("PRO", "ACTIVE", "granted")
 
@@ -22,7 +22,7 @@ async def _change(database: Database, user_id: int, change: Change) -> bool:
         return await change_plan(connection, user_id, change, NOW)
 
 
-async def test_the_catalogue_is_the_one_of_the_design(database: Database) -> None:
+async def test_the_catalogue_matches_the_design(database: Database) -> None:
     async with database.untenanted() as connection:
         plans = {plan.name: plan for plan in await catalogue.list_plans(connection)}
 
@@ -45,42 +45,42 @@ async def test_the_catalogue_is_the_one_of_the_design(database: Database) -> Non
 
 async def test_a_new_user_has_premium_on_trial(database: Database) -> None:
     await begin(database, 1)
-    (event,) = await said(database)
+    (event,) = await list_published(database)
     assert (event.plan, event.status, event.subscription_version) == ("PREMIUM", "TRIAL", 1)
     assert (event.period_start, event.period_end) == (NOW, NOW + TRIAL)
     assert (event.limits.max_symbols, event.features.backtesting, event.previous_plan) == (10, True, None)
 
 
-async def test_an_account_without_a_trial_begins_on_free(database: Database) -> None:
-    event = registered(1, "ann@example.org").model_copy(update={"trial": False})
+async def test_an_account_without_a_trial_starts_on_free(database: Database) -> None:
+    event = registered_event(1, "ann@example.org").model_copy(update={"trial": False})
     async with database.tenants([1]) as connection:
         await begin_subscription(connection, event, NOW)
-    (said_of_it,) = await said(database)
-    assert (said_of_it.plan, said_of_it.status, said_of_it.reason) == ("FREE", "ACTIVE", "no_trial")
+    (changed,) = await list_published(database)
+    assert (changed.plan, changed.status, changed.reason) == ("FREE", "ACTIVE", "no_trial")
 
 
-async def test_being_registered_twice_begins_once(database: Database) -> None:
-    event = registered(1, "ann@example.org")
+async def test_a_repeated_registration_event_starts_one_subscription(database: Database) -> None:
+    event = registered_event(1, "ann@example.org")
     for _ in range(2):
         async with database.tenants([1]) as connection:
             await begin_subscription(connection, event, NOW)
-    assert len(await said(database)) == 1
+    assert len(await list_published(database)) == 1
 
 
-async def test_the_same_person_again_has_no_second_trial(database: Database) -> None:
+async def test_the_same_person_gets_no_second_trial(database: Database) -> None:
     await begin(database, 1, "ann@example.org")
     await begin(database, 2, "ANN@example.org")
-    assert [(event.plan, event.status) for event in await said(database)] == [
+    assert [(event.plan, event.status) for event in await list_published(database)] == [
         ("PREMIUM", "TRIAL"),
         ("FREE", "ACTIVE"),
     ]
 
 
-async def test_a_trial_that_is_over_leads_to_free(database: Database) -> None:
+async def test_an_ended_trial_changes_to_free(database: Database) -> None:
     await begin(database, 1)
     assert await process_deadlines(database, NOW + TRIAL - timedelta(microseconds=1)) == 0
     assert await process_deadlines(database, NOW + TRIAL) == 1
-    last = (await said(database))[-1]
+    last = (await list_published(database))[-1]
     assert (last.plan, last.status, last.reason, last.previous_plan) == (
         "FREE",
         "ACTIVE",
@@ -92,10 +92,10 @@ async def test_a_trial_that_is_over_leads_to_free(database: Database) -> None:
     assert [row["status"] for row in statuses] == ["EXPIRED", "ACTIVE"]
 
 
-async def test_two_jobs_end_a_trial_once(database: Database) -> None:
+async def test_two_concurrent_jobs_end_a_trial_once(database: Database) -> None:
     await begin(database, 1)
     await asyncio.gather(*(process_deadlines(database, NOW + TRIAL) for _ in range(4)))
-    assert [event.subscription_version for event in await said(database)] == [1, 2]
+    assert [event.subscription_version for event in await list_published(database)] == [1, 2]
 
 
 async def test_months_follow_one_another_and_missed_ones_are_skipped(database: Database) -> None:
@@ -103,32 +103,32 @@ async def test_months_follow_one_another_and_missed_ones_are_skipped(database: D
     await _change(database, 1, GRANT_PRO)
     assert await process_deadlines(database, NOW + timedelta(days=70)) == 1
     assert await process_deadlines(database, NOW + timedelta(days=70)) == 0
-    last = (await said(database))[-1]
+    last = (await list_published(database))[-1]
     assert (last.plan, last.reason) == ("PRO", "period_renewed")
     assert last.period_start.date().isoformat() == "2026-03-31"
 
 
-async def test_a_grant_takes_over_from_the_trial(database: Database) -> None:
+async def test_a_grant_replaces_the_trial(database: Database) -> None:
     await begin(database, 1)
     assert await _change(database, 1, GRANT_PRO)
-    last = (await said(database))[-1]
+    last = (await list_published(database))[-1]
     assert (last.plan, last.status, last.subscription_version) == ("PRO", "ACTIVE", 2)
     assert (last.previous_plan, last.limits.max_active_strategies) == ("PREMIUM", None)
     assert await process_deadlines(database, NOW + TRIAL) == 0
 
 
-async def test_what_is_granted_already_changes_nothing(database: Database) -> None:
+async def test_granting_the_current_plan_changes_nothing(database: Database) -> None:
     await begin(database, 1)
     assert await _change(database, 1, GRANT_PRO)
     assert not await _change(database, 1, GRANT_PRO)
-    assert len(await said(database)) == 2
+    assert len(await list_published(database)) == 2
 
 
-async def test_racing_changes_take_turns_and_leave_one_live_subscription(database: Database) -> None:
+async def test_concurrent_changes_leave_one_live_subscription(database: Database) -> None:
     await begin(database, 1)
     names: list[PlanName] = ["FREE", "PREMIUM", "PRO", "FREE", "PREMIUM", "PRO"]
     await asyncio.gather(*(_change(database, 1, Change(name, "ACTIVE", "granted")) for name in names))
-    events: list[SubscriptionChanged] = await said(database)
+    events: list[SubscriptionChanged] = await list_published(database)
     assert [event.subscription_version for event in events] == list(range(1, len(events) + 1))
     async with database.tenant(1) as connection:
         live = await subscriptions.find_live_subscription(connection, 1)
@@ -136,11 +136,11 @@ async def test_racing_changes_take_turns_and_leave_one_live_subscription(databas
     assert live.plan == events[-1].plan
 
 
-async def test_nobody_is_granted_nothing(database: Database) -> None:
+async def test_a_grant_to_an_unknown_email_changes_nothing(database: Database) -> None:
     assert not await _change(database, 99, GRANT_PRO)
 
 
-async def test_the_app_role_sees_no_other_tenant_whatever_it_asks(database: Database) -> None:
+async def test_the_app_role_sees_no_other_tenant(database: Database) -> None:
     await begin(database, 1)
     await begin(database, 2)
     async with database.tenant(2) as connection:
@@ -162,7 +162,7 @@ async def test_the_app_role_sees_no_other_tenant_whatever_it_asks(database: Data
         "DELETE FROM user_subscriptions",
     ],
 )
-async def test_the_app_role_may_not(database: Database, attempt: str) -> None:
+async def test_the_app_role_lacks_the_privilege(database: Database, attempt: str) -> None:
     await begin(database, 1)
     await begin(database, 2)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):

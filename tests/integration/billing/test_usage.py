@@ -1,4 +1,4 @@
-"""What was used is counted from a ledger in which each trade stands once."""
+"""Usage is counted from a ledger in which each trade appears once."""
 
 import asyncio
 from datetime import timedelta
@@ -14,7 +14,7 @@ from shared.chassis.postgres import Database
 from shared.contracts.trading import TradeClosed
 from shared.contracts.types import new_id
 from tests.integration.accounts import eventually
-from tests.integration.billing.conftest import NOW, begin, closed
+from tests.integration.billing.conftest import NOW, begin, closed_event
 
 
 async def _book(database: Database, *events: TradeClosed) -> None:
@@ -30,38 +30,43 @@ async def _shown(database: Database, user_id: int) -> int:
     return shown
 
 
-async def test_paper_and_live_are_counted_apart(database: Database) -> None:
+async def test_paper_and_live_are_counted_separately(database: Database) -> None:
     await begin(database, 1)
-    await _book(database, closed(1, NOW), closed(1, NOW, paper=False), closed(1, NOW))
+    await _book(database, closed_event(1, NOW), closed_event(1, NOW, paper=False), closed_event(1, NOW))
     async with database.tenant(1) as connection:
         usage = await ledger.count_usage(connection, 1, Period(NOW, NOW + TRIAL))
     assert usage == Usage(paper_trades=2, live_trades=1)
     assert await _shown(database, 1) == usage.trades == 3
 
 
-async def test_a_trade_said_often_counts_once(database: Database) -> None:
+async def test_a_trade_published_repeatedly_counts_once(database: Database) -> None:
     await begin(database, 1)
     trade = new_id()
-    again = [closed(1, NOW, trade) for _ in range(50)]
+    again = [closed_event(1, NOW, trade) for _ in range(50)]
     await _book(database, *again)
     await asyncio.gather(*(_book(database, event) for event in again[:10]))
     assert await _shown(database, 1) == 1
 
 
-async def test_a_trade_counts_in_the_period_in_which_it_was_said(database: Database) -> None:
+async def test_a_trade_counts_in_the_period_in_which_it_was_published(database: Database) -> None:
     await begin(database, 1)
     at_the_end = NOW + TRIAL
-    await _book(database, closed(1, NOW - timedelta(microseconds=1)), closed(1, NOW), closed(1, at_the_end))
+    await _book(
+        database,
+        closed_event(1, NOW - timedelta(microseconds=1)),
+        closed_event(1, NOW),
+        closed_event(1, at_the_end),
+    )
     assert await _shown(database, 1) == 1
 
 
-async def test_a_trade_may_come_before_the_user_is_known(database: Database) -> None:
-    await _book(database, closed(1, NOW + timedelta(seconds=1)))
+async def test_a_trade_may_arrive_before_the_user_is_known(database: Database) -> None:
+    await _book(database, closed_event(1, NOW + timedelta(seconds=1)))
     await begin(database, 1)
     assert await _shown(database, 1) == 1
 
 
-async def test_a_booking_waits_for_a_change_of_plan_and_counts_in_the_new_one(database: Database) -> None:
+async def test_a_booking_waits_for_a_plan_change_and_counts_in_the_new_plan(database: Database) -> None:
     await begin(database, 1)
 
     async def waiting() -> int:
@@ -76,22 +81,22 @@ async def test_a_booking_waits_for_a_change_of_plan_and_counts_in_the_new_one(da
 
     async with database.tenant(1) as connection:
         await change_plan(connection, 1, Change("PRO", "ACTIVE", "granted"), NOW)
-        booking = asyncio.create_task(_book(database, closed(1, NOW + timedelta(seconds=1))))
+        booking = asyncio.create_task(_book(database, closed_event(1, NOW + timedelta(seconds=1))))
         await eventually(waiting, lambda count: count == 1)
     await booking
     assert await _shown(database, 1) == 1
 
 
-async def test_a_batch_reaches_only_the_tenants_it_is_for(database: Database) -> None:
+async def test_a_batch_reaches_only_its_own_tenants(database: Database) -> None:
     await begin(database, 1)
     await begin(database, 2)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with database.tenants([2]) as connection:
-            await book_usage(connection, [closed(1, NOW)], NOW)
+            await book_usage(connection, [closed_event(1, NOW)], NOW)
     assert await _shown(database, 1) == 0
 
 
-async def test_usage_is_counted_from_an_index_alone(database: Database) -> None:
+async def test_usage_is_counted_by_an_index_only_scan(database: Database) -> None:
     async with database.tenants([1]) as connection:
         await connection.execute(
             """

@@ -1,4 +1,4 @@
-"""The chassis under a service that only notes what it hears."""
+"""The chassis under a service that only records the events it receives."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,29 +19,29 @@ ServiceEnv = Callable[[str], dict[str, str]]
 
 @pytest.fixture
 def settings(service_env: ServiceEnv, any_source: None) -> ServiceSettings:
-    """Analytics' schema and roles serve as anybody's."""
+    """Settings with the schema and roles of analytics, which stand in for any service's."""
     values = {name.lower(): value for name, value in service_env("analytics").items()}
     return ServiceSettings.model_validate({**values, "service": "analytics"})
 
 
 @dataclass
 class Listener:
-    """Effects are rows (the locator), so that a transaction that fails has none."""
+    """Records received events. Its effects are rows (the locator), so that a failed transaction has none."""
 
-    heard: list[UserRegistered] = field(default_factory=list)
+    received: list[UserRegistered] = field(default_factory=list)
     failing: set[int] = field(default_factory=set)
 
     async def on_user_registered(self, connection: Connection, events: Sequence[UserRegistered]) -> None:
         await claim_users(connection, events)
         if any(event.user_id in self.failing for event in events):
             raise ValueError("this tenant fails")
-        self.heard += events
+        self.received += events
 
     def build(self, _: Context) -> Service:
         return Service("analytics", handlers=[EventHandler(UserRegistered, self.on_user_registered)])
 
     def seqs(self, user_id: int) -> list[int]:
-        return [event.aggregate_seq for event in self.heard if event.user_id == user_id]
+        return [event.aggregate_seq for event in self.received if event.user_id == user_id]
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ def listener() -> Listener:
 
 
 def public_id_of(user_id: int) -> UUID:
-    """The same for a user in every event."""
+    """Return the public id of a user, the same in every event."""
     return uuid5(NAMESPACE_OID, str(user_id))
 
 
-def registered(user_id: int, seq: int = 1, public_id: UUID | None = None) -> UserRegistered:
+def user_registered(user_id: int, seq: int = 1, public_id: UUID | None = None) -> UserRegistered:
     return UserRegistered(
         user_id=user_id,
         public_id=public_id or public_id_of(user_id),
@@ -67,7 +67,7 @@ def registered(user_id: int, seq: int = 1, public_id: UUID | None = None) -> Use
     )
 
 
-async def say(database: Database, *events: UserRegistered) -> None:
+async def publish(database: Database, *events: UserRegistered) -> None:
     for event in events:
         async with database.tenant(event.user_id) as connection:
             await emit(connection, event)

@@ -1,4 +1,4 @@
-"""What a person changes is recorded: once if it was made, never if it was refused, and together with it."""
+"""A user's changes are list_recorded: once if they are made, never if they are refused, in the same transaction."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ class ThingView(ViewModel):
 
 
 class Ann:
-    """Everybody is Ann, who is as many tenants as a test wants."""
+    """Authenticates every caller as Ann, who is as many tenants as a test needs."""
 
     async def principal(self, tenant: str | None) -> Principal:
         return Principal(int(tenant or 1), ANN, SCOPES, None)
@@ -39,7 +39,7 @@ class Ann:
 
 @pytest.fixture
 async def database(service_env: Callable[[str], dict[str, str]]) -> AsyncIterator[Database]:
-    """Of analytics' roles."""
+    """A database with analytics' roles."""
     values = {name.lower(): value for name, value in service_env("analytics").items()}
     opened = await Database.connect(ServiceSettings.model_validate({**values, "service": "analytics"}))
     yield opened
@@ -55,12 +55,12 @@ async def watch(database: Database) -> None:
         )
 
 
-async def watched(database: Database) -> int:
+async def count_watches(database: Database) -> int:
     async with database.tenant(1) as connection:
         return int(await connection.fetchval("SELECT count(*) FROM watchlist"))
 
 
-async def recorded(database: Database) -> list[Json]:
+async def list_recorded(database: Database) -> list[Json]:
     async with database.queue() as connection:
         rows = await connection.fetch("SELECT * FROM outbox WHERE topic = 'activity.recorded' ORDER BY id")
     assert {row["headers"]["ce_source"] for row in rows} <= {"analytics"}
@@ -75,7 +75,7 @@ async def serving(
     proxies = [ip_network("127.0.0.1/32")]
     app = make_app(
         [Recorder(database, "analytics", proxies).wrap(endpoint)],
-        Ann(),  # type: ignore[arg-type]  # tokens of the test's own
+        Ann(),  # type: ignore[arg-type]  # a stand-in of the test
         body_limit_bytes=1_000,
         database=database,
     )
@@ -83,17 +83,19 @@ async def serving(
         yield session
 
 
-async def test_who_did_what_to_what_from_where(database: Database) -> None:
-    async def make_thing(_: Call) -> Reply:
+async def test_a_change_is_recorded_with_actor_object_and_origin(database: Database) -> None:
+    async def make_thing(_: Call) -> Reply[ThingView]:
         await watch(database)
         return created(ThingView(), f"/v1/things/{THING}")
 
     headers = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7", "User-Agent": "curl/8"}
     async with serving(database, make_thing, status=201) as session:
         await session.post("/v1/things", headers=headers)
-    [event] = await recorded(database)
-    told = {name: event[name] for name in ("actor", "activity_type", "object", "address", "user_agent", "endpoint")}
-    assert told == {
+    [event] = await list_recorded(database)
+    shown = {
+        name: event[name] for name in ("actor", "activity_type", "object", "address", "user_agent", "endpoint")
+    }
+    assert shown == {
         "actor": "USER",
         "activity_type": "MAKE_THING",
         "object": f"/v1/things/{THING}",
@@ -104,7 +106,7 @@ async def test_who_did_what_to_what_from_where(database: Database) -> None:
     assert (event["user_id"], event["public_id"], event["service"]) == (1, str(ANN), "analytics")
 
 
-async def test_what_was_refused_is_not_recorded_and_not_made(database: Database) -> None:
+async def test_a_refused_change_is_neither_recorded_nor_made(database: Database) -> None:
     async def refuse(_: Call) -> ThingView:
         await watch(database)
         await watch(database)
@@ -112,17 +114,17 @@ async def test_what_was_refused_is_not_recorded_and_not_made(database: Database)
 
     async with serving(database, refuse) as session:
         assert (await session.post("/v1/things")).status == 409
-    assert (await recorded(database), await watched(database)) == ([], 0)
+    assert (await list_recorded(database), await count_watches(database)) == ([], 0)
 
 
-async def test_several_transactions_are_one_with_their_event(database: Database) -> None:
+async def test_several_transactions_become_one_with_their_event(database: Database) -> None:
     async def change(_: Call) -> ThingView:
         await watch(database)
         await watch(database)
         async with database.untenanted() as connection:
             assert await connection.fetchval("SELECT count(*) FROM watchlist") == 0
-            assert await watched(database) == 2
-        assert await watched(database) == 2
+            assert await count_watches(database) == 2
+        assert await count_watches(database) == 2
         async with database.tenant(2) as connection:
             await connection.fetchval("SELECT 1")
         return ThingView()
@@ -130,20 +132,20 @@ async def test_several_transactions_are_one_with_their_event(database: Database)
     path = "/v1/things/{id}/use"
     async with serving(database, change, path=path) as session:
         assert (await session.post(path.replace("{id}", THING))).status == 200
-    assert [event["object"] for event in await recorded(database)] == [f"/v1/things/{THING}"]
-    assert await watched(database) == 2
+    assert [event["object"] for event in await list_recorded(database)] == [f"/v1/things/{THING}"]
+    assert await count_watches(database) == 2
 
 
-async def test_one_that_writes_nothing_of_its_own_is_recorded_too(database: Database) -> None:
+async def test_a_change_without_writes_is_recorded_too(database: Database) -> None:
     async def do(_: Call) -> None:
         return None
 
     async with serving(database, do) as session:
         assert (await session.post("/v1/things")).status == 204
-    assert [event["object"] for event in await recorded(database)] == [None]
+    assert [event["object"] for event in await list_recorded(database)] == [None]
 
 
-async def test_while_others_are_asked_first_no_connection_is_held(database: Database) -> None:
+async def test_no_connection_is_held_before_the_first_transaction(database: Database) -> None:
     waiting, go = asyncio.Semaphore(0), asyncio.Event()
 
     async def ask_first(_: Call) -> ThingView:
@@ -157,14 +159,14 @@ async def test_while_others_are_asked_first_no_connection_is_held(database: Data
         for _ in requests:
             await waiting.acquire()
         async with asyncio.timeout(patient(5)):
-            assert await watched(database) == 0
+            assert await count_watches(database) == 0
         go.set()
         assert {answer.status for answer in await asyncio.gather(*requests)} == {200}
-    assert sorted(event["aggregate_seq"] for event in await recorded(database)) == [*range(1, 13)]  # type: ignore[type-var]
+    assert sorted(event["aggregate_seq"] for event in await list_recorded(database)) == [*range(1, 13)]  # type: ignore[type-var]
 
 
 async def test_one_request_holds_one_connection(database: Database) -> None:
-    """As many as there are connections, each of which would wait for a second one for ever."""
+    """As many requests as connections; each would wait forever if it needed a second connection."""
     arrived = asyncio.Barrier(6)
 
     async def change(call: Call) -> ThingView:
@@ -181,41 +183,41 @@ async def test_one_request_holds_one_connection(database: Database) -> None:
     assert {answer.status for answer in answers} == {200}
 
 
-async def test_events_of_one_person_leave_in_the_order_of_their_numbers(database: Database) -> None:
+async def test_events_of_a_user_are_numbered_in_order(database: Database) -> None:
     async def do(_: Call) -> ThingView:
         await watch(database)
         return ThingView()
 
     async with serving(database, do) as session:
         await asyncio.gather(*(session.post("/v1/things") for _ in range(30)))
-    assert [event["aggregate_seq"] for event in await recorded(database)] == [*range(1, 31)]
+    assert [event["aggregate_seq"] for event in await list_recorded(database)] == [*range(1, 31)]
 
 
-async def test_a_number_in_what_somebody_says_of_himself_is_not_taken_for_ours(database: Database) -> None:
+async def test_a_sequence_number_in_a_user_agent_is_not_taken_as_the_events(database: Database) -> None:
     async def do(_: Call) -> ThingView:
         await watch(database)
         return ThingView()
 
-    said = '"aggregate_seq":1, \\"aggregate_seq":1'
+    user_agent = '"aggregate_seq":1, \\"aggregate_seq":1'
     async with serving(database, do) as session:
         for _ in range(2):
-            await session.post("/v1/things", headers={"User-Agent": said})
-    events = await recorded(database)
-    assert [(event["aggregate_seq"], event["user_agent"]) for event in events] == [(1, said), (2, said)]
+            await session.post("/v1/things", headers={"User-Agent": user_agent})
+    events = await list_recorded(database)
+    assert [(event["aggregate_seq"], event["user_agent"]) for event in events] == [(1, user_agent), (2, user_agent)]
 
 
-async def test_with_a_key_it_is_recorded_once(database: Database) -> None:
-    async def make_thing(_: Call) -> Reply:
+async def test_a_change_with_an_idempotency_key_is_recorded_once(database: Database) -> None:
+    async def make_thing(_: Call) -> Reply[ThingView]:
         await watch(database)
         return created(ThingView(), f"/v1/things/{THING}")
 
     async with serving(database, make_thing, status=201) as session:
         for _ in range(3):
             assert (await session.post("/v1/things", headers={"Idempotency-Key": "k"})).status == 201
-    assert (len(await recorded(database)), await watched(database)) == (1, 1)
+    assert (len(await list_recorded(database)), await count_watches(database)) == (1, 1)
 
 
-async def test_one_that_goes_away_leaves_both_or_nothing(database: Database) -> None:
+async def test_a_cancelled_request_leaves_both_change_and_event_or_neither(database: Database) -> None:
     inside = asyncio.Event()
 
     async def change(_: Call) -> ThingView:
@@ -230,7 +232,7 @@ async def test_one_that_goes_away_leaves_both_or_nothing(database: Database) -> 
         await inside.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert len(await recorded(database)) == await watched(database)
+    assert len(await list_recorded(database)) == await count_watches(database)
 
 
 async def test_reading_is_not_recorded(database: Database) -> None:
@@ -239,18 +241,18 @@ async def test_reading_is_not_recorded(database: Database) -> None:
 
     async with serving(database, look, method="GET") as session:
         assert (await session.get("/v1/things")).status == 200
-    assert await recorded(database) == []
+    assert await list_recorded(database) == []
 
 
-# Each of these records by itself, what fails too.
-BY_THEMSELVES = {"POST /v1/auth/register", "POST /v1/auth/login", "POST /v1/auth/refresh", "POST /v1/auth/logout"}
-BY_THEMSELVES |= {"POST /v1/me/password"}
+# These endpoints record their activity themselves, including failures.
+SELF_RECORDED = {"POST /v1/auth/register", "POST /v1/auth/login", "POST /v1/auth/refresh", "POST /v1/auth/logout"}
+SELF_RECORDED |= {"POST /v1/me/password"}
 
 
 def test_every_change_of_the_platform_is_recorded() -> None:
     changing = [endpoint for endpoint in all_endpoints() if endpoint.method in CHANGING and not endpoint.internal]
-    by_themselves = {f"{each.method} {each.path}" for each in changing if not is_recorded(each)}
-    assert by_themselves == BY_THEMSELVES
+    self_recorded = {f"{each.method} {each.path}" for each in changing if not is_recorded(each)}
+    assert self_recorded == SELF_RECORDED
 
 
 @pytest.mark.parametrize(
@@ -263,10 +265,12 @@ def test_every_change_of_the_platform_is_recorded() -> None:
         ("/v1/a", "/v1/a", None, None),
     ],
 )
-def test_what_it_was_done_to(template: str, path: str, answer: Reply | None, expected: str | None) -> None:
+def test_the_object_of_a_change(
+    template: str, path: str, answer: Reply[ThingView] | None, expected: str | None
+) -> None:
     assert object_of(template, path, answer) == expected
 
 
-def test_a_service_that_nobody_hears_cannot_record() -> None:
+def test_a_service_whose_events_are_not_consumed_cannot_record() -> None:
     with pytest.raises(ValueError, match="clerk"):
         recording_service("clerk")

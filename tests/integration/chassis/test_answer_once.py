@@ -1,4 +1,4 @@
-"""Around the handler of a request with a key: one transaction, begun no sooner than it is needed."""
+"""The transaction around the handler of a request with an idempotency key, begun no sooner than needed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -20,10 +20,10 @@ Once = Callable[[Callable[[], Awaitable[StoredAnswer]]], Coroutine[None, None, t
 async def database(
     service_env: Callable[[str], dict[str, str]], request: pytest.FixtureRequest
 ) -> AsyncIterator[Database]:
-    """Of analytics' roles."""
+    """A database with analytics' roles."""
     values = {name.lower(): value for name, value in service_env("analytics").items()}
-    most = getattr(request, "param", 6)
-    settings = {**values, "service": "analytics", "postgres_app_connections": most}
+    connections = getattr(request, "param", 6)
+    settings = {**values, "service": "analytics", "postgres_app_connections": connections}
     opened = await Database.connect(ServiceSettings.model_validate(settings))
     yield opened
     await opened.close()
@@ -43,12 +43,12 @@ async def watch(database: Database, period: int) -> None:
         )
 
 
-async def watched(database: Database) -> int:
+async def count_watches(database: Database) -> int:
     async with database.tenant(1) as connection:
         return int(await connection.fetchval("SELECT count(*) FROM watchlist"))
 
 
-async def test_several_transactions_of_a_handler_are_one(database: Database, once: Once) -> None:
+async def test_several_transactions_of_a_handler_become_one(database: Database, once: Once) -> None:
     async def work() -> StoredAnswer:
         await watch(database, 5)
         await watch(database, 6)
@@ -56,7 +56,7 @@ async def test_several_transactions_of_a_handler_are_one(database: Database, onc
 
     with pytest.raises(Conflict):
         await once(work)
-    assert await watched(database) == 0
+    assert await count_watches(database) == 0
 
 
 async def test_after_a_refusal_the_key_is_free(database: Database, once: Once) -> None:
@@ -71,12 +71,10 @@ async def test_after_a_refusal_the_key_is_free(database: Database, once: Once) -
     with pytest.raises(Conflict):
         await once(refuse)
     assert await once(work) == (ANSWER, False)
-    assert await watched(database) == 1
+    assert await count_watches(database) == 1
 
 
-async def test_what_fails_in_one_part_and_is_taken_by_the_handler_leaves_the_others(
-    database: Database, once: Once
-) -> None:
+async def test_a_failure_that_the_handler_catches_keeps_its_other_writes(database: Database, once: Once) -> None:
     async def half_watch() -> None:
         async with database.tenant(1):
             await watch(database, 6)
@@ -90,11 +88,11 @@ async def test_what_fails_in_one_part_and_is_taken_by_the_handler_leaves_the_oth
         return ANSWER
 
     assert await once(work) == (ANSWER, False)
-    assert await watched(database) == 2
+    assert await count_watches(database) == 2
 
 
 @pytest.mark.parametrize("database", [1], indirect=True)
-async def test_a_handler_that_waits_for_others_holds_no_connection(database: Database, once: Once) -> None:
+async def test_a_handler_that_waits_holds_no_connection(database: Database, once: Once) -> None:
     waiting, go = asyncio.Event(), asyncio.Event()
 
     async def work() -> StoredAnswer:
@@ -106,12 +104,12 @@ async def test_a_handler_that_waits_for_others_holds_no_connection(database: Dat
     first = asyncio.create_task(once(work))
     await waiting.wait()
     async with asyncio.timeout(patient(5)):
-        assert await watched(database) == 0
+        assert await count_watches(database) == 0
     go.set()
     assert await first == (ANSWER, False)
 
 
-async def test_two_that_found_no_answer_together_have_one_effect(database: Database, once: Once) -> None:
+async def test_concurrent_requests_without_an_answer_have_one_effect(database: Database, once: Once) -> None:
     arrived = asyncio.Barrier(8)
 
     async def work() -> StoredAnswer:
@@ -120,13 +118,13 @@ async def test_two_that_found_no_answer_together_have_one_effect(database: Datab
         return ANSWER
 
     done = await asyncio.gather(*(once(work) for _ in range(8)), return_exceptions=True)
-    assert await watched(database) == 1
+    assert await count_watches(database) == 1
     assert done.count((ANSWER, False)) == 1
     rest = [each for each in done if each != (ANSWER, False)]
     assert all(each == (ANSWER, True) or isinstance(each, IdempotencyInFlight) for each in rest), rest
 
 
-async def test_one_that_finds_the_answer_on_its_way_gives_it_and_has_no_effect(
+async def test_a_request_that_finds_an_answer_later_returns_it_without_effect(
     database: Database, once: Once
 ) -> None:
     waiting, go = asyncio.Event(), asyncio.Event()
@@ -146,16 +144,16 @@ async def test_one_that_finds_the_answer_on_its_way_gives_it_and_has_no_effect(
     assert await once(quick) == (ANSWER, False)
     go.set()
     assert await late == (ANSWER, True)
-    assert await watched(database) == 1
+    assert await count_watches(database) == 1
 
 
-async def test_a_known_answer_is_given_without_the_handler(database: Database, once: Once) -> None:
+async def test_a_stored_answer_is_returned_without_the_handler(database: Database, once: Once) -> None:
     async def work() -> StoredAnswer:
         await watch(database, 5)
         return ANSWER
 
     async def never() -> StoredAnswer:
-        raise AssertionError("it was answered")
+        raise AssertionError("the stored answer was not used")
 
     await once(work)
     assert await once(never) == (ANSWER, True)
@@ -191,10 +189,10 @@ async def test_a_cancelled_request_leaves_nothing_and_its_key_free(database: Dat
     with pytest.raises(asyncio.CancelledError):
         await first
     assert await once(again) == (ANSWER, False)
-    assert await watched(database) == 1
+    assert await count_watches(database) == 1
 
 
-async def test_a_task_that_outlives_its_request_has_transactions_of_its_own(database: Database, once: Once) -> None:
+async def test_a_task_that_outlives_its_request_has_its_own_transactions(database: Database, once: Once) -> None:
     go, tasks = asyncio.Event(), []
 
     async def later() -> None:
@@ -209,4 +207,4 @@ async def test_a_task_that_outlives_its_request_has_transactions_of_its_own(data
     assert await once(work) == (ANSWER, False)
     go.set()
     await asyncio.gather(*tasks)
-    assert await watched(database) == 2
+    assert await count_watches(database) == 2

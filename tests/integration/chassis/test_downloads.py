@@ -1,4 +1,4 @@
-"""A file that is made as it is sent: whole, or seen to be broken off."""
+"""A file that is produced while it is sent: complete, or visibly broken off."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ PATH = "/v1/numbers/export"
 
 
 class Numbers:
-    """So many parts, and what goes wrong after so many of them."""
+    """Produces `parts` parts, and fails at part `fails_at`."""
 
     def __init__(self) -> None:
         self.parts = 3
@@ -58,7 +58,7 @@ def numbers() -> Numbers:
 @pytest.fixture
 async def app(numbers: Numbers) -> web.Application:
     endpoint = Endpoint("GET", PATH, numbers.export_numbers, "Numbers", media="text/csv")
-    app = make_app([endpoint], Tokens(), body_limit_bytes=1_000)  # type: ignore[arg-type]  # tokens of the test's own
+    app = make_app([endpoint], Tokens(), body_limit_bytes=1_000)  # type: ignore[arg-type]  # a stand-in of the test
     app[ANSWER_WITHIN_S] = 2.0
     return app
 
@@ -70,7 +70,7 @@ async def client(app: web.Application) -> AsyncIterator[aiohttp.ClientSession]:
             yield session
 
 
-async def test_it_comes_in_parts_under_its_name(client: aiohttp.ClientSession) -> None:
+async def test_a_download_is_sent_in_parts_under_its_name(client: aiohttp.ClientSession) -> None:
     async with client.get(PATH, headers=headers()) as answer:
         assert (answer.status, answer.headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
         assert answer.headers["Content-Disposition"] == 'attachment; filename="numbers.csv"'
@@ -78,7 +78,7 @@ async def test_it_comes_in_parts_under_its_name(client: aiohttp.ClientSession) -
         assert await answer.text() == "number\r\n" + "0" * 10 + "1" * 10 + "2" * 10
 
 
-async def test_what_goes_wrong_before_the_first_byte_is_a_problem(
+async def test_a_failure_before_the_first_byte_is_a_problem(
     client: aiohttp.ClientSession, numbers: Numbers
 ) -> None:
     numbers.fails_at = 0
@@ -86,7 +86,7 @@ async def test_what_goes_wrong_before_the_first_byte_is_a_problem(
         assert (answer.status, answer.content_type) == (503, "application/problem+json")
 
 
-async def test_what_goes_wrong_later_breaks_it_off(client: aiohttp.ClientSession, numbers: Numbers) -> None:
+async def test_a_later_failure_breaks_the_download_off(client: aiohttp.ClientSession, numbers: Numbers) -> None:
     numbers.fails_at = 3
     with pytest.raises(aiohttp.ClientError):
         async with client.get(PATH, headers=headers()) as answer:
@@ -94,20 +94,22 @@ async def test_what_goes_wrong_later_breaks_it_off(client: aiohttp.ClientSession
     assert numbers.closed == 1
 
 
-async def test_no_more_is_made_than_is_read(client: aiohttp.ClientSession, numbers: Numbers) -> None:
-    """Two hundred megabytes, of which the kernel's buffers take a few."""
+async def test_parts_are_produced_only_as_they_are_read(client: aiohttp.ClientSession, numbers: Numbers) -> None:
+    """The file has two hundred megabytes; the kernel's buffers take a few of them."""
     numbers.parts, numbers.size = 2_000, 100_000
     async with client.get(PATH, headers=headers()) as answer:
         await answer.content.read(10)
         async with asyncio.timeout(patient(10)):
-            while not numbers.closed:  # he takes longer than a client may for one write
+            while not numbers.closed:  # the client takes longer than allowed for one write
                 await asyncio.sleep(0.05)
         assert numbers.made < 400
         with pytest.raises(aiohttp.ClientError):
             await answer.read()
 
 
-async def test_who_goes_leaves_nothing_open(client: aiohttp.ClientSession, numbers: Numbers) -> None:
+async def test_a_client_that_disconnects_leaves_nothing_open(
+    client: aiohttp.ClientSession, numbers: Numbers
+) -> None:
     numbers.parts, numbers.size = 2_000, 100_000
     answer = await client.get(PATH, headers=headers())
     answer.close()
@@ -116,7 +118,7 @@ async def test_who_goes_leaves_nothing_open(client: aiohttp.ClientSession, numbe
             await asyncio.sleep(0.05)
 
 
-async def test_a_user_has_so_many_at_once(client: aiohttp.ClientSession, numbers: Numbers) -> None:
+async def test_downloads_per_user_are_limited(client: aiohttp.ClientSession, numbers: Numbers) -> None:
     numbers.wait.clear()
     open_ones = [await client.get(PATH, headers=headers()) for _ in range(streaming.MAX_PER_USER)]
     async with client.get(PATH, headers=headers()) as answer:
@@ -125,7 +127,7 @@ async def test_a_user_has_so_many_at_once(client: aiohttp.ClientSession, numbers
     assert [(await one.text())[-1] for one in open_ones] == ["2"] * streaming.MAX_PER_USER
 
 
-def test_its_document_tells_of_its_kind_and_its_name(numbers: Numbers) -> None:
+def test_openapi_documents_media_type_and_file_name(numbers: Numbers) -> None:
     endpoint = Endpoint("GET", PATH, numbers.export_numbers, "Numbers", media="text/csv")
     paths: Any = describe("numbers", [endpoint])["paths"]
     answers = paths[PATH]["get"]["responses"]

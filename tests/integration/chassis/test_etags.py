@@ -1,4 +1,4 @@
-"""What has an ETag is not sent twice, and not changed by who has not seen its state."""
+"""A resource with an ETag is not sent twice, and not changed by a client with a stale one."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -17,15 +17,15 @@ class NoteView(ViewModel):
 
 
 class Notes:
-    """One note, at version 3 to begin with."""
+    """One note, initially at version 3."""
 
     def __init__(self) -> None:
         self.version = 3
 
-    async def get_note(self, _: Call) -> Reply:
+    async def get_note(self, _: Call) -> Reply[NoteView]:
         return tagged(NoteView(version=self.version), self.version)
 
-    async def change_note(self, call: Call) -> Reply:
+    async def change_note(self, call: Call) -> Reply[NoteView]:
         call.if_match.check(self.version)
         self.version += 1
         return tagged(NoteView(version=self.version), self.version)
@@ -47,7 +47,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
     ("given", "status"),
     [('"3"', 304), ('W/"3"', 304), ('"1", "3"', 304), ("*", 304), ('"2"', 200), ("3", 422), ('"a" "b"', 422)],
 )
-async def test_what_the_client_has_is_not_sent_again(
+async def test_an_unchanged_resource_is_not_sent_again(
     client: aiohttp.ClientSession, given: str, status: int
 ) -> None:
     async with client.get("/v1/note", headers={"If-None-Match": given}) as answer:
@@ -60,16 +60,14 @@ async def test_what_the_client_has_is_not_sent_again(
 @pytest.mark.parametrize(
     ("given", "status"), [('"3"', 200), ("*", 200), ('"1", "3"', 200), ('"2"', 412), ('W/"3"', 412), ("3", 422)]
 )
-async def test_who_has_not_seen_the_state_changes_nothing(
-    client: aiohttp.ClientSession, given: str, status: int
-) -> None:
+async def test_a_stale_etag_changes_nothing(client: aiohttp.ClientSession, given: str, status: int) -> None:
     async with client.put("/v1/note", headers={"If-Match": given}) as answer:
         assert answer.status == status
     async with client.get("/v1/note") as after:
         assert after.headers["ETag"] == ('"4"' if status == 200 else '"3"')
 
 
-async def test_of_two_that_saw_the_same_state_the_second_is_told(client: aiohttp.ClientSession) -> None:
+async def test_the_second_change_of_one_state_is_refused(client: aiohttp.ClientSession) -> None:
     statuses = []
     for _ in range(2):
         async with client.put("/v1/note", headers={"If-Match": '"3"'}) as answer:
@@ -77,7 +75,7 @@ async def test_of_two_that_saw_the_same_state_the_second_is_told(client: aiohttp
     assert statuses == [200, 412]
 
 
-async def test_without_the_header_it_is_changed(client: aiohttp.ClientSession) -> None:
+async def test_without_the_header_a_change_is_unconditional(client: aiohttp.ClientSession) -> None:
     async with client.put("/v1/note") as answer:
         assert answer.status == 200
 
@@ -85,14 +83,14 @@ async def test_without_the_header_it_is_changed(client: aiohttp.ClientSession) -
 @pytest.mark.parametrize(
     ("given", "status"), [('"3.18f2c"', 200), ('"3.0"', 200), ('"2.18f2c"', 412), ('"3.x"', 412)]
 )
-async def test_what_changes_by_itself_is_in_nobodys_way(
+async def test_the_volatile_part_of_a_tag_does_not_block_a_change(
     client: aiohttp.ClientSession, given: str, status: int
 ) -> None:
     async with client.put("/v1/note", headers={"If-Match": given}) as answer:
         assert answer.status == status
 
 
-def test_what_changes_by_itself_makes_another_tag() -> None:
+def test_the_volatile_part_makes_another_tag() -> None:
     moments = [datetime(2026, 1, 31, 9, 30, second, tzinfo=UTC) for second in (1, 2)]
     one, other = (etag_of(3, moment) for moment in moments)
     assert one != other

@@ -17,7 +17,7 @@ from shared.chassis.service import RunningService
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
 from tests.integration.accounts import eventually
-from tests.integration.chassis.conftest import Listener, registered, say
+from tests.integration.chassis.conftest import Listener, publish, user_registered
 from tests.pace import patient
 
 
@@ -27,37 +27,37 @@ async def count(database: Database, what: str) -> int:
         return found
 
 
-async def located(database: Database, public_id: object) -> object:
+async def locate_user(database: Database, public_id: object) -> object:
     async with database.untenanted() as connection:
         return await connection.fetchval("SELECT locate_user($1)", public_id)
 
 
 def message(event: object, key: str, body: bytes | None = None, event_id: str | None = None) -> Outgoing:
-    known = registered(1)
+    known = user_registered(1)
     headers = headers_of(known, event_id or str(new_id()), "auth", utc_now())
     return Outgoing("user.registered", key, headers, body or known.model_dump_json().encode())
 
 
-async def test_what_is_said_is_heard_once_and_in_order(settings: ServiceSettings, listener: Listener) -> None:
+async def test_events_are_received_once_and_in_order(settings: ServiceSettings, listener: Listener) -> None:
     async with RunningService(listener.build, settings) as running:
-        await say(running.database, *(registered(user, seq) for seq in range(1, 21) for user in (1, 2)))
-        await eventually(lambda: _length(listener), lambda length: length >= 40)
+        await publish(running.database, *(user_registered(user, seq) for seq in range(1, 21) for user in (1, 2)))
+        await eventually(lambda: _count_received(listener), lambda length: length >= 40)
         assert listener.seqs(1) == listener.seqs(2) == list(range(1, 21))
 
 
-async def _length(listener: Listener) -> int:
-    return len(listener.heard)
+async def _count_received(listener: Listener) -> int:
+    return len(listener.received)
 
 
-async def test_a_transaction_that_fails_says_nothing(settings: ServiceSettings) -> None:
+async def test_a_failed_transaction_publishes_nothing(settings: ServiceSettings) -> None:
     database = await Database.connect(settings)
     with pytest.raises(ValueError, match="changed my mind"):
-        await _say_and_fail(database)
+        await _publish_and_fail(database)
     assert await count(database, "outbox") == 0
     await database.close()
 
 
-async def _say_and_fail(database: Database) -> None:
+async def _publish_and_fail(database: Database) -> None:
     async with database.tenant(1) as connection:
         await insert_outgoing(connection, [_row(1)])
         raise ValueError("changed my mind")
@@ -69,64 +69,68 @@ def _row(user_id: int, payload: bytes = b"{}") -> OutboxRow:
 
 
 async def test_the_same_event_a_hundred_times_has_one_effect(settings: ServiceSettings, listener: Listener) -> None:
-    event, event_id = registered(5), str(new_id())
+    event, event_id = user_registered(5), str(new_id())
     body = event.model_dump_json().encode()
     async with RunningService(listener.build, settings) as running:
         await running.producer.send([message(event, "5", body, event_id) for _ in range(100)])
-        await say(running.database, registered(6))
-        await eventually(lambda: _located(running, 6, listener), bool)
+        await publish(running.database, user_registered(6))
+        await eventually(lambda: _has_received(running, 6, listener), bool)
         assert listener.seqs(5) == [1]
 
 
-async def _located(running: RunningService, user_id: int, listener: Listener) -> bool:
-    return user_id in {event.user_id for event in listener.heard} and 5 in {e.user_id for e in listener.heard}
+async def _has_received(running: RunningService, user_id: int, listener: Listener) -> bool:
+    return user_id in {event.user_id for event in listener.received} and 5 in {e.user_id for e in listener.received}
 
 
 async def test_the_same_id_with_another_body_changes_nothing(settings: ServiceSettings, listener: Listener) -> None:
     event_id = str(new_id())
-    first, second = registered(7), registered(7, seq=2)
+    first, second = user_registered(7), user_registered(7, seq=2)
     async with RunningService(listener.build, settings) as running:
         for event in (first, second):
             await running.producer.send([message(event, "7", event.model_dump_json().encode(), event_id)])
-        await say(running.database, registered(7, seq=3))
-        await eventually(lambda: _length(listener), lambda length: length >= 2)
+        await publish(running.database, user_registered(7, seq=3))
+        await eventually(lambda: _count_received(listener), lambda length: length >= 2)
         assert listener.seqs(7) == [1, 3]
 
 
-async def test_a_failing_key_waits_aside_and_the_others_go_on(
+async def test_a_failing_key_is_parked_and_the_others_continue(
     settings: ServiceSettings, listener: Listener
 ) -> None:
     listener.failing = {3}
     async with RunningService(listener.build, settings) as running:
-        await say(running.database, registered(3, 1), registered(4, 1), registered(3, 2), registered(4, 2))
+        await publish(
+            running.database,
+            user_registered(3, 1),
+            user_registered(4, 1),
+            user_registered(3, 2),
+            user_registered(4, 2),
+        )
         await eventually(lambda: count(running.database, "parked"), lambda parked: parked == 2)
-        await eventually(lambda: _length(listener), lambda length: length >= 2)
+        await eventually(lambda: _count_received(listener), lambda length: length >= 2)
         assert (listener.seqs(3), listener.seqs(4)) == ([], [1, 2])
         listener.failing = set()
         await eventually(lambda: count(running.database, "parked"), lambda parked: parked == 0)
         assert listener.seqs(3) == [1, 2]
 
 
-async def test_what_waits_behind_a_head_that_got_through_follows_at_once(
-    settings: ServiceSettings, listener: Listener
-) -> None:
+async def test_events_parked_behind_a_head_follow_it_at_once(settings: ServiceSettings, listener: Listener) -> None:
     listener.failing = {3}
     async with RunningService(listener.build, settings) as running:
-        await say(running.database, *(registered(3, seq) for seq in range(1, 101)))
+        await publish(running.database, *(user_registered(3, seq) for seq in range(1, 101)))
         await eventually(lambda: count(running.database, "parked"), lambda parked: parked == 100)
         listener.failing = set()
         await eventually(lambda: count(running.database, "parked"), lambda parked: parked == 0)
         assert listener.seqs(3) == list(range(1, 101))
 
 
-async def test_what_is_not_json_goes_to_the_dead_letters_and_halts_its_key(
+async def test_invalid_json_goes_to_the_dead_letters_and_halts_its_key(
     settings: ServiceSettings, listener: Listener, kafka_bootstrap: str
 ) -> None:
     async with RunningService(listener.build, settings) as running:
         await running.producer.send([message(None, "8", b"{not json")])
-        await say(running.database, registered(8), registered(9))
+        await publish(running.database, user_registered(8), user_registered(9))
         await eventually(lambda: count(running.database, "parked"), lambda parked: parked == 2)
-        await eventually(lambda: _length(listener), lambda length: length == 1)
+        await eventually(lambda: _count_received(listener), lambda length: length == 1)
         letters = await read_all(kafka_bootstrap, f"{settings.kafka_topic_prefix}user.registered.dlq", 1)
     assert listener.seqs(9) == [1]
     headers = {name: value.decode() for name, value in letters[0].headers}
@@ -147,15 +151,15 @@ async def read_all(bootstrap: str, topic: str, expected: int) -> list[ConsumerRe
 
 
 async def test_a_forged_tenant_in_the_body_is_refused(settings: ServiceSettings, listener: Listener) -> None:
-    forged = registered(66)
+    forged = user_registered(66)
     async with RunningService(listener.build, settings) as running:
         await running.producer.send([message(forged, "10", forged.model_dump_json().encode())])
         await eventually(lambda: count(running.database, "parked"), lambda parked: parked == 1)
-        assert await located(running.database, forged.public_id) is None
-    assert not listener.heard
+        assert await locate_user(running.database, forged.public_id) is None
+    assert not listener.received
 
 
-async def test_a_row_too_large_is_dead_its_key_waits_and_the_others_flow(settings: ServiceSettings) -> None:
+async def test_a_row_too_large_is_dead_and_holds_only_its_own_key(settings: ServiceSettings) -> None:
     database = await Database.connect(settings)
     producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix)
     relay = Relay(database, producer, KnownCluster(database))
@@ -172,7 +176,7 @@ async def test_a_row_too_large_is_dead_its_key_waits_and_the_others_flow(setting
     await database.close()
 
 
-async def test_a_slow_transaction_is_not_overtaken_for_ever(settings: ServiceSettings) -> None:
+async def test_a_row_of_a_slow_transaction_is_sent_after_its_commit(settings: ServiceSettings) -> None:
     database = await Database.connect(settings)
     producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix)
     relay = Relay(database, producer, KnownCluster(database))
@@ -206,17 +210,17 @@ async def test_two_relays_keep_the_order_of_each_key(settings: ServiceSettings, 
     await database.close()
 
 
-async def test_a_newer_version_waits_with_its_key_shows_in_readiness_and_stops_nobody(
+async def test_a_newer_version_parks_its_key_and_shows_in_readiness(
     settings: ServiceSettings, listener: Listener
 ) -> None:
-    event = registered(11)
+    event = user_registered(11)
     newer = message(event, "11", event.model_dump_json().encode())
     newer.headers["ce_dataschema"] = "tradefleet:user.registered:2"
     async with RunningService(listener.build, settings) as running:
         await running.producer.send([newer])
-        await say(running.database, registered(11, 2), registered(12))
+        await publish(running.database, user_registered(11, 2), user_registered(12))
         await eventually(lambda: count(running.database, "parked"), lambda parked: parked == 2)
-        await eventually(lambda: _length(listener), lambda length: length == 1)
+        await eventually(lambda: _count_received(listener), lambda length: length == 1)
         async with aiohttp.ClientSession() as session, session.get(f"{running.url}/readyz") as answer:
             status, body = answer.status, await answer.json()
     assert listener.seqs(12) == [1]

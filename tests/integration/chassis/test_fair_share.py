@@ -1,4 +1,4 @@
-"""One tenant's flood of requests leaves the others their connections."""
+"""A flood of one tenant's requests leaves the other tenants their connections."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ FLOOD = 90
 
 
 class Named(Authenticator):
-    """The token is the tenant's number."""
+    """An authenticator whose tokens are the tenants' numbers."""
 
     async def principal(self, authorization: str | None) -> Principal:
         if authorization is None:
@@ -42,7 +42,7 @@ async def database(settings: ServiceSettings) -> AsyncIterator[Database]:
 @pytest.fixture
 async def client(settings: ServiceSettings, database: Database) -> AsyncIterator[aiohttp.ClientSession]:
     async def hold(call: Call) -> None:
-        """Two transactions, one of them with another one in it."""
+        """Run two transactions, the second with a nested one."""
         async with database.tenant(call.principal.user_id) as connection:
             await connection.execute("SELECT pg_sleep($1)", HELD_S)
         async with database.tenant(call.principal.user_id), database.untenanted() as connection:
@@ -58,7 +58,7 @@ async def client(settings: ServiceSettings, database: Database) -> AsyncIterator
 
 
 async def ask(client: aiohttp.ClientSession, user_id: int) -> tuple[int, float]:
-    """The status, and the seconds it took."""
+    """Return the status and the seconds the request took."""
     began = time.monotonic()
     async with client.get("/v1/held", headers={"Authorization": str(user_id)}) as answer:
         await answer.read()
@@ -68,7 +68,7 @@ async def ask(client: aiohttp.ClientSession, user_id: int) -> tuple[int, float]:
     return answer.status, time.monotonic() - began
 
 
-async def test_anothers_request_does_not_wait_behind_a_flood(client: aiohttp.ClientSession) -> None:
+async def test_another_tenants_request_does_not_wait_behind_a_flood(client: aiohttp.ClientSession) -> None:
     flood = [asyncio.create_task(ask(client, FLOODING)) for _ in range(FLOOD)]
     await asyncio.sleep(4 * HELD_S)
     others = [await ask(client, OTHER) for _ in range(3)]
@@ -80,13 +80,13 @@ async def test_anothers_request_does_not_wait_behind_a_flood(client: aiohttp.Cli
     assert max(seconds for _, seconds in others) < longest / 3
 
 
-async def test_what_is_too_many_is_refused_at_once(client: aiohttp.ClientSession) -> None:
+async def test_requests_beyond_the_limit_are_refused_at_once(client: aiohttp.ClientSession) -> None:
     answers = Counter(status for status, _ in await asyncio.gather(*(ask(client, FLOODING) for _ in range(130))))
     assert (answers[204], answers[429]) == (100, 30)
     assert (await ask(client, FLOODING))[0] == 204
 
 
-async def test_a_tenant_holds_a_third_of_the_connections_and_forgets_nobody() -> None:
+async def test_a_tenant_holds_a_third_of_the_connections_and_leaves_no_state() -> None:
     share, held, most = FairShare(6), 0, 0
 
     async def one() -> None:
@@ -102,15 +102,17 @@ async def test_a_tenant_holds_a_third_of_the_connections_and_forgets_nobody() ->
     assert (share._turns, share._requests) == ({}, Counter())
 
 
-async def test_what_is_no_request_waits_for_nobody() -> None:
-    """Jobs and consumers: as many as the pool gives."""
+async def test_work_outside_requests_does_not_wait() -> None:
+    """Jobs and consumers take as many connections as the pool has."""
     share = FairShare(1)
     async with share.turn(0.01), share.turn(0.01), share.turn(0.01):
         pass
 
 
 @pytest.mark.parametrize("cancel", [lambda task: task.cancel(), lambda _: None])
-async def test_who_waits_in_vain_leaves_the_place(cancel: Callable[[asyncio.Task[None]], object]) -> None:
+async def test_a_cancelled_or_timed_out_wait_frees_its_place(
+    cancel: Callable[[asyncio.Task[None]], object],
+) -> None:
     share, release = FairShare(1), asyncio.Event()
 
     async def hold(wait_s: float) -> None:

@@ -1,4 +1,4 @@
-"""HTTP in: what is not valid gets a clear answer and nothing else."""
+"""HTTP input: invalid requests get a clear answer and reveal nothing else."""
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -32,7 +32,7 @@ async def list_orders(call: Call) -> OrderView:
 
 
 async def refuse(_: Call) -> None:
-    raise Conflict("somebody was faster", winner="else")
+    raise Conflict("another request was faster", winner="else")
 
 
 async def answer_line(call: Call) -> OrderView:
@@ -40,7 +40,7 @@ async def answer_line(call: Call) -> OrderView:
 
 
 async def fail(_: Call) -> None:
-    raise RuntimeError("a secret that must not be told")
+    raise RuntimeError("a secret that must not leak")
 
 
 JSON = {"Content-Type": "application/json"}
@@ -100,14 +100,16 @@ async def test_hostile_bodies_get_a_clear_4xx(
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "multipart/form-data", "", "nonsense"])
-async def test_a_body_that_is_not_called_json_is_refused(client: aiohttp.ClientSession, content_type: str) -> None:
+async def test_a_body_with_another_content_type_is_refused(
+    client: aiohttp.ClientSession, content_type: str
+) -> None:
     headers = {"Content-Type": content_type}
     async with client.post("/v1/orders", data=b'{"price": "1"}', headers=headers) as answer:
         assert answer.status == 415
         assert (await answer.json(content_type=None))["type"] == "/problems/unsupported-media-type"
 
 
-async def test_an_amount_comes_back_as_it_is(client: aiohttp.ClientSession) -> None:
+async def test_an_amount_is_returned_unchanged(client: aiohttp.ClientSession) -> None:
     async with client.post("/v1/orders", data=b'{"price": "0.100000000000000001"}', headers=JSON) as answer:
         assert await answer.json() == {"price": "0.100000000000000001"}
 
@@ -118,13 +120,13 @@ async def test_queries_are_validated(client: aiohttp.ClientSession, query: str) 
         assert answer.status == 422
 
 
-async def test_a_problem_says_its_type_and_details(client: aiohttp.ClientSession) -> None:
+async def test_a_problem_shows_its_type_and_details(client: aiohttp.ClientSession) -> None:
     async with client.get("/v1/refused") as answer:
         problem = await answer.json(content_type=None)
     assert (answer.status, problem["type"], problem["winner"]) == (409, "/problems/conflict", "else")
 
 
-async def test_a_fault_of_ours_tells_nothing(client: aiohttp.ClientSession) -> None:
+async def test_an_internal_error_reveals_nothing(client: aiohttp.ClientSession) -> None:
     async with client.get("/v1/failing") as answer:
         text = await answer.text()
     assert answer.status == 500
@@ -132,7 +134,7 @@ async def test_a_fault_of_ours_tells_nothing(client: aiohttp.ClientSession) -> N
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/v1/orders", 405)])
-async def test_what_is_not_there_is_a_problem_too(
+async def test_an_unknown_path_or_method_is_a_problem_too(
     client: aiohttp.ClientSession, method: str, path: str, status: int
 ) -> None:
     async with client.request(method, path) as answer:
@@ -148,7 +150,7 @@ def test_openapi_describes_what_is_validated() -> None:
     assert paths["/v1/orders"]["post"]["requestBody"]["required"] is True
 
 
-async def test_other_methods_of_a_known_path_are_not_taken_for_those_of_an_id(
+async def test_a_known_path_is_not_matched_as_an_id(
     client: aiohttp.ClientSession,
 ) -> None:
     async with client.put("/v1/orders/open") as answer:
@@ -160,14 +162,14 @@ async def test_other_methods_of_a_known_path_are_not_taken_for_those_of_an_id(
 @pytest.mark.parametrize(
     ("line", "status"), [("7", 200), ("0", 200), ("x", 404), ("-1", 404), ("1" * 10, 404), ("٣", 404)]
 )
-async def test_a_number_in_a_path_that_is_none_names_nothing(
+async def test_an_invalid_number_in_a_path_is_not_found(
     client: aiohttp.ClientSession, line: str, status: int
 ) -> None:
     async with client.get(f"/v1/orders/1/lines/{line}") as answer:
         assert answer.status == status
 
 
-def test_a_number_in_a_path_is_told_as_one() -> None:
+def test_a_number_in_a_path_is_documented_as_an_integer() -> None:
     paths = describe("orders", ENDPOINTS)["paths"]
     assert isinstance(paths, dict)
     parameters = paths["/v1/orders/{id}/lines/{line}"]["get"]["parameters"]

@@ -1,4 +1,4 @@
-"""A request that makes something makes it once, however often and however broken it is sent."""
+"""A creating request with an idempotency key creates once, however often and however broken it is sent."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ ALERT: Json = {
 
 @dataclass
 class Caller:
-    """One tenant's client of auth and notifications."""
+    """A tenant's client of auth and notifications."""
 
     session: aiohttp.ClientSession
     auth: str
@@ -48,7 +48,7 @@ class Caller:
             f"{self.auth}/v1/auth/register", {"email": email, "password": password, **more}, key
         )
 
-    async def make(self, key: str | None, **changed: object) -> tuple[int, Json, str]:
+    async def create_alert(self, key: str | None, **changed: object) -> tuple[int, Json, str]:
         return await self._post(f"{self.alerts}/v1/alerts", {**ALERT, **changed}, key)
 
     async def _post(self, url: str, body: Json, key: str | None) -> tuple[int, Json, str]:
@@ -86,7 +86,7 @@ async def caller(service_env: ServiceEnv, tmp_path: Path, database_access: Datab
 
 
 async def _entitle(access: DatabaseAccess, registered: Json) -> None:
-    """As subscription.changed would have it."""
+    """Store the entitlements and the locator that events would have stored."""
     connection = await asyncpg.connect(access.owner_dsn)
     user_id = await connection.fetchval("SELECT user_id FROM auth.users")
     await connection.execute(
@@ -104,34 +104,34 @@ async def _entitle(access: DatabaseAccess, registered: Json) -> None:
     await connection.close()
 
 
-async def test_the_same_request_again_gets_the_first_answer_and_makes_nothing(caller: Caller) -> None:
-    first = await caller.make("k1")
-    again = await caller.make("k1")
+async def test_a_repeated_request_gets_the_first_answer_and_creates_nothing(caller: Caller) -> None:
+    first = await caller.create_alert("k1")
+    again = await caller.create_alert("k1")
     assert first[0] == again[0] == 201
     assert first[1] == again[1]
     assert (first[2], again[2]) == ("", "true")
     assert await caller.rows("notifications.user_alerts") == 1
 
 
-async def test_without_a_key_nothing_is_kept(caller: Caller) -> None:
-    assert (await caller.make(None))[0] == 201
+async def test_without_a_key_nothing_is_stored(caller: Caller) -> None:
+    assert (await caller.create_alert(None))[0] == 201
     assert await caller.rows("notifications.idempotency_keys") == 0
 
 
 async def test_a_key_is_refused_for_another_request(caller: Caller) -> None:
-    await caller.make("k1")
-    status, body, _ = await caller.make("k1", alert_name="low")
+    await caller.create_alert("k1")
+    status, body, _ = await caller.create_alert("k1", alert_name="low")
     assert (status, body["type"]) == (422, "/problems/idempotency-mismatch")
     assert await caller.rows("notifications.user_alerts") == 1
 
 
-async def test_a_refusal_is_not_kept(caller: Caller) -> None:
-    assert (await caller.make("k1", symbol=""))[0] == 422
-    assert (await caller.make("k1"))[0] == 201
+async def test_a_refusal_is_not_stored(caller: Caller) -> None:
+    assert (await caller.create_alert("k1", symbol=""))[0] == 422
+    assert (await caller.create_alert("k1"))[0] == 201
 
 
-async def test_fifty_at_once_make_one_thing(caller: Caller) -> None:
-    answers = await asyncio.gather(*(caller.make("k1") for _ in range(50)))
+async def test_fifty_concurrent_requests_create_one_alert(caller: Caller) -> None:
+    answers = await asyncio.gather(*(caller.create_alert("k1") for _ in range(50)))
     assert {status for status, _, _ in answers} <= {201, 409}
     refused = [body for status, body, _ in answers if status == 409]
     assert all(body["type"] == "/problems/idempotency-in-flight" for body in refused)
@@ -141,15 +141,15 @@ async def test_fifty_at_once_make_one_thing(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "k\u00e4se"])
-async def test_a_key_that_is_none_is_refused_by_name(caller: Caller, key: str) -> None:
-    status, body, _ = await caller.make(key)
+async def test_an_invalid_key_is_refused_by_name(caller: Caller, key: str) -> None:
+    status, body, _ = await caller.create_alert(key)
     assert status == 422
     assert body["errors"] == [
         {"path": "Idempotency-Key", "reason": "must be given once, with 1 to 255 printable ASCII characters"}
     ]
 
 
-async def test_registering_again_with_the_password_is_the_same_account(caller: Caller) -> None:
+async def test_registering_again_with_the_password_returns_the_same_account(caller: Caller) -> None:
     caller.token = ""
     status, first, _ = await caller.register("b@example.org", "k1")
     again_status, again, replayed = await caller.register("b@example.org", "k1")
@@ -158,7 +158,7 @@ async def test_registering_again_with_the_password_is_the_same_account(caller: C
     assert again["access_token"] != first["access_token"]
 
 
-async def test_registering_many_times_at_once_makes_one_account(caller: Caller) -> None:
+async def test_registering_concurrently_creates_one_account(caller: Caller) -> None:
     caller.token = ""
     answers = await asyncio.gather(*(caller.register("b@example.org", "k1") for _ in range(8)))
     assert [status for status, _, _ in answers] == [201] * 8
@@ -167,7 +167,7 @@ async def test_registering_many_times_at_once_makes_one_account(caller: Caller) 
     assert await caller.rows("auth.users") == 2
 
 
-async def test_log_ins_by_registering_again_are_as_few_as_others(caller: Caller) -> None:
+async def test_logins_by_registering_again_are_limited_like_others(caller: Caller) -> None:
     connection = await asyncpg.connect(caller.owner_dsn)
     await connection.execute(
         """
@@ -192,7 +192,9 @@ async def test_log_ins_by_registering_again_are_as_few_as_others(caller: Caller)
     ],
     ids=["another key", "another password", "another body"],
 )
-async def test_a_key_opens_nobodys_account(caller: Caller, changed: dict[str, str], expected: str) -> None:
+async def test_a_key_does_not_give_access_to_another_account(
+    caller: Caller, changed: dict[str, str], expected: str
+) -> None:
     caller.token = ""
     await caller.register("b@example.org", "k1")
     status, body, _ = await caller.register("b@example.org", **{"key": "k1", **changed})
@@ -201,15 +203,15 @@ async def test_a_key_opens_nobodys_account(caller: Caller, changed: dict[str, st
     assert "access_token" not in body
 
 
-async def test_no_token_and_no_password_is_kept(caller: Caller) -> None:
+async def test_no_token_and_no_password_is_stored(caller: Caller) -> None:
     connection = await asyncpg.connect(caller.owner_dsn)
-    kept = await connection.fetch("SELECT * FROM auth.idempotency_keys")
+    rows = await connection.fetch("SELECT * FROM auth.idempotency_keys")
     await connection.close()
-    assert [(row["key"], row["body"]) for row in kept] == [("first", "")]
+    assert [(row["key"], row["body"]) for row in rows] == [("first", "")]
 
 
-async def test_a_key_is_forgotten_after_a_day(caller: Caller) -> None:
-    await caller.make("old")
+async def test_a_key_is_deleted_after_a_day(caller: Caller) -> None:
+    await caller.create_alert("old")
     connection = await asyncpg.connect(caller.owner_dsn, server_settings={"search_path": "notifications"})
     await connection.execute("UPDATE idempotency_keys SET created_at = now() - interval '23 hours'")
     assert await connection.fetchval("SELECT forget_idempotency_keys(100)") == 0
@@ -218,7 +220,7 @@ async def test_a_key_is_forgotten_after_a_day(caller: Caller) -> None:
     await connection.close()
 
 
-# The first transaction looks the caller up, the second the key, the third makes the thing.
+# The first transaction looks up the caller, the second the key, the third creates the alert.
 @pytest.mark.parametrize(
     ("where", "made"),
     [
@@ -227,7 +229,7 @@ async def test_a_key_is_forgotten_after_a_day(caller: Caller) -> None:
         ("http.before_answer KILL 1", 1),
     ],
 )
-async def test_killed_between_effect_and_answer_the_retry_gets_one_thing(
+async def test_a_retry_after_a_kill_creates_one_alert(
     caller: Caller, service_env: ServiceEnv, tmp_path: Path, where: str, made: int
 ) -> None:
     faults = tmp_path / "faults"
@@ -236,19 +238,19 @@ async def test_killed_between_effect_and_answer_the_retry_gets_one_thing(
         (faults / "arm" / "notifications").write_text(where)
         caller.alerts = url
         with pytest.raises(aiohttp.ClientError):
-            await caller.make(key)
+            await caller.create_alert(key)
     assert process.wait(5) == -signal.SIGKILL
     assert await caller.rows("notifications.user_alerts") == made
     async with _notifications(service_env, caller, tmp_path / "again") as (url, process):
         caller.alerts = url
-        status, _, replayed = await caller.make(key)
+        status, _, replayed = await caller.create_alert(key)
         assert (status, replayed) == (201, "true" if made else "")
         process.terminate()
     assert await caller.rows("notifications.user_alerts") == 1
 
 
 class _notifications:  # noqa: N801 - reads as a function
-    """The service in a process of its own, with points that can be armed."""
+    """Notifications in a process of its own, with fault points that can be armed."""
 
     def __init__(self, service_env: ServiceEnv, caller: Caller, faults: Path) -> None:
         port = _free_port()

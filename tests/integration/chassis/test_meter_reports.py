@@ -1,4 +1,4 @@
-"""What a meter says of the requests it let through: all of it, once, whatever becomes of the commit."""
+"""A meter reports every admitted request once, even if the outcome of a commit is unknown."""
 
 from collections.abc import AsyncIterator, Callable
 from uuid import UUID
@@ -23,12 +23,12 @@ async def database(service_env: Callable[[str], dict[str, str]]) -> AsyncIterato
     await opened.close()
 
 
-async def _ask(meter: Meter, user_id: int, count: int) -> None:
+async def _admit(meter: Meter, user_id: int, count: int) -> None:
     for _ in range(count):
         await meter.admit(Principal(user_id, UUID(int=user_id), frozenset(), None), "other", "GET /v1/alerts")
 
 
-async def _said(database: Database) -> list[UsageRecorded]:
+async def _list_reports(database: Database) -> list[UsageRecorded]:
     async with database.queue() as connection:
         rows = await connection.fetch("SELECT payload FROM outbox WHERE topic = 'usage.recorded' ORDER BY id")
     return [UsageRecorded.model_validate_json(row["payload"]) for row in rows]
@@ -36,38 +36,38 @@ async def _said(database: Database) -> list[UsageRecorded]:
 
 async def test_each_report_is_one_row_per_block_and_kind_in_rising_windows(database: Database) -> None:
     meter = Meter(database, Billing(100, 50), "notifications")
-    await _ask(meter, 1, 3)
-    await _ask(meter, 2, 1)
+    await _admit(meter, 1, 3)
+    await _admit(meter, 2, 1)
     await meter.report()
     await meter.report()
-    await _ask(meter, 1, 2)
+    await _admit(meter, 1, 2)
     await meter.close()
-    said = await _said(database)
-    assert [(each.user_id, each.count, each.window, each.aggregate_seq) for each in said] == [
+    reports = await _list_reports(database)
+    assert [(each.user_id, each.count, each.window, each.aggregate_seq) for each in reports] == [
         (1, 3, 1, 1),
         (2, 1, 1, 1),
         (1, 2, 2, 2),
     ]
-    assert said[0].lease_id == said[2].lease_id != said[1].lease_id
+    assert reports[0].lease_id == reports[2].lease_id != reports[1].lease_id
 
 
-async def test_what_could_not_be_written_is_written_later_and_once(
+async def test_a_failed_report_is_written_later_and_once(
     database: Database, database_access: DatabaseAccess, postgres: str
 ) -> None:
-    """The same when it was written and the answer to the commit was lost."""
+    """This holds too if the rows were written and the answer to the commit was lost."""
     meter = Meter(database, Billing(100, 50), "notifications")
     owner = await asyncpg.connect(postgres, database=database_access.name)
     try:
         await owner.execute("ALTER TABLE notifications.outbox RENAME TO away")
-        await _ask(meter, 1, 3)
+        await _admit(meter, 1, 3)
         with pytest.raises((asyncpg.UndefinedTableError, *INFRASTRUCTURE_FAULTS)):
             await meter.report()
         await owner.execute("ALTER TABLE notifications.away RENAME TO outbox")
         rows = meter._reports[0]
         await meter.report()
         meter._reports.append(rows)
-        await _ask(meter, 1, 1)
+        await _admit(meter, 1, 1)
         await meter.report()
     finally:
         await owner.close()
-    assert [each.count for each in await _said(database)] == [3, 1]
+    assert [each.count for each in await _list_reports(database)] == [3, 1]

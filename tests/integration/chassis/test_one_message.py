@@ -1,4 +1,4 @@
-"""What one message holds is its own fault: its key waits or is passed over, and the others go on."""
+"""A faulty message affects only its own key, which is list_parked or passed over; the others continue."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from shared.contracts.envelope import MarketEvent, Message
 from shared.contracts.market import CandleClosed
 from shared.contracts.types import new_id
 from tests.contracts.samples import SAMPLES, source_of
-from tests.integration.chassis.conftest import registered
+from tests.integration.chassis.conftest import user_registered
 from tests.isolation.world import captured_log
 
 NONE: Mapping[str, str] = {}
@@ -31,7 +31,7 @@ NONE: Mapping[str, str] = {}
 
 @dataclass
 class Record:
-    """As aiokafka gives one."""
+    """A record as aiokafka returns it."""
 
     key: bytes | None
     value: bytes | None
@@ -54,32 +54,32 @@ def newer(event: Message, offset: int = 0) -> Received:
 
 
 def candle(interval: str = "15", number: int = 0, **changes: object) -> CandleClosed:
-    """`number` stands in the generation only where it is given."""
+    """Return a sample candle of the series with this interval and generation `number` + 1."""
     sample = SAMPLES["candle.closed"]
     assert isinstance(sample, CandleClosed)
     return sample.model_copy(update={"interval": interval, "generation": number + 1, **changes})
 
 
 @dataclass
-class Heard:
-    """A handler of which a test says what it raises, by user or by interval."""
+class RecordingHandler:
+    """Records handled events, and raises the faults set by user or by interval."""
 
     faults: dict[object, BaseException] = field(default_factory=dict)
-    heard: list[Message] = field(default_factory=list)
+    handled: list[Message] = field(default_factory=list)
 
     @property
     def series(self) -> list[str]:
-        return [event.series for event in self.heard if isinstance(event, CandleClosed)]
+        return [event.series for event in self.handled if isinstance(event, CandleClosed)]
 
     async def users(self, _: Connection, events: Sequence[UserRegistered]) -> None:
         for event in events:
             self._raise(event.user_id)
-        self.heard += events
+        self.handled += events
 
     async def candles(self, events: Sequence[CandleClosed]) -> None:
         for event in events:
             self._raise(event.interval)
-        self.heard += events
+        self.handled += events
 
     def _raise(self, what: object) -> None:
         if what in self.faults:
@@ -91,12 +91,12 @@ async def database(settings: ServiceSettings) -> AsyncIterator[Database]:
     database = await Database.connect(settings)
     async with (
         captured_log()
-    ):  # the default log shows the locals of each traceback, batches of a thousand among them
+    ):  # the default log would print the locals of each traceback, batches of a thousand among them
         yield database
     await database.close()
 
 
-async def parked(database: Database) -> list[tuple[str, str, str]]:
+async def list_parked(database: Database) -> list[tuple[str, str, str]]:
     async with database.queue() as connection:
         entries, _ = await list_entries(connection, Filter(states=OPEN), 1_000)
     return [(each.key, each.state, each.reason) for each in entries]
@@ -127,105 +127,107 @@ def _raised(provoke: Callable[[], object]) -> BaseException:
         provoke()
     except OSError as error:
         return error
-    raise AssertionError("it is no folder here")
+    raise AssertionError("this zone is no folder here")
 
 
-async def test_those_of_a_thousand_that_fail_lose_and_double_none_of_the_others(database: Database) -> None:
+async def test_failures_in_a_batch_lose_and_duplicate_none_of_the_others(database: Database) -> None:
     faults: dict[object, BaseException] = {
         100 * number: fault() for number, fault in enumerate(FAULTS_OF_THE_EVENT.values(), 1)
     }
-    handler = Heard(faults)
+    handler = RecordingHandler(faults)
     inbox = Inbox(database, "analytics", UserRegistered, handler.users)
-    await inbox.process([received(registered(user_id), user_id) for user_id in range(1, 1_101)])
-    assert {int(key) for key, _, _ in await parked(database)} == set(faults)
-    heard = [event.user_id for event in handler.heard if isinstance(event, UserRegistered)]
-    assert sorted(heard) == [user_id for user_id in range(1, 1_101) if user_id not in faults]
+    await inbox.process([received(user_registered(user_id), user_id) for user_id in range(1, 1_101)])
+    assert {int(key) for key, _, _ in await list_parked(database)} == set(faults)
+    handled = [event.user_id for event in handler.handled if isinstance(event, UserRegistered)]
+    assert sorted(handled) == [user_id for user_id in range(1, 1_101) if user_id not in faults]
 
 
-async def test_a_newer_version_parks_its_key_and_is_worked_after_the_upgrade(
+async def test_a_newer_version_parks_its_key_and_is_handled_after_the_upgrade(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handler = Heard()
+    handler = RecordingHandler()
     inbox = Inbox(database, "analytics", UserRegistered, handler.users)
-    await inbox.process([newer(registered(1)), received(registered(1, 2)), received(registered(2))])
-    assert [(key, state) for key, state, _ in await parked(database)] == [("1", "HALTED"), ("1", "WAITING")]
-    assert "version 2" in (await parked(database))[0][2]
-    assert [event.user_id for event in handler.heard if isinstance(event, UserRegistered)] == [2]
+    await inbox.process([newer(user_registered(1)), received(user_registered(1, 2)), received(user_registered(2))])
+    assert [(key, state) for key, state, _ in await list_parked(database)] == [("1", "HALTED"), ("1", "WAITING")]
+    assert "version 2" in (await list_parked(database))[0][2]
+    assert [event.user_id for event in handler.handled if isinstance(event, UserRegistered)] == [2]
     await replay_all(database)
-    assert await inbox.retry_parked() == 0  # this program is as old as before
-    assert (await parked(database))[0][1] == "HALTED"
+    assert await inbox.retry_parked() == 0  # this program is still the older one
+    assert (await list_parked(database))[0][1] == "HALTED"
     monkeypatch.setattr(UserRegistered, "version", 2)
     await replay_all(database)
     assert [await inbox.retry_parked() for _ in range(2)] == [1, 1]
-    assert await parked(database) == []
-    assert [event.aggregate_seq for event in handler.heard if isinstance(event, UserRegistered)] == [1, 1, 2]
+    assert await list_parked(database) == []
+    assert [event.aggregate_seq for event in handler.handled if isinstance(event, UserRegistered)] == [1, 1, 2]
 
 
-async def test_a_candle_that_fails_parks_its_series_and_the_others_go_on(database: Database) -> None:
-    handler = Heard({"15": KeyError("fails")})
+async def test_a_failing_candle_parks_its_series_and_the_others_continue(database: Database) -> None:
+    handler = RecordingHandler({"15": KeyError("fails")})
     inbox = MarketInbox(database, "analytics-market", CandleClosed, handler.candles)
     first, other = candle("15"), candle("60")
     second = candle("15", open_time=first.open_time + timedelta(minutes=15), previous_open_time=first.open_time)
     await inbox.process([received(first), received(other), received(second)])
     assert handler.series == [other.series]
     series = first.series
-    assert await parked(database) == [
+    assert await list_parked(database) == [
         (series, "WAITING", "KeyError('fails')"),
         (series, "WAITING", "waits behind an earlier event"),
     ]
     handler.faults.clear()
     while await inbox.retry_parked():
         pass
-    assert await parked(database) == []
+    assert await list_parked(database) == []
 
 
-async def test_a_newer_candle_parks_its_series_and_the_others_go_on(
+async def test_a_newer_candle_parks_its_series_and_the_others_continue(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handler = Heard()
+    handler = RecordingHandler()
     inbox = MarketInbox(database, "analytics-market", CandleClosed, handler.candles)
     too_new, other = candle("15"), candle("60")
     await inbox.process([newer(too_new, 1), received(other, 2)])
     assert handler.series == [other.series]
-    assert [(key, state) for key, state, _ in await parked(database)] == [(too_new.series, "HALTED")]
+    assert [(key, state) for key, state, _ in await list_parked(database)] == [(too_new.series, "HALTED")]
     monkeypatch.setattr(CandleClosed, "version", 2)
     await replay_all(database)
     assert await inbox.retry_parked() == 1
     assert handler.series == [other.series, too_new.series]
 
 
-async def test_a_fault_of_the_infrastructure_that_meets_one_key_only_holds_nobody(database: Database) -> None:
-    handler = Heard({"15": Unavailable("for this one only")})
+async def test_an_infrastructure_fault_of_one_key_only_blocks_no_other(database: Database) -> None:
+    handler = RecordingHandler({"15": Unavailable("for this one only")})
     inbox = MarketInbox(database, "analytics-market", CandleClosed, handler.candles)
     batch = [received(candle("15")), received(candle("60", number=1))]
     for _ in range(MAX_FAULTS_IN_A_ROW):
         with pytest.raises(Unavailable):
             await inbox.process(batch)
     await inbox.process(batch)
-    assert [(key, state) for key, state, _ in await parked(database)] == [(candle("15").series, "WAITING")]
+    assert [(key, state) for key, state, _ in await list_parked(database)] == [(candle("15").series, "WAITING")]
     assert candle("60", number=1).series in handler.series
 
 
-async def test_one_that_meets_two_keys_is_waited_out(database: Database) -> None:
-    handler = Heard({"15": Unavailable(), "60": Unavailable()})
+async def test_an_infrastructure_fault_of_two_keys_is_waited_out(database: Database) -> None:
+    handler = RecordingHandler({"15": Unavailable(), "60": Unavailable()})
     inbox = MarketInbox(database, "analytics-market", CandleClosed, handler.candles)
     for _ in range(MAX_FAULTS_IN_A_ROW + 2):
         with pytest.raises(Unavailable):
             await inbox.process([received(candle("15")), received(candle("60"))])
-    assert await parked(database) == []
+    assert await list_parked(database) == []
 
 
-async def test_a_topic_belongs_to_its_owners(database: Database) -> None:
-    """A forgery is given up, and the key that it names goes on."""
-    handler = Heard()
+async def test_an_event_from_a_wrong_source_is_dead(database: Database) -> None:
+    """A forged event is dead, and the key that it names continues."""
+    handler = RecordingHandler()
     inbox = Inbox(database, "analytics", UserRegistered, handler.users)
-    await inbox.process([received(registered(1), headers={"ce_source": "trading"}), received(registered(1))])
-    (one,) = await parked(database)
+    await inbox.process(
+        [received(user_registered(1), headers={"ce_source": "trading"}), received(user_registered(1))]
+    )
+    (one,) = await list_parked(database)
     assert (one[0], one[1], "ce_source" in one[2]) == ("1", "DEAD", True)
-    assert len(handler.heard) == 1
+    assert len(handler.handled) == 1
 
 
-def test_each_event_is_of_those_whom_its_contract_names() -> None:
+def test_each_event_is_accepted_only_from_the_sources_in_its_contract() -> None:
     for event in EVENTS:
         sample = SAMPLES[event.topic]
         accepted = [
@@ -248,23 +250,23 @@ def test_each_event_is_of_those_whom_its_contract_names() -> None:
         ({"ce_id": "{0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21}"}, "ce_id"),
     ],
 )
-def test_a_header_that_is_wrong_is_a_fault_of_the_message(headers: dict[str, str], reason: str) -> None:
-    one = received(registered(1), headers=headers)
+def test_a_wrong_header_is_a_fault_of_the_message(headers: dict[str, str], reason: str) -> None:
+    one = received(user_registered(1), headers=headers)
     assert one.event is None
     assert reason in one.fault
 
 
 @pytest.mark.parametrize(("field", "value"), [("email", "a\x00b"), ("timezone", "Europe"), ("timezone", "../x")])
-def test_a_field_that_cannot_be_stored_or_computed_with_is_a_fault_of_the_message(field: str, value: str) -> None:
-    one = received(registered(1).model_copy(update={field: value}))
+def test_an_unusable_field_is_a_fault_of_the_message(field: str, value: str) -> None:
+    one = received(user_registered(1).model_copy(update={field: value}))
     assert one.event is None
     assert one.fault.startswith(f"{field}: ")
 
 
-async def test_a_version_that_leaps_is_given_up_the_next_one_counts_and_a_person_may_vouch_for_it(
+async def test_an_implausible_version_is_dead_until_an_operator_replays_it(
     database: Database,
 ) -> None:
-    handler = Heard()
+    handler = RecordingHandler()
     inbox = Inbox(
         database,
         "analytics",
@@ -272,21 +274,21 @@ async def test_a_version_that_leaps_is_given_up_the_next_one_counts_and_a_person
         handler.users,
         Versioned("aggregate_seq", "user_zones", "zone_version"),
     )
-    await inbox.process([received(registered(1, seq)) for seq in (2**63 - 1, 1_001, 1)])
-    assert [(key, state, reason[:7]) for key, state, reason in await parked(database)] == [
+    await inbox.process([received(user_registered(1, seq)) for seq in (2**63 - 1, 1_001, 1)])
+    assert [(key, state, reason[:7]) for key, state, reason in await list_parked(database)] == [
         ("1", "DEAD", "version")
     ] * 2
-    assert [event.aggregate_seq for event in handler.heard if isinstance(event, UserRegistered)] == [1]
+    assert [event.aggregate_seq for event in handler.handled if isinstance(event, UserRegistered)] == [1]
     await replay_all(database)
     while await inbox.retry_parked():
         pass
-    assert len(handler.heard) == 3
+    assert len(handler.handled) == 3
 
 
 async def test_a_key_or_header_of_any_size_is_parked(database: Database) -> None:
-    """NUL in the name of a header, a key larger than an index takes."""
+    """A header name contains NUL, and the key is larger than an index allows."""
     record = Record(b"x" * 100_000, b"{}", [("a\x00b", b"\x00\xff"), ("ce_id", b"")] * 2)
-    inbox = Inbox(database, "analytics", UserRegistered, Heard().users)
+    inbox = Inbox(database, "analytics", UserRegistered, RecordingHandler().users)
     await inbox.process([decode_record("user.registered", record)])
-    ((key, state, _),) = await parked(database)
+    ((key, state, _),) = await list_parked(database)
     assert (len(key) <= 200, state) == (True, "DEAD")

@@ -1,4 +1,4 @@
-"""Each service serves what its OpenAPI document tells and tells all that it serves; the merged one is their sum."""
+"""Each service serves exactly what its OpenAPI document describes; the merged document is their sum."""
 
 import ast
 import json
@@ -38,8 +38,8 @@ PROGRAMS: dict[str, tuple[Build, type[ServiceSettings]]] = {
     "analytics": (build_analytics, AnalyticsSettings),
     "notifications": (build_notifications, NotificationsSettings),
 }
-OF_THE_CHASSIS = {("GET", path) for path in ("/openapi.json", "/healthz", "/readyz", "/metrics")}
-NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"  # routes are there without a database
+CHASSIS_ROUTES = {("GET", path) for path in ("/openapi.json", "/healthz", "/readyz", "/metrics")}
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"  # routes exist without a database
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,20 @@ async def served(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield Served(outside, routes, document, running.url)
 
 
-def test_every_program_is_tried() -> None:
+def test_every_service_is_tested() -> None:
     assert set(PROGRAMS) == set(SERVICES)
 
 
-async def test_the_document_tells_the_routes_and_no_others(served: Served) -> None:
-    assert {(method, path) for method, path, _ in served.operations()} == served.routes - OF_THE_CHASSIS
-    assert served.routes >= OF_THE_CHASSIS
+async def test_the_document_lists_exactly_the_routes(served: Served) -> None:
+    assert {(method, path) for method, path, _ in served.operations()} == served.routes - CHASSIS_ROUTES
+    assert served.routes >= CHASSIS_ROUTES
 
 
-async def test_parameters_and_bodies_are_those_that_are_validated(served: Served) -> None:
+async def test_documented_parameters_and_bodies_are_those_validated(served: Served) -> None:
     endpoints = {(each.method, each.path): each for each in served.endpoints}
     for method, path, operation in served.operations():
         endpoint = endpoints[method, path]
-        told = {(each["in"], each["name"]) for each in operation["parameters"]}
+        documented = {(each["in"], each["name"]) for each in operation["parameters"]}
         fields = endpoint.query.model_fields.items() if endpoint.query else ()
         expected = {("query", field.alias or name) for name, field in fields}
         expected |= {("path", name) for name in re.findall(r"{(\w+)}", path)}
@@ -103,12 +103,12 @@ async def test_parameters_and_bodies_are_those_that_are_validated(served: Served
             ("Last-Event-ID", bool(endpoint.events)),
         ):
             expected |= {("header", header)} if taken else set()
-        assert told == expected, f"{method} {path}"
+        assert documented == expected, f"{method} {path}"
         assert ("requestBody" in operation) == (endpoint.body is not None), f"{method} {path}"
 
 
-async def test_public_operations_take_a_body_as_told(served: Served) -> None:
-    """Over the wire: one that is needed, one of another type, and one where none is told."""
+async def test_public_operations_accept_bodies_as_documented(served: Served) -> None:
+    """Sends a missing body, one of another type, and invalid JSON."""
     async with aiohttp.ClientSession() as session:
         for method, path, operation in served.operations():
             if operation["security"] or "requestBody" not in operation:
@@ -123,21 +123,21 @@ async def test_public_operations_take_a_body_as_told(served: Served) -> None:
             assert answers[0] == 400 if needed else answers[0] != 400, path
 
 
-async def test_refusals_are_told(served: Served) -> None:
+async def test_refusals_are_documented(served: Served) -> None:
     for method, path, operation in served.operations():
-        told = set(operation["responses"])
+        documented = set(operation["responses"])
         expected = {"503"} | (set() if not operation["security"] else {"401"})
         expected |= {"400", "408", "413", "415", "422"} if "requestBody" in operation else set()
         expected |= {"404"} if "{" in path else set()
-        assert expected <= told, f"{method} {path}: {expected - told}"
+        assert expected <= documented, f"{method} {path}: {expected - documented}"
 
 
-async def test_each_answer_has_a_request_id_and_what_may_pass_says_when(served: Served) -> None:
+async def test_each_answer_has_a_request_id_and_transient_ones_retry_after(served: Served) -> None:
     for method, path, operation in served.operations():
         for status, answer in operation["responses"].items():
             assert "X-Request-Id" in answer["headers"], f"{method} {path} {status}"
             assert ("Retry-After" in answer["headers"]) >= (status == "503"), f"{method} {path} {status}"
-            # With 403 where a scope is missing (RFC 6750), which is not why every 403 is answered.
+            # A 403 for a missing scope has it too (RFC 6750), but not every 403 is for a scope.
             challenge = "WWW-Authenticate" in answer["headers"]
             assert (status == "401") <= challenge <= (status in ("401", "403")), f"{method} {path} {status}"
         made = operation["responses"].get("201") or operation["responses"].get("202")
@@ -157,14 +157,14 @@ def test_the_merged_document_holds_nothing_else() -> None:
     assert merged == {(each.method, each.path) for each in all_endpoints() if not each.internal}
 
 
-def test_no_two_services_have_a_schema_of_one_name_that_differs() -> None:
-    """In the merged document one would stand for both."""
+def test_no_two_services_have_different_schemas_of_one_name() -> None:
+    """In the merged document, one would replace the other."""
     document = cast("Json", describe("tradefleet", all_endpoints()))
     assert [name for name in document["components"]["schemas"] if "__" in name] == []
 
 
-def test_no_route_reads_past_what_is_validated() -> None:
-    """What a handler takes from the raw request is not in the document."""
+def test_no_route_reads_the_raw_request() -> None:
+    """Anything a handler reads from the raw request is missing from the document."""
     forbidden = {"json", "text", "read", "post", "query", "query_string", "rel_url", "multipart", "content"}
     read = []
     for file in (ROOT / "services").rglob("*.py"):

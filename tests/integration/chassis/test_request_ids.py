@@ -1,4 +1,4 @@
-"""Each request has an id of ours: in its answer, whatever that is, and in every line logged because of it."""
+"""Each request has an id from the server: in its answer of any kind, and in every line logged because of it."""
 
 import asyncio
 import io
@@ -17,7 +17,7 @@ from shared.chassis.http.app import Call, Endpoint, make_app
 from shared.chassis.telemetry import configure_logging
 from shared.contracts.types import BodyModel, ViewModel
 
-CLIENTS_OWN = "0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21"
+ID_OF_CLIENT = "0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21"
 
 
 class NoteBody(BodyModel):
@@ -31,7 +31,7 @@ class NoteView(ViewModel):
 async def log_much(call: Call) -> NoteView:
     structlog.get_logger().info("in the handler")
     await asyncio.sleep(0)
-    logging.getLogger("somebody.else").warning("through the standard library")
+    logging.getLogger("another.library").warning("through the standard library")
     await asyncio.to_thread(structlog.get_logger().info, "in a thread")
     await asyncio.create_task(_log_in_a_task())
     return NoteView(note="done")
@@ -68,7 +68,7 @@ ENDPOINTS = [
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """What a service would write."""
+    """The log that a service would write."""
     before, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
     stream = io.StringIO()
     configure_logging("test", stream=stream)
@@ -114,7 +114,7 @@ async def test_answer_and_log_have_the_same_id(
     status: int,
     lines: int,
 ) -> None:
-    headers = {"Content-Type": "application/json", "X-Request-Id": CLIENTS_OWN}
+    headers = {"Content-Type": "application/json", "X-Request-Id": ID_OF_CLIENT}
     async with client.request(method, path, data=body, headers=headers) as answer:
         shown = await answer.json(content_type=None)
     name = answer.headers["X-Request-Id"]
@@ -122,10 +122,10 @@ async def test_answer_and_log_have_the_same_id(
     assert UUID(name).version == 7
     assert shown.get("request_id", name) == name
     assert [line.get("request_id") for line in lines_of(logged)] == [name] * lines
-    assert CLIENTS_OWN not in logged.getvalue() + json.dumps(shown) + str(answer.headers)
+    assert ID_OF_CLIENT not in logged.getvalue() + json.dumps(shown) + str(answer.headers)
 
 
-async def test_requests_side_by_side_keep_their_ids(client: aiohttp.ClientSession, logged: io.StringIO) -> None:
+async def test_concurrent_requests_keep_their_ids(client: aiohttp.ClientSession, logged: io.StringIO) -> None:
     async def ask() -> str:
         async with client.get("/v1/logging") as answer:
             return answer.headers["X-Request-Id"]
@@ -136,7 +136,7 @@ async def test_requests_side_by_side_keep_their_ids(client: aiohttp.ClientSessio
     assert {len(lines) for lines in by_name.values()} == {5}
 
 
-async def test_what_may_pass_says_when_in_header_and_body(client: aiohttp.ClientSession) -> None:
+async def test_a_transient_problem_has_retry_after_in_header_and_body(client: aiohttp.ClientSession) -> None:
     async with client.get("/v1/lost") as answer:
         shown = await answer.json(content_type=None)
     assert (answer.headers["Retry-After"], shown["retry_after_s"]) == ("1", 1)

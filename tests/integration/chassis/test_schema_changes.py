@@ -1,4 +1,4 @@
-"""A migration while the service works: no request fails, no event is lost, no job ends."""
+"""Migrations while the service runs: no request fails, no event is lost, no job ends."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ from shared.chassis.settings import ServiceSettings
 from shared.contracts.auth import UserRegistered
 from stack.migrate import DatabaseAccess
 from tests.integration.accounts import eventually
-from tests.integration.chassis.conftest import registered, say
+from tests.integration.chassis.conftest import publish, user_registered
 
 PROBE = """
     CREATE TYPE analytics.colour AS ENUM ('red', 'blue');
@@ -55,8 +55,8 @@ async def write(connection: Connection) -> None:
     await connection.fetchrow("INSERT INTO probe (n, colour) VALUES ($1, $2) RETURNING *", 7, "blue")
 
 
-class Working:
-    """A service whose requests, events and job all use the table that is changed under them."""
+class BusyService:
+    """A service whose requests, events and job all use the table that is migrated meanwhile."""
 
     def __init__(self) -> None:
         self.seen: set[int] = set()
@@ -102,7 +102,7 @@ async def owner(database_access: DatabaseAccess) -> AsyncIterator[asyncpg.Connec
     await connection.close()
 
 
-async def ask(url: str, method: str, stop: asyncio.Event) -> Counter[int]:
+async def send_requests(url: str, method: str, stop: asyncio.Event) -> Counter[int]:
     statuses: Counter[int] = Counter()
     async with aiohttp.ClientSession(url) as session:
         while not stop.is_set():
@@ -111,21 +111,23 @@ async def ask(url: str, method: str, stop: asyncio.Event) -> Counter[int]:
     return statuses
 
 
-async def test_a_schema_that_changes_fails_nobody(settings: ServiceSettings, owner: asyncpg.Connection) -> None:
-    working, stop = Working(), asyncio.Event()
-    async with RunningService(working.build, settings) as running:
-        asking = [asyncio.create_task(ask(running.url, method, stop)) for method in ("GET", "POST") * 2]
-        await eventually(lambda: _value(working.rounds), bool)
+async def test_schema_changes_fail_no_request_event_or_job(
+    settings: ServiceSettings, owner: asyncpg.Connection
+) -> None:
+    service, stop = BusyService(), asyncio.Event()
+    async with RunningService(service.build, settings) as running:
+        requests = [asyncio.create_task(send_requests(running.url, method, stop)) for method in ("GET", "POST") * 2]
+        await eventually(lambda: _value(service.rounds), bool)
         for number, change in enumerate(CHANGES * ROUNDS, start=1):
-            await say(running.database, registered(number))
+            await publish(running.database, user_registered(number))
             await owner.execute(change)
             await asyncio.sleep(0.05)
-        rounds = working.rounds
-        await eventually(lambda: _value(len(working.seen)), lambda seen: seen == len(CHANGES) * ROUNDS)
-        await eventually(lambda: _value(working.rounds), lambda now: now > rounds)
+        rounds = service.rounds
+        await eventually(lambda: _value(len(service.seen)), lambda seen: seen == len(CHANGES) * ROUNDS)
+        await eventually(lambda: _value(service.rounds), lambda now: now > rounds)
         stop.set()
-        answered = sum(await asyncio.gather(*asking), Counter())
-        assert set(answered) == {204}, answered
+        statuses = sum(await asyncio.gather(*requests), Counter())
+        assert set(statuses) == {204}, statuses
         assert not running.failed
 
 
@@ -133,10 +135,10 @@ async def _value(value: int) -> int:
     return value
 
 
-async def test_a_statement_of_a_type_that_is_gone_is_worked_again(
+async def test_a_statement_with_a_dropped_type_is_prepared_again(
     settings: ServiceSettings, owner: asyncpg.Connection
 ) -> None:
-    """asyncpg would keep it, and fail with it for as long as its connection lives."""
+    """asyncpg would otherwise cache it, and fail with it for as long as its connection lives."""
     database = await Database.connect(settings)
     try:
         async with database.tenant(1) as connection:

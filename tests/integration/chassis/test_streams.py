@@ -1,4 +1,4 @@
-"""Server-sent events: each once and in order, over broken connections, ended when they must."""
+"""Server-sent events: each once and in order, over broken connections, ended with the token or the process."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ class TickView(ViewModel):
 
 
 class Ticks:
-    """What there is, by number."""
+    """A source of numbered events."""
 
     def __init__(self) -> None:
         self.last = 3
@@ -42,7 +42,7 @@ class Ticks:
 
 
 class Tokens:
-    """A token is the number of seconds for which it is good."""
+    """An authenticator whose tokens are the seconds for which they are valid."""
 
     async def principal(self, authorization: str | None) -> Principal:
         if authorization is None:
@@ -61,7 +61,7 @@ async def app(ticks: Ticks) -> web.Application:
     endpoint = Endpoint(
         "GET", PATH, ticks.stream_ticks, "Ticks as they come", query=StreamQuery, events={"tick": TickView}
     )
-    return make_app([endpoint], Tokens(), body_limit_bytes=1_000)  # type: ignore[arg-type]  # tokens of the test's own
+    return make_app([endpoint], Tokens(), body_limit_bytes=1_000)  # type: ignore[arg-type]  # a stand-in of the test
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def headers(seconds: float = 600, **more: str) -> dict[str, str]:
 
 
 async def read(answer: aiohttp.ClientResponse, count: int) -> list[tuple[str, str]]:
-    """The next events: id and data."""
+    """Return id and data of the next `count` events."""
     events: list[tuple[str, str]] = []
     fields: dict[str, str] = {}
     while len(events) < count and (line := (await answer.content.readline()).decode()):
@@ -88,7 +88,7 @@ async def read(answer: aiohttp.ClientResponse, count: int) -> list[tuple[str, st
     return events
 
 
-async def test_what_there_is_comes_at_once_and_what_comes_later_follows(
+async def test_existing_events_come_at_once_and_later_ones_follow(
     client: aiohttp.ClientSession, ticks: Ticks
 ) -> None:
     async with client.get(PATH, headers=headers()) as answer:
@@ -99,7 +99,7 @@ async def test_what_there_is_comes_at_once_and_what_comes_later_follows(
         assert [data for _, data in await read(answer, 2)] == ['{"number":4}', '{"number":5}']
 
 
-async def test_who_connects_again_gets_what_came_after_the_last_he_has(
+async def test_a_client_that_reconnects_gets_the_events_after_its_last(
     client: aiohttp.ClientSession, ticks: Ticks
 ) -> None:
     async with client.get(PATH, headers=headers()) as answer:
@@ -109,26 +109,26 @@ async def test_who_connects_again_gets_what_came_after_the_last_he_has(
         assert [data for _, data in await read(answer, 2)] == ['{"number":3}', '{"number":4}']
 
 
-async def test_with_no_seconds_it_ends_when_it_has_given_what_there_is(client: aiohttp.ClientSession) -> None:
+async def test_with_zero_seconds_a_stream_ends_after_the_existing_events(client: aiohttp.ClientSession) -> None:
     async with client.get(PATH + "?seconds=0", headers=headers()) as answer:
         assert (await answer.text()).count("event: tick") == 3
 
 
 @pytest.mark.parametrize("last", ["what is that", "a" * 501, encode_cursor("a", "b")])
-async def test_an_id_that_is_none_of_ours_is_refused(client: aiohttp.ClientSession, last: str) -> None:
+async def test_an_unknown_event_id_is_refused(client: aiohttp.ClientSession, last: str) -> None:
     async with client.get(PATH, headers=headers(Last_Event_ID=last)) as answer:
         assert answer.status == 422
         assert (await answer.json())["errors"][0]["path"] == "Last-Event-ID"
 
 
-async def test_it_ends_with_the_token(client: aiohttp.ClientSession) -> None:
+async def test_a_stream_ends_with_its_token(client: aiohttp.ClientSession) -> None:
     began = time.monotonic()
     async with client.get(PATH, headers=headers(2)) as answer:
         await answer.text()
     assert time.monotonic() - began < 4
 
 
-async def test_it_ends_when_the_process_is_to(app: web.Application, client: aiohttp.ClientSession) -> None:
+async def test_a_stream_ends_when_the_process_stops(app: web.Application, client: aiohttp.ClientSession) -> None:
     async with client.get(PATH, headers=headers()) as answer:
         await read(answer, 3)
         await app[STREAMS].end_all(app)
@@ -137,7 +137,7 @@ async def test_it_ends_when_the_process_is_to(app: web.Application, client: aioh
         assert answer.status == 503
 
 
-async def test_a_user_has_so_many_at_once_and_who_is_gone_leaves_room(
+async def test_streams_per_user_are_limited_and_closed_ones_make_room(
     client: aiohttp.ClientSession, ticks: Ticks
 ) -> None:
     open_ones = [await client.get(PATH, headers=headers()) for _ in range(streaming.MAX_PER_USER)]
@@ -151,4 +151,4 @@ async def test_a_user_has_so_many_at_once_and_who_is_gone_leaves_room(
         async with client.get(PATH + "?seconds=0", headers=headers()) as answer:
             if answer.status == 200:
                 return
-    pytest.fail("who has gone is still counted")
+    pytest.fail("a closed stream is still counted")

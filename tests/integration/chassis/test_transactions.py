@@ -1,4 +1,4 @@
-"""Transactions that name their tenant, and what the database refuses."""
+"""Transactions are bound to their tenants, and the database refuses everything beyond."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
-from tests.integration.chassis.conftest import registered
+from tests.integration.chassis.conftest import user_registered
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def watch(database: Database, user_id: int) -> None:
         )
 
 
-async def test_a_tenant_sees_his_own_rows_only(database: Database) -> None:
+async def test_a_tenant_sees_only_their_own_rows(database: Database) -> None:
     await watch(database, 1)
     await watch(database, 2)
     async with database.tenant(1) as connection:
@@ -40,7 +40,7 @@ async def test_a_tenant_sees_his_own_rows_only(database: Database) -> None:
     assert [row["user_id"] for row in rows] == [1]
 
 
-async def test_without_a_tenant_there_is_nothing(database: Database) -> None:
+async def test_without_a_tenant_no_rows_are_visible(database: Database) -> None:
     await watch(database, 1)
     async with database.untenanted() as connection:
         assert await connection.fetch("SELECT * FROM watchlist") == []
@@ -62,7 +62,7 @@ async def test_without_a_tenant_there_is_nothing(database: Database) -> None:
         "SELECT locate_user(gen_random_uuid(), 2)",
     ],
 )
-async def test_the_database_refuses_a_tenant_who_reaches_further(database: Database, attack: str) -> None:
+async def test_the_database_refuses_access_beyond_the_tenant(database: Database, attack: str) -> None:
     with pytest.raises(asyncpg.PostgresError):
         async with database.tenant(1) as connection:
             await connection.execute(attack)
@@ -78,7 +78,7 @@ async def test_row_security_cannot_be_switched_off(database: Database) -> None:
 async def test_a_batch_writes_for_its_tenants_only(database: Database) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with database.tenants([1]) as connection:
-            await claim_users(connection, [registered(2)])
+            await claim_users(connection, [user_registered(2)])
 
 
 @pytest.mark.parametrize("tenant", ["1", True, 1.0, None])
@@ -88,7 +88,7 @@ async def test_a_tenant_is_an_int_and_nothing_else(database: Database, tenant: o
             pass
 
 
-async def test_cancelling_leaves_the_next_borrower_nothing(database: Database) -> None:
+async def test_a_cancelled_transaction_leaves_no_state_on_its_connection(database: Database) -> None:
     draw = random.Random(7)
 
     async def work(user_id: int) -> None:

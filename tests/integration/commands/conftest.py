@@ -1,4 +1,4 @@
-"""Commands as an operator types them."""
+"""Helpers that run commands as an operator does."""
 
 import json
 from collections.abc import Callable
@@ -14,15 +14,15 @@ Type = Callable[..., Result]
 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder below which no stack runs."""
+    """Change to an empty folder, below which no stack runs, and return it."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def typed(command: click.Command, *words: str, env: dict[str, str] | None = None, answer: str = "") -> Result:
+def run_command(command: click.Command, *words: str, env: dict[str, str] | None = None, answer: str = "") -> Result:
     return CliRunner().invoke(command, words, env=env, input=answer)
 
 
-def told(result: Result) -> Any:
-    """What `--json` says."""
+def parse_json(result: Result) -> Any:
+    """Parse the output of a command run with `--json`."""
     return json.loads(result.stdout)

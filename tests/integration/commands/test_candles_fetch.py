@@ -1,4 +1,4 @@
-"""`tradefleet candles fetch` against the sandbox, which answers badly now and then."""
+"""`tradefleet candles fetch` against the sandbox, with faulty answers in between."""
 
 import asyncio
 import gzip
@@ -37,8 +37,8 @@ Fault = Callable[[web.Request], web.StreamResponse]
 
 
 def rate_limited(_: web.Request) -> web.StreamResponse:
-    told = {"retCode": 10006, "retMsg": "Too many visits. Exceeded the API Rate Limit.", "result": {}, "time": 1}
-    return web.json_response(told, headers={"X-Bapi-Limit-Reset-Timestamp": "1"})  # past: pybit would fall over it
+    body = {"retCode": 10006, "retMsg": "Too many visits. Exceeded the API Rate Limit.", "result": {}, "time": 1}
+    return web.json_response(body, headers={"X-Bapi-Limit-Reset-Timestamp": "1"})  # past: pybit would fail on it
 
 
 def banned(_: web.Request) -> web.StreamResponse:
@@ -61,12 +61,12 @@ def dropped(request: web.Request) -> web.StreamResponse:
 
 @dataclass
 class Exchange:
-    """The sandbox; the faults are the next answers to whoever asks for candles."""
+    """The sandbox exchange. Each of `faults` replaces one answer to a request for candles, in order."""
 
     url: str = ""
-    asked: int = 0
+    requests: int = 0
     faults: list[Fault] = field(default_factory=list)
-    hold_from: int = 10**9  # requests from this one on are not answered
+    hold_from: int = 10**9  # from this request on, answers are held back
 
     def app(self) -> web.Application:
         candles = [bar(minute) for minute in range(BARS) if minute not in HOLES]
@@ -77,23 +77,23 @@ class Exchange:
         answer = self._answer
 
         @web.middleware
-        async def in_between(request: web.Request, handler: Handler) -> web.StreamResponse:
+        async def intercept(request: web.Request, handler: Handler) -> web.StreamResponse:
             return await answer(request, handler)
 
-        app.middlewares.append(in_between)
+        app.middlewares.append(intercept)
         return app
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not request.path.endswith("/kline"):
             return await handler(request)
-        self.asked += 1
-        if self.asked >= self.hold_from:
+        self.requests += 1
+        if self.requests >= self.hold_from:
             await asyncio.sleep(60)
         return self.faults.pop(0)(request) if self.faults else await handler(request)
 
 
 def bar(minute: int) -> Candle:
-    """Each unlike any other, with zeros at the end as an exchange writes them."""
+    """Return a bar unlike any other, with trailing zeros as an exchange writes them."""
     opened = 1_000 + minute
     prices = (f"{opened}.50", f"{opened + 3}.00", f"{opened - 2}", f"{opened + 1}.25")
     return Candle(FIRST_MS + minute * MINUTE_MS, *prices, "7.100")
@@ -110,12 +110,12 @@ async def exchange() -> AsyncIterator[Exchange]:
 
 
 def options(exchange: Exchange, file: Path, **changes: str) -> list[str]:
-    given = {"symbol": "BTCUSDT", "--interval": "1", "--from": str(FIRST_MS)}
-    given |= {"--to": str(FIRST_MS + TO * MINUTE_MS), "--endpoint": exchange.url, "-o": str(file), **changes}
-    return [given.pop("symbol"), *(part for pair in given.items() for part in pair)]
+    words = {"symbol": "BTCUSDT", "--interval": "1", "--from": str(FIRST_MS)}
+    words |= {"--to": str(FIRST_MS + TO * MINUTE_MS), "--endpoint": exchange.url, "-o": str(file), **changes}
+    return [words.pop("symbol"), *(part for pair in words.items() for part in pair)]
 
 
-async def fetched(exchange: Exchange, file: Path, *more: str, **changes: str) -> Result:
+async def run_fetch(exchange: Exchange, file: Path, *more: str, **changes: str) -> Result:
     arguments = [*options(exchange, file, **changes), *more]
     return await asyncio.to_thread(CliRunner().invoke, fetch_command, arguments)
 
@@ -132,102 +132,100 @@ def row(minute: int) -> str:
 EXPECTED = [row(minute) for minute in range(TO) if minute not in HOLES]
 
 
-async def test_all_closed_bars_are_fetched_as_the_exchange_writes_them(exchange: Exchange, tmp_path: Path) -> None:
+async def test_all_closed_bars_are_written_as_the_exchange_formats_them(exchange: Exchange, tmp_path: Path) -> None:
     file = tmp_path / "c.csv.gz"
-    done = await fetched(exchange, file, "--json")
-    assert (done.exit_code, done.stderr) == (0, "")
+    result = await run_fetch(exchange, file, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
     assert rows(file) == ["open_time_ms,open,high,low,close,volume", *EXPECTED]
     assert len(read_candles(file, MINUTE_MS)) == len(EXPECTED)
-    told: dict[str, Any] = json.loads(done.stdout)
-    assert (told["bars"], told["first"], told["resumed_from"]) == (len(EXPECTED), "2026-01-01T00:00:00Z", 0)
-    assert [hole["missing"] for hole in told["holes"]] == [2, 1]
+    report: dict[str, Any] = json.loads(result.stdout)
+    assert (report["bars"], report["first"], report["resumed_from"]) == (len(EXPECTED), "2026-01-01T00:00:00Z", 0)
+    assert [hole["missing"] for hole in report["holes"]] == [2, 1]
     assert sorted(tmp_path.iterdir()) == [file, tmp_path / "c.csv.gz.instrument.json"]
 
 
-async def test_a_file_that_is_there_is_replaced_by_force_only(exchange: Exchange, tmp_path: Path) -> None:
+async def test_an_existing_file_is_replaced_only_with_force(exchange: Exchange, tmp_path: Path) -> None:
     file = tmp_path / "c.csv"
     file.write_text("precious")
     span = {"--from": str(FIRST_MS), "--to": str(FIRST_MS + 3 * MINUTE_MS)}
-    refused = await fetched(exchange, file, **span)
+    refused = await run_fetch(exchange, file, **span)
     assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
     assert "--force" in refused.stderr
-    assert (file.read_text(), exchange.asked, list(tmp_path.iterdir())) == ("precious", 0, [file])
-    assert (await fetched(exchange, file, "--force", **span)).exit_code == 0
+    assert (file.read_text(), exchange.requests, list(tmp_path.iterdir())) == ("precious", 0, [file])
+    assert (await run_fetch(exchange, file, "--force", **span)).exit_code == 0
     assert file.read_text().splitlines()[1:] == [row(0), row(1), row(2)]
 
 
-async def test_the_instrument_is_kept_beside_the_candles(exchange: Exchange, tmp_path: Path) -> None:
+async def test_the_instrument_is_saved_next_to_the_candles(exchange: Exchange, tmp_path: Path) -> None:
     file = tmp_path / "c.csv.gz"
-    done = await fetched(exchange, file)
-    beside = find_instrument_file(file)
-    assert beside is not None
-    assert (beside.symbol, beside.interval, str(beside.instrument.tick_size)) == ("BTCUSDT", "1", "0.01")
-    assert "c.csv.gz.instrument.json" in done.stdout
+    result = await run_fetch(exchange, file)
+    saved = find_instrument_file(file)
+    assert saved is not None
+    assert (saved.symbol, saved.interval, str(saved.instrument.tick_size)) == ("BTCUSDT", "1", "0.01")
+    assert "c.csv.gz.instrument.json" in result.stdout
 
 
-async def test_what_is_no_bar_is_one_line_and_not_asked_again(exchange: Exchange, tmp_path: Path) -> None:
+async def test_an_invalid_bar_is_one_line_and_not_retried(exchange: Exchange, tmp_path: Path) -> None:
     def priceless(_: web.Request) -> web.StreamResponse:
         listed = [[str(FIRST_MS + MINUTE_MS), "1", "1", "0", "1", "5", "5"]]
         result = {"category": "linear", "symbol": "BTCUSDT", "list": listed}
         return web.json_response({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": 1})
 
     exchange.faults = [priceless]
-    done = await fetched(exchange, tmp_path / "c.csv")
-    assert (done.exit_code, done.stdout, done.stderr.count("\n"), exchange.asked) == (2, "", 1, 1)
-    assert f"an invalid bar: the bar of {FIRST_MS + MINUTE_MS}: a price is not above 0" in done.stderr
+    result = await run_fetch(exchange, tmp_path / "c.csv")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n"), exchange.requests) == (2, "", 1, 1)
+    assert f"an invalid bar: the bar of {FIRST_MS + MINUTE_MS}: a price is not above 0" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_widened_bar_is_reported_by_the_run_that_goes_on_too(exchange: Exchange, tmp_path: Path) -> None:
+async def test_a_resumed_run_also_reports_earlier_widened_bars(exchange: Exchange, tmp_path: Path) -> None:
     file = tmp_path / "c.csv"
-    question = CandlesRequest("BTCUSDT", "1", FIRST_MS, FIRST_MS + TO * MINUTE_MS, exchange.url)
-    with PartialFile(file, question) as part:  # an earlier run, interrupted after its first bar
+    request = CandlesRequest("BTCUSDT", "1", FIRST_MS, FIRST_MS + TO * MINUTE_MS, exchange.url)
+    with PartialFile(file, request) as part:  # an earlier run, interrupted after its first bar
         part.append([kline_of(FIRST_MS, "2", "1", "3", "1.5", "5", interval="1")])
-    done = await fetched(exchange, file, "--json")
-    assert json.loads(done.stdout)["widened"] == [FIRST_MS]
+    result = await run_fetch(exchange, file, "--json")
+    assert json.loads(result.stdout)["widened"] == [FIRST_MS]
     assert file.read_text().splitlines()[1] == f"{FIRST_MS},2,3,1,1.5,5"
 
 
-async def test_a_range_and_a_plain_file_are_what_they_are_asked_to_be(exchange: Exchange, tmp_path: Path) -> None:
+async def test_a_range_is_fetched_into_an_uncompressed_file(exchange: Exchange, tmp_path: Path) -> None:
     file = tmp_path / "c.csv"
     first, before = str(FIRST_MS + 10 * MINUTE_MS), str(FIRST_MS + 13 * MINUTE_MS)
-    done = await fetched(exchange, file, **{"--from": first, "--to": before})
+    result = await run_fetch(exchange, file, **{"--from": first, "--to": before})
     assert file.read_text().splitlines()[1:] == [row(10), row(11), row(12)]
-    assert done.stdout.splitlines()[1] == "no gaps"
+    assert result.stdout.splitlines()[1] == "no gaps"
 
 
-async def test_without_an_end_it_is_every_bar_that_is_over_and_no_other(exchange: Exchange, tmp_path: Path) -> None:
+async def test_a_range_that_ends_in_the_future_gives_every_closed_bar(exchange: Exchange, tmp_path: Path) -> None:
     file = tmp_path / "c.csv.gz"
-    await fetched(exchange, file, **{"--from": str(FIRST_MS + 2_450 * MINUTE_MS), "--to": "2030-01-01"})
+    await run_fetch(exchange, file, **{"--from": str(FIRST_MS + 2_450 * MINUTE_MS), "--to": "2030-01-01"})
     assert rows(file)[1:] == [row(minute) for minute in range(2_450, BARS - 1)]
 
 
-async def test_years_before_the_first_bar_are_passed_over_quickly(exchange: Exchange, tmp_path: Path) -> None:
+async def test_years_before_the_first_bar_are_skipped_quickly(exchange: Exchange, tmp_path: Path) -> None:
     file = tmp_path / "c.csv.gz"
-    done = await fetched(exchange, file, **{"--from": "2020-01-01"})
-    assert (done.exit_code, rows(file)[1:]) == (0, EXPECTED)
-    assert exchange.asked < 50  # of 3,156 pages
+    result = await run_fetch(exchange, file, **{"--from": "2020-01-01"})
+    assert (result.exit_code, rows(file)[1:]) == (0, EXPECTED)
+    assert exchange.requests < 50  # of 3,156 pages in the range
 
 
 @pytest.mark.parametrize("fault", [rate_limited, banned, page_of_a_proxy, cut_short, dropped])
-async def test_what_the_exchange_answers_badly_is_asked_again(
-    exchange: Exchange, tmp_path: Path, fault: Fault
-) -> None:
+async def test_a_faulty_answer_is_retried(exchange: Exchange, tmp_path: Path, fault: Fault) -> None:
     file = tmp_path / "c.csv.gz"
     exchange.faults = [fault]
-    done = await fetched(exchange, file)
-    assert (done.exit_code, done.stderr) == (0, "")
+    result = await run_fetch(exchange, file)
+    assert (result.exit_code, result.stderr) == (0, "")
     assert rows(file)[1:] == EXPECTED
 
 
-async def test_a_symbol_that_is_not_listed_is_one_line_and_no_file(exchange: Exchange, tmp_path: Path) -> None:
-    done = await fetched(exchange, tmp_path / "c.csv.gz", symbol="NOPEUSDT")
-    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
-    assert "lists no linear contract NOPEUSDT" in done.stderr
+async def test_an_unlisted_symbol_is_one_line_and_no_file(exchange: Exchange, tmp_path: Path) -> None:
+    result = await run_fetch(exchange, tmp_path / "c.csv.gz", symbol="NOPEUSDT")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "lists no linear contract NOPEUSDT" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_ctrl_c_keeps_what_is_there_and_the_next_run_goes_on(exchange: Exchange, tmp_path: Path) -> None:
+async def test_ctrl_c_keeps_the_fetched_bars_and_the_next_run_resumes(exchange: Exchange, tmp_path: Path) -> None:
     file, part = tmp_path / "c.csv.gz", tmp_path / "c.csv.gz.part"
     exchange.hold_from = 2
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
@@ -236,51 +234,51 @@ async def test_ctrl_c_keeps_what_is_there_and_the_next_run_goes_on(exchange: Exc
         *command, env=environment, stderr=asyncio.subprocess.PIPE, start_new_session=True
     )
 
-    async def asked() -> int:
-        return exchange.asked
+    async def requests() -> int:
+        return exchange.requests
 
-    await eventually(asked, lambda count: count == 2, 60)
+    await eventually(requests, lambda count: count == 2, 60)
     process.send_signal(signal.SIGINT)
     _, errors = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 130
     assert errors.decode().splitlines()[-1] == "interrupted"
     assert "1000 bars are kept" in errors.decode()
     assert not file.exists()
-    part.write_bytes(part.read_bytes() + b"1767")  # as if it had been killed in the middle of a line
+    part.write_bytes(part.read_bytes() + b"1767")  # as if the process had been killed in the middle of a line
     exchange.hold_from = 10**9
-    done = await fetched(exchange, file, "--json")
-    assert json.loads(done.stdout)["resumed_from"] == 1_000
+    result = await run_fetch(exchange, file, "--json")
+    assert json.loads(result.stdout)["resumed_from"] == 1_000
     assert rows(file)[1:] == EXPECTED
-    assert exchange.asked == 4
+    assert exchange.requests == 4
     assert not part.exists()
 
 
-async def test_what_another_fetch_left_is_not_mixed_in(exchange: Exchange, tmp_path: Path) -> None:
+async def test_the_part_file_of_another_request_is_not_resumed(exchange: Exchange, tmp_path: Path) -> None:
     file, part = tmp_path / "c.csv.gz", tmp_path / "c.csv.gz.part"
     part.write_text('{"symbol": "ETHUSDT"}\n1,1,1,1,1,1\n')
-    done = await fetched(exchange, file)
-    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
-    assert "was left by another fetch" in done.stderr
+    result = await run_fetch(exchange, file)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "was left by another fetch" in result.stderr
     assert part.exists()
 
 
-async def test_where_nobody_answers_the_waiting_is_told_and_ends(
+async def test_waiting_for_an_unreachable_exchange_is_reported_and_bounded(
     exchange: Exchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "MIN_REPORTED_WAIT_S", 0.2)
     monkeypatch.setattr(fetch, "FIRST_WAITS_S", (0.1, 0.2, 0.3))
-    done = await fetched(exchange, tmp_path / "c.csv.gz", **{"--endpoint": "http://127.0.0.1:1"})
-    first, second, last = done.stderr.splitlines()
+    result = await run_fetch(exchange, tmp_path / "c.csv.gz", **{"--endpoint": "http://127.0.0.1:1"})
+    first, second, last = result.stderr.splitlines()
     assert first.endswith("retry in 0.2 s")
     assert second.endswith("retry in 0.3 s")
     assert "the exchange does not answer: " in last
     assert last.endswith("nothing was fetched")
-    assert done.exit_code == 2
+    assert result.exit_code == 2
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"symbol": "btc/usdt"}, "is not a symbol"),
         ({"--interval": "7"}, "'7' is not one of"),
@@ -291,10 +289,10 @@ async def test_where_nobody_answers_the_waiting_is_told_and_ends(
         ({"--from": "2030-01-01", "--to": "2031-01-01"}, "has no closed bars"),
     ],
 )
-async def test_wrong_input_is_one_line_and_two(
-    exchange: Exchange, tmp_path: Path, changes: dict[str, str], said: str
+async def test_bad_input_is_one_line_and_exit_code_2(
+    exchange: Exchange, tmp_path: Path, changes: dict[str, str], message: str
 ) -> None:
-    done = await fetched(exchange, tmp_path / "c.csv.gz", **changes)
-    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert said in done.stderr
+    result = await run_fetch(exchange, tmp_path / "c.csv.gz", **changes)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert message in result.stderr
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,5 @@
-"""The operations of the OpenAPI document with their examples, and how an answer differs from its own."""
+"""The operations of the OpenAPI document with their examples, and a comparison of a real answer with its
+example."""
 
 import json
 import re
@@ -18,7 +19,7 @@ NOTHING = object()
 
 @dataclass(frozen=True)
 class Documented:
-    """`body` and `answer` are media types of the document; None where it takes or answers none."""
+    """`body` and `answer` are media types of the document; None if the operation takes or returns none."""
 
     method: str
     path: str
@@ -38,7 +39,7 @@ class Documented:
 
     @property
     def example(self) -> Any:  # Any: JSON
-        """Of its answer."""
+        """Return the example of the answer."""
         return (self.answer or {}).get("example")
 
     def faults_of_examples(self) -> Iterator[str]:
@@ -53,7 +54,7 @@ class Documented:
                 )
 
     def faults_of(self, text: str) -> Iterator[str]:
-        """How this answer differs from what is documented."""
+        """Yield each difference between this answer and the documented one."""
         if self.answer is None:
             if text:
                 yield f"answers {text[:100]}"
@@ -83,16 +84,20 @@ class Documented:
 
 def documented() -> list[Documented]:
     return [
-        _read(method, path, told) for path, methods in DOCUMENT["paths"].items() for method, told in methods.items()
+        _read(method, path, operation)
+        for path, methods in DOCUMENT["paths"].items()
+        for method, operation in methods.items()
     ]
 
 
-def _read(method: str, path: str, told: Json) -> Documented:
-    status = next(status for status in told["responses"] if status < "300")
-    content = told["responses"][status].get("content", {})
-    body = told.get("requestBody", {}).get("content", {}).get("application/json")
+def _read(method: str, path: str, operation: Json) -> Documented:
+    status = next(status for status in operation["responses"] if status < "300")
+    content = operation["responses"][status].get("content", {})
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
     query = {
-        each["name"]: each["example"] for each in told["parameters"] if each["in"] == "query" and each["required"]
+        each["name"]: each["example"]
+        for each in operation["parameters"]
+        if each["in"] == "query" and each["required"]
     }
     return Documented(
         method.upper(), path, int(status), next(iter(content), ""), body, next(iter(content.values()), None), query
@@ -100,7 +105,7 @@ def _read(method: str, path: str, told: Json) -> Documented:
 
 
 def events(text: str) -> list[tuple[str, Json]]:
-    """Of a stream, names and data."""
+    """Return the names and data of a stream's events."""
     found = re.findall(r"^event: (\w+)\ndata: (.*)$", text, re.MULTILINE)
     return [(name, json.loads(data)) for name, data in found]
 
@@ -111,9 +116,12 @@ def invalid(schema: Json, value: object) -> Iterator[str]:
 
 
 def differences(path: str, schema: Json, example: object, shown: object) -> Iterator[str]:
-    """Other keys, or another type of JSON. Null stands for what is not there yet: the schema says where it may; the
-    keys of a mapping are the user's own."""
-    schema = _resolved(schema)
+    """Yield keys that differ, and values of another JSON type.
+
+    Null stands for a value that does not exist yet: the schema says where it is allowed. The keys of a mapping are
+    the user's own.
+    """
+    schema = _resolve(schema)
     if example is None or shown is None:
         return
     if _kind(example) != _kind(shown):
@@ -131,10 +139,10 @@ def differences(path: str, schema: Json, example: object, shown: object) -> Iter
                 yield from differences(f"{path}[{index}]", schema.get("items", {}), example[0], each)
 
 
-def _resolved(schema: Json) -> Json:
+def _resolve(schema: Json) -> Json:
     alternatives = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
     if len(alternatives) == 1:
-        return _resolved(alternatives[0])
+        return _resolve(alternatives[0])
     if "$ref" in schema:
         return cast(Json, DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
     return schema

@@ -1,8 +1,8 @@
-"""Somebody who does what the documents show."""
+"""A user who follows the documented examples."""
 
 import json
 from dataclasses import dataclass, field
-from typing import Any  # JSON
+from typing import Any  # for JSON
 from urllib.parse import urlencode
 
 from shared.contracts.examples import BY_NAME, PASSWORD, REFRESH_TOKEN, example_id
@@ -14,7 +14,7 @@ from tests.isolation.world import SETTLED_WITHIN_S, Answer, Person, World
 
 @dataclass
 class Reader:
-    """`known` is what stands for an id or a token of the documents; `faults` are where an answer is another."""
+    """`known` has the real value for each id or token in the document; `faults` are the answers that differ."""
 
     world: World
     person: Person = field(default_factory=lambda: Person(str(BY_NAME["email"]), PASSWORD, "ada"))
@@ -22,7 +22,7 @@ class Reader:
     faults: list[str] = field(default_factory=list)
 
     async def follow(self, operation: Documented) -> None:
-        """Do it as it is shown, and learn the ids of what is made."""
+        """Send the operation's example, compare the answer, and learn the ids of new objects."""
         if operation.body is not None and "example" not in operation.body:
             self.faults.append(f"{operation.label}: its body has no example")
             return
@@ -36,11 +36,11 @@ class Reader:
         self.person.token = self.known.get("access_token", "")
 
     async def call(self, method: str, template: str, body: Json | None = None, path: str = "") -> Any:
-        """Something that is not shown."""
+        """Call an operation with something other than its example."""
         return await self.world.json(method, template, self.person, path, body)
 
     async def _answer_to(self, operation: Documented) -> Answer:
-        """What it is answered; of a list, once something is in it."""
+        """Send the operation and return the answer; for a list, retry until it has an item."""
         return await eventually(
             lambda: self._send(operation), lambda answer: '"items":[]' not in answer.text, SETTLED_WITHIN_S
         )
@@ -50,24 +50,27 @@ class Reader:
         if operation.query:
             path += "?" + urlencode(operation.query)
         body = None if operation.body is None else json.loads(self._ours(json.dumps(operation.body["example"])))
-        who = self.person if self.person.token else None
-        return await self.world.call(operation.method, operation.path, who, path, body)
+        caller = self.person if self.person.token else None
+        return await self.world.call(operation.method, operation.path, caller, path, body)
 
     def _ours(self, text: str) -> str:
-        """With the ids and the token that the platform gave, in the place of those in the documents."""
+        """Replace the ids and the token of the document by the platform's own."""
         for name, ours in self.known.items():
             text = text.replace(REFRESH_TOKEN if name == "refresh_token" else example_id(name), ours)
         return text
 
-    def _learn(self, shown: object, answered: object) -> None:
-        """The first of each id is what the documents tell of; of tokens the last is good."""
-        if isinstance(shown, list) and isinstance(answered, list) and shown and answered:
-            self._learn(shown[0], answered[0])
-        if isinstance(shown, dict) and isinstance(answered, dict):
-            for name in shown.keys() & answered.keys():
-                value = answered[name]
+    def _learn(self, example: object, answer: object) -> None:
+        """Learn ids and tokens.
+
+        The first value of an id is the one the document refers to; of a token the latest is valid.
+        """
+        if isinstance(example, list) and isinstance(answer, list) and example and answer:
+            self._learn(example[0], answer[0])
+        if isinstance(example, dict) and isinstance(answer, dict):
+            for name in example.keys() & answer.keys():
+                value = answer[name]
                 if name.endswith("_token"):
                     self.known[name] = value
                 elif name.endswith("_id") and value is not None:
                     self.known.setdefault(name, value)
-                self._learn(shown[name], value)
+                self._learn(example[name], value)

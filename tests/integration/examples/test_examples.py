@@ -1,4 +1,4 @@
-"""Every example of the OpenAPI document is sent as it stands there, and answered as it stands there."""
+"""Every example of the OpenAPI document is sent as documented, and answered as documented."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,7 +28,7 @@ BEFORE_THE_MARKET_MOVES = (
     "POST /v1/watchlist",
     "POST /v1/alerts",
 )
-AT_LAST = (
+LAST = (
     "DELETE /v1/me/sessions/{id}",
     "DELETE /v1/me/sessions",
     "POST /v1/me/password",
@@ -38,16 +38,16 @@ METHODS = ("GET", "PATCH", "PUT", "POST", "DELETE")
 
 
 @pytest.mark.parametrize("operation", documented(), ids=lambda operation: operation.label)
-def test_an_operation_has_examples_that_its_schemas_take(operation: Documented) -> None:
+def test_the_examples_of_an_operation_match_its_schemas(operation: Documented) -> None:
     assert list(operation.faults_of_examples()) == []
 
 
-async def test_every_example_does_what_it_shows(
+async def test_every_example_gets_the_documented_answer(
     service_env: ServiceEnv, database_access: DatabaseAccess, postgres: str, tmp_path: Path
 ) -> None:
     every = {operation.label: operation for operation in documented()}
     first = [every.pop(label) for label in BEFORE_THE_MARKET_MOVES]
-    last = [every.pop(label) for label in AT_LAST]
+    last = [every.pop(label) for label in LAST]
     backtest = every.pop("POST /v1/backtests")
     async with running_services(service_env, database_access, postgres, tmp_path) as (world, exchange):
         service = world.running["trading"]
@@ -59,7 +59,7 @@ async def test_every_example_does_what_it_shows(
             if operation.label == "POST /v1/auth/register":
                 await until_known(world, reader.person, "PREMIUM")
         async with trading(service, exchange), backtesting(service):
-            await market.tell(BARS)
+            await market.close_bars(BARS)
             await reader.follow(backtest)
             for label in ("GET /v1/trades", "GET /v1/backtests/{id}/trades", "GET /v1/alerts/{id}/firings"):
                 await reader.follow(every.pop(label))
@@ -70,12 +70,12 @@ async def test_every_example_does_what_it_shows(
 
 
 def in_order(operations: Iterable[Documented]) -> list[Documented]:
-    """What reads first, and what is of one thing after what lists them; what takes away at the end."""
+    """Sort reads first, a list before its items, and deletions last."""
     return sorted(operations, key=lambda each: (METHODS.index(each.method), "{" in each.path, each.path))
 
 
 def dear_bars(count: int) -> list[Bar]:
-    """At the prices of the examples."""
+    """Return bars at the prices of the examples."""
     return [
         bar._replace(open=900 * bar.open, high=900 * bar.high, low=900 * bar.low, close=900 * bar.close)
         for bar in wavy_bars(count)
@@ -83,16 +83,16 @@ def dear_bars(count: int) -> list[Bar]:
 
 
 async def make_room(reader: Reader, label: str) -> None:
-    """What a user would do before, so that it can be done as it is shown."""
+    """Do first what a user would have to do, so that the example succeeds."""
     if label == "DELETE /v1/me/sessions/{id}":
-        log_ins = await reader.call("GET", "/v1/me/sessions")
-        reader.known["login_id"] = next(each["session_id"] for each in log_ins["items"] if not each["current"])
+        logins = await reader.call("GET", "/v1/me/sessions")
+        reader.known["login_id"] = next(each["session_id"] for each in logins["items"] if not each["current"])
     elif label == "DELETE /v1/backtests/{id}":
         body = {"strategy_id": reader.known["strategy_id"], "symbol": "BTCUSDT", "fee": "0.001"}
-        asked = await reader.call(
+        backtest = await reader.call(
             "POST", "/v1/backtests", {**body, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
         )
-        reader.known["backtest_id"] = asked["backtest_id"]
+        reader.known["backtest_id"] = backtest["backtest_id"]
     elif label == "POST /v1/strategies/templates/{id}/copy":
         strategies = await reader.call("GET", "/v1/strategies")
         copied = next(each for each in strategies["items"] if each["strategy_name"].startswith("my own"))

@@ -1,4 +1,4 @@
-"""The small world, in a database of the test's own."""
+"""The small world, in a database of its own for each test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,8 @@ def superuser_dsn(postgres: str, database_access: DatabaseAccess) -> str:
 
 @pytest.fixture
 async def world(superuser_dsn: str, any_source: None) -> AsyncIterator[World]:
-    """What the database refuses is planted all the same: the checker does not rely on it."""
+    """Build the world as a superuser: tests plant states that the database refuses, because the checker must not
+    rely on its constraints."""
     connection = await asyncpg.connect(superuser_dsn)
     try:
         yield await build(connection)
@@ -32,5 +33,5 @@ async def world(superuser_dsn: str, any_source: None) -> AsyncIterator[World]:
 
 @pytest.fixture
 def judge(world: World, superuser_dsn: str, tmp_path: Path) -> Judge:
-    """What the checker says of the world as it now is."""
+    """Return a function that gives the checker's violations for the world in its current state."""
     return lambda: asyncio.to_thread(check, world.write(tmp_path), superuser_dsn)

@@ -1,4 +1,4 @@
-"""Violations to be planted, each with the invariant that it breaks and what a finding must name."""
+"""Violations to plant, each with the invariant it breaks and the texts that the finding must contain."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def planted(invariant: str, *named: str) -> Callable[[Spoil], Spoil]:
 
 
 def read_statements(text: str) -> None:
-    """What planted.sql holds, as it says of itself."""
+    """Register the violations of planted.sql; its header describes the format."""
     text = re.sub(r"\{(\w{4,5})\}", lambda match: uid(match[1]), text.replace("{ANN}", ANN).replace("{BOB}", BOB))
     for block in text.split("\n-- I")[1:]:
         heading, _, rest = block.partition("\n")
@@ -55,20 +55,20 @@ def _by_statements(name: str, statements: str) -> Spoil:
 
 read_statements(Path(__file__).with_suffix(".sql").read_text())
 
-# I1: what calls were answered with.
+# I1: answers of calls.
 
 
 @planted("I1", "made robot 1, a kind that the checker does not know")
-async def a_kind_that_nobody_checks(world: World) -> None:
+async def an_unknown_kind(world: World) -> None:
     world.call("POST /v1/robots", "1", "robot")
 
 
-# I1: events, and what they bring about.
+# I1: events and their effects.
 
 
 @planted("I1", "auth: activity", "is not in the log")
 async def an_activity_is_not_in_the_log(world: World) -> None:
-    await world.say("activity.recorded", 1, f"activity:auth:{ANN}", 1, activity_id=uid("f001"))
+    await world.publish("activity.recorded", 1, f"activity:auth:{ANN}", 1, activity_id=uid("f001"))
 
 
 @planted("I1", "trading: outbox row", "is marked sent and not on trade.opened (key 1)")
@@ -82,7 +82,7 @@ async def a_bar_is_not_on_its_topic(world: World) -> None:
 
 
 @planted("I1", "topic trade.split is not known to the checker")
-async def a_topic_that_nobody_checks(world: World) -> None:
+async def an_unknown_topic(world: World) -> None:
     world.put("trade.split", 1, {"ce_id": uid("f001")}, json.dumps({"user_id": 1, "public_id": ANN}))
 
 
@@ -92,19 +92,19 @@ async def a_message_without_an_id_is_ignored(world: World) -> None:
 
 
 @planted("I1", "user 2 registered, and its user.registered was never published")
-async def an_account_was_never_said(world: World) -> None:
-    await _unsay(world, "user.registered", 1)
+async def a_registration_was_never_published(world: World) -> None:
+    await _unpublish(world, "user.registered", 1)
 
 
 @planted("I1", f"session {uid('a100')} of user 1 is STOPPED, and its session.stopped was never published")
-async def a_stop_was_never_said(world: World) -> None:
-    await _unsay(world, "session.stopped", 0)
+async def a_stop_was_never_published(world: World) -> None:
+    await _unpublish(world, "session.stopped", 0)
     await world.sql("UPDATE trading.user_trading_sessions SET event_seq = 5 WHERE user_id = 1")
 
 
 @planted("I1", f"trade {uid('b1002')} of user 2 is OPEN, and its trade.opened was never published")
-async def an_entry_was_never_said(world: World) -> None:
-    await _unsay(world, "trade.opened", 3)
+async def an_entry_was_never_published(world: World) -> None:
+    await _unpublish(world, "trade.opened", 3)
     await world.sql("UPDATE trading.user_trading_sessions SET event_seq = 3 WHERE user_id = 2")
 
 
@@ -112,12 +112,12 @@ async def an_entry_was_never_said(world: World) -> None:
 
 
 @planted("I2", "the key key-of-a300", f"alert {uid('a300')} (call 10) and alert {uid('a301')} (call 11)")
-async def one_key_made_two_things(world: World) -> None:
+async def one_key_created_two_objects(world: World) -> None:
     world.calls[10] = replace(world.calls[10], idempotency_key="key-of-a300")
 
 
 @planted("I2", f"no call accounts for session {uid('a101')}", f"(key key-of-a100) made {uid('a100')}")
-async def a_call_that_was_sent_twice_made_two_things(world: World) -> None:
+async def a_repeated_call_created_two_objects(world: World) -> None:
     await world.sql(
         f"""
         INSERT INTO trading.user_trading_sessions (user_id, session_id, public_id, strategy_id, strategy_version,
@@ -135,11 +135,11 @@ async def a_call_that_was_sent_twice_made_two_things(world: World) -> None:
         VALUES (1, gen_random_uuid(), 9, '2026-01-31Z', 'SESSION_STARTED', 'TRADING', 'it began', '{uid("a101")}')
         """
     )
-    await world.say("session.started", 1, f"session:{uid('a101')}", 1, session_id=uid("a101"))
+    await world.publish("session.started", 1, f"session:{uid('a101')}", 1, session_id=uid("a101"))
 
 
 @planted("I2", f"no call accounts for configuration {uid('a004')} of tenant {ANN}")
-async def a_call_whose_answer_was_lost_made_two_things(world: World) -> None:
+async def a_call_with_a_lost_answer_created_two_objects(world: World) -> None:
     sent = {"max_position_size": "5"}
     world.call("POST /v1/bot-configurations", kind="configuration", outcome="unknown", sent=sent)
     for id_ in (uid("a003"), uid("a004")):
@@ -151,7 +151,7 @@ async def a_call_whose_answer_was_lost_made_two_things(world: World) -> None:
 
 
 @planted("I2", f"trade.opened of {uid('b1002')} (key 2) was published 2 times", uid("f001"))
-async def one_thing_was_said_under_two_ids(world: World) -> None:
+async def one_event_was_published_under_two_ids(world: World) -> None:
     message = world.message("trade.opened", 3)
     world.put("trade.opened", 2, {"ce_id": uid("f001")}, message["value"])
     await world.sql(
@@ -172,12 +172,12 @@ async def one_e_mail_has_two_users(world: World) -> None:
 
 
 @planted("I3", f"the quantity of trade {uid('b1002')} is published as 2.5 and stored as 2")
-async def a_trade_is_said_to_be_larger(world: World) -> None:
-    await _say_otherwise(world, quantity="2.5")
+async def a_trade_is_published_with_a_larger_quantity(world: World) -> None:
+    await _change_last_opened_trade(world, quantity="2.5")
 
 
 @planted("I3", "the close of BTCUSDT 15 at 2026-01-31 10:00:00+00 is published as 95.50000001 and stored as 95.5")
-async def a_bar_is_said_with_another_price(world: World) -> None:
+async def a_bar_is_published_with_another_price(world: World) -> None:
     _rewrite(world.message("candle.closed"), close="95.50000001")
 
 
@@ -185,7 +185,7 @@ async def a_bar_is_said_with_another_price(world: World) -> None:
 
 
 @planted("I4", "trade.opened/1/1", f"is number 2 of session:{uid('a100')} (key 1), after number 4")
-async def two_events_of_one_key_changed_places(world: World) -> None:
+async def two_events_of_one_key_are_swapped(world: World) -> None:
     first, second = world.message("trade.opened", 0), world.message("trade.opened", 1)
     first["offset"], second["offset"] = second["offset"], first["offset"]
 
@@ -193,7 +193,7 @@ async def two_events_of_one_key_changed_places(world: World) -> None:
 @planted("I4", f"session:{uid('b100')} (key 2) has numbers up to 5, and no event has number 4")
 async def a_number_is_missing(world: World) -> None:
     message = world.message("trade.opened", 3)
-    await _say_otherwise(world, aggregate_seq=5)
+    await _change_last_opened_trade(world, aggregate_seq=5)
     await world.sql("UPDATE trading.user_trading_sessions SET event_seq = 5 WHERE user_id = 2")
     await world.sql(
         "UPDATE trading.outbox SET payload = $2 WHERE event_id = $1",
@@ -203,12 +203,12 @@ async def a_number_is_missing(world: World) -> None:
 
 
 @planted("I4", "key 1 of trade.opened lies in partitions 1, 2")
-async def a_key_lies_in_two_partitions(world: World) -> None:
+async def a_key_is_in_two_partitions(world: World) -> None:
     world.message("trade.opened", 1).update(partition=2, offset=7)
 
 
 @planted("I5", "trade.closed.dlq/1/0: the dead letter of event", "(analytics) belongs to nothing")
-async def a_dead_letter_that_nobody_knows(world: World) -> None:
+async def an_unknown_dead_letter(world: World) -> None:
     world.put("trade.closed.dlq", 1, {"ce_id": uid("f001"), "dlq_group": "analytics"}, "{}")
 
 
@@ -216,19 +216,19 @@ async def a_dead_letter_that_nobody_knows(world: World) -> None:
 
 
 @planted("I6", f"GET /v1/trades showed tenant {BOB} the canary canaryofann of tenant {ANN}")
-async def an_answer_shows_what_is_of_another(world: World) -> None:
+async def an_answer_shows_data_of_another_tenant(world: World) -> None:
     world.shown.append({"tenant": BOB, "canary": "canaryofbob", "where": "GET /v1/trades", "text": "[canaryofann]"})
 
 
 @planted("I6", f"call 19 (POST /v1/alerts) showed tenant {BOB} the canary canaryofann")
-async def a_call_is_answered_with_what_is_of_another(world: World) -> None:
+async def a_call_is_answered_with_data_of_another_tenant(world: World) -> None:
     answer = {**(world.calls[-1].answer or {}), "note": "canaryofann"}
     world.calls[-1] = replace(world.calls[-1], answer=answer)
 
 
 @planted("I6", "trade.opened/2/1 (key 2) holds the canary canaryofann", "user 1")
-async def an_event_holds_what_is_of_another(world: World) -> None:
-    await _say_otherwise(world, note="canaryofann")
+async def an_event_holds_data_of_another_tenant(world: World) -> None:
+    await _change_last_opened_trade(world, note="canaryofann")
 
 
 @planted("I6", "auth-http.log line 2 holds the canary canaryofbob")
@@ -247,8 +247,8 @@ async def a_log_holds_a_password(world: World) -> None:
 
 
 @planted("I6", "trade.opened/2/1", f"has the key 2 and is of user 2, public id {ANN}")
-async def an_event_has_the_public_id_of_another(world: World) -> None:
-    await _say_otherwise(world, public_id=PUBLIC_IDS[1])
+async def an_event_has_the_public_id_of_another_user(world: World) -> None:
+    await _change_last_opened_trade(world, public_id=PUBLIC_IDS[1])
 
 
 # I7
@@ -267,26 +267,26 @@ async def a_group_is_behind(world: World) -> None:
 
 
 @planted("I7", "settling took 121.0 s, more than 120.0 s")
-async def it_took_too_long(world: World) -> None:
+async def settling_took_too_long(world: World) -> None:
     assert world.settled is not None
     world.settled["seconds"] = 121.0
 
 
 @planted("I7", "settled.json is missing")
-async def nobody_looked(world: World) -> None:
+async def settling_was_not_checked(world: World) -> None:
     world.settled = None
 
 
-async def _unsay(world: World, topic: str, number: int) -> None:
-    """As if it had never been written."""
+async def _unpublish(world: World, topic: str, number: int) -> None:
+    """Remove the message and its outbox row, as if it had never been written."""
     message = world.message(topic, number)
     world.messages.remove(message)
     for service in ("auth", "trading"):
         await world.sql(f"DELETE FROM {service}.outbox WHERE event_id = $1", message["headers"]["ce_id"])
 
 
-async def _say_otherwise(world: World, **changes: object) -> None:
-    """The last trade that was opened; whoever heard it heard that."""
+async def _change_last_opened_trade(world: World, **changes: object) -> None:
+    """Change the last `trade.opened` message, and the digest in its consumer's inbox."""
     message = world.message("trade.opened", 3)
     _rewrite(message, **changes)
     await world.sql(

@@ -1,28 +1,28 @@
--- Violations that statements alone can plant. A heading names the invariant and the violation, each `>` line what a
--- finding must say; {a100} stands for the id that ends so, {ANN} and {BOB} for their public ids.
+-- Violations that SQL alone can plant. A heading names the invariant and the violation, each `>` line a text that the
+-- finding must contain; {a100} stands for the id that ends so, {ANN} and {BOB} for their public ids.
 
--- I1 what was made is gone
+-- I1 a created object is gone
 -- > configuration {a002}: call 5
 -- > made it, and it is not there
 DELETE FROM trading.user_bot_configurations WHERE bot_configuration_id = '{a002}';
 
--- I1 what was made has another value
+-- I1 a created object has another value
 -- > configuration {a002}
 -- > max_position_size is Decimal('1000.51')
 UPDATE trading.user_bot_configurations SET max_position_size = 1000.51;
 
--- I1 what was changed is as before
+-- I1 a change is lost
 -- > alert {a300}: its alert_name is 'first', and call 12
 -- > 'renamed'
 UPDATE notifications.user_alerts SET alert_name = 'first' WHERE alert_id = '{a300}';
 
--- I1 what was removed is there
+-- I1 a removed object exists
 -- > watch {a201}: call 15
 -- > removed it, and it is there
 INSERT INTO analytics.watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES (1, '{a201}',
 'BTCUSDT', '15', 30);
 
--- I1 what was paused runs
+-- I1 a paused session runs
 -- > session {b100}: its status is 'ACTIVE'
 -- > 'PAUSED'
 UPDATE trading.user_trading_sessions SET status = 'ACTIVE' WHERE user_id = 2;
@@ -37,22 +37,22 @@ DELETE FROM trading.strategy_versions WHERE version = 2;
 INSERT INTO billing.outbox (user_id, bucket, event_id, topic, key, headers, payload, sent_at) VALUES (1, 0,
 '{d001}', 'trade.closed.dlq', '1', '{"ce_id": "x", "dlq_group": "billing", "dlq_topic": "trade.closed"}', '', now());
 
--- I1 an event was not heard
+-- I1 an event was not consumed
 -- > notifications: event
 -- > of session.started/2/0 (key 2) is not in its inbox
 DELETE FROM notifications.inbox WHERE user_id = 2 AND event_id IN (SELECT event_id FROM trading.outbox WHERE
 topic = 'session.started');
 
--- I1 a firing was never said
+-- I1 a firing was never published
 -- > alert {a300} of user 1 fired for the bar of 2026-01-31 09:45
 INSERT INTO notifications.alert_firings VALUES (1, '{a300}', '2026-01-31T09:45Z');
 UPDATE notifications.user_alerts SET triggered_count = 3 WHERE alert_id = '{a300}';
 
--- I1 a version of a subscription was never said
+-- I1 a version of a subscription was never published
 -- > version 2 of the subscription of user 2 was never published
 UPDATE billing.subscribers SET subscription_version = 2 WHERE user_id = 2;
 
--- I1 a trade is no fact
+-- I1 a trade has no fact
 -- > analytics: trade {a1001}
 -- > has no fact
 DELETE FROM analytics.trade_facts WHERE trade_id = '{a1001}';
@@ -62,15 +62,15 @@ DELETE FROM analytics.trade_facts WHERE trade_id = '{a1001}';
 DELETE FROM billing.usage_ledger WHERE trade_id = '{a1001}';
 UPDATE billing.user_subscriptions SET current_period_trades = 1;
 
--- I1 a session is no fact
+-- I1 a session has no fact
 -- > the session.stopped of session {a100}
 UPDATE analytics.session_facts SET stopped_at = NULL, final_balance = NULL;
 
--- I1 nobody was told of a firing
+-- I1 a firing has no notification
 -- > user 1 has no notification that alert {a300} fired
 DELETE FROM notifications.user_system_events WHERE data ->> 'open_time' = '2026-01-31T09:15:00.000Z';
 
--- I1 nobody was told of a stop
+-- I1 a stop has no notification
 -- > user 1 has no notification of session.stopped of session {a100}
 DELETE FROM notifications.user_system_events WHERE event_type = 'SESSION_STOPPED';
 
@@ -81,7 +81,7 @@ data) VALUES (1, '{f001}', 9, '2026-01-31Z', 'DIGEST', 'ALERT', 'more', '{"count
 INSERT INTO notifications.deliveries (user_id, event_id, channel, event_type, state, message_id, said_at)
 VALUES (1, '{f002}', 'dashboard', 'ALERT_TRIGGERED', 'DIGESTED', '{f001}', '2026-01-31Z');
 
--- I1 whom to write to is not known
+-- I1 a contact is not known
 -- > notifications: user 2
 -- > is not known there
 DELETE FROM notifications.contacts WHERE user_id = 2;
@@ -95,19 +95,19 @@ UPDATE analytics.user_zones SET timezone = 'UTC' WHERE user_id = 1;
 -- > is not known there
 DELETE FROM analytics.user_zones WHERE user_id = 2;
 
--- I1 nothing is known of a plan
+-- I1 a plan is not known
 -- > notifications: user 2 has no entitlements there
 DELETE FROM notifications.entitlements WHERE user_id = 2;
 
--- I1 a plan is not the one that was said
+-- I1 a plan differs from the published one
 -- > trading: user 1 has the plan PRO at version 2, which carries PREMIUM
 UPDATE trading.entitlements SET plan = 'PRO' WHERE user_id = 1;
 
--- I1 a limit is not the one that was said
+-- I1 a limit differs from the published one
 -- > trading: user 2 has the limits 1000/5/9
 UPDATE trading.entitlements SET max_symbols = 9 WHERE user_id = 2;
 
--- I2 something is there that nobody asked for
+-- I2 an object was never requested
 -- > no call accounts for watch {b200} of tenant {BOB}; no call is similar
 INSERT INTO analytics.watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES (2, '{b200}',
 'BTCUSDT', '15', 99);
@@ -117,12 +117,12 @@ INSERT INTO analytics.watchlist (user_id, watch_id, symbol, interval, ema_period
 -- > had its effect 2 times, for users 1, 2
 INSERT INTO billing.inbox SELECT 2, consumer, event_id, body_sha256 FROM billing.inbox WHERE user_id = 1 LIMIT 1;
 
--- I2 an event was worked with another body
+-- I2 an event was handled with another body
 -- > auth: event
 -- > was handled with a body that is not on subscription.changed
 UPDATE auth.inbox SET body_sha256 = sha256('other') WHERE user_id = 2;
 
--- I2 one trade is two facts
+-- I2 one trade has two facts
 -- > analytics: trade {a1001} has 2 facts, for users 1, 2
 INSERT INTO analytics.trade_facts SELECT 2, trade_id, '{b100}', mode, symbol, side, strategy_id, strategy_name,
 entry_time, exit_time, pnl, fee, reason FROM analytics.trade_facts WHERE trade_id = '{a1001}';
@@ -135,13 +135,13 @@ INSERT INTO billing.usage_ledger VALUES (2, '{a1001}', '{b100}', 'PAPER', '2026-
 -- > alert {b300} of user 2 counts 1 firings and has 0
 UPDATE notifications.user_alerts SET triggered_count = 1 WHERE user_id = 2;
 
--- I2 a user was told twice
+-- I2 a user was notified twice
 -- > user 1 was notified 2 times of SESSION_STOPPED of {a100}
 INSERT INTO notifications.user_system_events (user_id, event_id, position, timestamp, event_type, event_category, message,
 session_id) SELECT user_id, gen_random_uuid(), 9, timestamp, event_type, event_category, message, session_id FROM
 notifications.user_system_events WHERE event_type = 'SESSION_STOPPED';
 
--- I2 one trade is there twice
+-- I2 one trade exists twice
 -- > trading: trade {a1001} is stored 2 times, for users 1, 2
 INSERT INTO trading.user_trades (user_id, trade_id, session_id, strategy_id, strategy_hash, symbol, side, status,
 entry_time, entry_price, quantity, is_paper_trade) VALUES (2, '{a1001}', '{b100}', '{b001}', 'hash-b', 'BTCUSDT', 'LONG',
@@ -175,7 +175,7 @@ UPDATE analytics.session_facts SET initial_balance = 10001 WHERE user_id = 1;
 -- > day 2026-01-31 of user 1 (PAPER): its daily_pnl is 19.76900001
 UPDATE analytics.user_daily_performance SET daily_pnl = 19.76900001 WHERE user_id = 1 AND date = '2026-01-31';
 
--- I3 a day begins elsewhere
+-- I3 a day starts with another balance
 -- > day 2026-02-01 of user 1
 -- > its starting_balance is 10000
 -- > 10019.769
@@ -265,7 +265,7 @@ INSERT INTO billing.usage_ledger VALUES (2, '{b1002}', '{b100}', 'PAPER', '2026-
 -- > session {a100} of user 1 has numbered 7 events, and the last one published is number 6
 UPDATE trading.user_trading_sessions SET event_seq = 7 WHERE user_id = 1;
 
--- I4 a projection went back
+-- I4 a projection went backwards
 -- > notifications: user 1 has version 1 of the subscription, and received version 2
 UPDATE notifications.entitlements SET subscription_version = 1, plan = 'FREE' WHERE user_id = 1;
 
@@ -280,50 +280,50 @@ INSERT INTO trading.outbox (user_id, bucket, event_id, topic, key, headers, payl
 INSERT INTO auth.outbox (user_id, bucket, event_id, topic, key, headers, payload, dead_reason) VALUES (1, 0,
 '{d001}', 'user.registered', '1', '{"ce_source": "auth", "ce_type": "user.registered"}', '\xff', 'not UTF-8');
 
--- I5 an event stands aside WAITING
+-- I5 an event is parked WAITING
 -- > notifications: event {d001} of alert.triggered/1/99 (key 1) is WAITING
 -- > it failed
 INSERT INTO notifications.parked (user_id, consumer, event_id, topic, key, headers, payload, kafka_partition,
 kafka_offset, reason, state) VALUES (1, 'notifications', '{d001}', 'alert.triggered', '1', '{}', '', 1, 99, 
 'it failed', 'WAITING');
 
--- I5 an event stands aside HALTED
+-- I5 an event is parked HALTED
 -- > notifications: event {d001} of alert.triggered/1/99 (key 1) is HALTED
 -- > it failed
 INSERT INTO notifications.parked (user_id, consumer, event_id, topic, key, headers, payload, kafka_partition,
 kafka_offset, reason, state) VALUES (1, 'notifications', '{d001}', 'alert.triggered', '1', '{}', '', 1, 99, 
 'it failed', 'HALTED');
 
--- I5 an event stands aside DEAD
+-- I5 an event is parked DEAD
 -- > notifications: event {d001} of alert.triggered/1/99 (key 1) is DEAD
 -- > it failed
 INSERT INTO notifications.parked (user_id, consumer, event_id, topic, key, headers, payload, kafka_partition,
 kafka_offset, reason, state) VALUES (1, 'notifications', '{d001}', 'alert.triggered', '1', '{}', '', 1, 99, 
 'it failed', 'DEAD');
 
--- I6 a row refers to what is of another
+-- I6 a row refers to another tenant
 -- > a restriction of user 1 refers to session {b100}, which is of user 2
 INSERT INTO trading.session_restrictions (user_id, session_id, restriction_number, kind) VALUES (1, '{b100}', 1,
 'PAUSED');
 
--- I6 a message refers to what is of another
+-- I6 a message refers to another tenant
 -- > a notification of user 2 refers to alert {a300}, which is of user 1
 INSERT INTO notifications.user_system_events (user_id, event_id, position, timestamp, event_type, event_category, message,
 data) VALUES (2, gen_random_uuid(), 9, '2026-01-31Z', 'OTHER', 'ALERT', '', '{"alert_id": "{a300}"}');
 
--- I6 a row has the public id of another
+-- I6 a row has the public id of another user
 -- > notifications.user_alerts: user 2 has the public id {ANN}
 UPDATE notifications.user_alerts SET public_id = '{ANN}' WHERE user_id = 2;
 
--- I6 a locator leads to another
+-- I6 a locator points to another user
 -- > trading: the locator leads from the public id of user 1 to user 2
 INSERT INTO trading.user_locator VALUES (sha256(uuid_send('{ANN}')), 2);
 
--- I6 an outbox row has the key of another
+-- I6 an outbox row has the key of another user
 -- > (session.stopped) of user 2 has the key 1
 UPDATE trading.outbox SET user_id = 2 WHERE topic = 'session.stopped';
 
--- I6 an effect is noted for another
+-- I6 an effect is recorded for another user
 -- > billing: the effect of event
 -- > (key 1) is recorded for user 2
 UPDATE billing.inbox SET user_id = 2 WHERE event_id = (SELECT event_id FROM trading.outbox WHERE topic =
@@ -333,10 +333,10 @@ UPDATE billing.inbox SET user_id = 2 WHERE event_id = (SELECT event_id FROM trad
 -- > trading.user_trades is not restricted to its tenant
 ALTER TABLE trading.user_trades NO FORCE ROW LEVEL SECURITY;
 
--- I7 a bar was never said
+-- I7 a bar was never published
 -- > the bar of 2026-01-31 10:00:00+00 of BTCUSDT 15 is confirmed and was never published
 UPDATE trading.candles SET announced_at = NULL;
 
--- I7 nobody steps a session
+-- I7 a session is not stepped
 -- > session {b100} of user 2 is running and has no lease
 DELETE FROM trading.session_leases;

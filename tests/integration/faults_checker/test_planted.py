@@ -1,4 +1,4 @@
-"""Each planted violation is found under its invariant, by its name, and nothing else is."""
+"""Each planted violation is found under its invariant and described, and nothing else is found."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is no violation: a world in which everything holds, and what faults may leave behind without harm."""
+"""States without a violation: a world in which every invariant holds, and harmless effects of faults."""
 
 import asyncio
 import json
@@ -11,18 +11,18 @@ from tests.integration.faults_checker.conftest import Judge
 from tests.integration.faults_checker.world import ANN, BOB, World, uid
 
 
-async def test_where_everything_holds_nothing_is_found(judge: Judge) -> None:
+async def test_a_correct_world_has_no_violation(judge: Judge) -> None:
     assert await judge() == []
 
 
-async def test_a_message_may_lie_on_its_topic_more_than_once(world: World, judge: Judge) -> None:
+async def test_a_message_may_be_on_its_topic_more_than_once(world: World, judge: Judge) -> None:
     for message in reversed(list(world.messages)):
         again = world.put(message["topic"], message["partition"], message["headers"], message["value"])
         again["key"] = message["key"]
     assert await judge() == []
 
 
-async def test_a_call_without_an_answer_may_have_had_its_effect(world: World, judge: Judge) -> None:
+async def test_a_call_without_an_answer_may_have_taken_effect(world: World, judge: Judge) -> None:
     world.call("POST /v1/sessions/{id}/resume", uid("b100"), tenant=BOB, outcome="unknown")
     world.call("PATCH /v1/alerts/{id}", uid("a300"), outcome="unknown", sent={"alert_name": "other"})
     world.call("DELETE /v1/alerts/{id}", uid("a301"), outcome="unknown")
@@ -32,7 +32,7 @@ async def test_a_call_without_an_answer_may_have_had_its_effect(world: World, ju
     assert await judge() == []
 
 
-async def test_a_call_without_an_answer_may_have_had_none(world: World, judge: Judge) -> None:
+async def test_a_call_without_an_answer_may_have_had_no_effect(world: World, judge: Judge) -> None:
     world.call("POST /v1/sessions/{id}/resume", uid("b100"), tenant=BOB, outcome="unknown")
     world.call("PATCH /v1/alerts/{id}", uid("a300"), outcome="unknown", sent={"alert_name": "other"})
     world.call("DELETE /v1/alerts/{id}", uid("a301"), outcome="unknown")
@@ -40,40 +40,40 @@ async def test_a_call_without_an_answer_may_have_had_none(world: World, judge: J
     assert await judge() == []
 
 
-async def test_a_call_whose_answer_was_lost_for_good_may_have_made_one_thing(world: World, judge: Judge) -> None:
+async def test_a_call_with_a_lost_answer_may_have_created_one_object(world: World, judge: Judge) -> None:
     sent = {"config_name": "lost", "config_data": {}}
     world.call("POST /v1/bot-configurations", kind="configuration", outcome="unknown", sent=sent)
     await make_configuration(world, "lost")
     assert await judge() == []
 
 
-async def test_a_call_that_was_refused_changed_nothing(world: World, judge: Judge) -> None:
+async def test_a_refused_call_has_no_effect(world: World, judge: Judge) -> None:
     world.call("PATCH /v1/alerts/{id}", uid("a300"), outcome="failed", status=409, sent={"alert_name": "taken"})
     world.call("POST /v1/sessions/{id}/pause", uid("a100"), outcome="failed", status=409)
     assert await judge() == []
 
 
-async def test_an_event_that_a_person_let_go_needs_no_effect(world: World, judge: Judge) -> None:
+async def test_a_dropped_event_needs_no_effect(world: World, judge: Judge) -> None:
     await set_aside(world, "DROPPED")
     await without_the_first_trade(world)
     assert await judge() == []
 
 
-async def test_an_event_that_waits_with_an_explanation_needs_no_effect(world: World, judge: Judge) -> None:
+async def test_a_halted_event_with_an_explanation_needs_no_effect(world: World, judge: Judge) -> None:
     await set_aside(world, "HALTED")
     await without_the_first_trade(world)
     world.explained[world.message("trade.closed", 2)["headers"]["ce_id"]] = "spoiled on purpose"
     assert await judge() == []
 
 
-async def test_a_dead_letter_of_what_was_worked_after_all_is_none(world: World, judge: Judge) -> None:
+async def test_a_dead_letter_of_a_later_handled_event_is_no_violation(world: World, judge: Judge) -> None:
     message = world.message("trade.closed")
     headers = {**message["headers"], "dlq_group": "analytics", "dlq_topic": "trade.closed"}
     world.put("trade.closed.dlq", 1, headers, message["value"])
     assert await judge() == []
 
 
-async def test_a_forged_event_that_was_refused_is_no_event(world: World, judge: Judge) -> None:
+async def test_a_refused_forged_event_is_no_violation(world: World, judge: Judge) -> None:
     forged = world.put("alert.triggered", 2, {"ce_id": uid("f001")}, json.dumps({"user_id": 1, "public_id": ANN}))
     await world.sql(
         """
@@ -86,7 +86,7 @@ async def test_a_forged_event_that_was_refused_is_no_event(world: World, judge: 
     assert await judge() == []
 
 
-async def test_what_no_consumer_can_read_does_not_stop_the_checker(world: World, judge: Judge) -> None:
+async def test_unreadable_messages_do_not_stop_the_checker(world: World, judge: Judge) -> None:
     unreadable = (
         '{"user_id": "\\u0000"}',
         "\x00",
@@ -102,7 +102,7 @@ async def test_what_no_consumer_can_read_does_not_stop_the_checker(world: World,
     }
 
 
-async def test_a_ledger_that_was_not_kept_cannot_be_judged(superuser_dsn: str, tmp_path: Path) -> None:
+async def test_a_missing_ledger_cannot_be_checked(superuser_dsn: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await asyncio.to_thread(check, tmp_path, superuser_dsn)
 
@@ -117,7 +117,7 @@ async def make_configuration(world: World, name: str) -> None:
 
 
 async def set_aside(world: World, state: str) -> None:
-    """Bob's closed trade, by analytics."""
+    """Park Bob's `trade.closed` event in analytics."""
     message = world.message("trade.closed", 2)
     await world.sql(
         """
@@ -132,7 +132,7 @@ async def set_aside(world: World, state: str) -> None:
 
 
 async def without_the_first_trade(world: World) -> None:
-    """As if analytics had never heard of it."""
+    """Remove its effects, as if analytics had never received it."""
     event_id = world.message("trade.closed", 2)["headers"]["ce_id"]
     await world.sql("DELETE FROM analytics.inbox WHERE event_id = $1", event_id)
     await world.sql("DELETE FROM analytics.trade_facts WHERE user_id = 2")

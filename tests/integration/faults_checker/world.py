@@ -1,4 +1,4 @@
-"""A small world in which everything holds: tables by plain SQL, and the ledgers that were kept beside them."""
+"""A small world in which every invariant holds: tables filled by plain SQL, and the ledgers of the run."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ ANN, BOB = "019c0000-0000-7000-8000-0000000000a1", "019c0000-0000-7000-8000-0000
 PUBLIC_IDS = {1: ANN, 2: BOB}
 CANARIES = {ANN: "canaryofann", BOB: "canaryofbob"}
 WORLD = Path(__file__).with_name("world.sql")
-LISTENERS = {
+CONSUMERS = {
     "user.registered": ("billing", "analytics", "notifications"),
     "subscription.changed": ("auth", "trading", "analytics", "notifications"),
     "session.started": ("analytics", "notifications"),
@@ -27,20 +27,26 @@ LISTENERS = {
     "alert.triggered": ("notifications",),
     "activity.recorded": ("auth",),
 }
-SPEAKERS = {"user": "auth", "activity": "auth", "subscription": "billing", "session": "trading", "trade": "trading"}
+SENDERS = {
+    "user": "auth",
+    "activity": "auth",
+    "subscription": "billing",
+    "session": "trading",
+    "trade": "trading",
+}
 PREMIUM = {"max_trades_per_month": 1000, "max_active_strategies": 5, "max_symbols": None}
 
 Json = dict[str, Any]
 
 
 def uid(text: str) -> str:
-    """`a100` → 019c0000-0000-7000-8000-00000000a100."""
+    """Expand a short id: `a100` → 019c0000-0000-7000-8000-00000000a100."""
     return f"019c0000-0000-7000-8000-{text:0>12}"
 
 
 @dataclass
 class World:
-    """What a run leaves behind; whoever tests spoils it before it is checked."""
+    """The tables and ledgers that a run leaves behind; tests spoil them before the check."""
 
     connection: asyncpg.Connection
     messages: list[Json] = field(default_factory=list)
@@ -53,16 +59,16 @@ class World:
     _offsets: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     async def sql(self, statement: str, *values: object) -> None:
-        """Past every foreign key: what a fault leaves behind asks nobody."""
+        """Run a statement without foreign keys: a fault may leave rows that break them."""
         await self.connection.execute("SET session_replication_role = replica")
         if values:
             await self.connection.execute(statement, *values)
         else:
             await self.connection.execute(statement)
 
-    async def say(self, topic: str, user_id: int, aggregate: str, seq: int, **data: object) -> str:
-        """Written, sent, heard by all who listen. The event's id."""
-        service = SPEAKERS.get(topic.partition(".")[0], "notifications")
+    async def publish(self, topic: str, user_id: int, aggregate: str, seq: int, **data: object) -> str:
+        """Write, send and consume an event, by every consumer of its topic. Return the event's id."""
+        service = SENDERS.get(topic.partition(".")[0], "notifications")
         event_id = uid(f"e{next(self._numbers):04}")
         body = {"user_id": user_id, "public_id": PUBLIC_IDS[user_id], "aggregate": aggregate, "aggregate_seq": seq}
         value = json.dumps({**body, **data}, separators=(",", ":"))
@@ -80,18 +86,18 @@ class World:
             value.encode(),
         )
         self.put(topic, user_id, headers, value)
-        for listener in LISTENERS.get(topic, ()):
+        for consumer in CONSUMERS.get(topic, ()):
             await self.sql(
-                f"INSERT INTO {listener}.inbox (user_id, consumer, event_id, body_sha256) VALUES ($1, $2, $3, $4)",
+                f"INSERT INTO {consumer}.inbox (user_id, consumer, event_id, body_sha256) VALUES ($1, $2, $3, $4)",
                 user_id,
-                listener,
+                consumer,
                 event_id,
                 hashlib.sha256(value.encode()).digest(),
             )
         return event_id
 
     def put(self, topic: str, user_id: int, headers: Json, value: str) -> Json:
-        """On the topic and nowhere else."""
+        """Put a message on the topic only."""
         offset = self._offsets[topic, user_id]
         self._offsets[topic, user_id] += 1
         message = {"topic": topic, "partition": user_id, "offset": offset, "key": str(user_id)}
@@ -99,7 +105,7 @@ class World:
         return self.messages[-1]
 
     def call(self, operation: str, id_: str = "", kind: str = "", **more: Any) -> Call:
-        """`id_` is what it is about, or what it made where `kind` is given."""
+        """Record a call. `id_` is the object it is about or, if `kind` is given, the one it created."""
         method, _, template = operation.partition(" ")
         ok = more.get("outcome", "ok") == "ok"
         call = Call(
@@ -120,7 +126,7 @@ class World:
         return call
 
     def message(self, topic: str, number: int = 0) -> Json:
-        """One of those on a topic."""
+        """Return the nth message of a topic."""
         return [message for message in self.messages if message["topic"] == topic][number]
 
     def write(self, folder: Path) -> Path:
@@ -144,8 +150,8 @@ async def build(connection: asyncpg.Connection) -> World:
     world = World(connection)
     await connection.execute("SET TimeZone = 'UTC'")
     await world.sql(WORLD.read_text())
-    await _what_was_said(world)
-    _what_was_called(world)
+    await _add_events(world)
+    _add_calls(world)
     world.shown = [
         {"tenant": tenant, "canary": canary, "where": "GET /v1/me", "text": f'{{"note": "{canary}"}}'}
         for tenant, canary in CANARIES.items()
@@ -160,11 +166,11 @@ async def build(connection: asyncpg.Connection) -> World:
     return world
 
 
-async def _what_was_said(world: World) -> None:
+async def _add_events(world: World) -> None:
     for user_id, public_id in PUBLIC_IDS.items():
-        await world.say("user.registered", user_id, f"user:{public_id}", 1, email="a@example.org")
+        await world.publish("user.registered", user_id, f"user:{public_id}", 1, email="a@example.org")
     for user_id, version, plan in ((1, 1, "FREE"), (1, 2, "PREMIUM"), (2, 1, "PREMIUM")):
-        await world.say(
+        await world.publish(
             "subscription.changed",
             user_id,
             f"subscription:{PUBLIC_IDS[user_id]}",
@@ -174,14 +180,14 @@ async def _what_was_said(world: World) -> None:
             limits=PREMIUM,
         )
     for user_id, session in ((1, "a100"), (2, "b100")):
-        await world.say("session.started", user_id, f"session:{uid(session)}", 1, session_id=uid(session))
-    await _say_trade(world, 1, "a100", 2, "a1001", "2", "100", ("110", "19.769", "9.8845", "0.231"))
-    await _say_trade(world, 1, "a100", 4, "a1002", "1", "110", ("105", "-5.11825", "-4.65295455", "0.11825"))
-    await _say_trade(world, 2, "b100", 2, "b1001", "1", "100", ("90", "9.8955", "9.8955", "0.1045"))
-    await _say_trade(world, 2, "b100", 4, "b1002", "2", "95", None)
-    await world.say("session.stopped", 1, f"session:{uid('a100')}", 6, session_id=uid("a100"))
+        await world.publish("session.started", user_id, f"session:{uid(session)}", 1, session_id=uid(session))
+    await _publish_trade(world, 1, "a100", 2, "a1001", "2", "100", ("110", "19.769", "9.8845", "0.231"))
+    await _publish_trade(world, 1, "a100", 4, "a1002", "1", "110", ("105", "-5.11825", "-4.65295455", "0.11825"))
+    await _publish_trade(world, 2, "b100", 2, "b1001", "1", "100", ("90", "9.8955", "9.8955", "0.1045"))
+    await _publish_trade(world, 2, "b100", 4, "b1002", "2", "95", None)
+    await world.publish("session.stopped", 1, f"session:{uid('a100')}", 6, session_id=uid("a100"))
     for seq, minute in ((1, "15"), (2, "30")):
-        await world.say(
+        await world.publish(
             "alert.triggered",
             1,
             f"alert:{uid('a300')}",
@@ -196,7 +202,7 @@ async def _what_was_said(world: World) -> None:
     closed["key"] = "bybit:BTCUSDT"
 
 
-async def _say_trade(
+async def _publish_trade(
     world: World,
     user_id: int,
     session: str,
@@ -207,14 +213,14 @@ async def _say_trade(
     end: tuple[str, str, str, str] | None,
 ) -> None:
     data = {"trade_id": uid(trade), "session_id": uid(session), "quantity": quantity, "entry_price": price}
-    await world.say("trade.opened", user_id, f"session:{uid(session)}", seq, **data)
+    await world.publish("trade.opened", user_id, f"session:{uid(session)}", seq, **data)
     if end is not None:
         names = ("exit_price", "pnl", "pnl_percentage", "fee")
         ended = dict(zip(names, end, strict=True))
-        await world.say("trade.closed", user_id, f"session:{uid(session)}", seq + 1, **data, **ended)
+        await world.publish("trade.closed", user_id, f"session:{uid(session)}", seq + 1, **data, **ended)
 
 
-def _what_was_called(world: World) -> None:
+def _add_calls(world: World) -> None:
     for tenant, name, zone, language in ((ANN, "ann", "Europe/Rome", "it"), (BOB, "bob", "UTC", "en")):
         account = {"email": f"{name}@example.org", "timezone": zone, "language": language}
         world.call("POST /v1/auth/register", tenant, "user", tenant=tenant, sent=account, answer={"user": account})

@@ -1,6 +1,6 @@
--- Two tenants and what became of what they did: a small world in which everything holds.
--- Ann (1, in Rome) has a session that stopped after two trades, the second of which ended the day after by her clock.
--- Bob (2) has one that runs, with a closed trade and an open one.
+-- Two tenants and the effects of their calls: a small world in which every invariant holds.
+-- Ann (1, in Rome) has a session that stopped after two trades; the second one closed on the next day in her time zone.
+-- Bob (2) has a running session, with one closed trade and one open.
 SET session_replication_role = replica;
 
 INSERT INTO auth.users (user_id, public_id, email, password_hash, timezone, language, subscription_tier, subscription_version)

@@ -1,4 +1,4 @@
-"""A short run of faults: both servers crash, processes die and freeze at named points, and everything holds."""
+"""A short fault run: both servers crash, processes die and freeze at named points, and every invariant holds."""
 
 import json
 import os
@@ -14,17 +14,17 @@ from stack.cleanup import remove_home
 
 pytestmark = pytest.mark.timeout(330)
 
-SEED = "168"  # of its plan: no long freeze, both servers crash
+SEED = "168"  # its plan has no long freeze, and both servers crash
 ROUNDS = "2"
-STRIKES = 12  # that are planned
-SEVERAL = 5  # a process that is still coming back may miss its turn
+STRIKES = 12  # the number that the plan contains
+SEVERAL = 5  # a process that is still restarting may miss its turn
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     base = tmp_path_factory.mktemp("faults")
     for folder in (base, *base.parents[:2]):
-        folder.chmod(0o755)  # Postgres runs as another user when we are root
+        folder.chmod(0o755)  # as root, Postgres runs as another user
     yield base / "run"
     remove_home(base / "run")
 
@@ -49,31 +49,31 @@ def report(run: "subprocess.CompletedProcess[str]") -> Any:
     return json.loads(run.stdout)
 
 
-def test_nothing_is_lost_doubled_or_mixed(report: Any) -> None:
+def test_nothing_is_lost_duplicated_or_mixed_up(report: Any) -> None:
     assert (report["violations"], report["ok"]) == ([], True)
 
 
-def test_strikes_fall_where_they_were_planned(report: Any) -> None:
+def test_strikes_happen_at_the_planned_points(report: Any) -> None:
     struck = report["kills"] + report["freezes"]
     missed = sum(point["missed"] for point in report["points"].values())
     assert struck + missed >= STRIKES
     assert struck >= SEVERAL
 
 
-def test_both_servers_crashed_and_came_back(report: Any) -> None:
+def test_both_servers_crashed_and_recovered(report: Any) -> None:
     assert (report["faults"]["crash postgres"], report["faults"]["crash kafka"]) == (1, 1)
     assert set(report["outages_s"]) == {"postgres", "kafka"}
 
 
-def test_the_platform_was_used_meanwhile(report: Any, home: Path) -> None:
+def test_the_platform_was_used_during_the_faults(report: Any, home: Path) -> None:
     assert report["calls"]["ok"] > 50
     calls = [json.loads(line) for line in (home / "calls.jsonl").read_text().splitlines()]
     assert len(calls) == sum(report["calls"].values())
-    made = {call["made"]["kind"] for call in calls if call["made"]}
-    assert made >= {"user", "strategy", "session", "alert", "watch"}
+    kinds = {call["made"]["kind"] for call in calls if call["made"]}
+    assert kinds >= {"user", "strategy", "session", "alert", "watch"}
 
 
-def test_what_was_said_is_kept_as_evidence(report: Any, home: Path) -> None:
+def test_published_messages_are_kept_as_evidence(report: Any, home: Path) -> None:
     messages = [json.loads(line) for line in (home / "topics.jsonl").read_text().splitlines()]
     assert len(messages) == report["messages"]
     assert {"user.registered", "subscription.changed", "session.started", "trade.closed", "candle.closed"} <= {
@@ -81,6 +81,6 @@ def test_what_was_said_is_kept_as_evidence(report: Any, home: Path) -> None:
     }
 
 
-def test_the_seed_and_what_it_drew_are_told(run: "subprocess.CompletedProcess[str]") -> None:
+def test_the_seed_and_its_plan_are_printed(run: "subprocess.CompletedProcess[str]") -> None:
     assert f"seed {SEED}, families A,B,C" in run.stderr
     assert "round 2:" in run.stderr

@@ -1,4 +1,4 @@
-"""The feed on the real database and broker, reading the sandbox through pybit."""
+"""The feed on the real database and broker, reading the sandbox exchange through pybit."""
 
 import asyncio
 import os
@@ -33,22 +33,22 @@ from tests.integration.accounts import eventually
 from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS, Exchange, candles
 
 ServiceEnv = Callable[[str], dict[str, str]]
-Said = tuple[str, int, int | None]  # kind, minute, the minute of the bar before
+BarEvent = tuple[str, int, int | None]  # kind, minute, the minute of the bar before
 
 
 class RecordingProducer(Producer):
-    """The real one, that remembers what was acknowledged, in order."""
+    """The real producer, which records the acknowledged events in order."""
 
     def __init__(self, settings: TradingSettings) -> None:
         super().__init__(settings.kafka_bootstrap, settings.kafka_topic_prefix, "trading")
-        self.said: list[MarketEvent] = []
+        self.published: list[MarketEvent] = []
 
     async def publish(self, events: Sequence[MarketEvent]) -> None:
         await super().publish(events)
-        self.said += events
+        self.published += events
 
 
-def minute_of(event: MarketEvent) -> Said:
+def minute_of(event: MarketEvent) -> BarEvent:
     assert isinstance(event, CandleOpened | CandleClosed)
     before = event.previous_open_time
     minutes = [None if at is None else (to_ms(at) - FIRST_MS) // MINUTE_MS for at in (event.open_time, before)]
@@ -56,15 +56,15 @@ def minute_of(event: MarketEvent) -> Said:
     return ("closed" if isinstance(event, CandleClosed) else "opened", minutes[0], minutes[1])
 
 
-def chain(*minutes: int, after: int | None = None) -> list[Said]:
-    """What is said of these bars, all closed, when nothing goes wrong."""
+def chain(*minutes: int, after: int | None = None) -> list[BarEvent]:
+    """Return the events that a feed without faults publishes for these bars, all of them closed."""
     before = [after, *minutes]
     return [(kind, *pair) for pair in zip(minutes, before, strict=False) for kind in ("opened", "closed")]
 
 
 @dataclass
 class FeedScene:
-    """What a test does to the feed, and sees of it."""
+    """The feed under test: publish demand, run feeds, and read tables and topics."""
 
     settings: TradingSettings
     env: dict[str, str]
@@ -73,7 +73,7 @@ class FeedScene:
     database: Database
     producers: list[RecordingProducer] = field(default_factory=list)
 
-    async def wish(
+    async def demand(
         self,
         symbol: str,
         interval: str = "1",
@@ -84,8 +84,8 @@ class FeedScene:
         generations: tuple[int, ...] = (),
         ago: timedelta = timedelta(0),
     ) -> None:
-        """As a service's job announces it."""
-        wish = MarketInterest(
+        """Publish demand for a series, as a service's job does."""
+        interest = MarketInterest(
             user_id=0,
             public_id=UUID(int=0),
             aggregate="market_interest",
@@ -99,8 +99,8 @@ class FeedScene:
             generations=generations,
         )
         producer = self.producer()
-        _, headers, payload = serialise(wish, "trading", utc_now() - ago)
-        await producer.send([Outgoing(wish.topic, wish.key(), headers, payload)])
+        _, headers, payload = serialise(interest, "trading", utc_now() - ago)
+        await producer.send([Outgoing(interest.topic, interest.key(), headers, payload)])
 
     def producer(self) -> RecordingProducer:
         self.producers.append(RecordingProducer(self.settings))
@@ -108,7 +108,7 @@ class FeedScene:
 
     @asynccontextmanager
     async def feed(self) -> AsyncIterator[RecordingProducer]:
-        """A feed in this process, told to stop in the end."""
+        """Run a feed in this process; it is stopped on exit."""
         producer = self.producer()
         stop = asyncio.Event()
         running = asyncio.create_task(Feed(self.database, producer, self.settings).run(stop))
@@ -119,8 +119,8 @@ class FeedScene:
             await running
 
     @asynccontextmanager
-    async def series(self, quiet_s: float = 30) -> AsyncIterator["LoneSeries"]:
-        """BTCUSDT alone, without a stream but what the test tells it."""
+    async def series(self, quiet_s: float = 30) -> AsyncIterator["SingleSeries"]:
+        """Run the series feed of BTCUSDT; the test plays its stream."""
         producer, stop = self.producer(), asyncio.Event()
         api = MarketApi(self.settings.bybit_rest_url)
         renewals: list[str] = []
@@ -130,32 +130,32 @@ class FeedScene:
         running = asyncio.create_task(series.run(stop))
         try:
             await asyncio.wait_for(series.ready.wait(), 60)
-            yield LoneSeries(series, producer, renewals, _alarms())
+            yield SingleSeries(series, producer, renewals, _alarms())
         finally:
             stop.set()
             await running
             api.close()
 
     @asynccontextmanager
-    async def leading(self) -> AsyncIterator[RecordingProducer]:
-        """A feed that leads without asking for the lease, as one does that was held up and does not know."""
-        producer, over, wishes = self.producer(), asyncio.Event(), DemandedSeries()
+    async def leading_feed(self) -> AsyncIterator[RecordingProducer]:
+        """Run a feed that leads without the lease, like a stalled leader that does not know that it lost it."""
+        producer, stop, demanded = self.producer(), asyncio.Event(), DemandedSeries()
         api = MarketApi(self.settings.bybit_rest_url)
-        leading = FeedLeader(self.database, producer, api, self.settings, wishes, over)
+        leader = FeedLeader(self.database, producer, api, self.settings, demanded, stop)
         tasks = [
             asyncio.create_task(work)
-            for work in (wishes.consume(self.settings, self.database, over), leading.run())
+            for work in (demanded.consume(self.settings, self.database, stop), leader.run())
         ]
         try:
             yield producer
         finally:
-            over.set()
+            stop.set()
             await asyncio.gather(*tasks)
             api.close()
 
     @asynccontextmanager
     async def dying_feed(self, moment: str, minute: int) -> AsyncIterator[asyncio.subprocess.Process]:
-        """A feed in a process that kills itself `before` or `after` it says that this bar closed."""
+        """Run a feed in a process that kills itself `before` or `after` it publishes that this bar closed."""
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self.env}
         command = [sys.executable, "-m", "tests.integration.feed.dying_feed", moment, str(minute)]
         process = await asyncio.create_subprocess_exec(*command, env=environment)
@@ -166,25 +166,25 @@ class FeedScene:
                 process.kill()
             await process.wait()
 
-    async def subscribed(self, *symbols: str) -> None:
+    async def until_subscribed(self, *symbols: str) -> None:
         wanted = [f"kline.1.{symbol}" for symbol in sorted(symbols)]
         await eventually(self.exchange.subscriptions, lambda topics: topics == wanted, 60)
 
-    async def see(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """As the owner sees it."""
+    async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run a query as the owner of the tables."""
         connection = await asyncpg.connect(self.owner_dsn, server_settings={"search_path": "trading"})
         try:
             return list(await connection.fetch(query, *arguments))
         finally:
             await connection.close()
 
-    async def stored(self) -> list[int]:
-        """The minutes of all stored bars."""
-        rows = await self.see("SELECT open_time FROM candles ORDER BY open_time")
+    async def stored_minutes(self) -> list[int]:
+        """Return the minutes of all stored bars."""
+        rows = await self.fetch("SELECT open_time FROM candles ORDER BY open_time")
         return [(to_ms(row["open_time"]) - FIRST_MS) // MINUTE_MS for row in rows]
 
-    async def on_topics(self) -> list[Received]:
-        """All candle events that the broker has, from the beginning."""
+    async def read_topics(self) -> list[Received]:
+        """Return all candle events on the broker, from the beginning."""
         settings = self.settings
         reader = PartitionReader(
             settings.kafka_bootstrap, settings.kafka_topic_prefix, [CandleOpened, CandleClosed], from_end=False
@@ -199,17 +199,17 @@ class FeedScene:
             await reader.stop()
 
 
-async def said(producer: RecordingProducer, count: int, within_s: float = 60) -> list[Said]:
-    """Everything said, once it is so much."""
+async def until_published(producer: RecordingProducer, count: int, within_s: float = 60) -> list[BarEvent]:
+    """Wait until `count` events have been published, and return all of them."""
 
-    async def look() -> list[Said]:
-        return [minute_of(event) for event in producer.said]
+    async def look() -> list[BarEvent]:
+        return [minute_of(event) for event in producer.published]
 
     return await eventually(look, lambda seen: len(seen) >= count, within_s)
 
 
 @dataclass
-class LoneSeries:
+class SingleSeries:
     feed: SeriesFeed
     producer: RecordingProducer
     renewals: list[str]
@@ -219,16 +219,16 @@ class LoneSeries:
     def alarms(self) -> int:
         return _alarms() - self.alarms_before
 
-    async def renewed(self) -> list[str]:
-        """The renewals of the stream, once there is one: it comes after what REST had was said."""
+    async def until_renewed(self) -> list[str]:
+        """Wait for a renewal of the stream, and return all: it follows the publication of REST's bars."""
 
         async def look() -> list[str]:
             return list(self.renewals)
 
         return await eventually(look, bool)
 
-    def hear(self, minute: int, *, confirmed: bool, close: str = "") -> None:
-        """What the stream would tell of a bar of `candles`."""
+    def receive(self, minute: int, *, confirmed: bool, close: str = "") -> None:
+        """Receive an update of a bar of `candles`, as from the stream."""
         (bar,) = candles([minute])
         kline = kline_of(bar.start, bar.open, bar.high, bar.low, close or bar.close, bar.volume, interval="1")
         end = from_ms(bar.start + MINUTE_MS if confirmed else bar.start)
@@ -243,10 +243,10 @@ def _alarms() -> int:
 async def scene(
     request: pytest.FixtureRequest, service_env: ServiceEnv, database_access: DatabaseAccess
 ) -> AsyncIterator[FeedScene]:
-    """Forty bars of BTCUSDT, or the files given as parameter."""
+    """The feed with forty bars of BTCUSDT, or with the files given as parameter."""
     files: Mapping[str, Sequence[Candle]] = getattr(request, "param", {"BTCUSDT": candles(range(40))})
     exchange = Exchange(files)
-    await exchange.come_up()
+    await exchange.start()
     urls = {"BYBIT_REST_URL": exchange.rest_url, "BYBIT_WS_URL": exchange.ws_url}
     env = {**service_env("trading"), **urls}
     settings = TradingSettings.model_validate({name.lower(): value for name, value in env.items()})
@@ -256,4 +256,4 @@ async def scene(
     for producer in scene.producers:
         await producer.discard()
     await database.close()
-    await exchange.go_down()
+    await exchange.stop()

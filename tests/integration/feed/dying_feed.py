@@ -1,4 +1,4 @@
-"""A feed that is killed at a named point: `python -m … before|after MINUTE`."""
+"""A feed that kills itself at a given point: `python -m … before|after MINUTE`."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS
 
 
 class DyingProducer(Producer):
-    """The bar is stored by the time it is to be said, and not yet marked as said when it has been."""
+    """Kill the process before or after publishing: the bar is stored by then, and not yet marked as announced."""
 
     moment: str
     minute: int

@@ -1,4 +1,4 @@
-"""The sandbox on one port: it can go away and come back there, as an exchange does."""
+"""The sandbox on one fixed port, so that it can stop and start again there, as an exchange does."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ FIRST_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 
 
 def candles(minutes: Sequence[int]) -> list[Candle]:
-    """Bars of one minute, each unlike any other."""
+    """Return one-minute bars, all of them different."""
     bars = []
     for minute in minutes:
         opened = 1_000 + minute
@@ -32,7 +32,7 @@ def candles(minutes: Sequence[int]) -> list[Candle]:
 
 
 class Exchange:
-    """Steps as it is told, over HTTP like the demo does."""
+    """The sandbox, stepped over HTTP as the demo does it."""
 
     def __init__(self, files: Mapping[str, Sequence[Candle]]) -> None:
         self._market = Market(files)
@@ -47,7 +47,7 @@ class Exchange:
     def ws_url(self) -> str:
         return f"ws://127.0.0.1:{self._port}/v5/public/linear"
 
-    async def come_up(self) -> None:
+    async def start(self) -> None:
         app = make_app(self._market, {symbol: Instrument(tick_size="0.25") for symbol in self._market.series})
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
@@ -55,7 +55,7 @@ class Exchange:
         await site.start()
         self._port = int(self._runner.addresses[0][1])
 
-    async def go_down(self) -> None:
+    async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -71,12 +71,12 @@ class Exchange:
             topics: list[str] = (await answer.json())["subscriptions"]
             return topics
 
-    async def asked(self, path: str) -> int:
-        """How often REST was asked for a path."""
+    async def count_requests(self, path: str) -> int:
+        """Return the number of REST requests below `path`."""
         async with aiohttp.ClientSession() as http, http.get(f"{self.rest_url}/control/ledger") as answer:
             return sum(entry["path"].startswith(path) for entry in await answer.json())
 
-    async def _post(self, what: str, body: Mapping[str, object]) -> None:
+    async def _post(self, action: str, body: Mapping[str, object]) -> None:
         async with aiohttp.ClientSession() as http:
-            async with http.post(f"{self.rest_url}/control/{what}", json=body) as answer:
+            async with http.post(f"{self.rest_url}/control/{action}", json=body) as answer:
                 assert answer.status == 200, await answer.text()

@@ -1,4 +1,4 @@
-"""Candle history as analytics and notifications ask for it, on the internal listener."""
+"""Candle history on the internal listener, as analytics and notifications request it."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ from shared.chassis.service import RunningService
 from shared.chassis.service_tokens import ServiceTokens
 from shared.market.history_client import CandleHistory
 from stack.service_keys import key_file_of
-from tests.integration.feed.conftest import FeedScene, said
+from tests.integration.feed.conftest import FeedScene, until_published
 from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS
 
 
-async def test_history_ends_with_the_bar_asked_for_and_begins_at_the_anchor(
+async def test_history_ends_with_the_requested_bar_and_begins_at_the_anchor(
     scene: FeedScene, service_keys: Path
 ) -> None:
-    await scene.wish("BTCUSDT")
+    await scene.demand("BTCUSDT")
     async with scene.feed() as producer:
-        await scene.subscribed("BTCUSDT")
+        await scene.until_subscribed("BTCUSDT")
         await scene.exchange.step(10)
-        await said(producer, 19)
+        await until_published(producer, 19)
     async with RunningService(build, scene.settings, {"http"}) as running:
         signing = {"service": "analytics", "service_key_file": key_file_of(service_keys, "analytics")}
         settings = scene.settings.model_copy(update={"trading_internal_url": running.internal_url, **signing})
@@ -42,7 +42,7 @@ async def test_history_ends_with_the_bar_asked_for_and_begins_at_the_anchor(
         ("analytics", "to_ms=-1", 422),
     ],
 )
-async def test_who_asks_and_for_what_is_checked(
+async def test_callers_and_queries_are_checked(
     scene: FeedScene, service_keys: Path, caller: str, query: str, status: int
 ) -> None:
     key_file = key_file_of(service_keys, caller)

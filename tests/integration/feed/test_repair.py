@@ -1,4 +1,4 @@
-"""`tradefleet candles check|repair`: holes of ours told from holes of the market, and filled."""
+"""`tradefleet candles check|repair`: gaps in storage are distinguished from gaps in the market, and filled."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from services.trading.bybit_api import Kline, kline_of
 from services.trading.feed import queries
 from services.trading.feed.generations import chain_bars
 from shared.contracts.types import from_ms
-from tests.integration.commands.conftest import told, typed
+from tests.integration.commands.conftest import parse_json, run_command
 from tests.integration.feed.conftest import FeedScene
 from tests.integration.feed.exchange import FIRST_MS, MINUTE_MS, candles
 
 HOLED = candles([*range(10), *range(12, 1_500)])
-Type = Callable[..., Any]  # Any: awaited for a Result
+Run = Callable[..., Any]  # Any: awaited for a Result
 
 
 def minutes(*numbers: int) -> list[Any]:
@@ -25,8 +25,8 @@ def minutes(*numbers: int) -> list[Any]:
 
 
 @pytest.fixture
-async def type_(scene: FeedScene) -> Type:
-    """The series is stored as the exchange has it; the command in a thread, as the exchange is in this loop."""
+async def run_candles(scene: FeedScene) -> Run:
+    """Store the series as the exchange has it; the command runs in a thread, as this loop serves the exchange."""
     await scene.exchange.step(1_503)
     fields = [[getattr(bar, name) for name in bar.__dataclass_fields__] for bar in HOLED]
     bars: list[Kline] = [kline_of(*each, interval="1") for each in fields]
@@ -39,13 +39,13 @@ async def type_(scene: FeedScene) -> Type:
     }
 
     async def run(*words: str) -> Result:
-        return await asyncio.to_thread(typed, command, *words, env=env)
+        return await asyncio.to_thread(run_command, command, *words, env=env)
 
     return run
 
 
 def found(result: Result) -> list[tuple[str, int]]:
-    (generation,) = told(result)["generations"]
+    (generation,) = parse_json(result)["generations"]
     return [(finding["what"], finding["bars"]) for finding in generation["findings"]]
 
 
@@ -53,15 +53,15 @@ pytestmark = pytest.mark.parametrize("scene", [{"BTCUSDT": HOLED}], indirect=Tru
 SERIES = ("BTCUSDT", "--interval", "1", "--json")
 
 
-async def test_a_hole_in_the_market_is_shown_and_no_fault(type_: Type) -> None:
-    checked = await type_("check", *SERIES)
+async def test_a_gap_in_the_market_is_shown_and_no_fault(run_candles: Run) -> None:
+    checked = await run_candles("check", *SERIES)
     assert (checked.exit_code, found(checked)) == (0, [("hole", 2)])
 
 
-async def test_lost_bars_are_found_and_filled_in_once(scene: FeedScene, type_: Type) -> None:
-    before = await scene.see("SELECT * FROM candles ORDER BY open_time")
-    await scene.see("DELETE FROM candles WHERE open_time = ANY ($1::timestamptz[])", minutes(0, 4, 5, 9, 1_400))
-    checked = await type_("check", *SERIES)
+async def test_lost_bars_are_found_and_filled_in_once(scene: FeedScene, run_candles: Run) -> None:
+    before = await scene.fetch("SELECT * FROM candles ORDER BY open_time")
+    await scene.fetch("DELETE FROM candles WHERE open_time = ANY ($1::timestamptz[])", minutes(0, 4, 5, 9, 1_400))
+    checked = await run_candles("check", *SERIES)
     assert checked.exit_code == 1
     assert [each for each in found(checked) if each[0] == "missing"] == [
         ("missing", 1),
@@ -70,44 +70,44 @@ async def test_lost_bars_are_found_and_filled_in_once(scene: FeedScene, type_: T
         ("missing", 1),
     ]
     assert ("hole", 2) in found(checked)
-    repaired = await type_("repair", *SERIES)
-    assert (repaired.exit_code, told(repaired)["generations"][0]["repaired"]) == (0, 5)
-    again = await type_("repair", *SERIES)
+    repaired = await run_candles("repair", *SERIES)
+    assert (repaired.exit_code, parse_json(repaired)["generations"][0]["repaired"]) == (0, 5)
+    again = await run_candles("repair", *SERIES)
     assert (again.exit_code, found(again)) == (0, [("hole", 2)])
-    after = await scene.see("SELECT * FROM candles ORDER BY open_time")
+    after = await scene.fetch("SELECT * FROM candles ORDER BY open_time")
     values = ("open_time", "previous_open_time", "open", "high", "low", "close", "volume")
     assert [[row[name] for name in values] for row in after] == [[row[name] for name in values] for row in before]
 
 
-async def test_a_stored_bar_is_never_changed(scene: FeedScene, type_: Type) -> None:
-    await scene.see("UPDATE candles SET close = 7 WHERE open_time = ANY ($1::timestamptz[])", minutes(3))
+async def test_a_stored_bar_is_never_changed(scene: FeedScene, run_candles: Run) -> None:
+    await scene.fetch("UPDATE candles SET close = 7 WHERE open_time = ANY ($1::timestamptz[])", minutes(3))
     for verb in ("check", "repair", "check"):
-        result = await type_(verb, *SERIES)
+        result = await run_candles(verb, *SERIES)
         assert (result.exit_code, ("changed", 1) in found(result)) == (1, True)
-    (stored,) = await scene.see("SELECT close FROM candles WHERE open_time = ANY ($1::timestamptz[])", minutes(3))
+    (stored,) = await scene.fetch("SELECT close FROM candles WHERE open_time = ANY ($1::timestamptz[])", minutes(3))
     assert stored["close"] == 7
 
 
-async def test_a_bar_that_names_another_one_before_it_is_bound_again(scene: FeedScene, type_: Type) -> None:
-    await scene.see(
+async def test_a_wrong_link_to_the_previous_bar_is_repaired(scene: FeedScene, run_candles: Run) -> None:
+    await scene.fetch(
         "UPDATE candles SET previous_open_time = $1 WHERE open_time = ANY ($2::timestamptz[])",
         *minutes(1),
         minutes(8),
     )
-    assert ("unlinked", 1) in found(await type_("check", *SERIES))
-    assert (await type_("repair", *SERIES)).exit_code == 0
-    assert found(await type_("check", *SERIES)) == [("hole", 2)]
+    assert ("unlinked", 1) in found(await run_candles("check", *SERIES))
+    assert (await run_candles("repair", *SERIES)).exit_code == 0
+    assert found(await run_candles("check", *SERIES)) == [("hole", 2)]
 
 
-async def test_it_is_said_in_a_table_too(scene: FeedScene, type_: Type) -> None:
-    await scene.see("DELETE FROM candles WHERE open_time = ANY ($1::timestamptz[])", minutes(4))
-    result = await type_("check", "BTCUSDT", "--interval", "1")
+async def test_findings_are_shown_as_a_table_too(scene: FeedScene, run_candles: Run) -> None:
+    await scene.fetch("DELETE FROM candles WHERE open_time = ANY ($1::timestamptz[])", minutes(4))
+    result = await run_candles("check", "BTCUSDT", "--interval", "1")
     assert result.exit_code == 1
     assert "2026-01-01T00:04:00.000Z" in result.stdout
     assert "1489 bars stored, 1 missing, 1 unlinked, 2 hole" in result.stdout
 
 
-async def test_what_cannot_be_examined_is_one_line_and_exit_code_2(scene: FeedScene, type_: Type) -> None:
+async def test_a_check_that_cannot_run_is_one_line_and_exit_code_2(scene: FeedScene, run_candles: Run) -> None:
     for words, why in [
         (("check", "ETHUSDT", "--interval", "1"), "no candles"),
         (("check", "BTCUSDT", "--interval", "5"), "no candles"),
@@ -116,7 +116,7 @@ async def test_what_cannot_be_examined_is_one_line_and_exit_code_2(scene: FeedSc
         (("repair", "BTCUSDT", "--interval", "1", "--endpoint", "http://127.0.0.1:9"), "does not answer"),
         (("repair",), "Missing"),
     ]:
-        result = await type_(*words)
+        result = await run_candles(*words)
         assert result.exit_code == 2, words
         assert why in result.stderr
         assert result.stderr.count("\n") == 1

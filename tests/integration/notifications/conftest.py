@@ -1,4 +1,4 @@
-"""Notifications on the real database and broker; auth, billing and trading are played by the test."""
+"""Notifications on the real database and broker; the test plays auth, billing and trading."""
 
 import asyncio
 import json
@@ -72,7 +72,7 @@ def subscription(user_id: int, public_id: UUID, plan: PlanName, version: int = 1
 
 
 def bars_at(*closes: str) -> list[Bar]:
-    """Bars of one price each, a quarter of an hour apart."""
+    """Return bars of one price each, a quarter of an hour apart."""
     return [bar._replace(open_time_ms=bar.open_time_ms * 15) for bar in series_of(*closes).bars]
 
 
@@ -94,7 +94,7 @@ async def history(service_keys: Path) -> AsyncIterator[History]:
 
 @pytest.fixture
 async def database(service_env: ServiceEnv) -> AsyncIterator[Database]:
-    """The service's own, without a process."""
+    """The service's database, without a process."""
     opened = await Database.connect(settings_of(service_env("notifications")))
     yield opened
     await opened.close()
@@ -113,17 +113,17 @@ NOT_YET = ("notify_telegram", "notify_email", "notify_webhook")
 
 
 async def make_alert(database: Database, user_id: int, **changes: object) -> AlertRow:
-    """As the route does, for a tenant on PREMIUM."""
+    """Create an alert as the route does, for a tenant on PREMIUM."""
     caller = Principal(user_id, UUID(int=user_id), frozenset(), None)
     async with database.tenants([user_id]) as connection:
         await on_subscription_changed(connection, [subscription(user_id, caller.public_id, "PREMIUM")])
-    later = {name: changes.pop(name) for name in NOT_YET if name in changes}  # refused by the route
+    internal = {name: changes.pop(name) for name in NOT_YET if name in changes}  # the route refuses these fields
     body = AlertBody.model_validate({**ABOVE_TEN, **changes})
-    return await create_alert(database, caller, {**body.model_dump(), **later})
+    return await create_alert(database, caller, {**body.model_dump(), **internal})
 
 
-async def fired(database: Database, alert: AlertRow) -> list[datetime]:
-    """The bars at which it did."""
+async def list_fired_bars(database: Database, alert: AlertRow) -> list[datetime]:
+    """Return the open times of the bars at which the alert fired."""
     async with database.tenant(alert.user_id) as connection:
         rows = await connection.fetch(
             "SELECT open_time FROM alert_firings WHERE alert_id = $1 ORDER BY open_time", alert.alert_id
@@ -132,7 +132,7 @@ async def fired(database: Database, alert: AlertRow) -> list[datetime]:
 
 
 @dataclass(frozen=True)
-class Sent:
+class StreamEvent:
     """One server-sent event."""
 
     id: str
@@ -140,9 +140,9 @@ class Sent:
     data: Json
 
 
-async def next_sent(answer: aiohttp.ClientResponse, count: int, within_s: float = 30) -> list[Sent]:
-    """The next so many of a stream."""
-    found: list[Sent] = []
+async def read_events(answer: aiohttp.ClientResponse, count: int, within_s: float = 30) -> list[StreamEvent]:
+    """Read the next `count` events of a stream."""
+    found: list[StreamEvent] = []
     fields: dict[str, str] = {}
     async with asyncio.timeout(within_s):
         while len(found) < count and (line := (await answer.content.readline()).decode()):
@@ -150,7 +150,7 @@ async def next_sent(answer: aiohttp.ClientResponse, count: int, within_s: float 
             if name:
                 fields[name] = value
             elif "data" in fields:
-                found.append(Sent(fields["id"], fields["event"], json.loads(fields["data"])))
+                found.append(StreamEvent(fields["id"], fields["event"], json.loads(fields["data"])))
                 fields = {}
     return found
 
@@ -167,30 +167,30 @@ class Platform:
     def database(self) -> Database:
         return self.running.database
 
-    async def say(self, *events: Event) -> None:
-        """Through an outbox and Kafka, as the others do."""
+    async def publish(self, *events: Event) -> None:
+        """Publish through an outbox and Kafka, as the other services do."""
         for event in events:
             async with self.database.tenant(event.user_id) as connection:
                 await emit(connection, event)
 
     async def user(self, user_id: int, plan: PlanName = "PREMIUM") -> str:
-        """A tenant with a plan; his token."""
-        public_id = UUID(int=user_id)  # as the events of analytics' tests have it
-        await self.say(subscription(user_id, public_id, plan))
+        """Create a tenant with a plan and return their token."""
+        public_id = UUID(int=user_id)  # the same one that analytics' test events use
+        await self.publish(subscription(user_id, public_id, plan))
         return self.issuer.make_token(public_id)
 
     async def call(self, method: str, path: str, token: str, body: Json | None = None) -> Answer:
         return await self.client.call(method, path, body, token)
 
     async def send(self, method: str, path: str, token: str, body: Json | None = None, **headers: str) -> Answer:
-        """With headers of one's own: `If_Match="…"`."""
+        """Send a request with extra headers, such as `If_Match="…"`."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         url = self.client.url + path
         async with self.session.request(
             method, url, json=body, headers={"Authorization": f"Bearer {token}", **sent}
         ) as answer:
-            shown = await answer.json(content_type=None) if await answer.read() else {}
-            return Answer(answer.status, shown, answer.headers)
+            decoded = await answer.json(content_type=None) if await answer.read() else {}
+            return Answer(answer.status, decoded, answer.headers)
 
     @asynccontextmanager
     async def stream(
@@ -201,14 +201,14 @@ class Platform:
             assert answer.status == 200
             yield answer
 
-    async def play(self, bars: Sequence[Bar]) -> None:
+    async def publish_bars(self, bars: Sequence[Bar]) -> None:
         await self.market.publish(candles(bars))
 
     async def inbox(self, token: str, query: str = "") -> list[Json]:
-        return await self.every(f"/v1/inbox?{query}", token)
+        return await self.list_all(f"/v1/inbox?{query}", token)
 
-    async def every(self, path: str, token: str, limit: int = 100) -> list[Json]:
-        """All items of a list, page by page."""
+    async def list_all(self, path: str, token: str, limit: int = 100) -> list[Json]:
+        """Return all items of a list, page by page."""
         items: list[Json] = []
         cursor = ""
         while True:
@@ -222,7 +222,7 @@ class Platform:
 
 
 @asynccontextmanager
-async def started(env: Mapping[str, str], issuer: TokenIssuer, history: History) -> AsyncIterator[Platform]:
+async def start_platform(env: Mapping[str, str], issuer: TokenIssuer, history: History) -> AsyncIterator[Platform]:
     settings = settings_of(env, history, issuer.jwks_url)
     async with (
         RunningService(build, settings) as running,
@@ -235,5 +235,5 @@ async def started(env: Mapping[str, str], issuer: TokenIssuer, history: History)
 
 @pytest.fixture
 async def platform(service_env: ServiceEnv, any_source: None, history: History) -> AsyncIterator[Platform]:
-    async with serve_tokens() as issuer, started(service_env("notifications"), issuer, history) as running:
+    async with serve_tokens() as issuer, start_platform(service_env("notifications"), issuer, history) as running:
         yield running

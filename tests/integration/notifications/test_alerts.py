@@ -1,4 +1,4 @@
-"""Alerts as a client sees them, from the request to what follows."""
+"""Alerts over the API, from the request to the notification."""
 
 import pytest
 
@@ -16,15 +16,18 @@ async def interests(platform: Platform) -> list[tuple[str, bool]]:
     return [tuple(row) for row in rows]
 
 
-async def test_an_alert_fires_at_its_bars_and_lands_in_the_inbox(platform: Platform) -> None:
+async def test_an_alert_fires_at_its_bars_and_creates_notifications(platform: Platform) -> None:
     token = await platform.user(1)
-    made = await platform.call("POST", ALERTS, token, ABOVE_TEN)
-    assert made.status == 201
-    assert made.headers["Location"] == f"{ALERTS}/{made.body['alert_id']}"
-    assert (made.body["channels"], made.body["condition_data"]) == (["dashboard"], ABOVE_TEN["condition_data"])
+    created = await platform.call("POST", ALERTS, token, ABOVE_TEN)
+    assert created.status == 201
+    assert created.headers["Location"] == f"{ALERTS}/{created.body['alert_id']}"
+    assert (created.body["channels"], created.body["condition_data"]) == (
+        ["dashboard"],
+        ABOVE_TEN["condition_data"],
+    )
     bars = bars_at("9", "11", "12", "9", "13")
-    await platform.play(bars)
-    await platform.play(bars)
+    await platform.publish_bars(bars)
+    await platform.publish_bars(bars)
     messages = await eventually(lambda: platform.inbox(token), lambda found: len(found) >= 2)
     assert [message["message"] for message in messages] == [
         "ten: BTCUSDT at 13, 1 Jan 1970, 01:15 UTC",
@@ -33,42 +36,42 @@ async def test_an_alert_fires_at_its_bars_and_lands_in_the_inbox(platform: Platf
     data = messages[0]["data"]
     assert isinstance(data, dict)
     assert (data["open_time"], data["price"], data["value_seen"]) == ("1970-01-01T01:00:00.000Z", "13", "13")
-    shown = await platform.call("GET", f"{ALERTS}/{made.body['alert_id']}", token)
+    shown = await platform.call("GET", f"{ALERTS}/{created.body['alert_id']}", token)
     assert (shown.body["triggered_count"], shown.body["last_triggered"]) == (2, "1970-01-01T01:15:00.000Z")
 
 
-async def test_a_tenant_sees_his_own_alerts_only(platform: Platform) -> None:
-    mine, other = await platform.user(1), await platform.user(2)
-    made = await platform.call("POST", ALERTS, mine, ABOVE_TEN)
+async def test_a_tenant_sees_only_their_own_alerts(platform: Platform) -> None:
+    token, other = await platform.user(1), await platform.user(2)
+    created = await platform.call("POST", ALERTS, token, ABOVE_TEN)
     assert (await platform.call("POST", ALERTS, other, ABOVE_TEN)).status == 201
-    theirs = await platform.every(f"{ALERTS}?", other)
-    assert [item["alert_id"] == made.body["alert_id"] for item in theirs] == [False]
-    path = f"{ALERTS}/{made.body['alert_id']}"
+    listed = await platform.list_all(f"{ALERTS}?", other)
+    assert [item["alert_id"] == created.body["alert_id"] for item in listed] == [False]
+    path = f"{ALERTS}/{created.body['alert_id']}"
     for method in ("GET", "DELETE", "PATCH"):
         answer = await platform.call(method, path, other, {"is_active": False} if method == "PATCH" else None)
         assert (answer.status, answer.body["type"]) == (404, "/problems/not-found")
-    assert (await platform.call("GET", path, mine)).body["is_active"] is True
+    assert (await platform.call("GET", path, token)).body["is_active"] is True
     assert (await platform.call("GET", ALERTS, "")).status == 401
 
 
-async def test_a_list_is_read_page_by_page_and_by_symbol(platform: Platform) -> None:
+async def test_alerts_are_listed_in_pages_and_by_symbol(platform: Platform) -> None:
     token = await platform.user(1)
     for number in range(5):
         symbol = "ETHUSDT" if number == 2 else "BTCUSDT"
         await platform.call("POST", ALERTS, token, {**ABOVE_TEN, "alert_name": f"a{number}", "symbol": symbol})
-    listed = await platform.every(f"{ALERTS}?", token, limit=2)
+    listed = await platform.list_all(f"{ALERTS}?", token, limit=2)
     assert [item["alert_name"] for item in listed] == ["a0", "a1", "a2", "a3", "a4"]
-    listed = await platform.every(f"{ALERTS}?symbol=ETHUSDT", token)
+    listed = await platform.list_all(f"{ALERTS}?symbol=ETHUSDT", token)
     assert [item["alert_name"] for item in listed] == ["a2"]
     assert (await platform.call("GET", f"{ALERTS}?cursor=WzFd", token)).status == 422
 
 
 @pytest.mark.parametrize("field", NOT_YET)
-async def test_a_channel_that_cannot_be_used_yet_is_refused_by_its_field(platform: Platform, field: str) -> None:
+async def test_an_unavailable_channel_is_refused_by_field(platform: Platform, field: str) -> None:
     token = await platform.user(1, "PRO")
-    made = await platform.call("POST", ALERTS, token, {**ABOVE_TEN, field: False})
-    assert (made.status, made.body["channels"]) == (201, ["dashboard"])
-    path = f"{ALERTS}/{made.body['alert_id']}"
+    created = await platform.call("POST", ALERTS, token, {**ABOVE_TEN, field: False})
+    assert (created.status, created.body["channels"]) == (201, ["dashboard"])
+    path = f"{ALERTS}/{created.body['alert_id']}"
     more: Json = {**ABOVE_TEN, "alert_name": "more", field: True}
     change: Json = {field: True}
     for method, where, body in (("POST", ALERTS, more), ("PATCH", path, change)):
@@ -77,24 +80,24 @@ async def test_a_channel_that_cannot_be_used_yet_is_refused_by_its_field(platfor
         faults = refused.body["errors"]
         assert isinstance(faults, list)
         assert [fault["path"] for fault in faults] == [f"$.{field}"]
-    assert len(await platform.every(f"{ALERTS}?", token)) == 1
+    assert len(await platform.list_all(f"{ALERTS}?", token)) == 1
 
 
 @pytest.mark.parametrize("sort", ["alert_name", "-alert_name", "created_at", "-created_at"])
-async def test_alerts_with_the_longest_names_are_listed_to_the_end(platform: Platform, sort: str) -> None:
+async def test_alerts_with_the_longest_names_are_all_listed(platform: Platform, sort: str) -> None:
     token = await platform.user(1)
     names = [letter * 99 + digit for letter in "Ж🚀漢a" for digit in "12"]
     for name in names:
         assert (await platform.call("POST", ALERTS, token, {**ABOVE_TEN, "alert_name": name})).status == 201
-    listed = [item["alert_name"] for item in await platform.every(f"{ALERTS}?sort={sort}", token, limit=1)]
+    listed = [item["alert_name"] for item in await platform.list_all(f"{ALERTS}?sort={sort}", token, limit=1)]
     assert sorted(map(str, listed)) == sorted(names)
     if sort.endswith("alert_name"):
         assert listed == sorted(names, reverse=sort.startswith("-"))
 
 
-async def test_a_plan_without_telegram_is_refused_it_and_told_why(platform: Platform) -> None:
+async def test_a_plan_without_telegram_is_refused_with_the_reason(platform: Platform) -> None:
     alert = await make_alert(platform.database, 1)
-    await platform.say(subscription(1, alert.public_id, "FREE", 2))
+    await platform.publish(subscription(1, alert.public_id, "FREE", 2))
 
     async def refusal() -> PlanLimitReached | None:
         try:
@@ -108,11 +111,11 @@ async def test_a_plan_without_telegram_is_refused_it_and_told_why(platform: Plat
     assert (refused.extra["feature"], refused.extra["plan"]) == ("telegram_alerts", "FREE")
 
 
-async def test_a_plan_that_shrinks_does_not_hinder_switching_off(platform: Platform) -> None:
+async def test_an_alert_beyond_the_plan_can_still_be_switched_off(platform: Platform) -> None:
     alert = await make_alert(platform.database, 1, notify_telegram=True)
     token = platform.issuer.make_token(alert.public_id)
-    await platform.say(subscription(1, alert.public_id, "FREE", 3))
-    await platform.say(subscription(1, alert.public_id, "PREMIUM", 2))
+    await platform.publish(subscription(1, alert.public_id, "FREE", 3))
+    await platform.publish(subscription(1, alert.public_id, "PREMIUM", 2))
 
     async def refused() -> bool:
         try:
@@ -152,7 +155,7 @@ async def test_a_plan_that_shrinks_does_not_hinder_switching_off(platform: Platf
         ({"more": 1}, "$.more"),
     ],
 )
-async def test_what_is_not_valid_is_named(platform: Platform, change: Json, path: str) -> None:
+async def test_an_invalid_field_is_named(platform: Platform, change: Json, path: str) -> None:
     token = await platform.user(1)
     answer = await platform.call("POST", ALERTS, token, {**ABOVE_TEN, **change})
     assert (answer.status, answer.body["type"]) == (422, "/problems/invalid-input")
@@ -163,8 +166,8 @@ async def test_what_is_not_valid_is_named(platform: Platform, change: Json, path
 
 async def test_an_alert_is_changed_paused_and_removed(platform: Platform) -> None:
     token = await platform.user(1)
-    made = await platform.call("POST", ALERTS, token, ABOVE_TEN)
-    path = f"{ALERTS}/{made.body['alert_id']}"
+    created = await platform.call("POST", ALERTS, token, ABOVE_TEN)
+    path = f"{ALERTS}/{created.body['alert_id']}"
     assert (await platform.call("POST", ALERTS, token, ABOVE_TEN)).body["type"] == "/problems/name-taken"
     await eventually(lambda: interests(platform), lambda found: found == [("BTCUSDT", True)])
     until = "2027-01-01T00:00:00.000Z"
@@ -183,7 +186,7 @@ async def test_an_alert_is_changed_paused_and_removed(platform: Platform) -> Non
     assert (await platform.call("GET", path, token)).status == 404
 
 
-async def test_there_is_an_end_to_alerts(platform: Platform) -> None:
+async def test_the_number_of_alerts_is_limited(platform: Platform) -> None:
     for number in range(MAX_ALERTS):
         alert = await make_alert(platform.database, 1, alert_name=f"a{number}")
     token = platform.issuer.make_token(alert.public_id)

@@ -1,4 +1,4 @@
-"""What is said in another tenant's name has no effect on him, and a time that none can compare is not kept."""
+"""Events forged for another tenant have no effect on them, and an expiry that cannot be compared is refused."""
 
 from decimal import Decimal
 
@@ -46,7 +46,7 @@ async def dead_letters(platform: Platform) -> list[str]:
 
 
 async def forge(platform: Platform, event: Event, key: str) -> None:
-    """The message's key says one tenant, its body another."""
+    """Send a message whose key names one tenant and whose body another."""
     headers = {"ce_id": str(new_id()), "ce_time": "2026-01-31T09:30:00Z", "ce_dataschema": "x:1"}
     await platform.running.producer.send([Outgoing(event.topic, key, headers, event.model_dump_json().encode())])
 
@@ -79,7 +79,7 @@ async def test_the_database_refuses_rows_for_a_tenant_outside_the_batch(database
 
 
 @pytest.mark.parametrize("moment", ["infinity", "-infinity", "2200-01-01Z"])
-async def test_an_expiry_that_cannot_be_compared_is_not_kept(database: Database, moment: str) -> None:
+async def test_an_expiry_that_cannot_be_compared_is_refused(database: Database, moment: str) -> None:
     alert = await make_alert(database, 1)
     with pytest.raises(asyncpg.CheckViolationError):
         async with database.tenant(1) as connection:

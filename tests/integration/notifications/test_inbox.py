@@ -1,4 +1,4 @@
-"""What a tenant was told: list, filters, marking as read."""
+"""A tenant's notifications: list, filters, marking as read."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ from shared.chassis.postgres import Database
 from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped
 from shared.contracts.types import new_id
 from tests.integration.accounts import Json, eventually
-from tests.integration.analytics.conftest import started, stopped
+from tests.integration.analytics.conftest import session_started, session_stopped
 from tests.integration.notifications.conftest import ABOVE_TEN, Platform, bars_at
 
 INBOX = "/v1/inbox"
@@ -15,19 +15,19 @@ INBOX = "/v1/inbox"
 
 def session(user_id: int) -> tuple[SessionStarted, SessionStopped]:
     session_id = new_id()
-    begin = started(user_id, "2026-01-31 09:30", session_id=session_id)
-    return begin, stopped(user_id, "2026-01-31 10:30", "10000", session_id)
+    begin = session_started(user_id, "2026-01-31 09:30", session_id=session_id)
+    return begin, session_stopped(user_id, "2026-01-31 10:30", "10000", session_id)
 
 
-async def told(platform: Platform, token: str, count: int, query: str = "") -> list[Json]:
+async def wait_for_messages(platform: Platform, token: str, count: int, query: str = "") -> list[Json]:
     return await eventually(lambda: platform.inbox(token, query), lambda found: len(found) >= count)
 
 
-async def test_what_was_read_is_marked(platform: Platform) -> None:
+async def test_messages_are_marked_as_read(platform: Platform) -> None:
     token = await platform.user(1)
     await platform.call("POST", "/v1/alerts", token, ABOVE_TEN)
-    await platform.play(bars_at("9", "11", "9", "11", "9", "11"))
-    messages = await told(platform, token, 3)
+    await platform.publish_bars(bars_at("9", "11", "9", "11", "9", "11"))
+    messages = await wait_for_messages(platform, token, 3)
     path = f"{INBOX}/{messages[0]['event_id']}/read"
     for _ in range(2):
         assert (await platform.call("POST", path, token)).body == {**messages[0], "is_read": True}
@@ -39,22 +39,24 @@ async def test_what_was_read_is_marked(platform: Platform) -> None:
     assert await platform.inbox(token, "unread=true") == []
 
 
-async def test_another_tenants_messages_are_not_there(platform: Platform) -> None:
-    mine, other = await platform.user(1), await platform.user(2)
-    await platform.say(*session(1))
-    messages = await told(platform, mine, 2)
+async def test_messages_of_another_tenant_are_not_visible(platform: Platform) -> None:
+    token, other = await platform.user(1), await platform.user(2)
+    await platform.publish(*session(1))
+    messages = await wait_for_messages(platform, token, 2)
     assert await platform.inbox(other) == []
     path = f"{INBOX}/{messages[0]['event_id']}/read"
     assert (await platform.call("POST", path, other)).status == 404
     assert (await platform.call("POST", INBOX + "/read", other)).body == {"marked_read": 0}
-    assert [item["is_read"] for item in await platform.inbox(mine)] == [False, False]
+    assert [item["is_read"] for item in await platform.inbox(token)] == [False, False]
 
 
-async def test_sessions_are_told_of(platform: Platform) -> None:
+async def test_session_start_and_stop_create_messages(platform: Platform) -> None:
     token = await platform.user(1)
     begin, end = session(1)
-    await platform.say(begin, end)
-    messages = {str(item["event_type"]): item for item in await told(platform, token, 2, "category=TRADING")}
+    await platform.publish(begin, end)
+    messages = {
+        str(item["event_type"]): item for item in await wait_for_messages(platform, token, 2, "category=TRADING")
+    }
     assert messages["SESSION_STARTED"]["message"] == "cross started on BTCUSDT (on paper), 31 Jan 2026, 09:30 UTC"
     ended = "Session on BTCUSDT (on paper) stopped by hand: 0 trades, 0, 31 Jan 2026, 10:30 UTC"
     assert messages["SESSION_STOPPED"]["message"] == ended
@@ -62,28 +64,28 @@ async def test_sessions_are_told_of(platform: Platform) -> None:
     assert await platform.inbox(token, "category=ALERT") == []
 
 
-async def test_the_list_is_read_page_by_page_newest_first(platform: Platform) -> None:
+async def test_messages_are_listed_in_pages_newest_first(platform: Platform) -> None:
     token = await platform.user(1)
     await platform.call("POST", "/v1/alerts", token, ABOVE_TEN)
-    await platform.play(bars_at(*["9", "11"] * 5))
-    whole = await told(platform, token, 5)
+    await platform.publish_bars(bars_at(*["9", "11"] * 5))
+    whole = await wait_for_messages(platform, token, 5)
     assert {str(item["message"]).partition(",")[0] for item in whole} == {"ten: BTCUSDT at 11"}
     ids = [str(item["event_id"]) for item in whole]
     assert ids == sorted(ids, reverse=True)
-    assert await platform.every(f"{INBOX}?", token, limit=2) == whole
+    assert await platform.list_all(f"{INBOX}?", token, limit=2) == whole
     for query in ("category=NEWS", "unread=perhaps", "limit=201", "cursor=WyJ4Il0", "from=1"):
         assert (await platform.call("GET", f"{INBOX}?{query}", token)).status == 422, query
 
 
-async def test_an_alert_without_the_dashboard_is_not_shown_there(platform: Platform) -> None:
+async def test_an_alert_without_the_dashboard_creates_no_message(platform: Platform) -> None:
     token = await platform.user(1)
     silent: Json = {**ABOVE_TEN, "alert_name": "silent", "notify_dashboard": False}
-    made = await platform.call("POST", "/v1/alerts", token, silent)
-    assert made.body["channels"] == []
+    created = await platform.call("POST", "/v1/alerts", token, silent)
+    assert created.body["channels"] == []
     await platform.call("POST", "/v1/alerts", token, ABOVE_TEN)
-    await platform.play(bars_at("9", "11"))
-    messages = await told(platform, token, 1)
-    shown = await platform.call("GET", f"/v1/alerts/{made.body['alert_id']}", token)
+    await platform.publish_bars(bars_at("9", "11"))
+    messages = await wait_for_messages(platform, token, 1)
+    shown = await platform.call("GET", f"/v1/alerts/{created.body['alert_id']}", token)
     assert (len(messages), shown.body["triggered_count"]) == (1, 1)
 
 
@@ -108,7 +110,7 @@ async def test_a_month_gets_its_partition_with_its_first_message(database: Datab
     assert reachable is False
 
 
-async def test_whoever_has_a_session_in_trouble_is_told(platform: Platform) -> None:
+async def test_session_alarms_create_messages(platform: Platform) -> None:
     token = await platform.user(1)
     begin, _ = session(1)
     for number, reason in enumerate(("feed_silent", "session_failed", "of_tomorrow"), 2):
@@ -116,8 +118,8 @@ async def test_whoever_has_a_session_in_trouble_is_told(platform: Platform) -> N
             name: getattr(begin, name) for name in ("user_id", "public_id", "aggregate", "session_id", "symbol")
         }
         alarm = {**named, "aggregate_seq": number, "reason": reason, "since": datetime(2026, 1, 31, 9, tzinfo=UTC)}
-        await platform.say(SessionAlarmed.model_validate(alarm))
-    messages = await told(platform, token, 3, "category=TRADING")
+        await platform.publish(SessionAlarmed.model_validate(alarm))
+    messages = await wait_for_messages(platform, token, 3, "category=TRADING")
     assert {str(item["event_type"]) for item in messages} == {"SESSION_ALARMED"}
     assert {str(item["session_id"]) for item in messages} == {str(begin.session_id)}
     texts = " ".join(str(item["message"]) for item in messages)

@@ -1,4 +1,4 @@
-"""The program is killed while bars come; nothing is lost and nothing doubled."""
+"""The program is killed while bars arrive; nothing is lost or duplicated."""
 
 import asyncio
 import os
@@ -15,11 +15,11 @@ from tests.integration.analytics.conftest import candles
 from tests.integration.notifications.conftest import (
     History,
     ServiceEnv,
-    fired,
+    list_fired_bars,
     make_alert,
     settings_of,
 )
-from tests.integration.notifications.test_firing import events, now, times
+from tests.integration.notifications.test_firing import list_triggered, reload, times
 from tests.unit.analytics.facts import wavy_bars
 from tests.unit.notifications.plain import crosses
 
@@ -42,7 +42,7 @@ async def killed_at_the_end(env: Mapping[str, str]) -> AsyncIterator[None]:
         await process.wait()
 
 
-async def test_a_killed_evaluator_goes_on_where_it_was(
+async def test_a_killed_evaluator_continues_where_it_stopped(
     database: Database, service_env: ServiceEnv, history: History
 ) -> None:
     bars = history.bars = wavy_bars(600)
@@ -50,18 +50,18 @@ async def test_a_killed_evaluator_goes_on_where_it_was(
     alerts = [
         await make_alert(database, user_id, alert_type="EMA_CROSS", condition_data=cross) for user_id in (1, 2)
     ]
-    said = candles(bars)
+    published = candles(bars)
     expected = times(bars, crosses(bars, 3, 8))
     env = {**service_env("notifications"), "TRADING_INTERNAL_URL": history.url, "LOG_LEVEL": "WARNING"}
     settings = settings_of(env)
     producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix, "trading")
 
     async def firings() -> list[list[object]]:
-        return [list(await fired(database, alert)) for alert in alerts]
+        return [list(await list_fired_bars(database, alert)) for alert in alerts]
 
     async def publish(start: int, stop: int) -> None:
         for number in range(start, stop):
-            await producer.publish(said[number : number + 1])
+            await producer.publish(published[number : number + 1])
 
     await publish(0, 50)
     async with killed_at_the_end(env):
@@ -74,5 +74,5 @@ async def test_a_killed_evaluator_goes_on_where_it_was(
     async with killed_at_the_end(env):
         await eventually(firings, lambda found: found == [expected, expected], 60)
     await producer.stop()
-    assert [(await now(database, alert)).triggered_count for alert in alerts] == [len(expected)] * 2
-    assert len(await events(database)) == 2 * len(expected)
+    assert [(await reload(database, alert)).triggered_count for alert in alerts] == [len(expected)] * 2
+    assert len(await list_triggered(database)) == 2 * len(expected)

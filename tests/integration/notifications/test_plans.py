@@ -1,4 +1,4 @@
-"""Hot queries use their indexes, on a filled database."""
+"""Frequent queries use their indexes on a filled database."""
 
 import asyncpg
 

@@ -1,4 +1,4 @@
-"""10,000 events for one person are a digest that counts them exactly, and delay nobody else."""
+"""10,000 events for one user become a digest with the exact count, and delay no other user."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def triggered(number: int) -> AlertTriggered:
 
 
 def message(event: Event, event_id: str) -> Outgoing:
-    """All said in one minute."""
+    """Return the event as a message; all are published within one minute."""
     headers = headers_of(event, event_id, event.source, MORNING)
     return Outgoing(event.topic, event.key(), headers, event.model_dump_json().encode())
 
@@ -51,22 +51,22 @@ async def send(platform: Platform, messages: Sequence[Outgoing]) -> None:
         await platform.running.producer.send(list(messages[start : start + AT_ONCE]))
 
 
-async def worked(platform: Platform) -> int:
+async def count_handled(platform: Platform) -> int:
     async with platform.database.tenant(1) as connection:
         count: int = await connection.fetchval("SELECT count(*) FROM deliveries")
         return count
 
 
-async def test_a_storm_is_counted_and_delays_nobody(platform: Platform) -> None:
+async def test_a_storm_is_counted_and_delays_no_other_user(platform: Platform) -> None:
     stormy, calm = await platform.user(1), await platform.user(2)
     storm = [message(triggered(number), str(new_id())) for number in range(STORM)]
     other = session(2)[0]
     await send(platform, storm[: STORM // 2])
     await send(platform, [message(other, str(new_id()))])
     await send(platform, storm[STORM // 2 :])
-    await send(platform, storm[:100])  # copies
-    (told,) = await eventually(lambda: platform.inbox(calm), bool, 60)
-    await eventually(lambda: worked(platform), lambda count: count >= STORM, 120)
+    await send(platform, storm[:100])  # duplicates
+    (message_of_other,) = await eventually(lambda: platform.inbox(calm), bool, 60)
+    await eventually(lambda: count_handled(platform), lambda count: count >= STORM, 120)
 
     messages = await platform.inbox(stormy)
     (digest,) = [each for each in messages if each["event_type"] == "DIGEST"]
@@ -79,7 +79,7 @@ async def test_a_storm_is_counted_and_delays_nobody(platform: Platform) -> None:
         "counts": expected,
     }
     assert str(digest["message"]).startswith("9,980 more alerts in the minute of 31 Jan 2026, 09:00 UTC: ")
-    assert told["session_id"] == str(other.session_id)
+    assert message_of_other["session_id"] == str(other.session_id)
     async with platform.database.tenant(1) as connection:
         ledger = await connection.fetch(
             "SELECT state, count(*) AS n, count(DISTINCT message_id) AS m FROM deliveries GROUP BY state ORDER BY 1"

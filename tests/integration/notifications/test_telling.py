@@ -1,4 +1,4 @@
-"""What a person is told, in his language, once, and only if he wants to hear it."""
+"""Which events become messages for a user: in their language, once, and according to their preferences."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -11,7 +11,7 @@ from shared.contracts.auth import UserRegistered
 from shared.contracts.trading import SessionStarted, TradeClosed, TradeOpened
 from shared.contracts.types import from_ms, new_id
 from tests.integration.accounts import Json, eventually
-from tests.integration.analytics.conftest import closed, registered, started
+from tests.integration.analytics.conftest import session_started, trade_closed, user_registered
 from tests.integration.notifications.conftest import Platform, subscription
 from tests.integration.notifications.test_inbox import INBOX, session
 
@@ -19,26 +19,26 @@ PREFERENCES = INBOX + "/preferences"
 MORNING = from_ms(1_769_850_000_000)  # 2026-01-31T09:00:00Z
 
 
-def speaks(user_id: int, language: str, timezone: str, number: int = 1) -> UserRegistered:
-    told = registered(user_id, timezone)
-    return told.model_copy(update={"language": language, "aggregate_seq": number})
+def contact_event(user_id: int, language: str, timezone: str, number: int = 1) -> UserRegistered:
+    event = user_registered(user_id, timezone)
+    return event.model_copy(update={"language": language, "aggregate_seq": number})
 
 
-def beginning(user_id: int, said_at: datetime = MORNING, event_id: UUID | None = None) -> SessionStarted:
-    """As it is heard: with the id and the time of its message."""
-    event = started(user_id, "2026-01-31 09:30")
-    event.set_published_at(said_at)
+def started_event(user_id: int, published_at: datetime = MORNING, event_id: UUID | None = None) -> SessionStarted:
+    """Return a `session.started` event as consumed: with the id and the time of its message."""
+    event = session_started(user_id, "2026-01-31 09:30")
+    event.set_published_at(published_at)
     event.set_message_id(event_id or new_id())
     return event
 
 
-def opened(user_id: int) -> TradeOpened:
-    end = closed(user_id, "2026-01-31 09:30", "5")
+def opened_event(user_id: int) -> TradeOpened:
+    end = trade_closed(user_id, "2026-01-31 09:30", "5")
     shared = {name: getattr(end, name) for name in TradeOpened.model_fields}
     return TradeOpened.model_validate(shared)
 
 
-async def hear(database: Database, *events: SessionStarted) -> None:
+async def handle(database: Database, *events: SessionStarted) -> None:
     async with database.tenants([event.user_id for event in events]) as connection:
         await consumers.on_session_started(connection, events)
 
@@ -49,12 +49,12 @@ async def rows(database: Database, user_id: int) -> list[Json]:
     return [dict(row) for row in found]
 
 
-async def test_a_message_is_in_the_language_and_zone_of_its_reader(platform: Platform) -> None:
+async def test_a_message_uses_the_language_and_time_zone_of_its_user(platform: Platform) -> None:
     token = await platform.user(1)
-    await platform.say(speaks(1, "it", "Europe/Rome"))
+    await platform.publish(contact_event(1, "it", "Europe/Rome"))
 
     async def in_italian() -> list[Json]:
-        await platform.say(session(1)[1])
+        await platform.publish(session(1)[1])
         return await platform.inbox(token, "event_type=SESSION_STOPPED")
 
     found = await eventually(in_italian, lambda items: any("fermata" in str(item["message"]) for item in items))
@@ -62,19 +62,23 @@ async def test_a_message_is_in_the_language_and_zone_of_its_reader(platform: Pla
     assert found[0]["message"] == message
 
 
-async def test_the_newest_of_what_is_known_of_a_person_counts(database: Database) -> None:
-    for event in (speaks(1, "it", "Europe/Rome", 3), speaks(1, "en", "UTC", 2), speaks(2, "en", "UTC")):
+async def test_the_latest_contact_data_of_a_user_counts(database: Database) -> None:
+    for event in (
+        contact_event(1, "it", "Europe/Rome", 3),
+        contact_event(1, "en", "UTC", 2),
+        contact_event(2, "en", "UTC"),
+    ):
         async with database.tenants([1, 2]) as connection:
             await consumers.on_user_registered(connection, [event])
     async with database.tenant(1) as connection:
-        known = await connection.fetch("SELECT language, timezone, email FROM contacts")
-    assert [tuple(row) for row in known] == [("it", "Europe/Rome", "1@example.org")]
+        contacts = await connection.fetch("SELECT language, timezone, email FROM contacts")
+    assert [tuple(row) for row in contacts] == [("it", "Europe/Rome", "1@example.org")]
 
 
-async def test_an_event_is_told_once_even_when_nobody_remembers_having_heard_it(database: Database) -> None:
-    event, another = beginning(1), beginning(1)
-    await hear(database, event)
-    await hear(database, event, another)
+async def test_an_event_creates_one_message_even_without_its_inbox_row(database: Database) -> None:
+    event, another = started_event(1), started_event(1)
+    await handle(database, event)
+    await handle(database, event, another)
     assert [row["session_id"] for row in await rows(database, 1)] == [event.session_id, another.session_id]
     async with database.tenant(1) as connection:
         ledger = await connection.fetch("SELECT event_id, channel, state, attempts, message_id FROM deliveries")
@@ -83,43 +87,45 @@ async def test_an_event_is_told_once_even_when_nobody_remembers_having_heard_it(
     assert {row["message_id"] for row in ledger} == {row["event_id"] for row in await rows(database, 1)}
 
 
-async def test_changes_of_an_inbox_are_numbered_one_by_one(database: Database) -> None:
+async def test_the_changes_of_an_inbox_are_numbered_consecutively(database: Database) -> None:
     for minute in range(5):
-        said_at = MORNING + timedelta(minutes=minute)
-        await hear(database, *(beginning(user_id, said_at) for user_id in (1, 2, 1)))
+        published_at = MORNING + timedelta(minutes=minute)
+        await handle(database, *(started_event(user_id, published_at) for user_id in (1, 2, 1)))
     assert [row["position"] for row in await rows(database, 1)] == list(range(1, 11))
     assert [row["position"] for row in await rows(database, 2)] == list(range(1, 6))
 
 
-async def test_trades_are_told_to_those_who_ask_for_it(platform: Platform) -> None:
+async def test_trades_create_messages_for_users_who_enable_them(platform: Platform) -> None:
     token, other = await platform.user(1), await platform.user(2)
-    wanted: Json = {"kinds": {"TRADE_OPENED": {}, "TRADE_CLOSED": {"severity_floor": "WARNING"}}}
-    await eventually(lambda: platform.call("PUT", PREFERENCES, token, wanted), lambda answer: answer.status == 200)
+    preferences: Json = {"kinds": {"TRADE_OPENED": {}, "TRADE_CLOSED": {"severity_floor": "WARNING"}}}
+    await eventually(
+        lambda: platform.call("PUT", PREFERENCES, token, preferences), lambda answer: answer.status == 200
+    )
     await eventually(lambda: platform.call("GET", PREFERENCES, other), lambda answer: answer.status == 200)
-    end = closed(1, "2026-01-31 09:30", "-5.25", reason="liquidation", paper=False)
-    usual = closed(1, "2026-01-31 09:30", "1")
-    await platform.say(opened(1), usual, end, opened(2), closed(2, "2026-01-31 09:30", "1"))
-    await platform.say(session(2)[0])
+    end = trade_closed(1, "2026-01-31 09:30", "-5.25", reason="liquidation", paper=False)
+    usual = trade_closed(1, "2026-01-31 09:30", "1")
+    await platform.publish(opened_event(1), usual, end, opened_event(2), trade_closed(2, "2026-01-31 09:30", "1"))
+    await platform.publish(session(2)[0])
     assert len(await eventually(lambda: platform.inbox(other), bool)) == 1
     found = await eventually(lambda: platform.inbox(token), lambda items: len(items) == 2)
     by_type = {item["event_type"]: item for item in found}
-    told = by_type["TRADE_CLOSED"]
+    closed = by_type["TRADE_CLOSED"]
     text = "cross closed long 1 BTCUSDT by liquidation at 2 (live): -5.25, 31 Jan 2026, 09:30 UTC"
-    assert (told["message"], told["severity"]) == (text, "WARNING")
-    assert (told["trade_id"], told["session_id"]) == (str(end.trade_id), str(end.session_id))
+    assert (closed["message"], closed["severity"]) == (text, "WARNING")
+    assert (closed["trade_id"], closed["session_id"]) == (str(end.trade_id), str(end.session_id))
     assert by_type["TRADE_OPENED"]["message"] == "Opened long 1 BTCUSDT at 1 (on paper), 31 Jan 2026, 09:30 UTC"
 
 
-async def test_what_is_switched_off_is_not_told(platform: Platform) -> None:
+async def test_a_disabled_kind_creates_no_message(platform: Platform) -> None:
     token = await platform.user(1)
     silence: Json = {"kinds": {"SESSION_STARTED": {"channels": []}}}
     assert (await platform.call("PUT", PREFERENCES, token, silence)).status == 200
-    await platform.say(*session(1))
+    await platform.publish(*session(1))
     found = await eventually(lambda: platform.inbox(token), bool)
     assert [item["event_type"] for item in found] == ["SESSION_STOPPED"]
 
 
-async def test_preferences_are_changed_by_who_has_seen_them(platform: Platform) -> None:
+async def test_preferences_are_changed_only_with_a_current_etag(platform: Platform) -> None:
     token, other = await platform.user(1), await platform.user(2)
     usual = await platform.send("GET", PREFERENCES, token)
     assert usual.body["kinds"]["SESSION_STARTED"] == {"channels": ["dashboard"], "severity_floor": "INFO"}  # type: ignore[index]
@@ -146,26 +152,26 @@ async def test_preferences_are_changed_by_who_has_seen_them(platform: Platform) 
         ({"kinds": {"TRADE_CLOSED": None}}, "$.kinds.TRADE_CLOSED"),
     ],
 )
-async def test_preferences_that_are_none_are_named(platform: Platform, body: Json, path: str) -> None:
+async def test_invalid_preferences_are_named(platform: Platform, body: Json, path: str) -> None:
     token = await platform.user(1)
     answer = await platform.call("PUT", PREFERENCES, token, body)
     assert answer.status == 422
     assert [fault["path"] for fault in answer.body["errors"]] == [path]  # type: ignore[attr-defined]
 
 
-async def test_a_plan_that_changes_is_told_of(database: Database) -> None:
+async def test_a_plan_change_creates_a_message(database: Database) -> None:
     public_id = UUID(int=1)
     less = subscription(1, public_id, "FREE", 2).model_copy(update={"previous_plan": "PREMIUM"})
     same = subscription(1, public_id, "FREE", 3).model_copy(update={"previous_plan": "FREE"})
     async with database.tenants([1]) as connection:
         await consumers.on_subscription_changed(connection, [subscription(1, public_id, "PREMIUM"), less, same])
-    (told,) = await rows(database, 1)
-    assert (told["event_category"], told["severity"]) == ("BILLING", "WARNING")
-    assert told["message"] == "Your plan is FREE now; it was PREMIUM"
+    (message,) = await rows(database, 1)
+    assert (message["event_category"], message["severity"]) == ("BILLING", "WARNING")
+    assert message["message"] == "Your plan is FREE now; it was PREMIUM"
 
 
 async def test_the_columns_of_the_old_design_are_filled(database: Database) -> None:
-    end: TradeClosed = closed(1, "2026-01-31 09:30", "5", reason="kill_switch")
+    end: TradeClosed = trade_closed(1, "2026-01-31 09:30", "5", reason="kill_switch")
     async with database.tenant(1) as connection:
         await connection.execute(
             "INSERT INTO inbox_preferences (user_id, kinds) VALUES (1, '{\"TRADE_CLOSED\": {}}')"

@@ -1,4 +1,4 @@
-"""Kafka's log is gone: what the runbook tells an operator to do, on a whole platform."""
+"""Kafka's log is lost: the runbook's recovery, on a whole platform."""
 
 import asyncio
 import json
@@ -25,12 +25,12 @@ ANN = {"email": "ann@example.org", "password": "correct horse battery"}
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # Postgres runs as another user when we are root
+        folder.chmod(0o755)  # as root, Postgres runs as another user
     yield tmp_path / "stack"
     tradefleet("down", "--home", str(tmp_path / "stack"))
 
 
-def test_after_the_replay_everything_is_ready_and_what_was_said_stands_in_the_topics_again(home: Path) -> None:
+def test_after_the_replay_all_services_are_ready_and_the_topics_are_refilled(home: Path) -> None:
     at = ("--home", str(home))
     assert tradefleet("up", "--detach", *at, "--port", "18099").returncode == 0
     body = json.dumps(ANN).encode()
@@ -39,7 +39,7 @@ def test_after_the_replay_everything_is_ready_and_what_was_said_stands_in_the_to
     )
     with urlopen(request, timeout=10) as answer:
         assert answer.status == 201
-    until(lambda: sent(home, "auth", "billing"))
+    until(lambda: all_sent(home, "auth", "billing"))
     tradefleet("down", *at)
     shutil.rmtree(home / "kafka" / "data")
 
@@ -58,10 +58,10 @@ def test_after_the_replay_everything_is_ready_and_what_was_said_stands_in_the_to
         "notifications": 0,
     }
     until(lambda: not unhealthy(home))
-    until(lambda: sent(home, "auth", "billing"))
+    until(lambda: all_sent(home, "auth", "billing"))
     state = read_state(home)
     assert state is not None
-    assert asyncio.run(said(state.kafka_access, "user.registered", "subscription.changed")) == [1, 1]
+    assert asyncio.run(count_messages(state.kafka_access, "user.registered", "subscription.changed")) == [1, 1]
     assert tradefleet("dlq", "list", *at).stdout == "no failed events\n"
     assert tradefleet("topics", "plan", *at).returncode == 0
 
@@ -70,18 +70,18 @@ def unhealthy(home: Path) -> set[str]:
     return {process["name"] for process in status(home)["processes"] if not process["healthy"]}
 
 
-def sent(home: Path, *services: str) -> bool:
-    """Whether these services have said what they had to say, and to the broker that is there."""
-    told = json.loads(tradefleet("outbox", "status", "--json", "--home", str(home)).stdout)["services"]
+def all_sent(home: Path, *services: str) -> bool:
+    """Return whether these services have sent all their events to the current broker."""
+    outboxes = json.loads(tradefleet("outbox", "status", "--json", "--home", str(home)).stdout)["services"]
     return all(
         each["same"] and not each["waiting"] and each["sent_last_hour"]
-        for each in told
+        for each in outboxes
         if each["service"] in services
     )
 
 
-async def said(kafka: KafkaAccess, *topics: str) -> list[int]:
-    """How many messages each topic holds."""
+async def count_messages(kafka: KafkaAccess, *topics: str) -> list[int]:
+    """Return how many messages each topic holds."""
     consumer = AIOKafkaConsumer(**client_options(kafka))
     await consumer.start()
     try:
@@ -94,5 +94,5 @@ async def said(kafka: KafkaAccess, *topics: str) -> list[int]:
 def until(holds: Callable[[], bool], within_s: float = 30) -> None:
     deadline = time.monotonic() + patient(within_s)
     while not holds():
-        assert time.monotonic() < deadline, "it does not come about"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The gateway alone: what it answers by itself is as a service's answers are."""
+"""The gateway alone: its own answers have the form of a service's."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from stack.stack import CADDYFILE
 from stack.tools import find_tool
 from tests.integration.accounts import eventually
 
-AWAY = "127.0.0.1:1"  # nobody listens there
+AWAY = "127.0.0.1:1"  # nothing listens there
 ADDRESSES = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X_Forwarded_For")
 UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
@@ -41,7 +41,7 @@ class Gateway:
 
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
-    """Auth answers its own name to everything, the others are away."""
+    """Run the gateway with a stub for auth that describes each request; the other services are down."""
     ports = Ports()
     port = ports.take()
     app = web.Application()
@@ -72,9 +72,11 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
 
 
 async def _answer(request: web.Request) -> web.Response:
-    await request.read()  # as every service does: what is answered before all of a body came goes out at once
-    told = {name: request.headers.getall(name, []) for name in ADDRESSES}
-    return web.json_response({"path": request.path, "told": told}, headers={"X-Request-Id": "the-service's"})
+    await request.read()  # as every service does: Caddy sends an answer before the whole body has arrived at once
+    addresses = {name: request.headers.getall(name, []) for name in ADDRESSES}
+    return web.json_response(
+        {"path": request.path, "received": addresses}, headers={"X-Request-Id": "the-service's"}
+    )
 
 
 async def _answers(session: aiohttp.ClientSession) -> bool:
@@ -95,7 +97,7 @@ async def _answers(session: aiohttp.ClientSession) -> bool:
         ("GET", "/readyz", None, "bad-gateway"),
     ],
 )
-async def test_its_own_errors_are_problems_of_the_list(
+async def test_its_own_errors_are_documented_problems(
     gateway: Gateway, method: str, path: str, body: bytes | None, expected: str
 ) -> None:
     answer, text = await gateway.ask(method, path, body)
@@ -109,7 +111,7 @@ async def test_its_own_errors_are_problems_of_the_list(
     assert UUID.match(problem["request_id"])
 
 
-async def test_every_answer_has_one_request_id_and_none_is_the_clients(gateway: Gateway) -> None:
+async def test_every_answer_has_one_request_id_never_the_one_of_the_client(gateway: Gateway) -> None:
     for path in ("/docs", "/openapi.json", "/healthz", "/problems/not-found", "/nothing"):
         answer, _ = await gateway.ask("GET", path)
         assert [bool(UUID.match(each)) for each in answer.headers.getall("X-Request-Id")] == [True], path
@@ -117,18 +119,18 @@ async def test_every_answer_has_one_request_id_and_none_is_the_clients(gateway: 
     assert answer.headers.getall("X-Request-Id") == ["the-service's"]
 
 
-async def test_a_fault_is_found_in_the_log_by_the_id_that_was_told(gateway: Gateway) -> None:
+async def test_a_fault_is_found_in_the_log_by_its_request_id(gateway: Gateway) -> None:
     answer, _ = await gateway.ask("GET", "/v1/sessions?symbol=a-secret")
     await gateway.ask("GET", "/nothing")
     lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
-    told = [line for line in lines if line.get("uuid")]
-    assert [line["uuid"] for line in told] == [answer.headers["X-Request-Id"]]
-    assert "connection refused" in told[0]["fault"]
-    assert told[0]["request"]["uri"] == "/v1/sessions"
+    faults = [line for line in lines if line.get("uuid")]
+    assert [line["uuid"] for line in faults] == [answer.headers["X-Request-Id"]]
+    assert "connection refused" in faults[0]["fault"]
+    assert faults[0]["request"]["uri"] == "/v1/sessions"
     assert "a-secret" not in gateway.log.read_text()
 
 
-async def test_every_problem_leads_to_what_it_means(gateway: Gateway) -> None:
+async def test_every_problem_links_to_its_description(gateway: Gateway) -> None:
     _, page = await gateway.ask("GET", "/docs")
     for problem in list_problems():
         answer, _ = await gateway.ask("GET", f"/problems/{problem.type}")
@@ -137,7 +139,7 @@ async def test_every_problem_leads_to_what_it_means(gateway: Gateway) -> None:
         assert f'id="{place}"' in page
 
 
-async def test_the_page_may_load_and_run_nothing(gateway: Gateway) -> None:
+async def test_the_problem_page_may_load_and_run_nothing(gateway: Gateway) -> None:
     answer, page = await gateway.ask("GET", "/docs")
     assert page == (GATEWAY_FILES / "docs.html").read_text()
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
@@ -148,14 +150,14 @@ async def test_the_page_may_load_and_run_nothing(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     "values", [["6.6.6.6"], ["6.6.6.6, 127.0.0.1"], ["6.6.6.6", "7.7.7.7"], ["for=6.6.6.6"], ["\xff"]]
 )
-async def test_no_client_has_another_address_than_its_own(gateway: Gateway, name: str, values: list[str]) -> None:
+async def test_a_client_cannot_forge_its_address(gateway: Gateway, name: str, values: list[str]) -> None:
     async with gateway.session.get("/v1/me", headers=[(name, value) for value in values]) as answer:
-        told = (await answer.json())["told"]
-    assert told == {"X-Forwarded-For": ["127.0.0.1"], "Forwarded": [], "X-Real-IP": [], "X_Forwarded_For": []}
+        received = (await answer.json())["received"]
+    assert received == {"X-Forwarded-For": ["127.0.0.1"], "Forwarded": [], "X-Real-IP": [], "X_Forwarded_For": []}
 
 
 async def test_every_operation_reaches_a_service(gateway: Gateway) -> None:
-    """A path that the gateway's table lacks would be its 404."""
+    """A path missing from the gateway's table would get the gateway's own 404."""
     shown = {endpoint.path for endpoint in all_endpoints() if not endpoint.internal}
     unknown = {path for path in shown if (await gateway.ask("GET", path.replace("{id}", "1")))[0].status == 404}
     assert unknown == set()

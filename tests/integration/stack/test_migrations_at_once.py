@@ -1,4 +1,4 @@
-"""Migrations that are run at the same time take turns."""
+"""Concurrent migrations take turns."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,13 +15,13 @@ from tests.conftest import database_of
 
 @pytest.fixture
 async def access(postgres: str) -> AsyncIterator[DatabaseAccess]:
-    """Of a database that is not there yet."""
+    """Access to a database that does not exist yet."""
     access = database_of(postgres, f"test_{uuid4().hex[:12]}")
     yield access
     await admin_execute(postgres, f"DROP DATABASE IF EXISTS {access.name} WITH (FORCE)")
 
 
-async def test_three_at_once_on_an_empty_database_all_succeed(
+async def test_three_concurrent_migrations_of_an_empty_database_all_succeed(
     postgres: str, access: DatabaseAccess, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def run() -> None:
@@ -38,7 +38,9 @@ async def test_three_at_once_on_an_empty_database_all_succeed(
     assert "another migration is running: waiting up to 300 s" in capsys.readouterr().err
 
 
-async def test_who_waits_too_long_for_another_is_refused_in_one_line(postgres: str, access: DatabaseAccess) -> None:
+async def test_a_migration_that_waits_too_long_is_refused_in_one_line(
+    postgres: str, access: DatabaseAccess
+) -> None:
     await create_database(postgres, access)
     other = await asyncpg.connect(access.owner_dsn)
     try:

@@ -1,4 +1,4 @@
-"""A running stack shows nothing secret to other users of the machine, to its children, or on the screen."""
+"""A running stack shows no secret to other users of the machine, to its child processes, or on the screen."""
 
 import asyncio
 import json
@@ -27,10 +27,10 @@ SERVICE_PROCESSES = {"auth", "billing", "trading", "feed", "backtests", "analyti
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A stack that was started with other programs' secrets in its environment, over a home open to all."""
+    """Start a stack with secrets of other programs in its environment and a home that all users may read."""
     folder = tmp_path_factory.mktemp("private")
     for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)  # Postgres runs as another user when we are root
+        each.chmod(0o755)  # as root, Postgres runs as another user
     path = folder / "stack"
     (path / "logs").mkdir(parents=True)
     (path / "logs" / "auth.log").write_text("of an earlier version\n")
@@ -56,8 +56,8 @@ def state(home: Path) -> State:
     return found
 
 
-def test_logs_secrets_and_the_servers_folders_are_their_owner_s(home: Path) -> None:
-    """Where Postgres runs as another user it walks through the home, and reads nothing of it."""
+def test_logs_secrets_and_server_folders_are_private_to_their_owner(home: Path) -> None:
+    """If Postgres runs as another user, it passes through the home, and can read nothing in it."""
     assert stat.S_IMODE(home.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
     files = {file.name for file in home.iterdir() if file.is_file()}
     assert {"secrets.json", "state.json", "signing-key.pem", "up.log"} <= files
@@ -89,7 +89,7 @@ def test_children_have_no_secrets_but_their_own(home: Path, state: State) -> Non
     assert seen == SERVICE_PROCESSES
 
 
-def test_no_password_stands_in_a_command_line(home: Path, state: State) -> None:
+def test_no_command_line_contains_a_password(home: Path, state: State) -> None:
     secrets = json.loads((home / "secrets.json").read_text())
     words = [secrets["superuser"], secrets["kafka_admin"], *secrets["roles"].values(), *secrets["kafka"].values()]
     for note in state.processes:
@@ -97,7 +97,7 @@ def test_no_password_stands_in_a_command_line(home: Path, state: State) -> None:
         assert not any(word in line for word in words), note.name
 
 
-def test_status_shows_passwords_only_when_asked(home: Path) -> None:
+def test_status_shows_passwords_only_on_request(home: Path) -> None:
     secrets = json.loads((home / "secrets.json").read_text())
     owner, admin = secrets["roles"]["tradefleet_owner"], secrets["kafka_admin"]
     for words in ((), ("--json",)):
@@ -105,12 +105,12 @@ def test_status_shows_passwords_only_when_asked(home: Path) -> None:
         assert owner not in shown
         assert admin not in shown
     assert status(home)["postgres"].startswith("postgresql://127.0.0.1:")
-    asked = json.loads(tradefleet("status", "--home", str(home), "--json", "--secrets").stdout)
-    assert owner in asked["postgres"]
-    assert asked["kafka_login"]["password"] == admin
+    with_secrets = json.loads(tradefleet("status", "--home", str(home), "--json", "--secrets").stdout)
+    assert owner in with_secrets["postgres"]
+    assert with_secrets["kafka_login"]["password"] == admin
 
 
-def test_who_has_no_login_says_nothing_on_the_broker(state: State) -> None:
+def test_without_a_login_nothing_can_be_published(state: State) -> None:
     plan = b'{"user_id":1,"plan":"PRO"}'
     with pytest.raises(KafkaError):
         asyncio.run(_send(KafkaAccess(state.kafka), Outgoing("subscription.changed", "1", {}, plan)))
@@ -123,11 +123,11 @@ def test_the_broker_has_the_grants_of_the_contracts(home: Path) -> None:
     assert grants == {"authorizer": True, "missing": [], "superfluous": [], "others": [], "users_missing": []}
 
 
-def test_a_subscriber_is_made_shown_and_removed_by_commands(home: Path) -> None:
+def test_a_subscriber_is_added_listed_and_removed_by_commands(home: Path) -> None:
     at = ("--home", str(home))
-    made = tradefleet("topics", "subscriber", "add", "reports", "--topics", "trade.closed", *at)
-    assert made.returncode == 0, made.stderr
-    login = dict(line.split("=", 1) for line in made.stdout.splitlines() if "=" in line)
+    added = tradefleet("topics", "subscriber", "add", "reports", "--topics", "trade.closed", *at)
+    assert added.returncode == 0, added.stderr
+    login = dict(line.split("=", 1) for line in added.stdout.splitlines() if "=" in line)
     assert login["KAFKA_SASL_USERNAME"] == "reports"
     access = KafkaAccess(
         login["KAFKA_BOOTSTRAP"], "SASL_PLAINTEXT", username="reports", password=login["KAFKA_SASL_PASSWORD"]

@@ -1,4 +1,4 @@
-"""Two stacks on one machine, started at once with the same wishes; and what a client sees when a service falls."""
+"""Two stacks on one machine, started at once with the same settings; and what a client gets when a service dies."""
 
 import json
 import os
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.timeout(300)
 def homes(tmp_path: Path) -> Iterator[list[Path]]:
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    made = [tmp_path / "one", tmp_path / "other"]
-    yield made
-    for home in made:
+    folders = [tmp_path / "one", tmp_path / "other"]
+    yield folders
+    for home in folders:
         tradefleet("down", "--home", str(home))
 
 
@@ -41,8 +41,8 @@ def start(homes: list[Path]) -> None:
     assert [process.wait(timeout=patient(120)) for process in started] == [0] * len(homes)
 
 
-def pid_of(told: Any, name: str) -> int:
-    return next(int(process["pid"]) for process in told["processes"] if process["name"] == name)
+def pid_of(state: Any, name: str) -> int:
+    return next(int(process["pid"]) for process in state["processes"] if process["name"] == name)
 
 
 def until_code(url: str, code: int, within_s: float = 30) -> str:
@@ -53,13 +53,13 @@ def until_code(url: str, code: int, within_s: float = 30) -> str:
     return answer[2]
 
 
-def test_two_copies_run_side_by_side_and_one_falls_without_the_other(homes: list[Path]) -> None:
+def test_two_stacks_run_side_by_side_and_one_dies_without_the_other(homes: list[Path]) -> None:
     start(homes)
     one, other = (status(home) for home in homes)
     for key in ("gateway", "postgres", "kafka"):
         assert one[key] != other[key]
     assert not {*one["services"].values()} & {*other["services"].values()}
-    _a_killed_service_is_a_problem_and_comes_back(one)
+    _assert_a_killed_service_gives_a_problem_and_recovers(one)
     supervisor = json.loads((homes[0] / "state.json").read_text())["supervisor"]["pid"]
     os.kill(supervisor, signal.SIGKILL)
     deadline = time.monotonic() + 20
@@ -70,9 +70,9 @@ def test_two_copies_run_side_by_side_and_one_falls_without_the_other(homes: list
     assert fetch(other["gateway"] + "/v1/plans")[0] == 200
 
 
-def _a_killed_service_is_a_problem_and_comes_back(told: Any) -> None:
-    os.kill(pid_of(told, "billing"), signal.SIGKILL)
-    problem = json.loads(until_code(told["gateway"] + "/v1/plans", 502))
+def _assert_a_killed_service_gives_a_problem_and_recovers(state: Any) -> None:
+    os.kill(pid_of(state, "billing"), signal.SIGKILL)
+    problem = json.loads(until_code(state["gateway"] + "/v1/plans", 502))
     assert problem["status"] == 502
-    until_code(told["gateway"] + "/readyz", 200)
-    assert fetch(told["gateway"] + "/v1/plans")[0] == 200
+    until_code(state["gateway"] + "/readyz", 200)
+    assert fetch(state["gateway"] + "/v1/plans")[0] == 200

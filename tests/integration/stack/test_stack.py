@@ -1,4 +1,4 @@
-"""The laptop's stack as an operator uses it: up, status, down, and being killed."""
+"""The local stack as an operator uses it: up, status, down, and kills."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def status(home: Path) -> Any:
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # Postgres runs as another user when we are root
+        folder.chmod(0o755)  # as root, Postgres runs as another user
     yield tmp_path / "stack"
     tradefleet("down", "--home", str(tmp_path / "stack"))
 
@@ -85,7 +85,7 @@ def wait_until_gone(pids: list[int], within_s: float = 20) -> None:
 
 @contextmanager
 def listening(family: int, address: str, port: int = 0) -> Iterator[int]:
-    """Another program's port; nothing where it has it already."""
+    """Listen on the port as another program; yield None if the port cannot be bound on this machine."""
     with socket.socket(family) as taken:
         with suppress(OSError):
             taken.bind((address, port))
@@ -95,7 +95,7 @@ def listening(family: int, address: str, port: int = 0) -> Iterator[int]:
 
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 @pytest.mark.parametrize("detached", [["--detach"], []], ids=["detached", "attached"])
-def test_a_port_that_is_asked_for_and_taken_is_one_line_and_two(
+def test_a_requested_port_in_use_is_one_line_and_exit_code_2(
     home: Path, family: int, address: str, detached: list[str]
 ) -> None:
     with listening(family, address) as port:
@@ -105,24 +105,24 @@ def test_a_port_that_is_asked_for_and_taken_is_one_line_and_two(
     assert tradefleet("status", "--home", str(home)).returncode == 1
 
 
-def test_up_status_and_down_beside_a_taken_port(home: Path) -> None:
+def test_up_status_and_down_while_a_default_port_is_in_use(home: Path) -> None:
     port = GATEWAY_PORT
     with listening(socket.AF_INET, "127.0.0.1", port):
         started = tradefleet("up", "--detach", "--home", str(home))
     assert started.returncode == 0, started.stderr
     assert f"PORT {port} IS TAKEN" in started.stdout
-    told = status(home)
-    assert not told["gateway"].endswith(f":{port}")
-    assert set(told["services"]) == {"auth", "billing", "trading", "analytics", "notifications"}
-    assert told["postgres"].startswith("postgresql://127.0.0.1:")
-    assert told["kafka"].startswith("127.0.0.1:")
-    assert {process["name"] for process in told["processes"]} == NAMES
-    assert all(process["healthy"] for process in told["processes"]), told["processes"]
-    _gateway_answers(told["gateway"])
+    state = status(home)
+    assert not state["gateway"].endswith(f":{port}")
+    assert set(state["services"]) == {"auth", "billing", "trading", "analytics", "notifications"}
+    assert state["postgres"].startswith("postgresql://127.0.0.1:")
+    assert state["kafka"].startswith("127.0.0.1:")
+    assert {process["name"] for process in state["processes"]} == NAMES
+    assert all(process["healthy"] for process in state["processes"]), state["processes"]
+    _gateway_answers(state["gateway"])
     again = tradefleet("up", "--detach", "--home", str(home))
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
     assert tradefleet("down", "--home", str(home)).returncode == 0
-    wait_until_gone([process["pid"] for process in told["processes"]])
+    wait_until_gone([process["pid"] for process in state["processes"]])
     assert tradefleet("status", "--home", str(home)).returncode == 1
 
 
@@ -140,17 +140,17 @@ def _gateway_answers(gateway: str) -> None:
     assert (code, kind, json.loads(body)["status"]) == (404, "application/problem+json", 404)
 
 
-def test_being_killed_leaves_nothing_and_the_next_start_works(home: Path) -> None:
+def test_a_killed_stack_leaves_nothing_and_the_next_start_works(home: Path) -> None:
     assert tradefleet("up", "--detach", "--home", str(home), "--port", "18080").returncode == 0
-    told = json.loads((home / "state.json").read_text())
-    victim = next(process["pid"] for process in told["processes"] if process["name"] == "billing")
+    state = json.loads((home / "state.json").read_text())
+    victim = next(process["pid"] for process in state["processes"] if process["name"] == "billing")
     os.kill(victim, signal.SIGKILL)
     deadline = time.monotonic() + 30
     while not all(process["healthy"] for process in status(home)["processes"]):
         assert time.monotonic() < deadline, "billing was not brought back"
         time.sleep(0.2)
     pids = [process["pid"] for process in status(home)["processes"]]
-    os.kill(told["supervisor"]["pid"], signal.SIGKILL)
+    os.kill(state["supervisor"]["pid"], signal.SIGKILL)
     wait_until_gone(pids)
     assert tradefleet("status", "--home", str(home)).returncode == 1
     assert tradefleet("up", "--detach", "--home", str(home), "--port", "18080").returncode == 0
@@ -158,8 +158,8 @@ def test_being_killed_leaves_nothing_and_the_next_start_works(home: Path) -> Non
 
 
 @pytest.mark.parametrize(("command", "times"), [("up", 1), ("up", 3), ("demo", 3), ("faults", 3)])
-def test_ctrl_c_in_the_middle_of_starting_leaves_nothing(home: Path, command: str, times: int) -> None:
-    """Often, as people do who think that it does not stop."""
+def test_ctrl_c_during_start_leaves_nothing(home: Path, command: str, times: int) -> None:
+    """Ctrl-C is pressed several times, as by users who think that the stack does not stop."""
     home.parent.mkdir(exist_ok=True)
     arguments = ["--home", str(home)] if command == "up" else []
     process = subprocess.Popen(
@@ -182,7 +182,7 @@ def test_ctrl_c_in_the_middle_of_starting_leaves_nothing(home: Path, command: st
 
 
 def _pids_of_start(folder: Path) -> list[int]:
-    """Of the first processes, once their stack has noted them."""
+    """Return the pids of the first processes, once the stack has recorded them."""
     deadline = time.monotonic() + 120
     while not (found := list(folder.rglob("state.json"))):
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""Trading over HTTP, for tests: a caller with a token."""
+"""HTTP clients of trading for tests: callers with a token."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from tests.unit.trading.scenes import CROSS
 if TYPE_CHECKING:
     from tests.integration.trading.conftest import Trading
 
-Item = dict[str, Any]  # Any: whatever is listed
+Item = dict[str, Any]  # Any: an item of any list
 
 
 @dataclass
@@ -52,7 +52,7 @@ def reasons(answer: Answer) -> dict[str, str]:
 
 
 async def every(caller: Caller, path: str, limit: int = 7) -> list[Item]:
-    """Page by page."""
+    """Return all items of a list, read page by page."""
     items: list[Item] = []
     cursor, joint = "", "&" if "?" in path else "?"
     while True:

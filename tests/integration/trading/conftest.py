@@ -1,4 +1,4 @@
-"""Trading on the real database and broker, with a market played by the test."""
+"""Trading on the real database and broker; the test plays the market."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -70,14 +70,14 @@ def plan_changed(
     )
 
 
-async def hear(database: Database, event: SubscriptionChanged) -> None:
+async def consume(database: Database, event: SubscriptionChanged) -> None:
     async with database.tenants([event.user_id]) as connection:
         await on_subscription_changed(connection, [event])
 
 
 @dataclass
 class Trading:
-    """What a test does to trading, and sees of it."""
+    """The trading service under test: set tenants up, run workers and query the tables."""
 
     database: Database
     settings: TradingSettings
@@ -90,20 +90,20 @@ class Trading:
     async def subscribe(
         self, user_id: int, plan: PlanName = "PRO", strategies: int | None = None, symbols: int | None = None
     ) -> Principal:
-        """Billing says what this tenant may; he is known here from then on."""
+        """Consume the subscription event that makes the tenant known to trading, and return their principal."""
         version = self.versions[user_id] = self.versions.get(user_id, 0) + 1
-        await hear(self.database, plan_changed(user_id, version, plan, strategies, symbols))
+        await consume(self.database, plan_changed(user_id, version, plan, strategies, symbols))
         return Principal(user_id, UUID(int=user_id), SCOPES, None)
 
     async def strategy(self, user_id: int, document: Mapping[str, object] = CROSS, **changes: object) -> UUID:
         return (await create_strategy(self.database, user_id, {**document, **changes})).strategy_id
 
     async def configuration(self, user_id: int, **values: object) -> UUID:
-        given = dict.fromkeys(
+        defaults = dict.fromkeys(
             ("strategy_type", "risk_level", "max_position_size", "stop_loss_percentage", "take_profit_percentage")
         )
-        named = {"config_name": "limits", "config_data": {}, "is_active": True, "is_default": False}
-        row = await create_configuration(self.database, user_id, {**given, **named, **values})
+        required = {"config_name": "limits", "config_data": {}, "is_active": True, "is_default": False}
+        row = await create_configuration(self.database, user_id, {**defaults, **required, **values})
         return row.bot_configuration_id
 
     async def start(
@@ -122,27 +122,27 @@ class Trading:
         await market.begin()
         return market
 
-    async def see(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """Everything, as the owner sees it."""
+    async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run a query as the owner of the tables, across all tenants."""
         connection = await asyncpg.connect(self.owner_dsn, server_settings={"search_path": "trading"})
         try:
             return list(await connection.fetch(query, *arguments))
         finally:
             await connection.close()
 
-    async def until_at(self, last_bar_ms: int, within_s: float = 20) -> None:
-        """Until every running session stands at this bar."""
-        behind = """SELECT session_id, last_bar FROM user_trading_sessions
+    async def until_stepped(self, last_bar_ms: int, within_s: float = 20) -> None:
+        """Wait until every running session has processed this bar."""
+        query = """SELECT session_id, last_bar FROM user_trading_sessions
                     WHERE status <> 'STOPPED' AND last_bar IS DISTINCT FROM $1"""
-        await eventually(lambda: self.see(behind, from_ms(last_bar_ms)), lambda rows: not rows, within_s)
+        await eventually(lambda: self.fetch(query, from_ms(last_bar_ms)), lambda rows: not rows, within_s)
 
     async def until(self, query: str, *arguments: object) -> None:
-        """Until it finds something."""
-        await eventually(lambda: self.see(query, *arguments), bool, 60)
+        """Wait until the query returns a row."""
+        await eventually(lambda: self.fetch(query, *arguments), bool, 60)
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[Worker]:
-        """A worker that is told to stop in the end, and lets its leases go."""
+        """Run a worker; on exit it is stopped and releases its leases."""
         stop = asyncio.Event()
         worker = Worker(self.database, self.settings, self.clock)
         task = asyncio.create_task(worker.run(stop))
@@ -180,20 +180,20 @@ async def trading(
 
 @pytest.fixture
 async def api(trading: Trading) -> AsyncIterator[Api]:
-    """Trading as its clients see it, with a worker."""
-    async with _served(trading, {"http", "relay", "jobs", "worker"}) as served:
+    """Trading over HTTP, with a worker."""
+    async with _serve(trading, {"http", "relay", "jobs", "worker"}) as served:
         yield served
 
 
 @pytest.fixture
 async def api_without_worker(trading: Trading) -> AsyncIterator[Api]:
-    """For tests that run a worker of their own."""
-    async with _served(trading, {"http", "relay", "jobs"}) as served:
+    """Trading over HTTP, for tests that run their own worker."""
+    async with _serve(trading, {"http", "relay", "jobs"}) as served:
         yield served
 
 
 @asynccontextmanager
-async def _served(trading: Trading, components: set[str]) -> AsyncIterator[Api]:
+async def _serve(trading: Trading, components: set[str]) -> AsyncIterator[Api]:
     async with serve_tokens() as tokens:
         settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url})
         async with RunningService(build, settings, components) as running:

@@ -1,4 +1,4 @@
-"""A market for trading's tests: bars stored and said as the feed does, and an exchange that tells the time."""
+"""A market for trading's tests: bars stored and published as the feed does it, and an exchange with a clock."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -26,9 +26,9 @@ class Exchange:
         self.symbols = {"BTCUSDT", "ETHUSDT", "XRPUSDT"}
         self.url = ""
         self.steps = {"tickSize": "0.01", "qtyStep": "0.001", "minOrderQty": "0.001", "minNotionalValue": "5"}
-        self.klines: Sequence[Bar] = ()  # what REST has
-        self.is_away = False
-        self.elsewhere: set[str] = set()  # intervals that it has bars of besides
+        self.klines: Sequence[Bar] = ()  # the bars that REST serves
+        self.is_down = False
+        self.other_intervals: set[str] = set()  # further intervals for which it has bars
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -48,19 +48,19 @@ class Exchange:
     async def _kline(self, request: web.Request) -> web.Response:
         first, last = int(request.query["start"]), int(request.query["end"])
         shown = [bar for bar in self.klines if first <= bar.open_time_ms <= last]
-        if request.query["interval"] in self.elsewhere:
+        if request.query["interval"] in self.other_intervals:
             shown = wavy_bars(1)
         return self._answer({"list": [[*map(str, bar), "0"] for bar in reversed(shown)]})
 
     def _answer(self, result: dict[str, object]) -> web.Response:
-        if self.is_away:
+        if self.is_down:
             raise web.HTTPServiceUnavailable
         body = {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": self.now_ms}
         return web.json_response(body)
 
 
 class Market:
-    """One series, told bar by bar."""
+    """One series, closed bar by bar."""
 
     def __init__(self, database: Database, producer: Producer, symbol: str, bars: Sequence[Bar]) -> None:
         self._database = database
@@ -68,10 +68,10 @@ class Market:
         self._symbol = symbol
         self._bars = bars
         self._series_id = 0
-        self.told = 0
+        self.closed = 0  # bars closed so far
 
     async def begin(self) -> None:
-        """The series and its instrument are known; the first bar is open."""
+        """Store the series and its instrument, and open the first bar."""
         contract = Contract(
             INSTRUMENT.tick_size, INSTRUMENT.qty_step, INSTRUMENT.min_order_qty, INSTRUMENT.min_notional
         )
@@ -81,25 +81,25 @@ class Market:
         self._series_id = series.series_id
         await self._open(self._bars[0])
 
-    async def tell(self, count: int = 1, *, said: bool = True) -> int:
-        """Close so many bars, each followed by the next one's open; the last closed bar's time. Without `said`
-        they are stored, and the events are lost."""
+    async def close_bars(self, count: int = 1, *, announce: bool = True) -> int:
+        """Close `count` bars, opening the next one after each; returns the last closed bar's open time in ms.
+        Without `announce` the bars are stored, but their events are lost."""
         for _ in range(count):
-            bar = self._bars[self.told]
+            bar = self._bars[self.closed]
             async with self._database.tenants(()) as connection:
                 candle = StoredCandle(_kline(bar), self._previous(bar))
                 await queries.insert_candles(connection, self._series_id, [candle], "STREAM")
-            if said:
+            if announce:
                 await self._producer.publish([self._closed(bar)])
-            self.told += 1
-            if self.told < len(self._bars):
-                await self._open(self._bars[self.told], said=said)
-        return self._bars[self.told - 1].open_time_ms
+            self.closed += 1
+            if self.closed < len(self._bars):
+                await self._open(self._bars[self.closed], announce=announce)
+        return self._bars[self.closed - 1].open_time_ms
 
-    async def _open(self, bar: Bar, *, said: bool = True) -> None:
+    async def _open(self, bar: Bar, *, announce: bool = True) -> None:
         async with self._database.tenants(()) as connection:
             await queries.mark_opened(connection, self._series_id, _kline(bar))
-        if said:
+        if announce:
             await self._producer.publish([self._opened(bar)])
 
     def _previous(self, bar: Bar) -> datetime | None:
@@ -119,8 +119,8 @@ class Market:
         )
 
     def _closed(self, bar: Bar) -> CandleClosed:
-        said = {**self._opened(bar).model_dump(), "venue_time": from_ms(bar.open_time_ms + STEP_MS)}
-        return CandleClosed(**said, high=bar.high, low=bar.low, close=bar.close, volume=bar.volume)
+        fields = {**self._opened(bar).model_dump(), "venue_time": from_ms(bar.open_time_ms + STEP_MS)}
+        return CandleClosed(**fields, high=bar.high, low=bar.low, close=bar.close, volume=bar.volume)
 
 
 def _kline(bar: Bar) -> Kline:

@@ -1,4 +1,4 @@
-"""Candles over HTTP: a list in either order, of one generation."""
+"""Candles over HTTP: sorted in either order, of one generation."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
@@ -19,8 +19,8 @@ Ask = Callable[[str], Awaitable[Answer]]
 
 @pytest.fixture
 async def ask(trading: Trading) -> AsyncIterator[Ask]:
-    """Ten confirmed bars of BTCUSDT, and somebody who asks for them."""
-    await (await trading.market(BARS)).tell(10)
+    """Request candles of BTCUSDT as a tenant; ten confirmed bars are stored."""
+    await (await trading.market(BARS)).close_bars(10)
     principal = await trading.subscribe(1)
     async with serve_tokens() as tokens:
         settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url})
@@ -50,7 +50,7 @@ async def paged(ask: Ask, query: str) -> list[str]:
         cursor = f"&cursor={page.text('next_cursor')}"
 
 
-async def test_candles_come_in_either_order_page_by_page(ask: Ask) -> None:
+async def test_candles_are_paged_in_either_order(ask: Ask) -> None:
     assert await paged(ask, "") == await paged(ask, "&sort=open_time") == TIMES[:10]
     assert await paged(ask, "&sort=-open_time") == TIMES[9::-1]
     assert items(await ask("&limit=1"))[0]["close"] == str(BARS[0].close.normalize())
@@ -69,11 +69,11 @@ async def test_a_cursor_belongs_to_its_order(ask: Ask) -> None:
 
 async def test_pages_stay_in_their_generation_when_a_new_one_opens(ask: Ask, trading: Trading) -> None:
     first = await ask("&limit=3")
-    await trading.see(
+    await trading.fetch(
         "INSERT INTO series (venue, symbol, interval, generation) VALUES ('bybit', 'BTCUSDT', '15', 2)"
     )
     assert times(await ask(f"&limit=3&cursor={first.text('next_cursor')}")) == TIMES[3:6]
-    assert times(await ask("")) == []  # the newest counts
+    assert times(await ask("")) == []  # the newest generation is the default
     assert times(await ask("&generation=1")) == TIMES[:10]
 
 
@@ -81,5 +81,5 @@ async def test_pages_stay_in_their_generation_when_a_new_one_opens(ask: Ask, tra
     ("query", "status"),
     [("&generation=9", 200), ("&generation=0", 422), ("&generation=x", 422), ("&sort=close", 422)],
 )
-async def test_what_is_asked_for_is_checked(ask: Ask, query: str, status: int) -> None:
+async def test_query_parameters_are_validated(ask: Ask, query: str, status: int) -> None:
     assert (await ask(query)).status == status

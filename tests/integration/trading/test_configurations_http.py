@@ -1,4 +1,4 @@
-"""Bot configurations over HTTP: edited by who has seen them, one default at most, uses counted."""
+"""Bot configurations over HTTP: stale edits are refused, at most one is the default, uses are counted."""
 
 import asyncio
 
@@ -17,15 +17,15 @@ FULL: Json = {
 }
 
 
-async def made(caller: Caller, **changes: object) -> str:
+async def create(caller: Caller, **changes: object) -> str:
     answer = await caller.call("POST", PATH, {**FULL, **changes})
     assert answer.status == 201, answer.body
     return answer.headers["Location"]
 
 
-async def test_every_column_is_kept_and_uses_are_counted(api: Api) -> None:
+async def test_every_column_is_stored_and_uses_are_counted(api: Api) -> None:
     ann = await api.caller()
-    path = await made(ann)
+    path = await create(ann)
     strategy_id = await ann.make_strategy()
     for _ in range(2):
         answer = await ann.start(strategy_id, bot_configuration_id=path[-36:])
@@ -36,12 +36,12 @@ async def test_every_column_is_kept_and_uses_are_counted(api: Api) -> None:
     assert str(shown["last_used"]) > str(shown["created_at"])
 
 
-async def test_who_has_not_seen_the_last_change_does_not_write_over_it(api: Api) -> None:
+async def test_a_stale_etag_cannot_overwrite_a_change(api: Api) -> None:
     ann = await api.caller()
-    path = await made(ann)
+    path = await create(ann)
     tag = (await ann.call("GET", path)).headers["ETag"]
     await ann.start(await ann.make_strategy(), bot_configuration_id=path[-36:])
-    assert (await ann.call("GET", path, If_None_Match=tag)).status == 200  # it was used meanwhile
+    assert (await ann.call("GET", path, If_None_Match=tag)).status == 200  # its usage count has changed
     changed = await ann.call("PUT", path, {**FULL, "risk_level": "HIGH"}, If_Match=tag)
     assert (changed.status, changed.body["risk_level"]) == (200, "HIGH")
     assert (await ann.call("PUT", path, FULL, If_Match=tag)).status == 412
@@ -50,10 +50,10 @@ async def test_who_has_not_seen_the_last_change_does_not_write_over_it(api: Api)
     assert (await ann.call("GET", path)).status == 404
 
 
-async def test_of_many_that_become_the_default_at_once_one_stays(api: Api) -> None:
+async def test_concurrent_defaults_leave_exactly_one(api: Api) -> None:
     ann = await api.caller()
     paths = await asyncio.gather(
-        *(made(ann, config_name=f"number {number}", is_default=True) for number in range(20))
+        *(create(ann, config_name=f"number {number}", is_default=True) for number in range(20))
     )
     assert sum(each["is_default"] for each in await every(ann, PATH)) == 1
     bodies: list[Json] = [{**FULL, "config_name": f"again {number}", "is_default": True} for number in range(20)]
@@ -62,9 +62,9 @@ async def test_of_many_that_become_the_default_at_once_one_stays(api: Api) -> No
     assert sum(each["is_default"] for each in await every(ann, PATH)) == 1
 
 
-async def test_they_are_listed_in_either_order_and_by_whether_they_are_active(api: Api) -> None:
+async def test_the_list_is_sorted_and_filtered_by_is_active(api: Api) -> None:
     ann = await api.caller()
-    paths = [await made(ann, config_name=f"number {number}", is_active=number % 2 == 0) for number in range(9)]
+    paths = [await create(ann, config_name=f"number {number}", is_active=number % 2 == 0) for number in range(9)]
     ids = [path[-36:] for path in paths]
     assert [each["bot_configuration_id"] for each in await every(ann, PATH)] == ids
     assert [each["bot_configuration_id"] for each in await every(ann, PATH + "?sort=-created_at")] == ids[::-1]

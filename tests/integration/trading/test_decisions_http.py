@@ -1,4 +1,4 @@
-"""Why it traded, or did not: each fill, trade and decision leads to the others, and a refusal to its limit."""
+"""Why a bot traded or did not: fills, trades and decisions link to each other, and a refusal names its limit."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -24,31 +24,31 @@ ALWAYS_LONG: Json = {
 }
 
 
-async def traded(api: Api, ann: Caller, bars: int = 90) -> str:
+async def trade_bars(api: Api, ann: Caller, bars: int = 90) -> str:
     session = (await ann.start(await ann.make_strategy())).text("session_id")
     market = await api.trading.market(wavy_bars(bars))
-    await api.trading.until_at(await market.tell(bars))
+    await api.trading.until_stepped(await market.close_bars(bars))
     return session
 
 
-async def one(caller: Caller, path: str) -> dict[str, Any]:
+async def get(caller: Caller, path: str) -> dict[str, Any]:
     answer = await caller.call("GET", path)
     assert answer.status == 200, answer.body
     return cast("dict[str, Any]", answer.body)
 
 
-async def test_fills_trades_and_decisions_lead_to_one_another(api: Api) -> None:
+async def test_fills_trades_and_decisions_link_to_each_other(api: Api) -> None:
     ann = await api.caller()
-    await traded(api, ann)
+    await trade_bars(api, ann)
     fills = await every(ann, "/v1/fills")
     assert len(fills) > 12
     for fill in fills[:12]:
-        assert await one(ann, f"/v1/fills/{fill['fill_id']}") == fill
-        decision = await one(ann, f"/v1/decisions/{fill['decision_id']}")
+        assert await get(ann, f"/v1/fills/{fill['fill_id']}") == fill
+        decision = await get(ann, f"/v1/decisions/{fill['decision_id']}")
         assert fill in decision["fills"]
         assert fill["fill_id"] in decision["fill_ids"]
         assert decision["trade_id"] == fill["trade_id"]
-        trade = await one(ann, f"/v1/trades/{fill['trade_id']}")
+        trade = await get(ann, f"/v1/trades/{fill['trade_id']}")
         assert decision["decision_id"] in trade["decision_ids"]
         assert decision["bar_time"] < fill["time"]
         assert decision["decided_at"] <= decision["filled_at"] <= fill["created_at"]
@@ -57,12 +57,12 @@ async def test_fills_trades_and_decisions_lead_to_one_another(api: Api) -> None:
         ]
 
 
-async def test_a_decision_is_explained_by_the_version_that_took_it(api: Api) -> None:
+async def test_a_decision_is_explained_by_its_strategy_version(api: Api) -> None:
     ann = await api.caller()
-    await traded(api, ann)
+    await trade_bars(api, ann)
     (found, *_) = await every(ann, "/v1/decisions?kind=entry&outcome=filled")
-    shown = await one(ann, f"/v1/decisions/{found['decision_id']}")
-    version = await one(ann, f"/v1/strategies/{shown['strategy_id']}/versions/{shown['strategy_version']}")
+    shown = await get(ann, f"/v1/decisions/{found['decision_id']}")
+    version = await get(ann, f"/v1/strategies/{shown['strategy_id']}/versions/{shown['strategy_version']}")
     assert shown["strategy_hash"] == version["content_hash"]
     assert set(shown["values"]) == {"close", "fast", "slow"}
     side = shown["side"].lower()
@@ -80,17 +80,15 @@ async def test_a_decision_is_explained_by_the_version_that_took_it(api: Api) -> 
         ({"config_data": {"min_stop_distance_percentage": "50"}}, "min_stop_distance_percentage"),
     ],
 )
-async def test_what_a_configuration_refuses_is_told_with_the_figures(
-    api: Api, configuration: Json, limit: str
-) -> None:
+async def test_a_configuration_refusal_shows_its_figures(api: Api, configuration: Json, limit: str) -> None:
     ann = await api.caller()
     made = await ann.call("POST", "/v1/bot-configurations", {"config_name": "tight", **configuration})
     strategy_id = (await ann.call("POST", "/v1/strategies", ALWAYS_LONG)).text("strategy_id")
     await ann.start(strategy_id, bot_configuration_id=made.text("bot_configuration_id"))
     market = await api.trading.market(wavy_bars(8))
-    await api.trading.until_at(await market.tell(8))
+    await api.trading.until_stepped(await market.close_bars(8))
     refused = await every(ann, "/v1/decisions?outcome=refused")
-    shown = await one(ann, f"/v1/decisions/{refused[0]['decision_id']}")
+    shown = await get(ann, f"/v1/decisions/{refused[0]['decision_id']}")
     assert (shown["refusal"], shown["refused_by"]["limit"]) == (limit, limit)
     given = cast("Json", configuration.get("config_data", configuration))
     allowed, asked = Decimal(shown["refused_by"]["allowed"]), Decimal(shown["refused_by"]["asked"])
@@ -110,7 +108,7 @@ def expected_of(limit: str, shown: Mapping[str, Any]) -> Decimal:
     return (2 * atr * 100 / close).quantize(Decimal("0.00000001"))
 
 
-async def test_an_entry_too_small_for_the_exchange_is_told_with_its_minimum(api: Api) -> None:
+async def test_an_entry_below_the_exchange_minimum_shows_the_minimum(api: Api) -> None:
     ann = await api.caller()
     risk = {"position_size": {"type": "fixed_quote", "value": "4"}}
     strategy_id = (await ann.call("POST", "/v1/strategies", {**ALWAYS_LONG, "risk_management": risk})).text(
@@ -118,14 +116,14 @@ async def test_an_entry_too_small_for_the_exchange_is_told_with_its_minimum(api:
     )
     await ann.start(strategy_id)
     market = await api.trading.market(wavy_bars(8))
-    await api.trading.until_at(await market.tell(8))
+    await api.trading.until_stepped(await market.close_bars(8))
     (found, *_) = await every(ann, "/v1/decisions?outcome=too_small")
-    shown = (await one(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
+    shown = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
     assert (shown["limit"], shown["allowed"]) == ("min_notional", "5")
     assert 3 < Decimal(shown["asked"]) <= 4
 
 
-async def test_a_pause_and_a_plan_that_refuse_are_named(api: Api) -> None:
+async def test_refusals_by_a_pause_and_by_the_plan_are_named(api: Api) -> None:
     ann = await api.caller()
     first = (await ann.call("POST", "/v1/strategies", ALWAYS_LONG)).text("strategy_id")
     second = (await ann.call("POST", "/v1/strategies", {**ALWAYS_LONG, "strategy_name": "b"})).text("strategy_id")
@@ -134,19 +132,19 @@ async def test_a_pause_and_a_plan_that_refuse_are_named(api: Api) -> None:
     market = await api.trading.market(wavy_bars(8))
     await ann.call("POST", f"/v1/sessions/{paused}/pause")
     await api.trading.subscribe(1, "FREE", strategies=1, symbols=1)
-    await api.trading.until_at(await market.tell(8))
+    await api.trading.until_stepped(await market.close_bars(8))
     for session, expected in (
         (paused, {"limit": "paused", "allowed": None, "plan": None}),
         (limited, {"limit": "max_active_strategies", "allowed": "1", "plan": "FREE"}),
     ):
         (found, *_) = await every(ann, f"/v1/decisions?session_id={session}&outcome=refused")
-        refused = (await one(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
+        refused = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
         assert refused.items() >= expected.items()
 
 
-async def test_lists_are_filtered_by_time_and_symbol_and_go_both_ways(api: Api) -> None:
+async def test_lists_are_filtered_by_time_and_symbol_and_sorted_both_ways(api: Api) -> None:
     ann = await api.caller()
-    session = await traded(api, ann)
+    session = await trade_bars(api, ann)
     for path, field in (("fills", "time"), ("decisions", "time"), ("trades", "entry_time")):
         every_one = await every(ann, f"/v1/{path}")
         times = [each[field] for each in every_one]
@@ -167,12 +165,12 @@ def json_of(item: Mapping[str, object]) -> str:
     return repr(sorted(item.items()))
 
 
-async def test_a_note_on_a_trade_is_written_by_who_has_seen_the_last_one(api: Api) -> None:
+async def test_a_stale_etag_cannot_overwrite_a_trade_note(api: Api) -> None:
     ann = await api.caller()
-    await traded(api, ann, 40)
+    await trade_bars(api, ann, 40)
     (trade, *_) = await every(ann, "/v1/trades?status=CLOSED")
     path = f"/v1/trades/{trade['trade_id']}"
     tag = (await ann.call("GET", path)).headers["ETag"]
     assert (await ann.call("PATCH", path, {"notes": "well done"}, If_Match=tag)).body["notes"] == "well done"
     assert (await ann.call("PATCH", path, {"notes": "or not"}, If_Match=tag)).status == 412
-    assert (await one(ann, path))["notes"] == "well done"
+    assert (await get(ann, path))["notes"] == "well done"

@@ -1,4 +1,4 @@
-"""What trading tells the feed to watch, and which generation its sessions take."""
+"""The demand that trading publishes to the feed, and the generation that its sessions use."""
 
 from services.trading.operations.stop_session import stop_session
 from shared.contracts.market import MarketInterest
@@ -22,61 +22,63 @@ DEEP: dict[str, object] = {
     "entry_conditions": {"long": SHIFTED},
 }
 NEXT = "INSERT INTO series (venue, symbol, interval, generation) VALUES ('bybit', 'BTCUSDT', '15', 2)"
-TAKEN = "SELECT generation FROM user_trading_sessions ORDER BY created_at"
+GENERATIONS = "SELECT generation FROM user_trading_sessions ORDER BY created_at"
 
 
-async def said(trading: Trading) -> list[MarketInterest]:
-    """After whatever has changed is announced."""
+async def publish_demand(trading: Trading) -> list[MarketInterest]:
+    """Publish pending changes; returns every demand event in the outbox."""
     await publish_changes(trading.database, "trading")
-    rows = await trading.see("SELECT payload FROM outbox WHERE topic = 'market.interest' ORDER BY id")
+    rows = await trading.fetch("SELECT payload FROM outbox WHERE topic = 'market.interest' ORDER BY id")
     return [MarketInterest.model_validate_json(row["payload"]) for row in rows]
 
 
-async def taken(trading: Trading, *generations: int | None) -> None:
-    await eventually(lambda: trading.see(TAKEN), lambda rows: [row["generation"] for row in rows] == [*generations])
+async def until_generations(trading: Trading, *generations: int | None) -> None:
+    await eventually(
+        lambda: trading.fetch(GENERATIONS), lambda rows: [row["generation"] for row in rows] == [*generations]
+    )
 
 
-async def test_each_change_of_what_all_sessions_need_is_said_once_with_the_next_version(trading: Trading) -> None:
+async def test_each_change_of_combined_demand_is_published_once_with_the_next_version(trading: Trading) -> None:
     ann, bob = await trading.subscribe(1), await trading.subscribe(2)
     shallow = [await trading.start(ann, await trading.strategy(1)) for _ in range(1)]
     shallow.append(await trading.start(bob, await trading.strategy(2)))
-    assert [(each.wanted, each.history_bars) for each in await said(trading)] == [
+    assert [(each.wanted, each.history_bars) for each in await publish_demand(trading)] == [
         (True, 45)
     ]  # 5 × (EMA 8 and the bar before it)
     deep = await trading.start(ann, await trading.strategy(1, DEEP))
-    await said(trading)
+    await publish_demand(trading)
     for session in (deep, *shallow):
         await stop_session(trading.database, session.user_id, session.session_id, "manual", BEFORE)
-        await said(trading)
-    told = await said(trading)
-    assert [(each.interest_version, each.wanted, each.history_bars) for each in told] == [
+        await publish_demand(trading)
+    events = await publish_demand(trading)
+    assert [(each.interest_version, each.wanted, each.history_bars) for each in events] == [
         (1, True, 45),
         (2, True, 3_505),  # the EMA of 500 bars, 200 bars ago, and the bar before it
         (3, True, 45),
         (4, False, 0),
     ]
     await trading.start(ann, shallow[0].strategy_id)
-    assert (await said(trading))[-1].interest_version == 5
+    assert (await publish_demand(trading))[-1].interest_version == 5
 
 
-async def test_new_sessions_take_the_newest_generation_and_running_ones_stay(trading: Trading) -> None:
+async def test_new_sessions_use_the_newest_generation_and_running_ones_keep_theirs(trading: Trading) -> None:
     bars = wavy_bars(60)
     ann = await trading.subscribe(1)
     strategy_id = await trading.strategy(1)
     await trading.start(ann, strategy_id)
     async with trading.worker():
         market = await trading.market(bars)
-        await taken(trading, 1)
-        await trading.see(NEXT)
+        await until_generations(trading, 1)
+        await trading.fetch(NEXT)
         await trading.start(ann, strategy_id)
-        await taken(trading, 1, 2)
-        await market.tell(30)
+        await until_generations(trading, 1, 2)
+        await market.close_bars(30)
         stepped = "SELECT last_bar FROM user_trading_sessions WHERE generation = 1"
         last = from_ms(bars[29].open_time_ms)
-        await eventually(lambda: trading.see(stepped), lambda rows: rows[0]["last_bar"] == last)
-    assert (await said(trading))[-1].generations == (1, 2)
-    (behind,) = await trading.see("SELECT last_bar FROM user_trading_sessions WHERE generation = 2")
-    assert behind["last_bar"] is None  # nothing was said of it
+        await eventually(lambda: trading.fetch(stepped), lambda rows: rows[0]["last_bar"] == last)
+    assert (await publish_demand(trading))[-1].generations == (1, 2)
+    (behind,) = await trading.fetch("SELECT last_bar FROM user_trading_sessions WHERE generation = 2")
+    assert behind["last_bar"] is None  # none of its bars was published
 
 
 async def test_a_session_waits_for_a_generation_that_begins_early_enough(trading: Trading) -> None:
@@ -85,6 +87,6 @@ async def test_a_session_waits_for_a_generation_that_begins_early_enough(trading
         await trading.market(wavy_bars(20))
         await trading.start(ann, await trading.strategy(1, DEEP))
         await trading.start(ann, await trading.strategy(1))
-        await taken(trading, None, 1)
-        await trading.see(NEXT.replace("generation)", "generation, reach)").replace("2)", "2, 6000)"))
-        await taken(trading, 2, 1)
+        await until_generations(trading, None, 1)
+        await trading.fetch(NEXT.replace("generation)", "generation, reach)").replace("2)", "2, 6000)"))
+        await until_generations(trading, 2, 1)

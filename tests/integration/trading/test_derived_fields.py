@@ -1,4 +1,4 @@
-"""What a trade and a session derive from fills is the sum over those fills after every step, whoever steps it."""
+"""Derived fields of trades and sessions equal the sums over their fills after every step, on any worker."""
 
 import random
 from collections.abc import Callable
@@ -59,7 +59,7 @@ STRATEGIES_THAT_DIFFER = """
 
 
 def strategy_in_parts(seed: int) -> Json:
-    """It enters often, and leaves at several targets, a stop, a trailing stop or a signal."""
+    """Build a strategy that enters often and exits at several targets, a stop, a trailing stop or a signal."""
     draw = random.Random(seed)
     levels = draw.randint(2, 5)
     values = sorted(draw.sample(range(3, 40), levels))
@@ -90,12 +90,12 @@ async def start_all(trading: Trading, first_seed: int) -> None:
 
 async def assert_derived(trading: Trading) -> None:
     for query in (TRADES_THAT_DIFFER, SESSIONS_THAT_DIFFER, STRATEGIES_THAT_DIFFER):
-        assert await trading.see(query) == []
+        assert await trading.fetch(query) == []
 
 
 async def assert_some_were_closed_in_parts(trading: Trading, least: int) -> None:
     parts = "SELECT trade_id FROM fills WHERE action = 'close' GROUP BY trade_id HAVING count(*) > 1"
-    assert len(await trading.see(parts)) >= least
+    assert len(await trading.fetch(parts)) >= least
 
 
 @pytest.mark.parametrize("first_seed", [0, 100])
@@ -108,16 +108,16 @@ async def test_after_every_bar_trades_and_sessions_are_the_sums_of_their_fills(
     async with trading.worker():
         market = await trading.market(bars)
         for bar in bars:
-            if draw.random() < 0.3:  # this step is taken long after its bar
+            if draw.random() < 0.3:  # this step runs long after its bar
                 trading.clock.see(from_ms(bar.open_time_ms + 2 * STEP_MS) + timedelta(minutes=1))
-            await trading.until_at(await market.tell())
+            await trading.until_stepped(await market.close_bars())
             await assert_derived(trading)
     await assert_some_were_closed_in_parts(trading, 5)
     mixed = "SELECT trade_id FROM fills GROUP BY trade_id HAVING count(DISTINCT late) = 2"
-    assert await trading.see(mixed), "no trade has a late fill and one in time"
+    assert await trading.fetch(mixed), "no trade has a late fill and one in time"
 
 
-async def test_they_are_after_workers_were_killed_and_after_others_took_over(
+async def test_sums_hold_after_workers_are_killed_and_replaced(
     trading: Trading, service_env: Callable[[str], dict[str, str]]
 ) -> None:
     await start_all(trading, 200)
@@ -126,21 +126,21 @@ async def test_they_are_after_workers_were_killed_and_after_others_took_over(
     for _ in range(2):
         async with worker_process(service_env("trading"), trading.exchange.url) as process:
             for _ in range(20):
-                last = await market.tell()
+                last = await market.close_bars()
                 await assert_derived(trading)
             process.kill()
             await process.wait()
             await assert_derived(trading)
     for _ in range(4):
         async with trading.worker():
-            last = await market.tell(10)
-            await trading.until_at(last, within_s=120)
+            last = await market.close_bars(10)
+            await trading.until_stepped(last, within_s=120)
             await assert_derived(trading)
     await assert_some_were_closed_in_parts(trading, 5)
 
 
-async def shown(ann: Caller) -> list[tuple[Item, list[Item], str]]:
-    """Every trade with its fills and its tag, at one moment: no step came in between."""
+async def list_trades_with_fills(ann: Caller) -> list[tuple[Item, list[Item], str]]:
+    """Return each trade with its fills and its ETag as one snapshot; reads again if a step came in between."""
     while True:
         known = await every(ann, "/v1/trades", 100)
         fills = await every(ann, "/v1/fills", 100)
@@ -152,7 +152,7 @@ async def shown(ann: Caller) -> list[tuple[Item, list[Item], str]]:
             ]
 
 
-async def test_a_trade_closed_in_part_is_shown_with_its_fees_and_what_remains(api: Api) -> None:
+async def test_a_partly_closed_trade_shows_its_fees_and_remaining_quantity(api: Api) -> None:
     ann = await api.caller()
     made = await ann.call("POST", "/v1/strategies", strategy_in_parts(3))
     await ann.start(made.text("strategy_id"))
@@ -161,8 +161,8 @@ async def test_a_trade_closed_in_part_is_shown_with_its_fees_and_what_remains(ap
     seen: dict[str, tuple[int, str, str]] = {}
     steps = 0
     for _ in bars:
-        await api.trading.until_at(await market.tell())
-        for trade, fills, tag in await shown(ann):
+        await api.trading.until_stepped(await market.close_bars())
+        for trade, fills, tag in await list_trades_with_fills(ann):
             assert Decimal(trade["fee"]) == sum(Decimal(fill["fee"]) for fill in fills)
             left = sum(Decimal(fill["qty"]) * (1 if fill["action"] == "open" else -1) for fill in fills)
             assert Decimal(trade["remaining_quantity"]) == left

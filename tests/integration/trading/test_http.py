@@ -1,4 +1,4 @@
-"""Trading as its clients see it."""
+"""Trading's API as its clients use it."""
 
 from uuid import UUID
 
@@ -37,7 +37,7 @@ async def test_two_strategies_may_not_share_a_name(api: Api) -> None:
     assert (await ann.call("POST", "/v1/strategies", {**CROSS})).body["type"] == "/problems/name-taken"
 
 
-async def test_a_strategy_in_use_is_not_given_up_and_a_free_one_is(api: Api) -> None:
+async def test_only_a_strategy_without_running_sessions_is_deleted(api: Api) -> None:
     ann = await api.caller()
     strategy_id = await ann.make_strategy()
     session_id = (await ann.start(strategy_id)).text("session_id")
@@ -61,7 +61,7 @@ async def test_at_most_one_configuration_is_the_default(api: Api) -> None:
     assert session.body["bot_configuration_id"] == shown[1]["bot_configuration_id"]
 
 
-async def test_a_configuration_is_kept_within_its_size(api: Api) -> None:
+async def test_a_configuration_over_the_size_limit_is_refused(api: Api) -> None:
     ann = await api.caller()
     answer = await ann.call(
         "POST", "/v1/bot-configurations", {"config_name": "fat", "config_data": {"x": "y" * 20_001}}
@@ -69,7 +69,7 @@ async def test_a_configuration_is_kept_within_its_size(api: Api) -> None:
     assert list(reasons(answer)) == ["$.config_data"]
 
 
-async def test_a_live_session_is_refused_honestly(api: Api) -> None:
+async def test_a_live_session_is_refused(api: Api) -> None:
     ann = await api.caller()
     answer = await ann.start(await ann.make_strategy(), mode="LIVE")
     assert (answer.status, answer.body["type"]) == (403, "/problems/live-trading-off")
@@ -81,7 +81,7 @@ async def test_a_symbol_the_exchange_does_not_list_is_refused(api: Api) -> None:
     assert (answer.status, list(reasons(answer))) == (422, ["$.symbol"])
 
 
-async def test_what_is_not_an_amount_is_refused(api: Api) -> None:
+async def test_an_invalid_amount_is_refused(api: Api) -> None:
     ann = await api.caller()
     strategy_id = await ann.make_strategy()
     for balance in ("0", "-1", "1e5", "NaN", 100, None, "1" * 21):
@@ -89,7 +89,7 @@ async def test_what_is_not_an_amount_is_refused(api: Api) -> None:
         assert (balance, answer.status, list(reasons(answer))) == (balance, 422, ["$.initial_balance"])
 
 
-async def test_a_plan_limit_is_said_with_its_figures(api: Api) -> None:
+async def test_a_plan_limit_problem_shows_its_figures(api: Api) -> None:
     ann = await api.caller(strategies=1)
     await ann.start(await ann.make_strategy())
     answer = await ann.start(await ann.make_strategy(strategy_name="another"))
@@ -99,13 +99,13 @@ async def test_a_plan_limit_is_said_with_its_figures(api: Api) -> None:
     assert (shown["max_active_strategies"], shown["active_strategies"], shown["active_symbols"]) == (1, 1, 1)
 
 
-async def test_a_session_is_seen_with_its_fills_trades_and_decisions(api: Api) -> None:
+async def test_a_session_is_shown_with_its_fills_trades_and_decisions(api: Api) -> None:
     ann = await api.caller()
     started = await ann.start(await ann.make_strategy())
     path = f"/v1/sessions/{started.text('session_id')}"
     assert started.headers["Location"] == path
     market = await api.trading.market(wavy_bars(80))
-    await api.trading.until_at(await market.tell(80))
+    await api.trading.until_stepped(await market.close_bars(80))
     assert (await ann.call("POST", path + "/pause")).body["status"] == "PAUSED"
     assert (await ann.call("POST", path + "/resume")).body["status"] == "ACTIVE"
     running = (await ann.call("GET", path)).body
@@ -128,7 +128,7 @@ async def test_statistics_of_a_strategy_follow_from_its_closed_trades(api: Api) 
     strategy_id = await ann.make_strategy()
     await ann.start(strategy_id)
     market = await api.trading.market(wavy_bars(80))
-    await api.trading.until_at(await market.tell(80))
+    await api.trading.until_stepped(await market.close_bars(80))
     trades = await every(ann, "/v1/trades?status=CLOSED")
     shown = (await ann.call("GET", f"/v1/strategies/{strategy_id}")).body
     assert shown["total_uses"] == len(trades) > 0
@@ -161,7 +161,7 @@ async def test_without_a_token_nothing_is_shown(api: Api) -> None:
     assert (await unknown.call("GET", "/v1/sessions")).body["type"] == "/problems/account-not-ready"
 
 
-async def test_hostile_cursors_and_ids_are_told_from_faults_of_ours(api: Api) -> None:
+async def test_hostile_cursors_and_ids_never_cause_server_errors(api: Api) -> None:
     ann = await api.caller()
     session_id = (await ann.start(await ann.make_strategy())).text("session_id")
     far = "WzkyMjMzNzIwMzY4NTQ3NzU4MDdd"  # [9223372036854775807]
@@ -177,10 +177,10 @@ async def test_hostile_cursors_and_ids_are_told_from_faults_of_ours(api: Api) ->
         assert (path, (await ann.call("GET", path)).status) == (path, status)
 
 
-async def test_what_trading_wants_watched_reaches_the_topic(api: Api) -> None:
+async def test_market_demand_reaches_the_topic(api: Api) -> None:
     ann = await api.caller()
     await ann.start(await ann.make_strategy())
     unsent = "SELECT sent_at FROM outbox WHERE topic = 'market.interest'"
     await eventually(
-        lambda: api.trading.see(unsent), lambda rows: len(rows) == 1 and rows[0]["sent_at"] is not None
+        lambda: api.trading.fetch(unsent), lambda rows: len(rows) == 1 and rows[0]["sent_at"] is not None
     )

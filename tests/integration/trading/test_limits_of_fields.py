@@ -1,4 +1,4 @@
-"""Names, texts and amounts have the same limits on every way in, and no answer fails for what is stored."""
+"""Names, texts and amounts have the same limits at every endpoint, and stored values never make a response fail."""
 
 from decimal import Decimal
 
@@ -32,7 +32,7 @@ async def _refused(answer: Answer, path: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-async def test_a_bad_name_is_refused_on_every_way_in(api: Api, name: str) -> None:
+async def test_a_bad_name_is_refused_at_every_endpoint(api: Api, name: str) -> None:
     ann = await api.caller()
     strategy_id = await ann.make_strategy()
     own = f"/v1/strategies/{strategy_id}"
@@ -68,7 +68,7 @@ async def test_names_and_descriptions_are_trimmed(api: Api) -> None:
     )
 
 
-async def test_free_data_of_a_configuration_holds_no_invisible_text(api: Api) -> None:
+async def test_config_data_may_not_contain_invisible_text(api: Api) -> None:
     ann = await api.caller()
     for data in ({"note": "a\u200bb"}, {"a\u202e": 1}, {"list": [{"deep": "\x1b"}]}):
         await _refused(
@@ -78,7 +78,7 @@ async def test_free_data_of_a_configuration_holds_no_invisible_text(api: Api) ->
 
 
 @pytest.mark.parametrize("amount", BAD_AMOUNTS)
-async def test_an_amount_beyond_the_bound_is_refused_wherever_one_comes_in(api: Api, amount: str) -> None:
+async def test_an_amount_out_of_bounds_is_refused_at_every_endpoint(api: Api, amount: str) -> None:
     ann = await api.caller()
     strategy_id = await ann.make_strategy()
     await _refused(await ann.start(strategy_id, initial_balance=amount), "$.initial_balance")
@@ -91,7 +91,7 @@ async def test_an_amount_beyond_the_bound_is_refused_wherever_one_comes_in(api: 
     )
 
 
-async def test_the_largest_balance_comes_back_to_the_last_digit(api: Api) -> None:
+async def test_the_largest_balance_is_returned_to_the_last_digit(api: Api) -> None:
     ann = await api.caller()
     strategy_id = await ann.make_strategy()
     session = await ann.start(strategy_id, initial_balance="999999999999.99999999")
@@ -100,7 +100,7 @@ async def test_the_largest_balance_comes_back_to_the_last_digit(api: Api) -> Non
     assert stopped.body["final_balance"] == stopped.body["equity"] == "999999999999.99999999"
 
 
-async def test_what_was_stored_before_there_were_limits_is_still_shown_and_stopped(api: Api) -> None:
+async def test_values_stored_before_the_limits_are_still_shown_and_stopped(api: Api) -> None:
     ann = await api.caller()
     strategy_id = await ann.make_strategy()
     started = await ann.start(strategy_id)
@@ -115,34 +115,34 @@ async def test_what_was_stored_before_there_were_limits_is_still_shown_and_stopp
     stopped = await ann.call("POST", session + "/stop")
     assert stopped.status == 200, stopped.body
     assert Decimal(stopped.text("final_balance")) == Decimal("60000000000000000000.123456789012345678")
-    await _cannot_be_shown_to_everybody(ann, strategy_id)
+    await _assert_not_publishable(ann, strategy_id)
 
 
 async def _store_extremes(api: Api) -> None:
     bad_name = "old\u202e" + "x" * 500
-    await api.trading.see("UPDATE user_strategies SET strategy_name = $1, avg_pnl = 1e30 RETURNING 1", bad_name)
+    await api.trading.fetch("UPDATE user_strategies SET strategy_name = $1, avg_pnl = 1e30 RETURNING 1", bad_name)
     named = "document || jsonb_build_object('strategy_name', $1::text)"
-    await api.trading.see(f"UPDATE strategy_versions SET document = {named} RETURNING 1", bad_name)
-    await api.trading.see(
+    await api.trading.fetch(f"UPDATE strategy_versions SET document = {named} RETURNING 1", bad_name)
+    await api.trading.fetch(
         """
         UPDATE user_trading_sessions SET initial_balance = 60000000000000000000.123456789012345678,
                strategy_config = strategy_config || jsonb_build_object('strategy_name', $1::text) RETURNING 1
         """,
         bad_name,
     )
-    await api.trading.see("UPDATE user_bot_configurations SET max_position_size = 1e40 RETURNING 1")
+    await api.trading.fetch("UPDATE user_bot_configurations SET max_position_size = 1e40 RETURNING 1")
 
 
-async def _cannot_be_shown_to_everybody(ann: Caller, strategy_id: str) -> None:
+async def _assert_not_publishable(ann: Caller, strategy_id: str) -> None:
     answer = await ann.call("POST", f"/v1/strategies/{strategy_id}/publish", {"display_name": "Ada"})
     await _refused(answer, "$.strategy_name")
 
 
-async def test_a_published_strategy_of_before_is_copied_under_a_name_of_ones_own(api: Api) -> None:
+async def test_a_strategy_published_before_the_limits_is_copied_under_a_new_name(api: Api) -> None:
     ann = await api.caller()
     own = f"/v1/strategies/{await ann.make_strategy()}"
     shown = (await ann.call("POST", own + "/publish", {"display_name": "Ada"})).text("published_strategy_id")
-    await api.trading.see(
+    await api.trading.fetch(
         """
         UPDATE published_strategies SET strategy_name = E'a\\u202eb',
                document = document || jsonb_build_object('strategy_name', E'a\\u202eb'::text) RETURNING 1

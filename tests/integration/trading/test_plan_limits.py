@@ -1,4 +1,4 @@
-"""What a plan and the platform bound for one tenant: of racing requests for one free place one wins."""
+"""Limits of the plan and of the platform per tenant: of concurrent requests for one free place, one wins."""
 
 import asyncio
 from datetime import timedelta
@@ -7,7 +7,7 @@ from services.trading.domain import MAX_CONFIGURATIONS, MAX_PUBLISHED, MAX_VERSI
 from shared.contracts.billing import PlanName
 from tests.integration.accounts import Answer, Json
 from tests.integration.trading.callers import Api, Caller, every
-from tests.integration.trading.conftest import Trading, hear, plan_changed
+from tests.integration.trading.conftest import Trading, consume, plan_changed
 from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import CROSS
 
@@ -15,9 +15,9 @@ RACING = 50
 
 
 async def subscribe(trading: Trading, user_id: int, version: int, plan: PlanName = "FREE", **limits: int) -> None:
-    """Billing publishes limits besides those that every event has had."""
+    """Consume a subscription event with limits that older events do not have."""
     event = plan_changed(user_id, version, plan, None)
-    await hear(trading.database, event.model_copy(update={"limits": event.limits.model_copy(update=limits)}))
+    await consume(trading.database, event.model_copy(update={"limits": event.limits.model_copy(update=limits)}))
 
 
 async def test_racing_starts_for_one_free_place_have_one_winner(api: Api) -> None:
@@ -54,7 +54,7 @@ async def test_racing_strategies_for_one_free_place_have_one_winner(api: Api) ->
 
 async def test_a_new_account_stores_a_few_before_its_plan_is_known(api: Api) -> None:
     principal = await api.trading.subscribe(1)
-    await api.trading.see("DELETE FROM entitlements RETURNING 1")
+    await api.trading.fetch("DELETE FROM entitlements RETURNING 1")
     ann = Caller(api.client, api.tokens.make_token(principal.public_id))
     done = await asyncio.gather(*(_strategy(ann, f"s{number}") for number in range(STORED_BEFORE_PLAN + 5)))
     assert sorted(answer.status for answer in done) == [201] * STORED_BEFORE_PLAN + [403] * 5
@@ -63,17 +63,17 @@ async def test_a_new_account_stores_a_few_before_its_plan_is_known(api: Api) -> 
 async def test_versions_of_a_strategy_are_bounded(api: Api) -> None:
     ann = await api.caller(1)
     path = f"/v1/strategies/{await ann.make_strategy()}"
-    await api.trading.see(f"UPDATE user_strategies SET version = {MAX_VERSIONS - 1} RETURNING 1")
+    await api.trading.fetch(f"UPDATE user_strategies SET version = {MAX_VERSIONS - 1} RETURNING 1")
     assert (await ann.call("PUT", path, _sized(25))).status == 200
     full = await ann.call("PUT", path, _sized(26))
     assert (full.status, full.body["type"], full.body["limit"]) == (409, "/problems/versions-full", MAX_VERSIONS)
     assert (await ann.call("POST", path + "/versions", _sized(27))).status == 409
-    assert (await ann.call("PUT", path, _sized(25))).status == 200, "the same again is no new version"
+    assert (await ann.call("PUT", path, _sized(25))).status == 200, "an identical document makes no new version"
 
 
 async def test_configurations_are_bounded(api: Api) -> None:
     ann = await api.caller(1)
-    await api.trading.see(
+    await api.trading.fetch(
         """
         INSERT INTO user_bot_configurations (user_id, bot_configuration_id, config_name, config_data)
         SELECT 1, gen_random_uuid(), 'old ' || number, '{}' FROM generate_series(1, $1 - 1) AS number RETURNING 1
@@ -86,7 +86,7 @@ async def test_configurations_are_bounded(api: Api) -> None:
     assert {answer.body.get("type") for answer in done} == {None, "/problems/configurations-full"}
 
 
-async def test_published_strategies_are_few(api: Api) -> None:
+async def test_published_strategies_are_bounded(api: Api) -> None:
     ann = await api.caller(1)
     made = [(await _strategy(ann, f"s{number}")).text("strategy_id") for number in range(MAX_PUBLISHED + 5)]
     body = {"display_name": "Ann"}
@@ -107,25 +107,25 @@ async def test_a_plan_that_shrinks_lets_the_sessions_started_first_enter(trading
         await trading.start(ann, strategy_id, venue_now=BEFORE + timedelta(seconds=number)) for number in range(3)
     ]
     await subscribe(trading, 1, 2, max_running_sessions=1)
-    rows = await trading.see("SELECT session_id, entries FROM session_leases")
+    rows = await trading.fetch("SELECT session_id, entries FROM session_leases")
     entries = {row["session_id"]: row["entries"] for row in rows}
     assert [entries[each.session_id] for each in sessions] == ["ALLOWED", "PLAN_LIMIT", "PLAN_LIMIT"]
 
 
-async def test_an_event_from_before_there_were_these_limits_has_those_of_its_plan(trading: Trading) -> None:
-    """Neither limit is in it, and it makes nobody unlimited: also not where it comes late, after an upgrade."""
+async def test_an_event_without_these_limits_gets_those_of_its_plan(trading: Trading) -> None:
+    """The event has neither limit, and leaves no tenant unlimited, even if it arrives late, after an upgrade."""
     await trading.subscribe(1)
     await trading.subscribe(2, "FREE")
-    rows = await trading.see(
+    rows = await trading.fetch(
         "SELECT max_running_sessions, max_stored_strategies FROM entitlements ORDER BY user_id"
     )
     assert [tuple(row) for row in rows] == [(1_000, 1_000), (3, 10)]
 
 
-async def test_no_list_answers_more_than_a_megabyte_and_an_item(api: Api) -> None:
+async def test_no_list_response_exceeds_a_megabyte_plus_one_item(api: Api) -> None:
     ann = await api.caller(1)
     strategy_id = await ann.make_strategy()
-    await api.trading.see(
+    await api.trading.fetch(
         """
         INSERT INTO strategy_versions (user_id, strategy_id, version, content_hash, document)
         SELECT 1, $1::text::uuid, number, content_hash, document || jsonb_build_object('pad', repeat('x', 30000))

@@ -22,7 +22,7 @@ ID = UUID(int=1)
 
 
 class Recorder:
-    """Stands where a connection does, and keeps the last statement it was given."""
+    """Stand-in for a connection that records the last statement and its arguments."""
 
     def __init__(self) -> None:
         self.statement = ""
@@ -79,7 +79,7 @@ async def test_a_hot_query_uses_an_index(
     recorder = Recorder()
     await query(cast(Connection, recorder))
     async with trading.database.tenant(1) as connection:
-        plan = await _explained(connection, recorder)
+        plan = await explain(connection, recorder)
     assert "Index Cond" in plan
     assert "Seq Scan" not in plan
 
@@ -96,17 +96,17 @@ MANY_TRADES = """
 """
 
 
-async def test_trades_of_a_session_are_found_by_the_index_that_keeps_their_entries_apart(
+async def test_trades_of_a_session_are_found_by_the_index_on_the_session(
     trading: Trading, postgres: str, database_access: DatabaseAccess
 ) -> None:
     superuser = await asyncpg.connect(postgres, database=database_access.name)
     await superuser.execute(MANY_TRADES)
     await superuser.close()
     recorder = Recorder()
-    wanted = TradeFilter(session_id=ID)
-    await trades.list_trades(cast(Connection, recorder), 1, wanted, Order("entry_time"), (BEFORE, ID), 50)
+    filter_ = TradeFilter(session_id=ID)
+    await trades.list_trades(cast(Connection, recorder), 1, filter_, Order("entry_time"), (BEFORE, ID), 50)
     async with trading.database.tenant(1) as connection:
-        plan = await _explained(connection, recorder)
+        plan = await explain(connection, recorder)
     assert "session_id" in plan.partition("Index Cond")[2].partition("\n")[0], plan
 
 
@@ -114,11 +114,12 @@ async def test_leases_are_renewed_by_an_index(trading: Trading) -> None:
     recorder = Recorder()
     await leases.renew(cast(Connection, recorder), "me")
     async with trading.database.queue() as connection:
-        assert "leases_by_worker" in await _explained(connection, recorder)
+        assert "leases_by_worker" in await explain(connection, recorder)
 
 
-async def _explained(connection: Connection, recorder: Recorder) -> str:
-    """On empty tables a scan is cheapest: forbidden, it is taken only where no index serves."""
+async def explain(connection: Connection, recorder: Recorder) -> str:
+    """Return the plan of the recorded statement. Scans are disabled: on empty tables they would always be cheapest,
+    and so they appear only where no index fits."""
     await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
     rows = await connection.fetch("EXPLAIN " + recorder.statement, *recorder.arguments)
     return "\n".join(row[0] for row in rows)

@@ -1,4 +1,4 @@
-"""A session's life over HTTP: each step once however often it is asked, allowed ones only, and everything kept."""
+"""A session's lifecycle over HTTP: repeated transitions happen once, invalid ones are refused, all are recorded."""
 
 import asyncio
 from collections import Counter
@@ -11,15 +11,15 @@ from tests.integration.trading.callers import Api, Caller, every, reasons
 from tests.unit.trading.scenes import wavy_bars
 
 
-async def started(caller: Caller, **changes: object) -> str:
+async def start_session(caller: Caller, **changes: object) -> str:
     answer = await caller.start(await caller.make_strategy(), **changes)
     assert answer.status == 201, answer.body
     return f"/v1/sessions/{answer.text('session_id')}"
 
 
-async def test_the_same_again_answers_the_same_and_happens_once(api: Api) -> None:
+async def test_a_repeated_transition_answers_the_same_and_happens_once(api: Api) -> None:
     ann = await api.caller()
-    path = await started(ann)
+    path = await start_session(ann)
     assert (await ann.call("POST", path + "/resume")).body["status"] == "ACTIVE"
     for verb, status in (("pause", "PAUSED"), ("resume", "ACTIVE"), ("stop", "STOPPED")):
         answers = [await ann.call("POST", f"{path}/{verb}") for _ in range(3)]
@@ -27,12 +27,12 @@ async def test_the_same_again_answers_the_same_and_happens_once(api: Api) -> Non
         assert answers[0].body == answers[1].body == answers[2].body
     kinds = [each["kind"] for each in await every(ann, path + "/restrictions")]
     assert kinds == ["PAUSED", "RESUMED", "STOPPED"]
-    assert len(await api.trading.see("SELECT 1 FROM outbox WHERE topic = 'session.stopped'")) == 1
+    assert len(await api.trading.fetch("SELECT 1 FROM outbox WHERE topic = 'session.stopped'")) == 1
 
 
-async def test_a_session_shows_what_holds_its_entries_back(api: Api) -> None:
+async def test_a_session_shows_what_blocks_its_entries(api: Api) -> None:
     ann = await api.caller()
-    first, second = await started(ann), await ann.start(await ann.make_strategy(strategy_name="second"))
+    first, second = await start_session(ann), await ann.start(await ann.make_strategy(strategy_name="second"))
     assert second.body["entries"] == "ALLOWED"
     await ann.call("POST", first + "/pause")
     await api.trading.subscribe(1, "FREE", strategies=1, symbols=1)
@@ -43,7 +43,7 @@ async def test_a_session_shows_what_holds_its_entries_back(api: Api) -> None:
 @pytest.mark.parametrize(("verb", "wanted"), [("pause", "PAUSED"), ("resume", "ACTIVE")])
 async def test_a_stopped_session_becomes_nothing_else(api: Api, verb: str, wanted: str) -> None:
     ann = await api.caller()
-    path = await started(ann)
+    path = await start_session(ann)
     await ann.call("POST", path + "/stop")
     answer = await ann.call("POST", f"{path}/{verb}")
     assert (answer.status, answer.body["type"]) == (409, "/problems/session-ended")
@@ -53,18 +53,18 @@ async def test_a_stopped_session_becomes_nothing_else(api: Api, verb: str, wante
 
 async def test_fifty_racing_stops_stop_once(api: Api) -> None:
     ann = await api.caller()
-    path = await started(ann)
+    path = await start_session(ann)
     market = await api.trading.market(wavy_bars(60))
-    await api.trading.until_at(await market.tell(59))
-    telling = asyncio.create_task(market.tell(1))
+    await api.trading.until_stepped(await market.close_bars(59))
+    closing = asyncio.create_task(market.close_bars(1))
     answers = await asyncio.gather(
         *(ann.call("POST", path + "/stop", {"reason": ("manual", "end_of_data")[n % 2]}) for n in range(50))
     )
-    await telling
+    await closing
     assert all(answer.status == 200 and answer.body == answers[0].body for answer in answers)
-    assert len(await api.trading.see("SELECT 1 FROM outbox WHERE topic = 'session.stopped'")) == 1
+    assert len(await api.trading.fetch("SELECT 1 FROM outbox WHERE topic = 'session.stopped'")) == 1
     assert len(await every(ann, path + "/restrictions")) == 1
-    assert await api.trading.see("SELECT 1 FROM user_trades WHERE status = 'OPEN'") == []
+    assert await api.trading.fetch("SELECT 1 FROM user_trades WHERE status = 'OPEN'") == []
 
 
 async def test_fifty_racing_starts_with_one_key_start_once(api: Api) -> None:
@@ -78,12 +78,12 @@ async def test_fifty_racing_starts_with_one_key_start_once(api: Api) -> None:
     assert len(made) == 1
     assert {answer.status for answer in answers} <= {201, 409}
     assert [each["session_id"] for each in await every(ann, "/v1/sessions")] == [*made]
-    assert len(await api.trading.see("SELECT 1 FROM outbox WHERE topic = 'session.started'")) == 1
+    assert len(await api.trading.fetch("SELECT 1 FROM outbox WHERE topic = 'session.started'")) == 1
 
 
-async def test_racing_pauses_resumes_and_stops_leave_a_history_that_can_be(api: Api) -> None:
+async def test_racing_pauses_resumes_and_stops_leave_a_valid_history(api: Api) -> None:
     ann = await api.caller()
-    path = await started(ann)
+    path = await start_session(ann)
     verbs = [("pause", "resume", "pause", "resume", "stop")[number // 10] for number in range(50)]
     answers = await asyncio.gather(*(ann.call("POST", f"{path}/{verb}") for verb in verbs))
     assert {answer.status for answer in answers} <= {200, 409}
@@ -94,11 +94,11 @@ async def test_racing_pauses_resumes_and_stops_leave_a_history_that_can_be(api: 
     assert (await ann.call("GET", path)).body["status"] == "STOPPED"
 
 
-async def test_everything_of_a_session_that_ended_is_filled(api: Api) -> None:
+async def test_every_field_of_a_stopped_session_is_filled(api: Api) -> None:
     ann = await api.caller()
-    path = await started(ann, notes="a try")
+    path = await start_session(ann, notes="a try")
     market = await api.trading.market(wavy_bars(80))
-    await api.trading.until_at(await market.tell(80))
+    await api.trading.until_stepped(await market.close_bars(80))
     stopped = (await ann.call("POST", path + "/stop", {"reason": "end_of_data"})).body
     empty = {name for name, value in stopped.items() if value is None}
     assert empty == {"bot_configuration_id", "entries", "waiting_for"}
@@ -108,11 +108,11 @@ async def test_everything_of_a_session_that_ended_is_filled(api: Api) -> None:
     assert stopped["winning_trades"] == sum(pnl > 0 for pnl in pnls)
     assert stopped["losing_trades"] == sum(pnl < 0 for pnl in pnls)
     assert Decimal(str(stopped["final_balance"])) == 10_000 + sum(pnls) == Decimal(str(stopped["equity"]))
-    assert Decimal(str(stopped["max_drawdown"])) == deepest(pnls) > 0
+    assert Decimal(str(stopped["max_drawdown"])) == deepest_drawdown(pnls) > 0
 
 
-def deepest(pnls: list[Decimal]) -> Decimal:
-    """Drawdown in percent of the highest equity so far."""
+def deepest_drawdown(pnls: list[Decimal]) -> Decimal:
+    """Return the deepest_drawdown drawdown, in percent of the highest equity before it."""
     equity = highest = Decimal(10_000)
     found = Decimal(0)
     for pnl in pnls:
@@ -122,14 +122,14 @@ def deepest(pnls: list[Decimal]) -> Decimal:
     return found
 
 
-async def test_a_note_is_written_by_who_has_seen_the_last_one(api: Api) -> None:
+async def test_a_stale_etag_cannot_overwrite_a_session_note(api: Api) -> None:
     ann = await api.caller()
-    path = await started(ann, notes="first")
+    path = await start_session(ann, notes="first")
     shown = await ann.call("GET", path)
     assert shown.body["notes"] == "first"
     tag = shown.headers["ETag"]
     market = await api.trading.market(wavy_bars(10))
-    await api.trading.until_at(await market.tell(10))  # the market moves, and stands in nobody's way
+    await api.trading.until_stepped(await market.close_bars(10))  # new bars do not make the ETag stale
     assert (await ann.call("PATCH", path, {"notes": "second"}, If_Match=tag)).body["notes"] == "second"
     assert (await ann.call("PATCH", path, {"notes": "third"}, If_Match=tag)).status == 412
     assert (await ann.call("PATCH", path, {"notes": None})).body["notes"] is None

@@ -1,4 +1,4 @@
-"""What happens in a session, followed as it happens: nothing missed or doubled, whatever breaks in between."""
+"""The event stream of a session: no event is missed or duplicated, even over broken connections."""
 
 import asyncio
 import json
@@ -23,66 +23,66 @@ from tests.integration.trading.callers import Api, Caller, every
 from tests.integration.trading.conftest import Trading
 from tests.unit.trading.scenes import wavy_bars
 
-Told = tuple[str, str, dict[str, Any]]  # id, event, data
+StreamEvent = tuple[str, str, dict[str, Any]]  # id, event, data
 
 
-async def read(lines: aiohttp.StreamReader, most: int = 10_000) -> list[Told]:
-    """Until the stream ends, or so many are there."""
-    told: list[Told] = []
+async def read_events(lines: aiohttp.StreamReader, most: int = 10_000) -> list[StreamEvent]:
+    """Return the events until the stream ends or `most` have arrived."""
+    events: list[StreamEvent] = []
     fields: dict[str, str] = {}
-    while len(told) < most and (line := (await lines.readline()).decode()):
+    while len(events) < most and (line := (await lines.readline()).decode()):
         name, _, value = line.rstrip("\n").partition(": ")
         if name:
             fields[name] = value
         elif "data" in fields:
-            told.append((fields["id"], fields["event"], json.loads(fields["data"])))
+            events.append((fields["id"], fields["event"], json.loads(fields["data"])))
             fields = {}
-    return told
+    return events
 
 
-async def told_now(caller: Caller, path: str, last: str = "") -> list[Told]:
-    """What there is after an event."""
+async def read_stream(caller: Caller, path: str, last: str = "") -> list[StreamEvent]:
+    """Return the events that exist after the event id `last`."""
     headers = {"Authorization": f"Bearer {caller.token}", **({"Last-Event-ID": last} if last else {})}
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{caller.client.url}{path}/stream?seconds=0", headers=headers) as answer:
             assert answer.status == 200, await answer.text()
-            return await read(answer.content)
+            return await read_events(answer.content)
 
 
-async def a_session(api: Api, ann: Caller) -> str:
-    """One that was paused and resumed, and has ended."""
+async def run_session(api: Api, ann: Caller) -> str:
+    """Run a session that is paused, resumed and stopped; returns its path."""
     path = f"/v1/sessions/{(await ann.start(await ann.make_strategy())).text('session_id')}"
     market = await api.trading.market(wavy_bars(90))
-    await api.trading.until_at(await market.tell(40))
+    await api.trading.until_stepped(await market.close_bars(40))
     await ann.call("POST", path + "/pause")
-    await api.trading.until_at(await market.tell(20))
+    await api.trading.until_stepped(await market.close_bars(20))
     await ann.call("POST", path + "/resume")
-    await api.trading.until_at(await market.tell(30))
+    await api.trading.until_stepped(await market.close_bars(30))
     await ann.call("POST", path + "/stop", {"reason": "end_of_data"})
     return path
 
 
-async def test_the_stream_tells_what_the_lists_tell(api: Api) -> None:
+async def test_the_stream_matches_the_lists(api: Api) -> None:
     ann = await api.caller()
-    path = await a_session(api, ann)
-    told = await told_now(ann, path)
-    states = [data["kind"] for _, event, data in told if event == "state"]
+    path = await run_session(api, ann)
+    events = await read_stream(ann, path)
+    states = [data["kind"] for _, event, data in events if event == "state"]
     assert states == ["STARTED", "PAUSED", "RESUMED", "STOPPED"]
-    assert (told[0][1], told[-1][1]) == ("state", "state")
-    assert [data for _, event, data in told if event == "fill"] == await every(ann, path + "/fills")
-    equities = [Decimal(data["equity"]) for _, event, data in told if event == "equity"]
+    assert (events[0][1], events[-1][1]) == ("state", "state")
+    assert [data for _, event, data in events if event == "fill"] == await every(ann, path + "/fills")
+    equities = [Decimal(data["equity"]) for _, event, data in events if event == "equity"]
     pnls = [Decimal(trade["pnl"]) for trade in await every(ann, f"/v1/trades?session_id={path[-36:]}")]
     assert equities == [10_000 + sum(pnls[: number + 1]) for number in range(len(pnls))]
-    assert str((await ann.call("GET", path)).body["final_balance"]) == told[-2][2]["equity"]
+    assert str((await ann.call("GET", path)).body["final_balance"]) == events[-2][2]["equity"]
 
 
-async def test_from_wherever_it_breaks_it_goes_on(api: Api) -> None:
+async def test_a_stream_resumes_after_any_event(api: Api) -> None:
     ann = await api.caller()
-    path = await a_session(api, ann)
-    told = await told_now(ann, path)
-    assert len({one for one, _, _ in told}) == len(told) > 15
-    for number, (last, _, _) in enumerate(told, 1):
-        assert await told_now(ann, path, last) == told[number:]
+    path = await run_session(api, ann)
+    events = await read_stream(ann, path)
+    assert len({one for one, _, _ in events}) == len(events) > 15
+    for number, (last, _, _) in enumerate(events, 1):
+        assert await read_stream(ann, path, last) == events[number:]
 
 
 @pytest.mark.parametrize("last", ["x", encode_cursor(1), encode_cursor("a", "b")])
@@ -110,15 +110,15 @@ async def http_process(env: dict[str, str], port: int, **more: str) -> AsyncIter
         await process.wait()
 
 
-async def test_who_follows_a_process_that_is_killed_goes_on_at_the_next(
+async def test_a_client_of_a_killed_process_resumes_at_the_next(
     trading: Trading, service_env: Callable[[str], dict[str, str]]
 ) -> None:
-    """While the session trades on."""
+    """The session keeps trading meanwhile."""
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1))
     path = f"/v1/sessions/{session.session_id}/stream"
     ports = Ports()
-    told: list[Told] = []
+    events: list[StreamEvent] = []
     async with serve_tokens() as tokens, trading.worker(), aiohttp.ClientSession() as client:
         market = await trading.market(wavy_bars(90))
         headers = {"Authorization": f"Bearer {tokens.make_token(ann.public_id)}"}
@@ -129,19 +129,19 @@ async def test_who_follows_a_process_that_is_killed_goes_on_at_the_next(
             async with http_process(service_env("trading"), port, **more) as process:
                 url = f"http://127.0.0.1:{port}"
                 await eventually(lambda url=url: ready(client, url), bool, 60)  # type: ignore[misc]
-                last = {"Last-Event-ID": told[-1][0]} if told else {}
+                last = {"Last-Event-ID": events[-1][0]} if events else {}
                 ends = {"seconds": "0"} if most > 100 else {}
                 async with client.get(url + path, params=ends, headers={**headers, **last}) as answer:
-                    reading = asyncio.create_task(read(answer.content, most))
+                    reading = asyncio.create_task(read_events(answer.content, most))
                     if not ends:
-                        await trading.until_at(await market.tell(45))
-                    told += await reading
+                        await trading.until_stepped(await market.close_bars(45))
+                    events += await reading
                     process.kill()
             if not ends:
-                await trading.until_at(await market.tell(45))  # while nobody tells of it
-        fills = await trading.see("SELECT fill_number FROM fills ORDER BY fill_number")
-    assert len({one for one, _, _ in told}) == len(told)
-    assert [data["fill_number"] for _, event, data in told if event == "fill"] == [row[0] for row in fills]
+                await trading.until_stepped(await market.close_bars(45))  # while no process serves the stream
+        fills = await trading.fetch("SELECT fill_number FROM fills ORDER BY fill_number")
+    assert len({one for one, _, _ in events}) == len(events)
+    assert [data["fill_number"] for _, event, data in events if event == "fill"] == [row[0] for row in fills]
     assert len(fills) > 10
 
 

@@ -1,4 +1,4 @@
-"""Start, pause, resume, stop; limits of the plan and of a configuration; tenants apart."""
+"""Starting, pausing, resuming and stopping sessions; limits of plan and configuration; isolation of tenants."""
 
 import asyncio
 from decimal import Decimal
@@ -29,7 +29,7 @@ ALWAYS_LONG: dict[str, object] = {
 }
 
 
-async def test_of_fifty_racing_starts_for_one_free_place_one_wins(trading: Trading) -> None:
+async def test_one_of_fifty_racing_starts_for_one_free_place_wins(trading: Trading) -> None:
     await trading.subscribe(1)
     strategy_ids = [await trading.strategy(1, strategy_name=f"cross {number}") for number in range(50)]
     ann = await trading.subscribe(1, "FREE", strategies=1, symbols=1)
@@ -71,26 +71,26 @@ async def test_a_session_needs_a_strategy_of_its_own_tenant(trading: Trading) ->
         await trading.start(bob, await trading.strategy(1))
 
 
-async def test_a_pause_refuses_entries_with_a_decision_and_exits_go_on(trading: Trading) -> None:
+async def test_a_pause_refuses_entries_with_a_decision_and_exits_continue(trading: Trading) -> None:
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1))
     bars = wavy_bars(160)
     async with trading.worker():
         market = await trading.market(bars)
-        last = await market.tell(60)
-        await trading.until_at(last)
+        last = await market.close_bars(60)
+        await trading.until_stepped(last)
         before = await _entries(trading)
         paused = await pause_session(trading.database, 1, session.session_id)
         assert paused.status == "PAUSED"
-        await trading.until_at(await market.tell(60))
+        await trading.until_stepped(await market.close_bars(60))
         assert await _entries(trading) == before
         assert {row["refusal"] for row in await _refused(trading)} == {"paused"}
-        (position,) = await trading.see("SELECT snapshot -> 'position' AS position FROM user_trading_sessions")
+        (position,) = await trading.fetch("SELECT snapshot -> 'position' AS position FROM user_trading_sessions")
         assert position["position"] in (None, "null")
         await resume_session(trading.database, 1, session.session_id)
-        await trading.until_at(await market.tell(40))
+        await trading.until_stepped(await market.close_bars(40))
     assert await _entries(trading) > before
-    held = await trading.see("SELECT kind, after_bar FROM session_restrictions ORDER BY restriction_number")
+    held = await trading.fetch("SELECT kind, after_bar FROM session_restrictions ORDER BY restriction_number")
     assert [(row["kind"], row["after_bar"]) for row in held] == [
         ("PAUSED", from_ms(last)),
         ("RESUMED", from_ms(bars[119].open_time_ms)),
@@ -98,27 +98,27 @@ async def test_a_pause_refuses_entries_with_a_decision_and_exits_go_on(trading: 
 
 
 async def _entries(trading: Trading) -> int:
-    return len(await trading.see("SELECT 1 FROM fills WHERE action = 'open'"))
+    return len(await trading.fetch("SELECT 1 FROM fills WHERE action = 'open'"))
 
 
 async def _refused(trading: Trading) -> list[dict[str, object]]:
-    rows = await trading.see("SELECT * FROM decisions WHERE outcome = 'refused' ORDER BY time")
+    rows = await trading.fetch("SELECT * FROM decisions WHERE outcome = 'refused' ORDER BY time")
     return [dict(row) for row in rows]
 
 
-async def test_a_stop_closes_at_the_open_of_the_bar_announced_since(trading: Trading) -> None:
+async def test_a_stop_closes_at_the_open_of_the_current_bar(trading: Trading) -> None:
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1, ALWAYS_LONG))
     bars = wavy_bars(20)
     async with trading.worker():
         market = await trading.market(bars)
-        await trading.until_at(await market.tell(5))
+        await trading.until_stepped(await market.close_bars(5))
         stopped = await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
-    (closing,) = await trading.see("SELECT * FROM fills WHERE action = 'close'")
+    (closing,) = await trading.fetch("SELECT * FROM fills WHERE action = 'close'")
     assert (closing["price"], closing["time"]) == (bars[5].open, from_ms(bars[5].open_time_ms))
     assert (closing["reason"], stopped.status, stopped.stop_reason) == ("manual", "STOPPED", "manual")
-    assert await trading.see("SELECT 1 FROM session_leases") == []
-    assert await trading.see("SELECT 1 FROM market_interests") == []
+    assert await trading.fetch("SELECT 1 FROM session_leases") == []
+    assert await trading.fetch("SELECT 1 FROM market_interests") == []
 
 
 async def test_a_stop_drops_a_pending_entry(trading: Trading) -> None:
@@ -126,13 +126,13 @@ async def test_a_stop_drops_a_pending_entry(trading: Trading) -> None:
     session = await trading.start(ann, await trading.strategy(1, ALWAYS_LONG))
     async with trading.worker():
         market = await trading.market(wavy_bars(1))
-        await trading.until_at(await market.tell(1))
+        await trading.until_stepped(await market.close_bars(1))
         await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
-    assert await trading.see("SELECT 1 FROM fills") == []
-    assert len(await trading.see("SELECT 1 FROM decisions WHERE outcome = 'dropped'")) == 1
+    assert await trading.fetch("SELECT 1 FROM fills") == []
+    assert len(await trading.fetch("SELECT 1 FROM decisions WHERE outcome = 'dropped'")) == 1
 
 
-async def test_stopping_twice_is_once_and_a_stopped_session_stays_stopped(trading: Trading) -> None:
+async def test_stopping_is_idempotent_and_final(trading: Trading) -> None:
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1))
     one, other = [
@@ -140,25 +140,25 @@ async def test_stopping_twice_is_once_and_a_stopped_session_stays_stopped(tradin
         for reason in ("manual", "end_of_data")
     ]
     assert one == other
-    assert len(await trading.see("SELECT 1 FROM outbox WHERE topic = 'session.stopped'")) == 1
+    assert len(await trading.fetch("SELECT 1 FROM outbox WHERE topic = 'session.stopped'")) == 1
     with pytest.raises(SessionEnded):
         await resume_session(trading.database, 1, session.session_id)
 
 
-async def test_many_stops_and_steps_at_once_end_each_session_once(trading: Trading) -> None:
+async def test_concurrent_stops_and_steps_end_each_session_once(trading: Trading) -> None:
     ann = await trading.subscribe(1)
     strategy_id = await trading.strategy(1, ALWAYS_LONG)
     started = [(await trading.start(ann, strategy_id)).session_id for _ in range(12)]
     async with trading.worker():
         market = await trading.market(wavy_bars(60))
-        await trading.until_at(await market.tell(5))
-        telling = asyncio.create_task(market.tell(50))
+        await trading.until_stepped(await market.close_bars(5))
+        closing = asyncio.create_task(market.close_bars(50))
         await asyncio.gather(
             *(stop_session(trading.database, 1, each, "manual", BEFORE) for each in started for _ in range(3)),
             *(_pause_if_running(trading, each) for each in started),
         )
-        await telling
-    (row,) = await trading.see(
+        await closing
+    (row,) = await trading.fetch(
         """SELECT count(*) FILTER (WHERE status = 'STOPPED') AS stopped, sum(total_trades) AS trades,
                   (SELECT count(*) FROM user_trades WHERE status = 'CLOSED') AS closed,
                   (SELECT count(*) FROM user_trades WHERE status = 'OPEN') AS open FROM user_trading_sessions"""
@@ -196,12 +196,14 @@ async def test_an_entry_beyond_a_configuration_is_refused_with_a_decision(
     await trading.start(ann, strategy_id, configuration_id=configuration_id)
     async with trading.worker():
         market = await trading.market(wavy_bars(5))
-        await trading.until_at(await market.tell(5))
-    assert await trading.see("SELECT 1 FROM fills") == []
+        await trading.until_stepped(await market.close_bars(5))
+    assert await trading.fetch("SELECT 1 FROM fills") == []
     assert {row["refusal"] for row in await _refused(trading)} == {limit}
 
 
-async def test_a_running_session_keeps_its_limits_when_the_configuration_changes_or_goes(trading: Trading) -> None:
+async def test_a_running_session_keeps_its_limits_when_the_configuration_is_changed_or_deleted(
+    trading: Trading,
+) -> None:
     ann = await trading.subscribe(1)
     strategy_id = await trading.strategy(1, ALWAYS_LONG)
     configuration_id = await trading.configuration(
@@ -214,8 +216,8 @@ async def test_a_running_session_keeps_its_limits_when_the_configuration_changes
     await delete_configuration(trading.database, 1, configuration_id)
     async with trading.worker():
         market = await trading.market(wavy_bars(5))
-        await trading.until_at(await market.tell(5))
-    assert await trading.see("SELECT 1 FROM fills") == []
+        await trading.until_stepped(await market.close_bars(5))
+    assert await trading.fetch("SELECT 1 FROM fills") == []
     assert {row["refusal"] for row in await _refused(trading)} == {"max_position_size"}
 
 
@@ -227,41 +229,41 @@ async def test_after_a_downgrade_the_sessions_started_first_keep_entering(tradin
     await trading.subscribe(1, "FREE", strategies=1, symbols=1)
     async with trading.worker():
         market = await trading.market(wavy_bars(30))
-        await trading.until_at(await market.tell(5))
-        opened = await trading.see("SELECT session_id FROM fills WHERE action = 'open'")
+        await trading.until_stepped(await market.close_bars(5))
+        opened = await trading.fetch("SELECT session_id FROM fills WHERE action = 'open'")
         assert [row["session_id"] for row in opened] == [first.session_id]
         assert {(row["session_id"], row["refusal"]) for row in await _refused(trading)} == {
             (second.session_id, "plan_limit")
         }
         await stop_session(trading.database, 1, first.session_id, "manual", BEFORE)
-        await trading.until_at(await market.tell(5))
-        opened = await trading.see("SELECT session_id FROM fills WHERE action = 'open' ORDER BY created_at")
+        await trading.until_stepped(await market.close_bars(5))
+        opened = await trading.fetch("SELECT session_id FROM fills WHERE action = 'open' ORDER BY created_at")
         assert [row["session_id"] for row in opened] == [first.session_id, second.session_id]
-    kinds = await trading.see("SELECT kind FROM session_restrictions WHERE session_id = $1", second.session_id)
+    kinds = await trading.fetch("SELECT kind FROM session_restrictions WHERE session_id = $1", second.session_id)
     assert [row["kind"] for row in kinds] == ["PLAN_LIMIT", "PLAN_LIMIT_LIFTED"]
 
 
-async def test_an_open_position_is_closed_by_its_rules_although_the_plan_lapsed(trading: Trading) -> None:
+async def test_an_open_position_is_closed_by_its_rules_after_the_plan_lapsed(trading: Trading) -> None:
     ann = await trading.subscribe(1, "PREMIUM", strategies=5, symbols=10)
     for name in ("first", "second"):
         await trading.start(ann, await trading.strategy(1, strategy_name=name))
     async with trading.worker():
         market = await trading.market(wavy_bars(120))
-        await trading.until_at(await market.tell(60))
+        await trading.until_stepped(await market.close_bars(60))
         await trading.subscribe(1, "FREE", strategies=1, symbols=1)
-        await trading.until_at(await market.tell(60))
-    rows = await trading.see("SELECT session_id, count(*) FROM user_trades WHERE status = 'OPEN' GROUP BY 1")
+        await trading.until_stepped(await market.close_bars(60))
+    rows = await trading.fetch("SELECT session_id, count(*) FROM user_trades WHERE status = 'OPEN' GROUP BY 1")
     assert len(rows) <= 1
 
 
-async def test_an_older_word_about_a_plan_changes_nothing(trading: Trading) -> None:
+async def test_an_older_subscription_event_changes_nothing(trading: Trading) -> None:
     await trading.subscribe(1, "PRO")
     trading.versions[1] = 0
     await trading.subscribe(1, "FREE", strategies=1, symbols=1)
-    assert [row["plan"] for row in await trading.see("SELECT plan FROM entitlements")] == ["PRO"]
+    assert [row["plan"] for row in await trading.fetch("SELECT plan FROM entitlements")] == ["PRO"]
 
 
-async def test_a_tenant_sees_and_stops_only_what_is_his(trading: Trading) -> None:
+async def test_a_tenant_sees_and_stops_only_their_own_sessions(trading: Trading) -> None:
     ann = await trading.subscribe(1)
     await trading.subscribe(2)
     session = await trading.start(ann, await trading.strategy(1))

@@ -1,4 +1,4 @@
-"""Sessions stepped by workers: the fills are the backtest's, whatever happens to the workers."""
+"""Sessions stepped by workers: their fills equal the backtest's, whatever happens to the workers."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ def backtest(bars: list[Bar], first_bar_ms: int | None = None) -> BacktestReport
 
 
 async def finish(trading: Trading, user_id: int, session_id: UUID) -> str:
-    """Stop at the end of the data; the session's fingerprint."""
+    """Stop the session at the end of the data; returns its fingerprint."""
     stopped = await stop_session(trading.database, user_id, session_id, "end_of_data", BEFORE)
     async with trading.database.tenant(user_id) as connection:
         fills = (await trades.list_fills_of(connection, user_id, [session_id]))[session_id]
@@ -55,51 +55,51 @@ async def worker_process(env: dict[str, str], exchange_url: str) -> AsyncIterato
         await process.wait()
 
 
-async def test_the_fills_of_a_session_are_those_of_the_backtest(trading: Trading) -> None:
+async def test_fills_of_a_session_equal_the_backtests(trading: Trading) -> None:
     bars = wavy_bars(120)
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1))
     async with trading.worker():
         market = await trading.market(bars)
         for _ in range(12):
-            await trading.until_at(await market.tell(10))
+            await trading.until_stepped(await market.close_bars(10))
     expected = backtest(bars)
     assert len(expected.fills) > 20
     assert await finish(trading, 1, session.session_id) == expected.fingerprint
 
 
-async def test_the_trades_are_those_of_the_backtest_to_the_last_digit(trading: Trading) -> None:
+async def test_trades_equal_the_backtests_to_the_last_digit(trading: Trading) -> None:
     bars = wavy_bars(120, seed=3)
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1))
     async with trading.worker():
         market = await trading.market(bars)
-        await trading.until_at(await market.tell(120))
+        await trading.until_stepped(await market.close_bars(120))
     await finish(trading, 1, session.session_id)
-    rows = await trading.see("SELECT * FROM user_trades ORDER BY entry_time")
+    rows = await trading.fetch("SELECT * FROM user_trades ORDER BY entry_time")
     expected = backtest(bars)
     assert [(row["pnl"], row["fee"], row["exit_price"]) for row in rows] == [
         (trade.pnl, trade.fees, trade.exit_price) for trade in expected.trades
     ]
-    (row,) = await trading.see("SELECT * FROM user_trading_sessions")
+    (row,) = await trading.fetch("SELECT * FROM user_trading_sessions")
     assert row["final_balance"] == expected.final_equity
     assert row["total_trades"] == len(expected.trades) == row["winning_trades"] + row["losing_trades"]
 
 
-async def test_events_are_numbered_without_a_hole_and_say_what_the_tables_say(trading: Trading) -> None:
+async def test_events_are_numbered_without_gaps_and_match_the_tables(trading: Trading) -> None:
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1))
     async with trading.worker():
         market = await trading.market(wavy_bars(80))
-        await trading.until_at(await market.tell(80))
+        await trading.until_stepped(await market.close_bars(80))
     await finish(trading, 1, session.session_id)
-    rows = await trading.see(
+    rows = await trading.fetch(
         """SELECT topic, convert_from(payload, 'UTF8')::jsonb AS data FROM outbox
            WHERE topic LIKE 'session.%' OR topic LIKE 'trade.%' ORDER BY id"""
     )
-    closed = await trading.see("SELECT trade_id::text FROM user_trades WHERE status = 'CLOSED'")
+    closed = await trading.fetch("SELECT trade_id::text FROM user_trades WHERE status = 'CLOSED'")
     assert [row["topic"] for row in rows][:: len(rows) - 1] == ["session.started", "session.stopped"]
-    numbers = await trading.see(
+    numbers = await trading.fetch(
         """SELECT (convert_from(payload, 'UTF8')::jsonb ->> 'aggregate_seq')::int AS number FROM outbox
            WHERE topic LIKE 'session.%' OR topic LIKE 'trade.%' ORDER BY id"""
     )
@@ -107,13 +107,13 @@ async def test_events_are_numbered_without_a_hole_and_say_what_the_tables_say(tr
     assert len([row for row in rows if row["topic"] == "trade.closed"]) == len(closed) > 5
 
 
-async def test_every_fill_leads_back_to_a_decision_taken_before_it(trading: Trading) -> None:
+async def test_every_fill_links_to_an_earlier_decision(trading: Trading) -> None:
     ann = await trading.subscribe(1)
     await trading.start(ann, await trading.strategy(1))
     async with trading.worker():
         market = await trading.market(wavy_bars(100))
-        await trading.until_at(await market.tell(100))
-    rows = await trading.see(
+        await trading.until_stepped(await market.close_bars(100))
+    rows = await trading.fetch(
         """SELECT f.time AS filled, f.action, f.side, d.time AS decided, d.kind, d.side AS decided_side, d.outcome
            FROM fills f LEFT JOIN decisions d USING (user_id, decision_id)"""
     )
@@ -127,29 +127,29 @@ async def test_a_session_decides_from_the_first_bar_that_opens_after_its_start(t
     ann = await trading.subscribe(1)
     async with trading.worker():
         market = await trading.market(bars)
-        await market.tell(60)
+        await market.close_bars(60)
         inside = from_ms(bars[60].open_time_ms)
         session = await trading.start(ann, await trading.strategy(1), venue_now=inside)
-        await trading.until_at(await market.tell(60))
+        await trading.until_stepped(await market.close_bars(60))
     expected = backtest(bars, bars[61].open_time_ms)
     assert await finish(trading, 1, session.session_id) == expected.fingerprint
-    (row,) = await trading.see("SELECT first_bar FROM user_trading_sessions")
+    (row,) = await trading.fetch("SELECT first_bar FROM user_trading_sessions")
     assert row["first_bar"] == from_ms(bars[61].open_time_ms)
 
 
-async def test_events_that_were_lost_are_healed_from_the_stored_candles(trading: Trading) -> None:
+async def test_lost_events_are_recovered_from_stored_candles(trading: Trading) -> None:
     bars = wavy_bars(100)
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1))
     async with trading.worker():
         market = await trading.market(bars)
-        for said in (True, False, True, False, True):
-            last = await market.tell(20, said=said)
-        await trading.until_at(last)
+        for announce in (True, False, True, False, True):
+            last = await market.close_bars(20, announce=announce)
+        await trading.until_stepped(last)
     assert await finish(trading, 1, session.session_id) == backtest(bars).fingerprint
 
 
-async def test_a_killed_worker_is_followed_by_another_and_nothing_is_doubled(
+async def test_another_worker_replaces_a_killed_one_without_duplicates(
     trading: Trading, service_env: Callable[[str], dict[str, str]]
 ) -> None:
     bars = wavy_bars(120)
@@ -157,22 +157,22 @@ async def test_a_killed_worker_is_followed_by_another_and_nothing_is_doubled(
     session = await trading.start(ann, await trading.strategy(1))
     async with worker_process(service_env("trading"), trading.exchange.url) as process:
         market = await trading.market(bars)
-        await trading.until_at(await market.tell(40), within_s=30)
-        await market.tell(15)
+        await trading.until_stepped(await market.close_bars(40), within_s=30)
+        await market.close_bars(15)
         process.kill()
         await process.wait()
     async with worker_process(service_env("trading"), trading.exchange.url):
-        await market.tell(20)
-        await trading.until_at(await market.tell(45), within_s=40)
+        await market.close_bars(20)
+        await trading.until_stepped(await market.close_bars(45), within_s=40)
     assert await finish(trading, 1, session.session_id) == backtest(bars).fingerprint
-    (row,) = await trading.see(
-        """SELECT (SELECT count(*) FROM outbox WHERE topic = 'trade.closed') AS said,
+    (row,) = await trading.fetch(
+        """SELECT (SELECT count(*) FROM outbox WHERE topic = 'trade.closed') AS published,
                   (SELECT count(*) FROM user_trades WHERE status = 'CLOSED') AS closed"""
     )
-    assert row["said"] == row["closed"] == len(backtest(bars).trades)
+    assert row["published"] == row["closed"] == len(backtest(bars).trades)
 
 
-async def test_a_worker_that_slept_through_its_lease_writes_nothing_when_it_wakes(
+async def test_a_worker_that_resumes_after_its_lease_expired_writes_nothing(
     trading: Trading, service_env: Callable[[str], dict[str, str]]
 ) -> None:
     bars = wavy_bars(100)
@@ -180,26 +180,26 @@ async def test_a_worker_that_slept_through_its_lease_writes_nothing_when_it_wake
     session = await trading.start(ann, await trading.strategy(1))
     async with worker_process(service_env("trading"), trading.exchange.url) as sleeper:
         market = await trading.market(bars)
-        await trading.until_at(await market.tell(30), within_s=30)
+        await trading.until_stepped(await market.close_bars(30), within_s=30)
         sleeper.send_signal(signal.SIGSTOP)
-        await market.tell(20)
+        await market.close_bars(20)
         async with trading.worker():
-            await trading.until_at(await market.tell(20), within_s=40)
+            await trading.until_stepped(await market.close_bars(20), within_s=40)
             sleeper.send_signal(signal.SIGCONT)
-            await trading.until_at(await market.tell(30), within_s=40)
+            await trading.until_stepped(await market.close_bars(30), within_s=40)
     assert await finish(trading, 1, session.session_id) == backtest(bars).fingerprint
-    (row,) = await trading.see("SELECT count(*) AS said FROM outbox WHERE topic = 'trade.closed'")
-    assert row["said"] == len(backtest(bars).trades)
+    (row,) = await trading.fetch("SELECT count(*) AS published FROM outbox WHERE topic = 'trade.closed'")
+    assert row["published"] == len(backtest(bars).trades)
 
 
-async def test_a_worker_that_ends_in_order_lets_its_leases_go_at_once(trading: Trading) -> None:
+async def test_a_worker_that_shuts_down_releases_its_leases_at_once(trading: Trading) -> None:
     bars = wavy_bars(60)
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1))
     market = await trading.market(bars)
     for _ in range(6):  # far quicker than leases expire
         async with trading.worker():
-            await trading.until_at(await market.tell(10), within_s=5)
+            await trading.until_stepped(await market.close_bars(10), within_s=5)
     assert await finish(trading, 1, session.session_id) == backtest(bars).fingerprint
 
 
@@ -211,21 +211,21 @@ async def test_two_workers_share_the_sessions(trading: Trading) -> None:
     held = "SELECT worker, count(*) FROM session_leases WHERE worker IS NOT NULL GROUP BY worker"
     async with trading.worker(), trading.worker():
         market = await trading.market(bars)
-        await market.tell(20)
-        await eventually(lambda: trading.see(held), lambda rows: [row["count"] for row in rows] == [3, 3])
-        await trading.until_at(await market.tell(40))
+        await market.close_bars(20)
+        await eventually(lambda: trading.fetch(held), lambda rows: [row["count"] for row in rows] == [3, 3])
+        await trading.until_stepped(await market.close_bars(40))
     expected = backtest(bars).fingerprint
     for session in sessions:
         assert await finish(trading, 1, session.session_id) == expected
 
 
-async def test_what_a_worker_with_an_old_epoch_writes_touches_nothing(trading: Trading) -> None:
+async def test_writes_under_an_old_epoch_have_no_effect(trading: Trading) -> None:
     ann = await trading.subscribe(1)
     await trading.start(ann, await trading.strategy(1))
-    await (await trading.market(wavy_bars(20))).tell(5)
+    await (await trading.market(wavy_bars(20))).close_bars(5)
     async with trading.database.queue() as connection:
         (old,) = await leases.claim(connection, "the zombie", 10)
-    await trading.see("UPDATE session_leases SET expires_at = now() - interval '1 second'")
+    await trading.fetch("UPDATE session_leases SET expires_at = now() - interval '1 second'")
     async with trading.database.queue() as connection:
         (new,) = await leases.claim(connection, "the successor", 10)
         assert await leases.renew(connection, "the zombie") == []
@@ -233,7 +233,7 @@ async def test_what_a_worker_with_an_old_epoch_writes_touches_nothing(trading: T
     assert not await _write_quietly(trading, old)
     assert await _move(trading, old) == set()
     assert await _move(trading, new) == {new.session_id}
-    assert not await _write_quietly(trading, new)  # the cursor is not where it says
+    assert not await _write_quietly(trading, new)  # the cursor is not where the step expects it
 
 
 async def _write_quietly(trading: Trading, lease: SessionLease) -> bool:
@@ -255,12 +255,12 @@ async def test_a_step_long_after_its_bar_marks_its_trades_late(trading: Trading)
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1))
     market = await trading.market(bars)
-    await market.tell(40)
+    await market.close_bars(40)
     trading.clock.see(from_ms(bars[-1].open_time_ms + 10 * 900_000))
     async with trading.worker():
-        await trading.until_at(bars[-1].open_time_ms)
+        await trading.until_stepped(bars[-1].open_time_ms)
     assert await finish(trading, 1, session.session_id) == backtest(bars).fingerprint
-    rows = await trading.see("SELECT late FROM fills WHERE reason <> 'end_of_data'")
+    rows = await trading.fetch("SELECT late FROM fills WHERE reason <> 'end_of_data'")
     assert rows
     assert all(row["late"] for row in rows)
 
@@ -270,10 +270,10 @@ async def test_a_session_whose_step_cannot_be_stored_fails_alone(trading: Tradin
     ann, strategy = await trading.subscribe(1), await trading.strategy(1)
     broken, sound = await trading.start(ann, strategy), await trading.start(ann, strategy)
     refusal = f"CHECK (session_id <> '{broken.session_id}')"
-    await trading.see(f"ALTER TABLE fills ADD CONSTRAINT none_of_this_one {refusal}")
+    await trading.fetch(f"ALTER TABLE fills ADD CONSTRAINT none_of_this_one {refusal}")
     async with trading.worker():
         market = await trading.market(bars)
-        last = from_ms(await market.tell(len(bars)))
+        last = from_ms(await market.close_bars(len(bars)))
         at_bar = "SELECT 1 FROM user_trading_sessions WHERE session_id = $1 AND last_bar = $2"
         await trading.until(at_bar, sound.session_id, last)
     assert await finish(trading, 1, sound.session_id) == backtest(bars).fingerprint

@@ -1,4 +1,4 @@
-"""A strategy's life over HTTP: versions, deactivation, publishing, templates, statistics."""
+"""A strategy's lifecycle over HTTP: versions, deactivation, publishing, templates, statistics."""
 
 import asyncio
 from decimal import Decimal
@@ -29,18 +29,18 @@ async def test_two_versions_are_compared_by_path(api: Api) -> None:
     assert found["$.risk_management.stop_loss"] == ("removed", {"type": "percent", "value": "2"}, None)
 
 
-async def test_what_is_not_executed_is_not_in_the_hash(api: Api) -> None:
+async def test_fields_that_are_not_executed_are_not_hashed(api: Api) -> None:
     ann = await api.caller()
     path = f"/v1/strategies/{await ann.make_strategy()}"
     await ann.call("PUT", path, {**CROSS, "strategy_name": "renamed"})
-    shown = (await ann.call("GET", path + "/comparison")).body  # the newest with the one before
+    shown = (await ann.call("GET", path + "/comparison")).body  # the newest against the one before
     assert shown["hash_differs"] is False
     assert shown["differences"] == [
         {"path": "$.strategy_name", "change": "changed", "old": "cross", "new": "renamed"}
     ]
 
 
-async def test_versions_that_are_not_there_are_not_found_and_not_compared(api: Api) -> None:
+async def test_missing_versions_are_not_found_and_not_compared(api: Api) -> None:
     ann, bob = await api.caller(1), await api.caller(2)
     path = f"/v1/strategies/{await ann.make_strategy()}"
     for part, status in [
@@ -56,7 +56,7 @@ async def test_versions_that_are_not_there_are_not_found_and_not_compared(api: A
         assert (part, (await bob.call("GET", path + part)).status) == (part, 404)
 
 
-async def test_who_has_not_seen_the_newest_version_does_not_write_over_it(api: Api) -> None:
+async def test_a_stale_etag_cannot_overwrite_a_newer_version(api: Api) -> None:
     ann = await api.caller()
     path = f"/v1/strategies/{await ann.make_strategy()}"
     tag = (await ann.call("GET", path)).headers["ETag"]
@@ -69,21 +69,21 @@ async def test_who_has_not_seen_the_newest_version_does_not_write_over_it(api: A
     assert (await ann.call("DELETE", path, If_Match=shown.headers["ETag"])).status == 204
 
 
-async def test_a_trade_that_closes_is_seen_and_stands_in_no_editors_way(api: Api) -> None:
+async def test_a_closed_trade_updates_statistics_without_blocking_edits(api: Api) -> None:
     ann = await api.caller()
     strategy_id = await ann.make_strategy()
     path = f"/v1/strategies/{strategy_id}"
     await ann.start(strategy_id)
     tag = (await ann.call("GET", path)).headers["ETag"]
     market = await api.trading.market(wavy_bars(60))
-    await api.trading.until_at(await market.tell(60))
+    await api.trading.until_stepped(await market.close_bars(60))
     shown = await ann.call("GET", path, If_None_Match=tag)
     assert shown.status == 200
     assert shown.body["total_uses"] != 0
     assert (await ann.call("PUT", path, changed_cross(), If_Match=tag)).status == 200
 
 
-async def test_racing_changes_of_one_state_are_made_once(api: Api) -> None:
+async def test_one_of_racing_changes_of_one_state_wins(api: Api) -> None:
     ann = await api.caller()
     path = f"/v1/strategies/{await ann.make_strategy()}"
     tag = (await ann.call("GET", path)).headers["ETag"]
@@ -93,7 +93,7 @@ async def test_racing_changes_of_one_state_are_made_once(api: Api) -> None:
     assert len(await every(ann, path + "/versions")) == 2
 
 
-async def test_a_deactivated_strategy_starts_no_session_and_running_ones_go_on(api: Api) -> None:
+async def test_a_deactivated_strategy_starts_no_session_and_running_ones_continue(api: Api) -> None:
     ann = await api.caller()
     strategy_id = await ann.make_strategy()
     path = f"/v1/strategies/{strategy_id}"
@@ -110,7 +110,7 @@ async def test_a_deactivated_strategy_starts_no_session_and_running_ones_go_on(a
     assert (await ann.start(strategy_id)).status == 201
 
 
-async def test_a_published_strategy_is_seen_and_taken_over_by_others(api: Api) -> None:
+async def test_a_published_strategy_is_shown_to_and_copied_by_others(api: Api) -> None:
     ann, bob = await api.caller(1), await api.caller(2)
     strategy_id = await ann.make_strategy()
     path = f"/v1/strategies/{strategy_id}"
@@ -120,7 +120,7 @@ async def test_a_published_strategy_is_seen_and_taken_over_by_others(api: Api) -
     assert (seen["display_name"], seen["content_hash"]) == ("Ann's cross", shown["content_hash"])
     published = f"/v1/strategies/published/{seen['published_strategy_id']}"
     whole = (await bob.call("GET", published)).body
-    assert "document" not in seen, "it stands at its own address only"
+    assert "document" not in seen, "only its own address shows it"
     assert {name: value for name, value in whole.items() if name != "document"}.items() <= seen.items()
     taken = await bob.call("POST", published + "/copy", {"strategy_name": "mine now"})
     assert (taken.status, taken.body["strategy_name"]) == (201, "mine now")
@@ -130,7 +130,7 @@ async def test_a_published_strategy_is_seen_and_taken_over_by_others(api: Api) -
     assert (await bob.call("POST", published + "/copy")).status == 409
 
 
-async def test_what_is_published_is_a_version_that_stays_as_it_is(api: Api) -> None:
+async def test_a_published_version_does_not_change(api: Api) -> None:
     ann = await api.caller()
     path = f"/v1/strategies/{await ann.make_strategy()}"
     body: Json = {"display_name": "Ann"}
@@ -147,7 +147,7 @@ async def test_what_is_published_is_a_version_that_stays_as_it_is(api: Api) -> N
     assert list(reasons(missing)) == ["$.version"]
 
 
-async def test_taking_back_removes_it_for_all_and_leaves_the_copies(api: Api) -> None:
+async def test_unpublishing_removes_it_for_all_and_keeps_the_copies(api: Api) -> None:
     ann, bob = await api.caller(1), await api.caller(2)
     path = f"/v1/strategies/{await ann.make_strategy()}"
     published = (await ann.call("POST", path + "/publish", {"display_name": "Ann"})).text("published_strategy_id")
@@ -160,7 +160,7 @@ async def test_taking_back_removes_it_for_all_and_leaves_the_copies(api: Api) ->
     assert (await bob.call("GET", taken.headers["Location"])).status == 200
 
 
-async def test_giving_a_strategy_up_takes_it_back_too(api: Api) -> None:
+async def test_deleting_a_strategy_unpublishes_it(api: Api) -> None:
     ann = await api.caller()
     path = f"/v1/strategies/{await ann.make_strategy()}"
     await ann.call("POST", path + "/publish", {"display_name": "Ann"})
@@ -169,7 +169,7 @@ async def test_giving_a_strategy_up_takes_it_back_too(api: Api) -> None:
     assert (await ann.call("GET", path)).status == 404
 
 
-async def test_the_database_lets_nobody_take_back_what_is_anothers(api: Api) -> None:
+async def test_the_database_refuses_unpublishing_for_another_tenant(api: Api) -> None:
     ann = await api.caller(1)
     await api.caller(2)
     path = f"/v1/strategies/{await ann.make_strategy()}"
@@ -179,7 +179,7 @@ async def test_the_database_lets_nobody_take_back_what_is_anothers(api: Api) -> 
     assert len(await every(ann, "/v1/strategies/published")) == 1
 
 
-async def test_a_template_becomes_a_strategy_of_ones_own(api: Api) -> None:
+async def test_a_template_is_copied_into_the_tenants_strategies(api: Api) -> None:
     ann = await api.caller()
     shown = await every(ann, "/v1/strategies/templates")
     assert [each["strategy_name"] for each in shown] == ["channel-breakout", "ema-trend", "pullback"]
@@ -192,24 +192,24 @@ async def test_a_template_becomes_a_strategy_of_ones_own(api: Api) -> None:
 
 
 async def test_statistics_equal_the_trades_at_any_time(api: Api) -> None:
-    """Of two strategies with several sessions each, asked for while trades close."""
+    """For two strategies with several sessions each, read while trades close."""
     ann = await api.caller()
     strategy_ids = [await ann.make_strategy(), await ann.make_strategy(strategy_name="another")]
     for strategy_id in (*strategy_ids, *strategy_ids):
         await ann.start(strategy_id)
     market = await api.trading.market(wavy_bars(120))
     for _ in range(6):
-        await market.tell(20)
-        for row in await api.trading.see(STATISTICS):
+        await market.close_bars(20)
+        for row in await api.trading.fetch(STATISTICS):
             assert (row["total_uses"], row["win_rate"], row["avg_pnl"]) == (row["uses"], row["rate"], row["mean"])
-    await api.trading.until_at(wavy_bars(120)[-1].open_time_ms)
+    await api.trading.until_stepped(wavy_bars(120)[-1].open_time_ms)
     for strategy_id in strategy_ids:
         shown = await ann.call("GET", f"/v1/strategies/{strategy_id}")
         trades = await every(ann, f"/v1/trades?status=CLOSED&strategy_id={strategy_id}")
         assert_equal_to(shown, [Decimal(trade["pnl"]) for trade in trades])
 
 
-# One statement, one snapshot: what it reads of both tables belongs together.
+# One statement reads one snapshot, so that the rows of both tables match.
 STATISTICS = """
     SELECT s.total_uses, s.win_rate, s.avg_pnl, count(t) AS uses,
            round(100.0 * count(t) FILTER (WHERE t.pnl > 0) / nullif(count(t), 0), 6) AS rate,
@@ -228,7 +228,7 @@ def assert_equal_to(shown: Answer, pnls: list[Decimal]) -> None:
     assert abs(Decimal(shown.text("avg_pnl")) - sum(pnls, Decimal(0)) / count) < Decimal("0.00000001")
 
 
-async def test_strategies_are_listed_in_either_order_page_by_page(api: Api) -> None:
+async def test_strategies_are_paged_in_either_order(api: Api) -> None:
     ann = await api.caller()
     made = [await ann.make_strategy(strategy_name=f"number {number}") for number in range(9)]
     assert [each["strategy_id"] for each in await every(ann, "/v1/strategies")] == made

@@ -1,4 +1,4 @@
-"""A trial ends at billing, and trading hears of it: entries stop beyond FREE, positions go on to their end."""
+"""A trial ends in billing, and trading consumes the event: entries beyond FREE stop, open positions continue."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -26,7 +26,7 @@ async def billing(service_env: ServiceEnv) -> AsyncIterator[RunningService]:
 
 
 async def _end_trial(trading: Trading) -> None:
-    """As if it had begun a fortnight ago; the job finds it."""
+    """Make the trial due now, as if it had begun two weeks ago; billing's job ends it."""
     owner = await asyncpg.connect(trading.owner_dsn)
     await owner.execute(
         """
@@ -37,19 +37,19 @@ async def _end_trial(trading: Trading) -> None:
     await owner.close()
 
 
-async def _until_on(trading: Trading, plan: str) -> None:
-    said = "SELECT plan FROM entitlements"
-    await eventually(lambda: trading.see(said), lambda rows: [row["plan"] for row in rows] == [plan], 40)
+async def _until_plan(trading: Trading, plan: str) -> None:
+    query = "SELECT plan FROM entitlements"
+    await eventually(lambda: trading.fetch(query), lambda rows: [row["plan"] for row in rows] == [plan], 40)
 
 
 async def _until_it_holds_a_position(trading: Trading, market: Market, session_id: UUID) -> None:
     held = "SELECT 1 FROM user_trades WHERE session_id = $1 AND status = 'OPEN'"
-    while not await trading.see(held, session_id):
-        await trading.until_at(await market.tell())
+    while not await trading.fetch(held, session_id):
+        await trading.until_stepped(await market.close_bars())
 
 
 async def _entries(trading: Trading, session_id: UUID) -> int:
-    return len(await trading.see("SELECT 1 FROM user_trades WHERE session_id = $1", session_id))
+    return len(await trading.fetch("SELECT 1 FROM user_trades WHERE session_id = $1", session_id))
 
 
 async def test_after_a_trial_entries_stop_and_the_position_is_managed_to_its_end(
@@ -60,7 +60,7 @@ async def test_after_a_trial_entries_stop_and_the_position_is_managed_to_its_end
         await stack.enter_async_context(
             RunningService(build_trading, trading.settings, {"consumers", "worker", "relay"})
         )
-        await _until_on(trading, "PREMIUM")
+        await _until_plan(trading, "PREMIUM")
         ann = Principal(1, public_id, frozenset(), None)
         first = await trading.start(ann, await trading.strategy(1))
         second = await trading.start(ann, await trading.strategy(1, strategy_name="another"))
@@ -68,12 +68,12 @@ async def test_after_a_trial_entries_stop_and_the_position_is_managed_to_its_end
         await _until_it_holds_a_position(trading, market, second.session_id)
         entries = [await _entries(trading, each.session_id) for each in (first, second)]
         await _end_trial(trading)
-        await _until_on(trading, "FREE")
-        await trading.until_at(await market.tell(80))
+        await _until_plan(trading, "FREE")
+        await trading.until_stepped(await market.close_bars(80))
     after = [await _entries(trading, each.session_id) for each in (first, second)]
     assert after[0] > entries[0]
     assert after[1] == entries[1]
     open_now = "SELECT 1 FROM user_trades WHERE session_id = $1 AND status = 'OPEN'"
-    assert await trading.see(open_now, second.session_id) == []
-    refused = await trading.see("SELECT DISTINCT session_id FROM decisions WHERE refusal = 'plan_limit'")
+    assert await trading.fetch(open_now, second.session_id) == []
+    refused = await trading.fetch("SELECT DISTINCT session_id FROM decisions WHERE refusal = 'plan_limit'")
     assert [row["session_id"] for row in refused] == [second.session_id]

@@ -1,13 +1,13 @@
-"""Every writing statement on trading's tables, as the database itself sees it."""
+"""Count every writing statement on trading's tables, by triggers in the database."""
 
 from dataclasses import dataclass
 
 import asyncpg
 
-# Written by a worker for its leases, whatever the steps are at; by a market that is told.
-APART = {"session_leases", "workers", "candles", "series"}
+# Written independently of session steps: leases by the worker, candles by the market.
+EXCLUDED = {"session_leases", "workers", "candles", "series"}
 COUNTER = """
-    CREATE TABLE public.counted (what text, said text, changed bigint);
+    CREATE TABLE public.counted (table_name text, operation text, changed bigint);
     CREATE FUNCTION public.count_statement() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN
         IF TG_OP = 'UPDATE' THEN
@@ -22,7 +22,7 @@ COUNTER = """
 
 @dataclass(frozen=True)
 class Write:
-    """`changed` is how many rows an UPDATE touched."""
+    """One statement; `changed` is the number of rows that an UPDATE touched."""
 
     table: str
     statement: str
@@ -30,11 +30,11 @@ class Write:
 
 
 async def count_writes(owner: asyncpg.Connection) -> None:
-    """From now on."""
+    """Start counting."""
     await owner.execute(COUNTER)
     tables = await owner.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'trading'")
     count = "FOR EACH STATEMENT EXECUTE FUNCTION public.count_statement()"
-    for name in {row["tablename"] for row in tables} - APART:
+    for name in {row["tablename"] for row in tables} - EXCLUDED:
         await owner.execute(
             f"""
             CREATE TRIGGER counted_u AFTER UPDATE ON trading.{name} REFERENCING NEW TABLE AS fresh {count};
@@ -44,5 +44,8 @@ async def count_writes(owner: asyncpg.Connection) -> None:
 
 
 async def writes(owner: asyncpg.Connection) -> list[Write]:
-    """Since counting began, or since this was asked."""
-    return [Write(*row) for row in await owner.fetch("DELETE FROM public.counted RETURNING what, said, changed")]
+    """Return the statements since counting began, or since the last call."""
+    return [
+        Write(*row)
+        for row in await owner.fetch("DELETE FROM public.counted RETURNING table_name, operation, changed")
+    ]

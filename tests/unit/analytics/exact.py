@@ -1,4 +1,4 @@
-"""Every figure from the raw trades once more, in exact fractions and by the letter of docs/statistics.md."""
+"""Every figure recalculated from the raw trades, in exact fractions, following docs/statistics.md word for word."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Figures = dict[str, object]
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Trades in order of exit, sessions, and the zone of their owner."""
+    """Trades in order of exit, sessions, and the owner's time zone."""
 
     trades: Sequence[TradeFact]
     sessions: Sequence[SessionFact]
@@ -32,10 +32,10 @@ class World:
     def pnls(self, on: Callable[[date], bool]) -> list[Fraction]:
         return [Fraction(trade.pnl) for trade in self.trades if on(self.day_of(trade.exit_time))]
 
-    def brought(self, on: Callable[[date], bool]) -> list[tuple[datetime, Fraction]]:
+    def deposits(self, on: Callable[[date], bool]) -> list[tuple[datetime, Fraction]]:
         return [(s.started_at, Fraction(s.initial_balance)) for s in self.sessions if on(self.day_of(s.started_at))]
 
-    def given_back(self, on: Callable[[date], bool]) -> list[tuple[datetime, Fraction]]:
+    def withdrawals(self, on: Callable[[date], bool]) -> list[tuple[datetime, Fraction]]:
         ended = [(s.stopped_at, Fraction(s.final_balance or 0)) for s in self.sessions if s.stopped_at]
         return [(moment, amount) for moment, amount in ended if on(self.day_of(moment))]
 
@@ -46,20 +46,20 @@ def total(flows: Iterable[tuple[datetime, Fraction]]) -> Fraction:
 
 @cache
 def capital_at_work(world: World, day: date) -> Fraction:
-    held = total(world.brought(lambda d: d < day)) - total(world.given_back(lambda d: d < day))
+    held = total(world.deposits(lambda d: d < day)) - total(world.withdrawals(lambda d: d < day))
     held += sum(world.pnls(lambda d: d < day))
-    brought, given_back = world.brought(lambda d: d == day), world.given_back(lambda d: d == day)
+    deposits, withdrawals = world.deposits(lambda d: d == day), world.withdrawals(lambda d: d == day)
     balances = [
-        total(flow for flow in brought if flow[0] <= moment)
-        - total(flow for flow in given_back if flow[0] <= moment)
-        for moment, _ in brought
+        total(flow for flow in deposits if flow[0] <= moment)
+        - total(flow for flow in withdrawals if flow[0] <= moment)
+        for moment, _ in deposits
     ]
     return held + max(Fraction(0), *balances, Fraction(0))
 
 
 def day_figures(world: World, day: date) -> Figures:
     pnls, capital = world.pnls(lambda d: d == day), capital_at_work(world, day)
-    starting = total(world.brought(lambda d: d <= day)) + sum(world.pnls(lambda d: d < day))
+    starting = total(world.deposits(lambda d: d <= day)) + sum(world.pnls(lambda d: d < day))
     first = max(world.dates()[0], day - timedelta(days=29))
     returns = daily_returns(world, first, day)
     return {
@@ -119,7 +119,7 @@ def running(start: Fraction, pnls: Iterable[Fraction]) -> list[Fraction]:
 
 
 def deepest(heights: Sequence[Fraction]) -> Fraction:
-    """As a share of the highest before."""
+    """The deepest fall, as a share of the highest value before it."""
     return max(
         (highest - height) / highest for highest, height in zip(accumulate(heights, max), heights, strict=True)
     )

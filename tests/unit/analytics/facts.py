@@ -1,4 +1,4 @@
-"""Facts to cut days from, and bars to look at."""
+"""Trades, sessions and bars for the tests of analytics."""
 
 import random
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ STEP_MS = INTERVAL_MS[INTERVAL]
 
 
 def at(text: str) -> datetime:
-    """A UTC time, such as `2026-01-31 09:30`."""
+    """A UTC time such as `2026-01-31 09:30`."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
@@ -24,14 +24,14 @@ def trade(exit_time: str | datetime, pnl: str | Decimal, fee: str = "0", symbol:
     return TradeFact(uuid4(), symbol, STRATEGY, "cross", moment, Decimal(pnl), Decimal(fee))
 
 
-def session(balance: str, started_at: str, gave_back: str | None = None, stopped_at: str = "") -> SessionFact:
-    if gave_back is None:
+def session(balance: str, started_at: str, final_balance: str | None = None, stopped_at: str = "") -> SessionFact:
+    if final_balance is None:
         return SessionFact(Decimal(balance), at(started_at))
-    return SessionFact(Decimal(balance), at(started_at), Decimal(gave_back), at(stopped_at))
+    return SessionFact(Decimal(balance), at(started_at), Decimal(final_balance), at(stopped_at))
 
 
 def wavy_bars(count: int, seed: int = 7) -> list[Bar]:
-    """Restless prices around 100."""
+    """A random walk around 100."""
     draw = random.Random(seed)
     bars, price = [], Decimal(100)
     for index in range(count):

@@ -1,4 +1,4 @@
-"""Where empyrical defines the same figure, ours is the same; where it does not, docs/statistics.md says so."""
+"""Figures that empyrical defines in the same way are equal to ours; docs/statistics.md lists the differences."""
 
 import math
 from datetime import timedelta
@@ -36,7 +36,7 @@ def history(pnls: list[int | None]) -> list[TradeFact]:
 
 
 def returns_of(pnls: list[int | None]) -> NDArray[np.float64]:
-    """Day by day on the balance at its start, worked out apart from ours."""
+    """Daily returns on the balance at the start of the day, calculated independently of our code."""
     balance, returns = 100_000, []
     for pnl in pnls:
         returns.append((pnl or 0) / balance)
@@ -49,7 +49,7 @@ def summary_of(pnls: list[int | None]) -> Summary:
 
 
 def same(ours: Decimal | None, theirs: float, tolerance: float = 2e-6) -> bool:
-    """To the 6 places that ours has, of returns of 10."""
+    """Equal to 6 decimal places, ours being rounded to them."""
     if ours is None or not math.isfinite(theirs):
         return ours is None and not math.isfinite(theirs)
     return float(ours) == pytest.approx(theirs, rel=tolerance, abs=tolerance)
@@ -93,27 +93,27 @@ def test_the_return_of_a_period_without_flows_is_empyricals(pnls: list[int | Non
 
 @settings(max_examples=40)
 @given(daily_pnls)
-def test_a_day_looks_back_thirty(pnls: list[int | None]) -> None:
+def test_the_statistics_of_a_day_cover_thirty_days(pnls: list[int | None]) -> None:
     last = compute_days(history(pnls), [SESSION], UTC_ZONE)[-1]
     returns = returns_of(pnls)[-30:]
     assert same(last.volatility, empyrical.annual_volatility(returns, annualization=PER_YEAR))
     assert same(last.sharpe_ratio, empyrical.sharpe_ratio(returns, annualization=PER_YEAR))
 
 
-def test_under_ten_days_a_day_has_no_statistics_where_empyrical_has_some() -> None:
+def test_below_ten_days_we_have_no_statistics_and_empyrical_has_some() -> None:
     returns = [0.01, -0.01] * 4
     assert trailing_risk(returns) == (None, None)
     assert empyrical.annual_volatility(np.array(returns)) > 0
 
 
-def test_equal_returns_have_no_sharpe_where_empyrical_divides_by_noise_or_nothing() -> None:
+def test_equal_returns_have_no_sharpe_where_empyrical_divides_by_noise_or_zero() -> None:
     assert summary_of([0] * 12).ratios.sharpe is None
     with np.errstate(all="ignore"):
         assert not math.isfinite(empyrical.sharpe_ratio(np.zeros(12)))
 
 
-def test_within_a_day_we_see_what_empyrical_cannot() -> None:
-    """Down by a tenth and back on the same day: no return of the day shows it."""
+def test_we_count_a_drawdown_within_a_day_and_empyrical_does_not() -> None:
+    """A loss of a tenth that is recovered on the same day does not appear in any daily return."""
     trades = [trade("2026-01-01 10:00", "-10000"), trade("2026-01-01 11:00", "10000")]
     summary = summarise(trades, [SESSION], Decimal(0), UTC_ZONE)
     assert summary.max_drawdown_pct == 10

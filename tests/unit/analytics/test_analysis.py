@@ -1,4 +1,4 @@
-"""How a closed candle looks: the indicator's own values, and a trend."""
+"""The analysis of a closed candle: indicator values and trend."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -17,23 +17,23 @@ from shared.strategy.series import Series
 from tests.unit.analytics.facts import INTERVAL, wavy_bars
 
 
-def test_values_are_those_of_talib_from_the_anchor() -> None:
+def test_values_equal_those_of_talib_from_the_anchor() -> None:
     bars = wavy_bars(80)
     series = Series(bars)
     emas = talib.EMA(np.array([str(bar.close) for bar in bars], dtype=np.float64), 20)
-    looks = [analyse_candle(series, index, 20) for index in range(len(bars))]
-    assert [look.ema_value for look in looks] == [decimal_of(ema.item()) for ema in emas]
-    assert [look.price for look in looks] == [bar.close for bar in bars]
-    undefined = {(look.ema_value, look.trend_direction, look.candles_above_ema) for look in looks[:19]}
+    results = [analyse_candle(series, index, 20) for index in range(len(bars))]
+    assert [result.ema_value for result in results] == [decimal_of(ema.item()) for ema in emas]
+    assert [result.price for result in results] == [bar.close for bar in bars]
+    undefined = {(result.ema_value, result.trend_direction, result.candles_above_ema) for result in results[:19]}
     assert undefined == {(None, None, None)}
     above = 0
-    for look in looks[19:]:
-        assert look.ema_value is not None
-        above = above + 1 if look.price > look.ema_value else 0
-        assert look.candles_above_ema == above
+    for result in results[19:]:
+        assert result.ema_value is not None
+        above = above + 1 if result.price > result.ema_value else 0
+        assert result.candles_above_ema == above
 
 
-def test_a_look_does_not_change_when_the_series_grows() -> None:
+def test_an_analysis_does_not_change_when_the_series_grows() -> None:
     bars = wavy_bars(60)
     grown = Series(bars)
     assert [analyse_candle(Series(bars[: index + 1]), index, 5) for index in range(60)] == [
@@ -60,13 +60,13 @@ def test_the_trend_is_up_above_a_rising_and_down_below_a_falling_average(
     assert trend(price, ema, before) == expected
 
 
-def test_a_market_that_stands_still_is_flat_and_at_its_average() -> None:
+def test_a_market_that_does_not_move_is_flat_and_at_its_average() -> None:
     price = Decimal("93.15")
     series = Series([Bar(index * 60_000, price, price, price, price, Decimal(0)) for index in range(120)])
-    looks = [analyse_candle(series, index, 21) for index in range(30, 120)]
-    assert {look.trend_direction for look in looks} == {"FLAT"}
-    assert {look.candles_above_ema for look in looks} == {0}
-    assert {look.distance_from_ema for look in looks} == {Decimal(0)}
+    results = [analyse_candle(series, index, 21) for index in range(30, 120)]
+    assert {result.trend_direction for result in results} == {"FLAT"}
+    assert {result.candles_above_ema for result in results} == {0}
+    assert {result.distance_from_ema for result in results} == {Decimal(0)}
 
 
 def test_without_an_average_there_is_no_trend() -> None:
@@ -75,17 +75,17 @@ def test_without_an_average_there_is_no_trend() -> None:
 
 
 @pytest.mark.parametrize("value", [0.1 + 0.2, 1.2345678901234567e-05, 96123.123456789, 1e22, 0.0])
-def test_a_value_is_kept_to_its_last_digit_and_shown_to_eighteen_places(value: float) -> None:
-    kept = decimal_of(value)
-    assert kept is not None
-    assert kept.__float__() == value
-    shown = round_amount(kept)
+def test_a_value_is_stored_to_its_last_digit_and_shown_to_eighteen_places(value: float) -> None:
+    stored = decimal_of(value)
+    assert stored is not None
+    assert stored.__float__() == value
+    shown = round_amount(stored)
     assert shown is not None
-    assert abs(shown - kept) <= Decimal("0.5e-18")
+    assert abs(shown - stored) <= Decimal("0.5e-18")
     assert decimal_of(float("nan")) is decimal_of(float("inf")) is None
 
 
-def test_an_id_tells_its_moment_and_is_another_for_another_watch() -> None:
+def test_an_id_contains_its_time_and_is_different_for_each_watch() -> None:
     moment, watches = datetime(2026, 1, 31, 9, 30, 0, 123_000, UTC), [uuid4() for _ in range(50)]
     ids = [analysis_id(watch, moment) for watch in watches]
     assert {candle_time_of(one) for one in ids} == {moment}
@@ -96,7 +96,7 @@ def test_an_id_tells_its_moment_and_is_another_for_another_watch() -> None:
     assert candle_time_of(UUID(int=2**128 - 1)) is None
 
 
-def test_what_a_watch_has_missed_is_what_closed_since_it_last_saw_one() -> None:
+def test_a_watch_has_missed_the_bars_that_closed_after_its_last_one() -> None:
     bars = closed_bars(Series(wavy_bars(10)), "x", range(10))
     begun = bars[4].timestamp + timedelta(minutes=1)  # bar 4 closes after it
     assert select_missing(bars, INTERVAL, begun, None) == bars[4:]

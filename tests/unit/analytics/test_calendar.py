@@ -1,4 +1,4 @@
-"""A year of days: all of them are there, and each says what it is."""
+"""A year of days: every day is listed, with its status."""
 
 from datetime import date
 from decimal import Decimal
@@ -19,7 +19,7 @@ def test_a_year_has_twelve_months_and_its_days() -> None:
     assert [len(month.days) for month in months[:4]] == [31, 29, 31, 30]
 
 
-def test_a_day_without_trades_is_not_one_that_brought_nothing() -> None:
+def test_a_day_without_trades_is_not_a_day_with_no_profit() -> None:
     rows = {row.date: row for row in (traded(3, 9, "0", "500"), traded(3, 10, "5", "500"))}
     march = months_of(days_of_year(2028, None, None), rows, TODAY)[2]
     assert [(day.status, day.daily_pnl) for day in march.days[7:11]] == [

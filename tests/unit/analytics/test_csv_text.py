@@ -1,4 +1,4 @@
-"""What a spreadsheet makes of the cells."""
+"""How spreadsheets interpret the cells of our CSV files."""
 
 import csv
 import io
@@ -38,13 +38,13 @@ def test_text_that_would_be_a_formula_is_quoted(text: str) -> None:
 
 
 @pytest.mark.parametrize("before", UNSEEN)
-def test_a_formula_behind_what_is_not_seen_is_quoted(before: str) -> None:
+def test_a_formula_behind_invisible_characters_is_quoted(before: str) -> None:
     for formula in FORMULAS:
         assert cell_text(before + formula) == f"'{before}{formula}"
 
 
 @pytest.mark.parametrize("separator", SEPARATORS)
-def test_a_formula_after_what_another_locale_splits_at_is_quoted(separator: str) -> None:
+def test_a_formula_after_the_separator_of_another_locale_is_quoted(separator: str) -> None:
     for formula in FORMULAS:
         assert cell_text(f"a{separator}{formula}") == f"a{separator}'{formula}"
         for before in UNSEEN:
@@ -53,7 +53,7 @@ def test_a_formula_after_what_another_locale_splits_at_is_quoted(separator: str)
 
 
 @pytest.mark.parametrize("begin", ["\t", "\r", "\n"])
-def test_text_that_begins_with_a_break_is_quoted(begin: str) -> None:
+def test_text_that_begins_with_a_line_break_or_tab_is_quoted(begin: str) -> None:
     assert cell_text(begin + "a") == f"'{begin}a"
 
 
@@ -73,7 +73,7 @@ def test_text_that_begins_with_a_break_is_quoted(begin: str) -> None:
         (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
     ],
 )
-def test_numbers_and_times_stay_what_they_are(cell: Cell, text: str) -> None:
+def test_numbers_and_times_are_not_quoted(cell: Cell, text: str) -> None:
     assert cell_text(cell) == text
 
 
@@ -86,7 +86,7 @@ formula_like = st.lists(st.sampled_from([*FORMULAS, *SEPARATORS, *UNSEEN, "a", '
 
 
 @given(st.lists(texts | formula_like, min_size=1, max_size=5))
-def test_whatever_a_text_holds_it_is_one_cell_and_no_formula(given_texts: list[str]) -> None:
+def test_any_text_is_one_cell_and_not_a_formula(given_texts: list[str]) -> None:
     (cells,) = csv.reader(io.StringIO(csv_bytes([["first", *given_texts]]).decode(), newline=""))
     for text, cell in zip(given_texts, cells[1:], strict=True):
         assert cell.replace("'", "") == text.replace("'", "")
@@ -98,7 +98,7 @@ def test_whatever_a_text_holds_it_is_one_cell_and_no_formula(given_texts: list[s
 
 @pytest.mark.parametrize("separator", [";", "\t"])
 @pytest.mark.parametrize("text", ['a;"=1+1', 'a\t"=1+1', 'a;""=1', '"=1', 'a; "=1', ';"@x";"+2'])
-def test_no_cell_is_a_formula_where_another_separator_is_taken(text: str, separator: str) -> None:
+def test_no_cell_is_a_formula_when_another_separator_is_used(text: str, separator: str) -> None:
     lines = csv_bytes([["id", text, "x"]]).decode().splitlines(keepends=True)
     for cells in csv.reader(lines, delimiter=separator):
         assert not [cell for cell in cells if cell.lstrip(' "').startswith(tuple("=+-@"))]

@@ -1,4 +1,4 @@
-"""Days are cut from facts: at local midnights, exactly, and the same whatever came first."""
+"""Trades are grouped by local day, exactly, in whatever order they arrive."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -64,18 +64,18 @@ def test_the_drawdown_is_from_the_highest_equity_within_the_day() -> None:
     assert max_drawdown_pct(Decimal(100), []) == 0
 
 
-def test_statistics_come_with_the_tenth_day_and_look_back_thirty() -> None:
+def test_statistics_start_on_the_tenth_day_and_cover_thirty_days() -> None:
     start = at("2026-01-01 12:00")
     trades = [trade(start + timedelta(days=number), "10" if number % 2 else "-5") for number in range(45)]
     days = compute_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
     assert [day.sharpe_ratio is None for day in days] == [True] * 9 + [False] * 36
     assert [day.volatility is None for day in days] == [True] * 9 + [False] * 36
-    # The same capital and the same thirty returns: day 45 does not see the first fifteen.
+    # The same capital and the same thirty returns: day 45 does not depend on the first fifteen.
     capital = str(days[15].starting_balance)
     later = compute_days(trades[15:], [session(capital, "2026-01-01 00:00")], UTC_ZONE)
     assert (days[-1].sharpe_ratio, days[-1].volatility) == (later[-1].sharpe_ratio, later[-1].volatility)
     quiet = compute_days([trades[0], trades[40]], [session("1000", "2026-01-01 00:00")], UTC_ZONE)
-    assert quiet[1].volatility is not None  # days without trades are days of no return
+    assert quiet[1].volatility is not None  # days without trades have a return of zero
     assert quiet[1].sharpe_ratio is not None
 
 
@@ -87,7 +87,7 @@ def test_equal_returns_have_no_sharpe() -> None:
 
 
 @given(facts, capitals, zones, st.randoms())
-def test_the_order_in_which_facts_came_does_not_matter(
+def test_the_order_in_which_facts_arrive_does_not_matter(
     trades: list[TradeFact], sessions: list[SessionFact], zone: ZoneInfo, shuffle: Random
 ) -> None:
     expected = compute_days(trades, sessions, zone)
@@ -115,17 +115,17 @@ def test_days_equal_a_naive_sum_to_the_last_digit(
 
 @given(facts, capitals, zones, st.dates(date(2026, 2, 19), date(2026, 5, 25)))
 @settings(max_examples=200)
-def test_cutting_from_any_day_on_equals_cutting_all(
+def test_computing_from_any_day_equals_computing_everything(
     trades: list[TradeFact], sessions: list[SessionFact], zone: ZoneInfo, since: date
 ) -> None:
     everything = compute_days(trades, sessions, zone)
     later = [each for each in trades if each.exit_time >= day_start(since, zone).moment]
-    assert compute_days(later, sessions, zone, _carried(everything, since)) == [
+    assert compute_days(later, sessions, zone, _earlier_days(everything, since)) == [
         day for day in everything if day.date >= since
     ]
 
 
-def _carried(days: list[Day], since: date) -> EarlierDays | None:
+def _earlier_days(days: list[Day], since: date) -> EarlierDays | None:
     before = [day for day in days if day.date < since]
     if not before:
         return None

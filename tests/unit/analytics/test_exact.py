@@ -1,4 +1,4 @@
-"""Every shown digit of every figure is that of the exact calculation, over hundreds of random histories."""
+"""Every displayed digit of every figure equals that of the exact calculation, over hundreds of random histories."""
 
 import random
 from datetime import timedelta
@@ -20,7 +20,7 @@ HISTORIES = 300
 
 
 def random_world(seed: int) -> World:
-    """One session holds capital from first to last, others begin and stop on any day; amounts are round or odd."""
+    """The first session runs throughout, others start and stop on any day; amounts have 0, 2 or 8 places."""
     draw = random.Random(seed)
     trades, sessions = list[TradeFact](), list[SessionFact]()
     days, places = draw.choice((3, 12, 12, 40)), draw.choice((0, 2, 8))
@@ -46,7 +46,7 @@ def some_pnl(draw: random.Random, balance: Decimal, places: int) -> Decimal:
 @pytest.mark.parametrize(
     "seeds", [range(start, start + HISTORIES // 6) for start in range(0, HISTORIES, HISTORIES // 6)]
 )
-def test_every_shown_digit_is_that_of_the_exact_calculation(seeds: range) -> None:
+def test_every_displayed_digit_equals_that_of_the_exact_calculation(seeds: range) -> None:
     for seed in seeds:
         world = random_world(seed)
         for day in compute_days(world.trades, world.sessions, world.zone):

@@ -1,4 +1,4 @@
-"""Histories worked out by hand, line by line of the definition in docs/statistics.md: every column of every day."""
+"""Histories calculated by hand from the definitions in docs/statistics.md, with every column of every day."""
 
 import math
 from dataclasses import fields
@@ -46,7 +46,7 @@ def test_a_day_of_23_hours_with_every_column() -> None:
     assert shown(after, "date", "starting_balance", "daily_pnl_percentage") == ("2026-03-30", "999.9", "0.50005001")
 
 
-def test_a_day_of_25_hours_has_both_its_hours_of_two() -> None:
+def test_a_day_of_25_hours_includes_the_repeated_hour_twice() -> None:
     """On 2026-10-25 Rome goes from 03:00 back to 02:00: the day is from 22:00 to 23:00 UTC."""
     times = ["10-24 21:59", "10-24 22:00", "10-25 00:30", "10-25 01:30", "10-25 22:59", "10-25 23:00"]
     trades = [trade(f"2026-{time}", str(10**number)) for number, time in enumerate(times)]
@@ -54,9 +54,9 @@ def test_a_day_of_25_hours_has_both_its_hours_of_two() -> None:
     assert [(day.date.day, int(day.daily_pnl)) for day in days] == [(24, 1), (25, 11110), (26, 100000)]
 
 
-def test_what_sessions_bring_and_take_is_a_flow_and_no_gain() -> None:
-    """A brings 1,000, wins 100 and gives 1,100 back; B brings 500, wins 16 and gives 516 back on a day without
-    trades; C brings 200."""
+def test_capital_of_starting_and_stopping_sessions_is_a_flow_and_no_gain() -> None:
+    """A starts with 1,000, wins 100 and returns 1,100; B starts with 500, wins 16 and returns 516 on a day without
+    trades; C starts with 200."""
     sessions = [
         session("1000", "2026-01-01 09:00", "1100", "2026-01-01 18:00"),
         session("500", "2026-01-03 09:00", "516", "2026-01-04 09:00"),
@@ -81,7 +81,7 @@ def test_what_sessions_bring_and_take_is_a_flow_and_no_gain() -> None:
     ]
 
 
-def test_a_flow_belongs_to_the_local_day_it_came_on() -> None:
+def test_a_flow_belongs_to_the_local_day_of_its_time() -> None:
     """23:30 UTC is the next day in Rome."""
     sessions = [session("1000", "2026-01-01 23:30", "990", "2026-01-03 23:30"), session("7", "2026-01-02 23:00")]
     trades = [trade(f"2026-01-0{number} 12:00", "1") for number in (1, 2, 4)]
@@ -105,8 +105,8 @@ def test_a_trade_before_its_session_counts_and_has_no_percentage_yet() -> None:
     )
 
 
-def test_volatility_and_sharpe_of_ten_days_worked_by_hand() -> None:
-    """1,000 goes up and down by 1 % of itself: their mean is 0, their sample deviation 1 % × √(10/9)."""
+def test_volatility_and_sharpe_of_ten_days_calculated_by_hand() -> None:
+    """The balance alternately loses and gains 1 %: the mean return is 0, the sample deviation 1 % × √(10/9)."""
     balance, trades = Decimal(1000), []
     for number in range(11):
         pnl = balance * (1 if number % 2 else -1) / 100
@@ -116,12 +116,12 @@ def test_volatility_and_sharpe_of_ten_days_worked_by_hand() -> None:
     assert [day.volatility for day in days[:9]] == [None] * 9
     assert days[9].sharpe_ratio == 0
     assert days[9].volatility == Decimal(str(round(0.01 * math.sqrt(10 / 9) * math.sqrt(365), 6)))
-    eleven = math.sqrt((5 * (1 + 1 / 11) ** 2 + 6 * (1 - 1 / 11) ** 2) / 10)  # of five +1 and six -1 around -1/11
+    eleven = math.sqrt((5 * (1 + 1 / 11) ** 2 + 6 * (1 - 1 / 11) ** 2) / 10)  # five +1 and six -1 around -1/11
     assert days[10].sharpe_ratio == Decimal(str(round(-1 / 11 / eleven * math.sqrt(365), 6)))
 
 
-def test_days_without_trades_are_returns_of_nothing() -> None:
-    """Won 1 % on the first of ten days: mean 0.1 %, deviation 1 % × √((0.9² + 9 × 0.1²) / 9) = 1 % × √0.1."""
+def test_days_without_trades_have_a_return_of_zero() -> None:
+    """A gain of 1 % on the first of ten days: mean 0.1 %, deviation 1 % × √((0.9² + 9 × 0.1²) / 9) = 1 % × √0.1."""
     trades = [trade("2026-01-01 12:00", "10"), trade("2026-01-10 12:00", "0")]
     days = compute_days(trades, [session("1000", "2026-01-01 00:00")], UTC_ZONE)
     assert days[1].volatility == Decimal(str(round(0.01 * math.sqrt(0.1) * math.sqrt(365), 6)))

@@ -1,4 +1,4 @@
-"""A moment belongs to the date that a clock of the zone shows, also where the clock goes back over midnight."""
+"""A time belongs to the date that a clock of the zone shows, also where the clock goes back across midnight."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -28,7 +28,7 @@ NEAR = [timedelta(minutes=minutes) for minutes in (-1500, -181, -61, -60, -59, -
 
 
 def clock_changes(zone: ZoneInfo) -> Iterator[datetime]:
-    """When the zone's offset changed, found by looking every fortnight."""
+    """When the zone's offset changed, searched in steps of 20 days."""
     low = datetime(YEARS.start, 1, 1, tzinfo=UTC)
     while low.year < YEARS.stop:
         high = low + STEP
@@ -50,7 +50,7 @@ def is_near_midnight(change: datetime, zone: ZoneInfo) -> bool:
 
 
 @pytest.mark.parametrize("letter", ["A", "B-E", "F-Z"])
-def test_around_every_clock_change_near_midnight_a_date_is_where_the_clock_shows_it(letter: str) -> None:
+def test_around_every_clock_change_near_midnight_the_date_is_that_of_the_clock(letter: str) -> None:
     first, _, last = letter.partition("-")
     names = [name for name in sorted(available_timezones()) if first <= name[0] <= (last or first)]
     turned_back, seen = 0, set[tuple[datetime, ...]]()
@@ -63,7 +63,7 @@ def test_around_every_clock_change_near_midnight_a_date_is_where_the_clock_shows
 
 
 def check_dates_around(change: datetime, zone: ZoneInfo) -> bool:
-    """Whether the clock went back over midnight."""
+    """Returns whether the clock went back across midnight."""
     day = local_date(change, zone)
     starts = {each: day_start(each, zone) for each in (day - ONE_DAY, day, day + ONE_DAY, day + 2 * ONE_DAY)}
     ends = {end for start in starts.values() for span in start.after for end in span if end.year < 9000}
@@ -84,7 +84,7 @@ def check_dates_around(change: datetime, zone: ZoneInfo) -> bool:
 
 
 @pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-07-01", 24)])
-def test_a_day_is_as_long_as_its_zone_says(day: str, hours: int) -> None:
+def test_a_day_is_as_long_as_in_its_zone(day: str, hours: int) -> None:
     begin = date.fromisoformat(day)
     start, end = day_start(begin, ROME).moment, day_start(begin + ONE_DAY, ROME).moment
     assert end - start == timedelta(hours=hours)
@@ -92,21 +92,21 @@ def test_a_day_is_as_long_as_its_zone_says(day: str, hours: int) -> None:
     assert [(each.date, each.total_trades) for each in cut] == [(begin, 2)]
 
 
-def test_a_day_whose_midnight_is_skipped_begins_when_the_clock_goes_on() -> None:
+def test_a_day_whose_midnight_is_skipped_begins_at_the_first_time_the_clock_shows() -> None:
     start = day_start(date(2026, 3, 29), BEIRUT).moment  # at 01:00
     assert start.astimezone(BEIRUT).isoformat() == "2026-03-29T01:00:00+03:00"
     assert local_date(start - INSTANT, BEIRUT) == date(2026, 3, 28)
 
 
 def test_a_date_that_was_skipped_is_empty() -> None:
-    """Samoa went from the end of 2011-12-29 to 2011-12-31."""
+    """Samoa skipped 2011-12-30: after 2011-12-29 came 2011-12-31."""
     apia = ZoneInfo("Pacific/Apia")
     assert day_start(date(2011, 12, 30), apia) == day_start(date(2011, 12, 31), apia)
     assert period_of(date(2011, 12, 30), date(2011, 12, 30), apia).spans == []
 
 
-def test_where_the_clock_goes_back_over_midnight_a_date_is_two_stretches() -> None:
-    """St. John's, 2010-11-07 00:01, back to 23:01 of the day before."""
+def test_where_the_clock_goes_back_across_midnight_a_date_has_two_spans() -> None:
+    """In St. John's the clock went from 00:01 on 2010-11-07 back to 23:01 of the day before."""
     start = day_start(date(2010, 11, 7), ST_JOHNS)
     assert start == Cutoff(at("2010-11-07 02:30"), (at("2010-11-07 02:31"), at("2010-11-07 03:30")))
     sixth = period_of(date(2010, 11, 6), date(2010, 11, 6), ST_JOHNS)

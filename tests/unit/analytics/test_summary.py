@@ -1,4 +1,4 @@
-"""What trades come to: sums are exact, statistics are those of a backtest's report."""
+"""Summaries of trades: sums are exact, statistics equal those of a backtest report."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -28,7 +28,7 @@ def test_the_sums_of_a_few_trades() -> None:
     assert (sums.win_rate_pct, sums.profit_factor, sums.expectancy) == tuple(map(Decimal, ("50", "3.025", "2.025")))
 
 
-def test_without_trades_sums_are_nought_and_ratios_undefined() -> None:
+def test_without_trades_sums_are_zero_and_ratios_undefined() -> None:
     summary = summarise([], [session("100", "2026-01-01 00:00")], Decimal(0), UTC_ZONE)
     assert summary.sums.pnl == 0
     assert summary.starting_balance == summary.ending_balance == 100
@@ -43,8 +43,9 @@ def test_sums_are_exact(values: list[Decimal]) -> None:
     assert sums.gains - sums.losses == sums.pnl
 
 
-def test_a_wild_fortnight_can_be_shown() -> None:
-    """A fourfold in ten days is 10^22 in a year: a statistic is a number, not an amount."""
+def test_a_very_large_ratio_can_be_shown() -> None:
+    """A fourfold gain in ten days is 10^22 in a year: a statistic is a plain number, without the limits of an
+    amount."""
     trades = [trade("2026-01-01 10:00", "30000"), trade("2026-01-10 11:00", "-1")]
     summary = summarise(trades, [session("10000", "2026-01-01 00:00")], Decimal(0), UTC_ZONE)
     assert summary.ratios.calmar is not None
@@ -52,7 +53,7 @@ def test_a_wild_fortnight_can_be_shown() -> None:
     assert SumsView.model_validate(sums_fields(summary.sums)).pnl == 29999
 
 
-def test_ratios_are_of_every_calendar_day() -> None:
+def test_ratios_count_every_calendar_day() -> None:
     start = at("2026-01-01 10:00")
     trades = [trade(start + timedelta(days=number), pnl) for number, pnl in ((0, "100"), (9, "-50"))]
     summary = summarise(trades, [session("10000", "2026-01-01 00:00")], Decimal(0), UTC_ZONE)
@@ -62,7 +63,7 @@ def test_ratios_are_of_every_calendar_day() -> None:
     assert None not in vars(summary.ratios).values()
 
 
-def test_of_nine_days_there_is_no_ratio() -> None:
+def test_nine_days_have_no_ratios() -> None:
     start = at("2026-01-01 10:00")
     trades = [trade(start + timedelta(days=number), pnl) for number, pnl in ((0, "100"), (8, "-50"))]
     summary = summarise(trades, [session("10000", "2026-01-01 00:00")], Decimal(0), UTC_ZONE)
@@ -70,7 +71,7 @@ def test_of_nine_days_there_is_no_ratio() -> None:
     assert summary.max_drawdown_pct == Decimal("0.49504950")
 
 
-def test_a_period_begins_with_what_was_earned_before() -> None:
+def test_a_period_begins_with_the_earlier_profit() -> None:
     begun = LocalPeriod(Cutoff(at("2026-01-05 00:00")))
     summary = summarise(
         [trade("2026-01-05 10:00", "-110")], [session("1000", "2026-01-01 00:00")], Decimal(100), UTC_ZONE, begun
@@ -80,12 +81,12 @@ def test_a_period_begins_with_what_was_earned_before() -> None:
     assert summary.max_drawdown_pct == 10
 
 
-def test_a_ratio_has_six_places_and_needs_a_whole() -> None:
+def test_a_ratio_has_six_places_and_is_none_without_a_denominator() -> None:
     assert ratio(Decimal(2), Decimal(3)) == Decimal("0.666667")
     assert ratio(Decimal(1), Decimal(0)) is None
 
 
-def test_groups_keep_every_trade() -> None:
+def test_groups_contain_every_trade() -> None:
     trades = [trade("2026-01-01 00:00", "1", symbol=symbol) for symbol in ("B", "A", "B")]
     groups = group_by(trades, lambda each: each.symbol)
     assert {symbol: len(group) for symbol, group in groups.items()} == {"A": 1, "B": 2}

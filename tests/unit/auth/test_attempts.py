@@ -1,4 +1,4 @@
-"""How long one has to wait after so many failures, and with whom one is counted."""
+"""How long to wait after a number of failures, and which clients share a counter."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -28,19 +28,19 @@ def test_the_wait_doubles_up_to_a_quarter_of_an_hour(failures: int, seconds: int
     assert wait_after(failures, 10) == timedelta(seconds=seconds)
 
 
-def test_the_wait_is_told_in_whole_seconds_and_passes() -> None:
+def test_the_wait_is_given_in_whole_seconds_and_ends() -> None:
     count = AttemptCount(b"", 12, NOW)
     assert [seconds_to_wait(count, 10, NOW + timedelta(seconds=s)) for s in (0, 0.5, 3.9, 4)] == [4, 4, 1, 0]
 
 
-def test_what_is_an_hour_old_is_forgotten() -> None:
+def test_failures_expire_after_the_time_to_live() -> None:
     count = AttemptCount(b"", 50, NOW)
     assert COUNTER_TTL > LONGEST_WAIT
     assert add_attempt(count, NOW + COUNTER_TTL - timedelta(seconds=1)).failures == 51
     assert add_attempt(count, NOW + COUNTER_TTL) == AttemptCount(b"", 1, NOW + COUNTER_TTL)
 
 
-def test_a_clock_that_runs_behind_another_takes_nothing_off_and_waits_for_nothing() -> None:
+def test_a_clock_behind_another_neither_shortens_nor_adds_a_wait() -> None:
     count = AttemptCount(b"", 5, NOW)
     assert add_attempt(count, NOW - timedelta(seconds=9)).last_at == NOW
     assert seconds_to_wait(count, 10, NOW - timedelta(seconds=9)) == 0
@@ -55,18 +55,18 @@ def test_a_clock_that_runs_behind_another_takes_nothing_off_and_waits_for_nothin
         (None, "0.0.0.0/32"),
     ],
 )
-def test_who_is_counted_together(address: str | None, network: str) -> None:
+def test_addresses_of_a_network_share_a_counter(address: str | None, network: str) -> None:
     assert network_of(address) == network
 
 
-def test_strangers_share_a_counter_that_is_not_of_those_who_are_known() -> None:
+def test_unknown_clients_share_a_counter_and_known_ones_have_their_own() -> None:
     here, there = "203.0.113.7/32", "198.51.100.1/32"
     assert account_counter(EMAIL, here, known=False) == account_counter(EMAIL, there, known=False)
     known = {account_counter(EMAIL, network, known=True) for network in (here, there)}
     assert len({*known, account_counter(EMAIL, here, known=False), network_counter(here)}) == 4
 
 
-def test_more_is_free_for_a_network_than_for_an_account() -> None:
+def test_a_network_has_more_free_attempts_than_an_account() -> None:
     free = FreeAttempts(account=3, network=7)
     assert free.for_counter(account_counter(EMAIL, "x", known=True)) == 3
     assert free.for_counter(network_counter("x")) == 7

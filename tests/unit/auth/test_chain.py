@@ -1,4 +1,4 @@
-"""A chain of rows shows what was done to it: which row, and how."""
+"""The check of a hash chain finds which row was tampered with, and how."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,7 +52,7 @@ def _faults(links: list[Link], head: Head | None) -> list[tuple[int, str]]:
     return [(fault.seq, fault.kind) for fault in found]
 
 
-def test_the_bytes_that_are_hashed_are_for_ever() -> None:
+def test_the_hashed_bytes_never_change() -> None:
     assert canonical_bytes(ENTRY, 7, bytes(32)).decode() == (
         '["tradefleet activity 1",42,7,"0190a6f2-7b5e-7c1f-8a52-000000000005",1769851800123456,"CREATE_STRATEGY",'
         '"USER","trading","20010db8000000000000000000000001","c\\u00fcrl/8.5","POST /v1/strategies",'
@@ -62,12 +62,12 @@ def test_the_bytes_that_are_hashed_are_for_ever() -> None:
 
 @pytest.mark.parametrize("column", OTHERS)
 def test_every_column_is_in_the_bytes(column: str) -> None:
-    other = replace(ENTRY, **{column: OTHERS[column]})  # type: ignore[arg-type]  # of its own type each
+    other = replace(ENTRY, **{column: OTHERS[column]})  # type: ignore[arg-type]  # each column has a type of its own
     assert set(OTHERS) == set(vars(ENTRY))
     assert canonical_bytes(other, 1, bytes(32)) != canonical_bytes(ENTRY, 1, bytes(32))
 
 
-def test_what_was_written_has_no_fault() -> None:
+def test_an_untouched_chain_has_no_faults() -> None:
     assert _faults(*_chain(5)) == []
     assert _faults([], Head()) == []
 
@@ -86,7 +86,7 @@ def _with_contents_swapped(links: list[Link]) -> list[Link]:
 
 
 @pytest.mark.parametrize(
-    ("harm", "expected"),
+    ("tamper", "expected"),
     [
         (_changed, [(3, "CHANGED")]),
         (lambda links: [*links[:2], *links[3:]], [(3, "MISSING")]),
@@ -99,20 +99,20 @@ def _with_contents_swapped(links: list[Link]) -> list[Link]:
     ],
     ids=["changed", "removed", "first removed", "last removed", "all removed", "swapped", "contents", "added"],
 )
-def test_what_was_done_to_it_is_told_by_its_row(
-    harm: Callable[[list[Link]], list[Link]], expected: list[tuple[int, str]]
+def test_tampering_is_found_at_its_row(
+    tamper: Callable[[list[Link]], list[Link]], expected: list[tuple[int, str]]
 ) -> None:
     links, head = _chain(5)
-    assert _faults(harm(links), head) == expected
+    assert _faults(tamper(links), head) == expected
 
 
-def test_a_row_that_was_changed_with_its_hash_shows_at_the_next() -> None:
+def test_a_row_changed_together_with_its_hash_is_found_at_the_next() -> None:
     links, head = _chain(3)
     links[1], _ = append(Head(1, links[0].hash), replace(links[1].entry, actor="SYSTEM"))
     assert _faults(links, head) == [(3, "MOVED")]
     assert _faults(links[:2], replace(head, entries=2)) == [(2, "HEAD_CHANGED")]
 
 
-def test_a_chain_without_its_head_is_told() -> None:
+def test_a_missing_head_is_found() -> None:
     links, _ = _chain(3)
     assert _faults(links, None) == [(3, "HEAD_MISSING")]

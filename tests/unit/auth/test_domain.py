@@ -1,4 +1,4 @@
-"""The rules of accounts and log-ins."""
+"""The rules of accounts and logins."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ FAMILY = Family(
 
 
 @pytest.mark.parametrize("email", ["a@b.org", "A.b+c@sub.example.org", " spaces@around.org ", "x'y@a-b.co"])
-def test_an_ordinary_address_is_taken(email: str) -> None:
+def test_a_valid_address_is_accepted(email: str) -> None:
     assert check_email(email) == email.strip()
 
 
@@ -60,16 +60,16 @@ def test_an_ordinary_address_is_taken(email: str) -> None:
         "a@" + "b." * 130 + "org",
     ],
 )
-def test_what_is_no_address_is_refused(email: str) -> None:
+def test_an_invalid_address_is_refused(email: str) -> None:
     with pytest.raises(ValueError):
         check_email(email)
 
 
-def test_an_address_is_found_without_regard_to_case() -> None:
+def test_the_hash_of_an_address_ignores_case() -> None:
     assert email_sha256("Ann@Example.org ") == email_sha256("ann@eXample.ORG")
 
 
-def test_a_user_agent_is_cut_and_cleaned() -> None:
+def test_a_user_agent_is_truncated_and_cleaned() -> None:
     assert clean_user_agent("curl\x00\udcff" + "x" * 500) == "curl??" + "x" * 294
     assert clean_user_agent(None) is None
 
@@ -80,31 +80,31 @@ BEFORE_MARKS = replace(TOKEN, marked=False)
 
 
 @pytest.mark.parametrize("generation", [0, 2, 3])
-def test_a_token_is_good_once_whatever_else_was_used_before_it(generation: int) -> None:
+def test_a_token_is_valid_once_in_any_generation(generation: int) -> None:
     assert judge_refresh(FAMILY, replace(TOKEN, generation=generation), NOW) is Verdict.ROTATE
 
 
 @pytest.mark.parametrize("successors", [1, 2, MOST_SUCCESSORS - 1])
-def test_within_the_grace_of_its_own_use_it_may_be_shown_again(successors: int) -> None:
+def test_a_token_can_be_repeated_within_the_grace_period(successors: int) -> None:
     at_the_end = NOW - timedelta(seconds=5) + RETRY_GRACE
     assert judge_refresh(FAMILY, replace(USED, successors=successors), at_the_end) is Verdict.REPEAT
 
 
-def test_a_clock_that_went_back_is_within_the_grace() -> None:
+def test_a_clock_that_went_back_is_within_the_grace_period() -> None:
     assert judge_refresh(FAMILY, USED, NOW - timedelta(minutes=1)) is Verdict.REPEAT
 
 
-def test_within_the_grace_no_number_of_repetitions_ends_the_family() -> None:
+def test_repetitions_within_the_grace_period_never_end_the_family() -> None:
     assert judge_refresh(FAMILY, replace(USED, successors=MOST_SUCCESSORS), NOW) is Verdict.TOO_OFTEN
 
 
 @pytest.mark.parametrize("generation", [0, 2, 3])
-def test_after_the_grace_a_used_token_is_a_reuse(generation: int) -> None:
+def test_after_the_grace_period_a_used_token_is_a_reuse(generation: int) -> None:
     late = NOW - RETRY_GRACE - timedelta(microseconds=1)
     assert judge_refresh(FAMILY, replace(USED, generation=generation, used_at=late), NOW) is Verdict.REUSE
 
 
-def test_of_a_token_from_before_marks_the_generation_tells_whether_it_was_used() -> None:
+def test_a_token_from_before_marks_is_judged_by_its_generation() -> None:
     assert judge_refresh(FAMILY, BEFORE_MARKS, NOW) is Verdict.ROTATE
     assert judge_refresh(FAMILY, replace(BEFORE_MARKS, generation=2), NOW) is Verdict.REUSE
     assert judge_refresh(FAMILY, replace(BEFORE_MARKS, generation=2, sha256=PARENT), NOW) is Verdict.REPEAT
@@ -121,11 +121,11 @@ def test_of_a_token_from_before_marks_the_generation_tells_whether_it_was_used()
     ],
     ids=["logged out", "disabled", "expired"],
 )
-def test_nothing_is_given_for_a_log_in_that_has_ended(ended: Family) -> None:
+def test_a_login_that_has_ended_is_refused(ended: Family) -> None:
     assert judge_refresh(ended, TOKEN, NOW) is Verdict.REFUSE
 
 
-def test_a_log_in_ends_when_idle_and_in_any_case_at_its_limit() -> None:
+def test_a_login_ends_when_idle_and_at_the_latest_at_its_limit() -> None:
     idle, longest = timedelta(days=30), timedelta(days=90)
     assert login_expiry(NOW, NOW + timedelta(days=10), idle, longest) == NOW + timedelta(days=40)
     assert login_expiry(NOW, NOW + timedelta(days=80), idle, longest) == NOW + longest

@@ -1,4 +1,4 @@
-"""Which passwords can be kept, and which everybody tries first."""
+"""Which passwords are accepted, and which are refused as too common."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from services.auth.routes.me import PasswordBody
 
 
 @pytest.mark.parametrize("password", ["short", "1234567", "x" * 1025, "nul\x00in the middle"])
-def test_a_password_that_cannot_be_kept_is_refused(password: str) -> None:
+def test_an_invalid_password_is_refused(password: str) -> None:
     with pytest.raises(ValueError):
         check_password(password)
 
@@ -34,32 +34,32 @@ BLANKS += ["\u3164" * 8, "\u2800" * 8, "\ufe0f" * 8, "\u0301" * 8]
 
 
 @pytest.mark.parametrize("password", [*COMMON, *DISGUISED])
-def test_a_common_password_is_not_taken_however_it_is_written(password: str) -> None:
+def test_a_common_password_is_refused_in_every_spelling(password: str) -> None:
     with pytest.raises(ValueError, match="most common"):
         check_new_password(password)
 
 
 @pytest.mark.parametrize("password", BLANKS)
-def test_blanks_alone_are_no_password(password: str) -> None:
+def test_a_password_of_blanks_is_refused(password: str) -> None:
     with pytest.raises(ValueError, match="blanks only"):
         check_new_password(password)
 
 
-def test_the_list_has_the_commonest_of_eight_characters_and_more() -> None:
+def test_the_list_has_common_passwords_of_at_least_eight_characters() -> None:
     assert len(COMMON_PASSWORDS) > 10_000
     assert min(map(len, COMMON_PASSWORDS)) == 8
 
 
 @pytest.mark.parametrize("password", ["correct horse battery", "no two tides alike", "perché no? 7"])
-def test_an_ordinary_password_is_taken_as_it_is(password: str) -> None:
+def test_an_ordinary_password_is_accepted_unchanged(password: str) -> None:
     assert check_new_password(password) == password
 
 
-def test_who_has_one_from_before_can_still_log_in() -> None:
+def test_an_old_common_password_can_still_log_in() -> None:
     assert check_password("password") == "password"
 
 
-def test_it_is_refused_at_every_way_of_setting_one() -> None:
+def test_a_common_password_is_refused_by_every_endpoint_that_sets_one() -> None:
     with pytest.raises(ValueError, match="most common"):
         RegisterBody.model_validate({"email": "a@b.org", "password": "Password1"})
     with pytest.raises(ValueError, match="most common"):

@@ -1,4 +1,4 @@
-"""Hashing is off the loop, bounded, and the same work for nobody."""
+"""Hashing runs off the event loop, is bounded, and takes the same work for unknown accounts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,12 +24,12 @@ async def test_a_hash_has_the_parameters_of_the_design(passwords: Passwords) -> 
 
 
 async def test_the_right_password_passes_and_a_wrong_one_does_not(passwords: Passwords) -> None:
-    kept = await passwords.hash("correct horse")
-    assert await passwords.check(kept, "correct horse")
-    assert not await passwords.check(kept, "wrong horse")
+    stored = await passwords.hash("correct horse")
+    assert await passwords.check(stored, "correct horse")
+    assert not await passwords.check(stored, "wrong horse")
 
 
-async def test_nobody_has_no_password_that_passes(passwords: Passwords) -> None:
+async def test_no_password_passes_without_a_valid_hash(passwords: Passwords) -> None:
     assert not await passwords.check(None, "nobody's password")
     assert not await passwords.check("no hash at all", "x")
 
@@ -39,8 +39,8 @@ async def test_a_weaker_hash_is_outdated(passwords: Passwords) -> None:
     assert not passwords.is_outdated(await passwords.hash("x"))
 
 
-async def test_what_finds_the_queue_full_is_refused_at_once(passwords: Passwords) -> None:
+async def test_a_hash_is_refused_at_once_when_the_queue_is_full(passwords: Passwords) -> None:
     outcomes = await asyncio.gather(*(passwords.hash(f"{n}") for n in range(6)), return_exceptions=True)
-    assert sum(isinstance(outcome, str) for outcome in outcomes) == 3  # two at work, one waiting
+    assert sum(isinstance(outcome, str) for outcome in outcomes) == 3  # two running, one waiting
     assert sum(isinstance(outcome, TooManyLogins) for outcome in outcomes) == 3
     assert await passwords.hash("the queue is free again")

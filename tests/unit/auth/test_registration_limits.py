@@ -1,4 +1,4 @@
-"""How many accounts a network makes, in its hour and in its day."""
+"""The number of accounts a network can register per hour and per day."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ ALLOWED = RegistrationLimits(per_hour=2, per_day=5, trials_per_day=1)
         (None, NOWHERE),
     ],
 )
-def test_addresses_are_counted_with_their_neighbours(address: str | None, network: str) -> None:
+def test_addresses_of_a_network_are_counted_together(address: str | None, network: str) -> None:
     assert provider_network(address) == network
 
 
@@ -49,7 +49,7 @@ def test_the_hour_is_full_before_the_day() -> None:
     assert seconds_to_wait(roll_windows(full, tomorrow), ALLOWED, tomorrow) == 0
 
 
-def test_the_trials_of_a_day_are_few() -> None:
+def test_the_trials_of_a_day_are_limited() -> None:
     assert has_trial(NONE, ALLOWED)
     one = add_registration(NONE, trial=True)
     assert not has_trial(roll_windows(one, NOW + timedelta(hours=23)), ALLOWED)

@@ -1,4 +1,4 @@
-"""One key signs, the others verify; a key takes over at the moment that its name says."""
+"""One key signs, the others only verify; a key takes over at the time in its file name."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ OLD, COMING = "20260101T0000Z.pem", "20260131T0935Z.pem"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(signing_keys, "RELOAD_EVERY_S", -1.0)  # at each use
+    monkeypatch.setattr(signing_keys, "RELOAD_EVERY_S", -1.0)  # reload at each use
     _put(tmp_path, OLD)
     return tmp_path
 
@@ -45,7 +45,7 @@ async def test_a_key_is_published_before_it_signs_and_stays_until_it_is_removed(
     assert await keys.find(coming) is not None
 
 
-def test_a_key_that_is_put_there_late_signs_when_it_can_be_known(folder: Path) -> None:
+def test_a_key_added_late_signs_only_after_the_publish_lead(folder: Path) -> None:
     keys = SigningKeys(None, folder)
     old = keys.signing(NOW).kid
     _put(folder, "20260131T0900Z.pem")
@@ -53,7 +53,7 @@ def test_a_key_that_is_put_there_late_signs_when_it_can_be_known(folder: Path) -
     assert keys.signing(NOW + PUBLISH_LEAD).kid != old
 
 
-def test_tokens_are_signed_by_the_key_whose_turn_it_is(folder: Path) -> None:
+def test_tokens_are_signed_by_the_active_key(folder: Path) -> None:
     keys = SigningKeys(None, folder)
     tokens = AccessTokens(keys, issuer="us", audience="api", ttl_s=600)
     _put(folder, COMING)
@@ -75,7 +75,7 @@ def test_the_key_of_a_file_comes_before_those_of_the_folder(folder: Path, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["key.pem", "20261331T0000Z.pem", "2026-01-31.pem", "20260131T0935.pem"])
-def test_what_is_no_key_is_refused_at_the_start_and_passed_over_later(folder: Path, name: str) -> None:
+def test_an_invalid_key_is_refused_at_start_and_ignored_later(folder: Path, name: str) -> None:
     keys = SigningKeys(None, folder)
     before = _kids(keys, NOW)
     _put(folder, name)
@@ -85,7 +85,7 @@ def test_what_is_no_key_is_refused_at_the_start_and_passed_over_later(folder: Pa
         SigningKeys(None, folder)
 
 
-def test_without_a_key_auth_does_not_start_and_does_not_forget_its_last(folder: Path, tmp_path: Path) -> None:
+def test_without_a_key_auth_does_not_start_and_a_running_one_keeps_its_last(folder: Path, tmp_path: Path) -> None:
     keys = SigningKeys(None, folder)
     (folder / OLD).unlink()
     assert len(_kids(keys, NOW)) == 1

@@ -1,4 +1,4 @@
-"""Access tokens say who and for how long, and nothing of the inside."""
+"""Access tokens contain the public id and an expiry, and no internal data."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,12 +39,12 @@ def test_a_token_names_the_public_id_and_ends_in_ten_minutes(tokens: AccessToken
     )
 
 
-def test_a_token_has_a_fixed_kind_and_names_its_key(tokens: AccessTokens) -> None:
+def test_a_token_has_a_fixed_type_and_names_its_key(tokens: AccessTokens) -> None:
     header = jwt.get_unverified_header(tokens.sign(new_id(), new_id(), "id", datetime(2026, 1, 1, tzinfo=UTC)))
     assert header == {"alg": "EdDSA", "typ": "at+jwt", "kid": tokens.keys.signing(utc_now()).kid}
 
 
-def test_the_published_key_holds_nothing_private(tokens: AccessTokens) -> None:
+def test_the_published_key_contains_nothing_private(tokens: AccessTokens) -> None:
     [published] = tokens.keys.published(utc_now())
     assert set(published) == {"crv", "kty", "x", "use", "alg", "kid"}
 
@@ -56,7 +56,7 @@ def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
         )
 
 
-def test_a_secret_has_256_bits_and_is_kept_as_its_hash() -> None:
+def test_a_secret_has_256_bits_and_is_stored_as_its_hash() -> None:
     assert len(new_secret()) == 43
     assert new_secret() != new_secret()
     assert len(secret_sha256(new_secret())) == 32

@@ -47,7 +47,7 @@ def test_a_month_from_the_31st_ends_with_shorter_months(now: str, start: str, en
 
 
 @given(MOMENTS, MOMENTS)
-def test_a_moment_is_in_its_month_and_months_join(anchor: datetime, now: datetime) -> None:
+def test_a_time_is_in_its_month_and_months_are_contiguous(anchor: datetime, now: datetime) -> None:
     period = month_containing(anchor, now)
     assert now < anchor or period.start <= now < period.end
     assert month_containing(anchor, period.end).start == period.end
@@ -76,5 +76,5 @@ def test_a_period_is_over_at_its_end() -> None:
     assert not is_due(active, active.period.end - timedelta(microseconds=1))
 
 
-def test_what_remains_is_never_below_nothing() -> None:
+def test_the_remaining_quota_is_never_negative() -> None:
     assert (remaining(10, 3), remaining(10, 12), remaining(None, 12)) == (7, 0, None)

@@ -1,4 +1,4 @@
-"""Access tokens: by whose clock they are good, what they allow, and with which keys they are checked."""
+"""Access tokens: when they are valid, which scopes they carry, and which keys verify them."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -25,7 +25,7 @@ class OneKey:
     version = 0
 
     def __init__(self, issuer: TokenIssuer) -> None:
-        self._jwk: dict[str, str] = issuer.jwks()["keys"][0]  # type: ignore[index]  # a list of one
+        self._jwk: dict[str, str] = issuer.jwks()["keys"][0]  # type: ignore[index]  # a list of one key
 
     async def find(self, kid: str) -> jwt.PyJWK | None:
         return verification_key(self._jwk) if kid == self._jwk["kid"] else None
@@ -47,7 +47,7 @@ def _token(issuer: TokenIssuer, claims: Mapping[str, object]) -> str:
 
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
 @pytest.mark.parametrize("ahead_s", [0, 0.2, 1, 2, 4])
-async def test_a_token_from_a_clock_a_little_ahead_is_taken(
+async def test_a_token_from_a_clock_slightly_ahead_is_accepted(
     issuer: TokenIssuer, verifier: TokenVerifier, claim: str, ahead_s: float
 ) -> None:
     ahead = utc_now().timestamp() + ahead_s
@@ -62,7 +62,7 @@ async def test_a_token_from_a_clock_a_little_ahead_is_taken(
         lambda now: {"nbf": now + 7},
         lambda now: {"exp": now},
         lambda now: {"exp": now - 1},
-        lambda now: {"exp": now - 4},  # no leeway at the end
+        lambda now: {"exp": now - 4},  # no leeway for the expiry
         lambda now: {"iat": "yesterday"},
         lambda now: {"iat": None},
         lambda now: {"iat": True},
@@ -72,7 +72,7 @@ async def test_a_token_from_a_clock_a_little_ahead_is_taken(
         lambda now: {"exp": float("nan")},
     ],
 )
-async def test_a_token_that_is_not_good_now_is_refused(
+async def test_a_token_that_is_not_valid_now_is_refused(
     issuer: TokenIssuer, verifier: TokenVerifier, claims: Callable[[float], dict[str, object]]
 ) -> None:
     with pytest.raises(Unauthorized):
@@ -98,7 +98,7 @@ async def test_a_token_that_is_not_good_now_is_refused(
         (7, set()),
     ],
 )
-async def test_a_token_has_the_scopes_that_there_are_and_no_other(
+async def test_a_token_has_only_known_scopes(
     issuer: TokenIssuer, verifier: TokenVerifier, scope: object, has: set[str]
 ) -> None:
     claims = await verifier.claims(issuer.make_token(new_id(), scope=scope))
@@ -106,23 +106,23 @@ async def test_a_token_has_the_scopes_that_there_are_and_no_other(
 
 
 class Jwks:
-    """A published list of keys that can change, and be away."""
+    """A published key list that can change and become unavailable."""
 
     def __init__(self) -> None:
         self.entries: list[object] = []
-        self.away = False
+        self.unavailable = False
         self.fetched = 0
 
     async def answer(self, _: web.Request) -> web.Response:
         self.fetched += 1
-        return web.Response(status=503) if self.away else web.json_response({"keys": self.entries})
+        return web.Response(status=503) if self.unavailable else web.json_response({"keys": self.entries})
 
 
 def _entry(issuer: TokenIssuer, kid: str) -> dict[str, object]:
-    return {**issuer.jwks()["keys"][0], "kid": kid}  # type: ignore[index]  # a list of one
+    return {**issuer.jwks()["keys"][0], "kid": kid}  # type: ignore[index]  # a list of one key
 
 
-async def test_an_unknown_key_is_fetched_and_the_last_ones_are_kept(
+async def test_an_unknown_key_is_fetched_and_the_last_known_keys_are_kept(
     issuer: TokenIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published = Jwks()
@@ -130,32 +130,30 @@ async def test_an_unknown_key_is_fetched_and_the_last_ones_are_kept(
     app.router.add_get("/jwks", published.answer)
     async with TestServer(app) as server:
         found = RemoteKeys(str(server.make_url("/jwks")))
-        published.away = True
+        published.unavailable = True
         with pytest.raises(Unavailable):
             await found.find("one")
-        published.away = False
+        published.unavailable = False
         published.entries = [_entry(issuer, "one")]
         monkeypatch.setattr(keys, "FIRST_AT_MOST_EVERY_S", -1.0)
         assert await found.find("one") is not None
         fetched = published.fetched
-        for number in range(50):  # invented ones do not reach auth each time
+        for number in range(50):  # invented keys do not cause a request to auth each time
             assert await found.find(f"invented {number}") is None
         assert published.fetched == fetched
         published.entries.append(_entry(issuer, "two"))
         monkeypatch.setattr(keys, "REFETCH_AT_MOST_EVERY_S", -1.0)
         assert await found.find("two") is not None
-        published.away = True
+        published.unavailable = True
         assert await found.find("three") is None
         assert [await found.find(kid) is not None for kid in ("one", "two")] == [True, True]
-        published.away, published.entries = False, []
+        published.unavailable, published.entries = False, []
         assert await found.find("three") is None
-        assert await found.find("one") is not None  # an empty list is no list
+        assert await found.find("one") is not None  # an empty list is ignored
 
 
-async def test_a_key_that_was_withdrawn_is_trusted_no_longer(
-    issuer: TokenIssuer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also a token that was verified with it and is remembered."""
+async def test_a_withdrawn_key_is_no_longer_trusted(issuer: TokenIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for a token that was verified with it and is cached."""
     published = Jwks()
     app = web.Application()
     app.router.add_get("/jwks", published.answer)

@@ -1,4 +1,4 @@
-"""Logins that have ended are kept until their tokens have, and no longer; and never without bound."""
+"""Logins that have ended are kept until their tokens have expired, up to a maximum number."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -17,7 +17,7 @@ class Clock:
         return self.now
 
 
-def test_one_is_kept_as_long_as_a_token_of_it_may_be_good() -> None:
+def test_a_login_is_kept_as_long_as_its_tokens_can_be_valid() -> None:
     clock, login = Clock(), new_id()
     ended = EndedLogins(clock)
     ended.add(login, NOW)
@@ -29,14 +29,14 @@ def test_one_is_kept_as_long_as_a_token_of_it_may_be_good() -> None:
     assert login not in ended
 
 
-def test_one_that_ended_long_ago_takes_no_room() -> None:
+def test_a_login_that_ended_long_ago_is_not_kept() -> None:
     ended = EndedLogins(Clock())
     ended.add(new_id(), NOW - KEPT_FOR)
     ended.add(new_id(), datetime(1, 1, 3, tzinfo=UTC) + KEPT_FOR)
     assert len(ended) == 0
 
 
-def test_one_from_a_clock_ahead_is_kept_no_longer_than_others() -> None:
+def test_a_login_from_a_clock_ahead_is_kept_no_longer_than_others() -> None:
     clock, login = Clock(), new_id()
     ended = EndedLogins(clock)
     ended.add(login, datetime(9999, 12, 29, tzinfo=UTC))
@@ -46,7 +46,7 @@ def test_one_from_a_clock_ahead_is_kept_no_longer_than_others() -> None:
     assert login not in ended
 
 
-def test_where_there_is_no_room_the_one_that_ends_first_goes() -> None:
+def test_when_full_the_login_that_ended_first_is_removed() -> None:
     clock, logins = Clock(), [new_id() for _ in range(4)]
     ended = EndedLogins(clock, most=3)
     for login in logins:
@@ -55,10 +55,10 @@ def test_where_there_is_no_room_the_one_that_ends_first_goes() -> None:
     assert [login in ended for login in logins] == [False, True, True, True]
 
 
-def test_who_watches_is_told_once() -> None:
-    told: list[UUID] = []
+def test_a_watcher_is_notified_once() -> None:
+    notified: list[UUID] = []
     ended, login = EndedLogins(Clock()), new_id()
-    ended.watch(told.append)
+    ended.watch(notified.append)
     for _ in range(3):
         ended.add(login, NOW)
-    assert told == [login]
+    assert notified == [login]

@@ -1,4 +1,4 @@
-"""A record that the client library cannot parse is passed over, and no other is lost with it."""
+"""A record that the client library cannot parse is skipped, and no other record is lost with it."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -11,7 +11,8 @@ BROKEN, WHOLE = TopicPartition("broken", 0), TopicPartition("whole", 0)
 
 
 class Consumer:
-    """As aiokafka's: at a bad record it raises, and what it took of other partitions with it is lost."""
+    """Behaves as aiokafka's: at a bad record it raises, and the records fetched from other partitions with it are
+    lost."""
 
     def __init__(self, ends: dict[TopicPartition, int], bad: set[tuple[TopicPartition, int]]) -> None:
         self.ends = ends
@@ -52,15 +53,15 @@ async def read_all(consumer: Consumer) -> dict[TopicPartition, list[tuple[int, b
     read: dict[TopicPartition, list[tuple[int, bool]]] = {each: [] for each in consumer.ends}
     for _ in range(20):
         for partition, records in (await fetch(consumer, timeout_ms=1, max_records=100)).items():
-            read[partition] += _seen(records)
+            read[partition] += _offsets(records)
     return read
 
 
-def _seen(records: Sequence[object]) -> list[tuple[int, bool]]:
+def _offsets(records: Sequence[object]) -> list[tuple[int, bool]]:
     return [(each.offset, isinstance(each, Unreadable)) for each in records]  # type: ignore[attr-defined]
 
 
-async def test_each_record_comes_once_and_in_order_and_the_bad_one_is_named() -> None:
+async def test_each_record_is_read_once_in_order_and_the_bad_one_is_marked() -> None:
     consumer = Consumer({WHOLE: 3, BROKEN: 5}, {(BROKEN, 2)})
     assert await read_all(consumer) == {
         WHOLE: [(offset, False) for offset in range(3)],
@@ -68,6 +69,6 @@ async def test_each_record_comes_once_and_in_order_and_the_bad_one_is_named() ->
     }
 
 
-async def test_one_bad_record_after_another_is_passed_over() -> None:
+async def test_consecutive_bad_records_are_skipped() -> None:
     consumer = Consumer({BROKEN: 4}, {(BROKEN, 0), (BROKEN, 1), (BROKEN, 3)})
     assert await read_all(consumer) == {BROKEN: [(0, True), (1, True), (2, False), (3, True)]}

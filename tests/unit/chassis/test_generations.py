@@ -1,4 +1,4 @@
-"""A bar that is said of several generations is worked once, in the newest."""
+"""A bar published in several generations is handled once, in the newest."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -28,7 +28,7 @@ def closed(minute: int, generation: int, symbol: str = "BTCUSDT") -> CandleClose
     )
 
 
-def test_the_newest_of_those_heard_together_and_before() -> None:
+def test_the_newest_generation_received_so_far_is_selected() -> None:
     newest = NewestGeneration()
     assert newest.select([closed(0, 1)]) == [closed(0, 1)]
     assert newest.select([closed(1, 1), closed(1, 2)]) == [closed(1, 2)]
@@ -36,7 +36,7 @@ def test_the_newest_of_those_heard_together_and_before() -> None:
     assert newest.select([closed(2, 2)]) == [closed(2, 2)]
 
 
-def test_another_series_has_generations_of_its_own() -> None:
+def test_each_series_has_its_own_generations() -> None:
     newest = NewestGeneration()
     newest.select([closed(0, 2)])
     assert newest.select([closed(0, 1, "ETHUSDT")]) == [closed(0, 1, "ETHUSDT")]

@@ -1,4 +1,4 @@
-"""Jobs that run by the clock."""
+"""Periodic jobs."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ import time
 from shared.chassis.jobs import AT_ONCE, every
 
 
-async def test_a_job_runs_again_at_once_while_more_is_due_and_then_pauses_until_the_stop() -> None:
+async def test_a_job_repeats_at_once_while_work_is_due_and_then_pauses_until_stopped() -> None:
     calls, stop = [], asyncio.Event()
 
     async def work() -> float | None:

@@ -1,4 +1,4 @@
-"""How a process' environment says who it is to Kafka, and over what."""
+"""The environment variables that give a process its Kafka login and transport."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ def settings(**values: object) -> KafkaSettings:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """One that signed itself, and its key."""
+    """A self-signed certificate and its key."""
     key = Ed25519PrivateKey.generate()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kafka")])
     day = datetime(2026, 1, 31, tzinfo=UTC)
@@ -35,12 +35,12 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return certificate, private
 
 
-def test_without_settings_nothing_is_asked_for() -> None:
+def test_without_settings_there_is_no_login_and_no_tls() -> None:
     assert client_options(settings().kafka) == {"bootstrap_servers": "kafka:9092", "security_protocol": "PLAINTEXT"}
     assert client_options("kafka:9092") == {"bootstrap_servers": "kafka:9092"}
 
 
-def test_a_login_is_given_to_every_client_and_shown_by_none() -> None:
+def test_a_login_is_given_to_every_client_and_never_printed() -> None:
     found = settings(kafka_security_protocol="SASL_PLAINTEXT", **LOGIN)
     options = client_options(found.kafka)
     assert options["sasl_mechanism"] == "SCRAM-SHA-512"
@@ -48,7 +48,7 @@ def test_a_login_is_given_to_every_client_and_shown_by_none() -> None:
     assert "secret" not in repr(found) + repr(found.kafka) + str(found.kafka)
 
 
-def test_a_password_may_stand_in_a_file(tmp_path: Path) -> None:
+def test_a_password_can_be_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("of a file\n")
     given = {"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_sasl_username": "billing"}
@@ -57,7 +57,7 @@ def test_a_password_may_stand_in_a_file(tmp_path: Path) -> None:
         settings(**given, kafka_sasl_password_file=tmp_path / "nowhere")
 
 
-def test_tls_verifies_the_broker_and_shows_a_certificate_where_there_is_one(certificate: tuple[Path, Path]) -> None:
+def test_tls_verifies_the_broker_and_presents_a_client_certificate(certificate: tuple[Path, Path]) -> None:
     ca_file, key_file = certificate
     for protocol, login in (("SSL", {}), ("SASL_SSL", LOGIN)):
         found = settings(
@@ -83,10 +83,10 @@ def test_tls_verifies_the_broker_and_shows_a_certificate_where_there_is_one(cert
         ({"kafka_security_protocol": "SASL_SSL", "kafka_sasl_mechanism": "GSSAPI", **LOGIN}, "Input should be"),
     ],
 )
-def test_what_could_never_connect_is_refused_at_the_start(values: dict[str, object], why: str) -> None:
+def test_settings_that_could_never_connect_are_refused_at_start(values: dict[str, object], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         settings(**values)
 
 
-def test_an_access_is_shown_as_its_address() -> None:
+def test_the_text_of_an_access_is_its_address() -> None:
     assert str(KafkaAccess("kafka:9092", "SASL_SSL", password="secret")) == "kafka:9092"

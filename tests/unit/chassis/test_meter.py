@@ -1,4 +1,4 @@
-"""One request takes one of a leased block; what happens at its end, and without billing."""
+"""Requests use units of leased blocks; what happens when a block ends, and when billing is unavailable."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from shared.chassis.quota.leases import Lease, LeaseRequest, ReturnedBlock
 from shared.chassis.quota.meter import RETRY_AFTER_S, UNLEASED_BLOCK, Meter
 from shared.contracts.types import new_id
 
-NO_DATABASE = cast(Database, None)  # nothing is reported here
+NO_DATABASE = cast(Database, None)  # no test here reports usage
 
 
 def caller(user_id: int = 1) -> Principal:
@@ -22,7 +22,7 @@ def caller(user_id: int = 1) -> Principal:
 
 
 class Billing:
-    """A day of `left` requests in blocks of `size`; `fault` is answered instead while it is set."""
+    """A day of `left` requests in blocks of `size`; while `fault` is set, it is raised instead."""
 
     def __init__(self, left: int, size: int) -> None:
         self.left = left
@@ -54,7 +54,7 @@ class Billing:
 
 
 class Scene:
-    """A meter with a clock in hand."""
+    """A meter with a clock that the test moves."""
 
     def __init__(self, left: int = 100, size: int = 2) -> None:
         self.now = 0.0
@@ -62,7 +62,7 @@ class Scene:
         self.meter = Meter(NO_DATABASE, self.billing, "notifications", lambda: self.now)
 
     async def ask(self, user_id: int = 1) -> str:
-        """What a request is answered."""
+        """Return "ok" or the type of the problem that a request is answered with."""
         try:
             await self.meter.admit(caller(user_id), "other", "GET /v1/alerts")
         except ProblemError as error:
@@ -73,7 +73,7 @@ class Scene:
         return [await self.ask() for _ in range(count)]
 
     async def back(self) -> list[int]:
-        self.meter._unreported.clear()  # there is no database here
+        self.meter._unreported.clear()  # there is no database in these tests
         await self.meter.report()
         return [block.used for block in self.billing.back]
 
@@ -85,20 +85,20 @@ async def test_billing_is_asked_once_per_block() -> None:
     assert scene.billing.asked[0].operation == "GET /v1/alerts"
 
 
-async def test_of_fifty_at_once_with_one_unit_left_one_passes_and_billing_is_asked_twice() -> None:
+async def test_of_fifty_concurrent_requests_with_one_unit_left_one_passes_with_two_calls_to_billing() -> None:
     scene = Scene(left=1)
     answers = await asyncio.gather(*(scene.ask() for _ in range(50)))
     assert sorted(answers) == ["ok"] + ["quota-exceeded"] * 49
     assert len(scene.billing.asked) == 2
 
 
-async def test_fifty_at_once_share_the_blocks_that_there_are() -> None:
+async def test_fifty_concurrent_requests_share_the_available_blocks() -> None:
     scene = Scene(left=30)
     answers = await asyncio.gather(*(scene.ask() for _ in range(50)))
     assert (answers.count("ok"), answers.count("quota-exceeded")) == (30, 20)
 
 
-async def test_a_refusal_holds_for_a_moment_and_then_billing_is_asked_again() -> None:
+async def test_a_refusal_is_cached_briefly_and_then_billing_is_asked_again() -> None:
     scene = Scene(left=0)
     assert await scene.many(3) == ["quota-exceeded"] * 3
     assert len(scene.billing.asked) == 1
@@ -107,7 +107,7 @@ async def test_a_refusal_holds_for_a_moment_and_then_billing_is_asked_again() ->
     assert await scene.ask() == "ok"
 
 
-async def test_a_refusal_tells_limit_use_and_when_the_day_ends() -> None:
+async def test_a_refusal_contains_limit_usage_and_time_to_the_end_of_the_day() -> None:
     scene = Scene(left=0)
     await scene.ask()
     with pytest.raises(QuotaExceeded) as refused:
@@ -117,7 +117,7 @@ async def test_a_refusal_tells_limit_use_and_when_the_day_ends() -> None:
     assert 1 <= cast(int, extra["retry_after_s"]) <= 86_400
 
 
-async def test_a_block_is_not_used_after_its_time_and_is_given_back() -> None:
+async def test_an_expired_block_is_not_used_and_is_returned() -> None:
     scene = Scene()
     await scene.ask()
     scene.now += 50
@@ -126,7 +126,7 @@ async def test_a_block_is_not_used_after_its_time_and_is_given_back() -> None:
     assert await scene.back() == [1]
 
 
-async def test_an_idle_block_is_given_back_when_its_time_is_over() -> None:
+async def test_an_idle_block_is_returned_when_it_expires() -> None:
     scene = Scene()
     await scene.ask()
     assert await scene.back() == []
@@ -134,7 +134,7 @@ async def test_an_idle_block_is_given_back_when_its_time_is_over() -> None:
     assert await scene.back() == [1]
 
 
-async def test_without_billing_there_is_one_block_more_and_then_none() -> None:
+async def test_without_billing_there_is_one_more_block_and_then_none() -> None:
     scene = Scene()
     await scene.many(2)
     scene.billing.fault = Unavailable()
@@ -144,14 +144,14 @@ async def test_without_billing_there_is_one_block_more_and_then_none() -> None:
     assert len(scene.billing.asked) == 3
 
 
-async def test_a_tenant_who_is_new_here_has_a_small_block_without_billing() -> None:
+async def test_a_new_tenant_has_a_small_block_without_billing() -> None:
     scene = Scene()
     scene.billing.fault = Unavailable()
     answers = await scene.many(UNLEASED_BLOCK + 1)
     assert (answers.count("ok"), answers[-1]) == (UNLEASED_BLOCK, "unavailable")
 
 
-async def test_one_block_more_is_one_whatever_is_tidied_up_meanwhile() -> None:
+async def test_cleanup_does_not_grant_a_second_extra_block() -> None:
     scene = Scene()
     scene.billing.fault = Unavailable()
     await scene.many(UNLEASED_BLOCK)
@@ -161,7 +161,7 @@ async def test_one_block_more_is_one_whatever_is_tidied_up_meanwhile() -> None:
         assert await scene.ask() == "unavailable"
 
 
-async def test_when_billing_is_back_leases_go_on_and_the_next_outage_has_its_own_block() -> None:
+async def test_when_billing_is_back_leases_resume_and_the_next_outage_has_its_own_block() -> None:
     scene = Scene()
     scene.billing.fault = Unavailable()
     await scene.many(5)
@@ -173,7 +173,7 @@ async def test_when_billing_is_back_leases_go_on_and_the_next_outage_has_its_own
     assert await scene.many(3) == ["ok", "ok", "unavailable"]
 
 
-async def test_while_billing_hangs_one_request_waits_for_it_and_the_others_go_on() -> None:
+async def test_while_billing_hangs_one_request_waits_for_it_and_others_pass() -> None:
     scene = Scene()
     scene.billing.fault = Unavailable()
     await scene.ask()
@@ -187,7 +187,7 @@ async def test_while_billing_hangs_one_request_waits_for_it_and_the_others_go_on
     assert await waiting == "ok"
 
 
-async def test_who_was_refused_today_has_no_block_more_without_billing() -> None:
+async def test_a_tenant_refused_today_has_no_extra_block_without_billing() -> None:
     scene = Scene(left=0)
     await scene.ask()
     scene.billing.fault = Unavailable()
@@ -196,7 +196,7 @@ async def test_who_was_refused_today_has_no_block_more_without_billing() -> None
     assert await scene.many(2) == ["quota-exceeded"] * 2
 
 
-async def test_an_account_of_which_billing_has_not_heard_goes_on_for_a_moment() -> None:
+async def test_an_account_unknown_to_billing_is_admitted_for_a_short_time() -> None:
     scene = Scene()
     scene.billing.fault = AccountNotReady()
     assert await scene.many(3) == ["ok"] * 3
@@ -206,7 +206,7 @@ async def test_an_account_of_which_billing_has_not_heard_goes_on_for_a_moment() 
     assert len(scene.billing.asked) == 2
 
 
-async def test_what_could_not_be_given_back_is_given_back_later() -> None:
+async def test_a_block_that_could_not_be_returned_is_returned_later() -> None:
     scene = Scene()
     await scene.ask()
     scene.now += 50
@@ -216,7 +216,7 @@ async def test_what_could_not_be_given_back_is_given_back_later() -> None:
     assert await scene.back() == [1]
 
 
-async def test_tenants_who_are_idle_are_forgotten() -> None:
+async def test_idle_tenants_are_removed() -> None:
     scene = Scene(left=10_000)
     for user_id in range(1, 100):
         await scene.ask(user_id)

@@ -1,4 +1,4 @@
-"""The table of what counts as what, held to every operation that there is."""
+"""The table of which operation counts as what, checked against every operation."""
 
 import re
 
@@ -8,7 +8,8 @@ from shared.chassis.quota.metered_paths import FREE_OPERATIONS, kind_of
 from tests.hostile.operations import operations
 
 EVERY = [operation for operation in operations() if not operation.public]
-# What the words of a path say may never be refused; a new operation of that kind is named in the table, or fails.
+# Operations that, judging by their path, must never be refused; a new one is added to the table, or this test
+# fails.
 NEVER_REFUSED = re.compile(
     r"POST .*/(stop|pause|flatten|close\w*|cancel\w*|kill[\w-]*|emergency\w*)$"
     r"|DELETE .*(key|exchange-account|credential|/me/sessions|backtest)"
@@ -18,7 +19,7 @@ NEVER_REFUSED = re.compile(
 
 
 @pytest.mark.parametrize("label", [each.label for each in EVERY if NEVER_REFUSED.match(each.label)])
-def test_what_may_never_be_refused_is_never_metered(label: str) -> None:
+def test_operations_that_must_never_be_refused_are_not_metered(label: str) -> None:
     method, _, path = label.partition(" ")
     assert kind_of(method, path) is None
 
@@ -41,12 +42,12 @@ def test_what_may_never_be_refused_is_never_metered(label: str) -> None:
         ("POST /v1/usagefoo/stopped", "other"),
     ],
 )
-def test_what_an_operation_counts_as(operation: str, kind: str | None) -> None:
+def test_the_kind_of_an_operation(operation: str, kind: str | None) -> None:
     method, _, path = operation.partition(" ")
     assert kind_of(method, path) == kind
 
 
-def test_most_operations_are_metered_and_what_is_free_stays_a_short_list() -> None:
+def test_most_operations_are_metered_and_few_are_free() -> None:
     assert len(FREE_OPERATIONS) < 20
     free = [each.label for each in EVERY if kind_of(each.method, each.path) is None]
     assert len(free) < len(EVERY) / 2

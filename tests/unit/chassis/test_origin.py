@@ -1,4 +1,4 @@
-"""Whose address a request has: only the configured proxies may name another than their own."""
+"""The client address of a request: only the configured proxies can name an address other than their own."""
 
 from ipaddress import ip_network
 
@@ -38,12 +38,12 @@ PROXIES = [ip_network("10.0.0.0/24"), ip_network("fd00::/64")]
         ("a unix socket", ["6.6.6.6"], None),
     ],
 )
-def test_the_rightmost_address_that_is_no_proxy_of_ours(
+def test_the_client_is_the_rightmost_address_that_is_not_our_proxy(
     peer: str | None, forwarded: list[str], expected: str | None
 ) -> None:
     assert client_address(peer, forwarded, PROXIES) == expected
 
 
-def test_nobody_is_believed_by_default() -> None:
+def test_no_proxy_is_trusted_by_default() -> None:
     default = ServiceSettings.model_fields["trusted_proxies"].default
     assert client_address("127.0.0.1", ["6.6.6.6"], default) == "127.0.0.1"

@@ -1,4 +1,4 @@
-"""Pages: what is given out is taken back, and no page is larger than stated."""
+"""Pages: every cursor given out is accepted, and no page exceeds the stated size."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ ANY_NAME = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="
 
 
 @pytest.mark.parametrize("letter", NAMES)
-def test_a_cursor_with_the_longest_name_is_taken_back(letter: str) -> None:
+def test_a_cursor_with_the_longest_name_is_accepted(letter: str) -> None:
     name, tie = letter * NAME_LENGTH, "0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21"
     cursor = encode_sorted("-strategy_name", name, tie)
     query = PageQuery.model_validate({"cursor": cursor})
@@ -34,14 +34,14 @@ def test_a_cursor_with_the_longest_name_is_taken_back(letter: str) -> None:
 
 
 @given(ANY_NAME, st.integers(-(2**63) + 1, 2**63 - 1))
-def test_every_position_comes_back(name: str, number: int) -> None:
+def test_every_position_survives_a_round_trip(name: str, number: int) -> None:
     cursor = encode_cursor(name, number)
     assert len(cursor) <= LONGEST_CURSOR
     assert decode_cursor(cursor, str, int) == (name, number)
 
 
 @pytest.mark.parametrize("part", ["\x00", "a\ud800", "\udfff"])
-def test_a_forged_cursor_of_no_text_is_refused(part: str) -> None:
+def test_a_forged_cursor_of_invalid_text_is_refused(part: str) -> None:
     text = json.dumps([part])
     with pytest.raises(InvalidInput):
         decode_cursor(base64.urlsafe_b64encode(text.encode()).decode(), str)

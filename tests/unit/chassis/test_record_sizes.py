@@ -1,4 +1,4 @@
-"""A record that is larger than any of ours is neither decoded nor kept: a reader would stand still over it."""
+"""A record larger than any of ours is neither decoded nor kept: it would block its reader."""
 
 import time
 
@@ -24,7 +24,7 @@ def decoded(key: bytes | None, value: bytes | None, headers: list[tuple[str, byt
     return decode_record("trade.closed", record)
 
 
-def test_a_record_of_ours_is_decoded() -> None:
+def test_a_normal_record_is_decoded() -> None:
     assert decoded(GOOD.key, GOOD.value, GOOD.headers).fault == ""
 
 
@@ -39,7 +39,7 @@ def test_a_record_of_ours_is_decoded() -> None:
     ],
     ids=["headers", "a header's value", "a header's name", "body", "key"],
 )
-def test_what_is_too_large_is_named_and_not_kept(
+def test_a_record_that_is_too_large_is_reported_and_not_kept(
     key: bytes, value: bytes, headers: list[tuple[str, bytes | None]]
 ) -> None:
     received = decoded(key, value, headers)
@@ -47,7 +47,7 @@ def test_what_is_too_large_is_named_and_not_kept(
     assert "more than" in received.fault
 
 
-def test_many_headers_of_one_name_take_no_longer_than_as_many_of_their_own() -> None:
+def test_many_headers_of_the_same_name_take_linear_time() -> None:
     began = time.perf_counter()
     from_wire([("one", b"0123456789")] * 100_000)
-    assert time.perf_counter() - began < 2  # seconds; joined one by one it would take many times as long
+    assert time.perf_counter() - began < 2  # seconds; joining them one by one would take many times as long

@@ -1,4 +1,4 @@
-"""Who calls a service from inside: by its own key, for one service, for a minute."""
+"""Internal calls carry a token signed with the caller's own key, for one service and one minute."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ ALLOWED = frozenset({"analytics", "notifications"})
 
 @pytest.fixture
 def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(service_tokens, "CHECK_FILE_EVERY_S", -1.0)  # at each call
+    monkeypatch.setattr(service_tokens, "CHECK_FILE_EVERY_S", -1.0)  # checked at each call
     make_service_keys(tmp_path, ("trading", "billing", "analytics", "notifications"))
     return tmp_path
 
@@ -38,15 +38,15 @@ def _signed(keys: Path, caller: str, *, kind: str = TOKEN_TYPE, lasts: float = 6
     return jwt.encode(body, key, ALGORITHM, {"typ": kind, "kid": public_jwk(key)["kid"]})
 
 
-def test_a_caller_is_who_its_key_says(keys: Path, trading: ServiceCallers) -> None:
+def test_a_caller_is_identified_by_its_key(keys: Path, trading: ServiceCallers) -> None:
     tokens = ServiceTokens("analytics", key_file_of(keys, "analytics"))
     header = tokens.authorization("trading")["Authorization"]
     assert trading.check(header, ALLOWED) == "analytics"
-    assert tokens.authorization("trading")["Authorization"] == header  # used again for a while
+    assert tokens.authorization("trading")["Authorization"] == header  # reused until shortly before it expires
     assert trading.check(f"bearer {_signed(keys, 'notifications')}", ALLOWED) == "notifications"
 
 
-def test_a_service_that_the_endpoint_is_not_for_is_refused(keys: Path, trading: ServiceCallers) -> None:
+def test_a_service_that_is_not_allowed_is_refused(keys: Path, trading: ServiceCallers) -> None:
     with pytest.raises(Forbidden):
         trading.check(f"Bearer {_signed(keys, 'billing')}", ALLOWED)
 
@@ -70,7 +70,7 @@ def test_a_service_that_the_endpoint_is_not_for_is_refused(keys: Path, trading: 
     ],
     ids=lambda changed: " and ".join(changed),
 )
-def test_what_is_not_for_this_service_or_not_for_now_is_refused(
+def test_a_token_for_another_service_or_time_is_refused(
     keys: Path, trading: ServiceCallers, changed: dict[str, object]
 ) -> None:
     kind, lasts = str(changed.pop("kind", TOKEN_TYPE)), float(str(changed.pop("lasts", 60)))
@@ -79,17 +79,19 @@ def test_what_is_not_for_this_service_or_not_for_now_is_refused(
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic eA==", "Bearer \udcff", "Bearer x.y.z"])
-def test_what_is_no_token_is_refused(trading: ServiceCallers, header: str | None) -> None:
+def test_an_invalid_token_is_refused(trading: ServiceCallers, header: str | None) -> None:
     with pytest.raises(Unauthorized):
         trading.check(header, ALLOWED)
 
 
-def test_a_users_access_token_is_not_taken_inside(trading: ServiceCallers) -> None:
+def test_a_users_access_token_is_refused_for_internal_calls(trading: ServiceCallers) -> None:
     with pytest.raises(Unauthorized):
         trading.check(f"Bearer {TokenIssuer().make_token(new_id())}", ALLOWED)
 
 
-def test_during_a_change_both_keys_are_taken_and_then_the_new_one(keys: Path, trading: ServiceCallers) -> None:
+def test_during_a_rotation_both_keys_are_accepted_and_then_only_the_new_one(
+    keys: Path, trading: ServiceCallers
+) -> None:
     old = _signed(keys, "analytics")
     coming = keys / "coming.pem"
     coming.write_bytes(new_private_key())
@@ -110,18 +112,18 @@ def test_during_a_change_both_keys_are_taken_and_then_the_new_one(keys: Path, tr
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"keys": [{}]}', '{"keys": [{"kid": "x", "service": "billing"}]}']
 )
-def test_a_list_that_is_none_leaves_the_keys_of_before(keys: Path, trading: ServiceCallers, content: str) -> None:
+def test_an_invalid_list_keeps_the_previous_keys(keys: Path, trading: ServiceCallers, content: str) -> None:
     token = f"Bearer {_signed(keys, 'analytics')}"
     trading.check(token, ALLOWED)
     list_file_of(keys).write_text(content)
     assert trading.check(token, ALLOWED) == "analytics"
 
 
-def test_without_a_list_nobody_is_let_in(keys: Path) -> None:
+def test_without_a_list_every_caller_is_refused(keys: Path) -> None:
     for callers in (ServiceCallers("trading", None), ServiceCallers("trading", keys / "nowhere.json")):
         with pytest.raises(Unauthorized):
             callers.check(f"Bearer {_signed(keys, 'analytics')}", ALLOWED)
 
 
-def test_the_keys_are_for_their_owner_only(keys: Path) -> None:
+def test_only_the_owner_can_read_the_keys(keys: Path) -> None:
     assert {file.stat().st_mode & 0o077 for file in keys.iterdir()} == {0}

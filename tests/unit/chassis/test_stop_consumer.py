@@ -1,4 +1,4 @@
-"""However aiokafka stops, whoever stops it goes on."""
+"""Stopping a consumer always returns, however aiokafka behaves."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,12 +19,12 @@ class Client:
 
 
 class Consumer:
-    """Stops as it is told to."""
+    """Stops in the way given to it."""
 
     def __init__(self, stop: Callable[[], Awaitable[None]]) -> None:
         self.stop = stop
         self._client = Client()
-        self._fetcher: DeafFetcher | None = None
+        self._fetcher: StubbornFetcher | None = None
 
 
 async def in_order() -> None:
@@ -51,8 +51,8 @@ async def test_a_consumer_that_stops_is_left_alone() -> None:
     assert not consumer._client.closed
 
 
-class DeafFetcher:
-    """Hears the second time."""
+class StubbornFetcher:
+    """Ignores the first cancellation and obeys the second."""
 
     def __init__(self) -> None:
         self._fetch_task = asyncio.create_task(self._fetch())
@@ -63,8 +63,8 @@ class DeafFetcher:
         await asyncio.Event().wait()
 
 
-async def test_a_fetcher_that_swallows_being_cancelled_is_told_again() -> None:
-    fetcher = DeafFetcher()
+async def test_a_fetcher_that_swallows_its_cancellation_is_cancelled_again() -> None:
+    fetcher = StubbornFetcher()
 
     async def stop() -> None:
         await asyncio.sleep(0)
@@ -81,7 +81,7 @@ async def test_a_fetcher_that_swallows_being_cancelled_is_told_again() -> None:
 
 
 @pytest.mark.parametrize("stop", [cancelled_from_within, fails, never_ends])
-async def test_of_one_that_does_not_stop_the_connections_are_closed(
+async def test_the_connections_of_a_consumer_that_does_not_stop_are_closed(
     stop: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handlers, "STOP_TIMEOUT_S", 0.05)

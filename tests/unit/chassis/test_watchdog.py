@@ -1,4 +1,4 @@
-"""A member is called stuck when the broker has more and more and it reads nothing, and only then."""
+"""A member is stuck only when its lag grows and it reads nothing."""
 
 import asyncio
 import time
@@ -14,12 +14,12 @@ STUCK_AFTER_S = 0.2
 
 
 class FakeConsumer:
-    """Only what the watchdog asks."""
+    """Implements only what the watchdog calls."""
 
     def __init__(self) -> None:
         self.end = 10
         self.at: int | None = 10
-        self.away = False
+        self.unavailable = False
         self.topics = {"trade.closed": {0}}
 
     def assignment(self) -> set[TopicPartition]:
@@ -29,7 +29,7 @@ class FakeConsumer:
         return self.topics.get(topic)
 
     async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        if self.away:
+        if self.unavailable:
             raise NodeNotReadyError
         return dict.fromkeys(partitions, self.end)
 
@@ -61,22 +61,20 @@ async def look_for(watchdog: Watchdog, consumer: FakeConsumer, grow: int) -> Non
         await watchdog.check()
 
 
-async def test_one_that_reads_nothing_while_its_lag_grows_is_stuck(
+async def test_a_member_that_reads_nothing_while_its_lag_grows_is_stuck(
     watchdog: Watchdog, consumer: FakeConsumer
 ) -> None:
     with pytest.raises(StuckError, match=r"trade\.closed/0: lag"):
         await look_for(watchdog, consumer, grow=1)
 
 
-async def test_one_that_does_not_know_where_it_stands_is_stuck_too(
-    watchdog: Watchdog, consumer: FakeConsumer
-) -> None:
+async def test_a_member_without_a_position_is_stuck(watchdog: Watchdog, consumer: FakeConsumer) -> None:
     consumer.at = None
     with pytest.raises(StuckError):
         await look_for(watchdog, consumer, grow=1)
 
 
-async def test_one_that_had_nothing_to_read_for_long_is_not_stuck_when_something_comes(
+async def test_a_long_idle_member_is_not_stuck_when_a_record_arrives(
     watchdog: Watchdog, consumer: FakeConsumer
 ) -> None:
     await look_for(watchdog, consumer, grow=0)
@@ -85,16 +83,16 @@ async def test_one_that_had_nothing_to_read_for_long_is_not_stuck_when_something
     await watchdog.check()
 
 
-async def test_one_that_has_read_everything_is_not(watchdog: Watchdog, consumer: FakeConsumer) -> None:
+async def test_a_member_that_has_read_everything_is_not_stuck(watchdog: Watchdog, consumer: FakeConsumer) -> None:
     await look_for(watchdog, consumer, grow=0)
 
 
-async def test_one_whose_lag_does_not_grow_is_not(watchdog: Watchdog, consumer: FakeConsumer) -> None:
+async def test_a_member_whose_lag_does_not_grow_is_not_stuck(watchdog: Watchdog, consumer: FakeConsumer) -> None:
     consumer.end = 20
     await look_for(watchdog, consumer, grow=0)
 
 
-async def test_one_that_tries_again_and_again_is_not(
+async def test_a_member_that_keeps_retrying_is_not_stuck(
     watchdog: Watchdog, consumer: FakeConsumer, active_at: dict[TopicPartition, float]
 ) -> None:
     for _ in range(10):
@@ -104,12 +102,14 @@ async def test_one_that_tries_again_and_again_is_not(
         await watchdog.check()
 
 
-async def test_a_broker_that_is_away_is_not_the_members_fault(watchdog: Watchdog, consumer: FakeConsumer) -> None:
-    consumer.away = True
+async def test_an_unavailable_broker_does_not_make_a_member_stuck(
+    watchdog: Watchdog, consumer: FakeConsumer
+) -> None:
+    consumer.unavailable = True
     await look_for(watchdog, consumer, grow=1)
 
 
-def test_a_topic_that_is_gone_is_told(watchdog: Watchdog, consumer: FakeConsumer) -> None:
+def test_a_deleted_topic_is_reported(watchdog: Watchdog, consumer: FakeConsumer) -> None:
     assert watchdog.fault() == ""
     consumer.topics.clear()
     assert watchdog.fault() == "there is no topic trade.closed"

@@ -24,14 +24,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ran(folder: Path, *options: str, strategy: str = "s.json") -> Result:
+def run_backtest_command(folder: Path, *options: str, strategy: str = "s.json") -> Result:
     return CliRunner().invoke(
         backtest, ["--candles", str(folder / "c.csv"), "--strategy", str(folder / strategy), *options]
     )
 
 
 def test_json_is_one_object_with_amounts_as_plain_strings(folder: Path) -> None:
-    result = ran(folder, "--json", "--fee", "0.001", "--balance", "1000.50")
+    result = run_backtest_command(folder, "--json", "--fee", "0.001", "--balance", "1000.50")
     assert result.exit_code == 0
     report = json.loads(result.stdout)
     assert (report["fills"], report["trades"], report["final_equity"]) == (2, 1, "1010.45")
@@ -63,8 +63,8 @@ def test_json_is_one_object_with_amounts_as_plain_strings(folder: Path) -> None:
     assert report["metrics"]["buy_and_hold_pct"] == 100
 
 
-def test_the_summary_says_its_terms_and_gaps(folder: Path) -> None:
-    text = ran(folder, "--slippage", "0.001").stdout
+def test_the_summary_lists_terms_and_gaps(folder: Path) -> None:
+    text = run_backtest_command(folder, "--slippage", "0.001").stdout
     assert "fee 0.055 % per fill, slippage 0.1 %, no funding" in text
     assert "buy and hold   100.00 %" in text
     assert "gaps           none" in text
@@ -73,9 +73,11 @@ def test_the_summary_says_its_terms_and_gaps(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("when", ["3600000", "1970-01-01T01:00:00Z", "1970-01-01T00:30", "1970-01-01T02:00+01:00"])
-def test_trade_from_decides_from_the_first_bar_that_opens_then_or_later(folder: Path, when: str) -> None:
+def test_trade_from_starts_with_the_first_bar_that_opens_at_that_time_or_later(folder: Path, when: str) -> None:
     (folder / "s.json").write_text(json.dumps(document(at_close("1", "2"))))
-    report = json.loads(ran(folder, "--json", "--instrument", "min_notional=0", "--trade-from", when).stdout)
+    report = json.loads(
+        run_backtest_command(folder, "--json", "--instrument", "min_notional=0", "--trade-from", when).stdout
+    )
     assert report["fill_list"][0]["time_ms"] == 2 * 3_600_000
 
 
@@ -100,7 +102,7 @@ def test_trade_from_decides_from_the_first_bar_that_opens_then_or_later(folder: 
     ],
 )
 def test_a_bad_option_is_one_line_and_exit_code_2(folder: Path, options: list[str], line: str) -> None:
-    result = ran(folder, *options)
+    result = run_backtest_command(folder, *options)
     assert (result.exit_code, result.stdout) == (2, "")
     assert line in result.stderr
     assert result.stderr.count("\n") == 1
@@ -111,9 +113,9 @@ def test_a_missing_option_is_one_line() -> None:
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
 
 
-def test_faults_of_the_strategy_are_a_line_each(folder: Path) -> None:
+def test_each_fault_of_the_strategy_is_one_line(folder: Path) -> None:
     (folder / "bad.json").write_text(json.dumps({**document("no"), "b\nc": 1}))
-    result = ran(folder, strategy="bad.json")
+    result = run_backtest_command(folder, strategy="bad.json")
     assert (result.exit_code, result.stdout) == (2, "")
     lines = result.stderr.splitlines()
     assert len(lines) == 2
@@ -124,27 +126,27 @@ def test_faults_of_the_strategy_are_a_line_each(folder: Path) -> None:
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000, b""])
 def test_a_strategy_that_is_not_json_is_one_line(folder: Path, content: bytes) -> None:
     (folder / "bad.json").write_bytes(content)
-    result = ran(folder, strategy="bad.json")
+    result = run_backtest_command(folder, strategy="bad.json")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
 
 
-def test_files_that_are_not_there_are_one_line(folder: Path) -> None:
-    assert "cannot be read" in ran(folder, strategy="none.json").stderr
+def test_missing_files_are_one_line(folder: Path) -> None:
+    assert "cannot be read" in run_backtest_command(folder, strategy="none.json").stderr
     (folder / "c.csv").unlink()
-    result = ran(folder)
+    result = run_backtest_command(folder)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
 
 
-def test_ctrl_c_is_130(folder: Path) -> None:
-    """The command is caught waiting for candles that do not come."""
+def test_ctrl_c_ends_with_exit_code_130(folder: Path) -> None:
+    """The command is interrupted while it waits for candles that never arrive."""
     pipe = folder / "pipe.csv"
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "cli.backtest", "--candles", str(pipe), "--strategy", str(folder / "s.json")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            writer = writing_end(pipe, deadline_s=30)
+            writer = open_writing_end(pipe, deadline_s=30)
             process.send_signal(signal.SIGINT)
-            os.close(writer)  # a read that began just after the signal came would wait for ever
+            os.close(writer)  # a read that began just after the signal would wait for ever
             assert process.wait(timeout=30) == 130
         finally:
             process.kill()
@@ -152,8 +154,8 @@ def test_ctrl_c_is_130(folder: Path) -> None:
         assert process.stderr.read() == "interrupted\n"
 
 
-def writing_end(pipe: Path, deadline_s: float) -> int:
-    """Opens once the other side is reading."""
+def open_writing_end(pipe: Path, deadline_s: float) -> int:
+    """Open the writing end; succeeds once the other side is reading."""
     end = time.monotonic() + deadline_s
     while True:
         try:

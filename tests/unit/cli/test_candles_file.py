@@ -15,14 +15,14 @@ def row(minute: int, prices: str = "1,2,0.5,1.50", volume: str = "3") -> str:
     return f"{minute * MINUTE},{prices},{volume}"
 
 
-def written(folder: Path, *lines: str, name: str = "candles.csv") -> Path:
+def write_file(folder: Path, *lines: str, name: str = "candles.csv") -> Path:
     path = folder / name
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
 def test_decimals_are_kept_as_written_zipped_or_not(tmp_path: Path) -> None:
-    plain = written(tmp_path, HEADER, row(0), row(1))
+    plain = write_file(tmp_path, HEADER, row(0), row(1))
     zipped = tmp_path / "candles.csv.gz"
     zipped.write_bytes(gzip.compress(plain.read_bytes()))
     bars = read_candles(plain, MINUTE)
@@ -32,7 +32,7 @@ def test_decimals_are_kept_as_written_zipped_or_not(tmp_path: Path) -> None:
 
 
 def test_columns_are_found_by_their_names(tmp_path: Path) -> None:
-    path = written(tmp_path, "symbol,close,low,high,open,volume,open_time_ms", "X,2,1,4,3,0,0")
+    path = write_file(tmp_path, "symbol,close,low,high,open,volume,open_time_ms", "X,2,1,4,3,0,0")
     assert read_candles(path)[0][1:] == tuple(map(Decimal, (3, 4, 1, 2, 0)))
 
 
@@ -62,7 +62,7 @@ def test_columns_are_found_by_their_names(tmp_path: Path) -> None:
 )
 def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, lines: list[str], reason: str) -> None:
     with pytest.raises(CandlesError) as caught:
-        read_candles(written(tmp_path, *lines))
+        read_candles(write_file(tmp_path, *lines))
     assert reason in str(caught.value)
 
 
@@ -83,7 +83,7 @@ def test_a_broken_gzip_is_refused_with_the_last_good_line(tmp_path: Path, damage
         read_candles(path)
 
 
-def test_what_is_not_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "candles.csv"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CandlesError, match="line 1: not UTF-8 text"):
@@ -98,13 +98,13 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("minutes", "line"), [([0, 5, 6], 4), ([0, 5, 10], 3)])
 def test_the_smallest_step_is_the_interval(tmp_path: Path, minutes: list[int], line: int) -> None:
-    path = written(tmp_path, HEADER, *(row(minute) for minute in minutes))
+    path = write_file(tmp_path, HEADER, *(row(minute) for minute in minutes))
     with pytest.raises(CandlesError, match=f"line {line}: the smallest step"):
         read_candles(path, 2 * MINUTE)
 
 
 def test_gaps_are_found(tmp_path: Path) -> None:
-    bars = read_candles(written(tmp_path, HEADER, *(row(minute) for minute in (0, 1, 4, 5))), MINUTE)
+    bars = read_candles(write_file(tmp_path, HEADER, *(row(minute) for minute in (0, 1, 4, 5))), MINUTE)
     assert find_gaps((bar.open_time_ms for bar in bars), MINUTE) == [Gap(MINUTE, 4 * MINUTE, 2)]
 
 
@@ -115,7 +115,7 @@ def test_gaps_are_found(tmp_path: Path) -> None:
 def test_a_bar_that_does_not_enclose_its_open_and_close_is_widened_and_reported(
     tmp_path: Path, prices: str, high: str, low: str
 ) -> None:
-    file = read_file(written(tmp_path, HEADER, row(0), row(1, prices), row(2)), MINUTE)
+    file = read_file(write_file(tmp_path, HEADER, row(0), row(1, prices), row(2)), MINUTE)
     assert (file.bars[1].high, file.bars[1].low) == (Decimal(high), Decimal(low))
     assert file.widened == [Widened(3, MINUTE)]
 
@@ -136,5 +136,5 @@ def test_a_time_that_is_not_on_the_grid_is_refused_with_its_line(
     unit = MINUTE if interval == MINUTE else 60 * MINUTE
     lines = [f"{round(time * unit)},1,2,1,1,0" for time in times]
     with pytest.raises(CandlesError) as caught:
-        read_candles(written(tmp_path, HEADER, *lines), interval)
+        read_candles(write_file(tmp_path, HEADER, *lines), interval)
     assert reason in str(caught.value)

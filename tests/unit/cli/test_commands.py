@@ -1,4 +1,4 @@
-"""The command line as a person meets it: exit codes, and one line for what is wrong."""
+"""Exit codes of the command line, and one line for each error."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def tradefleet(*arguments: str, **environment: str) -> "subprocess.CompletedProc
     "arguments",
     [["nonsense"], ["up", "--nonsense"], ["up", "--port", "x"], ["backtest"], ["status", "extra"]],
 )
-def test_wrong_usage_is_one_line_and_two(arguments: list[str]) -> None:
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
     done = tradefleet(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -38,7 +38,7 @@ def test_wrong_usage_is_one_line_and_two(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["up"], ["up", "--detach"], ["faults", "--rounds", "1"]], ids=" ".join)
-def test_a_folder_that_cannot_be_made_is_one_line_and_two(arguments: list[str]) -> None:
+def test_a_folder_that_cannot_be_created_is_exit_code_2(arguments: list[str]) -> None:
     done = tradefleet(*arguments, "--home", "/proc/nowhere")
     assert done.returncode == 2, done.stderr
     assert "/proc/nowhere" in done.stderr.splitlines()[-1]
@@ -51,13 +51,13 @@ def test_help_lists_every_command() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
-def test_nothing_running_is_said(tmp_path: Path) -> None:
+def test_status_reports_that_nothing_is_running(tmp_path: Path) -> None:
     done = tradefleet("status", "--home", str(tmp_path), "--json")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
     assert tradefleet("down", "--home", str(tmp_path)).returncode == 0
 
 
-def test_up_without_a_kafka_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+def test_up_without_kafka_ends_at_once_and_leaves_no_files(tmp_path: Path) -> None:
     done = tradefleet("up", "--home", str(tmp_path / "home"), KAFKA_HOME=str(tmp_path), KAFKA_BOOTSTRAP="")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
@@ -68,12 +68,12 @@ def test_up_without_a_kafka_ends_at_once_and_leaves_nothing(tmp_path: Path) -> N
 def test_doctor_names_what_is_missing(tmp_path: Path) -> None:
     done = tradefleet("doctor", "--json", KAFKA_HOME=str(tmp_path), KAFKA_BOOTSTRAP="")
     assert done.returncode == 2
-    told = json.loads(done.stdout)
-    missing = [finding["what"] for finding in told["findings"] if not finding["ok"]]
-    assert (told["ok"], missing) == (False, ["Kafka"])
+    report = json.loads(done.stdout)
+    missing = [finding["what"] for finding in report["findings"] if not finding["ok"]]
+    assert (report["ok"], missing) == (False, ["Kafka"])
 
 
-def test_the_gateways_openapi_file_is_what_the_code_says() -> None:
+def test_the_openapi_file_of_the_gateway_is_current() -> None:
     done = tradefleet("openapi", "--check")
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -1,4 +1,4 @@
-"""`up --detach` waits as long as the start gets on, and names what is missing where it does not."""
+"""`up --detach` waits as long as the start makes progress, and otherwise names what is missing."""
 
 import json
 import subprocess
@@ -31,20 +31,20 @@ def lines(*texts: str, apart_s: float) -> str:
     return "\n".join(f"print({text!r}, flush=True); time.sleep({apart_s})" for text in texts)
 
 
-def test_a_slow_start_is_waited_for_while_it_gets_on(tmp_path: Path) -> None:
+def test_a_slow_start_is_waited_for_while_it_makes_progress(tmp_path: Path) -> None:
     program = lines("postgres ready", "database migrated", "topics applied", "auth ready", READY_LINE, apart_s=0.4)
     with starting(tmp_path / "up.log", program) as process:
         wait_until_ready(process, tmp_path, tmp_path / "up.log", STEP_TIMEOUT_S)
 
 
-def test_the_reason_of_a_start_that_ended_is_its_own_line(tmp_path: Path) -> None:
+def test_the_reason_of_a_failed_start_is_taken_from_its_output(tmp_path: Path) -> None:
     program = lines("  postgres ready", "tradefleet: port 8080 is taken", "  bye", apart_s=0)
     with starting(tmp_path / "up.log", program) as process:
         with pytest.raises(BadInput, match=r"did not start: port 8080 is taken$"):
             wait_until_ready(process, tmp_path, tmp_path / "up.log", STEP_TIMEOUT_S)
 
 
-def test_a_start_that_stands_still_names_who_does_not_answer(tmp_path: Path) -> None:
+def test_a_start_without_progress_names_the_process_that_does_not_answer(tmp_path: Path) -> None:
     ports = Ports()
     closed = ports.take()
     ports.release()
@@ -56,7 +56,7 @@ def test_a_start_that_stands_still_names_who_does_not_answer(tmp_path: Path) -> 
             wait_until_ready(process, tmp_path, tmp_path / "up.log", STEP_TIMEOUT_S)
 
 
-def test_a_start_that_never_came_to_a_process_names_its_last_line(tmp_path: Path) -> None:
+def test_a_start_that_hangs_before_any_process_names_its_last_line(tmp_path: Path) -> None:
     with starting(tmp_path / "up.log", lines("fetching", apart_s=60)) as process:
         with pytest.raises(BadInput, match="no output after 'fetching'"):
             wait_until_ready(process, tmp_path, tmp_path / "up.log", STEP_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""What `tradefleet faults` refuses: one line, exit code 2, and nothing started."""
+"""`tradefleet faults` refuses wrong options with one line and exit code 2, and starts nothing."""
 
 from pathlib import Path
 
@@ -25,12 +25,12 @@ def test_wrong_options_are_one_line(options: list[str], why: str, monkeypatch: p
     assert why in failure(*options)
 
 
-def test_a_broker_of_somebody_else_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_external_broker_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP", "broker:9092")
     assert failure() == "KAFKA_BOOTSTRAP is set, but fault runs kill their broker: unset it"
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KAFKA_BOOTSTRAP", raising=False)
     (tmp_path / "something").touch()
     assert failure("--home", str(tmp_path)) == f"--home: {tmp_path} is not empty"

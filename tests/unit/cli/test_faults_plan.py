@@ -1,4 +1,4 @@
-"""What a run of faults does follows from its seed alone, and leaves no point out."""
+"""The plan of a fault run depends on its seed alone, and covers every fault point."""
 
 from collections import Counter
 from itertools import islice
@@ -35,20 +35,20 @@ def test_the_same_seed_gives_the_same_rounds() -> None:
     assert rounds_of(7) == rounds_of(7)
 
 
-def test_another_seed_gives_others() -> None:
+def test_another_seed_gives_other_rounds() -> None:
     assert rounds_of(7) != rounds_of(8)
 
 
-def test_fewer_rounds_are_the_first_of_more() -> None:
+def test_a_shorter_plan_is_the_beginning_of_a_longer_one() -> None:
     assert list(islice(plan(7, ALL), 5)) == rounds_of(7)[:5]
 
 
-def test_what_a_seed_gives_is_the_same_on_every_machine() -> None:
+def test_a_seed_gives_the_same_rounds_on_every_machine() -> None:
     assert str(rounds_of(7)[0]) == FIRST_OF_7
 
 
 @pytest.mark.parametrize("family", ALL)
-def test_every_point_of_a_family_is_struck_often(family: str) -> None:
+def test_every_point_of_a_family_is_hit_often(family: str) -> None:
     struck = Counter(
         fault.point for one in rounds_of(3, (family,)) for fault in one.faults if fault.kind == "strike"
     )
@@ -56,7 +56,7 @@ def test_every_point_of_a_family_is_struck_often(family: str) -> None:
     assert min(struck.values()) >= ROUNDS // 5
 
 
-def test_all_families_together_strike_at_every_named_point() -> None:
+def test_all_families_together_cover_every_named_point() -> None:
     assert points_of(ALL) == sorted(POINTS)
 
 
@@ -71,7 +71,7 @@ def test_every_target_is_a_process_of_the_split_stack_or_a_server() -> None:
     assert {fault.target for one in rounds_of(5) for fault in one.faults} <= known
 
 
-def test_each_round_of_consumers_has_its_poison_and_every_topic_of_an_outbox_gets_some() -> None:
+def test_each_round_of_consumers_has_a_poison_record_and_every_outbox_topic_gets_some() -> None:
     poisoned = [[fault.target for fault in one.faults if fault.kind == "poison"] for one in rounds_of(7, ("B",))]
     assert {len(of_round) for of_round in poisoned} == {1}
     assert not [fault for one in rounds_of(7, ("C",)) for fault in one.faults if fault.kind == "poison"]
@@ -79,17 +79,17 @@ def test_each_round_of_consumers_has_its_poison_and_every_topic_of_an_outbox_get
     assert many == {topic for topic, event in BY_TOPIC.items() if issubclass(event, Event)}
 
 
-def test_processes_are_frozen_for_longer_and_for_shorter_than_their_group_waits() -> None:
+def test_processes_are_frozen_for_longer_and_shorter_than_the_session_timeout_of_their_group() -> None:
     lasts = [fault.lasts_s for one in rounds_of(6) for fault in one.faults if fault.action == "STOP"]
     assert min(lasts) < 10 < max(lasts)
 
 
-def test_every_kind_of_weather_stands_before_both_servers() -> None:
+def test_both_servers_get_every_kind_of_network_fault() -> None:
     seen = {
         (fault.target, fault.weather) for one in rounds_of(6) for fault in one.faults if fault.kind == "weather"
     }
     assert seen == {(server, kind) for server in SERVERS for kind in ("latency", "resets", "half_open", "slices")}
 
 
-def test_a_round_whose_processes_are_all_taken_is_shorter() -> None:
+def test_a_round_without_free_processes_is_shorter() -> None:
     assert all(len(one.faults) <= STRIKES_A_ROUND + 1 for one in rounds_of(1, ("C",)))

@@ -16,7 +16,7 @@ SILENCE_S = 0.2
 
 
 class Echo:
-    """A server that says what it hears, and notes in what pieces it came and who has left."""
+    """A server that echoes its input, and records the pieces it arrived in and how connections ended."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -63,7 +63,7 @@ class Client:
         for _ in range(100):
             await self.ask(b"x" * 100)
 
-    async def hears_nothing(self) -> bool:
+    async def receives_nothing(self) -> bool:
         try:
             async with asyncio.timeout(SILENCE_S):
                 await self.reader.read(1)
@@ -89,14 +89,14 @@ async def until(holds: object, wanted: object) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_in_calm_weather_everything_goes_through_both_ways(client: Client) -> None:
+async def test_without_faults_everything_passes_both_ways(client: Client) -> None:
     message = random.Random(2).randbytes(1_000_000)
     client.writer.write(message)
     async with asyncio.timeout(SOON_S):
         assert await client.reader.readexactly(len(message)) == message
 
 
-async def test_a_farewell_is_passed_on(client: Client, echo: Echo) -> None:
+async def test_a_close_is_passed_on(client: Client, echo: Echo) -> None:
     await client.ask(b"hello")
     client.writer.close()
     await until(echo.ended, ["farewell"])
@@ -110,7 +110,7 @@ async def test_latency_delays_each_way_and_changes_nothing(proxy: Proxy, client:
     assert 0.2 <= time.monotonic() - began < 1
 
 
-async def test_resets_end_what_is_connected_by_rst(proxy: Proxy, client: Client, echo: Echo) -> None:
+async def test_resets_end_open_connections_with_rst(proxy: Proxy, client: Client, echo: Echo) -> None:
     await client.ask(b"hello")
     proxy.change(Weather("resets"))
     with pytest.raises(ConnectionResetError):
@@ -118,7 +118,7 @@ async def test_resets_end_what_is_connected_by_rst(proxy: Proxy, client: Client,
     await until(echo.ended, ["reset"])
 
 
-async def test_a_connection_made_while_it_resets_ends_in_the_middle_of_what_is_said(proxy: Proxy) -> None:
+async def test_a_connection_made_during_resets_ends_in_the_middle_of_its_data(proxy: Proxy) -> None:
     proxy.change(Weather("resets"))
     client = await connect(proxy)
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
@@ -134,34 +134,34 @@ async def test_after_the_resets_connections_hold(proxy: Proxy) -> None:
     client.writer.close()
 
 
-async def test_half_open_swallows_bytes_without_a_word(proxy: Proxy, client: Client, echo: Echo) -> None:
+async def test_half_open_swallows_bytes_silently(proxy: Proxy, client: Client, echo: Echo) -> None:
     await client.ask(b"before")
     proxy.change(Weather("half_open"))
     client.writer.write(b"into the void")
-    assert await client.hears_nothing()
+    assert await client.receives_nothing()
     assert echo.pieces == [b"before"]
     assert echo.ended == []
 
 
-async def test_what_was_swallowed_leaves_the_connection_dead_and_others_well(proxy: Proxy, client: Client) -> None:
+async def test_swallowed_bytes_leave_that_connection_dead_and_others_alive(proxy: Proxy, client: Client) -> None:
     idle = await connect(proxy)
     proxy.change(Weather("half_open"))
     client.writer.write(b"into the void")
-    assert await client.hears_nothing()
+    assert await client.receives_nothing()
     proxy.change(Weather())
     client.writer.write(b"again")
-    assert await client.hears_nothing()
+    assert await client.receives_nothing()
     assert await idle.ask(b"nothing of mine was lost") == b"nothing of mine was lost"
     idle.writer.close()
 
 
-async def test_a_server_learns_that_its_half_open_client_has_left_when_the_weather_clears(
+async def test_a_server_learns_that_its_half_open_client_has_left_when_the_fault_ends(
     proxy: Proxy, client: Client, echo: Echo
 ) -> None:
     await client.ask(b"before")
     proxy.change(Weather("half_open"))
     client.writer.write(b"into the void")
-    assert await client.hears_nothing()
+    assert await client.receives_nothing()
     client.writer.close()
     await client.writer.wait_closed()
     await asyncio.sleep(SILENCE_S)
@@ -170,9 +170,7 @@ async def test_a_server_learns_that_its_half_open_client_has_left_when_the_weath
     await until(echo.ended, ["reset"])
 
 
-async def test_slices_are_a_few_bytes_at_a_time_and_whole_in_the_end(
-    proxy: Proxy, client: Client, echo: Echo
-) -> None:
+async def test_slices_are_a_few_bytes_at_a_time_and_complete(proxy: Proxy, client: Client, echo: Echo) -> None:
     proxy.change(Weather("slices"))
     message = random.Random(3).randbytes(400)
     assert await client.ask(message) == message
@@ -180,7 +178,7 @@ async def test_slices_are_a_few_bytes_at_a_time_and_whole_in_the_end(
     assert b"".join(echo.pieces) == message
 
 
-async def test_a_large_answer_comes_in_so_many_slices_only(proxy: Proxy, client: Client, echo: Echo) -> None:
+async def test_a_large_answer_has_a_limited_number_of_slices(proxy: Proxy, client: Client, echo: Echo) -> None:
     proxy.change(Weather("slices"))
     message = bytes(60_000)
     await client.ask(message)

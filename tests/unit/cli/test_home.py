@@ -1,4 +1,4 @@
-"""A stack's folder: one owner, private secrets, and what a killed run left is ended, nothing else."""
+"""The folder of a stack: one owner, private secrets; processes left by a killed run are ended, and no others."""
 
 import json
 import subprocess
@@ -20,14 +20,14 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
         process.kill()
 
 
-def noted(process: "subprocess.Popen[bytes]") -> ProcessRecord:
+def record_of(process: "subprocess.Popen[bytes]") -> ProcessRecord:
     note = find_process_record("sleeper", process.pid)
     assert note is not None
     return note
 
 
-def leave(home: Path, note: ProcessRecord) -> None:
-    """As if a supervisor had been killed."""
+def leave_state(home: Path, note: ProcessRecord) -> None:
+    """Leave the state file of a supervisor that was killed."""
     (home / "state.json").write_text(json.dumps(asdict(State(supervisor=note, processes=[note]))))
 
 
@@ -38,7 +38,7 @@ def test_a_second_stack_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_secrets_are_made_once_and_for_the_owner_only(tmp_path: Path) -> None:
+def test_secrets_are_created_once_and_readable_by_the_owner_only(tmp_path: Path) -> None:
     made = Home(tmp_path).secrets()
     assert Home(tmp_path).secrets() == made
     assert len({made.superuser, *made.roles.values()}) == 1 + len(made.roles)
@@ -46,19 +46,17 @@ def test_secrets_are_made_once_and_for_the_owner_only(tmp_path: Path) -> None:
         assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_a_killed_stack_left_is_ended(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
-    note = noted(sleeper)
-    leave(tmp_path, note)
+def test_processes_left_by_a_killed_stack_are_ended(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
+    note = record_of(sleeper)
+    leave_state(tmp_path, note)
     with Home(tmp_path):
         assert find_process(note) is None
 
 
-def test_a_process_that_only_has_the_same_number_lives_on(
-    tmp_path: Path, sleeper: "subprocess.Popen[bytes]"
-) -> None:
-    note = noted(sleeper)
+def test_another_process_with_the_same_id_is_not_ended(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
+    note = record_of(sleeper)
     earlier = replace(note, started=note.started - 1)
-    leave(tmp_path, earlier)
+    leave_state(tmp_path, earlier)
     with Home(tmp_path):
         assert sleeper.poll() is None
     assert find_process(note) is not None
@@ -66,6 +64,6 @@ def test_a_process_that_only_has_the_same_number_lives_on(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"supervisor": {"name": "x"}}'])
-def test_a_state_file_that_makes_no_sense_is_none(tmp_path: Path, content: str) -> None:
+def test_an_invalid_state_file_is_ignored(tmp_path: Path, content: str) -> None:
     (tmp_path / "state.json").write_text(content)
     assert read_state(tmp_path) is None

@@ -1,4 +1,5 @@
-"""`backtest` takes the instrument from the option, from beside the candles, or from the candles, in this order."""
+"""`backtest` takes the instrument from the option, from the file beside the candles, or from the candles, in this
+order."""
 
 import json
 from pathlib import Path
@@ -35,11 +36,11 @@ def write_candles(folder: Path, prices: list[str]) -> None:
     (folder / "c.csv").write_text("\n".join(["open_time_ms,open,high,low,close,volume", *lines]) + "\n")
 
 
-def keep_beside(folder: Path, **changes: object) -> None:
+def store_beside_candles(folder: Path, **changes: object) -> None:
     (folder / "c.csv.instrument.json").write_text(json.dumps(EXCHANGES | changes))
 
 
-def ran(folder: Path, *options: str) -> Result:
+def run_backtest_command(folder: Path, *options: str) -> Result:
     files = ["--candles", str(folder / "c.csv"), "--strategy", str(folder / "s.json")]
     return CliRunner().invoke(backtest, [*files, "--json", *options])
 
@@ -61,34 +62,34 @@ def first_price(result: Result) -> str:
         (["1e-7", "2e-7"], "0.0000002"),
     ],
 )
-def test_without_an_instrument_fills_have_the_candles_own_prices(
+def test_without_an_instrument_fills_have_the_prices_of_the_candles(
     folder: Path, prices: list[str], filled: str
 ) -> None:
     write_candles(folder, prices)
-    assert first_price(ran(folder)) == filled
+    assert first_price(run_backtest_command(folder)) == filled
 
 
-def test_the_instrument_kept_beside_the_candles_is_taken_and_said(folder: Path) -> None:
-    keep_beside(folder)
-    result = ran(folder)
+def test_the_instrument_stored_beside_the_candles_is_used_and_reported(folder: Path) -> None:
+    store_beside_candles(folder)
+    result = run_backtest_command(folder)
     assert first_price(result) == "0.004"
     used = json.loads(result.stdout)["instrument"]
     assert (used["tick_size"], used["qty_step"], used["has_finer_prices"]) == ("0.0005", "10", True)
     assert used["source"] == "of CHEAPUSDT, stored with the candles"
 
 
-def test_the_option_overrides_what_it_gives_and_leaves_the_rest(folder: Path) -> None:
-    keep_beside(folder)
-    result = ran(folder, "--instrument", "tick_size=0.0001")
+def test_the_option_overrides_only_the_fields_it_gives(folder: Path) -> None:
+    store_beside_candles(folder)
+    result = run_backtest_command(folder, "--instrument", "tick_size=0.0001")
     used = json.loads(result.stdout)["instrument"]
     assert first_price(result) == "0.0041"
     assert (used["tick_size"], used["qty_step"]) == ("0.0001", "10")
     (folder / "c.csv.instrument.json").unlink()
-    assert first_price(ran(folder, "--instrument", "qty_step=1")) == "0.0041"
+    assert first_price(run_backtest_command(folder, "--instrument", "qty_step=1")) == "0.0041"
 
 
 def test_a_given_tick_above_a_price_is_refused(folder: Path) -> None:
-    result = ran(folder, "--instrument", "tick_size=0.01")
+    result = run_backtest_command(folder, "--instrument", "tick_size=0.01")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     assert "--instrument tick_size: the candles have a price of 0.0038, below the tick size of 0.01" in (
         result.stderr
@@ -105,30 +106,30 @@ def test_a_given_tick_above_a_price_is_refused(folder: Path) -> None:
         ({"symbol": None}, "must be an object with the strings"),
     ],
 )
-def test_what_is_kept_and_cannot_be_used_is_one_line(folder: Path, changes: dict[str, object], line: str) -> None:
-    keep_beside(folder, **changes)
-    result = ran(folder)
+def test_an_unusable_stored_instrument_is_one_line(folder: Path, changes: dict[str, object], line: str) -> None:
+    store_beside_candles(folder, **changes)
+    result = run_backtest_command(folder)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert line in result.stderr
 
 
-def test_a_fetched_file_with_many_holes_is_of_the_interval_that_is_kept_with_it(folder: Path) -> None:
-    """Its smallest step is two hours; without the exchange's word that could be another interval's file."""
+def test_a_fetched_file_with_gaps_has_the_interval_stored_with_it(folder: Path) -> None:
+    """Its smallest step is two hours; without the stored interval it could be a file of another interval."""
     lines = [f"{index * 7_200_000},1,1,1,1,1" for index in range(3)]
     (folder / "c.csv").write_text("\n".join(["open_time_ms,open,high,low,close,volume", *lines]) + "\n")
-    assert "the smallest step" in ran(folder).stderr
-    keep_beside(folder)
-    assert [gap["missing"] for gap in json.loads(ran(folder).stdout)["gaps"]] == [1, 1]
+    assert "the smallest step" in run_backtest_command(folder).stderr
+    store_beside_candles(folder)
+    assert [gap["missing"] for gap in json.loads(run_backtest_command(folder).stdout)["gaps"]] == [1, 1]
 
 
-def test_the_demo_has_the_same_instruments(folder: Path) -> None:
+def test_the_demo_uses_the_same_instruments(folder: Path) -> None:
     def options(*steps: str) -> RawOptions:
         return RawOptions(
             [f"CHEAPUSDT={folder / 'c.csv'}"], [str(folder / "s.json")], steps, "0", "100", 1, None, None
         )
 
     assert str(read_options(options(), folder).instruments["CHEAPUSDT"].tick_size) == "0.0001"
-    keep_beside(folder)
+    store_beside_candles(folder)
     given = read_options(options("CHEAPUSDT:min_notional=2"), folder).instruments["CHEAPUSDT"]
     assert (str(given.tick_size), str(given.min_notional)) == ("0.0005", "2")
     with pytest.raises(BadOption, match="below the tick"):

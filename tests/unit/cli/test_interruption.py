@@ -1,4 +1,4 @@
-"""The first signal stops a command in order, whatever has become of its output; the others change nothing."""
+"""The first signal stops a command in order, also when nothing reads its output; further signals change nothing."""
 
 import os
 import signal

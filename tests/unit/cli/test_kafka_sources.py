@@ -1,4 +1,4 @@
-"""Where Kafka and Java come from; what cannot be had is one line."""
+"""Where Kafka and Java are taken from; an unusable source is one line."""
 
 import socket
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_an_unpacked_kafka_without_jars_is_refused(monkeypatch: pytest.MonkeyPat
         kafka.check()
 
 
-def test_the_jars_of_an_unpacked_kafka_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_jars_of_an_unpacked_kafka_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     jar = tmp_path / "libs" / "kafka.jar"
     jar.parent.mkdir()
     jar.touch()
@@ -55,7 +55,7 @@ def test_a_java_home_without_java_is_refused(monkeypatch: pytest.MonkeyPatch, tm
         kafka.java()
 
 
-def test_the_ways_to_have_kafka_fit_on_a_line() -> None:
+def test_the_hint_about_kafka_sources_is_one_line() -> None:
     assert "\n" not in kafka.SOURCES_HINT
     assert all(way in kafka.SOURCES_HINT for way in ("network", "KAFKA_HOME", "KAFKA_BOOTSTRAP"))
 

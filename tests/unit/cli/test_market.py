@@ -1,4 +1,4 @@
-"""The market of `up` moves, and after a restart goes on from where it stood."""
+"""The market of `up` moves, and after a restart continues from its position."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ async def sandbox() -> AsyncIterator[tuple[sandbox_market.MadeUpMarket, str]]:
         yield market, str(server.make_url("/")).rstrip("/")
 
 
-async def test_it_moves_and_goes_on_from_where_it_stood(tmp_path: Path) -> None:
+async def test_it_moves_and_continues_from_its_position(tmp_path: Path) -> None:
     market_of_up = MadeUpMarket(tmp_path, bar_ms=2)
     (tmp_path / "market").mkdir()
     position = tmp_path / "market" / "position"
@@ -42,7 +42,7 @@ async def test_it_moves_and_goes_on_from_where_it_stood(tmp_path: Path) -> None:
         assert market.steps_done == int(position.read_text())
 
 
-async def test_a_new_one_has_its_history_behind_it(tmp_path: Path) -> None:
+async def test_a_new_market_starts_with_its_history(tmp_path: Path) -> None:
     async with sandbox() as (market, address):
         await MadeUpMarket(tmp_path, bar_ms=2).restore_position(address)
         assert market.steps_done == HISTORY_STEPS
@@ -51,7 +51,7 @@ async def test_a_new_one_has_its_history_behind_it(tmp_path: Path) -> None:
         assert len(answer["result"]["list"]) == 400
 
 
-def test_a_folder_with_the_market_of_before_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_the_market_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "market").mkdir()
     (tmp_path / "market" / "synthetic_BTCUSDT_15m.csv").touch()
     with pytest.raises(BadInput, match="earlier version"):

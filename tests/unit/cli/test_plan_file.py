@@ -1,4 +1,4 @@
-"""A plan's file: every field has the bounds that the same field has over HTTP."""
+"""The file of a plan: every field has the same bounds as over HTTP."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_a_plan_is_read_with_its_limits(tmp_path: Path) -> None:
         ({"limits": dict(list(LIMITS.items())[:-1])}, "limits.max_stored_strategies"),
     ],
 )
-def test_what_is_out_of_bounds_is_named_in_one_line(tmp_path: Path, changes: dict[str, object], field: str) -> None:
+def test_a_field_out_of_bounds_is_named_in_one_line(tmp_path: Path, changes: dict[str, object], field: str) -> None:
     with pytest.raises(BadInput) as refused:
         read_plan(_file(tmp_path, **changes))
     assert f"{field}: " in str(refused.value)

@@ -1,4 +1,4 @@
-"""Free ports, and that nobody takes them before their server starts."""
+"""Free ports stay reserved until their server starts."""
 
 import socket
 
@@ -29,15 +29,15 @@ def test_two_stacks_that_start_at_once_get_different_ports() -> None:
     other.release()
 
 
-def test_a_port_is_held_until_its_server_is_about_to_start() -> None:
+def test_a_port_is_reserved_until_it_is_released() -> None:
     ports = Ports()
-    port, kept = ports.take(), ports.take()
+    port, held = ports.take(), ports.take()
     with pytest.raises(OSError):
         listen_on(port)
     ports.release(port)
     listen_on(port).close()
     with pytest.raises(OSError):
-        listen_on(kept)
+        listen_on(held)
     ports.release()
 
 

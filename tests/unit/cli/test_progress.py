@@ -1,4 +1,4 @@
-"""How far it is, on a terminal; nothing of it elsewhere."""
+"""Progress is shown on a terminal and nowhere else."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ print("done")
 """
 
 
-def test_on_a_terminal_it_is_shown_with_the_time_that_is_left() -> None:
+def test_a_terminal_shows_progress_with_the_remaining_time() -> None:
     ours, theirs = os.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     try:
@@ -31,10 +31,10 @@ def test_on_a_terminal_it_is_shown_with_the_time_that_is_left() -> None:
     assert "walking" in shown
     assert "25%" in shown
     assert "250/1000" in shown
-    assert "-:--:--" in shown  # too early to tell
+    assert "-:--:--" in shown  # too early to estimate
 
 
-def test_elsewhere_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar("walking") as tell:
-        tell(1, 2)
+def test_nothing_is_shown_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("walking") as report:
+        report(1, 2)
     assert capsys.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""The page of the API and the list of errors hold what the code says, and nothing from elsewhere."""
+"""The API page and the list of errors are complete and load nothing from elsewhere."""
 
 import ast
 import json
@@ -26,12 +26,12 @@ def test_the_page_shows_every_operation_and_every_problem() -> None:
         assert f'id="problem-{problem.type}"' in page
 
 
-def test_the_page_asks_for_nothing_from_elsewhere() -> None:
+def test_the_page_loads_nothing_from_elsewhere() -> None:
     assert not re.search(r"<script|https?://|@import|url\(", PAGE.read_text())
 
 
-def test_the_pages_links_can_stand_in_several_lines() -> None:
-    """Side by side they are wider than a phone."""
+def test_the_links_of_the_page_can_wrap() -> None:
+    """In one line they are wider than a phone."""
     (links,) = re.findall(r"<nav>(.*?)</nav>", PAGE.read_text(), re.DOTALL)
     assert links.count("</a> <a") == links.count("<a") - 1 > 10
 
@@ -42,7 +42,7 @@ def test_the_page_escapes_what_it_shows() -> None:
     assert not any("<" in each for each in inside)
 
 
-def test_operations_have_names_of_their_own() -> None:
+def test_operations_have_unique_names() -> None:
     names = [operation_id(endpoint) for endpoint in all_endpoints() if not endpoint.internal]
     assert len(set(names)) == len(names)
 
@@ -52,12 +52,12 @@ def test_no_two_problems_share_a_type() -> None:
     assert [each for each, classes in shared.items() if classes > 1] == []
 
 
-def test_every_problem_says_when_it_is_answered() -> None:
+def test_every_problem_documents_when_it_is_answered() -> None:
     assert [error.__name__ for error in problem_classes() if "__doc__" not in vars(error)] == []
 
 
-def test_problems_are_made_where_the_list_looks_for_them() -> None:
-    """A class elsewhere would be answered and not be listed."""
+def test_problems_are_defined_where_the_list_looks_for_them() -> None:
+    """A class elsewhere would be answered but not listed."""
     names = {error.__name__ for error in problem_classes()}
     for file in [*(ROOT / "services").rglob("*.py"), *(ROOT / "shared").rglob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):
@@ -67,7 +67,7 @@ def test_problems_are_made_where_the_list_looks_for_them() -> None:
 
 def test_every_problem_a_document_names_is_listed() -> None:
     listed = {(f"/problems/{problem.type}", problem.status) for problem in list_problems()}
-    told = {
+    named = {
         (name, int(status))
         for operations in json.loads(FILE.read_text())["paths"].values()
         for operation in operations.values()
@@ -75,10 +75,10 @@ def test_every_problem_a_document_names_is_listed() -> None:
         if int(status) >= 400
         for name in answer["content"]["application/problem+json"]["schema"]["properties"]["type"]["enum"]
     }
-    assert told <= listed
+    assert named <= listed
 
 
-def test_what_makes_something_takes_a_key() -> None:
+def test_operations_that_create_something_take_an_idempotency_key() -> None:
     document = json.loads(FILE.read_text())
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -88,7 +88,7 @@ def test_what_makes_something_takes_a_key() -> None:
             )
 
 
-def test_the_gateways_own_problems_are_listed() -> None:
+def test_the_problems_of_the_gateway_are_listed() -> None:
     answered = re.findall(r'^\t+(?:(\d{3})|default) ([a-z-]+) "(.*)"$', CADDYFILE, re.MULTILINE)
     assert len(answered) == 9
     listed = {(each.type, each.title): each.status for each in list_problems()}
@@ -96,7 +96,7 @@ def test_the_gateways_own_problems_are_listed() -> None:
 
 
 @pytest.mark.parametrize(("command", "file"), [(errors_command, ERRORS), (openapi_command, FILE)])
-def test_a_stale_file_is_told(command: object, file: object, tmp_path: object) -> None:
+def test_a_stale_file_is_reported(command: object, file: object, tmp_path: object) -> None:
     runner = CliRunner()
     assert runner.invoke(command, ["--check"]).exit_code == 0  # type: ignore[arg-type]  # a click command
     stale = f"{tmp_path}/stale"

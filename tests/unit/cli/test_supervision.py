@@ -1,4 +1,4 @@
-"""A supervised child: brought back when it dies, ended in order or by force, and never longer alive than we are."""
+"""A supervised child is restarted when it dies, stopped in order or by force, and never outlives its supervisor."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ async def until(holds: Callable[[], bool], within_s: float = 15) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_killed_child_comes_back_and_its_log_says_so(tmp_path: Path) -> None:
+async def test_a_killed_child_is_restarted_and_its_log_says_so(tmp_path: Path) -> None:
     child = Child(Spec("sleeper", SLEEP), tmp_path / "log")
     await child.start()
     first = child.pid
@@ -37,7 +37,7 @@ async def test_a_killed_child_comes_back_and_its_log_says_so(tmp_path: Path) -> 
     assert child.pid is None
 
 
-async def test_a_child_that_does_not_listen_is_ended_by_force(tmp_path: Path) -> None:
+async def test_a_child_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
     child = Child(Spec("deaf", [sys.executable, "-c", DEAF], stop_timeout_s=0.5), tmp_path / "log")
     await child.start()
     await until(lambda: "deaf" in child.log_tail())
@@ -45,7 +45,7 @@ async def test_a_child_that_does_not_listen_is_ended_by_force(tmp_path: Path) ->
     assert child.pid is None
 
 
-async def test_a_program_that_vanishes_is_tried_again(tmp_path: Path) -> None:
+async def test_a_program_that_disappears_is_retried(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\nexec sleep 60\n")
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Names and texts that people type."""
+"""Names and texts typed by users."""
 
 import unicodedata
 
@@ -14,7 +14,7 @@ UNSEEN = [
 
 
 @pytest.mark.parametrize("character", UNSEEN, ids=lambda character: f"U+{ord(character):04X}")
-def test_what_cannot_be_seen_is_refused_wherever_it_stands(character: str) -> None:
+def test_an_invisible_character_is_refused_anywhere(character: str) -> None:
     for text in (character, f"{character}a", f"a{character}", f"a{character}b", f" {character} "):
         with pytest.raises(ValueError, match=f"U\\+{ord(character):04X}"):
             check_name(text)
@@ -24,14 +24,14 @@ def test_what_cannot_be_seen_is_refused_wherever_it_stands(character: str) -> No
             check_texts_within({"a": [{text: 1}]})
 
 
-def test_every_control_is_refused_in_a_name_at_its_ends_too() -> None:
+def test_every_control_character_is_refused_also_at_the_ends_of_a_name() -> None:
     for code in (*range(0x20), *range(0x7F, 0xA0)):
         for text in (f"{chr(code)}a", f"a{chr(code)}"):
             with pytest.raises(ValueError, match="control"):
                 check_name(text)
 
 
-def test_blanks_are_all_the_space_separators_there_are() -> None:
+def test_blanks_are_all_space_separators_of_unicode() -> None:
     assert set(BLANKS) == {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Zs"}
 
 
@@ -56,11 +56,11 @@ def test_a_name_has_up_to_a_hundred_characters_of_any_script(letter: str) -> Non
 
 
 @pytest.mark.parametrize("text", ["I ❤️ BTC", "Пробой №1", "高値 更新", "trend-long (v2) = + 5 %", "naïve"])
-def test_what_people_call_things_is_taken_as_it_is(text: str) -> None:
+def test_ordinary_names_are_accepted_unchanged(text: str) -> None:
     assert check_name(text) == text
 
 
-def test_a_text_has_lines_and_is_trimmed_as_a_whole() -> None:
+def test_a_text_can_have_several_lines_and_is_trimmed_at_its_ends() -> None:
     assert check_text(" \n first\r\n\n second \n ") == "first\n\n second"
     assert check_text("") == check_text(" \n ") == ""
     assert check_text("x" * 2_000) == "x" * 2_000

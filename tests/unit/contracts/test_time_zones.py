@@ -1,4 +1,4 @@
-"""The zones of the tzdata package, and no file of the host's."""
+"""Time zones come from the tzdata package, never from the files of the host."""
 
 import re
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ NO_ZONES = [
 
 
 @pytest.mark.parametrize("name", NO_ZONES)
-def test_what_is_no_zone_is_refused_everywhere(name: str) -> None:
+def test_an_invalid_zone_is_refused_everywhere(name: str) -> None:
     with pytest.raises(ValueError, match="IANA"):
         check_zone(name)
     with pytest.raises(ValueError, match="IANA"):
@@ -71,7 +71,7 @@ def test_every_zone_of_the_list_can_be_loaded() -> None:
         assert str(load_zone(name)) == name
 
 
-def test_the_rules_are_those_of_the_package_whatever_the_hosts_folder_holds(
+def test_the_rules_of_a_zone_come_from_the_package_and_not_from_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "Europe").mkdir()
@@ -81,7 +81,7 @@ def test_the_rules_are_those_of_the_package_whatever_the_hosts_folder_holds(
     assert datetime(2026, 7, 1, tzinfo=UTC).astimezone(load_zone("Europe/Rome")).hour == 2
 
 
-def test_nothing_that_ships_loads_a_zone_by_itself() -> None:
+def test_product_code_loads_zones_only_through_time_zones() -> None:
     wrong = re.compile(r"\bZoneInfo\(|available_timezones|\bzoneinfo\.")
     files = [file for folder in ("services", "shared", "cli", "sandbox") for file in (ROOT / folder).rglob("*.py")]
     found = [str(file) for file in files if file.name != "time_zones.py" and wrong.search(file.read_text())]

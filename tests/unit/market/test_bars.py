@@ -1,4 +1,4 @@
-"""One rule for what a bar is."""
+"""The rules for a valid bar."""
 
 from decimal import Decimal
 
@@ -17,7 +17,7 @@ def bar(opened: str, high: str, low: str, close: str, volume: str = "1") -> Bar:
     return Bar(0, *map(Decimal, (opened, high, low, close, volume)))
 
 
-def test_a_whole_bar_is_returned_as_it_is() -> None:
+def test_a_consistent_bar_is_returned_unchanged() -> None:
     whole = bar("100.0", "101.00", "99", "100.5")
     assert enclose_body(whole) is whole
 
@@ -26,16 +26,16 @@ def test_a_whole_bar_is_returned_as_it_is() -> None:
 def test_a_widened_bar_encloses_its_open_and_close(
     one: Decimal, two: Decimal, three: Decimal, four: Decimal
 ) -> None:
-    told = Bar(0, one, two, three, four, Decimal(0))
-    taken = enclose_body(told)
+    given_bar = Bar(0, one, two, three, four, Decimal(0))
+    taken = enclose_body(given_bar)
     assert taken.low <= min(taken.open, taken.close)
     assert taken.high >= max(taken.open, taken.close)
-    assert (taken.open, taken.close) == (told.open, told.close)
+    assert (taken.open, taken.close) == (given_bar.open, given_bar.close)
     assert {taken.high, taken.low} <= {one, two, three, four}
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("given_bar", "reason"),
     [
         (bar("1", "1", "0", "1"), "a price is not above 0"),
         (bar("-1", "1", "1", "1"), "a price is not above 0"),
@@ -45,13 +45,13 @@ def test_a_widened_bar_encloses_its_open_and_close(
         (bar("1", "1", "1", "1", "sNaN"), "not finite"),
     ],
 )
-def test_what_is_no_bar_is_refused_with_the_reason(told: Bar, reason: str) -> None:
+def test_an_invalid_bar_is_refused_with_the_reason(given_bar: Bar, reason: str) -> None:
     with pytest.raises(NotABar, match=reason):
-        enclose_body(told)
+        enclose_body(given_bar)
 
 
 @pytest.mark.parametrize("interval", INTERVAL_MS)
-def test_a_bar_opens_on_its_interval_s_grid(interval: str) -> None:
+def test_a_bar_opens_on_the_grid_of_its_interval(interval: str) -> None:
     step = INTERVAL_MS[interval]
     check_time(1_704_067_200_000 // step * step, step)
     for beyond in (1, step // 2, step - 1):
@@ -59,7 +59,7 @@ def test_a_bar_opens_on_its_interval_s_grid(interval: str) -> None:
             check_time(20_000 * step + beyond, step)
 
 
-def test_missing_bars_are_counted_between_those_that_are_there() -> None:
+def test_missing_bars_are_counted_between_existing_ones() -> None:
     assert find_gaps([0, HOUR, 4 * HOUR, 5 * HOUR, 7 * HOUR], HOUR) == [
         Gap(HOUR, 4 * HOUR, 2),
         Gap(5 * HOUR, 7 * HOUR, 1),

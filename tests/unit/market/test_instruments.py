@@ -1,4 +1,4 @@
-"""Where nobody gives an instrument, its tick follows from the candles."""
+"""Without a given instrument, the tick size is derived from the candles."""
 
 from decimal import Decimal
 
@@ -9,8 +9,8 @@ from shared.strategy.bars import Bar
 
 
 def candle(price: str) -> Bar:
-    told = Decimal(price)
-    return Bar(0, told, told, told, told, Decimal("0.123456"))
+    amount = Decimal(price)
+    return Bar(0, amount, amount, amount, amount, Decimal("0.123456"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the alerts must find, computed plainly: no TA-Lib, no evaluator."""
+"""The bars at which alerts must fire, computed in plain Python without TA-Lib and without the evaluator."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -11,7 +11,7 @@ Holds = Callable[[int], bool | None]
 
 
 def series_of(*closes: str, volumes: Sequence[int] = ()) -> Series:
-    """Bars of one price each, a minute apart from 1970 on."""
+    """Bars of a single price each, one a minute from 1970 on."""
     bars = []
     for number, close in enumerate(closes):
         price = Decimal(close)
@@ -20,7 +20,7 @@ def series_of(*closes: str, volumes: Sequence[int] = ()) -> Series:
 
 
 def ema(closes: Sequence[Decimal], period: int) -> list[float | None]:
-    """Begins with the mean of the first `period` closes, at the last of them."""
+    """Starts with the mean of the first `period` closes, at the last of them."""
     values = [float(close) for close in closes]
     averages: list[float | None] = [None] * (period - 1)
     current = sum(values[:period]) / period
@@ -31,17 +31,17 @@ def ema(closes: Sequence[Decimal], period: int) -> list[float | None]:
     return averages
 
 
-def became(count: int, holds: Holds) -> list[int]:
-    """The bars at which something holds that did not hold at the bar before."""
+def rising_edges(count: int, holds: Holds) -> list[int]:
+    """Return the bars at which the condition holds but did not hold at the bar before."""
     return [index for index in range(count) if holds(index) and not (index and holds(index - 1))]
 
 
 def price_above(bars: Sequence[Bar], value: str) -> list[int]:
-    return became(len(bars), lambda t: bars[t].close > Decimal(value))
+    return rising_edges(len(bars), lambda t: bars[t].close > Decimal(value))
 
 
 def crosses(bars: Sequence[Bar], fast: int, slow: int) -> list[int]:
-    """Where the fast average comes above the slow one."""
+    """Return where the fast average crosses above the slow one."""
     quick, lazy = ema([bar.close for bar in bars], fast), ema([bar.close for bar in bars], slow)
     difference = [None if a is None or b is None else a - b for a, b in zip(quick, lazy, strict=True)]
     return [
@@ -52,17 +52,17 @@ def crosses(bars: Sequence[Bar], fast: int, slow: int) -> list[int]:
 
 
 def heavy(bars: Sequence[Bar], period: int, multiple: int) -> list[int]:
-    """Where the volume comes above a multiple of the mean of the bars before."""
+    """Return where the volume rises above a multiple of the mean volume of the bars before."""
 
     def holds(t: int) -> bool:
         return t >= period and bars[t].volume * period > multiple * sum(bar.volume for bar in bars[t - period : t])
 
-    return became(len(bars), holds)
+    return rising_edges(len(bars), holds)
 
 
 def breaks_out(bars: Sequence[Bar], period: int) -> list[int]:
-    """Where the close comes above the highest high of the bars before."""
-    return became(
+    """Return where the close rises above the highest high of the bars before."""
+    return rising_edges(
         len(bars), lambda t: t >= period and bars[t].close > max(bar.high for bar in bars[t - period : t])
     )
 

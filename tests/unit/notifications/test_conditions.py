@@ -1,4 +1,4 @@
-"""Alerts as conditions."""
+"""The condition of each type of alert, and where it fires."""
 
 import pytest
 
@@ -17,12 +17,12 @@ def fired(alert_type: AlertType, data: Data, series: Series) -> list[int]:
     return find_rising_edges(alert.condition, series, 0, len(series))
 
 
-def test_a_price_alert_says_once_that_the_price_is_above() -> None:
+def test_a_price_alert_fires_once_when_the_price_rises_above() -> None:
     series = series_of("9", "10", "11", "12", "9", "11")
     assert fired("PRICE", {"op": "above", "value": "10"}, series) == [2, 5]
 
 
-def test_a_price_below_at_the_first_bar_is_said_there() -> None:
+def test_a_price_below_at_the_first_bar_fires_there() -> None:
     assert fired("PRICE", {"op": "below", "value": "10"}, series_of("9", "8", "11", "9")) == [0, 3]
 
 
@@ -48,7 +48,7 @@ def test_a_volume_is_compared_with_a_number() -> None:
     assert fired("VOLUME", {"above": "5"}, series_of("1", "1", "1", volumes=(1, 6, 7))) == [1]
 
 
-def test_a_custom_alert_is_the_grammar_of_strategies() -> None:
+def test_a_custom_alert_uses_the_grammar_of_strategies() -> None:
     data: Data = {
         "indicators": {"mean": {"type": "SMA", "period": 2}},
         "condition": {"left": "close", "op": ">", "right": "mean"},
@@ -57,7 +57,7 @@ def test_a_custom_alert_is_the_grammar_of_strategies() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_type_fires_where_a_plain_computation_says(seed: int) -> None:
+def test_every_type_fires_where_a_plain_computation_does(seed: int) -> None:
     bars: list[Bar] = wavy_bars(400, seed)
     series = Series(bars)
     value = str(bars[200].close)
@@ -105,7 +105,7 @@ def test_a_fault_is_named_by_its_path(alert_type: AlertType, data: Data, path: s
     assert [found for found, _ in caught.value.faults] == [path]
 
 
-def test_what_may_be_written_in_several_ways_is_kept_in_one() -> None:
+def test_conditions_are_stored_in_one_normal_form() -> None:
     assert normalise_condition("PRICE", {"op": "above", "value": 64000}) == {"op": "above", "value": "64000"}
     assert normalise_condition("PRICE", {"op": "above", "value": "64000.50"}) == {"op": "above", "value": "64000.5"}
     assert normalise_condition("VOLUME", {"period": 4, "multiple": 2}) == {"period": 4, "multiple": "2"}

@@ -1,4 +1,4 @@
-"""A market that stands still fires nothing: rounding is no signal for alerts either."""
+"""A market that does not move fires no alerts: rounding errors are no signal."""
 
 import random
 from decimal import Decimal
@@ -29,7 +29,7 @@ def halted(seed: int) -> Series:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_no_volume_is_not_above_a_multiple_of_none(seed: int) -> None:
+def test_zero_volume_is_not_above_a_multiple_of_zero(seed: int) -> None:
     alert = compile_alert("VOLUME", {"period": 20, "multiple": "3"})
     assert find_rising_edges(alert.condition, halted(seed), FALL, FALL + 60) == []
 
@@ -42,8 +42,8 @@ def test_closes_of_one_price_do_not_cross_its_averages() -> None:
         assert find_rising_edges(alert.condition, series, 0, 300) == []
 
 
-def test_a_price_that_differs_by_rounding_reaches_no_threshold_beyond_it() -> None:
-    """Answered together, as most alerts are."""
+def test_a_value_that_differs_by_rounding_equals_its_threshold() -> None:
+    """Evaluated as thresholds together, as most alerts are."""
     indicators = {"mean": {"type": "EMA", "period": 7}}
     found = []
     for op in (">", "<", ">=", "=="):

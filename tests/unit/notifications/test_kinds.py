@@ -1,4 +1,4 @@
-"""Preferences as they are read: by this program, from what another may have written."""
+"""Preferences stored by this version and by other versions of the program."""
 
 import pytest
 
@@ -13,12 +13,12 @@ from services.notifications.domain.kinds import (
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_written_is_read(kind: str) -> None:
-    said = Preference(channels=(), severity_floor="ERROR")
-    assert read_preferences({kind: said.model_dump(mode="json")}) == {kind: said}
+def test_stored_preferences_are_read(kind: str) -> None:
+    preference = Preference(channels=(), severity_floor="ERROR")
+    assert read_preferences({kind: preference.model_dump(mode="json")}) == {kind: preference}
 
 
-def test_what_a_newer_program_wrote_does_not_stop_an_older_one() -> None:
+def test_preferences_of_a_newer_version_are_read_as_far_as_known() -> None:
     newer = {
         "SESSION_STARTED": {"channels": ["carrier_pigeon", "dashboard"], "severity_floor": "LOUD", "more": 1},
         "SESSION_STOPPED": {"channels": ["carrier_pigeon"], "severity_floor": "WARNING"},
@@ -40,5 +40,5 @@ def test_every_kind_has_a_category_and_a_default_and_trades_are_off() -> None:
 
 
 @pytest.mark.parametrize(("severity", "wanted"), [("INFO", False), ("WARNING", True), ("CRITICAL", True)])
-def test_nothing_below_the_floor_is_told(severity: Severity, wanted: bool) -> None:
+def test_nothing_below_the_severity_floor_is_delivered(severity: Severity, wanted: bool) -> None:
     assert Preference(severity_floor="WARNING").accepts(severity, "dashboard") is wanted

@@ -1,4 +1,4 @@
-"""What is too much of a kind in a minute is counted, exactly, in whatever batches it comes."""
+"""Notices beyond the limit of a kind per minute are counted in a digest, exactly, in batches of any size."""
 
 import random
 from collections import Counter
@@ -19,11 +19,11 @@ def notice(
     symbol: str = "BTCUSDT",
     severity: Severity = "INFO",
 ) -> Notice:
-    said_at = from_ms(0) + timedelta(milliseconds=number)
-    return Notice(user_id, new_id(), said_at, kind, symbol, {}, severity=severity)
+    published_at = from_ms(0) + timedelta(milliseconds=number)
+    return Notice(user_id, new_id(), published_at, kind, symbol, {}, severity=severity)
 
 
-def test_a_few_stand_by_themselves_and_the_rest_in_one_digest() -> None:
+def test_a_few_notices_are_single_and_the_rest_in_one_digest() -> None:
     several = [notice(number, symbol=f"S{number % 2}") for number in range(MAX_SINGLE_PER_MINUTE + 5)]
     shares = split_notices(several, {})
     assert list(shares.single) == several[:MAX_SINGLE_PER_MINUTE]
@@ -33,20 +33,20 @@ def test_a_few_stand_by_themselves_and_the_rest_in_one_digest() -> None:
     assert minute.digested == {"S0": 3, "S1": 2}
 
 
-def test_minutes_people_and_kinds_do_not_count_for_each_other() -> None:
+def test_minutes_users_and_kinds_are_counted_separately() -> None:
     full = [notice(number) for number in range(MAX_SINGLE_PER_MINUTE)]
     others = [notice(60_000), notice(user_id=2), notice(kind="SESSION_STARTED"), notice(59_999)]
     shares = split_notices([*full, *others], {})
     assert list(shares.digested) == others[3:]
 
 
-def test_a_digest_is_as_grave_as_the_gravest_in_it() -> None:
+def test_a_digest_has_the_highest_severity_in_it() -> None:
     several = [notice(severity="WARNING" if number == 22 else "INFO") for number in range(30)]
     (minute,) = split_notices(several, {}).minutes.values()
     assert minute.severity == "WARNING"
 
 
-def test_in_batches_it_comes_to_the_same() -> None:
+def test_batches_of_any_size_give_the_same_result() -> None:
     draw = random.Random(3)
     everything = [
         notice(draw.randrange(150_000), user_id=draw.randrange(3), symbol=f"S{draw.randrange(4)}")

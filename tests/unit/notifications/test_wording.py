@@ -1,4 +1,4 @@
-"""Both languages have every text, and numbers and times stand as their reader writes them."""
+"""Every text exists in both languages; numbers and times are formatted for the reader's language."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -23,12 +23,12 @@ def fields(template: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(template) if name}
 
 
-def test_there_are_english_and_italian() -> None:
+def test_the_languages_are_english_and_italian() -> None:
     assert set(LANGUAGES) == {"en", "it"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kind_has_its_texts_in_every_language_and_they_say_the_same(kind: str) -> None:
+def test_a_kind_has_texts_with_the_same_fields_in_every_language(kind: str) -> None:
     texts = [fields(language.texts[kind]) for language in LANGUAGES.values()]  # type: ignore[index]  # one of KINDS
     assert texts[0]
     assert all(each == texts[0] for each in texts)
@@ -37,7 +37,7 @@ def test_a_kind_has_its_texts_in_every_language_and_they_say_the_same(kind: str)
             assert fields(digest) == {"number", "minute", "counts"}
 
 
-def test_words_nouns_and_months_are_there_in_every_language() -> None:
+def test_every_language_has_words_nouns_and_months() -> None:
     english = LANGUAGES["en"]
     for language in LANGUAGES.values():
         assert language.words.keys() == english.words.keys()
@@ -56,7 +56,7 @@ def test_a_message_is_written_in_its_readers_language_and_zone() -> None:
 @pytest.mark.parametrize(
     ("language", "zone"), [(None, None), ("de", "Nowhere/Land"), ("", "../etc/passwd"), ("en-GB", "\0")]
 )
-def test_who_is_not_known_is_written_to_in_english_and_utc(language: str | None, zone: str | None) -> None:
+def test_an_unknown_language_and_zone_become_english_and_utc(language: str | None, zone: str | None) -> None:
     assert (
         writer_for(language, zone).message("ALERT_TRIGGERED", ALERT).endswith("at 64,000.5, 31 Jul 2026, 23:05 UTC")
     )
@@ -76,13 +76,13 @@ def test_who_is_not_known_is_written_to_in_english_and_utc(language: str | None,
         (Word("something new"), "something new", "something new"),
     ],
 )
-def test_values_stand_with_every_digit(value: Value, english: str, italian: str | None) -> None:
+def test_values_are_shown_with_every_digit(value: Value, english: str, italian: str | None) -> None:
     assert writer_for("en", "UTC").value(value) == english
     if italian is not None:
         assert writer_for("it", "UTC").value(value) == italian
 
 
-def test_a_digest_names_what_there_was_most_of() -> None:
+def test_a_digest_names_the_most_frequent_symbols() -> None:
     counts = {"AUSDT": 1, "BUSDT": 7, "CUSDT": 1200, "DUSDT": 2, "EUSDT": 3, "FUSDT": 1}
     english = writer_for("en", "UTC").digest("ALERT_TRIGGERED", NIGHT, counts)
     assert english == (

@@ -1,4 +1,4 @@
-"""The made-up market: bars of every interval of the same minutes, the same whenever they are asked for."""
+"""The made-up market: bars of all intervals are built from the same minutes, and are the same on every run."""
 
 from decimal import Decimal
 from itertools import pairwise
@@ -17,7 +17,7 @@ def series_of(interval: str, market: MadeUpMarket | None = None) -> Series:
     return series
 
 
-def test_it_has_every_interval_of_the_exchange() -> None:
+def test_the_market_has_every_interval_of_the_exchange() -> None:
     market = MadeUpMarket()
     assert {symbol: set(market.intervals(symbol)) for symbol in market.series} == {
         "BTCUSDT": set(INTERVAL_MS),
@@ -26,7 +26,7 @@ def test_it_has_every_interval_of_the_exchange() -> None:
 
 
 @pytest.mark.parametrize("interval", list(INTERVAL_MS))
-def test_a_bar_is_what_its_minutes_are(interval: str) -> None:
+def test_a_bar_is_aggregated_from_its_minutes(interval: str) -> None:
     minutes = INTERVAL_MS[interval] // INTERVAL_MS["1"]
     bars, parts = series_of(interval).candles[3:6], series_of("1").candles[3 * minutes : 6 * minutes]
     for number, bar in enumerate(bars):
@@ -41,7 +41,7 @@ def test_a_bar_is_what_its_minutes_are(interval: str) -> None:
         )
 
 
-def test_a_day_looks_like_a_market() -> None:
+def test_a_day_is_plausible() -> None:
     bars = series_of("1").candles[500 * DAY : 501 * DAY]
     for bar in bars:
         low, high = Decimal(bar.low), Decimal(bar.high)
@@ -54,7 +54,7 @@ def test_a_day_looks_like_a_market() -> None:
     assert Decimal("1.005") < highest / lowest < Decimal("1.2")
 
 
-def test_it_is_the_same_after_a_restart() -> None:
+def test_the_market_is_the_same_after_a_restart() -> None:
     first, again = MadeUpMarket(), MadeUpMarket()
     for market in (first, again):
         market.jump_to(400 * DAY)

@@ -1,4 +1,4 @@
-"""The replayed market: each bar opens, closes once, in the order of time."""
+"""The replayed market: each bar opens and closes once, in order of time."""
 
 import pytest
 
@@ -11,22 +11,22 @@ def candles(*starts: int) -> list[Candle]:
     return [Candle(start * MINUTE, "10", "12", "9", "11", "3") for start in starts]
 
 
-def told(pushes: list[Push], interval: str = "1") -> list[tuple[str, int, bool]]:
+def summarise(pushes: list[Push], interval: str = "1") -> list[tuple[str, int, bool]]:
     of_interval = [push for push in pushes if push.interval == interval]
     return [(push.symbol, push.candle.start // MINUTE, push.confirm) for push in of_interval]
 
 
-def test_before_the_first_step_nothing_has_happened() -> None:
+def test_before_the_first_step_no_bar_is_visible() -> None:
     market = Market({"A": candles(100, 101)})
     assert market.clock_ms == 100 * MINUTE - 1
     assert market.series["A"].visible() == []
 
 
-def test_a_step_closes_a_bar_and_opens_the_next_at_the_same_moment() -> None:
+def test_a_step_closes_a_bar_and_opens_the_next_at_the_same_time() -> None:
     market = Market({"A": candles(100, 101)})
-    assert told(market.step()) == [("A", 100, False)]
-    assert told(market.step()) == [("A", 100, True), ("A", 101, False)]
-    assert told(market.step()) == [("A", 101, True)]
+    assert summarise(market.step()) == [("A", 100, False)]
+    assert summarise(market.step()) == [("A", 100, True), ("A", 101, False)]
+    assert summarise(market.step()) == [("A", 101, True)]
     assert market.done
     assert market.step() == []
 
@@ -40,13 +40,13 @@ def test_an_open_bar_shows_its_first_trade_only() -> None:
 def test_symbols_share_one_clock_and_confirmations_come_first() -> None:
     market = Market({"A": candles(100, 101), "B": candles(101, 102)})
     market.step()
-    assert told(market.step()) == [("A", 100, True), ("A", 101, False), ("B", 101, False)]
-    assert told(market.step()) == [("A", 101, True), ("B", 101, True), ("B", 102, False)]
+    assert summarise(market.step()) == [("A", 100, True), ("A", 101, False), ("B", 101, False)]
+    assert summarise(market.step()) == [("A", 101, True), ("B", 101, True), ("B", 102, False)]
 
 
-def test_a_hole_in_the_market_is_no_bar() -> None:
+def test_a_gap_in_the_market_has_no_bars() -> None:
     market = Market({"A": candles(100, 101, 105)})
-    seen = [told(market.step()) for _ in range(market.steps_total)]
+    seen = [summarise(market.step()) for _ in range(market.steps_total)]
     assert seen == [
         [("A", 100, False)],
         [("A", 100, True), ("A", 101, False)],
@@ -57,12 +57,12 @@ def test_a_hole_in_the_market_is_no_bar() -> None:
 
 
 @pytest.mark.parametrize("apart", [7, 61])
-def test_bars_that_are_no_interval_of_the_exchange_are_refused(apart: int) -> None:
+def test_bars_of_an_interval_unknown_to_the_exchange_are_refused(apart: int) -> None:
     with pytest.raises(ValueError, match="no interval"):
         Market({"A": candles(100, 100 + apart)})
 
 
-def test_a_window_shows_what_is_in_it_and_has_happened() -> None:
+def test_a_window_shows_its_past_bars() -> None:
     series = Market({"A": candles(100, 101, 102, 103)}).series["A"]
     series.move_to(102 * MINUTE)
     assert [bar.start // MINUTE for bar in series.visible(101 * MINUTE, 103 * MINUTE)] == [101, 102]
@@ -78,7 +78,7 @@ def test_a_single_bar_may_be_of_any_interval() -> None:
     assert Market({"A": candles(100)}, interval="60").series["A"].interval_ms == 60 * MINUTE
 
 
-def test_bars_of_longer_intervals_are_made_of_the_shorter() -> None:
+def test_bars_of_longer_intervals_are_aggregated_from_shorter_ones() -> None:
     bars = [
         Candle(start * MINUTE, str(start), str(start + 0.5), str(start - 0.25), str(start + 0.1), "1.5")
         for start in (9, 10, 11, 13, 14, 15, 16)
@@ -87,12 +87,12 @@ def test_bars_of_longer_intervals_are_made_of_the_shorter() -> None:
     pushes = [push for _ in range(market.steps_total) for push in market.step()]
     (five,) = [push.candle for push in pushes if push.interval == "5" and push.confirm]
     assert five == Candle(10 * MINUTE, "10", "14.5", "9.75", "14.1", "6.0")
-    assert told(pushes, "5") == [("A", 10, False), ("A", 10, True)]
-    assert market.intervals("A") == ["1", "3", "5"]  # nothing that the file does not reach to both ends
+    assert summarise(pushes, "5") == [("A", 10, False), ("A", 10, True)]
+    assert market.intervals("A") == ["1", "3", "5"]  # no interval whose bars the file does not cover completely
     assert market.find("A", "60") is None
 
 
-def test_a_jump_leads_to_where_steps_lead() -> None:
+def test_a_jump_leads_to_the_same_state_as_single_steps() -> None:
     files = {"A": candles(*range(100, 140)), "B": candles(*range(105, 120), *range(125, 130))}
     for steps in range(Market(files).steps_total + 1):
         stepped, jumped = Market(files), Market(files)

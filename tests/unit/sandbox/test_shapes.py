@@ -1,4 +1,4 @@
-"""The sandbox speaks in the shapes of Bybit's documentation, and pybit understands it over real sockets."""
+"""The sandbox answers in the shapes of Bybit's documentation, and pybit can read it over real sockets."""
 
 import json
 from collections.abc import AsyncIterator
@@ -117,13 +117,13 @@ async def test_pybit_reads_it_over_real_sockets(server: BaseTestServer) -> None:
     api.close()
 
 
-async def test_the_ledger_tells_what_reached_it(server: BaseTestServer) -> None:
+async def test_the_ledger_lists_the_requests_received(server: BaseTestServer) -> None:
     await get(server, "/v5/market/time")
     assert [entry["path"] for entry in await get(server, "/control/ledger")] == ["/v5/market/time"]
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"count": 0}', b'{"count": "x"}'])
-async def test_a_step_that_is_none_is_refused(server: BaseTestServer, body: bytes) -> None:
+async def test_an_invalid_step_is_refused(server: BaseTestServer, body: bytes) -> None:
     async with aiohttp.ClientSession(server.make_url("/")) as session:
         async with session.post("/control/step", data=body) as answer:
             assert answer.status == 422
@@ -139,7 +139,7 @@ async def test_a_text_ping_and_a_ping_frame_are_both_answered(server: BaseTestSe
             assert (pong["op"], pong["ret_msg"], pong["req_id"]) == ("ping", "pong", "7")
 
 
-async def test_a_muted_stream_stands_and_says_nothing(server: BaseTestServer) -> None:
+async def test_a_muted_stream_stays_connected_and_sends_nothing(server: BaseTestServer) -> None:
     async with aiohttp.ClientSession(server.make_url("/")) as session:
         async with session.ws_connect("/v5/public/linear") as socket:
             await socket.send_json({"op": "subscribe", "req_id": "1", "args": ["kline.60.BTCUSDT"]})

@@ -1,4 +1,4 @@
-"""Says aloud, once, how many cases from beside the checkout are not collected."""
+"""Report once how many strategy cases are not collected because the folder beside the checkout is missing."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Where the contract's cases lie, if they are beside the checkout; how many are not collected if they are not."""
+"""The folder of the contract's cases beside the checkout, and the number of cases missing without it."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ KNOWN_CASES = 7
 
 
 def not_collected() -> str | None:
-    """The line to say where cases are missing."""
+    """Return the line to print when cases are missing, otherwise None."""
     missing = KNOWN_CASES - len(CASES)
     if missing <= 0:
         return None

@@ -1,4 +1,4 @@
-"""Small scenes for the strategy tests: bars drawn by hand, documents with one thing changed."""
+"""Builders for the strategy tests: bars drawn by hand, and documents with one part changed."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -21,7 +21,7 @@ def terms(
     initial_balance: Decimal = Decimal(100_000),
     **instrument: Decimal,
 ) -> Terms:
-    """Without a fee and a least notional, so that hand-made prices stay round."""
+    """Without fees and minimum notional, so that hand-made prices stay round."""
     return Terms(Instrument(**{"min_notional": Decimal(0), **instrument}), fee, slippage, initial_balance)
 
 
@@ -46,7 +46,7 @@ def document(
     indicators: Mapping[str, object] | None = None,
     risk: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """A document on the hour that buys one coin whenever it may."""
+    """A document with hourly bars that buys one coin whenever it can."""
     return {
         "strategy_name": "scene",
         "strategy_config": {"interval": "60", "side": side, "indicators": dict(indicators or {})},
@@ -67,7 +67,7 @@ def strategy(
 
 
 def at_close(*prices: str) -> dict[str, object]:
-    """True at bars that close at one of these prices."""
+    """A condition that is true at bars that close at one of these prices."""
     return {"any": [{"left": "close", "op": "==", "right": price} for price in prices]}
 
 
@@ -75,8 +75,8 @@ def run(plan: Strategy, rows: Sequence[Bar], on: Terms = FREE, first_bar_ms: int
     return run_backtest(plan, rows, on, first_bar_ms)
 
 
-def told(report: BacktestReport) -> list[str]:
-    """Fills as `bar action price qty reason`, bars counted from 0."""
+def fill_lines(report: BacktestReport) -> list[str]:
+    """Fills as `bar action price qty reason`, with bars counted from 0."""
     return [
         f"{(fill.time_ms - START) // HOUR} {fill.action} {decimal_text(fill.price)} {decimal_text(fill.qty)} "
         f"{fill.reason}"

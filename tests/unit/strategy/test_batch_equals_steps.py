@@ -1,4 +1,5 @@
-"""All bars at once, and bar after bar with restarts at any point, give the same fills and the same state."""
+"""A backtest over all bars, and steps bar by bar with restarts at any point, give the same fills and the same
+state."""
 
 import json
 from decimal import Decimal
@@ -83,7 +84,7 @@ def plans(draw: st.DrawFn) -> Strategy:
 
 
 def walk(seed: int, count: int) -> list[Bar]:
-    """Jumpy bars with gaps in time and in price; of every third seed with halts, without volume."""
+    """Jumpy bars with gaps in time and in price; with every third seed also halts without volume."""
     rng = np.random.default_rng(seed)
     price, time_ms, rows, halt = 1000, START, [], 0
     for _ in range(count):
@@ -119,11 +120,14 @@ def test_batch_equals_steps_with_restarts(
     series, execution = Series(), Execution(plan, terms, first)
     fills: list[Fill] = []
     trades: list[Trade] = []
-    kept, kept_at = json.dumps(execution.snapshot()), -1  # as of the last step that decided something
+    stored, stored_at = (
+        json.dumps(execution.snapshot()),
+        -1,
+    )  # as of the last step with a result that must be stored
     for index, bar in enumerate(rows):
         if index in restarts:
-            again = Execution.restore(plan, terms, first, json.loads(kept))
-            for missed in range(kept_at + 1, index):
+            again = Execution.restore(plan, terms, first, json.loads(stored))
+            for missed in range(stored_at + 1, index):
                 assert not again.on_open(series.bar(missed).open_time_ms, series.bar(missed).open).must_be_stored
                 assert not again.on_close(series, missed).must_be_stored
             assert again.snapshot() == execution.snapshot()
@@ -139,7 +143,7 @@ def test_batch_equals_steps_with_restarts(
             fills += outcome.fills
             trades += outcome.trades
         if any(outcome.must_be_stored for outcome in outcomes):
-            kept, kept_at = json.dumps(execution.snapshot()), index
+            stored, stored_at = json.dumps(execution.snapshot()), index
     last = execution.stop(rows[-1].open_time_ms, rows[-1].close, "end_of_data")
     assert tuple(fills) + last.fills == report.fills
     assert tuple(trades) + last.trades == report.trades

@@ -1,4 +1,4 @@
-"""An instrument that changes under an execution: entries decided from then on go by it, what is open does not."""
+"""When the instrument changes during an execution, entries decided from then on use it and open trades do not."""
 
 import random
 from decimal import Decimal
@@ -16,7 +16,7 @@ ODD = Instrument(Decimal("0.03"), Decimal("0.007"))
 
 
 def run(seed: int, *, restarts: bool, opens_apart: bool) -> tuple[list[Fill], list[tuple[int, Instrument]]]:
-    """A reversing strategy; an instrument is drawn at one bar in ten."""
+    """A reversing strategy; the instrument is redrawn at one bar in ten."""
     strategy, draw, coin = parse_strategy(CROSS), random.Random(seed), random.Random(0)
     bars = wavy_bars(200, seed)
     series = Series(bars)
@@ -35,7 +35,7 @@ def run(seed: int, *, restarts: bool, opens_apart: bool) -> tuple[list[Fill], li
     return fills, taken
 
 
-def test_a_trade_goes_by_the_instrument_of_its_entrys_decision() -> None:
+def test_a_trade_uses_the_instrument_of_its_entry_decision() -> None:
     mixed = 0
     for seed in range(8):
         fills, taken = run(seed, restarts=False, opens_apart=False)
@@ -49,7 +49,7 @@ def test_a_trade_goes_by_the_instrument_of_its_entrys_decision() -> None:
     assert mixed > 20
 
 
-def test_it_is_the_same_over_restarts_and_with_opens_taken_apart() -> None:
+def test_restarts_and_separate_opens_do_not_change_the_fills() -> None:
     for seed in range(4):
         whole = run(seed, restarts=False, opens_apart=False)[0]
         assert len(whole) > 20
@@ -57,7 +57,7 @@ def test_it_is_the_same_over_restarts_and_with_opens_taken_apart() -> None:
             assert run(seed, restarts=True, opens_apart=opens_apart)[0] == whole
 
 
-def test_without_a_change_a_snapshot_says_nothing_of_instruments() -> None:
+def test_without_a_change_a_snapshot_has_no_instruments() -> None:
     execution = Execution(parse_strategy(CROSS), Terms(FINE))
     series = Series(wavy_bars(60))
     for index in range(60):

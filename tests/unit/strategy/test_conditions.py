@@ -8,7 +8,7 @@ from shared.strategy.series import Series
 from tests.unit.strategy.scenes import ALWAYS, NEVER, bars
 
 SLOW = {"slow": IndicatorSpec("SMA", period=3)}
-UNDEFINED = {"left": "slow", "op": ">", "right": 0}  # at the first two bars
+UNDEFINED = {"left": "slow", "op": ">", "right": 0}  # undefined at the first two bars
 
 
 def truths(raw: object, rows: list[Bar]) -> list[bool | None]:
@@ -65,12 +65,12 @@ def test_truth_has_three_values(raw: object, expected: bool | None) -> None:
     assert truths(raw, bars("1"))[0] is expected
 
 
-def test_for_bars_wants_the_bars_before_too_and_they_are_undefined_before_the_first() -> None:
+def test_for_bars_includes_earlier_bars_and_those_before_the_first_are_undefined() -> None:
     raw = {"left": "close", "op": ">", "right": 1, "for_bars": 3}
     assert truths(raw, bars("2", "1", "2", "2", "2")) == [None, False, False, False, True]
 
 
-def test_a_ref_looks_back_then_multiplies_then_adds() -> None:
+def test_a_ref_shifts_then_multiplies_then_adds() -> None:
     raw = {"left": {"ref": "close", "shift": 2, "mul": "2", "add": "-1"}, "op": "==", "right": "5"}
     assert truths(raw, bars("3", "1", "9", "9")) == [None, None, True, False]
 
@@ -80,7 +80,7 @@ def test_a_shift_beyond_the_series_is_undefined() -> None:
     assert truths(raw, bars("1", "1")) == [None, None]
 
 
-def test_bar_after_bar_gives_what_all_at_once_gives() -> None:
+def test_bar_by_bar_gives_the_same_as_all_bars_at_once() -> None:
     rng = np.random.default_rng(7)
     rows = bars(*(str(price) for price in rng.integers(1, 6, 60)))
     raw = {

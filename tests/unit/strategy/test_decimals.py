@@ -42,7 +42,7 @@ def test_half_even_ties_go_to_the_even_place() -> None:
         assert quantised_quotient(Decimal("-0.000000015"), Decimal(1)) == Decimal("-0.00000002")
 
 
-def test_what_would_have_to_be_rounded_raises() -> None:
+def test_an_inexact_result_raises() -> None:
     with exact(), pytest.raises(Inexact):
         Decimal(1) / Decimal(3)
 

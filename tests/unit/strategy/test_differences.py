@@ -1,4 +1,4 @@
-"""What differs between two documents is told by the smallest parts, with their paths."""
+"""Differences between two documents are listed as the smallest differing parts, with their paths."""
 
 import pytest
 

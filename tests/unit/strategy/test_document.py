@@ -45,7 +45,7 @@ def condition_of(raw: object) -> object:
     return json.loads(parse_strategy(document(raw)).canonical_json())["entry_conditions"]
 
 
-def test_the_content_hash_is_that_of_the_contract() -> None:
+def test_the_content_hash_equals_that_of_the_contract() -> None:
     assert parse_strategy(EMA_CROSS).content_hash == EMA_CROSS_HASH
 
 
@@ -55,12 +55,12 @@ def test_name_description_defaults_and_spelling_do_not_change_the_hash() -> None
     assert parse_strategy(parse_json(text)).content_hash == EMA_CROSS_HASH
 
 
-def test_a_ref_with_nothing_else_is_written_as_the_name() -> None:
+def test_a_ref_without_other_fields_is_written_as_the_name() -> None:
     written = condition_of({"left": {"ref": "close", "shift": None}, "op": ">", "right": "-0.00"})
     assert written == {"left": "close", "op": ">", "right": "0", "for_bars": 1}
 
 
-def test_a_ref_with_something_else_has_all_its_defaults() -> None:
+def test_a_ref_with_other_fields_has_all_its_defaults() -> None:
     written = condition_of({"left": {"ref": "close", "mul": "1.50"}, "op": ">", "right": "1"})
     left = {"ref": "close", "shift": 0, "mul": "1.5", "add": "0"}
     assert written == {"left": left, "op": ">", "right": "1", "for_bars": 1}
@@ -233,18 +233,18 @@ def nested(depth: int) -> object:
     return condition
 
 
-def test_conditions_nest_eight_deep_and_no_deeper() -> None:
+def test_conditions_nest_at_most_eight_deep() -> None:
     parse_strategy(document(nested(8)))
     assert faults(document(nested(9))) == ["$.entry_conditions" + ".not" * 8 + ": is nested deeper than 8"]
 
 
-def test_the_conditions_of_a_document_have_128_nodes_together() -> None:
+def test_the_conditions_of_a_document_have_at_most_128_nodes_together() -> None:
     parse_strategy(document({"any": [ALWAYS] * 63}, {"any": [ALWAYS] * 63}))
     (fault,) = faults(document({"any": [ALWAYS] * 63}, {"any": [ALWAYS] * 64}))
     assert fault.startswith("$.exit_conditions.any[63]: is one condition node too many")
 
 
-def test_a_both_way_strategy_has_a_half_for_each_side_and_may_lack_one() -> None:
+def test_a_strategy_for_both_sides_has_conditions_for_each_side_or_for_one() -> None:
     plan = parse_strategy(document({"long": ALWAYS, "short": None}, {"short": ALWAYS}, side="BOTH"))
     assert set(plan.entry) == {"LONG"}
     assert set(plan.exit) == {"SHORT"}
@@ -263,13 +263,13 @@ def test_a_both_way_strategy_has_a_half_for_each_side_and_may_lack_one() -> None
         (b"\xff\xff", "$: is not UTF-8 text"),
     ],
 )
-def test_json_that_cannot_be_kept_exactly_is_refused(text: str | bytes, reason: str) -> None:
+def test_json_that_cannot_be_stored_exactly_is_refused(text: str | bytes, reason: str) -> None:
     with pytest.raises(StrategyError) as caught:
         parse_json(text)
     assert str(caught.value) == reason
 
 
-def test_a_deep_value_under_an_unknown_key_is_not_descended_into() -> None:
+def test_a_deep_value_under_an_unknown_key_is_not_visited() -> None:
     deep: object = 1
     for _ in range(100_000):
         deep = [deep]
@@ -302,7 +302,7 @@ def test_the_longest_lookback_counts_shift_and_for_bars() -> None:
     assert plan.longest_lookback == 64
 
 
-def test_a_name_and_a_description_are_trimmed_and_a_stored_document_is_read_as_it_is() -> None:
+def test_a_name_and_a_description_are_trimmed_and_a_stored_document_is_read_unchanged() -> None:
     read = parse_strategy({**EMA_CROSS, "strategy_name": " a ", "strategy_description": " b\n"})
     assert (read.name, read.description) == ("a", "b")
     for name in ("", " ", "x" * 5_000, "a\u200bb", "a\nb"):
@@ -310,7 +310,7 @@ def test_a_name_and_a_description_are_trimmed_and_a_stored_document_is_read_as_i
         assert parse_stored({**EMA_CROSS, "strategy_name": name}).name == name
 
 
-def test_a_document_has_a_size_in_bytes_which_a_stored_one_may_exceed() -> None:
+def test_a_document_has_a_maximum_size_that_a_stored_one_can_exceed() -> None:
     number = "-" + "9" * 20 + "." + "9" * 18
     operand = {"ref": "close", "shift": 500, "mul": number, "add": number}
     part = {"left": operand, "op": "crosses_above", "right": operand, "for_bars": 500}

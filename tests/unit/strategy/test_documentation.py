@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs/strategy.md").read_text()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_is_valid_and_named_as_its_file(path: Path) -> None:
+def test_an_example_is_valid_and_has_the_name_of_its_file(path: Path) -> None:
     assert parse_strategy(parse_json(path.read_bytes())).name == path.stem
 
 

@@ -1,4 +1,5 @@
-"""The cases of the contract, with their exact fills. They and their candles lie beside the checkout."""
+"""The cases of the contract, with their exact fills. The cases and their candles are in a folder beside the
+checkout."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +21,7 @@ def members(case: Case, name: str) -> Case:
     return cast(Case, case[name])
 
 
-def ran(case: Case) -> BacktestReport:
+def run_case(case: Case) -> BacktestReport:
     strategy = parse_strategy(case["strategy"])
     instrument = Instrument(**{name: Decimal(str(text)) for name, text in members(case, "instrument").items()})
     terms = Terms(instrument, *(Decimal(str(case[name])) for name in ("fee", "slippage", "initial_balance")))
@@ -31,7 +32,7 @@ def ran(case: Case) -> BacktestReport:
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_a_case_of_the_contract_has_its_exact_results(path: Path) -> None:
     case = cast(Case, parse_json(path.read_bytes()))
-    report, expected = ran(case), members(case, "expected")
+    report, expected = run_case(case), members(case, "expected")
     fills = [
         {
             "time_ms": fill.time_ms,

@@ -1,4 +1,4 @@
-"""Step 1 and step 3: fills at the open, decisions at the close. Stops and targets have their own file."""
+"""Steps 1 and 3: fills at the open, decisions at the close. Step 2, stops and targets, has a file of its own."""
 
 from decimal import Decimal
 
@@ -15,10 +15,10 @@ from tests.unit.strategy.scenes import (
     START,
     at_close,
     bars,
+    fill_lines,
     run,
     strategy,
     terms,
-    told,
 )
 
 ON_ONE = at_close("1")
@@ -28,46 +28,46 @@ BOTH_WAYS = {"long": ON_ONE, "short": ON_TWO}
 
 def test_a_decision_at_a_close_fills_at_the_next_open() -> None:
     report = run(strategy(ON_ONE, ON_TWO), bars("1", "3 4 2 2", "5 6 5 5"))
-    assert told(report) == ["1 open 3 1 entry", "2 close 5 1 signal"]
+    assert fill_lines(report) == ["1 open 3 1 entry", "2 close 5 1 signal"]
 
 
-def test_slippage_is_against_us_and_the_price_is_rounded_half_up_to_the_tick() -> None:
+def test_slippage_worsens_the_price_which_is_rounded_half_up_to_the_tick() -> None:
     on = terms(tick_size=Decimal("0.5"), slippage=Decimal("0.05"))
     report = run(strategy(ON_ONE, ON_TWO), bars("1", "5 5 2 2", "5"), on)
-    assert told(report) == ["1 open 5.5 1 entry", "2 close 5 1 signal"]
+    assert fill_lines(report) == ["1 open 5.5 1 entry", "2 close 5 1 signal"]
     short = run(strategy(ON_ONE, ON_TWO, side="SHORT"), bars("1", "5 5 2 2", "5"), on)
-    assert told(short) == ["1 open 5 1 entry", "2 close 5.5 1 signal"]
+    assert fill_lines(short) == ["1 open 5 1 entry", "2 close 5.5 1 signal"]
 
 
 def test_an_open_position_is_closed_at_the_last_close_without_slippage_and_a_pending_order_dropped() -> None:
     on = terms(slippage=Decimal("0.1"))
-    assert told(run(strategy(ON_ONE), bars("1", "10", "20"), on))[-1] == "2 close 20 1 end_of_data"
-    assert told(run(strategy(ON_ONE), bars("2", "1"), on)) == []
+    assert fill_lines(run(strategy(ON_ONE), bars("1", "10", "20"), on))[-1] == "2 close 20 1 end_of_data"
+    assert fill_lines(run(strategy(ON_ONE), bars("2", "1"), on)) == []
 
 
-def test_the_time_exit_counts_the_entry_bars_close_as_the_first() -> None:
+def test_the_time_exit_counts_the_close_of_the_entry_bar_as_the_first() -> None:
     report = run(strategy(ON_ONE, risk={"max_bars": 2}), bars("1", "5", "6", "7", "8"))
-    assert told(report) == ["1 open 5 1 entry", "3 close 7 1 time"]
+    assert fill_lines(report) == ["1 open 5 1 entry", "3 close 7 1 time"]
     assert report.trades[0].bars == 2
 
 
 def test_a_signal_comes_before_the_time_exit_and_the_trailing_stop_before_both() -> None:
     rows = bars("1", "100", "100 100 99.5 99.5", "99")
     both = strategy(ON_ONE, at_close("99.5"), risk={"max_bars": 2})
-    assert told(run(both, rows))[-1].endswith("signal")
+    assert fill_lines(run(both, rows))[-1].endswith("signal")
     trailing = strategy(
         ON_ONE,
         at_close("120"),
         risk={"max_bars": 1, "trailing_stop": {"type": "percent", "value": "50", "activation": 100}},
     )
     report = run(trailing, bars("1", "100 240 100 120", "130"))
-    assert told(report)[-1] == "2 close 130 1 trailing_stop"
+    assert fill_lines(report)[-1] == "2 close 130 1 trailing_stop"
 
 
-def test_both_ways_reverses_the_exit_filling_first() -> None:
+def test_a_reversal_fills_the_exit_first() -> None:
     plan = strategy(BOTH_WAYS, {"long": ON_TWO, "short": ON_ONE}, side="BOTH")
     report = run(plan, bars("1", "3 3 2 2", "4", "5"))
-    assert told(report) == [
+    assert fill_lines(report) == [
         "1 open 3 1 entry",
         "2 close 4 1 signal",
         "2 open 4 1 entry",
@@ -76,24 +76,24 @@ def test_both_ways_reverses_the_exit_filling_first() -> None:
     assert [fill.side for fill in report.fills] == ["LONG", "LONG", "SHORT", "SHORT"]
 
 
-def test_a_reversal_needs_the_other_sides_entry_alone() -> None:
+def test_a_reversal_needs_only_the_entry_of_the_other_side_to_be_true() -> None:
     plan = strategy({"long": ALWAYS, "short": ON_TWO}, {"long": ON_TWO}, side="BOTH")
-    assert told(run(plan, bars("1", "3 3 2 2", "4", "4")))[2] == "3 open 4 1 entry"
+    assert fill_lines(run(plan, bars("1", "3 3 2 2", "4", "4")))[2] == "3 open 4 1 entry"
 
 
-def test_with_a_cooldown_there_is_no_reversing() -> None:
+def test_with_a_cooldown_there_is_no_reversal() -> None:
     plan = strategy(BOTH_WAYS, {"long": ON_TWO}, side="BOTH", risk={"cooldown_bars": 1})
-    assert len(told(run(plan, bars("1", "3 3 2 2", "4", "4")))) == 2
+    assert len(fill_lines(run(plan, bars("1", "3 3 2 2", "4", "4")))) == 2
 
 
-def test_no_entry_where_both_sides_want_one() -> None:
-    assert told(run(strategy({"long": ALWAYS, "short": ALWAYS}, side="BOTH"), bars("1", "1", "1"))) == []
+def test_no_entry_when_the_conditions_of_both_sides_are_true() -> None:
+    assert fill_lines(run(strategy({"long": ALWAYS, "short": ALWAYS}, side="BOTH"), bars("1", "1", "1"))) == []
 
 
-def test_after_a_trade_the_cooldown_begins_with_the_close_of_the_bar_it_ended_in() -> None:
+def test_the_cooldown_begins_with_the_close_of_the_bar_in_which_the_trade_ended() -> None:
     plan = strategy(ALWAYS, at_close("2"), risk={"cooldown_bars": 2})
-    report = run(plan, bars("1", "2", "3", "4", "5", "6"))  # in at 1, out at 2: closes 2 and 3 pass
-    assert [line.split()[0:2] for line in told(report)] == [
+    report = run(plan, bars("1", "2", "3", "4", "5", "6"))  # in at 1, out at 2: closes 2 and 3 do not count
+    assert [line.split()[0:2] for line in fill_lines(report)] == [
         ["1", "open"],
         ["2", "close"],
         ["5", "open"],
@@ -101,11 +101,11 @@ def test_after_a_trade_the_cooldown_begins_with_the_close_of_the_bar_it_ended_in
     ]
 
 
-def test_a_stop_inside_a_bar_begins_the_cooldown_at_its_close() -> None:
+def test_after_a_stop_inside_a_bar_the_cooldown_begins_at_the_close() -> None:
     stop = {"type": "percent", "value": "10"}
     plan = strategy(ALWAYS, risk={"cooldown_bars": 1, "stop_loss": stop})
     report = run(plan, bars("100", "100 100 80 100", "100", "100", "100"))
-    assert told(report)[:3] == [
+    assert fill_lines(report)[:3] == [
         "1 open 100 1 entry",
         "1 close 90 1 stop_loss",
         "3 open 100 1 entry",
@@ -116,34 +116,34 @@ def test_no_decision_before_every_declared_indicator_is_defined() -> None:
     plan = strategy(ALWAYS, indicators={"unused": {"type": "SMA", "period": 3}})
     report = run(plan, bars("1", "1", "1", "1"))
     assert report.first_decision == 2
-    assert told(report)[0].startswith("3 open")
+    assert fill_lines(report)[0].startswith("3 open")
 
 
 def test_no_decision_before_the_first_bar() -> None:
     report = run(strategy(ALWAYS), bars("1", "1", "1", "1"), first_bar_ms=START + HOUR + 1)
     assert report.first_decision == 2
-    assert told(report)[0].startswith("3 open")
+    assert fill_lines(report)[0].startswith("3 open")
 
 
 class TestDailyLoss:
     TERMS = terms(initial_balance=Decimal(100))
 
-    def test_the_days_remaining_closes_decide_no_entry(self) -> None:
+    def test_there_are_no_more_entries_on_that_day(self) -> None:
         plan = strategy(ALWAYS, at_close("99"), risk={"max_daily_loss_percentage": "1", "leverage": 2})
         rows = bars("100", "100 100 99 99", *["99"] * 23, "100", "100")
         report = run(plan, rows, self.TERMS)
-        assert told(report)[:3] == [
+        assert fill_lines(report)[:3] == [
             "1 open 100 1 entry",
             "2 close 99 1 signal",
             "25 open 100 1 entry",
         ]
 
-    def test_a_loss_below_the_limit_forbids_nothing(self) -> None:
+    def test_a_loss_below_the_limit_refuses_no_entry(self) -> None:
         plan = strategy(ALWAYS, at_close("99.5"), risk={"max_daily_loss_percentage": "1", "leverage": 2})
         report = run(plan, bars("100", "100 100 99 99.5", "99.5", "99"), self.TERMS)
-        assert told(report)[2] == "3 open 99 1 entry"
+        assert fill_lines(report)[2] == "3 open 99 1 entry"
 
-    def test_a_gain_in_the_same_bar_does_not_lift_it(self) -> None:
+    def test_a_gain_in_the_same_bar_does_not_lift_the_limit(self) -> None:
         plan = strategy(
             {"long": at_close("100"), "short": at_close("99")},
             {"long": at_close("99")},
@@ -155,7 +155,7 @@ class TestDailyLoss:
             },
         )
         rows = bars("100", "100 100 99 99", "99 99 90 100", "100", "100")
-        assert [line.split()[4] for line in told(run(plan, rows, self.TERMS))] == [
+        assert [line.split()[4] for line in fill_lines(run(plan, rows, self.TERMS))] == [
             "entry",
             "signal",
             "entry",
@@ -194,7 +194,7 @@ def test_the_size_is_fixed_at_the_close_and_floored(risk: dict[str, object], qty
     assert report.fills[0].qty == Decimal(qty)
 
 
-def test_the_reserve_of_the_largest_size_pays_for_the_fees() -> None:
+def test_the_largest_size_leaves_a_reserve_for_the_fees() -> None:
     plan = strategy(ALWAYS, risk={"position_size": {"type": "percent_of_equity", "value": 100}, "leverage": 10})
     report = run(plan, bars("100", "100"), terms(fee=Decimal("0.001"), initial_balance=Decimal(10_000)))
     assert report.fills[0].qty == Decimal("970.873")  # 10000 × 10 ÷ (100 × (1 + 0.01 + 2 × 0.001 × 10))
@@ -203,22 +203,22 @@ def test_the_reserve_of_the_largest_size_pays_for_the_fees() -> None:
 @pytest.mark.parametrize(
     ("size", "price"), [("0.0009", "100000"), ("0.01", "499")], ids=["min_order_qty", "min_notional"]
 )
-def test_an_entry_that_is_too_small_is_none(size: str, price: str) -> None:
+def test_an_entry_that_is_too_small_is_not_made(size: str, price: str) -> None:
     plan = strategy(ALWAYS, risk={"position_size": {"type": "fixed_base", "value": size}})
     on = terms(min_notional=Decimal(5))
-    assert told(run(plan, bars(price, price, price), on)) == []
+    assert fill_lines(run(plan, bars(price, price, price), on)) == []
 
 
-def test_an_undefined_or_zero_distance_is_no_entry() -> None:
+def test_an_undefined_or_zero_distance_refuses_the_entry() -> None:
     stop = {"type": "atr", "value": 1, "indicator": "range"}
     plan = strategy(ALWAYS, indicators={"range": {"type": "ATR", "period": 2}}, risk={"stop_loss": stop})
-    assert told(run(plan, bars(*["100"] * 5))) == []
+    assert fill_lines(run(plan, bars(*["100"] * 5))) == []
     target = [{"type": "atr", "value": 1, "indicator": "range", "close_percent": 50}]
     plan = strategy(ALWAYS, indicators={"range": {"type": "ATR", "period": 2}}, risk={"take_profits": target})
-    assert told(run(plan, bars(*["100"] * 5))) == []
+    assert fill_lines(run(plan, bars(*["100"] * 5))) == []
 
 
-def test_a_pending_entry_is_dropped_where_the_reversed_trade_leaves_no_equity() -> None:
+def test_a_pending_entry_is_dropped_when_the_reversed_trade_leaves_no_equity() -> None:
     plan = strategy(
         {"long": at_close("100"), "short": at_close("99")},
         {"long": at_close("99")},
@@ -227,7 +227,7 @@ def test_a_pending_entry_is_dropped_where_the_reversed_trade_leaves_no_equity() 
     )
     on = terms(initial_balance=Decimal(10))
     report = run(plan, bars("100", "100 100 99 99", "50", "100", "100"), on)
-    assert [line.split()[1] for line in told(report)] == ["open", "close"]
+    assert [line.split()[1] for line in fill_lines(report)] == ["open", "close"]
     assert report.final_equity < 0
 
 
@@ -267,7 +267,7 @@ def test_a_reversal_is_two_decisions() -> None:
     assert [(each.kind, each.side) for each in outcome.decisions] == [("exit", "LONG"), ("entry", "SHORT")]
 
 
-def test_stop_closes_what_is_open_and_drops_what_is_pending() -> None:
+def test_stop_closes_an_open_position_and_drops_a_pending_order() -> None:
     series, execution = Series(bars("1", "2")), Execution(strategy(ALWAYS), FREE)
     execution.on_close(series, 0)
     assert execution.stop(START, Decimal(1), "manual").dropped
@@ -281,7 +281,7 @@ def test_stop_closes_what_is_open_and_drops_what_is_pending() -> None:
     assert execution.position is None
 
 
-def test_a_step_is_taken_once() -> None:
+def test_each_step_can_be_taken_once() -> None:
     series, execution = Series(bars("1", "2")), Execution(strategy(NEVER), FREE)
     execution.on_open(START, Decimal(1))
     assert not execution.on_open(START, Decimal(1)).must_be_stored

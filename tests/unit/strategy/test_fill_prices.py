@@ -1,4 +1,4 @@
-"""No fill has a price at or below 0 or, slippage apart, outside its bar rounded to tick, whoever asks for it."""
+"""Every fill price is above 0 and, apart from slippage, within its bar rounded to the tick."""
 
 from contextlib import suppress
 from decimal import Decimal
@@ -37,13 +37,13 @@ def test_a_tick_above_a_price_is_refused() -> None:
     assert run(strategy(ALWAYS), bars("0.01", "0.014")).fills[0].price == Decimal("0.01")
 
 
-def test_slippage_leaves_at_least_a_tick() -> None:
+def test_a_price_after_slippage_is_at_least_a_tick() -> None:
     plan = strategy(ALWAYS, ALWAYS)
     report = run(plan, bars("0.05", "0.05", "0.02"), terms(slippage=Decimal("0.9")))
     assert [str(fill.price) for fill in report.fills] == ["0.10", "0.01"]
 
 
-def test_a_session_that_is_stepped_has_no_fill_at_nothing_either() -> None:
+def test_a_stepped_session_never_fills_at_zero() -> None:
     execution, series = Execution(strategy(ALWAYS), terms()), Series()
     for bar in bars("0.01", "0.004"):
         execution.on_open(bar.open_time_ms, bar.open)

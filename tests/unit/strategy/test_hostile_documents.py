@@ -1,4 +1,4 @@
-"""Whatever is given as a document, the answer is a Strategy or a StrategyError."""
+"""For any input, parsing a document gives a Strategy or raises StrategyError."""
 
 import json
 from decimal import Decimal
@@ -60,18 +60,19 @@ def places(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, .
     return found
 
 
-def replaced(document: object, path: tuple[object, ...], value: object) -> object:
+def with_replaced(document: object, path: tuple[object, ...], value: object) -> object:
     if not path:
         return value
     if isinstance(document, dict):
         return {
-            key: replaced(inner, path[1:], value) if key == path[0] else inner for key, inner in document.items()
+            key: with_replaced(inner, path[1:], value) if key == path[0] else inner
+            for key, inner in document.items()
         }
     assert isinstance(document, list)
-    return [replaced(inner, path[1:], value) if at == path[0] else inner for at, inner in enumerate(document)]
+    return [with_replaced(inner, path[1:], value) if at == path[0] else inner for at, inner in enumerate(document)]
 
 
-def answer(raw: object) -> Strategy | None:
+def parse_or_check_faults(raw: object) -> Strategy | None:
     try:
         return parse_strategy(raw)
     except StrategyError as error:
@@ -86,9 +87,9 @@ def answer(raw: object) -> Strategy | None:
 
 @settings(max_examples=600, deadline=None)
 @given(data=st.data(), example=st.sampled_from(EXAMPLES))
-def test_a_document_with_anything_anywhere_is_answered(data: st.DataObject, example: object) -> None:
-    changed = replaced(example, data.draw(st.sampled_from(places(example))), data.draw(VALUES))
-    strategy = answer(changed)
+def test_a_document_with_any_value_anywhere_is_parsed_or_refused(data: st.DataObject, example: object) -> None:
+    changed = with_replaced(example, data.draw(st.sampled_from(places(example))), data.draw(VALUES))
+    strategy = parse_or_check_faults(changed)
     if strategy is not None:
         canonical = parse_json(strategy.canonical_json())
         assert isinstance(canonical, dict)
@@ -102,9 +103,9 @@ def test_a_document_with_anything_anywhere_is_answered(data: st.DataObject, exam
         st.text(max_size=40), st.binary(max_size=40), VALUES.map(lambda value: json.dumps(value, default=str))
     )
 )
-def test_any_text_is_answered(text: str | bytes) -> None:
+def test_any_text_is_parsed_or_refused(text: str | bytes) -> None:
     try:
         raw = parse_json(text)
     except StrategyError:
         return
-    answer(raw)
+    parse_or_check_faults(raw)

@@ -37,7 +37,7 @@ def jumpy(count: int, seed: int) -> list[Bar]:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_values_carried_bar_by_bar_equal_those_from_the_anchor(kind: str, seed: int) -> None:
+def test_values_updated_bar_by_bar_equal_those_from_the_anchor(kind: str, seed: int) -> None:
     rows, spec = jumpy(40, seed), spec_of(kind)
     whole, stepped = Series(rows).values(spec), Series()
     for index, bar in enumerate(rows):
@@ -57,11 +57,11 @@ def test_no_values_before_any_bar(kind: str) -> None:
     ("kind", "first"),
     [("SMA", 4), ("RSI", 5), ("ATR", 5), ("ADX", 9), ("TEMA", 12), ("MACD", 6), ("STOCH", 7), ("OBV", 0)],
 )
-def test_the_first_value_comes_when_all_outputs_are_there(kind: str, first: int) -> None:
+def test_the_first_defined_bar_is_where_all_outputs_are_defined(kind: str, first: int) -> None:
     assert Series(jumpy(30, 1)).first_defined([spec_of(kind)]) == first
 
 
-def test_several_outputs_are_talibs() -> None:
+def test_several_outputs_equal_those_of_talib() -> None:
     series = Series(jumpy(50, 3))
     upper, middle, lower = talib.BBANDS(series.column("close"), 5, 2.5, 2.5)
     bands = series.values(IndicatorSpec("BBANDS", period=5, deviations=Decimal("2.5")))
@@ -69,7 +69,7 @@ def test_several_outputs_are_talibs() -> None:
         np.testing.assert_array_equal(bands[output], expected)
 
 
-def test_highest_and_lowest_take_in_this_bar_and_read_high_and_low() -> None:
+def test_highest_and_lowest_include_the_current_bar_and_read_high_and_low() -> None:
     series = Series(bars("5 9 1 5", "5 6 4 5", "5 7 3 5"))
     assert series.values(IndicatorSpec("HIGHEST", period=2))["value"].tolist()[1:] == [9, 7]
     assert series.values(IndicatorSpec("LOWEST", period=2))["value"].tolist()[1:] == [1, 3]

@@ -10,7 +10,7 @@ from tests.unit.strategy.scenes import ALWAYS, at_close, bars, run, strategy, te
 DAY = 24
 
 
-def test_without_trades_what_divides_by_them_is_undefined() -> None:
+def test_without_trades_metrics_that_divide_by_them_are_undefined() -> None:
     metrics = asdict(measure(Series(), (), Decimal(100), None, given_start=False))
     assert {name for name, value in metrics.items() if value is not None} == {
         "total_return_pct",
@@ -20,7 +20,7 @@ def test_without_trades_what_divides_by_them_is_undefined() -> None:
 
 
 def test_metrics_of_two_trades_on_twelve_days() -> None:
-    """+10 on the first day, -5 on the second, nothing on the others."""
+    """+10 on the first day, -5 on the second, 0 on the others."""
     plan = strategy(at_close("100", "101"), at_close("110", "96"))
     prices = ["100"] * 2 + ["110"] * 22 + ["101"] * 2 + ["96"] * 22 + ["90"] * (9 * DAY + 1)
     metrics = run(plan, bars(*prices), terms(initial_balance=Decimal(1000))).metrics
@@ -52,8 +52,8 @@ def test_nine_days_have_no_ratios_and_ten_have() -> None:
         assert [each is not None for each in (metrics.sharpe, metrics.sortino, metrics.calmar)] == [defined] * 3
 
 
-def test_days_that_each_earn_the_same_have_no_sharpe() -> None:
-    """A tenth more on each of twelve days: what float64 leaves of their deviation is no deviation."""
+def test_equal_daily_returns_have_no_sharpe() -> None:
+    """A gain of a tenth on each of twelve days: the rounding errors of float64 do not count as deviation."""
     plan = strategy(
         at_close("100"),
         at_close("110"),
@@ -66,8 +66,8 @@ def test_days_that_each_earn_the_same_have_no_sharpe() -> None:
     assert (report.metrics.sharpe, report.metrics.sortino, report.metrics.calmar) == (None, None, None)
 
 
-def test_told_from_when_to_trade_the_days_begin_with_the_first_decision() -> None:
-    """Five quiet days before it are no days of the run: of twelve days nine are left, too few for ratios."""
+def test_with_a_given_start_the_days_begin_with_the_first_decision() -> None:
+    """The quiet days before the start do not count: of twelve days nine are left, too few for ratios."""
     plan = strategy(at_close("101"), at_close("110"))
     rows = bars(*["100"] * (5 * DAY), *(["101"] * 2 + ["110"] * 10 + ["105"] * 12) * 12)
     whole, late = run(plan, rows).metrics, run(plan, rows, first_bar_ms=rows[8 * DAY].open_time_ms).metrics
@@ -78,14 +78,14 @@ def test_told_from_when_to_trade_the_days_begin_with_the_first_decision() -> Non
     assert late.exposure_pct == pytest.approx(9 * 2 / (9 * DAY) * 100, abs=1e-6)
 
 
-def test_a_bar_in_which_a_stop_ends_the_trade_counts_as_one_in_position() -> None:
+def test_the_bar_in_which_a_stop_ends_the_trade_counts_as_in_position() -> None:
     plan = strategy(ALWAYS, risk={"stop_loss": {"type": "percent", "value": 10}, "cooldown_bars": 9})
     report = run(plan, bars("100", "100", "100 100 80 85", "85"))
     assert report.trades[0].bars == 2
     assert report.metrics.exposure_pct == 50
 
 
-def test_once_equity_is_gone_ratios_of_it_are_undefined() -> None:
+def test_ratios_are_undefined_once_equity_is_lost() -> None:
     plan = strategy(at_close("100"), at_close("40"), risk={"leverage": 100})
     rows = bars(*["100"] * 2, *["40"] * (2 * DAY))
     metrics = run(plan, rows, terms(initial_balance=Decimal(10))).metrics

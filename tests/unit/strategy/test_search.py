@@ -1,4 +1,4 @@
-"""Searching for the bars on which something may happen gives what stepping through every bar gives."""
+"""Searching for the bars with events gives the same results as stepping through every bar."""
 
 from decimal import Decimal
 
@@ -36,17 +36,15 @@ def test_the_report_is_the_same(
     plan: Strategy, seed: int, slippage: str, tick: str, balance: str, first: int | None
 ) -> None:
     rows = walk(seed, 300)
-    assume(min(row.low for row in rows) >= Decimal(tick))  # a coarser tick than a price is refused
+    assume(min(row.low for row in rows) >= Decimal(tick))  # a tick coarser than a price is refused
     on = Terms(Instrument(tick_size=Decimal(tick)), Decimal("0.00055"), Decimal(slippage), Decimal(balance))
     assert_same(plan, rows, on, first)
 
 
 @settings(max_examples=100, deadline=None)
 @given(plan=plans(), seed=st.integers(0, 10**6), looks=st.lists(st.integers(1, 9), min_size=1, max_size=4))
-def test_no_bar_is_passed_over_on_which_stepping_does_something(
-    plan: Strategy, seed: int, looks: list[int]
-) -> None:
-    """Also where the search is asked in between, at a bar that it did not choose."""
+def test_no_bar_with_an_event_is_skipped(plan: Strategy, seed: int, looks: list[int]) -> None:
+    """Also where the search continues from a bar that it did not choose."""
     series, on = Series(walk(seed, 120)), Terms(Instrument(tick_size=Decimal("0.05")))
     execution = Execution(plan, on)
     search = Search(execution, series, series.first_defined(plan.indicators.values()))
@@ -69,7 +67,7 @@ RISK = {
 
 @pytest.mark.parametrize("side", ["LONG", "SHORT"])
 @pytest.mark.parametrize("bar", ["100 100 98 99", "100 102 100 100", "98 99 98 99", "102 102 101 101"])
-def test_a_level_that_is_just_reached_ends_a_stretch(side: str, bar: str) -> None:
+def test_a_level_that_is_just_reached_is_an_event(side: str, bar: str) -> None:
     series = Series(bars("100", "100", "100", "100", bar, "100"))
     execution = Execution(strategy(at_close("100"), None, side, risk=RISK), FREE)
     for index in range(2):
@@ -79,7 +77,7 @@ def test_a_level_that_is_just_reached_ends_a_stretch(side: str, bar: str) -> Non
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_prices_that_differ_beyond_the_digits_of_a_float_end_a_stretch_too(digit: int) -> None:
+def test_prices_that_differ_beyond_float_precision_are_an_event(digit: int) -> None:
     series = Series(bars("100", "100", "100", f"99 99 98.00000000000000000{digit} 99", "99"))
     fine = Terms(Instrument(tick_size=Decimal("1E-20"), min_notional=Decimal(0)), Decimal(0))
     risk = {"stop_loss": {"type": "percent", "value": "1.999999999999999995"}}
@@ -90,7 +88,7 @@ def test_prices_that_differ_beyond_the_digits_of_a_float_end_a_stretch_too(digit
     assert_same(execution.strategy, list(series.bars), fine)
 
 
-def test_an_entry_that_is_refused_again_and_again_is_asked_for_each_time() -> None:
+def test_an_entry_refused_repeatedly_is_tried_each_time() -> None:
     rows = bars(*(str(100 + index % 5) for index in range(80)))
     plan = strategy(
         at_close("101", "103"), at_close("104"), risk={"position_size": {"type": "fixed_base", "value": 1}}

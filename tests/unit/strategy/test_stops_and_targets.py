@@ -1,4 +1,4 @@
-"""Step 2: what happens to a position inside a bar."""
+"""Step 2: stops and targets inside a bar."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -6,12 +6,12 @@ from decimal import Decimal
 import pytest
 
 from shared.strategy.bars import Terms
-from tests.unit.strategy.scenes import FREE, at_close, bars, run, strategy, terms, told
+from tests.unit.strategy.scenes import FREE, at_close, bars, fill_lines, run, strategy, terms
 
 ON_ONE = at_close("1")
 TEN_PERCENT = {"type": "percent", "value": "10"}
 ATR = {"range": {"type": "ATR", "period": 2}}
-QUIET_RANGE = ("2 3 1 2", "2 3 1 2", "2 3 1 1")  # ATR 2 at the third close
+QUIET_RANGE = ("2 3 1 2", "2 3 1 2", "2 3 1 1")  # ATR is 2 at the third close
 
 
 def target(value: object, close_percent: object) -> dict[str, object]:
@@ -21,16 +21,16 @@ def target(value: object, close_percent: object) -> dict[str, object]:
 def long_fills(
     *rows: str, size: str = "1", on: Terms = FREE, risk: Mapping[str, object] | None = None
 ) -> list[str]:
-    """What happens to a long position that was opened at bar 1."""
+    """The fills after the entry of a long position that was opened at bar 1."""
     plan = strategy(ON_ONE, risk={"position_size": {"type": "fixed_base", "value": size}, **(risk or {})})
-    return told(run(plan, bars("1", *rows), on))[1:]
+    return fill_lines(run(plan, bars("1", *rows), on))[1:]
 
 
 def short_fills(*rows: str, on: Terms = FREE, risk: Mapping[str, object] | None = None) -> list[str]:
-    return told(run(strategy(ON_ONE, side="SHORT", risk=risk), bars("1", *rows), on))[1:]
+    return fill_lines(run(strategy(ON_ONE, side="SHORT", risk=risk), bars("1", *rows), on))[1:]
 
 
-def test_a_stop_reached_inside_the_bar_fills_at_the_stop_in_the_entry_bar_too() -> None:
+def test_a_stop_reached_inside_the_bar_fills_at_the_stop_also_in_the_entry_bar() -> None:
     assert long_fills("100 100 90 95", risk={"stop_loss": TEN_PERCENT}) == ["1 close 90 1 stop_loss"]
     assert short_fills("100 110 100 105", risk={"stop_loss": TEN_PERCENT}) == ["1 close 110 1 stop_loss"]
 
@@ -75,7 +75,7 @@ def test_a_longs_stop_below_zero_does_not_exist() -> None:
         at_close("1"), indicators=ATR, risk={"stop_loss": {"type": "atr", "value": 5, "indicator": "range"}}
     )
     report = run(plan, bars(*QUIET_RANGE, "2 2 0.01 2", "2"))
-    assert told(report)[-1].endswith("end_of_data")
+    assert fill_lines(report)[-1].endswith("end_of_data")
 
 
 def test_atr_distances_are_taken_at_the_decision_bar_from_the_fill_price() -> None:
@@ -88,24 +88,24 @@ def test_atr_distances_are_taken_at_the_decision_bar_from_the_fill_price() -> No
         },
     )
     report = run(plan, bars(*QUIET_RANGE, "100 104 98 100", "100 100 90 95"))
-    assert told(report)[1:] == ["3 close 104 0.5 take_profit", "4 close 97 0.5 stop_loss"]
+    assert fill_lines(report)[1:] == ["3 close 104 0.5 take_profit", "4 close 97 0.5 stop_loss"]
 
 
-def test_the_level_that_reaches_100_takes_all_that_is_left() -> None:
+def test_the_level_that_completes_100_percent_closes_the_rest() -> None:
     fills = long_fills(
         "100", "100 150 100 150", size="0.005", risk={"take_profits": [target(10, 50), target(20, 50)]}
     )
     assert fills == ["2 close 110 0.002 take_profit", "2 close 120 0.003 take_profit"]
 
 
-def test_a_part_below_the_least_quantity_is_skipped_and_stays() -> None:
+def test_a_part_below_the_minimum_quantity_is_skipped() -> None:
     on = terms(min_order_qty=Decimal("0.3"))
     levels = [target(10, 20), target(20, 50), target(30, 30)]
     fills = long_fills("100", "100 125 100 100", "100 140 100 100", risk={"take_profits": levels}, on=on)
     assert fills == ["2 close 120 0.5 take_profit", "3 close 130 0.5 take_profit"]
 
 
-def test_a_remainder_below_the_least_quantity_is_skipped_too() -> None:
+def test_a_remainder_below_the_minimum_quantity_is_skipped() -> None:
     on = terms(min_order_qty=Decimal("0.3"))
     levels = [target(10, 80), target(20, 20)]
     fills = long_fills("100", "100 140 100 100", "100", risk={"take_profits": levels}, on=on)
@@ -118,12 +118,12 @@ def test_the_trailing_stop_follows_the_extreme_of_the_bars_before() -> None:
     assert fills == ["3 close 135 1 trailing_stop"]
 
 
-def test_without_activation_it_trails_from_the_entry_on() -> None:
+def test_without_activation_the_stop_trails_from_the_entry() -> None:
     fills = long_fills("100 200 90 95", risk={"trailing_stop": {"type": "percent", "value": "10"}})
     assert fills == ["1 close 90 1 trailing_stop"]
 
 
-def test_it_is_live_once_the_extreme_is_as_far_as_the_activation_unrounded() -> None:
+def test_the_trailing_stop_is_active_once_the_extreme_reaches_the_unrounded_activation() -> None:
     trailing = {"type": "percent", "value": "1", "activation": "10"}
     almost = long_fills("100 109.99 100 109", "109 109 100 100", "100", risk={"trailing_stop": trailing})
     assert almost == ["3 close 100 1 end_of_data"]
@@ -131,26 +131,26 @@ def test_it_is_live_once_the_extreme_is_as_far_as_the_activation_unrounded() -> 
     assert just == ["2 close 108.9 1 trailing_stop"]
 
 
-def test_the_tighter_of_stop_loss_and_trailing_stop_counts() -> None:
+def test_the_tighter_of_stop_loss_and_trailing_stop_applies() -> None:
     both = {"stop_loss": TEN_PERCENT, "trailing_stop": {"type": "percent", "value": "5"}}
     assert long_fills("100 100 95 97", risk=both) == ["1 close 95 1 trailing_stop"]
     assert short_fills("100 105 100 103", risk=both) == ["1 close 105 1 trailing_stop"]
 
 
-def test_where_they_are_equal_it_is_the_stop_loss() -> None:
+def test_at_equal_levels_the_stop_loss_applies() -> None:
     fills = long_fills(
         "100 100 90 95", risk={"stop_loss": TEN_PERCENT, "trailing_stop": {"type": "percent", "value": "10"}}
     )
     assert fills == ["1 close 90 1 stop_loss"]
 
 
-def test_a_close_beyond_the_next_trailing_stop_leaves_at_the_next_open() -> None:
+def test_a_close_beyond_the_new_trailing_stop_exits_at_the_next_open() -> None:
     fills = long_fills("100 120 100 105", "107", risk={"trailing_stop": {"type": "percent", "value": "10"}})
     assert fills == ["2 close 107 1 trailing_stop"]
 
 
 @pytest.mark.parametrize("close", ["108", "107.99"])
-def test_at_or_beyond_counts_for_the_close_too(close: str) -> None:
+def test_a_close_at_or_beyond_the_trailing_stop_exits(close: str) -> None:
     fills = long_fills(f"100 120 100 {close}", "200", risk={"trailing_stop": {"type": "percent", "value": "10"}})
     assert fills == ["2 close 200 1 trailing_stop"]
 

@@ -1,4 +1,5 @@
-"""Rounding is no signal: on a market that stands still nothing crosses, nothing is above and nothing varies."""
+"""Rounding errors are no signal: on a market that does not move nothing crosses, nothing is above and nothing
+varies."""
 
 import math
 from decimal import Decimal
@@ -22,7 +23,7 @@ HALT = 120
 
 
 def halted(seed: int) -> Series:
-    """A random walk to two places, then bars of its last price without volume."""
+    """A random walk with two decimal places, then bars at its last price without volume."""
     rng = np.random.default_rng(seed)
     prices = [Decimal(9000 + int(each)) / 100 for each in np.cumsum(rng.integers(-40, 40, FALL))]
     rows = []
@@ -37,13 +38,13 @@ def flat(index: int, price: Decimal) -> Bar:
     return Bar(index * HOUR, price, price, price, price, Decimal(1))
 
 
-def came_true(raw: dict[str, object], indicators: dict[str, IndicatorSpec], series: Series) -> list[int]:
+def true_at(raw: dict[str, object], indicators: dict[str, IndicatorSpec], series: Series) -> list[int]:
     found = truths(parse_condition(raw, indicators), series)
     return [index for index, truth in enumerate(found) if truth == TRUE]
 
 
 SEEDS = st.integers(0, 10**6)
-STILL_AFTER = FALL + 20  # the longest period below: from here on every window stands still
+STILL_AFTER = FALL + 20  # the longest period below; from here on no window contains a change
 AVERAGES = {
     "fast": IndicatorSpec("SMA", period=5),
     "slow": IndicatorSpec("SMA", period=10),
@@ -55,20 +56,20 @@ AVERAGES = {
 
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS)
-def test_averages_of_one_price_are_that_price_and_never_cross(seed: int) -> None:
+def test_averages_of_a_constant_price_equal_it_and_never_cross(seed: int) -> None:
     series = halted(seed)
     pairs = [("fast", "slow"), ("slow", "weighted"), ("close", "fast"), ("close", "middle.middle")]
     for left, right in pairs:
         for op in ("crosses_above", "crosses_below", ">", "<"):
             raw: dict[str, object] = {"left": left, "op": op, "right": right}
-            assert [at for at in came_true(raw, AVERAGES, series) if at > STILL_AFTER] == []
+            assert [at for at in true_at(raw, AVERAGES, series) if at > STILL_AFTER] == []
     spike: dict[str, object] = {"left": "volume", "op": ">", "right": {"ref": "mean", "shift": 1, "mul": "3"}}
-    assert [at for at in came_true(spike, AVERAGES, series) if at > STILL_AFTER] == []
+    assert [at for at in true_at(spike, AVERAGES, series) if at > STILL_AFTER] == []
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS)
-def test_on_a_halted_market_indicators_have_the_values_that_it_shows(seed: int) -> None:
+def test_on_a_halted_market_indicators_have_exact_values(seed: int) -> None:
     series = halted(seed)
     last = float(series.bar(len(series) - 1).close)
 
@@ -89,17 +90,17 @@ def test_on_a_halted_market_indicators_have_the_values_that_it_shows(seed: int) 
 
 
 @pytest.mark.parametrize("kind", ["EMA", "DEMA", "TEMA"])
-def test_closes_of_one_price_are_not_above_its_exponential_average(kind: str) -> None:
+def test_a_constant_close_is_not_above_its_exponential_average(kind: str) -> None:
     price = Decimal("93.15")
     series = Series([Bar(index * HOUR, price, price, price, price, Decimal(1)) for index in range(200)])
     average = {"average": IndicatorSpec(kind, period=21)}
     for op in (">", "<", "crosses_above", "crosses_below"):
-        assert came_true({"left": "close", "op": op, "right": "average"}, average, series) == []
-    assert len(came_true({"left": "close", "op": "==", "right": "average"}, average, series)) > 100
+        assert true_at({"left": "close", "op": op, "right": "average"}, average, series) == []
+    assert len(true_at({"left": "close", "op": "==", "right": "average"}, average, series)) > 100
     assert not series.values(IndicatorSpec("CANDLES_ABOVE_EMA", period=21))["value"][20:].any()
 
 
-def test_the_rsi_of_a_market_that_never_moved_is_nought_and_of_one_that_only_rose_a_hundred() -> None:
+def test_the_rsi_is_0_on_a_market_that_never_moved_and_100_on_one_that_only_rose() -> None:
     still = Series([flat(index, Decimal("0.1")) for index in range(60)])
     risen = Series([flat(index, Decimal("0.1") + index) for index in range(60)])
     rsi = IndicatorSpec("RSI", period=14)
@@ -108,7 +109,7 @@ def test_the_rsi_of_a_market_that_never_moved_is_nought_and_of_one_that_only_ros
 
 
 def test_percentages_stay_within_their_bounds() -> None:
-    """Of STOCH's running mean rounding leaves less than nothing."""
+    """Rounding in the running mean of STOCH would give values below 0."""
     for seed in range(30):
         series = halted(seed)
         for spec in (IndicatorSpec("STOCH", fastk=5, slowk=3, slowd=3), IndicatorSpec("MFI", period=5)):
@@ -122,7 +123,7 @@ def test_percentages_stay_within_their_bounds() -> None:
     ("one", "other", "above"),
     [
         (93.14999999999998, 93.14999999999996, False),
-        (0.0, -3.4e-14, True),  # of nothing the tolerance is nothing: the windows' own rule makes such a mean 0
+        (0.0, -3.4e-14, True),  # at 0 the tolerance is 0: the rule for windows makes such a mean 0
         (1.0, 1.0 + 0.9e-9, False),
         (1.0 + 1.1e-9, 1.0, True),
         (1e-18 * (1 + 1e-8), 1e-18, True),
@@ -134,7 +135,7 @@ def test_percentages_stay_within_their_bounds() -> None:
         (1.7e308, -1.7e308, True),
     ],
 )
-def test_above_means_beyond_rounding(one: float, other: float, above: bool) -> None:
+def test_above_means_by_more_than_rounding(one: float, other: float, above: bool) -> None:
     assert is_above(one, other) is above
     assert not is_above(other, one)
 
@@ -143,7 +144,7 @@ NUMBERS = st.floats() | st.floats(0.9999999985, 1.0000000015) | st.sampled_from(
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=30))
-def test_arrays_are_compared_as_single_numbers_are(pairs: list[tuple[float, float]]) -> None:
+def test_arrays_are_compared_like_single_numbers(pairs: list[tuple[float, float]]) -> None:
     left, right = (np.array(each) for each in zip(*pairs, strict=True))
     above, below, defined = comparison_masks(left, right)
     assert above.tolist() == [is_above(one, other) for one, other in pairs]
@@ -151,23 +152,23 @@ def test_arrays_are_compared_as_single_numbers_are(pairs: list[tuple[float, floa
     assert defined.tolist() == [one == one and other == other for one, other in pairs]
 
 
-def test_long_arrays_are_compared_piece_by_piece() -> None:
+def test_long_arrays_are_compared_in_pieces() -> None:
     rng = np.random.default_rng(3)
     left = rng.choice([1.0, 1.0 + 1e-10, 2.0, np.nan], 50_000)
     right = rng.choice([1.0, 1.0 - 1e-10, 2.0, np.nan], 50_000)
     for mine, expected in zip(
-        comparison_masks(left, right), zip(*map(_three, left, right), strict=True), strict=True
+        comparison_masks(left, right), zip(*map(_compare, left, right), strict=True), strict=True
     ):
         assert mine.tolist() == list(expected)
 
 
-def _three(one: float, other: float) -> tuple[bool, bool, bool]:
+def _compare(one: float, other: float) -> tuple[bool, bool, bool]:
     return is_above(one, other), is_above(other, one), one == one and other == other
 
 
 @settings(max_examples=150, deadline=None)
 @given(seed=SEEDS, data=st.data())
-def test_conditions_on_halted_markets_bar_by_bar_are_those_over_all_bars(seed: int, data: st.DataObject) -> None:
+def test_on_halted_markets_conditions_bar_by_bar_equal_those_over_all_bars(seed: int, data: st.DataObject) -> None:
     indicators = {
         "a": IndicatorSpec("SMA", period=data.draw(st.integers(2, 12))),
         "b": IndicatorSpec("WMA", period=data.draw(st.integers(2, 12))),
@@ -189,7 +190,7 @@ def test_conditions_on_halted_markets_bar_by_bar_are_those_over_all_bars(seed: i
     assert truths(condition, series) == truths(condition, whole)[: FALL + 30]
 
 
-def test_every_type_of_indicator_is_what_it_was_bar_by_bar_on_a_halted_market() -> None:
+def test_on_a_halted_market_every_indicator_bar_by_bar_equals_that_over_all_bars() -> None:
     usual = {"period": 5, "fast": 3, "slow": 6, "signal": 2, "fastk": 5, "slowk": 3, "slowd": 2}
     for kind, taken in KINDS.items():
         integers = {name: usual[name] for name in taken.integers}

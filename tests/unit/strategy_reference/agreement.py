@@ -1,4 +1,4 @@
-"""One drawn case through the engine and through the reference, and everything in which they differ."""
+"""Run one drawn case through the engine and through the reference, and list all differences."""
 
 from collections import Counter
 from dataclasses import dataclass, fields
@@ -14,12 +14,13 @@ from tests.reference.metrics import metrics
 from tests.reference.random_strategies import Case
 from tests.unit.strategy_reference.talib_values import talib_columns
 
-TOLERANCE = 1.01e-6  # both round to 6 places, and may do so apart
+TOLERANCE = 1.01e-6  # both are rounded to 6 places and may round differently
 
 
 @dataclass
 class Outcome:
-    """`differences` count; `set_aside` says that they vanish once the reference is given TA-Lib's values."""
+    """`differences` are failures; `set_aside` means that they disappear when the reference is given TA-Lib's
+    values."""
 
     differences: list[str]
     set_aside: bool
@@ -87,14 +88,14 @@ def _same(there: float | None, here: float | None) -> bool:
     return abs(there - here) <= TOLERANCE * max(1.0, abs(here))
 
 
-# What of the grammar a case has, and what came of it.
+# The elements of the grammar that a case uses, and the rules that its run applied.
 
 
 def hits_of(case: Case, result: Result) -> Counter[str]:
     hits = Counter({f"rule: {name}": count for name, count in result.hits.items()})
     hits.update(f"reason: {fill.reason}" for fill in result.fills)
     hits["case: recorded candles" if case.is_recorded else "case: made-up candles"] += 1
-    hits["case: candles that stand still"] += case.stands_still
+    hits["case: candles that stand still"] += case.has_halts
     hits["case: traded"] += bool(result.trades)
     hits["case: fills"] += len(result.fills)
     hits["case: decides from a given time"] += case.trade_from is not None
@@ -104,7 +105,7 @@ def hits_of(case: Case, result: Result) -> Counter[str]:
 
 
 def _of_document(document: Json) -> set[str]:
-    """Every element of the grammar, once: only documents that traded are asked."""
+    """Every element of the grammar once; called only for documents that traded."""
     config, risk = part(document, "strategy_config"), part(canonical(document), "risk_management")
     hits = {f"side: {config['side']}", f"leverage: {'1' if risk['leverage'] == '1' else 'more'}"}
     for spec in part(config, "indicators").values():

@@ -1,4 +1,4 @@
-"""TA-Lib's own values for every indicator, called as its documentation says; the measure of the reference's."""
+"""TA-Lib's own values for every indicator, called as its documentation says; the reference is measured by them."""
 
 import math
 from collections.abc import Callable
@@ -8,13 +8,13 @@ import talib
 
 from tests.reference.conditions import Columns
 from tests.reference.document import Json
-from tests.reference.indicators import OF_ONE_SERIES, Candles, above, settled
+from tests.reference.indicators import OF_ONE_SERIES, Candles, above, apply_rules
 
 Array = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 def talib_outputs(candles: Candles, spec: Json) -> dict[str, list[float]]:
-    """Before the rules for markets that stand still."""
+    """The values before the rules for markets that do not move."""
     return {name: [float(v) for v in values] for name, values in _outputs(candles, spec).items()}
 
 
@@ -72,5 +72,5 @@ def talib_columns(candles: Candles, indicators: Json) -> Columns:
     for name, spec in indicators.items():
         assert isinstance(spec, dict)
         for output, values in talib_outputs(candles, spec).items():
-            columns[f"{name}.{output}" if output else name] = settled(candles, spec, values)
+            columns[f"{name}.{output}" if output else name] = apply_rules(candles, spec, values)
     return columns

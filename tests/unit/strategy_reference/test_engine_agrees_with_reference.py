@@ -1,8 +1,7 @@
-"""The engine and the plain reference take every drawn strategy through the same fills, trades and figures.
+"""The engine and the plain reference give the same fills, trades and metrics for every drawn strategy.
 
-REFERENCE_SEED gives other strategies; REFERENCE_STRATEGIES more of them. A failure names the seed of its case:
-`REFERENCE_SEED=<that> REFERENCE_STRATEGIES=1` replays it alone.
-"""
+REFERENCE_SEED draws other strategies, REFERENCE_STRATEGIES more of them. A failure names the seed of its case:
+`REFERENCE_SEED=<that> REFERENCE_STRATEGIES=1` replays it alone."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -28,8 +27,8 @@ def test_engine_and_reference_agree_on_random_strategies(
         assert not outcome.differences, f"REFERENCE_SEED={seed}:\n" + "\n".join(outcome.differences[:20])
 
 
-def _turning(opens: str, closes: str, **risk: object) -> Case:
-    """Hourly bars of one day; long after a rise and short after a fall, turning round at each."""
+def _reversing_case(opens: str, closes: str, **risk: object) -> Case:
+    """Hourly bars of one day; long after a rise and short after a fall, reversing at each."""
     prices = zip(map(Decimal, opens.split()), map(Decimal, closes.split()), strict=True)
     bars = tuple(Bar(i * HOUR_MS, o, max(o, c), min(o, c), c, Decimal(1)) for i, (o, c) in enumerate(prices))
     up: dict[str, object] = {"left": "close", "op": ">", "right": "open"}
@@ -56,8 +55,8 @@ def _turning(opens: str, closes: str, **risk: object) -> Case:
 def test_a_reversal_that_leaves_no_equity_drops_its_entry(
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Met too seldom at random. A long with leverage 20 is to be reversed at a bar that opens a tenth lower."""
-    outcome = compare(_turning("100 100 101 102 90 90", "100 101 102 101 90 91", leverage=20))
+    """Too rare at random: a long position with leverage 20 is to be reversed at a bar that opens a tenth lower."""
+    outcome = compare(_reversing_case("100 100 101 102 90 90", "100 101 102 101 90 91", leverage=20))
 
     dropped = outcome.hits["rule: dropped: no equity"]
     record(record_property, Counter({"rule: dropped: no equity": dropped}), False)
@@ -65,9 +64,9 @@ def test_a_reversal_that_leaves_no_equity_drops_its_entry(
     assert (dropped, outcome.hits["reason: entry"]) == (1, 1)
 
 
-def test_a_gain_after_the_daily_loss_does_not_lift_it() -> None:
-    """The long loses 3 % at the reversal; the short that fills there wins more, and still nothing is entered."""
-    case = _turning("100 101 98 90 91 92", "101 98 90 91 92 93", max_daily_loss_percentage=1)
+def test_a_gain_after_the_daily_loss_does_not_lift_the_limit() -> None:
+    """The long loses 3 % at the reversal; the short filled there wins more, and still no entry follows."""
+    case = _reversing_case("100 101 98 90 91 92", "101 98 90 91 92 93", max_daily_loss_percentage=1)
     outcome = compare(case)
 
     assert not outcome.differences

@@ -1,4 +1,4 @@
-"""The reference's indicators are TA-Lib's: bit for bit where the operations are the same, else nearly so."""
+"""The reference's indicators equal TA-Lib's: bit for bit where the operations are the same, otherwise nearly."""
 
 import math
 import random

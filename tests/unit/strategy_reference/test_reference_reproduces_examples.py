@@ -1,4 +1,5 @@
-"""The reference gives every shared example's exact results. Skipped where there are none beside us."""
+"""The reference gives the exact results of every shared example; skipped when the folder beside the checkout is
+missing."""
 
 import json
 from collections import Counter
@@ -32,15 +33,15 @@ def test_reference_reproduces_the_example(path: Path) -> None:
     fills = [_as_text(fill) for fill in result.fills]
     assert fills[: len(expected["first_fills"])] == expected["first_fills"]
     assert fills[-len(expected["last_fills"]) :] == expected["last_fills"]
-    for trade, told in zip(result.trades, expected["first_trades"], strict=False):
-        assert {key: _as_text(trade)[key] for key in told} == told
+    for trade, wanted in zip(result.trades, expected["first_trades"], strict=False):
+        assert {key: _as_text(trade)[key] for key in wanted} == wanted
     assert (len(fills), len(result.trades)) == (expected["fills"], expected["trades"])
     assert Counter(fill.reason for fill in result.fills) == expected["reasons"]
     assert plain(result.final_equity) == expected["final_equity"]
     assert result.fingerprint == expected["fingerprint"]
 
 
-def test_reference_hashes_the_specification_s_document_as_it_says() -> None:
+def test_reference_gives_the_hash_in_the_specification() -> None:
     cross = {"left": "fast", "op": "crosses_above", "right": "slow"}
     document: dict[str, object] = {
         "strategy_name": "ema-cross",

@@ -1,4 +1,4 @@
-"""Tokens of the tests' issuer are those of auth, as far as the chassis can tell."""
+"""The chassis accepts the tokens of the test issuer, and they have the same shape as those of auth."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -31,7 +31,9 @@ def verifier(issuer: TokenIssuer) -> TokenVerifier:
     return TokenVerifier(ServiceSettings.model_validate({**dsns, **settings}))
 
 
-async def test_the_chassis_takes_them_by_the_published_key(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
+async def test_the_chassis_verifies_them_with_the_published_key(
+    issuer: TokenIssuer, verifier: TokenVerifier
+) -> None:
     public_id, session_id = new_id(), new_id()
     claims = await verifier.claims(issuer.make_token(public_id, ["read"], session_id=session_id))
     assert (claims.public_id, claims.scopes, claims.session_id) == (public_id, frozenset({"read"}), session_id)
@@ -43,7 +45,7 @@ async def test_another_key_or_an_expired_token_is_refused(issuer: TokenIssuer, v
             await verifier.claims(token)
 
 
-async def test_they_have_the_shape_of_auths(issuer: TokenIssuer, tmp_path: Path) -> None:
+async def test_they_have_the_same_members_as_tokens_of_auth(issuer: TokenIssuer, tmp_path: Path) -> None:
     auth = AccessTokens(
         SigningKeys(write_signing_key(tmp_path)), issuer="tradefleet", audience="tradefleet-api", ttl_s=600
     )

@@ -1,4 +1,4 @@
-"""A strategy that trades often, and restless bars for it."""
+"""A strategy that trades often, and a random walk for it."""
 
 import random
 from decimal import Decimal
@@ -34,7 +34,7 @@ CROSS: dict[str, object] = {
 
 
 def wavy_bars(count: int, seed: int = 7, start_ms: int = START_MS) -> list[Bar]:
-    """Restless prices around 100."""
+    """A random walk around 100."""
     draw = random.Random(seed)
     bars, price = [], Decimal(100)
     for index in range(count):

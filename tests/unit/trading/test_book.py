@@ -1,4 +1,4 @@
-"""Which fills of a step belong to which trade."""
+"""The fills of a step are assigned to trades."""
 
 from uuid import UUID
 
@@ -13,13 +13,13 @@ from shared.strategy.series import Series
 from tests.unit.trading.scenes import CROSS, INSTRUMENT, wavy_bars
 
 
-def test_a_step_without_fills_leaves_the_open_trade_as_it_is() -> None:
+def test_a_step_without_fills_leaves_the_open_trade_unchanged() -> None:
     known = new_id()
     assert legs_of(StepOutcome(), known) == []
     assert open_trade_after([], known) == known
 
 
-def test_every_fill_of_a_run_falls_to_one_trade_and_every_trade_ends_once() -> None:
+def test_every_fill_belongs_to_one_trade_and_every_trade_ends_once() -> None:
     strategy, terms, series = parse_strategy(CROSS), Terms(INSTRUMENT), Series(wavy_bars(300))
     execution = Execution(strategy, terms)
     open_trade: UUID | None = None

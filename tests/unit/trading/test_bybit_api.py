@@ -1,4 +1,4 @@
-"""pybit over real sockets: whatever the exchange answers, we get what is promised or one of two errors."""
+"""pybit over real sockets: whatever the exchange answers, we return a valid result or raise one of two errors."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,8 +29,8 @@ class Hostile:
         )
 
     def result(self, result: object, code: int = 0) -> None:
-        told = {"retCode": code, "retMsg": "said", "result": result, "retExtInfo": {}, "time": 1}
-        self.body = json.dumps(told).encode()
+        body = {"retCode": code, "retMsg": "said", "result": result, "retExtInfo": {}, "time": 1}
+        self.body = json.dumps(body).encode()
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ async def test_bars_come_ascending_and_exact(exchange: tuple[Hostile, MarketApi]
         {"list": [[BAR[0], None, *BAR[2:]]]},
     ],
 )
-async def test_a_result_of_another_shape_is_an_exchange_that_is_unavailable(
+async def test_a_result_of_another_shape_raises_venue_unavailable(
     exchange: tuple[Hostile, MarketApi], result: object
 ) -> None:
     hostile, api = exchange
@@ -93,7 +93,7 @@ async def test_a_result_of_another_shape_is_an_exchange_that_is_unavailable(
         (502, b"<html>bad gateway</html>"),
     ],
 )
-async def test_an_answer_that_is_none_is_an_exchange_that_is_unavailable(
+async def test_an_invalid_answer_raises_venue_unavailable(
     exchange: tuple[Hostile, MarketApi], status: int, body: bytes
 ) -> None:
     hostile, api = exchange
@@ -103,7 +103,7 @@ async def test_an_answer_that_is_none_is_an_exchange_that_is_unavailable(
 
 
 @pytest.mark.parametrize("code", [10002, 10006, 10016, 30034])
-async def test_pybit_neither_retries_nor_sleeps_by_itself(exchange: tuple[Hostile, MarketApi], code: int) -> None:
+async def test_pybit_neither_retries_nor_sleeps(exchange: tuple[Hostile, MarketApi], code: int) -> None:
     hostile, api = exchange
     hostile.result({}, code)
     hostile.headers = {"X-Bapi-Limit-Reset-Timestamp": "1"}
@@ -112,7 +112,7 @@ async def test_pybit_neither_retries_nor_sleeps_by_itself(exchange: tuple[Hostil
     assert hostile.requests == 1
 
 
-async def test_an_exchange_that_is_away_is_unavailable() -> None:
+async def test_an_unreachable_exchange_raises_venue_unavailable() -> None:
     api = MarketApi("http://127.0.0.1:9")
     with pytest.raises(VenueUnavailable):
         await api.server_time()

@@ -1,4 +1,4 @@
-"""pybit's WebSocket over real sockets, with the faults it has by itself: none of them ends our stream."""
+"""pybit's WebSocket over real sockets, including its own faults: none of them ends our stream."""
 
 import asyncio
 import json
@@ -26,11 +26,11 @@ def push(topic: str, **changes: object) -> str:
 
 
 class Server:
-    """Acknowledges at once, which pybit itself does not survive, unless told to refuse or to be silent."""
+    """Acknowledges at once, which pybit itself does not survive; `answers` can refuse or stay silent instead."""
 
     def __init__(self) -> None:
         self.sockets: list[web.WebSocketResponse] = []
-        self.heard: list[dict[str, object]] = []
+        self.received: list[dict[str, object]] = []
         self.answers: Callable[[dict[str, object]], bool | None] = lambda _: True
         self.port = 0
         self._runner: web.AppRunner | None = None
@@ -39,7 +39,7 @@ class Server:
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/v5/public/linear"
 
-    async def come_up(self) -> None:
+    async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/v5/public/linear", self._handle)
         app.on_shutdown.append(self._drop)
@@ -48,7 +48,7 @@ class Server:
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
         self.port = self._runner.addresses[0][1]
 
-    async def go_down(self) -> None:
+    async def shut_down(self) -> None:
         assert self._runner is not None
         await self._runner.cleanup()
 
@@ -63,7 +63,7 @@ class Server:
         async for message in socket:
             if message.type is WSMsgType.TEXT:
                 asked = json.loads(message.data)
-                self.heard.append(asked)
+                self.received.append(asked)
                 if asked["op"] != "ping" and (ok := self.answers(asked)) is not None:
                     ack = {
                         "success": ok,
@@ -76,12 +76,12 @@ class Server:
         self.sockets.remove(socket)
         return socket
 
-    async def say(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         for socket in self.sockets:
             await socket.send_str(text)
 
     def subscribed(self) -> list[str]:
-        return [str(topic) for asked in self.heard if asked["op"] == "subscribe" for topic in _topics(asked)]
+        return [str(topic) for asked in self.received if asked["op"] == "subscribe" for topic in _topics(asked)]
 
 
 def _topics(asked: dict[str, object]) -> list[object]:
@@ -90,7 +90,7 @@ def _topics(asked: dict[str, object]) -> list[object]:
     return topics
 
 
-class Heard:
+class Received:
     def __init__(self) -> None:
         self.updates: list[KlineUpdate] = []
         self.accepted: list[str] = []
@@ -103,37 +103,37 @@ class Heard:
 
 
 @asynccontextmanager
-async def streaming(server: Server, *symbols: str) -> AsyncIterator[tuple[MarketStream, Heard]]:
-    heard, stop = Heard(), asyncio.Event()
-    stream = MarketStream(server.url, heard.updates.append, lambda symbol, _: heard.accepted.append(symbol))
+async def streaming(server: Server, *symbols: str) -> AsyncIterator[tuple[MarketStream, Received]]:
+    received, stop = Received(), asyncio.Event()
+    stream = MarketStream(server.url, received.updates.append, lambda symbol, _: received.accepted.append(symbol))
     stream.set_series({(symbol, "1") for symbol in symbols})
-    await server.come_up()
+    await server.start()
     stream._url = server.url
     running = asyncio.create_task(stream.run(stop))
     try:
-        yield stream, heard
+        yield stream, received
     finally:
         stop.set()
         await running
-        await server.go_down()
+        await server.shut_down()
 
 
 async def test_an_acknowledgement_faster_than_pybit_registers_does_not_kill_the_socket() -> None:
     server = Server()
     symbols = [f"S{number}USDT" for number in range(60)]
-    async with streaming(server, *symbols) as (_, heard):
-        await heard.until(accepted=60)
-        assert sorted(heard.accepted) == sorted(symbols)
-        await server.say(push("kline.1.S7USDT"))
-        await heard.until(updates=1)
-        (update,) = heard.updates
+    async with streaming(server, *symbols) as (_, received):
+        await received.until(accepted=60)
+        assert sorted(received.accepted) == sorted(symbols)
+        await server.send(push("kline.1.S7USDT"))
+        await received.until(updates=1)
+        (update,) = received.updates
         assert (update.symbol, update.interval, update.confirmed) == ("S7USDT", "1", True)
 
 
-async def test_messages_that_are_no_bars_are_passed_over() -> None:
+async def test_messages_that_are_not_bars_are_ignored() -> None:
     server = Server()
-    async with streaming(server, "BTCUSDT") as (_, heard):
-        await heard.until(accepted=1)
+    async with streaming(server, "BTCUSDT") as (_, received):
+        await received.until(accepted=1)
         topic = "kline.1.BTCUSDT"
         for bad in (
             push(topic, open="NaN"),
@@ -144,70 +144,70 @@ async def test_messages_that_are_no_bars_are_passed_over() -> None:
             json.dumps({"op": "subscribe", "success": True, "req_id": "nobody's"}),
             push(topic),
         ):
-            await server.say(bad)
-        await heard.until(updates=1)
-        assert heard.accepted == ["BTCUSDT"]
+            await server.send(bad)
+        await received.until(updates=1)
+        assert received.accepted == ["BTCUSDT"]
 
 
-async def test_a_message_that_is_not_json_costs_a_reconnection_and_no_more() -> None:
+async def test_a_message_that_is_not_json_only_causes_a_reconnection() -> None:
     server = Server()
-    async with streaming(server, "BTCUSDT") as (_, heard):
-        await heard.until(accepted=1)
-        await server.say("{")
-        await heard.until(accepted=2)
-        await server.say(push("kline.1.BTCUSDT"))
-        await heard.until(updates=1)
+    async with streaming(server, "BTCUSDT") as (_, received):
+        await received.until(accepted=1)
+        await server.send("{")
+        await received.until(accepted=2)
+        await server.send(push("kline.1.BTCUSDT"))
+        await received.until(updates=1)
 
 
-async def test_a_server_that_goes_away_for_a_while_is_found_again() -> None:
+async def test_the_stream_reconnects_to_a_server_that_was_down() -> None:
     server = Server()
-    async with streaming(server, "BTCUSDT", "ETHUSDT") as (_, heard):
-        await heard.until(accepted=2)
-        await server.go_down()
-        await asyncio.sleep(0.5)  # some attempts are refused meanwhile
-        await server.come_up()
-        await heard.until(accepted=4)
-        await server.say(push("kline.1.ETHUSDT"))
-        await heard.until(updates=1)
+    async with streaming(server, "BTCUSDT", "ETHUSDT") as (_, received):
+        await received.until(accepted=2)
+        await server.shut_down()
+        await asyncio.sleep(0.5)  # long enough for some attempts to be refused
+        await server.start()
+        await received.until(accepted=4)
+        await server.send(push("kline.1.ETHUSDT"))
+        await received.until(updates=1)
 
 
-async def test_what_is_refused_disturbs_nothing_else() -> None:
+async def test_a_refused_subscription_does_not_affect_others() -> None:
     server = Server()
     server.answers = lambda asked: "kline.1.BAD" not in _topics(asked)
-    async with streaming(server, "BAD", "BTCUSDT") as (_, heard):
-        await heard.until(accepted=1)
-        await server.say(push("kline.1.BTCUSDT"))
-        await heard.until(updates=1)
-        assert (heard.accepted, len(server.sockets)) == (["BTCUSDT"], 1)
+    async with streaming(server, "BAD", "BTCUSDT") as (_, received):
+        await received.until(accepted=1)
+        await server.send(push("kline.1.BTCUSDT"))
+        await received.until(updates=1)
+        assert (received.accepted, len(server.sockets)) == (["BTCUSDT"], 1)
 
 
-async def test_what_is_never_acknowledged_is_asked_again_on_a_new_connection() -> None:
+async def test_an_unacknowledged_subscription_is_repeated_on_a_new_connection() -> None:
     server = Server()
     asked = iter([None])
     server.answers = lambda _: next(asked, True)
-    async with streaming(server, "BTCUSDT") as (_, heard):
-        await heard.until(accepted=1)
+    async with streaming(server, "BTCUSDT") as (_, received):
+        await received.until(accepted=1)
         assert server.subscribed() == ["kline.1.BTCUSDT"] * 2
 
 
-async def test_what_is_no_longer_wanted_is_unsubscribed_and_nothing_like_it() -> None:
+async def test_only_the_exact_topic_is_unsubscribed() -> None:
     server = Server()
-    async with streaming(server, "BTCUSDT", "BTCUSD") as (stream, heard):
-        await heard.until(accepted=2)
+    async with streaming(server, "BTCUSDT", "BTCUSD") as (stream, received):
+        await received.until(accepted=2)
         stream.set_series({("BTCUSDT", "1")})
 
         async def unsubscribed() -> list[object]:
-            return [asked["args"] for asked in server.heard if asked["op"] == "unsubscribe"]
+            return [asked["args"] for asked in server.received if asked["op"] == "unsubscribe"]
 
         assert await eventually(unsubscribed, bool) == [["kline.1.BTCUSD"]]
         stream.set_series({("BTCUSDT", "1"), ("BTCUSD", "1")})
-        await heard.until(accepted=3)
+        await received.until(accepted=3)
 
 
-async def test_a_stream_told_that_it_is_silent_connects_anew() -> None:
+async def test_a_stream_can_be_made_to_reconnect() -> None:
     server = Server()
-    async with streaming(server, "BTCUSDT") as (stream, heard):
-        await heard.until(accepted=1)
+    async with streaming(server, "BTCUSDT") as (stream, received):
+        await received.until(accepted=1)
         stream.reconnect()
-        await heard.until(accepted=2)
+        await received.until(accepted=2)
         assert len(server.subscribed()) == 2

@@ -1,4 +1,4 @@
-"""The program that calculates, by what it reads and writes."""
+"""The program that calculates backtests, tested by its input and output."""
 
 import json
 import subprocess
@@ -34,19 +34,19 @@ def answers(*questions: str) -> list[tuple[str, str]]:
     return [line.partition(" ")[::2] for line in done.stdout.splitlines()]
 
 
-def test_one_process_answers_one_question_after_another_and_refuses_what_cannot_be_kept() -> None:
-    """23 decimals of a fee fit into no amount; the next question is answered all the same."""
-    told = answers(question(fee="0.000000000000000001"), question())
+def test_one_process_answers_several_questions_and_refuses_results_that_cannot_be_stored() -> None:
+    """A fee amount with 23 decimals cannot be stored; the next question is still answered."""
+    answered = answers(question(fee="0.000000000000000001"), question())
     expected = run_backtest(parse_strategy(CROSS), BARS, Terms())
-    assert [word for word, _ in told] == ["refused", "head", "fills", "trades", "end"]
-    assert "18 decimals can be stored" in told[0][1]
-    head, fills, trades = (json.loads(what) for _, what in told[1:4])
+    assert [word for word, _ in answered] == ["refused", "head", "fills", "trades", "end"]
+    assert "18 decimals can be stored" in answered[0][1]
+    head, fills, trades = (json.loads(what) for _, what in answered[1:4])
     assert (head["bars"], head["fingerprint"]) == (len(BARS), expected.fingerprint)
     assert [fill["price"] for fill in fills] == [f"{fill.price.normalize():f}" for fill in expected.fills]
     assert [trade["n"] for trade in trades] == [*range(1, len(expected.trades) + 1)]
 
 
-def test_bars_that_break_off_are_no_answer() -> None:
+def test_truncated_bars_give_no_answer() -> None:
     command = [sys.executable, "-m", "services.trading.backtests.calculation"]
     cut = question()[:2_000]
     done = subprocess.run(command, input=cut, capture_output=True, text=True, check=False, timeout=200)

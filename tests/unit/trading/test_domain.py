@@ -31,7 +31,7 @@ def plan(strategies: int | None, symbols: int | None) -> PlanLimits:
     return PlanLimits("FREE", 1, strategies, symbols)
 
 
-def test_a_strategy_that_runs_already_takes_no_further_place() -> None:
+def test_a_running_strategy_counts_once_towards_the_limit() -> None:
     running = [session(1, 1, "BTCUSDT")]
     assert exceeded_limit(plan(1, 2), running, session(2, 1, "ETHUSDT")) is None
     exceeded = exceeded_limit(plan(1, 2), running, session(2, 2))
@@ -39,13 +39,13 @@ def test_a_strategy_that_runs_already_takes_no_further_place() -> None:
     assert (exceeded.name, exceeded.limit, exceeded.used) == ("max_active_strategies", 1, 1)
 
 
-def test_symbols_are_counted_apart_from_strategies() -> None:
+def test_symbols_are_counted_separately_from_strategies() -> None:
     exceeded = exceeded_limit(plan(None, 1), [session(1, 1, "BTCUSDT")], session(2, 2, "ETHUSDT"))
     assert exceeded is not None
     assert exceeded.name == "max_symbols"
 
 
-def test_no_limit_is_no_limit() -> None:
+def test_without_limits_nothing_is_exceeded() -> None:
     running = [session(number, number, f"S{number}USDT") for number in range(100)]
     assert exceeded_limit(plan(None, None), running, session(200, 200, "XUSDT")) is None
 
@@ -69,17 +69,19 @@ def test_the_sessions_started_first_stay_within_a_smaller_plan() -> None:
         (ConfigurationLimits(take_profit_percentage=Decimal(3)), "take_profit_percentage"),
     ],
 )
-def test_an_entry_beyond_a_limit_is_refused_by_its_name(limits: ConfigurationLimits, refusal: str | None) -> None:
+def test_an_entry_beyond_a_limit_is_refused_with_the_name_of_the_limit(
+    limits: ConfigurationLimits, refusal: str | None
+) -> None:
     assert limits.refusal(ENTRY) == refusal
 
 
-def test_where_the_widest_stop_is_limited_an_entry_without_one_is_refused() -> None:
+def test_with_a_limit_on_the_stop_an_entry_without_a_stop_is_refused() -> None:
     naked = EntryProposal("LONG", Decimal(2), Decimal(100), Decimal(200), None, ())
     assert ConfigurationLimits(stop_loss_percentage=Decimal(50)).refusal(naked) == "stop_loss_percentage"
     assert ConfigurationLimits(min_stop_distance_percentage=Decimal(1)).refusal(naked) is None
 
 
-def test_a_pause_and_a_lapsed_plan_refuse_whatever_the_limits_say() -> None:
+def test_a_pause_and_a_lapsed_plan_refuse_every_entry() -> None:
     assert entry_guard("ALLOWED", ConfigurationLimits())(ENTRY) is None
     assert entry_guard("PAUSED", ConfigurationLimits())(ENTRY) == "paused"
     assert entry_guard("PLAN_LIMIT", ConfigurationLimits())(ENTRY) == "plan_limit"
@@ -92,7 +94,7 @@ def test_the_deadline_is_a_tenth_of_the_interval_and_at_most_twenty_seconds(inte
     assert is_late(DUE + timedelta(seconds=seconds, milliseconds=1), DUE, interval)
 
 
-def test_totals_follow_each_trade_and_the_drawdown_its_deepest_fall() -> None:
+def test_totals_include_each_trade_and_the_deepest_drawdown() -> None:
     totals = SessionTotals(0, 0, 0, Decimal(0), Decimal(1000), Decimal(0))
     for pnl in ("100", "-220", "0", "330"):
         totals = totals.with_trade(Decimal(pnl), Decimal(1000))

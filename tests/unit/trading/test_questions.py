@@ -1,4 +1,4 @@
-"""Two backtests are the same question only if everything that a result follows from is the same."""
+"""Two backtests are the same question only if everything that determines the result is the same."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -13,10 +13,10 @@ from tests.unit.trading.scenes import INSTRUMENT, START_MS
 FIRST = from_ms(START_MS)
 BARS = Range(FIRST, FIRST + timedelta(days=1), 96)
 TERMS = Terms(INSTRUMENT, Decimal("0.00055"), Decimal(0), Decimal(10_000))
-ASKED = BacktestQuestion("hash", "bybit", "BTCUSDT", "15", 1, BARS, TERMS, "evaluator")
+QUESTION = BacktestQuestion("hash", "bybit", "BTCUSDT", "15", 1, BARS, TERMS, "evaluator")
 
 
-def test_each_part_makes_it_another_question() -> None:
+def test_changing_any_part_gives_another_question() -> None:
     amount, moment = Decimal("0.5"), BARS.last + timedelta(hours=1)
     steps = (
         replace(INSTRUMENT, tick_size=amount),
@@ -32,23 +32,23 @@ def test_each_part_makes_it_another_question() -> None:
     )
     ranges = (replace(BARS, first=moment), replace(BARS, last=moment), replace(BARS, bars=95))
     others = [
-        replace(ASKED, strategy_hash="other"),
-        replace(ASKED, venue="other"),
-        replace(ASKED, symbol="other"),
-        replace(ASKED, interval="other"),
-        replace(ASKED, evaluator="other"),
-        replace(ASKED, generation=2),
-        *(replace(ASKED, range=each) for each in ranges),
-        *(replace(ASKED, terms=each) for each in terms),
+        replace(QUESTION, strategy_hash="other"),
+        replace(QUESTION, venue="other"),
+        replace(QUESTION, symbol="other"),
+        replace(QUESTION, interval="other"),
+        replace(QUESTION, evaluator="other"),
+        replace(QUESTION, generation=2),
+        *(replace(QUESTION, range=each) for each in ranges),
+        *(replace(QUESTION, terms=each) for each in terms),
     ]
-    digests = {question.sha256() for question in (ASKED, *others)}
+    digests = {question.sha256() for question in (QUESTION, *others)}
     assert len(digests) == 1 + len(others)
 
 
-def test_how_a_number_is_written_does_not() -> None:
+def test_the_notation_of_a_number_does_not_change_the_question() -> None:
     written = replace(TERMS, fee=Decimal("0.000550"), initial_balance=Decimal("1E+4"))
-    assert replace(ASKED, terms=written).sha256() == ASKED.sha256()
+    assert replace(QUESTION, terms=written).sha256() == QUESTION.sha256()
 
 
-def test_an_evaluator_is_known_by_its_source() -> None:
+def test_the_version_of_the_evaluator_is_a_hash_of_its_source() -> None:
     assert len(evaluator_version()) == 16

@@ -1,4 +1,4 @@
-"""The ready strategies are valid, have ids that stay, and trade."""
+"""The strategy templates are valid, have stable ids, and trade."""
 
 import random
 from decimal import Decimal
@@ -17,13 +17,13 @@ IDS = {
 }
 
 
-def test_there_are_three_with_names_and_ids_of_their_own() -> None:
+def test_the_three_templates_have_fixed_names_and_ids() -> None:
     assert {each.strategy.name: str(each.template_id) for each in templates()} == IDS
     assert all(each.strategy.description for each in templates())
 
 
 def long_waves(template: Template) -> list[Bar]:
-    """A market that goes up and down in long waves, for each to find what it waits for."""
+    """A market in long waves, so that each template finds an entry."""
     draw, bars, price = random.Random(5), [], Decimal(100)
     for index in range(3_000):
         trend = Decimal("0.12") if index % 400 < 250 else Decimal("-0.13")
@@ -35,7 +35,7 @@ def long_waves(template: Template) -> list[Bar]:
 
 
 @pytest.mark.parametrize("template", templates(), ids=lambda each: each.strategy.name)
-def test_each_of_them_trades(template: Template) -> None:
+def test_each_template_trades(template: Template) -> None:
     report = run_backtest(template.strategy, long_waves(template), Terms(INSTRUMENT))
     assert len(report.trades) > 3
 

@@ -1,4 +1,4 @@
-"""The ledger of client calls: whole lines, in order, as they were noted."""
+"""The ledger of client calls: whole lines, in order, as they were recorded."""
 
 import json
 from dataclasses import replace
@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "calls.jsonl"
 
 
-def test_what_was_noted_is_read_again(file: Path) -> None:
+def test_recorded_calls_can_be_read(file: Path) -> None:
     write(file, CALL, LOST)
     assert read_calls(file) == [CALL, LOST]
 
@@ -42,7 +42,7 @@ def test_a_line_is_in_the_file_before_the_next_call(file: Path) -> None:
     ledger.close()
 
 
-def test_a_ledger_goes_on_where_it_was_left(file: Path) -> None:
+def test_an_existing_ledger_is_appended_to(file: Path) -> None:
     write(file, CALL)
     write(file, LOST)
     assert read_calls(file) == [CALL, LOST]

@@ -1,4 +1,4 @@
-"""What the checker knows of the platform is still so, and how it compares and tells."""
+"""The checker's knowledge of the platform is up to date; how it compares and reports."""
 
 from importlib import import_module
 
@@ -11,16 +11,16 @@ from faults.checker.violation import MAX_DETAILS, limit_details
 from stack.migrate import SERVICES
 
 
-def test_it_knows_who_hears_what() -> None:
-    hears: dict[str, set[str]] = {}
+def test_it_knows_the_consumers_of_every_topic() -> None:
+    consumers: dict[str, set[str]] = {}
     for service in SERVICES:
         for subscription in import_module(f"services.{service}.consumers").EVENT_HANDLERS:
-            hears.setdefault(subscription.event.topic, set()).add(service)
-    assert {topic: set(services) for topic, services in CONSUMERS.items()} == hears
+            consumers.setdefault(subscription.event.topic, set()).add(service)
+    assert {topic: set(services) for topic, services in CONSUMERS.items()} == consumers
 
 
 @pytest.mark.parametrize("invariant", ["I1", "I2", "I3", "I4", "I5", "I6", "I7"])
-def test_every_statement_says_one_text(invariant: str) -> None:
+def test_every_statement_selects_a_formatted_text(invariant: str) -> None:
     statements = list(statements_of(invariant))
     assert statements
     assert all("SELECT" in statement and "format(" in statement for statement in statements)
@@ -36,7 +36,7 @@ def test_every_statement_says_one_text(invariant: str) -> None:
         ({"a": ["1.0", None, True]}, {"a": [1, None, True]}),
     ],
 )
-def test_the_same_in_another_form_agrees(sent: object, stored: object) -> None:
+def test_equal_values_in_another_form_agree(sent: object, stored: object) -> None:
     assert agrees(sent, stored)
 
 
@@ -52,20 +52,20 @@ def test_the_same_in_another_form_agrees(sent: object, stored: object) -> None:
         ({"a": 1}, "a"),
     ],
 )
-def test_what_differs_does_not_agree(sent: object, stored: object) -> None:
+def test_different_values_do_not_agree(sent: object, stored: object) -> None:
     assert not agrees(sent, stored)
 
 
-def test_canaries_are_found_wherever_they_stand() -> None:
+def test_canaries_are_found_anywhere_in_a_text() -> None:
     canaries = Canaries({"canary1": "ann", "canary2": "bob", "cat": "eve"})
     assert list(canaries.found_in("xcanary2x, a cat and no canary")) == [("canary2", "bob"), ("cat", "eve")]
     assert list(Canaries({"alone": "ann"}).found_in("all alone")) == [("alone", "ann")]
     assert list(Canaries({}).found_in("anything")) == []
 
 
-def test_many_of_a_kind_are_told_as_few() -> None:
-    told = list(limit_details("I1", (f"thing {number:03}" for number in range(100))))
-    assert len(told) == MAX_DETAILS + 1
-    assert told[0].detail == "thing 000"
-    assert told[-1].detail == "thing 020 (and 79 more of this kind)"
+def test_many_violations_of_a_kind_are_shortened() -> None:
+    reported = list(limit_details("I1", (f"thing {number:03}" for number in range(100))))
+    assert len(reported) == MAX_DETAILS + 1
+    assert reported[0].detail == "thing 000"
+    assert reported[-1].detail == "thing 020 (and 79 more of this kind)"
     assert [violation.detail for violation in limit_details("I1", ["b", "a", "b"])] == ["a", "b"]

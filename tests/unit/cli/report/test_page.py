@@ -1,4 +1,4 @@
-"""The page of a result: all of it is there, and nothing is asked for from elsewhere."""
+"""The HTML page of a result: it is complete and loads nothing from elsewhere."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def story(rows: Sequence[Bar], entry: object = ALWAYS, leave: object = None, **r
     return story_of_backtest("made up", plan, FREE, rows, run_backtest(plan, rows, FREE), None)
 
 
-def test_a_stop_is_drawn_from_the_entry_on_and_ends_with_the_position() -> None:
+def test_a_stop_is_drawn_from_the_entry_to_the_end_of_the_position() -> None:
     rows = bars("100", "100", "100", "100 100 80 80", "80")
     plan = strategy(at_close("100"), risk=PERCENT_STOP)
     stops = record_stops(plan, FREE, rows, None)
@@ -45,28 +45,28 @@ def test_a_trailing_stop_is_drawn_as_it_moves() -> None:
     assert prices == [None, Decimal("90.00"), Decimal("108.00"), Decimal("126.00")]
 
 
-def test_months_multiply_to_the_whole_return() -> None:
+def test_monthly_returns_multiply_to_the_whole_return() -> None:
     ups_and_downs = [str(100 + (7 * number) % 23) for number in range(24 * 70)]
-    told = story(bars(*ups_and_downs), at_close("103"), at_close("110"))
-    assert len(told.trades) > 50
-    by_month = [value for year in months(told).values() for value in year.values()]
+    made = story(bars(*ups_and_downs), at_close("103"), at_close("110"))
+    assert len(made.trades) > 50
+    by_month = [value for year in months(made).values() for value in year.values()]
     assert len(by_month) == 3
     grown = prod((1 + value / 100 for value in by_month), start=Decimal(1))
-    assert told.terms.initial_balance * grown == pytest.approx(told.final_equity, abs=Decimal("0.00001"))
+    assert made.terms.initial_balance * grown == pytest.approx(made.final_equity, abs=Decimal("0.00001"))
 
 
-def test_the_equity_of_the_page_ends_where_the_backtest_does() -> None:
-    told = story(bars("100", "101", "103", "102", "99"), at_close("101"), at_close("102"))
-    assert told.equity[-1][1] == told.final_equity
-    assert min(fall for _, fall in drawdowns(told.equity)) == pytest.approx(
-        -(told.metrics.max_drawdown_pct or 0), abs=1e-6
+def test_the_equity_of_the_page_ends_at_the_final_equity() -> None:
+    made = story(bars("100", "101", "103", "102", "99"), at_close("101"), at_close("102"))
+    assert made.equity[-1][1] == made.final_equity
+    assert min(fall for _, fall in drawdowns(made.equity)) == pytest.approx(
+        -(made.metrics.max_drawdown_pct or 0), abs=1e-6
     )
 
 
-def test_buy_and_hold_ends_where_the_metric_says() -> None:
-    told = story(bars("100", "50", "60", "75"))
-    last = buy_and_hold(told)[-1][1]
-    assert (last / FREE.initial_balance - 1) * 100 == pytest.approx(told.metrics.buy_and_hold_pct, abs=1e-6)
+def test_buy_and_hold_ends_at_the_value_of_the_metric() -> None:
+    made = story(bars("100", "50", "60", "75"))
+    last = buy_and_hold(made)[-1][1]
+    assert (last / FREE.initial_balance - 1) * 100 == pytest.approx(made.metrics.buy_and_hold_pct, abs=1e-6)
 
 
 def test_fewer_candles_have_the_same_extremes() -> None:
@@ -86,10 +86,10 @@ def test_a_curve_with_fewer_points_keeps_ends_and_extremes() -> None:
     assert {curve[0], curve[-1], max(curve, key=lambda p: p[1]), min(curve, key=lambda p: p[1])} <= set(drawn)
 
 
-def test_the_page_holds_everything_and_loads_nothing() -> None:
-    told = story(bars("100", "101", "103", "102", "99"), at_close("101"), at_close("102"), **PERCENT_STOP)
-    text = page(told)
-    for wanted in (told.fingerprint, told.strategy.content_hash, "Funding", "buy and hold", "max drawdown", "Nov"):
+def test_the_page_is_complete_and_loads_nothing() -> None:
+    made = story(bars("100", "101", "103", "102", "99"), at_close("101"), at_close("102"), **PERCENT_STOP)
+    text = page(made)
+    for wanted in (made.fingerprint, made.strategy.content_hash, "Funding", "buy and hold", "max drawdown", "Nov"):
         assert wanted in text
     for picture in ("market", "equity", "distribution"):
         assert f'id="{picture}"' in text
@@ -98,12 +98,12 @@ def test_the_page_holds_everything_and_loads_nothing() -> None:
     assert 'name="viewport"' in text
 
 
-def test_without_a_trade_or_a_decision_there_is_a_page_all_the_same() -> None:
+def test_a_backtest_without_trades_has_a_page() -> None:
     text = page(story(bars("100", "101"), at_close("5")))
     assert "All 0 trades" in text
 
 
-def test_a_name_is_text_and_never_markup() -> None:
+def test_a_name_is_escaped() -> None:
     plan = strategy(ALWAYS)
     rows = bars("100", "101")
     object.__setattr__(plan, "name", "<script>alert(1)</script>")
@@ -112,7 +112,7 @@ def test_a_name_is_text_and_never_markup() -> None:
     assert "a &amp; b" in text
 
 
-def ran(folder: Path, target: Path) -> Result:
+def run_backtest_command(folder: Path, target: Path) -> Result:
     lines = [f"{START + n * HOUR},{100 + n},{100 + n},{100 + n},{100 + n},1" for n in range(5)]
     (folder / "c.csv").write_text("open_time_ms,open,high,low,close,volume\n" + "\n".join(lines) + "\n")
     (folder / "s.json").write_text(json.dumps(document()))
@@ -121,13 +121,13 @@ def ran(folder: Path, target: Path) -> Result:
 
 
 def test_the_command_writes_the_page(tmp_path: Path) -> None:
-    assert ran(tmp_path, tmp_path / "r.html").exit_code == 0
+    assert run_backtest_command(tmp_path, tmp_path / "r.html").exit_code == 0
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_place_that_cannot_be_written_is_one_line_and_two(tmp_path: Path) -> None:
-    result = ran(tmp_path, tmp_path / "no" / "r.html")
+def test_an_unwritable_report_path_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    result = run_backtest_command(tmp_path, tmp_path / "no" / "r.html")
     assert result.exit_code == 2
     assert "--report" in result.output
     assert "cannot be written" in result.output

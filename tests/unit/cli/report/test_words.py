@@ -1,4 +1,4 @@
-"""Strategies in plain words."""
+"""Strategies described in plain words."""
 
 import pytest
 
@@ -37,8 +37,8 @@ def test_a_condition_is_a_sentence(entry: object, words: str) -> None:
     assert f"Enters long at the next open when {words}." in sentences(entry)
 
 
-def test_indicators_stops_and_limits_are_told() -> None:
-    told = sentences(
+def test_indicators_stops_and_limits_are_described() -> None:
+    described = sentences(
         {"left": "close", "op": ">", "right": 1},
         stop_loss={"type": "atr", "value": "2", "indicator": "fast"},
         take_profits=[{"type": "percent", "value": "4", "close_percent": "50"}],
@@ -47,8 +47,8 @@ def test_indicators_stops_and_limits_are_told() -> None:
         cooldown_bars=2,
         max_daily_loss_percentage="5",
     )
-    assert told[0] == "fast is EMA(12) of close."
-    assert told[2:] == [
+    assert described[0] == "fast is EMA(12) of close."
+    assert described[2:] == [
         "Trades 1 of the base currency.",
         "Stop loss 2 × fast from the entry.",
         "Takes profit on 50 % at 4 %.",

@@ -1,4 +1,4 @@
-"""A login whose password is compared while it is changed, or while the account is closed, comes to nothing."""
+"""A login that is verified while the password changes, or while the account is closed, fails."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,7 +24,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 @asynccontextmanager
 async def held(access: DatabaseAccess, change: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
-    """A change of all users that is not committed before the block ends; logins beside it wait for its lock."""
+    """Hold a change of all users uncommitted until the block ends; concurrent logins wait for its lock."""
     connection = await asyncpg.connect(access.owner_dsn)
     try:
         async with connection.transaction():
@@ -39,7 +39,7 @@ async def held(access: DatabaseAccess, change: str) -> AsyncIterator[Callable[[]
     [("password_hash = 'another'", BadCredentials), ("is_active = false", AccountDisabled)],
     ids=["password changed", "account closed"],
 )
-async def test_no_login_outlives_what_ends_all_logins(
+async def test_no_login_survives_a_change_that_ends_all_logins(
     desk: AuthContext, database_access: DatabaseAccess, change: str, refusal: type[Exception]
 ) -> None:
     now = utc_now()
@@ -51,12 +51,12 @@ async def test_no_login_outlives_what_ends_all_logins(
         await late
     owner = await asyncpg.connect(database_access.owner_dsn)
     try:
-        assert await owner.fetchval("SELECT count(*) FROM auth.user_sessions") == 1  # of the registration
+        assert await owner.fetchval("SELECT count(*) FROM auth.user_sessions") == 1  # the one of the registration
     finally:
         await owner.close()
 
 
-async def test_logins_at_once_all_succeed(desk: AuthContext) -> None:
+async def test_concurrent_logins_all_succeed(desk: AuthContext) -> None:
     now = utc_now()
     await register(desk, ANN, NOWHERE, now)
     tokens = await asyncio.gather(*(log_in(desk, ANN.email, PASSWORD, NOWHERE, now) for _ in range(4)))

@@ -1,4 +1,4 @@
-"""What is old goes, so much at once; what is younger stays."""
+"""Retention: old rows are deleted in bounded batches, newer ones stay."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ async def filled(access: DatabaseAccess) -> asyncpg.Connection:
     return owner
 
 
-async def test_a_year_is_kept(database: Database, database_access: DatabaseAccess) -> None:
+async def test_rows_are_retained_for_a_year(database: Database, database_access: DatabaseAccess) -> None:
     owner = await filled(database_access)
     stop = asyncio.Event()
     job = asyncio.create_task(retention(database).run(stop))
@@ -48,21 +48,21 @@ async def test_a_year_is_kept(database: Database, database_access: DatabaseAcces
     async def left() -> tuple[int, ...]:
         return tuple(await owner.fetchrow(COUNTS))
 
-    # A month goes when its last day is a year ago; rows by their own age.
+    # A month's partition is dropped when its last day is a year old; rows of other tables by their own age.
     await eventually(left, lambda counts: counts == (39, 36, 93, 36))
     stop.set()
     await job
     await owner.close()
 
 
-async def test_no_more_than_so_much_goes_at_once(database: Database, database_access: DatabaseAccess) -> None:
+async def test_deletion_is_bounded_per_run(database: Database, database_access: DatabaseAccess) -> None:
     owner = await filled(database_access)
     async with database.queue() as connection:
         assert await delete_expired_rows(connection, 10) == 10
     assert tuple(await owner.fetchrow(COUNTS))[1:] == (41, 113, 41)
     async with database.queue() as connection:
-        done = await drop_inbox_months(connection)
-    assert len(done) == 4
+        deleted = await drop_inbox_months(connection)
+    assert len(deleted) == 4
     async with database.queue() as connection:
         assert await drop_inbox_months(connection) == []
     await owner.close()

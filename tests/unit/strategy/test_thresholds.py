@@ -1,4 +1,4 @@
-"""Thresholds that are answered together are answered as the evaluator does, one by one."""
+"""Thresholds evaluated together give the same results as the evaluator does one by one."""
 
 from decimal import Decimal
 
@@ -39,7 +39,7 @@ def series_of(prices: list[int]) -> Series:
 
 
 @given(PRICES, st.sampled_from(VALUES), st.sampled_from(OPERATORS), st.data())
-def test_together_they_come_true_when_each_does(
+def test_thresholds_together_have_the_same_rising_edges_as_each_alone(
     prices: list[int], value: object, op: str, data: st.DataObject
 ) -> None:
     series = series_of(prices)
@@ -62,7 +62,7 @@ def test_together_they_come_true_when_each_does(
     assert sorted(alone) == sorted(expected)
 
 
-def test_what_is_more_than_one_comparison_with_a_number_is_no_threshold() -> None:
+def test_only_a_single_comparison_with_a_number_is_a_threshold() -> None:
     assert as_threshold(condition("close", ">", 10, for_bars=2)) is None
     for raw in (
         {"left": "close", "op": ">", "right": "open"},
@@ -73,7 +73,7 @@ def test_what_is_more_than_one_comparison_with_a_number_is_no_threshold() -> Non
         assert as_threshold(parse_alert({"condition": raw}).condition) is None
 
 
-def test_those_of_another_value_or_way_are_not_alike() -> None:
+def test_thresholds_of_different_values_or_operators_have_different_group_keys() -> None:
     found = [as_threshold(condition(value, op, 1)) for value in VALUES for op in OPERATORS]
-    likenesses = {each.group_key for each in found if isinstance(each, ThresholdCondition)}
-    assert len(likenesses) == len(VALUES) * len(OPERATORS)
+    group_keys = {each.group_key for each in found if isinstance(each, ThresholdCondition)}
+    assert len(group_keys) == len(VALUES) * len(OPERATORS)

@@ -1,5 +1,5 @@
-"""Indicators carried forward bar by bar are TA-Lib's from the anchor after the rules for markets that stand still,
-bit for bit, however the series grows."""
+"""Indicators updated bar by bar equal, bit for bit, those of TA-Lib from the anchor after the rules for markets
+that do not move, however the series grows."""
 
 import random
 from dataclasses import replace
@@ -15,7 +15,7 @@ from shared.strategy.bars import Bar
 from shared.strategy.conditions.tolerance import Values
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, KINDS, IndicatorSpec
 from shared.strategy.series import Series
-from tests.reference.indicators import Candles, above, settled
+from tests.reference.indicators import Candles, above, apply_rules
 from tests.reference.random_candles import recorded_slice
 from tests.unit.strategy.scenes import HOUR
 
@@ -25,7 +25,7 @@ SMOOTHINGS = st.integers(1, 6)
 
 @st.composite
 def specs(draw: st.DrawFn, kind: str = "") -> IndicatorSpec:
-    """Every type, with all it takes."""
+    """Specifications of every type with all their parameters."""
     kind = kind or draw(st.sampled_from(sorted(KINDS)))
     source = draw(st.sampled_from(CANDLE_FIELDS)) if KINDS[kind].source else None
     deviations = draw(st.decimals("0.1", "10", places=2)) if kind == "BBANDS" else None
@@ -40,7 +40,7 @@ def specs(draw: st.DrawFn, kind: str = "") -> IndicatorSpec:
 
 @st.composite
 def candles(draw: st.DrawFn) -> list[Bar]:
-    """Jumps, steps and flat stretches at prices from tiny to huge; often without volume."""
+    """Jumps, steps and flat stretches at prices from tiny to huge, often without volume."""
     rng = random.Random(draw(st.integers(0, 10**9)))
     scale = Decimal(10) ** draw(st.sampled_from([-18, -7, 0, 0, 4, 18]))
     still, no_volume = draw(st.sampled_from([0.0, 0.1, 0.9, 1.0])), draw(st.sampled_from([0.0, 0.3, 1.0]))
@@ -57,7 +57,7 @@ def candles(draw: st.DrawFn) -> list[Bar]:
 
 
 def with_all(kind: str, period: int) -> IndicatorSpec:
-    """A type with all its periods the same, but where one must be below another."""
+    """A type with all periods equal, except where one must be below another."""
     integers: dict[str, int] = dict.fromkeys(KINDS[kind].integers, period)
     if kind == "MACD":
         integers["fast"] = period - 1
@@ -65,13 +65,13 @@ def with_all(kind: str, period: int) -> IndicatorSpec:
 
 
 def of_talib(spec: IndicatorSpec, series: Series) -> list[Values]:
-    """As TA-Lib's documentation has it called, apart from the code under test."""
+    """Values of TA-Lib, called as its documentation says and independently of the code under test."""
     high, low, close, volume = (series.column(name) for name in CANDLE_FIELDS[1:])
     if spec.type in ("CANDLES_ABOVE_EMA", "DISTANCE_FROM_EMA"):
         average = talib.EMA(close, spec.period)
         if spec.type == "DISTANCE_FROM_EMA":
             return [(close - average) / average * 100.0]
-        return [np.array(_counted(close.tolist(), average.tolist()))]
+        return [np.array(_counts(close.tolist(), average.tolist()))]
     source = series.column(spec.source or "close")
     function = {"HIGHEST": "MAX", "LOWEST": "MIN"}.get(spec.type, spec.type)
     match spec.type:
@@ -91,7 +91,7 @@ def of_talib(spec: IndicatorSpec, series: Series) -> list[Values]:
     return [getattr(talib, function)(source, spec.period)]
 
 
-def _counted(closes: list[float], averages: list[float]) -> list[float]:
+def _counts(closes: list[float], averages: list[float]) -> list[float]:
     counted, count = [], 0.0
     for close, average in zip(closes, averages, strict=True):
         count = count + 1.0 if above(close, average) else 0.0
@@ -100,7 +100,7 @@ def _counted(closes: list[float], averages: list[float]) -> list[float]:
 
 
 def grow(spec: IndicatorSpec, rows: list[Bar], steps: list[int]) -> Series:
-    """By so many bars at a time, asked for its values after each."""
+    """Grow a series by these numbers of bars, reading its values after each step."""
     series, done = Series(), 0
     while done < len(rows):
         step = steps[done % len(steps)]
@@ -117,8 +117,8 @@ def assert_talibs(spec: IndicatorSpec, series: Series) -> None:
     candles = Candles(*(series.column(name).tolist() for name in CANDLE_FIELDS))
     rule: dict[str, object] = {"type": spec.type, "period": spec.period, "source": spec.source}
     for output, column in zip(series.values(spec).values(), expected, strict=True):
-        ruled = settled(candles, rule, column.tolist())
-        np.testing.assert_array_equal(output, ruled)  # NaN in the same places, all else equal in every bit
+        ruled = apply_rules(candles, rule, column.tolist())
+        np.testing.assert_array_equal(output, ruled)  # NaN in the same places, everything else equal in every bit
 
 
 STEPS = st.lists(st.sampled_from([1, 1, 1, 2, 3, 7, 40]), min_size=1, max_size=5)
@@ -126,38 +126,40 @@ STEPS = st.lists(st.sampled_from([1, 1, 1, 2, 3, 7, 40]), min_size=1, max_size=5
 
 @settings(max_examples=400, deadline=None)
 @given(spec=specs(), rows=candles(), steps=STEPS)
-def test_values_are_talibs_from_the_anchor(spec: IndicatorSpec, rows: list[Bar], steps: list[int]) -> None:
+def test_values_equal_those_of_talib_from_the_anchor(
+    spec: IndicatorSpec, rows: list[Bar], steps: list[int]
+) -> None:
     assert_talibs(spec, grow(spec, rows, steps))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
-def test_each_type_bar_by_bar_from_its_first(kind: str, data: st.DataObject) -> None:
+def test_each_type_bar_by_bar_from_the_first_bar(kind: str, data: st.DataObject) -> None:
     spec = data.draw(specs(kind))
     rows = data.draw(candles())
     assert_talibs(spec, grow(spec, rows, [1]))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_values_once_given_do_not_change(kind: str) -> None:
+def test_values_do_not_change_once_given(kind: str) -> None:
     spec = with_all(kind, 3)
     rng = random.Random(7)
     rows = [Bar._make([index * HOUR, *([Decimal(rng.randint(10, 99))] * 4), Decimal(1)]) for index in range(60)]
     series = Series(rows[:30])
     before = {output: column.copy() for output, column in series.values(spec).items()}
-    kept = series.values(spec)
+    earlier = series.values(spec)
     for bar in rows[30:]:
         series.append(bar)
         series.values(spec)
     for output, column in before.items():
-        np.testing.assert_array_equal(kept[output], column)
+        np.testing.assert_array_equal(earlier[output], column)
         np.testing.assert_array_equal(series.values(spec)[output][:30], column)
 
 
 @settings(max_examples=60, deadline=None)
 @given(spec=specs(), at=st.integers(0, 79), huge=st.sampled_from(["1E+200", "1E+308", "1E+400"]))
-def test_values_are_talibs_where_floats_overflow(spec: IndicatorSpec, at: int, huge: str) -> None:
+def test_values_equal_those_of_talib_where_floats_overflow(spec: IndicatorSpec, at: int, huge: str) -> None:
     rows = [Bar._make([index * HOUR, *([Decimal(100 + index % 7)] * 4), Decimal(3)]) for index in range(80)]
     rows[at] = Bar._make([at * HOUR, *([Decimal(huge)] * 4), Decimal(3)])
     with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""The truth of a condition bar by bar is its truth over all bars at once."""
+"""The truth of a condition evaluated bar by bar equals its truth over all bars at once."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,7 +53,7 @@ def conditions(depth: int = MAX_DEPTH - 4) -> st.SearchStrategy[object]:
     seed=st.integers(0, 10**6),
     steps=st.lists(st.sampled_from([1, 1, 1, 2, 4, 5, 11]), min_size=1, max_size=6),
 )
-def test_truth_bar_by_bar_is_truth_over_all_bars(raw: object, seed: int, steps: list[int]) -> None:
+def test_truth_bar_by_bar_equals_truth_over_all_bars(raw: object, seed: int, steps: list[int]) -> None:
     condition, rows = parse_condition(raw, INDICATORS), walk(seed, 40)
     series, done = Series(), 0
     while done < len(rows):
@@ -64,7 +64,7 @@ def test_truth_bar_by_bar_is_truth_over_all_bars(raw: object, seed: int, steps: 
     assert truths(condition, series) == truths(condition, Series(rows))
 
 
-def test_a_condition_asked_for_late_is_answered_for_all_bars() -> None:
+def test_a_condition_first_evaluated_late_covers_all_bars() -> None:
     rows = walk(1, 40)
     condition = parse_condition({"left": "fast", "op": ">", "right": "slow", "for_bars": 3}, INDICATORS)
     series = Series(rows[:20])
@@ -82,7 +82,7 @@ def test_a_condition_asked_for_late_is_answered_for_all_bars() -> None:
 def test_many_conditions_on_a_series_do_not_disturb_each_other(
     raws: list[object], seed: int, asks: list[set[int]]
 ) -> None:
-    """Each is asked for at bars of its own, first asked for in the middle, or never."""
+    """Each condition is evaluated at bars of its own, first in the middle of the series, or never."""
     conditions, rows, series = [parse_condition(raw, INDICATORS) for raw in raws], walk(seed, 40), Series()
     for index, bar in enumerate(rows):
         series.append(bar)

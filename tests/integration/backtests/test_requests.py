@@ -1,4 +1,4 @@
-"""What is asked, what is refused, and what is answered without being calculated."""
+"""Requests for backtests: validation, limits, and results reused without a new calculation."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from cli.backtest import backtest
 from tests.integration.accounts import Answer, Json
-from tests.integration.backtests.conftest import BARS, MOST, Scene, at
+from tests.integration.backtests.conftest import BARS, MAX_BARS, Scene, at
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
 
@@ -20,79 +20,79 @@ def reasons(answer: Answer) -> dict[str, str]:
     return {fault["path"]: fault["reason"] for fault in faults}
 
 
-def by_command(folder: Path, first: int, last: int) -> Json:
-    """What `tradefleet backtest` says of these bars."""
+def run_command(folder: Path, first: int, last: int) -> Json:
+    """Return the result of `tradefleet backtest` for these bars."""
     rows = [",".join(map(str, bar)) for bar in wavy_bars(BARS)[first:last]]
     (folder / "c.csv").write_text("\n".join(["open_time_ms,open,high,low,close,volume", *rows]))
     (folder / "s.json").write_text(json.dumps(CROSS))
     options = ["--candles", str(folder / "c.csv"), "--strategy", str(folder / "s.json"), "--json"]
-    told: Json = json.loads(CliRunner().invoke(backtest, options).stdout)
-    return told
+    result: Json = json.loads(CliRunner().invoke(backtest, options).stdout)
+    return result
 
 
-async def test_a_result_is_that_of_the_command_on_the_same_candles(scene: Scene, tmp_path: Path) -> None:
+async def test_a_result_equals_that_of_the_command_on_the_same_candles(scene: Scene, tmp_path: Path) -> None:
     """Fingerprint, metrics, every fill and every trade, to the last digit."""
     ann = await scene.person()
-    path = await ann.asked(**{"from": at(20), "to": at(280)})
-    assert (await ann.see(path))["status"] == "QUEUED"
-    assert await ann.all_of(path + "/fills") == []
+    path = await ann.queue_backtest(**{"from": at(20), "to": at(280)})
+    assert (await ann.get(path))["status"] == "QUEUED"
+    assert await ann.list_all(path + "/fills") == []
     async with scene.worker():
-        seen = await ann.ended(path)
-    expected = by_command(tmp_path, 20, 280)
+        seen = await ann.until_ended(path)
+    expected = run_command(tmp_path, 20, 280)
     result = seen["result"]
     assert isinstance(result, dict)
     assert seen["progress"] == {"done": 260, "total": 260, "percent": 100}
     for name in ("fingerprint", "final_equity", "fills", "trades", "metrics"):
         assert result[name] == expected[name], name
-    fills = [each["price"] for each in await ann.all_of(path + "/fills")]
+    fills = [each["price"] for each in await ann.list_all(path + "/fills")]
     assert fills == [each["price"] for each in expected["fill_list"]]  # type: ignore[attr-defined]
-    trades = [(each["pnl"], each["fee"], each["gross_pnl"]) for each in await ann.all_of(path + "/trades")]
+    trades = [(each["pnl"], each["fee"], each["gross_pnl"]) for each in await ann.list_all(path + "/trades")]
     assert trades == [(each["pnl"], each["fees"], each["gross"]) for each in expected["trade_list"]]  # type: ignore[attr-defined]
     assert len(fills) > 20
 
 
-async def test_the_same_question_is_answered_by_the_result_that_is_kept(scene: Scene) -> None:
+async def test_an_identical_request_is_answered_by_the_stored_result(scene: Scene) -> None:
     ann = await scene.person()
     async with scene.worker():
-        first = await ann.ended(await ann.asked())
-    again = await ann.ask(**{"from": at(-50), "to": at(BARS + 50)})  # the same bars
+        first = await ann.until_ended(await ann.queue_backtest())
+    again = await ann.request_backtest(**{"from": at(-50), "to": at(BARS + 50)})  # the same bars
     assert (again.status, again.body["status"], again.body["result"]) == (202, "DONE", first["result"])
-    fills = await ann.all_of(again.headers["Location"] + "/fills")
+    fills = await ann.list_all(again.headers["Location"] + "/fills")
     assert [each["fill_number"] for each in fills] == [*range(1, len(fills) + 1)]
     for other in ({"fee": "0.001"}, {"slippage": "0.001"}, {"initial_balance": "5000"}, {"to": at(BARS - 1)}):
-        assert (await ann.ask(**other)).body["status"] == "QUEUED", other
+        assert (await ann.request_backtest(**other)).body["status"] == "QUEUED", other
 
 
-async def test_a_result_of_another_is_not_taken_for_an_answer(scene: Scene) -> None:
+async def test_a_result_of_another_tenant_is_not_reused(scene: Scene) -> None:
     ann, bob = await scene.person(1), await scene.person(2)
     async with scene.worker():
-        await ann.ended(await ann.asked())
-    assert (await bob.ask()).body["status"] == "QUEUED"
+        await ann.until_ended(await ann.queue_backtest())
+    assert (await bob.request_backtest()).body["status"] == "QUEUED"
 
 
-async def test_two_that_ask_the_same_before_it_is_answered_share_a_result(scene: Scene) -> None:
+async def test_identical_requests_in_the_queue_share_a_result(scene: Scene) -> None:
     ann = await scene.person()
-    paths = [await ann.asked() for _ in range(3)]
+    paths = [await ann.queue_backtest() for _ in range(3)]
     async with scene.worker():
-        seen = [await ann.ended(path) for path in paths]
+        seen = [await ann.until_ended(path) for path in paths]
     assert [each["status"] for each in seen] == ["DONE"] * 3
-    (row,) = await scene.trading.see("SELECT count(*) AS n FROM backtest_results")
+    (row,) = await scene.trading.fetch("SELECT count(*) AS n FROM backtest_results")
     assert row["n"] == 1
 
 
-async def test_a_bar_that_was_filled_in_makes_it_another_question(scene: Scene) -> None:
+async def test_a_repaired_gap_makes_a_new_request(scene: Scene) -> None:
     await scene.store([*wavy_bars(10), *wavy_bars(20)[11:]], "ETHUSDT")
     ann = await scene.person()
-    asked = {"symbol": "ETHUSDT", "to": at(20)}
+    request = {"symbol": "ETHUSDT", "to": at(20)}
     async with scene.worker():
-        before = await ann.ended(await ann.asked(**asked))
+        before = await ann.until_ended(await ann.queue_backtest(**request))
         await scene.store(wavy_bars(20)[10:11], "ETHUSDT")
-        after = await ann.ended(await ann.asked(**asked))
+        after = await ann.until_ended(await ann.queue_backtest(**request))
     assert [each["result"]["missing_bars"] for each in (before, after)] == [1, 0]  # type: ignore[index]
     assert [each["progress"]["total"] for each in (before, after)] == [19, 20]  # type: ignore[index]
 
 
-async def test_what_the_candles_cannot_answer_is_refused_by_field(scene: Scene) -> None:
+async def test_a_request_the_candles_cannot_serve_is_refused_by_field(scene: Scene) -> None:
     ann = await scene.person()
     hourly = {**CROSS["strategy_config"], "interval": "60"}  # type: ignore[dict-item]
     other = await ann.make_strategy(strategy_name="hourly", strategy_config=hourly)
@@ -113,10 +113,10 @@ async def test_what_the_candles_cannot_answer_is_refused_by_field(scene: Scene) 
         ({"from": "yesterday"}, "$.from", "must be a time"),
         ({"typo": 1}, "$.typo", ""),
     ):
-        found = reasons(await ann.ask(**changes))
+        found = reasons(await ann.request_backtest(**changes))
         assert list(found) == [path], (changes, found)
         assert reason in found[path], (changes, found)
-    assert (await ann.see("/v1/backtests"))["items"] == []
+    assert (await ann.get("/v1/backtests"))["items"] == []
 
 
 async def test_a_tick_above_a_price_of_the_candles_is_refused(scene: Scene) -> None:
@@ -125,74 +125,74 @@ async def test_a_tick_above_a_price_of_the_candles_is_refused(scene: Scene) -> N
     cheap = [bar._replace(open=price, high=price, low=price, close=price) for bar in wavy_bars(9)]
     await scene.store([*wavy_bars(20)[:5], *cheap[5:]], "ETHUSDT")
     ann = await scene.person()
-    assert (await ann.ask(symbol="ETHUSDT", to=at(5))).status == 202
-    found = reasons(await ann.ask(symbol="ETHUSDT", to=at(9)))
+    assert (await ann.request_backtest(symbol="ETHUSDT", to=at(5))).status == 202
+    found = reasons(await ann.request_backtest(symbol="ETHUSDT", to=at(9)))
     assert list(found) == ["$.symbol"]
     assert "a price of 0.0041, below the tick size of 0.01" in found["$.symbol"]
 
 
-async def test_more_bars_than_the_most_are_refused(scene: Scene) -> None:
-    await scene.store(wavy_bars(MOST + 1), "ETHUSDT")
+async def test_more_bars_than_the_maximum_are_refused(scene: Scene) -> None:
+    await scene.store(wavy_bars(MAX_BARS + 1), "ETHUSDT")
     ann = await scene.person()
-    assert (await ann.ask(symbol="ETHUSDT", to=at(MOST))).status == 202
-    found = reasons(await ann.ask(symbol="ETHUSDT", to=at(MOST + 1)))
-    assert found == {"$.to": f"more than {MOST} bars lie between `from` and `to`, which is the most"}
+    assert (await ann.request_backtest(symbol="ETHUSDT", to=at(MAX_BARS))).status == 202
+    found = reasons(await ann.request_backtest(symbol="ETHUSDT", to=at(MAX_BARS + 1)))
+    assert found == {"$.to": f"more than {MAX_BARS} bars lie between `from` and `to`, which is the most"}
 
 
 async def test_a_plan_without_backtesting_refuses(scene: Scene) -> None:
-    answer = await (await scene.person(feature=False)).ask()
+    answer = await (await scene.person(feature=False)).request_backtest()
     assert (answer.status, answer.body["type"]) == (403, "/problems/plan-limit")
     assert (answer.body["limit"], answer.body["allowed"]) == ("backtesting", 0)
 
 
-async def test_of_racing_requests_no_more_are_taken_than_the_plan_allows_a_day(scene: Scene) -> None:
-    ann = await scene.person(most=3)
+async def test_racing_requests_are_accepted_up_to_the_daily_limit_of_the_plan(scene: Scene) -> None:
+    ann = await scene.person(max_per_day=3)
     ann.strategy_id = await ann.make_strategy()
-    answers = await asyncio.gather(*(ann.ask() for _ in range(12)))
+    answers = await asyncio.gather(*(ann.request_backtest() for _ in range(12)))
     refused = [answer for answer in answers if answer.status != 202]
     assert len(refused) == 9
     for answer in refused:
-        told = {name: answer.body[name] for name in ("status", "limit", "allowed", "used")}
-        assert told == {"status": 403, "limit": "max_backtests_per_day", "allowed": 3, "used": 3}
-    for path in [f"/v1/backtests/{each['backtest_id']}" for each in await ann.all_of("/v1/backtests")]:
+        shown = {name: answer.body[name] for name in ("status", "limit", "allowed", "used")}
+        assert shown == {"status": 403, "limit": "max_backtests_per_day", "allowed": 3, "used": 3}
+    for path in [f"/v1/backtests/{each['backtest_id']}" for each in await ann.list_all("/v1/backtests")]:
         assert (await ann.call("DELETE", path)).status == 200
-    assert (await ann.ask()).status == 403, "what is cancelled was asked for"
+    assert (await ann.request_backtest()).status == 403, "cancelled requests count too"
 
 
-async def test_what_is_refused_does_not_count(scene: Scene) -> None:
-    ann = await scene.person(most=1)
-    assert (await ann.ask(symbol="NOPEUSDT")).status == 422
-    assert (await ann.ask()).status == 202
+async def test_refused_requests_do_not_count(scene: Scene) -> None:
+    ann = await scene.person(max_per_day=1)
+    assert (await ann.request_backtest(symbol="NOPEUSDT")).status == 422
+    assert (await ann.request_backtest()).status == 202
 
 
-async def test_limits_are_of_a_day(scene: Scene) -> None:
-    ann = await scene.person(most=1)
-    await ann.asked()
-    rows = await scene.trading.see("UPDATE backtest_days SET day = day - 1 RETURNING used")
+async def test_limits_are_per_day(scene: Scene) -> None:
+    ann = await scene.person(max_per_day=1)
+    await ann.queue_backtest()
+    rows = await scene.trading.fetch("UPDATE backtest_days SET day = day - 1 RETURNING used")
     assert [row["used"] for row in rows] == [1]
-    assert (await ann.ask()).status == 202
+    assert (await ann.request_backtest()).status == 202
 
 
-async def test_one_tenant_may_have_so_many_waiting_and_no_more(scene: Scene) -> None:
+async def test_the_queue_of_a_tenant_is_bounded(scene: Scene) -> None:
     ann, bob = await scene.person(1), await scene.person(2)
-    path = await ann.asked()
+    path = await ann.queue_backtest()
     await _fill_queue(scene, path.rpartition("/")[2], 999)
-    answer = await ann.ask()
+    answer = await ann.request_backtest()
     assert (answer.status, answer.body["type"]) == (429, "/problems/too-many-backtests")
     assert answer.headers["Retry-After"]
-    assert (await bob.ask()).status == 202
+    assert (await bob.request_backtest()).status == 202
     await ann.call("DELETE", path)
-    assert (await ann.ask()).status == 202
+    assert (await ann.request_backtest()).status == 202
 
 
 async def _fill_queue(scene: Scene, backtest_id: str, count: int) -> None:
-    """Copies of one that waits."""
-    rows = await scene.trading.see(
+    """Insert copies of a queued backtest."""
+    rows = await scene.trading.fetch(
         "SELECT column_name AS name FROM information_schema.columns "
         "WHERE table_schema = 'trading' AND table_name = 'backtests' AND column_name <> 'backtest_id'"
     )
     columns = ", ".join(row["name"] for row in rows)
-    await scene.trading.see(
+    await scene.trading.fetch(
         f"""
         WITH copied AS (
             INSERT INTO backtests (backtest_id, {columns})
@@ -206,8 +206,8 @@ async def _fill_queue(scene: Scene, backtest_id: str, count: int) -> None:
     )
 
 
-async def test_a_request_sent_again_with_its_key_is_taken_once(scene: Scene) -> None:
-    ann = await scene.person(most=1)
+async def test_a_request_repeated_with_its_key_is_accepted_once(scene: Scene) -> None:
+    ann = await scene.person(max_per_day=1)
     ann.strategy_id = await ann.make_strategy()
     body: Json = {"strategy_id": ann.strategy_id, "symbol": "BTCUSDT", "from": at(0), "to": at(9)}
     headers = {"Authorization": f"Bearer {ann.token}", "Idempotency-Key": "once"}
@@ -217,18 +217,18 @@ async def test_a_request_sent_again_with_its_key_is_taken_once(scene: Scene) -> 
         async with scene.client._session.post(url, json=body, headers=headers) as answer:
             answers.append((answer.status, answer.headers["Location"], await answer.text()))
     assert answers[0] == answers[1]
-    assert len(await ann.all_of("/v1/backtests")) == 1
+    assert len(await ann.list_all("/v1/backtests")) == 1
 
 
 async def test_the_list_is_filtered_and_sorted(scene: Scene) -> None:
     await scene.store(wavy_bars(30), "ETHUSDT")
     ann = await scene.person()
-    paths = [await ann.asked(fee=f"0.0{index}") for index in range(1, 9)]
-    paths.append(await ann.asked(symbol="ETHUSDT", to=at(30)))
+    paths = [await ann.queue_backtest(fee=f"0.0{index}") for index in range(1, 9)]
+    paths.append(await ann.queue_backtest(symbol="ETHUSDT", to=at(30)))
     await ann.call("DELETE", paths[2])
 
     async def listed(query: str) -> list[str]:
-        return [f"/v1/backtests/{each['backtest_id']}" for each in await ann.all_of("/v1/backtests?" + query)]
+        return [f"/v1/backtests/{each['backtest_id']}" for each in await ann.list_all("/v1/backtests?" + query)]
 
     assert await listed("sort=created_at") == paths
     assert await listed("sort=-created_at") == await listed("") == paths[::-1]
@@ -236,21 +236,21 @@ async def test_the_list_is_filtered_and_sorted(scene: Scene) -> None:
     assert await listed("symbol=ETHUSDT") == [paths[8]]
     assert await listed(f"strategy_id={ann.strategy_id}&status=QUEUED&sort=created_at") == [*paths[:2], *paths[3:]]
     assert await listed(f"strategy_id={'0' * 8}-0000-0000-0000-{'0' * 12}") == []
-    page = await ann.see("/v1/backtests?sort=created_at&limit=1")
+    page = await ann.get("/v1/backtests?sort=created_at&limit=1")
     other = await ann.call("GET", f"/v1/backtests?sort=-created_at&cursor={page['next_cursor']}")
     assert list(reasons(other)) == ["$.cursor"]
 
 
-async def test_nobody_sees_or_cancels_anothers(scene: Scene) -> None:
+async def test_a_tenant_cannot_see_or_cancel_another_tenants_backtests(scene: Scene) -> None:
     ann, bob = await scene.person(1), await scene.person(2)
-    path = await ann.asked()
+    path = await ann.queue_backtest()
     for method, tail in (("GET", ""), ("GET", "/fills"), ("GET", "/trades"), ("DELETE", "")):
         assert (await bob.call(method, path + tail)).status == 404
-    assert (await bob.see("/v1/backtests"))["items"] == []
-    assert (await ann.see(path))["status"] == "QUEUED"
+    assert (await bob.get("/v1/backtests"))["items"] == []
+    assert (await ann.get(path))["status"] == "QUEUED"
 
 
 async def test_amounts_are_plain_decimal_strings(scene: Scene) -> None:
     ann = await scene.person()
-    seen = await ann.see(await ann.asked(fee="0.00060", initial_balance="1000.50"))
+    seen = await ann.get(await ann.queue_backtest(fee="0.00060", initial_balance="1000.50"))
     assert (seen["fee"], seen["slippage"], seen["initial_balance"]) == ("0.0006", "0", "1000.5")
