@@ -7,13 +7,13 @@ from pathlib import Path
 import asyncpg
 import click
 
-from cli.failure import BadInput
 from cli.options import OneLineCommand
 from cli.target import home_option
 from services.auth.operations.deactivation import ActivationChange, set_account_active
 from shared.chassis.clock import utc_now
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
+from stack.failure import BadInput
 from stack.home import DEFAULT_HOME, read_state
 
 

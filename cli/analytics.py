@@ -12,11 +12,11 @@ import click
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.failure import BadInput
 from cli.options import BadOption, OneLineCommand, quoted
 from services.analytics.operations import rebuild
 from services.analytics.settings import AnalyticsSettings
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from stack.failure import BadInput
 from stack.home import DEFAULT_HOME, read_state
 
 

@@ -1,7 +1,7 @@
 """`tradefleet asyncapi`: one AsyncAPI file for all topics, generated from contracts and event handlers."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,40 +9,18 @@ import click
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-import services.analytics.consumers
-import services.auth.consumers
-import services.billing.consumers
-import services.notifications.consumers
-import services.trading.consumers
-from cli.failure import CheckFailed
 from cli.options import OneLineCommand
-from shared.chassis.events.handlers import EventHandler
-from shared.contracts.auth import LoginEnded
 from shared.contracts.catalog import EVENTS, HALTING
 from shared.contracts.envelope import Event, Message
-from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
+from shared.contracts.market import MarketInterest
 from shared.contracts.types import Instant
+from stack.failure import CheckFailed
 from stack.migrate import ROOT
+from stack.topic_clients import dead_letter_senders, receivers, senders
 from stack.topics import DEAD_LETTER_RETENTION, retention_settings, topic_settings
 
 FILE = ROOT / "docs" / "asyncapi.json"
 KAFKA = "0.5.0"  # the version of AsyncAPI's binding
-
-EVENT_HANDLERS: Mapping[str, Sequence[EventHandler[Any]]] = {  # Any: each of its own event type
-    "auth": services.auth.consumers.EVENT_HANDLERS,
-    "billing": services.billing.consumers.EVENT_HANDLERS,
-    "trading": services.trading.consumers.EVENT_HANDLERS,
-    "analytics": services.analytics.consumers.EVENT_HANDLERS,
-    "notifications": services.notifications.consumers.EVENT_HANDLERS,
-}
-# Events that are consumed without an inbox. A test finds each place that does.
-READS: Mapping[str, Sequence[type[Message]]] = {
-    "trading": (MarketInterest, CandleOpened, CandleClosed),
-    "analytics": (CandleClosed,),
-    "notifications": (CandleClosed,),
-}
-# Events that the HTTP layer of every service consumes, in each of its processes.
-READ_BY_ALL: Sequence[type[Message]] = (LoginEnded,)
 
 
 @click.command("asyncapi", cls=OneLineCommand)
@@ -57,25 +35,6 @@ def asyncapi_command(check: bool, output: Path) -> None:
         return
     output.write_text(text)
     click.echo(f"wrote {output}")
-
-
-def senders(event: type[Message]) -> Sequence[str]:
-    """Return the services that publish this event."""
-    return event.sources()
-
-
-def receivers(event: type[Message]) -> list[str]:
-    """Return the services that consume this event, each in consumer groups of its own."""
-    return [
-        service
-        for service, subscriptions in EVENT_HANDLERS.items()
-        if event in (*READ_BY_ALL, *READS.get(service, ())) or any(each.event is event for each in subscriptions)
-    ]
-
-
-def dead_letter_senders(event: type[Message]) -> list[str]:
-    """Return the services that may publish dead letters of this event: those that park failed events."""
-    return [] if event in READ_BY_ALL else receivers(event)
 
 
 def describe() -> dict[str, Any]:

@@ -13,12 +13,12 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from cli.failure import BadInput
 from cli.options import OneLineCommand
 from cli.target import home_option
 from services.auth.operations.audit import LogFault, find_scope, verify
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
+from stack.failure import BadInput
 from stack.home import DEFAULT_HOME, read_state
 
 MAX_SHOWN = 1_000

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import click
 from aiokafka.errors import KafkaError
 
-from cli.failure import BadInput
 from cli.target import Target, home_option
+from stack.failure import BadInput
 
 BROKER_TIMEOUT_S = 60.0
 

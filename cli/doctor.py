@@ -13,9 +13,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cli.failure import BadInput
 from cli.options import OneLineCommand
 from stack import kafka, postgres
+from stack.failure import BadInput
 from stack.tools import find_tool
 from stack.users import server_user
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from cli.failure import CheckFailed
 from cli.options import OneLineCommand
 from shared.chassis.errors import ProblemError
+from stack.failure import CheckFailed
 from stack.migrate import ROOT, SERVICES
 
 FILE = ROOT / "docs" / "errors.md"

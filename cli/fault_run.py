@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from cli.failure import BadInput
 from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import BadOption, OneLineCommand, quoted
 from faults.families import FAMILIES
 from faults.report import FaultReport
 from faults.runner import FaultOptions, Run
 from stack.cleanup import remove_home
+from stack.failure import BadInput
 
 HOME = Path(".tradefleet")
 ROUNDS = 10

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import click
 
-from cli.failure import CheckFailed
 from cli.options import OneLineCommand
 from cli.reference_page import page
 from services.analytics.routes.endpoints import analytics_endpoints
@@ -25,6 +24,7 @@ from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
 from shared.chassis.http import openapi
 from shared.chassis.http.app import Endpoint
+from stack.failure import CheckFailed
 from stack.migrate import ROOT
 
 FILE = ROOT / "deploy" / "gateway" / "openapi.json"

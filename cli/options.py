@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import click
 
-from cli.failure import BadInput
 from shared.contracts.amounts import check_bounded
 from shared.contracts.types import to_ms
 from shared.strategy.bars import Instrument
 from shared.strategy.document.reader import is_decimal_text
+from stack.failure import BadInput
 
 INTERRUPTED = 130
 LAST_MS = 253_402_300_799_999  # the end of the year 9999

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cli.failure import BadInput
 from cli.options import BadOption, OneLineCommand, quoted
 from cli.outbox_rows import INBOX_RETENTION, OutboxStatus, mark_unsent, read_status, record_broker
 from cli.queues import Queues, fetch_cluster_id, open_queues
@@ -23,6 +22,7 @@ from cli.target import Target, find_target, home_option, service_option
 from shared.chassis.clock import utc_now
 from shared.chassis.events.outbox import BUCKETS
 from shared.contracts.types import Instant, instant_text
+from stack.failure import BadInput
 
 _AGO = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

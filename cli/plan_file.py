@@ -5,7 +5,6 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from cli.failure import BadInput
 from cli.options import one_line
 from services.billing.domain import Plan, PlanTerms
 from shared.chassis.errors import InvalidBody
@@ -14,6 +13,7 @@ from shared.contracts.amounts import Price
 from shared.contracts.billing import Features, Limits, PlanName
 from shared.contracts.texts import Name, Text
 from shared.contracts.types import BodyModel, decimal_text
+from stack.failure import BadInput
 
 MAX_LIMIT = 2**31 - 1
 MAX_FILE_BYTES = 100_000

@@ -10,21 +10,18 @@ from pathlib import Path
 import asyncpg
 import click
 
-from cli.failure import BadInput
 from cli.options import OneLineCommand
 from cli.plan_file import list_changes, plan_fields, read_plan
 from services.billing.domain import Plan
 from services.billing.operations.catalogue import PublishedPlan, move_subscribers, publish_plan
-from services.billing.operations.subscriptions import PlanGrant, grant_plan
 from services.billing.queries.plans import list_versions
-from services.billing.settings import BillingSettings
 from shared.chassis.clock import utc_now
-from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
 from shared.contracts.billing import PlanName
+from stack.billing_database import NEW_USER_WAIT_S, grant, open_billing
+from stack.failure import BadInput
 from stack.home import DEFAULT_HOME, State, read_state
 
-NEW_USER_WAIT_S = 10.0
-POLL_INTERVAL_S = 0.1
 CONNECT_TIMEOUT_S = 10
 NAMES = click.Choice(["FREE", "PREMIUM", "PRO"])
 
@@ -147,24 +144,11 @@ def _dsn(home: Path | None, variable: str, select: Callable[[State], str | None]
     return dsn
 
 
-async def grant(dsn: str, email: str, plan: PlanName, wait_s: float = NEW_USER_WAIT_S) -> PlanGrant:
-    """Grant a plan with billing's app role; waits up to `wait_s` for a user that billing does not know yet.
-
-    Raises BadInput.
-    """
-    async with _billing(dsn) as database:
-        for _ in range(1 + int(wait_s / POLL_INTERVAL_S)):
-            if (granted := await grant_plan(database, email, plan, utc_now())) is not None:
-                return granted
-            await asyncio.sleep(POLL_INTERVAL_S)
-        raise BadInput(f"no user is registered as {email}")
-
-
 async def migrate(home: Path | None, plan: PlanName, dry_run: bool, progress: Callable[[int], None]) -> int:
     """Move subscribers to the current version and return their number. Raises BadInput."""
     queue = _dsn(home, "POSTGRES_QUEUE_DSN", lambda state: state.queues.get("billing"))
     moved = 0
-    async with _billing(billing_dsn(home), queue) as database:
+    async with open_billing(billing_dsn(home), queue) as database:
         async for page in move_subscribers(database, plan, utc_now(), dry_run=dry_run):
             moved += page
             progress(moved)
@@ -198,26 +182,3 @@ async def _owner(dsn: str) -> AsyncIterator[asyncpg.Connection]:
             await connection.close()
     except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
         raise BadInput(f"billing's database does not answer: {error!r}") from error
-
-
-@asynccontextmanager
-async def _billing(dsn: str, queue_dsn: str = "") -> AsyncIterator[Database]:
-    """Open billing's database; unused pools are never opened. Raises BadInput."""
-    database = await Database.connect(_settings(dsn, queue_dsn or dsn))
-    try:
-        yield database
-    except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
-        raise BadInput(f"billing's database does not answer: {error!r}") from error
-    finally:
-        await database.close()
-
-
-def _settings(dsn: str, queue_dsn: str) -> BillingSettings:
-    return BillingSettings.model_validate(
-        {
-            "postgres_app_dsn": dsn,
-            "postgres_worker_dsn": dsn,
-            "postgres_queue_dsn": queue_dsn,
-            "kafka_bootstrap": "",
-        }
-    )

@@ -12,11 +12,11 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from cli.failure import BadInput, CheckFailed
 from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import OneLineCommand
 from stack import kafka
 from stack.cleanup import remove_home
+from stack.failure import BadInput, CheckFailed
 from stack.health import is_healthy
 from stack.home import DEFAULT_HOME, State, end_processes, find_process, read_state, strip_login
 from stack.market import MadeUpMarket

@@ -7,11 +7,11 @@ from typing import TypeVar
 import asyncpg
 from aiokafka.errors import KafkaError
 
-from cli.failure import BadInput
 from shared.chassis.events.broker_access import KafkaAccess
 from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
 from shared.chassis.settings import ServiceSettings
+from stack.failure import BadInput
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import asyncpg
 import click
 
-from cli.failure import BadInput, CheckFailed
 from cli.options import OneLineCommand
+from stack.failure import BadInput, CheckFailed
 from stack.migrate import OWNER, ROOT, SERVICES, DatabaseAccess, create_database, migrate, new_passwords
 from stack.ports import Ports
 from stack.postgres import PostgresServer, binaries, popen_user

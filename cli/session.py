@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cli.failure import BadInput, CheckFailed
 from cli.options import BadOption, OneLineCommand, quoted
 from cli.report.file import write_page
 from cli.report.session_story import story_of_session
@@ -32,6 +31,7 @@ from services.trading.settings import TradingSettings
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.contracts.types import decimal_text, from_ms, instant_text
 from shared.strategy.execution.outcome import Fill
+from stack.failure import BadInput, CheckFailed
 from stack.home import DEFAULT_HOME, read_state
 
 

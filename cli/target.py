@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
-from pydantic import ValidationError
 
-from cli.failure import BadInput
-from shared.chassis.events.broker_access import KafkaAccess, KafkaSettings
+from shared.chassis.events.broker_access import KafkaAccess
+from stack.external_kafka import kafka_from_environment
+from stack.failure import BadInput
 from stack.home import DEFAULT_HOME, read_state
 from stack.migrate import SERVICES
 
@@ -57,21 +57,6 @@ def find_target(home: Path | None, bootstrap: str = "", prefix: str | None = Non
     found = found or _stack(home or DEFAULT_HOME)
     kafka = replace(found.kafka, bootstrap=bootstrap) if bootstrap else found.kafka
     return replace(found, kafka=kafka, prefix=found.prefix if prefix is None else prefix)
-
-
-def kafka_from_environment(bootstrap: str = "") -> KafkaAccess | None:
-    """Return Kafka from the environment; `bootstrap` overrides its address. None if neither is set.
-
-    Raises BadInput.
-    """
-    if not (address := bootstrap or os.environ.get("KAFKA_BOOTSTRAP")):
-        return None
-    try:
-        return KafkaSettings(kafka_bootstrap=address).kafka
-    except ValidationError as error:
-        what = error.errors()[0]
-        names = ", ".join(str(part).upper() for part in what["loc"])
-        raise BadInput(f"{names}: {what['msg']}" if names else what["msg"].removeprefix("Value error, ")) from error
 
 
 def _environment(bootstrap: str) -> Target | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aiohttp
 
-from cli.demo.synthetic import write_candles
+from sandbox.synthetic_candles import write_candles
 
 BARS = 20_000
 BAR_S = 0.35

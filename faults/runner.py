@@ -14,7 +14,6 @@ from typing import TypeAlias
 import aiohttp
 from rich.console import Console
 
-from cli.plans import grant
 from faults.checker import check
 from faults.client import GatewayClient
 from faults.crash_points import PointsFolder
@@ -27,6 +26,7 @@ from faults.proxy import Proxy
 from faults.report import FaultReport
 from faults.screen import RunProgress, Screen
 from faults.settle import SettledState, settle
+from stack.billing_database import grant
 from stack.kafka import ProxyRoute
 from stack.migrate import SERVICES
 from stack.stack import Stack, StackOptions

@@ -13,8 +13,8 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from cli.demo.ledger import consumer_lag
 from shared.chassis.events.broker_access import client_options
+from stack.consumer_lag import consumer_lag
 from stack.health import is_healthy
 from stack.migrate import SERVICES
 from stack.stack import Stack

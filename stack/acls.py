@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-from cli.asyncapi import dead_letter_senders, receivers, senders
 from shared.chassis.events.handlers import groups_of
 from shared.contracts.catalog import EVENTS
 from stack.acl_api import Acl, Operation, Pattern, Resource
 from stack.migrate import SERVICES
+from stack.topic_clients import dead_letter_senders, receivers, senders
 
 
 def principal(name: str, prefix: str = "") -> str:

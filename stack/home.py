@@ -9,8 +9,8 @@ import psutil
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
-from cli.failure import BadInput
 from shared.chassis.events.broker_access import KafkaAccess
+from stack.failure import BadInput
 from stack.migrate import SERVICES, new_passwords
 from stack.private_files import make_private_folder, write_private
 from stack.service_keys import make_service_keys, new_private_key

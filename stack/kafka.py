@@ -15,8 +15,8 @@ from pathlib import Path
 
 from jgo.config import GlobalSettings
 
-from cli.failure import BadInput
 from shared.chassis.events.broker_access import KafkaAccess
+from stack.failure import BadInput
 from stack.private_files import make_private_folder, write_private
 from stack.process import PRIVATE_UMASK, child_environment
 

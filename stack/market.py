@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aiohttp
 
-from cli.failure import BadInput
+from stack.failure import BadInput
 
 # Minutes of history before a new market starts, so that indicators have their warm-up.
 HISTORY_STEPS = 400 * 24 * 60

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import asyncpg
 import click
 
-from cli.failure import BadInput
+from stack.failure import BadInput
 from stack.tools import find_tool
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from cli.failure import BadInput
+from stack.failure import BadInput
 
 LOWEST = 15_000
 TRIES = 100

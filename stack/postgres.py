@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from cli.failure import BadInput
+from stack.failure import BadInput
 from stack.process import child_environment
 from stack.users import change_owner, is_reachable, server_user
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
-from cli.failure import BadInput
-from cli.target import kafka_from_environment
 from shared.chassis.events.broker_access import KafkaAccess
 from stack import kafka
 from stack.environment import (
@@ -22,6 +20,8 @@ from stack.environment import (
     service_environment,
     settings_from_environment,
 )
+from stack.external_kafka import kafka_from_environment
+from stack.failure import BadInput
 from stack.grants import Grants, apply_grants, remove_grants
 from stack.health import is_healthy, pending_operator_action
 from stack.home import Home, ProcessRecord, State, find_process_record, login_json

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from cli.failure import BadInput
 from shared.chassis.events.broker_access import KafkaAccess
 from shared.chassis.events.handlers import groups_of
 from shared.contracts.catalog import BY_TOPIC
 from stack import acl_api
 from stack.acl_api import Acl, Operation, Pattern, Resource
 from stack.acls import acls_of_subscriber, principal
+from stack.failure import BadInput
 from stack.kafka import ADMIN
 from stack.migrate import SERVICES
 from stack.topics import open_admin_client

@@ -3,7 +3,7 @@
 import sysconfig
 from pathlib import Path
 
-from cli.failure import BadInput
+from stack.failure import BadInput
 
 
 def find_tool(name: str) -> Path:

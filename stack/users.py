@@ -4,7 +4,7 @@ import os
 import pwd
 from pathlib import Path
 
-from cli.failure import BadInput
+from stack.failure import BadInput
 
 UNPRIVILEGED = ("postgres", "nobody")
 

@@ -13,13 +13,13 @@ import click
 
 from cli.candles.instrument import InstrumentFile, instrument_path, write_instrument_file
 from cli.candles.part import CandlesRequest, PartialFile
-from cli.failure import BadInput
 from cli.options import BadOption, OneLineCommand, one_line, quoted, time_option
 from cli.progress import OnProgress, progress_bar
 from services.trading.bybit_api import KLINE_LIMIT, Kline, MarketApi, NotBars, UnknownSymbol, VenueUnavailable
 from shared.contracts.types import SYMBOL_PATTERN, from_ms, instant_text, to_ms
 from shared.market.bars import Gap, find_gaps
 from shared.strategy.bars import INTERVAL_MS, Instrument
+from stack.failure import BadInput
 
 SETTLED_AFTER_S = 2.0  # a bar no longer changes this long after its end
 WAITS_S = (0.5, 1, 2, 4, 8, 15, 30, 30, 30, 60, 60, 60)  # between attempts of one request

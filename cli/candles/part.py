@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cli.candles.file import COLUMNS
-from cli.failure import BadInput
 from services.trading.bybit_api import Kline
 from shared.contracts.types import to_ms
+from stack.failure import BadInput
 
 HEADER = ",".join(COLUMNS) + "\n"
 WIDENED = b",widened\n"  # end of the row of a widened bar

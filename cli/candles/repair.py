@@ -14,7 +14,6 @@ import asyncpg
 import click
 from rich.table import Table
 
-from cli.failure import BadInput
 from cli.options import OneLineCommand, quoted
 from cli.tables import show
 from cli.target import home_option
@@ -25,6 +24,7 @@ from services.trading.settings import TradingSettings
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.contracts.types import instant_text
 from shared.strategy.bars import INTERVAL_MS
+from stack.failure import BadInput
 from stack.home import DEFAULT_HOME, read_state
 
 BAR_STEPS = 1_000  # of the progress bar, per generation

@@ -13,13 +13,13 @@ from cli.dead_letters.format import dead_letter_json, dead_letter_lines
 from cli.dead_letters.ids import EntryId, FoundEntry, find_all, id_option
 from cli.dead_letters.replay import EntryResult, drop_found, replay_found, wait_until_handled
 from cli.dead_letters.rows import NEEDS_OPERATOR, OPEN, DeadLetter, Entry, Filter, list_entries, read_dead_letter
-from cli.failure import BadInput, CheckFailed
 from cli.options import OneLineCommand
 from cli.queues import open_queues
 from cli.tables import plain, show
 from cli.target import find_target, home_option, service_option
 from shared.chassis.events.parked_rows import State
 from shared.contracts.types import instant_text
+from stack.failure import BadInput, CheckFailed
 
 MAX_AT_ONCE = 10_000
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from cli.failure import CheckFailed
+from stack.failure import CheckFailed
 
 TIMEOUT_S = 30
 

@@ -20,12 +20,12 @@ from cli.demo.options import DemoOptions, RawOptions, read_options
 from cli.demo.replay import Replay
 from cli.demo.scenario import Scenario, Tenant, add_notes, register, set_up, try_paid_features
 from cli.demo.screen import Screen
-from cli.failure import BadInput, CheckFailed
 from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import OneLineCommand
-from cli.plans import grant
 from shared.contracts.types import decimal_text
+from stack.billing_database import grant
 from stack.cleanup import remove_home
+from stack.failure import BadInput, CheckFailed
 from stack.stack import Stack, StackOptions
 
 HOME = Path(".tradefleet")

@@ -16,6 +16,7 @@ from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import MarketEvent
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import to_ms
+from stack.consumer_lag import consumer_lag
 
 SETTLE_TIMEOUT_S = 60
 
@@ -90,28 +91,6 @@ async def wait_until_consumed(
     finally:
         await admin.close()
     return Counter()
-
-
-async def consumer_lag(admin: AIOKafkaAdminClient, kafka: KafkaAccess | str, prefix: str) -> Counter[str]:
-    """Return uncommitted messages by group; ignores groups without our prefix on a shared broker."""
-    lag: Counter[str] = Counter()
-    consumer = AIOKafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        for group in [name for name, *_ in await admin.list_consumer_groups() if name.startswith(prefix)]:
-            committed = await admin.list_consumer_group_offsets(group)
-            topics = sorted({partition.topic for partition in committed})
-            partitions = await partitions_of(kafka, topics) if topics else []
-            ends = await consumer.end_offsets(partitions)
-            behind = sum(
-                max(0, ends[partition] - max(0, committed[partition].offset if partition in committed else 0))
-                for partition in partitions
-            )
-            if behind:
-                lag[group] = behind
-    finally:
-        await consumer.stop()
-    return lag
 
 
 MARKET_TOPICS = frozenset(event.topic for event in EVENTS if issubclass(event, MarketEvent))

@@ -14,9 +14,9 @@ from typing import Any
 from cli.backtest import read_strategy
 from cli.candles.file import CandlesError, read_file
 from cli.candles.instrument import check_interval, find_instrument_file, resolve_instrument
-from cli.demo import synthetic
 from cli.demo.fetch import SYMBOLS, file_of
 from cli.options import BadOption, decimal_option
+from sandbox import synthetic_candles
 from shared.contracts.types import SYMBOL_PATTERN
 from shared.strategy.bars import Bar, Instrument, TickTooCoarse, check_tick
 from shared.strategy.document.parse import Strategy, parse_json, parse_strategy
@@ -135,9 +135,11 @@ def _raw(path: Path) -> Mapping[str, Any]:
 
 def _candle_files(given: Sequence[str], interval: str, folder: Path) -> tuple[str, bool, dict[str, Path]]:
     if not given:
-        if interval != synthetic.INTERVAL:
-            raise BadOption(f"--strategy: synthetic candles have interval {synthetic.INTERVAL}, not {interval}")
-        return f"synthetic, seed {synthetic.SEED}", False, synthetic.write_candles(folder)
+        if interval != synthetic_candles.INTERVAL:
+            raise BadOption(
+                f"--strategy: synthetic candles have interval {synthetic_candles.INTERVAL}, not {interval}"
+            )
+        return f"synthetic, seed {synthetic_candles.SEED}", False, synthetic_candles.write_candles(folder)
     if "bybit" in given:
         if len(given) > 1:
             raise BadOption("--candles: bybit cannot be combined with files")

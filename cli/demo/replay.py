@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import asyncpg
 
-from cli.failure import CheckFailed
 from shared.contracts.types import from_ms
+from stack.failure import CheckFailed
 from stack.stack import Stack
 
 # Maximum time without progress of any session: above restart of a process (2 s) and expiry of leases (10 s).

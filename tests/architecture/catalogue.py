@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
-from cli.asyncapi import senders
 from shared.contracts.market import MarketInterest
 from stack.migrate import OWNER, ROLES, SERVICES
+from stack.topic_clients import senders
 
 Rule = Callable[[asyncpg.Connection], Awaitable[list[str]]]
 

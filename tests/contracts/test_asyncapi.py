@@ -11,12 +11,13 @@ import jsonschema_rs
 import pytest
 from click.testing import CliRunner
 
-from cli.asyncapi import FILE, READ_BY_ALL, READS, asyncapi_command, describe, receivers
+from cli.asyncapi import FILE, asyncapi_command, describe
 from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import Message
 from shared.contracts.market import CandleClosed
 from shared.contracts.trading import TradeClosed
 from stack.migrate import ROOT, SERVICES
+from stack.topic_clients import READ_BY_ALL, READS, receivers
 from stack.topics import topics_of
 from tests.contracts.golden import first_file, read
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from cli.asyncapi import receivers, senders
 from shared.contracts.catalog import EVENTS, HALTING
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import MarketInterest
 from stack.migrate import ROOT
+from stack.topic_clients import receivers, senders
 
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]

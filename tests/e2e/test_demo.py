@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from cli.demo.synthetic import write_candles
+from sandbox.synthetic_candles import write_candles
 from stack.home import read_state
 from tests.architecture.old_design import OLD
 from tests.pace import patient

@@ -13,10 +13,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from cli.demo.ledger import consumer_lag
 from services.analytics.operations.watchlist import watch
 from services.trading.feed.demand import DemandedSeries
 from shared.chassis.clock import utc_now
+from stack.consumer_lag import consumer_lag
 from stack.migrate import DatabaseAccess
 from tests.contracts.samples import SAMPLES
 from tests.hostile.mutations import Mutation, good, mutations

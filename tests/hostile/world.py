@@ -16,8 +16,8 @@ import asyncpg
 import psutil
 import requests
 
-from cli.plans import grant
 from services.trading.templates import templates
+from stack.billing_database import grant
 from stack.environment import GATEWAY_FILES, SHARED_ADDRESS_LIMITS
 from stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
 from stack.ports import Ports

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 
-from cli.asyncapi import EVENT_HANDLERS
 from cli.dead_letters.rows import OPEN, Filter, list_entries
 from shared.chassis.events.decoding import Received
 from shared.chassis.events.handlers import EventHandler
@@ -15,6 +14,7 @@ from shared.chassis.events.inbox import Inbox
 from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
+from stack.topic_clients import EVENT_HANDLERS
 from tests.contracts.samples import SAMPLES
 from tests.integration.chassis.conftest import public_id_of, user_registered
 from tests.integration.chassis.test_one_message import received

@@ -19,8 +19,6 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from cli.asyncapi import dead_letter_senders, receivers, senders
-from cli.failure import BadInput
 from shared.chassis.events.broker_access import KafkaAccess, client_options
 from shared.chassis.events.handlers import PartitionReader, groups_of, partitions_of
 from shared.chassis.events.producer import Outgoing, Producer
@@ -28,9 +26,11 @@ from shared.contracts.billing import SubscriptionChanged
 from shared.contracts.catalog import EVENTS
 from stack import acl_api
 from stack.acl_api import Acl, Operation, Resource
+from stack.failure import BadInput
 from stack.grants import apply_grants, plan_grants
 from stack.migrate import SERVICES
 from stack.subscribers import add_subscriber, change_password, list_subscribers, remove_subscriber
+from stack.topic_clients import dead_letter_senders, receivers, senders
 from stack.topics import open_admin_client
 from tests.isolation.secured_broker import SecuredBroker, secured_broker
 

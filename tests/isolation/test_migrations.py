@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from cli.failure import BadInput
 from shared.chassis.clock import utc_now
+from stack.failure import BadInput
 from stack.migrate import OWNER, SERVICES, DatabaseAccess, migrate
 from tests.backend import PASSWORD
 from tests.isolation.before import before_migration, migrations, works_on_rows

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from cli.asyncapi import dead_letter_senders, senders
 from shared.chassis.events.handlers import groups_of
 from shared.contracts.catalog import EVENTS
 from shared.contracts.envelope import Event
 from shared.contracts.market import MarketInterest
 from shared.contracts.types import new_id
 from stack.migrate import ROLES, SERVICES, DatabaseAccess, migrate
+from stack.topic_clients import dead_letter_senders, senders
 from tests.isolation.before import before_migration
 from tests.isolation.filled import A, B
 

@@ -15,7 +15,6 @@ import asyncpg
 import structlog
 from aiohttp.test_utils import TestServer
 
-from cli.plans import grant
 from services.analytics import app as analytics
 from services.analytics.settings import AnalyticsSettings
 from services.auth import app as auth
@@ -30,6 +29,7 @@ from services.trading.venue_clock import VenueClock
 from services.trading.worker.worker import Worker
 from shared.chassis.service import RunningService
 from shared.chassis.telemetry import configure_logging
+from stack.billing_database import grant
 from stack.migrate import SERVICES, DatabaseAccess
 from tests.integration.accounts import Json, auth_settings, billing_settings, eventually
 from tests.integration.trading.market import Exchange, Market

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from cli.failure import BadInput
-from cli.plans import grant
 from services.auth.app import build as build_auth
 from services.billing.app import build as build_billing
 from shared.chassis.events.outbox import emit
 from shared.chassis.events.producer import Outgoing
 from shared.chassis.service import RunningService
 from shared.contracts.types import new_id
+from stack.billing_database import grant
+from stack.failure import BadInput
 from tests.integration.accounts import (
     Answer,
     Client,

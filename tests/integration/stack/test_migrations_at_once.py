@@ -7,7 +7,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from cli.failure import BadInput
+from stack.failure import BadInput
 from stack.migrate import LOCK_KEY, SERVICES, DatabaseAccess, create_database, migrate
 from tests.backend import admin_execute
 from tests.conftest import database_of

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.failure import BadInput
 from cli.platform import READY_LINE, wait_until_ready
+from stack.failure import BadInput
 from stack.home import ProcessRecord, State
 from stack.ports import Ports
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli.failure import CommandFailure
 from cli.fault_run import faults
+from stack.failure import CommandFailure
 
 
 @pytest.mark.parametrize(

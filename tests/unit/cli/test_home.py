@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.failure import BadInput
+from stack.failure import BadInput
 from stack.home import Home, ProcessRecord, State, find_process, find_process_record, read_state
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.failure import BadInput
 from stack import kafka
+from stack.failure import BadInput
 
 
 @pytest.fixture(autouse=True)

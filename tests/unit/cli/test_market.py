@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestServer
 
-from cli.failure import BadInput
 from sandbox.bybit import made_up as sandbox_market
 from sandbox.bybit.server import make_app
+from stack.failure import BadInput
 from stack.market import HISTORY_STEPS, MadeUpMarket
 from tests.pace import patient
 

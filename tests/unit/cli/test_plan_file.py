@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.failure import BadInput
 from cli.plan_file import read_plan
+from stack.failure import BadInput
 
 LIMITS = {
     "max_trades_per_month": None,
