@@ -91,7 +91,7 @@ NOWHERE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("who", ["auth", "gateway"])
+@pytest.mark.parametrize("name_of_process", ["auth", "gateway"])
 def test_malformed_http_is_refused_quickly(
     world: World, name_of_process: str, record_property: Callable[[str, object], None]
 ) -> None:
@@ -127,7 +127,7 @@ def test_the_service_answers_every_head_that_the_gateway_passes_on(world: World,
     assert answers == [status] * 30
 
 
-@pytest.mark.parametrize("who", ["trading", "gateway"])
+@pytest.mark.parametrize("name_of_process", ["trading", "gateway"])
 def test_no_undocumented_path_answers(world: World, name_of_process: str) -> None:
     process = world.process(name_of_process)
     began = process.log_size()

@@ -37,7 +37,7 @@ def requests(method: bytes, path: bytes, token: bytes) -> Iterator[bytes]:
             yield method + b" " + path + target % raw + b" HTTP/1.1\r\nHost: x\r\n" + bearer + body
 
 
-@pytest.mark.parametrize("who", [*PATHS, "gateway"])
+@pytest.mark.parametrize("name", [*PATHS, "gateway"])
 def test_undecodable_bytes_are_a_client_error(world: World, name: str) -> None:
     process = world.process(name)
     began = process.log_size()
