@@ -1,10 +1,10 @@
-"""Assigns tests to the run's three processes: two keep two cores busy, one runs the tests that mostly wait."""
+"""Assigns tests to the run's three processes: one runs the tests that mostly wait, one the long ones, one the rest."""
 
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 # Mostly wait for time-outs and for platforms to start: all in one process, first.
 WAITING = ("tests/faults/", "tests/integration/faults_command/", "tests/integration/stack/")
-# Take minutes of CPU time: started early, so that they do not run alone at the end.
+# Take minutes of CPU time each: one after the other, beside nothing heavier than the rest.
 LONG = ("tests/hostile/test_documents.py", "tests/e2e/")
 
 
@@ -14,8 +14,10 @@ def turn(nodeid: str) -> int:
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Keep each file in one process, so that its shared fixtures are created once, and all waiting tests in one
-    process."""
+    """Keep each file in one process, so that its shared fixtures are created once; all waiting tests in one, and all
+    long ones in another."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "waiting" if nodeid.startswith(WAITING) else str(super()._split_scope(nodeid))
+        if nodeid.startswith(WAITING):
+            return "waiting"
+        return "long" if nodeid.startswith(LONG) else str(super()._split_scope(nodeid))
