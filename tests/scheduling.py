@@ -1,4 +1,4 @@
-"""Assigns tests to the run's three processes: one runs the tests that mostly wait, one the long ones, one the rest."""
+"""Assigns tests to the processes of a run: one runs those that mostly wait, one the long ones, one the rest."""
 
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
@@ -14,8 +14,8 @@ def turn(nodeid: str) -> int:
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Keep each file in one process, so that its shared fixtures are created once; all waiting tests in one, and all
-    long ones in another."""
+    """Keep each file in one process, so that its shared fixtures are created once; all waiting tests in one, all long
+    ones in another."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(WAITING):
