@@ -14,8 +14,8 @@ def turn(nodeid: str) -> int:
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Keep each file in one process, so that its shared fixtures are created once; all waiting tests in one process,
-    and all long tests in another."""
+    """Keep each file in one process, so that its shared fixtures are created once; waiting tests share a process,
+    and long tests another."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(WAITING):
