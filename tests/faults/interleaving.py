@@ -13,10 +13,11 @@ from typing import Any, TypeAlias, cast
 import asyncpg
 
 from shared.chassis.postgres import Connection, Database
+from tests.pace import patient
 
 STATEMENTS = ("execute", "executemany", "fetch", "fetchrow", "fetchval")
 LOOK_EVERY_S = 0.005
-SETTLED_WITHIN_S = 10.0
+SETTLED_WITHIN_S = patient(10.0)
 MOST_ORDERS = 1_000
 
 Script: TypeAlias = Callable[[Database], Awaitable[object]]

@@ -17,9 +17,10 @@ from tests.hostile import table
 from tests.hostile.operations import Field, Json, Operation, operations, with_ids
 from tests.hostile.world import Process, World
 from tests.hostile.wrong_values import wrong_values
+from tests.pace import patient
 
 MIB = 2**20
-SLOWEST_S = 5.0
+SLOWEST_S = patient(5.0)
 MOST_GROWTH = 64 * MIB
 WITH_BODY = [operation for operation in operations() if operation.body is not None]
 BOMB = gzip.compress(bytes(16 * MIB)) * 64  # unpacks to 1 GiB

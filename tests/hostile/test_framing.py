@@ -10,8 +10,9 @@ from tests.hostile.operations import UNKNOWN_ID, Operation, operations
 from tests.hostile.wire import exchange, head
 from tests.hostile.world import World
 from tests.hostile.wrong_values import NAIVE_TIMES, WRONG_IDS
+from tests.pace import patient
 
-SOONEST_S = 6.0
+SOONEST_S = patient(6.0)
 JSON = {"Content_Type": "application/json"}
 POST = head("POST", "/v1/auth/refresh", **JSON)[:-2]  # without the final line, so that more headers can follow
 BODY = b'{"refresh_token": "x"}'

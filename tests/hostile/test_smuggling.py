@@ -15,8 +15,9 @@ import pytest
 from tests.hostile import http2
 from tests.hostile.wire import exchange, head
 from tests.hostile.world import World
+from tests.pace import patient
 
-PATIENCE_S = 20.0
+PATIENCE_S = patient(20.0)
 QUIET_S = 2.5  # no more data for this long after an answer
 AT_ONCE = 8
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3}) ")

@@ -5,7 +5,9 @@ import socket
 import time
 from dataclasses import dataclass, field
 
-PATIENCE_S = 8.0
+from tests.pace import patient
+
+PATIENCE_S = patient(8.0)
 
 
 @dataclass(frozen=True)

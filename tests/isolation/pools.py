@@ -8,8 +8,9 @@ import asyncpg
 
 from shared.chassis.postgres import Database, Pool
 from tests.integration.accounts import eventually
+from tests.pace import patient
 
-SETTLED_WITHIN_S = 10.0
+SETTLED_WITHIN_S = patient(10.0)
 UNTOUCHED = (None, "")
 
 

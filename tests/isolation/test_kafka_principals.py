@@ -33,6 +33,7 @@ from stack.subscribers import add_subscriber, change_password, list_subscribers,
 from stack.topic_clients import dead_letter_senders, receivers, senders
 from stack.topics import open_admin_client
 from tests.isolation.secured_broker import SecuredBroker, secured_broker
+from tests.pace import patient
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -42,7 +43,7 @@ WRITERS = {event.topic: set(senders(event)) for event in EVENTS} | {
 READERS = {event.topic: set(receivers(event)) for event in EVENTS} | {
     f"{event.topic}.dlq": set() for event in EVENTS
 }
-ANSWER_WITHIN_S = 20
+ANSWER_WITHIN_S = patient(20)
 
 
 @pytest.fixture(scope="module")
