@@ -9,8 +9,8 @@ import time
 from typing import Final
 
 FACTOR = "TRADEFLEET_TEST_PACE"  # measured once per run and inherited by its processes, or set by the environment
-ADDITIONS, EXPECTED_S = 2_000_000, 0.08
-MOST = 6.0
+ADDITIONS, EXPECTED_S = 2_000_000, 0.055  # half of what two cores of 2024 take: three processes share them
+MOST = 8.0
 
 
 def _measure() -> float:
