@@ -37,7 +37,7 @@ CHECKS = {
 }
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_conforms_to_its_document(
     world: World, service: str, tmp_path: Path, record_property: Callable[[str, object], None]
@@ -50,7 +50,7 @@ def test_a_service_conforms_to_its_document(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=patient(max(400, 4 * EXAMPLES)),
+        timeout=patient(max(600, 6 * EXAMPLES)),
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     counts = _counts(process, report)
