@@ -97,7 +97,7 @@ async def test_unreadable_messages_do_not_stop_the_checker(world: World, judge: 
     for value in unreadable:
         world.put("trade.opened", 3, {"ce_id": "no id", "other": "\x00"}, value)
     assert {violation.detail for violation in await judge()} == {
-        f"notifications: the message at trade.opened/3/{offset} has no id and was not set aside"
+        f"notifications: the message at trade.opened/3/{offset} has no id and was not parked"
         for offset in range(len(unreadable))
     }
 
