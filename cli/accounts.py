@@ -1,20 +1,18 @@
 """`tradefleet accounts`: deactivate and reactivate accounts."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import asyncpg
 import click
 
 from cli.options import OneLineCommand
-from cli.target import home_option
+from cli.target import find_dsn, home_option
 from services.auth.operations.deactivation import ActivationChange, set_account_active
 from shared.chassis.clock import utc_now
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
 from stack.failure import BadInput
-from stack.home import DEFAULT_HOME, read_state
 
 
 @click.group()
@@ -43,17 +41,8 @@ def reactivate_command(email: str, home: Path | None) -> None:
 
 
 def app_dsn(home: Path | None) -> str:
-    """Return auth's DSN: from `home` if given, else from POSTGRES_APP_DSN, else from the home of `up`.
-
-    Raises BadInput.
-    """
-    if home is None and (dsn := os.environ.get("POSTGRES_APP_DSN")):
-        return dsn
-    home = home or DEFAULT_HOME
-    state = read_state(home)
-    if state is None or not state.auth_app:
-        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set POSTGRES_APP_DSN")
-    return state.auth_app
+    """Return the DSN of auth's app role. Raises BadInput."""
+    return find_dsn(home, "POSTGRES_APP_DSN", lambda state: state.auth_app)
 
 
 async def _switch(dsn: str, email: str, *, active: bool) -> ActivationChange:

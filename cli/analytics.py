@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.options import BadOption, OneLineCommand, quoted
+from cli.target import home_option
 from services.analytics.operations import rebuild
 from services.analytics.settings import AnalyticsSettings
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
@@ -38,7 +39,7 @@ def analytics() -> None:
 @analytics.command("rebuild", cls=OneLineCommand)
 @click.option("--email", default=None, help="Rebuild this user only.")
 @click.option("--all", "all_users", is_flag=True, help="Rebuild all users.")
-@click.option("--home", type=click.Path(path_type=Path), default=None, help="The stack's folder.")
+@home_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def rebuild_command(email: str | None, all_users: bool, home: Path | None, as_json: bool) -> None:
     """Rebuild all days from the trades, one user per transaction, so that readers see no partial result."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cli.options import OneLineCommand
-from cli.target import home_option
+from cli.target import find_dsn, home_option
 from services.auth.operations.audit import LogFault, find_scope, verify
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.settings import ServiceSettings
 from stack.failure import BadInput
-from stack.home import DEFAULT_HOME, read_state
 
 MAX_SHOWN = 1_000
 FAULT_TEXTS = {
@@ -69,30 +67,21 @@ def verify_command(email: str | None, home: Path | None, as_json: bool) -> None:
 
 
 def auth_dsn(home: Path | None) -> str:
-    """Return auth's DSN: from `home` if given, else from POSTGRES_WORKER_DSN, else from the home of `up`.
-
-    Raises BadInput.
-    """
-    if home is None and (dsn := os.environ.get("POSTGRES_WORKER_DSN")):
-        return dsn
-    home = home or DEFAULT_HOME
-    state = read_state(home)
-    if state is None or not state.auth:
-        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set POSTGRES_WORKER_DSN")
-    return state.auth
+    """Return the DSN of auth's worker role. Raises BadInput."""
+    return find_dsn(home, "POSTGRES_WORKER_DSN", lambda state: state.auth)
 
 
 async def _verify(dsn: str, email: str | None) -> Verified:
     """Verify with auth's worker role, which cannot change rows. Raises BadInput."""
     database = await Database.connect(_settings(dsn))
     try:
-        extent = await find_scope(database, email)
-        if extent is None:
+        scope = await find_scope(database, email)
+        if scope is None:
             raise BadInput(f"no user is registered as {email}")
         done, found = Verified(0, 0, 0, []), list[LogFault]()
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
-            task = bar.add_task("rows", total=extent.entries)
-            async for part in verify(database, extent):
+            task = bar.add_task("rows", total=scope.entries)
+            async for part in verify(database, scope):
                 bar.advance(task, part.rows)
                 done.rows, done.users = done.rows + part.rows, done.users + part.chains
                 done.faults += len(part.faults)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from cli.options import OneLineCommand
 from cli.plan_file import list_changes, plan_fields, read_plan
+from cli.target import find_dsn, home_option
 from services.billing.domain import Plan
 from services.billing.operations.catalogue import PublishedPlan, move_subscribers, publish_plan
 from services.billing.queries.plans import list_versions
@@ -20,12 +20,10 @@ from shared.chassis.postgres import INFRASTRUCTURE_FAULTS
 from shared.contracts.billing import PlanName
 from stack.billing_database import NEW_USER_WAIT_S, grant, open_billing
 from stack.failure import BadInput
-from stack.home import DEFAULT_HOME, State, read_state
 
 CONNECT_TIMEOUT_S = 10
 NAMES = click.Choice(["FREE", "PREMIUM", "PRO"])
 
-home_option = click.option("--home", type=click.Path(path_type=Path), default=None, help="The stack's folder.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 dry_option = click.option("--dry-run", is_flag=True, help="Show the effect without changing anything.")
 
@@ -121,32 +119,18 @@ def grant_command(email: str, plan: PlanName, home: Path | None, wait_s: float, 
 
 
 def billing_dsn(home: Path | None) -> str:
-    """Return billing's DSN: from `home` if given, else from POSTGRES_APP_DSN, else from the home of `up`.
-
-    Raises BadInput.
-    """
-    return _dsn(home, "POSTGRES_APP_DSN", lambda state: state.billing)
+    """Return the DSN of billing's app role. Raises BadInput."""
+    return find_dsn(home, "POSTGRES_APP_DSN", lambda state: state.billing)
 
 
 def owner_dsn(home: Path | None) -> str:
     """Return the owner's DSN, whose role may change the catalogue. Raises BadInput."""
-    return _dsn(home, "POSTGRES_OWNER_DSN", lambda state: state.postgres)
-
-
-def _dsn(home: Path | None, variable: str, select: Callable[[State], str | None]) -> str:
-    if home is None and (dsn := os.environ.get(variable)):
-        return dsn
-    home = home or DEFAULT_HOME
-    state = read_state(home)
-    dsn = None if state is None else select(state)
-    if not dsn:
-        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set {variable}")
-    return dsn
+    return find_dsn(home, "POSTGRES_OWNER_DSN", lambda state: state.postgres)
 
 
 async def migrate(home: Path | None, plan: PlanName, dry_run: bool, progress: Callable[[int], None]) -> int:
     """Move subscribers to the current version and return their number. Raises BadInput."""
-    queue = _dsn(home, "POSTGRES_QUEUE_DSN", lambda state: state.queues.get("billing"))
+    queue = find_dsn(home, "POSTGRES_QUEUE_DSN", lambda state: state.queues.get("billing"))
     moved = 0
     async with open_billing(billing_dsn(home), queue) as database:
         async for page in move_subscribers(database, plan, utc_now(), dry_run=dry_run):

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -17,11 +18,11 @@ from cli.options import OneLineCommand
 from stack import kafka
 from stack.cleanup import remove_home
 from stack.failure import BadInput, CheckFailed
-from stack.health import is_healthy
+from stack.health import READY_TIMEOUT_S, is_healthy
 from stack.home import DEFAULT_HOME, State, end_processes, find_process, read_state, strip_login
 from stack.market import MadeUpMarket
 from stack.private_files import make_private_file
-from stack.stack import GATEWAY_PORT, READY_TIMEOUT_S, Stack, StackOptions
+from stack.stack import GATEWAY_PORT, Stack, StackOptions
 
 STEP_TIMEOUT_S = READY_TIMEOUT_S + 30  # without a new log line; a start step reports its own failure earlier
 DOWN_TIMEOUT_S = 40
@@ -100,13 +101,10 @@ def _detach(home: Path, port: int | None, bar_ms: int, *, split: bool) -> None:
             stderr=output,
             start_new_session=True,
         )
-    try:
+    with ExitStack() as failed:
+        failed.callback(_terminate, process)
         wait_until_ready(process, home, log)
-    except BaseException:  # including KeyboardInterrupt
-        with signals_ignored():
-            process.terminate()
-            process.wait()
-        raise
+        failed.pop_all()
     process.returncode = 0  # it keeps running; avoids a ResourceWarning of Popen
     found = read_state(home)
     assert found is not None, "the stack writes its state"
@@ -114,6 +112,12 @@ def _detach(home: Path, port: int | None, bar_ms: int, *, split: bool) -> None:
     for line in log.read_text().splitlines():
         if any(part in line for part in REPEATED_LINES):
             click.echo(line.strip())
+
+
+def _terminate(process: "subprocess.Popen[bytes]") -> None:
+    with signals_ignored():
+        process.terminate()
+        process.wait()
 
 
 def wait_until_ready(

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +18,7 @@ from cli.report.file import write_page
 from cli.report.session_story import story_of_session
 from cli.report.story import StopRecorder
 from cli.tables import plain, show
-from cli.target import home_option
+from cli.target import find_dsn, home_option
 from services.trading.operations.verify_session import (
     NotVerifiable,
     SessionRecord,
@@ -32,7 +31,6 @@ from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.contracts.types import decimal_text, from_ms, instant_text
 from shared.strategy.execution.outcome import Fill
 from stack.failure import BadInput, CheckFailed
-from stack.home import DEFAULT_HOME, read_state
 
 
 @click.group()
@@ -103,17 +101,8 @@ def _id(text: str) -> UUID:
 
 
 def trading_dsn(home: Path | None) -> str:
-    """Return trading's DSN: from `home` if given, else from POSTGRES_APP_DSN, else from the home of `up`.
-
-    Raises BadInput.
-    """
-    if home is None and (dsn := os.environ.get("POSTGRES_APP_DSN")):
-        return dsn
-    home = home or DEFAULT_HOME
-    state = read_state(home)
-    if state is None or not state.trading:
-        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set POSTGRES_APP_DSN")
-    return state.trading
+    """Return the DSN of trading's app role. Raises BadInput."""
+    return find_dsn(home, "POSTGRES_APP_DSN", lambda state: state.trading)
 
 
 async def _read(dsn: str, session_id: UUID) -> SessionRecord:

@@ -1,7 +1,7 @@
-"""The platform that a command works on, found by a stack's home or the environment."""
+"""The platform that a command works on: a stack's home, or what the environment names."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import click
 from shared.chassis.events.broker_access import KafkaAccess
 from stack.external_kafka import kafka_from_environment
 from stack.failure import BadInput
-from stack.home import DEFAULT_HOME, read_state
+from stack.home import DEFAULT_HOME, State, read_state
 from stack.migrate import SERVICES
 
 home_option = click.option(
@@ -57,6 +57,21 @@ def find_target(home: Path | None, bootstrap: str = "", prefix: str | None = Non
     found = found or _stack(home or DEFAULT_HOME)
     kafka = replace(found.kafka, bootstrap=bootstrap) if bootstrap else found.kafka
     return replace(found, kafka=kafka, prefix=found.prefix if prefix is None else prefix)
+
+
+def find_dsn(home: Path | None, variable: str, select: Callable[[State], str | None]) -> str:
+    """Return a DSN: from `home` if given, else from the environment variable, else from the home of `up`.
+
+    Raises BadInput.
+    """
+    if home is None and (dsn := os.environ.get(variable)):
+        return dsn
+    home = home or DEFAULT_HOME
+    state = read_state(home)
+    dsn = None if state is None else select(state)
+    if not dsn:
+        raise BadInput(f"no stack runs in {home}; start one with `tradefleet up`, or set {variable}")
+    return dsn
 
 
 def _environment(bootstrap: str) -> Target | None:

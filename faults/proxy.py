@@ -28,10 +28,10 @@ class Weather:
 
 
 class Proxy:
-    """`async with Proxy(front, draw) as proxy: proxy.change(Weather("slices"))`."""
+    """`async with Proxy(route, draw) as proxy: proxy.change(Weather("slices"))`."""
 
-    def __init__(self, front: ProxyRoute, draw: random.Random) -> None:
-        self._front = front
+    def __init__(self, route: ProxyRoute, draw: random.Random) -> None:
+        self._route = route
         self._draw = draw
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -39,10 +39,10 @@ class Proxy:
 
     @property
     def port(self) -> int:
-        return self._front.port
+        return self._route.port
 
     async def __aenter__(self) -> "Proxy":
-        self._server = await asyncio.start_server(self._on_client, HOST, self._front.port)
+        self._server = await asyncio.start_server(self._on_client, HOST, self._route.port)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -70,7 +70,7 @@ class Proxy:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            up_reader, up_writer = await asyncio.open_connection(HOST, self._front.upstream_port)
+            up_reader, up_writer = await asyncio.open_connection(HOST, self._route.upstream_port)
         except OSError:
             writer.transport.abort()  # as if the server were down
             return

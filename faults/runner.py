@@ -65,10 +65,10 @@ class Run:
             self._points = PointsFolder(self._home / "points")
             market = Market(self._home / "market", self._options.seed)
 
-            async def start_proxies(fronts: Sequence[ProxyRoute]) -> None:
-                for front in fronts:
-                    draw = Random(f"proxy {self._options.seed} {front.server}")
-                    self._proxies[front.server] = await opened.enter_async_context(Proxy(front, draw))
+            async def start_proxies(routes: Sequence[ProxyRoute]) -> None:
+                for route in routes:
+                    draw = Random(f"proxy {self._options.seed} {route.server}")
+                    self._proxies[route.server] = await opened.enter_async_context(Proxy(route, draw))
 
             stack = Stack(self._home, self._stack_options(market, start_proxies), self._print)
             self._stack = await opened.enter_async_context(stack)
@@ -102,13 +102,13 @@ class Run:
     def _print(self, text: str) -> None:
         self._console.print(f"  {text}", highlight=False)
 
-    def _stack_options(self, market: Market, between: StartProxies) -> StackOptions:
+    def _stack_options(self, market: Market, start_proxies: StartProxies) -> StackOptions:
         points = {"FAULT_POINTS": str(self._points.folder)}
         return StackOptions(
             market.arguments(),
             env=dict.fromkeys(SERVICES, points),
             split=True,
-            start_proxies=between,
+            start_proxies=start_proxies,
         )
 
     async def _break_and_heal(self, market: Market) -> SettledState:

@@ -10,14 +10,13 @@ from typing import Any
 
 import aiohttp
 import asyncpg
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from shared.chassis.events.broker_access import client_options
 from stack.consumer_lag import consumer_lag
 from stack.health import is_healthy
 from stack.migrate import SERVICES
 from stack.stack import Stack
+from stack.topics import open_admin_client
 
 SETTLED = "settled.json"
 WITHIN_S = 120.0
@@ -117,11 +116,8 @@ async def _market_state(stack: Stack) -> dict[str, Any]:  # Any: as the sandbox 
 
 
 async def _lag(stack: Stack) -> dict[str, int]:
-    admin = AIOKafkaAdminClient(**client_options(stack.kafka))
     try:
-        await admin.start()
-        return dict(await consumer_lag(admin, stack.kafka, stack.topic_prefix))
+        async with open_admin_client(stack.kafka) as admin:
+            return dict(await consumer_lag(admin, stack.kafka, stack.topic_prefix))
     except KafkaError as error:
         return {repr(error): 1}
-    finally:
-        await admin.close()

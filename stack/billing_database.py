@@ -1,4 +1,4 @@
-"""Billing's operations from outside the service."""
+"""Billing's database for its operators: opening it and granting plans, outside the running service."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,8 +14,6 @@ from shared.contracts.billing import PlanName
 from stack.failure import BadInput
 
 NEW_USER_WAIT_S = 10.0
-
-
 POLL_INTERVAL_S = 0.1
 
 

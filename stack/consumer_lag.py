@@ -1,8 +1,9 @@
-"""How far consumer groups are behind their topics."""
+"""The lag of consumer groups: messages of their topics that they have not committed."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from shared.chassis.events.broker_access import KafkaAccess, client_options
@@ -11,21 +12,29 @@ from shared.chassis.events.handlers import partitions_of
 
 async def consumer_lag(admin: AIOKafkaAdminClient, kafka: KafkaAccess | str, prefix: str) -> Counter[str]:
     """Return uncommitted messages by group; ignores groups without our prefix on a shared broker."""
+    groups = [name for name, *_ in await admin.list_consumer_groups() if name.startswith(prefix)]
+    committed = {group: await admin.list_consumer_group_offsets(group) for group in groups}
+    ends = await _end_offsets(kafka, sorted({each.topic for offsets in committed.values() for each in offsets}))
     lag: Counter[str] = Counter()
+    for group, offsets in committed.items():
+        topics = {partition.topic for partition in offsets}
+        behind = sum(
+            max(0, end - max(0, offsets[partition].offset if partition in offsets else 0))
+            for partition, end in ends.items()
+            if partition.topic in topics
+        )
+        if behind:
+            lag[group] = behind
+    return lag
+
+
+async def _end_offsets(kafka: KafkaAccess | str, topics: Sequence[str]) -> Mapping[TopicPartition, int]:
+    if not topics:
+        return {}
     consumer = AIOKafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
     await consumer.start()
     try:
-        for group in [name for name, *_ in await admin.list_consumer_groups() if name.startswith(prefix)]:
-            committed = await admin.list_consumer_group_offsets(group)
-            topics = sorted({partition.topic for partition in committed})
-            partitions = await partitions_of(kafka, topics) if topics else []
-            ends = await consumer.end_offsets(partitions)
-            behind = sum(
-                max(0, ends[partition] - max(0, committed[partition].offset if partition in committed else 0))
-                for partition in partitions
-            )
-            if behind:
-                lag[group] = behind
+        ends: Mapping[TopicPartition, int] = await consumer.end_offsets(await partitions_of(kafka, topics))
+        return ends
     finally:
         await consumer.stop()
-    return lag

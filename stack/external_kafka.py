@@ -1,4 +1,4 @@
-"""A Kafka that runs already, as the environment names it."""
+"""Access to a Kafka that the stack does not start: its address and login, from the environment."""
 
 import os
 

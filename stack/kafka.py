@@ -143,7 +143,7 @@ class KafkaServer:
         listening = {"CLIENTS": self.port}
         advertised = {"CLIENTS": self.port}
         if self.proxy is not None:
-            listening["FRONTED"], advertised["FRONTED"] = self.proxy.upstream_port, self.proxy.port
+            listening["PROXIED"], advertised["PROXIED"] = self.proxy.upstream_port, self.proxy.port
         protocol = "SASL_PLAINTEXT" if self.admin_password else "PLAINTEXT"
         every = {**listening, "CONTROLLER": self.controller_port}
         yield "listeners=" + ",".join(f"{name}://127.0.0.1:{port}" for name, port in every.items())
@@ -157,7 +157,7 @@ class KafkaServer:
         admin_login = ADMIN_LOGIN.format(admin=ADMIN, password=self.admin_password)
         yield "listener.name.controller.sasl.enabled.mechanisms=PLAIN"
         yield f"listener.name.controller.plain.sasl.jaas.config={admin_login}"
-        for name in ("clients", "fronted"):
+        for name in ("clients", "proxied"):
             yield f"listener.name.{name}.sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN"
             yield f"listener.name.{name}.plain.sasl.jaas.config={admin_login}"
             yield f"listener.name.{name}.scram-sha-512.sasl.jaas.config={SCRAM_LOGIN}"

@@ -25,7 +25,7 @@ class ServiceProcess:
 
     @property
     def serves_http(self) -> bool:
-        """Whether the gateway and other services send requests to it."""
+        """Return whether the gateway and other services send requests to it."""
         return not self.roles or "http" in self.roles
 
 

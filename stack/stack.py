@@ -23,7 +23,7 @@ from stack.environment import (
 from stack.external_kafka import kafka_from_environment
 from stack.failure import BadInput
 from stack.grants import Grants, apply_grants, remove_grants
-from stack.health import is_healthy, pending_operator_action
+from stack.health import READY_EVERY_S, wait_until_healthy
 from stack.home import Home, ProcessRecord, State, find_process_record, login_json
 from stack.kafka import KafkaServer, ProxyRoute
 from stack.layout import ServiceProcess, processes_per_role, processes_per_service
@@ -37,8 +37,6 @@ from stack.users import server_user
 
 DATABASE = "tradefleet"
 GATEWAY_PORT = 8080
-READY_TIMEOUT_S = 180  # for one process, on a machine that is busy with other work
-READY_EVERY_S = 0.05
 TOPICS_TIMEOUT_S = 60
 FOREIGN_KAFKA_TIMEOUT_S = 7
 CADDYFILE = ROOT / "deploy" / "gateway" / "Caddyfile"
@@ -296,18 +294,8 @@ class Stack:
         self._health[spec.name] = health
         await child.start()
         self._write_state()
-        why = ""
-        try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                while not await is_healthy(health):
-                    if why := await pending_operator_action(health):
-                        break
-                    if child.restarts > 3:
-                        raise BadInput(f"{spec.name} does not start: {child.log_tail(2)}")
-                    await asyncio.sleep(READY_EVERY_S)
-        except TimeoutError:
-            raise BadInput(f"{spec.name} does not become ready: {child.log_tail(2)}") from None
-        self._report(f"{spec.name} is waiting: {why}" if why else f"{spec.name} ready")
+        action = await wait_until_healthy(child, health)
+        self._report(f"{spec.name} is waiting: {action}" if action else f"{spec.name} ready")
 
     def pid(self, name: str) -> int | None:
         """Return the process id; None while the process is down."""

@@ -21,14 +21,12 @@ EVENT_HANDLERS: Mapping[str, Sequence[EventHandler[Any]]] = {  # Any: each of it
     "notifications": services.notifications.consumers.EVENT_HANDLERS,
 }
 
-
-# Events that are consumed without an inbox. A test finds each place that does.
+# Events that are consumed without an inbox; tests/contracts/test_asyncapi.py finds each place that does.
 READS: Mapping[str, Sequence[type[Message]]] = {
     "trading": (MarketInterest, CandleOpened, CandleClosed),
     "analytics": (CandleClosed,),
     "notifications": (CandleClosed,),
 }
-
 
 # Events that the HTTP layer of every service consumes, in each of its processes.
 READ_BY_ALL: Sequence[type[Message]] = (LoginEnded,)
@@ -43,8 +41,8 @@ def receivers(event: type[Message]) -> list[str]:
     """Return the services that consume this event, each in consumer groups of its own."""
     return [
         service
-        for service, subscriptions in EVENT_HANDLERS.items()
-        if event in (*READ_BY_ALL, *READS.get(service, ())) or any(each.event is event for each in subscriptions)
+        for service, handlers in EVENT_HANDLERS.items()
+        if event in (*READ_BY_ALL, *READS.get(service, ())) or any(each.event is event for each in handlers)
     ]
 
 

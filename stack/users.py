@@ -31,5 +31,5 @@ def change_owner(path: Path, user: pwd.struct_passwd | None) -> None:
 
 
 def is_reachable(path: Path) -> bool:
-    """Whether every user can traverse the path to this folder."""
+    """Return whether every user can traverse the path to this folder."""
     return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents])

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -47,19 +48,21 @@ class PartialFile:
             self._file: BinaryIO = self.path.open("a+b")
         except OSError as error:
             raise BadInput(f"-o: {self.path}: cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with ExitStack() as failed:
+            failed.callback(self._file.close)
+            self._lock()
             self._resume()
-        except BlockingIOError:
-            self._file.close()
-            raise BadInput(f"-o: another run is writing {self.path}") from None
-        except BaseException:
-            self._file.close()
-            raise
+            failed.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(f"-o: another run is writing {self.path}") from None
 
     def _resume(self) -> None:
         """Read the rows of an earlier run. Raises BadInput if it belongs to another request."""

@@ -18,7 +18,7 @@ from cli.options import OneLineCommand, quoted
 from cli.tables import show
 from cli.target import home_option
 from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
-from services.trading.operations.repair_candles import CandleGap, examine, repair_bars
+from services.trading.operations.repair_candles import CandleFinding, examine, repair_bars
 from services.trading.queries.candle_chain import StoredSpan, list_spans
 from services.trading.settings import TradingSettings
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
@@ -36,11 +36,11 @@ class Checked:
     """One generation of the series and its findings."""
 
     span: StoredSpan
-    findings: list[CandleGap] = field(default_factory=list)
+    findings: list[CandleFinding] = field(default_factory=list)
     repaired: int = 0
 
     @property
-    def wrong(self) -> list[CandleGap]:
+    def wrong(self) -> list[CandleFinding]:
         return [finding for finding in self.findings if finding.kind != "hole"]
 
 

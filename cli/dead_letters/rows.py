@@ -112,7 +112,7 @@ async def find_entries_of_event(connection: Connection, event_id: UUID) -> list[
 
 
 async def was_handled(connection: Connection, kind: Kind, number: int) -> bool:
-    """Whether such an event existed and has been handled or sent."""
+    """Return whether such an event existed and has been handled or sent."""
     if kind == "heard":
         last = await connection.fetchval(
             "SELECT pg_sequence_last_value(pg_get_serial_sequence('parked', 'id')::regclass)"

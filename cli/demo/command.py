@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -69,18 +69,15 @@ def demo(
     """Run several tenants on paper and check the results."""
     home = HOME / f"demo-{time.time_ns() // 1_000_000}"
     raw = RawOptions(candles, strategy, instrument, fee, balance, tenants, bars, bar_ms)
-    try:
+    with ExitStack() as failed:
+        failed.callback(_remove_uninterrupted, home)
         options = read_options(raw, home / "market")
-    except BaseException:
-        with signals_ignored():
-            remove_home(home)
-        raise
+        failed.pop_all()
     console = Console(soft_wrap=True)
     try:
         ok = asyncio.run(_run(options, home, console, keep=keep, as_json=as_json))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        with signals_ignored():
-            remove_home(home)
+        _remove_uninterrupted(home)
         raise
     except BadInput:
         if not any((home / "logs").glob("*")):  # nothing was started, so there are no logs to keep
@@ -88,6 +85,11 @@ def demo(
         raise
     if not ok:
         raise SystemExit(1)
+
+
+def _remove_uninterrupted(home: Path) -> None:
+    with signals_ignored():
+        remove_home(home)
 
 
 async def _run(options: DemoOptions, home: Path, console: Console, *, keep: bool, as_json: bool) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 
 from shared.chassis.events.broker_access import KafkaAccess, client_options
 from shared.chassis.events.decoding import decode_record
@@ -17,8 +16,10 @@ from shared.contracts.envelope import MarketEvent
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import to_ms
 from stack.consumer_lag import consumer_lag
+from stack.topics import open_admin_client
 
 SETTLE_TIMEOUT_S = 60
+MARKET_TOPICS = frozenset(event.topic for event in EVENTS if issubclass(event, MarketEvent))
 
 
 @dataclass
@@ -80,17 +81,11 @@ async def wait_until_consumed(
     kafka: KafkaAccess | str, prefix: str, timeout_s: float = SETTLE_TIMEOUT_S
 ) -> Counter[str]:
     """Wait until all consumer groups have committed everything; returns the remaining lag by group."""
-    admin = AIOKafkaAdminClient(**client_options(kafka))
-    await admin.start()
-    try:
-        async with asyncio.timeout(timeout_s):
-            while lag := await consumer_lag(admin, kafka, prefix):
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        return lag
-    finally:
-        await admin.close()
+    async with open_admin_client(kafka) as admin:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while lag := await consumer_lag(admin, kafka, prefix):
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            return lag
     return Counter()
-
-
-MARKET_TOPICS = frozenset(event.topic for event in EVENTS if issubclass(event, MarketEvent))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cli.report.story import StopLevel, Story
-from services.trading.operations.execution_settings import strategy_of, terms_of
-from services.trading.operations.verify_session import Verification, first_bar_ms_of
+from services.trading.operations.execution_settings import first_bar_ms_of, strategy_of, terms_of
+from services.trading.operations.verify_session import Verification
 from shared.contracts.types import instant_text
 from shared.strategy.backtest.metrics import measure
 from shared.strategy.backtest.run import first_decision

@@ -10,7 +10,7 @@ from shared.chassis.clock import utc_now
 from shared.chassis.jobs import Job, every
 from shared.chassis.postgres import Database
 
-CHECK_INTERVAL_S = 3600
+MONTHS_EVERY_S = 3600
 RETENTION_EVERY_S = 60
 STEP_PAUSE_S = 0.1
 AHEAD = timedelta(days=7)
@@ -19,17 +19,20 @@ log = structlog.get_logger()
 
 
 def months(database: Database) -> Job:
-    """Create the partition of this month, and that of the next month a week before it begins."""
+    """Return the job that creates this month's partition, and the next month's a week before it begins."""
 
     async def work() -> None:
         for moment in (utc_now(), utc_now() + AHEAD):
             await prepare_month(database, moment)
 
-    return every("months", CHECK_INTERVAL_S, work)
+    return every("months", MONTHS_EVERY_S, work)
 
 
 def retention(database: Database) -> Job:
-    """Delete expired analyses step by step, each in its own transaction; wait longer once no user is due."""
+    """Return the job that deletes expired analyses in steps, each in its own transaction.
+
+    It pauses only briefly between steps while users are due.
+    """
 
     async def work() -> float | None:
         dropped = await drop_expired(database, utc_now())

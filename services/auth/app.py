@@ -1,9 +1,9 @@
 """Wires auth: settings and database to endpoints, event handlers and jobs."""
 
 from services.auth.consumers import EVENT_HANDLERS
+from services.auth.jobs import retention
 from services.auth.operations.authentication import AuthContext
 from services.auth.operations.passwords import Passwords
-from services.auth.operations.retention import retention
 from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
 from services.auth.routes.logins import LoginRoutes

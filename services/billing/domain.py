@@ -59,7 +59,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Period:
-    """From `start` inclusive to `end` exclusive."""
+    """A period from `start`, inclusive, to `end`, exclusive."""
 
     start: datetime
     end: datetime

@@ -9,7 +9,7 @@ POLL_EVERY_S = 5.0
 
 
 def deadlines(database: Database) -> Job:
-    """Process due deadlines; without a pause until none is left."""
+    """Return the job that processes due deadlines, without a pause until none is left."""
 
     async def work() -> float | None:
         return AT_ONCE if await process_deadlines(database, utc_now()) else None

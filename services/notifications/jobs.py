@@ -6,7 +6,7 @@ from services.notifications.queries.retention import delete_expired_rows, drop_i
 from shared.chassis.jobs import AT_ONCE, Job, every
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 
-CHECK_INTERVAL_S = 3600.0
+RETENTION_EVERY_S = 3600.0
 BUSY_RETRY_S = 60.0
 MAX_ROWS = 5_000
 
@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 
 def retention(database: Database) -> Job:
-    """Delete expired rows; without a pause after a full batch, because more rows may be due."""
+    """Return the job that deletes expired rows, without a pause after a full batch: more rows may be due."""
 
     async def work() -> float | None:
         try:
@@ -29,4 +29,4 @@ def retention(database: Database) -> Job:
             log.info("expired_rows_deleted", months=dropped, rows=deleted)
         return AT_ONCE if deleted == MAX_ROWS else None
 
-    return every("retention", CHECK_INTERVAL_S, work)
+    return every("retention", RETENTION_EVERY_S, work)

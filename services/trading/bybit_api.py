@@ -52,7 +52,7 @@ class UnknownSymbol(Exception):
 
 @dataclass(frozen=True)
 class Kline:
-    """A bar from the exchange. `widened`: its high or low did not enclose open and close, and was widened to."""
+    """A bar from the exchange. `widened`: its high or low did not enclose open and close and was changed."""
 
     open_time: datetime
     open: Decimal

@@ -68,7 +68,7 @@ class Limit:
 
 @dataclass
 class _PlanUsage:
-    """How much of a plan the running sessions use."""
+    """The part of a plan that running sessions use."""
 
     strategies: set[UUID] = field(default_factory=set)
     symbols: set[str] = field(default_factory=set)

@@ -54,7 +54,7 @@ class StrategiesFull(Conflict):
 
 
 class VersionsFull(Conflict):
-    """`limit` is the most versions a strategy can have. Create a strategy with the same document to continue."""
+    """`limit` is the most versions a strategy can have. Continue with a new strategy that has another name."""
 
     type = "versions-full"
     title = "The strategy has the maximum number of versions"

@@ -23,7 +23,7 @@ class VenueClock:
 
     @property
     def latest(self) -> datetime:
-        """The latest time received from the exchange; accurate to about a second."""
+        """The latest time received from the exchange: usually less than a second old."""
         return self._latest
 
     @property
@@ -33,7 +33,7 @@ class VenueClock:
 
     @property
     def estimated(self) -> datetime:
-        """The exchange's current time; assumed to keep running while the exchange does not answer."""
+        """The exchange's current time, estimated: its clock is assumed to keep running since the latest answer."""
         return self._latest + timedelta(seconds=time.monotonic() - self._seen_at)
 
     def see(self, moment: datetime) -> None:

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import get_args
 from uuid import UUID
 
+from pydantic import BaseModel
+
 from shared.chassis.clock import utc_now
 from shared.chassis.events.outbox import bucket_of, outgoing
 from shared.chassis.http.app import Call, Endpoint, HandlerResult, Reply
@@ -96,9 +98,9 @@ class Recorder:
             return endpoint
         service = recording_service(self._service)
 
-        async def handle(call: Call) -> HandlerResult:
+        async def handle(call: Call, **models: BaseModel) -> HandlerResult:
             async with self._database.one_transaction(call.principal.user_id) as transaction:
-                answer = await endpoint.handler(call)
+                answer = await endpoint.handler(call, **models)
                 await record(await transaction.connection(), service, self._activity(endpoint, call, answer))
             return answer
 

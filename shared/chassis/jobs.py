@@ -1,4 +1,4 @@
-"""Background jobs, and those that run by the clock."""
+"""Background jobs, and jobs that repeat at an interval."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -19,14 +19,14 @@ class Job:
 
 
 def every(name: str, seconds: float, work: Callable[[], Awaitable[float | None]], role: str = "jobs") -> Job:
-    """Return a job that runs `work` every so many seconds.
+    """Return a job that repeats `work`, with a pause of `seconds` between.
 
-    `work` returns the seconds until it is due again: `AT_ONCE` after a full batch, None for the usual pause.
+    `work` returns another pause in seconds, such as `AT_ONCE` after a full batch, or None for the usual one.
     """
 
     async def run(stop: asyncio.Event) -> None:
         while not stop.is_set():
-            due_in_s = await work()
-            await pause(stop, seconds if due_in_s is None else due_in_s)
+            pause_s = await work()
+            await pause(stop, seconds if pause_s is None else pause_s)
 
     return Job(name, run, role)

@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 
 def event_days(database: Database) -> Job:
-    """Create the partitions of the coming days and drop those that are no longer needed."""
+    """Return the job that creates the partitions of the coming days and drops those no longer needed."""
 
     async def work() -> float | None:
         try:

@@ -36,7 +36,7 @@ from shared.chassis.login_reader import LoginReader
 from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.quota.leases import BillingLessor
-from shared.chassis.quota.meter import Meter
+from shared.chassis.quota.meter import REPORT_EVERY_S, Meter
 from shared.chassis.retention import event_days
 from shared.chassis.service_tokens import ServiceCallers
 from shared.chassis.service_types import Context, Service
@@ -202,7 +202,7 @@ class RunningService:
         if "http" in self._roles:
             jobs.append(Job("ended-logins", self._login_reader.run))
         if self._meter is not None:
-            jobs.append(Job("usage", self._meter.run))
+            jobs.append(every("usage", REPORT_EVERY_S, self._meter.report))
         if consumers:
             jobs.append(every("retry-parked", RETRY_PARKED_EVERY_S, self._retry_parked))
         if "jobs" in self._roles and any(endpoint.creates for endpoint in self.service.endpoints):
@@ -217,7 +217,7 @@ class RunningService:
         return AT_ONCE if sum([await intake.retry_parked() for intake in self._intakes]) else None
 
     async def _supervise(self, job: Job) -> None:
-        """Run a job; restart it after infrastructure faults. Any other fault ends the process."""
+        """Run a job; restart it after an infrastructure fault or a ProblemError. Other faults end the process."""
         wait_s = RESTART_FIRST_S
         while not self._stop.is_set():
             try:

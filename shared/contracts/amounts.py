@@ -62,7 +62,7 @@ OfMarket = Annotated[Amount, AfterValidator(check_market), _amount_like("90000")
 """A price or volume to compare with the market's: above 0, with as many decimals as an exchange may use."""
 
 Price = Annotated[Amount, AfterValidator(check_bounded), _amount_like("29.99")]
-"""What something costs: at least 0."""
+"""The cost of something: at least 0."""
 
 Fraction = Annotated[Amount, AfterValidator(check_fraction), _amount_like("0.00055")]
 """A fee or a slippage."""

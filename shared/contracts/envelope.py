@@ -49,7 +49,7 @@ class Message(BaseModel):
 
     @property
     def is_replayed(self) -> bool:
-        """Whether an operator replayed it: the plausibility of its version is not checked then."""
+        """True if an operator replayed it: the plausibility of its version is not checked then."""
         return self._is_replayed
 
     def mark_replayed(self) -> None:

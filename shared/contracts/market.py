@@ -57,8 +57,8 @@ class CandleClosed(_Candle):
 
 
 class MarketInterest(Event):
-    """Whether the service `wished_by` needs this series. The highest `interest_version` counts. `user_id` is 0, as
-    the event is not about a user.
+    """The demand of the service `wished_by` for this series; `wanted` is false when it ends. The highest
+    `interest_version` counts. `user_id` is 0, as the event is not about a user.
 
     `history_bars` is the number of bars that the indicators need, if the exchange has them; a series that holds
     fewer gets a new generation. `generations` are those that sessions use; a consumer that uses none takes the

@@ -46,7 +46,7 @@ def check_name(text: str, most: int = NAME_LENGTH) -> str:
 
 
 def check_text(text: str, most: int = TEXT_LENGTH) -> str:
-    """Return the text trimmed as a whole: lines of up to `most` characters in total. Raises ValueError."""
+    """Return the text trimmed as a whole: lines of up to `most` characters in total, or none. Raises ValueError."""
     lines = text.replace("\r\n", "\n").strip(BLANKS + "\n")
     if len(lines) > most:
         raise ValueError(f"must have at most {most} characters")

@@ -143,6 +143,16 @@ class BodyModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _true_or_false(value: object) -> bool:
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError("must be true or false")
+
+
+Flag = Annotated[bool, BeforeValidator(_true_or_false)]
+"""A boolean in a query string: `true` or `false`, as in JSON."""
+
+
 class QueryModel(BaseModel):
     """A query string from a client, where everything is text: unknown keys are refused."""
 

@@ -1,5 +1,5 @@
-"""Selects the newest generation of a series. Several may exist at once, for running sessions; a consumer that uses
-none of them follows the newest."""
+"""Selects the newest generation of a series. Several may exist at once, because sessions stay on theirs; other
+consumers follow the newest."""
 
 from collections.abc import Sequence
 

@@ -39,12 +39,12 @@ ZERO = Decimal(0)
 
 
 def exact() -> AbstractContextManager[Context]:
-    """The context for money arithmetic: an inexact result raises `decimal.Inexact`."""
+    """Return the context for money arithmetic, in which an inexact result raises `decimal.Inexact`."""
     return localcontext(_EXACT)
 
 
 def inexact() -> AbstractContextManager[Context]:
-    """A rounding context, for foreign code that is called from inside `exact()`."""
+    """Return a rounding context, for foreign code that is called from inside `exact()`."""
     return localcontext(INEXACT)
 
 

@@ -13,7 +13,6 @@ from uuid import UUID
 import aiohttp
 import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from benchmarks.trades import messages, trades
 from shared.chassis.events.handlers import partitions_of
@@ -25,6 +24,7 @@ from shared.contracts.trading import TradeClosed
 from stack.migrate import ROOT, DatabaseAccess
 from stack.ports import Ports
 from stack.process import die_with_parent
+from stack.topics import open_admin_client
 from tests.faults.member import FAILING
 from tests.integration.accounts import eventually
 from tests.pace import patient
@@ -207,12 +207,8 @@ class Scene:
 
     async def committed(self, group: str = "analytics") -> int:
         """Return how many messages of the topic the group has committed."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        try:
+        async with open_admin_client(self.bootstrap) as admin:
             offsets = await admin.list_consumer_group_offsets(self.prefix + group)
-        finally:
-            await admin.close()
         return sum(max(0, at.offset) for partition, at in offsets.items() if partition.topic == self.topic)
 
 

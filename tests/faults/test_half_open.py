@@ -18,7 +18,7 @@ from tests.faults.scene import Scene
 LEEWAY_S = 3
 
 
-def front_of(server: str, port: int) -> ProxyRoute:
+def route_to(server: str, port: int) -> ProxyRoute:
     ports = Ports()
     free_port = ports.take()
     ports.release(free_port)
@@ -29,7 +29,7 @@ async def test_waiting_for_a_silent_database_is_bounded_and_it_is_used_again(sce
     dsn = scene.settings.postgres_app_dsn.get_secret_value()
     port = urlsplit(dsn).port
     assert port is not None
-    async with Proxy(front_of("postgres", port), random.Random(1)) as proxy:
+    async with Proxy(route_to("postgres", port), random.Random(1)) as proxy:
         through = dsn.replace(f":{port}/", f":{proxy.port}/")
         settings = scene.settings.model_copy(update={"postgres_app_dsn": SecretStr(through)})
         database = await Database.connect(settings)
@@ -47,7 +47,7 @@ async def test_waiting_for_a_silent_database_is_bounded_and_it_is_used_again(sce
 
 async def test_waiting_for_a_silent_broker_is_bounded(scene: Scene) -> None:
     port = int(scene.bootstrap.rpartition(":")[2])
-    async with Proxy(front_of("kafka", port), random.Random(1)) as proxy:
+    async with Proxy(route_to("kafka", port), random.Random(1)) as proxy:
         proxy.change(Weather("half_open"))
         producer = Producer(f"127.0.0.1:{proxy.port}", scene.prefix)
         began = time.monotonic()

@@ -4,9 +4,10 @@ import asyncio
 import signal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 
 from shared.chassis.events.handlers import FETCH_WAIT_MS, partitions_of
+from stack.topics import open_admin_client
 from tests.faults.scene import Scene, some_trades
 
 BEYOND = 1_000_000
@@ -49,7 +50,5 @@ async def commit_beyond_the_end(scene: Scene) -> None:
 
 async def drop_all_messages(scene: Scene) -> None:
     partitions: list[TopicPartition] = await partitions_of(scene.bootstrap, [scene.topic])
-    admin = AIOKafkaAdminClient(bootstrap_servers=scene.bootstrap)
-    await admin.start()
-    await admin.delete_records({partition: RecordsToDelete(before_offset=-1) for partition in partitions})
-    await admin.close()
+    async with open_admin_client(scene.bootstrap) as admin:
+        await admin.delete_records({partition: RecordsToDelete(before_offset=-1) for partition in partitions})

@@ -11,13 +11,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 
 from services.analytics.operations.watchlist import watch
 from services.trading.feed.demand import DemandedSeries
 from shared.chassis.clock import utc_now
 from stack.consumer_lag import consumer_lag
 from stack.migrate import DatabaseAccess
+from stack.topics import open_admin_client
 from tests.contracts.samples import SAMPLES
 from tests.hostile.mutations import Mutation, good, mutations
 from tests.integration.accounts import eventually
@@ -56,12 +56,8 @@ class Scene:
             await producer.stop()
 
     async def lag(self) -> dict[str, int]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        try:
+        async with open_admin_client(self.bootstrap) as admin:
             return dict(await consumer_lag(admin, self.bootstrap, self.prefix))
-        finally:
-            await admin.close()
 
     async def number(self, query: str) -> int:
         found: int = await self.world.database.fetchval(query)

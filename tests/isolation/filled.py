@@ -66,7 +66,7 @@ class Table:
 
     @property
     def is_tenants(self) -> bool:
-        """Whether the table is addressed by its own name and holds rows of tenants."""
+        """Return whether the table is addressed by its own name and holds rows of tenants."""
         return self.of_tenant and not self.is_partition
 
     def may(self, login: str, privilege: str) -> bool:

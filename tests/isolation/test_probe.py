@@ -82,32 +82,30 @@ async def get_revealing_by_header(call: Call) -> Reply[ThingView]:
         raise error from None
 
 
-async def list_own(call: Call) -> Page[ThingView]:
-    thing_id = call.query(ThingsQuery).thing_id
+async def list_own(call: Call, query: ThingsQuery) -> Page[ThingView]:
     own_things = [one for one, (name, _) in THINGS.items() if NAMES[name] == call.principal.user_id]
-    return Page(items=[thing(one) for one in own_things if thing_id in (None, one)])
+    return Page(items=[thing(one) for one in own_things if query.thing_id in (None, one)])
 
 
-async def list_all(call: Call) -> Page[ThingView]:
+async def list_all(_: Call, query: ThingsQuery) -> Page[ThingView]:
     return Page(items=[thing(one) for one in THINGS])
 
 
-async def list_by_id(call: Call) -> Page[ThingView]:
-    thing_id = call.query(ThingsQuery).thing_id
-    return Page(items=[thing(thing_id)] if thing_id in THINGS else [])
+async def list_by_id(_: Call, query: ThingsQuery) -> Page[ThingView]:
+    return Page(items=[thing(query.thing_id)] if query.thing_id in THINGS else [])
 
 
-async def share_own(call: Call) -> ThingView:
-    return own(call, call.body(ShareBody).thing_id)
+async def share_own(call: Call, body: ShareBody) -> ThingView:
+    return own(call, body.thing_id)
 
 
-async def share_any(call: Call) -> ThingView:
-    if call.body(ShareBody).thing_id not in THINGS:
+async def share_any(_: Call, body: ShareBody) -> ThingView:
+    if body.thing_id not in THINGS:
         raise NotFound
     return thing(INTRUDERS)
 
 
-async def rename(call: Call) -> ThingView:
+async def rename(call: Call, body: ThingBody) -> ThingView:
     return own(call, call.uuid())
 
 

@@ -16,7 +16,7 @@ BREAKS = ("\t", "\r", "\n")
 FORMULA_STARTS = (*"=+-@＝＋－＠﹦﹢﹣﹫", *BREAKS)
 # Some locales' spreadsheets split a line into cells at `;` and tab; all begin another line at line breaks.
 _SEPARATOR = re.compile(r"\r\n|[;\t\r\n]")
-_INVISIBLE = "CZ"  # first letter of Unicode categories: controls, formats, unassigned, blanks and separators
+_INVISIBLE = "CZ"  # first letters of Unicode categories: controls, formats, unassigned, blanks and separators
 Cell = str | int | Decimal | date | UUID | None
 
 

@@ -24,7 +24,7 @@ ALL_TIME = LocalPeriod()
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over trades. `gains` is the pnl of winning trades, `losses` minus the pnl of losing ones; both ≥ 0."""
+    """Sums over trades. `gains` is the pnl of winning trades, `losses` the negated pnl of losing ones; both ≥ 0."""
 
     trades: int
     winning_trades: int

@@ -1,19 +1,14 @@
 """Rebuilds a user's days from the facts, in one transaction so that readers never see a partial rebuild."""
 
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 
 from services.analytics.operations.facts import RebuildCounts, rebuild_days
 from services.analytics.queries import people
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.auth import UserRegistered
+from shared.contracts.emails import email_sha256
 
 USERS_AT_ONCE = 1_000
-
-
-def email_sha256(email: str) -> bytes:
-    """Return the hash by which an address is found. Upper and lower case are equal."""
-    return hashlib.sha256(email.strip().lower().encode()).digest()
 
 
 async def record_emails(connection: Connection, events: Sequence[UserRegistered]) -> None:

@@ -55,7 +55,7 @@ class NewAnalysis:
 
 
 WATCH_COLUMNS = ", ".join(WatchRow.__dataclass_fields__)
-# Whether the watch is on the list now. The table's own column is whether it was when the candle closed.
+# True if the watch is on the list now. The table's column of this name tells whether it was when the candle closed.
 ON_LIST = """
     EXISTS (SELECT FROM watchlist w WHERE w.user_id = a.user_id AND w.watch_id = a.watch_id) AS is_watchlist
 """

@@ -45,7 +45,7 @@ async def list_plans(connection: Connection, users: Collection[int]) -> dict[int
 
 
 async def insert_rounds(connection: Connection, users: Collection[int]) -> None:
-    """Insert rounds for users without one, i.e. whose time zone is not known yet."""
+    """Insert a round for each user who has none yet."""
     await connection.execute(
         "INSERT INTO user_rounds (user_id) SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING", sorted(users)
     )

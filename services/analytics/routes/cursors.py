@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from shared.chassis.errors import InvalidInput
+from shared.chassis.http.paging import invalid_cursor
 from shared.contracts.types import Instant
 
 _INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
@@ -48,7 +48,3 @@ def _rank(value: str | int) -> int:
     if value not in (0, 1, 2):
         raise ValueError("of another list")
     return int(value)
-
-
-def invalid_cursor() -> InvalidInput:
-    return InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}])

@@ -7,11 +7,10 @@ from typing import Literal, TypeVar
 from services.analytics.domain.summary import Sums
 from services.analytics.queries import facts, groups
 from services.analytics.queries.groups import StrategySums, SymbolSums
-from services.analytics.routes.cursors import invalid_cursor
 from services.analytics.routes.period import PagedPeriodQuery, period_of
 from services.analytics.routes.views import ByStrategyView, BySymbolView, sums_fields
 from shared.chassis.http.app import Call
-from shared.chassis.http.paging import Page, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.paging import Page, decode_sorted, encode_sorted, invalid_cursor, page_of
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.texts import NAME_LENGTH

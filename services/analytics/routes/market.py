@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import Field, StringConstraints
 
 from services.analytics.errors import AlreadyWatched, WatchlistFull
 from services.analytics.operations.notes import change_notes, get_analysis
@@ -11,7 +11,6 @@ from services.analytics.operations.watchlist import get_watch, unwatch, watch
 from services.analytics.queries import market
 from services.analytics.queries.market import AnalysisRow
 from services.analytics.routes.cursors import parse_id, parse_time_and_id
-from services.analytics.routes.flags import Flag
 from services.analytics.routes.views import AnalysisView, WatchView, round_amount
 from shared.chassis.errors import NotFound, Unavailable
 from shared.chassis.http.app import Call, Reply, created, tagged
@@ -20,25 +19,14 @@ from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
 from shared.contracts.texts import Text
-from shared.contracts.types import SYMBOL_PATTERN, BodyModel, Id, Instant, instant_text
+from shared.contracts.types import SYMBOL_PATTERN, BodyModel, Flag, Id, Instant, instant_text
+from shared.market.fields import Interval
 from shared.market.history_client import CandleHistory
-from shared.strategy.bars import INTERVAL_MS
 
 PATH = "/v1/watchlist"
 ANALYSES = "/v1/market-analysis"
 
 Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
-
-
-def _check_interval(interval: str) -> str:
-    if interval not in INTERVAL_MS:
-        raise ValueError(f"must be one of {' '.join(INTERVAL_MS)}")
-    return interval
-
-
-Interval = Annotated[
-    str, AfterValidator(_check_interval), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})
-]
 
 
 class WatchBody(BodyModel):

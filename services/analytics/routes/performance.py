@@ -13,7 +13,6 @@ from services.analytics.domain.summary import Summary, add_up, group_by, summari
 from services.analytics.queries import days, equity, facts
 from services.analytics.queries.equity import EquityRow
 from services.analytics.routes.cursors import parse_date, parse_equity_position
-from services.analytics.routes.flags import Flag
 from services.analytics.routes.period import YEARS, PagedPeriodQuery, PeriodQuery, first_day, last_day, period_of
 from services.analytics.routes.views import (
     ByStrategyView,
@@ -31,7 +30,7 @@ from shared.chassis.http.paging import Page, decode_cursor, encode_cursor, page_
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.time_zones import zone_or_default
-from shared.contracts.types import instant_text
+from shared.contracts.types import Flag, instant_text
 
 PATH = "/v1/performance"
 

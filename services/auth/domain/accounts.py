@@ -1,6 +1,5 @@
 """Rules of accounts, logins and refresh tokens."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,9 +10,9 @@ from uuid import UUID
 Language = Literal["en", "it"]
 
 LONGEST_EMAIL = 254
-MOST_LOGINS = 100  # per user; a newer login ends the oldest
+MAX_LOGINS = 100  # per user; a newer login ends the oldest
 RETRY_GRACE = timedelta(seconds=10)
-MOST_SUCCESSORS = 20  # tokens issued for one refresh token, within RETRY_GRACE
+MAX_SUCCESSORS = 20  # tokens issued for one refresh token, within RETRY_GRACE
 
 _EMAIL = re.compile(
     r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
@@ -30,11 +29,6 @@ def check_email(text: str) -> str:
     if len(email) > LONGEST_EMAIL or has_misplaced_dot or not _EMAIL.fullmatch(email):
         raise ValueError("must be an e-mail address")
     return email
-
-
-def email_sha256(email: str) -> bytes:
-    """Return the lookup key of an address; upper and lower case give the same key."""
-    return hashlib.sha256(email.strip(" ").lower().encode()).digest()
 
 
 @dataclass(frozen=True)
@@ -156,7 +150,7 @@ def judge_refresh(family: Family, token: RefreshToken, now: datetime) -> Verdict
         return Verdict.ROTATE
     if used_at is None or now - used_at > RETRY_GRACE:
         return Verdict.REUSE
-    return Verdict.REPEAT if token.successors < MOST_SUCCESSORS else Verdict.TOO_OFTEN
+    return Verdict.REPEAT if token.successors < MAX_SUCCESSORS else Verdict.TOO_OFTEN
 
 
 def _infer_use(family: Family, token: RefreshToken) -> tuple[bool, datetime | None]:
@@ -167,5 +161,5 @@ def _infer_use(family: Family, token: RefreshToken) -> tuple[bool, datetime | No
 
 
 def login_expiry(created_at: datetime, now: datetime, idle: timedelta, longest: timedelta) -> datetime:
-    """A login expires when it is not used for `idle`, and in any case `longest` after it began."""
+    """Return when a login expires: after `idle` without use, and in any case `longest` after it began."""
     return min(now + idle, created_at + longest)

@@ -16,23 +16,21 @@ logging in to an account of their own.
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
 from math import ceil
+
+from services.auth.domain.networks import enclosing_network
 
 FIRST_WAIT = timedelta(seconds=1)
 LONGEST_WAIT = timedelta(minutes=15)
 COUNTER_TTL = timedelta(hours=1)
 KNOWN_NETWORK_TTL = timedelta(days=90)
-MOST_KNOWN_NETWORKS = 50
-MOST_COUNTERS = 200_000
+MAX_KNOWN_NETWORKS = 50
+MAX_COUNTERS = 200_000
 
-ACCOUNT, NETWORK, REFRESHES = (
-    b"\x01",
-    b"\x02",
-    b"\x03",
-)  # the order of locking, against deadlocks
+# Counters are locked in the order of these prefixes, so that attempts cannot deadlock.
+ACCOUNT, NETWORK, REFRESHES = b"\x01", b"\x02", b"\x03"
 STRANGERS = "strangers"
-NOWHERE = "0.0.0.0/32"  # for all clients without an address
+PREFIXES = {4: 32, 6: 64}
 
 
 @dataclass(frozen=True)
@@ -57,12 +55,7 @@ class AttemptCount:
 
 def network_of(address: str | None) -> str:
     """Return the network under which failures from an address are counted."""
-    if address is None:
-        return NOWHERE
-    parsed = ip_address(address)
-    if parsed.version == 6 and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return str(ip_network((parsed, 32 if parsed.version == 4 else 64), strict=False))
+    return enclosing_network(address, PREFIXES)
 
 
 def account_counter(email_sha256: bytes, network: str, *, known: bool) -> bytes:

@@ -5,11 +5,11 @@ A network is an IPv4 /24 or an IPv6 /48. Windows of an hour and a day begin with
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
 from math import ceil
 
+from services.auth.domain.networks import enclosing_network
+
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-NOWHERE = "0.0.0.0/32"  # for all clients without an address
 PREFIXES = {4: 24, 6: 48}
 
 
@@ -36,42 +36,37 @@ class RegistrationCount:
 
 def provider_network(address: str | None) -> str:
     """Return the network of an address: wider than for failed attempts, as providers assign addresses in blocks."""
-    if address is None:
-        return NOWHERE
-    parsed = ip_address(address)
-    if parsed.version == 6 and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return str(ip_network((parsed, PREFIXES[parsed.version]), strict=False))
+    return enclosing_network(address, PREFIXES)
 
 
-def roll_windows(registered: RegistrationCount, now: datetime) -> RegistrationCount:
+def roll_windows(count: RegistrationCount, now: datetime) -> RegistrationCount:
     """Restart the windows that are over, and those that begin in the future because a clock went back."""
-    if not timedelta() <= now - registered.hour_began < HOUR:
-        registered = replace(registered, hour_began=now, in_hour=0)
-    if not timedelta() <= now - registered.day_began < DAY:
-        registered = replace(registered, day_began=now, in_day=0, trials_in_day=0)
-    return registered
+    if not timedelta() <= now - count.hour_began < HOUR:
+        count = replace(count, hour_began=now, in_hour=0)
+    if not timedelta() <= now - count.day_began < DAY:
+        count = replace(count, day_began=now, in_day=0, trials_in_day=0)
+    return count
 
 
-def seconds_to_wait(registered: RegistrationCount, limits: RegistrationLimits, now: datetime) -> int:
+def seconds_to_wait(count: RegistrationCount, limits: RegistrationLimits, now: datetime) -> int:
     """Return 0 if one more account may register. Call `roll_windows` first."""
     waits = [timedelta()]
-    if registered.in_hour >= limits.per_hour:
-        waits.append(registered.hour_began + HOUR - now)
-    if registered.in_day >= limits.per_day:
-        waits.append(registered.day_began + DAY - now)
+    if count.in_hour >= limits.per_hour:
+        waits.append(count.hour_began + HOUR - now)
+    if count.in_day >= limits.per_day:
+        waits.append(count.day_began + DAY - now)
     return ceil(max(waits) / timedelta(seconds=1))
 
 
-def has_trial(registered: RegistrationCount, limits: RegistrationLimits) -> bool:
+def has_trial(count: RegistrationCount, limits: RegistrationLimits) -> bool:
     """Return whether the network's next account begins with a trial. Call `roll_windows` first."""
-    return registered.trials_in_day < limits.trials_per_day
+    return count.trials_in_day < limits.trials_per_day
 
 
-def add_registration(registered: RegistrationCount, *, trial: bool) -> RegistrationCount:
+def add_registration(count: RegistrationCount, *, trial: bool) -> RegistrationCount:
     return replace(
-        registered,
-        in_hour=registered.in_hour + 1,
-        in_day=registered.in_day + 1,
-        trials_in_day=registered.trials_in_day + trial,
+        count,
+        in_hour=count.in_hour + 1,
+        in_day=count.in_day + 1,
+        trials_in_day=count.trials_in_day + trial,
     )

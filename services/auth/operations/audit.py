@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.auth.domain.accounts import email_sha256
 from services.auth.domain.chain import ChainCheck, ChainFault
 from services.auth.queries import accounts, activity
 from shared.chassis.postgres import Connection, Database
+from shared.contracts.emails import email_sha256
 
 USERS_AT_ONCE = 1_000
 
@@ -30,7 +30,7 @@ class LogFault:
 
 @dataclass(frozen=True)
 class AuditProgress:
-    """Rows read since the last progress, chains completed, and the faults found in them."""
+    """Rows read since the previous progress, chains completed, and the faults found in them."""
 
     rows: int
     chains: int

@@ -5,11 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from services.auth.domain.accounts import Credentials, email_sha256
+from services.auth.domain.accounts import Credentials
 from services.auth.domain.attempts import (
     KNOWN_NETWORK_TTL,
-    MOST_KNOWN_NETWORKS,
-    NOWHERE,
+    MAX_KNOWN_NETWORKS,
     FreeAttempts,
     account_counter,
     add_attempt,
@@ -17,6 +16,7 @@ from services.auth.domain.attempts import (
     network_of,
     seconds_to_wait,
 )
+from services.auth.domain.networks import NOWHERE
 from services.auth.domain.registrations import RegistrationLimits
 from services.auth.errors import BadCredentials, TooManyAttempts, TooManyLogins
 from services.auth.operations.passwords import Passwords
@@ -25,6 +25,7 @@ from services.auth.queries import accounts, attempts
 from shared.chassis.activity import Activity, record
 from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Connection, Database
+from shared.contracts.emails import email_sha256
 from shared.contracts.types import new_id
 
 NO_USER = 0
@@ -85,7 +86,7 @@ async def reload_account(auth: AuthContext, attempt: PasswordAttempt, email: str
 async def count_attempt(
     connection: Connection, attempt: PasswordAttempt, free: FreeAttempts, now: datetime
 ) -> None:
-    """Raises TooManyAttempts; then the attempt is not counted, and its transaction changes nothing."""
+    """Count an attempt. Raises TooManyAttempts: then it is not counted, and its transaction changes nothing."""
     counts = await attempts.lock_attempts(connection, [attempt.account_counter, attempt.network_counter], now)
     if seconds := max(seconds_to_wait(count, free.for_counter(count.counter), now) for count in counts):
         raise TooManyAttempts(retry_after_s=seconds)
@@ -95,7 +96,7 @@ async def count_attempt(
 async def verify_password(
     auth: AuthContext, attempt: PasswordAttempt, password: str, failure_type: str, client: Client, now: datetime
 ) -> Credentials:
-    """Raises BadCredentials, after recording it as an activity of `failure_type`; TooManyLogins."""
+    """Check the password. Raises BadCredentials, after recording an activity of `failure_type`; TooManyLogins."""
     credentials = attempt.credentials
     async with uncount_if_busy(auth, attempt):
         right = await auth.passwords.check(credentials.password_hash if credentials else None, password)
@@ -122,7 +123,7 @@ async def record_success(connection: Connection, attempt: PasswordAttempt, now: 
     await attempts.delete_attempts(connection, attempt.account_counter)
     await attempts.uncount_attempt(connection, attempt.network_counter)
     if attempt.network != NOWHERE:
-        most = MOST_KNOWN_NETWORKS
+        most = MAX_KNOWN_NETWORKS
         await attempts.upsert_known_network(connection, attempt.user_id, attempt.network, now, most)
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.auth.domain.accounts import email_sha256
 from services.auth.operations.end_logins import Owner, end_logins
 from services.auth.operations.profile import user_updated
 from services.auth.queries import accounts
@@ -12,11 +11,12 @@ from shared.chassis.activity import Activity, record
 from shared.chassis.events.outbox import emit
 from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Database
+from shared.contracts.emails import email_sha256
 
 
 @dataclass(frozen=True)
 class ActivationChange:
-    """Whether the account changed, and how many logins ended."""
+    """The result of activating or deactivating an account; `ended` is the number of logins that ended."""
 
     public_id: UUID
     changed: bool
@@ -26,7 +26,7 @@ class ActivationChange:
 async def set_account_active(
     database: Database, email: str, now: datetime, *, active: bool
 ) -> ActivationChange | None:
-    """Deactivating an account ends its logins. Returns None if no account has this e-mail."""
+    """Activate an account, or deactivate it and end its logins. Returns None if no account has this e-mail."""
     async with database.untenanted() as connection:
         user_id = await accounts.locate_email(connection, email_sha256(email))
     if user_id is None:

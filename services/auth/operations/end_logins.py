@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.auth.domain.accounts import MOST_LOGINS
+from services.auth.domain.accounts import MAX_LOGINS
 from services.auth.queries import logins as queries
 from shared.chassis.events.outbox import emit
 from shared.chassis.identity import OfUser
@@ -40,8 +40,8 @@ async def end_logins(
 
 
 async def end_surplus_logins(connection: Connection, owner: OfUser, now: datetime) -> None:
-    """End the oldest logins of a user who has more than MOST_LOGINS."""
-    ended = await queries.update_surplus_logins_ended(connection, owner.user_id, MOST_LOGINS, now)
+    """End the oldest logins of a user who has more than MAX_LOGINS."""
+    ended = await queries.update_surplus_logins_ended(connection, owner.user_id, MAX_LOGINS, now)
     await _publish(connection, owner, ended, "TOO_MANY", now)
 
 

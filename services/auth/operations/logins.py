@@ -27,7 +27,7 @@ TRIES = 2  # a concurrent login may have replaced the hash of the same password
 
 
 async def log_in(auth: AuthContext, email: str, password: str, client: Client, now: datetime) -> IssuedTokens:
-    """Executes the same statements and hashing whether or not the e-mail has an account.
+    """Log in with a password. Executes the same statements and hashing whether or not the e-mail has an account.
 
     Raises BadCredentials, AccountDisabled, TooManyAttempts, TooManyLogins.
     """

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from services.auth.domain.accounts import Account, Profile, email_sha256
+from services.auth.domain.accounts import Account, Profile
 from services.auth.domain.attempts import account_counter, network_counter, network_of
 from services.auth.errors import UsernameTaken, WrongPassword
 from services.auth.operations.authentication import (
@@ -27,6 +27,7 @@ from shared.chassis.http.client_address import Client
 from shared.chassis.http.etags import IfMatch
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.auth import UserUpdated
+from shared.contracts.emails import email_sha256
 
 
 async def change_profile(

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import asyncpg
 
-from services.auth.domain.accounts import Credentials, NewUser, Profile, email_sha256
+from services.auth.domain.accounts import Credentials, NewUser, Profile
 from services.auth.domain.registrations import (
     RegistrationCount,
     add_registration,
@@ -40,6 +40,7 @@ from shared.chassis.http.idempotency import StoredAnswer, find_answer, insert_an
 from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered
+from shared.contracts.emails import email_sha256
 from shared.contracts.types import new_id
 
 
@@ -53,7 +54,10 @@ class IdempotencyKey:
 
 @dataclass(frozen=True)
 class Registration:
-    """`trial`: whether the account begins with a trial; None for an existing account, whose plan billing knows."""
+    """A registered account and its first tokens.
+
+    `trial` tells whether the account begins with a trial; None for an existing account, whose plan billing knows.
+    """
 
     profile: Profile
     tokens: IssuedTokens
@@ -102,13 +106,13 @@ async def register(
 async def _check_network(auth: AuthContext, client: Client, now: datetime) -> None:
     """Raises TooManyRegistrations. Runs before the e-mail is looked up, so the refusal reveals nothing about it."""
     async with auth.database.untenanted() as connection:
-        registered = await registrations.find_registration_count(connection, provider_network(client.ip_address))
-    if registered is not None:
-        _refuse_too_many(auth, roll_windows(registered, now), now)
+        count = await registrations.find_registration_count(connection, provider_network(client.ip_address))
+    if count is not None:
+        _refuse_too_many(auth, roll_windows(count, now), now)
 
 
-def _refuse_too_many(auth: AuthContext, registered: RegistrationCount, now: datetime) -> None:
-    if seconds := seconds_to_wait(registered, auth.registration_limits, now):
+def _refuse_too_many(auth: AuthContext, count: RegistrationCount, now: datetime) -> None:
+    if seconds := seconds_to_wait(count, auth.registration_limits, now):
         raise TooManyRegistrations(retry_after_s=seconds)
 
 
@@ -175,10 +179,10 @@ async def _create_account(
 async def _count_registration(auth: AuthContext, connection: Connection, client: Client, now: datetime) -> bool:
     """Count the account and return whether it begins with a trial. Raises TooManyRegistrations."""
     locked = await registrations.lock_registration_count(connection, provider_network(client.ip_address), now)
-    registered = roll_windows(locked, now)
-    _refuse_too_many(auth, registered, now)
-    trial = has_trial(registered, auth.registration_limits)
-    await registrations.update_registration_count(connection, add_registration(registered, trial=trial))
+    count = roll_windows(locked, now)
+    _refuse_too_many(auth, count, now)
+    trial = has_trial(count, auth.registration_limits)
+    await registrations.update_registration_count(connection, add_registration(count, trial=trial))
     return trial
 
 

@@ -43,7 +43,7 @@ class AccessTokens:
         self.ttl_s = ttl_s
 
     def sign(self, public_id: UUID, session_id: UUID, token_id: str, now: datetime) -> str:
-        """Return a token of one login. The subject is the public id; the internal user id is not disclosed."""
+        """Return an access token for a login. The subject is the public id; the user id is not disclosed."""
         claims = {
             "iss": self._issuer,
             "aud": self._audience,

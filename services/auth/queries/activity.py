@@ -81,7 +81,7 @@ async def update_heads(connection: Connection, heads: Mapping[int, Head]) -> Non
 
 @dataclass(frozen=True)
 class ActivityFilter:
-    """A page of a log. `after` is the `seq` of the last row of the previous page, in the order of the page."""
+    """Filters and position of a page of a log. `after` is the `seq` of the last row of the previous page."""
 
     activity_type: str | None
     since: datetime | None

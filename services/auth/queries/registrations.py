@@ -31,18 +31,18 @@ async def lock_registration_count(connection: Connection, network: str, now: dat
     return RegistrationCount(*row)
 
 
-async def update_registration_count(connection: Connection, registered: RegistrationCount) -> None:
+async def update_registration_count(connection: Connection, count: RegistrationCount) -> None:
     await connection.execute(
         """
         UPDATE registrations SET hour_began = $2, in_hour = $3, day_began = $4, in_day = $5, trials_in_day = $6
         WHERE network = $1::text::cidr
         """,
-        registered.network,
-        registered.hour_began,
-        registered.in_hour,
-        registered.day_began,
-        registered.in_day,
-        registered.trials_in_day,
+        count.network,
+        count.hour_began,
+        count.in_hour,
+        count.day_began,
+        count.in_day,
+        count.trials_in_day,
     )
 
 

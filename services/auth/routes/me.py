@@ -15,10 +15,10 @@ from services.auth.queries import logins as queries
 from services.auth.queries.activity import ActivityFilter, ActivityRow
 from services.auth.routes.fields import NewPassword, Password, TimeZone
 from services.auth.routes.views import ActivityView, EndedView, LoginView, UserView, user_view
-from shared.chassis.errors import InvalidInput, NotFound, Unauthorized
+from shared.chassis.errors import NotFound, Unauthorized
 from shared.chassis.http.app import Call, Reply, tagged
 from shared.chassis.http.client_address import Networks, client_of
-from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, invalid_cursor, page_of
 from shared.chassis.http.routes import Routes, endpoint
 from shared.contracts.examples import PASSWORD, example
 from shared.contracts.texts import Name, ShortName
@@ -103,7 +103,7 @@ class MyRoutes(Routes):
         try:
             after = (from_us(int(position[0])), UUID(str(position[1]))) if position else None
         except (ValueError, OverflowError) as error:
-            raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
+            raise invalid_cursor() from error
         async with self._auth.database.tenant(user_id) as connection:
             await find_live_profile(connection, user_id, current)
             rows = await queries.list_logins(

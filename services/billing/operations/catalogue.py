@@ -17,7 +17,10 @@ MOVED_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class PublishedPlan:
-    """Whether the terms are new, their version, and the latest version before them."""
+    """The version that has the terms, and the latest version before the call.
+
+    `changed` is False if the active version already had these terms: then `previous` is that version.
+    """
 
     changed: bool
     version: int

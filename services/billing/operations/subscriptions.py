@@ -1,6 +1,5 @@
 """Begin, change, renew and end subscriptions, and publish every change."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -24,13 +23,9 @@ from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.auth import UserRegistered
 from shared.contracts.billing import PlanName, SubscriptionChanged
+from shared.contracts.emails import email_sha256
 
 DUE_AT_ONCE = 100
-
-
-def email_sha256(email: str) -> bytes:
-    """Return the lookup key of an address; upper and lower case give the same key."""
-    return hashlib.sha256(email.strip().lower().encode()).digest()
 
 
 async def begin_subscription(connection: Connection, event: UserRegistered, now: datetime) -> None:

@@ -30,7 +30,10 @@ class MeterReading:
 async def publish_thresholds(
     connection: Connection, readings: Sequence[MeterReading], public_ids: Mapping[int, UUID], now: datetime
 ) -> None:
-    """The caller holds a lock on the metered rows, so that a period's thresholds are published in order."""
+    """Publish the thresholds that these readings have reached and that were not published before.
+
+    The caller holds a lock on the metered rows, so that a period's thresholds are published in order.
+    """
     due = [(each, percent) for each in readings for percent in reached_thresholds(each.used, each.limit)]
     if not due:
         return

@@ -9,7 +9,7 @@ from shared.chassis.postgres import Connection
 
 
 async def lock_day(connection: Connection, user_id: int, day: date, limit: int | None) -> tuple[int, bool]:
-    """Lock the user's row of the day until the transaction ends. Returns requests used and whether it is new."""
+    """Lock the row of a user's day until the transaction ends. Returns requests used and whether it is new."""
     row = await connection.fetchrow(
         """
         INSERT INTO user_api_usage (user_id, date, daily_limit) VALUES ($1, $2, $3)

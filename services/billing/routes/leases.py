@@ -13,8 +13,8 @@ from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.types import BodyModel, Id, ViewModel
 
-MOST_BLOCKS = 1_000
-MOST = 2**31 - 1
+MAX_BLOCKS = 1_000
+MAX_REQUESTS = 2**31 - 1
 
 
 class LeaseBody(BodyModel):
@@ -33,11 +33,11 @@ class LeaseView(ViewModel):
 class BlockBody(BodyModel):
     user_id: int = Field(ge=1, le=2**63 - 1)
     lease_id: Id
-    used: int = Field(ge=0, le=MOST)
+    used: int = Field(ge=0, le=MAX_REQUESTS)
 
 
 class ReturnedLeasesBody(BodyModel):
-    blocks: list[BlockBody] = Field(min_length=1, max_length=MOST_BLOCKS)
+    blocks: list[BlockBody] = Field(min_length=1, max_length=MAX_BLOCKS)
 
 
 METERED_SERVICES = frozenset(("auth", "trading", "analytics", "notifications"))

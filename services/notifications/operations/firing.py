@@ -32,7 +32,9 @@ class SeriesBatch:
     closed_at: datetime
 
 
-async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBatch, bars: ConditionPass) -> int:
+async def fire_alerts(
+    database: Database, owners: Sequence[int], batch: SeriesBatch, condition_pass: ConditionPass
+) -> int:
     """Fire the alerts of these tenants that are due at these bars. Returns the number of new firings.
 
     Idempotent: after a crash it can run again on the same bars and adds only the firings that are missing.
@@ -40,14 +42,14 @@ async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBa
     fired = 0
     for start in range(0, len(owners), OWNERS_PER_BLOCK):
         block = owners[start : start + OWNERS_PER_BLOCK]
-        bars.conditions.evict_oldest()
+        condition_pass.conditions.evict_oldest()
         async with database.tenants(block) as connection:
-            came_true = bars.came_true(await _compiled_conditions(connection, block, batch, bars))
+            hashes = await _compiled_conditions(connection, block, batch, condition_pass)
             candidates = await firings.list_due_alerts(
-                connection, block, batch.symbol, batch.interval, came_true, batch.closed_at
+                connection, block, batch.symbol, batch.interval, condition_pass.came_true(hashes), batch.closed_at
             )
-            due = [alert for alert in candidates if _firings(alert, bars)]
-            new = await _fire(connection, due, bars)
+            due = [alert for alert in candidates if _firings(alert, condition_pass)]
+            new = await _fire(connection, due, condition_pass)
             expired = [alert for alert in candidates if _has_expired(alert, batch.closed_at)]
             if expired:
                 await firings.deactivate_expired(connection, expired, batch.closed_at)
@@ -60,28 +62,28 @@ async def fire_alerts(database: Database, owners: Sequence[int], batch: SeriesBa
 
 
 async def _compiled_conditions(
-    connection: Connection, block: Sequence[int], batch: SeriesBatch, bars: ConditionPass
+    connection: Connection, block: Sequence[int], batch: SeriesBatch, condition_pass: ConditionPass
 ) -> list[bytes]:
     """Return the distinct condition hashes of the block's alerts; reads and compiles those not compiled yet."""
     hashes = await firings.list_conditions(connection, block, batch.symbol, batch.interval)
-    unknown = [each for each in hashes if each not in bars.conditions]
+    unknown = [each for each in hashes if each not in condition_pass.conditions]
     if unknown:
         for row in await firings.get_conditions(connection, block, batch.symbol, batch.interval, unknown):
-            _compile(bars, row.condition_hash, row)
-    return [each for each in hashes if each in bars.conditions]
+            _compile(condition_pass, row.condition_hash, row)
+    return [each for each in hashes if each in condition_pass.conditions]
 
 
-def _compile(bars: ConditionPass, condition_hash: bytes, row: firings.ConditionRow | AlertRow) -> None:
+def _compile(condition_pass: ConditionPass, condition_hash: bytes, row: firings.ConditionRow | AlertRow) -> None:
     """Compile a condition. An invalid one is logged and does not stop the evaluation of the others."""
     try:
-        bars.conditions.compile(condition_hash, row.alert_type, row.condition_data)
+        condition_pass.conditions.compile(condition_hash, row.alert_type, row.condition_data)
     except ConditionFault as error:
         log.error("alert_condition_invalid", condition_hash=condition_hash.hex(), error=str(error))
 
 
-def _firings(alert: AlertRow, bars: ConditionPass) -> list[Firing]:
-    if alert.condition_hash not in bars.conditions:  # changed since its block's conditions were read
-        _compile(bars, alert.condition_hash, alert)
+def _firings(alert: AlertRow, condition_pass: ConditionPass) -> list[Firing]:
+    if alert.condition_hash not in condition_pass.conditions:  # changed since its block's conditions were read
+        _compile(condition_pass, alert.condition_hash, alert)
     timing = Timing(
         alert.watched_from,
         alert.expires_at,
@@ -89,21 +91,21 @@ def _firings(alert: AlertRow, bars: ConditionPass) -> list[Firing]:
         alert.last_triggered,
         alert.repeat,
     )
-    return bars.firings(alert.condition_hash, timing)
+    return condition_pass.firings(alert.condition_hash, timing)
 
 
 def _has_expired(alert: AlertRow, moment: datetime) -> bool:
     return alert.expires_at is not None and alert.expires_at < moment
 
 
-async def _fire(connection: Connection, candidates: Sequence[AlertRow], bars: ConditionPass) -> int:
+async def _fire(connection: Connection, candidates: Sequence[AlertRow], condition_pass: ConditionPass) -> int:
     """Fire the candidates that are still due under the lock: one may have been changed or deleted meanwhile."""
     if not candidates:
         return 0
     locked = {
         (alert.user_id, alert.alert_id): alert for alert in await firings.lock_active_alerts(connection, candidates)
     }
-    due = {key: _firings(alert, bars) for key, alert in locked.items()}
+    due = {key: _firings(alert, condition_pass) for key, alert in locked.items()}
     rows = [
         FiringRow(*key, firing.bar.open_time, firing.bar.closed_at, firing.bar.close, firing.value_seen)
         for key, alert_firings in due.items()

@@ -53,7 +53,7 @@ class FiringRow:
 
 @dataclass(frozen=True)
 class PastFiring:
-    """A firing as listed. The columns are None for firings from before these columns existed."""
+    """A firing as listed. Columns that are None did not exist yet when the alert fired."""
 
     open_time: datetime
     closed_at: datetime | None

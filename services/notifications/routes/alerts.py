@@ -20,16 +20,17 @@ from services.notifications.operations.alerts import (
 from services.notifications.queries import alerts, firings
 from services.notifications.queries.alerts import AlertFilter, AlertRow
 from services.notifications.queries.firings import PastFiring
-from services.notifications.routes.fields import Cooldown, Expiry, Interval, Symbol, check_size, require_delivering
-from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached, Unavailable
+from services.notifications.routes.fields import Cooldown, Expiry, Symbol, require_delivering, without_floats
+from shared.chassis.errors import NameTaken, NotFound, PlanLimitReached, Unavailable
 from shared.chassis.http.app import Call, Reply, created, tagged
-from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, invalid_cursor, page_of
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.examples import NOW, example
 from shared.contracts.notifications import Channel
 from shared.contracts.texts import Name
 from shared.contracts.types import EPOCH, Amount, BodyModel, Instant, ViewModel
+from shared.market.fields import Interval
 from shared.market.history_client import CandleHistory
 
 ALERTS, ONE_ALERT = "/v1/alerts", "/v1/alerts/{id}"
@@ -71,7 +72,7 @@ class AlertBody(BodyModel):
     @field_validator("condition_data")
     @classmethod
     def _without_floats(cls, value: dict[str, object]) -> dict[str, object]:
-        return check_size(value)
+        return without_floats(value)
 
 
 class AlertChanges(BodyModel):
@@ -93,9 +94,9 @@ class AlertChanges(BodyModel):
     @field_validator("condition_data")
     @classmethod
     def _without_floats(cls, value: dict[str, object] | None) -> dict[str, object] | None:
-        return None if value is None else check_size(value)
+        return None if value is None else without_floats(value)
 
-    def given(self) -> dict[str, object]:
+    def changed_fields(self) -> dict[str, object]:
         """Return the changes. Null means no change, except for `expires_at`, which it removes."""
         values = {name: getattr(self, name) for name in self.model_fields_set}
         return {name: value for name, value in values.items() if value is not None or name == "expires_at"}
@@ -210,7 +211,7 @@ class AlertRoutes(Routes):
         scope="trade",
     )
     async def change_alert(self, call: Call, body: AlertChanges) -> Reply[AlertView]:
-        return await self._change(call, body.given())
+        return await self._change(call, body.changed_fields())
 
     @endpoint("DELETE", ONE_ALERT, "Delete an alert", status=204, tagged=True, scope="trade")
     async def delete_alert(self, call: Call) -> None:
@@ -247,7 +248,7 @@ def _id_in(found: tuple[str | int, ...]) -> UUID:
     try:
         return UUID(str(found[0]))
     except ValueError as error:
-        raise _invalid_cursor() from error
+        raise invalid_cursor() from error
 
 
 def _moment_in(found: tuple[str | int, ...] | None) -> datetime | None:
@@ -256,11 +257,7 @@ def _moment_in(found: tuple[str | int, ...] | None) -> datetime | None:
     try:
         return EPOCH + int(found[0]) * MICROSECOND
     except OverflowError as error:
-        raise _invalid_cursor() from error
-
-
-def _invalid_cursor() -> InvalidInput:
-    return InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}])
+        raise invalid_cursor() from error
 
 
 def _tagged(row: AlertRow) -> Reply[AlertView]:

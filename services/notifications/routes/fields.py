@@ -4,28 +4,17 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, Field, StringConstraints
 
 from services.notifications.operations.alerts import DELIVERING_CHANNELS
 from shared.chassis.http.json_body import as_stored
 from shared.contracts.notifications import Channel
 from shared.contracts.types import SYMBOL_PATTERN, Instant
-from shared.strategy.bars import INTERVAL_MS
 from shared.strategy.document.parse import MAX_DOCUMENT_BYTES
 
 Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
 Cooldown = Annotated[int, Field(ge=0, le=31_536_000)]
 
-
-def _check_interval(interval: str) -> str:
-    if interval not in INTERVAL_MS:
-        raise ValueError(f"must be one of {' '.join(INTERVAL_MS)}")
-    return interval
-
-
-Interval = Annotated[
-    str, AfterValidator(_check_interval), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})
-]
 
 # The same bounds as in the table: the extremes of the calendar cannot be read back from Postgres as times.
 EARLIEST_EXPIRY = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,7 +41,7 @@ def require_delivering(channel: Channel) -> AfterValidator:
     return AfterValidator(check)
 
 
-def check_size(condition: dict[str, object]) -> dict[str, object]:
+def without_floats(condition: dict[str, object]) -> dict[str, object]:
     """Return the condition without floats. Raises ValueError if it is too large."""
     stored = as_stored(condition)
     if len(json.dumps(stored).encode()) > MAX_DOCUMENT_BYTES:

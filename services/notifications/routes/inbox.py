@@ -27,7 +27,6 @@ from services.notifications.operations.read_notifications import (
 from services.notifications.queries import inbox
 from services.notifications.queries.inbox import InboxFilter, InboxRow
 from services.notifications.queries.preferences import Preferences, get_preferences
-from shared.chassis.errors import InvalidInput
 from shared.chassis.http.app import Call, Reply, tagged
 from shared.chassis.http.paging import (
     Page,
@@ -36,6 +35,7 @@ from shared.chassis.http.paging import (
     decode_sorted,
     encode_cursor,
     encode_sorted,
+    invalid_cursor,
     page_of,
 )
 from shared.chassis.http.routes import Routes, endpoint
@@ -249,7 +249,7 @@ def _id_in(found: tuple[str | int, ...] | None) -> UUID | None:
     try:
         return UUID(str(found[0])) if found else None
     except ValueError as error:
-        raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
+        raise invalid_cursor() from error
 
 
 def _message_event(row: InboxRow) -> tuple[int, ServerSentEvent]:

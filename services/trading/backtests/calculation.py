@@ -72,7 +72,7 @@ def _bars(source: BinaryIO) -> list[Bar]:
 def _answer(request: Mapping[str, object], bars: Sequence[Bar], send: Send) -> None:
     strategy, terms = parse_stored(request["document"]), _terms(request["terms"])
     try:
-        report = run_backtest(strategy, _enclosed(bars), terms, None, _progress(send))
+        report = run_backtest(strategy, _check_bars(bars), terms, None, _progress(send))
         if len(report.fills) > MAX_FILLS:
             raise _Refused(f"the backtest has {len(report.fills)} fills; at most {MAX_FILLS} are stored")
         head = json.dumps(_head(report, bars, INTERVAL_MS[strategy.interval]), allow_nan=False)
@@ -88,8 +88,8 @@ def _answer(request: Mapping[str, object], bars: Sequence[Bar], send: Send) -> N
     send("end", "")
 
 
-def _enclosed(bars: Sequence[Bar]) -> list[Bar]:
-    """Enclose bars as the feed does; older releases stored them unchecked. Raises _Refused for an invalid bar."""
+def _check_bars(bars: Sequence[Bar]) -> list[Bar]:
+    """Check and widen bars as the feed does; older releases stored them unchecked. Raises _Refused."""
     try:
         return [enclose_body(bar) for bar in bars]
     except NotABar as fault:

@@ -15,7 +15,7 @@ from services.trading.backtests.calculator import COMMAND, CalculationEnded, Cal
 from services.trading.operations import work_backtest
 from services.trading.operations.work_backtest import Assignment, ClaimLost
 from services.trading.queries import backtest_queue, candles
-from services.trading.queries.backtest_queue import Job
+from services.trading.queries.backtest_queue import BacktestJob
 from services.trading.queries.backtest_results import Kind, ResultHead
 from shared.chassis.clock import utc_now
 from shared.chassis.pause import pause
@@ -42,7 +42,7 @@ class _Refused(Exception):
 class _Claim:
     """A claimed job, the bars done so far, and an event that is set when the claim is lost."""
 
-    job: Job
+    job: BacktestJob
     done: int = 0
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 

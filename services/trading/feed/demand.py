@@ -48,7 +48,7 @@ class SeriesDemand:
 
 
 class DemandedSeries:
-    """The latest demand of each service; a series stays for `DROP_AFTER` once nobody demands it."""
+    """Keeps the latest demand of each service. A series stays listed for `DROP_AFTER` after demand for it ends."""
 
     def __init__(self) -> None:
         self._interests: dict[SeriesKey, dict[str, MarketInterest]] = {}
@@ -56,7 +56,7 @@ class DemandedSeries:
         self._changed_at: dict[SeriesKey, datetime] = {}
 
     def record(self, interest: MarketInterest, now: datetime) -> None:
-        """Take in one message; older versions are ignored. Raises PoisonError if it is invalid."""
+        """Store the demand of one message, unless a newer version is known. Raises PoisonError if it is invalid."""
         if interest.interval not in INTERVAL_MS or not re.fullmatch(SYMBOL_PATTERN, interest.symbol):
             raise PoisonError("symbol, interval: not a series")
         if interest.history_bars > MAX_HISTORY_BARS:
@@ -84,11 +84,11 @@ class DemandedSeries:
         }
 
     def has_demand(self, series: SeriesKey) -> bool:
-        """Whether any service demands the series now, not only until recently."""
+        """Return whether any service demands the series now; demand that ended recently does not count."""
         return series in self._interests and series not in self._dropped_at
 
     def demand_for(self, series: SeriesKey, now: datetime) -> SeriesDemand:
-        """Return the series' demand. A generation too is kept for `DROP_AFTER` after the last change of demand."""
+        """Return the series' demand. For `DROP_AFTER` after its last change it includes every generation."""
         interests = [each for each in self._interests.get(series, {}).values() if each.wanted]
         needed = max((each.history_bars for each in interests), default=0)
         if series not in self._changed_at or now - self._changed_at[series] < DROP_AFTER:
@@ -96,10 +96,9 @@ class DemandedSeries:
         return SeriesDemand(needed, frozenset(generation for each in interests for generation in each.generations))
 
     async def consume(self, settings: ServiceSettings, database: Database, stop: asyncio.Event) -> None:
-        """Consume the topic until `stop` is set. After an outage of the broker, read it again from the beginning:
-        versions tell what is new.
+        """Consume the topic until `stop` is set. Messages that cannot be handled are parked, the others still read.
 
-        Messages that cannot be handled are parked; the demand for other series is still read.
+        After an outage of the broker it is read again from the beginning; versions show which messages are new.
         """
         inbox = MarketInbox(database, CONSUMER, MarketInterest, self._record_all, in_order=False)
         while not stop.is_set():

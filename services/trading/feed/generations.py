@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from services.trading.bybit_api import Contract, Kline
+from services.trading.bybit_api import Kline
 from services.trading.feed import queries
 from services.trading.feed.demand import SeriesDemand
 from services.trading.feed.queries import StoredCandle, StoredSeries
@@ -41,10 +41,6 @@ class Generations:
     @property
     def newest(self) -> StoredSeries:
         return self.live[-1]
-
-    async def store_contract(self, contract: Contract) -> None:
-        async with self._database.tenants(()) as connection:
-            await queries.upsert_instrument(connection, self._symbol, contract)
 
     async def load(self, demand: SeriesDemand) -> Kline | None:
         """Load the demanded generations and return the last bar.

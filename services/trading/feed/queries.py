@@ -1,16 +1,14 @@
 """All SQL of the feed. It runs as trading_worker with no tenant set, so it sees no tenant's rows."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
 
-from services.trading.bybit_api import VENUE, Contract, Kline
-from services.trading.queries import candles
+from services.trading.bybit_api import VENUE, Kline
 from shared.chassis.postgres import Connection
-from shared.strategy.bars import Instrument
 
 LEASE = timedelta(seconds=5)
 
@@ -53,10 +51,6 @@ async def take_lease(connection: Connection, holder: str) -> bool:
 
 async def release_lease(connection: Connection, holder: str) -> None:
     await connection.execute("UPDATE feed_lease SET expires_at = now() WHERE holder = $1", holder)
-
-
-async def upsert_instrument(connection: Connection, symbol: str, contract: Contract) -> None:
-    await candles.upsert_instrument(connection, VENUE, symbol, Instrument(**asdict(contract)))
 
 
 async def get_or_create_series(connection: Connection, symbol: str, interval: str) -> StoredSeries:

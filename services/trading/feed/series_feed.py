@@ -18,6 +18,7 @@ from services.trading.feed.demand import SeriesDemand
 from services.trading.feed.generations import Generations
 from services.trading.feed.queries import StoredCandle, StoredSeries
 from services.trading.feed.settled_bars import SettledBars
+from services.trading.operations.instruments import refresh_instrument
 from shared.chassis.crash_points import point
 from shared.chassis.events.producer import Producer
 from shared.chassis.pause import pause
@@ -64,6 +65,7 @@ class SeriesFeed:
         self._interval = interval
         self._step = timedelta(milliseconds=INTERVAL_MS[interval])
         self._producer = producer
+        self._database = database
         self._api = api
         self._settled = SettledBars(api, symbol, interval)
         self._generations = Generations(symbol, interval, database, self._settled)
@@ -133,8 +135,7 @@ class SeriesFeed:
 
     async def _prepare(self) -> None:
         """Store instrument and history, load the generations, and publish bars that may be unpublished."""
-        contract = await self._api.contract(self._symbol)
-        await self._generations.store_contract(contract)
+        await refresh_instrument(self._database, self._api, self._symbol)
         self._opened = None
         await self._load()
 
@@ -191,7 +192,7 @@ class SeriesFeed:
             await self._open(kline, update.venue_time)
 
     def _skipped(self, open_time: datetime) -> bool:
-        """Whether an unconfirmed bar may be missing between the last confirmed one and this."""
+        """Return whether the stream may have skipped bars between the last confirmed one and this one."""
         if self._opened is not None and self._opened.open_time == open_time:
             return False
         return self._last is None or open_time > self._last.open_time + self._step

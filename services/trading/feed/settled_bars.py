@@ -90,11 +90,14 @@ class SettledBars:
         )
 
     def _boundary(self, now_ms: int) -> int:
-        """Return the open time of the current bar: bars that open before it are over."""
+        """Return the open time of the bar that is open at `now_ms`; bars that open earlier are over."""
         return now_ms - now_ms % self._step_ms
 
     def _is_fresh(self, bars: list[Kline], boundary_ms: int, now_ms: int) -> bool:
-        """Whether the last bar before the boundary may still appear or change: there is no later bar yet."""
+        """Return whether the last bar before the boundary may still appear or change.
+
+        It may while no later bar exists and the boundary is less than `SETTLING` ago.
+        """
         beyond = bool(bars) and to_ms(bars[-1].open_time) >= boundary_ms
         return not beyond and from_ms(now_ms) < from_ms(boundary_ms) + SETTLING
 

@@ -1,8 +1,9 @@
 """Notify tenants of problems with their sessions, once per cause."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -19,6 +20,13 @@ SESSION_FAILED = "session_failed"
 log = structlog.get_logger()
 
 
+class Cause(NamedTuple):
+    """The reason of an alarm, and since when it has applied."""
+
+    reason: str
+    since: datetime
+
+
 async def alarm_silence(database: Database, leases: Sequence[SessionLease], since: datetime) -> list[UUID]:
     """Stop entries of these sessions, because their candles are overdue, and notify their tenants.
 
@@ -29,7 +37,7 @@ async def alarm_silence(database: Database, leases: Sequence[SessionLease], sinc
         if marked:
             await alarms.set_silent(connection, marked, since)
             await alarms.insert_restrictions(connection, marked, "FEED_SILENT")
-            await _emit_alarms(connection, marked, FEED_SILENT, since)
+            await _emit_alarms(connection, dict.fromkeys(marked, Cause(FEED_SILENT, since)))
     return marked
 
 
@@ -53,13 +61,16 @@ async def alarm_waiting(database: Database, waits: Sequence[tuple[SessionLease, 
         marked = set(await alarms.mark_waiting(connection, waits))
         rows = {row.session_id: row for row in await alarms.list_awaiting(connection, sorted(marked))}
         await sessions.touch_sessions(connection, sorted(marked))
+        causes: dict[UUID, Cause] = {}
         for lease, waiting in waits:
             if (row := rows.get(lease.session_id)) is None:
                 continue
             expected = waiting.expected_at.isoformat()
             log.warning("session_waits", session_id=str(lease.session_id), what=waiting.what, expected_at=expected)
             if row.last_bar is None:
-                await _emit_alarms(connection, [lease.session_id], f"waiting_for_{waiting.what}", waiting.since)
+                causes[lease.session_id] = Cause(f"waiting_for_{waiting.what}", waiting.since)
+        if causes:
+            await _emit_alarms(connection, causes)
 
 
 async def lift_waiting(database: Database, leases: Sequence[SessionLease]) -> None:
@@ -73,11 +84,12 @@ async def alarm_failure(database: Database, lease: SessionLease, since: datetime
     """Notify the tenant that their session cannot be stepped, once however many workers fail on it."""
     async with database.tenants([lease.user_id]) as connection:
         if await alarms.mark_failed(connection, lease, since):
-            await _emit_alarms(connection, [lease.session_id], SESSION_FAILED, since)
+            await _emit_alarms(connection, {lease.session_id: Cause(SESSION_FAILED, since)})
 
 
-async def _emit_alarms(connection: Connection, session_ids: Sequence[UUID], reason: str, since: datetime) -> None:
-    rows = await alarms.increment_event_seq(connection, session_ids)
+async def _emit_alarms(connection: Connection, causes: Mapping[UUID, Cause]) -> None:
+    """Emit one event for each session."""
+    rows = await alarms.increment_event_seq(connection, list(causes))
     events = [
         SessionAlarmed(
             user_id=row.user_id,
@@ -86,8 +98,8 @@ async def _emit_alarms(connection: Connection, session_ids: Sequence[UUID], reas
             aggregate_seq=row.event_seq,
             session_id=row.session_id,
             symbol=row.symbol,
-            reason=reason,
-            since=since,
+            reason=causes[row.session_id].reason,
+            since=causes[row.session_id].since,
         )
         for row in rows
     ]

@@ -6,6 +6,7 @@ from decimal import Decimal
 from services.trading.domain import ConfigurationLimits
 from services.trading.queries.configurations import ConfigurationRow
 from services.trading.queries.sessions import SessionRow
+from shared.contracts.types import to_ms
 from shared.strategy.bars import Instrument, Terms
 from shared.strategy.document.parse import Strategy, parse_stored
 
@@ -23,6 +24,11 @@ def terms_of(session: SessionRow) -> Terms:
     assert session.min_notional is not None, "set when its worker prepared it"
     instrument = Instrument(session.tick_size, session.qty_step, session.min_order_qty, session.min_notional)
     return Terms(instrument, session.fee_rate, session.slippage, session.initial_balance)
+
+
+def first_bar_ms_of(session: SessionRow) -> int:
+    """Return the earliest open time of a bar at which the session may decide: the first ms after its start."""
+    return to_ms(session.start_time) + 1
 
 
 def limits_of(configuration: ConfigurationRow | None) -> ConfigurationLimits:

@@ -125,8 +125,7 @@ def _exceeded_limit(
 
 
 def _no_distance(decision: DecisionRow, strategy: Strategy) -> RefusedBy:
-    """Explain with the first stop or target whose distance is not above 0; `asked` is None if its indicator is
-    undefined."""
+    """Name the first stop or target whose distance is not above 0. `asked` is None for an undefined indicator."""
     stop, targets = strategy.risk.stop_loss, strategy.risk.take_profits or ()
     for distance in [*([stop] if stop else []), *(level.distance for level in targets)]:
         if distance.column is not None:

@@ -55,11 +55,14 @@ class StepResult:
 
 
 async def write_step(database: Database, step: StepRecord) -> StepResult | None:
-    """Write the step as one transaction. Returns None if the lease is lost or the session's cursor has moved: the
-    worker has to read the session again."""
-    legs = legs_of(step.outcome, step.open_trade)
+    """Write the step as one transaction.
+
+    Returns None, and writes nothing, if the lease, the session's cursor or the allowed entries have changed: the
+    worker has to read the session again.
+    """
+    by_trade = group_by_trade(step.outcome, step.open_trade)
     totals = totals_after(step.totals, step.outcome, step.session)
-    events = sum(leg.opens + (leg.trade is not None) for leg in legs)
+    events = _count_events(by_trade)
     async with database.tenant(step.session.user_id) as connection:
         cursor = await trades.move_session(
             connection,
@@ -82,14 +85,14 @@ async def write_step(database: Database, step: StepRecord) -> StepResult | None:
             step.session,
             step.strategy_name,
             step.outcome,
-            legs,
+            by_trade,
             step.totals,
             cursor,
             late=step.late,
         )
         if (step.outcome.fills or step.outcome.dropped) and (opened := last_opened_bar(step.snapshot)) is not None:
             await decisions.end_orders(connection, step.session.user_id, step.session.session_id, opened)
-    return StepResult(open_trade_after(legs, step.open_trade), totals)
+    return StepResult(open_trade_after(by_trade, step.open_trade), totals)
 
 
 async def write_stop(
@@ -107,14 +110,14 @@ async def write_stop(
     """
     if session.last_bar is not None:
         await decisions.end_all(connection, session.user_id, session.session_id, session.last_bar)
-    legs = legs_of(outcome, open_trade)
+    by_trade = group_by_trade(outcome, open_trade)
     totals = totals_after(session.totals, outcome, session)
-    events = sum(leg.opens + (leg.trade is not None) for leg in legs)
+    events = _count_events(by_trade)
     cursor = await trades.update_totals(
         connection, session.user_id, session.session_id, totals, len(outcome.fills), events + more_events
     )
     before_more = Cursor(cursor.fill_count, cursor.event_seq - more_events)
-    await _write(connection, session, strategy_name, outcome, legs, session.totals, before_more, late=False)
+    await _write(connection, session, strategy_name, outcome, by_trade, session.totals, before_more, late=False)
     return totals, cursor.event_seq
 
 
@@ -124,28 +127,32 @@ def last_opened_bar(snapshot: Mapping[str, object]) -> datetime | None:
     return from_ms(opened_ms) if opened_ms is not None else None
 
 
-def legs_of(outcome: StepOutcome, open_trade: UUID | None) -> list[TradeFills]:
+def group_by_trade(outcome: StepOutcome, open_trade: UUID | None) -> list[TradeFills]:
     """Group the step's fills by trade: the one that was open before, and each that opens in this step."""
     groups: list[list[Fill]] = []
     for fill in outcome.fills:
         if fill.action == "open" or not groups:
             groups.append([])
         groups[-1].append(fill)
-    legs = []
+    by_trade = []
     for number, fills in enumerate(groups):
         opens = fills[0].action == "open"
         trade_id = new_id() if opens else open_trade
         assert trade_id is not None, "a close without an open trade"
         ended = outcome.trades[number] if number < len(outcome.trades) else None
-        legs.append(TradeFills(trade_id, fills, opens, ended))
-    return legs
+        by_trade.append(TradeFills(trade_id, fills, opens, ended))
+    return by_trade
 
 
-def open_trade_after(legs: Sequence[TradeFills], before: UUID | None) -> UUID | None:
+def open_trade_after(by_trade: Sequence[TradeFills], before: UUID | None) -> UUID | None:
     """Return the trade that is open after the step."""
-    if not legs:
+    if not by_trade:
         return before
-    return None if legs[-1].trade is not None else legs[-1].trade_id
+    return None if by_trade[-1].trade is not None else by_trade[-1].trade_id
+
+
+def _count_events(by_trade: Sequence[TradeFills]) -> int:
+    return sum(each.opens + (each.trade is not None) for each in by_trade)
 
 
 def totals_after(totals: SessionTotals, outcome: StepOutcome, session: SessionRow) -> SessionTotals:
@@ -159,7 +166,7 @@ async def _write(
     session: SessionRow,
     strategy_name: str,
     outcome: StepOutcome,
-    legs: Sequence[TradeFills],
+    by_trade: Sequence[TradeFills],
     before: SessionTotals,
     after: Cursor,
     *,
@@ -169,42 +176,42 @@ async def _write(
     number = after.fill_count - len(outcome.fills)
     equity = before.equity(session.initial_balance)
     late_trades: set[UUID] = set()
-    for leg in legs:
-        if leg.opens:
+    for each in by_trade:
+        if each.opens:
             await trades.insert_open_trade(
                 connection,
                 user_id,
                 session_id,
-                leg.trade_id,
-                leg.fills[0],
+                each.trade_id,
+                each.fills[0],
                 strategy_id=session.strategy_id,
                 strategy_hash=session.strategy_hash,
                 symbol=session.symbol,
                 is_paper=session.is_paper_trading,
                 late=late,
             )
-        if leg.trade is not None:
-            equity += leg.trade.pnl
-        for fill in leg.fills:
+        if each.trade is not None:
+            equity += each.trade.pnl
+        for fill in each.fills:
             number += 1
-            ends = leg.trade is not None and fill is leg.fills[-1]
+            ends = each.trade is not None and fill is each.fills[-1]
             await trades.insert_fill(
                 connection,
                 user_id,
                 session_id,
                 number,
-                leg.trade_id,
+                each.trade_id,
                 fill,
                 late=late,
                 equity=equity if ends else None,
             )
-        if await trades.sum_fills(connection, user_id, leg.trade_id):
-            late_trades.add(leg.trade_id)
-        if leg.trade is not None:
-            await trades.close_trade(connection, user_id, leg.trade_id, leg.trade)
+        if await trades.sum_fills(connection, user_id, each.trade_id):
+            late_trades.add(each.trade_id)
+        if each.trade is not None:
+            await trades.close_trade(connection, user_id, each.trade_id, each.trade)
     if outcome.trades:
         await strategies.add_to_statistics(connection, user_id, session.strategy_id, _closed_trades(outcome))
-    events = _events(session, strategy_name, legs, after.event_seq, late_trades, late=late)
+    events = _events(session, strategy_name, by_trade, after.event_seq, late_trades, late=late)
     await emit(connection, *events)
 
 
@@ -217,39 +224,39 @@ def _closed_trades(outcome: StepOutcome) -> ClosedTrades:
 def _events(
     session: SessionRow,
     strategy_name: str,
-    legs: Sequence[TradeFills],
+    by_trade: Sequence[TradeFills],
     last_seq: int,
     late_trades: Collection[UUID],
     *,
     late: bool,
 ) -> list[Event]:
     """Build the events in the order in which they happened, numbered up to `last_seq`."""
-    seq = last_seq - sum(leg.opens + (leg.trade is not None) for leg in legs)
+    seq = last_seq - _count_events(by_trade)
     events: list[Event] = []
-    for leg in legs:
+    for each in by_trade:
         common = {
             "user_id": session.user_id,
             "public_id": session.public_id,
             "aggregate": f"session:{session.session_id}",
-            "trade_id": leg.trade_id,
+            "trade_id": each.trade_id,
             "session_id": session.session_id,
             "symbol": session.symbol,
             "strategy_id": session.strategy_id,
             "strategy_hash": session.strategy_hash,
             "is_paper_trade": session.is_paper_trading,
         }
-        if leg.opens:
+        if each.opens:
             seq += 1
-            fill = leg.fills[0]
+            fill = each.fills[0]
             opened = {"side": fill.side, "entry_time": from_ms(fill.time_ms), "entry_price": fill.price}
             events.append(
                 TradeOpened.model_validate(
                     {**common, **opened, "aggregate_seq": seq, "quantity": fill.qty, "late": late}
                 )
             )
-        if leg.trade is not None:
+        if each.trade is not None:
             seq += 1
-            closed = {**_closed(leg.trade, strategy_name), "late": leg.trade_id in late_trades}
+            closed = {**_closed(each.trade, strategy_name), "late": each.trade_id in late_trades}
             events.append(TradeClosed.model_validate({**common, **closed, "aggregate_seq": seq}))
     return events
 

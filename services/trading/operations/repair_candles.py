@@ -17,8 +17,8 @@ Kind = Literal["missing", "unlinked", "changed", "unknown", "hole"]
 
 
 @dataclass(frozen=True)
-class CandleGap:
-    """A run of consecutive bars, by their open times.
+class CandleFinding:
+    """A difference between stored candles and the exchange's: a run of consecutive bars, by their open times.
 
     missing   the exchange has them, we do not: they were lost
     unlinked  stored, but the predecessor they name is not the bar stored before them
@@ -37,7 +37,7 @@ class CandleGap:
 class ExaminedWindow:
     """The comparison of one window of time."""
 
-    findings: list[CandleGap]
+    findings: list[CandleFinding]
     missing: list[Kline]
     last: datetime
 
@@ -76,7 +76,8 @@ def _compare(
     existing = sorted({before, *ours, *theirs})
     holes = [(earlier, later) for earlier, later in pairwise(existing) if later - earlier > step]
     findings += [
-        CandleGap("hole", earlier + step, later - step, (later - earlier) // step - 1) for earlier, later in holes
+        CandleFinding("hole", earlier + step, later - step, (later - earlier) // step - 1)
+        for earlier, later in holes
     ]
     return ExaminedWindow(findings, missing, end)
 
@@ -87,14 +88,14 @@ def _agree(stored: Kline, fetched: Kline) -> bool:
     return fetched in (stored, replace(stored, high=max(prices), low=min(prices)))
 
 
-def _runs(kind: Kind, moments: Sequence[datetime], step: timedelta) -> list[CandleGap]:
+def _runs(kind: Kind, moments: Sequence[datetime], step: timedelta) -> list[CandleFinding]:
     """Combine consecutive bars into one finding."""
-    found: list[CandleGap] = []
+    found: list[CandleFinding] = []
     for moment in moments:
         if found and moment - found[-1].last == step:
-            found[-1] = CandleGap(kind, found[-1].first, moment, found[-1].bars + 1)
+            found[-1] = CandleFinding(kind, found[-1].first, moment, found[-1].bars + 1)
         else:
-            found.append(CandleGap(kind, moment, moment, 1))
+            found.append(CandleFinding(kind, moment, moment, 1))
     return found
 
 

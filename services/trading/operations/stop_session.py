@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.domain import StopReason
-from services.trading.operations.execution_settings import strategy_of, terms_of
+from services.trading.operations.execution_settings import first_bar_ms_of, strategy_of, terms_of
 from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.operations.pause_session import lock_session
 from services.trading.operations.record_step import last_opened_bar, write_stop
@@ -17,8 +17,8 @@ from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.trading import SessionStopped
 from shared.contracts.types import from_ms, to_ms
-from shared.strategy.document.fingerprint import fingerprint
 from shared.strategy.document.parse import Strategy
+from shared.strategy.execution.fingerprint import fingerprint
 from shared.strategy.execution.outcome import StepOutcome
 from shared.strategy.execution.steps import Execution
 
@@ -86,7 +86,7 @@ async def _close_position(
     note = Restriction("STOPPED", reason, session.last_bar)
     if session.snapshot is None or session.last_bar is None:
         return StepOutcome(), note
-    execution = Execution.restore(strategy, terms_of(session), _first_bar_ms(session), session.snapshot)
+    execution = Execution.restore(strategy, terms_of(session), first_bar_ms_of(session), session.snapshot)
     if (opened := last_opened_bar(session.snapshot)) is not None and opened > session.last_bar:
         note = replace(note, opened_bar=opened)
     if execution.position is None:
@@ -94,10 +94,6 @@ async def _close_position(
     time_ms, price = await _last_price(connection, session)
     note = replace(note, price_bar=from_ms(time_ms), price=price)
     return execution.stop(time_ms, price, reason), note
-
-
-def _first_bar_ms(session: SessionRow) -> int | None:
-    return to_ms(session.first_bar) if session.first_bar else None
 
 
 async def _last_price(connection: Connection, session: SessionRow) -> tuple[int, Decimal]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.domain import Entries, entry_guard, instrument_at
-from services.trading.operations.execution_settings import strategy_of, terms_of
+from services.trading.operations.execution_settings import first_bar_ms_of, strategy_of, terms_of
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.candles import SeriesRow
 from services.trading.queries.restrictions import (
@@ -20,7 +20,7 @@ from services.trading.queries.sessions import SessionRow
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar
-from shared.strategy.document.fingerprint import fingerprint
+from shared.strategy.execution.fingerprint import fingerprint
 from shared.strategy.execution.outcome import EntryGuard, Fill, Position, Reason, StepOutcome, Trade
 from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
@@ -28,7 +28,7 @@ from shared.strategy.series import Series
 MAX_RESTRICTIONS = 100_000
 MAX_BARS = 10_000_000
 PROGRESS_EVERY = 500
-# Whether entries are allowed from the bar after the restriction on; a pause and the plan replace each other.
+# The session's `entries` from the bar after the restriction on; a later restriction replaces an earlier one.
 ENTRIES_AFTER: Mapping[Kind, Entries] = {
     "PAUSED": "PAUSED",
     "RESUMED": "ALLOWED",
@@ -159,11 +159,6 @@ def verify(recorded: SessionRecord, progress: Progress | None = None, watch: Wat
     fills = [fill for outcome in outcomes for fill in outcome.fills]
     trades = [trade for outcome in outcomes for trade in outcome.trades]
     return Verification(recorded, fills, trades, execution.equity)
-
-
-def first_bar_ms_of(session: SessionRow) -> int:
-    """Return the earliest open time of a bar on which the session decides: just after its start."""
-    return to_ms(session.start_time) + 1
 
 
 def reason_of(recorded: SessionRecord) -> Reason:

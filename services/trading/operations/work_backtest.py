@@ -12,7 +12,7 @@ import structlog
 from services.trading.backtest_question import MAX_FAILURES, BacktestQuestion, Range
 from services.trading.evaluator_version import evaluator_version
 from services.trading.queries import backtest_queue, backtest_results, backtests, candles, strategies
-from services.trading.queries.backtest_queue import Job
+from services.trading.queries.backtest_queue import BacktestJob
 from services.trading.queries.backtest_results import Kind, ResultHead
 from services.trading.queries.backtests import BacktestRow
 from shared.chassis.postgres import Connection, Database
@@ -34,7 +34,7 @@ class ClaimLost(Exception):
 class Assignment:
     """A backtest to be calculated."""
 
-    job: Job
+    job: BacktestJob
     document: dict[str, object]
     interval: str
     series_id: int
@@ -43,7 +43,7 @@ class Assignment:
     question_sha256: bytes
 
 
-async def claim_job(database: Database, worker: str) -> Job | None:
+async def claim_job(database: Database, worker: str) -> BacktestJob | None:
     """Claim the next job, of the tenant that has waited longest for a turn; None if the queue is empty."""
     async with database.queue() as connection:
         await backtest_queue.release_expired(connection, WORKER_LOST)
@@ -56,7 +56,7 @@ async def claim_job(database: Database, worker: str) -> Job | None:
         return job
 
 
-async def begin_backtest(database: Database, job: Job, now: datetime) -> Assignment | None:
+async def begin_backtest(database: Database, job: BacktestJob, now: datetime) -> Assignment | None:
     """Mark the backtest running and return what to calculate. Raises ClaimLost.
 
     Returns None, with the backtest ended, if it has failed too often or its result is already stored.
@@ -106,14 +106,14 @@ async def finish_backtest(
         await backtests.set_ended(connection, job.user_id, job.backtest_id, "DONE", now, result_id=result_id)
 
 
-async def fail_backtest(database: Database, job: Job, reason: str, now: datetime) -> None:
+async def fail_backtest(database: Database, job: BacktestJob, reason: str, now: datetime) -> None:
     """Fail the backtest for good: calculating it again would give the same. Raises ClaimLost."""
     async with database.tenant(job.user_id) as connection:
         await _lock_claimed(connection, job)
         await _end_failed(connection, job, reason, now)
 
 
-async def release_job(database: Database, job: Job, failure_reason: str | None = None) -> None:
+async def release_job(database: Database, job: BacktestJob, failure_reason: str | None = None) -> None:
     """Release the job for another worker; with a reason, count one more failure."""
     async with database.tenant(job.user_id) as connection:
         await backtests.lock_status(connection, job.user_id, job.backtest_id)
@@ -121,7 +121,7 @@ async def release_job(database: Database, job: Job, failure_reason: str | None =
             await backtests.set_queued(connection, job.user_id, job.backtest_id)
 
 
-async def _lock_claimed(connection: Connection, job: Job) -> BacktestRow:
+async def _lock_claimed(connection: Connection, job: BacktestJob) -> BacktestRow:
     """Return the backtest, locked. Raises ClaimLost if this worker no longer holds the claim."""
     await backtests.lock_status(connection, job.user_id, job.backtest_id)
     row = await backtests.get_backtest(connection, job.user_id, job.backtest_id)
@@ -130,12 +130,12 @@ async def _lock_claimed(connection: Connection, job: Job) -> BacktestRow:
     return row
 
 
-async def _delete_job(connection: Connection, job: Job) -> None:
+async def _delete_job(connection: Connection, job: BacktestJob) -> None:
     if not await backtest_queue.delete_job(connection, job.user_id, job.backtest_id, job.epoch):
         raise ClaimLost
 
 
-async def _end_failed(connection: Connection, job: Job, reason: str, now: datetime) -> None:
+async def _end_failed(connection: Connection, job: BacktestJob, reason: str, now: datetime) -> None:
     await _delete_job(connection, job)
     await backtests.set_ended(connection, job.user_id, job.backtest_id, "FAILED", now, failure_reason=reason)
     log.error("backtest_failed", backtest_id=str(job.backtest_id), reason=reason)

@@ -11,7 +11,7 @@ LEASE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
-class Job:
+class BacktestJob:
     """A claimed job; `failures` counts the earlier attempts that failed."""
 
     user_id: int
@@ -46,7 +46,7 @@ async def delete_job(connection: Connection, user_id: int, backtest_id: UUID, ep
     return bool(deleted)
 
 
-async def is_held(connection: Connection, job: Job) -> bool:
+async def is_held(connection: Connection, job: BacktestJob) -> bool:
     held: bool = await connection.fetchval(
         "SELECT EXISTS (SELECT FROM backtest_jobs WHERE user_id = $1 AND backtest_id = $2 AND epoch = $3)",
         job.user_id,
@@ -56,7 +56,7 @@ async def is_held(connection: Connection, job: Job) -> bool:
     return held
 
 
-async def release_job(connection: Connection, job: Job, failure_reason: str | None = None) -> bool:
+async def release_job(connection: Connection, job: BacktestJob, failure_reason: str | None = None) -> bool:
     """Return a job to the queue; a reason counts as a failure. Returns False if the claim was lost."""
     freed = await connection.fetchval(
         """
@@ -107,7 +107,7 @@ async def find_next_tenant(connection: Connection) -> int | None:
     return user_id
 
 
-async def claim_first(connection: Connection, user_id: int, worker: str) -> Job | None:
+async def claim_first(connection: Connection, user_id: int, worker: str) -> BacktestJob | None:
     """Claim the tenant's oldest free job. Each claim raises the epoch."""
     row = await connection.fetchrow(
         """
@@ -123,7 +123,7 @@ async def claim_first(connection: Connection, user_id: int, worker: str) -> Job 
         worker,
         LEASE,
     )
-    return Job(**row) if row else None
+    return BacktestJob(**row) if row else None
 
 
 async def record_turn(connection: Connection, user_id: int) -> None:
@@ -141,7 +141,9 @@ async def delete_turns(connection: Connection, before: datetime) -> None:
     await connection.execute("DELETE FROM backtest_turns WHERE turn_at < $1", before)
 
 
-async def renew(connection: Connection, worker: str, jobs: Sequence[tuple[Job, int]]) -> set[tuple[UUID, int]]:
+async def renew(
+    connection: Connection, worker: str, jobs: Sequence[tuple[BacktestJob, int]]
+) -> set[tuple[UUID, int]]:
     """Renew claims, each with the number of bars done. Returns those still held, by id and epoch."""
     rows = await connection.fetch(
         """

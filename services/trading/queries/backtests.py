@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from services.trading.backtest_question import BacktestLimits, BacktestStatus, Range
+from services.trading.queries.ordering import After, Order
 from shared.chassis.postgres import Connection
 from shared.strategy.bars import Instrument, Terms
 
@@ -88,18 +89,18 @@ async def list_backtests(
     strategy_id: UUID | None,
     symbol: str | None,
     newest_first: bool,
-    after: tuple[datetime, UUID] | None,
+    after: After,
     limit: int,
 ) -> list[BacktestRow]:
     """List backtests by creation time, either way."""
-    beyond, order = ("<", "DESC") if newest_first else (">", "ASC")
+    order = Order("b.created_at", newest_first)
     rows = await connection.fetch(
         f"""
         SELECT {COLUMNS} FROM {TABLES}
         WHERE b.user_id = $1 AND ($2::text IS NULL OR b.status = $2)
               AND ($3::uuid IS NULL OR b.strategy_id = $3) AND ($4::text IS NULL OR b.symbol = $4)
-              AND ($5::timestamptz IS NULL OR (b.created_at, b.backtest_id) {beyond} ($5, $6::uuid))
-        ORDER BY b.created_at {order}, b.backtest_id {order} LIMIT $7
+              AND {order.beyond("b.backtest_id", 5)}
+        ORDER BY {order.by("b.backtest_id")} LIMIT $7
         """,
         user_id,
         status,
@@ -165,7 +166,7 @@ async def set_ended(
 
 
 async def get_backtest_limits(connection: Connection, user_id: int, *, lock: bool = False) -> BacktestLimits | None:
-    """With `lock`, requests of one tenant for backtests run one after the other."""
+    """Return the plan's limits on backtests. With `lock`, one tenant's requests are counted one after the other."""
     row = await connection.fetchrow(
         f"""
         SELECT plan, has_backtesting, max_backtests_per_day

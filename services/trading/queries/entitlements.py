@@ -57,7 +57,7 @@ def _later_limits(event: SubscriptionChanged) -> tuple[int | None, int | None]:
 
 
 async def get_plan_limits(connection: Connection, user_id: int, *, lock: bool = False) -> PlanLimits | None:
-    """With `lock`, one tenant's sessions are started one after the other."""
+    """Return the plan's limits. With `lock`, one tenant's sessions are started one after the other."""
     row = await connection.fetchrow(
         f"""
         SELECT plan, subscription_version AS version, max_active_strategies, max_symbols,

@@ -47,7 +47,7 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class ClosedTrades:
-    """What closed trades add to the statistics of their strategy."""
+    """The part of a strategy's statistics that a set of closed trades adds."""
 
     trades: int
     won: int
@@ -175,7 +175,7 @@ class StoredCounts:
 
 
 async def count_stored(connection: Connection, user_id: int, *, lock: bool = False) -> StoredCounts:
-    """With `lock`, no other transaction stores or publishes a strategy for this tenant until this one ends."""
+    """Count the strategies. With `lock`, no other transaction stores or publishes one until this one ends."""
     if lock:
         await _lock_stored(connection)
     row = await connection.fetchrow(

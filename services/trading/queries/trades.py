@@ -128,7 +128,7 @@ async def move_session(
 
 
 def _decision_columns(decisions: Sequence[Decision]) -> list[list[object]]:
-    """One list per column of `decisions`, from its id on."""
+    """Return a list per inserted column of `decisions`, from `decision_id` on."""
     return [
         [new_id() for _ in decisions],
         [from_ms(decision.time_ms) for decision in decisions],

@@ -1,6 +1,5 @@
 """`/v1/backtests`: request, follow and cancel backtests; list their fills and trades."""
 
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
@@ -22,27 +21,25 @@ from services.trading.routes.backtest_views import (
     trade_view,
 )
 from services.trading.routes.fields import Symbol
-from shared.chassis.errors import InvalidInput, NotFound, PlanLimitReached
+from services.trading.routes.ordering import encode_position, parse_cursor
+from shared.chassis.errors import NotFound, PlanLimitReached
 from shared.chassis.http.app import Call, Reply
 from shared.chassis.http.paging import (
     Page,
     PageQuery,
     decode_cursor,
-    decode_sorted,
     encode_cursor,
-    encode_sorted,
     page_of,
 )
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.amounts import Fraction, Positive
 from shared.contracts.examples import example
-from shared.contracts.types import EPOCH, BodyModel, Id, Instant
+from shared.contracts.types import BodyModel, Id, Instant
 
 PATH = "/v1/backtests"
 Order = Literal["created_at", "-created_at"]
 INITIAL_BALANCE = Decimal(10_000)
-MICROSECOND = timedelta(microseconds=1)
 
 
 class BacktestBody(BodyModel):
@@ -107,7 +104,7 @@ class BacktestRoutes(Routes):
     @endpoint("GET", PATH, "List your backtests")
     async def list_backtests(self, call: Call, query: BacktestsQuery) -> Page[BacktestView]:
         user_id = call.principal.user_id
-        after = _position(query)
+        after = parse_cursor(query.sort, query.cursor)
         async with self._database.tenant(user_id) as connection:
             rows = await backtests.list_backtests(
                 connection,
@@ -122,7 +119,7 @@ class BacktestRoutes(Routes):
         return page_of(
             [backtest_view(row) for row in rows],
             query.limit,
-            lambda last: encode_sorted(query.sort, (last.created_at - EPOCH) // MICROSECOND, str(last.backtest_id)),
+            lambda last: encode_position(query.sort, last.created_at, last.backtest_id),
         )
 
     @endpoint("GET", PATH + "/{id}", "Get a backtest with its progress or result")
@@ -186,14 +183,6 @@ class BacktestRoutes(Routes):
         if row is None:
             raise NotFound
         return row.result.result_id if row.result else None
-
-
-def _position(query: BacktestsQuery) -> tuple[datetime, UUID] | None:
-    position = decode_sorted(query.sort, query.cursor, int, str)
-    try:
-        return (EPOCH + int(position[0]) * MICROSECOND, UUID(str(position[1]))) if position else None
-    except (ValueError, OverflowError) as error:
-        raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
 
 
 def _number(query: PageQuery) -> int:

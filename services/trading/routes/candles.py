@@ -9,19 +9,20 @@ from services.trading.bybit_api import VENUE
 from services.trading.listed_series import Listing
 from services.trading.queries import candles
 from services.trading.queries.candles import SeriesRow
-from services.trading.routes.fields import Interval, Symbol
+from services.trading.routes.fields import Symbol
 from services.trading.routes.listed_series import check_series
 from shared.chassis.errors import InvalidInput, NotFound, Unavailable
 from shared.chassis.http.app import Call
-from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, invalid_cursor, page_of
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import Amount, Instant, QueryModel, ViewModel, from_ms, to_ms
+from shared.market.fields import Interval
 from shared.strategy.bars import Bar
 
 LATEST_MS = 253_402_300_799_999  # the end of year 9999
 
-# Of the series; defaults to the newest.
+# A generation of the series; queries without one get the newest.
 Generation = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -128,8 +129,7 @@ def _position(query: CandlesQuery) -> tuple[int | None, datetime | None]:
     try:
         return int(position[0]), from_ms(int(position[1]))
     except OverflowError as error:
-        fault = {"path": "$.cursor", "reason": "is not a cursor of this list"}
-        raise InvalidInput(errors=[fault]) from error
+        raise invalid_cursor() from error
 
 
 def _view(bar: Bar) -> CandleView:

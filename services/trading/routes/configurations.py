@@ -18,7 +18,6 @@ from services.trading.operations.configurations import (
 )
 from services.trading.queries import configurations
 from services.trading.queries.configurations import ConfigurationRow
-from services.trading.routes.fields import Flag
 from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from shared.chassis.errors import NameTaken, NotFound
 from shared.chassis.http.app import Call, Reply, created, tagged
@@ -29,7 +28,7 @@ from shared.chassis.postgres import Database
 from shared.contracts.amounts import Positive, check_positive
 from shared.contracts.examples import ASKED, example
 from shared.contracts.texts import Name, check_texts_within
-from shared.contracts.types import AMOUNT_PATTERN, Amount, BodyModel, Instant, ViewModel
+from shared.contracts.types import AMOUNT_PATTERN, Amount, BodyModel, Flag, Instant, ViewModel
 
 PATH = "/v1/bot-configurations"
 MAX_DATA_BYTES = 20_000

@@ -4,8 +4,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.trading.queries.ordering import After, Order
-from shared.chassis.errors import InvalidInput
-from shared.chassis.http.paging import decode_sorted, encode_sorted
+from shared.chassis.http.paging import decode_sorted, encode_sorted, invalid_cursor
 from shared.contracts.types import EPOCH
 
 MICROSECOND = timedelta(microseconds=1)
@@ -24,7 +23,7 @@ def parse_cursor(sort: str, cursor: str | None) -> After:
     try:
         return EPOCH + int(position[0]) * MICROSECOND, UUID(str(position[1]))
     except (ValueError, OverflowError) as error:
-        raise InvalidInput(errors=[{"path": "$.cursor", "reason": "is not a cursor of this list"}]) from error
+        raise invalid_cursor() from error
 
 
 def encode_position(sort: str, moment: datetime, row_id: UUID) -> str:

@@ -34,7 +34,7 @@ from shared.contracts.examples import example, example_id
 from shared.contracts.texts import Text
 from shared.contracts.types import BodyModel, Id, Instant
 from shared.strategy.bars import Instrument
-from shared.strategy.document.fingerprint import fingerprint
+from shared.strategy.execution.fingerprint import fingerprint
 
 PATH = "/v1/sessions"
 

@@ -16,7 +16,6 @@ from services.trading.operations.strategies import (
 )
 from services.trading.queries import strategies
 from services.trading.queries.strategies import StrategyRow, VersionRow
-from services.trading.routes.fields import Flag
 from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
 from shared.chassis.http.app import Call, Reply, created, tagged
@@ -24,7 +23,7 @@ from shared.chassis.http.paging import Page, PageQuery, decode_cursor, encode_cu
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import HASH, STRATEGY, example
-from shared.contracts.types import Amount, Instant, QueryModel, ViewModel
+from shared.contracts.types import Amount, Flag, Instant, QueryModel, ViewModel
 from shared.strategy.document.differences import differences
 
 PATH = "/v1/strategies"

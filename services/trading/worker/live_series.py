@@ -146,10 +146,7 @@ class LiveSeries:
         await self._close_bar(len(self._series) - 1, self.sessions.values(), event.venue_time)
 
     async def watch(self) -> None:
-        """Check a broken or silent series: load bars stored meanwhile, then begin a silence if it still is one.
-
-        Stored bars whose events did not come are no silence.
-        """
+        """Load the bars that a broken or overdue series has missed; begin a silence if it is still overdue."""
         if not self._broken and self._silence.overdue_since(self._last_ms) is None:
             return
         await self._catch_up()
@@ -178,7 +175,7 @@ class LiveSeries:
         await self._open_bar(self.sessions.values())
 
     async def _open_bar(self, sessions: Iterable[LiveSession]) -> None:
-        """Take step 1 of the announced bar, if there is one after the last, for the sessions that have it ahead."""
+        """Take step 1 of the announced bar, if it is after the last bar, for the sessions that are not past it."""
         if self._opened is None or (self._last_ms is not None and self._opened[0] <= self._last_ms):
             return
         time_ms, price = self._opened

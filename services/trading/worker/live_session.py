@@ -17,7 +17,7 @@ from services.trading.domain import (
     history_needed,
     instrument_at,
 )
-from services.trading.operations.execution_settings import strategy_of, terms_of
+from services.trading.operations.execution_settings import first_bar_ms_of, strategy_of, terms_of
 from services.trading.operations.record_step import StepRecord, write_step
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.restrictions import instrument_columns, list_instrument_changes
@@ -64,7 +64,7 @@ class LiveSession:
         return to_ms(self.last_bar) if self.last_bar else -1
 
     def steps_through(self, time_ms: int) -> bool:
-        """Whether the session has this bar still ahead."""
+        """Return whether the session still has to step through this bar."""
         return time_ms > self.cursor_ms and time_ms >= self.first_bar_ms
 
     def on_open(self, time_ms: int, price: Decimal) -> StepOutcome:
@@ -90,7 +90,7 @@ class LiveSession:
 
     @property
     def is_refused_by_lease(self) -> bool:
-        """Whether the last close prolonged a stretch of entries refused because of what the lease allows."""
+        """True if the last close prolonged a stretch of entries refused by the lease: by a pause or the plan."""
         return self.prolongs_refusal and self.refusal in REFUSALS.values()
 
     def _drop_prolonging_refusal(self, outcome: StepOutcome) -> StepOutcome:
@@ -179,12 +179,12 @@ async def load_session(database: Database, lease: SessionLease) -> LiveSession |
                 connection, lease.user_id, lease.session_id, instrument_columns(instrument)
             )
             row = await sessions.get_session(connection, lease.user_id, lease.session_id)
-            assert row is not None, "it was there a moment ago"
+            assert row is not None, "read in this transaction"
         assert row.generation is not None, "set above"
         await sessions.set_interest_generation(connection, row.user_id, row.session_id, row.generation)
         open_trade = await trades.get_open_trade(connection, row.user_id, row.session_id)
         changes = await list_instrument_changes(connection, row.user_id, row.session_id)
-    terms, first_bar_ms = terms_of(row), to_ms(row.start_time) + 1
+    terms, first_bar_ms = terms_of(row), first_bar_ms_of(row)
     execution = (
         Execution.restore(strategy, terms, first_bar_ms, row.snapshot, report_forbidden=True)
         if row.snapshot is not None

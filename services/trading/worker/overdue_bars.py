@@ -23,7 +23,7 @@ WAITING = Gauge("trading_sessions_waiting", "Sessions without a bar a minute aft
 
 
 class OverdueMonitor:
-    """For the sessions of one worker. As with silence, `patience` must also pass by our own clock."""
+    """Watches the sessions of one worker. As with silence, `patience` must also pass by our own clock."""
 
     def __init__(self, database: Database, clock: VenueClock, patience: timedelta) -> None:
         self._database = database
@@ -79,7 +79,7 @@ class OverdueMonitor:
         return {each: waiting for each, waiting in found.items() if self._is_overdue(waiting.expected_at)}
 
     def _is_over(self, session: LiveSession) -> bool:
-        """Whether a bar has come since the mark was set. A wait for a later bar gets a mark of its own."""
+        """Return whether a bar has come since the mark was set. A wait for a later bar gets a mark of its own."""
         if session.lease.waiting_for is None or session.last_bar is None:
             return False
         never_had_one = session.lease.waiting_for in ("history", "first_bar")

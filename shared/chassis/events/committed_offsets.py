@@ -9,7 +9,7 @@ from shared.chassis.postgres import Database
 
 
 class ReadPositions:
-    """Tells which committed offsets can be trusted.
+    """Records which committed offsets can be trusted.
 
     After a broker was emptied, it may hold offsets committed by members that had not noticed; trusting those would
     lose events.

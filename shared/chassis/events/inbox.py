@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from shared.chassis import telemetry
 from shared.chassis.crash_points import point
@@ -15,22 +16,23 @@ from shared.chassis.events.parked_rows import ParkedRow, delete_waiting, find_ke
 from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.events.unhandled import ParkedEvents
 from shared.chassis.identity import KnownUsers
-from shared.chassis.infrastructure_faults import is_infrastructure
+from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS, is_infrastructure
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.envelope import Event, Message
 
 E = TypeVar("E", bound=Event)
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 ATTEMPTS = 10
 MARKET_ATTEMPTS = 5  # a candle that is given up is repaired from the history
-MAX_FAULTS_IN_A_ROW = 5  # infrastructure faults, before each key is tried alone to see whether only one meets them
+MAX_FAULTS_IN_A_ROW = 5  # infrastructure faults; after more, each key is tried alone: perhaps only one meets them
 
 log = structlog.get_logger()
 
 
 class Intake(ABC, Generic[M]):
-    """The intake of one topic into one consumer."""
+    """Passes the events of one topic to the handler of one consumer, and parks those that fail."""
 
     def __init__(self, database: Database, consumer: str, event: type[M], parked: ParkedEvents) -> None:
         self._database = database
@@ -42,7 +44,7 @@ class Intake(ABC, Generic[M]):
 
     @abstractmethod
     async def _process_batch(self, received: list[Received]) -> None:
-        """Process all records, or none if it raises."""
+        """Process all records. After a fault the same records are processed again."""
 
     @abstractmethod
     async def _retry_once(self, user_id: int, parked_id: int) -> bool:
@@ -55,7 +57,7 @@ class Intake(ABC, Generic[M]):
         """
         try:
             await self._process_in_halves(received)
-        except Exception:
+        except (*RETRYABLE_FAULTS, KafkaError):
             self._faults_in_a_row += 1
             if self._faults_in_a_row <= MAX_FAULTS_IN_A_ROW:
                 raise
@@ -64,18 +66,18 @@ class Intake(ABC, Generic[M]):
 
     async def _process_in_halves(self, received: list[Received]) -> None:
         """Process the batch together; if that fails, in halves, until the failing record is found and parked."""
-        try:
-            await self._process_batch(received)
-        except Exception as error:
-            if is_infrastructure(error):
-                raise
-            if len(received) == 1:
-                await self._parked.park(received[0], error)
-                return
-            log.warning("batch_split", topic=self.topic, events=len(received), error=repr(error))
-            middle = len(received) // 2
-            await self._process_in_halves(received[:middle])
-            await self._process_in_halves(received[middle:])
+        fault = await _result_or_fault(self._process_batch(received))
+        if fault is None:
+            return
+        if is_infrastructure(fault):
+            raise fault
+        if len(received) == 1:
+            await self._parked.park(received[0], fault)
+            return
+        log.warning("batch_split", topic=self.topic, events=len(received), error=repr(fault))
+        middle = len(received) // 2
+        await self._process_in_halves(received[:middle])
+        await self._process_in_halves(received[middle:])
 
     async def _process_by_key(self, received: list[Received]) -> None:
         """Process key by key. Raises if a second key meets a fault, which is then the infrastructure's."""
@@ -84,7 +86,7 @@ class Intake(ABC, Generic[M]):
         for same_key in _by_key(received):
             try:
                 await self._process_in_halves(same_key)
-            except Exception as error:
+            except (*RETRYABLE_FAULTS, KafkaError) as error:
                 if fault is not None:
                     raise
                 failing, fault = same_key, error
@@ -102,11 +104,11 @@ class Intake(ABC, Generic[M]):
 
     async def _retry(self, user_id: int, parked_id: int) -> bool:
         point("parked.before_retry")
-        try:
-            return await self._retry_once(user_id, parked_id)
-        except Exception as error:  # noqa: BLE001 - one failing event must not stop the others
-            await self._parked.schedule_retry(user_id, parked_id, error)
+        result = await _result_or_fault(self._retry_once(user_id, parked_id))
+        if isinstance(result, Exception):
+            await self._parked.schedule_retry(user_id, parked_id, result)
             return False
+        return result
 
 
 class Inbox(Intake[E]):
@@ -224,7 +226,7 @@ class MarketInbox(Intake[M]):
     """The intake of a market topic: passes every event to the handler, which opens its own transactions and may get
     an event more than once.
 
-    With `in_order` a series waits behind its parked event. Readers of events that carry a whole state do without.
+    With `in_order` a series waits behind its parked event. It is off for events that each carry a whole state.
     """
 
     def __init__(
@@ -277,6 +279,14 @@ class MarketInbox(Intake[M]):
         await self._handle([event])
         async with self._database.tenants([NOBODY]) as connection:
             return await delete_waiting(connection, user_id, parked_id) is not None
+
+
+async def _result_or_fault(handling: Awaitable[T]) -> T | Exception:
+    """Return the result, or any exception that an event's handler raises: it must not stop the other events."""
+    try:
+        return await handling
+    except Exception as fault:  # noqa: BLE001 - the only place of the consumer loop that catches everything
+        return fault
 
 
 def _decode(parked: ParkedRow) -> Message:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -62,17 +63,10 @@ class Producer:
         if not messages:
             return
         producer = await self._ensure_started()
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await asyncio.gather(*[await self._enqueue(producer, message) for message in messages])
-                if (cluster_id := await cluster_id_of(producer.client)) != self._cluster_id:
-                    raise ClusterChangedError(f"cluster {cluster_id} answers for {self._cluster_id}")
-        except TimeoutError as error:
-            await self._discard(producer)
-            raise KafkaTimeoutError("the broker did not acknowledge in time") from error
-        except BaseException:  # also when cancelled half-way: the state of the buffers is unknown
-            await self._discard(producer)
-            raise
+        async with _within(SEND_TIMEOUT_S, "the broker did not acknowledge in time", self._discard, producer):
+            await asyncio.gather(*[await self._enqueue(producer, message) for message in messages])
+            if (cluster_id := await cluster_id_of(producer.client)) != self._cluster_id:
+                raise ClusterChangedError(f"cluster {cluster_id} answers for {self._cluster_id}")
 
     async def publish(self, events: Sequence[MarketEvent]) -> None:
         """Send market events in order; their ids are derived from their content. Raises KafkaError."""
@@ -118,16 +112,9 @@ class Producer:
             request_timeout_ms=BATCH_LIFE_MS,
             metadata_max_age_ms=30_000,
         )
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                await producer.start()
-                return producer, await cluster_id_of(producer.client)
-        except TimeoutError as error:
-            await _abandon(producer)
-            raise KafkaTimeoutError("the broker does not answer") from error
-        except BaseException:
-            await _abandon(producer)
-            raise
+        async with _within(START_TIMEOUT_S, "the broker does not answer", _abandon, producer):
+            await producer.start()
+            return producer, await cluster_id_of(producer.client)
 
     async def discard(self) -> None:
         """Discard the producer and its buffers; the next send creates a new one."""
@@ -145,6 +132,22 @@ class Producer:
     async def stop(self) -> None:
         """Stop at the end of the process. Every send was awaited, so the buffers are empty."""
         await self.discard()
+
+
+@asynccontextmanager
+async def _within(
+    seconds: float, late: str, give_up: Callable[[AIOKafkaProducer], Awaitable[None]], producer: AIOKafkaProducer
+) -> AsyncIterator[None]:
+    """Use the producer for at most these seconds, and give it up after any fault or a cancellation, as the state of
+    its buffers is then unknown. Raises KafkaTimeoutError with the text `late`."""
+    async with AsyncExitStack() as on_fault:
+        on_fault.push_async_callback(give_up, producer)
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError as error:
+            raise KafkaTimeoutError(late) from error
+        on_fault.pop_all()
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:

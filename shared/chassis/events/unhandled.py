@@ -1,4 +1,4 @@
-"""Events that a consumer cannot handle: parks, retries, refuses and gives them up."""
+"""Parks, retries, refuses and gives up the events that a consumer cannot handle."""
 
 from collections.abc import Sequence
 from datetime import timedelta

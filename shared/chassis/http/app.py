@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeAlias, TypeVar  # Any: of whichever model
+from typing import Any, Generic, TypeAlias, TypeVar  # Any: a reply of any model
 from uuid import UUID
 
 import structlog
@@ -44,7 +44,6 @@ PROBLEM = web.ResponseKey("problem", str)
 STREAMS = web.AppKey("streams", Streams)
 MAX_ATTEMPTS = 3  # one migration may change the schema more than once
 
-B = TypeVar("B", bound=BaseModel)
 V = TypeVar("V", bound=BaseModel)
 
 log = structlog.get_logger()
@@ -71,13 +70,11 @@ def tagged(view: V, state: int | datetime, shown: datetime | None = None) -> Rep
 
 @dataclass(frozen=True)
 class Call:
-    """One validated request."""
+    """One validated request. Its body and query are separate arguments of the handler."""
 
     request: web.Request
     now: datetime
     caller: Principal | None = None
-    body_model: BaseModel | None = None
-    query_model: BaseModel | None = None
     idempotency_key: str | None = None  # endpoints that create
     if_match: IfMatch = ANY_STATE  # endpoints that change a tagged resource
     last_event_id: str | None = None  # streams
@@ -110,19 +107,11 @@ class Call:
             raise NotFound
         return int(text)
 
-    def body(self, model: type[B]) -> B:
-        """Return the body as the model that the endpoint declares."""
-        assert isinstance(self.body_model, model), "the endpoint declares another model"
-        return self.body_model
-
-    def query(self, model: type[B]) -> B:
-        """Return the query string as the model that the endpoint declares."""
-        assert isinstance(self.query_model, model), "the endpoint declares another model"
-        return self.query_model
-
 
 HandlerResult: TypeAlias = Reply[Any] | BaseModel | Stream | Download | None
-EndpointHandler = Callable[[Call], Awaitable[HandlerResult]]
+# Takes the call, and `body` and `query` as keywords if the endpoint declares their models.
+EndpointHandler: TypeAlias = Callable[..., Awaitable[HandlerResult]]
+Models: TypeAlias = Mapping[str, BaseModel]  # the validated body and query, by the handler's argument
 
 
 @dataclass(frozen=True)
@@ -149,7 +138,7 @@ class Endpoint:
 
     @property
     def internal(self) -> bool:
-        """Whether it is for other services only, on a separate listener."""
+        """True for an endpoint that only other services call, on a separate listener."""
         return bool(self.callers)
 
     @property
@@ -161,8 +150,8 @@ class Endpoint:
 
     @property
     def creates(self) -> bool:
-        """Whether it accepts an Idempotency-Key. The chassis processes the key of an authenticated caller; the
-        handler has to process it otherwise."""
+        """True for an endpoint that accepts an Idempotency-Key. The chassis processes the key of an authenticated
+        caller; otherwise the handler has to process it."""
         return self.method == "POST" and self.status in (201, 202)
 
     @property
@@ -235,22 +224,27 @@ def _aiohttp_handler(
     async def work(request: web.Request, caller: Principal | None, service: str | None) -> web.StreamResponse:
         if meter is not None and kind is not None and caller is not None:
             await meter.admit(caller, kind, f"{endpoint.method} {endpoint.path}")
-        call = await _parse(endpoint, request, caller, service)
+        call, models = await _parse(endpoint, request, caller, service)
         if call.idempotency_key is not None and caller is not None:
             assert database is not None, "an endpoint that creates needs a database"
-            return await _answer_once(endpoint, call, call.idempotency_key, database)
-        return _response(endpoint, call, await endpoint.handler(call))
+            return await _answer_once(endpoint, call, models, call.idempotency_key, database)
+        return _response(endpoint, call, await endpoint.handler(call, **models))
 
     return handle
 
 
-async def _parse(endpoint: Endpoint, request: web.Request, caller: Principal | None, service: str | None) -> Call:
-    query = _parse_query(endpoint.query, request) if endpoint.query else None
-    body = await _parse_body(endpoint.body, request) if endpoint.body else None
+async def _parse(
+    endpoint: Endpoint, request: web.Request, caller: Principal | None, service: str | None
+) -> tuple[Call, Models]:
+    models: dict[str, BaseModel] = {}
+    if endpoint.query:
+        models["query"] = _parse_query(endpoint.query, request)
+    if endpoint.body:
+        models["body"] = await _parse_body(endpoint.body, request)
     key = key_of(request) if endpoint.creates else None
     if_match = if_match_of(request) if endpoint.changes_tagged else ANY_STATE
     last_event_id = last_event_id_of(request) if endpoint.events else None
-    return Call(request, utc_now(), caller, body, query, key, if_match, last_event_id, service)
+    return Call(request, utc_now(), caller, key, if_match, last_event_id, service), models
 
 
 def _response(endpoint: Endpoint, call: Call, answer: HandlerResult) -> web.StreamResponse:
@@ -269,15 +263,17 @@ def _not_modified(request: web.Request, response: web.Response) -> web.Response:
     return web.Response(status=304, headers={"ETag": tag}) if is_known(request, tag) else response
 
 
-async def _answer_once(endpoint: Endpoint, call: Call, key: str, database: Database) -> web.Response:
+async def _answer_once(
+    endpoint: Endpoint, call: Call, models: Models, key: str, database: Database
+) -> web.Response:
     async def work() -> StoredAnswer:
-        made = await endpoint.handler(call)
+        made = await endpoint.handler(call, **models)
         assert not isinstance(made, Stream | Download), "an endpoint that creates does not stream"
         response = _render(endpoint, made)
         return StoredAnswer(response.status, response.headers.get("Location"), response.text or "")
 
     answer, replayed = await answer_once(
-        database, call.principal.user_id, key, request_sha256(call.request, call.body_model), work
+        database, call.principal.user_id, key, request_sha256(call.request, models.get("body")), work
     )
     headers = {**({"Location": answer.location} if answer.location else {}), **(REPLAYED if replayed else {})}
     return web.Response(text=answer.body, status=answer.status, headers=headers, content_type="application/json")

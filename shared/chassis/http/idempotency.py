@@ -130,7 +130,7 @@ async def insert_answer(
 
 
 def key_retention(database: Database) -> Job:
-    """Delete keys older than a day."""
+    """Return the job that deletes keys older than a day."""
 
     async def work() -> float | None:
         async with database.queue() as connection:

@@ -49,8 +49,12 @@ def decode_cursor(cursor: str | None, *kinds: type, path: str = "$.cursor") -> t
         if any(isinstance(part, str) and not _is_text(part) for part in position):
             raise ValueError("not text")
     except (ValueError, binascii.Error, RecursionError) as error:
-        raise InvalidInput(errors=[{"path": path, "reason": "is not a cursor of this list"}]) from error
+        raise invalid_cursor(path) from error
     return tuple(position)
+
+
+def invalid_cursor(path: str = "$.cursor") -> InvalidInput:
+    return InvalidInput(errors=[{"path": path, "reason": "is not a cursor of this list"}])
 
 
 def _is_text(part: str) -> bool:

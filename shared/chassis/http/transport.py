@@ -33,6 +33,7 @@ MAX_HEAD_BYTES = 20 * 2**10
 # A header line longer than this is not read: aiohttp answers 400 in plain text and closes the connection.
 MAX_LINE_BYTES = 64 * 2**10
 SHORTEST_HEADER_BYTES = 4  # a:\r\n
+HEADER_OVERHEAD_BYTES = 4  # the ": " and the \r\n of a header
 CONNECTION_COPY = "X-Connection"  # a copy of Connection for the gateway, whose library hides the original
 LINGERING_S = 2.0  # how long to keep reading and discarding from a client answered before it had sent everything
 
@@ -73,7 +74,7 @@ def check_head(request: web.Request) -> None:
     """Refuse a head that is too large or not UTF-8. Raises TooManyHeaders, HeadTooLarge, InvalidInput."""
     if len(request.raw_headers) > MAX_HEADERS:
         raise TooManyHeaders
-    headers_bytes = sum(len(name) + len(value) + SHORTEST_HEADER_BYTES for name, value in request.raw_headers)
+    headers_bytes = sum(len(name) + len(value) + HEADER_OVERHEAD_BYTES for name, value in request.raw_headers)
     if len(request.raw_path) + headers_bytes > MAX_HEAD_BYTES:
         raise HeadTooLarge
     if not _is_text(request.raw_path.encode("utf-8", "surrogateescape")):

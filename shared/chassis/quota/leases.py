@@ -12,7 +12,9 @@ from shared.chassis.errors import AccountNotReady, QuotaExceeded, Unavailable
 from shared.chassis.service_tokens import ServiceTokens
 from shared.chassis.settings import ServiceSettings
 
-TIMEOUT_S = 5.0  # generous: requests continue unmetered, above the quota, once billing counts as unreachable
+TIMEOUT_S = (
+    5.0  # generous: once billing counts as unreachable, requests are served without a lease, above the quota
+)
 CONNECT_S = 2.0
 
 

@@ -20,7 +20,6 @@ from shared.chassis.auth import Principal
 from shared.chassis.clock import utc_now
 from shared.chassis.errors import AccountNotReady, QuotaExceeded, Unavailable
 from shared.chassis.events.outbox import OutboxRow, insert_outgoing, serialise
-from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.quota.leases import LeaseRequest, Lessor, ReturnedBlock
 from shared.contracts.billing import RequestKind, UsageRecorded
@@ -80,7 +79,7 @@ class _Tenant:
 
 
 class Meter:
-    """The meter of one process: `admit` before each request, `run` in the background, `close` after the last."""
+    """The meter of one process: `admit` before each request, `report` at intervals, `close` after the last."""
 
     def __init__(
         self,
@@ -183,12 +182,6 @@ class Meter:
             del self._ended[:-MAX_ENDED_BLOCKS]
         tenant.block = None
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Report usage and return blocks until `stop` is set."""
-        while not stop.is_set():
-            await pause(stop, REPORT_EVERY_S)
-            await self.report()
-
     async def close(self) -> None:
         """Report the remaining usage and return every block."""
         for tenant in self._tenants.values():
@@ -201,7 +194,8 @@ class Meter:
         await self._lessor.close()
 
     async def report(self) -> None:
-        """Write the usage since the last report, in order; rows whose write failed are written again first."""
+        """Write the usage since the last report, in order, and return ended blocks to billing. Rows whose write
+        failed are written again first."""
         self._drop_idle()
         events = list(self._collect())
         for first in range(0, len(events), BATCH):

@@ -46,12 +46,13 @@ from shared.strategy.execution.outcome import Position
 from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
 
-_FIRST_STRETCHES, _MAX_STRETCHES = 4, 512  # of one scan; more with every scan whose guesses held
-_WORTH_LOADING = 50_000  # from so many bars on, loading numba pays off
+# Stretches per scan. Each scan looks for four times as many as the one before, as long as the guesses hold.
+_FIRST_STRETCHES, _MAX_STRETCHES = 4, 512
+_WORTH_LOADING = 50_000  # bars: with more, loading numba pays off
 
 
 def is_worthwhile(bars: int) -> bool:
-    """Whether searching is faster than stepping through every bar. Loading numba takes time once per process."""
+    """Return whether searching is faster than stepping through every bar. Loading numba takes time, once."""
     return bars >= _WORTH_LOADING or "numba" in sys.modules
 
 
@@ -120,7 +121,7 @@ class Search:
         return self._scan_from(index)
 
     def _is_valid(self, index: int, mode: int, limit: int, adverse: float, favourable: float) -> bool:
-        """Whether a guessed stretch ends no later than the execution's actual state requires."""
+        """Return whether a guessed stretch ends no later than the execution's actual state requires."""
         position = self._execution.position
         if position is None:
             return mode == FLAT and limit <= index + self._execution.cooldown

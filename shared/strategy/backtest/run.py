@@ -9,8 +9,8 @@ from shared.strategy.backtest.event_search import Search, is_worthwhile
 from shared.strategy.backtest.metrics import Metrics, measure
 from shared.strategy.bars import Bar, Terms, check_tick
 from shared.strategy.decimals import exact, inexact
-from shared.strategy.document.fingerprint import fingerprint
 from shared.strategy.document.parse import Strategy
+from shared.strategy.execution.fingerprint import fingerprint
 from shared.strategy.execution.outcome import Fill, Trade
 from shared.strategy.execution.steps import Execution, Step
 from shared.strategy.series import Series
@@ -42,7 +42,7 @@ def run_backtest(
     """Run the strategy over all bars. Raises TickTooCoarse.
 
     `progress(done, total)` is called about every 1,000 bars and may raise to cancel the run. `search`: whether to
-    search for the bars on which something may happen; None if that is faster. The report is the same either way.
+    search for the bars on which something may happen; None: if that is faster. The report is the same either way.
     """
     series = bars if isinstance(bars, Series) else Series(bars)
     check_tick(terms.instrument.tick_size, _lowest_prices(series))

@@ -30,7 +30,8 @@ def compare(op: str, left: Values, right: Values) -> Truth:
 def crosses(op: str, left: Values, right: Values) -> Truth:
     """Return for each bar but the first whether `left` crossed `right` since the previous bar.
 
-    Undefined if one of the four values is NaN. Bars run along the first axis."""
+    Undefined if one of the four values is NaN. Bars run along the first axis.
+    """
     above, below, defined = comparison_masks(left, right)
     beyond = above if op == "crosses_above" else below
     before = ~beyond[:-1] & defined[:-1]
@@ -38,7 +39,7 @@ def crosses(op: str, left: Values, right: Values) -> Truth:
 
 
 def _three_valued(result: Flags, defined: Flags) -> Truth:
-    """Combine both arrays. The result of an undefined element must be False."""
+    """Return TRUE, FALSE or UNDEFINED per element. `result` must be False where `defined` is False."""
     truth = np.logical_not(defined).view(np.uint8)
     truth *= UNDEFINED
     truth += result.view(np.uint8)

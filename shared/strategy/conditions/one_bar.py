@@ -74,7 +74,7 @@ def _crossing(node: Comparison, series: Series) -> TruthAt:
 
 
 def _for_bars(single: TruthAt, bars: int) -> TruthAt:
-    """Whether `single` is true at the bar and at all of the `bars - 1` before it. Evaluates each bar once."""
+    """Return a function for `single` at a bar and at all of the `bars - 1` before it. Evaluates each bar once."""
     cached: dict[int, int] = {}
 
     def for_bars(index: int) -> int:

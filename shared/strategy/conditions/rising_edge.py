@@ -1,4 +1,4 @@
-"""The rising edges of conditions: the bars at which a condition is is_true and was not at the previous bar.
+"""The rising edges of conditions: the bars at which a condition is true and was not at the previous bar.
 
 Most alerts compare one value with a number. Alerts that compare the same value by the same operator are evaluated
 together, as one comparison on arrays; a property test compares the result with the evaluator's.
@@ -30,7 +30,7 @@ class ThresholdCondition:
 
 
 def as_threshold(condition: Condition) -> ThresholdCondition | None:
-    """Return the condition as a ThresholdCondition; None if it is anything else than one."""
+    """Return the condition as a ThresholdCondition; None if it is of another form."""
     root = condition.root
     if not isinstance(root, Comparison) or root.for_bars != 1:
         return None
@@ -40,15 +40,15 @@ def as_threshold(condition: Condition) -> ThresholdCondition | None:
 
 
 def find_rising_edges(condition: Condition, series: Series, start: int, stop: int) -> list[int]:
-    """Return the bars in start … stop - 1 at which the condition became is_true."""
-    is_true = truths(condition, series)
-    return [at for at in range(start, stop) if is_true[at] == TRUE and (at == 0 or is_true[at - 1] != TRUE)]
+    """Return the bars in start … stop - 1 at which the condition became true."""
+    truth = truths(condition, series)
+    return [at for at in range(start, stop) if truth[at] == TRUE and (at == 0 or truth[at - 1] != TRUE)]
 
 
 def find_threshold_edges(
     group: Sequence[ThresholdCondition], series: Series, start: int, stop: int
 ) -> list[tuple[int, int]]:
-    """As `find_rising_edges`, for thresholds with one `group_key`: pairs (index in `group`, bar), by bar."""
+    """Return the rising edges of conditions with the same `group_key`, as pairs (index in `group`, bar), by bar."""
     numbers = np.array([threshold.number for threshold in group])
     is_true = _truths_by_number(group[0], series, start - 1, stop, numbers)
     bars, indexes = np.nonzero(is_true[1:] & ~is_true[:-1])

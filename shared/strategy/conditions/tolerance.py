@@ -29,7 +29,7 @@ _LARGEST = float_info.max  # caps the tolerance, so that an infinite number equa
 
 
 def is_above(one: float, other: float) -> bool:
-    """Whether `one` exceeds `other` by more than the tolerance; False if either is NaN."""
+    """Return whether `one` exceeds `other` by more than the tolerance; False if either is NaN."""
     return one - other > min(TOLERANCE * max(abs(one), abs(other)), _LARGEST)
 
 
@@ -117,7 +117,7 @@ def _replace(values: Values, where: Flags, by: Values | float) -> Values:
 
 
 def _flat_windows(source: Values, period: int) -> Flags:
-    """Whether the last `period` values, this one included, are equal."""
+    """Return for each value whether it and the `period - 1` values before it are equal."""
     same = np.zeros(len(source), dtype=np.bool_)
     np.equal(source[1:], source[:-1], out=same[1:])
     if np.count_nonzero(same) < period - 1:

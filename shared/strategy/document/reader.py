@@ -56,7 +56,7 @@ class DocumentReader:
 
     def __init__(self, *, incoming: bool = False) -> None:
         self.incoming = incoming
-        """Whether a client sent the document. Today's text rules and size limit do not apply to a stored one."""
+        """True if a client sent the document. Today's text rules and size limit do not apply to a stored one."""
         self.faults: list[DocumentFault] = []
         self.faulty_names: set[str] = set()
         """Indicators declared with a fault; a use of one is not reported as another fault."""

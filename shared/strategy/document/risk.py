@@ -91,7 +91,7 @@ class Risk:
     rest_index: int | None = field(init=False, repr=False, compare=False)
     """Index of the level at which the percentages reach 100: it closes the whole rest."""
     uses_indicators: bool = field(init=False, repr=False, compare=False)
-    """Whether a distance depends on an indicator."""
+    """True if a distance depends on an indicator."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size_fraction", percent_of(self.size))

@@ -49,7 +49,7 @@ class Signals:
         return chosen
 
     def should_exit(self, side: Side, index: int) -> bool:
-        """Whether the exit condition of this side is true."""
+        """Return whether the exit condition of this side is true."""
         found = self._exit.get(side)
         if found is None:
             return False
@@ -107,7 +107,8 @@ def find_prohibition(risk: Risk, state: State) -> Prohibition | None:
     """Return the rule that forbids entries now, or None. Call it inside `exact()`.
 
     `asked` of a cooldown is the number of closes that have passed; of a daily loss, the loss as a percentage of the
-    equity at the start of the day."""
+    equity at the start of the day.
+    """
     if state.cooldown > 0:
         closes = risk.cooldown_bars
         return Prohibition("cooldown_bars", Decimal(closes), Decimal(closes - state.cooldown))

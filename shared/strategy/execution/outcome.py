@@ -133,7 +133,7 @@ class StepOutcome(NamedTuple):
     decisions: tuple[Decision, ...] = ()
     level_spent: bool = False
     dropped: bool = False
-    """Whether a pending order was dropped."""
+    """True if a pending order was dropped."""
 
     @property
     def decision(self) -> Decision | None:

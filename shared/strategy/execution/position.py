@@ -24,7 +24,7 @@ _PERCENTAGES = (None,) * MAX_TARGETS
 
 
 def is_hit(long: bool, price: Decimal, level: Decimal) -> bool:
-    """Whether the price is at or beyond the level: at or above it if `long`, else at or below it."""
+    """Return whether the price has reached the level: at or above it if `long`, else at or below it."""
     return price >= level if long else price <= level
 
 

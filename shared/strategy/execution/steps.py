@@ -123,7 +123,7 @@ class Execution:
 
     @property
     def pending(self) -> bool:
-        """Whether an order is pending for the next open."""
+        """True if an order is pending for the next open."""
         return self._state.pending_exit is not None or self._state.pending_entry is not None
 
     @property
@@ -160,8 +160,10 @@ class Execution:
         guard: EntryGuard | None = None,
         instrument: Instrument | None = None,
     ) -> StepOutcome:
-        """Steps 2 and 3 for bar t, by default the last; step 1 first if not done. `instrument` sizes and fills the
-        entries decided at this close or later; None leaves it unchanged."""
+        """Steps 2 and 3 of bar t, by default the last: stops and targets, then decisions. Step 1 first if not done.
+
+        `instrument` sizes and fills the entries decided at this close or later; None leaves it unchanged.
+        """
         index = len(series) - 1 if t is None else t
         time_ms = series.bar(index).open_time_ms
         closed_ms = self._state.closed_ms
@@ -223,7 +225,7 @@ class Execution:
         guard: EntryGuard | None = None,
         instrument: Instrument | None = None,
     ) -> None:
-        """The three steps of a bar, or those not done yet. Call it inside `exact()`."""
+        """Run the steps of a bar that are not done yet. Call it inside `exact()`."""
         state, bar = self._state, series.bar(index)
         time_ms = bar.open_time_ms
         if state.opened_ms != time_ms:
@@ -240,7 +242,7 @@ class Execution:
             state.cooldown -= 1
 
     def is_quiet(self, series: Series, index: int) -> bool:
-        """Whether nothing can happen on this bar. False means that something may happen."""
+        """Return whether it is certain that nothing happens on this bar; False means that something may."""
         state = self._state
         position = state.position
         if state.pending_entry is not None or state.pending_exit is not None:
@@ -333,7 +335,7 @@ class Execution:
         return signals
 
     def _may_decide(self, series: Series, index: int, time_ms: int) -> bool:
-        """Whether the bar is at or after the first decision bar."""
+        """Return whether the bar is at or after the first decision bar."""
         if self.first_bar_ms is not None and time_ms < self.first_bar_ms:
             return False
         if self._first_decision is None:

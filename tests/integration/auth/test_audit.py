@@ -10,11 +10,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.audit import audit
-from services.auth.domain.accounts import NewUser, email_sha256
+from services.auth.domain.accounts import NewUser
 from services.auth.queries import accounts
 from services.auth.settings import AuthSettings
 from shared.chassis.clock import utc_now
 from shared.chassis.postgres import Database
+from shared.contracts.emails import email_sha256
 from stack.migrate import DatabaseAccess
 from tests.integration.auth.test_activity import activity_event, log
 

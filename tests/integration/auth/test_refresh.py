@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.auth.domain.accounts import MOST_SUCCESSORS, RETRY_GRACE, NewUser
+from services.auth.domain.accounts import MAX_SUCCESSORS, RETRY_GRACE, NewUser
 from services.auth.errors import AlreadyRefreshed, BadRefreshToken
 from services.auth.operations.authentication import AuthContext
 from services.auth.operations.logins import log_in
@@ -114,7 +114,7 @@ async def test_the_grace_period_starts_with_the_first_use_and_is_not_extended(de
 async def test_too_many_retries_within_the_grace_are_refused_without_logging_out(desk: AuthContext) -> None:
     now = utc_now()
     first = await _register(desk, now)
-    answers = [(await refresh(desk, first, now)).refresh_token for _ in range(MOST_SUCCESSORS)]
+    answers = [(await refresh(desk, first, now)).refresh_token for _ in range(MAX_SUCCESSORS)]
     with pytest.raises(AlreadyRefreshed):
         await refresh(desk, first, now)
     for token in answers:

@@ -14,10 +14,11 @@ import pytest
 from services.trading.app import build
 from services.trading.backtests.calculator import COMMAND
 from services.trading.backtests.worker import BacktestWorker
-from services.trading.bybit_api import Contract, kline_of
+from services.trading.bybit_api import VENUE, kline_of
 from services.trading.consumers import on_subscription_changed
 from services.trading.feed import queries
 from services.trading.feed.queries import StoredCandle
+from services.trading.queries.candles import upsert_instrument
 from shared.chassis.service import RunningService
 from shared.contracts.billing import SubscriptionChanged
 from shared.contracts.types import from_ms, instant_text
@@ -136,9 +137,8 @@ class Scene:
 
     async def store(self, bars: Sequence[Bar], symbol: str = "BTCUSDT") -> None:
         """Store bars as the feed stores history."""
-        steps = (INSTRUMENT.tick_size, INSTRUMENT.qty_step, INSTRUMENT.min_order_qty, INSTRUMENT.min_notional)
         async with self.trading.database.tenants(()) as connection:
-            await queries.upsert_instrument(connection, symbol, Contract(*steps))
+            await upsert_instrument(connection, VENUE, symbol, INSTRUMENT)
             series = await queries.get_or_create_series(connection, symbol, INTERVAL)
             candles = [StoredCandle(kline_of(bar[0], *map(str, bar[1:]), interval=INTERVAL), None) for bar in bars]
             await queries.insert_candles(connection, series.series_id, candles, "HISTORY")

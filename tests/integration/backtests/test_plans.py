@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from services.trading.queries import backtest_queue, backtest_results, backtests
-from services.trading.queries.backtest_queue import Job
+from services.trading.queries.backtest_queue import BacktestJob
 from shared.chassis.postgres import Connection
 from tests.integration.trading.conftest import Trading, exchange, trading
 from tests.integration.trading.test_plans import Recorder, explain
@@ -54,6 +54,6 @@ async def test_the_queue_is_claimed_by_tenant_and_renewed_by_worker(trading: Tra
     assert "backtest_jobs_free" in await plan_of(trading, recorder, queue=True)
     await backtest_queue.claim_first(cast(Connection, recorder), 1, "me")
     assert "backtest_jobs_free" in await plan_of(trading, recorder, queue=True)
-    await backtest_queue.renew(cast(Connection, recorder), "me", [(Job(1, ID, 1, 0, None), 0)])
+    await backtest_queue.renew(cast(Connection, recorder), "me", [(BacktestJob(1, ID, 1, 0, None), 0)])
     plan = await plan_of(trading, recorder, queue=True)
     assert "backtest_jobs_pkey" in plan or "backtest_jobs_held" in plan

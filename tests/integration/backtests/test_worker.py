@@ -11,7 +11,7 @@ import psutil
 
 from services.trading.backtest_question import MAX_FAILURES
 from services.trading.operations import work_backtest
-from services.trading.queries.backtest_queue import Job
+from services.trading.queries.backtest_queue import BacktestJob
 from shared.chassis.clock import utc_now
 from tests.integration.accounts import Json, eventually
 from tests.integration.backtests.conftest import BARS, Person, Scene, calculation_processes
@@ -172,7 +172,7 @@ async def test_a_tenants_first_job_goes_before_another_tenants_many(scene: Scene
     assert [f"/v1/backtests/{job.backtest_id}" for job in taken if job.user_id == 2] == bobs
 
 
-async def _take(scene: Scene) -> Job:
+async def _take(scene: Scene) -> BacktestJob:
     job = await work_backtest.claim_job(scene.trading.database, "test")
     assert job is not None
     return job

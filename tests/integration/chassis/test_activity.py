@@ -1,4 +1,4 @@
-"""A user's changes are list_recorded: once if they are made, never if they are refused, in the same transaction."""
+"""A user's changes are recorded: once if they are made, never if they are refused, in the same transaction."""
 
 import asyncio
 import json

@@ -8,9 +8,10 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from shared.chassis.errors import Conflict
-from shared.chassis.http.app import Call, Endpoint, make_app
+from shared.chassis.http.app import Call, Reply, make_app
 from shared.chassis.http.openapi import describe
 from shared.chassis.http.paging import PageQuery
+from shared.chassis.http.routes import Routes, endpoint
 from shared.contracts.types import Amount, BodyModel, ViewModel
 
 
@@ -23,36 +24,38 @@ class OrderView(ViewModel):
     price: Amount
 
 
-async def place_order(call: Call) -> OrderView:
-    return OrderView(price=call.body(OrderBody).price)
+class OrderRoutes(Routes):
+    @endpoint("POST", "/v1/orders", "Place", public=True)
+    async def place_order(self, _: Call, body: OrderBody) -> OrderView:
+        return OrderView(price=body.price)
 
+    @endpoint("GET", "/v1/orders", "List", public=True)
+    async def list_orders(self, _: Call, query: PageQuery) -> OrderView:
+        return OrderView(price=Decimal(query.limit))
 
-async def list_orders(call: Call) -> OrderView:
-    return OrderView(price=Decimal(call.query(PageQuery).limit))
+    @endpoint("GET", "/v1/refused", "Refuse", public=True)
+    async def refuse(self, _: Call) -> None:
+        raise Conflict("another request was faster", winner="else")
 
+    @endpoint("GET", "/v1/orders/{id}/lines/{line}", "A line", public=True)
+    async def answer_line(self, call: Call) -> OrderView:
+        return OrderView(price=Decimal(call.number("line")))
 
-async def refuse(_: Call) -> None:
-    raise Conflict("another request was faster", winner="else")
+    @endpoint("PUT", "/v1/orders/{id}", "Change", public=True)
+    async def change_order(self, _: Call) -> None:
+        raise Conflict("another request was faster", winner="else")
 
+    @endpoint("GET", "/v1/orders/open", "Open ones", public=True)
+    async def list_open_orders(self, _: Call, query: PageQuery) -> Reply[OrderView]:
+        return Reply(OrderView(price=Decimal(query.limit)))
 
-async def answer_line(call: Call) -> OrderView:
-    return OrderView(price=Decimal(call.number("line")))
-
-
-async def fail(_: Call) -> None:
-    raise RuntimeError("a secret that must not leak")
+    @endpoint("GET", "/v1/failing", "Fail", public=True)
+    async def fail(self, _: Call) -> None:
+        raise RuntimeError("a secret that must not leak")
 
 
 JSON = {"Content-Type": "application/json"}
-ENDPOINTS = [
-    Endpoint("POST", "/v1/orders", place_order, "Place", response=OrderView, body=OrderBody, public=True),
-    Endpoint("GET", "/v1/orders", list_orders, "List", response=OrderView, query=PageQuery, public=True),
-    Endpoint("GET", "/v1/refused", refuse, "Refuse", public=True),
-    Endpoint("GET", "/v1/orders/{id}/lines/{line}", answer_line, "A line", response=OrderView, public=True),
-    Endpoint("PUT", "/v1/orders/{id}", refuse, "Change", public=True),
-    Endpoint("GET", "/v1/orders/open", list_orders, "Open ones", response=OrderView, query=PageQuery, public=True),
-    Endpoint("GET", "/v1/failing", fail, "Fail", public=True),
-]
+ENDPOINTS = OrderRoutes().endpoints()
 
 
 @pytest.fixture
@@ -139,6 +142,13 @@ async def test_an_unknown_path_or_method_is_a_problem_too(
 ) -> None:
     async with client.request(method, path) as answer:
         assert (await answer.json(content_type=None))["status"] == answer.status == status
+
+
+def test_an_endpoint_has_the_models_of_its_handlers_signature() -> None:
+    models = {each.handler.__name__: (each.body, each.query, each.response) for each in ENDPOINTS}
+    assert models["place_order"] == (OrderBody, None, OrderView)
+    assert models["list_open_orders"] == (None, PageQuery, OrderView)
+    assert models["refuse"] == (None, None, None)
 
 
 def test_openapi_describes_what_is_validated() -> None:

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from services.auth.app import build as build_auth
-from services.auth.domain.accounts import MOST_LOGINS
+from services.auth.domain.accounts import MAX_LOGINS
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.service import RunningService
@@ -175,12 +175,12 @@ async def test_logins_by_registering_again_are_limited_like_others(caller: Calle
         SELECT user_id, uuidv7(), sha256(n::text::bytea), sha256(('r' || n)::bytea), created_at, expires_at
         FROM auth.user_sessions, generate_series(1, $1) AS n
         """,
-        MOST_LOGINS,
+        MAX_LOGINS,
     )
     await connection.close()
     caller.token = ""
     assert (await caller.register("a@example.org", "first"))[0] == 201
-    assert await caller.rows("auth.user_sessions WHERE is_active") == MOST_LOGINS
+    assert await caller.rows("auth.user_sessions WHERE is_active") == MAX_LOGINS
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A faulty message affects only its own key, which is list_parked or passed over; the others continue."""
+"""A faulty message affects only its own key, which is parked or passed over; the others continue."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field

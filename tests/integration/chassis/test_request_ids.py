@@ -41,8 +41,8 @@ async def _log_in_a_task() -> None:
     structlog.get_logger().info("in a task")
 
 
-async def take_note(call: Call) -> NoteView:
-    return NoteView(note=call.body(NoteBody).note)
+async def take_note(_: Call, body: NoteBody) -> NoteView:
+    return NoteView(note=body.note)
 
 
 async def fail(_: Call) -> None:

@@ -35,10 +35,10 @@ class Ticks:
         numbers = range(after + 1, self.last + 1)[:2]
         return [(n, ServerSentEvent("tick", TickView(number=n), encode_cursor(n))) for n in numbers]
 
-    async def stream_ticks(self, call: Call) -> Stream:
+    async def stream_ticks(self, call: Call, query: StreamQuery) -> Stream:
         position = decode_cursor(call.last_event_id, int, path=streaming.HEADER)
         after = int(position[0]) if position else 0
-        return Stream(follow(self.look, after, call.query(StreamQuery).seconds))
+        return Stream(follow(self.look, after, query.seconds))
 
 
 class Tokens:

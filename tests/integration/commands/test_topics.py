@@ -6,12 +6,19 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from click.testing import Result
 
 from cli.topics import NO_AUTHORIZER, topics
-from stack.topics import Topic, apply_topics, create_topics, delete_topics, plan_topics, topics_of
+from stack.topics import (
+    Topic,
+    apply_topics,
+    create_topics,
+    delete_topics,
+    open_admin_client,
+    plan_topics,
+    topics_of,
+)
 from tests.integration.accounts import eventually
 from tests.integration.commands.conftest import parse_json, run_command
 
@@ -52,12 +59,8 @@ class Broker:
         asyncio.run(self._set(self.prefix + topic, named))
 
     async def _set(self, topic: str, settings: dict[str, str]) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        await admin.start()
-        try:
+        async with open_admin_client(self.bootstrap) as admin:
             await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=settings)])
-        finally:
-            await admin.close()
         await eventually(lambda: self._own(topic), lambda own: own == settings)
 
     async def _own(self, topic: str) -> dict[str, str]:

@@ -5,9 +5,10 @@ from datetime import datetime
 
 from aiohttp import web
 
-from services.trading.bybit_api import VENUE, Contract, Kline
+from services.trading.bybit_api import VENUE, Kline
 from services.trading.feed import queries
 from services.trading.feed.queries import StoredCandle
+from services.trading.queries.candles import upsert_instrument
 from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed, CandleOpened
@@ -72,11 +73,8 @@ class Market:
 
     async def begin(self) -> None:
         """Store the series and its instrument, and open the first bar."""
-        contract = Contract(
-            INSTRUMENT.tick_size, INSTRUMENT.qty_step, INSTRUMENT.min_order_qty, INSTRUMENT.min_notional
-        )
         async with self._database.tenants(()) as connection:
-            await queries.upsert_instrument(connection, self._symbol, contract)
+            await upsert_instrument(connection, VENUE, self._symbol, INSTRUMENT)
             series = await queries.get_or_create_series(connection, self._symbol, INTERVAL)
         self._series_id = series.series_id
         await self._open(self._bars[0])

@@ -17,8 +17,8 @@ from services.trading.worker.live_session import load_session
 from shared.contracts.types import from_ms
 from shared.strategy.backtest.run import BacktestReport, run_backtest
 from shared.strategy.bars import Bar, Terms
-from shared.strategy.document.fingerprint import fingerprint
 from shared.strategy.document.parse import parse_strategy
+from shared.strategy.execution.fingerprint import fingerprint
 from shared.strategy.execution.outcome import StepOutcome
 from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import Trading

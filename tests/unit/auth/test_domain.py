@@ -6,17 +6,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.auth.domain.accounts import (
-    MOST_SUCCESSORS,
+    MAX_SUCCESSORS,
     RETRY_GRACE,
     Family,
     RefreshToken,
     Verdict,
     check_email,
-    email_sha256,
     judge_refresh,
     login_expiry,
 )
 from shared.chassis.http.client_address import clean_user_agent
+from shared.contracts.emails import email_sha256
 from shared.contracts.types import new_id
 
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -84,7 +84,7 @@ def test_a_token_is_valid_once_in_any_generation(generation: int) -> None:
     assert judge_refresh(FAMILY, replace(TOKEN, generation=generation), NOW) is Verdict.ROTATE
 
 
-@pytest.mark.parametrize("successors", [1, 2, MOST_SUCCESSORS - 1])
+@pytest.mark.parametrize("successors", [1, 2, MAX_SUCCESSORS - 1])
 def test_a_token_can_be_repeated_within_the_grace_period(successors: int) -> None:
     at_the_end = NOW - timedelta(seconds=5) + RETRY_GRACE
     assert judge_refresh(FAMILY, replace(USED, successors=successors), at_the_end) is Verdict.REPEAT
@@ -95,7 +95,7 @@ def test_a_clock_that_went_back_is_within_the_grace_period() -> None:
 
 
 def test_repetitions_within_the_grace_period_never_end_the_family() -> None:
-    assert judge_refresh(FAMILY, replace(USED, successors=MOST_SUCCESSORS), NOW) is Verdict.TOO_OFTEN
+    assert judge_refresh(FAMILY, replace(USED, successors=MAX_SUCCESSORS), NOW) is Verdict.TOO_OFTEN
 
 
 @pytest.mark.parametrize("generation", [0, 2, 3])

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.auth.domain.networks import NOWHERE
 from services.auth.domain.registrations import (
-    NOWHERE,
     RegistrationCount,
     RegistrationLimits,
     add_registration,

@@ -42,10 +42,10 @@ def echo() -> Echo:
 @pytest.fixture
 async def proxy(echo: Echo) -> AsyncIterator[Proxy]:
     ports = Ports()
-    front = ProxyRoute("echo", ports.take(), ports.take())
+    route = ProxyRoute("echo", ports.take(), ports.take())
     ports.release()
-    server = await asyncio.start_server(echo.serve, HOST, front.upstream_port)
-    async with server, Proxy(front, random.Random(1)) as proxy:
+    server = await asyncio.start_server(echo.serve, HOST, route.upstream_port)
+    async with server, Proxy(route, random.Random(1)) as proxy:
         yield proxy
 
 
@@ -187,9 +187,9 @@ async def test_a_large_answer_has_a_limited_number_of_slices(proxy: Proxy, clien
 
 async def test_without_a_server_behind_it_a_connection_ends_at_once() -> None:
     ports = Ports()
-    front = ProxyRoute("nobody", ports.take(), ports.take())
+    route = ProxyRoute("nobody", ports.take(), ports.take())
     ports.release()
-    async with Proxy(front, random.Random(1)) as proxy:
+    async with Proxy(route, random.Random(1)) as proxy:
         reader, writer = await asyncio.open_connection(HOST, proxy.port)
         async with asyncio.timeout(SOON_S):
             assert await reader.read(1) == b""

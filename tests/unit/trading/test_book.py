@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from services.trading.operations.record_step import legs_of, open_trade_after
+from services.trading.operations.record_step import group_by_trade, open_trade_after
 from shared.contracts.types import new_id
 from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Terms
@@ -15,7 +15,7 @@ from tests.unit.trading.scenes import CROSS, INSTRUMENT, wavy_bars
 
 def test_a_step_without_fills_leaves_the_open_trade_unchanged() -> None:
     known = new_id()
-    assert legs_of(StepOutcome(), known) == []
+    assert group_by_trade(StepOutcome(), known) == []
     assert open_trade_after([], known) == known
 
 
@@ -26,12 +26,12 @@ def test_every_fill_belongs_to_one_trade_and_every_trade_ends_once() -> None:
     seen: dict[UUID, int] = {}
     ended: list[UUID] = []
     for index in range(len(series)):
-        legs = legs_of(execution.on_close(series, index), open_trade)
-        for leg in legs:
-            assert leg.opens == (leg.trade_id not in seen)
-            seen[leg.trade_id] = seen.get(leg.trade_id, 0) + len(leg.fills)
-            ended += [leg.trade_id] if leg.trade else []
-        open_trade = open_trade_after(legs, open_trade)
+        by_trade = group_by_trade(execution.on_close(series, index), open_trade)
+        for each in by_trade:
+            assert each.opens == (each.trade_id not in seen)
+            seen[each.trade_id] = seen.get(each.trade_id, 0) + len(each.fills)
+            ended += [each.trade_id] if each.trade else []
+        open_trade = open_trade_after(by_trade, open_trade)
         assert (open_trade is None) == (execution.position is None)
     report = run_backtest(strategy, series.bars, terms)
     still_open = 1 if open_trade else 0
