@@ -23,6 +23,7 @@ from shared.chassis.events.committed_offsets import ReadPositions
 from shared.chassis.events.consumer import BatchHandler, Consumer
 from shared.chassis.events.handlers import groups_of
 from shared.chassis.events.inbox import Inbox, Intake, MarketInbox
+from shared.chassis.events.parked_rows import list_waiting_topics
 from shared.chassis.events.producer import Producer
 from shared.chassis.events.relay import Relay
 from shared.chassis.events.unhandled import parked_for_upgrade
@@ -214,7 +215,10 @@ class RunningService:
 
     async def _retry_parked(self) -> float | None:
         """Retry parked events; at once again while retries succeed, because the next one of a key is then due."""
-        return AT_ONCE if sum([await intake.retry_parked() for intake in self._intakes]) else None
+        async with self.database.queue() as connection:
+            topics = await list_waiting_topics(connection, groups_of(self.service.name))
+        retried = [await intake.retry_parked() for intake in self._intakes if intake.topic in topics]
+        return AT_ONCE if sum(retried) else None
 
     async def _supervise(self, job: Job) -> None:
         """Run a job; restart it after an infrastructure fault or a ProblemError. Other faults end the process."""

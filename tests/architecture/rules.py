@@ -12,6 +12,10 @@ UNFINISHED = re.compile(
 )
 DRAWERS = ("utils", "helpers", "common", "manager", "base")
 STATISTICS = ("services/analytics/statistics.py",)
+# Pooled connections are not reset between transactions, so that nothing may outlive its transaction.
+OUTLIVES_TRANSACTION = re.compile(
+    r"^\s*(SET(?! LOCAL| TRANSACTION)|LISTEN|PREPARE)\b|\bpg_(try_)?advisory_lock(_shared)?\(|\bWITH HOLD\b"
+)
 BROAD_EXCEPT = ("shared/chassis/events/inbox.py", "shared/chassis/http/app.py")
 
 
@@ -47,6 +51,9 @@ def _is_broad(handler: ast.ExceptHandler) -> bool:
 def _forbidden(path: str, node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.ExceptHandler) and path not in BROAD_EXCEPT and _is_broad(node):
         yield f"{path}:{node.lineno}: swallows everything"
+    text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+    if path.startswith(("services/", "shared/")) and OUTLIVES_TRANSACTION.search(text):
+        yield f"{path}:{node.lineno}: outlives its transaction"
     if not isinstance(node, ast.Call):
         return
     in_money = path.startswith(("services/", "shared/contracts/")) and path not in STATISTICS

@@ -230,6 +230,6 @@ def test_a_body_that_was_read_leaves_the_connection_open(world: World) -> None:
 @pytest.mark.parametrize("path", ["/v1/auth/login", "/v1/strategies", "/v1/plans"])
 @pytest.mark.parametrize("declared", [0, 1, 10, 300])
 def test_an_http2_body_of_another_length_is_a_client_error(world: World, path: str, declared: int) -> None:
-    """A regression: it was 502, as if the service were down."""
-    first = http2.post(world.gateway.port, path, declared, b"{}")[0]
-    assert first.kind == http2.RESET or first.payload[0] == http2.STATUS_400
+    """A regression: it was 502, as if the service were down. A service may answer 401 before it reads the body."""
+    status = http2.post(world.gateway.port, path, declared, b"{}")
+    assert status is None or status // 100 == 4

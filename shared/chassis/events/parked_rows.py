@@ -160,6 +160,14 @@ async def insert_parked(connection: Connection, rows: Sequence[ParkedRow]) -> se
     return {row["event_id"] for row in new}
 
 
+async def list_waiting_topics(connection: Connection, consumers: Sequence[str]) -> set[str]:
+    """Return the topics with events that wait to be retried."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT topic FROM parked WHERE consumer = ANY($1) AND state = 'WAITING'", consumers
+    )
+    return {row["topic"] for row in rows}
+
+
 async def list_heads(connection: Connection, consumer: str, topic: str) -> list[tuple[int, int]]:
     """Return the first event of every waiting key that is due, as user id and id."""
     rows = await connection.fetch(

@@ -20,7 +20,7 @@ from shared.contracts.catalog import HALTING
 
 BATCH = 500
 CONCURRENT_BUCKETS = 2  # while the database serves one, the broker receives the rows of the other
-IDLE_S = 0.05
+IDLE_S = 0.1
 RETRY_S = 0.5
 MEASURE_EVERY_S = 5.0
 LONG_TRANSACTION_S = 60.0

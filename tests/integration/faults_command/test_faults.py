@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stack.cleanup import remove_home
+from tests.pace import patient
 
 pytestmark = pytest.mark.timeout(330)
 
@@ -38,7 +39,7 @@ def run(home: Path) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=patient(300),
         env=environment,
     )
 
