@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help install check test test-durations demo up down bench lock openapi asyncapi errors schema clean
+.PHONY: help install check test test-durations demo up down bench lock asyncapi errors schema clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,6 @@ check: install ## Check lint, types, import directions and generated files; CI r
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/tradefleet openapi --check
 	@$(BIN)/tradefleet errors --check
 	@$(BIN)/tradefleet asyncapi --check
 	@$(BIN)/tradefleet schema --check
@@ -64,9 +63,6 @@ lock: ## Pin every dependency by version and hash
 		--no-emit-index-url --no-annotate --no-header pyproject.toml --output-file requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --constraint requirements.lock --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header benchmarks/requirements.in --output-file benchmarks/requirements.lock
-
-openapi: install ## Generate the OpenAPI file that the gateway serves, and its page
-	@$(BIN)/tradefleet openapi
 
 errors: install ## Generate docs/errors.md, the list of all errors of the API
 	@$(BIN)/tradefleet errors

@@ -1,15 +1,13 @@
 """`tradefleet errors`: list of all problems that the API returns, generated from the exception classes."""
 
-from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import click
 
 from cli.options import OneLineCommand
-from shared.chassis.errors import ProblemError
 from stack.failure import CheckFailed
-from stack.migrate import ROOT, SERVICES
+from stack.migrate import ROOT
+from stack.reference.problems import list_problems
 
 FILE = ROOT / "docs" / "errors.md"
 HEAD = """# Errors
@@ -49,54 +47,3 @@ def render() -> str:
         f"| `/problems/{each.type}` | {each.status} | {each.title} | {each.when} | {each.retry} | {each.origin} |\n"
         for each in list_problems()
     )
-
-
-@dataclass(frozen=True)
-class ListedProblem:
-    """A problem type, as a row of the list."""
-
-    type: str
-    status: int
-    title: str
-    when: str
-    retry: str
-    origin: str
-
-
-def list_problems() -> list[ListedProblem]:
-    """Return all problem types, ordered by status."""
-    return [
-        ListedProblem(
-            error.type,
-            error.status,
-            error.title,
-            " ".join((error.__doc__ or "").partition("\n\n")[0].split()),
-            "no" if error.retry_after_s is None else "yes",
-            _origin(error),
-        )
-        for error in problem_classes()
-    ]
-
-
-def problem_classes() -> list[type[ProblemError]]:
-    """Return one class per type, of chassis and services; a class without own type is returned as its parent's."""
-    for service in SERVICES:
-        if (ROOT / "services" / service / "errors.py").exists():
-            import_module(f"services.{service}.errors")
-    found = {ProblemError}
-    waiting = [ProblemError]
-    while waiting:
-        more = [error for error in waiting.pop().__subclasses__() if _is_ours(error)]
-        found.update(more)
-        waiting += more
-    return sorted((error for error in found if "type" in vars(error)), key=lambda error: (error.status, error.type))
-
-
-def _is_ours(error: type[ProblemError]) -> bool:
-    return error.__module__.startswith(("shared.", "services."))
-
-
-def _origin(error: type[ProblemError]) -> str:
-    """Return the service that defines it, or `all`."""
-    parts = error.__module__.split(".")
-    return parts[1] if parts[0] == "services" else "all"

@@ -25,7 +25,6 @@ SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "analytics": AnalyticsSettings,
     "notifications": NotificationsSettings,
 }
-GATEWAY_FILES = ROOT / "deploy" / "gateway"
 GATEWAY_NETWORKS = '["127.0.0.1/32"]'  # source addresses of the gateway's requests
 
 
@@ -132,7 +131,7 @@ def gateway_environment(at: Addresses, home: Path) -> dict[str, str]:
         **addresses,
         "GATEWAY_LISTEN": f"http://:{at.gateway}",
         "GATEWAY_BIND": "127.0.0.1",
-        "GATEWAY_FILES": str(GATEWAY_FILES),
+        "GATEWAY_FILES": str(home / "gateway"),
         "XDG_DATA_HOME": str(home / "caddy"),
         "XDG_CONFIG_HOME": str(home / "caddy"),
     }

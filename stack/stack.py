@@ -141,7 +141,8 @@ class Stack:
         postgres, broker = self._servers(self._ports)
         self._at = self._addresses(self._ports)
         await _together(*(asyncio.to_thread(server.prepare) for server in (postgres, broker) if server))
-        await _together(self._start_postgres(postgres), self._start_kafka(broker))
+        reference = asyncio.to_thread(self._write_reference)
+        await _together(self._start_postgres(postgres), self._start_kafka(broker), reference)
         if self._options.start_proxies is not None:
             self._ports.release(*(route.port for route in self._proxies.values()))
             await self._options.start_proxies(list(self._proxies.values()))
@@ -267,6 +268,12 @@ class Stack:
         environment |= {name: value for name, value in given.items() if name in SHARED_ADDRESS_LIMITS}
         environment = {**given, **environment, **self._options.env.get(process.service, {})}
         return Spec(process.name, [sys.executable, "-m", f"services.{process.service}", *roles], environment)
+
+    def _write_reference(self) -> None:
+        # Imported here because it takes a second: it imports every endpoint, which `status` and `down` do not need.
+        from stack.reference.files import write_reference
+
+        write_reference(self.home / "gateway")
 
     async def _start_gateway(self) -> None:
         environment = gateway_environment(self._at, self.home)

@@ -14,9 +14,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from cli.errors import list_problems
 from shared.chassis.telemetry import HTTP_PROBLEMS
 from stack.migrate import ROOT, SERVICES, DatabaseAccess, all_roles, create_database, migrate
+from stack.reference.problems import list_problems
 from stack.service_keys import key_file_of, list_file_of, make_service_keys
 from stack.topics import create_topics, delete_topics, topics_of
 from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_run, end_run, servers_of_run

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from cli.openapi import all_endpoints
 from services.trading.routes.strategies import StrategyBody
 from shared.contracts.types import BodyModel
+from stack.reference.document import all_endpoints
 
 Schema = Mapping[str, Any]  # Any: JSON
 MODELS = sorted(

@@ -1,8 +1,8 @@
 """Every operation names the scope that its token needs, and the API documents show it."""
 
-from cli.openapi import all_endpoints
 from shared.chassis.http import openapi
 from shared.chassis.http.app import Endpoint
+from stack.reference.document import all_endpoints
 
 READING_METHODS = {"GET", "HEAD"}
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
-from cli.openapi import all_endpoints
 from shared.chassis.clock import utc_now
 from shared.chassis.http.openapi import describe
 from shared.contracts.types import AMOUNT_PATTERN, instant_text
+from stack.reference.document import all_endpoints
 from tests.integration.accounts import PASSWORD
 from tests.unit.trading.scenes import CROSS
 

@@ -18,10 +18,11 @@ import requests
 
 from services.trading.templates import templates
 from stack.billing_database import grant
-from stack.environment import GATEWAY_FILES, SHARED_ADDRESS_LIMITS
+from stack.environment import SHARED_ADDRESS_LIMITS
 from stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
 from stack.ports import Ports
 from stack.process import die_with_parent
+from stack.reference.files import write_reference
 from stack.stack import CADDYFILE
 from stack.tools import find_tool
 from tests.integration.accounts import PASSWORD, write_signing_key
@@ -216,7 +217,8 @@ def running_world(
         configured = ["--config", str(CADDYFILE), "--adapter", "caddyfile"]
         addresses = {f"{name.upper()}_ADDRESS": at[name] for name in SERVICES}
         caddy_folders = dict.fromkeys(("XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(folder / "caddy"))
-        listening = {"GATEWAY_LISTEN": f"http://:{numbers['gateway']}", "GATEWAY_FILES": str(GATEWAY_FILES)}
+        write_reference(folder / "gateway")
+        listening = {"GATEWAY_LISTEN": f"http://:{numbers['gateway']}", "GATEWAY_FILES": str(folder / "gateway")}
         gateway = start(
             "gateway", [str(find_tool("caddy")), "run", *configured], {**addresses, **caddy_folders, **listening}
         )

@@ -11,7 +11,6 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from cli.openapi import all_endpoints
 from shared.chassis.activity import CHANGING, Recorder, is_recorded, object_of, recording_service
 from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.errors import Conflict
@@ -19,6 +18,7 @@ from shared.chassis.http.app import Call, Endpoint, EndpointHandler, Reply, crea
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import ViewModel, new_id
+from stack.reference.document import all_endpoints
 from tests.pace import patient
 
 ANN = UUID("0190a6f2-7b5e-7c1f-8a52-3d0f9c7e4b21")

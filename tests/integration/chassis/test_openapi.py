@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from cli.openapi import FILE, all_endpoints
 from services.analytics.app import build as build_analytics
 from services.analytics.settings import AnalyticsSettings
 from services.auth.app import build as build_auth
@@ -28,6 +27,7 @@ from shared.chassis.http.openapi import describe
 from shared.chassis.service import Build, RunningService
 from shared.chassis.settings import ServiceSettings
 from stack.migrate import ROOT, SERVICES
+from stack.reference.document import all_endpoints, document_text
 from tests.integration.accounts import write_signing_key
 
 Json = dict[str, Any]  # Any: JSON
@@ -145,7 +145,7 @@ async def test_each_answer_has_a_request_id_and_transient_ones_retry_after(serve
 
 
 async def test_the_merged_document_holds_each_service_as_it_is(served: Served) -> None:
-    merged = json.loads(FILE.read_text())
+    merged = json.loads(document_text())
     for path, methods in served.document["paths"].items():
         assert merged["paths"][path] == methods
     for kind, parts in served.document["components"].items():
@@ -153,7 +153,7 @@ async def test_the_merged_document_holds_each_service_as_it_is(served: Served) -
 
 
 def test_the_merged_document_holds_nothing_else() -> None:
-    merged = {(method, path) for method, path, _ in operations_of(json.loads(FILE.read_text()))}
+    merged = {(method, path) for method, path, _ in operations_of(json.loads(document_text()))}
     assert merged == {(each.method, each.path) for each in all_endpoints() if not each.internal}
 
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import jsonschema_rs
 
-from cli.openapi import all_endpoints
 from shared.chassis.http.openapi import describe
+from stack.reference.document import all_endpoints
 
 Json = dict[str, Any]  # Any: JSON
 DOCUMENT = cast(Json, describe("tradefleet", all_endpoints()))

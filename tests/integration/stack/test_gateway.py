@@ -13,17 +13,22 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from cli.errors import list_problems
-from cli.openapi import all_endpoints
-from stack.environment import GATEWAY_FILES
 from stack.migrate import SERVICES
 from stack.ports import Ports
+from stack.reference.document import all_endpoints
+from stack.reference.files import PAGES, write_reference
+from stack.reference.problems import list_problems
 from stack.stack import CADDYFILE
 from stack.tools import find_tool
+from tests.hostile.wire import exchange, head
 from tests.integration.accounts import eventually
 
 AWAY = "127.0.0.1:1"  # nothing listens there
 ADDRESSES = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X_Forwarded_For")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
 UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
@@ -31,6 +36,7 @@ UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 class Gateway:
     session: aiohttp.ClientSession
     log: Path
+    port: int
 
     async def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[aiohttp.ClientResponse, str]:
         headers = {"X-Request-Id": "the-client's-own", "Authorization": "Bearer a-secret"}
@@ -39,8 +45,17 @@ class Gateway:
             return answer, await answer.text()
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stack's home, with a secret and the files of the gateway."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "secrets.json").write_text("a secret")
+    write_reference(home / "gateway")
+    return home
+
+
 @pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+async def gateway(home: Path, tmp_path: Path) -> AsyncIterator[Gateway]:
     """Run the gateway with a stub for auth that describes each request; the other services are down."""
     ports = Ports()
     port = ports.take()
@@ -52,7 +67,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
             **{f"{name.upper()}_ADDRESS": AWAY for name in SERVICES},
             "AUTH_ADDRESS": f"127.0.0.1:{auth.port}",
             "GATEWAY_LISTEN": f"http://:{port}",
-            "GATEWAY_FILES": str(GATEWAY_FILES),
+            "GATEWAY_FILES": str(home / "gateway"),
             "XDG_DATA_HOME": str(tmp_path),
             "XDG_CONFIG_HOME": str(tmp_path),
         }
@@ -65,7 +80,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
         try:
             async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
                 await eventually(lambda: _answers(session), bool)
-                yield Gateway(session, tmp_path / "log")
+                yield Gateway(session, tmp_path / "log", port)
         finally:
             process.terminate()
             await process.wait()
@@ -112,7 +127,7 @@ async def test_its_own_errors_are_documented_problems(
 
 
 async def test_every_answer_has_one_request_id_never_the_one_of_the_client(gateway: Gateway) -> None:
-    for path in ("/docs", "/openapi.json", "/healthz", "/problems/not-found", "/nothing"):
+    for path in ("/docs", "/problems", "/openapi.json", "/healthz", "/problems/not-found", "/nothing"):
         answer, _ = await gateway.ask("GET", path)
         assert [bool(UUID.match(each)) for each in answer.headers.getall("X-Request-Id")] == [True], path
     answer, _ = await gateway.ask("GET", "/v1/me")
@@ -131,19 +146,34 @@ async def test_a_fault_is_found_in_the_log_by_its_request_id(gateway: Gateway) -
 
 
 async def test_every_problem_links_to_its_description(gateway: Gateway) -> None:
-    _, page = await gateway.ask("GET", "/docs")
+    _, page = await gateway.ask("GET", "/problems")
     for problem in list_problems():
         answer, _ = await gateway.ask("GET", f"/problems/{problem.type}")
         path, _, place = answer.headers["Location"].partition("#")
-        assert (answer.status, path) == (302, "/docs")
+        assert (answer.status, path) == (302, "/problems")
         assert f'id="{place}"' in page
 
 
-async def test_the_problem_page_may_load_and_run_nothing(gateway: Gateway) -> None:
-    answer, page = await gateway.ask("GET", "/docs")
-    assert page == (GATEWAY_FILES / "docs.html").read_text()
-    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+@pytest.mark.parametrize("path", ["/docs", "/problems"])
+async def test_a_page_loads_only_files_of_the_gateway(gateway: Gateway, path: str) -> None:
+    """Neither inline code nor another host is allowed, so a page needs no network besides the gateway."""
+    answer, page = await gateway.ask("GET", path)
+    loaded = [each for each in re.findall(r'(?:src|href)="(/[^"]+)"', page) if each.startswith("/docs/")]
+    assert loaded
+    for each in (path, *loaded):
+        answer, text = await gateway.ask("GET", each)
+        assert answer.status == 200, each
+        assert answer.headers["Content-Security-Policy"] == POLICY
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert text == (PAGES / each[1:]).read_text()
+
+
+@pytest.mark.parametrize("up", ["..", "%2e%2e", "..%2f.."])
+async def test_files_beside_the_pages_are_not_served(gateway: Gateway, home: Path, up: str) -> None:
+    assert (home / "gateway" / "docs" / ".." / ".." / "secrets.json").exists()
+    sent = head("GET", f"/docs/{up}/{up}/secrets.json")
+    answer = await asyncio.to_thread(exchange, gateway.port, sent)
+    assert (answer.status, b"a secret" in answer.body) == (404, False)
 
 
 @pytest.mark.parametrize("name", ADDRESSES)

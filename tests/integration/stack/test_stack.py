@@ -133,7 +133,9 @@ def _gateway_answers(gateway: str) -> None:
     assert len(json.loads(fetch(gateway + "/v1/plans")[2])["items"]) == 3
     code, kind, page = fetch(gateway + "/docs")
     assert (code, kind.partition(";")[0]) == (200, "text/html")
-    assert fetch(gateway + "/problems/email-taken")[2] == page
+    assert "/docs/start.js" in page
+    assert fetch(gateway + "/docs/swagger_bundle.js")[0] == 200
+    assert 'id="email-taken"' in fetch(gateway + "/problems/email-taken")[2]
     code, kind, _ = fetch(gateway + "/v1/sessions")
     assert (code, kind) == (401, "application/problem+json; charset=utf-8")
     code, kind, body = fetch(gateway + "/nothing/here")
