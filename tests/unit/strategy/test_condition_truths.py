@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.strategy.conditions.evaluation import MAX_DEPTH, OPERATORS, parse_condition, truths
+from shared.strategy.conditions.evaluation import truths
+from shared.strategy.document.conditions import MAX_DEPTH, OPERATORS, parse_condition
 from shared.strategy.indicators.recipes import IndicatorSpec
 from shared.strategy.series import Series
 from tests.unit.strategy.test_batch_equals_steps import walk
