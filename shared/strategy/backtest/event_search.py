@@ -1,8 +1,8 @@
 """Finds the next bar on which something may happen: a backtest steps through those bars and skips the others.
 
 The search compares floats and decides nothing. It may return a bar too many, never one too few: rounding decimals
-to floats keeps their order, so a price that reaches a level does so here too. Only a trailing stop is computed here,
-and is moved nearer by a margin.
+to floats keeps their order, so a price that reaches a level does so here too. Only a trailing stop is computed
+here, and is moved nearer by a margin.
 
 Plain numpy is enough: a year of minutes with 9,530 trades takes 1.1 to 1.3 times as long as with a scan compiled by
 numba.
