@@ -6,8 +6,6 @@ from dataclasses import dataclass, fields, replace
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from typing import TypeVar
 
-import numba
-
 from benchmarks import bots
 from benchmarks.crossing import FEE, STOP, TARGET, YEAR, Columns, columns, strategy, synthetic_bars, year
 from benchmarks.measuring import RUNS, Figure, Rate, summarise
@@ -17,7 +15,8 @@ from shared.strategy.backtest.run import BacktestReport, first_decision, run_bac
 from shared.strategy.bars import Terms
 from shared.strategy.decimals import exact
 from shared.strategy.execution.steps import Execution, Step
-from shared.strategy.indicators.recipes import CANDLE_FIELDS, KINDS, IndicatorSpec, compute
+from shared.strategy.indicators.recipes import CANDLE_FIELDS, KINDS, IndicatorSpec
+from shared.strategy.indicators.values import compute
 from shared.strategy.series import Series
 
 SLOW_PEER_BARS = 50_000  # for the peer that takes seconds for so many
@@ -71,9 +70,9 @@ class _Parts:
 class _TimedSearch(Search):
     search_s = 0.0
 
-    def _scan_from(self, index: int) -> int:
+    def next_event(self, index: int) -> int:
         began = time.process_time()
-        event = super()._scan_from(index)
+        event = super().next_event(index)
         self.search_s += time.process_time() - began
         return event
 
@@ -99,39 +98,10 @@ def _parts(series: Series) -> _Parts:
 
 
 def _search_figure(parts: list[_Parts], prices: Columns) -> Figure:
-    loop = numba.njit(_bare_loop)
-    loop(*prices.values(), 12, 26)
-    theirs = _measure(YEAR, lambda: None, lambda _: loop(*prices.values(), 12, 26))
+    theirs = summarise([YEAR / each for each in run_peer("numba", prices, YEAR).seconds])
     ours = summarise([YEAR / (each.signals + each.search) for each in parts])
     name = f"signals and search ({_ms(YEAR, ours)})"
     return Figure(name, "bars/s", ours, f"a bare numba loop ({_ms(YEAR, theirs)})", theirs, aim=1 / 3)
-
-
-def _bare_loop(opens, highs, lows, closes, fast, slow):  # type: ignore[no-untyped-def]  # compiled by numba
-    """Return the sum of returns by the same logic over floats: two EMAs, the cross, the next open, stop, target."""
-    quick, late = closes[:fast].mean(), closes[:slow].mean()
-    for index in range(fast, slow):
-        quick += (closes[index] - quick) * 2.0 / (fast + 1)
-    above, entry, returns, pending = quick > late, 0.0, 0.0, 0
-    for index in range(slow, len(closes)):
-        if pending == 1:
-            entry = opens[index]
-        elif pending == -1 and entry > 0.0:
-            returns, entry = returns + opens[index] / entry - 1.0, 0.0
-        pending = 0
-        if entry > 0.0:
-            if lows[index] <= entry * (1.0 - STOP):
-                returns, entry = returns - STOP, 0.0
-            elif highs[index] >= entry * (1.0 + TARGET):
-                returns, entry = returns + TARGET, 0.0
-        quick += (closes[index] - quick) * 2.0 / (fast + 1)
-        late += (closes[index] - late) * 2.0 / (slow + 1)
-        was, above = above, quick > late
-        if above and not was and entry == 0.0:
-            pending = 1
-        elif was and not above and entry > 0.0:
-            pending = -1
-    return returns
 
 
 def _booking_figure(parts: list[_Parts], report: BacktestReport) -> Figure:

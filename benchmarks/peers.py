@@ -1,4 +1,6 @@
-"""Other engines on the same case: `python peers.py vectorbt|backtesting FILE.npy RUNS BARS`, in their environment.
+"""Other engines on the same case, in their environment: `python peers.py NAME FILE.npy RUNS BARS`.
+
+NAME is `vectorbt`, `backtesting` or `numba`, which is a bare loop.
 
 Imports nothing of ours. Prints one JSON object: seconds of each warm run, and its number of trades.
 """
@@ -62,10 +64,45 @@ def backtesting(prices: dict[str, np.ndarray]) -> Callable[[], int]:
     return lambda: int(engine.run()["# Trades"])
 
 
+def bare_loop(prices: dict[str, np.ndarray]) -> Callable[[], int]:
+    """The same logic over floats, compiled: two EMAs, the cross, the next open, stop, target."""
+    import numba
+
+    compiled = numba.njit(_loop)
+    return lambda: int(compiled(*prices.values(), 12, 26)[0])
+
+
+def _loop(opens, highs, lows, closes, fast, slow):  # type: ignore[no-untyped-def]  # compiled by numba
+    """Return the number of trades and the sum of their returns."""
+    quick, late = closes[:fast].mean(), closes[:slow].mean()
+    for index in range(fast, slow):
+        quick += (closes[index] - quick) * 2.0 / (fast + 1)
+    above, entry, returns, trades, pending = quick > late, 0.0, 0.0, 0, 0
+    for index in range(slow, len(closes)):
+        if pending == 1:
+            entry, trades = opens[index], trades + 1
+        elif pending == -1 and entry > 0.0:
+            returns, entry = returns + opens[index] / entry - 1.0, 0.0
+        pending = 0
+        if entry > 0.0:
+            if lows[index] <= entry * (1.0 - STOP):
+                returns, entry = returns - STOP, 0.0
+            elif highs[index] >= entry * (1.0 + TARGET):
+                returns, entry = returns + TARGET, 0.0
+        quick += (closes[index] - quick) * 2.0 / (fast + 1)
+        late += (closes[index] - late) * 2.0 / (slow + 1)
+        was, above = above, quick > late
+        if above and not was and entry == 0.0:
+            pending = 1
+        elif was and not above and entry > 0.0:
+            pending = -1
+    return trades, returns
+
+
 def main() -> None:
     name, file, runs, bars = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     prices = dict(zip(("open", "high", "low", "close"), np.load(file)[:, :bars], strict=True))
-    run = {"vectorbt": vectorbt, "backtesting": backtesting}[name](prices)
+    run = {"vectorbt": vectorbt, "backtesting": backtesting, "numba": bare_loop}[name](prices)
     trades = run() if runs > 1 else 0
     seconds = []
     for _ in range(runs):

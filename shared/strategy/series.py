@@ -4,17 +4,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shared.strategy.bars import Bar
-from shared.strategy.conditions.tolerance import Values
 from shared.strategy.indicators.incremental import IncrementalIndicator
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, IndicatorSpec
-
-if TYPE_CHECKING:
-    from shared.strategy.conditions.panel import Panel
+from shared.strategy.tolerance import Values
 
 _CACHED_INDICATORS = 1024
 _CACHED_TRUTHS = 4096
@@ -28,7 +24,6 @@ class Truths:
 
     values: bytearray = field(default_factory=bytearray)
     at: Callable[[int], int] | None = None
-    in_panel: bool = False
 
 
 class Series:
@@ -41,7 +36,6 @@ class Series:
         self._indicators: OrderedDict[IndicatorSpec, IncrementalIndicator] = OrderedDict()
         self._truths: OrderedDict[str, Truths] = OrderedDict()
         self._first_defined: dict[IndicatorSpec, int] = {}
-        self.panel: Panel | None = None  # created and used by `conditions.evaluation`
         self.extend(bars)
 
     def __len__(self) -> int:

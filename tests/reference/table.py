@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.testing.random_strategies import OPS, SOURCES, TYPES
 from tests.reference.random_candles import RECORDED
-from tests.reference.random_strategies import OPS, SOURCES, TYPES
 
 FIRST_SEED = int(os.environ.get("REFERENCE_SEED", "20260131"))
 STRATEGIES = int(os.environ.get("REFERENCE_STRATEGIES", "520"))

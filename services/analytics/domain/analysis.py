@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from shared.contracts.types import Amount, from_ms
 from shared.strategy.bars import INTERVAL_MS, Bar
-from shared.strategy.conditions.tolerance import is_above
 from shared.strategy.indicators.recipes import IndicatorSpec
 from shared.strategy.series import Series
+from shared.strategy.tolerance import is_above
 
 Trend = Literal["UP", "DOWN", "FLAT"]
 

@@ -1,170 +1,64 @@
-"""Finds the next bar on which something may happen: a backtest steps through those bars and skips the others."""
+"""Finds the next bar on which something may happen: a backtest steps through those bars and skips the others.
 
-import sys
+The search compares floats and decides nothing. It may return a bar too many, never one too few: rounding decimals
+to floats keeps their order, so a price that reaches a level does so here too. Only a trailing stop is computed
+here, and is moved nearer by a margin.
+
+Plain numpy is enough: a year of minutes with 9,530 trades takes 1.1 to 1.3 times as long as with a scan compiled by
+numba.
+"""
+
 from bisect import bisect_left
-from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
-from shared.strategy.backtest.event_scan import (
-    ACTIVATION,
-    ADVERSE,
-    ALL_AT_ONCE,
-    BEGIN,
-    COOLDOWN,
-    COUNTS,
-    END,
-    ENTRY,
-    EXTREME,
-    FAVOURABLE,
-    FLAT,
-    LEVELS,
-    LIMIT,
-    LONG,
-    MAX_BARS,
-    MODE,
-    REVERSES,
-    RULES,
-    SHORT,
-    SLIPPAGE,
-    STOP,
-    STRETCH,
-    TARGET,
-    TICK,
-    TRAIL,
-    Flags,
-    Floats,
-    Sides,
-    scan,
-)
 from shared.strategy.bars import DAY_MS, Side
 from shared.strategy.conditions.evaluation import truths
-from shared.strategy.document.nodes import TRUE
-from shared.strategy.document.risk import Distance
+from shared.strategy.conditions.operators import TRUE
+from shared.strategy.document.risk import TrailingStop
 from shared.strategy.execution.outcome import Position
 from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
+from shared.strategy.tolerance import Flags, Values
 
-# Stretches per scan. Each scan looks for four times as many as the one before, as long as the guesses hold.
-_FIRST_STRETCHES, _MAX_STRETCHES = 4, 512
-_WORTH_LOADING = 50_000  # bars: with more, loading numba pays off
-
-
-def is_worthwhile(bars: int) -> bool:
-    """Return whether searching is faster than stepping through every bar. Loading numba takes time, once."""
-    return bars >= _WORTH_LOADING or "numba" in sys.modules
+# Bars of an open position that are compared at once, and by how much that grows while nothing happens.
+_FIRST_BARS, _GROWTH = 64, 4
+_MARGIN = 1e-12  # covers the rounding of a trailing stop in floats
+_TICKS = 0.6  # covers its rounding to the tick
 
 
-@cache
-def _compiled() -> Callable[..., int]:
-    import numba
+@dataclass(frozen=True, slots=True)
+class _Prices:
+    """The prices of each bar. For a short position they are negated, so that lower is worse for it too."""
 
-    try:
-        compiled: Callable[..., int] = numba.njit(cache=True, nogil=True)(scan)
-    except RuntimeError:  # no writable folder for the cache
-        compiled = numba.njit(nogil=True)(scan)
-    return compiled
+    sign: int
+    worst: Values
+    best: Values
+    close: Values
 
 
 class Search:
-    """Scans ahead from an execution's state by guessing what follows; scans again after a wrong guess."""
+    """Searches from an execution's state for the first bar that must be stepped through."""
 
     def __init__(self, execution: Execution, series: Series, first_decision: int | None) -> None:
         self._execution = execution
         self._series = series
-        self._scan = _compiled()
-        risk, strategy = execution.strategy.risk, execution.strategy
-        first = len(series) if first_decision is None else first_decision
-        targets = risk.take_profits or ()
-        self._columns = (
-            *(series.column(name) for name in ("open", "high", "low", "close")),
-            _entries(execution, series, first),
-            _exits(execution, series, "LONG"),
-            _exits(execution, series, "SHORT"),
-            _distances(risk.stop_loss, series),
-            _distances(targets[0].distance if targets else None, series),
-        )
-        self._rules, self._counts = np.zeros(RULES), np.zeros(COUNTS, dtype=np.int64)
-        self._rules[SLIPPAGE] = float(execution.terms.slippage)
-        self._rules[TICK] = float(execution.terms.instrument.tick_size)
-        self._rules[STOP] = _percentage(risk.stop_loss)
-        self._rules[TARGET] = _percentage(targets[0].distance if targets else None)
-        if risk.trailing_stop is not None:
-            self._rules[TRAIL] = float(risk.trailing_stop.fraction)
-            self._rules[ACTIVATION] = float(risk.trailing_stop.activation_fraction)
-        self._counts[COOLDOWN] = risk.cooldown_bars
-        self._max_bars = risk.max_bars
-        self._counts[MAX_BARS] = risk.max_bars or -1
-        self._counts[REVERSES] = strategy.side == "BOTH" and risk.cooldown_bars == 0
-        self._counts[ALL_AT_ONCE] = len(targets) > 0 and targets[0].close_percent == 100
-        self._stretches = np.zeros((_MAX_STRETCHES, STRETCH), dtype=np.int64)
-        self._levels = np.zeros((_MAX_STRETCHES, LEVELS))
-        self._max_stretches = _FIRST_STRETCHES
-        self._ahead: list[tuple[int, int, int, int, float, float]] = []
-        self._at = 0
+        self._risk = execution.strategy.risk
+        self._entries = _entries(execution, series, first_decision)
+        self._exits = {side: truths(each, series) for side, each in execution.strategy.exit.items()}
+        self._prices = {side: _prices(series, side) for side in execution.strategy.entry}
 
     def next_event(self, index: int) -> int:
         """Return the first bar from `index` on that must be stepped through; the series' length if none."""
-        execution, ahead = self._execution, self._ahead
-        if execution.pending:
+        if self._execution.pending:
             return index
-        at = self._at
-        while at < len(ahead) and ahead[at][1] < index:
-            at += 1
-        self._at = at
-        if at < len(ahead):
-            begin, end, mode, limit, adverse, favourable = ahead[at]
-            if begin <= index and self._is_valid(index, mode, limit, adverse, favourable):
-                return end
-            self._max_stretches = _FIRST_STRETCHES
-        return self._scan_from(index)
-
-    def _is_valid(self, index: int, mode: int, limit: int, adverse: float, favourable: float) -> bool:
-        """Return whether a guessed stretch ends no later than the execution's actual state requires."""
         position = self._execution.position
-        if position is None:
-            return mode == FLAT and limit <= index + self._execution.cooldown
-        if mode == FLAT or (mode == LONG) != (position.side == "LONG"):
-            return False
-        if self._max_bars is not None and limit > self._last_bar(index, position):
-            return False
-        stop, target = _stop(position), _target(position)
-        if mode == LONG:
-            return stop <= adverse and target >= favourable
-        return stop >= adverse and target <= favourable
-
-    def _scan_from(self, index: int) -> int:
-        """Scan from the execution's actual state and return the first event."""
-        execution, row, level = self._execution, self._stretches[0], self._levels[0]
-        position = execution.position
-        row[BEGIN] = index
-        if position is None:
-            row[MODE] = FLAT
-            row[LIMIT] = self._first_entry_bar(index)
-        else:
-            row[MODE] = LONG if position.side == "LONG" else SHORT
-            row[LIMIT] = self._last_bar(index, position)
-            level[ADVERSE], level[FAVOURABLE] = _stop(position), _target(position)
-            level[EXTREME], level[ENTRY] = float(position.extreme), float(position.entry_price)
-        count = self._scan(
-            *self._columns, self._rules, self._counts, self._stretches, self._levels, self._max_stretches
-        )
-        self._ahead = list(
-            zip(
-                *(self._stretches[:count, each].tolist() for each in (BEGIN, END, MODE, LIMIT)),
-                *(self._levels[:count, each].tolist() for each in (ADVERSE, FAVOURABLE)),
-                strict=True,
-            )
-        )
-        self._at = 0
-        self._max_stretches = min(4 * self._max_stretches, _MAX_STRETCHES)
-        return self._ahead[0][1]
-
-    def _last_bar(self, index: int, position: Position) -> int:
-        """Return the bar at whose close `max_bars` ends the position; the series' length if there is no limit."""
-        max_bars = self._max_bars
-        return len(self._series) if max_bars is None else max(index, index + max_bars - position.bars - 1)
+        if position is not None:
+            return self._next_event_of(position, index)
+        found = self._entries.find(1, self._first_entry_bar(index))
+        return found if found >= 0 else len(self._series)
 
     def _first_entry_bar(self, index: int) -> int:
         """Return the first bar at whose close cooldown, daily loss and equity allow an entry."""
@@ -178,40 +72,78 @@ class Search:
         day_after = (stopped_day + 1) * DAY_MS
         return max(index, bisect_left(self._series.bars, day_after, key=lambda bar: bar.open_time_ms))
 
+    def _next_event_of(self, position: Position, index: int) -> int:
+        """Return the first bar on which the position reaches a level, an exit condition or its last bar."""
+        prices, exits = self._prices[position.side], self._exits.get(position.side, b"")
+        stop, target = prices.sign * _stop(position), prices.sign * _target(position)
+        trailing, trail = self._risk.trailing_stop, None
+        if trailing is not None:
+            trail = _Trail(position, prices, trailing, self._execution.terms.instrument.tick_size)
+        end, size = self._last_bar(index, position), _FIRST_BARS
+        while index < end:
+            until = min(index + size, end)
+            leaves = exits.find(TRUE, index, until)
+            if leaves >= 0:
+                until = end = leaves
+            part = slice(index, until)
+            reached = (prices.worst[part] <= stop) | (prices.best[part] >= target)
+            if trail is not None:
+                reached |= trail.is_reached(part)
+            first = reached.tobytes().find(1)
+            if first >= 0:
+                return index + first
+            index, size = until, size * _GROWTH
+        return end
 
-def _entries(execution: Execution, series: Series, first: int) -> Sides:
-    """Return per bar the side whose entry condition alone is true; 0 before the first decision bar."""
-    sides = np.zeros(len(series), dtype=np.int8)
-    for side, condition in execution.strategy.entry.items():
-        true = np.frombuffer(truths(condition, series), dtype=np.uint8) == TRUE
-        sides += true.view(np.int8) if side == "LONG" else -true.view(np.int8)
-    sides[:first] = 0
-    return sides
+    def _last_bar(self, index: int, position: Position) -> int:
+        """Return the bar at whose close `max_bars` ends the position; the series' length if it does not."""
+        bars, max_bars = len(self._series), self._risk.max_bars
+        return bars if max_bars is None else min(bars, max(index, index + max_bars - position.bars - 1))
 
 
-def _exits(execution: Execution, series: Series, side: Side) -> Flags:
-    condition = execution.strategy.exit.get(side)
-    if condition is None:
-        return np.zeros(len(series), dtype=np.uint8)
-    return np.array(np.frombuffer(truths(condition, series), dtype=np.uint8))
+class _Trail:
+    """The trailing stop of a position, in the order of the bars."""
+
+    def __init__(self, position: Position, prices: _Prices, trailing: TrailingStop, tick: Decimal) -> None:
+        sign, entry = prices.sign, prices.sign * float(position.entry_price)
+        self._prices = prices
+        self._extreme = sign * float(position.extreme)
+        self._active_from = entry * (1 + sign * float(trailing.activation_fraction)) * (1 - sign * _MARGIN)
+        self._factor = (1 - sign * float(trailing.fraction)) * (1 + sign * _MARGIN)
+        self._room = _TICKS * float(tick)
+
+    def is_reached(self, part: slice) -> Flags:
+        """Return the bars that reach the stop, or close at or beyond the one for the next bar."""
+        prices = self._prices
+        with np.errstate(all="ignore"):
+            extremes = np.maximum.accumulate(np.concatenate(([self._extreme], prices.best[part])))
+            levels = np.where(extremes >= self._active_from, extremes * self._factor + self._room, -np.inf)
+        self._extreme = extremes[-1]
+        return (prices.worst[part] <= levels[:-1]) | (prices.close[part] <= levels[1:])
 
 
-def _distances(distance: Distance | None, series: Series) -> Floats:
-    """Return the distance at each bar; zeros if it is not taken from a column."""
-    if distance is None or distance.column is None:
-        return np.zeros(len(series))
-    return distance.column.values(series) * float(distance.value)
+def _entries(execution: Execution, series: Series, first: int | None) -> bytes:
+    """Return for each bar whether the entry condition of one side alone is true; 0 before the first decision."""
+    alone = np.zeros(len(series), dtype=np.bool_)
+    for condition in execution.strategy.entry.values():
+        alone ^= np.frombuffer(truths(condition, series), dtype=np.uint8) == TRUE
+    alone[:first] = False
+    return alone.tobytes()
 
 
-def _percentage(distance: Distance | None) -> float:
-    """Return the fraction of the price; infinite for an absent stop or target, 0 if it is not a percentage."""
-    if distance is None:
-        return np.inf
-    return float(distance.fraction) if distance.column is None else 0.0
+def _prices(series: Series, side: Side) -> _Prices:
+    opened, high, low, close = (series.column(name) for name in ("open", "high", "low", "close"))
+    lowest, highest = (
+        np.minimum(opened, low),
+        np.maximum(opened, high),
+    )  # an unchecked bar may open beyond them
+    if side == "LONG":
+        return _Prices(1, lowest, highest, close)
+    return _Prices(-1, -highest, -lowest, -close)
 
 
 def _stop(position: Position) -> float:
-    """Return the stop loss as a float, beyond every price if absent. The scan computes the trailing stop."""
+    """Return the stop loss as a float, beyond every price if absent."""
     if position.stop is None:
         return -np.inf if position.side == "LONG" else np.inf
     return float(position.stop)

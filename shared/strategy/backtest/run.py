@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from shared.strategy.backtest.event_search import Search, is_worthwhile
+from shared.strategy.backtest.event_search import Search
 from shared.strategy.backtest.metrics import Metrics, measure
 from shared.strategy.bars import Bar, Terms, check_tick
 from shared.strategy.decimals import exact, inexact
@@ -37,20 +37,19 @@ def run_backtest(
     terms: Terms,
     first_bar_ms: int | None = None,
     progress: Progress | None = None,
-    search: bool | None = None,
+    search: bool = True,
 ) -> BacktestReport:
     """Run the strategy over all bars. Raises TickTooCoarse.
 
     `progress(done, total)` is called about every 1,000 bars and may raise to cancel the run. `search`: whether to
-    search for the bars on which something may happen; None: if that is faster. The report is the same either way.
+    search for the bars on which something may happen instead of testing each; the report is the same either way.
     """
     series = bars if isinstance(bars, Series) else Series(bars)
     check_tick(terms.instrument.tick_size, _lowest_prices(series))
     execution = Execution(strategy, terms, first_bar_ms, record_decisions=False)
     first = first_decision(strategy, series, first_bar_ms)
     total = len(series)
-    searching = is_worthwhile(total) if search is None else search
-    finder = Search(execution, series, first) if searching else None
+    finder = Search(execution, series, first) if search else None
     step = Step()
     index, reported = 0, 0
     with exact():

@@ -1,101 +1,75 @@
-"""A condition's truth at one bar: the rules of `evaluation.py` on single values, for stepping bar by bar.
+"""A condition's truth at one bar, for stepping bar by bar: functions that read single values.
 
-A property test compares the two implementations.
+A property test compares them with `evaluation.py`, which evaluates arrays.
 """
 
+from collections import deque
 from collections.abc import Callable
 
-from shared.strategy.conditions.tolerance import is_above
-from shared.strategy.document.nodes import FALSE, TRUE, UNDEFINED, Comparison, Node, Not, Number, Operand
+from shared.strategy.conditions.operators import TABLES, TRUE, UNDEFINED, is_crossing, pair
+from shared.strategy.document.nodes import Comparison, Node, Not, Number, Operand
 from shared.strategy.series import Series
+from shared.strategy.tolerance import UNORDERED, order
 
 _NAN = float("nan")
-_NOT = (TRUE, FALSE, UNDEFINED)
-_PLAIN: dict[str, Callable[[float, float], bool]] = {
-    ">": is_above,
-    ">=": lambda one, other: not is_above(other, one),
-    "<": lambda one, other: is_above(other, one),
-    "<=": lambda one, other: not is_above(one, other),
-    "==": lambda one, other: not (is_above(one, other) or is_above(other, one)),
-}
-_CROSSES = {"crosses_above": ">", "crosses_below": "<"}
-
 TruthAt = Callable[[int], int]
 ValueAt = Callable[[int], float]
 
 
 def truth_at(node: Node, series: Series) -> TruthAt:
-    """Return a function from a bar's index to FALSE, TRUE or UNDEFINED; it stays valid as the series grows."""
+    """Return a function from a bar's index to FALSE, UNDEFINED or TRUE; it stays valid as the series grows.
+
+    Call it with rising indexes: it remembers what the next bar needs of this one.
+    """
     if isinstance(node, Comparison):
-        single = _crossing(node, series) if node.op in _CROSSES else _comparison(node, series)
+        single = (_crossing if is_crossing(node.op) else _comparison)(node, series)
         return single if node.for_bars == 1 else _for_bars(single, node.for_bars)
     if isinstance(node, Not):
         part = truth_at(node.part, series)
-        return lambda index: _NOT[part(index)]
+        return lambda index: TRUE - part(index)
     parts = [truth_at(each, series) for each in node.parts]
-    decisive, other = (FALSE, TRUE) if node.kind == "all" else (TRUE, FALSE)
-
-    def combined(index: int) -> int:
-        result = other
-        for each in parts:
-            truth = each(index)
-            if truth == decisive:
-                return decisive
-            if truth == UNDEFINED:
-                result = UNDEFINED
-        return result
-
-    return combined
+    combine = min if node.kind == "all" else max
+    return lambda index: combine([part(index) for part in parts])
 
 
 def _comparison(node: Comparison, series: Series) -> TruthAt:
-    left, right, holds = value_at(node.left, series), value_at(node.right, series), _PLAIN[node.op]
-
-    def comparison(index: int) -> int:
-        one, other = left(index), right(index)
-        if one != one or other != other:
-            return UNDEFINED
-        return TRUE if holds(one, other) else FALSE
-
-    return comparison
+    table, left, right = TABLES[node.op], _value_at(node.left, series), _value_at(node.right, series)
+    return lambda index: table[order(left(index), right(index))]
 
 
 def _crossing(node: Comparison, series: Series) -> TruthAt:
-    left, right = value_at(node.left, series), value_at(node.right, series)
-    beyond = _PLAIN[_CROSSES[node.op]]
+    table, left, right = TABLES[node.op], _value_at(node.left, series), _value_at(node.right, series)
+    last, last_order = -1, UNORDERED
 
     def crossing(index: int) -> int:
-        one, other, one_before, other_before = left(index), right(index), left(index - 1), right(index - 1)
-        if one != one or other != other or one_before != one_before or other_before != other_before:
-            return UNDEFINED
-        return TRUE if beyond(one, other) and not beyond(one_before, other_before) else FALSE
+        nonlocal last, last_order
+        before = last_order if last == index - 1 else order(left(index - 1), right(index - 1))
+        last, last_order = index, order(left(index), right(index))
+        return table[pair(before, last_order)]
 
     return crossing
 
 
 def _for_bars(single: TruthAt, bars: int) -> TruthAt:
     """Return a function for `single` at a bar and at all of the `bars - 1` before it. Evaluates each bar once."""
-    cached: dict[int, int] = {}
+    recent, last = deque([UNDEFINED] * bars, bars), -1
 
     def for_bars(index: int) -> int:
-        for each in range(index - bars + 1, index + 1):
-            if each not in cached:
-                cached[each] = single(each)
-        for each in [each for each in cached if each <= index - bars]:
-            del cached[each]
-        truths = cached.values()
-        return FALSE if FALSE in truths else UNDEFINED if UNDEFINED in truths else TRUE
+        nonlocal last
+        recent.extend(map(single, range(max(last, index - bars) + 1, index + 1)))
+        last = index
+        return min(recent)
 
     return for_bars
 
 
-def value_at(operand: Operand, series: Series) -> ValueAt:
-    """Return a function from a bar's index to the operand's value; NaN before the first bar, for numbers too."""
+def _value_at(operand: Operand, series: Series) -> ValueAt:
+    """Return a function from a bar's index to the operand's value, NaN where the shift reaches before the first."""
     if isinstance(operand, Number):
         constant = float(operand.value)
-        return lambda index: constant if index >= 0 else _NAN
+        return lambda _: constant
     column_at, shift = operand.column.value_at(series), operand.shift
-    if operand.mul == 1 and operand.add == 0:
-        return lambda index: column_at(index - shift) if index >= shift else _NAN
+    if operand.is_plain:
+        return column_at
     mul, add = float(operand.mul), float(operand.add)
     return lambda index: column_at(index - shift) * mul + add if index >= shift else _NAN

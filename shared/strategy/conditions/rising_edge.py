@@ -8,15 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from shared.strategy.conditions.arrays import compare, crosses
-from shared.strategy.conditions.evaluation import truths
-from shared.strategy.conditions.tolerance import Values
-from shared.strategy.document.nodes import TRUE, Comparison, Condition, Number, Reference
+from shared.strategy.conditions.evaluation import compare, truths
+from shared.strategy.conditions.operators import TRUE
+from shared.strategy.document.nodes import Comparison, Condition, Number, Reference
 from shared.strategy.series import Series
-
-TruthTable = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +46,6 @@ def find_threshold_edges(
 ) -> list[tuple[int, int]]:
     """Return the rising edges of conditions with the same `group_key`, as pairs (index in `group`, bar), by bar."""
     numbers = np.array([threshold.number for threshold in group])
-    is_true = _truths_by_number(group[0], series, start - 1, stop, numbers)
+    is_true = compare(group[0].op, group[0].value, numbers, series, start - 1, stop) == TRUE
     bars, indexes = np.nonzero(is_true[1:] & ~is_true[:-1])
     return [(int(index), start + int(bar)) for bar, index in zip(bars, indexes, strict=True)]
-
-
-def _truths_by_number(
-    first: ThresholdCondition, series: Series, start: int, stop: int, numbers: Values
-) -> TruthTable:
-    """Return bars × numbers. An undefined comparison counts as false."""
-    crossing = first.op.startswith("crosses")
-    values = _values(first.value, series, start - 1 if crossing else start, stop)[:, np.newaxis]
-    truth = crosses(first.op, values, numbers) if crossing else compare(first.op, values, numbers)
-    return np.asarray(truth == TRUE, dtype=np.bool_)
-
-
-def _values(reference: Reference, series: Series, start: int, stop: int) -> Values:
-    """Return the values at start … stop - 1; NaN before the first bar."""
-    column = reference.column.values(series)
-    first, last = start - reference.shift, stop - reference.shift
-    found = column[max(0, first) : max(0, last)]
-    values = np.concatenate((np.full(min(max(0, -first), stop - start), np.nan), found))
-    if reference.mul == 1 and reference.add == 0:
-        return values
-    with np.errstate(all="ignore"):
-        return values * float(reference.mul) + float(reference.add)

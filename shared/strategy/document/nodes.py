@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from shared.contracts.types import decimal_text
-from shared.strategy.conditions.tolerance import Values
 from shared.strategy.indicators.recipes import IndicatorSpec
 from shared.strategy.series import Series
-
-FALSE, TRUE, UNDEFINED = 0, 1, 2
+from shared.strategy.tolerance import Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +50,12 @@ class Reference:
     mul: Decimal = Decimal(1)
     add: Decimal = Decimal(0)
 
+    @property
+    def is_plain(self) -> bool:
+        return self.shift == 0 and self.mul == 1 and self.add == 0
+
     def canonical(self) -> object:
-        if self.shift == 0 and self.mul == 1 and self.add == 0:
+        if self.is_plain:
             return self.column.name
         return {
             "ref": self.column.name,

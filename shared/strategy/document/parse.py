@@ -11,11 +11,12 @@ from types import MappingProxyType
 
 from shared.contracts.texts import check_name, check_text
 from shared.strategy.bars import INTERVAL_MS, Side
-from shared.strategy.conditions.evaluation import ConditionReader
+from shared.strategy.document.conditions import ConditionReader
+from shared.strategy.document.indicators import parse_indicator
 from shared.strategy.document.nodes import Condition
 from shared.strategy.document.reader import MAX_FAULTS, DocumentFault, DocumentReader, StrategyError, child
 from shared.strategy.document.risk import Risk, parse_risk
-from shared.strategy.indicators.recipes import CANDLE_FIELDS, IndicatorSpec, parse_indicator
+from shared.strategy.indicators.recipes import CANDLE_FIELDS, IndicatorSpec
 
 __all__ = [
     "INTERVAL_MS",

@@ -6,8 +6,8 @@ from decimal import Decimal
 from itertools import accumulate
 
 from shared.contracts.types import decimal_text
-from shared.strategy.conditions.evaluation import ConditionReader
 from shared.strategy.decimals import HUNDRED, ONE, exact, percent_of
+from shared.strategy.document.conditions import ConditionReader
 from shared.strategy.document.nodes import Column
 from shared.strategy.document.reader import DocumentReader, child
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from shared.strategy.bars import Bar, Side
 from shared.strategy.conditions.evaluation import evaluate, extend_truths
+from shared.strategy.conditions.operators import TRUE
 from shared.strategy.decimals import HUNDRED, ZERO, exact, inexact, quantised_quotient
-from shared.strategy.document.nodes import TRUE
 from shared.strategy.document.parse import Strategy
 from shared.strategy.document.risk import Risk
 from shared.strategy.execution.outcome import (

@@ -6,9 +6,11 @@ from typing import Protocol
 
 import numpy as np
 
-from shared.strategy.conditions.tolerance import Values, is_above, noise_suppressor
-from shared.strategy.indicators.recipes import IndicatorSpec, compute, distance_pct, recipe
+from shared.strategy.indicators.noise import noise_suppressor
+from shared.strategy.indicators.recipes import IndicatorSpec, recipe
 from shared.strategy.indicators.ta_lib import talib
+from shared.strategy.indicators.values import compute, distance_pct
+from shared.strategy.tolerance import Values, is_above
 
 _ROOM = 256
 _STREAM_COST = 50  # one bar of a stream costs as much as this many bars of `compute`

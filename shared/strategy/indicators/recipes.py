@@ -1,16 +1,11 @@
-"""The indicators: parameters, outputs and values. Values are TA-Lib's with the rules of `tolerance.py` applied."""
+"""The indicators: their parameters and outputs, and the call of TA-Lib that computes each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from types import MappingProxyType
 
-import numpy as np
-
 from shared.contracts.types import decimal_text
-from shared.strategy.conditions.tolerance import Values, comparison_masks, suppress_noise
-from shared.strategy.document.reader import DocumentReader, child
-from shared.strategy.indicators.ta_lib import talib
 
 CANDLE_FIELDS = ("open", "high", "low", "close", "volume")
 MAX_PERIOD = 500
@@ -41,7 +36,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 )
 _FUNCTIONS = {"HIGHEST": "MAX", "LOWEST": "MIN"}  # types that TA-Lib names differently
 _SIMPLE = 0  # TA-Lib's code for a simple moving average
-_MIN_VALUES = {"signal": 1, "fastk": 1, "slowk": 1, "slowd": 1}
 _DEFAULT_DEVIATIONS = Decimal(2)
 
 
@@ -96,36 +90,6 @@ class IndicatorSpec:
         return document
 
 
-def parse_indicator(reader: DocumentReader, raw: object, path: str) -> IndicatorSpec:
-    """Parse one declared indicator; faults are recorded in the reader."""
-    name = raw.get("type") if isinstance(raw, Mapping) else None
-    if not isinstance(name, str) or name not in KINDS:
-        if isinstance(raw, Mapping):
-            reader.fault(child(path, "type"), f"must be one of {' '.join(sorted(KINDS))}")
-        else:
-            reader.fault(path, "must be an object")
-        return IndicatorSpec("OBV")
-    kind = KINDS[name]
-    optional = [] if kind.source is None else ["source"]
-    if name == "BBANDS":
-        optional.append("deviations")
-    members = reader.members(raw, path, ["type", *kind.integers], optional)
-    integers = {
-        key: reader.integer(members[key], child(path, key), _MIN_VALUES.get(key, 2), MAX_PERIOD)
-        for key in kind.integers
-        if key in members
-    }
-    if name == "MACD" and {"fast", "slow"} <= integers.keys() and integers["fast"] >= integers["slow"]:
-        reader.fault(child(path, "fast"), "must be below slow")
-    source = kind.source
-    if "source" in members:
-        source = reader.choice(members["source"], child(path, "source"), CANDLE_FIELDS)
-    deviations = None
-    if "deviations" in members:
-        deviations = reader.amount(members["deviations"], child(path, "deviations"), high=10)
-    return IndicatorSpec(name, source=source, deviations=deviations, **integers)
-
-
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A TA-Lib call: the function (or the stream of the same name), the columns it reads, and its arguments."""
@@ -159,30 +123,3 @@ def _arguments(spec: IndicatorSpec) -> tuple[float, ...]:
         assert spec.deviations is not None
         return (spec.period, float(spec.deviations), float(spec.deviations))
     return (spec.period,)
-
-
-def compute(spec: IndicatorSpec, candles: Mapping[str, Values]) -> dict[str, Values]:
-    """Return each output over the whole series; NaN where undefined."""
-    call = recipe(spec)
-    with np.errstate(all="ignore"):
-        result = getattr(talib, call.function)(*(candles[name] for name in call.columns), *call.arguments)
-        results: tuple[Values, ...] = result if isinstance(result, tuple) else (result,)
-        if spec.type == "CANDLES_ABOVE_EMA":
-            results = (_candles_above(candles["close"], results[0]),)
-        elif spec.type == "DISTANCE_FROM_EMA":
-            results = (distance_pct(candles["close"], results[0]),)
-        results = suppress_noise(spec, candles, results)
-    return dict(zip(spec.outputs, results, strict=True))
-
-
-def distance_pct(close: Values, average: Values) -> Values:
-    return (close - average) / average * 100.0
-
-
-def _candles_above(close: Values, average: Values) -> Values:
-    above, _, _ = comparison_masks(close, average)
-    index = np.arange(len(close))
-    last_not_above = np.maximum.accumulate(np.where(above, -1, index)) if len(close) else index
-    counts = (index - last_not_above).astype(np.float64)
-    counts[np.isnan(average)] = np.nan
-    return counts

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from shared.strategy.bars import Bar
-from shared.strategy.conditions.evaluation import evaluate, parse_condition
+from shared.strategy.conditions.evaluation import evaluate
+from shared.strategy.document.conditions import parse_condition
 from shared.strategy.indicators.recipes import IndicatorSpec
 from shared.strategy.series import Series
 from tests.unit.strategy.scenes import ALWAYS, NEVER, bars

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.strategy.bars import Bar
-from shared.strategy.conditions.tolerance import Values
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, KINDS, IndicatorSpec
 from shared.strategy.series import Series
+from shared.strategy.tolerance import Values
 from tests.reference.indicators import Candles, above, apply_rules
 from tests.reference.random_candles import recorded_slice
 from tests.unit.strategy.scenes import HOUR

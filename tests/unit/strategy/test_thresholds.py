@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.strategy.bars import Bar
-from shared.strategy.conditions.evaluation import OPERATORS, evaluate
+from shared.strategy.conditions.evaluation import evaluate
 from shared.strategy.conditions.rising_edge import (
     ThresholdCondition,
     as_threshold,
     find_rising_edges,
     find_threshold_edges,
 )
+from shared.strategy.document.conditions import OPERATORS
 from shared.strategy.document.nodes import Condition
 from shared.strategy.document.parse import parse_alert
 from shared.strategy.series import Series

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.strategy.bars import Bar
-from shared.strategy.conditions.evaluation import OPERATORS, parse_condition, truths
-from shared.strategy.conditions.tolerance import comparison_masks, is_above
-from shared.strategy.document.nodes import TRUE
+from shared.strategy.conditions.evaluation import truths
+from shared.strategy.conditions.operators import TRUE
+from shared.strategy.document.conditions import OPERATORS, parse_condition
 from shared.strategy.indicators.recipes import KINDS, IndicatorSpec
 from shared.strategy.series import Series
+from shared.strategy.tolerance import ABOVE, BELOW, EQUAL, UNORDERED, is_above, order, orders
 from tests.unit.strategy.scenes import HOUR
 
 FALL = 40
@@ -146,24 +147,19 @@ NUMBERS = st.floats() | st.floats(0.9999999985, 1.0000000015) | st.sampled_from(
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=30))
 def test_arrays_are_compared_like_single_numbers(pairs: list[tuple[float, float]]) -> None:
     left, right = (np.array(each) for each in zip(*pairs, strict=True))
-    above, below, defined = comparison_masks(left, right)
-    assert above.tolist() == [is_above(one, other) for one, other in pairs]
-    assert below.tolist() == [is_above(other, one) for one, other in pairs]
-    assert defined.tolist() == [one == one and other == other for one, other in pairs]
+    found = orders(left, right).tolist()
+    assert found == [order(one, other) for one, other in pairs]
+    assert [each == ABOVE for each in found] == [is_above(one, other) for one, other in pairs]
+    assert [each == BELOW for each in found] == [is_above(other, one) for one, other in pairs]
+    assert [each != UNORDERED for each in found] == [one == one and other == other for one, other in pairs]
 
 
 def test_long_arrays_are_compared_in_pieces() -> None:
     rng = np.random.default_rng(3)
     left = rng.choice([1.0, 1.0 + 1e-10, 2.0, np.nan], 50_000)
     right = rng.choice([1.0, 1.0 - 1e-10, 2.0, np.nan], 50_000)
-    for mine, expected in zip(
-        comparison_masks(left, right), zip(*map(_compare, left, right), strict=True), strict=True
-    ):
-        assert mine.tolist() == list(expected)
-
-
-def _compare(one: float, other: float) -> tuple[bool, bool, bool]:
-    return is_above(one, other), is_above(other, one), one == one and other == other
+    assert orders(left, right).tolist() == list(map(order, left.tolist(), right.tolist()))
+    assert set(orders(left, right).tolist()) == {BELOW, EQUAL, ABOVE, UNORDERED}
 
 
 @settings(max_examples=150, deadline=None)

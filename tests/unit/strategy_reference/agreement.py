@@ -11,7 +11,7 @@ from shared.strategy.document.parse import parse_strategy
 from tests.reference.document import Json, canonical, part
 from tests.reference.execution import Fill, Result, Run, Trade, candles_of
 from tests.reference.metrics import metrics
-from tests.reference.random_strategies import Case
+from tests.reference.random_cases import Case
 from tests.unit.strategy_reference.talib_values import talib_columns
 
 TOLERANCE = 1.01e-6  # both are rounded to 6 places and may round differently

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from tests.reference.execution import Bar, Terms
-from tests.reference.random_strategies import Case, draw_case
+from tests.reference.random_cases import Case, draw_case
 from tests.reference.table import CHUNK, FIRST_SEED, STRATEGIES, record
 from tests.unit.strategy_reference.agreement import compare
 

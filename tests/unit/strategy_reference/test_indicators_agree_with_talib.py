@@ -5,11 +5,11 @@ import random
 
 import pytest
 
+from shared.testing.random_strategies import SOURCES, TYPES
 from tests.reference.document import TAKES_SOURCE, Json
 from tests.reference.execution import candles_of
 from tests.reference.indicators import Candles, before_rules
 from tests.reference.random_candles import RECORDED, jumpy, recorded_slice
-from tests.reference.random_strategies import SOURCES, TYPES
 from tests.unit.strategy_reference.talib_values import talib_outputs
 
 BIT_FOR_BIT = ("SMA", "ROC", "MOM", "ADX", "OBV", "HIGHEST", "LOWEST")

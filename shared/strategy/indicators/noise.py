@@ -1,61 +1,26 @@
-"""Rounding is no signal: comparisons with a tolerance, and indicator values on a market that does not move.
+"""Rounding is no signal: the values of indicators on a market that does not move.
 
-Running sums of floats differ in their last bits, so that equal averages would seem to cross. The rules are in
-docs/strategy.md. Each is implemented twice: on arrays, and on single values for live sessions that step bar by bar.
-A property test compares the two bit for bit.
+The rules are in docs/strategy.md. Each is implemented on arrays, and on single values for live sessions that step
+bar by bar. A property test compares the two bit for bit.
 """
 
 from collections.abc import Callable, Mapping
-from sys import float_info
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from shared.strategy.indicators.recipes import IndicatorSpec
+from shared.strategy.indicators.recipes import IndicatorSpec
+from shared.strategy.tolerance import TOLERANCE, Flags, Values
 
-Values = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 Outputs = tuple[float, ...]
 NoiseSuppressor = Callable[[Mapping[str, Values], int, Outputs], Outputs]
 """Maps the columns, a bar's index and TA-Lib's values at that bar to the values with the rules applied."""
 
-TOLERANCE = 1e-9  # relative to the larger of two numbers; for MACD to the source
 MIN_PERCENT = 1e-7  # a percentage up to this is 0
 _MAX_PERCENT = 100.0 - MIN_PERCENT
-_BLOCK = 8192  # elements; their intermediate results fit in the CPU cache
-_LARGEST = float_info.max  # caps the tolerance, so that an infinite number equals only itself
-
-
-def is_above(one: float, other: float) -> bool:
-    """Return whether `one` exceeds `other` by more than the tolerance; False if either is NaN."""
-    return one - other > min(TOLERANCE * max(abs(one), abs(other)), _LARGEST)
-
-
-def comparison_masks(left: Values, right: Values) -> tuple[Flags, Flags, Flags]:
-    """Return three masks: `left` above `right`, below it, both defined. Equal is neither above nor below."""
-    with np.errstate(all="ignore"):
-        if len(left) <= _BLOCK or left.shape != right.shape:
-            return _comparison_masks(left, right)
-        above, below, defined = (np.empty(left.shape, dtype=np.bool_) for _ in range(3))
-        for start in range(0, len(left), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            above[part], below[part], defined[part] = _comparison_masks(left[part], right[part])
-        return above, below, defined
-
-
-def _comparison_masks(left: Values, right: Values) -> tuple[Flags, Flags, Flags]:
-    difference = left - right
-    tolerance = np.maximum(np.abs(left), np.abs(right))  # NaN where either is NaN
-    defined = np.equal(tolerance, tolerance)
-    tolerance *= TOLERANCE
-    np.minimum(tolerance, _LARGEST, out=tolerance)
-    return difference > tolerance, difference < -tolerance, defined
 
 
 def suppress_noise(
-    spec: "IndicatorSpec", candles: Mapping[str, Values], outputs: tuple[Values, ...]
+    spec: IndicatorSpec, candles: Mapping[str, Values], outputs: tuple[Values, ...]
 ) -> tuple[Values, ...]:
     """Apply the rules to TA-Lib's values over the whole series; NaN stays NaN."""
     match spec.type:
@@ -77,7 +42,7 @@ def suppress_noise(
     return outputs
 
 
-def noise_suppressor(spec: "IndicatorSpec") -> NoiseSuppressor | None:
+def noise_suppressor(spec: IndicatorSpec) -> NoiseSuppressor | None:
     """Return the function that does the same for finite values at one bar; None for a type without a rule."""
     period = spec.period
     match spec.type:
@@ -105,7 +70,7 @@ def noise_suppressor(spec: "IndicatorSpec") -> NoiseSuppressor | None:
     return None
 
 
-def _source(spec: "IndicatorSpec") -> str:
+def _source(spec: IndicatorSpec) -> str:
     assert spec.source is not None
     return spec.source
 

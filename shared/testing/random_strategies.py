@@ -1,14 +1,12 @@
 """Valid strategies drawn from the whole grammar, tuned so that most of them trade."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
 from decimal import Decimal
 
-from tests.reference.document import TAKES_SOURCE, Json
-from tests.reference.execution import Bar, Terms
-from tests.reference.random_candles import RECORDED, add_halts, jumpy, recorded_slice
-
+Json = dict[str, object]
 SOURCES = ("open", "high", "low", "close", "volume")
+TAKES_SOURCE = ("SMA", "EMA", "WMA", "DEMA", "TEMA", "RSI", "ROC", "MOM", "STDDEV", "MACD", "BBANDS")
 TYPES = (*TAKES_SOURCE, "ATR", "ADX", "CCI", "MFI", "STOCH", "OBV", "HIGHEST", "LOWEST",
          "CANDLES_ABOVE_EMA", "DISTANCE_FROM_EMA")  # fmt: skip
 PLAIN_OPS = (">", ">=", "<", "<=")
@@ -17,26 +15,18 @@ OUTPUTS = {"MACD": ("macd", "signal", "hist"), "BBANDS": ("upper", "middle", "lo
 LIKE_PRICE = ("SMA", "EMA", "WMA", "DEMA", "TEMA", "HIGHEST", "LOWEST", "BBANDS")
 AROUND = {"RSI": 50, "ADX": 25, "CCI": 0, "MFI": 50, "STOCH": 50, "ROC": 0, "MOM": 0, "MACD": 0,
           "DISTANCE_FROM_EMA": 0, "CANDLES_ABOVE_EMA": 2, "OBV": 0}  # fmt: skip
+PERIODS = (2, 3, 4, 5, 6, 8, 10, 14, 20, 30)
+SHORT_PERIODS = PERIODS[:5]  # for series of less than a hundred bars
 
 
-@dataclass(frozen=True)
-class Case:
-    """All inputs of a run."""
+class RandomStrategy:
+    """One strategy being drawn; keeps the declared operands, grouped by what they can be compared with.
 
-    seed: int
-    document: Json
-    bars: tuple[Bar, ...]
-    terms: Terms
-    trade_from: int | None
-    is_recorded: bool
-    has_halts: bool = False
+    `closes` are those of the bars that it is for. `periods`: what periods are drawn from.
+    """
 
-
-class Drawing:
-    """One strategy being drawn; keeps the declared operands, grouped by what they can be compared with."""
-
-    def __init__(self, rng: random.Random, bars: tuple[Bar, ...]) -> None:
-        self.rng, self.bars = rng, bars
+    def __init__(self, rng: random.Random, closes: Sequence[Decimal], periods: Sequence[int] = PERIODS) -> None:
+        self.rng, self.closes, self.periods = rng, closes, periods
         self.indicators: dict[str, Json] = {}
         self.prices = ["open", "high", "low", "close"]
         self.volumes = ["volume"]
@@ -59,7 +49,7 @@ class Drawing:
         return Decimal(text + "0") if form == 2 and "." in text else Decimal(text)
 
     def period(self) -> int:
-        return self.rng.choice((2, 3, 4, 5, 6, 8, 10, 14, 20, 30))
+        return self.rng.choice(self.periods)
 
     def declare(self) -> None:
         rng = self.rng
@@ -119,7 +109,7 @@ class Drawing:
             left = self.operand(name, near=False) if self.maybe(0.5) else name
             right = self.decimal(level - 8, level + 8, 1) if self.maybe(0.8) else level
         elif group == "prices" and self.maybe(0.15):
-            left, right = rng.choice(self.prices), rng.choice(self.bars).close
+            left, right = rng.choice(self.prices), rng.choice(self.closes)
             right = str(right) if self.maybe(0.5) else right
         else:
             names = self.prices if group == "prices" else self.volumes
@@ -154,7 +144,7 @@ class Drawing:
 
     def size(self, has_stop: bool) -> Json:
         kind = self.rng.choice(("percent_of_equity", "fixed_quote", "fixed_base", *("risk_percent",) * has_stop))
-        close = float(self.bars[0].close)
+        close = float(self.closes[0])
         bounds = {"percent_of_equity": (1, 100), "fixed_quote": (1, 3000), "risk_percent": (0.1, 5)}
         low, high = bounds.get(kind, (10 / close, 3000 / close))
         return {"type": kind, "value": self.decimal(low, high, 6 if kind == "fixed_base" else 2)}
@@ -235,35 +225,3 @@ class Drawing:
         if self.maybe(0.3):
             document["strategy_description"] = "from a seed"
         return document
-
-
-def draw_terms(rng: random.Random, bars: tuple[Bar, ...]) -> Terms:
-    """Terms with steps from fine to coarse enough to matter."""
-    close = bars[0].close
-    digits = close.adjusted()
-    tick = Decimal(rng.choice((1, 1, 5))).scaleb(digits - rng.choice((5, 4, 3, 2)))
-    step = Decimal(rng.choice((1, 1, 2))).scaleb(rng.choice((0, 1, 2, 3)) - digits - 1)
-    return Terms(
-        tick_size=tick,
-        qty_step=step,
-        min_order_qty=step * rng.choice((1, 1, 3)),
-        min_notional=Decimal(rng.choice((0, 5, 5, 100, 500))),
-        fee=Decimal(rng.choice(("0", "0.00055", "0.00055", "0.001", "0.0123"))),
-        slippage=Decimal(rng.choice(("0", "0", "0.0002", "0.003", "0.02"))),
-        initial_balance=Decimal(rng.choice(("10000", "10000", "2500.5", "300", "100000"))),
-    )
-
-
-def draw_case(seed: int) -> Case:
-    """The case of a seed: the same on all machines with the recorded candles, and on all without them."""
-    rng = random.Random(seed)
-    wants_recorded, length = rng.random() < 0.4, rng.randrange(150, 420)
-    is_recorded = wants_recorded and RECORDED.is_dir()
-    interval, bars = (recorded_slice if is_recorded else jumpy)(rng, length)
-    halts = random.Random(f"halts of {seed}")
-    has_halts = halts.random() < 0.35
-    if has_halts:
-        bars = add_halts(halts, bars)
-    trade_from = rng.choice(bars[: length // 3]).time - rng.randrange(2) if rng.random() < 0.2 else None
-    terms = draw_terms(rng, bars)
-    return Case(seed, Drawing(rng, bars).document(interval), bars, terms, trade_from, is_recorded, has_halts)
