@@ -1,8 +1,6 @@
 """Instruments: stored whenever a part asks the exchange for one, and used by running sessions from their next entry
 on."""
 
-from dataclasses import asdict
-
 from services.trading.bybit_api import VENUE, MarketApi
 from services.trading.domain import InstrumentChange
 from services.trading.queries import candles, restrictions, sessions
@@ -13,8 +11,7 @@ from shared.strategy.bars import Instrument
 
 async def refresh_instrument(database: Database, api: MarketApi, symbol: str) -> Instrument:
     """Fetch the instrument from the exchange and store it. Raises UnknownSymbol, VenueUnavailable."""
-    contract = await api.contract(symbol)
-    instrument = Instrument(**asdict(contract))
+    instrument = await api.instrument(symbol)
     async with database.tenants(()) as connection:
         await candles.upsert_instrument(connection, VENUE, symbol, instrument)
     return instrument

@@ -171,9 +171,9 @@ async def _no_candles(connection: Connection, request: BacktestRequest, series: 
     assert series.anchor is not None, "it has bars"
     if request.to_time <= series.anchor:
         return _invalid("to", f"no candles are stored before {instant_text(series.anchor)}")
-    last = await candles.get_last_open_time(connection, series.series_id)
-    if last is not None and request.from_time > last:
-        return _invalid("from", f"no candles are stored after {instant_text(last)}")
+    last = await candles.find_last_bar(connection, series.series_id)
+    if last is not None and request.from_time > last.open_time:
+        return _invalid("from", f"no candles are stored after {instant_text(last.open_time)}")
     return _invalid("from", "no candles are stored between `from` and `to`")
 
 
