@@ -81,7 +81,7 @@ class MarketApi:
     async def bars(self, symbol: str, interval: str, **window: int) -> list[Bar]:
         """Return up to 1,000 bars, ascending; the last may still be open. `window`: start, end in ms, inclusive."""
         return await self._ask(
-            lambda result: _ascending([bar_of(*row[:6], interval=interval) for row in reversed(result["list"])]),
+            lambda result: _ascending([parse_bar(*row[:6], interval=interval) for row in reversed(result["list"])]),
             self._http.get_kline,
             category=CATEGORY,
             symbol=symbol,
@@ -117,7 +117,7 @@ class MarketApi:
             raise VenueUnavailable(repr(error)) from error
 
 
-def bar_of(start: object, *numbers: object, interval: str) -> Bar:
+def parse_bar(start: object, *numbers: object, interval: str) -> Bar:
     """Parse a bar. Raises one of UNREADABLE, such as NotABar, if it is invalid (rules: `shared/market/bars.py`)."""
     open_time_ms = int(str(start))
     if not 0 <= open_time_ms < END_OF_TIME_MS:

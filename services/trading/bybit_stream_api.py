@@ -20,7 +20,7 @@ import structlog
 import websocket
 from pybit.unified_trading import WebSocket
 
-from services.trading.bybit_api import CATEGORY, UNREADABLE, bar_of
+from services.trading.bybit_api import CATEGORY, UNREADABLE, parse_bar
 from shared.chassis.pause import pause
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
@@ -240,5 +240,5 @@ def _topic(series: SeriesKey) -> str:
 def _update(message: Any, item: Any) -> BarUpdate:  # Any: JSON
     _, interval, symbol = message["topic"].split(".")
     numbers = (item[name] for name in ("open", "high", "low", "close", "volume"))
-    bar = bar_of(item["start"], *numbers, interval=interval)
+    bar = parse_bar(item["start"], *numbers, interval=interval)
     return BarUpdate(symbol, interval, bar, bool(item["confirm"]), from_ms(int(message["ts"])))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
+from shared.contracts.market import CandleClosed
+from shared.contracts.types import to_ms
 from shared.strategy.bars import Bar
 
 
@@ -30,6 +32,10 @@ class Gap:
     after_ms: int
     before_ms: int
     missing: int
+
+
+def bar_of(candle: CandleClosed) -> Bar:
+    return Bar(to_ms(candle.open_time), candle.open, candle.high, candle.low, candle.close, candle.volume)
 
 
 def enclose_body(bar: Bar) -> Bar:

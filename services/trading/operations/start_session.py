@@ -19,6 +19,7 @@ from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.trading import SessionStarted
 from shared.contracts.types import new_id
+from shared.market.demand import insert_demand
 from shared.strategy.bars import Instrument
 from shared.strategy.document.parse import Strategy
 
@@ -161,7 +162,7 @@ async def _insert(
     await sessions.insert_session(connection, values)
     await sessions.insert_lease(connection, caller.user_id, requested.session_id)
     series = (request.symbol, document.interval, history_needed(document.longest_lookback))
-    await sessions.insert_interest(connection, caller.user_id, requested.session_id, *series)
+    await insert_demand(connection, caller.user_id, requested.session_id, *series)
     await emit(
         connection,
         SessionStarted(

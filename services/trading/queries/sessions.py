@@ -121,22 +121,6 @@ async def insert_lease(connection: Connection, user_id: int, session_id: UUID) -
     )
 
 
-async def insert_interest(
-    connection: Connection, user_id: int, session_id: UUID, symbol: str, interval: str, history_bars: int
-) -> None:
-    await connection.execute(
-        """
-        INSERT INTO market_interests (user_id, object_id, symbol, interval, history_bars)
-        VALUES ($1, $2, $3, $4, $5)
-        """,
-        user_id,
-        session_id,
-        symbol,
-        interval,
-        history_bars,
-    )
-
-
 async def set_interest_generation(connection: Connection, user_id: int, session_id: UUID, generation: int) -> None:
     """Set the generation that the feed publishes while the session runs, if none is set yet.
 
@@ -150,12 +134,6 @@ async def set_interest_generation(connection: Connection, user_id: int, session_
         user_id,
         session_id,
         generation,
-    )
-
-
-async def delete_interest(connection: Connection, user_id: int, session_id: UUID) -> None:
-    await connection.execute(
-        "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", user_id, session_id
     )
 
 

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from sandbox.bybit.replay import Candle
-from services.trading.bybit_api import MarketApi, bar_of
+from services.trading.bybit_api import MarketApi, parse_bar
 from services.trading.bybit_stream_api import BarUpdate
 from services.trading.feed.demand import DemandedSeries
 from services.trading.feed.feed import Feed, FeedLeader
@@ -230,7 +230,7 @@ class SingleSeries:
     def receive(self, minute: int, *, confirmed: bool, close: str = "") -> None:
         """Receive an update of a bar of `candles`, as from the stream."""
         (bar,) = candles([minute])
-        received = bar_of(bar.start, bar.open, bar.high, bar.low, close or bar.close, bar.volume, interval="1")
+        received = parse_bar(bar.start, bar.open, bar.high, bar.low, close or bar.close, bar.volume, interval="1")
         end = from_ms(bar.start + MINUTE_MS if confirmed else bar.start)
         self.feed.enqueue(BarUpdate("BTCUSDT", "1", received, confirmed, end))
 

@@ -64,6 +64,7 @@ async def test_bars_come_ascending_and_exact(exchange: tuple[Hostile, MarketApi]
         {"list": [BAR[:4]]},
         {"list": [["x", *BAR[1:]]]},
         {"list": [["9" * 30, *BAR[1:]]]},
+        {"list": [["4102444800000", *BAR[1:]]]},
         {"list": [[BAR[0], "NaN", *BAR[2:]]]},
         {"list": [[BAR[0], "1e3", *BAR[2:]]]},
         {"list": [[BAR[0], "-1", *BAR[2:]]]},
