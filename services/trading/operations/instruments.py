@@ -1,6 +1,8 @@
 """Instruments: stored whenever a part asks the exchange for one, and used by running sessions from their next entry
 on."""
 
+from dataclasses import asdict
+
 from services.trading.bybit_api import VENUE, MarketApi
 from services.trading.domain import InstrumentChange
 from services.trading.queries import candles, restrictions, sessions
@@ -33,10 +35,7 @@ async def change_instrument(
         note = restrictions.Restriction(
             "INSTRUMENT_CHANGED",
             after_bar=session.last_bar,
-            tick_size=instrument.tick_size,
-            qty_step=instrument.qty_step,
-            min_order_qty=instrument.min_order_qty,
-            min_notional=instrument.min_notional,
+            **asdict(instrument),
         )
         await restrictions.insert_restriction(connection, lease.user_id, lease.session_id, note)
     return InstrumentChange(session.last_bar, instrument)

@@ -1,7 +1,7 @@
 """Candles, series and instruments: market data, which belongs to no tenant."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -82,10 +82,7 @@ async def upsert_instrument(connection: Connection, venue: str, symbol: str, ins
         """,
         venue,
         symbol,
-        instrument.tick_size,
-        instrument.qty_step,
-        instrument.min_order_qty,
-        instrument.min_notional,
+        *astuple(instrument),
     )
 
 

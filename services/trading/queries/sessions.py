@@ -1,7 +1,7 @@
 """Sessions and their leases."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -17,6 +17,7 @@ from services.trading.domain import (
 )
 from services.trading.queries.ordering import After, Order
 from shared.chassis.postgres import Connection
+from shared.strategy.bars import Instrument
 
 LEASE = timedelta(seconds=10)
 
@@ -331,9 +332,7 @@ async def end_session(
     )
 
 
-async def set_instrument(
-    connection: Connection, user_id: int, session_id: UUID, instrument: Mapping[str, Decimal]
-) -> None:
+async def set_instrument(connection: Connection, user_id: int, session_id: UUID, instrument: Instrument) -> None:
     """Set the instrument that the session starts with; only if none is set yet."""
     await connection.execute(
         """
@@ -342,7 +341,7 @@ async def set_instrument(
         """,
         user_id,
         session_id,
-        *(instrument[name] for name in ("tick_size", "qty_step", "min_order_qty", "min_notional")),
+        *astuple(instrument),
     )
 
 
