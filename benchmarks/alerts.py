@@ -19,7 +19,8 @@ from services.notifications.domain.firing import ClosedBar
 from services.notifications.queries.alerts import ALERT_COLUMNS, AlertRow
 from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed
-from shared.contracts.types import from_ms, to_ms
+from shared.contracts.types import from_ms
+from shared.market.bars import bar_of
 from shared.market.history_client import CandleHistory
 from shared.strategy.bars import Bar
 from shared.strategy.conditions.evaluation import evaluate
@@ -177,7 +178,7 @@ class _EveryAlert:
             by_symbol.setdefault(event.symbol, []).append(event)
         for symbol, candles in by_symbol.items():
             series = self._series.setdefault(symbol, Series())
-            series.extend(Bar(to_ms(c.open_time), c.open, c.high, c.low, c.close, c.volume) for c in candles)
+            series.extend(map(bar_of, candles))
             async with self._database.tenants(range(1, ALERTS // ALERTS_PER_TENANT + 2)) as connection:
                 rows = await connection.fetch(
                     f"SELECT {ALERT_COLUMNS} FROM user_alerts WHERE symbol = $1 AND is_active", symbol

@@ -11,7 +11,6 @@ import asyncpg
 from benchmarks.measuring import Figure, Rate, summarise
 from benchmarks.paper import RESTLESS, Scene, scene
 from benchmarks.servers import BenchmarkServers
-from services.trading.bybit_api import kline_of
 from services.trading.feed import queries
 from services.trading.feed.queries import StoredCandle
 from services.trading.operations.queue_backtest import BacktestRequest, queue_backtest
@@ -70,10 +69,7 @@ async def _fill_queue(world: Scene) -> None:
             "INSERT INTO instruments VALUES ('bybit', 'ETHUSDT', $1, $2, $3, $4)", *tuple(contract)[2:6]
         )
         series = await queries.get_or_create_series(connection, "ETHUSDT", INTERVAL)
-        bars = [
-            StoredCandle(kline_of(bar[0], *map(str, bar[1:]), interval=INTERVAL), None)
-            for bar in wavy_bars(BACKTEST_BARS)
-        ]
+        bars = [StoredCandle(bar, None) for bar in wavy_bars(BACKTEST_BARS)]
         await queries.insert_candles(connection, series.series_id, bars, "HISTORY")
     for user_id in REQUESTERS:
         strategy = await create_strategy(world.database, user_id, CROSS)

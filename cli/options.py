@@ -1,7 +1,7 @@
 """Option values shared by commands; an invalid value prints a line on stderr and exits with code 2."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ from stack.failure import BadInput
 
 INTERRUPTED = 130
 LAST_MS = 253_402_300_799_999  # the end of the year 9999
-_INSTRUMENT_KEYS = ("tick_size", "qty_step", "min_order_qty", "min_notional")
+_INSTRUMENT_KEYS = tuple(each.name for each in fields(Instrument))
 
 
 class BadOption(BadInput):

@@ -15,10 +15,10 @@ from cli.candles.instrument import InstrumentFile, instrument_path, write_instru
 from cli.candles.part import CandlesRequest, PartialFile
 from cli.options import BadOption, OneLineCommand, one_line, quoted, time_option
 from cli.progress import OnProgress, progress_bar
-from services.trading.bybit_api import KLINE_LIMIT, Kline, MarketApi, NotBars, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import KLINE_LIMIT, MarketApi, NotBars, UnknownSymbol, VenueUnavailable
 from shared.contracts.types import SYMBOL_PATTERN, from_ms, instant_text, to_ms
 from shared.market.bars import Gap, find_gaps
-from shared.strategy.bars import INTERVAL_MS, Instrument
+from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
 from stack.failure import BadInput
 
 SETTLED_AFTER_S = 2.0  # a bar no longer changes this long after its end
@@ -153,10 +153,9 @@ async def _fetch(part: PartialFile, request: CandlesRequest, on_progress: OnProg
 async def _instrument(api: MarketApi, symbol: str) -> Instrument | None:
     """Fetch the instrument with one retry only, as the candles are usable without it; None on failure."""
     try:
-        contract = await _retry(lambda: api.contract(symbol), WAITS_S[:1])
+        return await _retry(lambda: api.instrument(symbol), WAITS_S[:1])
     except (VenueUnavailable, UnknownSymbol):
         return None
-    return Instrument(contract.tick_size, contract.qty_step, contract.min_order_qty, contract.min_notional)
 
 
 async def _until_settled(began: float, ended_ms_ago: int) -> None:
@@ -179,7 +178,7 @@ class _Pages:
         """Length of the next request's period."""
         return self._stride * self._page_ms
 
-    async def get(self, position: int, last_ms: int) -> tuple[list[Kline], int]:
+    async def get(self, position: int, last_ms: int) -> tuple[list[Bar], int]:
         """Return the bars from `position` to the end of a page, and the start of the next page."""
         end = min(position + self.reach_ms - 1, last_ms)
         bars = await _retry(lambda: self._bars_between(position, end))
@@ -194,9 +193,9 @@ class _Pages:
             self._found = False
         return bars, end + 1
 
-    async def _bars_between(self, first_ms: int, last_ms: int) -> list[Kline]:
-        bars = await self._api.klines(self._request.symbol, self._request.interval, start=first_ms, end=last_ms)
-        return [bar for bar in bars if first_ms <= to_ms(bar.open_time) <= last_ms]
+    async def _bars_between(self, first_ms: int, last_ms: int) -> list[Bar]:
+        bars = await self._api.bars(self._request.symbol, self._request.interval, start=first_ms, end=last_ms)
+        return [bar for bar in bars if first_ms <= bar.open_time_ms <= last_ms]
 
 
 async def _retry(request: Callable[[], Awaitable[T]], waits_s: Sequence[float] = WAITS_S) -> T:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cli.candles.file import COLUMNS
-from services.trading.bybit_api import Kline
-from shared.contracts.types import to_ms
+from shared.market.bars import WidenedBar
+from shared.strategy.bars import Bar
 from stack.failure import BadInput
 
 HEADER = ",".join(COLUMNS) + "\n"
@@ -84,11 +84,11 @@ class PartialFile:
             self.rows += 1
         self._file.truncate(end)
 
-    def append(self, bars: Sequence[Kline]) -> None:
+    def append(self, bars: Sequence[Bar]) -> None:
         """Append rows and flush them to the system."""
         self._file.write("".join(map(_row, bars)).encode())
         self._file.flush()
-        self.last_ms = to_ms(bars[-1].open_time)
+        self.last_ms = bars[-1].open_time_ms
         self.rows += len(bars)
 
     def times(self) -> Iterator[int]:
@@ -129,7 +129,6 @@ class PartialFile:
         yield from self._file
 
 
-def _row(bar: Kline) -> str:
-    numbers = (bar.open, bar.high, bar.low, bar.close, bar.volume)
-    end = WIDENED.decode() if bar.widened else "\n"
-    return f"{to_ms(bar.open_time)},{','.join(format(number, 'f') for number in numbers)}{end}"
+def _row(bar: Bar) -> str:
+    end = WIDENED.decode() if isinstance(bar, WidenedBar) else "\n"
+    return f"{bar.open_time_ms},{','.join(format(number, 'f') for number in bar[1:])}{end}"

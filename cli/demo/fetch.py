@@ -7,7 +7,7 @@ from pathlib import Path
 from cli.candles.instrument import InstrumentFile, write_instrument_file
 from services.trading.bybit_api import MarketApi
 from shared.contracts.types import decimal_text, to_ms
-from shared.strategy.bars import INTERVAL_MS, Instrument
+from shared.strategy.bars import INTERVAL_MS
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
@@ -22,14 +22,12 @@ async def fetch(interval: str, folder: Path) -> None:
     now_ms = to_ms(await api.server_time())
     for symbol in SYMBOLS:
         lines = ["open_time_ms,open,high,low,close,volume"]
-        for kline in await api.klines(symbol, interval):
-            if to_ms(kline.open_time) + INTERVAL_MS[interval] <= now_ms:
-                amounts = (kline.open, kline.high, kline.low, kline.close, kline.volume)
-                lines.append(f"{to_ms(kline.open_time)}," + ",".join(map(decimal_text, amounts)))
+        for bar in await api.bars(symbol, interval):
+            if bar.open_time_ms + INTERVAL_MS[interval] <= now_ms:
+                lines.append(f"{bar.open_time_ms}," + ",".join(map(decimal_text, bar[1:])))
         file_of(folder, symbol).write_text("\n".join(lines) + "\n")
-        contract = await api.contract(symbol)
-        steps = (contract.tick_size, contract.qty_step, contract.min_order_qty, contract.min_notional)
-        write_instrument_file(file_of(folder, symbol), InstrumentFile(symbol, interval, Instrument(*steps)))
+        instrument = await api.instrument(symbol)
+        write_instrument_file(file_of(folder, symbol), InstrumentFile(symbol, interval, instrument))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -49,15 +49,12 @@ class BacktestQuestion:
     evaluator: str
 
     def sha256(self) -> bytes:
-        terms, instrument = self.terms, self.terms.instrument
+        terms = self.terms
         amounts: tuple[Decimal, ...] = (
             terms.fee,
             terms.slippage,
             terms.initial_balance,
-            instrument.tick_size,
-            instrument.qty_step,
-            instrument.min_order_qty,
-            instrument.min_notional,
+            *astuple(terms.instrument),
         )
         parts = [
             *(self.strategy_hash, self.venue, self.symbol, self.interval, self.generation),

@@ -7,7 +7,6 @@ either gives the declared return value or raises one of two errors.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -20,7 +19,7 @@ from pydantic import TypeAdapter
 
 from shared.contracts.types import Amount, from_ms
 from shared.market.bars import NotABar, check_time, enclose_body
-from shared.strategy.bars import INTERVAL_MS, Bar
+from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
 
 VENUE = "bybit"
 CATEGORY = "linear"
@@ -50,29 +49,6 @@ class UnknownSymbol(Exception):
     """The exchange does not know this symbol."""
 
 
-@dataclass(frozen=True)
-class Kline:
-    """A bar from the exchange. `widened`: its high or low did not enclose open and close and was changed."""
-
-    open_time: datetime
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
-    widened: bool = field(default=False, compare=False)
-
-
-@dataclass(frozen=True)
-class Contract:
-    """The steps and minimums that orders of a symbol must respect."""
-
-    tick_size: Decimal
-    qty_step: Decimal
-    min_order_qty: Decimal
-    min_notional: Decimal
-
-
 class MarketApi:
     """REST client. Every method may raise VenueUnavailable or UnknownSymbol."""
 
@@ -92,25 +68,20 @@ class MarketApi:
             lambda result: from_ms(int(result["timeNano"]) // 1_000_000), self._http.get_server_time
         )
 
-    async def contract(self, symbol: str) -> Contract:
-        def read(result: Any) -> Contract:  # Any: JSON
+    async def instrument(self, symbol: str) -> Instrument:
+        def read(result: Any) -> Instrument:  # Any: JSON
             if not result["list"]:
                 raise UnknownSymbol(symbol)
-            listed = result["list"][0]
-            lots = listed["lotSizeFilter"]
-            return Contract(
-                _positive(listed["priceFilter"]["tickSize"]),
-                _positive(lots["qtyStep"]),
-                _amount(lots["minOrderQty"]),
-                _amount(lots["minNotionalValue"]),
-            )
+            prices, lots = result["list"][0]["priceFilter"], result["list"][0]["lotSizeFilter"]
+            steps = (prices["tickSize"], lots["qtyStep"], lots["minOrderQty"], lots["minNotionalValue"])
+            return Instrument(*map(_AMOUNT.validate_python, steps))
 
         return await self._ask(read, self._http.get_instruments_info, category=CATEGORY, symbol=symbol)
 
-    async def klines(self, symbol: str, interval: str, **window: int) -> list[Kline]:
+    async def bars(self, symbol: str, interval: str, **window: int) -> list[Bar]:
         """Return up to 1,000 bars, ascending; the last may still be open. `window`: start, end in ms, inclusive."""
         return await self._ask(
-            lambda result: _ascending([kline_of(*row[:6], interval=interval) for row in reversed(result["list"])]),
+            lambda result: _ascending([parse_bar(*row[:6], interval=interval) for row in reversed(result["list"])]),
             self._http.get_kline,
             category=CATEGORY,
             symbol=symbol,
@@ -146,34 +117,20 @@ class MarketApi:
             raise VenueUnavailable(repr(error)) from error
 
 
-def kline_of(start: object, *numbers: object, interval: str) -> Kline:
+def parse_bar(start: object, *numbers: object, interval: str) -> Bar:
     """Parse a bar. Raises one of UNREADABLE, such as NotABar, if it is invalid (rules: `shared/market/bars.py`)."""
     open_time_ms = int(str(start))
+    if not 0 <= open_time_ms < END_OF_TIME_MS:
+        raise ValueError(f"{open_time_ms} ms is not the time of a bar")
     opened, high, low, closed, volume = (_AMOUNT.validate_python(number) for number in numbers)
-    received = Bar(open_time_ms, opened, high, low, closed, volume)
     try:
         check_time(open_time_ms, INTERVAL_MS[interval])
-        bar = enclose_body(received)
+        return enclose_body(Bar(open_time_ms, opened, high, low, closed, volume))
     except NotABar as error:
         raise NotABar(f"the bar of {open_time_ms}: {error}") from None
-    return Kline(from_ms(open_time_ms), *bar[1:], widened=bar is not received)
 
 
-def _ascending(bars: list[Kline]) -> list[Kline]:
-    if any(later.open_time <= earlier.open_time for earlier, later in pairwise(bars)):
+def _ascending(bars: list[Bar]) -> list[Bar]:
+    if any(later.open_time_ms <= earlier.open_time_ms for earlier, later in pairwise(bars)):
         raise ValueError("the bars are not in ascending order")
     return bars
-
-
-def _amount(value: object) -> Decimal:
-    amount = _AMOUNT.validate_python(value)
-    if amount < 0:
-        raise ValueError(f"{value!r} is below 0")
-    return amount
-
-
-def _positive(value: object) -> Decimal:
-    amount = _amount(value)
-    if not amount:
-        raise ValueError("0 is not a valid price or step")
-    return amount

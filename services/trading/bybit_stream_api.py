@@ -20,9 +20,10 @@ import structlog
 import websocket
 from pybit.unified_trading import WebSocket
 
-from services.trading.bybit_api import CATEGORY, UNREADABLE, Kline, kline_of
+from services.trading.bybit_api import CATEGORY, UNREADABLE, parse_bar
 from shared.chassis.pause import pause
 from shared.contracts.types import from_ms
+from shared.strategy.bars import Bar
 
 CONNECT_TIMEOUT_S = 10
 PING_EVERY_S = 20
@@ -46,12 +47,12 @@ class StreamBroken(Exception):
 
 
 @dataclass(frozen=True)
-class KlineUpdate:
+class BarUpdate:
     """A bar as streamed; `confirmed` once it has closed. `venue_time` is the exchange's clock."""
 
     symbol: str
     interval: str
-    kline: Kline
+    bar: Bar
     confirmed: bool
     venue_time: datetime
 
@@ -134,7 +135,7 @@ class MarketStream:
     def __init__(
         self,
         ws_url: str,
-        on_update: Callable[[KlineUpdate], None],
+        on_update: Callable[[BarUpdate], None],
         on_subscribed: Callable[[str, str], None],
     ) -> None:
         self._url = ws_url
@@ -236,8 +237,8 @@ def _topic(series: SeriesKey) -> str:
     return f"kline.{interval}.{symbol}"
 
 
-def _update(message: Any, item: Any) -> KlineUpdate:  # Any: JSON
+def _update(message: Any, item: Any) -> BarUpdate:  # Any: JSON
     _, interval, symbol = message["topic"].split(".")
     numbers = (item[name] for name in ("open", "high", "low", "close", "volume"))
-    kline = kline_of(item["start"], *numbers, interval=interval)
-    return KlineUpdate(symbol, interval, kline, bool(item["confirm"]), from_ms(int(message["ts"])))
+    bar = parse_bar(item["start"], *numbers, interval=interval)
+    return BarUpdate(symbol, interval, bar, bool(item["confirm"]), from_ms(int(message["ts"])))

@@ -63,7 +63,7 @@ class Listing:
 
     async def _ask(self, symbol: str, interval: str) -> None:
         """Ask the exchange. A market that has not begun has no bars at any interval, which is no fault."""
-        await self._api.contract(symbol)
+        await self._api.instrument(symbol)
         async with self._database.untenanted() as connection:
             stored = await candles.get_series(connection, VENUE, symbol, interval)
         if stored is not None and stored.anchor is not None:

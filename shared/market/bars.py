@@ -10,11 +10,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
+from shared.contracts.market import CandleClosed
+from shared.contracts.types import to_ms
 from shared.strategy.bars import Bar
 
 
 class NotABar(ValueError):
     """The message is the reason, worded for a reader who can see the bar."""
+
+
+class WidenedBar(Bar):
+    """A bar whose high or low did not enclose open and close and was changed. Equal to any bar of its values."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +34,16 @@ class Gap:
     missing: int
 
 
+def bar_of(candle: CandleClosed) -> Bar:
+    return Bar(to_ms(candle.open_time), candle.open, candle.high, candle.low, candle.close, candle.volume)
+
+
 def enclose_body(bar: Bar) -> Bar:
-    """Widen high and low if they do not enclose open and close; returns the same object if they do.
+    """Return a WidenedBar if high or low does not enclose open and close, else the same object.
 
     Raises NotABar.
     """
-    _, opened, high, low, close, volume = bar
+    time_ms, opened, high, low, close, volume = bar
     if not all(map(Decimal.is_finite, bar[1:])):
         raise NotABar("a price or the volume is not finite")
     if min(opened, high, low, close) <= 0:
@@ -41,7 +53,7 @@ def enclose_body(bar: Bar) -> Bar:
     if low <= min(opened, close) and max(opened, close) <= high:
         return bar
     prices = (opened, high, low, close)
-    return bar._replace(high=max(prices), low=min(prices))
+    return WidenedBar(time_ms, opened, max(prices), min(prices), close, volume)
 
 
 def check_time(open_time_ms: int, interval_ms: int) -> None:

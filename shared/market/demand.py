@@ -1,4 +1,4 @@
-"""Publishes the combined demand of a service's tenants for market series to the feed."""
+"""The demand of a service's tenants for market series, and the job that publishes it to the feed."""
 
 from typing import Literal
 from uuid import UUID
@@ -7,13 +7,42 @@ import structlog
 
 from shared.chassis.events.outbox import NOBODY, emit
 from shared.chassis.jobs import Job, every
-from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
 from shared.contracts.market import MarketInterest
 
 POLL_EVERY_S = 0.25
 
 log = structlog.get_logger()
 Requester = Literal["trading", "analytics", "notifications"]
+FIND_USERS = "SELECT DISTINCT user_id FROM market_interests WHERE symbol = $1 AND interval = $2 ORDER BY user_id"
+
+
+async def insert_demand(
+    connection: Connection, user_id: int, object_id: UUID, symbol: str, interval: str, history_bars: int = 0
+) -> None:
+    """Insert the demand of a session, watch or alert; `history_bars` is the number of bars that it needs."""
+    await connection.execute(
+        """
+        INSERT INTO market_interests (user_id, object_id, symbol, interval, history_bars)
+        VALUES ($1, $2, $3, $4, $5)
+        """,
+        user_id,
+        object_id,
+        symbol,
+        interval,
+        history_bars,
+    )
+
+
+async def delete_demand(connection: Connection, user_id: int, object_id: UUID) -> None:
+    await connection.execute(
+        "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", user_id, object_id
+    )
+
+
+async def find_users(connection: Connection, symbol: str, interval: str) -> list[int]:
+    """Return the users with demand for a series, ascending. Reads across tenants, so it needs the queue role."""
+    return [row["user_id"] for row in await connection.fetch(FIND_USERS, symbol, interval)]
 
 
 def publish_demand(database: Database, requester: Requester) -> Job:

@@ -2,8 +2,6 @@
 to check whether the exchange has a series."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import Decimal
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
@@ -12,6 +10,7 @@ from shared.chassis.errors import InvalidInput, PoisonError, Unavailable
 from shared.chassis.service_tokens import ServiceTokens
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import Amount
+from shared.strategy.bars import Bar
 
 TIMEOUT_S = 20
 CHECK_TIMEOUT_S = 8  # trading may have to call the exchange
@@ -20,16 +19,6 @@ PAGE = 5_000
 NOT_ABOUT_THE_QUERY = (401, 403, 407, 408, 425, 429)  # refused because of the caller or the time
 NO_SUCH_SERIES = 404
 SERIES_FIELDS = ("$.symbol", "$.interval")
-
-
-@dataclass(frozen=True)
-class Candle:
-    open_time_ms: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
 
 
 class _HistoryPage(BaseModel):
@@ -63,14 +52,14 @@ class CandleHistory:
         self._has_trading = bool(settings.trading_internal_url)
         self._known: set[tuple[str, str]] = set()  # series that the exchange has
 
-    async def fetch(self, symbol: str, interval: str, to_ms: int, generation: int | None = None) -> list[Candle]:
+    async def fetch(self, symbol: str, interval: str, to_ms: int, generation: int | None = None) -> list[Bar]:
         """Return all confirmed candles of the series from its anchor up to and including `to_ms`, ascending, of the
         newest generation unless one is given.
 
         Returns an empty list if the exchange does not have the series. Raises Unavailable if trading does not
         answer; the caller retries later. Raises HistoryRefused if trading refuses the request.
         """
-        candles: list[Candle] = []
+        bars: list[Bar] = []
         end = to_ms
         series = {"symbol": symbol, "interval": interval, "limit": str(PAGE)}
         if generation is not None:
@@ -83,9 +72,9 @@ class CandleHistory:
                     if error.status == NO_SUCH_SERIES:
                         return []
                     raise
-                candles[:0] = [Candle(*item) for item in page.items]
+                bars[:0] = [Bar(*item) for item in page.items]
                 if len(page.items) < PAGE or page.anchor_ms is None or page.items[0][0] <= page.anchor_ms:
-                    return candles
+                    return bars
                 end = page.items[0][0] - 1
 
     async def check_series(self, symbol: str, interval: str) -> None:

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal, NamedTuple
+
+from shared.contracts.types import from_ms
 
 Side = Literal["LONG", "SHORT"]
 DAY_MS = 86_400_000
@@ -32,6 +35,10 @@ class Bar(NamedTuple):
     low: Decimal
     close: Decimal
     volume: Decimal
+
+    @property
+    def open_time(self) -> datetime:
+        return from_ms(self.open_time_ms)
 
 
 @dataclass(frozen=True, slots=True)

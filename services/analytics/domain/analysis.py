@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,7 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from shared.contracts.types import Amount, from_ms
+from shared.contracts.types import Amount
 from shared.strategy.bars import INTERVAL_MS, Bar
 from shared.strategy.indicators.recipes import IndicatorSpec
 from shared.strategy.series import Series
@@ -40,68 +39,56 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class ClosedBar:
-    """A bar of a series and its index in it."""
-
-    index: int
-    timestamp: datetime
-    data: AnalysisData
-
-
-@dataclass(frozen=True)
 class CandleAnalysis:
     """The analysis of one candle with one EMA period, shared by all watches. None where the EMA is not defined yet.
 
     Indicator values have all digits of their float64.
     """
 
-    price: Decimal
+    bar: Bar
     ema_value: Decimal | None
     candles_above_ema: int | None
     distance_from_ema: Decimal | None
     trend_direction: Trend | None
-    volume: Decimal
 
 
 def analyse_candle(series: Series, index: int, ema_period: int) -> CandleAnalysis:
     """Analyse the bar at `index` of a series that begins at its anchor."""
-    bar: Bar = series.bar(index)
     emas = series.values(IndicatorSpec("EMA", period=ema_period))["value"]
     above = series.values(IndicatorSpec("CANDLES_ABOVE_EMA", period=ema_period))["value"]
     distance = series.values(IndicatorSpec("DISTANCE_FROM_EMA", period=ema_period))["value"]
     ema, before = emas[index].item(), emas[index - 1].item() if index else math.nan
     return CandleAnalysis(
-        price=bar.close,
+        bar=series.bar(index),
         ema_value=decimal_of(ema),
         candles_above_ema=None if math.isnan(above[index]) else int(above[index]),
         distance_from_ema=decimal_of(distance[index].item()),
         trend_direction=trend(series.column("close")[index].item(), ema, before),
-        volume=bar.volume,
     )
 
 
-def closed_bars(series: Series, name: str, indices: Iterable[int]) -> list[ClosedBar]:
-    bars = ((index, series.bar(index)) for index in indices)
-    return [
-        ClosedBar(
-            index,
-            from_ms(bar.open_time_ms),
-            AnalysisData(series=name, open=bar.open, high=bar.high, low=bar.low),
-        )
-        for index, bar in bars
-    ]
+class SeriesAnalysis:
+    """The analyses of one series: one per bar and EMA period, however many users watch it."""
 
+    def __init__(self, name: str, symbol: str, interval: str, series: Series) -> None:
+        self.name = name
+        self.symbol = symbol
+        self.interval = interval
+        self._series = series
+        self._analyses: dict[tuple[int, int], CandleAnalysis] = {}
 
-def select_missing(
-    bars: Sequence[ClosedBar], interval: str, created_at: datetime, last_analysed: datetime | None
-) -> Sequence[ClosedBar]:
-    """Return the bars, of one series and ascending, that a watch has not analysed yet.
+    def at(self, index: int, ema_period: int) -> CandleAnalysis:
+        key = (index, ema_period)
+        if key not in self._analyses:
+            self._analyses[key] = analyse_candle(self._series, index, ema_period)
+        return self._analyses[key]
 
-    They are those after the last analysed one or, without any, those closed since the watch was created.
-    """
-    step = timedelta(milliseconds=INTERVAL_MS[interval])
-    since = created_at - step if last_analysed is None else last_analysed
-    return bars[bisect_right(bars, since, key=lambda bar: bar.timestamp) :]
+    def select_missing(self, indices: range, created_at: datetime, last_analysed: datetime | None) -> range:
+        """Return those of the bars that a watch has not analysed yet: those after the last analysed one or, without
+        any, those closed since the watch was created."""
+        step = timedelta(milliseconds=INTERVAL_MS[self.interval])
+        since = created_at - step if last_analysed is None else last_analysed
+        return indices[bisect_right(indices, since, key=lambda index: self._series.bar(index).open_time) :]
 
 
 def trend(price: float, ema: float, ema_before: float) -> Trend | None:

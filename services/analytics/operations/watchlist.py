@@ -8,6 +8,7 @@ from services.analytics.queries.market import WatchRow
 from shared.chassis.errors import NotFound
 from shared.chassis.postgres import Database
 from shared.contracts.types import new_id
+from shared.market.demand import delete_demand, insert_demand
 
 MAX_WATCHES = 200
 
@@ -20,7 +21,7 @@ async def watch(database: Database, user_id: int, symbol: str, interval: str, em
         row = await market.insert_watch(connection, user_id, new_id(), symbol, interval, ema_period)
         if row is None:
             raise AlreadyWatched(f"{symbol} {interval} with period {ema_period} is already on the watchlist")
-        await market.insert_demand(connection, user_id, row.watch_id, symbol, interval)
+        await insert_demand(connection, user_id, row.watch_id, symbol, interval)
         return row
 
 
@@ -36,5 +37,6 @@ async def get_watch(database: Database, user_id: int, watch_id: UUID) -> WatchRo
 async def unwatch(database: Database, user_id: int, watch_id: UUID) -> None:
     """Remove a watch; its analyses are kept. Raises NotFound."""
     async with database.tenant(user_id) as connection:
+        await delete_demand(connection, user_id, watch_id)
         if not await market.delete_watch(connection, user_id, watch_id):
             raise NotFound

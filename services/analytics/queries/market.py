@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from services.analytics.domain.analysis import AnalysisData, CandleAnalysis, Watch
+from services.analytics.domain.analysis import AnalysisData, CandleAnalysis, SeriesAnalysis, Watch
 from services.analytics.domain.analysis_ids import analysis_id
 from shared.chassis.postgres import Connection
 from shared.contracts.types import EARLIEST, LATEST
@@ -49,9 +49,7 @@ class NewAnalysis:
     """An analysis to be written."""
 
     watch: Watch
-    timestamp: datetime
     analysis: CandleAnalysis
-    data: AnalysisData
 
 
 WATCH_COLUMNS = ", ".join(WatchRow.__dataclass_fields__)
@@ -112,16 +110,6 @@ async def insert_watch(
     return WatchRow(**row) if row else None
 
 
-async def insert_demand(connection: Connection, user_id: int, watch_id: UUID, symbol: str, interval: str) -> None:
-    await connection.execute(
-        "INSERT INTO market_interests (user_id, object_id, symbol, interval) VALUES ($1, $2, $3, $4)",
-        user_id,
-        watch_id,
-        symbol,
-        interval,
-    )
-
-
 async def list_watches(
     connection: Connection,
     user_id: int,
@@ -145,24 +133,11 @@ async def find_watch(connection: Connection, user_id: int, watch_id: UUID) -> Wa
 
 
 async def delete_watch(connection: Connection, user_id: int, watch_id: UUID) -> bool:
-    """Delete a watch and its demand. Returns whether it existed."""
-    await connection.execute(
-        "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", user_id, watch_id
-    )
+    """Delete a watch. Returns whether it existed."""
     done = await connection.fetchval(
         "DELETE FROM watchlist WHERE user_id = $1 AND watch_id = $2 RETURNING true", user_id, watch_id
     )
     return bool(done)
-
-
-async def find_watchers(connection: Connection, symbol: str, interval: str) -> list[int]:
-    """Return the users who watch a series, ascending. Reads ids across tenants, so it needs the queue role."""
-    rows = await connection.fetch(
-        "SELECT DISTINCT user_id FROM market_interests WHERE symbol = $1 AND interval = $2 ORDER BY user_id",
-        symbol,
-        interval,
-    )
-    return [row["user_id"] for row in rows]
 
 
 async def list_watches_of_series(
@@ -201,10 +176,12 @@ async def prepare_month(connection: Connection, moment: datetime) -> None:
     await connection.execute("SELECT prepare_analysis_month($1)", moment)
 
 
-async def insert_analyses(
-    connection: Connection, symbol: str, interval: str, analyses: Sequence[NewAnalysis]
-) -> None:
+async def insert_analyses(connection: Connection, series: SeriesAnalysis, analyses: Sequence[NewAnalysis]) -> None:
     """Insert analyses; one that exists for the watch and candle is left as it is."""
+    data = {
+        bar: AnalysisData(series=series.name, open=bar.open, high=bar.high, low=bar.low).model_dump_json()
+        for bar in {one.analysis.bar for one in analyses}
+    }
     await connection.execute(
         """
         INSERT INTO user_market_analysis (symbol, interval, user_id, watch_id, ema_period, timestamp, price,
@@ -217,19 +194,19 @@ async def insert_analyses(
             analysis_data)
         ON CONFLICT DO NOTHING
         """,
-        symbol,
-        interval,
+        series.symbol,
+        series.interval,
         [one.watch.user_id for one in analyses],
         [one.watch.watch_id for one in analyses],
         [one.watch.ema_period for one in analyses],
-        [one.timestamp for one in analyses],
-        [one.analysis.price for one in analyses],
+        [one.analysis.bar.open_time for one in analyses],
+        [one.analysis.bar.close for one in analyses],
         [one.analysis.ema_value for one in analyses],
         [one.analysis.candles_above_ema for one in analyses],
         [one.analysis.distance_from_ema for one in analyses],
         [one.analysis.trend_direction for one in analyses],
-        [one.analysis.volume for one in analyses],
-        [one.data.model_dump_json() for one in analyses],
+        [one.analysis.bar.volume for one in analyses],
+        [data[one.analysis.bar] for one in analyses],
     )
 
 

@@ -16,6 +16,7 @@ from shared.chassis.http.etags import ANY_STATE, IfMatch
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.notifications import Channel
 from shared.contracts.types import new_id
+from shared.market.demand import delete_demand
 
 Values = Mapping[str, object]
 DELIVERING_CHANNELS: tuple[Channel, ...] = ("dashboard",)  # no other channel delivers
@@ -68,7 +69,7 @@ async def delete_alert(database: Database, user_id: int, alert_id: UUID, if_matc
         if found is None:
             raise NotFound
         if_match.check(found.updated_at)
-        await alerts.delete_demand(connection, user_id, alert_id)
+        await delete_demand(connection, user_id, alert_id)
         await alerts.delete_alert(connection, user_id, alert_id)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from services.notifications.domain.conditions import VERSION, AlertType
 from services.notifications.domain.firing import Repeat
 from shared.chassis.postgres import Connection
+from shared.market.demand import delete_demand, insert_demand
 
 
 @dataclass(frozen=True)
@@ -162,20 +163,6 @@ async def delete_alert(connection: Connection, user_id: int, alert_id: UUID) -> 
 
 async def set_demand(connection: Connection, alert: AlertRow) -> None:
     """Replace the alert's demand for its series: an active alert has one, an inactive one has none."""
-    await connection.execute(
-        "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", alert.user_id, alert.alert_id
-    )
+    await delete_demand(connection, alert.user_id, alert.alert_id)
     if alert.is_active:
-        await connection.execute(
-            "INSERT INTO market_interests (user_id, object_id, symbol, interval) VALUES ($1, $2, $3, $4)",
-            alert.user_id,
-            alert.alert_id,
-            alert.symbol,
-            alert.interval,
-        )
-
-
-async def delete_demand(connection: Connection, user_id: int, alert_id: UUID) -> None:
-    await connection.execute(
-        "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", user_id, alert_id
-    )
+        await insert_demand(connection, alert.user_id, alert.alert_id, alert.symbol, alert.interval)

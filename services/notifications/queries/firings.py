@@ -1,4 +1,4 @@
-"""Alerts of many tenants on one series: their owners, those that are due, and their firings."""
+"""Alerts of many tenants on one series: those that are due, and their firings."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from shared.chassis.postgres import Connection
 
 AlertKey = tuple[int, UUID]
 
-FIND_OWNERS = "SELECT DISTINCT user_id FROM market_interests WHERE symbol = $1 AND interval = $2 ORDER BY user_id"
 LIST_CONDITIONS = """
     SELECT DISTINCT condition_hash FROM user_alerts
     WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
@@ -67,12 +66,6 @@ class ConditionRow:
     condition_hash: bytes
     alert_type: AlertType
     condition_data: Mapping[str, object]
-
-
-async def find_owners(connection: Connection, symbol: str, interval: str) -> list[int]:
-    """Return the users with demand for a series, ascending. Reads across tenants, so it needs the queue role."""
-    rows = await connection.fetch(FIND_OWNERS, symbol, interval)
-    return [row["user_id"] for row in rows]
 
 
 async def list_conditions(

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -99,8 +99,7 @@ def _check_bars(bars: Sequence[Bar]) -> list[Bar]:
 def _terms(texts: object) -> Terms:
     assert isinstance(texts, dict), "written by the worker"
     values = {name: Decimal(text) for name, text in texts.items()}
-    names = ("tick_size", "qty_step", "min_order_qty", "min_notional")
-    instrument = Instrument(*(values[name] for name in names))
+    instrument = Instrument(*(values[each.name] for each in fields(Instrument)))
     return Terms(instrument, values["fee"], values["slippage"], values["initial_balance"])
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import cast
 from uuid import uuid4
@@ -191,12 +191,9 @@ class BacktestWorker:
 
 
 def _request(assignment: Assignment) -> str:
-    terms, instrument = assignment.terms, assignment.terms.instrument
+    terms = assignment.terms
     amounts = {
-        "tick_size": instrument.tick_size,
-        "qty_step": instrument.qty_step,
-        "min_order_qty": instrument.min_order_qty,
-        "min_notional": instrument.min_notional,
+        **asdict(terms.instrument),
         "fee": terms.fee,
         "slippage": terms.slippage,
         "initial_balance": terms.initial_balance,

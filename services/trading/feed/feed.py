@@ -8,7 +8,7 @@ from uuid import uuid4
 import structlog
 
 from services.trading.bybit_api import MarketApi
-from services.trading.bybit_stream_api import KlineUpdate, MarketStream, SeriesKey
+from services.trading.bybit_stream_api import BarUpdate, MarketStream, SeriesKey
 from services.trading.feed import queries
 from services.trading.feed.demand import DemandedSeries
 from services.trading.feed.instruments import refresh_instruments
@@ -171,7 +171,7 @@ class FeedLeader:
             del self._series[series]
         self._stream.set_series({series for series, feed in self._series.items() if feed.ready.is_set()})
 
-    def _on_update(self, update: KlineUpdate) -> None:
+    def _on_update(self, update: BarUpdate) -> None:
         if (feed := self._series.get((update.symbol, update.interval))) is not None:
             feed.enqueue(update)
 

@@ -7,30 +7,19 @@ from decimal import Decimal
 
 import asyncpg
 
-from services.trading.bybit_api import VENUE, Kline
+from services.trading.bybit_api import VENUE
+from services.trading.queries.candles import SERIES_COLUMNS, SeriesRow, to_bar
 from shared.chassis.postgres import Connection
+from shared.strategy.bars import Bar
 
 LEASE = timedelta(seconds=5)
-
-
-@dataclass(frozen=True)
-class StoredSeries:
-    series_id: int
-    symbol: str
-    interval: str
-    generation: int
-    anchor: datetime | None
-    reach: int  # demands up to this many bars are met, as far as the exchange has bars
-
-
-SERIES_COLUMNS = ", ".join(StoredSeries.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
 class StoredCandle:
     """A confirmed bar, and the open time of the bar before it."""
 
-    kline: Kline
+    bar: Bar
     previous_open_time: datetime | None
 
 
@@ -53,7 +42,7 @@ async def release_lease(connection: Connection, holder: str) -> None:
     await connection.execute("UPDATE feed_lease SET expires_at = now() WHERE holder = $1", holder)
 
 
-async def get_or_create_series(connection: Connection, symbol: str, interval: str) -> StoredSeries:
+async def get_or_create_series(connection: Connection, symbol: str, interval: str) -> SeriesRow:
     """Return the newest generation of the series; create the first one if there is none."""
     await connection.execute(
         "INSERT INTO series (venue, symbol, interval) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -64,7 +53,7 @@ async def get_or_create_series(connection: Connection, symbol: str, interval: st
     return (await list_generations(connection, symbol, interval))[-1]
 
 
-async def list_generations(connection: Connection, symbol: str, interval: str) -> list[StoredSeries]:
+async def list_generations(connection: Connection, symbol: str, interval: str) -> list[SeriesRow]:
     """List the generations, oldest first."""
     rows = await connection.fetch(
         f"""
@@ -75,11 +64,11 @@ async def list_generations(connection: Connection, symbol: str, interval: str) -
         symbol,
         interval,
     )
-    return [StoredSeries(**row) for row in rows]
+    return [SeriesRow(**row) for row in rows]
 
 
 async def open_generation(
-    connection: Connection, after: StoredSeries, older: Sequence[StoredCandle], until: datetime, reach: int
+    connection: Connection, after: SeriesRow, older: Sequence[StoredCandle], until: datetime, reach: int
 ) -> None:
     """Insert the generation that follows `after`: the `older` bars, then the bars of `after` up to `until`.
 
@@ -105,7 +94,7 @@ async def open_generation(
         """,
         series_id,
         after.series_id,
-        older[-1].kline.open_time,
+        older[-1].bar.open_time,
         until,
     )
 
@@ -119,7 +108,7 @@ async def count_candles(connection: Connection, series_id: int) -> int:
     return held
 
 
-async def copy_missing(connection: Connection, source: StoredSeries, target: StoredSeries) -> None:
+async def copy_missing(connection: Connection, source: SeriesRow, target: SeriesRow) -> None:
     """Append to `target` the later bars that only `source` has; they are yet to be published for `target`."""
     await connection.execute(
         """
@@ -133,17 +122,6 @@ async def copy_missing(connection: Connection, source: StoredSeries, target: Sto
     )
 
 
-async def find_last_candle(connection: Connection, series_id: int) -> Kline | None:
-    row = await connection.fetchrow(
-        """
-        SELECT open_time, open, high, low, close, volume FROM candles
-        WHERE series_id = $1 ORDER BY open_time DESC LIMIT 1
-        """,
-        series_id,
-    )
-    return Kline(**row) if row else None
-
-
 async def insert_candles(
     connection: Connection, series_id: int, candles: Sequence[StoredCandle], origin: str
 ) -> list[StoredCandle]:
@@ -151,7 +129,7 @@ async def insert_candles(
 
     A stored bar is left as it is: a confirmed bar never changes.
     """
-    open_times = [candle.kline.open_time for candle in candles]
+    open_times = [candle.bar.open_time for candle in candles]
     inserted = await connection.fetch(
         """
         WITH anchored AS (UPDATE series SET anchor = $10 WHERE series_id = $1 AND anchor IS NULL)
@@ -182,7 +160,7 @@ async def insert_candles(
 
 def _columns(candles: Sequence[StoredCandle]) -> list[list[Decimal]]:
     names = ("open", "high", "low", "close", "volume")
-    return [[getattr(candle.kline, name) for candle in candles] for name in names]
+    return [[getattr(candle.bar, name) for candle in candles] for name in names]
 
 
 async def mark_announced(connection: Connection, series_id: int, open_times: Sequence[datetime]) -> None:
@@ -211,7 +189,7 @@ async def list_unannounced(connection: Connection, series_id: int) -> list[Store
     return [_stored(row) for row in rows]
 
 
-async def mark_opened(connection: Connection, series_id: int, kline: Kline) -> None:
+async def mark_opened(connection: Connection, series_id: int, bar: Bar) -> None:
     """Record the bar that is open now, never an earlier one. A session stopped during it closes at its open."""
     await connection.execute(
         """
@@ -219,11 +197,10 @@ async def mark_opened(connection: Connection, series_id: int, kline: Kline) -> N
         WHERE series_id = $1 AND (opened_time IS NULL OR opened_time < $2)
         """,
         series_id,
-        kline.open_time,
-        kline.open,
+        bar.open_time,
+        bar.open,
     )
 
 
 def _stored(row: asyncpg.Record) -> StoredCandle:
-    kline = Kline(row["open_time"], row["open"], row["high"], row["low"], row["close"], row["volume"])
-    return StoredCandle(kline, row["previous_open_time"])
+    return StoredCandle(to_bar(row), row["previous_open_time"])

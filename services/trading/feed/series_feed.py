@@ -11,20 +11,22 @@ import structlog
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge
 
-from services.trading.bybit_api import Kline, MarketApi, UnknownSymbol, VenueUnavailable
-from services.trading.bybit_stream_api import KlineUpdate
+from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_stream_api import BarUpdate
 from services.trading.feed.candle_events import closed_event, opened_event
 from services.trading.feed.demand import SeriesDemand
 from services.trading.feed.generations import Generations
-from services.trading.feed.queries import StoredCandle, StoredSeries
+from services.trading.feed.queries import StoredCandle
 from services.trading.feed.settled_bars import SettledBars
 from services.trading.operations.instruments import refresh_instrument
+from services.trading.queries.candles import SeriesRow
 from shared.chassis.crash_points import point
 from shared.chassis.events.producer import Producer
 from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.contracts.market import CandleClosed, CandleOpened
-from shared.strategy.bars import INTERVAL_MS
+from shared.market.bars import WidenedBar
+from shared.strategy.bars import INTERVAL_MS, Bar
 
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 10.0
@@ -75,12 +77,12 @@ class SeriesFeed:
         self._quiet_s = quiet_s
         self._unknown_first_s = unknown_first_s
         self.unknown = False  # the exchange does not list the symbol
-        self._queue: asyncio.Queue[KlineUpdate | SeriesDemand | None] = asyncio.Queue()
-        self._last: Kline | None = None  # the last confirmed bar
-        self._opened: Kline | None = None  # the bar announced as open after it
+        self._queue: asyncio.Queue[BarUpdate | SeriesDemand | None] = asyncio.Queue()
+        self._last: Bar | None = None  # the last confirmed bar
+        self._opened: Bar | None = None  # the bar announced as open after it
         self.ready = asyncio.Event()  # history and instrument are stored: the stream may be subscribed
 
-    def enqueue(self, update: KlineUpdate) -> None:
+    def enqueue(self, update: BarUpdate) -> None:
         if self._queue.qsize() >= MAX_QUEUED:
             while not self._queue.empty():
                 self._queue.get_nowait()
@@ -172,30 +174,30 @@ class SeriesFeed:
         finally:
             stopping.cancel()
 
-    async def _handle(self, update: KlineUpdate | SeriesDemand | None) -> None:
-        if not isinstance(update, KlineUpdate):
+    async def _handle(self, update: BarUpdate | SeriesDemand | None) -> None:
+        if not isinstance(update, BarUpdate):
             if self._loaded_for != self._demand:
                 await self._load()
             if update is None:
                 await self._catch_up(None)
             return
-        kline = update.kline
-        if self._last is not None and kline.open_time <= self._last.open_time:
-            if update.confirmed and kline.open_time == self._last.open_time:
-                self._compare(kline, self._last)
+        bar = update.bar
+        if self._last is not None and bar.open_time_ms <= self._last.open_time_ms:
+            if update.confirmed and bar.open_time_ms == self._last.open_time_ms:
+                self._compare(bar, self._last)
             return
-        if self._skipped(kline.open_time):
-            await self._catch_up(kline.open_time)
+        if self._skipped(bar.open_time_ms):
+            await self._catch_up(bar.open_time)
         if update.confirmed:
-            await self._close([kline], update.venue_time)
-        elif self._opened is None or self._opened.open_time < kline.open_time:
-            await self._open(kline, update.venue_time)
+            await self._close([bar], update.venue_time)
+        elif self._opened is None or self._opened.open_time_ms < bar.open_time_ms:
+            await self._open(bar, update.venue_time)
 
-    def _skipped(self, open_time: datetime) -> bool:
+    def _skipped(self, time_ms: int) -> bool:
         """Return whether the stream may have skipped bars between the last confirmed one and this one."""
-        if self._opened is not None and self._opened.open_time == open_time:
+        if self._opened is not None and self._opened.open_time_ms == time_ms:
             return False
-        return self._last is None or open_time > self._last.open_time + self._step
+        return self._last is None or time_ms > self._last.open_time_ms + INTERVAL_MS[self._interval]
 
     async def _check_quiet_stream(self) -> None:
         """Ask REST after a quiet period: there may have been no trade, or the stream may be dead without noticing.
@@ -229,66 +231,64 @@ class SeriesFeed:
             await self._open(page.current, page.venue_time)
         return page.venue_time
 
-    def _is_new(self, kline: Kline) -> bool:
+    def _is_new(self, bar: Bar) -> bool:
         opened = self._opened
-        return self._is_ahead(kline) and (opened is None or kline.open_time > opened.open_time)
+        return self._is_ahead(bar) and (opened is None or bar.open_time_ms > opened.open_time_ms)
 
-    def _is_ahead(self, kline: Kline) -> bool:
-        return self._last is None or kline.open_time > self._last.open_time
+    def _is_ahead(self, bar: Bar) -> bool:
+        return self._last is None or bar.open_time_ms > self._last.open_time_ms
 
-    async def _close(self, bars: Sequence[Kline], venue_time: datetime) -> None:
+    async def _close(self, bars: Sequence[Bar], venue_time: datetime) -> None:
         """Store the bars, then publish them. After a crash in between, the next start publishes them."""
         stored = await self._generations.store(bars, self._last)
         self._report_widened(bars)
         newest = stored[self._generations.newest]
         for candle, received in zip(newest, bars, strict=True):
-            self._compare(received, candle.kline)
+            self._compare(received, candle.bar)
         await self._announce(stored, venue_time)
-        self._last = newest[-1].kline
+        self._last = newest[-1].bar
 
-    async def _announce(self, stored: Mapping[StoredSeries, Sequence[StoredCandle]], venue_time: datetime) -> None:
+    async def _announce(self, stored: Mapping[SeriesRow, Sequence[StoredCandle]], venue_time: datetime) -> None:
         for series, candles in stored.items():
             for begin in range(0, len(candles), MAX_BATCH):
                 batch = candles[begin : begin + MAX_BATCH]
                 point("feed.before_candle")
                 await self._producer.publish(self._events(series, batch, venue_time))
-                await self._generations.mark_announced(series, [candle.kline.open_time for candle in batch])
+                await self._generations.mark_announced(series, [candle.bar.open_time for candle in batch])
                 point("feed.after_candle")
 
     def _events(
-        self, series: StoredSeries, candles: Sequence[StoredCandle], venue_time: datetime
+        self, series: SeriesRow, candles: Sequence[StoredCandle], venue_time: datetime
     ) -> list[CandleOpened | CandleClosed]:
         events: list[CandleOpened | CandleClosed] = []
         for candle in candles:
-            if self._opened is None or self._opened.open_time != candle.kline.open_time:
-                events.append(opened_event(series, candle.kline, candle.previous_open_time, venue_time))
-            elif self._opened.open != candle.kline.open:
-                self._report_changed(candle.kline, self._opened)
+            if self._opened is None or self._opened.open_time_ms != candle.bar.open_time_ms:
+                events.append(opened_event(series, candle.bar, candle.previous_open_time, venue_time))
+            elif self._opened.open != candle.bar.open:
+                self._report_changed(candle.bar, self._opened)
             events.append(closed_event(series, candle, venue_time))
         return events
 
-    async def _open(self, kline: Kline, venue_time: datetime) -> None:
-        await self._generations.mark_opened(kline)
-        await self._publish_opened(self._generations.live, kline, venue_time)
-        self._opened = kline
+    async def _open(self, bar: Bar, venue_time: datetime) -> None:
+        await self._generations.mark_opened(bar)
+        await self._publish_opened(self._generations.live, bar, venue_time)
+        self._opened = bar
 
-    async def _publish_opened(
-        self, generations: Sequence[StoredSeries], kline: Kline, venue_time: datetime
-    ) -> None:
+    async def _publish_opened(self, generations: Sequence[SeriesRow], bar: Bar, venue_time: datetime) -> None:
         previous = self._last.open_time if self._last else None
-        await self._producer.publish([opened_event(series, kline, previous, venue_time) for series in generations])
+        await self._producer.publish([opened_event(series, bar, previous, venue_time) for series in generations])
 
-    def _report_widened(self, bars: Sequence[Kline]) -> None:
+    def _report_widened(self, bars: Sequence[Bar]) -> None:
         for bar in bars:
-            if bar.widened:
+            if isinstance(bar, WidenedBar):
                 BARS_WIDENED.labels(self._symbol).inc()
                 log.warning("bar_widened", symbol=self._symbol, interval=self._interval, bar=str(bar))
 
-    def _compare(self, received: Kline, stored: Kline) -> None:
+    def _compare(self, received: Bar, stored: Bar) -> None:
         """Report a confirmed bar that was received again with other values; the stored bar stays."""
         if received != stored:
             self._report_changed(received, stored)
 
-    def _report_changed(self, received: Kline, stored: Kline) -> None:
+    def _report_changed(self, received: Bar, stored: Bar) -> None:
         BARS_CHANGED.labels(self._symbol).inc()
         log.error("confirmed_bar_changed", symbol=self._symbol, received=str(received), stored=str(stored))

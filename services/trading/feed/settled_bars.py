@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.trading.bybit_api import KLINE_LIMIT, Kline, MarketApi, VenueUnavailable
+from services.trading.bybit_api import KLINE_LIMIT, MarketApi, VenueUnavailable
 from shared.contracts.types import from_ms, to_ms
-from shared.strategy.bars import INTERVAL_MS
+from shared.strategy.bars import INTERVAL_MS, Bar
 
 SETTLING = timedelta(seconds=2)  # how long after its end a bar may still appear or change in REST
 REREAD_AFTER_S = 0.5
@@ -18,8 +18,8 @@ MAX_READS = 8
 class Page:
     """Closed bars, ascending, and the open bar if it was in the answer. Covers the time up to `end`."""
 
-    closed: list[Kline]
-    current: Kline | None
+    closed: list[Bar]
+    current: Bar | None
     end: datetime
     is_last: bool
     venue_time: datetime
@@ -34,33 +34,33 @@ class SettledBars:
         self._interval = interval
         self._step_ms = INTERVAL_MS[interval]
 
-    async def fetch_latest(self, count: int) -> list[Kline]:
+    async def fetch_latest(self, count: int) -> list[Bar]:
         """Fetch the last closed bars, at least `count` if the exchange has as many."""
         now_ms = to_ms(await self._api.server_time())
-        bars: list[Kline] = []
+        bars: list[Bar] = []
         window: dict[str, int] = {}
         while len(bars) <= count:
-            page = await self._api.klines(self._symbol, self._interval, **window)
+            page = await self._api.bars(self._symbol, self._interval, **window)
             bars[:0] = page
             if len(page) < KLINE_LIMIT:
                 break
-            window = {"end": to_ms(page[0].open_time) - 1}
+            window = {"end": page[0].open_time_ms - 1}
         boundary_ms = self._boundary(now_ms)
         if self._is_fresh(bars, boundary_ms, now_ms):
             boundary_ms -= self._step_ms
-        return [bar for bar in bars if to_ms(bar.open_time) < boundary_ms]
+        return [bar for bar in bars if bar.open_time_ms < boundary_ms]
 
-    async def fetch_before(self, anchor: datetime, count: int) -> list[Kline]:
+    async def fetch_before(self, anchor: datetime, count: int) -> list[Bar]:
         """Fetch the bars before the anchor, at least `count` if the exchange has as many. They are old enough to be
         settled."""
-        bars: list[Kline] = []
+        bars: list[Bar] = []
         end_ms = to_ms(anchor) - 1
         while len(bars) < count:
-            page = await self._api.klines(self._symbol, self._interval, end=end_ms)
+            page = await self._api.bars(self._symbol, self._interval, end=end_ms)
             bars[:0] = page
             if len(page) < KLINE_LIMIT:
                 break
-            end_ms = to_ms(page[0].open_time) - 1
+            end_ms = page[0].open_time_ms - 1
         return bars
 
     async def fetch_after(self, last: datetime | None, until: datetime | None) -> Page:
@@ -82,8 +82,8 @@ class SettledBars:
         boundary_ms = self._boundary(min(to_ms(now), target_ms))
         bars = await self._read(window, boundary_ms, to_ms(now))
         return Page(
-            [bar for bar in bars if to_ms(bar.open_time) < boundary_ms],
-            next((bar for bar in bars if to_ms(bar.open_time) >= boundary_ms), None),
+            [bar for bar in bars if bar.open_time_ms < boundary_ms],
+            next((bar for bar in bars if bar.open_time_ms >= boundary_ms), None),
             from_ms(window["end"]),
             window["end"] == target_ms,
             now,
@@ -93,22 +93,22 @@ class SettledBars:
         """Return the open time of the bar that is open at `now_ms`; bars that open earlier are over."""
         return now_ms - now_ms % self._step_ms
 
-    def _is_fresh(self, bars: list[Kline], boundary_ms: int, now_ms: int) -> bool:
+    def _is_fresh(self, bars: list[Bar], boundary_ms: int, now_ms: int) -> bool:
         """Return whether the last bar before the boundary may still appear or change.
 
         It may while no later bar exists and the boundary is less than `SETTLING` ago.
         """
-        beyond = bool(bars) and to_ms(bars[-1].open_time) >= boundary_ms
+        beyond = bool(bars) and bars[-1].open_time_ms >= boundary_ms
         return not beyond and from_ms(now_ms) < from_ms(boundary_ms) + SETTLING
 
-    async def _read(self, window: Mapping[str, int], boundary_ms: int, now_ms: int) -> list[Kline]:
+    async def _read(self, window: Mapping[str, int], boundary_ms: int, now_ms: int) -> list[Bar]:
         """Read the window; while its last bar is fresh, read again until two answers are equal."""
-        bars = await self._api.klines(self._symbol, self._interval, **window)
+        bars = await self._api.bars(self._symbol, self._interval, **window)
         if window["end"] < boundary_ms - self._step_ms or not self._is_fresh(bars, boundary_ms, now_ms):
             return bars
         for _ in range(MAX_READS):
             await asyncio.sleep(REREAD_AFTER_S)
-            again = await self._api.klines(self._symbol, self._interval, **window)
+            again = await self._api.bars(self._symbol, self._interval, **window)
             if again == bars:
                 return bars
             bars = again

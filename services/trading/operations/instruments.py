@@ -13,8 +13,7 @@ from shared.strategy.bars import Instrument
 
 async def refresh_instrument(database: Database, api: MarketApi, symbol: str) -> Instrument:
     """Fetch the instrument from the exchange and store it. Raises UnknownSymbol, VenueUnavailable."""
-    contract = await api.contract(symbol)
-    instrument = Instrument(**asdict(contract))
+    instrument = await api.instrument(symbol)
     async with database.tenants(()) as connection:
         await candles.upsert_instrument(connection, VENUE, symbol, instrument)
     return instrument
@@ -36,10 +35,7 @@ async def change_instrument(
         note = restrictions.Restriction(
             "INSTRUMENT_CHANGED",
             after_bar=session.last_bar,
-            tick_size=instrument.tick_size,
-            qty_step=instrument.qty_step,
-            min_order_qty=instrument.min_order_qty,
-            min_notional=instrument.min_notional,
+            **asdict(instrument),
         )
         await restrictions.insert_restriction(connection, lease.user_id, lease.session_id, note)
     return InstrumentChange(session.last_bar, instrument)

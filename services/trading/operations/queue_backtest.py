@@ -1,6 +1,6 @@
 """Queue a backtest, within the limits of the plan, and cancel one."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -171,9 +171,9 @@ async def _no_candles(connection: Connection, request: BacktestRequest, series: 
     assert series.anchor is not None, "it has bars"
     if request.to_time <= series.anchor:
         return _invalid("to", f"no candles are stored before {instant_text(series.anchor)}")
-    last = await candles.get_last_open_time(connection, series.series_id)
-    if last is not None and request.from_time > last:
-        return _invalid("from", f"no candles are stored after {instant_text(last)}")
+    last = await candles.find_last_bar(connection, series.series_id)
+    if last is not None and request.from_time > last.open_time:
+        return _invalid("from", f"no candles are stored after {instant_text(last.open_time)}")
     return _invalid("from", "no candles are stored between `from` and `to`")
 
 
@@ -186,7 +186,6 @@ def _values(
     result_id: UUID | None,
     now: datetime,
 ) -> dict[str, object]:
-    instrument = question.terms.instrument
     return {
         "user_id": user_id,
         "backtest_id": backtest_id,
@@ -204,10 +203,7 @@ def _values(
         "fee_rate": request.fee,
         "slippage": request.slippage,
         "initial_balance": request.initial_balance,
-        "tick_size": instrument.tick_size,
-        "qty_step": instrument.qty_step,
-        "min_order_qty": instrument.min_order_qty,
-        "min_notional": instrument.min_notional,
+        **asdict(question.terms.instrument),
         "status": "DONE" if result_id else "QUEUED",
         "result_id": result_id,
         "created_at": now,

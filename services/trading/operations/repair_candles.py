@@ -1,17 +1,17 @@
 """Compare stored candles with the exchange's and fill in lost ones. Stored candles never change."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
-from services.trading.bybit_api import KLINE_LIMIT, Kline, MarketApi
-from services.trading.queries import candle_chain
-from services.trading.queries.candle_chain import LinkedBar, StoredSpan
+from services.trading.bybit_api import KLINE_LIMIT, MarketApi
+from services.trading.queries import candle_chain, candles
+from services.trading.queries.candle_chain import StoredSpan
 from shared.chassis.postgres import Database
 from shared.contracts.types import to_ms
-from shared.strategy.bars import INTERVAL_MS
+from shared.strategy.bars import INTERVAL_MS, Bar
 
 Kind = Literal["missing", "unlinked", "changed", "unknown", "hole"]
 
@@ -38,7 +38,7 @@ class ExaminedWindow:
     """The comparison of one window of time."""
 
     findings: list[CandleFinding]
-    missing: list[Kline]
+    missing: list[Bar]
     last: datetime
 
 
@@ -50,26 +50,30 @@ async def examine(
     begin, before = span.first, span.first
     while begin <= span.last:
         end = min(begin + (KLINE_LIMIT - 1) * step, span.last)
-        fetched = await api.klines(symbol, interval, start=to_ms(begin), end=to_ms(end))
+        fetched = await api.bars(symbol, interval, start=to_ms(begin), end=to_ms(end))
         async with database.tenants(()) as connection:
-            stored = await candle_chain.list_linked(connection, span.series_id, begin, end)
-        yield _compare(stored, fetched, step, before, end)
-        before = max([before, *(bar.open_time for bar in fetched), *(bar.kline.open_time for bar in stored)])
+            stored = await candles.list_bars_between(connection, span.series_id, begin, end)
+            unlinked = await candle_chain.list_unlinked(connection, span.series_id, begin, end)
+        yield _compare(stored, unlinked, fetched, step, before, end)
+        before = max([before, *(bar.open_time for bar in (*fetched, *stored))])
         begin = end + step
 
 
 def _compare(
-    stored: Sequence[LinkedBar], fetched: Sequence[Kline], step: timedelta, before: datetime, end: datetime
+    stored: Sequence[Bar],
+    unlinked: list[datetime],
+    fetched: Sequence[Bar],
+    step: timedelta,
+    before: datetime,
+    end: datetime,
 ) -> ExaminedWindow:
-    ours = {bar.kline.open_time: bar for bar in stored}
+    ours = {bar.open_time: bar for bar in stored}
     theirs = {bar.open_time: bar for bar in fetched}
     missing = [bar for moment, bar in theirs.items() if moment not in ours]
     kinds: dict[Kind, list[datetime]] = {
         "missing": [bar.open_time for bar in missing],
-        "unlinked": [moment for moment, bar in ours.items() if not bar.is_linked],
-        "changed": [
-            moment for moment, bar in ours.items() if moment in theirs and not _agree(bar.kline, theirs[moment])
-        ],
+        "unlinked": unlinked,
+        "changed": [moment for moment, bar in ours.items() if moment in theirs and not _agree(bar, theirs[moment])],
         "unknown": [moment for moment in ours if moment not in theirs],
     }
     findings = [finding for kind, moments in kinds.items() for finding in _runs(kind, moments, step)]
@@ -82,10 +86,10 @@ def _compare(
     return ExaminedWindow(findings, missing, end)
 
 
-def _agree(stored: Kline, fetched: Kline) -> bool:
+def _agree(stored: Bar, fetched: Bar) -> bool:
     """Compare the bars, allowing for an older release that stored bars without widening them."""
     prices = (stored.open, stored.high, stored.low, stored.close)
-    return fetched in (stored, replace(stored, high=max(prices), low=min(prices)))
+    return fetched in (stored, stored._replace(high=max(prices), low=min(prices)))
 
 
 def _runs(kind: Kind, moments: Sequence[datetime], step: timedelta) -> list[CandleFinding]:

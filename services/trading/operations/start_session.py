@@ -11,7 +11,6 @@ from services.trading.errors import LiveTradingOff, StrategyInactive
 from services.trading.operations.execution_settings import limits_of, strategy_of
 from services.trading.queries import configurations, entitlements, sessions, strategies
 from services.trading.queries.configurations import ConfigurationRow
-from services.trading.queries.restrictions import instrument_columns
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.auth import Principal
 from shared.chassis.errors import AccountNotReady, InvalidInput, PlanLimitReached
@@ -19,6 +18,7 @@ from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.trading import SessionStarted
 from shared.contracts.types import new_id
+from shared.market.demand import insert_demand
 from shared.strategy.bars import Instrument
 from shared.strategy.document.parse import Strategy
 
@@ -98,9 +98,7 @@ async def start_session(
         await sessions.insert_locator(connection, caller.user_id, requested.session_id)
         await _insert(connection, caller, request, paper, venue_now, requested, version, document, configuration)
         if instrument is not None:
-            await sessions.set_instrument(
-                connection, caller.user_id, requested.session_id, instrument_columns(instrument)
-            )
+            await sessions.set_instrument(connection, caller.user_id, requested.session_id, instrument)
         created = await sessions.get_session(connection, caller.user_id, requested.session_id)
     assert created is not None, "inserted above"
     return created
@@ -161,7 +159,7 @@ async def _insert(
     await sessions.insert_session(connection, values)
     await sessions.insert_lease(connection, caller.user_id, requested.session_id)
     series = (request.symbol, document.interval, history_needed(document.longest_lookback))
-    await sessions.insert_interest(connection, caller.user_id, requested.session_id, *series)
+    await insert_demand(connection, caller.user_id, requested.session_id, *series)
     await emit(
         connection,
         SessionStarted(

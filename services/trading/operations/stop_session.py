@@ -17,6 +17,7 @@ from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.trading import SessionStopped
 from shared.contracts.types import from_ms, to_ms
+from shared.market.demand import delete_demand
 from shared.strategy.document.parse import Strategy
 from shared.strategy.execution.fingerprint import fingerprint
 from shared.strategy.execution.outcome import StepOutcome
@@ -42,7 +43,7 @@ async def _stop(connection: Connection, session: SessionRow, reason: StopReason,
     user_id, session_id = session.user_id, session.session_id
     strategy = strategy_of(session.strategy_config)
     await sessions.delete_lease(connection, user_id, session_id)
-    await sessions.delete_interest(connection, user_id, session_id)
+    await delete_demand(connection, user_id, session_id)
     outcome, note = await _close_position(connection, session, strategy, reason)
     open_trade = await trades.get_open_trade(connection, user_id, session_id)
     totals, seq = await write_stop(connection, session, strategy.name, outcome, open_trade, more_events=1)

@@ -4,21 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.trading.bybit_api import VENUE, Kline
+from services.trading.bybit_api import VENUE
 from shared.chassis.postgres import Connection
-
-
-@dataclass(frozen=True)
-class LinkedBar:
-    """A stored bar; `previous` is the bar that it names as its predecessor, `before` the one stored before it."""
-
-    kline: Kline
-    previous: datetime | None
-    before: datetime | None
-
-    @property
-    def is_linked(self) -> bool:
-        return self.before is None or self.previous == self.before
+from shared.strategy.bars import Bar
 
 
 @dataclass(frozen=True)
@@ -49,27 +37,23 @@ async def list_spans(connection: Connection, symbol: str, interval: str) -> list
     return [StoredSpan(**row) for row in rows]
 
 
-async def list_linked(connection: Connection, series_id: int, first: datetime, last: datetime) -> list[LinkedBar]:
-    """List the bars from `first` to `last`, both included."""
+async def list_unlinked(connection: Connection, series_id: int, first: datetime, last: datetime) -> list[datetime]:
+    """List the bars from `first` to `last`, both included, that do not name the bar stored before them."""
     rows = await connection.fetch(
         """
-        SELECT open_time, open, high, low, close, volume, previous_open_time AS previous,
-               (SELECT max(b.open_time) FROM candles b
-                WHERE b.series_id = c.series_id AND b.open_time < c.open_time) AS before
-        FROM candles c WHERE series_id = $1 AND open_time BETWEEN $2 AND $3 ORDER BY open_time
+        SELECT open_time FROM (
+            SELECT open_time, previous_open_time,
+                   (SELECT max(b.open_time) FROM candles b
+                    WHERE b.series_id = c.series_id AND b.open_time < c.open_time) AS before
+            FROM candles c WHERE series_id = $1 AND open_time BETWEEN $2 AND $3
+        ) AS linked
+        WHERE before IS NOT NULL AND previous_open_time IS DISTINCT FROM before ORDER BY open_time
         """,
         series_id,
         first,
         last,
     )
-    return [
-        LinkedBar(
-            Kline(row["open_time"], row["open"], row["high"], row["low"], row["close"], row["volume"]),
-            row["previous"],
-            row["before"],
-        )
-        for row in rows
-    ]
+    return [row["open_time"] for row in rows]
 
 
 async def find_break(
@@ -94,7 +78,7 @@ async def find_break(
     return (row["before"], row["open_time"]) if row else None
 
 
-async def insert_missing(connection: Connection, series_id: int, bars: Sequence[Kline]) -> int:
+async def insert_missing(connection: Connection, series_id: int, bars: Sequence[Bar]) -> int:
     """Insert lost bars; returns how many were new. They are not published: consumers read them from here."""
     rows = await connection.fetch(
         """

@@ -1,7 +1,7 @@
 """Candles, series and instruments: market data, which belongs to no tenant."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -15,6 +15,8 @@ from shared.strategy.bars import Bar, Instrument
 @dataclass(frozen=True)
 class SeriesRow:
     series_id: int
+    symbol: str
+    interval: str
     generation: int
     anchor: datetime | None
     opened_time: datetime | None
@@ -22,13 +24,16 @@ class SeriesRow:
     reach: int  # demands up to this many bars are met, as far as the exchange has bars
 
 
+SERIES_COLUMNS = ", ".join(SeriesRow.__dataclass_fields__)
+
+
 async def get_series(
     connection: Connection, venue: str, symbol: str, interval: str, generation: int | None = None
 ) -> SeriesRow | None:
     """Return this generation of the series, or the newest one."""
     row = await connection.fetchrow(
-        """
-        SELECT series_id, generation, anchor, opened_time, opened_price, reach FROM series
+        f"""
+        SELECT {SERIES_COLUMNS} FROM series
         WHERE venue = $1 AND symbol = $2 AND interval = $3 AND ($4::integer IS NULL OR generation = $4)
         ORDER BY generation DESC LIMIT 1
         """,
@@ -77,10 +82,7 @@ async def upsert_instrument(connection: Connection, venue: str, symbol: str, ins
         """,
         venue,
         symbol,
-        instrument.tick_size,
-        instrument.qty_step,
-        instrument.min_order_qty,
-        instrument.min_notional,
+        *astuple(instrument),
     )
 
 
@@ -94,7 +96,7 @@ async def list_bars(connection: Connection, series_id: int, after: datetime | No
         series_id,
         after,
     )
-    return [_bar(row) for row in rows]
+    return [to_bar(row) for row in rows]
 
 
 async def list_bars_until(connection: Connection, series_id: int, until: datetime, limit: int) -> list[Bar]:
@@ -108,11 +110,11 @@ async def list_bars_until(connection: Connection, series_id: int, until: datetim
         until,
         limit,
     )
-    return [_bar(row) for row in reversed(rows)]
+    return [to_bar(row) for row in reversed(rows)]
 
 
 async def list_bars_between(
-    connection: Connection, series_id: int, first: datetime | None, last: datetime | None, limit: int
+    connection: Connection, series_id: int, first: datetime | None, last: datetime | None, limit: int | None = None
 ) -> list[Bar]:
     rows = await connection.fetch(
         """
@@ -126,7 +128,7 @@ async def list_bars_between(
         last,
         limit,
     )
-    return [_bar(row) for row in rows]
+    return [to_bar(row) for row in rows]
 
 
 async def list_page(
@@ -155,14 +157,18 @@ async def list_page(
         beyond,
         limit,
     )
-    return [_bar(row) for row in rows]
+    return [to_bar(row) for row in rows]
 
 
-async def get_last_open_time(connection: Connection, series_id: int) -> datetime | None:
-    last: datetime | None = await connection.fetchval(
-        "SELECT open_time FROM candles WHERE series_id = $1 ORDER BY open_time DESC LIMIT 1", series_id
+async def find_last_bar(connection: Connection, series_id: int) -> Bar | None:
+    row = await connection.fetchrow(
+        """
+        SELECT open_time, open, high, low, close, volume FROM candles
+        WHERE series_id = $1 ORDER BY open_time DESC LIMIT 1
+        """,
+        series_id,
     )
-    return last
+    return to_bar(row) if row else None
 
 
 async def copy_bars(
@@ -195,8 +201,8 @@ async def get_bar(connection: Connection, series_id: int, open_time: datetime) -
         series_id,
         open_time,
     )
-    return _bar(row) if row else None
+    return to_bar(row) if row else None
 
 
-def _bar(row: asyncpg.Record) -> Bar:
+def to_bar(row: asyncpg.Record) -> Bar:
     return Bar(to_ms(row["open_time"]), row["open"], row["high"], row["low"], row["close"], row["volume"])

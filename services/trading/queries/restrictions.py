@@ -106,15 +106,6 @@ async def list_restrictions(
     return [RestrictionRow(**row) for row in rows]
 
 
-def instrument_columns(instrument: Instrument) -> dict[str, Decimal]:
-    return {
-        "tick_size": instrument.tick_size,
-        "qty_step": instrument.qty_step,
-        "min_order_qty": instrument.min_order_qty,
-        "min_notional": instrument.min_notional,
-    }
-
-
 def instrument_changes(rows: Iterable[Restriction]) -> list[InstrumentChange]:
     """Return the instrument changes among restrictions, in order."""
     return [InstrumentChange(row.after_bar, row.instrument) for row in rows if row.instrument is not None]

@@ -1,7 +1,7 @@
 """Sessions and their leases."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -17,6 +17,7 @@ from services.trading.domain import (
 )
 from services.trading.queries.ordering import After, Order
 from shared.chassis.postgres import Connection
+from shared.strategy.bars import Instrument
 
 LEASE = timedelta(seconds=10)
 
@@ -121,22 +122,6 @@ async def insert_lease(connection: Connection, user_id: int, session_id: UUID) -
     )
 
 
-async def insert_interest(
-    connection: Connection, user_id: int, session_id: UUID, symbol: str, interval: str, history_bars: int
-) -> None:
-    await connection.execute(
-        """
-        INSERT INTO market_interests (user_id, object_id, symbol, interval, history_bars)
-        VALUES ($1, $2, $3, $4, $5)
-        """,
-        user_id,
-        session_id,
-        symbol,
-        interval,
-        history_bars,
-    )
-
-
 async def set_interest_generation(connection: Connection, user_id: int, session_id: UUID, generation: int) -> None:
     """Set the generation that the feed publishes while the session runs, if none is set yet.
 
@@ -150,12 +135,6 @@ async def set_interest_generation(connection: Connection, user_id: int, session_
         user_id,
         session_id,
         generation,
-    )
-
-
-async def delete_interest(connection: Connection, user_id: int, session_id: UUID) -> None:
-    await connection.execute(
-        "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", user_id, session_id
     )
 
 
@@ -353,9 +332,7 @@ async def end_session(
     )
 
 
-async def set_instrument(
-    connection: Connection, user_id: int, session_id: UUID, instrument: Mapping[str, Decimal]
-) -> None:
+async def set_instrument(connection: Connection, user_id: int, session_id: UUID, instrument: Instrument) -> None:
     """Set the instrument that the session starts with; only if none is set yet."""
     await connection.execute(
         """
@@ -364,7 +341,7 @@ async def set_instrument(
         """,
         user_id,
         session_id,
-        *(instrument[name] for name in ("tick_size", "qty_step", "min_order_qty", "min_notional")),
+        *astuple(instrument),
     )
 
 

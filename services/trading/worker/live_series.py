@@ -23,9 +23,9 @@ from shared.chassis.infrastructure_faults import is_infrastructure
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import EPOCH, from_ms, to_ms
-from shared.strategy.bars import INTERVAL_MS, Bar, Instrument
+from shared.market.contiguous_series import ContiguousSeries
+from shared.strategy.bars import INTERVAL_MS, Instrument
 from shared.strategy.execution.outcome import StepOutcome
-from shared.strategy.series import Series
 
 CONCURRENT_WRITES = 6
 
@@ -59,7 +59,7 @@ class LiveSeries:
         self._clock = clock
         self._repairer = repairer
         self._broken = False  # a stored bar is missing: no step is taken until it is repaired
-        self._series = Series()
+        self._series = ContiguousSeries()
         self._opened: tuple[int, Decimal] | None = None
         self.sessions: dict[UUID, LiveSession] = {}
         self.lost: set[UUID] = set()  # dropped; the worker loads them again if it still holds them
@@ -72,7 +72,7 @@ class LiveSeries:
 
         If a stored bar is missing, stop before the gap and start its repair.
         """
-        after = from_ms(self._series.bars[-1].open_time_ms) if len(self._series) else None
+        after = self._series.last_open_time
         async with self._database.untenanted() as connection:
             # Read the announced bar first: then all bars before it are stored already.
             stored = await candles.get_series(connection, VENUE, *self.key)
@@ -88,18 +88,14 @@ class LiveSeries:
             self._opened = (to_ms(stored.opened_time), stored.opened_price)
 
     @property
-    def _last_ms(self) -> int | None:
-        return self._series.bars[-1].open_time_ms if len(self._series) else None
-
-    @property
     def last_bar(self) -> datetime | None:
-        return from_ms(self._last_ms) if self._last_ms is not None else None
+        return self._series.last_open_time
 
     @property
     def next_bar_due(self) -> datetime:
         """When the bar after the last one should be confirmed; the epoch if there is no bar at all."""
         step = timedelta(milliseconds=INTERVAL_MS[self._interval])
-        return from_ms(self._last_ms) + 2 * step if self._last_ms is not None else EPOCH
+        return self.last_bar + 2 * step if self.last_bar is not None else EPOCH
 
     @property
     def quiet_for(self) -> timedelta:
@@ -121,36 +117,33 @@ class LiveSeries:
         await self._open_bar([session])
 
     async def on_opened(self, event: CandleOpened) -> None:
-        time_ms = to_ms(event.open_time)
-        if self._last_ms is not None and time_ms <= self._last_ms:
+        if self._series.has_passed(event):
             return
-        if event.previous_open_time is not None and to_ms(event.previous_open_time) != self._last_ms:
+        if event.previous_open_time is not None and not self._series.is_next(event):
             await self._catch_up()
-            if self._last_ms != to_ms(event.previous_open_time):
+            if not self._series.is_next(event):
                 return  # the series is already beyond it, or its predecessor is still to come
         self._silence.reset()
-        self._opened = (time_ms, event.open)
+        self._opened = (to_ms(event.open_time), event.open)
         await self._open_bar(self.sessions.values())
 
     async def on_closed(self, event: CandleClosed) -> None:
-        time_ms = to_ms(event.open_time)
-        if self._last_ms is not None and time_ms <= self._last_ms:
+        if self._series.has_passed(event):
             return
-        previous_ms = to_ms(event.previous_open_time) if event.previous_open_time else None
-        if previous_ms != self._last_ms:
-            log.info("chain_broken", series=event.series, at=time_ms)
+        index = self._series.take(event)
+        if index is None:
+            log.info("chain_broken", series=event.series, at=to_ms(event.open_time))
             await self._catch_up()
             return
         self._silence.reset()
-        self._series.append(Bar(time_ms, event.open, event.high, event.low, event.close, event.volume))
-        await self._close_bar(len(self._series) - 1, self.sessions.values(), event.venue_time)
+        await self._close_bar(index, self.sessions.values(), event.venue_time)
 
     async def watch(self) -> None:
         """Load the bars that a broken or overdue series has missed; begin a silence if it is still overdue."""
-        if not self._broken and self._silence.overdue_since(self._last_ms) is None:
+        if not self._broken and self._silence.overdue_since(self._series.last_ms) is None:
             return
         await self._catch_up()
-        if (since := self._silence.overdue_since(self._last_ms)) is not None:
+        if (since := self._silence.overdue_since(self._series.last_ms)) is not None:
             await self._silence.begin(self._database, self.sessions.values(), since)
 
     async def apply_instrument(self, instrument: Instrument) -> None:
@@ -176,7 +169,8 @@ class LiveSeries:
 
     async def _open_bar(self, sessions: Iterable[LiveSession]) -> None:
         """Take step 1 of the announced bar, if it is after the last bar, for the sessions that are not past it."""
-        if self._opened is None or (self._last_ms is not None and self._opened[0] <= self._last_ms):
+        last_ms = self._series.last_ms
+        if self._opened is None or (last_ms is not None and self._opened[0] <= last_ms):
             return
         time_ms, price = self._opened
         waiting = [session for session in sessions if session.steps_through(time_ms)]

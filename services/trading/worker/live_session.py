@@ -20,7 +20,7 @@ from services.trading.domain import (
 from services.trading.operations.execution_settings import first_bar_ms_of, strategy_of, terms_of
 from services.trading.operations.record_step import StepRecord, write_step
 from services.trading.queries import candles, sessions, trades
-from services.trading.queries.restrictions import instrument_columns, list_instrument_changes
+from services.trading.queries.restrictions import list_instrument_changes
 from services.trading.queries.sessions import SessionLease, SessionRow
 from services.trading.queries.trades import refusal_code
 from shared.chassis.crash_points import point
@@ -175,9 +175,7 @@ async def load_session(database: Database, lease: SessionLease) -> LiveSession |
             if series is None or instrument is None or series.reach < needed:
                 return None
             await sessions.set_generation(connection, lease, series.generation)
-            await sessions.set_instrument(
-                connection, lease.user_id, lease.session_id, instrument_columns(instrument)
-            )
+            await sessions.set_instrument(connection, lease.user_id, lease.session_id, instrument)
             row = await sessions.get_session(connection, lease.user_id, lease.session_id)
             assert row is not None, "read in this transaction"
         assert row.generation is not None, "set above"

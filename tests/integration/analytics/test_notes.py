@@ -7,7 +7,7 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from services.analytics.domain.analysis import AnalysisData, CandleAnalysis, Watch
+from services.analytics.domain.analysis import CandleAnalysis, SeriesAnalysis, Watch
 from services.analytics.domain.analysis_ids import analysis_id
 from services.analytics.domain.retention import RETENTION
 from services.analytics.operations.retention import drop_expired
@@ -17,14 +17,15 @@ from services.analytics.queries.market import NewAnalysis
 from services.analytics.queries.retention import upsert_rounds
 from shared.chassis.postgres import Database
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
-from shared.contracts.types import instant_text, new_id
+from shared.contracts.types import instant_text, new_id, to_ms
+from shared.strategy.bars import Bar
+from shared.strategy.series import Series
 from tests.integration.accounts import Json
 from tests.integration.analytics.conftest import Platform, consume
 
 ANALYSIS = "/v1/market-analysis"
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
-ANALYSED = CandleAnalysis(Decimal(1), Decimal(1), 1, Decimal(0), "FLAT", Decimal(1))
-DATA = AnalysisData(series="x", open=Decimal(1), high=Decimal(1), low=Decimal(1))
+SERIES = SeriesAnalysis("x", "BTCUSDT", "15", Series())
 
 
 async def insert_analyses(database: Database, user_id: int, watch_id: UUID, *moments: datetime) -> None:
@@ -32,8 +33,13 @@ async def insert_analyses(database: Database, user_id: int, watch_id: UUID, *mom
     async with database.tenants([user_id]) as connection:
         for moment in moments:
             await market.prepare_month(connection, moment)
-        analyses = [NewAnalysis(Watch(user_id, watch_id, 20), moment, ANALYSED, DATA) for moment in moments]
-        await market.insert_analyses(connection, "BTCUSDT", "15", analyses)
+        analyses = [NewAnalysis(Watch(user_id, watch_id, 20), _analysis(moment)) for moment in moments]
+        await market.insert_analyses(connection, SERIES, analyses)
+
+
+def _analysis(moment: datetime) -> CandleAnalysis:
+    bar = Bar(to_ms(moment), *[Decimal(1)] * 5)
+    return CandleAnalysis(bar, Decimal(1), 1, Decimal(0), "FLAT")
 
 
 def subscription_changed(

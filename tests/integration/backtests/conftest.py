@@ -14,7 +14,7 @@ import pytest
 from services.trading.app import build
 from services.trading.backtests.calculator import COMMAND
 from services.trading.backtests.worker import BacktestWorker
-from services.trading.bybit_api import VENUE, kline_of
+from services.trading.bybit_api import VENUE
 from services.trading.consumers import on_subscription_changed
 from services.trading.feed import queries
 from services.trading.feed.queries import StoredCandle
@@ -140,7 +140,7 @@ class Scene:
         async with self.trading.database.tenants(()) as connection:
             await upsert_instrument(connection, VENUE, symbol, INSTRUMENT)
             series = await queries.get_or_create_series(connection, symbol, INTERVAL)
-            candles = [StoredCandle(kline_of(bar[0], *map(str, bar[1:]), interval=INTERVAL), None) for bar in bars]
+            candles = [StoredCandle(bar, None) for bar in bars]
             await queries.insert_candles(connection, series.series_id, candles, "HISTORY")
 
     @asynccontextmanager

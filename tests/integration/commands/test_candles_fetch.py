@@ -24,7 +24,7 @@ from cli.candles.instrument import find_instrument_file
 from cli.candles.part import CandlesRequest, PartialFile
 from sandbox.bybit.replay import Candle, Market
 from sandbox.bybit.server import make_app
-from services.trading.bybit_api import kline_of
+from services.trading.bybit_api import parse_bar
 from stack.migrate import ROOT
 from tests.integration.accounts import eventually
 
@@ -182,7 +182,7 @@ async def test_a_resumed_run_also_reports_earlier_widened_bars(exchange: Exchang
     file = tmp_path / "c.csv"
     request = CandlesRequest("BTCUSDT", "1", FIRST_MS, FIRST_MS + TO * MINUTE_MS, exchange.url)
     with PartialFile(file, request) as part:  # an earlier run, interrupted after its first bar
-        part.append([kline_of(FIRST_MS, "2", "1", "3", "1.5", "5", interval="1")])
+        part.append([parse_bar(FIRST_MS, "2", "1", "3", "1.5", "5", interval="1")])
     result = await run_fetch(exchange, file, "--json")
     assert json.loads(result.stdout)["widened"] == [FIRST_MS]
     assert file.read_text().splitlines()[1] == f"{FIRST_MS},2,3,1,1.5,5"

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from sandbox.bybit.replay import Candle
-from services.trading.bybit_api import MarketApi, kline_of
-from services.trading.bybit_stream_api import KlineUpdate
+from services.trading.bybit_api import MarketApi, parse_bar
+from services.trading.bybit_stream_api import BarUpdate
 from services.trading.feed.demand import DemandedSeries
 from services.trading.feed.feed import Feed, FeedLeader
 from services.trading.feed.series_feed import BARS_CHANGED, SeriesFeed
@@ -230,9 +230,9 @@ class SingleSeries:
     def receive(self, minute: int, *, confirmed: bool, close: str = "") -> None:
         """Receive an update of a bar of `candles`, as from the stream."""
         (bar,) = candles([minute])
-        kline = kline_of(bar.start, bar.open, bar.high, bar.low, close or bar.close, bar.volume, interval="1")
+        received = parse_bar(bar.start, bar.open, bar.high, bar.low, close or bar.close, bar.volume, interval="1")
         end = from_ms(bar.start + MINUTE_MS if confirmed else bar.start)
-        self.feed.enqueue(KlineUpdate("BTCUSDT", "1", kline, confirmed, end))
+        self.feed.enqueue(BarUpdate("BTCUSDT", "1", received, confirmed, end))
 
 
 def _alarms() -> int:

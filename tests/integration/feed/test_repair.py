@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 
 from cli.candles.command import candles as command
-from services.trading.bybit_api import Kline, kline_of
+from services.trading.bybit_api import parse_bar
 from services.trading.feed import queries
 from services.trading.feed.generations import chain_bars
 from shared.contracts.types import from_ms
@@ -29,7 +29,7 @@ async def run_candles(scene: FeedScene) -> Run:
     """Store the series as the exchange has it; the command runs in a thread, as this loop serves the exchange."""
     await scene.exchange.step(1_503)
     fields = [[getattr(bar, name) for name in bar.__dataclass_fields__] for bar in HOLED]
-    bars: list[Kline] = [kline_of(*each, interval="1") for each in fields]
+    bars = [parse_bar(*each, interval="1") for each in fields]
     async with scene.database.tenants(()) as connection:
         series = await queries.get_or_create_series(connection, "BTCUSDT", "1")
         await queries.insert_candles(connection, series.series_id, chain_bars(bars[:1_490], None), "STREAM")

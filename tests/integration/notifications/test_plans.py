@@ -2,10 +2,11 @@
 
 import asyncpg
 
-from services.notifications.queries.firings import FIND_OWNERS, FIRING_ORDERS, LIST_CONDITIONS, LIST_DUE_ALERTS
+from services.notifications.queries.firings import FIRING_ORDERS, LIST_CONDITIONS, LIST_DUE_ALERTS
 from services.notifications.queries.inbox import COUNT_UNREAD, LIST_CHANGES, LIST_INBOX
 from shared.chassis.postgres import Database
 from shared.contracts.types import from_ms
+from shared.market.demand import FIND_USERS
 from stack.migrate import DatabaseAccess
 
 FILL = """
@@ -56,5 +57,5 @@ async def test_reads_use_their_indexes(database: Database, database_access: Data
             plan = str(await connection.fetch("EXPLAIN " + statement, 1, alert_id, None, 51))
             assert "alert_firings_pkey" in plan
     async with database.queue() as connection:
-        plan = str(await connection.fetch("EXPLAIN " + FIND_OWNERS, "S1", "15"))
+        plan = str(await connection.fetch("EXPLAIN " + FIND_USERS, "S1", "15"))
     assert "market_interests_by_series" in plan

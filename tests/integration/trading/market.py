@@ -5,7 +5,7 @@ from datetime import datetime
 
 from aiohttp import web
 
-from services.trading.bybit_api import VENUE, Kline
+from services.trading.bybit_api import VENUE
 from services.trading.feed import queries
 from services.trading.feed.queries import StoredCandle
 from services.trading.queries.candles import upsert_instrument
@@ -85,7 +85,7 @@ class Market:
         for _ in range(count):
             bar = self._bars[self.closed]
             async with self._database.tenants(()) as connection:
-                candle = StoredCandle(_kline(bar), self._previous(bar))
+                candle = StoredCandle(bar, self._previous(bar))
                 await queries.insert_candles(connection, self._series_id, [candle], "STREAM")
             if announce:
                 await self._producer.publish([self._closed(bar)])
@@ -96,7 +96,7 @@ class Market:
 
     async def _open(self, bar: Bar, *, announce: bool = True) -> None:
         async with self._database.tenants(()) as connection:
-            await queries.mark_opened(connection, self._series_id, _kline(bar))
+            await queries.mark_opened(connection, self._series_id, bar)
         if announce:
             await self._producer.publish([self._opened(bar)])
 
@@ -119,7 +119,3 @@ class Market:
     def _closed(self, bar: Bar) -> CandleClosed:
         fields = {**self._opened(bar).model_dump(), "venue_time": from_ms(bar.open_time_ms + STEP_MS)}
         return CandleClosed(**fields, high=bar.high, low=bar.low, close=bar.close, volume=bar.volume)
-
-
-def _kline(bar: Bar) -> Kline:
-    return Kline(from_ms(bar.open_time_ms), bar.open, bar.high, bar.low, bar.close, bar.volume)

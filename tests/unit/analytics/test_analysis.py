@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import talib
 
-from services.analytics.domain.analysis import analyse_candle, closed_bars, decimal_of, select_missing, trend
+from services.analytics.domain.analysis import SeriesAnalysis, analyse_candle, decimal_of, trend
 from services.analytics.domain.analysis_ids import analysis_id, candle_time_of
 from services.analytics.routes.views import round_amount
 from shared.strategy.bars import Bar
@@ -23,13 +23,13 @@ def test_values_equal_those_of_talib_from_the_anchor() -> None:
     emas = talib.EMA(np.array([str(bar.close) for bar in bars], dtype=np.float64), 20)
     results = [analyse_candle(series, index, 20) for index in range(len(bars))]
     assert [result.ema_value for result in results] == [decimal_of(ema.item()) for ema in emas]
-    assert [result.price for result in results] == [bar.close for bar in bars]
+    assert [result.bar for result in results] == bars
     undefined = {(result.ema_value, result.trend_direction, result.candles_above_ema) for result in results[:19]}
     assert undefined == {(None, None, None)}
     above = 0
     for result in results[19:]:
         assert result.ema_value is not None
-        above = above + 1 if result.price > result.ema_value else 0
+        above = above + 1 if result.bar.close > result.ema_value else 0
         assert result.candles_above_ema == above
 
 
@@ -97,8 +97,9 @@ def test_an_id_contains_its_time_and_is_different_for_each_watch() -> None:
 
 
 def test_a_watch_has_missed_the_bars_that_closed_after_its_last_one() -> None:
-    bars = closed_bars(Series(wavy_bars(10)), "x", range(10))
-    begun = bars[4].timestamp + timedelta(minutes=1)  # bar 4 closes after it
-    assert select_missing(bars, INTERVAL, begun, None) == bars[4:]
-    assert select_missing(bars, INTERVAL, begun, bars[6].timestamp) == bars[7:]
-    assert select_missing(bars, INTERVAL, bars[9].timestamp + timedelta(days=1), None) == []
+    bars = wavy_bars(10)
+    analysis = SeriesAnalysis("x", "BTCUSDT", INTERVAL, Series(bars))
+    begun = bars[4].open_time + timedelta(minutes=1)  # bar 4 closes after it
+    assert analysis.select_missing(range(10), begun, None) == range(4, 10)
+    assert analysis.select_missing(range(10), begun, bars[6].open_time) == range(7, 10)
+    assert not analysis.select_missing(range(10), bars[9].open_time + timedelta(days=1), None)

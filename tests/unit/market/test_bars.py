@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.market.bars import Gap, NotABar, check_time, enclose_body, find_gaps
+from shared.market.bars import Gap, NotABar, WidenedBar, check_time, enclose_body, find_gaps
 from shared.strategy.bars import INTERVAL_MS, Bar
 
 HOUR = 3_600_000
@@ -28,6 +28,7 @@ def test_a_widened_bar_encloses_its_open_and_close(
 ) -> None:
     given_bar = Bar(0, one, two, three, four, Decimal(0))
     taken = enclose_body(given_bar)
+    assert isinstance(taken, WidenedBar) == (taken is not given_bar)
     assert taken.low <= min(taken.open, taken.close)
     assert taken.high >= max(taken.open, taken.close)
     assert (taken.open, taken.close) == (given_bar.open, given_bar.close)

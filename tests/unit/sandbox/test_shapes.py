@@ -110,10 +110,10 @@ async def test_bad_parameters_are_answered_as_the_exchange_does(server: BaseTest
 async def test_pybit_reads_it_over_real_sockets(server: BaseTestServer) -> None:
     api = MarketApi(str(server.make_url("")).rstrip("/"))
     await step(server, 3)
-    assert len(await api.klines("BTCUSDT", "60")) == 3
-    assert str((await api.contract("BTCUSDT")).tick_size) == "0.5"
+    assert len(await api.bars("BTCUSDT", "60")) == 3
+    assert str((await api.instrument("BTCUSDT")).tick_size) == "0.5"
     with pytest.raises(UnknownSymbol):
-        await api.contract("NOSUCH")
+        await api.instrument("NOSUCH")
     api.close()
 
 

@@ -47,7 +47,7 @@ async def exchange() -> AsyncIterator[tuple[Hostile, MarketApi]]:
 async def test_bars_come_ascending_and_exact(exchange: tuple[Hostile, MarketApi]) -> None:
     hostile, api = exchange
     hostile.result({"list": [["1767225660000", *BAR[1:]], BAR]})
-    first, second = await api.klines("BTCUSDT", "1")
+    first, second = await api.bars("BTCUSDT", "1")
     assert first.open_time < second.open_time
     assert [str(value) for value in (first.open, first.high, first.low, first.close)] == ["10", "12", "9", "11"]
 
@@ -64,6 +64,7 @@ async def test_bars_come_ascending_and_exact(exchange: tuple[Hostile, MarketApi]
         {"list": [BAR[:4]]},
         {"list": [["x", *BAR[1:]]]},
         {"list": [["9" * 30, *BAR[1:]]]},
+        {"list": [["4102444800000", *BAR[1:]]]},
         {"list": [[BAR[0], "NaN", *BAR[2:]]]},
         {"list": [[BAR[0], "1e3", *BAR[2:]]]},
         {"list": [[BAR[0], "-1", *BAR[2:]]]},
@@ -77,7 +78,7 @@ async def test_a_result_of_another_shape_raises_venue_unavailable(
     hostile, api = exchange
     hostile.result(result)
     with pytest.raises(VenueUnavailable):
-        await api.klines("BTCUSDT", "1")
+        await api.bars("BTCUSDT", "1")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ async def test_pybit_neither_retries_nor_sleeps(exchange: tuple[Hostile, MarketA
     hostile.result({}, code)
     hostile.headers = {"X-Bapi-Limit-Reset-Timestamp": "1"}
     with pytest.raises(VenueUnavailable, match=str(code)):
-        await api.klines("BTCUSDT", "1")
+        await api.bars("BTCUSDT", "1")
     assert hostile.requests == 1
 
 
@@ -123,7 +124,7 @@ async def test_a_symbol_that_is_not_listed_is_unknown(exchange: tuple[Hostile, M
     hostile, api = exchange
     hostile.result({"list": []})
     with pytest.raises(UnknownSymbol):
-        await api.contract("NOSUCH")
+        await api.instrument("NOSUCH")
     hostile.result({}, 10001)
     with pytest.raises(UnknownSymbol):
-        await api.klines("NOSUCH", "1")
+        await api.bars("NOSUCH", "1")

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import WSMsgType, web
 
-from services.trading.bybit_stream_api import KlineUpdate, MarketStream
+from services.trading.bybit_stream_api import BarUpdate, MarketStream
 from tests.integration.accounts import eventually
 
 ITEM = {
@@ -92,7 +92,7 @@ def _topics(asked: dict[str, object]) -> list[object]:
 
 class Received:
     def __init__(self) -> None:
-        self.updates: list[KlineUpdate] = []
+        self.updates: list[BarUpdate] = []
         self.accepted: list[str] = []
 
     async def until(self, accepted: int = 0, updates: int = 0) -> None:
