@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, Field
 
 from shared.chassis.errors import InvalidInput
+from shared.contracts.json_text import is_storable
 from shared.contracts.types import QueryModel, ViewModel
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ def decode_cursor(cursor: str | None, *kinds: type, path: str = "$.cursor") -> t
             raise ValueError("another list's cursor")
         if any(isinstance(part, int) and abs(part) >= 2**63 for part in position):
             raise ValueError("out of range")
-        if any(isinstance(part, str) and not _is_text(part) for part in position):
+        if any(isinstance(part, str) and not is_storable(part) for part in position):
             raise ValueError("not text")
     except (ValueError, binascii.Error, RecursionError) as error:
         raise invalid_cursor(path) from error
@@ -55,11 +56,6 @@ def decode_cursor(cursor: str | None, *kinds: type, path: str = "$.cursor") -> t
 
 def invalid_cursor(path: str = "$.cursor") -> InvalidInput:
     return InvalidInput(errors=[{"path": path, "reason": "is not a cursor of this list"}])
-
-
-def _is_text(part: str) -> bool:
-    """Return whether Postgres can store it: no NUL and no lone surrogate."""
-    return "\x00" not in part and not any("\ud800" <= character <= "\udfff" for character in part)
 
 
 def encode_sorted(sort: str, *position: str | int) -> str:

@@ -11,6 +11,7 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 
+from shared.contracts.json_text import child
 from shared.strategy.conditions.arrays import Truth, compare, crosses
 from shared.strategy.conditions.one_bar import truth_at
 from shared.strategy.conditions.panel import Panel
@@ -29,7 +30,7 @@ from shared.strategy.document.nodes import (
     Operand,
     Reference,
 )
-from shared.strategy.document.reader import DocumentReader, child, is_decimal_text, quoted
+from shared.strategy.document.reader import DocumentReader, is_decimal_text, quoted
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, MAX_PERIOD, IndicatorSpec
 from shared.strategy.series import Series, Truths
 
