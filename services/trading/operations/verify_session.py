@@ -11,12 +11,14 @@ from services.trading.operations.execution_settings import first_bar_ms_of, stra
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.candles import SeriesRow
 from services.trading.queries.restrictions import (
+    BY_NUMBER,
     Kind,
     RestrictionRow,
     instrument_changes,
     list_restrictions,
 )
 from services.trading.queries.sessions import SessionRow
+from shared.chassis.listing import Slice
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar
@@ -98,7 +100,7 @@ async def read_session(database: Database, session_id: UUID) -> SessionRecord:
         assert session is not None, "its locator row exists"
         if session.status != "STOPPED":
             raise NotVerifiable(f"session {session_id} is {session.status}: stop it first")
-        restrictions = await list_restrictions(connection, user_id, session_id, 0, MAX_RESTRICTIONS)
+        restrictions = await list_restrictions(connection, user_id, session_id, Slice(BY_NUMBER, MAX_RESTRICTIONS))
         filled = await trades.list_fills_of(connection, user_id, [session_id])
         if session.last_bar is None:
             return SessionRecord(session, restrictions, [], None, None, filled[session_id])

@@ -7,8 +7,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.domain import SessionTotals
-from services.trading.queries.ordering import After, Order
 from services.trading.queries.sessions import SessionLease
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.contracts.types import from_ms, new_id, to_ms
 from shared.strategy.execution.outcome import Decision, Fill, Trade
@@ -51,6 +51,10 @@ class TradeRow:
     decision_ids: Sequence[UUID]
 
 
+ORDERS = {
+    "entry_time": Order(entry_time=datetime, trade_id=UUID),
+    "created_at": Order(created_at=datetime, trade_id=UUID),
+}
 COMPUTED = ("decision_ids", "remaining_quantity")
 # `decision_ids` are the decisions of the trade's fills, in the order they were taken.
 TRADE_COLUMNS = (
@@ -332,17 +336,14 @@ class TradeFilter:
     last: datetime | None = None
 
 
-async def list_trades(
-    connection: Connection, user_id: int, criteria: TradeFilter, order: Order, after: After, limit: int
-) -> list[TradeRow]:
+async def list_trades(connection: Connection, user_id: int, criteria: TradeFilter, wanted: Slice) -> list[TradeRow]:
     rows = await connection.fetch(
         f"""
         SELECT {TRADE_COLUMNS} FROM user_trades
         WHERE user_id = $1 AND ($2::uuid IS NULL OR session_id = $2) AND ($3::uuid IS NULL OR strategy_id = $3)
               AND ($4::text IS NULL OR symbol = $4) AND ($5::text IS NULL OR status = $5)
               AND ($6::timestamptz IS NULL OR entry_time >= $6) AND ($7::timestamptz IS NULL OR entry_time < $7)
-              AND {order.beyond("trade_id", 8)}
-        ORDER BY {order.by("trade_id")} LIMIT $10
+              {wanted.sql(8)}
         """,
         user_id,
         criteria.session_id,
@@ -351,8 +352,7 @@ async def list_trades(
         criteria.status,
         criteria.first,
         criteria.last,
-        *(after or (None, None)),
-        limit,
+        *wanted.arguments,
     )
     return [TradeRow(**row) for row in rows]
 
