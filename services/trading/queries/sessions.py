@@ -63,7 +63,7 @@ class SessionRow:
     stop_loss_percentage: Decimal | None
     take_profit_percentage: Decimal | None
     min_stop_distance_percentage: Decimal | None
-    fingerprint: str | None
+    fingerprint: str
     fill_count: int
     event_seq: int
     notes: str | None

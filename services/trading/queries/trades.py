@@ -77,12 +77,14 @@ async def move_session(
     snapshot: Mapping[str, object],
     totals: SessionTotals,
     fills: int,
+    fingerprint: str | None,
     events: int,
     decisions: Sequence[Decision],
 ) -> Cursor | None:
     """Move the session's cursor under its lease and insert its decisions.
 
-    Returns None, and changes nothing, if the lease, the cursor or the allowed entries have changed.
+    A `fingerprint` of None stays as it is. Returns None, and changes nothing, if the lease, the cursor or the
+    allowed entries have changed.
     """
     row = await connection.fetchrow(
         """
@@ -95,7 +97,8 @@ async def move_session(
                 first_bar = coalesce(s.first_bar, $6), last_bar = $6, snapshot = $7,
                 total_trades = $8, winning_trades = $9, losing_trades = $10,
                 total_pnl = $11, highest_equity = $12, max_drawdown = $13,
-                fill_count = s.fill_count + $14, event_seq = s.event_seq + $15
+                fill_count = s.fill_count + $14, event_seq = s.event_seq + $15,
+                fingerprint = coalesce($28, s.fingerprint)
             FROM lease
             WHERE s.user_id = lease.user_id AND s.session_id = lease.session_id
                   AND s.last_bar IS NOT DISTINCT FROM $5 AND s.status <> 'STOPPED'
@@ -127,6 +130,7 @@ async def move_session(
         fills,
         events,
         *_decision_columns(decisions),
+        fingerprint,
     )
     return Cursor(**row) if row else None
 
@@ -377,29 +381,14 @@ async def set_notes(connection: Connection, user_id: int, trade_id: UUID, notes:
     )
 
 
-async def list_fills_of(
-    connection: Connection, user_id: int, session_ids: Sequence[UUID]
-) -> dict[UUID, list[Fill]]:
-    """Return all fills by session, in order, as the fingerprint needs them."""
-    fills: dict[UUID, list[Fill]] = {session_id: [] for session_id in session_ids}
+async def list_session_fills(connection: Connection, user_id: int, session_id: UUID) -> list[Fill]:
+    """List all fills of a session, in order, as the fingerprint needs them."""
     rows = await connection.fetch(
         """
-        SELECT session_id, time, action, side, qty, price, fee, reason FROM fills
-        WHERE user_id = $1 AND session_id = ANY ($2::uuid[]) ORDER BY session_id, fill_number
+        SELECT time, action, side, qty, price, fee, reason FROM fills
+        WHERE user_id = $1 AND session_id = $2 ORDER BY fill_number
         """,
         user_id,
-        session_ids,
+        session_id,
     )
-    for row in rows:
-        fills[row["session_id"]].append(
-            Fill(
-                to_ms(row["time"]),
-                row["action"],
-                row["side"],
-                row["qty"],
-                row["price"],
-                row["fee"],
-                row["reason"],
-            )
-        )
-    return fills
+    return [Fill(to_ms(time), *rest) for time, *rest in rows]

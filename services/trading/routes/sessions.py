@@ -18,7 +18,7 @@ from services.trading.operations.start_session import (
     start_session,
 )
 from services.trading.operations.stop_session import stop_session
-from services.trading.queries import entitlements, sessions, strategies, trades
+from services.trading.queries import entitlements, sessions, strategies
 from services.trading.queries.sessions import RunState, SessionFilter, SessionRow
 from services.trading.routes.listed_series import FieldFault, check_series, unknown_symbol, venue_unavailable
 from services.trading.routes.session_views import LimitsView, SessionView, session_view
@@ -34,7 +34,6 @@ from shared.contracts.texts import Text
 from shared.contracts.types import BodyModel, Id, Instant
 from shared.market.fields import Symbol
 from shared.strategy.bars import Instrument
-from shared.strategy.execution.fingerprint import fingerprint
 
 PATH = "/v1/sessions"
 
@@ -112,7 +111,7 @@ class SessionRoutes(Routes):
         interval = await find_interval(self._database, call.principal.user_id, request)
         now, instrument = await self._venue_facts(body.symbol, interval)
         row = await start_session(self._database, call.principal, request, self._paper, now, instrument)
-        return created(session_view(row, fingerprint([]), RunState("ALLOWED", None)), f"{PATH}/{row.session_id}")
+        return created(session_view(row, RunState("ALLOWED", None)), f"{PATH}/{row.session_id}")
 
     async def _venue_facts(self, symbol: str, interval: str | None) -> tuple[datetime, Instrument]:
         """Return the exchange's current time and instrument. Raises InvalidInput if it does not have the series,
@@ -213,12 +212,9 @@ async def _viewer(
     connection: Connection, user_id: int, rows: Sequence[SessionRow]
 ) -> Callable[[SessionRow], SessionView]:
     """Return a function that renders these sessions."""
-    running = [row.session_id for row in rows if row.fingerprint is None]
-    filled = await trades.list_fills_of(connection, user_id, running)
+    running = [row.session_id for row in rows if row.status != "STOPPED"]
     states = await sessions.list_run_states(connection, user_id, running)
-    return lambda row: session_view(
-        row, row.fingerprint or fingerprint(filled[row.session_id]), states.get(row.session_id)
-    )
+    return lambda row: session_view(row, states.get(row.session_id))
 
 
 def _tagged(view: SessionView, row: SessionRow) -> Reply[SessionView]:

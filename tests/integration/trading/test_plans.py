@@ -56,7 +56,7 @@ def _fills(connection: Connection) -> Awaitable[object]:
         lambda connection: trades.get_open_trade(connection, 1, ID),
         lambda connection: trades.sum_fills(connection, 1, ID),
         lambda connection: restrictions.list_restrictions(connection, 1, ID, Slice(restrictions.BY_NUMBER, 50)),
-        lambda connection: trades.list_fills_of(connection, 1, [ID]),
+        lambda connection: trades.list_session_fills(connection, 1, ID),
         lambda connection: decisions.get_decision(connection, 1, ID),
         lambda connection: sessions.get_session(connection, 1, ID),
         lambda connection: sessions.list_running(connection, 1),
