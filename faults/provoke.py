@@ -10,6 +10,7 @@ import asyncpg
 from shared.chassis.clock import utc_now
 from shared.chassis.events.outbox import bucket_of
 from shared.contracts.catalog import BY_TOPIC
+from shared.contracts.envelope import NOBODY
 from shared.contracts.types import instant_text, new_id
 
 PARKED_WITHIN_S = 12.0
@@ -40,7 +41,6 @@ PUBLISH = """
     INSERT INTO {service}.outbox (user_id, bucket, event_id, topic, key, headers, payload)
     VALUES (0, $1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING
 """
-NOBODY = "0"
 POISON = {
     "no JSON": b"{not json",
     "too deep": b"[" * 10_000,
@@ -82,7 +82,8 @@ async def publish_poison(superuser_dsn: str, topic: str, poison: str) -> str:
         "ce_time": instant_text(utc_now()),
         "ce_dataschema": f"tradefleet:{topic}:{version}",
     }
-    row = (bucket_of(NOBODY), event_id, topic, NOBODY, json.dumps(headers), POISON.get(poison, b"{}"))
+    key = str(NOBODY)
+    row = (bucket_of(key), event_id, topic, key, json.dumps(headers), POISON.get(poison, b"{}"))
     await _run(superuser_dsn, PUBLISH.format(service=service), *row)
     return event_id
 

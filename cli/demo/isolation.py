@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -33,6 +33,7 @@ class Operation:
     parameters: tuple[str, ...]
     query: tuple[str, ...]
     has_body: bool
+    oldest_first: Mapping[str, str]  # the query under which the first page of a list does not change as it grows
 
 
 async def try_everything(openapi: Iterable[Any], owner: Client, intruder: Client) -> IsolationReport:
@@ -69,12 +70,16 @@ def _operations(document: Any) -> Iterable[Operation]:
         for method in METHODS:
             if method in methods and methods[method].get("security"):
                 described = methods[method]
+                query = {p["name"]: p["schema"] for p in described.get("parameters", []) if p["in"] == "query"}
                 yield Operation(
                     method,
                     path,
                     tuple(re.findall(r"{(\w+)}", path)),
-                    tuple(p["name"] for p in described.get("parameters", []) if p["in"] == "query"),
+                    tuple(query),
                     "requestBody" in described,
+                    {"sort": min(query["sort"]["enum"], key=lambda order: order[0] == "-")}
+                    if "sort" in query
+                    else {},
                 )
 
 
@@ -89,7 +94,7 @@ async def _visible_ids(client: Client, readable: Iterable[Operation]) -> AsyncIt
 async def _snapshot(client: Client, readable: Iterable[Operation]) -> dict[str, object]:
     """Return the responses of all readable paths, except those that count the tenant's own requests."""
     answers = {
-        operation.path: await client.call("GET", operation.path)
+        operation.path: await client.call("GET", operation.path, **operation.oldest_first)
         for operation in readable
         if operation.path not in SELF_COUNTING_PATHS
     }

@@ -55,7 +55,7 @@ INFRASTRUCTURE_FAULTS = (
 )
 
 
-class PooledConnection(asyncpg.Connection):
+class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """A connection that is not reset between transactions: we set everything LOCAL, and take locks per transaction.
 
     The reset would cost a round trip per transaction. A transaction left open is still rolled back.

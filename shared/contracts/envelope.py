@@ -1,7 +1,7 @@
 """The common structure of all events, and the guarantees of their topics."""
 
 from datetime import datetime, timedelta
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, Self, get_args
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
@@ -43,25 +43,24 @@ class Message(BaseModel):
         """The wall time at which it was published (`ce_time`); None unless it was read from a topic."""
         return self._published_at
 
-    def set_published_at(self, published_at: datetime) -> None:
-        """Set the time after reading it from a topic: it is in the headers, not in the value."""
-        self._published_at = published_at
-
     @property
     def is_replayed(self) -> bool:
         """True if an operator replayed it: the plausibility of its version is not checked then."""
         return self._is_replayed
-
-    def mark_replayed(self) -> None:
-        self._is_replayed = True
 
     @property
     def message_id(self) -> UUID | None:
         """The event id on its topic (`ce_id`); None unless it was read from one."""
         return self._message_id
 
-    def set_message_id(self, message_id: UUID) -> None:
-        self._message_id = message_id
+    def received(
+        self, published_at: datetime, message_id: UUID | None = None, *, is_replayed: bool = False
+    ) -> Self:
+        """Return this message as read from a topic: its time and id are in the headers, not in the value."""
+        copy = self.model_copy()
+        copy._published_at, copy._message_id = published_at, message_id  # noqa: SLF001 - of this class
+        copy._is_replayed = is_replayed  # noqa: SLF001
+        return copy
 
     def key(self) -> str:
         """The Kafka key."""
@@ -70,6 +69,10 @@ class Message(BaseModel):
     def order_key(self) -> str:
         """The key that orders messages: those that share it wait behind one that cannot be handled."""
         return self.key()
+
+
+NOBODY = 0
+"""The user of events that belong to no tenant."""
 
 
 class Event(Message):

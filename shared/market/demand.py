@@ -5,9 +5,10 @@ from uuid import UUID
 
 import structlog
 
-from shared.chassis.events.outbox import NOBODY, emit
+from shared.chassis.events.outbox import emit
 from shared.chassis.jobs import Job, every
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
+from shared.contracts.envelope import NOBODY
 from shared.contracts.market import MarketInterest
 
 POLL_EVERY_S = 0.25

@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 
+from shared.contracts.types import SYMBOL_PATTERN
 from shared.strategy.bars import INTERVAL_MS
 
 
@@ -13,6 +14,7 @@ def _check_interval(interval: str) -> str:
     return interval
 
 
+Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN), Field(examples=["BTCUSDT"])]
 Interval = Annotated[
     str, AfterValidator(_check_interval), WithJsonSchema({"type": "string", "enum": [*INTERVAL_MS]})
 ]

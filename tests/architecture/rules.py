@@ -51,9 +51,10 @@ def _is_broad(handler: ast.ExceptHandler) -> bool:
 def _forbidden(path: str, node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.ExceptHandler) and path not in BROAD_EXCEPT and _is_broad(node):
         yield f"{path}:{node.lineno}: swallows everything"
-    text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-    if path.startswith(("services/", "shared/")) and OUTLIVES_TRANSACTION.search(text):
-        yield f"{path}:{node.lineno}: outlives its transaction"
+    if isinstance(node, ast.Constant) and path.startswith(("services/", "shared/")):
+        if OUTLIVES_TRANSACTION.search(str(node.value)):
+            yield f"{path}:{node.lineno}: outlives its transaction"
+        return
     if not isinstance(node, ast.Call):
         return
     in_money = path.startswith(("services/", "shared/contracts/")) and path not in STATISTICS

@@ -50,7 +50,7 @@ async def prices(scene: FeedScene, caller: Caller, session: str, count: int) -> 
     """Return the prices of the session's fills once there are `count`; the market moves on meanwhile."""
 
     async def look() -> list[Decimal]:
-        found = await every(caller, f"/v1/sessions/{session}/fills")
+        found = await every(caller, f"/v1/sessions/{session}/fills?sort=fill_number")
         if len(found) < count:
             await scene.exchange.step()
         return [Decimal(fill["price"]) for fill in found]

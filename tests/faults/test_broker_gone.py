@@ -11,6 +11,7 @@ from aiokafka.partitioner import murmur2
 from click.testing import CliRunner
 
 from cli.outbox import outbox
+from shared.chassis.events.aiokafka_api import producer_id_of
 from shared.chassis.events.outbox import bucket_of
 from stack.topics import create_topics, topics_of
 from tests.conftest import TEST_PARTITIONS
@@ -120,7 +121,7 @@ async def next_producer_id(bootstrap: str) -> int:
     """Return the next producer id; the broker assigns them in sequence."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
     await producer.start()
-    producer_id: int = producer._txn_manager.producer_id
+    producer_id = producer_id_of(producer)
     await producer.stop()
     return producer_id
 

@@ -9,6 +9,9 @@ import asyncpg
 import pytest
 
 from shared.chassis.clock import utc_now
+from shared.contracts.types import to_ms
+from shared.strategy.execution.fingerprint import fingerprint
+from shared.strategy.execution.outcome import Fill
 from stack.failure import BadInput
 from stack.migrate import OWNER, SERVICES, DatabaseAccess, migrate
 from tests.backend import PASSWORD
@@ -31,6 +34,8 @@ ONE_PUBLIC_ID, OPEN_TRADES, OUTCOMES = (
     "0151_decision_outcomes.sql",
 )
 TRIED |= {ONE_PUBLIC_ID, OPEN_TRADES, OUTCOMES}
+RUNNING_FINGERPRINTS = "0180_running_fingerprints.sql"
+TRIED |= {RUNNING_FINGERPRINTS}
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # days ago
 
@@ -259,6 +264,27 @@ async def test_open_trades_are_updated_from_their_fills(postgres: str) -> None:
         await migrate(access)
         rows = await superuser.fetch("SELECT closed_quantity, fee, late FROM trading.user_trades ORDER BY trade_id")
         assert [tuple(row) for row in rows] == [(2, 6, True), (1, 9, False), (0, 6, False)] * 3
+
+
+async def test_running_sessions_get_the_fingerprint_of_their_fills(postgres: str) -> None:
+    async with before_migration(postgres, RUNNING_FINGERPRINTS) as (access, superuser):
+        await superuser.execute(ID)
+        await superuser.execute(TRADED)
+        await superuser.execute(
+            """
+            UPDATE fills SET qty = fill_number * 1.50, price = 1e2 + 0.1230 * fill_number,
+                   time = '2026-01-01T00:00:00.001Z'::timestamptz + fill_number * interval '1 hour';
+            DELETE FROM fills WHERE user_id = 3;
+            UPDATE user_trading_sessions SET fingerprint = 'kept' WHERE user_id = 2
+            """
+        )
+        await migrate(access)
+        rows = await superuser.fetch("SELECT fingerprint FROM trading.user_trading_sessions ORDER BY user_id")
+        stored = await superuser.fetch("SELECT * FROM trading.fills WHERE user_id = 1 ORDER BY fill_number")
+    names = ("action", "side", "qty", "price", "fee", "reason")
+    fills = [Fill(to_ms(row["time"]), *(row[name] for name in names)) for row in stored]
+    assert len(fills) == 6
+    assert [row["fingerprint"] for row in rows] == [fingerprint(fills), "kept", fingerprint([])]
 
 
 async def test_existing_decisions_get_their_outcome(postgres: str) -> None:

@@ -12,6 +12,7 @@ from services.analytics.domain.calendar import TradedDay
 from services.analytics.domain.days import TRAILING_DAYS, Day, EarlierDays
 from services.analytics.domain.quotients import ZERO
 from services.analytics.queries.facts import Subject
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.contracts.types import Amount
 
@@ -52,12 +53,7 @@ FLOWS = ("capital_added", "capital_taken")
 DAY_COLUMNS = ", ".join(DayRow.__dataclass_fields__)
 
 
-LIST_DAYS = f"""
-    SELECT {DAY_COLUMNS} FROM user_daily_performance
-    WHERE user_id = $1 AND mode = $2 AND ($3::date IS NULL OR date >= $3) AND ($4::date IS NULL OR date <= $4)
-          AND ($5::date IS NULL OR date > $5)
-    ORDER BY date LIMIT $6
-"""
+ORDERS = {"date": Order(date=date)}
 
 
 # The LATERAL joins make Postgres use the index for each subject, also with stale statistics of fast-growing tables.
@@ -189,17 +185,19 @@ async def list_days(
     *,
     first: date | None,
     last: date | None,
-    after: date | None,
-    limit: int,
+    wanted: Slice,
 ) -> list[DayRow]:
     rows = await connection.fetch(
-        LIST_DAYS,
+        f"""
+        SELECT {DAY_COLUMNS} FROM user_daily_performance
+        WHERE user_id = $1 AND mode = $2 AND ($3::date IS NULL OR date >= $3) AND ($4::date IS NULL OR date <= $4)
+              {wanted.sql(5)}
+        """,
         user_id,
         mode,
         first,
         last,
-        after,
-        limit,
+        *wanted.arguments,
     )
     return [DayRow(**row) for row in rows]
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from services.analytics.domain.analysis import AnalysisData, CandleAnalysis, SeriesAnalysis, Watch
 from services.analytics.domain.analysis_ids import analysis_id
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.contracts.types import EARLIEST, LATEST
 
@@ -62,29 +63,8 @@ ANALYSIS_COLUMNS = ", ".join(
 )
 
 
-def _list_analyses(beyond: str, direction: str) -> str:
-    """Return the query of a list. Bounds and position are never NULL, so that a generic plan uses the index."""
-    return f"""
-        SELECT {ANALYSIS_COLUMNS} FROM user_market_analysis a
-        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR interval = $3)
-              AND ($4::uuid IS NULL OR watch_id = $4)
-              AND ($5::boolean IS NULL OR $5 = EXISTS (SELECT FROM watchlist w WHERE w.user_id = a.user_id
-                                                       AND w.watch_id = a.watch_id))
-              AND timestamp >= $6 AND timestamp < $7 AND (timestamp, watch_id) {beyond} ($8, $9)
-        ORDER BY timestamp {direction}, watch_id {direction} LIMIT $10
-    """
-
-
-LIST_ANALYSES = {"timestamp": _list_analyses(">", "ASC"), "-timestamp": _list_analyses("<", "DESC")}
-_ENDS = {"timestamp": (EARLIEST, UUID(int=0)), "-timestamp": (LATEST, UUID(int=2**128 - 1))}
-LIST_WATCHES = {
-    sort: f"""
-        SELECT {WATCH_COLUMNS} FROM watchlist
-        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR interval = $3)
-              AND ($4::uuid IS NULL OR watch_id {beyond} $4) ORDER BY watch_id {direction} LIMIT $5
-    """
-    for sort, beyond, direction in (("created_at", ">", "ASC"), ("-created_at", "<", "DESC"))
-}
+ANALYSIS_ORDERS = {"timestamp": Order(timestamp=datetime, watch_id=UUID)}
+WATCH_ORDERS = {"created_at": Order(watch_id=UUID)}  # ids are UUIDv7, so they sort by creation time
 
 
 async def count_watches(connection: Connection, user_id: int) -> int:
@@ -116,12 +96,19 @@ async def list_watches(
     *,
     symbol: str | None,
     interval: str | None,
-    sort: str,
-    after: UUID | None,
-    limit: int,
+    wanted: Slice,
 ) -> list[WatchRow]:
-    """List watches after the cursor. Ids are UUIDv7, so they sort by creation time."""
-    rows = await connection.fetch(LIST_WATCHES[sort], user_id, symbol, interval, after, limit)
+    rows = await connection.fetch(
+        f"""
+        SELECT {WATCH_COLUMNS} FROM watchlist
+        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR interval = $3)
+              {wanted.sql(4)}
+        """,
+        user_id,
+        symbol,
+        interval,
+        *wanted.arguments,
+    )
     return [WatchRow(**row) for row in rows]
 
 
@@ -220,13 +207,18 @@ async def list_analyses(
     is_watchlist: bool | None,
     first: datetime | None,
     last: datetime | None,
-    sort: str,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
+    wanted: Slice,
 ) -> list[AnalysisRow]:
     """List analyses from `first` (inclusive) to `last` (exclusive)."""
     rows = await connection.fetch(
-        LIST_ANALYSES[sort],
+        f"""
+        SELECT {ANALYSIS_COLUMNS} FROM user_market_analysis a
+        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR interval = $3)
+              AND ($4::uuid IS NULL OR watch_id = $4)
+              AND ($5::boolean IS NULL OR $5 = EXISTS (SELECT FROM watchlist w WHERE w.user_id = a.user_id
+                                                       AND w.watch_id = a.watch_id))
+              AND timestamp >= $6 AND timestamp < $7 {wanted.sql(8)}
+        """,
         user_id,
         symbol,
         interval,
@@ -234,8 +226,7 @@ async def list_analyses(
         is_watchlist,
         first or EARLIEST,
         last or LATEST,
-        *(after or _ENDS[sort]),
-        limit,
+        *wanted.arguments,
     )
     return [AnalysisRow(**row) for row in rows]
 

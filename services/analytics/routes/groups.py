@@ -1,21 +1,22 @@
 """`/by-symbol` and `/by-strategy`. Groups are few, so they are sorted and paged in memory."""
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Literal, TypeVar
 
 from services.analytics.domain.summary import Sums
 from services.analytics.queries import facts, groups
 from services.analytics.queries.groups import StrategySums, SymbolSums
-from services.analytics.routes.period import PagedPeriodQuery, period_of
+from services.analytics.routes.period import ListPeriodQuery, period_of
 from services.analytics.routes.views import ByStrategyView, BySymbolView, sums_fields
 from shared.chassis.http.app import Call
-from shared.chassis.http.paging import Page, decode_sorted, encode_sorted, invalid_cursor, page_of
+from shared.chassis.http.paging import Page, encode_sorted, page_of
 from shared.chassis.http.routes import Routes, endpoint
+from shared.chassis.listing import Order
 from shared.chassis.postgres import Database
 from shared.contracts.texts import NAME_LENGTH
 from shared.contracts.time_zones import zone_or_default
-from shared.contracts.types import ViewModel, decimal_text
+from shared.contracts.types import ViewModel
 
 T = TypeVar("T")
 V = TypeVar("V", bound=ViewModel)
@@ -25,11 +26,20 @@ SymbolSort = Literal["symbol", "-symbol", "pnl", "-pnl", "trades", "-trades"]
 StrategySort = Literal["strategy_name", "-strategy_name", "pnl", "-pnl", "trades", "-trades"]
 
 
-class BySymbolQuery(PagedPeriodQuery):
+BY_SUMS = {"pnl": Order(pnl=Decimal, tie=str), "trades": Order(trades=Decimal, tie=str)}
+BY_SYMBOL = {**BY_SUMS, "symbol": Order(symbol=str, tie=str)}
+BY_STRATEGY = {**BY_SUMS, "strategy_name": Order(strategy_name=str, tie=str)}
+
+
+class BySymbolQuery(ListPeriodQuery):
+    orders = BY_SYMBOL
+
     sort: SymbolSort = "symbol"
 
 
-class ByStrategyQuery(PagedPeriodQuery):
+class ByStrategyQuery(ListPeriodQuery):
+    orders = BY_STRATEGY
+
     sort: StrategySort = "strategy_name"
 
 
@@ -48,7 +58,7 @@ class GroupRoutes(Routes):
         def key_of(one: SymbolSums) -> Key:
             return _key(query.sort, one.sums, one.symbol, one.symbol)
 
-        return _page(found, query.sort, query.cursor, query.limit, key_of, _symbol_view)
+        return _page(found, query, key_of, _symbol_view)
 
     @endpoint("GET", "/v1/performance/by-strategy", "Get your trading results by strategy")
     async def list_performance_by_strategy(self, call: Call, query: ByStrategyQuery) -> Page[ByStrategyView]:
@@ -61,7 +71,7 @@ class GroupRoutes(Routes):
         def key_of(one: StrategySums) -> Key:
             return _key(query.sort, one.sums, one.strategy_name, str(one.strategy_id))
 
-        return _page(found, query.sort, query.cursor, query.limit, key_of, _strategy_view)
+        return _page(found, query, key_of, _strategy_view)
 
 
 def _key(sort: str, sums: Sums, name: str, tie: str) -> Key:
@@ -75,42 +85,16 @@ def _key(sort: str, sums: Sums, name: str, tie: str) -> Key:
 
 
 def _page(
-    found: Sequence[T],
-    sort: str,
-    cursor: str | None,
-    limit: int,
-    key_of: Callable[[T], Key],
-    view_of: Callable[[T], V],
+    found: Sequence[T], query: ListPeriodQuery, key_of: Callable[[T], Key], view_of: Callable[[T], V]
 ) -> Page[V]:
     """Return the page after the cursor. Compares keys, so groups changed since the last page cause no error."""
-    descending = sort.startswith("-")
-    after = _after(sort, cursor)
-    ordered = sorted(found, key=key_of, reverse=descending)
-    if after is not None:
-        ordered = [one for one in ordered if (key_of(one) < after if descending else key_of(one) > after)]
-    page = page_of(ordered[: limit + 1], limit, lambda last: _cursor(sort, key_of(last)))
-    return Page[V](items=[view_of(one) for one in page.items], next_cursor=page.next_cursor)
-
-
-def _cursor(sort: str, key: Key) -> str:
-    value, tie = key
-    return encode_sorted(sort, decimal_text(value) if isinstance(value, Decimal) else value, tie)
-
-
-def _after(sort: str, cursor: str | None) -> Key | None:
-    position = decode_sorted(sort, cursor, str, str)
-    if position is None:
-        return None
-    value, tie = map(str, position)
-    if sort.removeprefix("-") not in ("pnl", "trades"):
-        return (value, tie)
-    try:
-        amount = Decimal(value)
-    except InvalidOperation as error:
-        raise invalid_cursor() from error
-    if not amount.is_finite():
-        raise invalid_cursor()
-    return (amount, tie)
+    wanted = query.slice()
+    ordered = sorted(found, key=key_of, reverse=wanted.descending)
+    if (after := wanted.after) is not None:
+        ordered = [one for one in ordered if (key_of(one) < after if wanted.descending else key_of(one) > after)]
+    return page_of(
+        ordered[: wanted.limit], query.limit, view_of, lambda last: encode_sorted(query.sort, *key_of(last))
+    )
 
 
 def _symbol_view(one: SymbolSums) -> BySymbolView:

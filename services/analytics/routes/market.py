@@ -1,32 +1,29 @@
 """HTTP routes of the watchlist and of analyses of closed candles."""
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from services.analytics.errors import AlreadyWatched, WatchlistFull
 from services.analytics.operations.notes import change_notes, get_analysis
 from services.analytics.operations.watchlist import get_watch, unwatch, watch
 from services.analytics.queries import market
 from services.analytics.queries.market import AnalysisRow
-from services.analytics.routes.cursors import parse_id, parse_time_and_id
 from services.analytics.routes.views import AnalysisView, WatchView, round_amount
 from shared.chassis.errors import NotFound, Unavailable
 from shared.chassis.http.app import Call, Reply, created, tagged
-from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
 from shared.contracts.texts import Text
-from shared.contracts.types import SYMBOL_PATTERN, BodyModel, Flag, Id, Instant, instant_text
-from shared.market.fields import Interval
+from shared.contracts.types import BodyModel, Flag, Id, Instant
+from shared.market.fields import Interval, Symbol
 from shared.market.history_client import CandleHistory
 
 PATH = "/v1/watchlist"
 ANALYSES = "/v1/market-analysis"
-
-Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
 
 
 class WatchBody(BodyModel):
@@ -37,18 +34,22 @@ class WatchBody(BodyModel):
     ema_period: int = Field(default=20, ge=2, le=500)
 
 
-class WatchlistQuery(PageQuery):
+class WatchlistQuery(ListQuery):
+    orders = market.WATCH_ORDERS
+
     symbol: Symbol | None = None
     interval: Interval | None = None
-    sort: Literal["created_at", "-created_at"] = "created_at"
+    sort: Literal["created_at", "-created_at"] = "-created_at"
 
 
-class AnalysisQuery(PageQuery):
+class AnalysisQuery(ListQuery):
+    orders = market.ANALYSIS_ORDERS
+
     symbol: Symbol | None = None
     interval: Interval | None = None
     watch_id: Id | None = None
     is_watchlist: Flag | None = None
-    sort: Literal["timestamp", "-timestamp"] = "timestamp"
+    sort: Literal["timestamp", "-timestamp"] = "-timestamp"
     from_: Instant | None = Field(default=None, alias="from")
     to: Instant | None = None
 
@@ -77,29 +78,22 @@ class WatchlistRoutes(Routes):
     async def watch_symbol(self, call: Call, body: WatchBody) -> Reply[WatchView]:
         await self._history.check_series(body.symbol, body.interval)
         row = await watch(self._database, call.principal.user_id, body.symbol, body.interval, body.ema_period)
-        return created(WatchView.model_validate(asdict(row)), f"{PATH}/{row.watch_id}")
+        return created(WatchView.model_validate(row), f"{PATH}/{row.watch_id}")
 
-    @endpoint("GET", PATH, "List your watchlist")
+    @endpoint("GET", PATH, "List your watchlist, newest first")
     async def list_watchlist(self, call: Call, query: WatchlistQuery) -> Page[WatchView]:
         user_id = call.principal.user_id
-        position = decode_sorted(query.sort, query.cursor, str)
+        wanted = query.slice()
         async with self._database.tenant(user_id) as connection:
             rows = await market.list_watches(
-                connection,
-                user_id,
-                symbol=query.symbol,
-                interval=query.interval,
-                sort=query.sort,
-                after=parse_id(position),
-                limit=query.limit + 1,
+                connection, user_id, symbol=query.symbol, interval=query.interval, wanted=wanted
             )
-        views = [WatchView.model_validate(asdict(row)) for row in rows]
-        return page_of(views, query.limit, lambda last: encode_sorted(query.sort, str(last.watch_id)))
+        return query.page_of(rows, WatchView.model_validate)
 
     @endpoint("GET", PATH + "/{id}", "Get a watch")
     async def get_watched_symbol(self, call: Call) -> WatchView:
         row = await get_watch(self._database, call.principal.user_id, call.uuid())
-        return WatchView.model_validate(asdict(row))
+        return WatchView.model_validate(row)
 
     @endpoint(
         "DELETE",
@@ -117,10 +111,10 @@ class AnalysisRoutes(Routes):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @endpoint("GET", ANALYSES, "List analyses of the symbols you watch, oldest first")
+    @endpoint("GET", ANALYSES, "List analyses of the symbols you watch, newest first")
     async def list_market_analysis(self, call: Call, query: AnalysisQuery) -> Page[AnalysisView]:
         user_id = call.principal.user_id
-        position = decode_sorted(query.sort, query.cursor, str, str)
+        wanted = query.slice()
         async with self._database.tenant(user_id) as connection:
             rows = await market.list_analyses(
                 connection,
@@ -131,16 +125,9 @@ class AnalysisRoutes(Routes):
                 is_watchlist=query.is_watchlist,
                 first=query.from_,
                 last=query.to,
-                sort=query.sort,
-                after=parse_time_and_id(position),
-                limit=query.limit + 1,
+                wanted=wanted,
             )
-        views = [_analysis_view(row) for row in rows]
-        return page_of(
-            views,
-            query.limit,
-            lambda last: encode_sorted(query.sort, instant_text(last.timestamp), str(last.watch_id)),
-        )
+        return query.page_of(rows, _analysis_view)
 
     @endpoint("GET", ANALYSES + "/{id}", "Get an analysis", tagged=True)
     async def get_market_analysis(self, call: Call) -> Reply[AnalysisView]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Literal
 
 from pydantic import Field
 
@@ -12,8 +13,7 @@ from services.analytics.domain.facts import TradeFact
 from services.analytics.domain.summary import Summary, add_up, group_by, summarise
 from services.analytics.queries import days, equity, facts
 from services.analytics.queries.equity import EquityRow
-from services.analytics.routes.cursors import parse_date, parse_equity_position
-from services.analytics.routes.period import YEARS, PagedPeriodQuery, PeriodQuery, first_day, last_day, period_of
+from services.analytics.routes.period import YEARS, ListPeriodQuery, PeriodQuery, first_day, last_day, period_of
 from services.analytics.routes.views import (
     ByStrategyView,
     BySymbolView,
@@ -26,19 +26,28 @@ from services.analytics.routes.views import (
     sums_fields,
 )
 from shared.chassis.http.app import Call
-from shared.chassis.http.paging import Page, decode_cursor, encode_cursor, page_of
+from shared.chassis.http.paging import Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.time_zones import zone_or_default
-from shared.contracts.types import Flag, instant_text
+from shared.contracts.types import Flag
 
 PATH = "/v1/performance"
 
 
-class EquityQuery(PagedPeriodQuery):
+class DaysQuery(ListPeriodQuery):
+    orders = days.ORDERS
+
+    sort: Literal["date", "-date"] = "-date"
+
+
+class EquityQuery(ListPeriodQuery):
     """With `flows` the list also has points where sessions add or take capital."""
 
+    orders = equity.ORDERS
+
     flows: Flag = False
+    sort: Literal["time", "-time"] = "-time"
 
 
 class CalendarQuery(PeriodQuery):
@@ -64,10 +73,10 @@ class PerformanceRoutes(Routes):
         summary = await asyncio.to_thread(summarise, trades, sessions, before, zone_or_default(zone), period)
         return _summary_view(summary, trades, query, zone)
 
-    @endpoint("GET", f"{PATH}/daily", "List your days with trades, in your time zone")
-    async def list_daily_performance(self, call: Call, query: PagedPeriodQuery) -> Page[DayView]:
+    @endpoint("GET", f"{PATH}/daily", "List your days with trades, in your time zone, newest first")
+    async def list_daily_performance(self, call: Call, query: DaysQuery) -> Page[DayView]:
         user_id = call.principal.user_id
-        position = decode_cursor(query.cursor, str)
+        wanted = query.slice()
         async with self._database.tenant(user_id) as connection:
             zone = zone_or_default(await facts.get_zone(connection, user_id))
             rows = await days.list_days(
@@ -76,30 +85,20 @@ class PerformanceRoutes(Routes):
                 query.mode,
                 first=first_day(query.from_, zone),
                 last=last_day(query.to, zone),
-                after=parse_date(position),
-                limit=query.limit + 1,
+                wanted=wanted,
             )
-        views = [DayView.model_validate(asdict(row)) for row in rows]
-        return page_of(views, query.limit, lambda last: encode_cursor(last.date.isoformat()))
+        return query.page_of(rows, DayView.model_validate)
 
-    @endpoint("GET", f"{PATH}/equity", "List your realised equity after each trade")
+    @endpoint("GET", f"{PATH}/equity", "List your realised equity after each trade, newest first")
     async def list_equity(self, call: Call, query: EquityQuery) -> Page[EquityPoint]:
         user_id = call.principal.user_id
-        position = decode_cursor(query.cursor, str, int, str)
+        wanted = query.slice()
         async with self._database.tenant(user_id) as connection:
             period = period_of(query.from_, query.to, zone_or_default(await facts.get_zone(connection, user_id)))
             rows = await equity.list_equity(
-                connection,
-                user_id,
-                query.mode,
-                spans=period.spans,
-                after=parse_equity_position(position),
-                flows=query.flows,
-                limit=query.limit + 1,
+                connection, user_id, query.mode, spans=period.spans, flows=query.flows, wanted=wanted
             )
-        page = page_of(rows, query.limit, _equity_cursor)
-        points = [_equity_point(row) for row in page.items]
-        return Page[EquityPoint](items=points, next_cursor=page.next_cursor)
+        return query.page_of(rows, _equity_point)
 
     @endpoint("GET", f"{PATH}/calendar", "Get a year of daily results, month by month")
     async def get_performance_calendar(self, call: Call, query: CalendarQuery) -> CalendarView:
@@ -114,12 +113,8 @@ class PerformanceRoutes(Routes):
                 await days.list_traded_days(connection, user_id, query.mode, dates[0], dates[-1]) if dates else []
             )
         months = months_of(dates, {row.date: row for row in rows}, today)
-        shown = [MonthView.model_validate(asdict(month)) for month in months]
+        shown = [MonthView.model_validate(month) for month in months]
         return CalendarView(year=year, mode=query.mode, timezone=name, months=shown)
-
-
-def _equity_cursor(last: EquityRow) -> str:
-    return encode_cursor(instant_text(last.time), last.rank, str(last.id))
 
 
 def _equity_point(row: EquityRow) -> EquityPoint:

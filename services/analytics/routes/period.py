@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
 
 from services.analytics.domain.local_days import ONE_DAY, Cutoff, LocalPeriod, day_start, first_date, last_date
-from shared.chassis.http.paging import PageQuery
+from shared.chassis.http.paging import ListQuery
 from shared.contracts.types import Instant, QueryModel
 
 Mode = Literal["PAPER", "LIVE"]
@@ -45,7 +45,7 @@ class PeriodQuery(QueryModel):
     to: Moment | None = None
 
 
-class PagedPeriodQuery(PageQuery, PeriodQuery):
+class ListPeriodQuery(ListQuery, PeriodQuery):
     pass
 
 

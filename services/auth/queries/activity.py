@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.auth.domain.chain import Entry, Head, Link
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
 ROWS_AT_ONCE = 2_000
@@ -81,25 +82,14 @@ async def update_heads(connection: Connection, heads: Mapping[int, Head]) -> Non
 
 @dataclass(frozen=True)
 class ActivityFilter:
-    """Filters and position of a page of a log. `after` is the `seq` of the last row of the previous page."""
+    """Filters of the log; None: any. The time is from `since` on and before `before`."""
 
     activity_type: str | None
     since: datetime | None
     before: datetime | None
-    newest_first: bool
-    after: int | None
-    limit: int
 
 
-_FILTERED = """
-    SELECT seq, activity_id, timestamp, activity_type, actor, service, host(ip_address) AS ip_address, user_agent,
-           endpoint, data, created_at
-    FROM user_activity_log
-    WHERE user_id = $1 AND ($2::text IS NULL OR activity_type = $2)
-          AND ($3::timestamptz IS NULL OR timestamp >= $3) AND ($4::timestamptz IS NULL OR timestamp < $4)
-"""
-NEWEST_FIRST = _FILTERED + "AND ($5::bigint IS NULL OR seq < $5) ORDER BY seq DESC LIMIT $6"
-OLDEST_FIRST = _FILTERED + "AND ($5::bigint IS NULL OR seq > $5) ORDER BY seq LIMIT $6"
+ORDERS = {"created_at": Order(seq=int)}
 
 
 @dataclass(frozen=True)
@@ -117,15 +107,23 @@ class ActivityRow:
     created_at: datetime
 
 
-async def list_activity(connection: Connection, user_id: int, page: ActivityFilter) -> list[ActivityRow]:
+async def list_activity(
+    connection: Connection, user_id: int, criteria: ActivityFilter, wanted: Slice
+) -> list[ActivityRow]:
     rows = await connection.fetch(
-        NEWEST_FIRST if page.newest_first else OLDEST_FIRST,
+        f"""
+        SELECT seq, activity_id, timestamp, activity_type, actor, service, host(ip_address) AS ip_address,
+               user_agent, endpoint, data, created_at
+        FROM user_activity_log
+        WHERE user_id = $1 AND ($2::text IS NULL OR activity_type = $2)
+              AND ($3::timestamptz IS NULL OR timestamp >= $3) AND ($4::timestamptz IS NULL OR timestamp < $4)
+              {wanted.sql(5)}
+        """,
         user_id,
-        page.activity_type,
-        page.since,
-        page.before,
-        page.after,
-        page.limit,
+        criteria.activity_type,
+        criteria.since,
+        criteria.before,
+        *wanted.arguments,
     )
     return [ActivityRow(*row) for row in rows]
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from services.auth.domain.accounts import Family, Login, RefreshToken
 from shared.chassis.http.client_address import Client
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import EndReason
 
@@ -204,38 +205,18 @@ async def delete_expired_logins(connection: Connection, user_id: int, before: da
     await connection.execute("DELETE FROM user_sessions WHERE user_id = $1 AND expires_at < $2", user_id, before)
 
 
-_LIVE = """
-    SELECT session_id, host(ip_address), user_agent, created_at, coalesce(rotated_at, created_at), expires_at
-    FROM user_sessions WHERE user_id = $1 AND is_active AND expires_at > $2
-"""
-NEWEST_FIRST = (
-    _LIVE
-    + """
-    AND ($3::timestamptz IS NULL OR (created_at, session_id) < ($3, $4::uuid))
-    ORDER BY created_at DESC, session_id DESC LIMIT $5
-    """
-)
-OLDEST_FIRST = (
-    _LIVE
-    + """
-    AND ($3::timestamptz IS NULL OR (created_at, session_id) > ($3, $4::uuid))
-    ORDER BY created_at, session_id LIMIT $5
-    """
-)
+ORDERS = {"created_at": Order(created_at=datetime, session_id=UUID)}
 
 
-async def list_logins(
-    connection: Connection,
-    user_id: int,
-    now: datetime,
-    *,
-    newest_first: bool,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
-) -> list[Login]:
-    """Return active logins. `after` is the last login of the previous page."""
-    at, session_id = after or (None, None)
+async def list_logins(connection: Connection, user_id: int, now: datetime, wanted: Slice) -> list[Login]:
+    """Return active logins."""
     rows = await connection.fetch(
-        NEWEST_FIRST if newest_first else OLDEST_FIRST, user_id, now, at, session_id, limit
+        f"""
+        SELECT session_id, host(ip_address), user_agent, created_at, coalesce(rotated_at, created_at), expires_at
+        FROM user_sessions WHERE user_id = $1 AND is_active AND expires_at > $2 {wanted.sql(3)}
+        """,
+        user_id,
+        now,
+        *wanted.arguments,
     )
     return [Login(*row) for row in rows]

@@ -12,21 +12,20 @@ from services.auth.operations.authentication import AuthContext
 from services.auth.operations.profile import find_live_profile
 from services.auth.queries import activity
 from services.auth.queries import logins as queries
-from services.auth.queries.activity import ActivityFilter, ActivityRow
+from services.auth.queries.activity import ActivityFilter
 from services.auth.routes.fields import NewPassword, Password, TimeZone
 from services.auth.routes.views import ActivityView, EndedView, LoginView, UserView, user_view
 from shared.chassis.errors import NotFound, Unauthorized
 from shared.chassis.http.app import Call, Reply, tagged
 from shared.chassis.http.client_address import Networks, client_of
-from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, invalid_cursor, page_of
+from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.contracts.examples import PASSWORD, example
 from shared.contracts.texts import Name, ShortName
-from shared.contracts.types import BodyModel, Instant, from_us, to_us
+from shared.contracts.types import BodyModel, Instant
 
 ME = "/v1/me"
 SESSIONS = ME + "/sessions"
-Order = Literal["created_at", "-created_at"]
 
 
 class ProfileChanges(BodyModel):
@@ -52,15 +51,19 @@ class PasswordBody(BodyModel):
     new_password: NewPassword
 
 
-class LoginsQuery(PageQuery):
-    sort: Order = "-created_at"
+class LoginsQuery(ListQuery):
+    orders = queries.ORDERS
+
+    sort: Literal["created_at", "-created_at"] = "-created_at"
 
 
-class ActivityQuery(PageQuery):
+class ActivityQuery(ListQuery):
+    orders = activity.ORDERS
+
     type: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,60}$")] | None = None
     from_: Instant | None = Field(default=None, alias="from")
     to: Instant | None = None
-    sort: Order = "-created_at"
+    sort: Literal["created_at", "-created_at"] = "-created_at"
 
 
 class MyRoutes(Routes):
@@ -96,28 +99,14 @@ class MyRoutes(Routes):
         client = client_of(call.request, "POST /v1/me/password", self._proxies)
         await profile.change_password(self._auth, call.principal, _login_of(call), old, new, client, call.now)
 
-    @endpoint("GET", SESSIONS, "List your logins")
+    @endpoint("GET", SESSIONS, "List your logins, newest first")
     async def list_log_ins(self, call: Call, query: LoginsQuery) -> Page[LoginView]:
         user_id, current = call.principal.user_id, _login_of(call)
-        position = decode_sorted(query.sort, query.cursor, int, str)
-        try:
-            after = (from_us(int(position[0])), UUID(str(position[1]))) if position else None
-        except (ValueError, OverflowError) as error:
-            raise invalid_cursor() from error
+        wanted = query.slice()
         async with self._auth.database.tenant(user_id) as connection:
             await find_live_profile(connection, user_id, current)
-            rows = await queries.list_logins(
-                connection,
-                user_id,
-                call.now,
-                newest_first=query.sort == "-created_at",
-                after=after,
-                limit=query.limit + 1,
-            )
-        views = [_login_view(row, current) for row in rows]
-        return page_of(
-            views, query.limit, lambda last: encode_sorted(query.sort, to_us(last.created_at), str(last.session_id))
-        )
+            rows = await queries.list_logins(connection, user_id, call.now, wanted)
+        return query.page_of(rows, lambda row: _login_view(row, current))
 
     @endpoint("DELETE", SESSIONS, "End all your other logins", scope="admin")
     async def revoke_other_sessions(self, call: Call) -> EndedView:
@@ -138,21 +127,12 @@ class MyRoutes(Routes):
 
     @endpoint("GET", ME + "/activity", "List the activity of your account, newest first")
     async def list_activity(self, call: Call, query: ActivityQuery) -> Page[ActivityView]:
-        user_id = call.principal.user_id
-        position = decode_sorted(query.sort, query.cursor, int)
-        page_filter = ActivityFilter(
-            activity_type=query.type,
-            since=query.from_,
-            before=query.to,
-            newest_first=query.sort == "-created_at",
-            after=int(position[0]) if position else None,
-            limit=query.limit + 1,
-        )
+        user_id, wanted = call.principal.user_id, query.slice()
+        criteria = ActivityFilter(activity_type=query.type, since=query.from_, before=query.to)
         async with self._auth.database.tenant(user_id) as connection:
             await find_live_profile(connection, user_id, _login_of(call))
-            rows = await activity.list_activity(connection, user_id, page_filter)
-        page = page_of(rows, query.limit, lambda last: encode_sorted(query.sort, last.seq))
-        return Page(items=[_activity_view(row) for row in page.items], next_cursor=page.next_cursor)
+            rows = await activity.list_activity(connection, user_id, criteria, wanted)
+        return query.page_of(rows, ActivityView.model_validate)
 
 
 def _login_of(call: Call) -> UUID:
@@ -163,7 +143,3 @@ def _login_of(call: Call) -> UUID:
 
 def _login_view(row: Login, current: UUID) -> LoginView:
     return LoginView(current=row.session_id == current, **vars(row))
-
-
-def _activity_view(row: ActivityRow) -> ActivityView:
-    return ActivityView.model_validate({name: value for name, value in vars(row).items() if name != "seq"})

@@ -7,6 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from services.billing.domain import Change, Period, Plan, PlanChange, Subscriber, Subscription
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.contracts.billing import SubscriptionStatus
 from shared.contracts.types import new_id
@@ -179,20 +180,19 @@ async def insert_change(
     )
 
 
-async def list_changes(
-    connection: Connection, user_id: int, after: int | None, limit: int, *, newest_first: bool
-) -> list[PlanChange]:
+CHANGE_ORDERS = {"created_at": Order(change_number=int)}
+
+
+async def list_changes(connection: Connection, user_id: int, wanted: Slice) -> list[PlanChange]:
     rows = await connection.fetch(
         f"""
         SELECT c.change_number, p.name, p.version, b.name, b.version, c.status, c.reason, c.created_at
         FROM plan_changes c JOIN subscription_plans p USING (plan_id)
              LEFT JOIN subscription_plans b ON b.plan_id = c.previous_plan_id
-        WHERE c.user_id = $1 AND ($2::bigint IS NULL OR c.change_number {"<" if newest_first else ">"} $2)
-        ORDER BY c.change_number {"DESC" if newest_first else "ASC"} LIMIT $3
+        WHERE c.user_id = $1 {wanted.sql(2, "c")}
         """,
         user_id,
-        after,
-        limit,
+        *wanted.arguments,
     )
     return [PlanChange(*row) for row in rows]
 

@@ -7,7 +7,7 @@ from services.billing.queries import plans, subscriptions
 from services.billing.queries.entitlement import get_entitlement
 from shared.chassis.errors import AccountNotReady
 from shared.chassis.http.app import Call, Reply, tagged
-from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionStatus
@@ -75,7 +75,9 @@ class PlanChangeView(ViewModel):
     created_at: Instant
 
 
-class ChangesQuery(PageQuery):
+class ChangesQuery(ListQuery):
+    orders = subscriptions.CHANGE_ORDERS
+
     sort: Literal["created_at", "-created_at"] = "-created_at"
 
 
@@ -112,20 +114,12 @@ class SubscriptionRoutes(Routes):
             features=plan.features,
         )
 
-    @endpoint("GET", "/v1/subscription/changes", "List the changes of your plan")
+    @endpoint("GET", "/v1/subscription/changes", "List the changes of your plan, newest first")
     async def list_plan_changes(self, call: Call, query: ChangesQuery) -> Page[PlanChangeView]:
-        position = decode_sorted(query.sort, query.cursor, int)
-        after = None if position is None else int(position[0])
-        async with self._database.tenant(call.principal.user_id) as connection:
-            rows = await subscriptions.list_changes(
-                connection,
-                call.principal.user_id,
-                after,
-                query.limit + 1,
-                newest_first=query.sort == "-created_at",
-            )
-        views = [_change_view(row) for row in rows]
-        return page_of(views, query.limit, lambda view: encode_sorted(query.sort, view.version))
+        user_id, wanted = call.principal.user_id, query.slice()
+        async with self._database.tenant(user_id) as connection:
+            rows = await subscriptions.list_changes(connection, user_id, wanted)
+        return query.page_of(rows, _change_view)
 
 
 def _plan_view(plan: Plan) -> PlanView:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from services.notifications.domain.conditions import VERSION, AlertType
 from services.notifications.domain.firing import Repeat
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.market.demand import delete_demand, insert_demand
 
@@ -123,35 +124,22 @@ class AlertFilter:
     is_active: bool | None
 
 
-# The orders of the list, each with its column, which is unique within a tenant, and the cursor comparison.
-ORDERS = {
-    "created_at": ("alert_id", ">"),
-    "-created_at": ("alert_id", "<"),
-    "alert_name": ("alert_name", ">"),
-    "-alert_name": ("alert_name", "<"),
-}
+# Ids are UUIDv7, so they sort by creation time; a name is unique within a tenant.
+ORDERS = {"created_at": Order(alert_id=UUID), "alert_name": Order(alert_name=str)}
 
 
-async def list_alerts(
-    connection: Connection, user_id: int, wanted: AlertFilter, sort: str, beyond: UUID | str | None, limit: int
-) -> list[AlertRow]:
-    """List alerts beyond the cursor. Ids are UUIDv7, so they sort by creation time."""
-    column, beyond_it = ORDERS[sort]
-    kind = "uuid" if column == "alert_id" else "text"
+async def list_alerts(connection: Connection, user_id: int, criteria: AlertFilter, wanted: Slice) -> list[AlertRow]:
     rows = await connection.fetch(
         f"""
         SELECT {ALERT_COLUMNS} FROM user_alerts
         WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2) AND ($3::text IS NULL OR alert_type = $3)
-              AND ($4::boolean IS NULL OR is_active = $4)
-              AND ($5::{kind} IS NULL OR {column} {beyond_it} $5)
-        ORDER BY {column} {"DESC" if beyond_it == "<" else "ASC"} LIMIT $6
+              AND ($4::boolean IS NULL OR is_active = $4) {wanted.sql(5)}
         """,
         user_id,
-        wanted.symbol,
-        wanted.alert_type,
-        wanted.is_active,
-        beyond,
-        limit,
+        criteria.symbol,
+        criteria.alert_type,
+        criteria.is_active,
+        *wanted.arguments,
     )
     return [AlertRow(**row) for row in rows]
 

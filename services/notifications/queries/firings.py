@@ -8,6 +8,7 @@ from uuid import UUID
 
 from services.notifications.domain.conditions import AlertType
 from services.notifications.queries.alerts import ALERT_COLUMNS, AlertRow
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
 AlertKey = tuple[int, UUID]
@@ -27,15 +28,7 @@ LIST_DUE_ALERTS = f"""
           AND expires_at IS NOT NULL AND expires_at < $5
     ORDER BY user_id, alert_id
 """
-LIST_FIRINGS = """
-    SELECT open_time, closed_at, price, value_seen, created_at FROM alert_firings
-    WHERE user_id = $1 AND alert_id = $2 AND ($3::timestamptz IS NULL OR open_time {beyond} $3)
-    ORDER BY open_time {direction} LIMIT $4
-"""
-FIRING_ORDERS = {
-    "open_time": LIST_FIRINGS.format(beyond=">", direction="ASC"),
-    "-open_time": LIST_FIRINGS.format(beyond="<", direction="DESC"),
-}
+ORDERS = {"open_time": Order(open_time=datetime)}
 
 
 @dataclass(frozen=True)
@@ -189,8 +182,14 @@ async def _deactivate(connection: Connection, alerts: Collection[AlertRow], mome
     )
 
 
-async def list_firings(
-    connection: Connection, user_id: int, alert_id: UUID, sort: str, beyond: datetime | None, limit: int
-) -> list[PastFiring]:
-    rows = await connection.fetch(FIRING_ORDERS[sort], user_id, alert_id, beyond, limit)
+async def list_firings(connection: Connection, user_id: int, alert_id: UUID, wanted: Slice) -> list[PastFiring]:
+    rows = await connection.fetch(
+        f"""
+        SELECT open_time, closed_at, price, value_seen, created_at FROM alert_firings
+        WHERE user_id = $1 AND alert_id = $2 {wanted.sql(3)}
+        """,
+        user_id,
+        alert_id,
+        *wanted.arguments,
+    )
     return [PastFiring(**row) for row in rows]

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.notifications.domain.kinds import Category, EventType, Severity
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
 
@@ -56,19 +57,7 @@ class InboxFilter:
 
 
 INBOX_COLUMNS = ", ".join(field.name for field in fields(InboxRow))
-_FILTERED = """
-    SELECT {columns} FROM user_system_events
-    WHERE user_id = $1 AND ($2 = false OR NOT is_read) AND ($3::text IS NULL OR event_category = $3)
-          AND ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR severity = $5)
-          AND ($6::uuid IS NULL OR session_id = $6) AND ($7::timestamptz IS NULL OR timestamp >= $7)
-          AND ($8::timestamptz IS NULL OR timestamp < $8) AND ($9::uuid IS NULL OR event_id {beyond} $9)
-    ORDER BY event_id {direction} LIMIT $10
-"""
-# Ids are UUIDv7, so they sort by creation time.
-LIST_INBOX = {
-    "-created_at": _FILTERED.format(columns=INBOX_COLUMNS, beyond="<", direction="DESC"),
-    "created_at": _FILTERED.format(columns=INBOX_COLUMNS, beyond=">", direction="ASC"),
-}
+ORDERS = {"created_at": Order(event_id=UUID)}  # ids are UUIDv7, so they sort by creation time
 LIST_CHANGES = f"""
     SELECT {INBOX_COLUMNS} FROM user_system_events
     WHERE user_id = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4
@@ -125,21 +114,24 @@ async def update_messages(connection: Connection, messages: Sequence[Notificatio
     )
 
 
-async def list_inbox(
-    connection: Connection, user_id: int, wanted: InboxFilter, sort: str, beyond: UUID | None, limit: int
-) -> list[InboxRow]:
+async def list_inbox(connection: Connection, user_id: int, criteria: InboxFilter, wanted: Slice) -> list[InboxRow]:
     rows = await connection.fetch(
-        LIST_INBOX[sort],
+        f"""
+        SELECT {INBOX_COLUMNS} FROM user_system_events
+        WHERE user_id = $1 AND ($2 = false OR NOT is_read) AND ($3::text IS NULL OR event_category = $3)
+              AND ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR severity = $5)
+              AND ($6::uuid IS NULL OR session_id = $6) AND ($7::timestamptz IS NULL OR timestamp >= $7)
+              AND ($8::timestamptz IS NULL OR timestamp < $8) {wanted.sql(9)}
+        """,
         user_id,
-        wanted.unread,
-        wanted.category,
-        wanted.event_type,
-        wanted.severity,
-        wanted.session_id,
-        wanted.since,
-        wanted.until,
-        beyond,
-        limit,
+        criteria.unread,
+        criteria.category,
+        criteria.event_type,
+        criteria.severity,
+        criteria.session_id,
+        criteria.since,
+        criteria.until,
+        *wanted.arguments,
     )
     return [InboxRow(**row) for row in rows]
 

@@ -1,7 +1,6 @@
 """HTTP routes of alerts."""
 
 from dataclasses import asdict
-from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -19,22 +18,20 @@ from services.notifications.operations.alerts import (
 )
 from services.notifications.queries import alerts, firings
 from services.notifications.queries.alerts import AlertFilter, AlertRow
-from services.notifications.queries.firings import PastFiring
-from services.notifications.routes.fields import Cooldown, Expiry, Symbol, require_delivering, without_floats
+from services.notifications.routes.fields import Cooldown, Expiry, require_delivering, without_floats
 from shared.chassis.errors import NameTaken, NotFound, PlanLimitReached, Unavailable
 from shared.chassis.http.app import Call, Reply, created, tagged
-from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, invalid_cursor, page_of
+from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.examples import NOW, example
 from shared.contracts.notifications import Channel
 from shared.contracts.texts import Name
-from shared.contracts.types import EPOCH, Amount, BodyModel, Instant, ViewModel
-from shared.market.fields import Interval
+from shared.contracts.types import Amount, BodyModel, Flag, Instant, ViewModel
+from shared.market.fields import Interval, Symbol
 from shared.market.history_client import CandleHistory
 
 ALERTS, ONE_ALERT = "/v1/alerts", "/v1/alerts/{id}"
-MICROSECOND = timedelta(microseconds=1)
 
 ALERT: JsonDict = {
     "alert_name": "above ninety thousand",
@@ -137,14 +134,18 @@ class AlertView(ViewModel):
     updated_at: Instant
 
 
-class AlertsQuery(PageQuery):
+class AlertsQuery(ListQuery):
+    orders = alerts.ORDERS
+
     symbol: Symbol | None = None
     alert_type: AlertType | None = None
-    is_active: bool | None = None
-    sort: Literal["created_at", "-created_at", "alert_name", "-alert_name"] = "created_at"
+    is_active: Flag | None = None
+    sort: Literal["created_at", "-created_at", "alert_name", "-alert_name"] = "-created_at"
 
 
-class FiringsQuery(PageQuery):
+class FiringsQuery(ListQuery):
+    orders = firings.ORDERS
+
     sort: Literal["open_time", "-open_time"] = "-open_time"
 
 
@@ -178,20 +179,13 @@ class AlertRoutes(Routes):
         alert = await create_alert(self._database, call.principal, body.model_dump())
         return created(_view(alert), f"{ALERTS}/{alert.alert_id}")
 
-    @endpoint("GET", ALERTS, "List your alerts")
+    @endpoint("GET", ALERTS, "List your alerts, newest first")
     async def list_alerts(self, call: Call, query: AlertsQuery) -> Page[AlertView]:
-        user_id = call.principal.user_id
-        by_name = query.sort.endswith("alert_name")
-        found = decode_sorted(query.sort, query.cursor, str)
-        beyond = None if found is None else str(found[0]) if by_name else _id_in(found)
-        wanted = AlertFilter(query.symbol, query.alert_type, query.is_active)
+        user_id, wanted = call.principal.user_id, query.slice()
+        criteria = AlertFilter(query.symbol, query.alert_type, query.is_active)
         async with self._database.tenant(user_id) as connection:
-            rows = await alerts.list_alerts(connection, user_id, wanted, query.sort, beyond, query.limit + 1)
-        return page_of(
-            [_view(row) for row in rows],
-            query.limit,
-            lambda last: encode_sorted(query.sort, last.alert_name if by_name else str(last.alert_id)),
-        )
+            rows = await alerts.list_alerts(connection, user_id, criteria, wanted)
+        return query.page_of(rows, _view)
 
     @endpoint("GET", ONE_ALERT, "Get an alert", tagged=True)
     async def get_alert(self, call: Call) -> Reply[AlertView]:
@@ -231,33 +225,12 @@ class AlertRoutes(Routes):
 
     @endpoint("GET", ONE_ALERT + "/firings", "List an alert's firings, newest first")
     async def list_firings(self, call: Call, query: FiringsQuery) -> Page[FiringView]:
-        user_id, alert_id = call.principal.user_id, call.uuid()
-        beyond = _moment_in(decode_sorted(query.sort, query.cursor, int))
+        user_id, alert_id, wanted = call.principal.user_id, call.uuid(), query.slice()
         async with self._database.tenant(user_id) as connection:
             if await alerts.get_alert(connection, user_id, alert_id) is None:
                 raise NotFound
-            rows = await firings.list_firings(connection, user_id, alert_id, query.sort, beyond, query.limit + 1)
-        return page_of(
-            [_firing(row) for row in rows],
-            query.limit,
-            lambda last: encode_sorted(query.sort, (last.open_time - EPOCH) // MICROSECOND),
-        )
-
-
-def _id_in(found: tuple[str | int, ...]) -> UUID:
-    try:
-        return UUID(str(found[0]))
-    except ValueError as error:
-        raise invalid_cursor() from error
-
-
-def _moment_in(found: tuple[str | int, ...] | None) -> datetime | None:
-    if found is None:
-        return None
-    try:
-        return EPOCH + int(found[0]) * MICROSECOND
-    except OverflowError as error:
-        raise invalid_cursor() from error
+            rows = await firings.list_firings(connection, user_id, alert_id, wanted)
+        return query.page_of(rows, FiringView.model_validate)
 
 
 def _tagged(row: AlertRow) -> Reply[AlertView]:
@@ -266,7 +239,3 @@ def _tagged(row: AlertRow) -> Reply[AlertView]:
 
 def _view(row: AlertRow) -> AlertView:
     return AlertView.model_validate({**asdict(row), "channels": channels_of(row)})
-
-
-def _firing(row: PastFiring) -> FiringView:
-    return FiringView.model_validate(asdict(row))

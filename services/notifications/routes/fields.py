@@ -4,15 +4,14 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field
 
 from services.notifications.operations.alerts import DELIVERING_CHANNELS
 from shared.chassis.http.json_body import as_stored
 from shared.contracts.notifications import Channel
-from shared.contracts.types import SYMBOL_PATTERN, Instant
+from shared.contracts.types import Instant
 from shared.strategy.document.parse import MAX_DOCUMENT_BYTES
 
-Symbol = Annotated[str, StringConstraints(pattern=SYMBOL_PATTERN)]
 Cooldown = Annotated[int, Field(ge=0, le=31_536_000)]
 
 

@@ -1,7 +1,6 @@
 """HTTP routes of the inbox: notifications as a list and as a stream, and the preferences for them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Literal
 from uuid import UUID
 
@@ -28,21 +27,12 @@ from services.notifications.queries import inbox
 from services.notifications.queries.inbox import InboxFilter, InboxRow
 from services.notifications.queries.preferences import Preferences, get_preferences
 from shared.chassis.http.app import Call, Reply, tagged
-from shared.chassis.http.paging import (
-    Page,
-    PageQuery,
-    decode_cursor,
-    decode_sorted,
-    encode_cursor,
-    encode_sorted,
-    invalid_cursor,
-    page_of,
-)
+from shared.chassis.http.paging import ListQuery, Page, decode_cursor, encode_cursor
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.http.streaming import HEADER, ServerSentEvent, Stream, StreamQuery, follow
 from shared.chassis.postgres import Database
 from shared.contracts.examples import EXIT, example, example_id
-from shared.contracts.types import BodyModel, Id, Instant, ViewModel
+from shared.contracts.types import BodyModel, Flag, Id, Instant, ViewModel
 
 INBOX, PREFERENCES = "/v1/inbox", "/v1/inbox/preferences"
 MAX_CHANGES = 100
@@ -69,8 +59,10 @@ MESSAGE: JsonDict = {
 }
 
 
-class InboxQuery(PageQuery):
-    unread: bool = False
+class InboxQuery(ListQuery):
+    orders = inbox.ORDERS
+
+    unread: Flag = False
     category: Category | None = None
     event_type: EventType | None = None
     severity: Severity | None = None
@@ -160,9 +152,8 @@ class InboxRoutes(Routes):
 
     @endpoint("GET", INBOX, "List your inbox, newest first")
     async def list_inbox(self, call: Call, query: InboxQuery) -> Page[MessageView]:
-        user_id = call.principal.user_id
-        beyond = _id_in(decode_sorted(query.sort, query.cursor, str))
-        wanted = InboxFilter(
+        user_id, wanted = call.principal.user_id, query.slice()
+        criteria = InboxFilter(
             query.unread,
             query.category,
             query.event_type,
@@ -172,10 +163,8 @@ class InboxRoutes(Routes):
             query.to,
         )
         async with self._database.tenant(user_id) as connection:
-            rows = await inbox.list_inbox(connection, user_id, wanted, query.sort, beyond, query.limit + 1)
-        return page_of(
-            [_view(row) for row in rows], query.limit, lambda last: encode_sorted(query.sort, str(last.event_id))
-        )
+            rows = await inbox.list_inbox(connection, user_id, criteria, wanted)
+        return query.page_of(rows, _view)
 
     @endpoint("GET", INBOX + "/count", "Count your unread messages")
     async def count_unread(self, call: Call) -> CountView:
@@ -245,13 +234,6 @@ class InboxRoutes(Routes):
         return _preferences(await change_preferences(self._database, call.principal.user_id, kinds, call.if_match))
 
 
-def _id_in(found: tuple[str | int, ...] | None) -> UUID | None:
-    try:
-        return UUID(str(found[0])) if found else None
-    except ValueError as error:
-        raise invalid_cursor() from error
-
-
 def _message_event(row: InboxRow) -> tuple[int, ServerSentEvent]:
     name = "digest" if row.event_type == "DIGEST" else "message"
     return row.position, ServerSentEvent(name, _view(row), encode_cursor(row.position))
@@ -262,7 +244,7 @@ def _count_event(count: CountView) -> tuple[int, ServerSentEvent]:
 
 
 def _view(row: InboxRow) -> MessageView:
-    return MessageView.model_validate(asdict(row))
+    return MessageView.model_validate(row)
 
 
 def _preferences(stored: Preferences) -> Reply[PreferencesView]:

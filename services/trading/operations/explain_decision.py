@@ -11,6 +11,7 @@ from services.trading.operations.execution_settings import strategy_of, terms_of
 from services.trading.queries.decisions import DecisionRow, get_decision
 from services.trading.queries.fills import FillRow, list_fills_of_decision
 from services.trading.queries.restrictions import (
+    BY_NUMBER,
     Kind,
     RestrictionRow,
     instrument_changes,
@@ -18,6 +19,7 @@ from services.trading.queries.restrictions import (
 )
 from services.trading.queries.sessions import SessionRow, get_session
 from shared.chassis.errors import NotFound
+from shared.chassis.listing import Slice
 from shared.chassis.postgres import Database
 from shared.strategy.bars import Instrument
 from shared.strategy.decimals import exact, quantise
@@ -62,7 +64,9 @@ async def explain_decision(database: Database, user_id: int, decision_id: UUID) 
             raise NotFound
         session = await get_session(connection, user_id, decision.session_id)
         assert session is not None, "a decision refers to it"
-        restrictions = await list_restrictions(connection, user_id, decision.session_id, 0, MAX_RESTRICTIONS)
+        restrictions = await list_restrictions(
+            connection, user_id, decision.session_id, Slice(BY_NUMBER, MAX_RESTRICTIONS)
+        )
         fills = await list_fills_of_decision(connection, user_id, decision_id)
     strategy = strategy_of(session.strategy_config)
     return Explanation(decision, session, fills, refused_by(decision, session, strategy, restrictions))

@@ -18,6 +18,7 @@ from shared.contracts.envelope import Event
 from shared.contracts.trading import TradeClosed, TradeOpened
 from shared.contracts.types import from_ms, new_id
 from shared.strategy.decimals import exact
+from shared.strategy.execution.fingerprint import FillHash
 from shared.strategy.execution.outcome import Fill, StepOutcome, Trade
 
 
@@ -45,6 +46,7 @@ class StepRecord:
     last_bar: datetime | None
     snapshot: dict[str, object]
     late: bool
+    filled: FillHash | None = None  # of the session's fills before the step, if known
     ends_refusal: bool = False  # a stretch of refused entries lasted until `expected_bar`
 
 
@@ -52,6 +54,7 @@ class StepRecord:
 class StepResult:
     open_trade: UUID | None
     totals: SessionTotals
+    filled: FillHash | None
 
 
 async def write_step(database: Database, step: StepRecord) -> StepResult | None:
@@ -64,6 +67,7 @@ async def write_step(database: Database, step: StepRecord) -> StepResult | None:
     totals = totals_after(step.totals, step.outcome, step.session)
     events = _count_events(by_trade)
     async with database.tenant(step.session.user_id) as connection:
+        filled = await _hash_fills(connection, step) if step.outcome.fills else step.filled
         cursor = await trades.move_session(
             connection,
             step.lease,
@@ -72,6 +76,7 @@ async def write_step(database: Database, step: StepRecord) -> StepResult | None:
             snapshot=step.snapshot,
             totals=totals,
             fills=len(step.outcome.fills),
+            fingerprint=filled.fingerprint if filled is not None and step.outcome.fills else None,
             events=events,
             decisions=step.outcome.decisions,
         )
@@ -92,7 +97,17 @@ async def write_step(database: Database, step: StepRecord) -> StepResult | None:
         )
         if (step.outcome.fills or step.outcome.dropped) and (opened := last_opened_bar(step.snapshot)) is not None:
             await decisions.end_orders(connection, step.session.user_id, step.session.session_id, opened)
-    return StepResult(open_trade_after(by_trade, step.open_trade), totals)
+    return StepResult(open_trade_after(by_trade, step.open_trade), totals, filled)
+
+
+async def _hash_fills(connection: Connection, step: StepRecord) -> FillHash:
+    """Return the hash of the session's fills with the step's. Reads the earlier ones if their hash is unknown."""
+    filled = step.filled
+    if filled is None:
+        filled = FillHash().extended(
+            await trades.list_session_fills(connection, step.session.user_id, step.session.session_id)
+        )
+    return filled.extended(step.outcome.fills)
 
 
 async def write_stop(

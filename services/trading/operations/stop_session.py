@@ -49,7 +49,7 @@ async def _stop(connection: Connection, session: SessionRow, reason: StopReason,
     totals, seq = await write_stop(connection, session, strategy.name, outcome, open_trade, more_events=1)
     final = totals.equity(session.initial_balance)
     await insert_restriction(connection, user_id, session_id, note)
-    filled = await trades.list_fills_of(connection, user_id, [session_id])
+    filled = await trades.list_session_fills(connection, user_id, session_id)
     await sessions.end_session(
         connection,
         user_id,
@@ -57,7 +57,7 @@ async def _stop(connection: Connection, session: SessionRow, reason: StopReason,
         reason=reason,
         end_time=venue_now,
         final_balance=final,
-        fingerprint=fingerprint(filled[session_id]),
+        fingerprint=fingerprint(filled),
     )
     await emit(
         connection,

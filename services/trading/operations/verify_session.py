@@ -11,12 +11,14 @@ from services.trading.operations.execution_settings import first_bar_ms_of, stra
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.candles import SeriesRow
 from services.trading.queries.restrictions import (
+    BY_NUMBER,
     Kind,
     RestrictionRow,
     instrument_changes,
     list_restrictions,
 )
 from services.trading.queries.sessions import SessionRow
+from shared.chassis.listing import Slice
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar
@@ -98,10 +100,10 @@ async def read_session(database: Database, session_id: UUID) -> SessionRecord:
         assert session is not None, "its locator row exists"
         if session.status != "STOPPED":
             raise NotVerifiable(f"session {session_id} is {session.status}: stop it first")
-        restrictions = await list_restrictions(connection, user_id, session_id, 0, MAX_RESTRICTIONS)
-        filled = await trades.list_fills_of(connection, user_id, [session_id])
+        restrictions = await list_restrictions(connection, user_id, session_id, Slice(BY_NUMBER, MAX_RESTRICTIONS))
+        filled = await trades.list_session_fills(connection, user_id, session_id)
         if session.last_bar is None:
-            return SessionRecord(session, restrictions, [], None, None, filled[session_id])
+            return SessionRecord(session, restrictions, [], None, None, filled)
         series = await candles.get_series(
             connection, session.venue, session.symbol, session.interval, session.generation
         )
@@ -114,7 +116,7 @@ async def read_session(database: Database, session_id: UUID) -> SessionRecord:
         closed_at = (bars[-1].open_time_ms, bars[-1].close)
         if stop.price_bar is not None and stop.price_bar > session.last_bar:
             closed_at = await _open_of(connection, series, stop.price_bar)
-    return SessionRecord(session, restrictions, bars, opened, closed_at, filled[session_id])
+    return SessionRecord(session, restrictions, bars, opened, closed_at, filled)
 
 
 async def _open_of(connection: Connection, series: SeriesRow, open_time: datetime) -> tuple[int, Decimal]:

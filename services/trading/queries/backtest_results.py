@@ -7,9 +7,12 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
 Kind = Literal["fills", "trades"]
+FILL_ORDERS = {"fill_number": Order(fill_number=int)}
+TRADE_ORDERS = {"trade_number": Order(trade_number=int)}
 
 # A chunk is a JSON array of rows from the calculation; its amounts are strings, cast to numeric here.
 INSERTS: dict[Kind, str] = {
@@ -127,35 +130,29 @@ async def insert_rows(connection: Connection, user_id: int, result_id: UUID, kin
     await connection.execute(INSERTS[kind], user_id, result_id, rows_json)
 
 
-async def list_fills(
-    connection: Connection, user_id: int, result_id: UUID, after: int, limit: int
-) -> list[BacktestFill]:
+async def list_fills(connection: Connection, user_id: int, result_id: UUID, wanted: Slice) -> list[BacktestFill]:
     rows = await connection.fetch(
-        """
+        f"""
         SELECT fill_number, time, action, side, qty, price, fee, reason FROM backtest_fills
-        WHERE user_id = $1 AND result_id = $2 AND fill_number > $3::bigint ORDER BY fill_number LIMIT $4
+        WHERE user_id = $1 AND result_id = $2 {wanted.sql(3)}
         """,
         user_id,
         result_id,
-        after,
-        limit,
+        *wanted.arguments,
     )
     return [BacktestFill(**row) for row in rows]
 
 
-async def list_trades(
-    connection: Connection, user_id: int, result_id: UUID, after: int, limit: int
-) -> list[BacktestTrade]:
+async def list_trades(connection: Connection, user_id: int, result_id: UUID, wanted: Slice) -> list[BacktestTrade]:
     rows = await connection.fetch(
-        """
+        f"""
         SELECT trade_number, side, entry_time, exit_time, entry_price, exit_price, quantity, gross_pnl, fee, pnl,
                pnl_percentage, reason, bars
         FROM backtest_trades
-        WHERE user_id = $1 AND result_id = $2 AND trade_number > $3::bigint ORDER BY trade_number LIMIT $4
+        WHERE user_id = $1 AND result_id = $2 {wanted.sql(3)}
         """,
         user_id,
         result_id,
-        after,
-        limit,
+        *wanted.arguments,
     )
     return [BacktestTrade(**row) for row in rows]

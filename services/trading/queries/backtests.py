@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from services.trading.backtest_question import BacktestLimits, BacktestStatus, Range
-from services.trading.queries.ordering import After, Order
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.strategy.bars import Instrument, Terms
 
@@ -53,6 +53,7 @@ class BacktestRow:
     ended_at: datetime | None
 
 
+ORDERS = {"created_at": Order(created_at=datetime, backtest_id=UUID)}
 COLUMNS = """
     b.backtest_id, b.strategy_id, b.strategy_version, b.strategy_hash, b.venue, b.symbol, b.interval, b.generation,
     b.from_time, b.to_time, b.last_bar, b.bars, b.fee_rate, b.slippage, b.initial_balance, b.tick_size, b.qty_step,
@@ -88,26 +89,20 @@ async def list_backtests(
     status: str | None,
     strategy_id: UUID | None,
     symbol: str | None,
-    newest_first: bool,
-    after: After,
-    limit: int,
+    wanted: Slice,
 ) -> list[BacktestRow]:
-    """List backtests by creation time, either way."""
-    order = Order("b.created_at", newest_first)
     rows = await connection.fetch(
         f"""
         SELECT {COLUMNS} FROM {TABLES}
         WHERE b.user_id = $1 AND ($2::text IS NULL OR b.status = $2)
               AND ($3::uuid IS NULL OR b.strategy_id = $3) AND ($4::text IS NULL OR b.symbol = $4)
-              AND {order.beyond("b.backtest_id", 5)}
-        ORDER BY {order.by("b.backtest_id")} LIMIT $7
+              {wanted.sql(5, "b")}
         """,
         user_id,
         status,
         strategy_id,
         symbol,
-        *(after or (None, None)),
-        limit,
+        *wanted.arguments,
     )
     return [_backtest(row) for row in rows]
 

@@ -7,9 +7,12 @@ from decimal import Decimal
 
 import asyncpg
 
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.contracts.types import to_ms
 from shared.strategy.bars import Bar, Instrument
+
+ORDERS = {"open_time": Order(open_time=datetime)}
 
 
 @dataclass(frozen=True)
@@ -136,26 +139,20 @@ async def list_page(
     series_id: int,
     first: datetime | None,
     before: datetime | None,
-    beyond: datetime | None,
-    *,
-    newest_first: bool,
-    limit: int,
+    wanted: Slice,
 ) -> list[Bar]:
-    """List a page of the bars that open from `first` on and before `before`; it starts after the bar `beyond`."""
-    order, side = ("DESC", "<") if newest_first else ("ASC", ">")
+    """List bars that open from `first` on and before `before`."""
     rows = await connection.fetch(
         f"""
         SELECT open_time, open, high, low, close, volume FROM candles
         WHERE series_id = $1 AND ($2::timestamptz IS NULL OR open_time >= $2)
               AND ($3::timestamptz IS NULL OR open_time < $3)
-              AND ($4::timestamptz IS NULL OR open_time {side} $4)
-        ORDER BY open_time {order} LIMIT $5
+              {wanted.sql(4)}
         """,
         series_id,
         first,
         before,
-        beyond,
-        limit,
+        *wanted.arguments,
     )
     return [to_bar(row) for row in rows]
 

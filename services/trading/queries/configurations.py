@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.queries.ordering import After, Order
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
 
@@ -30,6 +30,7 @@ class ConfigurationRow:
 
 
 COLUMNS = ", ".join(field.name for field in fields(ConfigurationRow))
+ORDERS = {"created_at": Order(created_at=datetime, bot_configuration_id=UUID)}
 # The columns that a client may write, in the order of the statements' parameters.
 WRITABLE = (
     "config_name",
@@ -121,20 +122,16 @@ async def list_configurations(
     user_id: int,
     *,
     is_active: bool | None,
-    order: Order,
-    after: After,
-    limit: int,
+    wanted: Slice,
 ) -> list[ConfigurationRow]:
     rows = await connection.fetch(
         f"""
         SELECT {COLUMNS} FROM user_bot_configurations
-        WHERE user_id = $1 AND ($2::boolean IS NULL OR is_active = $2) AND {order.beyond("bot_configuration_id", 3)}
-        ORDER BY {order.by("bot_configuration_id")} LIMIT $5
+        WHERE user_id = $1 AND ($2::boolean IS NULL OR is_active = $2) {wanted.sql(3)}
         """,
         user_id,
         is_active,
-        *(after or (None, None)),
-        limit,
+        *wanted.arguments,
     )
     return [ConfigurationRow(**row) for row in rows]
 

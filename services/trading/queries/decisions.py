@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.queries.ordering import After, Order
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
 
@@ -32,6 +32,7 @@ class DecisionRow:
     trade_id: UUID | None
 
 
+ORDERS = {"time": Order(time=datetime, decision_id=UUID)}
 COLUMNS = ", ".join(field.name for field in fields(DecisionRow) if field.name not in ("fill_ids", "trade_id"))
 # The fills of an entry's decision are its trade's open and the stops and targets that were set with it.
 COLUMNS += """,
@@ -58,7 +59,7 @@ class DecisionFilter:
 
 
 async def list_decisions(
-    connection: Connection, user_id: int, criteria: DecisionFilter, order: Order, after: After, limit: int
+    connection: Connection, user_id: int, criteria: DecisionFilter, wanted: Slice
 ) -> list[DecisionRow]:
     rows = await connection.fetch(
         f"""
@@ -70,8 +71,7 @@ async def list_decisions(
               AND ($4::text IS NULL OR kind = $4)
               AND ($5::text IS NULL OR outcome = $5 OR ($5 = 'too_small' AND refusal = $5))
               AND ($6::timestamptz IS NULL OR time >= $6) AND ($7::timestamptz IS NULL OR time < $7)
-              AND {order.beyond("decision_id", 8)}
-        ORDER BY {order.by("decision_id")} LIMIT $10
+              {wanted.sql(8)}
         """,
         user_id,
         criteria.session_id,
@@ -80,8 +80,7 @@ async def list_decisions(
         criteria.outcome,
         criteria.first,
         criteria.last,
-        *(after or (None, None)),
-        limit,
+        *wanted.arguments,
     )
     return [DecisionRow(**row) for row in rows]
 

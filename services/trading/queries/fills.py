@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from services.trading.queries.ordering import After, Order
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
 
@@ -30,6 +30,9 @@ class FillRow:
     created_at: datetime
 
 
+BY_NUMBER = Order(fill_number=int)
+ORDERS = {"fill_number": BY_NUMBER}  # of one session's fills
+ALL_ORDERS = {"time": Order(time=datetime, fill_id=UUID)}
 COLUMNS = ", ".join(field.name for field in fields(FillRow))
 
 
@@ -45,25 +48,21 @@ class FillFilter:
     last: datetime | None = None
 
 
-async def list_fills(
-    connection: Connection, user_id: int, session_id: UUID, after: int, limit: int
-) -> list[FillRow]:
-    """List one session's fills, in the order they happened."""
+async def list_fills(connection: Connection, user_id: int, session_id: UUID, wanted: Slice) -> list[FillRow]:
+    """List one session's fills."""
     rows = await connection.fetch(
         f"""
-        SELECT {COLUMNS} FROM fills WHERE user_id = $1 AND session_id = $2 AND fill_number > $3::bigint
-        ORDER BY fill_number LIMIT $4
+        SELECT {COLUMNS} FROM fills WHERE user_id = $1 AND session_id = $2 {wanted.sql(3)}
         """,
         user_id,
         session_id,
-        after,
-        limit,
+        *wanted.arguments,
     )
     return [FillRow(**row) for row in rows]
 
 
 async def list_all_fills(
-    connection: Connection, user_id: int, criteria: FillFilter, order: Order, after: After, limit: int
+    connection: Connection, user_id: int, criteria: FillFilter, wanted: Slice
 ) -> list[FillRow]:
     """List fills of all sessions."""
     rows = await connection.fetch(
@@ -75,8 +74,7 @@ async def list_all_fills(
                   SELECT FROM user_trading_sessions AS s
                   WHERE s.user_id = fills.user_id AND s.session_id = fills.session_id AND s.symbol = $5))
               AND ($6::timestamptz IS NULL OR time >= $6) AND ($7::timestamptz IS NULL OR time < $7)
-              AND {order.beyond("fill_id", 8)}
-        ORDER BY {order.by("fill_id")} LIMIT $10
+              {wanted.sql(8)}
         """,
         user_id,
         criteria.session_id,
@@ -85,8 +83,7 @@ async def list_all_fills(
         criteria.symbol,
         criteria.first,
         criteria.last,
-        *(after or (None, None)),
-        limit,
+        *wanted.arguments,
     )
     return [FillRow(**row) for row in rows]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from uuid import UUID
 
-from services.trading.queries.ordering import After, Order
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
 
@@ -33,6 +33,7 @@ class SummaryRow:
     created_at: datetime
 
 
+ORDERS = {"created_at": Order(created_at=datetime, published_strategy_id=UUID)}
 COLUMNS = ", ".join(field.name for field in fields(PublishedRow))
 
 
@@ -64,9 +65,7 @@ async def get_published(connection: Connection, published_id: UUID) -> Published
     return PublishedRow(**row) if row else None
 
 
-async def list_published(
-    connection: Connection, *, content_hash: str | None, order: Order, after: After, limit: int
-) -> list[SummaryRow]:
+async def list_published(connection: Connection, *, content_hash: str | None, wanted: Slice) -> list[SummaryRow]:
     rows = await connection.fetch(
         f"""
         SELECT published_strategy_id, left(display_name, 100) AS display_name,
@@ -75,12 +74,10 @@ async def list_published(
                document -> 'strategy_config' ->> 'interval' AS interval,
                document -> 'strategy_config' ->> 'side' AS side, content_hash, created_at
         FROM published_strategies
-        WHERE ($1::text IS NULL OR content_hash = $1) AND {order.beyond("published_strategy_id", 2)}
-        ORDER BY {order.by("published_strategy_id")} LIMIT $4
+        WHERE ($1::text IS NULL OR content_hash = $1) {wanted.sql(2)}
         """,
         content_hash,
-        *(after or (None, None)),
-        limit,
+        *wanted.arguments,
     )
     return [SummaryRow(**row) for row in rows]
 

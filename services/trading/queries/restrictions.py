@@ -11,6 +11,7 @@ from typing import Literal
 from uuid import UUID
 
 from services.trading.domain import InstrumentChange, SessionStatus
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.strategy.bars import Instrument
 
@@ -64,6 +65,8 @@ class RestrictionRow(Restriction):
     status: SessionStatus = "ACTIVE"
 
 
+BY_NUMBER = Order(restriction_number=int)
+ORDERS = {"restriction_number": BY_NUMBER}
 INSERTED = tuple(field.name for field in fields(Restriction))
 PLACES = ", ".join(f"${number}" for number in range(3, 3 + len(INSERTED)))
 COLUMNS = ", ".join(f"r.{field.name}" for field in fields(RestrictionRow) if field.name != "status")
@@ -89,19 +92,16 @@ async def insert_restriction(connection: Connection, user_id: int, session_id: U
 
 
 async def list_restrictions(
-    connection: Connection, user_id: int, session_id: UUID, after: int, limit: int
+    connection: Connection, user_id: int, session_id: UUID, wanted: Slice
 ) -> list[RestrictionRow]:
-    """List a session's restrictions in order, those numbered above `after`."""
     rows = await connection.fetch(
         f"""
         SELECT {COLUMNS} FROM session_restrictions AS r
-        WHERE r.user_id = $1 AND r.session_id = $2 AND r.restriction_number > $3::bigint
-        ORDER BY r.restriction_number LIMIT $4
+        WHERE r.user_id = $1 AND r.session_id = $2 {wanted.sql(3, "r")}
         """,
         user_id,
         session_id,
-        after,
-        limit,
+        *wanted.arguments,
     )
     return [RestrictionRow(**row) for row in rows]
 

@@ -15,7 +15,7 @@ from services.trading.domain import (
     SessionTotals,
     Waiting,
 )
-from services.trading.queries.ordering import After, Order
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.strategy.bars import Instrument
 
@@ -64,7 +64,7 @@ class SessionRow:
     stop_loss_percentage: Decimal | None
     take_profit_percentage: Decimal | None
     min_stop_distance_percentage: Decimal | None
-    fingerprint: str | None
+    fingerprint: str
     fill_count: int
     event_seq: int
     notes: str | None
@@ -95,6 +95,10 @@ class SessionRow:
         )
 
 
+ORDERS = {
+    "created_at": Order(created_at=datetime, session_id=UUID),
+    "start_time": Order(start_time=datetime, session_id=UUID),
+}
 COLUMNS = ", ".join(field.name for field in fields(SessionRow))
 
 
@@ -165,7 +169,7 @@ class SessionFilter:
 
 
 async def list_sessions(
-    connection: Connection, user_id: int, criteria: SessionFilter, order: Order, after: After, limit: int
+    connection: Connection, user_id: int, criteria: SessionFilter, wanted: Slice
 ) -> list[SessionRow]:
     rows = await connection.fetch(
         f"""
@@ -173,8 +177,7 @@ async def list_sessions(
         WHERE user_id = $1 AND ($2::text IS NULL OR status = $2) AND ($3::text IS NULL OR symbol = $3)
               AND ($4::boolean IS NULL OR is_paper_trading = $4) AND ($5::uuid IS NULL OR strategy_id = $5)
               AND ($6::timestamptz IS NULL OR start_time >= $6) AND ($7::timestamptz IS NULL OR start_time < $7)
-              AND {order.beyond("session_id", 8)}
-        ORDER BY {order.by("session_id")} LIMIT $10
+              {wanted.sql(8)}
         """,
         user_id,
         criteria.status,
@@ -183,8 +186,7 @@ async def list_sessions(
         criteria.strategy_id,
         criteria.first,
         criteria.last,
-        *(after or (None, None)),
-        limit,
+        *wanted.arguments,
     )
     return [SessionRow(**row) for row in rows]
 

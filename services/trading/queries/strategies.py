@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from services.trading.queries.ordering import After, Order
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
 Document = Mapping[str, object]
@@ -54,6 +54,8 @@ class ClosedTrades:
     pnl: Decimal
 
 
+ORDERS = {"created_at": Order(created_at=datetime, strategy_id=UUID)}
+VERSION_ORDERS = {"version": Order(version=int)}
 COLUMNS = ", ".join(field.name for field in fields(StrategyRow))
 
 
@@ -146,22 +148,18 @@ async def list_strategies(
     *,
     is_active: bool | None,
     is_public: bool | None,
-    order: Order,
-    after: After,
-    limit: int,
+    wanted: Slice,
 ) -> list[StrategyRow]:
     rows = await connection.fetch(
         f"""
         SELECT {COLUMNS} FROM user_strategies
         WHERE user_id = $1 AND deleted_at IS NULL AND ($2::boolean IS NULL OR is_active = $2)
-              AND ($3::boolean IS NULL OR is_public = $3) AND {order.beyond("strategy_id", 4)}
-        ORDER BY {order.by("strategy_id")} LIMIT $6
+              AND ($3::boolean IS NULL OR is_public = $3) {wanted.sql(4)}
         """,
         user_id,
         is_active,
         is_public,
-        *(after or (None, None)),
-        limit,
+        *wanted.arguments,
     )
     return [StrategyRow(**row) for row in rows]
 
@@ -206,18 +204,15 @@ async def _lock_stored(connection: Connection) -> None:
     await connection.execute("SELECT lock_for_tenant('strategies')")
 
 
-async def list_versions(
-    connection: Connection, user_id: int, strategy_id: UUID, after: int, limit: int
-) -> list[VersionRow]:
+async def list_versions(connection: Connection, user_id: int, strategy_id: UUID, wanted: Slice) -> list[VersionRow]:
     rows = await connection.fetch(
-        """
+        f"""
         SELECT strategy_id, version, content_hash, document, created_at FROM strategy_versions
-        WHERE user_id = $1 AND strategy_id = $2 AND version > $3::bigint ORDER BY version LIMIT $4
+        WHERE user_id = $1 AND strategy_id = $2 {wanted.sql(3)}
         """,
         user_id,
         strategy_id,
-        after,
-        limit,
+        *wanted.arguments,
     )
     return [VersionRow(**row) for row in rows]
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.trading.domain import SessionTotals
-from services.trading.queries.ordering import After, Order
 from services.trading.queries.sessions import SessionLease
+from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.contracts.types import from_ms, new_id, to_ms
 from shared.strategy.execution.outcome import Decision, Fill, Trade
@@ -51,6 +51,10 @@ class TradeRow:
     decision_ids: Sequence[UUID]
 
 
+ORDERS = {
+    "entry_time": Order(entry_time=datetime, trade_id=UUID),
+    "created_at": Order(created_at=datetime, trade_id=UUID),
+}
 COMPUTED = ("decision_ids", "remaining_quantity")
 # `decision_ids` are the decisions of the trade's fills, in the order they were taken.
 TRADE_COLUMNS = (
@@ -73,12 +77,14 @@ async def move_session(
     snapshot: Mapping[str, object],
     totals: SessionTotals,
     fills: int,
+    fingerprint: str | None,
     events: int,
     decisions: Sequence[Decision],
 ) -> Cursor | None:
     """Move the session's cursor under its lease and insert its decisions.
 
-    Returns None, and changes nothing, if the lease, the cursor or the allowed entries have changed.
+    A `fingerprint` of None stays as it is. Returns None, and changes nothing, if the lease, the cursor or the
+    allowed entries have changed.
     """
     row = await connection.fetchrow(
         """
@@ -91,7 +97,8 @@ async def move_session(
                 first_bar = coalesce(s.first_bar, $6), last_bar = $6, snapshot = $7,
                 total_trades = $8, winning_trades = $9, losing_trades = $10,
                 total_pnl = $11, highest_equity = $12, max_drawdown = $13,
-                fill_count = s.fill_count + $14, event_seq = s.event_seq + $15
+                fill_count = s.fill_count + $14, event_seq = s.event_seq + $15,
+                fingerprint = coalesce($28, s.fingerprint)
             FROM lease
             WHERE s.user_id = lease.user_id AND s.session_id = lease.session_id
                   AND s.last_bar IS NOT DISTINCT FROM $5 AND s.status <> 'STOPPED'
@@ -123,6 +130,7 @@ async def move_session(
         fills,
         events,
         *_decision_columns(decisions),
+        fingerprint,
     )
     return Cursor(**row) if row else None
 
@@ -332,17 +340,14 @@ class TradeFilter:
     last: datetime | None = None
 
 
-async def list_trades(
-    connection: Connection, user_id: int, criteria: TradeFilter, order: Order, after: After, limit: int
-) -> list[TradeRow]:
+async def list_trades(connection: Connection, user_id: int, criteria: TradeFilter, wanted: Slice) -> list[TradeRow]:
     rows = await connection.fetch(
         f"""
         SELECT {TRADE_COLUMNS} FROM user_trades
         WHERE user_id = $1 AND ($2::uuid IS NULL OR session_id = $2) AND ($3::uuid IS NULL OR strategy_id = $3)
               AND ($4::text IS NULL OR symbol = $4) AND ($5::text IS NULL OR status = $5)
               AND ($6::timestamptz IS NULL OR entry_time >= $6) AND ($7::timestamptz IS NULL OR entry_time < $7)
-              AND {order.beyond("trade_id", 8)}
-        ORDER BY {order.by("trade_id")} LIMIT $10
+              {wanted.sql(8)}
         """,
         user_id,
         criteria.session_id,
@@ -351,8 +356,7 @@ async def list_trades(
         criteria.status,
         criteria.first,
         criteria.last,
-        *(after or (None, None)),
-        limit,
+        *wanted.arguments,
     )
     return [TradeRow(**row) for row in rows]
 
@@ -377,29 +381,14 @@ async def set_notes(connection: Connection, user_id: int, trade_id: UUID, notes:
     )
 
 
-async def list_fills_of(
-    connection: Connection, user_id: int, session_ids: Sequence[UUID]
-) -> dict[UUID, list[Fill]]:
-    """Return all fills by session, in order, as the fingerprint needs them."""
-    fills: dict[UUID, list[Fill]] = {session_id: [] for session_id in session_ids}
+async def list_session_fills(connection: Connection, user_id: int, session_id: UUID) -> list[Fill]:
+    """List all fills of a session, in order, as the fingerprint needs them."""
     rows = await connection.fetch(
         """
-        SELECT session_id, time, action, side, qty, price, fee, reason FROM fills
-        WHERE user_id = $1 AND session_id = ANY ($2::uuid[]) ORDER BY session_id, fill_number
+        SELECT time, action, side, qty, price, fee, reason FROM fills
+        WHERE user_id = $1 AND session_id = $2 ORDER BY fill_number
         """,
         user_id,
-        session_ids,
+        session_id,
     )
-    for row in rows:
-        fills[row["session_id"]].append(
-            Fill(
-                to_ms(row["time"]),
-                row["action"],
-                row["side"],
-                row["qty"],
-                row["price"],
-                row["fee"],
-                row["reason"],
-            )
-        )
-    return fills
+    return [Fill(to_ms(time), *rest) for time, *rest in rows]

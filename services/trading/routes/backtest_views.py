@@ -1,6 +1,5 @@
 """The API's views of backtests and their results."""
 
-from dataclasses import asdict
 from typing import Literal
 from uuid import UUID
 
@@ -157,8 +156,8 @@ def _result_view(result: ResultRow) -> ResultView:
 
 
 def fill_view(row: BacktestFill) -> BacktestFillView:
-    return BacktestFillView.model_validate(asdict(row))
+    return BacktestFillView.model_validate(row)
 
 
 def trade_view(row: BacktestTrade) -> BacktestTradeView:
-    return BacktestTradeView.model_validate(asdict(row))
+    return BacktestTradeView.model_validate(row)

@@ -20,25 +20,17 @@ from services.trading.routes.backtest_views import (
     fill_view,
     trade_view,
 )
-from services.trading.routes.fields import Symbol
-from services.trading.routes.ordering import encode_position, parse_cursor
 from shared.chassis.errors import NotFound, PlanLimitReached
 from shared.chassis.http.app import Call, Reply
-from shared.chassis.http.paging import (
-    Page,
-    PageQuery,
-    decode_cursor,
-    encode_cursor,
-    page_of,
-)
+from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.amounts import Fraction, Positive
 from shared.contracts.examples import example
 from shared.contracts.types import BodyModel, Id, Instant
+from shared.market.fields import Symbol
 
 PATH = "/v1/backtests"
-Order = Literal["created_at", "-created_at"]
 INITIAL_BALANCE = Decimal(10_000)
 
 
@@ -64,11 +56,25 @@ class BacktestBody(BodyModel):
     initial_balance: Positive | None = None
 
 
-class BacktestsQuery(PageQuery):
+class BacktestsQuery(ListQuery):
+    orders = backtests.ORDERS
+
     status: BacktestStatus | None = None
     strategy_id: Id | None = None
     symbol: Symbol | None = None
-    sort: Order = "-created_at"
+    sort: Literal["created_at", "-created_at"] = "-created_at"
+
+
+class BacktestFillsQuery(ListQuery):
+    orders = backtest_results.FILL_ORDERS
+
+    sort: Literal["fill_number", "-fill_number"] = "-fill_number"
+
+
+class BacktestTradesQuery(ListQuery):
+    orders = backtest_results.TRADE_ORDERS
+
+    sort: Literal["trade_number", "-trade_number"] = "-trade_number"
 
 
 class BacktestRoutes(Routes):
@@ -101,10 +107,10 @@ class BacktestRoutes(Routes):
         row = await queue_backtest(self._database, call.principal.user_id, request, self._most_bars, call.now)
         return Reply(backtest_view(row), headers={"Location": f"{PATH}/{row.backtest_id}"})
 
-    @endpoint("GET", PATH, "List your backtests")
+    @endpoint("GET", PATH, "List your backtests, newest first")
     async def list_backtests(self, call: Call, query: BacktestsQuery) -> Page[BacktestView]:
         user_id = call.principal.user_id
-        after = parse_cursor(query.sort, query.cursor)
+        wanted = query.slice()
         async with self._database.tenant(user_id) as connection:
             rows = await backtests.list_backtests(
                 connection,
@@ -112,15 +118,9 @@ class BacktestRoutes(Routes):
                 status=query.status,
                 strategy_id=query.strategy_id,
                 symbol=query.symbol,
-                newest_first=query.sort == "-created_at",
-                after=after,
-                limit=query.limit + 1,
+                wanted=wanted,
             )
-        return page_of(
-            [backtest_view(row) for row in rows],
-            query.limit,
-            lambda last: encode_position(query.sort, last.created_at, last.backtest_id),
-        )
+        return query.page_of(rows, backtest_view)
 
     @endpoint("GET", PATH + "/{id}", "Get a backtest with its progress or result")
     async def get_backtest(self, call: Call) -> BacktestView:
@@ -144,36 +144,26 @@ class BacktestRoutes(Routes):
     @endpoint(
         "GET",
         PATH + "/{id}/fills",
-        "List a backtest's fills in the order they happened; empty until it is done",
+        "List a backtest's fills, newest first; empty until it is done",
     )
-    async def list_backtest_fills(self, call: Call, query: PageQuery) -> Page[BacktestFillView]:
+    async def list_backtest_fills(self, call: Call, query: BacktestFillsQuery) -> Page[BacktestFillView]:
         user_id = call.principal.user_id
-        after, result_id = _number(query), await self._result_of(call)
+        wanted, result_id = query.slice(), await self._result_of(call)
         async with self._database.tenant(user_id) as connection:
-            rows = (
-                await backtest_results.list_fills(connection, user_id, result_id, after, query.limit + 1)
-                if result_id
-                else []
-            )
-        return page_of([fill_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.fill_number))
+            rows = await backtest_results.list_fills(connection, user_id, result_id, wanted) if result_id else []
+        return query.page_of(rows, fill_view)
 
     @endpoint(
         "GET",
         PATH + "/{id}/trades",
-        "List a backtest's trades in the order they closed; empty until it is done",
+        "List a backtest's trades, newest first; empty until it is done",
     )
-    async def list_backtest_trades(self, call: Call, query: PageQuery) -> Page[BacktestTradeView]:
+    async def list_backtest_trades(self, call: Call, query: BacktestTradesQuery) -> Page[BacktestTradeView]:
         user_id = call.principal.user_id
-        after, result_id = _number(query), await self._result_of(call)
+        wanted, result_id = query.slice(), await self._result_of(call)
         async with self._database.tenant(user_id) as connection:
-            rows = (
-                await backtest_results.list_trades(connection, user_id, result_id, after, query.limit + 1)
-                if result_id
-                else []
-            )
-        return page_of(
-            [trade_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.trade_number)
-        )
+            rows = await backtest_results.list_trades(connection, user_id, result_id, wanted) if result_id else []
+        return query.page_of(rows, trade_view)
 
     async def _result_of(self, call: Call) -> UUID | None:
         """Return the id of the backtest's result, or None while it has none. Raises NotFound."""
@@ -183,8 +173,3 @@ class BacktestRoutes(Routes):
         if row is None:
             raise NotFound
         return row.result.result_id if row.result else None
-
-
-def _number(query: PageQuery) -> int:
-    position = decode_cursor(query.cursor, int)
-    return int(position[0]) if position else 0

@@ -1,23 +1,22 @@
 """Candles: for all users, and for the services that need history."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field
 
 from services.trading.bybit_api import VENUE
 from services.trading.listed_series import Listing
 from services.trading.queries import candles
-from services.trading.queries.candles import SeriesRow
-from services.trading.routes.fields import Symbol
 from services.trading.routes.listed_series import check_series
 from shared.chassis.errors import InvalidInput, NotFound, Unavailable
 from shared.chassis.http.app import Call
-from shared.chassis.http.paging import Page, PageQuery, decode_sorted, encode_sorted, invalid_cursor, page_of
+from shared.chassis.http.paging import ListQuery, Page, decode_sorted, encode_sorted, page_of
 from shared.chassis.http.routes import Routes, endpoint
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.listing import Slice
+from shared.chassis.postgres import Database
 from shared.contracts.types import Amount, Instant, QueryModel, ViewModel, from_ms, to_ms
-from shared.market.fields import Interval
+from shared.market.fields import Interval, Symbol
 from shared.strategy.bars import Bar
 
 LATEST_MS = 253_402_300_799_999  # the end of year 9999
@@ -35,13 +34,26 @@ class CandleView(ViewModel):
     volume: Amount
 
 
-class CandlesQuery(PageQuery):
+class CandlesQuery(ListQuery):
+    orders = candles.ORDERS
+
     symbol: Symbol
     interval: Interval
     from_: Instant | None = Field(default=None, alias="from")
     to: Instant | None = None
     generation: Generation | None = None
-    sort: Literal["open_time", "-open_time"] = "open_time"
+    sort: Literal["open_time", "-open_time"] = "-open_time"
+
+    def parse_cursor(self) -> tuple[int | None, Slice]:
+        """Return the generation, which is the same for all pages of a list, and the bars to read."""
+        position = decode_sorted(self.sort, self.cursor, int, datetime)
+        generation, after = (
+            (self.generation, None) if position is None else (cast("int", position[0]), position[1:])
+        )
+        return generation, Slice(self.order, self.limit + 1, after, self.sort.startswith("-"))
+
+    def cursor_after(self, generation: int, bar: Bar) -> str:
+        return encode_sorted(self.sort, generation, from_ms(bar.open_time_ms))
 
 
 class HistoryQuery(QueryModel):
@@ -67,22 +79,20 @@ class CandleRoutes(Routes):
     @endpoint(
         "GET",
         "/v1/candles",
-        "List confirmed candles of a series that is traded or watched",
+        "List confirmed candles of a series that is traded or watched, newest first",
         errors=(Unavailable,),
     )
     async def list_candles(self, call: Call, query: CandlesQuery) -> Page[CandleView]:
-        generation, beyond = _position(query)
+        generation, wanted = query.parse_cursor()
         async with self._database.tenant(call.principal.user_id) as connection:
             series = await candles.get_series(connection, VENUE, query.symbol, query.interval, generation)
-            bars = await _page(connection, series, query, beyond) if series is not None else []
+            bars = []
+            if series is not None:
+                bars = await candles.list_page(connection, series.series_id, query.from_, query.to, wanted)
         if series is None:
             await check_series(self._listing, query.symbol, query.interval)
             return Page(items=[])
-        return page_of(
-            [_view(bar) for bar in bars],
-            query.limit,
-            lambda last: encode_sorted(query.sort, series.generation, to_ms(last.open_time)),
-        )
+        return page_of(bars, query.limit, _view, lambda bar: query.cursor_after(series.generation, bar))
 
     @endpoint(
         "GET",
@@ -105,31 +115,6 @@ class CandleRoutes(Routes):
                 raise NotFound("the exchange does not have this series", **error.extra) from error
             return HistoryView(items=[], anchor_ms=None)
         return HistoryView(items=[tuple(bar) for bar in bars], anchor_ms=to_ms(series.anchor))
-
-
-async def _page(
-    connection: Connection, series: SeriesRow, query: CandlesQuery, beyond: datetime | None
-) -> list[Bar]:
-    return await candles.list_page(
-        connection,
-        series.series_id,
-        query.from_,
-        query.to,
-        beyond,
-        newest_first=query.sort == "-open_time",
-        limit=query.limit + 1,
-    )
-
-
-def _position(query: CandlesQuery) -> tuple[int | None, datetime | None]:
-    """Return the generation, which is the same for all pages of a list, and the bar after which the page begins."""
-    position = decode_sorted(query.sort, query.cursor, int, int)
-    if position is None:
-        return query.generation, None
-    try:
-        return int(position[0]), from_ms(int(position[1]))
-    except OverflowError as error:
-        raise invalid_cursor() from error
 
 
 def _view(bar: Bar) -> CandleView:

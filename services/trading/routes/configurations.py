@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
@@ -18,11 +17,10 @@ from services.trading.operations.configurations import (
 )
 from services.trading.queries import configurations
 from services.trading.queries.configurations import ConfigurationRow
-from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from shared.chassis.errors import NameTaken, NotFound
 from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.json_body import as_stored
-from shared.chassis.http.paging import Page, PageQuery, page_of
+from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.amounts import Positive, check_positive
@@ -86,9 +84,11 @@ def _check_percentage(name: str, value: object) -> None:
         raise ValueError(f"{name} {error}") from error
 
 
-class ConfigurationsQuery(PageQuery):
+class ConfigurationsQuery(ListQuery):
+    orders = configurations.ORDERS
+
     is_active: Flag | None = None
-    sort: Literal["created_at", "-created_at"] = "created_at"
+    sort: Literal["created_at", "-created_at"] = "-created_at"
 
 
 class ConfigurationView(ViewModel):
@@ -126,24 +126,15 @@ class ConfigurationRoutes(Routes):
         row = await create_configuration(self._database, call.principal.user_id, body.model_dump())
         return created(_view(row), f"{PATH}/{row.bot_configuration_id}")
 
-    @endpoint("GET", PATH, "List your configurations")
+    @endpoint("GET", PATH, "List your configurations, newest first")
     async def list_bot_configurations(self, call: Call, query: ConfigurationsQuery) -> Page[ConfigurationView]:
         user_id = call.principal.user_id
-        after = parse_cursor(query.sort, query.cursor)
+        wanted = query.slice()
         async with self._database.tenant(user_id) as connection:
             rows = await configurations.list_configurations(
-                connection,
-                user_id,
-                is_active=query.is_active,
-                order=parse_order(query.sort),
-                after=after,
-                limit=query.limit + 1,
+                connection, user_id, is_active=query.is_active, wanted=wanted
             )
-        return page_of(
-            [_view(row) for row in rows],
-            query.limit,
-            lambda last: encode_position(query.sort, last.created_at, last.bot_configuration_id),
-        )
+        return query.page_of(rows, _view)
 
     @endpoint("GET", PATH + "/{id}", "Get a configuration", tagged=True)
     async def get_bot_configuration(self, call: Call) -> Reply[ConfigurationView]:
@@ -176,4 +167,4 @@ def _tagged(row: ConfigurationRow) -> Reply[ConfigurationView]:
 
 
 def _view(row: ConfigurationRow) -> ConfigurationView:
-    return ConfigurationView.model_validate(asdict(row))
+    return ConfigurationView.model_validate(row)

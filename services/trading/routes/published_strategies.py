@@ -1,6 +1,5 @@
 """`/v1/strategies/published` and `/v1/strategies/templates`: strategies that a tenant can copy."""
 
-from dataclasses import asdict
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -16,12 +15,11 @@ from services.trading.operations.published_strategies import (
 from services.trading.operations.strategies import document_of, save_strategy
 from services.trading.queries import published
 from services.trading.queries.published import PublishedRow
-from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from services.trading.routes.strategies import VERSION_LIMIT, StrategyView, strategy_view
 from services.trading.templates import Template, find_template, templates
 from shared.chassis.errors import NameTaken, NotFound, PlanLimitReached
 from shared.chassis.http.app import Call, Reply, created
-from shared.chassis.http.paging import Page, PageQuery, page_of
+from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
@@ -50,7 +48,9 @@ class CopyBody(BodyModel):
     strategy_name: Name | None = None
 
 
-class PublishedQuery(PageQuery):
+class PublishedQuery(ListQuery):
+    orders = published.ORDERS
+
     content_hash: Hash | None = None
     sort: Literal["created_at", "-created_at"] = "-created_at"
 
@@ -106,23 +106,13 @@ class PublishingRoutes(Routes):
     async def unpublish_strategy(self, call: Call) -> StrategyView:
         return strategy_view(await unpublish_strategy(self._database, call.principal.user_id, call.uuid()))
 
-    @endpoint("GET", PUBLISHED, "List the strategies that all users have published")
+    @endpoint("GET", PUBLISHED, "List the strategies that all users have published, newest first")
     async def list_published_strategies(self, call: Call, query: PublishedQuery) -> Page[PublishedSummary]:
         user_id = call.principal.user_id
-        after = parse_cursor(query.sort, query.cursor)
+        wanted = query.slice()
         async with self._database.tenant(user_id) as connection:
-            rows = await published.list_published(
-                connection,
-                content_hash=query.content_hash,
-                order=parse_order(query.sort),
-                after=after,
-                limit=query.limit + 1,
-            )
-        return page_of(
-            [PublishedSummary.model_validate(row) for row in rows],
-            query.limit,
-            lambda last: encode_position(query.sort, last.created_at, last.published_strategy_id),
-        )
+            rows = await published.list_published(connection, content_hash=query.content_hash, wanted=wanted)
+        return query.page_of(rows, PublishedSummary.model_validate)
 
     @endpoint("GET", PUBLISHED + "/{id}", "Get a published strategy")
     async def get_published_strategy(self, call: Call) -> PublishedView:
@@ -176,7 +166,7 @@ def _created(view: StrategyView) -> Reply[StrategyView]:
 
 
 def _published(row: PublishedRow) -> PublishedView:
-    return PublishedView.model_validate(asdict(row))
+    return PublishedView.model_validate(row)
 
 
 def _template(template: Template) -> TemplateView:

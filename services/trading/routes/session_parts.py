@@ -1,26 +1,25 @@
 """The parts of a session: its fills, decisions and restrictions, and the stream of its changes."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
 from services.trading.domain import SessionStatus
-from services.trading.queries import decisions, fills, sessions
+from services.trading.queries import decisions, fills, restrictions, sessions
 from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillRow
-from services.trading.queries.ordering import Order
-from services.trading.queries.restrictions import Kind, RestrictionRow, list_restrictions
-from services.trading.routes.ordering import encode_position, parse_cursor
+from services.trading.queries.restrictions import Kind, RestrictionRow
 from services.trading.routes.views import DecisionOutcome, DecisionView, FillView, decision_view, fill_view
 from shared.chassis.errors import NotFound
 from shared.chassis.http import streaming
 from shared.chassis.http.app import Call
-from shared.chassis.http.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.http.paging import ListQuery, Page, decode_cursor, encode_cursor
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.http.streaming import ServerSentEvent, Stream, StreamQuery, follow
+from shared.chassis.listing import Slice
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import example
 from shared.contracts.types import Amount, Instant, ViewModel
@@ -29,8 +28,23 @@ PATH = "/v1/sessions/{id}"
 BATCH = 100  # most rows of each kind per poll
 
 
-class SessionDecisionsQuery(PageQuery):
+class SessionFillsQuery(ListQuery):
+    orders = fills.ORDERS
+
+    sort: Literal["fill_number", "-fill_number"] = "-fill_number"
+
+
+class SessionDecisionsQuery(ListQuery):
+    orders = decisions.ORDERS
+
     outcome: DecisionOutcome | None = None
+    sort: Literal["time", "-time"] = "-time"
+
+
+class RestrictionsQuery(ListQuery):
+    orders = restrictions.ORDERS
+
+    sort: Literal["restriction_number", "-restriction_number"] = "-restriction_number"
 
 
 class RestrictionView(ViewModel):
@@ -111,39 +125,32 @@ class SessionPartRoutes(Routes):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @endpoint("GET", PATH + "/fills", "List a session's fills in the order they happened")
-    async def list_fills(self, call: Call, query: PageQuery) -> Page[FillView]:
-        user_id, session_id = call.principal.user_id, call.uuid()
-        position = decode_cursor(query.cursor, int)
+    @endpoint("GET", PATH + "/fills", "List a session's fills, newest first")
+    async def list_fills(self, call: Call, query: SessionFillsQuery) -> Page[FillView]:
+        user_id, session_id, wanted = call.principal.user_id, call.uuid(), query.slice()
         async with self._database.tenant(user_id) as connection:
             await _require_session(connection, user_id, session_id)
-            after = int(position[0]) if position else 0
-            rows = await fills.list_fills(connection, user_id, session_id, after, query.limit + 1)
-        return page_of([fill_view(row) for row in rows], query.limit, lambda last: encode_cursor(last.fill_number))
+            rows = await fills.list_fills(connection, user_id, session_id, wanted)
+        return query.page_of(rows, fill_view)
 
-    @endpoint("GET", PATH + "/decisions", "List a session's decisions with their reasons and outcomes")
+    @endpoint(
+        "GET", PATH + "/decisions", "List a session's decisions with their reasons and outcomes, newest first"
+    )
     async def list_decisions(self, call: Call, query: SessionDecisionsQuery) -> Page[DecisionView]:
-        user_id, session_id = call.principal.user_id, call.uuid()
-        after = parse_cursor("time", query.cursor)
+        user_id, session_id, wanted = call.principal.user_id, call.uuid(), query.slice()
         async with self._database.tenant(user_id) as connection:
             await _require_session(connection, user_id, session_id)
             filters = DecisionFilter(session_id, outcome=query.outcome)
-            rows = await decisions.list_decisions(
-                connection, user_id, filters, Order("time"), after, query.limit + 1
-            )
-        views = [decision_view(row) for row in rows]
-        return page_of(views, query.limit, lambda last: encode_position("time", last.time, last.decision_id))
+            rows = await decisions.list_decisions(connection, user_id, filters, wanted)
+        return query.page_of(rows, decision_view)
 
-    @endpoint("GET", PATH + "/restrictions", "List what restricted a session, and from which bar on")
-    async def list_restrictions(self, call: Call, query: PageQuery) -> Page[RestrictionView]:
-        user_id, session_id = call.principal.user_id, call.uuid()
-        position = decode_cursor(query.cursor, int)
+    @endpoint("GET", PATH + "/restrictions", "List what restricted a session, and from which bar on, newest first")
+    async def list_restrictions(self, call: Call, query: RestrictionsQuery) -> Page[RestrictionView]:
+        user_id, session_id, wanted = call.principal.user_id, call.uuid(), query.slice()
         async with self._database.tenant(user_id) as connection:
             await _require_session(connection, user_id, session_id)
-            after = int(position[0]) if position else 0
-            rows = await list_restrictions(connection, user_id, session_id, after, query.limit + 1)
-        views = [RestrictionView.model_validate(asdict(row)) for row in rows]
-        return page_of(views, query.limit, lambda last: encode_cursor(last.restriction_number))
+            rows = await restrictions.list_restrictions(connection, user_id, session_id, wanted)
+        return query.page_of(rows, RestrictionView.model_validate)
 
     @endpoint(
         "GET",
@@ -161,8 +168,10 @@ class SessionPartRoutes(Routes):
         async def poll(position: Position) -> Sequence[PositionedEvent]:
             async with self._database.tenant(user_id) as connection:
                 # States first, so that the second query finds every fill written before any of these states.
-                states = await list_restrictions(connection, user_id, session_id, position.state, BATCH)
-                filled = await fills.list_fills(connection, user_id, session_id, position.fill // 2, BATCH)
+                later = Slice(restrictions.BY_NUMBER, BATCH, (position.state,))
+                states = await restrictions.list_restrictions(connection, user_id, session_id, later)
+                later = Slice(fills.BY_NUMBER, BATCH, (position.fill // 2,))
+                filled = await fills.list_fills(connection, user_id, session_id, later)
             return _merge_events(session_id, started_at, position, states, filled)
 
         return Stream(follow(poll, after, query.seconds))

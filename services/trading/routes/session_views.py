@@ -86,7 +86,7 @@ class LimitsView(ViewModel):
     stored_strategies: int
 
 
-def session_view(row: SessionRow, fingerprint_now: str, state: RunState | None) -> SessionView:
+def session_view(row: SessionRow, state: RunState | None) -> SessionView:
     return SessionView(
         session_id=row.session_id,
         strategy_id=row.strategy_id,
@@ -109,7 +109,7 @@ def session_view(row: SessionRow, fingerprint_now: str, state: RunState | None) 
         losing_trades=row.losing_trades,
         max_drawdown=row.max_drawdown,
         fills=row.fill_count,
-        fingerprint=fingerprint_now,
+        fingerprint=row.fingerprint,
         fee_rate=row.fee_rate,
         slippage=row.slippage,
         notes=row.notes,

@@ -1,5 +1,6 @@
 """`/v1/sessions`: start, list, annotate, pause, resume and stop sessions."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -17,24 +18,22 @@ from services.trading.operations.start_session import (
     start_session,
 )
 from services.trading.operations.stop_session import stop_session
-from services.trading.queries import entitlements, sessions, strategies, trades
+from services.trading.queries import entitlements, sessions, strategies
 from services.trading.queries.sessions import RunState, SessionFilter, SessionRow
-from services.trading.routes.fields import Symbol
 from services.trading.routes.listed_series import FieldFault, check_series, unknown_symbol, venue_unavailable
-from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from services.trading.routes.session_views import LimitsView, SessionView, session_view
 from services.trading.venue_clock import VenueClock
 from shared.chassis.errors import AccountNotReady, NotFound, PlanLimitReached, Unavailable
 from shared.chassis.http.app import Call, Reply, created, tagged
-from shared.chassis.http.paging import Page, PageQuery, page_of
+from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.amounts import Positive
 from shared.contracts.examples import example, example_id
 from shared.contracts.texts import Text
 from shared.contracts.types import BodyModel, Id, Instant
+from shared.market.fields import Symbol
 from shared.strategy.bars import Instrument
-from shared.strategy.execution.fingerprint import fingerprint
 
 PATH = "/v1/sessions"
 
@@ -70,8 +69,10 @@ class StopBody(BodyModel):
     reason: Literal["manual", "end_of_data"] = "manual"
 
 
-class SessionsQuery(PageQuery):
+class SessionsQuery(ListQuery):
     """`from` and `to` are start times."""
+
+    orders = sessions.ORDERS
 
     status: Literal["ACTIVE", "PAUSED", "STOPPED"] | None = None
     symbol: Symbol | None = None
@@ -79,7 +80,7 @@ class SessionsQuery(PageQuery):
     strategy_id: Id | None = None
     from_: Instant | None = Field(default=None, alias="from")
     to: Instant | None = None
-    sort: Literal["created_at", "-created_at", "start_time", "-start_time"] = "created_at"
+    sort: Literal["created_at", "-created_at", "start_time", "-start_time"] = "-created_at"
 
 
 class SessionRoutes(Routes):
@@ -110,7 +111,7 @@ class SessionRoutes(Routes):
         interval = await find_interval(self._database, call.principal.user_id, request)
         now, instrument = await self._venue_facts(body.symbol, interval)
         row = await start_session(self._database, call.principal, request, self._paper, now, instrument)
-        return created(session_view(row, fingerprint([]), RunState("ALLOWED", None)), f"{PATH}/{row.session_id}")
+        return created(session_view(row, RunState("ALLOWED", None)), f"{PATH}/{row.session_id}")
 
     async def _venue_facts(self, symbol: str, interval: str | None) -> tuple[datetime, Instrument]:
         """Return the exchange's current time and instrument. Raises InvalidInput if it does not have the series,
@@ -125,25 +126,16 @@ class SessionRoutes(Routes):
         except VenueUnavailable as error:
             raise venue_unavailable() from error
 
-    @endpoint("GET", PATH, "List your sessions")
+    @endpoint("GET", PATH, "List your sessions, newest first")
     async def list_sessions(self, call: Call, query: SessionsQuery) -> Page[SessionView]:
         user_id = call.principal.user_id
-        after = parse_cursor(query.sort, query.cursor)
+        wanted = query.slice()
         paper = None if query.mode is None else query.mode == "PAPER"
         filters = SessionFilter(query.status, query.symbol, paper, query.strategy_id, query.from_, query.to)
         async with self._database.tenant(user_id) as connection:
-            rows = await sessions.list_sessions(
-                connection, user_id, filters, parse_order(query.sort), after, query.limit + 1
-            )
-            views = await _views(connection, user_id, rows)
-        by_start = query.sort.endswith("start_time")
-        return page_of(
-            views,
-            query.limit,
-            lambda last: encode_position(
-                query.sort, last.start_time if by_start else last.created_at, last.session_id
-            ),
-        )
+            rows = await sessions.list_sessions(connection, user_id, filters, wanted)
+            view_of = await _viewer(connection, user_id, rows)
+        return query.page_of(rows, view_of)
 
     @endpoint("GET", PATH + "/limits", "Get your plan's limits and how much of them you use")
     async def get_session_limits(self, call: Call) -> LimitsView:
@@ -174,7 +166,7 @@ class SessionRoutes(Routes):
             row = await sessions.get_session(connection, user_id, call.uuid())
             if row is None:
                 raise NotFound
-            return _tagged((await _views(connection, user_id, [row]))[0], row)
+            return _tagged((await _viewer(connection, user_id, [row]))(row), row)
 
     @endpoint("PATCH", PATH + "/{id}", "Change the notes of a session", tagged=True, scope="trade")
     async def note_session(self, call: Call, body: SessionChanges) -> Reply[SessionView]:
@@ -213,18 +205,16 @@ class SessionRoutes(Routes):
 
     async def _shown(self, row: SessionRow) -> SessionView:
         async with self._database.tenant(row.user_id) as connection:
-            return (await _views(connection, row.user_id, [row]))[0]
+            return (await _viewer(connection, row.user_id, [row]))(row)
 
 
-async def _views(connection: Connection, user_id: int, rows: list[SessionRow]) -> list[SessionView]:
-    """Render sessions. A stopped one's fingerprint is stored; a running one's is computed from its fills so far."""
-    running = [row.session_id for row in rows if row.fingerprint is None]
-    filled = await trades.list_fills_of(connection, user_id, running)
+async def _viewer(
+    connection: Connection, user_id: int, rows: Sequence[SessionRow]
+) -> Callable[[SessionRow], SessionView]:
+    """Return a function that renders these sessions."""
+    running = [row.session_id for row in rows if row.status != "STOPPED"]
     states = await sessions.list_run_states(connection, user_id, running)
-    return [
-        session_view(row, row.fingerprint or fingerprint(filled[row.session_id]), states.get(row.session_id))
-        for row in rows
-    ]
+    return lambda row: session_view(row, states.get(row.session_id))
 
 
 def _tagged(view: SessionView, row: SessionRow) -> Reply[SessionView]:

@@ -1,6 +1,5 @@
 """`/v1/strategies`: strategies and their versions; the body is the document described in docs/strategy.md."""
 
-from dataclasses import asdict
 from typing import Literal
 from uuid import UUID
 
@@ -16,10 +15,9 @@ from services.trading.operations.strategies import (
 )
 from services.trading.queries import strategies
 from services.trading.queries.strategies import StrategyRow, VersionRow
-from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
 from shared.chassis.http.app import Call, Reply, created, tagged
-from shared.chassis.http.paging import Page, PageQuery, decode_cursor, encode_cursor, page_of
+from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import HASH, STRATEGY, example
@@ -36,10 +34,18 @@ class StrategyBody(RootModel[dict[str, object]]):
     model_config = ConfigDict(json_schema_extra={"examples": [{**STRATEGY}]})
 
 
-class StrategiesQuery(PageQuery):
+class StrategiesQuery(ListQuery):
+    orders = strategies.ORDERS
+
     is_active: Flag | None = None
     is_public: Flag | None = None
-    sort: Literal["created_at", "-created_at"] = "created_at"
+    sort: Literal["created_at", "-created_at"] = "-created_at"
+
+
+class VersionsQuery(ListQuery):
+    orders = strategies.VERSION_ORDERS
+
+    sort: Literal["version", "-version"] = "-version"
 
 
 class ComparisonQuery(QueryModel):
@@ -123,25 +129,19 @@ class StrategyRoutes(Routes):
         row = await create_strategy(self._database, call.principal.user_id, body.root)
         return created(strategy_view(row), f"{PATH}/{row.strategy_id}")
 
-    @endpoint("GET", PATH, "List your strategies")
+    @endpoint("GET", PATH, "List your strategies, newest first")
     async def list_strategies(self, call: Call, query: StrategiesQuery) -> Page[StrategyView]:
         user_id = call.principal.user_id
-        after = parse_cursor(query.sort, query.cursor)
+        wanted = query.slice()
         async with self._database.tenant(user_id) as connection:
             rows = await strategies.list_strategies(
                 connection,
                 user_id,
                 is_active=query.is_active,
                 is_public=query.is_public,
-                order=parse_order(query.sort),
-                after=after,
-                limit=query.limit + 1,
+                wanted=wanted,
             )
-        return page_of(
-            [strategy_view(row) for row in rows],
-            query.limit,
-            lambda last: encode_position(query.sort, last.created_at, last.strategy_id),
-        )
+        return query.page_of(rows, strategy_view)
 
     @endpoint("GET", PATH + "/{id}", "Get a strategy in its current version", tagged=True)
     async def get_strategy(self, call: Call) -> Reply[StrategyView]:
@@ -208,16 +208,16 @@ class StrategyRoutes(Routes):
         user_id, strategy_id = call.principal.user_id, call.uuid()
         return strategy_view(await set_strategy_active(self._database, user_id, strategy_id, is_active=True))
 
-    @endpoint("GET", PATH + "/{id}/versions", "List all versions of a strategy; versions never change")
-    async def list_strategy_versions(self, call: Call, query: PageQuery) -> Page[VersionView]:
-        user_id, strategy_id = call.principal.user_id, call.uuid()
-        position = decode_cursor(query.cursor, int)
-        after = int(position[0]) if position else 0
+    @endpoint(
+        "GET", PATH + "/{id}/versions", "List all versions of a strategy, newest first; versions never change"
+    )
+    async def list_strategy_versions(self, call: Call, query: VersionsQuery) -> Page[VersionView]:
+        user_id, strategy_id, wanted = call.principal.user_id, call.uuid(), query.slice()
         async with self._database.tenant(user_id) as connection:
             if await strategies.get_strategy(connection, user_id, strategy_id) is None:
                 raise NotFound
-            rows = await strategies.list_versions(connection, user_id, strategy_id, after, query.limit + 1)
-        return page_of([_version(row) for row in rows], query.limit, lambda last: encode_cursor(last.version))
+            rows = await strategies.list_versions(connection, user_id, strategy_id, wanted)
+        return query.page_of(rows, _version)
 
     @endpoint("GET", PATH + "/{id}/versions/{version}", "Get a version")
     async def get_strategy_version(self, call: Call) -> VersionView:
@@ -259,12 +259,12 @@ def _comparison_view(old: VersionRow, new: VersionRow) -> ComparisonView:
         from_hash=old.content_hash,
         to_hash=new.content_hash,
         hash_differs=old.content_hash != new.content_hash,
-        differences=[DifferenceView.model_validate(asdict(each)) for each in found],
+        differences=[DifferenceView.model_validate(each) for each in found],
     )
 
 
 def strategy_view(row: StrategyRow) -> StrategyView:
-    return StrategyView.model_validate(asdict(row))
+    return StrategyView.model_validate(row)
 
 
 def _tagged(row: StrategyRow) -> Reply[StrategyView]:
@@ -272,4 +272,4 @@ def _tagged(row: StrategyRow) -> Reply[StrategyView]:
 
 
 def _version(row: VersionRow) -> VersionView:
-    return VersionView.model_validate(asdict(row))
+    return VersionView.model_validate(row)

@@ -10,8 +10,6 @@ from services.trading.queries import decisions, fills, trades
 from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillFilter
 from services.trading.queries.trades import TradeFilter, TradeRow
-from services.trading.routes.fields import Symbol
-from services.trading.routes.ordering import encode_position, parse_cursor, parse_order
 from services.trading.routes.views import (
     DecisionOutcome,
     DecisionView,
@@ -25,18 +23,21 @@ from services.trading.routes.views import (
 )
 from shared.chassis.errors import NotFound
 from shared.chassis.http.app import Call, Reply, tagged
-from shared.chassis.http.paging import Page, PageQuery, page_of
+from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Database
 from shared.contracts.examples import example
 from shared.contracts.texts import Text
 from shared.contracts.types import BodyModel, Id, Instant
+from shared.market.fields import Symbol
 
 From = Annotated[Instant | None, Field(alias="from")]
 
 
-class TradesQuery(PageQuery):
+class TradesQuery(ListQuery):
     """`from` and `to` are entry times."""
+
+    orders = trades.ORDERS
 
     session_id: Id | None = None
     strategy_id: Id | None = None
@@ -44,21 +45,25 @@ class TradesQuery(PageQuery):
     status: Literal["OPEN", "CLOSED", "CANCELLED"] | None = None
     from_: From = None
     to: Instant | None = None
-    sort: Literal["entry_time", "-entry_time", "created_at", "-created_at"] = "entry_time"
+    sort: Literal["entry_time", "-entry_time", "created_at", "-created_at"] = "-entry_time"
 
 
-class FillsQuery(PageQuery):
+class FillsQuery(ListQuery):
+    orders = fills.ALL_ORDERS
+
     session_id: Id | None = None
     trade_id: Id | None = None
     decision_id: Id | None = None
     symbol: Symbol | None = None
     from_: From = None
     to: Instant | None = None
-    sort: Literal["time", "-time"] = "time"
+    sort: Literal["time", "-time"] = "-time"
 
 
-class DecisionsQuery(PageQuery):
+class DecisionsQuery(ListQuery):
     """`from` and `to` are times of the decision bar."""
+
+    orders = decisions.ORDERS
 
     session_id: Id | None = None
     symbol: Symbol | None = None
@@ -66,7 +71,7 @@ class DecisionsQuery(PageQuery):
     outcome: DecisionOutcome | None = None
     from_: From = None
     to: Instant | None = None
-    sort: Literal["time", "-time"] = "time"
+    sort: Literal["time", "-time"] = "-time"
 
 
 class TradeChanges(BodyModel):
@@ -79,25 +84,16 @@ class TradeRoutes(Routes):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @endpoint("GET", "/v1/trades", "List your trades, by default in the order of their entries")
+    @endpoint("GET", "/v1/trades", "List your trades, newest first")
     async def list_trades(self, call: Call, query: TradesQuery) -> Page[TradeView]:
         user_id = call.principal.user_id
-        after = parse_cursor(query.sort, query.cursor)
+        wanted = query.slice()
         filters = TradeFilter(
             query.session_id, query.strategy_id, query.symbol, query.status, query.from_, query.to
         )
         async with self._database.tenant(user_id) as connection:
-            rows = await trades.list_trades(
-                connection, user_id, filters, parse_order(query.sort), after, query.limit + 1
-            )
-        by_entry = query.sort.endswith("entry_time")
-        return page_of(
-            [trade_view(row) for row in rows],
-            query.limit,
-            lambda last: encode_position(
-                query.sort, last.entry_time if by_entry else last.created_at, last.trade_id
-            ),
-        )
+            rows = await trades.list_trades(connection, user_id, filters, wanted)
+        return query.page_of(rows, trade_view)
 
     @endpoint("GET", "/v1/trades/{id}", "Get a trade", tagged=True)
     async def get_trade(self, call: Call) -> Reply[TradeView]:
@@ -113,19 +109,16 @@ class TradeRoutes(Routes):
         user_id = call.principal.user_id
         return _tagged(await note_trade(self._database, user_id, call.uuid(), body.notes, call.if_match))
 
-    @endpoint("GET", "/v1/fills", "List your fills, by default in the order of their times")
+    @endpoint("GET", "/v1/fills", "List your fills, newest first")
     async def list_all_fills(self, call: Call, query: FillsQuery) -> Page[FillView]:
         user_id = call.principal.user_id
-        after = parse_cursor(query.sort, query.cursor)
+        wanted = query.slice()
         filters = FillFilter(
             query.session_id, query.trade_id, query.decision_id, query.symbol, query.from_, query.to
         )
         async with self._database.tenant(user_id) as connection:
-            rows = await fills.list_all_fills(
-                connection, user_id, filters, parse_order(query.sort), after, query.limit + 1
-            )
-        views = [fill_view(row) for row in rows]
-        return page_of(views, query.limit, lambda last: encode_position(query.sort, last.time, last.fill_id))
+            rows = await fills.list_all_fills(connection, user_id, filters, wanted)
+        return query.page_of(rows, fill_view)
 
     @endpoint("GET", "/v1/fills/{id}", "Get a fill")
     async def get_fill(self, call: Call) -> FillView:
@@ -136,17 +129,14 @@ class TradeRoutes(Routes):
             raise NotFound
         return fill_view(row)
 
-    @endpoint("GET", "/v1/decisions", "List your sessions' decisions, by default in the order of the bars")
+    @endpoint("GET", "/v1/decisions", "List your sessions' decisions, newest first")
     async def list_all_decisions(self, call: Call, query: DecisionsQuery) -> Page[DecisionView]:
         user_id = call.principal.user_id
-        after = parse_cursor(query.sort, query.cursor)
+        wanted = query.slice()
         filters = DecisionFilter(query.session_id, query.symbol, query.kind, query.outcome, query.from_, query.to)
         async with self._database.tenant(user_id) as connection:
-            rows = await decisions.list_decisions(
-                connection, user_id, filters, parse_order(query.sort), after, query.limit + 1
-            )
-        views = [decision_view(row) for row in rows]
-        return page_of(views, query.limit, lambda last: encode_position(query.sort, last.time, last.decision_id))
+            rows = await decisions.list_decisions(connection, user_id, filters, wanted)
+        return query.page_of(rows, decision_view)
 
     @endpoint(
         "GET",

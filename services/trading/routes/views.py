@@ -143,11 +143,11 @@ class ExplainedView(DecisionView):
 
 
 def fill_view(row: FillRow) -> FillView:
-    return FillView.model_validate(asdict(row))
+    return FillView.model_validate(row)
 
 
 def trade_view(row: TradeRow) -> TradeView:
-    return TradeView.model_validate(asdict(row))
+    return TradeView.model_validate(row)
 
 
 def decision_view(row: DecisionRow) -> DecisionView:
@@ -164,7 +164,7 @@ def explained_view(explanation: Explanation) -> ExplainedView:
         strategy_version=session.strategy_version,
         symbol=session.symbol,
         interval=session.interval,
-        refused_by=RefusedByView.model_validate(asdict(refused)) if refused else None,
+        refused_by=RefusedByView.model_validate(refused) if refused else None,
         bar_time=decision.time,
         decided_at=decision.created_at,
         filled_at=fills[0].created_at if fills else None,

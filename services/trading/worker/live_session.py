@@ -28,6 +28,7 @@ from shared.chassis.postgres import Database
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar, Instrument
 from shared.strategy.document.parse import Strategy
+from shared.strategy.execution.fingerprint import FillHash
 from shared.strategy.execution.outcome import NO_OUTCOME, EntryGuard, StepOutcome
 from shared.strategy.execution.steps import Execution
 from shared.strategy.series import Series
@@ -43,6 +44,8 @@ class LiveSession:
     Entries refused at consecutive closes for the same reason form a stretch; `refusal` is the reason as of the last
     close. Only the first decision of a stretch is written. `ends_refusal` is set at the first close that does not
     prolong it. All of this follows from the bars, so a replay has the same result.
+
+    `filled` is None until the session's first fill here, so that loading it reads no fills.
     """
 
     row: SessionRow
@@ -58,6 +61,7 @@ class LiveSession:
     refusal: str | None = None
     ends_refusal: bool = False
     prolongs_refusal: bool = False
+    filled: FillHash | None = None
 
     @property
     def cursor_ms(self) -> int:
@@ -119,6 +123,7 @@ class LiveSession:
             last_bar=last_bar,
             snapshot={**self.execution.snapshot(), "refusal": self.refusal},
             late=late,
+            filled=self.filled,
             ends_refusal=self.ends_refusal,
         )
         point("worker.before_decision")
@@ -126,7 +131,7 @@ class LiveSession:
         if written is None:
             return False
         point("worker.after_decision")
-        self.open_trade, self.totals = written.open_trade, written.totals
+        self.open_trade, self.totals, self.filled = written.open_trade, written.totals, written.filled
         self.last_bar = last_bar
         return True
 

@@ -4,17 +4,12 @@ An idempotent producer that outlives an emptied broker may share its producer id
 acknowledged but discarded as duplicates. So the cluster id is requested on the producer's own connection.
 """
 
-import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
-from aiokafka.errors import KafkaError, NodeNotReadyError
-from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.errors import KafkaError
 
 from shared.chassis.postgres import Database
-
-ANSWER_WITHIN_S = 5.0
 
 log = structlog.get_logger()
 
@@ -64,16 +59,3 @@ class KnownCluster:
                     cluster_id,
                 )
         return ClusterState(row["cluster_id"], row["replays"])
-
-
-async def cluster_id_of(client: Any) -> str:  # Any: aiokafka's client has no types
-    """Return the id of the cluster that this client is connected to. Raises KafkaError."""
-    try:
-        async with asyncio.timeout(ANSWER_WITHIN_S):
-            node = client.get_random_node()
-            if node is None:
-                raise NodeNotReadyError("no broker is known")
-            answer = await client.send(node, MetadataRequest([]))
-    except TimeoutError as error:
-        raise NodeNotReadyError("the broker did not answer with its cluster id") from error
-    return str(answer.cluster_id)

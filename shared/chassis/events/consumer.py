@@ -10,8 +10,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from shared.chassis.crash_points import point
+from shared.chassis.events.aiokafka_api import cluster_id_of
 from shared.chassis.events.broker_access import KafkaAccess, client_options
-from shared.chassis.events.cluster import ClusterChangedError, ClusterState, KnownCluster, cluster_id_of
+from shared.chassis.events.cluster import ClusterChangedError, ClusterState, KnownCluster
 from shared.chassis.events.committed_offsets import ReadPositions
 from shared.chassis.events.decoding import Received, decode_record
 from shared.chassis.events.fetch import Unreadable, fetch
@@ -108,7 +109,7 @@ class Consumer:
         async with asyncio.timeout(START_TIMEOUT_S):
             consumer.subscribe(topics, listener=member)
             await consumer.start()
-            cluster_id = await cluster_id_of(consumer._client)
+            cluster_id = await cluster_id_of(consumer)
         known = await self._known(cluster_id, stop)
         if known is None:
             return
@@ -136,7 +137,7 @@ class Consumer:
 
     async def _compare(self, consumer: AIOKafkaConsumer, cluster_id: str, known: ClusterState) -> None:
         """Raises ClusterChangedError if the positions of this member are no longer meaningful."""
-        now_id = await cluster_id_of(consumer._client)
+        now_id = await cluster_id_of(consumer)
         if now_id != cluster_id:
             raise ClusterChangedError(f"cluster {now_id} answers for {cluster_id}")
         try:

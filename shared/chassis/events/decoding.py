@@ -14,11 +14,10 @@ from shared.chassis.errors import ForgedError, NewerVersionError, PoisonError
 from shared.chassis.events.fetch import Unreadable
 from shared.chassis.events.headers import Headers, from_wire
 from shared.contracts.catalog import BY_TOPIC
-from shared.contracts.envelope import Event, MarketEvent, Message
+from shared.contracts.envelope import NOBODY, Event, MarketEvent, Message
 from shared.contracts.market import MarketInterest
 from shared.contracts.types import Instant
 
-NOBODY = 0
 LARGEST_USER_ID = 2**63 - 1
 LONGEST_KEY = 200
 LONGEST_REASON = 500
@@ -131,15 +130,16 @@ def _oversize(record: ConsumerRecord) -> str:
     return ""
 
 
-def decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:
+def decode(topic: str, key: str, payload: bytes, headers: Headers, *, is_replayed: bool = False) -> Message:
     """Return the event in a message. Raises PoisonError, NewerVersionError, and nothing else."""
     try:
-        return _decode(topic, key, payload, headers)
+        event, published_at, event_id = _decode(topic, key, payload, headers)
+        return event.received(published_at, event_id, is_replayed=is_replayed)
     except FAULTS_OF_THE_MESSAGE as error:
         raise PoisonError(f"cannot be decoded: {error!r}") from error
 
 
-def _decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:
+def _decode(topic: str, key: str, payload: bytes, headers: Headers) -> tuple[Message, datetime, UUID]:
     model = BY_TOPIC.get(topic)
     if model is None:
         raise PoisonError(f"{topic} is not one of our topics")
@@ -157,9 +157,7 @@ def _decode(topic: str, key: str, payload: bytes, headers: Headers) -> Message:
     if isinstance(event, MarketEvent) and event.event_id() != event_id:
         raise PoisonError("ce_id is not the id derived from the bar")
     _check_attributes(event, headers, version)
-    event.set_published_at(_published_at(headers))
-    event.set_message_id(event_id)
-    return event
+    return event, _published_at(headers), event_id
 
 
 def _validate(model: type[Message], payload: bytes) -> Message:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 
+from shared.chassis.events.aiokafka_api import known_positions
+
 # What aiokafka raises for a record that it cannot parse, such as a header name that is not UTF-8 or a compression
 # that is not installed. The broker has accepted the record, so every fetch would meet it again.
 PARSE_FAULTS = (
@@ -38,7 +40,7 @@ Fetched = Mapping[TopicPartition, Sequence[ConsumerRecord | Unreadable]]
 
 async def fetch(consumer: AIOKafkaConsumer, *, timeout_ms: int, max_records: int) -> Fetched:
     """Fetch the next records by partition, in order. Raises KafkaError."""
-    before = _positions(consumer)
+    before = known_positions(consumer)
     try:
         fetched: Fetched = await consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
     except PARSE_FAULTS:
@@ -49,15 +51,6 @@ async def fetch(consumer: AIOKafkaConsumer, *, timeout_ms: int, max_records: int
                 consumer.seek(partition, offset)
         return await _fetch_singly(consumer, list(before), timeout_ms, max_records)
     return fetched
-
-
-def _positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-    subscription = consumer._subscription.subscription
-    if subscription is None or subscription.assignment is None:
-        return {}
-    assignment = subscription.assignment
-    states = {partition: assignment.state_value(partition) for partition in assignment.tps}
-    return {partition: state.position for partition, state in states.items() if state and state.has_valid_position}
 
 
 async def _fetch_singly(

@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import for_code
 
 from shared.chassis.clock import utc_now
+from shared.chassis.events.aiokafka_api import cancel_fetching, close_connections
 from shared.chassis.events.broker_access import KafkaAccess, client_options
 from shared.chassis.events.decoding import Received, decode_record
 from shared.chassis.events.fetch import fetch
@@ -60,7 +61,7 @@ class MarketEventHandler(Generic[M]):
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
     """Leave the group within a time limit; if that fails, close at least the connections."""
     if not await _finish(consumer.stop(), consumer):
-        await _finish(consumer._client.close(), consumer)
+        await _finish(close_connections(consumer), consumer)
 
 
 async def _finish(work: Coroutine[None, None, None], consumer: AIOKafkaConsumer) -> bool:
@@ -75,8 +76,7 @@ async def _finish(work: Coroutine[None, None, None], consumer: AIOKafkaConsumer)
             await asyncio.wait([task], timeout=STOP_TIMEOUT_S / STOP_TRIES)
             if task.done():
                 break
-            if consumer._fetcher is not None:
-                consumer._fetcher._fetch_task.cancel()
+            cancel_fetching(consumer)
     finally:
         task.cancel()
     done = task.done() and not task.cancelled()

@@ -11,14 +11,14 @@ from aiokafka.errors import KafkaError
 
 from shared.chassis import telemetry
 from shared.chassis.crash_points import point
-from shared.chassis.events.decoding import NOBODY, Received, decode
+from shared.chassis.events.decoding import Received, decode
 from shared.chassis.events.parked_rows import ParkedRow, delete_waiting, find_keys_with_parked, find_waiting
 from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.events.unhandled import ParkedEvents
 from shared.chassis.identity import KnownUsers
 from shared.chassis.infrastructure_faults import RETRYABLE_FAULTS, is_infrastructure
 from shared.chassis.postgres import Connection, Database
-from shared.contracts.envelope import Event, Message
+from shared.contracts.envelope import NOBODY, Event, Message
 
 E = TypeVar("E", bound=Event)
 M = TypeVar("M", bound=Message)
@@ -291,10 +291,7 @@ async def _result_or_fault(handling: Awaitable[T]) -> T | Exception:
 
 def _decode(parked: ParkedRow) -> Message:
     """Raises PoisonError, NewerVersionError."""
-    event = decode(parked.topic, parked.kafka_key, parked.payload, parked.headers)
-    if parked.is_replayed:
-        event.mark_replayed()
-    return event
+    return decode(parked.topic, parked.kafka_key, parked.payload, parked.headers, is_replayed=parked.is_replayed)
 
 
 def _never(_: Received) -> bool:

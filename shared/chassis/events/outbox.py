@@ -12,7 +12,6 @@ from shared.contracts.envelope import Event, Message
 from shared.contracts.types import new_id
 
 BUCKETS = 8
-NOBODY = 0
 
 
 async def emit(connection: Connection, *events: Event, source: str | None = None) -> None:

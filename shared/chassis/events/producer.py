@@ -11,8 +11,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from shared.chassis.clock import utc_now
+from shared.chassis.events.aiokafka_api import close_without_flushing, cluster_id_of, producer_id_of
 from shared.chassis.events.broker_access import KafkaAccess, client_options
-from shared.chassis.events.cluster import ClusterChangedError, cluster_id_of
+from shared.chassis.events.cluster import ClusterChangedError
 from shared.chassis.events.headers import Headers, headers_of, to_wire
 from shared.contracts.envelope import MarketEvent
 
@@ -65,7 +66,7 @@ class Producer:
         producer = await self._ensure_started()
         async with _within(SEND_TIMEOUT_S, "the broker did not acknowledge in time", self._discard, producer):
             await asyncio.gather(*[await self._enqueue(producer, message) for message in messages])
-            if (cluster_id := await cluster_id_of(producer.client)) != self._cluster_id:
+            if (cluster_id := await cluster_id_of(producer)) != self._cluster_id:
                 raise ClusterChangedError(f"cluster {cluster_id} answers for {self._cluster_id}")
 
     async def publish(self, events: Sequence[MarketEvent]) -> None:
@@ -96,7 +97,7 @@ class Producer:
         async with self._starting:
             while self._producer is None:
                 producer, cluster_id = await self._start()
-                if producer._txn_manager.producer_id in self._used_ids:
+                if producer_id_of(producer) in self._used_ids:
                     await _abandon(producer)
                 else:
                     self._producer, self._cluster_id = producer, cluster_id
@@ -114,7 +115,7 @@ class Producer:
         )
         async with _within(START_TIMEOUT_S, "the broker does not answer", _abandon, producer):
             await producer.start()
-            return producer, await cluster_id_of(producer.client)
+            return producer, await cluster_id_of(producer)
 
     async def discard(self) -> None:
         """Discard the producer and its buffers; the next send creates a new one."""
@@ -126,7 +127,7 @@ class Producer:
         is_current = self._producer is producer
         if is_current:
             self._producer = None
-            self._used_ids.append(producer._txn_manager.producer_id)
+            self._used_ids.append(producer_id_of(producer))
             await _abandon(producer)
 
     async def stop(self) -> None:
@@ -152,14 +153,8 @@ async def _within(
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
     """Close the producer without flushing: `stop()` would continue to send, concurrently with the next producer."""
-    producer._closed = True
-    sender = producer._sender.sender_task if producer._sender is not None else None
-    if sender is not None:
-        sender.cancel()
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await producer.client.close()
-            if sender is not None:
-                await asyncio.wait([sender])
+            await close_without_flushing(producer)
     except (KafkaError, TimeoutError, OSError) as error:
         log.warning("producer_discarded", error=repr(error))

@@ -7,7 +7,7 @@ import structlog
 
 from shared.chassis import telemetry
 from shared.chassis.errors import ForgedError, NewerVersionError, PoisonError
-from shared.chassis.events.decoding import NOBODY, Received, bounded
+from shared.chassis.events.decoding import Received, bounded
 from shared.chassis.events.outbox import insert_outgoing
 from shared.chassis.events.parked_rows import (
     State,
@@ -22,6 +22,7 @@ from shared.chassis.events.parked_rows import (
 )
 from shared.chassis.infrastructure_faults import is_infrastructure
 from shared.chassis.postgres import Connection, Database
+from shared.contracts.envelope import NOBODY
 
 FIRST_RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(minutes=5)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
+from shared.contracts.json_text import child
 from shared.strategy.document.nodes import (
     Column,
     Comparison,
@@ -14,7 +15,7 @@ from shared.strategy.document.nodes import (
     Operand,
     Reference,
 )
-from shared.strategy.document.reader import DocumentReader, child, is_decimal_text, quoted
+from shared.strategy.document.reader import DocumentReader, is_decimal_text, quoted
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, MAX_PERIOD, IndicatorSpec
 
 MAX_DEPTH = 8

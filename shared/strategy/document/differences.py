@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.strategy.document.reader import child
+from shared.contracts.json_text import child
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from shared.strategy.document.reader import DocumentReader, child
+from shared.contracts.json_text import child
+from shared.strategy.document.reader import DocumentReader
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, KINDS, MAX_PERIOD, IndicatorSpec
 
 _MIN_VALUES = {"signal": 1, "fastk": 1, "slowk": 1, "slowd": 1}  # else 2

@@ -3,18 +3,18 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, DecimalException
-from itertools import islice
+from decimal import Decimal
 from types import MappingProxyType
 
+from shared.contracts.json_text import DocumentFault, InvalidDocument, child, read_json
 from shared.contracts.texts import check_name, check_text
 from shared.strategy.bars import INTERVAL_MS, Side
 from shared.strategy.document.conditions import ConditionReader
 from shared.strategy.document.indicators import parse_indicator
 from shared.strategy.document.nodes import Condition
-from shared.strategy.document.reader import MAX_FAULTS, DocumentFault, DocumentReader, StrategyError, child
+from shared.strategy.document.reader import DocumentReader, StrategyError
 from shared.strategy.document.risk import Risk, parse_risk
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, IndicatorSpec
 
@@ -36,8 +36,6 @@ MAX_DOCUMENT_BYTES = 32_768  # in canonical form, without name and description
 SIDES = ("LONG", "SHORT", "BOTH")
 _INDICATOR_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 _HALVES: Mapping[str, Side] = MappingProxyType({"long": "LONG", "short": "SHORT"})
-_MAX_NUMBER_LENGTH = 64
-NOT_FINITE = Decimal("NaN")
 Conditions = Mapping[Side, Condition]
 
 
@@ -142,61 +140,10 @@ def parse_alert(raw: object) -> AlertCondition:
 
 def parse_json(text: bytes | str) -> object:
     """Parse JSON with exact decimals. Raises StrategyError for NaN, Infinity, repeated keys or deep nesting."""
-    repeated: dict[int, tuple[object, str]] = {}
-
-    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        result = dict(pairs)
-        if len(result) < len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated_key = next(key for index, key in enumerate(keys) if key in keys[:index])
-            repeated[id(result)] = (result, repeated_key)
-        return result
-
     try:
-        raw: object = json.loads(
-            text, parse_float=_number, parse_int=_integer, parse_constant=_number, object_pairs_hook=members
-        )
-    except RecursionError:
-        raise StrategyError(DocumentFault("$", "is nested too deep")) from None
-    except UnicodeDecodeError:
-        raise StrategyError(DocumentFault("$", "is not UTF-8 text")) from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise StrategyError(DocumentFault("$", f"is not JSON: {error.msg} at {where}")) from None
-    faults = list(
-        islice(_json_faults(raw, {key: repeated_key for key, (_, repeated_key) in repeated.items()}), MAX_FAULTS)
-    )
-    if faults:
-        raise StrategyError(*faults)
-    return raw
-
-
-def _number(text: str) -> Decimal:
-    if len(text) > _MAX_NUMBER_LENGTH:
-        return NOT_FINITE
-    try:
-        return Decimal(text)
-    except DecimalException:
-        return NOT_FINITE
-
-
-def _integer(text: str) -> int | Decimal:
-    return int(text) if len(text) <= _MAX_NUMBER_LENGTH else NOT_FINITE
-
-
-def _json_faults(raw: object, repeated: Mapping[int, str]) -> Iterator[DocumentFault]:
-    """Yield non-finite numbers and repeated keys in document order, without recursion."""
-    stack: list[tuple[str, object]] = [("$", raw)]
-    while stack:
-        path, value = stack.pop()
-        if isinstance(value, Decimal) and not value.is_finite():
-            yield DocumentFault(path, "is not a finite number that can be kept exactly")
-        elif isinstance(value, dict):
-            if id(value) in repeated:
-                yield DocumentFault(child(path, repeated[id(value)]), "is a repeated key")
-            stack.extend((child(path, key), each) for key, each in reversed(value.items()))
-        elif isinstance(value, list):
-            stack.extend((child(path, index), value[index]) for index in range(len(value) - 1, -1, -1))
+        return read_json(text)
+    except InvalidDocument as error:
+        raise StrategyError(*error.faults) from error
 
 
 def _config(reader: DocumentReader, raw: object, path: str) -> tuple[str, str, dict[str, IndicatorSpec]]:

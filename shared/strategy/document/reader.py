@@ -3,43 +3,17 @@
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 
-MAX_FAULTS = 100
+from shared.contracts.json_text import MAX_FAULTS, DocumentFault, InvalidDocument, child
+
 _DECIMAL = re.compile(r"-?\d{1,20}(\.\d{1,18})?", re.ASCII)
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 _WHOLE_DIGITS = 20
 _DECIMAL_PLACES = 18
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentFault:
-    """One fault of a document, with its JSON path (`$.strategy_config.side`)."""
-
-    path: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
-class StrategyError(ValueError):
-    """The document is refused; `faults` has the reasons, in document order."""
-
-    def __init__(self, *faults: DocumentFault) -> None:
-        super().__init__("; ".join(map(str, faults)))
-        self.faults = faults
-
-
-def child(path: str, key: object) -> str:
-    """Return the path of a member. Keys that are not plain names are quoted in ASCII."""
-    if isinstance(key, int):
-        return f"{path}[{key}]"
-    text = str(key)
-    if _PLAIN_KEY.fullmatch(text):
-        return f"{path}.{text}"
-    return f"{path}[{json.dumps(text[:64])}]"
+class StrategyError(InvalidDocument):
+    """The strategy document is refused."""
 
 
 def is_decimal_text(text: str) -> bool:

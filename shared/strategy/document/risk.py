@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import accumulate
 
+from shared.contracts.json_text import child
 from shared.contracts.types import decimal_text
 from shared.strategy.decimals import HUNDRED, ONE, exact, percent_of
 from shared.strategy.document.conditions import ConditionReader
 from shared.strategy.document.nodes import Column
-from shared.strategy.document.reader import DocumentReader, child
+from shared.strategy.document.reader import DocumentReader
 
 SIZE_TYPES = ("percent_of_equity", "fixed_quote", "fixed_base", "risk_percent")
 DISTANCE_TYPES = ("percent", "atr")

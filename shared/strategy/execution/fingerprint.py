@@ -7,10 +7,27 @@ from shared.contracts.types import decimal_text
 from shared.strategy.execution.outcome import Fill
 
 
+class FillHash:
+    """The SHA-256 over a line `time_ms,action,side,qty,price,reason` per fill, in order. Never changed."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+
+    def extended(self, fills: Iterable[Fill]) -> "FillHash":
+        """Return the hash of these fills too, without hashing the earlier ones again."""
+        lines = [
+            f"{time_ms},{action},{side},{decimal_text(qty)},{decimal_text(price)},{reason}\n"
+            for time_ms, action, side, qty, price, _, reason in fills
+        ]
+        longer = FillHash()
+        longer._sha256 = self._sha256.copy()
+        longer._sha256.update("".join(lines).encode())
+        return longer
+
+    @property
+    def fingerprint(self) -> str:
+        return self._sha256.hexdigest()
+
+
 def fingerprint(fills: Iterable[Fill]) -> str:
-    """Return the SHA-256 over a line `time_ms,action,side,qty,price,reason` per fill, in order."""
-    lines = [
-        f"{time_ms},{action},{side},{decimal_text(qty)},{decimal_text(price)},{reason}\n"
-        for time_ms, action, side, qty, price, _, reason in fills
-    ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return FillHash().extended(fills).fingerprint

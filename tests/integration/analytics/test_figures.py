@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from shared.chassis.http.paging import encode_cursor
-from shared.contracts.types import new_id
+from shared.chassis.http.paging import encode_cursor, encode_sorted
+from shared.contracts.types import EPOCH, new_id
 from tests.integration.analytics.conftest import (
     Platform,
     session_started,
@@ -109,7 +109,7 @@ async def test_capital_flows_are_listed_between_the_trades(platform: Platform, a
     shown = ("kind", "pnl", "capital_added", "capital_taken", "total_pnl", "equity", "in_sessions")
     curve = [
         tuple(point[name] for name in shown)
-        for point in await platform.every(f"{PERFORMANCE}/equity?flows=true", ann)
+        for point in await platform.every(f"{PERFORMANCE}/equity?flows=true&sort=time", ann)
     ]
     assert curve == [
         ("CAPITAL_ADDED", "0", "1000", "0", "0", "1000", "1000"),
@@ -119,7 +119,7 @@ async def test_capital_flows_are_listed_between_the_trades(platform: Platform, a
         ("TRADE", "-5", "0", "0", "95", "1145", "45"),
     ]
     trades = [tuple(point[name] for name in shown) for point in await platform.every(f"{PERFORMANCE}/equity", ann)]
-    assert trades == [point for point in curve if point[0] == "TRADE"]
+    assert trades == [point for point in curve if point[0] == "TRADE"][::-1]
     later = await platform.every(f"{PERFORMANCE}/equity?flows=true&from=2026-01-03&to=2026-01-03T10:00:00Z", ann)
     assert [(point["kind"], point["equity"]) for point in later] == [("CAPITAL_ADDED", "1150")]
 
@@ -129,8 +129,13 @@ async def test_the_curve_is_the_same_in_pages_of_any_size(platform: Platform, an
     await platform.consume(*sessions)
     await platform.consume(*some_trades(1, 60))
     whole = (await platform.get(f"{PERFORMANCE}/equity?flows=true&limit=200", ann)).body["items"]
-    assert len(whole) == 79  # type: ignore[arg-type]  # a list
+    assert isinstance(whole, list)
+    assert len(whole) == 79
     assert await platform.every(f"{PERFORMANCE}/equity?flows=true", ann) == whole
+    assert await platform.every(f"{PERFORMANCE}/equity?flows=true&sort=time", ann) == whole[::-1]
+    trades = [point for point in whole if point["kind"] == "TRADE"]
+    assert await platform.every(f"{PERFORMANCE}/equity", ann) == trades
+    assert await platform.every(f"{PERFORMANCE}/equity?sort=time", ann) == trades[::-1]
 
 
 async def test_the_summary_shows_drawdowns_and_streaks(platform: Platform, ann: str) -> None:
@@ -165,7 +170,7 @@ async def test_all_endpoints_agree_on_the_date_when_the_clock_goes_back_over_mid
         period = f"from=2010-11-0{day}&to=2010-11-0{day}"
         (row,) = await platform.every(f"{PERFORMANCE}/daily?{period}", token)
         summary = (await platform.get(f"{PERFORMANCE}/summary?{period}", token)).body
-        equity = await platform.every(f"{PERFORMANCE}/equity?{period}", token)
+        equity = await platform.every(f"{PERFORMANCE}/equity?sort=time&{period}", token)
         (by_symbol,) = await platform.every(f"{PERFORMANCE}/by-symbol?{period}", token)
         (by_strategy,) = await platform.every(f"{PERFORMANCE}/by-strategy?{period}", token)
         _, exported = await fetch(platform, token, f"what=trades&{period}")
@@ -177,15 +182,15 @@ async def test_all_endpoints_agree_on_the_date_when_the_clock_goes_back_over_mid
         assert [row[name] for name in shown] == [summary[name] for name in shown]
         assert float(str(row["daily_pnl_percentage"])) == summary["return_pct"]
     both = await platform.every(f"{PERFORMANCE}/equity?from=2010-11-06&to=2010-11-06&flows=true", token)
-    assert [point["total_pnl"] for point in both] == ["3", "7", "31", "63"]
+    assert [point["total_pnl"] for point in both] == ["63", "31", "7", "3"]
 
 
 FORGED = (
     f"by-symbol?cursor={encode_cursor('pnl', '1', 'x')}",
     f"by-symbol?sort=pnl&cursor={encode_cursor('pnl', 'NaN', 'x')}",
     f"by-strategy?sort=trades&cursor={encode_cursor('trades', 'x', 'x')}",
-    f"equity?cursor={encode_cursor('2026-01-01T00:00:00Z', 7, str(UUID(int=1)))}",
-    f"equity?cursor={encode_cursor('2026-01-01T00:00:00Z', 1, 'x')}",
+    f"equity?cursor={encode_sorted('-time', EPOCH, 7, UUID(int=1))}",
+    f"equity?cursor={encode_sorted('-time', EPOCH, 1, 'x')}",
     "equity?flows=perhaps",
     "equity?flows=1",
     "by-symbol?sort=fees",

@@ -152,7 +152,7 @@ async def test_an_analysis_over_kafka_is_shown_to_its_watcher_only(platform: Pla
     await platform.market.publish(candles(bars)[30:])
 
     async def rows() -> list[dict[str, object]]:
-        return await platform.every(f"{ANALYSIS}?symbol=BTCUSDT", ann)
+        return await platform.every(f"{ANALYSIS}?symbol=BTCUSDT&sort=timestamp", ann)
 
     seen = await eventually(rows, lambda found: len(found) == 60)
     assert [row["timestamp"] for row in seen] == [instant_text(candle.open_time) for candle in candles(bars)]
@@ -162,7 +162,7 @@ async def test_an_analysis_over_kafka_is_shown_to_its_watcher_only(platform: Pla
     assert {row["trend_direction"] for row in seen[20:]} <= {"UP", "DOWN", "FLAT"}
     assert await platform.every(f"{ANALYSIS}?symbol=ETHUSDT", ann) == []
     assert await platform.every(ANALYSIS, ben) == []
-    last = await platform.every(f"{ANALYSIS}?from={seen[-2]['timestamp']}", ann)
+    last = await platform.every(f"{ANALYSIS}?sort=timestamp&from={seen[-2]['timestamp']}", ann)
     assert [row["timestamp"] for row in last] == [row["timestamp"] for row in seen[-2:]]
 
 

@@ -110,18 +110,20 @@ async def test_analyses_and_watches_are_listed_in_both_orders_and_filtered(platf
     moments = [NOW + timedelta(minutes=15 * number) for number in range(10)]
     for row in watches:
         await insert_analyses(platform.database, 1, row.watch_id, *moments)
-    rising = await platform.every(ANALYSIS, ann)
-    falling = await platform.every(f"{ANALYSIS}?sort=-timestamp", ann)
+    falling = await platform.every(ANALYSIS, ann)
+    rising = await platform.every(f"{ANALYSIS}?sort=timestamp", ann)
     assert len(rising) == 20
     assert falling == rising[::-1]
     part = await platform.every(
         f"{ANALYSIS}?from={instant_text(moments[2])}&to={instant_text(moments[4])}&watch_id={watches[1].watch_id}",
         ann,
     )
-    assert [(row["timestamp"], row["ema_period"]) for row in part] == [(instant_text(m), 20) for m in moments[2:4]]
+    assert [(row["timestamp"], row["ema_period"]) for row in part] == [
+        (instant_text(m), 20) for m in moments[3:1:-1]
+    ]
     ids = [str(row.watch_id) for row in watches]
-    assert [row["watch_id"] for row in await platform.every("/v1/watchlist", ann)] == ids
-    assert [row["watch_id"] for row in await platform.every("/v1/watchlist?sort=-created_at", ann)] == ids[::-1]
+    assert [row["watch_id"] for row in await platform.every("/v1/watchlist", ann)] == ids[::-1]
+    assert [row["watch_id"] for row in await platform.every("/v1/watchlist?sort=created_at", ann)] == ids
     assert await platform.every("/v1/watchlist?symbol=ETHUSDT", ann) == []
     assert (await platform.get(f"/v1/watchlist/{ids[0]}", ann)).body["watch_id"] == ids[0]
     await unwatch(platform.database, 1, watches[0].watch_id)

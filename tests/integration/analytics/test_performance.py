@@ -37,12 +37,12 @@ async def test_repeated_and_unordered_trades_are_summed_to_the_last_digit(platfo
     assert summary["timezone"] == "Europe/Rome"
     days = await platform.every("/v1/performance/daily", ann)
     assert sum(Decimal(str(day["daily_pnl"])) for day in days) == sum(trade.pnl for trade in trades)
-    assert [day["date"] for day in days] == sorted({str(day["date"]) for day in days})
+    assert [day["date"] for day in days] == sorted({str(day["date"]) for day in days}, reverse=True)
     equity = await platform.every("/v1/performance/equity", ann)
     assert len(equity) == 120
-    assert Decimal(str(equity[-1]["total_pnl"])) == sum(trade.pnl for trade in trades)
+    assert Decimal(str(equity[0]["total_pnl"])) == sum(trade.pnl for trade in trades)
     capital = await eventually(lambda: platform.get(SUMMARY, ann), lambda a: a.body["starting_balance"] == "10000")
-    last = (await platform.every("/v1/performance/equity", ann))[-1]
+    last = (await platform.every("/v1/performance/equity", ann))[0]
     assert last["equity"] == capital.body["ending_balance"]
 
 
@@ -66,7 +66,7 @@ async def test_a_period_consists_of_local_days_or_times(platform: Platform) -> N
     days = await platform.every("/v1/performance/daily?from=2026-01-01T23:00:00Z&to=2026-01-02", ann)
     assert [day["date"] for day in days] == ["2026-01-02"]
     curve = await platform.every("/v1/performance/equity?from=2026-01-02", ann)
-    assert [point["total_pnl"] for point in curve] == ["11", "111"]
+    assert [point["total_pnl"] for point in curve] == ["111", "11"]
 
 
 async def test_the_summary_groups_by_symbol_and_by_strategy(platform: Platform) -> None:

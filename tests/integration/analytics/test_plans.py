@@ -1,21 +1,23 @@
 """Hot queries use their indexes, on a filled database."""
 
 from datetime import UTC, date, datetime
+from typing import cast
 from uuid import UUID
 
 import asyncpg
 import pytest
 
-from services.analytics.queries.days import LIST_DAYS
-from services.analytics.queries.equity import BEFORE_ALL, LIST_EQUITY
+from services.analytics.queries import days, market
+from services.analytics.queries.equity import LIST_EQUITY
 from services.analytics.queries.exports import EXPORT_DAYS, EXPORT_TRADES
 from services.analytics.queries.facts import LIST_TRADES, SUM_PNL, TRADES_SINCE
 from services.analytics.queries.groups import LIST_BY_STRATEGY, LIST_BY_SYMBOL
-from services.analytics.queries.market import LIST_ANALYSES
 from services.analytics.queries.retention import DELETE_ANALYSES
-from shared.chassis.postgres import Database
-from shared.contracts.types import LATEST
+from shared.chassis.listing import Slice
+from shared.chassis.postgres import Connection, Database
+from shared.contracts.types import EARLIEST, LATEST
 from stack.migrate import DatabaseAccess
+from tests.plans import Recorder, explain
 
 EARLY = datetime(2026, 1, 20, tzinfo=UTC)
 LATE = datetime(2026, 3, 27, tzinfo=UTC)
@@ -48,17 +50,12 @@ async def filled(database: Database, database_access: DatabaseAccess) -> Databas
 
 async def test_reads_use_their_indexes(filled: Database) -> None:
     reads: list[tuple[str, list[object], str]] = [
-        (LIST_DAYS, [1, "PAPER", date(2022, 1, 1), None, None, 51], "daily_performance_by_date"),
-        (LIST_EQUITY, [1, "PAPER", *BEFORE_ALL, LATEST, False, 51], "trade_facts_by_time"),
+        (LIST_EQUITY[False], [1, "PAPER", EARLIEST, -1, UUID(int=0), LATEST, False, 51], "trade_facts_by_time"),
+        (LIST_EQUITY[True], [1, "PAPER", LATEST, -1, UUID(int=0), EARLIEST, False, 51], "trade_facts_by_time"),
         (EXPORT_TRADES, [1, "PAPER", EARLY, LATEST, EARLY, UUID(int=0), 1000], "trade_facts_by_time"),
         (LIST_TRADES, [1, "PAPER", [LATE], [LATEST]], "trade_facts_by_time"),
         (SUM_PNL, [1, "PAPER", [EARLY], [EARLY]], "trade_facts_by_time"),
         (EXPORT_DAYS, [1, "PAPER", date(2025, 1, 1), date(2022, 1, 1), 1000], "daily_performance_"),
-        (
-            LIST_ANALYSES["timestamp"],
-            [1, "BTCUSDT", None, None, None, EARLY, LATEST, EARLY, UUID(int=0), 51],
-            "_user_id_timestamp_watch_id_idx",
-        ),
     ]
     for query, arguments, index in reads:
         async with filled.tenant(1) as connection:
@@ -66,6 +63,35 @@ async def test_reads_use_their_indexes(filled: Database) -> None:
         assert index in plan
         assert "Seq Scan on user" not in plan
         assert "Seq Scan on trade" not in plan
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_lists_use_their_indexes(filled: Database, descending: bool) -> None:
+    recorder = Recorder()
+    connection = cast(Connection, recorder)
+    by_date = Slice(days.ORDERS["date"], 51, (date(2022, 2, 2),), descending)
+    await days.list_days(connection, 1, "PAPER", first=date(2022, 1, 1), last=None, wanted=by_date)
+    await check_plan(filled, recorder, "daily_performance_by_date")
+    by_time = Slice(market.ANALYSIS_ORDERS["timestamp"], 51, (LATE, UUID(int=0)), descending)
+    await market.list_analyses(
+        connection,
+        1,
+        symbol="BTCUSDT",
+        interval=None,
+        watch_id=None,
+        is_watchlist=None,
+        first=EARLY,
+        last=None,
+        wanted=by_time,
+    )
+    await check_plan(filled, recorder, "_user_id_timestamp_watch_id_idx")
+
+
+async def check_plan(filled: Database, recorder: Recorder, index: str) -> None:
+    async with filled.tenant(1) as connection:
+        plan = await explain(connection, recorder)
+    assert index in plan
+    assert "Seq Scan on user" not in plan
 
 
 async def test_sums_by_symbol_and_strategy_read_only_the_users_own_trades(filled: Database) -> None:

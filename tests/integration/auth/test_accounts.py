@@ -1,6 +1,7 @@
 """Registration, login, logout and `GET /v1/me`."""
 
 import asyncio
+from typing import cast
 from uuid import UUID
 
 import asyncpg
@@ -9,10 +10,12 @@ import pytest
 
 from services.auth.operations.entitlements import project_subscriptions
 from services.auth.queries import logins as queries
-from shared.chassis.postgres import Database
+from shared.chassis.listing import Slice
+from shared.chassis.postgres import Connection, Database
 from shared.contracts.billing import Features, Limits, SubscriptionChanged
 from shared.contracts.types import from_ms, new_id
 from tests.integration.accounts import PASSWORD, Client
+from tests.plans import Recorder, explain
 
 
 async def test_registration_returns_the_user_and_tokens(auth: Client) -> None:
@@ -211,5 +214,8 @@ async def test_listing_logins_uses_the_index_on_the_user(auth: Client, database:
             FROM generate_series(1, 5000) n
             """
         )
-        plan = await connection.fetch("EXPLAIN " + queries.NEWEST_FIRST, 1, from_ms(0), None, None, 100)
-    assert "user_sessions_of_user" in str(plan)
+        recorder = Recorder()
+        wanted = Slice(queries.ORDERS["created_at"], 100, descending=True)
+        await queries.list_logins(cast(Connection, recorder), 1, from_ms(0), wanted)
+        plan = await explain(connection, recorder)
+    assert "user_sessions_of_user" in plan

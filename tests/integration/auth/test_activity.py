@@ -13,14 +13,17 @@ from services.auth.app import build
 from services.auth.domain.chain import ChainCheck
 from services.auth.operations.activity import log_activity
 from services.auth.queries import activity
+from services.auth.queries.activity import ActivityFilter
 from services.auth.settings import AuthSettings
 from shared.chassis.clock import utc_now
-from shared.chassis.postgres import Database
+from shared.chassis.listing import Slice
+from shared.chassis.postgres import Connection, Database
 from shared.chassis.service import RunningService
 from shared.contracts.activity import ActivityRecorded
 from shared.contracts.types import instant_text, new_id
 from stack.migrate import DatabaseAccess
 from tests.integration.accounts import PASSWORD, Client, Json, client_of, eventually
+from tests.plans import Recorder, explain
 
 NOW = utc_now()
 
@@ -180,6 +183,10 @@ async def test_the_list_is_paged_sorted_and_filtered(auth: Client, database: Dat
 async def test_reading_the_log_uses_an_index(auth: Client, database: Database) -> None:
     await log(database, *(activity_event(1, n, activity_type=f"TYPE_{n % 50}") for n in range(1, 3_000)))
     async with database.tenant(1) as connection:
-        plan = await connection.fetch("EXPLAIN " + activity.NEWEST_FIRST, 1, "TYPE_7", None, None, None, 51)
-    assert "user_activity_log_" in str(plan)
-    assert "Seq Scan" not in str(plan)
+        recorder = Recorder()
+        wanted = Slice(activity.ORDERS["created_at"], 51, descending=True)
+        criteria = ActivityFilter("TYPE_7", None, None)
+        await activity.list_activity(cast(Connection, recorder), 1, criteria, wanted)
+        plan = await explain(connection, recorder)
+    assert "user_activity_log_" in plan
+    assert "Seq Scan" not in plan

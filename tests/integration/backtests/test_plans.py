@@ -7,9 +7,10 @@ import pytest
 
 from services.trading.queries import backtest_queue, backtest_results, backtests
 from services.trading.queries.backtest_queue import BacktestJob
+from shared.chassis.listing import Slice
 from shared.chassis.postgres import Connection
 from tests.integration.trading.conftest import Trading, exchange, trading
-from tests.integration.trading.test_plans import Recorder, explain
+from tests.plans import Recorder, explain_without_scans
 
 __all__ = ["exchange", "trading"]  # fixtures
 ID = UUID(int=1)
@@ -18,7 +19,7 @@ ID = UUID(int=1)
 async def plan_of(trading: Trading, recorder: Recorder, *, queue: bool = False) -> str:
     database = trading.database
     async with database.queue() if queue else database.tenant(1) as connection:
-        return await explain(connection, recorder)
+        return await explain_without_scans(connection, recorder)
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
@@ -30,9 +31,7 @@ async def test_the_list_is_read_by_an_index_in_its_order(trading: Trading, newes
         status=None,
         strategy_id=None,
         symbol=None,
-        newest_first=newest_first,
-        after=None,
-        limit=50,
+        wanted=Slice(backtests.ORDERS["created_at"], 50, descending=newest_first),
     )
     plan = await plan_of(trading, recorder)
     assert "backtests_of_user" in plan
@@ -40,9 +39,11 @@ async def test_the_list_is_read_by_an_index_in_its_order(trading: Trading, newes
 
 
 async def test_rows_of_a_result_are_found_by_its_key(trading: Trading) -> None:
-    for query in (backtest_results.list_fills, backtest_results.list_trades):
+    fills = Slice(backtest_results.FILL_ORDERS["fill_number"], 50, (0,))
+    trades = Slice(backtest_results.TRADE_ORDERS["trade_number"], 50, descending=True)
+    for query, wanted in ((backtest_results.list_fills, fills), (backtest_results.list_trades, trades)):
         recorder = Recorder()
-        await query(cast(Connection, recorder), 1, ID, 0, 50)
+        await query(cast(Connection, recorder), 1, ID, wanted)
         plan = await plan_of(trading, recorder)
         assert "Index Cond" in plan
         assert "Seq Scan" not in plan

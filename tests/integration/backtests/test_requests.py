@@ -44,9 +44,12 @@ async def test_a_result_equals_that_of_the_command_on_the_same_candles(scene: Sc
     assert seen["progress"] == {"done": 260, "total": 260, "percent": 100}
     for name in ("fingerprint", "final_equity", "fills", "trades", "metrics"):
         assert result[name] == expected[name], name
-    fills = [each["price"] for each in await ann.list_all(path + "/fills")]
+    fills = [each["price"] for each in await ann.list_all(path + "/fills?sort=fill_number")]
     assert fills == [each["price"] for each in expected["fill_list"]]  # type: ignore[attr-defined]
-    trades = [(each["pnl"], each["fee"], each["gross_pnl"]) for each in await ann.list_all(path + "/trades")]
+    trades = [
+        (each["pnl"], each["fee"], each["gross_pnl"])
+        for each in await ann.list_all(path + "/trades?sort=trade_number")
+    ]
     assert trades == [(each["pnl"], each["fees"], each["gross"]) for each in expected["trade_list"]]  # type: ignore[attr-defined]
     assert len(fills) > 20
 
@@ -57,7 +60,7 @@ async def test_an_identical_request_is_answered_by_the_stored_result(scene: Scen
         first = await ann.until_ended(await ann.queue_backtest())
     again = await ann.request_backtest(**{"from": at(-50), "to": at(BARS + 50)})  # the same bars
     assert (again.status, again.body["status"], again.body["result"]) == (202, "DONE", first["result"])
-    fills = await ann.list_all(again.headers["Location"] + "/fills")
+    fills = await ann.list_all(again.headers["Location"] + "/fills?sort=fill_number")
     assert [each["fill_number"] for each in fills] == [*range(1, len(fills) + 1)]
     for other in ({"fee": "0.001"}, {"slippage": "0.001"}, {"initial_balance": "5000"}, {"to": at(BARS - 1)}):
         assert (await ann.request_backtest(**other)).body["status"] == "QUEUED", other

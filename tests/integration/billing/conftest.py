@@ -74,8 +74,7 @@ def closed_event(
         | {"pnl": "1", "pnl_percentage": "100", "fee": "0", "reason": "signal", "strategy_id": new_id()}
         | {"strategy_name": "x", "strategy_hash": "x", "is_paper_trade": paper}
     )
-    event.set_published_at(published_at)
-    return event
+    return event.received(published_at)
 
 
 async def list_published(database: Database) -> list[SubscriptionChanged]:

@@ -13,6 +13,7 @@ from services.billing.domain import Change, PlanTerms
 from services.billing.operations import catalogue
 from services.billing.operations.subscriptions import change_plan, process_deadlines
 from services.billing.queries import plans, subscriptions
+from shared.chassis.listing import Slice
 from shared.chassis.postgres import Database
 from shared.chassis.service import RunningService
 from shared.contracts.types import from_ms
@@ -119,7 +120,9 @@ async def test_plan_changes_are_listed_in_order(database: Database, owner: async
     await _move(database)
     async with database.tenant(1) as connection:
         await change_plan(connection, 1, Change("FREE", "ACTIVE", "trial_ended"), NOW)
-        changes = await subscriptions.list_changes(connection, 1, None, 10, newest_first=False)
+        changes = await subscriptions.list_changes(
+            connection, 1, Slice(subscriptions.CHANGE_ORDERS["created_at"], 10)
+        )
     assert [(each.plan, each.plan_version, each.reason) for each in changes] == [
         ("PREMIUM", 1, "trial_started"),
         ("PREMIUM", 2, "plan_migrated"),

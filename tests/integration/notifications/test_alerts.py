@@ -60,7 +60,7 @@ async def test_alerts_are_listed_in_pages_and_by_symbol(platform: Platform) -> N
         symbol = "ETHUSDT" if number == 2 else "BTCUSDT"
         await platform.call("POST", ALERTS, token, {**ABOVE_TEN, "alert_name": f"a{number}", "symbol": symbol})
     listed = await platform.list_all(f"{ALERTS}?", token, limit=2)
-    assert [item["alert_name"] for item in listed] == ["a0", "a1", "a2", "a3", "a4"]
+    assert [item["alert_name"] for item in listed] == ["a4", "a3", "a2", "a1", "a0"]
     listed = await platform.list_all(f"{ALERTS}?symbol=ETHUSDT", token)
     assert [item["alert_name"] for item in listed] == ["a2"]
     assert (await platform.call("GET", f"{ALERTS}?cursor=WzFd", token)).status == 422

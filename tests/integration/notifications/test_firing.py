@@ -116,8 +116,7 @@ async def test_cooldown_and_expiry_use_the_time_of_the_exchange(database: Databa
 
 
 def published_in(candle: CandleClosed, ahead: timedelta) -> CandleClosed:
-    candle.set_published_at(utc_now() + ahead)
-    return candle
+    return candle.received(utc_now() + ahead)
 
 
 async def test_bars_published_before_an_alert_existed_do_not_fire_it(

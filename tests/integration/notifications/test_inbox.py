@@ -90,9 +90,9 @@ async def test_an_alert_without_the_dashboard_creates_no_message(platform: Platf
 
 
 async def test_a_month_gets_its_partition_with_its_first_message(database: Database) -> None:
-    begin, _ = session(1)
+    started, _ = session(1)
     for month in (datetime(2027, 12, 31, 23, 59, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)):
-        begin.set_published_at(month)
+        begin = started.received(month)
         async with database.tenants([1]) as connection:
             await on_session_started(connection, [begin, begin])
     async with database.tenant(1) as connection:

@@ -75,13 +75,18 @@ async def test_alerts_are_filtered_and_sorted(platform: Platform) -> None:
         found = await platform.list_all(f"{ALERTS}?{query}", token, limit=2)
         return "".join(str(alert["alert_name"]) for alert in found)
 
-    assert await names("") == await names("sort=created_at") == "bcad"
-    assert await names("sort=-created_at") == "dacb"
+    assert await names("") == await names("sort=-created_at") == "dacb"
+    assert await names("sort=created_at") == "bcad"
     assert (await names("sort=alert_name"), await names("sort=-alert_name")) == ("abcd", "dcba")
     assert (await names("symbol=ETHUSDT"), await names("alert_type=VOLUME")) == ("a", "c")
     assert (await names("is_active=false"), await names("is_active=true&sort=alert_name")) == ("d", "abc")
     page = await platform.call("GET", f"{ALERTS}?limit=1", token)
-    for query in ("sort=symbol", "alert_type=RSI", f"sort=alert_name&cursor={page.body['next_cursor']}"):
+    for query in (
+        "sort=symbol",
+        "alert_type=RSI",
+        "is_active=yes",
+        f"sort=alert_name&cursor={page.body['next_cursor']}",
+    ):
         assert (await platform.call("GET", f"{ALERTS}?{query}", token)).status == 422, query
 
 

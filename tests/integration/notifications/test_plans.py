@@ -1,13 +1,19 @@
 """Frequent queries use their indexes on a filled database."""
 
+from typing import cast
+from uuid import UUID
+
 import asyncpg
 
-from services.notifications.queries.firings import FIRING_ORDERS, LIST_CONDITIONS, LIST_DUE_ALERTS
-from services.notifications.queries.inbox import COUNT_UNREAD, LIST_CHANGES, LIST_INBOX
-from shared.chassis.postgres import Database
+from services.notifications.queries import firings, inbox
+from services.notifications.queries.firings import LIST_CONDITIONS, LIST_DUE_ALERTS
+from services.notifications.queries.inbox import COUNT_UNREAD, LIST_CHANGES, InboxFilter
+from shared.chassis.listing import Slice
+from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import from_ms
 from shared.market.demand import FIND_USERS
 from stack.migrate import DatabaseAccess
+from tests.plans import Recorder, explain
 
 FILL = """
     SET search_path = notifications;
@@ -29,6 +35,16 @@ FILL = """
 """
 
 
+BY_CREATION = inbox.ORDERS["created_at"]
+
+
+async def plan_of_inbox(connection: Connection, unread: bool, wanted: Slice) -> str:
+    recorder = Recorder()
+    criteria = InboxFilter(unread, *[None] * 6)
+    await inbox.list_inbox(cast(Connection, recorder), 1, criteria, wanted)
+    return await explain(connection, recorder)
+
+
 async def test_reads_use_their_indexes(database: Database, database_access: DatabaseAccess) -> None:
     owner = await asyncpg.connect(database_access.owner_dsn)
     await owner.execute(FILL)
@@ -41,21 +57,23 @@ async def test_reads_use_their_indexes(database: Database, database_access: Data
         assert "alerts_of_series" in plan
         assert "Seq Scan" not in plan
     async with database.tenant(1) as connection:
-        for statement in LIST_INBOX.values():
-            for unread in (False, True):
-                values = (1, unread, *[None] * 7, 51)
-                plan = str(await connection.fetch("EXPLAIN " + statement, *values))
-                assert "Seq Scan" not in plan
-                assert plan.count("Index Scan") >= 6
+        for after in (None, (UUID(int=2**127),)):
+            for descending in (False, True):
+                for unread in (False, True):
+                    plan = await plan_of_inbox(connection, unread, Slice(BY_CREATION, 51, after, descending))
+                    assert "Seq Scan" not in plan
+                    assert plan.count("Index Scan") >= 6
         plan = str(await connection.fetch("EXPLAIN " + LIST_CHANGES, 1, 1990, 2000, 100))
         assert "Seq Scan" not in plan
         assert plan.count("user_id_position_idx") >= 6
         plan = str(await connection.fetch("EXPLAIN " + COUNT_UNREAD, 1))
         assert "Seq Scan" not in plan
         alert_id = await connection.fetchval("SELECT alert_id FROM user_alerts LIMIT 1")
-        for statement in FIRING_ORDERS.values():
-            plan = str(await connection.fetch("EXPLAIN " + statement, 1, alert_id, None, 51))
-            assert "alert_firings_pkey" in plan
+        for descending in (False, True):
+            recorder = Recorder()
+            wanted = Slice(firings.ORDERS["open_time"], 51, (from_ms(0),), descending)
+            await firings.list_firings(cast(Connection, recorder), 1, alert_id, wanted)
+            assert "alert_firings_pkey" in await explain(connection, recorder)
     async with database.queue() as connection:
         plan = str(await connection.fetch("EXPLAIN " + FIND_USERS, "S1", "15"))
     assert "market_interests_by_series" in plan

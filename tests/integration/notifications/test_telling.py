@@ -26,10 +26,7 @@ def contact_event(user_id: int, language: str, timezone: str, number: int = 1) -
 
 def started_event(user_id: int, published_at: datetime = MORNING, event_id: UUID | None = None) -> SessionStarted:
     """Return a `session.started` event as consumed: with the id and the time of its message."""
-    event = session_started(user_id, "2026-01-31 09:30")
-    event.set_published_at(published_at)
-    event.set_message_id(event_id or new_id())
-    return event
+    return session_started(user_id, "2026-01-31 09:30").received(published_at, event_id or new_id())
 
 
 def opened_event(user_id: int) -> TradeOpened:

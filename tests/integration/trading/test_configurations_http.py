@@ -66,7 +66,7 @@ async def test_the_list_is_sorted_and_filtered_by_is_active(api: Api) -> None:
     ann = await api.caller()
     paths = [await create(ann, config_name=f"number {number}", is_active=number % 2 == 0) for number in range(9)]
     ids = [path[-36:] for path in paths]
-    assert [each["bot_configuration_id"] for each in await every(ann, PATH)] == ids
-    assert [each["bot_configuration_id"] for each in await every(ann, PATH + "?sort=-created_at")] == ids[::-1]
-    assert [each["bot_configuration_id"] for each in await every(ann, PATH + "?is_active=true")] == ids[::2]
+    assert [each["bot_configuration_id"] for each in await every(ann, PATH)] == ids[::-1]
+    assert [each["bot_configuration_id"] for each in await every(ann, PATH + "?sort=created_at")] == ids
+    assert [each["bot_configuration_id"] for each in await every(ann, PATH + "?is_active=true")] == ids[::-2]
     assert (await ann.call("GET", PATH + "?is_active=yes")).status == 422

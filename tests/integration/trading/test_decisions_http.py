@@ -40,7 +40,7 @@ async def get(caller: Caller, path: str) -> dict[str, Any]:
 async def test_fills_trades_and_decisions_link_to_each_other(api: Api) -> None:
     ann = await api.caller()
     await trade_bars(api, ann)
-    fills = await every(ann, "/v1/fills")
+    fills = await every(ann, "/v1/fills?sort=time")
     assert len(fills) > 12
     for fill in fills[:12]:
         assert await get(ann, f"/v1/fills/{fill['fill_id']}") == fill
@@ -52,7 +52,7 @@ async def test_fills_trades_and_decisions_link_to_each_other(api: Api) -> None:
         assert decision["decision_id"] in trade["decision_ids"]
         assert decision["bar_time"] < fill["time"]
         assert decision["decided_at"] <= decision["filled_at"] <= fill["created_at"]
-        assert await every(ann, f"/v1/fills?trade_id={trade['trade_id']}") == [
+        assert await every(ann, f"/v1/fills?trade_id={trade['trade_id']}&sort=time") == [
             each for each in fills if each["trade_id"] == trade["trade_id"]
         ]
 
@@ -60,7 +60,7 @@ async def test_fills_trades_and_decisions_link_to_each_other(api: Api) -> None:
 async def test_a_decision_is_explained_by_its_strategy_version(api: Api) -> None:
     ann = await api.caller()
     await trade_bars(api, ann)
-    (found, *_) = await every(ann, "/v1/decisions?kind=entry&outcome=filled")
+    (found, *_) = await every(ann, "/v1/decisions?kind=entry&outcome=filled&sort=time")
     shown = await get(ann, f"/v1/decisions/{found['decision_id']}")
     version = await get(ann, f"/v1/strategies/{shown['strategy_id']}/versions/{shown['strategy_version']}")
     assert shown["strategy_hash"] == version["content_hash"]
@@ -87,7 +87,7 @@ async def test_a_configuration_refusal_shows_its_figures(api: Api, configuration
     await ann.start(strategy_id, bot_configuration_id=made.text("bot_configuration_id"))
     market = await api.trading.market(wavy_bars(8))
     await api.trading.until_stepped(await market.close_bars(8))
-    refused = await every(ann, "/v1/decisions?outcome=refused")
+    refused = await every(ann, "/v1/decisions?outcome=refused&sort=time")
     shown = await get(ann, f"/v1/decisions/{refused[0]['decision_id']}")
     assert (shown["refusal"], shown["refused_by"]["limit"]) == (limit, limit)
     given = cast("Json", configuration.get("config_data", configuration))
@@ -117,7 +117,7 @@ async def test_an_entry_below_the_exchange_minimum_shows_the_minimum(api: Api) -
     await ann.start(strategy_id)
     market = await api.trading.market(wavy_bars(8))
     await api.trading.until_stepped(await market.close_bars(8))
-    (found, *_) = await every(ann, "/v1/decisions?outcome=too_small")
+    (found, *_) = await every(ann, "/v1/decisions?outcome=too_small&sort=time")
     shown = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
     assert (shown["limit"], shown["allowed"]) == ("min_notional", "5")
     assert 3 < Decimal(shown["asked"]) <= 4
@@ -137,7 +137,7 @@ async def test_refusals_by_a_pause_and_by_the_plan_are_named(api: Api) -> None:
         (paused, {"limit": "paused", "allowed": None, "plan": None}),
         (limited, {"limit": "max_active_strategies", "allowed": "1", "plan": "FREE"}),
     ):
-        (found, *_) = await every(ann, f"/v1/decisions?session_id={session}&outcome=refused")
+        (found, *_) = await every(ann, f"/v1/decisions?session_id={session}&outcome=refused&sort=time")
         refused = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
         assert refused.items() >= expected.items()
 
@@ -148,13 +148,13 @@ async def test_lists_are_filtered_by_time_and_symbol_and_sorted_both_ways(api: A
     for path, field in (("fills", "time"), ("decisions", "time"), ("trades", "entry_time")):
         every_one = await every(ann, f"/v1/{path}")
         times = [each[field] for each in every_one]
-        assert times == sorted(times)
+        assert times == sorted(times, reverse=True)
         middle = times[len(times) // 2]
         assert await every(ann, f"/v1/{path}?to={middle}") == [each for each in every_one if each[field] < middle]
         assert await every(ann, f"/v1/{path}?from={middle}") == [
             each for each in every_one if each[field] >= middle
         ]
-        backwards = await every(ann, f"/v1/{path}?sort=-{field}")
+        backwards = await every(ann, f"/v1/{path}?sort={field}")
         assert [each[field] for each in backwards] == times[::-1]
         assert len({json_of(each) for each in backwards}) == len(every_one)
         assert await every(ann, f"/v1/{path}?symbol=BTCUSDT&session_id={session}") == every_one
@@ -168,7 +168,7 @@ def json_of(item: Mapping[str, object]) -> str:
 async def test_a_stale_etag_cannot_overwrite_a_trade_note(api: Api) -> None:
     ann = await api.caller()
     await trade_bars(api, ann, 40)
-    (trade, *_) = await every(ann, "/v1/trades?status=CLOSED")
+    (trade, *_) = await every(ann, "/v1/trades?status=CLOSED&sort=entry_time")
     path = f"/v1/trades/{trade['trade_id']}"
     tag = (await ann.call("GET", path)).headers["ETag"]
     assert (await ann.call("PATCH", path, {"notes": "well done"}, If_Match=tag)).body["notes"] == "well done"

@@ -142,10 +142,10 @@ async def test_sums_hold_after_workers_are_killed_and_replaced(
 async def list_trades_with_fills(ann: Caller) -> list[tuple[Item, list[Item], str]]:
     """Return each trade with its fills and its ETag as one snapshot; reads again if a step came in between."""
     while True:
-        known = await every(ann, "/v1/trades", 100)
-        fills = await every(ann, "/v1/fills", 100)
+        known = await every(ann, "/v1/trades?sort=entry_time", 100)
+        fills = await every(ann, "/v1/fills?sort=time", 100)
         tags = [(await ann.call("GET", f"/v1/trades/{each['trade_id']}")).headers["ETag"] for each in known]
-        if known == await every(ann, "/v1/trades", 100):
+        if known == await every(ann, "/v1/trades?sort=entry_time", 100):
             return [
                 (trade, [fill for fill in fills if fill["trade_id"] == trade["trade_id"]], tag)
                 for trade, tag in zip(known, tags, strict=True)

@@ -20,7 +20,7 @@ async def test_a_strategy_is_stored_with_its_hash_and_changed_by_versions(api: A
     assert changed.body["content_hash"] != made.body["content_hash"]
     versions = (await ann.call("GET", path + "/versions")).body["items"]
     assert isinstance(versions, list)
-    assert [each["content_hash"] for each in versions] == [made.body["content_hash"], changed.body["content_hash"]]
+    assert [each["content_hash"] for each in versions] == [changed.body["content_hash"], made.body["content_hash"]]
 
 
 async def test_a_faulty_strategy_is_refused_with_the_paths_of_its_faults(api: Api) -> None:
@@ -56,9 +56,9 @@ async def test_at_most_one_configuration_is_the_default(api: Api) -> None:
         assert (await ann.call("POST", "/v1/bot-configurations", body)).status == 201
     shown = (await ann.call("GET", "/v1/bot-configurations")).body["items"]
     assert isinstance(shown, list)
-    assert [(each["config_name"], each["is_default"]) for each in shown] == [("one", False), ("two", True)]
+    assert [(each["config_name"], each["is_default"]) for each in shown] == [("two", True), ("one", False)]
     session = await ann.start(await ann.make_strategy())
-    assert session.body["bot_configuration_id"] == shown[1]["bot_configuration_id"]
+    assert session.body["bot_configuration_id"] == shown[0]["bot_configuration_id"]
 
 
 async def test_a_configuration_over_the_size_limit_is_refused(api: Api) -> None:
@@ -112,9 +112,9 @@ async def test_a_session_is_shown_with_its_fills_trades_and_decisions(api: Api) 
     stopped = (await ann.call("POST", path + "/stop", {"reason": "end_of_data"})).body
     assert stopped["status"] == "STOPPED"
     assert running["fingerprint"] != ""
-    fills = await every(ann, path + "/fills")
-    trades = await every(ann, f"/v1/trades?session_id={started.text('session_id')}")
-    decisions = await every(ann, path + "/decisions")
+    fills = await every(ann, path + "/fills?sort=fill_number")
+    trades = await every(ann, f"/v1/trades?session_id={started.text('session_id')}&sort=entry_time")
+    decisions = await every(ann, path + "/decisions?sort=time")
     assert len(fills) == stopped["fills"]
     assert len(trades) == stopped["total_trades"]
     assert {fill["decision_id"] for fill in fills} <= {decision["decision_id"] for decision in decisions}
@@ -129,7 +129,7 @@ async def test_statistics_of_a_strategy_follow_from_its_closed_trades(api: Api) 
     await ann.start(strategy_id)
     market = await api.trading.market(wavy_bars(80))
     await api.trading.until_stepped(await market.close_bars(80))
-    trades = await every(ann, "/v1/trades?status=CLOSED")
+    trades = await every(ann, "/v1/trades?status=CLOSED&sort=entry_time")
     shown = (await ann.call("GET", f"/v1/strategies/{strategy_id}")).body
     assert shown["total_uses"] == len(trades) > 0
 

@@ -53,7 +53,7 @@ async def test_a_start_uses_and_stores_the_exchanges_instrument(api: Api) -> Non
     (stored,) = await api.trading.fetch("SELECT tick_size FROM instruments WHERE symbol = 'BTCUSDT'")
     assert stored["tick_size"] == Decimal("0.01")
     await api.trading.until_stepped(await market.close_bars(20))
-    prices = [Decimal(fill["price"]) for fill in await every(ann, f"/v1/sessions/{session}/fills")]
+    prices = [Decimal(fill["price"]) for fill in await every(ann, f"/v1/sessions/{session}/fills?sort=fill_number")]
     assert len(prices) > 5
     assert any(price % 5 for price in prices)
     assert await every(ann, f"/v1/sessions/{session}/restrictions") == []

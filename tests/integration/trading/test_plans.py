@@ -10,48 +10,38 @@ import pytest
 from services.trading.queries import candles, decisions, fills, leases, restrictions, sessions, trades
 from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillFilter
-from services.trading.queries.ordering import Order
 from services.trading.queries.sessions import SessionFilter
 from services.trading.queries.trades import TradeFilter
+from shared.chassis.listing import Slice
 from shared.chassis.postgres import Connection
 from stack.migrate import DatabaseAccess
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
+from tests.plans import Recorder, explain_without_scans
 
 ID = UUID(int=1)
 
 
-class Recorder:
-    """Stand-in for a connection that records the last statement and its arguments."""
-
-    def __init__(self) -> None:
-        self.statement = ""
-        self.arguments: tuple[object, ...] = ()
-
-    async def fetch(self, statement: str, *arguments: object) -> list[object]:
-        self.statement, self.arguments = statement, arguments
-        return []
-
-    async def fetchrow(self, statement: str, *arguments: object) -> None:
-        self.statement, self.arguments = statement, arguments
-
-    fetchval = fetchrow
-
-
 def _trades(connection: Connection) -> Awaitable[object]:
-    return trades.list_trades(connection, 1, TradeFilter(), Order("entry_time"), None, 50)
+    return trades.list_trades(connection, 1, TradeFilter(), Slice(trades.ORDERS["entry_time"], 50))
 
 
 def _sessions(connection: Connection) -> Awaitable[object]:
-    return sessions.list_sessions(connection, 1, SessionFilter(), Order("created_at", descending=True), None, 50)
+    return sessions.list_sessions(
+        connection, 1, SessionFilter(), Slice(sessions.ORDERS["created_at"], 50, descending=True)
+    )
 
 
 def _decisions(connection: Connection) -> Awaitable[object]:
-    return decisions.list_decisions(connection, 1, DecisionFilter(ID), Order("time"), (BEFORE, ID), 50)
+    return decisions.list_decisions(
+        connection, 1, DecisionFilter(ID), Slice(decisions.ORDERS["time"], 50, (BEFORE, ID))
+    )
 
 
 def _fills(connection: Connection) -> Awaitable[object]:
-    return fills.list_all_fills(connection, 1, FillFilter(), Order("time"), (BEFORE, ID), 50)
+    return fills.list_all_fills(
+        connection, 1, FillFilter(), Slice(fills.ALL_ORDERS["time"], 50, (BEFORE, ID), descending=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,12 +51,12 @@ def _fills(connection: Connection) -> Awaitable[object]:
         _sessions,
         _decisions,
         _fills,
-        lambda connection: fills.list_fills(connection, 1, ID, 0, 50),
+        lambda connection: fills.list_fills(connection, 1, ID, Slice(fills.BY_NUMBER, 50, (0,))),
         lambda connection: fills.list_fills_of_decision(connection, 1, ID),
         lambda connection: trades.get_open_trade(connection, 1, ID),
         lambda connection: trades.sum_fills(connection, 1, ID),
-        lambda connection: restrictions.list_restrictions(connection, 1, ID, 0, 50),
-        lambda connection: trades.list_fills_of(connection, 1, [ID]),
+        lambda connection: restrictions.list_restrictions(connection, 1, ID, Slice(restrictions.BY_NUMBER, 50)),
+        lambda connection: trades.list_session_fills(connection, 1, ID),
         lambda connection: decisions.get_decision(connection, 1, ID),
         lambda connection: sessions.get_session(connection, 1, ID),
         lambda connection: sessions.list_running(connection, 1),
@@ -79,7 +69,7 @@ async def test_a_hot_query_uses_an_index(
     recorder = Recorder()
     await query(cast(Connection, recorder))
     async with trading.database.tenant(1) as connection:
-        plan = await explain(connection, recorder)
+        plan = await explain_without_scans(connection, recorder)
     assert "Index Cond" in plan
     assert "Seq Scan" not in plan
 
@@ -104,9 +94,10 @@ async def test_trades_of_a_session_are_found_by_the_index_on_the_session(
     await superuser.close()
     recorder = Recorder()
     filter_ = TradeFilter(session_id=ID)
-    await trades.list_trades(cast(Connection, recorder), 1, filter_, Order("entry_time"), (BEFORE, ID), 50)
+    wanted = Slice(trades.ORDERS["entry_time"], 50, (BEFORE, ID))
+    await trades.list_trades(cast(Connection, recorder), 1, filter_, wanted)
     async with trading.database.tenant(1) as connection:
-        plan = await explain(connection, recorder)
+        plan = await explain_without_scans(connection, recorder)
     assert "session_id" in plan.partition("Index Cond")[2].partition("\n")[0], plan
 
 
@@ -114,12 +105,4 @@ async def test_leases_are_renewed_by_an_index(trading: Trading) -> None:
     recorder = Recorder()
     await leases.renew(cast(Connection, recorder), "me")
     async with trading.database.queue() as connection:
-        assert "leases_by_worker" in await explain(connection, recorder)
-
-
-async def explain(connection: Connection, recorder: Recorder) -> str:
-    """Return the plan of the recorded statement. Scans are disabled: on empty tables they would always be cheapest,
-    and so they appear only where no index fits."""
-    await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
-    rows = await connection.fetch("EXPLAIN " + recorder.statement, *recorder.arguments)
-    return "\n".join(row[0] for row in rows)
+        assert "leases_by_worker" in await explain_without_scans(connection, recorder)

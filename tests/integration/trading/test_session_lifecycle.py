@@ -25,7 +25,7 @@ async def test_a_repeated_transition_answers_the_same_and_happens_once(api: Api)
         answers = [await ann.call("POST", f"{path}/{verb}") for _ in range(3)]
         assert [(each.status, each.body["status"]) for each in answers] == [(200, status)] * 3
         assert answers[0].body == answers[1].body == answers[2].body
-    kinds = [each["kind"] for each in await every(ann, path + "/restrictions")]
+    kinds = [each["kind"] for each in await every(ann, path + "/restrictions?sort=restriction_number")]
     assert kinds == ["PAUSED", "RESUMED", "STOPPED"]
     assert len(await api.trading.fetch("SELECT 1 FROM outbox WHERE topic = 'session.stopped'")) == 1
 
@@ -87,7 +87,7 @@ async def test_racing_pauses_resumes_and_stops_leave_a_valid_history(api: Api) -
     verbs = [("pause", "resume", "pause", "resume", "stop")[number // 10] for number in range(50)]
     answers = await asyncio.gather(*(ann.call("POST", f"{path}/{verb}") for verb in verbs))
     assert {answer.status for answer in answers} <= {200, 409}
-    kinds = [each["kind"] for each in await every(ann, path + "/restrictions")]
+    kinds = [each["kind"] for each in await every(ann, path + "/restrictions?sort=restriction_number")]
     assert kinds[-1] == "STOPPED"
     assert Counter(kinds)["STOPPED"] == 1
     assert kinds[:-1] == [("PAUSED", "RESUMED")[number % 2] for number in range(len(kinds) - 1)]
@@ -102,7 +102,7 @@ async def test_every_field_of_a_stopped_session_is_filled(api: Api) -> None:
     stopped = (await ann.call("POST", path + "/stop", {"reason": "end_of_data"})).body
     empty = {name for name, value in stopped.items() if value is None}
     assert empty == {"bot_configuration_id", "entries", "waiting_for"}
-    trades = await every(ann, f"/v1/trades?session_id={stopped['session_id']}")
+    trades = await every(ann, f"/v1/trades?session_id={stopped['session_id']}&sort=entry_time")
     pnls = [Decimal(trade["pnl"]) for trade in trades]
     assert stopped["total_trades"] == len(pnls) > 5
     assert stopped["winning_trades"] == sum(pnl > 0 for pnl in pnls)
@@ -145,16 +145,16 @@ async def test_sessions_are_filtered_and_sorted(api: Api) -> None:
     other = (await ann.start(await ann.make_strategy(strategy_name="other"), symbol="XRPUSDT")).body
     await ann.call("POST", f"/v1/sessions/{two['session_id']}/stop")
     for query, expected in [
-        ("", [one, two, three, other]),
-        ("sort=-created_at", [other, three, two, one]),
+        ("", [other, three, two, one]),
+        ("sort=created_at", [one, two, three, other]),
         ("sort=-start_time", [other, three, two, one]),
-        ("symbol=BTCUSDT", [one, three]),
+        ("symbol=BTCUSDT", [three, one]),
         ("status=STOPPED", [two]),
         ("status=ACTIVE&symbol=BTCUSDT&sort=-start_time", [three, one]),
-        ("mode=PAPER", [one, two, three, other]),
+        ("mode=PAPER", [other, three, two, one]),
         ("mode=LIVE", []),
-        (f"strategy_id={strategy_id}", [one, two, three]),
-        (f"from={one['start_time']}", [one, two, three, other]),
+        (f"strategy_id={strategy_id}", [three, two, one]),
+        (f"from={one['start_time']}", [other, three, two, one]),
         (f"to={one['start_time']}", []),
     ]:
         found = [each["session_id"] for each in await every(ann, f"/v1/sessions?{query}", limit=2)]

@@ -69,9 +69,13 @@ async def test_the_stream_matches_the_lists(api: Api) -> None:
     states = [data["kind"] for _, event, data in events if event == "state"]
     assert states == ["STARTED", "PAUSED", "RESUMED", "STOPPED"]
     assert (events[0][1], events[-1][1]) == ("state", "state")
-    assert [data for _, event, data in events if event == "fill"] == await every(ann, path + "/fills")
+    assert [data for _, event, data in events if event == "fill"] == await every(
+        ann, path + "/fills?sort=fill_number"
+    )
     equities = [Decimal(data["equity"]) for _, event, data in events if event == "equity"]
-    pnls = [Decimal(trade["pnl"]) for trade in await every(ann, f"/v1/trades?session_id={path[-36:]}")]
+    pnls = [
+        Decimal(trade["pnl"]) for trade in await every(ann, f"/v1/trades?session_id={path[-36:]}&sort=entry_time")
+    ]
     assert equities == [10_000 + sum(pnls[: number + 1]) for number in range(len(pnls))]
     assert str((await ann.call("GET", path)).body["final_balance"]) == events[-2][2]["equity"]
 

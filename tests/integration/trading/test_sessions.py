@@ -14,6 +14,7 @@ from services.trading.operations.stop_session import stop_session
 from services.trading.queries import fills, sessions
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.errors import InvalidInput, NotFound, PlanLimitReached
+from shared.chassis.listing import Slice
 from shared.contracts.types import from_ms
 from tests.integration.trading.conftest import PAPER, Trading
 from tests.integration.trading.market import BEFORE
@@ -272,4 +273,4 @@ async def test_a_tenant_sees_and_stops_only_their_own_sessions(trading: Trading)
     async with trading.database.tenant(2) as connection:
         assert await sessions.list_running(connection, 1) == []
         assert await sessions.get_session(connection, 1, session.session_id) is None
-        assert await fills.list_fills(connection, 1, session.session_id, 0, 10) == []
+        assert await fills.list_fills(connection, 1, session.session_id, Slice(fills.BY_NUMBER, 10)) == []

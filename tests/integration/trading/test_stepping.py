@@ -11,7 +11,7 @@ from uuid import UUID
 
 from services.trading.operations.record_step import StepRecord, write_step
 from services.trading.operations.stop_session import stop_session
-from services.trading.queries import leases, trades
+from services.trading.queries import leases, sessions, trades
 from services.trading.queries.sessions import SessionLease
 from services.trading.worker.live_session import load_session
 from shared.contracts.types import from_ms
@@ -31,10 +31,15 @@ def backtest(bars: list[Bar], first_bar_ms: int | None = None) -> BacktestReport
 
 
 async def finish(trading: Trading, user_id: int, session_id: UUID) -> str:
-    """Stop the session at the end of the data; returns its fingerprint."""
+    """Stop the session at the end of the data; returns its fingerprint. It is the one of its fills, also before."""
+    async with trading.database.tenant(user_id) as connection:
+        fills = await trades.list_session_fills(connection, user_id, session_id)
+        running = await sessions.get_session(connection, user_id, session_id)
+    assert running is not None
+    assert (running.fingerprint, running.fill_count) == (fingerprint(fills), len(fills))
     stopped = await stop_session(trading.database, user_id, session_id, "end_of_data", BEFORE)
     async with trading.database.tenant(user_id) as connection:
-        fills = (await trades.list_fills_of(connection, user_id, [session_id]))[session_id]
+        fills = await trades.list_session_fills(connection, user_id, session_id)
     assert stopped.fingerprint == fingerprint(fills)
     return fingerprint(fills)
 

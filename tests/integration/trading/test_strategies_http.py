@@ -205,7 +205,7 @@ async def test_statistics_equal_the_trades_at_any_time(api: Api) -> None:
     await api.trading.until_stepped(wavy_bars(120)[-1].open_time_ms)
     for strategy_id in strategy_ids:
         shown = await ann.call("GET", f"/v1/strategies/{strategy_id}")
-        trades = await every(ann, f"/v1/trades?status=CLOSED&strategy_id={strategy_id}")
+        trades = await every(ann, f"/v1/trades?status=CLOSED&strategy_id={strategy_id}&sort=entry_time")
         assert_equal_to(shown, [Decimal(trade["pnl"]) for trade in trades])
 
 
@@ -231,7 +231,7 @@ def assert_equal_to(shown: Answer, pnls: list[Decimal]) -> None:
 async def test_strategies_are_paged_in_either_order(api: Api) -> None:
     ann = await api.caller()
     made = [await ann.make_strategy(strategy_name=f"number {number}") for number in range(9)]
-    assert [each["strategy_id"] for each in await every(ann, "/v1/strategies")] == made
-    assert [each["strategy_id"] for each in await every(ann, "/v1/strategies?sort=-created_at")] == made[::-1]
+    assert [each["strategy_id"] for each in await every(ann, "/v1/strategies")] == made[::-1]
+    assert [each["strategy_id"] for each in await every(ann, "/v1/strategies?sort=created_at")] == made
     first = (await ann.call("GET", "/v1/strategies?limit=2")).body["next_cursor"]
-    assert (await ann.call("GET", f"/v1/strategies?sort=-created_at&cursor={first}")).status == 422
+    assert (await ann.call("GET", f"/v1/strategies?sort=created_at&cursor={first}")).status == 422

@@ -52,10 +52,14 @@ class Item(ViewModel):
     text: str
 
 
+def itself(item: Item) -> Item:
+    return item
+
+
 @pytest.mark.parametrize(("size", "expected"), [(10, 7), (400_000, 3), (2_000_000, 1)])
 def test_a_page_ends_with_the_item_that_reaches_its_size(size: int, expected: int) -> None:
     rows = [Item(number=number, text="x" * size) for number in range(8)]
-    page = page_of(rows, 7, lambda last: encode_cursor(last.number))
+    page = page_of(rows, 7, itself, lambda last: encode_cursor(last.number))
     assert len(page.items) == expected
     assert decode_cursor(page.next_cursor, int) == (expected - 1,)
     assert len(page.model_dump_json()) < MAX_PAGE_BYTES + size + 1_000
@@ -67,7 +71,7 @@ def test_pages_cut_by_size_are_complete_together() -> None:
     after = -1
     while True:
         left = [row for row in rows if row.number > after]
-        page = page_of(left[: 20 + 1], 20, lambda last: encode_cursor(last.number))
+        page = page_of(left[: 20 + 1], 20, itself, lambda last: encode_cursor(last.number))
         found += [item.number for item in page.items]
         position = decode_cursor(page.next_cursor, int)
         if position is None:

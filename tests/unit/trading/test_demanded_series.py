@@ -58,8 +58,7 @@ def test_a_series_is_dropped_ten_minutes_after_the_last_request(minutes: int, st
 
 
 def test_a_request_dropped_long_ago_is_not_kept_when_read_late() -> None:
-    dropped = interest(2, wanted=False)
-    dropped.set_published_at(NOON)
+    dropped = interest(2, wanted=False).received(NOON)
     assert record_all(dropped, at=NOON + timedelta(hours=1)).list_series(NOON + timedelta(hours=1)) == set()
 
 
@@ -115,8 +114,7 @@ def test_a_generation_no_longer_requested_is_kept_for_ten_minutes(minutes: int, 
 
 
 def test_an_event_read_late_counts_from_its_publication() -> None:
-    event = interest(1, generations=(2,))
-    event.set_published_at(NOON)
+    event = interest(1, generations=(2,)).received(NOON)
     wanted = record_all(event, at=NOON + timedelta(hours=1)).demand_for(BTC, NOON + timedelta(hours=1))
     assert not wanted.includes(1)
 
