@@ -77,8 +77,8 @@ def _list_analyses(beyond: str, direction: str) -> str:
     """
 
 
-LIST_ANALYSES = {"timestamp": _list_analyses(">", "ASC"), "-timestamp": _list_analyses("<", "DESC")}
-_ENDS = {"timestamp": (EARLIEST, UUID(int=0)), "-timestamp": (LATEST, UUID(int=2**128 - 1))}
+LIST_ANALYSES = {"open_time": _list_analyses(">", "ASC"), "-open_time": _list_analyses("<", "DESC")}
+_ENDS = {"open_time": (EARLIEST, UUID(int=0)), "-open_time": (LATEST, UUID(int=2**128 - 1))}
 LIST_WATCHES = {
     sort: f"""
         SELECT {WATCH_COLUMNS} FROM watchlist

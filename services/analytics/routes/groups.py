@@ -21,8 +21,8 @@ T = TypeVar("T")
 V = TypeVar("V", bound=ViewModel)
 Key = tuple[Decimal | str, str]  # sort value, and symbol or strategy id as tie-breaker
 
-SymbolSort = Literal["symbol", "-symbol", "pnl", "-pnl", "trades", "-trades"]
-StrategySort = Literal["strategy_name", "-strategy_name", "pnl", "-pnl", "trades", "-trades"]
+SymbolSort = Literal["symbol", "-symbol", "pnl", "-pnl", "total_trades", "-total_trades"]
+StrategySort = Literal["strategy_name", "-strategy_name", "pnl", "-pnl", "total_trades", "-total_trades"]
 
 
 class BySymbolQuery(PagedPeriodQuery):
@@ -68,7 +68,7 @@ def _key(sort: str, sums: Sums, name: str, tie: str) -> Key:
     match sort.removeprefix("-"):
         case "pnl":
             return (sums.pnl, tie)
-        case "trades":
+        case "total_trades":
             return (Decimal(sums.trades), tie)
         case _:
             return (name[:NAME_LENGTH], tie)  # names older than the limit may be longer and would make long cursors
@@ -102,7 +102,7 @@ def _after(sort: str, cursor: str | None) -> Key | None:
     if position is None:
         return None
     value, tie = map(str, position)
-    if sort.removeprefix("-") not in ("pnl", "trades"):
+    if sort.removeprefix("-") not in ("pnl", "total_trades"):
         return (value, tie)
     try:
         amount = Decimal(value)

@@ -48,7 +48,7 @@ class AnalysisQuery(PageQuery):
     interval: Interval | None = None
     watch_id: Id | None = None
     is_watchlist: Flag | None = None
-    sort: Literal["timestamp", "-timestamp"] = "timestamp"
+    sort: Literal["open_time", "-open_time"] = "open_time"
     from_: Instant | None = Field(default=None, alias="from")
     to: Instant | None = None
 
@@ -56,9 +56,9 @@ class AnalysisQuery(PageQuery):
 class NotesBody(BodyModel):
     """Null removes the notes."""
 
-    model_config = example(user_notes="Above since the morning")
+    model_config = example(notes="Above since the morning")
 
-    user_notes: Text | None
+    notes: Text | None
 
 
 class WatchlistRoutes(Routes):
@@ -139,7 +139,7 @@ class AnalysisRoutes(Routes):
         return page_of(
             views,
             query.limit,
-            lambda last: encode_sorted(query.sort, instant_text(last.timestamp), str(last.watch_id)),
+            lambda last: encode_sorted(query.sort, instant_text(last.open_time), str(last.watch_id)),
         )
 
     @endpoint("GET", ANALYSES + "/{id}", "Get an analysis", tagged=True)
@@ -149,9 +149,7 @@ class AnalysisRoutes(Routes):
 
     @endpoint("PATCH", ANALYSES + "/{id}", "Edit your notes on an analysis", tagged=True, scope="trade")
     async def change_market_analysis(self, call: Call, body: NotesBody) -> Reply[AnalysisView]:
-        row = await change_notes(
-            self._database, call.principal.user_id, call.uuid(), body.user_notes, call.if_match
-        )
+        row = await change_notes(self._database, call.principal.user_id, call.uuid(), body.notes, call.if_match)
         return tagged(_analysis_view(row), row.version)
 
 
@@ -162,6 +160,5 @@ def _analysis_view(row: AnalysisRow) -> AnalysisView:
             **fields,
             "analysis_id": row.analysis_id,
             "ema_value": round_amount(row.ema_value),
-            "distance_from_ema": round_amount(row.distance_from_ema),
         }
     )

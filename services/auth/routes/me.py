@@ -57,7 +57,7 @@ class LoginsQuery(PageQuery):
 
 
 class ActivityQuery(PageQuery):
-    type: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,60}$")] | None = None
+    activity_type: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,60}$")] | None = None
     from_: Instant | None = Field(default=None, alias="from")
     to: Instant | None = None
     sort: Order = "-created_at"
@@ -116,7 +116,7 @@ class MyRoutes(Routes):
             )
         views = [_login_view(row, current) for row in rows]
         return page_of(
-            views, query.limit, lambda last: encode_sorted(query.sort, to_us(last.created_at), str(last.session_id))
+            views, query.limit, lambda last: encode_sorted(query.sort, to_us(last.created_at), str(last.login_id))
         )
 
     @endpoint("DELETE", SESSIONS, "End all your other logins", scope="admin")
@@ -141,7 +141,7 @@ class MyRoutes(Routes):
         user_id = call.principal.user_id
         position = decode_sorted(query.sort, query.cursor, int)
         page_filter = ActivityFilter(
-            activity_type=query.type,
+            activity_type=query.activity_type,
             since=query.from_,
             before=query.to,
             newest_first=query.sort == "-created_at",

@@ -1,4 +1,4 @@
-"""Lists in an order chosen by the client: `sort` is a column name, prefixed by a minus for descending order."""
+"""Lists in an order chosen by the client: `sort` is a field's name, prefixed by a minus for descending order."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,9 +10,9 @@ from shared.contracts.types import EPOCH
 MICROSECOND = timedelta(microseconds=1)
 
 
-def parse_order(sort: str) -> Order:
-    """Parse `sort`, which the query's model has validated against the sortable columns."""
-    return Order(sort.removeprefix("-"), sort.startswith("-"))
+def parse_order(sort: str, column: str | None = None) -> Order:
+    """Parse `sort`, which the query's model has validated. `column`: if the field is stored under another name."""
+    return Order(column or sort.removeprefix("-"), sort.startswith("-"))
 
 
 def parse_cursor(sort: str, cursor: str | None) -> After:

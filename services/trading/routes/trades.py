@@ -54,7 +54,7 @@ class FillsQuery(PageQuery):
     symbol: Symbol | None = None
     from_: From = None
     to: Instant | None = None
-    sort: Literal["time", "-time"] = "time"
+    sort: Literal["fill_time", "-fill_time"] = "fill_time"
 
 
 class DecisionsQuery(PageQuery):
@@ -66,7 +66,7 @@ class DecisionsQuery(PageQuery):
     outcome: DecisionOutcome | None = None
     from_: From = None
     to: Instant | None = None
-    sort: Literal["time", "-time"] = "time"
+    sort: Literal["bar_time", "-bar_time"] = "bar_time"
 
 
 class TradeChanges(BodyModel):
@@ -122,10 +122,10 @@ class TradeRoutes(Routes):
         )
         async with self._database.tenant(user_id) as connection:
             rows = await fills.list_all_fills(
-                connection, user_id, filters, parse_order(query.sort), after, query.limit + 1
+                connection, user_id, filters, parse_order(query.sort, "time"), after, query.limit + 1
             )
         views = [fill_view(row) for row in rows]
-        return page_of(views, query.limit, lambda last: encode_position(query.sort, last.time, last.fill_id))
+        return page_of(views, query.limit, lambda last: encode_position(query.sort, last.fill_time, last.fill_id))
 
     @endpoint("GET", "/v1/fills/{id}", "Get a fill")
     async def get_fill(self, call: Call) -> FillView:
@@ -143,10 +143,12 @@ class TradeRoutes(Routes):
         filters = DecisionFilter(query.session_id, query.symbol, query.kind, query.outcome, query.from_, query.to)
         async with self._database.tenant(user_id) as connection:
             rows = await decisions.list_decisions(
-                connection, user_id, filters, parse_order(query.sort), after, query.limit + 1
+                connection, user_id, filters, parse_order(query.sort, "time"), after, query.limit + 1
             )
         views = [decision_view(row) for row in rows]
-        return page_of(views, query.limit, lambda last: encode_position(query.sort, last.time, last.decision_id))
+        return page_of(
+            views, query.limit, lambda last: encode_position(query.sort, last.bar_time, last.decision_id)
+        )
 
     @endpoint(
         "GET",
