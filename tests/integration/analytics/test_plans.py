@@ -55,7 +55,7 @@ async def test_reads_use_their_indexes(filled: Database) -> None:
         (SUM_PNL, [1, "PAPER", [EARLY], [EARLY]], "trade_facts_by_time"),
         (EXPORT_DAYS, [1, "PAPER", date(2025, 1, 1), date(2022, 1, 1), 1000], "daily_performance_"),
         (
-            LIST_ANALYSES["timestamp"],
+            LIST_ANALYSES["open_time"],
             [1, "BTCUSDT", None, None, None, EARLY, LATEST, EARLY, UUID(int=0), 51],
             "_user_id_timestamp_watch_id_idx",
         ),

@@ -155,7 +155,7 @@ async def test_an_older_subscription_never_replaces_a_newer_one(auth: Client, da
         async with database.tenants([1]) as connection:
             await project_subscriptions(connection, [_changed(new_id(), version, plan)])
     me = (await auth.call("GET", "/v1/me", token=token)).body
-    assert (me["subscription_tier"], me["trial_end_date"]) == ("PRO", "1970-01-01T00:00:01.000Z")
+    assert (me["plan"], me["trial_ends_at"]) == ("PRO", "1970-01-01T00:00:01.000Z")
 
 
 async def test_the_app_role_sees_no_other_tenant(auth: Client, database: Database) -> None:

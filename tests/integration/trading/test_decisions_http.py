@@ -50,8 +50,8 @@ async def test_fills_trades_and_decisions_link_to_each_other(api: Api) -> None:
         assert decision["trade_id"] == fill["trade_id"]
         trade = await get(ann, f"/v1/trades/{fill['trade_id']}")
         assert decision["decision_id"] in trade["decision_ids"]
-        assert decision["bar_time"] < fill["time"]
-        assert decision["decided_at"] <= decision["filled_at"] <= fill["created_at"]
+        assert decision["bar_time"] < fill["fill_time"]
+        assert decision["created_at"] <= decision["filled_at"] <= fill["created_at"]
         assert await every(ann, f"/v1/fills?trade_id={trade['trade_id']}") == [
             each for each in fills if each["trade_id"] == trade["trade_id"]
         ]
@@ -102,7 +102,7 @@ def expected_of(limit: str, shown: Mapping[str, Any]) -> Decimal:
     close, atr = (Decimal(repr(shown["values"][name])) for name in ("close", "atr"))
     match limit:
         case "max_position_size":
-            return Decimal(shown["qty"]) * close
+            return Decimal(shown["quantity"]) * close
         case "take_profit_percentage":
             return Decimal(7)
     return (2 * atr * 100 / close).quantize(Decimal("0.00000001"))
@@ -145,7 +145,7 @@ async def test_refusals_by_a_pause_and_by_the_plan_are_named(api: Api) -> None:
 async def test_lists_are_filtered_by_time_and_symbol_and_sorted_both_ways(api: Api) -> None:
     ann = await api.caller()
     session = await trade_bars(api, ann)
-    for path, field in (("fills", "time"), ("decisions", "time"), ("trades", "entry_time")):
+    for path, field in (("fills", "fill_time"), ("decisions", "bar_time"), ("trades", "entry_time")):
         every_one = await every(ann, f"/v1/{path}")
         times = [each[field] for each in every_one]
         assert times == sorted(times)

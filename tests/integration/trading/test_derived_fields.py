@@ -164,7 +164,7 @@ async def test_a_partly_closed_trade_shows_its_fees_and_remaining_quantity(api: 
         await api.trading.until_stepped(await market.close_bars())
         for trade, fills, tag in await list_trades_with_fills(ann):
             assert Decimal(trade["fee"]) == sum(Decimal(fill["fee"]) for fill in fills)
-            left = sum(Decimal(fill["qty"]) * (1 if fill["action"] == "open" else -1) for fill in fills)
+            left = sum(Decimal(fill["quantity"]) * (1 if fill["action"] == "open" else -1) for fill in fills)
             assert Decimal(trade["remaining_quantity"]) == left
             assert trade["late"] == any(fill["late"] for fill in fills)
             known = seen.get(trade["trade_id"])

@@ -115,7 +115,7 @@ async def test_a_session_is_shown_with_its_fills_trades_and_decisions(api: Api) 
     fills = await every(ann, path + "/fills")
     trades = await every(ann, f"/v1/trades?session_id={started.text('session_id')}")
     decisions = await every(ann, path + "/decisions")
-    assert len(fills) == stopped["fills"]
+    assert len(fills) == stopped["total_fills"]
     assert len(trades) == stopped["total_trades"]
     assert {fill["decision_id"] for fill in fills} <= {decision["decision_id"] for decision in decisions}
     one = (await ann.call("GET", f"/v1/decisions/{fills[0]['decision_id']}")).body
@@ -131,7 +131,7 @@ async def test_statistics_of_a_strategy_follow_from_its_closed_trades(api: Api) 
     await api.trading.until_stepped(await market.close_bars(80))
     trades = await every(ann, "/v1/trades?status=CLOSED")
     shown = (await ann.call("GET", f"/v1/strategies/{strategy_id}")).body
-    assert shown["total_uses"] == len(trades) > 0
+    assert shown["total_trades"] == len(trades) > 0
 
 
 async def test_another_tenant_finds_nothing(api: Api) -> None:
