@@ -115,7 +115,7 @@ BY_NAME: Mapping[str, JsonValue] = {
     "fill_number": 1,
     "trade_number": 1,
     "late": False,
-    "reason": "entry_signal",
+    "reason": "entry",
     "notes": "Small, to begin with",
     "win_rate_percentage": 100.0,
     "profit_factor": None,

@@ -57,14 +57,18 @@ class DrawdownView(ViewModel):
     """A drawdown of realised equity, from the day of its peak to the day of recovery, null if there is none yet."""
 
     model_config = example(
-        percentage=1.204819, peak_date="2026-01-19", trough_date="2026-01-23", recovery_date="2026-01-31", days=12
+        percentage=1.204819,
+        peak_date="2026-01-19",
+        trough_date="2026-01-23",
+        recovery_date="2026-01-31",
+        duration_days=12,
     )
 
     percentage: Statistic
     peak_date: date
     trough_date: date
     recovery_date: date | None
-    days: int
+    duration_days: int = Field(validation_alias="days")
 
 
 class SummaryView(SumsView):

@@ -89,7 +89,7 @@ class BacktestView(ViewModel):
 
 
 class BacktestFillView(ViewModel):
-    model_config = example(action="close", price="91350", fee="2.7633375", reason="exit_signal")
+    model_config = example(action="close", price="91350", fee="2.7633375", reason="signal")
 
     fill_number: int
     fill_time: Instant = Field(validation_alias="time")
@@ -105,7 +105,7 @@ class BacktestTradeView(ViewModel):
     """`pnl` is net of `fee`, the fees of all its fills; `reason` is that of the fill that closed it; `bars` counts
     the closes while it was open."""
 
-    model_config = example(reason="exit_signal", bars=9)
+    model_config = example(reason="signal", bars=9)
 
     trade_number: int
     side: Literal["LONG", "SHORT"]

@@ -33,7 +33,7 @@ DECISION: JsonDict = {
 class FillView(ViewModel):
     """`equity` is the session's equity after a fill that closes a trade, else null."""
 
-    model_config = example(action="close", price="91350", fee="2.7633375", reason="exit_signal")
+    model_config = example(action="close", price="91350", fee="2.7633375", reason="signal")
 
     fill_id: UUID
     session_id: UUID
@@ -56,7 +56,7 @@ class TradeView(ViewModel):
     """`pnl` is net of `fee`, the fees of its fills so far; `late` is true if any fill was late. `reason` is that of
     the fill that closed it, null before. `decision_ids` are the decisions of its fills."""
 
-    model_config = example(status="CLOSED", remaining_quantity="0", reason="exit_signal")
+    model_config = example(status="CLOSED", remaining_quantity="0", reason="signal")
 
     trade_id: UUID
     session_id: UUID
@@ -118,9 +118,9 @@ class RefusedByView(ViewModel):
     """The limit that an entry would have exceeded, the allowed and the requested amount. The restriction applied
     from the bar after `after_bar_time` on."""
 
-    model_config = example(limit="max_position_size", allowed="2500", asked="4950.6875", plan=None)
+    model_config = example(limit_name="max_position_size", allowed="2500", asked="4950.6875", plan=None)
 
-    limit: str
+    limit_name: str = Field(validation_alias="limit")
     allowed: Amount | None
     asked: Amount | None
     plan: str | None

@@ -149,11 +149,11 @@ async def test_the_summary_shows_drawdowns_and_streaks(platform: Platform, ann: 
     await platform.consume(*(trade_closed(1, f"2026-01-0{day} 10:00", pnl) for day, pnl in enumerate(pnls, 1)))
     summary: Any = (await platform.get(f"{PERFORMANCE}/summary", ann)).body
     assert summary["deepest_drawdown"] == {
-        "pct": 10,
+        "percentage": 10,
         "peak_date": "2026-01-01",
         "trough_date": "2026-01-02",
         "recovery_date": "2026-01-04",
-        "days": 3,
+        "duration_days": 3,
     }
     assert summary["longest_drawdown"] == summary["deepest_drawdown"]
     streaks = ("longest_winning_streak", "longest_losing_streak", "current_streak")

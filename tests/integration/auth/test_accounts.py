@@ -110,7 +110,7 @@ async def test_a_user_lists_their_logins_and_ends_one(auth: Client) -> None:
     listed = (await auth.call("GET", "/v1/me/sessions", token=second)).body["items"]
     assert isinstance(listed, list)
     assert [session["current"] for session in listed] == [True, False]
-    path = f"/v1/me/sessions/{listed[1]['session_id']}"
+    path = f"/v1/me/sessions/{listed[1]['login_id']}"
     assert (await auth.call("DELETE", path, token=second)).status == 204
     assert (await auth.call("DELETE", path, token=second)).status == 404
     assert (await auth.refresh(first.text("refresh_token"))).status == 401
@@ -120,7 +120,7 @@ async def test_the_login_of_another_user_cannot_be_ended(auth: Client) -> None:
     ann, bob = await auth.register("ann@example.org"), await auth.register("bob@example.org")
     listed = (await auth.call("GET", "/v1/me/sessions", token=bob.text("access_token"))).body["items"]
     assert isinstance(listed, list)
-    path = f"/v1/me/sessions/{listed[0]['session_id']}"
+    path = f"/v1/me/sessions/{listed[0]['login_id']}"
     assert (await auth.call("DELETE", path, token=ann.text("access_token"))).status == 404
     assert (await auth.refresh(bob.text("refresh_token"))).status == 200
 

@@ -142,7 +142,7 @@ async def test_more_bars_than_the_maximum_are_refused(scene: Scene) -> None:
 async def test_a_plan_without_backtesting_refuses(scene: Scene) -> None:
     answer = await (await scene.person(feature=False)).request_backtest()
     assert (answer.status, answer.body["type"]) == (403, "/problems/plan-limit")
-    assert (answer.body["limit"], answer.body["allowed"]) == ("backtesting", 0)
+    assert (answer.body["limit_name"], answer.body["allowed"]) == ("backtesting", 0)
 
 
 async def test_racing_requests_are_accepted_up_to_the_daily_limit_of_the_plan(scene: Scene) -> None:

@@ -52,9 +52,10 @@ async def test_fills_trades_and_decisions_link_to_each_other(api: Api) -> None:
         assert decision["decision_id"] in trade["decision_ids"]
         assert decision["bar_time"] < fill["fill_time"]
         assert decision["created_at"] <= decision["filled_at"] <= fill["created_at"]
-        assert await every(ann, f"/v1/fills?trade_id={trade['trade_id']}") == [
-            each for each in fills if each["trade_id"] == trade["trade_id"]
-        ]
+        its_fills = await every(ann, f"/v1/fills?trade_id={trade['trade_id']}")
+        assert its_fills == [each for each in fills if each["trade_id"] == trade["trade_id"]]
+        assert trade["mode"] == "PAPER"
+        assert trade["reason"] == (its_fills[-1]["reason"] if trade["status"] == "CLOSED" else None)
 
 
 async def test_a_decision_is_explained_by_its_strategy_version(api: Api) -> None:
@@ -89,7 +90,7 @@ async def test_a_configuration_refusal_shows_its_figures(api: Api, configuration
     await api.trading.until_stepped(await market.close_bars(8))
     refused = await every(ann, "/v1/decisions?outcome=refused")
     shown = await get(ann, f"/v1/decisions/{refused[0]['decision_id']}")
-    assert (shown["refusal"], shown["refused_by"]["limit"]) == (limit, limit)
+    assert (shown["refusal"], shown["refused_by"]["limit_name"]) == (limit, limit)
     given = cast("Json", configuration.get("config_data", configuration))
     allowed, asked = Decimal(shown["refused_by"]["allowed"]), Decimal(shown["refused_by"]["asked"])
     assert allowed == Decimal(str(given[limit]))
@@ -119,7 +120,7 @@ async def test_an_entry_below_the_exchange_minimum_shows_the_minimum(api: Api) -
     await api.trading.until_stepped(await market.close_bars(8))
     (found, *_) = await every(ann, "/v1/decisions?outcome=too_small")
     shown = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
-    assert (shown["limit"], shown["allowed"]) == ("min_notional", "5")
+    assert (shown["limit_name"], shown["allowed"]) == ("min_notional", "5")
     assert 3 < Decimal(shown["asked"]) <= 4
 
 
@@ -134,8 +135,8 @@ async def test_refusals_by_a_pause_and_by_the_plan_are_named(api: Api) -> None:
     await api.trading.subscribe(1, "FREE", strategies=1, symbols=1)
     await api.trading.until_stepped(await market.close_bars(8))
     for session, expected in (
-        (paused, {"limit": "paused", "allowed": None, "plan": None}),
-        (limited, {"limit": "max_active_strategies", "allowed": "1", "plan": "FREE"}),
+        (paused, {"limit_name": "paused", "allowed": None, "plan": None}),
+        (limited, {"limit_name": "max_active_strategies", "allowed": "1", "plan": "FREE"}),
     ):
         (found, *_) = await every(ann, f"/v1/decisions?session_id={session}&outcome=refused")
         refused = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]

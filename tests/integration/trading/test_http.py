@@ -94,7 +94,7 @@ async def test_a_plan_limit_problem_shows_its_figures(api: Api) -> None:
     await ann.start(await ann.make_strategy())
     answer = await ann.start(await ann.make_strategy(strategy_name="another"))
     assert (answer.status, answer.body["type"]) == (403, "/problems/plan-limit")
-    assert (answer.body["limit"], answer.body["used"]) == ("max_active_strategies", 1)
+    assert (answer.body["limit_name"], answer.body["used"]) == ("max_active_strategies", 1)
     shown = (await ann.call("GET", "/v1/sessions/limits")).body
     assert (shown["max_active_strategies"], shown["active_strategies"], shown["active_symbols"]) == (1, 1, 1)
 

@@ -181,7 +181,7 @@ async def test_a_refusal_shows_its_figures(api: Api, risk: Json, limit: str) -> 
     found: list[dict[str, Any]] = await every(ann, f"/v1/sessions/{session}/decisions?outcome=refused")
     assert found
     shown = await get(ann, f"/v1/decisions/{found[0]['decision_id']}")
-    assert (shown["outcome"], shown["refused_by"]["limit"]) == ("refused", limit)
+    assert (shown["outcome"], shown["refused_by"]["limit_name"]) == ("refused", limit)
     allowed, asked = Decimal(shown["refused_by"]["allowed"]), Decimal(shown["refused_by"]["asked"])
     assert (asked < allowed) == (limit != "max_daily_loss_percentage")
     listed = await every(ann, f"/v1/sessions/{session}/decisions")
@@ -200,4 +200,4 @@ async def test_a_plan_refusal_shows_allowed_and_requested_values(api: Api) -> No
     await api.trading.until_stepped(await market.close_bars(12))
     (found,) = await every(ann, f"/v1/sessions/{limited}/decisions?outcome=refused")
     refused = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
-    assert (refused["limit"], refused["allowed"], refused["asked"]) == ("max_active_strategies", "1", "2")
+    assert (refused["limit_name"], refused["allowed"], refused["asked"]) == ("max_active_strategies", "1", "2")
