@@ -282,7 +282,7 @@ class Demo:
                 """,
                 result.tenant.email,
             )
-            reported = (result.summary["trades"], result.summary["pnl"])
+            reported = (result.summary["total_trades"], result.summary["pnl"])
             if reported != (row["trades"], decimal_text(row["pnl"])):
                 return f"{result.tenant.email}: analytics {reported}, trading {tuple(row)}"
         return ""
@@ -296,8 +296,8 @@ class Demo:
                 """,
                 result.tenant.email,
             )
-            if result.usage["current_period_trades"] != closed:
-                return f"{result.tenant.email}: {result.usage['current_period_trades']} counted, {closed} closed"
+            if result.usage["total_trades"] != closed:
+                return f"{result.tenant.email}: {result.usage['total_trades']} counted, {closed} closed"
         return ""
 
     async def _check_isolation(self, tenants: list[Tenant]) -> None:

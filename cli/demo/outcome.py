@@ -33,14 +33,14 @@ class TenantResult:
                     "symbol": view["symbol"],
                     "strategy": session.strategy,
                     "fingerprint": view["fingerprint"],
-                    "fills": view["fills"],
+                    "fills": view["total_fills"],
                     "trades": view["total_trades"],
-                    "pnl": view["total_pnl"],
+                    "pnl": view["pnl"],
                 }
                 for session, view in zip(self.tenant.sessions, self.sessions, strict=True)
             ],
-            "analytics": {"trades": self.summary["trades"], "pnl": self.summary["pnl"]},
-            "usage": {"current_period_trades": self.usage["current_period_trades"]},
+            "analytics": {"trades": self.summary["total_trades"], "pnl": self.summary["pnl"]},
+            "usage": {"trades": self.usage["total_trades"]},
             "alerts": self.alerts,
         }
 
@@ -86,8 +86,8 @@ def _tenant_table(result: TenantResult) -> Table:
         "fingerprint",
         title=f"{result.tenant.email} ({result.tenant.plan})",
         caption=(
-            f"analytics: {result.summary['trades']} trades, pnl {result.summary['pnl']}; "
-            f"usage: {result.usage['current_period_trades']} trades; alerts: {result.alerts}"
+            f"analytics: {result.summary['total_trades']} trades, pnl {result.summary['pnl']}; "
+            f"usage: {result.usage['total_trades']} trades; alerts: {result.alerts}"
         ),
     )
     for session, view in zip(result.tenant.sessions, result.sessions, strict=True):
@@ -97,9 +97,9 @@ def _tenant_table(result: TenantResult) -> Table:
             session.strategy,
             view["symbol"],
             str(trades),
-            money(view["total_pnl"]),
+            money(view["pnl"]),
             rate,
-            money(view["max_drawdown"]),
+            money(view["max_drawdown_percentage"]),
             view["fingerprint"][:12],
         )
     return table

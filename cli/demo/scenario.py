@@ -158,8 +158,8 @@ async def add_notes(tenant: Tenant) -> None:
     client, note = tenant.client, f"looked at again, {tenant.canary}"
     for trade in (await client.must("GET", "/v1/trades", sort="-entry_time", limit="1"))["items"]:
         await client.must("PATCH", f"/v1/trades/{trade['trade_id']}", {"notes": note})
-    for analysis in (await client.must("GET", "/v1/market-analysis", sort="-timestamp", limit="1"))["items"]:
-        await client.must("PATCH", f"/v1/market-analysis/{analysis['analysis_id']}", {"user_notes": note})
+    for analysis in (await client.must("GET", "/v1/market-analysis", sort="-open_time", limit="1"))["items"]:
+        await client.must("PATCH", f"/v1/market-analysis/{analysis['analysis_id']}", {"notes": note})
 
 
 async def try_paid_features(tenant: Tenant, scenario: Scenario) -> list[str]:

@@ -91,8 +91,8 @@ class MissingScope(Forbidden):
 
 
 class PlanLimitReached(Forbidden):
-    """A limit of the plan is reached. `limit` names the limit of `plan`; `allowed` is its value, `used` the current
-    use."""
+    """A limit of the plan is reached. `limit_name` names the limit of `plan`; `allowed` is its value, `used` the
+    current use."""
 
     type = "plan-limit"
     title = "The plan does not allow that"

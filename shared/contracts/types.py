@@ -108,6 +108,10 @@ Instant = Annotated[
 """A point in time: an aware UTC datetime here, RFC 3339 in JSON."""
 
 
+Statistic = float | None
+"""A figure computed from amounts, such as a percentage, ratio or mean: a number in JSON, null where undefined."""
+
+
 Id = Annotated[UUID, BeforeValidator(_to_id)]
 """An id from a client, in canonical form only."""
 
@@ -160,6 +164,7 @@ class QueryModel(BaseModel):
 
 
 class ViewModel(BaseModel):
-    """A response body, built from stored rows."""
+    """A response body, built from stored rows. Fields have the API's names (docs/api.md); a field that is stored
+    under another name has that one as its `validation_alias`."""
 
-    model_config = ConfigDict(frozen=True, from_attributes=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True, validate_by_name=True, validate_by_alias=True)

@@ -91,7 +91,7 @@ def test_all_checks_of_the_default_demo_hold(default_demo: FinishedDemo) -> None
     plans = [tenant["plan"] for tenant in result["tenants"]]
     assert plans == ["PREMIUM", "PREMIUM", "FREE"]
     first = result["tenants"][0]
-    assert first["analytics"]["trades"] == first["usage"]["current_period_trades"] > 0
+    assert first["analytics"]["trades"] == first["usage"]["trades"] > 0
     assert first["alerts"] > 0
 
 

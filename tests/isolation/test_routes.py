@@ -39,7 +39,7 @@ def recipes(person: Person) -> dict[str, Json]:
         "POST /v1/strategies/{id}/versions": strategy,
         "PUT /v1/bot-configurations/{id}": created["POST /v1/bot-configurations"],
         "PATCH /v1/alerts/{id}": {"notify_dashboard": True},
-        "PATCH /v1/market-analysis/{id}": {"user_notes": person.canary},
+        "PATCH /v1/market-analysis/{id}": {"notes": person.canary},
         "PUT /v1/inbox/preferences": {"kinds": {}},
         "POST /v1/me/password": {"old_password": "not the old one", "new_password": person.password},
         "PATCH /v1/sessions/{id}": {"notes": person.canary},

@@ -325,7 +325,7 @@ async def _backtest(world: World, service: RunningService, *people: Person) -> N
         for person in people:
             await _wait_for_items(lambda p=person: world.json("GET", path, p, path + "?status=DONE"))  # type: ignore[misc]
     for person in people:
-        pending = await world.json("POST", path, person, body=backtest_of(person, fee="0.001"))
+        pending = await world.json("POST", path, person, body=backtest_of(person, fee_rate="0.001"))
         person.ids["backtest_id"].insert(0, str(pending["backtest_id"]))
 
 
@@ -371,8 +371,8 @@ async def _collect(world: World, person: Person) -> None:
         ("trade_id", "/v1/trades", "/v1/trades?status=CLOSED", "trade_id"),
         ("decision_id", decisions, decisions.replace("{id}", session), "decision_id"),
         ("fill_id", "/v1/fills", "/v1/fills", "fill_id"),
-        ("event_id", "/v1/inbox", "/v1/inbox?category=ALERT", "event_id"),
-        ("login_id", "/v1/me/sessions", "/v1/me/sessions", "session_id"),
+        ("event_id", "/v1/inbox", "/v1/inbox?event_category=ALERT", "event_id"),
+        ("login_id", "/v1/me/sessions", "/v1/me/sessions", "login_id"),
         ("analysis_id", "/v1/market-analysis", "/v1/market-analysis", "analysis_id"),
         ("", "/v1/performance/equity", "/v1/performance/equity", "trade_id"),
     ):

@@ -25,7 +25,7 @@ class Rank(IntEnum):
 
 Position = tuple[datetime, int, UUID]
 
-ORDERS = {"time": Order(time=datetime, rank=Rank, id=UUID)}
+ORDERS = {"equity_time": Order(time=datetime, rank=Rank, id=UUID)}
 
 
 def _list_equity(*, descending: bool) -> str:

@@ -19,15 +19,20 @@ EXPORT_TRADES = f"""
 """
 DAY_COLUMNS = (
     *("date", "timezone", "mode", "starting_balance", "ending_balance", "capital_added", "capital_taken"),
-    *("capital_at_work", "daily_pnl", "daily_pnl_percentage", "total_trades", "winning_trades", "losing_trades"),
-    *("win_rate", "max_drawdown", "sharpe_ratio", "volatility"),
+    *("capital_at_work", "pnl", "pnl_percentage", "total_trades", "winning_trades", "losing_trades"),
+    *("win_rate_percentage", "max_drawdown_percentage", "sharpe", "volatility"),
 )
-_FLOWS = ("capital_added", "capital_taken")
-_DAY_VALUES = [
-    f"coalesce((data->>'{name}')::numeric, 0) AS {name}" if name in _FLOWS else name for name in DAY_COLUMNS
-]
+# The values of the columns that are not stored under their name.
+_DAY_VALUES = {
+    **{name: f"coalesce((data->>'{name}')::numeric, 0)" for name in ("capital_added", "capital_taken")},
+    "pnl": "daily_pnl",
+    "pnl_percentage": "daily_pnl_percentage",
+    "win_rate_percentage": "win_rate",
+    "max_drawdown_percentage": "max_drawdown",
+    "sharpe": "sharpe_ratio",
+}
 EXPORT_DAYS = f"""
-    SELECT {", ".join(_DAY_VALUES)} FROM user_daily_performance
+    SELECT {", ".join(_DAY_VALUES.get(name, name) for name in DAY_COLUMNS)} FROM user_daily_performance
     WHERE user_id = $1 AND mode = $2 AND date <= $3 AND date > $4 ORDER BY date LIMIT $5
 """
 

@@ -63,7 +63,7 @@ ANALYSIS_COLUMNS = ", ".join(
 )
 
 
-ANALYSIS_ORDERS = {"timestamp": Order(timestamp=datetime, watch_id=UUID)}
+ANALYSIS_ORDERS = {"open_time": Order(timestamp=datetime, watch_id=UUID)}
 WATCH_ORDERS = {"created_at": Order(watch_id=UUID)}  # ids are UUIDv7, so they sort by creation time
 
 

@@ -22,11 +22,11 @@ T = TypeVar("T")
 V = TypeVar("V", bound=ViewModel)
 Key = tuple[Decimal | str, str]  # sort value, and symbol or strategy id as tie-breaker
 
-SymbolSort = Literal["symbol", "-symbol", "pnl", "-pnl", "trades", "-trades"]
-StrategySort = Literal["strategy_name", "-strategy_name", "pnl", "-pnl", "trades", "-trades"]
+SymbolSort = Literal["symbol", "-symbol", "pnl", "-pnl", "total_trades", "-total_trades"]
+StrategySort = Literal["strategy_name", "-strategy_name", "pnl", "-pnl", "total_trades", "-total_trades"]
 
 
-BY_SUMS = {"pnl": Order(pnl=Decimal, tie=str), "trades": Order(trades=Decimal, tie=str)}
+BY_SUMS = {"pnl": Order(pnl=Decimal, tie=str), "total_trades": Order(total_trades=Decimal, tie=str)}
 BY_SYMBOL = {**BY_SUMS, "symbol": Order(symbol=str, tie=str)}
 BY_STRATEGY = {**BY_SUMS, "strategy_name": Order(strategy_name=str, tie=str)}
 
@@ -78,7 +78,7 @@ def _key(sort: str, sums: Sums, name: str, tie: str) -> Key:
     match sort.removeprefix("-"):
         case "pnl":
             return (sums.pnl, tie)
-        case "trades":
+        case "total_trades":
             return (Decimal(sums.trades), tie)
         case _:
             return (name[:NAME_LENGTH], tie)  # names older than the limit may be longer and would make long cursors

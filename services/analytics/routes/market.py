@@ -49,7 +49,7 @@ class AnalysisQuery(ListQuery):
     interval: Interval | None = None
     watch_id: Id | None = None
     is_watchlist: Flag | None = None
-    sort: Literal["timestamp", "-timestamp"] = "-timestamp"
+    sort: Literal["open_time", "-open_time"] = "-open_time"
     from_: Instant | None = Field(default=None, alias="from")
     to: Instant | None = None
 
@@ -57,9 +57,9 @@ class AnalysisQuery(ListQuery):
 class NotesBody(BodyModel):
     """Null removes the notes."""
 
-    model_config = example(user_notes="Above since the morning")
+    model_config = example(notes="Above since the morning")
 
-    user_notes: Text | None
+    notes: Text | None
 
 
 class WatchlistRoutes(Routes):
@@ -136,9 +136,7 @@ class AnalysisRoutes(Routes):
 
     @endpoint("PATCH", ANALYSES + "/{id}", "Edit your notes on an analysis", tagged=True, scope="trade")
     async def change_market_analysis(self, call: Call, body: NotesBody) -> Reply[AnalysisView]:
-        row = await change_notes(
-            self._database, call.principal.user_id, call.uuid(), body.user_notes, call.if_match
-        )
+        row = await change_notes(self._database, call.principal.user_id, call.uuid(), body.notes, call.if_match)
         return tagged(_analysis_view(row), row.version)
 
 
@@ -149,6 +147,5 @@ def _analysis_view(row: AnalysisRow) -> AnalysisView:
             **fields,
             "analysis_id": row.analysis_id,
             "ema_value": round_amount(row.ema_value),
-            "distance_from_ema": round_amount(row.distance_from_ema),
         }
     )

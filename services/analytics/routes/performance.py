@@ -47,7 +47,7 @@ class EquityQuery(ListPeriodQuery):
     orders = equity.ORDERS
 
     flows: Flag = False
-    sort: Literal["time", "-time"] = "-time"
+    sort: Literal["equity_time", "-equity_time"] = "-equity_time"
 
 
 class CalendarQuery(PeriodQuery):
@@ -133,7 +133,7 @@ def _summary_view(summary: Summary, trades: Sequence[TradeFact], query: PeriodQu
             "timezone": zone,
             "starting_balance": summary.starting_balance,
             "ending_balance": summary.ending_balance,
-            "return_pct": summary.return_pct,
+            "return_percentage": summary.return_pct,
             "by_symbol": [
                 BySymbolView.model_validate({**sums_fields(add_up(of_group)), "symbol": symbol})
                 for symbol, of_group in sorted(by_symbol.items())
@@ -155,7 +155,7 @@ def _summary_view(summary: Summary, trades: Sequence[TradeFact], query: PeriodQu
 def _risks(summary: Summary) -> dict[str, object]:
     deepest, longest = summary.drawdowns.deepest, summary.drawdowns.longest
     return {
-        "max_drawdown_pct": summary.max_drawdown_pct,
+        "max_drawdown_percentage": summary.max_drawdown_pct,
         "deepest_drawdown": _drawdown_view(deepest),
         "longest_drawdown": _drawdown_view(longest),
         "longest_winning_streak": summary.streaks.longest_winning,
@@ -165,4 +165,4 @@ def _risks(summary: Summary) -> dict[str, object]:
 
 
 def _drawdown_view(drawdown: Drawdown | None) -> DrawdownView | None:
-    return DrawdownView.model_validate({**vars(drawdown), "pct": drawdown.pct}) if drawdown else None
+    return DrawdownView.model_validate({**vars(drawdown), "percentage": drawdown.pct}) if drawdown else None

@@ -1,4 +1,4 @@
-"""Response models of analytics. Money is a string; statistics are numbers with 6 places, null where undefined.
+"""Response models of analytics. Statistics have 6 places.
 
 Field descriptions have the details; docs/statistics.md has the formulas.
 """
@@ -14,9 +14,8 @@ from services.analytics.domain.calendar import DayStatus
 from services.analytics.domain.summary import Sums
 from services.analytics.routes.period import Mode
 from shared.contracts.examples import EXIT, example
-from shared.contracts.types import Amount, Instant, ViewModel
+from shared.contracts.types import Amount, Instant, Statistic, ViewModel
 
-Statistic = float | None
 WIN_RATE = (
     "Share of trades with a pnl above 0, in percent; a trade that breaks even counts as a trade but not as won."
 )
@@ -29,16 +28,16 @@ TRAILING = f"Of the last 30 days. {TEN_DAYS}"
 class SumsView(ViewModel):
     """All values are exact except the last five, which are statistics. `gains` and `losses` are both ≥ 0."""
 
-    trades: int
+    total_trades: int = Field(validation_alias="trades")
     winning_trades: int
     losing_trades: int
     pnl: Amount
-    fees: Amount
+    fee: Amount = Field(validation_alias="fees")
     gains: Amount
     losses: Amount
     best_trade: Amount | None
     worst_trade: Amount | None
-    win_rate_pct: Statistic = Field(description=WIN_RATE)
+    win_rate_percentage: Statistic = Field(validation_alias="win_rate_pct", description=WIN_RATE)
     profit_factor: Statistic
     expectancy: Statistic
     average_win: Statistic
@@ -58,14 +57,18 @@ class DrawdownView(ViewModel):
     """A drawdown of realised equity, from the day of its peak to the day of recovery, null if there is none yet."""
 
     model_config = example(
-        pct=1.204819, peak_date="2026-01-19", trough_date="2026-01-23", recovery_date="2026-01-31", days=12
+        percentage=1.204819,
+        peak_date="2026-01-19",
+        trough_date="2026-01-23",
+        recovery_date="2026-01-31",
+        duration_days=12,
     )
 
-    pct: Statistic
+    percentage: Statistic
     peak_date: date
     trough_date: date
     recovery_date: date | None
-    days: int
+    duration_days: int = Field(validation_alias="days")
 
 
 class SummaryView(SumsView):
@@ -79,10 +82,10 @@ class SummaryView(SumsView):
     timezone: str
     starting_balance: Amount
     ending_balance: Amount
-    return_pct: Statistic = Field(
+    return_percentage: Statistic = Field(
         description="The daily returns on the capital at work, compounded; null if a day with trades had none."
     )
-    max_drawdown_pct: Statistic = Field(description=REALISED)
+    max_drawdown_percentage: Statistic = Field(description=REALISED)
     deepest_drawdown: DrawdownView | None
     longest_drawdown: DrawdownView | None
     longest_winning_streak: int
@@ -107,6 +110,8 @@ class DayData(ViewModel):
 class DayView(ViewModel):
     """Balances include all capital that sessions ever added; percentages are relative to the capital at work."""
 
+    model_config = example(pnl_percentage=0.680762)
+
     date: date
     timezone: str
     starting_balance: Amount
@@ -115,14 +120,18 @@ class DayView(ViewModel):
         description="Balance of running sessions at the start of the day, plus the highest net inflow of capital "
         "during the day; null in days that an earlier version computed."
     )
-    daily_pnl: Amount
-    daily_pnl_percentage: Amount | None = Field(description=ON_CAPITAL)
+    pnl: Amount = Field(validation_alias="daily_pnl")
+    pnl_percentage: Statistic = Field(validation_alias="daily_pnl_percentage", description=ON_CAPITAL)
     total_trades: int
     winning_trades: int
     losing_trades: int
-    win_rate: Amount | None = Field(description=WIN_RATE)
-    max_drawdown: Amount | None = Field(description=f"{ON_CAPITAL} {REALISED}")
-    sharpe_ratio: Statistic = Field(description=f"{TRAILING}, or if all returns are equal.")
+    win_rate_percentage: Statistic = Field(validation_alias="win_rate", description=WIN_RATE)
+    max_drawdown_percentage: Statistic = Field(
+        validation_alias="max_drawdown", description=f"{ON_CAPITAL} {REALISED}"
+    )
+    sharpe: Statistic = Field(
+        validation_alias="sharpe_ratio", description=f"{TRAILING}, or if all returns are equal."
+    )
     volatility: Statistic = Field(description=f"{TRAILING}.")
     data: DayData
     created_at: Instant
@@ -133,9 +142,9 @@ class EquityPoint(ViewModel):
     `equity` adds the capital that sessions have added so far, `in_sessions` subtracts what stopped ones have taken.
     """
 
-    model_config = example(kind="TRADE", time=EXIT)
+    model_config = example(kind="TRADE", equity_time=EXIT)
 
-    time: Instant
+    equity_time: Instant = Field(validation_alias="time")
     kind: Literal["CAPITAL_ADDED", "TRADE", "CAPITAL_TAKEN"]
     trade_id: UUID | None
     session_id: UUID
@@ -151,23 +160,23 @@ class EquityPoint(ViewModel):
 class CalendarDayView(ViewModel):
     """QUIET: a day without trades; COMING: a day in the future."""
 
-    model_config = example(status="TRADED")
+    model_config = example(status="TRADED", pnl_percentage=0.680762)
 
     date: date
     status: DayStatus
-    daily_pnl: Amount | None
-    daily_pnl_percentage: Amount | None
+    pnl: Amount | None = Field(validation_alias="daily_pnl")
+    pnl_percentage: Statistic = Field(validation_alias="daily_pnl_percentage")
     total_trades: int
 
 
 class MonthView(ViewModel):
-    """`return_pct` compounds the daily returns; null if a day with trades had no capital at work."""
+    """`return_percentage` compounds the daily returns; null if a day with trades had no capital at work."""
 
     model_config = example(month=1, days_traded=1, winning_days=1, losing_days=0)
 
     month: int
     pnl: Amount
-    return_pct: Statistic
+    return_percentage: Statistic = Field(validation_alias="return_pct")
     total_trades: int
     days_traded: int
     winning_days: int
@@ -205,34 +214,34 @@ class AnalysisDataView(ViewModel):
 
 
 class AnalysisView(ViewModel):
-    """`timestamp` is the candle's open time. EMA values are null until the EMA is defined. `is_watchlist`: whether
-    the watch is still on the list. The ETag is derived from `version`.
+    """`open_time` is the candle's. EMA values are null until the EMA is defined. `is_watchlist`: whether the watch
+    is still on the list. The ETag is derived from `version`.
     """
 
     model_config = example(
         ema_value="90871.25",
         ema_period=20,
         candles_above_ema=9,
-        distance_from_ema="0.526844",
+        distance_from_ema_percentage=0.526844,
         trend_direction="UP",
-        user_notes="Above since the morning",
+        notes="Above since the morning",
         is_watchlist=True,
     )
 
     analysis_id: UUID
     watch_id: UUID
-    timestamp: Instant
+    open_time: Instant = Field(validation_alias="timestamp")
     symbol: str
     interval: str
     price: Amount
     ema_value: Amount | None
     ema_period: int
     candles_above_ema: int | None
-    distance_from_ema: Amount | None
+    distance_from_ema_percentage: Statistic = Field(validation_alias="distance_from_ema")
     trend_direction: Literal["UP", "DOWN", "FLAT"] | None
     volume: Amount
     analysis_data: AnalysisDataView
-    user_notes: str | None
+    notes: str | None = Field(validation_alias="user_notes")
     is_watchlist: bool
     version: int
 

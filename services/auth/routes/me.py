@@ -60,7 +60,7 @@ class LoginsQuery(ListQuery):
 class ActivityQuery(ListQuery):
     orders = activity.ORDERS
 
-    type: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,60}$")] | None = None
+    activity_type: Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,60}$")] | None = None
     from_: Instant | None = Field(default=None, alias="from")
     to: Instant | None = None
     sort: Literal["created_at", "-created_at"] = "-created_at"
@@ -128,7 +128,7 @@ class MyRoutes(Routes):
     @endpoint("GET", ME + "/activity", "List the activity of your account, newest first")
     async def list_activity(self, call: Call, query: ActivityQuery) -> Page[ActivityView]:
         user_id, wanted = call.principal.user_id, query.slice()
-        criteria = ActivityFilter(activity_type=query.type, since=query.from_, before=query.to)
+        criteria = ActivityFilter(activity_type=query.activity_type, since=query.from_, before=query.to)
         async with self._auth.database.tenant(user_id) as connection:
             await find_live_profile(connection, user_id, _login_of(call))
             rows = await activity.list_activity(connection, user_id, criteria, wanted)

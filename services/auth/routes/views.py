@@ -3,6 +3,8 @@
 from typing import Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from services.auth.domain.accounts import Language, Profile
 from services.auth.operations.tokens import IssuedTokens
 from shared.contracts.activity import Actor
@@ -26,9 +28,9 @@ class TokensView(ViewModel):
 class UserView(ViewModel):
     model_config = example(
         email_verified=False,
-        subscription_tier="PREMIUM",
-        subscription_start_date="2026-01-31T09:02:11.480Z",
-        subscription_end_date="2026-02-14T09:02:11.480Z",
+        plan="PREMIUM",
+        subscription_started_at="2026-01-31T09:02:11.480Z",
+        subscription_ends_at="2026-02-14T09:02:11.480Z",
         login_count=1,
     )
 
@@ -41,11 +43,11 @@ class UserView(ViewModel):
     language: Language
     is_active: bool
     email_verified: bool
-    subscription_tier: str
-    subscription_start_date: Instant | None
-    subscription_end_date: Instant | None
-    trial_end_date: Instant | None
-    last_login: Instant | None
+    plan: str = Field(validation_alias="subscription_tier")
+    subscription_started_at: Instant | None = Field(validation_alias="subscription_start_date")
+    subscription_ends_at: Instant | None = Field(validation_alias="subscription_end_date")
+    trial_ends_at: Instant | None = Field(validation_alias="trial_end_date")
+    last_login_at: Instant | None = Field(validation_alias="last_login")
     login_count: int
     created_at: Instant
     updated_at: Instant
@@ -72,7 +74,7 @@ class LoginView(ViewModel):
 
     model_config = example(current=True)
 
-    session_id: UUID
+    login_id: UUID = Field(validation_alias="session_id")
     current: bool
     ip_address: str | None
     user_agent: str | None
@@ -88,14 +90,14 @@ class EndedView(ViewModel):
 
 
 class ActivityView(ViewModel):
-    """`timestamp` is when it was done, `created_at` when it was logged; `data` names the object."""
+    """`occurred_at` is when it was done, `created_at` when it was logged; `data` names the object."""
 
     model_config = example(
         activity_type="SESSION_STARTED", endpoint="POST /v1/sessions", data={"session_id": example_id("session_id")}
     )
 
     activity_id: UUID
-    timestamp: Instant
+    occurred_at: Instant = Field(validation_alias="timestamp")
     activity_type: str
     actor: Actor
     service: str

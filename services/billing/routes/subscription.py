@@ -5,6 +5,7 @@ from typing import Literal
 from services.billing.domain import Plan, PlanChange
 from services.billing.queries import plans, subscriptions
 from services.billing.queries.entitlement import get_entitlement
+from services.billing.routes.usage import PeriodView, period_view
 from shared.chassis.errors import AccountNotReady
 from shared.chassis.http.app import Call, Reply, tagged
 from shared.chassis.http.paging import ListQuery, Page
@@ -17,15 +18,15 @@ from shared.contracts.types import Amount, Instant, ViewModel
 
 class PlanView(ViewModel):
     model_config = example(
-        name="PREMIUM",
+        plan="PREMIUM",
         display_name="Premium",
         description="For several bots at once",
         price_monthly="29",
         price_yearly="290",
     )
 
-    name: PlanName
-    version: int
+    plan: PlanName
+    plan_version: int
     display_name: str
     description: str
     currency: Literal["EUR"] = "EUR"
@@ -42,9 +43,8 @@ class SubscriptionView(ViewModel):
     model_config = example(
         display_name="Premium",
         status="TRIAL",
-        start_date=ASKED,
-        current_period_start=ASKED,
-        current_period_end="2026-02-14T09:02:11.480Z",
+        started_at=ASKED,
+        period={"starts_at": ASKED, "ends_at": "2026-02-14T09:02:11.480Z"},
     )
 
     plan: PlanName
@@ -52,10 +52,9 @@ class SubscriptionView(ViewModel):
     display_name: str
     status: SubscriptionStatus
     version: int
-    start_date: Instant
-    trial_end_date: Instant | None
-    current_period_start: Instant
-    current_period_end: Instant
+    started_at: Instant
+    trial_ends_at: Instant | None
+    period: PeriodView
     limits: Limits
     features: Features
 
@@ -106,10 +105,9 @@ class SubscriptionRoutes(Routes):
             display_name=plan.terms.display_name,
             status=last.status,
             version=version,
-            start_date=last.start_date,
-            trial_end_date=last.trial_end_date,
-            current_period_start=last.period.start,
-            current_period_end=last.period.end,
+            started_at=last.start_date,
+            trial_ends_at=last.trial_end_date,
+            period=period_view(last.period),
             limits=plan.limits,
             features=plan.features,
         )
@@ -124,8 +122,8 @@ class SubscriptionRoutes(Routes):
 
 def _plan_view(plan: Plan) -> PlanView:
     return PlanView(
-        name=plan.name,
-        version=plan.version,
+        plan=plan.name,
+        plan_version=plan.version,
         display_name=plan.terms.display_name,
         description=plan.terms.description,
         price_monthly=plan.terms.price_monthly,

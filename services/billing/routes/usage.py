@@ -30,8 +30,8 @@ MeterName = Literal[
 
 
 class PeriodView(ViewModel):
-    start: Instant
-    end: Instant
+    starts_at: Instant
+    ends_at: Instant
 
 
 class RefusalView(ViewModel):
@@ -55,7 +55,7 @@ class RefusalView(ViewModel):
 
 
 class MeterView(ViewModel):
-    """`used` and `remaining` are null if another service counts; `counted_at` is the path to read it."""
+    """`used` and `remaining` are null if another service counts; `counted_path` is the path to read it."""
 
     model_config = example(
         meter="api_requests",
@@ -63,7 +63,7 @@ class MeterView(ViewModel):
         limit=20000,
         remaining=18716,
         unlimited=False,
-        counted_at="/v1/usage",
+        counted_path="/v1/usage",
         explanation="Requests of this UTC day.",
     )
 
@@ -73,7 +73,7 @@ class MeterView(ViewModel):
     remaining: int | None
     unlimited: bool
     period: PeriodView | None
-    counted_at: str
+    counted_path: str
     explanation: str
     last_refusals: Sequence[RefusalView] = ()
 
@@ -100,12 +100,12 @@ class ApiUsageView(ViewModel):
 
 
 class UsageView(ViewModel):
-    model_config = example(status="TRIAL", current_period_trades=37, paper_trades=37, live_trades=0)
+    model_config = example(status="TRIAL", total_trades=37, paper_trades=37, live_trades=0)
 
     plan: PlanName
     status: SubscriptionStatus
     period: PeriodView
-    current_period_trades: int
+    total_trades: int
     paper_trades: int
     live_trades: int
     api_usage: ApiUsageView
@@ -131,8 +131,8 @@ class UsageRoutes(Routes):
         return UsageView(
             plan=last.plan,
             status=last.status,
-            period=_period_view(last.period),
-            current_period_trades=used.trades,
+            period=period_view(last.period),
+            total_trades=used.trades,
             paper_trades=used.paper_trades,
             live_trades=used.live_trades,
             api_usage=counted,
@@ -144,8 +144,8 @@ class UsageRoutes(Routes):
         )
 
 
-def _period_view(period: Period) -> PeriodView:
-    return PeriodView(start=period.start, end=period.end)
+def period_view(period: Period) -> PeriodView:
+    return PeriodView(starts_at=period.start, ends_at=period.end)
 
 
 def _today(day: ApiDay | None, today: Period, limit: int | None) -> ApiUsageView:
@@ -243,8 +243,8 @@ def _own_meter(meter: MeterName, used: int, limit: int | None, period: Period, e
         limit=limit,
         remaining=remaining(limit, used),
         unlimited=limit is None,
-        period=_period_view(period),
-        counted_at="/v1/usage",
+        period=period_view(period),
+        counted_path="/v1/usage",
         explanation=explanation,
     )
 
@@ -257,6 +257,6 @@ def _remote_meter(meter: MeterName, limit: int | None, path: str, explanation: s
         remaining=None,
         unlimited=limit is None,
         period=None,
-        counted_at=path,
+        counted_path=path,
         explanation=explanation,
     )

@@ -115,7 +115,7 @@ async def _check_plan(connection: Connection, user_id: int, requested: Values) -
         raise PlanLimitReached(
             f"the plan {entitlement.plan} does not include Telegram alerts",
             feature="telegram_alerts",
-            limit="telegram_alerts",
+            limit_name="telegram_alerts",
             allowed=0,
             used=0,
             plan=entitlement.plan,

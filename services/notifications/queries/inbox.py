@@ -47,7 +47,7 @@ class NotificationRow:
 class InboxFilter:
     """Filters of the list; None matches everything. `since` is inclusive, `until` exclusive."""
 
-    unread: bool
+    is_read: bool | None
     category: str | None
     event_type: str | None
     severity: str | None
@@ -118,13 +118,13 @@ async def list_inbox(connection: Connection, user_id: int, criteria: InboxFilter
     rows = await connection.fetch(
         f"""
         SELECT {INBOX_COLUMNS} FROM user_system_events
-        WHERE user_id = $1 AND ($2 = false OR NOT is_read) AND ($3::text IS NULL OR event_category = $3)
+        WHERE user_id = $1 AND ($2::boolean IS NULL OR is_read = $2) AND ($3::text IS NULL OR event_category = $3)
               AND ($4::text IS NULL OR event_type = $4) AND ($5::text IS NULL OR severity = $5)
               AND ($6::uuid IS NULL OR session_id = $6) AND ($7::timestamptz IS NULL OR timestamp >= $7)
               AND ($8::timestamptz IS NULL OR timestamp < $8) {wanted.sql(9)}
         """,
         user_id,
-        criteria.unread,
+        criteria.is_read,
         criteria.category,
         criteria.event_type,
         criteria.severity,
@@ -187,12 +187,12 @@ async def mark_read(connection: Connection, user_id: int, event_id: UUID) -> tup
 
 
 async def mark_all_read(connection: Connection, user_id: int, position: int | None, until: datetime | None) -> int:
-    """Mark messages up to a position, and created up to `until`, as read. Returns how many were unread."""
+    """Mark messages up to a position, and created before `until`, as read. Returns how many were unread."""
     status: str = await connection.execute(
         """
         UPDATE user_system_events SET is_read = true
         WHERE user_id = $1 AND NOT is_read AND ($2::bigint IS NULL OR position <= $2)
-              AND ($3::timestamptz IS NULL OR created_at <= $3)
+              AND ($3::timestamptz IS NULL OR created_at < $3)
         """,
         user_id,
         position,

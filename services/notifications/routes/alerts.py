@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from pydantic.config import JsonDict
 
 from services.notifications.domain.conditions import AlertType
@@ -110,7 +110,7 @@ class AlertView(ViewModel):
         expires_at=None,
         repeat="ALWAYS",
         triggered_count=1,
-        last_triggered=NOW,
+        last_triggered_at=NOW,
     )
 
     alert_id: UUID
@@ -129,7 +129,7 @@ class AlertView(ViewModel):
     repeat: Repeat
     is_active: bool
     triggered_count: int
-    last_triggered: Instant | None
+    last_triggered_at: Instant | None = Field(validation_alias="last_triggered")
     created_at: Instant
     updated_at: Instant
 
@@ -150,12 +150,12 @@ class FiringsQuery(ListQuery):
 
 
 class FiringView(ViewModel):
-    """`open_time` and `closed_at` are the bar's times, `price` is its close. Old firings have only `open_time`."""
+    """`open_time` and `close_time` are the bar's, `price` is its close. Old firings have only `open_time`."""
 
     model_config = example(value_seen="91350")
 
     open_time: Instant
-    closed_at: Instant | None
+    close_time: Instant | None = Field(validation_alias="closed_at")
     price: Amount | None
     value_seen: str | None
     created_at: Instant

@@ -62,8 +62,8 @@ MESSAGE: JsonDict = {
 class InboxQuery(ListQuery):
     orders = inbox.ORDERS
 
-    unread: Flag = False
-    category: Category | None = None
+    is_read: Flag | None = None
+    event_category: Category | None = None
     event_type: EventType | None = None
     severity: Severity | None = None
     session_id: Id | None = None
@@ -79,7 +79,7 @@ class MessageView(ViewModel):
 
     event_id: UUID
     position: int
-    timestamp: Instant
+    occurred_at: Instant = Field(validation_alias="timestamp")
     event_type: str
     event_category: str
     message: str
@@ -102,13 +102,13 @@ class CountView(ViewModel):
 
 class ReadBody(BodyModel):
     """Without either, all messages are marked as read. `position`: messages up to this position, as in a message or
-    in the count. `until`: messages created up to this time.
+    in the count. `to`: messages created before this time.
     """
 
     model_config = example(position=17)
 
     position: int | None = Field(default=None, ge=0, le=2**31 - 1)
-    until: Instant | None = None
+    to: Instant | None = None
 
 
 class ReadView(ViewModel):
@@ -154,8 +154,8 @@ class InboxRoutes(Routes):
     async def list_inbox(self, call: Call, query: InboxQuery) -> Page[MessageView]:
         user_id, wanted = call.principal.user_id, query.slice()
         criteria = InboxFilter(
-            query.unread,
-            query.category,
+            query.is_read,
+            query.event_category,
             query.event_type,
             query.severity,
             query.session_id,
@@ -216,7 +216,7 @@ class InboxRoutes(Routes):
         scope="trade",
     )
     async def mark_all_read(self, call: Call, body: ReadBody) -> ReadView:
-        marked = await mark_all_read(self._database, call.principal.user_id, body.position, body.until)
+        marked = await mark_all_read(self._database, call.principal.user_id, body.position, body.to)
         return ReadView(marked_read=marked)
 
     @endpoint("GET", PREFERENCES, "Get your notification preferences", tagged=True)

@@ -90,7 +90,11 @@ def _check_feature(limits: BacktestLimits | None) -> BacktestLimits:
         raise AccountNotReady
     if not limits.has_backtesting:
         raise PlanLimitReached(
-            f"the plan {limits.plan} has no backtesting", limit="backtesting", allowed=0, used=0, plan=limits.plan
+            f"the plan {limits.plan} has no backtesting",
+            limit_name="backtesting",
+            allowed=0,
+            used=0,
+            plan=limits.plan,
         )
     return limits
 
@@ -103,7 +107,7 @@ async def _count_request(connection: Connection, user_id: int, limits: BacktestL
         midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
         raise PlanLimitReached(
             f"the plan {limits.plan} allows {most} backtests a day (UTC), {used} were requested today",
-            limit="max_backtests_per_day",
+            limit_name="max_backtests_per_day",
             allowed=most,
             used=used,
             plan=limits.plan,

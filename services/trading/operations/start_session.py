@@ -89,7 +89,7 @@ async def start_session(
             what = exceeded.name.removeprefix("max_").replace("_", " ")
             raise PlanLimitReached(
                 f"the plan {limits.plan} allows {exceeded.limit} {what}, {exceeded.used} in use",
-                limit=exceeded.name,
+                limit_name=exceeded.name,
                 allowed=exceeded.limit,
                 used=exceeded.used,
                 plan=limits.plan,

@@ -129,7 +129,7 @@ async def _check_room(connection: Connection, user_id: int) -> None:
         plan = "FREE" if limits is None else limits.plan
         raise PlanLimitReached(
             f"the plan {plan} allows {most} stored strategies, {stored.kept} in use",
-            limit="max_stored_strategies",
+            limit_name="max_stored_strategies",
             allowed=most,
             used=stored.kept,
             plan=plan,

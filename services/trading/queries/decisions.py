@@ -32,7 +32,7 @@ class DecisionRow:
     trade_id: UUID | None
 
 
-ORDERS = {"time": Order(time=datetime, decision_id=UUID)}
+ORDERS = {"bar_time": Order(time=datetime, decision_id=UUID)}
 COLUMNS = ", ".join(field.name for field in fields(DecisionRow) if field.name not in ("fill_ids", "trade_id"))
 # The fills of an entry's decision are its trade's open and the stops and targets that were set with it.
 COLUMNS += """,

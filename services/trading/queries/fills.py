@@ -32,7 +32,7 @@ class FillRow:
 
 BY_NUMBER = Order(fill_number=int)
 ORDERS = {"fill_number": BY_NUMBER}  # of one session's fills
-ALL_ORDERS = {"time": Order(time=datetime, fill_id=UUID)}
+ALL_ORDERS = {"fill_time": Order(time=datetime, fill_id=UUID)}
 COLUMNS = ", ".join(field.name for field in fields(FillRow))
 
 

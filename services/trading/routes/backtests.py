@@ -36,12 +36,12 @@ INITIAL_BALANCE = Decimal(10_000)
 
 class BacktestBody(BodyModel):
     """The backtest covers the closed bars that open at or after `from` and before `to`; indicators begin with the
-    first of them. `fee` and `slippage` default to those of paper trading, `initial_balance` to 10000."""
+    first of them. `fee_rate` and `slippage` default to those of paper trading, `initial_balance` to 10000."""
 
     model_config = example(
         from_="2026-01-01T00:00:00Z",
         to="2026-02-01T00:00:00Z",
-        fee="0.00055",
+        fee_rate="0.00055",
         slippage="0.0001",
         initial_balance="10000",
     )
@@ -51,7 +51,7 @@ class BacktestBody(BodyModel):
     symbol: Symbol
     from_: Instant = Field(alias="from")
     to: Instant
-    fee: Fraction | None = None
+    fee_rate: Fraction | None = None
     slippage: Fraction | None = None
     initial_balance: Positive | None = None
 
@@ -99,7 +99,7 @@ class BacktestRoutes(Routes):
             body.symbol,
             body.from_,
             body.to,
-            self._paper.fee if body.fee is None else body.fee,
+            self._paper.fee if body.fee_rate is None else body.fee_rate,
             self._paper.slippage if body.slippage is None else body.slippage,
             body.initial_balance or INITIAL_BALANCE,
         )

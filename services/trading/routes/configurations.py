@@ -92,7 +92,7 @@ class ConfigurationsQuery(ListQuery):
 
 
 class ConfigurationView(ViewModel):
-    model_config = example(**CONFIGURATION, is_active=True, times_used=3, last_used=ASKED)
+    model_config = example(**CONFIGURATION, is_active=True, times_used=3, last_used_at=ASKED)
 
     bot_configuration_id: UUID
     config_name: str
@@ -105,7 +105,7 @@ class ConfigurationView(ViewModel):
     stop_loss_percentage: Amount | None
     take_profit_percentage: Amount | None
     times_used: int
-    last_used: Instant | None
+    last_used_at: Instant | None = Field(validation_alias="last_used")
     created_at: Instant
     updated_at: Instant
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from services.trading.domain import SessionStatus
 from services.trading.queries import decisions, fills, restrictions, sessions
 from services.trading.queries.decisions import DecisionFilter
@@ -38,7 +40,7 @@ class SessionDecisionsQuery(ListQuery):
     orders = decisions.ORDERS
 
     outcome: DecisionOutcome | None = None
-    sort: Literal["time", "-time"] = "-time"
+    sort: Literal["bar_time", "-bar_time"] = "-bar_time"
 
 
 class RestrictionsQuery(ListQuery):
@@ -48,8 +50,8 @@ class RestrictionsQuery(ListQuery):
 
 
 class RestrictionView(ViewModel):
-    """Applies from the bar after `after_bar` on; null: from the first bar. `price` is the price a stop closed at;
-    the steps and minimums are those of a changed instrument, used from the next entry on."""
+    """Applies from the bar after `after_bar_time` on; null: from the first bar. `price` is the price a stop closed
+    at; the steps and minimums are those of a changed instrument, used from the next entry on."""
 
     model_config = example(
         restriction_number=1,
@@ -57,27 +59,27 @@ class RestrictionView(ViewModel):
         reason=None,
         limit_name=None,
         limit_value=None,
-        opened_bar=None,
-        price_bar=None,
+        opened_bar_time=None,
+        price_bar_time=None,
         price=None,
         tick_size=None,
-        qty_step=None,
-        min_order_qty=None,
+        quantity_step=None,
+        min_quantity=None,
         min_notional=None,
     )
 
     restriction_number: int
     kind: Kind
     reason: str | None
-    after_bar: Instant | None
+    after_bar_time: Instant | None = Field(validation_alias="after_bar")
     limit_name: str | None
     limit_value: int | None
-    opened_bar: Instant | None
-    price_bar: Instant | None
+    opened_bar_time: Instant | None = Field(validation_alias="opened_bar")
+    price_bar_time: Instant | None = Field(validation_alias="price_bar")
     price: Amount | None
     tick_size: Amount | None
-    qty_step: Amount | None
-    min_order_qty: Amount | None
+    quantity_step: Amount | None = Field(validation_alias="qty_step")
+    min_quantity: Amount | None = Field(validation_alias="min_order_qty")
     min_notional: Amount | None
     created_at: Instant
 
@@ -85,14 +87,14 @@ class RestrictionView(ViewModel):
 class StateView(ViewModel):
     """A change of a session's state, with its reason; the first is always `STARTED`."""
 
-    model_config = example(kind="STARTED", status="ACTIVE", reason=None, after_bar=None)
+    model_config = example(kind="STARTED", status="ACTIVE", reason=None, after_bar_time=None)
 
     session_id: UUID
     status: SessionStatus
     kind: Literal["STARTED"] | Kind
     reason: str | None
-    after_bar: Instant | None
-    at: Instant
+    after_bar_time: Instant | None
+    created_at: Instant
 
 
 class EquityView(ViewModel):
@@ -102,7 +104,7 @@ class EquityView(ViewModel):
     trade_id: UUID
     fill_number: int
     equity: Amount
-    time: Instant
+    fill_time: Instant
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,12 @@ def _merge_events(
     if seen.state < 0:
         seen = Position(0, seen.fill)
         started = StateView(
-            session_id=session_id, status="ACTIVE", kind="STARTED", reason=None, after_bar=None, at=started_at
+            session_id=session_id,
+            status="ACTIVE",
+            kind="STARTED",
+            reason=None,
+            after_bar_time=None,
+            created_at=started_at,
         )
         events.append(seen.event("state", started))
     left = list(states)
@@ -231,8 +238,8 @@ def _append_state(
         status=state.status,
         kind=state.kind,
         reason=state.reason,
-        after_bar=state.after_bar,
-        at=_at(state),
+        after_bar_time=state.after_bar,
+        created_at=_at(state),
     )
     events.append(seen.event("state", view))
     return seen
@@ -252,7 +259,7 @@ def _append_fill(events: list[PositionedEvent], seen: Position, fill: FillRow) -
             trade_id=fill.trade_id,
             fill_number=fill.fill_number,
             equity=equity,
-            time=fill.time,
+            fill_time=fill.time,
         )
         events.append(seen.event("equity", view))
     return seen

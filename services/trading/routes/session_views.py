@@ -7,7 +7,7 @@ from uuid import UUID
 from services.trading.domain import Awaited, Waiting
 from services.trading.queries.sessions import RunState, SessionRow
 from shared.contracts.examples import example
-from shared.contracts.types import Amount, Instant, ViewModel
+from shared.contracts.types import Amount, Instant, Statistic, ViewModel
 
 WAITING_DETAILS: Mapping[Awaited, str] = {
     "history": "no candles of this symbol and interval are stored: the feed has received none from the exchange",
@@ -21,21 +21,22 @@ class WaitingView(ViewModel):
     """The event still missing a minute after it was expected, by the exchange's clock.
 
     `history`: the series has no candles at all. `first_bar`: no candle that opened after the start has closed.
-    `bar`: the candle after `last_bar`. `feed`: any candle, because no feed is running.
+    `bar`: the candle after `last_bar_time`. `feed`: any candle, because no feed is running.
     """
 
     model_config = example(what="first_bar", detail=WAITING_DETAILS["first_bar"])
 
     what: Awaited
-    since: Instant
-    expected_at: Instant
+    since_time: Instant
+    expected_time: Instant
     detail: str
 
 
 class SessionView(ViewModel):
-    """`entries` tells whether a running session may enter: besides a pause, the plan's limits may prevent it."""
+    """`entries` tells whether a running session may enter: besides a pause, the plan's limits may prevent it.
+    `reason` is why it was stopped."""
 
-    model_config = example(status="ACTIVE", stop_reason=None, fills=2, waiting_for=None)
+    model_config = example(status="ACTIVE", reason=None, total_fills=2, waiting_for=None)
 
     session_id: UUID
     strategy_id: UUID
@@ -48,22 +49,22 @@ class SessionView(ViewModel):
     status: Literal["ACTIVE", "PAUSED", "STOPPED"]
     entries: Literal["ALLOWED", "PAUSED", "PLAN_LIMIT"] | None
     waiting_for: WaitingView | None
-    stop_reason: str | None
+    reason: str | None
     initial_balance: Amount
     final_balance: Amount | None
     equity: Amount
-    total_pnl: Amount
+    pnl: Amount
     total_trades: int
     winning_trades: int
     losing_trades: int
-    max_drawdown: Amount
-    fills: int
+    max_drawdown_percentage: Statistic
+    total_fills: int
     fingerprint: str
     fee_rate: Amount
     slippage: Amount
     notes: str | None
-    first_bar: Instant | None
-    last_bar: Instant | None
+    first_bar_time: Instant | None
+    last_bar_time: Instant | None
     start_time: Instant
     end_time: Instant | None
     ended_at: Instant | None
@@ -99,22 +100,22 @@ def session_view(row: SessionRow, state: RunState | None) -> SessionView:
         status=row.status,
         entries=state.entries if state else None,
         waiting_for=_waiting(state.waiting) if state else None,
-        stop_reason=row.stop_reason,
+        reason=row.stop_reason,
         initial_balance=row.initial_balance,
         final_balance=row.final_balance,
         equity=row.totals.equity(row.initial_balance),
-        total_pnl=row.total_pnl,
+        pnl=row.total_pnl,
         total_trades=row.total_trades,
         winning_trades=row.winning_trades,
         losing_trades=row.losing_trades,
-        max_drawdown=row.max_drawdown,
-        fills=row.fill_count,
+        max_drawdown_percentage=row.max_drawdown,
+        total_fills=row.fill_count,
         fingerprint=row.fingerprint,
         fee_rate=row.fee_rate,
         slippage=row.slippage,
         notes=row.notes,
-        first_bar=row.first_bar,
-        last_bar=row.last_bar,
+        first_bar_time=row.first_bar,
+        last_bar_time=row.last_bar,
         start_time=row.start_time,
         end_time=row.end_time,
         ended_at=row.ended_at,
@@ -127,4 +128,6 @@ def _waiting(waiting: Waiting | None) -> WaitingView | None:
     if waiting is None:
         return None
     detail = WAITING_DETAILS[waiting.what]
-    return WaitingView(what=waiting.what, since=waiting.since, expected_at=waiting.expected_at, detail=detail)
+    return WaitingView(
+        what=waiting.what, since_time=waiting.since, expected_time=waiting.expected_at, detail=detail
+    )

@@ -21,7 +21,7 @@ from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import HASH, STRATEGY, example
-from shared.contracts.types import Amount, Flag, Instant, QueryModel, ViewModel
+from shared.contracts.types import Flag, Instant, QueryModel, Statistic, ViewModel
 from shared.strategy.document.differences import differences
 
 PATH = "/v1/strategies"
@@ -49,14 +49,14 @@ class VersionsQuery(ListQuery):
 
 
 class ComparisonQuery(QueryModel):
-    """Two versions of the strategy: `to` defaults to the newest, `from` to the one before `to`."""
+    """Two versions of the strategy: `to_version` defaults to the newest, `from_version` to the one before it."""
 
-    from_: int | None = Field(default=None, alias="from", ge=1, le=VERSION_LIMIT)
-    to: int | None = Field(default=None, ge=1, le=VERSION_LIMIT)
+    from_version: int | None = Field(default=None, ge=1, le=VERSION_LIMIT)
+    to_version: int | None = Field(default=None, ge=1, le=VERSION_LIMIT)
 
 
 class StrategyView(ViewModel):
-    """`total_uses` counts closed trades; `win_rate` (percent) and `avg_pnl` (mean) are over these."""
+    """`total_trades` counts closed trades; the win rate and `expectancy`, the mean pnl, are over these."""
 
     model_config = example(is_public=True, published_version=1)
 
@@ -69,9 +69,9 @@ class StrategyView(ViewModel):
     risk_management: dict[str, object]
     content_hash: str
     version: int
-    total_uses: int
-    win_rate: Amount | None
-    avg_pnl: Amount | None
+    total_trades: int = Field(validation_alias="total_uses")
+    win_rate_percentage: Statistic = Field(validation_alias="win_rate")
+    expectancy: Statistic = Field(validation_alias="avg_pnl")
     is_public: bool
     is_active: bool
     published_strategy_id: UUID | None
@@ -233,9 +233,10 @@ class StrategyRoutes(Routes):
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             strategy = await get_own(connection, user_id, call.uuid())
-            to = query.to or strategy.version
-            new = await _require_version(connection, user_id, strategy, "to", to)
-            old = await _require_version(connection, user_id, strategy, "from", query.from_ or max(1, to - 1))
+            to = query.to_version or strategy.version
+            new = await _require_version(connection, user_id, strategy, "to_version", to)
+            earlier = query.from_version or max(1, to - 1)
+            old = await _require_version(connection, user_id, strategy, "from_version", earlier)
         return _comparison_view(old, new)
 
 

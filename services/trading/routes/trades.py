@@ -57,7 +57,7 @@ class FillsQuery(ListQuery):
     symbol: Symbol | None = None
     from_: From = None
     to: Instant | None = None
-    sort: Literal["time", "-time"] = "-time"
+    sort: Literal["fill_time", "-fill_time"] = "-fill_time"
 
 
 class DecisionsQuery(ListQuery):
@@ -71,7 +71,7 @@ class DecisionsQuery(ListQuery):
     outcome: DecisionOutcome | None = None
     from_: From = None
     to: Instant | None = None
-    sort: Literal["time", "-time"] = "-time"
+    sort: Literal["bar_time", "-bar_time"] = "-bar_time"
 
 
 class TradeChanges(BodyModel):

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Literal
 from uuid import UUID
 
+from pydantic import Field
 from pydantic.config import JsonDict
 
 from services.trading.operations.explain_decision import Explanation
@@ -12,17 +13,17 @@ from services.trading.queries.decisions import DecisionRow
 from services.trading.queries.fills import FillRow
 from services.trading.queries.trades import TradeRow
 from shared.contracts.examples import BAR, example
-from shared.contracts.types import Amount, Instant, ViewModel
+from shared.contracts.types import Amount, Instant, Statistic, ViewModel
 
 # `too_small` is a refusal because of the exchange's minimum order.
 DecisionOutcome = Literal["pending", "filled", "dropped", "stale", "refused", "too_small"]
 DECISION: JsonDict = {
-    "time": BAR,
+    "bar_time": BAR,
     "kind": "entry",
     "reason": "entry",
     "outcome": "filled",
     "refusal": None,
-    "until": BAR,
+    "until_time": BAR,
     "values": {"fast": 89961.4, "slow": 89944.7},
     "checks": {"entry": True, "exit": False},
     "created_at": "2026-01-31T09:30:00.412Z",
@@ -32,17 +33,17 @@ DECISION: JsonDict = {
 class FillView(ViewModel):
     """`equity` is the session's equity after a fill that closes a trade, else null."""
 
-    model_config = example(action="close", price="91350", fee="2.7633375", reason="exit_signal")
+    model_config = example(action="close", price="91350", fee="2.7633375", reason="signal")
 
     fill_id: UUID
     session_id: UUID
     fill_number: int
     trade_id: UUID
     decision_id: UUID | None
-    time: Instant
+    fill_time: Instant = Field(validation_alias="time")
     action: Literal["open", "close"]
     side: Literal["LONG", "SHORT"]
-    qty: Amount
+    quantity: Amount = Field(validation_alias="qty")
     price: Amount
     fee: Amount
     reason: str
@@ -52,10 +53,10 @@ class FillView(ViewModel):
 
 
 class TradeView(ViewModel):
-    """`pnl` is net of `fee`, the fees of its fills so far; `late` is true if any fill was late. `decision_ids` are
-    the decisions of its fills."""
+    """`pnl` is net of `fee`, the fees of its fills so far; `late` is true if any fill was late. `reason` is that of
+    the fill that closed it, null before. `decision_ids` are the decisions of its fills."""
 
-    model_config = example(status="CLOSED", remaining_quantity="0")
+    model_config = example(status="CLOSED", remaining_quantity="0", reason="signal")
 
     trade_id: UUID
     session_id: UUID
@@ -73,9 +74,9 @@ class TradeView(ViewModel):
     gross_pnl: Amount | None
     pnl: Amount | None
     fee: Amount
-    pnl_percentage: Amount | None
-    strategy_signal: str | None
-    is_paper_trade: bool
+    pnl_percentage: Statistic
+    reason: str | None = Field(validation_alias="strategy_signal")
+    mode: Literal["PAPER", "LIVE"]
     late: bool
     notes: str | None
     decision_ids: Sequence[UUID]
@@ -84,27 +85,27 @@ class TradeView(ViewModel):
 
 
 class DecisionView(ViewModel):
-    """`time` is that of the decision bar. `values` are the indicators there, `checks` the conditions and limits;
-    null where undefined. `fill_ids` and `trade_id` are the resulting fills and trade.
+    """`bar_time` is that of the decision bar. `values` are the indicators there, `checks` the conditions and
+    limits; null where undefined. `fill_ids` and `trade_id` are the resulting fills and trade.
 
     An order is `pending` until the next bar's open, where it becomes `filled` or `dropped`; `stale` is an order
     that was too late to be sent. When an entry is `refused` at consecutive closes for the same reason, only the
-    first is stored. `until` is the bar at whose open the order ended, or the last bar of those closes; null until
-    then.
+    first is stored. `until_time` is the bar at whose open the order ended, or the last bar of those closes; null
+    until then.
     """
 
     model_config = example(**DECISION)
 
     decision_id: UUID
     session_id: UUID
-    time: Instant
+    bar_time: Instant = Field(validation_alias="time")
     kind: Literal["entry", "exit"]
     side: Literal["LONG", "SHORT"]
     reason: str
-    qty: Amount | None
+    quantity: Amount | None = Field(validation_alias="qty")
     outcome: Literal["pending", "filled", "dropped", "stale", "refused"]
     refusal: str | None
-    until: Instant | None
+    until_time: Instant | None = Field(validation_alias="until")
     values: dict[str, float | None]
     checks: dict[str, bool | None]
     strategy_hash: str
@@ -115,19 +116,19 @@ class DecisionView(ViewModel):
 
 class RefusedByView(ViewModel):
     """The limit that an entry would have exceeded, the allowed and the requested amount. The restriction applied
-    from the bar after `after_bar` on."""
+    from the bar after `after_bar_time` on."""
 
-    model_config = example(limit="max_position_size", allowed="2500", asked="4950.6875", plan=None)
+    model_config = example(limit_name="max_position_size", allowed="2500", asked="4950.6875", plan=None)
 
-    limit: str
+    limit_name: str = Field(validation_alias="limit")
     allowed: Amount | None
     asked: Amount | None
     plan: str | None
-    after_bar: Instant | None
+    after_bar_time: Instant | None = Field(validation_alias="after_bar")
 
 
 class ExplainedView(DecisionView):
-    """A decision with the strategy's version, and the times of the bar, of the decision and of the first fill."""
+    """A decision with the strategy's version. `filled_at` is when the first of its fills was stored."""
 
     model_config = example(**DECISION)
 
@@ -136,8 +137,6 @@ class ExplainedView(DecisionView):
     symbol: str
     interval: str
     refused_by: RefusedByView | None
-    bar_time: Instant
-    decided_at: Instant
     filled_at: Instant | None
     fills: Sequence[FillView]
 
@@ -147,12 +146,11 @@ def fill_view(row: FillRow) -> FillView:
 
 
 def trade_view(row: TradeRow) -> TradeView:
-    return TradeView.model_validate(row)
+    return TradeView.model_validate({**asdict(row), "mode": "PAPER" if row.is_paper_trade else "LIVE"})
 
 
 def decision_view(row: DecisionRow) -> DecisionView:
-    values = asdict(row)
-    return DecisionView.model_validate({name: values[name] for name in DecisionView.model_fields})
+    return DecisionView.model_validate(asdict(row))
 
 
 def explained_view(explanation: Explanation) -> ExplainedView:
@@ -165,8 +163,6 @@ def explained_view(explanation: Explanation) -> ExplainedView:
         symbol=session.symbol,
         interval=session.interval,
         refused_by=RefusedByView.model_validate(refused) if refused else None,
-        bar_time=decision.time,
-        decided_at=decision.created_at,
         filled_at=fills[0].created_at if fills else None,
         fills=[fill_view(fill) for fill in fills],
     )

@@ -53,7 +53,7 @@ async def test_days_are_exported_with_their_columns(platform: Platform) -> None:
     assert [first[name] for name in ("date", "timezone", "starting_balance", "capital_added", "capital_taken")] == [
         *("2026-01-01", "Europe/Rome", "1000", "1000", "0")
     ]
-    assert (first["daily_pnl_percentage"], second["date"], second["daily_pnl"]) == ("-1", "2026-01-02", "99")
+    assert (first["pnl_percentage"], second["date"], second["pnl"]) == ("-1", "2026-01-02", "99")
     _, rows = await fetch(platform, ann, "what=days&from=2026-01-02")
     assert [row["date"] for row in rows] == ["2026-01-02"]
     _, none = await fetch(platform, ann, "what=days&mode=LIVE")

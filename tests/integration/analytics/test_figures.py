@@ -46,16 +46,21 @@ async def test_the_sums_of_each_symbol_and_of_each_strategy(platform: Platform, 
     await consume_samples(platform)
     btc, eth, sol = await platform.every(f"{PERFORMANCE}/by-symbol", ann)
     assert [each["symbol"] for each in (btc, eth, sol)] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
-    shown = ("trades", "winning_trades", "losing_trades", "pnl", "fees", "gains", "losses", "profit_factor")
+    shown = ("total_trades", "winning_trades", "losing_trades", "pnl", "fee", "gains", "losses", "profit_factor")
     assert [btc[name] for name in shown] == [2, 1, 1, "6", "0.2", "10", "4", 2.5]
-    assert [btc[name] for name in ("win_rate_pct", "expectancy", "average_win", "average_loss")] == [50, 3, 10, 4]
-    assert (eth["profit_factor"], sol["win_rate_pct"]) == (None, 0)
+    assert [btc[name] for name in ("win_rate_percentage", "expectancy", "average_win", "average_loss")] == [
+        50,
+        3,
+        10,
+        4,
+    ]
+    assert (eth["profit_factor"], sol["win_rate_percentage"]) == (None, 0)
     cross, fade = await platform.every(f"{PERFORMANCE}/by-strategy", ann)
     assert (cross["strategy_name"], cross["pnl"], fade["strategy_name"], fade["pnl"]) == ("cross", "6", "fade", "1")
     (live,) = await platform.every(f"{PERFORMANCE}/by-symbol?mode=LIVE", ann)
     assert live["symbol"] == "XRPUSDT"
     (only,) = await platform.every(f"{PERFORMANCE}/by-strategy?from=2026-01-03&to=2026-01-03", ann)
-    assert (only["strategy_name"], only["trades"]) == ("fade", 1)
+    assert (only["strategy_name"], only["total_trades"]) == ("fade", 1)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +89,16 @@ async def test_a_year_shows_every_day_in_the_users_zone(platform: Platform, ann:
     year = (await platform.get(f"{PERFORMANCE}/calendar?year=2026", ann)).body
     months: Any = year["months"]
     assert (year["timezone"], sum(len(month["days"]) for month in months)) == ("Europe/Rome", 365)
-    assert [months[0][name] for name in ("pnl", "return_pct", "days_traded", "winning_days")] == ["100", 10, 1, 1]
+    assert [months[0][name] for name in ("pnl", "return_percentage", "days_traded", "winning_days")] == [
+        "100",
+        10,
+        1,
+        1,
+    ]
     first, second = months[0]["days"][:2]
-    assert (first["status"], first["daily_pnl"]) == ("TRADED", "100")
-    assert (second["status"], second["daily_pnl"]) == ("QUIET", None)
-    assert (months[1]["days"][27]["daily_pnl_percentage"], months[1]["losing_days"]) == ("-1", 1)
+    assert (first["status"], first["pnl"]) == ("TRADED", "100")
+    assert (second["status"], second["pnl"]) == ("QUIET", None)
+    assert (months[1]["days"][27]["pnl_percentage"], months[1]["losing_days"]) == (-1, 1)
     part: Any = (await platform.get(f"{PERFORMANCE}/calendar?year=2026&from=2026-02-27&to=2026-03-01", ann)).body
     assert [(month["month"], len(month["days"])) for month in part["months"]] == [(2, 2), (3, 1)]
     assert (await platform.get(f"{PERFORMANCE}/calendar?year=2099&to=2026-01-01", ann)).body["months"] == []
@@ -109,7 +119,7 @@ async def test_capital_flows_are_listed_between_the_trades(platform: Platform, a
     shown = ("kind", "pnl", "capital_added", "capital_taken", "total_pnl", "equity", "in_sessions")
     curve = [
         tuple(point[name] for name in shown)
-        for point in await platform.every(f"{PERFORMANCE}/equity?flows=true&sort=time", ann)
+        for point in await platform.every(f"{PERFORMANCE}/equity?flows=true&sort=equity_time", ann)
     ]
     assert curve == [
         ("CAPITAL_ADDED", "0", "1000", "0", "0", "1000", "1000"),
@@ -132,10 +142,10 @@ async def test_the_curve_is_the_same_in_pages_of_any_size(platform: Platform, an
     assert isinstance(whole, list)
     assert len(whole) == 79
     assert await platform.every(f"{PERFORMANCE}/equity?flows=true", ann) == whole
-    assert await platform.every(f"{PERFORMANCE}/equity?flows=true&sort=time", ann) == whole[::-1]
+    assert await platform.every(f"{PERFORMANCE}/equity?flows=true&sort=equity_time", ann) == whole[::-1]
     trades = [point for point in whole if point["kind"] == "TRADE"]
     assert await platform.every(f"{PERFORMANCE}/equity", ann) == trades
-    assert await platform.every(f"{PERFORMANCE}/equity?sort=time", ann) == trades[::-1]
+    assert await platform.every(f"{PERFORMANCE}/equity?sort=equity_time", ann) == trades[::-1]
 
 
 async def test_the_summary_shows_drawdowns_and_streaks(platform: Platform, ann: str) -> None:
@@ -144,16 +154,16 @@ async def test_the_summary_shows_drawdowns_and_streaks(platform: Platform, ann: 
     await platform.consume(*(trade_closed(1, f"2026-01-0{day} 10:00", pnl) for day, pnl in enumerate(pnls, 1)))
     summary: Any = (await platform.get(f"{PERFORMANCE}/summary", ann)).body
     assert summary["deepest_drawdown"] == {
-        "pct": 10,
+        "percentage": 10,
         "peak_date": "2026-01-01",
         "trough_date": "2026-01-02",
         "recovery_date": "2026-01-04",
-        "days": 3,
+        "duration_days": 3,
     }
     assert summary["longest_drawdown"] == summary["deepest_drawdown"]
     streaks = ("longest_winning_streak", "longest_losing_streak", "current_streak")
     assert [summary[name] for name in streaks] == [3, 1, -1]
-    assert (summary["return_pct"], summary["average_win"], summary["average_loss"]) == (0.8, 57.5, 111)
+    assert (summary["return_percentage"], summary["average_win"], summary["average_loss"]) == (0.8, 57.5, 111)
 
 
 async def test_all_endpoints_agree_on_the_date_when_the_clock_goes_back_over_midnight(platform: Platform) -> None:
@@ -170,17 +180,17 @@ async def test_all_endpoints_agree_on_the_date_when_the_clock_goes_back_over_mid
         period = f"from=2010-11-0{day}&to=2010-11-0{day}"
         (row,) = await platform.every(f"{PERFORMANCE}/daily?{period}", token)
         summary = (await platform.get(f"{PERFORMANCE}/summary?{period}", token)).body
-        equity = await platform.every(f"{PERFORMANCE}/equity?sort=time&{period}", token)
+        equity = await platform.every(f"{PERFORMANCE}/equity?sort=equity_time&{period}", token)
         (by_symbol,) = await platform.every(f"{PERFORMANCE}/by-symbol?{period}", token)
         (by_strategy,) = await platform.every(f"{PERFORMANCE}/by-strategy?{period}", token)
         _, exported = await fetch(platform, token, f"what=trades&{period}")
         _, exported_days = await fetch(platform, token, f"what=days&{period}")
         assert [point["pnl"] for point in equity] == [row["pnl"] for row in exported] == list(map(str, pnls))
-        by_day = [each["daily_pnl"] for each in (row, exported_days[0], calendar[10]["days"][day - 1])]
+        by_day = [each["pnl"] for each in (row, exported_days[0], calendar[10]["days"][day - 1])]
         assert {*by_day, *(each["pnl"] for each in (summary, by_symbol, by_strategy))} == {str(sum(pnls))}
         shown = ("starting_balance", "ending_balance")
         assert [row[name] for name in shown] == [summary[name] for name in shown]
-        assert float(str(row["daily_pnl_percentage"])) == summary["return_pct"]
+        assert row["pnl_percentage"] == summary["return_percentage"]
     both = await platform.every(f"{PERFORMANCE}/equity?from=2010-11-06&to=2010-11-06&flows=true", token)
     assert [point["total_pnl"] for point in both] == ["63", "31", "7", "3"]
 
@@ -188,9 +198,9 @@ async def test_all_endpoints_agree_on_the_date_when_the_clock_goes_back_over_mid
 FORGED = (
     f"by-symbol?cursor={encode_cursor('pnl', '1', 'x')}",
     f"by-symbol?sort=pnl&cursor={encode_cursor('pnl', 'NaN', 'x')}",
-    f"by-strategy?sort=trades&cursor={encode_cursor('trades', 'x', 'x')}",
-    f"equity?cursor={encode_sorted('-time', EPOCH, 7, UUID(int=1))}",
-    f"equity?cursor={encode_sorted('-time', EPOCH, 1, 'x')}",
+    f"by-strategy?sort=total_trades&cursor={encode_cursor('total_trades', 'x', 'x')}",
+    f"equity?cursor={encode_sorted('-equity_time', EPOCH, 7, UUID(int=1))}",
+    f"equity?cursor={encode_sorted('-equity_time', EPOCH, 1, 'x')}",
     "equity?flows=perhaps",
     "equity?flows=1",
     "by-symbol?sort=fees",

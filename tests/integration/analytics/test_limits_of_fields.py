@@ -55,6 +55,8 @@ async def test_balances_from_before_the_limit_fail_no_request(platform: Platform
     await platform.publish(*sessions, trade_closed(1, "2026-01-04T10:00:00", HUGE))
     await eventually(
         lambda: platform.get(f"{PERFORMANCE}/summary", ann),
-        lambda answer: answer.body["trades"] == 1 and Decimal(answer.text("starting_balance")) == 3 * Decimal(HUGE),
+        lambda answer: (
+            answer.body["total_trades"] == 1 and Decimal(answer.text("starting_balance")) == 3 * Decimal(HUGE)
+        ),
     )
     await platform.get(f"{PERFORMANCE}/{path}", ann)

@@ -152,18 +152,18 @@ async def test_an_analysis_over_kafka_is_shown_to_its_watcher_only(platform: Pla
     await platform.market.publish(candles(bars)[30:])
 
     async def rows() -> list[dict[str, object]]:
-        return await platform.every(f"{ANALYSIS}?symbol=BTCUSDT&sort=timestamp", ann)
+        return await platform.every(f"{ANALYSIS}?symbol=BTCUSDT&sort=open_time", ann)
 
     seen = await eventually(rows, lambda found: len(found) == 60)
-    assert [row["timestamp"] for row in seen] == [instant_text(candle.open_time) for candle in candles(bars)]
+    assert [row["open_time"] for row in seen] == [instant_text(candle.open_time) for candle in candles(bars)]
     assert [row["ema_value"] for row in seen] == averages(bars, 20)
     assert [Decimal(str(row["price"])) for row in seen] == [bar.close for bar in bars]
     assert seen[0]["trend_direction"] is None
     assert {row["trend_direction"] for row in seen[20:]} <= {"UP", "DOWN", "FLAT"}
     assert await platform.every(f"{ANALYSIS}?symbol=ETHUSDT", ann) == []
     assert await platform.every(ANALYSIS, ben) == []
-    last = await platform.every(f"{ANALYSIS}?sort=timestamp&from={seen[-2]['timestamp']}", ann)
-    assert [row["timestamp"] for row in last] == [row["timestamp"] for row in seen[-2:]]
+    last = await platform.every(f"{ANALYSIS}?sort=open_time&from={seen[-2]['open_time']}", ann)
+    assert [row["open_time"] for row in last] == [row["open_time"] for row in seen[-2:]]
 
 
 async def test_a_watch_is_published_as_demand_and_withdrawn(platform: Platform) -> None:

@@ -85,22 +85,22 @@ async def test_a_stale_etag_cannot_overwrite_a_note(platform: Platform) -> None:
     headers = {"If-Match": '"1"', "Authorization": f"Bearer {ann}"}
     async with aiohttp.ClientSession(platform.running.url, headers=headers) as session:
         for notes, status, tag in (("a gap ☂", 200, '"2"'), ("lost", 412, None)):
-            async with session.patch(path, json={"user_notes": notes}) as answer:
+            async with session.patch(path, json={"notes": notes}) as answer:
                 assert (answer.status, answer.headers.get("ETag")) == (status, tag)
-    assert (await platform.get(path, ann)).body["user_notes"] == "a gap ☂"
-    taken = await platform.analytics.call("PATCH", path, {"user_notes": None}, token=ann)
-    assert (taken.status, taken.body["user_notes"]) == (200, None)
+    assert (await platform.get(path, ann)).body["notes"] == "a gap ☂"
+    taken = await platform.analytics.call("PATCH", path, {"notes": None}, token=ann)
+    assert (taken.status, taken.body["notes"]) == (200, None)
     await is_not_found(platform, path, ben)
     for nothing in (new_id(), UUID(int=2**128 - 1), UUID(int=0)):
         await is_not_found(platform, f"{ANALYSIS}/{nothing}", ann)
-    wrong: tuple[Json, ...] = ({}, {"user_notes": 7}, {"user_notes": "x" * 2001}, {"user_notes": "x", "price": "1"})
+    wrong: tuple[Json, ...] = ({}, {"notes": 7}, {"notes": "x" * 2001}, {"notes": "x", "price": "1"})
     for body in wrong:
         assert (await platform.analytics.call("PATCH", path, body, token=ann)).status == 422
 
 
 async def is_not_found(platform: Platform, path: str, token: str) -> None:
     assert (await platform.analytics.call("GET", path, token=token)).status == 404
-    assert (await platform.analytics.call("PATCH", path, {"user_notes": "x"}, token=token)).status == 404
+    assert (await platform.analytics.call("PATCH", path, {"notes": "x"}, token=token)).status == 404
 
 
 async def test_analyses_and_watches_are_listed_in_both_orders_and_filtered(platform: Platform) -> None:
@@ -111,14 +111,14 @@ async def test_analyses_and_watches_are_listed_in_both_orders_and_filtered(platf
     for row in watches:
         await insert_analyses(platform.database, 1, row.watch_id, *moments)
     falling = await platform.every(ANALYSIS, ann)
-    rising = await platform.every(f"{ANALYSIS}?sort=timestamp", ann)
+    rising = await platform.every(f"{ANALYSIS}?sort=open_time", ann)
     assert len(rising) == 20
     assert falling == rising[::-1]
     part = await platform.every(
         f"{ANALYSIS}?from={instant_text(moments[2])}&to={instant_text(moments[4])}&watch_id={watches[1].watch_id}",
         ann,
     )
-    assert [(row["timestamp"], row["ema_period"]) for row in part] == [
+    assert [(row["open_time"], row["ema_period"]) for row in part] == [
         (instant_text(m), 20) for m in moments[3:1:-1]
     ]
     ids = [str(row.watch_id) for row in watches]

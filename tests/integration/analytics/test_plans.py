@@ -72,7 +72,7 @@ async def test_lists_use_their_indexes(filled: Database, descending: bool) -> No
     by_date = Slice(days.ORDERS["date"], 51, (date(2022, 2, 2),), descending)
     await days.list_days(connection, 1, "PAPER", first=date(2022, 1, 1), last=None, wanted=by_date)
     await check_plan(filled, recorder, "daily_performance_by_date")
-    by_time = Slice(market.ANALYSIS_ORDERS["timestamp"], 51, (LATE, UUID(int=0)), descending)
+    by_time = Slice(market.ANALYSIS_ORDERS["open_time"], 51, (LATE, UUID(int=0)), descending)
     await market.list_analyses(
         connection,
         1,

@@ -113,7 +113,7 @@ async def test_a_user_lists_their_logins_and_ends_one(auth: Client) -> None:
     listed = (await auth.call("GET", "/v1/me/sessions", token=second)).body["items"]
     assert isinstance(listed, list)
     assert [session["current"] for session in listed] == [True, False]
-    path = f"/v1/me/sessions/{listed[1]['session_id']}"
+    path = f"/v1/me/sessions/{listed[1]['login_id']}"
     assert (await auth.call("DELETE", path, token=second)).status == 204
     assert (await auth.call("DELETE", path, token=second)).status == 404
     assert (await auth.refresh(first.text("refresh_token"))).status == 401
@@ -123,7 +123,7 @@ async def test_the_login_of_another_user_cannot_be_ended(auth: Client) -> None:
     ann, bob = await auth.register("ann@example.org"), await auth.register("bob@example.org")
     listed = (await auth.call("GET", "/v1/me/sessions", token=bob.text("access_token"))).body["items"]
     assert isinstance(listed, list)
-    path = f"/v1/me/sessions/{listed[0]['session_id']}"
+    path = f"/v1/me/sessions/{listed[0]['login_id']}"
     assert (await auth.call("DELETE", path, token=ann.text("access_token"))).status == 404
     assert (await auth.refresh(bob.text("refresh_token"))).status == 200
 
@@ -158,7 +158,7 @@ async def test_an_older_subscription_never_replaces_a_newer_one(auth: Client, da
         async with database.tenants([1]) as connection:
             await project_subscriptions(connection, [_changed(new_id(), version, plan)])
     me = (await auth.call("GET", "/v1/me", token=token)).body
-    assert (me["subscription_tier"], me["trial_end_date"]) == ("PRO", "1970-01-01T00:00:01.000Z")
+    assert (me["plan"], me["trial_ends_at"]) == ("PRO", "1970-01-01T00:00:01.000Z")
 
 
 async def test_the_app_role_sees_no_other_tenant(auth: Client, database: Database) -> None:

@@ -135,11 +135,11 @@ async def test_a_user_sees_the_activities_under_their_name(full_auth: Client) ->
     await full_auth.call("POST", "/v1/auth/logout", {"refresh_token": again.text("refresh_token")})
     expected = ["LOG_OUT", "CHANGE_ME", "LOG_IN", "LOG_IN_FAILED", "REGISTER"]
     await eventually(lambda: _types(full_auth, token), lambda seen: seen == expected)
-    page = (await full_auth.call("GET", "/v1/me/activity?type=CHANGE_ME", token=token)).body
+    page = (await full_auth.call("GET", "/v1/me/activity?activity_type=CHANGE_ME", token=token)).body
     [item] = cast("list[Json]", page["items"])
     assert (item["actor"], item["service"], item["endpoint"]) == ("USER", "auth", "PATCH /v1/me")
     assert (item["ip_address"], item["user_agent"]) == ("127.0.0.1", "my?tool")
-    page = (await full_auth.call("GET", "/v1/me/activity?type=LOG_IN_FAILED", token=token)).body
+    page = (await full_auth.call("GET", "/v1/me/activity?activity_type=LOG_IN_FAILED", token=token)).body
     assert cast("list[Json]", page["items"])[0]["actor"] == "UNKNOWN"
 
 
@@ -165,7 +165,7 @@ async def test_the_list_is_paged_sorted_and_filtered(auth: Client, database: Dat
     token = (await auth.register("ann@example.org")).text("access_token")
     await log(database, *(activity_event(1, n, activity_type="ODD" if n % 2 else "EVEN") for n in range(1, 8)))
     assert await _types(auth, token, "?sort=created_at&limit=3") == ["ODD", "EVEN", "ODD"]
-    assert await _types(auth, token, "?type=EVEN") == ["EVEN"] * 3
+    assert await _types(auth, token, "?activity_type=EVEN") == ["EVEN"] * 3
 
     def at(number: int) -> str:
         return instant_text(NOW + timedelta(minutes=number))
@@ -177,7 +177,7 @@ async def test_the_list_is_paged_sorted_and_filtered(auth: Client, database: Dat
         seen += [item["data"]["object"][-1] for item in page["items"]]  # type: ignore[attr-defined]
         cursor = f"&cursor={page['next_cursor']}"
     assert (seen, page["next_cursor"]) == ([*"7654321"], None)
-    assert (await auth.call("GET", "/v1/me/activity?type=x%20y", token=token)).status == 422
+    assert (await auth.call("GET", "/v1/me/activity?activity_type=x%20y", token=token)).status == 422
 
 
 async def test_reading_the_log_uses_an_index(auth: Client, database: Database) -> None:

@@ -101,7 +101,7 @@ async def _revoke_one(auth: Client, _: Answer, current: Answer) -> None:
     assert isinstance(items, list)
     for item in items:
         if not item["current"]:
-            await auth.call("DELETE", f"/v1/me/sessions/{item['session_id']}", token=current.text("access_token"))
+            await auth.call("DELETE", f"/v1/me/sessions/{item['login_id']}", token=current.text("access_token"))
 
 
 async def _change_password(auth: Client, _: Answer, current: Answer) -> None:

@@ -108,15 +108,15 @@ async def test_logins_are_listed_in_pages_and_in_both_orders(auth: Client) -> No
     for _ in range(3):
         await auth.log_in("ann@example.org")
     token = first.text("access_token")
-    newest = [item["session_id"] for item in await _items(auth, "/v1/me/sessions", token)]
+    newest = [item["login_id"] for item in await _items(auth, "/v1/me/sessions", token)]
     oldest = await _items(auth, "/v1/me/sessions?sort=created_at", token)
-    assert [item["session_id"] for item in oldest] == newest[::-1]
+    assert [item["login_id"] for item in oldest] == newest[::-1]
     assert [item["current"] for item in oldest] == [True, False, False, False]
     assert all(item["ip_address"] == "127.0.0.1" and item["user_agent"] and item["last_used_at"] for item in oldest)
     paged, cursor = [], ""
     for _ in range(2):
         page = (await auth.call("GET", f"/v1/me/sessions?limit=2{cursor}", token=token)).body
-        paged += [item["session_id"] for item in page["items"]]  # type: ignore[attr-defined]
+        paged += [item["login_id"] for item in page["items"]]  # type: ignore[attr-defined]
         cursor = f"&cursor={page['next_cursor']}"
     assert (paged, page["next_cursor"]) == (newest, None)
     wrong = await auth.call("GET", f"/v1/me/sessions?sort=created_at{cursor[:9]}WyJhIl0", token=token)

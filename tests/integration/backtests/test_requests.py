@@ -62,7 +62,7 @@ async def test_an_identical_request_is_answered_by_the_stored_result(scene: Scen
     assert (again.status, again.body["status"], again.body["result"]) == (202, "DONE", first["result"])
     fills = await ann.list_all(again.headers["Location"] + "/fills?sort=fill_number")
     assert [each["fill_number"] for each in fills] == [*range(1, len(fills) + 1)]
-    for other in ({"fee": "0.001"}, {"slippage": "0.001"}, {"initial_balance": "5000"}, {"to": at(BARS - 1)}):
+    for other in ({"fee_rate": "0.001"}, {"slippage": "0.001"}, {"initial_balance": "5000"}, {"to": at(BARS - 1)}):
         assert (await ann.request_backtest(**other)).body["status"] == "QUEUED", other
 
 
@@ -145,7 +145,7 @@ async def test_more_bars_than_the_maximum_are_refused(scene: Scene) -> None:
 async def test_a_plan_without_backtesting_refuses(scene: Scene) -> None:
     answer = await (await scene.person(feature=False)).request_backtest()
     assert (answer.status, answer.body["type"]) == (403, "/problems/plan-limit")
-    assert (answer.body["limit"], answer.body["allowed"]) == ("backtesting", 0)
+    assert (answer.body["limit_name"], answer.body["allowed"]) == ("backtesting", 0)
 
 
 async def test_racing_requests_are_accepted_up_to_the_daily_limit_of_the_plan(scene: Scene) -> None:
@@ -256,4 +256,4 @@ async def test_a_tenant_cannot_see_or_cancel_another_tenants_backtests(scene: Sc
 async def test_amounts_are_plain_decimal_strings(scene: Scene) -> None:
     ann = await scene.person()
     seen = await ann.get(await ann.queue_backtest(fee="0.00060", initial_balance="1000.50"))
-    assert (seen["fee"], seen["slippage"], seen["initial_balance"]) == ("0.0006", "0", "1000.5")
+    assert (seen["fee_rate"], seen["slippage"], seen["initial_balance"]) == ("0.0006", "0", "1000.5")

@@ -147,7 +147,7 @@ async def test_a_job_that_kills_its_process_fails_alone(scene: Scene) -> None:
     async with scene.worker(DIES):
         seen = await ann.until_ended(poison)
     reason = f"the calculation was killed by signal 9 ({MAX_FAILURES} times)"
-    assert (seen["status"], seen["failure_reason"], seen["result"]) == ("FAILED", reason, None)
+    assert (seen["status"], seen["reason"], seen["result"]) == ("FAILED", reason, None)
     path = await bob.queue_backtest()
     async with scene.worker():
         assert (await bob.until_ended(path))["status"] == "DONE"
@@ -158,7 +158,7 @@ async def test_a_job_on_which_the_evaluator_fails_has_that_reason(scene: Scene) 
     path = await ann.queue_backtest()
     async with scene.worker(FAILS):
         seen = await ann.until_ended(path)
-    assert seen["failure_reason"] == f"the evaluator failed ({MAX_FAILURES} times)"
+    assert seen["reason"] == f"the evaluator failed ({MAX_FAILURES} times)"
 
 
 async def test_a_tenants_first_job_goes_before_another_tenants_many(scene: Scene) -> None:

@@ -47,7 +47,7 @@ async def platform(service_env: Callable[[str], dict[str, str]], tmp_path: Path)
 async def _tier(platform: Platform, token: str, wanted: str) -> Answer:
     return await eventually(
         lambda: platform.auth.call("GET", "/v1/me", token=token),
-        lambda answer: answer.body["subscription_tier"] == wanted,
+        lambda answer: answer.body["plan"] == wanted,
     )
 
 
@@ -56,7 +56,7 @@ async def test_registering_leads_to_a_trial_that_auth_shows(platform: Platform) 
     own = (await platform.billing.call("GET", "/v1/subscription", token=token)).body
     assert (own["plan"], own["status"]) == ("PREMIUM", "TRIAL")
     me = (await _tier(platform, token, "PREMIUM")).body
-    assert me["trial_end_date"] == own["trial_end_date"] is not None
+    assert me["trial_ends_at"] == own["trial_ends_at"] is not None
 
 
 async def test_a_grant_waits_for_a_new_user_and_reaches_auth(platform: Platform) -> None:
@@ -76,14 +76,14 @@ async def test_a_grant_for_an_unknown_email_is_refused_in_one_line(platform: Pla
 @pytest.mark.usefixtures("any_source")
 async def test_usage_counts_a_trade_once_however_often_it_is_published(platform: Platform) -> None:
     token = (await platform.auth.register("ann@example.org")).text("access_token")
-    assert (await platform.billing.call("GET", "/v1/usage", token=token)).body["current_period_trades"] == 0
+    assert (await platform.billing.call("GET", "/v1/usage", token=token)).body["total_trades"] == 0
     of_ann = partial(closed_event, 1, NOW, public_id=public_id_of(token))
     trade = of_ann()
     async with platform.at_billing.database.tenant(1) as connection:
         await emit(connection, trade, trade, of_ann(), of_ann(paper=False))
     usage = await eventually(
         lambda: platform.billing.call("GET", "/v1/usage", token=token),
-        lambda answer: answer.body["current_period_trades"] == 3,
+        lambda answer: answer.body["total_trades"] == 3,
     )
     assert (usage.body["paper_trades"], usage.body["live_trades"]) == (2, 1)
     meters = usage.body["meters"]
@@ -106,12 +106,12 @@ async def test_a_trade_forged_for_another_tenant_has_no_effect(platform: Platfor
         return count
 
     await eventually(parked, lambda count: count == 1)
-    assert (await platform.billing.call("GET", "/v1/usage", token=ann)).body["current_period_trades"] == 0
+    assert (await platform.billing.call("GET", "/v1/usage", token=ann)).body["total_trades"] == 0
 
 
 async def test_plans_are_public_and_everything_else_needs_a_token(platform: Platform) -> None:
     plans = (await platform.billing.call("GET", "/v1/plans")).body["items"]
     assert isinstance(plans, list)
-    assert [plan["name"] for plan in plans] == ["FREE", "PREMIUM", "PRO"]
+    assert [plan["plan"] for plan in plans] == ["FREE", "PREMIUM", "PRO"]
     for path in ("/v1/usage", "/v1/subscription"):
         assert (await platform.billing.call("GET", path)).status == 401

@@ -146,6 +146,6 @@ async def test_the_catalogue_has_an_etag_that_changes_with_it(
         await _publish_dearer(database, owner)
         again = await client.call("GET", "/v1/plans", headers=if_none_match)
     assert again.status == 200
-    items = {plan["name"]: plan for plan in again.body["items"]}  # type: ignore[attr-defined]
-    assert (items["PREMIUM"]["version"], items["PREMIUM"]["price_monthly"]) == (2, "39.99")
+    items = {plan["plan"]: plan for plan in again.body["items"]}  # type: ignore[attr-defined]
+    assert (items["PREMIUM"]["plan_version"], items["PREMIUM"]["price_monthly"]) == (2, "39.99")
     assert [*items] == ["FREE", "PREMIUM", "PRO"]

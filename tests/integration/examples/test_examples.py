@@ -86,9 +86,9 @@ async def make_room(reader: Reader, label: str) -> None:
     """Do first what a user would have to do, so that the example succeeds."""
     if label == "DELETE /v1/me/sessions/{id}":
         logins = await reader.call("GET", "/v1/me/sessions")
-        reader.known["login_id"] = next(each["session_id"] for each in logins["items"] if not each["current"])
+        reader.known["login_id"] = next(each["login_id"] for each in logins["items"] if not each["current"])
     elif label == "DELETE /v1/backtests/{id}":
-        body = {"strategy_id": reader.known["strategy_id"], "symbol": "BTCUSDT", "fee": "0.001"}
+        body = {"strategy_id": reader.known["strategy_id"], "symbol": "BTCUSDT", "fee_rate": "0.001"}
         backtest = await reader.call(
             "POST", "/v1/backtests", {**body, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
         )

@@ -37,7 +37,7 @@ async def test_an_alert_fires_at_its_bars_and_creates_notifications(platform: Pl
     assert isinstance(data, dict)
     assert (data["open_time"], data["price"], data["value_seen"]) == ("1970-01-01T01:00:00.000Z", "13", "13")
     shown = await platform.call("GET", f"{ALERTS}/{created.body['alert_id']}", token)
-    assert (shown.body["triggered_count"], shown.body["last_triggered"]) == (2, "1970-01-01T01:15:00.000Z")
+    assert (shown.body["triggered_count"], shown.body["last_triggered_at"]) == (2, "1970-01-01T01:15:00.000Z")
 
 
 async def test_a_tenant_sees_only_their_own_alerts(platform: Platform) -> None:

@@ -1,6 +1,7 @@
 """A tenant's notifications: list, filters, marking as read."""
 
 from datetime import UTC, datetime
+from typing import cast
 
 from services.notifications.consumers import on_session_started
 from shared.chassis.postgres import Database
@@ -31,12 +32,23 @@ async def test_messages_are_marked_as_read(platform: Platform) -> None:
     path = f"{INBOX}/{messages[0]['event_id']}/read"
     for _ in range(2):
         assert (await platform.call("POST", path, token)).body == {**messages[0], "is_read": True}
-    unread = await platform.inbox(token, "unread=true")
+    unread = await platform.inbox(token, "is_read=false")
     assert [item["event_id"] for item in unread] == [item["event_id"] for item in messages[1:]]
     assert (await platform.call("POST", INBOX + "/read", token)).body == {"marked_read": 2}
     assert (await platform.call("POST", INBOX + "/read", token)).body == {"marked_read": 0}
     assert [item["is_read"] for item in await platform.inbox(token)] == [True] * 3
-    assert await platform.inbox(token, "unread=true") == []
+    assert await platform.inbox(token, "is_read=false") == []
+    assert len(await platform.inbox(token, "is_read=true")) == 3
+
+
+async def test_messages_before_a_time_are_marked_as_read(platform: Platform) -> None:
+    token = await platform.user(1)
+    for number, event in enumerate(session(1), start=1):
+        await platform.publish(event)
+        newest, *earlier = await wait_for_messages(platform, token, number)
+    marked = await platform.call("POST", INBOX + "/read", token, {"to": newest["created_at"]})
+    assert (marked.body, len(earlier)) == ({"marked_read": 1}, 1)
+    assert await platform.inbox(token, "is_read=false") == [newest]
 
 
 async def test_messages_of_another_tenant_are_not_visible(platform: Platform) -> None:
@@ -55,13 +67,16 @@ async def test_session_start_and_stop_create_messages(platform: Platform) -> Non
     begin, end = session(1)
     await platform.publish(begin, end)
     messages = {
-        str(item["event_type"]): item for item in await wait_for_messages(platform, token, 2, "category=TRADING")
+        str(item["event_type"]): item
+        for item in await wait_for_messages(platform, token, 2, "event_category=TRADING")
     }
     assert messages["SESSION_STARTED"]["message"] == "cross started on BTCUSDT (on paper), 31 Jan 2026, 09:30 UTC"
     ended = "Session on BTCUSDT (on paper) stopped by hand: 0 trades, 0, 31 Jan 2026, 10:30 UTC"
     assert messages["SESSION_STOPPED"]["message"] == ended
     assert {item["session_id"] for item in messages.values()} == {str(begin.session_id)}
-    assert await platform.inbox(token, "category=ALERT") == []
+    assert {"start_time"} <= set(cast("Json", messages["SESSION_STARTED"]["data"]))
+    assert {"end_time", "pnl", "mode"} <= set(cast("Json", messages["SESSION_STOPPED"]["data"]))
+    assert await platform.inbox(token, "event_category=ALERT") == []
 
 
 async def test_messages_are_listed_in_pages_newest_first(platform: Platform) -> None:
@@ -73,7 +88,7 @@ async def test_messages_are_listed_in_pages_newest_first(platform: Platform) -> 
     ids = [str(item["event_id"]) for item in whole]
     assert ids == sorted(ids, reverse=True)
     assert await platform.list_all(f"{INBOX}?", token, limit=2) == whole
-    for query in ("category=NEWS", "unread=perhaps", "limit=201", "cursor=WyJ4Il0", "from=1"):
+    for query in ("event_category=NEWS", "is_read=perhaps", "limit=201", "cursor=WyJ4Il0", "from=1"):
         assert (await platform.call("GET", f"{INBOX}?{query}", token)).status == 422, query
 
 
@@ -119,7 +134,7 @@ async def test_session_alarms_create_messages(platform: Platform) -> None:
         }
         alarm = {**named, "aggregate_seq": number, "reason": reason, "since": datetime(2026, 1, 31, 9, tzinfo=UTC)}
         await platform.publish(SessionAlarmed.model_validate(alarm))
-    messages = await wait_for_messages(platform, token, 3, "category=TRADING")
+    messages = await wait_for_messages(platform, token, 3, "event_category=TRADING")
     assert {str(item["event_type"]) for item in messages} == {"SESSION_ALARMED"}
     assert {str(item["session_id"]) for item in messages} == {str(begin.session_id)}
     texts = " ".join(str(item["message"]) for item in messages)

@@ -100,7 +100,7 @@ async def test_firings_are_stored_and_listed(platform: Platform) -> None:
     assert [firing["price"] for firing in found] == ["12", "13", "11.5"]
     assert found[-1] == {
         "open_time": "1970-01-01T00:15:00.000Z",
-        "closed_at": "1970-01-01T00:30:00.000Z",
+        "close_time": "1970-01-01T00:30:00.000Z",
         "price": "11.5",
         "value_seen": "11.5",
         "created_at": found[-1]["created_at"],

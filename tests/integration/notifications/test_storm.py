@@ -88,4 +88,4 @@ async def test_a_storm_is_counted_and_delays_no_other_user(platform: Platform) -
     assert [tuple(row) for row in ledger] == [("DELIVERED", SINGLY, SINGLY), ("DIGESTED", STORM - SINGLY, 1)]
     async with platform.database.tenant(2) as connection:
         assert await connection.fetchval("SELECT created_at FROM user_system_events") < last
-    assert await platform.inbox(stormy, "event_type=DIGEST&unread=true") == [digest]
+    assert await platform.inbox(stormy, "event_type=DIGEST&is_read=false") == [digest]

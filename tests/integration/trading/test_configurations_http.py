@@ -33,7 +33,7 @@ async def test_every_column_is_stored_and_uses_are_counted(api: Api) -> None:
     shown = (await ann.call("GET", path)).body
     assert shown.items() >= FULL.items()
     assert shown["times_used"] == 2
-    assert str(shown["last_used"]) > str(shown["created_at"])
+    assert str(shown["last_used_at"]) > str(shown["created_at"])
 
 
 async def test_a_stale_etag_cannot_overwrite_a_change(api: Api) -> None:

@@ -40,7 +40,7 @@ async def get(caller: Caller, path: str) -> dict[str, Any]:
 async def test_fills_trades_and_decisions_link_to_each_other(api: Api) -> None:
     ann = await api.caller()
     await trade_bars(api, ann)
-    fills = await every(ann, "/v1/fills?sort=time")
+    fills = await every(ann, "/v1/fills?sort=fill_time")
     assert len(fills) > 12
     for fill in fills[:12]:
         assert await get(ann, f"/v1/fills/{fill['fill_id']}") == fill
@@ -50,17 +50,18 @@ async def test_fills_trades_and_decisions_link_to_each_other(api: Api) -> None:
         assert decision["trade_id"] == fill["trade_id"]
         trade = await get(ann, f"/v1/trades/{fill['trade_id']}")
         assert decision["decision_id"] in trade["decision_ids"]
-        assert decision["bar_time"] < fill["time"]
-        assert decision["decided_at"] <= decision["filled_at"] <= fill["created_at"]
-        assert await every(ann, f"/v1/fills?trade_id={trade['trade_id']}&sort=time") == [
-            each for each in fills if each["trade_id"] == trade["trade_id"]
-        ]
+        assert decision["bar_time"] < fill["fill_time"]
+        assert decision["created_at"] <= decision["filled_at"] <= fill["created_at"]
+        its_fills = await every(ann, f"/v1/fills?trade_id={trade['trade_id']}&sort=fill_time")
+        assert its_fills == [each for each in fills if each["trade_id"] == trade["trade_id"]]
+        assert trade["mode"] == "PAPER"
+        assert trade["reason"] == (its_fills[-1]["reason"] if trade["status"] == "CLOSED" else None)
 
 
 async def test_a_decision_is_explained_by_its_strategy_version(api: Api) -> None:
     ann = await api.caller()
     await trade_bars(api, ann)
-    (found, *_) = await every(ann, "/v1/decisions?kind=entry&outcome=filled&sort=time")
+    (found, *_) = await every(ann, "/v1/decisions?kind=entry&outcome=filled&sort=bar_time")
     shown = await get(ann, f"/v1/decisions/{found['decision_id']}")
     version = await get(ann, f"/v1/strategies/{shown['strategy_id']}/versions/{shown['strategy_version']}")
     assert shown["strategy_hash"] == version["content_hash"]
@@ -87,9 +88,9 @@ async def test_a_configuration_refusal_shows_its_figures(api: Api, configuration
     await ann.start(strategy_id, bot_configuration_id=made.text("bot_configuration_id"))
     market = await api.trading.market(wavy_bars(8))
     await api.trading.until_stepped(await market.close_bars(8))
-    refused = await every(ann, "/v1/decisions?outcome=refused&sort=time")
+    refused = await every(ann, "/v1/decisions?outcome=refused&sort=bar_time")
     shown = await get(ann, f"/v1/decisions/{refused[0]['decision_id']}")
-    assert (shown["refusal"], shown["refused_by"]["limit"]) == (limit, limit)
+    assert (shown["refusal"], shown["refused_by"]["limit_name"]) == (limit, limit)
     given = cast("Json", configuration.get("config_data", configuration))
     allowed, asked = Decimal(shown["refused_by"]["allowed"]), Decimal(shown["refused_by"]["asked"])
     assert allowed == Decimal(str(given[limit]))
@@ -102,7 +103,7 @@ def expected_of(limit: str, shown: Mapping[str, Any]) -> Decimal:
     close, atr = (Decimal(repr(shown["values"][name])) for name in ("close", "atr"))
     match limit:
         case "max_position_size":
-            return Decimal(shown["qty"]) * close
+            return Decimal(shown["quantity"]) * close
         case "take_profit_percentage":
             return Decimal(7)
     return (2 * atr * 100 / close).quantize(Decimal("0.00000001"))
@@ -117,9 +118,9 @@ async def test_an_entry_below_the_exchange_minimum_shows_the_minimum(api: Api) -
     await ann.start(strategy_id)
     market = await api.trading.market(wavy_bars(8))
     await api.trading.until_stepped(await market.close_bars(8))
-    (found, *_) = await every(ann, "/v1/decisions?outcome=too_small&sort=time")
+    (found, *_) = await every(ann, "/v1/decisions?outcome=too_small&sort=bar_time")
     shown = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
-    assert (shown["limit"], shown["allowed"]) == ("min_notional", "5")
+    assert (shown["limit_name"], shown["allowed"]) == ("min_notional", "5")
     assert 3 < Decimal(shown["asked"]) <= 4
 
 
@@ -134,10 +135,10 @@ async def test_refusals_by_a_pause_and_by_the_plan_are_named(api: Api) -> None:
     await api.trading.subscribe(1, "FREE", strategies=1, symbols=1)
     await api.trading.until_stepped(await market.close_bars(8))
     for session, expected in (
-        (paused, {"limit": "paused", "allowed": None, "plan": None}),
-        (limited, {"limit": "max_active_strategies", "allowed": "1", "plan": "FREE"}),
+        (paused, {"limit_name": "paused", "allowed": None, "plan": None}),
+        (limited, {"limit_name": "max_active_strategies", "allowed": "1", "plan": "FREE"}),
     ):
-        (found, *_) = await every(ann, f"/v1/decisions?session_id={session}&outcome=refused&sort=time")
+        (found, *_) = await every(ann, f"/v1/decisions?session_id={session}&outcome=refused&sort=bar_time")
         refused = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
         assert refused.items() >= expected.items()
 
@@ -145,7 +146,7 @@ async def test_refusals_by_a_pause_and_by_the_plan_are_named(api: Api) -> None:
 async def test_lists_are_filtered_by_time_and_symbol_and_sorted_both_ways(api: Api) -> None:
     ann = await api.caller()
     session = await trade_bars(api, ann)
-    for path, field in (("fills", "time"), ("decisions", "time"), ("trades", "entry_time")):
+    for path, field in (("fills", "fill_time"), ("decisions", "bar_time"), ("trades", "entry_time")):
         every_one = await every(ann, f"/v1/{path}")
         times = [each[field] for each in every_one]
         assert times == sorted(times, reverse=True)

@@ -143,7 +143,7 @@ async def list_trades_with_fills(ann: Caller) -> list[tuple[Item, list[Item], st
     """Return each trade with its fills and its ETag as one snapshot; reads again if a step came in between."""
     while True:
         known = await every(ann, "/v1/trades?sort=entry_time", 100)
-        fills = await every(ann, "/v1/fills?sort=time", 100)
+        fills = await every(ann, "/v1/fills?sort=fill_time", 100)
         tags = [(await ann.call("GET", f"/v1/trades/{each['trade_id']}")).headers["ETag"] for each in known]
         if known == await every(ann, "/v1/trades?sort=entry_time", 100):
             return [
@@ -164,7 +164,7 @@ async def test_a_partly_closed_trade_shows_its_fees_and_remaining_quantity(api: 
         await api.trading.until_stepped(await market.close_bars())
         for trade, fills, tag in await list_trades_with_fills(ann):
             assert Decimal(trade["fee"]) == sum(Decimal(fill["fee"]) for fill in fills)
-            left = sum(Decimal(fill["qty"]) * (1 if fill["action"] == "open" else -1) for fill in fills)
+            left = sum(Decimal(fill["quantity"]) * (1 if fill["action"] == "open" else -1) for fill in fills)
             assert Decimal(trade["remaining_quantity"]) == left
             assert trade["late"] == any(fill["late"] for fill in fills)
             known = seen.get(trade["trade_id"])

@@ -94,7 +94,7 @@ async def test_a_plan_limit_problem_shows_its_figures(api: Api) -> None:
     await ann.start(await ann.make_strategy())
     answer = await ann.start(await ann.make_strategy(strategy_name="another"))
     assert (answer.status, answer.body["type"]) == (403, "/problems/plan-limit")
-    assert (answer.body["limit"], answer.body["used"]) == ("max_active_strategies", 1)
+    assert (answer.body["limit_name"], answer.body["used"]) == ("max_active_strategies", 1)
     shown = (await ann.call("GET", "/v1/sessions/limits")).body
     assert (shown["max_active_strategies"], shown["active_strategies"], shown["active_symbols"]) == (1, 1, 1)
 
@@ -114,8 +114,8 @@ async def test_a_session_is_shown_with_its_fills_trades_and_decisions(api: Api) 
     assert running["fingerprint"] != ""
     fills = await every(ann, path + "/fills?sort=fill_number")
     trades = await every(ann, f"/v1/trades?session_id={started.text('session_id')}&sort=entry_time")
-    decisions = await every(ann, path + "/decisions?sort=time")
-    assert len(fills) == stopped["fills"]
+    decisions = await every(ann, path + "/decisions?sort=bar_time")
+    assert len(fills) == stopped["total_fills"]
     assert len(trades) == stopped["total_trades"]
     assert {fill["decision_id"] for fill in fills} <= {decision["decision_id"] for decision in decisions}
     one = (await ann.call("GET", f"/v1/decisions/{fills[0]['decision_id']}")).body
@@ -131,7 +131,7 @@ async def test_statistics_of_a_strategy_follow_from_its_closed_trades(api: Api) 
     await api.trading.until_stepped(await market.close_bars(80))
     trades = await every(ann, "/v1/trades?status=CLOSED&sort=entry_time")
     shown = (await ann.call("GET", f"/v1/strategies/{strategy_id}")).body
-    assert shown["total_uses"] == len(trades) > 0
+    assert shown["total_trades"] == len(trades) > 0
 
 
 async def test_another_tenant_finds_nothing(api: Api) -> None:

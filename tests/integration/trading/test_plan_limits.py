@@ -141,7 +141,7 @@ async def test_no_list_response_exceeds_a_megabyte_plus_one_item(api: Api) -> No
 
 
 def _limit_of(answer: Answer) -> tuple[object, ...]:
-    return tuple(answer.body[name] for name in ("type", "limit", "allowed", "used", "plan"))
+    return tuple(answer.body[name] for name in ("type", "limit_name", "allowed", "used", "plan"))
 
 
 async def _strategy(caller: Caller, name: str) -> Answer:

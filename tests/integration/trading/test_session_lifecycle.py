@@ -108,7 +108,7 @@ async def test_every_field_of_a_stopped_session_is_filled(api: Api) -> None:
     assert stopped["winning_trades"] == sum(pnl > 0 for pnl in pnls)
     assert stopped["losing_trades"] == sum(pnl < 0 for pnl in pnls)
     assert Decimal(str(stopped["final_balance"])) == 10_000 + sum(pnls) == Decimal(str(stopped["equity"]))
-    assert Decimal(str(stopped["max_drawdown"])) == deepest_drawdown(pnls) > 0
+    assert Decimal(str(stopped["max_drawdown_percentage"])) == deepest_drawdown(pnls) > 0
 
 
 def deepest_drawdown(pnls: list[Decimal]) -> Decimal:

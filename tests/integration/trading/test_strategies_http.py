@@ -20,7 +20,7 @@ async def test_two_versions_are_compared_by_path(api: Api) -> None:
     assert (made.status, made.headers["Location"]) == (201, path + "/versions/2")
     first = (await ann.call("GET", path + "/versions/1")).body
     second = (await ann.call("GET", made.headers["Location"])).body
-    shown = (await ann.call("GET", path + "/comparison?from=1&to=2")).body
+    shown = (await ann.call("GET", path + "/comparison?from_version=1&to_version=2")).body
     assert (shown["from_hash"], shown["to_hash"]) == (first["content_hash"], second["content_hash"])
     assert shown["hash_differs"] is True
     found = {each["path"]: (each["change"], each["old"], each["new"]) for each in shown["differences"]}  # type: ignore[attr-defined]
@@ -47,12 +47,12 @@ async def test_missing_versions_are_not_found_and_not_compared(api: Api) -> None
         ("/versions/2", 404),
         ("/versions/0", 404),
         ("/versions/x", 404),
-        ("/comparison?from=1&to=2", 422),
+        ("/comparison?from_version=1&to_version=2", 422),
         ("/comparison", 200),
-        ("/comparison?from=1&to=0", 422),
+        ("/comparison?from_version=1&to_version=0", 422),
     ]:
         assert (part, (await ann.call("GET", path + part)).status) == (part, status)
-    for part in ("/versions/1", "/comparison?from=1&to=1"):
+    for part in ("/versions/1", "/comparison?from_version=1&to_version=1"):
         assert (part, (await bob.call("GET", path + part)).status) == (part, 404)
 
 
@@ -79,7 +79,7 @@ async def test_a_closed_trade_updates_statistics_without_blocking_edits(api: Api
     await api.trading.until_stepped(await market.close_bars(60))
     shown = await ann.call("GET", path, If_None_Match=tag)
     assert shown.status == 200
-    assert shown.body["total_uses"] != 0
+    assert shown.body["total_trades"] != 0
     assert (await ann.call("PUT", path, changed_cross(), If_Match=tag)).status == 200
 
 
@@ -222,10 +222,10 @@ STATISTICS = """
 
 def assert_equal_to(shown: Answer, pnls: list[Decimal]) -> None:
     count = len(pnls)
-    assert shown.body["total_uses"] == count > 10
+    assert shown.body["total_trades"] == count > 10
     rate = Decimal(100 * sum(pnl > 0 for pnl in pnls)) / count
-    assert abs(Decimal(shown.text("win_rate")) - rate) < Decimal("0.000001")
-    assert abs(Decimal(shown.text("avg_pnl")) - sum(pnls, Decimal(0)) / count) < Decimal("0.00000001")
+    assert abs(Decimal(str(shown.body["win_rate_percentage"])) - rate) < Decimal("0.000001")
+    assert abs(Decimal(str(shown.body["expectancy"])) - sum(pnls, Decimal(0)) / count) < Decimal("0.00000001")
 
 
 async def test_strategies_are_paged_in_either_order(api: Api) -> None:

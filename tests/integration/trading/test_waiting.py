@@ -135,7 +135,7 @@ async def test_waiting_is_shown_with_the_session_and_changes_its_etag(api_withou
             return (await ann.call("GET", path)).body["waiting_for"]
 
         found = await eventually(shown, bool, 30)
-    assert (found["what"], found["since"], found["expected_at"]) == ("history", *[instant_text(BEFORE)] * 2)
+    assert (found["what"], found["since_time"], found["expected_time"]) == ("history", *[instant_text(BEFORE)] * 2)
     assert "candles" in found["detail"]
     assert (await ann.call("GET", path)).headers["ETag"] != before.headers["ETag"]
     (listed,) = await every(ann, "/v1/sessions")
