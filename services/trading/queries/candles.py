@@ -25,7 +25,7 @@ class SeriesRow:
     reach: int  # demands up to this many bars are met, as far as the exchange has bars
 
 
-async def get_series(
+async def find_series(
     connection: Connection, venue: str, symbol: str, interval: str, generation: int | None = None
 ) -> SeriesRow | None:
     """Return this generation of the series, or the newest one."""
@@ -43,7 +43,7 @@ async def get_series(
     return SeriesRow(**row) if row else None
 
 
-async def get_instrument(connection: Connection, venue: str, symbol: str) -> Instrument | None:
+async def find_instrument(connection: Connection, venue: str, symbol: str) -> Instrument | None:
     row = await connection.fetchrow(
         """
         SELECT tick_size, qty_step, min_order_qty, min_notional FROM instruments
@@ -155,7 +155,7 @@ async def list_page(
     return [_bar(row) for row in rows]
 
 
-async def get_last_open_time(connection: Connection, series_id: int) -> datetime | None:
+async def find_last_open_time(connection: Connection, series_id: int) -> datetime | None:
     last: datetime | None = await connection.fetchval(
         "SELECT open_time FROM candles WHERE series_id = $1 ORDER BY open_time DESC LIMIT 1", series_id
     )
@@ -184,7 +184,7 @@ async def copy_bars(
     )
 
 
-async def get_bar(connection: Connection, series_id: int, open_time: datetime) -> Bar | None:
+async def find_bar(connection: Connection, series_id: int, open_time: datetime) -> Bar | None:
     row = await connection.fetchrow(
         """
         SELECT open_time, open, high, low, close, volume FROM candles WHERE series_id = $1 AND open_time = $2
