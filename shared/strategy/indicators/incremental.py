@@ -5,10 +5,10 @@ from math import isfinite
 from typing import Protocol
 
 import numpy as np
+import talib
 
 from shared.strategy.conditions.tolerance import Values, is_above, noise_suppressor
 from shared.strategy.indicators.recipes import IndicatorSpec, compute, distance_pct, recipe
-from shared.strategy.indicators.ta_lib import talib
 
 _ROOM = 256
 _STREAM_COST = 50  # one bar of a stream costs as much as this many bars of `compute`

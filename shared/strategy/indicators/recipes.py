@@ -6,12 +6,12 @@ from decimal import Decimal
 from types import MappingProxyType
 
 import numpy as np
+import talib
 
 from shared.contracts.json_text import child
 from shared.contracts.types import decimal_text
 from shared.strategy.conditions.tolerance import Values, comparison_masks, suppress_noise
 from shared.strategy.document.reader import DocumentReader
-from shared.strategy.indicators.ta_lib import talib
 
 CANDLE_FIELDS = ("open", "high", "low", "close", "volume")
 MAX_PERIOD = 500
