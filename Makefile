@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .venv-peers
+TEST_PEERS := .venv-peers-of-tests
 
 .DEFAULT_GOAL := help
 .PHONY: help install check test test-durations demo up down bench lock asyncapi errors schema clean
@@ -33,10 +34,10 @@ check: install ## Check lint, types, import directions and generated files; CI r
 	@$(BIN)/tradefleet asyncapi --check
 	@$(BIN)/tradefleet schema --check
 
-test: check ## Run check and all tests, on real Postgres and Kafka
+test: check $(TEST_PEERS)/.installed ## Run check and all tests, on real Postgres and Kafka
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-durations: install ## Run the tests and list the 20 slowest
+test-durations: install $(TEST_PEERS)/.installed ## Run the tests and list the 20 slowest
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -q --durations=20
 
 demo: install ## Run several tenants that trade on paper, and check the results
@@ -52,9 +53,11 @@ bench: install $(PEERS)/.installed ## Run the benchmarks, compared with peers th
 	@$(BIN)/python -m benchmarks
 
 $(PEERS)/.installed: benchmarks/requirements.lock
-	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	@echo "installing the peers of the benchmarks into $(PEERS)"
-	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+$(TEST_PEERS)/.installed: tests/peers/requirements.lock
+$(PEERS)/.installed $(TEST_PEERS)/.installed:
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "installing the peers that we are compared with into $(@D)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
 lock: ## Pin every dependency by version and hash
@@ -63,6 +66,8 @@ lock: ## Pin every dependency by version and hash
 		--no-emit-index-url --no-annotate --no-header pyproject.toml --output-file requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --constraint requirements.lock --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header benchmarks/requirements.in --output-file benchmarks/requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --constraint requirements.lock --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header tests/peers/requirements.in --output-file tests/peers/requirements.lock
 
 errors: install ## Generate docs/errors.md, the list of all errors of the API
 	@$(BIN)/tradefleet errors
@@ -75,5 +80,5 @@ asyncapi: install ## Generate the AsyncAPI file of all events
 
 clean: ## Stop the platform and remove all installed and generated files
 	@test ! -x $(BIN)/tradefleet || $(BIN)/tradefleet down --all --remove >/dev/null 2>&1 || true
-	@rm -rf $(VENV) $(PEERS) .tradefleet .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	@rm -rf $(VENV) $(PEERS) $(TEST_PEERS) .tradefleet .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -65,7 +65,7 @@ class Listing:
         """Ask the exchange. A market that has not begun has no bars at any interval, which is no fault."""
         await self._api.instrument(symbol)
         async with self._database.untenanted() as connection:
-            stored = await candles.get_series(connection, VENUE, symbol, interval)
+            stored = await candles.find_series(connection, VENUE, symbol, interval)
         if stored is not None and stored.anchor is not None:
             return
         if await self._has_bars(symbol, interval):

@@ -34,7 +34,9 @@ NewerVersionError          a message newer than this reader; its key waits for t
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+T = TypeVar("T")
 
 
 class ProblemError(Exception):
@@ -300,3 +302,10 @@ class NewerVersionError(Exception):
     def __init__(self, detail: str, version: int) -> None:
         super().__init__(detail)
         self.version = version
+
+
+def require_found(found: T | None) -> T:
+    """Return what a query has found. Raises NotFound."""
+    if found is None:
+        raise NotFound
+    return found

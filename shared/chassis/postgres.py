@@ -195,6 +195,12 @@ class Database:
                 await connection.execute("SELECT 1")
 
 
+def insert_of(table: str, columns: Collection[str]) -> str:
+    """Return the INSERT of one row with these columns, whose values are the parameters."""
+    places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
+
+
 def _begin_for_tenant(user_id: int) -> str:
     return f"BEGIN; {_set_tenant_sql(user_id)}"
 

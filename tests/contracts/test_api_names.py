@@ -81,14 +81,14 @@ def test_a_filter_and_an_order_without_a_field_are_found() -> None:
 
 
 def test_a_login_with_a_session_id_is_found() -> None:
-    given = with_fields({"session_id": WORD}, path="/v1/me/sessions")
+    given = with_fields({"session_id": WORD}, "/v1/me/sessions")
     assert [*api_names.a_login_has_no_session_id(given)]
 
 
 @pytest.mark.parametrize(("method", "creates"), [("put", False), ("patch", True)])
 def test_a_put_of_a_part_and_a_patch_of_the_whole_are_found(method: str, creates: bool) -> None:
     body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ThingBody"}}}}
-    given = with_fields({"a": WORD, "b": WORD}, path="/v1/things/{id}")
+    given = with_fields({"a": WORD, "b": WORD}, "/v1/things/{id}")
     thing = given["paths"]["/v1/things/{id}"]
     thing["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"] = "#/components/schemas/Thing"
     given["components"]["schemas"]["ThingBody"] = {"properties": {"a": WORD}}

@@ -140,10 +140,10 @@ async def upsert_days(connection: Connection, zones: Mapping[int, str], days: Se
         INSERT INTO user_daily_performance AS d (user_id, mode, timezone, data, date, starting_balance,
             ending_balance, capital_at_work, daily_pnl, daily_pnl_percentage, total_trades, winning_trades,
             losing_trades, win_rate, max_drawdown, sharpe_ratio, volatility)
-        SELECT user_id, mode, timezone, data::jsonb, date, starting_balance, ending_balance, capital_at_work,
+        SELECT user_id, mode, timezone, data, date, starting_balance, ending_balance, capital_at_work,
             daily_pnl, daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate, max_drawdown,
             sharpe_ratio, volatility
-        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::date[], $6::numeric[], $7::numeric[],
+        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::jsonb[], $5::date[], $6::numeric[], $7::numeric[],
             $8::numeric[], $9::numeric[], $10::numeric[], $11::integer[], $12::integer[], $13::integer[],
             $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[]) AS day(user_id, mode, timezone, data,
             date, starting_balance, ending_balance, capital_at_work, daily_pnl, daily_pnl_percentage, total_trades,
@@ -168,7 +168,7 @@ async def upsert_days(connection: Connection, zones: Mapping[int, str], days: Se
         [user_id for (user_id, _), _ in days],
         [mode for (_, mode), _ in days],
         [zones[user_id] for (user_id, _), _ in days],
-        [_data_of(day).model_dump_json() for _, day in days],
+        [_data_of(day).model_dump(mode="json") for _, day in days],
         *([getattr(day, name) for _, day in days] for name in Day.__dataclass_fields__ if name not in FLOWS),
     )
     return int(done.rpartition(" ")[2])

@@ -174,9 +174,9 @@ async def insert_analyses(connection: Connection, series: SeriesAnalysis, analys
         INSERT INTO user_market_analysis (symbol, interval, user_id, watch_id, ema_period, timestamp, price,
             ema_value, candles_above_ema, distance_from_ema, trend_direction, volume, analysis_data)
         SELECT $1, $2, user_id, watch_id, ema_period, timestamp, price,
-            ema_value, candles_above_ema, distance_from_ema, trend_direction, volume, analysis_data::jsonb
+            ema_value, candles_above_ema, distance_from_ema, trend_direction, volume, analysis_data
         FROM unnest($3::bigint[], $4::uuid[], $5::integer[], $6::timestamptz[], $7::numeric[], $8::numeric[],
-            $9::integer[], $10::numeric[], $11::text[], $12::numeric[], $13::text[]) AS seen(user_id, watch_id,
+            $9::integer[], $10::numeric[], $11::text[], $12::numeric[], $13::jsonb[]) AS seen(user_id, watch_id,
             ema_period, timestamp, price, ema_value, candles_above_ema, distance_from_ema, trend_direction, volume,
             analysis_data)
         ON CONFLICT DO NOTHING

@@ -36,14 +36,14 @@ async def change_profile(
     """Publish `user.updated` only if something changes. Raises Unauthorized, PreconditionFailed, UsernameTaken."""
     async with database.tenant(caller.user_id) as connection:
         state = await accounts.lock_user(connection, caller.user_id)
-        profile = await find_live_profile(connection, caller.user_id, session_id)
+        profile = await get_live_profile(connection, caller.user_id, session_id)
         assert state is not None, "a login has a user"
         if_match.check(state)
         values = {name: getattr(profile, name) for name in accounts.CHANGEABLE}
         number = await _update(connection, caller.user_id, {**values, **changes})
         if number is None:
             return profile
-        changed = await find_live_profile(connection, caller.user_id, session_id)
+        changed = await get_live_profile(connection, caller.user_id, session_id)
         await emit(connection, user_updated(caller.user_id, number, changed))
         return changed
 
@@ -58,7 +58,7 @@ async def _update(connection: Connection, user_id: int, values: Mapping[str, obj
         raise
 
 
-async def find_live_profile(connection: Connection, user_id: int, session_id: UUID) -> Profile:
+async def get_live_profile(connection: Connection, user_id: int, session_id: UUID) -> Profile:
     """Raises Unauthorized if the login has ended: auth does not accept its access tokens until they expire."""
     profile = await accounts.find_profile(connection, user_id, session_id)
     if profile is None:
@@ -111,7 +111,7 @@ async def _begin_attempt(
     """A caller with a token is no stranger: count the attempt as one from a known network."""
     network = network_of(client.ip_address)
     async with auth.database.tenant(user_id) as connection:
-        await find_live_profile(connection, user_id, session_id)
+        await get_live_profile(connection, user_id, session_id)
         credentials = await accounts.find_credentials(connection, user_id)
         assert credentials is not None, "a login has a user"
         account = account_counter(email_sha256(credentials.email), network, known=True)

@@ -9,7 +9,7 @@ from services.auth.domain.accounts import Language, Login
 from services.auth.errors import TooManyAttempts, TooManyLogins, UsernameTaken, WrongPassword
 from services.auth.operations import logins, profile
 from services.auth.operations.authentication import AuthContext
-from services.auth.operations.profile import find_live_profile
+from services.auth.operations.profile import get_live_profile
 from services.auth.queries import activity
 from services.auth.queries import logins as queries
 from services.auth.queries.activity import ActivityFilter
@@ -76,7 +76,7 @@ class MyRoutes(Routes):
     @endpoint("GET", ME, "Get your profile", tagged=True)
     async def get_me(self, call: Call) -> Reply[UserView]:
         async with self._auth.database.tenant(call.principal.user_id) as connection:
-            me = await find_live_profile(connection, call.principal.user_id, _login_of(call))
+            me = await get_live_profile(connection, call.principal.user_id, _login_of(call))
         return tagged(user_view(me), me.updated_at)
 
     @endpoint("PATCH", ME, "Change your profile", errors=(UsernameTaken,), tagged=True, scope="admin")
@@ -104,7 +104,7 @@ class MyRoutes(Routes):
         user_id, current = call.principal.user_id, _login_of(call)
         wanted = query.slice()
         async with self._auth.database.tenant(user_id) as connection:
-            await find_live_profile(connection, user_id, current)
+            await get_live_profile(connection, user_id, current)
             rows = await queries.list_logins(connection, user_id, call.now, wanted)
         return query.page_of(rows, lambda row: _login_view(row, current))
 
@@ -112,7 +112,7 @@ class MyRoutes(Routes):
     async def revoke_other_sessions(self, call: Call) -> EndedView:
         user_id, current = call.principal.user_id, _login_of(call)
         async with self._auth.database.tenant(user_id) as connection:
-            await find_live_profile(connection, user_id, current)
+            await get_live_profile(connection, user_id, current)
         return EndedView(
             ended=await logins.revoke_other_logins(self._auth.database, call.principal, current, call.now)
         )
@@ -121,7 +121,7 @@ class MyRoutes(Routes):
     async def revoke_session(self, call: Call) -> None:
         user_id = call.principal.user_id
         async with self._auth.database.tenant(user_id) as connection:
-            await find_live_profile(connection, user_id, _login_of(call))
+            await get_live_profile(connection, user_id, _login_of(call))
         if not await logins.revoke_login(self._auth.database, call.principal, call.uuid("id"), call.now):
             raise NotFound
 
@@ -130,7 +130,7 @@ class MyRoutes(Routes):
         user_id, wanted = call.principal.user_id, query.slice()
         criteria = ActivityFilter(activity_type=query.activity_type, since=query.from_, before=query.to)
         async with self._auth.database.tenant(user_id) as connection:
-            await find_live_profile(connection, user_id, _login_of(call))
+            await get_live_profile(connection, user_id, _login_of(call))
             rows = await activity.list_activity(connection, user_id, criteria, wanted)
         return query.page_of(rows, ActivityView.model_validate)
 

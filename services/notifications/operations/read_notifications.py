@@ -10,7 +10,6 @@ from services.notifications.domain.kinds import Kind, Preference
 from services.notifications.queries import inbox, preferences
 from services.notifications.queries.inbox import InboxRow
 from services.notifications.queries.preferences import Preferences
-from shared.chassis.errors import NotFound
 from shared.chassis.http.etags import IfMatch
 from shared.chassis.postgres import Database
 
@@ -22,10 +21,7 @@ async def mark_read(database: Database, user_id: int, event_id: UUID) -> InboxRo
     """Mark one notification as read. Raises NotFound."""
     async with database.tenant(user_id) as connection:
         await inbox.lock_inbox(connection, user_id)
-        found = await inbox.mark_read(connection, user_id, event_id)
-        if found is None:
-            raise NotFound
-        row, was_unread = found
+        row, was_unread = await inbox.mark_read(connection, user_id, event_id)
         if was_unread:
             await inbox.advance_position(connection, user_id)
         return row

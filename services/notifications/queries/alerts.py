@@ -7,6 +7,7 @@ from uuid import UUID
 
 from services.notifications.domain.conditions import VERSION, AlertType
 from services.notifications.domain.firing import Repeat
+from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.market.demand import delete_demand, insert_demand
@@ -39,26 +40,32 @@ class AlertRow:
 
 
 ALERT_COLUMNS = ", ".join(field.name for field in fields(AlertRow))
-# The columns that a client may write, in the order of the query parameters.
-WRITABLE = (
-    "alert_name",
-    "symbol",
-    "interval",
-    "alert_type",
-    "condition_data",
-    "notify_telegram",
-    "notify_email",
-    "notify_dashboard",
-    "notify_webhook",
-    "cooldown_seconds",
-    "expires_at",
-    "repeat",
-    "is_active",
-)
+
+
+@dataclass(frozen=True)
+class AlertValues:
+    """The columns that a client may write, in the order of the statements' parameters."""
+
+    alert_name: str
+    symbol: str
+    interval: str
+    alert_type: AlertType
+    condition_data: Mapping[str, object]
+    notify_telegram: bool
+    notify_email: bool
+    notify_dashboard: bool
+    notify_webhook: bool
+    cooldown_seconds: int
+    expires_at: datetime | None
+    repeat: Repeat
+    is_active: bool
+
+
+WRITABLE = tuple(field.name for field in fields(AlertValues))
 
 
 async def insert_alert(
-    connection: Connection, user_id: int, public_id: UUID, alert_id: UUID, values: Mapping[str, object]
+    connection: Connection, user_id: int, public_id: UUID, alert_id: UUID, values: AlertValues
 ) -> AlertRow:
     row = await connection.fetchrow(
         f"""
@@ -68,14 +75,12 @@ async def insert_alert(
         user_id,
         public_id,
         alert_id,
-        *(values[name] for name in WRITABLE),
+        *vars(values).values(),
     )
     return AlertRow(**row)
 
 
-async def update_alert(
-    connection: Connection, user_id: int, alert_id: UUID, values: Mapping[str, object]
-) -> AlertRow:
+async def update_alert(connection: Connection, user_id: int, alert_id: UUID, values: AlertValues) -> AlertRow:
     """Update an alert. If it is activated or gets another condition, `watched_from` becomes now."""
     condition = f"${3 + WRITABLE.index('condition_data')}"
     row = await connection.fetchrow(
@@ -86,7 +91,7 @@ async def update_alert(
         """,
         user_id,
         alert_id,
-        *(values[name] for name in WRITABLE),
+        *vars(values).values(),
     )
     return AlertRow(**row)
 
@@ -103,7 +108,8 @@ async def count_alerts(connection: Connection, user_id: int) -> int:
     return count
 
 
-async def get_alert(connection: Connection, user_id: int, alert_id: UUID, *, lock: bool = False) -> AlertRow | None:
+async def get_alert(connection: Connection, user_id: int, alert_id: UUID, *, lock: bool = False) -> AlertRow:
+    """Raises NotFound."""
     row = await connection.fetchrow(
         f"""
         SELECT {ALERT_COLUMNS} FROM user_alerts WHERE user_id = $1 AND alert_id = $2
@@ -112,7 +118,7 @@ async def get_alert(connection: Connection, user_id: int, alert_id: UUID, *, loc
         user_id,
         alert_id,
     )
-    return AlertRow(**row) if row else None
+    return AlertRow(**require_found(row))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,6 @@ async def upsert_entitlements(connection: Connection, events: Sequence[Subscript
     )
 
 
-async def get_entitlement(connection: Connection, user_id: int) -> Entitlement | None:
+async def find_entitlement(connection: Connection, user_id: int) -> Entitlement | None:
     row = await connection.fetchrow("SELECT plan, telegram_alerts FROM entitlements WHERE user_id = $1", user_id)
     return Entitlement(**row) if row else None

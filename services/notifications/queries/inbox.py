@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.notifications.domain.kinds import Category, EventType, Severity
+from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
@@ -171,19 +172,18 @@ async def advance_position(connection: Connection, user_id: int) -> None:
     await connection.execute("UPDATE inboxes SET last_position = last_position + 1 WHERE user_id = $1", user_id)
 
 
-async def mark_read(connection: Connection, user_id: int, event_id: UUID) -> tuple[InboxRow, bool] | None:
-    """Mark a message as read. Returns the message and whether it was unread, or None if it does not exist."""
+async def mark_read(connection: Connection, user_id: int, event_id: UUID) -> tuple[InboxRow, bool]:
+    """Mark a message as read. Returns the message and whether it was unread. Raises NotFound."""
     row = await connection.fetchrow(
-        f"SELECT {INBOX_COLUMNS} FROM user_system_events WHERE user_id = $1 AND event_id = $2", user_id, event_id
-    )
-    if row is None:
-        return None
-    done = await connection.execute(
-        "UPDATE user_system_events SET is_read = true WHERE user_id = $1 AND event_id = $2 AND NOT is_read",
+        f"""
+        UPDATE user_system_events SET is_read = true WHERE user_id = $1 AND event_id = $2
+        RETURNING {INBOX_COLUMNS}, NOT old.is_read AS was_unread
+        """,
         user_id,
         event_id,
     )
-    return InboxRow(**{**row, "is_read": True}), done != "UPDATE 0"
+    *values, was_unread = require_found(row)
+    return InboxRow(*values), was_unread
 
 
 async def mark_all_read(connection: Connection, user_id: int, position: int | None, until: datetime | None) -> int:

@@ -17,9 +17,9 @@ from services.notifications.operations.alerts import (
     delete_alert,
 )
 from services.notifications.queries import alerts, firings
-from services.notifications.queries.alerts import AlertFilter, AlertRow
+from services.notifications.queries.alerts import AlertFilter, AlertRow, AlertValues
 from services.notifications.routes.fields import Cooldown, Expiry, require_delivering, without_floats
-from shared.chassis.errors import NameTaken, NotFound, PlanLimitReached, Unavailable
+from shared.chassis.errors import NameTaken, PlanLimitReached, Unavailable
 from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
@@ -176,7 +176,7 @@ class AlertRoutes(Routes):
     )
     async def create_alert(self, call: Call, body: AlertBody) -> Reply[AlertView]:
         await self._history.check_series(body.symbol, body.interval)
-        alert = await create_alert(self._database, call.principal, body.model_dump())
+        alert = await create_alert(self._database, call.principal, AlertValues(**body.model_dump()))
         return created(_view(alert), f"{ALERTS}/{alert.alert_id}")
 
     @endpoint("GET", ALERTS, "List your alerts, newest first")
@@ -192,8 +192,6 @@ class AlertRoutes(Routes):
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await alerts.get_alert(connection, user_id, call.uuid())
-        if row is None:
-            raise NotFound
         return _tagged(row)
 
     @endpoint(
@@ -227,8 +225,7 @@ class AlertRoutes(Routes):
     async def list_firings(self, call: Call, query: FiringsQuery) -> Page[FiringView]:
         user_id, alert_id, wanted = call.principal.user_id, call.uuid(), query.slice()
         async with self._database.tenant(user_id) as connection:
-            if await alerts.get_alert(connection, user_id, alert_id) is None:
-                raise NotFound
+            await alerts.get_alert(connection, user_id, alert_id)
             rows = await firings.list_firings(connection, user_id, alert_id, wanted)
         return query.page_of(rows, FiringView.model_validate)
 

@@ -1,6 +1,5 @@
 """Create, change and delete bot configurations; at most one is the default."""
 
-from collections.abc import Mapping
 from uuid import UUID
 
 import asyncpg
@@ -8,16 +7,14 @@ import asyncpg
 from services.trading.domain import MAX_CONFIGURATIONS
 from services.trading.errors import ConfigurationsFull
 from services.trading.queries import configurations, entitlements
-from services.trading.queries.configurations import ConfigurationRow
-from shared.chassis.errors import NameTaken, NotFound
+from services.trading.queries.configurations import ConfigurationRow, ConfigurationValues
+from shared.chassis.errors import NameTaken
 from shared.chassis.http.etags import ANY_STATE, IfMatch
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
 
-Values = Mapping[str, object]
 
-
-async def create_configuration(database: Database, user_id: int, values: Values) -> ConfigurationRow:
+async def create_configuration(database: Database, user_id: int, values: ConfigurationValues) -> ConfigurationRow:
     """Raises ConfigurationsFull, NameTaken."""
     configuration_id = new_id()
     try:
@@ -33,7 +30,11 @@ async def create_configuration(database: Database, user_id: int, values: Values)
 
 
 async def change_configuration(
-    database: Database, user_id: int, configuration_id: UUID, values: Values, if_match: IfMatch = ANY_STATE
+    database: Database,
+    user_id: int,
+    configuration_id: UUID,
+    values: ConfigurationValues,
+    if_match: IfMatch = ANY_STATE,
 ) -> ConfigurationRow:
     """Change a configuration for sessions started from now on; running ones keep the limits recorded with them.
 
@@ -46,7 +47,6 @@ async def change_configuration(
             changed = await configurations.update_configuration(connection, user_id, configuration_id, values)
     except asyncpg.UniqueViolationError as error:
         raise _name_taken(values) from error
-    assert changed is not None, "locked above"
     return changed
 
 
@@ -59,24 +59,22 @@ async def delete_configuration(
 
 
 async def _clear_other_default(
-    connection: Connection, user_id: int, configuration_id: UUID, values: Values
+    connection: Connection, user_id: int, configuration_id: UUID, values: ConfigurationValues
 ) -> None:
     """Unset the other default, if this one is the default.
 
     Locks the entitlements row, so that changes of the default and starts of sessions run one at a time.
     """
-    if values["is_default"]:
-        await entitlements.get_plan_limits(connection, user_id, lock=True)
+    if values.is_default:
+        await entitlements.find_plan_limits(connection, user_id, lock=True)
         await configurations.clear_default(connection, user_id, configuration_id)
 
 
 async def _lock(connection: Connection, user_id: int, configuration_id: UUID, if_match: IfMatch) -> None:
     """Lock the configuration and check its revision. Raises NotFound, PreconditionFailed."""
     found = await configurations.get_configuration(connection, user_id, configuration_id, lock=True)
-    if found is None:
-        raise NotFound
     if_match.check(found.revision)
 
 
-def _name_taken(values: Values) -> NameTaken:
-    return NameTaken(f"a configuration named {values['config_name']!r} already exists")
+def _name_taken(values: ConfigurationValues) -> NameTaken:
+    return NameTaken(f"a configuration named {values.config_name!r} already exists")

@@ -18,7 +18,6 @@ from services.trading.queries.restrictions import (
     list_restrictions,
 )
 from services.trading.queries.sessions import SessionRow, get_session
-from shared.chassis.errors import NotFound
 from shared.chassis.listing import Slice
 from shared.chassis.postgres import Database
 from shared.strategy.bars import Instrument
@@ -60,10 +59,7 @@ async def explain_decision(database: Database, user_id: int, decision_id: UUID) 
     """Raises NotFound."""
     async with database.tenant(user_id) as connection:
         decision = await get_decision(connection, user_id, decision_id)
-        if decision is None:
-            raise NotFound
         session = await get_session(connection, user_id, decision.session_id)
-        assert session is not None, "a decision refers to it"
         restrictions = await list_restrictions(
             connection, user_id, decision.session_id, Slice(BY_NUMBER, MAX_RESTRICTIONS)
         )

@@ -13,7 +13,7 @@ async def hold_to_plan(connection: Connection, user_id: int) -> None:
 
     The caller has already locked the plan.
     """
-    limits = await entitlements.get_plan_limits(connection, user_id, lock=True)
+    limits = await entitlements.find_plan_limits(connection, user_id, lock=True)
     if limits is None:
         return
     running = await sessions.list_running(connection, user_id)
@@ -37,7 +37,7 @@ async def _set_entries(
     note = Restriction(
         "PLAN_LIMIT_LIFTED" if limit is None else "PLAN_LIMIT",
         reason=plan,
-        after_bar=session.last_bar if session else None,
+        after_bar=session.last_bar,
         limit_name=limit.name if limit else None,
         limit_value=limit.limit if limit else None,
     )

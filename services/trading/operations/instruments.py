@@ -29,7 +29,7 @@ async def change_instrument(
     async with database.tenant(lease.user_id) as connection:
         if not await sessions.lock_held_lease(connection, lease):
             return None
-        session = await sessions.get_session(connection, lease.user_id, lease.session_id, lock=True)
+        session = await sessions.find_session(connection, lease.user_id, lease.session_id, lock=True)
         if session is None or session.status == "STOPPED":
             return None
         note = restrictions.Restriction(

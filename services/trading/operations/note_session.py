@@ -4,7 +4,6 @@ from uuid import UUID
 
 from services.trading.queries import sessions
 from services.trading.queries.sessions import SessionRow
-from shared.chassis.errors import NotFound
 from shared.chassis.http.etags import IfMatch
 from shared.chassis.postgres import Database
 
@@ -15,10 +14,5 @@ async def note_session(
     """Set the notes, also of a stopped session. Raises NotFound, PreconditionFailed."""
     async with database.tenant(user_id) as connection:
         session = await sessions.get_session(connection, user_id, session_id, lock=True)
-        if session is None:
-            raise NotFound
         if_match.check(session.revision)
-        await sessions.set_notes(connection, user_id, session_id, notes)
-        found = await sessions.get_session(connection, user_id, session_id)
-    assert found is not None, "locked above"
-    return found
+        return await sessions.update_notes(connection, user_id, session_id, notes)

@@ -4,7 +4,6 @@ from uuid import UUID
 
 from services.trading.queries import trades
 from services.trading.queries.trades import TradeRow
-from shared.chassis.errors import NotFound
 from shared.chassis.http.etags import IfMatch
 from shared.chassis.postgres import Database
 
@@ -15,10 +14,5 @@ async def note_trade(
     """Set the notes, also of a closed trade. Raises NotFound, PreconditionFailed."""
     async with database.tenant(user_id) as connection:
         trade = await trades.get_trade(connection, user_id, trade_id, lock=True)
-        if trade is None:
-            raise NotFound
         if_match.check(trade.revision)
-        await trades.set_notes(connection, user_id, trade_id, notes)
-        found = await trades.get_trade(connection, user_id, trade_id)
-    assert found is not None, "locked above"
-    return found
+        return await trades.update_notes(connection, user_id, trade_id, notes)

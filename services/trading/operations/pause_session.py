@@ -8,7 +8,6 @@ from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.queries import entitlements, sessions
 from services.trading.queries.restrictions import Kind, Restriction, insert_restriction
 from services.trading.queries.sessions import SessionRow
-from shared.chassis.errors import NotFound
 from shared.chassis.postgres import Connection, Database
 
 
@@ -42,9 +41,7 @@ async def _switch(
         await insert_restriction(connection, user_id, session_id, note)
         if entries == "ALLOWED":
             await hold_to_plan(connection, user_id)
-        found = await sessions.get_session(connection, user_id, session_id)
-    assert found is not None, "locked above"
-    return found
+        return await sessions.get_session(connection, user_id, session_id)
 
 
 def check_transition(current: SessionStatus, requested: SessionStatus) -> None:
@@ -57,9 +54,6 @@ def check_transition(current: SessionStatus, requested: SessionStatus) -> None:
 
 async def lock_session(connection: Connection, user_id: int, session_id: UUID) -> SessionRow:
     """Lock the plan, the lease and the session, always in this order, to prevent deadlocks. Raises NotFound."""
-    await entitlements.get_plan_limits(connection, user_id, lock=True)
+    await entitlements.find_plan_limits(connection, user_id, lock=True)
     await sessions.lock_lease(connection, user_id, session_id)
-    session = await sessions.get_session(connection, user_id, session_id, lock=True)
-    if session is None:
-        raise NotFound
-    return session
+    return await sessions.get_session(connection, user_id, session_id, lock=True)

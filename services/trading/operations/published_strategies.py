@@ -4,11 +4,11 @@ from uuid import UUID
 
 from services.trading.domain import MAX_PUBLISHED
 from services.trading.errors import PublishedFull, StrategyInactive
-from services.trading.operations.strategies import get_own, read_document, save_strategy
+from services.trading.operations.strategies import read_document, save_strategy
 from services.trading.queries import published, strategies
 from services.trading.queries.published import PublishedRow
 from services.trading.queries.strategies import StrategyRow
-from shared.chassis.errors import InvalidInput, NotFound
+from shared.chassis.errors import InvalidInput
 from shared.chassis.postgres import Database
 from shared.contracts.types import new_id
 from shared.strategy.document.parse import parse_stored
@@ -22,16 +22,16 @@ async def publish_strategy(
     Raises NotFound, StrategyInactive, InvalidInput, PublishedFull.
     """
     async with database.tenant(user_id) as connection:
-        found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
+        found = await strategies.get_strategy(connection, user_id, strategy_id, lock="UPDATE")
         if not found.is_active:
             raise StrategyInactive
-        source = await strategies.get_version(connection, user_id, strategy_id, version or found.version)
+        source = await strategies.find_version(connection, user_id, strategy_id, version or found.version)
         if source is None:
             fault = {"path": "$.version", "reason": "there is no such version of the strategy"}
             raise InvalidInput(errors=[fault])
         read_document(source.document)  # an old document may break rules that were added since
         if found.published_strategy_id is not None:
-            current = await published.get_published(connection, found.published_strategy_id)
+            current = await published.find_published(connection, found.published_strategy_id)
             if current and (found.published_version, current.display_name) == (source.version, display_name):
                 return found
             await published.withdraw_published(connection, found.published_strategy_id)
@@ -41,19 +41,17 @@ async def publish_strategy(
         await published.insert_published(
             connection, published_id, display_name, source.document, source.content_hash
         )
-        await strategies.set_publication(connection, user_id, strategy_id, published_id, source.version)
-        return await get_own(connection, user_id, strategy_id)
+        return await strategies.set_publication(connection, user_id, strategy_id, published_id, source.version)
 
 
 async def unpublish_strategy(database: Database, user_id: int, strategy_id: UUID) -> StrategyRow:
     """Withdraw the published copy; copies made by others stay. Idempotent. Raises NotFound."""
     async with database.tenant(user_id) as connection:
-        found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
+        found = await strategies.get_strategy(connection, user_id, strategy_id, lock="UPDATE")
         if found.published_strategy_id is None:
             return found
         await published.withdraw_published(connection, found.published_strategy_id)
-        await strategies.set_publication(connection, user_id, strategy_id, None, None)
-        return await get_own(connection, user_id, strategy_id)
+        return await strategies.set_publication(connection, user_id, strategy_id, None, None)
 
 
 async def copy_published_strategy(
@@ -67,7 +65,4 @@ async def copy_published_strategy(
 async def get_published(database: Database, user_id: int, published_id: UUID) -> PublishedRow:
     """Raises NotFound."""
     async with database.tenant(user_id) as connection:
-        found = await published.get_published(connection, published_id)
-    if found is None:
-        raise NotFound
-    return found
+        return await published.get_published(connection, published_id)

@@ -11,7 +11,7 @@ from services.trading.errors import BacktestEnded, TooManyBacktests
 from services.trading.evaluator_version import evaluator_version
 from services.trading.operations.execution_settings import strategy_of
 from services.trading.queries import backtest_queue, backtest_results, backtests, candles, strategies
-from services.trading.queries.backtests import BacktestRow
+from services.trading.queries.backtests import BacktestRow, NewBacktest
 from services.trading.queries.candles import SeriesRow
 from services.trading.queries.strategies import VersionRow
 from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, PlanLimitReached
@@ -45,22 +45,22 @@ async def queue_backtest(
     if request.from_time >= request.to_time:
         raise _invalid("to", "must be later than `from`")
     async with database.tenant(user_id) as connection:
-        _check_feature(await backtests.get_backtest_limits(connection, user_id))
+        _check_feature(await backtests.find_backtest_limits(connection, user_id))
         version = await _version_of(connection, user_id, request)
         question = await _question_of(connection, request, version, most_bars)
-        limits = _check_feature(await backtests.get_backtest_limits(connection, user_id, lock=True))
+        limits = _check_feature(await backtests.find_backtest_limits(connection, user_id, lock=True))
         await _count_request(connection, user_id, limits, now)
         stored = await backtest_results.find_result(connection, user_id, question.sha256(), now)
         backtest_id = new_id()
-        values = _values(user_id, backtest_id, request, version, question, stored, now)
-        await backtests.insert_backtest(connection, values)
+        new = _new(user_id, backtest_id, request, version, question, stored, now)
+        await backtests.insert_backtest(connection, new)
         if stored is None:
             if await backtest_queue.count_jobs(connection, user_id) >= MAX_WAITING:
                 raise TooManyBacktests(
                     f"{MAX_WAITING} backtests are queued or running: wait for some to end, or cancel some"
                 )
             await backtest_queue.insert_job(connection, user_id, backtest_id)
-        return await _get(connection, user_id, backtest_id)
+        return await backtests.get_backtest(connection, user_id, backtest_id)
 
 
 async def cancel_backtest(database: Database, user_id: int, backtest_id: UUID, now: datetime) -> BacktestRow:
@@ -77,7 +77,7 @@ async def cancel_backtest(database: Database, user_id: int, backtest_id: UUID, n
         if status != "CANCELLED":
             await backtest_queue.delete_job(connection, user_id, backtest_id)
             await backtests.set_ended(connection, user_id, backtest_id, "CANCELLED", now)
-        return await _get(connection, user_id, backtest_id)
+        return await backtests.get_backtest(connection, user_id, backtest_id)
 
 
 def _invalid(field: str, reason: str) -> InvalidInput:
@@ -117,11 +117,11 @@ async def _count_request(connection: Connection, user_id: int, limits: BacktestL
 
 
 async def _version_of(connection: Connection, user_id: int, request: BacktestRequest) -> VersionRow:
-    strategy = await strategies.get_strategy(connection, user_id, request.strategy_id)
+    strategy = await strategies.find_strategy(connection, user_id, request.strategy_id)
     if strategy is None or not strategy.is_active:
         raise _invalid("strategy_id", "there is no such strategy")
     number = request.version or strategy.version
-    version = await strategies.get_version(connection, user_id, request.strategy_id, number)
+    version = await strategies.find_version(connection, user_id, request.strategy_id, number)
     if version is None:
         raise _invalid("version", "there is no such version of the strategy")
     return version
@@ -132,11 +132,11 @@ async def _question_of(
 ) -> BacktestQuestion:
     """Build the question. Raises InvalidInput if the stored candles cannot answer it."""
     interval = strategy_of(version.document).interval
-    instrument = await candles.get_instrument(connection, VENUE, request.symbol)
+    instrument = await candles.find_instrument(connection, VENUE, request.symbol)
     generation = await backtests.find_generation(connection, VENUE, request.symbol, interval)
     if instrument is None or generation is None:
         raise await _no_series(connection, request.symbol, interval)
-    series = await candles.get_series(connection, VENUE, request.symbol, interval, generation)
+    series = await candles.find_series(connection, VENUE, request.symbol, interval, generation)
     assert series is not None, "found above"
     within = await backtests.find_range(connection, series.series_id, request.from_time, request.to_time, most_bars)
     if within is None:
@@ -181,7 +181,7 @@ async def _no_candles(connection: Connection, request: BacktestRequest, series: 
     return _invalid("from", "no candles are stored between `from` and `to`")
 
 
-def _values(
+def _new(
     user_id: int,
     backtest_id: UUID,
     request: BacktestRequest,
@@ -189,34 +189,28 @@ def _values(
     question: BacktestQuestion,
     result_id: UUID | None,
     now: datetime,
-) -> dict[str, object]:
-    return {
-        "user_id": user_id,
-        "backtest_id": backtest_id,
-        "strategy_id": version.strategy_id,
-        "strategy_version": version.version,
-        "strategy_hash": version.content_hash,
-        "venue": question.venue,
-        "symbol": question.symbol,
-        "interval": question.interval,
-        "generation": question.generation,
-        "from_time": request.from_time,
-        "to_time": request.to_time,
-        "last_bar": question.range.last,
-        "bars": question.range.bars,
-        "fee_rate": request.fee,
-        "slippage": request.slippage,
-        "initial_balance": request.initial_balance,
+) -> NewBacktest:
+    return NewBacktest(
+        user_id=user_id,
+        backtest_id=backtest_id,
+        strategy_id=version.strategy_id,
+        strategy_version=version.version,
+        strategy_hash=version.content_hash,
+        venue=question.venue,
+        symbol=question.symbol,
+        interval=question.interval,
+        generation=question.generation,
+        from_time=request.from_time,
+        to_time=request.to_time,
+        last_bar=question.range.last,
+        bars=question.range.bars,
+        fee_rate=request.fee,
+        slippage=request.slippage,
+        initial_balance=request.initial_balance,
         **asdict(question.terms.instrument),
-        "status": "DONE" if result_id else "QUEUED",
-        "result_id": result_id,
-        "created_at": now,
-        "started_at": now if result_id else None,
-        "ended_at": now if result_id else None,
-    }
-
-
-async def _get(connection: Connection, user_id: int, backtest_id: UUID) -> BacktestRow:
-    row = await backtests.get_backtest(connection, user_id, backtest_id)
-    assert row is not None, "written in this transaction"
-    return row
+        status="DONE" if result_id else "QUEUED",
+        result_id=result_id,
+        created_at=now,
+        started_at=now if result_id else None,
+        ended_at=now if result_id else None,
+    )

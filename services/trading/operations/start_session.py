@@ -11,7 +11,7 @@ from services.trading.errors import LiveTradingOff, StrategyInactive
 from services.trading.operations.execution_settings import limits_of, strategy_of
 from services.trading.queries import configurations, entitlements, sessions, strategies
 from services.trading.queries.configurations import ConfigurationRow
-from services.trading.queries.sessions import SessionRow
+from services.trading.queries.sessions import NewSession, SessionRow
 from shared.chassis.auth import Principal
 from shared.chassis.errors import AccountNotReady, InvalidInput, PlanLimitReached
 from shared.chassis.events.outbox import emit
@@ -45,11 +45,11 @@ class PaperTerms:
 async def find_interval(database: Database, user_id: int, request: StartRequest) -> str | None:
     """Return the interval of the strategy's version; None if there is no such strategy or version."""
     async with database.tenant(user_id) as connection:
-        strategy = await strategies.get_strategy(connection, user_id, request.strategy_id)
+        strategy = await strategies.find_strategy(connection, user_id, request.strategy_id)
         if strategy is None:
             return None
         number = request.version or strategy.version
-        version = await strategies.get_version(connection, user_id, request.strategy_id, number)
+        version = await strategies.find_version(connection, user_id, request.strategy_id, number)
     return strategy_of(version.document).interval if version else None
 
 
@@ -69,15 +69,15 @@ async def start_session(
     if request.mode == "LIVE":
         raise LiveTradingOff("this platform only runs paper sessions")
     async with database.tenant(caller.user_id) as connection:
-        limits = await entitlements.get_plan_limits(connection, caller.user_id, lock=True)
+        limits = await entitlements.find_plan_limits(connection, caller.user_id, lock=True)
         if limits is None:
             raise AccountNotReady
-        strategy = await strategies.get_strategy(connection, caller.user_id, request.strategy_id, lock="SHARE")
+        strategy = await strategies.find_strategy(connection, caller.user_id, request.strategy_id, lock="SHARE")
         if strategy is None:
             raise _missing("strategy_id", "strategy")
         if not strategy.is_active:
             raise StrategyInactive
-        version = await strategies.get_version(
+        version = await strategies.find_version(
             connection, caller.user_id, request.strategy_id, request.version or strategy.version
         )
         if version is None:
@@ -96,12 +96,9 @@ async def start_session(
             )
         document = strategy_of(version.document)
         await sessions.insert_locator(connection, caller.user_id, requested.session_id)
-        await _insert(connection, caller, request, paper, venue_now, requested, version, document, configuration)
-        if instrument is not None:
-            await sessions.set_instrument(connection, caller.user_id, requested.session_id, instrument)
-        created = await sessions.get_session(connection, caller.user_id, requested.session_id)
-    assert created is not None, "inserted above"
-    return created
+        return await _insert(
+            connection, caller, request, paper, venue_now, requested, version, document, configuration, instrument
+        )
 
 
 def _missing(field: str, what: str) -> InvalidInput:
@@ -113,9 +110,9 @@ async def _configuration_of(
 ) -> ConfigurationRow | None:
     """Return the requested configuration, else the default one, else None; counts its use. Raises InvalidInput."""
     if requested is None:
-        found = await configurations.get_default_configuration(connection, user_id)
+        found = await configurations.find_default_configuration(connection, user_id)
     else:
-        found = await configurations.get_configuration(connection, user_id, requested)
+        found = await configurations.find_configuration(connection, user_id, requested)
         if found is None or not found.is_active:
             raise _missing("bot_configuration_id", "active bot configuration")
     if found is not None:
@@ -133,48 +130,51 @@ async def _insert(
     version: strategies.VersionRow,
     document: Strategy,
     configuration: ConfigurationRow | None,
-) -> None:
-    values: dict[str, object] = {
-        "user_id": caller.user_id,
-        "session_id": requested.session_id,
-        "public_id": caller.public_id,
-        "strategy_id": requested.strategy_id,
-        "strategy_version": version.version,
-        "strategy_hash": version.content_hash,
-        "bot_configuration_id": configuration.bot_configuration_id if configuration else None,
+    instrument: Instrument | None,
+) -> SessionRow:
+    new = NewSession(
+        user_id=caller.user_id,
+        session_id=requested.session_id,
+        public_id=caller.public_id,
+        strategy_id=requested.strategy_id,
+        strategy_version=version.version,
+        strategy_hash=version.content_hash,
+        bot_configuration_id=configuration.bot_configuration_id if configuration else None,
         **asdict(limits_of(configuration)),
-        "venue": VENUE,
-        "symbol": request.symbol,
-        "interval": document.interval,
-        "strategy_config": version.document,
-        "is_paper_trading": True,
-        "start_time": venue_now,
-        "notes": request.notes,
-        "initial_balance": request.initial_balance,
-        "highest_equity": request.initial_balance,
-        "fee_rate": paper.fee,
-        "slippage": paper.slippage,
-        "event_seq": 1,
-    }
-    await sessions.insert_session(connection, values)
-    await sessions.insert_lease(connection, caller.user_id, requested.session_id)
-    series = (request.symbol, document.interval, history_needed(document.longest_lookback))
-    await insert_demand(connection, caller.user_id, requested.session_id, *series)
+        venue=VENUE,
+        symbol=request.symbol,
+        interval=document.interval,
+        strategy_config=version.document,
+        is_paper_trading=True,
+        start_time=venue_now,
+        notes=request.notes,
+        initial_balance=request.initial_balance,
+        highest_equity=request.initial_balance,
+        fee_rate=paper.fee,
+        slippage=paper.slippage,
+        event_seq=1,
+        **(asdict(instrument) if instrument is not None else {}),
+    )
+    created = await sessions.insert_session(connection, new)
+    await sessions.insert_lease(connection, new.user_id, new.session_id)
+    series = (new.symbol, document.interval, history_needed(document.longest_lookback))
+    await insert_demand(connection, new.user_id, new.session_id, *series)
     await emit(
         connection,
         SessionStarted(
-            user_id=caller.user_id,
-            public_id=caller.public_id,
-            aggregate=f"session:{requested.session_id}",
+            user_id=new.user_id,
+            public_id=new.public_id,
+            aggregate=f"session:{new.session_id}",
             aggregate_seq=1,
-            session_id=requested.session_id,
-            symbol=request.symbol,
+            session_id=new.session_id,
+            symbol=new.symbol,
             interval=document.interval,
             mode="PAPER",
-            initial_balance=request.initial_balance,
-            strategy_id=requested.strategy_id,
+            initial_balance=new.initial_balance,
+            strategy_id=new.strategy_id,
             strategy_name=document.name,
-            strategy_hash=version.content_hash,
-            started_at=venue_now,
+            strategy_hash=new.strategy_hash,
+            started_at=new.start_time,
         ),
     )
+    return created

@@ -31,26 +31,25 @@ async def stop_session(
     NotFound."""
     async with database.tenant(user_id) as connection:
         session = await lock_session(connection, user_id, session_id)
-        if session.status != "STOPPED":
-            await _stop(connection, session, reason, venue_now)
-            await hold_to_plan(connection, user_id)
-        found = await sessions.get_session(connection, user_id, session_id)
-    assert found is not None, "locked above"
-    return found
+        if session.status == "STOPPED":
+            return session
+        stopped = await _stop(connection, session, reason, venue_now)
+        await hold_to_plan(connection, user_id)
+        return stopped
 
 
-async def _stop(connection: Connection, session: SessionRow, reason: StopReason, venue_now: datetime) -> None:
+async def _stop(connection: Connection, session: SessionRow, reason: StopReason, venue_now: datetime) -> SessionRow:
     user_id, session_id = session.user_id, session.session_id
     strategy = strategy_of(session.strategy_config)
     await sessions.delete_lease(connection, user_id, session_id)
     await delete_demand(connection, user_id, session_id)
     outcome, note = await _close_position(connection, session, strategy, reason)
-    open_trade = await trades.get_open_trade(connection, user_id, session_id)
+    open_trade = await trades.find_open_trade(connection, user_id, session_id)
     totals, seq = await write_stop(connection, session, strategy.name, outcome, open_trade, more_events=1)
     final = totals.equity(session.initial_balance)
     await insert_restriction(connection, user_id, session_id, note)
     filled = await trades.list_session_fills(connection, user_id, session_id)
-    await sessions.end_session(
+    stopped = await sessions.end_session(
         connection,
         user_id,
         session_id,
@@ -77,6 +76,7 @@ async def _stop(connection: Connection, session: SessionRow, reason: StopReason,
             stopped_at=venue_now,
         ),
     )
+    return stopped
 
 
 async def _close_position(
@@ -100,7 +100,7 @@ async def _close_position(
 async def _last_price(connection: Connection, session: SessionRow) -> tuple[int, Decimal]:
     """Return the close of the session's last bar, or the open of the bar announced since; with its time in ms."""
     assert session.last_bar is not None, "a position needs a bar"
-    series = await candles.get_series(
+    series = await candles.find_series(
         connection, session.venue, session.symbol, session.interval, session.generation
     )
     assert series is not None, "the session stepped through it"
@@ -109,6 +109,6 @@ async def _last_price(connection: Connection, session: SessionRow) -> tuple[int,
         between = await candles.list_bars_between(connection, series.series_id, seen, series.opened_time, 2)
         if len(between) == 1 or last_opened_bar(session.snapshot or {}) == series.opened_time:
             return to_ms(series.opened_time), series.opened_price
-    bar = await candles.get_bar(connection, series.series_id, seen)
+    bar = await candles.find_bar(connection, series.series_id, seen)
     assert bar is not None, "confirmed bars are never deleted"
     return bar.open_time_ms, bar.close

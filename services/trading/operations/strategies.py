@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Literal
 from uuid import UUID
 
 import asyncpg
@@ -13,7 +12,7 @@ from services.trading.domain import MAX_EVER_STORED, MAX_VERSIONS, STORED_BEFORE
 from services.trading.errors import StrategiesFull, StrategyInUse, VersionsFull
 from services.trading.queries import entitlements, published, sessions, strategies
 from services.trading.queries.strategies import StrategyRow
-from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
+from shared.chassis.errors import InvalidInput, NameTaken, PlanLimitReached
 from shared.chassis.http.etags import ANY_STATE, IfMatch
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import new_id
@@ -56,9 +55,9 @@ async def save_strategy(
     read_document(document)
     async with _raise_name_taken(named.name), database.tenant(user_id) as connection:
         await _check_room(connection, user_id)
-        await strategies.insert_strategy(connection, user_id, strategy_id, document, named.content_hash)
+        row = await strategies.insert_strategy(connection, user_id, strategy_id, document, named.content_hash)
         await strategies.insert_version(connection, user_id, strategy_id, 1, document, named.content_hash)
-        return await get_own(connection, user_id, strategy_id)
+        return row
 
 
 async def change_strategy(
@@ -71,18 +70,16 @@ async def change_strategy(
     strategy = read_document(raw)
     document = document_of(strategy)
     async with _raise_name_taken(strategy.name), database.tenant(user_id) as connection:
-        found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
+        found = await strategies.get_strategy(connection, user_id, strategy_id, lock="UPDATE")
         if_match.check(found.revision)
         same = (found.strategy_name, found.strategy_description) == (strategy.name, strategy.description)
         if same and found.content_hash == strategy.content_hash:
             return found
         if found.version >= MAX_VERSIONS:
             raise VersionsFull(f"a strategy can have at most {MAX_VERSIONS} versions", limit=MAX_VERSIONS)
-        version = await strategies.update_strategy(
-            connection, user_id, strategy_id, document, strategy.content_hash
-        )
-        await strategies.insert_version(connection, user_id, strategy_id, version, document, strategy.content_hash)
-        return await get_own(connection, user_id, strategy_id)
+        row = await strategies.update_strategy(connection, user_id, strategy_id, document, strategy.content_hash)
+        await strategies.insert_version(connection, user_id, strategy_id, row.version, document, row.content_hash)
+        return row
 
 
 async def set_strategy_active(
@@ -90,11 +87,10 @@ async def set_strategy_active(
 ) -> StrategyRow:
     """Activate or deactivate a strategy. Running sessions continue, new ones need an active one. Idempotent."""
     async with database.tenant(user_id) as connection:
-        found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
+        found = await strategies.get_strategy(connection, user_id, strategy_id, lock="UPDATE")
         if found.is_active == is_active:
             return found
-        await strategies.set_active(connection, user_id, strategy_id, is_active)
-        return await get_own(connection, user_id, strategy_id)
+        return await strategies.set_active(connection, user_id, strategy_id, is_active)
 
 
 async def delete_strategy(
@@ -105,7 +101,7 @@ async def delete_strategy(
     Raises NotFound, PreconditionFailed, StrategyInUse.
     """
     async with database.tenant(user_id) as connection:
-        found = await get_own(connection, user_id, strategy_id, lock="UPDATE")
+        found = await strategies.get_strategy(connection, user_id, strategy_id, lock="UPDATE")
         if_match.check(found.revision)
         running = await sessions.list_running(connection, user_id)
         if any(session.strategy_id == strategy_id for session in running):
@@ -119,7 +115,7 @@ async def delete_strategy(
 async def _check_room(connection: Connection, user_id: int) -> None:
     """Raises StrategiesFull, PlanLimitReached. Takes a lock: when requests race for one free place, one wins."""
     stored = await strategies.count_stored(connection, user_id, lock=True)
-    limits = await entitlements.get_plan_limits(connection, user_id)
+    limits = await entitlements.find_plan_limits(connection, user_id)
     most = STORED_BEFORE_PLAN if limits is None else limits.max_stored_strategies
     if stored.ever >= MAX_EVER_STORED:
         raise StrategiesFull(
@@ -134,16 +130,6 @@ async def _check_room(connection: Connection, user_id: int) -> None:
             used=stored.kept,
             plan=plan,
         )
-
-
-async def get_own(
-    connection: Connection, user_id: int, strategy_id: UUID, *, lock: Literal["", "SHARE", "UPDATE"] = ""
-) -> StrategyRow:
-    """Raises NotFound."""
-    found = await strategies.get_strategy(connection, user_id, strategy_id, lock=lock)
-    if found is None:
-        raise NotFound
-    return found
 
 
 @asynccontextmanager

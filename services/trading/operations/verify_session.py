@@ -97,14 +97,13 @@ async def read_session(database: Database, session_id: UUID) -> SessionRecord:
         raise NotVerifiable(f"there is no session {session_id}")
     async with database.tenant(user_id) as connection:
         session = await sessions.get_session(connection, user_id, session_id)
-        assert session is not None, "its locator row exists"
         if session.status != "STOPPED":
             raise NotVerifiable(f"session {session_id} is {session.status}: stop it first")
         restrictions = await list_restrictions(connection, user_id, session_id, Slice(BY_NUMBER, MAX_RESTRICTIONS))
         filled = await trades.list_session_fills(connection, user_id, session_id)
         if session.last_bar is None:
             return SessionRecord(session, restrictions, [], None, None, filled)
-        series = await candles.get_series(
+        series = await candles.find_series(
             connection, session.venue, session.symbol, session.interval, session.generation
         )
         assert series is not None, "the session stepped through it"
@@ -121,7 +120,7 @@ async def read_session(database: Database, session_id: UUID) -> SessionRecord:
 
 async def _open_of(connection: Connection, series: SeriesRow, open_time: datetime) -> tuple[int, Decimal]:
     """Return a bar's time and open, from its announcement if it has not closed yet. Raises NotVerifiable."""
-    bar = await candles.get_bar(connection, series.series_id, open_time)
+    bar = await candles.find_bar(connection, series.series_id, open_time)
     if bar is not None:
         return bar.open_time_ms, bar.open
     if series.opened_time == open_time and series.opened_price is not None:

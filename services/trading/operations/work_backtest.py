@@ -66,8 +66,8 @@ async def begin_backtest(database: Database, job: BacktestJob, now: datetime) ->
         if job.failures >= MAX_FAILURES:
             await _end_failed(connection, job, f"{job.failure_reason} ({job.failures} times)", now)
             return None
-        series = await candles.get_series(connection, row.venue, row.symbol, row.interval, row.generation)
-        version = await strategies.get_version(connection, job.user_id, row.strategy_id, row.strategy_version)
+        series = await candles.find_series(connection, row.venue, row.symbol, row.interval, row.generation)
+        version = await strategies.find_version(connection, job.user_id, row.strategy_id, row.strategy_version)
         assert series is not None, "series are never deleted"
         assert version is not None, "versions are never deleted"
         # Bars that closed after the request are excluded; missing bars filled in since are included.
@@ -124,7 +124,7 @@ async def release_job(database: Database, job: BacktestJob, failure_reason: str 
 async def _lock_claimed(connection: Connection, job: BacktestJob) -> BacktestRow:
     """Return the backtest, locked. Raises ClaimLost if this worker no longer holds the claim."""
     await backtests.lock_status(connection, job.user_id, job.backtest_id)
-    row = await backtests.get_backtest(connection, job.user_id, job.backtest_id)
+    row = await backtests.find_backtest(connection, job.user_id, job.backtest_id)
     if row is None or not await backtest_queue.is_held(connection, job):
         raise ClaimLost
     return row

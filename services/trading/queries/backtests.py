@@ -9,8 +9,9 @@ from uuid import UUID
 import asyncpg
 
 from services.trading.backtest_question import BacktestLimits, BacktestStatus, Range
+from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
-from shared.chassis.postgres import Connection
+from shared.chassis.postgres import Connection, insert_of
 from shared.strategy.bars import Instrument, Terms
 
 
@@ -67,19 +68,51 @@ TABLES = """
 """
 
 
-async def insert_backtest(connection: Connection, values: Mapping[str, object]) -> None:
-    names = list(values)
-    places = ", ".join(f"${number}" for number in range(1, len(names) + 1))
-    await connection.execute(
-        f"INSERT INTO backtests ({', '.join(names)}) VALUES ({places})", *(values[name] for name in names)
-    )
+@dataclass(frozen=True)
+class NewBacktest:
+    """A backtest to be written; it is done at once if it has a result."""
+
+    user_id: int
+    backtest_id: UUID
+    strategy_id: UUID
+    strategy_version: int
+    strategy_hash: str
+    venue: str
+    symbol: str
+    interval: str
+    generation: int
+    from_time: datetime
+    to_time: datetime
+    last_bar: datetime
+    bars: int
+    fee_rate: Decimal
+    slippage: Decimal
+    initial_balance: Decimal
+    tick_size: Decimal
+    qty_step: Decimal
+    min_order_qty: Decimal
+    min_notional: Decimal
+    status: BacktestStatus
+    result_id: UUID | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
 
 
-async def get_backtest(connection: Connection, user_id: int, backtest_id: UUID) -> BacktestRow | None:
+async def insert_backtest(connection: Connection, new: NewBacktest) -> None:
+    await connection.execute(insert_of("backtests", NewBacktest.__dataclass_fields__), *vars(new).values())
+
+
+async def find_backtest(connection: Connection, user_id: int, backtest_id: UUID) -> BacktestRow | None:
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM {TABLES} WHERE b.user_id = $1 AND b.backtest_id = $2", user_id, backtest_id
     )
     return _backtest(row) if row else None
+
+
+async def get_backtest(connection: Connection, user_id: int, backtest_id: UUID) -> BacktestRow:
+    """Raises NotFound."""
+    return require_found(await find_backtest(connection, user_id, backtest_id))
 
 
 async def list_backtests(
@@ -160,7 +193,9 @@ async def set_ended(
     )
 
 
-async def get_backtest_limits(connection: Connection, user_id: int, *, lock: bool = False) -> BacktestLimits | None:
+async def find_backtest_limits(
+    connection: Connection, user_id: int, *, lock: bool = False
+) -> BacktestLimits | None:
     """Return the plan's limits on backtests. With `lock`, one tenant's requests are counted one after the other."""
     row = await connection.fetchrow(
         f"""

@@ -30,7 +30,7 @@ class SeriesRow:
 SERIES_COLUMNS = ", ".join(SeriesRow.__dataclass_fields__)
 
 
-async def get_series(
+async def find_series(
     connection: Connection, venue: str, symbol: str, interval: str, generation: int | None = None
 ) -> SeriesRow | None:
     """Return this generation of the series, or the newest one."""
@@ -48,7 +48,7 @@ async def get_series(
     return SeriesRow(**row) if row else None
 
 
-async def get_instrument(connection: Connection, venue: str, symbol: str) -> Instrument | None:
+async def find_instrument(connection: Connection, venue: str, symbol: str) -> Instrument | None:
     row = await connection.fetchrow(
         """
         SELECT tick_size, qty_step, min_order_qty, min_notional FROM instruments
@@ -190,7 +190,7 @@ async def copy_bars(
     )
 
 
-async def get_bar(connection: Connection, series_id: int, open_time: datetime) -> Bar | None:
+async def find_bar(connection: Connection, series_id: int, open_time: datetime) -> Bar | None:
     row = await connection.fetchrow(
         """
         SELECT open_time, open, high, low, close, volume FROM candles WHERE series_id = $1 AND open_time = $2

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
@@ -31,31 +32,37 @@ class ConfigurationRow:
 
 COLUMNS = ", ".join(field.name for field in fields(ConfigurationRow))
 ORDERS = {"created_at": Order(created_at=datetime, bot_configuration_id=UUID)}
-# The columns that a client may write, in the order of the statements' parameters.
-WRITABLE = (
-    "config_name",
-    "config_data",
-    "is_active",
-    "is_default",
-    "strategy_type",
-    "risk_level",
-    "max_position_size",
-    "stop_loss_percentage",
-    "take_profit_percentage",
-)
+
+
+@dataclass(frozen=True)
+class ConfigurationValues:
+    """The columns that a client may write, in the order of the statements' parameters."""
+
+    config_name: str
+    config_data: Mapping[str, object]
+    is_active: bool
+    is_default: bool
+    strategy_type: str | None
+    risk_level: str | None
+    max_position_size: Decimal | None
+    stop_loss_percentage: Decimal | None
+    take_profit_percentage: Decimal | None
+
+
+WRITABLE = ", ".join(field.name for field in fields(ConfigurationValues))
 
 
 async def insert_configuration(
-    connection: Connection, user_id: int, configuration_id: UUID, values: Mapping[str, object]
+    connection: Connection, user_id: int, configuration_id: UUID, values: ConfigurationValues
 ) -> ConfigurationRow:
     row = await connection.fetchrow(
         f"""
-        INSERT INTO user_bot_configurations (user_id, bot_configuration_id, {", ".join(WRITABLE)})
+        INSERT INTO user_bot_configurations (user_id, bot_configuration_id, {WRITABLE})
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING {COLUMNS}
         """,
         user_id,
         configuration_id,
-        *(values[name] for name in WRITABLE),
+        *vars(values).values(),
     )
     return ConfigurationRow(**row)
 
@@ -70,19 +77,19 @@ async def count_configurations(connection: Connection, user_id: int) -> int:
 
 
 async def update_configuration(
-    connection: Connection, user_id: int, configuration_id: UUID, values: Mapping[str, object]
-) -> ConfigurationRow | None:
+    connection: Connection, user_id: int, configuration_id: UUID, values: ConfigurationValues
+) -> ConfigurationRow:
     row = await connection.fetchrow(
         f"""
         UPDATE user_bot_configurations SET
-            ({", ".join(WRITABLE)}) = ($3, $4, $5, $6, $7, $8, $9, $10, $11), revision = revision + 1
+            ({WRITABLE}) = ($3, $4, $5, $6, $7, $8, $9, $10, $11), revision = revision + 1
         WHERE user_id = $1 AND bot_configuration_id = $2 RETURNING {COLUMNS}
         """,
         user_id,
         configuration_id,
-        *(values[name] for name in WRITABLE),
+        *vars(values).values(),
     )
-    return ConfigurationRow(**row) if row else None
+    return ConfigurationRow(**row)
 
 
 async def clear_default(connection: Connection, user_id: int, excluding: UUID) -> None:
@@ -96,7 +103,7 @@ async def clear_default(connection: Connection, user_id: int, excluding: UUID) -
     )
 
 
-async def get_configuration(
+async def find_configuration(
     connection: Connection, user_id: int, configuration_id: UUID, *, lock: bool = False
 ) -> ConfigurationRow | None:
     row = await connection.fetchrow(
@@ -110,7 +117,14 @@ async def get_configuration(
     return ConfigurationRow(**row) if row else None
 
 
-async def get_default_configuration(connection: Connection, user_id: int) -> ConfigurationRow | None:
+async def get_configuration(
+    connection: Connection, user_id: int, configuration_id: UUID, *, lock: bool = False
+) -> ConfigurationRow:
+    """Raises NotFound."""
+    return require_found(await find_configuration(connection, user_id, configuration_id, lock=lock))
+
+
+async def find_default_configuration(connection: Connection, user_id: int) -> ConfigurationRow | None:
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM user_bot_configurations WHERE user_id = $1 AND is_default AND is_active", user_id
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
@@ -85,11 +86,12 @@ async def list_decisions(
     return [DecisionRow(**row) for row in rows]
 
 
-async def get_decision(connection: Connection, user_id: int, decision_id: UUID) -> DecisionRow | None:
+async def get_decision(connection: Connection, user_id: int, decision_id: UUID) -> DecisionRow:
+    """Raises NotFound."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM decisions WHERE user_id = $1 AND decision_id = $2", user_id, decision_id
     )
-    return DecisionRow(**row) if row else None
+    return DecisionRow(**require_found(row))
 
 
 async def end_orders(connection: Connection, user_id: int, session_id: UUID, opened: datetime) -> None:

@@ -56,7 +56,7 @@ def _later_limits(event: SubscriptionChanged) -> tuple[int | None, int | None]:
     )
 
 
-async def get_plan_limits(connection: Connection, user_id: int, *, lock: bool = False) -> PlanLimits | None:
+async def find_plan_limits(connection: Connection, user_id: int, *, lock: bool = False) -> PlanLimits | None:
     """Return the plan's limits. With `lock`, one tenant's sessions are started one after the other."""
     row = await connection.fetchrow(
         f"""

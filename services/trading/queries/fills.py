@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
@@ -88,11 +89,12 @@ async def list_all_fills(
     return [FillRow(**row) for row in rows]
 
 
-async def get_fill(connection: Connection, user_id: int, fill_id: UUID) -> FillRow | None:
+async def get_fill(connection: Connection, user_id: int, fill_id: UUID) -> FillRow:
+    """Raises NotFound."""
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM fills WHERE user_id = $1 AND fill_id = $2", user_id, fill_id
     )
-    return FillRow(**row) if row else None
+    return FillRow(**require_found(row))
 
 
 async def list_fills_of_decision(connection: Connection, user_id: int, decision_id: UUID) -> list[FillRow]:

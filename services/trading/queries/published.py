@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from uuid import UUID
 
+from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
@@ -58,11 +59,16 @@ async def insert_published(
     )
 
 
-async def get_published(connection: Connection, published_id: UUID) -> PublishedRow | None:
+async def find_published(connection: Connection, published_id: UUID) -> PublishedRow | None:
     row = await connection.fetchrow(
         f"SELECT {COLUMNS} FROM published_strategies WHERE published_strategy_id = $1", published_id
     )
     return PublishedRow(**row) if row else None
+
+
+async def get_published(connection: Connection, published_id: UUID) -> PublishedRow:
+    """Raises NotFound."""
+    return require_found(await find_published(connection, published_id))
 
 
 async def list_published(connection: Connection, *, content_hash: str | None, wanted: Slice) -> list[SummaryRow]:

@@ -15,8 +15,9 @@ from services.trading.domain import (
     SessionTotals,
     Waiting,
 )
+from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
-from shared.chassis.postgres import Connection
+from shared.chassis.postgres import Connection, insert_of
 from shared.strategy.bars import Instrument
 
 LEASE = timedelta(seconds=10)
@@ -114,10 +115,45 @@ class SessionLease:
     waiting_for: Awaited | None = None
 
 
-async def insert_session(connection: Connection, values: Mapping[str, object]) -> None:
-    names = ", ".join(values)
-    places = ", ".join(f"${number}" for number in range(1, len(values) + 1))
-    await connection.execute(f"INSERT INTO user_trading_sessions ({names}) VALUES ({places})", *values.values())
+@dataclass(frozen=True)
+class NewSession:
+    """A session to be written. Without an instrument, its worker takes the stored one."""
+
+    user_id: int
+    session_id: UUID
+    public_id: UUID
+    strategy_id: UUID
+    strategy_version: int
+    strategy_hash: str
+    bot_configuration_id: UUID | None
+    max_position_size: Decimal | None
+    stop_loss_percentage: Decimal | None
+    take_profit_percentage: Decimal | None
+    min_stop_distance_percentage: Decimal | None
+    venue: str
+    symbol: str
+    interval: str
+    strategy_config: Mapping[str, object]
+    is_paper_trading: bool
+    start_time: datetime
+    notes: str | None
+    initial_balance: Decimal
+    highest_equity: Decimal
+    fee_rate: Decimal
+    slippage: Decimal
+    event_seq: int
+    tick_size: Decimal | None = None
+    qty_step: Decimal | None = None
+    min_order_qty: Decimal | None = None
+    min_notional: Decimal | None = None
+
+
+INSERT_SESSION = insert_of("user_trading_sessions", NewSession.__dataclass_fields__)
+
+
+async def insert_session(connection: Connection, new: NewSession) -> SessionRow:
+    row = await connection.fetchrow(f"{INSERT_SESSION} RETURNING {COLUMNS}", *vars(new).values())
+    return SessionRow(**row)
 
 
 async def insert_lease(connection: Connection, user_id: int, session_id: UUID) -> None:
@@ -142,7 +178,7 @@ async def set_interest_generation(connection: Connection, user_id: int, session_
     )
 
 
-async def get_session(
+async def find_session(
     connection: Connection, user_id: int, session_id: UUID, *, lock: bool = False
 ) -> SessionRow | None:
     row = await connection.fetchrow(
@@ -154,6 +190,11 @@ async def get_session(
         session_id,
     )
     return SessionRow(**row) if row else None
+
+
+async def get_session(connection: Connection, user_id: int, session_id: UUID, *, lock: bool = False) -> SessionRow:
+    """Raises NotFound."""
+    return require_found(await find_session(connection, user_id, session_id, lock=lock))
 
 
 @dataclass(frozen=True)
@@ -202,15 +243,17 @@ async def locate_session(connection: Connection, session_id: UUID) -> int | None
     return user_id
 
 
-async def set_notes(connection: Connection, user_id: int, session_id: UUID, notes: str | None) -> None:
-    await connection.execute(
-        """
+async def update_notes(connection: Connection, user_id: int, session_id: UUID, notes: str | None) -> SessionRow:
+    row = await connection.fetchrow(
+        f"""
         UPDATE user_trading_sessions SET notes = $3, revision = revision + 1 WHERE user_id = $1 AND session_id = $2
+        RETURNING {COLUMNS}
         """,
         user_id,
         session_id,
         notes,
     )
+    return SessionRow(**row)
 
 
 async def list_running(connection: Connection, user_id: int) -> list[RunningSession]:
@@ -319,11 +362,11 @@ async def end_session(
     end_time: datetime,
     final_balance: Decimal,
     fingerprint: str,
-) -> None:
-    await connection.execute(
-        """
+) -> SessionRow:
+    row = await connection.fetchrow(
+        f"""
         UPDATE user_trading_sessions SET status = 'STOPPED', stop_reason = $3, end_time = $4, final_balance = $5,
-               fingerprint = $6, ended_at = now() WHERE user_id = $1 AND session_id = $2
+               fingerprint = $6, ended_at = now() WHERE user_id = $1 AND session_id = $2 RETURNING {COLUMNS}
         """,
         user_id,
         session_id,
@@ -332,6 +375,7 @@ async def end_session(
         final_balance,
         fingerprint,
     )
+    return SessionRow(**row)
 
 
 async def set_instrument(connection: Connection, user_id: int, session_id: UUID, instrument: Instrument) -> None:

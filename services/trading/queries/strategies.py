@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
+from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 
@@ -61,18 +62,19 @@ COLUMNS = ", ".join(field.name for field in fields(StrategyRow))
 
 async def insert_strategy(
     connection: Connection, user_id: int, strategy_id: UUID, document: Document, content_hash: str
-) -> None:
-    await connection.execute(
-        """
+) -> StrategyRow:
+    row = await connection.fetchrow(
+        f"""
         INSERT INTO user_strategies (user_id, strategy_id, strategy_name, strategy_description, strategy_config,
                                      entry_conditions, exit_conditions, risk_management, content_hash)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING {COLUMNS}
         """,
         user_id,
         strategy_id,
         *_parts(document),
         content_hash,
     )
+    return StrategyRow(**row)
 
 
 def _parts(document: Document) -> list[object]:
@@ -89,21 +91,21 @@ def _parts(document: Document) -> list[object]:
 
 async def update_strategy(
     connection: Connection, user_id: int, strategy_id: UUID, document: Document, content_hash: str
-) -> int:
-    """Update the strategy and return the new version's number. The caller has locked the row."""
-    version: int = await connection.fetchval(
-        """
+) -> StrategyRow:
+    """Update the strategy to a new version. The caller has locked the row."""
+    row = await connection.fetchrow(
+        f"""
         UPDATE user_strategies SET strategy_name = $3, strategy_description = $4, strategy_config = $5,
                entry_conditions = $6, exit_conditions = $7, risk_management = $8, content_hash = $9,
                version = version + 1, revision = revision + 1
-        WHERE user_id = $1 AND strategy_id = $2 RETURNING version
+        WHERE user_id = $1 AND strategy_id = $2 RETURNING {COLUMNS}
         """,
         user_id,
         strategy_id,
         *_parts(document),
         content_hash,
     )
-    return version
+    return StrategyRow(**row)
 
 
 async def insert_version(
@@ -127,7 +129,7 @@ async def insert_version(
     )
 
 
-async def get_strategy(
+async def find_strategy(
     connection: Connection, user_id: int, strategy_id: UUID, *, lock: Literal["", "SHARE", "UPDATE"] = ""
 ) -> StrategyRow | None:
     """Return the strategy; None also if it was deleted. Changes lock it FOR UPDATE, session starts FOR SHARE."""
@@ -140,6 +142,13 @@ async def get_strategy(
         strategy_id,
     )
     return StrategyRow(**row) if row else None
+
+
+async def get_strategy(
+    connection: Connection, user_id: int, strategy_id: UUID, *, lock: Literal["", "SHARE", "UPDATE"] = ""
+) -> StrategyRow:
+    """Raises NotFound."""
+    return require_found(await find_strategy(connection, user_id, strategy_id, lock=lock))
 
 
 async def list_strategies(
@@ -217,7 +226,7 @@ async def list_versions(connection: Connection, user_id: int, strategy_id: UUID,
     return [VersionRow(**row) for row in rows]
 
 
-async def get_version(connection: Connection, user_id: int, strategy_id: UUID, version: int) -> VersionRow | None:
+async def find_version(connection: Connection, user_id: int, strategy_id: UUID, version: int) -> VersionRow | None:
     row = await connection.fetchrow(
         """
         SELECT strategy_id, version, content_hash, document, created_at FROM strategy_versions
@@ -230,32 +239,40 @@ async def get_version(connection: Connection, user_id: int, strategy_id: UUID, v
     return VersionRow(**row) if row else None
 
 
-async def set_active(connection: Connection, user_id: int, strategy_id: UUID, is_active: bool) -> None:
-    await connection.execute(
-        """
+async def get_version(connection: Connection, user_id: int, strategy_id: UUID, version: int) -> VersionRow:
+    """Raises NotFound."""
+    return require_found(await find_version(connection, user_id, strategy_id, version))
+
+
+async def set_active(connection: Connection, user_id: int, strategy_id: UUID, is_active: bool) -> StrategyRow:
+    row = await connection.fetchrow(
+        f"""
         UPDATE user_strategies SET is_active = $3, revision = revision + 1 WHERE user_id = $1 AND strategy_id = $2
+        RETURNING {COLUMNS}
         """,
         user_id,
         strategy_id,
         is_active,
     )
+    return StrategyRow(**row)
 
 
 async def set_publication(
     connection: Connection, user_id: int, strategy_id: UUID, published_id: UUID | None, version: int | None
-) -> None:
+) -> StrategyRow:
     """Set which publication is the strategy's; None: it is not public."""
-    await connection.execute(
-        """
+    row = await connection.fetchrow(
+        f"""
         UPDATE user_strategies SET is_public = $3::uuid IS NOT NULL, published_strategy_id = $3,
                published_version = $4, revision = revision + 1
-        WHERE user_id = $1 AND strategy_id = $2
+        WHERE user_id = $1 AND strategy_id = $2 RETURNING {COLUMNS}
         """,
         user_id,
         strategy_id,
         published_id,
         version,
     )
+    return StrategyRow(**row)
 
 
 async def delete_strategy(connection: Connection, user_id: int, strategy_id: UUID) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from services.trading.domain import SessionTotals
 from services.trading.queries.sessions import SessionLease
+from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
 from shared.contracts.types import from_ms, new_id, to_ms
@@ -319,7 +320,7 @@ async def close_trade(connection: Connection, user_id: int, trade_id: UUID, trad
     )
 
 
-async def get_open_trade(connection: Connection, user_id: int, session_id: UUID) -> UUID | None:
+async def find_open_trade(connection: Connection, user_id: int, session_id: UUID) -> UUID | None:
     trade_id: UUID | None = await connection.fetchval(
         "SELECT trade_id FROM user_trades WHERE user_id = $1 AND session_id = $2 AND status = 'OPEN'",
         user_id,
@@ -361,7 +362,8 @@ async def list_trades(connection: Connection, user_id: int, criteria: TradeFilte
     return [TradeRow(**row) for row in rows]
 
 
-async def get_trade(connection: Connection, user_id: int, trade_id: UUID, *, lock: bool = False) -> TradeRow | None:
+async def get_trade(connection: Connection, user_id: int, trade_id: UUID, *, lock: bool = False) -> TradeRow:
+    """Raises NotFound."""
     row = await connection.fetchrow(
         f"""
         SELECT {TRADE_COLUMNS} FROM user_trades WHERE user_id = $1 AND trade_id = $2 {"FOR UPDATE" if lock else ""}
@@ -369,16 +371,20 @@ async def get_trade(connection: Connection, user_id: int, trade_id: UUID, *, loc
         user_id,
         trade_id,
     )
-    return TradeRow(**row) if row else None
+    return TradeRow(**require_found(row))
 
 
-async def set_notes(connection: Connection, user_id: int, trade_id: UUID, notes: str | None) -> None:
-    await connection.execute(
-        "UPDATE user_trades SET notes = $3, revision = revision + 1 WHERE user_id = $1 AND trade_id = $2",
+async def update_notes(connection: Connection, user_id: int, trade_id: UUID, notes: str | None) -> TradeRow:
+    row = await connection.fetchrow(
+        f"""
+        UPDATE user_trades SET notes = $3, revision = revision + 1 WHERE user_id = $1 AND trade_id = $2
+        RETURNING {TRADE_COLUMNS}
+        """,
         user_id,
         trade_id,
         notes,
     )
+    return TradeRow(**row)
 
 
 async def list_session_fills(connection: Connection, user_id: int, session_id: UUID) -> list[Fill]:

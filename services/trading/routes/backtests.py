@@ -20,7 +20,7 @@ from services.trading.routes.backtest_views import (
     fill_view,
     trade_view,
 )
-from shared.chassis.errors import NotFound, PlanLimitReached
+from shared.chassis.errors import PlanLimitReached
 from shared.chassis.http.app import Call, Reply
 from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
@@ -127,8 +127,6 @@ class BacktestRoutes(Routes):
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await backtests.get_backtest(connection, user_id, call.uuid())
-        if row is None:
-            raise NotFound
         return backtest_view(row)
 
     @endpoint(
@@ -170,6 +168,4 @@ class BacktestRoutes(Routes):
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await backtests.get_backtest(connection, user_id, call.uuid())
-        if row is None:
-            raise NotFound
         return row.result.result_id if row.result else None

@@ -85,7 +85,7 @@ class CandleRoutes(Routes):
     async def list_candles(self, call: Call, query: CandlesQuery) -> Page[CandleView]:
         generation, wanted = query.parse_cursor()
         async with self._database.tenant(call.principal.user_id) as connection:
-            series = await candles.get_series(connection, VENUE, query.symbol, query.interval, generation)
+            series = await candles.find_series(connection, VENUE, query.symbol, query.interval, generation)
             bars = []
             if series is not None:
                 bars = await candles.list_page(connection, series.series_id, query.from_, query.to, wanted)
@@ -103,7 +103,7 @@ class CandleRoutes(Routes):
     )
     async def list_history(self, call: Call, query: HistoryQuery) -> HistoryView:
         async with self._database.untenanted() as connection:
-            series = await candles.get_series(connection, VENUE, query.symbol, query.interval, query.generation)
+            series = await candles.find_series(connection, VENUE, query.symbol, query.interval, query.generation)
             bars = []
             if series is not None:
                 moment = from_ms(query.to_ms)

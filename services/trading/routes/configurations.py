@@ -16,8 +16,8 @@ from services.trading.operations.configurations import (
     delete_configuration,
 )
 from services.trading.queries import configurations
-from services.trading.queries.configurations import ConfigurationRow
-from shared.chassis.errors import NameTaken, NotFound
+from services.trading.queries.configurations import ConfigurationRow, ConfigurationValues
+from shared.chassis.errors import NameTaken
 from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.json_body import as_stored
 from shared.chassis.http.paging import ListQuery, Page
@@ -72,6 +72,9 @@ class ConfigurationBody(BodyModel):
             _check_percentage("min_stop_distance_percentage", least)
         return stored
 
+    def values(self) -> ConfigurationValues:
+        return ConfigurationValues(**self.model_dump())
+
 
 def _check_percentage(name: str, value: object) -> None:
     """Raises ValueError."""
@@ -123,7 +126,7 @@ class ConfigurationRoutes(Routes):
         scope="trade",
     )
     async def create_bot_configuration(self, call: Call, body: ConfigurationBody) -> Reply[ConfigurationView]:
-        row = await create_configuration(self._database, call.principal.user_id, body.model_dump())
+        row = await create_configuration(self._database, call.principal.user_id, body.values())
         return created(_view(row), f"{PATH}/{row.bot_configuration_id}")
 
     @endpoint("GET", PATH, "List your configurations, newest first")
@@ -141,8 +144,6 @@ class ConfigurationRoutes(Routes):
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await configurations.get_configuration(connection, user_id, call.uuid())
-        if row is None:
-            raise NotFound
         return _tagged(row)
 
     @endpoint(
@@ -154,7 +155,7 @@ class ConfigurationRoutes(Routes):
         scope="trade",
     )
     async def change_bot_configuration(self, call: Call, body: ConfigurationBody) -> Reply[ConfigurationView]:
-        values, user_id = body.model_dump(), call.principal.user_id
+        values, user_id = body.values(), call.principal.user_id
         return _tagged(await change_configuration(self._database, user_id, call.uuid(), values, call.if_match))
 
     @endpoint("DELETE", PATH + "/{id}", "Delete a configuration", status=204, tagged=True, scope="trade")

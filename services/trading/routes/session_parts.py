@@ -15,7 +15,6 @@ from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillRow
 from services.trading.queries.restrictions import Kind, RestrictionRow
 from services.trading.routes.views import DecisionOutcome, DecisionView, FillView, decision_view, fill_view
-from shared.chassis.errors import NotFound
 from shared.chassis.http import streaming
 from shared.chassis.http.app import Call
 from shared.chassis.http.paging import ListQuery, Page, decode_cursor, encode_cursor
@@ -181,10 +180,7 @@ class SessionPartRoutes(Routes):
 
 async def _require_session(connection: Connection, user_id: int, session_id: UUID) -> datetime:
     """Return when the session was started. Raises NotFound."""
-    row = await sessions.get_session(connection, user_id, session_id)
-    if row is None:
-        raise NotFound
-    return row.created_at
+    return (await sessions.get_session(connection, user_id, session_id)).created_at
 
 
 def _merge_events(

@@ -23,7 +23,7 @@ from services.trading.queries.sessions import RunState, SessionFilter, SessionRo
 from services.trading.routes.listed_series import FieldFault, check_series, unknown_symbol, venue_unavailable
 from services.trading.routes.session_views import LimitsView, SessionView, session_view
 from services.trading.venue_clock import VenueClock
-from shared.chassis.errors import AccountNotReady, NotFound, PlanLimitReached, Unavailable
+from shared.chassis.errors import AccountNotReady, PlanLimitReached, Unavailable
 from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
@@ -141,7 +141,7 @@ class SessionRoutes(Routes):
     async def get_session_limits(self, call: Call) -> LimitsView:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
-            limits = await entitlements.get_plan_limits(connection, user_id)
+            limits = await entitlements.find_plan_limits(connection, user_id)
             running = await sessions.list_running(connection, user_id)
             stored = await strategies.count_stored(connection, user_id)
         if limits is None:
@@ -164,8 +164,6 @@ class SessionRoutes(Routes):
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await sessions.get_session(connection, user_id, call.uuid())
-            if row is None:
-                raise NotFound
             return _tagged((await _viewer(connection, user_id, [row]))(row), row)
 
     @endpoint("PATCH", PATH + "/{id}", "Change the notes of a session", tagged=True, scope="trade")

@@ -10,12 +10,11 @@ from services.trading.operations.strategies import (
     change_strategy,
     create_strategy,
     delete_strategy,
-    get_own,
     set_strategy_active,
 )
 from services.trading.queries import strategies
 from services.trading.queries.strategies import StrategyRow, VersionRow
-from shared.chassis.errors import InvalidInput, NameTaken, NotFound, PlanLimitReached
+from shared.chassis.errors import InvalidInput, NameTaken, PlanLimitReached
 from shared.chassis.http.app import Call, Reply, created, tagged
 from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
@@ -148,8 +147,6 @@ class StrategyRoutes(Routes):
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await strategies.get_strategy(connection, user_id, call.uuid())
-        if row is None:
-            raise NotFound
         return _tagged(row)
 
     @endpoint(
@@ -214,8 +211,7 @@ class StrategyRoutes(Routes):
     async def list_strategy_versions(self, call: Call, query: VersionsQuery) -> Page[VersionView]:
         user_id, strategy_id, wanted = call.principal.user_id, call.uuid(), query.slice()
         async with self._database.tenant(user_id) as connection:
-            if await strategies.get_strategy(connection, user_id, strategy_id) is None:
-                raise NotFound
+            await strategies.get_strategy(connection, user_id, strategy_id)
             rows = await strategies.list_versions(connection, user_id, strategy_id, wanted)
         return query.page_of(rows, _version)
 
@@ -224,15 +220,13 @@ class StrategyRoutes(Routes):
         user_id, strategy_id = call.principal.user_id, call.uuid()
         async with self._database.tenant(user_id) as connection:
             row = await strategies.get_version(connection, user_id, strategy_id, call.number("version"))
-        if row is None:
-            raise NotFound
         return _version(row)
 
     @endpoint("GET", PATH + "/{id}/comparison", "List the differences between two versions by JSON path")
     async def compare_strategy_versions(self, call: Call, query: ComparisonQuery) -> ComparisonView:
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
-            strategy = await get_own(connection, user_id, call.uuid())
+            strategy = await strategies.get_strategy(connection, user_id, call.uuid())
             to = query.to_version or strategy.version
             new = await _require_version(connection, user_id, strategy, "to_version", to)
             earlier = query.from_version or max(1, to - 1)
@@ -244,7 +238,7 @@ async def _require_version(
     connection: Connection, user_id: int, strategy: StrategyRow, field: str, version: int
 ) -> VersionRow:
     """Raises InvalidInput."""
-    row = await strategies.get_version(connection, user_id, strategy.strategy_id, version)
+    row = await strategies.find_version(connection, user_id, strategy.strategy_id, version)
     if row is None:
         reason = f"there is no version {version}, the newest is {strategy.version}"
         raise InvalidInput(errors=[{"path": f"$.{field}", "reason": reason}])

@@ -21,7 +21,6 @@ from services.trading.routes.views import (
     fill_view,
     trade_view,
 )
-from shared.chassis.errors import NotFound
 from shared.chassis.http.app import Call, Reply, tagged
 from shared.chassis.http.paging import ListQuery, Page
 from shared.chassis.http.routes import Routes, endpoint
@@ -100,8 +99,6 @@ class TradeRoutes(Routes):
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await trades.get_trade(connection, user_id, call.uuid())
-        if row is None:
-            raise NotFound
         return _tagged(row)
 
     @endpoint("PATCH", "/v1/trades/{id}", "Change the notes of a trade", tagged=True, scope="trade")
@@ -125,8 +122,6 @@ class TradeRoutes(Routes):
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await fills.get_fill(connection, user_id, call.uuid())
-        if row is None:
-            raise NotFound
         return fill_view(row)
 
     @endpoint("GET", "/v1/decisions", "List your sessions' decisions, newest first")

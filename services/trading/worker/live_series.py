@@ -75,7 +75,7 @@ class LiveSeries:
         after = self._series.last_open_time
         async with self._database.untenanted() as connection:
             # Read the announced bar first: then all bars before it are stored already.
-            stored = await candles.get_series(connection, VENUE, *self.key)
+            stored = await candles.find_series(connection, VENUE, *self.key)
             gap = await find_break(connection, self._series_id, after)
             bars = await candles.list_bars(connection, self._series_id, after)
         self._broken = gap is not None

@@ -169,23 +169,22 @@ async def load_session(database: Database, lease: SessionLease) -> LiveSession |
     far enough yet.
     """
     async with database.tenant(lease.user_id) as connection:
-        row = await sessions.get_session(connection, lease.user_id, lease.session_id)
+        row = await sessions.find_session(connection, lease.user_id, lease.session_id)
         if row is None or row.status == "STOPPED":
             return None
         strategy = strategy_of(row.strategy_config)
         if row.generation is None:
-            series = await candles.get_series(connection, row.venue, row.symbol, row.interval)
-            instrument = await candles.get_instrument(connection, row.venue, row.symbol)
+            series = await candles.find_series(connection, row.venue, row.symbol, row.interval)
+            instrument = await candles.find_instrument(connection, row.venue, row.symbol)
             needed = history_needed(strategy.longest_lookback)
             if series is None or instrument is None or series.reach < needed:
                 return None
             await sessions.set_generation(connection, lease, series.generation)
             await sessions.set_instrument(connection, lease.user_id, lease.session_id, instrument)
             row = await sessions.get_session(connection, lease.user_id, lease.session_id)
-            assert row is not None, "read in this transaction"
         assert row.generation is not None, "set above"
         await sessions.set_interest_generation(connection, row.user_id, row.session_id, row.generation)
-        open_trade = await trades.get_open_trade(connection, row.user_id, row.session_id)
+        open_trade = await trades.find_open_trade(connection, row.user_id, row.session_id)
         changes = await list_instrument_changes(connection, row.user_id, row.session_id)
     terms, first_bar_ms = terms_of(row), first_bar_ms_of(row)
     execution = (

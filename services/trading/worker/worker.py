@@ -257,7 +257,7 @@ class Worker:
         if key in self._series:
             return self._series[key]
         async with self._database.untenanted() as connection:
-            stored = await candles.get_series(connection, VENUE, *key)
+            stored = await candles.find_series(connection, VENUE, *key)
         if stored is None:
             return None
         series = LiveSeries(stored.series_id, *key, self._database, self._clock, self._repairer, self._patience)

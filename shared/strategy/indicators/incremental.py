@@ -5,10 +5,10 @@ from math import isfinite
 from typing import Protocol
 
 import numpy as np
+import talib
 
 from shared.strategy.indicators.noise import noise_suppressor
 from shared.strategy.indicators.recipes import IndicatorSpec, recipe
-from shared.strategy.indicators.ta_lib import talib
 from shared.strategy.indicators.values import compute, distance_pct
 from shared.strategy.tolerance import Values, is_above
 

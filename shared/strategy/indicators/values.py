@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
+import talib
 
 from shared.strategy.indicators.noise import suppress_noise
 from shared.strategy.indicators.recipes import IndicatorSpec, recipe
-from shared.strategy.indicators.ta_lib import talib
 from shared.strategy.tolerance import ABOVE, Values, orders
 
 

@@ -17,7 +17,7 @@ from services.notifications.alert_evaluator import Evaluator
 from services.notifications.app import build
 from services.notifications.consumers import on_subscription_changed
 from services.notifications.operations.alerts import create_alert
-from services.notifications.queries.alerts import AlertRow
+from services.notifications.queries.alerts import AlertRow, AlertValues
 from services.notifications.routes.alerts import AlertBody
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.auth import Principal
@@ -119,7 +119,7 @@ async def make_alert(database: Database, user_id: int, **changes: object) -> Ale
         await on_subscription_changed(connection, [subscription(user_id, caller.public_id, "PREMIUM")])
     internal = {name: changes.pop(name) for name in NOT_YET if name in changes}  # the route refuses these fields
     body = AlertBody.model_validate({**ABOVE_TEN, **changes})
-    return await create_alert(database, caller, {**body.model_dump(), **internal})
+    return await create_alert(database, caller, AlertValues(**{**body.model_dump(), **internal}))
 
 
 async def list_fired_bars(database: Database, alert: AlertRow) -> list[datetime]:

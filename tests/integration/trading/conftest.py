@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +19,7 @@ from services.trading.consumers import on_subscription_changed
 from services.trading.operations.configurations import create_configuration
 from services.trading.operations.start_session import PaperTerms, StartRequest, start_session
 from services.trading.operations.strategies import create_strategy
+from services.trading.queries.configurations import ConfigurationValues
 from services.trading.queries.sessions import SessionRow
 from services.trading.settings import TradingSettings
 from services.trading.venue_clock import VenueClock
@@ -75,6 +77,13 @@ async def consume(database: Database, event: SubscriptionChanged) -> None:
         await on_subscription_changed(connection, [event])
 
 
+def configuration_values(**values: object) -> ConfigurationValues:
+    """Return a configuration's values; those that are not given limit nothing."""
+    unlimited = dict.fromkeys(ConfigurationValues.__dataclass_fields__)
+    required = {"config_name": "limits", "config_data": {}, "is_active": True, "is_default": False}
+    return ConfigurationValues(**cast("dict[str, Any]", {**unlimited, **required, **values}))
+
+
 @dataclass
 class Trading:
     """The trading service under test: set tenants up, run workers and query the tables."""
@@ -99,11 +108,7 @@ class Trading:
         return (await create_strategy(self.database, user_id, {**document, **changes})).strategy_id
 
     async def configuration(self, user_id: int, **values: object) -> UUID:
-        defaults = dict.fromkeys(
-            ("strategy_type", "risk_level", "max_position_size", "stop_loss_percentage", "take_profit_percentage")
-        )
-        required = {"config_name": "limits", "config_data": {}, "is_active": True, "is_default": False}
-        row = await create_configuration(self.database, user_id, {**defaults, **required, **values})
+        row = await create_configuration(self.database, user_id, configuration_values(**values))
         return row.bot_configuration_id
 
     async def start(

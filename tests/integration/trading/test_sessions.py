@@ -16,7 +16,7 @@ from services.trading.queries.sessions import SessionRow
 from shared.chassis.errors import InvalidInput, NotFound, PlanLimitReached
 from shared.chassis.listing import Slice
 from shared.contracts.types import from_ms
-from tests.integration.trading.conftest import PAPER, Trading
+from tests.integration.trading.conftest import PAPER, Trading, configuration_values
 from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
@@ -211,9 +211,8 @@ async def test_a_running_session_keeps_its_limits_when_the_configuration_is_chan
         1, max_position_size=Decimal(999), config_data={"min_stop_distance_percentage": "0.5"}
     )
     await trading.start(ann, strategy_id, configuration_id=configuration_id)
-    given = {"config_data": {}, "is_active": True, "is_default": False, "strategy_type": None, "risk_level": None}
-    wide = {"max_position_size": None, "stop_loss_percentage": None, "take_profit_percentage": None}
-    await change_configuration(trading.database, 1, configuration_id, {"config_name": "wide", **given, **wide})
+    wide = configuration_values(config_name="wide")
+    await change_configuration(trading.database, 1, configuration_id, wide)
     await delete_configuration(trading.database, 1, configuration_id)
     async with trading.worker():
         market = await trading.market(wavy_bars(5))
@@ -272,5 +271,5 @@ async def test_a_tenant_sees_and_stops_only_their_own_sessions(trading: Trading)
         await stop_session(trading.database, 2, session.session_id, "manual", BEFORE)
     async with trading.database.tenant(2) as connection:
         assert await sessions.list_running(connection, 1) == []
-        assert await sessions.get_session(connection, 1, session.session_id) is None
+        assert await sessions.find_session(connection, 1, session.session_id) is None
         assert await fills.list_fills(connection, 1, session.session_id, Slice(fills.BY_NUMBER, 10)) == []

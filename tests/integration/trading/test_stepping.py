@@ -35,7 +35,6 @@ async def finish(trading: Trading, user_id: int, session_id: UUID) -> str:
     async with trading.database.tenant(user_id) as connection:
         fills = await trades.list_session_fills(connection, user_id, session_id)
         running = await sessions.get_session(connection, user_id, session_id)
-    assert running is not None
     assert (running.fingerprint, running.fill_count) == (fingerprint(fills), len(fills))
     stopped = await stop_session(trading.database, user_id, session_id, "end_of_data", BEFORE)
     async with trading.database.tenant(user_id) as connection:

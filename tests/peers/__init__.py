@@ -1,0 +1,1 @@
+"""Peers that our figures are compared with, in an environment of their own."""
