@@ -25,7 +25,7 @@ from services.auth.operations.passwords import Passwords
 from services.auth.operations.registration import register
 from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
-from shared.chassis.activity import Recorder
+from shared.chassis.activity import with_activity
 from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.clock import utc_now
 from shared.chassis.http.app import Call, Endpoint, make_app
@@ -71,11 +71,11 @@ async def _measure_recording(servers: BenchmarkServers) -> list[Figure]:
     database = await Database.connect(settings)
 
     async def make(call: Call) -> None:
-        async with database.tenant(call.principal.user_id) as connection:
+        async with call.transaction() as connection:
             await connection.execute(WATCH, call.principal.user_id, new_id(), new_id().hex.upper()[:30])
 
     bare = Endpoint("POST", "/v1/things", make, "", scope="trade")
-    recorded = Recorder(database, "analytics", settings.trusted_proxies).wrap(bare)
+    recorded = with_activity(bare, "analytics", settings.trusted_proxies)
     rates = {}
     for name, endpoint in (("recorded", recorded), ("bare", bare)):
         async with _serve(endpoint, database) as session:

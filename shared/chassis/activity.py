@@ -10,14 +10,12 @@ from datetime import datetime
 from typing import get_args
 from uuid import UUID
 
-from pydantic import BaseModel
-
 from shared.chassis.clock import utc_now
 from shared.chassis.events.outbox import bucket_of, outgoing
 from shared.chassis.http.app import Call, Endpoint, HandlerResult, Reply
 from shared.chassis.http.client_address import Client, Networks, client_of
 from shared.chassis.http.openapi import operation_id
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 from shared.contracts.activity import ActivityRecorded, Actor, RecordingService
 from shared.contracts.types import new_id
 
@@ -84,37 +82,24 @@ def is_recorded(endpoint: Endpoint) -> bool:
     return endpoint.method in CHANGING and not own
 
 
-class Recorder:
-    """Records the activity of one service's operations."""
+def with_activity(endpoint: Endpoint, service_name: str, proxies: Networks) -> Endpoint:
+    """Return the endpoint, with the recording of its activity if it is one of those recorded."""
+    if not is_recorded(endpoint):
+        return endpoint
+    service = recording_service(service_name)
 
-    def __init__(self, database: Database, service: str, proxies: Networks) -> None:
-        self._database = database
-        self._service = service
-        self._proxies = proxies
-
-    def wrap(self, endpoint: Endpoint) -> Endpoint:
-        """Return the endpoint, with a handler that records its activity if it is one of those recorded."""
-        if not is_recorded(endpoint):
-            return endpoint
-        service = recording_service(self._service)
-
-        async def handle(call: Call, **models: BaseModel) -> HandlerResult:
-            async with self._database.one_transaction(call.principal.user_id) as transaction:
-                answer = await endpoint.handler(call, **models)
-                await record(await transaction.connection(), service, self._activity(endpoint, call, answer))
-            return answer
-
-        return replace(endpoint, handler=handle)
-
-    def _activity(self, endpoint: Endpoint, call: Call, answer: HandlerResult) -> Activity:
-        return Activity(
+    async def record_change(connection: Connection, call: Call, answer: HandlerResult) -> None:
+        activity = Activity(
             user_id=call.principal.user_id,
             public_id=call.principal.public_id,
             activity_type=operation_id(endpoint).upper(),
-            client=client_of(call.request, f"{endpoint.method} {endpoint.path}", self._proxies),
+            client=client_of(call.request, f"{endpoint.method} {endpoint.path}", proxies),
             at=call.now,
             object=object_of(endpoint.path, call.request.path, answer),
         )
+        await record(connection, service, activity)
+
+    return replace(endpoint, record=record_change)
 
 
 def recording_service(name: str) -> RecordingService:

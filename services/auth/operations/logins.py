@@ -115,13 +115,11 @@ async def record_activity(
     await record(connection, "auth", activity)
 
 
-async def revoke_login(database: Database, caller: Principal, session_id: UUID, now: datetime) -> bool:
+async def revoke_login(connection: Connection, caller: Principal, session_id: UUID, now: datetime) -> bool:
     """Return False if this user has no such active login."""
-    async with database.tenant(caller.user_id) as connection:
-        return await end_login(connection, caller, session_id, "REVOKED", now)
+    return await end_login(connection, caller, session_id, "REVOKED", now)
 
 
-async def revoke_other_logins(database: Database, caller: Principal, current: UUID, now: datetime) -> int:
+async def revoke_other_logins(connection: Connection, caller: Principal, current: UUID, now: datetime) -> int:
     """End the caller's other logins. Returns the count."""
-    async with database.tenant(caller.user_id) as connection:
-        return await end_logins(connection, caller, "REVOKED", now, keep=current)
+    return await end_logins(connection, caller, "REVOKED", now, keep=current)

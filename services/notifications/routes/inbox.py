@@ -218,7 +218,8 @@ class InboxRoutes(Routes):
 
     @endpoint("POST", INBOX + "/{id}/read", "Mark a message as read", scope="trade")
     async def mark_read(self, call: Call) -> MessageView:
-        return _view(await mark_read(self._database, call.principal.user_id, call.uuid()))
+        async with call.transaction() as connection:
+            return _view(await mark_read(connection, call.principal.user_id, call.uuid()))
 
     @endpoint(
         "POST",
@@ -227,7 +228,8 @@ class InboxRoutes(Routes):
         scope="trade",
     )
     async def mark_all_read(self, call: Call, body: ReadBody) -> ReadView:
-        marked = await mark_all_read(self._database, call.principal.user_id, body.position, body.until)
+        async with call.transaction() as connection:
+            marked = await mark_all_read(connection, call.principal.user_id, body.position, body.until)
         return ReadView(marked_read=marked)
 
     @endpoint("GET", PREFERENCES, "Get your notification preferences", tagged=True)
@@ -242,7 +244,9 @@ class InboxRoutes(Routes):
             kind: Preference(channels=tuple(sorted(set(given.channels))), severity_floor=given.severity_floor)
             for kind, given in body.kinds.items()
         }
-        return _preferences(await change_preferences(self._database, call.principal.user_id, kinds, call.if_match))
+        async with call.transaction() as connection:
+            changed = await change_preferences(connection, call.principal.user_id, kinds, call.if_match)
+        return _preferences(changed)
 
 
 def _id_in(found: tuple[str | int, ...] | None) -> UUID | None:

@@ -18,7 +18,7 @@ from services.trading.queries.restrictions import (
 )
 from services.trading.queries.sessions import SessionRow, get_session
 from shared.chassis.errors import NotFound
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection
 from shared.strategy.bars import Instrument
 from shared.strategy.decimals import exact, quantise
 from shared.strategy.document.parse import Strategy
@@ -54,16 +54,15 @@ class Explanation:
     refused_by: RefusedBy | None
 
 
-async def explain_decision(database: Database, user_id: int, decision_id: UUID) -> Explanation:
+async def explain_decision(connection: Connection, user_id: int, decision_id: UUID) -> Explanation:
     """Raises NotFound."""
-    async with database.tenant(user_id) as connection:
-        decision = await get_decision(connection, user_id, decision_id)
-        if decision is None:
-            raise NotFound
-        session = await get_session(connection, user_id, decision.session_id)
-        assert session is not None, "a decision refers to it"
-        restrictions = await list_restrictions(connection, user_id, decision.session_id, 0, MAX_RESTRICTIONS)
-        fills = await list_fills_of_decision(connection, user_id, decision_id)
+    decision = await get_decision(connection, user_id, decision_id)
+    if decision is None:
+        raise NotFound
+    session = await get_session(connection, user_id, decision.session_id)
+    assert session is not None, "a decision refers to it"
+    restrictions = await list_restrictions(connection, user_id, decision.session_id, 0, MAX_RESTRICTIONS)
+    fills = await list_fills_of_decision(connection, user_id, decision_id)
     strategy = strategy_of(session.strategy_config)
     return Explanation(decision, session, fills, refused_by(decision, session, strategy, restrictions))
 

@@ -6,19 +6,18 @@ from services.trading.queries import sessions
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.errors import NotFound
 from shared.chassis.http.etags import IfMatch
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection
 
 
 async def note_session(
-    database: Database, user_id: int, session_id: UUID, notes: str | None, if_match: IfMatch
+    connection: Connection, user_id: int, session_id: UUID, notes: str | None, if_match: IfMatch
 ) -> SessionRow:
     """Set the notes, also of a stopped session. Raises NotFound, PreconditionFailed."""
-    async with database.tenant(user_id) as connection:
-        session = await sessions.get_session(connection, user_id, session_id, lock=True)
-        if session is None:
-            raise NotFound
-        if_match.check(session.revision)
-        await sessions.set_notes(connection, user_id, session_id, notes)
-        found = await sessions.get_session(connection, user_id, session_id)
+    session = await sessions.get_session(connection, user_id, session_id, lock=True)
+    if session is None:
+        raise NotFound
+    if_match.check(session.revision)
+    await sessions.set_notes(connection, user_id, session_id, notes)
+    found = await sessions.get_session(connection, user_id, session_id)
     assert found is not None, "locked above"
     return found

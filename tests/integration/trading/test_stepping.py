@@ -20,6 +20,7 @@ from shared.strategy.bars import Bar, Terms
 from shared.strategy.document.parse import parse_strategy
 from shared.strategy.execution.fingerprint import fingerprint
 from shared.strategy.execution.outcome import StepOutcome
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
@@ -32,7 +33,7 @@ def backtest(bars: list[Bar], first_bar_ms: int | None = None) -> BacktestReport
 
 async def finish(trading: Trading, user_id: int, session_id: UUID) -> str:
     """Stop the session at the end of the data; returns its fingerprint."""
-    stopped = await stop_session(trading.database, user_id, session_id, "end_of_data", BEFORE)
+    stopped = await as_tenant(trading.database, stop_session, user_id, session_id, "end_of_data", BEFORE)
     async with trading.database.tenant(user_id) as connection:
         fills = (await trades.list_fills_of(connection, user_id, [session_id]))[session_id]
     assert stopped.fingerprint == fingerprint(fills)
