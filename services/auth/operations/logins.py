@@ -95,11 +95,9 @@ async def log_out(database: Database, refresh_token: str, client: Client, now: d
             await _log_out(connection, Owner(user_id, public_id), token.session_id, client, now)
 
 
-async def log_out_current(database: Database, caller: Principal, client: Client, now: datetime) -> None:
+async def log_out_current(connection: Connection, caller: Principal, client: Client, now: datetime) -> None:
     """End the login of the caller's access token."""
-    if caller.session_id is None:
-        return
-    async with database.tenant(caller.user_id) as connection:
+    if caller.session_id is not None:
         await _log_out(connection, Owner(caller.user_id, caller.public_id), caller.session_id, client, now)
 
 

@@ -163,7 +163,8 @@ class LoginRoutes(Routes):
             await logins.log_out(self._auth.database, token.get_secret_value(), client, call.now)
             return
         caller = await self._authenticator.principal(call.request.headers.get("Authorization"))
-        await logins.log_out_current(self._auth.database, caller, client, call.now)
+        async with self._auth.database.tenant(caller.user_id) as connection:
+            await logins.log_out_current(connection, caller, client, call.now)
 
     @endpoint("GET", "/.well-known/jwks.json", "Get the keys for verifying access tokens", public=True)
     async def get_jwks(self, call: Call) -> Reply[JwksView]:

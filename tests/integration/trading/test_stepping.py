@@ -243,7 +243,8 @@ async def _write_quietly(trading: Trading, lease: SessionLease) -> bool:
     step = StepRecord(
         lease, session.row, "cross", StepOutcome(dropped=True), None, session.totals, None, BEFORE, {}, late=False
     )
-    return await write_step(trading.database, step) is not None
+    async with trading.database.tenant(lease.user_id) as connection:
+        return await write_step(connection, step) is not None
 
 
 async def _move(trading: Trading, lease: SessionLease) -> set[UUID]:
