@@ -32,7 +32,7 @@ async def as_request(database: Database, user_id: int) -> AsyncIterator[Connecti
     async with RequestTransaction(database, user_id, IdempotencyKey("k", b"")) as transaction:
         async with transaction.open() as connection:
             yield connection
-        await (await transaction.last_writes()).execute("SELECT 1")
+        await (await transaction.ensure_open()).execute("SELECT 1")
 
 
 Transaction = Callable[[Database, int], AbstractAsyncContextManager[Connection]]

@@ -298,7 +298,7 @@ def _not_modified(request: web.Request, response: web.Response) -> web.Response:
 async def _answer(endpoint: Endpoint, call: Call, models: Models, transaction: RequestTransaction) -> HandlerResult:
     answer = await endpoint.handler(replace(call, own_transaction=transaction), **models)
     if endpoint.record is not None:
-        await endpoint.record(await transaction.last_writes(), call, answer)
+        await endpoint.record(await transaction.ensure_open(), call, answer)
     return answer
 
 

@@ -69,13 +69,13 @@ def key_of(request: web.Request, body: BaseModel | None) -> IdempotencyKey | Non
 async def claim_key(connection: Connection, key: IdempotencyKey) -> None:
     """Lock the current tenant's key until the transaction ends, even by a crash: of several requests one continues.
 
-    Raises IdempotencyInFlight, IdempotencyMismatch, AlreadyAnswered.
+    Raises AlreadyAnswered, IdempotencyMismatch, IdempotencyInFlight.
     """
     row = await connection.fetchrow("SELECT * FROM claim_idempotency_key($1)", key.key)
-    if not row["claimed"]:
-        raise IdempotencyInFlight
     if (known := _answer_in(row, key)) is not None:
         raise AlreadyAnswered(known)
+    if not row["claimed"]:
+        raise IdempotencyInFlight
 
 
 async def find_answer(connection: Connection, user_id: int, key: IdempotencyKey) -> StoredAnswer | None:

@@ -59,8 +59,8 @@ class RequestTransaction:
             if known is not None:
                 raise AlreadyAnswered(known)
 
-    async def last_writes(self) -> Connection:
-        """Return the connection for what is written with the answer; begins if the handler did not."""
+    async def ensure_open(self) -> Connection:
+        """Return the connection, for what is written with the answer. Opens if the handler did not."""
         if self._connection is None:
             async with self.open():
                 pass
@@ -81,7 +81,7 @@ async def answer_once(
     try:
         async with RequestTransaction(database, user_id, key) as transaction:
             answer = await work(transaction)
-            await insert_answer(await transaction.last_writes(), user_id, key, answer)
+            await insert_answer(await transaction.ensure_open(), user_id, key, answer)
             return answer, False
     except AlreadyAnswered as error:
         return error.answer, True

@@ -1,6 +1,6 @@
 -- migrate:up
--- One round trip to claim a key: the lock, then the answer. A volatile function takes a new snapshot for each of its
--- statements, so the answer is also found if it was committed while this call waited.
+-- One round trip to claim a key: try to lock it, then look for its answer. A volatile function takes a new snapshot for
+-- each of its statements, so an answer committed just before the lock was taken is found.
 SET lock_timeout = '5s';
 SET statement_timeout = '60s';
 

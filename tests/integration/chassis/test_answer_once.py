@@ -182,6 +182,21 @@ async def test_a_stored_answer_is_returned_without_the_handler(database: Databas
     assert await once(never) == (ANSWER, True)
 
 
+async def test_a_stored_answer_is_returned_also_while_another_request_holds_the_key(
+    database: Database, once: Once
+) -> None:
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
+        async with transaction.open() as connection:
+            await watch(connection, 5)
+        return ANSWER
+
+    await once(work)
+    async with database.tenant(1) as connection:
+        assert await connection.fetchval("SELECT try_lock_idempotency_key('k')")
+        assert await once(work) == (ANSWER, True)
+    assert await count_watches(database) == 1
+
+
 async def test_a_handler_that_writes_nothing_is_answered_once_too(once: Once) -> None:
     async def work(_: RequestTransaction) -> StoredAnswer:
         return ANSWER
