@@ -35,6 +35,7 @@ from shared.chassis.http.idempotency import (
     REPLAYED,
     IdempotencyKey,
     StoredAnswer,
+    insert_answer,
     key_of,
 )
 from shared.chassis.http.json_body import parse_body
@@ -137,8 +138,9 @@ class Call:
 HandlerResult: TypeAlias = Reply[Any] | BaseModel | Stream | Download | None
 # Takes the call, and `body` and `query` as keywords if the endpoint declares their models.
 EndpointHandler: TypeAlias = Callable[..., Awaitable[HandlerResult]]
-# Writes what is recorded of a successful request, at the end of its transaction.
-Record: TypeAlias = Callable[[Connection, Call, HandlerResult], Awaitable[None]]
+# Writes what is recorded of a successful request that answers this Location, and its answer if it has a key, in one
+# statement at the end of its transaction.
+Record: TypeAlias = Callable[[Connection, Call, str | None, StoredAnswer | None], Awaitable[None]]
 Models: TypeAlias = Mapping[str, BaseModel]  # the validated body and query, by the handler's argument
 
 
@@ -259,7 +261,10 @@ def _aiohttp_handler(
         if call.idempotency_key is not None:
             return await _answer_once(endpoint, call, models, call.idempotency_key, database)
         async with RequestTransaction(database, caller.user_id) as transaction:
-            answer = await _answer(endpoint, call, models, transaction)
+            answer = await endpoint.handler(replace(call, own_transaction=transaction), **models)
+            if endpoint.record is not None:
+                location = answer.headers.get("Location") if isinstance(answer, Reply) else None
+                await endpoint.record(await transaction.ensure_open(), call, location, None)
         return _response(endpoint, call, answer)
 
     return handle
@@ -295,23 +300,22 @@ def _not_modified(request: web.Request, response: web.Response) -> web.Response:
     return web.Response(status=304, headers={"ETag": tag}) if is_known(request, tag) else response
 
 
-async def _answer(endpoint: Endpoint, call: Call, models: Models, transaction: RequestTransaction) -> HandlerResult:
-    answer = await endpoint.handler(replace(call, own_transaction=transaction), **models)
-    if endpoint.record is not None:
-        await endpoint.record(await transaction.ensure_open(), call, answer)
-    return answer
-
-
 async def _answer_once(
     endpoint: Endpoint, call: Call, models: Models, key: IdempotencyKey, database: Database
 ) -> web.Response:
     async def work(transaction: RequestTransaction) -> StoredAnswer:
-        made = await _answer(endpoint, call, models, transaction)
+        made = await endpoint.handler(replace(call, own_transaction=transaction), **models)
         assert not isinstance(made, Stream | Download), "an endpoint that creates does not stream"
         response = _render(endpoint, made)
         return StoredAnswer(response.status, response.headers.get("Location"), response.text or "")
 
-    answer, replayed = await answer_once(database, call.principal.user_id, key, work)
+    async def store(connection: Connection, answer: StoredAnswer) -> None:
+        if endpoint.record is None:
+            await insert_answer(connection, call.principal.user_id, key, answer)
+        else:
+            await endpoint.record(connection, call, answer.location, answer)
+
+    answer, replayed = await answer_once(database, call.principal.user_id, key, work, store)
     headers = {**({"Location": answer.location} if answer.location else {}), **(REPLAYED if replayed else {})}
     return web.Response(text=answer.body, status=answer.status, headers=headers, content_type="application/json")
 

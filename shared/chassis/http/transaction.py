@@ -10,7 +10,6 @@ from shared.chassis.http.idempotency import (
     StoredAnswer,
     claim_key,
     find_answer,
-    insert_answer,
 )
 from shared.chassis.postgres import Connection, Database
 
@@ -73,15 +72,16 @@ async def answer_once(
     user_id: int,
     key: IdempotencyKey,
     work: Callable[[RequestTransaction], Awaitable[StoredAnswer]],
+    store: Callable[[Connection, StoredAnswer], Awaitable[None]],
 ) -> tuple[StoredAnswer, bool]:
     """Return the answer, and whether it is replayed. Raises IdempotencyMismatch, IdempotencyInFlight.
 
-    The answer is committed with what `work` writes in the transaction.
+    `store` writes the answer, which is committed with what `work` writes in the transaction.
     """
     try:
         async with RequestTransaction(database, user_id, key) as transaction:
             answer = await work(transaction)
-            await insert_answer(await transaction.ensure_open(), user_id, key, answer)
+            await store(await transaction.ensure_open(), answer)
             return answer, False
     except AlreadyAnswered as error:
         return error.answer, True

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 import pytest
 
 from shared.chassis.errors import Conflict, IdempotencyInFlight
-from shared.chassis.http.idempotency import IdempotencyKey, StoredAnswer
+from shared.chassis.http.idempotency import IdempotencyKey, StoredAnswer, insert_answer
 from shared.chassis.http.transaction import RequestTransaction, answer_once
 from shared.chassis.postgres import Connection, Database
 from shared.chassis.settings import ServiceSettings
@@ -34,7 +34,9 @@ async def database(
 
 @pytest.fixture
 def once(database: Database) -> Once:
-    return lambda work: answer_once(database, 1, KEY, work)
+    return lambda work: answer_once(
+        database, 1, KEY, work, lambda connection, answer: insert_answer(connection, 1, KEY, answer)
+    )
 
 
 async def watch(connection: Connection, period: int) -> None:
