@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -25,15 +26,15 @@ from services.auth.operations.passwords import Passwords
 from services.auth.operations.registration import register
 from services.auth.operations.signing_keys import SigningKeys
 from services.auth.operations.tokens import AccessTokens
-from shared.chassis.activity import Recorder
+from shared.chassis.activity import with_activity
 from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.clock import utc_now
-from shared.chassis.http.app import Call, Endpoint, make_app
+from shared.chassis.http.app import Call, Endpoint, Reply, created, make_app
 from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Database
 from shared.chassis.telemetry import configure_logging
 from shared.contracts.activity import ActivityRecorded
-from shared.contracts.types import new_id
+from shared.contracts.types import ViewModel, new_id
 from tests.integration.accounts import write_signing_key
 
 REQUESTS = 400
@@ -65,24 +66,34 @@ class _Tokens:
         return Principal(user_id, UUID(int=user_id), SCOPES, None)
 
 
+class _ThingView(ViewModel):
+    thing_id: UUID
+
+
 async def _measure_recording(servers: BenchmarkServers) -> list[Figure]:
-    """Measure requests that write one row, each of another user, with and without the recorded event."""
+    """Measure requests that write one row, each of another user: bare, recorded, and recorded with a key."""
     settings = servers.settings("analytics")
     database = await Database.connect(settings)
 
-    async def make(call: Call) -> None:
-        async with database.tenant(call.principal.user_id) as connection:
-            await connection.execute(WATCH, call.principal.user_id, new_id(), new_id().hex.upper()[:30])
+    async def make(call: Call) -> Reply[_ThingView]:
+        thing_id = new_id()
+        async with call.transaction() as connection:
+            await connection.execute(WATCH, call.principal.user_id, thing_id, thing_id.hex.upper()[:30])
+        return created(_ThingView(thing_id=thing_id), f"/v1/things/{thing_id}")
 
-    bare = Endpoint("POST", "/v1/things", make, "", scope="trade")
-    recorded = Recorder(database, "analytics", settings.trusted_proxies).wrap(bare)
+    bare = Endpoint("POST", "/v1/things", make, "", response=_ThingView, status=201, scope="trade")
+    recorded = with_activity(bare, "analytics", settings.trusted_proxies)
     rates = {}
-    for name, endpoint in (("recorded", recorded), ("bare", bare)):
+    for name, endpoint, keyed in (("keyed", recorded, True), ("recorded", recorded, False), ("bare", bare, False)):
         async with _serve(endpoint, database) as session:
-            rates[name] = await measure_rate_async(REQUESTS, lambda session=session: _load(session))  # type: ignore[misc]
+            load = partial(_load, session, keyed=keyed)
+            rates[name] = await measure_rate_async(REQUESTS, load)
     await database.close()
     peer = "the same, not recorded"
-    return [Figure("a change over HTTP, recorded", "requests/s", rates["recorded"], peer, rates["bare"], aim=0.6)]
+    return [
+        Figure("a change over HTTP, recorded", "requests/s", rates["recorded"], peer, rates["bare"], aim=0.625),
+        Figure("and with a key", "requests/s", rates["keyed"], peer, rates["bare"], aim=0.625),
+    ]
 
 
 @asynccontextmanager
@@ -93,11 +104,14 @@ async def _serve(endpoint: Endpoint, database: Database) -> AsyncIterator[aiohtt
         yield session
 
 
-async def _load(session: aiohttp.ClientSession) -> None:
+async def _load(session: aiohttp.ClientSession, *, keyed: bool) -> None:
     async def client(number: int) -> None:
         for request in range(number, REQUESTS, CLIENTS):
-            async with session.post("/v1/things", headers={"Authorization": f"Bearer {1 + request}"}) as answer:
-                assert answer.status == 204
+            headers = {"Authorization": f"Bearer {1 + request}"}
+            if keyed:
+                headers["Idempotency-Key"] = str(new_id())
+            async with session.post("/v1/things", headers=headers) as answer:
+                assert answer.status == 201
 
     await asyncio.gather(*(client(number) for number in range(CLIENTS)))
 

@@ -17,6 +17,7 @@ from services.trading.operations.queue_backtest import BacktestRequest, queue_ba
 from services.trading.operations.strategies import create_strategy
 from shared.chassis.clock import utc_now
 from shared.contracts.types import from_ms
+from tests.as_tenant import as_tenant
 from tests.unit.trading.scenes import CROSS, INTERVAL, START_MS, wavy_bars
 
 SESSIONS = 20
@@ -72,13 +73,13 @@ async def _fill_queue(world: Scene) -> None:
         bars = [StoredCandle(bar, None) for bar in wavy_bars(BACKTEST_BARS)]
         await queries.insert_candles(connection, series.series_id, bars, "HISTORY")
     for user_id in REQUESTERS:
-        strategy = await create_strategy(world.database, user_id, CROSS)
+        strategy = await as_tenant(world.database, create_strategy, user_id, CROSS)
         until = from_ms(START_MS) + timedelta(days=400)
         request = BacktestRequest(
             *(strategy.strategy_id, None, "ETHUSDT", from_ms(START_MS), until),
             *(Decimal("0.001"), Decimal(0), Decimal(10_000)),
         )
-        row = await queue_backtest(world.database, user_id, request, BACKTEST_BARS, utc_now())
+        row = await as_tenant(world.database, queue_backtest, user_id, request, BACKTEST_BARS, utc_now())
         await _copy(world.superuser, row.backtest_id)
 
 

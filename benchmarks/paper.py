@@ -23,6 +23,7 @@ from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
 from shared.contracts.types import from_ms
 from stack.migrate import ROOT
+from tests.as_tenant import as_tenant
 from tests.integration.trading.market import BEFORE, Exchange, Market
 from tests.unit.trading.scenes import INTERVAL, STEP_MS, wavy_bars
 
@@ -72,11 +73,11 @@ class Scene:
 
         async def start_of(user_id: int, document: Mapping[str, object]) -> None:
             async with slots:
-                strategy = await create_strategy(self.database, user_id, document)
+                strategy = await as_tenant(self.database, create_strategy, user_id, document)
                 caller = Principal(user_id, UUID(int=user_id), frozenset(), None)
                 for symbol in symbols:
                     request = StartRequest(strategy.strategy_id, None, None, symbol, "PAPER", Decimal(10_000))
-                    await start_session(self.database, caller, request, PAPER, since)
+                    await as_tenant(self.database, start_session, caller, request, PAPER, since)
 
         await asyncio.gather(*(start_of(*each) for each in documents.items()))
 

@@ -12,6 +12,18 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION analytics.claim_idempotency_key(wanted text) RETURNS TABLE(claimed boolean, request_sha256 bytea, status smallint, location text, body text)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    claimed := try_lock_idempotency_key(wanted);
+    SELECT k.request_sha256, k.status, k.location, k.body INTO request_sha256, status, location, body
+    FROM idempotency_keys k
+    WHERE k.user_id = nullif(current_setting('app.user_id', true), '')::bigint AND k.key = wanted;
+    RETURN NEXT;
+END
+$$;
+
 CREATE FUNCTION analytics.first_id_of(day date) RETURNS uuid
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'analytics', 'pg_temp'
@@ -817,6 +829,9 @@ ALTER TABLE analytics.watchlist ENABLE ROW LEVEL SECURITY;
 GRANT USAGE ON SCHEMA analytics TO analytics_app;
 GRANT USAGE ON SCHEMA analytics TO analytics_worker;
 GRANT USAGE ON SCHEMA analytics TO analytics_queue;
+
+REVOKE ALL ON FUNCTION analytics.claim_idempotency_key(wanted text) FROM PUBLIC;
+GRANT ALL ON FUNCTION analytics.claim_idempotency_key(wanted text) TO analytics_app;
 
 REVOKE ALL ON FUNCTION analytics.first_id_of(day date) FROM PUBLIC;
 

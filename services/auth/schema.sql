@@ -2,6 +2,18 @@
 
 CREATE SCHEMA auth;
 
+CREATE FUNCTION auth.claim_idempotency_key(wanted text) RETURNS TABLE(claimed boolean, request_sha256 bytea, status smallint, location text, body text)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    claimed := try_lock_idempotency_key(wanted);
+    SELECT k.request_sha256, k.status, k.location, k.body INTO request_sha256, status, location, body
+    FROM idempotency_keys k
+    WHERE k.user_id = nullif(current_setting('app.user_id', true), '')::bigint AND k.key = wanted;
+    RETURN NEXT;
+END
+$$;
+
 CREATE FUNCTION auth.claim_username() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'auth', 'pg_temp'
@@ -836,6 +848,9 @@ ALTER TABLE auth.users ENABLE ROW LEVEL SECURITY;
 GRANT USAGE ON SCHEMA auth TO auth_app;
 GRANT USAGE ON SCHEMA auth TO auth_worker;
 GRANT USAGE ON SCHEMA auth TO auth_queue;
+
+REVOKE ALL ON FUNCTION auth.claim_idempotency_key(wanted text) FROM PUBLIC;
+GRANT ALL ON FUNCTION auth.claim_idempotency_key(wanted text) TO auth_app;
 
 REVOKE ALL ON FUNCTION auth.claim_username() FROM PUBLIC;
 

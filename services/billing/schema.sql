@@ -2,6 +2,18 @@
 
 CREATE SCHEMA billing;
 
+CREATE FUNCTION billing.claim_idempotency_key(wanted text) RETURNS TABLE(claimed boolean, request_sha256 bytea, status smallint, location text, body text)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    claimed := try_lock_idempotency_key(wanted);
+    SELECT k.request_sha256, k.status, k.location, k.body INTO request_sha256, status, location, body
+    FROM idempotency_keys k
+    WHERE k.user_id = nullif(current_setting('app.user_id', true), '')::bigint AND k.key = wanted;
+    RETURN NEXT;
+END
+$$;
+
 CREATE FUNCTION billing.first_id_of(day date) RETURNS uuid
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'billing', 'pg_temp'
@@ -849,6 +861,9 @@ ALTER TABLE billing.user_subscriptions ENABLE ROW LEVEL SECURITY;
 GRANT USAGE ON SCHEMA billing TO billing_app;
 GRANT USAGE ON SCHEMA billing TO billing_worker;
 GRANT USAGE ON SCHEMA billing TO billing_queue;
+
+REVOKE ALL ON FUNCTION billing.claim_idempotency_key(wanted text) FROM PUBLIC;
+GRANT ALL ON FUNCTION billing.claim_idempotency_key(wanted text) TO billing_app;
 
 REVOKE ALL ON FUNCTION billing.first_id_of(day date) FROM PUBLIC;
 

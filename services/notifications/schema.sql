@@ -2,6 +2,18 @@
 
 CREATE SCHEMA notifications;
 
+CREATE FUNCTION notifications.claim_idempotency_key(wanted text) RETURNS TABLE(claimed boolean, request_sha256 bytea, status smallint, location text, body text)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    claimed := try_lock_idempotency_key(wanted);
+    SELECT k.request_sha256, k.status, k.location, k.body INTO request_sha256, status, location, body
+    FROM idempotency_keys k
+    WHERE k.user_id = nullif(current_setting('app.user_id', true), '')::bigint AND k.key = wanted;
+    RETURN NEXT;
+END
+$$;
+
 CREATE FUNCTION notifications.condition_hash(alert_type text, condition_data jsonb) RETURNS bytea
     LANGUAGE sql IMMUTABLE
     AS $$
@@ -838,6 +850,9 @@ ALTER TABLE notifications.user_system_events ENABLE ROW LEVEL SECURITY;
 GRANT USAGE ON SCHEMA notifications TO notifications_app;
 GRANT USAGE ON SCHEMA notifications TO notifications_worker;
 GRANT USAGE ON SCHEMA notifications TO notifications_queue;
+
+REVOKE ALL ON FUNCTION notifications.claim_idempotency_key(wanted text) FROM PUBLIC;
+GRANT ALL ON FUNCTION notifications.claim_idempotency_key(wanted text) TO notifications_app;
 
 REVOKE ALL ON FUNCTION notifications.drop_inbox_months() FROM PUBLIC;
 GRANT ALL ON FUNCTION notifications.drop_inbox_months() TO notifications_queue;

@@ -2,6 +2,18 @@
 
 CREATE SCHEMA trading;
 
+CREATE FUNCTION trading.claim_idempotency_key(wanted text) RETURNS TABLE(claimed boolean, request_sha256 bytea, status smallint, location text, body text)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    claimed := try_lock_idempotency_key(wanted);
+    SELECT k.request_sha256, k.status, k.location, k.body INTO request_sha256, status, location, body
+    FROM idempotency_keys k
+    WHERE k.user_id = nullif(current_setting('app.user_id', true), '')::bigint AND k.key = wanted;
+    RETURN NEXT;
+END
+$$;
+
 CREATE FUNCTION trading.first_id_of(day date) RETURNS uuid
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'trading', 'pg_temp'
@@ -1373,6 +1385,9 @@ ALTER TABLE trading.user_trading_sessions ENABLE ROW LEVEL SECURITY;
 GRANT USAGE ON SCHEMA trading TO trading_app;
 GRANT USAGE ON SCHEMA trading TO trading_worker;
 GRANT USAGE ON SCHEMA trading TO trading_queue;
+
+REVOKE ALL ON FUNCTION trading.claim_idempotency_key(wanted text) FROM PUBLIC;
+GRANT ALL ON FUNCTION trading.claim_idempotency_key(wanted text) TO trading_app;
 
 REVOKE ALL ON FUNCTION trading.first_id_of(day date) FROM PUBLIC;
 

@@ -10,14 +10,13 @@ from datetime import datetime
 from typing import get_args
 from uuid import UUID
 
-from pydantic import BaseModel
-
 from shared.chassis.clock import utc_now
 from shared.chassis.events.outbox import bucket_of, outgoing
-from shared.chassis.http.app import Call, Endpoint, HandlerResult, Reply
+from shared.chassis.http.app import Call, Endpoint
 from shared.chassis.http.client_address import Client, Networks, client_of
+from shared.chassis.http.idempotency import IdempotencyKey, StoredAnswer
 from shared.chassis.http.openapi import operation_id
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 from shared.contracts.activity import ActivityRecorded, Actor, RecordingService
 from shared.contracts.types import new_id
 
@@ -38,9 +37,34 @@ class Activity:
     actor: Actor = "USER"
 
 
-async def record(connection: Connection, service: RecordingService, activity: Activity) -> None:
-    """Publish the activity if this transaction commits. Call it last: it locks the user's counter, so the user's
-    other changes wait until the transaction ends."""
+_RECORD = """
+    WITH counted AS (
+        INSERT INTO activity_counters AS c VALUES ($1, 1)
+        ON CONFLICT (user_id) DO UPDATE SET recorded = c.recorded + 1 RETURNING recorded
+    )
+    INSERT INTO outbox (user_id, bucket, event_id, topic, key, headers, payload)
+    SELECT $1, $2, $3, $4, $5, $6, $7 || convert_to('"aggregate_seq":' || recorded, 'UTF8') || $8 FROM counted
+"""
+# The same, and what `insert_answer` does, in one round trip.
+_RECORD_WITH_ANSWER = f"""
+    WITH answer AS (
+        INSERT INTO idempotency_keys (user_id, key, request_sha256, status, location, body)
+        VALUES ($1, $9, $10, $11, $12, $13)
+    ), {_RECORD.strip().removeprefix("WITH")}
+"""
+
+
+async def record(
+    connection: Connection,
+    service: RecordingService,
+    activity: Activity,
+    key: IdempotencyKey | None = None,
+    answer: StoredAnswer | None = None,
+) -> None:
+    """Publish the activity if this transaction commits, and store the answer of a request with a key.
+
+    Call it last: it locks the user's counter, so the user's other changes wait until the transaction ends.
+    """
     event = ActivityRecorded(
         user_id=activity.user_id,
         public_id=activity.public_id,
@@ -58,15 +82,7 @@ async def record(connection: Connection, service: RecordingService, activity: Ac
     )
     row = outgoing(event, service, utc_now())
     before, after = row.payload.split(FIRST, 1)  # unambiguous: in a text from a client the quotes would be escaped
-    await connection.execute(
-        """
-        WITH counted AS (
-            INSERT INTO activity_counters AS c VALUES ($1, 1)
-            ON CONFLICT (user_id) DO UPDATE SET recorded = c.recorded + 1 RETURNING recorded
-        )
-        INSERT INTO outbox (user_id, bucket, event_id, topic, key, headers, payload)
-        SELECT $1, $2, $3, $4, $5, $6, $7 || convert_to('"aggregate_seq":' || recorded, 'UTF8') || $8 FROM counted
-        """,
+    arguments = (
         row.user_id,
         bucket_of(row.key),
         row.event_id,
@@ -76,6 +92,11 @@ async def record(connection: Connection, service: RecordingService, activity: Ac
         before,
         after,
     )
+    if key is None or answer is None:
+        await connection.execute(_RECORD, *arguments)
+    else:
+        of_key = (key.key, key.request_sha256, answer.status, answer.location, answer.body)
+        await connection.execute(_RECORD_WITH_ANSWER, *arguments, *of_key)
 
 
 def is_recorded(endpoint: Endpoint) -> bool:
@@ -84,37 +105,26 @@ def is_recorded(endpoint: Endpoint) -> bool:
     return endpoint.method in CHANGING and not own
 
 
-class Recorder:
-    """Records the activity of one service's operations."""
+def with_activity(endpoint: Endpoint, service_name: str, proxies: Networks) -> Endpoint:
+    """Return the endpoint, with the recording of its activity if it is one of those recorded."""
+    if not is_recorded(endpoint):
+        return endpoint
+    service = recording_service(service_name)
 
-    def __init__(self, database: Database, service: str, proxies: Networks) -> None:
-        self._database = database
-        self._service = service
-        self._proxies = proxies
-
-    def wrap(self, endpoint: Endpoint) -> Endpoint:
-        """Return the endpoint, with a handler that records its activity if it is one of those recorded."""
-        if not is_recorded(endpoint):
-            return endpoint
-        service = recording_service(self._service)
-
-        async def handle(call: Call, **models: BaseModel) -> HandlerResult:
-            async with self._database.one_transaction(call.principal.user_id) as transaction:
-                answer = await endpoint.handler(call, **models)
-                await record(await transaction.connection(), service, self._activity(endpoint, call, answer))
-            return answer
-
-        return replace(endpoint, handler=handle)
-
-    def _activity(self, endpoint: Endpoint, call: Call, answer: HandlerResult) -> Activity:
-        return Activity(
+    async def record_change(
+        connection: Connection, call: Call, location: str | None, answer: StoredAnswer | None
+    ) -> None:
+        activity = Activity(
             user_id=call.principal.user_id,
             public_id=call.principal.public_id,
             activity_type=operation_id(endpoint).upper(),
-            client=client_of(call.request, f"{endpoint.method} {endpoint.path}", self._proxies),
+            client=client_of(call.request, f"{endpoint.method} {endpoint.path}", proxies),
             at=call.now,
-            object=object_of(endpoint.path, call.request.path, answer),
+            object=object_of(endpoint.path, call.request.path, location),
         )
+        await record(connection, service, activity, call.idempotency_key, answer)
+
+    return replace(endpoint, record=record_change)
 
 
 def recording_service(name: str) -> RecordingService:
@@ -126,9 +136,9 @@ def recording_service(name: str) -> RecordingService:
     raise ValueError(f"{name} is not a service that records activity")
 
 
-def object_of(template: str, path: str, answer: HandlerResult) -> str | None:
+def object_of(template: str, path: str, location: str | None) -> str | None:
     """Return the path of the created resource, else the path up to its first id, else None for the caller."""
-    if isinstance(answer, Reply) and "Location" in answer.headers:
-        return answer.headers["Location"]
+    if location is not None:
+        return location
     head, brace, _ = template.partition("{")
     return "/".join(path.split("/")[: head.count("/") + 1]) if brace else None

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -65,31 +64,8 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has
         return ""
 
 
-class RequestTransaction:
-    """The single transaction of a request; it begins with its first part."""
-
-    def __init__(self, user_id: int, begin: Callable[[], Awaitable[Connection]]) -> None:
-        self.user_id = user_id
-        self.ended = False
-        self._begin = begin
-        self._connection: Connection | None = None
-
-    @property
-    def has_begun(self) -> bool:
-        return self._connection is not None
-
-    async def connection(self) -> Connection:
-        if self._connection is None:
-            self._connection = await self._begin()
-        return self._connection
-
-
-# The transaction that the `tenant()` blocks of the current request join.
-_request_transaction: ContextVar[RequestTransaction | None] = ContextVar("request_transaction", default=None)
-
-
 class Database:
-    """Three connection pools, one per database role of the service; handlers use `tenant()`."""
+    """Three connection pools, one per database role of the service."""
 
     def __init__(self, app: Pool, worker: Pool, queue: Pool) -> None:
         self.share = FairShare(app.get_max_size())
@@ -117,44 +93,9 @@ class Database:
 
     @asynccontextmanager
     async def tenant(self, user_id: int) -> AsyncIterator[Connection]:
-        """Open a transaction that sees one tenant's rows; inside `one_transaction` it is a part of that one."""
-        transaction = _request_transaction.get()
-        if transaction is not None and transaction.user_id == user_id and not transaction.ended:
-            connection = await transaction.connection()
-            async with _savepoint(connection, tenant=user_id, next_tenant=user_id):
-                yield connection
-            return
+        """Open a transaction that sees one tenant's rows."""
         async with self._app_transaction(_begin_for_tenant(user_id)) as connection:
             yield connection
-
-    @asynccontextmanager
-    async def one_transaction(
-        self, user_id: int, first: Callable[[Connection], Awaitable[None]] | None = None
-    ) -> AsyncIterator[RequestTransaction]:
-        """Make every `tenant(user_id)` inside a part of one transaction: all of them commit, or none.
-
-        The transaction begins with the first part, after which `first` runs, so calls to other services before that
-        hold no connection. A nested `one_transaction` joins the outer one, unless it has a `first`.
-        """
-        outer = _request_transaction.get()
-        if first is None and outer is not None and outer.user_id == user_id and not outer.ended:
-            yield outer
-            return
-        async with AsyncExitStack() as stack:
-
-            async def begin() -> Connection:
-                connection = await stack.enter_async_context(self._app_transaction(_begin_for_tenant(user_id)))
-                if first is not None:
-                    await first(connection)
-                return connection
-
-            transaction = RequestTransaction(user_id, begin)
-            token = _request_transaction.set(transaction)
-            try:
-                yield transaction
-            finally:
-                transaction.ended = True
-                _request_transaction.reset(token)
 
     @asynccontextmanager
     async def tenants(self, user_ids: Collection[int]) -> AsyncIterator[Connection]:
@@ -170,16 +111,7 @@ class Database:
 
     @asynccontextmanager
     async def untenanted(self) -> AsyncIterator[Connection]:
-        """Open a transaction that sees no tenant's rows: locators, plans, candles.
-
-        Inside a `one_transaction` that has begun it is a part of it, so that one request holds one connection.
-        """
-        transaction = _request_transaction.get()
-        if transaction is not None and transaction.has_begun and not transaction.ended:
-            connection = await transaction.connection()
-            async with _savepoint(connection, tenant=None, next_tenant=transaction.user_id):
-                yield connection
-            return
+        """Open a transaction that sees no tenant's rows: locators, plans, candles."""
         async with self._app_transaction("BEGIN") as connection:
             yield connection
 
@@ -202,16 +134,9 @@ def insert_of(table: str, columns: Collection[str]) -> str:
 
 
 def _begin_for_tenant(user_id: int) -> str:
-    return f"BEGIN; {_set_tenant_sql(user_id)}"
-
-
-def _set_tenant_sql(user_id: int) -> str:
     if type(user_id) is not int:
         raise TypeError(f"a tenant is an int, not {type(user_id).__name__}")
-    return f"SET LOCAL app.user_id = '{user_id}'"
-
-
-_SET_NO_TENANT_SQL = "SET LOCAL app.user_id = ''"
+    return f"BEGIN; SET LOCAL app.user_id = '{user_id}'"
 
 
 def _begin_for_batch(user_ids: Collection[int]) -> str:
@@ -219,19 +144,6 @@ def _begin_for_batch(user_ids: Collection[int]) -> str:
         raise TypeError("tenants are ints")
     listed = ",".join(str(user_id) for user_id in sorted(set(user_ids)))
     return f"BEGIN; SET LOCAL app.user_ids = '{listed}'"
-
-
-@asynccontextmanager
-async def _savepoint(connection: Connection, tenant: int | None, next_tenant: int) -> AsyncIterator[None]:
-    """Undo only this part if it fails. It runs as `tenant` (None: as no tenant), what follows as `next_tenant`."""
-    await connection.execute(f"SAVEPOINT part; {_SET_NO_TENANT_SQL if tenant is None else _set_tenant_sql(tenant)}")
-    try:
-        yield
-    except BaseException:
-        if not connection.is_closed():
-            await connection.execute("ROLLBACK TO part")
-        raise
-    await connection.execute(f"RELEASE part; {_set_tenant_sql(next_tenant)}")
 
 
 @asynccontextmanager

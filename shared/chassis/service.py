@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
-from shared.chassis.activity import Recorder
+from shared.chassis.activity import with_activity
 from shared.chassis.auth import Authenticator, TokenVerifier
 from shared.chassis.crash_points import switch_on
 from shared.chassis.ended_logins import EndedLogins
@@ -248,9 +248,9 @@ class RunningService:
         authenticator = service.authenticator or Authenticator(
             TokenVerifier(settings), UserDirectory(self.database), self._ended_logins
         )
-        recorder = Recorder(self.database, service.name, settings.trusted_proxies)
+        recorded = [with_activity(endpoint, service.name, settings.trusted_proxies) for endpoint in external]
         app = make_app(
-            [recorder.wrap(endpoint) for endpoint in external] if "http" in self._roles else [],
+            recorded if "http" in self._roles else [],
             authenticator,
             body_limit_bytes=settings.body_limit_bytes,
             database=self.database,

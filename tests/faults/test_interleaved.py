@@ -25,6 +25,7 @@ from shared.chassis.events.relay import Relay
 from shared.chassis.postgres import Database
 from shared.contracts.billing import SubscriptionChanged
 from stack.migrate import DatabaseAccess
+from tests.as_tenant import as_tenant
 from tests.faults.interleaving import every_order, run_in
 from tests.faults.scene import UNSENT, Scene
 from tests.integration.accounts import billing_settings
@@ -100,12 +101,14 @@ class SubscribedTenant:
 
     async def start(self, database: Database, number: int) -> SessionRow:
         request = StartRequest(self.strategies[number], None, None, "BTCUSDT", "PAPER", Decimal(10_000))
-        return await start_session(database, self.caller, request, PAPER, BEFORE)
+        return await as_tenant(database, start_session, self.caller, request, PAPER, BEFORE)
 
 
 async def subscribe(database: Database, user_id: int, strategies: int) -> SubscribedTenant:
     await consume(database, plan_changed(user_id, 1, "FREE", strategies))
-    made = [await create_strategy(database, user_id, {**CROSS, "strategy_name": name}) for name in ("a", "b")]
+    made = [
+        await as_tenant(database, create_strategy, user_id, {**CROSS, "strategy_name": name}) for name in ("a", "b")
+    ]
     principal = Principal(user_id, UUID(int=user_id), frozenset(), None)
     return SubscribedTenant(database, principal, (made[0].strategy_id, made[1].strategy_id))
 

@@ -18,6 +18,7 @@ from shared.chassis.clock import utc_now
 from stack.consumer_lag import consumer_lag
 from stack.migrate import DatabaseAccess
 from stack.topics import open_admin_client
+from tests.as_tenant import as_tenant
 from tests.contracts.samples import SAMPLES
 from tests.hostile.mutations import Mutation, good, mutations
 from tests.integration.accounts import eventually
@@ -86,7 +87,7 @@ async def scene(
     async with running_services(service_env, database_access, postgres, tmp_path) as (world, exchange):
         service = world.running["trading"]
         for symbol in ("BTCUSDT", "ETHUSDT"):
-            await watch(world.running["analytics"].database, GOOD_USER, symbol, "15", 5)
+            await as_tenant(world.running["analytics"].database, watch, GOOD_USER, symbol, "15", 5)
         await make_alert(world.running["notifications"].database, GOOD_USER, interval="15")
         demanded = DemandedSeries()
         async with trading(service, exchange), _listen(demanded, world):

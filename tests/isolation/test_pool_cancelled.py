@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import asyncpg
 import pytest
 
+from shared.chassis.http.idempotency import IdempotencyKey
+from shared.chassis.http.transaction import RequestTransaction
 from shared.chassis.postgres import Connection, Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
@@ -26,19 +28,17 @@ FEW = {"app": 2, "worker": 2, "queue": 2}
 
 
 @asynccontextmanager
-async def as_one(database: Database, user_id: int) -> AsyncIterator[Connection]:
-    async with database.one_transaction(user_id, _first) as whole:
-        yield await whole.connection()
-
-
-async def _first(connection: Connection) -> None:
-    await connection.execute("SELECT 1")
+async def as_request(database: Database, user_id: int) -> AsyncIterator[Connection]:
+    async with RequestTransaction(database, user_id, IdempotencyKey("k", b"")) as transaction:
+        async with transaction.open() as connection:
+            yield connection
+        await (await transaction.ensure_open()).execute("SELECT 1")
 
 
 Transaction = Callable[[Database, int], AbstractAsyncContextManager[Connection]]
 TRANSACTIONS: dict[str, Transaction] = {
     "tenant": lambda database, user_id: database.tenant(user_id),
-    "as_one": as_one,
+    "request": as_request,
     "tenants": lambda database, user_id: database.tenants([user_id, user_id + 100]),
     "queue": lambda database, _: database.queue(),
     "untenanted": lambda database, _: database.untenanted(),
@@ -78,25 +78,13 @@ async def insert_watch(connection: Connection, user_id: int, period: int) -> Non
 async def write_twice(database: Database, name: str, user_id: int, *, failing: bool) -> None:
     """Write two rows in one transaction, where this kind of transaction may write."""
     async with TRANSACTIONS[name](database, user_id) as connection:
-        if name in ("tenant", "as_one"):
+        if name in ("tenant", "request"):
             await insert_watch(connection, user_id, 5)
-            async with database.tenant(user_id) if name == "as_one" else _same(connection) as inner:
-                await insert_watch(inner, user_id, 6)
+            await insert_watch(connection, user_id, 6)
         else:
             await connection.execute("SELECT 1")
         if failing:
             raise ValueError("the handler failed")
-
-
-class _same(AbstractAsyncContextManager[Connection]):  # noqa: N801 - used in place of `database.tenant()`
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def __aenter__(self) -> Connection:
-        return self._connection
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
@@ -158,7 +146,7 @@ async def test_ten_thousand_requests_of_many_tenants_cancelled_at_random(
 
 
 async def _at_random(database: Database, user_id: int, draw: random.Random) -> None:
-    name = draw.choice(("tenant", "tenant", "tenant", "as_one", "tenants", "queue", "untenanted"))
+    name = draw.choice(("tenant", "tenant", "tenant", "request", "tenants", "queue", "untenanted"))
     work = _see_own(database, name, user_id)
     if draw.random() < 0.3:
         await Stepped(work, draw.randint(1, 9), late=draw.random() < 0.5)
@@ -217,18 +205,16 @@ async def test_a_silently_failed_transaction_raises(database: Database) -> None:
 
 
 async def test_a_task_that_outlives_its_request_cannot_use_a_later_connection(database: Database) -> None:
-    """A task started inside `one_transaction` keeps its connection, which another request may have borrowed by
-    then."""
+    """It keeps the connection of its request, which another request may have borrowed by then."""
     go, seen = asyncio.Event(), []
 
-    async def straggler() -> None:
+    async def straggler(kept: Connection) -> None:
         await go.wait()
-        async with database.tenant(1) as connection:
-            seen.extend(await connection.fetch("SELECT user_id FROM watchlist"))
+        seen.extend(await kept.fetch("SELECT user_id FROM watchlist"))
 
-    async with as_one(database, 1) as connection:
+    async with as_request(database, 1) as connection:
         await insert_watch(connection, 1, 5)
-        task = asyncio.create_task(straggler())
+        task = asyncio.create_task(straggler(connection))
     async with database.tenant(2) as connection:
         await insert_watch(connection, 2, 5)
         go.set()

@@ -76,8 +76,10 @@ class WatchlistRoutes(Routes):
         scope="trade",
     )
     async def watch_symbol(self, call: Call, body: WatchBody) -> Reply[WatchView]:
+        await call.replay_if_answered()
         await self._history.check_series(body.symbol, body.interval)
-        row = await watch(self._database, call.principal.user_id, body.symbol, body.interval, body.ema_period)
+        async with call.transaction() as connection:
+            row = await watch(connection, call.principal.user_id, body.symbol, body.interval, body.ema_period)
         return created(WatchView.model_validate(row), f"{PATH}/{row.watch_id}")
 
     @endpoint("GET", PATH, "List your watchlist, newest first")
@@ -92,7 +94,8 @@ class WatchlistRoutes(Routes):
 
     @endpoint("GET", PATH + "/{id}", "Get a watch")
     async def get_watched_symbol(self, call: Call) -> WatchView:
-        row = await get_watch(self._database, call.principal.user_id, call.uuid())
+        async with self._database.tenant(call.principal.user_id) as connection:
+            row = await get_watch(connection, call.principal.user_id, call.uuid())
         return WatchView.model_validate(row)
 
     @endpoint(
@@ -104,7 +107,8 @@ class WatchlistRoutes(Routes):
         scope="trade",
     )
     async def unwatch_symbol(self, call: Call) -> None:
-        await unwatch(self._database, call.principal.user_id, call.uuid())
+        async with call.transaction() as connection:
+            await unwatch(connection, call.principal.user_id, call.uuid())
 
 
 class AnalysisRoutes(Routes):
@@ -131,12 +135,14 @@ class AnalysisRoutes(Routes):
 
     @endpoint("GET", ANALYSES + "/{id}", "Get an analysis", tagged=True)
     async def get_market_analysis(self, call: Call) -> Reply[AnalysisView]:
-        row = await get_analysis(self._database, call.principal.user_id, call.uuid())
+        async with self._database.tenant(call.principal.user_id) as connection:
+            row = await get_analysis(connection, call.principal.user_id, call.uuid())
         return tagged(_analysis_view(row), row.version)
 
     @endpoint("PATCH", ANALYSES + "/{id}", "Edit your notes on an analysis", tagged=True, scope="trade")
     async def change_market_analysis(self, call: Call, body: NotesBody) -> Reply[AnalysisView]:
-        row = await change_notes(self._database, call.principal.user_id, call.uuid(), body.notes, call.if_match)
+        async with call.transaction() as connection:
+            row = await change_notes(connection, call.principal.user_id, call.uuid(), body.notes, call.if_match)
         return tagged(_analysis_view(row), row.version)
 
 

@@ -127,25 +127,16 @@ async def record_success(connection: Connection, attempt: PasswordAttempt, now: 
         await attempts.upsert_known_network(connection, attempt.user_id, attempt.network, now, most)
 
 
-class _NoAccount(Exception):
-    """Rolls back the record of a failure that belongs to no account."""
-
-
 async def record_failure(
     database: Database, attempt: PasswordAttempt, activity_type: str, client: Client, now: datetime
 ) -> None:
     """Record the failure in the account's activity log.
 
-    Without an account, the same is written and rolled back inside a transaction that commits, so that the response
-    takes as long.
+    Without an account the same is written, then undone in the same transaction, so that the response takes as long.
     """
     public_id = attempt.credentials.public_id if attempt.credentials else new_id()
     activity = Activity(attempt.user_id, public_id, activity_type, client, now, actor="UNKNOWN")
-    async with database.one_transaction(attempt.user_id):
-        try:
-            async with database.tenant(attempt.user_id) as connection:
-                await record(connection, "auth", activity)
-                if attempt.credentials is None:
-                    raise _NoAccount
-        except _NoAccount:
-            pass
+    async with database.tenant(attempt.user_id) as connection:
+        await connection.execute("SAVEPOINT failure")
+        await record(connection, "auth", activity)
+        await connection.execute("RELEASE failure" if attempt.credentials else "ROLLBACK TO failure")

@@ -95,11 +95,9 @@ async def log_out(database: Database, refresh_token: str, client: Client, now: d
             await _log_out(connection, Owner(user_id, public_id), token.session_id, client, now)
 
 
-async def log_out_current(database: Database, caller: Principal, client: Client, now: datetime) -> None:
+async def log_out_current(connection: Connection, caller: Principal, client: Client, now: datetime) -> None:
     """End the login of the caller's access token."""
-    if caller.session_id is None:
-        return
-    async with database.tenant(caller.user_id) as connection:
+    if caller.session_id is not None:
         await _log_out(connection, Owner(caller.user_id, caller.public_id), caller.session_id, client, now)
 
 
@@ -115,13 +113,11 @@ async def record_activity(
     await record(connection, "auth", activity)
 
 
-async def revoke_login(database: Database, caller: Principal, session_id: UUID, now: datetime) -> bool:
+async def revoke_login(connection: Connection, caller: Principal, session_id: UUID, now: datetime) -> bool:
     """Return False if this user has no such active login."""
-    async with database.tenant(caller.user_id) as connection:
-        return await end_login(connection, caller, session_id, "REVOKED", now)
+    return await end_login(connection, caller, session_id, "REVOKED", now)
 
 
-async def revoke_other_logins(database: Database, caller: Principal, current: UUID, now: datetime) -> int:
+async def revoke_other_logins(connection: Connection, caller: Principal, current: UUID, now: datetime) -> int:
     """End the caller's other logins. Returns the count."""
-    async with database.tenant(caller.user_id) as connection:
-        return await end_logins(connection, caller, "REVOKED", now, keep=current)
+    return await end_logins(connection, caller, "REVOKED", now, keep=current)

@@ -25,27 +25,26 @@ from shared.chassis.errors import Unauthorized
 from shared.chassis.events.outbox import emit
 from shared.chassis.http.client_address import Client
 from shared.chassis.http.etags import IfMatch
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserUpdated
 from shared.contracts.emails import email_sha256
 
 
 async def change_profile(
-    database: Database, caller: Principal, session_id: UUID, changes: Mapping[str, object], if_match: IfMatch
+    connection: Connection, caller: Principal, session_id: UUID, changes: Mapping[str, object], if_match: IfMatch
 ) -> Profile:
     """Publish `user.updated` only if something changes. Raises Unauthorized, PreconditionFailed, UsernameTaken."""
-    async with database.tenant(caller.user_id) as connection:
-        state = await accounts.lock_user(connection, caller.user_id)
-        profile = await get_live_profile(connection, caller.user_id, session_id)
-        assert state is not None, "a login has a user"
-        if_match.check(state)
-        values = {name: getattr(profile, name) for name in accounts.CHANGEABLE}
-        number = await _update(connection, caller.user_id, {**values, **changes})
-        if number is None:
-            return profile
-        changed = await get_live_profile(connection, caller.user_id, session_id)
-        await emit(connection, user_updated(caller.user_id, number, changed))
-        return changed
+    state = await accounts.lock_user(connection, caller.user_id)
+    profile = await get_live_profile(connection, caller.user_id, session_id)
+    assert state is not None, "a login has a user"
+    if_match.check(state)
+    values = {name: getattr(profile, name) for name in accounts.CHANGEABLE}
+    number = await _update(connection, caller.user_id, {**values, **changes})
+    if number is None:
+        return profile
+    changed = await get_live_profile(connection, caller.user_id, session_id)
+    await emit(connection, user_updated(caller.user_id, number, changed))
+    return changed
 
 
 async def _update(connection: Connection, user_id: int, values: Mapping[str, object]) -> int | None:

@@ -36,20 +36,12 @@ from services.auth.operations.tokens import IssuedTokens
 from services.auth.queries import accounts, registrations
 from shared.chassis.events.outbox import emit
 from shared.chassis.http.client_address import Client
-from shared.chassis.http.idempotency import StoredAnswer, find_answer, insert_answer
+from shared.chassis.http.idempotency import IdempotencyKey, StoredAnswer, find_answer, insert_answer
 from shared.chassis.identity import claim_users
 from shared.chassis.postgres import Connection
 from shared.contracts.auth import UserRegistered
 from shared.contracts.emails import email_sha256
 from shared.contracts.types import new_id
-
-
-@dataclass(frozen=True)
-class IdempotencyKey:
-    """The client's idempotency key, and the hash that identifies the same request."""
-
-    key: str
-    request_sha256: bytes
 
 
 @dataclass(frozen=True)
@@ -168,9 +160,7 @@ async def _create_account(
     session_id, tokens = await open_login(auth, connection, registered, client, now)
     await emit(connection, registered)
     if idempotency is not None:  # no token is stored: a repeated request gets new ones, for the password
-        await insert_answer(
-            connection, user_id, idempotency.key, idempotency.request_sha256, StoredAnswer(201, "/v1/me", "")
-        )
+        await insert_answer(connection, user_id, idempotency, StoredAnswer(201, "/v1/me", ""))
     profile = await accounts.find_profile(connection, user_id, session_id)
     assert profile is not None, "written in this transaction"
     return Registration(profile, tokens, trial)
@@ -194,7 +184,7 @@ async def _register_again(
     if idempotency is None:
         raise EmailTaken
     async with auth.database.tenant(user_id) as connection:
-        if await find_answer(connection, user_id, idempotency.key, idempotency.request_sha256) is None:
+        if await find_answer(connection, user_id, idempotency) is None:
             raise EmailTaken
         if not await accounts.update_login(
             connection, user_id, credentials.password_hash, credentials.password_hash, now

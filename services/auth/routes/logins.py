@@ -20,7 +20,7 @@ from services.auth.errors import (
 from services.auth.operations import logins
 from services.auth.operations.authentication import AuthContext
 from services.auth.operations.refresh import refresh
-from services.auth.operations.registration import IdempotencyKey, register
+from services.auth.operations.registration import register
 from services.auth.operations.tokens import LONGEST_REFRESH_TOKEN
 from services.auth.routes.fields import NewPassword, Password, TimeZone
 from services.auth.routes.views import JwksView, RegisteredView, TokensView, tokens_view, user_view
@@ -28,7 +28,7 @@ from shared.chassis.auth import Authenticator
 from shared.chassis.errors import Unauthorized
 from shared.chassis.http.app import Call, Reply
 from shared.chassis.http.client_address import Client, Networks, client_of
-from shared.chassis.http.idempotency import REPLAYED, request_sha256
+from shared.chassis.http.idempotency import REPLAYED
 from shared.chassis.http.routes import Routes, endpoint
 from shared.contracts.examples import PASSWORD, REFRESH_TOKEN, example
 from shared.contracts.texts import Name, ShortName
@@ -114,10 +114,7 @@ class LoginRoutes(Routes):
             first_name=body.first_name,
             last_name=body.last_name,
         )
-        idempotency = None
-        if call.idempotency_key is not None:
-            idempotency = IdempotencyKey(call.idempotency_key, request_sha256(call.request, body))
-        registration = await register(self._auth, user, self._client(call), call.now, idempotency)
+        registration = await register(self._auth, user, self._client(call), call.now, call.idempotency_key)
         tokens = tokens_view(registration.tokens).model_dump()
         notice = NO_TRIAL if registration.trial is False else None
         view = RegisteredView(
@@ -166,7 +163,8 @@ class LoginRoutes(Routes):
             await logins.log_out(self._auth.database, token.get_secret_value(), client, call.now)
             return
         caller = await self._authenticator.principal(call.request.headers.get("Authorization"))
-        await logins.log_out_current(self._auth.database, caller, client, call.now)
+        async with self._auth.database.tenant(caller.user_id) as connection:
+            await logins.log_out_current(connection, caller, client, call.now)
 
     @endpoint("GET", "/.well-known/jwks.json", "Get the keys for verifying access tokens", public=True)
     async def get_jwks(self, call: Call) -> Reply[JwksView]:

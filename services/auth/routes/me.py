@@ -81,9 +81,10 @@ class MyRoutes(Routes):
 
     @endpoint("PATCH", ME, "Change your profile", errors=(UsernameTaken,), tagged=True, scope="admin")
     async def change_me(self, call: Call, body: ProfileChanges) -> Reply[UserView]:
-        me = await profile.change_profile(
-            self._auth.database, call.principal, _login_of(call), body.changed_fields(), call.if_match
-        )
+        async with call.transaction() as connection:
+            me = await profile.change_profile(
+                connection, call.principal, _login_of(call), body.changed_fields(), call.if_match
+            )
         return tagged(user_view(me), me.updated_at)
 
     @endpoint(
@@ -110,20 +111,18 @@ class MyRoutes(Routes):
 
     @endpoint("DELETE", SESSIONS, "End all your other logins", scope="admin")
     async def revoke_other_sessions(self, call: Call) -> EndedView:
-        user_id, current = call.principal.user_id, _login_of(call)
-        async with self._auth.database.tenant(user_id) as connection:
-            await get_live_profile(connection, user_id, current)
-        return EndedView(
-            ended=await logins.revoke_other_logins(self._auth.database, call.principal, current, call.now)
-        )
+        current = _login_of(call)
+        async with call.transaction() as connection:
+            await get_live_profile(connection, call.principal.user_id, current)
+            ended = await logins.revoke_other_logins(connection, call.principal, current, call.now)
+        return EndedView(ended=ended)
 
     @endpoint("DELETE", SESSIONS + "/{id}", "End one of your logins", scope="admin")
     async def revoke_session(self, call: Call) -> None:
-        user_id = call.principal.user_id
-        async with self._auth.database.tenant(user_id) as connection:
-            await get_live_profile(connection, user_id, _login_of(call))
-        if not await logins.revoke_login(self._auth.database, call.principal, call.uuid("id"), call.now):
-            raise NotFound
+        async with call.transaction() as connection:
+            await get_live_profile(connection, call.principal.user_id, _login_of(call))
+            if not await logins.revoke_login(connection, call.principal, call.uuid("id"), call.now):
+                raise NotFound
 
     @endpoint("GET", ME + "/activity", "List the activity of your account, newest first")
     async def list_activity(self, call: Call, query: ActivityQuery) -> Page[ActivityView]:

@@ -14,7 +14,7 @@ from services.notifications.queries.entitlements import find_entitlement
 from shared.chassis.auth import Principal
 from shared.chassis.errors import AccountNotReady, InvalidInput, NameTaken, PlanLimitReached
 from shared.chassis.http.etags import ANY_STATE, IfMatch
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 from shared.contracts.notifications import Channel
 from shared.contracts.types import new_id
 from shared.market.demand import delete_demand
@@ -23,50 +23,51 @@ DELIVERING_CHANNELS: tuple[Channel, ...] = ("dashboard",)  # no other channel de
 MAX_ALERTS = 200
 
 
-async def create_alert(database: Database, caller: Principal, values: AlertValues) -> AlertRow:
+async def create_alert(connection: Connection, caller: Principal, values: AlertValues) -> AlertRow:
     """Raises InvalidInput, PlanLimitReached, AlertsFull, NameTaken."""
     values = _with_checked_condition(values)
     try:
-        async with database.tenant(caller.user_id) as connection:
-            await _check_plan(connection, caller.user_id, telegram=values.notify_telegram)
-            if await alerts.count_alerts(connection, caller.user_id) >= MAX_ALERTS:
-                raise AlertsFull(f"a tenant can have at most {MAX_ALERTS} alerts", limit=MAX_ALERTS)
-            alert = await alerts.insert_alert(connection, caller.user_id, caller.public_id, new_id(), values)
-            await alerts.set_demand(connection, alert)
-            return alert
+        await _check_plan(connection, caller.user_id, telegram=values.notify_telegram)
+        if await alerts.count_alerts(connection, caller.user_id) >= MAX_ALERTS:
+            raise AlertsFull(f"a tenant can have at most {MAX_ALERTS} alerts", limit=MAX_ALERTS)
+        alert = await alerts.insert_alert(connection, caller.user_id, caller.public_id, new_id(), values)
+        await alerts.set_demand(connection, alert)
+        return alert
     except asyncpg.UniqueViolationError as error:
         raise NameTaken(f"an alert named {values.alert_name!r} already exists") from error
 
 
 async def change_alert(
-    database: Database, user_id: int, alert_id: UUID, changes: Mapping[str, object], if_match: IfMatch = ANY_STATE
+    connection: Connection,
+    user_id: int,
+    alert_id: UUID,
+    changes: Mapping[str, object],
+    if_match: IfMatch = ANY_STATE,
 ) -> AlertRow:
     """Apply `changes`. Switching off a feature is always allowed, also one that the plan does not include.
 
     Raises NotFound, PreconditionFailed, InvalidInput, PlanLimitReached, NameTaken.
     """
     try:
-        async with database.tenant(user_id) as connection:
-            found = await alerts.get_alert(connection, user_id, alert_id, lock=True)
-            if_match.check(found.updated_at)
-            await _check_plan(connection, user_id, telegram=bool(changes.get("notify_telegram")))
-            values = AlertValues(**{**{name: getattr(found, name) for name in alerts.WRITABLE}, **changes})
-            if "condition_data" in changes:
-                values = _with_checked_condition(values)
-            alert = await alerts.update_alert(connection, user_id, alert_id, values)
-            await alerts.set_demand(connection, alert)
-            return alert
+        found = await alerts.get_alert(connection, user_id, alert_id, lock=True)
+        if_match.check(found.updated_at)
+        await _check_plan(connection, user_id, telegram=bool(changes.get("notify_telegram")))
+        values = AlertValues(**{**{name: getattr(found, name) for name in alerts.WRITABLE}, **changes})
+        if "condition_data" in changes:
+            values = _with_checked_condition(values)
+        alert = await alerts.update_alert(connection, user_id, alert_id, values)
+        await alerts.set_demand(connection, alert)
+        return alert
     except asyncpg.UniqueViolationError as error:
         raise NameTaken("an alert with that name already exists") from error
 
 
-async def delete_alert(database: Database, user_id: int, alert_id: UUID, if_match: IfMatch = ANY_STATE) -> None:
+async def delete_alert(connection: Connection, user_id: int, alert_id: UUID, if_match: IfMatch = ANY_STATE) -> None:
     """Raises NotFound, PreconditionFailed."""
-    async with database.tenant(user_id) as connection:
-        found = await alerts.get_alert(connection, user_id, alert_id, lock=True)
-        if_match.check(found.updated_at)
-        await delete_demand(connection, user_id, alert_id)
-        await alerts.delete_alert(connection, user_id, alert_id)
+    found = await alerts.get_alert(connection, user_id, alert_id, lock=True)
+    if_match.check(found.updated_at)
+    await delete_demand(connection, user_id, alert_id)
+    await alerts.delete_alert(connection, user_id, alert_id)
 
 
 def channels_of(alert: AlertRow) -> tuple[Channel, ...]:

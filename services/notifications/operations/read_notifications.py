@@ -11,39 +11,36 @@ from services.notifications.queries import inbox, preferences
 from services.notifications.queries.inbox import InboxRow
 from services.notifications.queries.preferences import Preferences
 from shared.chassis.http.etags import IfMatch
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection, Database
 
 MAX_AGE_S = 0.4
 UNFOLLOW_AFTER_S = 10.0
 
 
-async def mark_read(database: Database, user_id: int, event_id: UUID) -> InboxRow:
+async def mark_read(connection: Connection, user_id: int, event_id: UUID) -> InboxRow:
     """Mark one notification as read. Raises NotFound."""
-    async with database.tenant(user_id) as connection:
-        await inbox.lock_inbox(connection, user_id)
-        row, was_unread = await inbox.mark_read(connection, user_id, event_id)
-        if was_unread:
-            await inbox.advance_position(connection, user_id)
-        return row
+    await inbox.lock_inbox(connection, user_id)
+    row, was_unread = await inbox.mark_read(connection, user_id, event_id)
+    if was_unread:
+        await inbox.advance_position(connection, user_id)
+    return row
 
 
-async def mark_all_read(database: Database, user_id: int, position: int | None, until: datetime | None) -> int:
+async def mark_all_read(connection: Connection, user_id: int, position: int | None, until: datetime | None) -> int:
     """Return how many were marked. Those after the position, or created after `until`, stay unread."""
-    async with database.tenant(user_id) as connection:
-        await inbox.lock_inbox(connection, user_id)
-        marked = await inbox.mark_all_read(connection, user_id, position, until)
-        if marked:
-            await inbox.advance_position(connection, user_id)
-        return marked
+    await inbox.lock_inbox(connection, user_id)
+    marked = await inbox.mark_all_read(connection, user_id, position, until)
+    if marked:
+        await inbox.advance_position(connection, user_id)
+    return marked
 
 
 async def change_preferences(
-    database: Database, user_id: int, kinds: Mapping[Kind, Preference], if_match: IfMatch
+    connection: Connection, user_id: int, kinds: Mapping[Kind, Preference], if_match: IfMatch
 ) -> Preferences:
     """Raises PreconditionFailed."""
-    async with database.tenant(user_id) as connection:
-        if_match.check((await preferences.lock_preferences(connection, user_id)).version)
-        return await preferences.update_preferences(connection, user_id, kinds)
+    if_match.check((await preferences.lock_preferences(connection, user_id)).version)
+    return await preferences.update_preferences(connection, user_id, kinds)
 
 
 class LastPositions:

@@ -175,8 +175,10 @@ class AlertRoutes(Routes):
         scope="trade",
     )
     async def create_alert(self, call: Call, body: AlertBody) -> Reply[AlertView]:
+        await call.replay_if_answered()
         await self._history.check_series(body.symbol, body.interval)
-        alert = await create_alert(self._database, call.principal, AlertValues(**body.model_dump()))
+        async with call.transaction() as connection:
+            alert = await create_alert(connection, call.principal, AlertValues(**body.model_dump()))
         return created(_view(alert), f"{ALERTS}/{alert.alert_id}")
 
     @endpoint("GET", ALERTS, "List your alerts, newest first")
@@ -203,23 +205,20 @@ class AlertRoutes(Routes):
         scope="trade",
     )
     async def change_alert(self, call: Call, body: AlertChanges) -> Reply[AlertView]:
-        return await self._change(call, body.changed_fields())
+        return await _change(call, body.changed_fields())
 
     @endpoint("DELETE", ONE_ALERT, "Delete an alert", status=204, tagged=True, scope="trade")
     async def delete_alert(self, call: Call) -> None:
-        await delete_alert(self._database, call.principal.user_id, call.uuid(), call.if_match)
+        async with call.transaction() as connection:
+            await delete_alert(connection, call.principal.user_id, call.uuid(), call.if_match)
 
     @endpoint("POST", ONE_ALERT + "/pause", "Pause an alert", scope="trade")
     async def pause_alert(self, call: Call) -> Reply[AlertView]:
-        return await self._change(call, {"is_active": False})
+        return await _change(call, {"is_active": False})
 
     @endpoint("POST", ONE_ALERT + "/resume", "Resume an alert: it fires on candles from now on", scope="trade")
     async def resume_alert(self, call: Call) -> Reply[AlertView]:
-        return await self._change(call, {"is_active": True})
-
-    async def _change(self, call: Call, changes: dict[str, object]) -> Reply[AlertView]:
-        user_id = call.principal.user_id
-        return _tagged(await change_alert(self._database, user_id, call.uuid(), changes, call.if_match))
+        return await _change(call, {"is_active": True})
 
     @endpoint("GET", ONE_ALERT + "/firings", "List an alert's firings, newest first")
     async def list_firings(self, call: Call, query: FiringsQuery) -> Page[FiringView]:
@@ -228,6 +227,12 @@ class AlertRoutes(Routes):
             await alerts.get_alert(connection, user_id, alert_id)
             rows = await firings.list_firings(connection, user_id, alert_id, wanted)
         return query.page_of(rows, FiringView.model_validate)
+
+
+async def _change(call: Call, changes: dict[str, object]) -> Reply[AlertView]:
+    async with call.transaction() as connection:
+        alert = await change_alert(connection, call.principal.user_id, call.uuid(), changes, call.if_match)
+    return _tagged(alert)
 
 
 def _tagged(row: AlertRow) -> Reply[AlertView]:

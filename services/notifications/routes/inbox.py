@@ -207,7 +207,8 @@ class InboxRoutes(Routes):
 
     @endpoint("POST", INBOX + "/{id}/read", "Mark a message as read", scope="trade")
     async def mark_read(self, call: Call) -> MessageView:
-        return _view(await mark_read(self._database, call.principal.user_id, call.uuid()))
+        async with call.transaction() as connection:
+            return _view(await mark_read(connection, call.principal.user_id, call.uuid()))
 
     @endpoint(
         "POST",
@@ -216,7 +217,8 @@ class InboxRoutes(Routes):
         scope="trade",
     )
     async def mark_all_read(self, call: Call, body: ReadBody) -> ReadView:
-        marked = await mark_all_read(self._database, call.principal.user_id, body.position, body.to)
+        async with call.transaction() as connection:
+            marked = await mark_all_read(connection, call.principal.user_id, body.position, body.to)
         return ReadView(marked_read=marked)
 
     @endpoint("GET", PREFERENCES, "Get your notification preferences", tagged=True)
@@ -231,7 +233,9 @@ class InboxRoutes(Routes):
             kind: Preference(channels=tuple(sorted(set(given.channels))), severity_floor=given.severity_floor)
             for kind, given in body.kinds.items()
         }
-        return _preferences(await change_preferences(self._database, call.principal.user_id, kinds, call.if_match))
+        async with call.transaction() as connection:
+            changed = await change_preferences(connection, call.principal.user_id, kinds, call.if_match)
+        return _preferences(changed)
 
 
 def _message_event(row: InboxRow) -> tuple[int, ServerSentEvent]:

@@ -12,14 +12,21 @@ import structlog
 from prometheus_client import Counter
 
 from services.trading.backtests.calculator import COMMAND, CalculationEnded, Calculator, Write
-from services.trading.operations import work_backtest
-from services.trading.operations.work_backtest import Assignment, ClaimLost
+from services.trading.operations.work_backtest import (
+    Assignment,
+    ClaimLost,
+    begin_backtest,
+    claim_job,
+    fail_backtest,
+    finish_backtest,
+    release_job,
+)
 from services.trading.queries import backtest_queue, candles
 from services.trading.queries.backtest_queue import BacktestJob
 from services.trading.queries.backtest_results import Kind, ResultHead
 from shared.chassis.clock import utc_now
 from shared.chassis.pause import pause
-from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
 from shared.contracts.types import decimal_text
 from shared.strategy.bars import INTERVAL_MS
 
@@ -96,7 +103,8 @@ class BacktestWorker:
         try:
             while not stop.is_set():
                 try:
-                    job = await work_backtest.claim_job(self._database, self._name)
+                    async with self._database.queue() as connection:
+                        job = await claim_job(connection, self._name)
                 except INFRASTRUCTURE_FAULTS as error:
                     log.warning("backtests_not_claimed", error=repr(error))
                     job = None
@@ -127,7 +135,7 @@ class BacktestWorker:
         self, claim: _Claim, fault: BaseException | None, calculator: Calculator, stop: asyncio.Event
     ) -> None:
         """Write the outcome: done, failed, or back to the queue. The claim is renewed until this is written."""
-        job, database = claim.job, self._database
+        job, reason = claim.job, str(fault)
         match fault:
             case None:
                 ENDED.labels("done").inc()
@@ -136,27 +144,30 @@ class BacktestWorker:
             case asyncio.CancelledError() if claim.lost.is_set():
                 log.info("backtest_claim_lost", backtest_id=str(job.backtest_id))
             case asyncio.CancelledError():
-                await self._write(stop, lambda: work_backtest.release_job(database, job))
+                await self._write(stop, job, lambda connection: release_job(connection, job))
             case _Refused():
                 ENDED.labels("refused").inc()
-                await self._write(stop, lambda: work_backtest.fail_backtest(database, job, str(fault), utc_now()))
+                await self._write(stop, job, lambda connection: fail_backtest(connection, job, reason, utc_now()))
             case CalculationEnded():
                 ENDED.labels("crashed").inc()
-                log.error("backtest_crashed", backtest_id=str(job.backtest_id), reason=str(fault))
+                log.error("backtest_crashed", backtest_id=str(job.backtest_id), reason=reason)
                 await calculator.kill()
-                await self._write(stop, lambda: work_backtest.release_job(database, job, str(fault)))
+                await self._write(stop, job, lambda connection: release_job(connection, job, reason))
             case _ if isinstance(fault, INFRASTRUCTURE_FAULTS):
                 log.warning("backtest_interrupted", backtest_id=str(job.backtest_id), error=repr(fault))
                 await calculator.kill()
-                await self._write(stop, lambda: work_backtest.release_job(database, job))
+                await self._write(stop, job, lambda connection: release_job(connection, job))
             case _:
                 raise fault
 
-    async def _write(self, stop: asyncio.Event, write: Callable[[], Awaitable[None]]) -> None:
+    async def _write(
+        self, stop: asyncio.Event, job: BacktestJob, write: Callable[[Connection], Awaitable[None]]
+    ) -> None:
         """Retry `write` until it succeeds or the claim is lost; once `stop` is set, do not retry."""
         while True:
             try:
-                return await write()
+                async with self._database.tenant(job.user_id) as connection:
+                    return await write(connection)
             except ClaimLost:
                 return None
             except INFRASTRUCTURE_FAULTS as error:
@@ -166,7 +177,9 @@ class BacktestWorker:
             await pause(stop, RETRY_AFTER_S)
 
     async def _calculate(self, claim: _Claim, calculator: Calculator) -> None:
-        assignment = await work_backtest.begin_backtest(self._database, claim.job, utc_now())
+        job = claim.job
+        async with self._database.tenant(job.user_id) as connection:
+            assignment = await begin_backtest(connection, job, utc_now())
         if assignment is None:
             return
         await calculator.send(_request(assignment), lambda write: self._feed(assignment, write))
@@ -174,7 +187,8 @@ class BacktestWorker:
         head = await _until_head(claim, answer)
         if head.bars != assignment.range.bars:
             raise CalculationEnded("its candles changed during the calculation")
-        await work_backtest.finish_backtest(self._database, assignment, head, _rows(answer), utc_now())
+        async with self._database.tenant(job.user_id) as connection:
+            await finish_backtest(connection, assignment, head, _rows(answer), utc_now())
         if head.bars > RESTART_AFTER_BARS:
             await calculator.kill()
 

@@ -12,7 +12,7 @@ from services.trading.domain import FEED_SILENT, Waiting
 from services.trading.queries import alarms, sessions
 from services.trading.queries.sessions import SessionLease
 from shared.chassis.events.outbox import emit
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 from shared.contracts.trading import SessionAlarmed
 
 SESSION_FAILED = "session_failed"
@@ -27,64 +27,59 @@ class Cause(NamedTuple):
     since: datetime
 
 
-async def alarm_silence(database: Database, leases: Sequence[SessionLease], since: datetime) -> list[UUID]:
+async def alarm_silence(connection: Connection, leases: Sequence[SessionLease], since: datetime) -> list[UUID]:
     """Stop entries of these sessions, because their candles are overdue, and notify their tenants.
 
     Returns the sessions that were not marked before.
     """
-    async with database.tenants({lease.user_id for lease in leases}) as connection:
-        marked = await alarms.lock_leases(connection, leases, silent=False)
-        if marked:
-            await alarms.set_silent(connection, marked, since)
-            await alarms.insert_restrictions(connection, marked, "FEED_SILENT")
-            await _emit_alarms(connection, dict.fromkeys(marked, Cause(FEED_SILENT, since)))
+    marked = await alarms.lock_leases(connection, leases, silent=False)
+    if marked:
+        await alarms.set_silent(connection, marked, since)
+        await alarms.insert_restrictions(connection, marked, "FEED_SILENT")
+        await _emit_alarms(connection, dict.fromkeys(marked, Cause(FEED_SILENT, since)))
     return marked
 
 
-async def lift_silence(database: Database, leases: Sequence[SessionLease]) -> None:
+async def lift_silence(connection: Connection, leases: Sequence[SessionLease]) -> None:
     """Allow entries again, from the bar after each session's last one, because candles arrive on time again."""
-    async with database.tenants({lease.user_id for lease in leases}) as connection:
-        marked = await alarms.lock_leases(connection, leases, silent=True)
-        if marked:
-            await alarms.set_silent(connection, marked, None)
-            await alarms.insert_restrictions(connection, marked, "FEED_SILENT_LIFTED")
+    marked = await alarms.lock_leases(connection, leases, silent=True)
+    if marked:
+        await alarms.set_silent(connection, marked, None)
+        await alarms.insert_restrictions(connection, marked, "FEED_SILENT_LIFTED")
 
 
-async def alarm_waiting(database: Database, waits: Sequence[tuple[SessionLease, Waiting]]) -> None:
+async def alarm_waiting(connection: Connection, waits: Sequence[tuple[SessionLease, Waiting]]) -> None:
     """Mark these sessions as waiting for a bar.
 
     Tenants are notified only of sessions that never had a bar; for later bars, the silence alarm notifies them.
     """
-    async with database.tenants({lease.user_id for lease, _ in waits}) as connection:
-        if not await alarms.is_feed_led(connection):
-            waits = [(lease, replace(waiting, what="feed")) for lease, waiting in waits]
-        marked = set(await alarms.mark_waiting(connection, waits))
-        rows = {row.session_id: row for row in await alarms.list_awaiting(connection, sorted(marked))}
-        await sessions.touch_sessions(connection, sorted(marked))
-        causes: dict[UUID, Cause] = {}
-        for lease, waiting in waits:
-            if (row := rows.get(lease.session_id)) is None:
-                continue
-            expected = waiting.expected_at.isoformat()
-            log.warning("session_waits", session_id=str(lease.session_id), what=waiting.what, expected_at=expected)
-            if row.last_bar is None:
-                causes[lease.session_id] = Cause(f"waiting_for_{waiting.what}", waiting.since)
-        if causes:
-            await _emit_alarms(connection, causes)
+    if not await alarms.is_feed_led(connection):
+        waits = [(lease, replace(waiting, what="feed")) for lease, waiting in waits]
+    marked = set(await alarms.mark_waiting(connection, waits))
+    rows = {row.session_id: row for row in await alarms.list_awaiting(connection, sorted(marked))}
+    await sessions.touch_sessions(connection, sorted(marked))
+    causes: dict[UUID, Cause] = {}
+    for lease, waiting in waits:
+        if (row := rows.get(lease.session_id)) is None:
+            continue
+        expected = waiting.expected_at.isoformat()
+        log.warning("session_waits", session_id=str(lease.session_id), what=waiting.what, expected_at=expected)
+        if row.last_bar is None:
+            causes[lease.session_id] = Cause(f"waiting_for_{waiting.what}", waiting.since)
+    if causes:
+        await _emit_alarms(connection, causes)
 
 
-async def lift_waiting(database: Database, leases: Sequence[SessionLease]) -> None:
+async def lift_waiting(connection: Connection, leases: Sequence[SessionLease]) -> None:
     """Clear the waiting marks of these sessions, because bars have arrived."""
-    async with database.tenants({lease.user_id for lease in leases}) as connection:
-        cleared = await alarms.clear_waiting(connection, leases)
-        await sessions.touch_sessions(connection, cleared)
+    cleared = await alarms.clear_waiting(connection, leases)
+    await sessions.touch_sessions(connection, cleared)
 
 
-async def alarm_failure(database: Database, lease: SessionLease, since: datetime) -> None:
+async def alarm_failure(connection: Connection, lease: SessionLease, since: datetime) -> None:
     """Notify the tenant that their session cannot be stepped, once however many workers fail on it."""
-    async with database.tenants([lease.user_id]) as connection:
-        if await alarms.mark_failed(connection, lease, since):
-            await _emit_alarms(connection, {lease.session_id: Cause(SESSION_FAILED, since)})
+    if await alarms.mark_failed(connection, lease, since):
+        await _emit_alarms(connection, {lease.session_id: Cause(SESSION_FAILED, since)})
 
 
 async def _emit_alarms(connection: Connection, causes: Mapping[UUID, Cause]) -> None:

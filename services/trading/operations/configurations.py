@@ -10,27 +10,28 @@ from services.trading.queries import configurations, entitlements
 from services.trading.queries.configurations import ConfigurationRow, ConfigurationValues
 from shared.chassis.errors import NameTaken
 from shared.chassis.http.etags import ANY_STATE, IfMatch
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 from shared.contracts.types import new_id
 
 
-async def create_configuration(database: Database, user_id: int, values: ConfigurationValues) -> ConfigurationRow:
+async def create_configuration(
+    connection: Connection, user_id: int, values: ConfigurationValues
+) -> ConfigurationRow:
     """Raises ConfigurationsFull, NameTaken."""
     configuration_id = new_id()
     try:
-        async with database.tenant(user_id) as connection:
-            if await configurations.count_configurations(connection, user_id) >= MAX_CONFIGURATIONS:
-                raise ConfigurationsFull(
-                    f"you can have at most {MAX_CONFIGURATIONS} configurations", limit=MAX_CONFIGURATIONS
-                )
-            await _clear_other_default(connection, user_id, configuration_id, values)
-            return await configurations.insert_configuration(connection, user_id, configuration_id, values)
+        if await configurations.count_configurations(connection, user_id) >= MAX_CONFIGURATIONS:
+            raise ConfigurationsFull(
+                f"you can have at most {MAX_CONFIGURATIONS} configurations", limit=MAX_CONFIGURATIONS
+            )
+        await _clear_other_default(connection, user_id, configuration_id, values)
+        return await configurations.insert_configuration(connection, user_id, configuration_id, values)
     except asyncpg.UniqueViolationError as error:
         raise _name_taken(values) from error
 
 
 async def change_configuration(
-    database: Database,
+    connection: Connection,
     user_id: int,
     configuration_id: UUID,
     values: ConfigurationValues,
@@ -41,21 +42,19 @@ async def change_configuration(
     Raises NotFound, PreconditionFailed, NameTaken.
     """
     try:
-        async with database.tenant(user_id) as connection:
-            await _clear_other_default(connection, user_id, configuration_id, values)
-            await _lock(connection, user_id, configuration_id, if_match)
-            changed = await configurations.update_configuration(connection, user_id, configuration_id, values)
+        await _clear_other_default(connection, user_id, configuration_id, values)
+        await _lock(connection, user_id, configuration_id, if_match)
+        changed = await configurations.update_configuration(connection, user_id, configuration_id, values)
     except asyncpg.UniqueViolationError as error:
         raise _name_taken(values) from error
     return changed
 
 
 async def delete_configuration(
-    database: Database, user_id: int, configuration_id: UUID, if_match: IfMatch = ANY_STATE
+    connection: Connection, user_id: int, configuration_id: UUID, if_match: IfMatch = ANY_STATE
 ) -> None:
-    async with database.tenant(user_id) as connection:
-        await _lock(connection, user_id, configuration_id, if_match)
-        await configurations.delete_configuration(connection, user_id, configuration_id)
+    await _lock(connection, user_id, configuration_id, if_match)
+    await configurations.delete_configuration(connection, user_id, configuration_id)
 
 
 async def _clear_other_default(

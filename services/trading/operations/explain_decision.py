@@ -19,7 +19,7 @@ from services.trading.queries.restrictions import (
 )
 from services.trading.queries.sessions import SessionRow, get_session
 from shared.chassis.listing import Slice
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection
 from shared.strategy.bars import Instrument
 from shared.strategy.decimals import exact, quantise
 from shared.strategy.document.parse import Strategy
@@ -55,15 +55,14 @@ class Explanation:
     refused_by: RefusedBy | None
 
 
-async def explain_decision(database: Database, user_id: int, decision_id: UUID) -> Explanation:
+async def explain_decision(connection: Connection, user_id: int, decision_id: UUID) -> Explanation:
     """Raises NotFound."""
-    async with database.tenant(user_id) as connection:
-        decision = await get_decision(connection, user_id, decision_id)
-        session = await get_session(connection, user_id, decision.session_id)
-        restrictions = await list_restrictions(
-            connection, user_id, decision.session_id, Slice(BY_NUMBER, MAX_RESTRICTIONS)
-        )
-        fills = await list_fills_of_decision(connection, user_id, decision_id)
+    decision = await get_decision(connection, user_id, decision_id)
+    session = await get_session(connection, user_id, decision.session_id)
+    restrictions = await list_restrictions(
+        connection, user_id, decision.session_id, Slice(BY_NUMBER, MAX_RESTRICTIONS)
+    )
+    fills = await list_fills_of_decision(connection, user_id, decision_id)
     strategy = strategy_of(session.strategy_config)
     return Explanation(decision, session, fills, refused_by(decision, session, strategy, restrictions))
 

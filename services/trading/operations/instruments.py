@@ -7,7 +7,7 @@ from services.trading.bybit_api import VENUE, MarketApi
 from services.trading.domain import InstrumentChange
 from services.trading.queries import candles, restrictions, sessions
 from services.trading.queries.sessions import SessionLease
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection, Database
 from shared.strategy.bars import Instrument
 
 
@@ -20,22 +20,21 @@ async def refresh_instrument(database: Database, api: MarketApi, symbol: str) ->
 
 
 async def change_instrument(
-    database: Database, lease: SessionLease, instrument: Instrument
+    connection: Connection, lease: SessionLease, instrument: Instrument
 ) -> InstrumentChange | None:
     """Record that a running session enters with this instrument from the bar after its last one.
 
     Returns None if the lease is lost or the session has stopped.
     """
-    async with database.tenant(lease.user_id) as connection:
-        if not await sessions.lock_held_lease(connection, lease):
-            return None
-        session = await sessions.find_session(connection, lease.user_id, lease.session_id, lock=True)
-        if session is None or session.status == "STOPPED":
-            return None
-        note = restrictions.Restriction(
-            "INSTRUMENT_CHANGED",
-            after_bar=session.last_bar,
-            **asdict(instrument),
-        )
-        await restrictions.insert_restriction(connection, lease.user_id, lease.session_id, note)
+    if not await sessions.lock_held_lease(connection, lease):
+        return None
+    session = await sessions.find_session(connection, lease.user_id, lease.session_id, lock=True)
+    if session is None or session.status == "STOPPED":
+        return None
+    note = restrictions.Restriction(
+        "INSTRUMENT_CHANGED",
+        after_bar=session.last_bar,
+        **asdict(instrument),
+    )
+    await restrictions.insert_restriction(connection, lease.user_id, lease.session_id, note)
     return InstrumentChange(session.last_bar, instrument)

@@ -5,14 +5,13 @@ from uuid import UUID
 from services.trading.queries import sessions
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.http.etags import IfMatch
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection
 
 
 async def note_session(
-    database: Database, user_id: int, session_id: UUID, notes: str | None, if_match: IfMatch
+    connection: Connection, user_id: int, session_id: UUID, notes: str | None, if_match: IfMatch
 ) -> SessionRow:
     """Set the notes, also of a stopped session. Raises NotFound, PreconditionFailed."""
-    async with database.tenant(user_id) as connection:
-        session = await sessions.get_session(connection, user_id, session_id, lock=True)
-        if_match.check(session.revision)
-        return await sessions.update_notes(connection, user_id, session_id, notes)
+    session = await sessions.get_session(connection, user_id, session_id, lock=True)
+    if_match.check(session.revision)
+    return await sessions.update_notes(connection, user_id, session_id, notes)

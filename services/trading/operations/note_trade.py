@@ -5,14 +5,13 @@ from uuid import UUID
 from services.trading.queries import trades
 from services.trading.queries.trades import TradeRow
 from shared.chassis.http.etags import IfMatch
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection
 
 
 async def note_trade(
-    database: Database, user_id: int, trade_id: UUID, notes: str | None, if_match: IfMatch
+    connection: Connection, user_id: int, trade_id: UUID, notes: str | None, if_match: IfMatch
 ) -> TradeRow:
     """Set the notes, also of a closed trade. Raises NotFound, PreconditionFailed."""
-    async with database.tenant(user_id) as connection:
-        trade = await trades.get_trade(connection, user_id, trade_id, lock=True)
-        if_match.check(trade.revision)
-        return await trades.update_notes(connection, user_id, trade_id, notes)
+    trade = await trades.get_trade(connection, user_id, trade_id, lock=True)
+    if_match.check(trade.revision)
+    return await trades.update_notes(connection, user_id, trade_id, notes)

@@ -8,40 +8,39 @@ from services.trading.operations.hold_to_plan import hold_to_plan
 from services.trading.queries import entitlements, sessions
 from services.trading.queries.restrictions import Kind, Restriction, insert_restriction
 from services.trading.queries.sessions import SessionRow
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 
 
-async def pause_session(database: Database, user_id: int, session_id: UUID) -> SessionRow:
+async def pause_session(connection: Connection, user_id: int, session_id: UUID) -> SessionRow:
     """Stop entries from the next close on; exits, stops and targets continue. Idempotent. Raises NotFound,
     SessionEnded."""
-    return await _switch(database, user_id, session_id, "PAUSED", "PAUSED", "PAUSED")
+    return await _switch(connection, user_id, session_id, "PAUSED", "PAUSED", "PAUSED")
 
 
-async def resume_session(database: Database, user_id: int, session_id: UUID) -> SessionRow:
+async def resume_session(connection: Connection, user_id: int, session_id: UUID) -> SessionRow:
     """Allow entries again, within the limits of the plan. Idempotent. Raises NotFound, SessionEnded."""
-    return await _switch(database, user_id, session_id, "ACTIVE", "ALLOWED", "RESUMED")
+    return await _switch(connection, user_id, session_id, "ACTIVE", "ALLOWED", "RESUMED")
 
 
 async def _switch(
-    database: Database,
+    connection: Connection,
     user_id: int,
     session_id: UUID,
     status: SessionStatus,
     entries: Entries,
     kind: Kind,
 ) -> SessionRow:
-    async with database.tenant(user_id) as connection:
-        session = await lock_session(connection, user_id, session_id)
-        if session.status == status:
-            return session
-        check_transition(session.status, status)
-        await sessions.set_status(connection, user_id, session_id, status)
-        await sessions.set_entries(connection, user_id, [session_id], entries)
-        note = Restriction(kind, after_bar=session.last_bar)
-        await insert_restriction(connection, user_id, session_id, note)
-        if entries == "ALLOWED":
-            await hold_to_plan(connection, user_id)
-        return await sessions.get_session(connection, user_id, session_id)
+    session = await lock_session(connection, user_id, session_id)
+    if session.status == status:
+        return session
+    check_transition(session.status, status)
+    await sessions.set_status(connection, user_id, session_id, status)
+    await sessions.set_entries(connection, user_id, [session_id], entries)
+    note = Restriction(kind, after_bar=session.last_bar)
+    await insert_restriction(connection, user_id, session_id, note)
+    if entries == "ALLOWED":
+        await hold_to_plan(connection, user_id)
+    return await sessions.get_session(connection, user_id, session_id)
 
 
 def check_transition(current: SessionStatus, requested: SessionStatus) -> None:

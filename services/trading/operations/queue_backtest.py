@@ -15,7 +15,7 @@ from services.trading.queries.backtests import BacktestRow, NewBacktest
 from services.trading.queries.candles import SeriesRow
 from services.trading.queries.strategies import VersionRow
 from shared.chassis.errors import AccountNotReady, InvalidInput, NotFound, PlanLimitReached
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 from shared.contracts.types import instant_text, new_id
 from shared.strategy.bars import Terms, TickTooCoarse, check_tick
 
@@ -35,7 +35,7 @@ class BacktestRequest:
 
 
 async def queue_backtest(
-    database: Database, user_id: int, request: BacktestRequest, most_bars: int, now: datetime
+    connection: Connection, user_id: int, request: BacktestRequest, most_bars: int, now: datetime
 ) -> BacktestRow:
     """Queue the backtest, or complete it at once with the stored result of an equal request.
 
@@ -44,40 +44,38 @@ async def queue_backtest(
     """
     if request.from_time >= request.to_time:
         raise _invalid("to", "must be later than `from`")
-    async with database.tenant(user_id) as connection:
-        _check_feature(await backtests.find_backtest_limits(connection, user_id))
-        version = await _version_of(connection, user_id, request)
-        question = await _question_of(connection, request, version, most_bars)
-        limits = _check_feature(await backtests.find_backtest_limits(connection, user_id, lock=True))
-        await _count_request(connection, user_id, limits, now)
-        stored = await backtest_results.find_result(connection, user_id, question.sha256(), now)
-        backtest_id = new_id()
-        new = _new(user_id, backtest_id, request, version, question, stored, now)
-        await backtests.insert_backtest(connection, new)
-        if stored is None:
-            if await backtest_queue.count_jobs(connection, user_id) >= MAX_WAITING:
-                raise TooManyBacktests(
-                    f"{MAX_WAITING} backtests are queued or running: wait for some to end, or cancel some"
-                )
-            await backtest_queue.insert_job(connection, user_id, backtest_id)
-        return await backtests.get_backtest(connection, user_id, backtest_id)
+    _check_feature(await backtests.find_backtest_limits(connection, user_id))
+    version = await _version_of(connection, user_id, request)
+    question = await _question_of(connection, request, version, most_bars)
+    limits = _check_feature(await backtests.find_backtest_limits(connection, user_id, lock=True))
+    await _count_request(connection, user_id, limits, now)
+    stored = await backtest_results.find_result(connection, user_id, question.sha256(), now)
+    backtest_id = new_id()
+    new = _new(user_id, backtest_id, request, version, question, stored, now)
+    await backtests.insert_backtest(connection, new)
+    if stored is None:
+        if await backtest_queue.count_jobs(connection, user_id) >= MAX_WAITING:
+            raise TooManyBacktests(
+                f"{MAX_WAITING} backtests are queued or running: wait for some to end, or cancel some"
+            )
+        await backtest_queue.insert_job(connection, user_id, backtest_id)
+    return await backtests.get_backtest(connection, user_id, backtest_id)
 
 
-async def cancel_backtest(database: Database, user_id: int, backtest_id: UUID, now: datetime) -> BacktestRow:
+async def cancel_backtest(connection: Connection, user_id: int, backtest_id: UUID, now: datetime) -> BacktestRow:
     """Cancel the backtest; a process that calculates it notices within a second. Idempotent.
 
     Raises NotFound, BacktestEnded.
     """
-    async with database.tenant(user_id) as connection:
-        status = await backtests.lock_status(connection, user_id, backtest_id)
-        if status is None:
-            raise NotFound
-        if status in ("DONE", "FAILED"):
-            raise BacktestEnded(f"the backtest has already ended: {status}")
-        if status != "CANCELLED":
-            await backtest_queue.delete_job(connection, user_id, backtest_id)
-            await backtests.set_ended(connection, user_id, backtest_id, "CANCELLED", now)
-        return await backtests.get_backtest(connection, user_id, backtest_id)
+    status = await backtests.lock_status(connection, user_id, backtest_id)
+    if status is None:
+        raise NotFound
+    if status in ("DONE", "FAILED"):
+        raise BacktestEnded(f"the backtest has already ended: {status}")
+    if status != "CANCELLED":
+        await backtest_queue.delete_job(connection, user_id, backtest_id)
+        await backtests.set_ended(connection, user_id, backtest_id, "CANCELLED", now)
+    return await backtests.get_backtest(connection, user_id, backtest_id)
 
 
 def _invalid(field: str, reason: str) -> InvalidInput:

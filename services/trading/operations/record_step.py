@@ -13,7 +13,7 @@ from services.trading.queries.sessions import SessionLease, SessionRow
 from services.trading.queries.strategies import ClosedTrades
 from services.trading.queries.trades import Cursor
 from shared.chassis.events.outbox import emit
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 from shared.contracts.envelope import Event
 from shared.contracts.trading import TradeClosed, TradeOpened
 from shared.contracts.types import from_ms, new_id
@@ -57,7 +57,7 @@ class StepResult:
     filled: FillHash | None
 
 
-async def write_step(database: Database, step: StepRecord) -> StepResult | None:
+async def write_step(connection: Connection, step: StepRecord) -> StepResult | None:
     """Write the step as one transaction.
 
     Returns None, and writes nothing, if the lease, the session's cursor or the allowed entries have changed: the
@@ -66,37 +66,36 @@ async def write_step(database: Database, step: StepRecord) -> StepResult | None:
     by_trade = group_by_trade(step.outcome, step.open_trade)
     totals = totals_after(step.totals, step.outcome, step.session)
     events = _count_events(by_trade)
-    async with database.tenant(step.session.user_id) as connection:
-        filled = await _hash_fills(connection, step) if step.outcome.fills else step.filled
-        cursor = await trades.move_session(
-            connection,
-            step.lease,
-            expected_bar=step.expected_bar,
-            last_bar=step.last_bar,
-            snapshot=step.snapshot,
-            totals=totals,
-            fills=len(step.outcome.fills),
-            fingerprint=filled.fingerprint if filled is not None and step.outcome.fills else None,
-            events=events,
-            decisions=step.outcome.decisions,
-        )
-        if cursor is None:
-            return None
-        if step.ends_refusal:
-            session = step.session
-            await decisions.end_refusals(connection, [session.user_id], [session.session_id], [step.expected_bar])
-        await _write(
-            connection,
-            step.session,
-            step.strategy_name,
-            step.outcome,
-            by_trade,
-            step.totals,
-            cursor,
-            late=step.late,
-        )
-        if (step.outcome.fills or step.outcome.dropped) and (opened := last_opened_bar(step.snapshot)) is not None:
-            await decisions.end_orders(connection, step.session.user_id, step.session.session_id, opened)
+    filled = await _hash_fills(connection, step) if step.outcome.fills else step.filled
+    cursor = await trades.move_session(
+        connection,
+        step.lease,
+        expected_bar=step.expected_bar,
+        last_bar=step.last_bar,
+        snapshot=step.snapshot,
+        totals=totals,
+        fills=len(step.outcome.fills),
+        fingerprint=filled.fingerprint if filled is not None and step.outcome.fills else None,
+        events=events,
+        decisions=step.outcome.decisions,
+    )
+    if cursor is None:
+        return None
+    if step.ends_refusal:
+        session = step.session
+        await decisions.end_refusals(connection, [session.user_id], [session.session_id], [step.expected_bar])
+    await _write(
+        connection,
+        step.session,
+        step.strategy_name,
+        step.outcome,
+        by_trade,
+        step.totals,
+        cursor,
+        late=step.late,
+    )
+    if (step.outcome.fills or step.outcome.dropped) and (opened := last_opened_bar(step.snapshot)) is not None:
+        await decisions.end_orders(connection, step.session.user_id, step.session.session_id, opened)
     return StepResult(open_trade_after(by_trade, step.open_trade), totals, filled)
 
 

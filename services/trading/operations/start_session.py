@@ -15,7 +15,7 @@ from services.trading.queries.sessions import NewSession, SessionRow
 from shared.chassis.auth import Principal
 from shared.chassis.errors import AccountNotReady, InvalidInput, PlanLimitReached
 from shared.chassis.events.outbox import emit
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 from shared.contracts.trading import SessionStarted
 from shared.contracts.types import new_id
 from shared.market.demand import insert_demand
@@ -42,19 +42,18 @@ class PaperTerms:
     slippage: Decimal
 
 
-async def find_interval(database: Database, user_id: int, request: StartRequest) -> str | None:
+async def find_interval(connection: Connection, user_id: int, request: StartRequest) -> str | None:
     """Return the interval of the strategy's version; None if there is no such strategy or version."""
-    async with database.tenant(user_id) as connection:
-        strategy = await strategies.find_strategy(connection, user_id, request.strategy_id)
-        if strategy is None:
-            return None
-        number = request.version or strategy.version
-        version = await strategies.find_version(connection, user_id, request.strategy_id, number)
+    strategy = await strategies.find_strategy(connection, user_id, request.strategy_id)
+    if strategy is None:
+        return None
+    number = request.version or strategy.version
+    version = await strategies.find_version(connection, user_id, request.strategy_id, number)
     return strategy_of(version.document).interval if version else None
 
 
 async def start_session(
-    database: Database,
+    connection: Connection,
     caller: Principal,
     request: StartRequest,
     paper: PaperTerms,
@@ -68,37 +67,36 @@ async def start_session(
     """
     if request.mode == "LIVE":
         raise LiveTradingOff("this platform only runs paper sessions")
-    async with database.tenant(caller.user_id) as connection:
-        limits = await entitlements.find_plan_limits(connection, caller.user_id, lock=True)
-        if limits is None:
-            raise AccountNotReady
-        strategy = await strategies.find_strategy(connection, caller.user_id, request.strategy_id, lock="SHARE")
-        if strategy is None:
-            raise _missing("strategy_id", "strategy")
-        if not strategy.is_active:
-            raise StrategyInactive
-        version = await strategies.find_version(
-            connection, caller.user_id, request.strategy_id, request.version or strategy.version
+    limits = await entitlements.find_plan_limits(connection, caller.user_id, lock=True)
+    if limits is None:
+        raise AccountNotReady
+    strategy = await strategies.find_strategy(connection, caller.user_id, request.strategy_id, lock="SHARE")
+    if strategy is None:
+        raise _missing("strategy_id", "strategy")
+    if not strategy.is_active:
+        raise StrategyInactive
+    version = await strategies.find_version(
+        connection, caller.user_id, request.strategy_id, request.version or strategy.version
+    )
+    if version is None:
+        raise _missing("version", "version of the strategy")
+    configuration = await _configuration_of(connection, caller.user_id, request.bot_configuration_id)
+    running = await sessions.list_running(connection, caller.user_id)
+    requested = RunningSession(new_id(), request.strategy_id, request.symbol)
+    if (exceeded := exceeded_limit(limits, running, requested)) is not None:
+        what = exceeded.name.removeprefix("max_").replace("_", " ")
+        raise PlanLimitReached(
+            f"the plan {limits.plan} allows {exceeded.limit} {what}, {exceeded.used} in use",
+            limit_name=exceeded.name,
+            allowed=exceeded.limit,
+            used=exceeded.used,
+            plan=limits.plan,
         )
-        if version is None:
-            raise _missing("version", "version of the strategy")
-        configuration = await _configuration_of(connection, caller.user_id, request.bot_configuration_id)
-        running = await sessions.list_running(connection, caller.user_id)
-        requested = RunningSession(new_id(), request.strategy_id, request.symbol)
-        if (exceeded := exceeded_limit(limits, running, requested)) is not None:
-            what = exceeded.name.removeprefix("max_").replace("_", " ")
-            raise PlanLimitReached(
-                f"the plan {limits.plan} allows {exceeded.limit} {what}, {exceeded.used} in use",
-                limit_name=exceeded.name,
-                allowed=exceeded.limit,
-                used=exceeded.used,
-                plan=limits.plan,
-            )
-        document = strategy_of(version.document)
-        await sessions.insert_locator(connection, caller.user_id, requested.session_id)
-        return await _insert(
-            connection, caller, request, paper, venue_now, requested, version, document, configuration, instrument
-        )
+    document = strategy_of(version.document)
+    await sessions.insert_locator(connection, caller.user_id, requested.session_id)
+    return await _insert(
+        connection, caller, request, paper, venue_now, requested, version, document, configuration, instrument
+    )
 
 
 def _missing(field: str, what: str) -> InvalidInput:

@@ -14,7 +14,7 @@ from services.trading.queries import candles, sessions, trades
 from services.trading.queries.restrictions import Restriction, insert_restriction
 from services.trading.queries.sessions import SessionRow
 from shared.chassis.events.outbox import emit
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 from shared.contracts.trading import SessionStopped
 from shared.contracts.types import from_ms, to_ms
 from shared.market.demand import delete_demand
@@ -25,17 +25,16 @@ from shared.strategy.execution.steps import Execution
 
 
 async def stop_session(
-    database: Database, user_id: int, session_id: UUID, reason: StopReason, venue_now: datetime
+    connection: Connection, user_id: int, session_id: UUID, reason: StopReason, venue_now: datetime
 ) -> SessionRow:
     """Drop a pending entry and close the position at the last price the session has seen. Idempotent. Raises
     NotFound."""
-    async with database.tenant(user_id) as connection:
-        session = await lock_session(connection, user_id, session_id)
-        if session.status == "STOPPED":
-            return session
-        stopped = await _stop(connection, session, reason, venue_now)
-        await hold_to_plan(connection, user_id)
-        return stopped
+    session = await lock_session(connection, user_id, session_id)
+    if session.status == "STOPPED":
+        return session
+    stopped = await _stop(connection, session, reason, venue_now)
+    await hold_to_plan(connection, user_id)
+    return stopped
 
 
 async def _stop(connection: Connection, session: SessionRow, reason: StopReason, venue_now: datetime) -> SessionRow:

@@ -1,8 +1,8 @@
 """Create, change, deactivate and delete strategies; every change of a document creates an immutable version."""
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from services.trading.queries import entitlements, published, sessions, strategi
 from services.trading.queries.strategies import StrategyRow
 from shared.chassis.errors import InvalidInput, NameTaken, PlanLimitReached
 from shared.chassis.http.etags import ANY_STATE, IfMatch
-from shared.chassis.postgres import Connection, Database
+from shared.chassis.postgres import Connection
 from shared.contracts.types import new_id
 from shared.strategy.document.parse import Strategy, StrategyError, parse_strategy
 
@@ -39,12 +39,12 @@ def document_of(strategy: Strategy) -> dict[str, object]:
     return {**named, **parts}
 
 
-async def create_strategy(database: Database, user_id: int, raw: object) -> StrategyRow:
-    return await save_strategy(database, user_id, read_document(raw))
+async def create_strategy(connection: Connection, user_id: int, raw: object) -> StrategyRow:
+    return await save_strategy(connection, user_id, read_document(raw))
 
 
 async def save_strategy(
-    database: Database, user_id: int, strategy: Strategy, strategy_name: str | None = None
+    connection: Connection, user_id: int, strategy: Strategy, strategy_name: str | None = None
 ) -> StrategyRow:
     """Store a strategy of this tenant, under `strategy_name` if given.
 
@@ -53,7 +53,7 @@ async def save_strategy(
     named = strategy if strategy_name is None else replace(strategy, name=strategy_name)
     document, strategy_id = document_of(named), new_id()
     read_document(document)
-    async with _raise_name_taken(named.name), database.tenant(user_id) as connection:
+    with _raise_name_taken(named.name):
         await _check_room(connection, user_id)
         row = await strategies.insert_strategy(connection, user_id, strategy_id, document, named.content_hash)
         await strategies.insert_version(connection, user_id, strategy_id, 1, document, named.content_hash)
@@ -61,7 +61,7 @@ async def save_strategy(
 
 
 async def change_strategy(
-    database: Database, user_id: int, strategy_id: UUID, raw: object, if_match: IfMatch = ANY_STATE
+    connection: Connection, user_id: int, strategy_id: UUID, raw: object, if_match: IfMatch = ANY_STATE
 ) -> StrategyRow:
     """Create a version; running sessions stay on theirs. The same document again changes nothing.
 
@@ -69,7 +69,7 @@ async def change_strategy(
     """
     strategy = read_document(raw)
     document = document_of(strategy)
-    async with _raise_name_taken(strategy.name), database.tenant(user_id) as connection:
+    with _raise_name_taken(strategy.name):
         found = await strategies.get_strategy(connection, user_id, strategy_id, lock="UPDATE")
         if_match.check(found.revision)
         same = (found.strategy_name, found.strategy_description) == (strategy.name, strategy.description)
@@ -83,33 +83,31 @@ async def change_strategy(
 
 
 async def set_strategy_active(
-    database: Database, user_id: int, strategy_id: UUID, *, is_active: bool
+    connection: Connection, user_id: int, strategy_id: UUID, *, is_active: bool
 ) -> StrategyRow:
     """Activate or deactivate a strategy. Running sessions continue, new ones need an active one. Idempotent."""
-    async with database.tenant(user_id) as connection:
-        found = await strategies.get_strategy(connection, user_id, strategy_id, lock="UPDATE")
-        if found.is_active == is_active:
-            return found
-        return await strategies.set_active(connection, user_id, strategy_id, is_active)
+    found = await strategies.get_strategy(connection, user_id, strategy_id, lock="UPDATE")
+    if found.is_active == is_active:
+        return found
+    return await strategies.set_active(connection, user_id, strategy_id, is_active)
 
 
 async def delete_strategy(
-    database: Database, user_id: int, strategy_id: UUID, if_match: IfMatch = ANY_STATE
+    connection: Connection, user_id: int, strategy_id: UUID, if_match: IfMatch = ANY_STATE
 ) -> None:
     """Mark the strategy deleted; its versions stay, because trades refer to them.
 
     Raises NotFound, PreconditionFailed, StrategyInUse.
     """
-    async with database.tenant(user_id) as connection:
-        found = await strategies.get_strategy(connection, user_id, strategy_id, lock="UPDATE")
-        if_match.check(found.revision)
-        running = await sessions.list_running(connection, user_id)
-        if any(session.strategy_id == strategy_id for session in running):
-            raise StrategyInUse("stop the sessions that run on it first")
-        if found.published_strategy_id is not None:
-            await published.withdraw_published(connection, found.published_strategy_id)
-            await strategies.set_publication(connection, user_id, strategy_id, None, None)
-        await strategies.delete_strategy(connection, user_id, strategy_id)
+    found = await strategies.get_strategy(connection, user_id, strategy_id, lock="UPDATE")
+    if_match.check(found.revision)
+    running = await sessions.list_running(connection, user_id)
+    if any(session.strategy_id == strategy_id for session in running):
+        raise StrategyInUse("stop the sessions that run on it first")
+    if found.published_strategy_id is not None:
+        await published.withdraw_published(connection, found.published_strategy_id)
+        await strategies.set_publication(connection, user_id, strategy_id, None, None)
+    await strategies.delete_strategy(connection, user_id, strategy_id)
 
 
 async def _check_room(connection: Connection, user_id: int) -> None:
@@ -132,8 +130,8 @@ async def _check_room(connection: Connection, user_id: int) -> None:
         )
 
 
-@asynccontextmanager
-async def _raise_name_taken(name: str) -> AsyncIterator[None]:
+@contextmanager
+def _raise_name_taken(name: str) -> Iterator[None]:
     """Convert a unique violation to NameTaken."""
     try:
         yield

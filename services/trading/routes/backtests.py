@@ -103,8 +103,10 @@ class BacktestRoutes(Routes):
             self._paper.slippage if body.slippage is None else body.slippage,
             body.initial_balance or INITIAL_BALANCE,
         )
+        await call.replay_if_answered()
         await self._listing.refresh(body.symbol)
-        row = await queue_backtest(self._database, call.principal.user_id, request, self._most_bars, call.now)
+        async with call.transaction() as connection:
+            row = await queue_backtest(connection, call.principal.user_id, request, self._most_bars, call.now)
         return Reply(backtest_view(row), headers={"Location": f"{PATH}/{row.backtest_id}"})
 
     @endpoint("GET", PATH, "List your backtests, newest first")
@@ -137,7 +139,9 @@ class BacktestRoutes(Routes):
         scope="trade",
     )
     async def cancel_backtest(self, call: Call) -> BacktestView:
-        return backtest_view(await cancel_backtest(self._database, call.principal.user_id, call.uuid(), call.now))
+        async with call.transaction() as connection:
+            row = await cancel_backtest(connection, call.principal.user_id, call.uuid(), call.now)
+        return backtest_view(row)
 
     @endpoint(
         "GET",

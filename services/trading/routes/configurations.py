@@ -126,7 +126,8 @@ class ConfigurationRoutes(Routes):
         scope="trade",
     )
     async def create_bot_configuration(self, call: Call, body: ConfigurationBody) -> Reply[ConfigurationView]:
-        row = await create_configuration(self._database, call.principal.user_id, body.values())
+        async with call.transaction() as connection:
+            row = await create_configuration(connection, call.principal.user_id, body.values())
         return created(_view(row), f"{PATH}/{row.bot_configuration_id}")
 
     @endpoint("GET", PATH, "List your configurations, newest first")
@@ -156,11 +157,14 @@ class ConfigurationRoutes(Routes):
     )
     async def change_bot_configuration(self, call: Call, body: ConfigurationBody) -> Reply[ConfigurationView]:
         values, user_id = body.values(), call.principal.user_id
-        return _tagged(await change_configuration(self._database, user_id, call.uuid(), values, call.if_match))
+        async with call.transaction() as connection:
+            row = await change_configuration(connection, user_id, call.uuid(), values, call.if_match)
+        return _tagged(row)
 
     @endpoint("DELETE", PATH + "/{id}", "Delete a configuration", status=204, tagged=True, scope="trade")
     async def delete_bot_configuration(self, call: Call) -> None:
-        await delete_configuration(self._database, call.principal.user_id, call.uuid(), call.if_match)
+        async with call.transaction() as connection:
+            await delete_configuration(connection, call.principal.user_id, call.uuid(), call.if_match)
 
 
 def _tagged(row: ConfigurationRow) -> Reply[ConfigurationView]:

@@ -98,13 +98,15 @@ class PublishingRoutes(Routes):
     )
     async def publish_strategy(self, call: Call, body: PublishBody) -> StrategyView:
         user_id = call.principal.user_id
-        return strategy_view(
-            await publish_strategy(self._database, user_id, call.uuid(), body.version, body.display_name)
-        )
+        async with call.transaction() as connection:
+            row = await publish_strategy(connection, user_id, call.uuid(), body.version, body.display_name)
+        return strategy_view(row)
 
     @endpoint("POST", "/v1/strategies/{id}/unpublish", "Withdraw the published copy", scope="trade")
     async def unpublish_strategy(self, call: Call) -> StrategyView:
-        return strategy_view(await unpublish_strategy(self._database, call.principal.user_id, call.uuid()))
+        async with call.transaction() as connection:
+            row = await unpublish_strategy(connection, call.principal.user_id, call.uuid())
+        return strategy_view(row)
 
     @endpoint("GET", PUBLISHED, "List the strategies that all users have published, newest first")
     async def list_published_strategies(self, call: Call, query: PublishedQuery) -> Page[PublishedSummary]:
@@ -116,7 +118,8 @@ class PublishingRoutes(Routes):
 
     @endpoint("GET", PUBLISHED + "/{id}", "Get a published strategy")
     async def get_published_strategy(self, call: Call) -> PublishedView:
-        return _published(await get_published(self._database, call.principal.user_id, call.uuid()))
+        async with self._database.tenant(call.principal.user_id) as connection:
+            return _published(await get_published(connection, call.uuid()))
 
     @endpoint(
         "POST",
@@ -128,7 +131,9 @@ class PublishingRoutes(Routes):
     )
     async def copy_published_strategy(self, call: Call, body: CopyBody) -> Reply[StrategyView]:
         user_id, name = call.principal.user_id, body.strategy_name
-        return _created(strategy_view(await copy_published_strategy(self._database, user_id, call.uuid(), name)))
+        async with call.transaction() as connection:
+            row = await copy_published_strategy(connection, user_id, call.uuid(), name)
+        return _created(strategy_view(row))
 
     @endpoint("GET", TEMPLATES, "List the template strategies")
     async def list_templates(self, call: Call) -> Page[TemplateView]:
@@ -148,9 +153,9 @@ class PublishingRoutes(Routes):
     )
     async def copy_template(self, call: Call, body: CopyBody) -> Reply[StrategyView]:
         user_id, name = call.principal.user_id, body.strategy_name
-        return _created(
-            strategy_view(await save_strategy(self._database, user_id, _require_template(call).strategy, name))
-        )
+        async with call.transaction() as connection:
+            row = await save_strategy(connection, user_id, _require_template(call).strategy, name)
+        return _created(strategy_view(row))
 
 
 def _require_template(call: Call) -> Template:

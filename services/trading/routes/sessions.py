@@ -108,9 +108,12 @@ class SessionRoutes(Routes):
             body.initial_balance,
             body.notes,
         )
-        interval = await find_interval(self._database, call.principal.user_id, request)
+        await call.replay_if_answered()
+        async with self._database.tenant(call.principal.user_id) as connection:
+            interval = await find_interval(connection, call.principal.user_id, request)
         now, instrument = await self._venue_facts(body.symbol, interval)
-        row = await start_session(self._database, call.principal, request, self._paper, now, instrument)
+        async with call.transaction() as connection:
+            row = await start_session(connection, call.principal, request, self._paper, now, instrument)
         return created(session_view(row, RunState("ALLOWED", None)), f"{PATH}/{row.session_id}")
 
     async def _venue_facts(self, symbol: str, interval: str | None) -> tuple[datetime, Instrument]:
@@ -164,13 +167,14 @@ class SessionRoutes(Routes):
         user_id = call.principal.user_id
         async with self._database.tenant(user_id) as connection:
             row = await sessions.get_session(connection, user_id, call.uuid())
-            return _tagged((await _viewer(connection, user_id, [row]))(row), row)
+            return _tagged(await _view(connection, row), row)
 
     @endpoint("PATCH", PATH + "/{id}", "Change the notes of a session", tagged=True, scope="trade")
     async def note_session(self, call: Call, body: SessionChanges) -> Reply[SessionView]:
         user_id = call.principal.user_id
-        row = await note_session(self._database, user_id, call.uuid(), body.notes, call.if_match)
-        return _tagged(await self._shown(row), row)
+        async with call.transaction() as connection:
+            row = await note_session(connection, user_id, call.uuid(), body.notes, call.if_match)
+            return _tagged(await _view(connection, row), row)
 
     @endpoint(
         "POST",
@@ -180,11 +184,15 @@ class SessionRoutes(Routes):
         scope="trade",
     )
     async def pause_session(self, call: Call) -> SessionView:
-        return await self._shown(await pause_session(self._database, call.principal.user_id, call.uuid()))
+        async with call.transaction() as connection:
+            row = await pause_session(connection, call.principal.user_id, call.uuid())
+            return await _view(connection, row)
 
     @endpoint("POST", PATH + "/{id}/resume", "Resume entries", errors=(SessionEnded,), scope="trade")
     async def resume_session(self, call: Call) -> SessionView:
-        return await self._shown(await resume_session(self._database, call.principal.user_id, call.uuid()))
+        async with call.transaction() as connection:
+            row = await resume_session(connection, call.principal.user_id, call.uuid())
+            return await _view(connection, row)
 
     @endpoint(
         "POST",
@@ -198,12 +206,13 @@ class SessionRoutes(Routes):
             now = await self._clock.now()
         except VenueUnavailable:
             now = self._clock.last_seen or call.now
-        user_id, session_id = call.principal.user_id, call.uuid()
-        return await self._shown(await stop_session(self._database, user_id, session_id, body.reason, now))
+        async with call.transaction() as connection:
+            row = await stop_session(connection, call.principal.user_id, call.uuid(), body.reason, now)
+            return await _view(connection, row)
 
-    async def _shown(self, row: SessionRow) -> SessionView:
-        async with self._database.tenant(row.user_id) as connection:
-            return (await _viewer(connection, row.user_id, [row]))(row)
+
+async def _view(connection: Connection, row: SessionRow) -> SessionView:
+    return (await _viewer(connection, row.user_id, [row]))(row)
 
 
 async def _viewer(

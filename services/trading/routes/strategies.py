@@ -125,7 +125,8 @@ class StrategyRoutes(Routes):
         scope="trade",
     )
     async def create_strategy(self, call: Call, body: StrategyBody) -> Reply[StrategyView]:
-        row = await create_strategy(self._database, call.principal.user_id, body.root)
+        async with call.transaction() as connection:
+            row = await create_strategy(connection, call.principal.user_id, body.root)
         return created(strategy_view(row), f"{PATH}/{row.strategy_id}")
 
     @endpoint("GET", PATH, "List your strategies, newest first")
@@ -158,8 +159,9 @@ class StrategyRoutes(Routes):
         scope="trade",
     )
     async def change_strategy(self, call: Call, body: StrategyBody) -> Reply[StrategyView]:
-        user_id = call.principal.user_id
-        return _tagged(await change_strategy(self._database, user_id, call.uuid(), body.root, call.if_match))
+        async with call.transaction() as connection:
+            row = await change_strategy(connection, call.principal.user_id, call.uuid(), body.root, call.if_match)
+        return _tagged(row)
 
     @endpoint(
         "DELETE",
@@ -171,7 +173,8 @@ class StrategyRoutes(Routes):
         scope="trade",
     )
     async def delete_strategy(self, call: Call) -> None:
-        await delete_strategy(self._database, call.principal.user_id, call.uuid(), call.if_match)
+        async with call.transaction() as connection:
+            await delete_strategy(connection, call.principal.user_id, call.uuid(), call.if_match)
 
     @endpoint(
         "POST",
@@ -182,7 +185,8 @@ class StrategyRoutes(Routes):
         scope="trade",
     )
     async def add_strategy_version(self, call: Call, body: StrategyBody) -> Reply[StrategyView]:
-        row = await change_strategy(self._database, call.principal.user_id, call.uuid(), body.root)
+        async with call.transaction() as connection:
+            row = await change_strategy(connection, call.principal.user_id, call.uuid(), body.root)
         return created(strategy_view(row), f"{PATH}/{row.strategy_id}/versions/{row.version}")
 
     @endpoint(
@@ -192,8 +196,9 @@ class StrategyRoutes(Routes):
         scope="trade",
     )
     async def deactivate_strategy(self, call: Call) -> StrategyView:
-        user_id, strategy_id = call.principal.user_id, call.uuid()
-        return strategy_view(await set_strategy_active(self._database, user_id, strategy_id, is_active=False))
+        async with call.transaction() as connection:
+            row = await set_strategy_active(connection, call.principal.user_id, call.uuid(), is_active=False)
+        return strategy_view(row)
 
     @endpoint(
         "POST",
@@ -202,8 +207,9 @@ class StrategyRoutes(Routes):
         scope="trade",
     )
     async def reactivate_strategy(self, call: Call) -> StrategyView:
-        user_id, strategy_id = call.principal.user_id, call.uuid()
-        return strategy_view(await set_strategy_active(self._database, user_id, strategy_id, is_active=True))
+        async with call.transaction() as connection:
+            row = await set_strategy_active(connection, call.principal.user_id, call.uuid(), is_active=True)
+        return strategy_view(row)
 
     @endpoint(
         "GET", PATH + "/{id}/versions", "List all versions of a strategy, newest first; versions never change"

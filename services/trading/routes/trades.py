@@ -103,8 +103,9 @@ class TradeRoutes(Routes):
 
     @endpoint("PATCH", "/v1/trades/{id}", "Change the notes of a trade", tagged=True, scope="trade")
     async def note_trade(self, call: Call, body: TradeChanges) -> Reply[TradeView]:
-        user_id = call.principal.user_id
-        return _tagged(await note_trade(self._database, user_id, call.uuid(), body.notes, call.if_match))
+        async with call.transaction() as connection:
+            row = await note_trade(connection, call.principal.user_id, call.uuid(), body.notes, call.if_match)
+        return _tagged(row)
 
     @endpoint("GET", "/v1/fills", "List your fills, newest first")
     async def list_all_fills(self, call: Call, query: FillsQuery) -> Page[FillView]:
@@ -139,7 +140,8 @@ class TradeRoutes(Routes):
         "Explain a decision: values, checks and limits at its bar, and the resulting fills",
     )
     async def get_decision(self, call: Call) -> ExplainedView:
-        return explained_view(await explain_decision(self._database, call.principal.user_id, call.uuid()))
+        async with self._database.tenant(call.principal.user_id) as connection:
+            return explained_view(await explain_decision(connection, call.principal.user_id, call.uuid()))
 
 
 def _tagged(row: TradeRow) -> Reply[TradeView]:

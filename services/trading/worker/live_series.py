@@ -151,7 +151,8 @@ class LiveSeries:
         for session in list(self.sessions.values()):
             if session.instrument == instrument:
                 continue
-            change = await change_instrument(self._database, session.lease, instrument)
+            async with self._database.tenant(session.lease.user_id) as connection:
+                change = await change_instrument(connection, session.lease, instrument)
             if change is None:
                 self._drop(session)
             else:

@@ -127,7 +127,8 @@ class LiveSession:
             ends_refusal=self.ends_refusal,
         )
         point("worker.before_decision")
-        written = await write_step(database, step)
+        async with database.tenant(self.row.user_id) as connection:
+            written = await write_step(connection, step)
         if written is None:
             return False
         point("worker.after_decision")

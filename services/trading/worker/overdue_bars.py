@@ -40,9 +40,11 @@ class OverdueMonitor:
         new = [(held[each], waiting) for each, waiting in overdue.items() if _is_unmarked(held.get(each))]
         over = [session.lease for each in series for session in each.sessions.values() if self._is_over(session)]
         if new:
-            await alarm_waiting(self._database, new)
+            async with self._database.tenants({lease.user_id for lease, _ in new}) as connection:
+                await alarm_waiting(connection, new)
         if over:
-            await lift_waiting(self._database, over)
+            async with self._database.tenants({lease.user_id for lease in over}) as connection:
+                await lift_waiting(connection, over)
         counted = Counter(lease.waiting_for for lease in held.values())
         for what in AWAITED:
             WAITING.labels(what).set(counted[what])

@@ -44,7 +44,9 @@ class SilenceMonitor:
         entering = [session for session in sessions if session.lease.silent_since is None]
         if not entering:
             return
-        marked = set(await alarm_silence(database, [session.lease for session in entering], since))
+        leases = [session.lease for session in entering]
+        async with database.tenants({lease.user_id for lease in leases}) as connection:
+            marked = set(await alarm_silence(connection, leases, since))
         for session in entering:
             if session.row.session_id in marked:
                 session.lease = replace(session.lease, silent_since=since)
@@ -54,6 +56,8 @@ class SilenceMonitor:
         silent = [session for session in sessions if session.lease.silent_since is not None]
         if not silent or seen > due + LONGEST_SILENCE:
             return
-        await lift_silence(database, [session.lease for session in silent])
+        leases = [session.lease for session in silent]
+        async with database.tenants({lease.user_id for lease in leases}) as connection:
+            await lift_silence(connection, leases)
         for session in silent:
             session.lease = replace(session.lease, silent_since=None)

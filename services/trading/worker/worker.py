@@ -164,7 +164,9 @@ class Worker:
 
     async def _notify_failures(self) -> None:
         while self._unnotified:
-            await alarm_failure(self._database, self._unnotified[0], self._clock.last_seen or utc_now())
+            lease = self._unnotified[0]
+            async with self._database.tenants([lease.user_id]) as connection:
+                await alarm_failure(connection, lease, self._clock.last_seen or utc_now())
             self._unnotified.pop(0)
 
     def _collect_dropped(self, series: LiveSeries) -> None:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar  # Any: a reply of any model
 from uuid import UUID
@@ -30,11 +31,18 @@ from shared.chassis.errors import (
 )
 from shared.chassis.http.downloads import Download, FileStream
 from shared.chassis.http.etags import ANY_STATE, IfMatch, etag_of, if_match_of, is_known
-from shared.chassis.http.idempotency import REPLAYED, StoredAnswer, answer_once, key_of, request_sha256
+from shared.chassis.http.idempotency import (
+    REPLAYED,
+    IdempotencyKey,
+    StoredAnswer,
+    insert_answer,
+    key_of,
+)
 from shared.chassis.http.json_body import parse_body
 from shared.chassis.http.streaming import EventStream, Stream, Streams, last_event_id_of
+from shared.chassis.http.transaction import RequestTransaction, answer_once
 from shared.chassis.http.transport import check_head, read_body, send
-from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, ROLLED_BACK, Database
+from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, ROLLED_BACK, Connection, Database
 from shared.chassis.quota.meter import Meter
 from shared.chassis.quota.metered_paths import kind_of
 from shared.chassis.service_tokens import ServiceCallers
@@ -75,10 +83,29 @@ class Call:
     request: web.Request
     now: datetime
     caller: Principal | None = None
-    idempotency_key: str | None = None  # endpoints that create
+    idempotency_key: IdempotencyKey | None = None  # endpoints that create
     if_match: IfMatch = ANY_STATE  # endpoints that change a tagged resource
     last_event_id: str | None = None  # streams
     service: str | None = None  # internal endpoints: the calling service
+    own_transaction: RequestTransaction | None = None  # endpoints of authenticated callers
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """Open the transaction of this request, for all its changes, after its calls to others.
+
+        It is committed when the handler has returned, together with the answer under the idempotency key and the
+        activity; if the block or the handler raises, nothing is. A request that was answered before does not enter
+        the block.
+        """
+        return self._own_transaction.open()
+
+    async def replay_if_answered(self) -> None:
+        """Leave the handler if the request was answered before, so that a repeated one calls nobody."""
+        await self._own_transaction.replay_if_answered()
+
+    @property
+    def _own_transaction(self) -> RequestTransaction:
+        assert self.own_transaction is not None, "only requests of users have one"
+        return self.own_transaction
 
     @property
     def principal(self) -> Principal:
@@ -111,6 +138,9 @@ class Call:
 HandlerResult: TypeAlias = Reply[Any] | BaseModel | Stream | Download | None
 # Takes the call, and `body` and `query` as keywords if the endpoint declares their models.
 EndpointHandler: TypeAlias = Callable[..., Awaitable[HandlerResult]]
+# Writes what is recorded of a successful request that answers this Location, and its answer if it has a key, in one
+# statement at the end of its transaction.
+Record: TypeAlias = Callable[[Connection, Call, str | None, StoredAnswer | None], Awaitable[None]]
 Models: TypeAlias = Mapping[str, BaseModel]  # the validated body and query, by the handler's argument
 
 
@@ -135,6 +165,7 @@ class Endpoint:
     media: str = ""  # downloads: the media type, such as text/csv
     media_example: str = ""
     records_itself: bool = False  # the handler records the activity itself, the chassis does not: activity.py
+    record: Record | None = None
 
     @property
     def internal(self) -> bool:
@@ -225,10 +256,16 @@ def _aiohttp_handler(
         if meter is not None and kind is not None and caller is not None:
             await meter.admit(caller, kind, f"{endpoint.method} {endpoint.path}")
         call, models = await _parse(endpoint, request, caller, service)
-        if call.idempotency_key is not None and caller is not None:
-            assert database is not None, "an endpoint that creates needs a database"
+        if caller is None or database is None:
+            return _response(endpoint, call, await endpoint.handler(call, **models))
+        if call.idempotency_key is not None:
             return await _answer_once(endpoint, call, models, call.idempotency_key, database)
-        return _response(endpoint, call, await endpoint.handler(call, **models))
+        async with RequestTransaction(database, caller.user_id) as transaction:
+            answer = await endpoint.handler(replace(call, own_transaction=transaction), **models)
+            if endpoint.record is not None:
+                location = answer.headers.get("Location") if isinstance(answer, Reply) else None
+                await endpoint.record(await transaction.ensure_open(), call, location, None)
+        return _response(endpoint, call, answer)
 
     return handle
 
@@ -241,7 +278,7 @@ async def _parse(
         models["query"] = _parse_query(endpoint.query, request)
     if endpoint.body:
         models["body"] = await _parse_body(endpoint.body, request)
-    key = key_of(request) if endpoint.creates else None
+    key = key_of(request, models.get("body")) if endpoint.creates else None
     if_match = if_match_of(request) if endpoint.changes_tagged else ANY_STATE
     last_event_id = last_event_id_of(request) if endpoint.events else None
     return Call(request, utc_now(), caller, key, if_match, last_event_id, service), models
@@ -264,17 +301,21 @@ def _not_modified(request: web.Request, response: web.Response) -> web.Response:
 
 
 async def _answer_once(
-    endpoint: Endpoint, call: Call, models: Models, key: str, database: Database
+    endpoint: Endpoint, call: Call, models: Models, key: IdempotencyKey, database: Database
 ) -> web.Response:
-    async def work() -> StoredAnswer:
-        made = await endpoint.handler(call, **models)
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
+        made = await endpoint.handler(replace(call, own_transaction=transaction), **models)
         assert not isinstance(made, Stream | Download), "an endpoint that creates does not stream"
         response = _render(endpoint, made)
         return StoredAnswer(response.status, response.headers.get("Location"), response.text or "")
 
-    answer, replayed = await answer_once(
-        database, call.principal.user_id, key, request_sha256(call.request, models.get("body")), work
-    )
+    async def store(connection: Connection, answer: StoredAnswer) -> None:
+        if endpoint.record is None:
+            await insert_answer(connection, call.principal.user_id, key, answer)
+        else:
+            await endpoint.record(connection, call, answer.location, answer)
+
+    answer, replayed = await answer_once(database, call.principal.user_id, key, work, store)
     headers = {**({"Location": answer.location} if answer.location else {}), **(REPLAYED if replayed else {})}
     return web.Response(text=answer.body, status=answer.status, headers=headers, content_type="application/json")
 

@@ -7,11 +7,11 @@ created, and the same request may succeed later.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
+from asyncpg import Record
 from pydantic import BaseModel
 
 from shared.chassis.errors import IdempotencyInFlight, IdempotencyMismatch, InvalidInput
@@ -28,6 +28,14 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
+class IdempotencyKey:
+    """The client's key, and the hash that identifies the request it was sent with."""
+
+    key: str
+    request_sha256: bytes
+
+
+@dataclass(frozen=True)
 class StoredAnswer:
     """The stored parts of an answer."""
 
@@ -36,16 +44,17 @@ class StoredAnswer:
     body: str
 
 
-class _AlreadyAnswered(Exception):
-    """Leaves the handler of a request that a concurrent request with the same key has answered meanwhile."""
+class AlreadyAnswered(Exception):
+    """Leaves the handler of a request that was answered before."""
 
     def __init__(self, answer: StoredAnswer) -> None:
         super().__init__()
         self.answer = answer
 
 
-def key_of(request: web.Request) -> str | None:
-    """Return the client's key, or None. Raises InvalidInput."""
+def key_of(request: web.Request, body: BaseModel | None) -> IdempotencyKey | None:
+    """Return the request's key, or None if it has none. Secrets in the body are masked, so they are not part of the
+    hash. Raises InvalidInput."""
     values = request.headers.getall(HEADER, [])
     if not values:
         return None
@@ -53,76 +62,50 @@ def key_of(request: web.Request) -> str | None:
     if len(values) > 1 or not 1 <= len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
         reason = f"must be given once, with 1 to {LONGEST_KEY} printable ASCII characters"
         raise InvalidInput(errors=[{"path": HEADER, "reason": reason}])
-    return key
-
-
-def request_sha256(request: web.Request, body: BaseModel | None) -> bytes:
-    """Return the hash that identifies a request. Secrets in the body are masked, so they are not part of it."""
     shown = body.model_dump_json() if body is not None else ""
-    return hashlib.sha256(f"{request.method} {request.path_qs}\n{shown}".encode()).digest()
+    return IdempotencyKey(key, hashlib.sha256(f"{request.method} {request.path_qs}\n{shown}".encode()).digest())
 
 
-async def answer_once(
-    database: Database,
-    user_id: int,
-    key: str,
-    sha256: bytes,
-    work: Callable[[], Awaitable[StoredAnswer]],
-) -> tuple[StoredAnswer, bool]:
-    """Return the answer, and whether it is replayed. Raises IdempotencyMismatch, IdempotencyInFlight.
+async def claim_key(connection: Connection, key: IdempotencyKey) -> None:
+    """Lock the current tenant's key until the transaction ends, even by a crash: of several requests one continues.
 
-    What `work` writes as this tenant is committed together with the answer. The transaction locks the key when it
-    begins, so only one of several concurrent requests continues.
+    Raises AlreadyAnswered, IdempotencyMismatch, IdempotencyInFlight.
     """
-    async with database.tenant(user_id) as connection:
-        if (known := await find_answer(connection, user_id, key, sha256)) is not None:
-            return known, True
-
-    async def take_key(connection: Connection) -> None:
-        await lock_key(connection, key)
-        if (known := await find_answer(connection, user_id, key, sha256)) is not None:
-            raise _AlreadyAnswered(known)
-
-    try:
-        async with database.one_transaction(user_id, take_key) as transaction:
-            answer = await work()
-            await insert_answer(await transaction.connection(), user_id, key, sha256, answer)
-            return answer, False
-    except _AlreadyAnswered as error:
-        return error.answer, True
-
-
-async def lock_key(connection: Connection, key: str) -> None:
-    """Lock the current tenant's key until the transaction ends, even by a crash. Raises IdempotencyInFlight."""
-    if not await connection.fetchval("SELECT try_lock_idempotency_key($1)", key):
+    row = await connection.fetchrow("SELECT * FROM claim_idempotency_key($1)", key.key)
+    if (known := _answer_in(row, key)) is not None:
+        raise AlreadyAnswered(known)
+    if not row["claimed"]:
         raise IdempotencyInFlight
 
 
-async def find_answer(connection: Connection, user_id: int, key: str, sha256: bytes) -> StoredAnswer | None:
+async def find_answer(connection: Connection, user_id: int, key: IdempotencyKey) -> StoredAnswer | None:
     """Raises IdempotencyMismatch."""
     row = await connection.fetchrow(
         "SELECT request_sha256, status, location, body FROM idempotency_keys WHERE user_id = $1 AND key = $2",
         user_id,
-        key,
+        key.key,
     )
-    if row is None:
+    return None if row is None else _answer_in(row, key)
+
+
+def _answer_in(row: Record, key: IdempotencyKey) -> StoredAnswer | None:
+    """Return None if the row has no answer. Raises IdempotencyMismatch if it has that of another request."""
+    if row["status"] is None:
         return None
-    if row["request_sha256"] != sha256:
+    if row["request_sha256"] != key.request_sha256:
         raise IdempotencyMismatch
     return StoredAnswer(row["status"], row["location"], row["body"])
 
 
-async def insert_answer(
-    connection: Connection, user_id: int, key: str, sha256: bytes, answer: StoredAnswer
-) -> None:
+async def insert_answer(connection: Connection, user_id: int, key: IdempotencyKey, answer: StoredAnswer) -> None:
     await connection.execute(
         """
         INSERT INTO idempotency_keys (user_id, key, request_sha256, status, location, body)
         VALUES ($1, $2, $3, $4, $5, $6)
         """,
         user_id,
-        key,
-        sha256,
+        key.key,
+        key.request_sha256,
         answer.status,
         answer.location,
         answer.body,

@@ -15,6 +15,7 @@ from shared.chassis.postgres import Database
 from shared.contracts.types import instant_text
 from shared.market.history_client import CandleHistory
 from shared.strategy.bars import Bar
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import eventually
 from tests.integration.analytics.conftest import History, Platform, ServiceEnv, candles
 from tests.unit.analytics.facts import INTERVAL, wavy_bars
@@ -58,8 +59,8 @@ async def test_each_closed_candle_is_analysed_once_per_watch(database: Database,
     bars = wavy_bars(120)
     events = candles(bars)
     for user_id, period in ((1, 20), (2, 20), (2, 5)):
-        await watch(database, user_id, "BTCUSDT", INTERVAL, period)
-    await watch(database, 3, "ETHUSDT", INTERVAL, 20)
+        await as_tenant(database, watch, user_id, "BTCUSDT", INTERVAL, period)
+    await as_tenant(database, watch, 3, "ETHUSDT", INTERVAL, 20)
     for start in range(0, 120, 10):
         await market.on_candle_closed(events[max(0, start - 4) : start + 10])
     await market.on_candle_closed(events[20:60])
@@ -76,7 +77,7 @@ async def test_a_late_watch_has_values_computed_from_the_anchor(
     bars = wavy_bars(100)
     events = candles(bars)
     await market.on_candle_closed(events[:50])
-    await watch(database, 1, "BTCUSDT", INTERVAL, 20)
+    await as_tenant(database, watch, 1, "BTCUSDT", INTERVAL, 20)
     history.bars = bars[:61]
     await market.on_candle_closed(events[60:70])
     assert [ema for _, _, ema in await list_analyses(database, 1)] == averages(bars, 20)[60:70]
@@ -88,7 +89,7 @@ async def test_a_gap_is_repaired_from_the_history(
 ) -> None:
     bars = wavy_bars(100)
     events = candles(bars)
-    await watch(database, 1, "BTCUSDT", INTERVAL, 20)
+    await as_tenant(database, watch, 1, "BTCUSDT", INTERVAL, 20)
     await market.on_candle_closed(events[:40])
     history.bars, history.down = bars, True
     with pytest.raises(Unavailable):
@@ -104,9 +105,9 @@ async def test_each_watch_gets_the_candles_it_missed_and_no_others(
     """Candles 40 to 59 were not consumed; a watch that was added meanwhile has not missed them."""
     bars = wavy_bars(100)
     events = candles(bars)
-    await watch(database, 1, "BTCUSDT", INTERVAL, 20)
+    await as_tenant(database, watch, 1, "BTCUSDT", INTERVAL, 20)
     await market.on_candle_closed(events[:40])
-    await watch(database, 2, "BTCUSDT", INTERVAL, 20)
+    await as_tenant(database, watch, 2, "BTCUSDT", INTERVAL, 20)
     history.bars = bars
     await market_after_restart.on_candle_closed(events[60:62])
     assert [ema for _, _, ema in await list_analyses(database, 1)] == averages(bars, 20)[:62]
@@ -116,7 +117,7 @@ async def test_each_watch_gets_the_candles_it_missed_and_no_others(
 async def test_months_have_partitions_that_no_role_accesses_directly(
     database: Database, market: MarketWatch
 ) -> None:
-    await watch(database, 1, "BTCUSDT", INTERVAL, 20)
+    await as_tenant(database, watch, 1, "BTCUSDT", INTERVAL, 20)
     await market.on_candle_closed(candles(wavy_bars(120)))
     async with database.tenant(1) as connection:
         names = await connection.fetch(
@@ -205,7 +206,7 @@ async def test_an_invalid_watch_is_refused(platform: Platform) -> None:
 async def test_a_watchlist_is_bounded(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
     for number in range(MAX_WATCHES):
-        await watch(platform.database, 1, f"S{number}USDT", INTERVAL, 20)
+        await as_tenant(platform.database, watch, 1, f"S{number}USDT", INTERVAL, 20)
     body: dict[str, object] = {"symbol": "BTCUSDT", "interval": INTERVAL}
     answer = await platform.analytics.call("POST", "/v1/watchlist", body, token=ann)
     assert (answer.status, answer.body["type"], answer.body["limit"]) == (409, "/problems/watchlist-full", 200)

@@ -20,6 +20,7 @@ from shared.contracts.billing import Features, Limits, PlanName, SubscriptionCha
 from shared.contracts.types import instant_text, new_id, to_ms
 from shared.strategy.bars import Bar
 from shared.strategy.series import Series
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import Json
 from tests.integration.analytics.conftest import Platform, consume
 
@@ -77,7 +78,7 @@ async def test_a_stale_etag_cannot_overwrite_a_note(platform: Platform) -> None:
     ann, ben = [await platform.register(f"{name}@example.org") for name in ("ann", "ben")]
     for token in (ann, ben):
         await platform.get("/v1/watchlist", token)
-    row = await watch(platform.database, 1, "BTCUSDT", "15", 20)
+    row = await as_tenant(platform.database, watch, 1, "BTCUSDT", "15", 20)
     await insert_analyses(platform.database, 1, row.watch_id, NOW)
     path = f"{ANALYSIS}/{analysis_id(row.watch_id, NOW)}"
     (listed,) = await platform.every(ANALYSIS, ann)
@@ -106,7 +107,7 @@ async def is_not_found(platform: Platform, path: str, token: str) -> None:
 async def test_analyses_and_watches_are_listed_in_both_orders_and_filtered(platform: Platform) -> None:
     ann = await platform.register("ann@example.org")
     await platform.get("/v1/watchlist", ann)
-    watches = [await watch(platform.database, 1, "BTCUSDT", "15", period) for period in (20, 50)]
+    watches = [await as_tenant(platform.database, watch, 1, "BTCUSDT", "15", period) for period in (20, 50)]
     moments = [NOW + timedelta(minutes=15 * number) for number in range(10)]
     for row in watches:
         await insert_analyses(platform.database, 1, row.watch_id, *moments)
@@ -126,7 +127,7 @@ async def test_analyses_and_watches_are_listed_in_both_orders_and_filtered(platf
     assert [row["watch_id"] for row in await platform.every("/v1/watchlist?sort=created_at", ann)] == ids
     assert await platform.every("/v1/watchlist?symbol=ETHUSDT", ann) == []
     assert (await platform.get(f"/v1/watchlist/{ids[0]}", ann)).body["watch_id"] == ids[0]
-    await unwatch(platform.database, 1, watches[0].watch_id)
+    await as_tenant(platform.database, unwatch, 1, watches[0].watch_id)
     still = await platform.every(f"{ANALYSIS}?is_watchlist=true", ann)
     assert {(row["watch_id"], row["is_watchlist"]) for row in still} == {(ids[1], True)}
     gone = await platform.every(f"{ANALYSIS}?is_watchlist=false", ann)
@@ -135,7 +136,7 @@ async def test_analyses_and_watches_are_listed_in_both_orders_and_filtered(platf
 
 @pytest.mark.parametrize("plan", RETENTION)
 async def test_each_plan_retains_its_days(database: Database, plan: PlanName) -> None:
-    row = await watch(database, 1, "BTCUSDT", "15", 20)
+    row = await as_tenant(database, watch, 1, "BTCUSDT", "15", 20)
     edge = NOW - RETENTION[plan]
     await insert_analyses(database, 1, row.watch_id, edge - timedelta(minutes=15), edge, NOW)
     await consume(database, subscription_changed(1, 1, plan))
@@ -145,7 +146,7 @@ async def test_each_plan_retains_its_days(database: Database, plan: PlanName) ->
 
 
 async def test_a_step_is_bounded_and_the_next_continues(database: Database) -> None:
-    rows = {user_id: await watch(database, user_id, "BTCUSDT", "15", 20) for user_id in (1, 2, 3)}
+    rows = {user_id: await as_tenant(database, watch, user_id, "BTCUSDT", "15", 20) for user_id in (1, 2, 3)}
     old = [NOW - timedelta(days=100, minutes=15 * number) for number in range(6)]
     for user_id, row in rows.items():
         await insert_analyses(database, user_id, row.watch_id, *old, NOW)

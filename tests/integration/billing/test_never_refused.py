@@ -28,6 +28,7 @@ from shared.chassis.service import RunningService
 from shared.contracts.billing import Features, Limits, SubscriptionChanged, SubscriptionStatus
 from stack.migrate import DatabaseAccess
 from stack.ports import Ports
+from tests.as_tenant import as_tenant
 from tests.hostile.operations import UNKNOWN_ID, Operation, operations
 from tests.integration.accounts import Client, auth_settings, billing_settings, eventually
 from tests.integration.trading.market import BEFORE
@@ -154,12 +155,12 @@ async def _settle(world: World) -> None:
     world.public_id = UUID(str(await world.owner("SELECT public_id FROM billing.subscribers")))
     caller = Principal(world.user_id, world.public_id, frozenset(), None)
     database = world.running["trading"].database
-    strategy = await create_strategy(database, world.user_id, CROSS)
+    strategy = await as_tenant(database, create_strategy, world.user_id, CROSS)
     world.strategy_id = str(strategy.strategy_id)
     for status, symbol in zip(STATUSES, ("BTCUSDT", "ETHUSDT", "XRPUSDT"), strict=True):
         request = StartRequest(strategy.strategy_id, None, None, symbol, "PAPER", Decimal(10_000))
         terms = PaperTerms(Decimal(0), Decimal(0))
-        row = await start_session(database, caller, request, terms, BEFORE)
+        row = await as_tenant(database, start_session, caller, request, terms, BEFORE)
         world.sessions[status] = str(row.session_id)
     await world.owner("UPDATE billing.subscription_plans SET daily_api_requests = 0")
 

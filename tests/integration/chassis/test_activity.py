@@ -11,11 +11,11 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from shared.chassis.activity import CHANGING, Recorder, is_recorded, object_of, recording_service
+from shared.chassis.activity import CHANGING, is_recorded, object_of, recording_service, with_activity
 from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.errors import Conflict
 from shared.chassis.http.app import Call, Endpoint, EndpointHandler, Reply, created, make_app
-from shared.chassis.postgres import Database
+from shared.chassis.postgres import Connection, Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import ViewModel, new_id
 from stack.reference.document import all_endpoints
@@ -46,13 +46,12 @@ async def database(service_env: Callable[[str], dict[str, str]]) -> AsyncIterato
     await opened.close()
 
 
-async def watch(database: Database) -> None:
-    async with database.tenant(1) as connection:
-        await connection.execute(
-            "INSERT INTO watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES (1, $1, $2, '1', 5)",
-            new_id(),
-            new_id().hex.upper()[:30],
-        )
+async def watch(connection: Connection) -> None:
+    await connection.execute(
+        "INSERT INTO watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES (1, $1, $2, '1', 5)",
+        new_id(),
+        new_id().hex.upper()[:30],
+    )
 
 
 async def count_watches(database: Database) -> int:
@@ -74,7 +73,7 @@ async def serving(
     endpoint = Endpoint(method, path, handler, "", response=ThingView, status=status, scope="trade")
     proxies = [ip_network("127.0.0.1/32")]
     app = make_app(
-        [Recorder(database, "analytics", proxies).wrap(endpoint)],
+        [with_activity(endpoint, "analytics", proxies)],
         Ann(),  # type: ignore[arg-type]  # a stand-in of the test
         body_limit_bytes=1_000,
         database=database,
@@ -84,8 +83,9 @@ async def serving(
 
 
 async def test_a_change_is_recorded_with_actor_object_and_origin(database: Database) -> None:
-    async def make_thing(_: Call) -> Reply[ThingView]:
-        await watch(database)
+    async def make_thing(call: Call) -> Reply[ThingView]:
+        async with call.transaction() as connection:
+            await watch(connection)
         return created(ThingView(), f"/v1/things/{THING}")
 
     headers = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7", "User-Agent": "curl/8"}
@@ -107,9 +107,10 @@ async def test_a_change_is_recorded_with_actor_object_and_origin(database: Datab
 
 
 async def test_a_refused_change_is_neither_recorded_nor_made(database: Database) -> None:
-    async def refuse(_: Call) -> ThingView:
-        await watch(database)
-        await watch(database)
+    async def refuse(call: Call) -> ThingView:
+        async with call.transaction() as connection:
+            await watch(connection)
+            await watch(connection)
         raise Conflict
 
     async with serving(database, refuse) as session:
@@ -117,14 +118,14 @@ async def test_a_refused_change_is_neither_recorded_nor_made(database: Database)
     assert (await list_recorded(database), await count_watches(database)) == ([], 0)
 
 
-async def test_several_transactions_become_one_with_their_event(database: Database) -> None:
-    async def change(_: Call) -> ThingView:
-        await watch(database)
-        await watch(database)
+async def test_the_change_is_committed_with_its_event(database: Database) -> None:
+    async def change(call: Call) -> ThingView:
+        async with call.transaction() as connection:
+            await watch(connection)
+            await watch(connection)
         async with database.untenanted() as connection:
             assert await connection.fetchval("SELECT count(*) FROM watchlist") == 0
-            assert await count_watches(database) == 2
-        assert await count_watches(database) == 2
+        assert await count_watches(database) == 0
         async with database.tenant(2) as connection:
             await connection.fetchval("SELECT 1")
         return ThingView()
@@ -148,10 +149,11 @@ async def test_a_change_without_writes_is_recorded_too(database: Database) -> No
 async def test_no_connection_is_held_before_the_first_transaction(database: Database) -> None:
     waiting, go = asyncio.Semaphore(0), asyncio.Event()
 
-    async def ask_first(_: Call) -> ThingView:
+    async def ask_first(call: Call) -> ThingView:
         waiting.release()
         await go.wait()
-        await watch(database)
+        async with call.transaction() as connection:
+            await watch(connection)
         return ThingView()
 
     async with serving(database, ask_first) as session:
@@ -170,10 +172,9 @@ async def test_one_request_holds_one_connection(database: Database) -> None:
     arrived = asyncio.Barrier(6)
 
     async def change(call: Call) -> ThingView:
-        async with database.tenant(call.principal.user_id) as connection:
+        async with call.transaction() as connection:
             await connection.fetchval("SELECT 1")
-        await arrived.wait()
-        async with database.untenanted() as connection:
+            await arrived.wait()
             await connection.fetchval("SELECT 1")
         return ThingView()
 
@@ -184,8 +185,9 @@ async def test_one_request_holds_one_connection(database: Database) -> None:
 
 
 async def test_events_of_a_user_are_numbered_in_order(database: Database) -> None:
-    async def do(_: Call) -> ThingView:
-        await watch(database)
+    async def do(call: Call) -> ThingView:
+        async with call.transaction() as connection:
+            await watch(connection)
         return ThingView()
 
     async with serving(database, do) as session:
@@ -194,8 +196,9 @@ async def test_events_of_a_user_are_numbered_in_order(database: Database) -> Non
 
 
 async def test_a_sequence_number_in_a_user_agent_is_not_taken_as_the_events(database: Database) -> None:
-    async def do(_: Call) -> ThingView:
-        await watch(database)
+    async def do(call: Call) -> ThingView:
+        async with call.transaction() as connection:
+            await watch(connection)
         return ThingView()
 
     user_agent = '"aggregate_seq":1, \\"aggregate_seq":1'
@@ -207,8 +210,9 @@ async def test_a_sequence_number_in_a_user_agent_is_not_taken_as_the_events(data
 
 
 async def test_a_change_with_an_idempotency_key_is_recorded_once(database: Database) -> None:
-    async def make_thing(_: Call) -> Reply[ThingView]:
-        await watch(database)
+    async def make_thing(call: Call) -> Reply[ThingView]:
+        async with call.transaction() as connection:
+            await watch(connection)
         return created(ThingView(), f"/v1/things/{THING}")
 
     async with serving(database, make_thing, status=201) as session:
@@ -217,13 +221,31 @@ async def test_a_change_with_an_idempotency_key_is_recorded_once(database: Datab
     assert (len(await list_recorded(database)), await count_watches(database)) == (1, 1)
 
 
+async def test_a_change_with_a_key_takes_five_round_trips(database: Database) -> None:
+    """BEGIN and the tenant, the claim, the change, the activity with the answer, COMMIT."""
+    statements: list[str] = []
+
+    async def make_thing(call: Call) -> Reply[ThingView]:
+        async with call.transaction() as connection:
+            if not statements:
+                connection.add_query_logger(lambda query: statements.append(query.query))
+            await watch(connection)
+        return created(ThingView(), f"/v1/things/{THING}")
+
+    async with serving(database, make_thing, status=201) as session:
+        for key in ("begins to count", "is counted"):
+            assert (await session.post("/v1/things", headers={"Idempotency-Key": key})).status == 201
+    begin = [statement.startswith("BEGIN") for statement in statements].index(True)
+    assert len(statements[begin:]) == 5, statements
+
+
 async def test_a_cancelled_request_leaves_both_change_and_event_or_neither(database: Database) -> None:
     inside = asyncio.Event()
 
-    async def change(_: Call) -> ThingView:
-        await watch(database)
-        inside.set()
-        async with database.tenant(1) as connection:
+    async def change(call: Call) -> ThingView:
+        async with call.transaction() as connection:
+            await watch(connection)
+            inside.set()
             await connection.fetchval("SELECT pg_sleep(0.2)")
         return ThingView()
 
@@ -256,19 +278,17 @@ def test_every_change_of_the_platform_is_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "path", "answer", "expected"),
+    ("template", "path", "location", "expected"),
     [
         ("/v1/a/{id}", "/v1/a/1", None, "/v1/a/1"),
         ("/v1/a/{id}/stop", "/v1/a/1/stop", None, "/v1/a/1"),
         ("/v1/a/{id}/b/{other}", "/v1/a/1/b/2", None, "/v1/a/1"),
-        ("/v1/a/{id}/b", "/v1/a/1/b", Reply(None, 201, {"Location": "/v1/b/2"}), "/v1/b/2"),
+        ("/v1/a/{id}/b", "/v1/a/1/b", "/v1/b/2", "/v1/b/2"),
         ("/v1/a", "/v1/a", None, None),
     ],
 )
-def test_the_object_of_a_change(
-    template: str, path: str, answer: Reply[ThingView] | None, expected: str | None
-) -> None:
-    assert object_of(template, path, answer) == expected
+def test_the_object_of_a_change(template: str, path: str, location: str | None, expected: str | None) -> None:
+    assert object_of(template, path, location) == expected
 
 
 def test_a_service_whose_events_are_not_consumed_cannot_record() -> None:

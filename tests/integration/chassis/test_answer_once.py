@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 import pytest
 
 from shared.chassis.errors import Conflict, IdempotencyInFlight
-from shared.chassis.http.idempotency import StoredAnswer, answer_once
-from shared.chassis.postgres import Database
+from shared.chassis.http.idempotency import IdempotencyKey, StoredAnswer, insert_answer
+from shared.chassis.http.transaction import RequestTransaction, answer_once
+from shared.chassis.postgres import Connection, Database
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.types import new_id
 from tests.pace import patient
 
 ANSWER = StoredAnswer(201, "/v1/watchlist/1", "{}")
-Once = Callable[[Callable[[], Awaitable[StoredAnswer]]], Coroutine[None, None, tuple[StoredAnswer, bool]]]
+KEY = IdempotencyKey("k", b"the same request")
+Work = Callable[[RequestTransaction], Awaitable[StoredAnswer]]
+Once = Callable[[Work], Coroutine[None, None, tuple[StoredAnswer, bool]]]
 
 
 @pytest.fixture
@@ -31,16 +34,17 @@ async def database(
 
 @pytest.fixture
 def once(database: Database) -> Once:
-    return lambda work: answer_once(database, 1, "k", b"the same request", work)
+    return lambda work: answer_once(
+        database, 1, KEY, work, lambda connection, answer: insert_answer(connection, 1, KEY, answer)
+    )
 
 
-async def watch(database: Database, period: int) -> None:
-    async with database.tenant(1) as connection:
-        await connection.execute(
-            "INSERT INTO watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES (1, $1, 'A', '1', $2)",
-            new_id(),
-            period,
-        )
+async def watch(connection: Connection, period: int) -> None:
+    await connection.execute(
+        "INSERT INTO watchlist (user_id, watch_id, symbol, interval, ema_period) VALUES (1, $1, 'A', '1', $2)",
+        new_id(),
+        period,
+    )
 
 
 async def count_watches(database: Database) -> int:
@@ -48,10 +52,11 @@ async def count_watches(database: Database) -> int:
         return int(await connection.fetchval("SELECT count(*) FROM watchlist"))
 
 
-async def test_several_transactions_of_a_handler_become_one(database: Database, once: Once) -> None:
-    async def work() -> StoredAnswer:
-        await watch(database, 5)
-        await watch(database, 6)
+async def test_a_handler_that_fails_after_its_block_leaves_nothing(database: Database, once: Once) -> None:
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
+        async with transaction.open() as connection:
+            await watch(connection, 5)
+            await watch(connection, 6)
         raise Conflict
 
     with pytest.raises(Conflict):
@@ -59,13 +64,28 @@ async def test_several_transactions_of_a_handler_become_one(database: Database, 
     assert await count_watches(database) == 0
 
 
+async def test_the_transaction_is_committed_with_the_answer_not_at_the_end_of_the_block(
+    database: Database, once: Once
+) -> None:
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
+        async with transaction.open() as connection:
+            await watch(connection, 5)
+        assert await count_watches(database) == 0
+        return ANSWER
+
+    assert await once(work) == (ANSWER, False)
+    assert await count_watches(database) == 1
+
+
 async def test_after_a_refusal_the_key_is_free(database: Database, once: Once) -> None:
-    async def refuse() -> StoredAnswer:
-        await watch(database, 5)
+    async def refuse(transaction: RequestTransaction) -> StoredAnswer:
+        async with transaction.open() as connection:
+            await watch(connection, 5)
         raise Conflict
 
-    async def work() -> StoredAnswer:
-        await watch(database, 5)
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
+        async with transaction.open() as connection:
+            await watch(connection, 5)
         return ANSWER
 
     with pytest.raises(Conflict):
@@ -74,31 +94,31 @@ async def test_after_a_refusal_the_key_is_free(database: Database, once: Once) -
     assert await count_watches(database) == 1
 
 
-async def test_a_failure_that_the_handler_catches_keeps_its_other_writes(database: Database, once: Once) -> None:
-    async def half_watch() -> None:
-        async with database.tenant(1):
-            await watch(database, 6)
+async def test_a_handler_cannot_answer_after_its_block_failed(database: Database, once: Once) -> None:
+    async def fail(transaction: RequestTransaction) -> None:
+        async with transaction.open() as connection:
+            await watch(connection, 5)
             raise ZeroDivisionError
 
-    async def work() -> StoredAnswer:
-        await watch(database, 5)
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
         with pytest.raises(ZeroDivisionError):
-            await half_watch()
-        await watch(database, 7)
+            await fail(transaction)
         return ANSWER
 
-    assert await once(work) == (ANSWER, False)
-    assert await count_watches(database) == 2
+    with pytest.raises(AssertionError, match="one transaction"):
+        await once(work)
+    assert await count_watches(database) == 0
 
 
 @pytest.mark.parametrize("database", [1], indirect=True)
 async def test_a_handler_that_waits_holds_no_connection(database: Database, once: Once) -> None:
     waiting, go = asyncio.Event(), asyncio.Event()
 
-    async def work() -> StoredAnswer:
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
         waiting.set()
         await go.wait()
-        await watch(database, 5)
+        async with transaction.open() as connection:
+            await watch(connection, 5)
         return ANSWER
 
     first = asyncio.create_task(once(work))
@@ -112,9 +132,10 @@ async def test_a_handler_that_waits_holds_no_connection(database: Database, once
 async def test_concurrent_requests_without_an_answer_have_one_effect(database: Database, once: Once) -> None:
     arrived = asyncio.Barrier(8)
 
-    async def work() -> StoredAnswer:
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
         await arrived.wait()
-        await watch(database, 5)
+        async with transaction.open() as connection:
+            await watch(connection, 5)
         return ANSWER
 
     done = await asyncio.gather(*(once(work) for _ in range(8)), return_exceptions=True)
@@ -129,14 +150,16 @@ async def test_a_request_that_finds_an_answer_later_returns_it_without_effect(
 ) -> None:
     waiting, go = asyncio.Event(), asyncio.Event()
 
-    async def slow() -> StoredAnswer:
+    async def slow(transaction: RequestTransaction) -> StoredAnswer:
         waiting.set()
         await go.wait()
-        await watch(database, 5)
+        async with transaction.open() as connection:
+            await watch(connection, 5)
         return StoredAnswer(201, None, "another")
 
-    async def quick() -> StoredAnswer:
-        await watch(database, 6)
+    async def quick(transaction: RequestTransaction) -> StoredAnswer:
+        async with transaction.open() as connection:
+            await watch(connection, 6)
         return ANSWER
 
     late = asyncio.create_task(once(slow))
@@ -148,19 +171,36 @@ async def test_a_request_that_finds_an_answer_later_returns_it_without_effect(
 
 
 async def test_a_stored_answer_is_returned_without_the_handler(database: Database, once: Once) -> None:
-    async def work() -> StoredAnswer:
-        await watch(database, 5)
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
+        async with transaction.open() as connection:
+            await watch(connection, 5)
         return ANSWER
 
-    async def never() -> StoredAnswer:
+    async def never(transaction: RequestTransaction) -> StoredAnswer:
+        await transaction.replay_if_answered()
         raise AssertionError("the stored answer was not used")
 
     await once(work)
     assert await once(never) == (ANSWER, True)
 
 
+async def test_a_stored_answer_is_returned_also_while_another_request_holds_the_key(
+    database: Database, once: Once
+) -> None:
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
+        async with transaction.open() as connection:
+            await watch(connection, 5)
+        return ANSWER
+
+    await once(work)
+    async with database.tenant(1) as connection:
+        assert await connection.fetchval("SELECT try_lock_idempotency_key('k')")
+        assert await once(work) == (ANSWER, True)
+    assert await count_watches(database) == 1
+
+
 async def test_a_handler_that_writes_nothing_is_answered_once_too(once: Once) -> None:
-    async def work() -> StoredAnswer:
+    async def work(_: RequestTransaction) -> StoredAnswer:
         return ANSWER
 
     assert await once(work) == (ANSWER, False)
@@ -170,15 +210,16 @@ async def test_a_handler_that_writes_nothing_is_answered_once_too(once: Once) ->
 async def test_a_cancelled_request_leaves_nothing_and_its_key_free(database: Database, once: Once) -> None:
     inside = asyncio.Event()
 
-    async def work() -> StoredAnswer:
-        async with database.tenant(1) as connection:
-            await watch(database, 5)
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
+        async with transaction.open() as connection:
+            await watch(connection, 5)
             inside.set()
             await connection.fetchval("SELECT pg_sleep(30)")
         return ANSWER
 
-    async def again() -> StoredAnswer:
-        await watch(database, 5)
+    async def again(transaction: RequestTransaction) -> StoredAnswer:
+        async with transaction.open() as connection:
+            await watch(connection, 5)
         return ANSWER
 
     first = asyncio.create_task(once(work))
@@ -197,11 +238,13 @@ async def test_a_task_that_outlives_its_request_has_its_own_transactions(databas
 
     async def later() -> None:
         await go.wait()
-        await watch(database, 6)
+        async with database.tenant(1) as connection:
+            await watch(connection, 6)
 
-    async def work() -> StoredAnswer:
+    async def work(transaction: RequestTransaction) -> StoredAnswer:
         tasks.append(asyncio.create_task(later()))
-        await watch(database, 5)
+        async with transaction.open() as connection:
+            await watch(connection, 5)
         return ANSWER
 
     assert await once(work) == (ANSWER, False)

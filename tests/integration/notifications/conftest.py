@@ -33,6 +33,7 @@ from shared.market.history_client import CandleHistory
 from shared.strategy.bars import Bar
 from shared.testing.tokens import TokenIssuer, serve_tokens
 from stack.service_keys import list_file_of
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import Answer, Client, Json, client_of
 from tests.integration.analytics.conftest import History, candles, market_of
 from tests.unit.analytics.facts import INTERVAL
@@ -119,7 +120,7 @@ async def make_alert(database: Database, user_id: int, **changes: object) -> Ale
         await on_subscription_changed(connection, [subscription(user_id, caller.public_id, "PREMIUM")])
     internal = {name: changes.pop(name) for name in NOT_YET if name in changes}  # the route refuses these fields
     body = AlertBody.model_validate({**ABOVE_TEN, **changes})
-    return await create_alert(database, caller, AlertValues(**{**body.model_dump(), **internal}))
+    return await as_tenant(database, create_alert, caller, AlertValues(**{**body.model_dump(), **internal}))
 
 
 async def list_fired_bars(database: Database, alert: AlertRow) -> list[datetime]:

@@ -4,6 +4,7 @@ import pytest
 
 from services.notifications.operations.alerts import MAX_ALERTS, change_alert
 from shared.chassis.errors import PlanLimitReached
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import Json, eventually
 from tests.integration.notifications.conftest import ABOVE_TEN, NOT_YET, Platform, bars_at, make_alert, subscription
 
@@ -101,7 +102,7 @@ async def test_a_plan_without_telegram_is_refused_with_the_reason(platform: Plat
 
     async def refusal() -> PlanLimitReached | None:
         try:
-            await change_alert(platform.database, 1, alert.alert_id, {"notify_telegram": True})
+            await as_tenant(platform.database, change_alert, 1, alert.alert_id, {"notify_telegram": True})
         except PlanLimitReached as refused:
             return refused
         return None
@@ -119,7 +120,7 @@ async def test_an_alert_beyond_the_plan_can_still_be_switched_off(platform: Plat
 
     async def refused() -> bool:
         try:
-            await change_alert(platform.database, 1, alert.alert_id, {"notify_telegram": True})
+            await as_tenant(platform.database, change_alert, 1, alert.alert_id, {"notify_telegram": True})
         except PlanLimitReached:
             return True
         return False

@@ -18,6 +18,7 @@ from shared.contracts.market import CandleClosed
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
 from stack.migrate import DatabaseAccess
+from tests.as_tenant import as_tenant
 from tests.integration.analytics.conftest import candles
 from tests.integration.notifications.conftest import (
     History,
@@ -139,12 +140,12 @@ async def test_a_republished_bar_does_not_fire_a_newer_alert(database: Database,
 
 async def test_a_reactivated_alert_does_not_fire_for_earlier_bars(database: Database, evaluator: Evaluator) -> None:
     alert = await make_alert(database, 1)
-    await change_alert(database, 1, alert.alert_id, {"is_active": False})
+    await as_tenant(database, change_alert, 1, alert.alert_id, {"is_active": False})
     published = [published_in(candle, timedelta(0)) for candle in candles(ALTERNATING)]
-    await change_alert(database, 1, alert.alert_id, {"is_active": True})
+    await as_tenant(database, change_alert, 1, alert.alert_id, {"is_active": True})
     await evaluator.on_candle_closed(published[:6])
     assert await list_fired_bars(database, alert) == []
-    await change_alert(database, 1, alert.alert_id, {"alert_name": "again"})
+    await as_tenant(database, change_alert, 1, alert.alert_id, {"alert_name": "again"})
     await evaluator.on_candle_closed([published_in(candle, timedelta(minutes=1)) for candle in published[6:]])
     assert await list_fired_bars(database, alert) == times(ALTERNATING, [7, 9])
 
@@ -214,7 +215,7 @@ async def test_an_alert_deleted_during_evaluation_fires_nothing(database: Databa
     await working
     assert await list_fired_bars(database, remaining) == times(ALTERNATING, range(1, 10, 2))
     assert {user_id for user_id, _ in await list_triggered(database)} == {2}
-    await delete_alert(database, 2, remaining.alert_id)
+    await as_tenant(database, delete_alert, 2, remaining.alert_id)
 
 
 async def _wait_for_a_waiting_lock(database: Database) -> None:

@@ -14,6 +14,7 @@ from shared.chassis.postgres import Database
 from shared.contracts.envelope import Event
 from shared.contracts.notifications import AlertTriggered
 from shared.contracts.types import from_ms, new_id
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import eventually
 from tests.integration.notifications.conftest import Platform, make_alert, subscription
 
@@ -59,7 +60,7 @@ async def test_events_forged_for_another_tenant_have_no_effect(platform: Platfor
     both = ["alert.triggered.dlq", "subscription.changed.dlq"]
     await eventually(lambda: dead_letters(platform), lambda topics: topics == both)
     assert await platform.inbox(token) == []
-    changed = await change_alert(platform.database, 1, victim.alert_id, {"notify_telegram": True})
+    changed = await as_tenant(platform.database, change_alert, 1, victim.alert_id, {"notify_telegram": True})
     assert changed.notify_telegram, "the plan was not taken away"
 
 

@@ -3,6 +3,7 @@
 from services.notifications.alert_evaluator import Evaluator
 from services.notifications.operations.alerts import change_alert
 from shared.chassis.postgres import Database
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import Json, eventually
 from tests.integration.analytics.conftest import candles
 from tests.integration.notifications.conftest import ABOVE_TEN, Platform, bars_at, list_fired_bars, make_alert
@@ -51,7 +52,7 @@ async def test_a_once_alert_fires_once_until_it_is_reactivated(database: Databas
     async with database.queue() as connection:
         interests = await connection.fetch("SELECT object_id FROM market_interests")
     assert [row["object_id"] for row in interests] == [always.alert_id]
-    await change_alert(database, 1, once.alert_id, {"is_active": True})
+    await as_tenant(database, change_alert, 1, once.alert_id, {"is_active": True})
     await evaluator.on_candle_closed(published[6:])
     assert await list_fired_bars(database, once) == times(ALTERNATING, [1, 7])
     assert (await reload(database, once)).triggered_count == 2

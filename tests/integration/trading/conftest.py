@@ -33,6 +33,7 @@ from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
 from shared.testing.tokens import serve_tokens
 from stack.migrate import DatabaseAccess
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import client_of, eventually
 from tests.integration.trading.callers import Api
 from tests.integration.trading.market import BEFORE, Exchange, Market
@@ -105,10 +106,10 @@ class Trading:
         return Principal(user_id, UUID(int=user_id), SCOPES, None)
 
     async def strategy(self, user_id: int, document: Mapping[str, object] = CROSS, **changes: object) -> UUID:
-        return (await create_strategy(self.database, user_id, {**document, **changes})).strategy_id
+        return (await as_tenant(self.database, create_strategy, user_id, {**document, **changes})).strategy_id
 
     async def configuration(self, user_id: int, **values: object) -> UUID:
-        row = await create_configuration(self.database, user_id, configuration_values(**values))
+        row = await as_tenant(self.database, create_configuration, user_id, configuration_values(**values))
         return row.bot_configuration_id
 
     async def start(
@@ -120,7 +121,7 @@ class Trading:
         venue_now: datetime = BEFORE,
     ) -> SessionRow:
         request = StartRequest(strategy_id, None, configuration_id, symbol, "PAPER", Decimal(10_000))
-        return await start_session(self.database, caller, request, PAPER, venue_now)
+        return await as_tenant(self.database, start_session, caller, request, PAPER, venue_now)
 
     async def market(self, bars: Sequence[Bar], symbol: str = "BTCUSDT") -> Market:
         market = Market(self.database, self.producer, symbol, bars)

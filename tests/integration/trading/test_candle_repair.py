@@ -7,6 +7,7 @@ from shared.contracts.types import from_ms
 from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Terms
 from shared.strategy.document.parse import parse_strategy
+from tests.as_tenant import as_tenant
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import CROSS, INSTRUMENT, wavy_bars
@@ -35,7 +36,7 @@ async def test_a_series_with_lost_bars_halts_until_the_exchange_serves_them(trad
         await trading.until_stepped(BARS[49].open_time_ms, within_s=60)
         await trading.until_stepped(await market.close_bars(30))
     expected = run_backtest(parse_strategy(CROSS), BARS, Terms(INSTRUMENT))
-    stopped = await stop_session(trading.database, 1, session.session_id, "end_of_data", BEFORE)
+    stopped = await as_tenant(trading.database, stop_session, 1, session.session_id, "end_of_data", BEFORE)
     assert stopped.fingerprint == expected.fingerprint
     (stored,) = await trading.fetch("SELECT count(*) AS n FROM candles")
     assert stored["n"] == 80

@@ -4,6 +4,7 @@ from services.trading.operations.stop_session import stop_session
 from shared.contracts.market import MarketInterest
 from shared.contracts.types import from_ms
 from shared.market.demand import publish_changes
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
@@ -48,7 +49,7 @@ async def test_each_change_of_combined_demand_is_published_once_with_the_next_ve
     deep = await trading.start(ann, await trading.strategy(1, DEEP))
     await publish_demand(trading)
     for session in (deep, *shallow):
-        await stop_session(trading.database, session.user_id, session.session_id, "manual", BEFORE)
+        await as_tenant(trading.database, stop_session, session.user_id, session.session_id, "manual", BEFORE)
         await publish_demand(trading)
     events = await publish_demand(trading)
     assert [(each.interest_version, each.wanted, each.history_bars) for each in events] == [

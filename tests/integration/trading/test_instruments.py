@@ -10,6 +10,7 @@ from services.trading.feed.instruments import refresh_instruments
 from services.trading.operations.stop_session import stop_session
 from services.trading.queries import candles
 from shared.strategy.bars import Instrument
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import Json, eventually
 from tests.integration.trading.callers import Api, every
 from tests.integration.trading.conftest import Trading
@@ -107,7 +108,7 @@ async def test_running_sessions_use_a_new_instrument_from_their_next_entry_and_m
             await until_recorded(trading, instrument, len(sessions))
             await trading.until_stepped(await market.close_bars(draw.randint(5, 15)), within_s=120)
     for session_id in sessions:
-        await stop_session(trading.database, 1, session_id, "manual", BEFORE)
+        await as_tenant(trading.database, stop_session, 1, session_id, "manual", BEFORE)
         shown = await verification_of(service_env("trading"), session_id)
         assert shown["equal"], shown
         assert [note["kind"] for note in shown["restrictions"]].count("INSTRUMENT_CHANGED") == 4

@@ -10,6 +10,7 @@ import pytest
 from services.trading.operations.pause_session import pause_session, resume_session
 from services.trading.operations.stop_session import stop_session
 from shared.contracts.types import from_ms
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import Json
 from tests.integration.trading.callers import Api, every
 from tests.integration.trading.conftest import Trading
@@ -52,7 +53,7 @@ async def test_every_order_is_filled_or_dropped_and_only_the_last_may_be_pending
             await trading.until_stepped(last)
             pending = await trading.fetch("SELECT time FROM decisions WHERE outcome = 'pending'")
             assert all(row["time"] == from_ms(last) for row in pending)
-        await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
+        await as_tenant(trading.database, stop_session, 1, session.session_id, "manual", BEFORE)
     rows = await trading.fetch(
         """SELECT d.outcome, d.until, d.time, min(f.time) AS filled FROM decisions d
            LEFT JOIN fills f USING (user_id, decision_id) GROUP BY d.decision_id, d.outcome, d.until, d.time"""
@@ -74,7 +75,7 @@ async def test_a_stop_drops_a_pending_exit_and_its_close_links_to_the_entry(
         await trading.until_stepped(
             await market.close_bars(2)
         )  # entry filled at the second bar's open, exit decided at its close
-        await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
+        await as_tenant(trading.database, stop_session, 1, session.session_id, "manual", BEFORE)
     rows = [(row["kind"], row["outcome"], row["time"], row["until"]) for row in await trading.fetch(DECISIONS)]
     assert rows == [("entry", "filled", bar(0), bar(1)), ("exit", "dropped", bar(1), bar(1))]
     (close,) = await trading.fetch(
@@ -86,12 +87,12 @@ async def test_a_stop_drops_a_pending_exit_and_its_close_links_to_the_entry(
 async def test_a_pause_is_one_refusal_with_a_known_end(trading: Trading, service_env: ServiceEnv) -> None:
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1, ALWAYS_LONG))
-    await pause_session(trading.database, 1, session.session_id)
+    await as_tenant(trading.database, pause_session, 1, session.session_id)
     market = await trading.market(wavy_bars(40))
     async with trading.worker():
         await trading.until_stepped(await market.close_bars(10))
         assert [each[::2] for each in await refusals(trading)] == [("paused", None)]
-        await resume_session(trading.database, 1, session.session_id)
+        await as_tenant(trading.database, resume_session, 1, session.session_id)
         await trading.until_stepped(await market.close_bars(10))
     ((refusal, since, until),) = await refusals(trading)
     assert (refusal, until) == ("paused", bar(9))
@@ -100,7 +101,7 @@ async def test_a_pause_is_one_refusal_with_a_known_end(trading: Trading, service
         "SELECT count(*) AS n FROM decisions WHERE kind = 'entry' AND outcome = 'filled'"
     )
     assert found["n"] >= 1
-    await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
+    await as_tenant(trading.database, stop_session, 1, session.session_id, "manual", BEFORE)
     assert (await verification_of(service_env("trading"), session.session_id))["equal"]
 
 
@@ -109,17 +110,17 @@ async def test_a_session_resumed_without_a_worker_continues_where_it_stopped(
 ) -> None:
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1, ALWAYS_LONG))
-    await pause_session(trading.database, 1, session.session_id)
+    await as_tenant(trading.database, pause_session, 1, session.session_id)
     market = await trading.market(wavy_bars(40))
     async with trading.worker():
         await trading.until_stepped(await market.close_bars(10))
-    await resume_session(trading.database, 1, session.session_id)
+    await as_tenant(trading.database, resume_session, 1, session.session_id)
     async with trading.worker():
         await trading.until_stepped(await market.close_bars(10), within_s=120)
     assert [each[::2] for each in await refusals(trading)] == [("paused", bar(9))]
     (first,) = await trading.fetch("SELECT time FROM fills WHERE action = 'open' ORDER BY time LIMIT 1")
     assert first["time"] == bar(11)
-    await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
+    await as_tenant(trading.database, stop_session, 1, session.session_id, "manual", BEFORE)
     assert (await verification_of(service_env("trading"), session.session_id))["equal"]
 
 

@@ -16,6 +16,7 @@ from services.trading.queries.sessions import SessionRow
 from shared.chassis.errors import InvalidInput, NotFound, PlanLimitReached
 from shared.chassis.listing import Slice
 from shared.contracts.types import from_ms
+from tests.as_tenant import as_tenant
 from tests.integration.trading.conftest import PAPER, Trading, configuration_values
 from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import CROSS, wavy_bars
@@ -54,7 +55,7 @@ async def test_a_plan_limits_symbols_and_names_the_limit(trading: Trading) -> No
 async def test_a_stopped_session_frees_its_place(trading: Trading) -> None:
     ann = await trading.subscribe(1, "FREE", strategies=1, symbols=1)
     first = await trading.start(ann, await trading.strategy(1))
-    await stop_session(trading.database, 1, first.session_id, "manual", BEFORE)
+    await as_tenant(trading.database, stop_session, 1, first.session_id, "manual", BEFORE)
     await trading.start(ann, await trading.strategy(1, strategy_name="another"), "ETHUSDT")
 
 
@@ -62,7 +63,7 @@ async def test_live_sessions_are_refused_for_now(trading: Trading) -> None:
     ann = await trading.subscribe(1)
     request = StartRequest(await trading.strategy(1), None, None, "BTCUSDT", "LIVE", Decimal(100))
     with pytest.raises(LiveTradingOff):
-        await start_session(trading.database, ann, request, PAPER, BEFORE)
+        await as_tenant(trading.database, start_session, ann, request, PAPER, BEFORE)
 
 
 async def test_a_session_needs_a_strategy_of_its_own_tenant(trading: Trading) -> None:
@@ -81,14 +82,14 @@ async def test_a_pause_refuses_entries_with_a_decision_and_exits_continue(tradin
         last = await market.close_bars(60)
         await trading.until_stepped(last)
         before = await _entries(trading)
-        paused = await pause_session(trading.database, 1, session.session_id)
+        paused = await as_tenant(trading.database, pause_session, 1, session.session_id)
         assert paused.status == "PAUSED"
         await trading.until_stepped(await market.close_bars(60))
         assert await _entries(trading) == before
         assert {row["refusal"] for row in await _refused(trading)} == {"paused"}
         (position,) = await trading.fetch("SELECT snapshot -> 'position' AS position FROM user_trading_sessions")
         assert position["position"] in (None, "null")
-        await resume_session(trading.database, 1, session.session_id)
+        await as_tenant(trading.database, resume_session, 1, session.session_id)
         await trading.until_stepped(await market.close_bars(40))
     assert await _entries(trading) > before
     held = await trading.fetch("SELECT kind, after_bar FROM session_restrictions ORDER BY restriction_number")
@@ -114,7 +115,7 @@ async def test_a_stop_closes_at_the_open_of_the_current_bar(trading: Trading) ->
     async with trading.worker():
         market = await trading.market(bars)
         await trading.until_stepped(await market.close_bars(5))
-        stopped = await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
+        stopped = await as_tenant(trading.database, stop_session, 1, session.session_id, "manual", BEFORE)
     (closing,) = await trading.fetch("SELECT * FROM fills WHERE action = 'close'")
     assert (closing["price"], closing["time"]) == (bars[5].open, from_ms(bars[5].open_time_ms))
     assert (closing["reason"], stopped.status, stopped.stop_reason) == ("manual", "STOPPED", "manual")
@@ -128,7 +129,7 @@ async def test_a_stop_drops_a_pending_entry(trading: Trading) -> None:
     async with trading.worker():
         market = await trading.market(wavy_bars(1))
         await trading.until_stepped(await market.close_bars(1))
-        await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
+        await as_tenant(trading.database, stop_session, 1, session.session_id, "manual", BEFORE)
     assert await trading.fetch("SELECT 1 FROM fills") == []
     assert len(await trading.fetch("SELECT 1 FROM decisions WHERE outcome = 'dropped'")) == 1
 
@@ -137,13 +138,13 @@ async def test_stopping_is_idempotent_and_final(trading: Trading) -> None:
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1))
     one, other = [
-        await stop_session(trading.database, 1, session.session_id, reason, BEFORE)
+        await as_tenant(trading.database, stop_session, 1, session.session_id, reason, BEFORE)
         for reason in ("manual", "end_of_data")
     ]
     assert one == other
     assert len(await trading.fetch("SELECT 1 FROM outbox WHERE topic = 'session.stopped'")) == 1
     with pytest.raises(SessionEnded):
-        await resume_session(trading.database, 1, session.session_id)
+        await as_tenant(trading.database, resume_session, 1, session.session_id)
 
 
 async def test_concurrent_stops_and_steps_end_each_session_once(trading: Trading) -> None:
@@ -155,7 +156,11 @@ async def test_concurrent_stops_and_steps_end_each_session_once(trading: Trading
         await trading.until_stepped(await market.close_bars(5))
         closing = asyncio.create_task(market.close_bars(50))
         await asyncio.gather(
-            *(stop_session(trading.database, 1, each, "manual", BEFORE) for each in started for _ in range(3)),
+            *(
+                as_tenant(trading.database, stop_session, 1, each, "manual", BEFORE)
+                for each in started
+                for _ in range(3)
+            ),
             *(_pause_if_running(trading, each) for each in started),
         )
         await closing
@@ -169,7 +174,7 @@ async def test_concurrent_stops_and_steps_end_each_session_once(trading: Trading
 
 async def _pause_if_running(trading: Trading, session_id: UUID) -> None:
     try:
-        await pause_session(trading.database, 1, session_id)
+        await as_tenant(trading.database, pause_session, 1, session_id)
     except SessionEnded:
         return
 
@@ -212,8 +217,8 @@ async def test_a_running_session_keeps_its_limits_when_the_configuration_is_chan
     )
     await trading.start(ann, strategy_id, configuration_id=configuration_id)
     wide = configuration_values(config_name="wide")
-    await change_configuration(trading.database, 1, configuration_id, wide)
-    await delete_configuration(trading.database, 1, configuration_id)
+    await as_tenant(trading.database, change_configuration, 1, configuration_id, wide)
+    await as_tenant(trading.database, delete_configuration, 1, configuration_id)
     async with trading.worker():
         market = await trading.market(wavy_bars(5))
         await trading.until_stepped(await market.close_bars(5))
@@ -235,7 +240,7 @@ async def test_after_a_downgrade_the_sessions_started_first_keep_entering(tradin
         assert {(row["session_id"], row["refusal"]) for row in await _refused(trading)} == {
             (second.session_id, "plan_limit")
         }
-        await stop_session(trading.database, 1, first.session_id, "manual", BEFORE)
+        await as_tenant(trading.database, stop_session, 1, first.session_id, "manual", BEFORE)
         await trading.until_stepped(await market.close_bars(5))
         opened = await trading.fetch("SELECT session_id FROM fills WHERE action = 'open' ORDER BY created_at")
         assert [row["session_id"] for row in opened] == [first.session_id, second.session_id]
@@ -268,7 +273,7 @@ async def test_a_tenant_sees_and_stops_only_their_own_sessions(trading: Trading)
     await trading.subscribe(2)
     session = await trading.start(ann, await trading.strategy(1))
     with pytest.raises(NotFound):
-        await stop_session(trading.database, 2, session.session_id, "manual", BEFORE)
+        await as_tenant(trading.database, stop_session, 2, session.session_id, "manual", BEFORE)
     async with trading.database.tenant(2) as connection:
         assert await sessions.list_running(connection, 1) == []
         assert await sessions.find_session(connection, 1, session.session_id) is None

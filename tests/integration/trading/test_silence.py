@@ -13,6 +13,7 @@ from services.trading.operations.stop_session import stop_session
 from services.trading.worker.worker import Worker
 from shared.contracts.trading import SessionAlarmed
 from shared.contracts.types import from_ms
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
@@ -134,7 +135,7 @@ async def test_a_session_stopped_during_a_silence_is_not_notified_again(trading:
         await trading.until_stepped(await market.close_bars(10))
         make_silent_after(trading, 9)
         await until_alarmed(trading, 1)
-        await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
+        await as_tenant(trading.database, stop_session, 1, session.session_id, "manual", BEFORE)
         await market.close_bars(5)
     kinds = [row["kind"] for row in await trading.fetch(RESTRICTIONS)]
     assert kinds == ["FEED_SILENT", "STOPPED"]

@@ -20,6 +20,7 @@ from shared.strategy.bars import Bar, Terms
 from shared.strategy.document.parse import parse_strategy
 from shared.strategy.execution.fingerprint import fingerprint
 from shared.strategy.execution.outcome import StepOutcome
+from tests.as_tenant import as_tenant
 from tests.integration.accounts import eventually
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
@@ -36,7 +37,7 @@ async def finish(trading: Trading, user_id: int, session_id: UUID) -> str:
         fills = await trades.list_session_fills(connection, user_id, session_id)
         running = await sessions.get_session(connection, user_id, session_id)
     assert (running.fingerprint, running.fill_count) == (fingerprint(fills), len(fills))
-    stopped = await stop_session(trading.database, user_id, session_id, "end_of_data", BEFORE)
+    stopped = await as_tenant(trading.database, stop_session, user_id, session_id, "end_of_data", BEFORE)
     async with trading.database.tenant(user_id) as connection:
         fills = await trades.list_session_fills(connection, user_id, session_id)
     assert stopped.fingerprint == fingerprint(fills)
@@ -246,7 +247,8 @@ async def _write_quietly(trading: Trading, lease: SessionLease) -> bool:
     step = StepRecord(
         lease, session.row, "cross", StepOutcome(dropped=True), None, session.totals, None, BEFORE, {}, late=False
     )
-    return await write_step(trading.database, step) is not None
+    async with trading.database.tenant(lease.user_id) as connection:
+        return await write_step(connection, step) is not None
 
 
 async def _move(trading: Trading, lease: SessionLease) -> set[UUID]:

@@ -15,6 +15,7 @@ from cli.session import session as command
 from services.trading.operations.pause_session import pause_session, resume_session
 from services.trading.operations.stop_session import stop_session
 from shared.contracts.types import from_ms, new_id
+from tests.as_tenant import as_tenant
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import wavy_bars
@@ -51,9 +52,9 @@ async def test_sessions_with_pauses_and_stops_at_any_time_match_their_backtests(
             if one in running:
                 await draw.choice((pause_session, resume_session))(trading.database, 1, one)
             if len(running) > 1 and draw.random() < 0.12:
-                await stop_session(trading.database, 1, running.pop(), "manual", BEFORE)
+                await as_tenant(trading.database, stop_session, 1, running.pop(), "manual", BEFORE)
         for one in running:
-            await stop_session(trading.database, 1, one, "end_of_data", BEFORE)
+            await as_tenant(trading.database, stop_session, 1, one, "end_of_data", BEFORE)
     shown = [await verification_of(service_env("trading"), one) for one in every_one]
     assert all(each["equal"] and each["fingerprint"] == each["backtest_fingerprint"] for each in shown)
     assert len({each["fingerprint"] for each in shown}) == len(shown)
@@ -69,13 +70,13 @@ async def test_a_session_report_shows_its_restrictions(
     async with trading.worker():
         market = await trading.market(wavy_bars(61))
         await trading.until_stepped(await market.close_bars(30))
-        await pause_session(trading.database, 1, session_id)
+        await as_tenant(trading.database, pause_session, 1, session_id)
         await trading.until_stepped(await market.close_bars(30))
     env, page = {"POSTGRES_APP_DSN": service_env("trading")["POSTGRES_APP_DSN"]}, tmp_path / "page.html"
     arguments = ["report", str(session_id), "--html", str(page), "--json"]
     running = await asyncio.to_thread(CliRunner().invoke, command, arguments, env=env)
     assert (running.exit_code, page.exists()) == (2, False)
-    await stop_session(trading.database, 1, session_id, "manual", BEFORE)
+    await as_tenant(trading.database, stop_session, 1, session_id, "manual", BEFORE)
     result = await asyncio.to_thread(CliRunner().invoke, command, arguments, env=env)
     assert result.exit_code == 0, result.output
     shown, text = json.loads(result.stdout), page.read_text()
@@ -96,9 +97,9 @@ async def test_a_session_beyond_the_plan_limit_matches_its_backtest(
         await trading.until_stepped(await market.close_bars(30))
         await trading.subscribe(1, "FREE", strategies=1, symbols=1)
         await trading.until_stepped(await market.close_bars(40))
-        await stop_session(trading.database, 1, first.session_id, "manual", BEFORE)
+        await as_tenant(trading.database, stop_session, 1, first.session_id, "manual", BEFORE)
         await trading.until_stepped(await market.close_bars(50))
-        await stop_session(trading.database, 1, second.session_id, "manual", BEFORE)
+        await as_tenant(trading.database, stop_session, 1, second.session_id, "manual", BEFORE)
     shown = [await verification_of(service_env("trading"), each.session_id) for each in (first, second)]
     assert shown[0]["fingerprint"] != shown[1]["fingerprint"]
     kinds = [note["kind"] for note in shown[1]["restrictions"]]
@@ -117,7 +118,7 @@ async def test_a_session_started_in_mid_series_under_limits_matches_its_backtest
         now = from_ms(bars[30].open_time_ms)
         session = await trading.start(ann, await trading.strategy(1), configuration_id=limits, venue_now=now)
         await trading.until_stepped(await market.close_bars(70))
-    await stop_session(trading.database, 1, session.session_id, "end_of_data", BEFORE)
+    await as_tenant(trading.database, stop_session, 1, session.session_id, "end_of_data", BEFORE)
     shown = await verification_of(service_env("trading"), session.session_id)
     assert shown["bars"] == 100
     assert shown["fills"] > 0
@@ -127,7 +128,7 @@ async def test_a_session_started_in_mid_series_under_limits_matches_its_backtest
 async def test_a_session_that_never_stepped_matches_its_backtest(trading: Trading, service_env: ServiceEnv) -> None:
     ann = await trading.subscribe(1)
     session = await trading.start(ann, await trading.strategy(1))
-    await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
+    await as_tenant(trading.database, stop_session, 1, session.session_id, "manual", BEFORE)
     assert (await verification_of(service_env("trading"), session.session_id))["fills"] == 0
 
 
@@ -139,7 +140,7 @@ async def test_the_first_fill_that_differs_from_the_backtest_is_shown(
     async with trading.worker():
         market = await trading.market(wavy_bars(60))
         await trading.until_stepped(await market.close_bars(60))
-        await stop_session(trading.database, 1, session.session_id, "manual", BEFORE)
+        await as_tenant(trading.database, stop_session, 1, session.session_id, "manual", BEFORE)
     await trading.fetch("UPDATE fills SET price = price + 1 WHERE fill_number = 4")
     result = await verify(service_env("trading"), str(session.session_id))
     assert result.exit_code == 1
