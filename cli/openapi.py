@@ -24,6 +24,7 @@ from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
 from shared.chassis.http import openapi
 from shared.chassis.http.app import Endpoint
+from shared.chassis.quota.metered_paths import with_refusal
 from stack.failure import CheckFailed
 from stack.migrate import ROOT
 
@@ -52,7 +53,7 @@ def openapi_command(check: bool, output: Path) -> None:
 
 def all_endpoints() -> list[Endpoint]:
     """Return the endpoints of all five services."""
-    return [
+    endpoints = [
         *LoginRoutes(UNUSED, UNUSED, UNUSED).endpoints(),
         *MyRoutes(UNUSED, UNUSED).endpoints(),
         *BillingRoutes(UNUSED).endpoints(),
@@ -68,3 +69,4 @@ def all_endpoints() -> list[Endpoint]:
         *AlertRoutes(UNUSED, UNUSED).endpoints(),
         *InboxRoutes(UNUSED).endpoints(),
     ]
+    return [with_refusal(endpoint) for endpoint in endpoints]
