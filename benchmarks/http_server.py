@@ -1,7 +1,7 @@
 """One read of one row in four variants: `python -m benchmarks.http_server <variant> <settings.json>`.
 
-`ours` is on the chassis, with and without a token; `aiohttp` and `fastapi` are written directly on those. All read
-through the same pool and transaction, so that only the HTTP layer differs.
+`ours` is on the chassis: metered, not metered (below `/v1/usage`), and without a token; `aiohttp` and `fastapi` are
+written directly on those. All read through the same pool and transaction, so that only the HTTP layer differs.
 """
 
 import asyncio
@@ -98,6 +98,7 @@ async def serve_ours(setup: Setup) -> None:
             "analytics",
             endpoints=[
                 Endpoint("GET", "/things/{id}", get_watch, "Read", response=WatchView),
+                Endpoint("GET", "/v1/usage/{id}", get_watch, "Read without metering", response=WatchView),
                 Endpoint("GET", "/open/{id}", get_open, "Read without a token", response=WatchView, public=True),
             ],
             authenticator=Authenticator(verifier, _OneUser(setup.user_id)),  # type: ignore[arg-type]  # it has one user

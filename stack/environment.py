@@ -47,7 +47,6 @@ class Addresses:
     processes: Mapping[str, int]
     services: Mapping[str, int]
     trading_internal: int
-    billing_internal: int
     sandbox: int
     kafka: KafkaAccess
 
@@ -78,11 +77,6 @@ def service_environment(
         **{f"POSTGRES_{role.upper()}_DSN": database.dsn(f"{service}_{role}") for role in ROLES},
         **{f"POSTGRES_{role.upper()}_CONNECTIONS": str(limit) for role, limit in process.pools.items()},
     }
-    if service == "billing":
-        if process.serves_http:
-            environment["INTERNAL_HTTP_PORT"] = str(at.billing_internal)
-    else:
-        environment["BILLING_INTERNAL_URL"] = f"http://127.0.0.1:{at.billing_internal}"
     if service == "auth":
         environment["AUTH_SIGNING_KEY_FILE"] = str(home.signing_key)
         environment["AUTH_SIGNING_KEYS"] = str(home.signing_keys)

@@ -172,7 +172,6 @@ class Stack:
                 if process.serves_http
             },
             trading_internal=ports.take(),
-            billing_internal=ports.take(),
             sandbox=ports.take(),
             kafka=replace(self._kafka, bootstrap=f"127.0.0.1:{proxy.port}") if proxy else self._kafka,
         )
@@ -252,9 +251,8 @@ class Stack:
 
     def _services(self) -> Iterator[Coroutine[None, None, None]]:
         for process in self._service_processes:
-            internal = {"trading": self._at.trading_internal, "billing": self._at.billing_internal}
-            has_internal = process.service in internal and process.serves_http
-            internal_ports = [internal[process.service]] if has_internal else []
+            has_internal = process.service == "trading" and process.serves_http
+            internal_ports = [self._at.trading_internal] if has_internal else []
             port = self._at.processes[process.name]
             spec = self._service_spec(process)
             yield self._launch(spec, f"http://127.0.0.1:{port}/readyz", port, *internal_ports)

@@ -10,6 +10,7 @@ import services.notifications.consumers
 import services.trading.consumers
 from shared.chassis.events.handlers import EventHandler
 from shared.contracts.auth import LoginEnded
+from shared.contracts.billing import QuotaChanged
 from shared.contracts.envelope import Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 
@@ -29,7 +30,7 @@ READS: Mapping[str, Sequence[type[Message]]] = {
 }
 
 # Events that the HTTP layer of every service consumes, in each of its processes.
-READ_BY_ALL: Sequence[type[Message]] = (LoginEnded,)
+READ_BY_ALL: Sequence[type[Message]] = (LoginEnded, QuotaChanged)
 
 
 def senders(event: type[Message]) -> Sequence[str]:

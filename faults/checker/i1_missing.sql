@@ -5,7 +5,7 @@ SELECT format('%s: outbox row %s is marked sent and not on %s (key %s)', service
 FROM written
 WHERE sent_at IS NOT NULL AND topic NOT LIKE '%.dlq'
       AND NOT EXISTS (SELECT FROM said WHERE said.topic = written.topic AND said.event_id = written.event_id)
-      AND NOT (topic IN ('user.registered', 'user.updated', 'market.interest')
+      AND NOT (topic IN ('user.registered', 'user.updated', 'market.interest', 'quota.changed')
                AND EXISTS (SELECT FROM events AS later WHERE later.topic = written.topic AND later.key = written.key
                            AND later.aggregate_seq > written.aggregate_seq));
 
@@ -31,7 +31,7 @@ WHERE event_id IS NULL
 SELECT DISTINCT format('topic %s is not known to the checker: its messages were not checked', topic)
 FROM said
 WHERE topic NOT LIKE '%.dlq' AND topic NOT IN (SELECT topic FROM hears)
-      AND topic NOT IN ('market.interest', 'candle.opened', 'candle.closed');
+      AND topic NOT IN ('market.interest', 'quota.changed', 'candle.opened', 'candle.closed');
 
 -- Happened, but never published.
 SELECT format('user %s registered, and its user.registered was never published', user_id) FROM auth.users
@@ -40,6 +40,10 @@ WHERE NOT EXISTS (SELECT FROM spoken WHERE topic = 'user.registered' AND thing =
 SELECT format('version %s of the subscription of user %s was never published', version, user_id)
 FROM billing.subscribers, generate_series(1, subscription_version) AS version
 WHERE NOT EXISTS (SELECT FROM spoken WHERE topic = 'subscription.changed' AND thing = concat_ws(' ', user_id, version));
+
+SELECT format('version %s of the quota of user %s was never published', number, user_id)
+FROM billing.request_quotas, generate_series(1, version) AS number
+WHERE NOT EXISTS (SELECT FROM spoken WHERE topic = 'quota.changed' AND thing = concat_ws(' ', user_id, number));
 
 SELECT format('session %s of user %s is %s, and its %s was never published', session_id, user_id, status, needed)
 FROM trading.user_trading_sessions, unnest(ARRAY['session.started', 'session.stopped']) AS needed
@@ -71,6 +75,20 @@ WHERE service = 'analytics' AND topic = 'trade.closed'
 SELECT format('billing: trade %s (event %s, key %s) is not in the usage ledger', thing, event_id, key) FROM due
 WHERE service = 'billing' AND topic = 'trade.closed'
       AND NOT EXISTS (SELECT FROM billing.usage_ledger WHERE trade_id::text = thing AND user_id::text = key);
+
+SELECT format('billing: usage.recorded %s (event %s, key %s) reports %s requests, and %s are booked', thing, event_id,
+              key, used, coalesce(requests, 0))
+FROM (
+    SELECT *, pg_temp.as_number(body ->> 'count') - coalesce((
+               SELECT sum(pg_temp.as_number(refusal ->> 'count'))
+               FROM jsonb_array_elements(CASE jsonb_typeof(body -> 'refusals') WHEN 'array' THEN body -> 'refusals' END)
+                    AS refusal), 0) AS used
+    FROM due WHERE service = 'billing' AND topic = 'usage.recorded'
+) AS reported
+     LEFT JOIN billing.api_usage_reports
+         ON user_id::text = key AND instance = pg_temp.as_uuid(body ->> 'lease_id') AND kind = body ->> 'kind'
+            AND window_number = pg_temp.as_number(body ->> 'window')
+WHERE used <> coalesce(requests, 0);
 
 SELECT format('analytics: the %s of session %s (event %s, key %s) has no fact', topic, thing, event_id, key) FROM due
 WHERE service = 'analytics' AND topic LIKE 'session.%'

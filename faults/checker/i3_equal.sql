@@ -192,6 +192,14 @@ WHERE status IN ('ACTIVE', 'TRIAL', 'PAST_DUE')
       AND (trade_id IS NULL OR occurred_at >= current_period_start AND occurred_at < current_period_end)
 GROUP BY user_id, subscription_id HAVING current_period_trades <> count(trade_id);
 
+-- Billing's requests of a day equal the reports of that day. Reports are deleted after a month.
+SELECT format('billing: user %s has %s requests on %s, and its reports have %s', user_id, coalesce(total_requests, 0),
+              date, coalesce(reported, 0))
+FROM billing.user_api_usage
+     FULL JOIN (SELECT user_id, date, sum(requests) AS reported FROM billing.api_usage_reports GROUP BY user_id, date)
+         AS reports USING (user_id, date)
+WHERE date > current_date - 30 AND coalesce(total_requests, 0) <> coalesce(reported, 0);
+
 -- Candle events carry the stored values.
 SELECT format('candle.closed (event %s, %s/%s): the %s of %s %s at %s is published as %s and stored as %s', event_id,
               kafka_partition, kafka_offset, name, symbol, interval, open_time, said, has)

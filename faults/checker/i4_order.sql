@@ -23,7 +23,8 @@ FROM (
     SELECT key, aggregate, max(aggregate_seq) AS last, array_agg(DISTINCT aggregate_seq) AS numbers
     FROM (SELECT topic, key, aggregate, aggregate_seq FROM events
           UNION ALL SELECT topic, key, aggregate, aggregate_seq FROM written WHERE topic NOT LIKE '%.dlq') AS every
-    WHERE topic NOT IN ('user.registered', 'user.updated', 'market.interest') AND aggregate IS NOT NULL AND aggregate_seq IS NOT NULL
+    WHERE topic NOT IN ('user.registered', 'user.updated', 'market.interest', 'quota.changed')
+          AND aggregate IS NOT NULL AND aggregate_seq IS NOT NULL
     GROUP BY key, aggregate
 ) AS numbered
 WHERE cardinality(numbers) <> last;

@@ -26,7 +26,9 @@ CREATE FUNCTION pg_temp.thing_of(topic text, key text, body jsonb) RETURNS text 
         WHEN topic = 'session.alarmed'
             THEN concat_ws(' ', body ->> 'session_id', body ->> 'reason', body ->> 'aggregate_seq')
         WHEN topic LIKE 'session.%' THEN body ->> 'session_id'
-        WHEN topic = 'usage.recorded' THEN concat_ws(' ', body ->> 'lease_id', body ->> 'kind', body ->> 'window')
+        WHEN topic = 'usage.recorded'
+            THEN concat_ws(' ', body ->> 'user_id', body ->> 'lease_id', body ->> 'kind', body ->> 'window')
+        WHEN topic = 'quota.changed' THEN concat_ws(' ', body ->> 'user_id', body ->> 'quota_version')
         WHEN topic = 'usage.threshold'
             THEN concat_ws(' ', body ->> 'user_id', body ->> 'meter', body ->> 'percent', body ->> 'period_start')
         WHEN topic = 'alert.triggered'

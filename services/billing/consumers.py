@@ -14,7 +14,7 @@ from shared.contracts.trading import TradeClosed
 
 
 async def on_user_registered(connection: Connection, events: Sequence[UserRegistered]) -> None:
-    for event in events:
+    for event in sorted(events, key=lambda each: each.user_id):  # days are locked by user; see `lock_days`
         await begin_subscription(connection, event, utc_now())
 
 

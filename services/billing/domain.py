@@ -7,14 +7,10 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from shared.contracts.billing import Features, Limits, PlanName, SubscriptionStatus
+from shared.contracts.billing import Features, Limits, PlanName, QuotaState, SubscriptionStatus
 
 TRIAL_PLAN: PlanName = "PREMIUM"
 TRIAL = timedelta(days=14)
-LARGEST_BLOCK = 50
-BLOCKS_PER_DAY = 50  # a block is 2 % of the daily limit
-LEASE_DURATION = timedelta(seconds=60)
-RETURN_MARGIN = timedelta(seconds=10)  # a service stops using a lease this long before it expires
 THRESHOLDS: tuple[Literal[80, 100], ...] = (80, 100)
 LIVE_STATUSES: tuple[SubscriptionStatus, ...] = ("ACTIVE", "TRIAL", "PAST_DUE")
 
@@ -182,47 +178,31 @@ class ApiDay:
 
 
 @dataclass(frozen=True)
-class Lease:
-    """A block of requests. A service may use it for `usable`; billing holds it until `expires_at`."""
+class Quota:
+    """The quota of a user's day, which ends at `until`. A limit of None is no limit."""
 
     user_id: int
-    lease_id: UUID
-    date: date
-    service: str
-    granted: int
-    granted_at: datetime
-    expires_at: datetime
-    usable: timedelta
-
-
-@dataclass(frozen=True)
-class ReturnedLease:
-    """A block that a service has stopped using, and the number of requests used from it."""
-
-    user_id: int
-    lease_id: UUID
+    state: QuotaState
+    until: datetime
+    limit: int | None
     used: int
-
-
-@dataclass(frozen=True)
-class LeaseRefusal:
-    """A lease refused because the day's quota is used up."""
-
-    used: int
-    limit: int
-    retry_after_s: int
 
 
 @dataclass(frozen=True)
 class QuotaRefusal:
     """A refused request: service, operation, login, usage and time."""
 
+    user_id: int
     service: str
     operation: str
     login_id: UUID | None
     used: int
-    allowed: int
+    limit: int
     refused_at: datetime
+
+    @property
+    def date(self) -> date:
+        return self.refused_at.astimezone(UTC).date()
 
 
 def day_of(now: datetime) -> Period:
@@ -231,16 +211,20 @@ def day_of(now: datetime) -> Period:
     return Period(start, start + timedelta(days=1))
 
 
-def block_size(limit: int | None, taken: int) -> int:
-    """Return how many requests to lease at once when `taken` of the day are used or leased; 0 if none are left."""
-    if limit is None:
-        return LARGEST_BLOCK
-    return max(0, min(LARGEST_BLOCK, max(1, limit // BLOCKS_PER_DAY), limit - taken))
+def quota_of(user_id: int, used: int, limit: int | None, day: Period) -> Quota:
+    state: QuotaState = "EXHAUSTED" if limit is not None and used >= limit else "OK"
+    return Quota(user_id, state, day.end, limit, used)
 
 
-def seconds_until(moment: datetime, now: datetime) -> int:
-    """Return the seconds, rounded up, at least 1."""
-    return max(1, -((now - moment) // timedelta(seconds=1)))
+def is_news(quota: Quota, published: Quota | None) -> bool:
+    """Return whether to publish this quota: without a published one, the quota is OK."""
+    if quota.state == "OK":
+        return published is not None and published.state != "OK"
+    return published is None or (published.state, published.until, published.limit) != (
+        quota.state,
+        quota.until,
+        quota.limit,
+    )
 
 
 def reached_thresholds(used: int, limit: int | None) -> list[Literal[80, 100]]:

@@ -197,7 +197,7 @@ $$;
 
 CREATE FUNCTION billing.outbox_may_send(user_id bigint, topic text, key text, headers jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE
-    RETURN COALESCE(CASE WHEN ((topic = 'market.interest'::text) AND (topic = ANY ('{activity.recorded,subscription.changed,usage.recorded,usage.threshold}'::text[]))) THEN (((headers ->> 'ce_source'::text) = 'billing'::text) AND ((headers ->> 'ce_type'::text) = topic) AND (user_id = 0) AND (split_part(key, ':'::text, 1) = 'billing'::text)) WHEN (topic = ANY ('{activity.recorded,subscription.changed,usage.recorded,usage.threshold}'::text[])) THEN (((headers ->> 'ce_source'::text) = 'billing'::text) AND ((headers ->> 'ce_type'::text) = topic) AND (key = (user_id)::text)) WHEN (topic = ANY ('{trade.closed.dlq,usage.recorded.dlq,user.registered.dlq}'::text[])) THEN (starts_with(((headers ->> 'dlq_group'::text) || '-'::text), 'billing-'::text) AND (((headers ->> 'dlq_topic'::text) || '.dlq'::text) = topic)) ELSE NULL::boolean END, false);
+    RETURN COALESCE(CASE WHEN (topic = ANY (ARRAY['activity.recorded'::text, 'quota.changed'::text, 'subscription.changed'::text, 'usage.recorded'::text, 'usage.threshold'::text])) THEN (((headers ->> 'ce_source'::text) = 'billing'::text) AND ((headers ->> 'ce_type'::text) = topic) AND (key = (user_id)::text)) WHEN (topic = ANY (ARRAY['trade.closed.dlq'::text, 'usage.recorded.dlq'::text, 'user.registered.dlq'::text])) THEN (starts_with(((headers ->> 'dlq_group'::text) || '-'::text), 'billing-'::text) AND (((headers ->> 'dlq_topic'::text) || '.dlq'::text) = topic)) ELSE NULL::boolean END, false);
 
 CREATE PROCEDURE billing.tenant_table(IN tenant_table text, IN app text, IN worker text, IN queue text DEFAULT ''::text)
     LANGUAGE plpgsql
@@ -272,7 +272,7 @@ ALTER TABLE ONLY billing.activity_counters FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE billing.api_usage_reports (
     user_id bigint NOT NULL,
-    lease_id uuid NOT NULL,
+    instance uuid CONSTRAINT api_usage_reports_lease_id_not_null NOT NULL,
     kind text NOT NULL,
     window_number integer NOT NULL,
     date date NOT NULL,
@@ -427,25 +427,6 @@ ALTER TABLE ONLY billing.plan_changes FORCE ROW LEVEL SECURITY;
 
 COMMENT ON COLUMN billing.plan_changes.change_number IS 'the version of the subscription with which it was said';
 
-CREATE TABLE billing.quota_leases (
-    user_id bigint NOT NULL,
-    lease_id uuid NOT NULL,
-    date date NOT NULL,
-    service text NOT NULL,
-    granted integer NOT NULL,
-    reported integer DEFAULT 0 NOT NULL,
-    used integer,
-    granted_at timestamp with time zone NOT NULL,
-    expires_at timestamp with time zone NOT NULL,
-    CONSTRAINT quota_leases_granted_check CHECK ((granted > 0)),
-    CONSTRAINT quota_leases_reported_check CHECK ((reported >= 0)),
-    CONSTRAINT quota_leases_used_check CHECK ((used >= 0))
-);
-
-ALTER TABLE ONLY billing.quota_leases FORCE ROW LEVEL SECURITY;
-
-COMMENT ON COLUMN billing.quota_leases.used IS 'what the service said when it gave the block back; NULL before';
-
 CREATE TABLE billing.quota_refusals (
     user_id bigint NOT NULL,
     meter text NOT NULL,
@@ -468,6 +449,23 @@ CREATE TABLE billing.read_positions (
     cluster_id text NOT NULL,
     replays integer NOT NULL
 );
+
+CREATE TABLE billing.request_quotas (
+    user_id bigint NOT NULL,
+    version bigint NOT NULL,
+    state text NOT NULL,
+    until timestamp with time zone NOT NULL,
+    allowed bigint,
+    used bigint NOT NULL,
+    CONSTRAINT request_quotas_allowed_check CHECK ((allowed >= 0)),
+    CONSTRAINT request_quotas_state_check CHECK ((state = ANY (ARRAY['OK'::text, 'EXHAUSTED'::text]))),
+    CONSTRAINT request_quotas_used_check CHECK ((used >= 0)),
+    CONSTRAINT request_quotas_version_check CHECK ((version >= 1))
+);
+
+ALTER TABLE ONLY billing.request_quotas FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN billing.request_quotas.version IS 'of the last quota.changed, which carries this row';
 
 CREATE TABLE billing.schema_migrations (
     version character varying NOT NULL
@@ -592,7 +590,7 @@ END) STORED,
 
 ALTER TABLE ONLY billing.user_api_usage FORCE ROW LEVEL SECURITY;
 
-COMMENT ON COLUMN billing.user_api_usage.daily_limit IS 'of the plan at the last lease; NULL is no limit';
+COMMENT ON COLUMN billing.user_api_usage.daily_limit IS 'of the plan when requests were last booked; NULL is no limit';
 
 CREATE TABLE billing.user_locator (
     public_id_sha256 bytea NOT NULL,
@@ -635,7 +633,7 @@ ALTER TABLE ONLY billing.activity_counters
     ADD CONSTRAINT activity_counters_pkey PRIMARY KEY (user_id);
 
 ALTER TABLE ONLY billing.api_usage_reports
-    ADD CONSTRAINT api_usage_reports_pkey PRIMARY KEY (user_id, lease_id, kind, window_number);
+    ADD CONSTRAINT api_usage_reports_pkey PRIMARY KEY (user_id, instance, kind, window_number);
 
 ALTER TABLE ONLY billing.email_locator
     ADD CONSTRAINT email_locator_pkey PRIMARY KEY (email_sha256);
@@ -667,14 +665,14 @@ ALTER TABLE ONLY billing.parked
 ALTER TABLE ONLY billing.plan_changes
     ADD CONSTRAINT plan_changes_pkey PRIMARY KEY (user_id, change_number);
 
-ALTER TABLE ONLY billing.quota_leases
-    ADD CONSTRAINT quota_leases_pkey PRIMARY KEY (user_id, lease_id);
-
 ALTER TABLE ONLY billing.quota_refusals
     ADD CONSTRAINT quota_refusals_pkey PRIMARY KEY (user_id, meter, date, service, operation);
 
 ALTER TABLE ONLY billing.read_positions
     ADD CONSTRAINT read_positions_pkey PRIMARY KEY (consumer, topic, kafka_partition);
+
+ALTER TABLE ONLY billing.request_quotas
+    ADD CONSTRAINT request_quotas_pkey PRIMARY KEY (user_id);
 
 ALTER TABLE ONLY billing.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
@@ -725,8 +723,6 @@ CREATE INDEX outbox_other_topic_key_id_idx ON billing.outbox_other USING btree (
 CREATE INDEX parked_by_key ON billing.parked USING btree (consumer, topic, key, id) WHERE (state = ANY (ARRAY['WAITING'::text, 'HALTED'::text]));
 
 CREATE INDEX parked_newer ON billing.parked USING btree (topic, needs_version) WHERE (needs_version IS NOT NULL);
-
-CREATE INDEX quota_leases_by_day ON billing.quota_leases USING btree (user_id, date) INCLUDE (granted, reported, used, expires_at);
 
 CREATE INDEX subscription_deadlines_due ON billing.subscription_deadlines USING btree (due_at);
 
@@ -786,9 +782,9 @@ CREATE POLICY one_tenant ON billing.outbox TO billing_app USING ((user_id = ( SE
 
 CREATE POLICY one_tenant ON billing.plan_changes TO billing_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
-CREATE POLICY one_tenant ON billing.quota_leases TO billing_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
-
 CREATE POLICY one_tenant ON billing.quota_refusals TO billing_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
+CREATE POLICY one_tenant ON billing.request_quotas TO billing_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON billing.subscribers TO billing_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
@@ -816,9 +812,9 @@ CREATE POLICY queue ON billing.parked TO billing_queue USING (true) WITH CHECK (
 
 CREATE POLICY queue ON billing.subscription_deadlines TO billing_queue USING (true) WITH CHECK (true);
 
-ALTER TABLE billing.quota_leases ENABLE ROW LEVEL SECURITY;
-
 ALTER TABLE billing.quota_refusals ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE billing.request_quotas ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE billing.subscribers ENABLE ROW LEVEL SECURITY;
 
@@ -834,9 +830,9 @@ CREATE POLICY tenants_of_batch ON billing.parked TO billing_worker USING ((user_
 
 CREATE POLICY tenants_of_batch ON billing.plan_changes TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
-CREATE POLICY tenants_of_batch ON billing.quota_leases TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
-
 CREATE POLICY tenants_of_batch ON billing.quota_refusals TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
+CREATE POLICY tenants_of_batch ON billing.request_quotas TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON billing.subscribers TO billing_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
@@ -906,7 +902,7 @@ GRANT ALL ON FUNCTION billing.vouch_for_user(public_id uuid, user_id bigint) TO 
 GRANT SELECT,INSERT,UPDATE ON TABLE billing.activity_counters TO billing_app;
 
 GRANT SELECT,DELETE ON TABLE billing.api_usage_reports TO billing_app;
-GRANT SELECT,INSERT ON TABLE billing.api_usage_reports TO billing_worker;
+GRANT SELECT,INSERT,DELETE ON TABLE billing.api_usage_reports TO billing_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE billing.event_broker TO billing_queue;
 
@@ -926,13 +922,13 @@ GRANT SELECT ON SEQUENCE billing.parked_id_seq TO billing_queue;
 GRANT SELECT,INSERT ON TABLE billing.plan_changes TO billing_app;
 GRANT SELECT,INSERT ON TABLE billing.plan_changes TO billing_worker;
 
-GRANT SELECT,INSERT,DELETE ON TABLE billing.quota_leases TO billing_app;
-GRANT SELECT,UPDATE ON TABLE billing.quota_leases TO billing_worker;
-
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE billing.quota_refusals TO billing_app;
-GRANT SELECT ON TABLE billing.quota_refusals TO billing_worker;
+GRANT SELECT,DELETE ON TABLE billing.quota_refusals TO billing_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE billing.quota_refusals TO billing_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE billing.read_positions TO billing_queue;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE billing.request_quotas TO billing_app;
+GRANT SELECT,INSERT,UPDATE ON TABLE billing.request_quotas TO billing_worker;
 
 GRANT SELECT,UPDATE ON TABLE billing.subscribers TO billing_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE billing.subscribers TO billing_worker;

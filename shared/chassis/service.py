@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
+from shared.chassis.access_reader import AccessReader
 from shared.chassis.activity import with_activity
 from shared.chassis.auth import Authenticator, TokenVerifier
 from shared.chassis.crash_points import switch_on
@@ -33,11 +34,11 @@ from shared.chassis.http.app import STREAMS, make_app
 from shared.chassis.http.idempotency import key_retention
 from shared.chassis.identity import UserDirectory
 from shared.chassis.jobs import AT_ONCE, Job, every
-from shared.chassis.login_reader import LoginReader
 from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
-from shared.chassis.quota.leases import BillingLessor
 from shared.chassis.quota.meter import REPORT_EVERY_S, Meter
+from shared.chassis.quota.metered_paths import with_refusal
+from shared.chassis.quota.quotas import Quotas
 from shared.chassis.retention import event_days
 from shared.chassis.service_tokens import ServiceCallers
 from shared.chassis.service_types import Context, Service
@@ -128,9 +129,12 @@ class RunningService:
         self.producer = Producer(settings.kafka, settings.kafka_topic_prefix, settings.service)
         self.cluster = KnownCluster(self.database)
         self._ended_logins = EndedLogins()
-        self._login_reader = LoginReader(settings.kafka, settings.kafka_topic_prefix, self._ended_logins)
+        self.quotas = Quotas()
+        self._access_reader = AccessReader(
+            settings.kafka, settings.kafka_topic_prefix, self._ended_logins, self.quotas
+        )
         self.service = self._build(Context(self.database, self.producer, settings, self._ended_logins))
-        self._meter = self._meter_of(settings)
+        self._meter = Meter(self.database, self.quotas, self.service.name)
         consumers = self._consumers()
         for job in self._jobs(consumers):
             task = asyncio.create_task(self._supervise(job), name=job.name)
@@ -138,7 +142,7 @@ class RunningService:
             self._tasks.append(task)
         followers: list[_Faulty] = [*consumers, self.cluster]
         if "http" in self._roles:
-            followers.append(self._login_reader)
+            followers.append(self._access_reader)
         await self._listen([_fault_of(follower) for follower in followers])
         log.info("started", url=self.url, roles=sorted(self._roles))
         return self
@@ -152,18 +156,12 @@ class RunningService:
                 log.warning("cancelled", task=task.get_name())
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        if self._meter is not None:
-            await self._meter.close()
+        await self._meter.close()
         for on_close in self.service.on_close:
             await on_close()
         await self.producer.stop()
         await self.database.close()
         log.info("stopped")
-
-    def _meter_of(self, settings: ServiceSettings) -> Meter | None:
-        if "http" not in self._roles or not settings.billing_internal_url:
-            return None
-        return Meter(self.database, BillingLessor(settings), self.service.name)
 
     def _consumers(self) -> list[Consumer]:
         if "consumers" not in self._roles:
@@ -201,8 +199,7 @@ class RunningService:
         jobs = [job for job in self.service.jobs if job.role in self._roles]
         jobs += [Job(f"consumer-{number}", consumer.run) for number, consumer in enumerate(consumers)]
         if "http" in self._roles:
-            jobs.append(Job("ended-logins", self._login_reader.run))
-        if self._meter is not None:
+            jobs.append(Job("access", self._access_reader.run))
             jobs.append(every("usage", REPORT_EVERY_S, self._meter.report))
         if consumers:
             jobs.append(every("retry-parked", RETRY_PARKED_EVERY_S, self._retry_parked))
@@ -243,7 +240,7 @@ class RunningService:
 
     async def _listen(self, checks: list[Check]) -> None:
         settings, service = self._settings, self.service
-        external = [endpoint for endpoint in service.endpoints if not endpoint.internal]
+        external = [with_refusal(endpoint) for endpoint in service.endpoints if not endpoint.internal]
         internal = [endpoint for endpoint in service.endpoints if endpoint.internal]
         authenticator = service.authenticator or Authenticator(
             TokenVerifier(settings), UserDirectory(self.database), self._ended_logins
@@ -254,7 +251,7 @@ class RunningService:
             authenticator,
             body_limit_bytes=settings.body_limit_bytes,
             database=self.database,
-            meter=self._meter,
+            admit=self._meter.admit,
         )
         app[STREAMS].follow(self._ended_logins)
         document = openapi.describe(service.name, external)

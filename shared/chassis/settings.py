@@ -40,15 +40,14 @@ class ServiceSettings(KafkaSettings):
     service_key_file: FilePath | None = None  # this service's own private key, for calls to other services
     service_keys_file: FilePath | None = None  # the public keys of all services, if others may call this one
     trading_internal_url: str = ""
-    billing_internal_url: str = ""  # leases the request quotas; empty: requests are not metered here
 
     fault_points: Path | None = None  # the folder of a fault run: see shared/chassis/crash_points.py
     process_name: str = ""
 
     @model_validator(mode="after")
     def _calls_are_signed(self) -> Self:
-        if (self.trading_internal_url or self.billing_internal_url) and self.service_key_file is None:
-            raise ValueError("SERVICE_KEY_FILE is needed to call TRADING_INTERNAL_URL or BILLING_INTERNAL_URL")
+        if self.trading_internal_url and self.service_key_file is None:
+            raise ValueError("SERVICE_KEY_FILE is needed to call TRADING_INTERNAL_URL")
         return self
 
     @model_validator(mode="after")

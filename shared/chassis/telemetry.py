@@ -20,7 +20,6 @@ _causes: ContextVar[Mapping[int, str] | None] = ContextVar("causes", default=Non
 HTTP_REQUESTS = Counter("http_requests_total", "Requests answered", ["method", "route", "status"])
 HTTP_PROBLEMS = Counter("http_problems_total", "Requests answered with a problem, by its type", ["type"])
 HTTP_SECONDS = Histogram("http_request_seconds", "Time to answer", ["method", "route"])
-QUOTA_UNLEASED = Counter("quota_blocks_alone_total", "Request blocks used without a lease: billing did not answer")
 EVENTS_SENT = Counter("outbox_sent_total", "Outbox rows acknowledged by the broker", ["topic"])
 EVENTS_DEAD = Counter("outbox_dead_total", "Outbox rows that can never be sent", ["topic"])
 OUTBOX_WAITING = Gauge("outbox_waiting", "Outbox rows not yet sent")

@@ -9,6 +9,7 @@ from shared.contracts.envelope import Event
 from shared.contracts.types import Instant
 
 PlanName = Literal["FREE", "PREMIUM", "PRO"]
+QuotaState = Literal["OK", "EXHAUSTED"]
 RequestKind = Literal["trading", "analysis", "backtest", "other"]
 SubscriptionStatus = Literal["ACTIVE", "TRIAL", "PAST_DUE", "CANCELLED", "EXPIRED"]
 
@@ -57,11 +58,24 @@ class SubscriptionChanged(Event):
     reason: str
 
 
-class UsageRecorded(Event):
-    """Requests that one instance of a service answered out of a leased block.
+class RequestRefusal(BaseModel):
+    """The refused requests of one operation in a window, with the details of the last one."""
 
-    Lease, kind and window are its natural key. The windows of a lease are numbered from 1, so that usage published
-    twice, even under another event id, counts once.
+    model_config = ConfigDict(frozen=True)
+
+    operation: str = Field(max_length=200)
+    count: int = Field(ge=1)
+    login_id: UUID | None
+    refused_at: Instant
+    used: int = Field(ge=0)
+    limit: int = Field(ge=0)
+
+
+class UsageRecorded(Event):
+    """Requests of one kind that one instance of a service answered in a window; the refused ones do not count.
+
+    User, instance (`lease_id`), kind and window are its natural key. An instance numbers its windows from 1, so
+    that usage published twice, even under another event id, counts once. A window lies within one UTC day.
     """
 
     topic: ClassVar[str] = "usage.recorded"
@@ -69,12 +83,39 @@ class UsageRecorded(Event):
     source_field: ClassVar[str | None] = "recorded_by"
 
     recorded_by: Literal["auth", "billing", "trading", "analytics", "notifications"]
-    lease_id: UUID
+    lease_id: UUID  # the instance; published under this name since version 1
     kind: RequestKind
     count: int = Field(ge=1)
     window: int = Field(ge=1)
     window_start: Instant
     window_end: Instant
+    # Added after version 1 was first published.
+    refusals: tuple[RequestRefusal, ...] = ()
+
+    @property
+    def used(self) -> int:
+        """The requests that count towards the quota."""
+        return self.count - sum(refusal.count for refusal in self.refusals)
+
+
+class QuotaChanged(Event):
+    """A day's quota is exhausted, or available again. EXHAUSTED holds until `until`, the end of the UTC day; after
+    that the quota is available without a further event.
+
+    Carries the whole state. A consumer applies it only if `quota_version` is higher than the one it has.
+    """
+
+    topic: ClassVar[str] = "quota.changed"
+    source: ClassVar[str] = "billing"
+    compacted: ClassVar[bool] = True
+    partitions: ClassVar[int] = 1  # every process that serves HTTP reads all of them
+
+    quota_version: int = Field(ge=1)
+    meter: Literal["api_requests"]
+    state: QuotaState
+    until: Instant
+    limit: int | None = Field(ge=0)
+    used: int = Field(ge=0)
 
 
 class UsageThreshold(Event):

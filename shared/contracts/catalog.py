@@ -2,7 +2,7 @@
 
 from shared.contracts.activity import ActivityRecorded
 from shared.contracts.auth import LoginEnded, UserRegistered, UserUpdated
-from shared.contracts.billing import SubscriptionChanged, UsageRecorded, UsageThreshold
+from shared.contracts.billing import QuotaChanged, SubscriptionChanged, UsageRecorded, UsageThreshold
 from shared.contracts.envelope import Event, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
@@ -15,6 +15,7 @@ EVENTS: tuple[type[Message], ...] = (
     ActivityRecorded,
     SubscriptionChanged,
     UsageThreshold,
+    QuotaChanged,
     UsageRecorded,
     SessionStarted,
     SessionStopped,

@@ -19,6 +19,7 @@ from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
 from shared.chassis.http import openapi
 from shared.chassis.http.app import Endpoint
+from shared.chassis.quota.metered_paths import with_refusal
 
 UNUSED: Any = cast(Any, None)  # Any: the routes are described here, never called
 DESCRIPTION = """\
@@ -38,7 +39,7 @@ def document_text() -> str:
 
 def all_endpoints() -> list[Endpoint]:
     """Return the endpoints of all five services."""
-    return [
+    endpoints = [
         *LoginRoutes(UNUSED, UNUSED, UNUSED).endpoints(),
         *MyRoutes(UNUSED, UNUSED).endpoints(),
         *BillingRoutes(UNUSED).endpoints(),
@@ -54,3 +55,4 @@ def all_endpoints() -> list[Endpoint]:
         *AlertRoutes(UNUSED, UNUSED).endpoints(),
         *InboxRoutes(UNUSED).endpoints(),
     ]
+    return [with_refusal(endpoint) for endpoint in endpoints]

@@ -7,7 +7,14 @@ from uuid import UUID
 
 from shared.contracts.activity import ActivityRecorded
 from shared.contracts.auth import LoginEnded, UserRegistered, UserUpdated
-from shared.contracts.billing import Features, Limits, SubscriptionChanged, UsageRecorded, UsageThreshold
+from shared.contracts.billing import (
+    Features,
+    Limits,
+    QuotaChanged,
+    SubscriptionChanged,
+    UsageRecorded,
+    UsageThreshold,
+)
 from shared.contracts.envelope import MarketEvent, Message
 from shared.contracts.market import CandleClosed, CandleOpened, MarketInterest
 from shared.contracts.notifications import AlertTriggered
@@ -104,6 +111,18 @@ _threshold = UsageThreshold(
     percent=80,
     period_start=datetime(2026, 1, 31, tzinfo=UTC),
     period_end=datetime(2026, 2, 1, tzinfo=UTC),
+)
+_exhausted = QuotaChanged(
+    user_id=42,
+    public_id=_USER,
+    aggregate=f"quota:{_USER}",
+    aggregate_seq=3,
+    quota_version=3,
+    meter="api_requests",
+    state="EXHAUSTED",
+    until=datetime(2026, 2, 1, tzinfo=UTC),
+    limit=1_000,
+    used=1_004,
 )
 _used = UsageRecorded(
     user_id=42,
@@ -260,6 +279,7 @@ SAMPLES: Mapping[str, Message] = {
         _recorded,
         _changed,
         _threshold,
+        _exhausted,
         _used,
         _started,
         _stopped,

@@ -16,6 +16,7 @@ from services.billing.domain import (
     is_due,
     month_containing,
 )
+from services.billing.operations.quotas import refresh_quota
 from services.billing.queries import plans, subscriptions
 from shared.chassis.crash_points import point
 from shared.chassis.events.outbox import emit
@@ -115,9 +116,11 @@ async def _record_and_publish(
     reason: str,
     now: datetime,
 ) -> None:
-    """Insert an entry of the plan history, numbered by the version that is published with it."""
+    """Insert an entry of the plan history, numbered by the version that is published with it, and publish the
+    subscription and the quota."""
     await subscriptions.insert_change(connection, subscriber.version + 1, subscription, previous, reason, now)
     await _publish(connection, subscriber, subscription, plan, None if previous is None else previous.plan, reason)
+    await refresh_quota(connection, subscriber.user_id, subscriber.public_id, now)
 
 
 async def _publish(

@@ -1,6 +1,6 @@
 """Requests per UTC day, booked from the reports of services, and published thresholds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -16,43 +16,25 @@ UserDay = tuple[int, date]
 
 @dataclass(frozen=True)
 class RequestReport:
-    """A number of requests of one kind from one lease in one window."""
+    """A number of requests of one kind from one instance of a service in one window."""
 
     user_id: int
-    lease_id: UUID
+    instance: UUID
     kind: RequestKind
     window: int
     date: date
     requests: int
 
 
-async def find_lease_days(
-    connection: Connection, user_ids: Sequence[int], lease_ids: Sequence[UUID]
-) -> Mapping[UUID, date]:
-    """Return the day of each lease known to billing: requests count in the day of their lease."""
-    rows = await connection.fetch(
-        "SELECT lease_id, date FROM quota_leases WHERE user_id = ANY ($1) AND lease_id = ANY ($2)",
-        user_ids,
-        lease_ids,
-    )
-    return {row["lease_id"]: row["date"] for row in rows}
-
-
-async def lock_days(connection: Connection, days: Sequence[UserDay]) -> None:
-    """Lock days in a fixed order, creating missing rows with the limit of the user's plan."""
+async def lock_days(connection: Connection, days: Sequence[UserDay]) -> list[int]:
+    """Lock days in a fixed order, creating missing rows. Returns the users of the created ones."""
     ordered = sorted(days)
     users, dates = [user_id for user_id, _ in ordered], [day for _, day in ordered]
-    await connection.execute(
+    created = await connection.fetch(
         """
-        INSERT INTO user_api_usage (user_id, date, daily_limit)
-        SELECT day.user_id, day.date, p.daily_api_requests
-        FROM unnest($1::bigint[], $2::date[]) AS day (user_id, date)
-             LEFT JOIN user_subscriptions s
-                 ON s.user_id = day.user_id AND s.status IN ('ACTIVE', 'TRIAL', 'PAST_DUE')
-             LEFT JOIN subscription_plans p
-                 ON CASE WHEN s.plan_id IS NULL THEN p.name = 'FREE' AND p.is_active ELSE p.plan_id = s.plan_id END
-        ORDER BY 1, 2
-        ON CONFLICT DO NOTHING
+        INSERT INTO user_api_usage (user_id, date)
+        SELECT * FROM unnest($1::bigint[], $2::date[]) AS day (user_id, date) ORDER BY 1, 2
+        ON CONFLICT DO NOTHING RETURNING user_id
         """,
         users,
         dates,
@@ -66,19 +48,20 @@ async def lock_days(connection: Connection, days: Sequence[UserDay]) -> None:
         users,
         dates,
     )
+    return [row["user_id"] for row in created]
 
 
 async def insert_reports(connection: Connection, reports: Sequence[RequestReport]) -> list[RequestReport]:
     """Insert reports. Returns the new ones; a report that is delivered again is not booked twice."""
     rows = await connection.fetch(
         """
-        INSERT INTO api_usage_reports (user_id, lease_id, kind, window_number, date, requests)
+        INSERT INTO api_usage_reports (user_id, instance, kind, window_number, date, requests)
         SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::integer[], $5::date[], $6::integer[])
         ON CONFLICT DO NOTHING
-        RETURNING user_id, lease_id, kind, window_number, date, requests
+        RETURNING user_id, instance, kind, window_number, date, requests
         """,
         [report.user_id for report in reports],
-        [report.lease_id for report in reports],
+        [report.instance for report in reports],
         [report.kind for report in reports],
         [report.window for report in reports],
         [report.date for report in reports],
@@ -95,47 +78,48 @@ class DayTotal:
     limit: int | None
 
 
-async def update_days(connection: Connection, reports: Sequence[RequestReport]) -> list[DayTotal]:
-    """Add new reports to their days. Returns the totals."""
+async def update_days(
+    connection: Connection, days: Sequence[UserDay], reports: Sequence[RequestReport]
+) -> list[DayTotal]:
+    """Add new reports to these days, and set the limit of the user's current plan. Returns the totals.
+
+    A user whose subscription is not known yet has no limit.
+    """
     rows = await connection.fetch(
         """
         UPDATE user_api_usage u
         SET trading_requests = u.trading_requests + new.trading,
             analysis_requests = u.analysis_requests + new.analysis,
             backtest_requests = u.backtest_requests + new.backtest,
-            other_requests = u.other_requests + new.other
-        FROM (SELECT user_id, date,
+            other_requests = u.other_requests + new.other,
+            daily_limit = new.daily_limit
+        FROM (SELECT day.user_id, day.date, p.daily_api_requests AS daily_limit,
                      coalesce(sum(requests) FILTER (WHERE kind = 'trading'), 0) AS trading,
                      coalesce(sum(requests) FILTER (WHERE kind = 'analysis'), 0) AS analysis,
                      coalesce(sum(requests) FILTER (WHERE kind = 'backtest'), 0) AS backtest,
                      coalesce(sum(requests) FILTER (WHERE kind = 'other'), 0) AS other
-              FROM unnest($1::bigint[], $2::date[], $3::text[], $4::integer[]) AS r (user_id, date, kind, requests)
-              GROUP BY user_id, date) AS new
+              FROM unnest($1::bigint[], $2::date[]) AS day (user_id, date)
+                   LEFT JOIN unnest($3::bigint[], $4::date[], $5::text[], $6::integer[])
+                       AS r (user_id, date, kind, requests) USING (user_id, date)
+                   LEFT JOIN user_subscriptions s
+                       ON s.user_id = day.user_id AND s.status IN ('ACTIVE', 'TRIAL', 'PAST_DUE')
+                   LEFT JOIN subscription_plans p
+                       ON CASE WHEN s.plan_id IS NOT NULL THEN p.plan_id = s.plan_id
+                               ELSE p.name = 'FREE' AND p.is_active
+                                    AND EXISTS (SELECT FROM user_subscriptions ended
+                                                WHERE ended.user_id = day.user_id) END
+              GROUP BY day.user_id, day.date, p.daily_api_requests) AS new
         WHERE u.user_id = new.user_id AND u.date = new.date
         RETURNING u.user_id, u.date, u.total_requests, u.daily_limit
         """,
+        [user_id for user_id, _ in days],
+        [day for _, day in days],
         [report.user_id for report in reports],
         [report.date for report in reports],
         [report.kind for report in reports],
         [report.requests for report in reports],
     )
     return [DayTotal(*row) for row in rows]
-
-
-async def update_reported(connection: Connection, reports: Sequence[RequestReport]) -> None:
-    """Add new reports to their leases, which no longer hold the requests now booked in the day."""
-    await connection.execute(
-        """
-        UPDATE quota_leases q SET reported = q.reported + new.requests
-        FROM (SELECT user_id, lease_id, sum(requests) AS requests
-              FROM unnest($1::bigint[], $2::uuid[], $3::integer[]) AS r (user_id, lease_id, requests)
-              GROUP BY user_id, lease_id) AS new
-        WHERE q.user_id = new.user_id AND q.lease_id = new.lease_id
-        """,
-        [report.user_id for report in reports],
-        [report.lease_id for report in reports],
-        [report.requests for report in reports],
-    )
 
 
 async def find_day(connection: Connection, user_id: int, day: date) -> ApiDay | None:

@@ -1,6 +1,5 @@
 """HTTP endpoints of billing."""
 
-from services.billing.routes.leases import LeaseRoutes
 from services.billing.routes.subscription import SubscriptionRoutes
 from services.billing.routes.usage import UsageRoutes
 from shared.chassis.http.app import Endpoint
@@ -14,5 +13,5 @@ class Routes:
         self._database = database
 
     def endpoints(self) -> list[Endpoint]:
-        parts = (SubscriptionRoutes, UsageRoutes, LeaseRoutes)
+        parts = (SubscriptionRoutes, UsageRoutes)
         return [endpoint for part in parts for endpoint in part(self._database).endpoints()]

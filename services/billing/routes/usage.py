@@ -6,7 +6,7 @@ from typing import Literal
 from uuid import UUID
 
 from services.billing.domain import ApiDay, Period, QuotaRefusal, Usage, day_of, remaining
-from services.billing.queries import leases, requests, usage
+from services.billing.queries import quotas, requests, usage
 from services.billing.queries.entitlement import get_entitlement
 from shared.chassis.errors import AccountNotReady
 from shared.chassis.http.app import Call
@@ -42,7 +42,7 @@ class RefusalView(ViewModel):
         refused_at=NOW,
         used=20000,
         limit=20000,
-        reason="20000 of 20000 requests of the day were used or in progress",
+        reason="20000 of 20000 requests of the day were used",
     )
 
     service: str
@@ -126,7 +126,7 @@ class UsageRoutes(Routes):
             last, plan = await get_entitlement(connection, user_id)
             used = await usage.count_usage(connection, user_id, last.period)
             day = await requests.find_day(connection, user_id, today.start.date())
-            refusals = await leases.list_refusals(connection, user_id, REFUSALS_SHOWN)
+            refusals = await quotas.list_refusals(connection, user_id, REFUSALS_SHOWN)
         counted = _today(day, today, plan.limits.daily_api_requests)
         return UsageView(
             plan=last.plan,
@@ -149,7 +149,7 @@ def period_view(period: Period) -> PeriodView:
 
 
 def _today(day: ApiDay | None, today: Period, limit: int | None) -> ApiUsageView:
-    """Return the day with the current limit: its row has the limit of the last lease."""
+    """Return the day with the current limit: its row has the limit of the last booking."""
     trading, analysis, backtest, total = 0, 0, 0, 0
     if day is not None:
         trading, analysis, backtest = day.trading_requests, day.analysis_requests, day.backtest_requests
@@ -231,8 +231,8 @@ def _refusal_view(refusal: QuotaRefusal) -> RefusalView:
         login_id=refusal.login_id,
         refused_at=refusal.refused_at,
         used=refusal.used,
-        limit=refusal.allowed,
-        reason=f"{refusal.used} of {refusal.allowed} requests of the day were used or in progress",
+        limit=refusal.limit,
+        reason=f"{refusal.used} of {refusal.limit} requests of the day were used",
     )
 
 

@@ -1,7 +1,7 @@
 """Event handlers of a service, and a reader that reads every partition without a consumer group."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
@@ -106,7 +106,8 @@ async def partitions_of(kafka: KafkaAccess | str, topics: Sequence[str]) -> list
 
 
 class PartitionReader:
-    """Reads every partition of some topics without a group: from the end, the beginning, or `reaching_back` ago."""
+    """Reads every partition of some topics without a group: from the end, the beginning, or `reaching_back` ago, a
+    time per topic."""
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class PartitionReader:
         events: Sequence[type[Message]],
         *,
         from_end: bool,
-        reaching_back: timedelta | None = None,
+        reaching_back: Mapping[str, timedelta] | None = None,
     ) -> None:
         self._kafka = kafka
         self._prefix = topic_prefix
@@ -154,8 +155,9 @@ class PartitionReader:
         """Return the offset of each partition's first message that is recent enough, if there is one."""
         if self._reaching_back is None:
             return {}
-        since_ms = to_ms(utc_now() - self._reaching_back)
-        found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        now = utc_now()
+        since = {self._prefix + topic: to_ms(now - back) for topic, back in self._reaching_back.items()}
+        found = await consumer.offsets_for_times({each: since[each.topic] for each in partitions})
         return {partition: at.offset for partition, at in found.items() if at is not None}
 
     async def read(self, timeout_ms: int = FETCH_WAIT_MS) -> list[Received]:

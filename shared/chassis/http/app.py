@@ -43,8 +43,6 @@ from shared.chassis.http.streaming import EventStream, Stream, Streams, last_eve
 from shared.chassis.http.transaction import RequestTransaction, answer_once
 from shared.chassis.http.transport import check_head, read_body, send
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, LOST_CONNECTION, ROLLED_BACK, Connection, Database
-from shared.chassis.quota.meter import Meter
-from shared.chassis.quota.metered_paths import kind_of
 from shared.chassis.service_tokens import ServiceCallers
 from shared.contracts.types import new_id
 
@@ -141,6 +139,8 @@ EndpointHandler: TypeAlias = Callable[..., Awaitable[HandlerResult]]
 # Writes what is recorded of a successful request that answers this Location, and its answer if it has a key, in one
 # statement at the end of its transaction.
 Record: TypeAlias = Callable[[Connection, Call, str | None, StoredAnswer | None], Awaitable[None]]
+# Called with the caller, method and path template before the request is parsed. Raises a ProblemError to refuse it.
+Admit: TypeAlias = Callable[[Principal, str, str], None]
 Models: TypeAlias = Mapping[str, BaseModel]  # the validated body and query, by the handler's argument
 
 
@@ -197,7 +197,7 @@ def make_app(
     body_limit_bytes: int,
     callers: ServiceCallers | None = None,
     database: Database | None = None,
-    meter: Meter | None = None,
+    admit: Admit | None = None,
 ) -> web.Application:
     """Build an aiohttp application from these endpoints."""
     app = web.Application(client_max_size=body_limit_bytes, middlewares=[_answer_problems])
@@ -209,7 +209,7 @@ def make_app(
     for path, several in by_path.items():
         resource = app.router.add_resource(path)
         for endpoint in several:
-            handler = _aiohttp_handler(endpoint, authenticator, callers, database, meter)
+            handler = _aiohttp_handler(endpoint, authenticator, callers, database, admit)
             resource.add_route(endpoint.method, handler)
         if _overlaps_id_path(path, by_path):
             resource.add_route("*", _refuse_method([endpoint.method for endpoint in several]))
@@ -234,10 +234,8 @@ def _aiohttp_handler(
     authenticator: Authenticator | None,
     callers: ServiceCallers | None,
     database: Database | None,
-    meter: Meter | None,
+    admit: Admit | None,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    kind = kind_of(endpoint.method, endpoint.path)
-
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = service = None
         if endpoint.internal:
@@ -253,8 +251,8 @@ def _aiohttp_handler(
             return await work(request, caller, service)
 
     async def work(request: web.Request, caller: Principal | None, service: str | None) -> web.StreamResponse:
-        if meter is not None and kind is not None and caller is not None:
-            await meter.admit(caller, kind, f"{endpoint.method} {endpoint.path}")
+        if admit is not None and caller is not None:
+            admit(caller, endpoint.method, endpoint.path)
         call, models = await _parse(endpoint, request, caller, service)
         if caller is None or database is None:
             return _response(endpoint, call, await endpoint.handler(call, **models))

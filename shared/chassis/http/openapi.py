@@ -19,7 +19,6 @@ from shared.chassis.errors import (
     NotFound,
     PreconditionFailed,
     ProblemError,
-    QuotaExceeded,
     RequestTimeout,
     TooLarge,
     TooManyHeaders,
@@ -35,7 +34,6 @@ from shared.chassis.http.examples import NoExample, example_of
 from shared.chassis.http.idempotency import HEADER, LONGEST_KEY
 from shared.chassis.http.streaming import HEADER as LAST_EVENT_ID
 from shared.chassis.http.streaming import LONGEST_ID
-from shared.chassis.quota.metered_paths import kind_of
 
 REF = "#/components/schemas/{model}"
 Json = dict[str, object]
@@ -311,8 +309,6 @@ def _errors_of(endpoint: Endpoint) -> list[type[ProblemError]]:
     implied: list[type[ProblemError]] = [*endpoint.errors]
     if not endpoint.public:
         implied += [Unauthorized, MissingScope, AccountNotReady]
-        if kind_of(endpoint.method, endpoint.path) is not None:
-            implied.append(QuotaExceeded)
     if endpoint.body:
         implied += [InvalidBody, InvalidInput, RequestTimeout, TooLarge, UnsupportedEncoding, UnsupportedMediaType]
     if endpoint.changes_tagged:

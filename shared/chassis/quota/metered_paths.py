@@ -5,6 +5,11 @@ close something that trades, that remove a key or a login, and that read one's p
 limits and change the plan, or nobody could ever leave a limit. `/v1/auth` is logging in itself.
 """
 
+from dataclasses import replace
+from functools import lru_cache
+
+from shared.chassis.errors import QuotaExceeded
+from shared.chassis.http.app import Endpoint
 from shared.contracts.billing import RequestKind
 
 # By the prefix of the path.
@@ -46,6 +51,7 @@ FREE_OPERATIONS = frozenset(
 )
 
 
+@lru_cache(maxsize=1_000)
 def kind_of(method: str, path: str) -> RequestKind | None:
     """Return the kind that a request to this operation counts as, or None if it is never metered or refused."""
     if f"{method} {path}" in FREE_OPERATIONS or any(_below(path, resource) for resource in FREE_RESOURCES):
@@ -53,6 +59,12 @@ def kind_of(method: str, path: str) -> RequestKind | None:
     if method == "POST" and path.rpartition("/")[2] in FREE_VERBS:
         return None
     return next((kind for resource, kind in KINDS.items() if _below(path, resource)), "other")
+
+
+def with_refusal(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint with the refusal of metered requests among its documented errors."""
+    is_metered = not endpoint.public and kind_of(endpoint.method, endpoint.path) is not None
+    return replace(endpoint, errors=(*endpoint.errors, QuotaExceeded)) if is_metered else endpoint
 
 
 def _below(path: str, resource: str) -> bool:

@@ -15,10 +15,11 @@ from services.auth.operations.deactivation import set_account_active
 from services.auth.settings import AuthSettings
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
+from shared.chassis.access_reader import AccessReader
 from shared.chassis.clock import utc_now
 from shared.chassis.ended_logins import EndedLogins
 from shared.chassis.events.producer import Outgoing
-from shared.chassis.login_reader import LoginReader
+from shared.chassis.quota.quotas import Quotas
 from shared.chassis.service import RunningService
 from stack.migrate import DatabaseAccess
 from tests.conftest import ServiceEnv
@@ -209,9 +210,9 @@ async def test_the_stream_of_an_ended_login_is_closed(platform: Platform) -> Non
 
 async def test_without_a_broker_the_reader_retries_and_the_process_is_unready() -> None:
     stop = asyncio.Event()
-    reader = LoginReader("127.0.0.1:1", "", EndedLogins())
+    reader = AccessReader("127.0.0.1:1", "", EndedLogins(), Quotas())
     task = asyncio.create_task(reader.run(stop))
     await asyncio.sleep(1)
-    assert (task.done(), reader.fault) == (False, "the logins that have ended are not read yet")
+    assert (task.done(), reader.fault) == (False, "ended logins and exhausted quotas are not read yet")
     stop.set()
     await asyncio.wait_for(task, 20)

@@ -15,6 +15,7 @@ from services.analytics.app import build as build_analytics
 from services.analytics.settings import AnalyticsSettings
 from services.auth.app import build as build_auth
 from services.billing.app import build as build_billing
+from services.billing.operations.quotas import refresh_quota
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from services.trading.app import build as build_trading
@@ -22,12 +23,12 @@ from services.trading.operations.start_session import PaperTerms, StartRequest, 
 from services.trading.operations.strategies import create_strategy
 from services.trading.settings import TradingSettings
 from shared.chassis.auth import Principal
+from shared.chassis.clock import utc_now
 from shared.chassis.events.outbox import emit
 from shared.chassis.quota.metered_paths import kind_of
 from shared.chassis.service import RunningService
 from shared.contracts.billing import Features, Limits, SubscriptionChanged, SubscriptionStatus
 from stack.migrate import DatabaseAccess
-from stack.ports import Ports
 from tests.as_tenant import as_tenant
 from tests.hostile.operations import UNKNOWN_ID, Operation, operations
 from tests.integration.accounts import Client, auth_settings, billing_settings, eventually
@@ -117,21 +118,17 @@ async def world(service_env: ServiceEnv, database_access: DatabaseAccess, tmp_pa
 
 
 async def _start(stack: AsyncExitStack, service_env: ServiceEnv, folder: Path) -> dict[str, RunningService]:
-    ports = Ports()
-    internal = ports.take()
-    ports.release(internal)
-    more = {"BILLING_INTERNAL_URL": f"http://127.0.0.1:{internal}"}
-    auth = RunningService(build_auth, auth_settings({**service_env("auth"), **more}, folder), ROLES)
+    auth = RunningService(build_auth, auth_settings(service_env("auth"), folder), ROLES)
     running = {"auth": await stack.enter_async_context(auth)}
     jwks_url = f"{running['auth'].url}/.well-known/jwks.json"
-    settings = billing_settings({**service_env("billing"), "INTERNAL_HTTP_PORT": str(internal)}, jwks_url)
+    settings = billing_settings(service_env("billing"), jwks_url)
     running["billing"] = await stack.enter_async_context(RunningService(build_billing, settings, ROLES))
     for name, build, kind in (
         ("trading", build_trading, TradingSettings),
         ("analytics", build_analytics, AnalyticsSettings),
         ("notifications", build_notifications, NotificationsSettings),
     ):
-        values = {key.lower(): value for key, value in {**service_env(name), **more}.items()}
+        values = {key.lower(): value for key, value in service_env(name).items()}
         service_settings = kind.model_validate({**values, "jwks_url": jwks_url})
         running[name] = await stack.enter_async_context(RunningService(build, service_settings, ROLES))
     return running
@@ -139,7 +136,7 @@ async def _start(stack: AsyncExitStack, service_env: ServiceEnv, folder: Path) -
 
 async def _settle(world: World) -> None:
     """Register the tenant, wait until every service knows them, start the sessions, then set every plan's quota to
-    zero."""
+    zero, and wait until every service knows."""
     registered = await Client(world.running["auth"].url, world.session).register("ann@example.org")
     world.token = registered.text("access_token")
     await eventually(
@@ -163,6 +160,13 @@ async def _settle(world: World) -> None:
         row = await as_tenant(database, start_session, caller, request, terms, BEFORE)
         world.sessions[status] = str(row.session_id)
     await world.owner("UPDATE billing.subscription_plans SET daily_api_requests = 0")
+    async with world.running["billing"].database.tenant(world.user_id) as connection:
+        await refresh_quota(connection, world.user_id, world.public_id, utc_now())
+
+    async def know() -> bool:
+        return all(each.quotas.find_exhausted(world.user_id, utc_now()) for each in world.running.values())
+
+    await eventually(know, bool)
 
 
 async def test_only_the_operations_that_may_never_be_refused_still_work(world: World) -> None:

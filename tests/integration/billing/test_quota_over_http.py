@@ -1,4 +1,4 @@
-"""The daily quota over real sockets: two instances of a service, billing, and Kafka between them."""
+"""The daily quota with real servers: two instances of a service, billing, and Kafka between them."""
 
 import asyncio
 import os
@@ -13,15 +13,16 @@ import asyncpg
 import pytest
 
 from services.billing.app import build as build_billing
+from services.billing.domain import Change
+from services.billing.operations.subscriptions import change_plan
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.clock import utc_now
-from shared.chassis.quota.meter import UNLEASED_BLOCK
 from shared.chassis.service import RunningService
-from shared.testing.tokens import TokenIssuer, serve_tokens
+from shared.testing.tokens import serve_tokens
 from stack.migrate import ROOT, DatabaseAccess
 from stack.ports import Ports
-from tests.integration.accounts import Answer, Client, billing_settings, eventually
+from tests.integration.accounts import Answer, Client, billing_settings, client_of, eventually
 from tests.integration.billing.conftest import begin, set_daily_limit
 
 ServiceEnv = Callable[[str], dict[str, str]]
@@ -33,6 +34,8 @@ class Platform:
     """Billing and two instances of notifications, and a tenant on PREMIUM's trial."""
 
     billing: RunningService
+    billing_stack: AsyncExitStack
+    running: list[RunningService]
     instances: list[Client]
     at_billing: Client
     token: str
@@ -41,6 +44,17 @@ class Platform:
 
     async def ask(self, instance: int = 0) -> Answer:
         return await self.instances[instance].call("GET", METERED, token=self.token)
+
+    async def until_answered(self, instance: int, status: int) -> Answer:
+        return await eventually(lambda: self.ask(instance), lambda answer: answer.status == status)
+
+    async def until_all_know(self) -> None:
+        """Wait until every instance has received that the quota is exhausted."""
+
+        async def know() -> bool:
+            return all(each.quotas.find_exhausted(1, utc_now()) for each in self.running)
+
+        await eventually(know, bool)
 
     async def limit(self, requests: int) -> None:
         await set_daily_limit(self.access.owner_dsn, "PREMIUM", requests)
@@ -67,10 +81,6 @@ def _api_meter(usage: Answer) -> dict[str, object]:
     return found
 
 
-def _notifications_env(env: Mapping[str, str], tokens: TokenIssuer, billing_url: str) -> dict[str, str]:
-    return {**env, "JWKS_URL": tokens.jwks_url, "BILLING_INTERNAL_URL": billing_url}
-
-
 def _settings(env: Mapping[str, str]) -> NotificationsSettings:
     values: dict[str, object] = {name.lower(): value for name, value in env.items()}
     return NotificationsSettings.model_validate(values)
@@ -81,48 +91,70 @@ async def platform(service_env: ServiceEnv, database_access: DatabaseAccess) -> 
     async with AsyncExitStack() as stack:
         tokens = await stack.enter_async_context(serve_tokens())
         settings = billing_settings(service_env("billing"), tokens.jwks_url)
-        billing = await stack.enter_async_context(RunningService(build_billing, settings))
+        billing_stack = await stack.enter_async_context(AsyncExitStack())
+        billing = await billing_stack.enter_async_context(RunningService(build_billing, settings))
         public_id = await begin(billing.database, 1, now=utc_now())
-        env = _notifications_env(service_env("notifications"), tokens, billing.internal_url)
+        env = {**service_env("notifications"), "JWKS_URL": tokens.jwks_url}
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        instances = []
-        for roles in ({"http", "consumers", "relay"}, {"http"}):
-            running = RunningService(build_notifications, _settings(env), roles)
-            instances.append(Client((await stack.enter_async_context(running)).url, session))
+        running = [
+            await stack.enter_async_context(RunningService(build_notifications, _settings(env), roles))
+            for roles in ({"http", "consumers", "relay"}, {"http"})
+        ]
+        instances = [Client(each.url, session) for each in running]
         token = tokens.make_token(public_id)
-        found = Platform(billing, instances, Client(billing.url, session), token, env, database_access)
+        at_billing = Client(billing.url, session)
+        found = Platform(billing, billing_stack, running, instances, at_billing, token, env, database_access)
         await eventually(lambda: found.see("SELECT FROM notifications.user_locator"), lambda rows: len(rows) == 1)
         assert (await found.usage()).status == 200  # and its connection pool is open
         yield found
 
 
-async def test_with_one_unit_left_exactly_one_of_fifty_parallel_requests_passes(platform: Platform) -> None:
-    await platform.limit(1)
-    answers = await asyncio.gather(*(platform.ask(number % 2) for number in range(50)))
-    assert sorted(answer.status for answer in answers) == [200] + [429] * 49
-
-
-async def test_a_refusal_shows_limit_usage_and_when_to_retry(platform: Platform) -> None:
+async def test_when_the_requests_run_out_every_instance_refuses_within_seconds(platform: Platform) -> None:
     await platform.limit(3)
-    assert [(await platform.ask()).status for _ in range(4)] == [200, 200, 200, 429]
-    refused = await platform.ask(1)
-    assert (refused.body["type"], refused.body["limit"], refused.body["used"]) == (
-        "/problems/quota-exceeded",
-        3,
-        3,
-    )
+    answers = [await platform.ask(number % 2) for number in range(3)]
+    assert [answer.status for answer in answers] == [200] * 3
+    refused = await platform.until_answered(0, 429)
+    assert (refused.body["type"], refused.body["limit"]) == ("/problems/quota-exceeded", 3)
+    assert int(str(refused.body["used"])) >= 3
     now = utc_now()
     left_s = 86_400 - (now.hour * 60 + now.minute) * 60 - now.second
     assert abs(int(refused.headers["Retry-After"]) - left_s) <= 30
+    await platform.until_answered(1, 429)
+
+
+async def test_a_larger_plan_admits_again_everywhere(platform: Platform) -> None:
+    await platform.limit(1)
+    await platform.ask()
+    for instance in (0, 1):
+        await platform.until_answered(instance, 429)
+    async with platform.billing.database.tenant(1) as connection:
+        await change_plan(connection, 1, Change("PRO", "ACTIVE", "granted"), utc_now())
+    for instance in (0, 1):
+        await platform.until_answered(instance, 200)
+
+
+async def test_an_instance_that_starts_later_refuses_too(platform: Platform) -> None:
+    await platform.limit(1)
+    await platform.ask()
+    await platform.until_answered(0, 429)
+    async with (
+        RunningService(build_notifications, _settings(platform.env), {"http"}) as late,
+        client_of(late.url) as client,
+    ):
+        await _until_up(client)
+        assert (await client.call("GET", METERED, token=platform.token)).status == 429
 
 
 async def test_usage_of_two_instances_is_reported_once_and_refusals_are_explained(platform: Platform) -> None:
     """The 80 and 100 % thresholds also reach the notifications, over Kafka."""
     await platform.limit(10)
-    answers = [await platform.ask(number % 2) for number in range(14)]
+    answers = [await platform.ask(number % 2) for number in range(10)]
     assert [answer.status for answer in answers].count(200) == 10
-    meter = _api_meter(await platform.until_used(10))
-    assert (meter["limit"], meter["remaining"], meter["unlimited"]) == (10, 0, False)
+    await platform.until_all_know()
+    assert [(await platform.ask(number % 2)).status for number in range(4)] == [429] * 4
+    usage = await eventually(platform.usage, lambda seen: bool(_api_meter(seen)["last_refusals"]))
+    meter = _api_meter(usage)
+    assert (meter["used"], meter["limit"], meter["remaining"], meter["unlimited"]) == (10, 10, 0, False)
     refusals = meter["last_refusals"]
     assert isinstance(refusals, list)
     (refusal,) = refusals
@@ -145,17 +177,19 @@ async def test_unauthorized_and_unmetered_requests_use_no_quota(platform: Platfo
     assert (await platform.ask()).status == 200
 
 
-async def test_without_billing_an_instance_serves_one_lease_and_then_asks_to_retry(
-    platform: Platform,
+async def test_an_outage_of_billing_refuses_nobody_and_loses_no_count(
+    platform: Platform, service_env: ServiceEnv
 ) -> None:
-    env = {**platform.env, "BILLING_INTERNAL_URL": "http://127.0.0.1:9"}
-    async with RunningService(build_notifications, _settings(env), {"http"}) as alone:
-        async with aiohttp.ClientSession() as session:
-            client = Client(alone.url, session)
-            answers = [await client.call("GET", METERED, token=platform.token) for _ in range(UNLEASED_BLOCK + 2)]
-    assert [answer.status for answer in answers] == [200] * UNLEASED_BLOCK + [503] * 2
-    assert int(answers[-1].headers["Retry-After"]) >= 1
-    await platform.until_used(UNLEASED_BLOCK)
+    await platform.limit(5)
+    await platform.billing_stack.aclose()
+    answers = [await platform.ask(number % 2) for number in range(60)]
+    assert {answer.status for answer in answers} == {200}
+    settings = billing_settings(service_env("billing"), platform.env["JWKS_URL"])
+    async with RunningService(build_billing, settings) as again, client_of(again.url) as client:
+        platform.at_billing = client
+        await platform.until_used(60)
+        await platform.until_all_know()
+    assert (await platform.ask()).status == 429
 
 
 async def test_usage_of_a_killed_instance_is_between_its_reports_and_its_answers(

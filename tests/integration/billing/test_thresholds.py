@@ -7,10 +7,9 @@ from services.billing.operations.subscriptions import change_plan, process_deadl
 from services.billing.operations.usage import book_usage
 from shared.chassis.postgres import Database
 from shared.contracts.billing import UsageThreshold
-from shared.contracts.types import new_id
 from stack.migrate import DatabaseAccess
 from tests.integration.billing.conftest import NOW, begin, closed_event, set_daily_limit
-from tests.integration.billing.test_leases import book, used_of
+from tests.integration.billing.usage_events import book, used_event
 
 A_MONTH_ON = NOW + timedelta(days=32)
 
@@ -59,11 +58,10 @@ async def test_requests_that_pass_both_thresholds_publish_both_in_order(
 ) -> None:
     await begin(database, 1)
     await set_daily_limit(database_access.owner_dsn, "PREMIUM", 100)
-    lease_id = new_id()
-    await book(database, used_of(lease_id, 79))
+    await book(database, used_event(79))
     assert await _published(database) == []
-    await book(database, used_of(lease_id, 30, window=2), used_of(lease_id, 1, window=3))
-    await book(database, used_of(lease_id, 30, window=4))
+    await book(database, used_event(30), used_event(1))
+    await book(database, used_event(30))
     thresholds = await _published(database)
     assert [(each.meter, each.percent, each.used) for each in thresholds] == [
         ("api_requests", 80, 110),
@@ -77,5 +75,5 @@ async def test_an_unlimited_meter_has_no_threshold(database: Database) -> None:
     async with database.tenant(1) as connection:
         await change_plan(connection, 1, Change("PRO", "ACTIVE", "granted"), NOW)
     await _trade(database, 50)
-    await book(database, used_of(new_id(), 5_000))
+    await book(database, used_event(5_000))
     assert await _published(database) == []

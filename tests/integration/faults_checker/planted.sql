@@ -62,6 +62,21 @@ DELETE FROM analytics.trade_facts WHERE trade_id = '{a1001}';
 DELETE FROM billing.usage_ledger WHERE trade_id = '{a1001}';
 UPDATE billing.user_subscriptions SET current_period_trades = 1;
 
+-- I1 requests are not booked
+-- > billing: usage.recorded 1 {a400} other 1
+-- > reports 4 requests, and 0 are booked
+DELETE FROM billing.api_usage_reports WHERE kind = 'other';
+UPDATE billing.user_api_usage SET other_requests = 0;
+
+-- I1 refused requests are booked
+-- > reports 4 requests, and 7 are booked
+UPDATE billing.api_usage_reports SET requests = 7 WHERE kind = 'other';
+UPDATE billing.user_api_usage SET other_requests = 7;
+
+-- I1 a quota was never published
+-- > version 2 of the quota of user 1 was never published
+UPDATE billing.request_quotas SET version = 2;
+
 -- I1 a session has no fact
 -- > the session.stopped of session {a100}
 UPDATE analytics.session_facts SET stopped_at = NULL, final_balance = NULL;
@@ -260,6 +275,11 @@ UPDATE analytics.user_daily_performance SET win_rate = 0.00000001 WHERE date = '
 -- I3 usage of a trade that is still open
 -- > billing has usage of trade {b1002} of user 2, which trading has not closed
 INSERT INTO billing.usage_ledger VALUES (2, '{b1002}', '{b100}', 'PAPER', '2026-03-01Z');
+
+-- I3 a day counts requests twice
+-- > billing: user 1 has 14 requests on
+-- > and its reports have 9
+UPDATE billing.user_api_usage SET trading_requests = 10;
 
 -- I4 the last number is missing
 -- > session {a100} of user 1 has numbered 7 events, and the last one published is number 6

@@ -26,11 +26,13 @@ CONSUMERS = {
     "trade.closed": ("analytics", "billing", "notifications"),
     "alert.triggered": ("notifications",),
     "activity.recorded": ("auth",),
+    "usage.recorded": ("billing",),
 }
 SENDERS = {
     "user": "auth",
     "activity": "auth",
     "subscription": "billing",
+    "quota": "billing",
     "session": "trading",
     "trade": "trading",
 }
@@ -196,6 +198,20 @@ async def _add_events(world: World) -> None:
             open_time=f"2026-01-31T09:{minute}:00.000Z",
             channels=["dashboard"],
         )
+    refusals = [{"operation": "GET /v1/alerts", "count": 2}, {"operation": "GET /v1/inbox", "count": 1}]
+    for number, (kind, requests, refused) in enumerate((("trading", 5, []), ("other", 7, refusals)), 1):
+        await world.publish(
+            "usage.recorded",
+            1,
+            f"usage:{uid('a400')}:1:{ANN}",
+            number,
+            lease_id=uid("a400"),
+            kind=kind,
+            count=requests,
+            window=1,
+            refusals=refused,
+        )
+    await world.publish("quota.changed", 1, f"quota:{ANN}", 1, quota_version=1, state="EXHAUSTED")
     candle = {"symbol": "BTCUSDT", "interval": "15", "generation": 1, "open_time": "2026-01-31T10:00:00.000Z"}
     prices = {"open": "95", "high": "96", "low": "94", "close": "95.5", "volume": "12.25"}
     closed = world.put("candle.closed", 0, {"ce_id": uid("c001")}, json.dumps({**candle, **prices}))

@@ -21,6 +21,12 @@ INSERT INTO billing.usage_ledger (user_id, trade_id, session_id, mode, occurred_
     (1, '019c0000-0000-7000-8000-0000000a1002', '019c0000-0000-7000-8000-00000000a100', 'PAPER', '2026-02-01T00:10Z'),
     (2, '019c0000-0000-7000-8000-0000000b1001', '019c0000-0000-7000-8000-00000000b100', 'PAPER', '2026-01-31T09:45Z');
 
+INSERT INTO billing.api_usage_reports (user_id, instance, kind, window_number, date, requests) VALUES
+    (1, '019c0000-0000-7000-8000-00000000a400', 'trading', 1, current_date, 5),
+    (1, '019c0000-0000-7000-8000-00000000a400', 'other', 1, current_date, 4);
+INSERT INTO billing.user_api_usage (user_id, date, trading_requests, other_requests) VALUES (1, current_date, 5, 4);
+INSERT INTO billing.request_quotas VALUES (1, 1, 'EXHAUSTED', current_date + 1, 9, 9);
+
 INSERT INTO trading.entitlements (user_id, public_id, subscription_version, plan, status, max_trades_per_month,
                                   max_active_strategies, max_symbols)
 SELECT user_id, public_id, subscription_version, 'PREMIUM', 'ACTIVE', 1000, 5, NULL FROM auth.users;
