@@ -24,17 +24,4 @@ REVOKE INSERT, UPDATE ON quota_refusals FROM billing_app;
 GRANT INSERT, UPDATE, DELETE ON quota_refusals TO billing_worker;
 GRANT DELETE ON api_usage_reports TO billing_worker;
 
-CREATE OR REPLACE FUNCTION outbox_may_send(user_id bigint, topic text, key text, headers jsonb) RETURNS boolean
-LANGUAGE sql IMMUTABLE
-RETURN coalesce(
-    CASE
-        WHEN topic IN ('activity.recorded', 'quota.changed', 'subscription.changed', 'usage.recorded', 'usage.threshold')
-            THEN headers ->> 'ce_source' = 'billing' AND headers ->> 'ce_type' = topic AND key = user_id::text
-        WHEN topic IN ('trade.closed.dlq', 'usage.recorded.dlq', 'user.registered.dlq')
-            THEN starts_with(headers ->> 'dlq_group' || '-', 'billing-')
-                 AND headers ->> 'dlq_topic' || '.dlq' = topic
-    END,
-    false
-);
-
 -- migrate:down
