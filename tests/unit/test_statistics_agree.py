@@ -23,8 +23,7 @@ ONE = Decimal(1)
 def backtested(pnls: list[Decimal | None]) -> Metrics:
     """The metrics of a trade a day with these pnls; None is a day without."""
     times = [START_MS + day * DAY_MS for day in range(len(pnls))]
-    price = Decimal(100)
-    series = Series([Bar(time, price, price, price, price, ONE) for time in times])
+    series = Series([Bar._make([time, *[Decimal(100)] * 4, ONE]) for time in times])
     trades = [
         Trade("LONG", time, time, ONE, ONE, ONE, pnl, Decimal(0), pnl, ONE, "signal", "", 1)
         for time, pnl in zip(times, pnls, strict=True)
