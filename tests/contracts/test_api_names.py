@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from stack.reference.document import all_endpoints
 from shared.chassis.http.openapi import describe
 from shared.contracts.types import AMOUNT_PATTERN
-from stack.reference.document import all_endpoints
 from tests.contracts import api_names
 from tests.contracts.api_names import RULES, Json
 
@@ -27,7 +27,7 @@ def test_the_api_keeps_the_rule(rule: Rule, document: Json) -> None:
     assert [*rule(document)] == []
 
 
-def with_fields(fields: Mapping[str, Json], path: str = "/v1/things", /, **query: Json) -> Json:
+def with_fields(fields: Mapping[str, Json], query: Mapping[str, Json] = {}, path: str = "/v1/things") -> Json:
     """Return a document with a list of things that have these fields, and these query parameters."""
     parameters = [
         {"name": name, "in": "query", "required": False, "schema": schema} for name, schema in query.items()
@@ -48,7 +48,7 @@ def with_fields(fields: Mapping[str, Json], path: str = "/v1/things", /, **query
 )
 def test_an_old_name_is_found(name: str) -> None:
     assert [*api_names.names_are_current(with_fields({name: AMOUNT}))]
-    assert [*api_names.names_are_current(with_fields({}, **{name: WORD}))]
+    assert [*api_names.names_are_current(with_fields({}, {name: WORD}))]
 
 
 @pytest.mark.parametrize(
@@ -74,21 +74,23 @@ def test_two_types_of_one_name_are_found() -> None:
 
 
 def test_a_filter_and_an_order_without_a_field_are_found() -> None:
-    given = with_fields({"is_read": WORD}, unread=WORD, sort={"enum": ["time", "-time"]})
+    given = with_fields({"is_read": WORD}, {"unread": WORD, "sort": {"enum": ["time", "-time"]}})
     assert [*api_names.filters_are_fields_of_what_they_filter(given)]
     assert [*api_names.orders_are_fields_of_what_they_sort(given)]
-    assert not [*api_names.filters_are_fields_of_what_they_filter(with_fields({"is_read": WORD}, is_read=WORD))]
+    assert not [
+        *api_names.filters_are_fields_of_what_they_filter(with_fields({"is_read": WORD}, {"is_read": WORD}))
+    ]
 
 
 def test_a_login_with_a_session_id_is_found() -> None:
-    given = with_fields({"session_id": WORD}, "/v1/me/sessions")
+    given = with_fields({"session_id": WORD}, path="/v1/me/sessions")
     assert [*api_names.a_login_has_no_session_id(given)]
 
 
 @pytest.mark.parametrize(("method", "creates"), [("put", False), ("patch", True)])
 def test_a_put_of_a_part_and_a_patch_of_the_whole_are_found(method: str, creates: bool) -> None:
     body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ThingBody"}}}}
-    given = with_fields({"a": WORD, "b": WORD}, "/v1/things/{id}")
+    given = with_fields({"a": WORD, "b": WORD}, path="/v1/things/{id}")
     thing = given["paths"]["/v1/things/{id}"]
     thing["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"] = "#/components/schemas/Thing"
     given["components"]["schemas"]["ThingBody"] = {"properties": {"a": WORD}}

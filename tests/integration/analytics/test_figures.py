@@ -70,7 +70,7 @@ async def test_the_sums_of_each_symbol_and_of_each_strategy(platform: Platform, 
         ("-symbol", ["SOLUSDT", "ETHUSDT", "BTCUSDT"]),
         ("pnl", ["SOLUSDT", "ETHUSDT", "BTCUSDT"]),
         ("-pnl", ["BTCUSDT", "ETHUSDT", "SOLUSDT"]),
-        ("-trades", ["BTCUSDT", "SOLUSDT", "ETHUSDT"]),
+        ("-total_trades", ["BTCUSDT", "SOLUSDT", "ETHUSDT"]),
     ],
 )
 async def test_groups_are_paged_in_every_order(platform: Platform, ann: str, sort: str, symbols: list[str]) -> None:
