@@ -943,7 +943,7 @@ CREATE TABLE trading.user_trading_sessions (
     stop_loss_percentage numeric,
     take_profit_percentage numeric,
     min_stop_distance_percentage numeric,
-    fingerprint text,
+    fingerprint text DEFAULT 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'::text NOT NULL,
     revision integer DEFAULT 1 NOT NULL,
     CONSTRAINT user_trading_sessions_fee_rate_check CHECK ((fee_rate <> 'NaN'::numeric)),
     CONSTRAINT user_trading_sessions_final_balance_check CHECK ((final_balance <> 'NaN'::numeric)),
