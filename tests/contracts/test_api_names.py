@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from stack.reference.document import all_endpoints
 from shared.chassis.http.openapi import describe
 from shared.contracts.types import AMOUNT_PATTERN
+from stack.reference.document import all_endpoints
 from tests.contracts import api_names
 from tests.contracts.api_names import RULES, Json
 

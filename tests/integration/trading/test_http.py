@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from shared.chassis.http.paging import encode_cursor, encode_sorted
 from shared.contracts.types import new_id
 from tests.integration.accounts import Json, eventually
 from tests.integration.trading.callers import Api, Caller, every, reasons
@@ -164,9 +165,11 @@ async def test_without_a_token_nothing_is_shown(api: Api) -> None:
 async def test_hostile_cursors_and_ids_never_cause_server_errors(api: Api) -> None:
     ann = await api.caller()
     session_id = (await ann.start(await ann.make_strategy())).text("session_id")
-    far = "WzkyMjMzNzIwMzY4NTQ3NzU4MDdd"  # [9223372036854775807]
+    far = encode_cursor(2**63 - 1)
     for path, status in [
-        (f"/v1/sessions/{session_id}/fills?cursor={far}", 200),
+        (f"/v1/sessions/{session_id}/fills?cursor={encode_sorted('-fill_number', 2**63 - 1)}", 200),
+        (f"/v1/sessions/{session_id}/fills?cursor={far}", 422),
+        (f"/v1/trades?cursor={encode_cursor('-entry_time', 2**63 - 1, str(new_id()))}", 422),
         (f"/v1/candles?symbol=BTCUSDT&interval=15&cursor={far}", 422),
         (f"/v1/trades?cursor={far}", 422),
         ("/v1/sessions?cursor=x", 422),

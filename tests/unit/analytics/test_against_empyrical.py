@@ -30,7 +30,7 @@ daily_pnls = st.lists(st.none() | st.integers(-3_000, 3_000), min_size=12, max_s
 
 
 ROOT = Path(__file__).parents[3]
-PYTHON = ROOT / ".venv-peers-of-tests/bin/python"
+PEERS = ROOT / ".venv-peers-of-tests"
 
 
 class Empyrical:
@@ -49,9 +49,9 @@ class Empyrical:
 
 @pytest.fixture(scope="module")
 def empyrical() -> Iterator[Empyrical]:
-    if not PYTHON.exists():
+    if not (PEERS / ".installed").exists():
         pytest.skip("`make test` installs empyrical into .venv-peers-of-tests")
-    command = [PYTHON, ROOT / "tests/peers/empyrical_peer.py"]
+    command = [PEERS / "bin/python", ROOT / "tests/peers/empyrical_peer.py"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Empyrical(process)
 
