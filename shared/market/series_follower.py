@@ -25,7 +25,7 @@ class SeriesFollower:
         self, candles: Sequence[CandleClosed], work: Callable[[Sequence[CandleClosed]], Awaitable[bool]]
     ) -> None:
         """Call `work` once for each series, with its candles of the newest generation. `work` returns whether the
-        series is still followed; if it is not, or if `work` raises, the series' next candle loads it anew."""
+        series is still followed; if it is not, or if `work` raises, the series' next candle loads it again."""
         by_series: dict[str, list[CandleClosed]] = {}
         for candle in self._newest.select(candles):
             by_series.setdefault(candle.series, []).append(candle)
