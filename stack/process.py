@@ -18,7 +18,7 @@ RESTART_FIRST_S = 0.2
 RESTART_LONGEST_S = 5.0
 STEADY_AFTER_S = 10.0
 # The only variables a child inherits from our environment; all others are in its Spec.
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "NUMBA_CACHE_DIR")
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 PRIVATE_UMASK = 0o077
 STOP_TIMEOUT_S = 12.0  # services drain within 10 s
 PR_SET_PDEATHSIG = 1

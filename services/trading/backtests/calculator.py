@@ -8,8 +8,8 @@ from contextlib import suppress
 
 COMMAND = (sys.executable, "-m", "services.trading.backtests.calculation")
 # The only variables passed on: the calculation needs no secrets.
-ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "NUMBA_CACHE_DIR")
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 LONGEST_LINE = 2**23
 
 Write = Callable[[bytes], Awaitable[None]]
