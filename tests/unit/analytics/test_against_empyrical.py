@@ -50,7 +50,7 @@ class Empyrical:
 @pytest.fixture(scope="module")
 def empyrical() -> Iterator[Empyrical]:
     if not (PEERS / ".installed").exists():
-        pytest.skip("`make test` installs empyrical into .venv-peers-of-tests")
+        pytest.fail("empyrical is missing: `make .venv-peers-of-tests/.installed` installs it")
     command = [PEERS / "bin/python", ROOT / "tests/peers/empyrical_peer.py"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         peer = Empyrical(process)
