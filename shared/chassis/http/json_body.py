@@ -1,6 +1,7 @@
 """JSON bodies of clients."""
 
 import json
+from codecs import BOM_UTF8
 from decimal import Decimal
 
 from shared.chassis.errors import InvalidBody
@@ -10,6 +11,8 @@ from shared.contracts.types import decimal_text
 
 def parse_body(raw: bytes) -> object:
     """Raises InvalidBody with the reason."""
+    if raw.startswith(BOM_UTF8):  # RFC 8259: it must not be sent over a network
+        raise InvalidBody("$: must not begin with a byte order mark")
     try:
         return read_json(raw)
     except InvalidDocument as error:
