@@ -166,7 +166,7 @@ async def prepare_month(connection: Connection, moment: datetime) -> None:
 async def insert_analyses(connection: Connection, series: SeriesAnalysis, analyses: Sequence[NewAnalysis]) -> None:
     """Insert analyses; one that exists for the watch and candle is left as it is."""
     data = {
-        bar: AnalysisData(series=series.name, open=bar.open, high=bar.high, low=bar.low).model_dump_json()
+        bar: AnalysisData(series=series.name, open=bar.open, high=bar.high, low=bar.low).model_dump(mode="json")
         for bar in {one.analysis.bar for one in analyses}
     }
     await connection.execute(
