@@ -11,7 +11,7 @@ from tests.integration.analytics.conftest import Platform, session_started, trad
 
 PERFORMANCE = "/v1/performance"
 LETTERS = "🚀Ж漢a\x1b"  # the last one is from before names had rules
-SORTS = [f"{sign}{name}" for name in ("strategy_name", "pnl", "trades") for sign in ("", "-")]
+SORTS = [f"{sign}{name}" for name in ("strategy_name", "pnl", "total_trades") for sign in ("", "-")]
 HUGE = "60000000000000000000"
 
 
