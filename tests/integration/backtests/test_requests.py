@@ -4,10 +4,12 @@ import asyncio
 import json
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 from click.testing import CliRunner
 
 from cli.backtest import backtest
+from shared.contracts.types import decimal_text
 from tests.integration.accounts import Answer, Json
 from tests.integration.backtests.conftest import BARS, MAX_BARS, Scene, at
 from tests.unit.trading.scenes import CROSS, wavy_bars
@@ -41,9 +43,11 @@ async def test_a_result_equals_that_of_the_command_on_the_same_candles(scene: Sc
     expected = run_command(tmp_path, 20, 280)
     result = seen["result"]
     assert isinstance(result, dict)
-    assert seen["progress"] == {"done": 260, "total": 260, "percent": 100}
-    for name in ("fingerprint", "final_equity", "fills", "trades", "metrics"):
+    assert seen["progress"] == {"done": 260, "total": 260, "percentage": 100}
+    for name in ("fingerprint", "final_equity"):
         assert result[name] == expected[name], name
+    assert (result["total_fills"], result["total_trades"]) == (expected["fills"], expected["trades"])
+    assert result["metrics"] == metrics_of_api(cast("Json", expected["metrics"]))
     fills = [each["price"] for each in await ann.list_all(path + "/fills?sort=fill_number")]
     assert fills == [each["price"] for each in expected["fill_list"]]  # type: ignore[attr-defined]
     trades = [
@@ -52,6 +56,13 @@ async def test_a_result_equals_that_of_the_command_on_the_same_candles(scene: Sc
     ]
     assert trades == [(each["pnl"], each["fees"], each["gross"]) for each in expected["trade_list"]]  # type: ignore[attr-defined]
     assert len(fills) > 20
+
+
+def metrics_of_api(of_command: Json) -> Json:
+    """Return the command's metrics under the API's names; the fee is an amount there."""
+    names = {"total_return_pct": "return_percentage", "avg_bars": "average_bars", "fees": "fee"}
+    renamed = {names.get(name, name.replace("_pct", "_percentage")): value for name, value in of_command.items()}
+    return {**renamed, "fee": decimal_text(Decimal(str(renamed["fee"])))}
 
 
 async def test_an_identical_request_is_answered_by_the_stored_result(scene: Scene) -> None:
@@ -108,8 +119,8 @@ async def test_a_request_the_candles_cannot_serve_is_refused_by_field(scene: Sce
         ({"from": at(BARS), "to": at(BARS + 9)}, "$.from", f"no candles are stored after {at(BARS - 1)}"),
         ({"strategy_id": "01900000-0000-7000-8000-000000000000"}, "$.strategy_id", "no such strategy"),
         ({"version": 7}, "$.version", "no such version"),
-        ({"fee": "1"}, "$.fee", "below 1"),
-        ({"fee": "0.000000001"}, "$.fee", "at most 8 decimals"),
+        ({"fee_rate": "1"}, "$.fee_rate", "below 1"),
+        ({"fee_rate": "0.000000001"}, "$.fee_rate", "at most 8 decimals"),
         ({"slippage": "-0.1"}, "$.slippage", "at least 0"),
         ({"initial_balance": "0"}, "$.initial_balance", "above 0"),
         ({"initial_balance": "1000000000001"}, "$.initial_balance", "at most 1000000000000"),
@@ -226,7 +237,7 @@ async def test_a_request_repeated_with_its_key_is_accepted_once(scene: Scene) ->
 async def test_the_list_is_filtered_and_sorted(scene: Scene) -> None:
     await scene.store(wavy_bars(30), "ETHUSDT")
     ann = await scene.person()
-    paths = [await ann.queue_backtest(fee=f"0.0{index}") for index in range(1, 9)]
+    paths = [await ann.queue_backtest(fee_rate=f"0.0{index}") for index in range(1, 9)]
     paths.append(await ann.queue_backtest(symbol="ETHUSDT", to=at(30)))
     await ann.call("DELETE", paths[2])
 
@@ -255,5 +266,5 @@ async def test_a_tenant_cannot_see_or_cancel_another_tenants_backtests(scene: Sc
 
 async def test_amounts_are_plain_decimal_strings(scene: Scene) -> None:
     ann = await scene.person()
-    seen = await ann.get(await ann.queue_backtest(fee="0.00060", initial_balance="1000.50"))
+    seen = await ann.get(await ann.queue_backtest(fee_rate="0.00060", initial_balance="1000.50"))
     assert (seen["fee_rate"], seen["slippage"], seen["initial_balance"]) == ("0.0006", "0", "1000.5")

@@ -43,7 +43,7 @@ async def calculation_of(pid: int) -> psutil.Process:
 
 
 async def until_under_way(ann: Person, path: str) -> None:
-    under_way = {"done": 7, "total": BARS, "percent": 2}
+    under_way = {"done": 7, "total": BARS, "percentage": 2}
 
     def is_running(seen: Json) -> bool:
         return (seen["status"], seen["progress"]) == ("RUNNING", under_way)
@@ -72,7 +72,7 @@ async def test_the_service_calculates_in_a_process_of_lower_priority(scene: Scen
 
 async def test_a_cancelled_backtest_stops_and_the_next_one_runs(scene: Scene) -> None:
     ann = await scene.person()
-    path, other = await ann.queue_backtest(), await ann.queue_backtest(fee="0.001")
+    path, other = await ann.queue_backtest(), await ann.queue_backtest(fee_rate="0.001")
     async with scene.worker(LASTS):
         await until_under_way(ann, path)
         calculation = await calculation_of(os.getpid())
@@ -86,7 +86,7 @@ async def test_a_cancelled_backtest_stops_and_the_next_one_runs(scene: Scene) ->
 
 async def test_a_queued_backtest_is_cancelled_and_never_started(scene: Scene) -> None:
     ann = await scene.person()
-    path, other = await ann.queue_backtest(), await ann.queue_backtest(fee="0.001")
+    path, other = await ann.queue_backtest(), await ann.queue_backtest(fee_rate="0.001")
     assert (await ann.call("DELETE", path)).body["status"] == "CANCELLED"
     async with scene.worker():
         await ann.until_ended(other)
@@ -164,9 +164,9 @@ async def test_a_job_on_which_the_evaluator_fails_has_that_reason(scene: Scene) 
 
 async def test_a_tenants_first_job_goes_before_another_tenants_many(scene: Scene) -> None:
     ann, bob = await scene.person(1), await scene.person(2)
-    anns = [await ann.queue_backtest(fee=f"0.0{index:02}") for index in range(1, 31)]
+    anns = [await ann.queue_backtest(fee_rate=f"0.0{index:02}") for index in range(1, 31)]
     taken = [await _take(scene) for _ in range(2)]
-    bobs = [await bob.queue_backtest(fee=f"0.0{index:02}") for index in range(1, 3)]
+    bobs = [await bob.queue_backtest(fee_rate=f"0.0{index:02}") for index in range(1, 3)]
     taken += [await _take(scene) for _ in range(6)]
     assert [job.user_id for job in taken] == [1, 1, 2, 1, 2, 1, 1, 1]
     assert [f"/v1/backtests/{job.backtest_id}" for job in taken if job.user_id == 1] == anns[:6]
@@ -186,7 +186,7 @@ async def _claim(scene: Scene, worker: str) -> BacktestJob | None:
 
 async def test_two_processes_never_take_the_same_job(scene: Scene) -> None:
     people = [await scene.person(user_id) for user_id in range(1, 5)]
-    asked = {await person.queue_backtest(fee=f"0.0{index}") for person in people for index in range(1, 6)}
+    asked = {await person.queue_backtest(fee_rate=f"0.0{index}") for person in people for index in range(1, 6)}
     claims = [_claim(scene, f"w{number}") for number in range(40)]
     taken = [job for job in await asyncio.gather(*claims) if job is not None]
     ids = [f"/v1/backtests/{job.backtest_id}" for job in taken]
@@ -242,7 +242,7 @@ async def test_cut_connections_cost_neither_the_claim_nor_an_attempt(scene: Scen
 async def test_old_backtests_are_deleted_with_their_results(scene: Scene) -> None:
     ann = await scene.person()
     async with scene.worker():
-        for path in (await ann.queue_backtest(), await ann.queue_backtest(fee="0.001")):
+        for path in (await ann.queue_backtest(), await ann.queue_backtest(fee_rate="0.001")):
             await ann.until_ended(path)
     again = await ann.queue_backtest()  # reuses the first one's result today
     one, ago = again.rpartition("/")[2], "now() - interval '91 days'"
