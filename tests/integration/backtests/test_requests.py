@@ -166,8 +166,8 @@ async def test_racing_requests_are_accepted_up_to_the_daily_limit_of_the_plan(sc
     refused = [answer for answer in answers if answer.status != 202]
     assert len(refused) == 9
     for answer in refused:
-        shown = {name: answer.body[name] for name in ("status", "limit", "allowed", "used")}
-        assert shown == {"status": 403, "limit": "max_backtests_per_day", "allowed": 3, "used": 3}
+        shown = {name: answer.body[name] for name in ("status", "limit_name", "allowed", "used")}
+        assert shown == {"status": 403, "limit_name": "max_backtests_per_day", "allowed": 3, "used": 3}
     for path in [f"/v1/backtests/{each['backtest_id']}" for each in await ann.list_all("/v1/backtests")]:
         assert (await ann.call("DELETE", path)).status == 200
     assert (await ann.request_backtest()).status == 403, "cancelled requests count too"
