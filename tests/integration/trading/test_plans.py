@@ -36,13 +36,13 @@ def _sessions(connection: Connection) -> Awaitable[object]:
 
 def _decisions(connection: Connection) -> Awaitable[object]:
     return decisions.list_decisions(
-        connection, 1, DecisionFilter(ID), Slice(decisions.ORDERS["time"], 50, (BEFORE, ID))
+        connection, 1, DecisionFilter(ID), Slice(decisions.ORDERS["bar_time"], 50, (BEFORE, ID))
     )
 
 
 def _fills(connection: Connection) -> Awaitable[object]:
     return fills.list_all_fills(
-        connection, 1, FillFilter(), Slice(fills.ALL_ORDERS["time"], 50, (BEFORE, ID), descending=True)
+        connection, 1, FillFilter(), Slice(fills.ALL_ORDERS["fill_time"], 50, (BEFORE, ID), descending=True)
     )
 
 
