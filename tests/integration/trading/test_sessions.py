@@ -40,7 +40,12 @@ async def test_one_of_fifty_racing_starts_for_one_free_place_wins(trading: Tradi
     assert len([each for each in done if isinstance(each, SessionRow)]) == 1
     refused = [each for each in done if isinstance(each, PlanLimitReached)]
     assert len(refused) == 49
-    assert dict(refused[0].extra) == {"limit_name": "max_active_strategies", "allowed": 1, "used": 1, "plan": "FREE"}
+    assert dict(refused[0].extra) == {
+        "limit_name": "max_active_strategies",
+        "allowed": 1,
+        "used": 1,
+        "plan": "FREE",
+    }
 
 
 async def test_a_plan_limits_symbols_and_names_the_limit(trading: Trading) -> None:

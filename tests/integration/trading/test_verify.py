@@ -50,7 +50,7 @@ async def test_sessions_with_pauses_and_stops_at_any_time_match_their_backtests(
             await trading.until_stepped(await market.close_bars(5))
             one = draw.choice(every_one)
             if one in running:
-                await draw.choice((pause_session, resume_session))(trading.database, 1, one)
+                await as_tenant(trading.database, draw.choice((pause_session, resume_session)), 1, one)
             if len(running) > 1 and draw.random() < 0.12:
                 await as_tenant(trading.database, stop_session, 1, running.pop(), "manual", BEFORE)
         for one in running:
