@@ -54,16 +54,6 @@ INFRASTRUCTURE_FAULTS = (
 )
 
 
-class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """A connection that is not reset between transactions: we set everything LOCAL, and take locks per transaction.
-
-    The reset would cost a round trip per transaction. A transaction left open is still rolled back.
-    """
-
-    def get_reset_query(self) -> str:
-        return ""
-
-
 class Database:
     """Three connection pools, one per database role of the service."""
 
@@ -240,7 +230,6 @@ async def _open_pool(dsn: SecretStr, connections: int, service: str) -> Pool:
         command_timeout=COMMAND_TIMEOUT_S,
         max_inactive_connection_lifetime=300,
         init=_prepare,
-        connection_class=PooledConnection,
         server_settings={"application_name": f"tradefleet-{service}"},
     )
 

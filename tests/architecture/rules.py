@@ -12,10 +12,6 @@ UNFINISHED = re.compile(
 )
 DRAWERS = ("utils", "helpers", "common", "manager", "base")
 STATISTICS = ("services/analytics/statistics.py",)
-# Pooled connections are not reset between transactions, so that nothing may outlive its transaction.
-OUTLIVES_TRANSACTION = re.compile(
-    r"^\s*(SET(?! LOCAL| TRANSACTION)|LISTEN|PREPARE)\b|\bpg_(try_)?advisory_lock(_shared)?\(|\bWITH HOLD\b"
-)
 BROAD_EXCEPT = ("shared/chassis/events/inbox.py", "shared/chassis/http/app.py")
 
 
@@ -51,10 +47,6 @@ def _is_broad(handler: ast.ExceptHandler) -> bool:
 def _forbidden(path: str, node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.ExceptHandler) and path not in BROAD_EXCEPT and _is_broad(node):
         yield f"{path}:{node.lineno}: swallows everything"
-    if isinstance(node, ast.Constant) and path.startswith(("services/", "shared/")):
-        if OUTLIVES_TRANSACTION.search(str(node.value)):
-            yield f"{path}:{node.lineno}: outlives its transaction"
-        return
     if not isinstance(node, ast.Call):
         return
     in_money = path.startswith(("services/", "shared/contracts/")) and path not in STATISTICS
