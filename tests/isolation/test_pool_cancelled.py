@@ -29,7 +29,7 @@ FEW = {"app": 2, "worker": 2, "queue": 2}
 
 @asynccontextmanager
 async def as_request(database: Database, user_id: int) -> AsyncIterator[Connection]:
-    async with RequestTransaction(database, user_id, IdempotencyKey("k", b"")) as transaction:
+    async with RequestTransaction(database, user_id, IdempotencyKey(str(new_id()), b"")) as transaction:
         async with transaction.open() as connection:
             yield connection
         await (await transaction.ensure_open()).execute("SELECT 1")
