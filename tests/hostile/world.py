@@ -159,12 +159,16 @@ class World:
         return next(process for process in self.services.values() if path in process.paths())
 
     def rows_of(self, process: Process) -> dict[str, int]:
-        """Count the rows of the service's tables, except those that it fills from consumed events."""
+        """Count the rows of the service's tables, except those that it fills from consumed events, and those that
+        count requests."""
         service = next(name for name, each in self.services.items() if each is process)
         return asyncio.run(_row_counts(self.database.owner_dsn, service))
 
 
-FILLED_FROM_EVENTS = ("inbox", "parked", "user_activity_log", "activity_")
+FILLED_FROM_EVENTS = (
+    *("inbox", "parked", "user_activity_log", "activity_"),
+    *("api_usage_reports", "user_api_usage", "request_quotas"),
+)
 
 
 async def _row_counts(dsn: str, schema: str) -> dict[str, int]:
@@ -172,7 +176,11 @@ async def _row_counts(dsn: str, schema: str) -> dict[str, int]:
     try:
         tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
         names = sorted(row["tablename"] for row in tables if not row["tablename"].startswith(FILLED_FROM_EVENTS))
-        counted = " UNION ALL ".join(f"SELECT '{name}', count(*) FROM {schema}.{name}" for name in names)
+        counted = " UNION ALL ".join(
+            f"SELECT '{name}', count(*) FROM {schema}.{name}"
+            + (" WHERE topic <> 'usage.recorded'" if name.startswith("outbox") else "")
+            for name in names
+        )
         return {row[0]: row[1] for row in await connection.fetch(counted)}
     finally:
         await connection.close()
