@@ -71,6 +71,7 @@ SELECT format('%s/%s/%s: event %s has the key %s and is of user %s, public id %s
               event_id, key, body ->> 'user_id', body ->> 'public_id')
 FROM events LEFT JOIN auth.users ON user_id::text = key
 WHERE topic NOT LIKE 'candle.%' AND topic <> 'market.interest'
+      AND event_id::text NOT IN (SELECT event_id FROM explained)
       AND (body ->> 'user_id' IS DISTINCT FROM key OR body ->> 'public_id' IS DISTINCT FROM public_id::text);
 
 SELECT format('%s: outbox row %s (%s) of user %s has the key %s', service, event_id, topic, user_id, key)

@@ -66,6 +66,12 @@ async def test_a_halted_event_with_an_explanation_needs_no_effect(world: World, 
     assert await judge() == []
 
 
+async def test_a_poisoned_message_with_an_explanation_is_no_violation(world: World, judge: Judge) -> None:
+    world.put("quota.changed", 0, {"ce_id": uid("f003")}, "{}")
+    world.explained[uid("f003")] = "poison on quota.changed: an empty body"
+    assert await judge() == []
+
+
 async def test_a_dead_letter_of_a_later_handled_event_is_no_violation(world: World, judge: Judge) -> None:
     message = world.message("trade.closed")
     headers = {**message["headers"], "dlq_group": "analytics", "dlq_topic": "trade.closed"}
