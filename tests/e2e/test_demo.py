@@ -32,7 +32,7 @@ def demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 TEN_DAYS = "1000"  # bars, and a few more: from ten days on, days have a Sharpe ratio and a volatility
 # Events published only when something is wrong or nearly used up, or when a login ends early: not in this demo.
-OF_TROUBLE = {"session.alarmed", "usage.threshold", "login.ended"}
+OF_TROUBLE = {"session.alarmed", "usage.threshold", "quota.changed", "login.ended"}
 
 
 def parse_result(done: "subprocess.CompletedProcess[str]") -> Any:
