@@ -22,6 +22,7 @@ from shared.strategy.document.parse import Strategy, StrategyError, parse_json, 
 from shared.strategy.execution.outcome import Fill, Trade
 
 _GAPS_SHOWN = 10
+_LEFT_OUT = "drawdown: of closed trades only; win rate: a trade that breaks even counts, but not as won"
 
 
 @click.command(cls=OneLineCommand)
@@ -210,6 +211,7 @@ def summary(view: ReportView) -> str:
         ("buy and hold", _shown(metrics.buy_and_hold_pct, " %")),
         ("max drawdown", _shown(metrics.max_drawdown_pct, " %")),
         ("win rate", _shown(metrics.win_rate_pct, " %")),
+        ("", _LEFT_OUT),
         ("profit factor", _shown(metrics.profit_factor)),
         ("expectancy", _shown(metrics.expectancy, " per trade")),
         ("bars per trade", _shown(metrics.avg_bars)),

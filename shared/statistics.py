@@ -16,6 +16,12 @@ MIN_DEVIATION = 1e-13
 """A deviation of daily returns (as fractions) not above it is rounding noise of float64."""
 MIN_RELATIVE_DEVIATION = 1e-9
 """The same bound relative to the largest return: amounts have 8 places, so equal returns differ slightly."""
+WIN_RATE = (
+    "Share of trades with a pnl above 0, in percent; a trade that breaks even counts as a trade but not as won."
+)
+"""Shown with every win rate of the API."""
+REALISED = "Of closed trades only: the loss of an open position is included once the trade is closed."
+"""Shown with every drawdown of the API."""
 _PRECISION = 60  # digits; sums of amounts stay exact far beyond any balance
 _PLACES = 6
 

@@ -15,11 +15,8 @@ from services.analytics.domain.summary import Sums
 from services.analytics.routes.period import Mode
 from shared.contracts.examples import EXIT, example
 from shared.contracts.types import Amount, Instant, Statistic, ViewModel
+from shared.statistics import REALISED, WIN_RATE
 
-WIN_RATE = (
-    "Share of trades with a pnl above 0, in percent; a trade that breaks even counts as a trade but not as won."
-)
-REALISED = "Of closed trades only: the loss of an open position is included once the trade is closed."
 ON_CAPITAL = "Relative to `capital_at_work`; null if that is not above 0."
 TEN_DAYS = "Per year; null for fewer than 10 days"
 TRAILING = f"Of the last 30 days. {TEN_DAYS}"

@@ -12,6 +12,7 @@ from services.trading.queries.backtest_results import BacktestFill, BacktestTrad
 from services.trading.queries.backtests import BacktestRow, ResultRow
 from shared.contracts.examples import BAR, example
 from shared.contracts.types import Amount, Instant, Statistic, ViewModel
+from shared.statistics import REALISED, WIN_RATE
 
 
 class ProgressView(ViewModel):
@@ -33,8 +34,8 @@ class MetricsView(ViewModel):
 
     return_percentage: Statistic = Field(validation_alias="total_return_pct")
     buy_and_hold_percentage: Statistic = Field(validation_alias="buy_and_hold_pct")
-    max_drawdown_percentage: Statistic = Field(validation_alias="max_drawdown_pct")
-    win_rate_percentage: Statistic = Field(validation_alias="win_rate_pct")
+    max_drawdown_percentage: Statistic = Field(validation_alias="max_drawdown_pct", description=REALISED)
+    win_rate_percentage: Statistic = Field(validation_alias="win_rate_pct", description=WIN_RATE)
     profit_factor: Statistic
     expectancy: Statistic
     average_bars: Statistic = Field(validation_alias="avg_bars")

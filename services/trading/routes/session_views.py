@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from services.trading.domain import Awaited, Waiting
 from services.trading.queries.sessions import RunState, SessionRow
 from shared.contracts.examples import example
 from shared.contracts.types import Amount, Instant, Statistic, ViewModel
+from shared.statistics import REALISED
 
 WAITING_DETAILS: Mapping[Awaited, str] = {
     "history": "no candles of this symbol and interval are stored: the feed has received none from the exchange",
@@ -57,7 +60,7 @@ class SessionView(ViewModel):
     total_trades: int
     winning_trades: int
     losing_trades: int
-    max_drawdown_percentage: Statistic
+    max_drawdown_percentage: Statistic = Field(description=REALISED)
     total_fills: int
     fingerprint: str
     fee_rate: Amount

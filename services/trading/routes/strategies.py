@@ -21,6 +21,7 @@ from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.examples import HASH, STRATEGY, example
 from shared.contracts.types import Flag, Instant, QueryModel, Statistic, ViewModel
+from shared.statistics import WIN_RATE
 from shared.strategy.document.differences import differences
 
 PATH = "/v1/strategies"
@@ -69,7 +70,7 @@ class StrategyView(ViewModel):
     content_hash: str
     version: int
     total_trades: int = Field(validation_alias="total_uses")
-    win_rate_percentage: Statistic = Field(validation_alias="win_rate")
+    win_rate_percentage: Statistic = Field(validation_alias="win_rate", description=WIN_RATE)
     expectancy: Statistic = Field(validation_alias="avg_pnl")
     is_public: bool
     is_active: bool

@@ -145,6 +145,17 @@ async def test_a_tick_above_a_price_of_the_candles_is_refused(scene: Scene) -> N
     assert "a price of 0.0041, below the tick size of 0.01" in found["$.symbol"]
 
 
+async def test_stored_candles_that_are_not_bars_fail_the_backtest_with_the_reason(scene: Scene) -> None:
+    bars = wavy_bars(20)
+    await scene.store([*bars[:7], bars[7]._replace(volume=Decimal(-1)), *bars[8:]], "ETHUSDT")
+    ann = await scene.person()
+    path = await ann.queue_backtest(symbol="ETHUSDT", to=at(20))
+    async with scene.worker():
+        seen = await ann.until_ended(path)
+    assert (seen["status"], seen["result"]) == ("FAILED", None)
+    assert seen["reason"] == "a stored candle is invalid: volume -1 is negative"
+
+
 async def test_more_bars_than_the_maximum_are_refused(scene: Scene) -> None:
     await scene.store(wavy_bars(MAX_BARS + 1), "ETHUSDT")
     ann = await scene.person()

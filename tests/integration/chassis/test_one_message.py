@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from cli.dead_letters.rows import OPEN, Filter, list_entries, replay_entries
 from shared.chassis.clock import utc_now
@@ -159,6 +160,18 @@ async def test_a_newer_version_parks_its_key_and_is_handled_after_the_upgrade(
     assert [await inbox.retry_parked() for _ in range(2)] == [1, 1]
     assert await list_parked(database) == []
     assert [event.aggregate_seq for event in handler.handled if isinstance(event, UserRegistered)] == [1, 1, 2]
+
+
+async def test_a_newer_version_is_counted_once(database: Database) -> None:
+    inbox = Inbox(database, "analytics", UserRegistered, RecordingHandler().users)
+    too_new, before = newer(user_registered(1)), count_too_new()
+    await inbox.process([too_new, received(user_registered(2))])
+    await inbox.process([too_new])
+    assert count_too_new() == before + 1
+
+
+def count_too_new() -> float:
+    return REGISTRY.get_sample_value("events_too_new_total", {"topic": "user.registered"}) or 0.0
 
 
 async def test_a_failing_candle_parks_its_series_and_the_others_continue(database: Database) -> None:

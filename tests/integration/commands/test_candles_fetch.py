@@ -165,16 +165,25 @@ async def test_the_instrument_is_saved_next_to_the_candles(exchange: Exchange, t
     assert "c.csv.gz.instrument.json" in result.stdout
 
 
-async def test_an_invalid_bar_is_one_line_and_not_retried(exchange: Exchange, tmp_path: Path) -> None:
-    def priceless(_: web.Request) -> web.StreamResponse:
-        listed = [[str(FIRST_MS + MINUTE_MS), "1", "1", "0", "1", "5", "5"]]
+@pytest.mark.parametrize(
+    ("time_ms", "low", "reason"),
+    [
+        (FIRST_MS + MINUTE_MS, "0", "a price is not above 0"),
+        (FIRST_MS + 90_000, "1", f"open_time_ms {FIRST_MS + 90_000} is 30 s past the grid of 1 min (UTC)"),
+    ],
+)
+async def test_an_invalid_bar_is_one_line_and_not_retried(
+    exchange: Exchange, tmp_path: Path, time_ms: int, low: str, reason: str
+) -> None:
+    def invalid(_: web.Request) -> web.StreamResponse:
+        listed = [[str(time_ms), "1", "1", low, "1", "5", "5"]]
         result = {"category": "linear", "symbol": "BTCUSDT", "list": listed}
         return web.json_response({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": 1})
 
-    exchange.faults = [priceless]
+    exchange.faults = [invalid]
     result = await run_fetch(exchange, tmp_path / "c.csv")
     assert (result.exit_code, result.stdout, result.stderr.count("\n"), exchange.requests) == (2, "", 1, 1)
-    assert f"an invalid bar: the bar of {FIRST_MS + MINUTE_MS}: a price is not above 0" in result.stderr
+    assert f"an invalid bar: the bar of {time_ms}: {reason}" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 

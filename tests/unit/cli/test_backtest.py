@@ -72,6 +72,15 @@ def test_the_summary_lists_terms_and_gaps(folder: Path) -> None:
     assert "minimum notional 5; derived from the candles" in text
 
 
+def test_the_summary_says_what_drawdown_and_win_rate_leave_out(folder: Path) -> None:
+    lines = run_backtest_command(folder).stdout.splitlines()
+    figures = [line.split("  ")[0] for line in lines]
+    below = lines[figures.index("win rate") + 1]
+    assert figures.index("win rate") == figures.index("max drawdown") + 1
+    assert "drawdown: of closed trades only" in below
+    assert "a trade that breaks even counts, but not as won" in below
+
+
 @pytest.mark.parametrize("when", ["3600000", "1970-01-01T01:00:00Z", "1970-01-01T00:30", "1970-01-01T02:00+01:00"])
 def test_trade_from_starts_with_the_first_bar_that_opens_at_that_time_or_later(folder: Path, when: str) -> None:
     (folder / "s.json").write_text(json.dumps(document(at_close("1", "2"))))

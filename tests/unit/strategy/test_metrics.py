@@ -43,6 +43,18 @@ def test_metrics_of_two_trades_on_twelve_days() -> None:
     assert metrics.calmar == pytest.approx(yearly / (5 / 1010 * 100), abs=1e-5)
 
 
+def test_a_trade_that_breaks_even_counts_but_is_not_won() -> None:
+    plan = strategy(at_close("100", "101"), at_close("110", "96"))
+    report = run(plan, bars("100", "100", "110", "110", "101", "96", "96", "101", "101", "96", "96"))
+    assert [trade.pnl for trade in report.trades] == [10, 0, -5]
+    assert report.metrics.win_rate_pct == pytest.approx(100 / 3, abs=1e-6)
+
+
+def test_a_fall_within_a_trade_is_no_drawdown() -> None:
+    plan = strategy(at_close("100"), at_close("110"))
+    assert run(plan, bars("100", "100", "50", "110", "110")).metrics.max_drawdown_pct == 0
+
+
 def test_nine_days_have_no_ratios_and_ten_have() -> None:
     plan = strategy(at_close("100", "101"), at_close("110", "96"))
     prices = ["100"] * 2 + ["110"] * 22 + ["101"] * 2 + ["96"] * 22

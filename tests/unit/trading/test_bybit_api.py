@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from services.trading.bybit_api import MarketApi, UnknownSymbol, VenueUnavailable
+from services.trading.bybit_api import MarketApi, NotBars, UnknownSymbol, VenueUnavailable
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 BAR = ["1767225600000", "10", "12", "9", "11", "3", "33"]
@@ -79,6 +79,19 @@ async def test_a_result_of_another_shape_raises_venue_unavailable(
     hostile.result(result)
     with pytest.raises(VenueUnavailable):
         await api.bars("BTCUSDT", "1")
+
+
+@pytest.mark.parametrize(
+    ("interval", "late_by_ms", "by"), [("1", 1, "1 ms past the grid of 1 min"), ("D", 5 * 3_600_000, "5 h past")]
+)
+async def test_a_bar_off_the_grid_of_its_interval_is_refused(
+    exchange: tuple[Hostile, MarketApi], interval: str, late_by_ms: int, by: str
+) -> None:
+    hostile, api = exchange
+    time_ms = int(BAR[0]) + late_by_ms
+    hostile.result({"list": [[str(time_ms), *BAR[1:]]]})
+    with pytest.raises(NotBars, match=f"the bar of {time_ms}: .* is {by}"):
+        await api.bars("BTCUSDT", interval)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import WSMsgType, web
+from structlog.testing import capture_logs
 
 from services.trading.bybit_stream_api import BarUpdate, MarketStream
 from tests.integration.accounts import eventually
 
+START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 ITEM = {
-    "start": 1767225600000,
+    "start": START_MS,
     "open": "10",
     "close": "11",
     "high": "12",
@@ -147,6 +149,20 @@ async def test_messages_that_are_not_bars_are_ignored() -> None:
             await server.send(bad)
         await received.until(updates=1)
         assert received.accepted == ["BTCUSDT"]
+
+
+async def test_a_bar_off_the_grid_of_its_interval_is_logged_and_not_handed_on() -> None:
+    server = Server()
+    async with streaming(server, "BTCUSDT") as (_, received):
+        await received.until(accepted=1)
+        with capture_logs() as logs:
+            await server.send(push("kline.1.BTCUSDT", start=START_MS + 30_000))
+            await server.send(push("kline.1.BTCUSDT", start=START_MS + 60_000))
+            await received.until(updates=1)
+        assert [update.bar.open_time_ms for update in received.updates] == [START_MS + 60_000]
+        (logged,) = [each for each in logs if each["event"] == "stream_message_unreadable"]
+        assert f"the bar of {START_MS + 30_000}: " in logged["error"]
+        assert "30 s past the grid of 1 min" in logged["error"]
 
 
 async def test_a_message_that_is_not_json_only_causes_a_reconnection() -> None:

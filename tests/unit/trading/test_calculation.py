@@ -3,9 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from decimal import Decimal
 
+import pytest
+
+from shared.market.bars import enclose_body
 from shared.strategy.backtest.run import run_backtest
-from shared.strategy.bars import Terms
+from shared.strategy.bars import Bar, Terms
 from shared.strategy.document.parse import parse_strategy
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
@@ -21,9 +26,9 @@ TERMS = {
 }
 
 
-def question(**terms: str) -> str:
+def question(bars: Sequence[Bar] = BARS, **terms: str) -> str:
     asked = json.dumps({"document": CROSS, "terms": {**TERMS, **terms}})
-    return "\n".join([asked, *("\t".join(map(str, bar)) for bar in BARS), "", ""])
+    return "\n".join([asked, *("\t".join(map(str, bar)) for bar in bars), "", ""])
 
 
 def answers(*questions: str) -> list[tuple[str, str]]:
@@ -44,6 +49,30 @@ def test_one_process_answers_several_questions_and_refuses_results_that_cannot_b
     assert (head["bars"], head["fingerprint"]) == (len(BARS), expected.fingerprint)
     assert [fill["price"] for fill in fills] == [f"{fill.price.normalize():f}" for fill in expected.fills]
     assert [trade["n"] for trade in trades] == [*range(1, len(expected.trades) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("low", "0", "a price is not above 0"),
+        ("volume", "-1", "volume -1 is negative"),
+        ("close", "Infinity", "finite"),
+    ],
+)
+def test_a_stored_bar_that_breaks_the_rules_is_refused(field: str, value: str, reason: str) -> None:
+    wrong = [*BARS[:9], Bar(**{**BARS[9]._asdict(), field: Decimal(value)}), *BARS[10:]]
+    ((word, why),) = answers(question(wrong))
+    assert word == "refused"
+    assert why.startswith("a stored candle is invalid: ")
+    assert reason in why
+
+
+def test_a_stored_bar_that_does_not_enclose_its_body_is_widened() -> None:
+    """Its stop would be hit at another price, or not at all, if it were calculated as it is stored."""
+    narrow = [bar._replace(high=bar.low, low=bar.high) for bar in BARS]
+    expected = run_backtest(parse_strategy(CROSS), [enclose_body(bar) for bar in narrow], Terms())
+    head = json.loads(answers(question(narrow))[0][1])
+    assert head["fingerprint"] == expected.fingerprint
 
 
 def test_truncated_bars_give_no_answer() -> None:

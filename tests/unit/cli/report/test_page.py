@@ -98,6 +98,12 @@ def test_the_page_is_complete_and_loads_nothing() -> None:
     assert 'name="viewport"' in text
 
 
+def test_the_page_says_what_drawdown_and_win_rate_leave_out() -> None:
+    text = page(story(bars("100", "101")))
+    assert "Equity includes closed trades only, so drawdowns within a trade are not shown." in text
+    assert "A trade that breaks even counts as a trade in the win rate, but not as won." in text
+
+
 def test_a_backtest_without_trades_has_a_page() -> None:
     text = page(story(bars("100", "101"), at_close("5")))
     assert "All 0 trades" in text
