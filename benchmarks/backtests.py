@@ -69,7 +69,7 @@ async def _fill_queue(world: Scene) -> None:
         await connection.execute(
             "INSERT INTO instruments VALUES ('bybit', 'ETHUSDT', $1, $2, $3, $4)", *tuple(contract)[2:6]
         )
-        series = await queries.get_or_create_series(connection, "ETHUSDT", INTERVAL)
+        *_, series = await queries.get_or_create_generations(connection, "ETHUSDT", INTERVAL)
         bars = [StoredCandle(bar, None) for bar in wavy_bars(BACKTEST_BARS)]
         await queries.insert_candles(connection, series.series_id, bars, "HISTORY")
     for user_id in REQUESTERS:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -124,11 +124,10 @@ class Stack:
 
     async def __aenter__(self) -> "Stack":
         self._home.__enter__()
-        try:
+        async with AsyncExitStack() as failed:
+            failed.push_async_callback(self.stop)
             await self._start()
-        except BaseException:
-            await self.stop()
-            raise
+            failed.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Runs an operation as a request's handler does: in one transaction of its tenant."""
+"""Run an operation as a request's handler does: in one transaction of its tenant."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar  # Any: the operation's own arguments

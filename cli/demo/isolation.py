@@ -33,7 +33,7 @@ class Operation:
     parameters: tuple[str, ...]
     query: tuple[str, ...]
     has_body: bool
-    oldest_first: Mapping[str, str]  # the query under which the first page of a list does not change as it grows
+    ascending: Mapping[str, str]  # the query that sorts a list so that new items come last
 
 
 async def try_everything(openapi: Iterable[Any], owner: Client, intruder: Client) -> IsolationReport:
@@ -71,15 +71,14 @@ def _operations(document: Any) -> Iterable[Operation]:
             if method in methods and methods[method].get("security"):
                 described = methods[method]
                 query = {p["name"]: p["schema"] for p in described.get("parameters", []) if p["in"] == "query"}
+                ascending = [order for order in query.get("sort", {}).get("enum", []) if not order.startswith("-")]
                 yield Operation(
                     method,
                     path,
                     tuple(re.findall(r"{(\w+)}", path)),
                     tuple(query),
                     "requestBody" in described,
-                    {"sort": min(query["sort"]["enum"], key=lambda order: order[0] == "-")}
-                    if "sort" in query
-                    else {},
+                    {"sort": ascending[0]} if ascending else {},
                 )
 
 
@@ -94,7 +93,7 @@ async def _visible_ids(client: Client, readable: Iterable[Operation]) -> AsyncIt
 async def _snapshot(client: Client, readable: Iterable[Operation]) -> dict[str, object]:
     """Return the responses of all readable paths, except those that count the tenant's own requests."""
     answers = {
-        operation.path: await client.call("GET", operation.path, **operation.oldest_first)
+        operation.path: await client.call("GET", operation.path, **operation.ascending)
         for operation in readable
         if operation.path not in SELF_COUNTING_PATHS
     }

@@ -1,6 +1,6 @@
 -- Schemas and login roles of the five services. Run by a superuser or a CREATEROLE owner, once per cluster
--- and again per database: every statement may be repeated. Passwords are set apart, by whoever runs this
--- (`ALTER ROLE ... PASSWORD`), so that no secret stands in a file. `tradefleet_owner` must exist.
+-- and again per database: every statement may be repeated. The operator sets passwords separately
+-- (`ALTER ROLE ... PASSWORD`), so that no file holds a secret. `tradefleet_owner` must exist.
 --
 -- Per service three roles, none of them owner, superuser or BYPASSRLS:
 --   <service>_app     serves requests; row-level security shows it the one tenant it set
@@ -22,7 +22,7 @@ BEGIN
             -- A relay that hangs or was frozen holds its bucket no longer than this.
             EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', role,
                            CASE WHEN role LIKE '%\_queue' THEN '20s' ELSE '60s' END);
-            -- Who was frozen between the parts of a statement is not idle: only this ends what he holds.
+            -- A client frozen between the parts of a statement is not idle: only this timeout releases its locks.
             EXECUTE format('ALTER ROLE %I SET transaction_timeout = %L', role,
                            CASE WHEN role LIKE '%\_queue' THEN '35s' ELSE '90s' END);
             EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', service, role);

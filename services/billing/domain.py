@@ -217,7 +217,7 @@ def quota_of(user_id: int, used: int, limit: int | None, day: Period) -> Quota:
 
 
 def is_news(quota: Quota, published: Quota | None) -> bool:
-    """Return whether to publish this quota: without a published one, the quota is OK."""
+    """Return whether the quota has to be published: users without a published one are taken to be OK."""
     if quota.state == "OK":
         return published is not None and published.state != "OK"
     return published is None or (published.state, published.until, published.limit) != (

@@ -50,7 +50,7 @@ class Evaluator:
 def _newer_than(candles: Sequence[CandleClosed], evaluated: datetime | None) -> Iterator[CandleClosed]:
     """Yield candles after the last evaluated one, ascending.
 
-    A candle that is published again later would fire alerts that were created after it closed.
+    Otherwise a candle that is published again would fire alerts that were created after it closed.
     """
     for candle in candles:
         if evaluated is None or candle.open_time > evaluated:

@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 
 class VenueClock:
-    """Never ahead of the exchange, at most about a second behind it."""
+    """Follows the exchange's clock: never ahead of it, and about a second behind at most while it answers."""
 
     def __init__(self, api: MarketApi) -> None:
         self.api = api
@@ -23,7 +23,7 @@ class VenueClock:
 
     @property
     def latest(self) -> datetime:
-        """The latest time received from the exchange: usually less than a second old."""
+        """The latest time received from the exchange."""
         return self._latest
 
     @property

@@ -1,4 +1,4 @@
-"""Reads, in every process that serves HTTP, whose requests to refuse: `login.ended` and `quota.changed`."""
+"""Reads `login.ended` and `quota.changed` in every process that serves HTTP, which then refuses requests."""
 
 import asyncio
 from contextlib import suppress
@@ -19,7 +19,7 @@ from shared.chassis.quota.quotas import Quotas
 from shared.contracts.auth import LoginEnded
 from shared.contracts.billing import QuotaChanged
 
-QUOTAS_SINCE = timedelta(hours=25)  # a state ends with its day
+QUOTAS_SINCE = timedelta(hours=25)  # more than the UTC day for which a state is valid
 START_TIMEOUT_S = 20
 RETRY_S = 0.5
 

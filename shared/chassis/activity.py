@@ -69,7 +69,7 @@ async def record(
         user_id=activity.user_id,
         public_id=activity.public_id,
         aggregate=f"activity:{service}:{activity.public_id}",
-        aggregate_seq=1,  # a placeholder: the statement below inserts the real number
+        aggregate_seq=1,  # the statement below writes the counter's value in its place
         activity_id=new_id(),
         service=service,
         actor=activity.actor,
@@ -106,7 +106,7 @@ def is_recorded(endpoint: Endpoint) -> bool:
 
 
 def with_activity(endpoint: Endpoint, service_name: str, proxies: Networks) -> Endpoint:
-    """Return the endpoint, with the recording of its activity if it is one of those recorded."""
+    """Return the endpoint; if its activity is recorded, with the function that records it."""
     if not is_recorded(endpoint):
         return endpoint
     service = recording_service(service_name)

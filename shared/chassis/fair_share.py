@@ -27,6 +27,7 @@ class _Turns:
     users: int = 0  # requests that hold or wait for the semaphore
 
 
+# Ambient, so that no operation has to pass the request on to the transaction that it opens.
 _request: ContextVar[_Request | None] = ContextVar("request", default=None)
 
 

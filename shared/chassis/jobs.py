@@ -11,7 +11,7 @@ AT_ONCE = 0.0
 
 @dataclass(frozen=True)
 class Job:
-    """A background task that runs until it is asked to stop. `role` is its name in `--only`."""
+    """A background task that runs until it is asked to stop. `--only` selects it by its `role`."""
 
     name: str
     run: Callable[[asyncio.Event], Coroutine[object, object, None]]
@@ -19,7 +19,7 @@ class Job:
 
 
 def every(name: str, seconds: float, work: Callable[[], Awaitable[float | None]], role: str = "jobs") -> Job:
-    """Return a job that repeats `work`, with a pause of `seconds` between.
+    """Return a job that repeats `work`, with a pause of `seconds` between two runs.
 
     `work` returns another pause in seconds, such as `AT_ONCE` after a full batch, or None for the usual one.
     """

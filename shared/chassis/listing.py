@@ -34,7 +34,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Slice:
-    """At most `limit` rows of a list, from its begin or after the row at a position."""
+    """At most `limit` rows of a list, from its beginning or after the row at a position."""
 
     order: Order
     limit: int

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -22,6 +22,7 @@ CONNECT_TIMEOUT_S = 5
 ACQUIRE_TIMEOUT_S = 10
 COMMAND_TIMEOUT_S = 35  # the roles' statement_timeout is 30 s: the server gives up first
 BEGIN_TIMEOUT_S = 3  # a connection that does not answer even this is dead, whatever TCP reports
+BEGIN_ATTEMPTS = 3
 
 # Raised by a connection whose server was restarted (the last one with asyncpg >= 0.32).
 LOST_CONNECTION = (
@@ -140,11 +141,10 @@ def _begin_for_batch(user_ids: Collection[int]) -> str:
 async def _transaction(pool: Pool, begin: str) -> AsyncIterator[Connection]:
     connection = await _begin(pool, begin)
     try:
-        try:
+        async with AsyncExitStack() as on_fault:  # or a cancellation
+            on_fault.push_async_callback(_roll_back, connection)
             yield connection
-        except BaseException:
-            await _roll_back(connection)
-            raise
+            on_fault.pop_all()
         point("transaction.before_commit")
         if await connection.execute("COMMIT") != "COMMIT":
             raise asyncpg.InFailedSQLTransactionError("a statement had failed, so the transaction was rolled back")
@@ -163,20 +163,19 @@ async def _transaction(pool: Pool, begin: str) -> AsyncIterator[Connection]:
 
 async def _begin(pool: Pool, begin: str) -> Connection:
     """Begin a transaction; a connection that died with the server is replaced, as nothing was done on it yet."""
-    for attempt in range(3):
+    for attempt in range(1, BEGIN_ATTEMPTS + 1):
         connection = await _acquire(pool)
         try:
-            await connection.execute(begin, timeout=BEGIN_TIMEOUT_S)
-        except BaseException as error:
-            _terminate(connection)
-            await _release(pool, connection)
-            if not isinstance(error, LOST_CONNECTION):
-                raise
+            async with AsyncExitStack() as on_fault:  # or a cancellation
+                on_fault.push_async_callback(_release, pool, connection)
+                on_fault.callback(_terminate, connection)
+                await connection.execute(begin, timeout=BEGIN_TIMEOUT_S)
+                on_fault.pop_all()
+                return connection
+        except LOST_CONNECTION:
             await _expire_connections(pool)
-            if attempt == 2:
+            if attempt == BEGIN_ATTEMPTS:
                 raise
-        else:
-            return connection
     raise AssertionError("unreachable")
 
 

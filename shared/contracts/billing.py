@@ -72,7 +72,8 @@ class RequestRefusal(BaseModel):
 
 
 class UsageRecorded(Event):
-    """Requests of one kind that one instance of a service answered in a window; the refused ones do not count.
+    """Requests of one kind that one instance of a service answered in a window. `count` includes the refused ones,
+    which use nothing of the quota.
 
     User, instance (`lease_id`), kind and window are its natural key. An instance numbers its windows from 1, so
     that usage published twice, even under another event id, counts once. A window lies within one UTC day.

@@ -28,7 +28,7 @@ class Message(BaseModel):
 
     @classmethod
     def sources(cls) -> tuple[str, ...]:
-        """The services that may publish this."""
+        """Return the services that may publish this."""
         if cls.source_field is None:
             return (cls.source,)
         return get_args(cls.model_fields[cls.source_field].annotation)
@@ -63,11 +63,11 @@ class Message(BaseModel):
         return copy
 
     def key(self) -> str:
-        """The Kafka key."""
+        """Return the Kafka key."""
         raise NotImplementedError
 
     def order_key(self) -> str:
-        """The key that orders messages: those that share it wait behind one that cannot be handled."""
+        """Return the key that orders messages: those that share it wait behind one that cannot be handled."""
         return self.key()
 
 

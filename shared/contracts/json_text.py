@@ -13,6 +13,7 @@ LARGEST_EXPONENT = 40
 MAX_FAULTS = 100
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+_NOT_STORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _NOT_FINITE = Decimal("NaN")
 
 # A path of keys and indexes, innermost first; most paths are never printed.
@@ -72,7 +73,7 @@ def read_json(raw: bytes | str) -> object:
 
 def is_storable(text: str) -> bool:
     """Return whether Postgres can store it: no NUL and no lone surrogate."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return _NOT_STORABLE.search(text) is None
 
 
 def child(path: str, key: object) -> str:

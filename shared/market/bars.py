@@ -20,7 +20,7 @@ class NotABar(ValueError):
 
 
 class WidenedBar(Bar):
-    """A bar whose high or low did not enclose open and close and was changed. Equal to any bar of its values."""
+    """A bar whose high or low did not enclose open and close and was changed. It equals a Bar with its values."""
 
     __slots__ = ()
 

@@ -19,6 +19,6 @@ class NewestGeneration:
         return [each for each in candles if each.generation == self._newest[(each.symbol, each.interval)]]
 
     def reset(self, symbol: str, interval: str) -> None:
-        """Forget the generation of a series that turned out not to be followed: a candle alone does not make its
+        """Drop the generation of a series that is not followed after all: a candle alone does not make its
         generation the newest."""
         self._newest.pop((symbol, interval), None)

@@ -24,7 +24,7 @@ _BLOCK = 8192  # elements; their intermediate results fit in the CPU cache
 
 def is_above(one: float, other: float) -> bool:
     """Return whether `one` exceeds `other` by more than the tolerance; False if either is NaN."""
-    return one - other > min(TOLERANCE * max(abs(one), abs(other)), _LARGEST)
+    return order(one, other) == ABOVE
 
 
 def order(one: float, other: float) -> int:

@@ -20,9 +20,9 @@ SHORT_PERIODS = PERIODS[:5]  # for series of less than a hundred bars
 
 
 class RandomStrategy:
-    """One strategy being drawn; keeps the declared operands, grouped by what they can be compared with.
+    """Draws one strategy. Keeps the declared operands, grouped by the values they can be compared with.
 
-    `closes` are those of the bars that it is for. `periods`: what periods are drawn from.
+    `closes` are the closes of the bars that the strategy is for; periods are drawn from `periods`.
     """
 
     def __init__(self, rng: random.Random, closes: Sequence[Decimal], periods: Sequence[int] = PERIODS) -> None:
@@ -37,7 +37,7 @@ class RandomStrategy:
         return self.rng.random() < chance
 
     def decimal(self, low: float, high: float, places: int = 2) -> object:
-        """A number of the document or a string, some with trailing zeros."""
+        """Draw a decimal as the document may have it: a string or a number, some with trailing zeros."""
         text = f"{self.rng.uniform(low, high):.{places}f}"
         if Decimal(text) == 0:
             text = "0.1"
@@ -84,7 +84,7 @@ class RandomStrategy:
             self.distances.extend(outputs)
 
     def operand(self, name: str, near: bool) -> object:
-        """A plain name, or a ref with some of its fields."""
+        """Draw how to refer to this name: plainly, or as a ref with some of its fields."""
         if self.maybe(0.65):
             return name
         ref: Json = {"ref": name}
@@ -149,8 +149,8 @@ class RandomStrategy:
         low, high = bounds.get(kind, (10 / close, 3000 / close))
         return {"type": kind, "value": self.decimal(low, high, 6 if kind == "fixed_base" else 2)}
 
-    def beside(self, kind: str, indicator: str, low: float, high: float) -> Json:
-        """A stop or target by percentage or by an indicator."""
+    def distance(self, kind: str, indicator: str, low: float, high: float) -> Json:
+        """Draw a stop or target, by percentage or by an indicator."""
         if kind == "percent":
             return {"type": "percent", "value": self.decimal(low, high, 2)}
         return {"type": "atr", "value": self.decimal(low / 2 + 0.1, high / 2 + 0.2, 2), "indicator": indicator}
@@ -166,7 +166,7 @@ class RandomStrategy:
         value = 0.0
         left = Decimal(100)
         for _ in range(self.rng.randrange(1, 6)):
-            level = self.beside(kind, indicator, value + 0.3, value + 1.2)
+            level = self.distance(kind, indicator, value + 0.3, value + 1.2)
             last = Decimal(str(level["value"]))
             value = float(last) * (1 if kind == "percent" else 2) + 0.02
             percent = left if self.maybe(0.25) else Decimal(self.rng.randrange(1, 60))
@@ -183,7 +183,7 @@ class RandomStrategy:
         risk: Json = {}
         if self.maybe(0.65):
             kind, indicator = self.kind_of_distance()
-            risk["stop_loss"] = self.beside(kind, indicator, 0.2, 5)
+            risk["stop_loss"] = self.distance(kind, indicator, 0.2, 5)
         elif self.maybe(0.2):
             risk["stop_loss"] = None
         risk["position_size"] = self.size(has_stop=risk.get("stop_loss") is not None)

@@ -53,7 +53,7 @@ def list_problems() -> list[ListedProblem]:
 
 
 def problem_classes() -> list[type[ProblemError]]:
-    """Return one class per type, of chassis and services; a class without own type is returned as its parent's."""
+    """Return the classes of chassis and services that define a `type`, without subclasses that inherit it."""
     for service in SERVICES:
         if (ROOT / "services" / service / "errors.py").exists():
             import_module(f"services.{service}.errors")

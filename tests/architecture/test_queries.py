@@ -10,8 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 import services
-from shared.chassis.http.paging import ListQuery
+from shared.chassis.http.paging import ListQuery, Page
 from shared.contracts.types import QueryModel
+from stack.reference.document import all_endpoints
 
 for module in pkgutil.walk_packages(services.__path__, "services."):
     if ".routes" in module.name:
@@ -26,6 +27,12 @@ def _all(model: type[QueryModel]) -> list[type[QueryModel]]:
 QUERIES = sorted(set(_all(QueryModel)), key=lambda model: model.__name__)
 LISTS = [model for model in QUERIES if issubclass(model, ListQuery) and "orders" in vars(model)]
 BY_NAME = {"BySymbolQuery", "ByStrategyQuery"}  # sums, which have no time
+SHORT = {"/v1/plans", "/v1/strategies/templates"}  # one page each, without parameters
+
+
+def test_every_list_but_the_short_ones_has_an_order() -> None:
+    lists = [each for each in all_endpoints() if each.response is not None and issubclass(each.response, Page)]
+    assert {each.path for each in lists if each.query not in LISTS} == SHORT
 
 
 @pytest.mark.parametrize("query", LISTS, ids=lambda query: query.__name__)

@@ -10,7 +10,7 @@ from shared.contracts.types import AMOUNT_PATTERN
 
 Json = dict[str, Any]  # Any: JSON
 
-# Each: names of fields and query parameters that are refused, and what to write instead.
+# Names of fields and query parameters that are refused, each with what to write instead.
 INSTEAD = {
     r"(\w+_)?qty(_\w+)?": "quantity",
     r"fees": "fee",
@@ -36,7 +36,7 @@ OF_EVERY_LIST = {"cursor", "limit", "sort", "from", "to"}
 CHOICES = {"mode": "/v1/performance/", "flows": "/v1/performance/equity", "generation": "/v1/candles"}
 # Filters by a field of the session.
 OF_SESSION = {("/v1/fills", "symbol"), ("/v1/decisions", "symbol")}
-# The HTTP status of a problem; the others are words.
+# The status of a problem is its HTTP status, a number; every other status is a word.
 OF_PROBLEM = {("Problem", "status")}
 
 

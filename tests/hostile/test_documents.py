@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any  # the report of another program
 
@@ -49,14 +49,15 @@ def test_a_service_conforms_to_its_document(
         world, process, tmp_path / "0.ndjson", ["--seed", SEED] if SEED else ["--generation-deterministic"]
     )
     counts, checks = _counts(process, report), _checks(report)
-    for seed in range(1, MAX_RUNS):
-        few = [name for name, count in counts.items() if count < EXAMPLES]
-        if few:
-            named = [argument for name in few for argument in ("--include-name", name)]
-            report = _run(world, process, tmp_path / f"{seed}.ndjson", ["--seed", str(seed), *named])
-            counts.update(_counts(process, report))
+    for number in range(1, MAX_RUNS):
+        if not (few := _too_few(counts)):
+            break
+        named = [argument for name in few for argument in ("--include-name", name)]
+        seed = str(int(SEED or 0) + number)
+        report = _run(world, process, tmp_path / f"{number}.ndjson", ["--seed", seed, *named])
+        counts.update(_counts(process, report))  # adds; `+=` would drop the operations that have none
     table.record(record_property, "as documented", counts)
-    assert {name: count for name, count in counts.items() if count < EXAMPLES} == {}
+    assert _too_few(counts) == {}
     assert checks >= CHECKS
     assert "Traceback" not in process.written(began)
     assert '"exception"' not in process.written(began)
@@ -96,6 +97,10 @@ def _counts(process: Process, report: Path) -> Counter[str]:
     tried = Counter(f"{case['method']} {case['path']}" for case in _cases(report))
     named = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
     return Counter({name: tried[name] for name in named})
+
+
+def _too_few(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count < EXAMPLES}
 
 
 def _cases(report: Path) -> Iterator[dict[str, str]]:

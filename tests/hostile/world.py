@@ -159,12 +159,13 @@ class World:
         return next(process for process in self.services.values() if path in process.paths())
 
     def rows_of(self, process: Process) -> dict[str, int]:
-        """Count the rows of the service's tables, except those that it fills from consumed events, and those that
-        count requests."""
+        """Count the rows of the service's tables, except those that it fills from consumed events, and those of the
+        outbox that report requests."""
         service = next(name for name, each in self.services.items() if each is process)
         return asyncio.run(_row_counts(self.database.owner_dsn, service))
 
 
+# Prefixes of tables. The last three are of `usage.recorded`.
 FILLED_FROM_EVENTS = (
     *("inbox", "parked", "user_activity_log", "activity_"),
     *("api_usage_reports", "user_api_usage", "request_quotas"),

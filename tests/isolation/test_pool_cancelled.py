@@ -32,7 +32,7 @@ async def as_request(database: Database, user_id: int) -> AsyncIterator[Connecti
     async with RequestTransaction(database, user_id, IdempotencyKey(str(new_id()), b"")) as transaction:
         async with transaction.open() as connection:
             yield connection
-        await (await transaction.ensure_open()).execute("SELECT 1")
+        await (await transaction.ensure_open()).execute("SELECT 1")  # as the answer is stored after the handler
 
 
 Transaction = Callable[[Database, int], AbstractAsyncContextManager[Connection]]

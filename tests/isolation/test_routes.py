@@ -9,7 +9,7 @@ from stack.migrate import DatabaseAccess
 from tests.hostile.operations import Operation, operations
 from tests.integration.accounts import Json
 from tests.isolation.probe import Probe, kind_of, with_id
-from tests.isolation.world import Person, World, backtest_of, bodies, running_world
+from tests.isolation.world import Person, World, backtest_of, bodies, running_world, settle
 
 ServiceEnv = Callable[[str], dict[str, str]]
 
@@ -51,7 +51,8 @@ def recipes(person: Person) -> dict[str, Json]:
 
 
 async def test_no_operation_shows_or_changes_data_of_another_tenant(settled: tuple[World, Person, Person]) -> None:
-    """Each operation is then repeated as the owner, who must get what the intruder did not."""
+    """Each operation is then repeated as the owner, who must get what the intruder did not. At the end, billing has
+    booked for each tenant exactly the requests that they sent."""
     world, owner, intruder = settled
     every = operations()
     before = await world.digest(owner)
@@ -67,6 +68,10 @@ async def test_no_operation_shows_or_changes_data_of_another_tenant(settled: tup
     assert not faults, "\n".join(faults)
     refused = [fault async for fault in _refused_to_owner(world, owner, every)]
     assert not refused, "\n".join(refused)
+    await settle(world)
+    for person in (owner, intruder):
+        sent = world.requests[person.canary]
+        assert await world.booked_requests(person) == {**sent, "total": sent.total()}
 
 
 def creates(operation: Operation) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from services.trading.bybit_api import MarketApi
 from services.trading.settings import TradingSettings
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.worker import Worker
+from shared.chassis.quota.metered_paths import kind_of
 from shared.chassis.service import RunningService
 from shared.chassis.telemetry import configure_logging
 from stack.billing_database import grant
@@ -43,7 +45,15 @@ ServiceEnv = Callable[[str], dict[str, str]]
 ROLES = {"http", "consumers", "relay", "jobs"}
 BARS = 60
 SETTLED_WITHIN_S = 60.0
-COUNTS_REQUESTS = {"billing.api_usage_reports", "billing.user_api_usage", "billing.inbox"}
+# They change with each request of the tenant itself, so that a digest cannot compare them: see `booked_requests`.
+COUNTS_REQUESTS = {"billing.api_usage_reports", "billing.user_api_usage"}
+USAGE_EVENTS = " UNION ALL ".join(
+    f"SELECT event_id FROM {service}.outbox WHERE topic = 'usage.recorded' AND user_id = $1" for service in SERVICES
+)
+BOOKED = """
+    SELECT kind, sum(requests)::bigint FROM billing.api_usage_reports WHERE user_id = $1 GROUP BY kind
+    UNION ALL SELECT 'total', sum(total_requests)::bigint FROM billing.user_api_usage WHERE user_id = $1
+"""
 SYMBOL = {"symbol": "BTCUSDT", "interval": "15"}
 
 
@@ -78,7 +88,8 @@ class Answer:
 
 @dataclass
 class World:
-    """`routes` has the address of the service for each operation, `answers` everything that was answered."""
+    """`routes` has the address of the service for each operation, `answers` everything that was answered, and
+    `requests` the number of metered requests by canary and kind."""
 
     running: Mapping[str, RunningService]
     session: aiohttp.ClientSession
@@ -86,6 +97,7 @@ class World:
     log: io.StringIO
     routes: dict[tuple[str, str], str] = field(default_factory=dict)
     answers: list[tuple[str, str, str]] = field(default_factory=list)
+    requests: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     async def call(
         self,
@@ -105,7 +117,10 @@ class World:
         async with self.session.request(method, url, params=ends, json=body, headers=sent) as answer:
             text = await answer.text()
             whole = text + "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
-            self.answers.append((caller.canary if caller else "", f"{method} {path or template}", whole))
+            canary, kind = caller.canary if caller else "", kind_of(method, template)
+            self.answers.append((canary, f"{method} {path or template}", whole))
+            if kind is not None and answer.status != 401:
+                self.requests[canary][kind] += 1
             return Answer(answer.status, text, answer.headers)
 
     async def json(
@@ -117,20 +132,25 @@ class World:
         return decoded
 
     async def digest(self, person: Person) -> dict[str, str]:
-        """Return a digest of all rows of the tenant by table, except those that count their own requests; read as a
-        superuser."""
+        """Return a digest of all rows of the tenant by table, read as a superuser. It leaves out the counts of
+        requests, and the events that report the tenant's own."""
         tables = [
             f"{row['service']}.{row['name']}"
             for row in await self.database.fetch(TABLES, SERVICES)
             if row["of_tenant"] and not row["is_partition"]
         ]
-        tables = [table for table in tables if table not in COUNTS_REQUESTS]
+        but_usage = f" AND event_id NOT IN ({USAGE_EVENTS})"
         each = (
             f"SELECT '{table}', md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} AS t "
-            "WHERE user_id = $1" + (" AND topic <> 'usage.recorded'" if table.endswith(".outbox") else "")
+            "WHERE user_id = $1" + (but_usage if table.endswith(("inbox", "outbox")) else "")
             for table in tables
+            if table not in COUNTS_REQUESTS
         )
         return {row[0]: row[1] for row in await self.database.fetch(" UNION ALL ".join(each), person.user_id)}
+
+    async def booked_requests(self, person: Person) -> dict[str, int]:
+        """Return the requests that billing has booked for the tenant, by kind and in total, read as a superuser."""
+        return {row[0]: row[1] for row in await self.database.fetch(BOOKED, person.user_id)}
 
 
 @asynccontextmanager
@@ -181,7 +201,7 @@ async def running_world(
         for person in (first, second):
             await _register(world, person, access)
         await _play(world, world.running["trading"], exchange, first, second)
-        await _settle(world, env("auth"))
+        await settle(world)
         yield world, first, second
 
 
@@ -393,19 +413,19 @@ async def _wait_for_items(look: Callable[[], Awaitable[Json]]) -> list[Json]:
     return items
 
 
-async def _settle(world: World, env: Mapping[str, str]) -> None:
-    """Report the requests counted so far, and wait until every event and what follows from it has been handled."""
-    for running in world.running.values():
-        assert running._meter is not None
-        await running._meter.report()
-    bootstrap, prefix = env["KAFKA_BOOTSTRAP"], env["KAFKA_TOPIC_PREFIX"]
-    async with open_admin_client(bootstrap) as admin:
+async def settle(world: World) -> None:
+    """Wait until every request is reported, and every event and what follows from it has been handled."""
+    settings = world.running["auth"]._settings
+    async with open_admin_client(settings.kafka) as admin:
 
         async def under_way() -> int:
-            return await _unsent(world) + sum((await consumer_lag(admin, bootstrap, prefix)).values())
+            meters = [running._meter for running in world.running.values()]
+            unreported = sum(len(meter._tenants) + len(meter._unwritten) for meter in meters)
+            unread = (await consumer_lag(admin, settings.kafka, settings.kafka_topic_prefix)).total()
+            return unreported + await _unsent(world) + unread
 
         for _ in range(2):  # what is handled may publish more
-            await eventually(under_way, lambda events: events == 0, SETTLED_WITHIN_S)
+            await eventually(under_way, lambda left: left == 0, SETTLED_WITHIN_S)
 
 
 async def _unsent(world: World) -> int:

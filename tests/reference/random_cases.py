@@ -24,7 +24,7 @@ class Case:
 
 
 def draw_terms(rng: random.Random, bars: tuple[Bar, ...]) -> Terms:
-    """Terms with steps from fine to coarse enough to matter."""
+    """Draw terms whose steps are from fine to coarse enough to matter."""
     close = bars[0].close
     digits = close.adjusted()
     tick = Decimal(rng.choice((1, 1, 5))).scaleb(digits - rng.choice((5, 4, 3, 2)))
@@ -41,7 +41,7 @@ def draw_terms(rng: random.Random, bars: tuple[Bar, ...]) -> Terms:
 
 
 def draw_case(seed: int) -> Case:
-    """The case of a seed: the same on all machines with the recorded candles, and on all without them."""
+    """Return the case of a seed: the same on all machines with the recorded candles, and on all without them."""
     rng = random.Random(seed)
     wants_recorded, length = rng.random() < 0.4, rng.randrange(150, 420)
     is_recorded = wants_recorded and RECORDED.is_dir()

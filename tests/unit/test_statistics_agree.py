@@ -21,7 +21,7 @@ ONE = Decimal(1)
 
 
 def backtested(pnls: list[Decimal | None]) -> Metrics:
-    """The metrics of a trade a day with these pnls; None is a day without."""
+    """Return the metrics of a backtest with one trade a day; None is a day without a trade."""
     times = [START_MS + day * DAY_MS for day in range(len(pnls))]
     series = Series([Bar._make([time, *[Decimal(100)] * 4, ONE]) for time in times])
     trades = [
@@ -33,13 +33,15 @@ def backtested(pnls: list[Decimal | None]) -> Metrics:
 
 
 def summarised(pnls: list[Decimal | None]) -> Summary:
+    """Return the summary of analytics for the same trades."""
     start = from_ms(START_MS)
     facts = [trade(start + timedelta(days=day), pnl) for day, pnl in enumerate(pnls) if pnl is not None]
     return summarise(facts, [session(str(BALANCE), "2026-01-01")], Decimal(0), ZoneInfo("UTC"))
 
 
 def assert_same(pnls: list[Decimal | None]) -> None:
-    """The ratios of returns are equal to the digit; exact quotients are rounded once there and twice here."""
+    """Compare the ratios of returns to the digit. The others are exact quotients, which analytics rounds once and a
+    backtest twice."""
     metrics, summary = backtested(pnls), summarised(pnls)
     sums, ratios = summary.sums, summary.ratios
     assert (metrics.sharpe, metrics.sortino) == (_float(ratios.sharpe), _float(ratios.sortino))

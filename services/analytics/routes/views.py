@@ -211,8 +211,8 @@ class AnalysisDataView(ViewModel):
 
 
 class AnalysisView(ViewModel):
-    """`open_time` is the candle's. EMA values are null until the EMA is defined. `is_watchlist`: whether the watch
-    is still on the list. The ETag is derived from `version`.
+    """`open_time` is the candle's. EMA values are null until the EMA is defined. `is_watchlist` is true while the
+    watch is on the list. The ETag is derived from `version`.
     """
 
     model_config = example(

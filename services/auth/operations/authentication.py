@@ -123,8 +123,7 @@ async def record_success(connection: Connection, attempt: PasswordAttempt, now: 
     await attempts.delete_attempts(connection, attempt.account_counter)
     await attempts.uncount_attempt(connection, attempt.network_counter)
     if attempt.network != NOWHERE:
-        most = MAX_KNOWN_NETWORKS
-        await attempts.upsert_known_network(connection, attempt.user_id, attempt.network, now, most)
+        await attempts.upsert_known_network(connection, attempt.user_id, attempt.network, now, MAX_KNOWN_NETWORKS)
 
 
 async def record_failure(

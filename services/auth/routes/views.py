@@ -54,7 +54,7 @@ class UserView(ViewModel):
 
 
 class RegisteredView(TokensView):
-    """`trial`: whether the account begins with a trial; null for an existing account. `notice` explains why not."""
+    """`trial` tells whether the account begins with a trial, `notice` why not; null for an existing account."""
 
     model_config = example(
         access_token="eyJhbGciOiJFZERTQSIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTkwYTZmMiJ9.c2lnbmVk",

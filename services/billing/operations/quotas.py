@@ -26,8 +26,8 @@ async def publish_quotas(
 ) -> None:
     """Publish the quotas of today that differ from the last published ones.
 
-    The caller holds the locks of the days. The limits were read after these locks were taken, so that of a booking
-    and a change of the plan at the same time, the later one sees both.
+    The caller holds the locks of the days and has read the limits under them: when a booking and a change of the
+    plan run at the same time, the later one sees both.
     """
     today = day_of(now)
     current = [

@@ -27,7 +27,7 @@ async def mark_read(connection: Connection, user_id: int, event_id: UUID) -> Inb
 
 
 async def mark_all_read(connection: Connection, user_id: int, position: int | None, until: datetime | None) -> int:
-    """Return how many were marked. Those after the position, or created after `until`, stay unread."""
+    """Return how many were marked. Those after the position, or created at or after `until`, stay unread."""
     await inbox.lock_inbox(connection, user_id)
     marked = await inbox.mark_all_read(connection, user_id, position, until)
     if marked:

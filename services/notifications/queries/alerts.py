@@ -14,35 +14,6 @@ from shared.market.demand import delete_demand, insert_demand
 
 
 @dataclass(frozen=True)
-class AlertRow:
-    user_id: int
-    alert_id: UUID
-    public_id: UUID
-    alert_name: str
-    symbol: str
-    interval: str
-    alert_type: AlertType
-    condition_data: Mapping[str, object]
-    notify_telegram: bool
-    notify_email: bool
-    notify_dashboard: bool
-    notify_webhook: bool
-    cooldown_seconds: int
-    expires_at: datetime | None
-    repeat: Repeat
-    is_active: bool
-    triggered_count: int
-    last_triggered: datetime | None
-    watched_from: datetime
-    condition_hash: bytes
-    created_at: datetime
-    updated_at: datetime
-
-
-ALERT_COLUMNS = ", ".join(field.name for field in fields(AlertRow))
-
-
-@dataclass(frozen=True)
 class AlertValues:
     """The columns that a client may write, in the order of the statements' parameters."""
 
@@ -61,7 +32,21 @@ class AlertValues:
     is_active: bool
 
 
+@dataclass(frozen=True)
+class AlertRow(AlertValues):
+    user_id: int
+    alert_id: UUID
+    public_id: UUID
+    triggered_count: int
+    last_triggered: datetime | None
+    watched_from: datetime
+    condition_hash: bytes
+    created_at: datetime
+    updated_at: datetime
+
+
 WRITABLE = tuple(field.name for field in fields(AlertValues))
+ALERT_COLUMNS = ", ".join(field.name for field in fields(AlertRow))
 
 
 async def insert_alert(
@@ -75,7 +60,7 @@ async def insert_alert(
         user_id,
         public_id,
         alert_id,
-        *vars(values).values(),
+        *(getattr(values, name) for name in WRITABLE),
     )
     return AlertRow(**row)
 
@@ -91,7 +76,7 @@ async def update_alert(connection: Connection, user_id: int, alert_id: UUID, val
         """,
         user_id,
         alert_id,
-        *vars(values).values(),
+        *(getattr(values, name) for name in WRITABLE),
     )
     return AlertRow(**row)
 

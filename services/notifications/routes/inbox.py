@@ -101,8 +101,8 @@ class CountView(ViewModel):
 
 
 class ReadBody(BodyModel):
-    """Without either, all messages are marked as read. `position`: messages up to this position, as in a message or
-    in the count. `to`: messages created before this time.
+    """`position` marks the messages up to this position, as in a message or in the count; `to` marks those created
+    before this time. Without either, all messages are marked as read.
     """
 
     model_config = example(position=17)

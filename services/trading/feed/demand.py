@@ -96,9 +96,9 @@ class DemandedSeries:
         return SeriesDemand(needed, frozenset(generation for each in interests for generation in each.generations))
 
     async def consume(self, settings: ServiceSettings, database: Database, stop: asyncio.Event) -> None:
-        """Consume the topic until `stop` is set. Messages that cannot be handled are parked, the others still read.
+        """Consume the topic until `stop` is set. A message that cannot be handled is parked and delays no others.
 
-        After an outage of the broker it is read again from the beginning; versions show which messages are new.
+        After an outage of the broker the topic is read again from the beginning; versions show what is new.
         """
         inbox = MarketInbox(database, CONSUMER, MarketInterest, self._record_all, in_order=False)
         while not stop.is_set():

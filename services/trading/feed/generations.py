@@ -49,9 +49,8 @@ class Generations:
         Older generations get the bars they miss; a series without bars gets its history.
         """
         async with self._database.tenants(()) as connection:
-            await queries.get_or_create_series(connection, self._symbol, self._interval)
-            *stored, newest = await queries.list_generations(connection, self._symbol, self._interval)
-            older = [each for each in stored if demand.includes(each.generation)]
+            *earlier, newest = await queries.get_or_create_generations(connection, self._symbol, self._interval)
+            older = [each for each in earlier if demand.includes(each.generation)]
             self.live = [*older, newest]
             for each in older:
                 await queries.copy_missing(connection, newest, each)

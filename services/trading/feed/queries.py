@@ -42,19 +42,14 @@ async def release_lease(connection: Connection, holder: str) -> None:
     await connection.execute("UPDATE feed_lease SET expires_at = now() WHERE holder = $1", holder)
 
 
-async def get_or_create_series(connection: Connection, symbol: str, interval: str) -> SeriesRow:
-    """Return the newest generation of the series; create the first one if there is none."""
+async def get_or_create_generations(connection: Connection, symbol: str, interval: str) -> list[SeriesRow]:
+    """Return the generations of the series, oldest first; create the first one if there is none."""
     await connection.execute(
         "INSERT INTO series (venue, symbol, interval) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         VENUE,
         symbol,
         interval,
     )
-    return (await list_generations(connection, symbol, interval))[-1]
-
-
-async def list_generations(connection: Connection, symbol: str, interval: str) -> list[SeriesRow]:
-    """List the generations, oldest first."""
     rows = await connection.fetch(
         f"""
         SELECT {SERIES_COLUMNS} FROM series

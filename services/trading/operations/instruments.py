@@ -31,10 +31,6 @@ async def change_instrument(
     session = await sessions.find_session(connection, lease.user_id, lease.session_id, lock=True)
     if session is None or session.status == "STOPPED":
         return None
-    note = restrictions.Restriction(
-        "INSTRUMENT_CHANGED",
-        after_bar=session.last_bar,
-        **asdict(instrument),
-    )
+    note = restrictions.Restriction("INSTRUMENT_CHANGED", after_bar=session.last_bar, **asdict(instrument))
     await restrictions.insert_restriction(connection, lease.user_id, lease.session_id, note)
     return InstrumentChange(session.last_bar, instrument)

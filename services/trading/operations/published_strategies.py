@@ -6,7 +6,6 @@ from services.trading.domain import MAX_PUBLISHED
 from services.trading.errors import PublishedFull, StrategyInactive
 from services.trading.operations.strategies import read_document, save_strategy
 from services.trading.queries import published, strategies
-from services.trading.queries.published import PublishedRow
 from services.trading.queries.strategies import StrategyRow
 from shared.chassis.errors import InvalidInput
 from shared.chassis.postgres import Connection
@@ -54,10 +53,5 @@ async def copy_published_strategy(
     connection: Connection, user_id: int, published_id: UUID, strategy_name: str | None
 ) -> StrategyRow:
     """Copy a published strategy into one of the tenant's own. Raises NotFound, and as `save_strategy` does."""
-    found = await get_published(connection, published_id)
+    found = await published.get_published(connection, published_id)
     return await save_strategy(connection, user_id, read_document(found.document, parse_stored), strategy_name)
-
-
-async def get_published(connection: Connection, published_id: UUID) -> PublishedRow:
-    """Raises NotFound."""
-    return await published.get_published(connection, published_id)

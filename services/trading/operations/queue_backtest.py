@@ -51,7 +51,7 @@ async def queue_backtest(
     await _count_request(connection, user_id, limits, now)
     stored = await backtest_results.find_result(connection, user_id, question.sha256(), now)
     backtest_id = new_id()
-    new = _new(user_id, backtest_id, request, version, question, stored, now)
+    new = _new_backtest(user_id, backtest_id, request, version, question, stored, now)
     await backtests.insert_backtest(connection, new)
     if stored is None:
         if await backtest_queue.count_jobs(connection, user_id) >= MAX_WAITING:
@@ -179,7 +179,7 @@ async def _no_candles(connection: Connection, request: BacktestRequest, series: 
     return _invalid("from", "no candles are stored between `from` and `to`")
 
 
-def _new(
+def _new_backtest(
     user_id: int,
     backtest_id: UUID,
     request: BacktestRequest,

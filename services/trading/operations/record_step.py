@@ -46,7 +46,7 @@ class StepRecord:
     last_bar: datetime | None
     snapshot: dict[str, object]
     late: bool
-    filled: FillHash | None = None  # of the session's fills before the step, if known
+    filled: FillHash | None = None  # the hash of the session's fills before the step, if known
     ends_refusal: bool = False  # a stretch of refused entries lasted until `expected_bar`
 
 
@@ -66,7 +66,10 @@ async def write_step(connection: Connection, step: StepRecord) -> StepResult | N
     by_trade = group_by_trade(step.outcome, step.open_trade)
     totals = totals_after(step.totals, step.outcome, step.session)
     events = _count_events(by_trade)
-    filled = await _hash_fills(connection, step) if step.outcome.fills else step.filled
+    filled, fingerprint = step.filled, None
+    if step.outcome.fills:
+        filled = await _hash_fills(connection, step)
+        fingerprint = filled.fingerprint
     cursor = await trades.move_session(
         connection,
         step.lease,
@@ -75,7 +78,7 @@ async def write_step(connection: Connection, step: StepRecord) -> StepResult | N
         snapshot=step.snapshot,
         totals=totals,
         fills=len(step.outcome.fills),
-        fingerprint=filled.fingerprint if filled is not None and step.outcome.fills else None,
+        fingerprint=fingerprint,
         events=events,
         decisions=step.outcome.decisions,
     )

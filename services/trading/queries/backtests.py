@@ -29,8 +29,8 @@ class ResultRow:
 
 
 @dataclass(frozen=True)
-class BacktestRow:
-    """`done` is the number of bars processed so far."""
+class _Backtest:
+    """The columns that a new backtest and a stored one have in common."""
 
     backtest_id: UUID
     strategy_id: UUID
@@ -44,14 +44,35 @@ class BacktestRow:
     to_time: datetime
     last_bar: datetime
     bars: int
-    terms: Terms
     status: BacktestStatus
-    failure_reason: str | None
-    done: int
-    result: ResultRow | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class BacktestRow(_Backtest):
+    """`done` is the number of bars processed so far."""
+
+    terms: Terms
+    failure_reason: str | None
+    done: int
+    result: ResultRow | None
+
+
+@dataclass(frozen=True)
+class NewBacktest(_Backtest):
+    """A backtest to be written; it is done at once if it has a result."""
+
+    user_id: int
+    fee_rate: Decimal
+    slippage: Decimal
+    initial_balance: Decimal
+    tick_size: Decimal
+    qty_step: Decimal
+    min_order_qty: Decimal
+    min_notional: Decimal
+    result_id: UUID | None
 
 
 ORDERS = {"created_at": Order(created_at=datetime, backtest_id=UUID)}
@@ -66,37 +87,6 @@ TABLES = """
     backtests b LEFT JOIN backtest_jobs j ON j.user_id = b.user_id AND j.backtest_id = b.backtest_id
     LEFT JOIN backtest_results r ON r.user_id = b.user_id AND r.result_id = b.result_id
 """
-
-
-@dataclass(frozen=True)
-class NewBacktest:
-    """A backtest to be written; it is done at once if it has a result."""
-
-    user_id: int
-    backtest_id: UUID
-    strategy_id: UUID
-    strategy_version: int
-    strategy_hash: str
-    venue: str
-    symbol: str
-    interval: str
-    generation: int
-    from_time: datetime
-    to_time: datetime
-    last_bar: datetime
-    bars: int
-    fee_rate: Decimal
-    slippage: Decimal
-    initial_balance: Decimal
-    tick_size: Decimal
-    qty_step: Decimal
-    min_order_qty: Decimal
-    min_notional: Decimal
-    status: BacktestStatus
-    result_id: UUID | None
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
 
 
 async def insert_backtest(connection: Connection, new: NewBacktest) -> None:

@@ -12,29 +12,6 @@ from shared.chassis.postgres import Connection
 
 
 @dataclass(frozen=True)
-class ConfigurationRow:
-    bot_configuration_id: UUID
-    config_name: str
-    config_data: Mapping[str, object]
-    is_active: bool
-    is_default: bool
-    strategy_type: str | None
-    risk_level: str | None
-    max_position_size: Decimal | None
-    stop_loss_percentage: Decimal | None
-    take_profit_percentage: Decimal | None
-    times_used: int
-    last_used: datetime | None
-    revision: int
-    created_at: datetime
-    updated_at: datetime
-
-
-COLUMNS = ", ".join(field.name for field in fields(ConfigurationRow))
-ORDERS = {"created_at": Order(created_at=datetime, bot_configuration_id=UUID)}
-
-
-@dataclass(frozen=True)
 class ConfigurationValues:
     """The columns that a client may write, in the order of the statements' parameters."""
 
@@ -49,6 +26,18 @@ class ConfigurationValues:
     take_profit_percentage: Decimal | None
 
 
+@dataclass(frozen=True)
+class ConfigurationRow(ConfigurationValues):
+    bot_configuration_id: UUID
+    times_used: int
+    last_used: datetime | None
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+
+
+ORDERS = {"created_at": Order(created_at=datetime, bot_configuration_id=UUID)}
+COLUMNS = ", ".join(field.name for field in fields(ConfigurationRow))
 WRITABLE = ", ".join(field.name for field in fields(ConfigurationValues))
 
 

@@ -31,8 +31,8 @@ Kind = Literal[
 class Restriction:
     """`limit_*` are set for a plan limit, the instrument's steps for an instrument change.
 
-    Of a stop, `opened_bar` is the bar after `after_bar` whose open was already processed, `price` the open or close
-    of `price_bar` at which the position was closed.
+    For a stop, `opened_bar` is the bar after `after_bar` whose open was already processed, and `price` the open or
+    close of `price_bar` at which the position was closed.
     """
 
     kind: Kind

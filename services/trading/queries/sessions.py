@@ -23,99 +23,7 @@ from shared.strategy.bars import Instrument
 LEASE = timedelta(seconds=10)
 
 
-@dataclass(frozen=True)
-class SessionRow:
-    """A session as the API and the worker need it."""
-
-    user_id: int
-    session_id: UUID
-    public_id: UUID
-    strategy_id: UUID
-    strategy_version: int
-    strategy_hash: str
-    bot_configuration_id: UUID | None
-    venue: str
-    symbol: str
-    interval: str
-    generation: int | None
-    strategy_config: Mapping[str, object]
-    is_paper_trading: bool
-    status: SessionStatus
-    stop_reason: str | None
-    start_time: datetime
-    end_time: datetime | None
-    initial_balance: Decimal
-    final_balance: Decimal | None
-    fee_rate: Decimal
-    slippage: Decimal
-    tick_size: Decimal | None
-    qty_step: Decimal | None
-    min_order_qty: Decimal | None
-    min_notional: Decimal | None
-    total_trades: int
-    winning_trades: int
-    losing_trades: int
-    total_pnl: Decimal
-    highest_equity: Decimal
-    max_drawdown: Decimal
-    first_bar: datetime | None
-    last_bar: datetime | None
-    snapshot: Mapping[str, object] | None
-    max_position_size: Decimal | None
-    stop_loss_percentage: Decimal | None
-    take_profit_percentage: Decimal | None
-    min_stop_distance_percentage: Decimal | None
-    fingerprint: str
-    fill_count: int
-    event_seq: int
-    notes: str | None
-    revision: int
-    ended_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
-
-    @property
-    def totals(self) -> SessionTotals:
-        return SessionTotals(
-            self.total_trades,
-            self.winning_trades,
-            self.losing_trades,
-            self.total_pnl,
-            self.highest_equity,
-            self.max_drawdown,
-        )
-
-    @property
-    def limits(self) -> ConfigurationLimits:
-        """The bot configuration's limits when the session was started."""
-        return ConfigurationLimits(
-            self.max_position_size,
-            self.stop_loss_percentage,
-            self.take_profit_percentage,
-            self.min_stop_distance_percentage,
-        )
-
-
-ORDERS = {
-    "created_at": Order(created_at=datetime, session_id=UUID),
-    "start_time": Order(start_time=datetime, session_id=UUID),
-}
-COLUMNS = ", ".join(field.name for field in fields(SessionRow))
-
-
-@dataclass(frozen=True)
-class SessionLease:
-    """A worker's right to step a session; every write carries the epoch."""
-
-    user_id: int
-    session_id: UUID
-    epoch: int
-    entries: Entries
-    silent_since: datetime | None = None  # no bar has come since then, by the exchange's clock
-    waiting_for: Awaited | None = None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NewSession:
     """A session to be written. Without an instrument, its worker takes the stored one."""
 
@@ -148,7 +56,70 @@ class NewSession:
     min_notional: Decimal | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class SessionRow(NewSession):
+    """A session as the API and the worker need it."""
+
+    generation: int | None
+    status: SessionStatus
+    stop_reason: str | None
+    end_time: datetime | None
+    final_balance: Decimal | None
+    total_trades: int
+    winning_trades: int
+    losing_trades: int
+    total_pnl: Decimal
+    max_drawdown: Decimal
+    first_bar: datetime | None
+    last_bar: datetime | None
+    snapshot: Mapping[str, object] | None
+    fingerprint: str
+    fill_count: int
+    revision: int
+    ended_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def totals(self) -> SessionTotals:
+        return SessionTotals(
+            self.total_trades,
+            self.winning_trades,
+            self.losing_trades,
+            self.total_pnl,
+            self.highest_equity,
+            self.max_drawdown,
+        )
+
+    @property
+    def limits(self) -> ConfigurationLimits:
+        """The bot configuration's limits when the session was started."""
+        return ConfigurationLimits(
+            self.max_position_size,
+            self.stop_loss_percentage,
+            self.take_profit_percentage,
+            self.min_stop_distance_percentage,
+        )
+
+
+ORDERS = {
+    "created_at": Order(created_at=datetime, session_id=UUID),
+    "start_time": Order(start_time=datetime, session_id=UUID),
+}
+COLUMNS = ", ".join(field.name for field in fields(SessionRow))
 INSERT_SESSION = insert_of("user_trading_sessions", NewSession.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class SessionLease:
+    """A worker's right to step a session; every write carries the epoch."""
+
+    user_id: int
+    session_id: UUID
+    epoch: int
+    entries: Entries
+    silent_since: datetime | None = None  # no bar has come since then, by the exchange's clock
+    waiting_for: Awaited | None = None
 
 
 async def insert_session(connection: Connection, new: NewSession) -> SessionRow:

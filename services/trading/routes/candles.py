@@ -11,7 +11,7 @@ from services.trading.queries import candles
 from services.trading.routes.listed_series import check_series
 from shared.chassis.errors import InvalidInput, NotFound, Unavailable
 from shared.chassis.http.app import Call
-from shared.chassis.http.paging import ListQuery, Page, decode_sorted, encode_sorted, page_of
+from shared.chassis.http.paging import ListQuery, Page, decode_sorted, encode_sorted, invalid_cursor, page_of
 from shared.chassis.http.routes import Routes, endpoint
 from shared.chassis.listing import Slice
 from shared.chassis.postgres import Database
@@ -21,8 +21,9 @@ from shared.strategy.bars import Bar
 
 LATEST_MS = 253_402_300_799_999  # the end of year 9999
 
+MAX_GENERATION = 2**31 - 1
 # A generation of the series; queries without one get the newest.
-Generation = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Generation = Annotated[int, Field(ge=1, le=MAX_GENERATION)]
 
 
 class CandleView(ViewModel):
@@ -45,11 +46,15 @@ class CandlesQuery(ListQuery):
     sort: Literal["open_time", "-open_time"] = "-open_time"
 
     def parse_cursor(self) -> tuple[int | None, Slice]:
-        """Return the generation, which is the same for all pages of a list, and the bars to read."""
-        position = decode_sorted(self.sort, self.cursor, int, datetime)
-        generation, after = (
-            (self.generation, None) if position is None else (cast("int", position[0]), position[1:])
-        )
+        """Return the generation, which is the same for all pages of a list, and the bars to read.
+
+        Raises InvalidInput.
+        """
+        generation, after = self.generation, decode_sorted(self.sort, self.cursor, int, datetime)
+        if after is not None:
+            generation, after = cast("int", after[0]), after[1:]
+            if not 1 <= generation <= MAX_GENERATION:
+                raise invalid_cursor()
         return generation, Slice(self.order, self.limit + 1, after, self.sort.startswith("-"))
 
     def cursor_after(self, generation: int, bar: Bar) -> str:

@@ -8,7 +8,6 @@ from pydantic import Field, StringConstraints
 from services.trading.errors import PublishedFull, StrategiesFull, StrategyInactive
 from services.trading.operations.published_strategies import (
     copy_published_strategy,
-    get_published,
     publish_strategy,
     unpublish_strategy,
 )
@@ -119,7 +118,7 @@ class PublishingRoutes(Routes):
     @endpoint("GET", PUBLISHED + "/{id}", "Get a published strategy")
     async def get_published_strategy(self, call: Call) -> PublishedView:
         async with self._database.tenant(call.principal.user_id) as connection:
-            return _published(await get_published(connection, call.uuid()))
+            return _published(await published.get_published(connection, call.uuid()))
 
     @endpoint(
         "POST",

@@ -93,7 +93,7 @@ class LiveSeries:
 
     @property
     def next_bar_due(self) -> datetime:
-        """When the bar after the last one should be confirmed; the epoch if there is no bar at all."""
+        """The time at which the bar after the last one should be confirmed; the epoch if there is no bar at all."""
         step = timedelta(milliseconds=INTERVAL_MS[self._interval])
         return self.last_bar + 2 * step if self.last_bar is not None else EPOCH
 

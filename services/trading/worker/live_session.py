@@ -45,7 +45,8 @@ class LiveSession:
     close. Only the first decision of a stretch is written. `ends_refusal` is set at the first close that does not
     prolong it. All of this follows from the bars, so a replay has the same result.
 
-    `filled` is None until the session's first fill here, so that loading it reads no fills.
+    `filled` is the hash of the session's fills. It is None until the first fill in this worker, so that loading a
+    session reads no fills.
     """
 
     row: SessionRow

@@ -94,14 +94,14 @@ class Call:
         activity; if the block or the handler raises, nothing is. A request that was answered before does not enter
         the block.
         """
-        return self._own_transaction.open()
+        return self._request_transaction.open()
 
     async def replay_if_answered(self) -> None:
         """Leave the handler if the request was answered before, so that a repeated one calls nobody."""
-        await self._own_transaction.replay_if_answered()
+        await self._request_transaction.replay_if_answered()
 
     @property
-    def _own_transaction(self) -> RequestTransaction:
+    def _request_transaction(self) -> RequestTransaction:
         assert self.own_transaction is not None, "only requests of users have one"
         return self.own_transaction
 
@@ -136,8 +136,8 @@ class Call:
 HandlerResult: TypeAlias = Reply[Any] | BaseModel | Stream | Download | None
 # Takes the call, and `body` and `query` as keywords if the endpoint declares their models.
 EndpointHandler: TypeAlias = Callable[..., Awaitable[HandlerResult]]
-# Writes what is recorded of a successful request that answers this Location, and its answer if it has a key, in one
-# statement at the end of its transaction.
+# Called at the end of a successful request's transaction, with the Location that it answers. Writes its record and,
+# if it has a key, its answer in one statement.
 Record: TypeAlias = Callable[[Connection, Call, str | None, StoredAnswer | None], Awaitable[None]]
 # Called with the caller, method and path template before the request is parsed. Raises a ProblemError to refuse it.
 Admit: TypeAlias = Callable[[Principal, str, str], None]

@@ -133,10 +133,7 @@ def _entries(execution: Execution, series: Series, first: int | None) -> bytes:
 
 def _prices(series: Series, side: Side) -> _Prices:
     opened, high, low, close = (series.column(name) for name in ("open", "high", "low", "close"))
-    lowest, highest = (
-        np.minimum(opened, low),
-        np.maximum(opened, high),
-    )  # an unchecked bar may open beyond them
+    lowest, highest = np.minimum(opened, low), np.maximum(opened, high)  # an unchecked bar may open beyond them
     if side == "LONG":
         return _Prices(1, lowest, highest, close)
     return _Prices(-1, -highest, -lowest, -close)

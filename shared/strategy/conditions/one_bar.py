@@ -51,7 +51,8 @@ def _crossing(node: Comparison, series: Series) -> TruthAt:
 
 
 def _for_bars(single: TruthAt, bars: int) -> TruthAt:
-    """Return a function for `single` at a bar and at all of the `bars - 1` before it. Evaluates each bar once."""
+    """Return a function for the least truth of `single` at a bar and the `bars - 1` before it. Evaluates each bar
+    once."""
     recent, last = deque([UNDEFINED] * bars, bars), -1
 
     def for_bars(index: int) -> int:

@@ -55,7 +55,7 @@ class Strategy:
     content_hash: str
 
     def canonical_json(self) -> str:
-        """The text whose SHA-256 is the content hash."""
+        """Return the text whose SHA-256 is the content hash."""
         return self.canonical
 
     @property

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 
-from shared.contracts.json_text import MAX_FAULTS, DocumentFault, InvalidDocument, child
+from shared.contracts.json_text import MAX_FAULTS, DocumentFault, InvalidDocument, child, is_storable
 
 _DECIMAL = re.compile(r"-?\d{1,20}(\.\d{1,18})?", re.ASCII)
 _WHOLE_DIGITS = 20
@@ -26,7 +26,11 @@ def quoted(text: str) -> str:
 
 
 class DocumentReader:
-    """Converts raw JSON to typed values. Records a fault and returns a placeholder; `check` raises all faults."""
+    """Converts raw JSON to typed values.
+
+    For a faulty value it records the fault and returns a valid one, so that reading continues; `check` raises all
+    faults.
+    """
 
     def __init__(self, *, incoming: bool = False) -> None:
         self.incoming = incoming
@@ -67,7 +71,7 @@ class DocumentReader:
         if not isinstance(raw, str):
             self.fault(path, "must be a string")
             return ""
-        if "\0" in raw or any("\ud800" <= character <= "\udfff" for character in raw):
+        if not is_storable(raw):
             self.fault(path, "must be text without NUL characters and lone surrogates")
             return ""
         if not self.incoming:

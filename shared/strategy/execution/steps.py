@@ -160,7 +160,8 @@ class Execution:
         guard: EntryGuard | None = None,
         instrument: Instrument | None = None,
     ) -> StepOutcome:
-        """Steps 2 and 3 of bar t, by default the last: stops and targets, then decisions. Step 1 first if not done.
+        """Run steps 2 and 3 of bar t, by default the last: stops and targets, then decisions. Runs step 1 first if
+        it is not done.
 
         `instrument` sizes and fills the entries decided at this close or later; None leaves it unchanged.
         """

@@ -66,13 +66,14 @@ async def test_reads_use_their_indexes(filled: Database) -> None:
 
 
 @pytest.mark.parametrize("descending", [False, True])
-async def test_lists_use_their_indexes(filled: Database, descending: bool) -> None:
+@pytest.mark.parametrize("later", [False, True], ids=["first page", "later page"])
+async def test_lists_use_their_indexes(filled: Database, later: bool, descending: bool) -> None:
     recorder = Recorder()
     connection = cast(Connection, recorder)
-    by_date = Slice(days.ORDERS["date"], 51, (date(2022, 2, 2),), descending)
+    by_date = Slice(days.ORDERS["date"], 51, (date(2022, 2, 2),) if later else None, descending)
     await days.list_days(connection, 1, "PAPER", first=date(2022, 1, 1), last=None, wanted=by_date)
     await check_plan(filled, recorder, "daily_performance_by_date")
-    by_time = Slice(market.ANALYSIS_ORDERS["open_time"], 51, (LATE, UUID(int=0)), descending)
+    by_time = Slice(market.ANALYSIS_ORDERS["open_time"], 51, (LATE, UUID(int=0)) if later else None, descending)
     await market.list_analyses(
         connection,
         1,

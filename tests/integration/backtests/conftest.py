@@ -139,7 +139,7 @@ class Scene:
         """Store bars as the feed stores history."""
         async with self.trading.database.tenants(()) as connection:
             await upsert_instrument(connection, VENUE, symbol, INSTRUMENT)
-            series = await queries.get_or_create_series(connection, symbol, INTERVAL)
+            *_, series = await queries.get_or_create_generations(connection, symbol, INTERVAL)
             candles = [StoredCandle(bar, None) for bar in bars]
             await queries.insert_candles(connection, series.series_id, candles, "HISTORY")
 

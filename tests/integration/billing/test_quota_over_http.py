@@ -175,6 +175,8 @@ async def test_unauthorized_and_unmetered_requests_use_no_quota(platform: Platfo
         assert (await platform.instances[0].call("GET", METERED, token="x")).status == 401
         assert (await platform.usage()).status == 200
     assert (await platform.ask()).status == 200
+    counted = await eventually(platform.usage, lambda seen: _api_meter(seen)["used"] != 0)
+    assert _api_meter(counted)["used"] == 1
 
 
 async def test_an_outage_of_billing_refuses_nobody_and_loses_no_count(

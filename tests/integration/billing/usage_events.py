@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import count
 from uuid import UUID
 
 from services.billing.operations.requests import book_requests
@@ -11,14 +10,12 @@ from shared.contracts.billing import QuotaChanged, RequestKind, RequestRefusal, 
 from shared.contracts.types import new_id
 from tests.integration.billing.conftest import NOW
 
-_windows = count(1)
-
 
 def used_event(
     number: int,
     *,
     instance: UUID | None = None,
-    window: int = 0,
+    window: int = 1,
     kind: RequestKind = "other",
     user_id: int = 1,
     at: datetime = NOW,
@@ -34,7 +31,7 @@ def used_event(
         lease_id=instance or new_id(),
         kind=kind,
         count=number,
-        window=window or next(_windows),
+        window=window,
         window_start=at,
         window_end=at,
         refusals=tuple(refusals),

@@ -31,7 +31,7 @@ async def run_candles(scene: FeedScene) -> Run:
     fields = [[getattr(bar, name) for name in bar.__dataclass_fields__] for bar in HOLED]
     bars = [parse_bar(*each, interval="1") for each in fields]
     async with scene.database.tenants(()) as connection:
-        series = await queries.get_or_create_series(connection, "BTCUSDT", "1")
+        *_, series = await queries.get_or_create_generations(connection, "BTCUSDT", "1")
         await queries.insert_candles(connection, series.series_id, chain_bars(bars[:1_490], None), "STREAM")
     env = {
         "POSTGRES_TRADING_WORKER_DSN": scene.env["POSTGRES_WORKER_DSN"],

@@ -47,7 +47,7 @@ class Gateway:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stack's home, with a secret and the files of the gateway."""
+    """Return a stack's home, with a secret and the files of the gateway."""
     home = tmp_path_factory.mktemp("home")
     (home / "secrets.json").write_text("a secret")
     write_reference(home / "gateway")

@@ -75,7 +75,7 @@ class Market:
         """Store the series and its instrument, and open the first bar."""
         async with self._database.tenants(()) as connection:
             await upsert_instrument(connection, VENUE, self._symbol, INSTRUMENT)
-            series = await queries.get_or_create_series(connection, self._symbol, INTERVAL)
+            *_, series = await queries.get_or_create_generations(connection, self._symbol, INTERVAL)
         self._series_id = series.series_id
         await self._open(self._bars[0])
 

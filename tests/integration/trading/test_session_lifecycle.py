@@ -112,7 +112,7 @@ async def test_every_field_of_a_stopped_session_is_filled(api: Api) -> None:
 
 
 def deepest_drawdown(pnls: list[Decimal]) -> Decimal:
-    """Return the deepest_drawdown drawdown, in percent of the highest equity before it."""
+    """Return the deepest drawdown, in percent of the highest equity before it."""
     equity = highest = Decimal(10_000)
     found = Decimal(0)
     for pnl in pnls:

@@ -42,7 +42,7 @@ class Scene:
         return [UsageRecorded.model_validate_json(row.payload) for row in rows]
 
 
-def test_without_a_word_of_billing_nobody_is_refused() -> None:
+def test_without_an_event_from_billing_every_request_is_admitted() -> None:
     scene = Scene()
     assert all(scene.ask() for _ in range(5_000))
     (report,) = scene.reports()

@@ -1,4 +1,4 @@
-"""What read_json refuses, with the path of each fault."""
+"""`read_json` refuses ambiguous and unstorable JSON, with the path of each fault."""
 
 from decimal import Decimal
 

@@ -12,7 +12,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def closed(minute: int, after: int | None) -> CandleClosed:
-    """A candle that names the one of minute `after` as its predecessor."""
+    """Return a candle that names the one of minute `after` as its predecessor."""
     at = NOON + timedelta(minutes=minute)
     return CandleClosed(
         venue="bybit",

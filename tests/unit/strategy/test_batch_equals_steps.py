@@ -21,7 +21,7 @@ from tests.unit.strategy.scenes import HOUR, START, document
 
 
 def random_plan(seed: int, rows: Sequence[Bar]) -> Strategy:
-    """A strategy that mostly trades on these rows, of which there may be few."""
+    """Return the strategy of a seed. Most seeds trade on these rows, of which there may be few."""
     draw = RandomStrategy(random.Random(seed), [row.close for row in rows], SHORT_PERIODS)
     return parse_strategy(draw.document("60"))
 

@@ -21,7 +21,7 @@ LATE = {"fast": IndicatorSpec("EMA", period=2), "slow": IndicatorSpec("SMA", per
 
 
 def random_conditions(seed: int, rows: Sequence[Bar], count: int) -> list[Condition]:
-    """Conditions of one strategy, on indicators with short periods."""
+    """Return conditions of one strategy, on indicators with short periods."""
     draw = RandomStrategy(random.Random(seed), [row.close for row in rows], SHORT_PERIODS)
     for _ in range(4):
         draw.declare()
