@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from faults.client import GatewayClient, Json, Tenant
+from faults.client import Tenant, outcome_of
+from faults.evidence import Evidence
 from shared.contracts.billing import PlanName
+from shared.testing.api_client import ApiClient, Json
 
 PAUSE_S = 0.35  # mean pause between two actions of a tenant
 NEWCOMER_INTERVAL_S = 4.0
@@ -53,8 +55,9 @@ class Weighted:
 class Load:
     """`begin()` and `furnish()`, then `run()` until `stop` is set. Each tenant completes the action in progress."""
 
-    def __init__(self, caller: GatewayClient, seed: int, tenants: int) -> None:
-        self._caller = caller
+    def __init__(self, gateway: ApiClient, evidence: Evidence, seed: int, tenants: int) -> None:
+        self._gateway = gateway
+        self._evidence = evidence
         self._seed = seed
         self.tenants = [self._make_tenant(f"tenant{number}") for number in range(tenants)]
         for number, tenant in enumerate(self.tenants):
@@ -65,7 +68,15 @@ class Load:
         draw = Random(f"load {self._seed} {name}")
         mark = f"{draw.getrandbits(48):012x}"
         canary = f"canary{mark}"  # in the password too, so that a logged password is found
-        return Tenant(name, f"{name}-{mark}@example.org", f"password {canary}", canary, draw)
+        return Tenant(
+            self._gateway.url,
+            self._gateway.http,
+            email=f"{name}-{mark}@example.org",
+            password=f"password {canary}",
+            evidence=self._evidence,
+            canary=canary,
+            draw=draw,
+        )
 
     def _weighted(self) -> list[Weighted]:
         return [
@@ -82,13 +93,13 @@ class Load:
             Weighted(self._remove_alert, 1),
             Weighted(self._watch, 1),
             Weighted(self._unwatch, 1),
-            Weighted(self._caller.refresh, 1),
+            Weighted(Tenant.renew, 1),
         ]
 
     async def begin(self) -> None:
         """Register the accounts one after the other."""
         for tenant in self.tenants:
-            await self._caller.register(tenant)
+            await tenant.join()
 
     async def furnish(self) -> None:
         """Give each tenant strategies, alerts, watched symbols and sessions before faults begin."""
@@ -107,11 +118,11 @@ class Load:
         """Read, as each tenant, the first page of every list and, by id, objects of another tenant."""
         for tenant, other in zip(self.tenants, [*self.tenants[1:], self.tenants[0]], strict=True):
             for path in READS:
-                await self._caller.read(tenant, path)
+                await tenant.read(path)
             for kind, paths in READS_BY_ID.items():
                 for id_ in other.created[kind][-IDS_TRIED:]:
                     for path in paths:
-                        await self._caller.read(tenant, path + id_)
+                        await tenant.read(path + id_)
 
     async def _live(self, tenant: Tenant, stop: asyncio.Event) -> None:
         actions = [each.action for each in self._actions]
@@ -127,13 +138,13 @@ class Load:
         while not stop.is_set():
             number += 1
             tenant = self._make_tenant(f"newcomer{number}")
-            if await self._caller.register(tenant):
-                await self._caller.read(tenant, "/v1/me")
+            if await tenant.join():
+                await tenant.read("/v1/me")
                 await self._make_alert(tenant)
             await _pause(stop, NEWCOMER_INTERVAL_S)
 
     async def _read(self, tenant: Tenant) -> None:
-        await self._caller.read(tenant, tenant.draw.choice(READS))
+        await tenant.read(tenant.draw.choice(READS))
 
     async def _start_session(self, tenant: Tenant) -> None:
         strategies = tenant.created["strategy"]
@@ -147,30 +158,29 @@ class Load:
         }
         if tenant.created["configuration"] and tenant.draw.random() < 0.5:
             body["bot_configuration_id"] = tenant.draw.choice(tenant.created["configuration"])
-        await self._caller.create(tenant, "POST /v1/sessions", "session", body)
+        await tenant.create("/v1/sessions", body)
 
     async def _stop_session(self, tenant: Tenant) -> None:
         """Stop the oldest session. If the answer is lost, it is stopped again later."""
         if len(tenant.created["session"]) < MAX_RUNNING:
             return
         session_id = tenant.created["session"][0]
-        answer = await self._caller.call(tenant, "POST /v1/sessions/{id}/stop", {}, id_=session_id)
-        if answer is not None:
+        answer = await tenant.call("POST", f"/v1/sessions/{session_id}/stop", {})
+        if outcome_of(answer) != "unknown":
             tenant.created["session"].remove(session_id)
 
     async def _switch_session(self, verb: str, tenant: Tenant) -> None:
         if sessions := tenant.created["session"]:
-            operation = f"POST /v1/sessions/{{id}}/{verb}"
-            await self._caller.call(tenant, operation, id_=tenant.draw.choice(sessions))
+            await tenant.call("POST", f"/v1/sessions/{tenant.draw.choice(sessions)}/{verb}")
 
     async def _make_strategy(self, tenant: Tenant) -> None:
         if len(tenant.created["strategy"]) < MAX_CREATED:
-            await self._caller.create(tenant, "POST /v1/strategies", "strategy", _document(tenant))
+            await tenant.create("/v1/strategies", _document(tenant))
 
     async def _change_strategy(self, tenant: Tenant) -> None:
         if strategies := tenant.created["strategy"]:
-            operation = "POST /v1/strategies/{id}/versions"
-            await self._caller.create(tenant, operation, "", _document(tenant), tenant.draw.choice(strategies))
+            document = _document(tenant)
+            await tenant.create(f"/v1/strategies/{tenant.draw.choice(strategies)}/versions", document)
 
     async def _make_configuration(self, tenant: Tenant) -> None:
         if len(tenant.created["configuration"]) < MAX_CREATED:
@@ -179,19 +189,19 @@ class Load:
                 "config_data": {"note": tenant.canary},
                 "max_position_size": "1000000",
             }
-            await self._caller.create(tenant, "POST /v1/bot-configurations", "configuration", body)
+            await tenant.create("/v1/bot-configurations", body)
 
     async def _make_alert(self, tenant: Tenant) -> None:
         if len(tenant.created["alert"]) < MAX_CREATED:
-            await self._caller.create(tenant, "POST /v1/alerts", "alert", _alert(tenant))
+            await tenant.create("/v1/alerts", _alert(tenant))
 
     async def _change_alert(self, tenant: Tenant) -> None:
         if alerts := tenant.created["alert"]:
             body: Json = {"alert_name": tenant.next_name("renamed")}
-            await self._caller.call(tenant, "PATCH /v1/alerts/{id}", body, id_=tenant.draw.choice(alerts))
+            await tenant.call("PATCH", f"/v1/alerts/{tenant.draw.choice(alerts)}", body)
 
     async def _remove_alert(self, tenant: Tenant) -> None:
-        await self._remove(tenant, "alert", "DELETE /v1/alerts/{id}", keep=2)
+        await self._remove(tenant, "alert", "/v1/alerts/", keep=2)
 
     async def _watch(self, tenant: Tenant) -> None:
         body: Json = {
@@ -200,15 +210,15 @@ class Load:
             "ema_period": tenant.draw.randint(2, 500),
         }
         if len(tenant.created["watch"]) < MAX_CREATED:
-            await self._caller.create(tenant, "POST /v1/watchlist", "watch", body)
+            await tenant.create("/v1/watchlist", body)
 
     async def _unwatch(self, tenant: Tenant) -> None:
-        await self._remove(tenant, "watch", "DELETE /v1/watchlist/{id}", keep=1)
+        await self._remove(tenant, "watch", "/v1/watchlist/", keep=1)
 
-    async def _remove(self, tenant: Tenant, kind: str, operation: str, *, keep: int) -> None:
+    async def _remove(self, tenant: Tenant, kind: str, path: str, *, keep: int) -> None:
         if len(tenant.created[kind]) > keep:
             removed = tenant.created[kind].pop(tenant.draw.randrange(len(tenant.created[kind])))
-            await self._caller.call(tenant, operation, id_=removed)
+            await tenant.call("DELETE", path + removed)
 
 
 def _document(tenant: Tenant) -> Json:

@@ -10,8 +10,8 @@ import schemathesis
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from shared.testing.api_client import PASSWORD
 from tests.hostile.world import EMAIL
-from tests.integration.accounts import PASSWORD
 from tests.unit.trading.scenes import CROSS
 
 Case: TypeAlias = schemathesis.Case[Any]  # a document of any kind

@@ -7,8 +7,10 @@ from typing import cast
 import pytest
 import requests
 
+from shared.testing.api_client import Json
+from shared.testing.operations import Operation
 from tests.hostile import table
-from tests.hostile.operations import Json, Operation, operations, with_ids
+from tests.hostile.operations import operations, with_ids
 from tests.hostile.world import World
 from tests.unit.trading.scenes import CROSS
 

@@ -78,7 +78,7 @@ async def test_groups_are_paged_in_every_order(platform: Platform, ann: str, sor
     found, cursor = [], ""
     for _ in symbols:
         page = await platform.get(f"{PERFORMANCE}/by-symbol?sort={sort}&limit=1{cursor}", ann)
-        found += [each["symbol"] for each in page.body["items"]]  # type: ignore[attr-defined]  # a list
+        found += [each["symbol"] for each in page.body["items"]]
         cursor = f"&cursor={page.body['next_cursor']}"
     assert (found, cursor) == (symbols, "&cursor=None")
 

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from shared.chassis.events.producer import Outgoing
 from shared.contracts.types import new_id
-from tests.integration.accounts import Answer, eventually
+from shared.testing.api_client import Answer
+from tests.integration.accounts import eventually
 from tests.integration.analytics.conftest import Platform, session_started, trade_closed
 from tests.integration.analytics.test_facts import some_trades
 

@@ -7,7 +7,8 @@ from services.notifications.consumers import on_session_started
 from shared.chassis.postgres import Database
 from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped
 from shared.contracts.types import new_id
-from tests.integration.accounts import Json, eventually
+from shared.testing.api_client import Json
+from tests.integration.accounts import eventually
 from tests.integration.analytics.conftest import session_started, session_stopped
 from tests.integration.notifications.conftest import ABOVE_TEN, Platform, bars_at
 
@@ -87,7 +88,7 @@ async def test_messages_are_listed_in_pages_newest_first(platform: Platform) -> 
     assert {str(item["message"]).partition(",")[0] for item in whole} == {"ten: BTCUSDT at 11"}
     ids = [str(item["event_id"]) for item in whole]
     assert ids == sorted(ids, reverse=True)
-    assert await platform.list_all(f"{INBOX}?", token, limit=2) == whole
+    assert await platform.list_all(INBOX, token, limit=2) == whole
     for query in ("event_category=NEWS", "is_read=perhaps", "limit=201", "cursor=WyJ4Il0", "from=1"):
         assert (await platform.call("GET", f"{INBOX}?{query}", token)).status == 422, query
 
