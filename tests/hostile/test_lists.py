@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import cast
 
 import pytest
 import requests
@@ -27,7 +26,8 @@ LISTS = [operation for operation in operations() if operation.method == "GET" an
 
 def _orders(operation: Operation) -> list[str]:
     sort = next((field for field in operation.query if field.name == "sort"), None)
-    return [] if sort is None else cast("list[str]", sort.schema["enum"])
+    orders: list[str] = [] if sort is None else sort.schema["enum"]
+    return orders
 
 
 @pytest.fixture

@@ -92,8 +92,6 @@ async def test_the_summary_groups_by_symbol_and_by_strategy(platform: Platform) 
     )
     assert summary["max_drawdown_percentage"] == 4.54545455
     by_symbol, by_strategy = summary["by_symbol"], summary["by_strategy"]
-    assert isinstance(by_symbol, list)
-    assert isinstance(by_strategy, list)
     assert [(each["symbol"], each["total_trades"], each["pnl"]) for each in by_symbol] == [
         ("BTCUSDT", 1, "100"),
         ("ETHUSDT", 2, "-24.5"),

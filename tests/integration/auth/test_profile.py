@@ -23,8 +23,7 @@ async def _outbox(database: Database, topic: str) -> list[bytes]:
 
 
 async def _items(auth: ApiClient, path: str, token: str) -> list[Json]:
-    items = (await auth.call("GET", path, token=token)).body["items"]
-    assert isinstance(items, list)
+    items: list[Json] = (await auth.call("GET", path, token=token)).body["items"]
     return items
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 from decimal import Decimal
 from pathlib import Path
-from typing import cast
 
 from click.testing import CliRunner
 
@@ -45,7 +44,7 @@ async def test_a_result_equals_that_of_the_command_on_the_same_candles(scene: Sc
     for name in ("fingerprint", "final_equity"):
         assert result[name] == expected[name], name
     assert (result["total_fills"], result["total_trades"]) == (expected["fills"], expected["trades"])
-    assert result["metrics"] == metrics_of_api(cast("Json", expected["metrics"]))
+    assert result["metrics"] == metrics_of_api(expected["metrics"])
     fills = [each["price"] for each in await ann.list_all(path + "/fills?sort=fill_number")]
     assert fills == [each["price"] for each in expected["fill_list"]]
     trades = [

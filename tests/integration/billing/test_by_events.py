@@ -80,7 +80,6 @@ async def test_usage_counts_a_trade_once_however_often_it_is_published(platform:
     )
     assert (usage.body["paper_trades"], usage.body["live_trades"]) == (2, 1)
     meters = usage.body["meters"]
-    assert isinstance(meters, list)
     live = next(meter for meter in meters if meter["meter"] == "live_trades")
     assert (live["used"], live["limit"], live["remaining"]) == (1, 1000, 999)
 
@@ -104,7 +103,6 @@ async def test_a_trade_forged_for_another_tenant_has_no_effect(platform: Platfor
 
 async def test_plans_are_public_and_everything_else_needs_a_token(platform: Platform) -> None:
     plans = (await platform.billing.call("GET", "/v1/plans")).body["items"]
-    assert isinstance(plans, list)
     assert [plan["plan"] for plan in plans] == ["FREE", "PREMIUM", "PRO"]
     for path in ("/v1/usage", "/v1/subscription"):
         assert (await platform.billing.call("GET", path)).status == 401

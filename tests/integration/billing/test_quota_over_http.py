@@ -77,7 +77,6 @@ class Platform:
 
 def _api_meter(usage: Answer) -> dict[str, object]:
     meters = usage.body["meters"]
-    assert isinstance(meters, list)
     found: dict[str, object] = next(meter for meter in meters if meter["meter"] == "api_requests")
     return found
 
@@ -157,7 +156,6 @@ async def test_usage_of_two_instances_is_reported_once_and_refusals_are_explaine
     meter = _api_meter(usage)
     assert (meter["used"], meter["limit"], meter["remaining"], meter["unlimited"]) == (10, 10, 0, False)
     refusals = meter["last_refusals"]
-    assert isinstance(refusals, list)
     (refusal,) = refusals
     assert (refusal["service"], refusal["operation"]) == ("notifications", f"GET {METERED}")
     assert (refusal["used"], refusal["limit"], refusal["login_id"] is None) == (10, 10, False)

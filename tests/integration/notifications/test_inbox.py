@@ -1,7 +1,6 @@
 """A tenant's notifications: list, filters, marking as read."""
 
 from datetime import UTC, datetime
-from typing import cast
 
 from services.notifications.consumers import on_session_started
 from shared.chassis.postgres import Database
@@ -75,8 +74,8 @@ async def test_session_start_and_stop_create_messages(platform: Platform) -> Non
     ended = "Session on BTCUSDT (on paper) stopped by hand: 0 trades, 0, 31 Jan 2026, 10:30 UTC"
     assert messages["SESSION_STOPPED"]["message"] == ended
     assert {item["session_id"] for item in messages.values()} == {str(begin.session_id)}
-    assert {"start_time"} <= set(cast("Json", messages["SESSION_STARTED"]["data"]))
-    assert {"end_time", "pnl", "mode"} <= set(cast("Json", messages["SESSION_STOPPED"]["data"]))
+    assert {"start_time"} <= set(messages["SESSION_STARTED"]["data"])
+    assert {"end_time", "pnl", "mode"} <= set(messages["SESSION_STOPPED"]["data"])
     assert await platform.inbox(token, "event_category=ALERT") == []
 
 

@@ -31,8 +31,7 @@ async def ask(trading: Trading) -> AsyncIterator[Ask]:
 
 def items(answer: Answer) -> Sequence[Json]:
     assert answer.status == 200, answer.body
-    found = answer.body["items"]
-    assert isinstance(found, list)
+    found: list[Json] = answer.body["items"]
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -31,24 +31,18 @@ async def trade_bars(api: Api, ann: Caller, bars: int = 90) -> str:
     return session
 
 
-async def get(caller: Caller, path: str) -> dict[str, Any]:
-    answer = await caller.call("GET", path)
-    assert answer.status == 200, answer.body
-    return cast("dict[str, Any]", answer.body)
-
-
 async def test_fills_trades_and_decisions_link_to_each_other(api: Api) -> None:
     ann = await api.caller()
     await trade_bars(api, ann)
     fills = await ann.list_all("/v1/fills?sort=fill_time")
     assert len(fills) > 12
     for fill in fills[:12]:
-        assert await get(ann, f"/v1/fills/{fill['fill_id']}") == fill
-        decision = await get(ann, f"/v1/decisions/{fill['decision_id']}")
+        assert await ann.must("GET", f"/v1/fills/{fill['fill_id']}") == fill
+        decision = await ann.must("GET", f"/v1/decisions/{fill['decision_id']}")
         assert fill in decision["fills"]
         assert fill["fill_id"] in decision["fill_ids"]
         assert decision["trade_id"] == fill["trade_id"]
-        trade = await get(ann, f"/v1/trades/{fill['trade_id']}")
+        trade = await ann.must("GET", f"/v1/trades/{fill['trade_id']}")
         assert decision["decision_id"] in trade["decision_ids"]
         assert decision["bar_time"] < fill["fill_time"]
         assert decision["created_at"] <= decision["filled_at"] <= fill["created_at"]
@@ -62,8 +56,8 @@ async def test_a_decision_is_explained_by_its_strategy_version(api: Api) -> None
     ann = await api.caller()
     await trade_bars(api, ann)
     (found, *_) = await ann.list_all("/v1/decisions?kind=entry&outcome=filled&sort=bar_time")
-    shown = await get(ann, f"/v1/decisions/{found['decision_id']}")
-    version = await get(ann, f"/v1/strategies/{shown['strategy_id']}/versions/{shown['strategy_version']}")
+    shown = await ann.must("GET", f"/v1/decisions/{found['decision_id']}")
+    version = await ann.must("GET", f"/v1/strategies/{shown['strategy_id']}/versions/{shown['strategy_version']}")
     assert shown["strategy_hash"] == version["content_hash"]
     assert set(shown["values"]) == {"close", "fast", "slow"}
     side = shown["side"].lower()
@@ -89,9 +83,9 @@ async def test_a_configuration_refusal_shows_its_figures(api: Api, configuration
     market = await api.trading.market(wavy_bars(8))
     await api.trading.until_stepped(await market.close_bars(8))
     refused = await ann.list_all("/v1/decisions?outcome=refused&sort=bar_time")
-    shown = await get(ann, f"/v1/decisions/{refused[0]['decision_id']}")
+    shown = await ann.must("GET", f"/v1/decisions/{refused[0]['decision_id']}")
     assert (shown["refusal"], shown["refused_by"]["limit_name"]) == (limit, limit)
-    given = cast("Json", configuration.get("config_data", configuration))
+    given = configuration.get("config_data", configuration)
     allowed, asked = Decimal(shown["refused_by"]["allowed"]), Decimal(shown["refused_by"]["asked"])
     assert allowed == Decimal(str(given[limit]))
     assert (asked < allowed) == limit.startswith("min_")
@@ -119,7 +113,7 @@ async def test_an_entry_below_the_exchange_minimum_shows_the_minimum(api: Api) -
     market = await api.trading.market(wavy_bars(8))
     await api.trading.until_stepped(await market.close_bars(8))
     (found, *_) = await ann.list_all("/v1/decisions?refusal=too_small&sort=bar_time")
-    shown = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
+    shown = (await ann.must("GET", f"/v1/decisions/{found['decision_id']}"))["refused_by"]
     assert (shown["limit_name"], shown["allowed"]) == ("min_notional", "5")
     assert 3 < Decimal(shown["asked"]) <= 4
     assert await ann.list_all("/v1/decisions?refusal=no_equity") == []
@@ -141,7 +135,7 @@ async def test_refusals_by_a_pause_and_by_the_plan_are_named(api: Api) -> None:
         (limited, {"limit_name": "max_active_strategies", "allowed": "1", "plan": "FREE"}),
     ):
         (found, *_) = await ann.list_all(f"/v1/decisions?session_id={session}&outcome=refused&sort=bar_time")
-        refused = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
+        refused = (await ann.must("GET", f"/v1/decisions/{found['decision_id']}"))["refused_by"]
         assert refused.items() >= expected.items()
 
 
@@ -176,4 +170,4 @@ async def test_a_stale_etag_cannot_overwrite_a_trade_note(api: Api) -> None:
     tag = (await ann.call("GET", path)).headers["ETag"]
     assert (await ann.call("PATCH", path, {"notes": "well done"}, If_Match=tag)).body["notes"] == "well done"
     assert (await ann.call("PATCH", path, {"notes": "or not"}, If_Match=tag)).status == 412
-    assert (await get(ann, path))["notes"] == "well done"
+    assert (await ann.must("GET", path))["notes"] == "well done"

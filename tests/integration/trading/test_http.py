@@ -21,7 +21,6 @@ async def test_a_strategy_is_stored_with_its_hash_and_changed_by_versions(api: A
     assert changed.body["version"] == 2
     assert changed.body["content_hash"] != made.body["content_hash"]
     versions = (await ann.call("GET", path + "/versions")).body["items"]
-    assert isinstance(versions, list)
     assert [each["content_hash"] for each in versions] == [changed.body["content_hash"], made.body["content_hash"]]
 
 
@@ -57,7 +56,6 @@ async def test_at_most_one_configuration_is_the_default(api: Api) -> None:
         body: Json = {"config_name": name, "is_default": True, "max_position_size": "500"}
         assert (await ann.call("POST", "/v1/bot-configurations", body)).status == 201
     shown = (await ann.call("GET", "/v1/bot-configurations")).body["items"]
-    assert isinstance(shown, list)
     assert [(each["config_name"], each["is_default"]) for each in shown] == [("two", True), ("one", False)]
     session = await ann.start(await ann.make_strategy())
     assert session.body["bot_configuration_id"] == shown[0]["bot_configuration_id"]
