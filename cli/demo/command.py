@@ -310,10 +310,11 @@ class Demo:
     async def _check_isolation(self, tenants: list[DemoTenant]) -> None:
         """Have the last tenant, on FREE, try to access everything of the first, and vice versa."""
         operations = read_operations(await self._gateway.must("GET", "/openapi.json"))
-        strategy = self._options.documents[0].raw
+        options = self._options
         breaches = []
         for owner, intruder in ((tenants[0], tenants[-1]), (tenants[-1], tenants[0])):
-            breaches += await try_everything(operations, owner, intruder, strategy)
+            bodies = intruder.bodies(options.documents[0].raw, options.symbols[0], options.interval)
+            breaches += await try_everything(operations, owner, intruder, bodies)
         seen = f"all {len(operations)} operations, both ways"
         self._outcome.record("tenants_isolated", breaches[0] if breaches else "", seen)
 

@@ -13,16 +13,17 @@ SELF_COUNTING_PATHS = {"/v1/usage", "/v1/inbox/count"}
 
 
 async def try_everything(
-    operations: Sequence[Operation], owner: Tenant, intruder: Tenant, strategy: Json
+    operations: Sequence[Operation], owner: Tenant, intruder: Tenant, bodies: Mapping[str, Json]
 ) -> list[str]:
-    """Return what the intruder gets of the owner, and what of the owner's data has changed."""
+    """Return what the intruder gets of the owner, and what of the owner's data has changed. `bodies` are the
+    intruder's, by operation."""
     before = await _snapshot(owner, operations)
     open_ids = set(_ids_in(await _snapshot(intruder, operations)))
     owner.ids = {}
     for kind, found in dict.fromkeys(_ids_in(before)):
         if (kind, found) not in open_ids:
             owner.ids.setdefault(kind, []).append(found)
-    probe = Probe(owner, intruder, intruder.bodies(strategy), max_ids=IDS_PER_OPERATION)
+    probe = Probe(owner, intruder, bodies, max_ids=IDS_PER_OPERATION)
     breaches = await probe.faults(operations)
     after = await _snapshot(owner, operations)
     changed = [path for path in before if not _is_unchanged(before[path], after[path])]

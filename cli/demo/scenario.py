@@ -156,7 +156,7 @@ async def add_notes(tenant: DemoTenant) -> None:
 async def try_paid_features(tenant: DemoTenant, scenario: Scenario) -> list[str]:
     """Request features outside the FREE plan and return the refusals with their reasons."""
     document, first = scenario.documents[0], scenario.symbols[0]
-    backtest = tenant.bodies(document)["POST /v1/backtests"]
+    backtest = tenant.bodies(document, first)["POST /v1/backtests"]
     answers = {"a backtest": await tenant.call("POST", "/v1/backtests", backtest)}
     if scenario.busy and len(scenario.symbols) > 1:
         strategy_id = await tenant.make("/v1/strategies", document)
