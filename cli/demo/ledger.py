@@ -11,7 +11,6 @@ from aiokafka import ConsumerRecord
 from shared.chassis.events.broker_access import KafkaAccess
 from shared.chassis.events.decoding import decode_record
 from shared.contracts.catalog import EVENTS
-from shared.contracts.envelope import MarketEvent
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import to_ms
 from stack.consumer_lag import consumer_lag
@@ -19,7 +18,6 @@ from stack.topic_messages import read_messages
 from stack.topics import open_admin_client
 
 SETTLE_TIMEOUT_S = 60
-MARKET_TOPICS = frozenset(event.topic for event in EVENTS if issubclass(event, MarketEvent))
 
 
 @dataclass
