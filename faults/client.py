@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from uuid import UUID
 
@@ -12,35 +12,34 @@ import aiohttp
 from faults.calls import CreatedObject, Outcome
 from faults.evidence import Evidence, ReceivedAnswer, SentRequest, without_secrets
 from shared.contracts.billing import PlanName
-from shared.testing.api_client import Answer, ApiClient, Json, public_id_of
+from shared.testing.api_client import Answer, Json, public_id_of
+from shared.testing.tenant import KINDS, Tenant
 
 CALL_TIMEOUT_S = 12.0
 RETRY_DELAY_S = 0.5
 MAX_TRIES = 200
 UUID_IN_PATH = re.compile(r"(?<=/)[0-9a-f-]{36}(?=/|$)")
 
-# The kind of object that an operation creates, and the field of the answer that holds its id.
-CREATES = {
-    "POST /v1/strategies": ("strategy", "strategy_id"),
-    "POST /v1/bot-configurations": ("configuration", "bot_configuration_id"),
-    "POST /v1/sessions": ("session", "session_id"),
-    "POST /v1/alerts": ("alert", "alert_id"),
-    "POST /v1/watchlist": ("watch", "watch_id"),
+# The name of an object in the ledger, by the collection in which a POST creates it.
+CREATED = {
+    "/v1/strategies": "strategy",
+    "/v1/bot-configurations": "configuration",
+    "/v1/sessions": "session",
+    "/v1/alerts": "alert",
+    "/v1/watchlist": "watch",
 }
 
 
 @dataclass(kw_only=True)
-class Tenant(ApiClient):
-    """A tenant, and the ids of the objects created so far by kind.
+class LoadTenant(Tenant):
+    """A tenant whose calls are recorded.
 
     The status is 0 if no answer came. After that and after a 5xx, it is unknown whether a call had an effect.
     """
 
     evidence: Evidence
-    canary: str
     draw: Random
     plan: PlanName = "PREMIUM"
-    created: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind, _ in CREATES.values()})
     count: int = 0
     renews: bool = True
 
@@ -76,8 +75,8 @@ class Tenant(ApiClient):
         for _ in range(MAX_TRIES):
             answer = await self.call("POST", path, body, Idempotency_Key=key)
             if outcome_of(answer) != "unknown" and not _in_flight(answer):
-                if (made := _created_object(f"POST {path}", answer)) and made.kind in self.created:
-                    self.created[made.kind].append(made.id)
+                if answer.ok and path in CREATED:
+                    self.ids[KINDS[path]].append(answer.body[KINDS[path]])
                 break
             await asyncio.sleep(RETRY_DELAY_S)
         return answer
@@ -108,8 +107,9 @@ def outcome_of(answer: Answer) -> Outcome:
 def _created_object(operation: str, answer: Answer) -> CreatedObject | None:
     if answer.ok and operation == "POST /v1/auth/register":
         return CreatedObject("user", answer.body["user"]["user_id"])
-    if answer.ok and (made := CREATES.get(operation)):
-        return CreatedObject(made[0], answer.body[made[1]])
+    method, _, path = operation.partition(" ")
+    if answer.ok and method == "POST" and path in CREATED:
+        return CreatedObject(CREATED[path], answer.body[KINDS[path]])
     return None
 
 

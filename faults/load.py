@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from faults.client import Tenant, outcome_of
+from faults.client import LoadTenant, outcome_of
 from faults.evidence import Evidence
 from shared.contracts.billing import PlanName
 from shared.testing.api_client import ApiClient, Json
@@ -35,15 +35,15 @@ READS = (
     "/v1/performance/equity?mode=PAPER",
 )
 READS_BY_ID = {
-    "strategy": ("/v1/strategies/",),
-    "configuration": ("/v1/bot-configurations/",),
-    "session": ("/v1/sessions/", "/v1/trades?session_id="),
-    "alert": ("/v1/alerts/",),
+    "strategy_id": ("/v1/strategies/",),
+    "bot_configuration_id": ("/v1/bot-configurations/",),
+    "session_id": ("/v1/sessions/", "/v1/trades?session_id="),
+    "alert_id": ("/v1/alerts/",),
 }
 IDS_TRIED = 3
 PLANS: tuple[PlanName, ...] = ("PRO", "PREMIUM", "FREE")  # assigned to the tenants in turn
 
-Action = Callable[[Tenant], Awaitable[object]]
+Action = Callable[[LoadTenant], Awaitable[object]]
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class Load:
             tenant.plan = PLANS[number % len(PLANS)]
         self._actions = self._weighted()
 
-    def _make_tenant(self, name: str) -> Tenant:
+    def _make_tenant(self, name: str) -> LoadTenant:
         draw = Random(f"load {self._seed} {name}")
         mark = f"{draw.getrandbits(48):012x}"
         canary = f"canary{mark}"  # in the password too, so that a logged password is found
-        return Tenant(
+        return LoadTenant(
             self._gateway.url,
             self._gateway.http,
             email=f"{name}-{mark}@example.org",
@@ -93,7 +93,7 @@ class Load:
             Weighted(self._remove_alert, 1),
             Weighted(self._watch, 1),
             Weighted(self._unwatch, 1),
-            Weighted(Tenant.renew, 1),
+            Weighted(LoadTenant.renew, 1),
         ]
 
     async def begin(self) -> None:
@@ -120,11 +120,11 @@ class Load:
             for path in READS:
                 await tenant.read(path)
             for kind, paths in READS_BY_ID.items():
-                for id_ in other.created[kind][-IDS_TRIED:]:
+                for id_ in other.ids[kind][-IDS_TRIED:]:
                     for path in paths:
                         await tenant.read(path + id_)
 
-    async def _live(self, tenant: Tenant, stop: asyncio.Event) -> None:
+    async def _live(self, tenant: LoadTenant, stop: asyncio.Event) -> None:
         actions = [each.action for each in self._actions]
         weights = [each.weight for each in self._actions]
         while not stop.is_set():
@@ -143,12 +143,12 @@ class Load:
                 await self._make_alert(tenant)
             await _pause(stop, NEWCOMER_INTERVAL_S)
 
-    async def _read(self, tenant: Tenant) -> None:
+    async def _read(self, tenant: LoadTenant) -> None:
         await tenant.read(tenant.draw.choice(READS))
 
-    async def _start_session(self, tenant: Tenant) -> None:
-        strategies = tenant.created["strategy"]
-        if not strategies or len(tenant.created["session"]) >= MAX_RUNNING:
+    async def _start_session(self, tenant: LoadTenant) -> None:
+        strategies = tenant.ids["strategy_id"]
+        if not strategies or len(tenant.ids["session_id"]) >= MAX_RUNNING:
             return
         body: Json = {
             "strategy_id": tenant.draw.choice(strategies),
@@ -156,34 +156,34 @@ class Load:
             "mode": "PAPER",
             "initial_balance": "10000",
         }
-        if tenant.created["configuration"] and tenant.draw.random() < 0.5:
-            body["bot_configuration_id"] = tenant.draw.choice(tenant.created["configuration"])
+        if tenant.ids["bot_configuration_id"] and tenant.draw.random() < 0.5:
+            body["bot_configuration_id"] = tenant.draw.choice(tenant.ids["bot_configuration_id"])
         await tenant.create("/v1/sessions", body)
 
-    async def _stop_session(self, tenant: Tenant) -> None:
+    async def _stop_session(self, tenant: LoadTenant) -> None:
         """Stop the oldest session. If the answer is lost, it is stopped again later."""
-        if len(tenant.created["session"]) < MAX_RUNNING:
+        if len(tenant.ids["session_id"]) < MAX_RUNNING:
             return
-        session_id = tenant.created["session"][0]
+        session_id = tenant.ids["session_id"][0]
         answer = await tenant.call("POST", f"/v1/sessions/{session_id}/stop", {})
         if outcome_of(answer) != "unknown":
-            tenant.created["session"].remove(session_id)
+            tenant.ids["session_id"].remove(session_id)
 
-    async def _switch_session(self, verb: str, tenant: Tenant) -> None:
-        if sessions := tenant.created["session"]:
+    async def _switch_session(self, verb: str, tenant: LoadTenant) -> None:
+        if sessions := tenant.ids["session_id"]:
             await tenant.call("POST", f"/v1/sessions/{tenant.draw.choice(sessions)}/{verb}")
 
-    async def _make_strategy(self, tenant: Tenant) -> None:
-        if len(tenant.created["strategy"]) < MAX_CREATED:
+    async def _make_strategy(self, tenant: LoadTenant) -> None:
+        if len(tenant.ids["strategy_id"]) < MAX_CREATED:
             await tenant.create("/v1/strategies", _document(tenant))
 
-    async def _change_strategy(self, tenant: Tenant) -> None:
-        if strategies := tenant.created["strategy"]:
+    async def _change_strategy(self, tenant: LoadTenant) -> None:
+        if strategies := tenant.ids["strategy_id"]:
             document = _document(tenant)
             await tenant.create(f"/v1/strategies/{tenant.draw.choice(strategies)}/versions", document)
 
-    async def _make_configuration(self, tenant: Tenant) -> None:
-        if len(tenant.created["configuration"]) < MAX_CREATED:
+    async def _make_configuration(self, tenant: LoadTenant) -> None:
+        if len(tenant.ids["bot_configuration_id"]) < MAX_CREATED:
             body: Json = {
                 "config_name": tenant.next_name("limits"),
                 "config_data": {"note": tenant.canary},
@@ -191,37 +191,37 @@ class Load:
             }
             await tenant.create("/v1/bot-configurations", body)
 
-    async def _make_alert(self, tenant: Tenant) -> None:
-        if len(tenant.created["alert"]) < MAX_CREATED:
+    async def _make_alert(self, tenant: LoadTenant) -> None:
+        if len(tenant.ids["alert_id"]) < MAX_CREATED:
             await tenant.create("/v1/alerts", _alert(tenant))
 
-    async def _change_alert(self, tenant: Tenant) -> None:
-        if alerts := tenant.created["alert"]:
+    async def _change_alert(self, tenant: LoadTenant) -> None:
+        if alerts := tenant.ids["alert_id"]:
             body: Json = {"alert_name": tenant.next_name("renamed")}
             await tenant.call("PATCH", f"/v1/alerts/{tenant.draw.choice(alerts)}", body)
 
-    async def _remove_alert(self, tenant: Tenant) -> None:
-        await self._remove(tenant, "alert", "/v1/alerts/", keep=2)
+    async def _remove_alert(self, tenant: LoadTenant) -> None:
+        await self._remove(tenant, "alert_id", "/v1/alerts/", keep=2)
 
-    async def _watch(self, tenant: Tenant) -> None:
+    async def _watch(self, tenant: LoadTenant) -> None:
         body: Json = {
             "symbol": tenant.draw.choice(SYMBOLS),
             "interval": INTERVAL,
             "ema_period": tenant.draw.randint(2, 500),
         }
-        if len(tenant.created["watch"]) < MAX_CREATED:
+        if len(tenant.ids["watch_id"]) < MAX_CREATED:
             await tenant.create("/v1/watchlist", body)
 
-    async def _unwatch(self, tenant: Tenant) -> None:
-        await self._remove(tenant, "watch", "/v1/watchlist/", keep=1)
+    async def _unwatch(self, tenant: LoadTenant) -> None:
+        await self._remove(tenant, "watch_id", "/v1/watchlist/", keep=1)
 
-    async def _remove(self, tenant: Tenant, kind: str, path: str, *, keep: int) -> None:
-        if len(tenant.created[kind]) > keep:
-            removed = tenant.created[kind].pop(tenant.draw.randrange(len(tenant.created[kind])))
+    async def _remove(self, tenant: LoadTenant, kind: str, path: str, *, keep: int) -> None:
+        if len(tenant.ids[kind]) > keep:
+            removed = tenant.ids[kind].pop(tenant.draw.randrange(len(tenant.ids[kind])))
             await tenant.call("DELETE", path + removed)
 
 
-def _document(tenant: Tenant) -> Json:
+def _document(tenant: LoadTenant) -> Json:
     """Return a strategy that trades often: two short averages, small targets, few bars."""
     fast = tenant.draw.randint(2, 4)
     fraction = tenant.draw.choice(("0.3", "0.5", "0.8"))
@@ -248,7 +248,7 @@ def _document(tenant: Tenant) -> Json:
     }
 
 
-def _alert(tenant: Tenant) -> Json:
+def _alert(tenant: LoadTenant) -> Json:
     """Return an alert that fires every few bars."""
     fast = tenant.draw.randint(2, 5)
     return {

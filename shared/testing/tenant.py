@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from shared.testing.api_client import ApiClient, Json
@@ -42,7 +43,7 @@ class Tenant(ApiClient):
     """`canary` is in every text that the tenant writes; `ids` has the ids of the tenant's objects by field."""
 
     canary: str = ""
-    ids: dict[str, list[str]] = field(default_factory=dict)
+    ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def all_ids(self) -> list[str]:
@@ -57,9 +58,9 @@ class Tenant(ApiClient):
 
     async def make(self, path: str, body: Json) -> str:
         """Create an object in a collection, keep its id and return it."""
-        made = await self.must("POST", path, body)
-        self.ids.setdefault(KINDS[path], []).append(made[KINDS[path]])
-        return self.ids[KINDS[path]][-1]
+        made = str((await self.must("POST", path, body))[KINDS[path]])
+        self.ids[KINDS[path]].append(made)
+        return made
 
     async def fill(self, strategy: Json, published: Json) -> None:
         """Create one of every object but a backtest, which needs candles, and publish the other strategy."""
