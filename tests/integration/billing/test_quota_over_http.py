@@ -19,7 +19,7 @@ from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.clock import utc_now
 from shared.chassis.service import RunningService
-from shared.testing.api_client import Answer, ApiClient, open_client
+from shared.testing.api_client import Answer, ApiClient, Json, open_client
 from shared.testing.tokens import serve_tokens
 from stack.migrate import ROOT, DatabaseAccess
 from stack.ports import Ports
@@ -75,9 +75,9 @@ class Platform:
         return await eventually(self.usage, lambda seen: _api_meter(seen)["used"] == requests)
 
 
-def _api_meter(usage: Answer) -> dict[str, object]:
+def _api_meter(usage: Answer) -> Json:
     meters = usage.body["meters"]
-    found: dict[str, object] = next(meter for meter in meters if meter["meter"] == "api_requests")
+    found: Json = next(meter for meter in meters if meter["meter"] == "api_requests")
     return found
 
 
@@ -95,14 +95,13 @@ async def platform(service_env: ServiceEnv, database_access: DatabaseAccess) -> 
         billing = await billing_stack.enter_async_context(RunningService(build_billing, settings))
         public_id = await begin(billing.database, 1, now=utc_now())
         env = {**service_env("notifications"), "JWKS_URL": tokens.jwks_url}
-        session = await stack.enter_async_context(aiohttp.ClientSession())
         running = [
             await stack.enter_async_context(RunningService(build_notifications, _settings(env), roles))
             for roles in ({"http", "consumers", "relay"}, {"http"})
         ]
-        instances = [ApiClient(each.url, session) for each in running]
+        instances = [await stack.enter_async_context(open_client(each.url)) for each in running]
         token = tokens.make_token(public_id)
-        at_billing = ApiClient(billing.url, session)
+        at_billing = await stack.enter_async_context(open_client(billing.url))
         found = Platform(billing, billing_stack, running, instances, at_billing, token, env, database_access)
         await eventually(lambda: found.see("SELECT FROM notifications.user_locator"), lambda rows: len(rows) == 1)
         assert (await found.usage()).status == 200  # and its connection pool is open
@@ -208,8 +207,7 @@ async def test_usage_of_a_killed_instance_is_between_its_reports_and_its_answers
     total = """SELECT coalesce(sum((convert_from(payload, 'UTF8')::jsonb ->> 'count')::int), 0) AS n
               FROM notifications.outbox WHERE topic = 'usage.recorded'"""
     try:
-        async with aiohttp.ClientSession() as session:
-            client = ApiClient(f"http://127.0.0.1:{port}", session)
+        async with open_client(f"http://127.0.0.1:{port}") as client:
             await _until_up(client)
             first = [await client.call("GET", METERED, token=platform.token) for _ in range(30)]
             await eventually(lambda: platform.see(total), lambda rows: rows[0]["n"] == 30)
