@@ -76,36 +76,44 @@ class Tenant(ApiClient):
 
     def bodies(self, strategy: Json, symbol: str = "BTCUSDT", interval: str = "15") -> dict[str, Json]:
         """Return a body that each operation accepts from this tenant; the canary is in every text."""
-        canary, series = self.canary, {"symbol": symbol, "interval": interval}
-        own = {"strategy_id": self.first_id("strategy_id"), "symbol": symbol}
-        document = {**strategy, "strategy_name": canary, "strategy_description": canary}
-        configuration = {
-            "config_name": canary,
-            "config_data": {canary: {"note": [canary]}},
-            "strategy_type": canary,
-            "max_position_size": "1000000",
-        }
-        price = {"alert_type": "PRICE", "condition_data": {"op": "above", "value": "10"}}
-        return {
-            "POST /v1/strategies": document,
-            "PUT /v1/strategies/{id}": document,
-            "POST /v1/strategies/{id}/versions": document,
-            "POST /v1/strategies/{id}/publish": {"display_name": "somebody"},
-            "POST /v1/strategies/published/{id}/copy": {"strategy_name": f"{canary} taken over"},
-            "POST /v1/strategies/templates/{id}/copy": {"strategy_name": f"{canary} from a template"},
-            "POST /v1/bot-configurations": configuration,
-            "PUT /v1/bot-configurations/{id}": configuration,
-            "POST /v1/sessions": {**own, "mode": "PAPER", "initial_balance": "10000"},
-            "PATCH /v1/sessions/{id}": {"notes": canary},
-            "PATCH /v1/trades/{id}": {"notes": canary},
-            "POST /v1/backtests": {**own, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"},
-            "POST /v1/watchlist": series,
-            "PATCH /v1/market-analysis/{id}": {"notes": canary},
-            "POST /v1/alerts": {**series, **price, "alert_name": canary},
-            "PATCH /v1/alerts/{id}": {"notify_dashboard": True},
-            "PUT /v1/inbox/preferences": {"kinds": {}},
-            "POST /v1/me/password": {"old_password": "not the old one", "new_password": self.password},
-        }
+        own = bodies_of(self.canary, strategy, self.first_id("strategy_id"), symbol, interval)
+        passwords: Json = {"old_password": "not the old one", "new_password": self.password}
+        return {**own, "POST /v1/me/password": passwords}
+
+
+def bodies_of(
+    text: str, strategy: Json, strategy_id: str, symbol: str = "BTCUSDT", interval: str = "15"
+) -> dict[str, Json]:
+    """Return a body for each operation that creates or changes an object; `text` is in every text."""
+    document = {**strategy, "strategy_name": text, "strategy_description": text}
+    configuration = {
+        "config_name": text,
+        "config_data": {text: {"note": [text]}},
+        "strategy_type": text,
+        "max_position_size": "1000000",
+    }
+    market = {"strategy_id": strategy_id, "symbol": symbol}
+    series = {"symbol": symbol, "interval": interval}
+    price = {"alert_type": "PRICE", "condition_data": {"op": "above", "value": "10"}}
+    return {
+        "POST /v1/strategies": document,
+        "PUT /v1/strategies/{id}": document,
+        "POST /v1/strategies/{id}/versions": document,
+        "POST /v1/strategies/{id}/publish": {"display_name": "somebody"},
+        "POST /v1/strategies/published/{id}/copy": {"strategy_name": f"{text} taken over"},
+        "POST /v1/strategies/templates/{id}/copy": {"strategy_name": f"{text} from a template"},
+        "POST /v1/bot-configurations": configuration,
+        "PUT /v1/bot-configurations/{id}": configuration,
+        "POST /v1/sessions": {**market, "mode": "PAPER", "initial_balance": "10000"},
+        "PATCH /v1/sessions/{id}": {"notes": text},
+        "PATCH /v1/trades/{id}": {"notes": text},
+        "POST /v1/backtests": {**market, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"},
+        "POST /v1/watchlist": series,
+        "PATCH /v1/market-analysis/{id}": {"notes": text},
+        "POST /v1/alerts": {**series, **price, "alert_name": text},
+        "PATCH /v1/alerts/{id}": {"notify_dashboard": True},
+        "PUT /v1/inbox/preferences": {"kinds": {}},
+    }
 
 
 async def until_known(client: ApiClient, plan: str, within_s: float) -> None:

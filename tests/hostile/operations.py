@@ -9,6 +9,7 @@ from shared.chassis.http.openapi import describe
 from shared.contracts.types import instant_text
 from shared.testing.api_client import PASSWORD, Json
 from shared.testing.operations import UNKNOWN_ID, Field, Operation, read_operations
+from shared.testing.tenant import bodies_of
 from stack.reference.document import all_endpoints
 from tests.unit.trading.scenes import CROSS
 
@@ -17,34 +18,18 @@ def operations() -> list[Operation]:
     return read_operations(describe("tradefleet", all_endpoints()))
 
 
-ALERT: Json = {
-    "alert_name": "ten",
-    "symbol": "BTCUSDT",
-    "interval": "15",
-    "alert_type": "PRICE",
-    "condition_data": {"op": "above", "value": "10"},
-}
-BACKTEST: Json = {"symbol": "BTCUSDT", "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
-# Bodies that cannot be derived from the document.
-SAMPLES: Mapping[str, Json] = {
+ACCOUNTS: Mapping[str, Json] = {
     "POST /v1/auth/register": {"email": "another@example.org", "password": PASSWORD},
     "POST /v1/auth/login": {"email": "another@example.org", "password": PASSWORD},
     "POST /v1/me/password": {"old_password": PASSWORD, "new_password": PASSWORD},
-    "POST /v1/strategies": CROSS,
-    "PUT /v1/strategies/{id}": CROSS,
-    "POST /v1/strategies/{id}/versions": CROSS,
-    "POST /v1/sessions": {"symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"},
-    "POST /v1/backtests": BACKTEST,
-    "POST /v1/alerts": ALERT,
 }
 
 
 def sample_of(operation: Operation, strategy_id: str) -> Json:
     """Return a body that the operation accepts."""
-    if operation.label in SAMPLES:
-        named = any(field.name == "strategy_id" for field in operation.body or ())
-        return {**SAMPLES[operation.label], **({"strategy_id": strategy_id} if named else {})}
-    return {field.name: _sample(field) for field in operation.body or () if field.required}
+    known = {**ACCOUNTS, **bodies_of("hostile", CROSS, strategy_id)}
+    required = {field.name: _sample(field) for field in operation.body or () if field.required}
+    return known.get(operation.label, required)
 
 
 def _sample(field: Field) -> object:
