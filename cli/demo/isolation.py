@@ -31,13 +31,15 @@ async def try_everything(
 
 
 async def _snapshot(tenant: Tenant, operations: Sequence[Operation]) -> dict[str, Json]:
-    """Return the responses of all paths without ids, except those that count the tenant's own requests."""
-    return {
-        operation.path: (await tenant.call("GET", operation.path + _oldest_first(operation))).body
-        for operation in operations
-        if operation.method == "GET" and not operation.public and "{" not in operation.path
-        if operation.path not in SELF_COUNTING_PATHS
-    }
+    """Return the responses of all paths without ids, except those that count the tenant's own requests. A response
+    other than 2xx, such as that of a path with a required query, counts as empty."""
+    found = {}
+    for operation in operations:
+        readable = operation.method == "GET" and not operation.public and "{" not in operation.path
+        if readable and operation.path not in SELF_COUNTING_PATHS:
+            answer = await tenant.call("GET", operation.path + _oldest_first(operation))
+            found[operation.path] = answer.body if answer.ok else {}
+    return found
 
 
 def _oldest_first(operation: Operation) -> str:
