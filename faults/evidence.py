@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import ConsumerRecord
 
 from faults.calls import Call, CallLedger, CreatedObject, Json, Outcome
 from shared.chassis.clock import utc_now
-from shared.chassis.events.broker_access import KafkaAccess, client_options
-from shared.chassis.events.handlers import partitions_of
+from shared.chassis.events.broker_access import KafkaAccess
+from stack.topic_messages import read_messages
 from stack.topics import topics_of
 
 CALLS, TOPICS, CANARIES = "calls.jsonl", "topics.jsonl", "canaries.jsonl"
@@ -72,23 +72,11 @@ def without_secrets(body: Any) -> Any:  # Any: any JSON
 
 async def dump_topics(kafka: KafkaAccess | str, folder: Path) -> int:
     """Write all messages of all topics and dead letter topics to a file. Returns their count."""
-    consumer = AIOKafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
-    await consumer.start()
     count = 0
-    try:
-        partitions = await partitions_of(kafka, [topic.name for topic in topics_of()])
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        unread = {partition for partition in partitions if ends[partition] > 0}
-        with (folder / TOPICS).open("w") as file:
-            while unread:
-                for records in (await consumer.getmany(timeout_ms=500, max_records=5_000)).values():
-                    file.writelines(json.dumps(_message(record)) + "\n" for record in records)
-                    count += len(records)
-                unread = {partition for partition in unread if await consumer.position(partition) < ends[partition]}
-    finally:
-        await consumer.stop()
+    with (folder / TOPICS).open("w") as file:
+        async for record in read_messages(kafka, [topic.name for topic in topics_of()]):
+            file.write(json.dumps(_message(record)) + "\n")
+            count += 1
     return count
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from faults.client import GatewayClient, Json, Tenant
+from faults.client import LoadTenant, outcome_of
+from faults.evidence import Evidence
 from shared.contracts.billing import PlanName
+from shared.testing.api_client import ApiClient, Json
 
 PAUSE_S = 0.35  # mean pause between two actions of a tenant
 NEWCOMER_INTERVAL_S = 4.0
@@ -33,15 +35,15 @@ READS = (
     "/v1/performance/equity?mode=PAPER",
 )
 READS_BY_ID = {
-    "strategy": ("/v1/strategies/",),
-    "configuration": ("/v1/bot-configurations/",),
-    "session": ("/v1/sessions/", "/v1/trades?session_id="),
-    "alert": ("/v1/alerts/",),
+    "strategy_id": ("/v1/strategies/",),
+    "bot_configuration_id": ("/v1/bot-configurations/",),
+    "session_id": ("/v1/sessions/", "/v1/trades?session_id="),
+    "alert_id": ("/v1/alerts/",),
 }
 IDS_TRIED = 3
 PLANS: tuple[PlanName, ...] = ("PRO", "PREMIUM", "FREE")  # assigned to the tenants in turn
 
-Action = Callable[[Tenant], Awaitable[object]]
+Action = Callable[[LoadTenant], Awaitable[object]]
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,28 @@ class Weighted:
 class Load:
     """`begin()` and `furnish()`, then `run()` until `stop` is set. Each tenant completes the action in progress."""
 
-    def __init__(self, caller: GatewayClient, seed: int, tenants: int) -> None:
-        self._caller = caller
+    def __init__(self, gateway: ApiClient, evidence: Evidence, seed: int, tenants: int) -> None:
+        self._gateway = gateway
+        self._evidence = evidence
         self._seed = seed
         self.tenants = [self._make_tenant(f"tenant{number}") for number in range(tenants)]
         for number, tenant in enumerate(self.tenants):
             tenant.plan = PLANS[number % len(PLANS)]
         self._actions = self._weighted()
 
-    def _make_tenant(self, name: str) -> Tenant:
+    def _make_tenant(self, name: str) -> LoadTenant:
         draw = Random(f"load {self._seed} {name}")
         mark = f"{draw.getrandbits(48):012x}"
         canary = f"canary{mark}"  # in the password too, so that a logged password is found
-        return Tenant(name, f"{name}-{mark}@example.org", f"password {canary}", canary, draw)
+        return LoadTenant(
+            self._gateway.url,
+            self._gateway.http,
+            email=f"{name}-{mark}@example.org",
+            password=f"password {canary}",
+            evidence=self._evidence,
+            canary=canary,
+            draw=draw,
+        )
 
     def _weighted(self) -> list[Weighted]:
         return [
@@ -82,13 +93,13 @@ class Load:
             Weighted(self._remove_alert, 1),
             Weighted(self._watch, 1),
             Weighted(self._unwatch, 1),
-            Weighted(self._caller.refresh, 1),
+            Weighted(LoadTenant.renew, 1),
         ]
 
     async def begin(self) -> None:
         """Register the accounts one after the other."""
         for tenant in self.tenants:
-            await self._caller.register(tenant)
+            await tenant.join()
 
     async def furnish(self) -> None:
         """Give each tenant strategies, alerts, watched symbols and sessions before faults begin."""
@@ -107,13 +118,13 @@ class Load:
         """Read, as each tenant, the first page of every list and, by id, objects of another tenant."""
         for tenant, other in zip(self.tenants, [*self.tenants[1:], self.tenants[0]], strict=True):
             for path in READS:
-                await self._caller.read(tenant, path)
+                await tenant.read(path)
             for kind, paths in READS_BY_ID.items():
-                for id_ in other.created[kind][-IDS_TRIED:]:
+                for id_ in other.ids[kind][-IDS_TRIED:]:
                     for path in paths:
-                        await self._caller.read(tenant, path + id_)
+                        await tenant.read(path + id_)
 
-    async def _live(self, tenant: Tenant, stop: asyncio.Event) -> None:
+    async def _live(self, tenant: LoadTenant, stop: asyncio.Event) -> None:
         actions = [each.action for each in self._actions]
         weights = [each.weight for each in self._actions]
         while not stop.is_set():
@@ -127,17 +138,17 @@ class Load:
         while not stop.is_set():
             number += 1
             tenant = self._make_tenant(f"newcomer{number}")
-            if await self._caller.register(tenant):
-                await self._caller.read(tenant, "/v1/me")
+            if await tenant.join():
+                await tenant.read("/v1/me")
                 await self._make_alert(tenant)
             await _pause(stop, NEWCOMER_INTERVAL_S)
 
-    async def _read(self, tenant: Tenant) -> None:
-        await self._caller.read(tenant, tenant.draw.choice(READS))
+    async def _read(self, tenant: LoadTenant) -> None:
+        await tenant.read(tenant.draw.choice(READS))
 
-    async def _start_session(self, tenant: Tenant) -> None:
-        strategies = tenant.created["strategy"]
-        if not strategies or len(tenant.created["session"]) >= MAX_RUNNING:
+    async def _start_session(self, tenant: LoadTenant) -> None:
+        strategies = tenant.ids["strategy_id"]
+        if not strategies or len(tenant.ids["session_id"]) >= MAX_RUNNING:
             return
         body: Json = {
             "strategy_id": tenant.draw.choice(strategies),
@@ -145,73 +156,72 @@ class Load:
             "mode": "PAPER",
             "initial_balance": "10000",
         }
-        if tenant.created["configuration"] and tenant.draw.random() < 0.5:
-            body["bot_configuration_id"] = tenant.draw.choice(tenant.created["configuration"])
-        await self._caller.create(tenant, "POST /v1/sessions", "session", body)
+        if tenant.ids["bot_configuration_id"] and tenant.draw.random() < 0.5:
+            body["bot_configuration_id"] = tenant.draw.choice(tenant.ids["bot_configuration_id"])
+        await tenant.create("/v1/sessions", body)
 
-    async def _stop_session(self, tenant: Tenant) -> None:
+    async def _stop_session(self, tenant: LoadTenant) -> None:
         """Stop the oldest session. If the answer is lost, it is stopped again later."""
-        if len(tenant.created["session"]) < MAX_RUNNING:
+        if len(tenant.ids["session_id"]) < MAX_RUNNING:
             return
-        session_id = tenant.created["session"][0]
-        answer = await self._caller.call(tenant, "POST /v1/sessions/{id}/stop", {}, id_=session_id)
-        if answer is not None:
-            tenant.created["session"].remove(session_id)
+        session_id = tenant.ids["session_id"][0]
+        answer = await tenant.call("POST", f"/v1/sessions/{session_id}/stop", {})
+        if outcome_of(answer) != "unknown":
+            tenant.ids["session_id"].remove(session_id)
 
-    async def _switch_session(self, verb: str, tenant: Tenant) -> None:
-        if sessions := tenant.created["session"]:
-            operation = f"POST /v1/sessions/{{id}}/{verb}"
-            await self._caller.call(tenant, operation, id_=tenant.draw.choice(sessions))
+    async def _switch_session(self, verb: str, tenant: LoadTenant) -> None:
+        if sessions := tenant.ids["session_id"]:
+            await tenant.call("POST", f"/v1/sessions/{tenant.draw.choice(sessions)}/{verb}")
 
-    async def _make_strategy(self, tenant: Tenant) -> None:
-        if len(tenant.created["strategy"]) < MAX_CREATED:
-            await self._caller.create(tenant, "POST /v1/strategies", "strategy", _document(tenant))
+    async def _make_strategy(self, tenant: LoadTenant) -> None:
+        if len(tenant.ids["strategy_id"]) < MAX_CREATED:
+            await tenant.create("/v1/strategies", _document(tenant))
 
-    async def _change_strategy(self, tenant: Tenant) -> None:
-        if strategies := tenant.created["strategy"]:
-            operation = "POST /v1/strategies/{id}/versions"
-            await self._caller.create(tenant, operation, "", _document(tenant), tenant.draw.choice(strategies))
+    async def _change_strategy(self, tenant: LoadTenant) -> None:
+        if strategies := tenant.ids["strategy_id"]:
+            document = _document(tenant)
+            await tenant.create(f"/v1/strategies/{tenant.draw.choice(strategies)}/versions", document)
 
-    async def _make_configuration(self, tenant: Tenant) -> None:
-        if len(tenant.created["configuration"]) < MAX_CREATED:
+    async def _make_configuration(self, tenant: LoadTenant) -> None:
+        if len(tenant.ids["bot_configuration_id"]) < MAX_CREATED:
             body: Json = {
                 "config_name": tenant.next_name("limits"),
                 "config_data": {"note": tenant.canary},
                 "max_position_size": "1000000",
             }
-            await self._caller.create(tenant, "POST /v1/bot-configurations", "configuration", body)
+            await tenant.create("/v1/bot-configurations", body)
 
-    async def _make_alert(self, tenant: Tenant) -> None:
-        if len(tenant.created["alert"]) < MAX_CREATED:
-            await self._caller.create(tenant, "POST /v1/alerts", "alert", _alert(tenant))
+    async def _make_alert(self, tenant: LoadTenant) -> None:
+        if len(tenant.ids["alert_id"]) < MAX_CREATED:
+            await tenant.create("/v1/alerts", _alert(tenant))
 
-    async def _change_alert(self, tenant: Tenant) -> None:
-        if alerts := tenant.created["alert"]:
+    async def _change_alert(self, tenant: LoadTenant) -> None:
+        if alerts := tenant.ids["alert_id"]:
             body: Json = {"alert_name": tenant.next_name("renamed")}
-            await self._caller.call(tenant, "PATCH /v1/alerts/{id}", body, id_=tenant.draw.choice(alerts))
+            await tenant.call("PATCH", f"/v1/alerts/{tenant.draw.choice(alerts)}", body)
 
-    async def _remove_alert(self, tenant: Tenant) -> None:
-        await self._remove(tenant, "alert", "DELETE /v1/alerts/{id}", keep=2)
+    async def _remove_alert(self, tenant: LoadTenant) -> None:
+        await self._remove(tenant, "alert_id", "/v1/alerts/", keep=2)
 
-    async def _watch(self, tenant: Tenant) -> None:
+    async def _watch(self, tenant: LoadTenant) -> None:
         body: Json = {
             "symbol": tenant.draw.choice(SYMBOLS),
             "interval": INTERVAL,
             "ema_period": tenant.draw.randint(2, 500),
         }
-        if len(tenant.created["watch"]) < MAX_CREATED:
-            await self._caller.create(tenant, "POST /v1/watchlist", "watch", body)
+        if len(tenant.ids["watch_id"]) < MAX_CREATED:
+            await tenant.create("/v1/watchlist", body)
 
-    async def _unwatch(self, tenant: Tenant) -> None:
-        await self._remove(tenant, "watch", "DELETE /v1/watchlist/{id}", keep=1)
+    async def _unwatch(self, tenant: LoadTenant) -> None:
+        await self._remove(tenant, "watch_id", "/v1/watchlist/", keep=1)
 
-    async def _remove(self, tenant: Tenant, kind: str, operation: str, *, keep: int) -> None:
-        if len(tenant.created[kind]) > keep:
-            removed = tenant.created[kind].pop(tenant.draw.randrange(len(tenant.created[kind])))
-            await self._caller.call(tenant, operation, id_=removed)
+    async def _remove(self, tenant: LoadTenant, kind: str, path: str, *, keep: int) -> None:
+        if len(tenant.ids[kind]) > keep:
+            removed = tenant.ids[kind].pop(tenant.draw.randrange(len(tenant.ids[kind])))
+            await tenant.call("DELETE", path + removed)
 
 
-def _document(tenant: Tenant) -> Json:
+def _document(tenant: LoadTenant) -> Json:
     """Return a strategy that trades often: two short averages, small targets, few bars."""
     fast = tenant.draw.randint(2, 4)
     fraction = tenant.draw.choice(("0.3", "0.5", "0.8"))
@@ -238,7 +248,7 @@ def _document(tenant: Tenant) -> Json:
     }
 
 
-def _alert(tenant: Tenant) -> Json:
+def _alert(tenant: LoadTenant) -> Json:
     """Return an alert that fires every few bars."""
     fast = tenant.draw.randint(2, 5)
     return {

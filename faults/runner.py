@@ -11,11 +11,10 @@ from pathlib import Path
 from random import Random
 from typing import TypeAlias
 
-import aiohttp
 from rich.console import Console
 
 from faults.checker import check
-from faults.client import GatewayClient
+from faults.client import CALL_TIMEOUT_S
 from faults.crash_points import PointsFolder
 from faults.evidence import EXPLAINED, Evidence, dump_topics
 from faults.injector import Injector
@@ -26,6 +25,7 @@ from faults.proxy import Proxy
 from faults.report import FaultReport
 from faults.screen import RunProgress, Screen
 from faults.settle import SettledState, settle
+from shared.testing.api_client import open_client
 from stack.billing_database import grant
 from stack.kafka import ProxyRoute
 from stack.migrate import SERVICES
@@ -74,10 +74,9 @@ class Run:
             self._stack = await opened.enter_async_context(stack)
             self._evidence = Evidence(self._home)
             opened.callback(self._evidence.close)
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-            http = await opened.enter_async_context(aiohttp.ClientSession(connector=connector))
-            caller = GatewayClient(http, stack.gateway, self._evidence)
-            self._load = Load(caller, self._options.seed, TENANTS)
+            opening = open_client(stack.gateway, connections=CONNECTIONS, timeout_s=CALL_TIMEOUT_S)
+            gateway = await opened.enter_async_context(opening)
+            self._load = Load(gateway, self._evidence, self._options.seed, TENANTS)
             self._injector = Injector(stack, self._proxies, self._points)
             settled = await self._break_and_heal(market)
             settled.write(self._home)

@@ -13,16 +13,17 @@ import click
 from rich.console import Console
 
 from cli.demo import checks, outcome
-from cli.demo.api import Client, open_http
 from cli.demo.isolation import try_everything
 from cli.demo.ledger import read_topics, wait_until_consumed
 from cli.demo.options import DemoOptions, RawOptions, read_options
 from cli.demo.replay import Replay
-from cli.demo.scenario import Scenario, Tenant, add_notes, register, set_up, try_paid_features
+from cli.demo.scenario import DemoTenant, Scenario, add_notes, register, set_up, try_paid_features
 from cli.demo.screen import Screen
 from cli.interruption import cancel_on_signals, signals_ignored
 from cli.options import OneLineCommand
 from shared.contracts.types import decimal_text
+from shared.testing.api_client import UnexpectedAnswer, open_client
+from shared.testing.operations import read_operations
 from stack.billing_database import grant
 from stack.cleanup import remove_home
 from stack.failure import BadInput, CheckFailed
@@ -31,6 +32,8 @@ from stack.stack import Stack, StackOptions
 HOME = Path(".tradefleet")
 SETTLE_TIMEOUT_S = 60
 PLAN_TIMEOUT_S = 15
+ANSWER_TIMEOUT_S = 30
+CONNECTIONS = 16
 
 
 @click.command(cls=OneLineCommand)
@@ -105,7 +108,10 @@ async def _run(options: DemoOptions, home: Path, console: Console, *, keep: bool
     )
     async with Stack(home, stack_options, lambda what: console.print(f"  {what}")) as stack:
         console.print(f"ready in {time.monotonic() - started:.1f} s at {stack.gateway}")
-        result = await Demo(options, stack, console).run()
+        try:
+            result = await Demo(options, stack, console).run()
+        except UnexpectedAnswer as error:
+            raise CheckFailed(str(error)) from None
         if keep:
             console.print(f"running at {stack.gateway} until Ctrl-C")
             _print_last(result, as_json)
@@ -150,7 +156,8 @@ class Demo:
     async def run(self) -> dict[str, object]:
         """Run the demo and return the JSON object of the result."""
         async with AsyncExitStack() as opened:
-            self._http = await opened.enter_async_context(open_http())
+            opening = open_client(self._stack.gateway, connections=CONNECTIONS, timeout_s=ANSWER_TIMEOUT_S)
+            self._gateway = await opened.enter_async_context(opening)
             self._owner = await asyncpg.connect(self._stack.database.owner_dsn)
             opened.push_async_callback(self._owner.close)
             tenants = await self._create_tenants()
@@ -175,7 +182,7 @@ class Demo:
             "ok": self._outcome.ok,
         }
 
-    async def _create_tenants(self) -> list[Tenant]:
+    async def _create_tenants(self) -> list[DemoTenant]:
         """Register the trading tenants and one on FREE that tries features outside its plan."""
         options = self._options
         scenario = Scenario(
@@ -198,12 +205,12 @@ class Demo:
         self._outcome.record("free_plan_refused", fault, "; ".join(free.refusals))
         return [*tenants, free]
 
-    async def _register(self, name: str, plan: str) -> Tenant:
-        tenant = await register(Client(self._http, self._stack.gateway), name)
+    async def _register(self, name: str, plan: str) -> DemoTenant:
+        tenant = await register(self._gateway, name)
         granted = await grant(self._stack.database.dsn("billing_app"), tenant.email, plan)  # type: ignore[arg-type]
         tenant.plan = plan
         for path in ("/v1/sessions/limits", "/v1/alerts"):  # wait until both services know the tenant
-            await tenant.client.must("GET", path)
+            await tenant.must("GET", path)
         async with asyncio.timeout(PLAN_TIMEOUT_S):
             while await self._versions(tenant.email) != {granted.version}:
                 await asyncio.sleep(0.05)
@@ -223,9 +230,9 @@ class Demo:
         )
         return {row[0] for row in rows}
 
-    async def _replay(self, tenants: list[Tenant]) -> None:
+    async def _replay(self, tenants: list[DemoTenant]) -> None:
         options = self._options
-        replay = Replay(self._stack, self._http, self._stack.sandbox, self._owner)
+        replay = Replay(self._stack, self._gateway.http, self._stack.sandbox, self._owner)
         screen = Screen(self._console, self._stack.database.owner_dsn, tenants, replay.progress)
         sessions = sum(len(tenant.sessions) for tenant in tenants)
         self._console.print(f"{len(tenants)} tenants, {sessions} sessions; starting the market")
@@ -238,11 +245,11 @@ class Demo:
         fault = "" if replay.progress.kills == ["trading", "feed"] else f"only {replay.progress.kills}"
         self._outcome.record("processes_killed", fault, "trading and the feed, once each, during the replay")
 
-    async def _stop_sessions(self, tenants: list[Tenant]) -> None:
+    async def _stop_sessions(self, tenants: list[DemoTenant]) -> None:
         for tenant in tenants:
             for session in tenant.sessions:
                 path = f"/v1/sessions/{session.session_id}/stop"
-                await tenant.client.must("POST", path, {"reason": "end_of_data"})
+                await tenant.must("POST", path, {"reason": "end_of_data"})
 
     async def _settle(self) -> None:
         """Wait until all events are consumed. Raises CheckFailed after the time-out."""
@@ -251,7 +258,7 @@ class Demo:
         if unsent or waiting:
             raise CheckFailed(f"events are not fully consumed: {unsent or dict(waiting)}")
 
-    async def _check(self, tenants: list[Tenant], results: list[outcome.TenantResult]) -> dict[str, int]:
+    async def _check(self, tenants: list[DemoTenant], results: list[outcome.TenantResult]) -> dict[str, int]:
         record = self._outcome.record
         expected = await asyncio.to_thread(checks.expected_fingerprints, self._options)
         pairs = [(s.strategy, v) for r in results for s, v in zip(r.tenant.sessions, r.sessions, strict=True)]
@@ -300,22 +307,22 @@ class Demo:
                 return f"{result.tenant.email}: {result.usage['total_trades']} counted, {closed} closed"
         return ""
 
-    async def _check_isolation(self, tenants: list[Tenant]) -> None:
+    async def _check_isolation(self, tenants: list[DemoTenant]) -> None:
         """Have the last tenant, on FREE, try to access everything of the first, and vice versa."""
-        documents = [(await tenants[0].client.must("GET", "/openapi.json"))]
-        tried, operations, breaches = 0, 0, []
+        operations = read_operations(await self._gateway.must("GET", "/openapi.json"))
+        options = self._options
+        breaches = []
         for owner, intruder in ((tenants[0], tenants[-1]), (tenants[-1], tenants[0])):
-            report = await try_everything(documents, owner.client, intruder.client)
-            tried, operations = tried + report.tried, report.operations
-            breaches += report.breaches
-        seen = f"{tried} tries over {operations} operations"
+            bodies = intruder.bodies(options.documents[0].raw, options.symbols[0], options.interval)
+            breaches += await try_everything(operations, owner, intruder, bodies)
+        seen = f"all {len(operations)} operations, both ways"
         self._outcome.record("tenants_isolated", breaches[0] if breaches else "", seen)
 
     async def _check_without_trading(self, results: list[outcome.TenantResult]) -> None:
         await self._stack.stop_process("trading")
         fault = ""
         for result in results:
-            if await outcome.fetch_summary(result.tenant.client) != result.summary:
+            if await outcome.fetch_summary(result.tenant) != result.summary:
                 fault = f"{result.tenant.email}: different response"
         self._outcome.record("analytics_answers_without_trading", fault, "same response with trading stopped")
         await self._stack.start_process("trading")

@@ -6,20 +6,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import ConsumerRecord
 
-from shared.chassis.events.broker_access import KafkaAccess, client_options
+from shared.chassis.events.broker_access import KafkaAccess
 from shared.chassis.events.decoding import decode_record
-from shared.chassis.events.handlers import partitions_of
 from shared.contracts.catalog import EVENTS
-from shared.contracts.envelope import MarketEvent
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import to_ms
 from stack.consumer_lag import consumer_lag
+from stack.topic_messages import read_messages
 from stack.topics import open_admin_client
 
 SETTLE_TIMEOUT_S = 60
-MARKET_TOPICS = frozenset(event.topic for event in EVENTS if issubclass(event, MarketEvent))
 
 
 @dataclass
@@ -44,27 +42,14 @@ async def read_topics(kafka: KafkaAccess | str, prefix: str) -> TopicLedger:
     """Read all topics of the catalogue and their dead letters."""
     ledger = TopicLedger()
     ids: dict[str, set[str]] = {event.topic: set() for event in EVENTS}
-    consumer = AIOKafkaConsumer(**client_options(kafka), group_id=None, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        topics = [prefix + topic for topic in (*ids, *(f"{topic}.dlq" for topic in ids))]
-        partitions = await partitions_of(kafka, topics)
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
-        left = {partition for partition in partitions if ends[partition] > 0}
-        while left:
-            for partition, records in (await consumer.getmany(timeout_ms=500, max_records=5_000)).items():
-                for record in records:
-                    _record(ledger, ids, partition.topic.removeprefix(prefix), record)
-            left = {partition for partition in left if await consumer.position(partition) < ends[partition]}
-    finally:
-        await consumer.stop()
+    topics = [prefix + topic for topic in (*ids, *(f"{topic}.dlq" for topic in ids))]
+    async for record in read_messages(kafka, topics):
+        _record(ledger, ids, record.topic.removeprefix(prefix), record)
     ledger.counts = {topic: len(found) for topic, found in ids.items()}
     return ledger
 
 
-def _record(ledger: TopicLedger, ids: dict[str, set[str]], topic: str, record: object) -> None:
+def _record(ledger: TopicLedger, ids: dict[str, set[str]], topic: str, record: ConsumerRecord) -> None:
     if topic.endswith(".dlq"):
         ledger.dead_letters += 1
         return

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from cli.backtest import read_strategy
 from cli.candles.file import CandlesError, read_file
@@ -20,6 +19,7 @@ from sandbox import synthetic_candles
 from shared.contracts.types import SYMBOL_PATTERN
 from shared.strategy.bars import Bar, Instrument, TickTooCoarse, check_tick
 from shared.strategy.document.parse import Strategy, parse_json, parse_strategy
+from shared.testing.api_client import Json
 
 EXCHANGE_TIMEOUT_S = 3.5  # including half a second to start the process
 _SYMBOL = re.compile(SYMBOL_PATTERN)
@@ -40,7 +40,7 @@ class SymbolCandles:
 class Document:
     """A strategy document as the client sends it, and parsed."""
 
-    raw: Mapping[str, Any]
+    raw: Json
     strategy: Strategy
 
 
@@ -123,7 +123,7 @@ def _documents(paths: Sequence[str]) -> list[Document]:
     return documents
 
 
-def _raw(path: Path) -> Mapping[str, Any]:
+def _raw(path: Path) -> Json:
     """Read the document with numbers as strings, so that they are sent as written."""
     try:
         raw = json.loads(path.read_bytes(), parse_float=str)

@@ -1,25 +1,24 @@
 """Result of the demo: a table per tenant, the checks and one JSON object."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from cli.demo.api import Client
 from cli.demo.checks import DemoOutcome
-from cli.demo.scenario import Tenant
+from cli.demo.scenario import DemoTenant
 from cli.demo.screen import money
+from shared.testing.api_client import Json
 
 
 @dataclass
 class TenantResult:
     """A tenant's results as returned by the API to the tenant."""
 
-    tenant: Tenant
-    sessions: list[dict[str, Any]]  # the sessions' views
-    summary: dict[str, Any]
-    usage: dict[str, Any]
+    tenant: DemoTenant
+    sessions: list[Json]  # the sessions' views
+    summary: Json
+    usage: Json
     alerts: int
 
     def as_object(self) -> dict[str, object]:
@@ -45,22 +44,20 @@ class TenantResult:
         }
 
 
-async def fetch_result(tenant: Tenant) -> TenantResult:
+async def fetch_result(tenant: DemoTenant) -> TenantResult:
     """Fetch a tenant's results through the gateway."""
-    client = tenant.client
-    views = [await client.must("GET", f"/v1/sessions/{session.session_id}") for session in tenant.sessions]
+    views = [await tenant.must("GET", f"/v1/sessions/{session.session_id}") for session in tenant.sessions]
     return TenantResult(
         tenant,
         views,
-        await fetch_summary(client),
-        await client.must("GET", "/v1/usage"),
-        sum([alert["triggered_count"] async for alert in client.every("/v1/alerts")]),
+        await fetch_summary(tenant),
+        await tenant.must("GET", "/v1/usage"),
+        sum(alert["triggered_count"] for alert in await tenant.list_all("/v1/alerts")),
     )
 
 
-async def fetch_summary(client: Client) -> dict[str, Any]:
-    summary: dict[str, Any] = await client.must("GET", "/v1/performance/summary", mode="PAPER")
-    return summary
+async def fetch_summary(tenant: DemoTenant) -> Json:
+    return await tenant.must("GET", "/v1/performance/summary?mode=PAPER")
 
 
 def show(console: Console, results: list[TenantResult], outcome: DemoOutcome) -> None:

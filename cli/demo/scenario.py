@@ -3,10 +3,9 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from cli.demo.api import Client
-from shared.contracts.types import new_id
+from shared.testing.api_client import ApiClient, Json
+from shared.testing.tenant import Tenant
 
 PREMIUM_STRATEGIES = 5
 PREMIUM_SYMBOLS = 10
@@ -17,15 +16,12 @@ class Session:
     session_id: str
     symbol: str
     strategy: str
-    document: Mapping[str, Any]
+    document: Json
 
 
-@dataclass
-class Tenant:
-    email: str
-    plan: str
-    client: Client
-    canary: str
+@dataclass(kw_only=True)
+class DemoTenant(Tenant):
+    plan: str = "PREMIUM"
     sessions: list[Session] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)  # requests that its plan did not allow, with the reason
 
@@ -34,7 +30,7 @@ class Tenant:
 class Scenario:
     """Setup of each tenant; `busy` adds alerts, a watchlist and a configuration to the sessions."""
 
-    documents: Sequence[Mapping[str, Any]]
+    documents: Sequence[Json]
     symbols: Sequence[str]
     interval: str
     initial_balance: str
@@ -47,65 +43,60 @@ class Scenario:
         return "PREMIUM" if small else "PRO"
 
 
-async def register(client: Client, name: str) -> Tenant:
+async def register(gateway: ApiClient, name: str) -> DemoTenant:
     """Register a new account through the API; it starts on the PREMIUM trial."""
-    email = f"{name}-{secrets.token_hex(4)}@example.org"
-    body = await client.must(
-        "POST",
-        "/v1/auth/register",
-        {"email": email, "password": secrets.token_urlsafe(18), "timezone": "Europe/Rome", "language": "en"},
+    tenant = DemoTenant(
+        gateway.url,
+        gateway.http,
+        email=f"{name}-{secrets.token_hex(4)}@example.org",
+        password=secrets.token_urlsafe(18),
+        renews=True,
+        canary=f"canary{secrets.token_hex(6)}",
     )
-    tokens = body.get("tokens", body)
-    return Tenant(
-        email,
-        "PREMIUM",
-        Client(client.http, client.gateway, tokens["access_token"], tokens["refresh_token"]),
-        f"canary{secrets.token_hex(6)}",
-    )
+    body = {"email": tenant.email, "password": tenant.password, "timezone": "Europe/Rome", "language": "en"}
+    tokens = await tenant.must("POST", "/v1/auth/register", body)
+    tenant.token, tenant.refresh_token = tokens["access_token"], tokens["refresh_token"]
+    return tenant
 
 
-async def set_up(tenant: Tenant, scenario: Scenario) -> None:
+async def set_up(tenant: DemoTenant, scenario: Scenario) -> None:
     """Create strategies and sessions; if `busy`, also configurations, alerts and a watchlist."""
-    client = tenant.client
-    configuration = None
     if scenario.busy:
         names = {"username": f"ada-{tenant.canary}", "first_name": "Ada", "last_name": tenant.canary}
-        await client.must("PATCH", "/v1/me", names)
-        configuration = await client.must("POST", "/v1/bot-configurations", _configuration(tenant))
-        await client.must("PUT", "/v1/inbox/preferences", {"kinds": {"TRADE_OPENED": {}, "TRADE_CLOSED": {}}})
-        await client.must("POST", "/v1/bot-configurations", _strict_configuration(tenant))
+        await tenant.must("PATCH", "/v1/me", names)
+        await tenant.must("PUT", "/v1/inbox/preferences", {"kinds": {"TRADE_OPENED": {}, "TRADE_CLOSED": {}}})
+        configuration = tenant.bodies(scenario.documents[0])["POST /v1/bot-configurations"]
+        await tenant.make("/v1/bot-configurations", {**configuration, "is_default": True})
+        await tenant.make("/v1/bot-configurations", _strict_configuration(tenant))
         for alert in _alerts(tenant, scenario):
-            await client.must("POST", "/v1/alerts", alert)
+            await tenant.make("/v1/alerts", alert)
         for symbol in scenario.symbols:
-            await client.must(
-                "POST", "/v1/watchlist", {"symbol": symbol, "interval": scenario.interval, "ema_period": 20}
-            )
+            watched = {"symbol": symbol, "interval": scenario.interval, "ema_period": 20}
+            await tenant.make("/v1/watchlist", watched)
     for document in scenario.documents:
-        strategy = await client.must("POST", "/v1/strategies", document)
+        strategy_id = await tenant.make("/v1/strategies", document)
         for symbol in scenario.symbols:
-            request = {
-                "strategy_id": strategy["strategy_id"],
-                "symbol": symbol,
-                "mode": "PAPER",
-                "initial_balance": scenario.initial_balance,
-                "notes": f"of the demo, {tenant.canary}",
-            }
-            if configuration:
-                request["bot_configuration_id"] = configuration["bot_configuration_id"]
-            session = await client.must("POST", "/v1/sessions", request)
-            tenant.sessions.append(Session(session["session_id"], symbol, str(document["strategy_name"]), document))
+            request = {**_session(scenario, strategy_id, symbol), "notes": f"of the demo, {tenant.canary}"}
+            if scenario.busy:
+                request["bot_configuration_id"] = tenant.first_id("bot_configuration_id")
+            await _start(tenant, document, request)
 
 
-def _configuration(tenant: Tenant) -> dict[str, object]:
+def _session(scenario: Scenario, strategy_id: str, symbol: str) -> Json:
     return {
-        "config_name": f"limits {tenant.canary}",
-        "config_data": {},
-        "max_position_size": "1000000",
-        "is_default": True,
+        "strategy_id": strategy_id,
+        "symbol": symbol,
+        "mode": "PAPER",
+        "initial_balance": scenario.initial_balance,
     }
 
 
-def _strict_configuration(tenant: Tenant) -> dict[str, object]:
+async def _start(tenant: DemoTenant, document: Json, request: Json) -> None:
+    session_id = await tenant.make("/v1/sessions", request)
+    tenant.sessions.append(Session(session_id, request["symbol"], document["strategy_name"], document))
+
+
+def _strict_configuration(tenant: DemoTenant) -> Json:
     """Return a configuration with every limit; no session of the demo uses it."""
     return {
         "config_name": f"careful {tenant.canary}",
@@ -118,7 +109,7 @@ def _strict_configuration(tenant: Tenant) -> dict[str, object]:
     }
 
 
-def _alerts(tenant: Tenant, scenario: Scenario) -> list[dict[str, object]]:
+def _alerts(tenant: DemoTenant, scenario: Scenario) -> list[Json]:
     """Return one alert of each type; the price alert is close to the first price, so that it fires."""
     symbol = scenario.symbols[0]
     series = {"symbol": symbol, "interval": scenario.interval}
@@ -153,45 +144,23 @@ def _alerts(tenant: Tenant, scenario: Scenario) -> list[dict[str, object]]:
     ]
 
 
-async def add_notes(tenant: Tenant) -> None:
+async def add_notes(tenant: DemoTenant) -> None:
     """Add a note to the last trade and to the last market analysis."""
-    client, note = tenant.client, f"looked at again, {tenant.canary}"
-    for trade in (await client.must("GET", "/v1/trades", sort="-entry_time", limit="1"))["items"]:
-        await client.must("PATCH", f"/v1/trades/{trade['trade_id']}", {"notes": note})
-    for analysis in (await client.must("GET", "/v1/market-analysis", sort="-open_time", limit="1"))["items"]:
-        await client.must("PATCH", f"/v1/market-analysis/{analysis['analysis_id']}", {"notes": note})
+    body = {"notes": f"looked at again, {tenant.canary}"}
+    for trade in (await tenant.must("GET", "/v1/trades?sort=-entry_time&limit=1"))["items"]:
+        await tenant.must("PATCH", f"/v1/trades/{trade['trade_id']}", body)
+    for analysis in (await tenant.must("GET", "/v1/market-analysis?sort=-open_time&limit=1"))["items"]:
+        await tenant.must("PATCH", f"/v1/market-analysis/{analysis['analysis_id']}", body)
 
 
-async def try_paid_features(tenant: Tenant, scenario: Scenario) -> list[str]:
+async def try_paid_features(tenant: DemoTenant, scenario: Scenario) -> list[str]:
     """Request features outside the FREE plan and return the refusals with their reasons."""
-    client = tenant.client
-    refusals = []
-    backtest = {
-        "strategy_id": str(new_id()),
-        "symbol": scenario.symbols[0],
-        "from": "2026-01-01T00:00:00Z",
-        "to": "2026-02-01T00:00:00Z",
-    }
-    answer = await client.call("POST", "/v1/backtests", backtest)
-    if answer.status == 403:
-        refusals.append(f"a backtest: {answer.problem()}")
-    if scenario.busy:
-        refusals += await _try_second_symbol(tenant, scenario)
-    return refusals
-
-
-async def _try_second_symbol(tenant: Tenant, scenario: Scenario) -> list[str]:
-    client = tenant.client
-    document = scenario.documents[0]
-    strategy = await client.must("POST", "/v1/strategies", document)
-    request = {
-        "strategy_id": strategy["strategy_id"],
-        "mode": "PAPER",
-        "initial_balance": scenario.initial_balance,
-    }
-    first = await client.must("POST", "/v1/sessions", {**request, "symbol": scenario.symbols[0]})
-    tenant.sessions.append(
-        Session(first["session_id"], scenario.symbols[0], str(document["strategy_name"]), document)
-    )
-    answer = await client.call("POST", "/v1/sessions", {**request, "symbol": scenario.symbols[1]})
-    return [f"a second symbol: {answer.problem()}"] if answer.status == 403 else []
+    document, first = scenario.documents[0], scenario.symbols[0]
+    backtest = tenant.bodies(document, first)["POST /v1/backtests"]
+    answers = {"a backtest": await tenant.call("POST", "/v1/backtests", backtest)}
+    if scenario.busy and len(scenario.symbols) > 1:
+        strategy_id = await tenant.make("/v1/strategies", document)
+        await _start(tenant, document, _session(scenario, strategy_id, first))
+        second = _session(scenario, strategy_id, scenario.symbols[1])
+        answers["a second symbol"] = await tenant.call("POST", "/v1/sessions", second)
+    return [f"{what}: {answer.problem()}" for what, answer in answers.items() if answer.status == 403]

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from cli.demo.replay import ReplayProgress
-from cli.demo.scenario import Tenant
+from cli.demo.scenario import DemoTenant
 from shared.contracts.types import decimal_text
 
 REFRESH_S = 0.5
@@ -28,7 +28,9 @@ PER_TENANT = """
 class Screen:
     """Polls the database twice a second, independently of the replay."""
 
-    def __init__(self, console: Console, owner_dsn: str, tenants: list[Tenant], progress: ReplayProgress) -> None:
+    def __init__(
+        self, console: Console, owner_dsn: str, tenants: list[DemoTenant], progress: ReplayProgress
+    ) -> None:
         self._console = console
         self._owner_dsn = owner_dsn
         self._tenants = tenants

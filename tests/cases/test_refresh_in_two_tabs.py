@@ -19,7 +19,8 @@ from services.auth.operations.tokens import AccessTokens, IssuedTokens
 from shared.chassis.clock import utc_now
 from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Database
-from tests.integration.accounts import PASSWORD, auth_settings
+from shared.testing.api_client import PASSWORD
+from tests.integration.accounts import auth_settings
 
 pytestmark = pytest.mark.beside_checkout
 BROWSER = Client("192.0.2.7", "a browser")

@@ -9,10 +9,11 @@ import pytest
 from services.trading.app import build
 from services.trading.consumers import on_subscription_changed
 from shared.chassis.service import RunningService
+from shared.testing.api_client import open_client
 from shared.testing.tokens import serve_tokens
-from tests.integration.accounts import client_of, eventually
+from tests.integration.accounts import eventually
 from tests.integration.feed.conftest import FeedScene, scene
-from tests.integration.trading.callers import Caller, every
+from tests.integration.trading.callers import Caller
 from tests.integration.trading.conftest import plan_changed
 from tests.unit.trading.scenes import CROSS
 
@@ -35,8 +36,8 @@ async def caller(scene: FeedScene) -> AsyncIterator[Caller]:
         async with RunningService(build, settings, {"http", "relay", "jobs", "worker", "feed"}) as running:
             async with running.database.tenants([1]) as connection:
                 await on_subscription_changed(connection, [plan_changed(1, 1, "PRO", None)])
-            async with client_of(running.url) as client:
-                yield Caller(client, tokens.make_token(UUID(int=1)))
+            async with open_client(running.url) as client:
+                yield Caller(client.url, client.http, tokens.make_token(UUID(int=1)))
 
 
 async def start(caller: Caller, name: str) -> str:
@@ -50,7 +51,7 @@ async def prices(scene: FeedScene, caller: Caller, session: str, count: int) -> 
     """Return the prices of the session's fills once there are `count`; the market moves on meanwhile."""
 
     async def look() -> list[Decimal]:
-        found = await every(caller, f"/v1/sessions/{session}/fills?sort=fill_number")
+        found = await caller.list_all(f"/v1/sessions/{session}/fills?sort=fill_number")
         if len(found) < count:
             await scene.exchange.step()
         return [Decimal(fill["price"]) for fill in found]

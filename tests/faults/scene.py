@@ -12,10 +12,9 @@ from uuid import UUID
 
 import aiohttp
 import asyncpg
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord
 
 from benchmarks.trades import messages, trades
-from shared.chassis.events.handlers import partitions_of
 from shared.chassis.events.outbox import emit
 from shared.chassis.events.producer import Outgoing, Producer
 from shared.chassis.postgres import Database
@@ -24,6 +23,7 @@ from shared.contracts.trading import TradeClosed
 from stack.migrate import ROOT, DatabaseAccess
 from stack.ports import Ports
 from stack.process import die_with_parent
+from stack.topic_messages import read_messages
 from stack.topics import open_admin_client
 from tests.faults.member import FAILING
 from tests.integration.accounts import eventually
@@ -191,19 +191,7 @@ class Scene:
 
     async def read_topic(self, topic: str = "") -> list[ConsumerRecord]:
         """Read all messages of the topic."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            partitions: list[TopicPartition] = await partitions_of(self.bootstrap, [topic or self.topic])
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            records: list[ConsumerRecord] = []
-            while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
-                for batch in (await consumer.getmany(timeout_ms=500)).values():
-                    records += batch
-            return records
-        finally:
-            await consumer.stop()
+        return [record async for record in read_messages(self.bootstrap, [topic or self.topic])]
 
     async def committed(self, group: str = "analytics") -> int:
         """Return how many messages of the topic the group has committed."""

@@ -1,21 +1,19 @@
 """Hooks with knowledge that schemathesis lacks: meaningful documents, and unusual headers."""
 
 import os
-from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import requests
 import schemathesis
 from hypothesis import strategies as st
-from pydantic import JsonValue
 
+from shared.testing.api_client import PASSWORD, Json
+from shared.testing.tenant import bodies_of
 from tests.hostile.world import EMAIL
-from tests.integration.accounts import PASSWORD
 from tests.unit.trading.scenes import CROSS
 
 Case: TypeAlias = schemathesis.Case[Any]  # a document of any kind
-Json = dict[str, JsonValue]
 
 # Headers that no service reads: their values must not change the answer.
 TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=40).map(str.strip)
@@ -27,45 +25,20 @@ HEADERS = st.dictionaries(
 )
 
 
-def _strategy(name: str) -> Json:
-    return {**cast("Json", CROSS), "strategy_name": name}
-
-
-def _session(_: str) -> Json:
-    valid = {"strategy_id": os.environ["HOSTILE_STRATEGY_ID"], "symbol": "BTCUSDT", "mode": "PAPER"}
-    return {**valid, "initial_balance": "10000"}
-
-
-def _backtest(_: str) -> Json:
-    valid = {"strategy_id": os.environ["HOSTILE_STRATEGY_ID"], "symbol": "BTCUSDT"}
-    return {**valid, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
-
-
-def _alert(name: str) -> Json:
-    named = {"alert_name": name, "symbol": "BTCUSDT", "interval": "15"}
-    return {**named, "alert_type": "PRICE", "condition_data": {"op": "above", "value": "10"}}
-
-
-def _copy(name: str) -> Json:
-    return {"strategy_name": name}
-
-
-def _account(name: str) -> Json:
-    return {"email": f"{name}@example.org", "password": PASSWORD}
-
-
 # Without valid bodies no strategy would be created, and the operations that need one would not be reached.
-VALID: dict[str, Callable[[str], Json]] = {
-    "POST /v1/strategies": _strategy,
-    "PUT /v1/strategies/{id}": _strategy,
-    "POST /v1/strategies/{id}/versions": _strategy,
-    "POST /v1/strategies/published/{id}/copy": _copy,
-    "POST /v1/strategies/templates/{id}/copy": _copy,
-    "POST /v1/sessions": _session,
-    "POST /v1/backtests": _backtest,
-    "POST /v1/alerts": _alert,
-    "POST /v1/auth/register": _account,
-}
+NEED_VALID = frozenset(
+    {
+        "POST /v1/strategies",
+        "PUT /v1/strategies/{id}",
+        "POST /v1/strategies/{id}/versions",
+        "POST /v1/strategies/published/{id}/copy",
+        "POST /v1/strategies/templates/{id}/copy",
+        "POST /v1/sessions",
+        "POST /v1/backtests",
+        "POST /v1/alerts",
+        "POST /v1/auth/register",
+    }
+)
 NAMES = st.text(st.characters(min_codepoint=0x61, max_codepoint=0x7A), min_size=8, max_size=12)
 
 
@@ -74,9 +47,16 @@ def before_generate_case(
     context: schemathesis.HookContext, strategy: st.SearchStrategy[Case]
 ) -> st.SearchStrategy[Case]:
     assert context.operation is not None
-    valid = VALID.get(context.operation.label)
-    bodies = st.none() if valid is None else st.none() | NAMES.map(valid)
+    label = context.operation.label
+    bodies: st.SearchStrategy[Json | None] = st.none()
+    if label in NEED_VALID:
+        bodies |= NAMES.map(lambda name: _valid(label, name))
     return st.builds(_varied, strategy, HEADERS, bodies)
+
+
+def _valid(label: str, name: str) -> Json:
+    account = {"POST /v1/auth/register": {"email": f"{name}@example.org", "password": PASSWORD}}
+    return {**bodies_of(name, CROSS, os.environ["HOSTILE_STRATEGY_ID"]), **account}[label]
 
 
 def _varied(case: Case, headers: dict[str, str], body: Json | None) -> Case:

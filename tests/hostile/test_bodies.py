@@ -13,8 +13,10 @@ from typing import cast
 
 import pytest
 
+from shared.testing.api_client import Json
+from shared.testing.operations import Field, Operation
 from tests.hostile import table
-from tests.hostile.operations import Field, Json, Operation, operations, with_ids
+from tests.hostile.operations import operations, sample_of, with_ids
 from tests.hostile.world import Process, World
 from tests.hostile.wrong_values import wrong_values
 from tests.pace import patient
@@ -79,7 +81,7 @@ def test_a_wrong_body_is_refused_with_the_reason_and_stores_nothing(
     world: World, operation: Operation, record_property: Callable[[str, object], None]
 ) -> None:
     process = world.service_of(operation.path)
-    sample = operation.sample(world.created["/v1/strategies"])
+    sample = sample_of(operation, world.created["/v1/strategies"])
     attempts = [*_no_bodies(operation, sample), *_compressed(sample), *_wrong_fields(operation, sample)]
     path, token = with_ids(operation.path, world.created), f"Bearer {world.token}"
     before, peak, began = world.rows_of(process), process.peak_bytes(), process.log_size()

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from shared.testing.operations import UNKNOWN_ID, Operation
 from tests.hostile import table
-from tests.hostile.operations import UNKNOWN_ID, Operation, operations
+from tests.hostile.operations import operations
 from tests.hostile.wire import exchange, head
 from tests.hostile.world import World
 from tests.hostile.wrong_values import NAIVE_TIMES, WRONG_IDS

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import cast
 
 import pytest
 import requests
 
+from shared.testing.api_client import Json
+from shared.testing.operations import Operation
 from tests.hostile import table
-from tests.hostile.operations import Json, Operation, operations, with_ids
+from tests.hostile.operations import operations, with_ids
 from tests.hostile.world import World
 from tests.unit.trading.scenes import CROSS
 
@@ -25,7 +26,8 @@ LISTS = [operation for operation in operations() if operation.method == "GET" an
 
 def _orders(operation: Operation) -> list[str]:
     sort = next((field for field in operation.query if field.name == "sort"), None)
-    return [] if sort is None else cast("list[str]", sort.schema["enum"])
+    orders: list[str] = [] if sort is None else sort.schema["enum"]
+    return orders
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ import requests
 
 from shared.chassis.postgres import Database
 from shared.chassis.settings import ServiceSettings
+from shared.testing.operations import Field, Operation
 from stack.migrate import ROOT
 from tests.conftest import ServiceEnv
-from tests.hostile.operations import Field, Operation, operations, with_ids
+from tests.hostile.operations import operations, sample_of, with_ids
 from tests.hostile.world import World
 from tests.hostile.wrong_values import NAIVE_TIMES
 
@@ -105,7 +106,7 @@ def test_a_body_refuses_a_time_without_an_offset(
     world: World, operation: Operation, field: Field, naive: str
 ) -> None:
     url = world.service_of(operation.path).url + with_ids(operation.path, world.created)
-    body = {**operation.sample(world.created["/v1/strategies"]), field.name: naive}
+    body = {**sample_of(operation, world.created["/v1/strategies"]), field.name: naive}
     answer = requests.request(operation.method, url, json=body, headers=world.headers, timeout=10)
     assert (answer.status_code, _paths(answer)) == (422, [f"$.{field.name}"])
 

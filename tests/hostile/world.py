@@ -16,7 +16,8 @@ import asyncpg
 import psutil
 import requests
 
-from services.trading.templates import templates
+from shared.testing.api_client import PASSWORD, open_client
+from shared.testing.tenant import KINDS, Tenant, until_known
 from stack.billing_database import grant
 from stack.environment import SHARED_ADDRESS_LIMITS
 from stack.migrate import ROLES, ROOT, SERVICES, DatabaseAccess
@@ -25,7 +26,7 @@ from stack.process import die_with_parent
 from stack.reference.files import write_reference
 from stack.stack import CADDYFILE
 from stack.tools import find_tool
-from tests.integration.accounts import PASSWORD, write_signing_key
+from tests.integration.accounts import write_signing_key
 from tests.pace import patient
 from tests.unit.trading.scenes import CROSS
 
@@ -33,16 +34,6 @@ EMAIL = "hostile@example.org"
 START_S = 60.0
 ROLES_WITHOUT_JOBS = "http,consumers,relay"  # no workers and jobs, so that only the request under test changes rows
 
-Json = dict[str, object]
-CONFIGURATION: Json = {"config_name": "limits", "max_position_size": "1000"}
-WATCH: Json = {"symbol": "BTCUSDT", "interval": "15"}
-ALERT: Json = {
-    **WATCH,
-    "alert_name": "ten",
-    "alert_type": "PRICE",
-    "condition_data": {"op": "above", "value": "10"},
-}
-BACKTEST: Json = {"symbol": "BTCUSDT", "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
 CANDLES = """
     INSERT INTO instruments VALUES ('bybit', 'BTCUSDT', 0.01, 0.001, 0.001, 5);
     INSERT INTO series (venue, symbol, interval, anchor) VALUES ('bybit', 'BTCUSDT', '15', '2026-01-01T00:00:00Z');
@@ -134,11 +125,7 @@ class World:
 
     def register(self, email: str) -> str:
         """Register another tenant, wait until trading knows them, and return their token."""
-        body = {"email": email, "password": PASSWORD}
-        answer = requests.post(f"{self.services['auth'].url}/v1/auth/register", json=body, timeout=10)
-        token = str(answer.json()["access_token"])
-        _wait_until_known(self, token, "PREMIUM")
-        return token
+        return asyncio.run(_register(self, email))
 
     def process(self, name: str) -> Process:
         return self.gateway if name == "gateway" else self.services[name]
@@ -234,7 +221,7 @@ def running_world(
         for process in (*services.values(), gateway):
             _wait_for(process)
         world = World(services, gateway, database, commands)
-        _populate(world)
+        asyncio.run(_populate(world))
         yield world
 
 
@@ -264,27 +251,24 @@ def _wait_for(process: Process) -> None:
         time.sleep(0.05)
 
 
-def _populate(world: World) -> None:
+async def _populate(world: World) -> None:
     """Create a tenant on PRO, known to every service, with one object of each kind."""
-    body: Json = {"email": EMAIL, "password": PASSWORD}
-    world.token = str(_make(world, "auth", "/v1/auth/register", body)["access_token"])
-    asyncio.run(grant(world.database.dsn("billing_app"), EMAIL, "PRO"))
-    asyncio.run(_store_candles(world.database.owner_dsn))
-    _wait_until_known(world, world.token, "PRO")
-    strategy = str(_make(world, "trading", "/v1/strategies", dict(CROSS))["strategy_id"])
-    start: Json = {"strategy_id": strategy, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
-    world.created["/v1/strategies"] = strategy
-    published = _post(world, "trading", f"/v1/strategies/{strategy}/publish", {"display_name": "hostile"}, 200)
-    world.created["/v1/strategies/published"] = str(published["published_strategy_id"])
-    world.created["/v1/strategies/templates"] = str(templates()[0].template_id)
-    for service, path, body, name in (
-        ("trading", "/v1/bot-configurations", CONFIGURATION, "bot_configuration_id"),
-        ("trading", "/v1/sessions", start, "session_id"),
-        ("trading", "/v1/backtests", {**BACKTEST, "strategy_id": strategy}, "backtest_id"),
-        ("notifications", "/v1/alerts", ALERT, "alert_id"),
-        ("analytics", "/v1/watchlist", WATCH, "watch_id"),
-    ):
-        world.created[path] = str(_make(world, service, path, body)[name])
+    await _store_candles(world.database.owner_dsn)
+    async with open_client(world.gateway.url) as client:
+        tenant = Tenant(client.url, client.http, canary="hostile")
+        tenant.keep(await tenant.register(EMAIL))
+        await grant(world.database.dsn("billing_app"), EMAIL, "PRO")
+        await until_known(tenant, "PRO", patient(START_S))
+        await tenant.fill(CROSS, CROSS)
+        await tenant.make("/v1/backtests", tenant.bodies(CROSS)["POST /v1/backtests"])
+    world.created = {path: tenant.first_id(kind) for path, kind in KINDS.items() if kind in tenant.ids}
+
+
+async def _register(world: World, email: str) -> str:
+    async with open_client(world.gateway.url) as client:
+        client.keep(await client.register(email))
+        await until_known(client, "PREMIUM", patient(START_S))
+        return client.token
 
 
 async def _store_candles(dsn: str) -> None:
@@ -294,32 +278,3 @@ async def _store_candles(dsn: str) -> None:
         await connection.execute(CANDLES)
     finally:
         await connection.close()
-
-
-def _wait_until_known(world: World, token: str, plan: str) -> None:
-    """Wait until every service has the tenant's plan."""
-    deadline = time.monotonic() + patient(START_S)
-    for service, path, text in (
-        ("billing", "/v1/subscription", plan),
-        ("trading", "/v1/sessions/limits", plan),
-        ("analytics", "/v1/watchlist", "items"),
-        ("notifications", "/v1/alerts", "items"),
-    ):
-        while True:
-            headers = {"Authorization": f"Bearer {token}"}
-            answer = requests.get(world.services[service].url + path, headers=headers, timeout=10)
-            if answer.status_code == 200 and text in answer.text:
-                break
-            assert time.monotonic() < deadline, answer.text
-            time.sleep(0.05)
-
-
-def _make(world: World, service: str, path: str, body: Json) -> Json:
-    return _post(world, service, path, body, 201, 202)
-
-
-def _post(world: World, service: str, path: str, body: Json, *statuses: int) -> Json:
-    answer = requests.post(world.services[service].url + path, json=body, headers=world.headers, timeout=20)
-    assert answer.status_code in statuses, answer.text
-    decoded: Json = answer.json()
-    return decoded

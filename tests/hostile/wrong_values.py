@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from tests.hostile.operations import Field
+from shared.testing.operations import Field
 
 NAIVE_TIMES = ("2026-01-31T09:30:00", "2026-01-31T09:30:00.123456", "2026-01-31 09:30:00", "2026-01-31T09:30")
 WRONG_TIMES = (

@@ -6,20 +6,23 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord
 
 from shared.chassis.events.producer import Outgoing
 from shared.contracts.types import new_id
+from shared.testing.api_client import Json
+from shared.testing.isolation_probe import Probe
 from stack.migrate import SERVICES, DatabaseAccess
+from stack.topic_messages import read_messages
+from stack.topics import topics_of
 from tests.hostile.operations import operations
-from tests.integration.accounts import Json, eventually
+from tests.integration.accounts import eventually
 from tests.isolation.filled import TABLES
-from tests.isolation.probe import Probe
-from tests.isolation.test_routes import recipes
-from tests.isolation.world import Person, World, running_world
+from tests.isolation.world import Person, World, bodies, running_world
 from tests.pace import patient
 
 ServiceEnv = Callable[[str], dict[str, str]]
@@ -45,10 +48,12 @@ async def test_no_tenant_reads_the_strings_of_another(
 ) -> None:
     world, *people = settled
     assert await _tables_with(world, people[0]) >= STORED_IN
-    await _ask_everything(world, *people)
-    await _provoke_errors(world, *people)
+    await _ask_everything(*people)
+    await _provoke_errors(*people)
     await _publish_poison(world, *people)
-    records = [record async for record in _read_all_messages(kafka_bootstrap, topic_prefix)]
+    topics = [topic.name for topic in topics_of(prefix=topic_prefix)]
+    async with asyncio.timeout(patient(60)):
+        records = [record async for record in read_messages(kafka_bootstrap, topics)]
     faults = [*_in_answers(world.answers, people), *_in_events(records, people), *await _in_metrics(world, people)]
     lines = world.log.getvalue().splitlines()
     assert sum('"request"' in line for line in lines) > 500, "the services' log was not seen"
@@ -77,13 +82,13 @@ async def _tables_with(world: World, person: Person) -> set[str]:
     return found
 
 
-async def _ask_everything(world: World, first: Person, second: Person) -> None:
+async def _ask_everything(first: Person, second: Person) -> None:
     for owner, intruder in ((first, second), (second, first)):
-        probe = Probe(world, owner, intruder, recipes(intruder), recipes(owner))
+        probe = Probe(owner, intruder, bodies(intruder), bodies(owner))
         assert await probe.faults(operations()) == []
 
 
-async def _provoke_errors(world: World, first: Person, second: Person) -> None:
+async def _provoke_errors(first: Person, second: Person) -> None:
     """Let each tenant run into the other's data: the same e-mail, the same names, the same ids."""
     for one, other in ((first, second), (second, first)):
         entries: tuple[Json, ...] = (
@@ -92,14 +97,14 @@ async def _provoke_errors(world: World, first: Person, second: Person) -> None:
             {"email": other.email, "password": "short"},
         )
         for entry in entries:
-            await world.call("POST", "/v1/auth/register", one, body=entry)
-            await world.call("POST", "/v1/auth/login", one, body=entry)
-        await world.call("POST", "/v1/auth/refresh", one, body={"refresh_token": one.secrets[0]})
-        for label, body in recipes(one).items():
+            await one.call("POST", "/v1/auth/register", entry)
+            await one.call("POST", "/v1/auth/login", entry)
+        await one.refresh(one.secrets[0])
+        for label, body in bodies(one).items():
             method, _, path = label.partition(" ")
             for wrong in ({**body, "symbol": other.canary}, {**body, "unknown": other.canary}, {**body}):
                 if "{" not in path:
-                    await world.call(method, path, one, body=wrong)
+                    await one.call(method, path, wrong)
 
 
 async def _publish_poison(world: World, *people: Person) -> None:
@@ -140,30 +145,6 @@ def _in_events(records: list[ConsumerRecord], people: list[Person]) -> Iterator[
                     yield f"{record.topic}: a message has a secret of {person.canary}"
 
 
-async def _read_all_messages(bootstrap: str, prefix: str) -> AsyncIterator[ConsumerRecord]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        topics = [topic for topic in await consumer.topics() if topic.startswith(prefix)]
-        partitions = []
-        for topic in topics:
-            await consumer._client.force_metadata_update()
-            partitions += [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        for partition in partitions:
-            consumer.seek(partition, 0)
-        async with asyncio.timeout(patient(60)):
-            for partition, end in ends.items():
-                while await consumer.position(partition) < end:
-                    batches = await consumer.getmany(timeout_ms=200)
-                    for batch in batches.values():
-                        for record in batch:
-                            yield record
-    finally:
-        await consumer.stop()
-
-
 async def _in_metrics(world: World, people: list[Person]) -> list[str]:
     faults = []
     for name, running in world.running.items():
@@ -199,8 +180,10 @@ def _in_log(lines: Sequence[str], people: list[Person], secrets: list[str]) -> I
 def test_the_search_finds_leaks() -> None:
     """In an answer to another tenant and to an anonymous caller, in a message with another's key, in its headers,
     in the log."""
-    first, second = (Person("", "", f"canary{n}", secrets=[f"secret{n}"], user_id=n) for n in (1, 2))
-    people = [first, second]
+    nothing: Any = None  # Any: neither the session nor the world is used
+    people = [
+        Person("", nothing, world=nothing, canary=f"canary{n}", secrets=[f"secret{n}"], user_id=n) for n in (1, 2)
+    ]
     answers = [("canary1", "GET /a", "canary1"), ("canary1", "GET /b", "canary2"), ("", "GET /c", "canary1")]
     assert [*_in_answers(answers, people)] == [
         "GET /b: canary1 is shown canary2",

@@ -1,12 +1,11 @@
 """Tests of the probe: it finds endpoints that leak, each in its own way, and reports no fault of correct ones."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID
 
-import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
@@ -16,16 +15,16 @@ from shared.chassis.http.app import Call, Endpoint, Reply, make_app
 from shared.chassis.http.openapi import describe
 from shared.chassis.http.paging import Page, PageQuery
 from shared.contracts.types import BodyModel, Id, ViewModel
-from tests.hostile.operations import Operation, _read
-from tests.integration.accounts import Json
-from tests.isolation.probe import Caller, Probe
+from shared.testing.api_client import Json, open_client
+from shared.testing.isolation_probe import Probe
+from shared.testing.operations import Operation, read_operations
+from shared.testing.tenant import Tenant
 
 OWNERS, INTRUDERS = (UUID(f"01900000-0000-7000-8000-00000000000{n}") for n in (1, 2))
-KIND = {"/v1/things": "thing_id"}
 
 
 class ThingView(ViewModel):
-    thing_id: UUID
+    trade_id: UUID
     name: str
 
 
@@ -34,11 +33,11 @@ class ThingBody(BodyModel):
 
 
 class ShareBody(BodyModel):
-    thing_id: Id
+    trade_id: Id
 
 
 class ThingsQuery(PageQuery):
-    thing_id: Id | None = None
+    trade_id: Id | None = None
 
 
 THINGS = {OWNERS: ("owner", "the owner's canary"), INTRUDERS: ("intruder", "the intruder's canary")}
@@ -46,7 +45,7 @@ NAMES = {"owner": 1, "intruder": 2}
 
 
 def thing(one: UUID) -> ThingView:
-    return ThingView(thing_id=one, name=THINGS[one][1])
+    return ThingView(trade_id=one, name=THINGS[one][1])
 
 
 def own(call: Call, one: UUID) -> ThingView:
@@ -84,7 +83,7 @@ async def get_revealing_by_header(call: Call) -> Reply[ThingView]:
 
 async def list_own(call: Call, query: ThingsQuery) -> Page[ThingView]:
     own_things = [one for one, (name, _) in THINGS.items() if NAMES[name] == call.principal.user_id]
-    return Page(items=[thing(one) for one in own_things if query.thing_id in (None, one)])
+    return Page(items=[thing(one) for one in own_things if query.trade_id in (None, one)])
 
 
 async def list_all(_: Call, query: ThingsQuery) -> Page[ThingView]:
@@ -92,15 +91,15 @@ async def list_all(_: Call, query: ThingsQuery) -> Page[ThingView]:
 
 
 async def list_by_id(_: Call, query: ThingsQuery) -> Page[ThingView]:
-    return Page(items=[thing(query.thing_id)] if query.thing_id in THINGS else [])
+    return Page(items=[thing(query.trade_id)] if query.trade_id in THINGS else [])
 
 
 async def share_own(call: Call, body: ShareBody) -> ThingView:
-    return own(call, body.thing_id)
+    return own(call, body.trade_id)
 
 
 async def share_any(_: Call, body: ShareBody) -> ThingView:
-    if body.thing_id not in THINGS:
+    if body.trade_id not in THINGS:
         raise NotFound
     return thing(INTRUDERS)
 
@@ -115,10 +114,10 @@ async def answer_everyone(_: Call) -> Page[ThingView]:
 
 GET, POST = "GET", "POST"
 HONEST = (
-    Endpoint(GET, "/v1/things/{id}", get_own, "", response=ThingView),
-    Endpoint(GET, "/v1/things", list_own, "", response=Page[ThingView], query=ThingsQuery),
+    Endpoint(GET, "/v1/trades/{id}", get_own, "", response=ThingView),
+    Endpoint(GET, "/v1/trades", list_own, "", response=Page[ThingView], query=ThingsQuery),
     Endpoint(POST, "/v1/shares", share_own, "", response=ThingView, body=ShareBody, scope="trade"),
-    Endpoint("PATCH", "/v1/things/{id}", rename, "", response=ThingView, body=ThingBody, scope="trade"),
+    Endpoint("PATCH", "/v1/trades/{id}", rename, "", response=ThingView, body=ThingBody, scope="trade"),
 )
 
 
@@ -128,16 +127,16 @@ class Leak(NamedTuple):
 
 
 LEAKS = (
-    Leak(Endpoint(GET, "/v1/things/{id}", get_any, "", response=ThingView), "answers 200, with nothing's 404"),
-    Leak(Endpoint(GET, "/v1/things/{id}", get_revealing, "", response=ThingView), "answers another body"),
-    Leak(Endpoint(GET, "/v1/things/{id}", get_revealing_by_header, "", response=ThingView), "answers another body"),
+    Leak(Endpoint(GET, "/v1/trades/{id}", get_any, "", response=ThingView), "answers 200, with nothing's 404"),
+    Leak(Endpoint(GET, "/v1/trades/{id}", get_revealing, "", response=ThingView), "answers another body"),
+    Leak(Endpoint(GET, "/v1/trades/{id}", get_revealing_by_header, "", response=ThingView), "answers another body"),
     Leak(
-        Endpoint(GET, "/v1/things", list_all, "", response=Page[ThingView], query=ThingsQuery),
+        Endpoint(GET, "/v1/trades", list_all, "", response=Page[ThingView], query=ThingsQuery),
         "shows another's the owner's canary",
     ),
     Leak(
-        Endpoint(GET, "/v1/things", list_by_id, "", response=Page[ThingView], query=ThingsQuery),
-        "with another's thing_id",
+        Endpoint(GET, "/v1/trades", list_by_id, "", response=Page[ThingView], query=ThingsQuery),
+        "with another's trade_id",
     ),
     Leak(
         Endpoint(POST, "/v1/shares", share_any, "", response=ThingView, body=ShareBody, scope="trade"),
@@ -145,29 +144,14 @@ LEAKS = (
     ),
     Leak(Endpoint(GET, "/v1/others/{id}", get_own, "", response=ThingView), "it is not known what it is the id of"),
     Leak(
-        Endpoint(GET, "/v1/things/{id}/{other}", get_own, "", response=ThingView),
+        Endpoint(GET, "/v1/trades/{id}/{other}", get_own, "", response=ThingView),
         "it is not known what it is the id of",
     ),
     Leak(
-        Endpoint("PATCH", "/v1/things/{id}/name", rename, "", response=ThingView, body=ThingBody, scope="trade"),
+        Endpoint("PATCH", "/v1/trades/{id}/name", rename, "", response=ThingView, body=ThingBody, scope="trade"),
         "takes a body for which there is no recipe",
     ),
 )
-
-
-@dataclass
-class SampleTenant:
-    token: str
-    canary: str
-    ids: Mapping[str, list[str]]
-
-    @property
-    def all_ids(self) -> list[str]:
-        return [one for several in self.ids.values() for one in several]
-
-    @property
-    def private_ids(self) -> list[str]:
-        return self.all_ids
 
 
 class Names:
@@ -180,57 +164,34 @@ class Names:
         return Principal(NAMES[name], UUID(int=NAMES[name]), SCOPES, None)
 
 
-@dataclass
-class Answer:
-    status: int
-    text: str
-    headers: Mapping[str, str]
-
-
-@dataclass
-class Small:
-    session: aiohttp.ClientSession
-    called: list[str] = field(default_factory=list)
-
-    async def call(
-        self,
-        method: str,
-        template: str,
-        caller: Caller | None,
-        path: str = "",
-        body: Json | None = None,
-        **headers: str,
-    ) -> Answer:
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if caller is not None:
-            sent["Authorization"] = f"Bearer {caller.token}"
-        async with self.session.request(method, path or template, json=body, headers=sent) as answer:
-            return Answer(answer.status, await answer.text(), answer.headers)
-
-
 Find = Callable[..., Awaitable[list[str]]]
+
+
+BODIES: dict[str, Json] = {
+    "POST /v1/shares": {"trade_id": str(INTRUDERS)},
+    "PATCH /v1/trades/{id}": {"name": "x"},
+}
 
 
 @pytest.fixture
 def find() -> Find:
     """Return a function that gives the probe's findings on a service of these endpoints."""
-    owner, intruder = (
-        SampleTenant(name, canary, {"thing_id": [str(one)]}) for one, (name, canary) in THINGS.items()
-    )
-    recipes: dict[str, Json] = {
-        "POST /v1/shares": {"thing_id": str(INTRUDERS)},
-        "PATCH /v1/things/{id}": {"name": "x"},
-    }
 
-    async def run_probe(*endpoints: Endpoint, without_samples: bool = False) -> list[str]:
+    async def run_probe(*endpoints: Endpoint, without_samples: bool = False, creates: bool = True) -> list[str]:
         app = make_app(endpoints, Names(), body_limit_bytes=10_000)  # type: ignore[arg-type]
-        document = json.loads(json.dumps(describe("small", endpoints)))
-        operations: list[Operation] = [*_read(document)]
-        held = SampleTenant(owner.token, owner.canary, {}) if without_samples else owner
-        async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
-            return await Probe(Small(session), held, intruder, recipes, recipes, KIND).faults(operations)
+        async with TestServer(app) as server, open_client(str(server.make_url("")).rstrip("/")) as client:
+            owner, intruder = (
+                Tenant(client.url, client.http, name, canary=canary, ids={"trade_id": [str(one)]})
+                for one, (name, canary) in THINGS.items()
+            )
+            held = replace(owner, ids={}) if without_samples else owner
+            return await Probe(held, intruder, BODIES, BODIES if creates else None).faults(described(*endpoints))
 
     return run_probe
+
+
+def described(*endpoints: Endpoint) -> list[Operation]:
+    return read_operations(json.loads(json.dumps(describe("small", endpoints))))
 
 
 async def test_a_correct_service_has_no_fault(find: Find) -> None:
@@ -246,22 +207,25 @@ async def test_a_leak_is_found_and_named(find: Find, leak: Leak) -> None:
 
 async def test_an_endpoint_without_authentication_is_found(find: Find) -> None:
     """The document declares the endpoint for tenants, but it is served as public."""
-    (described,) = [Endpoint(GET, "/v1/things", answer_everyone, "", response=Page[ThingView], query=ThingsQuery)]
-    operations = [*_read(json.loads(json.dumps(describe("small", [described]))))]
+    endpoint = Endpoint(GET, "/v1/trades", answer_everyone, "", response=Page[ThingView], query=ThingsQuery)
     app = make_app(
-        [Endpoint(GET, "/v1/things", answer_everyone, "", public=True)],
+        [Endpoint(GET, "/v1/trades", answer_everyone, "", public=True)],
         None,
         body_limit_bytes=1_000,
     )
-    tenant = SampleTenant("", "canary", {"thing_id": [str(OWNERS)]})
-    async with TestServer(app) as server, aiohttp.ClientSession(server.make_url("/")) as session:
-        faults = await Probe(Small(session), tenant, tenant, {}, {}, KIND).faults(operations)
-    assert "GET /v1/things: answers 200 without a token" in faults
-    assert "GET /v1/things: answers 200 to a token of nobody" in faults
+    async with TestServer(app) as server, open_client(str(server.make_url("")).rstrip("/")) as client:
+        tenant = Tenant(client.url, client.http, canary="canary", ids={"trade_id": [str(OWNERS)]})
+        faults = await Probe(tenant, tenant, {}, {}).faults(described(endpoint))
+    assert "GET /v1/trades: answers 200 without a token" in faults
+    assert "GET /v1/trades: answers 200 to a token of nobody" in faults
 
 
 async def test_a_route_without_a_sample_is_a_fault(find: Find) -> None:
     faults = await find(*HONEST, without_samples=True)
-    assert "GET /v1/things/{id}: is of a thing_id, and there is none to try it with" in faults
-    assert "GET /v1/things: takes a thing_id, and there is none to try it with" in faults
-    assert "POST /v1/shares: takes a thing_id, and there is none to try it with" in faults
+    assert "GET /v1/trades/{id}: is of a trade_id, and there is none to try it with" in faults
+    assert "GET /v1/trades: takes a trade_id, and there is none to try it with" in faults
+    assert "POST /v1/shares: takes a trade_id, and there is none to try it with" in faults
+
+
+async def test_without_bodies_of_the_owner_a_missing_sample_is_no_fault(find: Find) -> None:
+    assert await find(*HONEST, without_samples=True, creates=False) == []

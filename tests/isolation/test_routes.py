@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from shared.testing.isolation_probe import Probe
+from shared.testing.operations import Operation
+from shared.testing.tenant import kind_of, with_id
 from stack.migrate import DatabaseAccess
-from tests.hostile.operations import Operation, operations
-from tests.integration.accounts import Json
-from tests.isolation.probe import Probe, kind_of, with_id
-from tests.isolation.world import Person, World, backtest_of, bodies, running_world, settle
+from tests.hostile.operations import operations
+from tests.isolation.world import Person, World, bodies, running_world, settle
 
 ServiceEnv = Callable[[str], dict[str, str]]
 
@@ -22,51 +23,23 @@ async def settled(
         yield world
 
 
-def recipes(person: Person) -> dict[str, Json]:
-    """Return bodies that each operation accepts from this tenant."""
-    created = bodies(person)
-    strategy = created["POST /v1/strategies"]
-    return {
-        **created,
-        "POST /v1/sessions": {
-            "strategy_id": person.ids["strategy_id"][0],
-            "symbol": "BTCUSDT",
-            "mode": "PAPER",
-            "initial_balance": "10000",
-        },
-        "POST /v1/backtests": backtest_of(person),
-        "PUT /v1/strategies/{id}": strategy,
-        "POST /v1/strategies/{id}/versions": strategy,
-        "PUT /v1/bot-configurations/{id}": created["POST /v1/bot-configurations"],
-        "PATCH /v1/alerts/{id}": {"notify_dashboard": True},
-        "PATCH /v1/market-analysis/{id}": {"notes": person.canary},
-        "PUT /v1/inbox/preferences": {"kinds": {}},
-        "POST /v1/me/password": {"old_password": "not the old one", "new_password": person.password},
-        "PATCH /v1/sessions/{id}": {"notes": person.canary},
-        "PATCH /v1/trades/{id}": {"notes": person.canary},
-        "POST /v1/strategies/{id}/publish": {"display_name": "somebody"},
-        "POST /v1/strategies/published/{id}/copy": {"strategy_name": f"{person.canary} taken over"},
-        "POST /v1/strategies/templates/{id}/copy": {"strategy_name": f"{person.canary} from a template"},
-    }
-
-
 async def test_no_operation_shows_or_changes_data_of_another_tenant(settled: tuple[World, Person, Person]) -> None:
     """Each operation is then repeated as the owner, who must get what the intruder did not. At the end, billing has
     booked for each tenant exactly the requests that they sent."""
     world, owner, intruder = settled
     every = operations()
     before = await world.digest(owner)
-    probe = Probe(world, owner, intruder, recipes(intruder), recipes(owner))
+    probe = Probe(owner, intruder, bodies(intruder), bodies(owner))
     faults = await probe.faults(operation for operation in every if not creates(operation))
     for operation in every:
         if creates(operation) and not operation.public:
-            await world.call("POST", operation.path, intruder, body=recipes(intruder).get(operation.label))
+            await intruder.call("POST", operation.path, bodies(intruder).get(operation.label))
     after = await world.digest(owner)
     faults += [f"{table}: another's rows were changed" for table, was in before.items() if after[table] != was]
     faults += await probe.faults(operation for operation in every if creates(operation))
     faults += [fault async for fault in _open_inside(world, intruder)]
     assert not faults, "\n".join(faults)
-    refused = [fault async for fault in _refused_to_owner(world, owner, every)]
+    refused = [fault async for fault in _refused_to_owner(owner, every)]
     assert not refused, "\n".join(refused)
     await settle(world)
     for person in (owner, intruder):
@@ -79,22 +52,20 @@ def creates(operation: Operation) -> bool:
     return operation.method == "POST" and "{" not in operation.path
 
 
-async def _refused_to_owner(world: World, owner: Person, every: list[Operation]) -> AsyncIterator[str]:
+async def _refused_to_owner(owner: Person, every: list[Operation]) -> AsyncIterator[str]:
     """Run reads first, then changes, then deletions; stop the sessions that the probe itself started first."""
-    own = recipes(owner)
-    for session in (await world.json("GET", "/v1/sessions", owner))["items"]:  # type: ignore[attr-defined]
+    own = bodies(owner)
+    for session in await owner.list_all("/v1/sessions"):
         if session["session_id"] not in owner.ids["session_id"]:
-            stop = "/v1/sessions/{id}/stop"
-            await world.json("POST", stop, owner, with_id(stop, session["session_id"]))
+            await owner.must("POST", f"/v1/sessions/{session['session_id']}/stop")
     for operation in sorted(every, key=lambda each: ("GET", "PUT", "PATCH", "POST", "DELETE").index(each.method)):
         kind = kind_of(operation.path)
         if operation.public or "{" not in operation.path or kind is None:
             continue
         body = None if operation.body is None else own.get(operation.label, {})
-        path = with_id(operation.path, owner.ids[kind][0])
-        answer = await world.call(operation.method, operation.path, owner, path, body)
+        answer = await owner.call(operation.method, with_id(operation.path, owner.ids[kind][0]), body)
         if answer.status >= 300:
-            yield f"{operation.label}: its owner gets {answer.status} {answer.text}"
+            yield f"{operation.label}: its owner gets {answer.status} {answer.raw}"
 
 
 async def _open_inside(world: World, intruder: Person) -> AsyncIterator[str]:

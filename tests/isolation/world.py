@@ -4,8 +4,9 @@ import asyncio
 import io
 import json
 import logging
+import re
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,14 +32,16 @@ from services.trading.worker.worker import Worker
 from shared.chassis.quota.metered_paths import kind_of
 from shared.chassis.service import RunningService
 from shared.chassis.telemetry import configure_logging
+from shared.testing.api_client import PASSWORD, Answer, Json
+from shared.testing.tenant import Tenant, until_known
 from stack.billing_database import grant
 from stack.consumer_lag import consumer_lag
 from stack.migrate import SERVICES, DatabaseAccess
 from stack.topics import open_admin_client
-from tests.integration.accounts import Json, auth_settings, billing_settings, eventually
+from tests.integration.accounts import auth_settings, billing_settings, eventually
 from tests.integration.trading.market import Exchange, Market
 from tests.isolation.filled import TABLES
-from tests.isolation.probe import OPEN_KINDS, Caller
+from tests.pace import patient
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
 ServiceEnv = Callable[[str], dict[str, str]]
@@ -54,36 +57,27 @@ BOOKED = """
     SELECT kind, sum(requests)::bigint FROM billing.api_usage_reports WHERE user_id = $1 GROUP BY kind
     UNION ALL SELECT 'total', sum(total_requests)::bigint FROM billing.user_api_usage WHERE user_id = $1
 """
-SYMBOL = {"symbol": "BTCUSDT", "interval": "15"}
 
 
-@dataclass
-class Person:
-    """`ids` are by kind; `canary` is in every text that the tenant may write, `secrets` must not be stored
-    anywhere."""
+@dataclass(kw_only=True)
+class Person(Tenant):
+    """A tenant of the world, each of whose operations is called at the service that has it. `secrets` must not be
+    stored anywhere."""
 
-    email: str
-    password: str
-    canary: str
-    token: str = ""
+    world: "World"
     secrets: list[str] = field(default_factory=list)
     user_id: int = 0
-    ids: dict[str, list[str]] = field(default_factory=dict)
 
-    @property
-    def all_ids(self) -> list[str]:
-        return [one for several in self.ids.values() for one in several]
-
-    @property
-    def private_ids(self) -> list[str]:
-        return [one for kind, several in self.ids.items() if kind not in OPEN_KINDS for one in several]
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    text: str
-    headers: Mapping[str, str]
+    async def send(
+        self, method: str, path: str, body: Json | None, token: str, headers: Mapping[str, str]
+    ) -> Answer:
+        self.url, template = self.world.route(method, path)
+        answer = await super().send(method, path, body, token, headers)
+        whole = answer.raw + "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+        self.world.answers.append((self.canary, f"{method} {path}", whole))
+        if (kind := kind_of(method, template)) is not None and answer.status != 401:
+            self.world.requests[self.canary][kind] += 1
+        return answer
 
 
 @dataclass
@@ -99,37 +93,15 @@ class World:
     answers: list[tuple[str, str, str]] = field(default_factory=list)
     requests: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
-    async def call(
-        self,
-        method: str,
-        template: str,
-        caller: Caller | None,
-        path: str = "",
-        body: Json | None = None,
-        **headers: str,
-    ) -> Answer:
-        """Call an operation at the service that has it."""
-        url = self.routes[method, template] + (path or template)
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if caller is not None:
-            sent["Authorization"] = f"Bearer {caller.token}"
-        ends = {"seconds": "0"} if template.endswith("/stream") else {}  # the stream ends after the stored events
-        async with self.session.request(method, url, params=ends, json=body, headers=sent) as answer:
-            text = await answer.text()
-            whole = text + "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
-            canary, kind = caller.canary if caller else "", kind_of(method, template)
-            self.answers.append((canary, f"{method} {path or template}", whole))
-            if kind is not None and answer.status != 401:
-                self.requests[canary][kind] += 1
-            return Answer(answer.status, text, answer.headers)
+    def person(self, canary: str, email: str, password: str = PASSWORD) -> Person:
+        return Person("", self.session, world=self, canary=canary, email=email, password=password)
 
-    async def json(
-        self, method: str, template: str, caller: Person | None, path: str = "", body: Json | None = None
-    ) -> Json:
-        answer = await self.call(method, template, caller, path, body)
-        assert answer.status < 300, f"{method} {path or template}: {answer.status} {answer.text}"
-        decoded: Json = json.loads(answer.text or "{}")
-        return decoded
+    def route(self, method: str, path: str) -> tuple[str, str]:
+        """Return the address of the service that has the operation, and the operation's path."""
+        for (each, template), url in self.routes.items():
+            if each == method and re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path.partition("?")[0]):
+                return url, template
+        raise AssertionError(f"no service has {method} {path}")
 
     async def digest(self, person: Person) -> dict[str, str]:
         """Return a digest of all rows of the tenant by table, read as a superuser. It leaves out the counts of
@@ -171,7 +143,7 @@ async def captured_log() -> AsyncIterator[io.StringIO]:
 
 @asynccontextmanager
 async def running_services(
-    env: ServiceEnv, access: DatabaseAccess, superuser_dsn: str, folder: Path
+    env: ServiceEnv, access: DatabaseAccess, superuser_dsn: str, folder: Path, roles: set[str] = ROLES
 ) -> AsyncIterator[tuple[World, Exchange]]:
     """Start the services, without any account."""
     async with AsyncExitStack() as stack:
@@ -179,7 +151,7 @@ async def running_services(
         exchange = Exchange()
         server = await stack.enter_async_context(TestServer(exchange.app()))
         exchange.url = f"http://127.0.0.1:{server.port}"
-        running = await _start(stack, env, exchange.url, folder)
+        running = await _start(stack, env, exchange.url, folder, roles)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         database = await asyncpg.connect(superuser_dsn, database=access.name)
         stack.push_async_callback(database.close)
@@ -188,6 +160,7 @@ async def running_services(
             for endpoint in service.service.endpoints:
                 if not endpoint.internal:
                     world.routes[endpoint.method, endpoint.path] = service.url
+        world.routes = dict(sorted(world.routes.items(), key=lambda route: route[0][1].count("{")))
         yield world, exchange
 
 
@@ -197,20 +170,20 @@ async def running_world(
 ) -> AsyncIterator[tuple[World, Person, Person]]:
     """Start the services with two tenants, and wait until no event is left to send."""
     async with running_services(env, access, superuser_dsn, folder) as (world, exchange):
-        first, second = [_person(name) for name in ("first", "second")]
-        for person in (first, second):
-            await _register(world, person, access)
+        first, second = [await _register(world, name, access) for name in ("first", "second")]
         await _play(world, world.running["trading"], exchange, first, second)
         await settle(world)
         yield world, first, second
 
 
-async def _start(stack: AsyncExitStack, env: ServiceEnv, exchange: str, folder: Path) -> dict[str, RunningService]:
+async def _start(
+    stack: AsyncExitStack, env: ServiceEnv, exchange: str, folder: Path, roles: set[str]
+) -> dict[str, RunningService]:
     def values(service: str, **more: str) -> dict[str, object]:
         return {**{name.lower(): value for name, value in env(service).items()}, **more}
 
     async def start(build: Callable[..., object], settings: object) -> RunningService:
-        return await stack.enter_async_context(RunningService(build, settings, ROLES))  # type: ignore[arg-type]
+        return await stack.enter_async_context(RunningService(build, settings, roles))  # type: ignore[arg-type]
 
     running = {"auth": await start(auth.build, auth_settings(env("auth"), folder))}
     keys = {"jwks_url": f"{running['auth'].url}/.well-known/jwks.json"}
@@ -228,69 +201,31 @@ async def _start(stack: AsyncExitStack, env: ServiceEnv, exchange: str, folder: 
     return running
 
 
-def _person(name: str) -> Person:
+async def _register(world: World, name: str, access: DatabaseAccess) -> Person:
     canary = f"canary{name}{token_hex(6)}"
-    return Person(f"{canary}@example.org", f"secret {token_hex(12)}", canary)
-
-
-async def _register(world: World, person: Person, access: DatabaseAccess) -> None:
-    names = dict.fromkeys(("username", "first_name", "last_name"), person.canary)
+    person = world.person(canary, email=f"{canary}@example.org", password=f"secret {token_hex(12)}")
     entry: Json = {"email": person.email, "password": person.password}
-    agent = {"User_Agent": person.canary}
-    await world.call("POST", "/v1/auth/register", person, body={**entry, **names}, **agent)
+    names = dict.fromkeys(("username", "first_name", "last_name"), canary)
+    await person.call("POST", "/v1/auth/register", {**entry, **names}, User_Agent=canary)
     person.user_id = await world.database.fetchval("SELECT user_id FROM auth.users WHERE email = $1", person.email)
     for _ in range(2):  # a second login, so that one can be ended without the other
-        tokens = await world.json("POST", "/v1/auth/login", person, body=entry)
-        person.token = str(tokens["access_token"])
-        person.secrets += [str(tokens["access_token"]), str(tokens["refresh_token"])]
+        person.keep(await person.log_in(person.email, person.password))
+        person.secrets += [person.token, person.refresh_token]
     person.secrets.append(person.password)
     await grant(access.dsn("billing_app"), person.email, "PRO")
-    await until_known(world, person)
-
-
-async def until_known(world: World, person: Caller, plan: str = "PRO") -> None:
-    """Wait until every service knows the tenant and the plan."""
-    for path, text in (
-        ("/v1/subscription", plan),
-        ("/v1/sessions/limits", plan),
-        ("/v1/watchlist", "items"),
-        ("/v1/alerts", "items"),
-        ("/v1/me", plan),
-    ):
-        await eventually(
-            lambda path=path: world.call("GET", path, person),  # type: ignore[misc]
-            lambda answer, text=text: answer.status == 200 and text in answer.text,  # type: ignore[misc]
-            SETTLED_WITHIN_S,
-        )
+    await until_known(person, "PRO", patient(SETTLED_WITHIN_S))
+    return person
 
 
 def bodies(person: Person) -> dict[str, Json]:
-    """Return the bodies of the objects this tenant creates, by operation; every free text is their canary."""
-    canary = person.canary
-    document = {key: _rename(value, "fast", f"i_{canary}") for key, value in CROSS.items()}
-    document |= {"strategy_name": canary, "strategy_description": canary}
-    return {
-        "POST /v1/strategies": document,
-        "POST /v1/bot-configurations": {
-            "config_name": canary,
-            "config_data": {canary: {"note": [canary]}},
-            "strategy_type": canary,
-            "max_position_size": "1000000",
-        },
-        "POST /v1/watchlist": {**SYMBOL},
-        "POST /v1/alerts": {
-            **SYMBOL,
-            "alert_name": canary,
-            "alert_type": "PRICE",
-            "condition_data": {"op": "above", "value": "10"},
-        },
-    }
+    """Return bodies that each operation accepts from this tenant; every free text is their canary."""
+    return person.bodies(_strategy(person))
 
 
-def _rename(value: object, old: str, new: str) -> object:
-    if isinstance(value, dict):
-        return {(new if key == old else key): _rename(each, old, new) for key, each in value.items()}
-    return new if value == old else value
+def _strategy(person: Person) -> Json:
+    """Return a strategy with an indicator named after the canary."""
+    named: Json = json.loads(json.dumps(CROSS).replace('"fast"', f'"i_{person.canary}"'))
+    return named
 
 
 async def _play(world: World, service: RunningService, exchange: Exchange, first: Person, second: Person) -> None:
@@ -298,12 +233,14 @@ async def _play(world: World, service: RunningService, exchange: Exchange, first
     market = Market(service.database, service.producer, "BTCUSDT", wavy_bars(BARS + 1))
     await market.begin()
     for person in (first, second):
-        await _make(world, person)
+        await person.fill(_strategy(person), CROSS)
+        for action in ("pause", "resume"):
+            await person.must("POST", f"/v1/sessions/{person.first_id('session_id')}/{action}")
     async with trading(service, exchange):
         await market.close_bars(BARS)
         for person in (first, second):
-            await _collect(world, person)
-    await _backtest(world, service, first, second)
+            await _collect(person)
+    await _backtest(service, first, second)
 
 
 @asynccontextmanager
@@ -334,82 +271,36 @@ async def backtesting(service: RunningService) -> AsyncIterator[None]:
         await working
 
 
-def backtest_of(person: Person, **changes: str) -> Json:
-    """Return the body of a backtest that the tenant may request."""
-    terms: Json = {"strategy_id": person.ids["strategy_id"][0], "symbol": "BTCUSDT"}
-    return {**terms, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z", **changes}
-
-
-async def _backtest(world: World, service: RunningService, *people: Person) -> None:
+async def _backtest(service: RunningService, *people: Person) -> None:
     """Create one pending and one finished backtest for each tenant."""
-    path = "/v1/backtests"
     for person in people:
-        backtest = await world.json("POST", path, person, body=backtest_of(person))
-        person.ids["backtest_id"] = [str(backtest["backtest_id"])]
+        await person.make("/v1/backtests", bodies(person)["POST /v1/backtests"])
     async with backtesting(service):
         for person in people:
-            await _wait_for_items(lambda p=person: world.json("GET", path, p, path + "?status=DONE"))  # type: ignore[misc]
+            await _wait_for_items(person, "/v1/backtests?status=DONE")
     for person in people:
-        pending = await world.json("POST", path, person, body=backtest_of(person, fee_rate="0.001"))
-        person.ids["backtest_id"].insert(0, str(pending["backtest_id"]))
+        await person.make("/v1/backtests", {**bodies(person)["POST /v1/backtests"], "fee_rate": "0.001"})
+        person.ids["backtest_id"].reverse()
 
 
-async def _make(world: World, person: Person) -> None:
-    kinds = {
-        "/v1/strategies": "strategy_id",
-        "/v1/bot-configurations": "bot_configuration_id",
-        "/v1/watchlist": "watch_id",
-        "/v1/alerts": "alert_id",
-    }
-    for label, body in bodies(person).items():
-        path = label.partition(" ")[2]
-        created = await world.json("POST", path, person, body=body)
-        person.ids[kinds[path]] = [str(created[kinds[path]])]
-    await _publish(world, person)
-    own = {kind: person.ids[kind][0] for kind in ("strategy_id", "bot_configuration_id")}
-    start: Json = {**own, "symbol": "BTCUSDT", "mode": "PAPER", "initial_balance": "10000"}
-    session = str((await world.json("POST", "/v1/sessions", person, body=start))["session_id"])
-    person.ids["session_id"] = [session]
-    for action in ("pause", "resume"):
-        template = f"/v1/sessions/{{id}}/{action}"
-        await world.json("POST", template, person, template.replace("{id}", session))
-
-
-async def _publish(world: World, person: Person) -> None:
-    """Publish a strategy without any of the tenant's own texts."""
-    strategy = str((await world.json("POST", "/v1/strategies", person, body={**CROSS}))["strategy_id"])
-    publish = "/v1/strategies/{id}/publish"
-    path = publish.replace("{id}", strategy)
-    published = await world.json("POST", publish, person, path, {"display_name": "somebody"})
-    person.ids["strategy_id"].append(strategy)
-    person.ids["published_strategy_id"] = [str(published["published_strategy_id"])]
-    templates = (await world.json("GET", "/v1/strategies/templates", person))["items"]
-    assert isinstance(templates, list)
-    person.ids["template_id"] = [str(templates[0]["template_id"])]
-
-
-async def _collect(world: World, person: Person) -> None:
+async def _collect(person: Person) -> None:
     """Collect the ids of objects that the platform created by itself."""
-    session = person.ids["session_id"][0]
-    decisions = "/v1/sessions/{id}/decisions"
-    for kind, template, path, name in (
-        ("trade_id", "/v1/trades", "/v1/trades?status=CLOSED", "trade_id"),
-        ("decision_id", decisions, decisions.replace("{id}", session), "decision_id"),
-        ("fill_id", "/v1/fills", "/v1/fills", "fill_id"),
-        ("event_id", "/v1/inbox", "/v1/inbox?event_category=ALERT", "event_id"),
-        ("login_id", "/v1/me/sessions", "/v1/me/sessions", "login_id"),
-        ("analysis_id", "/v1/market-analysis", "/v1/market-analysis", "analysis_id"),
-        ("", "/v1/performance/equity", "/v1/performance/equity", "trade_id"),
+    for kind, path in (
+        ("trade_id", "/v1/trades?status=CLOSED"),
+        ("decision_id", f"/v1/sessions/{person.first_id('session_id')}/decisions"),
+        ("fill_id", "/v1/fills"),
+        ("event_id", "/v1/inbox?event_category=ALERT"),
+        ("login_id", "/v1/me/sessions"),
+        ("analysis_id", "/v1/market-analysis"),
     ):
-        items = await _wait_for_items(lambda t=template, p=path: world.json("GET", t, person, p))  # type: ignore[misc]
-        if kind:
-            person.ids[kind] = [str(item[name]) for item in items if not item.get("current")][:2]
+        items = await _wait_for_items(person, path)
+        person.ids[kind] = [str(item[kind]) for item in items if not item.get("current")][:2]
+    await _wait_for_items(person, "/v1/performance/equity")
 
 
-async def _wait_for_items(look: Callable[[], Awaitable[Json]]) -> list[Json]:
-    page = await eventually(look, lambda page: bool(page["items"]), SETTLED_WITHIN_S)
-    items = page["items"]
-    assert isinstance(items, list)
+async def _wait_for_items(person: Person, path: str) -> list[Json]:
+    page = await eventually(lambda: person.must("GET", path), lambda page: bool(page["items"]), SETTLED_WITHIN_S)
+    items: list[Json] = page["items"]
     return items
 
 

@@ -1,6 +1,6 @@
 """Change a user's own profile and password."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -31,15 +31,18 @@ from shared.contracts.emails import email_sha256
 
 
 async def change_profile(
-    connection: Connection, caller: Principal, session_id: UUID, changes: Mapping[str, object], if_match: IfMatch
+    connection: Connection,
+    caller: Principal,
+    session_id: UUID,
+    change: Callable[[Profile], Profile],
+    if_match: IfMatch,
 ) -> Profile:
     """Publish `user.updated` only if something changes. Raises Unauthorized, PreconditionFailed, UsernameTaken."""
     state = await accounts.lock_user(connection, caller.user_id)
     profile = await get_live_profile(connection, caller.user_id, session_id)
     assert state is not None, "a login has a user"
     if_match.check(state)
-    values = {name: getattr(profile, name) for name in accounts.CHANGEABLE}
-    number = await _update(connection, caller.user_id, {**values, **changes})
+    number = await _update(connection, caller.user_id, change(profile))
     if number is None:
         return profile
     changed = await get_live_profile(connection, caller.user_id, session_id)
@@ -47,10 +50,10 @@ async def change_profile(
     return changed
 
 
-async def _update(connection: Connection, user_id: int, values: Mapping[str, object]) -> int | None:
+async def _update(connection: Connection, user_id: int, profile: Profile) -> int | None:
     """Raises UsernameTaken, which aborts the transaction."""
     try:
-        return await accounts.update_profile(connection, user_id, values)
+        return await accounts.update_profile(connection, user_id, profile)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == accounts.USERNAME_TAKEN:
             raise UsernameTaken from error

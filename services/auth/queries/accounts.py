@@ -1,6 +1,6 @@
 """Users, and the locators of e-mails and usernames."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -78,9 +78,6 @@ async def find_profile(connection: Connection, user_id: int, session_id: UUID) -
     return None if row is None else Profile(*row)
 
 
-CHANGEABLE = ("username", "first_name", "last_name", "timezone", "language")
-
-
 async def lock_user(connection: Connection, user_id: int) -> datetime | None:
     """Lock the user until the transaction ends. Returns when they were last changed."""
     changed_at: datetime | None = await connection.fetchval(
@@ -89,8 +86,9 @@ async def lock_user(connection: Connection, user_id: int) -> datetime | None:
     return changed_at
 
 
-async def update_profile(connection: Connection, user_id: int, values: Mapping[str, object]) -> int | None:
-    """Return the sequence number of this change, or None if nothing changes. `values` has all of CHANGEABLE."""
+async def update_profile(connection: Connection, user_id: int, profile: Profile) -> int | None:
+    """Store the names, time zone and language. Return the sequence number of this change, or None if nothing
+    changes."""
     number: int | None = await connection.fetchval(
         """
         UPDATE users SET username = $2, first_name = $3, last_name = $4, timezone = $5, language = $6,
@@ -100,7 +98,11 @@ async def update_profile(connection: Connection, user_id: int, values: Mapping[s
         RETURNING aggregate_seq
         """,
         user_id,
-        *(values[name] for name in CHANGEABLE),
+        profile.username,
+        profile.first_name,
+        profile.last_name,
+        profile.timezone,
+        profile.language,
     )
     return number
 

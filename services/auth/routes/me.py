@@ -1,11 +1,12 @@
 """`/v1/me`: the user's own profile, logins and activity."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from services.auth.domain.accounts import Language, Login
+from services.auth.domain.accounts import Language, Login, Profile
 from services.auth.errors import TooManyAttempts, TooManyLogins, UsernameTaken, WrongPassword
 from services.auth.operations import logins, profile
 from services.auth.operations.authentication import AuthContext
@@ -39,9 +40,9 @@ class ProfileChanges(BodyModel):
     timezone: TimeZone | None = None
     language: Language | None = None
 
-    def changed_fields(self) -> dict[str, object]:
-        values = {name: getattr(self, name) for name in self.model_fields_set}
-        return {name: value for name, value in values.items() if value is not None or name.endswith("name")}
+    def apply_to(self, profile: Profile) -> Profile:
+        sent = self.model_dump(exclude_unset=True)
+        return replace(profile, **{name: v for name, v in sent.items() if v is not None or name.endswith("name")})
 
 
 class PasswordBody(BodyModel):
@@ -83,7 +84,7 @@ class MyRoutes(Routes):
     async def change_me(self, call: Call, body: ProfileChanges) -> Reply[UserView]:
         async with call.transaction() as connection:
             me = await profile.change_profile(
-                connection, call.principal, _login_of(call), body.changed_fields(), call.if_match
+                connection, call.principal, _login_of(call), body.apply_to, call.if_match
             )
         return tagged(user_view(me), me.updated_at)
 

@@ -46,15 +46,13 @@ COLUMNS += """,
 
 @dataclass(frozen=True)
 class DecisionFilter:
-    """None: any. The decision bar's time is from `first` on and before `last`.
-
-    `outcome` may also be `too_small`, a refusal by the exchange's minimum.
-    """
+    """None: any. The decision bar's time is from `first` on and before `last`."""
 
     session_id: UUID | None = None
     symbol: str | None = None
     kind: str | None = None
     outcome: str | None = None
+    refusal: str | None = None
     first: datetime | None = None
     last: datetime | None = None
 
@@ -70,15 +68,16 @@ async def list_decisions(
                   SELECT FROM user_trading_sessions AS s
                   WHERE s.user_id = decisions.user_id AND s.session_id = decisions.session_id AND s.symbol = $3))
               AND ($4::text IS NULL OR kind = $4)
-              AND ($5::text IS NULL OR outcome = $5 OR ($5 = 'too_small' AND refusal = $5))
-              AND ($6::timestamptz IS NULL OR time >= $6) AND ($7::timestamptz IS NULL OR time < $7)
-              {wanted.sql(8)}
+              AND ($5::text IS NULL OR outcome = $5) AND ($6::text IS NULL OR refusal = $6)
+              AND ($7::timestamptz IS NULL OR time >= $7) AND ($8::timestamptz IS NULL OR time < $8)
+              {wanted.sql(9)}
         """,
         user_id,
         criteria.session_id,
         criteria.symbol,
         criteria.kind,
         criteria.outcome,
+        criteria.refusal,
         criteria.first,
         criteria.last,
         *wanted.arguments,

@@ -14,7 +14,14 @@ from services.trading.queries import decisions, fills, restrictions, sessions
 from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillRow
 from services.trading.queries.restrictions import Kind, RestrictionRow
-from services.trading.routes.views import DecisionOutcome, DecisionView, FillView, decision_view, fill_view
+from services.trading.routes.views import (
+    DecisionOutcome,
+    DecisionView,
+    FillView,
+    RefusalCode,
+    decision_view,
+    fill_view,
+)
 from shared.chassis.http import streaming
 from shared.chassis.http.app import Call
 from shared.chassis.http.paging import ListQuery, Page, decode_cursor, encode_cursor
@@ -39,6 +46,7 @@ class SessionDecisionsQuery(ListQuery):
     orders = decisions.ORDERS
 
     outcome: DecisionOutcome | None = None
+    refusal: RefusalCode | None = None
     sort: Literal["bar_time", "-bar_time"] = "-bar_time"
 
 
@@ -141,7 +149,7 @@ class SessionPartRoutes(Routes):
         user_id, session_id, wanted = call.principal.user_id, call.uuid(), query.slice()
         async with self._database.tenant(user_id) as connection:
             await _require_session(connection, user_id, session_id)
-            filters = DecisionFilter(session_id, outcome=query.outcome)
+            filters = DecisionFilter(session_id, outcome=query.outcome, refusal=query.refusal)
             rows = await decisions.list_decisions(connection, user_id, filters, wanted)
         return query.page_of(rows, decision_view)
 

@@ -15,6 +15,7 @@ from services.trading.routes.views import (
     DecisionView,
     ExplainedView,
     FillView,
+    RefusalCode,
     TradeView,
     decision_view,
     explained_view,
@@ -68,6 +69,7 @@ class DecisionsQuery(ListQuery):
     symbol: Symbol | None = None
     kind: Literal["entry", "exit"] | None = None
     outcome: DecisionOutcome | None = None
+    refusal: RefusalCode | None = None
     from_: From = None
     to: Instant | None = None
     sort: Literal["bar_time", "-bar_time"] = "-bar_time"
@@ -129,7 +131,9 @@ class TradeRoutes(Routes):
     async def list_all_decisions(self, call: Call, query: DecisionsQuery) -> Page[DecisionView]:
         user_id = call.principal.user_id
         wanted = query.slice()
-        filters = DecisionFilter(query.session_id, query.symbol, query.kind, query.outcome, query.from_, query.to)
+        filters = DecisionFilter(
+            query.session_id, query.symbol, query.kind, query.outcome, query.refusal, query.from_, query.to
+        )
         async with self._database.tenant(user_id) as connection:
             rows = await decisions.list_decisions(connection, user_id, filters, wanted)
         return query.page_of(rows, decision_view)

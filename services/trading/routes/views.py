@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from pydantic.config import JsonDict
 
 from services.trading.operations.explain_decision import Explanation
@@ -15,8 +15,8 @@ from services.trading.queries.trades import TradeRow
 from shared.contracts.examples import BAR, example
 from shared.contracts.types import Amount, Instant, Statistic, ViewModel
 
-# `too_small` is a refusal because of the exchange's minimum order.
-DecisionOutcome = Literal["pending", "filled", "dropped", "stale", "refused", "too_small"]
+DecisionOutcome = Literal["pending", "filled", "dropped", "stale", "refused"]
+RefusalCode = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,60}$")]
 DECISION: JsonDict = {
     "bar_time": BAR,
     "kind": "entry",
@@ -103,7 +103,7 @@ class DecisionView(ViewModel):
     side: Literal["LONG", "SHORT"]
     reason: str
     quantity: Amount | None = Field(validation_alias="qty")
-    outcome: Literal["pending", "filled", "dropped", "stale", "refused"]
+    outcome: DecisionOutcome
     refusal: str | None
     until_time: Instant | None = Field(validation_alias="until")
     values: dict[str, float | None]

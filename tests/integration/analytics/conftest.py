@@ -28,8 +28,9 @@ from shared.contracts.market import CandleClosed
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 from shared.contracts.types import decimal_text, from_ms, new_id
 from shared.strategy.bars import Bar
+from shared.testing.api_client import Answer, ApiClient, Json, open_client, public_id_of
 from stack.service_keys import list_file_of
-from tests.integration.accounts import Answer, Client, auth_settings, client_of, public_id_of
+from tests.integration.accounts import auth_settings
 from tests.unit.analytics.facts import INTERVAL, STEP_MS
 
 ServiceEnv = Callable[[str], dict[str, str]]
@@ -158,8 +159,8 @@ async def consume(database: Database, *events: Event) -> None:
 class Platform:
     """Auth and analytics over HTTP; `history` and `market` stand in for trading."""
 
-    auth: Client
-    analytics: Client
+    auth: ApiClient
+    analytics: ApiClient
     running: RunningService
     history: History
     market: Producer
@@ -198,18 +199,8 @@ class Platform:
         assert answer.status == 200, answer
         return answer
 
-    async def every(self, path: str, token: str) -> list[dict[str, object]]:
-        """Return all items of a list, read page by page."""
-        items: list[dict[str, object]] = []
-        cursor = ""
-        while True:
-            answer = await self.get(path + ("&" if "?" in path else "?") + f"limit=7{cursor}", token)
-            found = answer.body["items"]
-            assert isinstance(found, list)
-            items += found
-            if answer.body["next_cursor"] is None:
-                return items
-            cursor = f"&cursor={answer.body['next_cursor']}"
+    async def every(self, path: str, token: str) -> list[Json]:
+        return await self.analytics.list_all(path, token)
 
 
 @pytest.fixture
@@ -244,6 +235,6 @@ async def platform(
     async with RunningService(build_auth, auth_settings(service_env("auth"), tmp_path)) as auth:
         settings = _settings(service_env("analytics"), history, f"{auth.url}/.well-known/jwks.json")
         async with RunningService(build, settings) as running:
-            async with client_of(auth.url) as at_auth, client_of(running.url) as at_analytics:
+            async with open_client(auth.url) as at_auth, open_client(running.url) as at_analytics:
                 async with market_of(settings) as market:
                     yield Platform(at_auth, at_analytics, running, history, market)

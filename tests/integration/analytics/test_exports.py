@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from services.analytics.routes import export
+from shared.testing.api_client import Answer
 from tests.integration.accounts import eventually
 from tests.integration.analytics.conftest import Platform, session_started, trade_closed
 from tests.integration.analytics.test_facts import some_trades
@@ -18,11 +19,9 @@ from tests.unit.analytics.facts import at
 EXPORT = "/v1/performance/export"
 
 
-async def fetch(platform: Platform, token: str, query: str) -> tuple[aiohttp.ClientResponse, list[dict[str, str]]]:
-    headers = {"Authorization": f"Bearer {token}"}
-    async with aiohttp.ClientSession(platform.running.url) as session:
-        async with session.get(f"{EXPORT}?{query}", headers=headers) as answer:
-            return answer, list(csv.DictReader(io.StringIO((await answer.read()).decode(), newline="")))
+async def fetch(platform: Platform, token: str, query: str) -> tuple[Answer, list[dict[str, str]]]:
+    answer = await platform.analytics.call("GET", f"{EXPORT}?{query}", token=token)
+    return answer, list(csv.DictReader(io.StringIO(answer.raw, newline="")))
 
 
 async def test_trades_are_exported_completely_and_in_order(platform: Platform) -> None:

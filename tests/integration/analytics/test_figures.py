@@ -78,7 +78,7 @@ async def test_groups_are_paged_in_every_order(platform: Platform, ann: str, sor
     found, cursor = [], ""
     for _ in symbols:
         page = await platform.get(f"{PERFORMANCE}/by-symbol?sort={sort}&limit=1{cursor}", ann)
-        found += [each["symbol"] for each in page.body["items"]]  # type: ignore[attr-defined]  # a list
+        found += [each["symbol"] for each in page.body["items"]]
         cursor = f"&cursor={page.body['next_cursor']}"
     assert (found, cursor) == (symbols, "&cursor=None")
 
@@ -139,7 +139,6 @@ async def test_the_curve_is_the_same_in_pages_of_any_size(platform: Platform, an
     await platform.consume(*sessions)
     await platform.consume(*some_trades(1, 60))
     whole = (await platform.get(f"{PERFORMANCE}/equity?flows=true&limit=200", ann)).body["items"]
-    assert isinstance(whole, list)
     assert len(whole) == 79
     assert await platform.every(f"{PERFORMANCE}/equity?flows=true", ann) == whole
     assert await platform.every(f"{PERFORMANCE}/equity?flows=true&sort=equity_time", ann) == whole[::-1]

@@ -41,7 +41,6 @@ async def _one_by_one(platform: Platform, path: str, token: str) -> list[object]
     while True:
         body = (await platform.get(f"{path}&limit=1{cursor}", token)).body
         items = body["items"]
-        assert isinstance(items, list)
         found += [item["strategy_id"] for item in items]
         if body["next_cursor"] is None:
             return found

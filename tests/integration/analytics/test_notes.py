@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-import aiohttp
 import pytest
 
 from services.analytics.domain.analysis import CandleAnalysis, SeriesAnalysis, Watch
@@ -20,8 +19,8 @@ from shared.contracts.billing import Features, Limits, PlanName, SubscriptionCha
 from shared.contracts.types import instant_text, new_id, to_ms
 from shared.strategy.bars import Bar
 from shared.strategy.series import Series
+from shared.testing.api_client import Json
 from tests.as_tenant import as_tenant
-from tests.integration.accounts import Json
 from tests.integration.analytics.conftest import Platform, consume
 
 ANALYSIS = "/v1/market-analysis"
@@ -83,11 +82,9 @@ async def test_a_stale_etag_cannot_overwrite_a_note(platform: Platform) -> None:
     path = f"{ANALYSIS}/{analysis_id(row.watch_id, NOW)}"
     (listed,) = await platform.every(ANALYSIS, ann)
     assert listed == (await platform.get(path, ann)).body
-    headers = {"If-Match": '"1"', "Authorization": f"Bearer {ann}"}
-    async with aiohttp.ClientSession(platform.running.url, headers=headers) as session:
-        for notes, status, tag in (("a gap ☂", 200, '"2"'), ("lost", 412, None)):
-            async with session.patch(path, json={"notes": notes}) as answer:
-                assert (answer.status, answer.headers.get("ETag")) == (status, tag)
+    for notes, status, tag in (("a gap ☂", 200, '"2"'), ("lost", 412, None)):
+        answer = await platform.analytics.call("PATCH", path, {"notes": notes}, ann, If_Match='"1"')
+        assert (answer.status, answer.headers.get("ETag")) == (status, tag)
     assert (await platform.get(path, ann)).body["notes"] == "a gap ☂"
     taken = await platform.analytics.call("PATCH", path, {"notes": None}, token=ann)
     assert (taken.status, taken.body["notes"]) == (200, None)

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from shared.chassis.events.producer import Outgoing
 from shared.contracts.types import new_id
-from tests.integration.accounts import Answer, eventually
+from shared.testing.api_client import Answer
+from tests.integration.accounts import eventually
 from tests.integration.analytics.conftest import Platform, session_started, trade_closed
 from tests.integration.analytics.test_facts import some_trades
 
@@ -91,8 +92,6 @@ async def test_the_summary_groups_by_symbol_and_by_strategy(platform: Platform) 
     )
     assert summary["max_drawdown_percentage"] == 4.54545455
     by_symbol, by_strategy = summary["by_symbol"], summary["by_strategy"]
-    assert isinstance(by_symbol, list)
-    assert isinstance(by_strategy, list)
     assert [(each["symbol"], each["total_trades"], each["pnl"]) for each in by_symbol] == [
         ("BTCUSDT", 1, "100"),
         ("ETHUSDT", 2, "-24.5"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integration.accounts import Json
+from shared.testing.api_client import Json
 from tests.integration.analytics.conftest import Platform
 
 WATCH: Json = {"symbol": "NOSUCHUSDT", "interval": "15", "ema_period": 20}

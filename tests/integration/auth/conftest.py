@@ -13,7 +13,8 @@ from services.auth.operations.tokens import AccessTokens
 from services.auth.settings import AuthSettings
 from shared.chassis.postgres import Database
 from shared.chassis.service import RunningService
-from tests.integration.accounts import Client, auth_settings, client_of
+from shared.testing.api_client import ApiClient, open_client
+from tests.integration.accounts import auth_settings
 
 
 @pytest.fixture
@@ -22,8 +23,8 @@ def settings(service_env: Callable[[str], dict[str, str]], tmp_path: Path) -> Au
 
 
 @pytest.fixture
-async def auth(settings: AuthSettings) -> AsyncIterator[Client]:
-    async with RunningService(build, settings, roles={"http"}) as running, client_of(running.url) as client:
+async def auth(settings: AuthSettings) -> AsyncIterator[ApiClient]:
+    async with RunningService(build, settings, roles={"http"}) as running, open_client(running.url) as client:
         yield client
 
 

@@ -14,11 +14,11 @@ from shared.chassis.listing import Slice
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.billing import Features, Limits, SubscriptionChanged
 from shared.contracts.types import from_ms, new_id
-from tests.integration.accounts import PASSWORD, Client
+from shared.testing.api_client import PASSWORD, ApiClient
 from tests.plans import Recorder, explain
 
 
-async def test_registration_returns_the_user_and_tokens(auth: Client) -> None:
+async def test_registration_returns_the_user_and_tokens(auth: ApiClient) -> None:
     answer = await auth.register("ann@example.org", timezone="Europe/Rome", language="it", first_name="Ann")
     assert (answer.status, answer.headers["Location"]) == (201, "/v1/me")
     assert {"access_token", "refresh_token", "token_type", "expires_in"} < set(answer.body)
@@ -31,20 +31,22 @@ async def test_registration_returns_the_user_and_tokens(auth: Client) -> None:
     )
 
 
-async def test_the_token_carries_the_public_id_and_not_the_user_id(auth: Client) -> None:
+async def test_the_token_carries_the_public_id_and_not_the_user_id(auth: ApiClient) -> None:
     answer = await auth.register("ann@example.org")
     claims = jwt.decode(answer.text("access_token"), options={"verify_signature": False})
     assert UUID(claims["sub"]).version == 7
     assert not any(isinstance(value, int) for name, value in claims.items() if name not in ("iat", "exp"))
 
 
-async def test_an_email_has_one_account_regardless_of_case(auth: Client) -> None:
+async def test_an_email_has_one_account_regardless_of_case(auth: ApiClient) -> None:
     both = await asyncio.gather(auth.register("Ann@Example.org"), auth.register("ann@example.ORG"))
     assert sorted(answer.status for answer in both) == [201, 409]
     assert (await auth.log_in("ANN@EXAMPLE.ORG")).status == 200
 
 
-async def test_a_registration_publishes_one_event_and_a_refused_one_none(auth: Client, database: Database) -> None:
+async def test_a_registration_publishes_one_event_and_a_refused_one_none(
+    auth: ApiClient, database: Database
+) -> None:
     await auth.register("ann@example.org")
     await auth.register("ann@example.org")
     async with database.queue() as connection:
@@ -64,7 +66,7 @@ async def test_a_registration_publishes_one_event_and_a_refused_one_none(auth: C
         ("role", "admin"),
     ],
 )
-async def test_an_invalid_field_is_refused_by_name(auth: Client, field: str, value: str) -> None:
+async def test_an_invalid_field_is_refused_by_name(auth: ApiClient, field: str, value: str) -> None:
     body: dict[str, object] = {"email": "ann@example.org", "password": PASSWORD, field: value}
     answer = await auth.call("POST", "/v1/auth/register", body)
     assert answer.status == 422
@@ -72,7 +74,7 @@ async def test_an_invalid_field_is_refused_by_name(auth: Client, field: str, val
     assert PASSWORD not in str(answer.body)
 
 
-async def test_a_wrong_password_and_an_unknown_email_get_the_same_answer(auth: Client) -> None:
+async def test_a_wrong_password_and_an_unknown_email_get_the_same_answer(auth: ApiClient) -> None:
     await auth.register("ann@example.org")
     wrong = await auth.log_in("ann@example.org", "wrong horse")
     unknown = await auth.log_in("nobody@example.org", "wrong horse")
@@ -80,13 +82,13 @@ async def test_a_wrong_password_and_an_unknown_email_get_the_same_answer(auth: C
     assert {**wrong.body, "request_id": ""} == {**unknown.body, "request_id": ""}
 
 
-async def test_a_login_is_counted(auth: Client) -> None:
+async def test_a_login_is_counted(auth: ApiClient) -> None:
     await auth.register("ann@example.org")
     token = (await auth.log_in("ann@example.org")).text("access_token")
     assert (await auth.call("GET", "/v1/me", token=token)).body["login_count"] == 2
 
 
-async def test_a_disabled_account_cannot_log_in(auth: Client, database: Database) -> None:
+async def test_a_disabled_account_cannot_log_in(auth: ApiClient, database: Database) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     async with database.tenant(1) as connection:
         await connection.execute("UPDATE users SET is_active = false")
@@ -95,7 +97,7 @@ async def test_a_disabled_account_cannot_log_in(auth: Client, database: Database
 
 
 @pytest.mark.parametrize("by", ["refresh token", "access token"])
-async def test_logging_out_ends_the_login(auth: Client, by: str) -> None:
+async def test_logging_out_ends_the_login(auth: ApiClient, by: str) -> None:
     tokens = await auth.register("ann@example.org")
     access, again = tokens.text("access_token"), tokens.text("refresh_token")
     if by == "refresh token":
@@ -107,11 +109,10 @@ async def test_logging_out_ends_the_login(auth: Client, by: str) -> None:
     assert (await auth.call("GET", "/v1/me", token=access)).status == 401
 
 
-async def test_a_user_lists_their_logins_and_ends_one(auth: Client) -> None:
+async def test_a_user_lists_their_logins_and_ends_one(auth: ApiClient) -> None:
     first = await auth.register("ann@example.org")
     second = (await auth.log_in("ann@example.org")).text("access_token")
     listed = (await auth.call("GET", "/v1/me/sessions", token=second)).body["items"]
-    assert isinstance(listed, list)
     assert [session["current"] for session in listed] == [True, False]
     path = f"/v1/me/sessions/{listed[1]['login_id']}"
     assert (await auth.call("DELETE", path, token=second)).status == 204
@@ -119,25 +120,23 @@ async def test_a_user_lists_their_logins_and_ends_one(auth: Client) -> None:
     assert (await auth.refresh(first.text("refresh_token"))).status == 401
 
 
-async def test_the_login_of_another_user_cannot_be_ended(auth: Client) -> None:
+async def test_the_login_of_another_user_cannot_be_ended(auth: ApiClient) -> None:
     ann, bob = await auth.register("ann@example.org"), await auth.register("bob@example.org")
     listed = (await auth.call("GET", "/v1/me/sessions", token=bob.text("access_token"))).body["items"]
-    assert isinstance(listed, list)
     path = f"/v1/me/sessions/{listed[0]['login_id']}"
     assert (await auth.call("DELETE", path, token=ann.text("access_token"))).status == 404
     assert (await auth.refresh(bob.text("refresh_token"))).status == 200
 
 
-async def test_the_published_keys_verify_a_token(auth: Client) -> None:
+async def test_the_published_keys_verify_a_token(auth: ApiClient) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     keys = (await auth.call("GET", "/.well-known/jwks.json")).body["keys"]
-    assert isinstance(keys, list)
     key = jwt.PyJWK(keys[0])
     assert jwt.decode(token, key, algorithms=["EdDSA"], audience="tradefleet-api", issuer="tradefleet")
 
 
 @pytest.mark.parametrize("forged", ["", "x.y.z", "eyJhbGciOiJub25lIn0.e30."])
-async def test_a_forged_token_is_refused(auth: Client, forged: str) -> None:
+async def test_a_forged_token_is_refused(auth: ApiClient, forged: str) -> None:
     assert (await auth.call("GET", "/v1/me", token=forged)).status == 401
 
 
@@ -152,7 +151,7 @@ def _changed(public_id: UUID, version: int, plan: str) -> SubscriptionChanged:
     )
 
 
-async def test_an_older_subscription_never_replaces_a_newer_one(auth: Client, database: Database) -> None:
+async def test_an_older_subscription_never_replaces_a_newer_one(auth: ApiClient, database: Database) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     for version, plan in ((2, "PRO"), (1, "PREMIUM")):
         async with database.tenants([1]) as connection:
@@ -161,7 +160,7 @@ async def test_an_older_subscription_never_replaces_a_newer_one(auth: Client, da
     assert (me["plan"], me["trial_ends_at"]) == ("PRO", "1970-01-01T00:00:01.000Z")
 
 
-async def test_the_app_role_sees_no_other_tenant(auth: Client, database: Database) -> None:
+async def test_the_app_role_sees_no_other_tenant(auth: ApiClient, database: Database) -> None:
     await auth.register("ann@example.org")
     await auth.register("bob@example.org")
     async with database.tenant(2) as connection:
@@ -186,7 +185,7 @@ async def test_the_app_role_sees_no_other_tenant(auth: Client, database: Databas
         "INSERT INTO refresh_tokens SELECT 1, '\\x00', gen_random_uuid(), 0, now()",
     ],
 )
-async def test_the_app_role_lacks_the_privilege(auth: Client, database: Database, attempt: str) -> None:
+async def test_the_app_role_lacks_the_privilege(auth: ApiClient, database: Database, attempt: str) -> None:
     await auth.register("ann@example.org")
     await auth.register("bob@example.org")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -194,7 +193,9 @@ async def test_the_app_role_lacks_the_privilege(auth: Client, database: Database
             await connection.execute(attempt)
 
 
-async def test_a_refresh_token_cannot_reference_the_login_of_another_user(auth: Client, database: Database) -> None:
+async def test_a_refresh_token_cannot_reference_the_login_of_another_user(
+    auth: ApiClient, database: Database
+) -> None:
     await auth.register("ann@example.org")
     await auth.register("bob@example.org")
     async with database.tenant(1) as connection:
@@ -204,7 +205,7 @@ async def test_a_refresh_token_cannot_reference_the_login_of_another_user(auth: 
             await queries.insert_refresh_token(connection, 2, b"x" * 32, anns, 0, from_ms(0))
 
 
-async def test_listing_logins_uses_the_index_on_the_user(auth: Client, database: Database) -> None:
+async def test_listing_logins_uses_the_index_on_the_user(auth: ApiClient, database: Database) -> None:
     await auth.register("ann@example.org")
     async with database.tenant(1) as connection:
         await connection.execute(

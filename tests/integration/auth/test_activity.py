@@ -21,17 +21,18 @@ from shared.chassis.postgres import Connection, Database
 from shared.chassis.service import RunningService
 from shared.contracts.activity import ActivityRecorded
 from shared.contracts.types import instant_text, new_id
+from shared.testing.api_client import PASSWORD, ApiClient, Json, open_client
 from stack.migrate import DatabaseAccess
-from tests.integration.accounts import PASSWORD, Client, Json, client_of, eventually
+from tests.integration.accounts import eventually
 from tests.plans import Recorder, explain
 
 NOW = utc_now()
 
 
 @pytest.fixture
-async def full_auth(settings: AuthSettings) -> AsyncIterator[Client]:
+async def full_auth(settings: AuthSettings) -> AsyncIterator[ApiClient]:
     """Run auth with all its roles."""
-    async with RunningService(build, settings) as running, client_of(running.url) as client:
+    async with RunningService(build, settings) as running, open_client(running.url) as client:
         yield client
 
 
@@ -121,12 +122,12 @@ async def test_the_role_that_appends_rows_cannot_insert_between_them(database: D
             )
 
 
-async def _types(client: Client, token: str, query: str = "") -> list[str]:
+async def _types(client: ApiClient, token: str, query: str = "") -> list[str]:
     page = (await client.call("GET", f"/v1/me/activity{query}", token=token)).body
-    return [str(item["activity_type"]) for item in cast("list[Json]", page["items"])]
+    return [str(item["activity_type"]) for item in page["items"]]
 
 
-async def test_a_user_sees_the_activities_under_their_name(full_auth: Client) -> None:
+async def test_a_user_sees_the_activities_under_their_name(full_auth: ApiClient) -> None:
     token = (await full_auth.register("ann@example.org")).text("access_token")
     await full_auth.log_in("ann@example.org", "wrong horse battery")
     again = await full_auth.log_in("ann@example.org")
@@ -136,15 +137,15 @@ async def test_a_user_sees_the_activities_under_their_name(full_auth: Client) ->
     expected = ["LOG_OUT", "CHANGE_ME", "LOG_IN", "LOG_IN_FAILED", "REGISTER"]
     await eventually(lambda: _types(full_auth, token), lambda seen: seen == expected)
     page = (await full_auth.call("GET", "/v1/me/activity?activity_type=CHANGE_ME", token=token)).body
-    [item] = cast("list[Json]", page["items"])
+    [item] = page["items"]
     assert (item["actor"], item["service"], item["endpoint"]) == ("USER", "auth", "PATCH /v1/me")
     assert (item["ip_address"], item["user_agent"]) == ("127.0.0.1", "my?tool")
     page = (await full_auth.call("GET", "/v1/me/activity?activity_type=LOG_IN_FAILED", token=token)).body
-    assert cast("list[Json]", page["items"])[0]["actor"] == "UNKNOWN"
+    assert page["items"][0]["actor"] == "UNKNOWN"
 
 
 async def test_a_reused_refresh_token_and_a_new_password_are_logged(
-    full_auth: Client, database_access: DatabaseAccess
+    full_auth: ApiClient, database_access: DatabaseAccess
 ) -> None:
     first = await full_auth.register("ann@example.org")
     second = await full_auth.log_in("ann@example.org")
@@ -156,12 +157,12 @@ async def test_a_reused_refresh_token_and_a_new_password_are_logged(
     await owner.close()
     assert (await full_auth.refresh(used)).status == 401
     passwords = {"old_password": PASSWORD, "new_password": "new horse battery"}
-    assert (await full_auth.call("POST", "/v1/me/password", passwords, token)).status == 204  # type: ignore[arg-type]
+    assert (await full_auth.call("POST", "/v1/me/password", passwords, token)).status == 204
     expected = ["CHANGE_PASSWORD", "REUSE_REFRESH_TOKEN", "LOG_IN", "REGISTER"]
     await eventually(lambda: _types(full_auth, token), lambda seen: seen == expected)
 
 
-async def test_the_list_is_paged_sorted_and_filtered(auth: Client, database: Database) -> None:
+async def test_the_list_is_paged_sorted_and_filtered(auth: ApiClient, database: Database) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     await log(database, *(activity_event(1, n, activity_type="ODD" if n % 2 else "EVEN") for n in range(1, 8)))
     assert await _types(auth, token, "?sort=created_at&limit=3") == ["ODD", "EVEN", "ODD"]
@@ -174,13 +175,13 @@ async def test_the_list_is_paged_sorted_and_filtered(auth: Client, database: Dat
     seen, cursor = [], ""
     for _ in range(4):
         page = (await auth.call("GET", f"/v1/me/activity?limit=2{cursor}", token=token)).body
-        seen += [item["data"]["object"][-1] for item in page["items"]]  # type: ignore[attr-defined]
+        seen += [item["data"]["object"][-1] for item in page["items"]]
         cursor = f"&cursor={page['next_cursor']}"
     assert (seen, page["next_cursor"]) == ([*"7654321"], None)
     assert (await auth.call("GET", "/v1/me/activity?activity_type=x%20y", token=token)).status == 422
 
 
-async def test_reading_the_log_uses_an_index(auth: Client, database: Database) -> None:
+async def test_reading_the_log_uses_an_index(auth: ApiClient, database: Database) -> None:
     await log(database, *(activity_event(1, n, activity_type=f"TYPE_{n % 50}") for n in range(1, 3_000)))
     async with database.tenant(1) as connection:
         recorder = Recorder()

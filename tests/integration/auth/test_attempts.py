@@ -23,8 +23,7 @@ from shared.chassis.clock import utc_now
 from shared.chassis.errors import ProblemError
 from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Database
-from tests.integration.accounts import PASSWORD
-from tests.integration.accounts import Client as Caller
+from shared.testing.api_client import PASSWORD, ApiClient
 
 HOME, STRANGER = Client("203.0.113.7", None), Client("198.51.100.1", None)
 WRONG = "wrong horse battery"
@@ -64,7 +63,7 @@ async def test_failing_logins_are_slowed_and_then_refused(strict: AuthContext) -
     assert refused.value.extra == {"retry_after_s": 2}
 
 
-async def test_the_answer_says_when_to_retry(auth: Caller) -> None:
+async def test_the_answer_says_when_to_retry(auth: ApiClient) -> None:
     answers = [await auth.log_in("nobody@example.org", WRONG) for _ in range(11)]
     assert [answer.status for answer in answers] == [401] * 10 + [429]
     assert (answers[-1].body["type"], answers[-1].headers["Retry-After"]) == ("/problems/too-many-attempts", "1")

@@ -21,9 +21,10 @@ from shared.chassis.ended_logins import EndedLogins
 from shared.chassis.events.producer import Outgoing
 from shared.chassis.quota.quotas import Quotas
 from shared.chassis.service import RunningService
+from shared.testing.api_client import PASSWORD, Answer, ApiClient, open_client
 from stack.migrate import DatabaseAccess
 from tests.conftest import ServiceEnv
-from tests.integration.accounts import PASSWORD, Answer, Client, auth_settings, client_of, eventually
+from tests.integration.accounts import auth_settings, eventually
 
 WITHIN_S = 2.0
 AT_MOST_S = 60.0  # on a machine that is busy with other work
@@ -34,11 +35,11 @@ TOPIC = "login.ended"
 class Platform:
     """Auth, and two instances of a service that only verifies tokens."""
 
-    auth: Client
+    auth: ApiClient
     running: RunningService
     settings: NotificationsSettings
     owner_dsn: str
-    elsewhere: list[Client] = field(default_factory=list)
+    elsewhere: list[ApiClient] = field(default_factory=list)
     services: list[RunningService] = field(default_factory=list)
 
     async def is_accepted(self, token: str) -> list[bool]:
@@ -75,43 +76,42 @@ async def platform(
         with_jwks_url = {**values, "jwks_url": f"{running.url}/.well-known/jwks.json"}
         elsewhere = NotificationsSettings.model_validate(with_jwks_url)
         platform = Platform(
-            await stack.enter_async_context(client_of(running.url)), running, elsewhere, database_access.owner_dsn
+            await stack.enter_async_context(open_client(running.url)), running, elsewhere, database_access.owner_dsn
         )
         for _ in range(2):
             service = await stack.enter_async_context(RunningService(build_notifications, elsewhere, {"http"}))
             platform.services.append(service)
-            platform.elsewhere.append(await stack.enter_async_context(client_of(service.url)))
+            platform.elsewhere.append(await stack.enter_async_context(open_client(service.url)))
         yield platform
 
 
-async def _log_out(auth: Client, ended: Answer, _: Answer) -> None:
+async def _log_out(auth: ApiClient, ended: Answer, _: Answer) -> None:
     await auth.call("POST", "/v1/auth/logout", {"refresh_token": ended.text("refresh_token")})
 
 
-async def _log_out_by_access_token(auth: Client, ended: Answer, _: Answer) -> None:
+async def _log_out_by_access_token(auth: ApiClient, ended: Answer, _: Answer) -> None:
     await auth.call("POST", "/v1/auth/logout", token=ended.text("access_token"))
 
 
-async def _revoke_all_others(auth: Client, _: Answer, current: Answer) -> None:
+async def _revoke_all_others(auth: ApiClient, _: Answer, current: Answer) -> None:
     await auth.call("DELETE", "/v1/me/sessions", token=current.text("access_token"))
 
 
-async def _revoke_one(auth: Client, _: Answer, current: Answer) -> None:
+async def _revoke_one(auth: ApiClient, _: Answer, current: Answer) -> None:
     listed = await auth.call("GET", "/v1/me/sessions", token=current.text("access_token"))
     items = listed.body["items"]
-    assert isinstance(items, list)
     for item in items:
         if not item["current"]:
             await auth.call("DELETE", f"/v1/me/sessions/{item['login_id']}", token=current.text("access_token"))
 
 
-async def _change_password(auth: Client, _: Answer, current: Answer) -> None:
+async def _change_password(auth: ApiClient, _: Answer, current: Answer) -> None:
     body: dict[str, object] = {"old_password": PASSWORD, "new_password": PASSWORD}
     changed = await auth.call("POST", "/v1/me/password", body, token=current.text("access_token"))
     assert changed.status == 204, changed
 
 
-Way = Callable[[Client, Answer, Answer], Awaitable[None]]
+Way = Callable[[ApiClient, Answer, Answer], Awaitable[None]]
 WAYS: list[Way] = [_log_out, _log_out_by_access_token, _revoke_one, _revoke_all_others, _change_password]
 
 
@@ -171,7 +171,7 @@ async def test_a_late_instance_reads_earlier_ended_logins_before_it_is_ready(pla
     await _until_refused(platform, ended)
     async with (
         RunningService(build_notifications, platform.settings, {"http"}) as late,
-        client_of(late.url) as client,
+        open_client(late.url) as client,
     ):
 
         async def is_ready() -> bool:

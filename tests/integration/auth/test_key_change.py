@@ -14,31 +14,32 @@ from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.clock import utc_now
 from shared.chassis.service import RunningService
+from shared.testing.api_client import ApiClient, open_client
 from stack.migrate import DatabaseAccess
 from stack.service_keys import new_private_key
 from tests.conftest import ServiceEnv
-from tests.integration.accounts import Client, auth_settings, client_of
+from tests.integration.accounts import auth_settings
 from tests.integration.auth.test_ended_elsewhere import project_users
 
 
 @pytest.fixture
-async def both(service_env: ServiceEnv, tmp_path: Path) -> AsyncIterator[tuple[Client, Client, Path]]:
+async def both(service_env: ServiceEnv, tmp_path: Path) -> AsyncIterator[tuple[ApiClient, ApiClient, Path]]:
     folder = tmp_path / "keys"
     folder.mkdir()
     settings = auth_settings(service_env("auth"), tmp_path).model_copy(update={"auth_signing_keys": folder})
-    async with RunningService(build_auth, settings, {"http", "relay"}) as auth, client_of(auth.url) as client:
+    async with RunningService(build_auth, settings, {"http", "relay"}) as auth, open_client(auth.url) as client:
         values = {name.lower(): value for name, value in service_env("notifications").items()}
         given = {**values, "jwks_url": f"{auth.url}/.well-known/jwks.json"}
         elsewhere = NotificationsSettings.model_validate(given)
         async with (
             RunningService(build_notifications, elsewhere, {"http"}) as service,
-            client_of(service.url) as other,
+            open_client(service.url) as other,
         ):
             yield client, other, folder
 
 
 async def test_no_request_fails_while_the_key_changes(
-    both: tuple[Client, Client, Path], database_access: DatabaseAccess, monkeypatch: pytest.MonkeyPatch
+    both: tuple[ApiClient, ApiClient, Path], database_access: DatabaseAccess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signing_keys, "PUBLISH_LEAD", timedelta(seconds=3))
     auth, _, folder = both
@@ -69,10 +70,9 @@ async def test_no_request_fails_while_the_key_changes(
         await asyncio.sleep(0.05)
     assert len(kids) == 2, kids
     published = (await auth.call("GET", "/.well-known/jwks.json")).body["keys"]
-    assert isinstance(published, list)
     assert [key["kid"] for key in published] == list(kids)
 
 
-def _reads(both: tuple[Client, Client, Path]) -> list[tuple[Client, str]]:
+def _reads(both: tuple[ApiClient, ApiClient, Path]) -> list[tuple[ApiClient, str]]:
     auth, elsewhere, _ = both
     return [(auth, "/v1/me"), (elsewhere, "/v1/alerts")]

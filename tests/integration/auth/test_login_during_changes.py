@@ -14,8 +14,9 @@ from services.auth.operations.logins import log_in
 from services.auth.operations.registration import register
 from shared.chassis.clock import utc_now
 from shared.chassis.http.client_address import Client
+from shared.testing.api_client import PASSWORD
 from stack.migrate import DatabaseAccess
-from tests.integration.accounts import PASSWORD, eventually
+from tests.integration.accounts import eventually
 
 NOWHERE = Client(None, None)
 ANN = NewUser("ann@example.org", PASSWORD, "UTC", "en", None, None, None)

@@ -11,7 +11,7 @@ from shared.chassis.clock import utc_now
 from shared.chassis.errors import Unauthorized
 from shared.chassis.identity import UserDirectory
 from shared.chassis.postgres import Database
-from tests.integration.accounts import PASSWORD, Answer, Client, Json
+from shared.testing.api_client import PASSWORD, Answer, ApiClient, Json
 
 NEW = "another battery staple"
 
@@ -22,17 +22,16 @@ async def _outbox(database: Database, topic: str) -> list[bytes]:
     return [row["payload"] for row in rows]
 
 
-async def _items(auth: Client, path: str, token: str) -> list[Json]:
-    items = (await auth.call("GET", path, token=token)).body["items"]
-    assert isinstance(items, list)
+async def _items(auth: ApiClient, path: str, token: str) -> list[Json]:
+    items: list[Json] = (await auth.call("GET", path, token=token)).body["items"]
     return items
 
 
-async def _change_password(auth: Client, token: str, old: str = PASSWORD, new: str = NEW) -> Answer:
+async def _change_password(auth: ApiClient, token: str, old: str = PASSWORD, new: str = NEW) -> Answer:
     return await auth.call("POST", "/v1/me/password", {"old_password": old, "new_password": new}, token)
 
 
-async def test_changing_a_profile_publishes_an_event(auth: Client, database: Database) -> None:
+async def test_changing_a_profile_publishes_an_event(auth: ApiClient, database: Database) -> None:
     token = (await auth.register("ann@example.org", first_name="Ann", username="a")).text("access_token")
     answer = await auth.call("PATCH", "/v1/me", {"timezone": "Europe/Rome", "username": None}, token)
     assert answer.status == 200
@@ -47,11 +46,11 @@ async def test_changing_a_profile_publishes_an_event(auth: Client, database: Dat
     assert b'"timezone":"Europe/Rome"' in event
 
 
-async def test_a_change_without_effect_publishes_nothing(auth: Client, database: Database) -> None:
+async def test_a_change_without_effect_publishes_nothing(auth: ApiClient, database: Database) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     before = await auth.call("GET", "/v1/me", token=token)
     for changes in ({}, {"timezone": "UTC"}, {"language": None}):
-        assert (await auth.call("PATCH", "/v1/me", changes, token)).body == before.body  # type: ignore[arg-type]
+        assert (await auth.call("PATCH", "/v1/me", changes, token)).body == before.body
     assert await _outbox(database, "user.updated") == []
 
 
@@ -65,13 +64,13 @@ async def test_a_change_without_effect_publishes_nothing(auth: Client, database:
         ("first_name", "a\u0007"),
     ],
 )
-async def test_an_invalid_field_is_refused_by_name(auth: Client, field: str, value: str) -> None:
+async def test_an_invalid_field_is_refused_by_name(auth: ApiClient, field: str, value: str) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     answer = await auth.call("PATCH", "/v1/me", {field: value}, token)
     assert (answer.status, f"$.{field}" in str(answer.body["errors"])) == (422, True)
 
 
-async def test_one_of_two_concurrent_edits_wins(auth: Client, settings: AuthSettings) -> None:
+async def test_one_of_two_concurrent_edits_wins(auth: ApiClient, settings: AuthSettings) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     tag = (await auth.call("GET", "/v1/me", token=token)).headers["ETag"]
     edits = [auth.call("PATCH", "/v1/me", {"username": name}, token, If_Match=tag) for name in "ab"]
@@ -82,7 +81,7 @@ async def test_one_of_two_concurrent_edits_wins(auth: Client, settings: AuthSett
     assert (await auth.call("GET", "/v1/me", token=token, If_None_Match=again.headers["ETag"])).status == 304
 
 
-async def test_a_new_password_ends_the_other_logins(auth: Client, database: Database) -> None:
+async def test_a_new_password_ends_the_other_logins(auth: ApiClient, database: Database) -> None:
     other = await auth.register("ann@example.org")
     current = await auth.log_in("ann@example.org")
     assert (await _change_password(auth, current.text("access_token"))).status == 204
@@ -94,7 +93,7 @@ async def test_a_new_password_ends_the_other_logins(auth: Client, database: Data
     assert len(await _outbox(database, "activity.recorded")) == 5  # registered, login, changed, failed, login
 
 
-async def test_a_new_password_needs_the_old_one(auth: Client) -> None:
+async def test_a_new_password_needs_the_old_one(auth: ApiClient) -> None:
     token = (await auth.register("ann@example.org")).text("access_token")
     assert (await _change_password(auth, token, old="wrong horse battery")).body[
         "type"
@@ -103,7 +102,7 @@ async def test_a_new_password_needs_the_old_one(auth: Client) -> None:
     assert (await auth.log_in("ann@example.org")).status == 200
 
 
-async def test_logins_are_listed_in_pages_and_in_both_orders(auth: Client) -> None:
+async def test_logins_are_listed_in_pages_and_in_both_orders(auth: ApiClient) -> None:
     first = await auth.register("ann@example.org")
     for _ in range(3):
         await auth.log_in("ann@example.org")
@@ -116,14 +115,14 @@ async def test_logins_are_listed_in_pages_and_in_both_orders(auth: Client) -> No
     paged, cursor = [], ""
     for _ in range(2):
         page = (await auth.call("GET", f"/v1/me/sessions?limit=2{cursor}", token=token)).body
-        paged += [item["login_id"] for item in page["items"]]  # type: ignore[attr-defined]
+        paged += [item["login_id"] for item in page["items"]]
         cursor = f"&cursor={page['next_cursor']}"
     assert (paged, page["next_cursor"]) == (newest, None)
     wrong = await auth.call("GET", f"/v1/me/sessions?sort=created_at{cursor[:9]}WyJhIl0", token=token)
     assert wrong.status == 422
 
 
-async def test_all_other_logins_are_ended_at_once(auth: Client) -> None:
+async def test_all_other_logins_are_ended_at_once(auth: ApiClient) -> None:
     first = await auth.register("ann@example.org")
     others = [await auth.log_in("ann@example.org") for _ in range(2)]
     token = first.text("access_token")
@@ -134,7 +133,7 @@ async def test_all_other_logins_are_ended_at_once(auth: Client) -> None:
 
 
 async def test_a_revoked_login_ends_elsewhere_with_its_access_token(
-    auth: Client, database: Database, settings: AuthSettings
+    auth: ApiClient, database: Database, settings: AuthSettings
 ) -> None:
     """Auth refuses it immediately.
 

@@ -15,7 +15,7 @@ from services.auth.operations.tokens import IssuedTokens
 from shared.chassis.clock import utc_now
 from shared.chassis.http.client_address import Client
 from shared.chassis.postgres import Database
-from tests.integration.accounts import PASSWORD
+from shared.testing.api_client import PASSWORD
 
 NOWHERE = Client(None, None)
 LATER = RETRY_GRACE + timedelta(seconds=1)

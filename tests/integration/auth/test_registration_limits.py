@@ -8,7 +8,7 @@ import pytest
 from services.auth.app import build
 from services.auth.settings import AuthSettings
 from shared.chassis.service import RunningService
-from tests.integration.accounts import PASSWORD, Answer, Client, client_of
+from shared.testing.api_client import PASSWORD, Answer, ApiClient, open_client
 
 LIMITS = {
     "auth_registrations_an_hour": 3,
@@ -19,18 +19,18 @@ LIMITS = {
 
 
 @pytest.fixture
-async def auth(settings: AuthSettings) -> AsyncIterator[Client]:
+async def auth(settings: AuthSettings) -> AsyncIterator[ApiClient]:
     limited = settings.model_copy(update=LIMITS)
-    async with RunningService(build, limited, roles={"http"}) as running, client_of(running.url) as client:
+    async with RunningService(build, limited, roles={"http"}) as running, open_client(running.url) as client:
         yield client
 
 
-async def _register(auth: Client, name: str, address: str, password: str = PASSWORD) -> Answer:
+async def _register(auth: ApiClient, name: str, address: str, password: str = PASSWORD) -> Answer:
     body: dict[str, object] = {"email": f"{name}@example.org", "password": password}
-    return await auth.call("POST", "/v1/auth/register", body, headers={"X-Forwarded-For": address})
+    return await auth.call("POST", "/v1/auth/register", body, X_Forwarded_For=address)
 
 
-async def test_a_network_is_limited_and_another_is_not(auth: Client) -> None:
+async def test_a_network_is_limited_and_another_is_not(auth: ApiClient) -> None:
     answers = [await _register(auth, f"a{n}", f"192.0.2.{n}") for n in range(5)]
     assert [answer.status for answer in answers] == [201, 201, 201, 429, 429]
     assert answers[3].body["type"] == "/problems/too-many-registrations"
@@ -40,14 +40,14 @@ async def test_a_network_is_limited_and_another_is_not(auth: Client) -> None:
     assert (await _register(auth, "d", "2001:db8:8::1")).status == 201
 
 
-async def test_beyond_the_daily_trials_an_account_gets_no_trial_and_a_notice(auth: Client) -> None:
+async def test_beyond_the_daily_trials_an_account_gets_no_trial_and_a_notice(auth: ApiClient) -> None:
     first, second = [await _register(auth, name, "192.0.2.1") for name in ("a", "b")]
     assert (first.body["trial"], first.body["notice"]) == (True, None)
     assert second.body["trial"] is False
     assert "without a trial" in str(second.body["notice"])
 
 
-async def test_a_refusal_does_not_reveal_whether_an_email_exists(auth: Client) -> None:
+async def test_a_refusal_does_not_reveal_whether_an_email_exists(auth: ApiClient) -> None:
     for name in ("a", "b", "c"):
         await _register(auth, name, "192.0.2.1")
     known = await _register(auth, "a", "192.0.2.9", "a wrong password")
@@ -58,12 +58,12 @@ async def test_a_refusal_does_not_reveal_whether_an_email_exists(auth: Client) -
         "POST",
         "/v1/auth/login",
         {"email": "a@example.org", "password": PASSWORD},
-        headers={"X-Forwarded-For": "192.0.2.9"},
+        X_Forwarded_For="192.0.2.9",
     )
     assert logged_in.status == 200
 
 
-async def test_a_failed_registration_is_not_counted(auth: Client) -> None:
+async def test_a_failed_registration_is_not_counted(auth: ApiClient) -> None:
     for _ in range(6):
         assert (await _register(auth, "a", "192.0.2.1", "password")).status == 422
     assert (await _register(auth, "a", "192.0.2.1")).status == 201

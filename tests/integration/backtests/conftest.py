@@ -23,12 +23,14 @@ from shared.chassis.service import RunningService
 from shared.contracts.billing import SubscriptionChanged
 from shared.contracts.types import from_ms, instant_text
 from shared.strategy.bars import Bar
+from shared.testing.api_client import Answer, ApiClient, Json, open_client
 from shared.testing.tokens import TokenIssuer, serve_tokens
 from stack.migrate import ROOT, DatabaseAccess
-from tests.integration.accounts import Answer, Client, Json, client_of, eventually
+from tests.integration.accounts import eventually
+from tests.integration.trading.callers import Caller
 from tests.integration.trading.conftest import ServiceEnv, Trading, exchange, trading
 from tests.integration.trading.market import BEFORE
-from tests.unit.trading.scenes import CROSS, INSTRUMENT, INTERVAL, START_MS, STEP_MS, wavy_bars
+from tests.unit.trading.scenes import INSTRUMENT, INTERVAL, START_MS, STEP_MS, wavy_bars
 
 __all__ = ["exchange", "trading"]  # fixtures
 
@@ -55,19 +57,9 @@ def at(index: int) -> str:
 
 
 @dataclass
-class Person:
-    client: Client
-    token: str
-    user_id: int
+class Person(Caller):
+    user_id: int = 0
     strategy_id: str = ""
-
-    async def call(self, method: str, path: str, body: Json | None = None) -> Answer:
-        return await self.client.call(method, path, body, self.token)
-
-    async def make_strategy(self, **changes: object) -> str:
-        answer = await self.call("POST", "/v1/strategies", {**CROSS, **changes})
-        assert answer.status == 201, answer.body
-        return answer.text("strategy_id")
 
     async def request_backtest(self, **changes: object) -> Answer:
         if not self.strategy_id:
@@ -82,7 +74,7 @@ class Person:
         return answer.headers["Location"]
 
     async def get(self, path: str) -> Json:
-        return (await self.call("GET", path)).body
+        return await self.must("GET", path)
 
     async def until(self, path: str, *statuses: str, within_s: float = 150) -> Json:
         return await eventually(lambda: self.get(path), lambda seen: seen["status"] in statuses, within_s)
@@ -90,24 +82,11 @@ class Person:
     async def until_ended(self, path: str) -> Json:
         return await self.until(path, *ENDED)
 
-    async def list_all(self, path: str) -> list[Json]:
-        """Return all items of a list, read page by page."""
-        items: list[Json] = []
-        joint, cursor = "&" if "?" in path else "?", ""
-        while True:
-            page = await self.get(f"{path}{joint}limit=7{cursor}")
-            listed = page["items"]
-            assert isinstance(listed, list)
-            items += listed
-            if page["next_cursor"] is None:
-                return items
-            cursor = f"&cursor={page['next_cursor']}"
-
 
 @dataclass
 class Scene:
     trading: Trading
-    client: Client
+    client: ApiClient
     tokens: TokenIssuer
     env: Mapping[str, str]
     database: str
@@ -133,7 +112,8 @@ class Scene:
         }
         async with self.trading.database.tenants([user_id]) as connection:
             await on_subscription_changed(connection, [SubscriptionChanged.model_validate(event)])
-        return Person(self.client, self.tokens.make_token(public_id), user_id)
+        token = self.tokens.make_token(public_id)
+        return Person(self.client.url, self.client.http, token, user_id=user_id)
 
     async def store(self, bars: Sequence[Bar], symbol: str = "BTCUSDT") -> None:
         """Store bars as the feed stores history."""
@@ -182,7 +162,7 @@ async def scene(trading: Trading, service_env: ServiceEnv, database_access: Data
     """Trading over HTTP with bars of BTCUSDT, without a backtest worker."""
     async with serve_tokens() as tokens:
         settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url, "backtest_most_bars": MAX_BARS})
-        async with RunningService(build, settings, {"http"}) as running, client_of(running.url) as client:
+        async with RunningService(build, settings, {"http"}) as running, open_client(running.url) as client:
             scene = Scene(trading, client, tokens, service_env("trading"), database_access.name)
             await scene.store(wavy_bars(BARS))
             yield scene

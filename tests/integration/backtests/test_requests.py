@@ -4,22 +4,19 @@ import asyncio
 import json
 from decimal import Decimal
 from pathlib import Path
-from typing import cast
 
 from click.testing import CliRunner
 
 from cli.backtest import backtest
 from shared.contracts.types import decimal_text
-from tests.integration.accounts import Answer, Json
+from shared.testing.api_client import Answer, Json
 from tests.integration.backtests.conftest import BARS, MAX_BARS, Scene, at
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
 
 def reasons(answer: Answer) -> dict[str, str]:
     assert answer.status == 422, answer.body
-    faults = answer.body["errors"]
-    assert isinstance(faults, list)
-    return {fault["path"]: fault["reason"] for fault in faults}
+    return {fault["path"]: fault["reason"] for fault in answer.body["errors"]}
 
 
 def run_command(folder: Path, first: int, last: int) -> Json:
@@ -47,14 +44,14 @@ async def test_a_result_equals_that_of_the_command_on_the_same_candles(scene: Sc
     for name in ("fingerprint", "final_equity"):
         assert result[name] == expected[name], name
     assert (result["total_fills"], result["total_trades"]) == (expected["fills"], expected["trades"])
-    assert result["metrics"] == metrics_of_api(cast("Json", expected["metrics"]))
+    assert result["metrics"] == metrics_of_api(expected["metrics"])
     fills = [each["price"] for each in await ann.list_all(path + "/fills?sort=fill_number")]
-    assert fills == [each["price"] for each in expected["fill_list"]]  # type: ignore[attr-defined]
+    assert fills == [each["price"] for each in expected["fill_list"]]
     trades = [
         (each["pnl"], each["fee"], each["gross_pnl"])
         for each in await ann.list_all(path + "/trades?sort=trade_number")
     ]
-    assert trades == [(each["pnl"], each["fees"], each["gross"]) for each in expected["trade_list"]]  # type: ignore[attr-defined]
+    assert trades == [(each["pnl"], each["fees"], each["gross"]) for each in expected["trade_list"]]
     assert len(fills) > 20
 
 
@@ -102,8 +99,8 @@ async def test_a_repaired_gap_makes_a_new_request(scene: Scene) -> None:
         before = await ann.until_ended(await ann.queue_backtest(**request))
         await scene.store(wavy_bars(20)[10:11], "ETHUSDT")
         after = await ann.until_ended(await ann.queue_backtest(**request))
-    assert [each["result"]["missing_bars"] for each in (before, after)] == [1, 0]  # type: ignore[index]
-    assert [each["progress"]["total"] for each in (before, after)] == [19, 20]  # type: ignore[index]
+    assert [each["result"]["missing_bars"] for each in (before, after)] == [1, 0]
+    assert [each["progress"]["total"] for each in (before, after)] == [19, 20]
 
 
 async def test_a_request_the_candles_cannot_serve_is_refused_by_field(scene: Scene) -> None:
@@ -235,13 +232,9 @@ async def test_a_request_repeated_with_its_key_is_accepted_once(scene: Scene) ->
     ann = await scene.person(max_per_day=1)
     ann.strategy_id = await ann.make_strategy()
     body: Json = {"strategy_id": ann.strategy_id, "symbol": "BTCUSDT", "from": at(0), "to": at(9)}
-    headers = {"Authorization": f"Bearer {ann.token}", "Idempotency-Key": "once"}
-    answers = []
-    for _ in range(2):
-        url = f"{scene.client.url}/v1/backtests"
-        async with scene.client._session.post(url, json=body, headers=headers) as answer:
-            answers.append((answer.status, answer.headers["Location"], await answer.text()))
-    assert answers[0] == answers[1]
+    first, second = [await ann.call("POST", "/v1/backtests", body, Idempotency_Key="once") for _ in range(2)]
+    assert (first.status, first.raw) == (second.status, second.raw)
+    assert first.headers["Location"] == second.headers["Location"]
     assert len(await ann.list_all("/v1/backtests")) == 1
 
 

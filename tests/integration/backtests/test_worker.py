@@ -14,7 +14,8 @@ from services.trading.backtest_question import MAX_FAILURES
 from services.trading.operations import work_backtest
 from services.trading.queries.backtest_queue import BacktestJob
 from shared.chassis.clock import utc_now
-from tests.integration.accounts import Json, eventually
+from shared.testing.api_client import Json
+from tests.integration.accounts import eventually
 from tests.integration.backtests.conftest import BARS, Person, Scene, calculation_processes
 
 DIES = [sys.executable, "-c", "import os, sys; sys.stdin.readline(); os.kill(os.getpid(), 9)"]

@@ -17,8 +17,9 @@ from shared.chassis.listing import Slice
 from shared.chassis.postgres import Database
 from shared.chassis.service import RunningService
 from shared.contracts.types import from_ms
+from shared.testing.api_client import open_client
 from stack.migrate import DatabaseAccess
-from tests.integration.accounts import billing_settings, client_of
+from tests.integration.accounts import billing_settings
 from tests.integration.billing.conftest import NOW, begin, list_published
 
 NO_HURRY = from_ms(4_000_000_000_000)
@@ -139,13 +140,13 @@ async def test_the_catalogue_has_an_etag_that_changes_with_it(
     service_env: Callable[[str], dict[str, str]], database: Database, owner: asyncpg.Connection
 ) -> None:
     settings = billing_settings(service_env("billing"))
-    async with RunningService(build, settings, {"http"}) as billing, client_of(billing.url) as client:
+    async with RunningService(build, settings, {"http"}) as billing, open_client(billing.url) as client:
         first = await client.call("GET", "/v1/plans")
-        if_none_match = {"If-None-Match": first.headers["ETag"]}
-        assert (await client.call("GET", "/v1/plans", headers=if_none_match)).status == 304
+        tag = first.headers["ETag"]
+        assert (await client.call("GET", "/v1/plans", If_None_Match=tag)).status == 304
         await _publish_dearer(database, owner)
-        again = await client.call("GET", "/v1/plans", headers=if_none_match)
+        again = await client.call("GET", "/v1/plans", If_None_Match=tag)
     assert again.status == 200
-    items = {plan["plan"]: plan for plan in again.body["items"]}  # type: ignore[attr-defined]
+    items = {plan["plan"]: plan for plan in again.body["items"]}
     assert (items["PREMIUM"]["plan_version"], items["PREMIUM"]["price_monthly"]) == (2, "39.99")
     assert [*items] == ["FREE", "PREMIUM", "PRO"]

@@ -19,10 +19,11 @@ from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.clock import utc_now
 from shared.chassis.service import RunningService
+from shared.testing.api_client import Answer, ApiClient, Json, open_client
 from shared.testing.tokens import serve_tokens
 from stack.migrate import ROOT, DatabaseAccess
 from stack.ports import Ports
-from tests.integration.accounts import Answer, Client, billing_settings, client_of, eventually
+from tests.integration.accounts import billing_settings, eventually
 from tests.integration.billing.conftest import begin, set_daily_limit
 
 ServiceEnv = Callable[[str], dict[str, str]]
@@ -36,8 +37,8 @@ class Platform:
     billing: RunningService
     billing_stack: AsyncExitStack
     running: list[RunningService]
-    instances: list[Client]
-    at_billing: Client
+    instances: list[ApiClient]
+    at_billing: ApiClient
     token: str
     env: Mapping[str, str]
     access: DatabaseAccess
@@ -74,10 +75,9 @@ class Platform:
         return await eventually(self.usage, lambda seen: _api_meter(seen)["used"] == requests)
 
 
-def _api_meter(usage: Answer) -> dict[str, object]:
+def _api_meter(usage: Answer) -> Json:
     meters = usage.body["meters"]
-    assert isinstance(meters, list)
-    found: dict[str, object] = next(meter for meter in meters if meter["meter"] == "api_requests")
+    found: Json = next(meter for meter in meters if meter["meter"] == "api_requests")
     return found
 
 
@@ -95,14 +95,13 @@ async def platform(service_env: ServiceEnv, database_access: DatabaseAccess) -> 
         billing = await billing_stack.enter_async_context(RunningService(build_billing, settings))
         public_id = await begin(billing.database, 1, now=utc_now())
         env = {**service_env("notifications"), "JWKS_URL": tokens.jwks_url}
-        session = await stack.enter_async_context(aiohttp.ClientSession())
         running = [
             await stack.enter_async_context(RunningService(build_notifications, _settings(env), roles))
             for roles in ({"http", "consumers", "relay"}, {"http"})
         ]
-        instances = [Client(each.url, session) for each in running]
+        instances = [await stack.enter_async_context(open_client(each.url)) for each in running]
         token = tokens.make_token(public_id)
-        at_billing = Client(billing.url, session)
+        at_billing = await stack.enter_async_context(open_client(billing.url))
         found = Platform(billing, billing_stack, running, instances, at_billing, token, env, database_access)
         await eventually(lambda: found.see("SELECT FROM notifications.user_locator"), lambda rows: len(rows) == 1)
         assert (await found.usage()).status == 200  # and its connection pool is open
@@ -139,7 +138,7 @@ async def test_an_instance_that_starts_later_refuses_too(platform: Platform) -> 
     await platform.until_answered(0, 429)
     async with (
         RunningService(build_notifications, _settings(platform.env), {"http"}) as late,
-        client_of(late.url) as client,
+        open_client(late.url) as client,
     ):
         await _until_up(client)
         assert (await client.call("GET", METERED, token=platform.token)).status == 429
@@ -156,7 +155,6 @@ async def test_usage_of_two_instances_is_reported_once_and_refusals_are_explaine
     meter = _api_meter(usage)
     assert (meter["used"], meter["limit"], meter["remaining"], meter["unlimited"]) == (10, 10, 0, False)
     refusals = meter["last_refusals"]
-    assert isinstance(refusals, list)
     (refusal,) = refusals
     assert (refusal["service"], refusal["operation"]) == ("notifications", f"GET {METERED}")
     assert (refusal["used"], refusal["limit"], refusal["login_id"] is None) == (10, 10, False)
@@ -187,7 +185,7 @@ async def test_an_outage_of_billing_refuses_nobody_and_loses_no_count(
     answers = [await platform.ask(number % 2) for number in range(60)]
     assert {answer.status for answer in answers} == {200}
     settings = billing_settings(service_env("billing"), platform.env["JWKS_URL"])
-    async with RunningService(build_billing, settings) as again, client_of(again.url) as client:
+    async with RunningService(build_billing, settings) as again, open_client(again.url) as client:
         platform.at_billing = client
         await platform.until_used(60)
         await platform.until_all_know()
@@ -209,8 +207,7 @@ async def test_usage_of_a_killed_instance_is_between_its_reports_and_its_answers
     total = """SELECT coalesce(sum((convert_from(payload, 'UTF8')::jsonb ->> 'count')::int), 0) AS n
               FROM notifications.outbox WHERE topic = 'usage.recorded'"""
     try:
-        async with aiohttp.ClientSession() as session:
-            client = Client(f"http://127.0.0.1:{port}", session)
+        async with open_client(f"http://127.0.0.1:{port}") as client:
             await _until_up(client)
             first = [await client.call("GET", METERED, token=platform.token) for _ in range(30)]
             await eventually(lambda: platform.see(total), lambda rows: rows[0]["n"] == 30)
@@ -225,7 +222,7 @@ async def test_usage_of_a_killed_instance_is_between_its_reports_and_its_answers
     assert _api_meter(counted)["limit"] == 20_000
 
 
-async def _until_up(client: Client) -> None:
+async def _until_up(client: ApiClient) -> None:
     async def ready() -> int:
         try:
             return (await client.call("GET", "/readyz")).status

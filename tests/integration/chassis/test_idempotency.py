@@ -19,9 +19,10 @@ from services.auth.domain.accounts import MAX_LOGINS
 from services.notifications.app import build as build_notifications
 from services.notifications.settings import NotificationsSettings
 from shared.chassis.service import RunningService
+from shared.testing.api_client import PASSWORD, ApiClient, Json, open_client
 from stack.migrate import ROOT, DatabaseAccess
 from stack.ports import Ports
-from tests.integration.accounts import PASSWORD, Json, auth_settings, eventually
+from tests.integration.accounts import auth_settings, eventually
 
 ServiceEnv = Callable[[str], dict[str, str]]
 ALERT: Json = {
@@ -37,27 +38,22 @@ ALERT: Json = {
 class Caller:
     """A tenant's client of auth and notifications."""
 
-    session: aiohttp.ClientSession
-    auth: str
-    alerts: str
+    auth: ApiClient
+    alerts: ApiClient
     token: str = ""
     owner_dsn: str = ""
 
     async def register(self, email: str, key: str, password: str = PASSWORD, **more: str) -> tuple[int, Json, str]:
-        return await self._post(
-            f"{self.auth}/v1/auth/register", {"email": email, "password": password, **more}, key
-        )
+        body = {"email": email, "password": password, **more}
+        return await self._post(self.auth, "/v1/auth/register", body, key)
 
     async def create_alert(self, key: str | None, **changed: object) -> tuple[int, Json, str]:
-        return await self._post(f"{self.alerts}/v1/alerts", {**ALERT, **changed}, key)
+        return await self._post(self.alerts, "/v1/alerts", {**ALERT, **changed}, key)
 
-    async def _post(self, url: str, body: Json, key: str | None) -> tuple[int, Json, str]:
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        if key is not None:
-            headers["Idempotency-Key"] = key
-        async with self.session.post(url, json=body, headers=headers) as answer:
-            shown = dict(answer.headers)
-            return answer.status, await answer.json(content_type=None), shown.get("Idempotent-Replayed", "")
+    async def _post(self, client: ApiClient, path: str, body: Json, key: str | None) -> tuple[int, Json, str]:
+        headers = {} if key is None else {"Idempotency_Key": key}
+        answer = await client.call("POST", path, body, self.token, **headers)
+        return answer.status, answer.body, answer.headers.get("Idempotent-Replayed", "")
 
     async def rows(self, table: str) -> int:
         connection = await asyncpg.connect(self.owner_dsn)
@@ -76,8 +72,12 @@ def notifications_settings(service_env: ServiceEnv, auth_url: str) -> Notificati
 async def caller(service_env: ServiceEnv, tmp_path: Path, database_access: DatabaseAccess) -> AsyncIterator[Caller]:
     async with RunningService(build_auth, auth_settings(service_env("auth"), tmp_path)) as auth:
         settings = notifications_settings(service_env, auth.url)
-        async with RunningService(build_notifications, settings) as alerts, aiohttp.ClientSession() as session:
-            caller = Caller(session, auth.url, alerts.url, owner_dsn=database_access.owner_dsn)
+        async with (
+            RunningService(build_notifications, settings) as alerts,
+            open_client(auth.url) as at_auth,
+            open_client(alerts.url) as at_alerts,
+        ):
+            caller = Caller(at_auth, at_alerts, owner_dsn=database_access.owner_dsn)
             status, body, _ = await caller.register("a@example.org", "first")
             assert status == 201, body
             caller.token = str(body["access_token"])
@@ -98,7 +98,7 @@ async def _entitle(access: DatabaseAccess, registered: Json) -> None:
     )
     await connection.execute(
         "INSERT INTO notifications.user_locator VALUES (sha256(uuid_send($1::uuid)), $2)",
-        registered["user"]["user_id"],  # type: ignore[index]  # a view inside the view
+        registered["user"]["user_id"],
         user_id,
     )
     await connection.close()
@@ -154,7 +154,7 @@ async def test_registering_again_with_the_password_returns_the_same_account(call
     status, first, _ = await caller.register("b@example.org", "k1")
     again_status, again, replayed = await caller.register("b@example.org", "k1")
     assert (status, again_status, replayed) == (201, 201, "true")
-    assert again["user"]["user_id"] == first["user"]["user_id"]  # type: ignore[index]  # views
+    assert again["user"]["user_id"] == first["user"]["user_id"]
     assert again["access_token"] != first["access_token"]
 
 
@@ -163,7 +163,7 @@ async def test_registering_concurrently_creates_one_account(caller: Caller) -> N
     answers = await asyncio.gather(*(caller.register("b@example.org", "k1") for _ in range(8)))
     assert [status for status, _, _ in answers] == [201] * 8
     assert [replayed for _, _, replayed in answers].count("true") == 7
-    assert len({str(body["user"]["user_id"]) for _, body, _ in answers}) == 1  # type: ignore[index]  # views
+    assert len({str(body["user"]["user_id"]) for _, body, _ in answers}) == 1
     assert await caller.rows("auth.users") == 2
 
 
@@ -236,13 +236,13 @@ async def test_a_retry_after_a_kill_creates_one_alert(
     key = str(uuid4())
     async with _notifications(service_env, caller, faults) as (url, process):
         (faults / "arm" / "notifications").write_text(where)
-        caller.alerts = url
+        caller.alerts.url = url
         with pytest.raises(aiohttp.ClientError):
             await caller.create_alert(key)
     assert process.wait(5) == -signal.SIGKILL
     assert await caller.rows("notifications.user_alerts") == made
     async with _notifications(service_env, caller, tmp_path / "again") as (url, process):
-        caller.alerts = url
+        caller.alerts.url = url
         status, _, replayed = await caller.create_alert(key)
         assert (status, replayed) == (201, "true" if made else "")
         process.terminate()
@@ -259,7 +259,7 @@ class _notifications:  # noqa: N801 - reads as a function
             **os.environ,
             **service_env("notifications"),
             "HTTP_PORT": str(port),
-            "JWKS_URL": f"{caller.auth}/.well-known/jwks.json",
+            "JWKS_URL": f"{caller.auth.url}/.well-known/jwks.json",
             "FAULT_POINTS": str(faults),
         }
 

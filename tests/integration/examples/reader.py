@@ -2,14 +2,14 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any  # for JSON
 from urllib.parse import urlencode
 
 from shared.contracts.examples import BY_NAME, PASSWORD, REFRESH_TOKEN, example_id
-from tests.integration.accounts import Json, eventually
+from shared.testing.api_client import Answer
+from shared.testing.tenant import kind_of, with_id
+from tests.integration.accounts import eventually
 from tests.integration.examples.documented import Documented
-from tests.isolation.probe import kind_of, with_id
-from tests.isolation.world import SETTLED_WITHIN_S, Answer, Person, World
+from tests.isolation.world import SETTLED_WITHIN_S, World
 
 
 @dataclass
@@ -17,9 +17,11 @@ class Reader:
     """`known` has the real value for each id or token in the document; `faults` are the answers that differ."""
 
     world: World
-    person: Person = field(default_factory=lambda: Person(str(BY_NAME["email"]), PASSWORD, "ada"))
     known: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.person = self.world.person("ada", email=str(BY_NAME["email"]), password=PASSWORD)
 
     async def follow(self, operation: Documented) -> None:
         """Send the operation's example, compare the answer, and learn the ids of new objects."""
@@ -28,21 +30,17 @@ class Reader:
             return
         answer = await self._answer_to(operation)
         if answer.status != operation.status:
-            self.faults.append(f"{operation.label}: {answer.status} {answer.text}")
+            self.faults.append(f"{operation.label}: {answer.status} {answer.raw}")
             return
-        self.faults += [f"{operation.label}: {fault}" for fault in operation.faults_of(answer.text)]
+        self.faults += [f"{operation.label}: {fault}" for fault in operation.faults_of(answer.raw)]
         if operation.media == "application/json":
-            self._learn(operation.example, json.loads(answer.text))
+            self._learn(operation.example, json.loads(answer.raw))
         self.person.token = self.known.get("access_token", "")
-
-    async def call(self, method: str, template: str, body: Json | None = None, path: str = "") -> Any:
-        """Call an operation with something other than its example."""
-        return await self.world.json(method, template, self.person, path, body)
 
     async def _answer_to(self, operation: Documented) -> Answer:
         """Send the operation and return the answer; for a list, retry until it has an item."""
         return await eventually(
-            lambda: self._send(operation), lambda answer: '"items":[]' not in answer.text, SETTLED_WITHIN_S
+            lambda: self._send(operation), lambda answer: '"items":[]' not in answer.raw, SETTLED_WITHIN_S
         )
 
     async def _send(self, operation: Documented) -> Answer:
@@ -50,8 +48,7 @@ class Reader:
         if operation.query:
             path += "?" + urlencode(operation.query)
         body = None if operation.body is None else json.loads(self._ours(json.dumps(operation.body["example"])))
-        caller = self.person if self.person.token else None
-        return await self.world.call(operation.method, operation.path, caller, path, body)
+        return await self.person.call(operation.method, path, body)
 
     def _ours(self, text: str) -> str:
         """Replace the ids and the token of the document by the platform's own."""

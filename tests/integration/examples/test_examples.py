@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from shared.strategy.bars import Bar
+from shared.testing.tenant import until_known
 from stack.migrate import DatabaseAccess
 from tests.integration.examples.documented import Documented, documented
 from tests.integration.examples.reader import Reader
 from tests.integration.trading.market import Market
-from tests.isolation.world import backtesting, running_services, trading, until_known
+from tests.isolation.world import SETTLED_WITHIN_S, backtesting, running_services, trading
+from tests.pace import patient
 from tests.unit.trading.scenes import wavy_bars
 
 ServiceEnv = Callable[[str], dict[str, str]]
@@ -57,7 +59,7 @@ async def test_every_example_gets_the_documented_answer(
         for operation in first:
             await reader.follow(operation)
             if operation.label == "POST /v1/auth/register":
-                await until_known(world, reader.person, "PREMIUM")
+                await until_known(reader.person, "PREMIUM", patient(SETTLED_WITHIN_S))
         async with trading(service, exchange), backtesting(service):
             await market.close_bars(BARS)
             await reader.follow(backtest)
@@ -85,15 +87,15 @@ def dear_bars(count: int) -> list[Bar]:
 async def make_room(reader: Reader, label: str) -> None:
     """Do first what a user would have to do, so that the example succeeds."""
     if label == "DELETE /v1/me/sessions/{id}":
-        logins = await reader.call("GET", "/v1/me/sessions")
+        logins = await reader.person.must("GET", "/v1/me/sessions")
         reader.known["login_id"] = next(each["login_id"] for each in logins["items"] if not each["current"])
     elif label == "DELETE /v1/backtests/{id}":
         body = {"strategy_id": reader.known["strategy_id"], "symbol": "BTCUSDT", "fee_rate": "0.001"}
-        backtest = await reader.call(
+        backtest = await reader.person.must(
             "POST", "/v1/backtests", {**body, "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
         )
         reader.known["backtest_id"] = backtest["backtest_id"]
     elif label == "POST /v1/strategies/templates/{id}/copy":
-        strategies = await reader.call("GET", "/v1/strategies")
+        strategies = await reader.person.must("GET", "/v1/strategies")
         copied = next(each for each in strategies["items"] if each["strategy_name"].startswith("my own"))
-        await reader.call("DELETE", "/v1/strategies/{id}", path=f"/v1/strategies/{copied['strategy_id']}")
+        await reader.person.must("DELETE", f"/v1/strategies/{copied['strategy_id']}")

@@ -31,10 +31,10 @@ from shared.contracts.envelope import Event
 from shared.contracts.types import from_ms
 from shared.market.history_client import CandleHistory
 from shared.strategy.bars import Bar
+from shared.testing.api_client import Answer, ApiClient, Json, open_client
 from shared.testing.tokens import TokenIssuer, serve_tokens
 from stack.service_keys import list_file_of
 from tests.as_tenant import as_tenant
-from tests.integration.accounts import Answer, Client, Json, client_of
 from tests.integration.analytics.conftest import History, candles, market_of
 from tests.unit.analytics.facts import INTERVAL
 from tests.unit.notifications.plain import series_of
@@ -160,8 +160,7 @@ async def read_events(answer: aiohttp.ClientResponse, count: int, within_s: floa
 class Platform:
     running: RunningService
     issuer: TokenIssuer
-    client: Client
-    session: aiohttp.ClientSession
+    client: ApiClient
     market: Producer
 
     @property
@@ -180,25 +179,15 @@ class Platform:
         await self.publish(subscription(user_id, public_id, plan))
         return self.issuer.make_token(public_id)
 
-    async def call(self, method: str, path: str, token: str, body: Json | None = None) -> Answer:
-        return await self.client.call(method, path, body, token)
-
-    async def send(self, method: str, path: str, token: str, body: Json | None = None, **headers: str) -> Answer:
-        """Send a request with extra headers, such as `If_Match="…"`."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        url = self.client.url + path
-        async with self.session.request(
-            method, url, json=body, headers={"Authorization": f"Bearer {token}", **sent}
-        ) as answer:
-            decoded = await answer.json(content_type=None) if await answer.read() else {}
-            return Answer(answer.status, decoded, answer.headers)
+    async def call(self, method: str, path: str, token: str, body: Json | None = None, **headers: str) -> Answer:
+        return await self.client.call(method, path, body, token, **headers)
 
     @asynccontextmanager
     async def stream(
         self, token: str, last: str | None = None, query: str = ""
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Authorization": f"Bearer {token}", **({"Last-Event-ID": last} if last else {})}
-        async with self.session.get(f"{self.client.url}/v1/inbox/stream{query}", headers=headers) as answer:
+        async with self.client.http.get(f"{self.client.url}/v1/inbox/stream{query}", headers=headers) as answer:
             assert answer.status == 200
             yield answer
 
@@ -209,17 +198,7 @@ class Platform:
         return await self.list_all(f"/v1/inbox?{query}", token)
 
     async def list_all(self, path: str, token: str, limit: int = 100) -> list[Json]:
-        """Return all items of a list, page by page."""
-        items: list[Json] = []
-        cursor = ""
-        while True:
-            page = await self.call("GET", f"{path}&limit={limit}{cursor}", token)
-            found, following = page.body["items"], page.body["next_cursor"]
-            assert isinstance(found, list)
-            items += found
-            if following is None:
-                return items
-            cursor = f"&cursor={following}"
+        return await self.client.list_all(path, token, limit)
 
 
 @asynccontextmanager
@@ -227,11 +206,10 @@ async def start_platform(env: Mapping[str, str], issuer: TokenIssuer, history: H
     settings = settings_of(env, history, issuer.jwks_url)
     async with (
         RunningService(build, settings) as running,
-        client_of(running.url) as client,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        open_client(running.url, connections=0) as client,
         market_of(settings) as market,
     ):
-        yield Platform(running, issuer, client, session, market)
+        yield Platform(running, issuer, client, market)
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """A tenant's notifications: list, filters, marking as read."""
 
 from datetime import UTC, datetime
-from typing import cast
 
 from services.notifications.consumers import on_session_started
 from shared.chassis.postgres import Database
 from shared.contracts.trading import SessionAlarmed, SessionStarted, SessionStopped
 from shared.contracts.types import new_id
-from tests.integration.accounts import Json, eventually
+from shared.testing.api_client import Json
+from tests.integration.accounts import eventually
 from tests.integration.analytics.conftest import session_started, session_stopped
 from tests.integration.notifications.conftest import ABOVE_TEN, Platform, bars_at
 
@@ -74,8 +74,8 @@ async def test_session_start_and_stop_create_messages(platform: Platform) -> Non
     ended = "Session on BTCUSDT (on paper) stopped by hand: 0 trades, 0, 31 Jan 2026, 10:30 UTC"
     assert messages["SESSION_STOPPED"]["message"] == ended
     assert {item["session_id"] for item in messages.values()} == {str(begin.session_id)}
-    assert {"start_time"} <= set(cast("Json", messages["SESSION_STARTED"]["data"]))
-    assert {"end_time", "pnl", "mode"} <= set(cast("Json", messages["SESSION_STOPPED"]["data"]))
+    assert {"start_time"} <= set(messages["SESSION_STARTED"]["data"])
+    assert {"end_time", "pnl", "mode"} <= set(messages["SESSION_STOPPED"]["data"])
     assert await platform.inbox(token, "event_category=ALERT") == []
 
 
@@ -87,7 +87,7 @@ async def test_messages_are_listed_in_pages_newest_first(platform: Platform) -> 
     assert {str(item["message"]).partition(",")[0] for item in whole} == {"ten: BTCUSDT at 11"}
     ids = [str(item["event_id"]) for item in whole]
     assert ids == sorted(ids, reverse=True)
-    assert await platform.list_all(f"{INBOX}?", token, limit=2) == whole
+    assert await platform.list_all(INBOX, token, limit=2) == whole
     for query in ("event_category=NEWS", "is_read=perhaps", "limit=201", "cursor=WyJ4Il0", "from=1"):
         assert (await platform.call("GET", f"{INBOX}?{query}", token)).status == 422, query
 

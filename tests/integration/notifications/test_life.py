@@ -3,8 +3,9 @@
 from services.notifications.alert_evaluator import Evaluator
 from services.notifications.operations.alerts import change_alert
 from shared.chassis.postgres import Database
+from shared.testing.api_client import Json
 from tests.as_tenant import as_tenant
-from tests.integration.accounts import Json, eventually
+from tests.integration.accounts import eventually
 from tests.integration.analytics.conftest import candles
 from tests.integration.notifications.conftest import ABOVE_TEN, Platform, bars_at, list_fired_bars, make_alert
 from tests.integration.notifications.test_firing import ALTERNATING, list_triggered, reload, times
@@ -16,18 +17,18 @@ async def test_an_outdated_etag_does_not_change_an_alert(platform: Platform) -> 
     token = await platform.user(1)
     created = await platform.call("POST", ALERTS, token, ABOVE_TEN)
     path = f"{ALERTS}/{created.body['alert_id']}"
-    seen = (await platform.send("GET", path, token)).headers["ETag"]
-    changed = await platform.send("PATCH", path, token, {"cooldown_seconds": 60}, If_Match=seen)
+    seen = (await platform.call("GET", path, token)).headers["ETag"]
+    changed = await platform.call("PATCH", path, token, {"cooldown_seconds": 60}, If_Match=seen)
     assert (changed.status, changed.body["cooldown_seconds"]) == (200, 60)
     assert changed.headers["ETag"] != seen
     attempts: tuple[tuple[str, Json | None], ...] = (("PATCH", {"cooldown_seconds": 5}), ("DELETE", None))
     for method, body in attempts:
-        refused = await platform.send(method, path, token, body, If_Match=seen)
+        refused = await platform.call(method, path, token, body, If_Match=seen)
         assert (refused.status, refused.body["type"]) == (412, "/problems/precondition-failed")
-    not_modified = await platform.send("GET", path, token, If_None_Match=changed.headers["ETag"])
+    not_modified = await platform.call("GET", path, token, If_None_Match=changed.headers["ETag"])
     assert not_modified.status == 304
     assert (await platform.call("GET", path, token)).body == changed.body
-    removed = await platform.send("DELETE", path, token, If_Match=changed.headers["ETag"])
+    removed = await platform.call("DELETE", path, token, If_Match=changed.headers["ETag"])
     assert removed.status == 204
 
 
@@ -95,9 +96,9 @@ async def test_firings_are_stored_and_listed(platform: Platform) -> None:
     token, other = await platform.user(1), await platform.user(2)
     created = await platform.call("POST", ALERTS, token, ABOVE_TEN)
     path = f"{ALERTS}/{created.body['alert_id']}/firings"
-    assert await platform.list_all(path + "?", token) == []
+    assert await platform.list_all(path, token) == []
     await platform.publish_bars(bars_at("9", "11.50", "9", "13", "9", "12"))
-    found = await eventually(lambda: platform.list_all(path + "?", token, limit=2), lambda rows: len(rows) == 3)
+    found = await eventually(lambda: platform.list_all(path, token, limit=2), lambda rows: len(rows) == 3)
     assert [firing["price"] for firing in found] == ["12", "13", "11.5"]
     assert found[-1] == {
         "open_time": "1970-01-01T00:15:00.000Z",

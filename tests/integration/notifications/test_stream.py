@@ -8,7 +8,7 @@ from services.notifications import consumers
 from shared.chassis.postgres import Database
 from shared.chassis.service import RunningService
 from shared.contracts.types import new_id
-from tests.integration.accounts import Json
+from shared.testing.api_client import Json
 from tests.integration.notifications.conftest import Platform, StreamEvent, read_events, subscription
 from tests.integration.notifications.test_inbox import INBOX
 from tests.integration.notifications.test_telling import MORNING, handle, started_event
@@ -137,7 +137,7 @@ async def test_a_growing_digest_is_sent_again(platform: Platform) -> None:
         await handle(platform.database, *(started_event(1) for _ in range(4)))
         digest, count = await read_events(stream, 2)
     assert (digest.event, digest.data["event_type"], digest.data["is_read"]) == ("digest", "DIGEST", False)
-    assert digest.data["data"]["count"] == 9  # type: ignore[index]
+    assert digest.data["data"]["count"] == 9
     assert count.data == {"unread": 1, "position": 23}
     assert UUID(str(digest.data["event_id"])) in {
         UUID(str(each["event_id"])) for each in await platform.inbox(token)

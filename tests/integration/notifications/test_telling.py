@@ -10,7 +10,8 @@ from shared.chassis.postgres import Database
 from shared.contracts.auth import UserRegistered
 from shared.contracts.trading import SessionStarted, TradeClosed, TradeOpened
 from shared.contracts.types import from_ms, new_id
-from tests.integration.accounts import Json, eventually
+from shared.testing.api_client import Json
+from tests.integration.accounts import eventually
 from tests.integration.analytics.conftest import session_started, trade_closed, user_registered
 from tests.integration.notifications.conftest import Platform, subscription
 from tests.integration.notifications.test_inbox import INBOX, session
@@ -124,17 +125,17 @@ async def test_a_disabled_kind_creates_no_message(platform: Platform) -> None:
 
 async def test_preferences_are_changed_only_with_a_current_etag(platform: Platform) -> None:
     token, other = await platform.user(1), await platform.user(2)
-    usual = await platform.send("GET", PREFERENCES, token)
-    assert usual.body["kinds"]["SESSION_STARTED"] == {"channels": ["dashboard"], "severity_floor": "INFO"}  # type: ignore[index]
-    assert usual.body["kinds"]["TRADE_CLOSED"]["channels"] == []  # type: ignore[index]
+    usual = await platform.call("GET", PREFERENCES, token)
+    assert usual.body["kinds"]["SESSION_STARTED"] == {"channels": ["dashboard"], "severity_floor": "INFO"}
+    assert usual.body["kinds"]["TRADE_CLOSED"]["channels"] == []
     body: Json = {"kinds": {"TRADE_CLOSED": {"channels": ["dashboard", "dashboard"]}}}
-    put = await platform.send("PUT", PREFERENCES, token, body, If_Match=usual.headers["ETag"])
-    assert put.body["kinds"]["TRADE_CLOSED"]["channels"] == ["dashboard"]  # type: ignore[index]
-    again = await platform.send("PUT", PREFERENCES, token, {"kinds": {}}, If_Match=usual.headers["ETag"])
+    put = await platform.call("PUT", PREFERENCES, token, body, If_Match=usual.headers["ETag"])
+    assert put.body["kinds"]["TRADE_CLOSED"]["channels"] == ["dashboard"]
+    again = await platform.call("PUT", PREFERENCES, token, {"kinds": {}}, If_Match=usual.headers["ETag"])
     assert again.status == 412
-    shown = await platform.send("GET", PREFERENCES, token)
+    shown = await platform.call("GET", PREFERENCES, token)
     assert (shown.body, shown.headers["ETag"]) == (put.body, put.headers["ETag"])
-    assert (await platform.send("GET", PREFERENCES, token, If_None_Match=put.headers["ETag"])).status == 304
+    assert (await platform.call("GET", PREFERENCES, token, If_None_Match=put.headers["ETag"])).status == 304
     assert (await platform.call("GET", PREFERENCES, other)).body == usual.body
     assert (await platform.call("PUT", PREFERENCES, token, {"kinds": {}})).body == usual.body
 
@@ -153,7 +154,7 @@ async def test_invalid_preferences_are_named(platform: Platform, body: Json, pat
     token = await platform.user(1)
     answer = await platform.call("PUT", PREFERENCES, token, body)
     assert answer.status == 422
-    assert [fault["path"] for fault in answer.body["errors"]] == [path]  # type: ignore[attr-defined]
+    assert [fault["path"] for fault in answer.body["errors"]] == [path]
 
 
 async def test_a_plan_change_creates_a_message(database: Database) -> None:

@@ -15,7 +15,7 @@ async def test_an_alert_on_an_unlisted_series_is_refused(platform: Platform, his
         422,
         [{"path": path, "reason": "the exchange does not have it"}],
     )
-    assert await platform.list_all("/v1/alerts?", ann) == []
+    assert await platform.list_all("/v1/alerts", ann) == []
 
 
 async def test_while_trading_is_down_only_known_series_are_accepted(platform: Platform, history: History) -> None:

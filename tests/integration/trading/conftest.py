@@ -31,10 +31,11 @@ from shared.chassis.service import RunningService
 from shared.contracts.billing import Features, Limits, PlanName, SubscriptionChanged
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
+from shared.testing.api_client import open_client
 from shared.testing.tokens import serve_tokens
 from stack.migrate import DatabaseAccess
 from tests.as_tenant import as_tenant
-from tests.integration.accounts import client_of, eventually
+from tests.integration.accounts import eventually
 from tests.integration.trading.callers import Api
 from tests.integration.trading.market import BEFORE, Exchange, Market
 from tests.unit.trading.scenes import CROSS
@@ -203,5 +204,5 @@ async def _serve(trading: Trading, components: set[str]) -> AsyncIterator[Api]:
     async with serve_tokens() as tokens:
         settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url})
         async with RunningService(build, settings, components) as running:
-            async with client_of(running.url) as client:
+            async with open_client(running.url) as client:
                 yield Api(trading, client, tokens, running)

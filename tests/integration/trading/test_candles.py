@@ -7,8 +7,8 @@ import pytest
 from services.trading.app import build
 from shared.chassis.service import RunningService
 from shared.contracts.types import from_ms, instant_text
+from shared.testing.api_client import Answer, Json, open_client
 from shared.testing.tokens import serve_tokens
-from tests.integration.accounts import Answer, Json, client_of
 from tests.integration.trading.conftest import Trading
 from tests.unit.trading.scenes import wavy_bars
 
@@ -24,15 +24,14 @@ async def ask(trading: Trading) -> AsyncIterator[Ask]:
     principal = await trading.subscribe(1)
     async with serve_tokens() as tokens:
         settings = trading.settings.model_copy(update={"jwks_url": tokens.jwks_url})
-        async with RunningService(build, settings, {"http"}) as running, client_of(running.url) as client:
+        async with RunningService(build, settings, {"http"}) as running, open_client(running.url) as client:
             token = tokens.make_token(principal.public_id)
             yield lambda query: client.call("GET", f"/v1/candles?symbol=BTCUSDT&interval=15{query}", token=token)
 
 
 def items(answer: Answer) -> Sequence[Json]:
     assert answer.status == 200, answer.body
-    found = answer.body["items"]
-    assert isinstance(found, list)
+    found: list[Json] = answer.body["items"]
     return found
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from tests.integration.accounts import Json
-from tests.integration.trading.callers import Api, Caller, every
+from shared.testing.api_client import Json
+from tests.integration.trading.callers import Api, Caller
 
 PATH = "/v1/bot-configurations"
 FULL: Json = {
@@ -55,18 +55,18 @@ async def test_concurrent_defaults_leave_exactly_one(api: Api) -> None:
     paths = await asyncio.gather(
         *(create(ann, config_name=f"number {number}", is_default=True) for number in range(20))
     )
-    assert sum(each["is_default"] for each in await every(ann, PATH)) == 1
+    assert sum(each["is_default"] for each in await ann.list_all(PATH)) == 1
     bodies: list[Json] = [{**FULL, "config_name": f"again {number}", "is_default": True} for number in range(20)]
     done = await asyncio.gather(*(ann.call("PUT", *each) for each in zip(paths, bodies, strict=True)))
     assert {answer.status for answer in done} == {200}
-    assert sum(each["is_default"] for each in await every(ann, PATH)) == 1
+    assert sum(each["is_default"] for each in await ann.list_all(PATH)) == 1
 
 
 async def test_the_list_is_sorted_and_filtered_by_is_active(api: Api) -> None:
     ann = await api.caller()
     paths = [await create(ann, config_name=f"number {number}", is_active=number % 2 == 0) for number in range(9)]
     ids = [path[-36:] for path in paths]
-    assert [each["bot_configuration_id"] for each in await every(ann, PATH)] == ids[::-1]
-    assert [each["bot_configuration_id"] for each in await every(ann, PATH + "?sort=created_at")] == ids
-    assert [each["bot_configuration_id"] for each in await every(ann, PATH + "?is_active=true")] == ids[::-2]
+    assert [each["bot_configuration_id"] for each in await ann.list_all(PATH)] == ids[::-1]
+    assert [each["bot_configuration_id"] for each in await ann.list_all(PATH + "?sort=created_at")] == ids
+    assert [each["bot_configuration_id"] for each in await ann.list_all(PATH + "?is_active=true")] == ids[::-2]
     assert (await ann.call("GET", PATH + "?is_active=yes")).status == 422

@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from shared.contracts.types import from_ms
-from tests.integration.accounts import Json
-from tests.integration.trading.callers import Api, Caller, Item, every
+from shared.testing.api_client import Json
+from tests.integration.trading.callers import Api, Caller
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.test_stepping import worker_process
 from tests.unit.trading.scenes import CROSS, STEP_MS, wavy_bars
@@ -139,13 +139,13 @@ async def test_sums_hold_after_workers_are_killed_and_replaced(
     await assert_some_were_closed_in_parts(trading, 5)
 
 
-async def list_trades_with_fills(ann: Caller) -> list[tuple[Item, list[Item], str]]:
+async def list_trades_with_fills(ann: Caller) -> list[tuple[Json, list[Json], str]]:
     """Return each trade with its fills and its ETag as one snapshot; reads again if a step came in between."""
     while True:
-        known = await every(ann, "/v1/trades?sort=entry_time", 100)
-        fills = await every(ann, "/v1/fills?sort=fill_time", 100)
+        known = await ann.list_all("/v1/trades?sort=entry_time", limit=100)
+        fills = await ann.list_all("/v1/fills?sort=fill_time", limit=100)
         tags = [(await ann.call("GET", f"/v1/trades/{each['trade_id']}")).headers["ETag"] for each in known]
-        if known == await every(ann, "/v1/trades?sort=entry_time", 100):
+        if known == await ann.list_all("/v1/trades?sort=entry_time", limit=100):
             return [
                 (trade, [fill for fill in fills if fill["trade_id"] == trade["trade_id"]], tag)
                 for trade, tag in zip(known, tags, strict=True)

@@ -4,8 +4,9 @@ from uuid import UUID
 
 from shared.chassis.http.paging import encode_cursor, encode_sorted
 from shared.contracts.types import new_id
-from tests.integration.accounts import Json, eventually
-from tests.integration.trading.callers import Api, Caller, every, reasons
+from shared.testing.api_client import Json
+from tests.integration.accounts import eventually
+from tests.integration.trading.callers import Api, Caller, reasons
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
 
@@ -20,7 +21,6 @@ async def test_a_strategy_is_stored_with_its_hash_and_changed_by_versions(api: A
     assert changed.body["version"] == 2
     assert changed.body["content_hash"] != made.body["content_hash"]
     versions = (await ann.call("GET", path + "/versions")).body["items"]
-    assert isinstance(versions, list)
     assert [each["content_hash"] for each in versions] == [changed.body["content_hash"], made.body["content_hash"]]
 
 
@@ -56,7 +56,6 @@ async def test_at_most_one_configuration_is_the_default(api: Api) -> None:
         body: Json = {"config_name": name, "is_default": True, "max_position_size": "500"}
         assert (await ann.call("POST", "/v1/bot-configurations", body)).status == 201
     shown = (await ann.call("GET", "/v1/bot-configurations")).body["items"]
-    assert isinstance(shown, list)
     assert [(each["config_name"], each["is_default"]) for each in shown] == [("two", True), ("one", False)]
     session = await ann.start(await ann.make_strategy())
     assert session.body["bot_configuration_id"] == shown[0]["bot_configuration_id"]
@@ -113,9 +112,9 @@ async def test_a_session_is_shown_with_its_fills_trades_and_decisions(api: Api) 
     stopped = (await ann.call("POST", path + "/stop", {"reason": "end_of_data"})).body
     assert stopped["status"] == "STOPPED"
     assert running["fingerprint"] != ""
-    fills = await every(ann, path + "/fills?sort=fill_number")
-    trades = await every(ann, f"/v1/trades?session_id={started.text('session_id')}&sort=entry_time")
-    decisions = await every(ann, path + "/decisions?sort=bar_time")
+    fills = await ann.list_all(path + "/fills?sort=fill_number")
+    trades = await ann.list_all(f"/v1/trades?session_id={started.text('session_id')}&sort=entry_time")
+    decisions = await ann.list_all(path + "/decisions?sort=bar_time")
     assert len(fills) == stopped["total_fills"]
     assert len(trades) == stopped["total_trades"]
     assert {fill["decision_id"] for fill in fills} <= {decision["decision_id"] for decision in decisions}
@@ -130,7 +129,7 @@ async def test_statistics_of_a_strategy_follow_from_its_closed_trades(api: Api) 
     await ann.start(strategy_id)
     market = await api.trading.market(wavy_bars(80))
     await api.trading.until_stepped(await market.close_bars(80))
-    trades = await every(ann, "/v1/trades?status=CLOSED&sort=entry_time")
+    trades = await ann.list_all("/v1/trades?status=CLOSED&sort=entry_time")
     shown = (await ann.call("GET", f"/v1/strategies/{strategy_id}")).body
     assert shown["total_trades"] == len(trades) > 0
 
@@ -158,7 +157,7 @@ async def test_another_tenant_finds_nothing(api: Api) -> None:
 
 async def test_without_a_token_nothing_is_shown(api: Api) -> None:
     assert (await api.client.call("GET", "/v1/sessions")).status == 401
-    unknown = Caller(api.client, api.tokens.make_token(UUID(int=99)))
+    unknown = Caller(api.client.url, api.client.http, api.tokens.make_token(UUID(int=99)))
     assert (await unknown.call("GET", "/v1/sessions")).body["type"] == "/problems/account-not-ready"
 
 

@@ -10,9 +10,10 @@ from services.trading.feed.instruments import refresh_instruments
 from services.trading.operations.stop_session import stop_session
 from services.trading.queries import candles
 from shared.strategy.bars import Instrument
+from shared.testing.api_client import Json
 from tests.as_tenant import as_tenant
-from tests.integration.accounts import Json, eventually
-from tests.integration.trading.callers import Api, every
+from tests.integration.accounts import eventually
+from tests.integration.trading.callers import Api
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
 from tests.integration.trading.test_derived_fields import strategy_in_parts
@@ -54,10 +55,12 @@ async def test_a_start_uses_and_stores_the_exchanges_instrument(api: Api) -> Non
     (stored,) = await api.trading.fetch("SELECT tick_size FROM instruments WHERE symbol = 'BTCUSDT'")
     assert stored["tick_size"] == Decimal("0.01")
     await api.trading.until_stepped(await market.close_bars(20))
-    prices = [Decimal(fill["price"]) for fill in await every(ann, f"/v1/sessions/{session}/fills?sort=fill_number")]
+    prices = [
+        Decimal(fill["price"]) for fill in await ann.list_all(f"/v1/sessions/{session}/fills?sort=fill_number")
+    ]
     assert len(prices) > 5
     assert any(price % 5 for price in prices)
-    assert await every(ann, f"/v1/sessions/{session}/restrictions") == []
+    assert await ann.list_all(f"/v1/sessions/{session}/restrictions") == []
 
 
 async def test_a_backtest_uses_the_exchanges_instrument_or_the_stored_one_during_an_outage(api: Api) -> None:

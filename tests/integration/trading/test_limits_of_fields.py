@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from tests.integration.accounts import Answer, Json
-from tests.integration.trading.callers import Api, Caller, every, reasons
+from shared.testing.api_client import Answer, Json
+from tests.integration.trading.callers import Api, Caller, reasons
 from tests.unit.trading.scenes import CROSS
 
 BAD_NAMES = [
@@ -44,13 +44,13 @@ async def test_a_bad_name_is_refused_at_every_endpoint(api: Api, name: str) -> N
     shown = await ann.call("POST", own + "/publish", {"display_name": "Ada"})
     copy = f"/v1/strategies/published/{shown.text('published_strategy_id')}/copy"
     await _refused(await ann.call("POST", copy, {"strategy_name": name}), "$.strategy_name")
-    template = (await every(ann, "/v1/strategies/templates"))[0]["template_id"]
+    template = (await ann.list_all("/v1/strategies/templates"))[0]["template_id"]
     await _refused(
         await ann.call("POST", f"/v1/strategies/templates/{template}/copy", {"strategy_name": name}),
         "$.strategy_name",
     )
     await _refused(await ann.call("POST", "/v1/bot-configurations", {"config_name": name}), "$.config_name")
-    assert len(await every(ann, "/v1/strategies")) == 1
+    assert len(await ann.list_all("/v1/strategies")) == 1
 
 
 async def test_names_and_descriptions_are_trimmed(api: Api) -> None:

@@ -10,12 +10,12 @@ import pytest
 from services.trading.operations.pause_session import pause_session, resume_session
 from services.trading.operations.stop_session import stop_session
 from shared.contracts.types import from_ms
+from shared.testing.api_client import Json
 from tests.as_tenant import as_tenant
-from tests.integration.accounts import Json
-from tests.integration.trading.callers import Api, every
+from tests.integration.trading.callers import Api
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
-from tests.integration.trading.test_decisions_http import ALWAYS_LONG, get
+from tests.integration.trading.test_decisions_http import ALWAYS_LONG
 from tests.integration.trading.test_verify import verification_of
 from tests.unit.trading.scenes import START_MS, STEP_MS, wavy_bars
 
@@ -179,15 +179,15 @@ async def test_a_refusal_shows_its_figures(api: Api, risk: Json, limit: str) -> 
     session = (await ann.start(made.text("strategy_id"))).text("session_id")
     market = await api.trading.market(wavy_bars(30))
     await api.trading.until_stepped(await market.close_bars(30))
-    found: list[dict[str, Any]] = await every(
-        ann, f"/v1/sessions/{session}/decisions?outcome=refused&sort=bar_time"
+    found: list[dict[str, Any]] = await ann.list_all(
+        f"/v1/sessions/{session}/decisions?outcome=refused&sort=bar_time"
     )
     assert found
-    shown = await get(ann, f"/v1/decisions/{found[0]['decision_id']}")
+    shown = await ann.must("GET", f"/v1/decisions/{found[0]['decision_id']}")
     assert (shown["outcome"], shown["refused_by"]["limit_name"]) == ("refused", limit)
     allowed, asked = Decimal(shown["refused_by"]["allowed"]), Decimal(shown["refused_by"]["asked"])
     assert (asked < allowed) == (limit != "max_daily_loss_percentage")
-    listed = await every(ann, f"/v1/sessions/{session}/decisions?sort=bar_time")
+    listed = await ann.list_all(f"/v1/sessions/{session}/decisions?sort=bar_time")
     assert {each["outcome"] for each in listed} <= {"pending", "filled", "refused"}
     assert [each for each in listed if each["outcome"] == "refused"] == found
 
@@ -201,6 +201,6 @@ async def test_a_plan_refusal_shows_allowed_and_requested_values(api: Api) -> No
     market = await api.trading.market(wavy_bars(12))
     await api.trading.subscribe(1, "FREE", strategies=1, symbols=1)
     await api.trading.until_stepped(await market.close_bars(12))
-    (found,) = await every(ann, f"/v1/sessions/{limited}/decisions?outcome=refused&sort=bar_time")
-    refused = (await get(ann, f"/v1/decisions/{found['decision_id']}"))["refused_by"]
+    (found,) = await ann.list_all(f"/v1/sessions/{limited}/decisions?outcome=refused&sort=bar_time")
+    refused = (await ann.must("GET", f"/v1/decisions/{found['decision_id']}"))["refused_by"]
     assert (refused["limit_name"], refused["allowed"], refused["asked"]) == ("max_active_strategies", "1", "2")

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from services.trading.domain import MAX_CONFIGURATIONS, MAX_PUBLISHED, MAX_VERSIONS, STORED_BEFORE_PLAN
 from shared.contracts.billing import PlanName
-from tests.integration.accounts import Answer, Json
-from tests.integration.trading.callers import Api, Caller, every
+from shared.testing.api_client import Answer, Json
+from tests.integration.trading.callers import Api, Caller
 from tests.integration.trading.conftest import Trading, consume, plan_changed
 from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import CROSS
@@ -45,7 +45,7 @@ async def test_racing_strategies_for_one_free_place_have_one_winner(api: Api) ->
     assert sorted(answer.status for answer in done) == [201] + [403] * (RACING - 1)
     refused = next(answer for answer in done if answer.status == 403)
     assert _limit_of(refused) == ("/problems/plan-limit", "max_stored_strategies", 2, 2, "FREE")
-    template = (await every(ann, "/v1/strategies/templates"))[0]["template_id"]
+    template = (await ann.list_all("/v1/strategies/templates"))[0]["template_id"]
     assert (await ann.call("POST", f"/v1/strategies/templates/{template}/copy")).status == 403
     made = next(answer for answer in done if answer.status == 201).text("strategy_id")
     assert (await ann.call("DELETE", f"/v1/strategies/{made}")).status == 204
@@ -55,7 +55,7 @@ async def test_racing_strategies_for_one_free_place_have_one_winner(api: Api) ->
 async def test_a_new_account_stores_a_few_before_its_plan_is_known(api: Api) -> None:
     principal = await api.trading.subscribe(1)
     await api.trading.fetch("DELETE FROM entitlements RETURNING 1")
-    ann = Caller(api.client, api.tokens.make_token(principal.public_id))
+    ann = Caller(api.client.url, api.client.http, api.tokens.make_token(principal.public_id))
     done = await asyncio.gather(*(_strategy(ann, f"s{number}") for number in range(STORED_BEFORE_PLAN + 5)))
     assert sorted(answer.status for answer in done) == [201] * STORED_BEFORE_PLAN + [403] * 5
 
@@ -136,7 +136,7 @@ async def test_no_list_response_exceeds_a_megabyte_plus_one_item(api: Api) -> No
     path = f"/v1/strategies/{strategy_id}/versions"
     first = await ann.call("GET", path + "?limit=200")
     assert int(first.headers["Content-Length"]) < 1_050_000
-    versions = [each["version"] for each in await every(ann, path, limit=200)]
+    versions = [each["version"] for each in await ann.list_all(path, limit=200)]
     assert versions == list(range(120, 0, -1))
 
 

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from tests.integration.accounts import Json
-from tests.integration.trading.callers import Api, Caller, every, reasons
+from shared.testing.api_client import Json
+from tests.integration.trading.callers import Api, Caller, reasons
 from tests.unit.trading.scenes import wavy_bars
 
 
@@ -25,7 +25,7 @@ async def test_a_repeated_transition_answers_the_same_and_happens_once(api: Api)
         answers = [await ann.call("POST", f"{path}/{verb}") for _ in range(3)]
         assert [(each.status, each.body["status"]) for each in answers] == [(200, status)] * 3
         assert answers[0].body == answers[1].body == answers[2].body
-    kinds = [each["kind"] for each in await every(ann, path + "/restrictions?sort=restriction_number")]
+    kinds = [each["kind"] for each in await ann.list_all(path + "/restrictions?sort=restriction_number")]
     assert kinds == ["PAUSED", "RESUMED", "STOPPED"]
     assert len(await api.trading.fetch("SELECT 1 FROM outbox WHERE topic = 'session.stopped'")) == 1
 
@@ -36,7 +36,7 @@ async def test_a_session_shows_what_blocks_its_entries(api: Api) -> None:
     assert second.body["entries"] == "ALLOWED"
     await ann.call("POST", first + "/pause")
     await api.trading.subscribe(1, "FREE", strategies=1, symbols=1)
-    shown = {each["session_id"]: (each["status"], each["entries"]) for each in await every(ann, "/v1/sessions")}
+    shown = {each["session_id"]: (each["status"], each["entries"]) for each in await ann.list_all("/v1/sessions")}
     assert shown == {first[-36:]: ("PAUSED", "PAUSED"), second.text("session_id"): ("ACTIVE", "PLAN_LIMIT")}
 
 
@@ -63,7 +63,7 @@ async def test_fifty_racing_stops_stop_once(api: Api) -> None:
     await closing
     assert all(answer.status == 200 and answer.body == answers[0].body for answer in answers)
     assert len(await api.trading.fetch("SELECT 1 FROM outbox WHERE topic = 'session.stopped'")) == 1
-    assert len(await every(ann, path + "/restrictions")) == 1
+    assert len(await ann.list_all(path + "/restrictions")) == 1
     assert await api.trading.fetch("SELECT 1 FROM user_trades WHERE status = 'OPEN'") == []
 
 
@@ -77,7 +77,7 @@ async def test_fifty_racing_starts_with_one_key_start_once(api: Api) -> None:
     made = {answer.text("session_id") for answer in answers if answer.status == 201}
     assert len(made) == 1
     assert {answer.status for answer in answers} <= {201, 409}
-    assert [each["session_id"] for each in await every(ann, "/v1/sessions")] == [*made]
+    assert [each["session_id"] for each in await ann.list_all("/v1/sessions")] == [*made]
     assert len(await api.trading.fetch("SELECT 1 FROM outbox WHERE topic = 'session.started'")) == 1
 
 
@@ -87,7 +87,7 @@ async def test_racing_pauses_resumes_and_stops_leave_a_valid_history(api: Api) -
     verbs = [("pause", "resume", "pause", "resume", "stop")[number // 10] for number in range(50)]
     answers = await asyncio.gather(*(ann.call("POST", f"{path}/{verb}") for verb in verbs))
     assert {answer.status for answer in answers} <= {200, 409}
-    kinds = [each["kind"] for each in await every(ann, path + "/restrictions?sort=restriction_number")]
+    kinds = [each["kind"] for each in await ann.list_all(path + "/restrictions?sort=restriction_number")]
     assert kinds[-1] == "STOPPED"
     assert Counter(kinds)["STOPPED"] == 1
     assert kinds[:-1] == [("PAUSED", "RESUMED")[number % 2] for number in range(len(kinds) - 1)]
@@ -102,7 +102,7 @@ async def test_every_field_of_a_stopped_session_is_filled(api: Api) -> None:
     stopped = (await ann.call("POST", path + "/stop", {"reason": "end_of_data"})).body
     empty = {name for name, value in stopped.items() if value is None}
     assert empty == {"bot_configuration_id", "entries", "waiting_for"}
-    trades = await every(ann, f"/v1/trades?session_id={stopped['session_id']}&sort=entry_time")
+    trades = await ann.list_all(f"/v1/trades?session_id={stopped['session_id']}&sort=entry_time")
     pnls = [Decimal(trade["pnl"]) for trade in trades]
     assert stopped["total_trades"] == len(pnls) > 5
     assert stopped["winning_trades"] == sum(pnl > 0 for pnl in pnls)
@@ -157,7 +157,7 @@ async def test_sessions_are_filtered_and_sorted(api: Api) -> None:
         (f"from={one['start_time']}", [other, three, two, one]),
         (f"to={one['start_time']}", []),
     ]:
-        found = [each["session_id"] for each in await every(ann, f"/v1/sessions?{query}", limit=2)]
+        found = [each["session_id"] for each in await ann.list_all(f"/v1/sessions?{query}", limit=2)]
         wanted = [each["session_id"] for each in expected]
         assert (query, Counter(found)) == (query, Counter(wanted))
         if "start_time" not in query:

@@ -19,7 +19,7 @@ from shared.contracts.types import new_id
 from shared.testing.tokens import serve_tokens
 from stack.ports import Ports
 from tests.integration.accounts import eventually
-from tests.integration.trading.callers import Api, Caller, every
+from tests.integration.trading.callers import Api, Caller
 from tests.integration.trading.conftest import Trading
 from tests.unit.trading.scenes import wavy_bars
 
@@ -44,7 +44,7 @@ async def read_stream(caller: Caller, path: str, last: str = "") -> list[StreamE
     """Return the events that exist after the event id `last`."""
     headers = {"Authorization": f"Bearer {caller.token}", **({"Last-Event-ID": last} if last else {})}
     async with aiohttp.ClientSession() as session:
-        async with session.get(f"{caller.client.url}{path}/stream?seconds=0", headers=headers) as answer:
+        async with session.get(f"{caller.url}{path}/stream?seconds=0", headers=headers) as answer:
             assert answer.status == 200, await answer.text()
             return await read_events(answer.content)
 
@@ -69,12 +69,12 @@ async def test_the_stream_matches_the_lists(api: Api) -> None:
     states = [data["kind"] for _, event, data in events if event == "state"]
     assert states == ["STARTED", "PAUSED", "RESUMED", "STOPPED"]
     assert (events[0][1], events[-1][1]) == ("state", "state")
-    assert [data for _, event, data in events if event == "fill"] == await every(
-        ann, path + "/fills?sort=fill_number"
+    assert [data for _, event, data in events if event == "fill"] == await ann.list_all(
+        path + "/fills?sort=fill_number"
     )
     equities = [Decimal(data["equity"]) for _, event, data in events if event == "equity"]
     pnls = [
-        Decimal(trade["pnl"]) for trade in await every(ann, f"/v1/trades?session_id={path[-36:]}&sort=entry_time")
+        Decimal(trade["pnl"]) for trade in await ann.list_all(f"/v1/trades?session_id={path[-36:]}&sort=entry_time")
     ]
     assert equities == [10_000 + sum(pnls[: number + 1]) for number in range(len(pnls))]
     assert str((await ann.call("GET", path)).body["final_balance"]) == events[-2][2]["equity"]

@@ -3,8 +3,8 @@
 import asyncio
 from decimal import Decimal
 
-from tests.integration.accounts import Answer, Json
-from tests.integration.trading.callers import Api, every, reasons
+from shared.testing.api_client import Answer, Json
+from tests.integration.trading.callers import Api, reasons
 from tests.unit.trading.scenes import CROSS, wavy_bars
 
 
@@ -23,7 +23,7 @@ async def test_two_versions_are_compared_by_path(api: Api) -> None:
     shown = (await ann.call("GET", path + "/comparison?from_version=1&to_version=2")).body
     assert (shown["from_hash"], shown["to_hash"]) == (first["content_hash"], second["content_hash"])
     assert shown["hash_differs"] is True
-    found = {each["path"]: (each["change"], each["old"], each["new"]) for each in shown["differences"]}  # type: ignore[attr-defined]
+    found = {each["path"]: (each["change"], each["old"], each["new"]) for each in shown["differences"]}
     assert found["$.strategy_description"] == ("added", None, "smaller")
     assert found["$.risk_management.position_size.value"] == ("changed", "50", "25")
     assert found["$.risk_management.stop_loss"] == ("removed", {"type": "percent", "value": "2"}, None)
@@ -90,7 +90,7 @@ async def test_one_of_racing_changes_of_one_state_wins(api: Api) -> None:
     bodies = [{**CROSS, "strategy_description": f"number {number}"} for number in range(10)]
     done = await asyncio.gather(*(ann.call("PUT", path, body, If_Match=tag) for body in bodies))
     assert sorted(answer.status for answer in done) == [200] + [412] * 9
-    assert len(await every(ann, path + "/versions")) == 2
+    assert len(await ann.list_all(path + "/versions")) == 2
 
 
 async def test_a_deactivated_strategy_starts_no_session_and_running_ones_continue(api: Api) -> None:
@@ -104,8 +104,8 @@ async def test_a_deactivated_strategy_starts_no_session_and_running_ones_continu
     refused = await ann.start(strategy_id)
     assert (refused.status, refused.body["type"]) == (409, "/problems/strategy-inactive")
     assert (await ann.call("GET", f"/v1/sessions/{session}")).body["status"] == "ACTIVE"
-    assert [each["strategy_id"] for each in await every(ann, "/v1/strategies?is_active=false")] == [strategy_id]
-    assert await every(ann, "/v1/strategies?is_active=true") == []
+    assert [each["strategy_id"] for each in await ann.list_all("/v1/strategies?is_active=false")] == [strategy_id]
+    assert await ann.list_all("/v1/strategies?is_active=true") == []
     assert (await ann.call("POST", path + "/reactivate")).body["is_active"] is True
     assert (await ann.start(strategy_id)).status == 201
 
@@ -116,7 +116,7 @@ async def test_a_published_strategy_is_shown_to_and_copied_by_others(api: Api) -
     path = f"/v1/strategies/{strategy_id}"
     shown = (await ann.call("POST", path + "/publish", {"display_name": "Ann's cross"})).body
     assert (shown["is_public"], shown["published_version"]) == (True, 1)
-    (seen,) = await every(bob, "/v1/strategies/published")
+    (seen,) = await bob.list_all("/v1/strategies/published")
     assert (seen["display_name"], seen["content_hash"]) == ("Ann's cross", shown["content_hash"])
     published = f"/v1/strategies/published/{seen['published_strategy_id']}"
     whole = (await bob.call("GET", published)).body
@@ -138,10 +138,10 @@ async def test_a_published_version_does_not_change(api: Api) -> None:
     assert (await ann.call("POST", path + "/publish", body)).body["published_strategy_id"] == first
     await ann.call("PUT", path, changed_cross())
     seen = (await ann.call("GET", f"/v1/strategies/published/{first}")).body
-    assert seen["document"]["risk_management"]["position_size"]["value"] == "50"  # type: ignore[index]
+    assert seen["document"]["risk_management"]["position_size"]["value"] == "50"
     second = (await ann.call("POST", path + "/publish", {**body, "version": 2})).body
     assert second["published_version"] == 2
-    (seen,) = await every(ann, "/v1/strategies/published")
+    (seen,) = await ann.list_all("/v1/strategies/published")
     assert seen["published_strategy_id"] == second["published_strategy_id"] != first
     missing = await ann.call("POST", path + "/publish", {**body, "version": 3})
     assert list(reasons(missing)) == ["$.version"]
@@ -156,7 +156,7 @@ async def test_unpublishing_removes_it_for_all_and_keeps_the_copies(api: Api) ->
         answer = await ann.call("POST", path + "/unpublish")
         assert (answer.status, answer.body["is_public"]) == (200, False)
     assert (await bob.call("GET", f"/v1/strategies/published/{published}")).status == 404
-    assert await every(bob, "/v1/strategies/published") == []
+    assert await bob.list_all("/v1/strategies/published") == []
     assert (await bob.call("GET", taken.headers["Location"])).status == 200
 
 
@@ -165,7 +165,7 @@ async def test_deleting_a_strategy_unpublishes_it(api: Api) -> None:
     path = f"/v1/strategies/{await ann.make_strategy()}"
     await ann.call("POST", path + "/publish", {"display_name": "Ann"})
     assert (await ann.call("DELETE", path)).status == 204
-    assert await every(ann, "/v1/strategies/published") == []
+    assert await ann.list_all("/v1/strategies/published") == []
     assert (await ann.call("GET", path)).status == 404
 
 
@@ -176,19 +176,19 @@ async def test_the_database_refuses_unpublishing_for_another_tenant(api: Api) ->
     published = (await ann.call("POST", path + "/publish", {"display_name": "Ann"})).text("published_strategy_id")
     async with api.trading.database.tenant(2) as connection:
         assert await connection.fetchval("SELECT withdraw_publication($1)", published) is False
-    assert len(await every(ann, "/v1/strategies/published")) == 1
+    assert len(await ann.list_all("/v1/strategies/published")) == 1
 
 
 async def test_a_template_is_copied_into_the_tenants_strategies(api: Api) -> None:
     ann = await api.caller()
-    shown = await every(ann, "/v1/strategies/templates")
+    shown = await ann.list_all("/v1/strategies/templates")
     assert [each["strategy_name"] for each in shown] == ["channel-breakout", "ema-trend", "pullback"]
     for each in shown:
         path = f"/v1/strategies/templates/{each['template_id']}"
         assert (await ann.call("GET", path)).body == each
         made = await ann.call("POST", path + "/copy")
         assert (made.status, made.body["content_hash"]) == (201, each["content_hash"])
-    assert len(await every(ann, "/v1/strategies")) == 3
+    assert len(await ann.list_all("/v1/strategies")) == 3
 
 
 async def test_statistics_equal_the_trades_at_any_time(api: Api) -> None:
@@ -205,7 +205,7 @@ async def test_statistics_equal_the_trades_at_any_time(api: Api) -> None:
     await api.trading.until_stepped(wavy_bars(120)[-1].open_time_ms)
     for strategy_id in strategy_ids:
         shown = await ann.call("GET", f"/v1/strategies/{strategy_id}")
-        trades = await every(ann, f"/v1/trades?status=CLOSED&strategy_id={strategy_id}&sort=entry_time")
+        trades = await ann.list_all(f"/v1/trades?status=CLOSED&strategy_id={strategy_id}&sort=entry_time")
         assert_equal_to(shown, [Decimal(trade["pnl"]) for trade in trades])
 
 
@@ -231,7 +231,7 @@ def assert_equal_to(shown: Answer, pnls: list[Decimal]) -> None:
 async def test_strategies_are_paged_in_either_order(api: Api) -> None:
     ann = await api.caller()
     made = [await ann.make_strategy(strategy_name=f"number {number}") for number in range(9)]
-    assert [each["strategy_id"] for each in await every(ann, "/v1/strategies")] == made[::-1]
-    assert [each["strategy_id"] for each in await every(ann, "/v1/strategies?sort=created_at")] == made
+    assert [each["strategy_id"] for each in await ann.list_all("/v1/strategies")] == made[::-1]
+    assert [each["strategy_id"] for each in await ann.list_all("/v1/strategies?sort=created_at")] == made
     first = (await ann.call("GET", "/v1/strategies?limit=2")).body["next_cursor"]
     assert (await ann.call("GET", f"/v1/strategies?sort=created_at&cursor={first}")).status == 422

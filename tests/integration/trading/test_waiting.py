@@ -10,7 +10,7 @@ from services.trading.domain import Waiting, awaited_bar
 from services.trading.worker.overdue_bars import WAITING
 from shared.contracts.types import from_ms, instant_text
 from tests.integration.accounts import eventually
-from tests.integration.trading.callers import Api, Caller, every
+from tests.integration.trading.callers import Api, Caller
 from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
 from tests.integration.trading.test_silence import BARS, SHORT, alarms, worker_with_patience
@@ -138,5 +138,5 @@ async def test_waiting_is_shown_with_the_session_and_changes_its_etag(api_withou
     assert (found["what"], found["since_time"], found["expected_time"]) == ("history", *[instant_text(BEFORE)] * 2)
     assert "candles" in found["detail"]
     assert (await ann.call("GET", path)).headers["ETag"] != before.headers["ETag"]
-    (listed,) = await every(ann, "/v1/sessions")
+    (listed,) = await ann.list_all("/v1/sessions")
     assert listed["waiting_for"] == found
