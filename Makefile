@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 TEST_PEERS := .venv-peers-of-tests
 
+# Otherwise each of the hundreds of processes of a run would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install check test test-durations demo up down bench lock asyncapi errors schema clean
 
