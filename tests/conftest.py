@@ -2,6 +2,7 @@
 them."""
 
 import asyncio
+import gc
 import hashlib
 import os
 import time
@@ -71,6 +72,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     absent = [item for item in items if item.get_closest_marker("beside_checkout")]
     config.hook.pytest_deselected(items=absent)
     items[:] = [item for item in items if item not in absent]
+
+
+def pytest_collection_finish() -> None:
+    """Exempt modules and tests, which live until the end, from garbage collection, which would take long."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

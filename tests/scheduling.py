@@ -4,13 +4,14 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 # By folder or file, in the order in which the processes of a run begin with them.
 GROUPS = {
-    # Mostly wait for time-outs and for platforms to start.
-    "tests/faults/": "waiting",
-    "tests/integration/faults_command/": "waiting",
-    "tests/integration/stack/": "waiting",
+    # Start whole platforms.
+    "tests/integration/stack/": "platforms",
+    "tests/integration/faults_command/": "platforms",
     # One set of five services for all tests of a process.
     "tests/hostile/": "hostile",
-    # Take minutes of CPU time.
+    # Mostly wait for time-outs.
+    "tests/faults/": "faults",
+    # Starts whole platforms as well.
     "tests/e2e/": "e2e",
 }
 ORDER = [*dict.fromkeys(GROUPS.values()), ""]

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import cast
 
 from shared.chassis.clock import utc_now
-from shared.chassis.http.openapi import describe
 from shared.contracts.types import AMOUNT_PATTERN, instant_text
-from stack.reference.document import all_endpoints
+from stack.reference.document import platform_document
 from tests.integration.accounts import PASSWORD
 from tests.unit.trading.scenes import CROSS
 
@@ -58,8 +58,9 @@ class Operation:
         return {field.name: _sample(field) for field in self.body or () if field.required}
 
 
+@cache
 def operations() -> list[Operation]:
-    return [*_read(describe("tradefleet", all_endpoints()))]
+    return [*_read(platform_document())]
 
 
 ALERT: Json = {
