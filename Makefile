@@ -6,8 +6,11 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 TEST_PEERS := .venv-peers-of-tests
 
+# Otherwise each of the hundreds of processes of a run would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help install check test test-durations demo up down bench lock asyncapi errors schema clean
+.PHONY: help install check check-types check-files test test-durations demo up down bench lock asyncapi errors schema clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,9 +29,14 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 
 check: install ## Check lint, types, import directions and generated files; CI runs this before the tests
+	@$(MAKE) --no-print-directory --jobs=2 check-types check-files
+
+check-types: install ## Check types only; takes as long as the other checks together
+	@$(BIN)/mypy
+
+check-files: install ## Check lint, import directions and generated files only
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/tradefleet errors --check
 	@$(BIN)/tradefleet asyncapi --check

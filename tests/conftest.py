@@ -2,6 +2,7 @@
 them."""
 
 import asyncio
+import gc
 import hashlib
 import os
 import time
@@ -18,13 +19,12 @@ from shared.chassis.telemetry import HTTP_PROBLEMS
 from stack.migrate import ROOT, SERVICES, DatabaseAccess, all_roles, create_database, migrate
 from stack.reference.problems import list_problems
 from stack.service_keys import key_file_of, list_file_of, make_service_keys
-from stack.topics import create_topics, delete_topics, topics_of
 from tests.backend import PASSWORD, RUN_FOLDER, Servers, admin_execute, begin_run, end_run, servers_of_run
 from tests.pace import patient
 from tests.scheduling import Scheduling, turn
+from tests.topic_sets import TopicSets
 
 SHARED = ROOT.parent / "shared"
-TEST_PARTITIONS = 2
 pytest_plugins = ["tests.reference.table", "tests.hostile.table"]
 
 ServiceEnv = Callable[[str], dict[str, str]]
@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith(("POSTGRES_", "KAFKA_", "TRADEFLEET_HOME"))]:
         if name not in ("KAFKA_HOME", "KAFKA_BOOTSTRAP"):
             del os.environ[name]
+    # A password hash of production takes 100 ms of processor time; tests/unit/auth/test_passwords.py makes some.
+    os.environ["AUTH_PASSWORD_MEMORY_KIB"] = "1024"
     if not hasattr(config, "workerinput"):
         config.stash[_FOLDER] = folder = begin_run()
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))  # removed with the run's folder
@@ -70,6 +72,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     absent = [item for item in items if item.get_closest_marker("beside_checkout")]
     config.hook.pytest_deselected(items=absent)
     items[:] = [item for item in items if item not in absent]
+
+
+def pytest_collection_finish() -> None:
+    """Exempt modules and tests, which live until the end, from garbage collection, which would take long."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -175,14 +182,19 @@ def any_source(database_access: DatabaseAccess) -> None:
     asyncio.run(admin_execute(database_access.owner_dsn, ANY_SOURCE))
 
 
+@pytest.fixture(scope="session")
+def topic_sets(kafka_bootstrap: str) -> Iterator[TopicSets]:
+    sets = TopicSets(kafka_bootstrap)
+    yield sets
+    asyncio.run(sets.delete_all())
+
+
 @pytest.fixture
-def topic_prefix(kafka_bootstrap: str) -> Iterator[str]:
-    """Create topics for this test, and delete them afterwards."""
-    prefix = f"t{uuid4().hex[:10]}."
-    topics = topics_of(prefix=prefix, max_partitions=TEST_PARTITIONS)
-    asyncio.run(create_topics(kafka_bootstrap, topics))
+def topic_prefix(topic_sets: TopicSets) -> Iterator[str]:
+    """Return the prefix of empty topics that no other test uses at the time."""
+    prefix = asyncio.run(topic_sets.take())
     yield prefix
-    asyncio.run(delete_topics(kafka_bootstrap, [topic.name for topic in topics]))
+    asyncio.run(topic_sets.give_back(prefix))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,9 @@
 
 A test's time-out detects a hang; it does not measure speed. `PACE` scales it on slow machines. Time limits that are
 promised to users are not scaled.
+
+Some tests wait for a real minute, because what they prove lasts that long. In the suite they wait for seconds; if
+`TRADEFLEET_TEST_FULL` is set, they take their time.
 """
 
 import os
@@ -9,6 +12,7 @@ import time
 from typing import Final
 
 FACTOR = "TRADEFLEET_TEST_PACE"  # measured once per run and inherited by its processes, or set by the environment
+FULL: Final = "TRADEFLEET_TEST_FULL" in os.environ
 ADDITIONS, EXPECTED_S = 8_000_000, 0.22  # half of what a core of 2024 takes: three processes share two
 MOST = 8.0
 

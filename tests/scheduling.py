@@ -1,23 +1,34 @@
-"""Assigns tests to the processes of a run: one runs those that mostly wait, one the long ones, one the rest."""
+"""Assigns tests to the processes of a run: whole folders to one process each, the other files to any."""
 
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-# Mostly wait for time-outs and for platforms to start: all in one process, first.
-WAITING = ("tests/faults/", "tests/integration/faults_command/", "tests/integration/stack/")
-# Take minutes of CPU time each: one after the other, beside nothing heavier than the rest.
-LONG = ("tests/hostile/test_documents.py", "tests/e2e/")
+# By folder or file, in the order in which the processes of a run begin with them.
+GROUPS = {
+    # Start whole platforms.
+    "tests/integration/stack/": "platforms",
+    "tests/integration/faults_command/": "platforms",
+    # One set of five services for all tests of a process.
+    "tests/hostile/": "hostile",
+    # Mostly wait for time-outs.
+    "tests/faults/": "faults",
+    # Starts whole platforms as well.
+    "tests/e2e/": "e2e",
+}
+ORDER = [*dict.fromkeys(GROUPS.values()), ""]
+
+
+def group(nodeid: str) -> str:
+    """Return the group whose tests share a process with this one, or an empty text."""
+    return next((name for start, name in GROUPS.items() if nodeid.startswith(start)), "")
 
 
 def turn(nodeid: str) -> int:
-    """Return the sort key of a test: waiting tests first, then long ones."""
-    return 0 if nodeid.startswith(WAITING) else 1 if nodeid.startswith(LONG) else 2
+    """Return the sort key of a test: groups first, because they are the longest."""
+    return ORDER.index(group(nodeid))
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Keep each file in one process, so that its shared fixtures are created once; waiting tests share a process,
-    and long tests another."""
+    """Keep each group, and each other file, in one process, so that its shared fixtures are created once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(WAITING):
-            return "waiting"
-        return "long" if nodeid.startswith(LONG) else str(super()._split_scope(nodeid))
+        return group(nodeid) or str(super()._split_scope(nodeid))

@@ -17,7 +17,7 @@ from shared.chassis.service_types import Context, Service
 def build(context: Context) -> Service:
     settings = context.settings
     assert isinstance(settings, AuthSettings)
-    passwords = Passwords(waiting=settings.auth_waiting_passwords)
+    passwords = Passwords(settings.auth_waiting_passwords, settings.auth_password_memory_kib)
     tokens = AccessTokens(
         SigningKeys(settings.auth_signing_key_file, settings.auth_signing_keys),
         issuer=settings.token_issuer,

@@ -1,6 +1,7 @@
 """The OpenAPI document of the whole platform, generated from the services' endpoints."""
 
 import json
+from functools import cache
 from typing import Any, cast
 
 from services.analytics.routes.endpoints import analytics_endpoints
@@ -33,8 +34,13 @@ of the types listed at [/problems](/problems).
 
 def document_text() -> str:
     """Return the document as JSON."""
-    document = openapi.describe("tradefleet", all_endpoints(), DESCRIPTION)
-    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+    return json.dumps(platform_document(), indent=1, sort_keys=True) + "\n"
+
+
+@cache
+def platform_document() -> openapi.Json:
+    """Return the document; the caller must not change it."""
+    return openapi.describe("tradefleet", all_endpoints(), DESCRIPTION)
 
 
 def all_endpoints() -> list[Endpoint]:

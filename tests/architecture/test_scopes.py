@@ -1,8 +1,7 @@
 """Every operation names the scope that its token needs, and the API documents show it."""
 
-from shared.chassis.http import openapi
 from shared.chassis.http.app import Endpoint
-from stack.reference.document import all_endpoints
+from stack.reference.document import all_endpoints, platform_document
 
 READING_METHODS = {"GET", "HEAD"}
 
@@ -35,7 +34,7 @@ def test_an_endpoint_without_a_scope_or_with_a_wrong_one_is_found() -> None:
 
 def test_the_openapi_document_shows_the_scope() -> None:
     endpoints = all_endpoints()
-    paths = openapi.describe("tradefleet", endpoints)["paths"]
+    paths = platform_document()["paths"]
     for endpoint in endpoints:
         if not endpoint.internal:
             shown = paths[endpoint.path][endpoint.method.lower()]  # type: ignore[index]  # JSON

@@ -30,7 +30,7 @@ BROWSER = Client("192.0.2.7", "a browser")
 async def auth_context(service_env: Callable[[str], dict[str, str]], tmp_path: Path) -> AsyncIterator[AuthContext]:
     settings = auth_settings(service_env("auth"), tmp_path)
     database = await Database.connect(settings)
-    passwords = Passwords(waiting=8)
+    passwords = Passwords(8, settings.auth_password_memory_kib)
     tokens = AccessTokens(SigningKeys(settings.auth_signing_key_file), issuer="us", audience="api", ttl_s=600)
     yield AuthContext(database, passwords, tokens, settings.refresh_token_ttl, settings.longest_login)
     await passwords.close()

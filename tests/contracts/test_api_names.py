@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from shared.chassis.http.openapi import describe
 from shared.contracts.types import AMOUNT_PATTERN
-from stack.reference.document import all_endpoints
+from stack.reference.document import platform_document
 from tests.contracts import api_names
 from tests.contracts.api_names import RULES, Json
 
@@ -19,7 +18,7 @@ TIME: Json = {"type": "string", "format": "date-time"}
 
 @pytest.fixture(scope="module")
 def document() -> Json:
-    return describe("tradefleet", all_endpoints())
+    return platform_document()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)

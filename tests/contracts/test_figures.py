@@ -5,16 +5,15 @@ from typing import Any  # JSON
 
 import pytest
 
-from shared.chassis.http.openapi import describe
 from shared.statistics import REALISED, WIN_RATE
-from stack.reference.document import all_endpoints
+from stack.reference.document import platform_document
 
 Descriptions = dict[str, str]  # by view
 
 
 def descriptions_of(field: str) -> Descriptions:
     """Return the description of a field in each view that has it."""
-    document: Mapping[str, Any] = describe("tradefleet", all_endpoints())
+    document: Mapping[str, Any] = platform_document()
     views = document["components"]["schemas"]
     return {
         name: view["properties"][field].get("description", "")

@@ -14,10 +14,11 @@ from shared.contracts.trading import TradeClosed
 from stack.migrate import DatabaseAccess
 from stack.topics import create_topics, delete_topics, topics_of
 from tests.backend import RUN_FOLDER, admin_execute
-from tests.conftest import ANY_SOURCE, TEST_PARTITIONS, copy_template, database_of
+from tests.conftest import ANY_SOURCE, copy_template, database_of
 from tests.faults.member import TABLE
 from tests.faults.scene import Scene
 from tests.faults.servers import OwnServers
+from tests.topic_sets import TEST_PARTITIONS
 
 NewScene = Callable[[], Awaitable[Scene]]
 CONSUMED = (TradeClosed, AlertTriggered)

@@ -14,12 +14,12 @@ from cli.outbox import outbox
 from shared.chassis.events.aiokafka_api import producer_id_of
 from shared.chassis.events.outbox import bucket_of
 from stack.topics import create_topics, topics_of
-from tests.conftest import TEST_PARTITIONS
 from tests.faults.conftest import CONSUMED
 from tests.faults.scene import UNSENT, Scene, some_trades
 from tests.faults.servers import OwnServers
 from tests.integration.accounts import eventually
 from tests.pace import patient
+from tests.topic_sets import TEST_PARTITIONS
 
 BROKER_BACK_S, POSTGRES_BACK_S, SEND_BOUND_S = (patient(seconds) for seconds in (15, 5, 15))
 

@@ -8,26 +8,24 @@ from uuid import uuid4
 import pytest
 
 from stack.migrate import DatabaseAccess
-from stack.topics import create_topics, delete_topics, topics_of
 from tests.backend import admin_execute
-from tests.conftest import TEST_PARTITIONS, copy_template, database_of
+from tests.conftest import copy_template, database_of
 from tests.hostile.world import World, running_world
+from tests.topic_sets import TopicSets
 
 
 @pytest.fixture(scope="package")
 def running(
-    postgres: str, template: DatabaseAccess, kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory
+    postgres: str, template: DatabaseAccess, topic_sets: TopicSets, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
-    database = database_of(postgres, f"test_{uuid4().hex[:12]}")
-    prefix = f"t{uuid4().hex[:10]}."
-    topics = topics_of(prefix=prefix, max_partitions=TEST_PARTITIONS)
+    database, folder = database_of(postgres, f"test_{uuid4().hex[:12]}"), tmp_path_factory.mktemp("hostile")
     asyncio.run(copy_template(postgres, template.name, database.name))
-    asyncio.run(create_topics(kafka_bootstrap, topics))
+    prefix = asyncio.run(topic_sets.take())
     try:
-        with running_world(tmp_path_factory.mktemp("hostile"), database, kafka_bootstrap, prefix, {}) as world:
+        with running_world(folder, database, topic_sets.bootstrap, prefix, {}) as world:
             yield world
     finally:
-        asyncio.run(delete_topics(kafka_bootstrap, [topic.name for topic in topics]))
+        asyncio.run(topic_sets.give_back(prefix))
         asyncio.run(admin_execute(postgres, f"DROP DATABASE {database.name} WITH (FORCE)"))
 
 

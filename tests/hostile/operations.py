@@ -3,19 +3,20 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 
 from shared.chassis.clock import utc_now
-from shared.chassis.http.openapi import describe
 from shared.contracts.types import instant_text
 from shared.testing.api_client import PASSWORD, Json
 from shared.testing.operations import UNKNOWN_ID, Field, Operation, read_operations
 from shared.testing.tenant import bodies_of
-from stack.reference.document import all_endpoints
+from stack.reference.document import platform_document
 from tests.unit.trading.scenes import CROSS
 
 
+@cache
 def operations() -> list[Operation]:
-    return read_operations(describe("tradefleet", all_endpoints()))
+    return read_operations(platform_document())
 
 
 ACCOUNTS: Mapping[str, Json] = {

@@ -85,6 +85,8 @@ def _arguments(url: str, report: Path) -> list[str]:
 def _environment(world: World) -> dict[str, str]:
     return {
         "PYTHONPATH": str(ROOT),
+        # Keeps the tables of Unicode that Hypothesis would otherwise calculate for seconds in each run.
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(ROOT / ".hypothesis"),
         "SCHEMATHESIS_HOOKS": "tests.hostile.schemathesis_hooks",
         "HOSTILE_AUTH": world.services["auth"].url,
         "HOSTILE_STRATEGY_ID": world.created["/v1/strategies"],

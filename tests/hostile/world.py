@@ -243,7 +243,7 @@ def _start(name: str, command: list[str], environment: Mapping[str, str], port: 
 def _wait_for(process: Process) -> None:
     deadline = time.monotonic() + patient(START_S)
     while True:
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(requests.ConnectionError, requests.ReadTimeout):
             if requests.get(f"{process.url}/readyz", timeout=5).status_code == 200:
                 return
         assert process.popen.poll() is None, f"it ended: {process.written()[-2000:]}"

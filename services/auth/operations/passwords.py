@@ -17,8 +17,8 @@ AT_ONCE = 2
 class Passwords:
     """Hashes and checks passwords, with a bounded queue."""
 
-    def __init__(self, waiting: int) -> None:
-        self._argon2 = PasswordHasher(time_cost=1, memory_cost=MEMORY_KIB, parallelism=1)
+    def __init__(self, waiting: int, memory_kib: int = MEMORY_KIB) -> None:
+        self._argon2 = PasswordHasher(time_cost=1, memory_cost=memory_kib, parallelism=1)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="argon2")
         self._free_places = AT_ONCE + waiting
         # Checked for unknown e-mails, so that the response takes as long as for an existing account.

@@ -37,7 +37,7 @@ async def database(settings: AuthSettings) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def desk(settings: AuthSettings, database: Database) -> AsyncIterator[AuthContext]:
-    passwords = Passwords(waiting=8)
+    passwords = Passwords(8, settings.auth_password_memory_kib)
     tokens = AccessTokens(SigningKeys(settings.auth_signing_key_file), issuer="us", audience="api", ttl_s=600)
     yield AuthContext(database, passwords, tokens, settings.refresh_token_ttl, settings.longest_login)
     await passwords.close()

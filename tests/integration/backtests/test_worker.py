@@ -33,7 +33,9 @@ sys.stdin.read()
 """,
 ]
 MEMBER = ("tests.integration.backtests.member", *LASTS)
-CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+CUT = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename <> 'tradefleet_owner'
+"""
 
 
 async def calculation_of(pid: int) -> psutil.Process:

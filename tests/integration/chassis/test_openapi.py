@@ -23,11 +23,10 @@ from services.notifications.settings import NotificationsSettings
 from services.trading.app import build as build_trading
 from services.trading.settings import TradingSettings
 from shared.chassis.http.app import Endpoint
-from shared.chassis.http.openapi import describe
 from shared.chassis.service import Build, RunningService
 from shared.chassis.settings import ServiceSettings
 from stack.migrate import ROOT, SERVICES
-from stack.reference.document import all_endpoints, document_text
+from stack.reference.document import all_endpoints, document_text, platform_document
 from tests.integration.accounts import write_signing_key
 
 Json = dict[str, Any]  # Any: JSON
@@ -159,7 +158,7 @@ def test_the_merged_document_holds_nothing_else() -> None:
 
 def test_no_two_services_have_different_schemas_of_one_name() -> None:
     """In the merged document, one would replace the other."""
-    document = cast("Json", describe("tradefleet", all_endpoints()))
+    document = cast("Json", platform_document())
     assert [name for name in document["components"]["schemas"] if "__" in name] == []
 
 

@@ -9,11 +9,10 @@ from typing import Any, cast
 
 import jsonschema_rs
 
-from shared.chassis.http.openapi import describe
-from stack.reference.document import all_endpoints
+from stack.reference.document import platform_document
 
 Json = dict[str, Any]  # Any: JSON
-DOCUMENT = cast(Json, describe("tradefleet", all_endpoints()))
+DOCUMENT = cast(Json, platform_document())
 NOTHING = object()
 
 

@@ -68,7 +68,7 @@ class FeedScene:
 
     settings: TradingSettings
     env: dict[str, str]
-    owner_dsn: str
+    owner: asyncpg.Pool
     exchange: Exchange
     database: Database
     producers: list[RecordingProducer] = field(default_factory=list)
@@ -172,11 +172,7 @@ class FeedScene:
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query as the owner of the tables."""
-        connection = await asyncpg.connect(self.owner_dsn, server_settings={"search_path": "trading"})
-        try:
-            return list(await connection.fetch(query, *arguments))
-        finally:
-            await connection.close()
+        return list(await self.owner.fetch(query, *arguments))
 
     async def stored_minutes(self) -> list[int]:
         """Return the minutes of all stored bars."""
@@ -251,8 +247,10 @@ async def scene(
     env = {**service_env("trading"), **urls}
     settings = TradingSettings.model_validate({name.lower(): value for name, value in env.items()})
     database = await Database.connect(settings)
-    scene = FeedScene(settings, env, database_access.owner_dsn, exchange, database)
-    yield scene
+    search_path = {"search_path": "trading"}
+    async with asyncpg.create_pool(database_access.owner_dsn, min_size=0, server_settings=search_path) as owner:
+        scene = FeedScene(settings, env, owner, exchange, database)
+        yield scene
     for producer in scene.producers:
         await producer.discard()
     await database.close()

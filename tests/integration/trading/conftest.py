@@ -96,6 +96,7 @@ class Trading:
     clock: VenueClock
     exchange: Exchange
     owner_dsn: str
+    owner: asyncpg.Pool
     versions: dict[int, int] = field(default_factory=dict)
 
     async def subscribe(
@@ -131,11 +132,7 @@ class Trading:
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query as the owner of the tables, across all tenants."""
-        connection = await asyncpg.connect(self.owner_dsn, server_settings={"search_path": "trading"})
-        try:
-            return list(await connection.fetch(query, *arguments))
-        finally:
-            await connection.close()
+        return list(await self.owner.fetch(query, *arguments))
 
     async def until_stepped(self, last_bar_ms: int, within_s: float = 20) -> None:
         """Wait until every running session has processed this bar."""
@@ -179,7 +176,9 @@ async def trading(
     database = await Database.connect(settings)
     producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix, "trading")
     api = MarketApi(exchange.url)
-    yield Trading(database, settings, producer, VenueClock(api), exchange, database_access.owner_dsn)
+    dsn = database_access.owner_dsn
+    async with asyncpg.create_pool(dsn, min_size=0, server_settings={"search_path": "trading"}) as owner:
+        yield Trading(database, settings, producer, VenueClock(api), exchange, dsn, owner)
     api.close()
     await producer.discard()
     await database.close()

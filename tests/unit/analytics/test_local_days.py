@@ -30,18 +30,20 @@ NEAR = [timedelta(minutes=minutes) for minutes in (-1500, -181, -61, -60, -59, -
 def clock_changes(zone: ZoneInfo) -> Iterator[datetime]:
     """When the zone's offset changed, searched in steps of 20 days."""
     low = datetime(YEARS.start, 1, 1, tzinfo=UTC)
+    before = low.astimezone(zone).utcoffset()
     while low.year < YEARS.stop:
         high = low + STEP
-        if low.astimezone(zone).utcoffset() != high.astimezone(zone).utcoffset():
+        after = high.astimezone(zone).utcoffset()
+        if before != after:
             begin, end = low, high
             while end - begin > timedelta(seconds=1):
                 middle = begin + (end - begin) // 2
-                if middle.astimezone(zone).utcoffset() == low.astimezone(zone).utcoffset():
+                if middle.astimezone(zone).utcoffset() == before:
                     begin = middle
                 else:
                     end = middle
             yield end.replace(microsecond=0)
-        low = high
+        low, before = high, after
 
 
 def is_near_midnight(change: datetime, zone: ZoneInfo) -> bool:

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
+from pydantic import SecretStr, ValidationError
 
 from services.auth.errors import TooManyLogins
-from services.auth.operations.passwords import Passwords
+from services.auth.operations.passwords import MEMORY_KIB, Passwords
+from services.auth.settings import AuthSettings
 
 
 @pytest.fixture
@@ -44,3 +47,18 @@ async def test_a_hash_is_refused_at_once_when_the_queue_is_full(passwords: Passw
     assert sum(isinstance(outcome, str) for outcome in outcomes) == 3  # two running, one waiting
     assert sum(isinstance(outcome, TooManyLogins) for outcome in outcomes) == 3
     assert await passwords.hash("the queue is free again")
+
+
+def test_hashes_of_tests_are_refused_in_production(tmp_path: Path) -> None:
+    (key := tmp_path / "signing.pem").touch()
+    servers: dict[str, object] = {f"postgres_{role}_dsn": SecretStr("") for role in ("app", "worker", "queue")}
+    servers["kafka_bootstrap"] = "localhost:9092"
+
+    def settings(environment: str, memory_kib: int) -> AuthSettings:
+        values = {"auth_signing_key_file": key, "environment": environment, "auth_password_memory_kib": memory_kib}
+        return AuthSettings.model_validate({**servers, **values})
+
+    assert settings("development", 1024).auth_password_memory_kib == 1024
+    assert settings("production", MEMORY_KIB).auth_password_memory_kib == MEMORY_KIB
+    with pytest.raises(ValidationError, match="AUTH_PASSWORD_MEMORY_KIB"):
+        settings("production", 1024)
