@@ -16,6 +16,7 @@ from cli.__main__ import tradefleet
 from sandbox.synthetic_candles import write_candles
 from stack.home import read_state
 from tests.architecture.old_design import OLD
+from tests.integration.stack.commands import open_to_servers
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -36,9 +37,7 @@ class FinishedDemo:
 
 @pytest.fixture(scope="module")
 def default_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
-    folder = tmp_path_factory.mktemp("demo")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)  # as root, Postgres runs as another user
+    folder = open_to_servers(tmp_path_factory.mktemp("demo"))
     arguments = ["--bars", TEN_DAYS, "--tenants", "2", "--json", "--keep"]
     with subprocess.Popen(
         [sys.executable, "-m", "cli", "demo", *arguments],
@@ -98,8 +97,7 @@ def test_only_the_given_strategies_and_candles_are_run_by_each_tenant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command runs in this process, the platform in its own."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_servers(tmp_path)
     monkeypatch.chdir(tmp_path)
     files = write_candles(tmp_path, seed=5, bars=90)
     strategy = Path(__file__).parents[2] / "cli/demo/strategies/bands-both.json"

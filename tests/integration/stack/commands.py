@@ -37,8 +37,12 @@ def unhealthy(home: Path) -> set[str]:
 
 
 def open_to_servers(folder: Path) -> Path:
-    """Let the servers' user pass through the folder: as root, Postgres runs as another user."""
-    for each in (folder, *folder.parents[:2]):
+    """Let the servers' user pass through the folder: as root, Postgres runs as another user.
+
+    pytest closes three folders above a test's own, with several processes. A home that this user cannot reach would
+    have its database on the disk, outside the run's folder.
+    """
+    for each in (folder, *folder.parents[:3]):
         each.chmod(0o755)
     return folder
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stack.cleanup import remove_home
 from stack.stack import GATEWAY_PORT
 from tests.integration.stack.commands import environment, open_to_servers, tradefleet
 from tests.pace import patient
@@ -54,6 +55,7 @@ def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
     finally:
         for home in homes:
             tradefleet("down", "--home", str(home))
+            remove_home(home)
 
 
 def _start(home: Path) -> tuple[Path, "subprocess.Popen[str]"]:
@@ -78,3 +80,4 @@ def new_home(tmp_path: Path) -> Iterator[Path]:
     home = open_to_servers(tmp_path) / "stack"
     yield home
     tradefleet("down", "--home", str(home))
+    remove_home(home)
