@@ -21,78 +21,6 @@ from tests.integration.stack.commands import open_to_servers
 pytestmark = pytest.mark.timeout(400)
 
 
-TEN_DAYS = "1000"  # bars, and a few more: from ten days on, days have a Sharpe ratio and a volatility
-# Events published only when something is wrong or nearly used up, or when a login ends early: not in this demo.
-OF_TROUBLE = {"session.alarmed", "usage.threshold", "quota.changed", "login.ended"}
-
-
-@dataclass(frozen=True)
-class FinishedDemo:
-    """A finished demo that stays up: its output, its last line, and its database."""
-
-    output: str
-    result: Any  # JSON
-    owner_dsn: str
-
-
-@pytest.fixture(scope="module")
-def default_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
-    folder = open_to_servers(tmp_path_factory.mktemp("demo"))
-    arguments = ["--bars", TEN_DAYS, "--tenants", "2", "--json", "--keep"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "cli", "demo", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=folder,
-    ) as running:
-        try:
-            yield _wait_for_result(running, folder)
-        finally:
-            running.terminate()
-
-
-def _wait_for_result(running: "subprocess.Popen[str]", folder: Path) -> FinishedDemo:
-    assert running.stdout is not None
-    output = ""
-    for line in running.stdout:
-        output += line
-        if line.startswith("{"):
-            (home,) = (folder / ".tradefleet").glob("demo-*")
-            state = read_state(home)
-            assert state is not None
-            return FinishedDemo(output, json.loads(line), state.postgres)
-    raise AssertionError(output[-6000:])
-
-
-def test_all_checks_of_the_default_demo_hold(default_demo: FinishedDemo) -> None:
-    result = default_demo.result
-    assert "synthetic" in default_demo.output.splitlines()[0]
-    assert result["ok"] is True
-    assert all(result["checks"].values()), result["checks"]
-    unpublished = {topic for topic, count in result["events"].items() if not count}
-    assert unpublished <= OF_TROUBLE, result["events"]
-    plans = [tenant["plan"] for tenant in result["tenants"]]
-    assert plans == ["PREMIUM", "PREMIUM", "FREE"]
-    first = result["tenants"][0]
-    assert first["analytics"]["trades"] == first["usage"]["trades"] > 0
-    assert first["alerts"] > 0
-
-
-async def test_every_implemented_column_of_the_old_design_is_filled(default_demo: FinishedDemo) -> None:
-    owner = await asyncpg.connect(default_demo.owner_dsn)
-    try:
-        empty = [place for old in OLD.values() for place in old.places if not await is_filled(owner, place)]
-    finally:
-        await owner.close()
-    assert not empty, "\n".join(empty)
-
-
-async def is_filled(owner: asyncpg.Connection, place: str) -> bool:
-    table, _, column = place.rpartition(".")
-    return bool(await owner.fetchval(f"SELECT EXISTS (SELECT FROM {table} WHERE {column} IS NOT NULL)"))
-
-
 def test_only_the_given_strategies_and_candles_are_run_by_each_tenant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,3 +79,79 @@ def test_a_demo_that_cannot_start_leaves_nothing(tmp_path: Path, monkeypatch: py
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert "KAFKA_HOME" in done.stderr
     assert list(tmp_path.glob(".tradefleet/*")) == []
+
+
+TEN_DAYS = "1000"  # bars, and a few more: from ten days on, days have a Sharpe ratio and a volatility
+# Events published only when something is wrong or nearly used up, or when a login ends early: not in this demo.
+OF_TROUBLE = {"session.alarmed", "usage.threshold", "quota.changed", "login.ended"}
+
+
+@dataclass(frozen=True)
+class FinishedDemo:
+    """A finished demo that stays up: its output, its last line, and its database."""
+
+    output: str
+    result: Any  # JSON
+    owner_dsn: str
+
+
+@pytest.fixture(scope="module")
+def default_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
+    """Run the default demo, the only one of this length in the suite.
+
+    Its tests are the last of the file, so that it does not run beside the other demos.
+    """
+    folder = open_to_servers(tmp_path_factory.mktemp("demo"))
+    arguments = ["--bars", TEN_DAYS, "--tenants", "2", "--json", "--keep"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "cli", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+    ) as running:
+        try:
+            yield _wait_for_result(running, folder)
+        finally:
+            running.terminate()
+
+
+def _wait_for_result(running: "subprocess.Popen[str]", folder: Path) -> FinishedDemo:
+    assert running.stdout is not None
+    output = ""
+    for line in running.stdout:
+        output += line
+        if line.startswith("{"):
+            (home,) = (folder / ".tradefleet").glob("demo-*")
+            state = read_state(home)
+            assert state is not None
+            return FinishedDemo(output, json.loads(line), state.postgres)
+    raise AssertionError(output[-6000:])
+
+
+def test_all_checks_of_the_default_demo_hold(default_demo: FinishedDemo) -> None:
+    result = default_demo.result
+    assert "synthetic" in default_demo.output.splitlines()[0]
+    assert result["ok"] is True
+    assert all(result["checks"].values()), result["checks"]
+    unpublished = {topic for topic, count in result["events"].items() if not count}
+    assert unpublished <= OF_TROUBLE, result["events"]
+    plans = [tenant["plan"] for tenant in result["tenants"]]
+    assert plans == ["PREMIUM", "PREMIUM", "FREE"]
+    first = result["tenants"][0]
+    assert first["analytics"]["trades"] == first["usage"]["trades"] > 0
+    assert first["alerts"] > 0
+
+
+async def test_every_implemented_column_of_the_old_design_is_filled(default_demo: FinishedDemo) -> None:
+    owner = await asyncpg.connect(default_demo.owner_dsn)
+    try:
+        empty = [place for old in OLD.values() for place in old.places if not await is_filled(owner, place)]
+    finally:
+        await owner.close()
+    assert not empty, "\n".join(empty)
+
+
+async def is_filled(owner: asyncpg.Connection, place: str) -> bool:
+    table, _, column = place.rpartition(".")
+    return bool(await owner.fetchval(f"SELECT EXISTS (SELECT FROM {table} WHERE {column} IS NOT NULL)"))
