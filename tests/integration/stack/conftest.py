@@ -42,7 +42,7 @@ def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
     """Start both with the same settings, while the gateway's default port is in use, with secrets of other programs
     in the environment and in a home that all users may read."""
     folder = open_to_servers(tmp_path_factory.mktemp("platforms"))
-    homes = [folder / "shared", folder / "doomed"]
+    shared, doomed = homes = (folder / "shared", folder / "doomed")
     for home in homes:
         (home / "logs").mkdir(parents=True)
         (home / "logs" / "auth.log").write_text("of an earlier version\n")
@@ -51,7 +51,7 @@ def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
             starting = [_start(home) for home in homes]
             printed = {home: process.communicate(timeout=patient(120)) for home, process in starting}
         assert [process.returncode for _, process in starting] == [0, 0], printed
-        yield Platforms(*homes, {home: output for home, (output, _) in printed.items()})
+        yield Platforms(shared, doomed, {home: output for home, (output, _) in printed.items()})
     finally:
         for home in homes:
             tradefleet("down", "--home", str(home))
