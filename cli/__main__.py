@@ -33,7 +33,7 @@ COMMANDS = {
     "session": ("cli.session", "session", "Compare a session with its backtest, or report it."),
     "status": ("cli.platform", "status", "Show the processes of a stack and their health."),
     "topics": ("cli.topics", "topics", "Manage topics, access rights and subscribers."),
-    "up": ("cli.platform", "up", "Start the whole platform on this machine."),
+    "up": ("cli.up", "up", "Start the whole platform on this machine."),
 }
 
 

@@ -13,8 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jgo.config import GlobalSettings
-
 from shared.chassis.events.broker_access import KafkaAccess
 from stack.failure import BadInput
 from stack.private_files import make_private_folder, write_private
@@ -236,6 +234,8 @@ def _cache_folder() -> Path:
 
 def _fetch_jars() -> list[Path]:
     """Fetch with jgo in a subprocess, which is killed when the download stalls. Raises BadInput."""
+    from jgo.config import GlobalSettings  # imported here because it takes long and is used once per machine
+
     folder = _cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     fetch = "import jgo, pathlib, sys; jgo.build(sys.argv[1], update=True, cache_dir=pathlib.Path(sys.argv[2]))"

@@ -125,8 +125,11 @@ async def migrate(
     try:
         await _check_owner_bypasses_rls(connection)
         async with _migration_lock(connection, wait_s):
-            for service in services:
-                await _migrate_service(access, service, root)
+            # Each migrates its own schema. All are waited for, so that none runs on after the lock is released.
+            runs = (_migrate_service(access, service, root) for service in services)
+            done = await asyncio.gather(*runs, return_exceptions=True)
+            if failed := [outcome for outcome in done if outcome is not None]:
+                raise failed[0]
     finally:
         await connection.close()
 

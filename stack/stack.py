@@ -139,15 +139,12 @@ class Stack:
         await asyncio.to_thread(kafka.check)
         postgres, broker = self._servers(self._ports)
         self._at = self._addresses(self._ports)
-        await _together(*(asyncio.to_thread(server.prepare) for server in (postgres, broker) if server))
         reference = asyncio.to_thread(self._write_reference)
-        await _together(self._start_postgres(postgres), self._start_kafka(broker), reference)
+        await _together(self._start_postgres(postgres), self._start_kafka(broker), self._start_sandbox(), reference)
         if self._options.start_proxies is not None:
             self._ports.release(*(route.port for route in self._proxies.values()))
             await self._options.start_proxies(list(self._proxies.values()))
-        await self._start_sandbox()
-        await _together(*self._services())
-        await self._start_gateway()
+        await _together(*self._services(), self._start_gateway())
         self._watch = asyncio.create_task(self._keep_state())
 
     def _take_gateway_port(self) -> int:
@@ -193,6 +190,7 @@ class Stack:
         return self._postgres, broker
 
     async def _start_postgres(self, server: PostgresServer) -> None:
+        await asyncio.to_thread(server.prepare)
         spec = Spec("postgres", server.command(), stop_signal=signal.SIGINT, user=popen_user(server_user()))
         await self._launch(spec, server.dsn(), server.port)
         await create_database(server.dsn(), self._database)
@@ -204,6 +202,7 @@ class Stack:
         if server is None:
             self._report(f"using Kafka at {self._kafka}")
         else:
+            await asyncio.to_thread(server.prepare)
             spec = Spec("kafka", server.command())
             upstream = [server.proxy.upstream_port] if server.proxy else []
             await self._launch(spec, f"tcp://{server.bootstrap}", server.port, server.controller_port, *upstream)

@@ -17,7 +17,7 @@ from stack.stack import Stack
 # Maximum time without progress of any session: above restart of a process (2 s) and expiry of leases (10 s).
 STALL_TIMEOUT_S = 60
 SUBSCRIBE_TIMEOUT_S = 60
-POLL_INTERVAL_S = 0.004
+POLL_INTERVAL_S = 0.01
 KILL_TRADING_AT = 0.4
 KILL_FEED_AT = 0.7
 

@@ -1,7 +1,6 @@
 """The demo on a small scale: all its checks hold, and bad input is one line."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,33 +10,80 @@ from typing import Any
 
 import asyncpg
 import pytest
+from click.testing import CliRunner
 
+from cli.__main__ import tradefleet
 from sandbox.synthetic_candles import write_candles
 from stack.home import read_state
 from tests.architecture.old_design import OLD
-from tests.pace import patient
+from tests.integration.stack.commands import open_to_servers
 
 pytestmark = pytest.mark.timeout(400)
 
 
-def demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "cli", "demo", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=patient(350),
-    )
+def test_only_the_given_strategies_and_candles_are_run_by_each_tenant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command runs in this process, the platform in its own."""
+    open_to_servers(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    files = write_candles(tmp_path, seed=5, bars=90)
+    strategy = Path(__file__).parents[2] / "cli/demo/strategies/bands-both.json"
+    arguments = [
+        *(f"--candles={symbol}={file}" for symbol, file in files.items()),
+        f"--strategy={strategy}",
+        "--tenants=2",
+        "--fee=0.001",
+        "--balance=5000",
+        "--instrument=tick_size=0.5",
+        "--instrument=ETHUSDT:qty_step=0.01,min_order_qty=0.01",
+        "--json",
+    ]
+    done = CliRunner().invoke(tradefleet, ["demo", *arguments])
+    assert done.exit_code == 0, done.output[-4000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["ok"] is True
+    assert [len(tenant["sessions"]) for tenant in result["tenants"]] == [2, 2, 0]
+    assert [tenant["alerts"] for tenant in result["tenants"]] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--candles", "nonsense"], "--candles"),
+        (["--candles", "BTCUSDT=/does/not/exist.csv"], "--candles"),
+        (["--strategy", "/does/not/exist.json"], "--strategy"),
+        (["--fee", "2"], "--fee"),
+        (["--balance", "0"], "--balance"),
+        (["--instrument", "DOGEUSDT:tick_size=1"], "--instrument"),
+        (["--instrument", "tick_size=x"], "--instrument"),
+        (["--tenants", "0"], "--tenants"),
+        (["--bars", "0"], "--bars"),
+        (["--nope"], "--nope"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(tradefleet, ["demo", *arguments])
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert named in done.stderr
+
+
+def test_a_demo_that_cannot_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    without_kafka = {"KAFKA_HOME": str(tmp_path), "KAFKA_BOOTSTRAP": None}
+    done = CliRunner().invoke(tradefleet, ["demo"], env=without_kafka)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "KAFKA_HOME" in done.stderr
+    assert list(tmp_path.glob(".tradefleet/*")) == []
 
 
 TEN_DAYS = "1000"  # bars, and a few more: from ten days on, days have a Sharpe ratio and a volatility
 # Events published only when something is wrong or nearly used up, or when a login ends early: not in this demo.
 OF_TROUBLE = {"session.alarmed", "usage.threshold", "quota.changed", "login.ended"}
-
-
-def parse_result(done: "subprocess.CompletedProcess[str]") -> Any:
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @dataclass(frozen=True)
@@ -51,9 +97,11 @@ class FinishedDemo:
 
 @pytest.fixture(scope="module")
 def default_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedDemo]:
-    folder = tmp_path_factory.mktemp("demo")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)  # as root, Postgres runs as another user
+    """Run the default demo, the only one of this length in the suite.
+
+    Its tests are the last of the file, so that it does not run beside the other demos.
+    """
+    folder = open_to_servers(tmp_path_factory.mktemp("demo"))
     arguments = ["--bars", TEN_DAYS, "--tenants", "2", "--json", "--keep"]
     with subprocess.Popen(
         [sys.executable, "-m", "cli", "demo", *arguments],
@@ -107,62 +155,3 @@ async def test_every_implemented_column_of_the_old_design_is_filled(default_demo
 async def is_filled(owner: asyncpg.Connection, place: str) -> bool:
     table, _, column = place.rpartition(".")
     return bool(await owner.fetchval(f"SELECT EXISTS (SELECT FROM {table} WHERE {column} IS NOT NULL)"))
-
-
-def test_only_the_given_strategies_and_candles_are_run_by_each_tenant(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    files = write_candles(tmp_path, seed=5, bars=90)
-    strategy = Path(__file__).parents[2] / "cli/demo/strategies/bands-both.json"
-    result = parse_result(
-        demo(
-            *(f"--candles={symbol}={file}" for symbol, file in files.items()),
-            f"--strategy={strategy}",
-            "--tenants=2",
-            "--fee=0.001",
-            "--balance=5000",
-            "--instrument=tick_size=0.5",
-            "--instrument=ETHUSDT:qty_step=0.01,min_order_qty=0.01",
-            "--json",
-        )
-    )
-    assert result["ok"] is True
-    assert [len(tenant["sessions"]) for tenant in result["tenants"]] == [2, 2, 0]
-    assert [tenant["alerts"] for tenant in result["tenants"]] == [0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["--candles", "nonsense"], "--candles"),
-        (["--candles", "BTCUSDT=/does/not/exist.csv"], "--candles"),
-        (["--strategy", "/does/not/exist.json"], "--strategy"),
-        (["--fee", "2"], "--fee"),
-        (["--balance", "0"], "--balance"),
-        (["--instrument", "DOGEUSDT:tick_size=1"], "--instrument"),
-        (["--instrument", "tick_size=x"], "--instrument"),
-        (["--tenants", "0"], "--tenants"),
-        (["--bars", "0"], "--bars"),
-        (["--nope"], "--nope"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], named: str) -> None:
-    done = demo(*arguments)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert named in done.stderr
-
-
-def test_a_demo_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", "demo"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        timeout=patient(60),
-        env={**os.environ, "KAFKA_HOME": str(tmp_path)},
-    )
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "KAFKA_HOME" in done.stderr
-    assert list(tmp_path.glob(".tradefleet/*")) == []

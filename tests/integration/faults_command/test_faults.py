@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stack.cleanup import remove_home
+from tests.integration.stack.commands import open_to_servers
 from tests.pace import patient
 
 pytestmark = pytest.mark.timeout(330)
@@ -23,9 +24,7 @@ SEVERAL = 5  # a process that is still restarting may miss its turn
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    base = tmp_path_factory.mktemp("faults")
-    for folder in (base, *base.parents[:2]):
-        folder.chmod(0o755)  # as root, Postgres runs as another user
+    base = open_to_servers(tmp_path_factory.mktemp("faults"))
     yield base / "run"
     remove_home(base / "run")
 

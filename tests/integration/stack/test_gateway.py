@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -22,6 +23,8 @@ from stack.stack import CADDYFILE
 from stack.tools import find_tool
 from tests.hostile.wire import exchange, head
 from tests.integration.accounts import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AWAY = "127.0.0.1:1"  # nothing listens there
 ADDRESSES = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "X_Forwarded_For")
@@ -54,10 +57,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture
-async def gateway(home: Path, tmp_path: Path) -> AsyncIterator[Gateway]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gateway(home: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     """Run the gateway with a stub for auth that describes each request; the other services are down."""
-    ports = Ports()
+    ports, folder = Ports(), tmp_path_factory.mktemp("caddy")
     port = ports.take()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", _answer)
@@ -68,19 +71,19 @@ async def gateway(home: Path, tmp_path: Path) -> AsyncIterator[Gateway]:
             "AUTH_ADDRESS": f"127.0.0.1:{auth.port}",
             "GATEWAY_LISTEN": f"http://:{port}",
             "GATEWAY_FILES": str(home / "gateway"),
-            "XDG_DATA_HOME": str(tmp_path),
-            "XDG_CONFIG_HOME": str(tmp_path),
+            "XDG_DATA_HOME": str(folder),
+            "XDG_CONFIG_HOME": str(folder),
         }
         arguments = ["run", "--config", str(CADDYFILE), "--adapter", "caddyfile"]
         ports.release(port)
-        with (tmp_path / "log").open("wb") as log:
+        with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 find_tool("caddy"), *arguments, env=environment, stderr=log
             )
         try:
             async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
                 await eventually(lambda: _answers(session), bool)
-                yield Gateway(session, tmp_path / "log", port)
+                yield Gateway(session, folder / "log", port)
         finally:
             process.terminate()
             await process.wait()
@@ -135,9 +138,10 @@ async def test_every_answer_has_one_request_id_never_the_one_of_the_client(gatew
 
 
 async def test_a_fault_is_found_in_the_log_by_its_request_id(gateway: Gateway) -> None:
+    before = len(gateway.log.read_text().splitlines())
     answer, _ = await gateway.ask("GET", "/v1/sessions?symbol=a-secret")
     await gateway.ask("GET", "/nothing")
-    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()]
+    lines = [json.loads(line) for line in gateway.log.read_text().splitlines()[before:]]
     faults = [line for line in lines if line.get("uuid")]
     assert [line["uuid"] for line in faults] == [answer.headers["X-Request-Id"]]
     assert "connection refused" in faults[0]["fault"]

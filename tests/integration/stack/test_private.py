@@ -4,9 +4,6 @@ import asyncio
 import json
 import os
 import stat
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,60 +13,36 @@ from aiokafka.errors import KafkaError
 from shared.chassis.events.broker_access import KafkaAccess
 from shared.chassis.events.producer import Outgoing, Producer
 from stack.home import State, read_state
-from tests.integration.stack.test_stack import status, tradefleet
+from tests.integration.stack.commands import status, tradefleet
+from tests.integration.stack.conftest import FOREIGN
 from tests.pace import patient
 
 pytestmark = pytest.mark.timeout(300)
 
-FOREIGN = {"AWS_SECRET_ACCESS_KEY": "of-another-program", "TRADEFLEET_BACKUP_KEY": "kept", "POSTGRES_PASSWORD": "x"}
 SERVICE_PROCESSES = {"auth", "billing", "trading", "feed", "backtests", "analytics", "notifications"}
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Start a stack with secrets of other programs in its environment and a home that all users may read."""
-    folder = tmp_path_factory.mktemp("private")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)  # as root, Postgres runs as another user
-    path = folder / "stack"
-    (path / "logs").mkdir(parents=True)
-    (path / "logs" / "auth.log").write_text("of an earlier version\n")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("KAFKA_")}
-    started = subprocess.run(
-        [sys.executable, "-m", "cli", "up", "--detach", "--home", str(path), "--port", "18091"],
-        env={**environment, **FOREIGN, "LOG_LEVEL": "WARNING"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    try:
-        assert started.returncode == 0, started.stderr
-        yield path
-    finally:
-        tradefleet("down", "--home", str(path))
-
-
-@pytest.fixture(scope="module")
-def state(home: Path) -> State:
-    found = read_state(home)
+def state(shared: Path) -> State:
+    found = read_state(shared)
     assert found is not None
     return found
 
 
-def test_logs_secrets_and_server_folders_are_private_to_their_owner(home: Path) -> None:
+def test_logs_secrets_and_server_folders_are_private_to_their_owner(shared: Path) -> None:
     """If Postgres runs as another user, it passes through the home, and can read nothing in it."""
-    assert stat.S_IMODE(home.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
-    files = {file.name for file in home.iterdir() if file.is_file()}
+    assert stat.S_IMODE(shared.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
+    files = {file.name for file in shared.iterdir() if file.is_file()}
     assert {"secrets.json", "state.json", "signing-key.pem", "up.log"} <= files
-    private = [home / name for name in files - {"lock"}]
-    private += [home / "logs", home / "kafka", *(home / "logs").iterdir(), *(home / "kafka").rglob("*")]
+    private = [shared / name for name in files - {"lock"}]
+    private += [shared / "logs", shared / "kafka", *(shared / "logs").iterdir(), *(shared / "kafka").rglob("*")]
     assert len(private) > 30
     open_to_others = [str(path) for path in private if stat.S_IMODE(path.stat().st_mode) & 0o077]
     assert open_to_others == []
 
 
-def test_children_have_no_secrets_but_their_own(home: Path, state: State) -> None:
-    secrets = json.loads((home / "secrets.json").read_text())
+def test_children_have_no_secrets_but_their_own(shared: Path, state: State) -> None:
+    secrets = json.loads((shared / "secrets.json").read_text())
     seen = set()
     for note in state.processes:
         environment = psutil.Process(note.pid).environ()
@@ -89,23 +62,23 @@ def test_children_have_no_secrets_but_their_own(home: Path, state: State) -> Non
     assert seen == SERVICE_PROCESSES
 
 
-def test_no_command_line_contains_a_password(home: Path, state: State) -> None:
-    secrets = json.loads((home / "secrets.json").read_text())
+def test_no_command_line_contains_a_password(shared: Path, state: State) -> None:
+    secrets = json.loads((shared / "secrets.json").read_text())
     words = [secrets["superuser"], secrets["kafka_admin"], *secrets["roles"].values(), *secrets["kafka"].values()]
     for note in state.processes:
         line = " ".join(psutil.Process(note.pid).cmdline())
         assert not any(word in line for word in words), note.name
 
 
-def test_status_shows_passwords_only_on_request(home: Path) -> None:
-    secrets = json.loads((home / "secrets.json").read_text())
+def test_status_shows_passwords_only_on_request(shared: Path) -> None:
+    secrets = json.loads((shared / "secrets.json").read_text())
     owner, admin = secrets["roles"]["tradefleet_owner"], secrets["kafka_admin"]
     for words in ((), ("--json",)):
-        shown = tradefleet("status", "--home", str(home), *words).stdout
+        shown = tradefleet("status", "--home", str(shared), *words).stdout
         assert owner not in shown
         assert admin not in shown
-    assert status(home)["postgres"].startswith("postgresql://127.0.0.1:")
-    with_secrets = json.loads(tradefleet("status", "--home", str(home), "--json", "--secrets").stdout)
+    assert status(shared)["postgres"].startswith("postgresql://127.0.0.1:")
+    with_secrets = json.loads(tradefleet("status", "--home", str(shared), "--json", "--secrets").stdout)
     assert owner in with_secrets["postgres"]
     assert with_secrets["kafka_login"]["password"] == admin
 
@@ -116,17 +89,17 @@ def test_without_a_login_nothing_can_be_published(state: State) -> None:
         asyncio.run(_send(KafkaAccess(state.kafka), Outgoing("subscription.changed", "1", {}, plan)))
 
 
-def test_the_broker_has_the_grants_of_the_contracts(home: Path) -> None:
-    planned = tradefleet("topics", "plan", "--json", "--home", str(home))
+def test_the_broker_has_the_grants_of_the_contracts(shared: Path) -> None:
+    planned = tradefleet("topics", "plan", "--json", "--home", str(shared))
     grants = json.loads(planned.stdout)["grants"]
-    assert planned.returncode == 0
+    assert planned.exit_code == 0
     assert grants == {"authorizer": True, "missing": [], "superfluous": [], "others": [], "users_missing": []}
 
 
-def test_a_subscriber_is_added_listed_and_removed_by_commands(home: Path) -> None:
-    at = ("--home", str(home))
+def test_a_subscriber_is_added_listed_and_removed_by_commands(shared: Path) -> None:
+    at = ("--home", str(shared))
     added = tradefleet("topics", "subscriber", "add", "reports", "--topics", "trade.closed", *at)
-    assert added.returncode == 0, added.stderr
+    assert added.exit_code == 0, added.output
     login = dict(line.split("=", 1) for line in added.stdout.splitlines() if "=" in line)
     assert login["KAFKA_SASL_USERNAME"] == "reports"
     access = KafkaAccess(
@@ -137,8 +110,8 @@ def test_a_subscriber_is_added_listed_and_removed_by_commands(home: Path) -> Non
     listed = json.loads(tradefleet("topics", "subscriber", "list", "--json", *at).stdout)
     assert [each["user"] for each in listed["subscribers"]] == ["reports"]
     again = tradefleet("topics", "subscriber", "add", "reports", "--topics", "trade.closed", *at)
-    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
-    assert tradefleet("topics", "subscriber", "remove", "reports", *at).returncode == 0
+    assert (again.exit_code, again.stderr.count("\n")) == (2, 1)
+    assert tradefleet("topics", "subscriber", "remove", "reports", *at).exit_code == 0
     assert tradefleet("topics", "subscriber", "list", *at).stdout == "no subscribers\n"
 
 

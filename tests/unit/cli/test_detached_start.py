@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.platform import READY_LINE, wait_until_ready
+from cli.up import READY_LINE, wait_until_ready
 from stack.failure import BadInput
 from stack.home import ProcessRecord, State
 from stack.ports import Ports
