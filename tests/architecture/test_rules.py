@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.rules import faults_of
-from tests.scheduling import LONG, WAITING
+from tests.scheduling import GROUPS
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,4 +68,4 @@ def test_pandas_and_polars_are_not_installed_with_the_services() -> None:
 
 
 def test_the_tests_with_a_fixed_order_exist() -> None:
-    assert [place for place in (*WAITING, *LONG) if not (ROOT / place).exists()] == []
+    assert [place for place in GROUPS if not (ROOT / place).exists()] == []
