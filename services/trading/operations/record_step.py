@@ -1,25 +1,27 @@
-"""Write the outcome of one step of a session: decisions, fills, trades, and their events."""
+"""Write the outcomes of sessions' steps: decisions, fills, trades, and their events."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import cast
 from uuid import UUID
 
 from services.trading.domain import SessionTotals
-from services.trading.queries import decisions, strategies, trades
+from services.trading.queries import decisions, steps, strategies, trades
 from services.trading.queries.sessions import SessionLease, SessionRow
+from services.trading.queries.steps import Cursor, Move, NewDecision, NewFill, NewTrade, TradeChange
 from services.trading.queries.strategies import ClosedTrades
-from services.trading.queries.trades import Cursor
+from services.trading.queries.trades import refusal_code
 from shared.chassis.events.outbox import emit
 from shared.chassis.postgres import Connection
+from shared.chassis.row_arrays import arrays_of
 from shared.contracts.envelope import Event
 from shared.contracts.trading import TradeClosed, TradeOpened
 from shared.contracts.types import from_ms, new_id
-from shared.strategy.decimals import exact
+from shared.strategy.decimals import ZERO, exact
 from shared.strategy.execution.fingerprint import FillHash
-from shared.strategy.execution.outcome import Fill, StepOutcome, Trade
+from shared.strategy.execution.outcome import Decision, Fill, StepOutcome, Trade
 
 
 @dataclass(frozen=True)
@@ -57,59 +59,141 @@ class StepResult:
     filled: FillHash | None
 
 
-async def write_step(connection: Connection, step: StepRecord) -> StepResult | None:
-    """Write the step as one transaction.
+@dataclass(frozen=True)
+class Effects:
+    """What a step or a stop has brought about, once its session's row is updated; `before` are the totals until
+    then, `after` the counters since."""
 
-    Returns None, and writes nothing, if the lease, the session's cursor or the allowed entries have changed: the
-    worker has to read the session again.
+    session: SessionRow
+    strategy_name: str
+    outcome: StepOutcome
+    by_trade: Sequence[TradeFills]
+    before: SessionTotals
+    after: Cursor
+    late: bool
+
+
+async def write_steps(connection: Connection, records: Sequence[StepRecord]) -> dict[UUID, StepResult]:
+    """Write a step of each of these sessions, in one statement per table. Returns the results by session.
+
+    Nothing is written of a session whose lease, cursor or allowed entries have changed, and it has no result: the
+    worker has to read it again.
     """
-    by_trade = group_by_trade(step.outcome, step.open_trade)
-    totals = totals_after(step.totals, step.outcome, step.session)
-    events = _count_events(by_trade)
-    filled, fingerprint = step.filled, None
-    if step.outcome.fills:
-        filled = await _hash_fills(connection, step)
-        fingerprint = filled.fingerprint
-    cursor = await trades.move_session(
-        connection,
-        step.lease,
-        expected_bar=step.expected_bar,
-        last_bar=step.last_bar,
-        snapshot=step.snapshot,
-        totals=totals,
-        fills=len(step.outcome.fills),
-        fingerprint=fingerprint,
-        events=events,
-        decisions=step.outcome.decisions,
-    )
-    if cursor is None:
-        return None
-    if step.ends_refusal:
-        session = step.session
-        await decisions.end_refusals(connection, [session.user_id], [session.session_id], [step.expected_bar])
+    fills = await _hash_fills(connection, records)
+    by_trade = {record.session.session_id: group_by_trade(record.outcome, record.open_trade) for record in records}
+    totals = {
+        record.session.session_id: totals_after(record.totals, record.outcome, record.session) for record in records
+    }
+    moves = [_move(record, by_trade, totals, fills) for record in records]
+    cursors = await steps.move_sessions(connection, moves)
+    moved = [record for record in records if record.session.session_id in cursors]
+    await _write_decisions(connection, moved)
     await _write(
         connection,
-        step.session,
-        step.strategy_name,
-        step.outcome,
-        by_trade,
-        step.totals,
-        cursor,
-        late=step.late,
+        [
+            Effects(
+                record.session,
+                record.strategy_name,
+                record.outcome,
+                by_trade[record.session.session_id],
+                record.totals,
+                cursors[record.session.session_id],
+                record.late,
+            )
+            for record in moved
+        ],
     )
-    if (step.outcome.fills or step.outcome.dropped) and (opened := last_opened_bar(step.snapshot)) is not None:
-        await decisions.end_orders(connection, step.session.user_id, step.session.session_id, opened)
-    return StepResult(open_trade_after(by_trade, step.open_trade), totals, filled)
-
-
-async def _hash_fills(connection: Connection, step: StepRecord) -> FillHash:
-    """Return the hash of the session's fills with the step's. Reads the earlier ones if their hash is unknown."""
-    filled = step.filled
-    if filled is None:
-        filled = FillHash().extended(
-            await trades.list_session_fills(connection, step.session.user_id, step.session.session_id)
+    await _end_orders(connection, moved)
+    return {
+        session_id: StepResult(
+            open_trade_after(by_trade[session_id], record.open_trade), totals[session_id], fills.get(session_id)
         )
-    return filled.extended(step.outcome.fills)
+        for record in moved
+        for session_id in (record.session.session_id,)
+    }
+
+
+async def _hash_fills(connection: Connection, records: Sequence[StepRecord]) -> dict[UUID, FillHash | None]:
+    """Return the hash of each session's fills with the step's. Reads earlier ones if their hash is unknown and the
+    step has fills."""
+    unknown = [record.lease for record in records if record.outcome.fills and record.filled is None]
+    earlier = await steps.list_fills_of(connection, unknown) if unknown else {}
+    hashed: dict[UUID, FillHash | None] = {}
+    for record in records:
+        session_id, filled = record.session.session_id, record.filled
+        if record.outcome.fills:
+            filled = filled if filled is not None else FillHash().extended(earlier[session_id])
+            filled = filled.extended(record.outcome.fills)
+        hashed[session_id] = filled
+    return hashed
+
+
+def _move(
+    record: StepRecord,
+    by_trade: Mapping[UUID, Sequence[TradeFills]],
+    totals: Mapping[UUID, SessionTotals],
+    fills: Mapping[UUID, FillHash | None],
+) -> Move:
+    lease, session_id = record.lease, record.session.session_id
+    filled = fills[session_id]
+    return Move(
+        lease.user_id,
+        session_id,
+        lease.epoch,
+        lease.entries,
+        record.expected_bar,
+        record.last_bar,
+        record.snapshot,
+        *astuple(totals[session_id]),
+        fills=len(record.outcome.fills),
+        events=_count_events(by_trade[session_id]),
+        fingerprint=filled.fingerprint if filled is not None and record.outcome.fills else None,
+    )
+
+
+async def _write_decisions(connection: Connection, records: Sequence[StepRecord]) -> None:
+    """End stretches of refusals, and insert the decisions."""
+    if ended := [record for record in records if record.ends_refusal]:
+        await decisions.end_refusals(
+            connection,
+            [record.session.user_id for record in ended],
+            [record.session.session_id for record in ended],
+            [record.expected_bar for record in ended],
+        )
+    if new := [new_decision(record.session, each) for record in records for each in record.outcome.decisions]:
+        await steps.insert_decisions(connection, new)
+
+
+def new_decision(session: SessionRow, decision: Decision) -> NewDecision:
+    return NewDecision(
+        session.user_id,
+        session.session_id,
+        session.strategy_hash,
+        new_id(),
+        from_ms(decision.time_ms),
+        decision.kind,
+        decision.side,
+        decision.reason,
+        decision.qty,
+        "pending" if decision.outcome == "pending" else "refused",
+        refusal_code(decision),
+        dict(decision.values),
+        dict(decision.checks),
+        decision.allowed,
+        decision.asked,
+    )
+
+
+async def _end_orders(connection: Connection, records: Sequence[StepRecord]) -> None:
+    """End the orders that were pending at the open of sessions that filled or dropped one there."""
+    ended = [
+        (record.session.user_id, record.session.session_id, opened)
+        for record in records
+        if (record.outcome.fills or record.outcome.dropped)
+        and (opened := last_opened_bar(record.snapshot)) is not None
+    ]
+    if ended:
+        await decisions.end_orders(connection, *arrays_of(ended))
 
 
 async def write_stop(
@@ -134,7 +218,8 @@ async def write_stop(
         connection, session.user_id, session.session_id, totals, len(outcome.fills), events + more_events
     )
     before_more = Cursor(cursor.fill_count, cursor.event_seq - more_events)
-    await _write(connection, session, strategy_name, outcome, by_trade, session.totals, before_more, late=False)
+    effects = Effects(session, strategy_name, outcome, by_trade, session.totals, before_more, late=False)
+    await _write(connection, [effects])
     return totals, cursor.event_seq
 
 
@@ -178,77 +263,96 @@ def totals_after(totals: SessionTotals, outcome: StepOutcome, session: SessionRo
     return totals
 
 
-async def _write(
-    connection: Connection,
-    session: SessionRow,
-    strategy_name: str,
-    outcome: StepOutcome,
-    by_trade: Sequence[TradeFills],
-    before: SessionTotals,
-    after: Cursor,
-    *,
-    late: bool,
-) -> None:
-    user_id, session_id = session.user_id, session.session_id
-    number = after.fill_count - len(outcome.fills)
-    equity = before.equity(session.initial_balance)
+async def _write(connection: Connection, effects: Sequence[Effects]) -> None:
+    """Write trades, fills, statistics and events: each in one statement, if there are any."""
     late_trades: set[UUID] = set()
-    for each in by_trade:
-        if each.opens:
-            await trades.insert_open_trade(
-                connection,
-                user_id,
-                session_id,
-                each.trade_id,
-                each.fills[0],
-                strategy_id=session.strategy_id,
-                strategy_hash=session.strategy_hash,
-                symbol=session.symbol,
-                is_paper=session.is_paper_trading,
-                late=late,
-            )
+    if changed := [_change(each, trade) for each in effects for trade in each.by_trade if not trade.opens]:
+        late_trades = await steps.change_trades(connection, changed)
+    if opened := [_new_trade(each, trade) for each in effects for trade in each.by_trade if trade.opens]:
+        late_trades |= {trade.trade_id for trade in opened if trade.late}
+        await steps.insert_trades(connection, opened)
+    if fills := [fill for each in effects for fill in _new_fills(each)]:
+        await steps.insert_fills(connection, fills)
+    if closed := _closed_trades(effects):
+        await strategies.add_to_statistics(connection, closed)
+    await emit(connection, *(event for each in effects for event in _events(each, late_trades)))
+
+
+def _change(effects: Effects, trade: TradeFills) -> TradeChange:
+    with exact():
+        closed = sum((fill.qty for fill in trade.fills if fill.action == "close"), ZERO)
+        fee = sum((fill.fee for fill in trade.fills), ZERO)
+    ended = trade.trade
+    result = (None,) * 6
+    if ended is not None:
+        exit_time = from_ms(ended.exit_time)
+        result = (exit_time, ended.exit_price, ended.gross, ended.pnl, ended.pnl_percentage, ended.reason)
+    status = "OPEN" if ended is None else "CLOSED"
+    return TradeChange(effects.session.user_id, trade.trade_id, status, closed, fee, effects.late, *result)
+
+
+def _new_trade(effects: Effects, trade: TradeFills) -> NewTrade:
+    session, entry = effects.session, trade.fills[0]
+    return NewTrade(
+        *_change(effects, trade),
+        session_id=session.session_id,
+        strategy_id=session.strategy_id,
+        strategy_hash=session.strategy_hash,
+        symbol=session.symbol,
+        side=entry.side,
+        entry_time=from_ms(entry.time_ms),
+        entry_price=entry.price,
+        quantity=entry.qty,
+        is_paper_trade=session.is_paper_trading,
+    )
+
+
+def _new_fills(effects: Effects) -> list[NewFill]:
+    session, late = effects.session, effects.late
+    number = effects.after.fill_count - len(effects.outcome.fills)
+    equity = effects.before.equity(session.initial_balance)
+    rows = []
+    for each in effects.by_trade:
         if each.trade is not None:
-            equity += each.trade.pnl
+            with exact():
+                equity += each.trade.pnl
         for fill in each.fills:
             number += 1
+            time_ms, *rest = fill
             ends = each.trade is not None and fill is each.fills[-1]
-            await trades.insert_fill(
-                connection,
-                user_id,
-                session_id,
-                number,
-                each.trade_id,
-                fill,
-                late=late,
-                equity=equity if ends else None,
+            rows.append(
+                NewFill(
+                    session.user_id,
+                    session.session_id,
+                    number,
+                    each.trade_id,
+                    from_ms(time_ms),
+                    *rest,
+                    late=late,
+                    equity=equity if ends else None,
+                )
             )
-        if await trades.sum_fills(connection, user_id, each.trade_id):
-            late_trades.add(each.trade_id)
-        if each.trade is not None:
-            await trades.close_trade(connection, user_id, each.trade_id, each.trade)
-    if outcome.trades:
-        await strategies.add_to_statistics(connection, user_id, session.strategy_id, _closed_trades(outcome))
-    events = _events(session, strategy_name, by_trade, after.event_seq, late_trades, late=late)
-    await emit(connection, *events)
+    return rows
 
 
-def _closed_trades(outcome: StepOutcome) -> ClosedTrades:
-    pnls = [trade.pnl for trade in outcome.trades]
+def _closed_trades(effects: Sequence[Effects]) -> list[ClosedTrades]:
+    """Sum up the closed trades of each strategy."""
+    pnls: dict[tuple[int, UUID], list[Decimal]] = {}
+    for each in effects:
+        of_strategy = pnls.setdefault((each.session.user_id, each.session.strategy_id), [])
+        of_strategy += [trade.pnl for trade in each.outcome.trades]
     with exact():
-        return ClosedTrades(len(pnls), sum(pnl > 0 for pnl in pnls), sum(pnls, Decimal(0)))
+        return [
+            ClosedTrades(*strategy, len(closed), sum(pnl > 0 for pnl in closed), sum(closed, ZERO))
+            for strategy, closed in pnls.items()
+            if closed
+        ]
 
 
-def _events(
-    session: SessionRow,
-    strategy_name: str,
-    by_trade: Sequence[TradeFills],
-    last_seq: int,
-    late_trades: Collection[UUID],
-    *,
-    late: bool,
-) -> list[Event]:
-    """Build the events in the order in which they happened, numbered up to `last_seq`."""
-    seq = last_seq - _count_events(by_trade)
+def _events(effects: Effects, late_trades: Collection[UUID]) -> list[Event]:
+    """Build the session's events in the order in which they happened, numbered up to its last number."""
+    session, by_trade = effects.session, effects.by_trade
+    seq = effects.after.event_seq - _count_events(by_trade)
     events: list[Event] = []
     for each in by_trade:
         common = {
@@ -268,12 +372,12 @@ def _events(
             opened = {"side": fill.side, "entry_time": from_ms(fill.time_ms), "entry_price": fill.price}
             events.append(
                 TradeOpened.model_validate(
-                    {**common, **opened, "aggregate_seq": seq, "quantity": fill.qty, "late": late}
+                    {**common, **opened, "aggregate_seq": seq, "quantity": fill.qty, "late": effects.late}
                 )
             )
         if each.trade is not None:
             seq += 1
-            closed = {**_closed(each.trade, strategy_name), "late": each.trade_id in late_trades}
+            closed = {**_closed(each.trade, effects.strategy_name), "late": each.trade_id in late_trades}
             events.append(TradeClosed.model_validate({**common, **closed, "aggregate_seq": seq}))
     return events
 

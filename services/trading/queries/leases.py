@@ -51,11 +51,19 @@ async def claim(connection: Connection, worker: str, limit: int) -> list[Session
 
 
 async def renew(connection: Connection, worker: str) -> list[SessionLease]:
-    """Renew this worker's unexpired leases, in one statement. Leases that are not returned are lost."""
+    """Renew this worker's unexpired leases, in one statement. Leases that are not returned are lost.
+
+    They are locked in the order in which steps lock them, to prevent deadlocks.
+    """
     rows = await connection.fetch(
         """
-        UPDATE session_leases SET expires_at = now() + $2 WHERE worker = $1 AND expires_at > now()
-        RETURNING user_id, session_id, epoch, entries, silent_since, waiting_for
+        UPDATE session_leases AS l SET expires_at = now() + $2
+        FROM (
+            SELECT user_id, session_id FROM session_leases WHERE worker = $1 AND expires_at > now()
+            ORDER BY user_id, session_id FOR NO KEY UPDATE
+        ) AS mine
+        WHERE l.user_id = mine.user_id AND l.session_id = mine.session_id
+        RETURNING l.user_id, l.session_id, l.epoch, l.entries, l.silent_since, l.waiting_for
         """,
         worker,
         LEASE,

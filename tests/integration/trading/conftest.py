@@ -138,8 +138,7 @@ class Trading:
 
     async def until_stepped(self, last_bar_ms: int, within_s: float = 20) -> None:
         """Wait until every running session has processed this bar."""
-        query = """SELECT session_id, last_bar FROM user_trading_sessions
-                    WHERE status <> 'STOPPED' AND last_bar IS DISTINCT FROM $1"""
+        query = "SELECT session_id, last_bar FROM session_cursors WHERE NOT ended AND last_bar IS DISTINCT FROM $1"
         await eventually(lambda: self.fetch(query, from_ms(last_bar_ms)), lambda rows: not rows, within_s)
 
     async def until(self, query: str, *arguments: object) -> None:
