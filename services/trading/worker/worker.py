@@ -32,8 +32,9 @@ from shared.chassis.settings import ServiceSettings
 from shared.contracts.market import CandleClosed, CandleOpened
 
 RENEW_EVERY_S = 3.0
-CLAIM_EVERY_S = 0.2  # while leases change
-CLAIM_IDLE_EVERY_S = 1.0
+CLAIM_EVERY_S = 0.2
+IDLE_CLAIM_EVERY_S = 1.0  # after a while in which no lease changed
+IDLE_AFTER_S = 1.0
 CHECK_EVERY_S = 1.0  # how often to check series, instruments and overdue bars
 MAX_CLAIMS = 500
 
@@ -51,11 +52,13 @@ class Worker:
         settings: ServiceSettings,
         clock: VenueClock,
         patience: timedelta = LONGEST_SILENCE,
+        idle_claim_every_s: float = IDLE_CLAIM_EVERY_S,
     ) -> None:
         self._database = database
         self._settings = settings
         self._clock = clock
         self._patience = patience
+        self._idle_claim_every_s = idle_claim_every_s
         self._repairer = CandleRepairer(database, clock.api)
         self._name = str(uuid4())
         self._woken = asyncio.Event()
@@ -104,8 +107,7 @@ class Worker:
         candles = CandleStream(reader, stop, self._woken)
         try:
             loop = asyncio.get_running_loop()
-            claim_every_s = CLAIM_EVERY_S
-            next_claim = next_check = loop.time()
+            next_claim = next_check = changed_at = loop.time()
             while not stop.is_set():
                 if claiming.done():
                     claiming.result()
@@ -115,9 +117,10 @@ class Worker:
                     next_claim = min(next_claim, loop.time() + CLAIM_EVERY_S)
                 if self._woken.is_set() or loop.time() >= next_claim:
                     self._woken.clear()
-                    changed = await self._claim_and_join()
-                    claim_every_s = CLAIM_EVERY_S if changed else min(2 * claim_every_s, CLAIM_IDLE_EVERY_S)
-                    next_claim = loop.time() + claim_every_s
+                    if await self._claim_and_join():
+                        changed_at = loop.time()
+                    is_idle = loop.time() - changed_at > IDLE_AFTER_S
+                    next_claim = loop.time() + (self._idle_claim_every_s if is_idle else CLAIM_EVERY_S)
                 if loop.time() >= next_check:
                     await self._intake.retry_parked()
                     await self._watch()

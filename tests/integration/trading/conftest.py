@@ -146,10 +146,10 @@ class Trading:
         await eventually(lambda: self.fetch(query, *arguments), bool, 60)
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[Worker]:
+    async def worker(self, **settings: float) -> AsyncIterator[Worker]:
         """Run a worker; on exit it is stopped and releases its leases."""
         stop = asyncio.Event()
-        worker = Worker(self.database, self.settings, self.clock)
+        worker = Worker(self.database, self.settings, self.clock, **settings)
         task = asyncio.create_task(worker.run(stop))
         try:
             yield worker
