@@ -23,7 +23,7 @@ from services.trading.queries.configurations import ConfigurationValues
 from services.trading.queries.sessions import SessionRow
 from services.trading.settings import TradingSettings
 from services.trading.venue_clock import VenueClock
-from services.trading.worker.worker import Worker
+from services.trading.worker.worker import IDLE_CLAIM_EVERY_S, Worker
 from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
@@ -146,10 +146,10 @@ class Trading:
         await eventually(lambda: self.fetch(query, *arguments), bool, 60)
 
     @asynccontextmanager
-    async def worker(self, **settings: float) -> AsyncIterator[Worker]:
+    async def worker(self, idle_claim_every_s: float = IDLE_CLAIM_EVERY_S) -> AsyncIterator[Worker]:
         """Run a worker; on exit it is stopped and releases its leases."""
         stop = asyncio.Event()
-        worker = Worker(self.database, self.settings, self.clock, **settings)
+        worker = Worker(self.database, self.settings, self.clock, idle_claim_every_s=idle_claim_every_s)
         task = asyncio.create_task(worker.run(stop))
         try:
             yield worker

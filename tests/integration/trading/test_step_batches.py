@@ -1,8 +1,10 @@
 """Steps of many tenants' sessions are written together, in few statements; a faulty one fails alone."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -25,6 +27,7 @@ from services.trading.queries.steps import (
     move_cursors,
 )
 from services.trading.worker.live_session import load_session
+from shared.chassis.postgres import Connection
 from shared.contracts.types import from_ms, new_id
 from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Terms
@@ -39,7 +42,8 @@ from tests.unit.trading.scenes import INSTRUMENT, wavy_bars
 
 TENANTS, SYMBOLS = 6, ("BTCUSDT", "ETHUSDT")
 BARS = wavy_bars(40)
-ENDS_OPEN = (None,) * 6
+ENDS_OPEN = (None, None, None, None, None, None)
+Write = Callable[[Connection, Sequence[Any]], Awaitable[None]]  # Any: each has its own rows
 
 
 async def start_all(trading: Trading) -> list[SessionRow]:
@@ -147,12 +151,17 @@ async def test_a_forged_tenant_is_refused_by_the_database(trading: Trading) -> N
         *(other.user_id, other.session_id, 1, trade_id, BEFORE, "open", "LONG", zero, zero, zero, "entry", False),
         None,
     )
-    for write, row in ((insert_decisions, decision), (insert_trades, trade), (insert_fills, fill)):
+    inserts: list[tuple[Write, object]] = [
+        (insert_decisions, decision),
+        (insert_trades, trade),
+        (insert_fills, fill),
+    ]
+    for write, row in inserts:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             async with trading.database.tenants([mine.user_id]) as connection:
-                await write(connection, [row])  # type: ignore[operator, list-item]  # each its own rows
+                await write(connection, [row])
         async with trading.database.tenants([mine.user_id, other.user_id]) as connection:
-            await write(connection, [row])  # type: ignore[operator, list-item]
+            await write(connection, [row])
     change = TradeChange(other.user_id, trade_id, "CLOSED", zero, zero, True, *ENDS_OPEN)
     async with trading.database.tenants([mine.user_id]) as connection:
         assert await change_trades(connection, [change]) == set()
