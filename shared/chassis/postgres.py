@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
@@ -10,6 +10,7 @@ from typing import TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pydantic import SecretStr
+from pydantic_core import to_json
 
 from shared.chassis.crash_points import point
 from shared.chassis.fair_share import FairShare
@@ -242,7 +243,9 @@ async def _prepare(connection: asyncpg.Connection) -> None:
     )
 
 
-_encode_json: Callable[[object], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+def _encode_json(value: object) -> str:
+    """Encode a JSON value, several times as fast as the standard library does. Postgres refuses NaN."""
+    return to_json(value).decode()
 
 
 def _encode_time(time: datetime) -> tuple[int]:

@@ -53,7 +53,7 @@ async def claim(connection: Connection, worker: str, limit: int) -> list[Session
 async def renew(connection: Connection, worker: str) -> list[SessionLease]:
     """Renew this worker's unexpired leases, in one statement. Leases that are not returned are lost.
 
-    They are locked in the order in which steps lock them, to prevent deadlocks.
+    They are locked in the order of their keys, as everywhere, to prevent deadlocks.
     """
     rows = await connection.fetch(
         """
@@ -94,7 +94,7 @@ async def lock_entries(connection: Connection, leases: Sequence[SessionLease]) -
         JOIN unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[])
              AS held (user_id, session_id, epoch, entries)
              USING (user_id, session_id, epoch, entries)
-        FOR SHARE OF l SKIP LOCKED
+        FOR KEY SHARE OF l SKIP LOCKED
         """,
         [lease.user_id for lease in leases],
         [lease.session_id for lease in leases],

@@ -133,10 +133,12 @@ class NewFill(NamedTuple):
     equity: Decimal | None
 
 
+# Whoever changes a lease's epoch or entries, or deletes it, locks it FOR UPDATE first. A key share conflicts with
+# that, but not with renewals, which would otherwise wait for steps, and steps for them.
 MOVE_SESSIONS = f"""
     WITH held AS (
         SELECT new.* FROM {unnest(Move)} JOIN session_leases AS l USING (user_id, session_id, epoch, entries)
-        ORDER BY l.user_id, l.session_id FOR SHARE OF l
+        ORDER BY l.user_id, l.session_id FOR KEY SHARE OF l
     ),
     moved AS (
         UPDATE session_cursors AS c SET
