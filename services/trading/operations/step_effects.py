@@ -1,4 +1,4 @@
-"""Write what steps and stops have brought about: trades, fills, statistics, and their events."""
+"""Write the effects of steps and stops: trades, fills, statistics, and their events."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class TradeFills:
 
 @dataclass(frozen=True)
 class Effects:
-    """What a step or a stop has brought about, once its session's row is updated; `before` are the totals until
-    then, `after` the counters since."""
+    """The outcome of a step or a stop whose session row is updated. `before` are the totals until then, `after` the
+    counters since."""
 
     session: SessionRow
     strategy_name: str

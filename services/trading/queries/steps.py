@@ -73,7 +73,7 @@ class NewDecision(NamedTuple):
 
 
 class TradeChange(NamedTuple):
-    """What a step changes of an open trade: quantity closed and fees are added; no result until it ends."""
+    """The change of an open trade by a step: quantity closed and fees are added; no result until it ends."""
 
     user_id: int
     trade_id: UUID
@@ -133,8 +133,8 @@ class NewFill(NamedTuple):
     equity: Decimal | None
 
 
-# Whoever changes a lease's epoch or entries, or deletes it, locks it FOR UPDATE first. A key share conflicts with
-# that, but not with renewals, which would otherwise wait for steps, and steps for them.
+# A transaction that changes a lease's epoch or entries, or deletes it, locks it FOR UPDATE first. A key share conflicts
+# with that, but not with renewals, which would otherwise wait for steps, and steps for them.
 MOVE_SESSIONS = f"""
     WITH held AS (
         SELECT new.* FROM {unnest(Move)} JOIN session_leases AS l USING (user_id, session_id, epoch, entries)

@@ -9,7 +9,7 @@ READ_WAIT_MS = 1_000
 
 
 class CandleStream:
-    """Waits for candles, but not longer than until something else is to be done; a read goes on meanwhile."""
+    """Waits for candles, but not longer than until something else is to be done; a read continues meanwhile."""
 
     def __init__(self, reader: PartitionReader, stop: asyncio.Event, woken: asyncio.Event) -> None:
         self._reader = reader
