@@ -133,8 +133,8 @@ class NewFill(NamedTuple):
     equity: Decimal | None
 
 
-# A transaction that changes a lease's epoch or entries, or deletes it, locks it FOR UPDATE first. A key share conflicts
-# with that, but not with renewals, which would otherwise wait for steps, and steps for them.
+# A transaction that changes a lease's epoch or entries, or deletes it, locks it FOR UPDATE first. A key share
+# conflicts with that, but not with renewals, which would otherwise wait for steps, and steps for them.
 MOVE_SESSIONS = f"""
     WITH held AS (
         SELECT new.* FROM {unnest(Move)} JOIN session_leases AS l USING (user_id, session_id, epoch, entries)
