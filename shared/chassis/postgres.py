@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypeAlias
 
 import asyncpg
@@ -248,6 +249,7 @@ def _encode_json(value: object) -> str:
     return to_json(value).decode()
 
 
+@lru_cache(maxsize=1024)  # the rows of a batch share their times
 def _encode_time(time: datetime) -> tuple[int]:
     """Encode an aware time. asyncpg itself would read a naive one in the server's zone; here it is a DataError."""
     if not isinstance(time, datetime) or time.tzinfo is None:

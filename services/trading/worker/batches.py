@@ -29,9 +29,11 @@ class _Submission:
 class Batches(Generic[T]):
     """Items that are submitted before a batch begins, or while others are written, go into the next batch."""
 
-    def __init__(self, write: Callable[[Sequence[T]], Awaitable[None]]) -> None:
-        """`write` writes a batch in one transaction; it may be called again with a part of it."""
+    def __init__(self, write: Callable[[Sequence[T]], Awaitable[None]], order: Callable[[T], int]) -> None:
+        """`write` writes a batch in one transaction; it may be called again with a part of it. Batches are cut in
+        the order of `order`."""
         self._write = write
+        self._order = order
         self._waiting: list[tuple[T, _Submission]] = []
         self._failed: dict[_Submission, list[tuple[T, Exception]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,6 +65,7 @@ class Batches(Generic[T]):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _work_off(self) -> None:
+        self._waiting.sort(key=lambda waiting: self._order(waiting[0]))
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             await self._write_in_halves(batch)

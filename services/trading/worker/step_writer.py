@@ -49,8 +49,9 @@ class StepWriter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.quiet = Batches(self._move_cursors)
-        self.decided = Batches(self._write)
+        # By tenant, because the tenants' policy compares each row with all tenants of the batch.
+        self.quiet = Batches(self._move_cursors, lambda step: step.session.row.user_id)
+        self.decided = Batches(self._write, lambda step: step.session.row.user_id)
 
     async def close(self) -> None:
         await self.quiet.close()
