@@ -13,7 +13,7 @@ import pytest
 from services.trading.operations.record_step import StepRecord, write_steps
 from services.trading.operations.stop_session import stop_session
 from services.trading.queries import leases
-from services.trading.queries.sessions import SessionLease, SessionRow
+from services.trading.queries.sessions import SessionLease, SessionRow, get_session
 from services.trading.queries.steps import (
     NewDecision,
     NewFill,
@@ -183,3 +183,15 @@ async def test_a_move_that_waits_for_a_stop_does_not_move(trading: Trading) -> N
     assert await moving == set()
     rows = await trading.fetch("SELECT last_bar, ended FROM session_cursors WHERE user_id = 1")
     assert [tuple(row) for row in rows] == [(None, True)]
+
+
+async def test_a_move_shows_in_the_session_with_a_new_time_of_change(trading: Trading) -> None:
+    mine, _ = await claim_two(trading)
+    before = await as_tenant(trading.database, get_session, mine.user_id, mine.session_id)
+    async with trading.database.tenants([mine.user_id]) as connection:
+        assert await move_cursors(connection, [move(mine)]) == {mine.session_id}
+    after = await as_tenant(trading.database, get_session, mine.user_id, mine.session_id)
+    assert (before.first_bar, before.last_bar) == (None, None)
+    assert (after.first_bar, after.last_bar) == (from_ms(1), from_ms(1))
+    assert after.updated_at > before.updated_at
+    assert after.revision == before.revision
