@@ -83,6 +83,18 @@ async def list_held(connection: Connection, worker: str) -> list[SessionLease]:
     return [SessionLease(**row) for row in rows]
 
 
+async def hash_held(connection: Connection, worker: str) -> int | None:
+    """Return a hash of what `list_held` would return; it costs far less than reading thousands of leases."""
+    hashed: int | None = await connection.fetchval(
+        """
+        SELECT bit_xor(hash_record_extended((user_id, session_id, epoch, entries, silent_since, waiting_for), 0))
+        FROM session_leases WHERE worker = $1 AND expires_at > now()
+        """,
+        worker,
+    )
+    return hashed
+
+
 async def lock_entries(connection: Connection, leases: Sequence[SessionLease]) -> set[UUID]:
     """Lock the leases still held under this epoch with `entries` unchanged, as trading_worker.
 

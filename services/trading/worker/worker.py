@@ -67,6 +67,7 @@ class Worker:
 
     def _reset(self) -> None:
         self._held: dict[UUID, SessionLease] = {}
+        self._held_hash: int | None = None  # of the leases as last read
         self._series: dict[SeriesKey, LiveSeries] = {}
         self._unfollowed: set[UUID] = set()  # held, but in no series: it is not ready, or dropped them
         self._failed: dict[UUID, int] = {}  # must not be stepped again under this epoch
@@ -216,6 +217,9 @@ class Worker:
             share = await leases.fair_share(connection)
             if len(self._held) < share:
                 await leases.claim(connection, self._name, min(share - len(self._held), MAX_CLAIMS))
+            held_hash = await leases.hash_held(connection, self._name)
+            if held_hash == self._held_hash and not self._unfollowed and len(self._held) <= share:
+                return False
             held = {lease.session_id: lease for lease in await leases.list_held(connection, self._name)}
         if held.keys() - self._held.keys():
             point("worker.after_claim")
@@ -223,12 +227,11 @@ class Worker:
         if surplus:
             async with self._database.queue() as connection:
                 await leases.release(connection, self._name, surplus)
-        kept = {key: lease for key, lease in held.items() if key not in surplus}
-        changed = bool(self._unfollowed) or kept != self._held
-        self._apply_leases(kept)
+        self._held_hash = held_hash
+        self._apply_leases({key: lease for key, lease in held.items() if key not in surplus})
         for session_id in sorted(self._unfollowed):
             await self._join(self._held[session_id])
-        return changed
+        return True
 
     def _apply_leases(self, held: dict[UUID, SessionLease]) -> None:
         """Drop sessions that are no longer held, and give the others their current leases."""
