@@ -1,58 +1,72 @@
-"""A candle's close on one worker: the time until its fills are stored, and the whole step of 10,000 sessions."""
+"""A candle's close on one worker: the time until its fills are committed, and the whole step of 10,000 sessions."""
 
-import asyncio
 import statistics
 import time
+from pathlib import Path
 
+from benchmarks.bare_rows import measure_bare
 from benchmarks.bots import pairs
 from benchmarks.measuring import Figure, Rate, summarise
-from benchmarks.paper import RESTLESS, WITHIN_S, Scene, scene
+from benchmarks.paper import RESTLESS, Scene, scene
 from benchmarks.servers import BenchmarkServers
 from shared.contracts.types import from_ms
+from tests.integration.trading.market import Market
 from tests.integration.trading.writes import count_writes, writes
 from tests.unit.strategy.scenes import NEVER
-from tests.unit.trading.scenes import CROSS
+from tests.unit.trading.scenes import CROSS, STEP_MS
 
-FEW, MANY = 100, 1_000  # sessions that have a fill at every open
+FEW, MANY = 20, 1_000  # sessions that have a fill at every open
 WARM, CLOSES = 10, 40
 USERS, SYMBOLS, STEPS = 500, 20, 10  # one session per user and symbol
 HISTORY = 100  # bars before the start: the longest average takes 89
-POLL_INTERVAL_S = 0.005
+MEMORY_AIM_MB = 600
 
 
 async def measure(servers: BenchmarkServers) -> list[Figure]:
-    few, many = await _seconds_to_fills(servers, FEW), await _seconds_to_fills(servers, MANY)
-    latencies = [_latency(percentile, few, many) for percentile in (50, 99)]
-    quiet, _ = await _steps(servers, quiet=True)
-    trading, statements = await _steps(servers, quiet=False)
-    sessions = USERS * SYMBOLS
-    name = f"the whole step of {sessions:,} sessions with its writes ({statements / sessions:.2f} statements each)"
-    return [*latencies, Figure(name, "sessions/s", trading, "no session decides anything", quiet)]
+    figures = []
+    for sessions in (FEW, MANY):
+        figures += await _fills(servers, sessions)
+    return figures + await _steps(servers, quiet=False) + await _steps(servers, quiet=True)
 
 
-async def _seconds_to_fills(servers: BenchmarkServers, sessions: int) -> list[float]:
+async def _fills(servers: BenchmarkServers, sessions: int) -> list[Figure]:
     async with scene(servers) as world:
         market = await world.market("BTCUSDT", WARM + CLOSES + 2)
         await world.subscribe(sessions)
         await world.start(dict.fromkeys(range(1, sessions + 1), RESTLESS), "BTCUSDT")
         async with world.process("worker"):
             await world.seconds_to_fills(market, WARM, sessions)
-            return await world.seconds_to_fills(market, CLOSES, sessions)
+            seconds = await world.seconds_to_fills(market, CLOSES, sessions)
+        bound = await _bound(world, market, sessions)
+    return [_latency(percentile, sessions, seconds, bound) for percentile in (50, 99)]
 
 
-def _latency(percentile: int, few: list[float], many: list[float]) -> Figure:
-    theirs, ours = (statistics.quantiles(each, n=100)[percentile - 1] for each in (few, many))
+def _latency(percentile: int, sessions: int, seconds: list[float], bound: Rate) -> Figure:
+    took = statistics.quantiles(seconds, n=100)[percentile - 1]
     return Figure(
-        f"a candle's close → {MANY:,} fills committed, p{percentile} ({1000 * ours:.0f} ms)",
+        f"a candle's close → {sessions:,} fills committed, p{percentile} ({1000 * took:.0f} ms)",
         "a second",
-        Rate(1 / ours, summarise(many).spread_pct),
-        f"{FEW} fills ({1000 * theirs:.0f} ms)",
-        Rate(1 / theirs, summarise(few).spread_pct),
+        Rate(1 / took, summarise(seconds).spread_pct),
+        f"bare inserts of the same rows ({1000 / bound.per_s:.0f} ms)",
+        bound,
+        aim=0.25 if (sessions, percentile) == (MANY, 50) else None,
     )
 
 
-async def _steps(servers: BenchmarkServers, *, quiet: bool) -> tuple[Rate, float]:
-    """Return sessions per second, from the closes of all symbols to the last cursor, and writes per close."""
+async def _bound(world: Scene, market: Market, events: int, **others: str) -> Rate:
+    """Measure bare inserts of the rows of the last close and the open after it, and of these other tables' rows."""
+    closed, opened = (f"'{from_ms(each)}'" for each in (market.opened_ms - STEP_MS, market.opened_ms))
+    conditions = {
+        "decisions": f"time = {closed}",
+        "fills": f"time = {opened}",
+        "user_trades": f"{opened} IN (entry_time, exit_time)",
+        "outbox": f"id > (SELECT max(id) FROM trading.outbox) - {events}",
+    }
+    return await measure_bare(world.superuser, {**conditions, **others})
+
+
+async def _steps(servers: BenchmarkServers, *, quiet: bool) -> list[Figure]:
+    """Measure from the closes of all symbols to the last cursor; the statements are those of one close."""
     async with scene(servers) as world:
         symbols = [f"COIN{number}USDT" for number in range(SYMBOLS)]
         bars = HISTORY + WARM + STEPS + 2
@@ -62,27 +76,55 @@ async def _steps(servers: BenchmarkServers, *, quiet: bool) -> tuple[Rate, float
         sets = pairs()
         documents = {user: _document(*sets[user % len(sets)], quiet=quiet) for user in range(1, USERS + 1)}
         await world.start(documents, *symbols, since=from_ms(history_end + 1))
-        async with world.process("worker"):
+        async with world.process("worker") as pid:
             for _ in range(WARM):
-                await _wait_for_all(world, max([await market.close_bars() for market in markets]))
+                await _step(world, markets)
+            filled = await world.count_fills()
+            seconds = [await _step(world, markets) for _ in range(STEPS)]
+            filled = (await world.count_fills() - filled) // STEPS
+            memory_mb = _memory_mb(pid)
             await count_writes(world.superuser)
-            seconds = []
-            for _ in range(STEPS):
-                began = time.perf_counter()
-                await _wait_for_all(world, max(await asyncio.gather(*(market.close_bars() for market in markets))))
-                seconds.append(time.perf_counter() - began)
-            written = len(await writes(world.superuser)) / STEPS
-    return summarise([USERS * SYMBOLS / each for each in seconds]), written
+            await _step(world, markets)
+            statements = len(await writes(world.superuser))
+        bound = await _bound(world, markets[0], filled, session_cursors="true")
+    sessions = USERS * SYMBOLS
+    whole = summarise([1 / each for each in seconds])
+    what = "none decides" if quiet else f"{filled:,} have fills"
+    name = f"a close of {SYMBOLS} series: {sessions:,} sessions, {what}"
+    bare = f"bare inserts of the same rows ({1000 / bound.per_s:.0f} ms)"
+    took = f"{1000 / whole.per_s:.0f} ms, {statements} statements"
+    aim = Rate(sessions / MEMORY_AIM_MB, 0)
+    return [
+        Figure(f"{name} ({took})", "a second", whole, bare, bound),
+        Figure(
+            f"memory of the worker, {sessions:,} sessions ({memory_mb:.0f} MB)",
+            "sessions/MB",
+            Rate(sessions / memory_mb, 0),
+            f"{MEMORY_AIM_MB} MB",
+            aim,
+            aim=1,
+        ),
+    ]
+
+
+async def _step(world: Scene, markets: list[Market]) -> float:
+    """Publish the next close and open of all series; return the seconds until every session has stepped."""
+    events = [event for market in markets for event in await market.store_next()]
+    last_bar = from_ms(markets[0].opened_ms - STEP_MS)
+    began = time.perf_counter()
+    await world.producer.publish(events)
+    await world.until_stepped(last_bar)
+    return time.perf_counter() - began
+
+
+def _memory_mb(pid: int) -> float:
+    (resident,) = (
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
+    )
+    return int(resident.split()[1]) / 1024
 
 
 def _document(fast: int, slow: int, *, quiet: bool) -> dict[str, object]:
     averages = {"fast": {"type": "EMA", "period": fast}, "slow": {"type": "EMA", "period": slow}}
     config = {"interval": "15", "side": "BOTH", "indicators": averages}
     return {**CROSS, "strategy_config": config, **({"entry_conditions": {"long": NEVER}} if quiet else {})}
-
-
-async def _wait_for_all(world: Scene, last_bar_ms: int) -> None:
-    behind = "SELECT count(*) FROM trading.user_trading_sessions WHERE last_bar IS DISTINCT FROM $1"
-    async with asyncio.timeout(WITHIN_S):
-        while await world.superuser.fetchval(behind, from_ms(last_bar_ms)):
-            await asyncio.sleep(POLL_INTERVAL_S)

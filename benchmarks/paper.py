@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,16 +19,15 @@ from services.trading.operations.start_session import PaperTerms, StartRequest, 
 from services.trading.operations.strategies import create_strategy
 from services.trading.settings import TradingSettings
 from shared.chassis.auth import Principal
-from shared.chassis.clock import utc_now
 from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
-from shared.contracts.types import from_ms
 from stack.migrate import ROOT
 from tests.as_tenant import as_tenant
 from tests.integration.trading.market import BEFORE, Exchange, Market
-from tests.unit.trading.scenes import INTERVAL, STEP_MS, wavy_bars
+from tests.unit.trading.scenes import INTERVAL, wavy_bars
 
 WITHIN_S = 240.0
+POLL_INTERVAL_S = 0.005
 CONCURRENCY = 8
 PAPER = PaperTerms(Decimal("0.00055"), Decimal(0))
 # Has a fill at every open: entry, exit, entry, …
@@ -82,38 +82,45 @@ class Scene:
         await asyncio.gather(*(start_of(*each) for each in documents.items()))
 
     @asynccontextmanager
-    async def process(self, role: str, **settings: str) -> AsyncIterator[None]:
-        """Run one role of trading as a process, as in production."""
+    async def process(self, role: str, **settings: str) -> AsyncIterator[int]:
+        """Run one role of trading as a process, as in production; yields its process id."""
         variables = {name.upper(): value for name, value in {**self.environment, **settings}.items()}
         environment = {**os.environ, **variables, "PYTHONPATH": str(ROOT), "LOG_LEVEL": "ERROR"}
         command = [sys.executable, "-m", "services.trading", "--only", role]
         process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.DEVNULL)
         try:
-            yield
+            yield process.pid
         finally:
             process.terminate()
             await process.wait()
 
     async def seconds_to_fills(self, market: Market, closes: int, sessions: int) -> list[float]:
-        """Return the seconds from each published close to each session's fill at the next open.
-
-        A fill's time is that of its INSERT, just before the commit, by the database's clock (this machine's).
-        """
+        """Return the seconds from each published close until each session's fill at the next open is committed."""
         seconds: list[float] = []
+        filled = await self.count_fills()
         for _ in range(closes):
-            began = utc_now()
-            opened = from_ms(await market.close_bars() + STEP_MS)
+            events = await market.store_next()
+            began = time.perf_counter()
+            await self.producer.publish(events)
+            target = filled + sessions
             async with asyncio.timeout(WITHIN_S):
-                while len(rows := await self._fills_at(opened)) < sessions:
-                    await asyncio.sleep(0.02)
-            seconds += [(row["created_at"] - began).total_seconds() for row in rows]
+                while filled < target:
+                    await asyncio.sleep(POLL_INTERVAL_S)
+                    seen = await self.count_fills()
+                    seconds += [time.perf_counter() - began] * (seen - filled)
+                    filled = seen
         return seconds
 
-    async def _fills_at(self, opened: object) -> list[asyncpg.Record]:
-        rows: list[asyncpg.Record] = await self.superuser.fetch(
-            "SELECT created_at FROM trading.fills WHERE time = $1", opened
-        )
-        return rows
+    async def count_fills(self) -> int:
+        counted: int = await self.superuser.fetchval("SELECT sum(fill_count) FROM trading.user_trading_sessions")
+        return counted
+
+    async def until_stepped(self, last_bar: datetime) -> None:
+        """Wait until every session has processed this bar."""
+        behind = "SELECT count(*) FROM trading.session_cursors WHERE last_bar IS DISTINCT FROM $1"
+        async with asyncio.timeout(WITHIN_S):
+            while await self.superuser.fetchval(behind, last_bar):
+                await asyncio.sleep(POLL_INTERVAL_S)
 
 
 @asynccontextmanager

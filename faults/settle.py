@@ -23,7 +23,7 @@ WITHIN_S = 120.0
 POLL_INTERVAL_S = 0.5
 # Sessions that have not processed the last closed bar of the market.
 BEHIND = """
-    SELECT count(*) FROM trading.user_trading_sessions
+    SELECT count(*) FROM trading.user_trading_sessions JOIN trading.session_cursors USING (user_id, session_id)
     WHERE status <> 'STOPPED' AND symbol = $1 AND start_time < to_timestamp($2::float8 / 1000)
           AND (last_bar IS NULL OR last_bar < to_timestamp($2::float8 / 1000))
 """

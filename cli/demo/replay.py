@@ -23,14 +23,14 @@ KILL_FEED_AT = 0.7
 
 # Sessions that have not processed the last closed bar, or have not filled at the open of the next bar.
 WAITING = """
-    SELECT count(*) FROM trading.user_trading_sessions
+    SELECT count(*) FROM trading.user_trading_sessions JOIN trading.session_cursors USING (user_id, session_id)
     WHERE status <> 'STOPPED' AND symbol = $1 AND (
         last_bar IS NULL OR last_bar < $2
         OR ($3 AND (snapshot->>'pending_entry' IS NOT NULL OR snapshot->>'pending_exit' IS NOT NULL)))
 """
 
 # Changes whenever a session progresses.
-POSITIONS = "SELECT sum(extract(epoch FROM last_bar)) FROM trading.user_trading_sessions WHERE status <> 'STOPPED'"
+POSITIONS = "SELECT sum(extract(epoch FROM last_bar)) FROM trading.session_cursors WHERE NOT ended"
 
 
 @dataclass

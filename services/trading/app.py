@@ -30,6 +30,7 @@ def build(context: Context) -> Service:
     api = MarketApi(settings.bybit_rest_url)
     clock = VenueClock(api)
     listing = Listing(database, api)
+    worker = Worker(database, settings, clock)
     paper = PaperTerms(settings.paper_fee, settings.paper_slippage)
 
     async def close() -> None:
@@ -41,7 +42,7 @@ def build(context: Context) -> Service:
             *StrategyRoutes(database).endpoints(),
             *PublishingRoutes(database).endpoints(),
             *ConfigurationRoutes(database).endpoints(),
-            *SessionRoutes(database, listing, clock, paper).endpoints(),
+            *SessionRoutes(database, listing, clock, paper, worker.wake).endpoints(),
             *SessionPartRoutes(database).endpoints(),
             *TradeRoutes(database).endpoints(),
             *BacktestRoutes(database, listing, paper, settings.backtest_most_bars).endpoints(),
@@ -50,7 +51,7 @@ def build(context: Context) -> Service:
         handlers=EVENT_HANDLERS,
         jobs=[
             publish_demand(database, "trading"),
-            Job("worker", Worker(database, settings, clock).run, role="worker"),
+            Job("worker", worker.run, role="worker"),
             every("venue-clock", ASK_EVERY_S, clock.refresh, role="worker"),
             feed_job(context, settings),
             Job("backtests", BacktestWorker(database, settings.backtest_processes).run, role="backtests"),

@@ -743,6 +743,18 @@ ALTER TABLE trading.series ALTER COLUMN series_id ADD GENERATED ALWAYS AS IDENTI
     CACHE 1
 );
 
+CREATE TABLE trading.session_cursors (
+    user_id bigint NOT NULL,
+    session_id uuid NOT NULL,
+    first_bar timestamp with time zone,
+    last_bar timestamp with time zone,
+    moved_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended boolean DEFAULT false NOT NULL
+)
+WITH (fillfactor='45');
+
+ALTER TABLE ONLY trading.session_cursors FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE trading.session_leases (
     user_id bigint NOT NULL,
     session_id uuid NOT NULL,
@@ -944,8 +956,6 @@ CREATE TABLE trading.user_trading_sessions (
     total_pnl numeric DEFAULT 0 NOT NULL,
     highest_equity numeric NOT NULL,
     max_drawdown numeric DEFAULT 0 NOT NULL,
-    first_bar timestamp with time zone,
-    last_bar timestamp with time zone,
     snapshot jsonb,
     fill_count integer DEFAULT 0 NOT NULL,
     event_seq bigint DEFAULT 0 NOT NULL,
@@ -1082,6 +1092,9 @@ ALTER TABLE ONLY trading.series
 
 ALTER TABLE ONLY trading.series
     ADD CONSTRAINT series_venue_symbol_interval_generation_key UNIQUE (venue, symbol, "interval", generation);
+
+ALTER TABLE ONLY trading.session_cursors
+    ADD CONSTRAINT session_cursors_pkey PRIMARY KEY (user_id, session_id);
 
 ALTER TABLE ONLY trading.session_leases
     ADD CONSTRAINT session_leases_pkey PRIMARY KEY (user_id, session_id);
@@ -1234,6 +1247,9 @@ ALTER TABLE ONLY trading.fills
 ALTER TABLE ONLY trading.fills
     ADD CONSTRAINT fills_user_id_trade_id_fkey FOREIGN KEY (user_id, trade_id) REFERENCES trading.user_trades(user_id, trade_id) DEFERRABLE INITIALLY DEFERRED;
 
+ALTER TABLE ONLY trading.session_cursors
+    ADD CONSTRAINT session_cursors_user_id_session_id_fkey FOREIGN KEY (user_id, session_id) REFERENCES trading.user_trading_sessions(user_id, session_id);
+
 ALTER TABLE ONLY trading.session_leases
     ADD CONSTRAINT session_leases_user_id_session_id_fkey FOREIGN KEY (user_id, session_id) REFERENCES trading.user_trading_sessions(user_id, session_id);
 
@@ -1308,6 +1324,8 @@ CREATE POLICY one_tenant ON trading.market_interests TO trading_app USING ((user
 
 CREATE POLICY one_tenant ON trading.outbox TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
+CREATE POLICY one_tenant ON trading.session_cursors TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
 CREATE POLICY one_tenant ON trading.session_leases TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON trading.session_restrictions TO trading_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
@@ -1340,6 +1358,8 @@ CREATE POLICY queue ON trading.parked TO trading_queue USING (true) WITH CHECK (
 
 CREATE POLICY queue ON trading.session_leases TO trading_queue USING (true) WITH CHECK (true);
 
+ALTER TABLE trading.session_cursors ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE trading.session_leases ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE trading.session_restrictions ENABLE ROW LEVEL SECURITY;
@@ -1359,6 +1379,8 @@ CREATE POLICY tenants_of_batch ON trading.market_interests TO trading_worker USI
 CREATE POLICY tenants_of_batch ON trading.outbox TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON trading.parked TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
+CREATE POLICY tenants_of_batch ON trading.session_cursors TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON trading.session_leases TO trading_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
@@ -1453,9 +1475,10 @@ GRANT SELECT ON TABLE trading.candles TO trading_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.candles TO trading_worker;
 
 GRANT SELECT,INSERT ON TABLE trading.decisions TO trading_app;
-GRANT SELECT ON TABLE trading.decisions TO trading_worker;
+GRANT SELECT,INSERT ON TABLE trading.decisions TO trading_worker;
 
 GRANT UPDATE(outcome) ON TABLE trading.decisions TO trading_app;
+GRANT UPDATE(outcome) ON TABLE trading.decisions TO trading_worker;
 
 GRANT UPDATE(until) ON TABLE trading.decisions TO trading_app;
 GRANT UPDATE(until) ON TABLE trading.decisions TO trading_worker;
@@ -1468,7 +1491,7 @@ GRANT SELECT,INSERT,UPDATE ON TABLE trading.event_broker TO trading_queue;
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.feed_lease TO trading_worker;
 
 GRANT SELECT,INSERT ON TABLE trading.fills TO trading_app;
-GRANT SELECT ON TABLE trading.fills TO trading_worker;
+GRANT SELECT,INSERT ON TABLE trading.fills TO trading_worker;
 
 GRANT SELECT,INSERT ON TABLE trading.idempotency_keys TO trading_app;
 
@@ -1499,6 +1522,9 @@ GRANT SELECT,INSERT,UPDATE ON TABLE trading.read_positions TO trading_queue;
 GRANT SELECT ON TABLE trading.series TO trading_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.series TO trading_worker;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.session_cursors TO trading_app;
+GRANT SELECT,UPDATE ON TABLE trading.session_cursors TO trading_worker;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE trading.session_leases TO trading_app;
 GRANT SELECT,UPDATE ON TABLE trading.session_leases TO trading_worker;
 GRANT SELECT,UPDATE ON TABLE trading.session_leases TO trading_queue;
@@ -1515,8 +1541,18 @@ GRANT SELECT ON TABLE trading.user_bot_configurations TO trading_worker;
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.user_strategies TO trading_app;
 GRANT SELECT ON TABLE trading.user_strategies TO trading_worker;
 
+GRANT UPDATE(total_uses) ON TABLE trading.user_strategies TO trading_worker;
+
+GRANT UPDATE(win_rate) ON TABLE trading.user_strategies TO trading_worker;
+
+GRANT UPDATE(avg_pnl) ON TABLE trading.user_strategies TO trading_worker;
+
+GRANT UPDATE(winning_trades) ON TABLE trading.user_strategies TO trading_worker;
+
+GRANT UPDATE(total_pnl) ON TABLE trading.user_strategies TO trading_worker;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.user_trades TO trading_app;
-GRANT SELECT ON TABLE trading.user_trades TO trading_worker;
+GRANT SELECT,INSERT,UPDATE ON TABLE trading.user_trades TO trading_worker;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE trading.user_trading_sessions TO trading_app;
 GRANT SELECT,UPDATE ON TABLE trading.user_trading_sessions TO trading_worker;

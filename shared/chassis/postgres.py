@@ -2,14 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pydantic import SecretStr
+from pydantic_core import to_json
 
 from shared.chassis.crash_points import point
 from shared.chassis.fair_share import FairShare
@@ -242,9 +244,12 @@ async def _prepare(connection: asyncpg.Connection) -> None:
     )
 
 
-_encode_json: Callable[[object], str] = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+def _encode_json(value: object) -> str:
+    """Encode a JSON value, several times as fast as the standard library does. Postgres refuses NaN."""
+    return to_json(value).decode()
 
 
+@lru_cache(maxsize=1024)  # the rows of a batch share their times
 def _encode_time(time: datetime) -> tuple[int]:
     """Encode an aware time. asyncpg itself would read a naive one in the server's zone; here it is a DataError."""
     if not isinstance(time, datetime) or time.tzinfo is None:

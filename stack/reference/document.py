@@ -52,7 +52,7 @@ def all_endpoints() -> list[Endpoint]:
         *StrategyRoutes(UNUSED).endpoints(),
         *PublishingRoutes(UNUSED).endpoints(),
         *ConfigurationRoutes(UNUSED).endpoints(),
-        *SessionRoutes(UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),
+        *SessionRoutes(UNUSED, UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),
         *SessionPartRoutes(UNUSED).endpoints(),
         *TradeRoutes(UNUSED).endpoints(),
         *BacktestRoutes(UNUSED, UNUSED, UNUSED, UNUSED).endpoints(),

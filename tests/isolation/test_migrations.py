@@ -35,7 +35,8 @@ ONE_PUBLIC_ID, OPEN_TRADES, OUTCOMES = (
 )
 TRIED |= {ONE_PUBLIC_ID, OPEN_TRADES, OUTCOMES}
 RUNNING_FINGERPRINTS = "0180_running_fingerprints.sql"
-TRIED |= {RUNNING_FINGERPRINTS}
+SESSION_CURSORS = "0190_session_cursors.sql"
+TRIED |= {RUNNING_FINGERPRINTS, SESSION_CURSORS}
 TENANTS = (1, 2, 3)
 DAYS = (0, 1, 9, 40)  # days ago
 
@@ -285,6 +286,32 @@ async def test_running_sessions_get_the_fingerprint_of_their_fills(postgres: str
     fills = [Fill(to_ms(row["time"]), *(row[name] for name in names)) for row in stored]
     assert len(fills) == 6
     assert [row["fingerprint"] for row in rows] == [fingerprint(fills), "kept", fingerprint([])]
+
+
+async def test_sessions_keep_their_cursors(postgres: str) -> None:
+    """One running, one stopped, one that has not stepped yet."""
+    first, last = (datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (0, 1))
+    async with before_migration(postgres, SESSION_CURSORS) as (access, superuser):
+        await superuser.execute(ID)
+        await superuser.execute(TRADED)
+        await superuser.execute(
+            """
+            UPDATE user_trading_sessions SET first_bar = $1, last_bar = $2,
+                   status = CASE user_id WHEN 2 THEN 'STOPPED' ELSE status END
+            WHERE user_id < 3
+            """,
+            first,
+            last,
+        )
+        (kept, *_) = await superuser.fetch("SELECT updated_at FROM user_trading_sessions ORDER BY user_id")
+        await migrate(access)
+        rows = await superuser.fetch("SELECT * FROM trading.session_cursors ORDER BY user_id")
+    assert [(row["first_bar"], row["last_bar"], row["ended"]) for row in rows] == [
+        (first, last, False),
+        (first, last, True),
+        (None, None, False),
+    ]
+    assert rows[0]["moved_at"] == kept["updated_at"]
 
 
 async def test_existing_decisions_get_their_outcome(postgres: str) -> None:

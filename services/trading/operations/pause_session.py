@@ -52,7 +52,11 @@ def check_transition(current: SessionStatus, requested: SessionStatus) -> None:
 
 
 async def lock_session(connection: Connection, user_id: int, session_id: UUID) -> SessionRow:
-    """Lock the plan, the lease and the session, always in this order, to prevent deadlocks. Raises NotFound."""
+    """Lock the plan, the leases, the cursor and the session, always in this order, to prevent deadlocks.
+
+    All leases of the tenant, because `hold_to_plan` may change any of them. Raises NotFound.
+    """
     await entitlements.find_plan_limits(connection, user_id, lock=True)
-    await sessions.lock_lease(connection, user_id, session_id)
+    await sessions.get_entries(connection, user_id)
+    await sessions.lock_cursor(connection, user_id, session_id)
     return await sessions.get_session(connection, user_id, session_id, lock=True)

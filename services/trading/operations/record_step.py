@@ -1,35 +1,29 @@
-"""Write the outcome of one step of a session: decisions, fills, trades, and their events."""
+"""Write the outcomes of sessions' steps: decisions, fills, trades, and their events."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import cast
 from uuid import UUID
 
 from services.trading.domain import SessionTotals
-from services.trading.queries import decisions, strategies, trades
+from services.trading.operations.step_effects import (
+    Effects,
+    TradeFills,
+    count_events,
+    group_by_trade,
+    open_trade_after,
+    write_effects,
+)
+from services.trading.queries import decisions, steps, trades
 from services.trading.queries.sessions import SessionLease, SessionRow
-from services.trading.queries.strategies import ClosedTrades
-from services.trading.queries.trades import Cursor
-from shared.chassis.events.outbox import emit
+from services.trading.queries.steps import Cursor, Move, NewDecision
+from services.trading.queries.trades import refusal_code
 from shared.chassis.postgres import Connection
-from shared.contracts.envelope import Event
-from shared.contracts.trading import TradeClosed, TradeOpened
+from shared.chassis.row_arrays import arrays_of
 from shared.contracts.types import from_ms, new_id
-from shared.strategy.decimals import exact
 from shared.strategy.execution.fingerprint import FillHash
-from shared.strategy.execution.outcome import Fill, StepOutcome, Trade
-
-
-@dataclass(frozen=True)
-class TradeFills:
-    """The fills of one trade within one step; `trade` is set if they close it."""
-
-    trade_id: UUID
-    fills: Sequence[Fill]
-    opens: bool
-    trade: Trade | None
+from shared.strategy.execution.outcome import Decision, Fill, StepOutcome
 
 
 @dataclass(frozen=True)
@@ -57,59 +51,126 @@ class StepResult:
     filled: FillHash | None
 
 
-async def write_step(connection: Connection, step: StepRecord) -> StepResult | None:
-    """Write the step as one transaction.
+@dataclass(frozen=True)
+class _PlannedStep:
+    """A step, with what follows from its record."""
 
-    Returns None, and writes nothing, if the lease, the session's cursor or the allowed entries have changed: the
-    worker has to read the session again.
-    """
-    by_trade = group_by_trade(step.outcome, step.open_trade)
-    totals = totals_after(step.totals, step.outcome, step.session)
-    events = _count_events(by_trade)
-    filled, fingerprint = step.filled, None
-    if step.outcome.fills:
-        filled = await _hash_fills(connection, step)
-        fingerprint = filled.fingerprint
-    cursor = await trades.move_session(
-        connection,
-        step.lease,
-        expected_bar=step.expected_bar,
-        last_bar=step.last_bar,
-        snapshot=step.snapshot,
-        totals=totals,
-        fills=len(step.outcome.fills),
-        fingerprint=fingerprint,
-        events=events,
-        decisions=step.outcome.decisions,
-    )
-    if cursor is None:
-        return None
-    if step.ends_refusal:
-        session = step.session
-        await decisions.end_refusals(connection, [session.user_id], [session.session_id], [step.expected_bar])
-    await _write(
-        connection,
-        step.session,
-        step.strategy_name,
-        step.outcome,
-        by_trade,
-        step.totals,
-        cursor,
-        late=step.late,
-    )
-    if (step.outcome.fills or step.outcome.dropped) and (opened := last_opened_bar(step.snapshot)) is not None:
-        await decisions.end_orders(connection, step.session.user_id, step.session.session_id, opened)
-    return StepResult(open_trade_after(by_trade, step.open_trade), totals, filled)
+    record: StepRecord
+    by_trade: Sequence[TradeFills]
+    totals: SessionTotals
+    filled: FillHash | None
 
-
-async def _hash_fills(connection: Connection, step: StepRecord) -> FillHash:
-    """Return the hash of the session's fills with the step's. Reads the earlier ones if their hash is unknown."""
-    filled = step.filled
-    if filled is None:
-        filled = FillHash().extended(
-            await trades.list_session_fills(connection, step.session.user_id, step.session.session_id)
+    @classmethod
+    def of(cls, record: StepRecord, earlier: Mapping[UUID, Sequence[Fill]]) -> "_PlannedStep":
+        """`earlier` are the fills of sessions whose hash is unknown."""
+        filled = record.filled
+        if record.outcome.fills:
+            filled = filled if filled is not None else FillHash().extended(earlier[record.lease.session_id])
+            filled = filled.extended(record.outcome.fills)
+        return cls(
+            record,
+            group_by_trade(record.outcome, record.open_trade),
+            totals_after(record.totals, record.outcome, record.session),
+            filled,
         )
-    return filled.extended(step.outcome.fills)
+
+    @property
+    def session_id(self) -> UUID:
+        return self.record.session.session_id
+
+    @property
+    def move(self) -> Move:
+        record, lease, totals = self.record, self.record.lease, self.totals
+        return Move(
+            lease.user_id,
+            lease.session_id,
+            lease.epoch,
+            lease.entries,
+            record.expected_bar,
+            record.last_bar,
+            record.snapshot,
+            totals.total_trades,
+            totals.winning_trades,
+            totals.losing_trades,
+            totals.total_pnl,
+            totals.highest_equity,
+            totals.max_drawdown,
+            fills=len(record.outcome.fills),
+            events=count_events(self.by_trade),
+            fingerprint=self.filled.fingerprint if self.filled is not None and record.outcome.fills else None,
+        )
+
+    def effects(self, after: Cursor) -> Effects:
+        record = self.record
+        return Effects(
+            record.session, record.strategy_name, record.outcome, self.by_trade, record.totals, after, record.late
+        )
+
+    @property
+    def result(self) -> StepResult:
+        return StepResult(open_trade_after(self.by_trade, self.record.open_trade), self.totals, self.filled)
+
+
+async def write_steps(connection: Connection, records: Sequence[StepRecord]) -> dict[UUID, StepResult]:
+    """Write a step of each of these sessions, in one statement per table. Returns the results by session.
+
+    Nothing is written of a session whose lease, cursor or allowed entries have changed, and it has no result: the
+    worker has to read it again.
+    """
+    unknown = [record.lease for record in records if record.outcome.fills and record.filled is None]
+    earlier = await steps.list_fills_of(connection, unknown) if unknown else {}
+    planned = [_PlannedStep.of(record, earlier) for record in records]
+    cursors = await steps.move_sessions(connection, [step.move for step in planned])
+    moved = [step for step in planned if step.session_id in cursors]
+    await _write_decisions(connection, [step.record for step in moved])
+    await write_effects(connection, [step.effects(cursors[step.session_id]) for step in moved])
+    await _end_orders(connection, [step.record for step in moved])
+    return {step.session_id: step.result for step in moved}
+
+
+async def _write_decisions(connection: Connection, records: Sequence[StepRecord]) -> None:
+    """End stretches of refusals, and insert the decisions."""
+    if ended := [record for record in records if record.ends_refusal]:
+        await decisions.end_refusals(
+            connection,
+            [record.session.user_id for record in ended],
+            [record.session.session_id for record in ended],
+            [record.expected_bar for record in ended],
+        )
+    if new := [_new_decision(record.session, each) for record in records for each in record.outcome.decisions]:
+        await steps.insert_decisions(connection, new)
+
+
+def _new_decision(session: SessionRow, decision: Decision) -> NewDecision:
+    return NewDecision(
+        session.user_id,
+        session.session_id,
+        session.strategy_hash,
+        new_id(),
+        from_ms(decision.time_ms),
+        decision.kind,
+        decision.side,
+        decision.reason,
+        decision.qty,
+        "pending" if decision.outcome == "pending" else "refused",
+        refusal_code(decision),
+        dict(decision.values),
+        dict(decision.checks),
+        decision.allowed,
+        decision.asked,
+    )
+
+
+async def _end_orders(connection: Connection, records: Sequence[StepRecord]) -> None:
+    """End the orders that were pending at the open of sessions that filled or dropped one there."""
+    ended = [
+        (record.session.user_id, record.session.session_id, opened)
+        for record in records
+        if (record.outcome.fills or record.outcome.dropped)
+        and (opened := last_opened_bar(record.snapshot)) is not None
+    ]
+    if ended:
+        await decisions.end_orders(connection, *arrays_of(ended))
 
 
 async def write_stop(
@@ -129,12 +190,13 @@ async def write_stop(
         await decisions.end_all(connection, session.user_id, session.session_id, session.last_bar)
     by_trade = group_by_trade(outcome, open_trade)
     totals = totals_after(session.totals, outcome, session)
-    events = _count_events(by_trade)
+    events = count_events(by_trade)
     cursor = await trades.update_totals(
         connection, session.user_id, session.session_id, totals, len(outcome.fills), events + more_events
     )
     before_more = Cursor(cursor.fill_count, cursor.event_seq - more_events)
-    await _write(connection, session, strategy_name, outcome, by_trade, session.totals, before_more, late=False)
+    effects = Effects(session, strategy_name, outcome, by_trade, session.totals, before_more, late=False)
+    await write_effects(connection, [effects])
     return totals, cursor.event_seq
 
 
@@ -144,151 +206,7 @@ def last_opened_bar(snapshot: Mapping[str, object]) -> datetime | None:
     return from_ms(opened_ms) if opened_ms is not None else None
 
 
-def group_by_trade(outcome: StepOutcome, open_trade: UUID | None) -> list[TradeFills]:
-    """Group the step's fills by trade: the one that was open before, and each that opens in this step."""
-    groups: list[list[Fill]] = []
-    for fill in outcome.fills:
-        if fill.action == "open" or not groups:
-            groups.append([])
-        groups[-1].append(fill)
-    by_trade = []
-    for number, fills in enumerate(groups):
-        opens = fills[0].action == "open"
-        trade_id = new_id() if opens else open_trade
-        assert trade_id is not None, "a close without an open trade"
-        ended = outcome.trades[number] if number < len(outcome.trades) else None
-        by_trade.append(TradeFills(trade_id, fills, opens, ended))
-    return by_trade
-
-
-def open_trade_after(by_trade: Sequence[TradeFills], before: UUID | None) -> UUID | None:
-    """Return the trade that is open after the step."""
-    if not by_trade:
-        return before
-    return None if by_trade[-1].trade is not None else by_trade[-1].trade_id
-
-
-def _count_events(by_trade: Sequence[TradeFills]) -> int:
-    return sum(each.opens + (each.trade is not None) for each in by_trade)
-
-
 def totals_after(totals: SessionTotals, outcome: StepOutcome, session: SessionRow) -> SessionTotals:
     for trade in outcome.trades:
         totals = totals.with_trade(trade.pnl, session.initial_balance)
     return totals
-
-
-async def _write(
-    connection: Connection,
-    session: SessionRow,
-    strategy_name: str,
-    outcome: StepOutcome,
-    by_trade: Sequence[TradeFills],
-    before: SessionTotals,
-    after: Cursor,
-    *,
-    late: bool,
-) -> None:
-    user_id, session_id = session.user_id, session.session_id
-    number = after.fill_count - len(outcome.fills)
-    equity = before.equity(session.initial_balance)
-    late_trades: set[UUID] = set()
-    for each in by_trade:
-        if each.opens:
-            await trades.insert_open_trade(
-                connection,
-                user_id,
-                session_id,
-                each.trade_id,
-                each.fills[0],
-                strategy_id=session.strategy_id,
-                strategy_hash=session.strategy_hash,
-                symbol=session.symbol,
-                is_paper=session.is_paper_trading,
-                late=late,
-            )
-        if each.trade is not None:
-            equity += each.trade.pnl
-        for fill in each.fills:
-            number += 1
-            ends = each.trade is not None and fill is each.fills[-1]
-            await trades.insert_fill(
-                connection,
-                user_id,
-                session_id,
-                number,
-                each.trade_id,
-                fill,
-                late=late,
-                equity=equity if ends else None,
-            )
-        if await trades.sum_fills(connection, user_id, each.trade_id):
-            late_trades.add(each.trade_id)
-        if each.trade is not None:
-            await trades.close_trade(connection, user_id, each.trade_id, each.trade)
-    if outcome.trades:
-        await strategies.add_to_statistics(connection, user_id, session.strategy_id, _closed_trades(outcome))
-    events = _events(session, strategy_name, by_trade, after.event_seq, late_trades, late=late)
-    await emit(connection, *events)
-
-
-def _closed_trades(outcome: StepOutcome) -> ClosedTrades:
-    pnls = [trade.pnl for trade in outcome.trades]
-    with exact():
-        return ClosedTrades(len(pnls), sum(pnl > 0 for pnl in pnls), sum(pnls, Decimal(0)))
-
-
-def _events(
-    session: SessionRow,
-    strategy_name: str,
-    by_trade: Sequence[TradeFills],
-    last_seq: int,
-    late_trades: Collection[UUID],
-    *,
-    late: bool,
-) -> list[Event]:
-    """Build the events in the order in which they happened, numbered up to `last_seq`."""
-    seq = last_seq - _count_events(by_trade)
-    events: list[Event] = []
-    for each in by_trade:
-        common = {
-            "user_id": session.user_id,
-            "public_id": session.public_id,
-            "aggregate": f"session:{session.session_id}",
-            "trade_id": each.trade_id,
-            "session_id": session.session_id,
-            "symbol": session.symbol,
-            "strategy_id": session.strategy_id,
-            "strategy_hash": session.strategy_hash,
-            "is_paper_trade": session.is_paper_trading,
-        }
-        if each.opens:
-            seq += 1
-            fill = each.fills[0]
-            opened = {"side": fill.side, "entry_time": from_ms(fill.time_ms), "entry_price": fill.price}
-            events.append(
-                TradeOpened.model_validate(
-                    {**common, **opened, "aggregate_seq": seq, "quantity": fill.qty, "late": late}
-                )
-            )
-        if each.trade is not None:
-            seq += 1
-            closed = {**_closed(each.trade, strategy_name), "late": each.trade_id in late_trades}
-            events.append(TradeClosed.model_validate({**common, **closed, "aggregate_seq": seq}))
-    return events
-
-
-def _closed(trade: Trade, strategy_name: str) -> dict[str, object]:
-    return {
-        "side": trade.side,
-        "entry_time": from_ms(trade.entry_time),
-        "exit_time": from_ms(trade.exit_time),
-        "entry_price": trade.entry_price,
-        "exit_price": trade.exit_price,
-        "quantity": trade.qty,
-        "pnl": trade.pnl,
-        "pnl_percentage": trade.pnl_percentage,
-        "fee": trade.fees,
-        "reason": trade.reason,
-        "strategy_name": strategy_name,
-    }

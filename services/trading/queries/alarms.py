@@ -59,7 +59,8 @@ class AwaitingRow:
 async def list_awaiting(connection: Connection, session_ids: Sequence[UUID]) -> list[AwaitingRow]:
     rows = await connection.fetch(
         """
-        SELECT session_id, start_time, last_bar, interval FROM user_trading_sessions
+        SELECT s.session_id, s.start_time, c.last_bar, s.interval
+        FROM user_trading_sessions AS s JOIN session_cursors AS c USING (user_id, session_id)
         WHERE session_id = ANY ($1::uuid[])
         """,
         session_ids,
@@ -127,10 +128,10 @@ async def insert_restrictions(connection: Connection, session_ids: Sequence[UUID
     await connection.execute(
         """
         INSERT INTO session_restrictions (user_id, session_id, restriction_number, kind, after_bar)
-        SELECT s.user_id, s.session_id, 1 + coalesce((
+        SELECT c.user_id, c.session_id, 1 + coalesce((
                    SELECT max(r.restriction_number) FROM session_restrictions r
-                   WHERE r.user_id = s.user_id AND r.session_id = s.session_id), 0), $2, s.last_bar
-        FROM user_trading_sessions s WHERE s.session_id = ANY ($1::uuid[])
+                   WHERE r.user_id = c.user_id AND r.session_id = c.session_id), 0), $2, c.last_bar
+        FROM session_cursors c WHERE c.session_id = ANY ($1::uuid[])
         """,
         session_ids,
         kind,

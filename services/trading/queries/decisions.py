@@ -93,17 +93,22 @@ async def get_decision(connection: Connection, user_id: int, decision_id: UUID) 
     return DecisionRow(**require_found(row))
 
 
-async def end_orders(connection: Connection, user_id: int, session_id: UUID, opened: datetime) -> None:
-    """End the orders that were pending at this bar's open: `filled` if they have a fill, else `dropped`."""
+async def end_orders(
+    connection: Connection, user_ids: Sequence[int], session_ids: Sequence[UUID], opened: Sequence[datetime]
+) -> None:
+    """End each session's orders that were pending at its bar's open: `filled` if they have a fill, else
+    `dropped`."""
     await connection.execute(
         """
-        UPDATE decisions AS d SET until = $3, outcome = CASE WHEN EXISTS (
-            SELECT FROM fills AS f WHERE f.user_id = $1 AND f.decision_id = d.decision_id
+        UPDATE decisions AS d SET until = ended.opened, outcome = CASE WHEN EXISTS (
+            SELECT FROM fills AS f WHERE f.user_id = d.user_id AND f.decision_id = d.decision_id
         ) THEN 'filled' ELSE 'dropped' END
-        WHERE d.user_id = $1 AND d.session_id = $2 AND d.until IS NULL AND d.outcome = 'pending' AND d.time < $3
+        FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[]) AS ended (user_id, session_id, opened)
+        WHERE d.user_id = ended.user_id AND d.session_id = ended.session_id
+              AND d.until IS NULL AND d.outcome = 'pending' AND d.time < ended.opened
         """,
-        user_id,
-        session_id,
+        user_ids,
+        session_ids,
         opened,
     )
 

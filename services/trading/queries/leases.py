@@ -51,11 +51,19 @@ async def claim(connection: Connection, worker: str, limit: int) -> list[Session
 
 
 async def renew(connection: Connection, worker: str) -> list[SessionLease]:
-    """Renew this worker's unexpired leases, in one statement. Leases that are not returned are lost."""
+    """Renew this worker's unexpired leases, in one statement. Leases that are not returned are lost.
+
+    They are locked in the order of their keys, as everywhere, to prevent deadlocks.
+    """
     rows = await connection.fetch(
         """
-        UPDATE session_leases SET expires_at = now() + $2 WHERE worker = $1 AND expires_at > now()
-        RETURNING user_id, session_id, epoch, entries, silent_since, waiting_for
+        UPDATE session_leases AS l SET expires_at = now() + $2
+        FROM (
+            SELECT user_id, session_id FROM session_leases WHERE worker = $1 AND expires_at > now()
+            ORDER BY user_id, session_id FOR NO KEY UPDATE
+        ) AS mine
+        WHERE l.user_id = mine.user_id AND l.session_id = mine.session_id
+        RETURNING l.user_id, l.session_id, l.epoch, l.entries, l.silent_since, l.waiting_for
         """,
         worker,
         LEASE,
@@ -75,6 +83,18 @@ async def list_held(connection: Connection, worker: str) -> list[SessionLease]:
     return [SessionLease(**row) for row in rows]
 
 
+async def hash_held(connection: Connection, worker: str) -> int | None:
+    """Return a hash of what `list_held` would return; it costs far less than reading thousands of leases."""
+    hashed: int | None = await connection.fetchval(
+        """
+        SELECT bit_xor(hash_record_extended((user_id, session_id, epoch, entries, silent_since, waiting_for), 0))
+        FROM session_leases WHERE worker = $1 AND expires_at > now()
+        """,
+        worker,
+    )
+    return hashed
+
+
 async def lock_entries(connection: Connection, leases: Sequence[SessionLease]) -> set[UUID]:
     """Lock the leases still held under this epoch with `entries` unchanged, as trading_worker.
 
@@ -86,7 +106,7 @@ async def lock_entries(connection: Connection, leases: Sequence[SessionLease]) -
         JOIN unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::text[])
              AS held (user_id, session_id, epoch, entries)
              USING (user_id, session_id, epoch, entries)
-        FOR SHARE OF l SKIP LOCKED
+        FOR KEY SHARE OF l SKIP LOCKED
         """,
         [lease.user_id for lease in leases],
         [lease.session_id for lease in leases],

@@ -106,7 +106,16 @@ ORDERS = {
     "created_at": Order(created_at=datetime, session_id=UUID),
     "start_time": Order(start_time=datetime, session_id=UUID),
 }
-COLUMNS = ", ".join(field.name for field in fields(SessionRow))
+OF_CURSOR = ("first_bar", "last_bar")
+COLUMNS = ", ".join(
+    f"{'c' if field.name in OF_CURSOR else 's'}.{field.name}"
+    for field in fields(SessionRow)
+    if field.name != "updated_at"
+)
+SELECT = f"""
+    SELECT {COLUMNS}, greatest(s.updated_at, c.moved_at) AS updated_at
+    FROM user_trading_sessions AS s JOIN session_cursors AS c USING (user_id, session_id)
+"""
 INSERT_SESSION = insert_of("user_trading_sessions", NewSession.__dataclass_fields__)
 
 
@@ -123,8 +132,11 @@ class SessionLease:
 
 
 async def insert_session(connection: Connection, new: NewSession) -> SessionRow:
-    row = await connection.fetchrow(f"{INSERT_SESSION} RETURNING {COLUMNS}", *vars(new).values())
-    return SessionRow(**row)
+    await connection.execute(INSERT_SESSION, *vars(new).values())
+    await connection.execute(
+        "INSERT INTO session_cursors (user_id, session_id) VALUES ($1, $2)", new.user_id, new.session_id
+    )
+    return await get_session(connection, new.user_id, new.session_id)
 
 
 async def insert_lease(connection: Connection, user_id: int, session_id: UUID) -> None:
@@ -152,11 +164,9 @@ async def set_interest_generation(connection: Connection, user_id: int, session_
 async def find_session(
     connection: Connection, user_id: int, session_id: UUID, *, lock: bool = False
 ) -> SessionRow | None:
+    """With `lock`, lock the session's row; its cursor has a lock of its own (`lock_cursor`)."""
     row = await connection.fetchrow(
-        f"""
-        SELECT {COLUMNS} FROM user_trading_sessions WHERE user_id = $1 AND session_id = $2
-        {"FOR UPDATE" if lock else ""}
-        """,
+        f"{SELECT} WHERE s.user_id = $1 AND s.session_id = $2 {'FOR UPDATE OF s' if lock else ''}",
         user_id,
         session_id,
     )
@@ -185,11 +195,12 @@ async def list_sessions(
 ) -> list[SessionRow]:
     rows = await connection.fetch(
         f"""
-        SELECT {COLUMNS} FROM user_trading_sessions
-        WHERE user_id = $1 AND ($2::text IS NULL OR status = $2) AND ($3::text IS NULL OR symbol = $3)
-              AND ($4::boolean IS NULL OR is_paper_trading = $4) AND ($5::uuid IS NULL OR strategy_id = $5)
-              AND ($6::timestamptz IS NULL OR start_time >= $6) AND ($7::timestamptz IS NULL OR start_time < $7)
-              {wanted.sql(8)}
+        {SELECT}
+        WHERE s.user_id = $1 AND ($2::text IS NULL OR s.status = $2) AND ($3::text IS NULL OR s.symbol = $3)
+              AND ($4::boolean IS NULL OR s.is_paper_trading = $4) AND ($5::uuid IS NULL OR s.strategy_id = $5)
+              AND ($6::timestamptz IS NULL OR s.start_time >= $6)
+              AND ($7::timestamptz IS NULL OR s.start_time < $7)
+              {wanted.sql(8, "s")}
         """,
         user_id,
         criteria.status,
@@ -215,16 +226,15 @@ async def locate_session(connection: Connection, session_id: UUID) -> int | None
 
 
 async def update_notes(connection: Connection, user_id: int, session_id: UUID, notes: str | None) -> SessionRow:
-    row = await connection.fetchrow(
-        f"""
+    await connection.execute(
+        """
         UPDATE user_trading_sessions SET notes = $3, revision = revision + 1 WHERE user_id = $1 AND session_id = $2
-        RETURNING {COLUMNS}
         """,
         user_id,
         session_id,
         notes,
     )
-    return SessionRow(**row)
+    return await get_session(connection, user_id, session_id)
 
 
 async def list_running(connection: Connection, user_id: int) -> list[RunningSession]:
@@ -248,10 +258,10 @@ async def set_status(connection: Connection, user_id: int, session_id: UUID, sta
     )
 
 
-async def lock_lease(connection: Connection, user_id: int, session_id: UUID) -> None:
-    """Lock the lease. Do so before locking the session's row, as a worker's step does, to avoid deadlocks."""
+async def lock_cursor(connection: Connection, user_id: int, session_id: UUID) -> None:
+    """Lock the cursor, so that no step moves it until this transaction ends. Do so after locking the lease."""
     await connection.execute(
-        "SELECT FROM session_leases WHERE user_id = $1 AND session_id = $2 FOR UPDATE", user_id, session_id
+        "SELECT FROM session_cursors WHERE user_id = $1 AND session_id = $2 FOR UPDATE", user_id, session_id
     )
 
 
@@ -334,10 +344,14 @@ async def end_session(
     final_balance: Decimal,
     fingerprint: str,
 ) -> SessionRow:
-    row = await connection.fetchrow(
-        f"""
+    """Stop the session. The caller has locked its cursor: a step that waits for it will not move it any more."""
+    await connection.execute(
+        "UPDATE session_cursors SET ended = true WHERE user_id = $1 AND session_id = $2", user_id, session_id
+    )
+    await connection.execute(
+        """
         UPDATE user_trading_sessions SET status = 'STOPPED', stop_reason = $3, end_time = $4, final_balance = $5,
-               fingerprint = $6, ended_at = now() WHERE user_id = $1 AND session_id = $2 RETURNING {COLUMNS}
+               fingerprint = $6, ended_at = now() WHERE user_id = $1 AND session_id = $2
         """,
         user_id,
         session_id,
@@ -346,7 +360,7 @@ async def end_session(
         final_balance,
         fingerprint,
     )
-    return SessionRow(**row)
+    return await get_session(connection, user_id, session_id)
 
 
 async def set_instrument(connection: Connection, user_id: int, session_id: UUID, instrument: Instrument) -> None:

@@ -1,15 +1,16 @@
 """Strategies and their immutable versions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from shared.chassis.errors import require_found
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
+from shared.chassis.row_arrays import arrays_of, unnest
 
 Document = Mapping[str, object]
 
@@ -46,16 +47,29 @@ class VersionRow:
     created_at: datetime
 
 
-@dataclass(frozen=True)
-class ClosedTrades:
+class ClosedTrades(NamedTuple):
     """The part of a strategy's statistics that a set of closed trades adds."""
 
+    user_id: int
+    strategy_id: UUID
     trades: int
     won: int
     pnl: Decimal
 
 
 ORDERS = {"created_at": Order(created_at=datetime, strategy_id=UUID)}
+ADD_TO_STATISTICS = f"""
+    WITH closed AS (
+        SELECT new.* FROM {unnest(ClosedTrades)} JOIN user_strategies AS s USING (user_id, strategy_id)
+        ORDER BY s.user_id, s.strategy_id FOR NO KEY UPDATE OF s
+    )
+    UPDATE user_strategies AS s SET
+        total_uses = s.total_uses + closed.trades, winning_trades = s.winning_trades + closed.won,
+        total_pnl = s.total_pnl + closed.pnl,
+        win_rate = round(100.0 * (s.winning_trades + closed.won) / (s.total_uses + closed.trades), 6),
+        avg_pnl = round((s.total_pnl + closed.pnl) / (s.total_uses + closed.trades), 8)
+    FROM closed WHERE s.user_id = closed.user_id AND s.strategy_id = closed.strategy_id
+"""
 VERSION_ORDERS = {"version": Order(version=int)}
 COLUMNS = ", ".join(field.name for field in fields(StrategyRow))
 
@@ -288,22 +302,10 @@ async def delete_strategy(connection: Connection, user_id: int, strategy_id: UUI
     )
 
 
-async def add_to_statistics(connection: Connection, user_id: int, strategy_id: UUID, closed: ClosedTrades) -> None:
+async def add_to_statistics(connection: Connection, closed: Sequence[ClosedTrades]) -> None:
     """Add closed trades to uses, win rate (percent) and mean PnL, in the transaction that closes them.
 
-    The rates are computed from sums, so that rounding does not accumulate.
+    The rates are computed from sums, so that rounding does not accumulate. The rows are locked in one order:
+    concurrent batches may share strategies.
     """
-    await connection.execute(
-        """
-        UPDATE user_strategies SET
-            total_uses = total_uses + $3, winning_trades = winning_trades + $4, total_pnl = total_pnl + $5,
-            win_rate = round(100.0 * (winning_trades + $4) / (total_uses + $3), 6),
-            avg_pnl = round((total_pnl + $5) / (total_uses + $3), 8)
-        WHERE user_id = $1 AND strategy_id = $2
-        """,
-        user_id,
-        strategy_id,
-        closed.trades,
-        closed.won,
-        closed.pnl,
-    )
+    await connection.execute(ADD_TO_STATISTICS, *arrays_of(closed))

@@ -84,7 +84,16 @@ class SessionsQuery(ListQuery):
 
 
 class SessionRoutes(Routes):
-    def __init__(self, database: Database, listing: Listing, clock: VenueClock, paper: PaperTerms) -> None:
+    def __init__(
+        self,
+        database: Database,
+        listing: Listing,
+        clock: VenueClock,
+        paper: PaperTerms,
+        wake_worker: Callable[[], None],
+    ) -> None:
+        """`wake_worker` tells this process's worker, if it has one, that a session was started."""
+        self._wake_worker = wake_worker
         self._database = database
         self._listing = listing
         self._clock = clock
@@ -114,6 +123,7 @@ class SessionRoutes(Routes):
         now, instrument = await self._venue_facts(body.symbol, interval)
         async with call.transaction() as connection:
             row = await start_session(connection, call.principal, request, self._paper, now, instrument)
+        self._wake_worker()
         return created(session_view(row, RunState("ALLOWED", None)), f"{PATH}/{row.session_id}")
 
     async def _venue_facts(self, symbol: str, interval: str | None) -> tuple[datetime, Instrument]:

@@ -12,25 +12,20 @@ from prometheus_client import Counter
 from services.trading.bybit_api import VENUE
 from services.trading.domain import LONGEST_SILENCE, is_late
 from services.trading.operations.instruments import change_instrument
-from services.trading.queries import candles, decisions, leases, trades
+from services.trading.queries import candles
 from services.trading.queries.candle_chain import find_break
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.candle_repair import CandleRepairer
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession
 from services.trading.worker.silent_series import SilenceMonitor
-from shared.chassis.crash_points import point
-from shared.chassis.infrastructure_faults import is_infrastructure
-from shared.chassis.postgres import Connection, Database
+from services.trading.worker.step_writer import DecidedStep, QuietStep, StepWriter
+from shared.chassis.postgres import Database
 from shared.contracts.market import CandleClosed, CandleOpened
 from shared.contracts.types import EPOCH, from_ms, to_ms
 from shared.market.contiguous_series import ContiguousSeries
 from shared.strategy.bars import INTERVAL_MS, Instrument
 from shared.strategy.execution.outcome import StepOutcome
 
-CONCURRENT_WRITES = 6
-
-STEPS_DECIDED = Counter("trading_steps_decided_total", "Steps of sessions that made a decision")
-STEPS_QUIET = Counter("trading_steps_quiet_total", "Steps of sessions that only moved the cursor")
 SESSIONS_FAILED = Counter(
     "trading_sessions_failed_total", "Sessions that failed while being stepped; needs an operator"
 )
@@ -50,6 +45,7 @@ class LiveSeries:
         database: Database,
         clock: VenueClock,
         repairer: CandleRepairer,
+        writer: StepWriter,
         patience: timedelta = LONGEST_SILENCE,
     ) -> None:
         self.key = (symbol, interval, generation)
@@ -58,6 +54,7 @@ class LiveSeries:
         self._database = database
         self._clock = clock
         self._repairer = repairer
+        self._writer = writer
         self._broken = False  # a stored bar is missing: no step is taken until it is repaired
         self._series = ContiguousSeries()
         self._opened: tuple[int, Decimal] | None = None
@@ -65,7 +62,6 @@ class LiveSeries:
         self.lost: set[UUID] = set()  # dropped; the worker loads them again if it still holds them
         self.failed: set[UUID] = set()  # this worker does not step them again under this lease
         self._silence = SilenceMonitor(interval, clock, patience)
-        self._gate = asyncio.Semaphore(CONCURRENT_WRITES)
 
     async def load_stored(self) -> None:
         """Load the stored bars after the last one, and the open of the bar announced after them.
@@ -177,10 +173,12 @@ class LiveSeries:
         waiting = [session for session in sessions if session.steps_through(time_ms)]
         _, deciding = self._step(waiting, lambda session: session.on_open(time_ms, price))
         late = is_late(self._clock.latest, from_ms(time_ms), self._interval)
-        await self._write([(session, outcome, session.last_bar) for session, outcome in deciding], late=late)
+        await self._write(
+            [], [DecidedStep(session, outcome, session.last_bar, late) for session, outcome in deciding]
+        )
 
     async def _close_bar(self, index: int, sessions: Iterable[LiveSession], seen: datetime | None = None) -> None:
-        """Take steps 2 and 3. Steps with a decision are written one by one, the others in one statement.
+        """Take steps 2 and 3, and write them.
 
         `seen` is the exchange's time when the feed saw the bar; None if it was read from the stored candles.
         """
@@ -191,8 +189,10 @@ class LiveSeries:
         await self._silence.end(self._database, behind, due, seen or self._clock.latest)
         quiet, deciding = self._step(behind, lambda session: session.on_close(self._series, index))
         late = is_late(self._clock.latest, due, self._interval)
-        await self._move_cursors(quiet, last_bar)
-        await self._write([(session, outcome, last_bar) for session, outcome in deciding], late=late)
+        await self._write(
+            [QuietStep(session, last_bar) for session in quiet],
+            [DecidedStep(session, outcome, last_bar, late) for session, outcome in deciding],
+        )
 
     def _step(
         self, sessions: Sequence[LiveSession], step: Callable[[LiveSession], StepOutcome]
@@ -212,44 +212,25 @@ class LiveSeries:
                 quiet.append(session)
         return quiet, deciding
 
-    async def _write(
-        self, steps: Sequence[tuple[LiveSession, StepOutcome, datetime | None]], *, late: bool
-    ) -> None:
-        """Write steps, a transaction each, several concurrently. A session whose step cannot be stored fails alone.
+    async def _write(self, quiet: Sequence[QuietStep], decided: Sequence[DecidedStep]) -> None:
+        """Write steps, with those of other series that come at the same time. A session whose step cannot be stored
+        fails alone.
 
         An infrastructure fault is raised only after all writes have ended.
         """
-
-        async def write_one(session: LiveSession, outcome: StepOutcome, last_bar: datetime | None) -> bool:
-            async with self._gate:
-                return await session.write(self._database, outcome, last_bar, late=late)
-
-        written = await asyncio.gather(*(write_one(*step) for step in steps), return_exceptions=True)
-        outage: BaseException | None = None
-        for (session, _, _), done in zip(steps, written, strict=True):
-            if isinstance(done, Exception) and not is_infrastructure(done):
-                self._fail(session, done)
-            elif isinstance(done, BaseException):
-                outage = done
-            elif not done:
-                self._drop(session)
-        if outage is not None:
-            raise outage
-        STEPS_DECIDED.inc(len(steps))
-
-    async def _move_cursors(self, quiet: Sequence[LiveSession], last_bar: datetime) -> None:
-        """Move the cursors of sessions that decided nothing, in one transaction."""
-        if not quiet:
-            return
-        async with self._database.tenants({session.row.user_id for session in quiet}) as connection:
-            moved = await _move_quietly(connection, quiet, last_bar)
-        point("worker.after_quiet_step")
-        for session in quiet:
-            if session.row.session_id in moved:
-                session.last_bar = last_bar
-            else:
-                self._drop(session)
-        STEPS_QUIET.inc(len(quiet))
+        done = await asyncio.gather(
+            self._writer.quiet.write(quiet), self._writer.decided.write(decided), return_exceptions=True
+        )
+        failed: list[tuple[QuietStep | DecidedStep, Exception]] = []
+        for each in done:
+            if isinstance(each, BaseException):
+                raise each
+            failed += each
+        for step, fault in failed:
+            self._fail(step.session, fault)
+        for step in (*quiet, *decided):
+            if not step.written and step.session.row.session_id not in self.failed:
+                self._drop(step.session)
 
     def _drop(self, session: LiveSession) -> None:
         """Drop a session whose write changed no row: it may have been stopped, paused or taken over."""
@@ -261,25 +242,3 @@ class LiveSeries:
         log.error("session_failed", session_id=str(session.row.session_id), exc_info=error)
         self.sessions.pop(session.row.session_id, None)
         self.failed.add(session.row.session_id)
-
-
-async def _move_quietly(connection: Connection, quiet: Sequence[LiveSession], last_bar: datetime) -> set[UUID]:
-    """Move cursors and end stretches of refusals. Returns the sessions moved.
-
-    A refusal that is only prolonged writes no decision, so the lease that causes it is locked and checked here; the
-    session of a lease that has changed or is locked is not moved.
-    """
-    if held := [session.lease for session in quiet if session.is_refused_by_lease]:
-        unchanged = await leases.lock_entries(connection, held)
-        quiet = [each for each in quiet if not each.is_refused_by_lease or each.row.session_id in unchanged]
-    moved = await trades.move_cursors(
-        connection, [each.lease for each in quiet], [each.last_bar for each in quiet], last_bar
-    )
-    if ended := [each for each in quiet if each.ends_refusal and each.row.session_id in moved]:
-        await decisions.end_refusals(
-            connection,
-            [each.row.user_id for each in ended],
-            [each.row.session_id for each in ended],
-            [each.last_bar for each in ended],
-        )
-    return moved

@@ -18,12 +18,11 @@ from services.trading.domain import (
     instrument_at,
 )
 from services.trading.operations.execution_settings import first_bar_ms_of, strategy_of, terms_of
-from services.trading.operations.record_step import StepRecord, write_step
+from services.trading.operations.record_step import StepRecord, StepResult
 from services.trading.queries import candles, sessions, trades
 from services.trading.queries.restrictions import list_instrument_changes
 from services.trading.queries.sessions import SessionLease, SessionRow
 from services.trading.queries.trades import refusal_code
-from shared.chassis.crash_points import point
 from shared.chassis.postgres import Database
 from shared.contracts.types import from_ms, to_ms
 from shared.strategy.bars import Bar, Instrument
@@ -109,11 +108,9 @@ class LiveSession:
             return outcome
         return outcome._replace(decisions=tuple(each for each in outcome.decisions if each is not refused))
 
-    async def write(
-        self, database: Database, outcome: StepOutcome, last_bar: datetime | None, *, late: bool
-    ) -> bool:
-        """Commit a step that decided. Returns False if the lease, cursor or allowed entries have changed."""
-        step = StepRecord(
+    def record(self, outcome: StepOutcome, last_bar: datetime | None, *, late: bool) -> StepRecord:
+        """Return the step that was just taken, as it is to be written."""
+        return StepRecord(
             self.lease,
             self.row,
             self.strategy.name,
@@ -127,15 +124,11 @@ class LiveSession:
             filled=self.filled,
             ends_refusal=self.ends_refusal,
         )
-        point("worker.before_decision")
-        async with database.tenant(self.row.user_id) as connection:
-            written = await write_step(connection, step)
-        if written is None:
-            return False
-        point("worker.after_decision")
-        self.open_trade, self.totals, self.filled = written.open_trade, written.totals, written.filled
+
+    def apply(self, result: StepResult, last_bar: datetime | None) -> None:
+        """Take over the result of a step that is committed."""
+        self.open_trade, self.totals, self.filled = result.open_trade, result.totals, result.filled
         self.last_bar = last_bar
-        return True
 
     def replay(self, series: Series) -> None:
         """Step a restored execution from its snapshot to the cursor. Raises ReplayDiffers if a step decides.

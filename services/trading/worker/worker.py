@@ -16,9 +16,11 @@ from services.trading.queries.sessions import SessionLease
 from services.trading.venue_clock import VenueClock
 from services.trading.worker.candle_intake import Candle, CandleIntake, check_bar
 from services.trading.worker.candle_repair import CandleRepairer
+from services.trading.worker.candle_stream import CandleStream
 from services.trading.worker.live_series import LiveSeries
 from services.trading.worker.live_session import STEP_FAULTS, LiveSession, load_session
 from services.trading.worker.overdue_bars import OverdueMonitor
+from services.trading.worker.step_writer import StepWriter
 from shared.chassis.clock import utc_now
 from shared.chassis.crash_points import point
 from shared.chassis.events.decoding import Received
@@ -31,7 +33,8 @@ from shared.contracts.market import CandleClosed, CandleOpened
 
 RENEW_EVERY_S = 3.0
 CLAIM_EVERY_S = 0.2
-READ_WAIT_MS = 20
+IDLE_CLAIM_EVERY_S = 1.0  # after a while in which no lease changed
+IDLE_AFTER_S = 1.0
 CHECK_EVERY_S = 1.0  # how often to check series, instruments and overdue bars
 MAX_CLAIMS = 500
 
@@ -49,23 +52,32 @@ class Worker:
         settings: ServiceSettings,
         clock: VenueClock,
         patience: timedelta = LONGEST_SILENCE,
+        idle_claim_every_s: float = IDLE_CLAIM_EVERY_S,
     ) -> None:
         self._database = database
         self._settings = settings
         self._clock = clock
         self._patience = patience
+        self._idle_claim_every_s = idle_claim_every_s
         self._repairer = CandleRepairer(database, clock.api)
         self._name = str(uuid4())
+        self._woken = asyncio.Event()
         self._intake = CandleIntake(database, self._replay)
         self._reset()
 
     def _reset(self) -> None:
         self._held: dict[UUID, SessionLease] = {}
+        self._held_hash: int | None = None  # of the leases as last read
         self._series: dict[SeriesKey, LiveSeries] = {}
         self._unfollowed: set[UUID] = set()  # held, but in no series: it is not ready, or dropped them
         self._failed: dict[UUID, int] = {}  # must not be stepped again under this epoch
         self._unnotified: list[SessionLease] = []  # failed sessions whose tenants are still to be notified
+        self._writer = StepWriter(self._database)
         self._overdue = OverdueMonitor(self._database, self._clock, self._patience / 2)
+
+    def wake(self) -> None:
+        """Claim at once: a session was started in this process."""
+        self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set, then release the leases at once. After an outage, reload all state."""
@@ -93,27 +105,35 @@ class Worker:
     async def _work(self, reader: PartitionReader, stop: asyncio.Event) -> None:
         over = asyncio.Event()
         claiming = asyncio.create_task(self._keep_leases(over))
+        candles = CandleStream(reader, stop, self._woken)
         try:
-            last_claim = last_check = 0.0
             loop = asyncio.get_running_loop()
+            next_claim = next_check = changed_at = loop.time()
             while not stop.is_set():
                 if claiming.done():
                     claiming.result()
-                if loop.time() - last_claim > CLAIM_EVERY_S:
-                    await self._claim_and_join()
-                    last_claim = loop.time()
-                await self._step_all(await self._intake.admit(await reader.read(READ_WAIT_MS)))
-                if loop.time() - last_check > CHECK_EVERY_S:
+                received = await candles.next(min(next_claim, next_check) - loop.time())
+                await self._step_all(await self._intake.admit(received))
+                if self._unfollowed:
+                    next_claim = min(next_claim, loop.time() + CLAIM_EVERY_S)
+                if self._woken.is_set() or loop.time() >= next_claim:
+                    self._woken.clear()
+                    if await self._claim_and_join():
+                        changed_at = loop.time()
+                    is_idle = loop.time() - changed_at > IDLE_AFTER_S
+                    next_claim = loop.time() + (self._idle_claim_every_s if is_idle else CLAIM_EVERY_S)
+                if loop.time() >= next_check:
                     await self._intake.retry_parked()
                     await self._watch()
                     await self._apply_instruments()
                     await self._overdue.update_marks(self._held, self._series.values(), self._unfollowed)
-                    last_check = loop.time()
+                    next_check = loop.time() + CHECK_EVERY_S
                 await self._notify_failures()
         finally:
             over.set()
             claiming.cancel()
-            await asyncio.gather(claiming, self._repairer.close(), return_exceptions=True)
+            closing = (candles.close(), self._repairer.close(), self._writer.close())
+            await asyncio.gather(claiming, *closing, return_exceptions=True)
 
     async def _step_all(self, received: Sequence[Received]) -> None:
         """Step each series in order, several series concurrently. Infrastructure faults are raised after all ended.
@@ -191,11 +211,15 @@ class Worker:
                 await leases.renew(connection, self._name)
             await pause(over, RENEW_EVERY_S)
 
-    async def _claim_and_join(self) -> None:
+    async def _claim_and_join(self) -> bool:
+        """Claim free sessions and load those that follow no series. Returns whether there is anything new."""
         async with self._database.queue() as connection:
             share = await leases.fair_share(connection)
             if len(self._held) < share:
                 await leases.claim(connection, self._name, min(share - len(self._held), MAX_CLAIMS))
+            held_hash = await leases.hash_held(connection, self._name)
+            if held_hash == self._held_hash and not self._unfollowed and len(self._held) <= share:
+                return False
             held = {lease.session_id: lease for lease in await leases.list_held(connection, self._name)}
         if held.keys() - self._held.keys():
             point("worker.after_claim")
@@ -203,9 +227,11 @@ class Worker:
         if surplus:
             async with self._database.queue() as connection:
                 await leases.release(connection, self._name, surplus)
+        self._held_hash = held_hash
         self._apply_leases({key: lease for key, lease in held.items() if key not in surplus})
         for session_id in sorted(self._unfollowed):
             await self._join(self._held[session_id])
+        return True
 
     def _apply_leases(self, held: dict[UUID, SessionLease]) -> None:
         """Drop sessions that are no longer held, and give the others their current leases."""
@@ -262,7 +288,9 @@ class Worker:
             stored = await candles.find_series(connection, VENUE, *key)
         if stored is None:
             return None
-        series = LiveSeries(stored.series_id, *key, self._database, self._clock, self._repairer, self._patience)
+        series = LiveSeries(
+            stored.series_id, *key, self._database, self._clock, self._repairer, self._writer, self._patience
+        )
         await series.load_stored()
         self._series[key] = series
         return series

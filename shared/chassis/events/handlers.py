@@ -26,6 +26,7 @@ M = TypeVar("M", bound=MarketEvent)
 
 MAX_RECORDS = 1_000
 FETCH_WAIT_MS = 200
+PARTITION_WAIT_MS = 1_000  # a fetch returns as soon as there is a record
 STOP_TIMEOUT_S = 5
 STOP_TRIES = 10
 
@@ -133,7 +134,7 @@ class PartitionReader:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_wait_ms=PARTITION_WAIT_MS,
         )
         self._consumer = consumer
         await consumer.start()

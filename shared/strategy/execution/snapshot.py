@@ -56,10 +56,10 @@ def dump(state: State, strategy_hash: str) -> dict[str, object]:
         "opened_ms": state.opened_ms,
         "closed_ms": state.closed_ms,
         "cooldown": state.cooldown,
-        "day": _dump_fields(state.day),
+        "day": _dump_day(state.day),
         "pending_exit": state.pending_exit,
-        "pending_entry": None if entry is None else _dump_value(entry),
-        "position": None if state.position is None else _dump_fields(state.position),
+        "pending_entry": None if entry is None else _dump_entry(entry),
+        "position": None if state.position is None else _dump_position(state.position),
     }
 
 
@@ -133,16 +133,48 @@ def _position(read: "_Members") -> Position:
     )
 
 
-def _dump_fields(record: Day | Position) -> dict[str, object]:
-    return {each.name: _dump_value(getattr(record, each.name)) for each in fields(record)}
+def _dump_day(day: Day) -> dict[str, object]:
+    return {
+        "number": day.number,
+        "equity": decimal_text(day.equity),
+        "pnl": decimal_text(day.pnl),
+        "stopped": day.stopped,
+    }
 
 
-def _dump_value(value: object) -> object:
-    if isinstance(value, Decimal):
-        return decimal_text(value)
-    if isinstance(value, Target | PendingEntry):
-        return {name: _dump_value(each) for name, each in value._asdict().items()}
-    return [_dump_value(each) for each in value] if isinstance(value, tuple) else value
+def _dump_entry(entry: PendingEntry) -> dict[str, object]:
+    return {
+        "side": entry.side,
+        "qty": decimal_text(entry.qty),
+        "stop_distance": _optional_text(entry.stop_distance),
+        "target_distances": [decimal_text(each) for each in entry.target_distances],
+    }
+
+
+def _dump_position(position: Position) -> dict[str, object]:
+    return {
+        "side": position.side,
+        "entry_time": position.entry_time,
+        "entry_price": decimal_text(position.entry_price),
+        "qty": decimal_text(position.qty),
+        "left": decimal_text(position.left),
+        "gross": decimal_text(position.gross),
+        "fees": decimal_text(position.fees),
+        "closed_notional": decimal_text(position.closed_notional),
+        "stop": _optional_text(position.stop),
+        "trail": _optional_text(position.trail),
+        "extreme": decimal_text(position.extreme),
+        "targets": [
+            {"price": _optional_text(each.price), "qty": decimal_text(each.qty), "takes_rest": each.takes_rest}
+            for each in position.targets
+        ],
+        "spent": position.spent,
+        "bars": position.bars,
+    }
+
+
+def _optional_text(value: Decimal | None) -> str | None:
+    return None if value is None else decimal_text(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from services.trading.queries.configurations import ConfigurationValues
 from services.trading.queries.sessions import SessionRow
 from services.trading.settings import TradingSettings
 from services.trading.venue_clock import VenueClock
-from services.trading.worker.worker import Worker
+from services.trading.worker.worker import IDLE_CLAIM_EVERY_S, Worker
 from shared.chassis.auth import SCOPES, Principal
 from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Database
@@ -136,8 +136,7 @@ class Trading:
 
     async def until_stepped(self, last_bar_ms: int, within_s: float = 20) -> None:
         """Wait until every running session has processed this bar."""
-        query = """SELECT session_id, last_bar FROM user_trading_sessions
-                    WHERE status <> 'STOPPED' AND last_bar IS DISTINCT FROM $1"""
+        query = "SELECT session_id, last_bar FROM session_cursors WHERE NOT ended AND last_bar IS DISTINCT FROM $1"
         await eventually(lambda: self.fetch(query, from_ms(last_bar_ms)), lambda rows: not rows, within_s)
 
     async def until(self, query: str, *arguments: object) -> None:
@@ -145,10 +144,10 @@ class Trading:
         await eventually(lambda: self.fetch(query, *arguments), bool, 60)
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[Worker]:
+    async def worker(self, idle_claim_every_s: float = IDLE_CLAIM_EVERY_S) -> AsyncIterator[Worker]:
         """Run a worker; on exit it is stopped and releases its leases."""
         stop = asyncio.Event()
-        worker = Worker(self.database, self.settings, self.clock)
+        worker = Worker(self.database, self.settings, self.clock, idle_claim_every_s=idle_claim_every_s)
         task = asyncio.create_task(worker.run(stop))
         try:
             yield worker

@@ -71,6 +71,11 @@ class Market:
         self._series_id = 0
         self.closed = 0  # bars closed so far
 
+    @property
+    def opened_ms(self) -> int:
+        """The open time of the bar that is open."""
+        return self._bars[self.closed].open_time_ms
+
     async def begin(self) -> None:
         """Store the series and its instrument, and open the first bar."""
         async with self._database.tenants(()) as connection:
@@ -93,6 +98,16 @@ class Market:
             if self.closed < len(self._bars):
                 await self._open(self._bars[self.closed], announce=announce)
         return self._bars[self.closed - 1].open_time_ms
+
+    async def store_next(self) -> list[CandleClosed | CandleOpened]:
+        """Store the close of the next bar and the open after it; returns their events, which are not published."""
+        bar, following = self._bars[self.closed : self.closed + 2]
+        async with self._database.tenants(()) as connection:
+            candle = StoredCandle(bar, self._previous(bar))
+            await queries.insert_candles(connection, self._series_id, [candle], "STREAM")
+            await queries.mark_opened(connection, self._series_id, following)
+        self.closed += 1
+        return [self._closed(bar), self._opened(following)]
 
     async def _open(self, bar: Bar, *, announce: bool = True) -> None:
         async with self._database.tenants(()) as connection:

@@ -13,6 +13,7 @@ from tests.integration.trading.market import BEFORE
 from tests.unit.trading.scenes import CROSS, INSTRUMENT, wavy_bars
 
 BARS = wavy_bars(80)
+SESSIONS = "user_trading_sessions JOIN session_cursors USING (user_id, session_id)"
 
 
 async def delete_candles(trading: Trading, *bars: int) -> None:
@@ -52,7 +53,7 @@ async def test_another_series_continues_meanwhile(trading: Trading) -> None:
     async with trading.worker():
         last = await other.close_bars(20)
         await market.close_bars(5)
-        caught_up = "SELECT 1 FROM user_trading_sessions WHERE symbol = 'ETHUSDT' AND last_bar = $1"
+        caught_up = f"SELECT 1 FROM {SESSIONS} WHERE symbol = 'ETHUSDT' AND last_bar = $1"
         await trading.until(caught_up, from_ms(last))
-        halted = "SELECT 1 FROM user_trading_sessions WHERE symbol = 'BTCUSDT' AND last_bar = $1"
+        halted = f"SELECT 1 FROM {SESSIONS} WHERE symbol = 'BTCUSDT' AND last_bar = $1"
         await trading.until(halted, from_ms(BARS[9].open_time_ms))

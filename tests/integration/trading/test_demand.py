@@ -23,6 +23,7 @@ DEEP: dict[str, object] = {
     "entry_conditions": {"long": SHIFTED},
 }
 NEXT = "INSERT INTO series (venue, symbol, interval, generation) VALUES ('bybit', 'BTCUSDT', '15', 2)"
+SESSIONS = "user_trading_sessions JOIN session_cursors USING (user_id, session_id)"
 GENERATIONS = "SELECT generation FROM user_trading_sessions ORDER BY created_at"
 
 
@@ -74,11 +75,11 @@ async def test_new_sessions_use_the_newest_generation_and_running_ones_keep_thei
         await trading.start(ann, strategy_id)
         await until_generations(trading, 1, 2)
         await market.close_bars(30)
-        stepped = "SELECT last_bar FROM user_trading_sessions WHERE generation = 1"
+        stepped = f"SELECT last_bar FROM {SESSIONS} WHERE generation = 1"
         last = from_ms(bars[29].open_time_ms)
         await eventually(lambda: trading.fetch(stepped), lambda rows: rows[0]["last_bar"] == last)
     assert (await publish_demand(trading))[-1].generations == (1, 2)
-    (behind,) = await trading.fetch("SELECT last_bar FROM user_trading_sessions WHERE generation = 2")
+    (behind,) = await trading.fetch(f"SELECT last_bar FROM {SESSIONS} WHERE generation = 2")
     assert behind["last_bar"] is None  # none of its bars was published
 
 

@@ -23,7 +23,5 @@ async def test_a_step_without_decisions_is_one_statement_for_all_sessions(tradin
             await trading.until_stepped(await market.close_bars())
         counted = await writes(owner)
     await owner.close()
-    assert [each for each in counted if each.changed != 0] == [
-        Write("user_trading_sessions", "UPDATE", SESSIONS)
-    ] * 10
+    assert [each for each in counted if each.changed != 0] == [Write("session_cursors", "UPDATE", SESSIONS)] * 10
     assert len(counted) == 10, "nothing else was written, and no statement was without effect"

@@ -151,7 +151,7 @@ async def test_a_session_that_cannot_be_stepped_notifies_once_and_stops_no_other
     )
     market = await trading.market(BARS)
     last = await market.close_bars(20)
-    behind = "SELECT last_bar FROM user_trading_sessions WHERE user_id = 2"
+    behind = "SELECT last_bar FROM session_cursors WHERE user_id = 2"
     for _ in range(2):
         async with worker_with_patience(trading, timedelta(hours=1)):
             await eventually(lambda: trading.fetch(behind), lambda rows: rows[0]["last_bar"] == from_ms(last))

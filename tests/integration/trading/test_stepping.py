@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from services.trading.operations.record_step import StepRecord, write_step
+from services.trading.operations.record_step import StepRecord, write_steps
 from services.trading.operations.stop_session import stop_session
 from services.trading.queries import leases, sessions, trades
 from services.trading.queries.sessions import SessionLease
+from services.trading.queries.steps import QuietMove, move_cursors
 from services.trading.worker.live_session import load_session
 from shared.contracts.types import from_ms
 from shared.strategy.backtest.run import BacktestReport, run_backtest
@@ -138,7 +139,7 @@ async def test_a_session_decides_from_the_first_bar_that_opens_after_its_start(t
         await trading.until_stepped(await market.close_bars(60))
     expected = backtest(bars, bars[61].open_time_ms)
     assert await finish(trading, 1, session.session_id) == expected.fingerprint
-    (row,) = await trading.fetch("SELECT first_bar FROM user_trading_sessions")
+    (row,) = await trading.fetch("SELECT first_bar FROM session_cursors")
     assert row["first_bar"] == from_ms(bars[61].open_time_ms)
 
 
@@ -247,13 +248,14 @@ async def _write_quietly(trading: Trading, lease: SessionLease) -> bool:
     step = StepRecord(
         lease, session.row, "cross", StepOutcome(dropped=True), None, session.totals, None, BEFORE, {}, late=False
     )
-    async with trading.database.tenant(lease.user_id) as connection:
-        return await write_step(connection, step) is not None
+    async with trading.database.tenants([lease.user_id]) as connection:
+        return bool(await write_steps(connection, [step]))
 
 
 async def _move(trading: Trading, lease: SessionLease) -> set[UUID]:
     async with trading.database.tenants([lease.user_id]) as connection:
-        return await trades.move_cursors(connection, [lease], [None], from_ms(1))
+        move = QuietMove(lease.user_id, lease.session_id, lease.epoch, None, from_ms(1))
+        return await move_cursors(connection, [move])
 
 
 async def test_a_step_long_after_its_bar_marks_its_trades_late(trading: Trading) -> None:
@@ -280,6 +282,6 @@ async def test_a_session_whose_step_cannot_be_stored_fails_alone(trading: Tradin
     async with trading.worker():
         market = await trading.market(bars)
         last = from_ms(await market.close_bars(len(bars)))
-        at_bar = "SELECT 1 FROM user_trading_sessions WHERE session_id = $1 AND last_bar = $2"
+        at_bar = "SELECT 1 FROM session_cursors WHERE session_id = $1 AND last_bar = $2"
         await trading.until(at_bar, sound.session_id, last)
     assert await finish(trading, 1, sound.session_id) == backtest(bars).fingerprint
