@@ -1,0 +1,185 @@
+"""The kernel, compiled by numba. Importing this module loads numba, which takes longer than a short backtest.
+
+The compiled code is kept beside this file (`__pycache__`), by a hash of the sources, and for any processor of the
+architecture, so that what an installation compiled is used from a folder that cannot be written.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from inspect import getmembers, isfunction
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import caching, types
+from numba.core.extending import intrinsic, overload, register_jitable
+
+from shared.strategy.backtest.integers import kernel, lines, wide
+
+_FOLDER = Path(__file__).parent
+_U64 = np.uint64
+_HALF = np.uint64(32)
+_LOW = np.uint64(0xFFFFFFFF)
+_ONE = np.uint64(1)
+_TOP = np.uint64(1 << 63)
+_NONE = np.uint64(0)
+
+
+class Compiled(NamedTuple):
+    book: Callable[..., None]
+    write_lines: Callable[..., int]
+
+
+@cache
+def load() -> Compiled:
+    """Load the compiled functions; compile them if the cache has none for these sources."""
+    _extend()
+    with _settings():
+        try:
+            return _compile(cached=True)
+        except OSError:  # nothing cached, and a folder that cannot be written
+            return _compile(cached=False)
+
+
+def _compile(cached: bool) -> Compiled:
+    integers, flags, bytes_ = types.int64[::1], types.uint8[::1], types.uint8[::1]
+    rows, floats = types.int64[:, ::1], types.float64[::1]
+    columns = [integers] * 5 + [flags] * 4 + [rows, floats]
+    bars = types.NamedTuple(columns, kernel.Bars)
+    compile_ = numba.njit(types.void(bars, integers, types.float64, integers, rows, rows), cache=cached, nogil=True)
+    write = numba.njit(
+        types.int64(rows, types.int64, integers, integers, bytes_, integers, bytes_), cache=cached, nogil=True
+    )
+    return Compiled(compile_(kernel.book), write(lines.write_lines))
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Cache beside the sources, for any processor, while the functions are compiled or loaded."""
+    config = numba.config
+    before = config.CACHE_LOCATOR_CLASSES, config.CPU_NAME, config.CPU_FEATURES
+    config.CACHE_LOCATOR_CLASSES = f"{__name__}.{BesideTheSources.__name__}"
+    config.CPU_NAME, config.CPU_FEATURES = "generic", ""
+    try:
+        yield
+    finally:
+        config.CACHE_LOCATOR_CLASSES, config.CPU_NAME, config.CPU_FEATURES = before
+
+
+class BesideTheSources(caching.InTreeCacheLocator):
+    """Numba's own locator, but for folders that can only be read too, and with a stamp of all sources."""
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> "BesideTheSources":
+        return cls(py_func, py_file)
+
+    def get_source_stamp(self) -> str:
+        sources = sorted(_FOLDER.glob("*.py"))
+        return hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()
+
+
+@cache
+def _extend() -> None:
+    """Let compiled functions call those of the kernel, and the 128-bit forms of those in `wide.py`."""
+    for module in (kernel, lines):
+        for function in _functions(module):
+            if function.__name__ not in ("book", "write_lines"):
+                register_jitable(function)
+    overload(wide.floor_ratio, strict=False)(lambda one, other, divisor: floor_ratio)
+    overload(wide.is_product_less, strict=False)(lambda one, other, third, fourth: is_product_less)
+    overload(wide.half_even_ratio, strict=False)(lambda gain, factor, cost, cost_factor, divisor: half_even_ratio)
+    for name in ("high_product", "divide", "half_even_quotient"):
+        register_jitable(globals()[name])
+
+
+def _functions(module: ModuleType) -> list[Callable[..., Any]]:
+    return [each for _, each in getmembers(module, isfunction) if each.__module__ == module.__name__]
+
+
+# 128 bits as two words. LLVM multiplies so, but its division of 128 bits by 64 ends the process.
+
+
+@intrinsic
+def _high(typing_context: Any, one: Any, other: Any) -> Any:
+    """The upper word of a product of two unsigned words."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        wide_type = ir.IntType(128)
+        product = builder.mul(*(builder.zext(each, wide_type) for each in arguments))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide_type, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+def high_product(one: Any, other: Any) -> Any:
+    return _high(one, other)
+
+
+def divide(high: Any, low: Any, divisor: Any) -> Any:
+    """Return quotient and rest of two words by one, where high < divisor: Knuth's algorithm D in half words."""
+    if high == _NONE:
+        quotient = low // divisor
+        return quotient, low - quotient * divisor
+    shift = _NONE
+    while divisor & _TOP == _NONE:
+        divisor <<= _ONE
+        shift += _ONE
+    if shift > _NONE:
+        high = (high << shift) | (low >> (_U64(64) - shift))
+        low <<= shift
+    upper, lower = divisor >> _HALF, divisor & _LOW
+    result, rest = _NONE, high
+    for half in range(2):
+        following = low >> _HALF if half == 0 else low & _LOW
+        digit = rest // upper
+        left = rest - digit * upper
+        while digit > _LOW or digit * lower > ((left << _HALF) | following):
+            digit -= _ONE
+            left += upper
+            if left > _LOW:
+                break
+        rest = ((rest << _HALF) | following) - digit * divisor
+        result = (result << _HALF) | digit
+    return result, rest >> shift
+
+
+def half_even_quotient(high: Any, low: Any, divisor: Any) -> Any:
+    quotient, rest = divide(high, low, divisor)
+    other = divisor - rest
+    if rest > other or (rest == other and quotient & _ONE == _ONE):
+        quotient += _ONE
+    return quotient
+
+
+def floor_ratio(one: Any, other: Any, divisor: Any) -> Any:
+    first, second = _U64(one), _U64(other)
+    quotient, _ = divide(high_product(first, second), first * second, _U64(divisor))
+    return np.int64(quotient)
+
+
+def is_product_less(one: Any, other: Any, third: Any, fourth: Any) -> Any:
+    a, b, c, d = _U64(one), _U64(other), _U64(third), _U64(fourth)
+    left, right = high_product(a, b), high_product(c, d)
+    return left < right or (left == right and a * b < c * d)
+
+
+def half_even_ratio(gain: Any, factor: Any, cost: Any, cost_factor: Any, divisor: Any) -> Any:
+    """Add the magnitudes of a loss and its cost; of a gain and its cost take the difference and its sign."""
+    gained, lost = _U64(abs(gain)), _U64(cost)
+    by, lost_by, over = _U64(factor), _U64(cost_factor), _U64(divisor)
+    high, low = high_product(gained, by), gained * by
+    cost_high, cost_low = high_product(lost, lost_by), lost * lost_by
+    if gain < 0:
+        total = low + cost_low
+        carry = _ONE if total < low else _NONE
+        return -np.int64(half_even_quotient(high + cost_high + carry, total, over))
+    if high > cost_high or (high == cost_high and low >= cost_low):
+        borrow = _ONE if low < cost_low else _NONE
+        return np.int64(half_even_quotient(high - cost_high - borrow, low - cost_low, over))
+    borrow = _ONE if cost_low < low else _NONE
+    return -np.int64(half_even_quotient(cost_high - high - borrow, cost_low - low, over))
