@@ -124,6 +124,17 @@ class Series:
                 self._truths.popitem(last=False)
         return cached
 
+    def share(self) -> "Series":
+        """Return a series with the same bars and caches of its own, for another thread. Neither may grow then."""
+        shared = Series()
+        shared._bars, shared._buffers, shared._columns = self._bars, self._buffers, self._columns
+        shared._ticks = self._ticks
+        return shared
+
+    def forget_truths(self) -> None:
+        """Empty the cache of conditions, which a search over many of them would only fill."""
+        self._truths.clear()
+
     def _reserve(self, length: int) -> None:
         capacity = len(self._buffers["close"])
         if length <= capacity:

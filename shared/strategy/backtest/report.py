@@ -1,7 +1,7 @@
-"""The result of a backtest. What only a reader needs, fills and trades as objects, is made when it is asked for."""
+"""The result of a backtest. Fills and trades are built as objects when they are first read."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Literal
@@ -10,14 +10,14 @@ from shared.strategy.backtest.metrics import Metrics
 from shared.strategy.execution.outcome import Fill, Trade
 
 Arithmetic = Literal["integer", "decimal"]
-Booked = tuple[tuple[Fill, ...], tuple[Trade, ...]]
+FillsAndTrades = tuple[tuple[Fill, ...], tuple[Trade, ...]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BacktestReport:
     """`first_decision` is the index of the first bar at which it could decide.
 
-    `arithmetic`: what the run was computed in; the results are the same either way.
+    Two reports are equal if all results are, whatever the arithmetic they were computed in.
     """
 
     metrics: Metrics
@@ -26,17 +26,27 @@ class BacktestReport:
     first_decision: int | None
     total_fills: int
     total_trades: int
-    arithmetic: Arithmetic = field(compare=False)
-    make_fills_and_trades: Callable[[], Booked] = field(compare=False, repr=False)
+    arithmetic: Arithmetic
+    build: Callable[[], FillsAndTrades]
 
     @cached_property
-    def _booked(self) -> Booked:
-        return self.make_fills_and_trades()
+    def _built(self) -> FillsAndTrades:
+        return self.build()
 
     @property
     def fills(self) -> tuple[Fill, ...]:
-        return self._booked[0]
+        return self._built[0]
 
     @property
     def trades(self) -> tuple[Trade, ...]:
-        return self._booked[1]
+        return self._built[1]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BacktestReport) and self._results() == other._results()
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def _results(self) -> tuple[object, ...]:
+        counts = (self.total_fills, self.total_trades)
+        return (self.metrics, self.final_equity, self.fingerprint, self.first_decision, counts, self._built)

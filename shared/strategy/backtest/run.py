@@ -58,7 +58,7 @@ def run_backtest(
         total_fills=len(fills),
         total_trades=len(trades),
         arithmetic="decimal",
-        make_fills_and_trades=lambda: (tuple(fills), tuple(trades)),
+        build=lambda: (tuple(fills), tuple(trades)),
     )
 
 

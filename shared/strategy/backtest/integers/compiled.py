@@ -21,7 +21,6 @@ from numba.core.extending import intrinsic, overload, register_jitable
 
 from shared.strategy.backtest.integers import kernel, lines, wide
 
-_FOLDER = Path(__file__).parent
 _U64 = np.uint64
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -72,15 +71,17 @@ def _settings() -> Iterator[None]:
 
 
 class BesideTheSources(caching.InTreeCacheLocator):
-    """Numba's own locator, but for folders that can only be read too, and with a stamp of all sources."""
+    """Numba's own locator, but for folders that can only be read too, and with a stamp of all that is compiled."""
 
     @classmethod
     def from_function(cls, py_func: Any, py_file: str) -> "BesideTheSources":
         return cls(py_func, py_file)
 
     def get_source_stamp(self) -> str:
-        sources = sorted(_FOLDER.glob("*.py"))
-        return hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()
+        sources = [module.__file__ for module in (kernel, lines, wide)]
+        texts = [Path(each).read_bytes() for each in (*sources, __file__) if each is not None]
+        constants = repr(getmembers(kernel, lambda each: isinstance(each, int))).encode()
+        return hashlib.sha256(b"".join([*texts, constants])).hexdigest()
 
 
 @cache

@@ -8,7 +8,7 @@ from shared.statistics import fraction
 from shared.strategy.backtest.integers import kernel, lines
 from shared.strategy.backtest.integers.booking import Booking
 from shared.strategy.backtest.metrics import Totals, empty_days, metrics_of
-from shared.strategy.backtest.report import BacktestReport, Booked
+from shared.strategy.backtest.report import BacktestReport, FillsAndTrades
 from shared.strategy.bars import Side, Terms
 from shared.strategy.decimals import ZERO, exact
 from shared.strategy.execution.outcome import Fill, Position, Trade
@@ -30,7 +30,7 @@ def report_of(
         total_fills=len(booking.fills),
         total_trades=len(booking.trades),
         arithmetic="integer",
-        make_fills_and_trades=lambda: _fills_and_trades(booking, strategy_hash, terms),
+        build=lambda: _fills_and_trades(booking, strategy_hash, terms),
     )
 
 
@@ -65,7 +65,7 @@ def _daily_pnls(booking: Booking, series: Series, start: int | None) -> list[Dec
     return [_money(each) if each else ZERO for each in units.tolist()]
 
 
-def _fills_and_trades(booking: Booking, strategy_hash: str, terms: Terms) -> Booked:
+def _fills_and_trades(booking: Booking, strategy_hash: str, terms: Terms) -> FillsAndTrades:
     """Build fills and trades with the arithmetic of the execution, from bars, quantities and prices."""
     fills: list[Fill] = []
     trades: list[Trade] = []
