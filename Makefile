@@ -26,7 +26,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
-$(KERNEL): $(STAMP) $(wildcard shared/strategy/backtest/integers/*.py)
+$(KERNEL): $(STAMP) $(wildcard shared/strategy/backtest/integers/*.py) shared/strategy/tolerance.py
 	@echo "compiling the kernel of backtests"
 	@$(BIN)/python -c 'from shared.strategy.backtest.integers.compiled import load; load()'
 	@touch $(KERNEL)

@@ -19,7 +19,7 @@ _LARGEST = 2.0**49  # below it, a quotient of two floats is less than half a tic
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """Prices in ticks, open times and UTC days of each bar."""
+    """Prices in ticks, open times and UTC days of each bar; and the extremes of the prices."""
 
     opens: Integers
     highs: Integers
@@ -27,10 +27,13 @@ class Ticks:
     closes: Integers
     times: Integers
     days: Integers
+    highest: int
+    lowest_close: int
+    highest_close: int
 
 
 def to_ticks(bars: Sequence[Bar], columns: Sequence[Values], tick: Decimal) -> Ticks | None:
-    """Return the bars in ticks; None if a price is not a multiple of the tick, or beyond 2⁴⁹ ticks.
+    """Return the bars, at least one, in ticks; None if a price is not a multiple of the tick, or beyond 2⁴⁹ ticks.
 
     `columns` are open, high, low and close as floats. They give the numbers; the decimals prove them.
     """
@@ -44,5 +47,6 @@ def to_ticks(bars: Sequence[Bar], columns: Sequence[Values], tick: Decimal) -> T
             if any(map(mod, map(attrgetter(name), bars), repeat(tick))):
                 return None
     times = np.fromiter((bar.open_time_ms for bar in bars), np.int64, len(bars))
-    opens, highs, lows, closes = (each.astype(np.int64) for each in ticks)
-    return Ticks(opens, highs, lows, closes, times, times // DAY_MS)
+    prices = opens, highs, lows, closes = [each.astype(np.int64) for each in ticks]
+    highest = max(int(each.max()) for each in prices)
+    return Ticks(opens, highs, lows, closes, times, times // DAY_MS, highest, int(closes.min()), int(closes.max()))

@@ -38,7 +38,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the metrics need of the trades. `daily`: the pnl of each UTC day, days without a trade included."""
+    """What the metrics need of the trades. `returns` are those of `days` UTC days, see `realised_returns`."""
 
     trades: int
     won: int
@@ -47,7 +47,8 @@ class Totals:
     losses: Decimal
     fees: Decimal
     drawdown_pct: float | None
-    daily: Sequence[Decimal]
+    days: int
+    returns: Sequence[float] | None
 
 
 def measure(
@@ -64,6 +65,8 @@ def measure(
     and not with that of the first bar.
     """
     drawdown = max_drawdown_pct(initial_balance, [trade.pnl for trade in trades])
+    daily = _daily_pnls(series, trades, first_decision if given_start else 0)
+    returns = realised_returns(initial_balance, daily)
     with exact():
         totals = Totals(
             trades=len(trades),
@@ -73,7 +76,8 @@ def measure(
             losses=-sum((trade.pnl for trade in trades if trade.pnl < 0), ZERO),
             fees=sum((trade.fees for trade in trades), ZERO),
             drawdown_pct=drawdown,
-            daily=_daily_pnls(series, trades, first_decision if given_start else 0),
+            days=len(daily),
+            returns=returns,
         )
     return metrics_of(series, totals, initial_balance, first_decision)
 
@@ -82,7 +86,7 @@ def metrics_of(series: Series, totals: Totals, initial_balance: Decimal, first_d
     with exact():
         gained = totals.gains - totals.losses
         equity = initial_balance + gained
-    returns = realised_returns(initial_balance, totals.daily) or ()
+    returns = totals.returns or ()
     growth = fraction(equity, initial_balance)
     decided = 0 if first_decision is None else len(series) - first_decision
     return Metrics(
@@ -96,7 +100,7 @@ def metrics_of(series: Series, totals: Totals, initial_balance: Decimal, first_d
         exposure_pct=rounded(ratio(100 * totals.bars, decided)),
         sharpe=rounded(sharpe(returns)),
         sortino=rounded(sortino(returns)),
-        calmar=rounded(calmar(growth, len(totals.daily), totals.drawdown_pct)),
+        calmar=rounded(calmar(growth, totals.days, totals.drawdown_pct)),
         fees=rounded(float(totals.fees)),
     )
 
@@ -116,15 +120,18 @@ def _buy_and_hold_pct(series: Series, first_decision: int | None) -> float | Non
 
 
 def _daily_pnls(series: Series, trades: Sequence[Trade], start: int | None) -> list[Decimal]:
-    first, daily = empty_days(series, start)
-    for trade in trades:
-        daily[trade.exit_time // DAY_MS - first] += trade.pnl
+    """Return the pnl of each UTC day from bar `start` to the last bar, days without a trade included."""
+    first, count = days_from(series, start)
+    daily = [ZERO] * count
+    with exact():
+        for trade in trades:
+            daily[trade.exit_time // DAY_MS - first] += trade.pnl
     return daily
 
 
-def empty_days(series: Series, start: int | None) -> tuple[int, list[Decimal]]:
-    """Return the UTC day of bar `start`, and a 0 for each day from it to the last bar's; no day without a start."""
+def days_from(series: Series, start: int | None) -> tuple[int, int]:
+    """Return the UTC day of bar `start`, and the number of days from it to the last bar's; 0 without a start."""
     if start is None or start >= len(series):
-        return 0, []
+        return 0, 0
     first = series.bar(start).open_time_ms // DAY_MS
-    return first, [ZERO] * (series.bar(len(series) - 1).open_time_ms // DAY_MS - first + 1)
+    return first, series.bar(len(series) - 1).open_time_ms // DAY_MS - first + 1

@@ -25,7 +25,7 @@ from tests.unit.strategy.test_batch_equals_steps import random_plan, walk
 from tests.unit.strategy.test_examples import Case, read_case
 
 FIRST = int(os.environ.get("INTEGER_SEED", "0"))
-COUNT = int(os.environ.get("INTEGER_CASES", "600"))
+COUNT = int(os.environ.get("INTEGER_CASES", "1000"))
 CHUNK = 50
 
 

@@ -65,17 +65,18 @@ def book(
         return None
     count = int(np.count_nonzero(candidates))
     levels = plan.rules[kernel.LEVELS]
-    rows = np.empty((count * (levels + 2), kernel.FILL_COLUMNS), dtype=np.int64)
-    trades = np.empty((count, kernel.TRADE_COLUMNS), dtype=np.int64)
+    rows = np.empty(count * (levels + 2) * kernel.FILL_COLUMNS, dtype=np.int64)
+    trades = np.empty(count * kernel.TRADE_COLUMNS, dtype=np.int64)
     columns = (ticks.opens, ticks.highs, ticks.lows, ticks.closes, ticks.days)
-    state = _run(plan, [*columns, *signals, distances, _stop_values(strategy.risk, series)], rows, trades, compiled)
+    stop_values = _stop_values(strategy.risk, series)
+    state = _run(plan, [*columns, *signals, distances.ravel(), stop_values], rows, trades, compiled)
     if state[kernel.STATUS]:
         return None
-    fills = rows[: state[kernel.FILLS]]
+    fills = rows.reshape(-1, kernel.FILL_COLUMNS)[: state[kernel.FILLS]]
     return Booking(
         ticks,
         fills,
-        trades[: state[kernel.TRADES]],
+        trades.reshape(-1, kernel.TRADE_COLUMNS)[: state[kernel.TRADES]],
         state[kernel.EQUITY],
         state[kernel.FALL],
         state[kernel.BELOW_PEAK],
@@ -130,7 +131,7 @@ def _fingerprint(fills: Integers, ticks: Ticks, terms: Terms, compiled: bool) ->
         return sha256(out[:length]).hexdigest()
     text = bytearray(room)
     length = lines.write_lines(
-        fills.tolist(), len(fills), ticks.times.tolist(), scales, lines.TEXT, lines.STARTS, text
+        fills.ravel().tolist(), len(fills), ticks.times.tolist(), scales, lines.TEXT, lines.STARTS, text
     )
     return sha256(text[:length]).hexdigest()
 

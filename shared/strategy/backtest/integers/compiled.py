@@ -4,23 +4,29 @@ The compiled code is kept beside this file (`__pycache__`), by a hash of the sou
 architecture, so that what an installation compiled is used from a folder that cannot be written.
 """
 
+import ctypes
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from inspect import getmembers, isfunction
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba.core import caching, types
 from numba.core.extending import intrinsic, overload, register_jitable
 
+from shared.strategy import tolerance
 from shared.strategy.backtest.integers import kernel, lines, wide
+from shared.strategy.ticks import Integers
 
+Bytes = npt.NDArray[np.uint8]
 _U64 = np.uint64
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -29,9 +35,44 @@ _TOP = np.uint64(1 << 63)
 _NONE = np.uint64(0)
 
 
-class Compiled(NamedTuple):
-    book: Callable[..., None]
-    write_lines: Callable[..., int]
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The compiled functions. Arrays are passed by their addresses: numba would count references in every call."""
+
+    _book: Callable[..., None]
+    _write_lines: Callable[..., int]
+    _write_orders: Callable[..., None]
+
+    def book(
+        self,
+        bars: kernel.Bars,
+        rules: Integers,
+        size_factor: float,
+        state: Integers,
+        fills: Integers,
+        trades: Integers,
+    ) -> None:
+        columns = [column.ctypes.data for column in bars]
+        self._book(*columns, rules.ctypes.data, size_factor, *(each.ctypes.data for each in (state, fills, trades)))
+
+    def write_lines(
+        self,
+        fills: Integers,
+        count: int,
+        times: Integers,
+        scales: Integers,
+        text: Bytes,
+        starts: Integers,
+        out: Bytes,
+    ) -> int:
+        arrays = (times, scales, text, starts, out)
+        return self._write_lines(fills.ctypes.data, count, *(each.ctypes.data for each in arrays))
+
+    def orders(self, left: tolerance.Values, right: tolerance.Values) -> tolerance.Orders:
+        found = np.empty(len(left), dtype=np.uint8)
+        steps = [each.strides[0] // each.itemsize for each in (left, right)]
+        self._write_orders(left.ctypes.data, steps[0], right.ctypes.data, steps[1], len(left), found.ctypes.data)
+        return found
 
 
 @cache
@@ -40,21 +81,59 @@ def load() -> Compiled:
     _extend()
     with _settings():
         try:
-            return _compile(cached=True)
+            found = _compile(cached=True)
         except OSError:  # nothing cached, and a folder that cannot be written
-            return _compile(cached=False)
+            found = _compile(cached=False)
+    tolerance.use_compiled(found.orders)
+    return found
 
 
 def _compile(cached: bool) -> Compiled:
-    integers, flags, bytes_ = types.int64[::1], types.uint8[::1], types.uint8[::1]
-    rows, floats = types.int64[:, ::1], types.float64[::1]
-    columns = [integers] * 5 + [flags] * 4 + [rows, floats]
-    bars = types.NamedTuple(columns, kernel.Bars)
-    compile_ = numba.njit(types.void(bars, integers, types.float64, integers, rows, rows), cache=cached, nogil=True)
-    write = numba.njit(
-        types.int64(rows, types.int64, integers, integers, bytes_, integers, bytes_), cache=cached, nogil=True
+    words, flags, floats = (types.CPointer(each) for each in (types.int64, types.uint8, types.float64))
+    bars = [words] * 5 + [flags] * 4 + [words, floats]
+    book = types.void(*bars, words, types.float64, words, words, words)
+    write = types.int64(words, types.int64, words, words, flags, words, flags)
+    orders = types.void(floats, types.int64, floats, types.int64, types.int64, flags)
+    options = {"cache": cached, "error_model": "numpy"}  # no division by 0: denominators are above it
+    addresses = [
+        numba.cfunc(signature, **options)(function).address
+        for signature, function in ((book, _book_bars), (write, lines.write_lines), (orders, _write_orders))
+    ]
+    pointer, word = ctypes.c_void_p, ctypes.c_int64
+    return Compiled(
+        ctypes.CFUNCTYPE(None, *[pointer] * 12, ctypes.c_double, *[pointer] * 3)(addresses[0]),
+        ctypes.CFUNCTYPE(word, pointer, word, *[pointer] * 5)(addresses[1]),
+        ctypes.CFUNCTYPE(None, pointer, word, pointer, word, word, pointer)(addresses[2]),
     )
-    return Compiled(compile_(kernel.book), write(lines.write_lines))
+
+
+def _book_bars(
+    opens: Any,
+    highs: Any,
+    lows: Any,
+    closes: Any,
+    days: Any,
+    long_entry: Any,
+    short_entry: Any,
+    long_exit: Any,
+    short_exit: Any,
+    distances: Any,
+    stop_values: Any,
+    rules: Any,
+    size_factor: Any,
+    state: Any,
+    fills: Any,
+    trades: Any,
+) -> None:
+    bars = kernel.Bars(
+        opens, highs, lows, closes, days, long_entry, short_entry, long_exit, short_exit, distances, stop_values
+    )
+    kernel.book(bars, rules, size_factor, state, fills, trades)
+
+
+def _write_orders(left: Any, left_step: Any, right: Any, right_step: Any, count: Any, out: Any) -> None:
+    for index in range(count):
+        out[index] = tolerance.order(left[index * left_step], right[index * right_step])
 
 
 @contextmanager
@@ -78,7 +157,7 @@ class BesideTheSources(caching.InTreeCacheLocator):
         return cls(py_func, py_file)
 
     def get_source_stamp(self) -> str:
-        sources = [module.__file__ for module in (kernel, lines, wide)]
+        sources = [module.__file__ for module in (kernel, lines, wide, tolerance)]
         texts = [Path(each).read_bytes() for each in (*sources, __file__) if each is not None]
         constants = repr(getmembers(kernel, lambda each: isinstance(each, int))).encode()
         return hashlib.sha256(b"".join([*texts, constants])).hexdigest()
@@ -87,10 +166,10 @@ class BesideTheSources(caching.InTreeCacheLocator):
 @cache
 def _extend() -> None:
     """Let compiled functions call those of the kernel, and the 128-bit forms of those in `wide.py`."""
+    register_jitable(tolerance.order)
     for module in (kernel, lines):
         for function in _functions(module):
-            if function.__name__ not in ("book", "write_lines"):
-                register_jitable(function)
+            register_jitable(function)
     overload(wide.floor_ratio, strict=False)(lambda one, other, divisor: floor_ratio)
     overload(wide.is_product_less, strict=False)(lambda one, other, third, fourth: is_product_less)
     overload(wide.half_even_ratio, strict=False)(lambda gain, factor, cost, cost_factor, divisor: half_even_ratio)

@@ -10,20 +10,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from shared.strategy.backtest.integers.scales import BeyondBound
-from shared.strategy.document.risk import Distance, Risk
+from shared.strategy.backtest.integers.scales import BeyondBound, indicator_distances
+from shared.strategy.document.risk import Risk
 from shared.strategy.series import Series
 from shared.strategy.ticks import Integers
 from shared.strategy.tolerance import Flags, Values
 
 _MARGIN = 1e-14  # relative; several times the error of the two products of floats below
 _FARTHEST = 2.0**45
-
-
-def indicator_distances(risk: Risk) -> list[Distance]:
-    """Return the distances of the stop and of the targets, in this order, that come from an indicator."""
-    distances = [risk.stop_loss, *(level.distance for level in risk.take_profits or ())]
-    return [each for each in distances if each is not None and each.column is not None]
 
 
 def distance_codes(risk: Risk, series: Series, tick: Decimal, candidates: Flags) -> Integers:

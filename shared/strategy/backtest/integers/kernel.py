@@ -8,7 +8,7 @@ An absent level (stop, trail, target) is 0, which no price reaches from above; f
 """
 
 from collections.abc import MutableSequence, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shared.strategy.backtest.integers.wide import floor_ratio, half_even_ratio, is_product_less
 from shared.strategy.conditions.operators import TRUE
@@ -61,11 +61,12 @@ BEYOND_BOUND, UNDECIDED = 1, 2
     REVERSES,
     LOSS,
     LOSS_D,
+    DISTANCES,
     TARGET_KIND,
     LEVELS,
     REST_LEVEL,
     TARGETS,
-) = range(37)
+) = range(38)
 # Per level, from TARGETS on.
 (TARGET_ABOVE, TARGET_BELOW, TARGET_D, PART, PART_D, TARGET_RULES) = range(6)
 RULES = TARGETS + MAX_TARGETS * TARGET_RULES
@@ -89,7 +90,6 @@ NONE, PERCENT, INDICATOR = range(3)
     DECIDED_AT,
     SIDE,
     ENTRY_PRICE,
-    ENTRY_FILL,
     QTY,
     LEFT,
     GROSS,
@@ -105,13 +105,13 @@ NONE, PERCENT, INDICATOR = range(3)
     FALL,
     BELOW_PEAK,
     TARGET_PRICES,
-) = range(28)
+) = range(27)
 TARGET_PARTS = TARGET_PRICES + MAX_TARGETS
 STATE = TARGET_PARTS + MAX_TARGETS
 
 # Columns of the rows of fills and trades.
 FILL_BAR, FILL_SIDE, FILL_REASON, FILL_QTY, FILL_PRICE, FILL_COLUMNS = range(6)
-TRADE_ENTRY, TRADE_EXIT_BAR, TRADE_BARS, TRADE_NOTIONAL, TRADE_PNL, TRADE_COLUMNS = range(6)
+TRADE_EXIT_BAR, TRADE_BARS, TRADE_NOTIONAL, TRADE_PNL, TRADE_COLUMNS = range(5)
 
 
 class Bars(NamedTuple):
@@ -126,13 +126,13 @@ class Bars(NamedTuple):
     short_entry: Column
     long_exit: Column
     short_exit: Column
-    distances: Any
-    """A row for the stop and for each target whose distance comes from an indicator, see `distances.py`."""
+    distances: Column
+    """Of the stop and of each target whose distance comes from an indicator, one after another: `distances.py`."""
     stop_values: Sequence[float]
     """The indicator that a stop is computed from, if that decides the quantity."""
 
 
-def book(bars: Bars, rules: Row, size_factor: float, state: Row, fills: Any, trades: Any) -> None:
+def book(bars: Bars, rules: Row, size_factor: float, state: Row, fills: Row, trades: Row) -> None:
     """Run all bars. Writes rows into `fills` and `trades`, and their numbers and the equity into `state`.
 
     If `state[STATUS]` is not 0 afterwards, the booking stopped early and its result means nothing.
@@ -158,7 +158,7 @@ def book(bars: Bars, rules: Row, size_factor: float, state: Row, fills: Any, tra
 
 
 def begin(rules: Row, state: Row) -> None:
-    for at in range(len(state)):
+    for at in range(STATE):
         state[at] = 0
     state[EQUITY] = state[PEAK] = state[BELOW_PEAK] = rules[INITIAL]
     state[ALLOWED_FROM] = rules[FIRST]
@@ -216,7 +216,7 @@ def market_price(rules: Row, ticks: int, buying: bool) -> int:
 # Step 1: at the open.
 
 
-def open_bar(bars: Bars, rules: Row, state: Row, fills: Any, trades: Any, index: int) -> None:
+def open_bar(bars: Bars, rules: Row, state: Row, fills: Row, trades: Row, index: int) -> None:
     if state[PENDING_EXIT] == 0 and state[PENDING_SIDE] == 0:
         return
     reason, side = state[PENDING_EXIT], state[PENDING_SIDE]
@@ -226,7 +226,6 @@ def open_bar(bars: Bars, rules: Row, state: Row, fills: Any, trades: Any, index:
         close_part(bars, rules, state, fills, trades, index, state[LEFT], price, reason)
     if side != 0 and state[EQUITY] > 0:
         open_position(bars, rules, state, side, market_price(rules, bars.opens[index], side > 0))
-        state[ENTRY_FILL] = state[FILLS]
         add_fill(state, fills, index, state[QTY], state[ENTRY_PRICE], ENTRY)
 
 
@@ -237,12 +236,12 @@ def open_position(bars: Bars, rules: Row, state: Row, side: int, price: int) -> 
     state[QTY] = state[LEFT] = qty
     state[GROSS], state[NOTIONAL] = 0, price * qty
     state[SPENT] = state[HELD] = state[STOP] = 0
-    row = 0
+    distance = decided_at
     if rules[STOP_KIND] == PERCENT:
         state[STOP] = nearest(price, rules[STOP_BELOW] if side > 0 else rules[STOP_ABOVE], rules[STOP_D])
     elif rules[STOP_KIND] == INDICATOR:
-        state[STOP] = moved(price, -side, bars.distances[row][decided_at])
-        row += 1
+        state[STOP] = moved(price, -side, bars.distances[distance])
+        distance += rules[BARS]
     state[TRAIL] = trailing_stop(rules, state)
     for level in range(rules[LEVELS]):
         at = TARGETS + level * TARGET_RULES
@@ -250,7 +249,8 @@ def open_position(bars: Bars, rules: Row, state: Row, side: int, price: int) -> 
             factor = rules[at + TARGET_ABOVE] if side > 0 else rules[at + TARGET_BELOW]
             state[TARGET_PRICES + level] = nearest(price, factor, rules[at + TARGET_D]) if factor > 0 else 0
         else:
-            state[TARGET_PRICES + level] = moved(price, side, bars.distances[row + level][decided_at])
+            state[TARGET_PRICES + level] = moved(price, side, bars.distances[distance])
+            distance += rules[BARS]
         state[TARGET_PARTS + level] = floor_ratio(qty, rules[at + PART], rules[at + PART_D])
 
 
@@ -278,7 +278,7 @@ def trailing_stop(rules: Row, state: Row) -> int:
 # Step 2: stops and targets.
 
 
-def close_bar(bars: Bars, rules: Row, size_factor: float, state: Row, fills: Any, trades: Any, index: int) -> None:
+def close_bar(bars: Bars, rules: Row, size_factor: float, state: Row, fills: Row, trades: Row, index: int) -> None:
     """Run steps 2 and 3 of a bar with an open position."""
     state[HELD] += 1
     apply_levels(bars, rules, state, fills, trades, index)
@@ -299,7 +299,7 @@ def is_stopped(side: int, price: int, stop: int) -> bool:
     return stop > 0 and (price <= stop if side > 0 else price >= stop)
 
 
-def apply_levels(bars: Bars, rules: Row, state: Row, fills: Any, trades: Any, index: int) -> None:
+def apply_levels(bars: Bars, rules: Row, state: Row, fills: Row, trades: Row, index: int) -> None:
     side, opened = state[SIDE], bars.opens[index]
     adverse, favourable = bars.lows[index], bars.highs[index]
     if side < 0:
@@ -323,7 +323,7 @@ def apply_levels(bars: Bars, rules: Row, state: Row, fills: Any, trades: Any, in
 
 
 def take_profits(
-    bars: Bars, rules: Row, state: Row, fills: Any, trades: Any, index: int, reached: int, at_open: bool
+    bars: Bars, rules: Row, state: Row, fills: Row, trades: Row, index: int, reached: int, at_open: bool
 ) -> None:
     while state[SIDE] != 0 and state[SPENT] < rules[LEVELS]:
         level = state[SPENT]
@@ -365,8 +365,8 @@ def decide_entry(bars: Bars, rules: Row, size_factor: float, state: Row, index: 
     side = 1 if long else -1
     if side == state[SIDE]:
         return
-    for row in range(len(bars.distances)):
-        if bars.distances[row][index] < 0:
+    for row in range(rules[DISTANCES]):
+        if bars.distances[row * rules[BARS] + index] < 0:
             return
     qty = quantity(bars, rules, size_factor, state, index)
     if qty > 0 and qty >= rules[MIN_QTY] and qty * bars.closes[index] >= rules[MIN_NOTIONAL]:
@@ -397,15 +397,15 @@ def quantity(bars: Bars, rules: Row, size_factor: float, state: Row, index: int)
 # Closing.
 
 
-def add_fill(state: Row, fills: Any, index: int, qty: int, price: int, reason: int) -> None:
-    row = fills[state[FILLS]]
-    row[FILL_BAR], row[FILL_SIDE], row[FILL_REASON] = index, state[SIDE], reason
-    row[FILL_QTY], row[FILL_PRICE] = qty, price
+def add_fill(state: Row, fills: Row, index: int, qty: int, price: int, reason: int) -> None:
+    row = state[FILLS] * FILL_COLUMNS
+    fills[row + FILL_BAR], fills[row + FILL_SIDE], fills[row + FILL_REASON] = index, state[SIDE], reason
+    fills[row + FILL_QTY], fills[row + FILL_PRICE] = qty, price
     state[FILLS] += 1
 
 
 def close_part(
-    bars: Bars, rules: Row, state: Row, fills: Any, trades: Any, index: int, qty: int, price: int, reason: int
+    bars: Bars, rules: Row, state: Row, fills: Row, trades: Row, index: int, qty: int, price: int, reason: int
 ) -> None:
     add_fill(state, fills, index, qty, price, reason)
     state[LEFT] -= qty
@@ -415,11 +415,11 @@ def close_part(
         end_trade(bars, rules, state, trades, index)
 
 
-def end_trade(bars: Bars, rules: Row, state: Row, trades: Any, index: int) -> None:
+def end_trade(bars: Bars, rules: Row, state: Row, trades: Row, index: int) -> None:
     pnl = half_even_ratio(state[GROSS], rules[GROSS_FACTOR], state[NOTIONAL], rules[FEE_FACTOR], rules[PNL_D])
-    row = trades[state[TRADES]]
-    row[TRADE_ENTRY], row[TRADE_EXIT_BAR], row[TRADE_BARS] = state[ENTRY_FILL], index, state[HELD]
-    row[TRADE_NOTIONAL], row[TRADE_PNL] = state[NOTIONAL], pnl
+    row = state[TRADES] * TRADE_COLUMNS
+    trades[row + TRADE_EXIT_BAR], trades[row + TRADE_BARS] = index, state[HELD]
+    trades[row + TRADE_NOTIONAL], trades[row + TRADE_PNL] = state[NOTIONAL], pnl
     state[TRADES] += 1
     state[SIDE] = 0
     state[ALLOWED_FROM] = max(index + rules[COOLDOWN], rules[FIRST])

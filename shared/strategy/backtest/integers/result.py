@@ -7,15 +7,18 @@ import numpy as np
 from shared.statistics import fraction
 from shared.strategy.backtest.integers import kernel, lines
 from shared.strategy.backtest.integers.booking import Booking
-from shared.strategy.backtest.metrics import Totals, empty_days, metrics_of
+from shared.strategy.backtest.integers.scales import MONEY
+from shared.strategy.backtest.metrics import Totals, days_from, metrics_of
 from shared.strategy.backtest.report import BacktestReport, FillsAndTrades
 from shared.strategy.bars import Side, Terms
 from shared.strategy.decimals import ZERO, exact
 from shared.strategy.execution.outcome import Fill, Position, Trade
 from shared.strategy.execution.position import close_part, to_trade
 from shared.strategy.series import Series
+from shared.strategy.ticks import Integers
 
 _MONEY_PLACES = 8
+_HALF_WORD = 32
 
 
 def report_of(
@@ -40,29 +43,44 @@ def _money(units: int) -> Decimal:
 
 def _totals(booking: Booking, series: Series, terms: Terms, start: int | None) -> Totals:
     pnls = booking.trades[:, kernel.TRADE_PNL]
-    units = pnls.tolist()
     drawdown = fraction(Decimal(booking.fall), Decimal(booking.below))
+    days, returns = _daily_returns(booking, series, terms, start)
     instrument = terms.instrument
     with exact():
-        notional = Decimal(sum(booking.trades[:, kernel.TRADE_NOTIONAL].tolist()))
+        notional = Decimal(_sum(booking.trades[:, kernel.TRADE_NOTIONAL]))
         return Totals(
-            trades=len(units),
+            trades=len(pnls),
             won=int(np.count_nonzero(pnls > 0)),
-            bars=int(booking.trades[:, kernel.TRADE_BARS].sum()),
-            gains=_money(sum(each for each in units if each > 0)),
-            losses=_money(-sum(each for each in units if each < 0)),
+            bars=_sum(booking.trades[:, kernel.TRADE_BARS]),
+            gains=_money(_sum(pnls[pnls > 0])),
+            losses=_money(-_sum(pnls[pnls < 0])),
             fees=notional * instrument.tick_size * instrument.qty_step * terms.fee,
             drawdown_pct=None if drawdown is None else drawdown * 100,
-            daily=_daily_pnls(booking, series, start),
+            days=days,
+            returns=returns,
         )
 
 
-def _daily_pnls(booking: Booking, series: Series, start: int | None) -> list[Decimal]:
-    first, daily = empty_days(series, start)
-    units = np.zeros(len(daily), dtype=np.int64)
+def _sum(values: Integers) -> int:
+    """Return the exact sum, which may have more than 64 bits."""
+    return (int((values >> _HALF_WORD).sum()) << _HALF_WORD) + int((values & (2**_HALF_WORD - 1)).sum())
+
+
+def _daily_returns(
+    booking: Booking, series: Series, terms: Terms, start: int | None
+) -> tuple[int, list[float] | None]:
+    """Return the number of days and their returns: quotients of integers, which Python rounds once."""
+    first, count = days_from(series, start)
+    daily = np.zeros(count, dtype=np.int64)
     days = booking.ticks.days[booking.trades[:, kernel.TRADE_EXIT_BAR]] - first
-    np.add.at(units, days, booking.trades[:, kernel.TRADE_PNL])
-    return [_money(each) if each else ZERO for each in units.tolist()]
+    np.add.at(daily, days, booking.trades[:, kernel.TRADE_PNL])
+    equity, returns = int(terms.initial_balance * MONEY), []
+    for pnl in daily.tolist():
+        if equity <= 0:
+            return count, None
+        returns.append(pnl / equity)
+        equity += pnl
+    return count, returns
 
 
 def _fills_and_trades(booking: Booking, strategy_hash: str, terms: Terms) -> FillsAndTrades:

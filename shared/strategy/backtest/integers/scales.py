@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from math import lcm
+from typing import NamedTuple
 
 from shared.strategy.backtest.integers import kernel
 from shared.strategy.bars import Terms
 from shared.strategy.document.parse import Strategy
-from shared.strategy.document.risk import Distance
+from shared.strategy.document.risk import Distance, Risk
 from shared.strategy.execution.sizing import RESERVE
 from shared.strategy.ticks import Ticks
 
@@ -39,9 +41,29 @@ class Plan:
     size_factor: float
 
 
+class _Extent(NamedTuple):
+    """The extremes of a run, in ticks. `farthest`: the largest distance code."""
+
+    highest: int
+    lowest_close: int
+    highest_close: int
+    farthest: int
+
+
 def make_plan(strategy: Strategy, terms: Terms, ticks: Ticks, first: int | None, farthest: int) -> Plan:
     """Return the plan of a run; `farthest` is the largest distance code (`distances.py`). Raises BeyondBound."""
-    return _Planner(strategy, terms, ticks, farthest).plan(first)
+    extent = _Extent(ticks.highest, ticks.lowest_close, ticks.highest_close, farthest)
+    common = _plan_on_any_bars(strategy.risk, strategy.side, terms, extent)
+    rules = list(common.rules)
+    rules[kernel.BARS] = len(ticks.closes)
+    rules[kernel.FIRST] = len(ticks.closes) if first is None else first
+    return Plan(rules, common.size_factor)
+
+
+@lru_cache(maxsize=64)
+def _plan_on_any_bars(risk: Risk, side: str, terms: Terms, extent: _Extent) -> Plan:
+    """Cached because the settings of a sweep often share it."""
+    return _Planner(risk, side, terms, extent).plan()
 
 
 def ratio(value: Fraction) -> tuple[int, int]:
@@ -49,6 +71,12 @@ def ratio(value: Fraction) -> tuple[int, int]:
     if abs(value.numerator) > _MAX or value.denominator > _MAX:
         raise BeyondBound
     return value.numerator, value.denominator
+
+
+def indicator_distances(risk: Risk) -> list[Distance]:
+    """Return the distances of the stop and of the targets, in this order, that come from an indicator."""
+    distances = [risk.stop_loss, *(level.distance for level in risk.take_profits or ())]
+    return [each for each in distances if each is not None and each.column is not None]
 
 
 def digits(value: Decimal) -> tuple[int, int]:
@@ -61,21 +89,16 @@ def digits(value: Decimal) -> tuple[int, int]:
 
 
 class _Planner:
-    def __init__(self, strategy: Strategy, terms: Terms, ticks: Ticks, farthest: int) -> None:
+    def __init__(self, risk: Risk, side: str, terms: Terms, extent: _Extent) -> None:
         instrument = terms.instrument
-        self._strategy, self._risk, self._terms = strategy, strategy.risk, terms
-        self._bars, self._farthest = len(ticks.closes), farthest
+        self._risk, self._side, self._terms, self._extent = risk, side, terms, extent
         self._tick, self._step = Fraction(instrument.tick_size), Fraction(instrument.qty_step)
         self._unit = self._tick * self._step  # the value of one step at a price of one tick
-        self._highest = max(int(each.max()) for each in (ticks.opens, ticks.highs, ticks.lows, ticks.closes))
-        self._lowest_close, self._highest_close = int(ticks.closes.min()), int(ticks.closes.max())
         self._rules = [0] * kernel.RULES
         self._size_factor = 0.0
 
-    def plan(self, first: int | None) -> Plan:
+    def plan(self) -> Plan:
         rules = self._rules
-        rules[kernel.BARS] = self._bars
-        rules[kernel.FIRST] = self._bars if first is None else first
         rules[kernel.INITIAL] = self._initial_balance()
         self._market_prices()
         self._exits()
@@ -122,6 +145,7 @@ class _Planner:
     def _targets(self) -> None:
         risk, rules = self._risk, self._rules
         levels = risk.take_profits or ()
+        rules[kernel.DISTANCES] = len(indicator_distances(risk))
         rules[kernel.LEVELS] = len(levels)
         rules[kernel.REST_LEVEL] = -1 if risk.rest_index is None else risk.rest_index
         for index, level in enumerate(levels):
@@ -176,7 +200,7 @@ class _Planner:
             raise BeyondBound
         rules[kernel.MAX_BARS] = risk.max_bars or 0
         rules[kernel.COOLDOWN] = risk.cooldown_bars
-        rules[kernel.REVERSES] = int(self._strategy.side == "BOTH" and risk.cooldown_bars == 0)
+        rules[kernel.REVERSES] = int(self._side == "BOTH" and risk.cooldown_bars == 0)
         if risk.max_daily_loss_percentage is not None:
             self._set(kernel.LOSS, Fraction(risk.max_daily_loss_percentage) / _HUNDRED)
 
@@ -198,7 +222,7 @@ class _Planner:
     def _highest_fill(self) -> int:
         """No fill is above the highest price with slippage: levels are reached by prices before they fill."""
         rules = self._rules
-        return kernel.nearest(self._highest, rules[kernel.BUY], rules[kernel.BUY_D])
+        return kernel.nearest(self._extent.highest, rules[kernel.BUY], rules[kernel.BUY_D])
 
     def _price_products(self, fill: int) -> Iterator[int]:
         """Yield a bound of each product of prices, and of the levels that follow from them."""
@@ -215,14 +239,14 @@ class _Planner:
         for numerator, denominator in pairs:
             yield 2 * fill * numerator + 2 * denominator
         yield fill * rules[kernel.ACTIVE_ABOVE]
-        yield fill + self._farthest
-        yield self._highest_close * max(rules[kernel.MOST_D], rules[kernel.SIZE_D])
+        yield fill + self._extent.farthest
+        yield self._extent.highest_close * max(rules[kernel.MOST_D], rules[kernel.SIZE_D])
         yield fill * digits(self._terms.instrument.tick_size)[0]  # written into the fingerprint
 
     def _equity_products(self, cap: int, fill: int) -> Iterator[tuple[int, int]]:
         """Yield what depends on equity, each with its limit."""
         rules = self._rules
-        lowest = self._lowest_close
+        lowest = self._extent.lowest_close
         most = cap * rules[kernel.MOST] // (lowest * rules[kernel.MOST_D])
         yield most, _MAX
         if rules[kernel.SIZE_KIND] == kernel.OF_EQUITY:
