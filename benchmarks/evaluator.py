@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import cache
 from typing import TypeVar
 
 from benchmarks import bots
@@ -46,6 +47,11 @@ def measure() -> list[Figure]:
 
 def _ready_series() -> Series:
     """Prices in memory: as decimals, floats and ticks, without any indicator."""
+    return _prices().share()
+
+
+@cache
+def _prices() -> Series:
     series = Series(year())
     series.ticks(TERMS.instrument.tick_size)
     return series

@@ -21,9 +21,10 @@ from shared.strategy.series import Series
 from shared.strategy.ticks import Integers, Ticks
 from shared.strategy.tolerance import Flags, Values
 
-WORTH_LOADING_NUMBA = 50_000
-"""Bars: with fewer, a new process has its result sooner if Python runs the kernel."""
+WORTH_LOADING_NUMBA = 500_000
+"""Bars that Python runs in about the time that loading numba and the compiled kernel takes."""
 _COMPILED = "shared.strategy.backtest.integers.compiled"
+_bars_run_by_python = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,10 @@ def book(
 ) -> Booking | None:
     """Run the strategy over all bars; None if its integers might not fit, or cannot decide.
 
-    `compiled`: whether to use the compiled kernel; None: if that is faster. The booking is the same.
+    `compiled`: whether to use the compiled kernel; None: if that is faster for this process. The result is the same.
     """
     if compiled is None:
-        compiled = len(series) >= WORTH_LOADING_NUMBA or _COMPILED in sys.modules
+        compiled = _is_worth_compiling(len(series))
     ticks = series.ticks(terms.instrument.tick_size) if len(series) else None
     if ticks is None:
         return None
@@ -82,6 +83,14 @@ def book(
         state[kernel.BELOW_PEAK],
         _fingerprint(fills, ticks, terms, compiled),
     )
+
+
+def _is_worth_compiling(bars: int) -> bool:
+    """Return whether this process has numba, or has run so many bars without that it should load it now."""
+    global _bars_run_by_python
+    if _COMPILED not in sys.modules:
+        _bars_run_by_python += bars
+    return _COMPILED in sys.modules or _bars_run_by_python >= WORTH_LOADING_NUMBA
 
 
 def _truths(condition: Condition | None, series: Series) -> Flags:

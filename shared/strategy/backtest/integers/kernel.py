@@ -357,7 +357,9 @@ def decide_exit(bars: Bars, rules: Row, size_factor: float, state: Row, index: i
 
 def decide_entry(bars: Bars, rules: Row, size_factor: float, state: Row, index: int) -> None:
     """Decide an entry for the next open, if one side's condition is true and nothing forbids it."""
-    if state[EQUITY] <= 0 or (state[DAY_STOPPED] == 1 and state[DAY] == bars.days[index]):
+    if state[STATUS] != 0 or state[EQUITY] <= 0:
+        return
+    if state[DAY_STOPPED] == 1 and state[DAY] == bars.days[index]:
         return
     long, short = bars.long_entry[index] == TRUE, bars.short_entry[index] == TRUE
     if long == short:
