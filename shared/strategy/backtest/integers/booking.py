@@ -46,7 +46,7 @@ def book(
 ) -> Booking | None:
     """Run the strategy over all bars; None if its integers might not fit, or cannot decide.
 
-    `compiled`: whether to use the compiled kernel; None: if that is faster for this process. The result is the same.
+    `compiled`: whether to run the compiled kernel; None: if that is faster for this process. The result is equal.
     """
     if compiled is None:
         compiled = _is_worth_compiling(len(series))

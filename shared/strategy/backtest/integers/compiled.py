@@ -19,7 +19,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba.core import caching, types
+from numba.core import types
 from numba.core.extending import intrinsic, overload, register_jitable
 
 from shared.strategy import tolerance
@@ -149,14 +149,27 @@ def _settings() -> Iterator[None]:
         config.CACHE_LOCATOR_CLASSES, config.CPU_NAME, config.CPU_FEATURES = before
 
 
-class BesideTheSources(caching.InTreeCacheLocator):
-    """Numba's own locator, but for folders that can only be read too, and with a stamp of all that is compiled."""
+class BesideTheSources:
+    """Where numba keeps compiled functions. Unlike its own places it need not be writable to be read."""
+
+    def __init__(self, line: int) -> None:
+        self._line = line
 
     @classmethod
-    def from_function(cls, py_func: Any, py_file: str) -> "BesideTheSources":
-        return cls(py_func, py_file)
+    def from_function(cls, function: Callable[..., object], _file: str) -> "BesideTheSources":
+        return cls(function.__code__.co_firstlineno)
+
+    def get_cache_path(self) -> str:
+        return str(Path(__file__).parent / "__pycache__")
+
+    def ensure_cache_path(self) -> None:
+        Path(self.get_cache_path()).mkdir(exist_ok=True)
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
 
     def get_source_stamp(self) -> str:
+        """Hash all that is compiled: functions of several modules, and constants that come from others."""
         sources = [module.__file__ for module in (kernel, lines, wide, tolerance)]
         texts = [Path(each).read_bytes() for each in (*sources, __file__) if each is not None]
         constants = repr(getmembers(kernel, lambda each: isinstance(each, int))).encode()
@@ -173,7 +186,7 @@ def _extend() -> None:
     overload(wide.floor_ratio, strict=False)(lambda one, other, divisor: floor_ratio)
     overload(wide.is_product_less, strict=False)(lambda one, other, third, fourth: is_product_less)
     overload(wide.half_even_ratio, strict=False)(lambda gain, factor, cost, cost_factor, divisor: half_even_ratio)
-    for name in ("high_product", "divide", "half_even_quotient"):
+    for name in ("divide", "half_even_quotient"):
         register_jitable(globals()[name])
 
 
@@ -184,8 +197,7 @@ def _functions(module: ModuleType) -> list[Callable[..., Any]]:
 # 128 bits as two words. LLVM multiplies so, but its division of 128 bits by 64 ends the process.
 
 
-@intrinsic
-def _high(typing_context: Any, one: Any, other: Any) -> Any:
+def _type_upper_word(_typing_context: Any, _one: Any, _other: Any) -> Any:
     """The upper word of a product of two unsigned words."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -196,8 +208,7 @@ def _high(typing_context: Any, one: Any, other: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), generate
 
 
-def high_product(one: Any, other: Any) -> Any:
-    return _high(one, other)
+high_product = intrinsic(_type_upper_word)
 
 
 def divide(high: Any, low: Any, divisor: Any) -> Any:
