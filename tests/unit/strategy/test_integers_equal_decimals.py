@@ -78,20 +78,20 @@ def test_at_the_edges_of_the_bound(begin: int) -> None:
     integers = 0
     for seed in range(begin, begin + CHUNK):
         rng = random.Random(f"edge {seed}")
-        rows, digits = walk(seed, 90), rng.randrange(0, 12)
+        rows, digits = walk(seed, 90), rng.randrange(0, 9)
         tick = Decimal(1).scaleb(-1 - digits)
         shift = rng.randrange(0, 7)
         bars = [
             bar._replace(**{name: getattr(bar, name).scaleb(shift) for name in Bar._fields[1:5]}) for bar in rows
         ]
-        step = Decimal(rng.choice((1, 2, 5))).scaleb(-rng.randrange(0, 12))
+        step = Decimal(rng.choice((1, 2, 5))).scaleb(-rng.randrange(0, 10))
         instrument = Instrument(tick, step, step, Decimal(rng.choice((0, 5))))
-        balance = Decimal(rng.randrange(1, 10**6)).scaleb(rng.randrange(-8, 10))
+        balance = Decimal(rng.randrange(1, 10**6)).scaleb(rng.randrange(-8, 7))
         fee = Decimal(rng.choice(("0", "0.00055", "0.000000123", "0.0123456789")))
         slippage = Decimal(rng.choice(("0", "0.0002", "0.00012345678")))
         terms = Terms(instrument, fee, slippage, balance)
         integers += equal_in_all(random_plan(seed, bars), Series(bars), terms)
-    assert 0.2 * CHUNK <= integers <= 0.9 * CHUNK, "the draw is not around the edges"
+    assert 0.1 * CHUNK <= integers <= 0.9 * CHUNK, "the draw is not around the edges"
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
