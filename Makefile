@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+KERNEL := $(VENV)/.kernel
 PEERS := .venv-peers
 TEST_PEERS := .venv-peers-of-tests
 
@@ -15,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## Create .venv with all dependencies; quick if nothing changed
+install: $(STAMP) $(KERNEL) ## Create .venv with all dependencies; quick if nothing changed
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -27,6 +28,11 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
+
+$(KERNEL): $(STAMP) $(wildcard shared/strategy/backtest/integers/*.py) shared/strategy/tolerance.py
+	@echo "compiling the kernel of backtests"
+	@$(BIN)/python -c 'from shared.strategy.backtest.integers.compiled import load; load()'
+	@touch $(KERNEL)
 
 check: install ## Check lint, types, import directions and generated files; CI runs this before the tests
 	@$(MAKE) --no-print-directory --jobs=2 check-types check-files

@@ -3,7 +3,11 @@
 import argparse
 import asyncio
 import json
+import os
+import platform
+import sys
 from dataclasses import asdict
+from importlib.metadata import version
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +16,8 @@ from benchmarks import alerts, analytics, auth, backtests, closes, evaluator, pe
 from benchmarks.measuring import Figure
 from benchmarks.servers import start_servers
 
+PIPED_WIDTH = 400  # no column is cut in a file or a pipe, where lines have no limit
+PACKAGES = ("numpy", "TA-Lib", "numba", "aiohttp", "aiokafka", "asyncpg", "pydantic")
 SERVER_BENCHMARKS = {
     "relay": relay.measure,
     "analytics": analytics.measure,
@@ -33,9 +39,18 @@ def main() -> None:
     arguments = parser.parse_args()
     figures = asyncio.run(_measure(arguments.only or names))
     if arguments.json:
-        print(json.dumps({"figures": [{**asdict(figure), "ratio": figure.ratio} for figure in figures]}))
+        rows = [{**asdict(figure), "ratio": figure.ratio} for figure in figures]
+        print(json.dumps({"versions": _versions(), "figures": rows}))
     else:
-        Console().print(_table(figures))
+        console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+        console.print(_table(figures))
+        console.print(", ".join(f"{name} {number}" for name, number in _versions().items()))
+
+
+def _versions() -> dict[str, str]:
+    """Return what the figures depend on, besides the peers, whose versions stand in their rows."""
+    packages = {name: version(name) for name in PACKAGES}
+    return {"cores": str(os.cpu_count()), "Python": platform.python_version(), **packages}
 
 
 async def _measure(names: list[str]) -> list[Figure]:

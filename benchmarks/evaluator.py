@@ -2,44 +2,59 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from dataclasses import fields, replace
+from functools import cache
 from typing import TypeVar
 
 from benchmarks import bots
-from benchmarks.crossing import FEE, STOP, TARGET, YEAR, Columns, columns, strategy, synthetic_bars, year
-from benchmarks.measuring import RUNS, Figure, Rate, summarise
+from benchmarks.crossing import YEAR, Columns, columns, strategy, synthetic_bars, year
+from benchmarks.measuring import RUNS, Figure, Rate, measure_rate, summarise
 from benchmarks.other_engines import NEW_PROCESS_BARS, run_peer, time_new_processes
-from shared.strategy.backtest.event_search import Search
-from shared.strategy.backtest.run import BacktestReport, first_decision, run_backtest
+from shared.strategy.backtest.integers.booking import book
+from shared.strategy.backtest.integers.result import report_of
+from shared.strategy.backtest.run import first_decision, run_backtest
+from shared.strategy.backtest.sweep import run_sweep
 from shared.strategy.bars import Terms
-from shared.strategy.decimals import exact
-from shared.strategy.execution.steps import Execution, Step
+from shared.strategy.conditions.evaluation import truths
+from shared.strategy.document.parse import Strategy
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, KINDS, IndicatorSpec
 from shared.strategy.indicators.values import compute
 from shared.strategy.series import Series
 
 SLOW_PEER_BARS = 50_000  # for the peer that takes seconds for so many
+SWEEP_BARS = 100_000
+SETTINGS = [(fast, slow) for fast in range(5, 30) for slow in range(30, 70)]
 STEPS = 300
 TERMS = Terms()
-CENT, UNIT = Decimal("0.01"), Decimal("0.001")
-PLACES = Decimal("1E-8")
 
 
 def measure() -> list[Figure]:
     prices = columns(year())
-    report = run_backtest(strategy(), year(), TERMS, search=True)
-    parts = [_parts(Series(year())) for _ in range(RUNS)]
-    whole = _measure(YEAR, lambda: Series(year()), lambda series: run_backtest(strategy(), series, TERMS))
+    run_backtest(strategy(), year(), TERMS)  # loads what is compiled
+    whole = _measure(YEAR, _ready_series, lambda series: run_backtest(strategy(), series, TERMS))
     return [
-        _search_figure(parts, prices),
-        _booking_figure(parts, report),
-        _compare_with(whole, "vectorbt", prices, YEAR, 1.0),
-        _compare_with(whole, "backtesting", prices, SLOW_PEER_BARS, 50.0),
+        _compare_with(whole, "numba", prices, YEAR, 1 / 4),
+        _compare_with(whole, "vectorbt", prices, YEAR, 4.0),
+        _compare_with(whole, "backtesting", prices, SLOW_PEER_BARS, 300.0),
+        _in_decimals(whole),
+        *_parts(),
+        _sweep(prices),
         _new_process(),
         *(_one_more_bar(history) for history in (3_000, 50_000)),
         *bots.measure(),
     ]
+
+
+def _ready_series() -> Series:
+    """Prices in memory: as decimals, floats and ticks, without any indicator."""
+    return _prices().share()
+
+
+@cache
+def _prices() -> Series:
+    series = Series(year())
+    series.ticks(TERMS.instrument.tick_size)
+    return series
 
 
 Input = TypeVar("Input")
@@ -58,80 +73,53 @@ def _measure(units: int, prepare: Callable[[], Input], run: Callable[[Input], ob
 # The parts of a backtest.
 
 
-@dataclass
-class _Parts:
-    """Seconds of one run: conditions on all bars, the search for events, and the exact steps at the events."""
-
-    signals: float
-    search: float
-    booking: float
-
-
-class _TimedSearch(Search):
-    search_s = 0.0
-
-    def next_event(self, index: int) -> int:
-        began = time.process_time()
-        event = super().next_event(index)
-        self.search_s += time.process_time() - began
-        return event
-
-
-def _parts(series: Series) -> _Parts:
-    """Run the loop of `run_backtest` and time its parts."""
-    execution, step, index = Execution(strategy(), TERMS, record_decisions=False), Step(), 0
-    began = time.process_time()
-    search = _TimedSearch(execution, series, first_decision(strategy(), series, None))
-    signalled = time.process_time()
-    with exact():
-        while index < len(series):
-            if execution.pending:
-                execution.open_bar(step, series.bar(index).open_time_ms, series.bar(index).open)
-            event = search.next_event(index)
-            if event > index:
-                execution.skip_bars(series, index, event)
-            if event < len(series):
-                execution.close_bar(step, series, event)
-            index = event + 1
-    over = time.process_time()
-    return _Parts(signalled - began, search.search_s, over - signalled - search.search_s)
-
-
-def _search_figure(parts: list[_Parts], prices: Columns) -> Figure:
-    theirs = summarise([YEAR / each for each in run_peer("numba", prices, YEAR).seconds])
-    ours = summarise([YEAR / (each.signals + each.search) for each in parts])
-    name = f"signals and search ({_ms(YEAR, ours)})"
-    return Figure(name, "bars/s", ours, f"a bare numba loop ({_ms(YEAR, theirs)})", theirs, aim=1 / 3)
-
-
-def _booking_figure(parts: list[_Parts], report: BacktestReport) -> Figure:
-    """Compare all work in decimals, per trade, with a loop that only books the same trades."""
-    trades = len(report.trades)
-    ours = summarise([trades / each.booking for each in parts])
-    theirs = _measure(trades, lambda: None, lambda _: _bare_booking(report))
+def _in_decimals(integers: Rate) -> Figure:
+    """Compare with the same run in decimals, which paper and live sessions use."""
+    theirs = _measure(
+        YEAR, _ready_series, lambda series: run_backtest(strategy(), series, TERMS, arithmetic="decimal")
+    )
     return Figure(
-        f"exact booking of {trades:,} trades ({1e6 / ours.per_s:.1f} µs each)",
-        "trades/s",
-        ours,
-        f"a bare loop in decimals ({1e6 / theirs.per_s:.1f} µs)",
-        theirs,
+        f"the same ({_ms(YEAR, integers)})", "bars/s", integers, f"in decimals ({_ms(YEAR, theirs)})", theirs
     )
 
 
-def _bare_booking(report: BacktestReport) -> Decimal:
-    """Compute quantity, stop, target, fees and pnl of each trade from its prices."""
-    equity, fee = Decimal(10_000), Decimal(str(FEE))
-    stop, target = 1 - Decimal(str(STOP)), 1 + Decimal(str(TARGET))
-    for trade in report.trades:
-        price, left = trade.entry_price, trade.exit_price
-        qty = (equity / 2 / price).quantize(UNIT, ROUND_DOWN)
-        levels = (price * stop).quantize(CENT), (price * target).quantize(CENT)
-        gross = (left - price) * qty
-        fees = price * qty * fee + left * qty * fee
-        pnl = (gross - fees).quantize(PLACES, ROUND_HALF_EVEN)
-        share = (pnl / (price * qty) * 100).quantize(PLACES, ROUND_HALF_EVEN) if qty else qty
-        equity += pnl if levels[0] < levels[1] and share < 100 else 0
-    return equity
+def _parts() -> list[Figure]:
+    """Compare the parts of a run with the whole: conditions on all bars; booking with fingerprint; metrics."""
+    plan = strategy()
+    first = first_decision(plan, _ready_series(), None)
+    signals = _measure(YEAR, _ready_series, lambda series: _signals(plan, series))
+    booked = _ready_series()
+    _signals(plan, booked)
+    booking = book(plan, booked, TERMS, first)
+    assert booking is not None, "the case fits in integers"
+    books = _measure(YEAR, lambda: booked, lambda series: book(plan, series, TERMS, first))
+    metrics = _measure(
+        YEAR,
+        lambda: booked,
+        lambda series: report_of(booking, plan.content_hash, series, TERMS, first, given_start=False),
+    )
+    whole = _measure(YEAR, _ready_series, lambda series: run_backtest(plan, series, TERMS))
+    named = {"conditions on all bars": signals, "booking and fingerprint": books, "metrics": metrics}
+    return [
+        Figure(f"part: {name} ({_ms(YEAR, part)})", "bars/s", part, f"the whole ({_ms(YEAR, whole)})", whole)
+        for name, part in named.items()
+    ]
+
+
+def _signals(plan: Strategy, series: Series) -> None:
+    for condition in (*plan.entry.values(), *plan.exit.values()):
+        truths(condition, series)
+
+
+def _sweep(prices: Columns) -> Figure:
+    """Run all settings on two threads, in elapsed time; the peer is the bare loop over floats on one."""
+    plans = [strategy(*setting) for setting in SETTINGS]
+    series = Series(year()[:SWEEP_BARS])
+    ours = measure_rate(len(plans), lambda: run_sweep(plans, series, TERMS, threads=2))
+    found = run_peer("numba_sweep", prices, SWEEP_BARS)
+    theirs = summarise([len(plans) / each for each in found.seconds])
+    name = f"{len(plans):,} settings on {SWEEP_BARS:,} bars, two threads ({len(plans) / ours.per_s:.2f} s elapsed)"
+    return Figure(name, "settings/s", ours, f"bare loops, one thread ({len(plans) / theirs.per_s:.2f} s)", theirs)
 
 
 # Other engines.

@@ -1,6 +1,6 @@
 """Other engines on the same case, in their environment: `python peers.py NAME FILE.npy RUNS BARS`.
 
-NAME is `vectorbt`, `backtesting` or `numba`, which is a bare loop.
+NAME is `vectorbt`, `backtesting`, `numba`, which is a bare loop, or `numba_sweep`, the loop with 1,000 settings.
 
 Imports nothing of ours. Prints one JSON object: seconds of each warm run, and its number of trades.
 """
@@ -72,6 +72,15 @@ def bare_loop(prices: dict[str, np.ndarray]) -> Callable[[], int]:
     return lambda: int(compiled(*prices.values(), 12, 26)[0])
 
 
+def bare_loops(prices: dict[str, np.ndarray]) -> Callable[[], int]:
+    """The bare loop for each pair of periods."""
+    import numba
+
+    compiled = numba.njit(_loop)
+    pairs = [(fast, slow) for fast in range(5, 30) for slow in range(30, 70)]
+    return lambda: sum(int(compiled(*prices.values(), *pair)[0]) for pair in pairs)
+
+
 def _loop(opens, highs, lows, closes, fast, slow):  # type: ignore[no-untyped-def]  # compiled by numba
     """Return the number of trades and the sum of their returns."""
     quick, late = closes[:fast].mean(), closes[:slow].mean()
@@ -102,14 +111,17 @@ def _loop(opens, highs, lows, closes, fast, slow):  # type: ignore[no-untyped-de
 def main() -> None:
     name, file, runs, bars = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     prices = dict(zip(("open", "high", "low", "close"), np.load(file)[:, :bars], strict=True))
-    run = {"vectorbt": vectorbt, "backtesting": backtesting, "numba": bare_loop}[name](prices)
+    engines = {
+        "vectorbt": vectorbt, "backtesting": backtesting, "numba": bare_loop, "numba_sweep": bare_loops,
+    }  # fmt: skip
+    run = engines[name](prices)
     trades = run() if runs > 1 else 0
     seconds = []
     for _ in range(runs):
         began = time.process_time()
         trades = run()
         seconds.append(time.process_time() - began)
-    print(json.dumps({"version": version(name), "seconds": seconds, "trades": trades}))
+    print(json.dumps({"version": version(name.partition("_")[0]), "seconds": seconds, "trades": trades}))
 
 
 if __name__ == "__main__":

@@ -134,8 +134,9 @@ def as_object(view: ReportView) -> dict[str, object]:
     report, terms, resolved = view.report, view.terms, view.instrument
     return {
         "fingerprint": report.fingerprint,
-        "fills": len(report.fills),
-        "trades": len(report.trades),
+        "arithmetic": report.arithmetic,
+        "fills": report.total_fills,
+        "trades": report.total_trades,
         "final_equity": decimal_text(report.final_equity),
         "strategy_hash": view.strategy.content_hash,
         "bars": len(view.bars),
@@ -205,7 +206,7 @@ def summary(view: ReportView) -> str:
             f"fee {_percent(terms.fee)} per fill, slippage {_percent(terms.slippage)}, no funding",
         ),
         ("", ""),
-        ("trades", f"{len(report.trades)} ({len(report.fills)} fills)"),
+        ("trades", f"{report.total_trades} ({report.total_fills} fills)"),
         ("equity", f"{decimal_text(terms.initial_balance)} → {decimal_text(report.final_equity)}"),
         ("return", _shown(metrics.total_return_pct, " %")),
         ("buy and hold", _shown(metrics.buy_and_hold_pct, " %")),

@@ -9,7 +9,7 @@ from pathlib import Path
 import shared.statistics
 import shared.strategy
 
-NUMERIC = ("TA-Lib", "numpy")
+NUMERIC = ("TA-Lib", "numba", "numpy")
 
 
 @cache

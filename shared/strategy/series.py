@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from shared.strategy.bars import Bar
 from shared.strategy.indicators.incremental import IncrementalIndicator
 from shared.strategy.indicators.recipes import CANDLE_FIELDS, IndicatorSpec
+from shared.strategy.ticks import Ticks, to_ticks
 from shared.strategy.tolerance import Values
 
 _CACHED_INDICATORS = 1024
@@ -36,6 +38,7 @@ class Series:
         self._indicators: OrderedDict[IndicatorSpec, IncrementalIndicator] = OrderedDict()
         self._truths: OrderedDict[str, Truths] = OrderedDict()
         self._first_defined: dict[IndicatorSpec, int] = {}
+        self._ticks: tuple[Decimal, int, Ticks | None] | None = None
         self.extend(bars)
 
     def __len__(self) -> int:
@@ -70,6 +73,13 @@ class Series:
     def column(self, name: str) -> Values:
         """Return open, high, low, close or volume as float64."""
         return self._columns[name]
+
+    def ticks(self, tick: Decimal) -> Ticks | None:
+        """Return prices and times as integers, see `to_ticks`. Cached for the last tick."""
+        if self._ticks is None or self._ticks[:2] != (tick, len(self)):
+            columns = [self._columns[name] for name in ("open", "high", "low", "close")]
+            self._ticks = (tick, len(self), to_ticks(self._bars, columns, tick))
+        return self._ticks[2]
 
     def values(self, spec: IndicatorSpec) -> dict[str, Values]:
         """Return each output of the indicator by name (`value` if it has one), as long as the series."""
@@ -113,6 +123,17 @@ class Series:
             if len(self._truths) > _CACHED_TRUTHS:
                 self._truths.popitem(last=False)
         return cached
+
+    def share(self) -> "Series":
+        """Return a series with the same bars and caches of its own, for another thread. Neither may grow then."""
+        shared = Series()
+        shared._bars, shared._buffers, shared._columns = self._bars, self._buffers, self._columns
+        shared._ticks = self._ticks
+        return shared
+
+    def forget_truths(self) -> None:
+        """Empty the cache of conditions, which a search over many of them would only fill."""
+        self._truths.clear()
 
     def _reserve(self, length: int) -> None:
         capacity = len(self._buffers["close"])

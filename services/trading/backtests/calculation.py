@@ -73,8 +73,8 @@ def _answer(request: Mapping[str, object], bars: Sequence[Bar], send: Send) -> N
     strategy, terms = parse_stored(request["document"]), _terms(request["terms"])
     try:
         report = run_backtest(strategy, _check_bars(bars), terms, None, _progress(send))
-        if len(report.fills) > MAX_FILLS:
-            raise _Refused(f"the backtest has {len(report.fills)} fills; at most {MAX_FILLS} are stored")
+        if report.total_fills > MAX_FILLS:
+            raise _Refused(f"the backtest has {report.total_fills} fills; at most {MAX_FILLS} are stored")
         head = json.dumps(_head(report, bars, INTERVAL_MS[strategy.interval]), allow_nan=False)
         fills = [_fill(number, fill) for number, fill in enumerate(report.fills, 1)]
         trades = [_trade(number, trade) for number, trade in enumerate(report.trades, 1)]
@@ -126,8 +126,8 @@ def _head(report: BacktestReport, bars: Sequence[Bar], interval_ms: int) -> dict
         "bars": len(bars),
         "fingerprint": report.fingerprint,
         "final_equity": _amount(report.final_equity),
-        "fills": len(report.fills),
-        "trades": len(report.trades),
+        "fills": report.total_fills,
+        "trades": report.total_trades,
         "missing_bars": sum(gap.missing for gap in gaps),
         "first_decision": None if first is None else _time(bars[first].open_time_ms),
         "metrics": asdict(report.metrics),

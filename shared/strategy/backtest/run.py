@@ -2,11 +2,13 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 
 from shared.strategy.backtest.event_search import Search
-from shared.strategy.backtest.metrics import Metrics, measure
+from shared.strategy.backtest.integers.booking import book
+from shared.strategy.backtest.integers.result import report_of
+from shared.strategy.backtest.metrics import measure
+from shared.strategy.backtest.report import Arithmetic, BacktestReport
 from shared.strategy.bars import Bar, Terms, check_tick
 from shared.strategy.decimals import exact, inexact
 from shared.strategy.document.parse import Strategy
@@ -19,55 +21,66 @@ _PROGRESS_EVERY = 1000
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class BacktestReport:
-    """The result of a backtest. `first_decision` is the index of the first bar at which it could decide."""
-
-    fills: tuple[Fill, ...]
-    trades: tuple[Trade, ...]
-    metrics: Metrics
-    final_equity: Decimal
-    fingerprint: str
-    first_decision: int | None
-
-
 def run_backtest(
     strategy: Strategy,
     bars: Iterable[Bar] | Series,
     terms: Terms,
     first_bar_ms: int | None = None,
     progress: Progress | None = None,
+    *,
+    arithmetic: Arithmetic = "integer",
     search: bool = True,
 ) -> BacktestReport:
     """Run the strategy over all bars. Raises TickTooCoarse.
 
-    `progress(done, total)` is called about every 1,000 bars and may raise to cancel the run. `search`: whether to
-    search for the bars on which something may happen instead of testing each; the report is the same either way.
+    The run is computed in integers if they are certain to fit, in decimals otherwise or if the caller says so; the
+    report is the same and says which. `progress(done, total)` is called at the end of a run in integers, and about
+    every 1,000 bars of one in decimals, and may raise to cancel it. `search`: whether a run in decimals searches
+    for the bars on which something may happen instead of testing each; the report is the same either way.
     """
     series = bars if isinstance(bars, Series) else Series(bars)
     check_tick(terms.instrument.tick_size, _lowest_prices(series))
-    execution = Execution(strategy, terms, first_bar_ms, record_decisions=False)
     first = first_decision(strategy, series, first_bar_ms)
-    total = len(series)
+    given_start = first_bar_ms is not None
+    booking = book(strategy, series, terms, first) if arithmetic == "integer" else None
+    if booking is not None:
+        if progress is not None:
+            progress(len(series), len(series))
+        return report_of(booking, strategy.content_hash, series, terms, first, given_start=given_start)
+    execution = Execution(strategy, terms, first_bar_ms, record_decisions=False)
     finder = Search(execution, series, first) if search else None
-    step = Step()
+    fills, trades = _step_through(execution, series, finder, progress)
+    return BacktestReport(
+        metrics=measure(series, trades, terms.initial_balance, first, given_start=given_start),
+        final_equity=execution.equity,
+        fingerprint=fingerprint(fills),
+        first_decision=first,
+        total_fills=len(fills),
+        total_trades=len(trades),
+        arithmetic="decimal",
+        build=lambda: (tuple(fills), tuple(trades)),
+    )
+
+
+def _step_through(
+    execution: Execution, series: Series, search: Search | None, progress: Progress | None
+) -> tuple[list[Fill], list[Trade]]:
+    total, step = len(series), Step()
     index, reported = 0, 0
     with exact():
-        while (index := _skip_quiet_bars(execution, step, series, finder, index)) < total:
+        while (index := _skip_quiet_bars(execution, step, series, search, index)) < total:
             execution.close_bar(step, series, index)
             index += 1
             if progress is not None and index - reported >= _PROGRESS_EVERY:
                 reported = index
                 with inexact():
                     progress(reported, total)
-    fills, trades = step.fills, step.trades
     if total:
         last = series.bar(total - 1)
         outcome = execution.stop(last.open_time_ms, last.close, "end_of_data")
-        fills.extend(outcome.fills)
-        trades.extend(outcome.trades)
-    metrics = measure(series, trades, terms.initial_balance, first, given_start=first_bar_ms is not None)
-    return BacktestReport(tuple(fills), tuple(trades), metrics, execution.equity, fingerprint(fills), first)
+        step.fills.extend(outcome.fills)
+        step.trades.extend(outcome.trades)
+    return step.fills, step.trades
 
 
 def _lowest_prices(series: Series) -> list[Decimal]:

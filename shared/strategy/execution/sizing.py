@@ -10,7 +10,7 @@ from shared.strategy.decimals import HUNDRED, INEXACT, ONE, ZERO, exact, floor_q
 from shared.strategy.document.risk import Distance, Risk
 from shared.strategy.series import Series
 
-_RESERVE = Decimal("1.01")
+RESERVE = Decimal("1.01")
 
 
 class Distances(NamedTuple):
@@ -49,7 +49,7 @@ class Sizing:
         self._risk = risk
         self._instrument = terms.instrument
         with exact():
-            self._reserve = _RESERVE + 2 * terms.fee * risk.leverage
+            self._reserve = RESERVE + 2 * terms.fee * risk.leverage
             self._share = risk.size_fraction * risk.leverage
             self._fits = risk.size_fraction * self._reserve <= ONE
 

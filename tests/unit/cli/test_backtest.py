@@ -61,6 +61,13 @@ def test_json_is_one_object_with_amounts_as_plain_strings(folder: Path) -> None:
         }
     ]
     assert report["metrics"]["buy_and_hold_pct"] == 100
+    assert report["arithmetic"] == "integer"
+    assert report["arithmetic"] == "integer"
+
+
+def test_prices_that_are_no_multiples_of_the_tick_are_booked_in_decimals(folder: Path) -> None:
+    result = run_backtest_command(folder, "--json", "--instrument", "tick_size=0.7")
+    assert json.loads(result.stdout)["arithmetic"] == "decimal"
 
 
 def test_the_summary_lists_terms_and_gaps(folder: Path) -> None:

@@ -19,8 +19,10 @@ COARSE = Instrument(tick_size=Decimal(5))
 
 
 def assert_same(plan: Strategy, rows: list[Bar], on: Terms, first_bar_ms: int | None = None) -> None:
-    searched = run_backtest(plan, rows, on, first_bar_ms, search=True)
-    assert searched == run_backtest(plan, rows, on, first_bar_ms, search=False)
+    searched, stepped = (
+        run_backtest(plan, rows, on, first_bar_ms, arithmetic="decimal", search=search) for search in (True, False)
+    )
+    assert searched == stepped
 
 
 @settings(max_examples=250, deadline=None)

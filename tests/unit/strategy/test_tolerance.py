@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.strategy.backtest.integers.compiled import load
 from shared.strategy.bars import Bar
 from shared.strategy.conditions.evaluation import truths
 from shared.strategy.conditions.operators import TRUE
@@ -197,3 +198,15 @@ def test_on_a_halted_market_every_indicator_bar_by_bar_equals_that_over_all_bars
             series.values(spec)
         for output, column in whole.values(spec).items():
             np.testing.assert_array_equal(series.values(spec)[output], column)
+
+
+def test_the_compiled_order_of_long_arrays_is_that_of_single_values() -> None:
+    rng = np.random.default_rng(7)
+    special = np.array([0.0, -0.0, 1.0, 1.0 + 1e-9, 1.0 + 1.1e-9, 1e308, -1e308, np.inf, -np.inf, np.nan])
+    left, right = (rng.choice(special, 9_000) for _ in range(2))
+    near = left * (1 + rng.choice([-2e-9, -1e-9, -5e-10, 0.0, 5e-10, 1e-9, 2e-9], 9_000))
+    constant = np.broadcast_to(1.0, 9_000)
+    for one, other in ((left, right), (left, near), (left[::-1], right), (constant, left), (left, constant)):
+        expected = [order(*pair) for pair in zip(one.tolist(), other.tolist(), strict=True)]
+        assert load().orders(one, other).tolist() == expected
+        assert orders(one[:100], other[:100]).tolist() == expected[:100]

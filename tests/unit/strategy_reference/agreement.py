@@ -37,9 +37,11 @@ def compare(case: Case) -> Outcome:
         terms.initial_balance,
     )
     bars = [engine.Bar(b.time, b.open, b.high, b.low, b.close, b.volume) for b in case.bars]
-    report = run_backtest(strategy, bars, on, case.trade_from, search=False)
-    if run_backtest(strategy, bars, on, case.trade_from, search=True) != report:
+    report = run_backtest(strategy, bars, on, case.trade_from, arithmetic="decimal", search=False)
+    if run_backtest(strategy, bars, on, case.trade_from, arithmetic="decimal", search=True) != report:
         return Outcome(["searching for events gives another report than stepping"], False, Counter())
+    if run_backtest(strategy, bars, on, case.trade_from) != report:
+        return Outcome(["the default arithmetic gives another report than decimals"], False, Counter())
     own = Run(case.document, case.bars, terms, trade_from=case.trade_from).run()
     differences = differences_of(case, strategy.content_hash, report, own)
     set_aside = False
