@@ -3,15 +3,20 @@
 import argparse
 import asyncio
 import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import alerts, analytics, auth, backtests, closes, evaluator, performance, reads, relay
+from benchmarks import alerts, analytics, auth, backtests, closes, evaluator, idle, performance, reads, relay
 from benchmarks.measuring import Figure
 from benchmarks.servers import start_servers
 
+PIPED_WIDTH = 1_000  # where there is no terminal, rich would cut the columns to 80 characters in all
 SERVER_BENCHMARKS = {
     "relay": relay.measure,
     "analytics": analytics.measure,
@@ -26,7 +31,7 @@ SERVER_BENCHMARKS = {
 
 def main() -> None:
     """Run the benchmarks, and print a table or one JSON object."""
-    names = ["evaluator", *SERVER_BENCHMARKS]
+    names = ["evaluator", "idle", *SERVER_BENCHMARKS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("only", nargs="*", choices=[*names, []], help=f"of {', '.join(names)}; default: all")
@@ -35,17 +40,35 @@ def main() -> None:
     if arguments.json:
         print(json.dumps({"figures": [{**asdict(figure), "ratio": figure.ratio} for figure in figures]}))
     else:
-        Console().print(_table(figures))
+        Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(_table(figures))
 
 
 async def _measure(names: list[str]) -> list[Figure]:
-    figures = evaluator.measure() if "evaluator" in names else []
-    figures += alerts.measure() if "alerts" in names else []
+    figures: list[Figure] = []
+    if "evaluator" in names:
+        with _timed("evaluator"):
+            figures += evaluator.measure()
+    if "idle" in names:
+        with _timed("idle"):
+            figures += await idle.measure()
+    if "alerts" in names:
+        with _timed("alerts, computation only"):
+            figures += alerts.measure()
     if wanted := [name for name in SERVER_BENCHMARKS if name in names]:
         async with start_servers() as servers:
             for name in wanted:
-                figures += await SERVER_BENCHMARKS[name](servers)
+                with _timed(name):
+                    figures += await SERVER_BENCHMARKS[name](servers)
     return figures
+
+
+@contextmanager
+def _timed(name: str) -> Iterator[None]:
+    """Show on the standard error what is measured and how long it took."""
+    began = time.monotonic()
+    print(f"{name} …", end=" ", file=sys.stderr, flush=True)
+    yield
+    print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
 def _table(figures: list[Figure]) -> Table:
@@ -53,15 +76,19 @@ def _table(figures: list[Figure]) -> Table:
     for figure in figures:
         table.add_row(
             figure.name,
-            f"{figure.ours.per_s:,.0f} {figure.unit}",
+            f"{_number(figure.ours.per_s)} {figure.unit}",
             f"{figure.ours.spread_pct:.0f} %",
             figure.peer,
-            f"{figure.theirs.per_s:,.0f}",
+            _number(figure.theirs.per_s),
             f"{figure.theirs.spread_pct:.0f} %",
             f"{figure.ratio:.2f}",
             "" if figure.aim is None else f"≥ {figure.aim:g}",
         )
     return table
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,11 @@ async def cluster_id_of(client: AIOKafkaConsumer | AIOKafkaProducer) -> str:
     return str(answer.cluster_id)
 
 
+def connections_of(consumer: AIOKafkaConsumer) -> frozenset[object]:
+    """Return the open connections. Each leads to the same cluster as long as it exists."""
+    return frozenset(consumer._client._conns.values())
+
+
 def known_positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
     """Return the positions that are known without asking the broker, as `position` would."""
     subscription = consumer._subscription.subscription

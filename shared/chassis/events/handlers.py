@@ -25,7 +25,9 @@ E = TypeVar("E", bound=Event)
 M = TypeVar("M", bound=MarketEvent)
 
 MAX_RECORDS = 1_000
-FETCH_WAIT_MS = 200
+# The broker answers as soon as there is a record, so waiting long delays none. What else a client asks on the same
+# connection waits behind the fetch, so it must be shorter than the timeouts of those requests.
+FETCH_WAIT_MS = 2_000
 STOP_TIMEOUT_S = 5
 STOP_TRIES = 10
 
@@ -160,13 +162,14 @@ class PartitionReader:
         found = await consumer.offsets_for_times({each: since[each.topic] for each in partitions})
         return {partition: at.offset for partition, at in found.items() if at is not None}
 
-    async def read(self, timeout_ms: int = FETCH_WAIT_MS) -> list[Received]:
-        """Return the next records, in order per partition; empty after the timeout. Raises KafkaError.
+    async def read(self, timeout_ms: int = FETCH_WAIT_MS, stop: asyncio.Event | None = None) -> list[Received]:
+        """Return the next records, in order per partition; empty after the timeout, or when `stop` is set. Raises
+        KafkaError.
 
         A record that is not an event has a fault, and the caller has to park it (`MarketInbox`).
         """
         assert self._consumer is not None, "start() first"
-        batches = await fetch(self._consumer, timeout_ms=timeout_ms, max_records=MAX_RECORDS)
+        batches = await fetch(self._consumer, timeout_ms=timeout_ms, max_records=MAX_RECORDS, stop=stop)
         return [
             decode_record(partition.topic.removeprefix(self._prefix), record)
             for partition, records in batches.items()
