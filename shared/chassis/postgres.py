@@ -152,10 +152,10 @@ class Database:
         finally:
             await _release(self._queue, connection)
 
-    async def until_filled(self, queue: Queue, stop: asyncio.Event, poll_s: float) -> None:
+    async def until_filled(self, queue: Queue, stop: asyncio.Event, poll_s: float, rest_s: float = REST_S) -> None:
         """Wait until a transaction of this process has filled the queue, or `stop` is set, but not longer than
-        `poll_s`, or REST_S if no other process fills it."""
-        await pause_until(stop, self._filled[queue], REST_S if self.fills_alone else poll_s)
+        `poll_s`, or `rest_s` if no other process fills it."""
+        await pause_until(stop, self._filled[queue], rest_s if self.fills_alone else poll_s)
 
     @asynccontextmanager
     async def _transaction(self, pool: Pool, begin: str) -> AsyncIterator[Connection]:

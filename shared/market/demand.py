@@ -14,6 +14,7 @@ from shared.contracts.envelope import NOBODY
 from shared.contracts.market import MarketInterest
 
 PUBLISH_AT_MOST_EVERY_S = 0.25
+REST_S = 5.0  # for changes that are in no hurry: the end of an alert, another generation of a session
 
 log = structlog.get_logger()
 Requester = Literal["trading", "analytics", "notifications"]
@@ -60,7 +61,7 @@ def publish_demand(database: Database, requester: Requester) -> Job:
             except INFRASTRUCTURE_FAULTS as error:
                 log.warning("demand_not_published", error=repr(error))
             await pause(stop, PUBLISH_AT_MOST_EVERY_S)
-            await database.until_filled("demand", stop, AT_ONCE)
+            await database.until_filled("demand", stop, AT_ONCE, REST_S)
 
     return Job("demand", run)
 

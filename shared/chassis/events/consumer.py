@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from shared.chassis.crash_points import point
-from shared.chassis.events.aiokafka_api import cluster_id_of, connections_of
+from shared.chassis.events.aiokafka_api import cluster_id_of, connections_of, join_group
 from shared.chassis.events.broker_access import KafkaAccess, client_options
 from shared.chassis.events.cluster import ClusterChangedError, ClusterState, KnownCluster
 from shared.chassis.events.committed_offsets import ReadPositions
@@ -108,9 +108,9 @@ class Consumer:
         member = _Member(consumer, self._group, self._prefix, self._handlers, self._positions)
         topics = [self._prefix + topic for topic in self._handlers]
         async with asyncio.timeout(START_TIMEOUT_S):
-            consumer.subscribe(topics, listener=member)
             await consumer.start()
-            cluster_id = await cluster_id_of(consumer)
+            cluster_id = await cluster_id_of(consumer)  # before the first fetch, which it would wait behind
+            await join_group(consumer, topics, member)
         known = await self._known(cluster_id, stop)
         if known is None:
             return

@@ -140,27 +140,23 @@ class PartitionReader:
         self._consumer = consumer
         await consumer.start()
         partitions = await partitions_of(self._kafka, [self._prefix + topic for topic in self._topics])
-        consumer.assign(partitions)
+        # Before the assignment, with which the first fetch begins: a request would wait behind it.
         self._ends = await consumer.end_offsets(partitions)
-        since = await self._offsets_since(consumer, partitions)
-        for partition in partitions:
-            if (offset := since.get(partition)) is not None:
-                consumer.seek(partition, offset)
-            elif self._from_end or self._reaching_back is not None:
-                consumer.seek(partition, self._ends[partition])
-            else:
-                await consumer.seek_to_beginning(partition)
+        begins = await self._beginnings(consumer, partitions)
+        consumer.assign(partitions)
+        for partition, offset in begins.items():
+            consumer.seek(partition, offset)
 
-    async def _offsets_since(
+    async def _beginnings(
         self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, int]:
-        """Return the offset of each partition's first message that is recent enough, if there is one."""
+    ) -> Mapping[TopicPartition, int]:
+        """Return the offset at which to begin each partition."""
         if self._reaching_back is None:
-            return {}
+            return self._ends if self._from_end else await consumer.beginning_offsets(partitions)
         now = utc_now()
         since = {self._prefix + topic: to_ms(now - back) for topic, back in self._reaching_back.items()}
         found = await consumer.offsets_for_times({each: since[each.topic] for each in partitions})
-        return {partition: at.offset for partition, at in found.items() if at is not None}
+        return {**self._ends, **{partition: at.offset for partition, at in found.items() if at is not None}}
 
     async def read(self, timeout_ms: int = FETCH_WAIT_MS, stop: asyncio.Event | None = None) -> list[Received]:
         """Return the next records, in order per partition; empty after the timeout, or when `stop` is set. Raises

@@ -168,9 +168,9 @@ async def list_waiting_topics(database: Database, consumers: Sequence[str]) -> s
     return {row["topic"] for row in rows}
 
 
-async def list_heads(connection: Connection, consumer: str, topic: str) -> list[tuple[int, int]]:
+async def list_heads(database: Database, consumer: str, topic: str) -> list[tuple[int, int]]:
     """Return the first event of every waiting key that is due, as user id and id."""
-    rows = await connection.fetch(
+    rows = await database.fetch_from_queues(
         """
         SELECT user_id, id FROM (
             SELECT DISTINCT ON (key) user_id, id, state, next_attempt_at FROM parked
