@@ -162,9 +162,14 @@ class FeedLeader:
         for series in wanted - self._series.keys():
             demand = self._demand.demand_for(series, now)
             feed = SeriesFeed(
-                *series, self._database, self._producer, self._api, self._stream.reconnect, demand=demand
+                *series,
+                self._database,
+                self._producer,
+                self._api,
+                self._stream.reconnect,
+                demand=demand,
+                changed=self._demand.changed,
             )
-            feed.on_state = self._demand.changed.set
             self._series[series] = feed
             self._tasks[series] = asyncio.create_task(feed.run(self._over))
         for series in self._series.keys() - wanted:
