@@ -15,6 +15,7 @@ import asyncpg
 import psutil
 
 from benchmarks.measuring import Figure, Rate
+from stack.cleanup import remove_home
 from stack.market import MadeUpMarket
 from stack.stack import Stack, StackOptions
 
@@ -58,10 +59,11 @@ async def measure() -> list[Figure]:
 
 async def _rest_and_wake() -> tuple[Mapping[str, float], list[float]]:
     """Return the percent of a core that each process uses at rest, and the seconds until each first event."""
-    with tempfile.TemporaryDirectory() as home:
-        market = MadeUpMarket(Path(home), BAR_MS)
+    home = Path(tempfile.mkdtemp())
+    try:
+        market = MadeUpMarket(home, BAR_MS)
         options = StackOptions(market.arguments(), prepare_market=market.restore_position)
-        async with Stack(Path(home), options) as stack:
+        async with Stack(home, options) as stack:
             moving = asyncio.create_task(market.run(stack.sandbox))
             await asyncio.sleep(SETTLE_S)
             before, began = _processor_seconds(stack), time.monotonic()
@@ -72,6 +74,8 @@ async def _rest_and_wake() -> tuple[Mapping[str, float], list[float]]:
             seconds = await _seconds_to_first_events(stack)
             moving.cancel()
             return used, seconds
+    finally:
+        remove_home(home)
 
 
 def _processor_seconds(stack: Stack) -> dict[str, float]:
