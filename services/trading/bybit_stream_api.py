@@ -131,6 +131,10 @@ class _Socket(WebSocket):  # type: ignore[misc]  # pybit has no types
             raw.shutdown()
         self._on_broken()
 
+    def _on_close(self) -> None:
+        super()._on_close()
+        self._on_broken()
+
 
 class MarketStream:
     """Calls back with kline updates, and each time the exchange accepts a subscription."""
