@@ -259,8 +259,8 @@ async def _roll_back(connection: Connection) -> None:
 
 
 async def _release(pool: Pool, connection: Connection) -> None:
-    """Return the connection to the pool, which goes on with it if the task is cancelled. asyncpg replaces one that
-    fails during its reset; what was committed before stays committed."""
+    """Return the connection to the pool, also if the task is cancelled meanwhile. asyncpg replaces one that fails
+    during its reset; what was committed before stays committed."""
     with suppress(asyncpg.PostgresError, *LOST_CONNECTION):
         await pool.release(connection, timeout=ACQUIRE_TIMEOUT_S)
 
