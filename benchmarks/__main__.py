@@ -6,13 +6,16 @@ import json
 import os
 import platform
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import alerts, analytics, auth, backtests, closes, evaluator, performance, reads, relay
+from benchmarks import alerts, analytics, auth, backtests, closes, evaluator, idle, performance, reads, relay
 from benchmarks.measuring import Figure
 from benchmarks.servers import start_servers
 
@@ -32,7 +35,7 @@ SERVER_BENCHMARKS = {
 
 def main() -> None:
     """Run the benchmarks, and print a table or one JSON object."""
-    names = ["evaluator", *SERVER_BENCHMARKS]
+    names = ["evaluator", "idle", *SERVER_BENCHMARKS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("only", nargs="*", choices=[*names, []], help=f"of {', '.join(names)}; default: all")
@@ -54,13 +57,31 @@ def _versions() -> dict[str, str]:
 
 
 async def _measure(names: list[str]) -> list[Figure]:
-    figures = evaluator.measure() if "evaluator" in names else []
-    figures += alerts.measure() if "alerts" in names else []
+    figures: list[Figure] = []
+    if "evaluator" in names:
+        with _timed("evaluator"):
+            figures += evaluator.measure()
+    if "idle" in names:
+        with _timed("idle"):
+            figures += await idle.measure()
+    if "alerts" in names:
+        with _timed("alerts, computation only"):
+            figures += alerts.measure()
     if wanted := [name for name in SERVER_BENCHMARKS if name in names]:
         async with start_servers() as servers:
             for name in wanted:
-                figures += await SERVER_BENCHMARKS[name](servers)
+                with _timed(name):
+                    figures += await SERVER_BENCHMARKS[name](servers)
     return figures
+
+
+@contextmanager
+def _timed(name: str) -> Iterator[None]:
+    """Show on the standard error what is measured and how long it took."""
+    began = time.monotonic()
+    print(f"{name} …", end=" ", file=sys.stderr, flush=True)
+    yield
+    print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
 def _table(figures: list[Figure]) -> Table:
@@ -68,15 +89,19 @@ def _table(figures: list[Figure]) -> Table:
     for figure in figures:
         table.add_row(
             figure.name,
-            f"{figure.ours.per_s:,.0f} {figure.unit}",
+            f"{_number(figure.ours.per_s)} {figure.unit}",
             f"{figure.ours.spread_pct:.0f} %",
             figure.peer,
-            f"{figure.theirs.per_s:,.0f}",
+            _number(figure.theirs.per_s),
             f"{figure.theirs.spread_pct:.0f} %",
             f"{figure.ratio:.2f}",
             "" if figure.aim is None else f"≥ {figure.aim:g}",
         )
     return table
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

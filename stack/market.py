@@ -39,11 +39,14 @@ class MadeUpMarket:
     async def run(self, sandbox: str) -> None:
         """Keep the market running across restarts of the sandbox, and store its position."""
         async with _control(sandbox) as http:
+            position = -1
             while True:
                 with suppress(aiohttp.ClientError, TimeoutError):
-                    self._store(await self._catch_up(http))
-                    async with http.post("/control/start") as answer:
-                        answer.raise_for_status()
+                    before, position = position, await self._catch_up(http)
+                    if position <= before or before < 0:  # not moving: new, or restarted
+                        async with http.post("/control/start") as answer:
+                            answer.raise_for_status()
+                    self._store(position)
                 await asyncio.sleep(POLL_INTERVAL_S)
 
     async def _catch_up(self, http: aiohttp.ClientSession) -> int:

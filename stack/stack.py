@@ -76,6 +76,7 @@ class Stack:
         self._children: dict[str, Child] = {}
         self._health: dict[str, str] = {}
         self._recorded: dict[str, ProcessRecord] = {}
+        self._written: list[tuple[str, int]] = []  # the pids of the last state
         self._ports = Ports()
         self._watch: asyncio.Task[None] | None = None
 
@@ -347,11 +348,14 @@ class Stack:
 
     def _write_state(self) -> None:
         alive = [(name, child.pid) for name, child in self._children.items() if child.pid]
+        if alive == self._written:
+            return
         records = {name: record for name, pid in alive if (record := find_process_record(name, pid))}
         supervisor = find_process_record("tradefleet", os.getpid())
         if supervisor is None or {**self._recorded, **records} == self._recorded:
             return
         self._recorded |= records
+        self._written = alive
         self._home.write_state(
             State(
                 supervisor=supervisor,

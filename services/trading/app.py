@@ -16,9 +16,9 @@ from services.trading.routes.sessions import SessionRoutes
 from services.trading.routes.strategies import StrategyRoutes
 from services.trading.routes.trades import TradeRoutes
 from services.trading.settings import TradingSettings
-from services.trading.venue_clock import ASK_EVERY_S, VenueClock
+from services.trading.venue_clock import VenueClock
 from services.trading.worker.worker import Worker
-from shared.chassis.jobs import Job, every
+from shared.chassis.jobs import Job
 from shared.chassis.service_types import Context, Service
 from shared.market.demand import publish_demand
 
@@ -52,7 +52,7 @@ def build(context: Context) -> Service:
         jobs=[
             publish_demand(database, "trading"),
             Job("worker", worker.run, role="worker"),
-            every("venue-clock", ASK_EVERY_S, clock.refresh, role="worker"),
+            Job("venue-clock", clock.follow, role="worker"),
             feed_job(context, settings),
             Job("backtests", BacktestWorker(database, settings.backtest_processes).run, role="backtests"),
             retention(database, settings.backtest_keep_days),

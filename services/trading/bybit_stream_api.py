@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +22,7 @@ import websocket
 from pybit.unified_trading import WebSocket
 
 from services.trading.bybit_api import CATEGORY, UNREADABLE, parse_bar
-from shared.chassis.pause import pause
+from shared.chassis.pause import pause, pause_until
 from shared.contracts.types import from_ms
 from shared.strategy.bars import Bar
 
@@ -33,7 +34,7 @@ REFUSED_AGAIN_S = 30  # pause before a refused subscription is retried
 RECONNECT_FIRST_S = 0.2
 RECONNECT_LONGEST_S = 5.0
 STEADY_S = 10  # a socket that lasted this long resets the reconnect pause
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 1.0  # also when the series to follow change or the socket breaks
 
 # websocket-client has no other way to limit the connect time; this applies to the whole process.
 websocket.setdefaulttimeout(CONNECT_TIMEOUT_S)
@@ -66,9 +67,10 @@ class _Subscription:
 class _Socket(WebSocket):  # type: ignore[misc]  # pybit has no types
     """pybit's socket at a URL of ours; registers before it subscribes, and never reconnects by itself."""
 
-    def __init__(self, url: str, on_answered: Callable[[str, bool], None]) -> None:
+    def __init__(self, url: str, on_answered: Callable[[str, bool], None], on_broken: Callable[[], None]) -> None:
         self._url = url
         self._on_answered = on_answered
+        self._on_broken = on_broken
         # With retries=1 pybit raises even after it has connected; with 2, the second attempt never connects.
         super().__init__(
             CATEGORY,
@@ -127,6 +129,11 @@ class _Socket(WebSocket):  # type: ignore[misc]  # pybit has no types
         self.exited = True
         if (raw := self._raw()) is not None:
             raw.shutdown()
+        self._on_broken()
+
+    def _on_close(self) -> None:
+        super()._on_close()
+        self._on_broken()
 
 
 class MarketStream:
@@ -147,14 +154,18 @@ class MarketStream:
         self._connected_at = 0.0
         self._silent = False
         self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
 
     def set_series(self, series: set[SeriesKey]) -> None:
         """Set the (symbol, interval) pairs to be subscribed to."""
-        self._wanted = set(series)
+        if series != self._wanted:
+            self._wanted = set(series)
+            self._changed.set()
 
     def reconnect(self) -> None:
         """Connect again: the socket is open, but updates are missing."""
         self._silent = True
+        self._changed.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Connect, subscribe and watch; reconnect with an increasing pause when the socket breaks."""
@@ -164,7 +175,7 @@ class MarketStream:
             while not stop.is_set():
                 try:
                     await self._loop.run_in_executor(thread, self._maintain)
-                    await pause(stop, LOOK_EVERY_S)
+                    await pause_until(stop, self._changed, LOOK_EVERY_S)
                 except (websocket.WebSocketException, OSError, StreamBroken) as error:
                     log.warning("stream_reconnects", error=repr(error), pause_s=pause_s)
                     if self._socket is not None and time.monotonic() - self._connected_at > STEADY_S:
@@ -180,7 +191,7 @@ class MarketStream:
         """Connect if necessary and bring the subscriptions up to date. Raises StreamBroken."""
         if self._socket is None:
             self._subscriptions, self._silent = {}, False
-            self._socket = _Socket(self._url, self._on_answer)
+            self._socket = _Socket(self._url, self._on_answer, partial(self._call_in_loop, self._changed.set))
             self._connected_at = time.monotonic()
         if self._socket.exited or not self._socket.is_connected():
             raise StreamBroken("the socket is closed")

@@ -60,8 +60,8 @@ class AccessReader:
                 async with asyncio.timeout(START_TIMEOUT_S):
                     await reader.start()
                 while not stop.is_set():
-                    self._take(await reader.read())
                     self._caught_up = self._caught_up or await reader.caught_up()
+                    self._take(await reader.read(stop=stop))
             except (*INFRASTRUCTURE_FAULTS, KafkaError) as error:
                 log.warning("access_reader_restarts", error=repr(error))
                 await pause(stop, RETRY_S)

@@ -97,6 +97,7 @@ async def record(
     else:
         of_key = (key.key, key.request_sha256, answer.status, answer.location, answer.body)
         await connection.execute(_RECORD_WITH_ANSWER, *arguments, *of_key)
+    connection.note_filled("outbox")
 
 
 def is_recorded(endpoint: Endpoint) -> bool:

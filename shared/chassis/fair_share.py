@@ -13,7 +13,7 @@ MAX_REQUESTS = 100  # concurrent requests of one tenant; those without a connect
 PART_OF_CONNECTIONS = 3  # a tenant holds at most one third of the pool
 
 
-@dataclass
+@dataclass(slots=True)
 class _Request:
     """`held` is the number of its connections; only the first waits for its turn, nested ones do not."""
 
@@ -21,7 +21,7 @@ class _Request:
     held: int = 0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Turns:
     free: asyncio.Semaphore
     users: int = 0  # requests that hold or wait for the semaphore
@@ -51,7 +51,9 @@ class FairShare:
             yield
         finally:
             _request.reset(token)
-            self._requests -= Counter({user_id: 1})  # subtraction drops users at zero
+            self._requests[user_id] -= 1
+            if not self._requests[user_id]:
+                del self._requests[user_id]
 
     @contextlib.asynccontextmanager
     async def turn(self, wait_s: float) -> AsyncIterator[None]:
@@ -60,27 +62,32 @@ class FairShare:
         if request is None:
             yield
             return
-        async with contextlib.AsyncExitStack() as stack:
-            if not request.held:
-                await stack.enter_async_context(self._turn(request.user_id, wait_s))
-            request.held += 1
-            try:
-                yield
-            finally:
-                request.held -= 1
+        turns = None if request.held else await self._take_turn(request.user_id, wait_s)
+        request.held += 1
+        try:
+            yield
+        finally:
+            request.held -= 1
+            if turns is not None:
+                turns.free.release()
+                self._leave(request.user_id, turns)
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, user_id: int, wait_s: float) -> AsyncIterator[None]:
+    async def _take_turn(self, user_id: int, wait_s: float) -> _Turns:
         turns = self._turns.setdefault(user_id, _Turns(asyncio.Semaphore(self._most_held)))
         turns.users += 1
+        has_turn = False
         try:
-            async with asyncio.timeout(wait_s):
-                await turns.free.acquire()
-            try:
-                yield
-            finally:
-                turns.free.release()
+            if turns.free.locked():
+                async with asyncio.timeout(wait_s):
+                    has_turn = await turns.free.acquire()
+            else:
+                has_turn = await turns.free.acquire()  # at once
         finally:
-            turns.users -= 1
-            if not turns.users:
-                self._turns.pop(user_id, None)
+            if not has_turn:
+                self._leave(user_id, turns)
+        return turns
+
+    def _leave(self, user_id: int, turns: _Turns) -> None:
+        turns.users -= 1
+        if not turns.users:
+            self._turns.pop(user_id, None)

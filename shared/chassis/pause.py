@@ -1,4 +1,4 @@
-"""A sleep that ends when the service stops."""
+"""Sleeps that end when the service stops."""
 
 import asyncio
 
@@ -10,3 +10,14 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
             await stop.wait()
     except TimeoutError:
         return
+
+
+async def pause_until(stop: asyncio.Event, wake: asyncio.Event, seconds: float) -> None:
+    """Sleep, but return at once when `stop` or `wake` is set; clear `wake`."""
+    waits = [asyncio.ensure_future(each.wait()) for each in (stop, wake)]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
+    wake.clear()

@@ -3,10 +3,10 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Collection
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -15,16 +15,24 @@ from pydantic_core import to_json
 
 from shared.chassis.crash_points import point
 from shared.chassis.fair_share import FairShare
+from shared.chassis.pause import pause_until
 from shared.chassis.settings import ServiceSettings
 
 Connection: TypeAlias = PoolConnectionProxy
 Pool: TypeAlias = asyncpg.Pool
+Queue = Literal["outbox", "demand"]  # what transactions fill and a loop of the same process reads
 
 CONNECT_TIMEOUT_S = 5
 ACQUIRE_TIMEOUT_S = 10
 COMMAND_TIMEOUT_S = 35  # the roles' statement_timeout is 30 s: the server gives up first
 BEGIN_TIMEOUT_S = 3  # a connection that does not answer even this is dead, whatever TCP reports
 BEGIN_ATTEMPTS = 3
+REST_S = 1.0  # how often a queue is read that only this process fills: for rows left behind by a killed process
+# Settings that a statement left on a connection end in the round trip that begins the next transaction, instead of
+# in one of their own at the release.
+BEGIN = "RESET ALL; BEGIN"
+# A queue is empty when its statistics are taken and long when they are used: only its index is right for it.
+BEGIN_BY_INDEX = f"{BEGIN}; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off"
 
 # Raised by a connection whose server was restarted (the last one with asyncpg >= 0.32).
 LOST_CONNECTION = (
@@ -57,14 +65,39 @@ INFRASTRUCTURE_FAULTS = (
 )
 
 
+class PooledConnection(asyncpg.Connection):
+    """A connection that notes which queues its transaction fills, and that `BEGIN` resets."""
+
+    filled: frozenset[Queue] = frozenset()
+
+    def note_filled(self, queue: Queue) -> None:
+        """Note that this transaction has filled the queue, so that its commit wakes the reader in this process.
+
+        Call it right after the statement: a pooled connection that was lost has no such method.
+        """
+        self.filled |= {queue}
+
+    def forget_filled(self) -> None:
+        self.filled = frozenset()
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 class Database:
-    """Three connection pools, one per database role of the service."""
+    """Three connection pools, one per database role of the service.
+
+    `fills_alone` is set if no other process of the service is meant to fill its queues: the readers then rest until
+    a transaction of this process has filled theirs.
+    """
 
     def __init__(self, app: Pool, worker: Pool, queue: Pool) -> None:
         self.share = FairShare(app.get_max_size())
+        self.fills_alone = False
         self._app = app
         self._worker = worker
         self._queue = queue
+        self._filled = {queue: asyncio.Event() for queue in get_args(Queue)}
 
     @classmethod
     async def connect(cls, settings: ServiceSettings) -> "Database":
@@ -84,34 +117,77 @@ class Database:
             except TimeoutError:
                 pool.terminate()
 
-    @asynccontextmanager
-    async def tenant(self, user_id: int) -> AsyncIterator[Connection]:
+    def tenant(self, user_id: int) -> AbstractAsyncContextManager[Connection]:
         """Open a transaction that sees one tenant's rows."""
-        async with self._app_transaction(_begin_for_tenant(user_id)) as connection:
-            yield connection
+        return self._app_transaction(_begin_for_tenant(user_id))
 
-    @asynccontextmanager
-    async def tenants(self, user_ids: Collection[int]) -> AsyncIterator[Connection]:
-        """Open a consumer's transaction, which sees the rows of the tenants whose events are in its batch."""
-        async with _transaction(self._worker, _begin_for_batch(user_ids)) as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def queue(self) -> AsyncIterator[Connection]:
-        """Open a transaction on the queues of all tenants (outbox, parked, leases) and nothing else."""
-        async with _transaction(self._queue, "BEGIN") as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def untenanted(self) -> AsyncIterator[Connection]:
+    def untenanted(self) -> AbstractAsyncContextManager[Connection]:
         """Open a transaction that sees no tenant's rows: locators, plans, candles."""
-        async with self._app_transaction("BEGIN") as connection:
-            yield connection
+        return self._app_transaction(BEGIN)
 
     @asynccontextmanager
     async def _app_transaction(self, begin: str) -> AsyncIterator[Connection]:
-        async with self.share.turn(ACQUIRE_TIMEOUT_S), _transaction(self._app, begin) as connection:
+        async with self.share.turn(ACQUIRE_TIMEOUT_S), self._transaction(self._app, begin) as connection:
             yield connection
+
+    def tenants(self, user_ids: Collection[int]) -> AbstractAsyncContextManager[Connection]:
+        """Open a consumer's transaction, which sees the rows of the tenants whose events are in its batch."""
+        return self._transaction(self._worker, _begin_for_batch(user_ids))
+
+    def queue(self) -> AbstractAsyncContextManager[Connection]:
+        """Open a transaction on the queues of all tenants (outbox, parked, leases) and nothing else."""
+        return self._transaction(self._queue, BEGIN)
+
+    def queue_by_index(self) -> AbstractAsyncContextManager[Connection]:
+        """Open a transaction on the queues whose statements use indexes, whatever the statistics are."""
+        return self._transaction(self._queue, BEGIN_BY_INDEX)
+
+    async def fetch_from_queues(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """Read in one round trip, without a transaction: for loops that ask often and mostly find nothing."""
+        connection = await _acquire(self._queue)
+        try:
+            rows: list[asyncpg.Record] = await connection.fetch(query, *arguments)
+            return rows
+        except LOST_CONNECTION:
+            await self._queue.expire_connections()
+            raise
+        finally:
+            await _release(self._queue, connection)
+
+    async def until_filled(self, queue: Queue, stop: asyncio.Event, poll_s: float, rest_s: float = REST_S) -> None:
+        """Wait until a transaction of this process has filled the queue, or `stop` is set, but not longer than
+        `poll_s`, or `rest_s` if no other process fills it."""
+        await pause_until(stop, self._filled[queue], rest_s if self.fills_alone else poll_s)
+
+    @asynccontextmanager
+    async def _transaction(self, pool: Pool, begin: str) -> AsyncIterator[Connection]:
+        connection = await _begin(pool, begin)
+        ended = False  # normally, or by a fault or a cancellation
+        try:
+            try:
+                yield connection
+                ended = True
+            finally:
+                if not ended:
+                    await _roll_back(connection)
+            point("transaction.before_commit")
+            if await connection.execute("COMMIT") != "COMMIT":
+                raise asyncpg.InFailedSQLTransactionError(
+                    "a statement had failed, so the transaction was rolled back"
+                )
+            for queue in connection.filled:
+                self._filled[queue].set()
+            point("transaction.after_commit")
+        except LOST_CONNECTION:
+            await pool.expire_connections()
+            raise
+        except asyncpg.InternalServerError as error:
+            if TYPE_IS_GONE not in str(error):
+                raise
+            await pool.expire_connections()  # asyncpg keeps these statements
+            raise asyncpg.InvalidCachedStatementError(str(error)) from error
+        finally:
+            await _release(pool, connection)
 
     async def ping(self) -> None:
         """Raises if the database does not answer within two seconds."""
@@ -129,55 +205,34 @@ def insert_of(table: str, columns: Collection[str]) -> str:
 def _begin_for_tenant(user_id: int) -> str:
     if type(user_id) is not int:
         raise TypeError(f"a tenant is an int, not {type(user_id).__name__}")
-    return f"BEGIN; SET LOCAL app.user_id = '{user_id}'"
+    return f"{BEGIN}; SET LOCAL app.user_id = '{user_id}'"
 
 
 def _begin_for_batch(user_ids: Collection[int]) -> str:
     if any(type(user_id) is not int for user_id in user_ids):
         raise TypeError("tenants are ints")
     listed = ",".join(str(user_id) for user_id in sorted(set(user_ids)))
-    return f"BEGIN; SET LOCAL app.user_ids = '{listed}'"
-
-
-@asynccontextmanager
-async def _transaction(pool: Pool, begin: str) -> AsyncIterator[Connection]:
-    connection = await _begin(pool, begin)
-    try:
-        async with AsyncExitStack() as on_fault:  # or a cancellation
-            on_fault.push_async_callback(_roll_back, connection)
-            yield connection
-            on_fault.pop_all()
-        point("transaction.before_commit")
-        if await connection.execute("COMMIT") != "COMMIT":
-            raise asyncpg.InFailedSQLTransactionError("a statement had failed, so the transaction was rolled back")
-        point("transaction.after_commit")
-    except LOST_CONNECTION:
-        await _expire_connections(pool)
-        raise
-    except asyncpg.InternalServerError as error:
-        if TYPE_IS_GONE not in str(error):
-            raise
-        await _expire_connections(pool)  # asyncpg keeps these statements
-        raise asyncpg.InvalidCachedStatementError(str(error)) from error
-    finally:
-        await _release(pool, connection)
+    return f"{BEGIN}; SET LOCAL app.user_ids = '{listed}'"
 
 
 async def _begin(pool: Pool, begin: str) -> Connection:
     """Begin a transaction; a connection that died with the server is replaced, as nothing was done on it yet."""
     for attempt in range(1, BEGIN_ATTEMPTS + 1):
         connection = await _acquire(pool)
+        begun = False
         try:
-            async with AsyncExitStack() as on_fault:  # or a cancellation
-                on_fault.push_async_callback(_release, pool, connection)
-                on_fault.callback(_terminate, connection)
-                await connection.execute(begin, timeout=BEGIN_TIMEOUT_S)
-                on_fault.pop_all()
-                return connection
+            await connection.execute(begin, timeout=BEGIN_TIMEOUT_S)
+            connection.forget_filled()
+            begun = True
+            return connection
         except LOST_CONNECTION:
-            await _expire_connections(pool)
+            await pool.expire_connections()  # when one was cut, the others were too, noticed or not
             if attempt == BEGIN_ATTEMPTS:
                 raise
+        finally:
+            if not begun:  # because of a fault or a cancellation
+                _terminate(connection)
+                await _release(pool, connection)
     raise AssertionError("unreachable")
 
 
@@ -185,16 +240,12 @@ async def _acquire(pool: Pool) -> Connection:
     """Acquire a connection. The operating system reports an unreachable server as any kind of OSError; those are
     raised as ConnectionError."""
     try:
-        return await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+        async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
+            return await pool.acquire()
     except OSError as error:
         if isinstance(error, TimeoutError | ConnectionError):
             raise
         raise ConnectionError(f"the database is unreachable: {error}") from error
-
-
-async def _expire_connections(pool: Pool) -> None:
-    """Replace all connections on their next use: when one was cut, the others were too, noticed or not."""
-    await pool.expire_connections()
 
 
 async def _roll_back(connection: Connection) -> None:
@@ -210,10 +261,10 @@ async def _roll_back(connection: Connection) -> None:
 
 
 async def _release(pool: Pool, connection: Connection) -> None:
-    """Return the connection to the pool, even if the task is cancelled. asyncpg replaces one that fails during its
-    reset; what was committed before stays committed."""
+    """Return the connection to the pool, also if the task is cancelled meanwhile. asyncpg replaces one that fails
+    during its reset; what was committed before stays committed."""
     with suppress(asyncpg.PostgresError, *LOST_CONNECTION):
-        await asyncio.shield(pool.release(connection))
+        await pool.release(connection, timeout=ACQUIRE_TIMEOUT_S)
 
 
 def _terminate(connection: Connection) -> None:
@@ -231,6 +282,7 @@ async def _open_pool(dsn: SecretStr, connections: int, service: str) -> Pool:
         command_timeout=COMMAND_TIMEOUT_S,
         max_inactive_connection_lifetime=300,
         init=_prepare,
+        connection_class=PooledConnection,
         server_settings={"application_name": f"tradefleet-{service}"},
     )
 

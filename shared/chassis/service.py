@@ -126,6 +126,7 @@ class RunningService:
     async def __aenter__(self) -> "RunningService":
         settings = self._settings
         self.database = await Database.connect(settings)
+        self.database.fills_alone = self._roles >= DEFAULT_ROLES
         self.producer = Producer(settings.kafka, settings.kafka_topic_prefix, settings.service)
         self.cluster = KnownCluster(self.database)
         self._ended_logins = EndedLogins()
@@ -212,8 +213,7 @@ class RunningService:
 
     async def _retry_parked(self) -> float | None:
         """Retry parked events; at once again while retries succeed, because the next one of a key is then due."""
-        async with self.database.queue() as connection:
-            topics = await list_waiting_topics(connection, groups_of(self.service.name))
+        topics = await list_waiting_topics(self.database, groups_of(self.service.name))
         retried = [await intake.retry_parked() for intake in self._intakes if intake.topic in topics]
         return AT_ONCE if sum(retried) else None
 

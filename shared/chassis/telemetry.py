@@ -6,6 +6,7 @@ import secrets
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import TextIO
 
 import structlog
@@ -39,8 +40,9 @@ _SECRET_NAMES = ("password", "secret", "token", "authorization", "dsn", "api_key
 
 def new_traceparent(incoming: str | None = None) -> str:
     """Continue the caller's trace in a new span, or start a new trace."""
-    trace = incoming[3:35] if incoming and _TRACEPARENT.match(incoming) else secrets.token_hex(16)
-    return f"00-{trace}-{secrets.token_hex(8)}-01"
+    drawn = secrets.token_hex(24)
+    trace = incoming[3:35] if incoming and _TRACEPARENT.match(incoming) else drawn[:32]
+    return f"00-{trace}-{drawn[32:]}-01"
 
 
 def set_cause_traces(traces: Mapping[int, str]) -> None:
@@ -56,6 +58,7 @@ def trace_for(user_id: int | None) -> str:
     return traceparent.get() or new_traceparent()
 
 
+@lru_cache(maxsize=10_000)
 def is_secret(name: str) -> bool:
     """Return whether a value of this name must be redacted."""
     return any(word in name.lower() for word in _SECRET_NAMES)

@@ -1,17 +1,20 @@
 """The demand of a service's tenants for market series, and the job that publishes it to the feed."""
 
+import asyncio
 from typing import Literal
 from uuid import UUID
 
 import structlog
 
 from shared.chassis.events.outbox import emit
-from shared.chassis.jobs import Job, every
+from shared.chassis.jobs import AT_ONCE, Job
+from shared.chassis.pause import pause
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Connection, Database
 from shared.contracts.envelope import NOBODY
 from shared.contracts.market import MarketInterest
 
-POLL_EVERY_S = 0.25
+PUBLISH_AT_MOST_EVERY_S = 0.25
+REST_S = 5.0  # for changes that are in no hurry: the end of an alert, another generation of a session
 
 log = structlog.get_logger()
 Requester = Literal["trading", "analytics", "notifications"]
@@ -33,12 +36,14 @@ async def insert_demand(
         interval,
         history_bars,
     )
+    connection.note_filled("demand")
 
 
 async def delete_demand(connection: Connection, user_id: int, object_id: UUID) -> None:
     await connection.execute(
         "DELETE FROM market_interests WHERE user_id = $1 AND object_id = $2", user_id, object_id
     )
+    connection.note_filled("demand")
 
 
 async def find_users(connection: Connection, symbol: str, interval: str) -> list[int]:
@@ -49,13 +54,16 @@ async def find_users(connection: Connection, symbol: str, interval: str) -> list
 def publish_demand(database: Database, requester: Requester) -> Job:
     """Return the job that publishes every change in the tenants' demand for a (symbol, interval)."""
 
-    async def work() -> None:
-        try:
-            await publish_changes(database, requester)
-        except INFRASTRUCTURE_FAULTS as error:
-            log.warning("demand_not_published", error=repr(error))
+    async def run(stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await publish_changes(database, requester)
+            except INFRASTRUCTURE_FAULTS as error:
+                log.warning("demand_not_published", error=repr(error))
+            await pause(stop, PUBLISH_AT_MOST_EVERY_S)
+            await database.until_filled("demand", stop, AT_ONCE, REST_S)
 
-    return every("demand", POLL_EVERY_S, work)
+    return Job("demand", run)
 
 
 async def publish_changes(database: Database, requester: Requester) -> int:

@@ -63,6 +63,7 @@ class BacktestWorker:
         self._command = command
         self._name = str(uuid4())
         self._claims: set[_Claim] = set()
+        self._claiming = asyncio.Lock()  # one slot asks for all that are free
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set, then release unfinished jobs at once."""
@@ -102,18 +103,25 @@ class BacktestWorker:
         calculator = Calculator(self._command)
         try:
             while not stop.is_set():
-                try:
-                    async with self._database.queue() as connection:
-                        job = await claim_job(connection, self._name)
-                except INFRASTRUCTURE_FAULTS as error:
-                    log.warning("backtests_not_claimed", error=repr(error))
-                    job = None
-                if job is None:
-                    await pause(stop, CLAIM_EVERY_S)
-                else:
+                async with self._claiming:
+                    job = await self._claim(stop)
+                if job is not None:
                     await self._work_on(_Claim(job), calculator, stop)
         finally:
             await calculator.kill()
+
+    async def _claim(self, stop: asyncio.Event) -> BacktestJob | None:
+        """Wait for a job and claim it. Returns None once `stop` is set."""
+        while not stop.is_set():
+            try:
+                if await backtest_queue.has_jobs(self._database):
+                    async with self._database.queue() as connection:
+                        if (job := await claim_job(connection, self._name)) is not None:
+                            return job
+            except INFRASTRUCTURE_FAULTS as error:
+                log.warning("backtests_not_claimed", error=repr(error))
+            await pause(stop, CLAIM_EVERY_S)
+        return None
 
     async def _work_on(self, claim: _Claim, calculator: Calculator, stop: asyncio.Event) -> None:
         self._claims.add(claim)

@@ -24,7 +24,7 @@ from shared.contracts.types import SYMBOL_PATTERN
 from shared.strategy.bars import INTERVAL_MS
 
 DROP_AFTER = timedelta(minutes=10)
-READ_WAIT_MS = 200
+READ_WAIT_MS = 1_000
 RETRY_S = 1.0
 RETRY_PARKED_EVERY_S = 1.0
 MAX_HISTORY_BARS = 1_000_000
@@ -54,6 +54,7 @@ class DemandedSeries:
         self._interests: dict[SeriesKey, dict[str, MarketInterest]] = {}
         self._dropped_at: dict[SeriesKey, datetime] = {}
         self._changed_at: dict[SeriesKey, datetime] = {}
+        self.changed = asyncio.Event()
 
     def record(self, interest: MarketInterest, now: datetime) -> None:
         """Store the demand of one message, unless a newer version is known. Raises PoisonError if it is invalid."""
@@ -68,6 +69,7 @@ class DemandedSeries:
             return
         check_version_step(interest, interest.interest_version, before.interest_version if before else None)
         known[interest.wished_by] = interest
+        self.changed.set()
         changed_at = min(interest.published_at or now, now)
         self._changed_at[series] = max(changed_at, self._changed_at.get(series, changed_at))
         if any(each.wanted for each in known.values()):
@@ -116,7 +118,7 @@ class DemandedSeries:
         loop = asyncio.get_running_loop()
         retried_at = loop.time()
         while not stop.is_set():
-            if received := await reader.read(READ_WAIT_MS):
+            if received := await reader.read(READ_WAIT_MS, stop):
                 await inbox.process(received)
             if loop.time() - retried_at > RETRY_PARKED_EVERY_S:
                 await inbox.retry_parked()

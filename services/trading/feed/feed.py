@@ -17,12 +17,12 @@ from services.trading.settings import TradingSettings
 from shared.chassis.clock import utc_now
 from shared.chassis.events.producer import Producer
 from shared.chassis.jobs import Job
-from shared.chassis.pause import pause
+from shared.chassis.pause import pause, pause_until
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from shared.chassis.service_types import Context
 
 RENEW_EVERY_S = 1.0
-CHECK_DEMAND_EVERY_S = 0.05
+CHECK_DEMAND_EVERY_S = 1.0  # also whenever the demand changes or a series is prepared
 STOP_WITHIN_S = 5
 
 log = structlog.get_logger()
@@ -139,7 +139,7 @@ class FeedLeader:
                     if task.done():
                         task.result()  # raises what ended it: a programming error must not stay hidden
                 self._follow_demand()
-                await pause(self._over, CHECK_DEMAND_EVERY_S)
+                await pause_until(self._over, self._demand.changed, CHECK_DEMAND_EVERY_S)
         finally:
             self._over.set()
             running = [stream, instruments, *self._tasks.values()]
@@ -162,7 +162,13 @@ class FeedLeader:
         for series in wanted - self._series.keys():
             demand = self._demand.demand_for(series, now)
             feed = SeriesFeed(
-                *series, self._database, self._producer, self._api, self._stream.reconnect, demand=demand
+                *series,
+                self._database,
+                self._producer,
+                self._api,
+                self._stream.reconnect,
+                demand=demand,
+                changed=self._demand.changed,
             )
             self._series[series] = feed
             self._tasks[series] = asyncio.create_task(feed.run(self._over))

@@ -62,7 +62,9 @@ class SeriesFeed:
         quiet_s: float = QUIET_S,
         demand: SeriesDemand = NO_DEMAND,
         unknown_first_s: float = UNKNOWN_FIRST_S,
+        changed: asyncio.Event | None = None,
     ) -> None:
+        """`changed` is set whenever `ready` or `unknown` changes."""
         self._symbol = symbol
         self._interval = interval
         self._step = timedelta(milliseconds=INTERVAL_MS[interval])
@@ -80,6 +82,7 @@ class SeriesFeed:
         self._queue: asyncio.Queue[BarUpdate | SeriesDemand | None] = asyncio.Queue()
         self._last: Bar | None = None  # the last confirmed bar
         self._opened: Bar | None = None  # the bar announced as open after it
+        self._changed = changed or asyncio.Event()
         self.ready = asyncio.Event()  # history and instrument are stored: the stream may be subscribed
 
     def enqueue(self, update: BarUpdate) -> None:
@@ -114,6 +117,7 @@ class SeriesFeed:
                 self._set_unknown(False)
                 pause_s, unknown_pause_s = RETRY_FIRST_S, self._unknown_first_s
                 self.ready.set()
+                self._changed.set()
                 await self._handle_updates(stop)
             except UnknownSymbol:
                 self._set_unknown(True)
@@ -131,6 +135,7 @@ class SeriesFeed:
         if unknown == self.unknown:
             return
         self.unknown = unknown
+        self._changed.set()
         SERIES_UNKNOWN.inc(1 if unknown else -1)
         if unknown:
             log.error("unknown_symbol", symbol=self._symbol, interval=self._interval)

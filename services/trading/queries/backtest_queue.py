@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from shared.chassis.postgres import Connection
+from shared.chassis.postgres import Connection, Database
 
 LEASE = timedelta(seconds=5)
 
@@ -25,6 +25,10 @@ async def insert_job(connection: Connection, user_id: int, backtest_id: UUID) ->
     await connection.execute(
         "INSERT INTO backtest_jobs (user_id, backtest_id) VALUES ($1, $2)", user_id, backtest_id
     )
+
+
+async def has_jobs(database: Database) -> bool:
+    return bool(await database.fetch_from_queues("SELECT FROM backtest_jobs LIMIT 1"))
 
 
 async def count_jobs(connection: Connection, user_id: int) -> int:

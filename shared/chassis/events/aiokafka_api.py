@@ -1,8 +1,9 @@
 """The uses of aiokafka's private fields, each for something that its public interface lacks."""
 
 import asyncio
+from collections.abc import Sequence
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import NodeNotReadyError
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -21,6 +22,22 @@ async def cluster_id_of(client: AIOKafkaConsumer | AIOKafkaProducer) -> str:
     except TimeoutError as error:
         raise NodeNotReadyError("the broker did not answer with its cluster id") from error
     return str(answer.cluster_id)
+
+
+async def join_group(
+    consumer: AIOKafkaConsumer, topics: Sequence[str], listener: ConsumerRebalanceListener
+) -> None:
+    """Subscribe a started consumer and wait for its first assignment. `start` waits for it only if it comes after
+    `subscribe`. Raises KafkaError, also for a topic that does not exist."""
+    assigned = consumer._subscription.wait_for_assignment()  # the next one
+    consumer.subscribe(topics, listener=listener)
+    await consumer._wait_topics()
+    await assigned
+
+
+def connections_of(consumer: AIOKafkaConsumer) -> frozenset[object]:
+    """Return the open connections. Each leads to the same cluster as long as it exists."""
+    return frozenset(consumer._client._conns.values())
 
 
 def known_positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:

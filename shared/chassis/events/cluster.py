@@ -4,12 +4,15 @@ An idempotent producer that outlives an emptied broker may share its producer id
 acknowledged but discarded as duplicates. So the cluster id is requested on the producer's own connection.
 """
 
+import time
 from dataclasses import dataclass
 
 import structlog
 from aiokafka.errors import KafkaError
 
 from shared.chassis.postgres import Database
+
+REPLAYS_KNOWN_FOR_S = 3.0
 
 log = structlog.get_logger()
 
@@ -32,6 +35,8 @@ class KnownCluster:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.fault = ""
+        self._replays = 0
+        self._read_at = -REPLAYS_KNOWN_FOR_S
 
     async def compare(self, cluster_id: str) -> ClusterState:
         """Return the recorded cluster, after recording this one if there was none. Sets `fault` if they differ."""
@@ -44,7 +49,16 @@ class KnownCluster:
                 "before `tradefleet outbox replay`"
             )
             log.error("broker_changed", cluster_id=cluster_id, known=known.cluster_id)
+        self._replays, self._read_at = known.replays, time.monotonic()
         return known
+
+    async def replays(self) -> int:
+        """Return how often the outbox was replayed, as known REPLAYS_KNOWN_FOR_S ago or later."""
+        if time.monotonic() - self._read_at > REPLAYS_KNOWN_FOR_S:
+            self._read_at = time.monotonic()
+            async with self._database.queue() as connection:
+                self._replays = await connection.fetchval("SELECT replays FROM event_broker")
+        return self._replays
 
     async def _known(self, cluster_id: str) -> ClusterState:
         async with self._database.queue() as connection:

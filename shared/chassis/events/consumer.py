@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from shared.chassis.crash_points import point
-from shared.chassis.events.aiokafka_api import cluster_id_of
+from shared.chassis.events.aiokafka_api import cluster_id_of, connections_of, join_group
 from shared.chassis.events.broker_access import KafkaAccess, client_options
 from shared.chassis.events.cluster import ClusterChangedError, ClusterState, KnownCluster
 from shared.chassis.events.committed_offsets import ReadPositions
@@ -27,7 +28,7 @@ COMMIT_TIMEOUT_S = 5
 DRAIN_TIMEOUT_S = 20
 RETRY_FIRST_S = 0.2
 RETRY_LONGEST_S = 5.0
-COMPARE_CLUSTER_EVERY_S = 1.0
+COMPARE_CLUSTER_EVERY_S = 1.0  # if the connections have changed; a connection leads to one cluster
 SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_MS = 1_000
 REBALANCE_TIMEOUT_MS = 25_000  # longer than draining a batch may take
@@ -107,21 +108,25 @@ class Consumer:
         member = _Member(consumer, self._group, self._prefix, self._handlers, self._positions)
         topics = [self._prefix + topic for topic in self._handlers]
         async with asyncio.timeout(START_TIMEOUT_S):
-            consumer.subscribe(topics, listener=member)
             await consumer.start()
-            cluster_id = await cluster_id_of(consumer)
+            cluster_id = await cluster_id_of(consumer)  # before the first fetch, which it would wait behind
+            await join_group(consumer, topics, member)
         known = await self._known(cluster_id, stop)
         if known is None:
             return
         member.trust(ClusterState(cluster_id, known.replays))
         watchdog = Watchdog(consumer, self._group, topics, member.active_at)
         compared_at = time.monotonic()
+        connections: frozenset[object] = frozenset()
         while not stop.is_set():
             self.fault = watchdog.fault()
-            await member.step()
+            await member.step(stop)
             await watchdog.check()
             if time.monotonic() - compared_at > COMPARE_CLUSTER_EVERY_S:
-                await self._compare(consumer, cluster_id, known)
+                connections, compared = connections_of(consumer), connections
+                if connections != compared:
+                    await self._compare(consumer, cluster_id)
+                await self._check_replays(known)
                 compared_at = time.monotonic()
 
     async def _known(self, cluster_id: str, stop: asyncio.Event) -> ClusterState | None:
@@ -135,13 +140,16 @@ class Consumer:
                 await pause(stop, RETRY_FIRST_S)
         return None
 
-    async def _compare(self, consumer: AIOKafkaConsumer, cluster_id: str, known: ClusterState) -> None:
-        """Raises ClusterChangedError if the positions of this member are no longer meaningful."""
+    async def _compare(self, consumer: AIOKafkaConsumer, cluster_id: str) -> None:
+        """Raises ClusterChangedError if the consumer is connected to another cluster."""
         now_id = await cluster_id_of(consumer)
         if now_id != cluster_id:
             raise ClusterChangedError(f"cluster {now_id} answers for {cluster_id}")
+
+    async def _check_replays(self, known: ClusterState) -> None:
+        """Raises ClusterChangedError if the outbox was replayed: the positions of this member mean nothing now."""
         try:
-            replays = (await self._cluster.compare(now_id)).replays
+            replays = await self._cluster.replays()
         except INFRASTRUCTURE_FAULTS as error:
             log.info("cluster_not_compared", group=self._group, error=repr(error))
             return  # a short outage of the database is no reason to leave the group
@@ -207,11 +215,11 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
         self._settlements += 1
         self._settled.set()
 
-    async def step(self) -> None:
+    async def step(self, stop: asyncio.Event) -> None:
         """Fetch and process the next records, topic by topic: all partitions of a topic in one batch."""
         self._resume_due()
         settlements = self._settlements
-        fetched = await fetch(self._consumer, timeout_ms=FETCH_WAIT_MS, max_records=MAX_RECORDS)
+        fetched = await fetch(self._consumer, timeout_ms=self._wait_ms(), max_records=MAX_RECORDS, stop=stop)
         if self._fault is not None:
             raise self._fault
         if not fetched:
@@ -280,6 +288,11 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
             log.info("partition_gone", topic=partition.topic, partition=partition.partition)
             return
         self._resume_at[partition] = time.monotonic() + after_s
+
+    def _wait_ms(self) -> int:
+        """Return how long to wait for records: at most until the next paused partition is due."""
+        due_ms = [ceil(1000 * (at - time.monotonic())) for at in self._resume_at.values()]
+        return max(1, min([FETCH_WAIT_MS, *due_ms]))
 
     def _resume_due(self) -> None:
         now = time.monotonic()

@@ -1,5 +1,6 @@
 """Fetches records; a record that the client library cannot parse is skipped and reported."""
 
+import asyncio
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -38,11 +39,13 @@ class Unreadable:
 Fetched = Mapping[TopicPartition, Sequence[ConsumerRecord | Unreadable]]
 
 
-async def fetch(consumer: AIOKafkaConsumer, *, timeout_ms: int, max_records: int) -> Fetched:
-    """Fetch the next records by partition, in order. Raises KafkaError."""
+async def fetch(
+    consumer: AIOKafkaConsumer, *, timeout_ms: int, max_records: int, stop: asyncio.Event | None = None
+) -> Fetched:
+    """Fetch the next records by partition, in order; none once `stop` is set. Raises KafkaError."""
     before = known_positions(consumer)
     try:
-        fetched: Fetched = await consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        return await _get_many(consumer, timeout_ms, max_records, stop)
     except PARSE_FAULTS:
         # Records of other partitions may be lost with the failed fetch, so all are fetched again.
         assigned = consumer.assignment()
@@ -50,7 +53,21 @@ async def fetch(consumer: AIOKafkaConsumer, *, timeout_ms: int, max_records: int
             if partition in assigned:
                 consumer.seek(partition, offset)
         return await _fetch_singly(consumer, list(before), timeout_ms, max_records)
-    return fetched
+
+
+async def _get_many(
+    consumer: AIOKafkaConsumer, timeout_ms: int, max_records: int, stop: asyncio.Event | None
+) -> Fetched:
+    getting: asyncio.Task[Fetched] = asyncio.ensure_future(
+        consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+    )
+    stopping = [] if stop is None else [asyncio.ensure_future(stop.wait())]
+    try:
+        await asyncio.wait([getting, *stopping], return_when=asyncio.FIRST_COMPLETED)
+        return getting.result() if getting.done() else {}
+    finally:
+        for task in (getting, *stopping):
+            task.cancel()
 
 
 async def _fetch_singly(

@@ -25,8 +25,9 @@ E = TypeVar("E", bound=Event)
 M = TypeVar("M", bound=MarketEvent)
 
 MAX_RECORDS = 1_000
-FETCH_WAIT_MS = 200
-PARTITION_WAIT_MS = 1_000  # a fetch returns as soon as there is a record
+# The broker answers as soon as there is a record, so waiting long delays none. What else a client asks on the same
+# connection waits behind the fetch, so it must be shorter than the timeouts of those requests.
+FETCH_WAIT_MS = 2_000
 STOP_TIMEOUT_S = 5
 STOP_TRIES = 10
 
@@ -134,40 +135,37 @@ class PartitionReader:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=PARTITION_WAIT_MS,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         self._consumer = consumer
         await consumer.start()
         partitions = await partitions_of(self._kafka, [self._prefix + topic for topic in self._topics])
-        consumer.assign(partitions)
+        # Before the assignment, with which the first fetch begins: a request would wait behind it.
         self._ends = await consumer.end_offsets(partitions)
-        since = await self._offsets_since(consumer, partitions)
-        for partition in partitions:
-            if (offset := since.get(partition)) is not None:
-                consumer.seek(partition, offset)
-            elif self._from_end or self._reaching_back is not None:
-                consumer.seek(partition, self._ends[partition])
-            else:
-                await consumer.seek_to_beginning(partition)
+        begins = await self._beginnings(consumer, partitions)
+        consumer.assign(partitions)
+        for partition, offset in begins.items():
+            consumer.seek(partition, offset)
 
-    async def _offsets_since(
+    async def _beginnings(
         self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, int]:
-        """Return the offset of each partition's first message that is recent enough, if there is one."""
+    ) -> Mapping[TopicPartition, int]:
+        """Return the offset at which to begin each partition."""
         if self._reaching_back is None:
-            return {}
+            return self._ends if self._from_end else await consumer.beginning_offsets(partitions)
         now = utc_now()
         since = {self._prefix + topic: to_ms(now - back) for topic, back in self._reaching_back.items()}
         found = await consumer.offsets_for_times({each: since[each.topic] for each in partitions})
-        return {partition: at.offset for partition, at in found.items() if at is not None}
+        return {**self._ends, **{partition: at.offset for partition, at in found.items() if at is not None}}
 
-    async def read(self, timeout_ms: int = FETCH_WAIT_MS) -> list[Received]:
-        """Return the next records, in order per partition; empty after the timeout. Raises KafkaError.
+    async def read(self, timeout_ms: int = FETCH_WAIT_MS, stop: asyncio.Event | None = None) -> list[Received]:
+        """Return the next records, in order per partition; empty after the timeout, or when `stop` is set. Raises
+        KafkaError.
 
         A record that is not an event has a fault, and the caller has to park it (`MarketInbox`).
         """
         assert self._consumer is not None, "start() first"
-        batches = await fetch(self._consumer, timeout_ms=timeout_ms, max_records=MAX_RECORDS)
+        batches = await fetch(self._consumer, timeout_ms=timeout_ms, max_records=MAX_RECORDS, stop=stop)
         return [
             decode_record(partition.topic.removeprefix(self._prefix), record)
             for partition, records in batches.items()

@@ -64,6 +64,7 @@ async def insert_outgoing(connection: Connection, rows: Sequence[OutboxRow]) -> 
         [row.headers for row in rows],
         [row.payload for row in rows],
     )
+    connection.note_filled("outbox")
 
 
 def bucket_of(key: str) -> int:

@@ -11,7 +11,7 @@ import asyncpg
 from shared.chassis.events.decoding import LONGEST_REASON, Received, bounded, event_id_of, storable
 from shared.chassis.events.headers import Headers
 from shared.chassis.events.outbox import OutboxRow
-from shared.chassis.postgres import Connection
+from shared.chassis.postgres import Connection, Database
 from shared.contracts.envelope import Message
 from shared.contracts.types import new_id
 
@@ -160,17 +160,17 @@ async def insert_parked(connection: Connection, rows: Sequence[ParkedRow]) -> se
     return {row["event_id"] for row in new}
 
 
-async def list_waiting_topics(connection: Connection, consumers: Sequence[str]) -> set[str]:
+async def list_waiting_topics(database: Database, consumers: Sequence[str]) -> set[str]:
     """Return the topics with events that wait to be retried."""
-    rows = await connection.fetch(
+    rows = await database.fetch_from_queues(
         "SELECT DISTINCT topic FROM parked WHERE consumer = ANY($1) AND state = 'WAITING'", consumers
     )
     return {row["topic"] for row in rows}
 
 
-async def list_heads(connection: Connection, consumer: str, topic: str) -> list[tuple[int, int]]:
+async def list_heads(database: Database, consumer: str, topic: str) -> list[tuple[int, int]]:
     """Return the first event of every waiting key that is due, as user id and id."""
-    rows = await connection.fetch(
+    rows = await database.fetch_from_queues(
         """
         SELECT user_id, id FROM (
             SELECT DISTINCT ON (key) user_id, id, state, next_attempt_at FROM parked

@@ -4,11 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from shared.chassis.clock import utc_now
 from shared.chassis.events.aiokafka_api import close_without_flushing, cluster_id_of, producer_id_of
@@ -21,18 +24,21 @@ START_TIMEOUT_S = 10
 SEND_TIMEOUT_S = 10
 # Longer than a send may take, so that no batch expires while a later one of its partition is still sent.
 BATCH_LIFE_MS = 20_000
+BATCH_BYTES = 128 * 2**10  # a larger message gets a batch of its own
 CLOSE_TIMEOUT_S = 3
 USED_IDS_KEPT = 1_000
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     topic: str
     key: str
     headers: Headers
     payload: bytes
+
+
+Batch: TypeAlias = tuple[str, int, BatchBuilder]  # topic, partition, records
 
 
 class Producer:
@@ -65,7 +71,13 @@ class Producer:
             return
         producer = await self._ensure_started()
         async with _within(SEND_TIMEOUT_S, "the broker did not acknowledge in time", self._discard, producer):
-            await asyncio.gather(*[await self._enqueue(producer, message) for message in messages])
+            batches = await self._pack(producer, messages)
+            await asyncio.gather(
+                *[
+                    await producer.send_batch(batch, topic, partition=partition)
+                    for topic, partition, batch in batches
+                ]
+            )
             if (cluster_id := await cluster_id_of(producer)) != self._cluster_id:
                 raise ClusterChangedError(f"cluster {cluster_id} answers for {self._cluster_id}")
 
@@ -84,14 +96,23 @@ class Producer:
             ]
         )
 
-    async def _enqueue(self, producer: AIOKafkaProducer, message: Outgoing) -> asyncio.Future[object]:
-        future: asyncio.Future[object] = await producer.send(
-            self._prefix + message.topic,
-            value=message.payload,
-            key=message.key.encode(),
-            headers=to_wire(message.headers),
-        )
-        return future
+    async def _pack(self, producer: AIOKafkaProducer, messages: Sequence[Outgoing]) -> list[Batch]:
+        """Pack messages into batches of one partition each, which keep their order. A message sent by itself costs
+        a future and its callbacks, three times as much as its bytes."""
+        topics = {message.topic for message in messages}
+        partitions = {topic: len(await producer.partitions_for(self._prefix + topic)) for topic in topics}
+        batches: list[Batch] = []
+        filling: dict[tuple[str, int], BatchBuilder] = {}
+        for topic, key, headers, payload in messages:
+            key_bytes = key.encode()
+            partition = _partition_of(key_bytes, partitions[topic])
+            record = {"timestamp": None, "key": key_bytes, "value": payload, "headers": to_wire(headers)}
+            batch = filling.get((topic, partition))
+            if batch is None or batch.append(**record) is None:
+                filling[topic, partition] = batch = producer.create_batch()
+                batches.append((self._prefix + topic, partition, batch))
+                batch.append(**record)
+        return batches
 
     async def _ensure_started(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -110,6 +131,7 @@ class Producer:
             enable_idempotence=True,
             linger_ms=0,
             compression_type=None,
+            max_batch_size=BATCH_BYTES,
             request_timeout_ms=BATCH_LIFE_MS,
             metadata_max_age_ms=30_000,
         )
@@ -133,6 +155,13 @@ class Producer:
     async def stop(self) -> None:
         """Stop at the end of the process. Every send was awaited, so the buffers are empty."""
         await self.discard()
+
+
+@lru_cache(maxsize=50_000)
+def _partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition that every Kafka client chooses for this key."""
+    partition: int = DefaultPartitioner()(key, range(partitions), range(partitions))
+    return partition
 
 
 @asynccontextmanager

@@ -84,8 +84,7 @@ class ParkedEvents:
         await insert_parked(connection, rows)
 
     async def list_due(self) -> list[tuple[int, int]]:
-        async with self._database.queue() as connection:
-            return await list_heads(connection, self._consumer, self._topic)
+        return await list_heads(self._database, self._consumer, self._topic)
 
     async def schedule_retry(self, user_id: int, parked_id: int, error: Exception) -> None:
         """Schedule the next retry after a failed one, or give the event up."""

@@ -48,6 +48,7 @@ from shared.contracts.types import new_id
 
 PROBLEM = web.ResponseKey("problem", str)
 STREAMS = web.AppKey("streams", Streams)
+REQUEST_LOG = web.AppKey("request_log", structlog.typing.FilteringBoundLogger)
 MAX_ATTEMPTS = 3  # one migration may change the schema more than once
 
 V = TypeVar("V", bound=BaseModel)
@@ -202,6 +203,7 @@ def make_app(
     """Build an aiohttp application from these endpoints."""
     app = web.Application(client_max_size=body_limit_bytes, middlewares=[_answer_problems])
     app[STREAMS] = Streams()
+    app[REQUEST_LOG] = log.bind()  # bound once: what `get_logger` returns binds itself again for every line
     app.on_shutdown.append(app[STREAMS].end_all)
     by_path: dict[str, list[Endpoint]] = {}
     for endpoint in endpoints:
@@ -253,13 +255,15 @@ def _aiohttp_handler(
     async def work(request: web.Request, caller: Principal | None, service: str | None) -> web.StreamResponse:
         if admit is not None and caller is not None:
             admit(caller, endpoint.method, endpoint.path)
-        call, models = await _parse(endpoint, request, caller, service)
         if caller is None or database is None:
+            call, models = await _parse(endpoint, request, caller, service)
             return _response(endpoint, call, await endpoint.handler(call, **models))
+        transaction = RequestTransaction(database, caller.user_id)
+        call, models = await _parse(endpoint, request, caller, service, transaction)
         if call.idempotency_key is not None:
             return await _answer_once(endpoint, call, models, call.idempotency_key, database)
-        async with RequestTransaction(database, caller.user_id) as transaction:
-            answer = await endpoint.handler(replace(call, own_transaction=transaction), **models)
+        async with transaction:
+            answer = await endpoint.handler(call, **models)
             if endpoint.record is not None:
                 location = answer.headers.get("Location") if isinstance(answer, Reply) else None
                 await endpoint.record(await transaction.ensure_open(), call, location, None)
@@ -269,7 +273,11 @@ def _aiohttp_handler(
 
 
 async def _parse(
-    endpoint: Endpoint, request: web.Request, caller: Principal | None, service: str | None
+    endpoint: Endpoint,
+    request: web.Request,
+    caller: Principal | None,
+    service: str | None,
+    own: RequestTransaction | None = None,
 ) -> tuple[Call, Models]:
     models: dict[str, BaseModel] = {}
     if endpoint.query:
@@ -279,7 +287,7 @@ async def _parse(
     key = key_of(request, models.get("body")) if endpoint.creates else None
     if_match = if_match_of(request) if endpoint.changes_tagged else ANY_STATE
     last_event_id = last_event_id_of(request) if endpoint.events else None
-    return Call(request, utc_now(), caller, key, if_match, last_event_id, service), models
+    return Call(request, utc_now(), caller, key, if_match, last_event_id, service, own), models
 
 
 def _response(endpoint: Endpoint, call: Call, answer: HandlerResult) -> web.StreamResponse:
@@ -392,7 +400,7 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     response.headers["X-Request-Id"] = telemetry.request_id.get()
     response.headers["Cache-Control"] = response.headers.get("Cache-Control", "no-store")
     problem = {"problem": response[PROBLEM]} if PROBLEM in response else {}
-    log.info(
+    request.app[REQUEST_LOG].info(
         "request", method=request.method, route=route, status=response.status, seconds=round(seconds, 4), **problem
     )
     point("http.before_answer")

@@ -210,6 +210,18 @@ async def test_two_relays_keep_the_order_of_each_key(settings: ServiceSettings, 
     await database.close()
 
 
+async def test_messages_of_all_sizes_keep_the_order_of_their_key(
+    settings: ServiceSettings, kafka_bootstrap: str
+) -> None:
+    """Some share a batch, some fill one, and some are larger than one."""
+    producer = Producer(settings.kafka_bootstrap, settings.kafka_topic_prefix)
+    bodies = [b"%06d" % number + b"x" * size for number, size in enumerate([0, 300_000, 0, 90_000, 90_000, 0] * 4)]
+    await producer.send([message(None, "1", body) for body in bodies])
+    await producer.stop()
+    records = await read_all(kafka_bootstrap, f"{settings.kafka_topic_prefix}user.registered", len(bodies))
+    assert [record.value for record in records] == bodies
+
+
 async def test_a_newer_version_parks_its_key_and_shows_in_readiness(
     settings: ServiceSettings, listener: Listener
 ) -> None:

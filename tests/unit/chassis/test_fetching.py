@@ -1,11 +1,13 @@
 """A record that the client library cannot parse is skipped, and no other record is lost with it."""
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 
 from aiokafka import TopicPartition
 
 from shared.chassis.events.fetch import Unreadable, fetch
+from tests.pace import patient
 
 BROKEN, WHOLE = TopicPartition("broken", 0), TopicPartition("whole", 0)
 
@@ -72,3 +74,23 @@ async def test_each_record_is_read_once_in_order_and_the_bad_one_is_marked() -> 
 async def test_consecutive_bad_records_are_skipped() -> None:
     consumer = Consumer({BROKEN: 4}, {(BROKEN, 0), (BROKEN, 1), (BROKEN, 3)})
     assert await read_all(consumer) == {BROKEN: [(0, True), (1, True), (2, False), (3, True)]}
+
+
+class Quiet(Consumer):
+    """Has no records, and waits for them as long as it is asked to."""
+
+    async def getmany(
+        self, *_: TopicPartition, timeout_ms: int, max_records: int
+    ) -> dict[TopicPartition, list[SimpleNamespace]]:
+        assert max_records
+        await asyncio.sleep(timeout_ms / 1000)
+        return {}
+
+
+async def test_stopping_ends_a_fetch_that_waits() -> None:
+    stop = asyncio.Event()
+    fetching = asyncio.create_task(fetch(Quiet({WHOLE: 0}, set()), timeout_ms=600_000, max_records=1, stop=stop))
+    await asyncio.sleep(0)
+    stop.set()
+    async with asyncio.timeout(patient(5)):
+        assert await fetching == {}
