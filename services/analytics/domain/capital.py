@@ -5,14 +5,16 @@ sessions at its start, plus the highest net inflow during the day (balances of s
 stopped ones).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, localcontext
 from itertools import groupby
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.facts import SessionFact, TradeFact, local_date
+from services.analytics.domain.facts import ClosedTrade, SessionFact, local_date
 from services.analytics.domain.quotients import PRECISION, ZERO
 
 
@@ -45,7 +47,7 @@ class TradingDay:
     """A local date with trades, in order of exit. `added` and `taken` are the flows since the previous such day."""
 
     date: date
-    trades: Sequence[TradeFact]
+    trades: Sequence[ClosedTrade]
     pnl: Decimal
     starting_balance: Decimal
     capital_at_work: Decimal
@@ -67,19 +69,19 @@ def flows_of(sessions: Iterable[SessionFact]) -> list[Flow]:
 
 
 def trading_days(
-    trades: Iterable[TradeFact], flows: Iterable[Flow], zone: ZoneInfo, prior: PriorTotals = NO_PRIOR
+    trades: Iterable[ClosedTrade], flows: Iterable[Flow], zone: ZoneInfo, prior: PriorTotals = NO_PRIOR
 ) -> list[TradingDay]:
     """Return the days with trades, ascending. `prior` has the totals of earlier trades and flows.
 
     Trades and flows belong to the local date of their time. A day's starting balance is the capital added by its
     end plus all earlier pnl.
     """
-    by_date: dict[date, list[TradeFact]] = {}
-    for trade in sorted(trades, key=lambda trade: (trade.exit_time, trade.trade_id)):
-        by_date.setdefault(local_date(trade.exit_time, zone), []).append(trade)
-    flows_by_date: dict[date, list[Flow]] = {}
+    by_date = defaultdict[date, list[ClosedTrade]](list)
+    for trade in sorted(trades, key=attrgetter("exit_time", "trade_id")):
+        by_date[trade.exit_time.astimezone(zone).date()].append(trade)
+    flows_by_date = defaultdict[date, list[Flow]](list)
     for flow in flows:
-        flows_by_date.setdefault(local_date(flow.moment, zone), []).append(flow)
+        flows_by_date[local_date(flow.moment, zone)].append(flow)
     pending, days = sorted(flows_by_date, reverse=True), []
     with localcontext() as context:
         context.prec = PRECISION
