@@ -19,7 +19,7 @@ Requester = Literal["trading", "analytics", "notifications"]
 FIND_USERS = "SELECT DISTINCT user_id FROM market_interests WHERE symbol = $1 AND interval = $2 ORDER BY user_id"
 
 FIND_USERS_OF_SERIES = """
-    SELECT symbol, interval, array_agg(DISTINCT user_id ORDER BY user_id) AS users
+    SELECT symbol, interval, array_agg(user_id) AS users
     FROM unnest($1::text[], $2::text[]) AS series (symbol, interval)
     JOIN market_interests USING (symbol, interval) GROUP BY symbol, interval
 """
@@ -56,10 +56,11 @@ async def find_users(connection: Connection, symbol: str, interval: str) -> list
 async def find_users_of_series(
     connection: Connection, series: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], list[int]]:
-    """Return the users with demand for each (symbol, interval) that has some. It needs the queue role, too."""
+    """Return the users with demand, ascending, for each (symbol, interval) that has some. Needs the queue role."""
     symbols, intervals = [symbol for symbol, _ in series], [interval for _, interval in series]
     rows = await connection.fetch(FIND_USERS_OF_SERIES, symbols, intervals)
-    return {(row["symbol"], row["interval"]): row["users"] for row in rows}
+    # Sorted here: Postgres would sort all rows by series, too.
+    return {(row["symbol"], row["interval"]): sorted(set(row["users"])) for row in rows}
 
 
 def publish_demand(database: Database, requester: Requester) -> Job:

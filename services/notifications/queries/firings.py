@@ -16,22 +16,29 @@ AlertKey = tuple[int, UUID]
 Series = tuple[str, str]  # symbol and interval
 SeriesCondition = tuple[str, str, bytes]  # and the hash of a condition
 
+# Not grouped: Postgres would sort all rows for that. The series are given twice: for the index, and exactly.
 LIST_CONDITIONS = """
-    SELECT symbol, interval, array_agg(DISTINCT condition_hash) AS hashes
-    FROM user_alerts JOIN unnest($2::text[], $3::text[]) AS series (symbol, interval) USING (symbol, interval)
-    WHERE user_id = ANY ($1::bigint[]) AND is_active GROUP BY symbol, interval
+    SELECT array_agg(n) AS numbers, array_agg(condition_hash) AS hashes
+    FROM user_alerts
+    JOIN unnest($2::text[], $3::text[]) WITH ORDINALITY AS series (symbol, interval, n) USING (symbol, interval)
+    WHERE user_id = ANY ($1::bigint[]) AND symbol = ANY ($2::text[]) AND interval = ANY ($3::text[]) AND is_active
 """
-# Active alerts whose condition is one of these, and those that have expired.
+# Active alerts whose condition is one of these, and those that have expired. OFFSET 0 keeps the subquery apart: few
+# alerts are due, and Postgres expects so few rows for a block of users that it would read them all.
 LIST_DUE_ALERTS = f"""
-    SELECT {ALERT_COLUMNS} FROM user_alerts
-    JOIN unnest($2::text[], $3::text[], $4::bytea[]) AS came (symbol, interval, condition_hash)
-         USING (symbol, interval, condition_hash)
-    WHERE user_id = ANY ($1::bigint[]) AND is_active
+    SELECT due.* FROM unnest($2::text[], $3::text[], $4::bytea[]) AS came (symbol, interval, condition_hash)
+    CROSS JOIN LATERAL (
+        SELECT {ALERT_COLUMNS} FROM user_alerts a
+        WHERE a.symbol = came.symbol AND a.interval = came.interval AND a.condition_hash = came.condition_hash
+              AND user_id = ANY ($1::bigint[]) AND is_active OFFSET 0
+    ) AS due
     UNION
-    SELECT {ALERT_COLUMNS} FROM user_alerts
-    JOIN unnest($5::text[], $6::text[], $7::timestamptz[]) AS series (symbol, interval, closed_at)
-         USING (symbol, interval)
-    WHERE user_id = ANY ($1::bigint[]) AND is_active AND expires_at IS NOT NULL AND expires_at < closed_at
+    SELECT ended.* FROM unnest($5::text[], $6::text[], $7::timestamptz[]) AS series (symbol, interval, closed_at)
+    CROSS JOIN LATERAL (
+        SELECT {ALERT_COLUMNS} FROM user_alerts a
+        WHERE a.symbol = series.symbol AND a.interval = series.interval AND user_id = ANY ($1::bigint[])
+              AND is_active AND expires_at IS NOT NULL AND expires_at < closed_at OFFSET 0
+    ) AS ended
     ORDER BY user_id, alert_id
 """
 ORDERS = {"open_time": Order(open_time=datetime)}
@@ -71,9 +78,13 @@ async def list_conditions(
     connection: Connection, users: Collection[int], series: Collection[Series]
 ) -> dict[Series, list[bytes]]:
     """Return the distinct condition hashes of the users' active alerts on each series that has some."""
-    symbols, intervals = [symbol for symbol, _ in series], [interval for _, interval in series]
-    rows = await connection.fetch(LIST_CONDITIONS, list(users), symbols, intervals)
-    return {(row["symbol"], row["interval"]): row["hashes"] for row in rows}
+    in_order = list(series)
+    symbols, intervals = [symbol for symbol, _ in in_order], [interval for _, interval in in_order]
+    row = await connection.fetchrow(LIST_CONDITIONS, list(users), symbols, intervals)
+    found: dict[Series, dict[bytes, None]] = {}
+    for number, condition_hash in zip(row["numbers"] or (), row["hashes"] or (), strict=True):
+        found.setdefault(in_order[number - 1], {})[condition_hash] = None
+    return {each: list(hashes) for each, hashes in found.items()}
 
 
 async def get_conditions(

@@ -19,7 +19,8 @@ FILL = """
     SET search_path = notifications;
     SELECT prepare_inbox_month(m) FROM generate_series('2026-01-01Z'::timestamptz, '2026-06-01Z', '1 month') m;
     INSERT INTO user_alerts (user_id, alert_id, public_id, alert_name, symbol, interval, alert_type, condition_data)
-    SELECT u, gen_random_uuid(), gen_random_uuid(), n, 'S' || n % 10, '15', 'PRICE', '{}'
+    SELECT u, gen_random_uuid(), gen_random_uuid(), n, 'S' || n % 10, '15', 'PRICE',
+           jsonb_build_object('value', 100 * u + n)
     FROM generate_series(1, 200) u, generate_series(1, 100) n;
     INSERT INTO market_interests (user_id, object_id, symbol, interval)
     SELECT user_id, alert_id, symbol, interval FROM user_alerts;
