@@ -10,7 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from aiokafka import ConsumerRecord
-from pydantic import Json, TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_core import SchemaValidator, core_schema
 
 from shared.chassis.errors import ForgedError, NewerVersionError, PoisonError
@@ -98,17 +98,21 @@ def decode_records(topic: str, records: Sequence[ConsumerRecord | Unreadable]) -
 def _validate_together(topic: str, records: Sequence[ConsumerRecord | Unreadable]) -> Sequence[Message | None]:
     """Return the events in the values; None for each if one of the records is not valid."""
     undecided = [None] * len(records)
-    if topic not in BY_TOPIC or any(isinstance(record, Unreadable) or _oversize(record) for record in records):
+    values = [record.value for record in records if not isinstance(record, Unreadable) and not _oversize(record)]
+    if topic not in BY_TOPIC or len(values) < len(records):
         return undecided
     try:
-        return _values_of(topic).validate_python([record.value for record in records])
+        events: list[Message] = _values_of(topic).validate_python(values)
     except FAULTS_OF_THE_MESSAGE:
         return undecided
+    return events
 
 
 @cache
-def _values_of(topic: str) -> TypeAdapter[list[Message]]:
-    return TypeAdapter(list[Json[BY_TOPIC[topic]]])  # type: ignore[misc]  # the type is a value
+def _values_of(topic: str) -> SchemaValidator:
+    """Return the validator of a list of values, each JSON of its own."""
+    event = BY_TOPIC[topic].__pydantic_core_schema__
+    return SchemaValidator(core_schema.list_schema(core_schema.json_schema(event)))
 
 
 def decode_record(topic: str, record: ConsumerRecord | Unreadable, value: Message | None = None) -> Received:

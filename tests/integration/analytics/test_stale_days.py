@@ -20,6 +20,7 @@ from services.analytics.operations.days import (
 )
 from shared.chassis.postgres import Database
 from shared.contracts.envelope import NOBODY, Event
+from shared.contracts.trading import TradeClosed
 from shared.contracts.types import new_id
 from stack.migrate import DatabaseAccess
 from tests.integration.accounts import eventually
@@ -179,7 +180,7 @@ async def test_readers_job_and_consumers_at_once_agree_in_the_end(database: Data
         for _ in range(20):
             await compute_all(database)
 
-    stored: list[Event] = []
+    stored: list[TradeClosed] = []
     await asyncio.gather(store(), read(), read(), compute(), compute())
     together = await days_of(database, 1)
     async with database.tenants([1]) as connection:
