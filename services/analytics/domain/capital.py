@@ -12,6 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal, localcontext
 from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from services.analytics.domain.facts import ClosedTrade, SessionFact, local_date
@@ -27,8 +28,7 @@ class Flow:
     taken: Decimal
 
 
-@dataclass(frozen=True)
-class PriorTotals:
+class PriorTotals(NamedTuple):
     """Totals before the days that are computed."""
 
     pnl: Decimal = ZERO
@@ -42,8 +42,7 @@ class PriorTotals:
         return PriorTotals(self.pnl, added, taken)
 
 
-@dataclass(frozen=True)
-class TradingDay:
+class TradingDay(NamedTuple):
     """A local date with trades, in order of exit. `added` and `taken` are the flows since the previous such day."""
 
     date: date
@@ -91,10 +90,10 @@ def trading_days(
                 prior = prior.with_flows(flows_by_date[pending.pop()])
             held = prior.pnl + prior.added - prior.taken
             today = flows_by_date[pending.pop()] if pending and pending[-1] == day else []
-            prior = prior.with_flows(today)
+            prior = prior.with_flows(today) if today else prior
             pnl = sum((trade.pnl for trade in by_date[day]), ZERO)
             flowed = (prior.added - previous.added, prior.taken - previous.taken)
-            at_work = held + _peak_inflow(today)
+            at_work = held + _peak_inflow(today) if today else held
             days.append(TradingDay(day, by_date[day], pnl, prior.pnl + prior.added, at_work, *flowed))
             prior = PriorTotals(prior.pnl + pnl, prior.added, prior.taken)
     return days

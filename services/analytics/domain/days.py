@@ -1,23 +1,23 @@
 """Computes days from facts in one pure function, so that the order in which facts arrive does not matter."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal, localcontext
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from services.analytics.domain.capital import NO_PRIOR, TradingDay, flows_of, trading_days
 from services.analytics.domain.facts import ClosedTrade, SessionFact, local_date
 from services.analytics.domain.quotients import PRECISION, ZERO, percent
 from services.analytics.statistics import trailing_risk
-from shared.statistics import fraction
+from shared.statistics import MIN_DAYS, fraction
 
 TRAILING_DAYS = 30
 LOOKBACK = timedelta(days=TRAILING_DAYS - 1)
 
 
-@dataclass(frozen=True)
-class Day:
+class Day(NamedTuple):
     """A local day with trades. Balances and pnl are exact, percentages have 8 places; the rest are statistics.
 
     Percentages are of the capital at work. `capital_added` and `capital_taken` are the flows since the previous day
@@ -70,7 +70,7 @@ def compute_days(
             later = [trade for trade in trades if local_date(trade.exit_time, zone) > earlier.last_date]
             dated = [(local_date(flow.moment, zone) > earlier.last_date, flow) for flow in flows]
             prior = NO_PRIOR.with_flows(flow for is_later, flow in dated if not is_later)
-            prior = replace(prior, pnl=earlier.ending_balance - prior.added)
+            prior = prior._replace(pnl=earlier.ending_balance - prior.added)
             computed = trading_days(later, [flow for is_later, flow in dated if is_later], zone, prior)
         returns = _returns(computed, earlier)
         first = earlier.first_date if earlier else min(returns, default=date.min)
@@ -78,7 +78,9 @@ def compute_days(
 
 
 def _trailing_returns(returns: Mapping[date, float | None], first: date, last: date) -> list[float]:
-    """Return the returns of the last 30 days, none of them before `first`."""
+    """Return the returns of the last 30 days, none of them before `first`; none if too few for a ratio."""
+    if (last - first).days + 1 < MIN_DAYS:
+        return []
     return calendar_returns(returns, last - min(LOOKBACK, last - first), last)
 
 

@@ -153,11 +153,7 @@ async def upsert_days(connection: Connection, zones: Mapping[int, str], days: Se
         joined([mode for (_, mode), _ in days]),
         [zones[user_id] for (user_id, _), _ in days],
         [_data_of(day) for _, day in days],
-        *(
-            joined([getattr(day, name) for _, day in days])
-            for name in Day.__dataclass_fields__
-            if name not in FLOWS
-        ),
+        *(joined([getattr(day, name) for _, day in days]) for name in Day._fields if name not in FLOWS),
     )
     return int(done.rpartition(" ")[2])
 
