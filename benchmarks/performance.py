@@ -7,7 +7,7 @@ import asyncpg
 
 from benchmarks.measuring import Figure, measure_rate_async
 from benchmarks.servers import BenchmarkServers
-from services.analytics.operations.rebuild import rebuild_user
+from services.analytics.operations.rebuild import rebuild_all
 from services.analytics.routes.export import ExportQuery, pieces_of
 from services.analytics.settings import AnalyticsSettings
 from shared.chassis.postgres import Database
@@ -18,7 +18,7 @@ EXPORTED = 100_000
 
 FILL = """
     SET search_path = analytics;
-    TRUNCATE trade_facts, user_daily_performance, user_zones;
+    TRUNCATE trade_facts, user_daily_performance, stale_days, user_zones, user_rounds;
     INSERT INTO user_zones (user_id, timezone) SELECT u, 'Europe/Rome' FROM generate_series(1, $1) u;
     INSERT INTO trade_facts (user_id, trade_id, session_id, mode, symbol, side, strategy_id, strategy_name,
                              entry_time, exit_time, pnl, fee, reason, entry_price, exit_price, quantity,
@@ -64,8 +64,8 @@ async def _fill(connection: asyncpg.Connection, users: int, trades_of_each: int)
 
 
 async def _rebuild(database: Database) -> None:
-    for user_id in range(1, USERS + 1):
-        await rebuild_user(database, user_id)
+    users = [user async for user in rebuild_all(database)]
+    assert len(users) == USERS
 
 
 async def _export(database: Database) -> None:

@@ -15,6 +15,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 from cli.options import BadOption, OneLineCommand, quoted
 from cli.target import home_option
 from services.analytics.operations import rebuild
+from services.analytics.operations.days import Computed
 from services.analytics.settings import AnalyticsSettings
 from shared.chassis.postgres import INFRASTRUCTURE_FAULTS, Database
 from stack.failure import BadInput
@@ -77,7 +78,7 @@ async def _rebuild(worker_dsn: str, queue_dsn: str, email: str | None) -> Total:
         user_id = await rebuild.find_user(database, email)
         if user_id is None:
             raise BadInput(f"no user is registered as {quoted(email)}")
-        return await _with_user(Total(), database, user_id)
+        return _with_user(Total(), await rebuild.rebuild_user(database, user_id))
     except (*INFRASTRUCTURE_FAULTS, asyncpg.PostgresError) as error:
         raise BadInput(f"analytics' database failed: {error!r}") from error
     finally:
@@ -93,20 +94,19 @@ async def _rebuild_all(database: Database) -> Total:
     )
     with bar:
         task = bar.add_task("users", total=await rebuild.count_users(database), days=0)
-        async for user_id in rebuild.iterate_users(database):
-            total = await _with_user(total, database, user_id)
+        async for computed in rebuild.rebuild_all(database):
+            total = _with_user(total, computed)
             bar.update(task, completed=total.users, days=total.days)
     return total
 
 
-async def _with_user(total: Total, database: Database, user_id: int) -> Total:
-    done = await rebuild.rebuild_user(database, user_id)
+def _with_user(total: Total, computed: Computed) -> Total:
     return replace(
         total,
         users=total.users + 1,
-        trades=total.trades + done.trades,
-        days=total.days + done.days,
-        changed=total.changed + done.changed,
+        trades=total.trades + computed.trades,
+        days=total.days + computed.days,
+        changed=total.changed + computed.changed,
     )
 
 

@@ -85,7 +85,8 @@ def _unready(ready: Mapping[str, bool]) -> str:
 async def _waiting(stack: Stack) -> str:
     """Return what is left to process, or "".
 
-    Checks sessions, then outboxes and parked events, then consumer lag: the order in which one feeds the next.
+    Checks sessions, then outboxes and parked events, then consumer lag, then days: the order in which one feeds the
+    next.
     """
     connection = await asyncpg.connect(stack.database.owner_dsn)
     try:
@@ -94,11 +95,12 @@ async def _waiting(stack: Stack) -> str:
         for row in await connection.fetch(WAITING):
             if row["unsent"] or row["parked"]:
                 return f"{row['service']}: {row['unsent']} unsent, {row['parked']} parked"
+        if lag := await _lag(stack):
+            return f"lag {lag}"
+        stale = await connection.fetchval("SELECT count(DISTINCT user_id) FROM analytics.stale_days")
     finally:
         await connection.close()
-    if lag := await _lag(stack):
-        return f"lag {lag}"
-    return ""
+    return f"days of {stale} users not computed" if stale else ""
 
 
 async def _behind(stack: Stack, connection: asyncpg.Connection) -> int:

@@ -68,8 +68,7 @@ def mean(returns: Sequence[float]) -> float:
 
 def volatility(returns: Sequence[float]) -> float | None:
     """Return the annualised deviation of daily returns; None for fewer than two."""
-    daily = deviation(returns)
-    return None if daily is None else daily * math.sqrt(DAYS_PER_YEAR)
+    return sharpe_and_volatility(returns)[1]
 
 
 def sharpe(returns: Sequence[float]) -> float | None:
@@ -77,7 +76,16 @@ def sharpe(returns: Sequence[float]) -> float | None:
 
     Returns None for fewer than MIN_DAYS returns, or if they are equal.
     """
-    return _per_year(returns, deviation(returns)) if len(returns) >= MIN_DAYS else None
+    return sharpe_and_volatility(returns)[0]
+
+
+def sharpe_and_volatility(returns: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return both at the cost of one: they share the deviation."""
+    daily = deviation(returns)
+    if daily is None:
+        return None, None
+    sharpe_ratio = _per_year(returns, daily) if len(returns) >= MIN_DAYS else None
+    return sharpe_ratio, daily * math.sqrt(DAYS_PER_YEAR)
 
 
 def sortino(returns: Sequence[float]) -> float | None:

@@ -8,3 +8,6 @@ FROM trading.user_trading_sessions AS session
 WHERE status <> 'STOPPED'
       AND NOT EXISTS (SELECT FROM trading.session_leases AS lease WHERE lease.user_id = session.user_id
                       AND lease.session_id = session.session_id);
+
+SELECT format('the days of user %s (%s) are not computed: marked since %s', user_id, mode, since)
+FROM analytics.stale_days;

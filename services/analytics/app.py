@@ -1,7 +1,7 @@
 """Builds the analytics service from its parts."""
 
 from services.analytics.consumers import EVENT_HANDLERS
-from services.analytics.jobs import months, retention
+from services.analytics.jobs import days, months, retention
 from services.analytics.market import MarketWatch
 from services.analytics.routes.endpoints import analytics_endpoints
 from shared.chassis.events.handlers import MarketEventHandler
@@ -22,6 +22,7 @@ def build(context: Context) -> Service:
         market_handlers=[MarketEventHandler(CandleClosed, market.on_candle_closed)],
         jobs=[
             publish_demand(database, "analytics"),
+            days(database),
             months(database),
             retention(database),
         ],

@@ -1,21 +1,43 @@
-"""Background jobs: create partitions of analyses, and delete analyses whose retention is over."""
+"""Background jobs: compute stale days, create partitions of analyses, and delete expired analyses."""
 
 from datetime import timedelta
 
 import structlog
 
 from services.analytics.operations.analyses import prepare_month
+from services.analytics.operations.days import compute_days_of_users, list_stale_users
 from services.analytics.operations.retention import drop_expired
 from shared.chassis.clock import utc_now
-from shared.chassis.jobs import Job, every
+from shared.chassis.jobs import AT_ONCE, Job, every
 from shared.chassis.postgres import Database
+from shared.contracts.envelope import NOBODY
 
+DAYS_EVERY_S = 1
+USERS_AT_ONCE = 200  # in one transaction, for which the facts of these users wait
 MONTHS_EVERY_S = 3600
 RETENTION_EVERY_S = 60
 STEP_PAUSE_S = 0.1
 AHEAD = timedelta(days=7)
 
 log = structlog.get_logger()
+
+
+def days(database: Database) -> Job:
+    """Return the job that computes stale days: in rounds over the users, at most one round a second.
+
+    If the days of some users cannot be computed, the round goes on after them; the next one comes to them again.
+    """
+    reached = NOBODY
+
+    async def work() -> float | None:
+        nonlocal reached
+        users = await list_stale_users(database, reached, USERS_AT_ONCE)
+        has_more = len(users) == USERS_AT_ONCE
+        reached = users[-1] if has_more else NOBODY
+        await compute_days_of_users(database, users)
+        return AT_ONCE if has_more else None
+
+    return every("days", DAYS_EVERY_S, work)
 
 
 def months(database: Database) -> Job:

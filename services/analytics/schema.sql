@@ -493,6 +493,17 @@ CREATE TABLE analytics.session_facts (
 
 ALTER TABLE ONLY analytics.session_facts FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE analytics.stale_days (
+    user_id bigint NOT NULL,
+    mode text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    CONSTRAINT stale_days_mode_check CHECK ((mode = ANY (ARRAY['PAPER'::text, 'LIVE'::text])))
+);
+
+ALTER TABLE ONLY analytics.stale_days FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN analytics.stale_days.since IS 'the earliest change of a fact that the days do not include';
+
 CREATE TABLE analytics.trade_facts (
     user_id bigint NOT NULL,
     trade_id uuid NOT NULL,
@@ -674,6 +685,9 @@ ALTER TABLE ONLY analytics.schema_migrations
 ALTER TABLE ONLY analytics.session_facts
     ADD CONSTRAINT session_facts_pkey PRIMARY KEY (user_id, session_id);
 
+ALTER TABLE ONLY analytics.stale_days
+    ADD CONSTRAINT stale_days_pkey PRIMARY KEY (user_id, mode);
+
 ALTER TABLE ONLY analytics.trade_facts
     ADD CONSTRAINT trade_facts_pkey PRIMARY KEY (user_id, trade_id);
 
@@ -764,6 +778,8 @@ CREATE POLICY one_tenant ON analytics.outbox TO analytics_app USING ((user_id = 
 
 CREATE POLICY one_tenant ON analytics.session_facts TO analytics_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
+CREATE POLICY one_tenant ON analytics.stale_days TO analytics_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
+
 CREATE POLICY one_tenant ON analytics.trade_facts TO analytics_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
 
 CREATE POLICY one_tenant ON analytics.user_daily_performance TO analytics_app USING ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif"))) WITH CHECK ((user_id = ( SELECT (NULLIF(current_setting('app.user_id'::text, true), ''::text))::bigint AS "nullif")));
@@ -786,9 +802,13 @@ CREATE POLICY queue ON analytics.outbox TO analytics_queue USING (true) WITH CHE
 
 CREATE POLICY queue ON analytics.parked TO analytics_queue USING (true) WITH CHECK (true);
 
+CREATE POLICY queue ON analytics.stale_days TO analytics_queue USING (true) WITH CHECK (true);
+
 CREATE POLICY queue ON analytics.user_rounds TO analytics_queue USING (true) WITH CHECK (true);
 
 ALTER TABLE analytics.session_facts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE analytics.stale_days ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY tenants_of_batch ON analytics.entitlements TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
@@ -801,6 +821,8 @@ CREATE POLICY tenants_of_batch ON analytics.outbox TO analytics_worker USING ((u
 CREATE POLICY tenants_of_batch ON analytics.parked TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON analytics.session_facts TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
+
+CREATE POLICY tenants_of_batch ON analytics.stale_days TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
 CREATE POLICY tenants_of_batch ON analytics.trade_facts TO analytics_worker USING ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[]))) WITH CHECK ((user_id = ANY (( SELECT (string_to_array(NULLIF(current_setting('app.user_ids'::text, true), ''::text), ','::text))::bigint[] AS string_to_array)::bigint[])));
 
@@ -902,6 +924,10 @@ GRANT SELECT,INSERT,UPDATE ON TABLE analytics.read_positions TO analytics_queue;
 
 GRANT SELECT ON TABLE analytics.session_facts TO analytics_app;
 GRANT SELECT,INSERT,UPDATE ON TABLE analytics.session_facts TO analytics_worker;
+
+GRANT SELECT ON TABLE analytics.stale_days TO analytics_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE analytics.stale_days TO analytics_worker;
+GRANT SELECT ON TABLE analytics.stale_days TO analytics_queue;
 
 GRANT SELECT ON TABLE analytics.trade_facts TO analytics_app;
 GRANT SELECT,INSERT ON TABLE analytics.trade_facts TO analytics_worker;

@@ -32,7 +32,8 @@ def trailing_risk(returns: Sequence[float]) -> tuple[Decimal | None, Decimal | N
     """Return Sharpe ratio and volatility of daily returns, per year; None for fewer than ten days."""
     if len(returns) < MIN_DAYS:
         return None, None
-    return rounded_decimal(statistics.sharpe(returns)), rounded_decimal(statistics.volatility(returns))
+    sharpe, volatility = statistics.sharpe_and_volatility(returns)
+    return rounded_decimal(sharpe), rounded_decimal(volatility)
 
 
 def rounded_decimal(value: float | None) -> Decimal | None:

@@ -708,9 +708,11 @@ ALTER TABLE ONLY notifications.user_system_events
 
 CREATE INDEX alert_firings_by_age ON notifications.alert_firings USING btree (created_at);
 
-CREATE INDEX alerts_of_series ON notifications.user_alerts USING btree (user_id, symbol, "interval", condition_hash) WHERE is_active;
+CREATE INDEX alerts_by_condition ON notifications.user_alerts USING btree (symbol, "interval", condition_hash) WHERE is_active;
 
-CREATE INDEX alerts_that_end ON notifications.user_alerts USING btree (user_id, symbol, "interval", expires_at) WHERE (is_active AND (expires_at IS NOT NULL));
+CREATE INDEX alerts_by_end ON notifications.user_alerts USING btree (symbol, "interval", expires_at) WHERE (is_active AND (expires_at IS NOT NULL));
+
+CREATE INDEX alerts_of_series ON notifications.user_alerts USING btree (user_id, symbol, "interval", condition_hash) WHERE is_active;
 
 CREATE INDEX deliveries_by_age ON notifications.deliveries USING btree (created_at);
 

@@ -1,12 +1,23 @@
 """The common structure of all events, and the guarantees of their topics."""
 
 from datetime import datetime, timedelta
-from typing import ClassVar, Literal, Self, get_args
+from typing import ClassVar, Literal, NamedTuple, Self, get_args
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field
 
 MARKET_NAMESPACE = UUID("5b0b9a34-8c1d-5a0e-9f43-6b0f6d1f7c55")
+
+
+RECEIPT = "_received"
+
+
+class Receipt(NamedTuple):
+    """What is known of a message that was read from a topic: it is in the headers, not in the value."""
+
+    published_at: datetime
+    message_id: UUID | None
+    is_replayed: bool
 
 
 class Message(BaseModel):
@@ -21,10 +32,6 @@ class Message(BaseModel):
     partitions: ClassVar[int] = 12
     retention: ClassVar[timedelta] = timedelta(days=7)
     compacted: ClassVar[bool] = False
-
-    _published_at: datetime | None = PrivateAttr(default=None)
-    _message_id: UUID | None = PrivateAttr(default=None)
-    _is_replayed: bool = PrivateAttr(default=False)
 
     @classmethod
     def sources(cls) -> tuple[str, ...]:
@@ -41,26 +48,28 @@ class Message(BaseModel):
     @property
     def published_at(self) -> datetime | None:
         """The wall time at which it was published (`ce_time`); None unless it was read from a topic."""
-        return self._published_at
+        return receipt.published_at if (receipt := self._receipt()) else None
 
     @property
     def is_replayed(self) -> bool:
         """True if an operator replayed it: the plausibility of its version is not checked then."""
-        return self._is_replayed
+        return receipt.is_replayed if (receipt := self._receipt()) else False
 
     @property
     def message_id(self) -> UUID | None:
         """The event id on its topic (`ce_id`); None unless it was read from one."""
-        return self._message_id
+        return receipt.message_id if (receipt := self._receipt()) else None
 
     def received(
         self, published_at: datetime, message_id: UUID | None = None, *, is_replayed: bool = False
     ) -> Self:
-        """Return this message as read from a topic: its time and id are in the headers, not in the value."""
-        copy = self.model_copy()
-        copy._published_at, copy._message_id = published_at, message_id  # noqa: SLF001 - of this class
-        copy._is_replayed = is_replayed  # noqa: SLF001
-        return copy
+        """Note that this message was read from a topic, and return it."""
+        # A private attribute would be initialised, set and read by pydantic's Python code for every message.
+        vars(self)[RECEIPT] = Receipt(published_at, message_id, is_replayed)
+        return self
+
+    def _receipt(self) -> Receipt | None:
+        return vars(self).get(RECEIPT)
 
     def key(self) -> str:
         """Return the Kafka key."""

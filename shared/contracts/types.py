@@ -11,10 +11,12 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetCoreSchemaHandler,
     PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
 )
+from pydantic_core import CoreSchema, core_schema
 
 AMOUNT_PATTERN = r"^-?\d{1,20}(\.\d{1,18})?$"
 INSTANT_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})$"
@@ -42,6 +44,11 @@ def decimal_text(value: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
+_NO_AMOUNT = "must be a decimal string of at most 20 digits before the point and 18 after it"
+_NO_TEXT = "must be a time as a string"
+_NO_INSTANT = "must be a time with its offset, such as 2026-01-31T09:30:00.123Z"
+
+
 def _to_decimal(value: object, info: ValidationInfo) -> Decimal:
     config = info.config or {}
     # A number in JSON arrives as a Decimal too, and a client's body must not contain one.
@@ -52,24 +59,34 @@ def _to_decimal(value: object, info: ValidationInfo) -> Decimal:
     if config.get("from_attributes") and isinstance(value, str) and _STORED_AMOUNT.fullmatch(value):
         return Decimal(value)  # from our own rows: reading must not fail because of the size of a stored value
     if not isinstance(value, str) or not _AMOUNT.fullmatch(value):
-        raise ValueError("must be a decimal string of at most 20 digits before the point and 18 after it")
+        raise ValueError(_NO_AMOUNT)
     return Decimal(value)
 
 
-def _to_instant(value: object) -> datetime:
+def to_instant(value: object) -> datetime:
+    """Return the time in an RFC 3339 text, or of an aware datetime, in UTC. Raises ValueError."""
     if isinstance(value, str):
         if not _INSTANT.fullmatch(value):
-            raise ValueError("must be a time with its offset, such as 2026-01-31T09:30:00.123Z")
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError as error:
-            raise ValueError("is not a time that exists") from error
+            raise ValueError(_NO_INSTANT)
+        return _parse_instant(value)
     if not isinstance(value, datetime):
-        raise ValueError("must be a time as a string")
+        raise ValueError(_NO_TEXT)
+    return _to_utc(value)
+
+
+def _parse_instant(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("is not a time that exists") from error
+    return _to_utc(moment)
+
+
+def _to_utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("must carry an offset from UTC")
     try:
-        moment = value.astimezone(UTC)
+        moment = value if value.tzinfo is UTC else value.astimezone(UTC)
     except OverflowError as error:
         raise ValueError("is out of range") from error
     if not EARLIEST <= moment <= LATEST:
@@ -91,9 +108,37 @@ def instant_text(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
 
 
+def _matching(pattern: str, reason: str) -> CoreSchema:
+    """Return a string that matches the pattern (of ASCII only); anything else is refused with this reason."""
+    text = core_schema.str_schema(pattern=pattern.replace(r"\d", "[0-9]"), strict=True)
+    return core_schema.custom_error_schema(text, "malformed", custom_error_message=f"Value error, {reason}")
+
+
+class _AmountSchema:
+    """Validates amounts in JSON without Python: messages consist of them. Everything else goes to `_to_decimal`."""
+
+    def __get_pydantic_core_schema__(self, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
+        text = _matching(AMOUNT_PATTERN, _NO_AMOUNT)
+        return core_schema.json_or_python_schema(
+            core_schema.chain_schema([text, core_schema.decimal_schema(strict=False)]),
+            core_schema.with_info_before_validator_function(_to_decimal, handler(source)),
+        )
+
+
+class _InstantSchema:
+    """Validates times in JSON; only the time itself is parsed in Python."""
+
+    def __get_pydantic_core_schema__(self, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
+        text = core_schema.chain_schema([_matching("", _NO_TEXT), _matching(INSTANT_PATTERN, _NO_INSTANT)])
+        return core_schema.json_or_python_schema(
+            core_schema.chain_schema([text, core_schema.no_info_plain_validator_function(_parse_instant)]),
+            core_schema.no_info_before_validator_function(to_instant, handler(source)),
+        )
+
+
 Amount = Annotated[
     Decimal,
-    BeforeValidator(_to_decimal),
+    _AmountSchema(),
     PlainSerializer(decimal_text, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": AMOUNT_PATTERN}),
 ]
@@ -101,7 +146,7 @@ Amount = Annotated[
 
 Instant = Annotated[
     datetime,
-    BeforeValidator(_to_instant),
+    _InstantSchema(),
     PlainSerializer(instant_text, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]

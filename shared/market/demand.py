@@ -1,6 +1,7 @@
 """The demand of a service's tenants for market series, and the job that publishes it to the feed."""
 
 import asyncio
+from collections.abc import Collection
 from typing import Literal
 from uuid import UUID
 
@@ -19,6 +20,12 @@ REST_S = 5.0  # for changes that are in no hurry: the end of an alert, another g
 log = structlog.get_logger()
 Requester = Literal["trading", "analytics", "notifications"]
 FIND_USERS = "SELECT DISTINCT user_id FROM market_interests WHERE symbol = $1 AND interval = $2 ORDER BY user_id"
+
+FIND_USERS_OF_SERIES = """
+    SELECT symbol, interval, array_agg(user_id) AS users
+    FROM unnest($1::text[], $2::text[]) AS series (symbol, interval)
+    JOIN market_interests USING (symbol, interval) GROUP BY symbol, interval
+"""
 
 
 async def insert_demand(
@@ -49,6 +56,16 @@ async def delete_demand(connection: Connection, user_id: int, object_id: UUID) -
 async def find_users(connection: Connection, symbol: str, interval: str) -> list[int]:
     """Return the users with demand for a series, ascending. Reads across tenants, so it needs the queue role."""
     return [row["user_id"] for row in await connection.fetch(FIND_USERS, symbol, interval)]
+
+
+async def find_users_of_series(
+    connection: Connection, series: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], list[int]]:
+    """Return the users with demand, ascending, for each (symbol, interval) that has some. Needs the queue role."""
+    symbols, intervals = [symbol for symbol, _ in series], [interval for _, interval in series]
+    rows = await connection.fetch(FIND_USERS_OF_SERIES, symbols, intervals)
+    # Sorted here: Postgres would sort all rows by series, too.
+    return {(row["symbol"], row["interval"]): sorted(set(row["users"])) for row in rows}
 
 
 def publish_demand(database: Database, requester: Requester) -> Job:

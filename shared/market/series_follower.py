@@ -1,6 +1,6 @@
 """Follows the series of consumed candles. Bars that were missed are loaded from trading's history."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from shared.chassis.errors import HistoryTooShort
 from shared.contracts.market import CandleClosed
@@ -26,17 +26,38 @@ class SeriesFollower:
     ) -> None:
         """Call `work` once for each series, with its candles of the newest generation. `work` returns whether the
         series is still followed; if it is not, or if `work` raises, the series' next candle loads it again."""
-        by_series: dict[str, list[CandleClosed]] = {}
-        for candle in self._newest.select(candles):
-            by_series.setdefault(candle.series, []).append(candle)
-        for name, of_series in by_series.items():
+        for name, of_series in self._by_series(candles).items():
             is_followed = False
             try:
                 is_followed = await work(of_series)
             finally:
                 if not is_followed:
-                    self._newest.reset(of_series[0].symbol, of_series[0].interval)
-                    self._series.pop(name, None)
+                    self._forget(name, of_series[0])
+
+    async def handle_together(
+        self,
+        candles: Sequence[CandleClosed],
+        work: Callable[[Mapping[str, Sequence[CandleClosed]], set[str]], Awaitable[None]],
+    ) -> None:
+        """Like `handle`, but call `work` once for all series, with a set to which it adds those still followed."""
+        by_series = self._by_series(candles)
+        followed: set[str] = set()
+        try:
+            await work(by_series, followed)
+        finally:
+            for name, of_series in by_series.items():
+                if name not in followed:
+                    self._forget(name, of_series[0])
+
+    def _by_series(self, candles: Sequence[CandleClosed]) -> dict[str, list[CandleClosed]]:
+        by_series: dict[str, list[CandleClosed]] = {}
+        for candle in self._newest.select(candles):
+            by_series.setdefault(candle.series, []).append(candle)
+        return by_series
+
+    def _forget(self, name: str, candle: CandleClosed) -> None:
+        self._newest.reset(candle.symbol, candle.interval)
+        self._series.pop(name, None)
 
     async def append(self, candles: Sequence[CandleClosed]) -> tuple[ContiguousSeries, list[int], bool]:
         """Append candles of one series. Returns the series, each candle's index in it, and whether it was loaded

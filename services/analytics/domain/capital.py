@@ -5,14 +5,17 @@ sessions at its start, plus the highest net inflow during the day (balances of s
 stopped ones).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, localcontext
 from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from services.analytics.domain.facts import SessionFact, TradeFact, local_date
+from services.analytics.domain.facts import ClosedTrade, SessionFact, local_date
 from services.analytics.domain.quotients import PRECISION, ZERO
 
 
@@ -25,8 +28,7 @@ class Flow:
     taken: Decimal
 
 
-@dataclass(frozen=True)
-class PriorTotals:
+class PriorTotals(NamedTuple):
     """Totals before the days that are computed."""
 
     pnl: Decimal = ZERO
@@ -40,12 +42,11 @@ class PriorTotals:
         return PriorTotals(self.pnl, added, taken)
 
 
-@dataclass(frozen=True)
-class TradingDay:
+class TradingDay(NamedTuple):
     """A local date with trades, in order of exit. `added` and `taken` are the flows since the previous such day."""
 
     date: date
-    trades: Sequence[TradeFact]
+    trades: Sequence[ClosedTrade]
     pnl: Decimal
     starting_balance: Decimal
     capital_at_work: Decimal
@@ -67,19 +68,19 @@ def flows_of(sessions: Iterable[SessionFact]) -> list[Flow]:
 
 
 def trading_days(
-    trades: Iterable[TradeFact], flows: Iterable[Flow], zone: ZoneInfo, prior: PriorTotals = NO_PRIOR
+    trades: Iterable[ClosedTrade], flows: Iterable[Flow], zone: ZoneInfo, prior: PriorTotals = NO_PRIOR
 ) -> list[TradingDay]:
     """Return the days with trades, ascending. `prior` has the totals of earlier trades and flows.
 
     Trades and flows belong to the local date of their time. A day's starting balance is the capital added by its
     end plus all earlier pnl.
     """
-    by_date: dict[date, list[TradeFact]] = {}
-    for trade in sorted(trades, key=lambda trade: (trade.exit_time, trade.trade_id)):
-        by_date.setdefault(local_date(trade.exit_time, zone), []).append(trade)
-    flows_by_date: dict[date, list[Flow]] = {}
+    by_date = defaultdict[date, list[ClosedTrade]](list)
+    for trade in sorted(trades, key=attrgetter("exit_time", "trade_id")):
+        by_date[trade.exit_time.astimezone(zone).date()].append(trade)
+    flows_by_date = defaultdict[date, list[Flow]](list)
     for flow in flows:
-        flows_by_date.setdefault(local_date(flow.moment, zone), []).append(flow)
+        flows_by_date[local_date(flow.moment, zone)].append(flow)
     pending, days = sorted(flows_by_date, reverse=True), []
     with localcontext() as context:
         context.prec = PRECISION
@@ -89,10 +90,10 @@ def trading_days(
                 prior = prior.with_flows(flows_by_date[pending.pop()])
             held = prior.pnl + prior.added - prior.taken
             today = flows_by_date[pending.pop()] if pending and pending[-1] == day else []
-            prior = prior.with_flows(today)
+            prior = prior.with_flows(today) if today else prior
             pnl = sum((trade.pnl for trade in by_date[day]), ZERO)
             flowed = (prior.added - previous.added, prior.taken - previous.taken)
-            at_work = held + _peak_inflow(today)
+            at_work = held + _peak_inflow(today) if today else held
             days.append(TradingDay(day, by_date[day], pnl, prior.pnl + prior.added, at_work, *flowed))
             prior = PriorTotals(prior.pnl + pnl, prior.added, prior.taken)
     return days

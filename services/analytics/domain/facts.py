@@ -3,8 +3,28 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import NamedTuple, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
+
+
+class ClosedTrade(Protocol):
+    """What days are computed from."""
+
+    @property
+    def exit_time(self) -> datetime: ...
+    @property
+    def trade_id(self) -> UUID: ...
+    @property
+    def pnl(self) -> Decimal: ...
+
+
+class Exit(NamedTuple):
+    """The part of a trade from which days are computed; quickly made of many rows."""
+
+    exit_time: datetime
+    trade_id: UUID
+    pnl: Decimal
 
 
 @dataclass(frozen=True)

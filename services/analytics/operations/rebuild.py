@@ -1,14 +1,16 @@
 """Rebuilds a user's days from the facts, in one transaction so that readers never see a partial rebuild."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from services.analytics.operations.facts import RebuildCounts, rebuild_days
+from services.analytics.operations.days import Computed, rebuild_days
 from services.analytics.queries import people
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.auth import UserRegistered
 from shared.contracts.emails import email_sha256
 
 USERS_AT_ONCE = 1_000
+TRANSACTIONS_AT_ONCE = 3  # the connections of the worker role
 
 
 async def record_emails(connection: Connection, events: Sequence[UserRegistered]) -> None:
@@ -28,17 +30,31 @@ async def count_users(database: Database) -> int:
 
 async def iterate_users(database: Database) -> AsyncIterator[int]:
     """Yield the ids of all users known to analytics, ascending. Reads them in blocks of `USERS_AT_ONCE`."""
+    async for users in _blocks_of_users(database, USERS_AT_ONCE):
+        for user_id in users:
+            yield user_id
+
+
+async def rebuild_all(database: Database) -> AsyncIterator[Computed]:
+    """Rebuild the days of all users, each in its own transaction, a few at once: one computes, others read."""
+    async for users in _blocks_of_users(database, USERS_AT_ONCE):
+        for first in range(0, len(users), TRANSACTIONS_AT_ONCE):
+            some = users[first : first + TRANSACTIONS_AT_ONCE]
+            for computed in await asyncio.gather(*(rebuild_user(database, user_id) for user_id in some)):
+                yield computed
+
+
+async def rebuild_user(database: Database, user_id: int) -> Computed:
+    async with database.tenants([user_id]) as connection:
+        return await rebuild_days(connection, [user_id])
+
+
+async def _blocks_of_users(database: Database, limit: int) -> AsyncIterator[Sequence[int]]:
     after: int | None = None
     while True:
         async with database.queue() as connection:
-            users = await people.list_users(connection, after, USERS_AT_ONCE)
-        for user_id in users:
-            yield user_id
-        if len(users) < USERS_AT_ONCE:
+            users = await people.list_users(connection, after, limit)
+        yield users
+        if len(users) < limit:
             return
         after = users[-1]
-
-
-async def rebuild_user(database: Database, user_id: int) -> RebuildCounts:
-    async with database.tenants([user_id]) as connection:
-        return await rebuild_days(connection, [user_id])

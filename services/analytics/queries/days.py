@@ -4,27 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from services.analytics.domain.calendar import TradedDay
 from services.analytics.domain.days import TRAILING_DAYS, Day, EarlierDays
-from services.analytics.domain.quotients import ZERO
-from services.analytics.queries.facts import Subject
+from services.analytics.queries.columns import column, joined
+from services.analytics.queries.stale_days import Subject
 from shared.chassis.listing import Order, Slice
 from shared.chassis.postgres import Connection
-from shared.contracts.types import Amount
-
-
-class DayData(BaseModel):
-    """The column `data`: the flows since the previous day with trades. Version 1 had no `capital_taken`."""
-
-    model_config = ConfigDict(from_attributes=True)  # amounts of any size
-
-    version: Literal[1, 2] = 2
-    capital_added: Amount
-    capital_taken: Amount = ZERO
+from shared.contracts.types import decimal_text
 
 
 @dataclass(frozen=True)
@@ -74,6 +61,31 @@ EARLIER_DAYS = """
         FROM user_daily_performance d
         WHERE d.user_id = s.user_id AND d.mode = s.mode AND d.date < s.since AND d.date >= s.oldest
     ) AS recent
+"""
+
+UPSERT_DAYS = f"""
+    INSERT INTO user_daily_performance AS d (user_id, mode, timezone, data, date, starting_balance, ending_balance,
+        capital_at_work, daily_pnl, daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate,
+        max_drawdown, sharpe_ratio, volatility)
+    SELECT * FROM unnest($1::bigint[], {column(2, "text")}, $3::text[], $4::text[]::jsonb[], {column(5, "date")},
+        {column(6)}, {column(7)}, {column(8)}, {column(9)}, {column(10)}, {column(11, "integer")},
+        {column(12, "integer")}, {column(13, "integer")}, {column(14)}, {column(15)}, {column(16)}, {column(17)})
+    ON CONFLICT (user_id, mode, date) DO UPDATE SET
+        timezone = excluded.timezone, data = excluded.data, starting_balance = excluded.starting_balance,
+        ending_balance = excluded.ending_balance, capital_at_work = excluded.capital_at_work,
+        daily_pnl = excluded.daily_pnl,
+        daily_pnl_percentage = excluded.daily_pnl_percentage, total_trades = excluded.total_trades,
+        winning_trades = excluded.winning_trades, losing_trades = excluded.losing_trades,
+        win_rate = excluded.win_rate, max_drawdown = excluded.max_drawdown,
+        sharpe_ratio = excluded.sharpe_ratio, volatility = excluded.volatility
+    WHERE row(d.timezone, d.data, d.starting_balance::text, d.ending_balance::text, d.capital_at_work::text,
+              d.daily_pnl::text, d.daily_pnl_percentage::text, d.total_trades, d.winning_trades,
+              d.losing_trades, d.win_rate::text, d.max_drawdown::text, d.sharpe_ratio::text, d.volatility::text)
+          IS DISTINCT FROM
+          row(excluded.timezone, excluded.data, excluded.starting_balance::text, excluded.ending_balance::text,
+              excluded.capital_at_work::text, excluded.daily_pnl::text, excluded.daily_pnl_percentage::text,
+              excluded.total_trades, excluded.winning_trades, excluded.losing_trades, excluded.win_rate::text,
+              excluded.max_drawdown::text, excluded.sharpe_ratio::text, excluded.volatility::text)
 """
 
 
@@ -136,46 +148,20 @@ async def upsert_days(connection: Connection, zones: Mapping[int, str], days: Se
     if not days:
         return 0
     done: str = await connection.execute(
-        """
-        INSERT INTO user_daily_performance AS d (user_id, mode, timezone, data, date, starting_balance,
-            ending_balance, capital_at_work, daily_pnl, daily_pnl_percentage, total_trades, winning_trades,
-            losing_trades, win_rate, max_drawdown, sharpe_ratio, volatility)
-        SELECT user_id, mode, timezone, data, date, starting_balance, ending_balance, capital_at_work,
-            daily_pnl, daily_pnl_percentage, total_trades, winning_trades, losing_trades, win_rate, max_drawdown,
-            sharpe_ratio, volatility
-        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::jsonb[], $5::date[], $6::numeric[], $7::numeric[],
-            $8::numeric[], $9::numeric[], $10::numeric[], $11::integer[], $12::integer[], $13::integer[],
-            $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[]) AS day(user_id, mode, timezone, data,
-            date, starting_balance, ending_balance, capital_at_work, daily_pnl, daily_pnl_percentage, total_trades,
-            winning_trades, losing_trades, win_rate, max_drawdown, sharpe_ratio, volatility)
-        ON CONFLICT (user_id, mode, date) DO UPDATE SET
-            timezone = excluded.timezone, data = excluded.data, starting_balance = excluded.starting_balance,
-            ending_balance = excluded.ending_balance, capital_at_work = excluded.capital_at_work,
-            daily_pnl = excluded.daily_pnl,
-            daily_pnl_percentage = excluded.daily_pnl_percentage, total_trades = excluded.total_trades,
-            winning_trades = excluded.winning_trades, losing_trades = excluded.losing_trades,
-            win_rate = excluded.win_rate, max_drawdown = excluded.max_drawdown,
-            sharpe_ratio = excluded.sharpe_ratio, volatility = excluded.volatility
-        WHERE row(d.timezone, d.data, d.starting_balance::text, d.ending_balance::text, d.capital_at_work::text,
-                  d.daily_pnl::text, d.daily_pnl_percentage::text, d.total_trades, d.winning_trades,
-                  d.losing_trades, d.win_rate::text, d.max_drawdown::text, d.sharpe_ratio::text, d.volatility::text)
-              IS DISTINCT FROM
-              row(excluded.timezone, excluded.data, excluded.starting_balance::text, excluded.ending_balance::text,
-                  excluded.capital_at_work::text, excluded.daily_pnl::text, excluded.daily_pnl_percentage::text,
-                  excluded.total_trades, excluded.winning_trades, excluded.losing_trades, excluded.win_rate::text,
-                  excluded.max_drawdown::text, excluded.sharpe_ratio::text, excluded.volatility::text)
-        """,
+        UPSERT_DAYS,
         [user_id for (user_id, _), _ in days],
-        [mode for (_, mode), _ in days],
+        joined([mode for (_, mode), _ in days]),
         [zones[user_id] for (user_id, _), _ in days],
-        [_data_of(day).model_dump(mode="json") for _, day in days],
-        *([getattr(day, name) for _, day in days] for name in Day.__dataclass_fields__ if name not in FLOWS),
+        [_data_of(day) for _, day in days],
+        *(joined([getattr(day, name) for _, day in days]) for name in Day._fields if name not in FLOWS),
     )
     return int(done.rpartition(" ")[2])
 
 
-def _data_of(day: Day) -> DayData:
-    return DayData(capital_added=day.capital_added, capital_taken=day.capital_taken)
+def _data_of(day: Day) -> str:
+    """Return the column `data`: the flows since the previous day with trades. Version 1 had no `capital_taken`."""
+    added, taken = decimal_text(day.capital_added), decimal_text(day.capital_taken)
+    return f'{{"version": 2, "capital_added": "{added}", "capital_taken": "{taken}"}}'
 
 
 async def list_days(

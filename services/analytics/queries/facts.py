@@ -4,13 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from services.analytics.domain.facts import SessionFact, TradeFact
+from services.analytics.domain.facts import Exit, SessionFact, TradeFact
 from services.analytics.domain.local_days import Span
+from services.analytics.queries.columns import column, joined
+from services.analytics.queries.stale_days import Subject, marking
 from shared.chassis.postgres import Connection
 from shared.contracts.trading import SessionStarted, SessionStopped, TradeClosed
 
-Subject = tuple[int, str]  # user and mode
-Change = tuple[Subject, datetime]  # the subject whose days change, and the time of the change in its history
 UTC_ZONE = "UTC"
 
 LIST_TRADES = """
@@ -23,12 +23,49 @@ SUM_PNL = """
     SELECT coalesce(sum(pnl), 0) FROM unnest($3::timestamptz[], $4::timestamptz[]) AS span(since, until)
     JOIN trade_facts ON user_id = $1 AND mode = $2 AND exit_time >= since AND exit_time < until
 """
-TRADES_SINCE = """
-    SELECT t.user_id, t.mode, trade_id, symbol, strategy_id, strategy_name, exit_time, pnl, fee
+EXITS_SINCE = """
+    SELECT s.user_id, s.mode, times, ids, pnls
     FROM unnest($1::bigint[], $2::text[], $3::timestamptz[]) AS s(user_id, mode, since)
-    JOIN trade_facts t ON t.user_id = s.user_id AND t.mode = s.mode AND t.exit_time >= s.since
-    ORDER BY exit_time, trade_id
+    CROSS JOIN LATERAL (
+        SELECT array_agg(exit_time) AS times, array_agg(trade_id) AS ids, array_agg(pnl::text) AS pnls
+        FROM (SELECT exit_time, trade_id, pnl FROM trade_facts t
+              WHERE t.user_id = s.user_id AND t.mode = s.mode AND t.exit_time >= s.since
+              ORDER BY exit_time, trade_id) AS in_order
+    ) AS found
+    WHERE times IS NOT NULL
 """
+
+INSERT_TRADES = marking(
+    f"""
+    INSERT INTO trade_facts (user_id, trade_id, session_id, symbol, strategy_id, strategy_name, reason,
+                             strategy_hash, mode, side, entry_time, exit_time, pnl, fee, entry_price, exit_price,
+                             quantity, pnl_percentage)
+    SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[],
+                         $8::text[], {column(9, "text")}, {column(10, "text")}, {column(11, "timestamptz")},
+                         {column(12, "timestamptz")}, {column(13)}, {column(14)}, {column(15)}, {column(16)},
+                         {column(17)}, {column(18)})
+    ON CONFLICT DO NOTHING RETURNING user_id, mode, exit_time AS moment
+    """
+)
+UPSERT_STARTED = marking(
+    """
+    INSERT INTO session_facts (user_id, session_id, mode, symbol, initial_balance, started_at)
+    SELECT DISTINCT ON (u, s) * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::numeric[],
+                                            $6::timestamptz[]) AS t(u, s)
+    ON CONFLICT (user_id, session_id) DO UPDATE SET started_at = excluded.started_at
+    RETURNING user_id, mode, least(started_at, stopped_at) AS moment
+    """
+)
+UPSERT_STOPPED = marking(
+    """
+    INSERT INTO session_facts (user_id, session_id, mode, symbol, initial_balance, final_balance, stopped_at)
+    SELECT DISTINCT ON (u, s) * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::numeric[],
+                                            $6::numeric[], $7::timestamptz[]) AS t(u, s)
+    ON CONFLICT (user_id, session_id) DO UPDATE
+    SET final_balance = excluded.final_balance, stopped_at = excluded.stopped_at
+    RETURNING user_id, mode, stopped_at AS moment
+    """
+)
 
 
 async def lock_zones(connection: Connection, users: Collection[int]) -> dict[int, str]:
@@ -49,18 +86,21 @@ async def lock_zones(connection: Connection, users: Collection[int]) -> dict[int
     return {row["user_id"]: row["timezone"] for row in rows}
 
 
-async def update_zones(connection: Connection, zones: Mapping[int, tuple[str, int]]) -> set[int]:
+async def upsert_zones(connection: Connection, zones: Mapping[int, tuple[str, int]]) -> set[int]:
     """Store time zones given as (zone, version); older versions are ignored. Returns users whose zone changed."""
+    in_order = sorted(zones)  # always the same order, so that two batches cannot deadlock
     rows = await connection.fetch(
         """
-        UPDATE user_zones SET timezone = t.timezone, zone_version = t.version
-        FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS t(user_id, timezone, version)
-        WHERE user_zones.user_id = t.user_id AND zone_version < t.version
-        RETURNING user_zones.user_id, old.timezone <> new.timezone AS changed
+        INSERT INTO user_zones AS z (user_id, timezone, zone_version)
+        SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[])
+        ON CONFLICT (user_id) DO UPDATE SET timezone = excluded.timezone, zone_version = excluded.zone_version
+        WHERE z.zone_version < excluded.zone_version
+        RETURNING user_id, coalesce(old.timezone, $4) <> new.timezone AS changed
         """,
-        list(zones),
-        [zone for zone, _ in zones.values()],
-        [version for _, version in zones.values()],
+        in_order,
+        [zones[user_id][0] for user_id in in_order],
+        [zones[user_id][1] for user_id in in_order],
+        UTC_ZONE,
     )
     return {row["user_id"] for row in rows if row["changed"]}
 
@@ -70,51 +110,35 @@ async def get_zone(connection: Connection, user_id: int) -> str:
     return zone or UTC_ZONE
 
 
-async def insert_trades(connection: Connection, events: Sequence[TradeClosed]) -> list[Change]:
-    """Insert trades; those stored already are ignored. Returns the exits of the new ones."""
-    rows = await connection.fetch(
-        """
-        INSERT INTO trade_facts (user_id, trade_id, session_id, mode, symbol, side, strategy_id, strategy_name,
-                                 entry_time, exit_time, pnl, fee, reason, entry_price, exit_price, quantity,
-                                 pnl_percentage, strategy_hash)
-        SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[],
-                             $8::text[], $9::timestamptz[], $10::timestamptz[], $11::numeric[], $12::numeric[],
-                             $13::text[], $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[],
-                             $18::text[])
-        ON CONFLICT DO NOTHING RETURNING user_id, mode, exit_time
-        """,
+async def insert_trades(connection: Connection, events: Sequence[TradeClosed]) -> None:
+    """Insert trades and mark the days from the first new one on; trades stored already are ignored."""
+    await connection.execute(
+        INSERT_TRADES,
         [event.user_id for event in events],
         [event.trade_id for event in events],
         [event.session_id for event in events],
-        ["PAPER" if event.is_paper_trade else "LIVE" for event in events],
         [event.symbol for event in events],
-        [event.side for event in events],
         [event.strategy_id for event in events],
         [event.strategy_name for event in events],
-        [event.entry_time for event in events],
-        [event.exit_time for event in events],
-        [event.pnl for event in events],
-        [event.fee for event in events],
         [event.reason for event in events],
-        [event.entry_price for event in events],
-        [event.exit_price for event in events],
-        [event.quantity for event in events],
-        [event.pnl_percentage for event in events],
         [event.strategy_hash for event in events],
+        joined(["PAPER" if event.is_paper_trade else "LIVE" for event in events]),
+        joined([event.side for event in events]),
+        joined([event.entry_time for event in events]),
+        joined([event.exit_time for event in events]),
+        joined([event.pnl for event in events]),
+        joined([event.fee for event in events]),
+        joined([event.entry_price for event in events]),
+        joined([event.exit_price for event in events]),
+        joined([event.quantity for event in events]),
+        joined([event.pnl_percentage for event in events]),
     )
-    return [((user_id, mode), exit_time) for user_id, mode, exit_time in rows]
 
 
-async def upsert_started(connection: Connection, events: Sequence[SessionStarted]) -> list[Change]:
-    """Store starts of sessions. Returns the times of the starts, and of the stops that are known already."""
-    rows = await connection.fetch(
-        """
-        INSERT INTO session_facts (user_id, session_id, mode, symbol, initial_balance, started_at)
-        SELECT DISTINCT ON (u, s) * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::numeric[],
-                                                $6::timestamptz[]) AS t(u, s)
-        ON CONFLICT (user_id, session_id) DO UPDATE SET started_at = excluded.started_at
-        RETURNING user_id, mode, started_at, stopped_at
-        """,
+async def upsert_started(connection: Connection, events: Sequence[SessionStarted]) -> None:
+    """Store starts of sessions and mark the days from them on, and from the stop on if that is known already."""
+    await connection.execute(
+        UPSERT_STARTED,
         [event.user_id for event in events],
         [event.session_id for event in events],
         [event.mode for event in events],
@@ -122,22 +146,12 @@ async def upsert_started(connection: Connection, events: Sequence[SessionStarted
         [event.initial_balance for event in events],
         [event.started_at for event in events],
     )
-    return [
-        ((user_id, mode), moment) for user_id, mode, *moments in rows for moment in moments if moment is not None
-    ]
 
 
-async def upsert_stopped(connection: Connection, events: Sequence[SessionStopped]) -> list[Change]:
-    """Store stops of sessions. Returns their times."""
-    rows = await connection.fetch(
-        """
-        INSERT INTO session_facts (user_id, session_id, mode, symbol, initial_balance, final_balance, stopped_at)
-        SELECT DISTINCT ON (u, s) * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::numeric[],
-                                                $6::numeric[], $7::timestamptz[]) AS t(u, s)
-        ON CONFLICT (user_id, session_id) DO UPDATE
-        SET final_balance = excluded.final_balance, stopped_at = excluded.stopped_at
-        RETURNING user_id, mode, stopped_at
-        """,
+async def upsert_stopped(connection: Connection, events: Sequence[SessionStopped]) -> None:
+    """Store stops of sessions and mark the days from them on."""
+    await connection.execute(
+        UPSERT_STOPPED,
         [event.user_id for event in events],
         [event.session_id for event in events],
         [event.mode for event in events],
@@ -146,23 +160,20 @@ async def upsert_stopped(connection: Connection, events: Sequence[SessionStopped
         [event.final_balance for event in events],
         [event.stopped_at for event in events],
     )
-    return [((user_id, mode), moment) for user_id, mode, moment in rows]
 
 
-async def list_trades_since(
-    connection: Connection, since: Mapping[Subject, datetime]
-) -> dict[Subject, list[TradeFact]]:
-    """List the trades of each subject from its time on, in order of exit."""
+async def list_exits_since(connection: Connection, since: Mapping[Subject, datetime]) -> dict[Subject, list[Exit]]:
+    """List the trades of each subject from its time on, in order of exit; without an entry if there are none."""
     rows = await connection.fetch(
-        TRADES_SINCE,
+        EXITS_SINCE,
         [user_id for user_id, _ in since],
         [mode for _, mode in since],
         list(since.values()),
     )
-    trades: dict[Subject, list[TradeFact]] = {subject: [] for subject in since}
-    for user_id, mode, *fact in rows:
-        trades[user_id, mode].append(TradeFact(*fact))
-    return trades
+    # Amounts are read as text, as they are sent.
+    return {
+        (user_id, mode): list(map(Exit, times, ids, map(Decimal, pnls))) for user_id, mode, times, ids, pnls in rows
+    }
 
 
 async def list_sessions_of(

@@ -1,12 +1,15 @@
 """`/v1/performance/export`: trades or days as a file, generated while it is read."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Literal, TypeVar, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from services.analytics.domain.csv_text import Cell, csv_bytes
+from services.analytics.operations.days import fresh_days
 from services.analytics.queries import exports, facts
 from services.analytics.routes.period import PeriodQuery, first_day, last_day, period_of
 from shared.chassis.http.app import Call
@@ -70,7 +73,7 @@ def _pieces_of_trades(database: Database, user_id: int, query: ExportQuery, zone
     def position_of(row: Sequence[Cell]) -> tuple[datetime, UUID]:
         return cast("datetime", row[place[0]]), cast("UUID", row[place[1]])
 
-    return _read_all(database, user_id, names, read, (EARLIEST, UUID(int=0)), position_of)
+    return _read_all(partial(database.tenant, user_id), names, read, (EARLIEST, UUID(int=0)), position_of)
 
 
 def _pieces_of_days(database: Database, user_id: int, query: ExportQuery, zone: ZoneInfo) -> AsyncIterator[bytes]:
@@ -83,12 +86,11 @@ def _pieces_of_days(database: Database, user_id: int, query: ExportQuery, zone: 
         )
 
     begin = first - timedelta(days=1) if first else date.min
-    return _read_all(database, user_id, names, read, begin, lambda row: cast("date", row[0]))
+    return _read_all(partial(fresh_days, database, user_id), names, read, begin, lambda row: cast("date", row[0]))
 
 
 async def _read_all(
-    database: Database,
-    user_id: int,
+    transaction: Callable[[], AbstractAsyncContextManager[Connection]],
     names: Sequence[str],
     read: Read[P],
     after: P,
@@ -97,7 +99,7 @@ async def _read_all(
     """Yield chunks, each read in its own transaction, so that a slow reader holds no connection."""
     header: Rows = [names]
     while True:
-        async with database.tenant(user_id) as connection:
+        async with transaction() as connection:
             rows = await read(connection, after)
         yield csv_bytes([*header, *rows])
         if len(rows) < ROWS_AT_ONCE:

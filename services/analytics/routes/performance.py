@@ -11,6 +11,7 @@ from services.analytics.domain.calendar import days_of_year, months_of
 from services.analytics.domain.drawdowns import Drawdown
 from services.analytics.domain.facts import TradeFact
 from services.analytics.domain.summary import Summary, add_up, group_by, summarise
+from services.analytics.operations.days import fresh_days
 from services.analytics.queries import days, equity, facts
 from services.analytics.queries.equity import EquityRow
 from services.analytics.routes.period import YEARS, ListPeriodQuery, PeriodQuery, first_day, last_day, period_of
@@ -77,7 +78,7 @@ class PerformanceRoutes(Routes):
     async def list_daily_performance(self, call: Call, query: DaysQuery) -> Page[DayView]:
         user_id = call.principal.user_id
         wanted = query.slice()
-        async with self._database.tenant(user_id) as connection:
+        async with fresh_days(self._database, user_id) as connection:
             zone = zone_or_default(await facts.get_zone(connection, user_id))
             rows = await days.list_days(
                 connection,
@@ -103,7 +104,7 @@ class PerformanceRoutes(Routes):
     @endpoint("GET", f"{PATH}/calendar", "Get a year of daily results, month by month")
     async def get_performance_calendar(self, call: Call, query: CalendarQuery) -> CalendarView:
         user_id = call.principal.user_id
-        async with self._database.tenant(user_id) as connection:
+        async with fresh_days(self._database, user_id) as connection:
             name = await facts.get_zone(connection, user_id)
             zone = zone_or_default(name)
             today = call.now.astimezone(zone).date()

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from services.notifications.domain.conditions import AlertType, ConditionFault, Raw, compile_alert
 from services.notifications.domain.firing import ClosedBar, Firing, Timing, firing_bars, value_seen
@@ -60,6 +61,11 @@ class ConditionPass:
         self._bars: Mapping[int, ClosedBar] = {bar.index: bar for bar in bars}
         self._range = (bars[0].index, bars[-1].index + 1)
         self._true_at: dict[bytes, list[ClosedBar]] = {}
+
+    @property
+    def closed_at(self) -> datetime:
+        """The time at which the last bar closed."""
+        return self._bars[self._range[1] - 1].closed_at
 
     def came_true(self, hashes: Collection[bytes]) -> list[bytes]:
         """Return the conditions that became true at one or more of the bars. All of them must be compiled."""

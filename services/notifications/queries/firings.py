@@ -13,19 +13,32 @@ from shared.chassis.postgres import Connection
 
 AlertKey = tuple[int, UUID]
 
+Series = tuple[str, str]  # symbol and interval
+SeriesCondition = tuple[str, str, bytes]  # and the hash of a condition
+
+# Not grouped: Postgres would sort all rows for that. The series are given twice: for the index, and exactly.
 LIST_CONDITIONS = """
-    SELECT DISTINCT condition_hash FROM user_alerts
-    WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
+    SELECT array_agg(n) AS numbers, array_agg(condition_hash) AS hashes
+    FROM user_alerts
+    JOIN unnest($2::text[], $3::text[]) WITH ORDINALITY AS series (symbol, interval, n) USING (symbol, interval)
+    WHERE user_id = ANY ($1::bigint[]) AND symbol = ANY ($2::text[]) AND interval = ANY ($3::text[]) AND is_active
 """
-# Active alerts whose condition is one of these, and those that have expired.
+# Active alerts whose condition is one of these, and those that have expired. OFFSET 0 keeps the subquery apart: few
+# alerts are due, and Postgres expects so few rows for a block of users that it would read them all.
 LIST_DUE_ALERTS = f"""
-    SELECT {ALERT_COLUMNS} FROM user_alerts
-    WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
-          AND condition_hash = ANY ($4::bytea[])
+    SELECT due.* FROM unnest($2::text[], $3::text[], $4::bytea[]) AS came (symbol, interval, condition_hash)
+    CROSS JOIN LATERAL (
+        SELECT {ALERT_COLUMNS} FROM user_alerts a
+        WHERE a.symbol = came.symbol AND a.interval = came.interval AND a.condition_hash = came.condition_hash
+              AND user_id = ANY ($1::bigint[]) AND is_active OFFSET 0
+    ) AS due
     UNION
-    SELECT {ALERT_COLUMNS} FROM user_alerts
-    WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
-          AND expires_at IS NOT NULL AND expires_at < $5
+    SELECT ended.* FROM unnest($5::text[], $6::text[], $7::timestamptz[]) AS series (symbol, interval, closed_at)
+    CROSS JOIN LATERAL (
+        SELECT {ALERT_COLUMNS} FROM user_alerts a
+        WHERE a.symbol = series.symbol AND a.interval = series.interval AND user_id = ANY ($1::bigint[])
+              AND is_active AND expires_at IS NOT NULL AND expires_at < closed_at OFFSET 0
+    ) AS ended
     ORDER BY user_id, alert_id
 """
 ORDERS = {"open_time": Order(open_time=datetime)}
@@ -62,27 +75,29 @@ class ConditionRow:
 
 
 async def list_conditions(
-    connection: Connection, users: Collection[int], symbol: str, interval: str
-) -> list[bytes]:
-    """Return the distinct condition hashes of the users' active alerts on a series."""
-    rows = await connection.fetch(LIST_CONDITIONS, list(users), symbol, interval)
-    return [row["condition_hash"] for row in rows]
+    connection: Connection, users: Collection[int], series: Collection[Series]
+) -> dict[Series, list[bytes]]:
+    """Return the distinct condition hashes of the users' active alerts on each series that has some."""
+    in_order = list(series)
+    symbols, intervals = [symbol for symbol, _ in in_order], [interval for _, interval in in_order]
+    row = await connection.fetchrow(LIST_CONDITIONS, list(users), symbols, intervals)
+    found: dict[Series, dict[bytes, None]] = {}
+    for number, condition_hash in zip(row["numbers"] or (), row["hashes"] or (), strict=True):
+        found.setdefault(in_order[number - 1], {})[condition_hash] = None
+    return {each: list(hashes) for each, hashes in found.items()}
 
 
 async def get_conditions(
-    connection: Connection, users: Collection[int], symbol: str, interval: str, hashes: Collection[bytes]
+    connection: Connection, users: Collection[int], hashes: Collection[bytes]
 ) -> list[ConditionRow]:
     """Return the condition of each hash; all alerts with one hash have the same condition."""
     rows = await connection.fetch(
         """
         SELECT DISTINCT ON (condition_hash) condition_hash, alert_type, condition_data FROM user_alerts
-        WHERE user_id = ANY ($1::bigint[]) AND symbol = $2 AND interval = $3 AND is_active
-              AND condition_hash = ANY ($4::bytea[])
+        WHERE user_id = ANY ($1::bigint[]) AND is_active AND condition_hash = ANY ($2::bytea[])
         ORDER BY condition_hash
         """,
         list(users),
-        symbol,
-        interval,
         list(hashes),
     )
     return [ConditionRow(**row) for row in rows]
@@ -91,13 +106,20 @@ async def get_conditions(
 async def list_due_alerts(
     connection: Connection,
     users: Collection[int],
-    symbol: str,
-    interval: str,
-    hashes: Collection[bytes],
-    closed_at: datetime,
+    came_true: Sequence[SeriesCondition],
+    ends: Mapping[Series, datetime],
 ) -> list[AlertRow]:
-    """Return active alerts whose condition became true, and those that expired before `closed_at`."""
-    rows = await connection.fetch(LIST_DUE_ALERTS, list(users), symbol, interval, list(hashes), closed_at)
+    """Return active alerts whose condition came true on their series, and those that expired before its end."""
+    rows = await connection.fetch(
+        LIST_DUE_ALERTS,
+        list(users),
+        [symbol for symbol, _, _ in came_true],
+        [interval for _, interval, _ in came_true],
+        [condition_hash for _, _, condition_hash in came_true],
+        [symbol for symbol, _ in ends],
+        [interval for _, interval in ends],
+        list(ends.values()),
+    )
     return [AlertRow(**row) for row in rows]
 
 
@@ -155,30 +177,30 @@ async def add_to_counts(connection: Connection, firings: Sequence[FiringRow]) ->
 
 async def deactivate(connection: Connection, alerts: Collection[AlertRow]) -> None:
     """Deactivate alerts and delete their demand."""
-    await _deactivate(connection, alerts, None)
+    await _deactivate(connection, dict.fromkeys((alert.user_id, alert.alert_id) for alert in alerts))
 
 
-async def deactivate_expired(connection: Connection, alerts: Collection[AlertRow], moment: datetime) -> None:
-    """Deactivate those that expired before `moment`, by their current rows: expiry may have been extended."""
-    await _deactivate(connection, alerts, moment)
+async def deactivate_expired(connection: Connection, alerts: Mapping[AlertKey, datetime]) -> None:
+    """Deactivate those that expired before their time, by their current rows: expiry may have been extended."""
+    await _deactivate(connection, alerts)
 
 
-async def _deactivate(connection: Connection, alerts: Collection[AlertRow], moment: datetime | None) -> None:
+async def _deactivate(connection: Connection, alerts: Mapping[AlertKey, datetime | None]) -> None:
     await connection.execute(
         """
         WITH ended AS (
             UPDATE user_alerts AS a SET is_active = false
-            FROM unnest($1::bigint[], $2::uuid[]) AS one (user_id, alert_id)
+            FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[]) AS one (user_id, alert_id, moment)
             WHERE a.user_id = one.user_id AND a.alert_id = one.alert_id
-                  AND ($3::timestamptz IS NULL OR a.expires_at < $3)
+                  AND (one.moment IS NULL OR a.expires_at < one.moment)
             RETURNING a.user_id, a.alert_id
         )
         DELETE FROM market_interests AS m USING ended
         WHERE m.user_id = ended.user_id AND m.object_id = ended.alert_id
         """,
-        [alert.user_id for alert in alerts],
-        [alert.alert_id for alert in alerts],
-        moment,
+        [user_id for user_id, _ in alerts],
+        [alert_id for _, alert_id in alerts],
+        list(alerts.values()),
     )
 
 

@@ -15,7 +15,7 @@ from shared.chassis.events.aiokafka_api import cluster_id_of, connections_of, jo
 from shared.chassis.events.broker_access import KafkaAccess, client_options
 from shared.chassis.events.cluster import ClusterChangedError, ClusterState, KnownCluster
 from shared.chassis.events.committed_offsets import ReadPositions
-from shared.chassis.events.decoding import Received, decode_record
+from shared.chassis.events.decoding import Received, decode_records
 from shared.chassis.events.fetch import Unreadable, fetch
 from shared.chassis.events.handlers import FETCH_WAIT_MS, MAX_RECORDS, stop_consumer
 from shared.chassis.events.watchdog import Watchdog
@@ -243,7 +243,7 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has 
     def _decode_batch(self, partition: TopicPartition, records: Sequence[ConsumerRecord | Unreadable]) -> _Batch:
         topic = partition.topic.removeprefix(self._prefix)
         self.active_at[partition] = time.monotonic()
-        return _Batch(partition, records, [decode_record(topic, record) for record in records])
+        return _Batch(partition, records, decode_records(topic, records))
 
     async def _process_batches(self, topic: str, batches: Sequence[_Batch]) -> None:
         try:

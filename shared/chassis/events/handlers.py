@@ -14,7 +14,7 @@ from aiokafka.errors import for_code
 from shared.chassis.clock import utc_now
 from shared.chassis.events.aiokafka_api import cancel_fetching, close_connections
 from shared.chassis.events.broker_access import KafkaAccess, client_options
-from shared.chassis.events.decoding import Received, decode_record
+from shared.chassis.events.decoding import Received, decode_records
 from shared.chassis.events.fetch import fetch
 from shared.chassis.events.plausible_versions import Versioned
 from shared.chassis.postgres import Connection
@@ -167,9 +167,9 @@ class PartitionReader:
         assert self._consumer is not None, "start() first"
         batches = await fetch(self._consumer, timeout_ms=timeout_ms, max_records=MAX_RECORDS, stop=stop)
         return [
-            decode_record(partition.topic.removeprefix(self._prefix), record)
+            received
             for partition, records in batches.items()
-            for record in records
+            for received in decode_records(partition.topic.removeprefix(self._prefix), records)
         ]
 
     async def caught_up(self) -> bool:

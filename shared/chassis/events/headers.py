@@ -31,8 +31,15 @@ def to_wire(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
 def from_wire(headers: object) -> Headers:
     """Return headers as text; values of the same name are joined. Bytes that are not UTF-8 are replaced, so that no
     header stops a reader."""
+    if not isinstance(headers, list | tuple):
+        return {}
+    try:
+        single = {name: value.decode() for name, value in headers}
+    except (AttributeError, UnicodeDecodeError):
+        single = {}
+    if len(single) == len(headers):
+        return single  # the usual case
     texts: dict[str, list[str]] = {}
-    if isinstance(headers, list | tuple):
-        for name, value in headers:
-            texts.setdefault(str(name), []).append((value or b"").decode("utf-8", "replace"))
+    for name, value in headers:
+        texts.setdefault(str(name), []).append((value or b"").decode("utf-8", "replace"))
     return {name: ", ".join(several) for name, several in texts.items()}

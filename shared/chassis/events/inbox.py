@@ -1,7 +1,7 @@
 """Applies each event once, in order per key; an event that cannot be handled is parked together with its key."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -171,10 +171,13 @@ class Inbox(Intake[E]):
 
     async def _insert_new(self, connection: Connection, received: Sequence[Received]) -> list[E]:
         first: dict[UUID, Received] = {}
+        digests: dict[UUID, bytes] = {}
         altered: set[UUID] = set()
         for record in received:
             assert record.event_id is not None, "an event without an id is poison"
-            if first.setdefault(record.event_id, record).body_sha256() != record.body_sha256():
+            first.setdefault(record.event_id, record)
+            digest = record.body_sha256()
+            if digests.setdefault(record.event_id, digest) != digest:
                 altered.add(record.event_id)
         inserted = {
             row["event_id"]
@@ -188,12 +191,11 @@ class Inbox(Intake[E]):
                 self._consumer,
                 [record.user_id for record in first.values()],
                 list(first),
-                [record.body_sha256() for record in first.values()],
+                list(digests.values()),
             )
         }
-        altered |= await self._find_altered(
-            connection, [record for event_id, record in first.items() if event_id not in inserted]
-        )
+        known = {event_id: digest for event_id, digest in digests.items() if event_id not in inserted}
+        altered |= await self._find_altered(connection, [first[event_id].user_id for event_id in known], known)
         for event_id in altered:
             telemetry.EVENTS_ALTERED.labels(self.topic).inc()
             log.error("event_altered", topic=self.topic, event_id=str(event_id))
@@ -203,7 +205,9 @@ class Inbox(Intake[E]):
             if event_id in inserted and isinstance(record.event, self._event)
         ]
 
-    async def _find_altered(self, connection: Connection, known: Sequence[Received]) -> set[UUID]:
+    async def _find_altered(
+        self, connection: Connection, users: Sequence[int], known: Mapping[UUID, bytes]
+    ) -> set[UUID]:
         """Find ids that were received before with another body: they are logged as errors and have no effect."""
         if not known:
             return set()
@@ -215,9 +219,9 @@ class Inbox(Intake[E]):
             WHERE consumer = $1 AND body_sha256 <> body
             """,
             self._consumer,
-            [record.user_id for record in known],
-            [record.event_id for record in known],
-            [record.body_sha256() for record in known],
+            users,
+            list(known),
+            list(known.values()),
         )
         return {row["event_id"] for row in rows}
 
@@ -250,9 +254,8 @@ class MarketInbox(Intake[M]):
     async def _process_batch(self, received: list[Received]) -> None:
         ready = await self.admit(received)
         events = [record.event for record in ready if isinstance(record.event, self._event)]
-        events.sort(key=lambda event: event.key())  # a stable sort
-        for _, same_key in groupby(events, key=lambda event: event.key()):
-            await self._handle(list(same_key))
+        if events:
+            await self._handle(events)
         telemetry.EVENTS_CONSUMED.labels(self.topic).inc(len(ready))
 
     async def admit(self, received: Sequence[Received]) -> list[Received]:

@@ -19,7 +19,7 @@ from services.auth.app import build as build_auth
 from shared.chassis.events.outbox import emit
 from shared.chassis.events.producer import Producer
 from shared.chassis.postgres import Connection, Database
-from shared.chassis.service import RunningService
+from shared.chassis.service import DEFAULT_ROLES, RunningService
 from shared.chassis.service_tokens import ServiceCallers
 from shared.chassis.settings import ServiceSettings
 from shared.contracts.auth import UserRegistered
@@ -229,12 +229,18 @@ async def database(service_env: ServiceEnv, history: History) -> AsyncIterator[D
 
 
 @pytest.fixture
+def roles() -> frozenset[str]:
+    """The roles in which analytics runs."""
+    return DEFAULT_ROLES
+
+
+@pytest.fixture
 async def platform(
-    service_env: ServiceEnv, any_source: None, history: History, tmp_path: Path
+    service_env: ServiceEnv, any_source: None, history: History, tmp_path: Path, roles: frozenset[str]
 ) -> AsyncIterator[Platform]:
     async with RunningService(build_auth, auth_settings(service_env("auth"), tmp_path)) as auth:
         settings = _settings(service_env("analytics"), history, f"{auth.url}/.well-known/jwks.json")
-        async with RunningService(build, settings) as running:
+        async with RunningService(build, settings, roles) as running:
             async with open_client(auth.url) as at_auth, open_client(running.url) as at_analytics:
                 async with market_of(settings) as market:
                     yield Platform(at_auth, at_analytics, running, history, market)

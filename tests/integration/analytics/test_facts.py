@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from services.analytics.consumers import on_session_started, on_trade_closed
-from services.analytics.operations.facts import rebuild_days
+from services.analytics.operations.days import compute_stale_days, fresh_days, rebuild_days
 from shared.chassis.postgres import Database
 from shared.contracts.envelope import Event
 from shared.contracts.trading import TradeClosed
@@ -29,7 +29,7 @@ Days = list[tuple[object, ...]]
 
 
 async def days_of(database: Database, user_id: int, mode: str = "PAPER") -> Days:
-    async with database.tenant(user_id) as connection:
+    async with fresh_days(database, user_id) as connection:
         rows = await connection.fetch(
             """
             SELECT date::text, timezone, starting_balance, ending_balance, daily_pnl, daily_pnl_percentage,
@@ -181,7 +181,7 @@ async def test_capital_of_a_stopped_session_is_no_longer_at_work(database: Datab
 
 
 async def columns_of(database: Database, user_id: int, *columns: str) -> Days:
-    async with database.tenant(user_id) as connection:
+    async with fresh_days(database, user_id) as connection:
         rows = await connection.fetch(f"SELECT {', '.join(columns)} FROM user_daily_performance ORDER BY date")
     return [tuple(row) for row in rows]
 
@@ -302,6 +302,7 @@ TABLES = (
     "trade_facts",
     "session_facts",
     "user_daily_performance",
+    "stale_days",
     "user_zones",
     "watchlist",
     "user_market_analysis",
@@ -326,6 +327,7 @@ async def test_the_app_role_sees_no_other_tenants_rows(database: Database) -> No
         "INSERT INTO trade_facts (user_id) VALUES (2)",
         "UPDATE user_daily_performance SET daily_pnl = 1",
         "DELETE FROM session_facts",
+        "DELETE FROM stale_days",
         "INSERT INTO user_market_analysis (user_id) VALUES (2)",
         "SELECT prepare_analysis_month('2026-01-01Z')",
         "UPDATE watchlist SET user_id = 1",
@@ -343,6 +345,7 @@ async def test_many_users_are_counted_in_one_batch(database: Database) -> None:
 
     async def booked() -> int:
         async with database.tenants(range(1, 201)) as connection:
+            await compute_stale_days(connection, range(1, 201))
             count: int = await connection.fetchval("SELECT sum(total_trades) FROM user_daily_performance")
         return count
 

@@ -10,7 +10,7 @@ import pytest
 from services.analytics.queries import days, market
 from services.analytics.queries.equity import LIST_EQUITY
 from services.analytics.queries.exports import EXPORT_DAYS, EXPORT_TRADES
-from services.analytics.queries.facts import LIST_TRADES, SUM_PNL, TRADES_SINCE
+from services.analytics.queries.facts import EXITS_SINCE, LIST_TRADES, SUM_PNL
 from services.analytics.queries.groups import LIST_BY_STRATEGY, LIST_BY_SYMBOL
 from services.analytics.queries.retention import DELETE_ANALYSES
 from shared.chassis.listing import Slice
@@ -111,5 +111,5 @@ async def test_expired_analyses_are_found_by_their_time(filled: Database) -> Non
 
 async def test_a_late_trade_does_not_read_all_trades_a_user_ever_made(filled: Database) -> None:
     async with filled.tenants([1]) as connection:
-        plan = await connection.fetch("EXPLAIN " + TRADES_SINCE, [1], ["PAPER"], [LATE])
+        plan = await connection.fetch("EXPLAIN " + EXITS_SINCE, [1], ["PAPER"], [LATE])
     assert "trade_facts_by_time" in str(plan)

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.analytics import analytics
+from services.analytics.operations.days import compute_stale_days
 from services.analytics.operations.rebuild import iterate_users, rebuild_user
 from shared.chassis.postgres import Database
 from shared.contracts.types import new_id
@@ -39,6 +40,7 @@ def run_rebuild(service_env: Callable[[str], dict[str, str]]) -> Run:
 async def list_rows(database: Database, *users: int) -> list[tuple[str, ...]]:
     """Return every column of the users' days, as text."""
     async with database.tenants(users) as connection:
+        await compute_stale_days(connection, users)
         rows = await connection.fetch("SELECT t::text FROM user_daily_performance t ORDER BY user_id, mode, date")
     return [tuple(row) for row in rows]
 

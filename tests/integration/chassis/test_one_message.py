@@ -192,6 +192,18 @@ async def test_a_failing_candle_parks_its_series_and_the_others_continue(databas
     assert await list_parked(database) == []
 
 
+async def test_candles_of_all_series_are_handled_in_one_call(database: Database) -> None:
+    calls = []
+
+    async def handle(events: Sequence[CandleClosed]) -> None:
+        calls.append([event.series for event in events])
+
+    batch = [candle("15"), candle("60"), candle("15", number=1)]
+    inbox = MarketInbox(database, "analytics-market", CandleClosed, handle)
+    await inbox.process([received(each) for each in batch])
+    assert calls == [[each.series for each in batch]]
+
+
 async def test_a_newer_candle_parks_its_series_and_the_others_continue(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -277,6 +277,11 @@ async def settling_was_not_checked(world: World) -> None:
     world.settled = None
 
 
+@planted("I7", "the days of user 1 (PAPER) are not computed")
+async def days_were_not_computed(world: World) -> None:
+    await world.sql("INSERT INTO analytics.stale_days VALUES (1, 'PAPER', '2026-02-01Z')")
+
+
 async def _unpublish(world: World, topic: str, number: int) -> None:
     """Remove the message and its outbox row, as if it had never been written."""
     message = world.message(topic, number)

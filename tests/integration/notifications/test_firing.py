@@ -165,6 +165,25 @@ async def test_a_gap_is_filled_from_the_history(database: Database, evaluator: E
     assert await list_fired_bars(database, alert) == times(bars, [at for at in expected if at < 60 or at >= 100])
 
 
+async def test_a_series_without_history_does_not_delay_the_others(
+    database: Database, evaluator: Evaluator, history: History
+) -> None:
+    waiting = await make_alert(database, 1, symbol="ETHUSDT")
+    other = await make_alert(database, 2)
+    with_gap, whole = candles(ALTERNATING, "ETHUSDT"), candles(ALTERNATING)
+    await evaluator.on_candle_closed([*with_gap[:2], *whole[:2]])
+    history.bars, history.down = ALTERNATING, True
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await evaluator.on_candle_closed([*with_gap[5:], *whole[2:]])
+        assert await list_fired_bars(database, other) == times(ALTERNATING, [1, 3, 5, 7, 9])
+        assert await list_fired_bars(database, waiting) == times(ALTERNATING, [1])
+    history.down = False
+    await evaluator.on_candle_closed([*with_gap[5:], *whole[2:]])
+    assert await list_fired_bars(database, waiting) == times(ALTERNATING, [1, 5, 7, 9])
+    assert (await reload(database, other)).triggered_count == 5
+
+
 async def test_two_concurrent_evaluators_fire_once(
     database: Database, evaluator: Evaluator, service_env: ServiceEnv, history: History
 ) -> None:

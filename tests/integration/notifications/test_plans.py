@@ -11,7 +11,7 @@ from services.notifications.queries.inbox import COUNT_UNREAD, LIST_CHANGES, Inb
 from shared.chassis.listing import Slice
 from shared.chassis.postgres import Connection, Database
 from shared.contracts.types import from_ms
-from shared.market.demand import FIND_USERS
+from shared.market.demand import FIND_USERS, FIND_USERS_OF_SERIES
 from stack.migrate import DatabaseAccess
 from tests.plans import Recorder, explain
 
@@ -19,7 +19,8 @@ FILL = """
     SET search_path = notifications;
     SELECT prepare_inbox_month(m) FROM generate_series('2026-01-01Z'::timestamptz, '2026-06-01Z', '1 month') m;
     INSERT INTO user_alerts (user_id, alert_id, public_id, alert_name, symbol, interval, alert_type, condition_data)
-    SELECT u, gen_random_uuid(), gen_random_uuid(), n, 'S' || n % 10, '15', 'PRICE', '{}'
+    SELECT u, gen_random_uuid(), gen_random_uuid(), n, 'S' || n % 10, '15', 'PRICE',
+           jsonb_build_object('value', 100 * u + n)
     FROM generate_series(1, 200) u, generate_series(1, 100) n;
     INSERT INTO market_interests (user_id, object_id, symbol, interval)
     SELECT user_id, alert_id, symbol, interval FROM user_alerts;
@@ -50,11 +51,13 @@ async def test_reads_use_their_indexes(database: Database, database_access: Data
     await owner.execute(FILL)
     await owner.close()
     async with database.tenants(range(1, 20)) as connection:
-        users, series = list(range(1, 20)), ("S1", "15")
+        users, series = list(range(1, 20)), (["S1", "S2"], ["15", "15"])
         plan = str(await connection.fetch("EXPLAIN " + LIST_CONDITIONS, users, *series))
         assert "alerts_of_series" in plan
-        plan = str(await connection.fetch("EXPLAIN " + LIST_DUE_ALERTS, users, *series, [b"x", b"y"], from_ms(0)))
-        assert "alerts_of_series" in plan
+        due = ([b"x", b"y"], *series, [from_ms(0), from_ms(0)])
+        plan = str(await connection.fetch("EXPLAIN " + LIST_DUE_ALERTS, users, *series, *due))
+        assert "alerts_by_condition" in plan
+        assert "alerts_by_end" in plan
         assert "Seq Scan" not in plan
     async with database.tenant(1) as connection:
         for after in (None, (UUID(int=2**127),)):
@@ -76,4 +79,6 @@ async def test_reads_use_their_indexes(database: Database, database_access: Data
             assert "alert_firings_pkey" in await explain(connection, recorder)
     async with database.queue() as connection:
         plan = str(await connection.fetch("EXPLAIN " + FIND_USERS, "S1", "15"))
+        together = str(await connection.fetch("EXPLAIN " + FIND_USERS_OF_SERIES, ["S1"], ["15"]))
     assert "market_interests_by_series" in plan
+    assert "market_interests_by_series" in together

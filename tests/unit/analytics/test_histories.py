@@ -1,7 +1,6 @@
 """Histories calculated by hand from the definitions in docs/statistics.md, with every column of every day."""
 
 import math
-from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -26,7 +25,7 @@ def test_a_day_of_23_hours_with_every_column() -> None:
     ]
     before, short, after = compute_days(trades, [session("1000", "2026-03-27 10:00")], ROME)
     assert shown(before, "date", "ending_balance", "daily_pnl_percentage") == ("2026-03-28", "1010", "1.00000000")
-    assert {field.name: str(getattr(short, field.name)) for field in fields(short)} == {
+    assert {name: str(value) for name, value in short._asdict().items()} == {
         "date": "2026-03-29",
         "starting_balance": "1010",
         "ending_balance": "999.9",
