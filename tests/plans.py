@@ -17,7 +17,7 @@ class Recorder:
     async def fetchrow(self, statement: str, *arguments: object) -> None:
         self.statement, self.arguments = statement, arguments
 
-    fetchval = fetchrow
+    fetchval = execute = fetchrow
 
 
 async def explain(connection: Connection, recorder: Recorder) -> str:

@@ -228,7 +228,8 @@ class LiveSeries:
             failed += each
         for step, fault in failed:
             self._fail(step.session, fault)
-        for step in (*quiet, *decided):
+        steps: list[QuietStep | DecidedStep] = [*quiet, *decided]
+        for step in steps:
             if not step.written and step.session.row.session_id not in self.failed:
                 self._drop(step.session)
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from decimal import Decimal
 from typing import cast
 from uuid import UUID
 
 import asyncpg
 import pytest
 
-from services.trading.queries import candles, decisions, fills, leases, restrictions, sessions, trades
+from services.trading.queries import candles, decisions, fills, leases, restrictions, sessions, steps, trades
 from services.trading.queries.decisions import DecisionFilter
 from services.trading.queries.fills import FillFilter
-from services.trading.queries.sessions import SessionFilter
+from services.trading.queries.sessions import SessionFilter, SessionLease
+from services.trading.queries.steps import Move, NewFill, QuietMove, TradeChange
 from services.trading.queries.trades import TradeFilter
 from shared.chassis.errors import NotFound
 from shared.chassis.listing import Slice
@@ -21,7 +23,10 @@ from tests.integration.trading.conftest import Trading
 from tests.integration.trading.market import BEFORE
 from tests.plans import Recorder, explain_without_scans
 
-ID = UUID(int=1)
+ID, ZERO = UUID(int=1), Decimal(0)
+MOVE = Move(1, ID, 1, "ALLOWED", None, BEFORE, {}, 0, 0, 0, ZERO, ZERO, ZERO, 0, 0, None)
+CHANGE = TradeChange(1, ID, "OPEN", ZERO, ZERO, False, None, None, None, None, None, None)
+FILL = NewFill(1, ID, 1, ID, BEFORE, "open", "LONG", ZERO, ZERO, ZERO, "entry", late=False, equity=None)
 
 
 def _trades(connection: Connection) -> Awaitable[object]:
@@ -56,7 +61,11 @@ def _fills(connection: Connection) -> Awaitable[object]:
         lambda connection: fills.list_fills(connection, 1, ID, Slice(fills.BY_NUMBER, 50, (0,))),
         lambda connection: fills.list_fills_of_decision(connection, 1, ID),
         lambda connection: trades.find_open_trade(connection, 1, ID),
-        lambda connection: trades.sum_fills(connection, 1, ID),
+        lambda connection: steps.move_sessions(connection, [MOVE]),
+        lambda connection: steps.move_cursors(connection, [QuietMove(1, ID, 1, None, BEFORE)]),
+        lambda connection: steps.change_trades(connection, [CHANGE]),
+        lambda connection: steps.insert_fills(connection, [FILL]),
+        lambda connection: steps.list_fills_of(connection, [SessionLease(1, ID, 1, "ALLOWED")]),
         lambda connection: restrictions.list_restrictions(connection, 1, ID, Slice(restrictions.BY_NUMBER, 50)),
         lambda connection: trades.list_session_fills(connection, 1, ID),
         lambda connection: decisions.get_decision(connection, 1, ID),

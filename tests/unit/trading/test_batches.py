@@ -32,7 +32,8 @@ class Table:
 async def test_what_is_submitted_at_the_same_time_is_one_batch() -> None:
     table = Table()
     batches = Batches(table.write, order=int)
-    assert await asyncio.gather(batches.write([1, 2]), batches.write([3]), batches.write([])) == [[], [], []]
+    faults = await asyncio.gather(batches.write([1, 2]), batches.write([3]), batches.write([]))
+    assert not any(faults)
     assert table.batches == [[1, 2, 3]]
 
 

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from services.trading.operations.record_step import group_by_trade, open_trade_after
+from services.trading.operations.step_effects import group_by_trade, open_trade_after
 from shared.contracts.types import new_id
 from shared.strategy.backtest.run import run_backtest
 from shared.strategy.bars import Terms
