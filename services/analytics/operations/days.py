@@ -18,7 +18,7 @@ from shared.chassis.postgres import Connection, Database
 from shared.contracts.time_zones import zone_or_default
 
 MAX_TRADES_IN_LOOP = 500  # days of more trades are computed in a thread, which keeps the event loop free
-# What the facts of a user may raise. It must not keep other users' days from being computed.
+# Raised by the facts of one user; they must not keep other users' days from being computed.
 FAULTS_OF_FACTS = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError, asyncpg.PostgresError)
 
 log = structlog.get_logger()
